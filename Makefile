@@ -1,0 +1,83 @@
+# Every target works in a fresh clone; `make help` lists them.
+
+GO ?= go
+FUZZTIME ?= 30s
+BENCHFLAGS ?=
+DRILLFLAGS ?=
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.8.0
+
+# The library and each module nested in it.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod))
+
+# The race detector needs a C compiler.
+RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
+
+# What the tests run besides Go. A browser is large, so that only CI installs one.
+SERVERS := memcached $(if $(CI),chromium)
+
+BIN := $(CURDIR)/bin
+LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+VULN := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+
+# each runs a command in every module and fails at the end if one has failed.
+define each
+@failed=; for module in $(MODULES); do \
+	echo "== $$module: $(1)"; \
+	(cd $$module && $(1)) || failed="$$failed $$module"; \
+done; \
+if [ -n "$$failed" ]; then echo "FAILED in:$$failed: $(1)" >&2; exit 1; fi
+endef
+
+.PHONY: help servers test check lint fmt tidy vet cross vuln fuzz bench drill
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+servers: ## install the programs that the tests run, as far as possible
+	@bash scripts/servers.sh install $(SERVERS)
+
+# Packages are built together but tested one after another: several of them measure time.
+test: servers ## all tests of all modules, with the race detector and real servers
+	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
+	$(call each,$(GO) build $(RACE) ./... && $(GO) test $(RACE) -shuffle=on -p 1 ./...)
+	@bash scripts/servers.sh check $(SERVERS)
+
+check: test lint tidy vet cross vuln ## everything that CI checks
+
+lint: $(LINT) ## golangci-lint, formatting included
+	$(call each,$(LINT) fmt --diff)
+	$(call each,$(LINT) run ./...)
+
+fmt: $(LINT) ## format all files
+	$(call each,$(LINT) fmt)
+
+tidy: ## is every go.mod tidy?
+	$(call each,$(GO) mod tidy -diff)
+
+vet: ## go vet
+	$(call each,$(GO) vet ./...)
+
+cross: ## does everything build on the other systems?
+	$(call each,GOOS=darwin $(GO) build ./... && GOOS=darwin $(GO) vet ./...)
+	$(call each,GOOS=windows $(GO) build ./... && GOOS=windows $(GO) vet ./...)
+
+vuln: $(VULN) ## known vulnerabilities; an unreachable database is said and passed over
+	$(call each,bash $(CURDIR)/scripts/vuln.sh $(VULN))
+
+fuzz: ## every fuzz test for FUZZTIME (30s)
+	$(call each,bash $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
+
+bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS); fi
+
+drill: ## the outage drill (DRILLFLAGS are its flags)
+	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)
+
+$(LINT):
+	GOBIN=$(@D) GOTOOLCHAIN=auto $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(VULN):
+	GOBIN=$(@D) GOTOOLCHAIN=auto $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)

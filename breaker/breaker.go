@@ -1,0 +1,306 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// Breaker guards the calls to one dependency. It has no useful zero value: New makes one. Most callers want [Do], or Allow and
+// [Permit.Done]. It is a prometheus.Collector, and safe for concurrent use.
+type Breaker struct {
+	// What the hot path reads comes first and is hardly ever written to.
+	word      atomic.Uint64 // a word
+	counters  counters
+	durations *durations // nil if calls are not timed
+	epoch     time.Time  // of the clock
+	options   Options    // with defaults
+	name      string     // cleaned
+	endpoint  string     // cleaned
+	metrics   *metrics
+	member    *member // what a Set keeps with it, nil for a lone breaker
+
+	_ [cacheLine]byte
+
+	slow atomic.Uint64 // slow calls
+	// trialTaken lets callers be refused without the lock while a trial is under way.
+	trialTaken atomic.Bool
+	// probing holds a token for each probe or OnReady that runs, abandoned ones included.
+	probing chan struct{}
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	workers sync.WaitGroup
+
+	mu       sync.Mutex
+	machine  *machine  // guarded by mu
+	evidence evidence  // guarded by mu
+	episode  *episode  // while open or half-open; guarded by mu
+	history  history   // guarded by mu
+	attempt  int       // the next Backoff's; guarded by mu
+	closedAt time.Time // when it last closed by itself; guarded by mu
+	lease    uint64    // the trial's number; guarded by mu
+	leasedAt time.Time // guarded by mu
+	pending  []Change  // not told yet; guarded by mu
+	telling  bool      // guarded by mu
+}
+
+// New makes a breaker. The name is the value of the metric label "name": cleaned of invalid UTF-8 and cut to 128 bytes; breakers
+// that register at one prometheus.Registerer need different ones. It fails for an empty name and for options out of range.
+func New(name string, opts Options) (*Breaker, error) {
+	name, err := cleanName(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	return build(name, clean(opts.Endpoint, maxLabel), opts, newMetrics(name), nil), nil
+}
+
+// build makes a breaker of what was checked.
+func build(name, endpoint string, opts Options, m *metrics, in *member) *Breaker {
+	b := &Breaker{
+		name: name, endpoint: endpoint, options: opts.withDefaults(), metrics: m, member: in,
+		counters: newCounters(), epoch: time.Now(), machine: newMachine(), probing: make(chan struct{}, maxProbing),
+	}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.evidence.options = &b.options
+	b.history.since = b.epoch
+	var w word
+	if b.options.Durations {
+		b.durations = newDurations(len(b.counters.cells))
+		w |= flagTimed
+	}
+	if in.expires() {
+		w |= flagTracked
+	}
+	b.word.Store(uint64(w))
+	return b
+}
+
+// Name returns the name as its label has it.
+func (b *Breaker) Name() string { return b.name }
+
+// Endpoint returns the endpoint as its label has it; empty for a lone breaker.
+func (b *Breaker) Endpoint() string { return b.endpoint }
+
+// State returns the present state; Open after Close.
+func (b *Breaker) State() State {
+	w := b.load()
+	if w.code() == codeIdle {
+		return b.member.set.stateOf(b)
+	}
+	return w.state()
+}
+
+func (b *Breaker) load() word { return word(b.word.Load()) }
+
+// Permit is the leave to make one call. Its zero value is a permit already done with. Do not copy it: a copy that is done with too
+// counts twice, except that a trial ends once. It is for one goroutine at a time.
+type Permit struct {
+	breaker *Breaker
+	word    word
+	start   time.Duration // on the breaker's clock, if timed
+	lease   uint64        // of a trial
+}
+
+// Allow asks leave to make one call. With a nil error the caller makes the call and then hands its result to Done. The error is
+// ErrOpen, or ErrClosed after Close.
+func (b *Breaker) Allow() (Permit, error) {
+	if w := b.load(); w&lowMask == 0 {
+		return Permit{breaker: b, word: w}, nil
+	}
+	return b.allow()
+}
+
+// allow is Allow for all that is not plainly closed.
+func (b *Breaker) allow() (Permit, error) {
+	for {
+		switch w := b.load(); w.code() {
+		case word(Closed), word(ForcedClosed):
+			if p, ok := b.grant(w); ok {
+				return p, nil
+			}
+		case word(HalfOpen):
+			if b.options.Probe == nil && !b.trialTaken.Load() {
+				return b.takeTrial(w)
+			}
+			return b.refuse()
+		case codeShut:
+			return Permit{}, ErrClosed
+		case codeIdle:
+			if b = b.member.set.rejoin(b); b == nil {
+				return Permit{}, ErrClosed
+			}
+		default:
+			return b.refuse()
+		}
+	}
+}
+
+func (b *Breaker) refuse() (Permit, error) {
+	b.counters.here().rejected.Add(1)
+	return Permit{}, ErrOpen
+}
+
+// grant makes a permit of generation w. It fails if that is over: a tracked permit must be counted before the word is read, lest
+// the Set drops the breaker in between.
+func (b *Breaker) grant(w word) (Permit, bool) {
+	p := Permit{breaker: b, word: w}
+	if w&flagTracked != 0 {
+		c := b.counters.here()
+		c.started.Add(1)
+		if b.load() != w {
+			c.started.Add(^uint64(0))
+			return Permit{}, false
+		}
+	}
+	if w&flagTimed != 0 {
+		p.start = b.now()
+	}
+	return p, true
+}
+
+// now is the breaker's clock, which is cheaper than time.Now.
+func (b *Breaker) now() time.Duration { return time.Since(b.epoch) }
+
+// Done reports the result of the call the permit was given for, and clears the permit: a second Done does nothing. The error is
+// judged by Options.Classify.
+func (p *Permit) Done(err error) {
+	b := p.breaker
+	if b == nil {
+		return
+	}
+	if err == nil && p.word&lowMask == 0 {
+		p.breaker = nil
+		b.counters.cells[b.counters.stripe(unsafe.Pointer(p))].success.Add(1)
+		return
+	}
+	outcome := Success
+	if err != nil {
+		outcome = b.classify(err)
+	}
+	p.end(outcome, err)
+}
+
+// end clears the permit and settles it.
+func (p *Permit) end(outcome Outcome, err error) {
+	done := *p
+	*p = Permit{}
+	done.settle(outcome, err, done.breaker.counters.stripe(unsafe.Pointer(p)))
+}
+
+func (b *Breaker) classify(err error) Outcome {
+	if b.options.Classify != nil {
+		return b.options.Classify(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return Ignored
+	}
+	return Failure
+}
+
+// settle counts an outcome and, if it speaks against the dependency, takes the slow path.
+func (p *Permit) settle(outcome Outcome, err error, stripe int) {
+	b := p.breaker
+	c := &b.counters.cells[stripe]
+	switch outcome {
+	case Success:
+		c.success.Add(1)
+	case Ignored:
+		c.ignored.Add(1)
+	default:
+		c.failure.Add(1)
+	}
+	ev := event{outcome: outcome, err: err}
+	if p.word&flagTimed != 0 && outcome != Ignored {
+		elapsed := b.now() - p.start
+		b.durations.observe(stripe, elapsed)
+		ev.slow = b.options.SlowCallDuration > 0 && elapsed >= b.options.SlowCallDuration
+	}
+	if ev.slow {
+		b.slow.Add(1)
+	}
+	switch {
+	case p.word.state() == HalfOpen:
+		b.endTrial(p.word, p.lease, ev)
+	case p.word.state() == Closed && outcome != Ignored && (ev.failed() || ev.slow):
+		b.accuse(p.word, ev)
+	}
+}
+
+// accuse takes a failed or slow call of generation w into account, unless that generation is over.
+func (b *Breaker) accuse(w word, ev event) {
+	if b.load() != w {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.load() != w {
+		return
+	}
+	cause := b.evidence.add(b.now(), b.counters.successes(), ev)
+	if cause != nil && b.member.mayOpen() {
+		b.trip(cause)
+		return
+	}
+	if ev.failed() {
+		b.machine.fail()
+	}
+}
+
+// Do makes a call under the breaker. It returns what fn returns, or ErrOpen or ErrClosed without having called fn. A panic or
+// runtime.Goexit in fn counts as a failure and goes through.
+func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+	p, err := b.Allow()
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	defer p.abort()
+	result, err := fn(ctx)
+	if err != nil && p.breaker.options.Classify == nil && gaveUp(ctx, err) {
+		p.end(Ignored, err)
+		return result, err
+	}
+	p.Done(err)
+	return result, err
+}
+
+// gaveUp tells whether it was the caller that ended the call.
+func gaveUp(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+}
+
+// abort is Done for a call that did not return. After Done it does nothing.
+func (p *Permit) abort() {
+	if p.breaker != nil {
+		p.end(Failure, ErrAborted)
+	}
+}
+
+// Close ends the background work and refuses calls from now on with ErrClosed. It waits for the breaker's goroutines, but not for a
+// probe that ignores its context nor for OnStateChange. It always returns nil and may be called more than once.
+func (b *Breaker) Close() error {
+	b.shut()
+	b.workers.Wait()
+	return nil
+}
+
+// shut is Close without the wait.
+func (b *Breaker) shut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.load()
+	if w.code() == codeShut {
+		return
+	}
+	b.leave()
+	b.history.enter(Open, time.Now())
+	b.history.probeDelay = 0
+	b.word.Store(uint64(w.next(codeShut)))
+	b.end()
+}

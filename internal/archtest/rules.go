@@ -1,0 +1,40 @@
+package archtest
+
+const (
+	gobreaker    = "github.com/sony/gobreaker/v2"
+	prometheus   = "github.com/prometheus/client_golang"
+	clientModel  = "github.com/prometheus/client_model"
+	gomemcache   = "github.com/bradfitz/gomemcache"
+	goleak       = "go.uber.org/goleak"
+	rapid        = "pgregory.net/rapid"
+	breaker      = "breaker"
+	backoff      = "internal/backoff"
+	testutil     = "internal/testutil"
+	healing      = "reconnectingmemcached"
+	memcache     = "reconnectingmemcached/memcache"
+	thisModule   = "github.com/holdfast-go/holdfast"
+	thisPackage  = "internal/archtest"
+	profiles     = "net/http/pprof"
+	publicVars   = "expvar"
+	testPackages = "testing"
+)
+
+// Holdfast returns the rules of this module. Arrows point one way, from add-on to core to internal; siblings never
+// import each other, except that all may import breaker.
+func Holdfast() Rules {
+	return Rules{
+		Module: thisModule,
+		Rows: []Row{
+			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel}},
+			{Package: backoff},
+			{Package: testutil},
+			{Package: thisPackage},
+			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel}},
+			{Package: healing, May: []string{memcache, gomemcache, prometheus}},
+		},
+		AllTests:      []string{goleak, rapid, testutil},
+		Testing:       testutil,
+		NeverImported: []string{profiles, publicVars, testPackages},
+		NeverLinked:   []string{profiles, testPackages},
+	}
+}

@@ -1,0 +1,88 @@
+package testutil
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// deletedKept is how many deleted keys a Fake remembers.
+const deletedKept = 4096
+
+// counters is what a Fake counts, and the in-memory connections not yet drained.
+type counters struct {
+	in, out atomic.Int64
+
+	mu          sync.Mutex
+	accepted    int                      // guarded by mu
+	open        int                      // guarded by mu
+	commands    map[string]int           // guarded by mu
+	deletedKeys []string                 // guarded by mu
+	pipes       map[*pipeServer]struct{} // guarded by mu
+}
+
+// opened counts a connection and returns its number.
+func (c *counters) opened() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accepted++
+	c.open++
+	return c.accepted
+}
+
+func (c *counters) closed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+}
+
+func (c *counters) command(verb string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.commands == nil {
+		c.commands = make(map[string]int)
+	}
+	c.commands[verb]++
+}
+
+func (c *counters) deleted(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.deletedKeys) == deletedKept {
+		c.deletedKeys = c.deletedKeys[1:]
+	}
+	c.deletedKeys = append(c.deletedKeys, key)
+}
+
+func (c *counters) snapshot() FakeStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return FakeStats{
+		Accepted: c.accepted, Open: c.open, Commands: maps.Clone(c.commands),
+		BytesIn: c.in.Load(), BytesOut: c.out.Load(),
+	}
+}
+
+func (c *counters) addPipe(p *pipeServer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pipes == nil {
+		c.pipes = make(map[*pipeServer]struct{})
+	}
+	c.pipes[p] = struct{}{}
+}
+
+func (c *counters) removePipe(p *pipeServer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pipes, p)
+}
+
+// abortPipes ends the in-memory connections whose clients have not read everything.
+func (c *counters) abortPipes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p := range c.pipes {
+		p.abort()
+	}
+}

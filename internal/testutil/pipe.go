@@ -1,0 +1,167 @@
+package testutil
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+)
+
+// pipeBuffer is how much one direction of an in-memory connection takes before a writer has to wait; an operating system
+// does the same for a socket.
+const pipeBuffer = 256 << 10
+
+// newPipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with its deadlines;
+// what is written to it is taken even while the server does not read. The server's pump methods move the data.
+func newPipe(addr string) (*pipeClient, *pipeServer) {
+	outer, inner := net.Pipe()
+	server := &pipeServer{inner: inner, in: newStream(), out: newStream()}
+	return &pipeClient{Conn: outer, addr: pipeAddr(addr), closed: make(chan struct{})}, server
+}
+
+// pipeAddr is the made-up address of an in-memory server.
+type pipeAddr string
+
+// Network returns "pipe".
+func (pipeAddr) Network() string { return "pipe" }
+
+// String returns the address.
+func (a pipeAddr) String() string { return string(a) }
+
+// pipeClient is what Fake.Dial returns: a net.Pipe whose errors look like those of a TCP connection.
+type pipeClient struct {
+	net.Conn
+	addr   pipeAddr
+	once   sync.Once
+	closed chan struct{}
+}
+
+// RemoteAddr returns the address of the fake.
+func (c *pipeClient) RemoteAddr() net.Addr { return c.addr }
+
+// Close closes the connection.
+func (c *pipeClient) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// Read reads what the fake has sent.
+func (c *pipeClient) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, c.translate("read", err)
+}
+
+// Write sends p to the fake.
+func (c *pipeClient) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, c.translate("write", err)
+}
+
+func (c *pipeClient) translate(op string, err error) error {
+	if !errors.Is(err, io.ErrClosedPipe) {
+		return err
+	}
+	select {
+	case <-c.closed:
+		err = net.ErrClosed
+	default:
+		err = syscall.ECONNRESET
+	}
+	return &net.OpError{Op: op, Net: "pipe", Addr: c.addr, Err: err}
+}
+
+// pipeServer is the fake's end.
+type pipeServer struct {
+	inner   net.Conn
+	in, out *stream
+}
+
+// Read reads what the client has sent.
+func (s *pipeServer) Read(p []byte) (int, error) { return s.in.Read(p) }
+
+// Write sends p to the client.
+func (s *pipeServer) Write(p []byte) (int, error) { return s.out.Write(p) }
+
+// Close ends the connection; what has been written still reaches the client.
+func (s *pipeServer) Close() error {
+	s.in.end()
+	s.out.end()
+	return nil
+}
+
+// abort ends the connection and throws away what has been written.
+func (s *pipeServer) abort() {
+	_ = s.Close()
+	_ = s.inner.Close() // the Close of a net.Pipe never fails
+}
+
+// pumpIn moves data from the client until one end closes.
+func (s *pipeServer) pumpIn() {
+	_, _ = io.Copy(s.in, s.inner)
+	s.in.end()
+}
+
+// pumpOut moves data to the client until one end closes.
+func (s *pipeServer) pumpOut() {
+	_, _ = io.Copy(s.inner, s.out)
+	s.abort()
+}
+
+// stream is one direction of a connection: bytes in order, with a limited buffer.
+type stream struct {
+	mu    sync.Mutex
+	moved *sync.Cond // on mu
+	data  []byte     // guarded by mu
+	ended bool       // guarded by mu; no more writes, but what is there can be read
+}
+
+func newStream() *stream {
+	s := &stream{}
+	s.moved = sync.NewCond(&s.mu)
+	return s
+}
+
+// Write waits while the buffer is full.
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written := 0
+	for written < len(p) {
+		for len(s.data) >= pipeBuffer && !s.ended {
+			s.moved.Wait()
+		}
+		if s.ended {
+			return written, io.ErrClosedPipe
+		}
+		n := min(len(p)-written, pipeBuffer-len(s.data))
+		s.data = append(s.data, p[written:written+n]...)
+		written += n
+		s.moved.Broadcast()
+	}
+	return written, nil
+}
+
+// Read waits while the buffer is empty.
+func (s *stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.data) == 0 && !s.ended {
+		s.moved.Wait()
+	}
+	if len(s.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.data)
+	s.data = s.data[n:]
+	s.moved.Broadcast()
+	return n, nil
+}
+
+// end refuses further writes.
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.moved.Broadcast()
+}

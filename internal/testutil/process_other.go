@@ -1,0 +1,9 @@
+//go:build !linux
+
+package testutil
+
+import "os/exec"
+
+func dieWithParent(*exec.Cmd) {}
+
+func isStopped(int) bool { return true }

@@ -1,0 +1,11 @@
+//go:build unix
+
+package testutil
+
+import (
+	"os"
+	"syscall"
+)
+
+func stopProcess(p *os.Process) error   { return p.Signal(syscall.SIGSTOP) }
+func resumeProcess(p *os.Process) error { return p.Signal(syscall.SIGCONT) }

@@ -1,0 +1,74 @@
+// Package testutil provides memcached servers that can be broken on command: real processes, an in-process fake and a
+// TCP proxy, all behind one interface.
+//
+// It is for tests and for the outage drill only; the library itself never imports it. It uses nothing but the standard
+// library, and not package testing.
+package testutil
+
+import (
+	"errors"
+	"os"
+)
+
+// RequireServersEnv is the environment variable that turns a missing server binary from a skipped test into a failed
+// one when it is set to 1.
+const RequireServersEnv = "HOLDFAST_REQUIRE_SERVERS"
+
+var (
+	// ErrNotRunning is returned by Hang and Release of a server that has been killed and not restarted.
+	ErrNotRunning = errors.New("testutil: server is not running")
+	// ErrClosed is returned by every method but Close, Addr and Kind once Close has been called.
+	ErrClosed = errors.New("testutil: server is closed")
+	// ErrCannotHang is returned by Process.Hang and Process.Release where a process cannot be stopped by a signal.
+	ErrCannotHang = errors.New("testutil: a process cannot be hung on this operating system")
+)
+
+// Server is a memcached-protocol server that can be broken on command. *Process, *Fake and *Proxy are Servers; all
+// methods may be called from any goroutine.
+type Server interface {
+	// Addr is where clients reach it: host:port, or the path of a unix socket. It stays the same for life.
+	Addr() string
+	// Kind says in a word what it is: "memcached 1.6.18", "in-process" or "proxy".
+	Kind() string
+	// Kill ends it at once: connections are cut and new ones refused. Killing a killed server does nothing.
+	Kill() error
+	// Restart kills it if it runs and starts it again at the same address, empty and not hung.
+	Restart() error
+	// Hang makes it silent while the operating system still accepts connections and data, as SIGSTOP does.
+	Hang() error
+	// Release ends a Hang: it goes on and answers what has been queued meanwhile, as a resumed process does.
+	Release() error
+	// Close stops it for good, hung or not, and waits until nothing of it is left. It is idempotent.
+	Close() error
+}
+
+// TB is the part of testing.TB that this package uses.
+type TB interface {
+	Helper()
+	Name() string
+	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(f func())
+}
+
+// Missing ends a test that cannot run because what (a program) is not installed: the test is skipped with a message
+// that says so, or fails if HOLDFAST_REQUIRE_SERVERS is 1.
+func Missing(tb TB, what string, cause error) {
+	tb.Helper()
+	if os.Getenv(RequireServersEnv) == "1" {
+		tb.Fatalf("%s is required (%s=1) and missing: %v", what, RequireServersEnv, cause)
+		return
+	}
+	tb.Skipf("SKIPPED, NOT TESTED: %s is missing: %v; `make servers` installs it", what, cause)
+}
+
+// closeAtEnd closes s when the test ends and reports what goes wrong then.
+func closeAtEnd(tb TB, s Server) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Logf("closing %s %s: %v", s.Kind(), s.Addr(), err)
+		}
+	})
+}

@@ -1,0 +1,30 @@
+//go:build !race
+
+package memcache_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestHotPathAllocations: neither a refused Get nor the guard of a healthy one allocates.
+func TestHotPathAllocations(t *testing.T) {
+	down := downClient(t)
+	if got := testing.AllocsPerRun(1000, func() {
+		if _, err := down.Get(twentyBytes); !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Fatal(err)
+		}
+	}); got != 0 {
+		t.Errorf("a refused Get allocates %v times, want 0", got)
+	}
+	healthy := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
+	if got := testing.AllocsPerRun(1000, func() {
+		if err := healthy.Guard(twentyBytes); err != nil {
+			t.Fatal(err)
+		}
+	}); got != 0 {
+		t.Errorf("the guard allocates %v times, want 0", got)
+	}
+}

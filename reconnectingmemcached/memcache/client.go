@@ -1,0 +1,307 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// Client is a memcached client that fails fast while a server is down and heals by itself. Its methods and exported fields are
+// those of gomemcache's Client. The zero value knows no server; most callers want [New], then [Client.Get] and [Client.Set].
+// It is safe for concurrent use, and a prometheus.Collector.
+//
+// While a server is down, Get and GetAndTouch return [ErrCacheMiss], GetMulti returns what the other servers have and a nil
+// error, and writes and Ping return a [*ServerDownError]. All of them return at once.
+type Client struct {
+	// DialContext opens connections; nil is a net.Dialer. It must honour its context. The address is the server's as it was
+	// given to New, so it may hold a host name. Read at the client's first use.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Timeout bounds a whole call, dialling and queueing included. 0 is [DefaultTimeout], 500 ms. Read at the client's first use.
+	Timeout time.Duration
+
+	// MaxIdleConns is how many private connections, for large values, are kept per server; all other calls share one
+	// connection. 0 is 64, not [DefaultMaxIdleConns]. Read at the client's first use.
+	MaxIdleConns int
+
+	shared    *shared
+	reporting bool
+}
+
+// shared is what the views of one client have in common.
+type shared struct {
+	owner    *Client // whose exported fields count
+	selector ServerSelector
+	options  Options
+
+	core atomic.Pointer[core] // nil before the first use and after Close
+
+	mu   sync.Mutex
+	name string // given at the first need; guarded by mu
+}
+
+// unnamed counts the clients that were given a default name. It is the process's own: names must differ wherever clients meet.
+//
+//nolint:gochecknoglobals // a default name that is unique in the process needs a counter of the process.
+var unnamed atomic.Int64
+
+// New returns a client of the given servers: "host:port" or the path of a unix socket. A server that is listed twice gets twice
+// the keys. Names are kept and looked up again when needed; an address that cannot be one makes every call fail with an error that
+// wraps [ErrNoServers] and names it. Nothing is dialled yet.
+func New(server ...string) *Client {
+	return newClient(nil, Options{Servers: server})
+}
+
+// NewFromSelector returns a client that asks ss for the server of each key.
+func NewFromSelector(ss ServerSelector) *Client {
+	return newClient(ss, Options{})
+}
+
+// NewWithOptions returns a client of the selector's servers, or, when ss is nil, of Options.Servers. The error names the field
+// that is wrong. Nothing is dialled yet: a server that is down is found down by the first calls, and heals like any other.
+func NewWithOptions(ss ServerSelector, o Options) (*Client, error) {
+	switch {
+	case ss == nil && len(o.Servers) == 0:
+		return nil, fmt.Errorf("%w: give a selector or Options.Servers", ErrNoServers)
+	case ss != nil && len(o.Servers) > 0:
+		return nil, errors.New("memcache: both a selector and Options.Servers given: choose one")
+	}
+	for _, server := range o.Servers {
+		if err := validateAddress(server); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return newClient(ss, o), nil
+}
+
+func newClient(ss ServerSelector, o Options) *Client {
+	c := &Client{DialContext: o.DialContext, Timeout: o.Timeout, MaxIdleConns: o.MaxIdleConns, reporting: o.ReportUnavailable}
+	o.Servers = append([]string(nil), o.Servers...)
+	c.shared = &shared{owner: c, selector: ss, options: o, name: o.Name}
+	return c
+}
+
+// Reporting returns a view of the client whose reads tell a server that is down from a miss, as with
+// [Options.ReportUnavailable]. It shares servers, connections and metrics with c; closing either closes both.
+func (c *Client) Reporting() *Client {
+	view := &Client{DialContext: c.DialContext, Timeout: c.Timeout, MaxIdleConns: c.MaxIdleConns, reporting: true}
+	view.shared = c.shared
+	return view
+}
+
+// Close closes all connections, ends all background work and waits for it. Calls under way end as if their server were down.
+// As gomemcache promises, the client may be used again: the next call starts afresh, without knowledge of the past.
+func (c *Client) Close() error {
+	if c.shared == nil {
+		return nil
+	}
+	c.shared.mu.Lock()
+	core := c.shared.core.Swap(nil)
+	c.shared.mu.Unlock()
+	if core != nil {
+		core.close()
+	}
+	return nil
+}
+
+// start returns the running core; the first use makes it.
+func (c *Client) start() (*core, error) {
+	if c.shared == nil {
+		return nil, ErrNoServers
+	}
+	if core := c.shared.core.Load(); core != nil {
+		return core, nil
+	}
+	return c.shared.start()
+}
+
+func (s *shared) start() (*core, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if core := s.core.Load(); core != nil {
+		return core, nil
+	}
+	o := s.options
+	o.DialContext, o.Timeout, o.MaxIdleConns = s.owner.DialContext, s.owner.Timeout, s.owner.MaxIdleConns
+	core, err := newCore(s.nameLocked(), o, s.selector)
+	if err == nil {
+		s.core.Store(core)
+	}
+	return core, err
+}
+
+func (s *shared) nameLocked() string {
+	s.name = strings.ToValidUTF8(s.name, "\uFFFD") // a label must be valid
+	if s.name == "" {
+		s.name = "memcached"
+		if n := unnamed.Add(1); n > 1 {
+			s.name += "-" + strconv.FormatInt(n, 10)
+		}
+	}
+	return s.name
+}
+
+// Available reports whether at least one server is not taken for down. It does not ask them.
+func (c *Client) Available() bool {
+	core, err := c.start()
+	if err != nil {
+		return false
+	}
+	servers, err := core.picker.each()
+	if err != nil {
+		return false
+	}
+	for _, s := range servers {
+		if !s.isDown() {
+			return true
+		}
+	}
+	return false
+}
+
+func isDown(state breaker.State) bool {
+	return state != breaker.Closed && state != breaker.ForcedClosed
+}
+
+// State returns the state of a server's breaker. A server that is not known, or was not used yet, is [breaker.Closed].
+func (c *Client) State(addr string) breaker.State {
+	if b := c.breakerOf(addr); b != nil {
+		return b.State()
+	}
+	return breaker.Closed
+}
+
+func (c *Client) breakerOf(addr string) *breaker.Breaker {
+	core, err := c.start()
+	if err != nil {
+		return nil
+	}
+	for id, s := range core.all() {
+		if id.address == addr {
+			return s.breaker
+		}
+	}
+	return nil
+}
+
+// Owner returns the address of the server that key goes to. It asks no server.
+func (c *Client) Owner(key string) (addr string, err error) {
+	s, err := c.route(key)
+	if err != nil {
+		return "", err
+	}
+	return s.address, nil
+}
+
+// ForceDown takes a server out of use until [Client.Reset], as for maintenance or to rehearse an outage. It reports whether the
+// client knows the server.
+func (c *Client) ForceDown(addr string) bool {
+	b := c.breakerOf(addr)
+	if b != nil {
+		b.ForceOpen()
+	}
+	return b != nil
+}
+
+// Reset ends ForceDown and forgets a server's failures. It reports whether the client knows the server.
+func (c *Client) Reset(addr string) bool {
+	b := c.breakerOf(addr)
+	if b != nil {
+		b.Reset()
+	}
+	return b != nil
+}
+
+// ServerStats is what the client knows of one server. Counts begin with the client's first use.
+type ServerStats struct {
+	Addr  string
+	State breaker.State
+	// DownSince is when it was found down; zero while it is up. DownCause is why.
+	DownSince time.Time
+	DownCause error
+	// InFlight is the number of calls under way, queued ones included.
+	InFlight int64
+	// Dials counts connections opened, DialErrors those that failed; both include probes.
+	Dials, DialErrors uint64
+	// Refused counts calls that failed fast.
+	Refused uint64
+	// MissedInvalidations is the number of keys to delete before re-admission; Replayed counts those deleted so far, Lost
+	// those that did not fit the log.
+	MissedInvalidations int
+	Replayed, Lost      uint64
+}
+
+// Stats returns a snapshot of all servers used so far, by address.
+func (c *Client) Stats() map[string]ServerStats {
+	stats := make(map[string]ServerStats)
+	if c.shared == nil {
+		return stats
+	}
+	core := c.shared.core.Load()
+	if core == nil {
+		return stats
+	}
+	for _, s := range core.all() {
+		stats[s.address] = s.stats()
+	}
+	return stats
+}
+
+func (s *server) stats() ServerStats {
+	st := ServerStats{
+		Addr: s.address, State: s.breaker.State(), InFlight: s.ramp.inflight.Load(),
+		Dials: s.metrics.dialsOK.Load(), DialErrors: s.metrics.dialsFailed.Load(),
+	}
+	if down := s.downNow(); down != nil {
+		st.DownSince, st.DownCause = down.since, plainCause(down.cause)
+	}
+	for o := range opCount {
+		st.Refused += s.metrics.operations[o][resultRefused].Load()
+	}
+	st.MissedInvalidations, st.Replayed, st.Lost = s.missed.totals()
+	return st
+}
+
+// Describe implements prometheus.Collector.
+func (c *Client) Describe(ch chan<- *prometheus.Desc) {
+	if c.shared == nil {
+		return
+	}
+	name := c.shared.clientName()
+	for _, d := range describe(name).all() {
+		ch <- d
+	}
+	if set, err := breaker.NewSet(name, breaker.SetOptions{}); err == nil {
+		set.Describe(ch)
+		_ = set.Close()
+	}
+}
+
+// Collect implements prometheus.Collector. It reads counters and asks no server.
+func (c *Client) Collect(ch chan<- prometheus.Metric) {
+	if c.shared == nil {
+		return
+	}
+	if core := c.shared.core.Load(); core != nil {
+		core.collect(describe(core.name), ch)
+	}
+}
+
+func (s *shared) clientName() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nameLocked()
+}

@@ -1,0 +1,91 @@
+package memcache
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+var (
+	// ErrServerDown matches every [*ServerDownError]: the call was refused, or failed on the way, because of its server. Use the
+	// fallback; the client heals by itself.
+	ErrServerDown = errors.New("memcache: server down")
+
+	// ErrItemTooLarge says that a value is larger than [Options.MaxItemSize]. It was not read; its connection was dropped.
+	ErrItemTooLarge = errors.New("memcache: item larger than MaxItemSize")
+
+	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls under way, or is being
+	// re-admitted a few calls at a time. Treat it as a server that is down.
+	ErrBusy = errors.New("memcache: too many calls in flight")
+
+	// ErrTimeout is the cause of a [*ServerDownError] when no reply came within [Options.Timeout].
+	ErrTimeout = errors.New("memcache: no reply in time")
+
+	// ErrHung is the cause of a [*ServerDownError] when several calls waited and the server sent not a byte.
+	ErrHung = errors.New("memcache: server accepts calls but does not answer")
+
+	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered another key.
+	ErrBadReply = errors.New("memcache: reply does not fit the request")
+
+	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client can be used again.
+	ErrClosed = errors.New("memcache: client closed")
+
+	errTooManyConns = errors.New("memcache: server is at its connection limit")
+	errRetired      = errors.New("memcache: connection replaced")
+	errSettled      = errors.New("memcache: settled elsewhere")
+	errNilItem      = errors.New("memcache: nil *Item: pass an item with a key")
+)
+
+// ServerDownError says that a call did not get its answer because of its server. It matches [ErrServerDown], and its cause.
+type ServerDownError struct {
+	// Addr is the server, as it was configured.
+	Addr string
+	// Op is the operation: "get", "set", …
+	Op string
+	// Since is when the server was found down; zero if it is not (yet) taken for down, as after a single time-out.
+	Since time.Time
+	// Cause is what happened: a dial error, [ErrTimeout], [ErrHung], [ErrBusy], …
+	Cause error
+	// Sent tells whether a byte of the request may have reached the server. If false, it was certainly not carried out.
+	Sent bool
+}
+
+// Error says which server, which operation, why and since when.
+func (e *ServerDownError) Error() string {
+	text := fmt.Sprintf("%v: %s: %s: %v", ErrServerDown, e.Addr, e.Op, e.Cause)
+	if !e.Since.IsZero() {
+		text += " (down since " + e.Since.UTC().Format(time.RFC3339Nano) + ")"
+	}
+	return text
+}
+
+// Unwrap makes errors.Is work for [ErrServerDown] and for the cause.
+func (e *ServerDownError) Unwrap() []error { return []error{ErrServerDown, e.Cause} }
+
+// fault is why a connection ended, with what it means to the breaker.
+type fault struct {
+	err     error
+	outcome breaker.Outcome
+	dial    bool // there was no connection yet
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+func hard(err error) *fault      { return &fault{err: err, outcome: breaker.Hard} }
+func soft(err error) *fault      { return &fault{err: err, outcome: breaker.Failure} }
+func blameless(err error) *fault { return &fault{err: err, outcome: breaker.Ignored} }
+
+// classify is the breaker's view of what ended a call: calls that got an answer report nil, whatever the answer was.
+func classify(err error) breaker.Outcome {
+	if err == nil {
+		return breaker.Success
+	}
+	var f *fault
+	if errors.As(err, &f) {
+		return f.outcome
+	}
+	return breaker.Ignored
+}

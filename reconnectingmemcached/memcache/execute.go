@@ -1,0 +1,226 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// route finds the server of a legal key.
+func (c *Client) route(key string) (*server, error) {
+	core, err := c.start()
+	if err != nil {
+		return nil, err
+	}
+	if !legalKey(key) {
+		return nil, ErrMalformedKey
+	}
+	return core.picker.pick(key)
+}
+
+// read runs Get and GetAndTouch.
+func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
+	s, err := c.route(r.key)
+	if err != nil {
+		return nil, err
+	}
+	out := s.exchange(ctx, r)
+	if out.err == nil || out.replied {
+		return out.item, out.err
+	}
+	return nil, c.unanswered(ctx, s, r.op, out)
+}
+
+// write runs the operations on one key that change something.
+func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
+	s, err := c.route(r.key)
+	if err != nil {
+		return 0, err
+	}
+	out := s.exchange(ctx, r)
+	if out.err == nil || out.replied {
+		return out.number, out.err
+	}
+	return 0, c.unanswered(ctx, s, r.op, out)
+}
+
+func (c *Client) store(ctx context.Context, o op, item *Item) error {
+	if item == nil {
+		return errNilItem
+	}
+	_, err := c.write(ctx, &request{op: o, key: item.Key, item: item})
+	return err
+}
+
+// unanswered words the error of a call that its server did not answer.
+func (c *Client) unanswered(ctx context.Context, s *server, o op, out outcome) error {
+	if ended := ctx.Err(); ended != nil && out.err == ended { //nolint:errorlint // a dial's own time-out wraps the same error.
+		return ended
+	}
+	if o.reads() && !c.reporting {
+		return ErrCacheMiss
+	}
+	return s.downError(o, out)
+}
+
+func (s *server) downError(o op, out outcome) *ServerDownError {
+	e := &ServerDownError{Addr: s.address, Op: o.verb(), Cause: plainCause(out.err), Sent: out.sent}
+	down := s.downNow()
+	if down != nil {
+		e.Since = down.since
+	} else if st := s.breaker.Stats(); isDown(st.State) {
+		e.Since = st.Since // found down by this very call
+	}
+	if !errors.Is(out.err, errRefused) {
+		return e
+	}
+	e.Cause = breaker.ErrOpen
+	if down != nil {
+		e.Cause = plainCause(down.cause)
+	}
+	return e
+}
+
+// plainCause takes off what only the breaker needs.
+func plainCause(err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return f.err
+	}
+	return err
+}
+
+// part is one request of an operation that goes to several servers.
+type part struct {
+	server  *server
+	request request
+	flight  flight
+	refused error
+	outcome outcome
+}
+
+// launch sends all parts before it waits for the first.
+func launch(ctx context.Context, parts []part) {
+	for i := range parts {
+		p := &parts[i]
+		p.flight, p.refused = p.server.begin(&p.request)
+	}
+	for i := range parts {
+		p := &parts[i]
+		if p.refused != nil {
+			p.outcome = refusedOutcome(p.refused)
+			continue
+		}
+		p.outcome = p.server.finish(ctx, &p.flight, &p.request)
+	}
+}
+
+// everywhere runs Ping and FlushAll.
+func (c *Client) everywhere(ctx context.Context, o op) error {
+	core, err := c.start()
+	if err != nil {
+		return err
+	}
+	servers, err := core.picker.each()
+	if err != nil {
+		return err
+	}
+	parts := make([]part, len(servers))
+	for i, s := range servers {
+		parts[i].server, parts[i].request.op = s, o
+	}
+	launch(ctx, parts)
+	var failed []error
+	for i := range parts {
+		p := &parts[i]
+		err := p.outcome.err
+		if err != nil && !p.outcome.replied {
+			err = c.unanswered(ctx, p.server, o, p.outcome)
+		}
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == 1 {
+		return failed[0]
+	}
+	return errors.Join(failed...)
+}
+
+// maxMultiKeys bounds the keys of one request of a GetMulti, so that a large one does not hold up everybody's replies.
+const maxMultiKeys = 256
+
+// GetMulti returns the items of the keys that are found, by key; each server is asked once, all at the same time. While a server is
+// down its keys are missing from the map, and the error is nil unless the client is [Client.Reporting].
+func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
+	return c.GetMultiContext(context.Background(), keys)
+}
+
+// GetMultiContext is [Client.GetMulti] that ends with ctx at the latest, with what has arrived.
+func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string]*Item, error) {
+	core, err := c.start()
+	if err != nil {
+		return nil, err
+	}
+	parts, err := split(core, keys)
+	if err != nil {
+		return nil, err
+	}
+	launch(ctx, parts)
+	items := make(map[string]*Item, len(keys))
+	var failed []error
+	told := make(map[*server]bool)
+	for i := range parts {
+		p := &parts[i]
+		for _, it := range p.outcome.items {
+			items[it.Key] = it
+		}
+		if err := c.partError(ctx, p); err != nil && !told[p.server] {
+			told[p.server] = true
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == 1 {
+		return items, failed[0]
+	}
+	return items, errors.Join(failed...)
+}
+
+// partError is nil for a part whose server is down, unless the client is to report that.
+func (c *Client) partError(ctx context.Context, p *part) error {
+	if p.outcome.err == nil || p.outcome.replied {
+		return p.outcome.err
+	}
+	err := c.unanswered(ctx, p.server, opGetMulti, p.outcome)
+	if err == ErrCacheMiss { //nolint:errorlint // the very value that unanswered gives for "down".
+		return nil
+	}
+	return err
+}
+
+// split groups keys by server, in their order.
+func split(core *core, keys []string) ([]part, error) {
+	open := make(map[*server]int) // the part of each server that still takes keys
+	var parts []part
+	for _, key := range keys {
+		if !legalKey(key) {
+			return nil, ErrMalformedKey
+		}
+		s, err := core.picker.pick(key)
+		if err != nil {
+			return nil, err
+		}
+		if s.missed.holds(key) && !s.isDown() {
+			continue // what the server has of it may be old
+		}
+		i, ok := open[s]
+		if !ok || len(parts[i].request.keys) == maxMultiKeys {
+			i = len(parts)
+			open[s] = i
+			parts = append(parts, part{server: s, request: request{op: opGetMulti}})
+		}
+		parts[i].request.keys = append(parts[i].request.keys, key)
+	}
+	return parts, nil
+}

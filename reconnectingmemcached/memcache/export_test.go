@@ -1,0 +1,91 @@
+package memcache
+
+import (
+	"bufio"
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Limits of the implementation that tests go to.
+const (
+	MaxMissedKeys = maxMissedKeys
+	LargeValue    = largeValue
+	MaxMultiKeys  = maxMultiKeys
+	CanaryKey     = canaryKey
+)
+
+// ReadReply feeds bytes to the parser of values, as the reply to a Get of key.
+func ReadReply(in *bufio.Reader, key string) (*Item, error) {
+	line, err := readLine(in)
+	if err != nil {
+		return nil, err
+	}
+	h, ok := parseValueHeader(line)
+	if !ok {
+		return nil, badReply(opGet, line)
+	}
+	return readValue(in, h, key)
+}
+
+// ParseLine feeds a line to the parser of one-line replies, for each operation that has one.
+func ParseLine(line []byte) {
+	for o := opSet; o < opCount; o++ {
+		parseLine(o, line)
+	}
+}
+
+// SetLookup replaces the look-up of host names.
+func (c *Client) SetLookup(lookup func(ctx context.Context, host string) ([]netip.Addr, error)) error {
+	core, err := c.start()
+	if err == nil {
+		core.lookup, core.resolves = lookup, true
+	}
+	return err
+}
+
+// Guard does what every call pays beside the wire: choice of server, admission, watch, books.
+func (c *Client) Guard(key string) error {
+	s, err := c.route(key)
+	if err != nil {
+		return err
+	}
+	permit, err := s.breaker.Allow()
+	if err != nil || s.missed.holds(key) || !s.ramp.enter(s.core.now) {
+		return ErrBusy
+	}
+	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
+	s.watch.arm()
+	f.call.ended = f.start // the reader's clock serves all replies that came together
+	s.book(&f, &request{op: opGet, key: key}, &outcome{replied: true})
+	return nil
+}
+
+// ProbeDelay is the pause before a probe.
+func ProbeDelay(cause error, attempt int) time.Duration { return probeDelay(cause, attempt) }
+
+// Wire encodes a request as it is sent.
+func Wire(op string, item *Item) string {
+	for o := range opCount {
+		if o.verb() == op {
+			return string(appendRequest(nil, &request{op: o, key: item.Key, item: item}))
+		}
+	}
+	return ""
+}
+
+// Ramp bounds calls in flight.
+type Ramp struct{ ramp ramp }
+
+// NewRamp returns the bound of a healthy server.
+func NewRamp(most int) *Ramp {
+	r := new(Ramp)
+	r.ramp.init(most)
+	return r
+}
+
+// Enter, Leave, Begin and Succeeded are those of the ramp.
+func (r *Ramp) Enter(now func() int64) bool { return r.ramp.enter(now) }
+func (r *Ramp) Leave()                      { r.ramp.leave() }
+func (r *Ramp) Begin(now int64)             { r.ramp.begin(now) }
+func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }

@@ -1,0 +1,441 @@
+package memcache_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// The bounds below are the targets of docs/benchmarks; each test logs what it measured. Where the target is a time, the bound has
+// room for a busy machine, and the figure is in the log.
+
+func isUp(c *memcache.Client, addr string) func() bool {
+	return func() bool { return c.State(addr) == breaker.Closed }
+}
+
+func isDown(c *memcache.Client, addr string) func() bool {
+	return func() bool { return c.State(addr) != breaker.Closed }
+}
+
+// TestKilled: one of three servers dies by SIGKILL and comes back. The others do not notice.
+func TestKilled(t *testing.T) {
+	servers, addrs := threeServers(t)
+	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
+	l := startLoad(t, c)
+	l.reset()
+	began, dialsBefore := time.Now(), dials(c, addrs[2])
+	if err := servers[2].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	elapsed := time.Since(began)
+	share, slowest := l.healthyShare(2)
+	broken := l.byIndex[2].take()
+	perSecond := float64(dials(c, addrs[2])-dialsBefore) / elapsed.Seconds()
+	t.Logf("killed: healthy calls answered %.4f, slowest %v; broken server: %v; %.1f dials/s", share, slowest, broken, perSecond)
+	if share < 0.99 {
+		t.Errorf("healthy servers answered %.4f of their calls, want 0.99", share)
+	}
+	if broken.failedWrites > 16 || broken.other > 0 {
+		t.Errorf("errors seen: %v, want at most 16 failed writes and no other", broken)
+	}
+	if perSecond > 10 {
+		t.Errorf("%.1f dials/s to the dead server, want at most 10", perSecond)
+	}
+	if broken.refused < 1000 {
+		t.Errorf("only %d calls to the dead server were refused: the load did not run", broken.refused)
+	}
+
+	back := healTime(t, c, addrs[2], servers[2].Restart)
+	t.Logf("healed %v after the restart", back)
+	if back > 2*time.Second { // target 400 ms
+		t.Errorf("healed %v after the restart, want 0.4 s", back)
+	}
+}
+
+// healTime heals a server and waits for the client to use it again.
+func healTime(t *testing.T, c *memcache.Client, addr string, heal func() error) time.Duration {
+	t.Helper()
+	if err := heal(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	eventually(t, "server used again", isUp(c, addr))
+	return time.Since(start)
+}
+
+func dials(c *memcache.Client, addr string) uint64 {
+	st := c.Stats()[addr]
+	return st.Dials + st.DialErrors
+}
+
+// TestHung: one of three servers is stopped by SIGSTOP: the kernel accepts connections and data, nobody answers. And the same
+// with a black hole in front.
+func TestHung(t *testing.T) {
+	for _, hole := range []bool{false, true} {
+		t.Run(fmt.Sprintf("black hole=%v", hole), func(t *testing.T) {
+			servers, addrs := threeServers(t)
+			if hole {
+				proxy := testutil.StartProxy(t, addrs[2])
+				servers[2], addrs[2] = proxy, proxy.Addr()
+			}
+			c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
+			l := startLoad(t, c)
+			l.reset()
+			start := time.Now()
+			if err := servers[2].Hang(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "hang found", isDown(c, addrs[2]))
+			found := time.Since(start)
+			time.Sleep(5*time.Second - found)
+			share, slowest := l.healthyShare(2)
+			broken := l.byIndex[2].take()
+			t.Logf("hung: found after %v; healthy calls answered %.4f, slowest %v; broken server: %v", found, share, slowest, broken)
+			if found > 400*time.Millisecond { // target 150 ms; a plain time limit would need 500
+				t.Errorf("hang found after %v, want 150 ms", found)
+			}
+			if broken.totalTime > 10*time.Second { // target 5 goroutine-seconds of 160
+				t.Errorf("%v goroutine time lost at the hung server, want 5 s", broken.totalTime)
+			}
+			if share < 0.97 {
+				t.Errorf("healthy servers answered %.4f of their calls, want 0.97", share)
+			}
+			back := healTime(t, c, addrs[2], servers[2].Release)
+			t.Logf("healed %v after the release", back)
+			if back > 4*time.Second { // target 1.2 s
+				t.Errorf("healed %v after the release, want 1.2 s", back)
+			}
+		})
+	}
+}
+
+// TestHungSerialCaller: with a single caller nobody else's wait gives the hang away; three time-outs do.
+func TestHungSerialCaller(t *testing.T) {
+	server := testutil.StartMemcached(t)
+	const timeout = 100 * time.Millisecond
+	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: timeout})
+	if err := c.Set(&memcache.Item{Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Hang(); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for c.State(server.Addr()) == breaker.Closed && calls < 20 {
+		start := time.Now()
+		if _, err := c.Get("k"); !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Fatalf("Get from a hung server: %v, want ErrCacheMiss", err)
+		}
+		if took := time.Since(start); took > timeout*12/10+100*time.Millisecond {
+			t.Errorf("Get took %v, want at most 1.2 × %v", took, timeout)
+		}
+		calls++
+	}
+	if calls != 3 {
+		t.Errorf("breaker opened after %d time-outs, want 3", calls)
+	}
+}
+
+// TestQuickRestart: a server restarts within 35 ms. Reads carry on, and it is used again within moments.
+func TestQuickRestart(t *testing.T) {
+	servers, addrs := threeServers(t)
+	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
+	l := startLoad(t, c)
+	l.reset()
+	start := time.Now()
+	if err := servers[2].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(35*time.Millisecond - time.Since(start))
+	if err := servers[2].Restart(); err != nil {
+		t.Fatal(err)
+	}
+	restarted := time.Now()
+	eventually(t, "shard back", func() bool { return c.State(addrs[2]) == breaker.Closed && l.byIndex[2].misses.Load() > 20 })
+	back := time.Since(restarted)
+	broken := l.byIndex[2].take()
+	t.Logf("restart took %v, shard back after %v: %v", restarted.Sub(start), back, broken)
+	if back > time.Second { // target 150 ms
+		t.Errorf("shard back %v after the restart, want 150 ms", back)
+	}
+	if broken.failedWrites > 5 || broken.other > 0 {
+		t.Errorf("errors seen: %v, want at most 5 failed writes", broken)
+	}
+}
+
+// TestRestartOfHealthyServer tells of the pool of N stale connections that failed N calls after a restart: here no Get fails, and
+// stale connections do not open the breaker.
+func TestRestartOfHealthyServer(t *testing.T) {
+	server := testutil.StartMemcached(t)
+	proxy := testutil.StartProxy(t, server.Addr())
+	c := newClient(t, memcache.Options{Servers: []string{proxy.Addr()}, ReportUnavailable: true})
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 { // leaves idle private connections, which go stale too
+		var sets sync.WaitGroup
+		for range 8 {
+			sets.Go(func() { _ = c.Set(&memcache.Item{Key: "large", Value: make([]byte, memcache.LargeValue+1)}) })
+		}
+		sets.Wait()
+	}
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if it, err := c.Get("k"); err != nil || string(it.Value) != "v" {
+					t.Errorf("Get while connections are cut: %v, %v", it, err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		time.Sleep(20 * time.Millisecond)
+		if err := proxy.Cut(); err != nil { // what a restart that nobody can dial into does to connections
+			t.Error(err)
+		}
+	}
+	close(stop)
+	callers.Wait()
+	if st := c.Stats()[proxy.Addr()]; st.Refused > 0 || st.State != breaker.Closed {
+		t.Errorf("stale connections opened the breaker: %+v", st)
+	}
+}
+
+// TestGetMultiWithOneDown: the items of the other servers come at once, without an error.
+func TestGetMultiWithOneDown(t *testing.T) {
+	servers, addrs := threeServers(t)
+	c := newClient(t, memcache.Options{Servers: addrs})
+	keys := make([]string, 30)
+	for i := range keys {
+		keys[i] = keyOf(i%3, i)
+		if err := c.Set(&memcache.Item{Key: keys[i], Value: []byte("v")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := servers[1].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "server found down", func() bool { _, _ = c.Get(keys[1]); return isDown(c, addrs[1])() })
+	var times []time.Duration
+	for range 500 {
+		start := time.Now()
+		items, err := c.GetMulti(keys)
+		times = append(times, time.Since(start))
+		if err != nil || len(items) != 20 {
+			t.Fatalf("GetMulti = %d items, %v; want 20, nil", len(items), err)
+		}
+	}
+	t.Logf("GetMulti of 30 keys with 1 of 3 servers down: 20 items, p99 %v", percentile(times, 0.99))
+
+	items, err := c.Reporting().GetMulti(keys)
+	var down *memcache.ServerDownError
+	if len(items) != 20 || !errors.As(err, &down) || down.Addr != addrs[1] {
+		t.Errorf("Reporting().GetMulti = %d items, %v; want 20 and an error that names %s", len(items), err, addrs[1])
+	}
+	if err := c.Ping(); !errors.As(err, &down) || down.Addr != addrs[1] {
+		t.Errorf("Ping = %v, want an error that names %s", err, addrs[1])
+	}
+}
+
+// TestNoStaleReads tells of the write that failed during an outage: after it, the server served the old value for as long as that
+// lived, and a write that had been given up became visible later.
+func TestNoStaleReads(t *testing.T) {
+	runs := 20
+	if testing.Short() {
+		runs = 3
+	}
+	stale := 0
+	for run := range runs {
+		process := testutil.StartMemcached(t)
+		proxy := testutil.StartProxy(t, process.Addr())
+		if run%2 == 0 {
+			stale += staleReads(t, process.Addr(), process.Hang, process.Release)
+		} else {
+			stale += staleReads(t, proxy.Addr(), proxy.Kill, proxy.Restart)
+		}
+		_, _ = proxy.Close(), process.Close()
+	}
+	t.Logf("%d stale or zombie reads in %d runs of 40 writes", stale, runs)
+	if stale > 0 {
+		t.Errorf("%d stale or zombie reads, want 0", stale)
+	}
+}
+
+// staleReads overwrites and deletes 40 keys during an outage, and counts old values and resurrected writes after it.
+func staleReads(t *testing.T, addr string, breakIt, heal func() error) (stale int) {
+	t.Helper()
+	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for i := range 40 {
+		if err := c.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: []byte("old")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := breakIt(); err != nil {
+		t.Fatal(err)
+	}
+	var writes sync.WaitGroup
+	failed := make([]bool, 40)
+	for i := range 40 {
+		writes.Go(func() {
+			var err error
+			if i%4 == 0 {
+				err = c.Delete(fmt.Sprint("k", i))
+			} else {
+				err = c.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: []byte("new")})
+			}
+			failed[i] = err != nil
+		})
+	}
+	writes.Wait()
+	if slices.Contains(failed, false) {
+		t.Error("a write succeeded during the outage")
+	}
+	if err := heal(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "server used again", func() bool { _, _ = c.Get("other"); return c.Available() })
+	for pause := range 3 {
+		for i := range 40 {
+			if it, err := c.Get(fmt.Sprint("k", i)); err == nil {
+				t.Logf("look %d: key k%d = %q after an outage in which its write failed", pause, i, it.Value)
+				stale++
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return stale
+}
+
+// TestTimeoutWithoutTrip: a write that timed out at a server that stays up is deleted there too; nothing will re-admit it.
+func TestTimeoutWithoutTrip(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 100 * time.Millisecond})
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.DelayReply(300*time.Millisecond), "set")))
+	err := c.Set(&memcache.Item{Key: "k", Value: []byte("new")})
+	var down *memcache.ServerDownError
+	if !errors.As(err, &down) || !down.Sent || !errors.Is(err, memcache.ErrTimeout) {
+		t.Fatalf("Set that timed out: %v, want a *ServerDownError that was sent and wraps ErrTimeout", err)
+	}
+	eventually(t, "key deleted", func() bool {
+		st := c.Stats()[fake.Addr()]
+		return st.Replayed > 0 && st.MissedInvalidations == 0
+	})
+	if it, err := c.Get("k"); err == nil {
+		t.Errorf("Get after a Set of unknown outcome = %q, want a miss", it.Value)
+	}
+}
+
+// TestApplicationErrorsDoNotTrip: what the server refuses to do says nothing about its health.
+func TestApplicationErrorsDoNotTrip(t *testing.T) {
+	server := testutil.StartMemcached(t)
+	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}})
+	for range 50 {
+		if err := c.Set(&memcache.Item{Key: "huge", Value: make([]byte, 2<<20)}); !errors.Is(err, memcache.ErrServerError) {
+			t.Fatalf("Set of 2 MiB: %v, want ErrServerError", err)
+		}
+		if err := c.Set(&memcache.Item{Key: "text", Value: []byte("x")}); err != nil {
+			t.Fatalf("Set after a refused one: %v", err)
+		}
+		if _, err := c.Increment("text", 1); err == nil {
+			t.Fatal("Increment of text = nil, want an error")
+		}
+		if err := c.Replace(&memcache.Item{Key: "absent"}); !errors.Is(err, memcache.ErrNotStored) {
+			t.Fatalf("Replace of nothing: %v, want ErrNotStored", err)
+		}
+		if _, err := c.Get("absent"); !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Fatalf("Get of nothing: %v, want ErrCacheMiss", err)
+		}
+	}
+	if st := c.Stats()[server.Addr()]; st.State != breaker.Closed || st.Refused > 0 || st.Dials > 60 {
+		t.Errorf("after 250 application errors: %+v, want a closed breaker", st)
+	}
+}
+
+// TestSpinners: a process that is starved of CPU, by others or by itself, must not take healthy servers for hung.
+func TestSpinners(t *testing.T) {
+	duration := 4 * time.Second
+	if soak() {
+		duration = time.Minute
+	}
+	t.Run("other processes", func(t *testing.T) {
+		starved(t, duration, func(stop <-chan struct{}) {
+			spinner := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very test, which spins if asked to.
+			spinner.Env = append(os.Environ(), spinEnv+"="+(2*duration).String())
+			if err := spinner.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			<-stop
+			_ = spinner.Process.Kill()
+			_ = spinner.Wait()
+		})
+	})
+	t.Run("this process", func(t *testing.T) {
+		starved(t, duration, func(stop <-chan struct{}) {
+			for !ended(stop) {
+				_ = stop // burns time on purpose
+			}
+		})
+	})
+}
+
+func ended(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// starved runs the load with three spinners a processor.
+func starved(t *testing.T, duration time.Duration, spin func(stop <-chan struct{})) {
+	t.Helper()
+	_, addrs := threeServers(t)
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true, Logger: logger})
+	l := startLoad(t, c)
+	stop := make(chan struct{})
+	var spinners sync.WaitGroup
+	for range 3 * runtime.NumCPU() {
+		spinners.Go(func() { spin(stop) })
+	}
+	time.Sleep(duration)
+	close(stop)
+	spinners.Wait()
+	l.end()
+	for i, addr := range addrs {
+		st, v := c.Stats()[addr], l.byIndex[i].take()
+		t.Logf("server %d after %v: %v", i, duration, v)
+		if st.Refused > 0 || st.State != breaker.Closed {
+			t.Errorf("healthy server %d: %d calls refused, breaker %v (%v)", i, st.Refused, st.State, st.DownCause)
+		}
+	}
+}

@@ -1,0 +1,332 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// inlineBytes is how much may be on its way unanswered while callers still write by themselves: a write of this size
+	// fits the socket's buffer, so that it cannot hold its caller beyond the end of its context.
+	inlineBytes = 16 << 10
+	// maxJoined bounds the keys of one line of merged Gets, and so the answer that one error line can spoil.
+	maxJoined = 128
+	// maxQueuedBytes bounds what waits to be written.
+	maxQueuedBytes = 8 << 20
+	// keepBuffer is the largest write buffer that an idle connection keeps.
+	keepBuffer = 256 << 10
+)
+
+// line is the pipelined connection of one server, shared by all callers. Requests are written in the order in which they were
+// queued, and answered in that order. A request that finds the line idle is written at once by its caller; what queues meanwhile
+// goes out in one write, Gets that are next to each other merged into one "gets k1 … kn".
+//
+// It starts out dialling: requests queue until the connection is there.
+type line struct {
+	server *server
+	cancel context.CancelFunc // ends the dial
+	kick   chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
+	gone   chan struct{}      // closed by end
+	worked atomic.Bool        // a reply has been read
+
+	mu         sync.Mutex
+	conn       *meter // nil while dialling; guarded by mu
+	err        error  // why it ended; guarded by mu
+	retired    bool   // takes no more requests and ends with its last reply; guarded by mu
+	waiting    fifo   // requests without a reply, oldest first; guarded by mu
+	written    int    // how many of waiting have been handed to the connection; guarded by mu
+	unanswered int    // bytes of those; guarded by mu
+	owedSince  int64  // since when the server owes an answer, or the dial its end; 0 nothing; guarded by mu
+	queued     []byte // requests to be written; guarded by mu
+	spare      []byte // the other write buffer; guarded by mu
+	joined     int    // Gets on the unfinished last line of queued; guarded by mu
+	writing    bool   // a caller or the writer goroutine is at it; guarded by mu
+}
+
+// enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full and nothing of r was sent.
+func (l *line) enqueue(r *request, c *call, generation uint64, start int64) error {
+	l.mu.Lock()
+	if err := l.refusesLocked(r); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.queueLocked(r, c, generation, start)
+	if l.writing || l.conn == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	l.writing = true
+	inline := l.unanswered+len(l.queued) <= inlineBytes
+	crowded := l.waiting.size > 1
+	l.mu.Unlock()
+	if !inline {
+		l.kick <- struct{}{}
+		return nil
+	}
+	if crowded {
+		runtime.Gosched() // callers that were woken together queue now and share this write
+	}
+	l.writeOnce()
+	return nil
+}
+
+func (l *line) refusesLocked(r *request) error {
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.retired:
+		return errRetired
+	case len(l.queued) > 0 && len(l.queued)+r.size() > maxQueuedBytes:
+		return ErrBusy
+	}
+	return nil
+}
+
+func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) {
+	before := len(l.queued)
+	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op}
+	switch {
+	case r.op == opGet && !r.alone && l.joined > 0 && l.joined < maxJoined:
+		l.queued = append(append(l.queued, ' '), r.key...)
+		l.joined++
+		e.joined = true
+	case r.op == opGet && !r.alone:
+		l.finishGetsLocked()
+		l.queued = append(append(l.queued, "gets "...), r.key...)
+		l.joined = 1
+	default:
+		l.finishGetsLocked()
+		l.queued = appendRequest(l.queued, r)
+	}
+	e.size = len(l.queued) - before
+	l.waiting.push(e)
+}
+
+// finishGetsLocked ends the line of merged Gets, if one is open.
+func (l *line) finishGetsLocked() {
+	if l.joined > 0 {
+		l.queued = append(l.queued, "\r\n"...)
+		l.joined = 0
+	}
+}
+
+// writeOnce writes what has queued. If more has queued meanwhile, the writer goroutine goes on with it: a caller must not write
+// for others for ever. The caller holds l.writing.
+func (l *line) writeOnce() {
+	conn, batch := l.takeQueued()
+	if batch != nil {
+		if _, err := conn.Write(batch); err != nil {
+			l.end(l.lost(err))
+			return
+		}
+	}
+	if l.doneWriting(batch) {
+		return
+	}
+	l.kick <- struct{}{}
+}
+
+// takeQueued returns nil if there is nothing to write.
+func (l *line) takeQueued() (*meter, []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || len(l.queued) == 0 {
+		return nil, nil
+	}
+	l.finishGetsLocked()
+	batch := l.queued
+	l.queued, l.spare = l.spare[:0], nil
+	l.written = l.waiting.size
+	l.unanswered += len(batch)
+	return l.conn, batch
+}
+
+// doneWriting gives the buffer back and ends the writing, unless there is more to write.
+func (l *line) doneWriting(batch []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if cap(batch) <= keepBuffer && batch != nil {
+		l.spare = batch
+	}
+	if l.owedSince == 0 && l.written > 0 {
+		l.owedSince = l.server.core.now()
+	}
+	l.writing = l.err == nil && len(l.queued) > 0
+	return !l.writing
+}
+
+// write is the writer goroutine: it takes over when callers cannot or should not write.
+func (l *line) write() {
+	for {
+		select {
+		case <-l.gone:
+			return
+		case <-l.kick:
+		}
+		for more := true; more; {
+			runtime.Gosched() // as in enqueue
+			conn, batch := l.takeQueued()
+			if batch != nil {
+				if _, err := conn.Write(batch); err != nil {
+					l.end(l.lost(err))
+					return
+				}
+			}
+			more = !l.doneWriting(batch)
+		}
+	}
+}
+
+// run dials, then reads replies until the connection ends. It is the line's other goroutine.
+func (l *line) run(ctx context.Context) {
+	defer l.cancel()
+	l.dialling()
+	dialled, err := l.server.dial(ctx)
+	if err != nil {
+		l.end(err)
+		return
+	}
+	conn := &meter{Conn: dialled, server: l.server}
+	if !l.connected(conn) {
+		_ = conn.Close() // ended while dialling
+		return
+	}
+	l.server.core.running.Go(l.write)
+	l.end(l.read(conn))
+}
+
+func (l *line) dialling() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owedSince = l.server.core.now()
+}
+
+// owed tells since when the line waits for the server, not for this process. The connection is nil while dialling.
+func (l *line) owed() (since int64, conn *meter, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owedSince, l.conn, l.owedSince != 0 && l.err == nil
+}
+
+// connected lets the queue go out.
+func (l *line) connected(conn *meter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	l.conn, l.owedSince = conn, 0
+	if len(l.queued) > 0 {
+		l.writing = true
+		l.kick <- struct{}{}
+	}
+	return true
+}
+
+func (l *line) lost(err error) error {
+	if l.worked.Load() {
+		return usedFault(err)
+	}
+	return freshFault(err)
+}
+
+// usedFault classifies the end of a connection that had worked: it has simply ended, and the next dial tells whether the server is
+// down.
+func usedFault(err error) *fault {
+	var f *fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return blameless(err)
+}
+
+// freshFault classifies the end of a connection that never brought a reply: it is taken as the server's state.
+func freshFault(err error) *fault {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, net.ErrClosed): // closed by this client
+		return blameless(err)
+	}
+	return hard(err)
+}
+
+// end closes the connection, settles every call on it with err, and charges err to the breaker once. Only the first err counts.
+func (l *line) end(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	waiting, written, conn := l.waiting, l.written, l.conn
+	l.waiting, l.written, l.queued, l.spare = fifo{}, 0, nil, nil
+	l.mu.Unlock()
+
+	close(l.gone)
+	l.cancel()
+	l.server.forget(l, err)
+	if conn != nil {
+		discard(conn.Conn)
+	}
+	for i := range waiting.size {
+		waiting.at(i).fail(err, i < written)
+	}
+}
+
+// retire lets the requests under way finish and takes no more.
+func (l *line) retire() {
+	l.mu.Lock()
+	l.retired = true
+	idle := l.waiting.size == 0
+	l.mu.Unlock()
+	if idle {
+		l.end(blameless(errRetired))
+	}
+}
+
+// discard closes a connection at once. Bytes that the peer has not acknowledged are dropped with it: a write that its caller was
+// told had failed must not arrive once the network heals.
+func discard(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // if it fails, the close is merely a polite one
+	}
+	_ = conn.Close()
+}
+
+// overdue settles the calls that began before the given time, but does not wake them yet. It reports the start of the latest, and
+// whether the oldest was first in the line: then the connection is stuck.
+func (l *line) overdue(before int64) (settled []*call, latest int64, stuck bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.waiting.size {
+		e := l.waiting.at(i)
+		if e.start > before {
+			continue
+		}
+		stuck = stuck || i == 0
+		if e.call.settle(e.generation) {
+			e.call.err, e.call.sent = ErrTimeout, i < l.written
+			latest = max(latest, e.start)
+			settled = append(settled, e.call)
+		}
+	}
+	return settled, latest, stuck
+}
+
+// oldest is the start of the oldest request without a reply.
+func (l *line) oldest() (start int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.waiting.size {
+		if s := l.waiting.at(i).start; !ok || s < start {
+			start, ok = s, true
+		}
+	}
+	return start, ok
+}

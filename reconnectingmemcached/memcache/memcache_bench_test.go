@@ -1,0 +1,79 @@
+package memcache_test
+
+import (
+	"testing"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// twentyBytes is a key of usual length.
+const twentyBytes = "user:profile:1234567"
+
+// downClient returns a client of three servers, all down.
+func downClient(b testing.TB) *memcache.Client {
+	addrs := []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
+	c := newClient(b, memcache.Options{Servers: addrs})
+	_, _ = c.Owner(twentyBytes)
+	for _, addr := range addrs {
+		c.ForceDown(addr)
+	}
+	return c
+}
+
+// BenchmarkFailFast is a Get whose server is down, choice of three servers and metrics included; beside it, gomemcache's choice
+// of a server alone.
+func BenchmarkFailFast(b *testing.B) {
+	b.Run("Get", func(b *testing.B) {
+		c := downClient(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Get(twentyBytes); err != memcache.ErrCacheMiss { //nolint:errorlint // the hot path.
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Get-parallel", func(b *testing.B) {
+		c := downClient(b)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				_, _ = c.Get(twentyBytes)
+			}
+		})
+	})
+	b.Run("gomemcache-PickServer", func(b *testing.B) {
+		list := new(gomemcache.ServerList)
+		if err := list.SetServers("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := list.PickServer(twentyBytes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkGuard is what a healthy call pays beside the wire: choice of server, breaker, bulkhead, watch, counters, histogram.
+func BenchmarkGuard(b *testing.B) {
+	c := newClient(b, memcache.Options{Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}})
+	b.Run("serial", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Guard(twentyBytes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				_ = c.Guard(twentyBytes)
+			}
+		})
+	})
+}

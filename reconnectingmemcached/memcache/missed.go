@@ -1,0 +1,116 @@
+package memcache
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	maxMissedKeys  = 65536
+	maxMissedBytes = 16 << 20
+)
+
+// missedLog remembers the keys of writes that a server may have missed, so that they can be deleted there: a deleted key is a
+// miss, never an old value.
+type missedLog struct {
+	waiting atomic.Int64 // len(keys), for readers that need no lock then
+
+	mu       sync.Mutex
+	keys     map[string]missedKey // guarded by mu
+	bytes    int                  // of keys; guarded by mu
+	sequence uint64               // guarded by mu
+	lost     uint64               // keys that did not fit, ever; guarded by mu
+	overflow bool                 // some did not fit since the last drain; guarded by mu
+	replayed uint64               // keys deleted on the server, ever; guarded by mu
+}
+
+// missedKey is one entry. A key that was missed again after a replay had begun has a later sequence, and stays.
+type missedKey struct {
+	sequence uint64
+	sent     bool // the write may still be on its way
+}
+
+// add reports whether this is the first key that did not fit.
+func (m *missedLog) add(key string, missed missedKey) (overflowed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sequence++
+	old, known := m.keys[key]
+	if !known {
+		if len(m.keys) >= maxMissedKeys || m.bytes+len(key) > maxMissedBytes {
+			m.lost++
+			overflowed, m.overflow = !m.overflow, true
+			return overflowed
+		}
+		if m.keys == nil {
+			m.keys = make(map[string]missedKey)
+		}
+		m.bytes += len(key)
+	}
+	m.keys[key] = missedKey{m.sequence, missed.sent || old.sent}
+	m.waiting.Store(int64(len(m.keys)))
+	return false
+}
+
+// holds tells whether key waits for its deletion: what the server has of it may be old.
+func (m *missedLog) holds(key string) bool {
+	if m.waiting.Load() == 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.keys[key]
+	return ok
+}
+
+// missedBatch is what the log held at one time.
+type missedBatch struct {
+	keys     map[string]missedKey
+	overflow bool // it did not hold all
+}
+
+func (m *missedLog) snapshot() missedBatch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return missedBatch{maps.Clone(m.keys), m.overflow}
+}
+
+// settle removes what was replayed, unless it was missed again meanwhile.
+func (m *missedLog) settle(keys map[string]missedKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, v := range keys {
+		if now, ok := m.keys[k]; ok && now.sequence == v.sequence {
+			delete(m.keys, k)
+			m.bytes -= len(k)
+		}
+	}
+	m.waiting.Store(int64(len(m.keys)))
+	m.replayed += uint64(len(keys))
+	m.overflow = false
+}
+
+func (m *missedLog) size() int { return int(m.waiting.Load()) }
+
+func (m *missedLog) totals() (waiting int, replayed, lost uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys), m.replayed, m.lost
+}
+
+// noteMissed logs a write that failed, if its loss would leave an old value behind.
+func (s *server) noteMissed(r *request, out outcome) {
+	if !r.op.leavesOldValue() {
+		return
+	}
+	if skip := s.core.options.NoReplay; skip != nil && skip(r.key) {
+		return
+	}
+	if s.missed.add(r.key, missedKey{sent: out.sent}) {
+		s.core.log.Warn("more writes missed than can be remembered", "client", s.core.name, "server", s.address, "limit", maxMissedKeys)
+	}
+	if !s.isDown() {
+		s.replaySoon() // nothing will re-admit a server that stays up
+	}
+}

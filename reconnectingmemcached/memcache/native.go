@@ -1,0 +1,216 @@
+package memcache
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// Native returns a client of gomemcache's own type, for code that names that type. It shares the servers and their breakers with
+// c: while a server is down its reads are misses and its writes fail at once. It does not share connections, so it has gomemcache's
+// speed, and none of c's checks of keys and replies. Writes that it misses are not deleted later. Prefer c where you can.
+func (c *Client) Native() *gomemcache.Client {
+	n := gomemcache.NewFromSelector(nativeSelector{c})
+	n.Timeout, n.MaxIdleConns = c.Timeout, c.MaxIdleConns
+	if n.MaxIdleConns == 0 {
+		n.MaxIdleConns = defaultIdleConns
+	}
+	n.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
+		core, err := c.start()
+		if err != nil {
+			return nil, err
+		}
+		return &nativeConn{server: core.server(network, address)}, nil
+	}
+	return n
+}
+
+// nativeSelector shows c's choice of server to gomemcache.
+type nativeSelector struct{ client *Client }
+
+func (n nativeSelector) PickServer(key string) (net.Addr, error) {
+	core, err := n.client.start()
+	if err != nil {
+		return nil, err
+	}
+	s, err := core.picker.pick(key)
+	if err != nil {
+		return nil, err
+	}
+	return serverAddr{s.network, s.address}, nil
+}
+
+func (n nativeSelector) Each(visit func(net.Addr) error) error {
+	core, err := n.client.start()
+	if err != nil {
+		return err
+	}
+	servers, err := core.picker.each()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if err := visit(serverAddr{s.network, s.address}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nativeConn is a connection that exists while its server is up. While it is down, requests are answered here. gomemcache uses a
+// connection for one request at a time, which begins with a Write after a Read.
+type nativeConn struct {
+	server *server
+
+	mu       sync.Mutex // Close and the deadline may come from another goroutine
+	real     net.Conn   // guarded by mu
+	deadline time.Time  // guarded by mu
+
+	started bool           // a request is being written
+	permit  breaker.Permit // of that request
+	answer  []byte         // what is left of an answer given here
+	failure error          // or the error in its place
+}
+
+func (n *nativeConn) Write(b []byte) (int, error) {
+	if n.started && n.current() == nil {
+		return len(b), nil // the rest of a request that is answered here
+	}
+	if !n.started {
+		n.started, n.answer, n.failure = true, nil, nil
+		permit, err := n.server.breaker.Allow()
+		if err != nil {
+			n.refuse(b)
+			return len(b), nil
+		}
+		n.permit = permit
+		if err := n.connect(); err != nil {
+			return 0, n.broken(err)
+		}
+	}
+	written, err := n.current().Write(b)
+	if err != nil {
+		return written, n.broken(err)
+	}
+	return written, nil
+}
+
+func (n *nativeConn) Read(b []byte) (int, error) {
+	n.started = false
+	real := n.current()
+	switch {
+	case len(n.answer) > 0:
+		read := copy(b, n.answer)
+		n.answer = n.answer[read:]
+		return read, nil
+	case n.failure != nil:
+		return 0, n.failure
+	case real == nil:
+		return 0, net.ErrClosed
+	}
+	read, err := real.Read(b)
+	if err != nil {
+		return read, n.broken(err)
+	}
+	n.server.heard()
+	n.permit.Done(nil)
+	return read, nil
+}
+
+// refuse answers a request for a server that is down: a read with a miss, all else with an error.
+func (n *nativeConn) refuse(request []byte) {
+	n.drop()
+	word, _, _ := bytes.Cut(request, []byte{' '})
+	o := opGet
+	for candidate := range opCount {
+		if candidate.word() == string(bytes.TrimSpace(word)) {
+			o = candidate
+			break
+		}
+	}
+	if o.reads() {
+		n.answer = []byte("END\r\n")
+		return
+	}
+	n.failure = n.server.downError(o, outcome{err: errRefused})
+}
+
+func (n *nativeConn) connect() error {
+	if n.current() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(n.server.core.ctx, n.server.core.options.Timeout)
+	defer cancel()
+	conn, err := n.server.dial(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.server.adopt(conn); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.real = conn
+	return conn.SetDeadline(n.deadline)
+}
+
+func (n *nativeConn) current() net.Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.real
+}
+
+// broken charges the breaker and gives the connection up.
+func (n *nativeConn) broken(err error) error {
+	n.drop()
+	if isTimeout(err) {
+		err = soft(err)
+	}
+	n.permit.Done(usedFault(err))
+	return plainCause(err)
+}
+
+func (n *nativeConn) drop() {
+	n.mu.Lock()
+	real := n.real
+	n.real = nil
+	n.mu.Unlock()
+	if real != nil {
+		n.server.release(real)
+		_ = real.Close()
+	}
+}
+
+func (n *nativeConn) Close() error {
+	n.drop()
+	return nil
+}
+
+func (n *nativeConn) SetDeadline(t time.Time) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deadline = t
+	if n.real == nil {
+		return nil
+	}
+	return n.real.SetDeadline(t)
+}
+
+// SetReadDeadline and SetWriteDeadline are not used by gomemcache; a connection has one deadline.
+func (n *nativeConn) SetReadDeadline(t time.Time) error  { return n.SetDeadline(t) }
+func (n *nativeConn) SetWriteDeadline(t time.Time) error { return n.SetDeadline(t) }
+
+func (n *nativeConn) LocalAddr() net.Addr {
+	if real := n.current(); real != nil {
+		return real.LocalAddr()
+	}
+	return n.RemoteAddr()
+}
+
+func (n *nativeConn) RemoteAddr() net.Addr { return serverAddr{n.server.network, n.server.address} }

@@ -1,0 +1,137 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Overflow says what happens on re-admission when more writes were missed than the log of missed writes holds.
+type Overflow int
+
+const (
+	// AcceptStale re-admits the server although old values of keys that did not fit the log may be served until they
+	// expire. It is counted in memcached_client_missed_invalidations_lost_total and logged.
+	AcceptStale Overflow = iota
+	// FlushServer empties the server before it is re-admitted. Only for servers that no other application uses.
+	FlushServer
+)
+
+// Options are the choices of [NewWithOptions]. The zero value works.
+type Options struct {
+	// Name is the client's name in metrics and logs. Default: "memcached", then "memcached-2" and so on within the process.
+	Name string
+
+	// Servers are the addresses, "host:port" or the path of a unix socket, used when the selector is nil. A key goes to the
+	// server that gomemcache would choose. Names are resolved again at each dial and each ResolveInterval. No default.
+	Servers []string
+
+	// Timeout bounds a whole call, dialling, queueing and one retry included. Default 500 ms.
+	Timeout time.Duration
+
+	// MaxIdleConns bounds the private connections (large values) kept per server. All other calls share one connection
+	// per server. Default 64.
+	MaxIdleConns int
+
+	// MaxInFlight bounds the calls under way per server, queued ones included; more fail fast with [ErrBusy]. Default 1024.
+	MaxInFlight int
+
+	// MaxItemSize is the largest value accepted from a server, in bytes; larger ones fail with [ErrItemTooLarge]. Default 128 MiB.
+	MaxItemSize int
+
+	// DialContext opens connections, as in gomemcache; it must honour its context. It is given a server's address as
+	// configured, so names may be host names. Default: a net.Dialer.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// ResolveInterval is how often the host names of Servers are looked up while in use. Default 30 s; negative: at dials only.
+	ResolveInterval time.Duration
+
+	// ConsecutiveFailures opens a server's breaker after that many connection errors in a row, refused dials included.
+	// Default 0: one refused dial or three time-outs in a row open it. Hang detection applies either way.
+	ConsecutiveFailures int
+
+	// ReportUnavailable makes reads tell a server that is down from a miss: Get and GetAndTouch return a [*ServerDownError],
+	// GetMulti the partial map and the joined errors. Default false: a miss, and the partial map with a nil error.
+	ReportUnavailable bool
+
+	// Overflow says what to do when more than 65 536 keys (or 16 MiB of them) were missed. Default AcceptStale.
+	Overflow Overflow
+
+	// NoReplay exempts keys from the deletion of missed writes at re-admission, such as locks written with Set. Default: none.
+	NoReplay func(key string) bool
+
+	// Logger gets state changes and lost invalidations. Default nil: silent.
+	Logger *slog.Logger
+}
+
+const (
+	defaultIdleConns       = 64
+	defaultMaxInFlight     = 1024
+	defaultMaxItemSize     = 128 << 20
+	defaultResolveInterval = 30 * time.Second
+)
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.MaxIdleConns <= 0 {
+		o.MaxIdleConns = defaultIdleConns
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = defaultMaxInFlight
+	}
+	if o.MaxItemSize == 0 {
+		o.MaxItemSize = defaultMaxItemSize
+	}
+	if o.ResolveInterval == 0 {
+		o.ResolveInterval = defaultResolveInterval
+	}
+	if o.DialContext == nil {
+		o.DialContext = new(net.Dialer).DialContext
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	for _, n := range []struct {
+		field string
+		value int64
+	}{
+		{"Timeout", int64(o.Timeout)},
+		{"MaxIdleConns", int64(o.MaxIdleConns)},
+		{"MaxInFlight", int64(o.MaxInFlight)},
+		{"MaxItemSize", int64(o.MaxItemSize)},
+		{"ConsecutiveFailures", int64(o.ConsecutiveFailures)},
+	} {
+		if n.value < 0 {
+			return fmt.Errorf("memcache: Options.%s is %d: it must not be negative; 0 is the default", n.field, n.value)
+		}
+	}
+	if o.Overflow != AcceptStale && o.Overflow != FlushServer {
+		return fmt.Errorf("memcache: Options.Overflow is %d: use AcceptStale or FlushServer", o.Overflow)
+	}
+	return nil
+}
+
+// validateAddress says what is wrong with a server's address, if anything.
+func validateAddress(address string) error {
+	if address == "" {
+		return errors.New("memcache: empty server address: use host:port or the path of a unix socket")
+	}
+	if isUnixPath(address) {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("memcache: server address %q: %w: use host:port or the path of a unix socket", address, err)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("memcache: server address %q: port %q: use a number from 1 to 65535", address, port)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package memcache_test
+
+import (
+	"go/importer"
+	"go/token"
+	"go/types"
+	"strings"
+	"testing"
+)
+
+const (
+	upstreamPath = "github.com/bradfitz/gomemcache/memcache"
+	oursPath     = "github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestParity fails when gomemcache exports anything that this package does not have with the same meaning: changing the import
+// line must be the whole migration.
+func TestParity(t *testing.T) {
+	imp := importer.ForCompiler(token.NewFileSet(), "source", nil)
+	upstream, err := imp.Import(upstreamPath)
+	if err != nil {
+		t.Fatalf("import upstream: %v", err)
+	}
+	ours, err := imp.Import(oursPath)
+	if err != nil {
+		t.Fatalf("import this package: %v", err)
+	}
+	checked := 0
+	for _, name := range upstream.Scope().Names() {
+		want := upstream.Scope().Lookup(name)
+		if !want.Exported() {
+			continue
+		}
+		checked++
+		got := ours.Scope().Lookup(name)
+		if got == nil {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		if g, w := describeObject(got), describeObject(want); g != w {
+			t.Errorf("%s is\n%s, want\n%s", name, g, w)
+		}
+	}
+	if checked < 15 {
+		t.Errorf("only %d objects found upstream: the check does not see them", checked)
+	}
+}
+
+// describeObject renders all of an object that code can depend on, with Client as one and the same type.
+func describeObject(o types.Object) string {
+	qualifier := func(p *types.Package) string {
+		if p.Path() == oursPath || p.Path() == upstreamPath {
+			return "memcache"
+		}
+		return p.Path()
+	}
+	if c, ok := o.(*types.Const); ok {
+		return "const " + types.TypeString(c.Type(), qualifier) + " = " + c.Val().ExactString()
+	}
+	named, ok := types.Unalias(o.Type()).(*types.Named)
+	if _, isType := o.(*types.TypeName); !isType || !ok {
+		return strings.Fields(types.ObjectString(o, qualifier))[0] + " " + types.TypeString(nameless(o.Type()), qualifier)
+	}
+	lines := []string{"type " + types.TypeString(named, qualifier)}
+	set := types.NewMethodSet(types.NewPointer(named))
+	known := upstreamMethods(named)
+	for i := range set.Len() {
+		if f := set.At(i).Obj(); f.Exported() && (known == nil || known[f.Name()]) {
+			lines = append(lines, f.Name()+" "+types.TypeString(nameless(f.Type()), qualifier))
+		}
+	}
+	if s, ok := named.Underlying().(*types.Struct); ok {
+		for i := range s.NumFields() {
+			if f := s.Field(i); f.Exported() {
+				lines = append(lines, f.Name()+" "+types.TypeString(f.Type(), qualifier))
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// nameless drops the names of parameters and results, on which no caller can depend.
+func nameless(t types.Type) types.Type {
+	s, ok := t.(*types.Signature)
+	if !ok {
+		return t
+	}
+	strip := func(vars *types.Tuple) *types.Tuple {
+		stripped := make([]*types.Var, vars.Len())
+		for i := range stripped {
+			stripped[i] = types.NewVar(token.NoPos, nil, "", vars.At(i).Type())
+		}
+		return types.NewTuple(stripped...)
+	}
+	return types.NewSignatureType(nil, nil, nil, strip(s.Params()), strip(s.Results()), s.Variadic())
+}
+
+// upstreamMethods limits our Client to the methods that upstream's has; others are additions.
+func upstreamMethods(named *types.Named) map[string]bool {
+	if named.Obj().Pkg().Path() != oursPath {
+		return nil
+	}
+	upstream, err := importer.ForCompiler(token.NewFileSet(), "source", nil).Import(upstreamPath)
+	if err != nil {
+		return nil
+	}
+	object := upstream.Scope().Lookup(named.Obj().Name())
+	if object == nil {
+		return nil
+	}
+	known := make(map[string]bool)
+	set := types.NewMethodSet(types.NewPointer(object.Type()))
+	for i := range set.Len() {
+		known[set.At(i).Obj().Name()] = true
+	}
+	return known
+}

@@ -1,0 +1,176 @@
+package memcache
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"time"
+)
+
+const (
+	// largeValue is from which size on a value is sent on a connection of its own, so that the calls behind it on the shared
+	// one need not wait for it.
+	largeValue = 32 << 10
+	// maxIdleTime is how long an unused private connection is trusted.
+	maxIdleTime = int64(30 * time.Second)
+)
+
+// private is a connection that one call has for itself.
+type private struct {
+	conn   net.Conn
+	in     *bufio.Reader
+	worked bool
+	since  int64 // idle since
+}
+
+func isLarge(r *request) bool { return r.op.stores() && len(r.item.Value) > largeValue }
+
+// exchangePrivate sends a large value and waits for the reply.
+func (s *server) exchangePrivate(ctx context.Context, f *flight, r *request) error {
+	c := f.call
+	c.begin()
+	limit := s.core.epoch.Add(time.Duration(f.start) + s.core.options.Timeout)
+	limited, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	err := s.tryPrivate(limited, f, r)
+	if err != nil && !c.replied {
+		err = s.privateFault(ctx, f, err)
+	}
+	c.err = err
+	return err
+}
+
+// privateFault says what a failure means and charges it.
+func (s *server) privateFault(ctx context.Context, f *flight, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case isTimeout(err) && !s.isDown():
+		s.strikes.chargeTimeout(s.breaker, f.start, s.core.now())
+		return ErrTimeout
+	}
+	s.strikes.charge(s.breaker, err, s.core.now())
+	return err
+}
+
+func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return ErrTimeout
+	}
+	p, err := s.takePrivate(ctx)
+	if err != nil {
+		return err
+	}
+	got, err := p.exchange(ctx, f, r)
+	if err != nil || got.end != nil {
+		s.dropPrivate(p)
+	}
+	switch {
+	case err != nil:
+		return p.lost(err)
+	case got.end != nil && errors.Is(got.end, ErrBadReply):
+		return got.end
+	case got.end == nil:
+		p.worked = true
+		s.putPrivate(p)
+	}
+	f.call.replied = true
+	return got.err
+}
+
+func (p *private) lost(err error) *fault {
+	if p.worked {
+		return usedFault(err)
+	}
+	return freshFault(err)
+}
+
+func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineReply, error) {
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	f.call.sent = true
+	header := appendStoreHeader([]byte(r.op.word()), r)
+	request := net.Buffers{header, r.item.Value, []byte("\r\n")}
+	if _, err := request.WriteTo(p.conn); err != nil {
+		return lineReply{}, err
+	}
+	line, err := readLine(p.in)
+	if err != nil {
+		return lineReply{}, err
+	}
+	got := parseLine(r.op, line)
+	if !stop() && got.end == nil {
+		got.end = blameless(ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
+	}
+	return got, nil
+}
+
+func (s *server) takePrivate(ctx context.Context) (*private, error) {
+	s.mu.Lock()
+	if err := s.unusableLocked(); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	for n := len(s.idle); n > 0; n = len(s.idle) {
+		p := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		if s.core.now()-p.since < maxIdleTime {
+			s.privates[p.conn] = struct{}{}
+			s.mu.Unlock()
+			return p, nil
+		}
+		_ = p.conn.Close()
+	}
+	s.mu.Unlock()
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.adopt(conn); err != nil {
+		return nil, err
+	}
+	return &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512)}, nil
+}
+
+// adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
+func (s *server) adopt(conn net.Conn) error {
+	s.mu.Lock()
+	err := s.unusableLocked()
+	if err == nil {
+		s.privates[conn] = struct{}{}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+func (s *server) putPrivate(p *private) {
+	s.mu.Lock()
+	delete(s.privates, p.conn)
+	keep := s.unusableLocked() == nil && len(s.idle) < s.core.options.MaxIdleConns
+	if keep {
+		p.since = s.core.now()
+		s.idle = append(s.idle, p)
+	}
+	s.mu.Unlock()
+	if !keep {
+		_ = p.conn.Close()
+	}
+}
+
+func (s *server) dropPrivate(p *private) {
+	s.release(p.conn)
+	discard(p.conn)
+}
+
+func (s *server) release(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.privates, conn)
+}

@@ -1,0 +1,222 @@
+package memcache
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/backoff"
+)
+
+const (
+	maxProbeTime = 100 * time.Millisecond
+	canaryKey    = "holdfast:canary"
+	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a server that was stopped works
+	// off what its sockets held, which may be the very writes that were given up.
+	zombieDelay = 100 * time.Millisecond
+	// replayBatch bounds the deletions under way unanswered.
+	replayBatch = 1024
+	// replayRounds bounds how often a replay starts again because more was missed meanwhile.
+	replayRounds = 3
+	// replayTime bounds one replay, replayPause spaces those that failed while the server is up.
+	replayTime  = 5 * time.Second
+	replayPause = time.Second
+)
+
+// probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for one that hangs.
+func probeDelay(cause error, attempt int) time.Duration {
+	limit := 250 * time.Millisecond
+	if errors.Is(cause, ErrHung) || errors.Is(cause, breaker.ErrProbeTimeout) || isTimeout(cause) {
+		limit = time.Second
+	}
+	return backoff.Exponential{Base: 20 * time.Millisecond, Factor: 1.5, Cap: limit}.Delay(attempt)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// session is a connection of the background's own.
+type session struct {
+	conn net.Conn
+	in   *bufio.Reader
+	stop func() bool
+}
+
+func (s *server) openSession(ctx context.Context) (*session, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &session{conn, bufio.NewReaderSize(conn, 4<<10), stop}, nil
+}
+
+func (c *session) close() {
+	c.stop()
+	_ = c.conn.Close()
+}
+
+// probe asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
+func (s *server) probe(ctx context.Context) error {
+	c, err := s.openSession(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if _, err := c.conn.Write([]byte("version\r\ngets " + canaryKey + "\r\n")); err != nil {
+		return err
+	}
+	line, err := readLine(c.in)
+	if err != nil {
+		return err
+	}
+	if got := parseLine(opPing, line); got.err != nil {
+		return got.err
+	}
+	if line, err = readLine(c.in); err != nil {
+		return err
+	}
+	if string(line) == "END" {
+		return nil
+	}
+	if h, ok := parseValueHeader(line); ok && string(h.key) == canaryKey {
+		return nil
+	}
+	return badReply(opGet, line)
+}
+
+// replay deletes the keys of missed writes until none is left, and those that may still be on their way once more after
+// [zombieDelay].
+func (s *server) replay(ctx context.Context) error {
+	for range replayRounds {
+		batch := s.missed.snapshot()
+		if len(batch.keys) == 0 && !batch.overflow {
+			return nil
+		}
+		if err := s.replayOnce(ctx, batch); err != nil {
+			return fmt.Errorf("memcache: delete missed writes: %w", err)
+		}
+		s.missed.settle(batch.keys)
+	}
+	return nil
+}
+
+func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
+	c, err := s.openSession(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if batch.overflow && s.core.options.Overflow == FlushServer {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	if err := c.deleteAll(batch.keys); err != nil {
+		return err
+	}
+	again := make(map[string]missedKey)
+	for k, v := range batch.keys {
+		if v.sent {
+			again[k] = v
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	if !pause(ctx, zombieDelay) {
+		return ctx.Err()
+	}
+	return c.deleteAll(again)
+}
+
+func (c *session) flush() error {
+	if _, err := c.conn.Write([]byte("flush_all\r\n")); err != nil {
+		return err
+	}
+	return c.expect(opFlush)
+}
+
+// expect reads one reply; a miss is as good as a deletion.
+func (c *session) expect(o op) error {
+	line, err := readLine(c.in)
+	if err != nil {
+		return err
+	}
+	if got := parseLine(o, line); got.err != nil && !errors.Is(got.err, ErrCacheMiss) {
+		return got.err
+	}
+	return nil
+}
+
+func (c *session) deleteAll(keys map[string]missedKey) error {
+	var batch []byte
+	pending := 0
+	for k := range keys {
+		batch = appendRequest(batch, &request{op: opDelete, key: k})
+		if pending++; pending == replayBatch {
+			if err := c.deleteBatch(batch, pending); err != nil {
+				return err
+			}
+			batch, pending = batch[:0], 0
+		}
+	}
+	return c.deleteBatch(batch, pending)
+}
+
+func (c *session) deleteBatch(batch []byte, pending int) error {
+	if _, err := c.conn.Write(batch); err != nil {
+		return err
+	}
+	for range pending {
+		if err := c.expect(opDelete); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaySoon replays in the background, for a server that is up: after a time-out that did not trip it, and for what was missed
+// between the last replay and the re-admission. It outlives the call that asked for it.
+//
+//nolint:contextcheck // see above.
+func (s *server) replaySoon() {
+	if s.missed.size() == 0 || !s.replaying.CompareAndSwap(false, true) {
+		return
+	}
+	s.core.spawn(func() {
+		defer s.replaying.Store(false)
+		for s.missed.size() > 0 && !s.isDown() {
+			ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
+			err := s.replay(ctx)
+			cancel()
+			if err == nil {
+				continue
+			}
+			s.strikes.charge(s.breaker, err, s.core.now())
+			if !pause(s.core.ctx, replayPause) {
+				return
+			}
+		}
+	})
+}
+
+// pause reports whether it lasted to its end.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

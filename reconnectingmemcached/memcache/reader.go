@@ -1,0 +1,277 @@
+package memcache
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+)
+
+// reader reads the replies of one line.
+type reader struct {
+	line     *line
+	conn     *meter
+	in       *bufio.Reader
+	group    []entry // the requests that the next reply answers: one, or Gets on one line
+	answered []bool  // which of group
+	left     int     // how many of group are not
+}
+
+// meter tells the server's watch that bytes arrive.
+type meter struct {
+	net.Conn
+	server  *server
+	waiting atomic.Bool // in Read: what has arrived before is worked off
+	heardAt int64       // when Read last got bytes; the reader's own
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	m.waiting.Store(true)
+	n, err := m.Conn.Read(b)
+	m.waiting.Store(false)
+	if n > 0 {
+		m.heardAt = m.server.heard()
+	}
+	return n, err
+}
+
+// read returns why the connection ended.
+func (l *line) read(conn *meter) error {
+	r := &reader{line: l, conn: conn, in: bufio.NewReaderSize(conn, readBuffer)}
+	for {
+		if _, err := r.in.Peek(1); err != nil {
+			return l.lost(err)
+		}
+		r.next()
+		if err := r.reply(); err != nil {
+			return l.lost(err)
+		}
+		if l.answered(len(r.group)) {
+			return blameless(errRetired)
+		}
+	}
+}
+
+// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees it.
+func (r *reader) next() {
+	l := r.line
+	r.group, r.answered = r.group[:0], r.answered[:0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := 0; i < l.written; i++ {
+		e := l.waiting.at(i)
+		if i > 0 && !e.joined {
+			break
+		}
+		r.group = append(r.group, *e)
+		r.answered = append(r.answered, false)
+	}
+	r.left = len(r.group)
+}
+
+// answered takes the group out of the queue; true says that the line is retired and this was its last.
+func (l *line) answered(n int) bool {
+	if !l.worked.Load() {
+		l.worked.Store(true)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false // the queue is gone; the next read says so
+	}
+	for i := range n {
+		l.unanswered -= l.waiting.at(i).size
+	}
+	l.waiting.drop(n)
+	if l.written -= n; l.written == 0 {
+		l.owedSince = 0
+	}
+	return l.retired && l.waiting.size == 0
+}
+
+// reply reads the answer of a group to its end.
+func (r *reader) reply() error {
+	if len(r.group) == 0 {
+		return r.unasked()
+	}
+	switch first := &r.group[0]; {
+	case first.op == opGetMulti:
+		return r.multi(first)
+	case first.op.reads():
+		return r.values()
+	default:
+		line, err := readLine(r.in)
+		if err != nil {
+			return err
+		}
+		if err := r.refusedFresh(line); err != nil {
+			return err
+		}
+		got := parseLine(first.op, line)
+		if got.end != nil && errors.Is(got.end, ErrBadReply) {
+			return got.end
+		}
+		first.answer(r.conn.heardAt, nil, nil, got.number, got.err)
+		if got.end != nil {
+			return got.end
+		}
+		return nil
+	}
+}
+
+// unasked handles bytes that nobody asked for: a surplus reply, which would shift all later ones, or a server that turns a fresh
+// connection away.
+func (r *reader) unasked() error {
+	line, err := readLine(r.in)
+	if err != nil {
+		return err
+	}
+	if err := r.refusedFresh(line); err != nil {
+		return err
+	}
+	return soft(fmt.Errorf("%w: %q without a request", ErrBadReply, line[:min(len(line), maxQuoted)]))
+}
+
+// refusedFresh recognises memcached's answer at its connection limit, which it gives before it closes.
+func (r *reader) refusedFresh(line []byte) error {
+	if !r.line.worked.Load() && bytes.HasPrefix(line, []byte("ERROR Too many open connections")) {
+		return soft(errTooManyConns)
+	}
+	return nil
+}
+
+// values reads the reply of one Get, or of Gets that share a line. Each is answered as soon as its value is there.
+func (r *reader) values() error {
+	for cursor := 0; ; {
+		line, err := readLine(r.in)
+		switch {
+		case err != nil:
+			return err
+		case string(line) == "END":
+			r.missRest()
+			return nil
+		case isErrorLine(line):
+			return r.refusedValues(line)
+		}
+		h, ok := parseValueHeader(line)
+		if !ok {
+			return badReply(opGet, line)
+		}
+		i, ok := r.find(h.key, cursor)
+		if !ok {
+			return wrongKey(h.key)
+		}
+		e := &r.group[i]
+		r.answered[i] = true
+		r.left--
+		if err := r.tooLarge(h, e.key); err != nil {
+			e.answer(r.conn.heardAt, nil, nil, 0, err)
+			return blameless(err)
+		}
+		it, err := readValue(r.in, h, e.key)
+		if err != nil {
+			return err
+		}
+		e.answer(r.conn.heardAt, it, nil, 0, nil)
+		cursor = i + 1
+	}
+}
+
+// find looks for an unanswered request for key, from the cursor on because servers answer in order, then before it because
+// proxies may not.
+func (r *reader) find(key []byte, cursor int) (int, bool) {
+	for n := range r.group {
+		i := (cursor + n) % len(r.group)
+		if !r.answered[i] && r.group[i].key == string(key) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (r *reader) missRest() {
+	if r.left == 0 {
+		return
+	}
+	for i := range r.group {
+		if !r.answered[i] {
+			r.group[i].answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
+		}
+	}
+}
+
+// refusedValues ends a reply that became an error line. Alone, the Get has its answer. Of several, nobody knows whose error it
+// was, nor whether more follows: the connection goes, and each is asked again on a line of its own.
+func (r *reader) refusedValues(line []byte) error {
+	if err := r.refusedFresh(line); err != nil {
+		return err
+	}
+	err := serverError(line)
+	if len(r.group) == 1 && r.left == 1 {
+		r.group[0].answer(r.conn.heardAt, nil, nil, 0, err)
+		return nil
+	}
+	return blameless(err)
+}
+
+// multi reads the reply of one GetMulti.
+func (r *reader) multi(e *entry) error {
+	var items []*Item
+	for cursor := 0; ; {
+		line, err := readLine(r.in)
+		switch {
+		case err != nil:
+			return err
+		case string(line) == "END":
+			e.answer(r.conn.heardAt, nil, items, 0, nil)
+			return nil
+		case isErrorLine(line):
+			if err := r.refusedFresh(line); err != nil {
+				return err
+			}
+			e.answer(r.conn.heardAt, nil, items, 0, serverError(line))
+			return blameless(serverError(line))
+		}
+		h, ok := parseValueHeader(line)
+		if !ok || len(items) == len(e.keys) {
+			return badReply(opGetMulti, line)
+		}
+		at, ok := findKey(e.keys, h.key, cursor)
+		if !ok {
+			return wrongKey(h.key)
+		}
+		if err := r.tooLarge(h, e.keys[at]); err != nil {
+			e.answer(r.conn.heardAt, nil, items, 0, err)
+			return blameless(err)
+		}
+		it, err := readValue(r.in, h, e.keys[at])
+		if err != nil {
+			return err
+		}
+		items, cursor = append(items, it), at+1
+	}
+}
+
+// findKey looks for key from the cursor on, then before it.
+func findKey(keys []string, key []byte, cursor int) (int, bool) {
+	for n := range keys {
+		if i := (cursor + n) % len(keys); keys[i] == string(key) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func wrongKey(key []byte) *fault {
+	return soft(fmt.Errorf("%w: a value for key %q, which is not among those asked for", ErrBadReply, key[:min(len(key), maxQuoted)]))
+}
+
+func (r *reader) tooLarge(h valueHeader, key string) error {
+	limit := r.line.server.core.options.MaxItemSize
+	if h.size <= limit {
+		return nil
+	}
+	return fmt.Errorf("%w: key %q: %d bytes, limit %d", ErrItemTooLarge, key, h.size, limit)
+}

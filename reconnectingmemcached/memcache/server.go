@@ -1,0 +1,413 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// server is one memcached: its breaker, its connections, its watch and the writes it missed.
+type server struct {
+	core    *core
+	network string // "tcp" or "unix"
+	address string
+	label   string // address as the metrics show it
+	breaker *breaker.Breaker
+	strikes strikes
+	ramp    ramp
+	watch   watch
+	missed  missedLog
+	metrics serverMetrics
+	slots   chan struct{} // bounds private connections
+
+	current   atomic.Pointer[line] // where requests go; nil: the next one dials
+	replaying atomic.Bool          // a background replay is under way
+	lastRead  atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
+	resolved  atomic.Int64         // when the host name was last looked up, same clock
+
+	mu       sync.Mutex
+	lines    map[*line]struct{}    // all that live, the current one and retired ones; guarded by mu
+	privates map[net.Conn]struct{} // private connections in use and connections of Native; guarded by mu
+	idle     []*private            // guarded by mu
+	down     *downState            // nil while up, as last told by the breaker; guarded by mu
+	closed   bool                  // guarded by mu
+}
+
+// downState is why and since when a server is taken for down.
+type downState struct {
+	since time.Time
+	cause error
+}
+
+// heard takes note that bytes have arrived, and returns the time.
+func (s *server) heard() int64 {
+	now := s.core.now()
+	s.lastRead.Store(now)
+	return now
+}
+
+// flight is one call between begin and finish. The request is not part of it, so that it can stay on its caller's stack.
+type flight struct {
+	call       *call
+	generation uint64
+	start      int64
+	permit     breaker.Permit
+	err        error // why it could not be sent
+}
+
+// errRefused is the hot path's answer while a server is down; faces translate it.
+var errRefused = errors.New("memcache: refused while down")
+
+// outcome is what became of a call.
+type outcome struct {
+	item    *Item
+	items   []*Item // GetMulti
+	number  uint64  // Increment, Decrement
+	err     error
+	sent    bool // a byte of the request may have reached the server
+	replied bool // err, if any, is the server's answer
+}
+
+// exchange makes one call.
+func (s *server) exchange(ctx context.Context, r *request) outcome {
+	f, refused := s.begin(r)
+	if refused != nil {
+		return refusedOutcome(refused)
+	}
+	return s.finish(ctx, &f, r)
+}
+
+// refusedOutcome is that of a call that begin turned away.
+func refusedOutcome(err error) outcome {
+	return outcome{err: err, replied: err == ErrCacheMiss} //nolint:errorlint // the very value that begin gives.
+}
+
+// begin admits the call and sends it; finish must follow. The error says why the call was turned away: errRefused, [ErrBusy], or
+// [ErrCacheMiss] for a key whose value on the server may be old.
+func (s *server) begin(r *request) (flight, error) {
+	permit, err := s.breaker.Allow()
+	if err != nil {
+		s.metrics.count(r.op, resultRefused)
+		s.noteMissed(r, outcome{})
+		return flight{}, errRefused
+	}
+	if r.op.reads() && s.missed.holds(r.key) {
+		permit.Done(errSettled)
+		s.metrics.count(r.op, resultMiss)
+		return flight{}, ErrCacheMiss
+	}
+	if !s.ramp.enter(s.core.now) {
+		permit.Done(errSettled)
+		s.metrics.count(r.op, resultBusy)
+		s.noteMissed(r, outcome{})
+		return flight{}, ErrBusy
+	}
+	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
+	s.watch.arm()
+	if !isLarge(r) {
+		f.err = s.send(&f, r)
+	}
+	return f, nil
+}
+
+// finish waits for the outcome, retries once where that is safe, and keeps the books.
+func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
+	err := s.await(ctx, f, r)
+	for !f.call.replied && err != nil && s.again(ctx, f, r, err) {
+		r.alone = true // also marks the second try
+		f.err = s.send(f, r)
+		err = s.await(ctx, f, r)
+	}
+	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied}
+	s.book(f, r, &out)
+	return out
+}
+
+// book counts a call that has ended and gives back what it held.
+func (s *server) book(f *flight, r *request, out *outcome) {
+	shard, ended := f.call.shard, f.call.ended
+	s.core.calls.put(f.call)
+	s.ramp.leave()
+	if ended == 0 {
+		ended = s.core.now()
+	}
+	s.core.durations.observe(shard, r.op, ended-f.start)
+	if out.replied {
+		f.permit.Done(nil)
+		s.ramp.succeeded(s.core.now)
+		s.metrics.count(r.op, resultOf(r.op, out.err))
+		return
+	}
+	f.permit.Done(errSettled) // the connection's end was charged already, once for all calls on it
+	s.metrics.count(r.op, resultOfFailure(out.err))
+	s.noteMissed(r, *out)
+}
+
+func (s *server) await(ctx context.Context, f *flight, r *request) error {
+	switch {
+	case f.err != nil:
+		f.call.err, f.call.sent, f.call.replied = f.err, false, false
+		return f.err
+	case isLarge(r):
+		return s.exchangePrivate(ctx, f, r)
+	}
+	return f.call.wait(ctx, f.generation)
+}
+
+// again decides on the one retry: the connection went down with the call, the server is not known to be down, and sending twice
+// does no harm.
+func (s *server) again(ctx context.Context, f *flight, r *request, err error) bool {
+	var lost *fault
+	if r.alone || !errors.As(err, &lost) || lost.dial || ctx.Err() != nil {
+		return false
+	}
+	if f.call.sent && !r.op.repeatable() {
+		return false
+	}
+	return !s.isDown() && s.core.now()-f.start < int64(s.core.options.Timeout)
+}
+
+// send puts the request on the pipelined connection.
+func (s *server) send(f *flight, r *request) error {
+	f.generation = f.call.begin()
+	var err error
+	for range 3 { // a line may end or retire between the two steps
+		l, unusable := s.line()
+		if unusable != nil {
+			return unusable
+		}
+		err = l.enqueue(r, f.call, f.generation, f.start)
+		if err == nil || errors.Is(err, ErrBusy) {
+			return err
+		}
+		s.current.CompareAndSwap(l, nil)
+	}
+	return err
+}
+
+// line returns the pipelined connection; a new one starts to dial. It outlives the call that needed it.
+//
+//nolint:contextcheck // see above.
+func (s *server) line() (*line, error) {
+	if l := s.current.Load(); l != nil {
+		s.lookAgain(l)
+		return l, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unusableLocked(); err != nil {
+		return nil, err
+	}
+	if l := s.current.Load(); l != nil {
+		return l, nil
+	}
+	ctx, cancel := context.WithCancel(s.core.ctx)
+	l := &line{server: s, cancel: cancel, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	s.lines[l] = struct{}{}
+	s.current.Store(l)
+	s.core.running.Go(func() { l.run(ctx) })
+	return l, nil
+}
+
+func (s *server) unusableLocked() error {
+	switch {
+	case s.closed:
+		return blameless(ErrClosed)
+	case !s.isDown():
+		return nil
+	case s.down != nil:
+		return blameless(s.down.cause)
+	}
+	return blameless(breaker.ErrOpen)
+}
+
+// isDown asks the breaker, which knows first; down follows with the details.
+func (s *server) isDown() bool { return isDown(s.breaker.State()) }
+
+// forget drops a line that ended with err, and charges err.
+func (s *server) forget(l *line, err error) {
+	s.current.CompareAndSwap(l, nil)
+	s.mu.Lock()
+	delete(s.lines, l)
+	var stale []*private
+	if !errors.Is(err, errRetired) {
+		stale, s.idle = s.idle, nil // what ended the one has most likely ended the others
+	}
+	s.mu.Unlock()
+	for _, p := range stale {
+		_ = p.conn.Close()
+	}
+	s.strikes.charge(s.breaker, err, s.core.now())
+}
+
+// changed follows the breaker: a server that goes down loses its connections and dials at once.
+func (s *server) changed(c breaker.Change) {
+	switch c.To {
+	case breaker.Open, breaker.ForcedOpen:
+		s.fall(c)
+	case breaker.Closed, breaker.ForcedClosed:
+		s.rise(c)
+	case breaker.HalfOpen:
+	}
+}
+
+func (s *server) fall(c breaker.Change) {
+	cause := c.Cause
+	if cause == nil {
+		cause = breaker.ErrOpen
+	}
+	s.mu.Lock()
+	if s.down == nil {
+		s.down = &downState{since: c.At, cause: cause}
+		s.core.log.Warn("memcached server down", "client", s.core.name, "server", s.address, "cause", cause)
+	}
+	s.mu.Unlock()
+	s.cut(cause)
+}
+
+func (s *server) rise(c breaker.Change) {
+	s.mu.Lock()
+	was := s.down
+	s.down = nil
+	s.mu.Unlock()
+	if was == nil {
+		return
+	}
+	s.ramp.begin(s.core.now())
+	s.core.log.Info("memcached server up", "client", s.core.name, "server", s.address, "after", c.At.Sub(was.since))
+	s.replaySoon()
+}
+
+// cut ends every connection and dial.
+func (s *server) cut(cause error) {
+	s.mu.Lock()
+	lines := make([]*line, 0, len(s.lines))
+	for l := range s.lines {
+		lines = append(lines, l)
+	}
+	conns := make([]net.Conn, 0, len(s.privates)+len(s.idle))
+	for conn := range s.privates {
+		conns = append(conns, conn)
+	}
+	for _, p := range s.idle {
+		conns = append(conns, p.conn)
+	}
+	s.idle = nil
+	s.mu.Unlock()
+	for _, l := range lines {
+		l.end(blameless(cause))
+	}
+	for _, conn := range conns {
+		discard(conn)
+	}
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.watch.stop()
+	s.cut(ErrClosed)
+}
+
+// downNow returns nil while the server is not taken for down.
+func (s *server) downNow() *downState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+// dial opens a connection within the time limit of a call. The error is a fault.
+func (s *server) dial(ctx context.Context) (net.Conn, error) {
+	began := s.core.now()
+	limited, cancel := context.WithTimeout(ctx, s.core.options.Timeout)
+	defer cancel()
+	s.resolved.Store(began)
+	conn, err := s.core.dialSafely(limited, s.network, s.address)
+	s.metrics.dialed(err)
+	if err == nil {
+		return conn, nil
+	}
+	f := s.dialFault(ctx, err, began)
+	f.dial = true
+	return nil, f
+}
+
+// dialFault classifies. A dial that ran out of time says little if the server answered others meanwhile: one lost packet is
+// enough for that. A shortage of this machine's own says nothing about the server.
+func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
+	if ctx.Err() != nil {
+		return blameless(err)
+	}
+	var timeout net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		err = fmt.Errorf("%w: %w", &ConnectTimeoutError{Addr: serverAddr{s.network, s.address}}, err)
+		if s.lastRead.Load() > began {
+			return soft(err)
+		}
+		return hard(err)
+	}
+	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, local) {
+			return soft(err)
+		}
+	}
+	return hard(err)
+}
+
+// strikes keeps what one connection error after another means, beyond what the breaker counts.
+type strikes struct {
+	mu      sync.Mutex
+	garbage int64 // when the last reply did not parse, 0 never; guarded by mu
+	timeout int64 // when the last time-out was charged; guarded by mu
+}
+
+const garbageWindow = int64(10 * time.Second)
+
+// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that do not parse open it.
+func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
+	if classify(err) == breaker.Ignored {
+		return
+	}
+	if errors.Is(err, ErrBadReply) {
+		k.mu.Lock()
+		second := k.garbage != 0 && now-k.garbage < garbageWindow
+		k.garbage = now
+		k.mu.Unlock()
+		if second {
+			b.Trip(err)
+			return
+		}
+	}
+	if permit, refused := b.Allow(); refused == nil {
+		permit.Done(err)
+	}
+}
+
+// chargeTimeout charges a time-out unless the call began before the last one was charged: callers that waited together were let
+// down once.
+func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
+	k.mu.Lock()
+	fresh := began > k.timeout || k.timeout == 0
+	if fresh {
+		k.timeout = now
+	}
+	k.mu.Unlock()
+	if fresh {
+		k.charge(b, soft(ErrTimeout), now)
+	}
+}
+
+// serverAddr is a net.Addr of text.
+type serverAddr struct{ network, address string }
+
+func (a serverAddr) Network() string { return a.network }
+func (a serverAddr) String() string  { return a.address }
