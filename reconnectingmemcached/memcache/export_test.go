@@ -3,6 +3,7 @@ package memcache
 import (
 	"bufio"
 	"context"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -89,3 +90,6 @@ func (r *Ramp) Enter(now func() int64) bool { return r.ramp.enter(now) }
 func (r *Ramp) Leave()                      { r.ramp.leave() }
 func (r *Ramp) Begin(now int64)             { r.ramp.begin(now) }
 func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }
+
+// Readable tells whether bytes wait in a connection's socket.
+func Readable(conn net.Conn) bool { return readable(conn) }

@@ -330,28 +330,6 @@ func staleReads(t *testing.T, addr string, breakIt, heal func() error) (stale in
 	return stale
 }
 
-// TestTimeoutWithoutTrip: a write that timed out at a server that stays up is deleted there too; nothing will re-admit it.
-func TestTimeoutWithoutTrip(t *testing.T) {
-	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 100 * time.Millisecond})
-	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
-		t.Fatal(err)
-	}
-	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.DelayReply(300*time.Millisecond), "set")))
-	err := c.Set(&memcache.Item{Key: "k", Value: []byte("new")})
-	var down *memcache.ServerDownError
-	if !errors.As(err, &down) || !down.Sent || !errors.Is(err, memcache.ErrTimeout) {
-		t.Fatalf("Set that timed out: %v, want a *ServerDownError that was sent and wraps ErrTimeout", err)
-	}
-	eventually(t, "key deleted", func() bool {
-		st := c.Stats()[fake.Addr()]
-		return st.Replayed > 0 && st.MissedInvalidations == 0
-	})
-	if it, err := c.Get("k"); err == nil {
-		t.Errorf("Get after a Set of unknown outcome = %q, want a miss", it.Value)
-	}
-}
-
 // TestApplicationErrorsDoNotTrip: what the server refuses to do says nothing about its health.
 func TestApplicationErrorsDoNotTrip(t *testing.T) {
 	server := testutil.StartMemcached(t)

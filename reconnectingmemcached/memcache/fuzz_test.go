@@ -47,6 +47,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add([]byte("VALUE a 0 1\r\nA\r\nVALUE b 0 1\r\nB\r\nEND\r\nEND\r\n"))
 	f.Add([]byte("VALUE b 0 1\r\nB\r\nVALUE a 0 1\r\nA\r\nEND\r\nSTORED\r\n"))
 	f.Add([]byte("VALUE a 0 1\r\nA\r\nSERVER_ERROR out of memory\r\nEND\r\n"))
+	f.Add([]byte("VALUE b 0 1\r\nB\r\nEND\r\n")) // an answer to another
 	f.Add([]byte("ERROR Too many open connections\r\n"))
 	f.Add([]byte("CLIENT_ERROR bad data chunk\r\nERROR\r\n"))
 	f.Fuzz(func(t *testing.T, reply []byte) {

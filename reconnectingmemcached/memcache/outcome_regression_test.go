@@ -1,0 +1,167 @@
+package memcache_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestUnknownOutcome tells of the write that timed out at a server that stayed up: nothing re-admitted it, so nothing removed the
+// old value. It is not served from the moment the write has failed, and deleted as soon as the server lets us.
+func TestUnknownOutcome(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 100 * time.Millisecond})
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetFault(testutil.OnVerbs(testutil.AcceptSilent(), "set", "delete"))
+	err := c.Set(&memcache.Item{Key: "k", Value: []byte("new")})
+	var down *memcache.ServerDownError
+	if !errors.As(err, &down) || !down.Sent || !errors.Is(err, memcache.ErrTimeout) {
+		t.Fatalf("Set that timed out: %v, want a *ServerDownError that was sent and wraps ErrTimeout", err)
+	}
+	for range 3 {
+		if it, err := c.Get("k"); err == nil {
+			t.Errorf("Get after a Set of unknown outcome = %q, want a miss", it.Value)
+		}
+		if items, err := c.GetMulti([]string{"k"}); err != nil || len(items) > 0 {
+			t.Errorf("GetMulti after a Set of unknown outcome = %v, %v, want nothing", items, err)
+		}
+	}
+	if c.State(fake.Addr()) != breaker.Closed {
+		t.Error("one time-out opened the breaker")
+	}
+	fake.SetFault(nil)
+	eventually(t, "key deleted", func() bool {
+		_, _ = c.Get("other") // a failed deletion may have opened the breaker
+		st := c.Stats()[fake.Addr()]
+		return st.Replayed > 0 && st.MissedInvalidations == 0
+	})
+	if it, err := c.Get("k"); err == nil {
+		t.Errorf("Get after the deletion = %q, want a miss", it.Value)
+	}
+}
+
+// TestZombieWrite tells of the write that was given up and arrived after all: a server that had been stopped worked off its
+// sockets after the missed keys had been deleted, and the value came back.
+func TestZombieWrite(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 100 * time.Millisecond, ConsecutiveFailures: 1})
+	other := memcache.New(fake.Addr())
+	defer func() { _ = other.Close() }()
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.AcceptSilent(), "set")))
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("zombie")}); err == nil {
+		t.Fatal("Set = nil, want a time-out")
+	}
+	eventually(t, "first deletion", func() bool { return len(fake.Deleted()) > 0 })
+	if err := other.Set(&memcache.Item{Key: "k", Value: []byte("zombie")}); err != nil { // arrives now
+		t.Fatal(err)
+	}
+	eventually(t, "healed", func() bool { return c.Available() && c.Stats()[fake.Addr()].MissedInvalidations == 0 })
+	if it, err := c.Get("k"); err == nil {
+		t.Errorf("Get after re-admission = %q, want a miss", it.Value)
+	}
+}
+
+// TestWritesAreNotRepeated tells of the increment that counted twice: the server had carried it out and the connection was lost
+// before the reply. Reads are tried once more; what changes something is not.
+func TestWritesAreNotRepeated(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
+	if err := c.Set(&memcache.Item{Key: "n", Value: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.CloseMidReply(0), "incr")))
+	_, err := c.Increment("n", 1)
+	var down *memcache.ServerDownError
+	if !errors.As(err, &down) || !down.Sent {
+		t.Errorf("Increment whose reply was lost = %v, want a *ServerDownError that was sent", err)
+	}
+	if it, err := c.Get("n"); err != nil || string(it.Value) != "2" {
+		t.Errorf("number after one Increment of 1: %v, %v, want 2", it, err)
+	}
+	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.CloseMidReply(5), "gets")))
+	if it, err := c.Get("n"); err != nil || string(it.Value) != "2" {
+		t.Errorf("Get whose connection was lost in mid-reply = %v, %v, want the value by a second try", it, err)
+	}
+	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.CloseMidReply(0), "touch")))
+	if err := c.Touch("n", 100); err != nil {
+		t.Errorf("Touch whose connection was lost = %v, want success by a second try", err)
+	}
+	if st := c.Stats()[fake.Addr()]; st.Refused > 0 || st.State != breaker.Closed {
+		t.Errorf("lost connections opened the breaker: %+v", st)
+	}
+}
+
+// TestConnectionLimit: a server at its limit turns connections away with an error line. One of these is not an outage.
+func TestConnectionLimit(t *testing.T) {
+	fake := testutil.StartFake(t)
+	fake.SetFault(testutil.Times(2, testutil.OnVerbs(testutil.TooManyConns(), testutil.VerbConnect)))
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
+	for range 2 {
+		_, _ = c.Get("k")
+	}
+	if got := c.State(fake.Addr()); got != breaker.Closed {
+		t.Errorf("breaker is %v after a connection or two were turned away, want closed", got)
+	}
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("v")}); err != nil {
+		t.Errorf("Set once the server has room = %v", err)
+	}
+}
+
+// TestReadable: bytes that wait in the socket are seen, and stay there.
+func TestReadable(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	if memcache.Readable(client) {
+		t.Error("Readable before anything was sent")
+	}
+	if _, err := server.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "byte seen", func() bool { return memcache.Readable(client) })
+	var b [2]byte
+	if n, err := client.Read(b[:]); n != 1 || err != nil || b[0] != 'x' {
+		t.Errorf("Read after Readable = %d, %v, want the byte", n, err)
+	}
+}
+
+// TestWrongKey tells of the Get that returned another key's value: order alone said whose it was.
+func TestWrongKey(t *testing.T) {
+	c := memcache.New("scripted:1")
+	c.Timeout = time.Second
+	c.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go converse(server, []byte("VALUE other 0 5\r\nwrong\r\nEND\r\n"))
+		return client, nil
+	}
+	defer func() { _ = c.Close() }()
+	if it, err := c.Get("k"); err == nil {
+		t.Errorf("Get(%q) answered with the value of another key = %+v, want a miss", "k", it)
+	}
+	if items, err := c.GetMulti([]string{"k", "l"}); err != nil || len(items) > 0 {
+		t.Errorf("GetMulti answered with the value of another key = %v, %v, want nothing", items, err)
+	}
+}
