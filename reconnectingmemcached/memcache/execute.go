@@ -104,7 +104,10 @@ type part struct {
 func launch(ctx context.Context, parts []part) {
 	for i := range parts {
 		p := &parts[i]
-		p.flight, p.refused = p.server.begin(&p.request)
+		permit, err := p.server.admit(&p.request)
+		if p.refused = err; err == nil {
+			p.flight = p.server.begin(permit, &p.request)
+		}
 	}
 	for i := range parts {
 		p := &parts[i]

@@ -51,14 +51,15 @@ func (c *Client) Guard(key string) error {
 	if err != nil {
 		return err
 	}
-	permit, err := s.breaker.Allow()
-	if err != nil || s.missed.holds(key) || !s.ramp.enter(s.core.now) {
-		return ErrBusy
+	r := request{op: opGet, key: key}
+	permit, err := s.admit(&r)
+	if err != nil {
+		return err
 	}
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
 	s.watch.arm()
 	f.call.ended = f.start // the reader's clock serves all replies that came together
-	s.book(&f, &request{op: opGet, key: key}, &outcome{replied: true})
+	s.book(&f, &r, &outcome{replied: true})
 	return nil
 }
 

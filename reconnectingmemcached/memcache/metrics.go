@@ -145,7 +145,7 @@ func describe(name string) *descriptions {
 	}
 	return &descriptions{
 		operations: desc("operations_total", "Operations by what became of them; refused and busy ones were not tried.", "op", "server", "result"),
-		duration:   desc("operation_duration_seconds", "Time of the operations that were tried, queueing and a retry included.", "op"),
+		duration:   desc("operation_duration_seconds", "Time of the operations that were tried, queueing and a retry included, until their reply was read.", "op"),
 		dials:      desc("dials_total", "Connections opened, those of probes included.", "server", "result"),
 		inflight:   desc("inflight", "Operations under way, queued ones included.", "server"),
 		missed:     desc("missed_invalidations", "Keys whose writes the server may have missed, to be deleted before it is used again.", "server"),

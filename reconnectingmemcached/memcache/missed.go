@@ -101,9 +101,12 @@ func (m *missedLog) totals() (waiting int, replayed, lost uint64) {
 
 // noteMissed logs a write that failed, if its loss would leave an old value behind.
 func (s *server) noteMissed(r *request, out outcome) {
-	if !r.op.leavesOldValue() {
-		return
+	if r.op.leavesOldValue() {
+		s.logMissed(r, out)
 	}
+}
+
+func (s *server) logMissed(r *request, out outcome) {
 	if skip := s.core.options.NoReplay; skip != nil && skip(r.key) {
 		return
 	}

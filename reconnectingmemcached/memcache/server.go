@@ -78,44 +78,49 @@ type outcome struct {
 
 // exchange makes one call.
 func (s *server) exchange(ctx context.Context, r *request) outcome {
-	f, refused := s.begin(r)
-	if refused != nil {
-		return refusedOutcome(refused)
+	permit, err := s.admit(r)
+	if err != nil {
+		return refusedOutcome(err)
 	}
+	f := s.begin(permit, r)
 	return s.finish(ctx, &f, r)
 }
 
-// refusedOutcome is that of a call that begin turned away.
+// refusedOutcome is that of a call that admit turned away.
 func refusedOutcome(err error) outcome {
-	return outcome{err: err, replied: err == ErrCacheMiss} //nolint:errorlint // the very value that begin gives.
+	return outcome{err: err, replied: err == ErrCacheMiss} //nolint:errorlint // the very value that admit gives.
 }
 
-// begin admits the call and sends it; finish must follow. The error says why the call was turned away: errRefused, [ErrBusy], or
-// [ErrCacheMiss] for a key whose value on the server may be old.
-func (s *server) begin(r *request) (flight, error) {
+// admit lets a call in, or says why not: errRefused, [ErrBusy], or [ErrCacheMiss] for a key whose value on the server may be old.
+func (s *server) admit(r *request) (breaker.Permit, error) {
 	permit, err := s.breaker.Allow()
 	if err != nil {
 		s.metrics.count(r.op, resultRefused)
 		s.noteMissed(r, outcome{})
-		return flight{}, errRefused
+		return permit, errRefused
 	}
 	if r.op.reads() && s.missed.holds(r.key) {
 		permit.Done(errSettled)
 		s.metrics.count(r.op, resultMiss)
-		return flight{}, ErrCacheMiss
+		return permit, ErrCacheMiss
 	}
 	if !s.ramp.enter(s.core.now) {
 		permit.Done(errSettled)
 		s.metrics.count(r.op, resultBusy)
 		s.noteMissed(r, outcome{})
-		return flight{}, ErrBusy
+		return permit, ErrBusy
 	}
+	return permit, nil
+}
+
+// begin sends a call that was admitted; finish must follow.
+func (s *server) begin(permit breaker.Permit, r *request) flight {
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
 	s.watch.arm()
 	if !isLarge(r) {
 		f.err = s.send(&f, r)
 	}
-	return f, nil
+	return f
 }
 
 // finish waits for the outcome, retries once where that is safe, and keeps the books.
