@@ -30,7 +30,7 @@ type line struct {
 	server *server
 	cancel context.CancelFunc // ends the dial
 	kick   chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
-	gone   chan struct{}      // closed by end
+	gone   chan struct{}      // closed by end, once the breaker knows
 	worked atomic.Bool        // a reply has been read
 
 	mu         sync.Mutex
@@ -51,7 +51,11 @@ type line struct {
 func (l *line) enqueue(r *request, c *call, generation uint64, start int64) error {
 	l.mu.Lock()
 	if err := l.refusesLocked(r); err != nil {
+		ended := l.err != nil
 		l.mu.Unlock()
+		if ended {
+			<-l.gone // the breaker knows before this caller's next call
+		}
 		return err
 	}
 	l.queueLocked(r, c, generation, start)
@@ -268,9 +272,9 @@ func (l *line) end(err error) {
 	l.waiting, l.written, l.queued, l.spare = fifo{}, 0, nil, nil
 	l.mu.Unlock()
 
-	close(l.gone)
 	l.cancel()
 	l.server.forget(l, err)
+	close(l.gone)
 	if conn != nil {
 		discard(conn.Conn)
 	}

@@ -190,7 +190,8 @@ func (s *server) send(f *flight, r *request) error {
 			return unusable
 		}
 		err = l.enqueue(r, f.call, f.generation, f.start)
-		if err == nil || errors.Is(err, ErrBusy) {
+		var lost *fault
+		if err == nil || errors.Is(err, ErrBusy) || errors.As(err, &lost) && lost.dial {
 			return err
 		}
 		s.current.CompareAndSwap(l, nil)
