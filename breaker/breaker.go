@@ -35,16 +35,16 @@ type Breaker struct {
 	workers sync.WaitGroup
 
 	mu       sync.Mutex
-	machine  *machine  // guarded by mu
-	evidence evidence  // guarded by mu
-	episode  *episode  // while open or half-open; guarded by mu
-	history  history   // guarded by mu
-	attempt  int       // the next Backoff's; guarded by mu
-	closedAt time.Time // when it last closed by itself; guarded by mu
-	lease    uint64    // the trial's number; guarded by mu
-	leasedAt time.Time // guarded by mu
-	pending  []Change  // not told yet; guarded by mu
-	telling  bool      // guarded by mu
+	machine  *machine      // guarded by mu
+	evidence evidence      // guarded by mu
+	episode  *episode      // while open or half-open; guarded by mu
+	history  history       // guarded by mu
+	attempt  int           // the next Backoff's; guarded by mu
+	closedAt time.Time     // when it last closed by itself; guarded by mu
+	lease    uint64        // the trial's number; guarded by mu
+	leasedAt time.Time     // guarded by mu
+	pending  []Change      // not told yet; guarded by mu
+	told     chan struct{} // closed once pending is told, nil if nothing is; guarded by mu
 }
 
 // New makes a breaker. The name is the value of the metric label "name": cleaned of invalid UTF-8 and cut to 128 bytes; breakers
@@ -282,15 +282,30 @@ func (p *Permit) abort() {
 	}
 }
 
-// Close ends the background work and refuses calls from now on with ErrClosed. It waits for the breaker's goroutines, but not for a
-// probe that ignores its context nor for OnStateChange. It always returns nil and may be called more than once.
+// Close ends the background work and refuses calls from now on with ErrClosed. It waits for the breaker's goroutines, of a probe
+// that ignores its context and of OnStateChange no longer than 100 ms. It always returns nil and may be called more than once.
 func (b *Breaker) Close() error {
-	b.shut()
-	b.workers.Wait()
+	closeAll(b)
 	return nil
 }
 
-// shut is Close without the wait.
+// closeAll closes breakers, all at the same time.
+func closeAll(breakers ...*Breaker) {
+	for _, b := range breakers {
+		b.shut()
+	}
+	for _, b := range breakers {
+		b.workers.Wait()
+	}
+	enough := make(chan struct{})
+	timer := time.AfterFunc(farewell, func() { close(enough) })
+	defer timer.Stop()
+	for _, b := range breakers {
+		b.awaitTold(enough)
+	}
+}
+
+// shut is Close without waiting.
 func (b *Breaker) shut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +85,7 @@ func TestSuccessBreaksARunOfHardFailures(t *testing.T) {
 	b := newBreaker(t, breaker.Options{HardFailures: 2, Classify: classify})
 	reportTimes(b, 1, errRefused)
 	reportTimes(b, 1, nil)
+	reportTimes(b, 1, errDown) // an ordinary failure is no part of the run
 	reportTimes(b, 1, errRefused)
 	wantState(t, b, breaker.Closed)
 	reportTimes(b, 1, errRefused)
@@ -145,6 +144,21 @@ func TestWindowSlidesBySlices(t *testing.T) {
 	})
 }
 
+func TestWindowEndsToTheSlice(t *testing.T) {
+	for apart, want := range map[time.Duration]breaker.State{
+		10*time.Second - 1: breaker.Open, 10 * time.Second: breaker.Closed,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(t, breaker.Options{ConsecutiveFailures: -1, MinCalls: 2})
+			reportTimes(b, 1, errDown)
+			time.Sleep(apart)
+			reportTimes(b, 1, errDown)
+			wantState(t, b, want)
+			_ = b.Close()
+		})
+	}
+}
+
 func TestSlowCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{SlowCallDuration: time.Second, MinCalls: 4})
@@ -201,20 +215,23 @@ func TestLateFailuresOfAnOlderGenerationNeverReopen(t *testing.T) {
 }
 
 func TestSimultaneousFailuresOpenOnce(t *testing.T) {
-	b := newBreaker(t, breaker.Options{})
-	var begin, all sync.WaitGroup
-	begin.Add(200)
-	for range 200 {
-		all.Go(func() {
+	for consecutive := range 10 {
+		b := newBreaker(t, breaker.Options{ConsecutiveFailures: consecutive})
+		release := b.Hold()
+		var all sync.WaitGroup
+		for range 200 {
 			p, _ := b.Allow()
-			begin.Done()
-			begin.Wait()
-			p.Done(errDown)
-		})
-	}
-	all.Wait()
-	if s := b.Stats(); s.Transitions[breaker.Open] != 1 || s.Failures != 200 {
-		t.Errorf("Stats() = %+v, want one opening, 200 failures", s)
+			all.Go(func() { p.Done(errDown) })
+		}
+		for b.Failures() < 200 { // all are on the slow path
+			runtime.Gosched()
+		}
+		release()
+		all.Wait()
+		if s := b.Stats(); s.Transitions[breaker.Open] != 1 || s.Failures != 200 {
+			t.Errorf("Stats() = %+v, want one opening, 200 failures", s)
+		}
+		_ = b.Close()
 	}
 }
 
@@ -281,148 +298,6 @@ func TestDoCountsPanickingClassifierAsFailure(t *testing.T) {
 		_, _ = breaker.Do(t.Context(), b, func(context.Context) (int, error) { return 0, errDown })
 	}()
 	wantState(t, b, breaker.Open)
-}
-
-func TestForcedStatesHoldUntilReset(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker(t, breaker.Options{Probe: func(context.Context) error { return nil }})
-		b.ForceClosed()
-		reportTimes(b, 1000, errDown)
-		b.Trip(errDown)
-		wantState(t, b, breaker.ForcedClosed)
-		b.ForceOpen()
-		time.Sleep(time.Hour)
-		wantState(t, b, breaker.ForcedOpen)
-		if err := report(b, nil); !errors.Is(err, breaker.ErrOpen) {
-			t.Errorf("Allow = %v, want ErrOpen", err)
-		}
-		b.Reset()
-		wantState(t, b, breaker.Closed)
-		b.Trip(errDown)
-		b.ForceOpen()
-		b.ForceClosed()
-		time.Sleep(time.Hour)
-		wantState(t, b, breaker.ForcedClosed)
-		s := b.Stats()
-		if s.Failures != 1000 || s.Probes != (breaker.ProbeStats{}) || s.OpenTime != time.Hour {
-			t.Errorf("Stats() = %+v", s)
-		}
-		_ = b.Close()
-	})
-}
-
-func TestResetForgetsFailures(t *testing.T) {
-	b := newBreaker(t, breaker.Options{})
-	reportTimes(b, 4, errDown)
-	b.Reset()
-	reportTimes(b, 4, errDown)
-	wantState(t, b, breaker.Closed)
-	if s := b.Stats(); !s.LastTransition.IsZero() {
-		t.Errorf("Reset of a closed breaker was a transition: %+v", s)
-	}
-}
-
-func TestStateChangesAreToldInOrderOutsideLocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b *breaker.Breaker
-		var told []string
-		running := 0
-		b = newBreaker(t, breaker.Options{
-			Endpoint: "a:1",
-			OnStateChange: func(c breaker.Change) {
-				running++
-				told = append(told, fmt.Sprint(c.From, ">", c.To, " ", c.Cause))
-				if running > 1 || c.Name != "test" || c.Endpoint != "a:1" || c.At.IsZero() {
-					t.Errorf("change %+v, %d at a time", c, running)
-				}
-				_, _ = b.State(), b.Stats()
-				switch c.To {
-				case breaker.Open:
-					b.ForceOpen()
-				case breaker.ForcedOpen:
-					b.ForceClosed()
-				case breaker.ForcedClosed:
-					b.Reset()
-				case breaker.Closed:
-					_ = b.Close()
-				case breaker.HalfOpen:
-				}
-				time.Sleep(time.Second)
-				running--
-			},
-		})
-		b.Trip(errDown)
-		time.Sleep(time.Minute)
-		want := []string{"closed>open down", "open>forced-open <nil>", "forced-open>forced-closed <nil>", "forced-closed>closed <nil>"}
-		if !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
-		}
-		if err := report(b, nil); !errors.Is(err, breaker.ErrClosed) {
-			t.Errorf("Allow = %v, want ErrClosed", err)
-		}
-	})
-}
-
-func TestCallbackThatExitsItsGoroutineDoesNotStopTheTelling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		told := 0
-		b := newBreaker(t, breaker.Options{OnStateChange: func(breaker.Change) { told++; runtime.Goexit() }})
-		b.ForceOpen()
-		b.Reset()
-		b.ForceClosed()
-		synctest.Wait()
-		if told != 3 {
-			t.Errorf("told %d changes, want 3", told)
-		}
-	})
-}
-
-func TestLoggerIsToldChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out strings.Builder
-		b := newBreaker(t, breaker.Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
-		b.Trip(errDown)
-		reportTimes(b, 100, nil)
-		synctest.Wait()
-		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") ||
-			!strings.Contains(got, "from=closed to=open cause=down") {
-			t.Errorf("logged %q", got)
-		}
-		_ = b.Close()
-	})
-}
-
-func TestTripWithoutReason(t *testing.T) {
-	b := newBreaker(t, breaker.Options{})
-	b.Trip(nil)
-	b.Trip(errDown) // open already
-	wantState(t, b, breaker.Open)
-	if s := b.Stats(); !errors.Is(s.LastCause, breaker.ErrOpen) || s.Transitions[breaker.Open] != 1 {
-		t.Errorf("Stats() = %+v", s)
-	}
-}
-
-func TestAfterClose(t *testing.T) {
-	b := newBreaker(t, breaker.Options{OnStateChange: func(c breaker.Change) { t.Errorf("told %+v", c) }})
-	p, _ := b.Allow()
-	for range 2 {
-		if err := b.Close(); err != nil {
-			t.Errorf("Close = %v", err)
-		}
-	}
-	p.Done(errDown)
-	b.ForceOpen()
-	b.ForceClosed()
-	b.Reset()
-	b.Trip(errDown)
-	wantState(t, b, breaker.Open)
-	_, err := breaker.Do(t.Context(), b, func(context.Context) (int, error) { return 0, nil })
-	if err != breaker.ErrClosed { //nolint:errorlint // returned as it is
-		t.Errorf("Do = %v, want ErrClosed", err)
-	}
-	if s := b.Stats(); s.State != breaker.Open || s.Transitions != [5]uint64{} {
-		t.Errorf("Stats() = %+v", s)
-	}
 }
 
 func TestNewRejectsBadOptions(t *testing.T) {

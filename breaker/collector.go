@@ -44,7 +44,11 @@ func (b *Breaker) Collect(ch chan<- prometheus.Metric) {
 	m, s := b.metrics, b.Stats()
 	out := sink{ch, b.endpoint}
 	for state := range State(states) {
-		out.gauge(m.state, asFloat(s.State == state), state.String())
+		present := 0.0
+		if s.State == state {
+			present = 1
+		}
+		out.gauge(m.state, present, state.String())
 		out.counter(m.transitions, float64(s.Transitions[state]), state.String())
 	}
 	out.counter(m.calls, float64(s.Successes), "success")
@@ -86,13 +90,6 @@ func (s sink) send(d *prometheus.Desc) func(prometheus.Metric, error) {
 		}
 		s.ch <- m
 	}
-}
-
-func asFloat(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 func timestamp(t time.Time) float64 {

@@ -15,7 +15,7 @@ import (
 type Outcome int
 
 const (
-	// Success: the dependency answered, be it "not found".
+	// Success means that the dependency answered, be it "not found".
 	Success Outcome = iota
 	// Failure counts against the dependency.
 	Failure
@@ -82,7 +82,7 @@ type Options struct {
 	TrialTimeout time.Duration
 
 	// OnStateChange is told each change of state, in order, one at a time, on a goroutine of its own: it may call the breaker.
-	// A panic in it is not recovered. Close is not reported. Default nil.
+	// A panic in it is not recovered. Close is not reported, and waits 100 ms at most for it. Default nil.
 	OnStateChange func(Change)
 	// Logger is told changes of state. Default nil, silent.
 	Logger *slog.Logger

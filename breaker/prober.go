@@ -10,14 +10,14 @@ import (
 const (
 	// maxProbing bounds the probes that run at once, abandoned ones included.
 	maxProbing = 2
-	// farewell is how long a probe is waited for once its episode is over; Close is held up no longer than that.
+	// farewell is how long a probe is waited for once its episode is over, and OnStateChange by Close.
 	farewell = 100 * time.Millisecond
 )
 
 // episode is the time from an opening to the next opening or closing. It has one goroutine.
 type episode struct {
 	cancel context.CancelFunc
-	wake   chan struct{} // a trial began or ended
+	leased chan struct{} // a trial began
 }
 
 // begin starts an episode, which lasts as the breaker does, not as the call that began it. The caller holds mu.
@@ -25,7 +25,7 @@ type episode struct {
 //nolint:contextcheck // see above.
 func (b *Breaker) begin(cause error) {
 	ctx, cancel := context.WithCancel(b.life)
-	e := &episode{cancel: cancel, wake: make(chan struct{}, 1)}
+	e := &episode{cancel: cancel, leased: make(chan struct{}, 1)}
 	b.episode = e
 	b.workers.Go(func() {
 		defer cancel()
@@ -148,18 +148,20 @@ func (b *Breaker) runProbe(ctx context.Context, limit time.Duration, fn func(con
 	case <-bounded.Done():
 	}
 	if ctx.Err() != nil {
-		bidFarewell(done)
+		return bidFarewell(done)
 	}
 	return ErrProbeTimeout
 }
 
-// bidFarewell gives a probe whose context was cancelled the time to return.
-func bidFarewell(done <-chan error) {
+// bidFarewell gives a probe whose episode is over the time to return.
+func bidFarewell(done <-chan error) error {
 	timer := time.NewTimer(farewell)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case err := <-done:
+		return err
 	case <-timer.C:
+		return ErrProbeTimeout
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -346,14 +347,8 @@ func (s *Set) Close() error {
 	if s.sweeper != nil {
 		s.sweeper.Stop()
 	}
-	members := *s.members.Load()
+	breakers := append(slices.Collect(maps.Values(*s.members.Load())), s.other)
 	s.mu.Unlock()
-	s.other.shut()
-	for _, b := range members {
-		b.shut()
-	}
-	for _, b := range members {
-		b.workers.Wait()
-	}
+	closeAll(breakers...)
 	return nil
 }

@@ -166,8 +166,8 @@ func (b *Breaker) tell(c Change) {
 		return
 	}
 	b.pending = append(b.pending, c)
-	if !b.telling {
-		b.telling = true
+	if b.told == nil {
+		b.told = make(chan struct{})
 		go b.tellAll()
 	}
 }
@@ -184,7 +184,8 @@ func (b *Breaker) tellAll() {
 	for {
 		b.mu.Lock()
 		if len(b.pending) == 0 {
-			b.pending, b.telling, finished = nil, false, true
+			close(b.told)
+			b.pending, b.told, finished = nil, nil, true
 			b.mu.Unlock()
 			return
 		}
@@ -195,6 +196,20 @@ func (b *Breaker) tellAll() {
 		if b.options.OnStateChange != nil {
 			b.options.OnStateChange(c)
 		}
+	}
+}
+
+// awaitTold waits until the changes are told, or it is enough: it may be a callback that waits.
+func (b *Breaker) awaitTold(enough <-chan struct{}) {
+	b.mu.Lock()
+	told := b.told
+	b.mu.Unlock()
+	if told == nil {
+		return
+	}
+	select {
+	case <-told:
+	case <-enough:
 	}
 }
 

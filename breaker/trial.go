@@ -22,7 +22,7 @@ func (b *Breaker) offerTrials(ctx context.Context, e *episode, cause error) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.wake:
+		case <-e.leased:
 		case <-expired:
 			b.expireTrial(e, lease)
 		}
@@ -49,7 +49,10 @@ func (b *Breaker) takeTrial(w word) (Permit, error) {
 	b.trialTaken.Store(true)
 	b.lease++
 	b.leasedAt = time.Now()
-	b.episode.notify()
+	select {
+	case b.episode.leased <- struct{}{}:
+	default: // the goroutine has yet to notice an earlier one
+	}
 	p := Permit{breaker: b, word: w, lease: b.lease, start: b.now()}
 	if w&flagTracked != 0 {
 		b.counters.here().started.Add(1)
@@ -67,7 +70,6 @@ func (b *Breaker) endTrial(w word, lease uint64, ev event) {
 	switch {
 	case ev.outcome == Ignored:
 		b.trialTaken.Store(false)
-		b.episode.notify()
 	case ev.failed():
 		b.history.probes.count(ev.err)
 		b.reopen(ev.err)
@@ -84,12 +86,5 @@ func (b *Breaker) expireTrial(e *episode, lease uint64) {
 	if b.episode == e && b.lease == lease && b.trialTaken.Load() {
 		b.history.probes.count(ErrProbeTimeout)
 		b.reopen(ErrProbeTimeout)
-	}
-}
-
-func (e *episode) notify() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
 	}
 }

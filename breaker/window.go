@@ -2,8 +2,8 @@ package breaker
 
 import "time"
 
-// slices is into how many parts a window is cut.
-const slices = 10
+// tenths is into how many parts a window is cut.
+const tenths = 10
 
 // evidence is what the slow path knows against the dependency since it was last closed. Guarded by Breaker.mu.
 type evidence struct {
@@ -12,7 +12,7 @@ type evidence struct {
 	run, hardRun int    // failures, and hard ones, without a success between them
 	lastOK       uint64 // the success counter at the last failure
 
-	ring [slices]slice
+	ring [tenths]slice
 	head int // the newest slice
 	size int
 }
@@ -54,7 +54,7 @@ func (e *evidence) add(now time.Duration, ok uint64, ev event) error {
 	}
 	switch {
 	case ev.failed() && (o.ConsecutiveFailures > 0 && e.run >= o.ConsecutiveFailures ||
-		o.HardFailures > 0 && ev.outcome == Hard && e.hardRun >= o.HardFailures ||
+		o.HardFailures > 0 && e.hardRun >= o.HardFailures ||
 		reached(failures, o.FailureRatio)):
 		return ev.err
 	case ev.slow && reached(slow, o.SlowCallRatio):
@@ -77,8 +77,8 @@ func (e *evidence) count(ok uint64, outcome Outcome) {
 
 // slice returns the current slice, having cut a new one if the last is over.
 func (e *evidence) slice(now time.Duration, ok uint64, ev event) *slice {
-	index := int64(now / max(e.options.Window/slices, 1))
-	for e.size > 0 && e.oldest().index <= index-slices {
+	index := int64(now / max(e.options.Window/tenths, 1))
+	for e.size > 0 && e.oldest().index <= index-tenths {
 		e.size--
 	}
 	if e.size > 0 && e.ring[e.head].index == index {
@@ -87,20 +87,20 @@ func (e *evidence) slice(now time.Duration, ok uint64, ev event) *slice {
 	if !ev.failed() {
 		ok-- // the event's own success belongs to the slice
 	}
-	e.head = (e.head + 1) % slices
-	e.size = min(e.size+1, slices)
+	e.head = (e.head + 1) % tenths
+	e.size = min(e.size+1, tenths)
 	e.ring[e.head] = slice{index: index, firstOK: ok}
 	return &e.ring[e.head]
 }
 
 func (e *evidence) oldest() *slice {
-	return &e.ring[(e.head-e.size+1+slices)%slices]
+	return &e.ring[(e.head-e.size+1+tenths)%tenths]
 }
 
 // totals counts what the window holds. The calls are those since its first event; of earlier successes it knows no time.
 func (e *evidence) totals(ok uint64) (failures, slow, calls uint64) {
 	for i := range e.size {
-		s := e.ring[(e.head-i+slices)%slices]
+		s := e.ring[(e.head-i+tenths)%tenths]
 		failures += s.failures
 		slow += s.slow
 	}
