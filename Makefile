@@ -30,7 +30,7 @@ done; \
 if [ -n "$$failed" ]; then echo "FAILED in:$$failed: $(1)" >&2; exit 1; fi
 endef
 
-.PHONY: help servers test check lint fmt tidy vet cross vuln fuzz bench drill
+.PHONY: help servers test check lint fmt tidy vet cross vuln fuzz bench soak drill
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,8 @@ servers: ## install the programs that the tests run, as far as possible
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	$(call each,$(GO) build $(RACE) ./... && $(GO) test $(RACE) -shuffle=on -p 1 ./...)
+	@echo "== allocations, which the race detector would add to"
+	$(GO) test -run 'Alloc' ./breaker ./reconnectingmemcached/memcache
 	@bash scripts/servers.sh check $(SERVERS)
 
 check: test lint tidy vet cross vuln ## everything that CI checks
@@ -72,6 +74,9 @@ fuzz: ## every fuzz test for FUZZTIME (30s)
 bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS); fi
+
+soak: servers ## the long forms of tests: a minute of starvation each
+	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
 
 drill: ## the outage drill (DRILLFLAGS are its flags)
 	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)

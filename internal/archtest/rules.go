@@ -12,6 +12,7 @@ const (
 	testutil     = "internal/testutil"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
+	cachedrill   = "cmd/cachedrill/..."
 	thisModule   = "github.com/holdfast-go/holdfast"
 	thisPackage  = "internal/archtest"
 	profiles     = "net/http/pprof"
@@ -31,9 +32,11 @@ func Holdfast() Rules {
 			{Package: thisPackage},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus}},
+			{Package: cachedrill, May: []string{cachedrill, testutil, breaker, memcache, healing, gomemcache, prometheus}},
 		},
 		AllTests:      []string{goleak, rapid, testutil},
 		Testing:       testutil,
+		Tools:         []string{cachedrill},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
 	}

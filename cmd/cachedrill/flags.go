@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
+)
+
+// settings are the flags.
+type settings struct {
+	scenario string
+	seed     uint64
+	duration time.Duration
+	promises []promise.Promise
+
+	rate, workers, keys, valueSize int
+	timeout                        time.Duration
+	dbCost                         time.Duration
+	dbSlots                        int
+
+	inProcess bool
+	servers   []string
+	faults    bool
+	maxBytes  size
+	metrics   string
+
+	listen  string
+	noWeb   bool
+	open    bool
+	out     string
+	version bool
+
+	raw raw
+}
+
+const (
+	scenarioMemcached = "memcached"
+
+	ownDuration = 48 * time.Second
+	ownRate     = 2000
+
+	foreignDuration       = 30 * time.Second
+	foreignFaultsDuration = 72 * time.Second
+	foreignRate           = 500
+
+	mebibyte = 1 << 20
+	// longestTTL is as long as memcached takes a time to live for one, and not for a date.
+	longestTTL = 30 * 24 * time.Hour
+)
+
+// raw is what flags cannot take apart.
+type raw struct{ promises, servers string }
+
+// flags returns the flags and where their values go. help explains them.
+func flags(canOpen bool) (*flag.FlagSet, *settings) {
+	s := &settings{maxBytes: 16 * mebibyte}
+	f := flag.NewFlagSet("cachedrill", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&s.scenario, "scenario", scenarioMemcached, "")
+	f.Uint64Var(&s.seed, "seed", 1, "")
+	f.DurationVar(&s.duration, "duration", 0, "")
+	f.StringVar(&s.raw.promises, "promise", promise.Default, "")
+	f.IntVar(&s.rate, "rate", 0, "")
+	f.IntVar(&s.workers, "workers", 128, "")
+	f.IntVar(&s.keys, "keys", 20_000, "")
+	f.IntVar(&s.valueSize, "value-size", 100, "")
+	f.DurationVar(&s.timeout, "timeout", 500*time.Millisecond, "")
+	f.DurationVar(&s.dbCost, "db-cost", 5*time.Millisecond, "")
+	f.IntVar(&s.dbSlots, "db-slots", 8, "")
+	f.BoolVar(&s.inProcess, "in-process", false, "")
+	f.StringVar(&s.raw.servers, "servers", "", "")
+	f.BoolVar(&s.faults, "faults", false, "")
+	f.Var(&s.maxBytes, "max-bytes", "")
+	f.StringVar(&s.metrics, "metrics", "", "")
+	f.StringVar(&s.listen, "listen", "127.0.0.1:0", "")
+	f.BoolVar(&s.noWeb, "no-web", false, "")
+	f.BoolVar(&s.open, "open", canOpen, "")
+	f.StringVar(&s.out, "out", "", "")
+	f.BoolVar(&s.version, "version", false, "")
+	return f, s
+}
+
+// parse reads the command line. flag.ErrHelp means that help was asked for; any other error is one of usage.
+func parse(args []string, canOpen bool) (settings, error) {
+	f, s := flags(canOpen)
+	if err := f.Parse(args); err != nil {
+		return *s, err
+	}
+	if f.NArg() > 0 {
+		return *s, fmt.Errorf("unexpected argument %q: everything is a flag", f.Arg(0))
+	}
+	var err error
+	if s.promises, err = promise.Parse(s.raw.promises); err != nil {
+		return *s, fmt.Errorf("-promise: %w", err)
+	}
+	if s.raw.servers != "" {
+		s.servers = strings.Split(s.raw.servers, ",")
+	}
+	full := s.withDefaults()
+	return full, full.validate()
+}
+
+// withDefaults fills in what depends on whose servers are used.
+func (s settings) withDefaults() settings {
+	duration, rate := ownDuration, ownRate
+	if len(s.servers) > 0 {
+		duration, rate = foreignDuration, foreignRate
+		if s.faults {
+			duration = foreignFaultsDuration
+		}
+	}
+	if s.duration == 0 {
+		s.duration = duration
+	}
+	if s.rate == 0 {
+		s.rate = rate
+	}
+	return s
+}
+
+// ttl returns how long values live: longer than the drill.
+func (s settings) ttl() time.Duration { return (2*s.duration + time.Minute).Round(time.Second) }
+
+func (s settings) validate() error {
+	if s.scenario != scenarioMemcached {
+		return fmt.Errorf("-scenario %q: the only scenario is %q", s.scenario, scenarioMemcached)
+	}
+	for _, n := range []struct {
+		flag             string
+		value, low, high float64
+	}{
+		{"rate", float64(s.rate), 10, 100_000},
+		{"workers", float64(s.workers), 1, 10_000},
+		{"keys", float64(s.keys), 100, 200_000},
+		{"value-size", float64(s.valueSize), 8, 512 << 10},
+		{"db-slots", float64(s.dbSlots), 1, 10_000},
+		{"max-bytes", float64(s.maxBytes), 64 << 10, 1 << 40},
+	} {
+		if n.value < n.low || n.value > n.high {
+			return fmt.Errorf("-%s %.0f: must be from %.0f to %.0f", n.flag, n.value, n.low, n.high)
+		}
+	}
+	for _, d := range []struct {
+		flag             string
+		value, low, high time.Duration
+	}{
+		{"duration", s.duration, 3 * time.Second, (longestTTL - time.Hour) / 2},
+		{"timeout", s.timeout, time.Millisecond, time.Minute},
+		{"db-cost", s.dbCost, 100 * time.Microsecond, 10 * time.Second},
+	} {
+		if d.value < d.low || d.value > d.high {
+			return fmt.Errorf("-%s %v: must be from %v to %v", d.flag, d.value, d.low, d.high)
+		}
+	}
+	return s.validateServers()
+}
+
+func (s settings) validateServers() error {
+	if len(s.servers) == 0 {
+		if s.faults {
+			return errors.New("-faults: only with -servers; a drill on servers of its own always has faults")
+		}
+		return nil
+	}
+	if s.inProcess {
+		return errors.New("-in-process and -servers: choose one")
+	}
+	seen := make(map[string]bool)
+	for _, addr := range s.servers {
+		if seen[addr] {
+			return fmt.Errorf("-servers: %q is listed twice", addr)
+		}
+		seen[addr] = true
+		if strings.Contains(addr, "/") {
+			if s.faults {
+				return fmt.Errorf("-servers: %q: faults need host:port, not a unix socket", addr)
+			}
+			continue
+		}
+		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+			return fmt.Errorf("-servers: %q is not host:port, as in cache1:11211,cache2:11211", addr)
+		}
+	}
+	return nil
+}
+
+// size is a number of bytes, such as 16MiB.
+type size int64
+
+// String returns the size in the largest unit that has no remainder.
+func (z *size) String() string {
+	if *z > 0 && *z%mebibyte == 0 {
+		return strconv.FormatInt(int64(*z/mebibyte), 10) + "MiB"
+	}
+	return strconv.FormatInt(int64(*z), 10)
+}
+
+// Set reads a number of bytes, with KiB or MiB behind it if need be.
+func (z *size) Set(text string) error {
+	unit := int64(1)
+	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": mebibyte} {
+		if number, found := strings.CutSuffix(text, suffix); found {
+			text, unit = number, factor
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 40)
+	if err != nil || n < 0 {
+		return errors.New("use a number of bytes, as 16MiB, 512KiB or 100000")
+	}
+	*z = size(n * unit)
+	return nil
+}

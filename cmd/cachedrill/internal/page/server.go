@@ -1,0 +1,113 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+)
+
+const (
+	// backlog is how many updates may wait for a slow reader before it has to start again.
+	backlog       = 256
+	headerTimeout = 5 * time.Second
+	writeTimeout  = 10 * time.Second
+	// farewell bounds how long Close waits for the last updates to be sent.
+	farewell = 2 * time.Second
+)
+
+// Server serves the live page at / and its updates at /events. It has no useful zero value; Listen makes one. It is safe
+// for concurrent use.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+	serving  sync.WaitGroup
+}
+
+// Listen takes the address. Connections wait there until Serve is called.
+func Listen(ctx context.Context, addr string) (*Server, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("live page: %w", err)
+	}
+	return &Server{listener: listener}, nil
+}
+
+// URL returns the address of the page.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/" }
+
+// Serve shows a journal, until Close. It returns at once and must be called once at most.
+func (s *Server) Serve(j *record.Journal) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		_ = write(w, nil) // an error means that the browser has gone
+	})
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { stream(w, r, j) })
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	s.serving.Go(func() { _ = s.http.Serve(s.listener) })
+}
+
+// Close lets the readers of a finished journal have the end of it, and stops. It is idempotent.
+func (s *Server) Close() error {
+	if s.http == nil {
+		return s.listener.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close()
+	}
+	s.serving.Wait()
+	return err
+}
+
+// stream sends the record as it is, and then what changes. A reader that is too slow is cut off; the browser then connects
+// again and gets the whole record.
+func stream(w http.ResponseWriter, r *http.Request, j *record.Journal) {
+	now, updates, stop := j.Follow(backlog)
+	defer stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	if send(w, "record", now) != nil {
+		return
+	}
+	if now.Verdict != record.Running {
+		_ = send(w, record.OnEnd, now)
+		return
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case u, ok := <-updates:
+			if !ok || send(w, u.Kind, u.Data) != nil {
+				return
+			}
+		}
+	}
+}
+
+func send(w http.ResponseWriter, event string, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, text); err != nil {
+		return err
+	}
+	return control.Flush()
+}

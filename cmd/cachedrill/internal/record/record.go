@@ -1,0 +1,135 @@
+// Package record holds what a drill measured: the settings, the phases, the samples over time and the verdict. Its JSON
+// form is what the live page draws and what cachedrill-report.json contains.
+package record
+
+import "time"
+
+// Schema is the version of the JSON form. It changes when a field changes its meaning or goes away.
+const Schema = 1
+
+// Verdicts of a drill.
+const (
+	Running     = "running"
+	Kept        = "kept"
+	Broken      = "broken"
+	Interrupted = "interrupted"
+)
+
+// Record is a whole drill. Times are seconds since the begin of the first phase, latencies are milliseconds.
+type Record struct {
+	Schema     int       `json:"schema"`
+	Tool       string    `json:"tool"`
+	Scenario   string    `json:"scenario"`
+	Started    time.Time `json:"started"`
+	Duration   float64   `json:"duration_s"` // planned length of all phases
+	Elapsed    float64   `json:"elapsed_s"`  // measured so far
+	Seed       uint64    `json:"seed"`
+	Verdict    string    `json:"verdict"`
+	Machine    Machine   `json:"machine"`
+	Versions   []Entry   `json:"versions"`
+	Settings   []Entry   `json:"settings"`
+	Servers    []Server  `json:"servers"`
+	Phases     []Phase   `json:"phases"` // all that are planned; Start and End of coming ones are the plan
+	Promises   []Promise `json:"promises"`
+	Events     []Event   `json:"events"`
+	Samples    []Sample  `json:"samples"`
+	Conditions []string  `json:"conditions"` // what a reader must know to judge the numbers
+}
+
+// Machine says where the drill ran.
+type Machine struct {
+	Host string `json:"host"`
+	OS   string `json:"os"`
+	Arch string `json:"arch"`
+	CPU  string `json:"cpu"`
+	CPUs int    `json:"cpus"`
+	Go   string `json:"go"`
+}
+
+// Entry is a name, a value and what it means.
+type Entry struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	About string `json:"about,omitempty"`
+}
+
+// Server is one cache server, or the pair of equal ones that the two sides have.
+type Server struct {
+	Name  string  `json:"name"`
+	Kind  string  `json:"kind"`
+	Share float64 `json:"share"` // of the reads, 0 to 1
+}
+
+// Phase is a part of the schedule and, once it has begun, what was measured in it.
+type Phase struct {
+	Name     string  `json:"name"`
+	Title    string  `json:"title"`
+	Fault    string  `json:"fault"`  // "", "killed", "hung" or "slow": what is wrong with Server
+	Server   int     `json:"server"` // index of the server that the phase is about; -1: none
+	Start    float64 `json:"start_s"`
+	End      float64 `json:"end_s"`
+	Begun    bool    `json:"begun"`
+	Late     float64 `json:"load_late_ms"` // how much too late the load itself was at worst
+	Plain    Summary `json:"plain"`
+	Holdfast Summary `json:"holdfast"`
+}
+
+// Summary is one side of one phase. Reads belong to the phase in which they arrive.
+type Summary struct {
+	Reads        int     `json:"reads"`
+	AnswersRate  float64 `json:"answers_per_s"`
+	P50          float64 `json:"p50_ms"`
+	P90          float64 `json:"p90_ms"`
+	P99          float64 `json:"p99_ms"`
+	Max          float64 `json:"max_ms"`
+	HitRatio     float64 `json:"hit_ratio"` // hits among the reads that asked the cache
+	Loads        int     `json:"loads"`     // database loads
+	NeededLoads  int     `json:"needed_loads"`
+	LoadRatio    float64 `json:"load_ratio"`
+	CacheErrors  int     `json:"cache_errors"` // reads to which the client returned an error that is not a miss
+	Unanswered   int     `json:"unanswered"`   // reads without an answer in time
+	Errors       int     `json:"errors"`       // reads with either
+	ErrorPercent float64 `json:"error_percent"`
+	Stale        int     `json:"stale"` // reads answered with an outdated value
+	StalePercent float64 `json:"stale_percent"`
+	FailedWrites int     `json:"failed_writes"` // stores and deletions that failed
+}
+
+// Sample is what happened in the interval that ends at T.
+type Sample struct {
+	T        float64  `json:"t"`
+	Phase    int      `json:"phase"`
+	Faults   []string `json:"faults"` // per server: "", "down", "killed", "hung" or "slow"
+	Plain    Moment   `json:"plain"`
+	Holdfast Moment   `json:"holdfast"`
+}
+
+// Moment is one side of one sample. Reads count when they end.
+type Moment struct {
+	AnswersRate  float64  `json:"answers_per_s"`
+	P50          float64  `json:"p50_ms"`
+	P99          float64  `json:"p99_ms"`
+	Max          float64  `json:"max_ms"`
+	HitRatio     float64  `json:"hit_ratio"`
+	LoadsRate    float64  `json:"loads_per_s"`
+	NeededRate   float64  `json:"needed_loads_per_s"`
+	ErrorsRate   float64  `json:"errors_per_s"`
+	StaleRate    float64  `json:"stale_per_s"`
+	FailedWrites float64  `json:"failed_writes_per_s"`
+	Breakers     []string `json:"breakers,omitempty"` // per server
+}
+
+// Event is something that happened, in words.
+type Event struct {
+	T    float64 `json:"t"`
+	Text string  `json:"text"`
+}
+
+// Promise is a promise and how it ended.
+type Promise struct {
+	Text  string  `json:"text"`
+	Worst float64 `json:"worst"` // in the unit of Text, milliseconds for latencies
+	Shown string  `json:"shown"` // Worst in words
+	Phase string  `json:"phase"` // the title of the phase that had it
+	Kept  bool    `json:"kept"`
+}

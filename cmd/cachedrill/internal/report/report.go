@@ -1,0 +1,125 @@
+// Package report writes a record to files: a page, JSON and Markdown.
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/page"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+)
+
+// Name is what the files are called, before the extension.
+const Name = "cachedrill-report"
+
+// Folder makes the folder if need be and returns it; for "" it makes a new temporary one.
+func Folder(folder string) (string, error) {
+	if folder == "" {
+		return os.MkdirTemp("", "cachedrill-")
+	}
+	return folder, os.MkdirAll(folder, 0o755)
+}
+
+// Write writes the three files into the folder and returns their paths, the page first.
+func Write(folder string, r record.Record) (paths []string, err error) {
+	for _, form := range []struct {
+		extension string
+		write     func(io.Writer, record.Record) error
+	}{{".html", page.Report}, {".json", JSON}, {".md", Markdown}} {
+		var text bytes.Buffer
+		if err := form.write(&text, r); err != nil {
+			return paths, err
+		}
+		path := filepath.Join(folder, Name+form.extension)
+		if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
+			return paths, fmt.Errorf("report: %w", err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// JSON writes the record as it is.
+func JSON(w io.Writer, r record.Record) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(r)
+}
+
+// Markdown writes the verdict, the table of all phases and what was run.
+func Markdown(w io.Writer, r record.Record) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# cachedrill: %s\n\n%s, %.0f s, seed %d.\n\n", verdict(r), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
+	for _, p := range r.Promises {
+		mark := "kept"
+		if !p.Kept {
+			mark = "**broken**"
+		}
+		fmt.Fprintf(&b, "- `%s`: %s, worst %s", p.Text, mark, p.Shown)
+		if p.Phase != "" {
+			fmt.Fprintf(&b, " in phase “%s”", p.Phase)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n## Per phase\n\n")
+	table(&b, record.Columns(), r.Rows())
+	b.WriteString("\n## What happened\n\n")
+	for _, e := range r.Events {
+		fmt.Fprintf(&b, "- %.2f s: %s\n", e.T, e.Text)
+	}
+	b.WriteString("\n## What was run\n\n")
+	table(&b, []string{"", "", ""}, run(r))
+	b.WriteString("\n")
+	for _, c := range r.Conditions {
+		fmt.Fprintf(&b, "- %s\n", c)
+	}
+	b.WriteString("\n## What each figure means\n\n")
+	for _, m := range record.Meanings() {
+		fmt.Fprintf(&b, "- **%s**: %s\n", m.Name, m.Value)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func verdict(r record.Record) string {
+	switch r.Verdict {
+	case record.Kept:
+		return "all promises kept"
+	case record.Broken:
+		return "a promise was broken"
+	default:
+		return "interrupted; the promises are judged on what was measured"
+	}
+}
+
+func run(r record.Record) (rows [][]string) {
+	for _, s := range r.Servers {
+		rows = append(rows, []string{s.Name, s.Kind, fmt.Sprintf("%s of the reads", record.Ratio(s.Share))})
+	}
+	for _, e := range append(append([]record.Entry(nil), r.Settings...), r.Versions...) {
+		rows = append(rows, []string{e.Name, e.Value, e.About})
+	}
+	m := r.Machine
+	return append(rows, []string{"machine", fmt.Sprintf("%s: %s/%s, %d CPUs", m.Host, m.OS, m.Arch, m.CPUs), strings.TrimSpace(m.CPU + " " + m.Go)})
+}
+
+func table(b *strings.Builder, heads []string, rows [][]string) {
+	line := func(cells []string) {
+		b.WriteString("|")
+		for _, c := range cells {
+			b.WriteString(" " + strings.ReplaceAll(c, "|", `\|`) + " |")
+		}
+		b.WriteString("\n")
+	}
+	line(heads)
+	b.WriteString(strings.Repeat("|---", len(heads)) + "|\n")
+	for _, r := range rows {
+		line(r)
+	}
+}

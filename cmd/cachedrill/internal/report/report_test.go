@@ -1,0 +1,117 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/report"
+)
+
+//nolint:gochecknoglobals // a test flag.
+var update = flag.Bool("update", false, "rewrite the files in testdata")
+
+func finished() record.Record {
+	summary := record.Summary{
+		Reads: 2000, AnswersRate: 250, P50: .5, P90: 3, P99: 12.5, Max: 1500, HitRatio: .9, Loads: 200, NeededLoads: 150, LoadRatio: 1.33,
+		CacheErrors: 1, Unanswered: 2, Errors: 3, ErrorPercent: .15, Stale: 4, StalePercent: .2, FailedWrites: 5,
+	}
+	moment := record.Moment{AnswersRate: 250, P50: .5, P99: 12, Max: 20, HitRatio: .9, LoadsRate: 25, NeededRate: 20, ErrorsRate: 1, StaleRate: 2, FailedWrites: 3}
+	asked := moment
+	asked.Breakers = []string{"open"}
+	return record.Record{
+		Schema: record.Schema, Tool: "cachedrill v1.0.0", Scenario: "memcached", Started: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC),
+		Duration: 16, Elapsed: 8, Seed: 7, Verdict: record.Broken,
+		Machine:  record.Machine{Host: "box", OS: "linux", Arch: "amd64", CPU: "a processor", CPUs: 2, Go: "go1.26"},
+		Versions: []record.Entry{{Name: "holdfast", Value: "v1.0.0"}}, Settings: []record.Entry{{Name: "rate", Value: "250/s", About: "with | in it"}},
+		Servers: []record.Server{{Name: "server 1", Kind: "memcached 1.6", Share: 1}},
+		Phases: []record.Phase{
+			{Name: "killed", Title: "server 1 killed", Fault: "killed", Start: 0, End: 8, Begun: true, Late: 3, Plain: summary, Holdfast: summary},
+			{Name: "recovered", Title: "healthy again", Server: -1, Start: 8, End: 16},
+		},
+		Promises:   []record.Promise{{Text: "p99<1ms", Worst: 12.5, Shown: "13 ms", Phase: "server 1 killed"}, {Text: "stale<1%", Shown: "0", Kept: true}},
+		Events:     []record.Event{{T: .01, Text: "holdfast stopped asking server 1"}},
+		Samples:    []record.Sample{{T: .5, Faults: []string{"killed"}, Plain: moment, Holdfast: asked}},
+		Conditions: []string{"Both at once."},
+	}
+}
+
+// What others read must not change by accident: a change of the files in testdata is a change of record.Schema, or an
+// addition.
+func TestTheFormsAreThoseOfTheGoldenFiles(t *testing.T) {
+	var asJSON, asMarkdown bytes.Buffer
+	if err := report.JSON(&asJSON, finished()); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Markdown(&asMarkdown, finished()); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string][]byte{"report.json": asJSON.Bytes(), "report.md": asMarkdown.Bytes()} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s has changed (-update rewrites it):\n%s", name, got)
+		}
+	}
+}
+
+func TestWriteMakesThreeFiles(t *testing.T) {
+	folder, err := report.Folder(filepath.Join(t.TempDir(), "new", "folder"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := report.Write(folder, finished())
+	if err != nil || len(paths) != 3 {
+		t.Fatalf("Write() = %v, %v, want three files", paths, err)
+	}
+	for i, extension := range []string{".html", ".json", ".md"} {
+		text, err := os.ReadFile(paths[i])
+		if err != nil || filepath.Ext(paths[i]) != extension || !strings.Contains(string(text), "server 1 killed") {
+			t.Errorf("%s: %v, want a %s file with the phases", paths[i], err, extension)
+		}
+	}
+	text, err := os.ReadFile(paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back record.Record
+	if err := json.Unmarshal(text, &back); err != nil || back.Seed != 7 || back.Samples[0].Holdfast.Breakers[0] != "open" {
+		t.Errorf("the JSON file reads back as %+v, %v", back, err)
+	}
+}
+
+func TestAFolderThatCannotBeWrittenIsNamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := report.Folder(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Folder(%q) = %v, want an error that names it", file, err)
+	}
+	if _, err := report.Write(file, finished()); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Write(%q) = %v, want an error that names it", file, err)
+	}
+}
+
+func TestAnInterruptedDrillSaysSo(t *testing.T) {
+	r := finished()
+	r.Verdict = record.Interrupted
+	var text bytes.Buffer
+	if err := report.Markdown(&text, r); err != nil || !strings.Contains(text.String(), "interrupted") {
+		t.Errorf("Markdown() = %v, %s, want the word interrupted", err, text.String())
+	}
+}

@@ -1,0 +1,144 @@
+// Package term shows a drill on a terminal, or as plain lines where there is none.
+package term
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+)
+
+// logEach is how many seconds pass between two lines of figures in a plain log.
+const logEach = 2
+
+// Options say how to show a drill.
+type Options struct {
+	// Live redraws a block of lines in place, for terminals. Otherwise lines are only appended.
+	Live bool
+	// Color allows colours.
+	Color bool
+}
+
+// Screen shows one drill. It has no useful zero value; New makes one. It is not safe for concurrent use.
+type Screen struct {
+	out     io.Writer
+	options Options
+	record  record.Record
+	drawn   int     // lines of the block on the terminal
+	logged  float64 // when figures were last logged
+}
+
+// New returns a screen that writes to out.
+func New(out io.Writer, o Options) *Screen { return &Screen{out: out, options: o} }
+
+// Backlog is how many updates the channel given to Show should hold: more than a busy terminal can fall behind.
+const Backlog = 1 << 14
+
+// Show shows what a journal's Follow returned before the drill began, until the updates end.
+func (s *Screen) Show(now record.Record, updates <-chan record.Update) {
+	s.record = now
+	if s.options.Live {
+		s.print("\x1b[?7l\x1b[?25l") // long lines are cut instead of wrapped; no cursor
+		defer s.print("\x1b[?7h\x1b[?25h")
+	}
+	for u := range updates {
+		s.update(u)
+	}
+	s.erase()
+}
+
+func (s *Screen) update(u record.Update) {
+	switch data := u.Data.(type) {
+	case record.PhaseUpdate:
+		begins := data.Phase.Begun && !s.record.Phases[data.Index].Begun
+		s.record.Phases[data.Index] = data.Phase
+		if begins {
+			s.line(data.Phase.Start, s.bold("── "+data.Phase.Title+" ──"))
+		}
+	case record.Event:
+		s.line(data.T, data.Text)
+	case record.Sample:
+		s.record.Samples = append(s.record.Samples[:0], data)
+		s.record.Elapsed = data.T
+		s.figures(data)
+	}
+}
+
+// line appends a line above the block.
+func (s *Screen) line(t float64, text string) {
+	s.erase()
+	s.print(fmt.Sprintf("%s  %s\n", clock(t), text))
+	s.draw()
+}
+
+func (s *Screen) figures(now record.Sample) {
+	if s.options.Live {
+		s.erase()
+		s.draw()
+		return
+	}
+	if now.T-s.logged >= logEach {
+		s.logged = now.T
+		s.print(fmt.Sprintf("%s  plain %s | holdfast %s\n", clock(now.T), brief(now.Plain), brief(now.Holdfast)))
+	}
+}
+
+func brief(m record.Moment) string {
+	return fmt.Sprintf("%4.0f/s p99 %6s hits %5.1f%% db %4.0f/s errors %.0f/s", m.AnswersRate, record.Latency(m.P99), 100*m.HitRatio, m.LoadsRate, m.ErrorsRate)
+}
+
+// erase removes the block.
+func (s *Screen) erase() {
+	if s.drawn > 0 {
+		s.print(fmt.Sprintf("\x1b[%dA\r\x1b[J", s.drawn))
+		s.drawn = 0
+	}
+}
+
+// draw writes the block below everything else.
+func (s *Screen) draw() {
+	if !s.options.Live || len(s.record.Samples) == 0 {
+		return
+	}
+	text := s.block()
+	s.drawn = strings.Count(text, "\n")
+	s.print(text)
+}
+
+func (s *Screen) print(text string) { _, _ = io.WriteString(s.out, text) }
+
+func clock(seconds float64) string {
+	return fmt.Sprintf("%d:%02d", int(seconds)/60, int(seconds)%60)
+}
+
+// Verdict writes the table of all phases and the promises.
+func (s *Screen) Verdict(r record.Record) {
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(record.Columns(), "\t")))
+	for _, row := range r.Rows() {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	fmt.Fprintln(w)
+	_ = w.Flush()
+	s.promises(r)
+}
+
+func (s *Screen) promises(r record.Record) {
+	for _, p := range r.Promises {
+		mark, color := "kept  ", green
+		if !p.Kept {
+			mark, color = "BROKEN", red
+		}
+		where := ""
+		if p.Phase != "" {
+			where = " in phase “" + p.Phase + "”"
+		}
+		s.print(fmt.Sprintf("%s  %-12s  worst: %s%s\n", s.colored(color, mark), p.Text, p.Shown, where))
+	}
+	if r.Verdict == record.Interrupted {
+		s.print("The drill was interrupted; the promises are judged on what was measured.\n")
+	}
+}

@@ -1,0 +1,121 @@
+package term_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/term"
+)
+
+// play shows a drill of two phases.
+func play(t *testing.T, o term.Options) (shown string, final record.Record) {
+	t.Helper()
+	j := record.NewJournal(record.Record{
+		Duration: 20, Servers: []record.Server{{Name: "server 1"}},
+		Phases: []record.Phase{{Title: "healthy", End: 10}, {Title: "server 1 killed", Start: 10, End: 20}},
+	})
+	var out bytes.Buffer
+	ended := make(chan struct{})
+	screen := term.New(&out, o)
+	now, updates, stop := j.Follow(term.Backlog)
+	defer stop()
+	go func() {
+		defer close(ended)
+		screen.Show(now, updates)
+	}()
+	for i := range 8 {
+		p := j.Phase(i / 4)
+		p.Begun = true
+		j.SetPhase(i/4, p)
+		j.AddSample(record.Sample{
+			T: float64(i), Phase: i / 4, Faults: []string{[]string{"", "killed"}[i/4]},
+			Plain:    record.Moment{AnswersRate: 900, P99: 1234, ErrorsRate: 77},
+			Holdfast: record.Moment{AnswersRate: 1000, P99: 1.5, Breakers: []string{[]string{"closed", "open"}[i/4]}},
+		})
+	}
+	j.AddEvent(record.Event{T: 8, Text: "holdfast stopped asking server 1"})
+	j.Finish(func(r *record.Record) {
+		r.Verdict = record.Broken
+		r.Promises = []record.Promise{{Text: "p99<1ms", Shown: "1.5 ms", Phase: "healthy"}, {Text: "stale<1%", Shown: "0", Kept: true}}
+	})
+	<-ended
+	screen.Verdict(j.Snapshot())
+	return out.String(), j.Snapshot()
+}
+
+func TestAPlainLogHasNoControlCharacters(t *testing.T) {
+	text, _ := play(t, term.Options{})
+	if strings.ContainsAny(text, "\x1b\r") {
+		t.Errorf("the log has control characters: %q", text)
+	}
+	for _, want := range []string{
+		"0:08  holdfast stopped asking server 1\n", "PHASE", "healthy", "plain", "holdfast",
+		"BROKEN  p99<1ms       worst: 1.5 ms in phase “healthy”", "kept    stale<1%      worst: 0\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the log lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestTheBlockIsErasedAsFarAsItWasDrawn(t *testing.T) {
+	text, _ := play(t, term.Options{Live: true})
+	screen := render(t, text)
+	if strings.Contains(screen, "answers/s ") || strings.Contains(screen, "\n\n\n") {
+		t.Errorf("a part of the block is left:\n%s", screen)
+	}
+	if !strings.Contains(screen, "0:08  holdfast stopped asking server 1\n") {
+		t.Errorf("the event is lost:\n%s", screen)
+	}
+	if !strings.Contains(text, "1.23s") || !strings.Contains(text, "(breaker open)") {
+		t.Errorf("the block lacks the latency or the breaker: %q", text)
+	}
+	if !strings.HasSuffix(text[:strings.Index(text, "PHASE")], "\x1b[?7h\x1b[?25h\n") {
+		t.Error("the cursor and the wrapping of lines are not restored")
+	}
+}
+
+// render does what a terminal does with the few sequences that are used.
+func render(t *testing.T, text string) string {
+	t.Helper()
+	var lines []string
+	for len(text) > 0 {
+		if rest, found := strings.CutPrefix(text, "\x1b["); found {
+			end := strings.IndexFunc(rest, func(r rune) bool { return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' })
+			if rest[end] == 'A' {
+				up := 0
+				for _, digit := range rest[:end] {
+					up = 10*up + int(digit-'0')
+				}
+				lines = lines[:len(lines)-up]
+			}
+			text = strings.TrimPrefix(rest[end+1:], "\r")
+			continue
+		}
+		end := strings.IndexAny(text, "\n\x1b")
+		if end < 0 || text[end] == '\x1b' {
+			t.Fatalf("a line does not end before the next sequence: %q", text)
+		}
+		lines = append(lines, text[:end+1])
+		text = text[end+1:]
+	}
+	return strings.Join(lines, "")
+}
+
+func TestColoursOnlyWhereAllowed(t *testing.T) {
+	with, _ := play(t, term.Options{Live: true, Color: true})
+	without, _ := play(t, term.Options{Live: true})
+	if !strings.Contains(with, "\x1b[31m") || strings.Contains(without, "\x1b[31m") {
+		t.Error("red is missing with colours, or there without")
+	}
+}
+
+func TestTheVerdictOfAnInterruptedDrillSaysSo(t *testing.T) {
+	var out bytes.Buffer
+	term.New(&out, term.Options{}).Verdict(record.Record{Verdict: record.Interrupted})
+	if !strings.Contains(out.String(), "interrupted") {
+		t.Errorf("%q lacks the word interrupted", out.String())
+	}
+}

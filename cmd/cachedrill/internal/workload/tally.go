@@ -1,0 +1,93 @@
+package workload
+
+import (
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/histogram"
+)
+
+// Tally is what was counted on one side in some stretch of time.
+type Tally struct {
+	Latency      histogram.Histogram // of reads, from their arrival; reads given up count with their patience
+	Reads        int                 // ended, answered or not
+	Hits, Misses int                 // answers of the cache
+	CacheErrors  int                 // answers of the client that are errors
+	Unanswered   int                 // reads that were given up, or answered after the patience
+	Errors       int                 // reads with a cache error or no answer in time, each once
+	Loads        int
+	Needed       int // loads that no cache could avoid
+	Stale        int // hits with a value that was replaced more than the grace ago
+	FailedWrites int
+	Late         time.Duration // how much too late the load itself was at worst, because the machine was busy
+}
+
+// Answers returns how many reads were answered in time.
+func (t *Tally) Answers() int { return t.Reads - t.Unanswered }
+
+// HitRatio returns the share of hits among the reads that asked the cache; 0 if there were none.
+func (t *Tally) HitRatio() float64 {
+	return ratio(t.Hits, t.Hits+t.Misses+t.CacheErrors)
+}
+
+func ratio(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+// outcome is what became of one read. The counts are 0 or 1.
+type outcome struct {
+	phase                               int
+	latency                             time.Duration
+	hits, misses, cacheErrors, tooLates int
+	stale                               int
+}
+
+// Recorder counts per phase and for the window since it was last asked. It is safe for concurrent use.
+type Recorder struct {
+	mu     sync.Mutex
+	window Tally   // guarded by mu
+	phases []Tally // guarded by mu; by the phase in which a read arrived
+}
+
+// NewRecorder returns a recorder of phases phases.
+func NewRecorder(phases int) *Recorder { return &Recorder{phases: make([]Tally, phases)} }
+
+// Window stores the tally since the last call in into, and begins a new one.
+func (r *Recorder) Window(into *Tally) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*into = r.window
+	r.window = Tally{}
+}
+
+// Phase stores the tally of a phase so far in into.
+func (r *Recorder) Phase(phase int, into *Tally) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*into = r.phases[phase]
+}
+
+func (r *Recorder) both(phase int, change func(*Tally)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.window)
+	if phase >= 0 {
+		change(&r.phases[phase])
+	}
+}
+
+func (r *Recorder) read(o outcome) {
+	r.both(o.phase, func(t *Tally) {
+		t.Reads++
+		t.Latency.Add(o.latency)
+		t.Hits += o.hits
+		t.Misses += o.misses
+		t.CacheErrors += o.cacheErrors
+		t.Unanswered += o.tooLates
+		t.Errors += max(o.cacheErrors, o.tooLates)
+		t.Stale += o.stale
+	})
+}

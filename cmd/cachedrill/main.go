@@ -1,0 +1,18 @@
+// Command cachedrill rehearses a cache outage and shows what an application feels, with a plain client and with holdfast,
+// side by side. Without flags it needs nothing but a minute; -h tells the rest.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program without a report
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

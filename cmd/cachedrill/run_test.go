@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// asProgram in the environment makes the test program be cachedrill.
+const asProgram = "CACHEDRILL_TEST_AS_PROGRAM"
+
+// output may be read while it is written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await waits until the output matches.
+func (o *output) await(t *testing.T, pattern string) string {
+	t.Helper()
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+		if found := regexp.MustCompile(pattern).FindString(o.String()); found != "" {
+			return found
+		}
+	}
+	t.Fatalf("no %q in\n%s", pattern, o.String())
+	return ""
+}
+
+func readReport(t *testing.T, folder string) (r record.Record) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "cachedrill-report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func quick(args ...string) []string {
+	return append([]string{"-in-process", "-duration", "3s", "-rate", "300", "-keys", "300", "-no-web"}, args...)
+}
+
+func TestExitStatuses(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { busy.Close() })
+	gone := testutil.StartFake(t)
+	if err := gone.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		says   string
+	}{
+		{"help", []string{"-h"}, 0, "exit status"},
+		{"version", []string{"-version"}, 0, "cachedrill "},
+		{"usage", []string{"-rate", "x"}, 2, "cachedrill -h"},
+		{"kept", quick("-promise", "max<1h"), 0, "kept    max<1h"},
+		{"broken", quick("-promise", "p50<1us"), 1, "BROKEN  p50<1us"},
+		{"no server", []string{"-servers", gone.Addr(), "-no-web"}, 3, gone.Addr()},
+		{"folder", quick("-out", file), 3, file},
+		{"address in use", []string{"-listen", busy.Addr().String()}, 3, busy.Addr().String()},
+		{"metrics address in use", []string{"-metrics", busy.Addr().String()}, 3, "-metrics"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out output
+			if c.status == 0 || c.status == 1 {
+				c.args = append(c.args, "-out", t.TempDir())
+			}
+			if got := run(t.Context(), c.args, &out, &out); got != c.status || !strings.Contains(out.String(), c.says) {
+				t.Errorf("%q: exit status %d, want %d and %q in\n%s", c.args, got, c.status, c.says, out.String())
+			}
+		})
+	}
+}
+
+func TestAWholeDrillIsShownAndReported(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	var out output
+	status := make(chan int)
+	args := []string{"-in-process", "-duration", "4s", "-rate", "500", "-keys", "500", "-promise", "errors<50%", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false"}
+	go func() { status <- run(t.Context(), args, &out, &out) }()
+	url := strings.TrimPrefix(out.await(t, `live page: http://\S+`), "live page: ")
+	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
+	out.await(t, "server 1 killed")
+	if page := fetch(t, url); !strings.Contains(page, "EventSource") {
+		t.Errorf("%s serves %.200q, want the live page", url, page)
+	}
+	if text := fetch(t, metrics); !strings.Contains(text, `memcached_client_operations_total{client="cachedrill"`) {
+		t.Errorf("%s serves %.500q, want the metrics of the client", metrics, text)
+	}
+	if got := <-status; got != 0 {
+		t.Errorf("exit status %d, want 0:\n%s", got, out.String())
+	}
+	r := readReport(t, folder)
+	if r.Schema != record.Schema || r.Verdict != record.Kept || len(r.Phases) != 6 || len(r.Samples) < 20 || r.Servers[0].Kind != "in-process" {
+		t.Errorf("the report is %q with %d phases and %d samples of %+v", r.Verdict, len(r.Phases), len(r.Samples), r.Servers)
+	}
+	for _, extension := range []string{"html", "json", "md"} {
+		out.await(t, regexp.QuoteMeta(filepath.Join(folder, "cachedrill-report."+extension)))
+	}
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestAnInterruptedDrillReportsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out output
+	status := make(chan int)
+	go func() {
+		status <- run(ctx, []string{"-in-process", "-rate", "300", "-keys", "300", "-no-web", "-out", folder}, &out, &out)
+	}()
+	out.await(t, "plain .*holdfast ")
+	cancel()
+	if got := <-status; got != 130 {
+		t.Errorf("exit status %d, want 130", got)
+	}
+	if r := readReport(t, folder); r.Verdict != record.Interrupted || r.Phases[0].Plain.Reads == 0 || r.Phases[5].Begun {
+		t.Errorf("the report is %q with %d reads, want it interrupted with some", r.Verdict, r.Phases[0].Plain.Reads)
+	}
+}
+
+// The real program, with real servers where they are installed, gets a real signal.
+func TestASignalStopsTheProgramAndItsServers(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		folder := t.TempDir()
+		var out output
+		program := exec.CommandContext(t.Context(), self, "-no-web", "-rate", "300", "-keys", "300", "-out", folder)
+		program.Env = append(os.Environ(), asProgram+"=1")
+		program.Stdout, program.Stderr = &out, &out
+		if err := program.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out.await(t, "healthy")
+		if err := program.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		_ = program.Wait() // the exit status tells
+		if got := program.ProcessState.ExitCode(); got != 130 {
+			t.Errorf("%v: exit status %d, want 130:\n%s", signal, got, out.String())
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("%v: the program took %v to end", signal, took)
+		}
+		if r := readReport(t, folder); r.Verdict != record.Interrupted {
+			t.Errorf("%v: the report is %q, want interrupted", signal, r.Verdict)
+		}
+	}
+}
+
+func TestOnlyTerminalsAreTerminals(t *testing.T) {
+	if isTerminal(&bytes.Buffer{}) {
+		t.Error("a buffer is taken for a terminal")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, f := range []*os.File{null, file} {
+		if isTerminal(f) || canOpen(f) {
+			t.Errorf("%s is taken for a terminal", f.Name())
+		}
+	}
+}

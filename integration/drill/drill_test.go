@@ -1,0 +1,266 @@
+// Package drill_test looks at the pages of cachedrill with a real browser.
+package drill_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-go/holdfast/integration/chromium"
+)
+
+const patience = 40 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// output may be read while it is written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// program is a running cachedrill.
+type program struct {
+	url, folder string
+	ended       chan error
+	out         output
+}
+
+// build makes the program; how the module is found does not depend on the folder the test runs in.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cachedrill")
+	command := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/cachedrill")
+	command.Dir = filepath.Join("..", "..")
+	if text, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	return path
+}
+
+// start runs a short drill.
+func start(t *testing.T) *program {
+	t.Helper()
+	p := &program{folder: t.TempDir(), ended: make(chan error, 1)}
+	path := build(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	command := exec.CommandContext(ctx, path, "-in-process", "-duration", "12s", "-rate", "300", "-keys", "500",
+		"-promise", "errors<50%", "-out", p.folder)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.Stdout, command.Stderr = &p.out, &p.out
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.ended <- command.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		for range p.ended {
+		}
+	})
+	address := regexp.MustCompile(`live page: (\S+)\n`)
+	await(t, "the address of the live page", func() bool {
+		if found := address.FindStringSubmatch(p.out.String()); found != nil {
+			p.url = found[1]
+		}
+		return p.url != ""
+	})
+	return p
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for begin := time.Now(); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatalf("no %s within %v", what, patience)
+		}
+	}
+}
+
+// tab is a browser that collects what goes wrong in its pages.
+type tab struct {
+	*chromium.Browser
+
+	mu       sync.Mutex
+	troubles []string // guarded by mu
+}
+
+func open(t *testing.T) *tab {
+	t.Helper()
+	b := &tab{Browser: chromium.Start(t)}
+	chromedp.ListenTarget(b.Context(), func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			b.note(e.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			b.note(fmt.Sprintf("console.%s: %v", e.Type, e.Args))
+		case *log.EventEntryAdded:
+			b.note(fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+		}
+	})
+	b.run(t, log.Enable(), chromedp.EmulateViewport(1280, 900))
+	return b
+}
+
+func (b *tab) note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.troubles = append(b.troubles, text)
+}
+
+func (b *tab) run(t *testing.T, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(b.Context(), actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eval returns the value of an expression in the page.
+func eval[T any](t *testing.T, b *tab, expression string) (value T) {
+	t.Helper()
+	b.run(t, chromedp.Evaluate(expression, &value))
+	return value
+}
+
+// quiet reports what the pages complained about, and what they asked for that does not begin with origin.
+func (b *tab) quiet(t *testing.T, origin string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, text := range b.troubles {
+		t.Errorf("the page complains: %s", text)
+	}
+	for _, url := range b.Requests() {
+		if !strings.HasPrefix(url, origin) && !strings.HasPrefix(url, "data:") {
+			t.Errorf("the page asks for %s", url)
+		}
+	}
+}
+
+// points counts the points of the lines of a side, over all charts.
+func points(side string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("path.line.%s")].map((p) => p.getAttribute("d").split(/[ML]/).length - 1).reduce((a, b) => a + b, 0)`, side)
+}
+
+const shaded = `[...document.querySelectorAll("svg[data-chart=p99] rect.phase")].map((r) => r.dataset.phase + ":" + r.classList[1] + ":" + (r.getBoundingClientRect().width > 20)).join(" ")`
+
+const schedule = "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true"
+
+func (b *tab) checkCharts(t *testing.T) {
+	t.Helper()
+	if got := eval[int](t, b, `document.querySelectorAll("#charts svg").length`); got != 5 {
+		t.Errorf("%d charts, want 5", got)
+	}
+	if got := eval[string](t, b, shaded); got != schedule {
+		t.Errorf("shaded phases %q, want %q", got, schedule)
+	}
+	if got := eval[int](t, b, `[...document.querySelectorAll("svg.plot")].filter((s) => s.getAttribute("role") !== "img" || !s.getAttribute("aria-label")).length`); got != 0 {
+		t.Errorf("%d charts have no role or no label", got)
+	}
+}
+
+// checkEnd looks at a page whose drill has ended.
+func (b *tab) checkEnd(t *testing.T) {
+	t.Helper()
+	b.checkCharts(t)
+	if got := eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`); got != 12 {
+		t.Errorf("the table has %d rows, want two for each of six phases", got)
+	}
+	if got := eval[int](t, b, `document.querySelectorAll("#promises .kept").length`); got != 1 {
+		t.Errorf("%d promises are shown as kept, want 1", got)
+	}
+	if got := eval[int](t, b, `document.querySelectorAll(".breaker.open").length`); got < 2 {
+		t.Errorf("%d stretches with an open breaker, want those of the kill and the hang", got)
+	}
+	b.run(t, chromedp.Click("#numbers summary"))
+	await(t, "table of the charts", func() bool {
+		return eval[int](t, b, `document.querySelectorAll("#numbers tbody tr").length`) > 50
+	})
+}
+
+func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
+	p := start(t)
+	b := open(t)
+	b.run(t, chromedp.Navigate(p.url))
+	await(t, "lines in the charts", func() bool { return eval[int](t, b, points("plain")) > 0 })
+	before := eval[int](t, b, points("holdfast"))
+	await(t, "growth of the lines", func() bool { return eval[int](t, b, points("holdfast")) >= before+25 })
+	b.checkCharts(t)
+	await(t, "verdict", func() bool {
+		return eval[string](t, b, `document.querySelector("#status strong").textContent`) == "All promises kept"
+	})
+	if err := <-p.ended; err != nil {
+		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
+	}
+	b.checkEnd(t)
+	b.quiet(t, p.url)
+	live := eval[string](t, b, `document.querySelector("#verdict table").textContent`)
+
+	b.ForgetRequests()
+	file := "file://" + filepath.Join(p.folder, "cachedrill-report.html")
+	b.run(t, chromedp.Navigate(file))
+	await(t, "lines in the report", func() bool { return eval[int](t, b, points("plain")) > 250 })
+	b.checkEnd(t)
+	b.quiet(t, file)
+	if got := eval[string](t, b, `document.querySelector("#verdict table").textContent`); got != live {
+		t.Errorf("the report's table is %q, the live page's was %q", got, live)
+	}
+	checkCrosshair(t, b)
+	checkPhone(t, b)
+	checkDark(t, b)
+	b.quiet(t, file)
+}
+
+func checkCrosshair(t *testing.T, b *tab) {
+	t.Helper()
+	b.run(t, chromedp.Focus("svg[data-chart=p99]"), chromedp.KeyEvent(kb.ArrowLeft))
+	await(t, "cross-hair in all charts", func() bool { return eval[int](t, b, `document.querySelectorAll("#charts .cross").length`) == 5 })
+}
+
+func checkPhone(t *testing.T, b *tab) {
+	t.Helper()
+	b.run(t, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	await(t, "layout for a phone", func() bool { return eval[int](t, b, "innerWidth") == 390 })
+	if got := eval[int](t, b, "document.documentElement.scrollWidth"); got > 390 {
+		t.Errorf("the page is %d px wide on a phone of 390 px", got)
+	}
+}
+
+func checkDark(t *testing.T, b *tab) {
+	t.Helper()
+	background := "getComputedStyle(document.body).backgroundColor"
+	light := eval[string](t, b, background)
+	b.run(t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	if dark := eval[string](t, b, background); dark == light {
+		t.Errorf("the background is %s, dark or not", dark)
+	}
+}

@@ -1,0 +1,80 @@
+// Package observability_test checks the alert rules and the dashboard against the metrics that the clients have.
+package observability_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+const folder = "../../docs/observability"
+
+// described returns the names of all metrics, with the suffixes that histograms add.
+func described(t *testing.T) map[string]bool {
+	t.Helper()
+	b, err := breaker.New("test", breaker.Options{Durations: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	client := memcache.New("127.0.0.1:1")
+	defer func() { _ = client.Close() }()
+	name := regexp.MustCompile(`fqName: "([a-z_]+)"`)
+	names := make(map[string]bool)
+	for _, c := range []prometheus.Collector{b, client} {
+		ch := make(chan *prometheus.Desc, 100)
+		c.Describe(ch)
+		close(ch)
+		for d := range ch {
+			n := name.FindStringSubmatch(d.String())[1]
+			names[n] = true
+			if strings.HasSuffix(n, "_seconds") {
+				names[n+"_bucket"], names[n+"_sum"], names[n+"_count"] = true, true, true
+			}
+		}
+	}
+	return names
+}
+
+var metric = regexp.MustCompile(`\b(?:breaker|memcached_client)_[a-z_]+`)
+
+// TestMetricsExist: an alert on a metric that was renamed never fires, and nobody notices.
+func TestMetricsExist(t *testing.T) {
+	names := described(t)
+	for _, file := range []string{"alerts.yml", "memcached.json", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(folder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := metric.FindAllString(string(text), -1)
+		if len(used) < 5 {
+			t.Errorf("%s: only %d metrics found: the check does not see them", file, len(used))
+		}
+		for _, m := range used {
+			if !names[m] {
+				t.Errorf("%s: there is no metric %s", file, m)
+			}
+		}
+	}
+}
+
+// TestMetricsAreDocumented: each metric has a line in the table.
+func TestMetricsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range described(t) {
+		plain := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
+		if !strings.Contains(string(text), "`"+plain+"`") {
+			t.Errorf("README.md does not have %s", plain)
+		}
+	}
+}
