@@ -100,7 +100,7 @@ func (m *model) done(p *modelPermit, outcome breaker.Outcome) {
 	}
 	m.counts[counted]++
 	if p.generation != m.generation {
-		if p.state == breaker.Closed && m.state == breaker.Closed && outcome == breaker.Success {
+		if m.state == breaker.Closed && outcome == breaker.Success {
 			m.calls = append(m.calls, modelCall{m.now, outcome}) // it answered just now, whenever it was asked
 		}
 		return

@@ -333,11 +333,13 @@ func TestProbesOfManyClientsSpread(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		worst := 0
+		mu.Lock()
 		for at, n := range buckets {
 			if began.Add(at).Sub(tripped) > 20*time.Second { // once they have drifted apart
 				worst = max(worst, n)
 			}
 		}
+		mu.Unlock()
 		if worst > 15 {
 			t.Errorf("%d of %d clients probed within 10 ms", worst, clients)
 		}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
@@ -104,6 +102,9 @@ type bench struct {
 	names  []string
 }
 
+// newBench starts the server, and the proxy if a delay is wanted.
+//
+//nolint:contextcheck // the proxy lasts as long as the bench, not as the call that starts it.
 func newBench(ctx context.Context, c config) (*bench, error) {
 	server, err := testutil.LaunchMemcached(ctx, testutil.ProcessOptions{Args: []string{"-m", "256", "-c", "4096", "-t", "2"}})
 	if err != nil {
@@ -237,21 +238,4 @@ func (b *bench) measure(c cache, w workload, goroutines int) round {
 	slices.Sort(all)
 	n := done.Load()
 	return round{float64(n) / elapsed.Seconds(), all[len(all)*99/100], used / time.Duration(n), failed.Load()}
-}
-
-// cpu is the CPU time that this process and the server have used.
-func (b *bench) cpu() time.Duration {
-	var own syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	total := time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.server.PID()))
-	if err != nil {
-		return total
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	for _, f := range fields[11:13] { // utime and stime, in hundredths of a second
-		ticks, _ := strconv.Atoi(f)
-		total += time.Duration(ticks) * 10 * time.Millisecond
-	}
-	return total
 }
