@@ -173,14 +173,12 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	launch(ctx, parts)
 	items := make(map[string]*Item, len(keys))
 	var failed []error
-	told := make(map[*server]bool)
 	for i := range parts {
 		p := &parts[i]
 		for _, it := range p.outcome.items {
 			items[it.Key] = it
 		}
-		if err := c.partError(ctx, p); err != nil && !told[p.server] {
-			told[p.server] = true
+		if err := c.partError(ctx, p); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -204,8 +202,7 @@ func (c *Client) partError(ctx context.Context, p *part) error {
 
 // split groups keys by server, in their order.
 func split(core *core, keys []string) ([]part, error) {
-	open := make(map[*server]int) // the part of each server that still takes keys
-	var parts []part
+	parts := make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
 	for _, key := range keys {
 		if !legalKey(key) {
 			return nil, ErrMalformedKey
@@ -217,13 +214,27 @@ func split(core *core, keys []string) ([]part, error) {
 		if s.missed.holds(key) && !s.isDown() {
 			continue // what the server has of it may be old
 		}
-		i, ok := open[s]
-		if !ok || len(parts[i].request.keys) == maxMultiKeys {
+		i := openPart(parts, s)
+		if i < 0 {
 			i = len(parts)
-			open[s] = i
-			parts = append(parts, part{server: s, request: request{op: opGetMulti}})
+			room := make([]string, 0, min(len(keys), maxMultiKeys))
+			parts = append(parts, part{server: s, request: request{op: opGetMulti, keys: room}})
 		}
 		parts[i].request.keys = append(parts[i].request.keys, key)
 	}
 	return parts, nil
+}
+
+// openPart finds the part of s that still takes keys: the last of s, unless it is full. There are as many parts as servers, or a
+// few more.
+func openPart(parts []part, s *server) int {
+	for i := len(parts) - 1; i >= 0; i-- {
+		if parts[i].server == s {
+			if len(parts[i].request.keys) < maxMultiKeys {
+				return i
+			}
+			break
+		}
+	}
+	return -1
 }

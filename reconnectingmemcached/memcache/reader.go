@@ -218,7 +218,7 @@ func (r *reader) refusedValues(line []byte) error {
 
 // multi reads the reply of one GetMulti.
 func (r *reader) multi(e *entry) error {
-	var items []*Item
+	items := make([]*Item, 0, len(e.keys))
 	for cursor := 0; ; {
 		line, err := readLine(r.in)
 		switch {

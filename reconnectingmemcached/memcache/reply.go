@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"sync"
 )
 
 const (
@@ -176,27 +178,53 @@ func readSmallItem(r *bufio.Reader, size int) (*Item, error) {
 	return it, nil
 }
 
-// readLargeItem collects pieces, each as large as all before it together, and joins them when all is there: at no time are more
-// than twice the received bytes allocated.
+// readLargeItem collects pieces and joins them when all is there: at no time is more allocated than twice the received bytes, and
+// a piece. The pieces are used again.
 func readLargeItem(r *bufio.Reader, size int) (*Item, error) {
-	var pieces [][]byte
-	for have := 0; have < size; {
-		piece := make([]byte, min(max(have, readBuffer/2), size-have))
-		if _, err := io.ReadFull(r, piece); err != nil {
-			return nil, err
+	pieces := make([]*[pieceSize]byte, 0, 8)
+	defer func() {
+		for _, p := range pieces {
+			piecePool.Put(p)
+		}
+	}()
+	for have := 0; have < size; have += pieceSize {
+		piece, ok := piecePool.Get().(*[pieceSize]byte)
+		if !ok {
+			piece = new([pieceSize]byte)
 		}
 		pieces = append(pieces, piece)
-		have += len(piece)
+		if _, err := io.ReadFull(r, piece[:min(pieceSize, size-have)]); err != nil {
+			return nil, cutShort(err)
+		}
 	}
 	var end [2]byte
 	if _, err := io.ReadFull(r, end[:]); err != nil {
-		return nil, err
+		return nil, cutShort(err)
 	}
 	if string(end[:]) != "\r\n" {
 		return nil, errNoCRLF
 	}
-	return &Item{Value: bytes.Join(pieces, nil)}, nil
+	value := slices.Grow([]byte(nil), size)[:0]
+	for _, p := range pieces {
+		value = append(value, p[:min(pieceSize, size-len(value))]...)
+	}
+	return &Item{Value: value[:size:size]}, nil
 }
+
+// cutShort tells an end within a value from one between replies.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+const pieceSize = 128 << 10
+
+// piecePool recycles the pieces of large values.
+//
+//nolint:gochecknoglobals // holds nothing that belongs to a client.
+var piecePool sync.Pool
 
 // newItem copies a value into a new item. Item and value share one allocation of a size that the allocator has, because two
 // allocations a Get are what a busy client spends most of its own time on.
