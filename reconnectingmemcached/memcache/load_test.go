@@ -23,7 +23,7 @@ const (
 // tally is what the callers of one server saw.
 type tally struct {
 	hits, misses       atomic.Int64
-	refused            atomic.Int64 // reads and writes that were not sent because the server was known to be down
+	refused            atomic.Int64 // reads and writes that were not sent, because the server was known to be down or is being re-admitted
 	failed             atomic.Int64 // reads and writes that were tried and got no answer
 	failedWrites       atomic.Int64 // the writes of these: what an application sees as an error
 	other              atomic.Int64 // any other error
@@ -116,7 +116,7 @@ func (s *tally) count(took time.Duration, err error) (failed bool) {
 		s.hits.Add(1)
 	case errors.Is(err, memcache.ErrCacheMiss):
 		s.misses.Add(1)
-	case errors.As(err, &down) && !down.Sent && !down.Since.IsZero():
+	case errors.As(err, &down) && !down.Sent && (!down.Since.IsZero() || errors.Is(err, memcache.ErrBusy)):
 		s.refused.Add(1)
 	case errors.As(err, &down):
 		s.failed.Add(1)

@@ -1,7 +1,6 @@
 package memcache
 
 import (
-	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -28,7 +27,8 @@ type missedLog struct {
 // missedKey is one entry. A key that was missed again after a replay had begun has a later sequence, and stays.
 type missedKey struct {
 	sequence uint64
-	sent     bool // the write may still be on its way
+	sent     bool // the write may still be on its way: one deletion is not enough
+	deleted  bool // once
 }
 
 // add reports whether this is the first key that did not fit.
@@ -48,7 +48,7 @@ func (m *missedLog) add(key string, missed missedKey) (overflowed bool) {
 		}
 		m.bytes += len(key)
 	}
-	m.keys[key] = missedKey{m.sequence, missed.sent || old.sent}
+	m.keys[key] = missedKey{sequence: m.sequence, sent: missed.sent || old.sent}
 	m.waiting.Store(int64(len(m.keys)))
 	return false
 }
@@ -70,20 +70,41 @@ type missedBatch struct {
 	overflow bool // it did not hold all
 }
 
-func (m *missedLog) snapshot() missedBatch {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return missedBatch{maps.Clone(m.keys), m.overflow}
+// fresh copies the keys that were not deleted yet, zombies those that were deleted once.
+func (m *missedLog) fresh() missedBatch {
+	return m.copyKeys(func(k missedKey) bool { return !k.deleted })
 }
 
-// settle removes what was replayed, unless it was missed again meanwhile.
+func (m *missedLog) zombies() missedBatch {
+	return m.copyKeys(func(k missedKey) bool { return k.deleted })
+}
+
+func (m *missedLog) copyKeys(wanted func(missedKey) bool) missedBatch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	batch := missedBatch{make(map[string]missedKey), m.overflow}
+	for key, k := range m.keys {
+		if wanted(k) {
+			batch.keys[key] = k
+		}
+	}
+	return batch
+}
+
+// settle takes note of a deletion, except of keys that were missed again meanwhile.
 func (m *missedLog) settle(keys map[string]missedKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for k, v := range keys {
-		if now, ok := m.keys[k]; ok && now.sequence == v.sequence {
-			delete(m.keys, k)
-			m.bytes -= len(k)
+	for key, was := range keys {
+		now, ok := m.keys[key]
+		switch {
+		case !ok || now.sequence != was.sequence:
+		case now.sent && !was.deleted:
+			now.deleted = true
+			m.keys[key] = now
+		default:
+			delete(m.keys, key)
+			m.bytes -= len(key)
 		}
 	}
 	m.waiting.Store(int64(len(m.keys)))

@@ -93,18 +93,17 @@ func (s *server) probe(ctx context.Context) error {
 	return badReply(opGet, line)
 }
 
-// replay deletes the keys of missed writes until none is left, and those that may still be on their way once more after
-// [zombieDelay].
+// replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
+// misses here, until [server.replaySoon] has deleted them once more.
 func (s *server) replay(ctx context.Context) error {
 	for range replayRounds {
-		batch := s.missed.snapshot()
+		batch := s.missed.fresh()
 		if len(batch.keys) == 0 && !batch.overflow {
 			return nil
 		}
 		if err := s.replayOnce(ctx, batch); err != nil {
-			return fmt.Errorf("memcache: delete missed writes: %w", err)
+			return err
 		}
-		s.missed.settle(batch.keys)
 	}
 	return nil
 }
@@ -112,30 +111,32 @@ func (s *server) replay(ctx context.Context) error {
 func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 	c, err := s.openSession(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
 	defer c.close()
 	if batch.overflow && s.core.options.Overflow == FlushServer {
 		if err := c.flush(); err != nil {
-			return err
+			return fmt.Errorf("memcache: flush for missed writes: %w", err)
 		}
 	}
 	if err := c.deleteAll(batch.keys); err != nil {
-		return err
+		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
-	again := make(map[string]missedKey)
-	for k, v := range batch.keys {
-		if v.sent {
-			again[k] = v
-		}
-	}
-	if len(again) == 0 {
+	s.missed.settle(batch.keys)
+	return nil
+}
+
+// exorcise deletes once more what may have arrived after its first deletion.
+func (s *server) exorcise(ctx context.Context) error {
+	batch := s.missed.zombies()
+	if len(batch.keys) == 0 {
 		return nil
 	}
 	if !pause(ctx, zombieDelay) {
 		return ctx.Err()
 	}
-	return c.deleteAll(again)
+	batch.overflow = false // dealt with
+	return s.replayOnce(ctx, batch)
 }
 
 func (c *session) flush() error {
@@ -197,6 +198,9 @@ func (s *server) replaySoon() {
 		for s.missed.size() > 0 && !s.isDown() {
 			ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
 			err := s.replay(ctx)
+			if err == nil {
+				err = s.exorcise(ctx)
+			}
 			cancel()
 			if err == nil {
 				continue
