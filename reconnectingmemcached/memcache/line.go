@@ -39,7 +39,8 @@ type line struct {
 	retired    bool   // takes no more requests and ends with its last reply; guarded by mu
 	waiting    fifo   // requests without a reply, oldest first; guarded by mu
 	written    int    // how many of waiting have been handed to the connection; guarded by mu
-	unanswered int    // bytes of those; guarded by mu
+	inWrite    int    // how many of those are being written right now; guarded by mu
+	unanswered int    // bytes of written; guarded by mu
 	owedSince  int64  // since when the server owes an answer, or the dial its end; 0 nothing; guarded by mu
 	queued     []byte // requests to be written; guarded by mu
 	spare      []byte // the other write buffer; guarded by mu
@@ -144,6 +145,7 @@ func (l *line) takeQueued() (*meter, []byte) {
 	l.finishGetsLocked()
 	batch := l.queued
 	l.queued, l.spare = l.spare[:0], nil
+	l.inWrite = l.waiting.size - l.written
 	l.written = l.waiting.size
 	l.unanswered += len(batch)
 	return l.conn, batch
@@ -156,6 +158,7 @@ func (l *line) doneWriting(batch []byte) bool {
 	if cap(batch) <= keepBuffer && batch != nil {
 		l.spare = batch
 	}
+	l.inWrite = 0
 	if l.owedSince == 0 && l.written > 0 {
 		l.owedSince = l.server.core.now()
 	}

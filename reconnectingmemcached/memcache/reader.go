@@ -85,8 +85,8 @@ func (l *line) answered(n int) bool {
 		l.unanswered -= l.waiting.at(i).size
 	}
 	l.waiting.drop(n)
-	if l.written -= n; l.written == 0 {
-		l.owedSince = 0
+	if l.written -= n; l.written <= l.inWrite {
+		l.owedSince = 0 // nothing, or nothing that the server can have yet
 	}
 	return l.retired && l.waiting.size == 0
 }

@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +74,14 @@ func (w *watch) tick() {
 	s := w.server
 	now := s.core.now()
 	next, late, hung := w.look(now)
+	if hung > 0 {
+		// A reader may have taken the reply out of its socket and wait for its turn since. Whoever waits for that ahead of this
+		// goroutine gets it now; in a process that is starved this takes so long that the second look finds itself late.
+		for range 3 {
+			runtime.Gosched()
+		}
+		_, _, hung = w.look(s.core.now())
+	}
 	overdue := s.expire(now)
 	if !late { // else the replies may be here, unread by a process that was starved
 		s.blame(overdue, now)
