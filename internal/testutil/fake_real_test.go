@@ -11,10 +11,11 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// exchange sends text and returns all replies up to the answer to a marker that follows it.
+// exchange sends text and returns all replies up to the answer to a marker that follows it, a command that nothing else
+// answers like.
 func (w *wire) exchange(t *testing.T, text string) string {
 	t.Helper()
-	w.send(t, text+"verbosity\r\nverbosity 1\r\n")
+	w.send(t, text+"stats reset\r\n")
 	var reply strings.Builder
 	for {
 		line, err := w.in.ReadString('\n')
@@ -25,7 +26,7 @@ func (w *wire) exchange(t *testing.T, text string) string {
 			t.Fatalf("%.80q: after %.80q: %v", text, reply.String(), err)
 		}
 		reply.WriteString(line)
-		if before, ok := strings.CutSuffix(reply.String(), "ERROR\r\nOK\r\n"); ok {
+		if before, ok := strings.CutSuffix(reply.String(), "RESET\r\n"); ok {
 			return before
 		}
 	}
@@ -55,7 +56,7 @@ func scripts() []string {
 		set(long[1:], "x"), "get " + long[1:] + "\r\n",
 		block("set big 0 0 %d\r\n", 2<<20), "get big\r\n", set("big", "x"), block("set big 0 0 %d noreply\r\n", 2<<20), "get big\r\n", set("big", "x"), block("add big 0 0 %d\r\n", 2<<20), "get big\r\n",
 		block("append big 0 0 %d\r\n", 1_047_000), block("append big 0 0 %d\r\n", 2_000), "delete big\r\n",
-		"verbosity x\r\n", "verbosity a b c\r\n", "verbosity x noreply\r\n", "foo\r\n", "foo a noreply\r\n", "\r\n", "\n", " get  a \r\n", "get a\n", "GET a\r\n", "stats foo\r\n", "stats reset\r\n",
+		"verbosity\r\n", "verbosity 1\r\n", "verbosity x\r\n", "verbosity a b c\r\n", "verbosity x noreply\r\n", "foo\r\n", "foo a noreply\r\n", "\r\n", "\n", " get  a \r\n", "get a\n", "GET a\r\n", "stats foo\r\n",
 		"flush_all x\r\n", "flush_all 1 2 3\r\n", "flush_all x noreply\r\n", "get a\r\n", "flush_all -1\r\n", "get a\r\n", set("a", "1"), "flush_all noreply\r\n", "get a\r\n", set("a", "1"), "flush_all 0 noreply\r\n", "get a\r\n",
 		set("a", "1"), "flush_all 5000\r\n", "get a\r\n", "flush_all\r\n", "get a\r\n", "get noreply\r\n", set("noreply", "1"), "delete noreply\r\n",
 		"get " + strings.Repeat("some-key ", 1000) + "\r\n", strings.Repeat("x", 2000) + "\r\n",
@@ -88,7 +89,7 @@ func (p pair) ask(t *testing.T, text string) string {
 	t.Helper()
 	want, got := normal(p.real.exchange(t, text)), normal(p.fake.exchange(t, text))
 	if got != want {
-		t.Fatalf("after %.200q\nfake: %.200q\nreal: %.200q", text, got, want)
+		t.Fatalf("after %.2000q\nfake: %.2000q\nreal: %.2000q", text, got, want)
 	}
 	return want
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
@@ -402,6 +404,10 @@ func starved(t *testing.T, duration time.Duration, spin func(stop <-chan struct{
 	l := startLoad(t, c)
 	stop := make(chan struct{})
 	var spinners sync.WaitGroup
+	slowest := make([]time.Duration, len(addrs))
+	for i, addr := range addrs {
+		spinners.Go(func() { slowest[i] = plainStall(addr, stop) })
+	}
 	for range 3 * runtime.NumCPU() {
 		spinners.Go(func() { spin(stop) })
 	}
@@ -412,8 +418,25 @@ func starved(t *testing.T, duration time.Duration, spin func(stop <-chan struct{
 	for i, addr := range addrs {
 		st, v := c.Stats()[addr], l.byIndex[i].take()
 		t.Logf("server %d after %v: %v", i, duration, v)
-		if st.Refused > 0 || st.State != breaker.Closed {
-			t.Errorf("healthy server %d: %d calls refused, breaker %v (%v)", i, st.Refused, st.State, st.DownCause)
+		switch tripped := st.Refused > 0 || st.State != breaker.Closed; {
+		case tripped && slowest[i] > 60*time.Millisecond: // the machine is busier than this test makes it
+			t.Logf("server %d left a plain client, too, without an answer for %v: that it was taken for down is no mistake", i, slowest[i])
+		case tripped:
+			t.Errorf("healthy server %d: %d calls refused, breaker %v (%v); a plain client waited %v at most", i, st.Refused, st.State, st.DownCause, slowest[i])
 		}
 	}
+}
+
+// plainStall is how long a plain client waited for one answer at the most.
+func plainStall(addr string, stop <-chan struct{}) (slowest time.Duration) {
+	plain := gomemcache.New(addr)
+	plain.Timeout = time.Minute
+	defer func() { _ = plain.Close() }()
+	for !ended(stop) {
+		start := time.Now()
+		_, _ = plain.Get("absent")
+		slowest = max(slowest, time.Since(start))
+		time.Sleep(time.Millisecond)
+	}
+	return slowest
 }

