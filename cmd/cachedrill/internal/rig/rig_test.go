@@ -39,7 +39,7 @@ func answers(t *testing.T, r *rig.Rig, server int) (both [rig.Sides]bool) {
 	t.Helper()
 	for side := range both {
 		c := memcache.New(r.Addrs(side)[server])
-		c.Timeout = 100 * time.Millisecond
+		c.Timeout = time.Second
 		both[side] = c.Ping() == nil
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
