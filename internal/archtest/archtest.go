@@ -44,7 +44,7 @@ type Rules struct {
 	Rows []Row
 	// AllTests is what every test may import.
 	AllTests []string
-	// Testing is a package of this module that only tests and the packages of Tools may import.
+	// Testing is a package of this module, or a folder of packages, that only tests, itself and the packages of Tools may import.
 	Testing string
 	// Tools are the packages, or folders of packages, that are programs of ours and no part of the library.
 	Tools []string
@@ -65,7 +65,7 @@ func (r Rules) Check(packages []Package) []string {
 		used[row.Package] = true
 		violations = append(violations, r.checkImports(p, row)...)
 		violations = append(violations, r.checkTests(p, row)...)
-		if !r.isTool(p.ImportPath) {
+		if !r.isTool(p.ImportPath) && !r.matches(r.Testing, p.ImportPath) {
 			violations = append(violations, r.checkLibrary(p)...)
 		}
 	}
@@ -132,7 +132,7 @@ func (r Rules) checkTests(p Package, row Row) []string {
 func (r Rules) checkLibrary(p Package) []string {
 	var violations []string
 	for _, path := range p.Imports {
-		if slices.Contains(r.NeverImported, path) || path == r.Module+"/"+r.Testing {
+		if slices.Contains(r.NeverImported, path) || r.matches(r.Testing, path) {
 			violations = append(violations, fmt.Sprintf("%s must not import %s, whatever its row says", p.ImportPath, path))
 		}
 	}

@@ -9,10 +9,13 @@ const (
 	rapid        = "pgregory.net/rapid"
 	breaker      = "breaker"
 	backoff      = "internal/backoff"
-	testutil     = "internal/testutil"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
 	cachedrill   = "cmd/cachedrill/..."
+	radix        = "github.com/mediocregopher/radix/v4"
+	sentinel     = "sentinel"
+	sentinelWire = "sentinel/internal/wire"
+	testServers  = "internal/testutil/..."
 	thisModule   = "github.com/holdfast-go/holdfast"
 	thisPackage  = "internal/archtest"
 	profiles     = "net/http/pprof"
@@ -28,14 +31,16 @@ func Holdfast() Rules {
 		Rows: []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel}},
 			{Package: backoff},
-			{Package: testutil},
+			{Package: testServers, May: []string{testServers}},
 			{Package: thisPackage},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus}},
-			{Package: cachedrill, May: []string{cachedrill, testutil, breaker, memcache, healing, gomemcache, prometheus}},
+			{Package: sentinelWire, May: []string{radix}},
+			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus}},
+			{Package: cachedrill, May: []string{cachedrill, testServers, breaker, memcache, healing, gomemcache, prometheus}},
 		},
-		AllTests:      []string{goleak, rapid, testutil},
-		Testing:       testutil,
+		AllTests:      []string{goleak, rapid, testServers},
+		Testing:       testServers,
 		Tools:         []string{cachedrill},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},

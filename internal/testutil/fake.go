@@ -13,6 +13,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/memnet"
 )
 
 // FakeOptions says how a Fake is made. The zero value is a memcached on a free port of 127.0.0.1 with the limits of a
@@ -67,7 +70,7 @@ type life struct {
 	listener net.Listener // nil in memory
 	store    *store
 	born     time.Time
-	gate     gate
+	gate     memnet.Gate
 
 	mu    sync.Mutex
 	conns map[*fakeConn]struct{} // guarded by mu; nil when the life is over
@@ -104,9 +107,9 @@ func (f *Fake) newLife(addr string) (*life, error) {
 	}
 	var err error
 	if addr != "" {
-		l.listener, err = listen(context.Background(), addr)
+		l.listener, err = host.Listen(context.Background(), addr)
 	} else {
-		l.listener, err = listenFree(context.Background())
+		l.listener, err = host.ListenFree(context.Background())
 	}
 	if err != nil {
 		return nil, err
@@ -124,7 +127,7 @@ func (l *life) addr(o FakeOptions) string {
 	case o.Addr != "":
 		return o.Addr
 	default:
-		return fmt.Sprintf("198.18.%d.%d:%d", rand.IntN(256), rand.IntN(256), lowestPort+rand.IntN(highestPort-lowestPort))
+		return fmt.Sprintf("198.18.%d.%d:%d", rand.IntN(256), rand.IntN(256), 1+rand.IntN(65535))
 	}
 }
 
@@ -164,10 +167,10 @@ func (f *Fake) Restart() error {
 }
 
 // Hang stops it from answering. A reply that is just being sent may still go out.
-func (f *Fake) Hang() error { return f.withLife(func(l *life) { l.gate.close() }) }
+func (f *Fake) Hang() error { return f.withLife(func(l *life) { l.gate.Close() }) }
 
 // Release lets it go on.
-func (f *Fake) Release() error { return f.withLife(func(l *life) { l.gate.open() }) }
+func (f *Fake) Release() error { return f.withLife(func(l *life) { l.gate.Open() }) }
 
 func (f *Fake) withLife(do func(*life)) error {
 	f.mu.Lock()
@@ -220,16 +223,16 @@ func (f *Fake) faultFor(cmd Command) Fault {
 // socket, a hung fake is dialed and written to without an error.
 func (f *Fake) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: pipeAddr(addr), Err: err}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: err}
 	}
 	f.mu.Lock()
 	l := f.life
 	f.mu.Unlock()
-	client, server := newPipe(f.addr)
+	client, server := memnet.Pipe(f.addr)
 	if !l.serve(server) {
-		server.abort()
+		server.Abort()
 		refused := os.NewSyscallError("connect", syscall.ECONNREFUSED)
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: pipeAddr(addr), Err: refused}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: refused}
 	}
 	return client, nil
 }
@@ -261,11 +264,11 @@ func (l *life) serve(raw io.ReadWriteCloser) bool {
 	c := newFakeConn(l, raw)
 	l.conns[c] = struct{}{}
 	l.fake.workers.Go(c.serve)
-	if pipe, ok := raw.(*pipeServer); ok {
+	if pipe, ok := raw.(*memnet.Server); ok {
 		l.fake.counters.addPipe(pipe)
-		l.fake.workers.Go(pipe.pumpIn)
+		l.fake.workers.Go(pipe.PumpIn)
 		l.fake.workers.Go(func() {
-			pipe.pumpOut()
+			pipe.PumpOut()
 			l.fake.counters.removePipe(pipe)
 		})
 	}

@@ -53,7 +53,7 @@ func (c *fakeConn) read(p []byte) (int, error) {
 }
 
 func (c *fakeConn) write(p []byte) (int, error) {
-	if !c.life.gate.pass(c.done) {
+	if !c.life.gate.Pass(c.done) {
 		return 0, ErrNotRunning
 	}
 	n, err := c.raw.Write(p)
@@ -85,7 +85,7 @@ func (c *fakeConn) serve() {
 		}
 		r.Conn, r.Index = c.id, index
 		c.life.fake.counters.command(r.Verb)
-		if !c.life.gate.pass(c.done) || r.Verb == "quit" {
+		if !c.life.gate.Pass(c.done) || r.Verb == "quit" {
 			_ = c.out.Flush()
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/memnet"
 )
 
 // deletedKept is how many deleted keys a Fake remembers.
@@ -14,11 +16,11 @@ type counters struct {
 	in, out atomic.Int64
 
 	mu          sync.Mutex
-	accepted    int                      // guarded by mu
-	open        int                      // guarded by mu
-	commands    map[string]int           // guarded by mu
-	deletedKeys []string                 // guarded by mu
-	pipes       map[*pipeServer]struct{} // guarded by mu
+	accepted    int                         // guarded by mu
+	open        int                         // guarded by mu
+	commands    map[string]int              // guarded by mu
+	deletedKeys []string                    // guarded by mu
+	pipes       map[*memnet.Server]struct{} // guarded by mu
 }
 
 // opened counts a connection and returns its number.
@@ -63,16 +65,16 @@ func (c *counters) snapshot() FakeStats {
 	}
 }
 
-func (c *counters) addPipe(p *pipeServer) {
+func (c *counters) addPipe(p *memnet.Server) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pipes == nil {
-		c.pipes = make(map[*pipeServer]struct{})
+		c.pipes = make(map[*memnet.Server]struct{})
 	}
 	c.pipes[p] = struct{}{}
 }
 
-func (c *counters) removePipe(p *pipeServer) {
+func (c *counters) removePipe(p *memnet.Server) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pipes, p)
@@ -83,6 +85,6 @@ func (c *counters) abortPipes() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for p := range c.pipes {
-		p.abort()
+		p.Abort()
 	}
 }

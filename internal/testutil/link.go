@@ -49,7 +49,7 @@ func (l *link) receive() {
 	for {
 		n, err := l.from.Read(buf)
 		due := time.Now().Add(l.way.proxy.oneWay())
-		if !l.way.gate.pass(l.done) {
+		if !l.way.gate.Pass(l.done) {
 			return
 		}
 		if n > 0 && !l.push(chunk{data: append([]byte(nil), buf[:n]...), due: due}) {
@@ -111,7 +111,7 @@ func (l *link) send() error {
 	var buf []byte
 	for {
 		first, ok := l.head()
-		if !ok || !l.alarm.wait(first.due, l.done) || !l.way.gate.pass(l.done) {
+		if !ok || !l.alarm.wait(first.due, l.done) || !l.way.gate.Pass(l.done) {
 			return net.ErrClosed
 		}
 		var end error

@@ -11,17 +11,15 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
 )
 
 const (
 	startTimeout = 10 * time.Second
 	startTries   = 10
 	pollInterval = 2 * time.Millisecond
-	stopTimeout  = 2 * time.Second
 )
-
-// errPortTaken means that the port picked for a process belonged to another one by the time the process started.
-var errPortTaken = errors.New("the port was taken meanwhile")
 
 // ProcessOptions says how to run a memcached process. The zero value runs the memcached of PATH with its own defaults
 // on a free TCP port of 127.0.0.1.
@@ -59,8 +57,8 @@ type Process struct {
 	kind    string
 
 	mu     sync.Mutex
-	run    *run // guarded by mu; the last one started, perhaps ended
-	closed bool // guarded by mu
+	run    *host.Run // guarded by mu; the last one started, perhaps ended
+	closed bool      // guarded by mu
 }
 
 // FindMemcached returns the path of the memcached program in PATH, or an error that wraps exec.ErrNotFound.
@@ -115,7 +113,7 @@ func LaunchMemcached(ctx context.Context, o ProcessOptions) (*Process, error) {
 		if p.run, p.kind, err = p.launch(ctx); err == nil {
 			return p, nil
 		}
-		if cleanup := p.removeFolder(); cleanup != nil || !errors.Is(err, errPortTaken) {
+		if cleanup := p.removeFolder(); cleanup != nil || !errors.Is(err, host.ErrPortTaken) {
 			err = errors.Join(err, cleanup)
 			break
 		}
@@ -132,11 +130,11 @@ func (p *Process) pickAddress(ctx context.Context) error {
 		p.folder, p.addr = folder, filepath.Join(folder, "socket")
 		return nil
 	}
-	port, err := freePort(ctx)
+	port, err := host.FreePort(ctx)
 	if err != nil {
 		return err
 	}
-	p.addr = loopback(port)
+	p.addr = host.Loopback(port)
 	return nil
 }
 
@@ -164,14 +162,14 @@ func (p *Process) arguments() []string {
 }
 
 // launch starts one run at the chosen address and waits until it answers.
-func (p *Process) launch(ctx context.Context) (*run, string, error) {
-	r, err := startRun(ctx, p.options.Path, p.arguments())
+func (p *Process) launch(ctx context.Context) (*host.Run, string, error) {
+	r, err := host.Start(ctx, p.options.Path, p.arguments())
 	if err != nil {
 		return nil, "", err
 	}
-	kind, err := r.awaitAnswer(ctx, p.Network(), p.addr)
+	kind, err := awaitAnswer(ctx, r, p.Network(), p.addr)
 	if err != nil {
-		return nil, "", errors.Join(err, r.kill())
+		return nil, "", errors.Join(err, r.Kill())
 	}
 	return r, kind, nil
 }
@@ -194,14 +192,14 @@ func (p *Process) Kind() string { return p.kind }
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.run.process.Pid
+	return p.run.PID()
 }
 
 // Stderr returns the beginning of what the last run has written to its standard error, at most 8 KiB.
 func (p *Process) Stderr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.run.stderr.String()
+	return p.run.Stderr()
 }
 
 // Kill ends the process with SIGKILL and waits until it is gone.
@@ -211,7 +209,7 @@ func (p *Process) Kill() error {
 	if p.closed {
 		return ErrClosed
 	}
-	return p.run.kill()
+	return p.run.Kill()
 }
 
 // Restart kills the process if it runs, starts a new one with the same arguments and waits until that answers.
@@ -221,7 +219,7 @@ func (p *Process) Restart() error {
 	if p.closed {
 		return ErrClosed
 	}
-	if err := p.run.kill(); err != nil {
+	if err := p.run.Kill(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -239,37 +237,20 @@ func (p *Process) Restart() error {
 func (p *Process) Hang() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.signalLocked(stopProcess); err != nil {
-		return err
+	if p.closed {
+		return ErrClosed
 	}
-	deadline := time.Now().Add(stopTimeout)
-	for !isStopped(p.run.process.Pid) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("testutil: process %d has not stopped within %v", p.run.process.Pid, stopTimeout)
-		}
-		time.Sleep(pollInterval / 10)
-	}
-	return nil
+	return p.run.Hang()
 }
 
 // Release lets a hung process go on with SIGCONT.
 func (p *Process) Release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.signalLocked(resumeProcess)
-}
-
-func (p *Process) signalLocked(send func(*os.Process) error) error {
 	if p.closed {
 		return ErrClosed
 	}
-	if p.run.ended() {
-		return ErrNotRunning
-	}
-	if err := send(p.run.process); err != nil {
-		return fmt.Errorf("testutil: process %d: %w", p.run.process.Pid, err)
-	}
-	return nil
+	return p.run.Release()
 }
 
 // Close kills the process, hung or not, and removes the folder of its socket.
@@ -280,5 +261,5 @@ func (p *Process) Close() error {
 		return nil
 	}
 	p.closed = true
-	return errors.Join(p.run.kill(), p.removeFolder())
+	return errors.Join(p.run.Kill(), p.removeFolder())
 }

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/memnet"
 )
 
 // proxyDialTimeout bounds how long a proxied connection waits for the target.
@@ -31,7 +34,7 @@ type Proxy struct {
 type way struct {
 	proxy    *Proxy
 	listener net.Listener
-	gate     gate
+	gate     memnet.Gate
 
 	mu    sync.Mutex
 	conns map[*proxied]struct{} // guarded by mu
@@ -54,7 +57,7 @@ func StartProxy(tb TB, target string) *Proxy {
 // connection; when that fails, the connection is cut.
 func NewProxy(target string) (*Proxy, error) {
 	p := &Proxy{target: target}
-	listener, err := listenFree(context.Background())
+	listener, err := host.ListenFree(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +112,7 @@ func (p *Proxy) Restart() error {
 	if err := p.way.end(); err != nil {
 		return err
 	}
-	listener, err := listen(context.Background(), p.addr)
+	listener, err := host.Listen(context.Background(), p.addr)
 	if err != nil {
 		return fmt.Errorf("testutil: restarting the proxy: %w", err)
 	}
@@ -120,7 +123,7 @@ func (p *Proxy) Restart() error {
 // Hang holds back all data from now on; what is just being written may still arrive.
 func (p *Proxy) Hang() error {
 	return p.withWay(func(w *way) error {
-		w.gate.close()
+		w.gate.Close()
 		return nil
 	})
 }
@@ -128,7 +131,7 @@ func (p *Proxy) Hang() error {
 // Release delivers what Hang has held back.
 func (p *Proxy) Release() error {
 	return p.withWay(func(w *way) error {
-		w.gate.open()
+		w.gate.Open()
 		return nil
 	})
 }
@@ -257,7 +260,7 @@ func (c *proxied) run() {
 		defer c.way.mu.Unlock()
 		delete(c.way.conns, c)
 	}()
-	if !c.way.gate.pass(c.ctx.Done()) {
+	if !c.way.gate.Pass(c.ctx.Done()) {
 		return
 	}
 	dialer := net.Dialer{Timeout: proxyDialTimeout}

@@ -8,6 +8,8 @@ package testutil
 import (
 	"errors"
 	"os"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
 )
 
 // RequireServersEnv is the environment variable that turns a missing server binary from a skipped test into a failed
@@ -16,11 +18,11 @@ const RequireServersEnv = "HOLDFAST_REQUIRE_SERVERS"
 
 var (
 	// ErrNotRunning is returned by Hang and Release of a server that has been killed and not restarted.
-	ErrNotRunning = errors.New("testutil: server is not running")
+	ErrNotRunning = host.ErrNotRunning
 	// ErrClosed is returned by every method but Close, Addr and Kind once Close has been called.
 	ErrClosed = errors.New("testutil: server is closed")
 	// ErrCannotHang is returned by Process.Hang and Process.Release where a process cannot be stopped by a signal.
-	ErrCannotHang = errors.New("testutil: a process cannot be hung on this operating system")
+	ErrCannotHang = host.ErrCannotHang
 )
 
 // Server is a memcached-protocol server that can be broken on command. *Process, *Fake and *Proxy are Servers; all

@@ -1,4 +1,5 @@
-package testutil
+// Package memnet provides in-memory connections for servers that live in this process, and what holds them back.
+package memnet
 
 import (
 	"errors"
@@ -12,53 +13,54 @@ import (
 // does the same for a socket.
 const pipeBuffer = 256 << 10
 
-// newPipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with its deadlines;
-// what is written to it is taken even while the server does not read. The server's pump methods move the data.
-func newPipe(addr string) (*pipeClient, *pipeServer) {
+// Pipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with its deadlines;
+// what is written to it is taken even while the server does not read. Whoever makes it runs PumpIn and PumpOut, each in a
+// goroutine of its own, until they return.
+func Pipe(addr string) (net.Conn, *Server) {
 	outer, inner := net.Pipe()
-	server := &pipeServer{inner: inner, in: newStream(), out: newStream()}
-	return &pipeClient{Conn: outer, addr: pipeAddr(addr), closed: make(chan struct{})}, server
+	server := &Server{inner: inner, in: newStream(), out: newStream()}
+	return &client{Conn: outer, addr: Addr(addr), closed: make(chan struct{})}, server
 }
 
-// pipeAddr is the made-up address of an in-memory server.
-type pipeAddr string
+// Addr is the made-up address of an in-memory server.
+type Addr string
 
 // Network returns "pipe".
-func (pipeAddr) Network() string { return "pipe" }
+func (Addr) Network() string { return "pipe" }
 
 // String returns the address.
-func (a pipeAddr) String() string { return string(a) }
+func (a Addr) String() string { return string(a) }
 
-// pipeClient is what Fake.Dial returns: a net.Pipe whose errors look like those of a TCP connection.
-type pipeClient struct {
+// client is the dialing end: a net.Pipe whose errors look like those of a TCP connection.
+type client struct {
 	net.Conn
-	addr   pipeAddr
+	addr   Addr
 	once   sync.Once
 	closed chan struct{}
 }
 
 // RemoteAddr returns the address of the fake.
-func (c *pipeClient) RemoteAddr() net.Addr { return c.addr }
+func (c *client) RemoteAddr() net.Addr { return c.addr }
 
 // Close closes the connection.
-func (c *pipeClient) Close() error {
+func (c *client) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 
 // Read reads what the fake has sent.
-func (c *pipeClient) Read(p []byte) (int, error) {
+func (c *client) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	return n, c.translate("read", err)
 }
 
 // Write sends p to the fake.
-func (c *pipeClient) Write(p []byte) (int, error) {
+func (c *client) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	return n, c.translate("write", err)
 }
 
-func (c *pipeClient) translate(op string, err error) error {
+func (c *client) translate(op string, err error) error {
 	if !errors.Is(err, io.ErrClosedPipe) {
 		return err
 	}
@@ -71,41 +73,41 @@ func (c *pipeClient) translate(op string, err error) error {
 	return &net.OpError{Op: op, Net: "pipe", Addr: c.addr, Err: err}
 }
 
-// pipeServer is the fake's end.
-type pipeServer struct {
+// Server is the end of the one who is dialed.
+type Server struct {
 	inner   net.Conn
 	in, out *stream
 }
 
 // Read reads what the client has sent.
-func (s *pipeServer) Read(p []byte) (int, error) { return s.in.Read(p) }
+func (s *Server) Read(p []byte) (int, error) { return s.in.Read(p) }
 
 // Write sends p to the client.
-func (s *pipeServer) Write(p []byte) (int, error) { return s.out.Write(p) }
+func (s *Server) Write(p []byte) (int, error) { return s.out.Write(p) }
 
 // Close ends the connection; what has been written still reaches the client.
-func (s *pipeServer) Close() error {
+func (s *Server) Close() error {
 	s.in.end()
 	s.out.end()
 	return nil
 }
 
-// abort ends the connection and throws away what has been written.
-func (s *pipeServer) abort() {
+// Abort ends the connection and throws away what has been written.
+func (s *Server) Abort() {
 	_ = s.Close()
 	_ = s.inner.Close() // the Close of a net.Pipe never fails
 }
 
-// pumpIn moves data from the client until one end closes.
-func (s *pipeServer) pumpIn() {
+// PumpIn moves data from the client until one end closes.
+func (s *Server) PumpIn() {
 	_, _ = io.Copy(s.in, s.inner)
 	s.in.end()
 }
 
-// pumpOut moves data to the client until one end closes.
-func (s *pipeServer) pumpOut() {
+// PumpOut moves data to the client until one end closes.
+func (s *Server) PumpOut() {
 	_, _ = io.Copy(s.inner, s.out)
-	s.abort()
+	s.Abort()
 }
 
 // stream is one direction of a connection: bytes in order, with a limited buffer.

@@ -1,0 +1,446 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+const (
+	settleTimeout   = time.Minute
+	failoverTimeout = 30 * time.Second
+	// askTimeout is how long one server is asked for its role; a hung one never answers.
+	askTimeout     = 500 * time.Millisecond
+	settleInterval = 20 * time.Millisecond
+)
+
+var (
+	// ErrUnknownName is returned by the methods of a Cluster for a name that it does not have.
+	ErrUnknownName = errors.New("redis: the cluster has no such name")
+	// ErrNoPrimary is returned if no server of a name says that it is the primary.
+	ErrNoPrimary = errors.New("redis: no primary")
+)
+
+// ClusterOptions says what a cluster consists of. The zero value is one primary with two replicas and three sentinels,
+// with the timings of a default installation.
+type ClusterOptions struct {
+	// Path is the program redis-server. Default: what FindServer finds.
+	Path string
+	// Names are the primaries' names. Default: "mymaster".
+	Names []string
+	// Replicas is how many each primary has; negative: none. Default: 2.
+	Replicas int
+	// Sentinels is how many watch all of them. Default: 3.
+	Sentinels int
+	// Quorum is how many sentinels have to agree that a primary is down. Default: the majority.
+	Quorum int
+	// DownAfter, FailoverTimeout and Fast are as in SentinelOptions.
+	DownAfter, FailoverTimeout time.Duration
+	Fast                       bool
+	// Password is what clients of the servers need; SentinelPassword what those of the sentinels need. Default: none.
+	Password, SentinelPassword string
+	// User and UserPassword are a second login to the servers, see ServerOptions. Default: none.
+	User, UserPassword string
+	// ServerArgs are further arguments of all servers. Default: none.
+	ServerArgs []string
+}
+
+func (o ClusterOptions) withDefaults() ClusterOptions {
+	if len(o.Names) == 0 {
+		o.Names = []string{"mymaster"}
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 2
+	}
+	if o.Sentinels == 0 {
+		o.Sentinels = 3
+	}
+	if o.Quorum == 0 {
+		o.Quorum = o.Sentinels/2 + 1
+	}
+	return o
+}
+
+// Cluster is a set of real servers and the sentinels that watch them. It has no useful zero value; LaunchCluster and
+// StartCluster make one. It is safe for concurrent use.
+type Cluster struct {
+	options   ClusterOptions
+	servers   map[string][]*Server
+	sentinels []*Sentinel
+}
+
+// StartCluster runs a cluster for one test, with the first of o if there is one, and closes it when the test ends. A
+// missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+func StartCluster(tb testutil.TB, o ...ClusterOptions) *Cluster {
+	tb.Helper()
+	c, err := LaunchCluster(context.Background(), first(o))
+	closeAtEnd(tb, "a redis cluster", c, err)
+	return c
+}
+
+// LaunchCluster starts a cluster and returns once all replicas are in sync and every sentinel knows every replica and
+// every other sentinel, which takes 2 to 4 s. ctx bounds only the start, which takes a minute at most.
+func LaunchCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	c := &Cluster{options: o.withDefaults(), servers: make(map[string][]*Server)}
+	if err := c.launch(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Cluster) launch(ctx context.Context) error {
+	for _, name := range c.options.Names {
+		if err := c.launchServers(ctx, name); err != nil {
+			return err
+		}
+	}
+	// The first thing a sentinel asks a primary is who its replicas are; it asks again only after 10 s.
+	if err := c.await(ctx, c.replicationProblem); err != nil {
+		return err
+	}
+	for range c.options.Sentinels {
+		if err := c.launchSentinel(ctx); err != nil {
+			return err
+		}
+	}
+	return c.AwaitSettled(ctx)
+}
+
+func (c *Cluster) launchServers(ctx context.Context, name string) error {
+	o := ServerOptions{
+		Path: c.options.Path, Password: c.options.Password, Args: c.options.ServerArgs,
+		User: c.options.User, UserPassword: c.options.UserPassword,
+	}
+	for range 1 + max(0, c.options.Replicas) {
+		s, err := LaunchServer(ctx, o)
+		if err != nil {
+			return err
+		}
+		c.servers[name] = append(c.servers[name], s)
+		o.ReplicaOf = c.servers[name][0].Addr()
+	}
+	return nil
+}
+
+func (c *Cluster) launchSentinel(ctx context.Context) error {
+	o := SentinelOptions{
+		Path: c.options.Path, Password: c.options.SentinelPassword, ServerPassword: c.options.Password,
+		DownAfter: c.options.DownAfter, FailoverTimeout: c.options.FailoverTimeout, Fast: c.options.Fast,
+	}
+	for _, name := range c.options.Names {
+		o.Monitors = append(o.Monitors, Monitor{Name: name, Primary: c.servers[name][0].Addr(), Quorum: c.options.Quorum})
+	}
+	s, err := LaunchSentinel(ctx, o)
+	if err != nil {
+		return err
+	}
+	c.sentinels = append(c.sentinels, s)
+	return nil
+}
+
+// Kind returns what the servers are, such as "redis 7.0.15".
+func (c *Cluster) Kind() string { return c.servers[c.options.Names[0]][0].Kind() }
+
+// Sentinels returns the sentinels, running or not, in the order of their start.
+func (c *Cluster) Sentinels() []*Sentinel { return slices.Clone(c.sentinels) }
+
+// SentinelAddrs returns the host:port of each sentinel.
+func (c *Cluster) SentinelAddrs() []string {
+	addrs := make([]string, 0, len(c.sentinels))
+	for _, s := range c.sentinels {
+		addrs = append(addrs, s.Addr())
+	}
+	return addrs
+}
+
+// Servers returns the servers of a name, running or not, in the order of their start: the first primary, then the first
+// replicas.
+func (c *Cluster) Servers(name string) []*Server { return slices.Clone(c.servers[name]) }
+
+// roles asks all running servers of a name at the same time. One that does not answer in time is left out.
+func (c *Cluster) roles(ctx context.Context, name string) map[*Server]Role {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var (
+		asking sync.WaitGroup
+		mu     sync.Mutex
+	)
+	roles := make(map[*Server]Role)
+	for _, s := range c.servers[name] {
+		if !s.Running() {
+			continue
+		}
+		asking.Go(func() {
+			role, err := s.Role(ctx)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			roles[s] = role
+		})
+	}
+	asking.Wait()
+	return roles
+}
+
+// primaries returns those of the roles that are primaries.
+func primaries(roles map[*Server]Role) []*Server {
+	var found []*Server
+	for s, role := range roles {
+		if role.Primary {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Primary returns the running server of a name whose ROLE says that it is the primary. Should several say so, as between
+// a promotion and the demotion of the predecessor, it is the one that the sentinels name. ErrNoPrimary if there is none.
+func (c *Cluster) Primary(ctx context.Context, name string) (*Server, error) {
+	if _, ok := c.servers[name]; !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
+	}
+	found := primaries(c.roles(ctx, name))
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%w of %q", ErrNoPrimary, name)
+	case 1:
+		return found[0], nil
+	}
+	named := c.namedPrimary(ctx, name)
+	for _, s := range found {
+		if s.Addr() == named {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%w of %q: %d servers say they are, the sentinels name %s", ErrNoPrimary, name, len(found), named)
+}
+
+// namedPrimary returns the address with the highest epoch that a running sentinel names, "" if none answers.
+func (c *Cluster) namedPrimary(ctx context.Context, name string) string {
+	var best View
+	for _, view := range c.views(ctx, name) {
+		if best.Primary == "" || view.Epoch > best.Epoch {
+			best = view
+		}
+	}
+	return best.Primary
+}
+
+// views asks the running sentinels. One that does not answer in time is left out.
+func (c *Cluster) views(ctx context.Context, name string) map[*Sentinel]View {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	views := make(map[*Sentinel]View)
+	for _, s := range c.sentinels {
+		if !s.Running() {
+			continue
+		}
+		if view, err := s.View(ctx, name); err == nil {
+			views[s] = view
+		}
+	}
+	return views
+}
+
+// Replicas returns the running servers of a name whose ROLE says that they are replicas.
+func (c *Cluster) Replicas(ctx context.Context, name string) ([]*Server, error) {
+	if _, ok := c.servers[name]; !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
+	}
+	roles := c.roles(ctx, name)
+	return slices.DeleteFunc(c.Servers(name), func(s *Server) bool {
+		role, ok := roles[s]
+		return !ok || role.Primary
+	}), nil
+}
+
+// Failover asks one running sentinel for a planned failover, again and again for 30 s while it answers that there is no
+// good replica or that a failover is under way. It returns when the sentinel has agreed: the promotion comes later, see
+// AwaitPrimary.
+func (c *Cluster) Failover(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
+	defer cancel()
+	i := slices.IndexFunc(c.sentinels, (*Sentinel).Running)
+	if i < 0 {
+		return fmt.Errorf("redis: failover of %q: %w: all sentinels", name, testutil.ErrNotRunning)
+	}
+	var refusal ReplyError
+	for {
+		_, err := c.sentinels[i].Do(ctx, "SENTINEL", "FAILOVER", name)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil && refusal != "":
+			return fmt.Errorf("redis: failover of %q: %w: %w", name, ctx.Err(), refusal)
+		case !errors.As(err, &refusal) || refusal.Code() != "NOGOODSLAVE" && refusal.Code() != "INPROG":
+			return err
+		}
+		_ = pause(ctx, settleInterval) // an ended context makes the next command fail
+	}
+}
+
+// AwaitPrimary waits until a server of a name other than not says that it is the primary, and returns it at once: the
+// sentinels may not have announced it yet. not may be nil. It takes 30 s at most; a crash with three sentinels may need
+// that long if their votes split.
+func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*Server, error) {
+	if _, ok := c.servers[name]; !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
+	defer cancel()
+	for {
+		for _, s := range primaries(c.roles(ctx, name)) {
+			if s != not {
+				return s, nil
+			}
+		}
+		if pause(ctx, pollInterval) != nil {
+			return nil, fmt.Errorf("%w of %q that is new: %w", ErrNoPrimary, name, ctx.Err())
+		}
+	}
+}
+
+// AwaitSettled waits until every name has one primary, all running servers besides it are its replicas and in sync, and
+// all running sentinels agree on that and know each other. It takes a minute at most. Without Fast it may take 12 s after
+// a failover, because sentinels look only every 10 s.
+func (c *Cluster) AwaitSettled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	if err := c.await(ctx, c.replicationProblem); err != nil {
+		return err
+	}
+	return c.await(ctx, func(ctx context.Context, name string) string {
+		if problem := c.replicationProblem(ctx, name); problem != "" {
+			return problem
+		}
+		return c.sentinelProblem(ctx, name)
+	})
+}
+
+// await waits until find finds no problem with any name.
+func (c *Cluster) await(ctx context.Context, find func(ctx context.Context, name string) string) error {
+	for _, name := range c.options.Names {
+		for {
+			problem := find(ctx, name)
+			if problem == "" {
+				break
+			}
+			if pause(ctx, settleInterval) != nil {
+				return fmt.Errorf("redis: %q has not settled: %s: %w", name, problem, ctx.Err())
+			}
+		}
+	}
+	return nil
+}
+
+// replicationProblem says what the servers of a name still miss, "" if nothing.
+func (c *Cluster) replicationProblem(ctx context.Context, name string) string {
+	roles := c.roles(ctx, name)
+	found := primaries(roles)
+	if len(found) != 1 {
+		return fmt.Sprintf("%d primaries", len(found))
+	}
+	for _, s := range c.servers[name] {
+		role, ok := roles[s]
+		switch {
+		case !ok && s.Running():
+			return "no answer from " + s.Addr()
+		case ok && !role.Primary && (role.Of != found[0].Addr() || !role.LinkUp):
+			return fmt.Sprintf("%s is a replica of %s, connected: %v", s.Addr(), role.Of, role.LinkUp)
+		case ok && !role.Primary && !slices.Contains(roles[found[0]].Replicas, s.Addr()):
+			return fmt.Sprintf("%s does not list its replica %s", found[0].Addr(), s.Addr())
+		}
+	}
+	return ""
+}
+
+// sentinelProblem says what the sentinels still miss, "" if nothing.
+func (c *Cluster) sentinelProblem(ctx context.Context, name string) string {
+	primary, err := c.Primary(ctx, name)
+	if err != nil {
+		return err.Error()
+	}
+	replicas, err := c.Replicas(ctx, name)
+	if err != nil {
+		return err.Error()
+	}
+	views := c.views(ctx, name)
+	epoch := -1
+	for _, s := range c.sentinels {
+		if !s.Running() {
+			continue
+		}
+		view, ok := views[s]
+		if !ok {
+			return "no answer from sentinel " + s.Addr()
+		}
+		if problem := c.viewProblem(view, primary, replicas); problem != "" {
+			return fmt.Sprintf("sentinel %s: %s", s.Addr(), problem)
+		}
+		if epoch >= 0 && epoch != view.Epoch {
+			return fmt.Sprintf("sentinel %s is at epoch %d, another one at %d", s.Addr(), view.Epoch, epoch)
+		}
+		epoch = view.Epoch
+	}
+	return ""
+}
+
+func (c *Cluster) viewProblem(view View, primary *Server, replicas []*Server) string {
+	if view.Primary != primary.Addr() || view.Master["flags"] != "master" {
+		return fmt.Sprintf("primary %s (%s), want %s", view.Primary, view.Master["flags"], primary.Addr())
+	}
+	healthy := make(map[string]bool)
+	for _, r := range view.Replicas {
+		of := net.JoinHostPort(r["master-host"], r["master-port"])
+		healthy[r["name"]] = r["flags"] == "slave" && r["master-link-status"] == "ok" && of == primary.Addr()
+	}
+	for _, s := range replicas {
+		if !healthy[s.Addr()] {
+			return "replica " + s.Addr() + " is not listed as healthy"
+		}
+	}
+	return c.strangersProblem(view)
+}
+
+// strangersProblem says which running sentinels are not known to the one whose view it is, "" if it knows them all.
+func (c *Cluster) strangersProblem(view View) string {
+	known := make(map[string]bool)
+	for _, other := range view.Sentinels {
+		known[net.JoinHostPort(other["ip"], other["port"])] = other["flags"] == "sentinel"
+	}
+	var strangers []string
+	for _, s := range c.sentinels {
+		if s.Running() && !known[s.Addr()] {
+			strangers = append(strangers, s.Addr())
+		}
+	}
+	if len(strangers) > 1 { // one is the sentinel itself
+		return "sentinels it does not know: " + strings.Join(strangers, " ")
+	}
+	return ""
+}
+
+// Close kills all processes and removes what they have written. It is idempotent.
+func (c *Cluster) Close() error {
+	var errs []error
+	for _, s := range c.sentinels {
+		errs = append(errs, s.Close())
+	}
+	for _, servers := range c.servers {
+		for _, s := range servers {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

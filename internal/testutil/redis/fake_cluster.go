@@ -1,0 +1,221 @@
+package redis
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// defaultLag is how long a write needs to get from a fake primary to its replicas.
+const defaultLag = time.Millisecond
+
+// FakeClusterOptions says what a fake cluster consists of. The zero value is one primary with two replicas and three
+// sentinels.
+type FakeClusterOptions struct {
+	// Name is the primary's name. Default: "mymaster".
+	Name string
+	// Replicas is how many it has; negative: none. Default: 2.
+	Replicas int
+	// Sentinels is how many watch it. Default: 3.
+	Sentinels int
+	// Lag is how long a write needs to the replicas. Default: 1 ms.
+	Lag time.Duration
+	// Server and Sentinel are the options of each of them; their Addr is ignored.
+	Server   FakeServerOptions
+	Sentinel FakeSentinelOptions
+}
+
+func (o FakeClusterOptions) withDefaults() FakeClusterOptions {
+	if o.Name == "" {
+		o.Name = "mymaster"
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 2
+	}
+	if o.Sentinels == 0 {
+		o.Sentinels = 3
+	}
+	if o.Lag == 0 {
+		o.Lag = defaultLag
+	}
+	o.Server.Addr, o.Sentinel.Addr = "", ""
+	return o
+}
+
+// FakeCluster is a primary, its replicas and its sentinels, all fakes. Nothing happens in it by itself besides
+// replication: its methods are the steps of a failover. It has no useful zero value; FakeNet.Cluster makes one. It is safe
+// for concurrent use.
+type FakeCluster struct {
+	// Net is the network, nil if the fakes listen on TCP; Name the primary's name.
+	Net  *FakeNet
+	Name string
+	// Servers are all servers, the first primary first; Sentinels are all sentinels. Neither changes.
+	Servers   []*FakeServer
+	Sentinels []*FakeSentinel
+
+	lag time.Duration
+
+	mu       sync.Mutex
+	selected *FakeServer // guarded by mu; who is or becomes primary
+	primary  *FakeServer // guarded by mu; who is primary by its own ROLE, the newest if there are two
+	epoch    int         // guarded by mu
+}
+
+// StartFakeCluster makes a network with one cluster for one test, with the first of o if there is one, and closes it when
+// the test ends.
+func StartFakeCluster(tb testutil.TB, o ...FakeClusterOptions) *FakeCluster {
+	tb.Helper()
+	return StartFakeNet(tb).Cluster(first(o))
+}
+
+// Cluster adds a cluster to the network.
+func (f *FakeNet) Cluster(o FakeClusterOptions) *FakeCluster {
+	o = o.withDefaults()
+	c := &FakeCluster{Net: f, Name: o.Name, lag: o.Lag}
+	for range 1 + max(0, o.Replicas) {
+		c.Servers = append(c.Servers, f.Server(o.Server))
+	}
+	for range o.Sentinels {
+		c.Sentinels = append(c.Sentinels, f.Sentinel(o.Sentinel))
+	}
+	c.wire()
+	return c
+}
+
+// wire makes the first server the primary of the others and tells the sentinels.
+func (c *FakeCluster) wire() {
+	c.primary, c.selected = c.Servers[0], c.Servers[0]
+	for _, s := range c.Servers[1:] {
+		s.Follow(c.primary, c.lag)
+	}
+	for _, s := range c.Sentinels {
+		s.Watch(c.Name, c.view(s, c.primary, 0))
+	}
+}
+
+// view returns what a sentinel knows when all servers besides the primary are healthy replicas of it.
+func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Watched {
+	w := Watched{Primary: primary.Addr(), Epoch: epoch}
+	for _, s := range c.Servers {
+		if s != primary {
+			w.Replicas = append(w.Replicas, WatchedReplica{Addr: s.Addr()})
+		}
+	}
+	for _, s := range c.Sentinels {
+		if s != of {
+			w.Sentinels = append(w.Sentinels, WatchedSentinel{Addr: s.Addr()})
+		}
+	}
+	return w
+}
+
+// SentinelAddrs returns the address of each sentinel.
+func (c *FakeCluster) SentinelAddrs() []string {
+	addrs := make([]string, 0, len(c.Sentinels))
+	for _, s := range c.Sentinels {
+		addrs = append(addrs, s.Addr())
+	}
+	return addrs
+}
+
+// Primary returns the server that has been promoted last.
+func (c *FakeCluster) Primary() *FakeServer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.primary
+}
+
+// Replicas returns all servers but the Primary.
+func (c *FakeCluster) Replicas() []*FakeServer {
+	primary := c.Primary()
+	return slices.DeleteFunc(slices.Clone(c.Servers), func(s *FakeServer) bool { return s == primary })
+}
+
+// all returns the sentinels named, or all if none are.
+func (c *FakeCluster) all(some []*FakeSentinel) []*FakeSentinel {
+	if len(some) == 0 {
+		return c.Sentinels
+	}
+	return some
+}
+
+// publish sends an event about a replica to the subscribers of some sentinels. It names the primary that each knows.
+func (c *FakeCluster) publish(channel string, replica *FakeServer, some []*FakeSentinel) {
+	for _, s := range c.all(some) {
+		if w, ok := s.Watched(c.Name); ok {
+			s.Publish(channel, EventInstance(c.Name, w.Primary, replica.Addr()))
+		}
+	}
+}
+
+// Select is the first step: the sentinels named, or all, publish +selected-slave. (In reality the leader alone does.)
+func (c *FakeCluster) Select(replica *FakeServer, some ...*FakeSentinel) {
+	c.publish("+selected-slave", replica, some)
+}
+
+// Promote is the second step: the replica becomes a primary and drops its clients, as on the command of a sentinel. Its
+// predecessor remains one as well.
+func (c *FakeCluster) Promote(replica *FakeServer) {
+	c.mu.Lock()
+	c.primary = replica
+	c.mu.Unlock()
+	replica.Lead()
+	_ = replica.DropClients() // a killed one has none
+}
+
+// Confirm is the third step: the sentinels named, or all, publish +promoted-slave for the Primary. (In reality the leader
+// alone does, when it has seen the promotion.)
+func (c *FakeCluster) Confirm(some ...*FakeSentinel) { c.publish("+promoted-slave", c.Primary(), some) }
+
+// Announce is the last step: the sentinels named, or all, publish +switch-master if the Primary is not who they know
+// already, and answer with it, and a higher epoch, from then on.
+func (c *FakeCluster) Announce(some ...*FakeSentinel) {
+	c.mu.Lock()
+	primary := c.primary
+	if c.selected != primary {
+		c.selected = primary
+		c.epoch++
+	}
+	epoch := c.epoch
+	c.mu.Unlock()
+	for _, s := range c.all(some) {
+		before, ok := s.Watched(c.Name)
+		if !ok || before.Primary == primary.Addr() {
+			continue
+		}
+		s.Watch(c.Name, c.view(s, primary, epoch))
+		s.Publish("+switch-master", EventSwitch(c.Name, before.Primary, primary.Addr()))
+	}
+}
+
+// Abort publishes what a leader says when it gives up a failover after Select: reason is such as "-failover-abort-slave-timeout".
+func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
+	for _, s := range c.all(some) {
+		if w, ok := s.Watched(c.Name); ok {
+			host, port := splitAddr(w.Primary)
+			s.Publish(reason, fmt.Sprintf("master %s %s %d", c.Name, host, port))
+		}
+	}
+}
+
+// Demote makes a server a replica of the Primary and drops its clients, as on the command of a sentinel.
+func (c *FakeCluster) Demote(old *FakeServer) {
+	old.Follow(c.Primary(), c.lag)
+	_ = old.DropClients() // a killed one has none
+}
+
+// Failover goes through all steps at once: the replica is the new primary, everybody knows and follows it.
+func (c *FakeCluster) Failover(replica *FakeServer) {
+	c.Select(replica)
+	c.Promote(replica)
+	c.Confirm()
+	c.Announce()
+	for _, s := range c.Servers {
+		if s != replica && s.Running() {
+			c.Demote(s)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+	"github.com/mediocregopher/radix/v4/resp/resp3"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+// cmdTimeout bounds Conn.Cmd, which has no context.
+const cmdTimeout = 5 * time.Second
+
+// ClientError is what NewClient and GetMaster return.
+type ClientError struct {
+	err error
+	// SentinelErr: the problem lies with the sentinels, not with the servers or the options.
+	SentinelErr bool
+}
+
+// Error implements error.
+func (e *ClientError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *ClientError) Unwrap() error { return e.err }
+
+// CmdError is an error that the server replied.
+type CmdError struct {
+	Err error
+}
+
+// Error is the server's text.
+func (e *CmdError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reply.
+func (e *CmdError) Unwrap() error { return e.Err }
+
+// Readonly tells whether the server refused a write because it is a replica.
+func (e *CmdError) Readonly() bool { return strings.HasPrefix(e.Err.Error(), "READONLY") }
+
+// Loading tells whether the server refused because it is still reading its data from disk.
+func (e *CmdError) Loading() bool { return strings.HasPrefix(e.Err.Error(), "LOADING") }
+
+// NewClient makes a client in the check-out style. The address is that of a sentinel, or of several with commas between them; the
+// network must be "tcp". PoolSize bounds the private connections of each primary, 0 is the default of Options. The error, if any, is a
+// *ClientError. It returns when each primary was found, or after 5 s.
+func NewClient(network, address string, poolSize int, names ...string) (*Client, error) {
+	if network != "tcp" {
+		return nil, &ClientError{err: fmt.Errorf("%w: network %q: only \"tcp\" is supported", ErrBadOptions, network)}
+	}
+	sentinels := strings.Split(address, ",")
+	for i := range sentinels {
+		sentinels[i] = strings.TrimSpace(sentinels[i])
+	}
+	c, err := New(context.Background(), sentinels, Options{Names: names, PrivateConns: poolSize})
+	if err != nil {
+		return nil, clientError(err)
+	}
+	return c, nil
+}
+
+func clientError(err error) *ClientError {
+	e := &ClientError{err: err}
+	for _, cause := range []error{ErrNoSentinel, ErrNotSentinel, ErrSentinelAuth} {
+		e.SentinelErr = e.SentinelErr || errors.Is(err, cause)
+	}
+	return e
+}
+
+// GetMaster leases a connection to the primary of the name, as it is at that moment. The lease shares the client's connection until its
+// first command that cannot: from then on it has one of its own. Give it back with PutMaster or CarefullyPutMaster. It is for one
+// goroutine at a time. The error, if any, is a *ClientError.
+func (c *Client) GetMaster(name string) (*Conn, error) {
+	p, err := c.lookup(name)
+	if err != nil {
+		return nil, clientError(err)
+	}
+	s := p.seat.Load()
+	if s.err != nil {
+		p.metrics.refused.Add(1)
+		return nil, clientError(s.err)
+	}
+	return &Conn{primary: p, generation: s.generation}, nil
+}
+
+// PutMaster gives a lease back. The connection that it may have got of its own is used again if it is as new and still one to the
+// primary.
+func (c *Client) PutMaster(_ string, conn *Conn) {
+	if conn != nil {
+		conn.giveBack()
+	}
+}
+
+// CarefullyPutMaster gives a lease back, but for one whose last error is not the server's: its own connection is closed. It is meant to
+// be deferred:
+//
+//	defer client.CarefullyPutMaster("bucket0", conn, &redisErr)
+func (c *Client) CarefullyPutMaster(name string, conn *Conn, potentialErr *error) {
+	if conn == nil {
+		return
+	}
+	if potentialErr != nil && *potentialErr != nil {
+		if cmd := (*CmdError)(nil); !errors.As(*potentialErr, &cmd) || cmd.Readonly() {
+			conn.spoil()
+		}
+	}
+	c.PutMaster(name, conn)
+}
+
+// Conn is a lease on a connection to a primary: see Client.GetMaster.
+type Conn struct {
+	primary    *primary
+	generation uint64
+	own        *private // once it needs one
+	returned   bool
+}
+
+// Cmd sends one command and returns its reply. Arguments may be strings, byte slices, numbers, booleans, nil, or slices and maps of
+// these, which are flattened. It takes at most 5 s; a command that blocks should block for less.
+//
+// After a failover the lease fails with ErrFailover: the next GetMaster leads to the new primary.
+func (c *Conn) Cmd(cmd string, args ...any) *Reply {
+	if c.returned {
+		return &Reply{Err: fmt.Errorf("%w: the lease was put back: get another", ErrNotSent)}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cmdTimeout)
+	defer cancel()
+	var raw resp3.RawMessage
+	if err := c.run(ctx, radix.FlatCmd(&raw, cmd, args...)); err != nil {
+		return &Reply{Err: commandError(err)}
+	}
+	return parseReply(raw)
+}
+
+func (c *Conn) run(ctx context.Context, a radix.Action) error {
+	p := c.primary
+	s := p.seat.Load()
+	switch {
+	case s.err != nil:
+		p.metrics.refused.Add(1)
+		return s.err
+	case s.generation != c.generation:
+		return fmt.Errorf("%w: %w: primary %q is now %s: get another lease", ErrFailover, ErrNotSent, p.name, s.addr)
+	case c.own != nil:
+		return a.Perform(ctx, c.own)
+	}
+	return a.Perform(ctx, &lessee{primary: p, conn: c})
+}
+
+// lessee is a lease while it shares the connection. It finds out whether it still can.
+type lessee struct {
+	*primary
+	conn *Conn
+}
+
+// EncodeDecode sends one request.
+func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
+	r, err := l.client.calls.Encode(ctx, request)
+	if err != nil {
+		return l.failed(err, l.seat.Load())
+	}
+	if r.Class()&wire.Private == 0 {
+		return l.send(ctx, r, into)
+	}
+	own, err := l.private.acquire(ctx)
+	if err != nil {
+		l.client.calls.Drop(r)
+		return err
+	}
+	l.conn.own = own
+	return own.send(ctx, r, into)
+}
+
+// spoil makes sure that the lease's own connection is not used again.
+func (c *Conn) spoil() {
+	if c.own != nil {
+		_ = c.own.Close()
+	}
+}
+
+func (c *Conn) giveBack() {
+	if c.returned {
+		return
+	}
+	c.returned = true
+	if c.own != nil {
+		c.own.release()
+	}
+}
+
+// commandError makes a *CmdError of what the server replied.
+func commandError(err error) error {
+	if text, ok := errorReply(err); ok {
+		return &CmdError{Err: errors.New(text)}
+	}
+	return err
+}

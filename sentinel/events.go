@@ -1,0 +1,83 @@
+package sentinel
+
+import (
+	"log/slog"
+	"time"
+)
+
+// EventKind says what an Event is about.
+type EventKind int
+
+// The kinds of events.
+const (
+	// PrimaryUp: commands go to Addr from now on; Trigger says why.
+	PrimaryUp EventKind = iota
+	// PrimaryDown: commands fail with ErrNoPrimary because of Cause.
+	PrimaryDown
+	// Fenced: writes wait, because Sentinel selected Candidate to take over from Addr.
+	Fenced
+	// Unfenced: the failover did not happen, writes go on to Addr.
+	Unfenced
+	// Confirmed: the sentinels have announced Addr, which the client had moved to before.
+	Confirmed
+	// Reverted: they have not, and the client goes back to Addr because of Cause.
+	Reverted
+	// RoleMismatch: Candidate was named but does not say that it is the primary.
+	RoleMismatch
+	// SentinelUp and SentinelDown: the sentinel at Sentinel answers, or no longer does because of Cause.
+	SentinelUp
+	SentinelDown
+	// Resubscribed: the subscription of Client.Subscribe is on Addr now; what was published in between is lost.
+	Resubscribed
+	eventKinds
+)
+
+// String is a few words for logs.
+func (k EventKind) String() string {
+	return [eventKinds]string{
+		"primary up", "primary down", "writes fenced", "writes unfenced", "failover confirmed", "failover reverted", "role mismatch",
+		"sentinel up", "sentinel down", "resubscribed",
+	}[k]
+}
+
+// Event is one change, for Options.OnEvent and the log. Fields that its kind does not name are empty.
+type Event struct {
+	Kind      EventKind
+	At        time.Time
+	Primary   string // the name
+	Addr      string
+	Previous  string
+	Candidate string
+	Sentinel  string
+	Trigger   string
+	Epoch     int64 // config-epoch
+	Cause     error
+}
+
+// announce tells the log and the user.
+func (c *Client) announce(e Event) {
+	e.At = time.Now()
+	level := slog.LevelInfo
+	switch e.Kind {
+	case PrimaryDown, Reverted, RoleMismatch, SentinelDown:
+		level = slog.LevelWarn
+	}
+	var attrs []slog.Attr
+	for _, a := range []struct{ key, value string }{
+		{"primary", e.Primary}, {"addr", e.Addr}, {"previous", e.Previous}, {"candidate", e.Candidate}, {"sentinel", e.Sentinel}, {"trigger", e.Trigger},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if e.Epoch != 0 {
+		attrs = append(attrs, slog.Int64("epoch", e.Epoch))
+	}
+	if e.Cause != nil {
+		attrs = append(attrs, slog.Any("cause", e.Cause))
+	}
+	c.director.log.LogAttrs(c.ctx, level, e.Kind.String(), attrs...)
+	if c.options.OnEvent != nil {
+		c.events.post(func() { c.options.OnEvent(e) })
+	}
+}

@@ -1,0 +1,305 @@
+package sentinel_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+// settle waits until the cluster and the client agree on a primary other than old.
+func settle(t *testing.T, cluster *redis.Cluster, c *sentinel.Client, old *redis.Server) *redis.Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	fresh, err := cluster.AwaitPrimary(ctx, name, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	promoted := time.Now()
+	eventually(t, "followed to "+fresh.Addr(), func() bool { return c.Topology(name).Primary == fresh.Addr() })
+	t.Logf("followed %v after the promotion was seen", time.Since(promoted).Round(time.Millisecond))
+	if err := cluster.AwaitSettled(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Topology(name).Primary; got != fresh.Addr() {
+		t.Fatalf("the client went back to %s", got)
+	}
+	return fresh
+}
+
+func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
+	t.Helper()
+	p, err := cluster.Primary(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	c := follow(t, cluster, sentinel.Options{})
+	l := startLedger(t, c, 16)
+	for range 2 { // there and back
+		time.Sleep(300 * time.Millisecond)
+		old := present(t, cluster)
+		if err := cluster.Failover(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, cluster, c, old)
+	}
+	if lost := l.lost(t); lost != 0 {
+		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
+	}
+	s := c.Stats().Primaries[name]
+	if s.Found["selected"] != 2 || s.Reverts != 0 {
+		t.Errorf("found %v, %d reverts; want both when the replica was selected", s.Found, s.Reverts)
+	}
+}
+
+func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
+	for _, mode := range []sentinel.Mode{sentinel.FenceOnly, sentinel.PushOnly} {
+		t.Run(mode.String(), func(t *testing.T) {
+			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+			var provisional bool
+			c := follow(t, cluster, sentinel.Options{Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
+				provisional = provisional || e.Kind == sentinel.Confirmed || e.Trigger == "selected"
+			}})
+			l := startLedger(t, c, 8)
+			old := present(t, cluster)
+			if err := cluster.Failover(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, cluster, c, old)
+			lost := l.lost(t)
+			c.Close()
+			if provisional {
+				t.Error("it moved before the announcement")
+			}
+			if mode == sentinel.FenceOnly && lost != 0 {
+				t.Errorf("%d acknowledged writes are lost behind a fence", lost)
+			}
+			if fenced := c.Stats().Primaries[name].FencesWasted; mode == sentinel.PushOnly && fenced != 0 {
+				t.Errorf("%d fences", fenced)
+			}
+		})
+	}
+}
+
+// One sentinel: several that watch this closely split their votes now and then, and take seconds to agree.
+func TestACrashIsFollowed(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
+	c := follow(t, cluster, sentinel.Options{})
+	l := startLedger(t, c, 16)
+	time.Sleep(200 * time.Millisecond)
+	old := present(t, cluster)
+	if err := old.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "down", func() bool { return c.Topology(name).Primary == "" })
+	began := time.Now()
+	const calls = 1000
+	dials := c.Stats().Dials
+	for range calls {
+		if err := set(t.Context(), c, "a", "1"); !errors.Is(err, sentinel.ErrNoPrimary) && err != nil {
+			t.Fatalf("while down: %v", err)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("%d calls while down took %v", calls, took)
+	}
+	if opened := c.Stats().Dials - dials; opened > 100 {
+		t.Errorf("%d calls while down opened %d connections", calls, opened)
+	}
+	if _, err := cluster.AwaitPrimary(t.Context(), name, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Restart(); err != nil { // it comes back as a primary of its own, for a moment
+		t.Fatal(err)
+	}
+	settle(t, cluster, c, old)
+	if lost := l.lost(t); lost > 16 { // at most what was under way: replication is asynchronous
+		t.Errorf("%d acknowledged writes are lost", lost)
+	}
+}
+
+func TestAHungPrimaryIsLeft(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
+	c := follow(t, cluster, sentinel.Options{})
+	l := startLedger(t, c, 16)
+	time.Sleep(200 * time.Millisecond)
+	old := present(t, cluster)
+	if err := old.Hang(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_ = set(ctx, c, "a", "1")
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a call with 100 ms ended after %v", took)
+	}
+	if _, err := cluster.AwaitPrimary(t.Context(), name, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Release(); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, cluster, c, old)
+	if lost := l.lost(t); lost > 16 {
+		t.Errorf("%d acknowledged writes are lost", lost)
+	}
+	if l.slowest > 3*time.Second { // a call without a deadline; about 0.4 s on a machine at rest
+		t.Errorf("the slowest call took %v", l.slowest)
+	}
+}
+
+func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
+	for what, breakOne := range map[string]func(*redis.Sentinel) error{"killed": (*redis.Sentinel).Kill, "hung": (*redis.Sentinel).Hang} {
+		t.Run(what, func(t *testing.T) {
+			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Quorum: 1})
+			c := follow(t, cluster, sentinel.Options{})
+			if err := breakOne(cluster.Sentinels()[0]); err != nil {
+				t.Fatal(err)
+			}
+			l := startLedger(t, c, 8)
+			eventually(t, "noticed", func() bool { return c.Stats().SentinelsUp == 2 })
+			old := present(t, cluster)
+			if _, err := cluster.Sentinels()[1].Do(t.Context(), "SENTINEL", "FAILOVER", name); err != nil {
+				t.Fatal(err)
+			}
+			fresh, err := cluster.AwaitPrimary(t.Context(), name, old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "followed", func() bool { return c.Topology(name).Primary == fresh.Addr() && !c.Topology(name).Provisional })
+			if lost := l.lost(t); lost != 0 {
+				t.Errorf("%d acknowledged writes are lost", lost)
+			}
+		})
+	}
+}
+
+func TestItServesOnWithoutSentinels(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	c := follow(t, cluster, sentinel.Options{})
+	l := startLedger(t, c, 4)
+	for _, s := range cluster.Sentinels() {
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "without sentinels", func() bool { return c.Stats().SentinelsUp == 0 })
+	time.Sleep(500 * time.Millisecond)
+	if got := c.Stats().Primaries[name]; !got.Up || got.Lost != 0 {
+		t.Errorf("without sentinels: %+v", got)
+	}
+	for _, s := range cluster.Sentinels() {
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "with sentinels again", func() bool { return c.Stats().SentinelsUp == 3 })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := cluster.AwaitSettled(ctx); err != nil {
+		t.Fatal(err)
+	}
+	old := present(t, cluster)
+	if err := cluster.Failover(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, cluster, c, old)
+	if lost := l.lost(t); lost != 0 || l.errs["no primary"] != 0 {
+		t.Errorf("%d acknowledged writes are lost, errors %v", lost, l.errs)
+	}
+}
+
+// The primary is cut off from clients but not from its sentinels: there is no failover, and nothing to go to until it is back.
+func TestACutOffClientHealsWhenItIsLetIn(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{User: "app", UserPassword: "secret"})
+	c := follow(t, cluster, sentinel.Options{Server: sentinel.Endpoint{Username: "app", Password: "secret"}})
+	if err := set(t.Context(), c, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	p := present(t, cluster)
+	if err := p.Partition(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "down", func() bool { return !c.Stats().Primaries[name].Up })
+	if err := set(t.Context(), c, "a", "2"); !errors.Is(err, sentinel.ErrNoPrimary) || !errors.Is(err, sentinel.ErrNotSent) {
+		t.Errorf("cut off: %v", err)
+	}
+	if err := p.Heal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "healed", func() bool { return c.Stats().Primaries[name].Up })
+	if got, err := get(t.Context(), c, "a"); got != "1" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestAPrimaryThatStallsNowAndThenIsNotLeft(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{DownAfter: 5 * time.Second})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: 600 * time.Millisecond}) // twice the default: other tests use the processor too
+	l := startLedger(t, c, 8)
+	p := present(t, cluster)
+	for range 4 {
+		if _, err := p.Do(t.Context(), "DEBUG", "SLEEP", "0.25"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if lost := l.lost(t); lost != 0 || len(l.errs) != 0 {
+		t.Errorf("%d lost, errors %v", lost, l.errs)
+	}
+	if s := c.Stats().Primaries[name]; s.Lost != 0 {
+		t.Errorf("left %d times", s.Lost)
+	}
+}
+
+func TestAKilledConnectionIsReplaced(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	c := follow(t, cluster, sentinel.Options{})
+	if err := set(t.Context(), c, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if _, err := present(t, cluster).Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "healed", func() bool {
+			got, err := get(t.Context(), c, "a")
+			return got == "1" && err == nil
+		})
+	}
+}
+
+// A hundred failovers would take minutes with real servers; these show that none leaves anything behind, as goleak sees it.
+func TestFailoversLeaveNothingBehind(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	c := follow(t, cluster, sentinel.Options{})
+	err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error { return conn.Do(t.Context(), radix.Cmd(nil, "PING")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		old := present(t, cluster)
+		if err := cluster.Failover(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, cluster, c, old)
+	}
+	if n := c.Stats().Primaries[name].PrivateConns; n != 0 {
+		t.Errorf("%d connections of former primaries are kept", n)
+	}
+}

@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mediocregopher/radix/v4/resp"
+)
+
+// The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does after that.
+const (
+	pending int32 = iota
+	settled
+	givenUp // its place in the order of replies is still kept
+)
+
+// call is one request and the place where its caller waits for the reply.
+//
+// A settled one is used again; one that was given up is not, because the connection still expects its reply.
+type call struct {
+	state atomic.Int32
+	done  chan struct{} // receives once, from whoever settles it; capacity 1
+	opts  *resp.Opts    // for encoding; they are not safe for concurrent use
+
+	ctx      context.Context // ends the call; looked at by the connection's tick, so that no caller needs a select
+	deadline int64           // of ctx, on the connection's clock; 0: none
+	request  []byte          // encoded
+	replies  int             // how many it expects; 0: the caller waits for the request to be written only
+	class    Class
+	into     any // what the replies are decoded into; nil: they are dropped
+
+	// Written by the one who settled it, before done.
+	err  error
+	sent bool  // a byte of it may have reached the server
+	at   int64 // when the last reply was read, on the connection's clock
+}
+
+// Calls recycles calls.
+type Calls struct{ pool sync.Pool }
+
+func (p *Calls) take() *call {
+	c, ok := p.pool.Get().(*call)
+	if !ok {
+		c = &call{done: make(chan struct{}, 1), opts: resp.NewOpts()}
+	}
+	return c
+}
+
+// keepRequest is the largest request buffer that is kept for the next call.
+const keepRequest = 16 << 10
+
+func (p *Calls) put(c *call) {
+	if c.state.Load() == givenUp {
+		return
+	}
+	request := c.request[:0]
+	if cap(request) > keepRequest {
+		request = nil
+	}
+	c.ctx, c.deadline, c.request, c.replies, c.class, c.into = nil, 0, request, 0, 0, nil
+	c.err, c.sent, c.at = nil, false, 0
+	c.state.Store(pending)
+	p.pool.Put(c)
+}
+
+// claim wins the right to write the outcome.
+func (c *call) claim(as int32) bool { return c.state.CompareAndSwap(pending, as) }
+
+// fail ends the call with an error, unless it has ended already.
+func (c *call) fail(as int32, err error, sent bool) {
+	if c.claim(as) {
+		c.err, c.sent = err, sent
+		c.done <- struct{}{}
+	}
+}
+
+// Write makes a call the io.Writer that its request is encoded into.
+func (c *call) Write(b []byte) (int, error) {
+	c.request = append(c.request, b...)
+	return len(b), nil
+}
+
+// fifo is a growing ring of calls.
+type fifo struct {
+	ring []*call // its length is a power of two, or 0
+	head int
+	size int
+}
+
+func (f *fifo) at(i int) *call { return f.ring[(f.head+i)&(len(f.ring)-1)] }
+
+func (f *fifo) push(c *call) {
+	if f.size == len(f.ring) {
+		grown := make([]*call, max(16, 2*f.size))
+		for i := range f.size {
+			grown[i] = f.at(i)
+		}
+		f.ring, f.head = grown, 0
+	}
+	f.ring[(f.head+f.size)&(len(f.ring)-1)] = c
+	f.size++
+}
+
+func (f *fifo) pop() *call {
+	c := f.ring[f.head]
+	f.ring[f.head] = nil
+	f.head = (f.head + 1) & (len(f.ring) - 1)
+	f.size--
+	return c
+}

@@ -1,0 +1,301 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+const (
+	// maxDepth bounds how deep a reply may nest; redis nests less than ten deep.
+	maxDepth = 64
+	// maxBulk bounds the announced size of one string; redis' own limit is 512 MiB unless configured otherwise.
+	maxBulk = 1 << 31
+	// maxElements bounds the announced number of elements; each takes three bytes at least, so that the buffer bounds it as well.
+	maxElements = 1 << 31
+	// maxHeader is the longest line that may announce a length.
+	maxHeader = 64
+	maxQuoted = 64
+)
+
+// ErrBadReply says that bytes were read that cannot be a reply, or that nobody had asked for: the connection is lost.
+var ErrBadReply = errors.New("not a redis reply")
+
+// Alarm is an error reply that says that the server is not the primary it was taken for, or cannot serve as one.
+type Alarm uint8
+
+// The alarms; AlarmNone is no such error.
+const (
+	AlarmNone Alarm = iota
+	AlarmReadonly
+	AlarmLoading
+	AlarmMasterdown
+)
+
+// alarmOf recognises the first word of an error reply.
+func alarmOf(line []byte) Alarm {
+	switch word, _, _ := bytes.Cut(line, []byte(" ")); string(word) {
+	case "READONLY":
+		return AlarmReadonly
+	case "LOADING":
+		return AlarmLoading
+	case "MASTERDOWN":
+		return AlarmMasterdown
+	}
+	return AlarmNone
+}
+
+// streamed is the count of an aggregate of unknown length, which a "." ends.
+const streamed = -1
+
+// framer finds where replies end, without decoding them, in bytes that arrive piece by piece. It understands RESP2 and RESP3:
+// https://redis.io/docs/latest/develop/reference/protocol-spec/. It goes on where it stopped, so that a large reply is looked at
+// once.
+type framer struct {
+	at     int   // bytes of the present reply that have been looked at
+	depth  int   // open aggregates
+	left   []int // elements that each open aggregate still lacks, or streamed; the first is the reply itself
+	push   bool  // the present reply is one that nobody asked for
+	chunks bool  // inside a streamed string
+	alarm  Alarm
+}
+
+// next looks for the end of the reply that b begins with. Zero means that more bytes are needed. After a reply the framer is ready
+// for the next one, which begins at the size returned.
+func (f *framer) next(b []byte) (size int, push bool, alarm Alarm, err error) {
+	if f.depth == 0 {
+		f.left = append(f.left[:0], 1)
+		f.depth, f.at, f.push, f.chunks, f.alarm = 1, 0, false, false, AlarmNone
+	}
+	for f.depth > 0 {
+		n, err := f.element(b[f.at:])
+		if err != nil {
+			return 0, false, AlarmNone, err
+		}
+		if n == 0 {
+			return 0, false, AlarmNone, nil
+		}
+		f.at += n
+	}
+	return f.at, f.push, f.alarm, nil
+}
+
+// element consumes a header, and the string that it announces; zero means that it is not complete.
+func (f *framer) element(b []byte) (int, error) {
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 || end > maxHeader {
+		if err := tooLong(b); err != nil || end < 0 {
+			return 0, err
+		}
+	}
+	if end < 2 || b[end-1] != '\r' {
+		return 0, bad("a line without an end", b)
+	}
+	kind, body, size := b[0], b[1:end-1], end+1
+	if f.chunks {
+		return f.chunk(b, kind, body, size)
+	}
+	switch kind {
+	case '+', ':', '_', ',', '#', '(':
+		f.filled()
+		return size, nil
+	case '-':
+		f.notice(body)
+		f.filled()
+		return size, nil
+	case '$', '=', '!':
+		return f.bulk(b, kind, body, size)
+	case '*', '~', '>', '%', '|':
+		return size, f.aggregate(kind, body)
+	case '.':
+		if f.left[f.depth-1] != streamed || len(body) > 0 {
+			return 0, bad("an end of a stream that there is not", b)
+		}
+		f.close()
+		return size, nil
+	}
+	return 0, bad("an unknown type", b)
+}
+
+// tooLong tells whether a line without an end in its first bytes can be one.
+func tooLong(b []byte) error {
+	if len(b) <= maxHeader {
+		return nil
+	}
+	switch b[0] {
+	case '+', '-', '(':
+		return nil // texts and big numbers have any length
+	}
+	return bad("a header that does not end", b)
+}
+
+// bulk consumes a string of announced size.
+func (f *framer) bulk(b []byte, kind byte, body []byte, header int) (int, error) {
+	if kind == '$' && string(body) == "?" {
+		f.chunks = true
+		return header, nil
+	}
+	n, err := length(body, maxBulk)
+	if err != nil {
+		return 0, bad(err.Error(), b)
+	}
+	if n < 0 {
+		f.filled()
+		return header, nil
+	}
+	size := header + n + len("\r\n")
+	if len(b) < size {
+		return 0, nil
+	}
+	if b[size-2] != '\r' || b[size-1] != '\n' {
+		return 0, bad("a string that does not end where it should", b)
+	}
+	if kind == '!' {
+		f.notice(b[header : size-2])
+	}
+	f.filled()
+	return size, nil
+}
+
+// chunk consumes a piece of a streamed string.
+func (f *framer) chunk(b []byte, kind byte, body []byte, header int) (int, error) {
+	n, err := length(body, maxBulk)
+	if kind != ';' || err != nil || n < 0 {
+		return 0, bad("a broken piece of a streamed string", b)
+	}
+	if n == 0 {
+		f.chunks = false
+		f.filled()
+		return header, nil
+	}
+	size := header + n + len("\r\n")
+	if len(b) < size {
+		return 0, nil
+	}
+	if b[size-2] != '\r' || b[size-1] != '\n' {
+		return 0, bad("a piece of a string that does not end where it should", b)
+	}
+	return size, nil
+}
+
+func (f *framer) aggregate(kind byte, body []byte) error {
+	if kind == '>' && f.depth == 1 {
+		f.push = true
+	}
+	n := streamed
+	if string(body) != "?" {
+		var err error
+		if n, err = length(body, maxElements); err != nil {
+			return bad(err.Error(), body)
+		}
+		if n < 0 { // the null array of RESP2
+			f.filled()
+			return nil
+		}
+	}
+	switch {
+	case n > 0 && (kind == '%' || kind == '|'):
+		n *= 2
+	case n == 0:
+		if kind != '|' {
+			f.filled()
+		}
+		return nil
+	}
+	if kind == '|' && f.left[f.depth-1] != streamed {
+		f.left[f.depth-1]++ // an attribute comes before the element it belongs to, and is none itself
+	}
+	if f.depth == maxDepth {
+		return bad(fmt.Sprintf("more than %d levels", maxDepth), body)
+	}
+	f.left = append(f.left[:f.depth], n)
+	f.depth++
+	return nil
+}
+
+// filled counts a complete element, and closes the aggregates that it completes.
+func (f *framer) filled() {
+	for f.depth > 0 {
+		top := &f.left[f.depth-1]
+		if *top == streamed {
+			return
+		}
+		if *top--; *top > 0 {
+			return
+		}
+		f.depth--
+	}
+}
+
+// close ends a streamed aggregate, which is itself an element.
+func (f *framer) close() {
+	f.depth--
+	f.filled()
+}
+
+func (f *framer) notice(line []byte) {
+	if a := alarmOf(line); a != AlarmNone {
+		f.alarm = a
+	}
+}
+
+// length reads an announced length; -1 is null.
+func length(b []byte, limit int64) (int, error) {
+	if len(b) > 0 && b[0] == '+' {
+		return 0, errors.New("a length with a sign")
+	}
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || n < -1 || n > limit {
+		return 0, errors.New("an impossible length")
+	}
+	return int(n), nil
+}
+
+func bad(what string, b []byte) error {
+	return fmt.Errorf("%w: %s: %q", ErrBadReply, what, b[:min(len(b), maxQuoted)])
+}
+
+// decoder is a resp.BufferedReader over replies that are complete, so that decoding them never waits.
+type decoder struct {
+	b []byte
+}
+
+func (d *decoder) Read(p []byte) (int, error) {
+	if len(d.b) == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(p, d.b)
+	d.b = d.b[n:]
+	return n, nil
+}
+
+func (d *decoder) ReadSlice(delim byte) ([]byte, error) {
+	i := bytes.IndexByte(d.b, delim)
+	if i < 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	line := d.b[:i+1]
+	d.b = d.b[i+1:]
+	return line, nil
+}
+
+func (d *decoder) Peek(n int) ([]byte, error) {
+	if len(d.b) < n {
+		return d.b, io.ErrUnexpectedEOF
+	}
+	return d.b[:n], nil
+}
+
+func (d *decoder) Discard(n int) (int, error) {
+	if len(d.b) < n {
+		n = len(d.b)
+		d.b = nil
+		return n, io.ErrUnexpectedEOF
+	}
+	d.b = d.b[n:]
+	return n, nil
+}
+
+func (d *decoder) Buffered() int { return len(d.b) }

@@ -1,0 +1,233 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/mediocregopher/radix/v4/resp"
+	"github.com/mediocregopher/radix/v4/resp/resp3"
+)
+
+const readBuffer = 64 << 10
+
+// errAlone makes the reader goroutine leave the reading to the callers.
+var errAlone = errors.New("one caller at a time")
+
+// inbox holds what has been read and not been decoded.
+type inbox struct {
+	buf     []byte
+	from    int // the first byte that is not used up
+	to      int // the end of what was read
+	framer  framer
+	scanned int // the end of the last complete reply
+	ends    []int
+	batch   []*call
+}
+
+// readForOthers is the reader goroutine: it reads while callers share the connection, or none is there.
+func (c *Conn) readForOthers() {
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-c.handed:
+		}
+		if err := c.read(nil); !errors.Is(err, errAlone) {
+			c.end(err)
+			return
+		}
+	}
+}
+
+// readOwn reads until the caller's own call has ended, and leaves the rest to the goroutine. The caller has the role of the reader.
+func (c *Conn) readOwn(own *call) {
+	if err := c.read(own); err != nil {
+		c.end(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting.size == 0 && c.alone {
+		c.reading = false
+		return
+	}
+	c.alone = false
+	c.handed <- struct{}{}
+}
+
+// read reads and delivers replies: until own has ended, or without end if that is nil. It returns why the connection must end, or
+// errAlone.
+func (c *Conn) read(own *call) error {
+	in := &c.inbox
+	for {
+		if err := c.deliver(); err != nil {
+			return err
+		}
+		if own != nil && own.state.Load() != pending {
+			return nil
+		}
+		if own == nil && c.leave() {
+			return errAlone
+		}
+		n, err := c.net.Read(in.space())
+		if n > 0 {
+			in.to += n
+			c.options.Heard.Store(c.options.Now())
+			continue
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded): // the tick wants this reader to look up
+			if err := c.net.SetReadDeadline(time.Time{}); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// leave gives the role of the reader up, if callers read for themselves and none waits.
+func (c *Conn) leave() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.alone || c.waiting.size > 0 {
+		return false
+	}
+	c.reading = false
+	return true
+}
+
+// space makes room for more bytes. The buffer grows with what has arrived, never with what was announced.
+func (in *inbox) space() []byte {
+	if in.from == in.to {
+		in.from, in.to, in.scanned = 0, 0, 0
+		if len(in.buf) > keepBuffer {
+			in.buf = nil
+		}
+	}
+	if in.buf == nil {
+		in.buf = make([]byte, readBuffer)
+	}
+	if in.to == len(in.buf) {
+		rest := in.buf[in.from:in.to]
+		if len(rest) > len(in.buf)/2 {
+			in.buf = make([]byte, 2*len(in.buf))
+		}
+		copy(in.buf, rest)
+		in.to, in.scanned, in.from = len(rest), in.scanned-in.from, 0
+	}
+	return in.buf[in.to:]
+}
+
+// scan finds the replies that have arrived completely, and takes those out that nobody asked for.
+func (c *Conn) scan() error {
+	in := &c.inbox
+	for in.scanned < in.to {
+		size, push, alarm, err := in.framer.next(in.buf[in.scanned:in.to])
+		if err != nil {
+			return err
+		}
+		if size == 0 {
+			return nil
+		}
+		if alarm != AlarmNone && c.options.OnAlarm != nil {
+			c.options.OnAlarm(alarm)
+		}
+		if push {
+			in.to = in.scanned + copy(in.buf[in.scanned:], in.buf[in.scanned+size:in.to])
+			continue
+		}
+		in.scanned += size
+		in.ends = append(in.ends, in.scanned)
+	}
+	return nil
+}
+
+// deliver hands the complete replies to their calls.
+func (c *Conn) deliver() error {
+	if err := c.scan(); err != nil {
+		return err
+	}
+	in := &c.inbox
+	if len(in.ends) == 0 {
+		return nil
+	}
+	retired, err := c.claim()
+	used := 0
+	for i, r := range in.batch {
+		from := in.from
+		used += r.replies
+		in.from = in.ends[used-1]
+		c.answer(r, in.buf[from:in.from])
+		in.batch[i] = nil
+	}
+	in.ends = append(in.ends[:0], in.ends[used:]...)
+	switch {
+	case err != nil:
+		return err
+	case retired:
+		return ErrRetired
+	}
+	return nil
+}
+
+// claim takes the calls out of the queue whose replies are all there: decoding them is then the reader's alone, and never waits.
+func (c *Conn) claim() (retired bool, err error) {
+	in := &c.inbox
+	in.batch = in.batch[:0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return false, c.err
+	}
+	for used := 0; used < len(in.ends); {
+		if c.written == 0 {
+			return false, fmt.Errorf("%w: nobody has asked: %q", ErrBadReply, in.excerpt(used))
+		}
+		r := c.waiting.at(0)
+		if used += r.replies; used > len(in.ends) {
+			break
+		}
+		c.waiting.pop()
+		c.written--
+		c.unanswered -= len(r.request)
+		in.batch = append(in.batch, r)
+		c.settleSentLocked()
+	}
+	return c.retired && c.waiting.size == 0, nil
+}
+
+// excerpt is the beginning of the reply at place i.
+func (in *inbox) excerpt(i int) []byte {
+	from := in.from
+	if i > 0 {
+		from = in.ends[i-1]
+	}
+	reply := in.buf[from:in.ends[i]]
+	return reply[:min(len(reply), maxQuoted)]
+}
+
+// answer decodes replies for a call that is no longer in the queue, unless it was given up.
+func (c *Conn) answer(r *call, replies []byte) {
+	if !r.claim(settled) {
+		return
+	}
+	r.at, r.sent = c.options.Heard.Load(), true
+	if r.into != nil {
+		r.err = c.decode(r.into, replies)
+	}
+	r.done <- struct{}{}
+}
+
+// decode runs the receiver's own code, which must not take the reader down with it.
+func (c *Conn) decode(into any, replies []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = resp.ErrConnUsable{Err: fmt.Errorf("decoding into %T panicked: %v", into, p)}
+		}
+	}()
+	return resp3.Unmarshal(&decoder{replies}, into, c.opts)
+}

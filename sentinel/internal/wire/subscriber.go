@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/mediocregopher/radix/v4/resp/resp3"
+)
+
+// Message is what a subscription brings.
+type Message struct {
+	Pattern, Channel string // Pattern is empty unless it came by one
+	Payload          []byte
+}
+
+// Subscriber is a connection that only receives messages. It asks for a sign of life when none has come for a while. Next is for
+// one goroutine; Close may be called from any.
+type Subscriber struct {
+	exchange *exchange
+	silence  time.Duration
+
+	pinged bool      // since the last byte
+	early  []Message // came before the subscription was complete
+}
+
+// Subscribe turns a connection into a Subscriber, and returns once the server has confirmed each channel and pattern. A server that
+// is silent for the time given, twice, ends it.
+func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, channels, patterns []string) (*Subscriber, error) {
+	e := begin(ctx, conn)
+	for _, c := range []struct {
+		command string
+		names   []string
+	}{{"SUBSCRIBE", channels}, {"PSUBSCRIBE", patterns}} {
+		if len(c.names) == 0 {
+			continue
+		}
+		if err := e.send(append([]string{c.command}, c.names...)); err != nil {
+			return nil, err
+		}
+	}
+	s := &Subscriber{exchange: e, silence: silence}
+	for missing := len(channels) + len(patterns); missing > 0; {
+		reply, err := e.next()
+		if err != nil {
+			return nil, err
+		}
+		m, ok, err := s.parse(reply)
+		switch {
+		case err != nil:
+			return nil, err
+		case ok:
+			s.early = append(s.early, m)
+		default:
+			missing--
+		}
+	}
+	return s, e.end()
+}
+
+// Next waits for a message.
+func (s *Subscriber) Next() (Message, error) {
+	if len(s.early) > 0 {
+		m := s.early[0]
+		s.early = s.early[1:]
+		return m, nil
+	}
+	for {
+		if err := s.exchange.conn.SetReadDeadline(time.Now().Add(s.silence)); err != nil {
+			return Message{}, err
+		}
+		reply, err := s.exchange.next()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.pinged:
+			s.pinged = true
+			if err := s.ping(); err != nil {
+				return Message{}, err
+			}
+			continue
+		case err != nil:
+			return Message{}, err
+		}
+		s.pinged = false
+		if m, ok, err := s.parse(reply); ok || err != nil {
+			return m, err
+		}
+	}
+}
+
+func (s *Subscriber) ping() error {
+	if err := s.exchange.conn.SetWriteDeadline(time.Now().Add(s.silence)); err != nil {
+		return err
+	}
+	return s.exchange.send([]string{"PING"})
+}
+
+// parse reads a message; what is none, such as the answer to a ping, is passed over.
+func (s *Subscriber) parse(reply []byte) (Message, bool, error) {
+	if reply[0] != '*' && reply[0] != '>' {
+		return Message{}, false, resp3.Unmarshal(&decoder{reply}, nil, s.exchange.opts)
+	}
+	reply[0] = '*' // a push is an array but for its first byte
+	var parts [][]byte
+	if err := resp3.Unmarshal(&decoder{reply}, &parts, s.exchange.opts); err != nil {
+		return Message{}, false, fmt.Errorf("%w: %w", ErrBadReply, err)
+	}
+	switch {
+	case len(parts) == 3 && string(parts[0]) == "message":
+		return Message{Channel: string(parts[1]), Payload: parts[2]}, true, nil
+	case len(parts) == 4 && string(parts[0]) == "pmessage":
+		return Message{Pattern: string(parts[1]), Channel: string(parts[2]), Payload: parts[3]}, true, nil
+	}
+	return Message{}, false, nil
+}
+
+// Close ends the connection, and a Next that waits.
+func (s *Subscriber) Close() error { return s.exchange.conn.Close() }

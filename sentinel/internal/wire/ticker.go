@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tickInterval is how late a context without a deadline may end its call.
+const tickInterval = 10 * time.Millisecond
+
+// ticker ends the calls whose contexts have ended. It ticks only while calls are under way, on a timer, without a goroutine of its
+// own; callers need neither a timer nor a select each, which makes a context with a deadline as cheap as one without.
+type ticker struct {
+	conn *Conn
+	due  atomic.Int64 // when the next tick comes, on the connection's clock; 0: none is planned
+
+	mu      sync.Mutex
+	timer   *time.Timer // guarded by mu
+	stopped bool        // guarded by mu
+}
+
+// cover makes sure that a tick comes when a call with this deadline needs it.
+func (t *ticker) cover(deadline int64) {
+	due := t.due.Load()
+	if due != 0 && (deadline == 0 || due <= deadline) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	due = t.due.Load()
+	now := t.conn.options.Now()
+	if due == 0 {
+		due = now + int64(tickInterval)
+	}
+	if deadline != 0 {
+		due = min(due, max(deadline, now))
+	}
+	t.scheduleLocked(now, due)
+}
+
+func (t *ticker) scheduleLocked(now, due int64) {
+	if t.stopped {
+		return
+	}
+	t.due.Store(due)
+	delay := time.Duration(due - now)
+	if t.timer == nil {
+		t.timer = time.AfterFunc(delay, t.run)
+		return
+	}
+	t.timer.Reset(delay)
+}
+
+func (t *ticker) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+func (t *ticker) run() {
+	c := t.conn
+	next := c.expire(c.options.Now())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if next == 0 {
+		t.due.Store(0) // a call that comes from now on plans a tick itself
+		if next = c.nextTick(c.options.Now()); next == 0 {
+			return
+		}
+	}
+	t.scheduleLocked(c.options.Now(), next)
+}
+
+// expire gives up the calls whose contexts have ended, and says when to look again; 0 is never.
+func (c *Conn) expire(now int64) (next int64) {
+	c.mu.Lock()
+	var ended []*call
+	for i := range c.waiting.size {
+		r := c.waiting.at(i)
+		if r.state.Load() != pending {
+			continue
+		}
+		err := r.ctx.Err()
+		if err == nil && r.deadline != 0 && now >= r.deadline {
+			err = context.DeadlineExceeded // the context's own timer is merely late
+		}
+		if err != nil && r.claim(givenUp) {
+			r.err, r.sent = err, i < c.written
+			ended = append(ended, r)
+		}
+	}
+	interrupt := c.chooseReaderLocked() || len(ended) > 0
+	next = c.nextTickLocked(now)
+	c.mu.Unlock()
+	if interrupt {
+		_ = c.net.SetReadDeadline(time.Unix(1, 0)) // if it fails, the connection has ended
+	}
+	for _, r := range ended {
+		r.done <- struct{}{}
+	}
+	return next
+}
+
+// chooseReaderLocked judges what went on since the last tick. Callers who came one at a time read their own replies from now on,
+// which saves a change of goroutines for each; an idle or shared connection is read by the goroutine. The result says that the
+// reader must look up to notice.
+func (c *Conn) chooseReaderLocked() (interrupt bool) {
+	peak := c.peak
+	c.peak = c.waiting.size
+	switch {
+	case c.err != nil:
+	case peak == 1 && !c.alone:
+		c.alone = true
+		return true
+	case peak != 1 && c.alone:
+		c.alone = false
+		if !c.reading {
+			c.reading = true
+			c.handed <- struct{}{}
+		}
+	}
+	return false
+}
+
+func (c *Conn) nextTick(now int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nextTickLocked(now)
+}
+
+// nextTickLocked is 0 if nothing is under way, and the goroutine reads.
+func (c *Conn) nextTickLocked(now int64) int64 {
+	if c.err != nil || c.waiting.size == 0 && !c.alone && c.peak == 0 {
+		return 0
+	}
+	next := now + int64(tickInterval)
+	for i := range c.waiting.size {
+		if r := c.waiting.at(i); r.deadline != 0 && r.state.Load() == pending {
+			next = min(next, max(r.deadline, now))
+		}
+	}
+	return next
+}

@@ -1,0 +1,137 @@
+package sentinel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const name = "mymaster"
+
+// follow makes a client of a cluster.
+func follow(t *testing.T, cluster *redis.Cluster, o sentinel.Options) *sentinel.Client {
+	t.Helper()
+	if len(o.Names) == 0 {
+		o.Names = []string{name}
+	}
+	c, err := sentinel.New(t.Context(), cluster.SentinelAddrs(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func set(ctx context.Context, c *sentinel.Client, key, value string) error {
+	return c.Do(ctx, name, radix.Cmd(nil, "SET", key, value))
+}
+
+func get(ctx context.Context, c *sentinel.Client, key string) (string, error) {
+	var value string
+	err := c.Do(ctx, name, radix.Cmd(&value, "GET", key))
+	return value, err
+}
+
+// eventually waits for a condition that must come true.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 20 s: not yet %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// ledger writes unique keys and remembers those that were acknowledged.
+type ledger struct {
+	client  *sentinel.Client
+	writers sync.WaitGroup
+	stop    context.CancelFunc
+
+	mu      sync.Mutex
+	acked   []string
+	last    time.Time
+	gap     time.Duration // the longest between two acknowledgements
+	slowest time.Duration // of any call
+	errs    map[string]int
+	strange error // that is neither ErrNotSent nor ErrOutcomeUnknown
+}
+
+func startLedger(t *testing.T, c *sentinel.Client, writers int) *ledger {
+	t.Helper()
+	calls := context.Background() // without a deadline, and not ended by stop
+	ctx, cancel := context.WithCancel(calls)
+	l := &ledger{client: c, stop: cancel, last: time.Now(), errs: make(map[string]int)}
+	var n atomic.Int64
+	for range writers {
+		l.writers.Go(func() {
+			for ctx.Err() == nil {
+				l.write(calls, fmt.Sprintf("ledger:%d", n.Add(1)))
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+	}
+	t.Cleanup(func() { l.end() })
+	return l
+}
+
+func (l *ledger) write(ctx context.Context, key string) {
+	began := time.Now()
+	err := set(ctx, l.client, key, "1")
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slowest = max(l.slowest, now.Sub(began))
+	switch {
+	case err == nil:
+		l.acked = append(l.acked, key)
+		l.gap, l.last = max(l.gap, now.Sub(l.last)), now
+	case errors.Is(err, sentinel.ErrOutcomeUnknown):
+		l.errs["unknown"]++
+	case errors.Is(err, sentinel.ErrNoPrimary):
+		l.errs["no primary"]++
+	case errors.Is(err, sentinel.ErrNotSent):
+		l.errs["not sent"]++
+	default:
+		l.strange = err
+	}
+}
+
+func (l *ledger) end() {
+	l.stop()
+	l.writers.Wait()
+}
+
+// lost counts the acknowledged writes that the present primary does not have.
+func (l *ledger) lost(t *testing.T) int {
+	t.Helper()
+	l.end()
+	if l.strange != nil {
+		t.Errorf("an error says neither that a write was not sent nor that its outcome is unknown: %v", l.strange)
+	}
+	lost := 0
+	for _, key := range l.acked {
+		value, err := get(t.Context(), l.client, key)
+		if err != nil {
+			t.Fatalf("reading %q back: %v", key, err)
+		}
+		if value != "1" {
+			lost++
+		}
+	}
+	t.Logf("%d acknowledged, %d lost, longest gap %v, slowest call %v, errors %v", len(l.acked), lost, l.gap.Round(time.Millisecond), l.slowest.Round(time.Millisecond), l.errs)
+	return lost
+}

@@ -1,0 +1,243 @@
+package sentinel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Mode says when a client follows a failover.
+type Mode int
+
+const (
+	// Eager fences writes when sentinels select a replica, and moves to it as soon as it says that it is the primary, about a second
+	// before it is announced. Should the leading sentinel die within that second, the failover may be undone, and the writes made
+	// meanwhile are lost.
+	Eager Mode = iota
+	// FenceOnly fences writes as Eager does, but moves only once the change is announced: a second without writes instead.
+	FenceOnly
+	// PushOnly fences nothing and moves once the change is announced. The old primary acknowledges writes until then, which are lost.
+	PushOnly
+)
+
+// String is the name of the constant.
+func (m Mode) String() string {
+	names := []string{"Eager", "FenceOnly", "PushOnly"}
+	if m < 0 || int(m) >= len(names) {
+		return "Mode(" + strconv.Itoa(int(m)) + ")"
+	}
+	return names[m]
+}
+
+// ReplicaPolicy says which of the healthy replicas serves a DoReplica.
+type ReplicaPolicy int
+
+const (
+	// Random picks any.
+	Random ReplicaPolicy = iota
+	// RoundRobin takes turns.
+	RoundRobin
+	// LowestLatency picks the one that answered its last heartbeats fastest.
+	LowestLatency
+)
+
+// Endpoint says how to reach one kind of process. The zero value dials plain TCP without credentials.
+type Endpoint struct {
+	// Dial opens a network connection. The address is host:port as configured or as the sentinels name it, after AddrMap. Default: a
+	// net.Dialer, which looks host names up at each dial.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS encrypts; an empty ServerName is filled in from the address. Default nil: plain.
+	TLS *tls.Config
+	// Username and Password log in. A password alone is that of the default user. Default: no login.
+	Username, Password string
+}
+
+// Options are a client's choices. The zero value lacks only Names.
+type Options struct {
+	// Names are the primaries to follow, as the sentinels call them. At least one.
+	Names []string
+	// Name is the value of the metric label "client", unique by default: "sentinel", "sentinel-2", ….
+	Name string
+	// Mode says when to follow a failover. Default Eager.
+	Mode Mode
+	// FenceWait is how long a write waits for the end of a failover before it fails with ErrFailover; its context may end it earlier.
+	// Negative fails at once. Default 250 ms.
+	FenceWait time.Duration
+	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad options and credentials that are refused
+	// still fail. Default false.
+	StartDown bool
+
+	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials are never taken from one to the
+	// other.
+	Server, Sentinel Endpoint
+	// DB is the database of the servers. Default 0.
+	DB int
+	// Protocol is 3 to speak RESP3 to the servers, which redis 6 and later know, or 2. Default 2.
+	Protocol int
+	// AddrMap translates addresses that sentinels name, for networks where they are not reachable as such. Default nil: as they are.
+	AddrMap func(addr string) string
+	// Allow lists the addresses, before AddrMap, that may become primary. A sentinel's word is not enough for others. Default nil: any
+	// that a majority of the sentinels names.
+	Allow []string
+
+	// DialTimeout bounds each connect with its login. Default 1 s.
+	DialTimeout time.Duration
+	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before it is taken for hung. A primary stalls
+	// when it forks or runs a slow script: raise this if yours do so for long. At least 100 ms. Default 300 ms.
+	HeartbeatTimeout time.Duration
+	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, blocking commands,
+	// Exclusive. They are opened when needed. Default 64.
+	PrivateConns int
+
+	// Replicas says which replica serves. Default Random.
+	Replicas ReplicaPolicy
+	// ReplicaOnly makes DoReplica fail with ErrNoReplica rather than ask the primary. Default false.
+	ReplicaOnly bool
+	// MaxLag leaves out replicas that are more bytes behind their primary. Default 0: no limit.
+	MaxLag int64
+
+	// Logger is told changes, not commands. Default nil, silent.
+	Logger *slog.Logger
+	// OnEvent is told each change, in order, one at a time, on a goroutine of its own. Default nil.
+	OnEvent func(Event)
+}
+
+const (
+	defaultFenceWait = 250 * time.Millisecond
+	defaultDial      = time.Second
+	defaultHeartbeat = 300 * time.Millisecond
+	leastHeartbeat   = 100 * time.Millisecond
+	defaultPrivate   = 64
+)
+
+func (o Options) withDefaults() Options {
+	orDefault(&o.FenceWait, defaultFenceWait)
+	orDefault(&o.DialTimeout, defaultDial)
+	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
+	orDefault(&o.PrivateConns, defaultPrivate)
+	orDefault(&o.Protocol, 2)
+	o.Names, o.Allow = slices.Clone(o.Names), slices.Clone(o.Allow)
+	o.Server, o.Sentinel = o.Server.withDefaults(), o.Sentinel.withDefaults()
+	if o.AddrMap == nil {
+		o.AddrMap = func(addr string) string { return addr }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (e Endpoint) withDefaults() Endpoint {
+	if e.Dial == nil {
+		e.Dial = (&net.Dialer{}).DialContext
+	}
+	if e.TLS != nil {
+		e.TLS = e.TLS.Clone()
+	}
+	return e
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// check returns all that is wrong.
+func (o Options) check(sentinels []string) error {
+	bad := []error{checkSentinels(sentinels), checkNames(o.Names)}
+	complain := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
+	if o.Mode < Eager || o.Mode > PushOnly {
+		complain("Options.Mode is %v: use Eager, FenceOnly or PushOnly", o.Mode)
+	}
+	if o.Replicas < Random || o.Replicas > LowestLatency {
+		complain("Options.Replicas is %d: use Random, RoundRobin or LowestLatency", o.Replicas)
+	}
+	if o.Protocol != 0 && o.Protocol != 2 && o.Protocol != 3 {
+		complain("Options.Protocol is %d: use 2 or 3", o.Protocol)
+	}
+	if o.DialTimeout < 0 {
+		complain("Options.DialTimeout is %v: use a positive time, or 0 for %v", o.DialTimeout, defaultDial)
+	}
+	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
+		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
+	}
+	if o.PrivateConns < 0 {
+		complain("Options.PrivateConns is %d: use a positive number, or 0 for %d", o.PrivateConns, defaultPrivate)
+	}
+	if o.DB < 0 {
+		complain("Options.DB is %d: databases count from 0", o.DB)
+	}
+	if o.MaxLag < 0 {
+		complain("Options.MaxLag is %d: use a number of bytes, or 0 for no limit", o.MaxLag)
+	}
+	for _, e := range []struct {
+		field string
+		Endpoint
+	}{{"Server", o.Server}, {"Sentinel", o.Sentinel}} {
+		if e.Username != "" && e.Password == "" {
+			complain("Options.%s.Username is %q without a Password", e.field, e.Username)
+		}
+	}
+	for _, addr := range o.Allow {
+		if err := checkAddr(addr); err != nil {
+			complain("Options.Allow: %w", err)
+		}
+	}
+	if err := errors.Join(bad...); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadOptions, err)
+	}
+	return nil
+}
+
+func checkSentinels(sentinels []string) error {
+	if len(sentinels) == 0 {
+		return errors.New("no sentinel is given: give the host:port of one at least")
+	}
+	var bad []error
+	for i, addr := range sentinels {
+		if err := checkAddr(addr); err != nil {
+			bad = append(bad, fmt.Errorf("sentinel %d: %w", i+1, err))
+		}
+	}
+	return errors.Join(bad...)
+}
+
+func checkAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && host == "" {
+		err = errors.New("the host is missing")
+	}
+	if err == nil {
+		if n, convErr := strconv.Atoi(port); convErr != nil || n < 1 || n > 65535 {
+			err = errors.New("the port is not a number from 1 to 65535")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("address %q: %w; write host:port, or [host]:port for IPv6", addr, err)
+	}
+	return nil
+}
+
+func checkNames(names []string) error {
+	if len(names) == 0 {
+		return errors.New("Options.Names is empty: give the name of one primary at least, as the sentinels call it")
+	}
+	var bad []error
+	for i, name := range names {
+		switch {
+		case name == "":
+			bad = append(bad, fmt.Errorf("name %d of the primaries is empty", i+1))
+		case slices.Contains(names[:i], name):
+			bad = append(bad, fmt.Errorf("the primary %q is named twice", name))
+		}
+	}
+	return errors.Join(bad...)
+}

@@ -1,0 +1,272 @@
+package sentinel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+	"github.com/mediocregopher/radix/v4/resp"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+// privates are the connections of one primary that serve one caller at a time.
+type privates struct {
+	primary *primary
+	slots   chan struct{} // holds a token for each connection in use
+
+	mu    sync.Mutex
+	idle  []*wire.Conn          // of the present generation, last used last; guarded by mu
+	inUse map[*wire.Conn]uint64 // with its generation; guarded by mu
+}
+
+func newPrivates(p *primary, limit int) *privates {
+	return &privates{primary: p, slots: make(chan struct{}, limit), inUse: make(map[*wire.Conn]uint64)}
+}
+
+// unwatchTimeout bounds what a connection is worth before it is closed instead.
+const unwatchTimeout = 100 * time.Millisecond
+
+// private is a connection of one caller at a time. It is a radix.Conn for that caller, until it is given back.
+type private struct {
+	pool       *privates
+	conn       *wire.Conn
+	generation uint64
+	state      wire.Class // what of it the next user must not find; its user's
+	returned   bool       // its user's
+}
+
+var _ radix.Conn = (*private)(nil)
+
+// exclusive runs fn with a connection that nobody else uses meanwhile.
+func (p *primary) exclusive(ctx context.Context, fn func(radix.Conn) error) error {
+	c, err := p.private.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.release()
+	return fn(c)
+}
+
+// sendPrivately sends one request on a connection of its own.
+func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) error {
+	c, err := p.private.acquire(ctx)
+	if err != nil {
+		p.client.calls.Drop(r)
+		return err
+	}
+	defer c.release()
+	return c.send(ctx, r, into)
+}
+
+// acquire takes an idle connection to the present primary, or opens one.
+func (v *privates) acquire(ctx context.Context) (*private, error) {
+	p := v.primary
+	s := p.seat.Load()
+	if s.err != nil {
+		p.metrics.refused.Add(1)
+		return nil, s.err
+	}
+	select {
+	case v.slots <- struct{}{}:
+	default:
+		select {
+		case v.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w: primary %q: %d are in use: %w", ErrBusy, ErrNotSent, p.name, cap(v.slots), ctx.Err())
+		case <-p.client.ctx.Done():
+			return nil, p.noPrimary(ErrClosed)
+		}
+	}
+	conn := v.takeIdle(s.generation)
+	if conn == nil {
+		var err error
+		if conn, err = v.open(ctx, s); err != nil {
+			<-v.slots
+			return nil, fmt.Errorf("%w: primary %q: %w", ErrNotSent, p.name, err)
+		}
+	}
+	return &private{pool: v, conn: conn, generation: s.generation}, nil
+}
+
+// takeIdle returns nil if there is none. Those that have ended meanwhile are dropped.
+func (v *privates) takeIdle(generation uint64) *wire.Conn {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for len(v.idle) > 0 {
+		conn := v.idle[len(v.idle)-1]
+		v.idle = v.idle[:len(v.idle)-1]
+		if conn.Err() == nil {
+			v.inUse[conn] = generation
+			return conn
+		}
+	}
+	return nil
+}
+
+func (v *privates) open(ctx context.Context, s *seat) (*wire.Conn, error) {
+	p := v.primary
+	conn, err := p.client.servers.connect(ctx, s.addr, wire.Options{OnAlarm: func(wire.Alarm) { p.client.director.alarmed(p, s.generation) }})
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	v.inUse[conn] = s.generation
+	v.mu.Unlock()
+	switch now := p.seat.Load(); { // a fence or a change that came before the connection was listed did not reach it
+	case now.generation != s.generation:
+		conn.Retire()
+	case now.fence != nil:
+		conn.Fence()
+	}
+	return conn, nil
+}
+
+func (v *privates) count() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.idle) + len(v.inUse)
+}
+
+// each does something with all connections.
+func (v *privates) each(do func(*wire.Conn)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, conn := range v.idle {
+		do(conn)
+	}
+	for conn := range v.inUse {
+		do(conn)
+	}
+}
+
+// leave gives all connections up that are older than the generation: idle ones at once, the others when their users are done, or
+// are ended with the function returned.
+func (v *privates) leave(generation uint64) (end func(error)) {
+	v.mu.Lock()
+	idle := v.idle
+	v.idle = nil
+	var old []*wire.Conn
+	for conn, g := range v.inUse {
+		if g < generation {
+			old = append(old, conn)
+		}
+	}
+	v.mu.Unlock()
+	for _, conn := range slices.Concat(idle, old) {
+		conn.Retire()
+	}
+	return func(err error) {
+		for _, conn := range old {
+			conn.End(err)
+		}
+	}
+}
+
+// Addr is the address of the server.
+func (c *private) Addr() net.Addr { return c.conn.Addr() }
+
+// Do performs an action on this connection.
+func (c *private) Do(ctx context.Context, a radix.Action) error { return a.Perform(ctx, c) }
+
+// Close gives the connection up; it is not used again.
+func (c *private) Close() error {
+	c.conn.End(wire.ErrClosed)
+	return nil
+}
+
+// EncodeDecode sends a request and decodes its replies.
+func (c *private) EncodeDecode(ctx context.Context, request, into any) error {
+	if c.returned {
+		return resp.ErrConnUsable{Err: fmt.Errorf("%w: the connection was given back: do not use it after its function", ErrNotSent)}
+	}
+	if request == nil {
+		return c.conn.EncodeDecode(ctx, nil, into)
+	}
+	p := c.pool.primary
+	r, err := p.client.calls.Encode(ctx, request)
+	if err != nil {
+		return p.failed(err, p.seat.Load())
+	}
+	return c.send(ctx, r, into)
+}
+
+// send sends a request, unless the connection is no longer one to the primary.
+func (c *private) send(ctx context.Context, r wire.Request, into any) error {
+	p := c.pool.primary
+	start := p.client.now()
+	for {
+		s, err := p.ready(ctx, r.Class())
+		if err == nil && s.generation != c.generation {
+			err = fmt.Errorf("%w: %w: primary %q is now %s: begin again", ErrFailover, ErrNotSent, p.name, s.addr)
+		}
+		if err != nil {
+			p.client.calls.Drop(r)
+			return err
+		}
+		c.note(r.Class())
+		at, err := c.conn.Send(r, into)
+		if err == nil || at != 0 {
+			p.metrics.answered(at-start, err)
+			return err
+		}
+		if f := unused(err); f == nil || p.seat.Load() == s {
+			if f != nil {
+				p.client.calls.Drop(r)
+			}
+			return p.failed(err, s)
+		}
+	}
+}
+
+// note keeps track of what the connection remembers.
+func (c *private) note(class wire.Class) {
+	const state = wire.Dirty | wire.Begins | wire.Watches
+	if class&wire.Ends != 0 {
+		c.state &^= wire.Begins | wire.Watches
+		class &^= wire.Begins | wire.Watches
+	}
+	if class&wire.Unwatches != 0 {
+		c.state &^= wire.Watches
+	}
+	c.state |= class & state
+}
+
+// release gives the connection back: for the next user if it is as new, else it is closed.
+func (c *private) release() {
+	c.returned = true
+	v := c.pool
+	defer func() { <-v.slots }()
+	if c.state == wire.Watches && c.unwatch() == nil {
+		c.state = 0
+	}
+	if !v.keep(c) {
+		c.conn.End(wire.ErrRetired)
+	}
+}
+
+// unwatch forgets the keys that were watched for a transaction that never came.
+//
+//nolint:contextcheck // the caller's context may have ended, and has nothing to do with it.
+func (c *private) unwatch() error {
+	ctx, cancel := context.WithTimeout(c.pool.primary.client.ctx, unwatchTimeout)
+	defer cancel()
+	return c.conn.Do(ctx, radix.Cmd(nil, "UNWATCH"))
+}
+
+// keep puts the connection among the idle ones, if the next user can not tell it from a new one.
+func (v *privates) keep(c *private) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.inUse, c.conn)
+	s := v.primary.seat.Load()
+	if c.state != 0 || c.conn.InFlight() > 0 || c.conn.Err() != nil || s.err != nil || c.generation != s.generation {
+		return false
+	}
+	v.idle = append(v.idle, c.conn)
+	return true
+}

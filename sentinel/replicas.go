@@ -1,0 +1,327 @@
+package sentinel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+	"github.com/mediocregopher/radix/v4/resp"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+const replicaInterval = time.Second
+
+// replicaSet is the replicas of one name. Connections to them are opened once the first command is for a replica.
+type replicaSet struct {
+	primary *primary
+	used    atomic.Bool
+	turn    atomic.Uint64
+	ready   atomic.Pointer[[]*replica] // those that may serve
+	changed notifier
+
+	mu     sync.Mutex
+	listed []Replica           // as the sentinels say; guarded by mu
+	kept   map[string]*replica // guarded by mu
+}
+
+// replica is a connection to one replica that is kept up.
+type replica struct {
+	set     *replicaSet
+	addr    string
+	cancel  context.CancelFunc
+	wake    chan struct{}
+	conn    atomic.Pointer[wire.Conn] // nil while it may not serve
+	latency atomic.Int64              // of its heartbeats, smoothed, in nanoseconds
+	judged  atomic.Bool
+}
+
+func newReplicaSet(p *primary) *replicaSet {
+	s := &replicaSet{primary: p, kept: make(map[string]*replica)}
+	s.ready.Store(&[]*replica{})
+	return s
+}
+
+// update takes in what the sentinels list: a majority must name a replica before anything is sent to it.
+func (s *replicaSet) update(reports []*report, primary string) {
+	named, usable := make(map[string]int), make(map[string]int)
+	for _, r := range reports {
+		for _, x := range r.replicas {
+			named[x.addr]++
+			if x.usable {
+				usable[x.addr]++
+			}
+		}
+	}
+	var listed []Replica
+	for addr, n := range named {
+		if 2*n > len(reports) && addr != primary {
+			listed = append(listed, Replica{Addr: addr, Usable: 2*usable[addr] > len(reports)})
+		}
+	}
+	slices.SortFunc(listed, func(a, b Replica) int { return cmp.Compare(a.Addr, b.Addr) })
+	s.mu.Lock()
+	if len(reports) > 0 || s.listed == nil {
+		s.listed = listed
+	}
+	s.mu.Unlock()
+	s.keep()
+}
+
+// keep opens and closes connections as listed, if replicas are used at all.
+//
+//nolint:contextcheck // the connections outlive the call that was the first to need them.
+func (s *replicaSet) keep() {
+	if !s.used.Load() {
+		return
+	}
+	c := s.primary.client
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for addr, r := range s.kept {
+		if !slices.ContainsFunc(s.listed, func(x Replica) bool { return x.Addr == addr }) {
+			r.cancel()
+			delete(s.kept, addr)
+		}
+	}
+	for _, x := range s.listed {
+		if s.kept[x.Addr] == nil {
+			ctx, cancel := context.WithCancel(c.ctx)
+			r := &replica{set: s, addr: x.Addr, cancel: cancel, wake: make(chan struct{}, 1)}
+			s.kept[x.Addr] = r
+			c.spawn(func() { r.keep(ctx) })
+		}
+	}
+}
+
+func (s *replicaSet) snapshot() []Replica {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.listed)
+}
+
+// publish makes the list of those that may serve anew.
+func (s *replicaSet) publish() {
+	s.mu.Lock()
+	var ready []*replica
+	for _, r := range s.kept {
+		if r.conn.Load() != nil {
+			ready = append(ready, r)
+		}
+	}
+	slices.SortFunc(ready, func(a, b *replica) int { return cmp.Compare(a.addr, b.addr) })
+	s.ready.Store(&ready)
+	s.mu.Unlock()
+	s.changed.notify()
+}
+
+// keep holds a connection to the replica, and asks every second whether it may serve.
+func (r *replica) keep(ctx context.Context) {
+	retry := backoff.Exponential{Base: 50 * time.Millisecond, Cap: replicaInterval, Factor: 2}
+	var conn *wire.Conn
+	defer func() {
+		r.conn.Store(nil)
+		if conn != nil {
+			conn.End(wire.ErrRetired)
+		}
+		r.set.publish()
+	}()
+	for attempt := 0; ; {
+		var err error
+		if conn == nil || conn.Err() != nil {
+			conn, err = r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{OnEnd: func(error) { signal(r.wake) }})
+		}
+		if err == nil {
+			err = r.check(ctx, conn)
+		}
+		r.serve(conn, err)
+		pause := replicaInterval
+		if err != nil {
+			pause = retry.Delay(attempt)
+			attempt++
+		} else {
+			attempt = 0
+		}
+		if !sleep(ctx, pause, r.wake) {
+			return
+		}
+	}
+}
+
+// serve publishes whether the replica may serve.
+func (r *replica) serve(conn *wire.Conn, err error) {
+	was := r.conn.Load()
+	if err != nil {
+		conn = nil
+	}
+	r.conn.Store(conn)
+	if first := r.judged.CompareAndSwap(false, true); first || (was == nil) != (conn == nil) {
+		r.set.publish()
+	}
+}
+
+// check asks whether the replica is one, is linked to its primary, and not too far behind. One that does not answer in time loses its
+// connection, and the calls on it.
+func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
+	defer cancel()
+	began := time.Now()
+	is, err := askRole(ctx, conn)
+	if err != nil {
+		conn.End(err)
+		return err
+	}
+	r.smooth(time.Since(began))
+	limit := r.set.primary.client.options.MaxLag
+	switch lag := r.set.primary.offset.Load() - is.offset; {
+	case is.primary:
+		return errors.New("it is a primary")
+	case !is.linked && r.set.primary.seat.Load().err == nil:
+		return errors.New("it has lost its primary")
+	case limit > 0 && lag > limit:
+		return fmt.Errorf("it is %d bytes behind", lag)
+	}
+	return nil
+}
+
+func (r *replica) smooth(d time.Duration) {
+	if old := r.latency.Load(); old != 0 {
+		d = (3*time.Duration(old) + d) / 4
+	}
+	r.latency.Store(int64(d))
+}
+
+func (s *replicaSet) healthy() []*replica { return *s.ready.Load() }
+
+// do performs an action on a replica, or on the primary if no replica may serve.
+func (s *replicaSet) do(ctx context.Context, a radix.Action) error {
+	if s.used.CompareAndSwap(false, true) {
+		s.keep()
+	}
+	if err := s.await(ctx); err != nil {
+		return err
+	}
+	for _, r := range s.order() {
+		err := r.do(ctx, a)
+		if f := unused(err); f == nil {
+			return err
+		}
+	}
+	if s.primary.client.options.ReplicaOnly {
+		return fmt.Errorf("%w: %w: primary %q", ErrNoReplica, ErrNotSent, s.primary.name)
+	}
+	return s.primary.Do(ctx, a)
+}
+
+// await waits for the first verdict on replicas that have just begun to be used.
+func (s *replicaSet) await(ctx context.Context) error {
+	for {
+		changed := s.changed.wait()
+		if len(s.healthy()) > 0 || s.allJudged() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.primary.client.ctx.Done():
+			return s.primary.noPrimary(ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrNotSent, ctx.Err())
+		}
+	}
+}
+
+func (s *replicaSet) allJudged() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.kept {
+		if !r.judged.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// order returns the replicas that may serve, the one to ask first at the front.
+func (s *replicaSet) order() []*replica {
+	all := s.healthy()
+	if len(all) < 2 {
+		return all
+	}
+	first := 0
+	switch s.primary.client.options.Replicas {
+	case Random:
+		first = rand.IntN(len(all))
+	case RoundRobin:
+		first = int(s.turn.Add(1) % uint64(len(all)))
+	case LowestLatency:
+		for i, r := range all {
+			if r.latency.Load() < all[first].latency.Load() {
+				first = i
+			}
+		}
+	}
+	return slices.Concat(all[first:], all[:first])
+}
+
+// do performs an action on this replica. A failure that is unused can be tried elsewhere.
+func (r *replica) do(ctx context.Context, a radix.Action) error {
+	if a.Properties().CanShareConn {
+		return a.Perform(ctx, &replicaClient{replica: r})
+	}
+	conn, err := r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{})
+	if err != nil {
+		return outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
+	}
+	defer conn.End(wire.ErrRetired)
+	return a.Perform(ctx, conn)
+}
+
+// replicaClient is the shared connection to one replica.
+type replicaClient struct{ replica *replica }
+
+var _ radix.Conn = (*replicaClient)(nil)
+
+// Addr is the address of the replica.
+func (c *replicaClient) Addr() net.Addr { return address(c.replica.addr) }
+
+// Do performs an action on the replica.
+func (c *replicaClient) Do(ctx context.Context, a radix.Action) error { return c.replica.do(ctx, a) }
+
+// Close does nothing: the connection is everybody's.
+func (c *replicaClient) Close() error { return nil }
+
+// EncodeDecode sends one request.
+func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) error {
+	p := c.replica.set.primary
+	r, err := p.client.calls.Encode(ctx, request)
+	if err != nil {
+		return err
+	}
+	conn := c.replica.conn.Load()
+	switch {
+	case r.Class()&wire.Private != 0 || request == nil:
+		p.client.calls.Drop(r)
+		return resp.ErrConnUsable{Err: fmt.Errorf("%w: on a replica use radix.WithConn", ErrStateful)}
+	case conn == nil:
+		p.client.calls.Drop(r)
+		return outcome(&wire.Failure{Unused: true, Err: ErrNoReplica}, p.name, c.replica.addr)
+	}
+	_, err = conn.Send(r, into)
+	var f *wire.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	if f.Unused {
+		p.client.calls.Drop(r)
+	}
+	return outcome(f, p.name, c.replica.addr)
+}

@@ -1,0 +1,180 @@
+package sentinel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/mediocregopher/radix/v4/resp"
+	"github.com/mediocregopher/radix/v4/resp/resp3"
+)
+
+// ErrNilReply is returned by the methods of a Reply that is nil, such as that to GET for a key that is not there.
+var ErrNilReply = errors.New("sentinel: the reply is nil")
+
+// Reply is the reply to one command of Conn.Cmd. Each method converts it, and returns Err if that is set.
+type Reply struct {
+	// Err is a *CmdError if the server replied an error, else why there is no reply; nil if all went well.
+	Err   error
+	value any // nil, int64, float64, bool, []byte, or []any of these; a map is the list of its keys and values in turn
+}
+
+// parseReply decodes a complete reply.
+func parseReply(raw resp3.RawMessage) *Reply {
+	var value any
+	if err := raw.UnmarshalInto(&value, resp.NewOpts()); err != nil {
+		return &Reply{Err: commandError(err)}
+	}
+	return &Reply{value: plain(value)}
+}
+
+// plain reduces the types that RESP2 and RESP3 decode into to those of a Reply.
+func plain(value any) any {
+	switch v := value.(type) {
+	case string:
+		return []byte(v)
+	case error:
+		return []byte(v.Error())
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = plain(v[i])
+		}
+		return list
+	case map[any]any:
+		list := make([]any, 0, 2*len(v))
+		for key, element := range v {
+			list = append(list, plain(key), plain(element))
+		}
+		return list
+	case map[string]any:
+		list := make([]any, 0, 2*len(v))
+		for key, element := range v {
+			list = append(list, []byte(key), plain(element))
+		}
+		return list
+	case map[any]struct{}:
+		list := make([]any, 0, len(v))
+		for key := range v {
+			list = append(list, plain(key))
+		}
+		return list
+	}
+	return value
+}
+
+// IsNil tells whether the reply is nil. It is false if Err is set.
+func (r *Reply) IsNil() bool { return r.Err == nil && r.value == nil }
+
+// Bytes converts a string, status or number to bytes.
+func (r *Reply) Bytes() ([]byte, error) {
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	return toBytes(r.value)
+}
+
+func toBytes(value any) ([]byte, error) {
+	switch v := value.(type) {
+	case nil:
+		return nil, ErrNilReply
+	case []byte:
+		return bytes.Clone(v), nil
+	case int64:
+		return strconv.AppendInt(nil, v, 10), nil
+	case float64:
+		return strconv.AppendFloat(nil, v, 'g', -1, 64), nil
+	case bool:
+		return strconv.AppendBool(nil, v), nil
+	}
+	return nil, fmt.Errorf("sentinel: the reply is a %T, not a string or number", value)
+}
+
+// Str converts a string, status or number to a string.
+func (r *Reply) Str() (string, error) {
+	b, err := r.Bytes()
+	return string(b), err
+}
+
+// Int64 converts a number, or a string that is one.
+func (r *Reply) Int64() (int64, error) {
+	b, err := r.Bytes()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(string(b), 10, 64)
+}
+
+// Int is Int64 as an int.
+func (r *Reply) Int() (int, error) {
+	b, err := r.Bytes()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(b))
+}
+
+// Float64 converts a number, or a string that is one.
+func (r *Reply) Float64() (float64, error) {
+	b, err := r.Bytes()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(string(b), 64)
+}
+
+// ListBytes converts a list; an element that is nil stays nil.
+func (r *Reply) ListBytes() ([][]byte, error) {
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	elements, ok := r.value.([]any)
+	if !ok {
+		if r.value == nil {
+			return nil, ErrNilReply
+		}
+		return nil, fmt.Errorf("sentinel: the reply is a %T, not a list", r.value)
+	}
+	list := make([][]byte, len(elements))
+	for i, element := range elements {
+		if element == nil {
+			continue
+		}
+		b, err := toBytes(element)
+		if err != nil {
+			return nil, fmt.Errorf("element %d: %w", i, err)
+		}
+		list[i] = b
+	}
+	return list, nil
+}
+
+// List converts a list; an element that is nil becomes the empty string.
+func (r *Reply) List() ([]string, error) {
+	list, err := r.ListBytes()
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(list))
+	for i, b := range list {
+		texts[i] = string(b)
+	}
+	return texts, nil
+}
+
+// Map converts a map, or a list of keys and values in turn.
+func (r *Reply) Map() (map[string]string, error) {
+	list, err := r.List()
+	if err != nil {
+		return nil, err
+	}
+	if len(list)%2 != 0 {
+		return nil, fmt.Errorf("sentinel: the reply has %d elements, not keys and values in turn", len(list))
+	}
+	m := make(map[string]string, len(list)/2)
+	for i := 0; i < len(list); i += 2 {
+		m[list[i]] = list[i+1]
+	}
+	return m, nil
+}

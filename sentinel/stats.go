@@ -1,0 +1,81 @@
+package sentinel
+
+import (
+	"time"
+)
+
+// Stats is a snapshot of a client.
+type Stats struct {
+	// Primaries has one entry for each of Options.Names.
+	Primaries map[string]PrimaryStats
+	// SentinelsKnown and SentinelsUp count sentinels; Dials all connections that were opened, failed ones included.
+	SentinelsKnown, SentinelsUp int
+	Dials                       uint64
+}
+
+// PrimaryStats is a snapshot of one primary's commands and failovers.
+type PrimaryStats struct {
+	// Up: there is a primary.
+	Up bool
+	// Addr is the present primary's address, or the last one's.
+	Addr string
+	// Replied counts requests that were answered; ErrorReplies those answered with an error, or with what did not fit the receiver.
+	Replied, ErrorReplies uint64
+	// Refused had no primary, Fenced waited for a failover in vain, NotSent were lost before they were sent, and of Unknown nobody
+	// knows whether they were carried out.
+	Refused, Fenced, NotSent, Unknown uint64
+	// AlarmReplies counts READONLY, LOADING and MASTERDOWN.
+	AlarmReplies uint64
+	// Found counts primaries that were found, by trigger: "selected", "announced", "elected", or "returned" for the same as before. Lost
+	// counts primaries that stopped answering or were demoted.
+	Found map[string]uint64
+	Lost  uint64
+	// Unavailable is how long writes could not pass, LastGap how long the last time, LastFound when that ended.
+	Unavailable, LastGap time.Duration
+	LastFound            time.Time
+	// Events came from sentinels; StaleReports were not followed; RoleMismatches were servers named that did not say they are primary.
+	Events, StaleReports, RoleMismatches uint64
+	// FencesWasted came to nothing; Reverts left a primary that was not announced.
+	FencesWasted, Reverts uint64
+	// InFlight is how many requests are under way on the shared connection, PrivateConns how many other connections there are.
+	InFlight, PrivateConns int
+}
+
+// Stats returns a snapshot.
+func (c *Client) Stats() Stats {
+	s := Stats{
+		Primaries:      make(map[string]PrimaryStats, len(c.primaries)),
+		SentinelsKnown: int(c.metrics.sentinelsKnown.Load()), SentinelsUp: int(c.metrics.sentinelsUp.Load()),
+		Dials: c.metrics.dials.Load(),
+	}
+	for name, p := range c.primaries {
+		s.Primaries[name] = p.stats()
+	}
+	return s
+}
+
+func (p *primary) stats() PrimaryStats {
+	m, seat, t := &p.metrics, p.seat.Load(), p.topology.Load()
+	count, _, _ := m.replied.read()
+	s := PrimaryStats{
+		Up: seat.err == nil, Addr: seat.addr,
+		Replied: count, ErrorReplies: m.errorReplies.Load(),
+		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
+		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, triggers), Lost: m.lost.Load(),
+		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),
+		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(),
+	}
+	for why := range triggers {
+		s.Found[why.String()] = m.moved[why].Load()
+	}
+	if seat.conn != nil {
+		s.InFlight = seat.conn.InFlight()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.Unavailable, s.LastGap, s.LastFound = m.unavailable, m.lastDuration, m.lastInstalled
+	if seat.err != nil {
+		s.Unavailable += time.Since(t.Since)
+	}
+	return s
+}

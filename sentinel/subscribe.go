@@ -1,0 +1,183 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+const (
+	// messageBuffer is how many messages wait for a subscriber before its connection is not read any more.
+	messageBuffer = 256
+	// subscriptionSilence is after how long a subscription must show that it lives.
+	subscriptionSilence = time.Second
+)
+
+// Message is what a Subscription brings.
+type Message struct {
+	// Channel is where it was published. Pattern is the one that matched, if the subscription is by pattern.
+	Channel, Pattern string
+	// Payload is what was published.
+	Payload []byte
+	// Resubscribed: this is no message, but says that the subscription was lost and is complete again, on Addr. Messages published in
+	// between are lost.
+	Resubscribed bool
+	Addr         string
+}
+
+// Subscription receives what is published at the primary, and follows it through failovers. It has no useful zero value:
+// Client.Subscribe makes one. Next is for one goroutine at a time, Close for any.
+type Subscription struct {
+	primary  *primary
+	channels []string
+	patterns []string
+	messages chan Message
+	cancel   context.CancelFunc
+	ended    context.Context
+}
+
+// Subscribe receives the messages of channels at the primary of the name. It returns when the server has confirmed all of them, or ctx
+// ends. Close the subscription after use.
+func (c *Client) Subscribe(ctx context.Context, name string, channels ...string) (*Subscription, error) {
+	return c.subscribe(ctx, name, channels, nil)
+}
+
+// PSubscribe is Subscribe with patterns of channels.
+func (c *Client) PSubscribe(ctx context.Context, name string, patterns ...string) (*Subscription, error) {
+	return c.subscribe(ctx, name, nil, patterns)
+}
+
+func (c *Client) subscribe(ctx context.Context, name string, channels, patterns []string) (*Subscription, error) {
+	p, err := c.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(channels)+len(patterns) == 0 {
+		return nil, errors.New("sentinel: subscribe to one channel or pattern at least")
+	}
+	s := &Subscription{primary: p, channels: channels, patterns: patterns, messages: make(chan Message, messageBuffer)}
+	s.ended, s.cancel = context.WithCancel(c.ctx)
+	first, seat, err := s.open(ctx)
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	c.spawn(func() { s.follow(first, seat) })
+	return s, nil
+}
+
+// Next waits for a message. The error is that of ctx, or ErrClosed after Close.
+func (s *Subscription) Next(ctx context.Context) (Message, error) {
+	select {
+	case m := <-s.messages:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-s.messages:
+		return m, nil
+	case <-s.ended.Done():
+		return Message{}, ErrClosed
+	case <-ctx.Done():
+		return Message{}, ctx.Err()
+	}
+}
+
+// Close ends the subscription, and a Next that waits. It returns nil.
+func (s *Subscription) Close() error {
+	s.cancel()
+	return nil
+}
+
+// open subscribes at the present primary, as soon as there is one.
+func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *seat, error) {
+	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: time.Second, Factor: 2}
+	for attempt := 0; ; attempt++ {
+		changed := s.primary.client.changed.wait()
+		at := s.primary.seat.Load()
+		err := at.err
+		if err == nil {
+			var sub *wire.Subscriber
+			sub, err = s.primary.client.servers.subscribe(ctx, at.addr, subscriptionSilence, s.channels, s.patterns)
+			if err == nil {
+				return sub, at, nil
+			}
+			if _, replied := errorReply(err); replied {
+				return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w", s.primary.name, err)
+			}
+		}
+		if !sleep(ctx, retry.Delay(attempt), changed) || s.ended.Err() != nil {
+			return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w: %w", s.primary.name, context.Cause(ctx), err)
+		}
+	}
+}
+
+// follow receives until the end, at one primary after the other.
+func (s *Subscription) follow(sub *wire.Subscriber, at *seat) {
+	defer s.cancel()
+	for {
+		s.receive(sub, at)
+		var err error
+		sub, at, err = s.open(s.ended)
+		if s.ended.Err() == nil && err != nil { // refused for good
+			s.primary.client.director.log.Warn("subscription ended", "primary", s.primary.name, "cause", err)
+		}
+		if err != nil {
+			return
+		}
+		s.primary.client.announce(Event{Kind: Resubscribed, Primary: s.primary.name, Addr: at.addr})
+		if !s.deliver(Message{Resubscribed: true, Addr: at.addr}) {
+			_ = sub.Close()
+			return
+		}
+	}
+}
+
+// receive returns when the connection is lost, the primary has changed, or the subscription has ended.
+//
+//nolint:contextcheck // the subscription outlives the call that made it.
+func (s *Subscription) receive(sub *wire.Subscriber, at *seat) {
+	ctx, cancel := context.WithCancel(s.ended)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		s.awaitChange(ctx, at)
+		_ = sub.Close()
+	})
+	defer watching.Wait()
+	defer cancel()
+	for {
+		m, err := sub.Next()
+		if err != nil || !s.deliver(Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Addr: at.addr}) {
+			return
+		}
+	}
+}
+
+// awaitChange returns when the seat is not the present one any more, or ctx ends.
+func (s *Subscription) awaitChange(ctx context.Context, at *seat) {
+	for {
+		changed := s.primary.client.changed.wait()
+		if s.primary.seat.Load().generation != at.generation {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Subscription) deliver(m Message) bool {
+	select {
+	case s.messages <- m:
+		return true
+	case <-s.ended.Done():
+		return false
+	}
+}

@@ -1,0 +1,60 @@
+package sentinel
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Topology is who plays which role for one name, as the client sees it. It is a snapshot.
+type Topology struct {
+	Name string
+	// Primary is the address that commands go to, as the sentinels name it; empty if there is none. Last is that of the last one.
+	Primary, Last string
+	// Since is when commands began to go there, or when there was none any more.
+	Since time.Time
+	// Epoch is the config-epoch that the sentinels gave the primary.
+	Epoch int64
+	// Provisional: the client moved to the primary before the sentinels announced it. Fenced: writes wait for a failover.
+	Provisional, Fenced bool
+	// Replicas are those that the sentinels list.
+	Replicas []Replica
+	// Sentinels are those that are known.
+	Sentinels []Sentinel
+}
+
+// Replica is one replica.
+type Replica struct {
+	Addr string
+	// Usable: the sentinels find nothing wrong with it.
+	Usable bool
+}
+
+// Sentinel is one sentinel.
+type Sentinel struct {
+	Addr string
+	// Up: it answers.
+	Up bool
+}
+
+// publish makes new snapshots.
+func (c *Client) publish(d *director) {
+	var sentinels []Sentinel
+	for _, w := range d.watchers {
+		sentinels = append(sentinels, Sentinel{Addr: w.addr, Up: w.up})
+	}
+	slices.SortFunc(sentinels, func(a, b Sentinel) int { return cmp.Compare(a.Addr, b.Addr) })
+	known, up := d.sentinelsUp()
+	c.metrics.sentinelsKnown.Store(int64(known))
+	c.metrics.sentinelsUp.Store(int64(up))
+	for name, s := range d.successions {
+		t := Topology{Name: name, Epoch: s.epoch, Provisional: s.provisional != nil, Fenced: s.fence != nil, Sentinels: sentinels, Replicas: s.replicas.snapshot()}
+		seat := s.primary.seat.Load()
+		t.Last, t.Since = seat.addr, s.since()
+		if seat.err == nil {
+			t.Primary = seat.addr
+		}
+		s.primary.topology.Store(&t)
+	}
+	c.changed.notify()
+}

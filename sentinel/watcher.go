@@ -1,0 +1,238 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+const (
+	pollInterval = time.Second
+	// pollTimeout is what one poll, its dial included, may take before the sentinel is taken for hung.
+	pollTimeout = 300 * time.Millisecond
+	// pushSilence is after how long a subscription must show that it lives.
+	pushSilence = 500 * time.Millisecond
+)
+
+// watcher hears one sentinel: it polls on one connection and is subscribed on another. What it hears goes to the director.
+type watcher struct {
+	client *Client
+	addr   string
+	seed   bool
+	cancel context.CancelFunc
+	wake   chan struct{} // asks for a poll now; capacity 1
+	alive  chan struct{} // tells the subscription that polls succeed again; capacity 1
+	retry  backoff.Exponential
+
+	// The director's.
+	id     string // its run id; its address until that is known
+	up     bool   // its last poll succeeded
+	judged bool   // it has been polled once at least
+	cause  error  // of the last poll that failed
+}
+
+func newWatcher(c *Client, addr string, seed bool, cancel context.CancelFunc) *watcher {
+	return &watcher{
+		client: c, addr: addr, seed: seed, cancel: cancel, id: addr,
+		wake: make(chan struct{}, 1), alive: make(chan struct{}, 1),
+		retry: backoff.Exponential{Base: 50 * time.Millisecond, Cap: pollInterval, Factor: 2},
+	}
+}
+
+// poke asks for a poll now.
+func (w *watcher) poke() { signal(w.wake) }
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// poll asks every second, and when it is poked.
+func (w *watcher) poll(ctx context.Context) {
+	var conn *wire.Conn
+	defer func() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}()
+	id := ""
+	for attempt := 0; ; {
+		answer, err := w.pollOnce(ctx, &conn, &id)
+		if ctx.Err() != nil {
+			return
+		}
+		pause := pollInterval
+		if err != nil {
+			pause = w.retry.Delay(attempt)
+			attempt++
+		} else {
+			attempt = 0
+			signal(w.alive)
+		}
+		w.client.director.post(func() { w.client.director.heard(w, answer, err) })
+		if !sleep(ctx, pause, w.wake) {
+			return
+		}
+	}
+}
+
+// polled is what one sentinel says.
+type polled struct {
+	id      string
+	reports map[string]*report // by name
+	unknown map[string]error   // the names that it does not know
+}
+
+// pollOnce asks for all names. A connection that failed is closed, and opened anew next time.
+func (w *watcher) pollOnce(ctx context.Context, conn **wire.Conn, id *string) (*polled, error) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	answer, err := func() (*polled, error) {
+		if *conn == nil {
+			fresh, err := w.client.sentinels.connect(ctx, w.addr, wire.Options{})
+			if err != nil {
+				return nil, err
+			}
+			*conn, *id = fresh, w.identify(ctx, fresh)
+		}
+		return w.askAll(ctx, *conn, *id)
+	}()
+	if err != nil && *conn != nil {
+		_ = (*conn).Close()
+		*conn = nil
+	}
+	return answer, err
+}
+
+func (w *watcher) askAll(ctx context.Context, conn *wire.Conn, id string) (*polled, error) {
+	answer := &polled{id: id, reports: make(map[string]*report), unknown: make(map[string]error)}
+	for _, name := range w.client.options.Names {
+		r, err := ask(ctx, conn, name)
+		if err != nil {
+			err = w.explain(ctx, conn, name, err)
+		}
+		switch {
+		case err == nil:
+			answer.reports[name] = r
+		case errors.Is(err, ErrUnknownPrimary):
+			answer.unknown[name] = err
+		default:
+			return nil, err
+		}
+	}
+	return answer, nil
+}
+
+// identify asks for the sentinel's run id. Those before redis 6.2 do not tell, and are known by their address.
+func (w *watcher) identify(ctx context.Context, conn *wire.Conn) string {
+	var id string
+	if err := conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID")); err != nil || id == "" {
+		return w.addr
+	}
+	return id
+}
+
+// explain finds out what an error reply means.
+func (w *watcher) explain(ctx context.Context, conn *wire.Conn, name string, err error) error {
+	text, replied := errorReply(err)
+	switch {
+	case !replied:
+		return err
+	case refusesCredentials(err):
+		return fmt.Errorf("%w: %w", ErrSentinelAuth, err)
+	case strings.Contains(text, "unknown command"):
+		return fmt.Errorf("%w: %s answers as a redis server: give the addresses of sentinels, usually port 26379", ErrNotSentinel, w.addr)
+	case strings.Contains(text, "No such master"):
+		return fmt.Errorf("%w: %q: the sentinel at %s knows %s", ErrUnknownPrimary, name, w.addr, knownPrimaries(ctx, conn))
+	}
+	return err
+}
+
+func knownPrimaries(ctx context.Context, conn *wire.Conn) string {
+	var all []map[string]string
+	if err := conn.Do(ctx, radix.Cmd(&all, "SENTINEL", "MASTERS")); err != nil {
+		return "others"
+	}
+	var names []string
+	for _, fields := range all {
+		names = append(names, fmt.Sprintf("%q", fields["name"]))
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// listen stays subscribed.
+func (w *watcher) listen(ctx context.Context) {
+	for attempt := 0; ; attempt++ {
+		began := time.Now()
+		err := w.listenOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > pollInterval {
+			attempt = 0
+		}
+		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, "cause", err)
+		if !sleep(ctx, w.retry.Delay(attempt), w.alive) {
+			return
+		}
+	}
+}
+
+func (w *watcher) listenOnce(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	sub, err := w.client.sentinels.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
+	if err != nil {
+		return err
+	}
+	var once sync.Once
+	closeSub := func() { once.Do(func() { _ = sub.Close() }) }
+	defer context.AfterFunc(ctx, closeSub)()
+	defer closeSub()
+	w.poke() // what was missed before the subscription
+	for {
+		m, err := sub.Next()
+		if err != nil {
+			return err
+		}
+		if p, ok := parsePush(m.Channel, string(m.Payload)); ok {
+			w.client.director.post(func() { w.client.director.pushed(w, p) })
+		}
+	}
+}
+
+// sleep waits for the time, or until it is woken; false says that ctx has ended.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// permanent tells whether an error will stay until somebody changes a configuration.
+func permanent(err error) bool {
+	for _, known := range []error{ErrSentinelAuth, ErrServerAuth, ErrNotSentinel, ErrUnknownPrimary} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
