@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // ErrNilReply is returned by the methods of a Reply that is nil, such as that to GET for a key that is not there.
@@ -17,51 +18,19 @@ var ErrNilReply = errors.New("sentinel: the reply is nil")
 type Reply struct {
 	// Err is a *CmdError if the server replied an error, else why there is no reply; nil if all went well.
 	Err   error
-	value any // nil, int64, float64, bool, []byte, or []any of these; a map is the list of its keys and values in turn
+	value any // as wire.Decode has it
 }
 
 // parseReply decodes a complete reply.
 func parseReply(raw resp3.RawMessage) *Reply {
-	var value any
-	if err := raw.UnmarshalInto(&value, resp.NewOpts()); err != nil {
-		return &Reply{Err: commandError(err)}
+	value, err := wire.Decode(raw)
+	if refusal, ok := value.(wire.ReplyError); ok {
+		err = &CmdError{Err: refusal}
 	}
-	return &Reply{value: plain(value)}
-}
-
-// plain reduces the types that RESP2 and RESP3 decode into to those of a Reply.
-func plain(value any) any {
-	switch v := value.(type) {
-	case string:
-		return []byte(v)
-	case error:
-		return []byte(v.Error())
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			list[i] = plain(v[i])
-		}
-		return list
-	case map[any]any:
-		list := make([]any, 0, 2*len(v))
-		for key, element := range v {
-			list = append(list, plain(key), plain(element))
-		}
-		return list
-	case map[string]any:
-		list := make([]any, 0, 2*len(v))
-		for key, element := range v {
-			list = append(list, []byte(key), plain(element))
-		}
-		return list
-	case map[any]struct{}:
-		list := make([]any, 0, len(v))
-		for key := range v {
-			list = append(list, plain(key))
-		}
-		return list
+	if err != nil {
+		return &Reply{Err: err}
 	}
-	return value
+	return &Reply{value: value}
 }
 
 // IsNil tells whether the reply is nil. It is false if Err is set.
@@ -87,6 +56,8 @@ func toBytes(value any) ([]byte, error) {
 		return strconv.AppendFloat(nil, v, 'g', -1, 64), nil
 	case bool:
 		return strconv.AppendBool(nil, v), nil
+	case wire.ReplyError:
+		return nil, &CmdError{Err: v}
 	}
 	return nil, fmt.Errorf("sentinel: the reply is a %T, not a string or number", value)
 }

@@ -96,7 +96,7 @@ func (s *Subscription) Close() error {
 
 // open subscribes at the present primary, as soon as there is one.
 func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *seat, error) {
-	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: time.Second, Factor: 2}
+	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: retryCap, Factor: 2}
 	for attempt := 0; ; attempt++ {
 		changed := s.primary.client.changed.wait()
 		at := s.primary.seat.Load()

@@ -18,6 +18,8 @@ const (
 	pollInterval = time.Second
 	// pollTimeout is what one poll, its dial included, may take before the sentinel is taken for hung.
 	pollTimeout = 300 * time.Millisecond
+	// retryCap bounds the time between two dials of a sentinel that is down: a failover may begin as soon as it is back.
+	retryCap = 200 * time.Millisecond
 	// pushSilence is after how long a subscription must show that it lives.
 	pushSilence = 500 * time.Millisecond
 )
@@ -43,7 +45,7 @@ func newWatcher(c *Client, addr string, seed bool, cancel context.CancelFunc) *w
 	return &watcher{
 		client: c, addr: addr, seed: seed, cancel: cancel, id: addr,
 		wake: make(chan struct{}, 1), alive: make(chan struct{}, 1),
-		retry: backoff.Exponential{Base: 50 * time.Millisecond, Cap: pollInterval, Factor: 2},
+		retry: backoff.Exponential{Base: 50 * time.Millisecond, Cap: retryCap, Factor: 2},
 	}
 }
 

@@ -24,6 +24,7 @@ type inbox struct {
 	scanned int // the end of the last complete reply
 	ends    []int
 	batch   []*call
+	decoder decoder // used again, to save an allocation for each reply
 }
 
 // readForOthers is the reader goroutine: it reads while callers share the connection, or none is there.
@@ -229,5 +230,6 @@ func (c *Conn) decode(into any, replies []byte) (err error) {
 			err = resp.ErrConnUsable{Err: fmt.Errorf("decoding into %T panicked: %v", into, p)}
 		}
 	}()
-	return resp3.Unmarshal(&decoder{replies}, into, c.opts)
+	c.inbox.decoder.b = replies
+	return resp3.Unmarshal(&c.inbox.decoder, into, c.opts)
 }
