@@ -34,7 +34,7 @@ const startTimeout = 5 * time.Second
 type Client struct {
 	options            Options // with defaults
 	name               string
-	epoch              time.Time // zero of the clock
+	epoch              time.Time // zero of the clock, a moment before New: no time is 0
 	ctx                context.Context
 	cancel             context.CancelFunc
 	calls              wire.Calls
@@ -70,7 +70,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	if err := opts.check(sentinels); err != nil {
 		return nil, err
 	}
-	c := &Client{options: opts.withDefaults(), name: opts.Name, epoch: time.Now(), events: newMailbox()}
+	c := &Client{options: opts.withDefaults(), name: opts.Name, epoch: time.Now().Add(-time.Second), events: newMailbox()}
 	if c.name == "" {
 		c.name = "sentinel"
 		if n := names.Add(1); n > 1 {
@@ -110,11 +110,11 @@ func (c *Client) build() error {
 		p.private = newPrivates(p, c.options.PrivateConns)
 		p.replicas = newReplicaSet(p)
 		p.seat.Store(&seat{err: p.noPrimary(errStarting)})
-		p.topology.Store(&Topology{Name: name, Since: c.epoch})
+		p.topology.Store(&Topology{Name: name, Since: time.Now()})
 		c.primaries[name] = p
 		c.director.successions[name] = &succession{
 			director: c.director, primary: p, reports: make(map[string]*report), left: make(map[string]leftAddr),
-			downSince: c.epoch, replicas: p.replicas,
+			downSince: time.Now(), replicas: p.replicas,
 		}
 		var err error
 		if p.breaker, err = p.newBreaker(); err != nil {
@@ -171,7 +171,7 @@ func (c *Client) ask(question func()) {
 }
 
 // now is the client's clock.
-func (c *Client) now() int64 { return int64(time.Since(c.epoch)) + 1 }
+func (c *Client) now() int64 { return int64(time.Since(c.epoch)) }
 
 // spawn runs a goroutine that Close waits for. After Close it does nothing.
 func (c *Client) spawn(work func()) {

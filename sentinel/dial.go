@@ -98,7 +98,7 @@ func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wir
 	if err != nil {
 		return nil, err
 	}
-	o.Now, o.Calls, o.Go = d.client.now, &d.client.calls, d.client.spawn
+	o.Epoch, o.Calls, o.Go = d.client.epoch, &d.client.calls, d.client.spawn
 	c := wire.New(conn, o)
 	if d.client.ctx.Err() != nil {
 		c.End(ErrClosed)

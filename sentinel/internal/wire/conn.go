@@ -53,8 +53,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // Options say how a connection works.
 type Options struct {
-	// Now is the clock, in nanoseconds; required.
-	Now func() int64
+	// Epoch is the zero of the clock of all times that are numbers, which count nanoseconds; required.
+	Epoch time.Time
 	// Calls recycles calls among connections; required.
 	Calls *Calls
 	// OnAlarm is told of replies such as READONLY, by the goroutine that reads: it must not wait. Default nil.
@@ -109,6 +109,8 @@ func New(conn net.Conn, o Options) *Conn {
 	c.handed <- struct{}{}
 	return c
 }
+
+func (c *Conn) now() int64 { return int64(time.Since(c.options.Epoch)) }
 
 // Addr is the address of the server.
 func (c *Conn) Addr() net.Addr { return c.net.RemoteAddr() }
@@ -184,7 +186,7 @@ func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	call := r.call
 	call.into = into
 	if deadline, ok := call.ctx.Deadline(); ok {
-		call.deadline = c.options.Now() + max(1, int64(time.Until(deadline)))
+		call.deadline = max(1, int64(deadline.Sub(c.options.Epoch)))
 	}
 	read, err := c.enqueue(call)
 	if err != nil {
@@ -329,7 +331,7 @@ func (c *Conn) settleSentLocked() {
 		c.written--
 		c.unanswered -= len(r.request)
 		if r.claim(settled) {
-			r.at = c.options.Now()
+			r.at = c.now()
 			r.done <- struct{}{}
 		}
 	}

@@ -34,9 +34,8 @@ func start(t *testing.T, answer func(args []string) string) *rig {
 	r := &rig{calls: &wire.Calls{}, alarms: make(chan wire.Alarm, 100), ended: make(chan error, 1)}
 	var client net.Conn
 	client, r.server = net.Pipe()
-	epoch := time.Now()
 	r.conn = wire.New(client, wire.Options{
-		Now: func() int64 { return int64(time.Since(epoch)) + 1 }, Calls: r.calls, Go: r.workers.Go,
+		Epoch: time.Now().Add(-time.Second), Calls: r.calls, Go: r.workers.Go,
 		OnAlarm: func(a wire.Alarm) { r.alarms <- a },
 		OnEnd:   func(err error) { r.ended <- err },
 	})

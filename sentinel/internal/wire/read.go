@@ -75,7 +75,7 @@ func (c *Conn) read(own *call) error {
 		n, err := c.net.Read(in.space())
 		if n > 0 {
 			in.to += n
-			c.options.Heard.Store(c.options.Now())
+			c.options.Heard.Store(c.now())
 			continue
 		}
 		switch {

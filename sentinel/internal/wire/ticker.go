@@ -30,7 +30,7 @@ func (t *ticker) cover(deadline int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	due = t.due.Load()
-	now := t.conn.options.Now()
+	now := t.conn.now()
 	if due == 0 {
 		due = now + int64(tickInterval)
 	}
@@ -64,16 +64,16 @@ func (t *ticker) stop() {
 
 func (t *ticker) run() {
 	c := t.conn
-	next := c.expire(c.options.Now())
+	next := c.expire(c.now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if next == 0 {
 		t.due.Store(0) // a call that comes from now on plans a tick itself
-		if next = c.nextTick(c.options.Now()); next == 0 {
+		if next = c.nextTick(c.now()); next == 0 {
 			return
 		}
 	}
-	t.scheduleLocked(c.options.Now(), next)
+	t.scheduleLocked(c.now(), next)
 }
 
 // expire gives up the calls whose contexts have ended, and says when to look again; 0 is never.
