@@ -85,6 +85,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.director = newDirector(c)
 	c.descriptions = describe(c.name)
 	if err := c.build(); err != nil {
+		c.cancel()
 		c.Close()
 		return nil, err
 	}
@@ -160,13 +161,14 @@ func (c *Client) awaitStart(ctx context.Context) error {
 // ask runs a question on the director's goroutine and waits for it.
 func (c *Client) ask(question func()) {
 	done := make(chan struct{})
-	c.director.post(func() {
+	if c.director.post(func() {
 		question()
 		close(done)
-	})
-	select {
-	case <-done:
-	case <-c.ctx.Done():
+	}) {
+		select {
+		case <-done:
+		case <-c.ctx.Done():
+		}
 	}
 }
 
@@ -273,7 +275,6 @@ func (c *Client) Breaker(name string) *breaker.Breaker {
 func (c *Client) Close() {
 	c.closing.Do(func() {
 		c.ask(c.director.close)
-		c.cancel()
 		c.mu.Lock()
 		c.closed = true
 		c.mu.Unlock()

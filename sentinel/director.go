@@ -38,7 +38,8 @@ func newDirector(c *Client) *director {
 	}
 }
 
-func (d *director) post(work func()) { d.mail.post(work) }
+// post has work done by the director, and reports whether it will be.
+func (d *director) post(work func()) bool { return d.mail.post(work) }
 
 // watch starts to hear a sentinel, unless it is heard already.
 //
@@ -263,8 +264,9 @@ func (d *director) missing() error {
 	return errors.Join(all...)
 }
 
-// close ends all that the director has.
+// close ends all that the director has. Whatever comes later finds that the client's context has ended.
 func (d *director) close() {
+	d.client.cancel()
 	for _, s := range d.successions {
 		s.close()
 	}

@@ -59,21 +59,17 @@ func (p *primary) readmit(ctx context.Context) error {
 	}
 	r := &returning{link: l, since: time.Now(), result: make(chan error, 1)}
 	d := p.client.director
-	d.post(func() { d.successions[p.name].readmit(r) })
+	if !d.post(func() { d.successions[p.name].readmit(r) }) {
+		l.conn.End(ErrClosed)
+		return ErrClosed
+	}
 	select {
 	case err := <-r.result:
 		return err
 	case <-ctx.Done():
-	case <-p.client.ctx.Done():
 	}
 	d.post(func() { d.successions[p.name].endReturn(r, ctx.Err()) })
-	select {
-	case err := <-r.result:
-		return err
-	case <-p.client.ctx.Done():
-		l.conn.End(ErrClosed)
-		return ErrClosed
-	}
+	return <-r.result
 }
 
 // returning is a primary that answers again, and may have been replaced meanwhile: nothing is sent to it before the sentinels have
@@ -95,6 +91,10 @@ func (s *succession) readmit(r *returning) {
 func (s *succession) judgeReturn() {
 	r := s.returning
 	if r == nil {
+		return
+	}
+	if s.director.client.ctx.Err() != nil {
+		s.endReturn(r, ErrClosed)
 		return
 	}
 	agree := 0

@@ -9,43 +9,51 @@ import (
 type mailbox struct {
 	signal chan struct{} // capacity 1
 
-	mu   sync.Mutex
-	work []func() // guarded by mu
+	mu     sync.Mutex
+	work   []func() // guarded by mu
+	closed bool     // guarded by mu
 }
 
 func newMailbox() *mailbox { return &mailbox{signal: make(chan struct{}, 1)} }
 
-func (m *mailbox) post(work func()) {
+// post reports whether the work will be done; it will not after the end of run.
+func (m *mailbox) post(work func()) bool {
 	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return false
+	}
 	m.work = append(m.work, work)
 	m.mu.Unlock()
-	select {
-	case m.signal <- struct{}{}:
-	default:
-	}
+	signal(m.signal)
+	return true
 }
 
-// run does the work until ctx ends, and then once more what is there.
+// run does the work until ctx ends, and then what is left.
 func (m *mailbox) run(ctx context.Context) {
 	for {
-		for _, work := range m.take() {
-			work()
+		work, closed := m.take(ctx)
+		for _, do := range work {
+			do()
+		}
+		if closed {
+			return
+		}
+		if len(work) > 0 {
+			continue
 		}
 		select {
 		case <-m.signal:
 		case <-ctx.Done():
-			for _, work := range m.take() {
-				work()
-			}
-			return
 		}
 	}
 }
 
-func (m *mailbox) take() []func() {
+// take returns what is to be done. With nothing left after the end of ctx the mailbox is closed.
+func (m *mailbox) take(ctx context.Context) (work []func(), closed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	work := m.work
-	m.work = nil
-	return work
+	work, m.work = m.work, nil
+	m.closed = len(work) == 0 && ctx.Err() != nil
+	return work, m.closed
 }

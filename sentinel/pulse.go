@@ -75,7 +75,7 @@ func (b *pulse) run(ctx context.Context) error {
 	}()
 	results := make(chan beaten, 1)
 	for {
-		b.primary.client.spawn(func() { results <- beaten{b.beat(ctx)} })
+		go func() { results <- beaten{b.beat(ctx)} }()
 		if err := b.await(ctx, results); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (b *pulse) run(ctx context.Context) error {
 	}
 }
 
-// await waits for the end of a beat, as long as the server is not silent for too long.
+// await waits for the end of a beat. If the server is silent for too long it ends the beat.
 func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
 	ticker := time.NewTicker(pulseTick)
 	defer ticker.Stop()

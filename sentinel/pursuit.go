@@ -100,7 +100,9 @@ func (s *succession) pursue(p *pursuit) {
 	c.spawn(func() {
 		l, err := p.run(ctx, s.primary)
 		cancel()
-		c.director.post(func() { s.caught(p, l, err) })
+		if !c.director.post(func() { s.caught(p, l, err) }) && l != nil {
+			l.conn.End(ErrClosed)
+		}
 	})
 }
 

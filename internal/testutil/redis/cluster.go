@@ -269,6 +269,9 @@ func (c *Cluster) Replicas(ctx context.Context, name string) ([]*Server, error) 
 // good replica or that a failover is under way. It returns when the sentinel has agreed: the promotion comes later, see
 // AwaitPrimary.
 func (c *Cluster) Failover(ctx context.Context, name string) error {
+	if _, ok := c.servers[name]; !ok {
+		return fmt.Errorf("%w: %q", ErrUnknownName, name)
+	}
 	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
 	defer cancel()
 	i := slices.IndexFunc(c.sentinels, (*Sentinel).Running)

@@ -17,6 +17,13 @@ func TestPlannedFailover(t *testing.T) {
 	watchFolder(t)
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Password: "server pw", SentinelPassword: "sentinel pw"})
 	ctx := t.Context()
+	for _, s := range c.Sentinels() {
+		view, err := s.View(ctx, mymaster)
+		check(t, err)
+		if len(view.Replicas) != 2 || len(view.Sentinels) != 2 || view.Replicas[0]["master-link-status"] != "ok" || view.Replicas[1]["master-link-status"] != "ok" {
+			t.Errorf("at the start sentinel %s knows %+v", s.Addr(), view)
+		}
+	}
 	old, err := c.Primary(ctx, mymaster)
 	check(t, err)
 	if servers := c.Servers(mymaster); len(servers) != 3 || servers[0] != old {
@@ -73,8 +80,9 @@ func TestHungPrimaryIsReplaced(t *testing.T) {
 	old, err := c.Primary(ctx, mymaster)
 	check(t, err)
 	check(t, old.Hang())
-	_, err = c.AwaitPrimary(ctx, mymaster, old)
-	check(t, err)
+	if _, err = c.AwaitPrimary(ctx, mymaster, old); err != nil {
+		t.Fatalf("%v; the sentinel says:\n%s", err, c.Sentinels()[0].Log())
+	}
 	check(t, old.Release())
 	check(t, c.AwaitSettled(ctx))
 	if role, err := old.Role(ctx); err != nil || role.Primary {
@@ -87,6 +95,11 @@ func TestClusterWithSeveralNames(t *testing.T) {
 	ctx := t.Context()
 	if len(c.SentinelAddrs()) != 2 || len(c.Servers("a")) != 2 || len(c.Servers("b")) != 2 || c.Servers("a")[0] == c.Servers("b")[0] {
 		t.Errorf("sentinels %v, servers %v and %v", c.SentinelAddrs(), c.Servers("a"), c.Servers("b"))
+	}
+	want(t, c.Servers("a")[0], "OK", "DEBUG", "POPULATE", "3000", "key", "3") // more than one SCAN returns
+	want(t, c.Servers("a")[0], int64(1), "RPUSH", "list", "x")
+	if found, err := c.Snapshot(ctx, "a"); err != nil || len(found) != 3000 || found["key:2999"] != "val" {
+		t.Errorf("a snapshot of %d keys, %v", len(found), err)
 	}
 	_, err1 := c.Primary(ctx, "c")
 	_, err2 := c.Replicas(ctx, "c")

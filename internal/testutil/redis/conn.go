@@ -172,7 +172,7 @@ func number[N int64 | float64](n N, err error) (any, error) {
 // readLong reads a reply that begins with its length.
 func readLong(in *bufio.Reader, kind byte, text string) (any, error) {
 	size, err := strconv.Atoi(text)
-	if err != nil || size < -1 {
+	if err != nil || size < -1 || size > maxBulk {
 		return nil, fmt.Errorf("%w: %c%.80q", errProtocol, kind, text)
 	}
 	if size < 0 {

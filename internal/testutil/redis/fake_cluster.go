@@ -58,10 +58,10 @@ type FakeCluster struct {
 
 	lag time.Duration
 
-	mu       sync.Mutex
-	selected *FakeServer // guarded by mu; who is or becomes primary
-	primary  *FakeServer // guarded by mu; who is primary by its own ROLE, the newest if there are two
-	epoch    int         // guarded by mu
+	mu        sync.Mutex
+	primary   *FakeServer // guarded by mu; who has been promoted last
+	announced *FakeServer // guarded by mu; who belongs to epoch
+	epoch     int         // guarded by mu
 }
 
 // StartFakeCluster makes a network with one cluster for one test, with the first of o if there is one, and closes it when
@@ -73,21 +73,38 @@ func StartFakeCluster(tb testutil.TB, o ...FakeClusterOptions) *FakeCluster {
 
 // Cluster adds a cluster to the network.
 func (f *FakeNet) Cluster(o FakeClusterOptions) *FakeCluster {
+	c := &FakeCluster{Net: f}
+	if err := c.build(o, f.server, f.sentinel); err != nil {
+		panic(err) // in memory there is nothing that could fail
+	}
+	return c
+}
+
+// build makes the servers and the sentinels. What it has made before an error is in c.
+func (c *FakeCluster) build(o FakeClusterOptions, server func(FakeServerOptions) (*FakeServer, error), sentinel func(FakeSentinelOptions) (*FakeSentinel, error)) error {
 	o = o.withDefaults()
-	c := &FakeCluster{Net: f, Name: o.Name, lag: o.Lag}
+	c.Name, c.lag = o.Name, o.Lag
 	for range 1 + max(0, o.Replicas) {
-		c.Servers = append(c.Servers, f.Server(o.Server))
+		s, err := server(o.Server)
+		if err != nil {
+			return err
+		}
+		c.Servers = append(c.Servers, s)
 	}
 	for range o.Sentinels {
-		c.Sentinels = append(c.Sentinels, f.Sentinel(o.Sentinel))
+		s, err := sentinel(o.Sentinel)
+		if err != nil {
+			return err
+		}
+		c.Sentinels = append(c.Sentinels, s)
 	}
 	c.wire()
-	return c
+	return nil
 }
 
 // wire makes the first server the primary of the others and tells the sentinels.
 func (c *FakeCluster) wire() {
-	c.primary, c.selected = c.Servers[0], c.Servers[0]
+	c.primary, c.announced = c.Servers[0], c.Servers[0]
 	for _, s := range c.Servers[1:] {
 		s.Follow(c.primary, c.lag)
 	}
@@ -162,8 +179,8 @@ func (c *FakeCluster) Promote(replica *FakeServer) {
 	c.mu.Lock()
 	c.primary = replica
 	c.mu.Unlock()
+	_ = replica.DropClients() // a killed one has none; first, for in reality nobody can get in between
 	replica.Lead()
-	_ = replica.DropClients() // a killed one has none
 }
 
 // Confirm is the third step: the sentinels named, or all, publish +promoted-slave for the Primary. (In reality the leader
@@ -175,8 +192,8 @@ func (c *FakeCluster) Confirm(some ...*FakeSentinel) { c.publish("+promoted-slav
 func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 	c.mu.Lock()
 	primary := c.primary
-	if c.selected != primary {
-		c.selected = primary
+	if c.announced != primary {
+		c.announced = primary
 		c.epoch++
 	}
 	epoch := c.epoch

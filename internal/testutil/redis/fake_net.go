@@ -49,28 +49,42 @@ func (f *FakeNet) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 
 // Server adds a redis to the network. It panics if the address is taken.
 func (f *FakeNet) Server(o FakeServerOptions) *FakeServer {
+	s, err := f.server(o)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (f *FakeNet) server(o FakeServerOptions) (*FakeServer, error) {
 	if o.Addr == "" {
 		o.Addr = f.freeAddr("10.0.0.%d:6379")
 	}
 	s, err := newFakeServer(context.Background(), o)
 	if err != nil {
-		panic(err) // in memory there is nothing that could fail
+		return nil, err
 	}
-	f.add(&s.node, s)
-	return s
+	return s, f.add(&s.node, s)
 }
 
 // Sentinel adds a sentinel to the network. It panics if the address is taken.
 func (f *FakeNet) Sentinel(o FakeSentinelOptions) *FakeSentinel {
+	s, err := f.sentinel(o)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (f *FakeNet) sentinel(o FakeSentinelOptions) (*FakeSentinel, error) {
 	if o.Addr == "" {
 		o.Addr = f.freeAddr("10.0.1.%d:26379")
 	}
 	s, err := newFakeSentinel(context.Background(), o)
 	if err != nil {
-		panic(err) // in memory there is nothing that could fail
+		return nil, err
 	}
-	f.add(&s.node, s)
-	return s
+	return s, f.add(&s.node, s)
 }
 
 func (f *FakeNet) freeAddr(format string) string {
@@ -84,14 +98,15 @@ func (f *FakeNet) freeAddr(format string) string {
 	}
 }
 
-func (f *FakeNet) add(n *node, closer interface{ Close() error }) {
+func (f *FakeNet) add(n *node, closer interface{ Close() error }) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, taken := f.nodes[n.addr]; taken {
-		panic("redis: the address " + n.addr + " is taken")
+		return fmt.Errorf("redis: the address %s is taken", n.addr)
 	}
 	f.nodes[n.addr] = n
 	f.closer = append(f.closer, closer)
+	return nil
 }
 
 // Close closes all fakes and waits until their goroutines are gone. It is idempotent.

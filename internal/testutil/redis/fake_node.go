@@ -111,6 +111,18 @@ func (n *node) Running() bool {
 	return !n.closed && !n.life.over() && !n.life.gate.Shut()
 }
 
+func (n *node) killed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life.over()
+}
+
+func (n *node) isHung() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.life.over() && n.life.gate.Shut()
+}
+
 // Kill cuts all connections and refuses new ones. It does not wait for a command that is being carried out.
 func (n *node) Kill() error {
 	n.mu.Lock()

@@ -123,10 +123,7 @@ func TestFakeReplicaAnswersAsRedis(t *testing.T) {
 	leader := network.Server(redis.FakeServerOptions{Addr: primary.Addr()})
 	fake := network.Server(redis.FakeServerOptions{})
 	fake.Follow(leader, 0)
-	eventually(t, "replication", func() bool {
-		role, err := real.Role(t.Context())
-		return err == nil && role.LinkUp
-	})
+	awaitReplica(t, primary, real)
 	script := []string{"GET a", "SET a 1", "INCR", "BLPOP a 1", "MULTI", "GET a", "SET a 1", "EXEC", "WAIT 0 0", "HELLO", "PUBLISH a b", "FLUSHALL"}
 	compare(t, script, func() (*redis.Conn, *redis.Conn) {
 		return dialTest(t, nil, real.Addr()), dialTest(t, network, fake.Addr())

@@ -10,7 +10,7 @@ import (
 
 const (
 	maxArgs = 1 << 20
-	maxBulk = 64 << 20
+	maxBulk = 16 << 20
 )
 
 // What a fake answers is one of: nil, string (a bulk string), int64, ReplyError, []any, or one of these.

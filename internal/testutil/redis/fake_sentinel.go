@@ -73,13 +73,13 @@ type FakeSentinel struct {
 
 func newFakeSentinel(ctx context.Context, o FakeSentinelOptions) (*FakeSentinel, error) {
 	f := &FakeSentinel{watched: make(map[string]*Watched)}
-	f.node.addr, f.node.tcp = o.Addr, o.tcp
-	f.node.access = newAccess(o.Password, o.Users)
-	f.node.refuse = func(trait) ReplyError { return "" }
-	f.node.about = func() []any { return []any{"mode", "sentinel"} }
-	f.node.onKill = func() {} // a sentinel's configuration file survives
-	f.node.commands = f.commandTable(o.Unknown)
-	if err := f.node.start(ctx); err != nil {
+	f.addr, f.tcp = o.Addr, o.tcp
+	f.access = newAccess(o.Password, o.Users)
+	f.refuse = func(trait) ReplyError { return "" }
+	f.about = func() []any { return []any{"mode", "sentinel"} }
+	f.onKill = func() {} // a sentinel's configuration file survives
+	f.commands = f.commandTable(o.Unknown)
+	if err := f.start(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil

@@ -55,18 +55,18 @@ type FakeServer struct {
 func newFakeServer(ctx context.Context, o FakeServerOptions) (*FakeServer, error) {
 	f := &FakeServer{options: o, role: Role{Primary: true}, followers: make(map[*stream]struct{})}
 	f.store = newStore(f.replicateLocked)
-	f.node.addr, f.node.tcp = o.Addr, o.tcp
-	f.node.access = newAccess(o.Password, o.Users)
-	f.node.commands = f.commandTable()
-	f.node.refuse = f.refuseLocked
-	f.node.about = func() []any {
+	f.addr, f.tcp = o.Addr, o.tcp
+	f.access = newAccess(o.Password, o.Users)
+	f.commands = f.commandTable()
+	f.refuse = f.refuseLocked
+	f.about = func() []any {
 		if f.role.Primary {
 			return []any{"mode", "standalone", "role", "master"}
 		}
 		return []any{"mode", "standalone", "role", "replica"}
 	}
-	f.node.onKill = f.forget
-	if err := f.node.start(ctx); err != nil {
+	f.onKill = f.forget
+	if err := f.start(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil

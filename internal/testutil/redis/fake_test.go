@@ -61,8 +61,8 @@ func TestFakeObeysItsVerbs(t *testing.T) {
 			check(t, c.Send("PING"))
 			late := dialTest(t, network, s.Addr())
 			check(t, late.Send("PING"))
-			if !silent(t, c, time.Hour) || s.Running() {
-				t.Error("a hung fake answers")
+			if !silent(t, c, time.Hour) || s.Running() || s.Stats().Commands["PING"] != 0 {
+				t.Error("a hung fake carries commands out")
 			}
 			check(t, s.Release())
 			if got := receive(t, c) + receive(t, late); got != "PONGPONG" {
@@ -112,7 +112,7 @@ func TestFakeCloseEndsWhatBlocks(t *testing.T) {
 		}
 		full := dialTest(t, network, s.Addr()) // nobody reads what it is sent
 		go func() {
-			for range 20_000 {
+			for range 2_000 {
 				if full.Send("ECHO", strings.Repeat("x", 1000)) != nil {
 					return
 				}

@@ -35,8 +35,8 @@ type SentinelOptions struct {
 	FailoverTimeout time.Duration
 	// ParallelSyncs is how many replicas are pointed to a new primary at a time. Default: 1.
 	ParallelSyncs int
-	// Fast shortens the intervals at which it asks, so that tests take less time: info 100 ms, ping and ask 50 ms, publish
-	// 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
+	// Fast shortens the intervals at which it asks, so that tests take less time: info 100 ms, ping 250 ms, ask 50 ms,
+	// publish 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
 	Fast bool
 	// Args are further arguments, such as "--loglevel", "debug". Default: none.
 	Args []string
@@ -124,12 +124,14 @@ func (s *Sentinel) config() []string {
 }
 
 // hurry shortens the intervals, which is not kept in the configuration. A publish-period below 500 ms makes the other
-// sentinels turn a promoted replica back before they hear of its promotion.
+// sentinels turn a promoted replica back before they hear of its promotion. While a primary is down its replicas are asked
+// once a second, however short the info-period is, and are no good once what they have said is five ping-periods old: that
+// has to be more than a second.
 func (s *Sentinel) hurry(ctx context.Context) error {
 	if !s.options.Fast {
 		return nil
 	}
-	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "50", "ASK-PERIOD", "50",
+	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "250", "ASK-PERIOD", "50",
 		"PUBLISH-PERIOD", "500", "TILT-PERIOD", "1000")
 	return err
 }

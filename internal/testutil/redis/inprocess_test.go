@@ -1,0 +1,96 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+)
+
+func TestInProcessAnnouncesAFailover(t *testing.T) {
+	o := fastModel()
+	o.Demotion = 3 * time.Second
+	p := redis.StartInProcess(t, o)
+	ctx := t.Context()
+	var logs []*redis.Conn
+	for _, addr := range p.SentinelAddrs() {
+		c := dialTest(t, nil, addr)
+		check(t, c.SetDeadline(giveUp()))
+		check(t, c.Send("PSUBSCRIBE", "*"))
+		if got := receive(t, c); got != "[psubscribe * 1]" {
+			t.Fatal(got)
+		}
+		logs = append(logs, c)
+	}
+	old := p.Servers()[0].Addr()
+	begin := time.Now()
+	leader := dialTest(t, nil, p.SentinelAddrs()[1])
+	want(t, leader, "OK", "SENTINEL", "FAILOVER", mymaster)
+	eventually(t, "a failover under way", func() bool {
+		_, err := leader.Do(ctx, "SENTINEL", "FAILOVER", mymaster)
+		var refusal redis.ReplyError
+		return errors.As(err, &refusal) && refusal.Code() == "INPROG"
+	})
+	var seen []string
+	for _, c := range logs {
+		for {
+			message := receive(t, c)
+			seen = append(seen, strings.Fields(message)[2])
+			if strings.Contains(message, "+switch-master") || strings.HasPrefix(message, "error") {
+				break
+			}
+		}
+	}
+	if expected := []string{"+selected-slave", "+promoted-slave", "+switch-master", "+switch-master", "+switch-master"}; !slices.Equal(seen, expected) {
+		t.Errorf("events %q, want %q", seen, expected)
+	}
+	if passed := time.Since(begin); passed < 400*time.Millisecond {
+		t.Errorf("it has taken only %v", passed)
+	}
+	set(t, old, "lost") // all sentinels know better, and it still takes writes
+	check(t, p.AwaitSettled(ctx))
+	wantKeys(t, p, "", "lost")
+	if now := primaryOf(t, p); now == old {
+		t.Errorf("the primary is still %s", now)
+	}
+	for i := range p.Sentinels() {
+		c := dialTest(t, nil, p.SentinelAddrs()[i])
+		reply, err := c.Do(ctx, "SENTINEL", "MASTER", mymaster)
+		check(t, err)
+		if text := fmt.Sprint(reply); !strings.Contains(text, "flags master ") || !strings.Contains(text, "config-epoch 1 ") {
+			t.Errorf("sentinel %d: %s", i, text)
+		}
+	}
+}
+
+func TestInProcessNeedsAMajorityAndAReplica(t *testing.T) {
+	p := redis.StartInProcess(t, fastModel())
+	ctx := t.Context()
+	old := primaryOf(t, p)
+	check(t, p.KillSentinel(0))
+	check(t, p.HangSentinel(1))
+	check(t, p.KillPrimary(ctx, mymaster))
+	time.Sleep(500 * time.Millisecond) // five times as long as a majority would need
+	if addr, err := p.PrimaryAddr(ctx, mymaster); !errors.Is(err, redis.ErrNoPrimary) {
+		t.Errorf("a minority of sentinels has made %s the primary: %v", addr, err)
+	}
+	check(t, p.ReleaseHung())
+	awaitOther(t, p, old)
+
+	alone := redis.StartInProcess(t, redis.InProcessOptions{Replicas: -1})
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	var refusal redis.ReplyError
+	if err := alone.Failover(short, mymaster); !errors.As(err, &refusal) || refusal.Code() != "NOGOODSLAVE" || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a failover without replicas: %v", err)
+	}
+	check(t, alone.KillPrimary(ctx, mymaster))
+	if err := alone.AwaitSettled(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("settled without a primary: %v", err)
+	}
+}
