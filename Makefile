@@ -15,7 +15,7 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod))
 RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 
 # What the tests run besides Go. A browser is large, so that only CI installs one.
-SERVERS := memcached $(if $(CI),chromium)
+SERVERS := memcached redis-server redis-sentinel $(if $(CI),chromium)
 
 BIN := $(CURDIR)/bin
 LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -73,7 +73,7 @@ fuzz: ## every fuzz test for FUZZTIME (30s)
 
 bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
-	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS); fi
+	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS) && $(GO) run ./sentinel $(SENTINELFLAGS); fi
 
 soak: servers ## the long forms of tests: a minute of starvation each
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache

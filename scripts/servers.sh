@@ -2,7 +2,7 @@
 # Installs the programs that the tests run, as far as they are missing and apt and the rights are there. It never fails:
 # without a program its tests are skipped, or fail if HOLDFAST_REQUIRE_SERVERS is 1. No system service is started: the
 # tests run their own processes.
-# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, chromium); check only says what is missing.
+# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, redis-server, redis-sentinel, chromium); check only says what is missing.
 set -uo pipefail
 
 say() { printf 'servers: %s\n' "$*" >&2; }
@@ -25,7 +25,7 @@ done
 give_up() {
   say "$1"
   say "MISSING: ${missing[*]}. Tests that need them are skipped (they fail if HOLDFAST_REQUIRE_SERVERS=1)."
-  say "Install them with: sudo apt-get install ${missing[*]}   or: brew install ${missing[*]}"
+  say "Install them with: sudo apt-get install ${missing[*]}   or: brew install memcached redis"
   exit 0
 }
 

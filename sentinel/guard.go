@@ -45,10 +45,19 @@ func (p *primary) probe(ctx context.Context) error {
 		p.client.director.post(func() { p.client.director.successions[p.name].cause = err })
 		return err
 	}
-	if stale := p.probed.Swap(l); stale != nil {
-		stale.conn.End(wire.ErrRetired)
+	p.keepProbed(l)
+	if p.client.ctx.Err() != nil || p.seat.Load().err == nil { // closed, or found on another way, meanwhile
+		p.keepProbed(nil)
+		return errOutdated
 	}
 	return nil
+}
+
+// keepProbed replaces what the last good probe has found.
+func (p *primary) keepProbed(l *link) {
+	if old := p.probed.Swap(l); old != nil {
+		old.conn.End(wire.ErrRetired)
+	}
 }
 
 // readmit makes what the probe has found the primary again, once the sentinels agree.

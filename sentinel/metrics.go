@@ -119,13 +119,18 @@ type descriptions struct {
 	up, info, since, failovers, failoverSeconds, unavailable, lost                    *prometheus.Desc
 	commands, duration, errorReplies, alarms, pushes, stale, mismatch, wasted, revert *prometheus.Desc
 	inflight, private, dials, sentinelsKnown, sentinelsUp, fencedNow, provisional     *prometheus.Desc
+
+	all []*prometheus.Desc
 }
 
 func describe(client string) *descriptions {
+	var all []*prometheus.Desc
 	desc := func(metric, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("redis_sentinel_"+metric, help, labels, prometheus.Labels{"client": client})
+		d := prometheus.NewDesc("redis_sentinel_"+metric, help, labels, prometheus.Labels{"client": client})
+		all = append(all, d)
+		return d
 	}
-	return &descriptions{
+	d := &descriptions{
 		up:              desc("primary_up", "1 while there is a primary to send commands to.", "primary"),
 		info:            desc("primary_info", "1; its labels tell the address of the present primary, or of the last.", "primary", "addr"),
 		since:           desc("primary_since_timestamp_seconds", "When the present primary was found; 0 if none ever was.", "primary"),
@@ -150,10 +155,17 @@ func describe(client string) *descriptions {
 		sentinelsKnown:  desc("sentinels_known", "Sentinels that are known."),
 		sentinelsUp:     desc("sentinels_up", "Sentinels that answer. 0: the client serves from the primary it knows, and follows no failover."),
 	}
+	d.all = all
+	return d
 }
 
 // Describe implements prometheus.Collector.
-func (c *Client) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+func (c *Client) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descriptions.all {
+		ch <- d
+	}
+	c.primaries[c.options.Names[0]].breaker.Describe(ch) // the same for all
+}
 
 // Collect implements prometheus.Collector.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {

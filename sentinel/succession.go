@@ -337,7 +337,5 @@ func (s *succession) close() {
 	if old.conn != nil {
 		old.conn.End(ErrClosed)
 	}
-	if l := p.probed.Swap(nil); l != nil {
-		l.conn.End(ErrClosed)
-	}
+	p.keepProbed(nil)
 }

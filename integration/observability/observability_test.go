@@ -2,16 +2,19 @@
 package observability_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+	"github.com/holdfast-go/holdfast/sentinel"
 )
 
 const folder = "../../docs/observability"
@@ -26,9 +29,16 @@ func described(t *testing.T) map[string]bool {
 	defer func() { _ = b.Close() }()
 	client := memcache.New("127.0.0.1:1")
 	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	follower, err := sentinel.New(ctx, []string{"127.0.0.1:1"}, sentinel.Options{Names: []string{"a"}, StartDown: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follower.Close()
 	name := regexp.MustCompile(`fqName: "([a-z_]+)"`)
 	names := make(map[string]bool)
-	for _, c := range []prometheus.Collector{b, client} {
+	for _, c := range []prometheus.Collector{b, client, follower} {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)
@@ -43,12 +53,12 @@ func described(t *testing.T) map[string]bool {
 	return names
 }
 
-var metric = regexp.MustCompile(`\b(?:breaker|memcached_client)_[a-z_]+`)
+var metric = regexp.MustCompile(`\b(?:breaker|memcached_client|redis_sentinel)_[a-z_]+`)
 
 // TestMetricsExist: an alert on a metric that was renamed never fires, and nobody notices.
 func TestMetricsExist(t *testing.T) {
 	names := described(t)
-	for _, file := range []string{"alerts.yml", "memcached.json", "README.md"} {
+	for _, file := range []string{"alerts.yml", "memcached.json", "redis.json", "README.md"} {
 		text, err := os.ReadFile(filepath.Join(folder, file))
 		if err != nil {
 			t.Fatal(err)

@@ -315,7 +315,7 @@ func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*
 }
 
 // AwaitSettled waits until every name has one primary, all running servers besides it are its replicas and in sync, and
-// all running sentinels agree on that and know each other. It takes a minute at most. Without Fast it may take 12 s after
+// all running sentinels agree on that and know each other. It takes a minute at most. Without Fast it takes some 20 s after
 // a failover, because sentinels look only every 10 s.
 func (c *Cluster) AwaitSettled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)

@@ -52,7 +52,8 @@ func TestInProcessAnnouncesAFailover(t *testing.T) {
 	if passed := time.Since(begin); passed < 400*time.Millisecond {
 		t.Errorf("it has taken only %v", passed)
 	}
-	set(t, old, "lost") // all sentinels know better, and it still takes writes
+	time.Sleep(200 * time.Millisecond) // of the 3 s in which it still takes writes, although all sentinels know better
+	set(t, old, "lost")
 	check(t, p.AwaitSettled(ctx))
 	wantKeys(t, p, "", "lost")
 	if now := primaryOf(t, p); now == old {

@@ -29,14 +29,15 @@ type SentinelOptions struct {
 	Monitors []Monitor
 	// ServerPassword is what the primaries and their replicas need. Default: none.
 	ServerPassword string
-	// DownAfter is how long a server must be silent to be down. Default: 1 s, or 200 ms if Fast.
+	// DownAfter is how long a server must be silent to be down. Default: 1 s, or 500 ms if Fast. Below that a fast sentinel
+	// may find no replica good enough, or take a new primary for dead before it has asked it.
 	DownAfter time.Duration
-	// FailoverTimeout bounds a failover; a failed one is tried again after twice that time. Default: 10 s, or 2 s if Fast.
+	// FailoverTimeout bounds a failover; a failed one is tried again after twice that time. Default: 10 s, or 3 s if Fast.
 	FailoverTimeout time.Duration
 	// ParallelSyncs is how many replicas are pointed to a new primary at a time. Default: 1.
 	ParallelSyncs int
-	// Fast shortens the intervals at which it asks, so that tests take less time: info 100 ms, ping 250 ms, ask 50 ms,
-	// publish 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
+	// Fast shortens the intervals at which it asks, so that tests take less time: info 100 ms, ping 200 ms (less
+	// if DownAfter is below 500 ms), ask 50 ms, publish 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
 	Fast bool
 	// Args are further arguments, such as "--loglevel", "debug". Default: none.
 	Args []string
@@ -56,7 +57,7 @@ func (o SentinelOptions) withDefaults() SentinelOptions {
 func timings(downAfter, failoverTimeout time.Duration, fast bool) (down, failover time.Duration) {
 	down, failover = time.Second, 10*time.Second
 	if fast {
-		down, failover = 200*time.Millisecond, 2*time.Second
+		down, failover = 500*time.Millisecond, 3*time.Second
 	}
 	if downAfter != 0 {
 		down = downAfter
@@ -125,13 +126,15 @@ func (s *Sentinel) config() []string {
 
 // hurry shortens the intervals, which is not kept in the configuration. A publish-period below 500 ms makes the other
 // sentinels turn a promoted replica back before they hear of its promotion. While a primary is down its replicas are asked
-// once a second, however short the info-period is, and are no good once what they have said is five ping-periods old: that
-// has to be more than a second.
+// once a second, however short the info-period is, and are no good once what they have said is five ping-periods old. On the
+// other hand a new primary is pinged for the first time after one ping-period, and is down if it has said nothing for
+// DownAfter.
 func (s *Sentinel) hurry(ctx context.Context) error {
 	if !s.options.Fast {
 		return nil
 	}
-	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", "250", "ASK-PERIOD", "50",
+	ping := min(s.options.DownAfter*2/5, 200*time.Millisecond)
+	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", strconv.FormatInt(ping.Milliseconds(), 10), "ASK-PERIOD", "50",
 		"PUBLISH-PERIOD", "500", "TILT-PERIOD", "1000")
 	return err
 }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// master is the name under which the sentinels know the primary.
+	master = "mymaster"
+
+	holdfastName = "holdfast"
+	radixName    = "radix"
+	goRedisName  = "go-redis"
+	rueidisName  = "rueidis"
+)
+
+// client is what all clients have.
+type client interface {
+	Get(ctx context.Context, key string) (string, error)
+	Set(ctx context.Context, key, value string) error
+	Close()
+}
+
+// settings are what a client is made from.
+type settings struct {
+	Sentinels []string
+	PushOnly  bool // holdfast's mode; the others have no other
+}
+
+// open makes the client of this name, with its own defaults wherever the comparison does not need another choice.
+func open(ctx context.Context, name string, s settings, dials *dialLog) (client, error) {
+	switch name {
+	case holdfastName:
+		return openHoldfast(ctx, s, dials)
+	case radixName:
+		return openRadix(ctx, s, dials)
+	case goRedisName:
+		return openGoRedis(s, dials), nil
+	case rueidisName:
+		return openRueidis(s, dials)
+	}
+	return nil, fmt.Errorf("no client %q; there are %s", name, strings.Join(clientNames(), ", "))
+}
+
+func clientNames() []string { return []string{holdfastName, radixName, goRedisName, rueidisName} }
+
+// dialLog notes each connection that a client opens or tries to open.
+type dialLog struct {
+	mu    sync.Mutex
+	dials []dial // guarded by mu
+}
+
+// DialContext dials as a net.Dialer does. A client that dials in a loop is bounded by what the system allows.
+func (d *dialLog) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.with(ctx, &net.Dialer{Timeout: 5 * time.Second}, network, addr)
+}
+
+func (d *dialLog) with(ctx context.Context, dialer *net.Dialer, network, addr string) (net.Conn, error) {
+	d.mu.Lock()
+	d.dials = append(d.dials, dial{time.Now().UnixNano(), addr})
+	d.mu.Unlock()
+	return dialer.DialContext(ctx, network, addr)
+}
+
+func (d *dialLog) list() []dial {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]dial(nil), d.dials...)
+}

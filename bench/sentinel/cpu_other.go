@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "time"
+
+// ownCPU is not measured here.
+func ownCPU() time.Duration { return 0 }

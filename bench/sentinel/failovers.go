@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// calm is the load during many failovers.
+const calmRate = 200
+
+// leftovers makes one failover after another, closes all clients and tells what they leave behind.
+func (h *harness) leftovers(ctx context.Context, out io.Writer) error {
+	c, err := launchFast(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	o := observe(c.SentinelAddrs(), c.serverAddrs())
+	defer o.close()
+	var children []*handle
+	defer func() { killAll(children) }()
+	for _, name := range h.config.clients {
+		child, err := spawnClient(ctx, name, settings{Sentinels: c.SentinelAddrs()})
+		if err != nil {
+			return err
+		}
+		children = append(children, child)
+		load := Load{Prefix: name, Goroutines: h.config.goroutines, Rate: calmRate, Deadline: time.Second}
+		if _, err := child.tell(order{Verb: verbWrite, Load: load}); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	made := 0
+	for made < h.config.failovers && err == nil {
+		if err = oneOfMany(ctx, c, o); err == nil {
+			made++
+		}
+	}
+	_, _ = fmt.Fprintf(out, "%d failovers in %v\n", made, time.Since(began).Round(time.Second))
+	return errors.Join(err, printLeftovers(out, children))
+}
+
+// oneOfMany makes a failover and has the old primary follow the new one at once.
+func oneOfMany(ctx context.Context, c cluster, o *observer) error {
+	old, err := c.primary(ctx)
+	if err != nil {
+		return err
+	}
+	since := time.Now().UnixNano()
+	if err := c.failover(ctx, 0); err != nil {
+		return err
+	}
+	promoted := ""
+	switched := await(ctx, promotionLimit, func() bool {
+		_, promoted = o.promotion(since, old.Addr())
+		return promoted != "" && o.first("+switch-master", since) != 0
+	})
+	if !switched {
+		return errNoPromotion
+	}
+	return c.follow(ctx, old, promoted)
+}
+
+func printLeftovers(out io.Writer, children []*handle) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "\tclient\tgoroutines left\tsockets left\tClose took\ttarget\tmet")
+	for _, child := range children {
+		ended, err := child.tell(order{Verb: verbLedger})
+		if err != nil {
+			return err
+		}
+		a, err := child.tell(order{Verb: verbClose})
+		if err != nil {
+			return err
+		}
+		l, target, met := a.Leftovers, "", ""
+		if child.name == holdfastName {
+			target, met = "0, 0", yes(l.Goroutines <= 0 && l.Sockets <= 0 && !l.Hangs)
+		}
+		closing := short(l.Close)
+		if l.Hangs {
+			closing = "not within " + closing
+		}
+		_, _ = fmt.Fprintf(table, "T14\t%s\t%d (%d of them stuck calls)\t%d\t%s\t%s\t%s\n",
+			child.name, l.Goroutines, len(ended.Ledger.Stuck), l.Sockets, closing, target, met)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+)
+
+const (
+	fewGoroutines = 8 // up to here ours has to be as fast as rueidis, beyond it twice as fast
+	fewRatio      = 1.0
+	manyRatio     = 2.0
+
+	mixedMost = 64 // goroutines with SETs among the GETs: beyond, they would tell little more
+)
+
+// comparison is one kind of round at one number of goroutines, with the medians of each client.
+type comparison struct {
+	round   Round
+	medians map[string]Result
+	server  map[string]time.Duration // the server's CPU time per operation
+}
+
+// throughput compares all clients on one server, in interleaved rounds.
+func (h *harness) throughput(ctx context.Context, out io.Writer) error {
+	c, err := launchLone(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	var children []*handle
+	defer func() { killAll(children) }()
+	for _, name := range h.config.clients {
+		child, err := spawnClient(ctx, name, settings{Sentinels: c.SentinelAddrs()})
+		if err != nil {
+			return err
+		}
+		children = append(children, child)
+	}
+	if _, err := children[0].tell(order{Verb: verbFill}); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(table, "\tG\tclient\tper second\t÷ %s\ttarget\tmet\tp50\tp99\tp99 ÷ %s\tmet\tCPU/op\tserver CPU/op\terrors\n", rueidisName, rueidisName)
+	for _, round := range h.rounds() {
+		compared, err := h.compare(ctx, c.servers()[0], children, round)
+		if err != nil {
+			return err
+		}
+		compared.print(table, h.config.clients)
+	}
+	return table.Flush()
+}
+
+func (h *harness) rounds() []Round {
+	var all []Round
+	for _, g := range h.config.parallel {
+		all = append(all, Round{Goroutines: g, Deadlines: true})
+	}
+	for _, g := range h.config.parallel {
+		all = append(all, Round{Goroutines: g})
+	}
+	for _, g := range h.config.parallel {
+		if g > 1 && g <= mixedMost {
+			all = append(all, Round{Goroutines: g, Deadlines: true, SetPercent: 20})
+		}
+	}
+	for i := range all {
+		all[i].Duration = h.config.duration
+	}
+	return all
+}
+
+func (h *harness) compare(ctx context.Context, s *redis.Server, children []*handle, round Round) (comparison, error) {
+	results := make(map[string][]Result)
+	server := make(map[string][]time.Duration)
+	for n := range h.config.rounds {
+		for i := range children {
+			child := children[(i+n)%len(children)] // nobody is always first
+			before, err := cpuOf(ctx, s)
+			if err != nil {
+				return comparison{}, err
+			}
+			a, err := child.tell(order{Verb: verbRound, Round: round})
+			if err != nil {
+				return comparison{}, err
+			}
+			after, err := cpuOf(ctx, s)
+			if err != nil {
+				return comparison{}, err
+			}
+			used := float64(after - before)
+			operations := a.Result.PerSecond * round.Duration.Seconds()
+			results[child.name] = append(results[child.name], a.Result)
+			server[child.name] = append(server[child.name], time.Duration(used/max(1, operations)))
+		}
+	}
+	compared := comparison{round, make(map[string]Result), make(map[string]time.Duration)}
+	for name, all := range results {
+		compared.medians[name] = middle(all)
+		compared.server[name] = median(server[name])
+	}
+	return compared, nil
+}
+
+// middle takes the median of each figure; errors are added up.
+func middle(all []Result) Result {
+	m := Result{
+		PerSecond: median(collect(all, func(r Result) float64 { return r.PerSecond })),
+		P50:       median(collect(all, func(r Result) time.Duration { return r.P50 })),
+		P99:       median(collect(all, func(r Result) time.Duration { return r.P99 })),
+		CPU:       median(collect(all, func(r Result) time.Duration { return r.CPU })),
+	}
+	for _, r := range all {
+		m.Errors += r.Errors
+	}
+	return m
+}
+
+func (c comparison) print(out io.Writer, clients []string) {
+	base := c.medians[rueidisName]
+	for _, name := range clients {
+		m := c.medians[name]
+		ratio, tail := m.PerSecond/base.PerSecond, float64(m.P99)/float64(base.P99)
+		target, met, tailMet := "", "", ""
+		if name == holdfastName && c.round.judged() {
+			wanted := c.wanted()
+			target, met, tailMet = fmt.Sprintf("≥ %.1f", wanted), yes(ratio >= wanted), yes(tail <= 1)
+		}
+		cells := []string{
+			c.round.String(), fmt.Sprint(c.round.Goroutines), name, fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.2f", ratio), target, met,
+			micros(m.P50), micros(m.P99), fmt.Sprintf("%.2f", tail), tailMet, micros(m.CPU), micros(c.server[name]), fmt.Sprint(m.Errors),
+		}
+		_, _ = fmt.Fprintln(out, strings.Join(cells, "\t"))
+	}
+}
+
+func (c comparison) wanted() float64 {
+	if c.round.Goroutines <= fewGoroutines {
+		return fewRatio
+	}
+	return manyRatio
+}
+
+// judged reports whether the round has a target: GET whose contexts have deadlines.
+func (r Round) judged() bool { return r.Deadlines && r.SetPercent == 0 }
+
+func yes(met bool) string { return map[bool]string{true: "yes", false: "NO"}[met] }
+
+func micros(d time.Duration) string {
+	return fmt.Sprintf("%.1f µs", float64(d)/float64(time.Microsecond))
+}
