@@ -110,7 +110,7 @@ func TestAPlannedFailoverIsFollowedAtThePromotion(t *testing.T) {
 		s.mustWrite()
 		s.cluster.Select(fresh, s.cluster.Sentinels[1])
 		synctest.Wait()
-		if !s.client.Topology(name).Fenced && s.count(sentinel.Fenced) != 1 {
+		if !s.client.Topology(name).Fenced || s.count(sentinel.Fenced) != 1 {
 			t.Error("writes are not fenced")
 		}
 		var writer sync.WaitGroup

@@ -266,6 +266,7 @@ func (s *succession) lose(cause error) {
 	s.downSince, s.cause = time.Now(), cause
 	p.seat.Store(&seat{generation: old.generation + 1, addr: old.addr, err: p.noPrimary(cause)})
 	s.endFence()
+	s.director.client.publish(s.director) // before the calls end, so that their callers find what they look for
 	s.pulse.stop()
 	s.pulse = nil
 	endPrivates := p.private.leave(old.generation + 1)
@@ -275,7 +276,6 @@ func (s *succession) lose(cause error) {
 	p.breaker.Trip(cause)
 	s.director.client.announce(Event{Kind: PrimaryDown, Primary: p.name, Addr: old.addr, Epoch: s.epoch, Cause: cause})
 	s.director.pokeAll()
-	s.director.client.publish(s.director)
 }
 
 // ended takes in the end of a connection; it is called by whoever ended it.

@@ -279,6 +279,7 @@ func (s *succession) raiseFence(addr, sentinel string) {
 	present.conn.Fence()
 	s.primary.private.each((*wire.Conn).Fence)
 	f.timer = time.AfterFunc(limit, func() { s.director.post(func() { s.fenceExpired(f) }) })
+	s.director.client.publish(s.director)
 	s.director.client.announce(Event{Kind: Fenced, Primary: s.primary.name, Addr: present.addr, Candidate: addr, Sentinel: sentinel})
 }
 
@@ -307,6 +308,7 @@ func (s *succession) lowerFence() {
 	present.conn.Unfence()
 	s.primary.private.each((*wire.Conn).Unfence)
 	s.endFence()
+	s.director.client.publish(s.director)
 	s.director.client.announce(Event{Kind: Unfenced, Primary: s.primary.name, Addr: present.addr, Candidate: f.addr})
 }
 
