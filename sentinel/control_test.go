@@ -166,6 +166,22 @@ func TestTheLeadersHalfwayReportIsNotFollowed(t *testing.T) {
 	})
 }
 
+// The same with one sentinel, which is all there is to ask.
+func TestALoneLeadersHalfwayReportIsNotFollowed(t *testing.T) {
+	actWith(t, redis.FakeClusterOptions{Sentinels: 1}, sentinel.Options{}, func(s *stage) {
+		fresh, leader := s.cluster.Replicas()[0], s.cluster.Sentinels[0]
+		s.cluster.Select(fresh)
+		leader.Update(name, func(w *redis.Watched) { w.Epoch, w.Flags = 1, "master,failover_in_progress" })
+		time.Sleep(50 * time.Millisecond)
+		s.cluster.Promote(fresh)
+		s.within(50*time.Millisecond, fresh)
+		s.cluster.Confirm()
+		s.stays(2500*time.Millisecond, fresh)
+		s.cluster.Announce()
+		s.stays(5*time.Second, fresh)
+	})
+}
+
 func TestAnAbortedFailoverLetsWritesPass(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: 5 * time.Second}, func(s *stage) {
 		old, chosen := s.cluster.Primary(), s.cluster.Replicas()[0]

@@ -47,7 +47,7 @@ func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
 	for range 2 { // there and back
-		time.Sleep(300 * time.Millisecond)
+		replicate(t, c)
 		old := present(t, cluster)
 		if err := cluster.Failover(t.Context(), name); err != nil {
 			t.Fatal(err)
@@ -72,6 +72,7 @@ func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
 				provisional = provisional || e.Kind == sentinel.Confirmed || e.Trigger == "selected"
 			}})
 			l := startLedger(t, c, 8)
+			replicate(t, c)
 			old := present(t, cluster)
 			if err := cluster.Failover(t.Context(), name); err != nil {
 				t.Fatal(err)
@@ -97,7 +98,7 @@ func TestACrashIsFollowed(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
-	time.Sleep(200 * time.Millisecond)
+	replicate(t, c)
 	old := present(t, cluster)
 	if err := old.Kill(); err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func TestAHungPrimaryIsLeft(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
-	time.Sleep(200 * time.Millisecond)
+	replicate(t, c)
 	old := present(t, cluster)
 	if err := old.Hang(); err != nil {
 		t.Fatal(err)
@@ -173,6 +174,7 @@ func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
 			}
 			l := startLedger(t, c, 8)
 			eventually(t, "noticed", func() bool { return c.Stats().SentinelsUp == 2 })
+			replicate(t, c)
 			old := present(t, cluster)
 			if _, err := cluster.Sentinels()[1].Do(t.Context(), "SENTINEL", "FAILOVER", name); err != nil {
 				t.Fatal(err)
@@ -214,6 +216,7 @@ func TestItServesOnWithoutSentinels(t *testing.T) {
 	if err := cluster.AwaitSettled(ctx); err != nil {
 		t.Fatal(err)
 	}
+	replicate(t, c)
 	old := present(t, cluster)
 	if err := cluster.Failover(t.Context(), name); err != nil {
 		t.Fatal(err)

@@ -44,6 +44,26 @@ func get(ctx context.Context, c *sentinel.Client, key string) (string, error) {
 	return value, err
 }
 
+// replicate waits until a write has reached a replica. In the first second after a replica's first synchronisation its primary holds
+// back what it is to get, and a failover would lose that whatever a client does.
+func replicate(t *testing.T, c *sentinel.Client) {
+	t.Helper()
+	err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error {
+		var reached int
+		if err := conn.Do(t.Context(), radix.Cmd(nil, "SET", "replicated", "1")); err != nil {
+			return err
+		}
+		err := conn.Do(t.Context(), radix.Cmd(&reached, "WAIT", "1", "10000"))
+		if err == nil && reached == 0 {
+			err = errors.New("nothing is replicated within 10 s")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // eventually waits for a condition that must come true.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()

@@ -60,6 +60,9 @@ func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) e
 		return err
 	}
 	defer c.release()
+	if into == nil {
+		r.SendOnly()
+	}
 	return c.send(ctx, r, into)
 }
 

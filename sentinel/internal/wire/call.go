@@ -27,6 +27,7 @@ type call struct {
 	deadline int64           // of ctx, on the connection's clock; 0: none
 	request  []byte          // encoded
 	replies  int             // how many it expects; 0: the caller waits for the request to be written only
+	owes     int             // how many replies it leaves to later calls without a request
 	class    Class
 	into     any // what the replies are decoded into; nil: they are dropped
 
@@ -35,6 +36,9 @@ type call struct {
 	sent bool  // a byte of it may have reached the server
 	at   int64 // when the last reply was read, on the connection's clock
 }
+
+// receives says that it only waits for a reply to an earlier request.
+func (c *call) receives() bool { return len(c.request) == 0 }
 
 // Calls recycles calls.
 type Calls struct{ pool sync.Pool }
@@ -58,7 +62,7 @@ func (p *Calls) put(c *call) {
 	if cap(request) > keepRequest {
 		request = nil
 	}
-	c.ctx, c.deadline, c.request, c.replies, c.class, c.into = nil, 0, request, 0, 0, nil
+	c.ctx, c.deadline, c.request, c.replies, c.owes, c.class, c.into = nil, 0, request, 0, 0, 0, nil
 	c.err, c.sent, c.at = nil, false, 0
 	c.state.Store(pending)
 	p.pool.Put(c)

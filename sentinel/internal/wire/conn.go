@@ -89,6 +89,7 @@ type Conn struct {
 	queued     []byte        // requests to be written; guarded by mu
 	spare      []byte        // the other write buffer; guarded by mu
 	unanswered int           // bytes of the written calls; guarded by mu
+	owed       int           // replies that calls will still come for, to requests that were only sent; guarded by mu
 	writing    bool          // somebody is at it; guarded by mu
 	room       chan struct{} // closed when queued has been taken, nil if nobody waits for that; guarded by mu
 	reading    bool          // somebody has the role of the reader; guarded by mu
@@ -126,11 +127,8 @@ func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case request == nil:
-		r.call.replies = 1
-	case into == nil:
-		r.call.replies = 0
+	if into == nil && request != nil {
+		r.SendOnly()
 	}
 	_, err = c.Send(r, into)
 	var f *Failure
@@ -143,7 +141,7 @@ func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 // Request is an encoded request that has not been sent.
 type Request struct{ call *call }
 
-// Encode encodes a request. It must be sent or dropped.
+// Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one that was only sent.
 func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	if err := ctx.Err(); err != nil {
 		return Request{}, &Failure{Err: err}
@@ -151,6 +149,7 @@ func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	c := p.take()
 	c.ctx = ctx
 	if request == nil {
+		c.replies = 1
 		return Request{c}, nil
 	}
 	err := encode(c, request)
@@ -176,6 +175,9 @@ func (r Request) Class() Class { return r.call.class }
 
 // Commands is how many commands the request has.
 func (r Request) Commands() int { return r.call.replies }
+
+// SendOnly leaves the replies to later nil requests. It is for connections with one user.
+func (r Request) SendOnly() { r.call.owes, r.call.replies = r.call.replies, 0 }
 
 // Drop gives a request up that was not sent.
 func (p *Calls) Drop(r Request) { p.put(r.call) }
@@ -287,22 +289,26 @@ func (c *Conn) writeAll() {
 // writeOnce writes what has queued, and reports whether more has queued meanwhile. The caller has the role of the writer, and
 // keeps it if there is more.
 func (c *Conn) writeOnce() (more bool) {
-	batch := c.takeQueued()
-	if batch != nil {
+	batch, arrived := c.takeQueued()
+	if len(batch) > 0 {
 		if _, err := c.net.Write(batch); err != nil {
 			c.end(err)
 		}
 	}
+	if arrived {
+		c.interrupt()
+	}
 	return c.doneWriting(batch)
 }
 
-func (c *Conn) takeQueued() []byte {
+// takeQueued takes what is to be written. With arrived the reader may hold replies already that the calls are waiting for.
+func (c *Conn) takeQueued() (batch []byte, arrived bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return nil
+		return nil, false
 	}
-	batch := c.queued
+	batch = c.queued
 	c.queued, c.spare = c.spare[:0], nil
 	if c.room != nil {
 		close(c.room)
@@ -310,8 +316,11 @@ func (c *Conn) takeQueued() []byte {
 	}
 	c.written = c.waiting.size
 	c.unanswered += len(batch)
-	return batch
+	return batch, c.owed > 0
 }
+
+// interrupt makes the reader look up. If that fails, the connection has ended.
+func (c *Conn) interrupt() { _ = c.net.SetReadDeadline(time.Unix(1, 0)) }
 
 func (c *Conn) doneWriting(batch []byte) (more bool) {
 	c.mu.Lock()
@@ -320,7 +329,7 @@ func (c *Conn) doneWriting(batch []byte) (more bool) {
 		c.spare = batch
 	}
 	c.settleSentLocked()
-	c.writing = c.err == nil && len(c.queued) > 0
+	c.writing = c.err == nil && c.written < c.waiting.size
 	return c.writing
 }
 
@@ -330,6 +339,7 @@ func (c *Conn) settleSentLocked() {
 		r := c.waiting.pop()
 		c.written--
 		c.unanswered -= len(r.request)
+		c.owed += r.owes
 		if r.claim(settled) {
 			r.at = c.now()
 			r.done <- struct{}{}

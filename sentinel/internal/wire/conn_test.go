@@ -343,15 +343,54 @@ func TestCallersWaitForRoom(t *testing.T) {
 	})
 }
 
+// The replies may be there before anybody comes for them, and even before the call that sent the request has returned.
 func TestSendWithoutReplyAndReplyWithoutSend(t *testing.T) {
-	r := start(t, echo)
-	for range 3 {
-		if err := r.conn.EncodeDecode(t.Context(), []string{"GET", "a"}, nil); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, echo)
+		for round, wait := range []func(){func() {}, synctest.Wait, func() { time.Sleep(50 * time.Millisecond) }} {
+			for _, key := range []string{"a", "b"} {
+				if err := r.conn.EncodeDecode(t.Context(), []string{"GET", key}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wait()
+			for _, key := range []string{"a", "b"} {
+				var got string
+				if err := r.conn.EncodeDecode(t.Context(), nil, &got); got != key || err != nil {
+					t.Errorf("round %d: %q, %v; want %q", round, got, err, key)
+				}
+			}
 		}
-		var got string
-		if err := r.conn.EncodeDecode(t.Context(), nil, &got); got != "a" || err != nil {
-			t.Errorf("%q, %v", got, err)
+		if got, err := get(t.Context(), r.conn, "c"); got != "c" || err != nil {
+			t.Errorf("afterwards: %q, %v", got, err)
 		}
-	}
+	})
+}
+
+// The read buffer grows, and its content moves, while it holds replies that nobody has come for.
+func TestRepliesLargerThanTheReadBufferAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, echo)
+		key := func(i int) string { return strings.Repeat(string(rune('a'+i)), 10000) }
+		next := 0
+		receive := func(replies int) {
+			for range replies {
+				synctest.Wait()
+				var got string
+				if err := r.conn.EncodeDecode(t.Context(), nil, &got); got != key(next) || err != nil {
+					t.Fatalf("reply %d: %.20q…, %v", next, got, err)
+				}
+				next++
+			}
+		}
+		for i := range 20 {
+			if err := r.conn.EncodeDecode(t.Context(), []string{"GET", key(i)}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if i == 5 {
+				receive(2)
+			}
+		}
+		receive(18)
+	})
 }

@@ -118,6 +118,9 @@ func (in *inbox) space() []byte {
 			in.buf = make([]byte, 2*len(in.buf))
 		}
 		copy(in.buf, rest)
+		for i := range in.ends {
+			in.ends[i] -= in.from
+		}
 		in.to, in.scanned, in.from = len(rest), in.scanned-in.from, 0
 	}
 	return in.buf[in.to:]
@@ -185,6 +188,10 @@ func (c *Conn) claim() (retired bool, err error) {
 		return false, c.err
 	}
 	for used := 0; used < len(in.ends); {
+		c.settleSentLocked() // here for a reply that overtakes the end of the write
+		if c.written == 0 && len(in.ends)-used <= c.owed {
+			break // the call for it comes later
+		}
 		if c.written == 0 {
 			return false, fmt.Errorf("%w: nobody has asked: %q", ErrBadReply, in.excerpt(used))
 		}
@@ -195,9 +202,12 @@ func (c *Conn) claim() (retired bool, err error) {
 		c.waiting.pop()
 		c.written--
 		c.unanswered -= len(r.request)
+		if r.receives() {
+			c.owed--
+		}
 		in.batch = append(in.batch, r)
-		c.settleSentLocked()
 	}
+	c.settleSentLocked()
 	return c.retired && c.waiting.size == 0, nil
 }
 

@@ -98,7 +98,7 @@ func (c *Conn) expire(now int64) (next int64) {
 	next = c.nextTickLocked(now)
 	c.mu.Unlock()
 	if interrupt {
-		_ = c.net.SetReadDeadline(time.Unix(1, 0)) // if it fails, the connection has ended
+		c.interrupt()
 	}
 	for _, r := range ended {
 		r.done <- struct{}{}

@@ -1,0 +1,13 @@
+package sentinel
+
+// ParsePush reads the payload of a sentinel's event.
+func ParsePush(channel, payload string) (name, addr string, ok bool) {
+	p, ok := parsePush(channel, payload)
+	return p.name, p.addr, ok
+}
+
+// ParseRole reads the reply to ROLE.
+func ParseRole(parts []any) (primary, linked bool, offset int64, err error) {
+	r, err := parseRole(parts)
+	return r.primary, r.linked, r.offset, err
+}

@@ -1,0 +1,119 @@
+package sentinel_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+// certificate makes one that is good for 127.0.0.1, and the pool that trusts it.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// tunnel takes TLS connections for a server that speaks none, and returns its address.
+func tunnel(t *testing.T, target string, c tls.Certificate) string {
+	t.Helper()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			to, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", target)
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+				running.Go(func() {
+					_, _ = io.Copy(way[0], way[1])
+					_ = way[0].Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		running.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// Servers and sentinels have certificates, and logins, of their own.
+func TestTLSAndLoginsAreApart(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, Password: "of the servers", SentinelPassword: "of the sentinels"})
+	serverCert, serverPool := certificate(t)
+	sentinelCert, sentinelPool := certificate(t)
+	mapped := make(map[string]string)
+	for _, s := range cluster.Servers(name) {
+		mapped[s.Addr()] = tunnel(t, s.Addr(), serverCert)
+	}
+	for _, addr := range cluster.SentinelAddrs() {
+		mapped[addr] = tunnel(t, addr, sentinelCert)
+	}
+	o := sentinel.Options{
+		Names:    []string{name},
+		Server:   sentinel.Endpoint{TLS: &tls.Config{RootCAs: serverPool}, Username: "default", Password: "of the servers"},
+		Sentinel: sentinel.Endpoint{TLS: &tls.Config{RootCAs: sentinelPool}, Password: "of the sentinels"},
+		AddrMap:  func(addr string) string { return mapped[addr] },
+		Protocol: 3,
+	}
+	c, err := sentinel.New(t.Context(), cluster.SentinelAddrs(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l := startLedger(t, c, 4)
+	replicate(t, c)
+	old := present(t, cluster)
+	if err := cluster.Failover(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, cluster, c, old)
+	if lost := l.lost(t); lost != 0 || len(l.acked) == 0 {
+		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
+	}
+	o.Server.TLS = &tls.Config{RootCAs: sentinelPool} // the wrong one
+	o.StartDown = false
+	_, err = sentinel.New(t.Context(), cluster.SentinelAddrs(), o)
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("with a certificate that is not trusted: %v", err)
+	}
+}
