@@ -9,7 +9,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.8.0
 
 # The library and each module nested in it.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 
 # The race detector needs a C compiler.
 RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
@@ -75,8 +75,9 @@ bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFL
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS) && $(GO) run ./sentinel $(SENTINELFLAGS); fi
 
-soak: servers ## the long forms of tests: a minute of starvation each
+soak: servers ## the long forms of tests: minutes of starvation and of random faults
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
+	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
 
 drill: ## the outage drill (DRILLFLAGS are its flags)
 	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)

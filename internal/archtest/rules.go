@@ -15,6 +15,10 @@ const (
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
 	sentinelWire = "sentinel/internal/wire"
+	otter        = "github.com/maypok86/otter/v2"
+	limiter      = "golang.org/x/time"
+	autorefresh  = "autorefresh"
+	envelope     = "autorefresh/internal/envelope"
 	testServers  = "internal/testutil/..."
 	thisModule   = "github.com/holdfast-go/holdfast"
 	thisPackage  = "internal/archtest"
@@ -37,6 +41,10 @@ func Holdfast() Rules {
 			{Package: healing, May: []string{memcache, gomemcache, prometheus}},
 			{Package: sentinelWire, May: []string{radix}},
 			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus}},
+			{Package: envelope},
+			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus}},
+			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache}},
+			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix}},
 			{Package: cachedrill, May: []string{cachedrill, testServers, breaker, memcache, healing, gomemcache, prometheus}},
 		},
 		AllTests:      []string{goleak, rapid, testServers},

@@ -1,0 +1,375 @@
+package autorefresh
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"reflect"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/backoff"
+)
+
+// Cache keeps values in memory and refreshes each of them once a period. It has no useful zero value: [New] or [NewBatch] makes one,
+// and Close ends it. Most callers want Get, with GetOrCreate or Load to fill it. It is a prometheus.Collector, and safe for
+// concurrent use.
+type Cache[K comparable, V any] struct {
+	// What reads need comes first and is never written to after the start.
+	storage storage[K, V]
+	slow    uint32 // flags that a read has to look at
+	opts    Options[K, V]
+	source  BatchFunc[K, V]
+	epoch   time.Time
+	backoff backoff.Exponential
+	breaker *breaker.Breaker // nil if there is none
+	second  *second[K, V]    // nil if there is none
+	metrics *metrics
+	events  chan Event[K] // nil if nobody is told
+
+	misses atomic.Uint64
+	calls  atomic.Int64  // of the source, under way
+	lost   atomic.Uint64 // events
+	closed atomic.Bool   // set under mu
+
+	kick  chan struct{} // the pump is to look again
+	room  sync.Cond     // workers wait for something to do; on mu
+	tasks sync.WaitGroup
+	gone  chan struct{} // closed when the tasks are done after Close
+	once  sync.Once
+
+	mu sync.Mutex
+	// All below is guarded by mu, which is a leaf: nothing that can wait is called under it.
+	run     context.Context // ends the background work; nil before the start
+	halt    context.CancelFunc
+	wheel   wheel[K, V] // what is due later
+	ready   chain[K, V] // what is due
+	ages    wheel[K, V] // entries by MaxStale
+	finals  chain[K, V] // terminal entries
+	wakeAt  int64       // when the pump looks by itself
+	flying  int         // entries being refreshed
+	running int         // calls of workers under way
+	limit   int         // of running
+	spreads int         // entries at the head of ready that are to be spread
+	notices []notice    // to be logged
+	outage  outage
+	workers map[*worker[K, V]]struct{}
+	stuck   int // calls that overran, not returned yet
+	watches map[*entry[K, V]]*watch
+	loads   loads[K, V]
+	census  census
+	counts  counts
+}
+
+// New makes a cache that refreshes items one by one. It fails, naming the field and the value, if the options make no sense. Its
+// background work begins at once.
+func New[K comparable, V any](refresh RefreshFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
+	if refresh == nil {
+		return nil, errNoFunction
+	}
+	if opts.BatchSize > 1 {
+		return nil, invalid("Options.BatchSize", opts.BatchSize, "use NewBatch, New refreshes items one by one")
+	}
+	opts.BatchSize = 1
+	return launch(oneByOne(refresh), opts)
+}
+
+// NewBatch makes a cache that refreshes many items with one call. It fails, naming the field and the value, if the options make no
+// sense. Its background work begins at once.
+func NewBatch[K comparable, V any](refresh BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
+	if refresh == nil {
+		return nil, errNoFunction
+	}
+	return launch(refresh, opts)
+}
+
+var errNoFunction = errors.New("autorefresh: refresh function is nil: pass one that gets the value of a key")
+
+// oneByOne makes a BatchFunc, for batches of one, of a RefreshFunc.
+func oneByOne[K comparable, V any](refresh RefreshFunc[K, V]) BatchFunc[K, V] {
+	return func(ctx context.Context, items []Item[K, V], out []Result[V]) error {
+		out[0].Value, out[0].Err = refresh(ctx, items[0].Key, items[0].Old)
+		return nil
+	}
+}
+
+func launch[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
+	c, err := build(source, opts)
+	if err != nil {
+		return nil, err
+	}
+	c.start(context.Background())
+	return c, nil
+}
+
+// build makes a cache whose background work has not begun.
+func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	opts = opts.withDefaults()
+	if err := opts.checkCapacity(); err != nil {
+		return nil, err
+	}
+	tick := max(int64(opts.MinPeriod)/slots, int64(minTick))
+	c := &Cache[K, V]{
+		opts: opts, source: source, epoch: time.Now(), slow: flagUnread | flagCold | flagStale | flagAbsent,
+		backoff: backoff.Exponential{Base: opts.Period, Cap: opts.MaxBackoff, Factor: 2},
+		metrics: newMetrics(opts.Name), kick: make(chan struct{}, 1), gone: make(chan struct{}),
+		wheel: newWheel[K, V](bySchedule, tick, slots), wakeAt: never, limit: opts.Workers,
+		workers: make(map[*worker[K, V]]struct{}), watches: make(map[*entry[K, V]]*watch),
+		loads: loads[K, V]{busy: make(map[K]*flight[V])},
+	}
+	c.room.L = &c.mu
+	if opts.WhenStale == StaleServed {
+		c.slow &^= flagStale
+	}
+	if opts.HotFor == 0 {
+		c.slow &^= flagUnread
+	}
+	if opts.MaxStale > 0 {
+		c.ages = newWheel[K, V](byAge, max(int64(opts.MaxStale)/ageSlots, int64(minTick)), ageSlots)
+	}
+	if opts.OnEvent != nil {
+		c.events = make(chan Event[K], maxEvents)
+	}
+	c.second = newSecond(&c.opts, c.epoch)
+	maximum := opts.MaxItems
+	if opts.Overflow == Reject {
+		maximum = 0
+	}
+	var err error
+	if c.storage, err = newStorage(maximum, c.removed); err != nil {
+		return nil, err
+	}
+	if opts.NoBreaker {
+		return c, nil
+	}
+	c.breaker, err = breaker.New(opts.Name, opts.Breaker)
+	return c, err
+}
+
+// start begins the background work, which goes on until ctx ends or Close. A second start does nothing.
+func (c *Cache[K, V]) start(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() || c.run != nil {
+		return
+	}
+	c.run, c.halt = context.WithCancel(ctx)
+	c.tasks.Go(c.pump)
+	for range c.opts.Workers {
+		c.hire()
+	}
+	if c.events != nil {
+		c.tasks.Go(c.tell)
+	}
+}
+
+// now is the cache's clock, in nanoseconds.
+func (c *Cache[K, V]) now() int64 { return int64(time.Since(c.epoch)) }
+
+// Get returns the value of a key from memory, false if there is none or it is too old, see MaxStale. It never waits and does not
+// allocate. After Close it still returns what is there.
+func (c *Cache[K, V]) Get(key K) (V, bool) {
+	if e, ok := c.storage.get(key); ok && e.flags.Load()&c.slow == 0 {
+		return *e.value.Load(), true
+	} else if ok && c.look(e) {
+		return *e.value.Load(), true
+	}
+	c.misses.Add(1)
+	var zero V
+	return zero, false
+}
+
+// look takes notice of a read of an entry that has flags which matter to reads, and tells whether it may be served.
+func (c *Cache[K, V]) look(e *entry[K, V]) bool {
+	flags := e.flags.Load()
+	if flags&flagUnread != 0 {
+		e.clear(flagUnread)
+	}
+	if flags&flagCold != 0 {
+		c.warm(e)
+	}
+	return flags&flagAbsent == 0 && flags&flagStale&c.slow == 0
+}
+
+// Entry is a value with what is known of it.
+type Entry[V any] struct {
+	Value V
+	// LoadedAt is when the call of the source began that gave the value or confirmed it; for GetOrCreate, when it was created.
+	LoadedAt time.Time
+	// Terminal tells that the value is final.
+	Terminal bool
+	// Stale tells that it is older than MaxStale, Resting that it is not refreshed until read, see HotFor.
+	Stale, Resting bool
+}
+
+// Lookup is Get with what is known of the value. It returns values that are too old to be served, too, and does not count as a read
+// for HotFor.
+func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
+	e, ok := c.storage.peek(key)
+	if !ok || e.has(flagAbsent) {
+		return Entry[V]{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	flags := e.flags.Load()
+	return Entry[V]{
+		Value: *e.value.Load(), LoadedAt: c.epoch.Add(time.Duration(e.loadedAt.Load())),
+		Terminal: flags&flagTerminal != 0, Stale: flags&flagStale != 0, Resting: flags&flagCold != 0,
+	}, true
+}
+
+// GetOrCreate returns the value of a key, or stores v if there is none; created tells which. Of several callers with one key one
+// creates, and all get its value. A value that is too old to be served is returned nevertheless: the item is there. The error is
+// [ErrFull] or [ErrClosed].
+func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error) {
+	if e, ok := c.storage.get(key); ok && !e.has(flagAbsent) && !c.closed.Load() {
+		c.look(e)
+		return *e.value.Load(), false, nil
+	}
+	now := c.now()
+	e := c.newEntry(key, &v, now)
+	there, err := c.insert(e, func() int64 { return c.firstDue(e, now) }, nil)
+	if err != nil {
+		var zero V
+		return zero, false, err
+	}
+	return *there.value.Load(), there == e, nil
+}
+
+func (c *Cache[K, V]) newEntry(key K, v *V, loadedAt int64) *entry[K, V] {
+	e := &entry[K, V]{key: key, slots: [linkKinds]uint16{notSlotted, notSlotted}, readAt: loadedAt}
+	e.every = uint32(int64(c.opts.Period) / c.wheel.tick)
+	e.value.Store(v)
+	e.loadedAt.Store(loadedAt)
+	return e
+}
+
+// insert stores an entry, due when the function says, which is called under mu; unless the key has one already, or veto, called
+// under mu, says no. It returns the key's entry, nil after a veto.
+func (c *Cache[K, V]) insert(e *entry[K, V], due func() int64, veto func() bool) (*entry[K, V], error) {
+	c.makeRoom()
+	var err error
+	there := c.storage.put(e.key, func(there *entry[K, V]) *entry[K, V] {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch {
+		case c.closed.Load():
+			err = ErrClosed
+		case veto != nil && veto():
+		case there != nil && (!there.has(flagAbsent) || e.has(flagAbsent)):
+		case there == nil && c.opts.Overflow == Reject && c.opts.MaxItems > 0 && c.census.items >= c.opts.MaxItems:
+			err = ErrFull
+		default:
+			c.enter(e, due())
+			return e
+		}
+		return nil
+	})
+	return there, err
+}
+
+// makeRoom deletes a terminal entry if the cache is full and evicts.
+func (c *Cache[K, V]) makeRoom() {
+	if c.opts.MaxItems == 0 || c.opts.Overflow == Reject {
+		return
+	}
+	c.mu.Lock()
+	var victim *entry[K, V]
+	if c.census.items >= c.opts.MaxItems {
+		victim = c.finals.head
+	}
+	c.mu.Unlock()
+	if victim == nil {
+		return
+	}
+	c.storage.drop(victim)
+	c.mu.Lock()
+	c.counts.evictions++
+	c.mu.Unlock()
+	c.emit(Event[K]{Kind: Evicted, Key: victim.key})
+}
+
+// Delete deletes an item and tells whether there was one. A refresh or a load of it under way does not bring it back. With a second
+// level the value is deleted there too, for at most StoreTimeout.
+func (c *Cache[K, V]) Delete(key K) bool {
+	c.mu.Lock()
+	c.loads.forget(key)
+	c.mu.Unlock()
+	e, ok := c.storage.delete(key)
+	c.second.forget(key)
+	return ok && !e.has(flagAbsent)
+}
+
+// All are the items that Get would return, in no order, at about the time they are asked for. It does not count as reads.
+func (c *Cache[K, V]) All() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for e := range c.storage.all() {
+			if e.flags.Load()&c.slow&^(flagUnread|flagCold) == 0 && !yield(e.key, *e.value.Load()) {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the background work: it cancels the calls under way, wakes all who wait, and waits for its goroutines, but for a
+// refresh function that ignores its context no longer than a second; then it returns [ErrStuck]. No call of the refresh function
+// begins after Close has returned. It may be called more than once.
+func (c *Cache[K, V]) Close() error {
+	c.mu.Lock()
+	c.closed.Store(true)
+	if c.run == nil {
+		c.run, c.halt = context.WithCancel(context.Background())
+	}
+	c.halt()
+	c.room.Broadcast()
+	c.mu.Unlock()
+	if c.breaker != nil {
+		_ = c.breaker.Close()
+	}
+	c.once.Do(func() {
+		go func() {
+			c.tasks.Wait()
+			close(c.gone)
+		}()
+	})
+	timer := time.NewTimer(farewell)
+	defer timer.Stop()
+	select {
+	case <-c.gone:
+		return nil
+	case <-timer.C:
+		return ErrStuck
+	}
+}
+
+// unnamed counts the caches that were given a default name.
+//
+//nolint:gochecknoglobals // a default name that is unique in the process needs a counter of the process.
+var unnamed atomic.Int64
+
+func defaultName() string {
+	if n := unnamed.Add(1); n > 1 {
+		return "autorefresh-" + strconv.FormatInt(n, 10)
+	}
+	return "autorefresh"
+}
+
+// isNil tells whether an interface holds nothing, be it a typed nothing.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.Interface:
+		return r.IsNil()
+	default:
+		return false
+	}
+}

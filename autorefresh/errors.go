@@ -1,0 +1,59 @@
+package autorefresh
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound says that there is no such value. A refresh function returns it to have the item deleted; Load, Wait and Refresh
+	// return it for a key that the source, or the cache, does not have.
+	ErrNotFound = errors.New("autorefresh: not found")
+
+	// ErrUnchanged is returned by a refresh function whose value is what it was; the value returned with it is ignored. Only a
+	// refresh may return it, a load may not: it has no value to keep.
+	ErrUnchanged = errors.New("autorefresh: unchanged")
+
+	// ErrTerminal marks a value as final: it is stored and not refreshed again. Return it by way of [Terminal], or as the Err of a
+	// [Result]. Wait returns it with the value when a value has become final without satisfying the caller.
+	ErrTerminal = errors.New("autorefresh: terminal")
+
+	// ErrClosed is returned by all methods that have an error to return, once Close was called.
+	ErrClosed = errors.New("autorefresh: closed")
+
+	// ErrFull is returned by GetOrCreate when MaxItems are there and Overflow is Reject. Delete items, or set TerminalTTL.
+	ErrFull = errors.New("autorefresh: cache is full")
+
+	// ErrStale is returned by Load when the value is older than MaxStale and may not be served. Treat it as a source that is down.
+	ErrStale = errors.New("autorefresh: value is too old")
+
+	// ErrUnavailable is returned by Load and Refresh when the source was not asked because it has been failing; it comes with
+	// breaker.ErrOpen. Use a fallback: the cache heals by itself.
+	ErrUnavailable = errors.New("autorefresh: source unavailable")
+
+	// ErrPanicked is the failure of a refresh function that panicked or ended its goroutine.
+	ErrPanicked = errors.New("autorefresh: refresh function panicked")
+
+	// ErrNoResult is the failure of an item to which a [BatchFunc] assigned no [Result].
+	ErrNoResult = errors.New("autorefresh: batch function gave no result")
+
+	// ErrRefused is wrapped by a [Store] that works and yet does not keep a value, such as one that is too large for it. It is counted,
+	// and the second level not taken for down.
+	ErrRefused = errors.New("autorefresh: refused by the second level")
+
+	// ErrStuck is returned by Close when a refresh function still runs although its context was cancelled a second ago.
+	ErrStuck = errors.New("autorefresh: refresh function ignores its context")
+)
+
+// Terminal is what a [RefreshFunc] returns for a final value: return autorefresh.Terminal(v).
+func Terminal[V any](v V) (V, error) { return v, ErrTerminal }
+
+// partialError is a failure whose value is to be stored nevertheless.
+// It does not unwrap: what the cause would mean by itself does not count.
+type partialError struct{ cause error }
+
+func (e *partialError) Error() string { return e.cause.Error() }
+
+func invalid(field string, value any, advice string) error {
+	return fmt.Errorf("autorefresh: %s is %v: %s", field, value, advice)
+}

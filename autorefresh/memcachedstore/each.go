@@ -1,0 +1,69 @@
+package memcachedstore
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// atOnce is how many calls for one key each are under way for one call of the store: the client sends together what comes together.
+const atOnce = 16
+
+// each runs work for 0 to n-1, and returns what has gone wrong.
+func each(n int, work func(i int) error) error {
+	var next atomic.Int64
+	var failed failures
+	run := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			failed.add(work(i))
+		}
+	}
+	var helpers sync.WaitGroup
+	for range min(n, atOnce) - 1 {
+		helpers.Go(run)
+	}
+	run()
+	helpers.Wait()
+	return failed.err()
+}
+
+// failures are the errors of many calls, one for each server.
+type failures struct {
+	mu       sync.Mutex
+	byServer map[string]error // guarded by mu
+	refused  error            // guarded by mu
+}
+
+func (f *failures) add(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if errors.Is(err, autorefresh.ErrRefused) {
+		f.refused = err
+		return
+	}
+	if f.byServer == nil {
+		f.byServer = make(map[string]error)
+	}
+	var down *memcache.ServerDownError
+	if errors.As(err, &down) {
+		f.byServer[down.Addr] = err
+	} else {
+		f.byServer[""] = err
+	}
+}
+
+// err joins the failures. That something was refused counts only if all servers are up.
+func (f *failures) err() error {
+	if len(f.byServer) == 0 {
+		return f.refused
+	}
+	return errors.Join(slices.Collect(maps.Values(f.byServer))...)
+}

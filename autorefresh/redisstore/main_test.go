@@ -1,0 +1,56 @@
+package redisstore_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-go/holdfast/autorefresh/redisstore"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const primary = "mymaster"
+
+// follow makes a client as a process of its own would.
+func follow(t *testing.T, sentinels []string, reach sentinel.Endpoint) *sentinel.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := sentinel.New(ctx, sentinels, sentinel.Options{Names: []string{primary}, Server: reach, Sentinel: reach})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func newStore(t *testing.T, c *sentinel.Client) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.New(c, redisstore.Options{Primary: primary, Namespace: "users"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fakeStore makes a store on servers in this process.
+func fakeStore(t *testing.T) (*redisstore.Store, *redis.FakeCluster) {
+	t.Helper()
+	cluster := redis.StartFakeCluster(t, redis.FakeClusterOptions{Name: primary})
+	return newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{Dial: cluster.Net.Dial})), cluster
+}
+
+// eventually waits for what must come true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}

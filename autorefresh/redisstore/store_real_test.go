@@ -1,0 +1,193 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+type (
+	options = autorefresh.Options[int, int64]
+	cache   = autorefresh.Cache[int, int64]
+)
+
+// source counts its calls, which give their number.
+type source struct{ calls atomic.Int64 }
+
+func (s *source) load(ctx context.Context, _ int, _ int64) (int64, error) {
+	n := s.calls.Add(1)
+	select {
+	case <-time.After(2 * time.Millisecond):
+		return n, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// replica makes a cache as a process of its own would: with its own client.
+func replica(t *testing.T, cluster *redis.Cluster, s *source, o options) *cache {
+	t.Helper()
+	if cluster != nil {
+		o.Store = newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	}
+	c, err := autorefresh.New(s.load, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func TestLeasesOnARealServer(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	mine := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	others := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	ctx := t.Context()
+	for range 20 {
+		if taken, err := mine.Lease(ctx, []string{"1", "2"}, time.Hour); err != nil || len(taken) > 0 {
+			t.Fatalf("Lease() = %v, %v", taken, err)
+		}
+		if err := others.Release(ctx, "1", "2"); err != nil {
+			t.Fatal(err)
+		}
+		if taken, err := others.Lease(ctx, []string{"1", "2"}, time.Hour); err != nil || len(taken) != 2 {
+			t.Fatalf("Lease() by another = %v, %v, want both taken", taken, err)
+		}
+		if err := mine.Release(ctx, "1", "2", "never had"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const ttl = 300 * time.Millisecond
+	if _, err := mine.Lease(ctx, []string{"3"}, ttl); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	eventually(t, "the lease ends", func() bool {
+		taken, err := others.Lease(ctx, []string{"3"}, ttl)
+		return err == nil && !taken["3"]
+	})
+	if d := time.Since(began); d < ttl*9/10 { // it began a moment before
+		t.Errorf("a lease for %v ended after %v", ttl, d)
+	}
+}
+
+// TestReplicasShareRefreshesThroughAFailover: three replicas cost the source hardly more than one, while the primary is replaced by plan
+// and after a crash.
+func TestReplicasShareRefreshesThroughAFailover(t *testing.T) {
+	const items, period = 300, time.Second
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	var alone, together source
+	all := []*cache{replica(t, nil, &alone, options{Period: period})}
+	for range 3 {
+		all = append(all, replica(t, cluster, &together, options{Period: period, ShieldRate: items}))
+	}
+	for key := range items {
+		for _, c := range all {
+			if _, _, err := c.GetOrCreate(key, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	time.Sleep(2 * period)
+	measure := func(what string, d time.Duration) float64 {
+		one, three := alone.calls.Load(), together.calls.Load()
+		time.Sleep(d)
+		ratio := float64(together.calls.Load()-three) / float64(alone.calls.Load()-one)
+		t.Logf("%s: three replicas: %.3f times the calls of one", what, ratio)
+		return ratio
+	}
+	if ratio := measure("healthy", 6*period); ratio > 1.1 {
+		t.Errorf("%.3f times the calls of one, want 1.1 at most", ratio)
+	}
+	for _, x := range []struct {
+		name   string
+		change func(context.Context, string) error
+	}{{"planned failover", cluster.Failover}, {"crash", cluster.KillPrimary}} {
+		old, err := cluster.Primary(t.Context(), primary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.change(t.Context(), primary); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cluster.AwaitPrimary(t.Context(), primary, old); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			eventually(t, "used again", func() bool { return !c.Stats().StoreDown })
+		}
+		time.Sleep(2 * period)
+		if ratio := measure("after a "+x.name, 4*period); ratio > 1.1 {
+			t.Errorf("after a %s: %.3f times the calls of one, want 1.1 at most", x.name, ratio)
+		}
+		for _, c := range all {
+			for key := range items {
+				if e, ok := c.Lookup(key); !ok || time.Since(e.LoadedAt) > 3*period {
+					t.Fatalf("after a %s key %d is %v old", x.name, key, time.Since(e.LoadedAt))
+				}
+			}
+		}
+		if err := cluster.RestartKilled(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cluster.AwaitSettled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestPrimaryThatHangsIsShielded: while there is no primary all values are served, and the source sees no more than the shield's rate.
+func TestPrimaryThatHangsIsShielded(t *testing.T) {
+	const items, rate = 300, 20.0
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: -1})
+	var s source
+	c := replica(t, cluster, &s, options{Period: time.Second, ShieldRate: rate})
+	for key := range items {
+		if _, err := c.Load(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cluster.HangPrimary(t.Context(), primary); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "found down", func() bool { return c.Stats().StoreDown })
+	before, began := s.calls.Load(), time.Now()
+	for time.Since(began) < 2*time.Second {
+		for key := range items {
+			if _, err := c.Load(t.Context(), key); err != nil {
+				t.Fatalf("Load(%d): %v", key, err)
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	calls, seconds := float64(s.calls.Load()-before), time.Since(began).Seconds()
+	t.Logf("%.0f calls of the source in %.1f s", calls, seconds)
+	// What was under way when it was found down is not held back.
+	if calls > rate*seconds+8+16 {
+		t.Errorf("%.0f calls of the source in %.1f s, want %v a second at most", calls, seconds, rate)
+	}
+	if err := cluster.ReleaseHung(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "used again", func() bool { return !c.Stats().StoreDown })
+}
+
+func TestContextEndsTheWait(t *testing.T) {
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	s := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.GetMulti(ctx, []string{"1"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("GetMulti() = %v, want the context's error", err)
+	}
+}

@@ -1,0 +1,29 @@
+package autorefresh
+
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+)
+
+// pace waits until the source may be called: for the user's limiter and, while the second level is down, for the shield's. What was
+// shared by all processes is then asked for by each of them, and the source must not see all of that.
+func (c *Cache[K, V]) pace(ctx context.Context) error {
+	if c.opts.Limiter != nil {
+		if err := c.opts.Limiter.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if c.second != nil && c.second.shield != nil && c.second.isDown() {
+		return c.second.shield.Wait(ctx)
+	}
+	return nil
+}
+
+// newShield makes the limiter for when the second level is down, nil if none is wanted.
+func newShield(perSecond float64) *rate.Limiter {
+	if perSecond == 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), 1)
+}

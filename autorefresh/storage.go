@@ -1,0 +1,67 @@
+package autorefresh
+
+import (
+	"iter"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// storage is where entries are found by key. It knows nothing of time: otter is used as a map that may evict.
+type storage[K comparable, V any] struct {
+	cache *otter.Cache[K, *entry[K, V]]
+}
+
+// newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called before an entry leaves, under a lock
+// of the storage: it must not call the storage.
+func newStorage[K comparable, V any](maximum int, removed func(e *entry[K, V], evicted evicted)) (storage[K, V], error) {
+	cache, err := otter.New(&otter.Options[K, *entry[K, V]]{
+		MaximumSize: maximum,
+		// Its maintenance runs on the goroutine that calls it: all goroutines here have an owner.
+		Executor: func(fn func()) { fn() },
+		Logger:   &otter.NoopLogger{},
+		OnAtomicDeletion: func(d otter.DeletionEvent[K, *entry[K, V]]) {
+			removed(d.Value, evicted(d.WasEvicted()))
+		},
+	})
+	return storage[K, V]{cache}, err
+}
+
+// evicted tells whether an entry leaves for want of room.
+type evicted bool
+
+func (s storage[K, V]) get(key K) (*entry[K, V], bool) { return s.cache.GetIfPresent(key) }
+
+// peek is get without an effect on what is evicted. It takes no lock.
+func (s storage[K, V]) peek(key K) (*entry[K, V], bool) {
+	found, ok := s.cache.GetEntryQuietly(key)
+	return found.Value, ok
+}
+
+// put stores what choose returns, if that is not nil, and returns what is there afterwards. Choose is told what is there, nil if
+// nothing is, and runs under a lock of the storage.
+func (s storage[K, V]) put(key K, choose func(there *entry[K, V]) *entry[K, V]) *entry[K, V] {
+	e, _ := s.cache.Compute(key, func(there *entry[K, V], found bool) (*entry[K, V], otter.ComputeOp) {
+		if !found {
+			there = nil
+		}
+		if e := choose(there); e != nil {
+			return e, otter.WriteOp
+		}
+		return there, otter.CancelOp
+	})
+	return e
+}
+
+func (s storage[K, V]) delete(key K) (*entry[K, V], bool) { return s.cache.Invalidate(key) }
+
+// drop deletes an entry, unless another has taken its place.
+func (s storage[K, V]) drop(e *entry[K, V]) {
+	s.cache.ComputeIfPresent(e.key, func(there *entry[K, V]) (*entry[K, V], otter.ComputeOp) {
+		if there == e {
+			return there, otter.InvalidateOp
+		}
+		return there, otter.CancelOp
+	})
+}
+
+func (s storage[K, V]) all() iter.Seq[*entry[K, V]] { return s.cache.Values() }
