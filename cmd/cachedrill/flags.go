@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
 // settings are the flags.
@@ -18,7 +20,7 @@ type settings struct {
 	scenario string
 	seed     uint64
 	duration time.Duration
-	promises []promise.Promise
+	promises map[string][]promise.Promise // by scenario
 
 	rate, workers, keys, valueSize int
 	timeout                        time.Duration
@@ -28,6 +30,8 @@ type settings struct {
 	inProcess bool
 	servers   []string
 	faults    bool
+	sentinels []string
+	name      string
 	maxBytes  size
 	metrics   string
 
@@ -41,7 +45,7 @@ type settings struct {
 }
 
 const (
-	scenarioMemcached = "memcached"
+	scenarioAll = "all"
 
 	ownDuration = 48 * time.Second
 	ownRate     = 2000
@@ -56,17 +60,20 @@ const (
 )
 
 // raw is what flags cannot take apart.
-type raw struct{ promises, servers string }
+type raw struct {
+	promises, servers, sentinels string
+	given                        map[string]bool // flags on the command line
+}
 
 // flags returns the flags and where their values go. help explains them.
 func flags(canOpen bool) (*flag.FlagSet, *settings) {
 	s := &settings{maxBytes: 16 * mebibyte}
 	f := flag.NewFlagSet("cachedrill", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&s.scenario, "scenario", scenarioMemcached, "")
+	f.StringVar(&s.scenario, "scenario", record.Memcached, "")
 	f.Uint64Var(&s.seed, "seed", 1, "")
 	f.DurationVar(&s.duration, "duration", 0, "")
-	f.StringVar(&s.raw.promises, "promise", promise.Default, "")
+	f.StringVar(&s.raw.promises, "promise", "", "")
 	f.IntVar(&s.rate, "rate", 0, "")
 	f.IntVar(&s.workers, "workers", 128, "")
 	f.IntVar(&s.keys, "keys", 20_000, "")
@@ -77,6 +84,8 @@ func flags(canOpen bool) (*flag.FlagSet, *settings) {
 	f.BoolVar(&s.inProcess, "in-process", false, "")
 	f.StringVar(&s.raw.servers, "servers", "", "")
 	f.BoolVar(&s.faults, "faults", false, "")
+	f.StringVar(&s.raw.sentinels, "sentinels", "", "")
+	f.StringVar(&s.name, "name", "mymaster", "")
 	f.Var(&s.maxBytes, "max-bytes", "")
 	f.StringVar(&s.metrics, "metrics", "", "")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:0", "")
@@ -96,21 +105,29 @@ func parse(args []string, canOpen bool) (settings, error) {
 	if f.NArg() > 0 {
 		return *s, fmt.Errorf("unexpected argument %q: everything is a flag", f.Arg(0))
 	}
-	var err error
-	if s.promises, err = promise.Parse(s.raw.promises); err != nil {
-		return *s, fmt.Errorf("-promise: %w", err)
-	}
+	s.raw.given = make(map[string]bool)
+	f.Visit(func(g *flag.Flag) { s.raw.given[g.Name] = true })
 	if s.raw.servers != "" {
 		s.servers = strings.Split(s.raw.servers, ",")
 	}
+	if s.raw.sentinels != "" {
+		s.sentinels = strings.Split(s.raw.sentinels, ",")
+		if !s.raw.given["scenario"] {
+			s.scenario = record.Sentinel
+		}
+	}
 	full := s.withDefaults()
-	return full, full.validate()
+	err := full.validate()
+	return full, err
 }
+
+// foreign tells whether the servers are there already.
+func (s settings) foreign() bool { return len(s.servers)+len(s.sentinels) > 0 }
 
 // withDefaults fills in what depends on whose servers are used.
 func (s settings) withDefaults() settings {
 	duration, rate := ownDuration, ownRate
-	if len(s.servers) > 0 {
+	if s.foreign() {
 		duration, rate = foreignDuration, foreignRate
 		if s.faults {
 			duration = foreignFaultsDuration
@@ -128,9 +145,9 @@ func (s settings) withDefaults() settings {
 // ttl returns how long values live: longer than the drill.
 func (s settings) ttl() time.Duration { return (2*s.duration + time.Minute).Round(time.Second) }
 
-func (s settings) validate() error {
-	if s.scenario != scenarioMemcached {
-		return fmt.Errorf("-scenario %q: the only scenario is %q", s.scenario, scenarioMemcached)
+func (s *settings) validate() error {
+	if err := s.validateScenario(); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		flag             string
@@ -162,30 +179,68 @@ func (s settings) validate() error {
 	return s.validateServers()
 }
 
+// validateScenario checks the scenario and the flags that only some of them have, and reads the promises.
+func (s *settings) validateScenario() error {
+	chosen := s.scenarios()
+	if len(chosen) == 0 {
+		if s.scenario == "groupcache" || s.scenario == "autorefresh" {
+			return fmt.Errorf("-scenario %q lands with its package; there are %s", s.scenario, scenarioNames())
+		}
+		return fmt.Errorf("-scenario %q: there are %s", s.scenario, scenarioNames())
+	}
+	for name, only := range map[string]string{
+		"servers": record.Memcached, "db-cost": record.Memcached, "db-slots": record.Memcached,
+		"sentinels": record.Sentinel, "name": record.Sentinel,
+	} {
+		if s.raw.given[name] && s.scenario != only && (s.scenario != scenarioAll || s.foreign()) {
+			return fmt.Errorf("-%s: only the scenario %q has it, not %q", name, only, s.scenario)
+		}
+	}
+	s.promises = make(map[string][]promise.Promise)
+	for _, c := range chosen {
+		rules, text := c.rules(*s), s.raw.promises
+		if !s.raw.given["promise"] {
+			text = rules.Default
+		}
+		var err error
+		if s.promises[c.name], err = rules.Parse(text); err != nil {
+			return fmt.Errorf("-promise: %w", err)
+		}
+	}
+	return nil
+}
+
 func (s settings) validateServers() error {
-	if len(s.servers) == 0 {
-		if s.faults {
-			return errors.New("-faults: only with -servers; a drill on servers of its own always has faults")
-		}
-		return nil
+	switch {
+	case len(s.sentinels) > 0 && s.faults:
+		return errors.New("-faults: not with -sentinels; cachedrill does not break clusters that others use, and failing them over is theirs to command")
+	case len(s.servers) == 0 && s.faults:
+		return errors.New("-faults: only with -servers; a drill on servers of its own always has faults")
+	case s.foreign() && s.inProcess:
+		return errors.New("-in-process and -servers or -sentinels: choose one")
+	case s.name == "":
+		return errors.New("-name: say what the sentinels call the primary")
 	}
-	if s.inProcess {
-		return errors.New("-in-process and -servers: choose one")
+	if err := validateAddrs("sentinels", "host1:26379,host2:26379", s.sentinels); err != nil {
+		return err
 	}
-	seen := make(map[string]bool)
 	for _, addr := range s.servers {
-		if seen[addr] {
-			return fmt.Errorf("-servers: %q is listed twice", addr)
+		if s.faults && strings.Contains(addr, "/") {
+			return fmt.Errorf("-servers: %q: faults need host:port, not a unix socket", addr)
 		}
-		seen[addr] = true
-		if strings.Contains(addr, "/") {
-			if s.faults {
-				return fmt.Errorf("-servers: %q: faults need host:port, not a unix socket", addr)
-			}
-			continue
+	}
+	tcp := slices.DeleteFunc(slices.Clone(s.servers), func(addr string) bool { return strings.Contains(addr, "/") })
+	return validateAddrs("servers", "cache1:11211,cache2:11211", tcp)
+}
+
+// validateAddrs checks the addresses that a flag lists.
+func validateAddrs(flag, example string, addrs []string) error {
+	for i, addr := range addrs {
+		if slices.Contains(addrs[:i], addr) {
+			return fmt.Errorf("-%s: %q is listed twice", flag, addr)
 		}
 		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
-			return fmt.Errorf("-servers: %q is not host:port, as in cache1:11211,cache2:11211", addr)
+			return fmt.Errorf("-%s: %q is not host:port, as in %s", flag, addr, example)
 		}
 	}
 	return nil

@@ -9,39 +9,56 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/failover"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/outage"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
 func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
-		"-nonsense":                         "-nonsense",
-		"extra":                             `"extra"`,
-		"-promise p99":                      "p99<400ms",
-		"-scenario redis":                   `"memcached"`,
-		"-scenario sentinel":                `"memcached"`,
-		"-rate 5":                           "-rate 5: must be from 10",
-		"-rate -1":                          "-rate",
-		"-workers 0":                        "-workers",
-		"-keys 99":                          "-keys",
-		"-value-size 7":                     "-value-size",
-		"-db-slots 0":                       "-db-slots",
-		"-duration 2s":                      "-duration 2s: must be from 3s",
-		"-duration 99999h":                  "-duration",
-		"-timeout 0s":                       "-timeout",
-		"-db-cost 1us":                      "-db-cost",
-		"-max-bytes 16MB":                   "16MiB",
-		"-max-bytes -1":                     "16MiB",
-		"-max-bytes 1":                      "-max-bytes 1: must be from 65536",
-		"-faults":                           "-servers",
-		"-servers a":                        `"a" is not host:port`,
-		"-servers :11211":                   `":11211" is not host:port`,
-		"-servers a:11211,":                 `"" is not host:port`,
-		"-servers a:1,a:1":                  "twice",
-		"-servers a:1 -in-process":          "choose one",
-		"-servers /run/memcached -faults":   "unix socket",
-		"-listen":                           "-listen",
-		"-duration 5":                       "-duration",
-		"-servers a:1 -faults -max-bytes 9": "-max-bytes",
+		"-nonsense":                              "-nonsense",
+		"extra":                                  `"extra"`,
+		"-promise p99":                           "p99<400ms",
+		"-scenario redis":                        `"memcached"`,
+		"-scenario groupcache":                   "lands with its package",
+		"-scenario autorefresh":                  "lands with its package",
+		"-scenario sentinel -db-cost 1s":         "-db-cost: only the scenario \"memcached\"",
+		"-scenario sentinel -servers a:1":        "-servers: only the scenario \"memcached\"",
+		"-scenario all -servers a:1":             "-servers",
+		"-scenario memcached -sentinels a:1":     "-sentinels: only the scenario \"sentinel\"",
+		"-name x":                                "-name: only the scenario \"sentinel\"",
+		"-scenario sentinel -promise db<2x":      "the scenario sentinel does not have",
+		"-scenario all -promise lost=0":          "the scenario memcached does not have",
+		"-promise lost=0":                        "db<0.1x",
+		"-sentinels a:1 -promise errors@hung<1%": "load",
+		"-sentinels a:1 -faults":                 "theirs to command",
+		"-sentinels a":                           `"a" is not host:port, as in host1:26379`,
+		"-sentinels a:1,a:1":                     "twice",
+		"-sentinels a:1 -in-process":             "choose one",
+		"-sentinels a:1 -servers b:1":            "-servers: only",
+		"-rate 5":                                "-rate 5: must be from 10",
+		"-rate -1":                               "-rate",
+		"-workers 0":                             "-workers",
+		"-keys 99":                               "-keys",
+		"-value-size 7":                          "-value-size",
+		"-db-slots 0":                            "-db-slots",
+		"-duration 2s":                           "-duration 2s: must be from 3s",
+		"-duration 99999h":                       "-duration",
+		"-timeout 0s":                            "-timeout",
+		"-db-cost 1us":                           "-db-cost",
+		"-max-bytes 16MB":                        "16MiB",
+		"-max-bytes -1":                          "16MiB",
+		"-max-bytes 1":                           "-max-bytes 1: must be from 65536",
+		"-faults":                                "-servers",
+		"-servers a":                             `"a" is not host:port`,
+		"-servers :11211":                        `":11211" is not host:port`,
+		"-servers a:11211,":                      `"" is not host:port`,
+		"-servers a:1,a:1":                       "twice",
+		"-servers a:1 -in-process":               "choose one",
+		"-servers /run/memcached -faults":        "unix socket",
+		"-listen":                                "-listen",
+		"-duration 5":                            "-duration",
+		"-servers a:1 -faults -max-bytes 9":      "-max-bytes",
 	} {
 		_, err := parse(strings.Fields(args), false)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -60,16 +77,18 @@ func TestDefaultsDependOnWhoseServersAreUsed(t *testing.T) {
 		"-servers a:1,/run/memcached":        {30 * time.Second, 500},
 		"-servers a:1 -faults":               {72 * time.Second, 500},
 		"-servers a:1 -rate 99 -duration 4s": {4 * time.Second, 99},
+		"-sentinels a:1":                     {30 * time.Second, 500},
+		"-scenario sentinel":                 {48 * time.Second, 2000},
 	} {
 		s, err := parse(strings.Fields(args), true)
 		if err != nil || s.duration != want.duration || s.rate != want.rate {
 			t.Errorf("%q: %v, %d/s, %v; want %v, %d/s", args, s.duration, s.rate, err, want.duration, want.rate)
 		}
-		if len(s.promises) != 4 || s.maxBytes != 16<<20 || !s.open || s.ttl() <= s.duration {
-			t.Errorf("%q: %d promises, %d bytes, open %t, time to live %v; want the defaults", args, len(s.promises), s.maxBytes, s.open, s.ttl())
+		if len(s.promises) != 1 || len(s.promises[s.scenario]) < 3 || s.maxBytes != 16<<20 || !s.open || s.ttl() <= s.duration {
+			t.Errorf("%q: %d promises, %d bytes, open %t, time to live %v; want the defaults", args, len(s.promises[s.scenario]), s.maxBytes, s.open, s.ttl())
 		}
 	}
-	if s, err := parse([]string{"-promise", "", "-open=false", "-max-bytes", "512KiB"}, true); err != nil || s.promises != nil || s.open || s.maxBytes != 512<<10 {
+	if s, err := parse([]string{"-promise", "", "-open=false", "-max-bytes", "512KiB"}, true); err != nil || s.promises[record.Memcached] != nil || s.open || s.maxBytes != 512<<10 {
 		t.Errorf("promises %v, open %t, %d bytes, %v; want none, false, 512 KiB", s.promises, s.open, s.maxBytes, err)
 	}
 	for _, args := range []string{"-h", "-help"} {
@@ -98,10 +117,10 @@ func TestHelpNamesEveryFlagAndItsDefault(t *testing.T) {
 			t.Errorf("help explains -%s, which does not exist", match[1])
 		}
 	}
-	if got := strings.Count(help(), "\n  cachedrill"); got != 3 {
-		t.Errorf("help has %d examples, want three", got)
+	if got := strings.Count(help(), "\n  cachedrill"); got != 5 {
+		t.Errorf("help has %d examples, want five", got)
 	}
-	if !strings.Contains(help(), promise.Default) || strings.Contains(help(), "%!") {
+	if !strings.Contains(help(), outage.Rules().Default) || !strings.Contains(help(), failover.OwnRules().Default) || strings.Contains(help(), "%!") {
 		t.Error("help lacks the default promises, or is badly formatted")
 	}
 }

@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/report"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/term"
 )
 
@@ -26,9 +23,6 @@ const (
 	exitFailed      = 3
 	exitInterrupted = 130
 )
-
-// ownRun is part of the keys on servers that nobody else uses.
-const ownRun = "own"
 
 // run is the program. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -59,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// rehearse carries the drill out, shows it and reports on it. It returns the verdict.
+// rehearse carries the drills out, one after another, shows them and reports on all of them. It returns the worst verdict.
 func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string, err error) {
 	site, err := listen(ctx, s, stdout)
 	if err != nil {
@@ -70,34 +64,78 @@ func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string
 	if err != nil {
 		return "", err
 	}
-	r, err := servers(ctx, s, stdout)
-	if err != nil {
-		return "", err
+	all := &played{folder: folder, verdict: record.Kept, stdout: stdout}
+	defer all.tell()
+	chosen := s.scenarios()
+	for i, c := range chosen {
+		follow := len(chosen) - i - 1
+		one, err := c.rehearse(ctx, s, stdout, site, follow)
+		switch {
+		case err == nil:
+			err = all.add(one)
+		case ctx.Err() != nil: // before the drill began
+			return record.Interrupted, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if ctx.Err() != nil && follow > 0 {
+			return record.Interrupted, nil
+		}
 	}
-	d, err := drill.New(drillOptions(s, r))
-	if err != nil {
-		return "", errors.Join(err, r.Close())
+	return all.verdict, nil
+}
+
+// played is what has been drilled so far.
+type played struct {
+	stdout  io.Writer
+	folder  string
+	drills  []record.Record
+	paths   []string // of the report
+	verdict string   // the worst
+}
+
+// add reports on one more.
+func (p *played) add(r record.Record) (err error) {
+	p.drills = append(p.drills, r)
+	if r.Verdict != record.Kept {
+		p.verdict = r.Verdict
 	}
+	p.paths, err = report.Write(p.folder, p.drills)
+	return err
+}
+
+// tell says where the report is.
+func (p *played) tell() {
+	if len(p.paths) > 0 {
+		fmt.Fprintln(p.stdout, "\nreport:", strings.Join(p.paths, "\n        "))
+	}
+}
+
+// rehearse carries one drill out, of which the given number follow. It returns what was measured.
+func (c scenario) rehearse(ctx context.Context, s settings, stdout io.Writer, site *site, follow int) (r record.Record, err error) {
+	if s.scenario == scenarioAll {
+		fmt.Fprintf(stdout, "\n%s\n", c.name)
+	}
+	o := s.options(c.name)
+	o.More = follow > 0
+	built, err := c.build(ctx, s, o, stdout)
+	if err != nil {
+		return r, err
+	}
+	d := drill.New(built, o)
 	introduce(stdout, d.Journal().Snapshot())
 	site.show(ctx, d, s)
-	if err := play(ctx, d, stdout); err != nil {
-		return "", err
-	}
-	final := d.Journal().Snapshot()
-	paths, err := report.Write(folder, final)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintln(stdout, "\nreport:", strings.Join(paths, "\n        "))
-	return final.Verdict, nil
+	err = play(ctx, d, stdout)
+	return d.Journal().Snapshot(), err
 }
 
 // introduce says what is about to run.
 func introduce(stdout io.Writer, r record.Record) {
 	for _, s := range r.Servers {
-		fmt.Fprintf(stdout, "%s: %s, %s of the reads\n", s.Name, s.Kind, record.Ratio(s.Share))
+		fmt.Fprintf(stdout, "%s: %s, %s\n", s.Name, s.Kind, s.About())
 	}
-	fmt.Fprintf(stdout, "seed %d, %.0f s; filling the caches ...\n\n", r.Seed, r.Duration)
+	fmt.Fprintf(stdout, "seed %d, %.0f s; storing the first values ...\n\n", r.Seed, r.Duration)
 }
 
 // play runs the drill and shows it until its end, and then the verdict.
@@ -112,42 +150,4 @@ func play(ctx context.Context, d *drill.Drill, stdout io.Writer) error {
 	err := <-ended
 	screen.Verdict(d.Journal().Snapshot())
 	return err
-}
-
-// servers returns the rig that the flags ask for.
-func servers(ctx context.Context, s settings, stdout io.Writer) (*rig.Rig, error) {
-	const each = 3
-	if len(s.servers) == 0 {
-		if s.inProcess {
-			return rig.InProcess(each)
-		}
-		return rig.Own(ctx, each)
-	}
-	asked, err := rig.Ask(ctx, s.servers)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range asked {
-		if a.Err != nil {
-			fmt.Fprintln(stdout, "does not answer:", a.Err)
-		}
-	}
-	if s.faults {
-		return rig.Through(asked) //nolint:contextcheck // the proxies live until the rig is closed
-	}
-	return rig.Direct(asked), nil
-}
-
-func drillOptions(s settings, r *rig.Rig) drill.Options {
-	o := drill.Options{
-		Rig: r, Scenario: s.scenario, Seed: s.seed, Duration: s.duration, Rate: s.rate, Workers: s.workers, Keys: s.keys,
-		ValueSize: s.valueSize, Timeout: s.timeout, DBCost: s.dbCost, DBSlots: s.dbSlots, TTL: s.ttl(),
-		Run: ownRun, Promises: s.promises,
-	}
-	if len(s.servers) > 0 {
-		o.Run = rand.Text()[:8] // another drill may be using the same servers
-		o.Budget = new(atomic.Int64)
-		o.Budget.Store(int64(s.maxBytes))
-	}
-	return o
 }

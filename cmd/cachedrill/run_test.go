@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
 // asProgram in the environment makes the test program be cachedrill.
@@ -57,14 +58,19 @@ func (o *output) await(t *testing.T, pattern string) string {
 
 func readReport(t *testing.T, folder string) (r record.Record) {
 	t.Helper()
+	readJSON(t, folder, &r)
+	return r
+}
+
+func readJSON(t *testing.T, folder string, into any) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(folder, "cachedrill-report.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
 
 func quick(args ...string) []string {
@@ -98,6 +104,7 @@ func TestExitStatuses(t *testing.T) {
 		{"kept", quick("-promise", "max<1h"), 0, "kept    max<1h"},
 		{"broken", quick("-promise", "p50<1us"), 1, "BROKEN  p50<1us"},
 		{"no server", []string{"-servers", gone.Addr(), "-no-web"}, 3, gone.Addr()},
+		{"no sentinel", []string{"-sentinels", gone.Addr(), "-no-web"}, 3, gone.Addr()},
 		{"folder", quick("-out", file), 3, file},
 		{"address in use", []string{"-listen", busy.Addr().String()}, 3, busy.Addr().String()},
 		{"metrics address in use", []string{"-metrics", busy.Addr().String()}, 3, "-metrics"},
@@ -140,6 +147,88 @@ func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	}
 	for _, extension := range []string{"html", "json", "md"} {
 		out.await(t, regexp.QuoteMeta(filepath.Join(folder, "cachedrill-report."+extension)))
+	}
+}
+
+// Without servers that are installed, so that it is the same everywhere.
+func TestAllScenariosAreInOneReport(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	var out output
+	args := quick("-scenario", "all", "-promise", "errors<90%", "-out", folder, "-metrics", "127.0.0.1:0")
+	if got := run(t.Context(), args, &out, &out); got != 0 {
+		t.Fatalf("exit status %d, want 0:\n%s", got, out.String())
+	}
+	drills := readRun(t, folder)
+	if len(drills) != 2 {
+		t.Fatalf("%d drills in the report, want two", len(drills))
+	}
+	for i, scenario := range []string{record.Memcached, record.Sentinel} {
+		r := drills[i]
+		if last := i == 1; r.Scenario != scenario || r.Verdict != record.Kept || r.More == last || r.Servers[0].Kind != "in-process" {
+			t.Errorf("drill %d is %q, of scenario %q with servers %+v, more %t", i, r.Verdict, r.Scenario, r.Servers, r.More)
+		}
+	}
+	if strings.Count(out.String(), "report: ") != 1 {
+		t.Errorf("not one report:\n%s", out.String())
+	}
+}
+
+// readRun reads the report of a run of all scenarios.
+func readRun(t *testing.T, folder string) []record.Record {
+	t.Helper()
+	var whole struct{ Drills []record.Record }
+	readJSON(t, folder, &whole)
+	return whole.Drills
+}
+
+func TestAnInterruptEndsAllScenarios(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out output
+	status := make(chan int)
+	go func() { status <- run(ctx, quick("-scenario", "all", "-out", folder), &out, &out) }()
+	out.await(t, "healthy")
+	cancel()
+	if got := <-status; got != 130 {
+		t.Errorf("exit status %d, want 130", got)
+	}
+	if r := readReport(t, folder); r.Scenario != record.Memcached || r.Verdict != record.Interrupted {
+		t.Errorf("the report is of %q, %q; want only the first scenario, interrupted", r.Scenario, r.Verdict)
+	}
+}
+
+func TestAnInterruptBeforeTheDrillIsNoFailure(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out output
+	if got := run(ctx, []string{"-sentinels", "127.0.0.1:1", "-no-web", "-out", t.TempDir()}, &out, &out); got != 130 {
+		t.Errorf("exit status %d, want 130:\n%s", got, out.String())
+	}
+}
+
+// The metrics of the client under test are served, those of a client that is only needed to look after it are not.
+func TestADrillOfSentinelsIsShownAndReported(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	cluster := redis.StartInProcess(t)
+	var out output
+	status := make(chan int)
+	args := []string{"-sentinels", strings.Join(cluster.SentinelAddrs(), ","), "-duration", "4s", "-keys", "300", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false", "-promise", "lost=0"}
+	go func() { status <- run(t.Context(), args, &out, &out) }()
+	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
+	out.await(t, "── load, no faults ──")
+	if text := fetch(t, metrics); !strings.Contains(text, `client="cachedrill"`) || strings.Contains(text, `client="cachedrill-control"`) {
+		t.Errorf("%s serves %.500q, want the metrics of the client under test", metrics, text)
+	}
+	if got := <-status; got != 0 {
+		t.Errorf("exit status %d, want 0:\n%s", got, out.String())
+	}
+	if r := readReport(t, folder); r.Scenario != record.Sentinel || len(r.Phases) != 1 || len(r.Servers) != 3 {
+		t.Errorf("the report is of scenario %q with %d phases, servers %+v", r.Scenario, len(r.Phases), r.Servers)
 	}
 }
 

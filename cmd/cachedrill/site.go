@@ -24,6 +24,8 @@ type site struct {
 	metrics  net.Listener // nil: none
 	server   *http.Server
 	registry *prometheus.Registry
+	shown    []prometheus.Collector
+	opened   bool // the page, in a browser
 	workers  sync.WaitGroup
 }
 
@@ -51,19 +53,25 @@ func listen(ctx context.Context, s settings, stdout io.Writer) (*site, error) {
 	return w, nil
 }
 
-// show serves the drill from now on.
+// show serves the drill from now on, instead of the one before.
 func (w *site) show(ctx context.Context, d *drill.Drill, s settings) {
 	if w.page != nil {
 		w.page.Serve(d.Journal())
-		if s.open {
+		if s.open && !w.opened {
+			w.opened = true
 			w.workers.Go(func() { openBrowser(ctx, w.page.URL()) })
 		}
 	}
 	if w.metrics == nil {
 		return
 	}
-	for _, c := range d.Collectors() {
-		w.registry.MustRegister(c)
+	for _, c := range w.shown {
+		w.registry.Unregister(c)
+	}
+	w.shown = d.Collectors()
+	w.registry.MustRegister(w.shown...)
+	if w.server != nil {
+		return
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))

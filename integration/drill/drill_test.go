@@ -65,14 +65,14 @@ func build(t *testing.T) string {
 	return path
 }
 
-// start runs a short drill.
-func start(t *testing.T) *program {
+// start runs a short drill on servers in its own process.
+func start(t *testing.T, scenario string) *program {
 	t.Helper()
 	p := &program{folder: t.TempDir(), ended: make(chan error, 1)}
 	path := build(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	command := exec.CommandContext(ctx, path, "-in-process", "-duration", "12s", "-rate", "300", "-keys", "500",
-		"-promise", "errors<50%", "-out", p.folder)
+	command := exec.CommandContext(ctx, path, "-scenario", scenario, "-in-process", "-duration", "12s", "-rate", "300", "-keys", "500",
+		"-promise", "errors<90%", "-out", p.folder)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.Stdout, command.Stderr = &p.out, &p.out
 	if err := command.Start(); err != nil {
@@ -173,55 +173,91 @@ func points(side string) string {
 
 const shaded = `[...document.querySelectorAll("svg[data-chart=p99] rect.phase")].map((r) => r.dataset.phase + ":" + r.classList[1] + ":" + (r.getBoundingClientRect().width > 20)).join(" ")`
 
-const schedule = "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true"
+// expected is what the page of a scenario must have.
+type expected struct {
+	scenario  string
+	phases    string // and how they are shaded
+	rows      int    // of the table of phases
+	inUse     string // selects the stretches in which a server was used, or not
+	stretches int    // how many of them there are at least
+}
 
-func (b *tab) checkCharts(t *testing.T) {
+func memcached() expected {
+	return expected{
+		scenario: "memcached", rows: 12, inUse: ".breaker.open", stretches: 2,
+		phases: "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true",
+	}
+}
+
+func sentinel() expected {
+	return expected{
+		scenario: "sentinel", rows: 16, inUse: ".breaker.closed", stretches: 8,
+		phases: "healthy:none:true failover:failover:true steady:after:true killed:killed:true returned:after:true hung:hung:true released:after:true recovered:none:true",
+	}
+}
+
+func (b *tab) checkCharts(t *testing.T, want expected) {
 	t.Helper()
 	if got := eval[int](t, b, `document.querySelectorAll("#charts svg").length`); got != 5 {
 		t.Errorf("%d charts, want 5", got)
 	}
-	if got := eval[string](t, b, shaded); got != schedule {
-		t.Errorf("shaded phases %q, want %q", got, schedule)
+	if got := eval[string](t, b, shaded); got != want.phases {
+		t.Errorf("shaded phases %q, want %q", got, want.phases)
 	}
 	if got := eval[int](t, b, `[...document.querySelectorAll("svg.plot")].filter((s) => s.getAttribute("role") !== "img" || !s.getAttribute("aria-label")).length`); got != 0 {
 		t.Errorf("%d charts have no role or no label", got)
 	}
+	if got := eval[string](t, b, `document.querySelector("#subtitle").textContent`); !strings.HasPrefix(got, want.scenario+": ") {
+		t.Errorf("the page is about %q, want the scenario %s", got, want.scenario)
+	}
 }
 
 // checkEnd looks at a page whose drill has ended.
-func (b *tab) checkEnd(t *testing.T) {
+func (b *tab) checkEnd(t *testing.T, want expected) {
 	t.Helper()
-	b.checkCharts(t)
-	if got := eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`); got != 12 {
-		t.Errorf("the table has %d rows, want two for each of six phases", got)
+	b.checkCharts(t, want)
+	if got := eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`); got != want.rows {
+		t.Errorf("the table has %d rows, want two for each phase: %d", got, want.rows)
 	}
 	if got := eval[int](t, b, `document.querySelectorAll("#promises .kept").length`); got != 1 {
 		t.Errorf("%d promises are shown as kept, want 1", got)
 	}
-	if got := eval[int](t, b, `document.querySelectorAll(".breaker.open").length`); got < 2 {
-		t.Errorf("%d stretches with an open breaker, want those of the kill and the hang", got)
+	if got := eval[int](t, b, fmt.Sprintf("document.querySelectorAll(%q).length", want.inUse)); got < want.stretches {
+		t.Errorf("%d stretches %s, want %d at least", got, want.inUse, want.stretches)
 	}
-	b.run(t, chromedp.Click("#numbers summary"))
+	b.run(t, chromedp.Evaluate(`document.querySelector("#numbers").open = true`, nil))
 	await(t, "table of the charts", func() bool {
 		return eval[int](t, b, `document.querySelectorAll("#numbers tbody tr").length`) > 50
 	})
 }
 
+func (b *tab) awaitVerdict(t *testing.T) {
+	t.Helper()
+	await(t, "verdict", func() bool {
+		return eval[string](t, b, `document.querySelector("#status strong").textContent`) == "All promises kept"
+	})
+}
+
 func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
-	p := start(t)
+	for _, want := range []expected{memcached(), sentinel()} {
+		t.Run(want.scenario, func(t *testing.T) { watch(t, want) })
+	}
+}
+
+func watch(t *testing.T, want expected) {
+	t.Helper()
+	p := start(t, want.scenario)
 	b := open(t)
 	b.run(t, chromedp.Navigate(p.url))
 	await(t, "lines in the charts", func() bool { return eval[int](t, b, points("plain")) > 0 })
 	before := eval[int](t, b, points("holdfast"))
 	await(t, "growth of the lines", func() bool { return eval[int](t, b, points("holdfast")) >= before+25 })
-	b.checkCharts(t)
-	await(t, "verdict", func() bool {
-		return eval[string](t, b, `document.querySelector("#status strong").textContent`) == "All promises kept"
-	})
+	b.checkCharts(t, want)
+	b.awaitVerdict(t)
 	if err := <-p.ended; err != nil {
 		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
 	}
-	b.checkEnd(t)
+	b.checkEnd(t, want)
 	b.quiet(t, p.url)
 	live := eval[string](t, b, `document.querySelector("#verdict table").textContent`)
 
@@ -229,7 +265,7 @@ func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
 	file := "file://" + filepath.Join(p.folder, "cachedrill-report.html")
 	b.run(t, chromedp.Navigate(file))
 	await(t, "lines in the report", func() bool { return eval[int](t, b, points("plain")) > 250 })
-	b.checkEnd(t)
+	b.checkEnd(t, want)
 	b.quiet(t, file)
 	if got := eval[string](t, b, `document.querySelector("#verdict table").textContent`); got != live {
 		t.Errorf("the report's table is %q, the live page's was %q", got, live)
@@ -263,4 +299,30 @@ func checkDark(t *testing.T, b *tab) {
 	if dark := eval[string](t, b, background); dark == light {
 		t.Errorf("the background is %s, dark or not", dark)
 	}
+}
+
+func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
+	p := start(t, "all")
+	b := open(t)
+	b.run(t, chromedp.Navigate(p.url))
+	await(t, "second drill", func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == 2 })
+	await(t, "lines of the second drill", func() bool { return eval[int](t, b, points("plain")) > 0 })
+	b.checkCharts(t, sentinel())
+	b.awaitVerdict(t)
+	if err := <-p.ended; err != nil {
+		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
+	}
+	for _, url := range []string{"", "file://" + filepath.Join(p.folder, "cachedrill-report.html")} {
+		if url != "" {
+			b.ForgetRequests()
+			b.run(t, chromedp.Navigate(url))
+		}
+		b.checkEnd(t, sentinel())
+		b.run(t, chromedp.Click("#choice button:first-child"))
+		await(t, "first drill", func() bool {
+			return eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`) == memcached().rows
+		})
+		b.checkEnd(t, memcached())
+	}
+	b.quiet(t, "file://")
 }

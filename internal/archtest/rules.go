@@ -45,7 +45,9 @@ func Holdfast() Rules {
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix}},
-			{Package: cachedrill, May: []string{cachedrill, testServers, breaker, memcache, healing, gomemcache, prometheus}},
+			{Package: cachedrill, May: []string{
+				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
+			}},
 		},
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,

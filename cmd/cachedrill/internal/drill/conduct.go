@@ -6,96 +6,75 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
 // conduct plays the phases and takes the samples.
 func (d *Drill) conduct(ctx context.Context) error {
-	if !pause(ctx, warmUp) {
+	if !Pause(ctx, warmUp) {
 		return ctx.Err()
 	}
-	d.started = time.Now()
-	watch := newWatcher(ctx, d)
-	defer watch.stop()
+	start := time.Now()
+	d.started.Store(&start)
 	var discarded workload.Tally
-	for _, s := range d.sides {
-		s.recorder.Window(&discarded)
+	for _, r := range d.recorders {
+		r.Window(&discarded)
 	}
-	sampler := sampler{drill: d, last: d.started, watch: watch}
+	sampler := sampler{drill: d, last: start}
+	end := start
 	for i := range d.steps {
-		if err := d.begin(i, watch); err != nil {
+		if err := d.begin(ctx, i); err != nil {
 			return err
 		}
-		end := d.started.Add(time.Duration(i+1) * d.options.Duration / time.Duration(len(d.steps)))
+		end = end.Add(d.options.Duration / time.Duration(len(d.steps)))
 		if !sampler.until(ctx, i, end) {
 			return ctx.Err()
 		}
+		if err := sampler.settle(ctx, i); err != nil {
+			return d.failed(i, err)
+		}
+		if over := time.Since(end); over > d.options.interval()/2 {
+			end = end.Add(over)
+			d.postpone(i+1, over)
+		}
 	}
 	return nil
 }
 
-// begin announces phase i and does to its server what the schedule says.
-func (d *Drill) begin(i int, watch *watcher) error {
+// begin announces phase i and has the scenario do what it is about.
+func (d *Drill) begin(ctx context.Context, i int) error {
 	p := d.journal.Phase(i)
 	p.Begun, p.Start = true, d.elapsed()
 	d.journal.SetPhase(i, p)
-	for _, s := range d.sides {
-		s.load.SetPhase(i)
+	for _, l := range d.loads {
+		l.SetPhase(i)
 	}
-	step := d.steps[i]
-	if step.action == "" {
-		return nil
+	if err := d.scenario.Begin(ctx, i); err != nil {
+		return d.failed(i, err)
 	}
-	watch.fault(step)
-	if fault := step.action.Fault(); fault == "killed" || fault == "hung" {
-		d.tell(func(o *workload.Oracle) { o.Down(step.server) })
-	}
-	if err := d.options.Rig.Do(step.action, step.server); err != nil {
-		return fmt.Errorf("phase %q: %w", step.title, err)
-	}
-	d.repaired(step)
 	return nil
 }
 
-// repaired tells the oracles of a server that answers again.
-func (d *Drill) repaired(s step) {
-	switch s.action {
-	case rig.Restart:
-		d.tell(func(o *workload.Oracle) {
-			if d.options.Rig.Empties {
-				o.Emptied(s.server)
-			}
-			o.Up(s.server)
-		})
-	case rig.Release:
-		d.tell(func(o *workload.Oracle) { o.Up(s.server) })
-	}
+func (d *Drill) failed(i int, err error) error {
+	return fmt.Errorf("phase %q: %w", d.steps[i].Title, err)
 }
 
-func (d *Drill) tell(change func(*workload.Oracle)) {
-	for _, s := range d.sides {
-		s.load.Tell(change)
+// postpone moves the phases from the given one on, because the one before took longer.
+func (d *Drill) postpone(first int, by time.Duration) {
+	for i := first; i < len(d.steps); i++ {
+		p := d.journal.Phase(i)
+		p.Start, p.End = p.Start+by.Seconds(), p.End+by.Seconds()
+		d.journal.SetPhase(i, p)
 	}
 }
 
 // elapsed returns the seconds since the first phase began; 0 before.
 func (d *Drill) elapsed() float64 {
-	if d.started.IsZero() {
+	started := d.started.Load()
+	if started == nil {
 		return 0
 	}
-	return time.Since(d.started).Seconds()
-}
-
-func pause(ctx context.Context, t time.Duration) bool {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return time.Since(*started).Seconds()
 }
 
 // noteBudget says once that nothing is stored any more.
@@ -104,13 +83,12 @@ func (d *Drill) noteBudget(t float64) {
 		return
 	}
 	d.broke = true
-	d.journal.AddEvent(record.Event{T: t, Text: "as many bytes are stored as is allowed; from now on loaded values are not stored"})
+	d.journal.AddEvent(record.Event{T: t, Text: "as many bytes are stored as is allowed; from now on nothing more is stored"})
 }
 
 // sampler turns windows of the recorders into samples.
 type sampler struct {
 	drill *Drill
-	watch *watcher
 	last  time.Time
 }
 
@@ -121,10 +99,30 @@ func (s *sampler) until(ctx context.Context, i int, end time.Time) bool {
 		if end.Sub(next) < s.drill.options.interval()/2 {
 			next = end
 		}
-		going := pause(ctx, time.Until(next))
+		going := Pause(ctx, time.Until(next))
 		s.take(i)
 		if !going || next.Equal(end) {
 			return going
+		}
+	}
+}
+
+// settle takes samples of phase i until its scenario has finished it.
+func (s *sampler) settle(ctx context.Context, i int) error {
+	settled := make(chan error, 1)
+	go func() { settled <- s.drill.scenario.Settle(ctx, i) }()
+	ticker := time.NewTicker(s.drill.options.interval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.take(i)
+		case err := <-settled:
+			if time.Since(s.last) > s.drill.options.interval()/2 {
+				s.take(i)
+			}
+			s.drill.refresh(i, s.drill.elapsed())
+			return err
 		}
 	}
 }
@@ -134,17 +132,22 @@ func (s *sampler) take(i int) {
 	now := time.Now()
 	seconds := now.Sub(s.last).Seconds()
 	s.last = now
-	sample := record.Sample{T: d.elapsed(), Phase: i, Faults: d.options.Rig.Faults()}
-	var tally workload.Tally
-	for side, moment := range map[int]*record.Moment{plain: &sample.Plain, holdfast: &sample.Holdfast} {
-		d.sides[side].recorder.Window(&tally)
-		*moment = momentOf(&tally, d.sides[side].load.Oldest(), seconds)
+	sample := record.Sample{T: d.elapsed(), Phase: i}
+	var tallies [Sides]workload.Tally
+	for side, moment := range []*record.Moment{&sample.Plain, &sample.Holdfast} {
+		d.recorders[side].Window(&tallies[side])
+		*moment = momentOf(&tallies[side], d.loads[side].Oldest(), seconds)
 	}
-	sample.Holdfast.Breakers = s.watch.states()
+	d.scenario.Observe(&sample, &tallies, seconds)
 	d.journal.AddSample(sample)
 	d.noteBudget(sample.T)
+	d.refresh(i, sample.T)
+}
+
+// refresh has the journal know what has been measured of phase i up to a time.
+func (d *Drill) refresh(i int, elapsed float64) {
 	p := d.journal.Phase(i)
-	p.End = max(p.End, sample.T)
+	p.End = max(p.End, elapsed)
 	d.summarize(&p, i)
 	d.journal.SetPhase(i, p)
 }

@@ -1,129 +1,90 @@
+// Package drill drives the same load through two clients while servers are broken and repaired, and records what their
+// callers notice. What the servers and clients are is up to a Scenario.
 package drill
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
 // Drill is one rehearsal. It has no useful zero value; New makes one, Run carries it out. Close must be called.
 type Drill struct {
-	options Options
-	steps   []step
-	journal *record.Journal
-	owners  []int
-	sides   [rig.Sides]*side
-	started time.Time // of the first phase
+	scenario  Scenario
+	options   Options
+	steps     []Step
+	journal   *record.Journal
+	loads     [Sides]*workload.Load
+	recorders [Sides]*workload.Recorder
+	started   atomic.Pointer[time.Time] // of the first phase; nil before
 
 	broke bool // the budget was spent, and an event said so
 }
 
-// side is one client with its application.
-type side struct {
-	client   client
-	app      *workload.App
-	load     *workload.Load
-	recorder *workload.Recorder
-}
-
-// New builds the clients and the journal. It sends nothing yet.
-func New(o Options) (*Drill, error) {
-	d := &Drill{options: o, steps: schedule(o.Rig)}
-	keys, owners, err := workload.Keys(o.Run, o.Keys, len(o.Rig.Kinds), sideNames()...)
-	if err != nil {
-		return nil, err
-	}
-	d.owners = owners
-	for i, connect := range []func([]string, time.Duration, int) (client, error){newPlain, newHoldfast} {
-		c, err := connect(o.Rig.Addrs(i), o.Timeout, o.Workers)
-		if err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
-		d.sides[i] = d.newSide(c, keys[i])
-	}
+// New builds the journal. It sends nothing yet. The drill owns the scenario.
+func New(s Scenario, o Options) *Drill {
+	d := &Drill{scenario: s, options: o, steps: s.Steps()}
 	d.journal = record.NewJournal(d.firstPage())
-	return d, nil
-}
-
-func (d *Drill) newSide(c client, keys []string) *side {
-	o := d.options
-	s := &side{client: c, recorder: workload.NewRecorder(len(d.steps))}
-	s.app = &workload.App{AppOptions: workload.AppOptions{
-		Cache: c.cache, Keys: keys, Recorder: s.recorder, ValueSize: o.ValueSize, TTL: o.TTL,
-		Database: workload.NewDatabase(o.Keys, o.DBCost, o.DBSlots),
-		Patience: patience, Grace: grace, Budget: o.Budget,
-	}}
-	return s
+	return d
 }
 
 // Journal returns the record as it grows.
 func (d *Drill) Journal() *record.Journal { return d.journal }
 
-// Run fills the caches, warms up and plays all phases. It returns when all requests have ended and the journal is
-// finished, also when ctx ends early; then it closes the servers first, so that nothing waits for them.
+// Collectors returns the clients that have metrics.
+func (d *Drill) Collectors() []prometheus.Collector { return d.scenario.Collectors() }
+
+// Close closes the clients and the servers that belong to the drill. It is idempotent. It must not be called during Run.
+func (d *Drill) Close() error { return d.scenario.Close() }
+
+// Run prepares, warms up and plays all phases. It returns when all requests have ended and the journal is finished, also
+// when ctx ends early, and closes the drill.
 func (d *Drill) Run(ctx context.Context) error {
 	err := d.run(ctx)
 	if ctx.Err() != nil {
 		err = nil // the journal says that it was interrupted
 	}
-	d.sweep(ctx)
+	d.scenario.Sweep(ctx)
 	d.finish(ctx, err)
 	return errors.Join(err, d.Close())
 }
 
 func (d *Drill) run(ctx context.Context) error {
-	stopWaking := context.AfterFunc(ctx, func() { _ = d.options.Rig.Close() }) // or calls to a hung server would go on
+	stopWaking := context.AfterFunc(ctx, d.scenario.Release) // or calls to a hung server would go on
 	defer stopWaking()
-	stored, err := d.fill(ctx)
-	if err != nil {
+	if err := d.scenario.Prepare(ctx, &Stage{d}); err != nil {
 		return err
 	}
 	stop := make(chan struct{})
-	var loads sync.WaitGroup
+	var running sync.WaitGroup
 	start := time.Now()
-	for i, s := range d.sides {
-		s.load = workload.NewLoad(s.app, d.options.shape(), d.oracle(stored[i]), d.options.Workers)
-		loads.Go(func() { s.load.Run(ctx, start, stop) })
+	for i := range d.loads {
+		var handler workload.Handler
+		handler, d.recorders[i] = d.scenario.Side(i)
+		d.loads[i] = workload.NewLoad(handler, workload.LoadOptions{
+			Shape: d.scenario.Shape(), Workers: d.options.Workers, Patience: Patience, Recorder: d.recorders[i],
+		})
+		running.Go(func() { d.loads[i].Run(ctx, start, stop) })
 	}
-	err = d.conduct(ctx)
+	err := d.conduct(ctx)
 	close(stop)
-	loads.Wait()
+	d.release(&running)
 	return err
 }
 
-// fill stores the values that the caches begin with, on both sides at the same time.
-func (d *Drill) fill(ctx context.Context) (stored [rig.Sides][]bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fillTime)
-	defer cancel()
-	var errs [rig.Sides]error
-	var workers sync.WaitGroup
-	for i, s := range d.sides {
-		workers.Go(func() { stored[i], errs[i] = s.app.Fill(ctx, d.owners, len(d.options.Rig.Kinds)) })
-	}
-	workers.Wait()
-	if err := errors.Join(errs[:]...); err != nil && d.options.Budget == nil {
-		return stored, fmt.Errorf("filling the caches: %w", err)
-	}
-	return stored, nil // servers that are not ours may refuse: their keys are then loaded when they are first read
-}
-
-// oracle returns the oracle of one side, which knows the servers that were down from the start.
-func (d *Drill) oracle(stored []bool) *workload.Oracle {
-	faults := d.options.Rig.Faults()
-	o := workload.NewOracle(d.owners, len(faults), stored)
-	for i, fault := range faults {
-		if fault != "" {
-			o.Down(i)
-		}
-	}
-	return o
+// release waits for the calls under way, and no longer than they may take.
+func (d *Drill) release(running *sync.WaitGroup) {
+	late := time.AfterFunc(d.options.Timeout+Patience, d.scenario.Release)
+	defer late.Stop()
+	running.Wait()
 }
 
 // finish computes the final summaries and the verdict.
@@ -148,15 +109,4 @@ func (d *Drill) finish(ctx context.Context, failure error) {
 			r.Verdict = record.Broken
 		}
 	})
-}
-
-// Close closes the clients and the servers that belong to the drill. It is idempotent. It must not be called during Run.
-func (d *Drill) Close() error {
-	errs := []error{d.options.Rig.Close()}
-	for _, s := range d.sides {
-		if s != nil {
-			errs = append(errs, s.client.close())
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -2,221 +2,196 @@ package drill_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
-	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-func options(t *testing.T, r *rig.Rig, promises string) drill.Options {
-	t.Helper()
-	parsed, err := promise.Parse(promises)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return drill.Options{
-		Rig: r, Scenario: "memcached", Seed: 1, Duration: 6 * time.Second, Rate: 500, Workers: 32, Keys: 500, ValueSize: 50,
-		Timeout: 200 * time.Millisecond, DBCost: 2 * time.Millisecond, DBSlots: 4, TTL: time.Minute, Run: "test", Promises: parsed,
-	}
+// play is a scenario of three phases without servers, in a bubble.
+type play struct {
+	recorders [drill.Sides]*workload.Recorder
+	stage     *drill.Stage
+	settles   time.Duration // how long the second phase takes to settle
+	fails     error         // of the settling of the second phase
+	stuck     chan struct{} // if not nil, calls wait for it
+	freed     sync.Once
+	told      [drill.Sides]int
+	closed    atomic.Int64
+	began     []string
 }
 
-func run(ctx context.Context, t *testing.T, o drill.Options) record.Record {
-	t.Helper()
-	d, err := drill.New(o)
-	if err != nil {
-		t.Fatal(err)
+func newPlay() *play {
+	p := &play{}
+	for i := range p.recorders {
+		p.recorders[i] = workload.NewRecorder(3)
 	}
-	if err := d.Run(ctx); err != nil {
-		t.Fatalf("Run: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Errorf("Close after Run: %v", err)
-	}
-	return d.Journal().Snapshot()
+	return p
 }
 
-func ownRig(t *testing.T) *rig.Rig {
-	t.Helper()
-	r, err := rig.InProcess(3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+func (p *play) Steps() []drill.Step {
+	return []drill.Step{{Name: "first", Title: "first", Server: -1}, {Name: "second", Title: "second", Server: -1}, {Name: "third", Title: "third", Server: -1}}
 }
 
-func phase(t *testing.T, r *record.Record, name string) *record.Phase {
-	t.Helper()
-	i := slices.IndexFunc(r.Phases, func(p record.Phase) bool { return p.Name == name })
-	if i < 0 || !r.Phases[i].Begun {
-		t.Fatalf("no phase %q in %+v", name, r.Phases)
-	}
-	return &r.Phases[i]
+func (p *play) Shape() workload.Shape {
+	return workload.Shape{Seed: 1, Rate: 100, Keys: 100, Zipf: 1.1}
+}
+func (p *play) Describe(r *record.Record) { r.Scenario = record.Sentinel }
+func (p *play) Prepare(_ context.Context, s *drill.Stage) error {
+	p.stage = s
+	return nil
 }
 
-func TestADrillTellsTheClientsApart(t *testing.T) {
-	t.Parallel()
-	r := run(t.Context(), t, options(t, ownRig(t), "errors<100%"))
-	if r.Verdict != record.Kept {
-		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+func (p *play) Side(i int) (workload.Handler, *workload.Recorder) {
+	return handler{p, i}, p.recorders[i]
+}
+
+func (p *play) Begin(_ context.Context, i int) error {
+	p.began = append(p.began, p.Steps()[i].Name)
+	p.stage.Tell(func(side int) { p.told[side]++ })
+	p.stage.Event("begins: " + p.Steps()[i].Name)
+	return nil
+}
+
+func (p *play) Settle(ctx context.Context, i int) error {
+	if i != 1 {
+		return nil
 	}
-	for _, name := range []string{"healthy", "killed", "restarted", "hung", "released", "recovered"} {
-		p := phase(t, &r, name)
-		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
-			if s.Reads < 400 || s.Reads > 600 {
-				t.Errorf("%s, %s: %d reads, want those of one second: about 490", name, side, s.Reads)
+	drill.Pause(ctx, p.settles)
+	return p.fails
+}
+
+func (p *play) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tally, _ float64) {
+	s.Faults = []string{""}
+	s.Plain.WriteMoment = &record.WriteMoment{AcknowledgedRate: float64(tallies[0].Reads)}
+}
+
+func (p *play) Summarize(s *record.Summary, _, _ int, t *workload.Tally) {
+	s.WriteSummary = &record.WriteSummary{Writes: t.Reads}
+}
+
+func (p *play) Release() {
+	if p.stuck != nil {
+		p.freed.Do(func() { close(p.stuck) })
+	}
+}
+func (p *play) Sweep(context.Context)              {}
+func (p *play) Collectors() []prometheus.Collector { return nil }
+func (p *play) Close() error                       { p.closed.Add(1); return nil }
+
+type handler struct {
+	play *play
+	side int
+}
+
+func (h handler) Arrive(*workload.Arrival) {}
+
+func (h handler) Serve(_ context.Context, r workload.Arrival) {
+	if stuck := h.play.stuck; stuck != nil && h.side == drill.Plain {
+		<-stuck
+	}
+	h.play.recorders[h.side].Count(r.Phase, func(t *workload.Tally) { t.Reads++ })
+}
+
+func (h handler) GiveUp(r workload.Arrival) {
+	h.play.recorders[h.side].Count(r.Phase, func(t *workload.Tally) { t.Reads++; t.Errors++; t.Unanswered++ })
+}
+
+func options() drill.Options {
+	return drill.Options{Duration: 9 * time.Second, Rate: 100, Workers: 4, Timeout: time.Second}
+}
+
+func TestPhasesAreEquallyLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay()
+		d := drill.New(p, options())
+		if err := d.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := d.Journal().Snapshot()
+		for i, phase := range r.Phases {
+			if phase.Start != float64(3*i) || phase.End != float64(3*i+3) {
+				t.Errorf("%s lasts from %v to %v, want three seconds", phase.Name, phase.Start, phase.End)
+			}
+			if phase.Plain.Reads < 299 || phase.Plain.Reads > 301 || phase.Plain.WriteSummary == nil || phase.Plain.Writes != phase.Plain.Reads {
+				t.Errorf("%s: %+v, want 300 reads", phase.Name, phase.Plain)
 			}
 		}
-		if p.Holdfast.CacheErrors > 0 {
-			t.Errorf("%s: holdfast returned %d errors to readers, want misses", name, p.Holdfast.CacheErrors)
+		if want := []string{"first", "second", "third"}; !slices.Equal(p.began, want) || p.told != [drill.Sides]int{3, 3} {
+			t.Errorf("begun %q, told %v; want %q, and each side each time", p.began, p.told, want)
 		}
-	}
-	for _, name := range []string{"killed", "hung"} {
-		if p := phase(t, &r, name); p.Plain.ErrorPercent < 10 {
-			t.Errorf("%s: plain has %.1f%% errors, want at least a third of the share of a server", name, p.Plain.ErrorPercent)
+		if r.Verdict != record.Kept || r.Scenario != record.Sentinel || len(r.Events) != 3 || p.closed.Load() == 0 {
+			t.Errorf("verdict %q of scenario %q, %d events, closed %d times", r.Verdict, r.Scenario, len(r.Events), p.closed.Load())
 		}
-	}
-	if p := phase(t, &r, "killed"); p.Holdfast.NeededLoads < 100 || p.Holdfast.LoadRatio < .9 {
-		t.Errorf("killed: %d loads needed, %.2f times that made; want those of the lost server", p.Holdfast.NeededLoads, p.Holdfast.LoadRatio)
-	}
-	checkBreakers(t, &r)
+	})
 }
 
-// checkBreakers looks for the outages in the samples and the events.
-func checkBreakers(t *testing.T, r *record.Record) {
-	t.Helper()
-	var texts []string
-	for _, e := range r.Events {
-		texts = append(texts, e.Text)
-	}
-	for _, want := range []string{"stopped asking server 1", "uses server 1 again", "stopped asking server 2", "uses server 2 again"} {
-		if !strings.Contains(strings.Join(texts, "\n"), want) {
-			t.Errorf("no event says that holdfast %s: %q", want, texts)
+func TestAPhaseThatSettlesLatePostponesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay()
+		p.settles = 2 * time.Second
+		d := drill.New(p, options())
+		if err := d.Run(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	killed := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[0] == "killed" && s.Holdfast.Breakers[0] == "open" })
-	hung := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[1] == "hung" && s.Holdfast.Breakers[1] == "open" })
-	if killed < 0 || hung < killed {
-		t.Errorf("samples with an open breaker: killed %d, hung %d of %d; want both, in order", killed, hung, len(r.Samples))
-	}
-	if last := r.Samples[len(r.Samples)-1]; last.T < 5.9 || last.T > 7 || slices.Max(last.Faults) != "" {
-		t.Errorf("the last sample is at %.1fs with faults %q, want 6s and none", last.T, last.Faults)
-	}
-}
-
-func TestABrokenPromiseIsTheVerdict(t *testing.T) {
-	t.Parallel()
-	o := options(t, ownRig(t), "p50<1us,errors<100%")
-	o.Duration = 3 * time.Second
-	r := run(t.Context(), t, o)
-	if r.Verdict != record.Broken || r.Promises[0].Kept || !r.Promises[1].Kept {
-		t.Errorf("verdict %q, promises %+v; want the first broken", r.Verdict, r.Promises)
-	}
-}
-
-func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	o := options(t, ownRig(t), promise.Default)
-	o.Timeout = 30 * time.Second // of calls to the hung server, which must not be waited for
-	d, err := drill.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, updates, stop := d.Journal().Follow(1000)
-	defer stop()
-	ended := make(chan error)
-	go func() { ended <- d.Run(ctx) }()
-	for u := range updates {
-		if s, ok := u.Data.(record.Sample); ok && s.Faults[1] == "hung" {
-			break
-		}
-	}
-	cancel()
-	begin := time.Now()
-	if err := <-ended; err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("Run took %v to end, want it at once", took)
-	}
-	if r := d.Journal().Snapshot(); r.Verdict != record.Interrupted || len(r.Samples) == 0 || r.Phases[0].Holdfast.Reads == 0 {
-		t.Errorf("verdict %q with %d samples, want it interrupted with what was measured", r.Verdict, len(r.Samples))
-	}
-}
-
-func TestForeignServersAreLeftAsTheyWere(t *testing.T) {
-	t.Parallel()
-	servers := []*testutil.Fake{testutil.StartFake(t), testutil.StartFake(t)}
-	asked, err := rig.Ask(t.Context(), []string{servers[0].Addr(), servers[1].Addr()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rig.Through(asked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := options(t, r, "")
-	o.Duration, o.Budget = 4500*time.Millisecond, new(atomic.Int64)
-	o.Budget.Store(1 << 20)
-	var foreign atomic.Int64
-	for _, s := range servers {
-		s.SetFault(func(cmd testutil.Command) testutil.Fault {
-			for _, key := range cmd.Keys {
-				if !strings.HasPrefix(key, workload.Prefix) && !strings.HasPrefix(key, "holdfast:canary") {
-					foreign.Add(1)
-				}
+		r := d.Journal().Snapshot()
+		for i, want := range [][2]float64{{0, 3}, {3, 8}, {8, 11}} {
+			if got := [2]float64{r.Phases[i].Start, r.Phases[i].End}; got != want {
+				t.Errorf("%s lasts from %v to %v, want %v", r.Phases[i].Name, got[0], got[1], want)
 			}
-			if cmd.Verb == "flush_all" {
-				foreign.Add(1)
-			}
-			return testutil.Fault{}
-		})
-	}
-	got := run(t.Context(), t, o)
-	for _, name := range []string{"killed", "hung", "slowed", "sped up", "cut"} {
-		phase(t, &got, name)
-	}
-	if last := got.Events[len(got.Events)-1].Text; last != "all keys of the drill deleted" {
-		t.Errorf("the last event is %q, want that all keys are deleted", last)
-	}
-	for i, s := range servers {
-		if n := s.Stats().Items; n != 0 {
-			t.Errorf("server %d still has %d items", i+1, n)
 		}
-	}
-	if n := foreign.Load(); n > 0 {
-		t.Errorf("%d commands were for keys of others", n)
-	}
+		if n := r.Phases[1].Holdfast.Reads; n < 499 || n > 501 {
+			t.Errorf("%d reads in the phase that settled late, want those of five seconds", n)
+		}
+		if r.Length() != 11 || r.Samples[len(r.Samples)-1].T != 11 {
+			t.Errorf("the drill is %v s long, the last sample at %v s; want 11", r.Length(), r.Samples[len(r.Samples)-1].T)
+		}
+	})
 }
 
-func TestTheBudgetIsNotedOnceItIsSpent(t *testing.T) {
-	t.Parallel()
-	server := testutil.StartFake(t)
-	asked, err := rig.Ask(t.Context(), []string{server.Addr()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := options(t, rig.Direct(asked), "")
-	o.Duration, o.Budget = 3*time.Second, new(atomic.Int64)
-	o.Budget.Store(20_000)
-	got := run(t.Context(), t, o)
-	var noted int
-	for _, e := range got.Events {
-		noted += strings.Count(e.Text, "as many bytes are stored as is allowed")
-	}
-	if noted != 1 {
-		t.Errorf("%d events say that the budget was spent, want one: %+v", noted, got.Events)
-	}
-	if p := phase(t, &got, "load"); p.Holdfast.Reads < 1400 {
-		t.Errorf("%d reads, want about 1470", p.Holdfast.Reads)
-	}
+func TestADrillThatDoesNotSettleFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay()
+		p.fails = errors.New("two primaries")
+		d := drill.New(p, options())
+		err := d.Run(t.Context())
+		if !errors.Is(err, p.fails) || !strings.Contains(err.Error(), `"second"`) {
+			t.Errorf("Run = %v, want the error with its phase", err)
+		}
+		if r := d.Journal().Snapshot(); r.Verdict != record.Interrupted || r.Phases[2].Begun || p.closed.Load() == 0 {
+			t.Errorf("verdict %q, third phase begun: %t, closed %d times; want it interrupted and closed", r.Verdict, r.Phases[2].Begun, p.closed.Load())
+		}
+	})
+}
+
+func TestCallsThatNeverReturnDoNotStopTheDrill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay()
+		p.stuck = make(chan struct{})
+		d := drill.New(p, options())
+		begin := time.Now()
+		if err := d.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 13*time.Second {
+			t.Errorf("Run took %v, want the drill, the warm-up and two seconds", took)
+		}
+		r := d.Journal().Snapshot()
+		if s := r.Phases[1].Plain; s.Errors < 299 {
+			t.Errorf("%d errors, want all requests that found no worker", s.Errors)
+		}
+		if s := r.Phases[1].Holdfast; s.Errors > 0 || s.Reads < 299 {
+			t.Errorf("the other side has %d errors of %d reads, want none", s.Errors, s.Reads)
+		}
+	})
 }

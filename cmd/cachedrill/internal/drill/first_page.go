@@ -9,25 +9,20 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
 // firstPage returns what is known before the start.
 func (d *Drill) firstPage() record.Record {
 	o := d.options
 	r := record.Record{
-		Tool: "cachedrill " + Version(), Scenario: o.Scenario, Started: time.Now().Round(time.Millisecond), Duration: o.Duration.Seconds(), Seed: o.Seed,
-		Machine: thisMachine(), Versions: versions(), Settings: o.settings(), Conditions: conditions(o.Rig),
-		Phases: plan(d.steps, o.Duration), Events: []record.Event{}, Samples: []record.Sample{}, Promises: []record.Promise{},
+		Tool: "cachedrill " + Version(), Started: time.Now().Round(time.Millisecond), Duration: o.Duration.Seconds(), Seed: o.Seed,
+		Machine: thisMachine(), Versions: []record.Entry{{Name: "holdfast", Value: Version()}}, Phases: plan(d.steps, o.Duration),
+		Events: []record.Event{}, Samples: []record.Sample{}, Promises: []record.Promise{}, More: o.More,
 	}
 	for _, p := range o.Promises {
 		r.Promises = append(r.Promises, record.Promise{Text: p.String()})
 	}
-	shares := workload.Shares(o.shape(), d.owners, len(o.Rig.Kinds))
-	for i, kind := range o.Rig.Kinds {
-		r.Servers = append(r.Servers, record.Server{Name: rig.Name(i), Kind: kind, Share: shares[i]})
-	}
+	d.scenario.Describe(&r)
 	return r
 }
 
@@ -40,19 +35,16 @@ func Version() string {
 	return info.Main.Version
 }
 
-// versions returns what is under test.
-func versions() []record.Entry {
-	v := []record.Entry{{Name: "holdfast", Value: Version()}}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	for _, dep := range info.Deps {
-		if dep.Path == "github.com/bradfitz/gomemcache" {
-			v = append(v, record.Entry{Name: "gomemcache", Value: dep.Version})
+// VersionOf returns the version of a module that this program contains; nothing if it is not known.
+func VersionOf(name, module string) []record.Entry {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				return []record.Entry{{Name: name, Value: dep.Version}}
+			}
 		}
 	}
-	return v
+	return nil
 }
 
 func thisMachine() record.Machine {

@@ -23,21 +23,21 @@ var charts string //nolint:gochecknoglobals // as above.
 //go:embed assets/page.js
 var script string //nolint:gochecknoglobals // as above.
 
-// Report writes the page of a complete record. It needs nothing but itself.
-func Report(w io.Writer, r record.Record) error { return write(w, r) }
+// Report writes the page of complete records, one for each drill of a run. It needs nothing but itself.
+func Report(w io.Writer, drills []record.Record) error { return write(w, drills) }
 
-// write fills the document in; a nil record makes the live page.
-func write(w io.Writer, r any) error {
-	data, err := json.Marshal(r) // which escapes what could end a script element
+// write fills the document in; without drills it makes the live page.
+func write(w io.Writer, drills []record.Record) error {
+	data, err := json.Marshal(drills) // which escapes what could end a script element
 	if err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
-	meanings, err := json.Marshal(record.Meanings())
+	layouts, err := json.Marshal(record.Layouts())
 	if err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
 	_, err = strings.NewReplacer(
-		"{{style}}", style, "{{script}}", charts+script, "{{record}}", string(data), "{{meanings}}", string(meanings),
+		"{{style}}", style, "{{script}}", charts+script, "{{drills}}", string(data), "{{layouts}}", string(layouts),
 	).WriteString(w, document)
 	return err
 }

@@ -116,6 +116,29 @@ func TestALateReaderGetsTheWholeHistoryAndWhatComes(t *testing.T) {
 	}
 }
 
+func TestAReaderWhoComesAgainGetsTheNextDrill(t *testing.T) {
+	first := record.NewJournal(begun())
+	s := serve(t, first)
+	first.Finish(func(r *record.Record) { r.Verdict = record.Kept })
+	second := begun()
+	second.Scenario = record.Sentinel
+	lines := events(t, s)
+	var now record.Record
+	next(t, lines, &now)
+	if got := next(t, lines, &now); got != "end" || now.Scenario != "" {
+		t.Errorf("event %q of scenario %q, want the end of the first drill", got, now.Scenario)
+	}
+	s.Serve(record.NewJournal(second))
+	lines = events(t, s)
+	var earlier []record.Record
+	if got := next(t, lines, &earlier); got != "earlier" || len(earlier) != 1 || earlier[0].Verdict != record.Kept {
+		t.Errorf("event %q with %+v, want the first drill", got, earlier)
+	}
+	if got := next(t, lines, &now); got != "record" || now.Scenario != record.Sentinel || now.Verdict != record.Running {
+		t.Errorf("event %q of scenario %q, verdict %q; want the begin of the second drill", got, now.Scenario, now.Verdict)
+	}
+}
+
 func TestAReaderOfAFinishedDrillGetsItsEnd(t *testing.T) {
 	j := record.NewJournal(begun())
 	s := serve(t, j)
@@ -152,7 +175,7 @@ func TestThePageAndTheReportNeedNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	var report bytes.Buffer
-	if err := page.Report(&report, begun()); err != nil {
+	if err := page.Report(&report, []record.Record{begun()}); err != nil {
 		t.Fatal(err)
 	}
 	foreign := regexp.MustCompile(`(?i)(src|href|action)\s*=\s*["']?(https?:)?//|url\(|@import|<link[^>]+stylesheet|import\s*\(`)
@@ -169,8 +192,8 @@ func TestThePageAndTheReportNeedNothingElse(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(string(live), `id="record">null<`) {
-		t.Error("the live page has a record already")
+	if !strings.Contains(string(live), `id="drills">null<`) {
+		t.Error("the live page has records already")
 	}
 	if strings.Contains(report.String(), "</script><b>one") {
 		t.Error("a name in the report can end its script")

@@ -18,6 +18,8 @@ const (
 	backlog       = 256
 	headerTimeout = 5 * time.Second
 	writeTimeout  = 10 * time.Second
+	// again is when a browser asks for the next record of the same run.
+	again = 500 * time.Millisecond
 	// farewell bounds how long Close waits for the last updates to be sent.
 	farewell = 2 * time.Second
 )
@@ -28,6 +30,9 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	serving  sync.WaitGroup
+
+	mu       sync.Mutex
+	journals []*record.Journal // guarded by mu; all that have been served, the present one last
 }
 
 // Listen takes the address. Connections wait there until Serve is called.
@@ -43,15 +48,22 @@ func Listen(ctx context.Context, addr string) (*Server, error) {
 // URL returns the address of the page.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/" }
 
-// Serve shows a journal, until Close. It returns at once and must be called once at most.
+// Serve shows a journal, and those of its earlier calls, which are complete, beside it. It returns at once. Its calls must not
+// overlap, with each other or with Close.
 func (s *Server) Serve(j *record.Journal) {
+	s.mu.Lock()
+	s.journals = append(s.journals, j)
+	s.mu.Unlock()
+	if s.http != nil {
+		return
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		_ = write(w, nil) // an error means that the browser has gone
 	})
-	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { stream(w, r, j) })
+	mux.HandleFunc("GET /events", s.events)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
 	s.serving.Go(func() { _ = s.http.Serve(s.listener) })
 }
@@ -71,14 +83,25 @@ func (s *Server) Close() error {
 	return err
 }
 
-// stream sends the record as it is, and then what changes. A reader that is too slow is cut off; the browser then connects
-// again and gets the whole record.
-func stream(w http.ResponseWriter, r *http.Request, j *record.Journal) {
-	now, updates, stop := j.Follow(backlog)
+// events sends the records of the earlier drills and the present one's as it is, and then what changes. A reader that is too slow
+// is cut off; the browser then connects again and gets all of it.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	last := len(s.journals) - 1
+	present, before := s.journals[last], s.journals[:last]
+	s.mu.Unlock()
+	earlier := make([]record.Record, 0, last)
+	for _, j := range before {
+		earlier = append(earlier, j.Snapshot())
+	}
+	now, updates, stop := present.Follow(backlog)
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	if send(w, "record", now) != nil {
+	if _, err := fmt.Fprintf(w, "retry: %d\n", again.Milliseconds()); err != nil {
+		return
+	}
+	if last > 0 && send(w, "earlier", earlier) != nil || send(w, "record", now) != nil {
 		return
 	}
 	if now.Verdict != record.Running {

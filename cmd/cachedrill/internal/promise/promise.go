@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,113 +13,147 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
-// Default is what holdfast promises of itself.
-const Default = "p99<400ms,errors<0.1%,db<2x,stale<0.1%"
-
 // ErrSyntax is wrapped by the errors of Parse; they say what is allowed.
 var ErrSyntax = errors.New("not a promise")
 
-const allowed = `use metric<limit, separated by commas; metrics are p50, p90, p99 and max (as in p99<400ms), errors and stale (as in errors<0.1%), db (as in db<2x)`
+// Metric is what can be promised.
+type Metric struct {
+	Name  string
+	Field string      // the name of the figure in the JSON form of a record.Summary
+	Unit  record.Unit // Milliseconds, PercentUnit, Factor or Count
+	// Except are the names of phases that a promise is not about unless it names them.
+	Except []string
+}
 
-// Promise is an upper limit that the holdfast side must stay below in every phase.
+// example returns a promise about the metric.
+func (m Metric) example() string {
+	switch m.Unit {
+	case record.Milliseconds:
+		return m.Name + "<400ms"
+	case record.Count:
+		return m.Name + "=0"
+	default:
+		return m.Name + "<0.1" + string(m.Unit)
+	}
+}
+
+// Common returns the metrics that all scenarios have.
+func Common() []Metric {
+	return []Metric{
+		{Name: "p50", Field: "p50_ms", Unit: record.Milliseconds},
+		{Name: "p90", Field: "p90_ms", Unit: record.Milliseconds},
+		{Name: "p99", Field: "p99_ms", Unit: record.Milliseconds},
+		{Name: "max", Field: "max_ms", Unit: record.Milliseconds},
+		{Name: "errors", Field: "error_percent", Unit: record.PercentUnit},
+	}
+}
+
+// Rules say what can be promised in a scenario.
+type Rules struct {
+	Scenario string
+	Metrics  []Metric
+	Phases   []string // the names of all that there may be
+	Default  string   // what holdfast promises of itself
+}
+
+// Promise is a limit that the holdfast side must keep in every phase, or in one.
 type Promise struct {
-	text  string
-	of    func(*record.Summary) float64
-	limit float64 // milliseconds, percent or a factor
-	unit  string
+	text   string
+	metric Metric
+	phase  string  // "": all phases
+	limit  float64 // milliseconds, percent, a factor or a number
+	equals bool    // the limit itself is allowed
 }
 
 // Parse reads promises separated by commas. An empty text promises nothing.
-func Parse(text string) ([]Promise, error) {
+func (r Rules) Parse(text string) ([]Promise, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	var promises []Promise
 	for part := range strings.SplitSeq(text, ",") {
-		p, err := parseOne(part)
+		p, err := r.parseOne(part)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w: use metric<limit, separated by commas; %s", ErrSyntax, err, r.allowed())
 		}
 		promises = append(promises, p)
 	}
 	return promises, nil
 }
 
-func parseOne(part string) (Promise, error) {
-	part = strings.Join(strings.Fields(part), "")
-	metric, limit, found := strings.Cut(part, "<")
-	if !found {
-		return Promise{}, fmt.Errorf("%w: %q has no limit: %s", ErrSyntax, part, allowed)
+// allowed says which metrics and phases there are.
+func (r Rules) allowed() string {
+	var examples []string
+	for _, m := range r.Metrics {
+		examples = append(examples, m.example())
 	}
-	p := Promise{text: part}
-	if p.of, p.unit = measure(metric); p.of == nil {
-		return Promise{}, fmt.Errorf("%w: %q has the unknown metric %q: %s", ErrSyntax, part, metric, allowed)
+	return fmt.Sprintf("the scenario %s has these metrics: %s; metric@phase is about one phase only: %s",
+		r.Scenario, strings.Join(examples, ", "), strings.Join(r.Phases, ", "))
+}
+
+func (r Rules) parseOne(part string) (Promise, error) {
+	part = strings.TrimSpace(part)
+	i := strings.IndexAny(part, "<=")
+	if i < 0 {
+		return Promise{}, fmt.Errorf("%q has no limit", part)
+	}
+	name, phase, one := strings.Cut(part[:i], "@")
+	name, phase = strings.TrimSpace(name), strings.TrimSpace(phase)
+	subject, limit := name, strings.TrimSpace(part[i+1:])
+	if one {
+		subject += "@" + phase
+	}
+	known := slices.IndexFunc(r.Metrics, func(m Metric) bool { return m.Name == name })
+	if known < 0 {
+		return Promise{}, fmt.Errorf("%q has the metric %q, which the scenario %s does not have", part, name, r.Scenario)
+	}
+	if one && !slices.Contains(r.Phases, phase) {
+		return Promise{}, fmt.Errorf("%q is about a phase %q, which the scenario %s does not have", part, phase, r.Scenario)
+	}
+	p := Promise{text: subject + part[i:i+1] + limit, metric: r.Metrics[known], phase: phase, equals: part[i] == '='}
+	if p.equals && p.metric.Unit != record.Count {
+		return Promise{}, fmt.Errorf("%q: only numbers can be promised exactly", part)
 	}
 	var err error
-	if p.limit, err = parseLimit(limit, p.unit); err != nil {
-		return Promise{}, fmt.Errorf("%w: %q: %w: %s", ErrSyntax, part, err, allowed)
+	if p.limit, err = parseLimit(limit, p.metric.Unit); err != nil {
+		return Promise{}, fmt.Errorf("%q: %w", part, err)
+	}
+	if p.limit < 0 || p.limit == 0 && !p.equals {
+		return Promise{}, fmt.Errorf("%q: nothing is below the limit %q", part, limit)
 	}
 	return p, nil
 }
 
-// measure returns where a metric is found and its unit.
-func measure(metric string) (of func(*record.Summary) float64, unit string) {
-	switch metric {
-	case "p50":
-		return func(s *record.Summary) float64 { return s.P50 }, "ms"
-	case "p90":
-		return func(s *record.Summary) float64 { return s.P90 }, "ms"
-	case "p99":
-		return func(s *record.Summary) float64 { return s.P99 }, "ms"
-	case "max":
-		return func(s *record.Summary) float64 { return s.Max }, "ms"
-	case "errors":
-		return func(s *record.Summary) float64 { return s.ErrorPercent }, "%"
-	case "stale":
-		return func(s *record.Summary) float64 { return s.StalePercent }, "%"
-	case "db":
-		return func(s *record.Summary) float64 { return s.LoadRatio }, "x"
+func parseLimit(text string, unit record.Unit) (float64, error) {
+	switch unit {
+	case record.Milliseconds:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return 0, fmt.Errorf("the limit %q is not a duration", text)
+		}
+		return float64(d) / float64(time.Millisecond), nil
+	case record.Count:
+		return parseNumber(text)
 	}
-	return nil, ""
-}
-
-func parseLimit(text, unit string) (limit float64, err error) {
-	if unit == "ms" {
-		limit, err = parseDuration(text)
-	} else {
-		limit, err = parseNumber(text, unit)
-	}
-	if err == nil && (math.IsNaN(limit) || limit <= 0 || math.IsInf(limit, 0)) {
-		err = fmt.Errorf("the limit %q is not above zero", text)
-	}
-	return limit, err
-}
-
-// parseDuration returns milliseconds.
-func parseDuration(text string) (float64, error) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("the limit %q is not a duration", text)
-	}
-	return float64(d) / float64(time.Millisecond), nil
-}
-
-func parseNumber(text, unit string) (float64, error) {
-	number, found := strings.CutSuffix(text, unit)
+	number, found := strings.CutSuffix(text, string(unit))
 	if !found {
 		return 0, fmt.Errorf("the limit %q does not end in %q", text, unit)
 	}
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil {
+	return parseNumber(number)
+}
+
+func parseNumber(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 		return 0, fmt.Errorf("the limit %q is not a number", text)
 	}
 	return n, nil
 }
 
-// String returns the promise as it was written, without spaces.
+// String returns the promise as it was written, without needless spaces.
 func (p Promise) String() string { return p.text }
 
-// Judge compares each promise with the worst of the phases that have begun and had a read.
+// Judge compares each promise with the worst of the phases that have begun and had a request, and that it is about.
 func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, kept bool) {
 	kept = true
 	for _, p := range promises {
@@ -129,13 +164,21 @@ func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, 
 	return judged, kept
 }
 
+// concerns tells whether the promise is about a phase.
+func (p Promise) concerns(phase string) bool {
+	if p.phase != "" {
+		return phase == p.phase
+	}
+	return !slices.Contains(p.metric.Except, phase)
+}
+
 func (p Promise) judge(phases []record.Phase) record.Promise {
 	j := record.Promise{Text: p.text, Worst: -1}
 	for i := range phases {
-		if phases[i].Holdfast.Reads == 0 {
+		if phases[i].Holdfast.Reads == 0 || !p.concerns(phases[i].Name) {
 			continue
 		}
-		if v := p.of(&phases[i].Holdfast); v > j.Worst {
+		if v, ok := record.Value(&phases[i].Holdfast, p.metric.Field); ok && v > j.Worst {
 			j.Worst, j.Phase = v, phases[i].Title
 		}
 	}
@@ -143,28 +186,27 @@ func (p Promise) judge(phases []record.Phase) record.Promise {
 		j.Worst, j.Shown = 0, "nothing measured"
 		return j
 	}
-	j.Kept = j.Worst < p.limit
+	j.Kept = j.Worst < p.limit || p.equals && j.Worst == p.limit
 	if j.Worst == 0 {
 		j.Shown, j.Phase = "0", "" // as in all phases
 		return j
 	}
-	j.Shown = show(j.Worst, p.unit)
+	j.Shown = show(j.Worst, p.metric.Unit)
 	return j
 }
 
-func show(v float64, unit string) string {
-	digits := 2
+func show(v float64, unit record.Unit) string {
+	write := func(digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	switch {
-	case unit == "ms" && v >= 10:
-		digits = 0
-	case unit == "ms":
-		digits = 1
-	case unit == "%":
-		digits = 3
+	case unit == record.Milliseconds && v >= 10:
+		return write(0) + " ms"
+	case unit == record.Milliseconds:
+		return write(1) + " ms"
+	case unit == record.PercentUnit:
+		return write(3) + "%"
+	case unit == record.Count:
+		return write(0)
+	default:
+		return write(2) + string(unit)
 	}
-	number := strconv.FormatFloat(v, 'f', digits, 64)
-	if unit == "ms" {
-		return number + " ms"
-	}
-	return number + unit
 }

@@ -9,10 +9,21 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
+// rules are those of a scenario of the tests.
+func rules() promise.Rules {
+	return promise.Rules{
+		Scenario: "test", Default: "p99<400ms,errors<0.1%,db<2x,lost=0", Phases: []string{"calm", "storm", "flood"},
+		Metrics: append(promise.Common(),
+			promise.Metric{Name: "stale", Field: "stale_percent", Unit: record.PercentUnit},
+			promise.Metric{Name: "db", Field: "load_ratio", Unit: record.Factor},
+			promise.Metric{Name: "lost", Field: "lost_writes", Unit: record.Count, Except: []string{"storm"}}),
+	}
+}
+
 func phases() []record.Phase {
 	return []record.Phase{
-		{Title: "calm", Holdfast: record.Summary{Reads: 100, P50: 1, P90: 2, P99: 5, Max: 9, LoadRatio: .5}},
-		{Title: "storm", Holdfast: record.Summary{Reads: 100, P50: 2, P90: 4, P99: 40, Max: 90, LoadRatio: 1.5, ErrorPercent: 2, StalePercent: .5}},
+		{Name: "calm", Title: "calm", Holdfast: record.Summary{Reads: 100, P50: 1, P90: 2, P99: 5, Max: 9, CacheSummary: &record.CacheSummary{LoadRatio: .5}}},
+		{Name: "storm", Title: "storm", Holdfast: record.Summary{Reads: 100, P50: 2, P90: 4, P99: 40, Max: 90, ErrorPercent: 2, CacheSummary: &record.CacheSummary{LoadRatio: 1.5, StalePercent: .5}}},
 		{
 			Title: "not begun", Holdfast: record.Summary{P99: 1000},
 			Plain: record.Summary{Reads: 100, P99: 5000, ErrorPercent: 100},
@@ -33,7 +44,7 @@ func TestThePhaseThatIsWorstDecides(t *testing.T) {
 		"db<2x":           {Worst: 1.5, Shown: "1.50x", Phase: "storm", Kept: true},
 		"p99<1h,db<1.49x": {Worst: 1.5, Shown: "1.50x", Phase: "storm"},
 	} {
-		promises, err := promise.Parse(text)
+		promises, err := rules().Parse(text)
 		if err != nil {
 			t.Errorf("Parse(%q): %v", text, err)
 			continue
@@ -48,7 +59,7 @@ func TestThePhaseThatIsWorstDecides(t *testing.T) {
 }
 
 func TestAPromiseOfNothingMeasuredIsNotKept(t *testing.T) {
-	promises, err := promise.Parse("p99<1h")
+	promises, err := rules().Parse("p99<1h")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +69,36 @@ func TestAPromiseOfNothingMeasuredIsNotKept(t *testing.T) {
 	}
 }
 
+func lossy(name string, lost *int) record.Phase {
+	return record.Phase{Name: name, Title: name, Holdfast: record.Summary{Reads: 1, WriteSummary: &record.WriteSummary{Lost: lost}}}
+}
+
+func TestAPromiseIsAboutAllPhasesOrOne(t *testing.T) {
+	none, some := 0, 7
+	phases := []record.Phase{lossy("calm", &none), lossy("storm", &some), lossy("flood", nil)}
+	for text, want := range map[string]record.Promise{
+		"lost=0":         {Shown: "0", Kept: true}, // storm is an exception
+		"lost@calm=0":    {Shown: "0", Kept: true},
+		"lost@storm=0":   {Worst: 7, Shown: "7", Phase: "storm"},
+		"lost@storm=7":   {Worst: 7, Shown: "7", Phase: "storm", Kept: true},
+		"lost@storm<7":   {Worst: 7, Shown: "7", Phase: "storm"},
+		"lost @ storm<8": {Worst: 7, Shown: "7", Phase: "storm", Kept: true},
+		"lost@flood=0":   {Shown: "nothing measured"},
+	} {
+		promises, err := rules().Parse(text)
+		if err != nil {
+			t.Errorf("Parse(%q): %v", text, err)
+			continue
+		}
+		judged, kept := promise.Judge(promises, phases)
+		if want.Text = promises[0].String(); judged[0] != want || kept != want.Kept {
+			t.Errorf("%q: judged %+v, kept %t, want %+v", text, judged[0], kept, want)
+		}
+	}
+}
+
 func TestNoErrorsNameNoPhase(t *testing.T) {
-	promises, err := promise.Parse("errors<0.1%")
+	promises, err := rules().Parse("errors<0.1%")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +109,11 @@ func TestNoErrorsNameNoPhase(t *testing.T) {
 }
 
 func TestTheDefaultsAreValidAndNothingPromisesNothing(t *testing.T) {
-	if got, err := promise.Parse(promise.Default); err != nil || len(got) != 4 {
+	if got, err := rules().Parse(rules().Default); err != nil || len(got) != 4 {
 		t.Errorf("Parse(Default) = %v, %v, want four promises", got, err)
 	}
 	for _, text := range []string{"", "  "} {
-		got, err := promise.Parse(text)
+		got, err := rules().Parse(text)
 		if judged, kept := promise.Judge(got, phases()); err != nil || len(judged) > 0 || !kept {
 			t.Errorf("Parse(%q) = %v, %v, want nothing, which is kept", text, got, err)
 		}
@@ -85,8 +124,9 @@ func TestErrorsSayWhatIsAllowed(t *testing.T) {
 	for _, text := range []string{
 		"p99", "p99<", "<5ms", "p98<5ms", "p99<5", "p99<5%", "p99<x", "p99<-1ms", "p99<0s", "errors<0.1", "errors<x%",
 		"errors<NaN%", "errors<Inf%", "db<2", "db<2%", "p99<5ms,", ",", "p99>5ms", "p99<=5ms", "p99<5ms<6ms",
+		"p99=5ms", "errors=0%", "db=1x", "lost<0", "lost=-1", "lost=x", "lost=0%", "lost=", "lost", "p99@<5ms", "p99@noon<5ms", "lost==0",
 	} {
-		_, err := promise.Parse(text)
+		_, err := rules().Parse(text)
 		if !errors.Is(err, promise.ErrSyntax) || !strings.Contains(err.Error(), "p99<400ms") {
 			t.Errorf("Parse(%q) = %v, want an ErrSyntax that gives an example", text, err)
 		}
@@ -94,10 +134,11 @@ func TestErrorsSayWhatIsAllowed(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(promise.Default)
+	f.Add(rules().Default)
 	f.Add("p50<1us,max<2h , db<.5x")
+	f.Add("lost@storm=3,errors@calm<1%")
 	f.Fuzz(func(t *testing.T, text string) {
-		promises, err := promise.Parse(text)
+		promises, err := rules().Parse(text)
 		if err != nil {
 			if !errors.Is(err, promise.ErrSyntax) {
 				t.Errorf("Parse(%q) = %v, want an ErrSyntax", text, err)
@@ -108,7 +149,7 @@ func FuzzParse(f *testing.F) {
 		for _, p := range promises {
 			parts = append(parts, p.String())
 		}
-		again, err := promise.Parse(strings.Join(parts, ","))
+		again, err := rules().Parse(strings.Join(parts, ","))
 		if err != nil || len(again) != len(promises) {
 			t.Errorf("Parse(%q), written and read again: %v, %v", text, again, err)
 		}

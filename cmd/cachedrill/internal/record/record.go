@@ -33,7 +33,16 @@ type Record struct {
 	Promises   []Promise `json:"promises"`
 	Events     []Event   `json:"events"`
 	Samples    []Sample  `json:"samples"`
-	Conditions []string  `json:"conditions"` // what a reader must know to judge the numbers
+	Conditions []string  `json:"conditions"`     // what a reader must know to judge the numbers
+	More       bool      `json:"more,omitempty"` // the same run drills another scenario after this one
+}
+
+// Length returns how long all phases are together, in seconds, as far as that is known now.
+func (r *Record) Length() float64 {
+	if n := len(r.Phases); n > 0 {
+		return max(r.Duration, r.Phases[n-1].End)
+	}
+	return r.Duration
 }
 
 // Machine says where the drill ran.
@@ -53,18 +62,28 @@ type Entry struct {
 	About string `json:"about,omitempty"`
 }
 
-// Server is one cache server, or the pair of equal ones that the two sides have.
+// Server is one server, or the pair of equal ones that the two sides have.
 type Server struct {
 	Name  string  `json:"name"`
 	Kind  string  `json:"kind"`
-	Share float64 `json:"share"` // of the reads, 0 to 1
+	Share float64 `json:"share"`          // of the reads, 0 to 1; 0 where that is not constant
+	Side  string  `json:"side,omitempty"` // "plain" or "holdfast" for a server that only one of them has
+	Addr  string  `json:"addr,omitempty"` // of a server that only one side has
+}
+
+// About says in words what belongs to the server.
+func (s Server) About() string {
+	if s.Share == 0 {
+		return s.Addr
+	}
+	return Ratio(s.Share) + " of the reads"
 }
 
 // Phase is a part of the schedule and, once it has begun, what was measured in it.
 type Phase struct {
 	Name     string  `json:"name"`
 	Title    string  `json:"title"`
-	Fault    string  `json:"fault"`  // "", "killed", "hung" or "slow": what is wrong with Server
+	Fault    string  `json:"fault"`  // "", "killed", "hung", "slow" or "failover": what happens in it
 	Server   int     `json:"server"` // index of the server that the phase is about; -1: none
 	Start    float64 `json:"start_s"`
 	End      float64 `json:"end_s"`
@@ -74,7 +93,7 @@ type Phase struct {
 	Holdfast Summary `json:"holdfast"`
 }
 
-// Summary is one side of one phase. Reads belong to the phase in which they arrive.
+// Summary is one side of one phase. Requests belong to the phase in which they arrive.
 type Summary struct {
 	Reads        int     `json:"reads"`
 	AnswersRate  float64 `json:"answers_per_s"`
@@ -82,41 +101,68 @@ type Summary struct {
 	P90          float64 `json:"p90_ms"`
 	P99          float64 `json:"p99_ms"`
 	Max          float64 `json:"max_ms"`
+	Unanswered   int     `json:"unanswered"` // requests without an answer in time
+	Errors       int     `json:"errors"`     // requests without an answer in time, or with an error
+	ErrorPercent float64 `json:"error_percent"`
+	*CacheSummary
+	*WriteSummary
+}
+
+// CacheSummary is what is measured of a cache.
+type CacheSummary struct {
 	HitRatio     float64 `json:"hit_ratio"` // hits among the reads that asked the cache
 	Loads        int     `json:"loads"`     // database loads
 	NeededLoads  int     `json:"needed_loads"`
 	LoadRatio    float64 `json:"load_ratio"`
 	CacheErrors  int     `json:"cache_errors"` // reads to which the client returned an error that is not a miss
-	Unanswered   int     `json:"unanswered"`   // reads without an answer in time
-	Errors       int     `json:"errors"`       // reads with either
-	ErrorPercent float64 `json:"error_percent"`
-	Stale        int     `json:"stale"` // reads answered with an outdated value
+	Stale        int     `json:"stale"`        // reads answered with an outdated value
 	StalePercent float64 `json:"stale_percent"`
 	FailedWrites int     `json:"failed_writes"` // stores and deletions that failed
+}
+
+// WriteSummary is what is measured of writes that must not be lost.
+type WriteSummary struct {
+	Writes       int      `json:"writes"`
+	Acknowledged int      `json:"acknowledged_writes"`
+	Checked      *int     `json:"checked_writes"` // acknowledged writes looked for at the end of the phase, of earlier ones too; null: not looked yet
+	Lost         *int     `json:"lost_writes"`    // acknowledged writes found missing at the end of the phase; null: not looked yet
+	Gap          *float64 `json:"longest_gap_ms"` // the longest time without the acknowledgement of a write that was kept; null: not looked yet
 }
 
 // Sample is what happened in the interval that ends at T.
 type Sample struct {
 	T        float64  `json:"t"`
 	Phase    int      `json:"phase"`
-	Faults   []string `json:"faults"` // per server: "", "down", "killed", "hung" or "slow"
+	Faults   []string `json:"faults"` // per server: "", "down", "killed", "hung" or "slow"; or its role, "primary" or "replica"
 	Plain    Moment   `json:"plain"`
 	Holdfast Moment   `json:"holdfast"`
 }
 
-// Moment is one side of one sample. Reads count when they end.
+// Moment is one side of one sample. Requests count when they end.
 type Moment struct {
-	AnswersRate  float64  `json:"answers_per_s"`
-	P50          float64  `json:"p50_ms"`
-	P99          float64  `json:"p99_ms"`
-	Max          float64  `json:"max_ms"`
+	AnswersRate float64 `json:"answers_per_s"`
+	P50         float64 `json:"p50_ms"`
+	P99         float64 `json:"p99_ms"`
+	Max         float64 `json:"max_ms"`
+	ErrorsRate  float64 `json:"errors_per_s"`
+	*CacheMoment
+	*WriteMoment
+}
+
+// CacheMoment is what is measured of a cache.
+type CacheMoment struct {
 	HitRatio     float64  `json:"hit_ratio"`
 	LoadsRate    float64  `json:"loads_per_s"`
 	NeededRate   float64  `json:"needed_loads_per_s"`
-	ErrorsRate   float64  `json:"errors_per_s"`
 	StaleRate    float64  `json:"stale_per_s"`
 	FailedWrites float64  `json:"failed_writes_per_s"`
 	Breakers     []string `json:"breakers,omitempty"` // per server
+}
+
+// WriteMoment is what is measured of writes that must not be lost.
+type WriteMoment struct {
+	AcknowledgedRate float64 `json:"acknowledged_per_s"`
+	Primary          string  `json:"primary"` // the address that the client takes for the primary's; empty: none
 }
 
 // Event is something that happened, in words.

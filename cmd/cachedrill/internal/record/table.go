@@ -2,31 +2,107 @@ package record
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
+	"strings"
 )
 
 // Columns are the headings of Rows.
-func Columns() []string {
-	return []string{"phase", "client", "answers/s", "p50", "p99", "max", "hits", "db loads", "errors", "stale", "failed writes"}
+func (r *Record) Columns() []string {
+	heads := []string{"phase", "client"}
+	for _, c := range LayoutOf(r.Scenario).Columns {
+		heads = append(heads, c.Name)
+	}
+	return heads
 }
 
 // Rows returns two rows for each phase that has begun, plain and holdfast.
 func (r *Record) Rows() [][]string {
+	columns := LayoutOf(r.Scenario).Columns
 	var rows [][]string
 	for i := range r.Phases {
 		p := &r.Phases[i]
 		if !p.Begun {
 			continue
 		}
-		rows = append(rows, row(p.Title, "plain", &p.Plain), row("", "holdfast", &p.Holdfast))
+		rows = append(rows,
+			append([]string{p.Title, "plain"}, cells(columns, &p.Plain)...),
+			append([]string{"", "holdfast"}, cells(columns, &p.Holdfast)...))
 	}
 	return rows
 }
 
-func row(title, client string, s *Summary) []string {
-	return []string{
-		title, client, fmt.Sprintf("%.0f", s.AnswersRate), Latency(s.P50), Latency(s.P99), Latency(s.Max), Ratio(s.HitRatio),
-		fmt.Sprintf("%.2fx", s.LoadRatio), Percent(s.ErrorPercent), Percent(s.StalePercent), strconv.Itoa(s.FailedWrites),
+func cells(columns []Column, s *Summary) (row []string) {
+	for _, c := range columns {
+		row = append(row, c.Of(s))
+	}
+	return row
+}
+
+// Of returns the figure of a Summary or a Moment in words, "–" if it has none.
+func (c Column) Of(from any) string {
+	v, ok := Value(from, c.Field)
+	if !ok {
+		return "–"
+	}
+	return c.Unit.Format(v)
+}
+
+// Value returns the number that the JSON form of a Summary or a Moment has under a name; false if it has none.
+func Value(from any, field string) (v float64, ok bool) {
+	return value(reflect.Indirect(reflect.ValueOf(from)), field)
+}
+
+func value(from reflect.Value, field string) (v float64, ok bool) {
+	if from.Kind() != reflect.Struct { // a nil pointer
+		return 0, false
+	}
+	for i := range from.NumField() {
+		f, part := from.Type().Field(i), reflect.Indirect(from.Field(i))
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous:
+			if v, ok := value(part, field); ok {
+				return v, true
+			}
+		case name != field:
+		case part.CanInt():
+			return float64(part.Int()), true
+		case part.CanFloat():
+			return part.Float(), true
+		}
+	}
+	return 0, false
+}
+
+// Unit says how a figure is written.
+type Unit string
+
+// The units.
+const (
+	Milliseconds Unit = "ms"
+	PerSecond    Unit = "/s"
+	Count        Unit = "count"
+	Share        Unit = "ratio" // of 0 to 1, written as a percentage
+	PercentUnit  Unit = "%"     // of something that should be zero
+	Factor       Unit = "x"
+)
+
+// Format writes a figure.
+func (u Unit) Format(v float64) string {
+	switch u {
+	case Milliseconds:
+		return Latency(v)
+	case PerSecond:
+		return fmt.Sprintf("%.0f", v)
+	case Share:
+		return Ratio(v)
+	case PercentUnit:
+		return Percent(v)
+	case Factor:
+		return fmt.Sprintf("%.2fx", v)
+	default:
+		return strconv.Itoa(int(v))
 	}
 }
 
@@ -55,15 +131,14 @@ func Percent(p float64) string {
 	return fmt.Sprintf("%.2f%%", p)
 }
 
-// Meanings explains the columns of Rows.
-func Meanings() []Entry {
-	return []Entry{
-		{Name: "answers/s", Value: "reads answered within the patience, per second"},
-		{Name: "p50, p99, max", Value: "time from a read's arrival to its answer; half and 99 % of all reads took no longer than p50 and p99. Reads that were given up count with the patience"},
-		{Name: "hits", Value: "share of the reads that asked the cache and found their value there"},
-		{Name: "db loads", Value: "database loads as a multiple of those that no cache could avoid: of keys whose server is down, and of those that changed, were lost by a restart or could not be stored since they were last loaded. Fewer than 5 % of the reads count as 5 %. Below 1: reads were given up before they came to the database, or outdated values were served instead"},
-		{Name: "errors", Value: "reads that had no answer within the patience, or to which the client returned an error other than a miss, even if the application then answered from the database"},
-		{Name: "stale", Value: "reads answered from the cache with a value that had been replaced in the database more than a second before"},
-		{Name: "failed writes", Value: "stores and deletions that failed. While a server is down they must; what counts is how fast, and whether its old values come back as stale reads"},
+// Note says whether and by whom server i is used, as far as the sample tells; else "".
+func (s *Sample) Note(i int, server Server) string {
+	if c := s.Holdfast.CacheMoment; c != nil && i < len(c.Breakers) {
+		return "breaker " + c.Breakers[i]
 	}
+	m := map[string]*WriteMoment{"plain": s.Plain.WriteMoment, "holdfast": s.Holdfast.WriteMoment}[server.Side]
+	if m != nil && m.Primary == server.Addr {
+		return "in use"
+	}
+	return ""
 }

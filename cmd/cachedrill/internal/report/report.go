@@ -1,4 +1,4 @@
-// Package report writes a record to files: a page, JSON and Markdown.
+// Package report writes the records of a run to files: a page, JSON and Markdown.
 package report
 
 import (
@@ -26,14 +26,15 @@ func Folder(folder string) (string, error) {
 	return folder, os.MkdirAll(folder, 0o755)
 }
 
-// Write writes the three files into the folder and returns their paths, the page first.
-func Write(folder string, r record.Record) (paths []string, err error) {
+// Write writes the three files about the drills of one run into the folder and returns their paths, the page first. Files
+// that are there already are replaced.
+func Write(folder string, drills []record.Record) (paths []string, err error) {
 	for _, form := range []struct {
 		extension string
-		write     func(io.Writer, record.Record) error
+		write     func(io.Writer, []record.Record) error
 	}{{".html", page.Report}, {".json", JSON}, {".md", Markdown}} {
 		var text bytes.Buffer
-		if err := form.write(&text, r); err != nil {
+		if err := form.write(&text, drills); err != nil {
 			return paths, err
 		}
 		path := filepath.Join(folder, Name+form.extension)
@@ -45,46 +46,64 @@ func Write(folder string, r record.Record) (paths []string, err error) {
 	return paths, nil
 }
 
-// JSON writes the record as it is.
-func JSON(w io.Writer, r record.Record) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(r)
+// run is the JSON form of a run of several drills.
+type run struct {
+	Schema int             `json:"schema"`
+	Drills []record.Record `json:"drills"`
 }
 
-// Markdown writes the verdict, the table of all phases and what was run.
-func Markdown(w io.Writer, r record.Record) error {
+// JSON writes the record as it is, and several in the field "drills" of an object.
+func JSON(w io.Writer, drills []record.Record) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	if len(drills) == 1 {
+		return e.Encode(drills[0])
+	}
+	return e.Encode(run{record.Schema, drills})
+}
+
+// Markdown writes of each drill the verdict, the table of all phases and what was run.
+func Markdown(w io.Writer, drills []record.Record) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# cachedrill: %s\n\n%s, %.0f s, seed %d.\n\n", verdict(r), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
+	for i, r := range drills {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		markdown(&b, r)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func markdown(b *strings.Builder, r record.Record) {
+	fmt.Fprintf(b, "# cachedrill, %s: %s\n\n%s, %.0f s, seed %d.\n\n", r.Scenario, verdict(r), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
 	for _, p := range r.Promises {
 		mark := "kept"
 		if !p.Kept {
 			mark = "**broken**"
 		}
-		fmt.Fprintf(&b, "- `%s`: %s, worst %s", p.Text, mark, p.Shown)
+		fmt.Fprintf(b, "- `%s`: %s, worst %s", p.Text, mark, p.Shown)
 		if p.Phase != "" {
-			fmt.Fprintf(&b, " in phase “%s”", p.Phase)
+			fmt.Fprintf(b, " in phase “%s”", p.Phase)
 		}
 		b.WriteString("\n")
 	}
 	b.WriteString("\n## Per phase\n\n")
-	table(&b, record.Columns(), r.Rows())
+	table(b, r.Columns(), r.Rows())
 	b.WriteString("\n## What happened\n\n")
 	for _, e := range r.Events {
-		fmt.Fprintf(&b, "- %.2f s: %s\n", e.T, e.Text)
+		fmt.Fprintf(b, "- %.2f s: %s\n", e.T, e.Text)
 	}
 	b.WriteString("\n## What was run\n\n")
-	table(&b, []string{"", "", ""}, run(r))
+	table(b, []string{"", "", ""}, what(r))
 	b.WriteString("\n")
 	for _, c := range r.Conditions {
-		fmt.Fprintf(&b, "- %s\n", c)
+		fmt.Fprintf(b, "- %s\n", c)
 	}
 	b.WriteString("\n## What each figure means\n\n")
-	for _, m := range record.Meanings() {
-		fmt.Fprintf(&b, "- **%s**: %s\n", m.Name, m.Value)
+	for _, m := range record.LayoutOf(r.Scenario).Meanings {
+		fmt.Fprintf(b, "- **%s**: %s\n", m.Name, m.Value)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func verdict(r record.Record) string {
@@ -98,9 +117,10 @@ func verdict(r record.Record) string {
 	}
 }
 
-func run(r record.Record) (rows [][]string) {
+// what says what was run.
+func what(r record.Record) (rows [][]string) {
 	for _, s := range r.Servers {
-		rows = append(rows, []string{s.Name, s.Kind, fmt.Sprintf("%s of the reads", record.Ratio(s.Share))})
+		rows = append(rows, []string{s.Name, s.Kind, s.About()})
 	}
 	for _, e := range append(append([]record.Entry(nil), r.Settings...), r.Versions...) {
 		rows = append(rows, []string{e.Name, e.Value, e.About})

@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -19,12 +20,17 @@ var update = flag.Bool("update", false, "rewrite the files in testdata")
 
 func finished() record.Record {
 	summary := record.Summary{
-		Reads: 2000, AnswersRate: 250, P50: .5, P90: 3, P99: 12.5, Max: 1500, HitRatio: .9, Loads: 200, NeededLoads: 150, LoadRatio: 1.33,
-		CacheErrors: 1, Unanswered: 2, Errors: 3, ErrorPercent: .15, Stale: 4, StalePercent: .2, FailedWrites: 5,
+		Reads: 2000, AnswersRate: 250, P50: .5, P90: 3, P99: 12.5, Max: 1500, Unanswered: 2, Errors: 3, ErrorPercent: .15,
+		CacheSummary: &record.CacheSummary{
+			HitRatio: .9, Loads: 200, NeededLoads: 150, LoadRatio: 1.33, CacheErrors: 1, Stale: 4, StalePercent: .2, FailedWrites: 5,
+		},
 	}
-	moment := record.Moment{AnswersRate: 250, P50: .5, P99: 12, Max: 20, HitRatio: .9, LoadsRate: 25, NeededRate: 20, ErrorsRate: 1, StaleRate: 2, FailedWrites: 3}
+	cache := record.CacheMoment{HitRatio: .9, LoadsRate: 25, NeededRate: 20, StaleRate: 2, FailedWrites: 3}
+	moment := record.Moment{AnswersRate: 250, P50: .5, P99: 12, Max: 20, ErrorsRate: 1, CacheMoment: &cache}
+	breakers := cache
+	breakers.Breakers = []string{"open"}
 	asked := moment
-	asked.Breakers = []string{"open"}
+	asked.CacheMoment = &breakers
 	return record.Record{
 		Schema: record.Schema, Tool: "cachedrill v1.0.0", Scenario: "memcached", Started: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC),
 		Duration: 16, Elapsed: 8, Seed: 7, Verdict: record.Broken,
@@ -42,17 +48,39 @@ func finished() record.Record {
 	}
 }
 
+// failedOver is a record of the other scenario.
+func failedOver() record.Record {
+	r := finished()
+	lost, gap, none, short, checked := 5, 4500.0, 0, 70.0, 190
+	r.Scenario, r.More = record.Sentinel, true
+	r.Servers = []record.Server{{Name: "plain 1", Kind: "redis 7.0", Side: "plain", Addr: "127.0.0.1:1"}, {Name: "holdfast 1", Kind: "redis 7.0", Side: "holdfast", Addr: "127.0.0.1:2"}}
+	summary := func(lost *int, gap *float64) record.Summary {
+		return record.Summary{Reads: 800, AnswersRate: 250, P50: .5, P90: 3, P99: 12.5, Max: 1500, WriteSummary: &record.WriteSummary{Writes: 200, Acknowledged: 190, Checked: &checked, Lost: lost, Gap: gap}}
+	}
+	moment := func(primary string) record.Moment {
+		return record.Moment{AnswersRate: 250, P50: .5, P99: 12, Max: 20, ErrorsRate: 1, WriteMoment: &record.WriteMoment{AcknowledgedRate: 40, Primary: primary}}
+	}
+	r.Phases = []record.Phase{
+		{Name: "failover", Title: "planned failover", Fault: "failover", Server: -1, End: 8, Begun: true, Plain: summary(&lost, &gap), Holdfast: summary(&none, &short)},
+		{Name: "steady", Title: "healthy after it", Server: -1, Start: 8, End: 16, Begun: true, Plain: summary(nil, nil), Holdfast: summary(nil, nil)},
+	}
+	r.Promises = []record.Promise{{Text: "lost=0", Shown: "0", Kept: true}}
+	r.Samples = []record.Sample{{T: .5, Faults: []string{"primary", "killed"}, Plain: moment("127.0.0.1:1"), Holdfast: moment("")}}
+	return r
+}
+
 // What others read must not change by accident: a change of the files in testdata is a change of record.Schema, or an
 // addition.
 func TestTheFormsAreThoseOfTheGoldenFiles(t *testing.T) {
-	var asJSON, asMarkdown bytes.Buffer
-	if err := report.JSON(&asJSON, finished()); err != nil {
-		t.Fatal(err)
+	files := make(map[string][]byte)
+	for name, drills := range map[string][]record.Record{"report": {finished()}, "report-all": {finished(), failedOver()}} {
+		var asJSON, asMarkdown bytes.Buffer
+		if err := errors.Join(report.JSON(&asJSON, drills), report.Markdown(&asMarkdown, drills)); err != nil {
+			t.Fatal(err)
+		}
+		files[name+".json"], files[name+".md"] = asJSON.Bytes(), asMarkdown.Bytes()
 	}
-	if err := report.Markdown(&asMarkdown, finished()); err != nil {
-		t.Fatal(err)
-	}
-	for name, got := range map[string][]byte{"report.json": asJSON.Bytes(), "report.md": asMarkdown.Bytes()} {
+	for name, got := range files {
 		path := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {
@@ -74,7 +102,7 @@ func TestWriteMakesThreeFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths, err := report.Write(folder, finished())
+	paths, err := report.Write(folder, []record.Record{finished()})
 	if err != nil || len(paths) != 3 {
 		t.Fatalf("Write() = %v, %v, want three files", paths, err)
 	}
@@ -102,7 +130,7 @@ func TestAFolderThatCannotBeWrittenIsNamed(t *testing.T) {
 	if _, err := report.Folder(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("Folder(%q) = %v, want an error that names it", file, err)
 	}
-	if _, err := report.Write(file, finished()); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := report.Write(file, []record.Record{finished()}); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("Write(%q) = %v, want an error that names it", file, err)
 	}
 }
@@ -111,7 +139,7 @@ func TestAnInterruptedDrillSaysSo(t *testing.T) {
 	r := finished()
 	r.Verdict = record.Interrupted
 	var text bytes.Buffer
-	if err := report.Markdown(&text, r); err != nil || !strings.Contains(text.String(), "interrupted") {
+	if err := report.Markdown(&text, []record.Record{r}); err != nil || !strings.Contains(text.String(), "interrupted") {
 		t.Errorf("Markdown() = %v, %s, want the word interrupted", err, text.String())
 	}
 }

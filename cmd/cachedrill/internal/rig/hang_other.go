@@ -2,5 +2,5 @@
 
 package rig
 
-// canHang tells whether a process can be stopped by a signal.
-func canHang() bool { return false }
+// CanHang tells whether a process can be stopped by a signal.
+func CanHang() bool { return false }

@@ -2,5 +2,5 @@
 
 package rig
 
-// canHang tells whether a process can be stopped by a signal.
-func canHang() bool { return true }
+// CanHang tells whether a process can be stopped by a signal.
+func CanHang() bool { return true }

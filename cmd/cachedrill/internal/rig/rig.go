@@ -73,7 +73,7 @@ type Rig struct {
 // process. ctx bounds the start.
 func Own(ctx context.Context, count int) (*Rig, error) {
 	path, err := testutil.FindMemcached()
-	if err != nil || !canHang() {
+	if err != nil || !CanHang() {
 		return InProcess(count)
 	}
 	return newRig(&Rig{Empties: true, faults: make([]string, count)}, count, func(int) (testutil.Server, error) {

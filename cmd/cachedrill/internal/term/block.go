@@ -29,27 +29,37 @@ func (s *Screen) block() string {
 	now := s.record.Samples[len(s.record.Samples)-1]
 	phase := s.record.Phases[now.Phase]
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  %s %s of %s  %s\n\n", s.bar(now), clock(now.T), clock(s.record.Duration), s.bold(phase.Title))
-	fmt.Fprintf(&b, "%s\n", s.colored(dim, fmt.Sprintf("  %-9s%10s%9s%9s%9s%8s%8s%10s", "", "answers/s", "p50", "p99", "max", "hits", "db/s", "errors/s")))
+	fmt.Fprintf(&b, "\n  %s %s of %s  %s\n\n", s.bar(now), clock(now.T), clock(s.record.Length()), s.bold(phase.Title))
+	heads := fmt.Sprintf("  %-9s", "")
+	for _, c := range s.columns() {
+		heads += fmt.Sprintf("%*s", c.Width, c.Name)
+	}
+	fmt.Fprintf(&b, "%s\n", s.colored(dim, heads))
 	s.side(&b, "plain", now.Plain)
 	s.side(&b, "holdfast", now.Holdfast)
-	fmt.Fprintf(&b, "\n  %s\n", s.servers(now))
+	b.WriteString(s.servers(now))
 	return b.String()
 }
 
+// columns are the figures that are shown live.
+func (s *Screen) columns() []record.Column { return record.LayoutOf(s.record.Scenario).Live }
+
 func (s *Screen) side(b *strings.Builder, name string, m record.Moment) {
-	errors := fmt.Sprintf("%10.0f", m.ErrorsRate)
-	if m.ErrorsRate > 0 {
-		errors = s.colored(red, errors)
+	fmt.Fprintf(b, "  %-9s", name)
+	for _, c := range s.columns() {
+		text := fmt.Sprintf("%*s", c.Width, c.Of(m))
+		if v, _ := record.Value(m, c.Field); c.Red && v > 0 {
+			text = s.colored(red, text)
+		}
+		b.WriteString(text)
 	}
-	fmt.Fprintf(b, "  %-9s%10.0f%9s%9s%9s%8s%8.0f%s\n", name, m.AnswersRate,
-		record.Latency(m.P50), record.Latency(m.P99), record.Latency(m.Max), record.Ratio(m.HitRatio), m.LoadsRate, errors)
+	b.WriteString("\n")
 }
 
 // bar returns the progress, with a mark where each phase begins.
 func (s *Screen) bar(now record.Sample) string {
 	cells := make([]rune, barWidth)
-	done := int(now.T / s.record.Duration * barWidth)
+	done := int(now.T / s.record.Length() * barWidth)
 	for i := range cells {
 		cells[i] = '░'
 		if i < done {
@@ -57,26 +67,35 @@ func (s *Screen) bar(now record.Sample) string {
 		}
 	}
 	for _, p := range s.record.Phases[1:] {
-		if i := int(p.Start / s.record.Duration * barWidth); i >= done && i < barWidth {
+		if i := int(p.Start / s.record.Length() * barWidth); i >= done && i < barWidth {
 			cells[i] = '│'
 		}
 	}
 	return string(cells)
 }
 
-// servers says what is wrong with each server and whether holdfast uses it.
+// servers says how each server is and whether it is used, one line for each side if they have their own.
 func (s *Screen) servers(now record.Sample) string {
-	var parts []string
-	for i, fault := range now.Faults {
-		state, color := "up", green
-		if fault != "" {
-			state, color = fault, red
+	var b strings.Builder
+	side := "none yet"
+	for i, state := range now.Faults {
+		server := s.record.Servers[i]
+		if server.Side != side {
+			side = server.Side
+			b.WriteString("\n")
 		}
-		text := s.record.Servers[i].Name + " " + s.colored(color, state)
-		if i < len(now.Holdfast.Breakers) {
-			text += s.colored(dim, " (breaker "+now.Holdfast.Breakers[i]+")")
+		color := green
+		switch state {
+		case "":
+			state = "up"
+		case "primary", "replica":
+		default:
+			color = red
 		}
-		parts = append(parts, text)
+		fmt.Fprintf(&b, "  %s %s", server.Name, s.colored(color, state))
+		if note := now.Note(i, server); note != "" {
+			b.WriteString(s.colored(dim, " ("+note+")"))
+		}
 	}
-	return strings.Join(parts, "   ")
+	return b.String() + "\n"
 }

@@ -13,6 +13,9 @@ import (
 // logEach is how many seconds pass between two lines of figures in a plain log.
 const logEach = 2
 
+// promiseWidth is how wide the column of promises is at least.
+const promiseWidth = 12
+
 // Options say how to show a drill.
 type Options struct {
 	// Live redraws a block of lines in place, for terminals. Otherwise lines are only appended.
@@ -81,12 +84,19 @@ func (s *Screen) figures(now record.Sample) {
 	}
 	if now.T-s.logged >= logEach {
 		s.logged = now.T
-		s.print(fmt.Sprintf("%s  plain %s | holdfast %s\n", clock(now.T), brief(now.Plain), brief(now.Holdfast)))
+		s.print(fmt.Sprintf("%s  plain %s | holdfast %s\n", clock(now.T), s.brief(now.Plain), s.brief(now.Holdfast)))
 	}
 }
 
-func brief(m record.Moment) string {
-	return fmt.Sprintf("%4.0f/s p99 %6s hits %5.1f%% db %4.0f/s errors %.0f/s", m.AnswersRate, record.Latency(m.P99), 100*m.HitRatio, m.LoadsRate, m.ErrorsRate)
+// brief returns the figures that a log has room for.
+func (s *Screen) brief(m record.Moment) string {
+	var parts []string
+	for _, c := range s.columns() {
+		if c.Brief != "" {
+			parts = append(parts, fmt.Sprintf(c.Brief, c.Of(m)))
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // erase removes the block.
@@ -117,7 +127,7 @@ func clock(seconds float64) string {
 func (s *Screen) Verdict(r record.Record) {
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w)
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(record.Columns(), "\t")))
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(r.Columns(), "\t")))
 	for _, row := range r.Rows() {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
@@ -127,6 +137,10 @@ func (s *Screen) Verdict(r record.Record) {
 }
 
 func (s *Screen) promises(r record.Record) {
+	width := promiseWidth
+	for _, p := range r.Promises {
+		width = max(width, len(p.Text))
+	}
 	for _, p := range r.Promises {
 		mark, color := "kept  ", green
 		if !p.Kept {
@@ -136,7 +150,7 @@ func (s *Screen) promises(r record.Record) {
 		if p.Phase != "" {
 			where = " in phase “" + p.Phase + "”"
 		}
-		s.print(fmt.Sprintf("%s  %-12s  worst: %s%s\n", s.colored(color, mark), p.Text, p.Shown, where))
+		s.print(fmt.Sprintf("%s  %-*s  worst: %s%s\n", s.colored(color, mark), width, p.Text, p.Shown, where))
 	}
 	if r.Verdict == record.Interrupted {
 		s.print("The drill was interrupted; the promises are judged on what was measured.\n")

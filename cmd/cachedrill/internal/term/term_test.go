@@ -13,7 +13,7 @@ import (
 func play(t *testing.T, o term.Options) (shown string, final record.Record) {
 	t.Helper()
 	j := record.NewJournal(record.Record{
-		Duration: 20, Servers: []record.Server{{Name: "server 1"}},
+		Scenario: record.Memcached, Duration: 20, Servers: []record.Server{{Name: "server 1"}},
 		Phases: []record.Phase{{Title: "healthy", End: 10}, {Title: "server 1 killed", Start: 10, End: 20}},
 	})
 	var out bytes.Buffer
@@ -31,8 +31,8 @@ func play(t *testing.T, o term.Options) (shown string, final record.Record) {
 		j.SetPhase(i/4, p)
 		j.AddSample(record.Sample{
 			T: float64(i), Phase: i / 4, Faults: []string{[]string{"", "killed"}[i/4]},
-			Plain:    record.Moment{AnswersRate: 900, P99: 1234, ErrorsRate: 77},
-			Holdfast: record.Moment{AnswersRate: 1000, P99: 1.5, Breakers: []string{[]string{"closed", "open"}[i/4]}},
+			Plain:    record.Moment{AnswersRate: 900, P99: 1234, ErrorsRate: 77, CacheMoment: &record.CacheMoment{}},
+			Holdfast: record.Moment{AnswersRate: 1000, P99: 1.5, CacheMoment: &record.CacheMoment{Breakers: []string{[]string{"closed", "open"}[i/4]}}},
 		})
 	}
 	j.AddEvent(record.Event{T: 8, Text: "holdfast stopped asking server 1"})
@@ -117,5 +117,33 @@ func TestTheVerdictOfAnInterruptedDrillSaysSo(t *testing.T) {
 	term.New(&out, term.Options{}).Verdict(record.Record{Verdict: record.Interrupted})
 	if !strings.Contains(out.String(), "interrupted") {
 		t.Errorf("%q lacks the word interrupted", out.String())
+	}
+}
+
+func TestTheBlockOfTwoClustersHasALineForEach(t *testing.T) {
+	j := record.NewJournal(record.Record{
+		Scenario: record.Sentinel, Duration: 20, Phases: []record.Phase{{Title: "primary killed", End: 30}},
+		Servers: []record.Server{{Name: "plain 1", Side: "plain", Addr: "a:1"}, {Name: "plain 2", Side: "plain", Addr: "a:2"}, {Name: "holdfast 1", Side: "holdfast", Addr: "b:1"}},
+	})
+	now := j.Snapshot()
+	j.AddSample(record.Sample{
+		T: 3, Faults: []string{"killed", "replica", "primary"},
+		Plain:    record.Moment{P99: 1000, ErrorsRate: 400, WriteMoment: &record.WriteMoment{Primary: "a:1"}},
+		Holdfast: record.Moment{AnswersRate: 2000, P99: 3, WriteMoment: &record.WriteMoment{AcknowledgedRate: 399, Primary: "b:1"}},
+	})
+	for live, want := range map[bool][]string{
+		true:  {"0:03 of 0:30  primary killed", "writes/s", "\n  plain 1 killed (in use)  plain 2 replica\n", "\n  holdfast 1 primary (in use)\n"},
+		false: {"plain    0/s p99  1.00s writes    0/s errors 400/s | holdfast 2000/s p99  3.0ms writes  399/s errors 0/s\n"},
+	} {
+		var out bytes.Buffer
+		feed := make(chan record.Update, 1)
+		feed <- record.Update{Kind: record.OnSample, Data: j.Snapshot().Samples[0]}
+		close(feed)
+		term.New(&out, term.Options{Live: live}).Show(now, feed)
+		for _, text := range want {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("live %t: no %q in %q", live, text, out.String())
+			}
+		}
 	}
 }

@@ -23,12 +23,13 @@ const (
 	itemOverhead = 50
 )
 
-// AppOptions are the properties of an application. All but Budget must be set.
+// AppOptions are the properties of an application. All but Budget must be set; Oracle may be set after Fill.
 type AppOptions struct {
 	Cache     Cache
 	Keys      []string
 	Database  *Database
 	Recorder  *Recorder
+	Oracle    *Oracle
 	ValueSize int           // bytes, at least 8
 	TTL       time.Duration // whole seconds
 	Patience  time.Duration // how long a caller waits for an answer
@@ -40,21 +41,32 @@ type AppOptions struct {
 // a miss store the value. When a value changes it deletes the key. It is safe for concurrent use.
 type App struct{ AppOptions }
 
-// serve carries an arrival out.
-func (a *App) serve(ctx context.Context, r Arrival) {
+// Arrive has the oracle and the database learn of an arrival.
+func (a *App) Arrive(r *Arrival) {
+	if r.Update {
+		r.Firm = true // what a reader gives up, a writer must still do
+		a.Oracle.Update(r.Key)
+		a.Database.Change(r.Key)
+	} else if a.Oracle.Read(r.Key) {
+		a.Recorder.Count(r.Phase, func(t *Tally) { t.Needed++ })
+	}
+}
+
+// Serve carries an arrival out.
+func (a *App) Serve(ctx context.Context, r Arrival) {
 	if r.Update {
 		a.invalidate(r)
 		return
 	}
 	if waited := time.Since(r.At); waited > a.Patience {
-		a.giveUp(r)
+		a.GiveUp(r)
 		return
 	}
 	a.read(ctx, r)
 }
 
-// giveUp counts a read whose caller has left.
-func (a *App) giveUp(r Arrival) {
+// GiveUp counts a read whose caller has left.
+func (a *App) GiveUp(r Arrival) {
 	a.Recorder.read(outcome{phase: r.Phase, latency: a.Patience, tooLates: 1})
 }
 
@@ -71,7 +83,7 @@ func (a *App) read(ctx context.Context, r Arrival) {
 	default:
 		o.cacheErrors = 1
 	}
-	a.Recorder.both(r.Phase, func(t *Tally) { t.Loads++ })
+	a.Recorder.Count(r.Phase, func(t *Tally) { t.Loads++ })
 	version, err := a.Database.Load(ctx, r.Key)
 	if err != nil {
 		return // the drill is over
@@ -132,7 +144,7 @@ func (a *App) invalidate(r Arrival) {
 }
 
 func (a *App) failedWrite(r Arrival) {
-	a.Recorder.both(r.Phase, func(t *Tally) { t.FailedWrites++ })
+	a.Recorder.Count(r.Phase, func(t *Tally) { t.FailedWrites++ })
 }
 
 // Fill stores the most popular keys, all of them if half of the budget suffices, and returns which it stored. It leaves a

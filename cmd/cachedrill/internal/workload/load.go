@@ -10,22 +10,39 @@ import (
 // lateness is how late a request may be made before it is worth noting: timers are no better than that.
 const lateness = 5 * time.Millisecond
 
+// Handler is an application under load.
+type Handler interface {
+	// Arrive is called for each arrival at its time, before it waits for a worker, by one goroutine. It may change r.
+	Arrive(r *Arrival)
+	// Serve carries an arrival out. It is called by many goroutines.
+	Serve(ctx context.Context, r Arrival)
+	// GiveUp counts an arrival whose caller has left before a worker took it.
+	GiveUp(r Arrival)
+}
+
+// LoadOptions say how much load there is. All fields must be set.
+type LoadOptions struct {
+	Shape    Shape
+	Workers  int
+	Patience time.Duration // how long a caller waits for an answer
+	Recorder *Recorder     // told when the load itself is late
+}
+
 // Load makes requests to an application at fixed times. A request that finds all workers busy waits in a queue; one that
 // has waited longer than the patience is given up. Latencies count from the arrival, so that a blocked application
 // cannot hide the requests that it kept waiting.
 type Load struct {
-	app     *App
+	handler Handler
+	options LoadOptions
 	stream  *Stream
-	workers int
 	phase   atomic.Int64
-	faults  chan func(*Oracle)
-	oracle  *Oracle
+	changes chan func()
 	queue   *queue
 }
 
 // NewLoad returns the load of one application. Arrivals before the first SetPhase belong to no phase.
-func NewLoad(app *App, shape Shape, oracle *Oracle, workers int) *Load {
-	l := &Load{app: app, stream: NewStream(shape), workers: workers, oracle: oracle, queue: newQueue(), faults: make(chan func(*Oracle), 16)}
+func NewLoad(h Handler, o LoadOptions) *Load {
+	l := &Load{handler: h, options: o, stream: NewStream(o.Shape), queue: newQueue(), changes: make(chan func(), 16)}
 	l.phase.Store(-1)
 	return l
 }
@@ -33,18 +50,19 @@ func NewLoad(app *App, shape Shape, oracle *Oracle, workers int) *Load {
 // SetPhase says to which phase coming arrivals belong.
 func (l *Load) SetPhase(phase int) { l.phase.Store(int64(phase)) }
 
-// Tell has the oracle learn of a fault before the next arrivals. It may be called 16 times while Run does not run.
-func (l *Load) Tell(change func(*Oracle)) { l.faults <- change }
+// Tell has change called before the next arrivals, by the goroutine that calls Arrive. It may be called 16 times while Run
+// does not run.
+func (l *Load) Tell(change func()) { l.changes <- change }
 
 // Run makes requests from start until stop is closed, and returns when all of them have ended; when ctx ends it leaves out
 // those that still wait.
 func (l *Load) Run(ctx context.Context, start time.Time, stop <-chan struct{}) {
 	var workers sync.WaitGroup
-	for range l.workers {
+	for range l.options.Workers {
 		workers.Go(func() {
 			for r, ok := l.queue.pop(); ok; r, ok = l.queue.pop() {
 				if ctx.Err() == nil {
-					l.app.serve(ctx, r)
+					l.handler.Serve(ctx, r)
 				}
 			}
 		})
@@ -73,31 +91,22 @@ func (l *Load) dispatch(ctx context.Context, start time.Time, stop <-chan struct
 			return
 		case <-stop:
 			return
-		case change := <-l.faults:
-			change(l.oracle)
+		case change := <-l.changes:
+			change()
 			continue
 		case <-timer.C:
 		}
 		if late := time.Since(next.At); late > lateness {
-			l.app.Recorder.both(int(l.phase.Load()), func(t *Tally) { t.Late = max(t.Late, late) })
+			l.options.Recorder.Count(int(l.phase.Load()), func(t *Tally) { t.Late = max(t.Late, late) })
 		}
 		for ; !next.At.After(time.Now()); next = l.stream.Next(start) {
-			l.arrive(next)
+			next.Phase = int(l.phase.Load())
+			l.handler.Arrive(&next)
+			l.queue.push(next)
 		}
-		for _, r := range l.queue.expire(time.Now().Add(-l.app.Patience)) {
-			l.app.giveUp(r)
+		for _, r := range l.queue.expire(time.Now().Add(-l.options.Patience)) {
+			l.handler.GiveUp(r)
 		}
 		timer.Reset(time.Until(next.At))
 	}
-}
-
-func (l *Load) arrive(r Arrival) {
-	r.Phase = int(l.phase.Load())
-	if r.Update {
-		l.oracle.Update(r.Key)
-		l.app.Database.Change(r.Key)
-	} else if l.oracle.Read(r.Key) {
-		l.app.Recorder.both(r.Phase, func(t *Tally) { t.Needed++ })
-	}
-	l.queue.push(r)
 }

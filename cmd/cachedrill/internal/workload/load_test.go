@@ -95,7 +95,8 @@ func newSetup(t *testing.T, s workload.Shape, workers int) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.load = workload.NewLoad(u.app, s, workload.NewOracle(owners, 1, stored), workers)
+	u.app.Oracle = workload.NewOracle(owners, 1, stored)
+	u.load = workload.NewLoad(u.app, workload.LoadOptions{Shape: s, Workers: workers, Patience: u.app.Patience, Recorder: u.recorder})
 	u.load.SetPhase(0)
 	return u
 }
@@ -103,7 +104,7 @@ func newSetup(t *testing.T, s workload.Shape, workers int) *setup {
 // empty loses what is stored.
 func (u *setup) empty() {
 	u.cache.items = nil
-	u.load.Tell(func(o *workload.Oracle) { o.Emptied(0) })
+	u.load.Tell(func() { u.app.Oracle.Emptied(0) })
 }
 
 // play runs the load for a while and returns what was counted.

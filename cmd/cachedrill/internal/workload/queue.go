@@ -41,7 +41,7 @@ func (q *queue) pop() (Arrival, bool) {
 	return r, true
 }
 
-// expire takes out the reads that arrived before t. Updates stay: what a reader gives up, a writer must still do.
+// expire takes out what arrived before t. What is firm stays.
 func (q *queue) expire(t time.Time) (expired []Arrival) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -54,7 +54,7 @@ func (q *queue) expire(t time.Time) (expired []Arrival) {
 			kept = append(kept, q.items[i:]...)
 			break
 		}
-		if r.Update {
+		if r.Firm {
 			kept = append(kept, r)
 			continue
 		}
@@ -64,12 +64,12 @@ func (q *queue) expire(t time.Time) (expired []Arrival) {
 	return expired
 }
 
-// oldest returns when the longest waiting read arrived; false if none waits.
+// oldest returns when the longest waiting arrival that is not firm came; false if none waits.
 func (q *queue) oldest() (at time.Time, waits bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range q.items {
-		if !r.Update {
+		if !r.Firm {
 			return r.At, true
 		}
 	}

@@ -21,6 +21,7 @@ type Arrival struct {
 	At     time.Time
 	Key    int // 0 is the most popular
 	Update bool
+	Firm   bool // is carried out however long it has waited
 	Phase  int
 }
 

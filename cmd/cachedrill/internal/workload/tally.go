@@ -13,17 +13,22 @@ type Tally struct {
 	Reads        int                 // ended, answered or not
 	Hits, Misses int                 // answers of the cache
 	CacheErrors  int                 // answers of the client that are errors
-	Unanswered   int                 // reads that were given up, or answered after the patience
-	Errors       int                 // reads with a cache error or no answer in time, each once
+	Unanswered   int                 // reads, and writes, that were given up, or answered after the patience
+	Errors       int                 // reads, and writes, with an error or no answer in time, each once
 	Loads        int
 	Needed       int // loads that no cache could avoid
 	Stale        int // hits with a value that was replaced more than the grace ago
 	FailedWrites int
+	Writes       int           // ended, acknowledged or not
+	Acknowledged int           // writes that the client says are done
 	Late         time.Duration // how much too late the load itself was at worst, because the machine was busy
 }
 
-// Answers returns how many reads were answered in time.
-func (t *Tally) Answers() int { return t.Reads - t.Unanswered }
+// Requests returns how many reads and writes have ended.
+func (t *Tally) Requests() int { return t.Reads + t.Writes }
+
+// Answers returns how many of them were answered in time.
+func (t *Tally) Answers() int { return t.Requests() - t.Unanswered }
 
 // HitRatio returns the share of hits among the reads that asked the cache; 0 if there were none.
 func (t *Tally) HitRatio() float64 {
@@ -70,7 +75,8 @@ func (r *Recorder) Phase(phase int, into *Tally) {
 	*into = r.phases[phase]
 }
 
-func (r *Recorder) both(phase int, change func(*Tally)) {
+// Count changes the window and, unless it is negative, the phase.
+func (r *Recorder) Count(phase int, change func(*Tally)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.window)
@@ -80,7 +86,7 @@ func (r *Recorder) both(phase int, change func(*Tally)) {
 }
 
 func (r *Recorder) read(o outcome) {
-	r.both(o.phase, func(t *Tally) {
+	r.Count(o.phase, func(t *Tally) {
 		t.Reads++
 		t.Latency.Add(o.latency)
 		t.Hits += o.hits

@@ -27,14 +27,14 @@ function latency(ms) {
 const count = (n) => (n >= 10000 ? (n / 1000).toFixed(1) + "k" : n > 0 && n < 10 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(0));
 const share = (x) => (100 * x).toFixed(x === 1 ? 0 : 1) + " %";
 
-// What the charts show: where a figure is found, how it is written, and what its axis is like.
-const FIGURES = [
-  { id: "p99", title: "p99 latency", note: "log scale, lower is better", field: "p99_ms", write: latency, log: true, wide: true },
-  { id: "answers", title: "Answers", note: "reads answered in time, per second", field: "answers_per_s", write: count },
-  { id: "errors", title: "Errors", note: "reads failed or too late, per second", field: "errors_per_s", write: count },
-  { id: "loads", title: "Database loads", note: "per second; dotted: unavoidable", field: "loads_per_s", write: count, needed: true },
-  { id: "hits", title: "Hit ratio", note: "of the reads that asked the cache", field: "hit_ratio", write: share, max: 1 },
-];
+const percent = (p) => (p === 0 ? "0" : p.toFixed(2) + " %");
+
+// How a figure is written, by its unit.
+const UNITS = { "ms": latency, "/s": count, "count": (n) => n.toLocaleString("en"), "ratio": share, "%": percent, "x": (n) => n.toFixed(2) + "×" };
+const written = (figure, value) => (value === null || value === undefined ? "–" : UNITS[figure.unit](value));
+
+// How long all phases are together, as far as that is known now.
+const total = (record) => Math.max(record.duration_s, record.phases[record.phases.length - 1].end_s);
 
 function linearTicks(top) {
   const raw = top / 4;
@@ -52,7 +52,7 @@ function verticalScale(figure, samples) {
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
     return { ticks, at: (v) => (Math.log10(Math.max(v, 10 ** low)) - low) / (high - low) };
   }
-  if (figure.needed) values.push(...samples.map((x) => x.holdfast.needed_loads_per_s));
+  if (figure.needed) values.push(...samples.map((x) => x.holdfast[figure.needed]));
   const ticks = linearTicks(figure.max || Math.max(4, ...values) * 1.04);
   const top = ticks[ticks.length - 1];
   return { ticks, at: (v) => v / top };
@@ -66,7 +66,7 @@ function timeTicks(duration, width) {
 
 function phaseClass(phases, i) {
   if (phases[i].fault) return phases[i].fault;
-  return i > 0 && phases[i].server >= 0 ? "after" : "none";
+  return i > 0 && (phases[i].server >= 0 || phases[i - 1].fault) ? "after" : "none";
 }
 
 function shade(record, box, x) {
@@ -81,7 +81,7 @@ function shade(record, box, x) {
 }
 
 function horizontalAxis(record, box, x) {
-  return timeTicks(record.duration_s, box.right - box.left).map((t) =>
+  return timeTicks(total(record), box.right - box.left).map((t) =>
     s("text", { x: x(t), y: box.bottom + 15, "text-anchor": "middle" }, clock(t)));
 }
 
@@ -112,7 +112,7 @@ class Chart {
 
   nearest(event) {
     if (!this.record || !this.record.samples.length) return null;
-    const t = ((event.clientX - this.svg.getBoundingClientRect().left - this.box.left) / (this.box.right - this.box.left)) * this.record.duration_s;
+    const t = ((event.clientX - this.svg.getBoundingClientRect().left - this.box.left) / (this.box.right - this.box.left)) * total(this.record);
     const samples = this.record.samples;
     let low = 0, high = samples.length - 1;
     while (low < high) {
@@ -128,7 +128,7 @@ class Chart {
     const width = Math.max(240, this.svg.clientWidth), height = this.figure.wide ? 230 : 180;
     const box = { left: 46, right: width - 8, top: 20, bottom: height - 22 };
     this.box = box;
-    const x = (t) => box.left + (Math.min(t, record.duration_s) / record.duration_s) * (box.right - box.left);
+    const x = (t) => box.left + (Math.min(t, total(record)) / total(record)) * (box.right - box.left);
     const scale = verticalScale(this.figure, record.samples);
     const y = (v) => box.bottom - scale.at(v) * (box.bottom - box.top);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -137,7 +137,7 @@ class Chart {
       ...shade(record, box, x),
       ...scale.ticks.map((v) => s("g", {},
         s("line", { class: "grid", x1: box.left, x2: box.right, y1: y(v), y2: y(v) }),
-        s("text", { x: box.left - 6, y: y(v) + 4, "text-anchor": "end" }, this.figure.write(v).replace(/\.0+(?= )/, "")))),
+        s("text", { x: box.left - 6, y: y(v) + 4, "text-anchor": "end" }, written(this.figure, v).replace(/\.0+(?= )/, "")))),
       ...horizontalAxis(record, box, x),
       ...this.lines(record, x, y),
       ...this.cross(record, picked, box, x, y));
@@ -147,7 +147,7 @@ class Chart {
   lines(record, x, y) {
     const along = (of) => path(record.samples.map((p) => [x(p.t), y(of(p))]));
     const lines = SIDES.map((side) => s("path", { class: "line " + side, d: along((p) => p[side][this.figure.field]) }));
-    if (this.figure.needed) lines.push(s("path", { class: "needed", d: along((p) => p.holdfast.needed_loads_per_s) }));
+    if (this.figure.needed) lines.push(s("path", { class: "needed", d: along((p) => p.holdfast[this.figure.needed]) }));
     return lines;
   }
 
@@ -163,9 +163,9 @@ class Chart {
   read(record, picked) {
     const at = record.samples[picked ?? record.samples.length - 1];
     if (!at) return;
-    for (const side of SIDES) this.values[side].textContent = this.figure.write(at[side][this.figure.field]);
-    const worst = (side) => this.figure.write(Math.max(...record.samples.map((p) => p[side][this.figure.field])));
-    const least = (side) => this.figure.write(Math.min(...record.samples.map((p) => p[side][this.figure.field])));
+    for (const side of SIDES) this.values[side].textContent = written(this.figure, at[side][this.figure.field]);
+    const worst = (side) => written(this.figure, Math.max(...record.samples.map((p) => p[side][this.figure.field])));
+    const least = (side) => written(this.figure, Math.min(...record.samples.map((p) => p[side][this.figure.field])));
     this.svg.setAttribute("aria-label", `${this.figure.title} over time, at ${clock(at.t)}: ` +
       SIDES.map((side) => `${side} ${this.values[side].textContent} (from ${least(side)} to ${worst(side)})`).join(", "));
   }
@@ -185,13 +185,19 @@ function runs(samples, of) {
   return stretches;
 }
 
-// Lanes shows for each server what was wrong with it, and below whether holdfast asked it.
+// usedBy tells how a server was used: the state of holdfast's breaker, or the side whose client sent commands there.
+function usedBy(server, i, sample) {
+  if (!server.side) return (sample.holdfast.breakers || [])[i] || "";
+  return sample[server.side].primary === server.addr ? "closed " + server.side : "";
+}
+
+// Lanes shows for each server how it was, and below how it was used.
 class Lanes {
-  constructor() {
+  constructor(about) {
     this.svg = s("svg", { class: "plot", role: "img", "data-chart": "servers" });
     this.node = [
       h("div", { class: "headline" }, h("h2", {}, "Servers"),
-        h("span", { class: "reading" }, "above: the server; below in blue: holdfast asks it, hollow: its breaker is open")),
+        h("span", { class: "reading" }, about)),
       this.svg,
     ];
   }
@@ -200,12 +206,12 @@ class Lanes {
     const width = Math.max(240, this.svg.clientWidth), narrow = width < 620;
     const row = narrow ? 46 : 38, height = record.servers.length * row + 22;
     const box = { left: narrow ? 8 : 215, right: width - 8, top: 0, bottom: height - 22 };
-    const x = (t) => box.left + (Math.min(t, record.duration_s) / record.duration_s) * (box.right - box.left);
+    const x = (t) => box.left + (Math.min(t, total(record)) / total(record)) * (box.right - box.left);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
     const last = record.samples[record.samples.length - 1];
     this.svg.setAttribute("aria-label", "Servers now: " + record.servers.map((server, i) =>
-      `${server.name} ${(last && last.faults[i]) || "up"}` + (last && last.holdfast.breakers ? `, breaker ${last.holdfast.breakers[i]}` : "")).join("; "));
+      `${server.name} ${(last && last.faults[i]) || "up"}` + (last && usedBy(server, i, last) ? `, ${server.side ? "in use" : "breaker " + usedBy(server, i, last)}` : "")).join("; "));
     this.svg.replaceChildren(...record.servers.flatMap((server, i) => this.lane(record, server, i, i * row, x, narrow)), ...horizontalAxis(record, box, x));
   }
 
@@ -215,13 +221,13 @@ class Lanes {
       const wide = x(run.to) - x(run.from);
       return [
         s("rect", { class: "lane " + run.value, x: x(run.from), y, width: Math.max(1, wide - 1), height: 13, rx: 2 }),
-        run.value && wide > 46 ? s("text", { class: "lane-label", x: x(run.from) + 6, y: y + 10 }, run.value) : null,
+        run.value && wide > 46 ? s("text", { class: "lane-label " + run.value, x: x(run.from) + 6, y: y + 10 }, run.value) : null,
       ].filter(Boolean);
     };
-    const asked = runs(record.samples, (p) => (p.holdfast.breakers || [])[i]).filter((run) => run.value);
+    const asked = runs(record.samples, (p) => usedBy(server, i, p)).filter((run) => run.value);
     return [
       s("text", { class: "lane-name", x: narrow ? 8 : 0, y: top + 12 }, server.name),
-      s("text", { class: "lane-kind", x: narrow ? 72 : 0, y: narrow ? top + 12 : top + 26 }, `${server.kind}, ${(100 * server.share).toFixed(0)} % of reads`),
+      s("text", { class: "lane-kind", x: narrow ? 16 + 7.2 * server.name.length : 0, y: narrow ? top + 12 : top + 26 }, !server.share ? server.kind : `${server.kind}, ${(100 * server.share).toFixed(0)} % of reads`),
       ...runs(record.samples, (p) => p.faults[i]).flatMap(bar),
       ...asked.map((run) => s("rect", { class: "breaker " + run.value, x: x(run.from) + 0.5, y: y + 15.5, width: Math.max(1, x(run.to) - x(run.from) - 2), height: 4, rx: 1.5 })),
     ];

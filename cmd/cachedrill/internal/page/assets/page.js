@@ -1,13 +1,50 @@
-// The page: a record that is complete (a report) or grows by server-sent events (live).
+// The page: the drills of a run, complete (a report), or the last of them growing by server-sent events (live).
 
 const $ = (id) => document.getElementById(id);
-let record = null;
+let drills = [];
+let chosen = null; // which of them is shown; null: the last
+let record = null; // the one that is shown
+let titled = null; // the one whose status is shown
 let picked = null;
 let lost = false;
 let pending = false;
 
-const lanes = new Lanes();
-const charts = FIGURES.map((figure) => new Chart(figure, pick));
+const LAYOUTS = JSON.parse($("layouts").textContent);
+let layout = null;
+let lanes = null;
+let charts = [];
+
+// choose shows one of the drills, the last and whatever follows it if there is none of this number.
+function choose(index) {
+  chosen = index < drills.length - 1 ? index : null;
+  record = drills[chosen ?? drills.length - 1];
+  arrange();
+  drawChoice();
+  drawRun();
+  redraw();
+}
+
+// drawChoice offers the drills, if there are several.
+function drawChoice() {
+  const marks = { kept: "✓ ", broken: "✗ ", interrupted: "– " };
+  $("choice").hidden = drills.length < 2;
+  $("choice").replaceChildren(...drills.map((r, i) => {
+    const button = h("button", { type: "button", class: r.verdict, "aria-pressed": String(r === record) }, (marks[r.verdict] || "") + r.scenario);
+    button.addEventListener("click", () => choose(i));
+    return button;
+  }));
+}
+
+// arrange makes the charts of the record's scenario.
+function arrange() {
+  if (layout === LAYOUTS[record.scenario]) return;
+  layout = LAYOUTS[record.scenario];
+  lanes = new Lanes(layout.lanes);
+  charts = layout.charts.map((figure) => new Chart(figure, pick));
+  picked = null;
+  $("servers").replaceChildren(...lanes.node);
+  $("charts").replaceChildren(...charts.map((c) => c.node));
+}
 
 function pick(index) {
   picked = index;
@@ -43,68 +80,48 @@ function headline() {
     case "broken": return [broken === 1 ? "One promise broken" : broken + " promises broken", "broken"];
     case "interrupted": return ["Interrupted", "broken"];
   }
-  if (lost) return ["Connection lost: the drill has ended or was stopped", "broken"];
+  if (lost && record === drills[drills.length - 1]) return ["Connection lost: the drill has ended or was stopped", "broken"];
   return [record.samples.length ? current().title : "Starting …", ""];
 }
 
 function drawStatus() {
   const [text, kind] = headline();
   const old = document.querySelector("#status strong");
-  if (!old || old.textContent !== text) {
+  if (!old || old.textContent !== text || titled !== record) {
+    titled = record;
     $("status").replaceChildren(
       h("div", { class: "headline" }, h("strong", { class: kind }, text), h("span", { id: "time", "aria-live": "off" })),
       h("div", { class: "progress", role: "img", "aria-label": "Progress through the phases" },
         record.phases.map((p) => h("i", { title: p.title, style: `flex:${Math.max(0.1, p.end_s - p.start_s)}` }, h("b", {})))));
   }
   const running = record.verdict === "running";
-  $("time").textContent = running ? `${clock(record.elapsed_s)} of ${clock(record.duration_s)}` : `${clock(record.elapsed_s)}, ${new Date(record.started).toLocaleString()}`;
+  $("time").textContent = running ? `${clock(record.elapsed_s)} of ${clock(total(record))}` : `${clock(record.elapsed_s)}, ${new Date(record.started).toLocaleString()}`;
   document.querySelectorAll(".progress b").forEach((b, i) => {
     const p = record.phases[i];
     b.style.width = 100 * Math.min(1, Math.max(0, (record.elapsed_s - p.start_s) / (p.end_s - p.start_s))) + "%";
   });
 }
 
-const TILES = ["p99", "answers", "errors", "loads", "hits"];
-
 // drawTiles shows what is true now; of a drill that has ended, the worst phase.
 function drawTiles() {
   const last = record.samples[picked ?? record.samples.length - 1];
   const worst = record.verdict !== "running" && picked === null;
-  $("tiles").replaceChildren(...TILES.map((id) => {
-    const figure = FIGURES.find((f) => f.id === id);
-    const [title, value] = worst ? worstOf(figure) : [figure.title + (picked === null ? "" : " at " + clock(last.t)), (side) => (last ? figure.write(last[side][figure.field]) : "–")];
+  $("tiles").replaceChildren(...layout.tiles.map((tile) => {
+    const figure = layout.charts.find((f) => f.id === tile.chart);
+    const title = worst ? tile.title : figure.title + (picked === null ? "" : " at " + clock(last.t));
+    const value = (side) => (worst ? overall(tile, side) : written(figure, last && last[side][figure.field]));
     return h("div", { class: "tile" }, h("h3", {}, title),
       SIDES.map((side) => h("p", {}, h("span", { class: "key " + side }, side), h("b", {}, value(side)))));
   }));
 }
 
-function worstOf(figure) {
-  const begun = record.phases.filter((p) => p.begun);
-  const best = (of, pickWorst) => (side) => (begun.length ? of(pickWorst(...begun.map((p) => p[side][figure.summary || figure.field]))) : "–");
-  switch (figure.id) {
-    case "p99": return ["Worst p99 of a phase", best(latency, Math.max)];
-    case "answers": return ["Fewest answers/s in a phase", best(count, Math.min)];
-    case "hits": return ["Lowest hit ratio in a phase", best(share, Math.min)];
-    case "errors": return ["Reads that failed", (side) => total(side, "errors")];
-    default: return ["Outdated values served", (side) => total(side, "stale")];
-  }
+// overall is a figure of all phases that have it.
+function overall(tile, side) {
+  const values = record.phases.filter((p) => p.begun).map((p) => p[side][tile.field]).filter((v) => v !== null && v !== undefined);
+  if (!values.length) return "–";
+  const pick = { max: Math.max, min: Math.min, sum: (...all) => all.reduce((a, b) => a + b) }[tile.pick];
+  return written(tile, pick(...values));
 }
-
-const total = (side, field) => record.phases.reduce((sum, p) => sum + p[side][field], 0).toLocaleString("en");
-
-const COLUMNS = [
-  ["answers/s", (p) => count(p.answers_per_s)],
-  ["p50", (p) => latency(p.p50_ms)],
-  ["p99", (p) => latency(p.p99_ms)],
-  ["max", (p) => latency(p.max_ms)],
-  ["hits", (p) => share(p.hit_ratio)],
-  ["db loads", (p) => p.load_ratio.toFixed(2) + "×"],
-  ["errors", (p) => percent(p.error_percent), (p) => p.error_percent >= 0.1],
-  ["stale", (p) => percent(p.stale_percent), (p) => p.stale_percent >= 0.1],
-  ["failed writes", (p) => String(p.failed_writes)],
-];
-
-const percent = (p) => (p === 0 ? "0" : p.toFixed(2) + " %");
 
 function drawVerdict() {
   const begun = record.phases.filter((p) => p.begun && (p.plain.reads || p.holdfast.reads));
@@ -113,9 +130,9 @@ function drawVerdict() {
   const rows = begun.flatMap((p) => SIDES.map((side) => h("tr", { class: side },
     side === "plain" ? h("th", { scope: "rowgroup", rowspan: 2 }, p.title) : null,
     h("td", {}, h("span", { class: "key " + side }, side)),
-    COLUMNS.map(([, write, bad]) => h("td", { class: bad && bad(p[side]) ? "bad" : null }, write(p[side]))))));
+    layout.columns.map((c) => h("td", { class: c.bad && p[side][c.field] >= c.bad ? "bad" : null }, written(c, p[side][c.field]))))));
   $("verdict").querySelector("div").replaceChildren(h("table", {},
-    h("thead", {}, h("tr", {}, ["phase", "client", ...COLUMNS.map((c) => c[0])].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["phase", "client", ...layout.columns.map((c) => c.name)].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows)));
 }
 
@@ -125,7 +142,7 @@ function drawPromises() {
   $("promises").querySelector("div").replaceChildren(...record.promises.map((p) => h("div", { class: "promise" },
     h("span", { class: "mark " + (judged ? (p.kept ? "kept" : "broken") : "") }, judged ? (p.kept ? "✓ kept" : "✗ broken") : "pending"),
     h("code", {}, p.text),
-    h("span", {}, judged ? `worst: ${p.shown}` + (p.phase ? `, in phase “${p.phase}”` : "") : "holdfast must stay below in every phase"))));
+    h("span", {}, judged ? `worst: ${p.shown}` + (p.phase ? `, in phase “${p.phase}”` : "") : "of holdfast, judged at the end"))));
 }
 
 function drawEvents() {
@@ -142,44 +159,45 @@ function drawRun() {
     { name: "machine", value: `${m.host}: ${m.os}/${m.arch}, ${m.cpus} CPUs`, about: [m.cpu, m.go].filter(Boolean).join(", ") },
     { name: "started", value: new Date(record.started).toString() },
   ];
-  $("subtitle").textContent = `${record.scenario}: plain client and holdfast, side by side, while servers fail`;
+  $("subtitle").textContent = `${record.scenario}: ${layout.about}`;
   $("run").querySelector("div").replaceChildren(
     h("dl", {}, entries.flatMap((e) => [h("dt", {}, e.name), h("dd", {}, e.value, e.about ? h("small", {}, e.about) : null)])),
     h("ul", {}, record.conditions.map((c) => h("li", {}, c))));
   $("foot").textContent = record.tool;
-  $("meanings").querySelector("dl").replaceChildren(...JSON.parse($("meaning").textContent).flatMap((e) => [h("dt", {}, e.name), h("dd", {}, e.value)]));
+  $("meanings").querySelector("dl").replaceChildren(...layout.meanings.flatMap((e) => [h("dt", {}, e.name), h("dd", {}, e.value)]));
 }
 
 function drawNumbers() {
-  const heads = ["time", "phase", ...FIGURES.flatMap((f) => SIDES.map((side) => `${f.title}, ${side}`))];
+  const heads = ["time", "phase", ...layout.charts.flatMap((f) => SIDES.map((side) => `${f.title}, ${side}`))];
   $("numbers").querySelector("div").replaceChildren(h("table", {},
     h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, record.samples.map((p) => h("tr", {}, h("td", {}, p.t.toFixed(2) + " s"), h("td", {}, record.phases[p.phase].name),
-      FIGURES.flatMap((f) => SIDES.map((side) => h("td", {}, f.write(p[side][f.field])))))))));
+      layout.charts.flatMap((f) => SIDES.map((side) => h("td", {}, written(f, p[side][f.field])))))))));
 }
 
-function show(r) {
-  record = r;
+// show takes the drills of the run, the present one last.
+function show(all) {
+  drills = all;
   lost = false;
-  drawRun();
-  redraw();
+  choose(chosen ?? drills.length);
 }
 
 function live() {
   $("status").replaceChildren(h("div", { class: "headline" }, h("strong", {}, "Connecting …")));
   const source = new EventSource("events");
   const on = (name, change) => source.addEventListener(name, (e) => { change(JSON.parse(e.data)); redraw(); });
-  on("record", show);
-  on("sample", (x) => { record.samples.push(x); record.elapsed_s = x.t; });
-  on("phase", (x) => { record.phases[x.index] = x.phase; });
-  on("event", (x) => { record.events.push(x); });
-  on("end", (x) => { source.close(); show(x); });
-  source.onerror = () => { lost = record !== null && record.verdict === "running"; redraw(); };
+  const present = () => drills[drills.length - 1];
+  let earlier = [];
+  on("earlier", (x) => { earlier = x; });
+  on("record", (x) => show([...earlier, x]));
+  on("sample", (x) => { present().samples.push(x); present().elapsed_s = x.t; });
+  on("phase", (x) => { present().phases[x.index] = x.phase; });
+  on("event", (x) => { present().events.push(x); });
+  on("end", (x) => { if (!x.more) source.close(); show([...earlier, x]); });
+  source.onerror = () => { lost = drills.length > 0 && present().verdict === "running"; redraw(); };
 }
 
-$("servers").append(...lanes.node);
-$("charts").append(...charts.map((c) => c.node));
 $("numbers").addEventListener("toggle", redraw);
 new ResizeObserver(redraw).observe(document.body);
-const saved = JSON.parse($("record").textContent);
+const saved = JSON.parse($("drills").textContent);
 if (saved) show(saved); else live();

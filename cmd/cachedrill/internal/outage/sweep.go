@@ -1,4 +1,4 @@
-package drill
+package outage
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 )
 
@@ -19,10 +18,10 @@ const (
 	sweepTimeHasty = 2 * time.Second // after Ctrl-C
 )
 
-// sweep deletes all keys of the drill on servers that were there before, directly. What it cannot delete expires.
-func (d *Drill) sweep(ctx context.Context) {
-	addrs := d.options.Rig.Foreign()
-	if len(addrs) == 0 {
+// Sweep deletes all keys of the drill on servers that were there before, directly. What it cannot delete expires.
+func (u *Outage) Sweep(ctx context.Context) {
+	addrs := u.options.Rig.Foreign()
+	if len(addrs) == 0 || u.stage == nil {
 		return
 	}
 	limit := sweepTime
@@ -31,35 +30,35 @@ func (d *Drill) sweep(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	c, err := newPlain(addrs, d.options.Timeout, sweepers)
+	c, err := newPlain(addrs, u.options.Timeout, sweepers)
 	if err == nil {
-		err = d.deleteAll(ctx, c)
+		err = u.deleteAll(ctx, c)
 		err = errors.Join(err, c.close())
 	}
 	text := "all keys of the drill deleted"
 	if err != nil {
-		text = fmt.Sprintf("not all keys of the drill could be deleted, the rest expires within %v: %v", d.options.TTL, err)
+		text = fmt.Sprintf("not all keys of the drill could be deleted, the rest expires within %v: %v", u.options.TTL, err)
 	}
-	d.journal.AddEvent(record.Event{T: d.elapsed(), Text: text})
+	u.stage.Event(text)
 }
 
 // deleteAll deletes the keys of both sides. It leaves a server alone after its first error, and returns those errors.
-func (d *Drill) deleteAll(ctx context.Context, c client) error {
+func (u *Outage) deleteAll(ctx context.Context, c client) error {
 	var mu sync.Mutex
-	failed := make([]error, len(d.options.Rig.Kinds)) // guarded by mu
+	failed := make([]error, len(u.options.Rig.Kinds)) // guarded by mu
 	ranks := make(chan int)
 	var workers sync.WaitGroup
 	for range sweepers {
 		workers.Go(func() {
 			for rank := range ranks {
-				server := d.owners[rank]
+				server := u.owners[rank]
 				mu.Lock()
 				skip := failed[server] != nil
 				mu.Unlock()
 				if skip {
 					continue
 				}
-				if err := d.deleteRank(c, rank); err != nil {
+				if err := u.deleteRank(c, rank); err != nil {
 					mu.Lock()
 					failed[server] = fmt.Errorf("%s: %w", rig.Name(server), err)
 					mu.Unlock()
@@ -67,7 +66,7 @@ func (d *Drill) deleteAll(ctx context.Context, c client) error {
 			}
 		})
 	}
-	for rank := 0; rank < len(d.owners) && ctx.Err() == nil; rank++ {
+	for rank := 0; rank < len(u.owners) && ctx.Err() == nil; rank++ {
 		ranks <- rank
 	}
 	close(ranks)
@@ -75,8 +74,8 @@ func (d *Drill) deleteAll(ctx context.Context, c client) error {
 	return errors.Join(append(failed, ctx.Err())...)
 }
 
-func (d *Drill) deleteRank(c client, rank int) error {
-	for _, s := range d.sides {
+func (u *Outage) deleteRank(c client, rank int) error {
+	for _, s := range u.sides {
 		if err := c.cache.Delete(s.app.Keys[rank]); err != nil && !errors.Is(err, gomemcache.ErrCacheMiss) {
 			return err
 		}

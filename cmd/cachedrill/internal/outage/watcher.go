@@ -1,4 +1,4 @@
-package drill
+package outage
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 )
 
@@ -16,7 +16,7 @@ const closed = "closed"
 
 // watcher looks at the breakers often, so that the journal can say how long they took.
 type watcher struct {
-	drill  *Drill
+	outage *Outage
 	cancel context.CancelFunc
 	worker sync.WaitGroup
 
@@ -26,13 +26,13 @@ type watcher struct {
 	lastAt time.Time // guarded by mu
 }
 
-func newWatcher(ctx context.Context, d *Drill) *watcher {
+func newWatcher(ctx context.Context, u *Outage) *watcher {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{drill: d, cancel: cancel}
-	if d.sides[holdfast].client.breakers != nil {
-		w.seen = d.sides[holdfast].client.breakers()
+	w := &watcher{outage: u, cancel: cancel}
+	if u.sides[drill.Holdfast].client.breakers != nil {
+		w.seen = u.sides[drill.Holdfast].client.breakers()
 		w.worker.Go(func() {
-			for pause(ctx, watchEach) {
+			for drill.Pause(ctx, watchEach) {
 				w.look()
 			}
 		})
@@ -61,7 +61,7 @@ func (w *watcher) states() []string {
 
 // look notes the changes since the last look that matter to callers: in use or not.
 func (w *watcher) look() {
-	now := w.drill.sides[holdfast].client.breakers()
+	now := w.outage.sides[drill.Holdfast].client.breakers()
 	w.mu.Lock()
 	before := w.seen
 	w.seen = now
@@ -75,9 +75,9 @@ func (w *watcher) look() {
 		if now[i] == closed {
 			text = "holdfast uses " + rig.Name(i) + " again"
 		}
-		if last.action != "" && last.server == i {
+		if last.action != "" && last.Server == i {
 			text += fmt.Sprintf(", %d ms after it %s", since.Milliseconds(), last.past())
 		}
-		w.drill.journal.AddEvent(record.Event{T: w.drill.elapsed(), Text: text})
+		w.outage.stage.Event(text)
 	}
 }

@@ -1,18 +1,10 @@
-package drill
+package outage
 
 import (
 	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
-)
-
-// The sides of a drill, in the order of the rig's.
-const (
-	plain = iota
-	holdfast
 )
 
 // sideNames are part of the keys.
@@ -33,15 +25,4 @@ func newPlain(addrs []string, timeout time.Duration, conns int) (client, error) 
 	c := gomemcache.NewFromSelector(servers)
 	c.Timeout, c.MaxIdleConns = timeout, conns
 	return client{cache: c, close: c.Close}, nil
-}
-
-// Collectors returns the clients that have metrics.
-func (d *Drill) Collectors() []prometheus.Collector {
-	var collectors []prometheus.Collector
-	for _, s := range d.sides {
-		if c, ok := s.client.cache.(prometheus.Collector); ok {
-			collectors = append(collectors, c)
-		}
-	}
-	return collectors
 }

@@ -1,0 +1,78 @@
+package drill
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+)
+
+// The sides of a drill.
+const (
+	Plain = iota
+	Holdfast
+	Sides
+)
+
+// SideNames returns the names of the sides.
+func SideNames() [Sides]string { return [Sides]string{"plain", "holdfast"} }
+
+// Scenario is what a drill is about: servers that fail, two clients, and an application for each.
+type Scenario interface {
+	// Steps returns the phases, one at least.
+	Steps() []Step
+	// Shape returns what both applications ask for.
+	Shape() workload.Shape
+	// Describe adds to a record what is known before the start.
+	Describe(r *record.Record)
+	// Prepare stores what is there from the start. The stage is used until Close.
+	Prepare(ctx context.Context, s *Stage) error
+	// Side returns an application and where it counts, once Prepare has returned.
+	Side(side int) (workload.Handler, *workload.Recorder)
+	// Begin does what a phase begins with.
+	Begin(ctx context.Context, step int) error
+	// Settle runs when the time of a phase is up. The phase goes on until it returns.
+	Settle(ctx context.Context, step int) error
+	// Observe adds to a sample how the servers and the clients are; tallies are what was counted in its seconds.
+	Observe(s *record.Sample, tallies *[Sides]workload.Tally, seconds float64)
+	// Summarize adds to the summary of a side of a phase what only this scenario measures.
+	Summarize(s *record.Summary, side, step int, t *workload.Tally)
+	// Release makes calls return that might never do so, when the load has ended or ctx has.
+	Release()
+	// Sweep removes what the drill has left on servers of others, when the load has ended.
+	Sweep(ctx context.Context)
+	// Close closes the clients and the servers that belong to the drill. It is idempotent.
+	Close() error
+	// Collectors returns the clients that have metrics.
+	Collectors() []prometheus.Collector
+}
+
+// Stage is a drill as its scenario sees it. It is safe for concurrent use once the load runs.
+type Stage struct{ drill *Drill }
+
+// Event notes that something has happened.
+func (s *Stage) Event(text string) {
+	s.drill.journal.AddEvent(record.Event{T: s.drill.elapsed(), Text: text})
+}
+
+// Tell has change called for each side before its next arrivals, by the goroutine that calls its Arrive.
+func (s *Stage) Tell(change func(side int)) {
+	for i, l := range s.drill.loads {
+		l.Tell(func() { change(i) })
+	}
+}
+
+// Pause waits, and reports false if ctx ends before.
+func Pause(ctx context.Context, t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,228 @@
+package outage_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/outage"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+func options(t *testing.T, r *rig.Rig, promises string) outage.Options {
+	t.Helper()
+	parsed, err := outage.Rules().Parse(promises)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outage.Options{
+		Rig: r, DBCost: 2 * time.Millisecond, DBSlots: 4,
+		Options: drill.Options{
+			Seed: 1, Duration: 6 * time.Second, Rate: 500, Workers: 32, Keys: 500, ValueSize: 50,
+			Timeout: 200 * time.Millisecond, TTL: time.Minute, Run: "test", Promises: parsed,
+		},
+	}
+}
+
+func newDrill(t *testing.T, o outage.Options) *drill.Drill {
+	t.Helper()
+	u, err := outage.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return drill.New(u, o.Options)
+}
+
+func run(ctx context.Context, t *testing.T, o outage.Options) record.Record {
+	t.Helper()
+	d := newDrill(t, o)
+	if err := d.Run(ctx); err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Errorf("Close after Run: %v", err)
+	}
+	return d.Journal().Snapshot()
+}
+
+func ownRig(t *testing.T) *rig.Rig {
+	t.Helper()
+	r, err := rig.InProcess(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func phase(t *testing.T, r *record.Record, name string) *record.Phase {
+	t.Helper()
+	i := slices.IndexFunc(r.Phases, func(p record.Phase) bool { return p.Name == name })
+	if i < 0 || !r.Phases[i].Begun {
+		t.Fatalf("no phase %q in %+v", name, r.Phases)
+	}
+	return &r.Phases[i]
+}
+
+func TestADrillTellsTheClientsApart(t *testing.T) {
+	t.Parallel()
+	r := run(t.Context(), t, options(t, ownRig(t), "errors<100%"))
+	if r.Verdict != record.Kept {
+		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+	}
+	for _, name := range []string{"healthy", "killed", "restarted", "hung", "released", "recovered"} {
+		p := phase(t, &r, name)
+		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
+			if s.Reads < 400 || s.Reads > 600 {
+				t.Errorf("%s, %s: %d reads, want those of one second: about 490", name, side, s.Reads)
+			}
+		}
+		if p.Holdfast.CacheErrors > 0 {
+			t.Errorf("%s: holdfast returned %d errors to readers, want misses", name, p.Holdfast.CacheErrors)
+		}
+	}
+	for _, name := range []string{"killed", "hung"} {
+		if p := phase(t, &r, name); p.Plain.ErrorPercent < 10 {
+			t.Errorf("%s: plain has %.1f%% errors, want at least a third of the share of a server", name, p.Plain.ErrorPercent)
+		}
+	}
+	if p := phase(t, &r, "killed"); p.Holdfast.NeededLoads < 100 || p.Holdfast.LoadRatio < .9 {
+		t.Errorf("killed: %d loads needed, %.2f times that made; want those of the lost server", p.Holdfast.NeededLoads, p.Holdfast.LoadRatio)
+	}
+	checkBreakers(t, &r)
+}
+
+// checkBreakers looks for the outages in the samples and the events.
+func checkBreakers(t *testing.T, r *record.Record) {
+	t.Helper()
+	var texts []string
+	for _, e := range r.Events {
+		texts = append(texts, e.Text)
+	}
+	for _, want := range []string{"stopped asking server 1", "uses server 1 again", "stopped asking server 2", "uses server 2 again"} {
+		if !strings.Contains(strings.Join(texts, "\n"), want) {
+			t.Errorf("no event says that holdfast %s: %q", want, texts)
+		}
+	}
+	killed := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[0] == "killed" && s.Holdfast.Breakers[0] == "open" })
+	hung := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[1] == "hung" && s.Holdfast.Breakers[1] == "open" })
+	if killed < 0 || hung < killed {
+		t.Errorf("samples with an open breaker: killed %d, hung %d of %d; want both, in order", killed, hung, len(r.Samples))
+	}
+	if last := r.Samples[len(r.Samples)-1]; last.T < 5.9 || last.T > 7 || slices.Max(last.Faults) != "" {
+		t.Errorf("the last sample is at %.1fs with faults %q, want 6s and none", last.T, last.Faults)
+	}
+}
+
+func TestABrokenPromiseIsTheVerdict(t *testing.T) {
+	t.Parallel()
+	o := options(t, ownRig(t), "p50<1us,errors<100%")
+	o.Duration = 3 * time.Second
+	r := run(t.Context(), t, o)
+	if r.Verdict != record.Broken || r.Promises[0].Kept || !r.Promises[1].Kept {
+		t.Errorf("verdict %q, promises %+v; want the first broken", r.Verdict, r.Promises)
+	}
+}
+
+func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := options(t, ownRig(t), outage.Rules().Default)
+	o.Timeout = 30 * time.Second // of calls to the hung server, which must not be waited for
+	d := newDrill(t, o)
+	_, updates, stop := d.Journal().Follow(1000)
+	defer stop()
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
+	for u := range updates {
+		if s, ok := u.Data.(record.Sample); ok && s.Faults[1] == "hung" {
+			break
+		}
+	}
+	cancel()
+	begin := time.Now()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("Run took %v to end, want it at once", took)
+	}
+	if r := d.Journal().Snapshot(); r.Verdict != record.Interrupted || len(r.Samples) == 0 || r.Phases[0].Holdfast.Reads == 0 {
+		t.Errorf("verdict %q with %d samples, want it interrupted with what was measured", r.Verdict, len(r.Samples))
+	}
+}
+
+func TestForeignServersAreLeftAsTheyWere(t *testing.T) {
+	t.Parallel()
+	servers := []*testutil.Fake{testutil.StartFake(t), testutil.StartFake(t)}
+	asked, err := rig.Ask(t.Context(), []string{servers[0].Addr(), servers[1].Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rig.Through(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t, r, "")
+	o.Duration, o.Budget = 4500*time.Millisecond, new(atomic.Int64)
+	o.Budget.Store(1 << 20)
+	var foreign atomic.Int64
+	for _, s := range servers {
+		s.SetFault(func(cmd testutil.Command) testutil.Fault {
+			for _, key := range cmd.Keys {
+				if !strings.HasPrefix(key, workload.Prefix) && !strings.HasPrefix(key, "holdfast:canary") {
+					foreign.Add(1)
+				}
+			}
+			if cmd.Verb == "flush_all" {
+				foreign.Add(1)
+			}
+			return testutil.Fault{}
+		})
+	}
+	got := run(t.Context(), t, o)
+	for _, name := range []string{"killed", "hung", "slowed", "sped up", "cut"} {
+		phase(t, &got, name)
+	}
+	if last := got.Events[len(got.Events)-1].Text; last != "all keys of the drill deleted" {
+		t.Errorf("the last event is %q, want that all keys are deleted", last)
+	}
+	for i, s := range servers {
+		if n := s.Stats().Items; n != 0 {
+			t.Errorf("server %d still has %d items", i+1, n)
+		}
+	}
+	if n := foreign.Load(); n > 0 {
+		t.Errorf("%d commands were for keys of others", n)
+	}
+}
+
+func TestTheBudgetIsNotedOnceItIsSpent(t *testing.T) {
+	t.Parallel()
+	server := testutil.StartFake(t)
+	asked, err := rig.Ask(t.Context(), []string{server.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t, rig.Direct(asked), "")
+	o.Duration, o.Budget = 3*time.Second, new(atomic.Int64)
+	o.Budget.Store(20_000)
+	got := run(t.Context(), t, o)
+	var noted int
+	for _, e := range got.Events {
+		noted += strings.Count(e.Text, "as many bytes are stored as is allowed")
+	}
+	if noted != 1 {
+		t.Errorf("%d events say that the budget was spent, want one: %+v", noted, got.Events)
+	}
+	if p := phase(t, &got, "load"); p.Holdfast.Reads < 1400 {
+		t.Errorf("%d reads, want about 1470", p.Holdfast.Reads)
+	}
+}

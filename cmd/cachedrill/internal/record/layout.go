@@ -1,0 +1,116 @@
+package record
+
+// The scenarios that a record can be of.
+const (
+	Memcached = "memcached"
+	Sentinel  = "sentinel"
+)
+
+// Layout says how the records of a scenario are shown: on the page, on the terminal and in the tables.
+type Layout struct {
+	// About finishes the sentence that begins with the name of the scenario.
+	About string `json:"about"`
+	// Lanes explains the picture of the servers.
+	Lanes string `json:"lanes"`
+	// Charts show figures of a Moment over time.
+	Charts []Chart `json:"charts"`
+	// Tiles show what is true now and, at the end, what was worst.
+	Tiles []Tile `json:"tiles"`
+	// Columns are those of the table of phases: figures of a Summary.
+	Columns []Column `json:"columns"`
+	// Live are figures of a Moment, for the terminal.
+	Live []Column `json:"-"`
+	// Meanings explains Columns.
+	Meanings []Entry `json:"meanings"`
+}
+
+// Column is a figure: the name of its field in JSON, and how it is written.
+type Column struct {
+	Name  string  `json:"name"`
+	Field string  `json:"field"`
+	Unit  Unit    `json:"unit"`
+	Bad   float64 `json:"bad,omitempty"` // from which value on it is marked; 0: never
+	Width int     `json:"-"`             // on the terminal
+	Red   bool    `json:"-"`             // on the terminal, if it is not zero
+	Brief string  `json:"-"`             // how it stands in a log; empty: not at all
+}
+
+// Chart is a figure of both sides over time.
+type Chart struct {
+	ID     string  `json:"id"`
+	Title  string  `json:"title"`
+	Note   string  `json:"note"`
+	Field  string  `json:"field"`
+	Unit   Unit    `json:"unit"`
+	Log    bool    `json:"log,omitempty"`
+	Wide   bool    `json:"wide,omitempty"`
+	Needed string  `json:"needed,omitempty"` // the field of a dotted line
+	Max    float64 `json:"max,omitempty"`    // of the axis
+}
+
+// Tile is a figure of both sides: the present value of a chart and, at the end, Field over all phases.
+type Tile struct {
+	Chart string `json:"chart"`
+	Title string `json:"title"`
+	Field string `json:"field"`
+	Unit  Unit   `json:"unit"`
+	Pick  string `json:"pick"` // "max", "min" or "sum"
+}
+
+// LayoutOf returns the layout of a scenario.
+func LayoutOf(scenario string) Layout { return Layouts()[scenario] }
+
+// Layouts returns the layout of each scenario.
+func Layouts() map[string]Layout {
+	return map[string]Layout{Memcached: memcachedLayout(), Sentinel: sentinelLayout()}
+}
+
+func memcachedLayout() Layout {
+	return Layout{
+		About: "plain client and holdfast, side by side, while servers fail",
+		Lanes: "above: the server; below in blue: holdfast asks it, hollow: its breaker is open",
+		Charts: []Chart{
+			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true, Wide: true},
+			{ID: "answers", Title: "Answers", Note: "reads answered in time, per second", Field: "answers_per_s", Unit: PerSecond},
+			{ID: "errors", Title: "Errors", Note: "reads failed or too late, per second", Field: "errors_per_s", Unit: PerSecond},
+			{ID: "loads", Title: "Database loads", Note: "per second; dotted: unavoidable", Field: "loads_per_s", Unit: PerSecond, Needed: "needed_loads_per_s"},
+			{ID: "hits", Title: "Hit ratio", Note: "of the reads that asked the cache", Field: "hit_ratio", Unit: Share, Max: 1},
+		},
+		Tiles: []Tile{
+			{"p99", "Worst p99 of a phase", "p99_ms", Milliseconds, "max"},
+			{"answers", "Fewest answers/s in a phase", "answers_per_s", PerSecond, "min"},
+			{"errors", "Reads that failed", "errors", Count, "sum"},
+			{"loads", "Outdated values served", "stale", Count, "sum"},
+			{"hits", "Lowest hit ratio in a phase", "hit_ratio", Share, "min"},
+		},
+		Columns: []Column{
+			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond},
+			{Name: "p50", Field: "p50_ms", Unit: Milliseconds},
+			{Name: "p99", Field: "p99_ms", Unit: Milliseconds},
+			{Name: "max", Field: "max_ms", Unit: Milliseconds},
+			{Name: "hits", Field: "hit_ratio", Unit: Share},
+			{Name: "db loads", Field: "load_ratio", Unit: Factor},
+			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: .1},
+			{Name: "stale", Field: "stale_percent", Unit: PercentUnit, Bad: .1},
+			{Name: "failed writes", Field: "failed_writes", Unit: Count},
+		},
+		Live: []Column{
+			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond, Width: 10, Brief: "%4s/s"},
+			{Name: "p50", Field: "p50_ms", Unit: Milliseconds, Width: 9},
+			{Name: "p99", Field: "p99_ms", Unit: Milliseconds, Width: 9, Brief: "p99 %6s"},
+			{Name: "max", Field: "max_ms", Unit: Milliseconds, Width: 9},
+			{Name: "hits", Field: "hit_ratio", Unit: Share, Width: 8, Brief: "hits %6s"},
+			{Name: "db/s", Field: "loads_per_s", Unit: PerSecond, Width: 8, Brief: "db %4s/s"},
+			{Name: "errors/s", Field: "errors_per_s", Unit: PerSecond, Width: 10, Red: true, Brief: "errors %s/s"},
+		},
+		Meanings: []Entry{
+			{Name: "answers/s", Value: "reads answered within the patience, per second"},
+			{Name: "p50, p99, max", Value: "time from a read's arrival to its answer; half and 99 % of all reads took no longer than p50 and p99. Reads that were given up count with the patience"},
+			{Name: "hits", Value: "share of the reads that asked the cache and found their value there"},
+			{Name: "db loads", Value: "database loads as a multiple of those that no cache could avoid: of keys whose server is down, and of those that changed, were lost by a restart or could not be stored since they were last loaded. Fewer than 5 % of the reads count as 5 %. Below 1: reads were given up before they came to the database, or outdated values were served instead"},
+			{Name: "errors", Value: "reads that had no answer within the patience, or to which the client returned an error other than a miss, even if the application then answered from the database"},
+			{Name: "stale", Value: "reads answered from the cache with a value that had been replaced in the database more than a second before"},
+			{Name: "failed writes", Value: "stores and deletions that failed. While a server is down they must; what counts is how fast, and whether its old values come back as stale reads"},
+		},
+	}
+}
