@@ -42,8 +42,8 @@ servers: ## install the programs that the tests run, as far as possible
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	$(call each,$(GO) build $(RACE) ./... && $(GO) test $(RACE) -shuffle=on -p 1 ./...)
-	@echo "== allocations, which the race detector would add to"
-	$(GO) test -run 'Alloc' ./breaker ./reconnectingmemcached/memcache
+	@echo "== allocations and memory, which the race detector would add to"
+	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache/internal/store
 	@bash scripts/servers.sh check $(SERVERS)
 
 check: test lint tidy vet cross vuln ## everything that CI checks

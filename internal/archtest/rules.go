@@ -19,6 +19,20 @@ const (
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
 	envelope     = "autorefresh/internal/envelope"
+	groupcache   = "groupcache"
+	messages     = "groupcache/groupcachepb"
+	pbwire       = "groupcache/internal/pbwire"
+	multiwire    = "groupcache/internal/multiwire"
+	peer         = "groupcache/internal/peer"
+	httppeer     = "groupcache/internal/httppeer"
+	store        = "groupcache/internal/store"
+	ring         = "groupcache/internal/ring"
+	hashRing     = "groupcache/consistenthash"
+	lru          = "groupcache/lru"
+	singleflight = "groupcache/singleflight"
+	protobuf     = "google.golang.org/protobuf"
+	xxhash       = "github.com/cespare/xxhash/v2"
+	logrus       = "github.com/sirupsen/logrus"
 	testServers  = "internal/testutil/..."
 	thisModule   = "github.com/holdfast-go/holdfast"
 	thisPackage  = "internal/archtest"
@@ -45,6 +59,19 @@ func Holdfast() Rules {
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix}},
+			{Package: messages, May: []string{protobuf}},
+			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
+			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
+			{Package: peer, May: []string{breaker, prometheus}},
+			{Package: httppeer, May: []string{pbwire, multiwire, peer}},
+			{Package: store},
+			{Package: ring, May: []string{xxhash}},
+			{Package: hashRing},
+			{Package: lru},
+			{Package: singleflight},
+			{Package: groupcache, May: []string{
+				messages, pbwire, multiwire, peer, httppeer, store, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
+			}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
 			}},

@@ -1,0 +1,158 @@
+package groupcache
+
+import (
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Debug is what DebugHandler shows: an instance at one moment.
+type Debug struct {
+	Name   string
+	Self   string
+	Time   time.Time
+	Peers  []DebugPeer
+	Groups []DebugGroup
+}
+
+// DebugPeer is one peer in Debug.
+type DebugPeer struct {
+	URL string
+	// Share is the part of all keys that the peer owns, from 0 to 1, by a sample.
+	Share float64
+	// Self says that it is this process, of which the fields below are empty.
+	Self bool
+	// Ours says that the peer has shown that it is one of this module, not of the original.
+	Ours bool
+	// State is that of the peer's breaker.
+	State                                        string
+	Found, NotFound, LoadErrors, Failed, Refused uint64
+	InFlight                                     int64
+	MissedRemoves                                int
+}
+
+// DebugGroup is one group in Debug.
+type DebugGroup struct {
+	Name      string
+	Gets      int64
+	HitRatio  float64 // from 0 to 1
+	Main, Hot CacheStats
+	// Hottest are the keys asked for most of late, if Options.DebugKeys allows them.
+	Hottest []DebugKey `json:",omitempty"`
+}
+
+// DebugKey is a key in DebugGroup.
+type DebugKey struct {
+	Key  string // cut, if it is long
+	Size int    // of the value, in bytes
+	Hits int64  // an estimate
+}
+
+const (
+	shareSample = 4096
+	hottestKeys = 20
+)
+
+// Debug describes the instance at this moment.
+func (i *Instance) Debug() Debug {
+	i.mu.RLock()
+	pools := i.pools
+	i.mu.RUnlock()
+	d := Debug{Name: i.options.Name, Self: i.options.Self, Time: i.now()}
+	for _, p := range pools {
+		if len(p.pool.URLs()) > 0 {
+			d.Self = p.pool.Self()
+			d.Peers = append(d.Peers, p.debug()...)
+		}
+	}
+	for _, g := range i.Groups() {
+		described := g.debug()
+		if i.options.DebugKeys {
+			described.Hottest = g.hottest()
+		}
+		d.Groups = append(d.Groups, described)
+	}
+	return d
+}
+
+func (p *HTTPPool) debug() []DebugPeer {
+	shares := p.pool.Shares(shareSample)
+	var peers []DebugPeer
+	for _, url := range p.pool.URLs() {
+		if url == p.pool.Self() {
+			peers = append(peers, DebugPeer{URL: url, Self: true, Share: shares[url]})
+		}
+	}
+	for _, peer := range p.pool.Peers() {
+		s := peer.Stats()
+		peers = append(peers, DebugPeer{
+			URL: peer.URL(), Share: shares[peer.URL()], Ours: peer.Marked(), State: peer.Breaker().State().String(),
+			Found: s.Found, NotFound: s.NotFound, LoadErrors: s.LoadFailed, Failed: s.Failed, Refused: s.Refused,
+			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves,
+		})
+	}
+	return peers
+}
+
+func (g *Group) debug() DebugGroup {
+	d := DebugGroup{Name: g.name, Gets: g.Stats.Gets.Get(), Main: g.CacheStats(MainCache), Hot: g.CacheStats(HotCache)}
+	if d.Gets > 0 {
+		d.HitRatio = float64(g.Stats.CacheHits.Get()) / float64(d.Gets)
+	}
+	return d
+}
+
+func (g *Group) hottest() (keys []DebugKey) {
+	for _, h := range g.main.Hottest(hottestKeys) {
+		keys = append(keys, DebugKey{Key: cut(h.Key), Size: len(h.Value), Hits: h.Hits})
+	}
+	return keys
+}
+
+// DebugHandler shows the instance to a person, or as JSON to a machine that accepts it, or asks for ?format=json. It is on no mux unless
+// mounted; keys are shown only with Options.DebugKeys.
+func (i *Instance) DebugHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d := i.Debug()
+		w.Header().Set("Cache-Control", "no-store")
+		if r.FormValue("format") == "json" || strings.Contains(r.Header.Get("Accept"), "application/json") {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(d) // the reader has gone: there is nobody to tell
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		_ = debugPage.Execute(w, d)
+	})
+}
+
+//nolint:gochecknoglobals // a template is parsed once
+var debugPage = template.Must(template.New("debug").Funcs(template.FuncMap{
+	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+}).Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>groupcache {{.Name}}</title>
+<style>
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif } body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+table { border-collapse: collapse; width: 100%; margin-bottom: 2rem } th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #8884 }
+th:first-child, td:first-child { text-align: left; word-break: break-all } th { font-weight: 600 } .bad { color: #c33; font-weight: 600 }
+small { opacity: .7 } div { overflow-x: auto }
+</style></head><body>
+<h1>groupcache {{.Name}}</h1>
+<p>{{with .Self}}This process is <b>{{.}}</b>.{{else}}This process is on no ring.{{end}} <small>{{.Time.Format "2006-01-02 15:04:05 MST"}} · <a href="?format=json">JSON</a></small></p>
+<h2>Peers</h2>
+{{if .Peers}}<div><table><tr><th>peer</th><th>share of keys</th><th>state</th><th>found</th><th>not found</th><th>load errors</th><th>failed</th><th>not sent</th><th>in flight</th><th>removals to tell</th></tr>
+{{range .Peers}}<tr><td>{{.URL}}{{if .Self}} <small>this process</small>{{else if not .Ours}} <small>no sign yet that it is ours</small>{{end}}</td><td>{{percent .Share}}</td>
+{{if .Self}}<td colspan="8"></td>{{else}}<td{{if ne .State "closed"}} class="bad"{{end}}>{{if eq .State "closed"}}up{{else}}{{.State}}{{end}}</td><td>{{.Found}}</td><td>{{.NotFound}}</td><td>{{.LoadErrors}}</td><td>{{.Failed}}</td><td>{{.Refused}}</td><td>{{.InFlight}}</td><td{{if .MissedRemoves}} class="bad"{{end}}>{{.MissedRemoves}}</td>{{end}}</tr>
+{{end}}</table></div>{{else}}<p>None: this process loads all keys itself.</p>{{end}}
+<h2>Groups</h2>
+{{if .Groups}}<div><table><tr><th>group</th><th>gets</th><th>hits</th><th>main cache</th><th>evicted</th><th>hot cache</th><th>evicted</th><th>loads under way</th></tr>
+{{range .Groups}}<tr><td>{{.Name}}</td><td>{{.Gets}}</td><td>{{percent .HitRatio}}</td><td>{{.Main.Items}} values, {{.Main.Bytes}} bytes</td><td>{{.Main.Evictions}}</td><td>{{.Hot.Items}} values, {{.Hot.Bytes}} bytes</td><td>{{.Hot.Evictions}}</td><td>{{.Main.ActiveSingleFlightLoads}}</td></tr>
+{{end}}</table></div>{{else}}<p>None yet.</p>{{end}}
+{{range .Groups}}{{if .Hottest}}<h2>Hottest keys of {{.Name}}</h2><div><table><tr><th>key</th><th>bytes</th><th>hits, about</th></tr>
+{{range .Hottest}}<tr><td>{{printf "%q" .Key}}</td><td>{{.Size}}</td><td>{{.Hits}}</td></tr>
+{{end}}</table></div>{{end}}{{end}}
+</body></html>
+`))

@@ -1,0 +1,30 @@
+// Package groupcache is a cache that several processes of an application share: each key has an owner among them, which loads it once for
+// all. It speaks the wire of github.com/mailgun/groupcache, of which it is a drop-in, and stays quick when peers die or hang.
+//
+// An Instance is this process among its peers:
+//
+//	cache, err := groupcache.New(groupcache.Options{Self: "http://10.0.0.1:8080"})
+//	users, err := cache.NewGroup("users", 64<<20, groupcache.GetterFunc(
+//		func(ctx context.Context, key string, dest groupcache.Sink) error {
+//			b, err := loadFromDatabase(ctx, key)
+//			if err != nil {
+//				return err
+//			}
+//			return dest.SetBytes(b, time.Now().Add(time.Hour))
+//		}))
+//	http.Handle("/_groupcache/", cache.Handler())
+//	err = cache.SetPeers("http://10.0.0.1:8080", "http://10.0.0.2:8080")
+//	…
+//	user, err := users.View(ctx, "42")
+//
+// The package-level functions, NewGroup and NewHTTPPool first of all, are the original's; they work on a default Instance.
+//
+// # What callers may rely on
+//
+// A Get that begins after a Set or Remove of its key has returned nil, at any peer, gets that value, the value of a later Set, or one that
+// was loaded after the Set or Remove began. While a peer cannot be told, Set and Remove return an error that names it; it is told before this
+// process asks it again, but meanwhile it may answer others with what it has.
+//
+// An error of a Getter is returned as it is, or from another peer as a RemoteLoadError. A peer that is down or silent costs no error: the next
+// peer on the ring loads in its place, or this process does.
+package groupcache

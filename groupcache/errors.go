@@ -1,0 +1,91 @@
+package groupcache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrClosed is returned by all methods of an Instance and its groups after Close. Make a new one.
+	ErrClosed = errors.New("groupcache: the instance is closed")
+	// ErrPeerUnavailable is wrapped by the errors of Set and Remove that could not reach a peer, and told to a PeerErrorHandler when
+	// an owner could not be asked: it is down, silent, busy, or its answer was not one of groupcache. Try again later: a removal
+	// that missed a peer is repeated when that peer is back.
+	ErrPeerUnavailable = errors.New("groupcache: peer unavailable")
+	// ErrValueTooLarge is returned by Get and Set for values above Options.MaxValueSize.
+	ErrValueTooLarge = errors.New("groupcache: the value is larger than Options.MaxValueSize")
+	// ErrGetterPanicked is wrapped by the error of a load whose Getter panicked or ended its goroutine. The key can be loaded again.
+	ErrGetterPanicked = errors.New("groupcache: the getter panicked")
+)
+
+// ErrNotFound is returned by a Getter to say that there is no such key; a Get at any peer returns it too. Match it with
+// errors.Is(err, &ErrNotFound{}).
+type ErrNotFound struct{ Msg string }
+
+// Error implements error.
+func (e *ErrNotFound) Error() string { return e.Msg }
+
+// Is matches any ErrNotFound.
+func (e *ErrNotFound) Is(target error) bool {
+	_, ok := target.(*ErrNotFound)
+	return ok
+}
+
+// ErrRemoteCall is the error of a Getter at another peer. Match it with errors.Is(err, &ErrRemoteCall{}).
+type ErrRemoteCall struct{ Msg string }
+
+// Error implements error.
+func (e *ErrRemoteCall) Error() string { return e.Msg }
+
+// Is matches any ErrRemoteCall.
+func (e *ErrRemoteCall) Is(target error) bool {
+	_, ok := target.(*ErrRemoteCall)
+	return ok
+}
+
+// RemoteLoadError is the error of a load at another peer, with the peer's answer. It wraps an ErrNotFound or ErrRemoteCall.
+type RemoteLoadError struct {
+	Group      string
+	Key        string
+	StatusCode int    // of HTTP
+	Status     string // of HTTP
+	Body       []byte // what the peer's server wrote, at most 64 KiB of it
+	Err        error
+}
+
+// Error is the message of the Getter's error at the peer.
+func (r RemoteLoadError) Error() string {
+	if r.Err == nil {
+		return fmt.Sprintf("groupcache: group %q: the peer answered %s", cut(r.Group), r.Status)
+	}
+	return r.Err.Error()
+}
+
+// Unwrap returns Err.
+func (r RemoteLoadError) Unwrap() error { return r.Err }
+
+// BadGroupcacheRequestError is given to a ServerErrorHandler for a request that is not one of groupcache.
+type BadGroupcacheRequestError struct{ reason string }
+
+// Error implements error.
+func (e BadGroupcacheRequestError) Error() string { return "bad groupcache request: " + e.reason }
+
+// GroupNotFoundError is given to a ServerErrorHandler for a request to a group that this process does not have.
+type GroupNotFoundError struct{ group string }
+
+// Error implements error.
+func (e GroupNotFoundError) Error() string { return "no such group: " + quoted(e.group) }
+
+// quoted makes a name of unknown origin fit for a message.
+func quoted(s string) string { return fmt.Sprintf("%q", cut(s)) }
+
+// maxQuoted is how much of a name messages show.
+const maxQuoted = 100
+
+func cut(s string) string {
+	if len(s) <= maxQuoted {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+}

@@ -1,0 +1,255 @@
+package groupcache
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// flights are the loads of one kind that are under way in a group, at most one for each key. A load belongs to all who wait for it: it
+// ends early only when the last of them has left, or the flights are closed.
+type flights struct {
+	load   func(ctx context.Context, key string, f *flight) (ByteView, error)
+	logger *slog.Logger
+	spawn  func(func()) bool // false: closed
+	seed   maphash.Seed
+	shards [flightShards]flightShard
+}
+
+const flightShards = 64
+
+type flightShard struct {
+	mu     sync.Mutex
+	live   map[string]*flight   // those that can be joined; guarded by mu
+	fenced map[*flight]struct{} // those that cannot, because their key was set or removed, or nobody waits; guarded by mu
+	closed bool                 // guarded by mu
+	_      [32]byte             // a cache line for each
+}
+
+// flight is one load.
+type flight struct {
+	key    string
+	shard  *flightShard
+	fence  atomic.Bool // the result must not be kept
+	sink   loadSink
+	began  time.Time
+	cancel context.CancelFunc
+
+	waiting int           // guarded by shard.mu
+	done    chan struct{} // made when somebody waits; guarded by shard.mu
+	ended   bool          // guarded by shard.mu
+
+	// Written before ended.
+	view ByteView
+	err  error
+}
+
+func newFlights(load func(context.Context, string, *flight) (ByteView, error), logger *slog.Logger, spawn func(func()) bool) *flights {
+	f := &flights{load: load, logger: logger, spawn: spawn, seed: maphash.MakeSeed()}
+	for i := range f.shards {
+		f.shards[i].live = make(map[string]*flight)
+		f.shards[i].fenced = make(map[*flight]struct{})
+	}
+	return f
+}
+
+func (fs *flights) shard(key string) *flightShard {
+	return &fs.shards[maphash.String(fs.seed, key)%flightShards]
+}
+
+// do loads a key, or waits for the load under way.
+func (fs *flights) do(ctx context.Context, key string) (ByteView, error) {
+	f, ctxOfLoad, err := fs.join(ctx, key)
+	switch {
+	case err != nil:
+		return ByteView{}, err
+	case ctxOfLoad == nil:
+		return f.wait(ctx)
+	case ctx.Done() == nil: // this caller cannot leave: it may as well do the work
+		fs.run(ctxOfLoad, f)
+		return f.view, f.err
+	}
+	fs.runInBackground(ctxOfLoad, f)
+	return f.wait(ctx)
+}
+
+func (fs *flights) runInBackground(ctx context.Context, f *flight) {
+	if !fs.spawn(func() { fs.run(ctx, f) }) {
+		f.err = ErrClosed
+		f.land()
+	}
+}
+
+// start loads a key in the background, unless it is being loaded.
+func (fs *flights) start(ctx context.Context, key string) {
+	f, ctxOfLoad, err := fs.join(ctx, key)
+	if err == nil && ctxOfLoad != nil {
+		fs.runInBackground(ctxOfLoad, f)
+	} else if err == nil {
+		f.leave()
+	}
+}
+
+// join returns the key's load under way, or a new one with its context, which the caller must run. The context has the values of the
+// caller's, not its end.
+func (fs *flights) join(ctx context.Context, key string) (f *flight, ctxOfLoad context.Context, err error) {
+	s := fs.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, ErrClosed
+	}
+	if f := s.live[key]; f != nil {
+		f.waiting++
+		f.awaitLocked()
+		return f, nil, nil
+	}
+	f = &flight{key: key, shard: s, began: time.Now(), waiting: 1}
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+		f.awaitLocked()
+	}
+	ctxOfLoad, f.cancel = context.WithCancel(ctx)
+	s.live[key] = f
+	return f, ctxOfLoad, nil
+}
+
+// await lets the caller wait, which join has let only those who can leave.
+func (f *flight) await() {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	f.awaitLocked()
+}
+
+func (f *flight) awaitLocked() {
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
+}
+
+// wait waits for the result, or leaves when the context ends.
+func (f *flight) wait(ctx context.Context) (ByteView, error) {
+	select {
+	case <-f.done:
+		return f.view, f.err
+	case <-ctx.Done():
+		f.leave()
+		return ByteView{}, ctx.Err()
+	}
+}
+
+// leave gives the result up. With nobody left the load is cancelled, and cannot be joined any more.
+func (f *flight) leave() {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	f.waiting--
+	if f.waiting > 0 || f.ended {
+		return
+	}
+	f.cancel()
+	f.shard.dropLocked(f)
+}
+
+// dropLocked makes a load one that is not joined any more, and whose result is not kept.
+func (s *flightShard) dropLocked(f *flight) {
+	f.fence.Store(true)
+	if s.live[f.key] == f {
+		delete(s.live, f.key)
+		s.fenced[f] = struct{}{}
+	}
+}
+
+// run does the work and tells the result. A Getter that panics, or ends its goroutine, leaves nothing behind.
+func (fs *flights) run(ctx context.Context, f *flight) {
+	returned := false
+	defer func() {
+		if !returned {
+			f.err = fs.panicked(f.key, recover())
+		}
+		f.cancel()
+		f.land()
+	}()
+	f.view, f.err = fs.load(ctx, f.key, f)
+	returned = true
+}
+
+func (fs *flights) panicked(key string, cause any) error {
+	if cause == nil {
+		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
+	}
+	fs.logger.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
+}
+
+// land makes the result known.
+func (f *flight) land() {
+	s := f.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live[f.key] == f {
+		delete(s.live, f.key)
+	} else {
+		delete(s.fenced, f)
+	}
+	f.ended = true
+	if f.done != nil {
+		close(f.done)
+	}
+}
+
+// fence makes the load of a key, if one is under way, one whose result is not kept, and that is not joined any more.
+func (fs *flights) fence(key string) {
+	s := fs.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.live[key]; f != nil {
+		s.dropLocked(f)
+	}
+}
+
+// fenceAll is fence for all keys.
+func (fs *flights) fenceAll() {
+	fs.each(func(f *flight) { f.shard.dropLocked(f) })
+}
+
+// each calls fn for all loads under way, with the lock of their shard.
+func (fs *flights) each(fn func(*flight)) {
+	for i := range fs.shards {
+		s := &fs.shards[i]
+		s.mu.Lock()
+		for f := range s.fenced {
+			fn(f)
+		}
+		for _, f := range s.live {
+			fn(f)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// close cancels all loads under way and refuses more.
+func (fs *flights) close() {
+	for i := range fs.shards {
+		s := &fs.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}
+	fs.each(func(f *flight) { f.cancel() })
+}
+
+// active is how many loads are under way, and when the oldest began.
+func (fs *flights) active() (n int64, oldest time.Time) {
+	fs.each(func(f *flight) {
+		n++
+		if oldest.IsZero() || f.began.Before(oldest) {
+			oldest = f.began
+		}
+	})
+	return n, oldest
+}

@@ -1,0 +1,297 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+)
+
+// A Getter loads values.
+type Getter interface {
+	// Get loads the value of a key and gives it to dest. It returns an *ErrNotFound if there is none. The context has the values of
+	// the first caller's, but ends only when no caller is left, or at Close.
+	Get(ctx context.Context, key string, dest Sink) error
+}
+
+// A GetterFunc is a function that is a Getter.
+type GetterFunc func(ctx context.Context, key string, dest Sink) error
+
+// Get calls f.
+func (f GetterFunc) Get(ctx context.Context, key string, dest Sink) error { return f(ctx, key, dest) }
+
+// A Group is a set of keys with one Getter, whose values are spread over the peers. Make it with NewGroup; most callers want Get or
+// View. It is safe for concurrent use.
+type Group struct {
+	// Stats count what the group does.
+	Stats Stats
+
+	name     string
+	instance *Instance
+	getter   Getter
+	config   groupConfig
+	main     *store.Store
+	hot      *store.Store
+	loads    *flights // by the Getter
+	fetches  *flights // from peers
+	removals ages
+
+	pickPeers sync.Once
+	picker    PeerPicker
+}
+
+// groupConfig is what the options of a group set.
+type groupConfig struct {
+	picker        PeerPicker
+	onPeerError   PeerErrorHandler
+	policy        store.Policy
+	payloadBudget bool
+	ttl           time.Duration
+	jitter        float64
+	negativeTTL   time.Duration
+	stale         time.Duration
+	loadTimeout   time.Duration
+}
+
+// A GroupOption is a choice of a group.
+type GroupOption func(group *Group)
+
+// WithPeerErrorHandler sets what follows a peer's error. Without it, errors of the peer's Getter are returned, and other peers or this
+// process's Getter stand in for peers that cannot be asked.
+func WithPeerErrorHandler(handler PeerErrorHandler) GroupOption {
+	return func(g *Group) { g.config.onPeerError = handler }
+}
+
+// WithPeerPicker gives the group peers of its own. With NoPeers it stays within this process.
+func WithPeerPicker(picker PeerPicker) GroupOption {
+	return func(g *Group) { g.config.picker = picker }
+}
+
+// Eviction says which values give way when a cache is full.
+type Eviction int
+
+const (
+	// S3FIFO keeps what was asked for more than once from what was asked for once (Yang et al., SOSP 2023).
+	S3FIFO Eviction = iota
+	// LRU keeps what was asked for last.
+	LRU
+)
+
+// WithEviction sets which values give way when a cache is full. Default S3FIFO.
+func WithEviction(e Eviction) GroupOption {
+	return func(g *Group) {
+		g.config.policy = store.S3FIFO
+		if e == LRU {
+			g.config.policy = store.LRU
+		}
+	}
+}
+
+// WithPayloadBudget makes cacheBytes bound keys and values alone, as the original does. By default it bounds what they really take,
+// with all that is kept to find them.
+func WithPayloadBudget() GroupOption { return func(g *Group) { g.config.payloadBudget = true } }
+
+// WithTTL makes values without an expiry of their own expire after ttl, less a random share of it of at most jitter (0 to 1), so that
+// values loaded together do not expire together.
+func WithTTL(ttl time.Duration, jitter float64) GroupOption {
+	return func(g *Group) { g.config.ttl, g.config.jitter = ttl, min(max(jitter, 0), 1) }
+}
+
+// WithNegativeTTL keeps the answer "not found" of this process's Getter for ttl, or until the key is set or removed. Default 0: not kept.
+func WithNegativeTTL(ttl time.Duration) GroupOption {
+	return func(g *Group) { g.config.negativeTTL = ttl }
+}
+
+// WithStaleWhileRevalidate answers with an expired value for so long after its expiry, while it is loaded again in the background.
+// Default 0: an expired value is gone.
+func WithStaleWhileRevalidate(d time.Duration) GroupOption {
+	return func(g *Group) { g.config.stale = d }
+}
+
+// WithLoadTimeout bounds a call of the Getter, by its context. Default 0: it ends when no caller is left.
+func WithLoadTimeout(d time.Duration) GroupOption {
+	return func(g *Group) { g.config.loadTimeout = d }
+}
+
+// hotShare is the part of a group's budget that is for keys of other owners.
+const hotShare = 8
+
+func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []GroupOption) *Group {
+	g := &Group{name: name, instance: i, getter: getter}
+	for _, o := range opts {
+		o(g)
+	}
+	hot := cacheBytes / hotShare
+	if _, alone := g.config.picker.(NoPeers); alone {
+		hot = 0
+	}
+	g.main = g.newStore(cacheBytes - hot)
+	g.hot = g.newStore(hot)
+	g.loads = newFlights(g.load, i.options.Logger, i.spawn)
+	g.fetches = newFlights(g.fetch, i.options.Logger, i.spawn)
+	return g
+}
+
+func (g *Group) newStore(budget int64) *store.Store {
+	return store.New(store.Options{
+		MaxBytes: budget, Policy: g.config.policy, Payload: g.config.payloadBudget, Stale: g.config.stale, Now: g.instance.now,
+	})
+}
+
+// Name is the name of the group.
+func (g *Group) Name() string { return g.name }
+
+// peers is the group's PeerPicker, which is found when it is first needed.
+func (g *Group) peers() PeerPicker {
+	g.pickPeers.Do(func() {
+		if g.picker = g.config.picker; g.picker == nil {
+			g.picker = g.instance.pickerFor(g.name)
+		}
+	})
+	return g.picker
+}
+
+var errNilSink = errors.New("groupcache: Get: dest is nil: pass a Sink, such as StringSink(&s)")
+
+// Get finds the value of a key and gives it to dest: from this process's caches, else from the key's owner, else from the Getter. All who
+// ask for a key at the same time share one load. It returns the Getter's error, wherever that ran, or the context's.
+func (g *Group) Get(ctx context.Context, key string, dest Sink) error {
+	if dest == nil {
+		return errNilSink
+	}
+	v, err := g.View(ctx, key)
+	if err != nil {
+		return err
+	}
+	return dest.setView(v)
+}
+
+// View is Get without a Sink. A value that is in the cache costs no allocation.
+func (g *Group) View(ctx context.Context, key string) (ByteView, error) {
+	g.Stats.Gets.Add(1)
+	v, ok := g.main.Get(key)
+	if !ok {
+		if v, ok = g.hot.Get(key); !ok {
+			return g.miss(ctx, key)
+		}
+	}
+	g.Stats.CacheHits.Add(1)
+	if v.Flags|stale(v) != 0 {
+		return g.unusual(key, v)
+	}
+	return ByteView{v.Value, v.Expire}, nil
+}
+
+// flagAbsent marks an entry that stands for "not found"; its value is the message.
+const flagAbsent = 1
+
+func stale(v store.View) uint8 {
+	if v.Stale {
+		return 1
+	}
+	return 0
+}
+
+// unusual is a hit that is more than a value.
+func (g *Group) unusual(key string, v store.View) (ByteView, error) {
+	if v.Stale {
+		g.revalidate(key)
+	}
+	if v.Flags&flagAbsent != 0 {
+		return ByteView{}, &ErrNotFound{Msg: v.Value}
+	}
+	return ByteView{v.Value, v.Expire}, nil
+}
+
+// revalidate loads an expired value again, for later callers.
+func (g *Group) revalidate(key string) { g.flightsFor(key).start(g.instance.life, key) }
+
+// orBackground is for callers without a context, as one of the originals allowed.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}
+
+// miss is a Get that no cache answers.
+func (g *Group) miss(ctx context.Context, key string) (ByteView, error) {
+	ctx = orBackground(ctx)
+	if err := ctx.Err(); err != nil {
+		return ByteView{}, err
+	}
+	g.Stats.Loads.Add(1)
+	return g.flightsFor(key).do(ctx, key)
+}
+
+// flightsFor says whether a key is loaded here or fetched from a peer.
+func (g *Group) flightsFor(key string) *flights {
+	if g.owns(key) {
+		return g.loads
+	}
+	return g.fetches
+}
+
+// owns says whether this process is the owner of a key.
+func (g *Group) owns(key string) bool {
+	switch p := g.peers().(type) {
+	case NoPeers:
+		return true
+	case *HTTPPool:
+		return p.pool.Owner(key) == nil
+	default:
+		_, elsewhere := p.PickPeer(key)
+		return !elsewhere
+	}
+}
+
+// expiry is when a value that was loaded at now expires.
+func (g *Group) expiry(own int64) int64 {
+	if own != 0 || g.config.ttl <= 0 {
+		return own
+	}
+	ttl := g.config.ttl
+	if g.config.jitter > 0 {
+		ttl -= time.Duration(rand.Float64() * g.config.jitter * float64(ttl))
+	}
+	return g.instance.now().Add(ttl).UnixNano()
+}
+
+// Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.
+func (g *Group) Clear() {
+	g.loads.fenceAll()
+	g.fetches.fenceAll()
+	g.main.Clear()
+	g.hot.Clear()
+}
+
+// CacheStats are the statistics of one of the group's caches; those of an unknown cache are zero.
+func (g *Group) CacheStats(which CacheType) CacheStats {
+	var s store.Stats
+	switch which {
+	case MainCache:
+		s = g.main.Stats()
+	case HotCache:
+		s = g.hot.Stats()
+	default:
+		return CacheStats{}
+	}
+	out := CacheStats{Bytes: s.Bytes, Items: s.Items, Gets: s.Gets, Hits: s.Hits, Evictions: s.Evictions}
+	loads, since := g.loads.active()
+	fetches, sinceFetch := g.fetches.active()
+	out.ActiveSingleFlightLoads = loads + fetches
+	out.SingleFlightLoadOldestAge = max(age(since), age(sinceFetch))
+	removes, sinceRemove := g.removals.active()
+	out.ActiveSingleFlightRemoves, out.SingleFlightRemoveOldestAge = removes, age(sinceRemove)
+	return out
+}
+
+func age(since time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since)
+}

@@ -1,0 +1,199 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
+	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it with NewHTTPPool, or have an Instance.
+type HTTPPool struct {
+	instance *Instance
+	options  Options
+	pool     *peer.Pool
+	signer   *httppeer.Signer
+	unsigned atomic.Uint64 // requests without a signature that were accepted
+	refused  atomic.Uint64 // requests that were not
+}
+
+// newPool makes a pool that serves this instance's groups.
+func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
+	p := &HTTPPool{instance: i, options: o}
+	if o.Auth != AuthOff {
+		p.signer = httppeer.NewSigner(o.Secret)
+	}
+	client := &httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer}
+	newRing := func(urls []string) peer.Ring {
+		m := consistenthash.New(o.Replicas, o.HashFn)
+		m.Add(urls...)
+		return m
+	}
+	var err error
+	p.pool, err = peer.NewPool(self, newRing, peer.Options{
+		Name:         o.Name,
+		Dial:         func(url string) peer.Transport { return client.Dial(url + o.BasePath) },
+		Timeout:      o.PeerTimeout,
+		Silence:      o.Silence,
+		MaxInFlight:  o.MaxInFlight,
+		ProbeTimeout: o.PeerTimeout,
+		Backoff:      probeBackoff,
+		Logger:       o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("groupcache: Options.Name: %w", err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.pools = append(i.pools, p)
+	return p, nil
+}
+
+func (p *HTTPPool) basePath() string { return p.options.BasePath }
+
+func (p *HTTPPool) close() {
+	_ = p.pool.Close() // its only errors are those of breakers closed twice
+	if t, ok := p.options.Transport(context.Background()).(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// Set replaces the peers: their base URLs, this process's own among them. A URL that is none is logged and left out.
+func (p *HTTPPool) Set(peers ...string) {
+	good := slices.DeleteFunc(slices.Clone(peers), func(url string) bool {
+		err := checkURL(url)
+		if err != nil {
+			p.options.Logger.Error("groupcache: a peer is left out", "err", err)
+		}
+		return err != nil
+	})
+	if err := p.setPeers(good); err != nil {
+		p.options.Logger.Error("groupcache: the peers are not changed", "err", err)
+	}
+}
+
+func (p *HTTPPool) setPeers(urls []string) error {
+	var bad []error
+	for _, url := range urls {
+		if err := checkURL(url); err != nil {
+			bad = append(bad, fmt.Errorf("groupcache: peer %w", err))
+		}
+	}
+	if len(bad) > 0 {
+		return errors.Join(bad...)
+	}
+	if err := p.pool.Set(urls); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return nil
+}
+
+// GetAll returns all peers that were set.
+func (p *HTTPPool) GetAll() []ProtoGetter {
+	urls := p.pool.URLs()
+	all := make([]ProtoGetter, 0, len(urls))
+	for _, peer := range p.pool.Peers() {
+		all = append(all, httpGetter{peer})
+	}
+	if slices.Contains(urls, p.pool.Self()) {
+		all = append(all, selfGetter{p})
+	}
+	return all
+}
+
+// PickPeer returns the owner of a key and true, or false if that is this process, or nobody.
+func (p *HTTPPool) PickPeer(key string) (ProtoGetter, bool) {
+	owner := p.pool.Owner(key)
+	if owner == nil {
+		return nil, false
+	}
+	return httpGetter{owner}, true
+}
+
+// httpGetter is a peer of an HTTPPool as others see it.
+type httpGetter struct{ peer *peer.Peer }
+
+// GetURL is the base URL of the peer.
+func (h httpGetter) GetURL() string { return h.peer.URL() }
+
+// Get asks the peer.
+func (h httpGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error {
+	answer, err := h.peer.Get(ctx, in.GetGroup(), in.GetKey())
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrPeerUnavailable, err)
+	case answer.Outcome != peer.Found:
+		return remoteError(in.GetGroup(), in.GetKey(), answer)
+	}
+	fill(out, ByteView{answer.Value, answer.Expire})
+	return nil
+}
+
+func fill(out *pb.GetResponse, v ByteView) {
+	out.Value = v.ByteSlice()
+	if v.expire != 0 {
+		out.Expire = &v.expire
+	}
+}
+
+// Set stores a value at the peer.
+func (h httpGetter) Set(ctx context.Context, in *pb.SetRequest) error {
+	return h.peer.Set(ctx, in.GetGroup(), in.GetKey(), string(in.GetValue()), in.GetExpire())
+}
+
+// Remove drops a key from the peer's caches.
+func (h httpGetter) Remove(ctx context.Context, in *pb.GetRequest) error {
+	return h.peer.Remove(ctx, in.GetGroup(), in.GetKey())
+}
+
+// selfGetter is this process in the list of its own peers.
+type selfGetter struct{ pool *HTTPPool }
+
+// GetURL is the base URL of this process.
+func (s selfGetter) GetURL() string { return s.pool.pool.Self() }
+
+func (s selfGetter) group(name string) (*Group, error) {
+	g := s.pool.instance.Group(name)
+	if g == nil {
+		return nil, GroupNotFoundError{name}
+	}
+	return g, nil
+}
+
+// Get answers as to a peer.
+func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error {
+	g, err := s.group(in.GetGroup())
+	if err != nil {
+		return err
+	}
+	v, err := g.serve(ctx, in.GetKey())
+	if err == nil {
+		fill(out, v)
+	}
+	return err
+}
+
+// Set stores a value in this process's caches.
+func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
+	g, err := s.group(in.GetGroup())
+	if err == nil {
+		g.setHere(in.GetKey(), ByteView{string(in.GetValue()), in.GetExpire()})
+	}
+	return err
+}
+
+// Remove drops a key from this process's caches.
+func (s selfGetter) Remove(_ context.Context, in *pb.GetRequest) error {
+	g, err := s.group(in.GetGroup())
+	if err == nil {
+		g.removeHere(in.GetKey())
+	}
+	return err
+}

@@ -1,0 +1,188 @@
+package groupcache
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Instance is this process among its peers: it owns groups, peers and metrics. Several of them may live in one process. The
+// package-level functions work on a default Instance that is never closed. An Instance is a prometheus.Collector. It is safe for
+// concurrent use.
+type Instance struct {
+	options Options
+	metrics *metrics
+	pool    *HTTPPool // the peers of SetPeers
+	now     func() time.Time
+	life    context.Context // of what runs in the background
+	end     context.CancelFunc
+	work    sync.WaitGroup
+
+	mu        sync.RWMutex
+	groups    map[string]*Group                 // guarded by mu
+	closed    bool                              // guarded by mu
+	pools     []*HTTPPool                       // all that serve this instance's groups; guarded by mu
+	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
+	onGroup   func(*Group)                      // guarded by mu
+	onServer  func()                            // guarded by mu
+	serverRun bool                              // onServer has been called; guarded by mu
+}
+
+// New makes an Instance without peers. It opens no port: mount Handler at Options.BasePath, then call SetPeers. The error tells which
+// option is wrong.
+func New(opts Options) (*Instance, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	return newInstance(opts.withDefaults(), time.Now)
+}
+
+func newInstance(o Options, now func() time.Time) (*Instance, error) {
+	i := &Instance{options: o, now: now, groups: make(map[string]*Group)}
+	i.life, i.end = context.WithCancel(context.Background())
+	i.metrics = newMetrics(o.Name)
+	var err error
+	if i.pool, err = i.newPool(o.Self, o); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// SetPeers replaces the peers: their base URLs, this process's own among them, such as http://10.0.0.1:8080. All peers must be given the
+// same list, in any order. Those that stay keep their connections. With a bad URL nothing changes.
+func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
+
+// Handler serves the requests of peers. Mount it at Options.BasePath.
+func (i *Instance) Handler() http.Handler { return i.pool }
+
+// NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in this process; 0 caches nothing, but still
+// loads a key once for all who ask at the same time. Peers know the group by its name, which is unique within the instance.
+func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts ...GroupOption) (*Group, error) {
+	switch {
+	case getter == nil:
+		return nil, fmt.Errorf("groupcache: group %s has no Getter: pass what loads its values", quoted(name))
+	case cacheBytes < 0:
+		return nil, fmt.Errorf("groupcache: group %s: cacheBytes is %d: set a budget in bytes, or 0 to cache nothing", quoted(name), cacheBytes)
+	}
+	g := newGroup(i, name, cacheBytes, getter, opts)
+	i.mu.Lock()
+	if i.closed {
+		i.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if i.groups[name] != nil {
+		i.mu.Unlock()
+		return nil, fmt.Errorf("groupcache: there is a group %s already: each needs a name of its own", quoted(name))
+	}
+	i.groups[name] = g
+	onServer := i.onServer
+	if i.serverRun {
+		onServer = nil
+	}
+	i.serverRun = true
+	onGroup := i.onGroup
+	i.mu.Unlock()
+	if onServer != nil {
+		onServer()
+	}
+	if onGroup != nil {
+		onGroup(g)
+	}
+	return g, nil
+}
+
+// Group is the group of a name, nil if there is none.
+func (i *Instance) Group(name string) *Group {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.groups[name]
+}
+
+// Groups are all groups, by name.
+func (i *Instance) Groups() []*Group {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	all := make([]*Group, 0, len(i.groups))
+	for _, g := range i.groups {
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b *Group) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Deregister forgets a group: peers are told that there is none. Those who hold the group may go on using it.
+func (i *Instance) Deregister(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.groups, name)
+}
+
+// pickerFor is the PeerPicker of a group that has none of its own.
+func (i *Instance) pickerFor(name string) PeerPicker {
+	i.mu.RLock()
+	pick := i.pick
+	i.mu.RUnlock()
+	if pick == nil {
+		return i.pool
+	}
+	if p := pick(name); p != nil {
+		return p
+	}
+	return NoPeers{}
+}
+
+// spawn runs fn in the background, unless the instance is closed.
+func (i *Instance) spawn(fn func()) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.closed {
+		return false
+	}
+	i.work.Go(fn)
+	return true
+}
+
+// pause waits, unless the instance is closed meanwhile.
+func (i *Instance) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-i.life.Done():
+		return false
+	}
+}
+
+// Close cancels all loads under way and ends what runs in the background; it waits for both. Peers are then told that there is no such
+// group, and every method that could wait returns ErrClosed.
+func (i *Instance) Close() error {
+	i.mu.Lock()
+	if i.closed {
+		i.mu.Unlock()
+		i.work.Wait()
+		return nil
+	}
+	i.closed = true
+	groups, pools := i.groups, i.pools
+	i.groups = make(map[string]*Group)
+	i.mu.Unlock()
+	i.end()
+	for _, g := range groups {
+		g.loads.close()
+		g.fetches.close()
+	}
+	i.work.Wait()
+	for _, p := range pools {
+		p.close()
+	}
+	return nil
+}

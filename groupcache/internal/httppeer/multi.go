@@ -1,0 +1,36 @@
+package httppeer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// GetMulti asks for several keys with one request.
+func (t *Transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+	response, err := t.send(watched(ctx, alive), http.MethodPost, keyPath(group, ""), multiwire.AppendRequest(nil, keys))
+	if err != nil {
+		return nil, err
+	}
+	defer discard(response)
+	if response.StatusCode != http.StatusOK {
+		answer, err := refusal(response)
+		if err == nil {
+			err = fmt.Errorf("%w: %s", peer.ErrForeign, answer.Status)
+		}
+		return nil, err
+	}
+	var answers []peer.Answer
+	limit := t.client.MaxValueSize * int64(len(keys))
+	err = t.client.read(response, limit, alive, func(body []byte) error {
+		answers, err = multiwire.ParseAnswers(body, len(keys))
+		if err != nil {
+			return fmt.Errorf("%w: %w", peer.ErrForeign, err)
+		}
+		return nil
+	})
+	return answers, err
+}

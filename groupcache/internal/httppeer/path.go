@@ -1,0 +1,47 @@
+// Package httppeer is the wire between groupcache peers over HTTP: the original's, and what peers of ours know beyond it.
+package httppeer
+
+import (
+	"net/url"
+	"strings"
+)
+
+// The headers of peers of ours.
+const (
+	// Marker is sent with every request and every answer of ours. Its value is the version, MarkerValue, or MarkerRefused if the
+	// request did not reach a group.
+	Marker        = "X-Holdfast-Groupcache"
+	MarkerValue   = "1"
+	MarkerRefused = "refused"
+	// ContentType is that of requests and answers with a body.
+	ContentType = "application/x-protobuf"
+)
+
+// Escape makes a group or key fit for a path.
+func Escape(s string) string {
+	switch s {
+	case ".":
+		return "%2E"
+	case "..":
+		return "%2E%2E"
+	}
+	return url.PathEscape(s)
+}
+
+// Split takes the group and the key out of an escaped path below base. A path without a slash behind the group has none.
+func Split(base, escaped string) (group, key string, ok bool) {
+	rest, ok := strings.CutPrefix(escaped, base)
+	if !ok {
+		return "", "", false
+	}
+	g, k, ok := strings.Cut(rest, "/")
+	if !ok {
+		return "", "", false
+	}
+	group, err := url.PathUnescape(g)
+	if err != nil {
+		return "", "", false
+	}
+	key, err = url.PathUnescape(k)
+	return group, key, err == nil
+}

@@ -1,0 +1,271 @@
+package httppeer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// maxMessage is how much of an error's body is read.
+const maxMessage = 64 << 10
+
+// Client is what all transports of a pool share.
+type Client struct {
+	// RoundTripper carries the requests of a context. Required.
+	RoundTripper func(context.Context) http.RoundTripper
+	// MaxValueSize bounds the values of answers, in bytes. Required.
+	MaxValueSize int64
+	// Signer signs the requests; nil leaves them unsigned.
+	Signer *Signer
+
+	buffers sync.Pool
+}
+
+// Transport asks one peer over HTTP.
+type Transport struct {
+	client *Client
+	base   *url.URL
+	path   string // escaped, of base
+}
+
+var _ peer.Transport = (*Transport)(nil)
+
+// Dial makes a Transport to the peer whose groupcache is at base, such as http://example.net:8000/_groupcache/. Nothing is sent. A base
+// that is no URL makes each request fail.
+func (c *Client) Dial(base string) *Transport {
+	u, err := url.Parse(base)
+	if err != nil {
+		u = &url.URL{Scheme: "invalid", Path: base}
+	}
+	return &Transport{client: c, base: u, path: u.EscapedPath()}
+}
+
+// request makes a request to a path below the base, already escaped.
+func (t *Transport) request(ctx context.Context, method, below string, body []byte) (*http.Request, error) {
+	escaped := t.path + below
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil, err
+	}
+	u := &url.URL{Scheme: t.base.Scheme, User: t.base.User, Host: t.base.Host, Path: path, RawPath: escaped}
+	r := (&http.Request{
+		Method: method, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{Marker: {MarkerValue}},
+	}).WithContext(ctx)
+	if body != nil {
+		r.Header["Content-Type"] = []string{ContentType}
+		r.ContentLength = int64(len(body))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	if s := t.client.Signer; s != nil {
+		s.Sign(r.Header, method, u.EscapedPath(), body, time.Now())
+	}
+	return r, nil
+}
+
+// send makes a request and returns the answer's head. Its body must be closed.
+func (t *Transport) send(ctx context.Context, method, below string, body []byte) (*http.Response, error) {
+	r, err := t.request(ctx, method, below, body)
+	if err != nil {
+		return nil, err
+	}
+	return t.client.RoundTripper(ctx).RoundTrip(r)
+}
+
+func keyPath(group, key string) string { return Escape(group) + "/" + Escape(key) }
+
+// Get asks for a key.
+func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
+	response, err := t.send(watched(ctx, alive), http.MethodGet, keyPath(group, key), nil)
+	if err != nil {
+		return peer.Answer{}, err
+	}
+	defer discard(response)
+	if response.StatusCode != http.StatusOK {
+		return refusal(response)
+	}
+	answer := peer.Answer{Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
+	err = t.client.read(response, t.client.MaxValueSize, alive, func(body []byte) error {
+		var got pbwire.GetResponse
+		if err := got.Unmarshal(body); err != nil {
+			return fmt.Errorf("%w: %w", peer.ErrForeign, err)
+		}
+		if int64(len(got.Value)) > t.client.MaxValueSize {
+			return peer.ErrTooLarge
+		}
+		answer.Value, answer.Expire = string(got.Value), got.Expire
+		return nil
+	})
+	return answer, err
+}
+
+// watched makes a context whose requests call alive when the peer says that it is loading.
+func watched(ctx context.Context, alive func()) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			alive()
+			return nil
+		},
+	})
+}
+
+func isMarked(r *http.Response) bool { return len(r.Header[Marker]) > 0 }
+
+// refusal reads an answer without a value: that of the peer's Getter, or of something that is no peer.
+func refusal(response *http.Response) (peer.Answer, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxMessage))
+	if err != nil {
+		return peer.Answer{}, err
+	}
+	message := strings.TrimSuffix(string(body), "\n")
+	answer := peer.Answer{Outcome: peer.LoadFailed, Message: message, Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
+	if err := refused(response, message); err != nil {
+		return answer, err
+	}
+	if response.StatusCode == http.StatusNotFound {
+		answer.Outcome = peer.NotFound
+	}
+	return answer, nil
+}
+
+// noGroup begins the message of a peer that does not have the group.
+const noGroup = "no such group: "
+
+// refused is the error of an answer that is not one of a Getter, nil if it is.
+func refused(response *http.Response, message string) error {
+	marked := isMarked(response)
+	getters := marked && response.Header.Get(Marker) != MarkerRefused ||
+		!marked && isPlain(response) && (response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusServiceUnavailable)
+	switch code := response.StatusCode; {
+	case strings.HasPrefix(message, noGroup):
+		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
+	case getters:
+		return nil
+	case code == http.StatusRequestEntityTooLarge:
+		return peer.ErrTooLarge
+	case code >= 400 && code < 500 && marked, code == http.StatusUnauthorized:
+		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, response.Status, message)
+	}
+	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
+}
+
+// isPlain recognises an answer by http.Error, in which the original's peers report a Getter's errors.
+func isPlain(r *http.Response) bool {
+	return r.Header.Get("Content-Type") == "text/plain; charset=utf-8" && r.Header.Get("X-Content-Type-Options") == "nosniff"
+}
+
+// overhead is how much larger than its value an answer may be.
+const overhead = 1 << 10
+
+// read hands a body to use, in memory that is used again. A body above limit is an error.
+func (c *Client) read(response *http.Response, limit int64, alive func(), use func([]byte) error) error {
+	if response.ContentLength > limit+overhead {
+		return peer.ErrTooLarge
+	}
+	buffer, ok := c.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		buffer = new(bytes.Buffer)
+	}
+	defer func() {
+		if buffer.Cap() <= keepBuffer {
+			buffer.Reset()
+			c.buffers.Put(buffer)
+		}
+	}()
+	if n := response.ContentLength; n > 0 && n <= keepBuffer {
+		buffer.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := buffer.ReadFrom(&lively{io.LimitReader(response.Body, limit+overhead+1), alive}); err != nil {
+		return err
+	}
+	if int64(buffer.Len()) > limit+overhead {
+		return peer.ErrTooLarge
+	}
+	return use(buffer.Bytes())
+}
+
+// keepBuffer is the largest buffer that is kept for the next answer.
+const keepBuffer = 1 << 20
+
+// lively is a reader whose reads are signs of life.
+type lively struct {
+	io.Reader
+	alive func()
+}
+
+func (l *lively) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err == nil {
+		l.alive()
+	}
+	return n, err
+}
+
+// discard reads what little may be left, so that the connection can be used again.
+func discard(response *http.Response) {
+	_, _ = io.CopyN(io.Discard, response.Body, maxMessage)
+	_ = response.Body.Close()
+}
+
+// Set stores a value at the peer.
+func (t *Transport) Set(ctx context.Context, group, key, value string, expire int64) error {
+	body := pbwire.SetRequest{Group: group, Key: key, Value: []byte(value), Expire: expire}
+	return t.tell(ctx, http.MethodPut, keyPath(group, key), body.Marshal())
+}
+
+// Remove drops a key from the peer's caches.
+func (t *Transport) Remove(ctx context.Context, group, key string) error {
+	return t.tell(ctx, http.MethodDelete, keyPath(group, key), nil)
+}
+
+// tell makes a request that is answered by 200 and nothing else.
+func (t *Transport) tell(ctx context.Context, method, below string, body []byte) error {
+	response, err := t.send(ctx, method, below, body)
+	if err != nil {
+		return err
+	}
+	defer discard(response)
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	answer, err := refusal(response)
+	if err == nil {
+		err = fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, answer.Status, answer.Message)
+	}
+	return err
+}
+
+// errForeignProbe says that a probe was answered by something that is no groupcache.
+var errForeignProbe = errors.New("the probe was answered by something else")
+
+// Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is no request of theirs.
+func (t *Transport) Probe(ctx context.Context) (marked bool, err error) {
+	response, err := t.send(ctx, http.MethodOptions, "", nil)
+	if err != nil {
+		return false, err
+	}
+	defer discard(response)
+	if isMarked(response) {
+		return true, nil
+	}
+	if response.StatusCode >= http.StatusInternalServerError {
+		return false, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
+	}
+	return false, nil
+}
+
+// Close does nothing: idle connections belong to the RoundTripper.
+func (t *Transport) Close() {}

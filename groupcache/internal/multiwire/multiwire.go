@@ -1,0 +1,113 @@
+// Package multiwire encodes requests for several keys and their answers, as protocol buffers: the messages GetMultiRequest and
+// GetMultiResponse of groupcache.proto.
+package multiwire
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// The fields of GetMultiRequest: repeated bytes key = 1; of GetMultiResponse: repeated Entry entry = 1; of Entry: uint32 outcome = 1,
+// bytes value = 2, int64 expire = 3, bytes message = 4.
+const (
+	fieldKey   = 1
+	fieldEntry = 1
+
+	fieldOutcome = 1
+	fieldValue   = 2
+	fieldExpire  = 3
+	fieldMessage = 4
+)
+
+// AppendRequest appends a request for keys to b.
+func AppendRequest(b []byte, keys []string) []byte {
+	for _, key := range keys {
+		b = protowire.AppendTag(b, fieldKey, protowire.BytesType)
+		b = protowire.AppendString(b, key)
+	}
+	return b
+}
+
+// ParseRequest returns the keys of a request. They do not share memory with b.
+func ParseRequest(b []byte) (keys []string, err error) {
+	err = pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
+		if number == fieldKey {
+			keys = append(keys, string(content))
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// AppendAnswers appends the answers to a request, in the order of its keys, to b.
+func AppendAnswers(b []byte, answers []peer.Answer) []byte {
+	var entry []byte
+	for _, a := range answers {
+		entry = appendEntry(entry[:0], a)
+		b = protowire.AppendTag(b, fieldEntry, protowire.BytesType)
+		b = protowire.AppendBytes(b, entry)
+	}
+	return b
+}
+
+func appendEntry(b []byte, a peer.Answer) []byte {
+	if a.Outcome != peer.Found {
+		b = protowire.AppendTag(b, fieldOutcome, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(a.Outcome))
+	}
+	if a.Value != "" {
+		b = protowire.AppendTag(b, fieldValue, protowire.BytesType)
+		b = protowire.AppendString(b, a.Value)
+	}
+	if a.Expire != 0 {
+		b = protowire.AppendTag(b, fieldExpire, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(a.Expire))
+	}
+	if a.Message != "" {
+		b = protowire.AppendTag(b, fieldMessage, protowire.BytesType)
+		b = protowire.AppendString(b, a.Message)
+	}
+	return b
+}
+
+// ParseAnswers returns the answers to a request for n keys. They do not share memory with b.
+func ParseAnswers(b []byte, n int) ([]peer.Answer, error) {
+	answers := make([]peer.Answer, 0, min(n, len(b)/2)) // an answer takes two bytes at least
+	err := pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
+		if number != fieldEntry {
+			return nil
+		}
+		a, err := parseEntry(content)
+		answers = append(answers, a)
+		return err
+	})
+	if err == nil && len(answers) != n {
+		err = fmt.Errorf("%w: %d answers to %d keys", pbwire.ErrMalformed, len(answers), n)
+	}
+	return answers, err
+}
+
+func parseEntry(b []byte) (peer.Answer, error) {
+	a := peer.Answer{Marked: true}
+	err := pbwire.Fields(b, func(number protowire.Number, content []byte, v uint64) error {
+		switch number {
+		case fieldOutcome:
+			if v > uint64(peer.LoadFailed) {
+				return fmt.Errorf("%w: outcome %d", pbwire.ErrMalformed, v)
+			}
+			a.Outcome = peer.Outcome(v)
+		case fieldValue:
+			a.Value = string(content)
+		case fieldExpire:
+			a.Expire = int64(v)
+		case fieldMessage:
+			a.Message = string(content)
+		}
+		return nil
+	})
+	return a, err
+}

@@ -1,0 +1,86 @@
+package multiwire_test
+
+import (
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// anyBytes are strings that need not be UTF-8.
+func anyBytes() *rapid.Generator[string] {
+	return rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })
+}
+
+func TestRequestsAreThoseOfTheProtocol(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		keys := rapid.SliceOf(anyBytes()).Draw(t, "keys")
+		encoded := multiwire.AppendRequest(nil, keys)
+		var m pb.GetMultiRequest
+		if err := proto.Unmarshal(encoded, &m); err != nil || len(m.GetKey()) != len(keys) {
+			t.Fatalf("%d keys, %v", len(m.GetKey()), err)
+		}
+		for i, key := range m.GetKey() {
+			if string(key) != keys[i] {
+				t.Errorf("%q, want %q", key, keys[i])
+			}
+		}
+		decoded, err := multiwire.ParseRequest(encoded)
+		if err != nil || !slices.Equal(decoded, keys) {
+			t.Errorf("%q, %v; want %q", decoded, err, keys)
+		}
+	})
+}
+
+func TestAnswersAreThoseOfTheProtocol(t *testing.T) {
+	answers := rapid.SliceOf(rapid.Custom(func(t *rapid.T) peer.Answer {
+		return peer.Answer{
+			Outcome: peer.Outcome(rapid.IntRange(0, 2).Draw(t, "outcome")), Value: anyBytes().Draw(t, "value"),
+			Expire: rapid.Int64().Draw(t, "expire"), Message: anyBytes().Draw(t, "message"), Marked: true,
+		}
+	}))
+	rapid.Check(t, func(t *rapid.T) {
+		want := answers.Draw(t, "answers")
+		encoded := multiwire.AppendAnswers(nil, want)
+		var m pb.GetMultiResponse
+		if err := proto.Unmarshal(encoded, &m); err != nil || len(m.GetEntry()) != len(want) {
+			t.Fatalf("%d entries, %v", len(m.GetEntry()), err)
+		}
+		for i, e := range m.GetEntry() {
+			got := peer.Answer{Outcome: peer.Outcome(e.GetOutcome()), Value: string(e.GetValue()), Expire: e.GetExpire(), Message: string(e.GetMessage()), Marked: true}
+			if got != want[i] {
+				t.Errorf("%+v, want %+v", got, want[i])
+			}
+		}
+		decoded, err := multiwire.ParseAnswers(encoded, len(want))
+		if err != nil || !slices.Equal(decoded, want) {
+			t.Errorf("%+v, %v; want %+v", decoded, err, want)
+		}
+		if _, err := multiwire.ParseAnswers(encoded, len(want)+1); err == nil {
+			t.Error("an answer is missing, and nobody noticed")
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(multiwire.AppendRequest(nil, []string{"a", ""}))
+	f.Add(multiwire.AppendAnswers(nil, []peer.Answer{{Value: "v", Expire: 1}, {Outcome: peer.LoadFailed, Message: "no"}}))
+	f.Add([]byte{0x0a, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if keys, err := multiwire.ParseRequest(b); err == nil && len(keys) > len(b) {
+			t.Errorf("%d keys in %d bytes", len(keys), len(b))
+		}
+		answers, err := multiwire.ParseAnswers(b, 1)
+		if err == nil && (len(answers) != 1 || len(answers[0].Value) > len(b)) {
+			t.Errorf("%+v", answers)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Get asks for a key. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) Get(ctx context.Context, group, key string) (Answer, error) {
+	var answer Answer
+	err := p.call(ctx, func(ctx context.Context, alive func()) error {
+		var err error
+		if answer, err = p.transport.Get(ctx, group, key, alive); err == nil {
+			err = p.believe(answer)
+		}
+		return err
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	p.count(answer)
+	return answer, nil
+}
+
+// GetMulti asks a marked peer for several keys at once. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
+	var answers []Answer
+	err := p.call(ctx, func(ctx context.Context, alive func()) error {
+		var err error
+		answers, err = p.transport.GetMulti(ctx, group, keys, alive)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answers {
+		p.count(a)
+	}
+	return answers, nil
+}
+
+func (p *Peer) count(a Answer) {
+	switch a.Outcome {
+	case NotFound:
+		p.counts[countNotFound].Add(1)
+	case LoadFailed:
+		p.counts[countLoadFailed].Add(1)
+	default:
+		p.counts[countFound].Add(1)
+	}
+}
+
+// believe learns who has answered. What a proxy or another service answers in the place of a peer of ours lacks our mark; only a value
+// is proof that an older peer has taken its place.
+func (p *Peer) believe(a Answer) error {
+	switch {
+	case a.Marked:
+		p.marked.Store(true)
+	case a.Outcome == Found:
+		p.marked.Store(false)
+	case p.marked.Load():
+		return ErrForeign
+	}
+	return nil
+}
+
+// Set stores a value at the peer. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
+	return p.bounded(ctx, func(ctx context.Context) error { return p.transport.Set(ctx, group, key, value, expire) })
+}
+
+// Remove drops a key from the peer's caches, of which it has none without the group. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) Remove(ctx context.Context, group, key string) error {
+	return p.bounded(ctx, func(ctx context.Context) error { return p.remove(ctx, group, key) })
+}
+
+func (p *Peer) remove(ctx context.Context, group, key string) error {
+	err := p.transport.Remove(ctx, group, key)
+	if errors.Is(err, ErrNoGroup) {
+		return nil
+	}
+	return err
+}
+
+func (p *Peer) bounded(ctx context.Context, fn func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, p.options.Timeout, errSilent)
+	defer cancel()
+	return p.guard(ctx, limited, func() error { return fn(limited) })
+}
+
+// call makes a request that may take as long as the peer shows signs of life.
+func (p *Peer) call(ctx context.Context, fn func(ctx context.Context, alive func()) error) error {
+	watched, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	start := time.Now()
+	w := startWatchdog(p.limit(), cancel)
+	defer w.timer.Stop()
+	first := true
+	alive := func() {
+		if first {
+			first = false
+			p.first.observe(time.Since(start))
+		}
+		w.feed(3 * NextSign)
+	}
+	return p.guard(ctx, watched, func() error {
+		err := fn(watched, alive)
+		if err == nil && first {
+			p.first.observe(time.Since(start))
+		}
+		return err
+	})
+}
+
+// watchdog ends a request after a silence.
+type watchdog struct {
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	due    atomic.Int64 // Unix nanoseconds
+}
+
+func startWatchdog(limit time.Duration, cancel context.CancelCauseFunc) *watchdog {
+	w := &watchdog{limit: limit, cancel: cancel}
+	w.timer = time.AfterFunc(time.Hour, w.bark)
+	w.feed(0)
+	return w
+}
+
+// feed allows another silence, of at least so long.
+func (w *watchdog) feed(least time.Duration) {
+	d := max(w.limit, least)
+	w.due.Store(time.Now().Add(d).UnixNano())
+	w.timer.Reset(d)
+}
+
+// bark ends the request, unless it comes so late that this process is what was silent: then the answer may be there unread.
+func (w *watchdog) bark() {
+	if late := time.Now().UnixNano() - w.due.Load(); late > int64(w.limit/4) {
+		w.feed(0)
+		return
+	}
+	w.cancel(errSilent)
+}
+
+// limit is how long the peer may be silent at the start of a request. Until something is known of it, connecting may take its time.
+func (p *Peer) limit() time.Duration {
+	if !p.marked.Load() {
+		return p.options.Timeout
+	}
+	usual := p.first.value()
+	if usual == 0 {
+		return max(p.options.Silence, min(unknownSilence, p.options.Timeout))
+	}
+	return max(p.options.Silence, silenceFactor*usual)
+}
+
+// guard asks the breaker for leave and tells it what came of it. The context limited ends when the peer has had its time.
+func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
+	permit, err := p.breaker.Allow()
+	if err != nil {
+		p.counts[countRefused].Add(1)
+		return p.unavailable(err)
+	}
+	if p.inFlight.Add(1) > int64(p.options.MaxInFlight) {
+		p.inFlight.Add(-1)
+		permit.Done(errGaveUp)
+		p.counts[countRefused].Add(1)
+		return p.unavailable(errBusy)
+	}
+	defer p.inFlight.Add(-1)
+	err = fn()
+	if err == nil {
+		permit.Done(nil)
+		return nil
+	}
+	silent := errors.Is(context.Cause(limited), errSilent)
+	if ctx.Err() != nil && !silent {
+		permit.Done(errGaveUp)
+		return ctx.Err()
+	}
+	if silent {
+		err = errSilent
+	}
+	permit.Done(err)
+	p.counts[countFailed].Add(1)
+	return p.unavailable(err)
+}

@@ -1,0 +1,170 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// The distances at which a marked peer that is loading says so. A client waits for longer.
+const (
+	// FirstSign is how long a peer loads before it says so.
+	FirstSign = 10 * time.Millisecond
+	// NextSign is the time between two signs.
+	NextSign = 100 * time.Millisecond
+)
+
+// unknownSilence is how long a marked peer may be silent before it has answered a number of requests.
+const unknownSilence = 250 * time.Millisecond
+
+// silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
+const silenceFactor = 4
+
+// Options say how peers are asked. All fields but Logger are required.
+type Options struct {
+	// Name names the breakers.
+	Name string
+	// Dial makes the transport to a peer.
+	Dial func(url string) Transport
+	// Timeout bounds requests to a peer that has not sent our mark, and those that carry no load: Set, Remove.
+	Timeout time.Duration
+	// Silence is how long a marked peer may always be silent.
+	Silence time.Duration
+	// MaxInFlight bounds the requests to one peer.
+	MaxInFlight int
+	// ProbeTimeout bounds the question whether a peer is back.
+	ProbeTimeout time.Duration
+	// Backoff spaces these questions.
+	Backoff func(cause error, attempt int) time.Duration
+	// Logger is told of peers that come and go.
+	Logger *slog.Logger
+}
+
+// Stats count the requests to a peer.
+type Stats struct {
+	// Found, NotFound, LoadFailed are answers; Failed got none; Refused were not sent, because the peer was down or busy.
+	Found, NotFound, LoadFailed, Failed, Refused uint64
+	// InFlight is how many requests are under way.
+	InFlight int64
+	// MissedRemoves is how many removals the peer has still to be told.
+	MissedRemoves int
+	// LostRemoves is how many removals it will never be told, because too many were waiting.
+	LostRemoves uint64
+}
+
+// Peer is another process of the same groupcache. It is safe for concurrent use.
+type Peer struct {
+	url       string
+	transport Transport
+	options   Options
+	breaker   *breaker.Breaker
+	marked    atomic.Bool
+	inFlight  atomic.Int64
+	first     percentile // of the time to the first sign of life
+	counts    [5]atomic.Uint64
+
+	mu     sync.Mutex
+	missed map[missedKey]struct{} // guarded by mu
+	lost   uint64                 // guarded by mu
+}
+
+const (
+	countFound = iota
+	countNotFound
+	countLoadFailed
+	countFailed
+	countRefused
+)
+
+// strikes is how many failures in a row make a peer count as down, unless it refuses connections.
+const strikes = 3
+
+func newPeer(url string, o Options) (*Peer, error) {
+	p := &Peer{url: url, transport: o.Dial(url), options: o}
+	b, err := breaker.New(o.Name, breaker.Options{
+		Endpoint:            url,
+		ConsecutiveFailures: strikes,
+		FailureRatio:        -1, // loads differ too much for a ratio to tell anything
+		Classify:            classify,
+		Probe:               p.probe,
+		ProbeTimeout:        o.ProbeTimeout,
+		Backoff:             o.Backoff,
+		OnReady:             p.catchUp,
+		Logger:              o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.breaker = b
+	return p, nil
+}
+
+// errGaveUp marks failures that say nothing about the peer.
+var errGaveUp = errors.New("the caller has gone")
+
+func classify(err error) breaker.Outcome {
+	switch {
+	case errors.Is(err, errGaveUp), errors.Is(err, ErrTooLarge), errors.Is(err, ErrRefused), errors.Is(err, ErrNoGroup):
+		return breaker.Ignored
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return breaker.Hard
+	}
+	return breaker.Failure
+}
+
+// URL is the peer's address.
+func (p *Peer) URL() string { return p.url }
+
+// Marked says that the peer has shown that it is one of ours.
+func (p *Peer) Marked() bool { return p.marked.Load() }
+
+// Up says that the peer is asked at all at the moment.
+func (p *Peer) Up() bool {
+	s := p.breaker.State()
+	return s == breaker.Closed || s == breaker.ForcedClosed
+}
+
+// Breaker is the peer's breaker.
+func (p *Peer) Breaker() *breaker.Breaker { return p.breaker }
+
+// Stats are the counters of the peer.
+func (p *Peer) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{
+		Found: p.counts[countFound].Load(), NotFound: p.counts[countNotFound].Load(), LoadFailed: p.counts[countLoadFailed].Load(),
+		Failed: p.counts[countFailed].Load(), Refused: p.counts[countRefused].Load(),
+		InFlight: p.inFlight.Load(), MissedRemoves: len(p.missed), LostRemoves: p.lost,
+	}
+}
+
+// close stops the breaker's work and gives up idle connections. Requests under way go on.
+func (p *Peer) close() error {
+	err := p.breaker.Close()
+	p.transport.Close()
+	return err
+}
+
+func (p *Peer) probe(ctx context.Context) error {
+	marked, err := p.transport.Probe(ctx)
+	if err == nil && marked {
+		p.marked.Store(true)
+	}
+	return err
+}
+
+// greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone
+// until a probe finds it.
+func (p *Peer) greet(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	defer cancel()
+	if err := p.probe(limited); err != nil && ctx.Err() == nil {
+		p.breaker.Trip(err)
+	}
+}

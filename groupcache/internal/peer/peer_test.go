@@ -1,0 +1,397 @@
+package peer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// fake is a transport whose answers a test gives.
+type fake struct {
+	mu      sync.Mutex
+	get     func(ctx context.Context, alive func()) (peer.Answer, error)
+	tell    func(ctx context.Context) error
+	probe   func() (bool, error)
+	removed []string
+	closed  bool
+}
+
+func (f *fake) with(fn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fn()
+}
+
+func (f *fake) Get(ctx context.Context, _, _ string, alive func()) (peer.Answer, error) {
+	var get func(context.Context, func()) (peer.Answer, error)
+	f.with(func() { get = f.get })
+	return get(ctx, alive)
+}
+
+func (f *fake) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+	a, err := f.Get(ctx, group, "", alive)
+	return slices.Repeat([]peer.Answer{a}, len(keys)), err
+}
+
+func (f *fake) Set(ctx context.Context, _, _, _ string, _ int64) error { return f.told(ctx) }
+
+func (f *fake) told(ctx context.Context) error {
+	var tell func(context.Context) error
+	f.with(func() { tell = f.tell })
+	if tell == nil {
+		return nil
+	}
+	return tell(ctx)
+}
+
+func (f *fake) Remove(ctx context.Context, group, key string) error {
+	if err := f.told(ctx); err != nil {
+		return err
+	}
+	f.with(func() { f.removed = append(f.removed, group+"/"+key) })
+	return nil
+}
+
+func (f *fake) Probe(context.Context) (bool, error) {
+	var probe func() (bool, error)
+	f.with(func() { probe = f.probe })
+	return probe()
+}
+
+func (f *fake) Close() { f.with(func() { f.closed = true }) }
+
+// listed is a ring on which the peers own all keys in their order.
+type listed []string
+
+func (l listed) Owners(dst []string, _ string, n int) []string {
+	return append(dst, l[:min(n, len(l))]...)
+}
+
+const self = "http://self"
+
+// rig is a pool whose peers are fakes.
+type rig struct {
+	pool  *peer.Pool
+	fakes map[string]*fake
+}
+
+func ours() (bool, error) { return true, nil }
+
+func found(context.Context, func()) (peer.Answer, error) {
+	return peer.Answer{Value: "v", Marked: true}, nil
+}
+
+// hang answers when the context ends.
+func hang(ctx context.Context, _ func()) (peer.Answer, error) {
+	<-ctx.Done()
+	return peer.Answer{}, ctx.Err()
+}
+
+// start makes a pool of peers that answer, and are marked.
+func start(t *testing.T, urls ...string) *rig {
+	t.Helper()
+	r := &rig{fakes: make(map[string]*fake)}
+	for _, url := range urls {
+		r.fakes[url] = &fake{get: found, probe: ours}
+	}
+	pool, err := peer.NewPool(self, func(urls []string) peer.Ring { return listed(urls) }, peer.Options{
+		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
+		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: 10, ProbeTimeout: time.Second,
+		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.pool = pool
+	if err := pool.Set(urls); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(pool.Close(), pool.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Wait() // for the greetings
+	return r
+}
+
+func inBubble(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, fn)
+}
+
+func TestAHungPeerIsLeftForItsSilence(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		for range 64 { // it gets known
+			if _, err := p.Get(t.Context(), "g", "k"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.fakes["a"].with(func() { r.fakes["a"].get = hang })
+		for range 3 {
+			began := time.Now()
+			_, err := p.Get(t.Context(), "g", "k")
+			if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != 30*time.Millisecond {
+				t.Errorf("%v after %v", err, took)
+			}
+		}
+		if p.Up() {
+			t.Error("up after three silences")
+		}
+		began := time.Now()
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		r.fakes["a"].with(func() { r.fakes["a"].get = found })
+		time.Sleep(time.Second)
+		if _, err := p.Get(t.Context(), "g", "k"); err != nil {
+			t.Errorf("healed: %v", err)
+		}
+	})
+}
+
+func TestAPeerThatIsNotKnownMayTakeLongerToConnect(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		r.fakes["a"].with(func() { r.fakes["a"].get = hang })
+		began := time.Now()
+		_, err := r.pool.Peers()[0].Get(t.Context(), "g", "k")
+		if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != 250*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+func TestAPeerThatIsLoadingIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(ctx context.Context, alive func()) (peer.Answer, error) {
+				time.Sleep(peer.FirstSign)
+				for range 50 {
+					alive()
+					time.Sleep(peer.NextSign)
+				}
+				return peer.Answer{Value: "late", Marked: true}, ctx.Err()
+			}
+		})
+		for range 5 {
+			a, err := r.pool.Peers()[0].Get(t.Context(), "g", "k")
+			if a.Value != "late" || err != nil {
+				t.Fatalf("%q, %v", a.Value, err)
+			}
+		}
+	})
+}
+
+func TestASlowlyGrowingLatencyRaisesTheLimit(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		delay := 20 * time.Millisecond
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(ctx context.Context, _ func()) (peer.Answer, error) {
+				select {
+				case <-time.After(delay):
+					return peer.Answer{Marked: true}, nil
+				case <-ctx.Done():
+					return peer.Answer{}, ctx.Err()
+				}
+			}
+		})
+		for delay < 200*time.Millisecond {
+			for range 1000 {
+				if _, err := p.Get(t.Context(), "g", "k"); err != nil {
+					t.Fatalf("at %v: %v", delay, err)
+				}
+			}
+			delay += 20 * time.Millisecond
+		}
+	})
+}
+
+func TestAPeerWithoutOurMarkHasItsTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t)
+		r.fakes["old"] = &fake{get: hang, probe: func() (bool, error) { return false, nil }}
+		if err := r.pool.Set([]string{"old"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		began := time.Now()
+		_, err := r.pool.Peers()[0].Get(t.Context(), "g", "k")
+		if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// A proxy or a sidecar answers 404 or 503 for a peer that is gone.
+func TestOnlyAMarkedAnswerOfAMarkedPeerIsBelieved(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		answer := func(a peer.Answer) {
+			r.fakes["a"].with(func() {
+				r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return a, nil }
+			})
+		}
+		answer(peer.Answer{Outcome: peer.NotFound})
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrForeign) || !errors.Is(err, peer.ErrUnavailable) {
+			t.Errorf("an unmarked 404: %v", err)
+		}
+		answer(peer.Answer{Outcome: peer.NotFound, Marked: true})
+		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != peer.NotFound || err != nil {
+			t.Errorf("a marked 404: %v, %v", a, err)
+		}
+		answer(peer.Answer{Value: "v"}) // an older version has taken its place
+		if a, err := p.Get(t.Context(), "g", "k"); a.Value != "v" || err != nil {
+			t.Errorf("an unmarked value: %v, %v", a, err)
+		}
+		answer(peer.Answer{Outcome: peer.LoadFailed})
+		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != peer.LoadFailed || err != nil {
+			t.Errorf("an unmarked 503 of an older version: %v, %v", a, err)
+		}
+	})
+}
+
+func TestCallersWhoLeaveDoNotCount(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		r.fakes["a"].with(func() { r.fakes["a"].get = hang })
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if _, err := p.Get(ctx, "g", "k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, peer.ErrUnavailable) {
+				t.Error(err)
+			}
+			cancel()
+		}
+		if !p.Up() {
+			t.Error("down for the impatience of callers")
+		}
+	})
+}
+
+func TestARefusedConnectionTripsAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) {
+				return peer.Answer{}, fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+			}
+		})
+		_, err := p.Get(t.Context(), "g", "k")
+		if !errors.Is(err, peer.ErrUnavailable) || p.Up() {
+			t.Errorf("%v, up %v", err, p.Up())
+		}
+	})
+}
+
+func TestRefusalsAreNotThePeersFault(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		for _, cause := range []error{peer.ErrTooLarge, peer.ErrRefused, peer.ErrNoGroup} {
+			r.fakes["a"].with(func() {
+				r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return peer.Answer{}, cause }
+			})
+			for range 10 {
+				if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, cause) {
+					t.Error(err)
+				}
+			}
+		}
+		if !p.Up() {
+			t.Error("down")
+		}
+	})
+}
+
+func TestRequestsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		release := make(chan struct{})
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) {
+				<-release
+				return peer.Answer{Marked: true}, nil
+			}
+		})
+		var callers sync.WaitGroup
+		for range 10 {
+			callers.Go(func() {
+				if _, err := p.Get(context.WithoutCancel(t.Context()), "g", "k"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+			t.Errorf("the eleventh: %v", err)
+		}
+		close(release)
+		callers.Wait()
+		if _, err := p.Get(t.Context(), "g", "k"); err != nil || p.Stats().InFlight != 0 || p.Stats().Refused != 1 {
+			t.Errorf("%v, %+v", err, p.Stats())
+		}
+	})
+}
+
+// A peer that could not be told of a removal must not be asked before it has been.
+func TestMissedRemovalsComeFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p, f := r.pool.Peers()[0], r.fakes["a"]
+		f.with(func() { f.tell = func(context.Context) error { return syscall.ECONNREFUSED } })
+		if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		p.Miss("g", "k", syscall.ECONNREFUSED)
+		p.Miss("g", "l", syscall.ECONNREFUSED)
+		time.Sleep(2 * time.Second) // it can be probed, and still not be told
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+			t.Fatalf("asked before it was told: %v", err)
+		}
+		if got := p.Stats().MissedRemoves; got != 2 {
+			t.Errorf("%d removals are kept", got)
+		}
+		f.with(func() { f.tell = nil })
+		time.Sleep(2 * time.Second)
+		if a, err := p.Get(t.Context(), "g", "k"); a.Value != "v" || err != nil {
+			t.Errorf("%q, %v", a.Value, err)
+		}
+		f.with(func() {
+			slices.Sort(f.removed)
+			if !slices.Equal(f.removed, []string{"g/k", "g/l"}) {
+				t.Errorf("it was told %q", f.removed)
+			}
+		})
+	})
+}
+
+func TestMissedRemovalsAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		r.fakes["a"].with(func() { r.fakes["a"].probe = func() (bool, error) { return false, errors.New("down") } })
+		for i := range peer.MaxMissed + 10 {
+			p.Miss("g", fmt.Sprint(i), errors.New("down"))
+		}
+		if s := p.Stats(); s.MissedRemoves != peer.MaxMissed || s.LostRemoves != 10 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -1,0 +1,200 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// Ring ranks peers for a key.
+type Ring interface {
+	// Owners appends up to n different peers to dst, the owner first.
+	Owners(dst []string, key string, n int) []string
+}
+
+// ranks is how many owners of a key are considered: while one is down the next loads for all.
+const ranks = 3
+
+// Pool knows all peers and which of them owns a key. It is safe for concurrent use.
+type Pool struct {
+	self    string
+	options Options
+	newRing func(urls []string) Ring
+	members atomic.Pointer[members]
+	sample  *breaker.Breaker // never used but to describe those of the peers
+
+	mu     sync.Mutex
+	closed bool            // guarded by mu
+	life   context.Context // of what runs in the background
+	end    context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// members is one state of the pool. It does not change.
+type members struct {
+	ring  Ring
+	urls  []string
+	peers map[string]*Peer // all but this process
+	list  []*Peer          // the same, ordered as urls
+}
+
+// NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
+func NewPool(self string, newRing func(urls []string) Ring, o Options) (*Pool, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	sample, err := breaker.New(o.Name, breaker.Options{})
+	if err != nil {
+		return nil, err
+	}
+	_ = sample.Close() // it has nothing to end
+	p := &Pool{self: self, options: o, newRing: newRing, sample: sample}
+	p.life, p.end = context.WithCancel(context.Background())
+	p.members.Store(&members{ring: newRing(nil), peers: map[string]*Peer{}})
+	return p, nil
+}
+
+// Describe implements prometheus.Collector, for the breakers of the peers.
+func (p *Pool) Describe(ch chan<- *prometheus.Desc) { p.sample.Describe(ch) }
+
+// Collect implements prometheus.Collector, for the breakers of the peers.
+func (p *Pool) Collect(ch chan<- prometheus.Metric) {
+	for _, peer := range p.Peers() {
+		peer.breaker.Collect(ch)
+	}
+}
+
+// Set replaces the peers. Those that stay keep their connections and what is known of them.
+func (p *Pool) Set(urls []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errors.New("the pool of peers is closed")
+	}
+	old := p.members.Load()
+	fresh := &members{ring: p.newRing(urls), urls: slices.Clone(urls), peers: make(map[string]*Peer, len(urls))}
+	var failed []error
+	for _, url := range urls {
+		if url == p.self || fresh.peers[url] != nil {
+			continue
+		}
+		peer, err := p.keepOrAdd(old, url)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		fresh.peers[url] = peer
+		fresh.list = append(fresh.list, peer)
+	}
+	if err := errors.Join(failed...); err != nil {
+		p.closeAllBut(old, fresh)
+		return err
+	}
+	p.members.Store(fresh)
+	p.closeAllBut(fresh, old)
+	return nil
+}
+
+// closeAllBut closes the peers that are gone and that stay has not.
+func (p *Pool) closeAllBut(stay, gone *members) {
+	for url, peer := range gone.peers {
+		if stay.peers[url] == nil {
+			p.work.Go(func() { _ = peer.close() }) // it waits for a probe under way
+		}
+	}
+}
+
+func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
+	if peer := old.peers[url]; peer != nil {
+		return peer, nil
+	}
+	peer, err := newPeer(url, p.options)
+	if err != nil {
+		return nil, err
+	}
+	p.work.Go(func() { peer.greet(p.life) })
+	return peer, nil
+}
+
+// Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers it is this process alone.
+//
+// Behind the owner come only peers of ours: another one would pass the request on to the owner.
+func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
+	m := p.members.Load()
+	if len(m.list) == 0 {
+		return append(dst, nil)
+	}
+	var buf [ranks]string
+	for i, url := range m.ring.Owners(buf[:0], key, ranks) {
+		peer := m.peers[url]
+		if i > 0 && peer != nil && !peer.Marked() {
+			continue
+		}
+		dst = append(dst, peer)
+	}
+	return dst
+}
+
+// Owner is the owner of a key, nil for this process.
+func (p *Pool) Owner(key string) *Peer {
+	m := p.members.Load()
+	if len(m.list) == 0 {
+		return nil
+	}
+	var buf [1]string
+	owners := m.ring.Owners(buf[:0], key, 1)
+	if len(owners) == 0 {
+		return nil
+	}
+	return m.peers[owners[0]]
+}
+
+// Shares estimates which part of all keys each peer owns, from a sample of keys.
+func (p *Pool) Shares(sample int) map[string]float64 {
+	m := p.members.Load()
+	shares := make(map[string]float64, len(m.urls))
+	var buf [1]string
+	random := rand.New(rand.NewPCG(1, 1)) // the same keys each time
+	for range sample {
+		for _, url := range m.ring.Owners(buf[:0], strconv.FormatUint(random.Uint64(), 36), 1) {
+			shares[url] += 1 / float64(sample)
+		}
+	}
+	return shares
+}
+
+// Peers are all peers but this process. The slice must not be changed.
+func (p *Pool) Peers() []*Peer { return p.members.Load().list }
+
+// URLs are the URLs of all peers, as they were set. The slice must not be changed.
+func (p *Pool) URLs() []string { return p.members.Load().urls }
+
+// Self is the URL of this process.
+func (p *Pool) Self() string { return p.self }
+
+// Close ends the work in the background. Requests under way go on; later ones find the peers unavailable.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.mu.Unlock()
+	p.end()
+	var errs []error
+	for _, peer := range p.Peers() {
+		errs = append(errs, peer.close())
+	}
+	p.work.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,73 @@
+// Package peer asks the other processes of a groupcache: it knows who owns a key, whether that process answers, and what it must
+// still be told.
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Outcome is what a peer answered.
+type Outcome int
+
+const (
+	// Found comes with a value.
+	Found Outcome = iota
+	// NotFound means that the peer's Getter says there is no such key.
+	NotFound
+	// LoadFailed comes with the message of the peer's Getter.
+	LoadFailed
+)
+
+// Answer is what a peer has to say about a key.
+type Answer struct {
+	Outcome Outcome
+	// Value must not be changed. It may share memory with the values of the same answer only.
+	Value string
+	// Expire is when the value expires, in Unix nanoseconds; 0 is never.
+	Expire int64
+	// Message is the Getter's error.
+	Message string
+	// Code and Status are those of HTTP, 0 and empty elsewhere.
+	Code   int
+	Status string
+	// Marked says that the peer is one of ours, which tells while it is loading, and knows batches.
+	Marked bool
+}
+
+// Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
+type Transport interface {
+	// Get asks for a key. Before it returns, alive is called whenever the peer shows that it is at work.
+	Get(ctx context.Context, group, key string, alive func()) (Answer, error)
+	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the order of the keys.
+	GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]Answer, error)
+	// Set stores a value at the peer.
+	Set(ctx context.Context, group, key, value string, expire int64) error
+	// Remove drops a key from the peer's caches.
+	Remove(ctx context.Context, group, key string) error
+	// Probe asks whether the peer is there, and tells whether it is a marked one.
+	Probe(ctx context.Context) (marked bool, err error)
+	// Close gives up idle connections.
+	Close()
+}
+
+var (
+	// ErrUnavailable is wrapped by the errors of peers that cannot be asked.
+	ErrUnavailable = errors.New("peer unavailable")
+	// ErrForeign says that what answered is not one of groupcache.
+	ErrForeign = errors.New("not an answer of groupcache")
+	// ErrTooLarge says that a value is larger than allowed. The peer is well.
+	ErrTooLarge = errors.New("the value is too large")
+	// ErrNoGroup says that the peer has no group of that name. It is well.
+	ErrNoGroup = errors.New("the peer has no such group")
+	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
+	ErrRefused = errors.New("the request was refused")
+
+	errSilent = errors.New("silent for too long")
+	errBusy   = errors.New("too many requests under way")
+)
+
+func (p *Peer) unavailable(err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.url, err)
+}

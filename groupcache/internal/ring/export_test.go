@@ -1,0 +1,12 @@
+package ring
+
+// MostPartitions is how many partitions the peer has that has most.
+func MostPartitions(r *Rendezvous) int {
+	owned := map[int32]int{}
+	most := 0
+	for _, owner := range r.owners {
+		owned[owner]++
+		most = max(most, owned[owner])
+	}
+	return most
+}

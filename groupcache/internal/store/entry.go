@@ -1,0 +1,99 @@
+package store
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// copied is the size up to which key and value share one allocation, made by the store.
+const copied = 1 << 10
+
+// entry is one item in the store. All but its uses and its place in a queue is set before readers see it and never changes. It fills
+// 64 bytes, one of the allocator's sizes, which is why it holds pointers and lengths in place of strings.
+type entry struct {
+	next, prev *entry // in its queue; guarded by the shard's mu
+	hash       uint64
+	expire     int64
+	keyData    *byte
+	valueData  *byte
+	keyLen     uint32
+	valueLen   uint32
+	uses       atomic.Uint32 // see use and warm
+	flags      uint8
+	where      place // S3-FIFO's; guarded by the shard's mu
+}
+
+// place says which queue an entry is in.
+type place uint8
+
+const (
+	inSmall place = iota
+	inMain
+)
+
+const (
+	// mostUses is where counting uses stops: an entry that is read all the time is not written all the time.
+	mostUses = 3
+	// One hit in sampled makes its entry warmer. It is a prime, so that keys that are read in turn all have their turn.
+	sampled = 61
+	// One degree of warmth. The two bits below it are the uses.
+	degree  = mostUses + 1
+	boiling = 1 << 31
+)
+
+func newEntry(hash uint64, it Item) *entry {
+	key, value := it.Key, it.Value
+	if n := len(key) + len(value); n <= copied {
+		both := make([]byte, n)
+		copy(both[copy(both, key):], value)
+		all := unsafe.String(unsafe.SliceData(both), n)
+		key, value = all[:len(key)], all[len(key):]
+	} else {
+		own := []byte(key)
+		key = unsafe.String(unsafe.SliceData(own), len(own))
+	}
+	return &entry{
+		hash: hash, expire: it.Expire, flags: it.Flags,
+		keyData: unsafe.StringData(key), keyLen: uint32(len(key)),
+		valueData: unsafe.StringData(value), valueLen: uint32(len(value)),
+	}
+}
+
+func (e *entry) key() string   { return unsafe.String(e.keyData, e.keyLen) }
+func (e *entry) value() string { return unsafe.String(e.valueData, e.valueLen) }
+
+func (e *entry) bytes() int64 { return int64(e.keyLen) + int64(e.valueLen) }
+
+// use counts a use, up to mostUses. Of two at the same moment one may be lost.
+func (e *entry) use() {
+	if u := e.uses.Load(); u%degree < mostUses {
+		e.uses.CompareAndSwap(u, u+1)
+	}
+}
+
+// used returns the uses that have been counted and not been forgotten.
+func (e *entry) used() uint32 { return e.uses.Load() % degree }
+
+// warm notes a sampled hit.
+func (e *entry) warm() {
+	if e.uses.Load() < boiling {
+		e.uses.Add(degree)
+	}
+}
+
+// fade takes n of the uses back, or all if there are fewer, and halves the warmth.
+func (e *entry) fade(n uint32) {
+	for {
+		u := e.uses.Load()
+		left := u%degree - min(n, u%degree)
+		if e.uses.CompareAndSwap(u, u/degree/2*degree+left) {
+			return
+		}
+	}
+}
+
+// hits estimates how often the entry was hit, the recent past counting more.
+func (e *entry) hits() int64 {
+	u := e.uses.Load()
+	return int64(u/degree)*sampled + int64(u%degree)
+}

@@ -1,0 +1,211 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+)
+
+// borrowedTTL bounds how long this process keeps what it has loaded in the owner's place.
+const borrowedTTL = time.Minute
+
+var errNothingSet = errors.New("groupcache: the getter returned nil without setting a value: call one of the sink's Set methods")
+
+// load is what the flights of loads do: ask the Getter.
+func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, error) {
+	if v, ok := g.peek(key); ok { // stored by a load that ended just before this one began
+		if v.Flags&flagAbsent != 0 {
+			return ByteView{}, &ErrNotFound{Msg: v.Value}
+		}
+		return ByteView{v.Value, v.Expire}, nil
+	}
+	g.Stats.LoadsDeduped.Add(1)
+	if g.config.loadTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.config.loadTimeout)
+		defer cancel()
+	}
+	start := time.Now()
+	v, err := g.ask(ctx, key, f)
+	g.instance.metrics.loaded(time.Since(start), err)
+	if err != nil {
+		g.Stats.LocalLoadErrs.Add(1)
+		g.keepAbsence(key, f, err)
+		return ByteView{}, err
+	}
+	g.Stats.LocalLoads.Add(1)
+	v.expire = g.expiry(v.expire)
+	g.keep(key, v, f)
+	return v, nil
+}
+
+// peek looks into the caches without counting.
+func (g *Group) peek(key string) (store.View, bool) {
+	v, ok := g.main.Peek(key)
+	if !ok {
+		v, ok = g.hot.Peek(key)
+	}
+	return v, ok && !v.Stale
+}
+
+func (g *Group) ask(ctx context.Context, key string, f *flight) (ByteView, error) {
+	if err := g.getter.Get(ctx, key, &f.sink); err != nil {
+		return ByteView{}, err
+	}
+	v := f.sink.view
+	switch limit := g.instance.options.MaxValueSize; {
+	case !f.sink.set:
+		return ByteView{}, errNothingSet
+	case int64(v.Len()) > limit:
+		return ByteView{}, fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, v.Len(), limit)
+	}
+	return v, nil
+}
+
+// keep stores what the Getter has said, unless the key was set or removed meanwhile. What belongs to another owner is kept for a short
+// time: its removal goes to the owner first, and to this process only while it is a peer.
+func (g *Group) keep(key string, v ByteView, f *flight) {
+	item := store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence}
+	if g.owns(key) {
+		g.main.Add(item)
+		return
+	}
+	soon := g.instance.now().Add(borrowedTTL).UnixNano()
+	if item.Expire == 0 || item.Expire > soon {
+		item.Expire = soon
+	}
+	g.hot.Add(item)
+}
+
+// keepAbsence stores "not found", if the group wants that.
+func (g *Group) keepAbsence(key string, f *flight, err error) {
+	if g.config.negativeTTL <= 0 || !errors.Is(err, &ErrNotFound{}) || !g.owns(key) {
+		return
+	}
+	g.main.Add(store.Item{
+		Key: key, Value: err.Error(), Expire: g.instance.now().Add(g.config.negativeTTL).UnixNano(), Flags: flagAbsent, Fence: &f.fence,
+	})
+}
+
+// serve answers a peer: from the caches, else by the Getter, but never by another peer.
+func (g *Group) serve(ctx context.Context, key string) (ByteView, error) {
+	if v, hit, err := g.serveFromCache(key); hit {
+		return v, err
+	}
+	return g.serveByLoad(ctx, key)
+}
+
+func (g *Group) serveFromCache(key string) (v ByteView, hit bool, err error) {
+	found, ok := g.main.Get(key)
+	if !ok {
+		found, ok = g.hot.Get(key)
+	}
+	if !ok {
+		return ByteView{}, false, nil
+	}
+	g.Stats.CacheHits.Add(1)
+	if found.Stale && g.owns(key) {
+		g.revalidate(key)
+	}
+	if found.Flags&flagAbsent != 0 {
+		return ByteView{}, true, &ErrNotFound{Msg: found.Value}
+	}
+	return ByteView{found.Value, found.Expire}, true, nil
+}
+
+func (g *Group) serveByLoad(ctx context.Context, key string) (ByteView, error) {
+	g.Stats.Loads.Add(1)
+	return g.loads.do(ctx, key)
+}
+
+// fetch is what the flights of fetches do: ask the owner, or who stands in for it.
+func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, error) {
+	pool, ok := g.peers().(*HTTPPool)
+	if !ok {
+		return g.fetchForeign(ctx, key, f)
+	}
+	var buf [4]*peer.Peer
+	for _, p := range pool.pool.Owners(buf[:0], key) {
+		if p == nil { // this process is next
+			break
+		}
+		start := time.Now()
+		answer, err := p.Get(ctx, g.name, key)
+		if err == nil && answer.Outcome == peer.Found {
+			g.fetched(start)
+			v := ByteView{answer.Value, answer.Expire}
+			g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
+			return v, nil
+		}
+		if ctx.Err() != nil {
+			return ByteView{}, ctx.Err()
+		}
+		g.Stats.PeerErrors.Add(1)
+		if err == nil {
+			return g.afterRefusal(ctx, key, p.URL(), remoteError(g.name, key, answer))
+		}
+		if g.config.onPeerError != nil {
+			return g.afterRefusal(ctx, key, p.URL(), fmt.Errorf("%w: %w", ErrPeerUnavailable, err))
+		}
+	}
+	return g.loads.do(ctx, key)
+}
+
+func (g *Group) fetched(start time.Time) {
+	g.Stats.PeerLoads.Add(1)
+	g.Stats.GetFromPeersLatencyLower.raise(time.Since(start).Milliseconds())
+}
+
+// afterRefusal does what the group's handler says about the error of a peer; without one it is returned.
+func (g *Group) afterRefusal(ctx context.Context, key, url string, err error) (ByteView, error) {
+	if g.config.onPeerError == nil {
+		return ByteView{}, err
+	}
+	tryLocally, err := g.config.onPeerError(ctx, g, key, url, err)
+	if tryLocally {
+		return g.loads.do(ctx, key)
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %s: the handler said nothing more", ErrPeerUnavailable, url)
+	}
+	return ByteView{}, err
+}
+
+// fetchForeign asks a peer of somebody else's making, whose failures are its own.
+func (g *Group) fetchForeign(ctx context.Context, key string, f *flight) (ByteView, error) {
+	p, elsewhere := g.peers().PickPeer(key)
+	if !elsewhere {
+		return g.loads.do(ctx, key)
+	}
+	start := time.Now()
+	out := &pb.GetResponse{}
+	err := p.Get(ctx, &pb.GetRequest{Group: &g.name, Key: &key}, out)
+	if err == nil {
+		g.fetched(start)
+		v := ByteView{string(out.GetValue()), out.GetExpire()}
+		g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
+		return v, nil
+	}
+	if ctx.Err() != nil {
+		return ByteView{}, ctx.Err()
+	}
+	g.Stats.PeerErrors.Add(1)
+	if g.config.onPeerError != nil || errors.Is(err, &ErrNotFound{}) || errors.Is(err, &ErrRemoteCall{}) {
+		return g.afterRefusal(ctx, key, p.GetURL(), err)
+	}
+	return g.loads.do(ctx, key)
+}
+
+// remoteError is the error of the Getter at a peer.
+func remoteError(group, key string, a peer.Answer) error {
+	var err error = &ErrRemoteCall{Msg: a.Message}
+	if a.Outcome == peer.NotFound {
+		err = &ErrNotFound{Msg: a.Message}
+	}
+	return RemoteLoadError{Group: group, Key: key, StatusCode: a.Code, Status: a.Status, Body: []byte(a.Message), Err: err}
+}

@@ -1,0 +1,171 @@
+package groupcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+func TestMain(m *testing.M) {
+	if isPeer() {
+		fmt.Fprintln(os.Stderr, runPeer(os.Args[2:]))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// source is a database that counts.
+type source struct {
+	loads  atomic.Int64
+	mu     sync.Mutex
+	byKey  map[string]int // guarded by mu
+	answer func(ctx context.Context, key string) (string, error)
+}
+
+func newSource() *source {
+	return &source{byKey: make(map[string]int), answer: func(_ context.Context, key string) (string, error) { return "value of " + key, nil }}
+}
+
+// Get implements groupcache.Getter.
+func (s *source) Get(ctx context.Context, key string, dest groupcache.Sink) error {
+	s.loads.Add(1)
+	s.mu.Lock()
+	s.byKey[key]++
+	s.mu.Unlock()
+	v, err := s.answer(ctx, key)
+	if err != nil {
+		return err
+	}
+	return dest.SetString(v, time.Time{})
+}
+
+// twice lists the keys that were loaded more than once.
+func (s *source) twice() (keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, n := range s.byKey {
+		if n > 1 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// node is one process of a cluster, in this one.
+type node struct {
+	instance *groupcache.Instance
+	group    *groupcache.Group
+	url      string
+	server   *http.Server
+	hung     atomic.Bool // takes requests and answers none
+}
+
+// ServeHTTP implements http.Handler.
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n.hung.Load() {
+		<-r.Context().Done()
+		return
+	}
+	n.instance.Handler().ServeHTTP(w, r)
+}
+
+// cluster is a groupcache of several instances over real sockets.
+type cluster struct {
+	nodes  []*node
+	source *source
+}
+
+// startCluster starts n instances that share a source, and waits until they know each other.
+func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *cluster {
+	t.Helper()
+	c := &cluster{source: newSource()}
+	var urls []string
+	for range n {
+		c.nodes = append(c.nodes, startNode(t, c.source, adapt, opts...))
+		urls = append(urls, c.nodes[len(c.nodes)-1].url)
+	}
+	for _, node := range c.nodes {
+		if err := node.instance.SetPeers(urls...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, node := range c.nodes {
+		eventually(t, "the peers know each other", func() bool { return node.instance.Acquainted() })
+	}
+	return c
+}
+
+func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *node {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := groupcache.Options{Self: "http://" + l.Addr().String()}
+	if adapt != nil {
+		adapt(&o)
+	}
+	i, err := groupcache.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := i.NewGroup("g", 1<<20, s, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nd := &node{instance: i, group: g, url: o.Self}
+	nd.server = &http.Server{Handler: nd, ReadHeaderTimeout: time.Minute}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := nd.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+		_ = nd.server.Close()
+		serving.Wait()
+	})
+	return nd
+}
+
+// ownedBy finds a key that node owns.
+func (c *cluster) ownedBy(t *testing.T, n *node) string {
+	t.Helper()
+	for i := range 10000 {
+		if key := fmt.Sprintf("key %d of %s", i, n.url); n.instance.Owns(key) {
+			return key
+		}
+	}
+	t.Fatalf("%s owns nothing", n.url)
+	return ""
+}
+
+func get(ctx context.Context, g *groupcache.Group, key string) (string, error) {
+	var s string
+	err := g.Get(ctx, key, groupcache.StringSink(&s))
+	return s, err
+}
+
+// eventually waits for a condition that must come true.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in 20 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
+	"github.com/holdfast-go/holdfast/internal/backoff"
+)
+
+// Auth says whether peers must prove who they are, by Options.Secret. Change it one step at a time in a running cluster: first Accept
+// everywhere, then Require.
+type Auth int
+
+const (
+	// AuthOff neither signs nor checks.
+	AuthOff Auth = iota
+	// AuthAccept signs, refuses bad signatures, and counts requests without one.
+	AuthAccept
+	// AuthRequire signs, and refuses requests without a good signature.
+	AuthRequire
+)
+
+// Options are an Instance's choices. The zero value is an instance without peers.
+type Options struct {
+	// Name is the instance's name in metrics: the constant label "name". Default "groupcache", then "groupcache-2" and so on within the
+	// process.
+	Name string
+	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. Default empty:
+	// this process owns nothing as soon as there are peers.
+	Self string
+	// BasePath is the path of requests from peers; it begins and ends with a slash, and is the same at all peers. Default
+	// "/_groupcache/".
+	BasePath string
+	// Replicas is how many points each peer has on the ring; all peers must have the same number. More make the shares more even.
+	// Default 50, the original's.
+	Replicas int
+	// HashFn hashes keys and points; all peers must have the same. Default FNV-1 of 64 bits, the original's.
+	HashFn consistenthash.Hash
+	// Transport carries requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
+	Transport func(context.Context) http.RoundTripper
+	// Context makes the context of a request from a peer. Default: the request's own.
+	Context func(*http.Request) context.Context
+	// ServerErrorHandler writes the answer to a peer whose request failed. Default DefaultServerErrorHandler.
+	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
+
+	// MaxValueSize bounds values in bytes: those of Getters, of Set, and of peers. Default 128 MiB.
+	MaxValueSize int64
+	// Auth says whether requests of peers are signed with Secret. Default AuthOff.
+	Auth Auth
+	// Secret is shared by all peers, at least 16 bytes. Default none.
+	Secret []byte
+
+	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead, and all Sets and
+	// Removes. Default 1 s.
+	PeerTimeout time.Duration
+	// Silence is how long a peer of ours may give no sign of life, or four times the 99th percentile of its first signs if that is
+	// longer. It is not a limit to its loads: a peer that is loading says so. Default 30 ms.
+	Silence time.Duration
+	// MaxInFlight bounds the requests to one peer; what is above goes elsewhere. Default 4096.
+	MaxInFlight int
+	// SetOwnerOnly makes Set tell only the owner, as the original does; the others then keep what they have. Default false.
+	SetOwnerOnly bool
+	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
+	DebugKeys bool
+	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
+	Logger *slog.Logger
+}
+
+const (
+	defaultBasePath     = "/_groupcache/"
+	defaultReplicas     = 50
+	defaultMaxValueSize = 128 << 20
+	defaultPeerTimeout  = time.Second
+	defaultSilence      = 30 * time.Millisecond
+	defaultMaxInFlight  = 4096
+	minSecret           = 16
+	idleConnections     = 256
+)
+
+// instances counts the instances without a name.
+var instances atomic.Int64 //nolint:gochecknoglobals // makes default names unique within the process
+
+func defaultName() string {
+	if n := instances.Add(1); n > 1 {
+		return fmt.Sprintf("groupcache-%d", n)
+	}
+	return "groupcache"
+}
+
+func (o Options) withDefaults() Options {
+	if o.Name == "" {
+		o.Name = defaultName()
+	}
+	if o.BasePath == "" {
+		o.BasePath = defaultBasePath
+	}
+	if o.Replicas == 0 {
+		o.Replicas = defaultReplicas
+	}
+	if o.Transport == nil {
+		o.Transport = newTransport()
+	}
+	if o.ServerErrorHandler == nil {
+		o.ServerErrorHandler = DefaultServerErrorHandler
+	}
+	if o.MaxValueSize == 0 {
+		o.MaxValueSize = defaultMaxValueSize
+	}
+	if o.PeerTimeout == 0 {
+		o.PeerTimeout = defaultPeerTimeout
+	}
+	if o.Silence == 0 {
+		o.Silence = defaultSilence
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = defaultMaxInFlight
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// newTransport makes the default transport, whose connections are its own.
+func newTransport() func(context.Context) http.RoundTripper {
+	t := &http.Transport{
+		MaxIdleConnsPerHost: idleConnections,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+		ForceAttemptHTTP2:   true,
+	}
+	return func(context.Context) http.RoundTripper { return t }
+}
+
+func probeBackoff(_ error, attempt int) time.Duration {
+	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: time.Second, Factor: 1.5}.Delay(attempt)
+}
+
+// check tells all that is wrong with options, before defaults.
+func (o Options) check() error {
+	var bad []error
+	reject := func(field string, value any, advice string) {
+		bad = append(bad, fmt.Errorf("groupcache: Options.%s is %v: %s", field, value, advice))
+	}
+	if o.BasePath != "" && (!strings.HasPrefix(o.BasePath, "/") || !strings.HasSuffix(o.BasePath, "/")) {
+		reject("BasePath", quoted(o.BasePath), "begin and end it with a slash")
+	}
+	if o.Self != "" {
+		if err := checkURL(o.Self); err != nil {
+			bad = append(bad, fmt.Errorf("groupcache: Options.Self: %w", err))
+		}
+	}
+	for field, v := range map[string]int64{
+		"Replicas": int64(o.Replicas), "MaxValueSize": o.MaxValueSize, "PeerTimeout": int64(o.PeerTimeout), "Silence": int64(o.Silence),
+		"MaxInFlight": int64(o.MaxInFlight),
+	} {
+		if v < 0 {
+			reject(field, v, "set a positive value, or 0 for the default")
+		}
+	}
+	if o.Auth < AuthOff || o.Auth > AuthRequire {
+		reject("Auth", int(o.Auth), "set AuthOff, AuthAccept or AuthRequire")
+	}
+	if o.Auth != AuthOff && len(o.Secret) < minSecret {
+		bad = append(bad, fmt.Errorf("groupcache: Options.Secret has %d bytes: set at least %d random ones, the same at all peers", len(o.Secret), minSecret))
+	}
+	return errors.Join(bad...)
+}
+
+// checkURL tells what is wrong with the base URL of a peer.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fmt.Errorf("%s is no URL: %w", quoted(s), err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("%s is no base URL: write it like http://10.0.0.1:8080", quoted(s))
+	}
+	return nil
+}

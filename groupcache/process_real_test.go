@@ -1,0 +1,290 @@
+package groupcache_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// peerArgument as the first argument makes this program a peer: then follow the port, the URL of the database, and those of all peers.
+const peerArgument = "run-as-groupcache-peer"
+
+// runPeer is the program of a peer. It loads from the database over HTTP, so that the test can count, and ends by a signal.
+func runPeer(args []string) error {
+	port, database, peers := args[0], args[1], args[2:]
+	i, err := groupcache.New(groupcache.Options{Self: "http://127.0.0.1:" + port})
+	if err != nil {
+		return err
+	}
+	g, err := i.NewGroup("g", 1<<20, groupcache.GetterFunc(func(ctx context.Context, key string, dest groupcache.Sink) error {
+		v, err := fetch(ctx, database+"?key="+url.QueryEscape(key))
+		if err != nil {
+			return err
+		}
+		return dest.SetString(v, time.Time{})
+	}))
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/_groupcache/", i.Handler())
+	mux.HandleFunc("/herd", func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(r.FormValue("n"))
+		if err == nil {
+			err = json.NewEncoder(w).Encode(runHerd(r.Context(), g, r.FormValue("key"), n))
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	})
+	mux.HandleFunc("/remove", func(w http.ResponseWriter, r *http.Request) {
+		if err := g.Remove(r.Context(), r.FormValue("key")); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		}
+	})
+	mux.HandleFunc("/state", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "%v %d %v", i.Acquainted(), i.PeersUp(), i.Owns(r.FormValue("key")))
+	})
+	if err := i.SetPeers(peers...); err != nil {
+		return err
+	}
+	return (&http.Server{Addr: "127.0.0.1:" + port, Handler: mux, ReadHeaderTimeout: time.Minute}).ListenAndServe()
+}
+
+// herd is what many callers who asked for one key at once have felt.
+type herd struct {
+	Values  map[string]int
+	Errors  map[string]int
+	Slowest time.Duration
+	P99     time.Duration
+}
+
+func runHerd(ctx context.Context, g *groupcache.Group, key string, n int) herd {
+	h := herd{Values: map[string]int{}, Errors: map[string]int{}}
+	var mu sync.Mutex
+	var callers sync.WaitGroup
+	var times []time.Duration
+	for range n {
+		callers.Go(func() {
+			began := time.Now()
+			v, err := get(ctx, g, key)
+			took := time.Since(began)
+			mu.Lock()
+			defer mu.Unlock()
+			if times = append(times, took); err != nil {
+				h.Errors[err.Error()]++
+				return
+			}
+			h.Values[v]++
+		})
+	}
+	callers.Wait()
+	slices.Sort(times)
+	h.Slowest, h.P99 = times[len(times)-1], times[len(times)*99/100]
+	return h
+}
+
+func fetch(ctx context.Context, address string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	b, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, b)
+	}
+	return string(b), err
+}
+
+// family is a groupcache of three processes.
+type family struct {
+	urls     []string
+	children []*testutil.Child
+
+	mu      sync.Mutex
+	version int            // of all values in the database; guarded by mu
+	loads   map[string]int // guarded by mu
+}
+
+func startFamily(t *testing.T) *family {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	f := &family{loads: make(map[string]int)}
+	database := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := r.FormValue("key")
+		f.mu.Lock()
+		f.loads[key]++
+		version := f.version
+		f.mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+		_, _ = fmt.Fprintf(w, "%s/%d", key, version)
+	}))
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		database.Close()
+	})
+	var ports []string
+	for range 3 {
+		port, err := testutil.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, strconv.Itoa(port))
+		f.urls = append(f.urls, "http://127.0.0.1:"+strconv.Itoa(port))
+	}
+	for _, port := range ports {
+		child, err := testutil.LaunchSelf(t.Context(), slices.Concat([]string{peerArgument, port, database.URL}, f.urls)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.children = append(f.children, child)
+		t.Cleanup(func() {
+			if err := child.Kill(); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Logf("a peer wrote %q", child.Stderr())
+			}
+		})
+	}
+	for i := range f.urls {
+		eventually(t, "the processes know each other", func() bool { return strings.HasPrefix(f.state(t, i, ""), "true 2") })
+		for n := range 40 { // so that it knows how quick its peers are
+			f.herd(t, i, fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(n)})), 1)
+		}
+	}
+	return f
+}
+
+func (f *family) state(t *testing.T, i int, key string) string {
+	t.Helper()
+	s, err := fetch(t.Context(), f.urls[i]+"/state?key="+url.QueryEscape(key))
+	if err != nil {
+		return err.Error()
+	}
+	return s
+}
+
+// ownedBy finds a key that a process owns, which nobody has asked for.
+func (f *family) ownedBy(t *testing.T, i int, prefix string) string {
+	t.Helper()
+	for n := range 10000 {
+		key := fmt.Sprintf("%s %d of %d", prefix, n, i)
+		if strings.HasSuffix(f.state(t, i, key), "true") {
+			return key
+		}
+	}
+	t.Fatal("it owns nothing")
+	return ""
+}
+
+// herd lets n callers ask process i for a key at once.
+func (f *family) herd(t *testing.T, i int, key string, n int) herd {
+	t.Helper()
+	s, err := fetch(t.Context(), fmt.Sprintf("%s/herd?n=%d&key=%s", f.urls[i], n, url.QueryEscape(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h herd
+	if err := json.Unmarshal([]byte(s), &h); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// stampede lets 1 002 callers ask processes 1 and 2 for a key that process 0 owns, and checks that all of them get it.
+func (f *family) stampede(t *testing.T, key string) {
+	t.Helper()
+	var both sync.WaitGroup
+	for _, i := range []int{1, 2} {
+		both.Go(func() {
+			h := f.herd(t, i, key, 501)
+			t.Logf("process %d: p99 %v, slowest %v", i, h.P99, h.Slowest)
+			if len(h.Errors) > 0 || len(h.Values) != 1 {
+				t.Errorf("process %d: values %v, errors %v", i, h.Values, h.Errors)
+			}
+		})
+	}
+	both.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if got := f.loads[key]; got != 1 {
+		t.Errorf("%d loads", got)
+	}
+}
+
+func TestAHerdCausesOneLoad(t *testing.T) {
+	for what, misfortune := range map[string]func(*testutil.Child) error{
+		"owner alive":  func(*testutil.Child) error { return nil },
+		"owner killed": (*testutil.Child).Kill,
+		"owner hung":   (*testutil.Child).Hang,
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := startFamily(t)
+			key := f.ownedBy(t, 0, "cold")
+			if err := misfortune(f.children[0]); errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			f.stampede(t, key)
+		})
+	}
+}
+
+// A process that was stopped while a key was removed must not serve the old value to those who removed it when it goes on.
+func TestAHungPeerIsToldWhatItHasMissed(t *testing.T) {
+	f := startFamily(t)
+	key := f.ownedBy(t, 0, "removed")
+	for i := range f.urls {
+		if h := f.herd(t, i, key, 1); h.Values[key+"/0"] != 1 {
+			t.Fatalf("%+v", h)
+		}
+	}
+	if err := f.children[0].Hang(); err != nil {
+		t.Skip(err)
+	}
+	f.mu.Lock()
+	f.version++
+	f.mu.Unlock()
+	if _, err := fetch(t.Context(), f.urls[1]+"/remove?key="+url.QueryEscape(key)); err == nil || !strings.Contains(err.Error(), f.urls[0]) {
+		t.Errorf("Remove with a hung owner: %v", err)
+	}
+	if h := f.herd(t, 1, key, 1); h.Values[key+"/1"] != 1 {
+		t.Errorf("while the owner is hung: %+v", h)
+	}
+	if err := f.children[0].Release(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the owner is back", func() bool { return strings.HasPrefix(f.state(t, 1, ""), "true 2") })
+	for _, i := range []int{0, 1} {
+		if h := f.herd(t, i, key, 1); h.Values[key+"/1"] != 1 {
+			t.Errorf("process %d, afterwards: %+v", i, h)
+		}
+	}
+}
+
+func isPeer() bool { return len(os.Args) > 1 && os.Args[1] == peerArgument }

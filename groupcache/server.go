@@ -1,0 +1,244 @@
+package groupcache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group that this process does not have, 413 for
+// a value that is too large, and 503 for all other errors, as the original's peers expect it, with the error's text.
+func DefaultServerErrorHandler(_ context.Context, w http.ResponseWriter, _ *http.Request, err error) {
+	code := http.StatusServiceUnavailable
+	switch {
+	case errors.As(err, new(BadGroupcacheRequestError)):
+		code = http.StatusBadRequest
+	case errors.As(err, new(GroupNotFoundError)):
+		code = http.StatusInternalServerError
+	case errors.Is(err, &ErrNotFound{}):
+		code = http.StatusNotFound
+	case errors.Is(err, ErrValueTooLarge):
+		code = http.StatusRequestEntityTooLarge
+	}
+	http.Error(w, err.Error(), code)
+}
+
+const allowedMethods = "GET, PUT, DELETE, POST, OPTIONS"
+
+// ServeHTTP answers a peer: from the caches, or by the Getter. It never asks another peer. A path that is not below the base path is
+// answered with 404.
+func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	escaped := r.URL.EscapedPath()
+	if !strings.HasPrefix(escaped, p.basePath()) {
+		w.WriteHeader(http.StatusNotFound) // plain, so that no peer takes it for a Getter's "not found"
+		return
+	}
+	refuse := func(code int) {
+		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
+		http.Error(w, http.StatusText(code), code)
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPost, http.MethodOptions:
+	default:
+		w.Header().Set("Allow", allowedMethods)
+		refuse(http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := p.readBody(r)
+	if err != nil {
+		refuse(http.StatusRequestEntityTooLarge)
+		return
+	}
+	if !p.authorised(r, escaped, body) {
+		refuse(http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Allow", allowedMethods)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	p.dispatch(w, r, escaped, body)
+}
+
+var errBodyTooLarge = errors.New("the body is too large")
+
+// readBody reads the body of a request that may have one.
+func (p *HTTPPool) readBody(r *http.Request) ([]byte, error) {
+	if r.Method != http.MethodPut && r.Method != http.MethodPost || r.ContentLength == 0 {
+		return nil, nil
+	}
+	limit := p.options.MaxValueSize + bodyOverhead
+	if r.ContentLength > limit {
+		return nil, errBodyTooLarge
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		err = errBodyTooLarge
+	}
+	return body, err
+}
+
+// bodyOverhead is how much larger than its value a request may be: it has the key, too.
+const bodyOverhead = 64 << 10
+
+// authorised says whether a request comes from a peer, as far as that must be proved.
+func (p *HTTPPool) authorised(r *http.Request, escaped string, body []byte) bool {
+	if p.signer == nil {
+		return true
+	}
+	err := p.signer.Verify(r.Header, r.Method, escaped, body, time.Now())
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, httppeer.ErrUnsigned) && p.options.Auth == AuthAccept:
+		p.unsigned.Add(1)
+		return true
+	}
+	p.refused.Add(1)
+	return false
+}
+
+// dispatch answers a request that comes from a peer.
+//
+//nolint:contextcheck // the user makes the context of a request
+func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped string, body []byte) {
+	ctx := r.Context()
+	if p.options.Context != nil {
+		ctx = p.options.Context(r)
+	}
+	refuse := func(err error) {
+		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
+		p.options.ServerErrorHandler(ctx, w, r, err)
+	}
+	name, key, ok := httppeer.Split(p.basePath(), escaped)
+	if !ok {
+		refuse(BadGroupcacheRequestError{"the path is not group/key"})
+		return
+	}
+	g := p.instance.Group(name)
+	if g == nil {
+		refuse(GroupNotFoundError{name})
+		return
+	}
+	var err error
+	switch r.Method {
+	case http.MethodGet:
+		p.answerGet(ctx, w, r, g, key)
+	case http.MethodPost:
+		err = p.answerMulti(ctx, w, r, g, body)
+	case http.MethodPut:
+		err = g.put(key, body)
+	case http.MethodDelete:
+		g.removeHere(key)
+	}
+	if err != nil {
+		refuse(err)
+	}
+}
+
+// put is what a peer's Set comes to.
+func (g *Group) put(key string, body []byte) error {
+	var in pbwire.SetRequest
+	if err := in.Unmarshal(body); err != nil {
+		return BadGroupcacheRequestError{"the body is no SetRequest"}
+	}
+	if in.Key != "" {
+		key = in.Key
+	}
+	if int64(len(in.Value)) > g.instance.options.MaxValueSize {
+		return ErrValueTooLarge
+	}
+	g.setHere(key, ByteView{string(in.Value), in.Expire})
+	return nil
+}
+
+func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, key string) {
+	g.Stats.ServerRequests.Add(1)
+	g.Stats.Gets.Add(1)
+	v, hit, err := g.serveFromCache(key)
+	if !hit {
+		s := showLife(w, r)
+		v, err = g.serveByLoad(ctx, key)
+		s.stop()
+	}
+	if err != nil {
+		p.options.ServerErrorHandler(ctx, w, r, err)
+		return
+	}
+	writeValue(w, v)
+}
+
+// answers are buffers that are used again.
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a pool of buffers is no state
+
+// keepAnswer is the largest buffer that is kept for the next answer.
+const keepAnswer = 1 << 20
+
+func writeValue(w http.ResponseWriter, v ByteView) {
+	buffer, _ := answers.Get().(*bytes.Buffer)
+	buffer.Reset()
+	b := pbwire.AppendGetResponse(buffer.AvailableBuffer(), v.s, v.expire)
+	writeBody(w, b)
+	if cap(b) <= keepAnswer {
+		answers.Put(bytes.NewBuffer(b))
+	}
+}
+
+func writeBody(w http.ResponseWriter, b []byte) {
+	w.Header()["Content-Type"] = []string{httppeer.ContentType}
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
+	_, _ = w.Write(b) // the peer has gone: there is nobody to tell
+}
+
+// signs tell a peer that this process is loading, while it is.
+type signs struct {
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	timer   *time.Timer
+	stopped bool // guarded by mu
+}
+
+// showLife begins to tell the peer that made the request that it is worked at, if it understands that.
+func showLife(w http.ResponseWriter, r *http.Request) *signs {
+	if len(r.Header[httppeer.Marker]) == 0 || !r.ProtoAtLeast(1, 1) {
+		return nil
+	}
+	s := &signs{w: w}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer = time.AfterFunc(peer.FirstSign, s.show)
+	return s
+}
+
+func (s *signs) show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.w.WriteHeader(http.StatusProcessing)
+	s.timer.Reset(peer.NextSign)
+}
+
+// stop ends the signs. The answer may be written then.
+func (s *signs) stop() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	s.timer.Stop()
+}
