@@ -80,15 +80,22 @@ func (p *HTTPPool) readBody(r *http.Request) ([]byte, error) {
 		return nil, nil
 	}
 	limit := p.options.MaxValueSize + bodyOverhead
-	if r.ContentLength > limit {
+	var body []byte
+	if r.ContentLength <= limit {
+		var err error
+		if body, err = io.ReadAll(io.LimitReader(r.Body, limit+1)); err != nil {
+			return nil, err
+		}
+	}
+	if r.ContentLength > limit || int64(len(body)) > limit {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscarded) // a peer that cannot send all does not see the answer
 		return nil, errBodyTooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	if err == nil && int64(len(body)) > limit {
-		err = errBodyTooLarge
-	}
-	return body, err
+	return body, nil
 }
+
+// maxDiscarded is how much of a body that is too large is read nevertheless.
+const maxDiscarded = 16 << 20
 
 // bodyOverhead is how much larger than its value a request may be: it has the key, too.
 const bodyOverhead = 64 << 10
