@@ -133,14 +133,14 @@ func (i *Instance) DebugHandler() http.Handler {
 var debugPage = template.Must(template.New("debug").Funcs(template.FuncMap{
 	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
 }).Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>groupcache {{.Name}}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Name}}</title>
 <style>
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif } body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; margin-bottom: 2rem } th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #8884 }
-th:first-child, td:first-child { text-align: left; word-break: break-all } th { font-weight: 600 } .bad { color: #c33; font-weight: 600 }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere } th { font-weight: 600 } .bad { color: #c33; font-weight: 600 }
 small { opacity: .7 } div { overflow-x: auto }
 </style></head><body>
-<h1>groupcache {{.Name}}</h1>
+<h1>{{.Name}}</h1>
 <p>{{with .Self}}This process is <b>{{.}}</b>.{{else}}This process is on no ring.{{end}} <small>{{.Time.Format "2006-01-02 15:04:05 MST"}} · <a href="?format=json">JSON</a></small></p>
 <h2>Peers</h2>
 {{if .Peers}}<div><table><tr><th>peer</th><th>share of keys</th><th>state</th><th>found</th><th>not found</th><th>load errors</th><th>failed</th><th>not sent</th><th>in flight</th><th>removals to tell</th></tr>

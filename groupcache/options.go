@@ -42,7 +42,8 @@ type Options struct {
 	// Replicas is how many points each peer has on the ring; all peers must have the same number. More make the shares more even.
 	// Default 50, the original's.
 	Replicas int
-	// HashFn hashes keys and points; all peers must have the same. Default FNV-1 of 64 bits, the original's.
+	// HashFn hashes keys and points; all peers must have the same. Default FNV-1 of 64 bits, the original's, which puts keys that
+	// differ only in their last character at one peer; a new cluster does better with xxhash.Sum64, for example.
 	HashFn consistenthash.Hash
 	// Transport carries requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper

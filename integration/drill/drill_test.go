@@ -196,6 +196,13 @@ func sentinel() expected {
 	}
 }
 
+func autorefresh() expected {
+	return expected{
+		scenario: "autorefresh", rows: 16, inUse: ".breaker.open", stretches: 4,
+		phases: "healthy:none:true slow:slow:true dead:dead:true back:after:true killed:killed:true restarted:after:true hung:hung:true released:after:true",
+	}
+}
+
 func (b *tab) checkCharts(t *testing.T, want expected) {
 	t.Helper()
 	if got := eval[int](t, b, `document.querySelectorAll("#charts svg").length`); got != 5 {
@@ -239,7 +246,7 @@ func (b *tab) awaitVerdict(t *testing.T) {
 }
 
 func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
-	for _, want := range []expected{memcached(), sentinel()} {
+	for _, want := range []expected{memcached(), sentinel(), autorefresh()} {
 		t.Run(want.scenario, func(t *testing.T) { watch(t, want) })
 	}
 }
@@ -305,9 +312,11 @@ func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
 	p := start(t, "all")
 	b := open(t)
 	b.run(t, chromedp.Navigate(p.url))
-	await(t, "second drill", func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == 2 })
-	await(t, "lines of the second drill", func() bool { return eval[int](t, b, points("plain")) > 0 })
-	b.checkCharts(t, sentinel())
+	for i, want := range []expected{sentinel(), autorefresh()} {
+		await(t, want.scenario, func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == i+2 })
+		await(t, "lines of "+want.scenario, func() bool { return eval[int](t, b, points("plain")) > 0 })
+		b.checkCharts(t, want)
+	}
 	b.awaitVerdict(t)
 	if err := <-p.ended; err != nil {
 		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
@@ -317,7 +326,7 @@ func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
 			b.ForgetRequests()
 			b.run(t, chromedp.Navigate(url))
 		}
-		b.checkEnd(t, sentinel())
+		b.checkEnd(t, autorefresh())
 		b.run(t, chromedp.Click("#choice button:first-child"))
 		await(t, "first drill", func() bool {
 			return eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`) == memcached().rows

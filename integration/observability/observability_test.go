@@ -12,7 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/autorefresh"
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -38,7 +40,17 @@ func described(t *testing.T) map[string]bool {
 	defer follower.Close()
 	name := regexp.MustCompile(`fqName: "([a-z_]+)"`)
 	names := make(map[string]bool)
-	for _, c := range []prometheus.Collector{b, client, follower} {
+	fresh, err := autorefresh.New(func(context.Context, string, int) (int, error) { return 0, nil }, autorefresh.Options[string, int]{Period: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = fresh.Close() }()
+	instance, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = instance.Close() }()
+	for _, c := range []prometheus.Collector{b, client, follower, fresh, instance} {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)
@@ -53,7 +65,7 @@ func described(t *testing.T) map[string]bool {
 	return names
 }
 
-var metric = regexp.MustCompile(`\b(?:breaker|memcached_client|redis_sentinel)_[a-z_]+`)
+var metric = regexp.MustCompile(`\b(?:breaker|memcached_client|redis_sentinel|autorefresh|groupcache)_[a-z_]+`)
 
 // TestMetricsExist: an alert on a metric that was renamed never fires, and nobody notices.
 func TestMetricsExist(t *testing.T) {

@@ -72,13 +72,14 @@ func Holdfast() Rules {
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, store, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
 			}},
+			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
 			}},
 		},
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
-		Tools:         []string{cachedrill},
+		Tools:         []string{cachedrill, "examples/..."},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
 	}

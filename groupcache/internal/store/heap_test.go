@@ -35,6 +35,14 @@ func sizes(name string, random *rand.Rand) func() int {
 		return func() int { return 2000 }
 	case "10000":
 		return func() int { return 10_000 }
+	case "10, then 10000": // what was kept for many entries must go when there are few
+		n := 0
+		return func() int {
+			if n++; n < 300_000 {
+				return 10
+			}
+			return 10_000
+		}
 	case "10 to 100":
 		return func() int { return 10 + random.IntN(91) }
 	default:
@@ -46,7 +54,7 @@ func TestAllocatedHeapStaysNearTheBudget(t *testing.T) {
 	const budget = 12 << 20
 	large := strings.Repeat("v", 1<<16)
 	for _, policy := range []store.Policy{store.S3FIFO, store.LRU} {
-		for _, name := range []string{"10", "100", "1000", "2000", "10000", "10 to 100", "1 to 32768"} {
+		for _, name := range []string{"10", "100", "1000", "2000", "10000", "10, then 10000", "10 to 100", "1 to 32768"} {
 			t.Run(fmt.Sprint(policy, " ", name), func(t *testing.T) {
 				random := rand.New(rand.NewPCG(1, 2))
 				size := sizes(name, random)
@@ -54,7 +62,7 @@ func TestAllocatedHeapStaysNearTheBudget(t *testing.T) {
 				s := store.New(store.Options{MaxBytes: budget, Policy: policy})
 				var key [8]byte
 				added := int64(0)
-				for i := uint64(0); added < 3*budget; i++ {
+				for i := uint64(0); added < 6*budget; i++ {
 					binary.BigEndian.PutUint64(key[:], i)
 					value := large[:size()]
 					if len(value) > 1000 {

@@ -1,0 +1,101 @@
+// Command groupcache is one node of three that share a cache. Start it three times, as README.md says.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+func main() {
+	self := flag.String("self", "127.0.0.1:8081", "the address of this node")
+	peers := flag.String("peers", "127.0.0.1:8081,127.0.0.1:8082,127.0.0.1:8083", "the addresses of all nodes")
+	flag.Parse()
+	if err := run(*self, strings.Split(*peers, ",")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(self string, peers []string) error {
+	cache, handler, err := newNode(self, peers)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cache.Close() }()
+	log.Printf("http://%s/user/42, /debug/groupcache, /metrics", self)
+	return (&http.Server{Addr: self, Handler: handler, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+}
+
+// newNode makes the cache of one node, and the service on it.
+func newNode(self string, peers []string) (*groupcache.Instance, http.Handler, error) {
+	cache, err := groupcache.New(groupcache.Options{
+		Self:   "http://" + self,
+		HashFn: xxhash.Sum64, // spreads keys that are alike; the default is the hash of the original's clusters
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	users, err := cache.NewGroup("users", 64<<20, groupcache.GetterFunc(load))
+	if err != nil {
+		return nil, nil, err
+	}
+	var urls []string
+	for _, peer := range peers {
+		urls = append(urls, "http://"+peer)
+	}
+	if err := cache.SetPeers(urls...); err != nil {
+		return nil, nil, err
+	}
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(cache); err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/_groupcache/", cache.Handler())
+	mux.Handle("/debug/groupcache", cache.DebugHandler())
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /user/{id}", func(w http.ResponseWriter, r *http.Request) {
+		user, err := users.View(r.Context(), r.PathValue("id"))
+		switch {
+		case errors.Is(err, &groupcache.ErrNotFound{}):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		default:
+			_, _ = user.WriteTo(w) // the client has gone: there is nobody to tell
+		}
+	})
+	mux.HandleFunc("DELETE /user/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if err := users.Remove(r.Context(), r.PathValue("id")); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		}
+	})
+	return cache, mux, nil
+}
+
+// load stands for a slow database.
+func load(ctx context.Context, id string, dest groupcache.Sink) error {
+	select {
+	case <-time.After(500 * time.Millisecond):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if id == "0" {
+		return &groupcache.ErrNotFound{Msg: "no user 0"}
+	}
+	log.Printf("loaded user %q from the database", id)
+	return dest.SetString(fmt.Sprintf("user %s, loaded at %s\n", id, time.Now().Format(time.TimeOnly)), time.Now().Add(time.Minute))
+}

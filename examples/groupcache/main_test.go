@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Three nodes answer alike, also when one of them is gone.
+func TestThreeNodes(t *testing.T) {
+	var listeners []net.Listener
+	var addresses []string
+	for range 3 {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners, addresses = append(listeners, l), append(addresses, l.Addr().String())
+	}
+	var servers []*httptest.Server
+	for i, l := range listeners {
+		cache, handler, err := newNode(addresses[i], addresses)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cache.Close() }()
+		s := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}}
+		s.Start()
+		defer s.Close()
+		servers = append(servers, s)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	first := ask(t, servers[0].URL+"/user/42")
+	for _, s := range servers {
+		if got := ask(t, s.URL+"/user/42"); got != first || !strings.HasPrefix(got, "user 42, loaded at ") {
+			t.Errorf("%q, not %q", got, first)
+		}
+		if got := ask(t, s.URL+"/user/0"); got != "no user 0" && got != "no user 0\n" {
+			t.Errorf("%q", got)
+		}
+		if got := ask(t, s.URL+"/debug/groupcache"); !strings.Contains(got, "users") || !strings.Contains(got, addresses[2]) {
+			t.Errorf("the debug page is %q", got)
+		}
+		if got := ask(t, s.URL+"/metrics"); !strings.Contains(got, `groupcache_gets_total{group="users"`) {
+			t.Errorf("the metrics are %q", got)
+		}
+	}
+	servers[2].Close()
+	for _, id := range []string{"1", "2", "3"} {
+		if got := ask(t, servers[0].URL+"/user/"+id); !strings.HasPrefix(got, "user "+id) {
+			t.Errorf("with two nodes: %q", got)
+		}
+	}
+}
+
+func ask(t *testing.T, address string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
