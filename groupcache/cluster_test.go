@@ -404,6 +404,35 @@ func TestLargeValues(t *testing.T) {
 	}
 }
 
+func TestTheRendezvousRing(t *testing.T) {
+	c := startCluster(t, 3, func(o *groupcache.Options) { o.Ring = groupcache.Rendezvous })
+	for _, n := range c.nodes {
+		eventually(t, "all use it", func() bool { return n.instance.Debug().Ring == "rendezvous" })
+	}
+	for k := range 50 {
+		for _, n := range c.nodes {
+			key := fmt.Sprint(k)
+			if v, err := get(t.Context(), n.group, key); v != "value of "+key || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+		}
+	}
+	if loads := c.source.loads.Load(); loads != 50 {
+		t.Errorf("%d loads", loads)
+	}
+	plain := startNode(t, c.source, nil)
+	urls := []string{plain.url}
+	for _, n := range c.nodes {
+		urls = append(urls, n.url)
+	}
+	for _, n := range append(c.nodes, plain) {
+		if err := n.instance.SetPeers(urls...); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all leave it for one that does not know it", func() bool { return n.instance.Debug().Ring == "hash" })
+	}
+}
+
 func TestSetPeersChecksURLs(t *testing.T) {
 	i, err := groupcache.New(groupcache.Options{})
 	if err != nil {

@@ -14,6 +14,7 @@ type Debug struct {
 	Name   string
 	Self   string
 	Time   time.Time
+	Ring   string // "hash" or "rendezvous"
 	Peers  []DebugPeer
 	Groups []DebugGroup
 }
@@ -64,7 +65,10 @@ func (i *Instance) Debug() Debug {
 	d := Debug{Name: i.options.Name, Self: i.options.Self, Time: i.now()}
 	for _, p := range pools {
 		if len(p.pool.URLs()) > 0 {
-			d.Self = p.pool.Self()
+			d.Self, d.Ring = p.pool.Self(), "hash"
+			if p.pool.Even() {
+				d.Ring = "rendezvous"
+			}
 			d.Peers = append(d.Peers, p.debug()...)
 		}
 	}
@@ -141,7 +145,7 @@ th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere } th 
 small { opacity: .7 } div { overflow-x: auto }
 </style></head><body>
 <h1>{{.Name}}</h1>
-<p>{{with .Self}}This process is <b>{{.}}</b>.{{else}}This process is on no ring.{{end}} <small>{{.Time.Format "2006-01-02 15:04:05 MST"}} · <a href="?format=json">JSON</a></small></p>
+<p>{{with .Self}}This process is <b>{{.}}</b>{{with $.Ring}} on a {{.}} ring{{end}}.{{else}}This process is on no ring.{{end}} <small>{{.Time.Format "2006-01-02 15:04:05 MST"}} · <a href="?format=json">JSON</a></small></p>
 <h2>Peers</h2>
 {{if .Peers}}<div><table><tr><th>peer</th><th>share of keys</th><th>state</th><th>found</th><th>not found</th><th>load errors</th><th>failed</th><th>not sent</th><th>in flight</th><th>removals to tell</th></tr>
 {{range .Peers}}<tr><td>{{.URL}}{{if .Self}} <small>this process</small>{{else if not .Ours}} <small>no sign yet that it is ours</small>{{end}}</td><td>{{percent .Share}}</td>

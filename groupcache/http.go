@@ -12,6 +12,7 @@ import (
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/ring"
 )
 
 // HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it with NewHTTPPool, or have an Instance.
@@ -31,13 +32,16 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 		p.signer = httppeer.NewSigner(o.Secret)
 	}
 	client := &httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer}
-	newRing := func(urls []string) peer.Ring {
+	rings := peer.Rings{Plain: func(urls []string) peer.Ring {
 		m := consistenthash.New(o.Replicas, o.HashFn)
 		m.Add(urls...)
 		return m
+	}}
+	if o.Ring == Rendezvous {
+		rings.Even = func(urls []string) peer.Ring { return ring.New(urls) }
 	}
 	var err error
-	p.pool, err = peer.NewPool(self, newRing, peer.Options{
+	p.pool, err = peer.NewPool(self, rings, peer.Options{
 		Name:         o.Name,
 		Dial:         func(url string) peer.Transport { return client.Dial(url + o.BasePath) },
 		Timeout:      o.PeerTimeout,

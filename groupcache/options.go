@@ -28,6 +28,18 @@ const (
 	AuthRequire
 )
 
+// Ring says how keys are given to peers.
+type Ring int
+
+const (
+	// HashRing is the original's ring, on which Replicas and HashFn place the peers. With 50 replicas the busiest of ten peers may have
+	// twice its share of the keys.
+	HashRing Ring = iota
+	// Rendezvous gives no peer more than 1.05 times its share. It is used as soon as every peer has shown that it has this option set;
+	// until then, and with peers of the original, HashRing is. So it can be rolled out like any other change.
+	Rendezvous
+)
+
 // Options are an Instance's choices. The zero value is an instance without peers.
 type Options struct {
 	// Name is the instance's name in metrics: the constant label "name". Default "groupcache", then "groupcache-2" and so on within the
@@ -45,6 +57,8 @@ type Options struct {
 	// HashFn hashes keys and points; all peers must have the same. Default FNV-1 of 64 bits, the original's, which puts keys that
 	// differ only in their last character at one peer; a new cluster does better with xxhash.Sum64, for example.
 	HashFn consistenthash.Hash
+	// Ring says how keys are given to peers. Default HashRing.
+	Ring Ring
 	// Transport carries requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
 	// Context makes the context of a request from a peer. Default: the request's own.
@@ -166,6 +180,9 @@ func (o Options) check() error {
 		if v < 0 {
 			reject(field, v, "set a positive value, or 0 for the default")
 		}
+	}
+	if o.Ring != HashRing && o.Ring != Rendezvous {
+		reject("Ring", int(o.Ring), "set HashRing or Rendezvous")
 	}
 	if o.Auth < AuthOff || o.Auth > AuthRequire {
 		reject("Auth", int(o.Auth), "set AuthOff, AuthAccept or AuthRequire")

@@ -66,6 +66,9 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
 	if r.Method == http.MethodOptions {
 		w.Header().Set("Allow", allowedMethods)
+		if p.options.Ring == Rendezvous {
+			w.Header().Set(httppeer.RingHeader, httppeer.RingEven)
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}

@@ -70,7 +70,7 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, store, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
+				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
 			}},
 			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{

@@ -13,6 +13,9 @@ const (
 	Marker        = "X-Holdfast-Groupcache"
 	MarkerValue   = "1"
 	MarkerRefused = "refused"
+	// RingHeader in the answer to a probe tells which ring the peer would use, if all do.
+	RingHeader = "X-Holdfast-Ring"
+	RingEven   = "rendezvous"
 	// ContentType is that of requests and answers with a body.
 	ContentType = "application/x-protobuf"
 )

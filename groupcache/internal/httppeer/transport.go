@@ -252,19 +252,17 @@ func (t *Transport) tell(ctx context.Context, method, below string, body []byte)
 var errForeignProbe = errors.New("the probe was answered by something else")
 
 // Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is no request of theirs.
-func (t *Transport) Probe(ctx context.Context) (marked bool, err error) {
+func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	response, err := t.send(ctx, http.MethodOptions, "", nil)
 	if err != nil {
-		return false, err
+		return peer.Greeting{}, err
 	}
 	defer discard(response)
-	if isMarked(response) {
-		return true, nil
+	g := peer.Greeting{Marked: isMarked(response), Even: response.Header.Get(RingHeader) == RingEven}
+	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
+		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
 	}
-	if response.StatusCode >= http.StatusInternalServerError {
-		return false, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
-	}
-	return false, nil
+	return g, nil
 }
 
 // Close does nothing: idle connections belong to the RoundTripper.

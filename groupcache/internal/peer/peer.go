@@ -65,6 +65,8 @@ type Peer struct {
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
+	ring      atomic.Int32 // what it says of the even ring
+	greeted   func()       // tells the pool that there is news of ring
 	inFlight  atomic.Int64
 	first     percentile // of the time to the first sign of life
 	counts    [5]atomic.Uint64
@@ -73,6 +75,13 @@ type Peer struct {
 	missed map[missedKey]struct{} // guarded by mu
 	lost   uint64                 // guarded by mu
 }
+
+// What a peer says of the even ring.
+const (
+	ringUnknown int32 = iota
+	ringEven
+	ringPlain
+)
 
 const (
 	countFound = iota
@@ -85,8 +94,8 @@ const (
 // strikes is how many failures in a row make a peer count as down, unless it refuses connections.
 const strikes = 3
 
-func newPeer(url string, o Options) (*Peer, error) {
-	p := &Peer{url: url, transport: o.Dial(url), options: o}
+func newPeer(url string, o Options, greeted func()) (*Peer, error) {
+	p := &Peer{url: url, transport: o.Dial(url), options: o, greeted: greeted}
 	b, err := breaker.New(o.Name, breaker.Options{
 		Endpoint:            url,
 		ConsecutiveFailures: strikes,
@@ -152,11 +161,21 @@ func (p *Peer) close() error {
 }
 
 func (p *Peer) probe(ctx context.Context) error {
-	marked, err := p.transport.Probe(ctx)
-	if err == nil && marked {
+	g, err := p.transport.Probe(ctx)
+	if err != nil {
+		return err
+	}
+	if g.Marked {
 		p.marked.Store(true)
 	}
-	return err
+	ring := ringPlain
+	if g.Even {
+		ring = ringEven
+	}
+	if p.ring.Swap(ring) != ring {
+		p.greeted()
+	}
+	return nil
 }
 
 // greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone

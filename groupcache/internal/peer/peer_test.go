@@ -19,7 +19,7 @@ type fake struct {
 	mu      sync.Mutex
 	get     func(ctx context.Context, alive func()) (peer.Answer, error)
 	tell    func(ctx context.Context) error
-	probe   func() (bool, error)
+	probe   func() (peer.Greeting, error)
 	removed []string
 	closed  bool
 }
@@ -60,8 +60,8 @@ func (f *fake) Remove(ctx context.Context, group, key string) error {
 	return nil
 }
 
-func (f *fake) Probe(context.Context) (bool, error) {
-	var probe func() (bool, error)
+func (f *fake) Probe(context.Context) (peer.Greeting, error) {
+	var probe func() (peer.Greeting, error)
 	f.with(func() { probe = f.probe })
 	return probe()
 }
@@ -77,13 +77,22 @@ func (l listed) Owners(dst []string, _ string, n int) []string {
 
 const self = "http://self"
 
+var rings = peer.Rings{ //nolint:gochecknoglobals // of all tests
+	Plain: func(urls []string) peer.Ring { return listed(urls) },
+	Even: func(urls []string) peer.Ring {
+		backwards := slices.Clone(urls)
+		slices.Reverse(backwards)
+		return listed(backwards)
+	},
+}
+
 // rig is a pool whose peers are fakes.
 type rig struct {
 	pool  *peer.Pool
 	fakes map[string]*fake
 }
 
-func ours() (bool, error) { return true, nil }
+func ours() (peer.Greeting, error) { return peer.Greeting{Marked: true}, nil }
 
 func found(context.Context, func()) (peer.Answer, error) {
 	return peer.Answer{Value: "v", Marked: true}, nil
@@ -102,7 +111,7 @@ func start(t *testing.T, urls ...string) *rig {
 	for _, url := range urls {
 		r.fakes[url] = &fake{get: found, probe: ours}
 	}
-	pool, err := peer.NewPool(self, func(urls []string) peer.Ring { return listed(urls) }, peer.Options{
+	pool, err := peer.NewPool(self, rings, peer.Options{
 		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
 		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: 10, ProbeTimeout: time.Second,
 		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
@@ -223,7 +232,7 @@ func TestASlowlyGrowingLatencyRaisesTheLimit(t *testing.T) {
 func TestAPeerWithoutOurMarkHasItsTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
-		r.fakes["old"] = &fake{get: hang, probe: func() (bool, error) { return false, nil }}
+		r.fakes["old"] = &fake{get: hang, probe: func() (peer.Greeting, error) { return peer.Greeting{}, nil }}
 		if err := r.pool.Set([]string{"old"}); err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +395,9 @@ func TestMissedRemovalsAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
-		r.fakes["a"].with(func() { r.fakes["a"].probe = func() (bool, error) { return false, errors.New("down") } })
+		r.fakes["a"].with(func() {
+			r.fakes["a"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("down") }
+		})
 		for i := range peer.MaxMissed + 10 {
 			p.Miss("g", fmt.Sprint(i), errors.New("down"))
 		}

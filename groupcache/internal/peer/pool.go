@@ -21,6 +21,14 @@ type Ring interface {
 	Owners(dst []string, key string, n int) []string
 }
 
+// Rings make rings of peers.
+type Rings struct {
+	// Plain makes the ring that all versions know.
+	Plain func(urls []string) Ring
+	// Even makes a ring that is used as soon as all peers say that they would use it. Nil: never.
+	Even func(urls []string) Ring
+}
+
 // ranks is how many owners of a key are considered: while one is down the next loads for all.
 const ranks = 3
 
@@ -28,7 +36,7 @@ const ranks = 3
 type Pool struct {
 	self    string
 	options Options
-	newRing func(urls []string) Ring
+	rings   Rings
 	members atomic.Pointer[members]
 	sample  *breaker.Breaker // never used but to describe those of the peers
 
@@ -42,13 +50,14 @@ type Pool struct {
 // members is one state of the pool. It does not change.
 type members struct {
 	ring  Ring
+	even  bool // the ring is the even one
 	urls  []string
 	peers map[string]*Peer // all but this process
 	list  []*Peer          // the same, ordered as urls
 }
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
-func NewPool(self string, newRing func(urls []string) Ring, o Options) (*Pool, error) {
+func NewPool(self string, rings Rings, o Options) (*Pool, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -57,9 +66,9 @@ func NewPool(self string, newRing func(urls []string) Ring, o Options) (*Pool, e
 		return nil, err
 	}
 	_ = sample.Close() // it has nothing to end
-	p := &Pool{self: self, options: o, newRing: newRing, sample: sample}
+	p := &Pool{self: self, options: o, rings: rings, sample: sample}
 	p.life, p.end = context.WithCancel(context.Background())
-	p.members.Store(&members{ring: newRing(nil), peers: map[string]*Peer{}})
+	p.members.Store(&members{ring: rings.Plain(nil), peers: map[string]*Peer{}})
 	return p, nil
 }
 
@@ -81,7 +90,7 @@ func (p *Pool) Set(urls []string) error {
 		return errors.New("the pool of peers is closed")
 	}
 	old := p.members.Load()
-	fresh := &members{ring: p.newRing(urls), urls: slices.Clone(urls), peers: make(map[string]*Peer, len(urls))}
+	fresh := &members{urls: slices.Clone(urls), peers: make(map[string]*Peer, len(urls))}
 	var failed []error
 	for _, url := range urls {
 		if url == p.self || fresh.peers[url] != nil {
@@ -99,10 +108,52 @@ func (p *Pool) Set(urls []string) error {
 		p.closeAllBut(old, fresh)
 		return err
 	}
-	p.members.Store(fresh)
+	fresh.even = p.wantsEven(fresh.list, old.even)
+	p.members.Store(p.withRing(fresh))
 	p.closeAllBut(fresh, old)
 	return nil
 }
+
+// wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave things as they are: else each one that
+// comes would move nearly all keys, and back.
+func (p *Pool) wantsEven(peers []*Peer, now bool) bool {
+	if p.rings.Even == nil {
+		return false
+	}
+	for _, peer := range peers {
+		switch peer.ring.Load() {
+		case ringPlain:
+			return false
+		case ringUnknown:
+			if !now {
+				return false
+			}
+		}
+	}
+	return len(peers) > 0
+}
+
+func (p *Pool) withRing(m *members) *members {
+	m.ring = p.rings.Plain(m.urls)
+	if m.even {
+		m.ring = p.rings.Even(m.urls)
+	}
+	return m
+}
+
+// reconsider changes the ring if what the peers say of it has changed.
+func (p *Pool) reconsider() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.members.Load()
+	if even := p.wantsEven(m.list, m.even); even != m.even {
+		p.members.Store(p.withRing(&members{even: even, urls: m.urls, peers: m.peers, list: m.list}))
+		p.options.Logger.Info("groupcache: the ring has changed", "rendezvous", even)
+	}
+}
+
+// Even says whether the even ring is in use.
+func (p *Pool) Even() bool { return p.members.Load().even }
 
 // closeAllBut closes the peers that are gone and that stay has not.
 func (p *Pool) closeAllBut(stay, gone *members) {
@@ -117,7 +168,7 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if peer := old.peers[url]; peer != nil {
 		return peer, nil
 	}
-	peer, err := newPeer(url, p.options)
+	peer, err := newPeer(url, p.options, p.reconsider)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 func TestOwnersBehindAnOldPeer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
-		r.fakes["old"] = &fake{get: found, probe: func() (bool, error) { return false, nil }}
+		r.fakes["old"] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{}, nil }}
 		urls := func(peers []*peer.Peer) (got []string) {
 			for _, p := range peers {
 				if p == nil {
@@ -72,7 +72,7 @@ func TestPeersThatStayAreKept(t *testing.T) {
 func TestAPeerThatIsNotThereYetIsFound(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
-		late := &fake{get: hang, probe: func() (bool, error) { return false, errors.New("connection refused") }}
+		late := &fake{get: hang, probe: func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("connection refused") }}
 		r.fakes["late"] = late
 		if err := r.pool.Set([]string{"late"}); err != nil {
 			t.Fatal(err)
@@ -87,6 +87,58 @@ func TestAPeerThatIsNotThereYetIsFound(t *testing.T) {
 		if a, err := p.Get(t.Context(), "g", "k"); a.Value != "v" || err != nil || !p.Marked() {
 			t.Errorf("%q, %v, marked %v", a.Value, err, p.Marked())
 		}
+	})
+}
+
+// A ring that only some peers use would give keys two owners for good.
+func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a", "b")
+		wants := func(url string, even bool) {
+			f := r.fakes[url]
+			f.with(func() {
+				f.probe = func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Even: even}, nil }
+			})
+		}
+		restart := func(p *peer.Peer) { // it is found again, and asked anew
+			p.Breaker().Trip(errors.New("restarted"))
+			time.Sleep(time.Second)
+		}
+		expect := func(what string, even bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := r.pool.Even(); got != even {
+				t.Errorf("%s: even %v", what, got)
+			}
+			want := "a"
+			if even {
+				want = r.pool.URLs()[len(r.pool.URLs())-1]
+			}
+			if got := r.pool.Owner("k"); got.URL() != want {
+				t.Errorf("%s: the owner is %s", what, got.URL())
+			}
+		}
+		expect("nobody", false)
+		wants("a", true)
+		restart(r.pool.Peers()[0])
+		expect("one of two", false)
+		wants("b", true)
+		restart(r.pool.Peers()[1])
+		expect("both", true)
+		slow := make(chan struct{})
+		r.fakes["c"] = &fake{get: found, probe: func() (peer.Greeting, error) {
+			<-slow
+			return peer.Greeting{Marked: true, Even: true}, nil
+		}}
+		if err := r.pool.Set([]string{"a", "b", "c"}); err != nil {
+			t.Fatal(err)
+		}
+		expect("a third that has said nothing yet", true)
+		close(slow)
+		expect("a third", true)
+		wants("c", false)
+		restart(r.pool.Peers()[2])
+		expect("one does not any more", false)
 	})
 }
 

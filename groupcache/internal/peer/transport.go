@@ -36,6 +36,14 @@ type Answer struct {
 	Marked bool
 }
 
+// Greeting is what a peer says of itself.
+type Greeting struct {
+	// Marked says that the peer is one of ours.
+	Marked bool
+	// Even says that it would use the even ring, if all do.
+	Even bool
+}
+
 // Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
 type Transport interface {
 	// Get asks for a key. Before it returns, alive is called whenever the peer shows that it is at work.
@@ -46,8 +54,8 @@ type Transport interface {
 	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops a key from the peer's caches.
 	Remove(ctx context.Context, group, key string) error
-	// Probe asks whether the peer is there, and tells whether it is a marked one.
-	Probe(ctx context.Context) (marked bool, err error)
+	// Probe asks whether the peer is there, and what it is.
+	Probe(ctx context.Context) (Greeting, error)
 	// Close gives up idle connections.
 	Close()
 }

@@ -130,3 +130,8 @@ func (s *Store) MainUses() int {
 	}
 	return n
 }
+
+// GhostPlaces is how many ghosts the first shard has room for.
+func (s *Store) GhostPlaces() int {
+	return len(s.shards[0].policy.(*s3fifo).ghosts.buckets) * bucketSize
+}

@@ -191,7 +191,7 @@ func (x *index) remove(e *entry) {
 	g.tags.Store(withTag(tags, i, tag))
 	g.slots[i].Store(nil)
 	t.live--
-	if len(t.groups) > 1 && t.live < len(t.groups) {
+	if len(t.groups) > 1 && t.live < len(t.groups)*groupSize/3 {
 		x.replaceTable(t, e.hash, t.rebuilt(groupsFor(t.live)))
 	}
 }

@@ -394,6 +394,20 @@ func TestEvictionIsBoundedWhenAllIsInUse(t *testing.T) {
 	check(t, s)
 }
 
+func TestGhostsAreAsManyAsEntries(t *testing.T) {
+	s := store.New(store.Options{MaxBytes: 4 << 20, Shards: 1})
+	for _, budget := range []int64{4 << 20, 64 << 10, 1 << 20} {
+		s.SetMaxBytes(budget)
+		for i := range 50_000 {
+			add(t, s, fmt.Sprint(budget, i), "")
+		}
+		n, places := int(s.Stats().Items), s.GhostPlaces()
+		if places < n*5/4 || places > n*2+80 {
+			t.Errorf("room for %d ghosts with %d entries, want 1.25 to 2 times as many", places, n)
+		}
+	}
+}
+
 func TestARewrittenKeyKeepsItsUses(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 100, Payload: true, Shards: 1})
 	add(t, s, "used", "1")

@@ -1,0 +1,133 @@
+package groupcache_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+func TestMetrics(t *testing.T) {
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Name = "test " + o.Self })
+	registry := prometheus.NewPedanticRegistry()
+	for _, n := range c.nodes {
+		if err := registry.Register(n.instance); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asker, owner := c.nodes[1], c.nodes[0]
+	key := c.ownedBy(t, owner)
+	for range 3 {
+		if _, err := get(t.Context(), asker.group, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	response := httptest.NewRecorder()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			_, _ = response.WriteString(f.GetName() + "{")
+			for _, l := range m.GetLabel() {
+				_, _ = response.WriteString(l.GetName() + "=" + l.GetValue() + ",")
+			}
+			_, _ = response.WriteString("} " + strings.TrimSpace(m.String()) + "\n")
+		}
+	}
+	text := response.Body.String()
+	for _, want := range []string{
+		"groupcache_gets_total{group=g,name=test " + asker.url + ",} ",
+		"groupcache_hits_total{cache=hot,group=g,name=test " + asker.url,
+		"groupcache_peer_requests_total{name=test " + asker.url + ",peer=" + owner.url + ",result=found,}",
+		"groupcache_peers{name=test " + asker.url + ",state=up,}",
+		"breaker_state{endpoint=" + owner.url + ",name=test " + asker.url,
+		"groupcache_load_duration_seconds{name=test " + owner.url,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing in\n%s", want, text)
+		}
+	}
+	hits := 0.0
+	for _, f := range families {
+		if f.GetName() != "groupcache_hits_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			hits += m.GetCounter().GetValue()
+		}
+	}
+	if hits != 2 {
+		t.Errorf("%v hits, want 2", hits)
+	}
+}
+
+func TestInstancesHaveNamesOfTheirOwn(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	for range 3 {
+		i, err := groupcache.New(groupcache.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = i.Close() }()
+		if err := registry.Register(i); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDebugHandler(t *testing.T) {
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.DebugKeys = o.Self[len(o.Self)-1]%2 == 0 })
+	const secret = "<b>key of a person</b>"
+	for _, n := range c.nodes {
+		if _, err := get(t.Context(), n.group, secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range c.nodes {
+		page := httptest.NewRecorder()
+		n.instance.DebugHandler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/", nil))
+		for _, want := range []string{c.nodes[0].url, c.nodes[1].url, "<td>g</td>", ">up<"} {
+			if !strings.Contains(page.Body.String(), want) {
+				t.Errorf("%q is not on the page", want)
+			}
+		}
+		if strings.Contains(page.Body.String(), "<b>key") {
+			t.Error("a key is not escaped")
+		}
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.Header.Set("Accept", "application/json")
+		machine := httptest.NewRecorder()
+		n.instance.DebugHandler().ServeHTTP(machine, request)
+		var d groupcache.Debug
+		if err := json.Unmarshal(machine.Body.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Peers) != 2 || len(d.Groups) != 1 || d.Self != n.url || d.Groups[0].Gets == 0 {
+			t.Errorf("%+v", d)
+		}
+		if share := d.Peers[0].Share + d.Peers[1].Share; share < 0.99 || share > 1.01 {
+			t.Errorf("the shares are %v in all", share)
+		}
+		allowed := n.url[len(n.url)-1]%2 == 0
+		if shown := len(d.Groups[0].Hottest) > 0; shown && !allowed {
+			t.Error("keys are shown, and nobody allowed it")
+		} else if n.instance.Owns(secret) && allowed && !shown {
+			t.Error("no keys are shown")
+		}
+	}
+}
