@@ -9,6 +9,9 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
+// benchGroup makes a group that has the keys in its cache.
+//
+//nolint:contextcheck // Close takes no context
 func benchGroup(b *testing.B, keys int) (*groupcache.Group, []string) {
 	b.Helper()
 	i, err := groupcache.New(groupcache.Options{})

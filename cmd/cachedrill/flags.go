@@ -183,17 +183,17 @@ func (s *settings) validate() error {
 func (s *settings) validateScenario() error {
 	chosen := s.scenarios()
 	if len(chosen) == 0 {
-		if s.scenario == "groupcache" || s.scenario == "autorefresh" {
+		if s.scenario == "groupcache" {
 			return fmt.Errorf("-scenario %q lands with its package; there are %s", s.scenario, scenarioNames())
 		}
 		return fmt.Errorf("-scenario %q: there are %s", s.scenario, scenarioNames())
 	}
-	for name, only := range map[string]string{
-		"servers": record.Memcached, "db-cost": record.Memcached, "db-slots": record.Memcached,
-		"sentinels": record.Sentinel, "name": record.Sentinel,
+	for name, only := range map[string][]string{
+		"servers": {record.Memcached}, "db-cost": {record.Memcached, record.Autorefresh}, "db-slots": {record.Memcached, record.Autorefresh},
+		"sentinels": {record.Sentinel}, "name": {record.Sentinel},
 	} {
-		if s.raw.given[name] && s.scenario != only && (s.scenario != scenarioAll || s.foreign()) {
-			return fmt.Errorf("-%s: only the scenario %q has it, not %q", name, only, s.scenario)
+		if s.raw.given[name] && !slices.Contains(only, s.scenario) && (s.scenario != scenarioAll || s.foreign()) {
+			return fmt.Errorf("-%s: only %q has it, not the scenario %q", name, only, s.scenario)
 		}
 	}
 	s.promises = make(map[string][]promise.Promise)

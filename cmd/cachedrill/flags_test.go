@@ -11,7 +11,9 @@ import (
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/failover"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/outage"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
 )
 
 func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
@@ -21,12 +23,13 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 		"-promise p99":                           "p99<400ms",
 		"-scenario redis":                        `"memcached"`,
 		"-scenario groupcache":                   "lands with its package",
-		"-scenario autorefresh":                  "lands with its package",
-		"-scenario sentinel -db-cost 1s":         "-db-cost: only the scenario \"memcached\"",
-		"-scenario sentinel -servers a:1":        "-servers: only the scenario \"memcached\"",
+		"-scenario sentinel -db-cost 1s":         `-db-cost: only ["memcached" "autorefresh"]`,
+		"-scenario sentinel -servers a:1":        `-servers: only ["memcached"]`,
+		"-scenario autorefresh -servers a:1":     `-servers: only ["memcached"]`,
+		"-scenario autorefresh -promise db<2x":   "the scenario autorefresh does not have",
 		"-scenario all -servers a:1":             "-servers",
-		"-scenario memcached -sentinels a:1":     "-sentinels: only the scenario \"sentinel\"",
-		"-name x":                                "-name: only the scenario \"sentinel\"",
+		"-scenario memcached -sentinels a:1":     `-sentinels: only ["sentinel"]`,
+		"-name x":                                `-name: only ["sentinel"]`,
 		"-scenario sentinel -promise db<2x":      "the scenario sentinel does not have",
 		"-scenario all -promise lost=0":          "the scenario memcached does not have",
 		"-promise lost=0":                        "db<0.1x",
@@ -79,6 +82,7 @@ func TestDefaultsDependOnWhoseServersAreUsed(t *testing.T) {
 		"-servers a:1 -rate 99 -duration 4s": {4 * time.Second, 99},
 		"-sentinels a:1":                     {30 * time.Second, 500},
 		"-scenario sentinel":                 {48 * time.Second, 2000},
+		"-scenario autorefresh":              {48 * time.Second, 2000},
 	} {
 		s, err := parse(strings.Fields(args), true)
 		if err != nil || s.duration != want.duration || s.rate != want.rate {
@@ -120,8 +124,18 @@ func TestHelpNamesEveryFlagAndItsDefault(t *testing.T) {
 	if got := strings.Count(help(), "\n  cachedrill"); got != 5 {
 		t.Errorf("help has %d examples, want five", got)
 	}
-	if !strings.Contains(help(), outage.Rules().Default) || !strings.Contains(help(), failover.OwnRules().Default) || strings.Contains(help(), "%!") {
-		t.Error("help lacks the default promises, or is badly formatted")
+	for _, rules := range []promise.Rules{outage.Rules(), failover.OwnRules(), failover.ForeignRules(), staleness.Rules()} {
+		if !strings.Contains(help(), rules.Default) {
+			t.Errorf("help lacks the default promises %q", rules.Default)
+		}
+		for _, m := range rules.Metrics {
+			if !strings.Contains(help(), m.Name) {
+				t.Errorf("help lacks the metric %q", m.Name)
+			}
+		}
+	}
+	if strings.Contains(help(), "%!") {
+		t.Error("help is badly formatted")
 	}
 }
 

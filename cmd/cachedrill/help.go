@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/failover"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/outage"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
 )
 
 // helpText is what -h prints, without the defaults.
@@ -29,6 +30,8 @@ the drill
   -scenario name    what to drill (default memcached; sentinel with -sentinels)
                     memcached   servers of a cache are killed and hang: gomemcache and holdfast
                     sentinel    redis primaries fail over, are killed and hang: radix's own Sentinel client and holdfast
+                    autorefresh the source of cached values slows and dies, then the second level does: otter with a loader
+                                and holdfast
                     all         one after another, and one report
   -duration d       all phases together, from 3s (default %v; with -servers or -sentinels %v, with -faults %v)
   -seed n           the same seed makes the same requests (default 1)
@@ -45,16 +48,20 @@ the drill
                     lost                 acknowledged writes that are gone: lost=0; without @ not about the phases killed and
                                          hung, in which redis itself loses what it had not replicated
                     gap                  longest time in which no write was acknowledged that was also kept: gap<5s
+                    autorefresh (default "%s")
+                    calls                calls of the source per second, as a multiple of those in the phase healthy: calls<3x
+                    age, old             p99 of the ages of answers as a multiple of the period, and answers older than 1.1
+                                         periods: age<1.5x,old<1%%; without @ not about the phases slow, dead and back
 
 the load, on each side
   -rate n           requests per second, evenly spaced, whether or not they are answered (default %d; with -servers or
                     -sentinels %d)
   -workers n        requests worked on at the same time; also MaxIdleConns of both memcached clients (default 128)
-  -keys n           different keys, by a Zipf distribution (default 20000)
+  -keys n           different keys, by a Zipf distribution (default 20000; autorefresh %d, fewer if shorter than 48s)
   -value-size n     bytes per value (default 100)
   -timeout d        time limit of each call, for both clients (default 500ms)
-  -db-cost d        memcached: time that one load from the simulated database takes (default 5ms)
-  -db-slots n       memcached: loads that it does at a time; others wait (default 8)
+  -db-cost d        memcached, autorefresh: time that one load from the simulated database takes (default 5ms)
+  -db-slots n       memcached, autorefresh: loads that it does at a time; others wait (default 8)
 
 servers of its own
   -in-process       use servers in this process even if memcached or redis-server is installed (default false: what is in
@@ -90,5 +97,5 @@ exit status
 // help is what -h prints. Flags not given here do not exist; a test compares.
 func help() string {
 	return fmt.Sprintf(helpText, ownDuration, foreignDuration, foreignFaultsDuration, outage.Rules().Default,
-		failover.OwnRules().Default, failover.ForeignRules().Default, ownRate, foreignRate)
+		failover.OwnRules().Default, failover.ForeignRules().Default, staleness.Rules().Default, ownRate, foreignRate, staleness.Keys)
 }

@@ -133,7 +133,11 @@ func (c scenario) rehearse(ctx context.Context, s settings, stdout io.Writer, si
 // introduce says what is about to run.
 func introduce(stdout io.Writer, r record.Record) {
 	for _, s := range r.Servers {
-		fmt.Fprintf(stdout, "%s: %s, %s\n", s.Name, s.Kind, s.About())
+		about := s.About()
+		if about != "" {
+			about = ", " + about
+		}
+		fmt.Fprintf(stdout, "%s: %s%s\n", s.Name, s.Kind, about)
 	}
 	fmt.Fprintf(stdout, "seed %d, %.0f s; storing the first values ...\n\n", r.Seed, r.Duration)
 }

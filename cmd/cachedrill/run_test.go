@@ -160,12 +160,12 @@ func TestAllScenariosAreInOneReport(t *testing.T) {
 		t.Fatalf("exit status %d, want 0:\n%s", got, out.String())
 	}
 	drills := readRun(t, folder)
-	if len(drills) != 2 {
-		t.Fatalf("%d drills in the report, want two", len(drills))
+	if len(drills) != 3 {
+		t.Fatalf("%d drills in the report, want three", len(drills))
 	}
-	for i, scenario := range []string{record.Memcached, record.Sentinel} {
+	for i, scenario := range []string{record.Memcached, record.Sentinel, record.Autorefresh} {
 		r := drills[i]
-		if last := i == 1; r.Scenario != scenario || r.Verdict != record.Kept || r.More == last || r.Servers[0].Kind != "in-process" {
+		if last := i == 2; r.Scenario != scenario || r.Verdict != record.Kept || r.More == last || r.Servers[1].Kind != "in-process" {
 			t.Errorf("drill %d is %q, of scenario %q with servers %+v, more %t", i, r.Verdict, r.Scenario, r.Servers, r.More)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
 )
 
 // ownRun is part of the keys on servers that nobody else uses.
@@ -34,6 +35,7 @@ func allScenarios() []scenario {
 	return []scenario{
 		{record.Memcached, func(settings) promise.Rules { return outage.Rules() }, buildOutage},
 		{record.Sentinel, failoverRules, buildFailover},
+		{record.Autorefresh, func(settings) promise.Rules { return staleness.Rules() }, buildStaleness},
 	}
 }
 
@@ -80,12 +82,8 @@ func buildOutage(ctx context.Context, s settings, o drill.Options, stdout io.Wri
 
 // servers returns the rig that the flags ask for.
 func servers(ctx context.Context, s settings, stdout io.Writer) (*rig.Rig, error) {
-	const each = 3
 	if len(s.servers) == 0 {
-		if s.inProcess {
-			return rig.InProcess(each)
-		}
-		return rig.Own(ctx, each)
+		return ownServers(ctx, s, 3)
 	}
 	asked, err := rig.Ask(ctx, s.servers)
 	if err != nil {
@@ -100,6 +98,25 @@ func servers(ctx context.Context, s settings, stdout io.Writer) (*rig.Rig, error
 		return rig.Through(asked) //nolint:contextcheck // the proxies live until the rig is closed
 	}
 	return rig.Direct(asked), nil
+}
+
+// ownServers starts servers for each side.
+func ownServers(ctx context.Context, s settings, each int) (*rig.Rig, error) {
+	if s.inProcess {
+		return rig.InProcess(each)
+	}
+	return rig.Own(ctx, each)
+}
+
+func buildStaleness(ctx context.Context, s settings, o drill.Options, _ io.Writer) (drill.Scenario, error) {
+	if !s.raw.given["keys"] {
+		o.Keys = staleness.KeysFor(o.Duration)
+	}
+	r, err := ownServers(ctx, s, 1)
+	if err != nil {
+		return nil, err
+	}
+	return staleness.New(staleness.Options{Options: o, Rig: r, Cost: s.dbCost, Slots: s.dbSlots})
 }
 
 func failoverRules(s settings) promise.Rules {

@@ -108,7 +108,7 @@ func (p *Pool) Set(urls []string) error {
 		p.closeAllBut(old, fresh)
 		return err
 	}
-	fresh.even = p.wantsEven(fresh.list, old.even)
+	fresh.even = p.wantsEven(fresh.list, old)
 	p.members.Store(p.withRing(fresh))
 	p.closeAllBut(fresh, old)
 	return nil
@@ -116,7 +116,7 @@ func (p *Pool) Set(urls []string) error {
 
 // wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave things as they are: else each one that
 // comes would move nearly all keys, and back.
-func (p *Pool) wantsEven(peers []*Peer, now bool) bool {
+func (p *Pool) wantsEven(peers []*Peer, now *members) bool {
 	if p.rings.Even == nil {
 		return false
 	}
@@ -125,7 +125,7 @@ func (p *Pool) wantsEven(peers []*Peer, now bool) bool {
 		case ringPlain:
 			return false
 		case ringUnknown:
-			if !now {
+			if !now.even {
 				return false
 			}
 		}
@@ -146,7 +146,7 @@ func (p *Pool) reconsider() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.members.Load()
-	if even := p.wantsEven(m.list, m.even); even != m.even {
+	if even := p.wantsEven(m.list, m); even != m.even {
 		p.members.Store(p.withRing(&members{even: even, urls: m.urls, peers: m.peers, list: m.list}))
 		p.options.Logger.Info("groupcache: the ring has changed", "rendezvous", even)
 	}

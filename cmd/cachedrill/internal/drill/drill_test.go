@@ -76,7 +76,7 @@ func (p *play) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tally, _
 	s.Plain.WriteMoment = &record.WriteMoment{AcknowledgedRate: float64(tallies[0].Reads)}
 }
 
-func (p *play) Summarize(s *record.Summary, _, _ int, t *workload.Tally) {
+func (p *play) Summarize(s *record.Summary, _, _ int, t *workload.Tally, _ float64) {
 	s.WriteSummary = &record.WriteSummary{Writes: t.Reads}
 }
 
@@ -192,6 +192,23 @@ func TestCallsThatNeverReturnDoNotStopTheDrill(t *testing.T) {
 		}
 		if s := r.Phases[1].Holdfast; s.Errors > 0 || s.Reads < 299 {
 			t.Errorf("the other side has %d errors of %d reads, want none", s.Errors, s.Reads)
+		}
+	})
+}
+
+func TestTheRatesOfAnInterruptedPhaseAreThoseOfItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond) // a second of them to warm up
+		defer cancel()
+		d := drill.New(newPlay(), options())
+		if err := d.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		r := d.Journal().Snapshot()
+		for i, reads := range []int{300, 150} {
+			if s := r.Phases[i].Holdfast; s.Reads < reads-1 || s.Reads > reads+1 || s.AnswersRate < 98 || s.AnswersRate > 102 {
+				t.Errorf("phase %d: %d reads, %.1f answers/s; want %d and 100", i, s.Reads, s.AnswersRate, reads)
+			}
 		}
 	})
 }

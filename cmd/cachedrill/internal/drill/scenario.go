@@ -38,8 +38,8 @@ type Scenario interface {
 	Settle(ctx context.Context, step int) error
 	// Observe adds to a sample how the servers and the clients are; tallies are what was counted in its seconds.
 	Observe(s *record.Sample, tallies *[Sides]workload.Tally, seconds float64)
-	// Summarize adds to the summary of a side of a phase what only this scenario measures.
-	Summarize(s *record.Summary, side, step int, t *workload.Tally)
+	// Summarize adds to the summary of a side of a phase what only this scenario measures; t is what was counted in its seconds.
+	Summarize(s *record.Summary, side, step int, t *workload.Tally, seconds float64)
 	// Release makes calls return that might never do so, when the load has ended or ctx has.
 	Release()
 	// Sweep removes what the drill has left on servers of others, when the load has ended.

@@ -26,10 +26,11 @@ func momentOf(t *workload.Tally, oldest time.Duration, seconds float64) record.M
 // summarize stores in p what has been counted in phase i so far.
 func (d *Drill) summarize(p *record.Phase, i int) {
 	var tally workload.Tally
+	seconds := min(p.End, d.elapsed()) - p.Start
 	for side, summary := range []*record.Summary{&p.Plain, &p.Holdfast} {
 		d.recorders[side].Phase(i, &tally)
-		*summary = summaryOf(&tally, p.End-p.Start)
-		d.scenario.Summarize(summary, side, i, &tally)
+		*summary = summaryOf(&tally, seconds)
+		d.scenario.Summarize(summary, side, i, &tally, seconds)
 		p.Late = max(p.Late, Milliseconds(tally.Late))
 	}
 }

@@ -28,6 +28,8 @@ const (
 
 	probeTime  = 300 * time.Millisecond
 	settleTime = time.Minute
+	// switchTime is more than sentinels take for a planned failover, whether it succeeds or not.
+	switchTime = 5 * time.Second
 	// catchUpTime is how long the primary waits, each time it is asked, for its replicas to have what it has.
 	catchUpTime = 100 * time.Millisecond
 )
@@ -58,8 +60,9 @@ type own struct {
 	redis.Rig
 	servers []string
 
-	mu     sync.Mutex
-	broken map[string]string // guarded by mu; what was done to the server of an address
+	mu      sync.Mutex
+	broken  map[string]string // guarded by mu; what was done to the server of an address
+	leaving string            // guarded by mu; the primary when a planned failover was asked for; "" once it has happened
 }
 
 // Launch starts a cluster: processes where redis-server is installed, else servers in this process. ctx bounds the start.
@@ -114,7 +117,7 @@ func (o *own) Breakable() bool { return true }
 func (o *own) Do(ctx context.Context, a Action) error {
 	switch a {
 	case Switch:
-		return o.Failover(ctx, primaryName)
+		return o.begin(ctx)
 	case Kill:
 		return o.breakPrimary(ctx, "killed", o.KillPrimary)
 	case Hang:
@@ -125,6 +128,47 @@ func (o *own) Do(ctx context.Context, a Action) error {
 		return o.repair("hung", o.ReleaseHung)
 	}
 	return fmt.Errorf("%q: no such action", a)
+}
+
+// begin begins a planned failover.
+func (o *own) begin(ctx context.Context) error {
+	addr, err := o.PrimaryAddr(ctx, primaryName)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.leaving = addr
+	o.mu.Unlock()
+	return o.Failover(ctx, primaryName)
+}
+
+// switched waits until the planned failover has happened, if one was asked for. A sentinel that is short of time gives one up that it
+// has agreed to; it is then asked again.
+func (o *own) switched(ctx context.Context) error {
+	o.mu.Lock()
+	leaving := o.leaving
+	o.mu.Unlock()
+	if leaving == "" {
+		return nil
+	}
+	for tried := time.Now(); ; {
+		if addr, err := o.PrimaryAddr(ctx, primaryName); err == nil && addr != leaving {
+			break
+		}
+		if time.Since(tried) > switchTime {
+			if err := o.Failover(ctx, primaryName); err != nil {
+				return err
+			}
+			tried = time.Now()
+		}
+		if !drill.Pause(ctx, probeTime/10) {
+			return ctx.Err()
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.leaving = ""
+	return nil
 }
 
 func (o *own) breakPrimary(ctx context.Context, state string, act func(context.Context, string) error) error {
@@ -157,6 +201,9 @@ func (o *own) repair(state string, act func() error) error {
 func (o *own) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
+	if err := o.switched(ctx); err != nil {
+		return err
+	}
 	for {
 		err := o.AwaitSettled(ctx)
 		if err == nil {

@@ -184,7 +184,7 @@ func (f *Failover) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tall
 }
 
 // Summarize adds what became of the writes.
-func (f *Failover) Summarize(s *record.Summary, i, step int, t *workload.Tally) {
+func (f *Failover) Summarize(s *record.Summary, i, step int, t *workload.Tally, _ float64) {
 	s.WriteSummary = &record.WriteSummary{Writes: t.Writes, Acknowledged: t.Acknowledged}
 	u := f.sides[i]
 	u.mu.Lock()

@@ -209,7 +209,7 @@ func cacheMoment(t *workload.Tally, seconds float64) *record.CacheMoment {
 }
 
 // Summarize adds what only a cache has.
-func (u *Outage) Summarize(s *record.Summary, _, _ int, t *workload.Tally) {
+func (u *Outage) Summarize(s *record.Summary, _, _ int, t *workload.Tally, _ float64) {
 	s.CacheSummary = &record.CacheSummary{
 		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: loadRatio(t), CacheErrors: t.CacheErrors,
 		Stale: t.Stale, StalePercent: drill.Percent(t.Stale, t.Reads), FailedWrites: t.FailedWrites,

@@ -2,8 +2,9 @@ package record
 
 // The scenarios that a record can be of.
 const (
-	Memcached = "memcached"
-	Sentinel  = "sentinel"
+	Memcached   = "memcached"
+	Sentinel    = "sentinel"
+	Autorefresh = "autorefresh"
 )
 
 // Layout says how the records of a scenario are shown: on the page, on the terminal and in the tables.
@@ -46,6 +47,7 @@ type Chart struct {
 	Wide   bool    `json:"wide,omitempty"`
 	Needed string  `json:"needed,omitempty"` // the field of a dotted line
 	Max    float64 `json:"max,omitempty"`    // of the axis
+	Min    float64 `json:"min,omitempty"`    // of a log axis, unless there is less; 0: 1
 }
 
 // Tile is a figure of both sides: the present value of a chart and, at the end, Field over all phases.
@@ -62,7 +64,7 @@ func LayoutOf(scenario string) Layout { return Layouts()[scenario] }
 
 // Layouts returns the layout of each scenario.
 func Layouts() map[string]Layout {
-	return map[string]Layout{Memcached: memcachedLayout(), Sentinel: sentinelLayout()}
+	return map[string]Layout{Memcached: memcachedLayout(), Sentinel: sentinelLayout(), Autorefresh: autorefreshLayout()}
 }
 
 func memcachedLayout() Layout {

@@ -8,8 +8,11 @@ import (
 
 // measured returns what a scenario measures.
 func measured(scenario string) (s record.Summary, m record.Moment) {
-	if scenario == record.Memcached {
+	switch scenario {
+	case record.Memcached:
 		return record.Summary{CacheSummary: &record.CacheSummary{}}, record.Moment{CacheMoment: &record.CacheMoment{}}
+	case record.Autorefresh:
+		return record.Summary{AgeSummary: &record.AgeSummary{}}, record.Moment{AgeMoment: &record.AgeMoment{}}
 	}
 	lost, gap := 3, 1500.0
 	return record.Summary{WriteSummary: &record.WriteSummary{Lost: &lost, Gap: &gap}}, record.Moment{WriteMoment: &record.WriteMoment{}}
@@ -73,7 +76,7 @@ func TestFiguresAreWrittenByTheirUnits(t *testing.T) {
 }
 
 func TestANoteTellsWhoIsUsed(t *testing.T) {
-	cache := record.Sample{Holdfast: record.Moment{CacheMoment: &record.CacheMoment{Breakers: []string{"closed", "open"}}}}
+	cache := record.Sample{Holdfast: record.Moment{Breakers: []string{"closed", "open"}}}
 	writes := record.Sample{
 		Plain:    record.Moment{WriteMoment: &record.WriteMoment{Primary: "a:1"}},
 		Holdfast: record.Moment{WriteMoment: &record.WriteMoment{Primary: "b:1"}},

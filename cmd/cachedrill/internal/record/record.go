@@ -83,7 +83,7 @@ func (s Server) About() string {
 type Phase struct {
 	Name     string  `json:"name"`
 	Title    string  `json:"title"`
-	Fault    string  `json:"fault"`  // "", "killed", "hung", "slow" or "failover": what happens in it
+	Fault    string  `json:"fault"`  // "", "killed", "dead", "hung", "slow" or "failover": what happens in it
 	Server   int     `json:"server"` // index of the server that the phase is about; -1: none
 	Start    float64 `json:"start_s"`
 	End      float64 `json:"end_s"`
@@ -106,6 +106,7 @@ type Summary struct {
 	ErrorPercent float64 `json:"error_percent"`
 	*CacheSummary
 	*WriteSummary
+	*AgeSummary
 }
 
 // CacheSummary is what is measured of a cache.
@@ -133,7 +134,7 @@ type WriteSummary struct {
 type Sample struct {
 	T        float64  `json:"t"`
 	Phase    int      `json:"phase"`
-	Faults   []string `json:"faults"` // per server: "", "down", "killed", "hung" or "slow"; or its role, "primary" or "replica"
+	Faults   []string `json:"faults"` // per server: "", "down", "killed", "dead", "hung" or "slow"; or its role, "primary" or "replica"
 	Plain    Moment   `json:"plain"`
 	Holdfast Moment   `json:"holdfast"`
 }
@@ -145,24 +146,45 @@ type Moment struct {
 	P99         float64 `json:"p99_ms"`
 	Max         float64 `json:"max_ms"`
 	ErrorsRate  float64 `json:"errors_per_s"`
+	// Breakers tell for each server whether the side asks it: "closed", "half-open" or "open".
+	Breakers []string `json:"breakers,omitempty"`
 	*CacheMoment
 	*WriteMoment
+	*AgeMoment
 }
 
 // CacheMoment is what is measured of a cache.
 type CacheMoment struct {
-	HitRatio     float64  `json:"hit_ratio"`
-	LoadsRate    float64  `json:"loads_per_s"`
-	NeededRate   float64  `json:"needed_loads_per_s"`
-	StaleRate    float64  `json:"stale_per_s"`
-	FailedWrites float64  `json:"failed_writes_per_s"`
-	Breakers     []string `json:"breakers,omitempty"` // per server
+	HitRatio     float64 `json:"hit_ratio"`
+	LoadsRate    float64 `json:"loads_per_s"`
+	NeededRate   float64 `json:"needed_loads_per_s"`
+	StaleRate    float64 `json:"stale_per_s"`
+	FailedWrites float64 `json:"failed_writes_per_s"`
 }
 
 // WriteMoment is what is measured of writes that must not be lost.
 type WriteMoment struct {
 	AcknowledgedRate float64 `json:"acknowledged_per_s"`
 	Primary          string  `json:"primary"` // the address that the client takes for the primary's; empty: none
+}
+
+// AgeSummary is what is measured of values that grow old. The age of an answer is the time since the source gave the value.
+type AgeSummary struct {
+	AgeP50        float64 `json:"age_p50_ms"`
+	AgeP99        float64 `json:"age_p99_ms"`
+	AgeMax        float64 `json:"age_max_ms"`
+	AgeRatio      float64 `json:"age_ratio"` // AgeP99 as a multiple of the period
+	TooOld        int     `json:"too_old"`   // answers older than 1.1 periods
+	TooOldPercent float64 `json:"too_old_percent"`
+	Calls         int     `json:"source_calls"`
+	CallsRate     float64 `json:"source_calls_per_s"`
+	CallRatio     float64 `json:"source_call_ratio"` // CallsRate as a multiple of that in the first phase
+}
+
+// AgeMoment is the same of a moment.
+type AgeMoment struct {
+	AgeP99    float64 `json:"age_p99_ms"`
+	CallsRate float64 `json:"source_calls_per_s"`
 }
 
 // Event is something that happened, in words.

@@ -133,8 +133,8 @@ func Percent(p float64) string {
 
 // Note says whether and by whom server i is used, as far as the sample tells; else "".
 func (s *Sample) Note(i int, server Server) string {
-	if c := s.Holdfast.CacheMoment; c != nil && i < len(c.Breakers) {
-		return "breaker " + c.Breakers[i]
+	if i < len(s.Holdfast.Breakers) {
+		return "breaker " + s.Holdfast.Breakers[i]
 	}
 	m := map[string]*WriteMoment{"plain": s.Plain.WriteMoment, "holdfast": s.Holdfast.WriteMoment}[server.Side]
 	if m != nil && m.Primary == server.Addr {

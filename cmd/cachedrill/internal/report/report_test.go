@@ -27,10 +27,8 @@ func finished() record.Record {
 	}
 	cache := record.CacheMoment{HitRatio: .9, LoadsRate: 25, NeededRate: 20, StaleRate: 2, FailedWrites: 3}
 	moment := record.Moment{AnswersRate: 250, P50: .5, P99: 12, Max: 20, ErrorsRate: 1, CacheMoment: &cache}
-	breakers := cache
-	breakers.Breakers = []string{"open"}
 	asked := moment
-	asked.CacheMoment = &breakers
+	asked.Breakers = []string{"open"}
 	return record.Record{
 		Schema: record.Schema, Tool: "cachedrill v1.0.0", Scenario: "memcached", Started: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC),
 		Duration: 16, Elapsed: 8, Seed: 7, Verdict: record.Broken,

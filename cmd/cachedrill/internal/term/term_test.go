@@ -32,7 +32,7 @@ func play(t *testing.T, o term.Options) (shown string, final record.Record) {
 		j.AddSample(record.Sample{
 			T: float64(i), Phase: i / 4, Faults: []string{[]string{"", "killed"}[i/4]},
 			Plain:    record.Moment{AnswersRate: 900, P99: 1234, ErrorsRate: 77, CacheMoment: &record.CacheMoment{}},
-			Holdfast: record.Moment{AnswersRate: 1000, P99: 1.5, CacheMoment: &record.CacheMoment{Breakers: []string{[]string{"closed", "open"}[i/4]}}},
+			Holdfast: record.Moment{AnswersRate: 1000, P99: 1.5, Breakers: []string{[]string{"closed", "open"}[i/4]}, CacheMoment: &record.CacheMoment{}},
 		})
 	}
 	j.AddEvent(record.Event{T: 8, Text: "holdfast stopped asking server 1"})

@@ -10,14 +10,16 @@ import (
 // Tally is what was counted on one side in some stretch of time.
 type Tally struct {
 	Latency      histogram.Histogram // of reads, from their arrival; reads given up count with their patience
+	Age          histogram.Histogram // of the values that were served, where that is known
+	TooOld       int                 // of these, older than was asked for
 	Reads        int                 // ended, answered or not
 	Hits, Misses int                 // answers of the cache
 	CacheErrors  int                 // answers of the client that are errors
 	Unanswered   int                 // reads, and writes, that were given up, or answered after the patience
 	Errors       int                 // reads, and writes, with an error or no answer in time, each once
-	Loads        int
-	Needed       int // loads that no cache could avoid
-	Stale        int // hits with a value that was replaced more than the grace ago
+	Loads        int                 // from the database, or calls of the source
+	Needed       int                 // loads that no cache could avoid
+	Stale        int                 // hits with a value that was replaced more than the grace ago
 	FailedWrites int
 	Writes       int           // ended, acknowledged or not
 	Acknowledged int           // writes that the client says are done

@@ -47,7 +47,7 @@ function verticalScale(figure, samples) {
   const values = samples.flatMap((x) => SIDES.map((side) => x[side][figure.field]));
   if (figure.log) {
     const positive = values.filter((v) => v > 0);
-    const low = Math.floor(Math.log10(Math.max(0.1, Math.min(1, ...positive))));
+    const low = Math.floor(Math.log10(Math.max(0.1, Math.min(figure.min || 1, ...positive))));
     const high = Math.max(low + 3, Math.ceil(Math.log10(Math.max(10, ...positive)) - 1e-9));
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
     return { ticks, at: (v) => (Math.log10(Math.max(v, 10 ** low)) - low) / (high - low) };
