@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"log/slog"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -14,11 +13,10 @@ import (
 // flights are the loads of one kind that are under way in a group, at most one for each key. A load belongs to all who wait for it: it
 // ends early only when the last of them has left, or the flights are closed.
 type flights struct {
-	load   func(ctx context.Context, key string, f *flight) (ByteView, error)
-	logger *slog.Logger
-	spawn  func(func()) bool // false: closed
-	seed   maphash.Seed
-	shards [flightShards]flightShard
+	instance *Instance
+	load     func(ctx context.Context, key string, f *flight) (ByteView, error)
+	seed     maphash.Seed
+	shards   [flightShards]flightShard
 }
 
 const flightShards = 64
@@ -49,8 +47,8 @@ type flight struct {
 	err  error
 }
 
-func newFlights(load func(context.Context, string, *flight) (ByteView, error), logger *slog.Logger, spawn func(func()) bool) *flights {
-	f := &flights{load: load, logger: logger, spawn: spawn, seed: maphash.MakeSeed()}
+func newFlights(i *Instance, load func(context.Context, string, *flight) (ByteView, error)) *flights {
+	f := &flights{instance: i, load: load, seed: maphash.MakeSeed()}
 	for i := range f.shards {
 		f.shards[i].live = make(map[string]*flight)
 		f.shards[i].fenced = make(map[*flight]struct{})
@@ -79,15 +77,15 @@ func (fs *flights) do(ctx context.Context, key string) (ByteView, error) {
 }
 
 func (fs *flights) runInBackground(ctx context.Context, f *flight) {
-	if !fs.spawn(func() { fs.run(ctx, f) }) {
+	if !fs.instance.spawn(func() { fs.run(ctx, f) }) {
 		f.err = ErrClosed
 		f.land()
 	}
 }
 
 // start loads a key in the background, unless it is being loaded.
-func (fs *flights) start(ctx context.Context, key string) {
-	f, ctxOfLoad, err := fs.join(ctx, key)
+func (fs *flights) start(key string) {
+	f, ctxOfLoad, err := fs.join(context.Background(), key)
 	if err == nil && ctxOfLoad != nil {
 		fs.runInBackground(ctxOfLoad, f)
 	} else if err == nil {
@@ -110,14 +108,27 @@ func (fs *flights) join(ctx context.Context, key string) (f *flight, ctxOfLoad c
 		return f, nil, nil
 	}
 	f = &flight{key: key, shard: s, began: time.Now(), waiting: 1}
+	ctxOfLoad, f.cancel = fs.contextFor(ctx)
 	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
 		f.awaitLocked()
 	}
-	ctxOfLoad, f.cancel = context.WithCancel(ctx)
 	s.live[key] = f
 	return f, ctxOfLoad, nil
 }
+
+// contextFor makes the context of a load, and what cancels it. That of a caller who cannot leave, and brings no values, is ended by Close
+// alone.
+func (fs *flights) contextFor(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch {
+	case ctx == context.Background():
+		return fs.instance.life, nobodyLeaves
+	case ctx.Done() != nil:
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithCancel(ctx)
+}
+
+func nobodyLeaves() {}
 
 // await lets the caller wait, which join has let only those who can leave.
 func (f *flight) await() {
@@ -182,7 +193,7 @@ func (fs *flights) panicked(key string, cause any) error {
 	if cause == nil {
 		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
 	}
-	fs.logger.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	fs.instance.options.Logger.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
 }
 

@@ -130,8 +130,8 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	}
 	g.main = g.newStore(cacheBytes - hot)
 	g.hot = g.newStore(hot)
-	g.loads = newFlights(g.load, i.options.Logger, i.spawn)
-	g.fetches = newFlights(g.fetch, i.options.Logger, i.spawn)
+	g.loads = newFlights(i, g.load)
+	g.fetches = newFlights(i, g.fetch)
 	return g
 }
 
@@ -207,7 +207,7 @@ func (g *Group) unusual(key string, v store.View) (ByteView, error) {
 }
 
 // revalidate loads an expired value again, for later callers.
-func (g *Group) revalidate(key string) { g.flightsFor(key).start(g.instance.life, key) }
+func (g *Group) revalidate(key string) { g.flightsFor(key).start(key) }
 
 // orBackground is for callers without a context, as one of the originals allowed.
 func orBackground(ctx context.Context) context.Context {

@@ -30,9 +30,8 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 		ctx, cancel = context.WithTimeout(ctx, g.config.loadTimeout)
 		defer cancel()
 	}
-	start := time.Now()
 	v, err := g.ask(ctx, key, f)
-	g.instance.metrics.loaded(time.Since(start), err)
+	g.instance.metrics.loaded(time.Since(f.began), err)
 	if err != nil {
 		g.Stats.LocalLoadErrs.Add(1)
 		g.keepAbsence(key, f, err)
