@@ -17,7 +17,7 @@ import (
 func TestLoadIsSharedByAllWhoWait(t *testing.T) {
 	s := newSource()
 	s.cost = time.Second
-	inBubble(t, options{Period: time.Minute}, s.refresh, func(t *testing.T, c *cache) {
+	inBubble(t, options{Period: time.Minute, First: autorefresh.FirstAfterPeriod}, s.refresh, func(t *testing.T, c *cache) {
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
