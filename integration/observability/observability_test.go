@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/groupcache/dnspeers"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -39,7 +40,7 @@ func described(t *testing.T) map[string]bool {
 	}
 	defer follower.Close()
 	name := regexp.MustCompile(`fqName: "([a-z_]+)"`)
-	names := make(map[string]bool)
+	found := make(map[string]bool)
 	fresh, err := autorefresh.New(func(context.Context, string, int) (int, error) { return 0, nil }, autorefresh.Options[string, int]{Period: time.Minute})
 	if err != nil {
 		t.Fatal(err)
@@ -50,19 +51,24 @@ func described(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	defer func() { _ = instance.Close() }()
-	for _, c := range []prometheus.Collector{b, client, follower, fresh, instance} {
+	names, err := dnspeers.Watch(ctx, instance, "localhost", dnspeers.Options{Port: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = names.Close() }()
+	for _, c := range []prometheus.Collector{b, client, follower, fresh, instance, names} {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)
 		for d := range ch {
 			n := name.FindStringSubmatch(d.String())[1]
-			names[n] = true
+			found[n] = true
 			if strings.HasSuffix(n, "_seconds") {
-				names[n+"_bucket"], names[n+"_sum"], names[n+"_count"] = true, true, true
+				found[n+"_bucket"], found[n+"_sum"], found[n+"_count"] = true, true, true
 			}
 		}
 	}
-	return names
+	return found
 }
 
 var metric = regexp.MustCompile(`\b(?:breaker|memcached_client|redis_sentinel|autorefresh|groupcache)_[a-z_]+`)

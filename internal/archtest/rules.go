@@ -72,6 +72,7 @@ func Holdfast() Rules {
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
 			}},
+			{Package: "groupcache/dnspeers", May: []string{prometheus}, Tests: []string{groupcache}},
 			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
