@@ -233,8 +233,8 @@ func TestGetMultiAsksEachOwnerOnce(t *testing.T) {
 		if slices.ContainsFunc(keys, n.instance.Owns) {
 			want = 1
 		}
-		if s := &n.group.Stats; s.ServerRequests.Get() != want {
-			t.Errorf("node %d had %d requests, want %d", i+1, s.ServerRequests.Get(), want)
+		if got := n.posts.Load(); got != want {
+			t.Errorf("node %d had %d requests, want %d", i+1, got, want)
 		}
 	}
 	if loads := c.source.loads.Load(); loads != 101 {

@@ -84,8 +84,8 @@ func (fs *flights) runInBackground(ctx context.Context, f *flight) {
 }
 
 // start loads a key in the background, unless it is being loaded.
-func (fs *flights) start(key string) {
-	f, ctxOfLoad, err := fs.join(context.Background(), key)
+func (fs *flights) start(ctx context.Context, key string) {
+	f, ctxOfLoad, err := fs.join(ctx, key)
 	if err == nil && ctxOfLoad != nil {
 		fs.runInBackground(ctxOfLoad, f)
 	} else if err == nil {
@@ -120,7 +120,7 @@ func (fs *flights) join(ctx context.Context, key string) (f *flight, ctxOfLoad c
 // alone.
 func (fs *flights) contextFor(ctx context.Context) (context.Context, context.CancelFunc) {
 	switch {
-	case ctx == context.Background():
+	case ctx == context.Background(), ctx == fs.instance.life:
 		return fs.instance.life, nobodyLeaves
 	case ctx.Done() != nil:
 		ctx = context.WithoutCancel(ctx)

@@ -207,7 +207,7 @@ func (g *Group) unusual(key string, v store.View) (ByteView, error) {
 }
 
 // revalidate loads an expired value again, for later callers.
-func (g *Group) revalidate(key string) { g.flightsFor(key).start(key) }
+func (g *Group) revalidate(key string) { g.flightsFor(key).start(g.instance.life, key) }
 
 // orBackground is for callers without a context, as one of the originals allowed.
 func orBackground(ctx context.Context) context.Context {

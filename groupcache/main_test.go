@@ -69,10 +69,14 @@ type node struct {
 	url      string
 	server   *http.Server
 	hung     atomic.Bool // takes requests and answers none
+	posts    atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		n.posts.Add(1)
+	}
 	if n.hung.Load() {
 		<-r.Context().Done()
 		return

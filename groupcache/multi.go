@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
@@ -207,37 +208,69 @@ func (b *batch) landAll(err error) {
 }
 
 // answerMulti answers a peer that asks for several keys.
-func (p *HTTPPool) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, body []byte) error {
+func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.Request, key string, body []byte) error {
 	keys, err := multiwire.ParseRequest(body)
 	if err != nil {
 		return BadGroupcacheRequestError{"the body is no list of keys"}
 	}
-	g.Stats.ServerRequests.Add(1)
-	s := showLife(w, r)
-	entries := g.serveMulti(ctx, keys)
-	s.stop()
+	var entries []peer.Answer
+	if key == httppeer.CachedOnly {
+		entries = g.serveCached(keys)
+	} else {
+		s := showLife(w, r)
+		entries = g.serveMulti(ctx, keys)
+		s.stop()
+	}
 	writeBody(w, multiwire.AppendAnswers(nil, entries))
 	return nil
+}
+
+// longAnswer is how many bytes of values share an answer; what is beyond is asked for alone.
+const longAnswer = 256 << 10
+
+// serveCached answers a peer for what is in the caches.
+func (g *Group) serveCached(keys []string) []peer.Answer {
+	answers := make([]peer.Answer, len(keys))
+	size := 0
+	for i, key := range keys {
+		answers[i].Outcome = peer.Absent
+		if size > longAnswer {
+			continue
+		}
+		v, hit, err := g.serveFromCache(key)
+		if !hit {
+			continue
+		}
+		g.Stats.ServerRequests.Add(1)
+		g.Stats.Gets.Add(1)
+		answers[i] = answerOf(v, err)
+		size += v.Len()
+	}
+	return answers
+}
+
+func answerOf(v ByteView, err error) peer.Answer {
+	switch {
+	case err == nil:
+		return peer.Answer{Outcome: peer.Found, Value: v.s, Expire: v.expire}
+	case errors.Is(err, &ErrNotFound{}):
+		return peer.Answer{Outcome: peer.NotFound, Message: err.Error()}
+	}
+	return peer.Answer{Outcome: peer.LoadFailed, Message: err.Error()}
 }
 
 func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 	results := make(map[string]peer.Answer, len(keys))
 	var mu sync.Mutex
 	take := func(key string, v ByteView, err error) {
-		a := peer.Answer{Outcome: peer.Found, Value: v.s, Expire: v.expire}
-		switch {
-		case errors.Is(err, &ErrNotFound{}):
-			a = peer.Answer{Outcome: peer.NotFound, Message: err.Error()}
-		case err != nil:
-			a = peer.Answer{Outcome: peer.LoadFailed, Message: err.Error()}
-		}
 		mu.Lock()
 		defer mu.Unlock()
-		results[key] = a
+		results[key] = answerOf(v, err)
 	}
 	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
+		g.Stats.ServerRequests.Add(1)
 		g.Stats.Gets.Add(1)
 		if v, hit, err := g.serveFromCache(key); hit {
 			take(key, v, err)

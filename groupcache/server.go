@@ -147,7 +147,7 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 	case http.MethodGet:
 		p.answerGet(ctx, w, r, g, key)
 	case http.MethodPost:
-		err = p.answerMulti(ctx, w, r, g, body)
+		err = g.answerMulti(ctx, w, r, key, body)
 	case http.MethodPut:
 		err = g.put(key, body)
 	case http.MethodDelete:

@@ -34,8 +34,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	return g.write(ctx, key, targets, func(ctx context.Context, t target) error {
 		switch {
 		case t.here():
-			g.dropLoads(key)
-			keep(key, v)
+			g.replace(key, keep, v)
 		case t.owner:
 			return t.set(ctx, g.name, key, v)
 		case !g.instance.options.SetOwnerOnly:
@@ -103,16 +102,17 @@ func (g *Group) putNowhere(key string, _ ByteView) {
 	g.hot.Remove(key)
 }
 
-// setHere and removeHere are what peers ask for.
-func (g *Group) setHere(key string, v ByteView) {
+// replace drops what this process has of a key, and keeps the value if keep does.
+func (g *Group) replace(key string, keep func(string, ByteView), v ByteView) {
 	g.dropLoads(key)
-	g.putMain(key, v)
+	keep(key, v)
+	g.dropLoads(key) // a load that began meanwhile may have found the old value in the cache
 }
 
-func (g *Group) removeHere(key string) {
-	g.dropLoads(key)
-	g.putNowhere(key, ByteView{})
-}
+// setHere and removeHere are what peers ask for.
+func (g *Group) setHere(key string, v ByteView) { g.replace(key, g.putMain, v) }
+
+func (g *Group) removeHere(key string) { g.replace(key, g.putNowhere, ByteView{}) }
 
 // target is a process that a write must be told: a peer of ours, one of somebody else's, or this one.
 type target struct {

@@ -303,7 +303,7 @@ func (x *GetMultiResponse) GetEntry() []*GetMultiResponse_Entry {
 
 type GetMultiResponse_Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0: found, 1: not found, 2: the load failed.
+	// 0: found, 1: not found, 2: the load failed, 3: not in the cache.
 	Outcome *uint32 `protobuf:"varint,1,opt,name=outcome" json:"outcome,omitempty"`
 	Value   []byte  `protobuf:"bytes,2,opt,name=value" json:"value,omitempty"`
 	Expire  *int64  `protobuf:"varint,3,opt,name=expire" json:"expire,omitempty"`

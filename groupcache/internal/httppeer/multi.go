@@ -11,7 +11,16 @@ import (
 
 // GetMulti asks for several keys with one request.
 func (t *Transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
-	response, err := t.send(watched(ctx, alive), http.MethodPost, keyPath(group, ""), multiwire.AppendRequest(nil, keys))
+	return t.several(watched(ctx, alive), keyPath(group, ""), keys, alive)
+}
+
+// GetCached asks for what the peer has in its cache of several keys.
+func (t *Transport) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+	return t.several(ctx, keyPath(group, CachedOnly), keys, func() {})
+}
+
+func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]peer.Answer, error) {
+	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, keys))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ const (
 	// RingHeader in the answer to a probe tells which ring the peer would use, if all do.
 	RingHeader = "X-Holdfast-Ring"
 	RingEven   = "rendezvous"
+	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
+	CachedOnly = "cached"
 	// ContentType is that of requests and answers with a body.
 	ContentType = "application/x-protobuf"
 )

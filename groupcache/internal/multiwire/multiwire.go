@@ -96,7 +96,7 @@ func parseEntry(b []byte) (peer.Answer, error) {
 	err := pbwire.Fields(b, func(number protowire.Number, content []byte, v uint64) error {
 		switch number {
 		case fieldOutcome:
-			if v > uint64(peer.LoadFailed) {
+			if v > uint64(peer.Absent) {
 				return fmt.Errorf("%w: outcome %d", pbwire.ErrMalformed, v)
 			}
 			a.Outcome = peer.Outcome(v)

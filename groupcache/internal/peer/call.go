@@ -9,6 +9,33 @@ import (
 
 // Get asks for a key. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Get(ctx context.Context, group, key string) (Answer, error) {
+	if b := p.batcherFor(group); b != nil {
+		answer, err := b.get(ctx, key)
+		if err != nil || answer.Outcome != Absent {
+			return answer, err
+		}
+	}
+	return p.getAlone(ctx, group, key)
+}
+
+// cached asks for what the peer has in its cache.
+func (p *Peer) cached(ctx context.Context, group string, keys []string) ([]Answer, error) {
+	var answers []Answer
+	err := p.call(ctx, func(ctx context.Context, _ func()) error {
+		var err error
+		answers, err = p.transport.GetCached(ctx, group, keys)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answers {
+		p.count(a)
+	}
+	return answers, nil
+}
+
+func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) {
 	var answer Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) error {
 		var err error
@@ -43,6 +70,7 @@ func (p *Peer) GetMulti(ctx context.Context, group string, keys []string) ([]Ans
 
 func (p *Peer) count(a Answer) {
 	switch a.Outcome {
+	case Absent: // it will be asked again
 	case NotFound:
 		p.counts[countNotFound].Add(1)
 	case LoadFailed:

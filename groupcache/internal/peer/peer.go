@@ -69,6 +69,7 @@ type Peer struct {
 	greeted   func()       // tells the pool that there is news of ring
 	inFlight  atomic.Int64
 	first     percentile // of the time to the first sign of life
+	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
 
 	mu     sync.Mutex

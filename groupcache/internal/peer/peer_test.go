@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ type fake struct {
 	tell    func(ctx context.Context) error
 	probe   func() (peer.Greeting, error)
 	removed []string
+	batches []int // numbers of keys
 	closed  bool
 }
 
@@ -39,6 +41,22 @@ func (f *fake) Get(ctx context.Context, _, _ string, alive func()) (peer.Answer,
 func (f *fake) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
 	a, err := f.Get(ctx, group, "", alive)
 	return slices.Repeat([]peer.Answer{a}, len(keys)), err
+}
+
+// GetCached knows the keys that begin with "c".
+func (f *fake) GetCached(ctx context.Context, _ string, keys []string) ([]peer.Answer, error) {
+	if err := f.told(ctx); err != nil {
+		return nil, err
+	}
+	answers := make([]peer.Answer, len(keys))
+	f.with(func() { f.batches = append(f.batches, len(keys)) })
+	for i, key := range keys {
+		answers[i] = peer.Answer{Outcome: peer.Absent}
+		if strings.HasPrefix(key, "c") {
+			answers[i] = peer.Answer{Value: "cached " + key, Marked: true}
+		}
+	}
+	return answers, nil
 }
 
 func (f *fake) Set(ctx context.Context, _, _, _ string, _ int64) error { return f.told(ctx) }
@@ -107,13 +125,19 @@ func hang(ctx context.Context, _ func()) (peer.Answer, error) {
 // start makes a pool of peers that answer, and are marked.
 func start(t *testing.T, urls ...string) *rig {
 	t.Helper()
+	return startBounded(t, 10, urls...)
+}
+
+// startBounded is start with a bound on requests.
+func startBounded(t *testing.T, inFlight int, urls ...string) *rig {
+	t.Helper()
 	r := &rig{fakes: make(map[string]*fake)}
 	for _, url := range urls {
 		r.fakes[url] = &fake{get: found, probe: ours}
 	}
 	pool, err := peer.NewPool(self, rings, peer.Options{
 		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
-		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: 10, ProbeTimeout: time.Second,
+		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: inFlight, ProbeTimeout: time.Second,
 		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
 	})
 	if err != nil {

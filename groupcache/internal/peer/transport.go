@@ -18,6 +18,8 @@ const (
 	NotFound
 	// LoadFailed comes with the message of the peer's Getter.
 	LoadFailed
+	// Absent is the answer to GetCached for what is not in the peer's cache.
+	Absent
 )
 
 // Answer is what a peer has to say about a key.
@@ -50,6 +52,8 @@ type Transport interface {
 	Get(ctx context.Context, group, key string, alive func()) (Answer, error)
 	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the order of the keys.
 	GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]Answer, error)
+	// GetCached is GetMulti for what the peer has in its cache. It may answer Absent for what it has, too, if the answer would be long.
+	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
 	// Set stores a value at the peer.
 	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops a key from the peer's caches.
