@@ -35,11 +35,12 @@ type Cache[K comparable, V any] struct {
 	lost   atomic.Uint64 // events
 	closed atomic.Bool   // set under mu
 
-	kick  chan struct{} // the pump is to look again
-	room  sync.Cond     // workers wait for something to do; on mu
-	tasks sync.WaitGroup
-	gone  chan struct{} // closed when the tasks are done after Close
-	once  sync.Once
+	kick   chan struct{} // the pump is to look again
+	chores chan func()   // of the storage, for the pump
+	room   sync.Cond     // workers wait for something to do; on mu
+	tasks  sync.WaitGroup
+	gone   chan struct{} // closed when the tasks are done after Close
+	once   sync.Once
 
 	mu sync.Mutex
 	// All below is guarded by mu, which is a leaf: nothing that can wait is called under it.
@@ -96,6 +97,9 @@ func oneByOne[K comparable, V any](refresh RefreshFunc[K, V]) BatchFunc[K, V] {
 	}
 }
 
+// launch builds a cache and starts it.
+//
+//nolint:contextcheck // its life ends with Close, not with the call that makes it.
 func launch[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
 	c, err := build(source, opts)
 	if err != nil {
@@ -118,7 +122,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 	c := &Cache[K, V]{
 		opts: opts, source: source, epoch: time.Now(), slow: flagUnread | flagCold | flagStale | flagAbsent,
 		backoff: backoff.Exponential{Base: opts.Period, Cap: opts.MaxBackoff, Factor: 2},
-		metrics: newMetrics(opts.Name), kick: make(chan struct{}, 1), gone: make(chan struct{}),
+		metrics: newMetrics(opts.Name), kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{}),
 		wheel: newWheel[K, V](bySchedule, tick, slots), wakeAt: never, limit: opts.Workers,
 		workers: make(map[*worker[K, V]]struct{}), watches: make(map[*entry[K, V]]*watch),
 		loads: loads[K, V]{busy: make(map[K]*flight[V])},
@@ -142,7 +146,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 		maximum = 0
 	}
 	var err error
-	if c.storage, err = newStorage(maximum, c.removed); err != nil {
+	if c.storage, err = newStorage(maximum, c.removed, c.doChore); err != nil {
 		return nil, err
 	}
 	if opts.NoBreaker {
@@ -271,7 +275,21 @@ func (c *Cache[K, V]) insert(e *entry[K, V], due func() int64, veto func() bool)
 		}
 		return nil
 	})
+	c.trim()
 	return there, err
+}
+
+// trim keeps the bound.
+func (c *Cache[K, V]) trim() {
+	if c.opts.MaxItems == 0 || c.opts.Overflow == Reject {
+		return
+	}
+	c.mu.Lock()
+	over := c.census.items > c.opts.MaxItems
+	c.mu.Unlock()
+	if over {
+		c.storage.trim()
+	}
 }
 
 // makeRoom deletes a terminal entry if the cache is full and evicts.

@@ -30,17 +30,19 @@ func (c *Cache[K, V]) runLoads() {
 	}
 }
 
-// nextLoad takes a call off the queue, nil if there is none.
+// nextLoad takes the newest call off the queue, nil if there is none. When there are more than can be made the oldest are those whose
+// callers are about to give up: to make them first would be to make all in vain.
 func (c *Cache[K, V]) nextLoad() *loadCall[K, V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.loads.queue) == 0 {
+	newest := c.loads.queue.Back()
+	if newest == nil {
 		c.loads.running--
-		c.loads.queue = nil
 		return nil
 	}
-	call := c.loads.queue[0]
-	c.loads.queue = c.loads.queue[1:]
+	c.loads.queue.Remove(newest)
+	call, _ := newest.Value.(*loadCall[K, V])
+	call.place = nil
 	return call
 }
 

@@ -1,6 +1,7 @@
 package autorefresh
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 type loads[K comparable, V any] struct {
 	// busy has the keys that may not be called for because a call is under way: of a load, or of a refresh of a deleted entry.
 	busy    map[K]*flight[V]
-	queue   []*loadCall[K, V]
+	queue   list.List // of *loadCall
 	running int
 }
 
@@ -36,7 +37,9 @@ type loadCall[K comparable, V any] struct {
 	cancel  context.CancelFunc
 	keys    []K
 	flights []*flight[V]
-	wanted  int // flights with waiters; guarded by the cache's mu
+	place   *list.Element // in the queue, nil if not there; guarded by the cache's mu
+	wanted  int           // flights with waiters; guarded by the cache's mu
+	abandon func()        // ends the call when nobody waits for it any more; to be called under the cache's mu
 }
 
 // forget keeps the result of a load under way out of the cache.
@@ -174,12 +177,34 @@ func (c *Cache[K, V]) arrived(key K) bool {
 func (c *Cache[K, V]) newLoadCall(ctx context.Context) *loadCall[K, V] {
 	call := &loadCall[K, V]{}
 	call.ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	c.loads.queue = append(c.loads.queue, call)
+	call.abandon = func() { c.abandon(call) }
+	call.place = c.loads.queue.PushBack(call)
 	if c.loads.running < c.opts.MaxLoads {
 		c.loads.running++
 		c.tasks.Go(c.runLoads)
 	}
 	return call
+}
+
+// abandon cancels a call, and ends it if it has not begun: those who want its keys from now on need not wait for its turn. The caller
+// holds mu.
+func (c *Cache[K, V]) abandon(call *loadCall[K, V]) {
+	call.cancel()
+	if call.place == nil {
+		return
+	}
+	c.loads.queue.Remove(call.place)
+	call.place = nil
+	err := context.Canceled
+	if c.run.Err() != nil {
+		err = ErrClosed
+	}
+	for i, f := range call.flights {
+		f.err = err
+		delete(c.loads.busy, call.keys[i])
+		c.counts.loads[loadCanceled]++
+		close(f.done)
+	}
 }
 
 // add makes the flight of a key. The caller holds mu.
@@ -188,7 +213,7 @@ func (l *loadCall[K, V]) add(key K) *flight[V] {
 	f.leave = func() {
 		f.left = true
 		if l.wanted--; l.wanted == 0 {
-			l.cancel()
+			l.abandon()
 		}
 	}
 	l.keys = append(l.keys, key)

@@ -134,7 +134,8 @@ type Options[K comparable, V any] struct {
 	// Overflow says what happens to item MaxItems + 1. Default Evict.
 	Overflow Overflow
 
-	// MaxLoads is how many calls Load and LoadMulti make at once; further ones wait. Default 16.
+	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest is next: the callers of the oldest
+	// are about to give up. Default 16.
 	MaxLoads int
 	// LoadTimeout bounds the call of a load, by its context. It ends too when its last waiter has left. Default 0: none.
 	LoadTimeout time.Duration

@@ -223,6 +223,9 @@ func TestEvictTakesTerminalItemsFirst(t *testing.T) {
 		}
 		for key := 150; key < 1150; key++ {
 			_, _, _ = c.GetOrCreate(key, 0)
+			if n := c.Stats(); n.Items > 100 {
+				t.Fatalf("Stats() = %+v, want 100 items at most", n)
+			}
 		}
 		settle(2 * time.Second)
 		if n := c.Stats(); n.Items != 100 || n.Evicted != 1050 {

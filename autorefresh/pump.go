@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// pump is the goroutine that moves what falls due from the wheel to the workers. It sleeps until the next slot that is not empty.
+// pump is the goroutine that moves what falls due from the wheel to the workers. It sleeps until the next slot that is not empty, but
+// for the chores of the storage.
 func (c *Cache[K, V]) pump() {
 	defer c.retire()
 	timer := time.NewTimer(0)
@@ -14,6 +15,9 @@ func (c *Cache[K, V]) pump() {
 		select {
 		case <-c.run.Done():
 			return
+		case chore := <-c.chores:
+			chore()
+			continue
 		case <-c.kick:
 		case <-timer.C:
 		}
@@ -22,6 +26,16 @@ func (c *Cache[K, V]) pump() {
 				return
 			}
 		}
+	}
+}
+
+// doChore leaves work of the storage to the pump if that has nothing to do, so that readers do not have to do it: all goroutines here
+// have an owner.
+func (c *Cache[K, V]) doChore(chore func()) {
+	select {
+	case c.chores <- chore:
+	default:
+		chore()
 	}
 }
 
@@ -85,7 +99,7 @@ func (c *Cache[K, V]) lag(now int64) int64 {
 	if c.wakeAt == never || late < max(int64(c.opts.Period)/8, int64(100*time.Millisecond)) {
 		return 0
 	}
-	return min(2*late, int64(c.opts.Period))
+	return min(2*late, c.round())
 }
 
 // rests tells whether an entry that is due has not been read for HotFor, and marks it so. The caller holds mu.
@@ -185,7 +199,7 @@ func (c *Cache[K, V]) spreadSome(now int64) bool {
 	if c.spreads == 0 {
 		return false
 	}
-	window := max(min(2*(now-c.outage.since), int64(c.opts.Period)), 1)
+	window := max(min(2*(now-c.outage.since), c.round()), 1)
 	for n := 0; n < chunk && c.spreads > 0 && c.ready.n > 0; n++ {
 		c.schedule(c.ready.pop(bySchedule), c.spread(now, window))
 		c.spreads--
@@ -210,7 +224,7 @@ func (c *Cache[K, V]) hasten(now int64) {
 				left--
 				if e.due > horizon {
 					c.wheel.remove(e)
-					c.schedule(e, c.spread(now, int64(c.opts.Period)))
+					c.schedule(e, c.spread(now, c.round()))
 				}
 			}
 			e = next

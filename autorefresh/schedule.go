@@ -185,9 +185,13 @@ func (c *Cache[K, V]) firstDue(e *entry[K, V], now int64) int64 {
 	case FirstAfterPeriod:
 		return c.nextDue(e, now, rand.Float64())
 	default:
-		return c.spread(now, int64(c.opts.Period))
+		return c.spread(now, c.round())
 	}
 }
+
+// round is over how long many refreshes are spread that could begin at once. They come again after nine tenths of a period at the
+// earliest: were the round longer, its end would meet the beginning of the next.
+func (c *Cache[K, V]) round() int64 { return int64(c.opts.Period) - int64(c.opts.Period)/10 }
 
 // nextDue is when an entry is due again whose value was got at a time: luck, from 0 to 1, makes it up to 10 % early.
 func (c *Cache[K, V]) nextDue(e *entry[K, V], loadedAt int64, luck float64) int64 {

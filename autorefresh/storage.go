@@ -12,13 +12,12 @@ type storage[K comparable, V any] struct {
 }
 
 // newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called before an entry leaves, under a lock
-// of the storage: it must not call the storage.
-func newStorage[K comparable, V any](maximum int, removed func(e *entry[K, V], evicted evicted)) (storage[K, V], error) {
+// of the storage: it must not call the storage. Run is given what the storage has to do from time to time; it must not wait.
+func newStorage[K comparable, V any](maximum int, removed func(e *entry[K, V], evicted evicted), run func(chore func())) (storage[K, V], error) {
 	cache, err := otter.New(&otter.Options[K, *entry[K, V]]{
 		MaximumSize: maximum,
-		// Its maintenance runs on the goroutine that calls it: all goroutines here have an owner.
-		Executor: func(fn func()) { fn() },
-		Logger:   &otter.NoopLogger{},
+		Executor:    run,
+		Logger:      &otter.NoopLogger{},
 		OnAtomicDeletion: func(d otter.DeletionEvent[K, *entry[K, V]]) {
 			removed(d.Value, evicted(d.WasEvicted()))
 		},
@@ -51,6 +50,9 @@ func (s storage[K, V]) put(key K, choose func(there *entry[K, V]) *entry[K, V]) 
 	})
 	return e
 }
+
+// trim evicts at once what is beyond the maximum, rather than when the next chore is done.
+func (s storage[K, V]) trim() { s.cache.CleanUp() }
 
 func (s storage[K, V]) delete(key K) (*entry[K, V], bool) { return s.cache.Invalidate(key) }
 

@@ -221,11 +221,10 @@ func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
 	others := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
 	var waiters sync.WaitGroup
 	for i := range 10 {
-		key := fmt.Sprint(i)
+		key, began := fmt.Sprint(i), time.Now()
 		if taken, err := mine.Lease(t.Context(), []string{key}, ttl); err != nil || len(taken) > 0 {
 			t.Fatalf("Lease() = %v, %v", taken, err)
 		}
-		began := time.Now()
 		waiters.Go(func() {
 			for time.Since(began) < 20*time.Second {
 				taken, err := others.Lease(t.Context(), []string{key}, ttl)

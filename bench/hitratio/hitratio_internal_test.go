@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTracesAreRead(t *testing.T) {
+	got, err := lines(strings.NewReader("7\n*\n\n10 3 0 1\n"))
+	if want := []uint64{7, 10, 11, 12}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("lines = %v, %v, want %v", got, err, want)
+	}
+	if _, err := lines(strings.NewReader("10 x")); err == nil {
+		t.Error("lines of a bad count: no error")
+	}
+	got, err = words(strings.NewReader("\x00\x00\x01\x02\xff\xff\xff\xff"))
+	if want := []uint64{258, 1<<32 - 1}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("words = %v, %v, want %v", got, err, want)
+	}
+	if _, err := words(strings.NewReader("\x00\x00\x01")); err == nil {
+		t.Error("words of a cut trace: no error")
+	}
+	if _, err := workloads()[0].keys(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a trace that is not there: %v, want ErrNotExist", err)
+	}
+}
+
+func TestMixesAreAsDescribed(t *testing.T) {
+	keys := zipf(0.9, 0.2)
+	scanned, first := 0, 0
+	for _, key := range keys {
+		if key >= mixKeys {
+			scanned++
+		}
+		if key == 0 {
+			first++
+		}
+	}
+	if len(keys) != mixReads || scanned < mixReads*19/100 || scanned > mixReads*21/100 {
+		t.Errorf("%d reads, %d scanned, want %d, a fifth", len(keys), scanned, mixReads)
+	}
+	if share := float64(first) / mixReads; share < 0.03 || share > 0.06 {
+		t.Errorf("the most popular key has %.3f of the reads, want about 0.04", share)
+	}
+	if !slices.Equal(keys, zipf(0.9, 0.2)) {
+		t.Error("two runs differ")
+	}
+}
+
+func TestContestantsHoldAsManyEntriesAsTold(t *testing.T) {
+	for _, c := range contestants() {
+		for _, entries := range []int{1, 100, 2000} {
+			var round []uint64
+			for key := range uint64(entries) {
+				round = append(round, key)
+			}
+			// What fits is all hit the second time, and the first time nothing is.
+			if got, err := replay(append(round, round...), entries, c); err != nil || got != 50 {
+				t.Errorf("%s with %d entries: %.2f %% hits, %v, want 50", c.name, entries, got, err)
+			}
+			var once []uint64
+			for key := range uint64(20 * entries) {
+				once = append(once, key)
+			}
+			// Of what was read once no more than fits is there.
+			slices.Reverse(once)
+			if got, err := replay(append(once, once...), entries, c); err != nil || got > 100.0/40 {
+				t.Errorf("%s with %d entries: %.2f %% hits, %v, want at most %.2f", c.name, entries, got, err, 100.0/40)
+			}
+		}
+	}
+}
+
+func TestTableAndChartShowAll(t *testing.T) {
+	r, err := measure("a <mix>", []uint64{1, 2, 3, 1, 1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	if err := tabulate(&table, []result{r, r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range contestants() {
+		if !strings.Contains(table.String(), c.name+" 25%") {
+			t.Errorf("table without %s:\n%s", c.name, table.String())
+		}
+	}
+	chart := draw([]result{r, r})
+	if err := xml.Unmarshal([]byte(chart), new(any)); err != nil {
+		t.Errorf("chart: %v", err)
+	}
+	if got, want := strings.Count(chart, "<polyline"), 2*len(contestants()); got != want || !strings.Contains(chart, "a &lt;mix&gt;") {
+		t.Errorf("%d lines in the chart, want %d", got, want)
+	}
+}

@@ -1,0 +1,138 @@
+// Command hitratio compares how many reads caches of the same number of entries answer: LRU, a group of holdfast's groupcache, and otter. It
+// replays recorded accesses, where they are at hand, and seeded mixes, and prints a table; with -svg it draws it too.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"os"
+	"runtime"
+)
+
+func main() {
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// shares are the sizes of the caches, in percent of the distinct keys.
+func shares() []int { return []int{1, 5, 10, 25} }
+
+func run() error {
+	folder := flag.String("traces", "../../shared/traces", "folder of recorded traces; those that are not there are left out")
+	chart := flag.String("svg", "", "file to draw a chart into")
+	flag.Parse()
+	var results []result
+	for _, w := range workloads() {
+		keys, err := w.keys(*folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(os.Stderr, "hitratio: %s is left out: %v\n", w.name, err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		r, err := measure(w.name, keys)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		results = append(results, r)
+	}
+	if err := tabulate(os.Stdout, results); err != nil {
+		return err
+	}
+	if *chart == "" {
+		return nil
+	}
+	return os.WriteFile(*chart, []byte(draw(results)), 0o644)
+}
+
+// result has the hit ratios of one workload in percent, by contestant and size.
+type result struct {
+	name            string
+	reads, distinct int
+	ratios          map[string][]float64
+}
+
+func measure(name string, keys []uint64) (result, error) {
+	r := result{name: name, reads: len(keys), distinct: distinct(keys), ratios: map[string][]float64{}}
+	for _, share := range shares() {
+		entries := max(1, r.distinct*share/100)
+		for _, c := range contestants() {
+			ratio, err := replay(keys, entries, c)
+			if err != nil {
+				return result{}, fmt.Errorf("%s with %d entries: %w", c.name, entries, err)
+			}
+			r.ratios[c.name] = append(r.ratios[c.name], ratio)
+		}
+	}
+	return r, nil
+}
+
+func replay(keys []uint64, entries int, c contestant) (float64, error) {
+	cache, err := c.make(entries)
+	if err != nil {
+		return 0, err
+	}
+	defer cache.close()
+	hits := 0
+	for _, key := range keys {
+		hit, err := cache.read(key)
+		if err != nil {
+			return 0, err
+		}
+		if hit {
+			hits++
+		}
+	}
+	return 100 * float64(hits) / float64(len(keys)), nil
+}
+
+func distinct(keys []uint64) int {
+	seen := make(map[uint64]struct{}, len(keys)/4)
+	for _, key := range keys {
+		seen[key] = struct{}{}
+	}
+	return len(seen)
+}
+
+// tabulate writes the table.
+func tabulate(w io.Writer, results []result) error {
+	text := fmt.Sprintf("%s, %d CPUs; hits in %% of the reads, by the cache's size in %% of the distinct keys\n", runtime.Version(), runtime.NumCPU())
+	text += fmt.Sprintf("%-15s %9s %9s", "workload", "reads", "distinct")
+	for _, share := range shares() {
+		for _, c := range contestants() {
+			text += fmt.Sprintf(" %11s", fmt.Sprintf("%s %d%%", c.name, share))
+		}
+	}
+	text += "\n"
+	for _, r := range results {
+		text += fmt.Sprintf("%-15s %9d %9d", r.name, r.reads, r.distinct)
+		for i := range shares() {
+			for _, c := range contestants() {
+				text += fmt.Sprintf(" %11.2f", r.ratios[c.name][i])
+			}
+		}
+		text += "\n"
+	}
+	text += fmt.Sprintf("%-15s %9s %9s", "mean", "", "")
+	for i := range shares() {
+		for _, c := range contestants() {
+			text += fmt.Sprintf(" %11.2f", mean(results, c.name, i))
+		}
+	}
+	_, err := io.WriteString(w, text+"\n")
+	return err
+}
+
+func mean(results []result, name string, size int) float64 {
+	sum := 0.0
+	for _, r := range results {
+		sum += r.ratios[name][size]
+	}
+	return sum / float64(max(1, len(results)))
+}
