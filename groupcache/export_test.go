@@ -30,3 +30,21 @@ func (i *Instance) PeersUp() (n int) {
 	}
 	return n
 }
+
+// Ranks are the URLs of the peers that own a key, best first; "" is this instance.
+func (i *Instance) Ranks(key string) (urls []string) {
+	for _, p := range i.pool.pool.Owners(nil, key) {
+		if p == nil {
+			urls = append(urls, "")
+			continue
+		}
+		urls = append(urls, p.URL())
+	}
+	return urls
+}
+
+// Keep puts a value into the hot cache, as if it had been loaded in the owner's place.
+func (g *Group) Keep(key, value string) { g.putHot(key, ByteView{s: value}) }
+
+// GrantHedges makes room in the budget of hedges.
+func (g *Group) GrantHedges() { g.fetchCount.Add(1000) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
@@ -38,6 +39,8 @@ type Group struct {
 	loads    *flights // by the Getter
 	fetches  *flights // from peers
 	removals ages
+
+	fetchCount, hedges, hedgesWon atomic.Int64
 
 	pickPeers sync.Once
 	picker    PeerPicker

@@ -150,6 +150,12 @@ func (i *Instance) spawn(fn func()) bool {
 	return true
 }
 
+func (i *Instance) isClosed() bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.closed
+}
+
 // pause waits, unless the instance is closed meanwhile.
 func (i *Instance) pause(d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
@@ -129,12 +130,13 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		return g.fetchForeign(ctx, key, f)
 	}
 	var buf [4]*peer.Peer
-	for _, p := range pool.pool.Owners(buf[:0], key) {
+	owners := pool.pool.Owners(buf[:0], key)
+	for i, p := range owners {
 		if p == nil { // this process is next
 			break
 		}
 		start := time.Now()
-		answer, err := p.Get(ctx, g.name, key)
+		answer, err := g.askPeer(ctx, owners[i:], key)
 		if err == nil && answer.Outcome == peer.Found {
 			g.fetched(start)
 			v := ByteView{answer.Value, answer.Expire}
@@ -153,6 +155,40 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		}
 	}
 	return g.loads.do(ctx, key)
+}
+
+// hedgeShare is the budget of hedges: one of so many fetches.
+const hedgeShare = 20
+
+// askPeer asks the first of the owners. If that takes longer than 95 of 100 times, it asks the cache of the next one, too, within a budget: a
+// hedge never causes a load.
+func (g *Group) askPeer(ctx context.Context, owners []*peer.Peer, key string) (peer.Answer, error) {
+	owner := owners[0]
+	g.fetchCount.Add(1)
+	if len(owners) < 2 || owners[1] == nil || !owners[1].Up() || !owner.Marked() || owner.Usual() == 0 {
+		return owner.Get(ctx, g.name, key)
+	}
+	hedged, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var found atomic.Pointer[peer.Answer]
+	hedge := func() {
+		if a, ok := owners[1].Cached(hedged, g.name, key); ok {
+			found.Store(&a)
+			g.hedgesWon.Add(1)
+			cancel()
+		}
+	}
+	timer := time.AfterFunc(owner.Usual(), func() {
+		if g.hedges.Load()*hedgeShare < g.fetchCount.Load() && g.instance.spawn(hedge) {
+			g.hedges.Add(1)
+		}
+	})
+	defer timer.Stop()
+	answer, err := owner.Get(hedged, g.name, key)
+	if a := found.Load(); err != nil && a != nil {
+		return *a, nil
+	}
+	return answer, err
 }
 
 func (g *Group) fetched(start time.Time) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -78,6 +79,7 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.posts.Add(1)
 	}
 	if n.hung.Load() {
+		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client leaves
 		<-r.Context().Done()
 		return
 	}

@@ -15,6 +15,7 @@ type metrics struct {
 	gets, hits, loads, items, bytes, evictions, refusedValues *prometheus.Desc
 	peerRequests, peerInFlight, missedRemoves, lostRemoves    *prometheus.Desc
 	peers, serverRequests, unsigned, unauthorised, duration   *prometheus.Desc
+	hedges                                                    *prometheus.Desc
 
 	loadTimes loadTimes
 }
@@ -37,6 +38,7 @@ func newMetrics(name string) *metrics {
 		lostRemoves:    desc("peer_lost_removes_total", "Removals that a peer will never be told: it may serve removed values until they expire.", "peer"),
 		peers:          desc("peers", "Peers, this process left out, by whether they are asked.", "state"),
 		serverRequests: desc("server_requests_total", "Gets that came from peers.", "group"),
+		hedges:         desc("hedges_total", "Second questions, to the cache of the next peer, when the owner took long; won ones answered first.", "group", "result"),
 		unsigned:       desc("unsigned_requests_total", "Requests without a signature that were accepted."),
 		unauthorised:   desc("unauthorised_requests_total", "Requests refused for their signature."),
 		duration:       desc("load_duration_seconds", "Duration of calls of Getters."),
@@ -48,7 +50,7 @@ func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 	m := i.metrics
 	for _, d := range []*prometheus.Desc{
 		m.gets, m.hits, m.loads, m.items, m.bytes, m.evictions, m.refusedValues, m.peerRequests, m.peerInFlight, m.missedRemoves,
-		m.lostRemoves, m.peers, m.serverRequests, m.unsigned, m.unauthorised, m.duration,
+		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.unsigned, m.unauthorised, m.duration,
 	} {
 		ch <- d
 	}
@@ -103,6 +105,9 @@ func (m *metrics) collectGroup(out sender, g *Group) {
 	s := &g.Stats
 	out.counter(m.gets, float64(s.Gets.Get()), g.name)
 	out.counter(m.serverRequests, float64(s.ServerRequests.Get()), g.name)
+	won := g.hedgesWon.Load()
+	out.counter(m.hedges, float64(won), g.name, "won")
+	out.counter(m.hedges, float64(max(0, g.hedges.Load()-won)), g.name, "lost")
 	for result, n := range map[string]int64{
 		"getter": s.LocalLoads.Get(), "getter_error": s.LocalLoadErrs.Get(), "peer": s.PeerLoads.Get(), "peer_error": s.PeerErrors.Get(),
 		"joined": max(0, s.Loads.Get()-s.LoadsDeduped.Get()-s.PeerLoads.Get()-s.PeerErrors.Get()),

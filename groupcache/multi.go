@@ -220,6 +220,9 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 		s := showLife(w, r)
 		entries = g.serveMulti(ctx, keys)
 		s.stop()
+		if g.instance.isClosed() { // the loads were ended
+			return ErrClosed
+		}
 	}
 	writeBody(w, multiwire.AppendAnswers(nil, entries))
 	return nil

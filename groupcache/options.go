@@ -2,6 +2,7 @@ package groupcache
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,6 +74,13 @@ type Options struct {
 	// Secret is shared by all peers, at least 16 bytes. Default none.
 	Secret []byte
 
+	// TLS is for connections to https peers by the default Transport: the authority that signed them, and this process's own
+	// certificate for peers that require one. Default nil, the system's authorities and no certificate.
+	TLS *tls.Config
+	// RequireClientCert refuses requests that did not come over TLS with a client certificate which the http.Server has verified (its
+	// TLSConfig.ClientAuth). Default false.
+	RequireClientCert bool
+
 	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead, and all Sets and
 	// Removes. Default 1 s.
 	PeerTimeout time.Duration
@@ -121,7 +129,7 @@ func (o Options) withDefaults() Options {
 		o.Replicas = defaultReplicas
 	}
 	if o.Transport == nil {
-		o.Transport = newTransport()
+		o.Transport = newTransport(o.TLS)
 	}
 	if o.ServerErrorHandler == nil {
 		o.ServerErrorHandler = DefaultServerErrorHandler
@@ -145,8 +153,9 @@ func (o Options) withDefaults() Options {
 }
 
 // newTransport makes the default transport, whose connections are its own.
-func newTransport() func(context.Context) http.RoundTripper {
+func newTransport(config *tls.Config) func(context.Context) http.RoundTripper {
 	t := &http.Transport{
+		TLSClientConfig:     config,
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
@@ -180,6 +189,9 @@ func (o Options) check() error {
 		if v < 0 {
 			reject(field, v, "set a positive value, or 0 for the default")
 		}
+	}
+	if o.TLS != nil && o.Transport != nil {
+		bad = append(bad, errors.New("groupcache: Options.TLS and Options.Transport are both set: give the transport its TLS configuration itself"))
 	}
 	if o.Ring != HashRing && o.Ring != Rendezvous {
 		reject("Ring", int(o.Ring), "set HashRing or Rendezvous")

@@ -16,14 +16,15 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group that this process does not have, 413 for
-// a value that is too large, and 503 for all other errors, as the original's peers expect it, with the error's text.
+// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group that this process does not have or
+// that is being closed, 413 for a value that is too large, and 503 for all other errors, as the original's peers expect it, with the error's
+// text.
 func DefaultServerErrorHandler(_ context.Context, w http.ResponseWriter, _ *http.Request, err error) {
 	code := http.StatusServiceUnavailable
 	switch {
 	case errors.As(err, new(BadGroupcacheRequestError)):
 		code = http.StatusBadRequest
-	case errors.As(err, new(GroupNotFoundError)):
+	case errors.As(err, new(GroupNotFoundError)), errors.Is(err, ErrClosed):
 		code = http.StatusInternalServerError
 	case errors.Is(err, &ErrNotFound{}):
 		code = http.StatusNotFound
@@ -105,6 +106,10 @@ const bodyOverhead = 64 << 10
 
 // authorised says whether a request comes from a peer, as far as that must be proved.
 func (p *HTTPPool) authorised(r *http.Request, escaped string, body []byte) bool {
+	if p.options.RequireClientCert && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		p.refused.Add(1)
+		return false
+	}
 	if p.signer == nil {
 		return true
 	}
@@ -145,7 +150,7 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 	var err error
 	switch r.Method {
 	case http.MethodGet:
-		p.answerGet(ctx, w, r, g, key)
+		err = p.answerGet(ctx, w, r, g, key)
 	case http.MethodPost:
 		err = g.answerMulti(ctx, w, r, key, body)
 	case http.MethodPut:
@@ -174,7 +179,8 @@ func (g *Group) put(key string, body []byte) error {
 	return nil
 }
 
-func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, key string) {
+// answerGet answers a peer that asks for a key. The error is that Close has ended the load: no answer of the Getter, the peer asks elsewhere.
+func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, key string) error {
 	g.Stats.ServerRequests.Add(1)
 	g.Stats.Gets.Add(1)
 	v, hit, err := g.serveFromCache(key)
@@ -183,11 +189,15 @@ func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http
 		v, err = g.serveByLoad(ctx, key)
 		s.stop()
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		writeValue(w, v)
+	case p.instance.isClosed():
+		return ErrClosed
+	default:
 		p.options.ServerErrorHandler(ctx, w, r, err)
-		return
 	}
-	writeValue(w, v)
+	return nil
 }
 
 // answers are buffers that are used again.

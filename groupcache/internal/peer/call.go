@@ -18,6 +18,18 @@ func (p *Peer) Get(ctx context.Context, group, key string) (Answer, error) {
 	return p.getAlone(ctx, group, key)
 }
 
+// Usual is how long 95 of 100 first signs of life of the peer took at most lately, 0 if that is not known.
+func (p *Peer) Usual() time.Duration { return time.Duration(p.first.p95.Load()) }
+
+// Cached asks for a key that the peer may have in its cache.
+func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool) {
+	answers, err := p.cached(ctx, group, []string{key})
+	if err != nil || answers[0].Outcome != Found {
+		return Answer{}, false
+	}
+	return answers[0], true
+}
+
 // cached asks for what the peer has in its cache.
 func (p *Peer) cached(ctx context.Context, group string, keys []string) ([]Answer, error) {
 	var answers []Answer

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// percentile keeps the 99th percentile of recent durations, to a quarter. Its zero value has seen nothing.
+// percentile keeps the 95th and 99th percentile of recent durations, to a quarter. Its zero value has seen nothing.
 type percentile struct {
 	buckets [64]atomic.Uint32 // four to each doubling, from firstBucket on
 	seen    atomic.Uint32
 	p99     atomic.Int64
+	p95     atomic.Int64
 }
 
 const (
@@ -40,22 +41,28 @@ func (p *percentile) observe(d time.Duration) {
 		}
 	}
 	if seen%recompute == 0 || seen >= enough && seen&(seen-1) == 0 {
-		p.p99.Store(int64(p.compute()))
+		p.compute()
 	}
 }
 
-func (p *percentile) compute() time.Duration {
-	var total, sum uint32
+func (p *percentile) compute() {
+	var total, above uint32
 	for i := range p.buckets {
 		total += p.buckets[i].Load()
 	}
+	last := time.Duration(-1)
 	for i := len(p.buckets) - 1; i >= 0; i-- {
-		if sum += p.buckets[i].Load(); sum*100 > total {
-			return upper(i)
+		above += p.buckets[i].Load()
+		if last < 0 && above*100 > total {
+			last = upper(i)
+			p.p99.Store(int64(last))
+		}
+		if above*20 > total {
+			p.p95.Store(int64(upper(i)))
+			return
 		}
 	}
-	return 0
 }
 
-// value is the percentile, 0 before there were enough observations.
+// value is the 99th percentile, 0 before there were enough observations.
 func (p *percentile) value() time.Duration { return time.Duration(p.p99.Load()) }
