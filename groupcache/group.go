@@ -269,6 +269,8 @@ func (g *Group) Clear() {
 	g.fetches.fenceAll()
 	g.main.Clear()
 	g.hot.Clear()
+	g.loads.fenceAll() // loads that began meanwhile may have found old values in the caches
+	g.fetches.fenceAll()
 }
 
 // CacheStats are the statistics of one of the group's caches; those of an unknown cache are zero.

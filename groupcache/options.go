@@ -89,7 +89,7 @@ type Options struct {
 	Silence time.Duration
 	// MaxInFlight bounds the requests to one peer; what is above goes elsewhere. Default 4096.
 	MaxInFlight int
-	// SetOwnerOnly makes Set tell only the owner, as the original does; the others then keep what they have. Default false.
+	// SetOwnerOnly makes Set tell only the owner; the others then keep what they have until it expires. Default false.
 	SetOwnerOnly bool
 	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
 	DebugKeys bool

@@ -183,13 +183,11 @@ func (s *settings) validate() error {
 func (s *settings) validateScenario() error {
 	chosen := s.scenarios()
 	if len(chosen) == 0 {
-		if s.scenario == "groupcache" {
-			return fmt.Errorf("-scenario %q lands with its package; there are %s", s.scenario, scenarioNames())
-		}
 		return fmt.Errorf("-scenario %q: there are %s", s.scenario, scenarioNames())
 	}
+	withSource := []string{record.Memcached, record.Groupcache, record.Autorefresh}
 	for name, only := range map[string][]string{
-		"servers": {record.Memcached}, "db-cost": {record.Memcached, record.Autorefresh}, "db-slots": {record.Memcached, record.Autorefresh},
+		"servers": {record.Memcached}, "db-cost": withSource, "db-slots": withSource,
 		"sentinels": {record.Sentinel}, "name": {record.Sentinel},
 	} {
 		if s.raw.given[name] && !slices.Contains(only, s.scenario) && (s.scenario != scenarioAll || s.foreign()) {

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/stampede"
 )
 
 func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
@@ -22,8 +23,8 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 		"extra":                                  `"extra"`,
 		"-promise p99":                           "p99<400ms",
 		"-scenario redis":                        `"memcached"`,
-		"-scenario groupcache":                   "lands with its package",
-		"-scenario sentinel -db-cost 1s":         `-db-cost: only ["memcached" "autorefresh"]`,
+		"-scenario groupcache -servers a:1":      `-servers: only ["memcached"]`,
+		"-scenario sentinel -db-cost 1s":         `-db-cost: only ["memcached" "groupcache" "autorefresh"]`,
 		"-scenario sentinel -servers a:1":        `-servers: only ["memcached"]`,
 		"-scenario autorefresh -servers a:1":     `-servers: only ["memcached"]`,
 		"-scenario autorefresh -promise db<2x":   "the scenario autorefresh does not have",
@@ -83,6 +84,7 @@ func TestDefaultsDependOnWhoseServersAreUsed(t *testing.T) {
 		"-sentinels a:1":                     {30 * time.Second, 500},
 		"-scenario sentinel":                 {48 * time.Second, 2000},
 		"-scenario autorefresh":              {48 * time.Second, 2000},
+		"-scenario groupcache":               {48 * time.Second, 2000},
 	} {
 		s, err := parse(strings.Fields(args), true)
 		if err != nil || s.duration != want.duration || s.rate != want.rate {
@@ -124,7 +126,7 @@ func TestHelpNamesEveryFlagAndItsDefault(t *testing.T) {
 	if got := strings.Count(help(), "\n  cachedrill"); got != 5 {
 		t.Errorf("help has %d examples, want five", got)
 	}
-	for _, rules := range []promise.Rules{outage.Rules(), failover.OwnRules(), failover.ForeignRules(), staleness.Rules()} {
+	for _, rules := range []promise.Rules{outage.Rules(), failover.OwnRules(), failover.ForeignRules(), staleness.Rules(), stampede.Rules()} {
 		if !strings.Contains(help(), rules.Default) {
 			t.Errorf("help lacks the default promises %q", rules.Default)
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/failover"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/outage"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/stampede"
 )
 
 // helpText is what -h prints, without the defaults.
@@ -30,6 +31,8 @@ the drill
   -scenario name    what to drill (default memcached; sentinel with -sentinels)
                     memcached   servers of a cache are killed and hang: gomemcache and holdfast
                     sentinel    redis primaries fail over, are killed and hang: radix's own Sentinel client and holdfast
+                    groupcache  processes that share a cache are killed and hang, while many callers ask for one key: a peer
+                                cache written plainly and holdfast
                     autorefresh the source of cached values slows and dies, then the second level does: otter with a loader
                                 and holdfast
                     all         one after another, and one report
@@ -48,6 +51,9 @@ the drill
                     lost                 acknowledged writes that are gone: lost=0; without @ not about the phases killed and
                                          hung, in which redis itself loses what it had not replicated
                     gap                  longest time in which no write was acknowledged that was also kept: gap<5s
+                    groupcache (default "%s")
+                    db, stale            as for memcached
+                    herd                 database loads of the key that a herd of callers asks for at once: herd=1
                     autorefresh (default "%s")
                     calls                calls of the source per second, as a multiple of those in the phase healthy: calls<3x
                     age, old             p99 of the ages of answers as a multiple of the period, and answers older than 1.1
@@ -55,17 +61,18 @@ the drill
 
 the load, on each side
   -rate n           requests per second, evenly spaced, whether or not they are answered (default %d; with -servers or
-                    -sentinels %d)
+                    -sentinels %d; groupcache %d)
   -workers n        requests worked on at the same time; also MaxIdleConns of both memcached clients (default 128)
-  -keys n           different keys, by a Zipf distribution (default 20000; autorefresh %d, fewer if shorter than 48s)
+  -keys n           different keys, by a Zipf distribution (default 20000; groupcache %d; autorefresh %d, fewer if
+                    shorter than 48s)
   -value-size n     bytes per value (default 100)
   -timeout d        time limit of each call, for both clients (default 500ms)
-  -db-cost d        memcached, autorefresh: time that one load from the simulated database takes (default 5ms)
-  -db-slots n       memcached, autorefresh: loads that it does at a time; others wait (default 8)
+  -db-cost d        memcached, groupcache, autorefresh: time that one load from the simulated database takes (default 5ms)
+  -db-slots n       memcached, groupcache, autorefresh: loads that it does at a time; others wait (default 8)
 
 servers of its own
   -in-process       use servers in this process even if memcached or redis-server is installed (default false: what is in
-                    PATH)
+                    PATH); groupcache has processes of cachedrill in any case
 
 your servers
   -servers list     memcached: addresses, host:port separated by commas (default none: servers of its own)
@@ -81,7 +88,8 @@ what you see
   -listen addr      address of the live page (default 127.0.0.1:0, a free port)
   -no-web           no live page (default false)
   -open             open the live page in a browser (default: only on a terminal with a display)
-  -metrics addr     serve the Prometheus metrics of the client under test at http://addr/metrics (default off)
+  -metrics addr     serve the Prometheus metrics of the client under test at http://addr/metrics (default off);
+                    the processes of groupcache serve their own, at addresses that are shown
   -out folder       where the report goes: cachedrill-report.html, .json and .md (default a new temporary folder)
   -version          print the version and exit
   -h                print this and exit
@@ -97,5 +105,5 @@ exit status
 // help is what -h prints. Flags not given here do not exist; a test compares.
 func help() string {
 	return fmt.Sprintf(helpText, ownDuration, foreignDuration, foreignFaultsDuration, outage.Rules().Default,
-		failover.OwnRules().Default, failover.ForeignRules().Default, staleness.Rules().Default, ownRate, foreignRate, staleness.Keys)
+		failover.OwnRules().Default, failover.ForeignRules().Default, stampede.Rules().Default, staleness.Rules().Default, ownRate, foreignRate, stampede.Rate, stampede.Keys, staleness.Keys)
 }

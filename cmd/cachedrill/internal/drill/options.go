@@ -27,7 +27,7 @@ const (
 	worthTelling = 20.0 // milliseconds that the load itself was late
 )
 
-// Options are what all scenarios have in common. All fields but Budget, Promises and More must be set.
+// Options are what all scenarios have in common. All fields but TTL, Budget, Promises and More must be set.
 type Options struct {
 	Seed      uint64
 	Duration  time.Duration // of all phases together
@@ -36,7 +36,7 @@ type Options struct {
 	Keys      int
 	ValueSize int           // bytes
 	Timeout   time.Duration // of one call of a client
-	TTL       time.Duration
+	TTL       time.Duration // of stored values; 0: they have none
 	Run       string        // part of the keys that no other drill has
 	Budget    *atomic.Int64 // bytes that may still be stored; nil: no limit
 	Promises  []promise.Promise
@@ -57,7 +57,7 @@ func (o Options) interval() time.Duration {
 
 // Settings returns the options in words. shares says what the requests are, workers and limit what else these mean.
 func (o Options) Settings(shares, workers, limit string) []record.Entry {
-	return []record.Entry{
+	entries := []record.Entry{
 		{Name: "rate", Value: fmt.Sprintf("%d/s per side", o.Rate), About: "requests, evenly spaced; " + shares},
 		{Name: "keys", Value: strconv.Itoa(o.Keys), About: fmt.Sprintf("popularity by Zipf, exponent %.1f; stored before the start", zipf)},
 		{Name: "value size", Value: fmt.Sprintf("%d B", o.ValueSize)},
@@ -65,6 +65,9 @@ func (o Options) Settings(shares, workers, limit string) []record.Entry {
 		{Name: "time limit", Value: o.Timeout.String(), About: limit},
 		{Name: "patience", Value: Patience.String(), About: "a request that has no answer by then has failed; after that its caller has gone"},
 		{Name: "duration", Value: o.Duration.String(), About: "of all phases together"},
-		{Name: "time to live", Value: o.TTL.String(), About: "of stored values: longer than the drill"},
 	}
+	if o.TTL > 0 {
+		entries = append(entries, record.Entry{Name: "time to live", Value: o.TTL.String(), About: "of stored values: longer than the drill"})
+	}
+	return entries
 }

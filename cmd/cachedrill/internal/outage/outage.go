@@ -23,8 +23,6 @@ const (
 	grace     = time.Second
 	fillTime  = 15 * time.Second
 	watchEach = 5 * time.Millisecond
-
-	smallestLoad = 0.05 // of the reads: fewer needed loads count as that many when loads are compared
 )
 
 // Options say what to drill. All fields must be set.
@@ -211,16 +209,7 @@ func cacheMoment(t *workload.Tally, seconds float64) *record.CacheMoment {
 // Summarize adds what only a cache has.
 func (u *Outage) Summarize(s *record.Summary, _, _ int, t *workload.Tally, _ float64) {
 	s.CacheSummary = &record.CacheSummary{
-		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: loadRatio(t), CacheErrors: t.CacheErrors,
+		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: t.LoadRatio(), CacheErrors: t.CacheErrors,
 		Stale: t.Stale, StalePercent: drill.Percent(t.Stale, t.Reads), FailedWrites: t.FailedWrites,
 	}
-}
-
-// loadRatio returns the loads as a multiple of those that no cache could avoid, the latter taken for at least 5 % of the
-// reads: three loads instead of one are no stampede.
-func loadRatio(t *workload.Tally) float64 {
-	if t.Loads == 0 {
-		return 0
-	}
-	return float64(t.Loads) / max(float64(t.Needed), smallestLoad*float64(t.Reads), 1)
 }

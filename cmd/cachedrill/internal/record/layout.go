@@ -4,6 +4,7 @@ package record
 const (
 	Memcached   = "memcached"
 	Sentinel    = "sentinel"
+	Groupcache  = "groupcache"
 	Autorefresh = "autorefresh"
 )
 
@@ -64,7 +65,9 @@ func LayoutOf(scenario string) Layout { return Layouts()[scenario] }
 
 // Layouts returns the layout of each scenario.
 func Layouts() map[string]Layout {
-	return map[string]Layout{Memcached: memcachedLayout(), Sentinel: sentinelLayout(), Autorefresh: autorefreshLayout()}
+	return map[string]Layout{
+		Memcached: memcachedLayout(), Sentinel: sentinelLayout(), Groupcache: groupcacheLayout(), Autorefresh: autorefreshLayout(),
+	}
 }
 
 func memcachedLayout() Layout {

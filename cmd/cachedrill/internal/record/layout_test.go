@@ -11,6 +11,8 @@ func measured(scenario string) (s record.Summary, m record.Moment) {
 	switch scenario {
 	case record.Memcached:
 		return record.Summary{CacheSummary: &record.CacheSummary{}}, record.Moment{CacheMoment: &record.CacheMoment{}}
+	case record.Groupcache:
+		return record.Summary{HerdSummary: &record.HerdSummary{}}, record.Moment{HerdMoment: &record.HerdMoment{}}
 	case record.Autorefresh:
 		return record.Summary{AgeSummary: &record.AgeSummary{}}, record.Moment{AgeMoment: &record.AgeMoment{}}
 	}

@@ -107,6 +107,7 @@ type Summary struct {
 	*CacheSummary
 	*WriteSummary
 	*AgeSummary
+	*HerdSummary
 }
 
 // CacheSummary is what is measured of a cache.
@@ -151,6 +152,7 @@ type Moment struct {
 	*CacheMoment
 	*WriteMoment
 	*AgeMoment
+	*HerdMoment
 }
 
 // CacheMoment is what is measured of a cache.
@@ -185,6 +187,27 @@ type AgeSummary struct {
 type AgeMoment struct {
 	AgeP99    float64 `json:"age_p99_ms"`
 	CallsRate float64 `json:"source_calls_per_s"`
+}
+
+// HerdSummary is what is measured of a cache that processes share.
+type HerdSummary struct {
+	DatabaseLoads       int     `json:"database_loads"`
+	NeededDatabaseLoads int     `json:"needed_database_loads"`
+	DatabaseLoadRatio   float64 `json:"database_load_ratio"`
+	Herds               int     `json:"herds"`            // that came and ended
+	HerdLoads           int     `json:"herd_loads"`       // that they caused
+	WorstHerd           int     `json:"worst_herd_loads"` // the most that one of them caused
+	Outdated            int     `json:"outdated"`         // reads answered with an outdated value
+	OutdatedPercent     float64 `json:"outdated_percent"`
+	FailedRemoves       int     `json:"failed_removes"`
+}
+
+// HerdMoment is the same of a moment.
+type HerdMoment struct {
+	DatabaseRate       float64 `json:"database_loads_per_s"`
+	NeededDatabaseRate float64 `json:"needed_database_loads_per_s"`
+	OutdatedRate       float64 `json:"outdated_per_s"`
+	HerdLoads          float64 `json:"herd_loads"` // of the last herd
 }
 
 // Event is something that happened, in words.

@@ -23,6 +23,9 @@ type Tally struct {
 	FailedWrites int
 	Writes       int           // ended, acknowledged or not
 	Acknowledged int           // writes that the client says are done
+	Herds        int           // that have ended
+	HerdLoads    int           // of their keys
+	WorstHerd    int           // the most loads that one herd caused
 	Late         time.Duration // how much too late the load itself was at worst, because the machine was busy
 }
 
@@ -35,6 +38,18 @@ func (t *Tally) Answers() int { return t.Requests() - t.Unanswered }
 // HitRatio returns the share of hits among the reads that asked the cache; 0 if there were none.
 func (t *Tally) HitRatio() float64 {
 	return ratio(t.Hits, t.Hits+t.Misses+t.CacheErrors)
+}
+
+// smallestLoad is a share of the reads: fewer needed loads count as that many when loads are compared.
+const smallestLoad = 0.05
+
+// LoadRatio returns the loads as a multiple of those that no cache could avoid, the latter taken for at least 5 % of the reads: three loads
+// instead of one are no stampede.
+func (t *Tally) LoadRatio() float64 {
+	if t.Loads == 0 {
+		return 0
+	}
+	return float64(t.Loads) / max(float64(t.Needed), smallestLoad*float64(t.Reads), 1)
 }
 
 func ratio(part, whole int) float64 {

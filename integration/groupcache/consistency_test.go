@@ -1,0 +1,184 @@
+package groupcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+// seed is that of HOLDFAST_SEED, or another one each time.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	s, err := strconv.ParseUint(os.Getenv("HOLDFAST_SEED"), 10, 64)
+	if err != nil {
+		s = uint64(time.Now().UnixNano())
+	}
+	t.Logf("HOLDFAST_SEED=%d", s)
+	return s
+}
+
+// workload lets two clients at each node read and write one key.
+type workload struct {
+	cluster  *cluster
+	key      string
+	steps    int
+	pause    time.Duration // between two steps, at most
+	history  history
+	versions atomic.Int64
+}
+
+func (w *workload) run(t *testing.T, seed uint64) {
+	t.Helper()
+	var clients sync.WaitGroup
+	for i := range 2 * len(w.cluster.nodes) {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			for range w.steps {
+				w.step(t, i, random)
+				if random.IntN(2) == 0 {
+					runtime.Gosched()
+				} else if w.pause > 0 {
+					time.Sleep(time.Duration(random.Int64N(int64(w.pause))))
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
+// step does one write, or one Get: of a caller that can leave, cannot, or does.
+func (w *workload) step(t *testing.T, client int, random *rand.Rand) {
+	n := w.cluster.nodes[client%len(w.cluster.nodes)]
+	ctx := t.Context()
+	switch what := random.IntN(20); what {
+	case 0, 1, 2, 3:
+		version := int(w.versions.Add(1))
+		w.history.write(client, version, func() bool {
+			err := w.cluster.write(ctx, n, w.key, version, what)
+			if err != nil && !errors.Is(err, groupcache.ErrPeerUnavailable) {
+				t.Errorf("a write: %v", err)
+			}
+			return err == nil
+		})
+		return
+	case 4, 5:
+		limited, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(int(time.Millisecond))))
+		defer cancel()
+		ctx = limited
+	case 6, 7, 8, 9:
+		ctx = context.Background() //nolint:usetesting // one that cannot end
+	}
+	w.history.get(client, func() (int, bool) {
+		version, err := n.read(ctx, w.key)
+		if err != nil && !leaves(err) {
+			t.Errorf("Get: %v", err)
+		}
+		return version, err == nil
+	})
+}
+
+// With five peers the last two of a key are told at the same time.
+func TestGetsSeeWhatWasWrittenBefore(t *testing.T) {
+	seed := seed(t)
+	for _, size := range []int{3, 5} {
+		t.Run(fmt.Sprint(size, " peers"), func(t *testing.T) {
+			c := startCluster(t, size, nil)
+			for i, owner := range c.nodes {
+				w := &workload{cluster: c, key: c.ownedBy(t, owner, fmt.Sprint("key ", i)), steps: 200, pause: 300 * time.Microsecond}
+				w.run(t, seed+uint64(i))
+				w.history.check(t)
+				if n := w.history.counts.failed; n > w.history.counts.writes/10 {
+					t.Errorf("%d writes failed", n)
+				}
+			}
+		})
+	}
+}
+
+// So many keys of one owner are asked for at once that their requests are shared.
+func TestGetsOfManyKeysSeeWhatWasWrittenBefore(t *testing.T) {
+	seed := seed(t)
+	c := startCluster(t, 3, nil)
+	all := make([]*workload, 16)
+	var running sync.WaitGroup
+	for i := range all {
+		w := &workload{cluster: c, key: c.ownedBy(t, c.nodes[0], fmt.Sprint("key ", i)), steps: 50, pause: 100 * time.Microsecond}
+		all[i] = w
+		running.Go(func() { w.run(t, seed+uint64(i)) })
+	}
+	running.Wait()
+	for _, w := range all {
+		w.history.check(t)
+	}
+}
+
+// One node is cut off and restored time and again: its own clients go on, as do those of the others.
+func TestGetsSeeWhatWasWrittenBeforeWhileAPeerIsCutOff(t *testing.T) {
+	seed := seed(t)
+	for _, role := range []string{"owner", "other"} {
+		t.Run(role, func(t *testing.T) {
+			c := startCluster(t, 3, func(o *groupcache.Options) { o.PeerTimeout = 300 * time.Millisecond })
+			victim := c.nodes[0]
+			key := c.ownedBy(t, victim, "key")
+			if role == "other" {
+				key = c.ownedBy(t, c.nodes[1], "key")
+			}
+			w := &workload{cluster: c, key: key, steps: 400, pause: 4 * time.Millisecond}
+			over := make(chan struct{})
+			var knife sync.WaitGroup
+			knife.Go(func() { cutAndRestore(t, victim, rand.New(rand.NewPCG(seed, 99)), over) })
+			w.run(t, seed)
+			close(over)
+			knife.Wait()
+			w.history.check(t)
+			c.converges(t, key)
+		})
+	}
+}
+
+// cutAndRestore ends with the node restored.
+func cutAndRestore(t *testing.T, n *node, random *rand.Rand, over <-chan struct{}) {
+	for wait := time.Duration(0); ; wait = time.Duration(50+random.IntN(250)) * time.Millisecond {
+		select {
+		case <-over:
+			return
+		case <-time.After(wait):
+		}
+		n.cut()
+		time.Sleep(time.Duration(20+random.IntN(100)) * time.Millisecond)
+		if err := n.restore(t.Context()); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// converges writes until that succeeds; then all must see exactly that.
+func (c *cluster) converges(t *testing.T, key string) {
+	t.Helper()
+	version := 1_000_000
+	eventually(t, "a write succeeds", func() bool {
+		version++
+		err := c.write(t.Context(), c.nodes[1], key, version, version)
+		if err != nil && !strings.Contains(err.Error(), c.nodes[0].url) {
+			t.Errorf("a write: %v, but all others are there", err)
+		}
+		return err == nil
+	})
+	for i, n := range c.nodes {
+		if got, err := n.read(t.Context(), key); got != version || err != nil {
+			t.Errorf("node %d sees %d, %v; want %d", i, got, err, version)
+		}
+	}
+}
