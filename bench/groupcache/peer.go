@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -265,6 +266,50 @@ func (b bench) multi() error {
 	table("multi: 100 keys over two peers", [][]string{
 		{"values", "requests", "target", "met", "took"},
 		{fmt.Sprint(len(got)), fmt.Sprint(n), "2", verdicts[n <= 2 && len(got) == 100], took.Round(time.Microsecond).String()},
+	})
+	return nil
+}
+
+// killed measures what a dead owner adds to a load, once it is known to be dead.
+func (b bench) killed() error {
+	url, stop, err := start("holdfast")
+	if err != nil {
+		return err
+	}
+	value := groupcache.GetterFunc(func(_ context.Context, _ string, dest groupcache.Sink) error { return dest.SetString("v", time.Time{}) })
+	times := make(map[bool][]time.Duration)
+	for _, withPeer := range []bool{false, true} {
+		instance, err := groupcache.New(groupcache.Options{})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = instance.Close() }()
+		g, err := instance.NewGroup(group, 0, value)
+		if err != nil {
+			return err
+		}
+		if withPeer {
+			if err := instance.SetPeers(url); err != nil {
+				return err
+			}
+			time.Sleep(100 * time.Millisecond)
+			stop()
+		}
+		for i := range 20_000 {
+			start := time.Now()
+			if _, err := g.View(context.Background(), "100/"+strconv.Itoa(i)); err != nil {
+				return err
+			}
+			times[withPeer] = append(times[withPeer], time.Since(start))
+		}
+		slices.Sort(times[withPeer])
+	}
+	alone, dead := times[false], times[true]
+	added := dead[len(dead)/2] - alone[len(alone)/2]
+	table("killed: a load while the owner is dead, 20 000 keys", [][]string{
+		{"", "p50", "p99", "added to p50", "target", "met", "errors"},
+		{"no peers", alone[len(alone)/2].String(), alone[len(alone)*99/100].String(), "", "", "", "0"},
+		{"owner dead", dead[len(dead)/2].String(), dead[len(dead)*99/100].String(), added.String(), "≤ 5µs", verdicts[added <= 5*time.Microsecond], "0"},
 	})
 	return nil
 }
