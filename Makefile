@@ -43,7 +43,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	$(call each,$(GO) build $(RACE) ./... && $(GO) test $(RACE) -shuffle=on -p 1 ./...)
 	@echo "== allocations and memory, which the race detector would add to"
-	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache/internal/store
+	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache ./groupcache/internal/store
 	@bash scripts/servers.sh check $(SERVERS)
 
 check: test lint tidy vet cross vuln ## everything that CI checks
