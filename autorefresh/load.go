@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 var errKeepsNothing = errors.New("autorefresh: unchanged, but there is no value to keep")
@@ -77,7 +79,7 @@ func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) []result[V] {
 		}
 		c.shield(results, known, mine)
 		if open = waiting; len(open) > 0 {
-			pause(call.ctx, wait)
+			backoff.Pause(call.ctx, wait)
 			wait = min(2*wait, max(firstLook, time.Duration(c.lookAgain())))
 		}
 	}
@@ -137,16 +139,6 @@ func (c *Cache[K, V]) consultLoad(call *loadCall[K, V], results []result[V], kno
 
 // firstLook is after what time a load looks for the first time what another process has got meanwhile. Each further time it waits longer.
 const firstLook = 5 * time.Millisecond
-
-// pause lets time pass, unless ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
 
 // askLoad calls the source for the picked keys.
 func (c *Cache[K, V]) askLoad(call *loadCall[K, V], results []result[V], picked []int) {

@@ -61,36 +61,13 @@ func RegisterPeerPicker(fn func() PeerPicker) {
 // before, as the original does.
 func RegisterPerGroupPeerPicker(fn func(groupName string) PeerPicker) { standard().registerPicker(fn) }
 
-func (i *Instance) registerPicker(fn func(string) PeerPicker) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.pick != nil {
-		panic("groupcache: a peer picker is registered already: call RegisterPeerPicker, RegisterPerGroupPeerPicker, NewHTTPPool or NewHTTPPoolOpts once")
-	}
-	i.pick = fn
-}
+// RegisterNewGroupHook sets a function that is called with each group made in the default instance from then on. It panics if one was set
+// before, as the original does.
+func RegisterNewGroupHook(fn func(*Group)) { standard().registerGroupHook(fn) }
 
-// RegisterNewGroupHook sets a function that is called with each group made in the default instance from then on.
-func RegisterNewGroupHook(fn func(*Group)) {
-	i := standard()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.onGroup != nil {
-		panic("groupcache: RegisterNewGroupHook was called before: it takes one function")
-	}
-	i.onGroup = fn
-}
-
-// RegisterServerStart sets a function that is called when the first group of the default instance is made.
-func RegisterServerStart(fn func()) {
-	i := standard()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.onServer != nil {
-		panic("groupcache: RegisterServerStart was called before: it takes one function")
-	}
-	i.onServer = fn
-}
+// RegisterServerStart sets a function that is called when the first group of the default instance is made. It panics if one was set before,
+// as the original does.
+func RegisterServerStart(fn func()) { standard().registerServerStart(fn) }
 
 // HTTPPoolOptions are the choices of an HTTPPool.
 type HTTPPoolOptions struct {

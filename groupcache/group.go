@@ -175,34 +175,33 @@ func (g *Group) Get(ctx context.Context, key string, dest Sink) error {
 // View is Get without a Sink. A value that is in the cache costs no allocation.
 func (g *Group) View(ctx context.Context, key string) (ByteView, error) {
 	g.Stats.Gets.Add(1)
+	v, ok := g.find(key)
+	if !ok {
+		return g.miss(ctx, key)
+	}
+	if v.Stale {
+		g.revalidate(key)
+	}
+	return result(v)
+}
+
+// find looks into the caches.
+func (g *Group) find(key string) (store.View, bool) {
 	v, ok := g.main.Get(key)
 	if !ok {
 		if v, ok = g.hot.Get(key); !ok {
-			return g.miss(ctx, key)
+			return v, false
 		}
 	}
 	g.Stats.CacheHits.Add(1)
-	if v.Flags|stale(v) != 0 {
-		return g.unusual(key, v)
-	}
-	return ByteView{v.Value, v.Expire}, nil
+	return v, true
 }
 
 // flagAbsent marks an entry that stands for "not found"; its value is the message.
 const flagAbsent = 1
 
-func stale(v store.View) uint8 {
-	if v.Stale {
-		return 1
-	}
-	return 0
-}
-
-// unusual is a hit that is more than a value.
-func (g *Group) unusual(key string, v store.View) (ByteView, error) {
-	if v.Stale {
-		g.revalidate(key)
-	}
+// result is what an entry stands for.
+func result(v store.View) (ByteView, error) {
 	if v.Flags&flagAbsent != 0 {
 		return ByteView{}, &ErrNotFound{Msg: v.Value}
 	}

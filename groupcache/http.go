@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync/atomic"
 
@@ -64,9 +63,7 @@ func (p *HTTPPool) basePath() string { return p.options.BasePath }
 
 func (p *HTTPPool) close() {
 	_ = p.pool.Close() // its only errors are those of breakers closed twice
-	if t, ok := p.options.Transport(context.Background()).(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
+	p.options.closeIdle()
 }
 
 // Set replaces the peers: their base URLs, this process's own among them. A URL that is none is logged and left out.

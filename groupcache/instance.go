@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -109,12 +110,7 @@ func (i *Instance) Groups() []*Group {
 	for _, g := range i.groups {
 		all = append(all, g)
 	}
-	slices.SortFunc(all, func(a, b *Group) int {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.name, b.name) })
 	return all
 }
 
@@ -139,6 +135,34 @@ func (i *Instance) pickerFor(name string) PeerPicker {
 	return NoPeers{}
 }
 
+// registerPicker sets what makes the PeerPicker of groups that have none of their own.
+func (i *Instance) registerPicker(fn func(string) PeerPicker) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pick != nil {
+		panic("groupcache: a peer picker is registered already: call RegisterPeerPicker, RegisterPerGroupPeerPicker, NewHTTPPool or NewHTTPPoolOpts once")
+	}
+	i.pick = fn
+}
+
+func (i *Instance) registerGroupHook(fn func(*Group)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.onGroup != nil {
+		panic("groupcache: RegisterNewGroupHook was called before: it takes one function")
+	}
+	i.onGroup = fn
+}
+
+func (i *Instance) registerServerStart(fn func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.onServer != nil {
+		panic("groupcache: RegisterServerStart was called before: it takes one function")
+	}
+	i.onServer = fn
+}
+
 // spawn runs fn in the background, unless the instance is closed.
 func (i *Instance) spawn(fn func()) bool {
 	i.mu.RLock()
@@ -154,18 +178,6 @@ func (i *Instance) isClosed() bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return i.closed
-}
-
-// pause waits, unless the instance is closed meanwhile.
-func (i *Instance) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-i.life.Done():
-		return false
-	}
 }
 
 // Close cancels all loads under way and ends what runs in the background; it waits for both. Peers are then told that there is no such

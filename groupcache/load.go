@@ -20,10 +20,7 @@ var errNothingSet = errors.New("groupcache: the getter returned nil without sett
 // load is what the flights of loads do: ask the Getter.
 func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, error) {
 	if v, ok := g.peek(key); ok { // stored by a load that ended just before this one began
-		if v.Flags&flagAbsent != 0 {
-			return ByteView{}, &ErrNotFound{Msg: v.Value}
-		}
-		return ByteView{v.Value, v.Expire}, nil
+		return result(v)
 	}
 	g.Stats.LoadsDeduped.Add(1)
 	if g.config.loadTimeout > 0 {
@@ -32,7 +29,7 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 		defer cancel()
 	}
 	v, err := g.ask(ctx, key, f)
-	g.instance.metrics.loaded(time.Since(f.began), err)
+	g.instance.metrics.loadTimes.observe(time.Since(f.began))
 	if err != nil {
 		g.Stats.LocalLoadErrs.Add(1)
 		g.keepAbsence(key, f, err)
@@ -101,21 +98,15 @@ func (g *Group) serve(ctx context.Context, key string) (ByteView, error) {
 }
 
 func (g *Group) serveFromCache(key string) (v ByteView, hit bool, err error) {
-	found, ok := g.main.Get(key)
-	if !ok {
-		found, ok = g.hot.Get(key)
-	}
+	found, ok := g.find(key)
 	if !ok {
 		return ByteView{}, false, nil
 	}
-	g.Stats.CacheHits.Add(1)
-	if found.Stale && g.owns(key) {
+	if found.Stale && g.owns(key) { // what others own their peers' Gets must not fetch
 		g.revalidate(key)
 	}
-	if found.Flags&flagAbsent != 0 {
-		return ByteView{}, true, &ErrNotFound{Msg: found.Value}
-	}
-	return ByteView{found.Value, found.Expire}, true, nil
+	v, err = result(found)
+	return v, true, err
 }
 
 func (g *Group) serveByLoad(ctx context.Context, key string) (ByteView, error) {

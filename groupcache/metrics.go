@@ -1,9 +1,10 @@
 package groupcache
 
 import (
-	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -82,14 +83,15 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 				down++
 			}
 			s := peer.Stats()
+			url := label(peer.URL())
 			for result, n := range map[string]uint64{
 				"found": s.Found, "not_found": s.NotFound, "load_error": s.LoadFailed, "failed": s.Failed, "refused": s.Refused,
 			} {
-				out.counter(m.peerRequests, float64(n), peer.URL(), result)
+				out.counter(m.peerRequests, float64(n), url, result)
 			}
-			out.gauge(m.peerInFlight, float64(s.InFlight), peer.URL())
-			out.gauge(m.missedRemoves, float64(s.MissedRemoves), peer.URL())
-			out.counter(m.lostRemoves, float64(s.LostRemoves), peer.URL())
+			out.gauge(m.peerInFlight, float64(s.InFlight), url)
+			out.gauge(m.missedRemoves, float64(s.MissedRemoves), url)
+			out.counter(m.lostRemoves, float64(s.LostRemoves), url)
 			peer.Breaker().Collect(ch)
 		}
 	}
@@ -98,38 +100,30 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 	out.counter(m.unsigned, float64(unsigned))
 	out.counter(m.unauthorised, float64(refused))
 	count, sum, buckets := m.loadTimes.read()
-	out.send(prometheus.NewConstHistogram(m.duration, count, sum, buckets))
+	ch <- prometheus.MustNewConstHistogram(m.duration, count, sum, buckets)
 }
 
 func (m *metrics) collectGroup(out sender, g *Group) {
-	s := &g.Stats
-	out.counter(m.gets, float64(s.Gets.Get()), g.name)
-	out.counter(m.serverRequests, float64(s.ServerRequests.Get()), g.name)
+	s, name := &g.Stats, label(g.name)
+	out.counter(m.gets, float64(s.Gets.Get()), name)
+	out.counter(m.serverRequests, float64(s.ServerRequests.Get()), name)
 	won := g.hedgesWon.Load()
-	out.counter(m.hedges, float64(won), g.name, "won")
-	out.counter(m.hedges, float64(max(0, g.hedges.Load()-won)), g.name, "lost")
+	out.counter(m.hedges, float64(won), name, "won")
+	out.counter(m.hedges, float64(max(0, g.hedges.Load()-won)), name, "lost")
 	for result, n := range map[string]int64{
 		"getter": s.LocalLoads.Get(), "getter_error": s.LocalLoadErrs.Get(), "peer": s.PeerLoads.Get(), "peer_error": s.PeerErrors.Get(),
 		"joined": max(0, s.Loads.Get()-s.LoadsDeduped.Get()-s.PeerLoads.Get()-s.PeerErrors.Get()),
 	} {
-		out.counter(m.loads, float64(n), g.name, result)
+		out.counter(m.loads, float64(n), name, result)
 	}
 	for cache, st := range map[string]store.Stats{"main": g.main.Stats(), "hot": g.hot.Stats()} {
-		out.counter(m.hits, float64(st.Hits), g.name, cache)
-		out.gauge(m.items, float64(st.Items), g.name, cache)
-		out.gauge(m.bytes, float64(st.Bytes), g.name, cache, "payload")
-		out.gauge(m.bytes, float64(st.Cost), g.name, cache, "total")
-		out.counter(m.evictions, float64(st.Evictions), g.name, cache)
-		out.counter(m.refusedValues, float64(st.Refused), g.name, cache)
+		out.counter(m.hits, float64(st.Hits), name, cache)
+		out.gauge(m.items, float64(st.Items), name, cache)
+		out.gauge(m.bytes, float64(st.Bytes), name, cache, "payload")
+		out.gauge(m.bytes, float64(st.Cost), name, cache, "total")
+		out.counter(m.evictions, float64(st.Evictions), name, cache)
+		out.counter(m.refusedValues, float64(st.Refused), name, cache)
 	}
-}
-
-// loaded notes a call of a Getter.
-func (m *metrics) loaded(d time.Duration, err error) {
-	if errors.Is(err, ErrClosed) {
-		return
-	}
-	m.loadTimes.observe(d)
 }
 
 // loadTimes is a histogram whose buckets double from 100 µs on.
@@ -164,21 +158,21 @@ func (h *loadTimes) read() (count uint64, seconds float64, buckets map[float64]u
 	return count, time.Duration(h.sum.Load()).Seconds(), buckets
 }
 
+// label makes a label of a name, which may be any bytes: one that is no UTF-8 would spoil the whole scrape.
+func label(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return strconv.QuoteToASCII(name)
+}
+
 // sender sends constant metrics.
 type sender struct{ ch chan<- prometheus.Metric }
 
 func (s sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	s.send(prometheus.NewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
 func (s sender) counter(d *prometheus.Desc, v float64, labels ...string) {
-	s.send(prometheus.NewConstMetric(d, prometheus.CounterValue, v, labels...))
-}
-
-// send sends a metric, or what is wrong with it: a group's name may be no UTF-8.
-func (s sender) send(m prometheus.Metric, err error) {
-	if err != nil {
-		m = prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
-	}
-	s.ch <- m
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 }

@@ -76,6 +76,27 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// Groups may have any name; one that is no UTF-8 must not take the other metrics along.
+func TestAnyNameCanBeScraped(t *testing.T) {
+	i, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = i.Close() }()
+	for _, name := range []string{"users", "\xff\xfe", "a\nb", ""} {
+		if _, err := i.NewGroup(name, 1<<20, newSource()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(i); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(registry, "groupcache_gets_total"); n != 4 || err != nil {
+		t.Errorf("%d groups, %v", n, err)
+	}
+}
+
 func TestInstancesHaveNamesOfTheirOwn(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	for range 3 {

@@ -95,6 +95,8 @@ type Options struct {
 	DebugKeys bool
 	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
 	Logger *slog.Logger
+
+	closeIdle func() // closes the idle connections of the default transport; a caller's own are left alone
 }
 
 const (
@@ -128,8 +130,10 @@ func (o Options) withDefaults() Options {
 	if o.Replicas == 0 {
 		o.Replicas = defaultReplicas
 	}
+	o.closeIdle = func() {}
 	if o.Transport == nil {
-		o.Transport = newTransport(o.TLS)
+		t := newTransport(o.TLS)
+		o.Transport, o.closeIdle = func(context.Context) http.RoundTripper { return t }, t.CloseIdleConnections
 	}
 	if o.ServerErrorHandler == nil {
 		o.ServerErrorHandler = DefaultServerErrorHandler
@@ -153,15 +157,14 @@ func (o Options) withDefaults() Options {
 }
 
 // newTransport makes the default transport, whose connections are its own.
-func newTransport(config *tls.Config) func(context.Context) http.RoundTripper {
-	t := &http.Transport{
+func newTransport(config *tls.Config) *http.Transport {
+	return &http.Transport{
 		TLSClientConfig:     config,
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
 		ForceAttemptHTTP2:   true,
 	}
-	return func(context.Context) http.RoundTripper { return t }
 }
 
 func probeBackoff(_ error, attempt int) time.Duration {

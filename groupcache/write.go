@@ -203,6 +203,9 @@ type writing struct {
 
 const tellAttempts = 3
 
+// tellAgain spaces the attempts to tell a peer.
+var tellAgain = backoff.Exponential{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond, Factor: 3} //nolint:gochecknoglobals // never changes
+
 // run tells all targets, and joins what went wrong.
 func (w *writing) run(targets []target) error {
 	errs := make([]error, len(targets))
@@ -222,7 +225,7 @@ func (w *writing) run(targets []target) error {
 func (w *writing) tellOne(t target) error {
 	err := w.tell(w.ctx, t)
 	for attempt := 0; attempt+1 < tellAttempts && err != nil && t.mayRecover(err); attempt++ {
-		if !w.group.instance.pause(backoff.Exponential{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond, Factor: 3}.Delay(attempt)) {
+		if !backoff.Pause(w.group.instance.life, tellAgain.Delay(attempt)) {
 			break
 		}
 		err = w.tell(w.ctx, t)

@@ -11,6 +11,7 @@ import (
 	"github.com/viccon/sturdyc"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/bench/internal/cpu"
 )
 
 const (
@@ -142,12 +143,12 @@ func takeTurns(ctx context.Context, turns int, reads []string, getters ...getter
 
 // costOf returns what a read costs, in nanoseconds.
 func costOf(keys []string, get getter) float64 {
-	sum, began := int64(0), ownCPU()
+	sum, began := int64(0), cpu.Own()
 	for _, key := range keys {
 		v, _ := get(key)
 		sum += v
 	}
-	used := ownCPU() - began
+	used := cpu.Own() - began
 	runtime.KeepAlive(sum)
 	return float64(used) / float64(len(keys))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/bench/internal/cpu"
 )
 
 func playIdle(ctx context.Context, c config, r *record) error {
@@ -68,9 +69,9 @@ func expiryShare(ctx context.Context, c config, period time.Duration) float64 {
 func shareOfCore(_ context.Context, c config, work func(d time.Duration)) float64 {
 	runtime.GC()
 	work(time.Second)
-	began, used := time.Now(), ownCPU()
+	began, used := time.Now(), cpu.Own()
 	work(scaled(c, 15*time.Second, 4*time.Second))
-	return 100 * (ownCPU() - used).Seconds() / time.Since(began).Seconds()
+	return 100 * (cpu.Own() - used).Seconds() / time.Since(began).Seconds()
 }
 
 // memory measures an item over its key and its value, both strings.

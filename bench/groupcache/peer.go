@@ -201,8 +201,25 @@ func client(url string, transport http.RoundTripper) (*groupcache.Group, *groupc
 	if err := instance.SetPeers(url); err != nil {
 		return nil, nil, err
 	}
-	time.Sleep(100 * time.Millisecond) // it learns who its peer is
-	return g, instance, nil
+	return g, instance, acquaint(instance)
+}
+
+// acquaint waits until the instance has learnt who its peers are.
+func acquaint(i *groupcache.Instance) error {
+	known := func() bool {
+		for _, p := range i.Debug().Peers {
+			if !p.Ours {
+				return false
+			}
+		}
+		return true
+	}
+	for deadline := time.Now().Add(startWithin); !known(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("a peer has not answered")
+		}
+	}
+	return nil
 }
 
 // dials counts connections for many requests from 64 callers.
@@ -250,7 +267,9 @@ func (b bench) multi() error {
 	if err := instance.SetPeers(urls...); err != nil {
 		return err
 	}
-	time.Sleep(100 * time.Millisecond)
+	if err := acquaint(instance); err != nil {
+		return err
+	}
 	keys := make([]string, 100)
 	for i := range keys {
 		keys[i] = fmt.Sprintf("100/%x", i*7919)
@@ -292,7 +311,9 @@ func (b bench) killed() error {
 			if err := instance.SetPeers(url); err != nil {
 				return err
 			}
-			time.Sleep(100 * time.Millisecond)
+			if err := acquaint(instance); err != nil {
+				return err
+			}
 			stop()
 		}
 		for i := range 20_000 {

@@ -5,15 +5,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/cpu"
 )
 
 // cpu is the CPU time that this process and the server have used.
 func (b *bench) cpu() time.Duration {
-	var own syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	total := time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	total := cpu.Own()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.server.PID()))
 	if err != nil {
 		return total

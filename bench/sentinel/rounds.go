@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/cpu"
 )
 
 const (
@@ -72,7 +74,7 @@ func (r Round) measure(c client) Result {
 	var stop atomic.Bool
 	times := make([]durations, r.Goroutines)
 	var workers sync.WaitGroup
-	cpu, began := ownCPU(), time.Now()
+	usedBefore, began := cpu.Own(), time.Now()
 	for g := range r.Goroutines {
 		workers.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(g), 1))
@@ -90,7 +92,7 @@ func (r Round) measure(c client) Result {
 	time.Sleep(r.Duration)
 	stop.Store(true)
 	workers.Wait()
-	elapsed, used := time.Since(began), ownCPU()-cpu
+	elapsed, used := time.Since(began), cpu.Own()-usedBefore
 	all := slices.Concat(times...)
 	slices.Sort(all)
 	return Result{

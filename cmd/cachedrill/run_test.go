@@ -278,7 +278,7 @@ func TestAnInterruptedDrillReportsWhatWasMeasured(t *testing.T) {
 func TestASignalStopsTheProgramAndItsServers(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
+		t.Skip("NOT TESTED: there are no signals on this system")
 	}
 	self, err := os.Executable()
 	if err != nil {

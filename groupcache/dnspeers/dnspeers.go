@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // Instance is what is told of the peers: a *groupcache.Instance.
@@ -145,16 +147,9 @@ func Watch(ctx context.Context, instance Instance, name string, opts Options) (*
 }
 
 func (w *Watcher) loop() {
-	for {
-		pause := w.options.Interval - time.Duration(rand.Int64N(int64(w.options.Interval)/10+1))
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-			_ = w.Refresh(w.life) // as in Watch
-		case <-w.life.Done():
-			timer.Stop()
-			return
-		}
+	interval := w.options.Interval
+	for backoff.Pause(w.life, interval-time.Duration(rand.Int64N(int64(interval)/10+1))) {
+		_ = w.Refresh(w.life) // as in Watch
 	}
 }
 

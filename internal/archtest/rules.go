@@ -72,11 +72,11 @@ func Holdfast() Rules {
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
 			}, Tests: []string{singleflight}},
-			{Package: "groupcache/dnspeers", May: []string{prometheus}, Tests: []string{groupcache}},
+			{Package: "groupcache/dnspeers", May: []string{backoff, prometheus}, Tests: []string{groupcache}},
 			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
-				groupcache, hashRing, singleflight, lru, xxhash,
+				groupcache, hashRing, singleflight, lru, xxhash, backoff,
 			}},
 		},
 		AllTests:      []string{goleak, rapid, testServers},

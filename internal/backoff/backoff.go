@@ -2,6 +2,7 @@
 package backoff
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -40,4 +41,16 @@ func (e Exponential) step(attempt int) time.Duration {
 		return min(limit, math.MaxInt64-1)
 	}
 	return time.Duration(step)
+}
+
+// Pause waits, and reports false if ctx ends before.
+func Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }

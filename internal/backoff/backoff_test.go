@@ -1,9 +1,11 @@
 package backoff_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -61,6 +63,21 @@ func TestDelayWithoutGrowth(t *testing.T) {
 			t.Errorf("factor %v: Delay(50) = %v", factor, d)
 		}
 	}
+}
+
+func TestPauseEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if !backoff.Pause(t.Context(), time.Second) || time.Since(began) != time.Second {
+			t.Errorf("a pause of 1s took %v", time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began = time.Now()
+		if backoff.Pause(ctx, time.Hour) || time.Since(began) != time.Second {
+			t.Errorf("a pause whose context ended after 1s took %v", time.Since(began))
+		}
+	})
 }
 
 func ExampleExponential_Delay() {

@@ -132,7 +132,7 @@ func (s *server) exorcise(ctx context.Context) error {
 	if len(batch.keys) == 0 {
 		return nil
 	}
-	if !pause(ctx, zombieDelay) {
+	if !backoff.Pause(ctx, zombieDelay) {
 		return ctx.Err()
 	}
 	batch.overflow = false // dealt with
@@ -206,21 +206,9 @@ func (s *server) replaySoon() {
 				continue
 			}
 			s.strikes.charge(s.breaker, err, s.core.now())
-			if !pause(s.core.ctx, replayPause) {
+			if !backoff.Pause(s.core.ctx, replayPause) {
 				return
 			}
 		}
 	})
-}
-
-// pause reports whether it lasted to its end.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

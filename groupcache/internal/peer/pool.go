@@ -143,13 +143,21 @@ func (p *Pool) withRing(m *members) *members {
 
 // reconsider changes the ring if what the peers say of it has changed.
 func (p *Pool) reconsider() {
+	if even, changed := p.chooseRing(); changed {
+		p.options.Logger.Info("groupcache: the ring has changed", "rendezvous", even)
+	}
+}
+
+func (p *Pool) chooseRing() (even, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.members.Load()
-	if even := p.wantsEven(m.list, m); even != m.even {
-		p.members.Store(p.withRing(&members{even: even, urls: m.urls, peers: m.peers, list: m.list}))
-		p.options.Logger.Info("groupcache: the ring has changed", "rendezvous", even)
+	even = p.wantsEven(m.list, m)
+	if even == m.even {
+		return even, false
 	}
+	p.members.Store(p.withRing(&members{even: even, urls: m.urls, peers: m.peers, list: m.list}))
+	return even, true
 }
 
 // Even says whether the even ring is in use.

@@ -7,11 +7,12 @@ import (
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // conduct plays the phases and takes the samples.
 func (d *Drill) conduct(ctx context.Context) error {
-	if !Pause(ctx, warmUp) {
+	if !backoff.Pause(ctx, warmUp) {
 		return ctx.Err()
 	}
 	start := time.Now()
@@ -99,7 +100,7 @@ func (s *sampler) until(ctx context.Context, i int, end time.Time) bool {
 		if end.Sub(next) < s.drill.options.interval()/2 {
 			next = end
 		}
-		going := Pause(ctx, time.Until(next))
+		going := backoff.Pause(ctx, time.Until(next))
 		s.take(i)
 		if !going || next.Equal(end) {
 			return going

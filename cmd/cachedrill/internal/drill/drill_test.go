@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // play is a scenario of three phases without servers, in a bubble.
@@ -67,7 +68,7 @@ func (p *play) Settle(ctx context.Context, i int) error {
 	if i != 1 {
 		return nil
 	}
-	drill.Pause(ctx, p.settles)
+	backoff.Pause(ctx, p.settles)
 	return p.fails
 }
 

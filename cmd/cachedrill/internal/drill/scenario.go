@@ -2,7 +2,6 @@ package drill
 
 import (
 	"context"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -62,17 +61,5 @@ func (s *Stage) Event(text string) {
 func (s *Stage) Tell(change func(side int)) {
 	for i, l := range s.drill.loads {
 		l.Tell(func() { change(i) })
-	}
-}
-
-// Pause waits, and reports false if ctx ends before.
-func Pause(ctx context.Context, t time.Duration) bool {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
@@ -161,7 +161,7 @@ func (o *own) switched(ctx context.Context) error {
 			}
 			tried = time.Now()
 		}
-		if !drill.Pause(ctx, probeTime/10) {
+		if !backoff.Pause(ctx, probeTime/10) {
 			return ctx.Err()
 		}
 	}
@@ -209,7 +209,7 @@ func (o *own) Settle(ctx context.Context) error {
 		if err == nil {
 			err = o.catchUp(ctx)
 		}
-		if err == nil || !drill.Pause(ctx, catchUpTime) { // on a busy machine sentinels may change their minds in between
+		if err == nil || !backoff.Pause(ctx, catchUpTime) { // on a busy machine sentinels may change their minds in between
 			return err
 		}
 	}

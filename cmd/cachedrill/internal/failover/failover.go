@@ -127,7 +127,7 @@ func (f *Failover) Begin(ctx context.Context, i int) error {
 	if step.action == "" {
 		return nil
 	}
-	f.watch.fault(step)
+	f.watch.Do(step)
 	return f.both(func(s *side) error { return s.cluster.Do(ctx, step.action) })
 }
 
@@ -161,7 +161,7 @@ func (f *Failover) Release() { f.sides[drill.Plain].client.release() }
 func (f *Failover) Close() error {
 	var errs []error
 	if f.watch != nil {
-		f.watch.stop()
+		f.watch.Stop()
 	}
 	for i, s := range f.sides {
 		if s != nil {

@@ -18,24 +18,22 @@ const (
 
 // watcher looks at the servers, and at whom the clients take for the primary.
 type watcher struct {
+	drill.Watch[step]
+
 	failover *Failover
 	servers  []server
 	begun    sync.Once
-	cancel   context.CancelFunc
-	workers  sync.WaitGroup
 
-	mu     sync.Mutex
-	state  []string            // guarded by mu; per server
-	seen   [drill.Sides]string // guarded by mu; the primary that a client had at the last look
-	last   step                // guarded by mu; what was done last
-	lastAt time.Time           // guarded by mu
+	mu    sync.Mutex
+	state []string            // guarded by mu; per server
+	seen  [drill.Sides]string // guarded by mu; the primary that a client had at the last look
 }
 
 // server is one of those that are shown.
 type server struct{ name, side, addr, kind string }
 
 func newWatcher(f *Failover) *watcher {
-	w := &watcher{failover: f, cancel: func() {}}
+	w := &watcher{failover: f}
 	for i, s := range f.sides {
 		w.seen[i] = s.client.primary()
 		if f.options.foreign() {
@@ -57,32 +55,10 @@ func newWatcher(f *Failover) *watcher {
 // begin begins to look; further calls do nothing.
 func (w *watcher) begin(ctx context.Context) {
 	w.begun.Do(func() {
-		ctx, w.cancel = context.WithCancel(ctx)
 		w.ask(ctx)
-		w.workers.Go(func() {
-			for drill.Pause(ctx, stateEach) {
-				w.ask(ctx)
-			}
-		})
-		w.workers.Go(func() {
-			for drill.Pause(ctx, clientEach) {
-				w.look()
-			}
-		})
+		w.Each(ctx, stateEach, w.ask)
+		w.Each(ctx, clientEach, func(context.Context) { w.look() })
 	})
-}
-
-// stop ends the looking and waits for it.
-func (w *watcher) stop() {
-	w.cancel()
-	w.workers.Wait()
-}
-
-// fault notes what is about to be done.
-func (w *watcher) fault(s step) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last, w.lastAt = s, time.Now()
 }
 
 // states returns how the servers were at the last look.
@@ -116,7 +92,7 @@ func (w *watcher) look() {
 		w.mu.Lock()
 		before := w.seen[i]
 		w.seen[i] = now
-		last, since := w.last, time.Since(w.lastAt)
+		last, at := w.Last()
 		w.mu.Unlock()
 		if now == before {
 			continue
@@ -126,7 +102,7 @@ func (w *watcher) look() {
 			text = s.name + " sends its commands to " + w.nameOf(now)
 		}
 		if last.action != "" {
-			text += fmt.Sprintf(", %d ms after %s", since.Milliseconds(), last.after)
+			text += fmt.Sprintf(", %d ms after %s", time.Since(at).Milliseconds(), last.after)
 		}
 		w.failover.stage.Event(text)
 	}
@@ -134,9 +110,7 @@ func (w *watcher) look() {
 
 // lost notes which server had acknowledged the writes that a side has lost, and until when.
 func (w *watcher) lost(s *side, writes []entry) {
-	w.mu.Lock()
-	last, since := w.last, w.lastAt
-	w.mu.Unlock()
+	last, since := w.Last()
 	latest, count := make(map[string]time.Time), make(map[string]int)
 	for _, e := range writes { // in the order of their acknowledgements
 		latest[e.by] = e.at

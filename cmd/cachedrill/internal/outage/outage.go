@@ -140,7 +140,7 @@ func (u *Outage) Begin(ctx context.Context, i int) error {
 	if s.action == "" {
 		return nil
 	}
-	u.watch.fault(s)
+	u.watch.Do(s)
 	if fault := s.action.Fault(); fault == "killed" || fault == "hung" {
 		u.tell(func(o *workload.Oracle) { o.Down(s.Server) })
 	}
@@ -179,7 +179,7 @@ func (u *Outage) Release() { _ = u.options.Rig.Close() }
 // Close closes the clients and the servers that belong to the drill.
 func (u *Outage) Close() error {
 	if u.watch != nil {
-		u.watch.stop()
+		u.watch.Stop()
 	}
 	errs := []error{u.options.Rig.Close()}
 	for _, s := range u.sides {

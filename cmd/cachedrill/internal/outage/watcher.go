@@ -16,41 +16,21 @@ const closed = "closed"
 
 // watcher looks at the breakers often, so that the journal can say how long they took.
 type watcher struct {
-	outage *Outage
-	cancel context.CancelFunc
-	worker sync.WaitGroup
+	drill.Watch[step]
 
-	mu     sync.Mutex
-	seen   []string  // guarded by mu; state per server
-	last   step      // guarded by mu; what was done last to a server
-	lastAt time.Time // guarded by mu
+	outage *Outage
+
+	mu   sync.Mutex
+	seen []string // guarded by mu; state per server
 }
 
 func newWatcher(ctx context.Context, u *Outage) *watcher {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{outage: u, cancel: cancel}
+	w := &watcher{outage: u}
 	if u.sides[drill.Holdfast].client.breakers != nil {
 		w.seen = u.sides[drill.Holdfast].client.breakers()
-		w.worker.Go(func() {
-			for drill.Pause(ctx, watchEach) {
-				w.look()
-			}
-		})
+		w.Each(ctx, watchEach, func(context.Context) { w.look() })
 	}
 	return w
-}
-
-// stop ends the watching and waits for it.
-func (w *watcher) stop() {
-	w.cancel()
-	w.worker.Wait()
-}
-
-// fault notes what is about to be done to a server.
-func (w *watcher) fault(s step) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last, w.lastAt = s, time.Now()
 }
 
 func (w *watcher) states() []string {
@@ -65,7 +45,7 @@ func (w *watcher) look() {
 	w.mu.Lock()
 	before := w.seen
 	w.seen = now
-	last, since := w.last, time.Since(w.lastAt)
+	last, at := w.Last()
 	w.mu.Unlock()
 	for i := range now {
 		if (before[i] == closed) == (now[i] == closed) {
@@ -76,7 +56,7 @@ func (w *watcher) look() {
 			text = "holdfast uses " + rig.Name(i) + " again"
 		}
 		if last.action != "" && last.Server == i {
-			text += fmt.Sprintf(", %d ms after it %s", since.Milliseconds(), last.past())
+			text += fmt.Sprintf(", %d ms after it %s", time.Since(at).Milliseconds(), last.past())
 		}
 		w.outage.stage.Event(text)
 	}

@@ -155,7 +155,7 @@ func (s *Staleness) Begin(ctx context.Context, i int) error {
 	s.phase.Store(int64(i))
 	step := s.steps[i]
 	if step.after != "" {
-		s.watch.fault(step)
+		s.watch.Do(step)
 	}
 	if step.source != nil {
 		s.mu.Lock()
@@ -188,7 +188,7 @@ func (s *Staleness) Sweep(context.Context) {}
 // Close closes the caches, the clients and the servers.
 func (s *Staleness) Close() error {
 	if s.watch != nil {
-		s.watch.stop()
+		s.watch.Stop()
 	}
 	var errs []error
 	for _, u := range s.sides {

@@ -20,41 +20,21 @@ type usage [2]bool
 
 // watcher looks at the processes of holdfast often, so that the journal can say how long they took.
 type watcher struct {
+	drill.Watch[step]
+
 	staleness *Staleness
-	cancel    context.CancelFunc
-	worker    sync.WaitGroup
 	told      []string // by events, for the source and the second level; owned by the worker
 
-	mu     sync.Mutex
-	seen   []usage   // guarded by mu; per process
-	last   step      // guarded by mu; what was done last
-	lastAt time.Time // guarded by mu
+	mu   sync.Mutex
+	seen []usage // guarded by mu; per process
 }
 
 func newWatcher(ctx context.Context, s *Staleness) *watcher {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{staleness: s, cancel: cancel}
+	w := &watcher{staleness: s}
 	w.seen = w.ask()
 	w.told = summary(w.seen)
-	w.worker.Go(func() {
-		for drill.Pause(ctx, watchEach) {
-			w.look()
-		}
-	})
+	w.Each(ctx, watchEach, func(context.Context) { w.look() })
 	return w
-}
-
-// stop ends the watching and waits for it.
-func (w *watcher) stop() {
-	w.cancel()
-	w.worker.Wait()
-}
-
-// fault notes what is about to be done.
-func (w *watcher) fault(s step) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last, w.lastAt = s, time.Now()
 }
 
 // ask asks the processes.
@@ -99,7 +79,7 @@ func (w *watcher) look() {
 	now := w.ask()
 	w.mu.Lock()
 	w.seen = now
-	last, since := w.last, time.Since(w.lastAt)
+	last, at := w.Last()
 	w.mu.Unlock()
 	for i, state := range summary(now) {
 		if state == w.told[i] || state != open && state != closed {
@@ -112,7 +92,7 @@ func (w *watcher) look() {
 			text = "all processes of holdfast ask " + what
 		}
 		if last.after != "" {
-			text += fmt.Sprintf(", %d ms after %s", since.Milliseconds(), last.after)
+			text += fmt.Sprintf(", %d ms after %s", time.Since(at).Milliseconds(), last.after)
 		}
 		w.staleness.stage.Event(text)
 	}

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/member"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
@@ -114,7 +114,7 @@ func (f *family) await(ctx context.Context, i int, good func(member.State) bool)
 		if child := f.child(i); child.Ended() {
 			return fmt.Errorf("%w: it wrote %q", errEnded, child.Stderr())
 		}
-		if !drill.Pause(ctx, askAgain) {
+		if !backoff.Pause(ctx, askAgain) {
 			return errors.Join(ctx.Err(), err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // drainEach is how often a drain looks whether it is done.
@@ -66,7 +66,7 @@ func (r *rotation) drain(ctx context.Context, process int, limit time.Duration) 
 	r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for r.busy(process) && drill.Pause(ctx, drainEach) {
+	for r.busy(process) && backoff.Pause(ctx, drainEach) {
 		continue
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // What is usual: each request takes two or three more between processes, so fewer of them keep a machine as busy.
@@ -224,7 +225,7 @@ func (s *Stampede) note(step step) {
 	s.mu.Lock()
 	s.faults[step.Server] = step.Fault
 	s.mu.Unlock()
-	s.watch.fault(step)
+	s.watch.Do(step)
 }
 
 func (s *Stampede) faultsNow() []string {
@@ -238,7 +239,7 @@ func (s *Stampede) herds(ctx context.Context, phase int) {
 	step := s.steps[phase]
 	each := s.options.Duration / time.Duration(len(s.steps))
 	began := time.Now()
-	until := func(t time.Duration) bool { return drill.Pause(ctx, t-time.Since(began)) }
+	until := func(t time.Duration) bool { return backoff.Pause(ctx, t-time.Since(began)) }
 	if step.action != "" && step.Fault == "" {
 		if !until(min(backAfter, each/4)) {
 			return
@@ -289,7 +290,7 @@ func (s *Stampede) Sweep(context.Context) {}
 func (s *Stampede) Close() error {
 	s.end()
 	if s.watch != nil {
-		s.watch.stop()
+		s.watch.Stop()
 	}
 	s.work.Wait()
 	var errs []error

@@ -21,7 +21,7 @@ import (
 func options(t *testing.T, promises string) stampede.Options {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("NOT TESTED with -short: starts processes")
 	}
 	parsed, err := stampede.Rules().Parse(promises)
 	if err != nil {
@@ -59,7 +59,7 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 func TestADrillTellsTheCachesApart(t *testing.T) {
 	t.Parallel()
 	if !rig.CanHang() {
-		t.Skip("nothing can be hung here")
+		t.Skip("NOT TESTED: nothing can be hung on this system")
 	}
 	d := newDrill(t, options(t, "errors<1%,herd<3,db<2x,stale<1%"))
 	if err := d.Run(t.Context()); err != nil {

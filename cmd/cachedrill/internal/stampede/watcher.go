@@ -18,40 +18,20 @@ const (
 
 // watcher asks the processes of holdfast often which of the others they ask, so that the journal can say how long they took.
 type watcher struct {
+	drill.Watch[step]
+
 	stampede *Stampede
-	cancel   context.CancelFunc
-	worker   sync.WaitGroup
 	told     []string // by events, per process; owned by the worker
 
-	mu     sync.Mutex
-	seen   []string  // guarded by mu; per process, how the others take it, in the words of a breaker
-	last   step      // guarded by mu; what was done last
-	lastAt time.Time // guarded by mu
+	mu   sync.Mutex
+	seen []string // guarded by mu; per process, how the others take it, in the words of a breaker
 }
 
 func newWatcher(ctx context.Context, s *Stampede) *watcher {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{stampede: s, cancel: cancel, seen: slices.Repeat([]string{closed}, processes)}
+	w := &watcher{stampede: s, seen: slices.Repeat([]string{closed}, processes)}
 	w.told = slices.Clone(w.seen)
-	w.worker.Go(func() {
-		for drill.Pause(ctx, watchEach) {
-			w.look(ctx)
-		}
-	})
+	w.Each(ctx, watchEach, w.look)
 	return w
-}
-
-// stop ends the watching and waits for it.
-func (w *watcher) stop() {
-	w.cancel()
-	w.worker.Wait()
-}
-
-// fault notes what is about to be done.
-func (w *watcher) fault(s step) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last, w.lastAt = s, time.Now()
 }
 
 func (w *watcher) states() []string {
@@ -103,7 +83,7 @@ func (w *watcher) look(ctx context.Context) {
 	}
 	w.mu.Lock()
 	w.seen = now
-	last, since := w.last, time.Since(w.lastAt)
+	last, at := w.Last()
 	w.mu.Unlock()
 	for i, state := range now {
 		if state == w.told[i] || state != open && state != closed {
@@ -115,7 +95,7 @@ func (w *watcher) look(ctx context.Context) {
 			text = "the other processes of holdfast ask " + nameOf(i) + " again"
 		}
 		if last.action != "" && last.Server == i {
-			text += fmt.Sprintf(", %d ms after it %s", since.Milliseconds(), last.after)
+			text += fmt.Sprintf(", %d ms after it %s", time.Since(at).Milliseconds(), last.after)
 		}
 		w.stampede.stage.Event(text)
 	}
