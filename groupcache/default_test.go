@@ -19,6 +19,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
 // The faces of both originals, as code written for them uses them.
@@ -270,6 +271,22 @@ func TestTyped(t *testing.T) {
 	}
 }
 
+// noNetwork is a Network that knows no addresses.
+type noNetwork struct{ groupcache.Network }
+
+func (noNetwork) CheckAddress(addr string) error { return fmt.Errorf("%q is no address here", addr) }
+
+func (noNetwork) Attach(peer.Local) error { return errors.New("it is in use") }
+
+func TestANetworkChecksAddresses(t *testing.T) {
+	if _, err := groupcache.New(groupcache.Options{Self: "http://10.0.0.1", Network: noNetwork{}}); err == nil || !strings.Contains(err.Error(), "no address here") {
+		t.Errorf("Self: %v", err)
+	}
+	if _, err := groupcache.New(groupcache.Options{Network: noNetwork{}}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a network in use: %v", err)
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	for want, o := range map[string]groupcache.Options{
 		"BasePath":     {BasePath: "cache"},
@@ -281,6 +298,7 @@ func TestBadOptions(t *testing.T) {
 		"MaxInFlight":  {MaxInFlight: -1},
 		"Auth":         {Auth: 7, Secret: make([]byte, 16)},
 		"Secret":       {Auth: groupcache.AuthRequire, Secret: []byte("short")},
+		"Network":      {Network: noNetwork{}, RequireClientCert: true},
 	} {
 		if _, err := groupcache.New(o); err == nil || !strings.Contains(err.Error(), "Options."+want) {
 			t.Errorf("%s: %v", want, err)

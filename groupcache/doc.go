@@ -25,6 +25,14 @@
 // was loaded after the Set or Remove began. While a peer cannot be told, Set and Remove return an error that names it; it is told before this
 // process asks it again, but meanwhile it may answer others with what it has.
 //
+// # When peers come and go
+//
+// For a minute after SetPeers has changed the owner of a key, a load first asks the former owners' caches. A process that is to end calls Drain,
+// which hands over what is read most, leaves the lists of the others, goes on answering for a few seconds, and then calls Close. So a rolling
+// restart loads little more than what is new.
+//
+// # Failures
+//
 // An error of a Getter is returned as it is, or from another peer as a RemoteLoadError. A peer that is down or silent costs no error: the next
 // peer on the ring loads in its place, or this process does.
 package groupcache

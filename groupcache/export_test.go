@@ -48,3 +48,12 @@ func (g *Group) Keep(key, value string) { g.putHot(key, ByteView{s: value}) }
 
 // GrantHedges makes room in the budget of hedges.
 func (g *Group) GrantHedges() { g.fetchCount.Add(1000) }
+
+// DropHot empties the hot cache.
+func (g *Group) DropHot() { g.hot.Clear() }
+
+// Fetching is how many fetches from peers are under way.
+func (g *Group) Fetching() int64 {
+	n, _ := g.fetches.active()
+	return n
+}

@@ -2,6 +2,7 @@ package groupcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"runtime/debug"
@@ -67,7 +68,11 @@ func (fs *flights) do(ctx context.Context, key string) (ByteView, error) {
 	case err != nil:
 		return ByteView{}, err
 	case ctxOfLoad == nil:
-		return f.wait(ctx)
+		v, err := f.wait(ctx)
+		if errors.Is(err, errAskElsewhere) { // it was one of several that were asked for together
+			return fs.do(ctx, key)
+		}
+		return v, err
 	case ctx.Done() == nil: // this caller cannot leave: it may as well do the work
 		fs.run(ctxOfLoad, f)
 		return f.view, f.err

@@ -40,7 +40,9 @@ type Group struct {
 	fetches  *flights // from peers
 	removals ages
 
-	fetchCount, hedges, hedgesWon atomic.Int64
+	touched *touched
+
+	fetchCount, hedges, hedgesWon, inherited, takenOver atomic.Int64
 
 	pickPeers sync.Once
 	picker    PeerPicker
@@ -133,6 +135,7 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	}
 	g.main = g.newStore(cacheBytes - hot)
 	g.hot = g.newStore(hot)
+	g.touched = newTouched(i.options.Handover)
 	g.loads = newFlights(i, g.load)
 	g.fetches = newFlights(i, g.fetch)
 	return g
@@ -264,6 +267,7 @@ func (g *Group) expiry(own int64) int64 {
 
 // Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.
 func (g *Group) Clear() {
+	g.touched.addAll()
 	g.loads.fenceAll()
 	g.fetches.fenceAll()
 	g.main.Clear()

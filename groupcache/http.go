@@ -19,6 +19,7 @@ type HTTPPool struct {
 	instance *Instance
 	options  Options
 	pool     *peer.Pool
+	network  Network
 	signer   *httppeer.Signer
 	unsigned atomic.Uint64 // requests without a signature that were accepted
 	refused  atomic.Uint64 // requests that were not
@@ -30,7 +31,14 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	if o.Auth != AuthOff {
 		p.signer = httppeer.NewSigner(o.Secret)
 	}
-	client := &httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer}
+	network := o.Network
+	if network == nil {
+		network = &httpNetwork{httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer}, o.BasePath}
+	}
+	if err := network.Attach(local{i}); err != nil {
+		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
+	}
+	p.network = network
 	rings := peer.Rings{Plain: func(urls []string) peer.Ring {
 		m := consistenthash.New(o.Replicas, o.HashFn)
 		m.Add(urls...)
@@ -42,11 +50,12 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	var err error
 	p.pool, err = peer.NewPool(self, rings, peer.Options{
 		Name:         o.Name,
-		Dial:         func(url string) peer.Transport { return client.Dial(url + o.BasePath) },
+		Dial:         network.Dial,
 		Timeout:      o.PeerTimeout,
 		Silence:      o.Silence,
 		MaxInFlight:  o.MaxInFlight,
 		ProbeTimeout: o.PeerTimeout,
+		Handover:     o.Handover,
 		Backoff:      probeBackoff,
 		Logger:       o.Logger,
 	})
@@ -59,6 +68,21 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	return p, nil
 }
 
+// httpNetwork is the Network of instances that were not given another one.
+type httpNetwork struct {
+	client   httppeer.Client
+	basePath string
+}
+
+// CheckAddress implements Network: addresses are base URLs.
+func (*httpNetwork) CheckAddress(addr string) error { return checkURL(addr) }
+
+// Attach implements Network. The pool's handler answers peers.
+func (*httpNetwork) Attach(peer.Local) error { return nil }
+
+// Dial implements Network.
+func (n *httpNetwork) Dial(addr string) peer.Transport { return n.client.Dial(addr + n.basePath) }
+
 func (p *HTTPPool) basePath() string { return p.options.BasePath }
 
 func (p *HTTPPool) close() {
@@ -69,7 +93,7 @@ func (p *HTTPPool) close() {
 // Set replaces the peers: their base URLs, this process's own among them. A URL that is none is logged and left out.
 func (p *HTTPPool) Set(peers ...string) {
 	good := slices.DeleteFunc(slices.Clone(peers), func(url string) bool {
-		err := checkURL(url)
+		err := p.network.CheckAddress(url)
 		if err != nil {
 			p.options.Logger.Error("groupcache: a peer is left out", "err", err)
 		}
@@ -83,7 +107,7 @@ func (p *HTTPPool) Set(peers ...string) {
 func (p *HTTPPool) setPeers(urls []string) error {
 	var bad []error
 	for _, url := range urls {
-		if err := checkURL(url); err != nil {
+		if err := p.network.CheckAddress(url); err != nil {
 			bad = append(bad, fmt.Errorf("groupcache: peer %w", err))
 		}
 	}
@@ -174,7 +198,7 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 	if err != nil {
 		return err
 	}
-	v, err := g.serve(ctx, in.GetKey())
+	v, err := g.serve(ctx, in.GetKey(), func() {})
 	if err == nil {
 		fill(out, v)
 	}

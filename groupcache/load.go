@@ -22,6 +22,10 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 	if v, ok := g.peek(key); ok { // stored by a load that ended just before this one began
 		return result(v)
 	}
+	if v, ok := g.inherit(ctx, key); ok {
+		g.keep(key, v, f)
+		return v, nil
+	}
 	g.Stats.LoadsDeduped.Add(1)
 	if g.config.loadTimeout > 0 {
 		var cancel context.CancelFunc
@@ -89,12 +93,25 @@ func (g *Group) keepAbsence(key string, f *flight, err error) {
 	})
 }
 
-// serve answers a peer: from the caches, else by the Getter, but never by another peer.
-func (g *Group) serve(ctx context.Context, key string) (ByteView, error) {
-	if v, hit, err := g.serveFromCache(key); hit {
+// serve answers a peer: from the caches, else by the Getter, but never by another peer. It calls loading, if it must load. ErrClosed says
+// that Close has ended the load: that is no answer of the Getter.
+func (g *Group) serve(ctx context.Context, key string, loading func()) (ByteView, error) {
+	v, hit, err := g.serveFromCache(key)
+	if hit {
 		return v, err
 	}
-	return g.serveByLoad(ctx, key)
+	loading()
+	if v, err = g.serveByLoad(ctx, key); err != nil && g.instance.isClosed() {
+		return ByteView{}, ErrClosed
+	}
+	return v, err
+}
+
+// answer is serve for a request that came from a peer.
+func (g *Group) answer(ctx context.Context, key string, loading func()) (ByteView, error) {
+	g.Stats.ServerRequests.Add(1)
+	g.Stats.Gets.Add(1)
+	return g.serve(ctx, key, loading)
 }
 
 func (g *Group) serveFromCache(key string) (v ByteView, hit bool, err error) {

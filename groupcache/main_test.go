@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,6 +73,8 @@ type node struct {
 	url      string
 	server   *http.Server
 	hung     atomic.Bool // takes requests and answers none
+	untold   atomic.Bool // does not hear of removals
+	late     atomic.Pointer[lateness]
 	posts    atomic.Int64
 }
 
@@ -83,7 +88,28 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
+	if n.untold.Load() && r.Method == http.MethodDelete {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	if late := n.late.Load(); late != nil && strings.HasSuffix(r.URL.Path, "/cached") {
+		late.serve(n.instance.Handler(), w, r)
+		return
+	}
 	n.instance.Handler().ServeHTTP(w, r)
+}
+
+// lateness holds answers back that were made already.
+type lateness struct{ made, release chan struct{} }
+
+func (l *lateness) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, r)
+	l.made <- struct{}{}
+	<-l.release
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
 }
 
 // cluster is a groupcache of several instances over real sockets.

@@ -16,7 +16,7 @@ type metrics struct {
 	gets, hits, loads, items, bytes, evictions, refusedValues *prometheus.Desc
 	peerRequests, peerInFlight, missedRemoves, lostRemoves    *prometheus.Desc
 	peers, serverRequests, unsigned, unauthorised, duration   *prometheus.Desc
-	hedges                                                    *prometheus.Desc
+	hedges, takenOver                                         *prometheus.Desc
 
 	loadTimes loadTimes
 }
@@ -28,7 +28,7 @@ func newMetrics(name string) *metrics {
 	return &metrics{
 		gets:           desc("gets_total", "Keys asked for, also by peers.", "group"),
 		hits:           desc("hits_total", "Gets answered by a cache.", "group", "cache"),
-		loads:          desc("loads_total", "Gets that no cache answered, by what answered: getter, getter_error, peer, peer_error; joined shared another's.", "group", "result"),
+		loads:          desc("loads_total", "Gets that no cache answered, by what answered: getter, getter_error, peer, peer_error; inherited came from a former owner, joined shared another's.", "group", "result"),
 		items:          desc("items", "Values in a cache.", "group", "cache"),
 		bytes:          desc("bytes", "What a cache takes: payload is keys and values, total all that is kept for them.", "group", "cache", "kind"),
 		evictions:      desc("evictions_total", "Values that gave way to others.", "group", "cache"),
@@ -40,6 +40,7 @@ func newMetrics(name string) *metrics {
 		peers:          desc("peers", "Peers, this process left out, by whether they are asked.", "state"),
 		serverRequests: desc("server_requests_total", "Gets that came from peers.", "group"),
 		hedges:         desc("hedges_total", "Second questions, to the cache of the next peer, when the owner took long; won ones answered first.", "group", "result"),
+		takenOver:      desc("taken_over_total", "Values taken from peers that were about to leave.", "group"),
 		unsigned:       desc("unsigned_requests_total", "Requests without a signature that were accepted."),
 		unauthorised:   desc("unauthorised_requests_total", "Requests refused for their signature."),
 		duration:       desc("load_duration_seconds", "Duration of calls of Getters."),
@@ -51,7 +52,7 @@ func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 	m := i.metrics
 	for _, d := range []*prometheus.Desc{
 		m.gets, m.hits, m.loads, m.items, m.bytes, m.evictions, m.refusedValues, m.peerRequests, m.peerInFlight, m.missedRemoves,
-		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.unsigned, m.unauthorised, m.duration,
+		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.takenOver, m.unsigned, m.unauthorised, m.duration,
 	} {
 		ch <- d
 	}
@@ -112,10 +113,12 @@ func (m *metrics) collectGroup(out sender, g *Group) {
 	out.counter(m.hedges, float64(max(0, g.hedges.Load()-won)), name, "lost")
 	for result, n := range map[string]int64{
 		"getter": s.LocalLoads.Get(), "getter_error": s.LocalLoadErrs.Get(), "peer": s.PeerLoads.Get(), "peer_error": s.PeerErrors.Get(),
-		"joined": max(0, s.Loads.Get()-s.LoadsDeduped.Get()-s.PeerLoads.Get()-s.PeerErrors.Get()),
+		"joined":    max(0, s.Loads.Get()-s.LoadsDeduped.Get()-s.PeerLoads.Get()-s.PeerErrors.Get()-g.inherited.Load()),
+		"inherited": g.inherited.Load(),
 	} {
 		out.counter(m.loads, float64(n), name, result)
 	}
+	out.counter(m.takenOver, float64(g.takenOver.Load()), name)
 	for cache, st := range map[string]store.Stats{"main": g.main.Stats(), "hot": g.hot.Stats()} {
 		out.counter(m.hits, float64(st.Hits), name, cache)
 		out.gauge(m.items, float64(st.Items), name, cache)

@@ -106,7 +106,7 @@ func (g *Group) oneByOne(ctx context.Context, keys []string, take func(string, B
 
 // fetchBatch asks a peer for several keys at once, those left out that are being fetched. It returns the keys that are still missing.
 func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, take func(string, ByteView, error)) (left []string) {
-	b := g.newBatch(ctx, p, keys)
+	b := g.newBatch(ctx, g.fetches, p, keys)
 	if len(b.flights) > 0 && !g.instance.spawn(b.run) {
 		b.landAll(ErrClosed)
 	}
@@ -135,13 +135,13 @@ type batch struct {
 	landed  map[*flight]bool
 }
 
-func (g *Group) newBatch(ctx context.Context, p *peer.Peer, keys []string) *batch {
+func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, keys []string) *batch {
 	b := &batch{group: g, peer: p, landed: make(map[*flight]bool, len(keys))}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	waitedFor := 0
 	var mu sync.Mutex
 	for _, key := range keys {
-		f, ctxOfLoad, err := g.fetches.join(ctx, key)
+		f, ctxOfLoad, err := flights.join(ctx, key)
 		if err != nil || ctxOfLoad == nil {
 			if err == nil {
 				f.leave()
@@ -169,12 +169,8 @@ func (b *batch) run() {
 	defer b.landAll(errAskElsewhere) // those that were not answered
 	g := b.group
 	g.Stats.Loads.Add(int64(len(b.flights)))
-	keys := make([]string, len(b.flights))
-	for i, f := range b.flights {
-		keys[i] = f.key
-	}
 	start := time.Now()
-	answers, err := b.peer.GetMulti(b.ctx, g.name, keys)
+	answers, err := b.peer.GetMulti(b.ctx, g.name, keysOf(b.flights))
 	if err != nil {
 		g.Stats.PeerErrors.Add(1)
 		return
@@ -214,9 +210,14 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 		return BadGroupcacheRequestError{"the body is no list of keys"}
 	}
 	var entries []peer.Answer
-	if key == httppeer.CachedOnly {
+	switch {
+	case key == httppeer.Offered && len(keys) > 0:
+		if err := g.takeOver(ctx, keys[0], keys[1:]); err != nil {
+			return BadGroupcacheRequestError{"the offer is not taken"}
+		}
+	case key == httppeer.CachedOnly:
 		entries = g.serveCached(keys)
-	} else {
+	default:
 		s := showLife(w, r)
 		entries = g.serveMulti(ctx, keys)
 		s.stop()

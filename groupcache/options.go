@@ -49,6 +49,9 @@ type Options struct {
 	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. Default empty:
 	// this process owns nothing as soon as there are peers.
 	Self string
+	// Network carries requests between peers, such as that of package grpcpeer, which has options of its own for what belongs to it.
+	// Addresses in Self and SetPeers are then the Network's, and those options that say "HTTP" must not be set. Default nil: HTTP.
+	Network Network
 	// BasePath is the path of requests from peers; it begins and ends with a slash, and is the same at all peers. Default
 	// "/_groupcache/".
 	BasePath string
@@ -60,24 +63,24 @@ type Options struct {
 	HashFn consistenthash.Hash
 	// Ring says how keys are given to peers. Default HashRing.
 	Ring Ring
-	// Transport carries requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
+	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
-	// Context makes the context of a request from a peer. Default: the request's own.
+	// Context makes the context of an HTTP request from a peer. Default: the request's own.
 	Context func(*http.Request) context.Context
-	// ServerErrorHandler writes the answer to a peer whose request failed. Default DefaultServerErrorHandler.
+	// ServerErrorHandler writes the answer to a peer whose HTTP request failed. Default DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
 
 	// MaxValueSize bounds values in bytes: those of Getters, of Set, and of peers. Default 128 MiB.
 	MaxValueSize int64
-	// Auth says whether requests of peers are signed with Secret. Default AuthOff.
+	// Auth says whether HTTP requests of peers are signed with Secret. Default AuthOff.
 	Auth Auth
 	// Secret is shared by all peers, at least 16 bytes. Default none.
 	Secret []byte
 
-	// TLS is for connections to https peers by the default Transport: the authority that signed them, and this process's own
+	// TLS is for HTTP: connections to https peers by the default Transport: the authority that signed them, and this process's own
 	// certificate for peers that require one. Default nil, the system's authorities and no certificate.
 	TLS *tls.Config
-	// RequireClientCert refuses requests that did not come over TLS with a client certificate which the http.Server has verified (its
+	// RequireClientCert refuses HTTP requests that did not come over TLS with a client certificate which the http.Server has verified (its
 	// TLSConfig.ClientAuth). Default false.
 	RequireClientCert bool
 
@@ -91,6 +94,9 @@ type Options struct {
 	MaxInFlight int
 	// SetOwnerOnly makes Set tell only the owner; the others then keep what they have until it expires. Default false.
 	SetOwnerOnly bool
+	// Handover is for how long after a change of the peers a load first asks the caches of those that owned the key before, for 50 ms at
+	// most. Default 1 min; negative: never.
+	Handover time.Duration
 	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
 	DebugKeys bool
 	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
@@ -106,6 +112,7 @@ const (
 	defaultPeerTimeout  = time.Second
 	defaultSilence      = 30 * time.Millisecond
 	defaultMaxInFlight  = 4096
+	defaultHandover     = time.Minute
 	minSecret           = 16
 	idleConnections     = 256
 )
@@ -150,6 +157,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = defaultMaxInFlight
 	}
+	if o.Handover == 0 {
+		o.Handover = defaultHandover
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -181,7 +191,11 @@ func (o Options) check() error {
 		reject("BasePath", quoted(o.BasePath), "begin and end it with a slash")
 	}
 	if o.Self != "" {
-		if err := checkURL(o.Self); err != nil {
+		check := checkURL
+		if o.Network != nil {
+			check = o.Network.CheckAddress
+		}
+		if err := check(o.Self); err != nil {
 			bad = append(bad, fmt.Errorf("groupcache: Options.Self: %w", err))
 		}
 	}
@@ -192,6 +206,9 @@ func (o Options) check() error {
 		if v < 0 {
 			reject(field, v, "set a positive value, or 0 for the default")
 		}
+	}
+	if o.Network != nil && (o.Auth != AuthOff || o.TLS != nil || o.RequireClientCert || o.Transport != nil) {
+		bad = append(bad, errors.New("groupcache: Options.Network is set with Auth, TLS, RequireClientCert or Transport, which are for HTTP: set what the network has in their place"))
 	}
 	if o.TLS != nil && o.Transport != nil {
 		bad = append(bad, errors.New("groupcache: Options.TLS and Options.Transport are both set: give the transport its TLS configuration itself"))

@@ -181,18 +181,13 @@ func (g *Group) put(key string, body []byte) error {
 
 // answerGet answers a peer that asks for a key. The error is that Close has ended the load: no answer of the Getter, the peer asks elsewhere.
 func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, key string) error {
-	g.Stats.ServerRequests.Add(1)
-	g.Stats.Gets.Add(1)
-	v, hit, err := g.serveFromCache(key)
-	if !hit {
-		s := showLife(w, r)
-		v, err = g.serveByLoad(ctx, key)
-		s.stop()
-	}
+	var s *signs
+	v, err := g.answer(ctx, key, func() { s = showLife(w, r) })
+	s.stop()
 	switch {
 	case err == nil:
 		writeValue(w, v)
-	case p.instance.isClosed():
+	case errors.Is(err, ErrClosed):
 		return ErrClosed
 	default:
 		p.options.ServerErrorHandler(ctx, w, r, err)

@@ -63,6 +63,7 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
+	g.tellDeparted(ctx, key)
 	done := make(chan error, 1)
 	w := writing{group: g, ctx: context.WithoutCancel(ctx), key: key, tell: tell}
 	ok := g.instance.spawn(func() {
@@ -78,6 +79,20 @@ func (g *Group) write(ctx context.Context, key string, targets []target, tell fu
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
+	}
+}
+
+// tellDeparted drops a key from the caches of peers that have left lately, as far as they are still there: others may not know yet that they
+// have left. Nobody waits for it.
+func (g *Group) tellDeparted(ctx context.Context, key string) {
+	pool, ok := g.peers().(*HTTPPool)
+	if !ok {
+		return
+	}
+	for _, p := range pool.pool.Departed() {
+		if p.Up() {
+			g.instance.spawn(func() { _ = p.Remove(context.WithoutCancel(ctx), g.name, key) })
+		}
 	}
 }
 
@@ -104,6 +119,7 @@ func (g *Group) putNowhere(key string, _ ByteView) {
 
 // replace drops what this process has of a key, and keeps the value if keep does.
 func (g *Group) replace(key string, keep func(string, ByteView), v ByteView) {
+	g.touch(key)
 	g.dropLoads(key)
 	keep(key, v)
 	g.dropLoads(key) // a load that began meanwhile may have found the old value in the cache

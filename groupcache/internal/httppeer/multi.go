@@ -19,6 +19,12 @@ func (t *Transport) GetCached(ctx context.Context, group string, keys []string) 
 	return t.several(ctx, keyPath(group, CachedOnly), keys, func() {})
 }
 
+// Offer tells the peer what it may take over.
+func (t *Transport) Offer(ctx context.Context, group, from string, keys []string) error {
+	body := multiwire.AppendRequest(nil, append([]string{from}, keys...))
+	return t.tell(ctx, http.MethodPost, keyPath(group, Offered), body)
+}
+
 func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]peer.Answer, error) {
 	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, keys))
 	if err != nil {

@@ -18,6 +18,8 @@ const (
 	RingEven   = "rendezvous"
 	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
 	CachedOnly = "cached"
+	// Offered in the place of the key of a POST offers keys. The first one in the body is the address of the peer that has them.
+	Offered = "offered"
 	// ContentType is that of requests and answers with a body.
 	ContentType = "application/x-protobuf"
 )

@@ -23,6 +23,10 @@ func (p *Peer) Usual() time.Duration { return time.Duration(p.first.p95.Load()) 
 
 // Cached asks for a key that the peer may have in its cache.
 func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool) {
+	if b := p.batcherFor(group); b != nil {
+		a, err := b.get(ctx, key)
+		return a, err == nil && a.Outcome == Found
+	}
 	answers, err := p.cached(ctx, group, []string{key})
 	if err != nil || answers[0].Outcome != Found {
 		return Answer{}, false

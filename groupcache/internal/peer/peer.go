@@ -26,7 +26,7 @@ const unknownSilence = 250 * time.Millisecond
 // silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
 const silenceFactor = 4
 
-// Options say how peers are asked. All fields but Logger are required.
+// Options say how peers are asked. All fields but Handover and Logger are required.
 type Options struct {
 	// Name names the breakers.
 	Name string
@@ -40,6 +40,8 @@ type Options struct {
 	MaxInFlight int
 	// ProbeTimeout bounds the question whether a peer is back.
 	ProbeTimeout time.Duration
+	// Handover is for how long after a change the owners of before are known, 0 for none.
+	Handover time.Duration
 	// Backoff spaces these questions.
 	Backoff func(cause error, attempt int) time.Duration
 	// Logger is told of peers that come and go.
@@ -65,8 +67,9 @@ type Peer struct {
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
-	ring      atomic.Int32 // what it says of the even ring
-	greeted   func()       // tells the pool that there is news of ring
+	ring      atomic.Int32  // what it says of the even ring
+	greeted   func()        // tells the pool that there is news of ring
+	known     chan struct{} // closed when it has been greeted
 	inFlight  atomic.Int64
 	first     percentile // of the time to the first sign of life
 	batchers  sync.Map   // of *batcher, by group
@@ -96,7 +99,7 @@ const (
 const strikes = 3
 
 func newPeer(url string, o Options, greeted func()) (*Peer, error) {
-	p := &Peer{url: url, transport: o.Dial(url), options: o, greeted: greeted}
+	p := &Peer{url: url, transport: o.Dial(url), options: o, greeted: greeted, known: make(chan struct{})}
 	b, err := breaker.New(o.Name, breaker.Options{
 		Endpoint:            url,
 		ConsecutiveFailures: strikes,
@@ -182,6 +185,7 @@ func (p *Peer) probe(ctx context.Context) error {
 // greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone
 // until a probe finds it.
 func (p *Peer) greet(ctx context.Context) {
+	defer close(p.known)
 	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
 	defer cancel()
 	if err := p.probe(limited); err != nil && ctx.Err() == nil {

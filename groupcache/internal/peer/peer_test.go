@@ -78,6 +78,9 @@ func (f *fake) Remove(ctx context.Context, group, key string) error {
 	return nil
 }
 
+// Offer is taken.
+func (f *fake) Offer(ctx context.Context, _, _ string, _ []string) error { return f.told(ctx) }
+
 func (f *fake) Probe(context.Context) (peer.Greeting, error) {
 	var probe func() (peer.Greeting, error)
 	f.with(func() { probe = f.probe })
@@ -131,13 +134,18 @@ func start(t *testing.T, urls ...string) *rig {
 // startBounded is start with a bound on requests.
 func startBounded(t *testing.T, inFlight int, urls ...string) *rig {
 	t.Helper()
+	return startWith(t, inFlight, 0, urls...)
+}
+
+func startWith(t *testing.T, inFlight int, handover time.Duration, urls ...string) *rig {
+	t.Helper()
 	r := &rig{fakes: make(map[string]*fake)}
 	for _, url := range urls {
 		r.fakes[url] = &fake{get: found, probe: ours}
 	}
 	pool, err := peer.NewPool(self, rings, peer.Options{
 		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
-		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: inFlight, ProbeTimeout: time.Second,
+		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: inFlight, ProbeTimeout: time.Second, Handover: handover,
 		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
 	})
 	if err != nil {

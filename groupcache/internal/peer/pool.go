@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -41,6 +42,7 @@ type Pool struct {
 	sample  *breaker.Breaker // never used but to describe those of the peers
 
 	mu     sync.Mutex
+	forget *time.Timer     // of rings of the past; guarded by mu
 	closed bool            // guarded by mu
 	life   context.Context // of what runs in the background
 	end    context.CancelFunc
@@ -54,6 +56,7 @@ type members struct {
 	urls  []string
 	peers map[string]*Peer // all but this process
 	list  []*Peer          // the same, ordered as urls
+	pasts []past           // the latest first
 }
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
@@ -105,12 +108,15 @@ func (p *Pool) Set(urls []string) error {
 		fresh.list = append(fresh.list, peer)
 	}
 	if err := errors.Join(failed...); err != nil {
-		p.closeAllBut(old, fresh)
+		p.closeUnusedLocked(fresh, old)
 		return err
 	}
 	fresh.even = p.wantsEven(fresh.list, old)
-	p.members.Store(p.withRing(fresh))
-	p.closeAllBut(fresh, old)
+	fresh.ring = fresh.ringOf(p.rings, fresh.urls)
+	fresh.pasts = p.pastsAfter(old, fresh)
+	p.members.Store(fresh)
+	p.closeUnusedLocked(old, fresh)
+	p.forgetLaterLocked(fresh)
 	return nil
 }
 
@@ -133,12 +139,12 @@ func (p *Pool) wantsEven(peers []*Peer, now *members) bool {
 	return len(peers) > 0
 }
 
-func (p *Pool) withRing(m *members) *members {
-	m.ring = p.rings.Plain(m.urls)
+// ringOf makes a ring of the kind that these members use.
+func (m *members) ringOf(rings Rings, urls []string) Ring {
 	if m.even {
-		m.ring = p.rings.Even(m.urls)
+		return rings.Even(urls)
 	}
-	return m
+	return rings.Plain(urls)
 }
 
 // reconsider changes the ring if what the peers say of it has changed.
@@ -156,24 +162,36 @@ func (p *Pool) chooseRing() (even, changed bool) {
 	if even == m.even {
 		return even, false
 	}
-	p.members.Store(p.withRing(&members{even: even, urls: m.urls, peers: m.peers, list: m.list}))
+	fresh := &members{even: even, urls: m.urls, peers: m.peers, list: m.list, pasts: m.pasts}
+	fresh.ring = fresh.ringOf(p.rings, m.urls)
+	if p.options.Handover > 0 {
+		fresh.pasts = remember(m.pasts, past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)})
+	}
+	p.members.Store(fresh)
+	p.closeUnusedLocked(m, fresh)
+	p.forgetLaterLocked(fresh)
 	return even, true
 }
 
 // Even says whether the even ring is in use.
 func (p *Pool) Even() bool { return p.members.Load().even }
 
-// closeAllBut closes the peers that are gone and that stay has not.
-func (p *Pool) closeAllBut(stay, gone *members) {
-	for url, peer := range gone.peers {
-		if stay.peers[url] == nil {
+// closeUnusedLocked closes the peers of one state that another one does not have.
+func (p *Pool) closeUnusedLocked(was, is *members) {
+	used := make(map[*Peer]bool)
+	for peer := range is.all {
+		used[peer] = true
+	}
+	for peer := range was.all {
+		if !used[peer] {
+			used[peer] = true
 			p.work.Go(func() { _ = peer.close() }) // it waits for a probe under way
 		}
 	}
 }
 
 func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
-	if peer := old.peers[url]; peer != nil {
+	if peer := old.find(url); peer != nil {
 		return peer, nil
 	}
 	peer, err := newPeer(url, p.options, p.reconsider)
@@ -248,10 +266,13 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
+	if p.forget != nil {
+		p.forget.Stop()
+	}
 	p.mu.Unlock()
 	p.end()
 	var errs []error
-	for _, peer := range p.Peers() {
+	for peer := range p.members.Load().all {
 		errs = append(errs, peer.close())
 	}
 	p.work.Wait()

@@ -58,6 +58,9 @@ type Transport interface {
 	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops a key from the peer's caches.
 	Remove(ctx context.Context, group, key string) error
+	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
+	// returns when the peer has taken what it wants.
+	Offer(ctx context.Context, group, from string, keys []string) error
 	// Probe asks whether the peer is there, and what it is.
 	Probe(ctx context.Context) (Greeting, error)
 	// Close gives up idle connections.

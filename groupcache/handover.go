@@ -1,0 +1,259 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+)
+
+// inheritBudget bounds how long a load waits for former owners.
+const inheritBudget = 50 * time.Millisecond
+
+// inherit looks for a key in the caches of those who owned it before the peers changed. What was set or removed here lately is not asked
+// for: they may not have been told yet.
+func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
+	pool, ok := g.peers().(*HTTPPool)
+	if !ok {
+		return ByteView{}, false
+	}
+	var buf [4]*peer.Peer
+	former := pool.pool.Former(buf[:0], key)
+	if len(former) == 0 || g.touched.has(key) {
+		return ByteView{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, inheritBudget)
+	defer cancel()
+	for _, p := range former {
+		if a, ok := p.Inherit(ctx, g.name, key); ok && g.alive(a.Expire) {
+			g.inherited.Add(1)
+			return ByteView{a.Value, a.Expire}, true
+		}
+	}
+	return ByteView{}, false
+}
+
+// touch notes that a key was set or removed.
+func (g *Group) touch(key string) {
+	if pool, ok := g.peers().(*HTTPPool); ok && pool.pool.Shared() {
+		g.touched.add(key)
+	}
+}
+
+func (g *Group) alive(expire int64) bool { return expire == 0 || expire > g.instance.now().UnixNano() }
+
+const (
+	// offerKeys and offerBytes bound one offer; a value that is larger goes alone.
+	offerKeys  = 128
+	offerBytes = 1 << 20
+	// offersAtOnce is how many peers are made offers at the same time.
+	offersAtOnce = 4
+	// maxOffered is how many keys of a group are offered.
+	maxOffered = 1 << 16
+)
+
+// Drain hands over what is read most to the peers that will own it when this process has left, so that they need not load it. Call it first
+// when the process is to end, while it is still among the peers; then let it leave their lists, and Close it some seconds later, if there is
+// time: until then they ask it for what was not handed over.
+//
+// It returns when all is handed over or the context ends, with the context's error then. Other errors name peers that took nothing; what they
+// lack will be loaded. With Options.SetOwnerOnly, or a negative Options.Handover, nothing is handed over.
+func (i *Instance) Drain(ctx context.Context) error {
+	if i.isClosed() {
+		return ErrClosed
+	}
+	if i.options.SetOwnerOnly || i.options.Handover < 0 {
+		return nil
+	}
+	var errs []error
+	for _, g := range i.Groups() {
+		if pool, ok := g.peers().(*HTTPPool); ok {
+			errs = append(errs, g.drain(ctx, pool.pool))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// drain offers the group's values to their heirs, to each what is read most first.
+func (g *Group) drain(ctx context.Context, pool *peer.Pool) error {
+	heir := pool.Heirs()
+	offers := make(map[*peer.Peer][]store.Hot)
+	for _, hot := range g.main.Hottest(maxOffered) {
+		if p := heir(hot.Key); p != nil && hot.Flags&flagAbsent == 0 {
+			offers[p] = append(offers[p], hot)
+		}
+	}
+	var mu sync.Mutex
+	var errs []error
+	slots := make(chan struct{}, offersAtOnce)
+	var all sync.WaitGroup
+	for p, values := range offers {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := g.offer(ctx, p, pool.Self(), values); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// offer makes a peer as many offers as the values take.
+func (g *Group) offer(ctx context.Context, p *peer.Peer, self string, values []store.Hot) error {
+	for len(values) > 0 {
+		var keys []string
+		size := 0
+		for _, v := range values[:min(len(values), offerKeys)] {
+			if size += len(v.Value); len(keys) > 0 && size > offerBytes {
+				break
+			}
+			keys = append(keys, v.Key)
+		}
+		values = values[len(keys):]
+		if err := p.Offer(ctx, g.name, self, keys); err != nil {
+			return fmt.Errorf("%w: %s took no values: %w", ErrPeerUnavailable, p.URL(), err)
+		}
+	}
+	return nil
+}
+
+// takeOver takes values of keys from the cache of a peer that is about to leave.
+func (g *Group) takeOver(ctx context.Context, from string, keys []string) error {
+	pool, ok := g.peers().(*HTTPPool)
+	if !ok || g.instance.options.SetOwnerOnly || g.instance.options.Handover < 0 {
+		return peer.ErrRefused
+	}
+	p := pool.pool.Peer(from)
+	if p == nil {
+		return peer.ErrRefused
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		_, here := g.main.Peek(key)
+		return here || g.touched.has(key)
+	})
+	b := g.newBatch(ctx, g.loads, p, keys)
+	if len(b.flights) == 0 {
+		return nil
+	}
+	b.takeOver()
+	return nil
+}
+
+// takeOver asks the peer's cache, and again for what did not find room in the answer. Flights of values that the peer does not have end
+// without one: who waits for them loads.
+func (b *batch) takeOver() {
+	defer b.cancel()
+	defer b.landAll(errAskElsewhere)
+	g := b.group
+	for left := slices.Clone(b.flights); len(left) > 0; {
+		answers, err := b.peer.CachedMulti(b.ctx, g.name, keysOf(left))
+		if err != nil {
+			return
+		}
+		var absent []*flight
+		for i, a := range answers {
+			f := left[i]
+			switch {
+			case a.Outcome == peer.Absent:
+				absent = append(absent, f)
+			case a.Outcome == peer.Found && g.alive(a.Expire):
+				g.main.Add(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
+				g.takenOver.Add(1)
+				b.land(f, ByteView{a.Value, a.Expire}, nil)
+			}
+		}
+		if len(absent) == len(left) {
+			return
+		}
+		left = absent
+	}
+}
+
+func keysOf(flights []*flight) []string {
+	keys := make([]string, len(flights))
+	for i, f := range flights {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// touched remembers which keys were set or removed here lately, for as long as former owners are asked, and up to as long again. It keeps
+// hashes: two keys with the same one are merely loaded more often.
+type touched struct {
+	keep time.Duration
+	seed maphash.Seed
+
+	mu     sync.Mutex
+	turned time.Time           // when latest was begun; guarded by mu
+	latest map[uint64]struct{} // guarded by mu
+	before map[uint64]struct{} // guarded by mu
+	allTil time.Time           // until when all keys count as touched; guarded by mu
+}
+
+// maxTouched is how many keys are remembered at least; with more, all keys count as touched.
+const maxTouched = 1 << 17
+
+func newTouched(keep time.Duration) *touched {
+	return &touched{keep: keep, seed: maphash.MakeSeed(), latest: make(map[uint64]struct{})}
+}
+
+func (t *touched) add(key string) {
+	if t.keep <= 0 {
+		return
+	}
+	hash := maphash.String(t.seed, key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.turnLocked()
+	if len(t.latest) >= maxTouched {
+		t.allTil = time.Now().Add(2 * t.keep)
+		return
+	}
+	t.latest[hash] = struct{}{}
+}
+
+// addAll counts all keys as touched.
+func (t *touched) addAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.allTil = time.Now().Add(2 * t.keep)
+}
+
+func (t *touched) has(key string) bool {
+	hash := maphash.String(t.seed, key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.turnLocked()
+	if time.Now().Before(t.allTil) {
+		return true
+	}
+	_, latest := t.latest[hash]
+	_, before := t.before[hash]
+	return latest || before
+}
+
+// turnLocked forgets what is old enough.
+func (t *touched) turnLocked() {
+	now := time.Now()
+	if now.Sub(t.turned) < t.keep {
+		return
+	}
+	t.before = t.latest
+	if now.Sub(t.turned) >= 2*t.keep {
+		t.before = nil
+	}
+	t.latest, t.turned = make(map[uint64]struct{}), now
+}

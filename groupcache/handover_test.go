@@ -1,0 +1,363 @@
+package groupcache_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+const handedKeys = 300
+
+func handedKey(i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) }
+
+// readAll gets all keys at each of the nodes.
+func readAll(t *testing.T, nodes ...*node) {
+	t.Helper()
+	for _, n := range nodes {
+		for i := range handedKeys {
+			if v, err := get(t.Context(), n.group, handedKey(i)); err != nil || v != "value of "+handedKey(i) {
+				t.Fatalf("%q, %v", v, err)
+			}
+		}
+	}
+}
+
+// setPeers tells the nodes that they are peers.
+func setPeers(t *testing.T, nodes ...*node) {
+	t.Helper()
+	var urls []string
+	for _, n := range nodes {
+		urls = append(urls, n.url)
+	}
+	for _, n := range nodes {
+		if err := n.instance.SetPeers(urls...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range nodes {
+		eventually(t, "the peers know each other", n.instance.Acquainted)
+	}
+}
+
+// withoutHot empties the hot caches, so that what is found nevertheless was handed over.
+func (c *cluster) withoutHot(t *testing.T) {
+	t.Helper()
+	for _, n := range c.nodes {
+		n.group.DropHot()
+	}
+}
+
+func TestAPeerThatJoinsInherits(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	readAll(t, c.nodes[0])
+	c.withoutHot(t)
+	late := startNode(t, c.source, nil)
+	setPeers(t, append(c.nodes, late)...)
+	readAll(t, late, c.nodes[1])
+	if n := c.source.loads.Load(); n != handedKeys {
+		t.Errorf("%d loads of %d keys: what moved to the new peer was loaded again", n, handedKeys)
+	}
+	owned := 0
+	for i := range handedKeys {
+		if late.instance.Owns(handedKey(i)) {
+			owned++
+		}
+	}
+	if owned == 0 {
+		t.Error("no key has moved: nothing was tested")
+	}
+}
+
+func TestWhatAPeerLeavesIsInherited(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	readAll(t, c.nodes[0])
+	c.withoutHot(t)
+	setPeers(t, c.nodes[:2]...)
+	readAll(t, c.nodes[:2]...)
+	if n := c.source.loads.Load(); n != handedKeys {
+		t.Errorf("%d loads of %d keys: what the peer left was loaded again", n, handedKeys)
+	}
+}
+
+func TestWithoutHandoverKeysThatMoveAreLoadedAgain(t *testing.T) {
+	c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover = -1 })
+	readAll(t, c.nodes[0])
+	c.withoutHot(t)
+	setPeers(t, c.nodes[:2]...)
+	readAll(t, c.nodes[:2]...)
+	if n := c.source.loads.Load(); n == handedKeys {
+		t.Errorf("%d loads of %d keys: Options.Handover is not obeyed, or the other tests test nothing", n, handedKeys)
+	}
+}
+
+func TestDrainHandsOver(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	readAll(t, c.nodes...)
+	c.withoutHot(t)
+	if err := c.nodes[2].instance.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.nodes[2].server.Close()
+	setPeers(t, c.nodes[:2]...)
+	readAll(t, c.nodes[:2]...)
+	if n := c.source.loads.Load(); n != handedKeys {
+		t.Errorf("%d loads of %d keys: what was drained was loaded again", n, handedKeys)
+	}
+}
+
+func TestDrainOfLargeValues(t *testing.T) {
+	const size = 100_000 // two of them fill an answer
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.MaxValueSize = 1 << 20 })
+	want := string(make([]byte, size))
+	c.source.answer = func(context.Context, string) (string, error) { return want, nil }
+	var keys []string
+	for i := 0; len(keys) < 5; i++ {
+		if key := handedKey(i); c.nodes[1].instance.Owns(key) {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range keys {
+		if _, err := get(t.Context(), c.nodes[1].group, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; got != int64(len(keys)) {
+		t.Errorf("%d of %d large values arrived", got, len(keys))
+	}
+}
+
+func TestDrainThatCannotHandOver(t *testing.T) {
+	t.Run("nobody is there", func(t *testing.T) {
+		c := startCluster(t, 2, nil)
+		readAll(t, c.nodes...)
+		_ = c.nodes[0].server.Close()
+		if err := c.nodes[1].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
+			t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
+		}
+	})
+	t.Run("no time", func(t *testing.T) {
+		c := startCluster(t, 2, nil)
+		readAll(t, c.nodes...)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.nodes[1].instance.Drain(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want %v", err, context.Canceled)
+		}
+	})
+	t.Run("alone", func(t *testing.T) {
+		c := startCluster(t, 1, nil)
+		readAll(t, c.nodes...)
+		if err := c.nodes[0].instance.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		c := startCluster(t, 1, nil)
+		_ = c.nodes[0].instance.Close()
+		if err := c.nodes[0].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrClosed) {
+			t.Errorf("%v, want %v", err, groupcache.ErrClosed)
+		}
+	})
+	for what, adapt := range map[string]func(*groupcache.Options){
+		"Set tells the owner only": func(o *groupcache.Options) { o.SetOwnerOnly = true },
+		"handover is off":          func(o *groupcache.Options) { o.Handover = -1 },
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, adapt)
+			readAll(t, c.nodes[1])
+			before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
+			if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
+				t.Errorf("%d values, then %d: something was handed over", before, after)
+			}
+		})
+	}
+}
+
+// A former owner that was not told of a removal has the old value still; the new owner must not take it from there.
+func TestWhatWasRemovedIsNotInherited(t *testing.T) {
+	for what, write := range map[string]func(*node, string) error{
+		"removed": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
+		"set and evicted": func(n *node, key string) error {
+			return errors.Join(n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false), n.group.Remove(context.Background(), key))
+		},
+		"cleared": func(n *node, _ string) error {
+			n.group.Clear()
+			return nil
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, nil)
+			former, owner := c.nodes[1], c.nodes[0]
+			key := c.ownedBy(t, former)
+			if _, err := get(t.Context(), former.group, key); err != nil {
+				t.Fatal(err)
+			}
+			setPeers(t, owner) // the former owner is not told
+			former.untold.Store(true)
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			if err := write(owner, key); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := get(t.Context(), former.group, key); err != nil || v != "value of "+key {
+				t.Fatalf("%q, %v at the former owner: nothing is tested", v, err)
+			}
+			if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
+				t.Errorf("%q, %v: the value of before the write", v, err)
+			}
+		})
+	}
+}
+
+// A removal that passes the old value on its way from the former owner wins.
+func TestARemovalWhileAValueIsHandedOver(t *testing.T) {
+	for what, begin := range map[string]func(former, owner *node, key string){
+		"drained": func(former, _ *node, _ string) { _ = former.instance.Drain(context.Background()) },
+		"inherited": func(_, owner *node, key string) {
+			_ = owner.instance.SetPeers(owner.url)
+			_, _ = get(context.Background(), owner.group, key)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = time.Minute })
+			owner, former := c.nodes[0], c.nodes[1]
+			key := c.ownedBy(t, former)
+			if _, err := get(t.Context(), former.group, key); err != nil {
+				t.Fatal(err)
+			}
+			late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
+			former.late.Store(late)
+			var all sync.WaitGroup
+			all.Go(func() { begin(former, owner, key) })
+			<-late.made
+			if err := owner.group.Remove(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			former.late.Store(nil)
+			close(late.release)
+			all.Wait()
+			if err := owner.instance.SetPeers(owner.url); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
+				t.Errorf("%q, %v: the value of before the removal", v, err)
+			}
+		})
+	}
+}
+
+// The same while writes, reads, and changes of the peers go on.
+func TestHandoverIsNeverStale(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	var version atomic.Int64
+	c.source.answer = func(context.Context, string) (string, error) { return fmt.Sprint(version.Load()), nil }
+	key := c.ownedBy(t, c.nodes[2])
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for leaves := true; ; leaves = !leaves {
+			peers := c.nodes
+			if leaves {
+				peers = c.nodes[:2]
+			}
+			var urls []string
+			for _, n := range peers {
+				urls = append(urls, n.url)
+			}
+			for _, n := range c.nodes[:2] {
+				_ = n.instance.SetPeers(urls...)
+			}
+			if leaves {
+				_ = c.nodes[2].instance.Drain(context.Background())
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	for range 300 {
+		want := version.Add(1)
+		if err := c.nodes[0].group.Remove(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		var got int64
+		v, err := get(t.Context(), c.nodes[0].group, key)
+		if _, scanErr := fmt.Sscan(v, &got); err != nil || scanErr != nil || got < want {
+			t.Errorf("%q, %v after the removal before version %d", v, err, want)
+		}
+	}
+	close(stop)
+	all.Wait()
+}
+
+func TestAHungFormerOwnerCostsLittle(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	readAll(t, c.nodes...)
+	c.withoutHot(t)
+	c.nodes[1].hung.Store(true)
+	setOnly := c.nodes[:1]
+	setPeers(t, setOnly...)
+	slow := 0
+	for i := range handedKeys {
+		start := time.Now()
+		if v, err := get(t.Context(), c.nodes[0].group, handedKey(i)); err != nil || v != "value of "+handedKey(i) {
+			t.Fatalf("%q, %v", v, err)
+		}
+		if time.Since(start) > 40*time.Millisecond {
+			slow++
+		}
+	}
+	if slow > 30 {
+		t.Errorf("%d of %d loads waited for the former owner", slow, handedKeys)
+	}
+}
+
+func TestOffersOfStrangersAreRefused(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	stranger := startNode(t, c.source, nil)
+	if err := stranger.instance.SetPeers(stranger.url, c.nodes[0].url); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they know each other", stranger.instance.Acquainted)
+	readAll(t, stranger)
+	before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
+	if err := stranger.instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
+		t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
+	}
+	if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
+		t.Errorf("%d values, then %d", before, after)
+	}
+}
+
+// A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did not answer, in place of loading.
+func TestAGetThatJoinsAFailedBatch(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	key := c.ownedBy(t, c.nodes[1])
+	c.nodes[1].hung.Store(true)
+	var callers sync.WaitGroup
+	callers.Go(func() {
+		if got, err := c.nodes[0].group.GetMulti(context.Background(), []string{key}); err != nil || got[key].String() != "value of "+key {
+			t.Errorf("GetMulti: %v, %v", got, err)
+		}
+	})
+	eventually(t, "GetMulti is under way", func() bool { return c.nodes[0].group.Fetching() == 1 })
+	if v, err := get(t.Context(), c.nodes[0].group, key); err != nil || v != "value of "+key {
+		t.Errorf("Get: %q, %v", v, err)
+	}
+	callers.Wait()
+}

@@ -1,0 +1,30 @@
+package peer
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrEnding says that the process is ending: its loads were cancelled. Peers ask elsewhere.
+var ErrEnding = errors.New("the process is ending")
+
+// Local answers peers in the name of this process: from its caches or by its Getters, never by asking another peer for its sake. An error
+// is ErrNoGroup, ErrTooLarge, ErrRefused or ErrEnding, never that of a Getter, which is an Answer. It is safe for concurrent use.
+type Local interface {
+	// Get finds the value of a key. If it must be loaded, loading is called first: the peer is to be told that it is being worked at.
+	Get(ctx context.Context, group, key string, loading func()) (Answer, error)
+	// GetMulti finds the values of several keys. The answers are in the order of the keys.
+	GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error)
+	// GetCached is GetMulti for what is in the caches, and Absent for the rest, or if the answer would be long.
+	GetCached(group string, keys []string) ([]Answer, error)
+	// Set stores a value.
+	Set(group, key, value string, expire int64) error
+	// Remove drops a key.
+	Remove(group, key string) error
+	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
+	Offer(ctx context.Context, group, from string, keys []string) error
+	// Greeting is what this process says of itself.
+	Greeting() Greeting
+	// MaxValueSize bounds values both ways, in bytes.
+	MaxValueSize() int64
+}

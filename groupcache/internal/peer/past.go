@@ -1,0 +1,181 @@
+package peer
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// past is a ring that was in use until lately.
+type past struct {
+	ring  Ring
+	peers map[string]*Peer // of that time, without this process
+	until time.Time        // when it is forgotten
+}
+
+const (
+	// maxPasts is how many rings are remembered.
+	maxPasts = 4
+	// maxFormer is how many former owners of a key are asked.
+	maxFormer = 2
+)
+
+// Former appends the peers that owned a key before the last changes, the latest first, as far as they can be asked.
+func (p *Pool) Former(dst []*Peer, key string) []*Peer {
+	m := p.members.Load()
+	if len(m.pasts) == 0 {
+		return dst
+	}
+	now := time.Now()
+	var buf [1]string
+	for _, was := range m.pasts {
+		if now.After(was.until) || len(dst) == maxFormer {
+			break
+		}
+		owners := was.ring.Owners(buf[:0], key, 1)
+		if len(owners) == 0 {
+			continue
+		}
+		if peer := was.peers[owners[0]]; peer != nil && peer.Up() && !slices.Contains(dst, peer) {
+			dst = append(dst, peer)
+		}
+	}
+	return dst
+}
+
+// Shared says that others have, or had lately, values that this process might ask for.
+func (p *Pool) Shared() bool {
+	m := p.members.Load()
+	return len(m.list) > 0 || len(m.pasts) > 0
+}
+
+// Departed are the peers that have left lately, and may still be asked by others that do not know.
+func (p *Pool) Departed() []*Peer {
+	m := p.members.Load()
+	var left []*Peer
+	for _, was := range m.pasts {
+		for url, peer := range was.peers {
+			if m.peers[url] == nil && !slices.Contains(left, peer) {
+				left = append(left, peer)
+			}
+		}
+	}
+	return left
+}
+
+// Heirs makes a function that tells which peer will own a key when this process has left, nil if there is none.
+func (p *Pool) Heirs() func(key string) *Peer {
+	m := p.members.Load()
+	ring := m.ringOf(p.rings, p.others(m.urls))
+	return func(key string) *Peer {
+		owners := ring.Owners(nil, key, 1)
+		if len(owners) == 0 {
+			return nil
+		}
+		return m.peers[owners[0]]
+	}
+}
+
+// Peer is the peer at an address, nil if there is none.
+func (p *Pool) Peer(url string) *Peer { return p.members.Load().peers[url] }
+
+func (p *Pool) others(urls []string) []string {
+	return slices.DeleteFunc(slices.Clone(urls), func(url string) bool { return url == p.self })
+}
+
+// pastsAfter are the rings to remember when m is replaced by members of these addresses.
+func (p *Pool) pastsAfter(m, fresh *members) []past {
+	if p.options.Handover <= 0 || sameURLs(m.urls, fresh.urls) {
+		return m.pasts
+	}
+	was := past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)}
+	if len(m.list) == 0 { // this process is new among the others: so far the keys were theirs
+		was.ring, was.peers = p.rings.Plain(p.others(fresh.urls)), fresh.peers
+	}
+	return remember(m.pasts, was)
+}
+
+func remember(pasts []past, latest past) []past {
+	all := append([]past{latest}, pasts...)
+	return all[:min(len(all), maxPasts)]
+}
+
+func sameURLs(a, b []string) bool {
+	sort := func(s []string) []string { return slices.Compact(slices.Sorted(slices.Values(s))) }
+	return slices.Equal(sort(a), sort(b))
+}
+
+// forgetLaterLocked sees to it that rings of the past are forgotten in time.
+func (p *Pool) forgetLaterLocked(m *members) {
+	if p.forget != nil {
+		p.forget.Stop()
+	}
+	if len(m.pasts) > 0 {
+		first := m.pasts[len(m.pasts)-1]
+		p.forget = time.AfterFunc(time.Until(first.until), p.forgetPasts)
+	}
+}
+
+func (p *Pool) forgetPasts() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	m := p.members.Load()
+	fresh := *m
+	now := time.Now()
+	fresh.pasts = slices.DeleteFunc(slices.Clone(m.pasts), func(was past) bool { return !now.Before(was.until) })
+	p.members.Store(&fresh)
+	p.closeUnusedLocked(m, &fresh)
+	p.forgetLaterLocked(&fresh)
+}
+
+// all yields the peers of now and of the past, each at least once.
+func (m *members) all(yield func(*Peer) bool) {
+	for _, peer := range m.list {
+		if !yield(peer) {
+			return
+		}
+	}
+	for _, was := range m.pasts {
+		for _, peer := range was.peers {
+			if !yield(peer) {
+				return
+			}
+		}
+	}
+}
+
+// find is the peer at an address, of now or of the past.
+func (m *members) find(url string) *Peer {
+	for peer := range m.all {
+		if peer.url == url {
+			return peer
+		}
+	}
+	return nil
+}
+
+// Inherit asks a former owner for a key that it may have in its cache.
+func (p *Peer) Inherit(ctx context.Context, group, key string) (a Answer, ok bool) {
+	select {
+	case <-p.known:
+	case <-ctx.Done():
+		return Answer{}, false
+	}
+	if !p.Marked() || !p.Up() {
+		return Answer{}, false
+	}
+	return p.Cached(ctx, group, key)
+}
+
+// CachedMulti asks for what the peer has in its cache of several keys. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
+	return p.cached(ctx, group, keys)
+}
+
+// Offer tells the peer that this process has values of keys that will be the peer's own, and waits until it has taken them.
+func (p *Peer) Offer(ctx context.Context, group, from string, keys []string) error {
+	return p.bounded(ctx, func(ctx context.Context) error { return p.transport.Offer(ctx, group, from, keys) })
+}

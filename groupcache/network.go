@@ -1,0 +1,109 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over gRPC; other modules cannot make one. It
+// serves one Instance.
+type Network interface {
+	// CheckAddress tells what is wrong with the address of a peer.
+	CheckAddress(addr string) error
+	// Attach makes local what answers peers. It is called once, before Dial.
+	Attach(local peer.Local) error
+	// Dial makes what asks the peer at an address. Nothing is sent before it is asked.
+	Dial(addr string) peer.Transport
+}
+
+// local answers the peers of a Network.
+type local struct{ instance *Instance }
+
+var _ peer.Local = local{}
+
+func (l local) group(name string) (*Group, error) {
+	if g := l.instance.Group(name); g != nil {
+		return g, nil
+	}
+	if l.instance.isClosed() {
+		return nil, peer.ErrEnding
+	}
+	return nil, peer.ErrNoGroup
+}
+
+// Get implements peer.Local.
+func (l local) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+	g, err := l.group(group)
+	if err != nil {
+		return peer.Answer{}, err
+	}
+	v, err := g.answer(ctx, key, loading)
+	if errors.Is(err, ErrClosed) {
+		return peer.Answer{}, peer.ErrEnding
+	}
+	return answerOf(v, err), nil
+}
+
+// GetMulti implements peer.Local.
+func (l local) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+	g, err := l.group(group)
+	if err != nil {
+		return nil, err
+	}
+	answers := g.serveMulti(ctx, keys)
+	if l.instance.isClosed() { // the loads were ended
+		return nil, peer.ErrEnding
+	}
+	return answers, nil
+}
+
+// GetCached implements peer.Local.
+func (l local) GetCached(group string, keys []string) ([]peer.Answer, error) {
+	g, err := l.group(group)
+	if err != nil {
+		return nil, err
+	}
+	return g.serveCached(keys), nil
+}
+
+// Set implements peer.Local.
+func (l local) Set(group, key, value string, expire int64) error {
+	g, err := l.group(group)
+	switch {
+	case err != nil:
+		return err
+	case int64(len(value)) > l.MaxValueSize():
+		return peer.ErrTooLarge
+	}
+	g.setHere(key, ByteView{value, expire})
+	return nil
+}
+
+// Remove implements peer.Local.
+func (l local) Remove(group, key string) error {
+	g, err := l.group(group)
+	if err != nil {
+		return err
+	}
+	g.removeHere(key)
+	return nil
+}
+
+// Offer implements peer.Local.
+func (l local) Offer(ctx context.Context, group, from string, keys []string) error {
+	g, err := l.group(group)
+	if err != nil {
+		return err
+	}
+	return g.takeOver(ctx, from, keys)
+}
+
+// Greeting implements peer.Local.
+func (l local) Greeting() peer.Greeting {
+	return peer.Greeting{Marked: true, Even: l.instance.options.Ring == Rendezvous}
+}
+
+// MaxValueSize implements peer.Local.
+func (l local) MaxValueSize() int64 { return l.instance.options.MaxValueSize }
