@@ -15,7 +15,7 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 
 # What the tests run besides Go. A browser is large, so that only CI installs one.
-SERVERS := memcached redis-server redis-sentinel $(if $(CI),chromium)
+SERVERS := memcached redis-server redis-sentinel etcd $(if $(CI),chromium)
 
 BIN := $(CURDIR)/bin
 LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint

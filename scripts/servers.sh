@@ -2,7 +2,7 @@
 # Installs the programs that the tests run, as far as they are missing and apt and the rights are there. It never fails:
 # without a program its tests are skipped, or fail if HOLDFAST_REQUIRE_SERVERS is 1. No system service is started: the
 # tests run their own processes.
-# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, redis-server, redis-sentinel, chromium); check only says what is missing.
+# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, redis-server, redis-sentinel, etcd, chromium); check only says what is missing.
 set -uo pipefail
 
 say() { printf 'servers: %s\n' "$*" >&2; }
@@ -14,18 +14,29 @@ has() {
   esac >/dev/null 2>&1
 }
 
+# package is the name of a program's package.
+package() {
+  case $1 in
+    etcd) echo etcd-server ;;
+    *) echo "$1" ;;
+  esac
+}
+
 mode=$1
 shift
 missing=()
+packages=()
 for program in "$@"; do
-  has "$program" || missing+=("$program")
+  has "$program" && continue
+  missing+=("$program")
+  packages+=("$(package "$program")")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 give_up() {
   say "$1"
   say "MISSING: ${missing[*]}. Tests that need them are skipped (they fail if HOLDFAST_REQUIRE_SERVERS=1)."
-  say "Install them with: sudo apt-get install ${missing[*]}   or: brew install memcached redis"
+  say "Install them with: sudo apt-get install ${packages[*]}   or: brew install memcached redis etcd"
   exit 0
 }
 
@@ -50,12 +61,12 @@ apt() {
     apt-get -q -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2
 }
 
-say "installing ${missing[*]}"
+say "installing ${packages[*]}"
 for try in 1 2; do
   if [ "$try" -eq 2 ] || [ -z "$(ls /var/lib/apt/lists/*_Packages* 2>/dev/null)" ]; then
     apt update || say "apt-get update has failed"
   fi
-  if apt install -y --no-install-recommends "${missing[@]}"; then
+  if apt install -y --no-install-recommends "${packages[@]}"; then
     break
   fi
   say "apt-get install has failed (try $try of 2)"
@@ -64,4 +75,4 @@ done
 for program in "${missing[@]}"; do
   has "$program" || give_up "apt-get could not install everything"
 done
-say "installed ${missing[*]}"
+say "installed ${packages[*]}"

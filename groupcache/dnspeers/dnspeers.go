@@ -24,8 +24,8 @@ import (
 
 // Instance is what is told of the peers: a *groupcache.Instance.
 type Instance interface {
-	// SetPeers replaces the peers by base URLs.
-	SetPeers(urls ...string) error
+	// SetPeers replaces the peers by their addresses.
+	SetPeers(addrs ...string) error
 }
 
 // Resolver looks names up: a *net.Resolver.
@@ -43,7 +43,7 @@ type Options struct {
 	// Service is that of SRV records, which bring their own ports: "_service._tcp.name" is asked for, or just the name if Service is
 	// "-". Default empty: the name's addresses are asked for.
 	Service string
-	// Scheme of the peers' URLs, "http" or "https". Default "http".
+	// Scheme of the peers' URLs: "http", "https", or "none" for addresses without one, as peers over gRPC have them. Default "http".
 	Scheme string
 	// Interval is the time between two look-ups, less up to a tenth of it by chance. Go's resolver does not tell how long an answer
 	// holds. Default 5 s.
@@ -61,6 +61,8 @@ const (
 	defaultTimeout  = 2 * time.Second
 	// bareName as Options.Service asks for the records of the name itself.
 	bareName = "-"
+	// bareAddress as Options.Scheme makes addresses without one.
+	bareAddress = "none"
 )
 
 // ErrClosed is returned by Refresh after Close.
@@ -98,8 +100,8 @@ func (o Options) check(name string) error {
 	if o.Service != "" && o.Port != 0 {
 		reject("Options.Port is %d, and Service %q: records of a service bring their own ports, leave one of them empty", o.Port, o.Service)
 	}
-	if o.Scheme != "" && o.Scheme != "http" && o.Scheme != "https" {
-		reject("Options.Scheme is %q: set http or https", o.Scheme)
+	if o.Scheme != "" && o.Scheme != "http" && o.Scheme != "https" && o.Scheme != bareAddress {
+		reject("Options.Scheme is %q: set http, https or none", o.Scheme)
 	}
 	if o.Interval < 0 || o.Timeout < 0 {
 		reject("Options.Interval is %v and Timeout %v: set positive durations, or 0 for the defaults", o.Interval, o.Timeout)
@@ -185,9 +187,13 @@ func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("dnspeers: look up %q: the answer is empty", w.name)
 	}
+	prefix := w.options.Scheme + "://"
+	if w.options.Scheme == bareAddress {
+		prefix = ""
+	}
 	urls := make([]string, len(hosts))
 	for i, host := range hosts {
-		urls[i] = w.options.Scheme + "://" + host
+		urls[i] = prefix + host
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls), nil

@@ -129,6 +129,16 @@ func TestPeersFollowTheName(t *testing.T) {
 	})
 }
 
+func TestAddressesWithoutAScheme(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, z := &instance{}, &zone{hosts: []string{"fd00::1", "10.0.0.1"}}
+		watch(t, i, dnspeers.Options{Port: 6324, Resolver: z, Scheme: "none"})
+		if got := i.told(); len(got) != 1 || !slices.Equal(got[0], []string{"10.0.0.1:6324", "[fd00::1]:6324"}) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // DNS that is away, or has nothing to say, must not leave a process alone with all keys.
 func TestAFailedOrEmptyAnswerChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
