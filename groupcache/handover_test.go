@@ -221,6 +221,43 @@ func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 	}
 }
 
+// Others may not know yet that a peer has left, and ask it.
+func TestAPeerThatHasLeftIsToldOfWrites(t *testing.T) {
+	for what, write := range map[string]func(*node, string) error{
+		"Remove": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
+		"Set": func(n *node, key string) error {
+			return n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 3, nil)
+			writer, reader, left := c.nodes[0], c.nodes[1], c.nodes[2]
+			key := c.ownedBy(t, left)
+			if _, err := get(t.Context(), left.group, key); err != nil {
+				t.Fatal(err)
+			}
+			if err := writer.instance.SetPeers(writer.url, reader.url); err != nil {
+				t.Fatal(err)
+			}
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			if err := write(writer, key); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := get(t.Context(), reader.group, key); err != nil || v != "new" {
+				t.Errorf("%q, %v from the peer that has left", v, err)
+			}
+			left.hung.Store(true)
+			if err := write(writer, key); err != nil {
+				t.Errorf("the one that has left hangs: %v", err)
+			}
+			_ = left.server.Close()
+			if err := write(writer, key); err != nil {
+				t.Errorf("the one that has left is gone: %v", err)
+			}
+		})
+	}
+}
+
 // A removal that passes the old value on its way from the former owner wins.
 func TestARemovalWhileAValueIsHandedOver(t *testing.T) {
 	for what, begin := range map[string]func(former, owner *node, key string){

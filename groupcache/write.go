@@ -37,7 +37,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 			g.replace(key, keep, v)
 		case t.owner:
 			return t.set(ctx, g.name, key, v)
-		case !g.instance.options.SetOwnerOnly:
+		case t.left || !g.instance.options.SetOwnerOnly:
 			return t.remove(ctx, g.name, key)
 		}
 		return nil
@@ -63,7 +63,6 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
-	g.tellDeparted(ctx, key)
 	done := make(chan error, 1)
 	w := writing{group: g, ctx: context.WithoutCancel(ctx), key: key, tell: tell}
 	ok := g.instance.spawn(func() {
@@ -79,20 +78,6 @@ func (g *Group) write(ctx context.Context, key string, targets []target, tell fu
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
-	}
-}
-
-// tellDeparted drops a key from the caches of peers that have left lately, as far as they are still there: others may not know yet that they
-// have left. Nobody waits for it.
-func (g *Group) tellDeparted(ctx context.Context, key string) {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok {
-		return
-	}
-	for _, p := range pool.pool.Departed() {
-		if p.Up() {
-			g.instance.spawn(func() { _ = p.Remove(context.WithoutCancel(ctx), g.name, key) })
-		}
 	}
 }
 
@@ -136,11 +121,13 @@ type target struct {
 	foreign ProtoGetter
 	owner   bool
 	ranked  bool // answers for the key in the place of those before
+	left    bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
 }
 
 func (t target) here() bool { return t.peer == nil && t.foreign == nil }
 
-// spread lists all processes: first the ranked ones in their order, then this one if it is not among them, then the others.
+// spread lists all processes: first the ranked ones in their order, then this one if it is not among them, then the others, and those that have
+// left lately.
 func (g *Group) spread(key string) []target {
 	pool, ok := g.peers().(*HTTPPool)
 	if !ok {
@@ -160,6 +147,9 @@ func (g *Group) spread(key string) []target {
 		if !known[p] {
 			targets = append(targets, target{peer: p})
 		}
+	}
+	for _, p := range pool.pool.Departed() {
+		targets = append(targets, target{peer: p, left: true})
 	}
 	return targets
 }
@@ -239,7 +229,13 @@ func (w *writing) run(targets []target) error {
 
 // tellOne tells one target, again if it fails. What does not arrive is kept for it.
 func (w *writing) tellOne(t target) error {
+	if t.left && !t.peer.Up() {
+		return nil
+	}
 	err := w.tell(w.ctx, t)
+	if t.left {
+		return nil
+	}
 	for attempt := 0; attempt+1 < tellAttempts && err != nil && t.mayRecover(err); attempt++ {
 		if !backoff.Pause(w.group.instance.life, tellAgain.Delay(attempt)) {
 			break

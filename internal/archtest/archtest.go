@@ -50,6 +50,16 @@ type Rules struct {
 	Tools []string
 	// NeverImported must not be imported by the library; NeverLinked must not even come with what it imports.
 	NeverImported, NeverLinked []string
+	// Leaves are modules that only some packages may be built from.
+	Leaves []Leaf
+}
+
+// Leaf is a foreign module that is too large to come with packages that do not need it.
+type Leaf struct {
+	// Module is its path.
+	Module string
+	// Into are the packages, or folders of packages, that may be built from it.
+	Into []string
 }
 
 // Check returns a sentence for each violation, nothing if there is none.
@@ -65,6 +75,7 @@ func (r Rules) Check(packages []Package) []string {
 		used[row.Package] = true
 		violations = append(violations, r.checkImports(p, row)...)
 		violations = append(violations, r.checkTests(p, row)...)
+		violations = append(violations, r.checkLeaves(p)...)
 		if !r.isTool(p.ImportPath) && !r.matches(r.Testing, p.ImportPath) {
 			violations = append(violations, r.checkLibrary(p)...)
 		}
@@ -139,6 +150,17 @@ func (r Rules) checkLibrary(p Package) []string {
 	for _, path := range r.NeverLinked {
 		if slices.Contains(p.Deps, path) {
 			violations = append(violations, fmt.Sprintf("%s must not be built from %s, not even indirectly", p.ImportPath, path))
+		}
+	}
+	return violations
+}
+
+func (r Rules) checkLeaves(p Package) []string {
+	var violations []string
+	for _, leaf := range r.Leaves {
+		comes := slices.ContainsFunc(p.Deps, func(path string) bool { return r.matches(leaf.Module, path) })
+		if comes && !r.matchesAny(leaf.Into, p.ImportPath) {
+			violations = append(violations, fmt.Sprintf("%s must not be built from %s, not even indirectly", p.ImportPath, leaf.Module))
 		}
 	}
 	return violations

@@ -66,6 +66,7 @@ func rules() archtest.Rules {
 		Tools:         []string{"tool/..."},
 		NeverImported: []string{"expvar", "testing"},
 		NeverLinked:   []string{"testing"},
+		Leaves:        []archtest.Leaf{{Module: "foreign.org/large", Into: []string{"core/addon"}}},
 	}
 }
 
@@ -76,7 +77,7 @@ func clean() map[string]*archtest.Package {
 			Imports: []string{"net/http", "foreign.org/metrics/part"}, Deps: []string{"net/http", "foreign.org/metrics/part", "expvar"},
 			TestImports: []string{"testing"}, XTestImports: []string{"testing", "foreign.org/leak", "example.org/m/core", "example.org/m/fake"},
 		},
-		"core/addon":  {Imports: []string{"example.org/m/core"}, XTestImports: []string{"foreign.org/only/tests"}},
+		"core/addon":  {Imports: []string{"example.org/m/core"}, Deps: []string{"foreign.org/large/part"}, XTestImports: []string{"foreign.org/only/tests"}},
 		"fake":        {Imports: []string{"net"}},
 		"tool":        {Imports: []string{"example.org/m/fake", "example.org/m/tool/inner", "expvar"}, Deps: []string{"testing"}},
 		"tool/inner":  {Imports: []string{"example.org/m/core"}},
@@ -140,6 +141,10 @@ func TestEachViolationIsFound(t *testing.T) {
 		"an external test that imports too much": {
 			func(p map[string]*archtest.Package) { add(&p["core"].XTestImports, "example.org/m/core/addon") },
 			"the tests of example.org/m/core must not import example.org/m/core/addon",
+		},
+		"a large module in a core": {
+			func(p map[string]*archtest.Package) { add(&p["core"].Deps, "foreign.org/large/part") },
+			"m/core must not be built from foreign.org/large,",
 		},
 		"the fake outside tests": {
 			func(p map[string]*archtest.Package) { add(&p["core"].Imports, "example.org/m/fake") },
