@@ -28,15 +28,51 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	if len(former) == 0 || g.touched.has(key) {
 		return ByteView{}, false
 	}
+	asked, _ := ctx.Value(askedFor{}).(map[string]*peer.Peer)
 	ctx, cancel := context.WithTimeout(ctx, inheritBudget)
 	defer cancel()
 	for _, p := range former {
+		if asked[key] == p {
+			continue
+		}
 		if a, ok := p.Inherit(ctx, g.name, key); ok && g.alive(a.Expire) {
 			g.inherited.Add(1)
 			return ByteView{a.Value, a.Expire}, true
 		}
 	}
 	return ByteView{}, false
+}
+
+// askedFor is the key of what a context knows of former owners that were asked in vain: map[string]*peer.Peer.
+type askedFor struct{}
+
+// inheritMulti is inherit for several keys that are to be loaded, with one request to each former owner, of those that owned them last. The
+// context it returns is for loading what is still missing.
+func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context {
+	pool, ok := g.peers().(*HTTPPool)
+	if !ok || len(keys) < 2 {
+		return ctx
+	}
+	former := make(map[*peer.Peer][]string)
+	asked := make(map[string]*peer.Peer)
+	var buf [4]*peer.Peer
+	for _, key := range keys {
+		if owners := pool.pool.Former(buf[:0], key); len(owners) > 0 && !g.touched.has(key) {
+			former[owners[0]] = append(former[owners[0]], key)
+			asked[key] = owners[0]
+		}
+	}
+	if len(former) == 0 {
+		return ctx
+	}
+	limited, cancel := context.WithTimeout(ctx, inheritBudget)
+	defer cancel()
+	var all sync.WaitGroup
+	for p, keys := range former {
+		all.Go(func() { g.inherited.Add(g.takeFrom(limited, p, keys)) })
+	}
+	all.Wait()
+	return context.WithValue(ctx, askedFor{}, asked)
 }
 
 // touch notes that a key was set or removed.
@@ -144,24 +180,26 @@ func (g *Group) takeOver(ctx context.Context, from string, keys []string) error 
 		_, here := g.main.Peek(key)
 		return here || g.touched.has(key)
 	})
-	b := g.newBatch(ctx, g.loads, p, keys)
-	if len(b.flights) == 0 {
-		return nil
-	}
-	b.takeOver()
+	g.takenOver.Add(g.takeFrom(ctx, p, keys))
 	return nil
 }
 
-// takeOver asks the peer's cache, and again for what did not find room in the answer. Flights of values that the peer does not have end
-// without one: who waits for them loads.
-func (b *batch) takeOver() {
+// takeFrom keeps what a peer has in its cache of keys, as loads that others may join, and returns how many values that were. It asks again for
+// what did not find room in the answer. Loads of what the peer does not have end without a value: who waits for them loads.
+//
+//nolint:contextcheck // the batch's context ends with ctx
+func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (taken int64) {
+	if p.AwaitGreeting(ctx) != nil {
+		return 0
+	}
+	b := g.newBatch(ctx, g.loads, p, keys)
 	defer b.cancel()
 	defer b.landAll(errAskElsewhere)
-	g := b.group
+	defer context.AfterFunc(ctx, b.cancel)()
 	for left := slices.Clone(b.flights); len(left) > 0; {
-		answers, err := b.peer.CachedMulti(b.ctx, g.name, keysOf(left))
+		answers, err := p.CachedMulti(b.ctx, g.name, keysOf(left))
 		if err != nil {
-			return
+			break
 		}
 		var absent []*flight
 		for i, a := range answers {
@@ -171,15 +209,16 @@ func (b *batch) takeOver() {
 				absent = append(absent, f)
 			case a.Outcome == peer.Found && g.alive(a.Expire):
 				g.main.Add(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
-				g.takenOver.Add(1)
+				taken++
 				b.land(f, ByteView{a.Value, a.Expire}, nil)
 			}
 		}
 		if len(absent) == len(left) {
-			return
+			break
 		}
 		left = absent
 	}
+	return taken
 }
 
 func keysOf(flights []*flight) []string {

@@ -86,6 +86,37 @@ func TestWhatAPeerLeavesIsInherited(t *testing.T) {
 	}
 }
 
+func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	var keys []string
+	for i := range handedKeys {
+		keys = append(keys, handedKey(i))
+	}
+	if got, err := c.nodes[0].group.GetMulti(t.Context(), keys[:handedKeys/2]); err != nil || len(got) != handedKeys/2 {
+		t.Fatalf("%d values, %v", len(got), err)
+	}
+	c.withoutHot(t)
+	setPeers(t, c.nodes[:2]...)
+	before := c.nodes[2].posts.Load()
+	got, err := c.nodes[0].group.GetMulti(t.Context(), keys)
+	if err != nil || len(got) != handedKeys {
+		t.Fatalf("%d values, %v", len(got), err)
+	}
+	for key, v := range got {
+		if v.String() != "value of "+key {
+			t.Errorf("%q: %q", key, v)
+		}
+	}
+	// Both others ask: once for what there is, and once more, in vain, for what there is not. Among their own keys of before are some that
+	// nobody has read; it may have been their owner before they came.
+	if asked := c.nodes[2].posts.Load() - before; asked < 2 || asked > 10 {
+		t.Errorf("the former owner was asked %d times by two peers", asked)
+	}
+	if n := c.source.loads.Load(); n != handedKeys {
+		t.Errorf("%d loads of %d keys", n, handedKeys)
+	}
+}
+
 func TestWithoutHandoverKeysThatMoveAreLoadedAgain(t *testing.T) {
 	c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover = -1 })
 	readAll(t, c.nodes[0])

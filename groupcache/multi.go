@@ -79,8 +79,11 @@ func (g *Group) gather(ctx context.Context, missing map[*peer.Peer][]string, fou
 	var all sync.WaitGroup
 	for p, keys := range missing {
 		all.Go(func() {
+			ctx := ctx
 			if p != nil {
 				keys = g.fetchBatch(ctx, p, keys, take)
+			} else {
+				ctx = g.inheritMulti(ctx, slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !g.owns(key) }))
 			}
 			g.oneByOne(ctx, keys, take)
 		})
@@ -271,8 +274,7 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 		defer mu.Unlock()
 		results[key] = answerOf(v, err)
 	}
-	slots := make(chan struct{}, atOnce)
-	var all sync.WaitGroup
+	var missing []string
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
 		g.Stats.ServerRequests.Add(1)
 		g.Stats.Gets.Add(1)
@@ -280,6 +282,12 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 			take(key, v, err)
 			continue
 		}
+		missing = append(missing, key)
+	}
+	ctx = g.inheritMulti(ctx, missing)
+	slots := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for _, key := range missing {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()

@@ -159,15 +159,23 @@ func (m *members) find(url string) *Peer {
 
 // Inherit asks a former owner for a key that it may have in its cache.
 func (p *Peer) Inherit(ctx context.Context, group, key string) (a Answer, ok bool) {
-	select {
-	case <-p.known:
-	case <-ctx.Done():
-		return Answer{}, false
-	}
-	if !p.Marked() || !p.Up() {
+	if p.AwaitGreeting(ctx) != nil {
 		return Answer{}, false
 	}
 	return p.Cached(ctx, group, key)
+}
+
+// AwaitGreeting waits until it is known what the peer is. The error is the context's, or that the peer is down or none of ours.
+func (p *Peer) AwaitGreeting(ctx context.Context) error {
+	select {
+	case <-p.known:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !p.Marked() || !p.Up() {
+		return ErrUnavailable
+	}
+	return nil
 }
 
 // CachedMulti asks for what the peer has in its cache of several keys. An error wraps ErrUnavailable, or is the context's.
