@@ -25,6 +25,9 @@
 // was loaded after the Set or Remove began. While a peer cannot be told, Set and Remove return an error that names it; it is told before this
 // process asks it again, but meanwhile it may answer others with what it has.
 //
+// That holds, too, while peers that all have known leave and come back, and hear of it at different times. A peer that is new is told of writes
+// only by those that know it: with a discovery that takes seconds, give values a TTL.
+//
 // # When peers come and go
 //
 // For a minute after SetPeers has changed the owner of a key, a load first asks the former owners' caches. A process that is to end calls Drain,

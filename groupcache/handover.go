@@ -75,6 +75,14 @@ func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context
 	return context.WithValue(ctx, askedFor{}, asked)
 }
 
+// keepApart makes the fetch under way of a key that was written lately one that is not joined, and whose value is not kept, while the peers
+// change: the peer that this process takes for the owner may not have been told of the write yet.
+func (g *Group) keepApart(pool *HTTPPool, key string) {
+	if pool.pool.Changing() && g.touched.has(key) {
+		g.fetches.fence(key)
+	}
+}
+
 // touch notes that a key was set or removed.
 func (g *Group) touch(key string) {
 	if pool, ok := g.peers().(*HTTPPool); ok && pool.pool.Shared() {

@@ -137,6 +137,7 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 	if !ok {
 		return g.fetchForeign(ctx, key, f)
 	}
+	g.keepApart(pool, key)
 	var buf [4]*peer.Peer
 	owners := pool.pool.Owners(buf[:0], key)
 	for i, p := range owners {

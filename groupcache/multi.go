@@ -172,6 +172,11 @@ func (b *batch) run() {
 	defer b.landAll(errAskElsewhere) // those that were not answered
 	g := b.group
 	g.Stats.Loads.Add(int64(len(b.flights)))
+	if pool, ok := g.peers().(*HTTPPool); ok {
+		for _, f := range b.flights {
+			g.keepApart(pool, f.key)
+		}
+	}
 	start := time.Now()
 	answers, err := b.peer.GetMulti(b.ctx, g.name, keysOf(b.flights))
 	if err != nil {

@@ -126,8 +126,8 @@ type target struct {
 
 func (t target) here() bool { return t.peer == nil && t.foreign == nil }
 
-// spread lists all processes: first the ranked ones in their order, then this one if it is not among them, then the others, and those that have
-// left lately.
+// spread lists all processes: first the ranked ones in their order, then those that owned the key before the peers changed, whom others may still
+// ask, then this one if it is not among them, then the others, and those that have left lately.
 func (g *Group) spread(key string) []target {
 	pool, ok := g.peers().(*HTTPPool)
 	if !ok {
@@ -140,6 +140,12 @@ func (g *Group) spread(key string) []target {
 		known[p] = true
 		targets = append(targets, target{peer: p, owner: rank == 0, ranked: true})
 	}
+	for _, p := range pool.pool.FormerOwners(key) {
+		if !known[p] {
+			known[p] = true
+			targets = append(targets, target{peer: p, ranked: true, left: pool.pool.Peer(p.URL()) != p})
+		}
+	}
 	if !known[nil] {
 		targets = append(targets, target{ranked: true})
 	}
@@ -149,7 +155,9 @@ func (g *Group) spread(key string) []target {
 		}
 	}
 	for _, p := range pool.pool.Departed() {
-		targets = append(targets, target{peer: p, left: true})
+		if !known[p] {
+			targets = append(targets, target{peer: p, left: true})
+		}
 	}
 	return targets
 }

@@ -182,3 +182,61 @@ func (c *cluster) converges(t *testing.T, key string) {
 		}
 	}
 }
+
+// One node leaves the others' lists and comes back time and again, each of them hears of it at another moment, and it hands over what it has. Its
+// own clients go on, as do those of the others.
+func TestGetsSeeWhatWasWrittenBeforeWhileAPeerComesAndGoes(t *testing.T) {
+	seed := seed(t)
+	for _, role := range []string{"owner", "other"} {
+		t.Run(role, func(t *testing.T) {
+			c := startCluster(t, 4, nil)
+			restless := c.nodes[0]
+			key := c.ownedBy(t, restless, "key")
+			if role == "other" {
+				key = c.ownedBy(t, c.nodes[1], "key")
+			}
+			w := &workload{cluster: c, key: key, steps: 500, pause: 300 * time.Microsecond}
+			over := make(chan struct{})
+			var changes sync.WaitGroup
+			changes.Go(func() { c.comeAndGo(t, restless, rand.New(rand.NewPCG(seed, 98)), over) })
+			w.run(t, seed)
+			close(over)
+			changes.Wait()
+			w.history.check(t)
+			if n := w.history.counts.failed; n > w.history.counts.writes/10 {
+				t.Errorf("%d writes failed", n)
+			}
+		})
+	}
+}
+
+// comeAndGo takes a node off the lists, its own included, and puts it on them again.
+func (c *cluster) comeAndGo(t *testing.T, restless *node, random *rand.Rand, over <-chan struct{}) {
+	t.Helper()
+	var all, others []string
+	for _, n := range c.nodes {
+		all = append(all, n.url)
+		if n != restless {
+			others = append(others, n.url)
+		}
+	}
+	for round := 0; ; round++ {
+		urls := all
+		if round%2 == 0 {
+			urls = others
+			if err := restless.instance.Drain(t.Context()); err != nil {
+				t.Errorf("drain: %v", err)
+			}
+		}
+		for _, i := range random.Perm(len(c.nodes)) {
+			if err := c.nodes[i].instance.SetPeers(urls...); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Duration(random.Int64N(int64(3 * time.Millisecond)))):
+			}
+		}
+	}
+}

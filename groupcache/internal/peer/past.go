@@ -43,6 +43,22 @@ func (p *Pool) Former(dst []*Peer, key string) []*Peer {
 	return dst
 }
 
+// FormerOwners are all other processes that owned a key before the last changes.
+func (p *Pool) FormerOwners(key string) (former []*Peer) {
+	var buf [1]string
+	for _, was := range p.members.Load().pasts {
+		for _, url := range was.ring.Owners(buf[:0], key, 1) {
+			if peer := was.peers[url]; peer != nil && !slices.Contains(former, peer) {
+				former = append(former, peer)
+			}
+		}
+	}
+	return former
+}
+
+// Changing says that the peers have changed lately: others may know other ones.
+func (p *Pool) Changing() bool { return len(p.members.Load().pasts) > 0 }
+
 // Shared says that others have, or had lately, values that this process might ask for.
 func (p *Pool) Shared() bool {
 	m := p.members.Load()
