@@ -128,95 +128,6 @@ func TestWithoutHandoverKeysThatMoveAreLoadedAgain(t *testing.T) {
 	}
 }
 
-func TestDrainHandsOver(t *testing.T) {
-	c := startCluster(t, 3, nil)
-	readAll(t, c.nodes...)
-	c.withoutHot(t)
-	if err := c.nodes[2].instance.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_ = c.nodes[2].server.Close()
-	setPeers(t, c.nodes[:2]...)
-	readAll(t, c.nodes[:2]...)
-	if n := c.source.loads.Load(); n != handedKeys {
-		t.Errorf("%d loads of %d keys: what was drained was loaded again", n, handedKeys)
-	}
-}
-
-func TestDrainOfLargeValues(t *testing.T) {
-	const size = 100_000 // two of them fill an answer
-	c := startCluster(t, 2, func(o *groupcache.Options) { o.MaxValueSize = 1 << 20 })
-	want := string(make([]byte, size))
-	c.source.answer = func(context.Context, string) (string, error) { return want, nil }
-	var keys []string
-	for i := 0; len(keys) < 5; i++ {
-		if key := handedKey(i); c.nodes[1].instance.Owns(key) {
-			keys = append(keys, key)
-		}
-	}
-	for _, key := range keys {
-		if _, err := get(t.Context(), c.nodes[1].group, key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; got != int64(len(keys)) {
-		t.Errorf("%d of %d large values arrived", got, len(keys))
-	}
-}
-
-func TestDrainThatCannotHandOver(t *testing.T) {
-	t.Run("nobody is there", func(t *testing.T) {
-		c := startCluster(t, 2, nil)
-		readAll(t, c.nodes...)
-		_ = c.nodes[0].server.Close()
-		if err := c.nodes[1].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
-			t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
-		}
-	})
-	t.Run("no time", func(t *testing.T) {
-		c := startCluster(t, 2, nil)
-		readAll(t, c.nodes...)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := c.nodes[1].instance.Drain(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v, want %v", err, context.Canceled)
-		}
-	})
-	t.Run("alone", func(t *testing.T) {
-		c := startCluster(t, 1, nil)
-		readAll(t, c.nodes...)
-		if err := c.nodes[0].instance.Drain(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("closed", func(t *testing.T) {
-		c := startCluster(t, 1, nil)
-		_ = c.nodes[0].instance.Close()
-		if err := c.nodes[0].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrClosed) {
-			t.Errorf("%v, want %v", err, groupcache.ErrClosed)
-		}
-	})
-	for what, adapt := range map[string]func(*groupcache.Options){
-		"Set tells the owner only": func(o *groupcache.Options) { o.SetOwnerOnly = true },
-		"handover is off":          func(o *groupcache.Options) { o.Handover = -1 },
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, adapt)
-			readAll(t, c.nodes[1])
-			before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
-			if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
-				t.Errorf("%d values, then %d: something was handed over", before, after)
-			}
-		})
-	}
-}
-
 // A former owner that was not told of a removal has the old value still; the new owner must not take it from there.
 func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 	for what, write := range map[string]func(*node, string) error{
@@ -249,6 +160,43 @@ func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 				t.Errorf("%q, %v: the value of before the write", v, err)
 			}
 		})
+	}
+}
+
+// A peer that has not heard of the change still asks the former owner: told before that one, it could fetch the old value again, and keep it.
+func TestFormerOwnersAreToldFirst(t *testing.T) {
+	c := startCluster(t, 4, nil)
+	writer, unaware, joined := c.nodes[0], c.nodes[1], c.nodes[3]
+	setPeers(t, c.nodes[:3]...)
+	former := c.nodes[2]
+	var key string
+	for i := 0; key == ""; i++ {
+		if k := handedKey(i); former.instance.Owns(k) && joined.instance.Owns(k) { // that one has heard of nothing
+			key = k
+		}
+	}
+	if err := writer.instance.SetPeers(writer.url, unaware.url, former.url, joined.url); err != nil {
+		t.Fatal(err)
+	}
+	var toldFormer atomic.Bool
+	for _, n := range []*node{unaware, joined} {
+		check := func() {
+			if !toldFormer.Load() {
+				t.Errorf("%s was told before the former owner, %s", n.url, former.url)
+			}
+		}
+		n.hold.Store(&check)
+	}
+	slow := func() {
+		time.Sleep(20 * time.Millisecond)
+		toldFormer.Store(true)
+	}
+	former.hold.Store(&slow)
+	if err := writer.group.Remove(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if !toldFormer.Load() {
+		t.Error("the former owner was not told")
 	}
 }
 
@@ -393,39 +341,4 @@ func TestAHungFormerOwnerCostsLittle(t *testing.T) {
 	if slow > 30 {
 		t.Errorf("%d of %d loads waited for the former owner", slow, handedKeys)
 	}
-}
-
-func TestOffersOfStrangersAreRefused(t *testing.T) {
-	c := startCluster(t, 2, nil)
-	stranger := startNode(t, c.source, nil)
-	if err := stranger.instance.SetPeers(stranger.url, c.nodes[0].url); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "they know each other", stranger.instance.Acquainted)
-	readAll(t, stranger)
-	before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
-	if err := stranger.instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
-		t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
-	}
-	if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
-		t.Errorf("%d values, then %d", before, after)
-	}
-}
-
-// A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did not answer, in place of loading.
-func TestAGetThatJoinsAFailedBatch(t *testing.T) {
-	c := startCluster(t, 2, nil)
-	key := c.ownedBy(t, c.nodes[1])
-	c.nodes[1].hung.Store(true)
-	var callers sync.WaitGroup
-	callers.Go(func() {
-		if got, err := c.nodes[0].group.GetMulti(context.Background(), []string{key}); err != nil || got[key].String() != "value of "+key {
-			t.Errorf("GetMulti: %v, %v", got, err)
-		}
-	})
-	eventually(t, "GetMulti is under way", func() bool { return c.nodes[0].group.Fetching() == 1 })
-	if v, err := get(t.Context(), c.nodes[0].group, key); err != nil || v != "value of "+key {
-		t.Errorf("Get: %q, %v", v, err)
-	}
-	callers.Wait()
 }

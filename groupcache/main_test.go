@@ -72,8 +72,9 @@ type node struct {
 	group    *groupcache.Group
 	url      string
 	server   *http.Server
-	hung     atomic.Bool // takes requests and answers none
-	untold   atomic.Bool // does not hear of removals
+	hung     atomic.Bool            // takes requests and answers none
+	untold   atomic.Bool            // does not hear of removals
+	hold     atomic.Pointer[func()] // runs before it hears of a removal
 	late     atomic.Pointer[lateness]
 	posts    atomic.Int64
 }
@@ -88,9 +89,14 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
-	if n.untold.Load() && r.Method == http.MethodDelete {
-		w.WriteHeader(http.StatusBadGateway)
-		return
+	if r.Method == http.MethodDelete {
+		if hold := n.hold.Load(); hold != nil {
+			(*hold)()
+		}
+		if n.untold.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
 	}
 	if late := n.late.Load(); late != nil && strings.HasSuffix(r.URL.Path, "/cached") {
 		late.serve(n.instance.Handler(), w, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 		keep = g.putHot
 	}
 	targets := g.spread(key)
-	if targets[0].here() {
+	if slices.ContainsFunc(targets, func(t target) bool { return t.owner && t.here() }) {
 		keep = g.putMain
 	}
 	return g.write(ctx, key, targets, func(ctx context.Context, t target) error {
@@ -126,8 +127,8 @@ type target struct {
 
 func (t target) here() bool { return t.peer == nil && t.foreign == nil }
 
-// spread lists all processes: first the ranked ones in their order, then those that owned the key before the peers changed, whom others may still
-// ask, then this one if it is not among them, then the others, and those that have left lately.
+// spread lists all processes: first those that owned the key before the peers changed, whom others may still ask, then the ranked ones in their
+// order, then this one if it is not among them, then the others, and those that have left lately.
 func (g *Group) spread(key string) []target {
 	pool, ok := g.peers().(*HTTPPool)
 	if !ok {
@@ -136,14 +137,12 @@ func (g *Group) spread(key string) []target {
 	var buf [4]*peer.Peer
 	var targets []target
 	known := make(map[*peer.Peer]bool, len(buf))
-	for rank, p := range pool.pool.Owners(buf[:0], key) {
-		known[p] = true
-		targets = append(targets, target{peer: p, owner: rank == 0, ranked: true})
-	}
-	for _, p := range pool.pool.FormerOwners(key) {
+	owners := pool.pool.Owners(buf[:0], key)
+	for _, p := range slices.Concat(pool.pool.FormerOwners(key), owners) {
 		if !known[p] {
 			known[p] = true
-			targets = append(targets, target{peer: p, ranked: true, left: pool.pool.Peer(p.URL()) != p})
+			left := p != nil && pool.pool.Peer(p.URL()) != p
+			targets = append(targets, target{peer: p, owner: p == owners[0], ranked: true, left: left})
 		}
 	}
 	if !known[nil] {
