@@ -56,6 +56,9 @@ func newInstance(o Options, now func() time.Time) (*Instance, error) {
 // same list, in any order. Those that stay keep their connections. With a bad URL nothing changes.
 func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
 
+// PeerPicker is what says which of the peers owns a key.
+func (i *Instance) PeerPicker() PeerPicker { return i.pool }
+
 // Handler serves the requests of peers. Mount it at Options.BasePath.
 func (i *Instance) Handler() http.Handler { return i.pool }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/dnspeers"
+	"github.com/holdfast-go/holdfast/groupcache/etcdpeers"
+	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -56,7 +58,17 @@ func described(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	defer func() { _ = names.Close() }()
-	for _, c := range []prometheus.Collector{b, client, follower, fresh, instance, names} {
+	listed, err := etcdpeers.Watch(ctx, instance, "groupcache", etcdpeers.Options{Endpoints: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listed.Close() }()
+	network, err := grpcpeer.New(grpcpeer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = network.Close() }()
+	for _, c := range []prometheus.Collector{b, client, follower, fresh, instance, names, listed, network} {
 		ch := make(chan *prometheus.Desc, 100)
 		c.Describe(ch)
 		close(ch)

@@ -33,6 +33,16 @@ const (
 	protobuf     = "google.golang.org/protobuf"
 	xxhash       = "github.com/cespare/xxhash/v2"
 	logrus       = "github.com/sirupsen/logrus"
+	dnspeers     = "groupcache/dnspeers"
+	etcdpeers    = "groupcache/etcdpeers"
+	grpcpeer     = "groupcache/grpcpeer"
+	etcdFace     = "groupcache/etcd"
+	grpcStub     = "groupcache/grpcpeer/grpcpb"
+	scale        = "groupcache/internal/scale"
+	etcdExample  = "examples/groupcache-etcd"
+	grpc         = "google.golang.org/grpc"
+	etcd         = "go.etcd.io/etcd"
+	zap          = "go.uber.org/zap"
 	testServers  = "internal/testutil/..."
 	thisModule   = "github.com/holdfast-go/holdfast"
 	thisPackage  = "internal/archtest"
@@ -72,8 +82,17 @@ func Holdfast() Rules {
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
 			}, Tests: []string{singleflight}},
-			{Package: "groupcache/dnspeers", May: []string{backoff, prometheus}, Tests: []string{groupcache}},
+			{Package: dnspeers, May: []string{backoff, prometheus}, Tests: []string{groupcache}},
+			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus}, Tests: []string{groupcache}},
+			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
+			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, peer, grpc, prometheus}, Tests: []string{hashRing}},
+			{
+				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc},
+				Tests: []string{hashRing, etcd, zap},
+			},
+			{Package: scale, May: []string{groupcache, hashRing, ring, xxhash, prometheus}},
 			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
+			{Package: etcdExample, May: []string{groupcache, dnspeers, etcdpeers, grpcpeer, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
 				groupcache, hashRing, singleflight, lru, xxhash, backoff,
@@ -81,8 +100,12 @@ func Holdfast() Rules {
 		},
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
-		Tools:         []string{cachedrill, "examples/..."},
+		Tools:         []string{cachedrill, "examples/...", scale},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
+		Leaves: []Leaf{
+			{Module: grpc, Into: []string{grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
+			{Module: etcd, Into: []string{etcdpeers, etcdFace, etcdExample}},
+		},
 	}
 }

@@ -1,4 +1,4 @@
-// Package testutil provides memcached servers that can be broken on command: real processes, an in-process fake and a
+// Package testutil provides servers that can be broken on command: memcached and etcd as real processes, an in-process fake of memcached and a
 // TCP proxy, all behind one interface.
 //
 // It is for tests and for the outage drill only; the library itself never imports it. It uses nothing but the standard

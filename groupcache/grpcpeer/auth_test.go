@@ -1,0 +1,193 @@
+package grpcpeer_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// authority signs certificates of peers.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{pool: x509.NewCertPool()}
+	c := a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	a.cert, a.key = c.Leaf, c.PrivateKey.(*ecdsa.PrivateKey)
+	a.pool.AddCert(a.cert)
+	return a
+}
+
+// sign makes a certificate; the first one, of the authority, is signed by itself.
+func (a *authority) sign(t *testing.T, template *x509.Certificate) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "peer"}
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, signer := template, key
+	if a.cert != nil {
+		parent, signer = a.cert, a.key
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// here is a certificate for 127.0.0.1.
+func (a *authority) here(t *testing.T) tls.Certificate {
+	t.Helper()
+	return a.sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+}
+
+func answerAll() *standIn {
+	return &standIn{
+		get: func(context.Context, string, string, func()) (peer.Answer, error) {
+			return peer.Answer{Value: "v"}, nil
+		},
+		set: func(string, string, string, int64) error { return nil },
+	}
+}
+
+func TestPeersProveThemselvesByCertificates(t *testing.T) {
+	ca := newAuthority(t)
+	other := newAuthority(t)
+	server := &tls.Config{Certificates: []tls.Certificate{ca.here(t)}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	elsewhere := &tls.Config{
+		Certificates: []tls.Certificate{ca.sign(t, &x509.Certificate{DNSNames: []string{"elsewhere.test"}})},
+		ClientCAs:    ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	}
+	for _, c := range []struct {
+		what           string
+		server, client *tls.Config
+		served         bool
+	}{
+		{"with a certificate", server, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}}, true},
+		{"without one", server, &tls.Config{RootCAs: ca.pool}, false},
+		{"of another authority", server, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{other.here(t)}}, false},
+		{"a server of another authority", server, &tls.Config{RootCAs: other.pool, Certificates: []tls.Certificate{ca.here(t)}}, false},
+		{"a server of another host", elsewhere, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}}, false},
+		{"a server of a name that is set", elsewhere, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}, ServerName: "elsewhere.test"}, true},
+		{"without TLS", server, nil, false},
+		{"with TLS, a plain server", nil, &tls.Config{RootCAs: ca.pool}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, addr := serve(t, answerAll(), grpcpeer.Options{ServerTLS: c.server})
+			tr := dial(t, addr, grpcpeer.Options{ClientTLS: c.client})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			a, err := tr.Get(ctx, "g", "k", ignore)
+			if got := err == nil && a.Value == "v"; got != c.served {
+				t.Errorf("served %v, want %v: %+v, %v", got, c.served, a, err)
+			}
+			if _, err := tr.Probe(ctx); (err == nil) != c.served {
+				t.Errorf("Probe: %v", err)
+			}
+			if ctx.Err() != nil {
+				t.Error("refused only by the end of the context")
+			}
+		})
+	}
+}
+
+// token is sent with each request.
+type token struct {
+	value  string
+	secure bool
+}
+
+func (k token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": k.value}, nil
+}
+
+func (k token) RequireTransportSecurity() bool { return k.secure }
+
+func TestPeersProveThemselvesByCredentials(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		creds  credentials.PerRPCCredentials
+		denied error // what Authorize returns
+		code   codes.Code
+	}{
+		{what: "good", creds: token{value: "good"}, denied: errors.New("unused")},
+		{what: "bad", creds: token{value: "bad"}, denied: errors.New("not you"), code: codes.PermissionDenied},
+		{what: "none", denied: status.Error(codes.Unauthenticated, "not you"), code: codes.Unauthenticated},
+		{what: "an odd code", denied: status.Error(codes.NotFound, "not you"), code: codes.PermissionDenied},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, addr := serve(t, answerAll(), grpcpeer.Options{Authorize: func(ctx context.Context, method string) error {
+				md, _ := metadata.FromIncomingContext(ctx)
+				if !strings.HasPrefix(method, "/groupcachepb.GroupCache/") {
+					t.Errorf("method %q", method)
+				}
+				if got := md["authorization"]; len(got) == 1 && got[0] == "good" {
+					return nil
+				}
+				return c.denied
+			}})
+			tr := dial(t, addr, grpcpeer.Options{PerRPC: c.creds})
+			_, errGet := tr.Get(t.Context(), "g", "k", ignore)
+			errSet := tr.Set(t.Context(), "g", "k", "v", 0)
+			for _, err := range []error{errGet, errSet} {
+				if c.code == codes.OK && err != nil {
+					t.Error(err)
+				}
+				if c.code != codes.OK && (!errors.Is(err, peer.ErrRefused) || !strings.Contains(err.Error(), c.code.String()) || !strings.Contains(err.Error(), "not you")) {
+					t.Error(err)
+				}
+			}
+			// It is there, and one of ours, even if it does not take requests.
+			if g, err := tr.Probe(t.Context()); err != nil || !g.Marked {
+				t.Errorf("Probe: %+v, %v", g, err)
+			}
+			// The health service is for those who start and stop processes.
+			if got := healthOf(t, addr)(); got != "SERVING" {
+				t.Errorf("health: %s", got)
+			}
+		})
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for what, o := range map[string]grpcpeer.Options{
+		"PerRPC":    {PerRPC: token{secure: true}},
+		"Keepalive": {Keepalive: time.Second},
+		"Dial":      {DialOptions: []grpc.DialOption{grpc.WithDefaultServiceConfig("{")}},
+	} {
+		if _, err := grpcpeer.New(o); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

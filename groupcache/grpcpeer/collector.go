@@ -1,0 +1,91 @@
+package grpcpeer
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+)
+
+// counts are what a Network has done.
+type counts struct {
+	requests           [methods][codes.Unauthenticated + 1]atomic.Uint64
+	connects, failures atomic.Uint64
+}
+
+// served counts a request of a peer. A code that gRPC does not have, which a Getter may have made up, counts as Unknown.
+func (c *counts) served(method int, code codes.Code) {
+	if code > codes.Unauthenticated {
+		code = codes.Unknown
+	}
+	c.requests[method][code].Add(1)
+}
+
+func (c *counts) connected(err error) {
+	if err != nil {
+		c.failures.Add(1)
+		return
+	}
+	c.connects.Add(1)
+}
+
+// Stats are the counters of a Network at one moment.
+type Stats struct {
+	// Served are the answered requests of peers, by method, such as "Get", and by code. Requests whose Getter failed have the code OK, as they were
+	// answered, unless the peer is one of the original's.
+	Served map[string]map[codes.Code]uint64
+	// Connects are connections to peers that were made, ConnectFailures those that could not be: refused, or not in time.
+	Connects, ConnectFailures uint64
+}
+
+// Stats are the network's counters.
+func (n *Network) Stats() Stats {
+	s := Stats{
+		Served:   make(map[string]map[codes.Code]uint64),
+		Connects: n.counts.connects.Load(), ConnectFailures: n.counts.failures.Load(),
+	}
+	for method := range n.counts.requests {
+		byCode := &n.counts.requests[method]
+		for code := range byCode {
+			if count := byCode[code].Load(); count > 0 {
+				if s.Served[methodNames[method]] == nil {
+					s.Served[methodNames[method]] = make(map[codes.Code]uint64)
+				}
+				s.Served[methodNames[method]][codes.Code(code)] = count
+			}
+		}
+	}
+	return s
+}
+
+// descriptors are the metrics of one network.
+type descriptors struct{ served, connects *prometheus.Desc }
+
+func (n *Network) descriptors() descriptors {
+	desc := func(metric, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("groupcache_grpc_"+metric, help, labels, prometheus.Labels{"name": n.options.Name})
+	}
+	return descriptors{
+		served:   desc("served_requests_total", "Requests of peers that were answered, by method and code.", "method", "code"),
+		connects: desc("connects_total", "Attempts to connect to peers, by result.", "result"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (n *Network) Describe(ch chan<- *prometheus.Desc) {
+	d := n.descriptors()
+	ch <- d.served
+	ch <- d.connects
+}
+
+// Collect implements prometheus.Collector.
+func (n *Network) Collect(ch chan<- prometheus.Metric) {
+	d, s := n.descriptors(), n.Stats()
+	for method, byCode := range s.Served {
+		for code, count := range byCode {
+			ch <- prometheus.MustNewConstMetric(d.served, prometheus.CounterValue, float64(count), method, code.String())
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(d.connects, prometheus.CounterValue, float64(s.Connects), "ok")
+	ch <- prometheus.MustNewConstMetric(d.connects, prometheus.CounterValue, float64(s.ConnectFailures), "failed")
+}

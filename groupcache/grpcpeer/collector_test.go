@@ -1,0 +1,93 @@
+package grpcpeer_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+func TestMetrics(t *testing.T) {
+	refuse := false
+	server, addr := serve(t, &standIn{
+		get: func(_ context.Context, _, key string, _ func()) (peer.Answer, error) {
+			switch key {
+			case "broken":
+				return peer.Answer{Outcome: peer.LoadFailed, Message: "broken"}, nil
+			case "odd":
+				return peer.Answer{}, status.Error(codes.Code(4711), "odd")
+			}
+			return peer.Answer{Value: "v"}, nil
+		},
+		set: func(string, string, string, int64) error { return peer.ErrNoGroup },
+	}, grpcpeer.Options{Name: "server\xff", Authorize: func(context.Context, string) error {
+		if refuse {
+			return errors.New("not you")
+		}
+		return nil
+	}})
+	client := newNetwork(t, &standIn{}, grpcpeer.Options{Name: "client"})
+	tr := client.Dial(addr)
+	defer tr.Close()
+	for _, key := range []string{"k", "l", "broken", "odd"} {
+		_, err := tr.Get(t.Context(), "g", key, ignore)
+		if (err == nil) == (key == "odd") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	if err := tr.Set(t.Context(), "g", "k", "v", 0); !errors.Is(err, peer.ErrNoGroup) {
+		t.Error(err)
+	}
+	refuse = true
+	if err := tr.Remove(t.Context(), "g", "k"); !errors.Is(err, peer.ErrRefused) {
+		t.Error(err)
+	}
+	if err := server.Close(); err != nil { // all requests are counted then
+		t.Fatal(err)
+	}
+	eventually(t, "a connection cannot be made", func() bool {
+		if _, err := tr.Get(t.Context(), "g", "k", ignore); err == nil {
+			t.Error("a closed server has answered")
+		}
+		return client.Stats().ConnectFailures > 0
+	})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(server, client) // whose names differ
+	const want = `
+# HELP groupcache_grpc_served_requests_total Requests of peers that were answered, by method and code.
+# TYPE groupcache_grpc_served_requests_total counter
+groupcache_grpc_served_requests_total{code="OK",method="Get",name="server�"} 3
+groupcache_grpc_served_requests_total{code="Unknown",method="Get",name="server�"} 1
+groupcache_grpc_served_requests_total{code="FailedPrecondition",method="Set",name="server�"} 1
+groupcache_grpc_served_requests_total{code="PermissionDenied",method="Remove",name="server�"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "groupcache_grpc_served_requests_total"); err != nil {
+		t.Error(err)
+	}
+	s := client.Stats()
+	if s.Connects != 1 || len(s.Served) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Networks without a name get names that differ, so that two can be registered.
+func TestNetworksAreCollectedSideBySide(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	for range 2 {
+		n, err := grpcpeer.New(grpcpeer.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := registry.Register(n); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package grpcpeer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// refusal is a request that was answered by a status, or not at all.
+type refusal struct {
+	err             error
+	method          int
+	header, trailer metadata.MD
+}
+
+// marked says that a peer of ours has answered.
+func (r refusal) marked() bool { return len(r.trailer[marker]) > 0 }
+
+// ofGRPC says that a server of gRPC has answered: grpc gives codes to the errors of all of HTTP.
+func (r refusal) ofGRPC() bool {
+	return len(r.header["content-type"]) > 0 || len(r.trailer["content-type"]) > 0
+}
+
+// loadError is what the Getter of an original's peer has said.
+type loadError struct{ answer peer.Answer }
+
+// Error implements error.
+func (e loadError) Error() string { return e.answer.Message }
+
+// answerOfError is the answer of an original's peer whose Getter has failed, else the error.
+func answerOfError(err error) (peer.Answer, error) {
+	var e loadError
+	if errors.As(err, &e) {
+		return e.answer, nil
+	}
+	return peer.Answer{}, err
+}
+
+// error is what a refusal means.
+func (r refusal) error(c *conn) error {
+	s, _ := status.FromError(r.err)
+	if !r.ofGRPC() {
+		return r.unanswered(s, c)
+	}
+	wrap := func(err error) error { return fmt.Errorf("%w: %s: %.200q", err, s.Code(), s.Message()) }
+	switch s.Code() {
+	case codes.ResourceExhausted:
+		return wrap(peer.ErrTooLarge)
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return wrap(peer.ErrRefused)
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return r.err
+	}
+	if !r.marked() {
+		return r.ofOriginal(s, wrap)
+	}
+	switch s.Code() {
+	case codes.FailedPrecondition:
+		return wrap(peer.ErrNoGroup)
+	case codes.InvalidArgument, codes.Unimplemented:
+		return wrap(peer.ErrRefused)
+	}
+	return wrap(peer.ErrForeign)
+}
+
+// unanswered is the error of a request that no server of gRPC has answered.
+func (r refusal) unanswered(s *status.Status, c *conn) error {
+	switch s.Code() {
+	case codes.Unavailable:
+		if why := c.why.Load(); why != nil { // grpc does not wrap it
+			return fmt.Errorf("connect: %w", *why)
+		}
+		return r.err
+	case codes.ResourceExhausted: // the answer was not read to its end
+		return fmt.Errorf("%w: %.200q", peer.ErrTooLarge, s.Message())
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, s.Code(), s.Message())
+	case codes.DeadlineExceeded, codes.Canceled:
+		return r.err
+	}
+	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, s.Code(), s.Message())
+}
+
+// ofOriginal is the error of a server that is none of ours.
+func (r refusal) ofOriginal(s *status.Status, wrap func(error) error) error {
+	a := peer.Answer{Message: s.Message()}
+	switch {
+	case s.Code() == codes.Unimplemented && r.method != methodGet: // the original's peers know no more
+		return wrap(peer.ErrRefused)
+	case s.Code() == codes.Unknown && isNoGroup(s.Message()):
+		return wrap(peer.ErrNoGroup)
+	case s.Code() == codes.Unknown && r.method == methodGet:
+		a.Outcome = peer.LoadFailed
+		return loadError{a}
+	case s.Code() == codes.NotFound && r.method == methodGet:
+		a.Outcome = peer.NotFound
+		return loadError{a}
+	}
+	return wrap(peer.ErrForeign)
+}
+
+// isNoGroup recognises the messages of the original's peers that do not have the group.
+func isNoGroup(message string) bool {
+	return strings.HasPrefix(message, "no such group") || message == "group not found"
+}

@@ -1,0 +1,328 @@
+package grpcpeer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+const (
+	// marker is sent with all errors of ours. Its value is the version.
+	marker      = "x-holdfast-groupcache"
+	markerValue = "1"
+	// version is said in the messages of ours.
+	version = 1
+)
+
+// The methods of the service. The original has but the first.
+const (
+	methodGet = iota
+	methodGetMulti
+	methodGetCached
+	methodSet
+	methodRemove
+	methodOffer
+	methodProbe
+	methods
+)
+
+// methodNames are the names of methods on the wire.
+var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Probe"} //nolint:gochecknoglobals // never changes
+
+// path is the path of a method.
+func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNames[method] }
+
+// service describes what answers peers. All methods are streams of the server, which may send signs of life before an answer, and answers in
+// pieces; a client without streams does not notice, as long as it gets one message.
+func (n *Network) service() *grpc.ServiceDesc {
+	d := &grpc.ServiceDesc{ServiceName: grpcpb.ServiceName, HandlerType: (*any)(nil)}
+	for method, answer := range [methods]answering{
+		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerProbe,
+	} {
+		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: methodNames[method], Handler: n.handler(method, answer), ServerStreams: true})
+	}
+	return d
+}
+
+// answering is how a method is answered.
+type answering func(peer.Local, grpc.ServerStream) error
+
+func (n *Network) handler(method int, answer answering) grpc.StreamHandler {
+	full := path(method)
+	return func(_ any, s grpc.ServerStream) error {
+		err := n.authorised(s.Context(), full)
+		if err == nil {
+			err = n.answer(answer, s)
+		}
+		if err != nil {
+			s.SetTrailer(metadata.Pairs(marker, markerValue))
+			err = statusOf(err)
+		}
+		n.counts.served(method, status.Code(err))
+		return err
+	}
+}
+
+func (n *Network) answer(answer answering, s grpc.ServerStream) error {
+	local := n.local.Load()
+	if local == nil {
+		return status.Error(codes.Unavailable, ErrNoInstance.Error())
+	}
+	return answer(*local, s)
+}
+
+// authorised asks the user whether a request may be answered.
+func (n *Network) authorised(ctx context.Context, path string) error {
+	if n.options.Authorize == nil {
+		return nil
+	}
+	err := n.options.Authorize(ctx, path)
+	switch {
+	case err == nil:
+		return nil
+	case status.Code(err) == codes.Unauthenticated:
+		return status.Error(codes.Unauthenticated, status.Convert(err).Message())
+	}
+	return status.Error(codes.PermissionDenied, status.Convert(err).Message())
+}
+
+// statusOf is how an error is said to peers.
+func statusOf(err error) error {
+	code := codes.Unknown
+	switch {
+	case errors.Is(err, peer.ErrNoGroup):
+		code = codes.FailedPrecondition
+	case errors.Is(err, peer.ErrTooLarge):
+		code = codes.ResourceExhausted
+	case errors.Is(err, peer.ErrRefused):
+		code = codes.InvalidArgument
+	case errors.Is(err, peer.ErrEnding):
+		code = codes.Unavailable
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	default:
+		if _, ok := status.FromError(err); ok {
+			return err
+		}
+	}
+	return status.Error(code, err.Error())
+}
+
+func answerGet(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.Key
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	ours := in.GetVersion() > 0
+	var l *life
+	a, err := local.Get(s.Context(), in.GetGroup(), in.GetKey(), func() {
+		if ours {
+			l = showLife(s, workingOnValue)
+		}
+	})
+	l.stop()
+	switch {
+	case err != nil:
+		return err
+	case !ours:
+		return answerOriginal(s, a)
+	}
+	return sendValue(s, a)
+}
+
+// answerOriginal answers a peer of the original's: the error of a Getter is that of the request.
+func answerOriginal(s grpc.ServerStream, a peer.Answer) error {
+	switch a.Outcome {
+	case peer.Found:
+		v := &grpcpb.Value{Value: &a.Value}
+		if a.Expire != 0 {
+			v.Expire = &a.Expire
+		}
+		return s.SendMsg(v)
+	case peer.NotFound:
+		return status.Error(codes.NotFound, cut(a.Message))
+	}
+	return status.Error(codes.Unknown, cut(a.Message))
+}
+
+// maxStatus is how long the message of a status is at most: it is sent in a header.
+const maxStatus = 4 << 10
+
+func cut(message string) string { return message[:min(len(message), maxStatus)] }
+
+// pieceSize is how much of an answer is in one message. The arrival of each is a sign of life. The message just fits into a buffer of grpc's.
+const pieceSize = 31 << 10
+
+var (
+	theVersion     uint32 = version                                         //nolint:gochecknoglobals // constants have no addresses
+	yes                   = true                                            //nolint:gochecknoglobals // as above
+	workingOnValue        = &grpcpb.Value{Version: &theVersion, More: &yes} //nolint:gochecknoglobals // never changes
+	workingOnMulti        = &grpcpb.Values{More: &yes}                      //nolint:gochecknoglobals // never changes
+)
+
+// sendValue answers a peer of ours.
+func sendValue(s grpc.ServerStream, a peer.Answer) error {
+	if size := uint64(len(a.Value)); size > pieceSize {
+		if err := s.SendMsg(&grpcpb.Value{Version: &theVersion, More: &yes, Size: &size}); err != nil {
+			return err
+		}
+	}
+	for len(a.Value) > pieceSize {
+		piece := a.Value[:pieceSize]
+		if err := s.SendMsg(&grpcpb.Value{Version: &theVersion, Value: &piece, More: &yes}); err != nil {
+			return err
+		}
+		a.Value = a.Value[pieceSize:]
+	}
+	v := &grpcpb.Value{Version: &theVersion, Value: &a.Value}
+	if a.Expire != 0 {
+		v.Expire = &a.Expire
+	}
+	if a.Outcome != peer.Found {
+		outcome := uint32(a.Outcome)
+		message := a.Message[:min(len(a.Message), pieceSize)]
+		v = &grpcpb.Value{Version: &theVersion, Outcome: &outcome, Message: &message}
+	}
+	return s.SendMsg(v)
+}
+
+func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.Keys
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	l := showLife(s, workingOnMulti)
+	answers, err := local.GetMulti(s.Context(), in.GetGroup(), in.GetKey())
+	l.stop()
+	if err != nil {
+		return err
+	}
+	return sendValues(s, answers)
+}
+
+func answerGetCached(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.Keys
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	answers, err := local.GetCached(in.GetGroup(), in.GetKey())
+	if err != nil {
+		return err
+	}
+	return encoded(answers, func(b []byte) error { return s.SendMsg(&grpcpb.Values{Entries: b}) })
+}
+
+// sendValues answers a request for several keys.
+func sendValues(s grpc.ServerStream, answers []peer.Answer) error {
+	return encoded(answers, func(b []byte) error {
+		if size := uint64(len(b)); size > pieceSize {
+			if err := s.SendMsg(&grpcpb.Values{More: &yes, Size: &size}); err != nil {
+				return err
+			}
+		}
+		for len(b) > pieceSize {
+			if err := s.SendMsg(&grpcpb.Values{Entries: b[:pieceSize], More: &yes}); err != nil {
+				return err
+			}
+			b = b[pieceSize:]
+		}
+		return s.SendMsg(&grpcpb.Values{Entries: b})
+	})
+}
+
+// encoded hands answers to send, in memory that is used again: grpc has copied it when it returns.
+func encoded(answers []peer.Answer, send func([]byte) error) error {
+	b := borrow()
+	*b = multiwire.AppendAnswers(*b, answers)
+	defer giveBack(b)
+	return send(*b)
+}
+
+func answerSet(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.NewValue
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	if err := local.Set(in.GetGroup(), in.GetKey(), in.GetValue(), in.GetExpire()); err != nil {
+		return err
+	}
+	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerRemove(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.Key
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	if err := local.Remove(in.GetGroup(), in.GetKey()); err != nil {
+		return err
+	}
+	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerOffer(local peer.Local, s grpc.ServerStream) error {
+	var in grpcpb.Offered
+	if err := s.RecvMsg(&in); err != nil {
+		return err
+	}
+	if err := local.Offer(s.Context(), in.GetGroup(), in.GetFrom(), in.GetKey()); err != nil {
+		return err
+	}
+	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerProbe(local peer.Local, s grpc.ServerStream) error {
+	if err := s.RecvMsg(&grpcpb.Nothing{}); err != nil {
+		return err
+	}
+	even := local.Greeting().Even
+	return s.SendMsg(&grpcpb.Greeting{Version: &theVersion, Rendezvous: &even})
+}
+
+// life tells a peer that its request is worked at, while it is.
+type life struct {
+	mu      sync.Mutex
+	stream  grpc.ServerStream
+	sign    any
+	timer   *time.Timer
+	stopped bool // guarded by mu
+}
+
+// showLife begins to send signs of life.
+func showLife(s grpc.ServerStream, sign any) *life {
+	l := &life{stream: s, sign: sign}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(peer.FirstSign, l.show)
+	return l
+}
+
+func (l *life) show() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped || l.stream.SendMsg(l.sign) != nil {
+		return
+	}
+	l.timer.Reset(peer.NextSign)
+}
+
+// stop ends the signs. The answer may be sent then.
+func (l *life) stop() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.timer.Stop()
+}

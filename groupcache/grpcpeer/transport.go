@@ -1,0 +1,209 @@
+package grpcpeer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// transport asks one peer over gRPC.
+type transport struct {
+	network *Network
+	addr    string
+
+	mu      sync.Mutex
+	current *conn // nil until it is needed; guarded by mu
+	closed  bool  // guarded by mu
+}
+
+var _ peer.Transport = (*transport)(nil)
+
+// streaming is how methods with signs of life are called.
+var streaming = &grpc.StreamDesc{ServerStreams: true} //nolint:gochecknoglobals // never changes
+
+func (t *transport) maxValueSize() int64 { return (*t.network.local.Load()).MaxValueSize() }
+
+// Get implements peer.Transport.
+func (t *transport) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
+	limit := t.maxValueSize()
+	var v grpcpb.Value
+	var pieces strings.Builder
+	err := t.stream(ctx, methodGet, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &v, limit, func() (bool, error) {
+		if int64(pieces.Len()+len(v.GetValue())) > limit {
+			return false, peer.ErrTooLarge
+		}
+		if v.GetMore() {
+			alive()
+			pieces.Grow(announced(v.GetSize(), limit))
+			pieces.WriteString(v.GetValue())
+		}
+		return v.GetMore(), nil
+	})
+	if err != nil {
+		return answerOfError(err)
+	}
+	a := peer.Answer{Outcome: peer.Outcome(v.GetOutcome()), Expire: v.GetExpire(), Message: v.GetMessage(), Marked: v.GetVersion() > 0}
+	if a.Outcome > peer.LoadFailed {
+		return peer.Answer{}, fmt.Errorf("%w: outcome %d", peer.ErrForeign, a.Outcome)
+	}
+	a.Value = v.GetValue()
+	if pieces.Len() > 0 {
+		pieces.WriteString(a.Value)
+		a.Value = pieces.String()
+	}
+	return a, nil
+}
+
+// GetMulti implements peer.Transport.
+func (t *transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+	limit := t.maxValueSize() * int64(len(keys))
+	var v grpcpb.Values
+	pieces := borrow()
+	defer giveBack(pieces)
+	err := t.stream(ctx, methodGetMulti, &grpcpb.Keys{Group: &group, Key: keys}, &v, limit, func() (bool, error) {
+		if int64(len(*pieces)+len(v.GetEntries())) > limit+overhead {
+			return false, peer.ErrTooLarge
+		}
+		if v.GetMore() {
+			alive()
+			*pieces = slices.Grow(*pieces, announced(v.GetSize(), limit+overhead))
+		}
+		*pieces = append(*pieces, v.GetEntries()...)
+		return v.GetMore(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parse(*pieces, len(keys))
+}
+
+// announced is for how much of an answer room is made at once. What a peer says of it is not believed above a limit.
+func announced(size uint64, limit int64) int { return int(min(size, uint64(limit), maxAnnounced)) }
+
+// maxAnnounced bounds the memory that is taken for an answer before it is there.
+const maxAnnounced = 8 << 20
+
+// GetCached implements peer.Transport.
+func (t *transport) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+	var v grpcpb.Values
+	err := t.invoke(ctx, methodGetCached, &grpcpb.Keys{Group: &group, Key: keys}, &v, t.maxValueSize()*int64(len(keys)))
+	if err != nil {
+		return nil, err
+	}
+	return parse(v.GetEntries(), len(keys))
+}
+
+func parse(entries []byte, n int) ([]peer.Answer, error) {
+	answers, err := multiwire.ParseAnswers(entries, n)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", peer.ErrForeign, err)
+	}
+	return answers, nil
+}
+
+// Set implements peer.Transport.
+func (t *transport) Set(ctx context.Context, group, key, value string, expire int64) error {
+	return t.invoke(ctx, methodSet, &grpcpb.NewValue{Group: &group, Key: &key, Value: &value, Expire: &expire}, &grpcpb.Nothing{}, 0)
+}
+
+// Remove implements peer.Transport.
+func (t *transport) Remove(ctx context.Context, group, key string) error {
+	return t.invoke(ctx, methodRemove, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &grpcpb.Nothing{}, 0)
+}
+
+// Offer implements peer.Transport.
+func (t *transport) Offer(ctx context.Context, group, from string, keys []string) error {
+	return t.invoke(ctx, methodOffer, &grpcpb.Offered{Group: &group, From: &from, Key: keys}, &grpcpb.Nothing{}, 0)
+}
+
+// Probe implements peer.Transport. After one that failed a new connection is made: neither a dead one nor grpc's back-off is in its way.
+func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
+	c, err := t.acquire()
+	if err != nil {
+		return peer.Greeting{}, err
+	}
+	defer t.release(c)
+	var out grpcpb.Greeting
+	var header, trailer metadata.MD
+	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
+	if err == nil {
+		return peer.Greeting{Marked: out.GetVersion() > 0, Even: out.GetRendezvous()}, nil
+	}
+	r := refusal{err: err, method: methodProbe, header: header, trailer: trailer}
+	switch status.Code(err) {
+	case codes.Unimplemented, codes.Unauthenticated, codes.PermissionDenied:
+		if r.ofGRPC() { // a peer of the original's, or one that does not like us: it is there
+			return peer.Greeting{Marked: r.marked()}, nil
+		}
+	}
+	t.retire(c)
+	return peer.Greeting{}, r.error(c)
+}
+
+// invoke makes a request with one message for an answer, for values of a size.
+func (t *transport) invoke(ctx context.Context, method int, in, out any, size int64) error {
+	c, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer t.release(c)
+	var header, trailer metadata.MD
+	err = c.Invoke(ctx, path(method), in, out, grpc.MaxCallRecvMsgSize(messageSize(size)), grpc.Header(&header), grpc.Trailer(&trailer))
+	if err == nil {
+		return nil
+	}
+	return refusal{err: err, method: method, header: header, trailer: trailer}.error(c)
+}
+
+// stream makes a request with several messages for an answer, for values of a size. Each of them is in out when take is called, which says
+// whether another one follows.
+func (t *transport) stream(ctx context.Context, method int, in, out any, size int64, take func() (more bool, err error)) error {
+	c, err := t.acquire()
+	if err != nil {
+		return err
+	}
+	defer t.release(c)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := c.NewStream(ctx, streaming, path(method), grpc.MaxCallRecvMsgSize(messageSize(size)))
+	if err != nil {
+		return refusal{err: err, method: method}.error(c)
+	}
+	if err := s.SendMsg(in); err != nil && !errors.Is(err, io.EOF) { // io.EOF: the answer says why
+		return refusal{err: err, method: method}.error(c)
+	}
+	for more := true; more; {
+		if err := s.RecvMsg(out); err != nil {
+			return ended(s, c, method, err)
+		}
+		if more, err = take(); err != nil {
+			return err
+		}
+	}
+	if err := s.RecvMsg(&grpcpb.Nothing{}); !errors.Is(err, io.EOF) {
+		return ended(s, c, method, err)
+	}
+	return nil
+}
+
+// ended is the error of an answer that ended where it should not, or did not where it should.
+func ended(s grpc.ClientStream, c *conn, method int, err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %s is answered by too few messages, or too many", peer.ErrForeign, methodNames[method])
+	}
+	header, _ := s.Header() // its error is err
+	return refusal{err: err, method: method, header: header, trailer: s.Trailer()}.error(c)
+}
