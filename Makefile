@@ -74,7 +74,7 @@ fuzz: ## every fuzz test for FUZZTIME (30s)
 bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS) && $(GO) run ./sentinel $(SENTINELFLAGS) \
-		&& $(GO) run ./autorefresh $(AUTOREFRESHFLAGS) && $(GO) run ./groupcache && $(GO) run ./hitratio && $(GO) run ./rolling; fi
+		&& $(GO) run ./autorefresh $(AUTOREFRESHFLAGS) && $(GO) run ./groupcache && $(GO) run ./hitratio && $(GO) run ./rolling && $(GO) run ./grpcpeer; fi
 
 soak: servers ## the long forms of tests: minutes of starvation and of random faults
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
