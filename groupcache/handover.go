@@ -46,8 +46,8 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 // askedFor is the key of what a context knows of former owners that were asked in vain: map[string]*peer.Peer.
 type askedFor struct{}
 
-// inheritMulti is inherit for several keys that are to be loaded, with one request to each former owner, of those that owned them last. The
-// context it returns is for loading what is still missing.
+// inheritMulti is inherit for several keys that are to be loaded, as far as they are this process's own, with one request to each former owner, of
+// those that owned them last. The context it returns is for loading what is still missing.
 func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context {
 	pool, ok := g.peers().(*HTTPPool)
 	if !ok || len(keys) < 2 {
@@ -57,7 +57,7 @@ func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context
 	asked := make(map[string]*peer.Peer)
 	var buf [4]*peer.Peer
 	for _, key := range keys {
-		if owners := pool.pool.Former(buf[:0], key); len(owners) > 0 && !g.touched.has(key) {
+		if owners := pool.pool.Former(buf[:0], key); len(owners) > 0 && g.owns(key) && !g.touched.has(key) {
 			former[owners[0]] = append(former[owners[0]], key)
 			asked[key] = owners[0]
 		}

@@ -83,7 +83,7 @@ func (g *Group) gather(ctx context.Context, missing map[*peer.Peer][]string, fou
 			if p != nil {
 				keys = g.fetchBatch(ctx, p, keys, take)
 			} else {
-				ctx = g.inheritMulti(ctx, slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !g.owns(key) }))
+				ctx = g.inheritMulti(ctx, keys)
 			}
 			g.oneByOne(ctx, keys, take)
 		})

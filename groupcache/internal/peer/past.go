@@ -65,19 +65,8 @@ func (p *Pool) Shared() bool {
 	return len(m.list) > 0 || len(m.pasts) > 0
 }
 
-// Departed are the peers that have left lately, and may still be asked by others that do not know.
-func (p *Pool) Departed() []*Peer {
-	m := p.members.Load()
-	var left []*Peer
-	for _, was := range m.pasts {
-		for url, peer := range was.peers {
-			if m.peers[url] == nil && !slices.Contains(left, peer) {
-				left = append(left, peer)
-			}
-		}
-	}
-	return left
-}
+// Departed are the peers that have left lately, and may still be asked by others that do not know. The slice must not be changed.
+func (p *Pool) Departed() []*Peer { return p.members.Load().departed }
 
 // Heirs makes a function that tells which peer will own a key when this process has left, nil if there is none.
 func (p *Pool) Heirs() func(key string) *Peer {
@@ -141,7 +130,7 @@ func (p *Pool) forgetPasts() {
 	m := p.members.Load()
 	fresh := *m
 	now := time.Now()
-	fresh.pasts = slices.DeleteFunc(slices.Clone(m.pasts), func(was past) bool { return !now.Before(was.until) })
+	fresh.setPasts(slices.DeleteFunc(slices.Clone(m.pasts), func(was past) bool { return !now.Before(was.until) }))
 	p.members.Store(&fresh)
 	p.closeUnusedLocked(m, &fresh)
 	p.forgetLaterLocked(&fresh)
@@ -165,12 +154,25 @@ func (m *members) all(yield func(*Peer) bool) {
 
 // find is the peer at an address, of now or of the past.
 func (m *members) find(url string) *Peer {
-	for peer := range m.all {
-		if peer.url == url {
-			return peer
+	peer := m.peers[url]
+	for i := 0; peer == nil && i < len(m.pasts); i++ {
+		peer = m.pasts[i].peers[url]
+	}
+	return peer
+}
+
+// setPasts sets which rings are remembered.
+func (m *members) setPasts(pasts []past) {
+	m.pasts, m.departed = pasts, nil
+	known := make(map[*Peer]bool)
+	for _, was := range pasts {
+		for url, peer := range was.peers {
+			if m.peers[url] == nil && !known[peer] {
+				known[peer] = true
+				m.departed = append(m.departed, peer)
+			}
 		}
 	}
-	return nil
 }
 
 // Inherit asks a former owner for a key that it may have in its cache.

@@ -57,6 +57,8 @@ type members struct {
 	peers map[string]*Peer // all but this process
 	list  []*Peer          // the same, ordered as urls
 	pasts []past           // the latest first
+
+	departed []*Peer // those of pasts that are no peers any more
 }
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
@@ -113,7 +115,7 @@ func (p *Pool) Set(urls []string) error {
 	}
 	fresh.even = p.wantsEven(fresh.list, old)
 	fresh.ring = fresh.ringOf(p.rings, fresh.urls)
-	fresh.pasts = p.pastsAfter(old, fresh)
+	fresh.setPasts(p.pastsAfter(old, fresh))
 	p.members.Store(fresh)
 	p.closeUnusedLocked(old, fresh)
 	p.forgetLaterLocked(fresh)
@@ -162,10 +164,10 @@ func (p *Pool) chooseRing() (even, changed bool) {
 	if even == m.even {
 		return even, false
 	}
-	fresh := &members{even: even, urls: m.urls, peers: m.peers, list: m.list, pasts: m.pasts}
+	fresh := &members{even: even, urls: m.urls, peers: m.peers, list: m.list}
 	fresh.ring = fresh.ringOf(p.rings, m.urls)
 	if p.options.Handover > 0 {
-		fresh.pasts = remember(m.pasts, past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)})
+		fresh.setPasts(remember(m.pasts, past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)}))
 	}
 	p.members.Store(fresh)
 	p.closeUnusedLocked(m, fresh)
