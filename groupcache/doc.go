@@ -25,8 +25,8 @@
 // was loaded after the Set or Remove began. While a peer cannot be told, Set and Remove return an error that names it; it is told before this
 // process asks it again, but meanwhile it may answer others with what it has.
 //
-// That holds, too, while peers that all have known leave and come back, and hear of it at different times. A peer that is new is told of writes
-// only by those that know it: with a discovery that takes seconds, give values a TTL.
+// That holds, too, while peers that all have known leave and come back, and hear of it at different times. A peer that a writer does not know,
+// because it is new or was away, cannot be told: it may answer with old values until the writer hears of it, and then drops them.
 //
 // # When peers come and go
 //

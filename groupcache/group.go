@@ -268,6 +268,11 @@ func (g *Group) expiry(own int64) int64 {
 // Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.
 func (g *Group) Clear() {
 	g.touched.addAll()
+	g.drop()
+}
+
+// drop is Clear, but what former owners have may be taken again.
+func (g *Group) drop() {
 	g.loads.fenceAll()
 	g.fetches.fenceAll()
 	g.main.Clear()

@@ -83,6 +83,14 @@ func (g *Group) keepApart(pool *HTTPPool, key string) {
 	}
 }
 
+// forget drops all values: a peer has made writes that this process was not told of, because the peer did not know it.
+func (i *Instance) forget() {
+	for _, g := range i.Groups() {
+		g.drop()
+	}
+	i.forgets.Add(1)
+}
+
 // touch notes that a key was set or removed.
 func (g *Group) touch(key string) {
 	if pool, ok := g.peers().(*HTTPPool); ok && pool.pool.Shared() {

@@ -342,3 +342,77 @@ func TestAHungFormerOwnerCostsLittle(t *testing.T) {
 		t.Errorf("%d of %d loads waited for the former owner", slow, handedKeys)
 	}
 }
+
+// A process that was paused beyond its registration, or cut off, was not told of what was written meanwhile.
+func TestAPeerThatWasAwayForgets(t *testing.T) {
+	const handover = 50 * time.Millisecond
+	for _, role := range []string{"owner", "other"} {
+		t.Run(role, func(t *testing.T) {
+			c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover = handover })
+			away := c.nodes[2]
+			key := c.ownedBy(t, away)
+			if role == "other" {
+				key = c.ownedBy(t, c.nodes[1])
+			}
+			old, err := get(t.Context(), away.group, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * handover) // the processes are not new any more
+			for _, n := range c.nodes[:2] {
+				if err := n.instance.SetPeers(c.nodes[0].url, c.nodes[1].url); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(3 * handover) // the one that is away is forgotten
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			if err := c.nodes[0].group.Remove(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := get(t.Context(), away.group, key); err != nil || v != old {
+				t.Fatalf("%q, %v: nothing is tested", v, err)
+			}
+			setPeers(t, c.nodes...)
+			eventually(t, "it drops what it has", func() bool {
+				v, err := get(t.Context(), away.group, key)
+				return err == nil && v == "new"
+			})
+		})
+	}
+}
+
+// A process that joins is known by some before others.
+func TestAPeerThatJoinsHearsOfWritesBefore(t *testing.T) {
+	for what, age := range map[string]time.Duration{"new processes": 0, "old processes": 100 * time.Millisecond} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, func(o *groupcache.Options) {
+				if age > 0 {
+					o.Handover = age / 2
+				}
+			})
+			late := startNode(t, c.source, nil)
+			if err := late.instance.SetPeers(c.nodes[0].url, c.nodes[1].url, late.url); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it knows the others", late.instance.Acquainted)
+			time.Sleep(age)
+			key := c.ownedBy(t, late)
+			old, err := get(t.Context(), late.group, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			if err := c.nodes[0].group.Remove(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := get(t.Context(), late.group, key); err != nil || v != old {
+				t.Fatalf("%q, %v: nothing is tested", v, err)
+			}
+			setPeers(t, c.nodes[0], c.nodes[1], late)
+			eventually(t, "it drops what it has", func() bool {
+				v, err := get(t.Context(), late.group, key)
+				return err == nil && v == "new"
+			})
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type Instance struct {
 	metrics *metrics
 	pool    *HTTPPool // the peers of SetPeers
 	now     func() time.Time
+	forgets atomic.Uint64
 	life    context.Context // of what runs in the background
 	end     context.CancelFunc
 	work    sync.WaitGroup

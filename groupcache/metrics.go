@@ -16,7 +16,7 @@ type metrics struct {
 	gets, hits, loads, items, bytes, evictions, refusedValues *prometheus.Desc
 	peerRequests, peerInFlight, missedRemoves, lostRemoves    *prometheus.Desc
 	peers, serverRequests, unsigned, unauthorised, duration   *prometheus.Desc
-	hedges, takenOver                                         *prometheus.Desc
+	hedges, takenOver, forgets                                *prometheus.Desc
 
 	loadTimes loadTimes
 }
@@ -36,11 +36,12 @@ func newMetrics(name string) *metrics {
 		peerRequests:   desc("peer_requests_total", "Requests for keys to a peer, by result; failed got no answer, refused were not sent.", "peer", "result"),
 		peerInFlight:   desc("peer_requests_in_flight", "Requests to a peer under way.", "peer"),
 		missedRemoves:  desc("peer_missed_removes", "Removals that a peer has still to be told, before it is asked again.", "peer"),
-		lostRemoves:    desc("peer_lost_removes_total", "Removals that a peer will never be told: it may serve removed values until they expire.", "peer"),
+		lostRemoves:    desc("peer_lost_removes_total", "Removals that were not kept for a peer, because too many were: it drops all that it has when it is back.", "peer"),
 		peers:          desc("peers", "Peers, this process left out, by whether they are asked.", "state"),
 		serverRequests: desc("server_requests_total", "Gets that came from peers.", "group"),
 		hedges:         desc("hedges_total", "Second questions, to the cache of the next peer, when the owner took long; won ones answered first.", "group", "result"),
 		takenOver:      desc("taken_over_total", "Values taken from peers that were about to leave.", "group"),
+		forgets:        desc("forgets_total", "Times that all values were dropped, because a peer had made writes without knowing this process."),
 		unsigned:       desc("unsigned_requests_total", "Requests without a signature that were accepted."),
 		unauthorised:   desc("unauthorised_requests_total", "Requests refused for their signature."),
 		duration:       desc("load_duration_seconds", "Duration of calls of Getters."),
@@ -52,7 +53,7 @@ func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 	m := i.metrics
 	for _, d := range []*prometheus.Desc{
 		m.gets, m.hits, m.loads, m.items, m.bytes, m.evictions, m.refusedValues, m.peerRequests, m.peerInFlight, m.missedRemoves,
-		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.takenOver, m.unsigned, m.unauthorised, m.duration,
+		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.takenOver, m.forgets, m.unsigned, m.unauthorised, m.duration,
 	} {
 		ch <- d
 	}
@@ -98,6 +99,7 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 	}
 	out.gauge(m.peers, up, "up")
 	out.gauge(m.peers, down, "down")
+	out.counter(m.forgets, float64(i.forgets.Load()))
 	out.counter(m.unsigned, float64(unsigned))
 	out.counter(m.unauthorised, float64(refused))
 	count, sum, buckets := m.loadTimes.read()

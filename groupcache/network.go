@@ -100,6 +100,9 @@ func (l local) Offer(ctx context.Context, group, from string, keys []string) err
 	return g.takeOver(ctx, from, keys)
 }
 
+// Forget implements peer.Local.
+func (l local) Forget() { l.instance.forget() }
+
 // Greeting implements peer.Local.
 func (l local) Greeting() peer.Greeting {
 	return peer.Greeting{Marked: true, Even: l.instance.options.Ring == Rendezvous}

@@ -137,6 +137,10 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
 		p.options.ServerErrorHandler(ctx, w, r, err)
 	}
+	if r.Method == http.MethodDelete && escaped == p.basePath() {
+		p.instance.forget()
+		return
+	}
 	name, key, ok := httppeer.Split(p.basePath(), escaped)
 	if !ok {
 		refuse(BadGroupcacheRequestError{"the path is not group/key"})

@@ -64,6 +64,9 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
+	if pool, ok := g.peers().(*HTTPPool); ok {
+		pool.pool.Wrote(g.name, key)
+	}
 	done := make(chan error, 1)
 	w := writing{group: g, ctx: context.WithoutCancel(ctx), key: key, tell: tell}
 	ok := g.instance.spawn(func() {
@@ -236,13 +239,11 @@ func (w *writing) run(targets []target) error {
 
 // tellOne tells one target, again if it fails. What does not arrive is kept for it.
 func (w *writing) tellOne(t target) error {
-	if t.left && !t.peer.Up() {
+	if t.left {
+		w.tellLeft(t)
 		return nil
 	}
 	err := w.tell(w.ctx, t)
-	if t.left {
-		return nil
-	}
 	for attempt := 0; attempt+1 < tellAttempts && err != nil && t.mayRecover(err); attempt++ {
 		if !backoff.Pause(w.group.instance.life, tellAgain.Delay(attempt)) {
 			break
@@ -256,6 +257,17 @@ func (w *writing) tellOne(t target) error {
 		t.peer.Miss(w.group.name, w.key, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, t.url(), err)
+}
+
+// tellLeft tells a peer that has left. What it does not hear is kept for it, for the case that it comes back.
+func (w *writing) tellLeft(t target) {
+	err := error(peer.ErrUnavailable)
+	if t.peer.Up() {
+		err = w.tell(w.ctx, t)
+	}
+	if err != nil && !errors.Is(err, peer.ErrRefused) {
+		t.peer.Miss(w.group.name, w.key, err)
+	}
 }
 
 // mayRecover says whether another attempt makes sense.

@@ -34,6 +34,7 @@ type standIn struct {
 	set      func(group, key, value string, expire int64) error
 	remove   func(group, key string) error
 	offer    func(ctx context.Context, group, from string, keys []string) error
+	forget   func()
 	even     bool
 	size     int64 // of values at most; 0: 1 MiB
 }
@@ -59,6 +60,8 @@ func (s *standIn) Remove(group, key string) error { return s.remove(group, key) 
 func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) error {
 	return s.offer(ctx, group, from, keys)
 }
+
+func (s *standIn) Forget() { s.forget() }
 
 func (s *standIn) Greeting() peer.Greeting { return peer.Greeting{Marked: true, Even: s.even} }
 

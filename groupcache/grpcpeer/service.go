@@ -32,12 +32,13 @@ const (
 	methodSet
 	methodRemove
 	methodOffer
+	methodForget
 	methodProbe
 	methods
 )
 
 // methodNames are the names of methods on the wire.
-var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Probe"} //nolint:gochecknoglobals // never changes
+var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe"} //nolint:gochecknoglobals // never changes
 
 // path is the path of a method.
 func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNames[method] }
@@ -47,7 +48,7 @@ func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNam
 func (n *Network) service() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: grpcpb.ServiceName, HandlerType: (*any)(nil)}
 	for method, answer := range [methods]answering{
-		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerProbe,
+		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerForget, answerProbe,
 	} {
 		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: methodNames[method], Handler: n.handler(method, answer), ServerStreams: true})
 	}
@@ -278,6 +279,14 @@ func answerOffer(local peer.Local, s grpc.ServerStream) error {
 	if err := local.Offer(s.Context(), in.GetGroup(), in.GetFrom(), in.GetKey()); err != nil {
 		return err
 	}
+	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerForget(local peer.Local, s grpc.ServerStream) error {
+	if err := s.RecvMsg(&grpcpb.Nothing{}); err != nil {
+		return err
+	}
+	local.Forget()
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 

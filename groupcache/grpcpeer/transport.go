@@ -129,6 +129,11 @@ func (t *transport) Offer(ctx context.Context, group, from string, keys []string
 	return t.invoke(ctx, methodOffer, &grpcpb.Offered{Group: &group, From: &from, Key: keys}, &grpcpb.Nothing{}, 0)
 }
 
+// Forget lets the peer drop all that it has.
+func (t *transport) Forget(ctx context.Context) error {
+	return t.invoke(ctx, methodForget, &grpcpb.Nothing{}, &grpcpb.Nothing{}, 0)
+}
+
 // Probe implements peer.Transport. After one that failed a new connection is made: neither a dead one nor grpc's back-off is in its way.
 func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	c, err := t.acquire()

@@ -70,16 +70,18 @@ func TestWritesArriveAsTheyAre(t *testing.T) {
 			got = append(got, fmt.Sprintf("offer %q %q %q", group, from, keys))
 			return nil
 		},
+		forget: func() { got = append(got, "forget") },
 	})
 	err := errors.Join(
 		tr.Set(t.Context(), "g\xff", "k\xff", "v\xff", -5),
 		tr.Remove(t.Context(), "g\xff", "k\xff"),
 		tr.Offer(t.Context(), "g\xff", "10.0.0.1:1", []string{"a\xff", "", "b"}),
+		tr.Forget(t.Context()),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{`set "g\xff" "k\xff" "v\xff" -5`, `remove "g\xff" "k\xff"`, `offer "g\xff" "10.0.0.1:1" ["a\xff" "" "b"]`}
+	want := []string{`set "g\xff" "k\xff" "v\xff" -5`, `remove "g\xff" "k\xff"`, `offer "g\xff" "10.0.0.1:1" ["a\xff" "" "b"]`, "forget"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -231,6 +231,11 @@ func (t *Transport) Remove(ctx context.Context, group, key string) error {
 	return t.tell(ctx, http.MethodDelete, keyPath(group, key), nil)
 }
 
+// Forget lets the peer drop all that it has: a DELETE of the base path.
+func (t *Transport) Forget(ctx context.Context) error {
+	return t.tell(ctx, http.MethodDelete, "", nil)
+}
+
 // tell makes a request that is answered by 200 and nothing else.
 func (t *Transport) tell(ctx context.Context, method, below string, body []byte) error {
 	response, err := t.send(ctx, method, below, body)

@@ -23,6 +23,8 @@ type Local interface {
 	Remove(group, key string) error
 	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
 	Offer(ctx context.Context, group, from string, keys []string) error
+	// Forget drops everything: a peer has not told this process of all its writes.
+	Forget()
 	// Greeting is what this process says of itself.
 	Greeting() Greeting
 	// MaxValueSize bounds values both ways, in bytes.

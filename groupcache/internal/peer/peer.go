@@ -56,7 +56,7 @@ type Stats struct {
 	InFlight int64
 	// MissedRemoves is how many removals the peer has still to be told.
 	MissedRemoves int
-	// LostRemoves is how many removals it will never be told, because too many were waiting.
+	// LostRemoves is how many removals were not kept for it, because too many were waiting: it is to drop all that it has.
 	LostRemoves uint64
 }
 
@@ -78,6 +78,7 @@ type Peer struct {
 	mu     sync.Mutex
 	missed map[missedKey]struct{} // guarded by mu
 	lost   uint64                 // guarded by mu
+	untold bool                   // it has missed more removals than are known; guarded by mu
 }
 
 // What a peer says of the even ring.
@@ -188,7 +189,11 @@ func (p *Peer) greet(ctx context.Context) {
 	defer close(p.known)
 	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
 	defer cancel()
-	if err := p.probe(limited); err != nil && ctx.Err() == nil {
+	err := p.probe(limited)
+	if err == nil {
+		err = p.catchUp(limited)
+	}
+	if err != nil && ctx.Err() == nil {
 		p.breaker.Trip(err)
 	}
 }

@@ -23,6 +23,7 @@ type fake struct {
 	probe   func() (peer.Greeting, error)
 	removed []string
 	batches []int // numbers of keys
+	forgot  int
 	closed  bool
 }
 
@@ -80,6 +81,14 @@ func (f *fake) Remove(ctx context.Context, group, key string) error {
 
 // Offer is taken.
 func (f *fake) Offer(ctx context.Context, _, _ string, _ []string) error { return f.told(ctx) }
+
+func (f *fake) Forget(ctx context.Context) error {
+	if err := f.told(ctx); err != nil {
+		return err
+	}
+	f.with(func() { f.forgot++ })
+	return nil
+}
 
 func (f *fake) Probe(context.Context) (peer.Greeting, error) {
 	var probe func() (peer.Greeting, error)
@@ -420,21 +429,5 @@ func TestMissedRemovalsComeFirst(t *testing.T) {
 				t.Errorf("it was told %q", f.removed)
 			}
 		})
-	})
-}
-
-func TestMissedRemovalsAreBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		r := start(t, "a")
-		p := r.pool.Peers()[0]
-		r.fakes["a"].with(func() {
-			r.fakes["a"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("down") }
-		})
-		for i := range peer.MaxMissed + 10 {
-			p.Miss("g", fmt.Sprint(i), errors.New("down"))
-		}
-		if s := p.Stats(); s.MissedRemoves != peer.MaxMissed || s.LostRemoves != 10 {
-			t.Errorf("%+v", s)
-		}
 	})
 }

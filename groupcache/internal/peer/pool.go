@@ -39,11 +39,13 @@ type Pool struct {
 	options Options
 	rings   Rings
 	members atomic.Pointer[members]
+	grown   atomic.Bool      // what is written need not be noted any more
 	sample  *breaker.Breaker // never used but to describe those of the peers
 
 	mu     sync.Mutex
 	forget *time.Timer     // of rings of the past; guarded by mu
 	closed bool            // guarded by mu
+	early  early           // guarded by mu
 	life   context.Context // of what runs in the background
 	end    context.CancelFunc
 	work   sync.WaitGroup
@@ -116,6 +118,9 @@ func (p *Pool) Set(urls []string) error {
 	fresh.even = p.wantsEven(fresh.list, old)
 	fresh.ring = fresh.ringOf(p.rings, fresh.urls)
 	fresh.setPasts(p.pastsAfter(old, fresh))
+	if p.early.since.IsZero() && len(fresh.list) > 0 {
+		p.early.since = time.Now()
+	}
 	p.members.Store(fresh)
 	p.closeUnusedLocked(old, fresh)
 	p.forgetLaterLocked(fresh)
@@ -200,6 +205,7 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.introduceLocked(peer, old)
 	p.work.Go(func() { peer.greet(p.life) })
 	return peer, nil
 }

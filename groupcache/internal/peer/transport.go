@@ -61,6 +61,8 @@ type Transport interface {
 	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
 	// returns when the peer has taken what it wants.
 	Offer(ctx context.Context, group, from string, keys []string) error
+	// Forget lets the peer drop all that it has in its caches: it was not told of all writes.
+	Forget(ctx context.Context) error
 	// Probe asks whether the peer is there, and what it is.
 	Probe(ctx context.Context) (Greeting, error)
 	// Close gives up idle connections.
