@@ -64,9 +64,6 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
-	if pool, ok := g.peers().(*HTTPPool); ok {
-		pool.pool.Wrote(g.name, key)
-	}
 	done := make(chan error, 1)
 	w := writing{group: g, ctx: context.WithoutCancel(ctx), key: key, tell: tell}
 	ok := g.instance.spawn(func() {
@@ -137,6 +134,7 @@ func (g *Group) spread(key string) []target {
 	if !ok {
 		return g.spreadForeign(key)
 	}
+	pool.pool.Wrote(g.name, key) // first: a peer that comes now is told by that, if it is not in the list below
 	var buf [4]*peer.Peer
 	var targets []target
 	known := make(map[*peer.Peer]bool, len(buf))

@@ -44,8 +44,10 @@ func (p *Pool) Wrote(group, key string) {
 	if e.writes == nil {
 		e.writes = make(map[missedKey]struct{})
 	}
-	if e.full = e.full || len(e.writes) >= maxEarly; !e.full {
-		e.writes[missedKey{group, key}] = struct{}{}
+	e.writes[missedKey{group, key}] = struct{}{}
+	if len(e.writes) > maxEarly { // also in a process that is alone, and writes for ever
+		e.full, e.writes = true, nil
+		p.grown.Store(true)
 	}
 }
 
