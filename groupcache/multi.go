@@ -228,7 +228,7 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 	default:
 		s := showLife(w, r)
 		entries = g.serveMulti(ctx, keys)
-		s.stop()
+		s.Stop()
 		if g.instance.isClosed() { // the loads were ended
 			return ErrClosed
 		}

@@ -185,9 +185,9 @@ func (g *Group) put(key string, body []byte) error {
 
 // answerGet answers a peer that asks for a key. The error is that Close has ended the load: no answer of the Getter, the peer asks elsewhere.
 func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http.Request, g *Group, key string) error {
-	var s *signs
+	var s *peer.Signs
 	v, err := g.answer(ctx, key, func() { s = showLife(w, r) })
-	s.stop()
+	s.Stop()
 	switch {
 	case err == nil:
 		writeValue(w, v)
@@ -221,43 +221,13 @@ func writeBody(w http.ResponseWriter, b []byte) {
 	_, _ = w.Write(b) // the peer has gone: there is nobody to tell
 }
 
-// signs tell a peer that this process is loading, while it is.
-type signs struct {
-	mu      sync.Mutex
-	w       http.ResponseWriter
-	timer   *time.Timer
-	stopped bool // guarded by mu
-}
-
 // showLife begins to tell the peer that made the request that it is worked at, if it understands that.
-func showLife(w http.ResponseWriter, r *http.Request) *signs {
+func showLife(w http.ResponseWriter, r *http.Request) *peer.Signs {
 	if len(r.Header[httppeer.Marker]) == 0 || !r.ProtoAtLeast(1, 1) {
 		return nil
 	}
-	s := &signs{w: w}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.timer = time.AfterFunc(peer.FirstSign, s.show)
-	return s
-}
-
-func (s *signs) show() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return
-	}
-	s.w.WriteHeader(http.StatusProcessing)
-	s.timer.Reset(peer.NextSign)
-}
-
-// stop ends the signs. The answer may be written then.
-func (s *signs) stop() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	s.timer.Stop()
+	return peer.StartSigns(func() error {
+		w.WriteHeader(http.StatusProcessing)
+		return nil
+	})
 }

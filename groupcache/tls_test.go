@@ -1,85 +1,36 @@
 package groupcache_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log"
-	"math/big"
-	"net"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// authority signs certificates of peers.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{pool: x509.NewCertPool()}
-	c := a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	a.cert, a.key = c.Leaf, c.PrivateKey.(*ecdsa.PrivateKey)
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-// sign makes a certificate; the first one, of the authority, is signed by itself.
-func (a *authority) sign(t *testing.T, template *x509.Certificate) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "peer"}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := template, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
 func TestPeersProveThemselvesByCertificates(t *testing.T) {
-	ca := newAuthority(t)
+	ca := testutil.NewAuthority(t)
 	s := newSource()
 	for _, c := range []struct {
 		what   string
 		certs  []tls.Certificate
 		served bool
 	}{
-		{"with a certificate", []tls.Certificate{ca.sign(t, &x509.Certificate{})}, true},
+		{"with a certificate", []tls.Certificate{ca.Here(t)}, true},
 		{"without one", nil, false},
-		{"of another authority", []tls.Certificate{newAuthority(t).sign(t, &x509.Certificate{})}, false},
+		{"of another authority", []tls.Certificate{testutil.NewAuthority(t).Here(t)}, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			owner := startNode(t, s, func(o *groupcache.Options) { o.RequireClientCert = true })
 			server := httptest.NewUnstartedServer(owner.instance.Handler())
-			server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.sign(t, &x509.Certificate{})}, ClientCAs: ca.pool, ClientAuth: tls.VerifyClientCertIfGiven}
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Here(t)}, ClientCAs: ca.Pool, ClientAuth: tls.VerifyClientCertIfGiven}
 			server.Config.ErrorLog = log.New(io.Discard, "", 0) // of refused handshakes
 			server.StartTLS()
 			defer server.Close()
-			client := startNode(t, s, func(o *groupcache.Options) { o.TLS = &tls.Config{RootCAs: ca.pool, Certificates: c.certs} })
+			client := startNode(t, s, func(o *groupcache.Options) { o.TLS = &tls.Config{RootCAs: ca.Pool, Certificates: c.certs} })
 			if err := client.instance.SetPeers(server.URL); err != nil {
 				t.Fatal(err)
 			}

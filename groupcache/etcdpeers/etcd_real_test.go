@@ -130,6 +130,17 @@ func TestHungEtcd(t *testing.T) {
 // A hang that is over before a question has timed out is not noticed by the questions, only by the silence.
 func TestEtcdHangsForShort(t *testing.T) {
 	t.Parallel()
+	for range 3 {
+		if hangForShort(t) {
+			return
+		}
+	}
+	t.Error("this machine is too slow: a question has failed each time")
+}
+
+// hangForShort reports whether no question has failed, which would be another case.
+func hangForShort(t *testing.T) bool {
+	t.Helper()
 	e := testutil.StartEtcd(t)
 	client := connect(t, e.Addr())
 	w := start(t, e.Addr(), "", func(o *etcdpeers.Options) { o.TTL = 6 * time.Second; o.Timeout = 10 * time.Second })
@@ -149,9 +160,11 @@ func TestEtcdHangsForShort(t *testing.T) {
 	time.Sleep(time.Second)
 	w.neverLacked(t, a, b)
 	if s := w.Stats(); s.Failures > 0 {
-		t.Skipf("NOT TESTED: too slow, a question has failed: %+v", s)
+		t.Logf("a question has failed: %+v", s)
+		return false
 	}
 	w.awaitPeers(t, b)
+	return true
 }
 
 func TestEtcdLosesItsData(t *testing.T) {

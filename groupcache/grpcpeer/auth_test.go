@@ -2,15 +2,8 @@ package grpcpeer_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -23,54 +16,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
-
-// authority signs certificates of peers.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{pool: x509.NewCertPool()}
-	c := a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	a.cert, a.key = c.Leaf, c.PrivateKey.(*ecdsa.PrivateKey)
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-// sign makes a certificate; the first one, of the authority, is signed by itself.
-func (a *authority) sign(t *testing.T, template *x509.Certificate) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "peer"}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := template, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
-// here is a certificate for 127.0.0.1.
-func (a *authority) here(t *testing.T) tls.Certificate {
-	t.Helper()
-	return a.sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
-}
 
 func answerAll() *standIn {
 	return &standIn{
@@ -82,26 +29,26 @@ func answerAll() *standIn {
 }
 
 func TestPeersProveThemselvesByCertificates(t *testing.T) {
-	ca := newAuthority(t)
-	other := newAuthority(t)
-	server := &tls.Config{Certificates: []tls.Certificate{ca.here(t)}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	ca := testutil.NewAuthority(t)
+	other := testutil.NewAuthority(t)
+	server := &tls.Config{Certificates: []tls.Certificate{ca.Here(t)}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert}
 	elsewhere := &tls.Config{
-		Certificates: []tls.Certificate{ca.sign(t, &x509.Certificate{DNSNames: []string{"elsewhere.test"}})},
-		ClientCAs:    ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		Certificates: []tls.Certificate{ca.Named(t, "elsewhere.test")},
+		ClientCAs:    ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}
 	for _, c := range []struct {
 		what           string
 		server, client *tls.Config
 		served         bool
 	}{
-		{"with a certificate", server, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}}, true},
-		{"without one", server, &tls.Config{RootCAs: ca.pool}, false},
-		{"of another authority", server, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{other.here(t)}}, false},
-		{"a server of another authority", server, &tls.Config{RootCAs: other.pool, Certificates: []tls.Certificate{ca.here(t)}}, false},
-		{"a server of another host", elsewhere, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}}, false},
-		{"a server of a name that is set", elsewhere, &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{ca.here(t)}, ServerName: "elsewhere.test"}, true},
+		{"with a certificate", server, &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{ca.Here(t)}}, true},
+		{"without one", server, &tls.Config{RootCAs: ca.Pool}, false},
+		{"of another authority", server, &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{other.Here(t)}}, false},
+		{"a server of another authority", server, &tls.Config{RootCAs: other.Pool, Certificates: []tls.Certificate{ca.Here(t)}}, false},
+		{"a server of another host", elsewhere, &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{ca.Here(t)}}, false},
+		{"a server of a name that is set", elsewhere, &tls.Config{RootCAs: ca.Pool, Certificates: []tls.Certificate{ca.Here(t)}, ServerName: "elsewhere.test"}, true},
 		{"without TLS", server, nil, false},
-		{"with TLS, a plain server", nil, &tls.Config{RootCAs: ca.pool}, false},
+		{"with TLS, a plain server", nil, &tls.Config{RootCAs: ca.Pool}, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			_, addr := serve(t, answerAll(), grpcpeer.Options{ServerTLS: c.server})

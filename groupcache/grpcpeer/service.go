@@ -3,8 +3,6 @@ package grpcpeer
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -125,13 +123,13 @@ func answerGet(local peer.Local, s grpc.ServerStream) error {
 		return err
 	}
 	ours := in.GetVersion() > 0
-	var l *life
+	var l *peer.Signs
 	a, err := local.Get(s.Context(), in.GetGroup(), in.GetKey(), func() {
 		if ours {
-			l = showLife(s, workingOnValue)
+			l = peer.StartSigns(func() error { return s.SendMsg(workingOnValue) })
 		}
 	})
-	l.stop()
+	l.Stop()
 	switch {
 	case err != nil:
 		return err
@@ -202,9 +200,9 @@ func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&in); err != nil {
 		return err
 	}
-	l := showLife(s, workingOnMulti)
+	l := peer.StartSigns(func() error { return s.SendMsg(workingOnMulti) })
 	answers, err := local.GetMulti(s.Context(), in.GetGroup(), in.GetKey())
-	l.stop()
+	l.Stop()
 	if err != nil {
 		return err
 	}
@@ -296,42 +294,4 @@ func answerProbe(local peer.Local, s grpc.ServerStream) error {
 	}
 	even := local.Greeting().Even
 	return s.SendMsg(&grpcpb.Greeting{Version: &theVersion, Rendezvous: &even})
-}
-
-// life tells a peer that its request is worked at, while it is.
-type life struct {
-	mu      sync.Mutex
-	stream  grpc.ServerStream
-	sign    any
-	timer   *time.Timer
-	stopped bool // guarded by mu
-}
-
-// showLife begins to send signs of life.
-func showLife(s grpc.ServerStream, sign any) *life {
-	l := &life{stream: s, sign: sign}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.timer = time.AfterFunc(peer.FirstSign, l.show)
-	return l
-}
-
-func (l *life) show() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopped || l.stream.SendMsg(l.sign) != nil {
-		return
-	}
-	l.timer.Reset(peer.NextSign)
-}
-
-// stop ends the signs. The answer may be sent then.
-func (l *life) stop() {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stopped = true
-	l.timer.Stop()
 }

@@ -111,7 +111,7 @@ func (b *batcher) lead(ctx context.Context, own *waiting) {
 		keys[i] = w.key
 	}
 	// The others wait for it, too: the end of this caller's context does not end it. It is a matter of a round trip, no load.
-	answers, err := b.peer.cached(context.WithoutCancel(ctx), b.group, keys)
+	answers, err := b.peer.CachedMulti(context.WithoutCancel(ctx), b.group, keys)
 	for i, w := range batch {
 		if w.err = err; err == nil {
 			w.answer = answers[i]

@@ -27,15 +27,15 @@ func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool
 		a, err := b.get(ctx, key)
 		return a, err == nil && a.Outcome == Found
 	}
-	answers, err := p.cached(ctx, group, []string{key})
+	answers, err := p.CachedMulti(ctx, group, []string{key})
 	if err != nil || answers[0].Outcome != Found {
 		return Answer{}, false
 	}
 	return answers[0], true
 }
 
-// cached asks for what the peer has in its cache.
-func (p *Peer) cached(ctx context.Context, group string, keys []string) ([]Answer, error) {
+// CachedMulti asks for what the peer has in its cache of several keys. An error wraps ErrUnavailable, or is the context's.
+func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
 	var answers []Answer
 	err := p.call(ctx, func(ctx context.Context, _ func()) error {
 		var err error

@@ -13,20 +13,27 @@ const (
 	maxEarly = 16384
 )
 
-// isNew says that the process still counts as new.
-func (e *early) isNew(handover time.Duration) bool {
-	if handover <= 0 {
-		handover = longestYouth
-	}
-	return !e.over && (e.since.IsZero() || time.Since(e.since) <= handover)
-}
-
 // early is what a process writes while it is new.
 type early struct {
 	since  time.Time // of the first peers; zero before
 	writes map[missedKey]struct{}
-	full   bool // there were more
-	over   bool // the process is not new any more
+}
+
+// isNewLocked says that the process counts as new, and that all it has written is known.
+func (p *Pool) isNewLocked() bool {
+	youth := p.options.Handover
+	if youth <= 0 {
+		youth = longestYouth
+	}
+	if since := p.early.since; !since.IsZero() && time.Since(since) > youth {
+		p.growUpLocked()
+	}
+	return !p.grown.Load()
+}
+
+func (p *Pool) growUpLocked() {
+	p.early.writes = nil
+	p.grown.Store(true)
 }
 
 // Wrote takes note that this process has set or removed a key.
@@ -36,36 +43,24 @@ func (p *Pool) Wrote(group, key string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := &p.early
-	if !e.isNew(p.options.Handover) {
-		p.growUpLocked()
+	if !p.isNewLocked() {
 		return
 	}
-	if e.writes == nil {
-		e.writes = make(map[missedKey]struct{})
+	if p.early.writes == nil {
+		p.early.writes = make(map[missedKey]struct{})
 	}
-	e.writes[missedKey{group, key}] = struct{}{}
-	if len(e.writes) > maxEarly { // also in a process that is alone, and writes for ever
-		e.full, e.writes = true, nil
-		p.grown.Store(true)
+	p.early.writes[missedKey{group, key}] = struct{}{}
+	if len(p.early.writes) > maxEarly { // also in a process that is alone, and writes for ever
+		p.growUpLocked()
 	}
-}
-
-func (p *Pool) growUpLocked() {
-	p.early.over, p.early.writes = true, nil
-	p.grown.Store(true)
 }
 
 // introduceLocked settles what a peer that is new to this process is to be told first.
 func (p *Pool) introduceLocked(peer *Peer, old *members) {
-	e := &p.early
-	if !e.isNew(p.options.Handover) {
-		p.growUpLocked()
+	unknown := len(old.list) == 0 && len(old.pasts) == 0 // to the others, too
+	if isNew := p.isNewLocked(); isNew || unknown {
+		peer.seed(p.early.writes)
+		return
 	}
-	switch {
-	case len(old.list) == 0 && len(old.pasts) == 0, !e.over && !e.full: // this process is new to the others
-		peer.seed(e.writes)
-	default:
-		peer.untold = true // nobody else has it yet
-	}
+	peer.untold = true // nobody else has it yet
 }

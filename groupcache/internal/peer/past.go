@@ -196,11 +196,6 @@ func (p *Peer) AwaitGreeting(ctx context.Context) error {
 	return nil
 }
 
-// CachedMulti asks for what the peer has in its cache of several keys. An error wraps ErrUnavailable, or is the context's.
-func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
-	return p.cached(ctx, group, keys)
-}
-
 // Offer tells the peer that this process has values of keys that will be the peer's own, and waits until it has taken them.
 func (p *Peer) Offer(ctx context.Context, group, from string, keys []string) error {
 	return p.bounded(ctx, func(ctx context.Context) error { return p.transport.Offer(ctx, group, from, keys) })

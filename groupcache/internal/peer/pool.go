@@ -39,7 +39,7 @@ type Pool struct {
 	options Options
 	rings   Rings
 	members atomic.Pointer[members]
-	grown   atomic.Bool      // what is written need not be noted any more
+	grown   atomic.Bool      // it is not new any more, or has written too much to know: see early
 	sample  *breaker.Breaker // never used but to describe those of the peers
 
 	mu     sync.Mutex
