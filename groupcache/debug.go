@@ -33,6 +33,8 @@ type DebugPeer struct {
 	Found, NotFound, LoadErrors, Failed, Refused uint64
 	InFlight                                     int64
 	MissedRemoves                                int
+	// DroppedRemoves are those that nothing lets through to the peer: it may answer with old values until they expire.
+	DroppedRemoves uint64
 }
 
 // DebugGroup is one group in Debug.
@@ -95,7 +97,7 @@ func (p *HTTPPool) debug() []DebugPeer {
 		peers = append(peers, DebugPeer{
 			URL: peer.URL(), Share: shares[peer.URL()], Ours: peer.Marked(), State: peer.Breaker().State().String(),
 			Found: s.Found, NotFound: s.NotFound, LoadErrors: s.LoadFailed, Failed: s.Failed, Refused: s.Refused,
-			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves,
+			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves, DroppedRemoves: s.DroppedRemoves,
 		})
 	}
 	return peers

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
@@ -69,7 +70,9 @@ func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context
 	defer cancel()
 	var all sync.WaitGroup
 	for p, keys := range former {
-		all.Go(func() { g.inherited.Add(g.takeFrom(limited, p, keys)) })
+		for part := range multiwire.Parts(keys) {
+			all.Go(func() { g.inherited.Add(g.takeFrom(limited, p, part)) })
+		}
 	}
 	all.Wait()
 	return context.WithValue(ctx, askedFor{}, asked)

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runPeer(os.Args[2:]))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")) // net/http lingers
 }
 
 // source is a database that counts.
@@ -76,6 +76,7 @@ type node struct {
 	untold   atomic.Bool            // does not hear of removals
 	hold     atomic.Pointer[func()] // runs before it hears of a removal
 	late     atomic.Pointer[lateness]
+	around   atomic.Pointer[func(http.Handler) http.Handler] // a middleware, or a proxy
 	posts    atomic.Int64
 }
 
@@ -102,8 +103,15 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		late.serve(n.instance.Handler(), w, r)
 		return
 	}
-	n.instance.Handler().ServeHTTP(w, r)
+	h := n.instance.Handler()
+	if around := n.around.Load(); around != nil {
+		h = (*around)(h)
+	}
+	h.ServeHTTP(w, r)
 }
+
+// behind puts something between the peers and this one.
+func (n *node) behind(around func(http.Handler) http.Handler) { n.around.Store(&around) }
 
 // lateness holds answers back that were made already.
 type lateness struct{ made, release chan struct{} }
@@ -180,11 +188,11 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 	return nd
 }
 
-// ownedBy finds a key that node owns.
-func (c *cluster) ownedBy(t *testing.T, n *node) string {
+// ownedBy finds a key that node owns, another one for other words in it.
+func (c *cluster) ownedBy(t *testing.T, n *node, words ...string) string {
 	t.Helper()
 	for i := range 10000 {
-		if key := fmt.Sprintf("key %d of %s", i, n.url); n.instance.Owns(key) {
+		if key := strings.Join(append([]string{fmt.Sprint(i)}, words...), " key "); n.instance.Owns(key) {
 			return key
 		}
 	}

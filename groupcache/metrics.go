@@ -9,12 +9,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // metrics are an instance's descriptors, and the counters that no group has.
 type metrics struct {
 	gets, hits, loads, items, bytes, evictions, refusedValues *prometheus.Desc
 	peerRequests, peerInFlight, missedRemoves, lostRemoves    *prometheus.Desc
+	droppedRemoves                                            *prometheus.Desc
 	peers, serverRequests, unsigned, unauthorised, duration   *prometheus.Desc
 	hedges, takenOver, forgets                                *prometheus.Desc
 
@@ -37,6 +39,7 @@ func newMetrics(name string) *metrics {
 		peerInFlight:   desc("peer_requests_in_flight", "Requests to a peer under way.", "peer"),
 		missedRemoves:  desc("peer_missed_removes", "Removals that a peer has still to be told, before it is asked again.", "peer"),
 		lostRemoves:    desc("peer_lost_removes_total", "Removals that were not kept for a peer, because too many were: it drops all that it has when it is back.", "peer"),
+		droppedRemoves: desc("peer_dropped_removes_total", "Removals that were given up, because nothing lets them through to the peer: it may answer with old values until they expire.", "peer"),
 		peers:          desc("peers", "Peers, this process left out, by whether they are asked.", "state"),
 		serverRequests: desc("server_requests_total", "Gets that came from peers.", "group"),
 		hedges:         desc("hedges_total", "Second questions, to the cache of the next peer, when the owner took long; won ones answered first.", "group", "result"),
@@ -50,10 +53,14 @@ func newMetrics(name string) *metrics {
 
 // Describe implements prometheus.Collector.
 func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
+	if i == nil {
+		observe.DescribeNil(ch, "groupcache.Instance", "groupcache.New")
+		return
+	}
 	m := i.metrics
 	for _, d := range []*prometheus.Desc{
 		m.gets, m.hits, m.loads, m.items, m.bytes, m.evictions, m.refusedValues, m.peerRequests, m.peerInFlight, m.missedRemoves,
-		m.lostRemoves, m.peers, m.serverRequests, m.hedges, m.takenOver, m.forgets, m.unsigned, m.unauthorised, m.duration,
+		m.lostRemoves, m.droppedRemoves, m.peers, m.serverRequests, m.hedges, m.takenOver, m.forgets, m.unsigned, m.unauthorised, m.duration,
 	} {
 		ch <- d
 	}
@@ -62,6 +69,10 @@ func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It reads counters and costs the calls nothing.
 func (i *Instance) Collect(ch chan<- prometheus.Metric) {
+	if i == nil {
+		observe.CollectNil(ch, "groupcache.Instance", "groupcache.New")
+		return
+	}
 	m, out := i.metrics, sender{ch}
 	for _, g := range i.Groups() {
 		m.collectGroup(out, g)
@@ -94,6 +105,7 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 			out.gauge(m.peerInFlight, float64(s.InFlight), url)
 			out.gauge(m.missedRemoves, float64(s.MissedRemoves), url)
 			out.counter(m.lostRemoves, float64(s.LostRemoves), url)
+			out.counter(m.droppedRemoves, float64(s.DroppedRemoves), url)
 			peer.Breaker().Collect(ch)
 		}
 	}

@@ -55,7 +55,7 @@ func (g *Group) batchPeer(key string) *peer.Peer {
 	if !ok {
 		return nil
 	}
-	if p := pool.pool.Owner(key); p != nil && p.Marked() && p.Up() {
+	if p := pool.pool.Owner(key); p != nil && p.Batches() && p.Up() {
 		return p
 	}
 	return nil
@@ -109,22 +109,29 @@ func (g *Group) oneByOne(ctx context.Context, keys []string, take func(string, B
 
 // fetchBatch asks a peer for several keys at once, those left out that are being fetched. It returns the keys that are still missing.
 func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, take func(string, ByteView, error)) (left []string) {
-	b := g.newBatch(ctx, g.fetches, p, keys)
-	if len(b.flights) > 0 && !g.instance.spawn(b.run) {
-		b.landAll(ErrClosed)
-	}
-	for _, f := range b.flights {
-		v, err := f.wait(ctx)
-		if errors.Is(err, errAskElsewhere) {
-			left = append(left, f.key)
-			continue
+	var batches []*batch
+	for part := range multiwire.Parts(keys) {
+		b := g.newBatch(ctx, g.fetches, p, part)
+		if len(b.flights) > 0 && !g.instance.spawn(b.run) {
+			b.landAll(ErrClosed)
 		}
-		take(f.key, v, err)
+		batches = append(batches, b)
 	}
-	return append(left, b.joined...)
+	for _, b := range batches {
+		for _, f := range b.flights {
+			v, err := f.wait(ctx)
+			if errors.Is(err, errAskElsewhere) {
+				left = append(left, f.key)
+				continue
+			}
+			take(f.key, v, err)
+		}
+		left = append(left, b.joined...)
+	}
+	return left
 }
 
-// errAskElsewhere ends the flights of a batch that the owner did not answer.
+// errAskElsewhere ends the flights of a batch that the owner did not answer, or not all of them.
 var errAskElsewhere = errors.New("groupcache: the batch was not answered")
 
 // batch is a fetch of several keys, each of which is a flight that others can join.
@@ -185,6 +192,10 @@ func (b *batch) run() {
 	}
 	for i, a := range answers {
 		f := b.flights[i]
+		if a.Outcome == peer.Absent { // there was no room for it: it is asked for alone
+			b.land(f, ByteView{}, errAskElsewhere)
+			continue
+		}
 		if a.Outcome != peer.Found {
 			g.Stats.PeerErrors.Add(1)
 			b.land(f, ByteView{}, remoteError(g.name, f.key, a))
@@ -215,13 +226,17 @@ func (b *batch) landAll(err error) {
 func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.Request, key string, body []byte) error {
 	keys, err := multiwire.ParseRequest(body)
 	if err != nil {
-		return BadGroupcacheRequestError{"the body is no list of keys"}
+		return BadGroupcacheRequestError{"the body is no list of keys: " + err.Error()}
 	}
 	var entries []peer.Answer
 	switch {
 	case key == httppeer.Offered && len(keys) > 0:
 		if err := g.takeOver(ctx, keys[0], keys[1:]); err != nil {
 			return BadGroupcacheRequestError{"the offer is not taken"}
+		}
+	case key == httppeer.Removed:
+		for _, key := range keys {
+			g.removeHere(key)
 		}
 	case key == httppeer.CachedOnly:
 		entries = g.serveCached(keys)
@@ -237,47 +252,94 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 	return nil
 }
 
-// longAnswer is how many bytes of values share an answer; what is beyond is asked for alone.
+// room is what an answer to several keys may still have. It is safe for concurrent use.
+type room struct {
+	limit int
+
+	mu   sync.Mutex
+	used int  // guarded by mu
+	full bool // one found no room; guarded by mu
+}
+
+// take returns an answer if there is room for it, or if it is the first. Otherwise, it is Absent, and so are all that follow.
+func (r *room) take(a peer.Answer) peer.Answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := len(a.Value) + len(a.Message)
+	r.full = r.full || r.used > 0 && r.used+size > r.limit
+	if r.full {
+		return peer.Answer{Outcome: peer.Absent}
+	}
+	r.used += size
+	return a
+}
+
+func (r *room) isFull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full
+}
+
+// longAnswer is how many bytes of values from the caches share an answer.
 const longAnswer = 256 << 10
 
-// serveCached answers a peer for what is in the caches.
+// serveCached answers a peer for what is in the caches, once for each key.
 func (g *Group) serveCached(keys []string) []peer.Answer {
-	answers := make([]peer.Answer, len(keys))
-	size := 0
-	for i, key := range keys {
-		answers[i].Outcome = peer.Absent
-		if size > longAnswer {
-			continue
+	space := room{limit: longAnswer}
+	return eachOnce(keys, func(key string) peer.Answer {
+		if space.isFull() {
+			return peer.Answer{Outcome: peer.Absent}
 		}
 		v, hit, err := g.serveFromCache(key)
 		if !hit {
-			continue
+			return peer.Answer{Outcome: peer.Absent}
 		}
 		g.Stats.ServerRequests.Add(1)
 		g.Stats.Gets.Add(1)
-		answers[i] = answerOf(v, err)
-		size += v.Len()
+		return space.take(answerOf(v, err))
+	})
+}
+
+// eachOnce answers each key where it stands first. Where it stands again, it is Absent: a request must not be answered by many times its length.
+func eachOnce(keys []string, answer func(string) peer.Answer) []peer.Answer {
+	answers := make([]peer.Answer, len(keys))
+	seen := make(map[string]struct{}, len(keys))
+	for i, key := range keys {
+		if _, again := seen[key]; again {
+			answers[i].Outcome = peer.Absent
+			continue
+		}
+		seen[key] = struct{}{}
+		answers[i] = answer(key)
 	}
 	return answers
 }
 
+// maxMessage is how many bytes of a Getter's error are sent.
+const maxMessage = 64 << 10
+
 func answerOf(v ByteView, err error) peer.Answer {
-	switch {
-	case err == nil:
+	if err == nil {
 		return peer.Answer{Outcome: peer.Found, Value: v.s, Expire: v.expire}
-	case errors.Is(err, &ErrNotFound{}):
-		return peer.Answer{Outcome: peer.NotFound, Message: err.Error()}
 	}
-	return peer.Answer{Outcome: peer.LoadFailed, Message: err.Error()}
+	message := err.Error()
+	a := peer.Answer{Outcome: peer.LoadFailed, Message: message[:min(len(message), maxMessage)]}
+	if errors.Is(err, &ErrNotFound{}) {
+		a.Outcome = peer.NotFound
+	}
+	return a
 }
 
+// serveMulti answers a peer for several keys, which are loaded as long as there is room in the answer.
 func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
+	space := room{limit: multiwire.MaxAnswer}
 	results := make(map[string]peer.Answer, len(keys))
 	var mu sync.Mutex
 	take := func(key string, v ByteView, err error) {
+		a := space.take(answerOf(v, err))
 		mu.Lock()
 		defer mu.Unlock()
-		results[key] = answerOf(v, err)
+		results[key] = a
 	}
 	var missing []string
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
@@ -294,6 +356,9 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 	var all sync.WaitGroup
 	for _, key := range missing {
 		slots <- struct{}{}
+		if space.isFull() {
+			break
+		}
 		all.Go(func() {
 			defer func() { <-slots }()
 			v, err := g.serveByLoad(ctx, key)
@@ -301,9 +366,10 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 		})
 	}
 	all.Wait()
-	answers := make([]peer.Answer, len(keys))
-	for i, key := range keys {
-		answers[i] = results[key]
-	}
-	return answers
+	return eachOnce(keys, func(key string) peer.Answer {
+		if a, ok := results[key]; ok {
+			return a
+		}
+		return peer.Answer{Outcome: peer.Absent}
+	})
 }

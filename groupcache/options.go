@@ -222,6 +222,9 @@ func (o Options) check() error {
 	if o.Auth != AuthOff && len(o.Secret) < minSecret {
 		bad = append(bad, fmt.Errorf("groupcache: Options.Secret has %d bytes: set at least %d random ones, the same at all peers", len(o.Secret), minSecret))
 	}
+	if o.Auth == AuthOff && len(o.Secret) > 0 {
+		bad = append(bad, errors.New("groupcache: Options.Secret is set, but Auth is AuthOff, which signs and checks nothing: set AuthAccept, and AuthRequire once all peers have it; or no Secret"))
+	}
 	return errors.Join(bad...)
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
@@ -55,89 +55,88 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := p.readBody(r)
+	digest, err := p.authorised(r, escaped)
 	if err != nil {
-		refuse(http.StatusRequestEntityTooLarge)
-		return
-	}
-	if !p.authorised(r, escaped, body) {
+		if r.ProtoMajor == 1 && r.ContentLength != 0 { // or net/http waits for the body of a stranger
+			w.Header().Set("Connection", "close")
+		}
 		refuse(http.StatusUnauthorized)
 		return
 	}
-	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
 	if r.Method == http.MethodOptions {
-		w.Header().Set("Allow", allowedMethods)
-		if p.options.Ring == Rendezvous {
-			w.Header().Set(httppeer.RingHeader, httppeer.RingEven)
-		}
-		w.WriteHeader(http.StatusNoContent)
+		p.greet(w)
 		return
 	}
-	p.dispatch(w, r, escaped, body)
-}
-
-var errBodyTooLarge = errors.New("the body is too large")
-
-// readBody reads the body of a request that may have one.
-func (p *HTTPPool) readBody(r *http.Request) ([]byte, error) {
-	if r.Method != http.MethodPut && r.Method != http.MethodPost || r.ContentLength == 0 {
-		return nil, nil
-	}
-	limit := p.options.MaxValueSize + bodyOverhead
-	var body []byte
-	if r.ContentLength <= limit {
-		var err error
-		if body, err = io.ReadAll(io.LimitReader(r.Body, limit+1)); err != nil {
-			return nil, err
+	p.dispatch(w, r, escaped, func(limit int64) ([]byte, bool) {
+		body, err := httppeer.ReadBody(w, r, limit)
+		switch {
+		case errors.Is(err, httppeer.ErrBodyTooLarge):
+			refuse(http.StatusRequestEntityTooLarge)
+		case err != nil:
+			refuse(http.StatusRequestTimeout)
+		case digest != nil && !digest.Of(body):
+			p.refused.Add(1)
+			refuse(http.StatusUnauthorized)
+		default:
+			return body, true
 		}
-	}
-	if r.ContentLength > limit || int64(len(body)) > limit {
-		_, _ = io.CopyN(io.Discard, r.Body, maxDiscarded) // a peer that cannot send all does not see the answer
-		return nil, errBodyTooLarge
-	}
-	return body, nil
+		return nil, false
+	})
 }
 
-// maxDiscarded is how much of a body that is too large is read nevertheless.
-const maxDiscarded = 16 << 20
+// greet answers a peer that asks what is here.
+func (p *HTTPPool) greet(w http.ResponseWriter) {
+	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
+	w.Header().Set("Allow", allowedMethods)
+	if p.options.Ring == Rendezvous {
+		w.Header().Set(httppeer.RingHeader, httppeer.RingEven)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
 
 // bodyOverhead is how much larger than its value a request may be: it has the key, too.
 const bodyOverhead = 64 << 10
 
-// authorised says whether a request comes from a peer, as far as that must be proved.
-func (p *HTTPPool) authorised(r *http.Request, escaped string, body []byte) bool {
+// authorised finds out by the head of a request whether it comes from a peer, as far as that must be proved. The body must then have the digest,
+// if there is one.
+func (p *HTTPPool) authorised(r *http.Request, escaped string) (*httppeer.Digest, error) {
 	if p.options.RequireClientCert && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
 		p.refused.Add(1)
-		return false
+		return nil, errNoCertificate
 	}
 	if p.signer == nil {
-		return true
+		return nil, nil
 	}
-	err := p.signer.Verify(r.Header, r.Method, escaped, body, time.Now())
+	digest, err := p.signer.Verify(r.Header, r.Method, escaped, time.Now())
 	switch {
 	case err == nil:
-		return true
+		return &digest, nil
 	case errors.Is(err, httppeer.ErrUnsigned) && p.options.Auth == AuthAccept:
 		p.unsigned.Add(1)
-		return true
+		return nil, nil
 	}
 	p.refused.Add(1)
-	return false
+	return nil, err
 }
 
+var errNoCertificate = errors.New("the request came without a certificate")
+
 // dispatch answers a request that comes from a peer.
+// readBody reads its body of so many bytes at most, and has answered if it returns false.
 //
 //nolint:contextcheck // the user makes the context of a request
-func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped string, body []byte) {
+func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped string, readBody func(limit int64) ([]byte, bool)) {
 	ctx := r.Context()
 	if p.options.Context != nil {
 		ctx = p.options.Context(r)
 	}
 	refuse := func(err error) {
 		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
+		httppeer.DiscardBody(w, r)
 		p.options.ServerErrorHandler(ctx, w, r, err)
 	}
 	if r.Method == http.MethodDelete && escaped == p.basePath() {
+		w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
 		p.instance.forget()
 		return
 	}
@@ -151,6 +150,13 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 		refuse(GroupNotFoundError{name})
 		return
 	}
+	var body []byte
+	if limit := p.bodyLimit(r.Method); limit > 0 {
+		if body, ok = readBody(limit); !ok {
+			return
+		}
+	}
+	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
 	var err error
 	switch r.Method {
 	case http.MethodGet:
@@ -165,6 +171,17 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 	if err != nil {
 		refuse(err)
 	}
+}
+
+// bodyLimit is how many bytes the body of a request may have; without one it is not read.
+func (p *HTTPPool) bodyLimit(method string) int64 {
+	switch method {
+	case http.MethodPut:
+		return p.options.MaxValueSize + bodyOverhead
+	case http.MethodPost:
+		return multiwire.MaxRequest
+	}
+	return 0
 }
 
 // put is what a peer's Set comes to.

@@ -18,7 +18,8 @@ import (
 // after Set has returned nil. With a hotCache a process that is not the owner keeps the value, too. The value is copied; the zero time
 // means that it never expires.
 //
-// The error names the peers that could not be told; each of them is told to drop the key before this process asks it again.
+// The error names the peers that could not be told; each of them is told to drop the key before this process asks it again. What something on the
+// way never lets through is given up, said in the log and counted: such a peer may have the old value until it expires.
 func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.Time, hotCache bool) error { //nolint:revive // the original's signature
 	if limit := g.instance.options.MaxValueSize; int64(len(value)) > limit {
 		return fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, len(value), limit)
@@ -48,7 +49,8 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // Remove drops a key from the caches of all peers, so that no caller gets a value loaded before, after Remove has returned nil. It works on
 // if the context ends, and returns then.
 //
-// The error names the peers that could not be told; each of them is told before this process asks it again.
+// The error names the peers that could not be told; each of them is told before this process asks it again. What something on the way never lets
+// through is given up, said in the log and counted: such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
 	return g.write(ctx, key, g.spread(key), func(ctx context.Context, t target) error {
 		if t.here() {
@@ -251,7 +253,7 @@ func (w *writing) tellOne(t target) error {
 	if err == nil {
 		return nil
 	}
-	if t.peer != nil && !errors.Is(err, peer.ErrRefused) {
+	if t.peer != nil && !peer.Hopeless(err) {
 		t.peer.Miss(w.group.name, w.key, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, t.url(), err)
@@ -263,14 +265,14 @@ func (w *writing) tellLeft(t target) {
 	if t.peer.Up() {
 		err = w.tell(w.ctx, t)
 	}
-	if err != nil && !errors.Is(err, peer.ErrRefused) {
+	if err != nil && !peer.Hopeless(err) {
 		t.peer.Miss(w.group.name, w.key, err)
 	}
 }
 
 // mayRecover says whether another attempt makes sense.
 func (t target) mayRecover(err error) bool {
-	return (t.peer == nil || t.peer.Up()) && !errors.Is(err, peer.ErrTooLarge) && !errors.Is(err, peer.ErrRefused)
+	return (t.peer == nil || t.peer.Up()) && !peer.Hopeless(err)
 }
 
 // ages keeps when things under way began.

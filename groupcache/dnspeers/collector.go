@@ -2,6 +2,8 @@ package dnspeers
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // descriptors are the metrics of one watcher.
@@ -20,6 +22,10 @@ func (w *Watcher) descriptors() descriptors {
 
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
+	if w == nil {
+		observe.DescribeNil(ch, "dnspeers.Watcher", "dnspeers.Watch")
+		return
+	}
 	d := w.descriptors()
 	ch <- d.peers
 	ch <- d.lookups
@@ -28,6 +34,10 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
+	if w == nil {
+		observe.CollectNil(ch, "dnspeers.Watcher", "dnspeers.Watch")
+		return
+	}
 	d, s := w.descriptors(), w.Stats()
 	updated := 0.0
 	if !s.Updated.IsZero() {

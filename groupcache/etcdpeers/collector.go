@@ -2,6 +2,8 @@ package etcdpeers
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // descriptors are the metrics of one watcher.
@@ -29,6 +31,10 @@ func (w *Watcher) descriptors() descriptors {
 
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
+	if w == nil {
+		observe.DescribeNil(ch, "etcdpeers.Watcher", "etcdpeers.Watch")
+		return
+	}
 	d := w.descriptors()
 	for _, desc := range []*prometheus.Desc{
 		d.peers, d.listed, d.ignored, d.up, d.registered, d.registrations, d.changes, d.failures, d.relists, d.updated,
@@ -39,6 +45,10 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
+	if w == nil {
+		observe.CollectNil(ch, "etcdpeers.Watcher", "etcdpeers.Watch")
+		return
+	}
 	d, s := w.descriptors(), w.Stats()
 	updated, state := 0.0, map[bool]float64{true: 1}
 	if !s.Updated.IsZero() {

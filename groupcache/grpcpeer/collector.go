@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // counts are what a Network has done.
@@ -73,6 +75,10 @@ func (n *Network) descriptors() descriptors {
 
 // Describe implements prometheus.Collector.
 func (n *Network) Describe(ch chan<- *prometheus.Desc) {
+	if n == nil {
+		observe.DescribeNil(ch, "grpcpeer.Network", "grpcpeer.New")
+		return
+	}
 	d := n.descriptors()
 	ch <- d.served
 	ch <- d.connects
@@ -80,6 +86,10 @@ func (n *Network) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (n *Network) Collect(ch chan<- prometheus.Metric) {
+	if n == nil {
+		observe.CollectNil(ch, "grpcpeer.Network", "grpcpeer.New")
+		return
+	}
 	d, s := n.descriptors(), n.Stats()
 	for method, byCode := range s.Served {
 		for code, count := range byCode {

@@ -91,3 +91,17 @@ func TestNetworksAreCollectedSideBySide(t *testing.T) {
 		}
 	}
 }
+
+// A constructor's error that nobody looked at ended in a crash without a word.
+func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
+	var none *grpcpeer.Network
+	err := prometheus.NewRegistry().Register(none)
+	if err == nil || !strings.Contains(err.Error(), "look at the error of grpcpeer.New first") {
+		t.Errorf("Register: %v", err)
+	}
+	ch := make(chan prometheus.Metric, 1)
+	none.Collect(ch)
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *grpcpeer.Network") {
+		t.Errorf("Collect: %v", err)
+	}
+}

@@ -196,12 +196,12 @@ func sendValue(s grpc.ServerStream, a peer.Answer) error {
 }
 
 func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
-	var in grpcpb.Keys
-	if err := s.RecvMsg(&in); err != nil {
+	in, err := receiveKeys(s, keysFields)
+	if err != nil {
 		return err
 	}
 	l := peer.StartSigns(func() error { return s.SendMsg(workingOnMulti) })
-	answers, err := local.GetMulti(s.Context(), in.GetGroup(), in.GetKey())
+	answers, err := local.GetMulti(s.Context(), in.group, in.keys)
 	l.Stop()
 	if err != nil {
 		return err
@@ -210,11 +210,11 @@ func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
 }
 
 func answerGetCached(local peer.Local, s grpc.ServerStream) error {
-	var in grpcpb.Keys
-	if err := s.RecvMsg(&in); err != nil {
+	in, err := receiveKeys(s, keysFields)
+	if err != nil {
 		return err
 	}
-	answers, err := local.GetCached(in.GetGroup(), in.GetKey())
+	answers, err := local.GetCached(in.group, in.keys)
 	if err != nil {
 		return err
 	}
@@ -270,11 +270,11 @@ func answerRemove(local peer.Local, s grpc.ServerStream) error {
 }
 
 func answerOffer(local peer.Local, s grpc.ServerStream) error {
-	var in grpcpb.Offered
-	if err := s.RecvMsg(&in); err != nil {
+	in, err := receiveKeys(s, offeredFields)
+	if err != nil {
 		return err
 	}
-	if err := local.Offer(s.Context(), in.GetGroup(), in.GetFrom(), in.GetKey()); err != nil {
+	if err := local.Offer(s.Context(), in.group, in.from, in.keys); err != nil {
 		return err
 	}
 	return s.SendMsg(&grpcpb.Nothing{})

@@ -69,7 +69,7 @@ func (t *transport) Get(ctx context.Context, group, key string, alive func()) (p
 
 // GetMulti implements peer.Transport.
 func (t *transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
-	limit := t.maxValueSize() * int64(len(keys))
+	limit := t.answerSize(len(keys))
 	var v grpcpb.Values
 	pieces := borrow()
 	defer giveBack(pieces)
@@ -96,10 +96,18 @@ func announced(size uint64, limit int64) int { return int(min(size, uint64(limit
 // maxAnnounced bounds the memory that is taken for an answer before it is there.
 const maxAnnounced = 8 << 20
 
+// answerSize is how many bytes an answer to n keys may have.
+func (t *transport) answerSize(n int) int64 {
+	return t.maxValueSize() + multiwire.MaxAnswer + int64(n)*entryOverhead
+}
+
+// entryOverhead is what an answer to a key takes besides its value and its message, at most.
+const entryOverhead = 64
+
 // GetCached implements peer.Transport.
 func (t *transport) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
 	var v grpcpb.Values
-	err := t.invoke(ctx, methodGetCached, &grpcpb.Keys{Group: &group, Key: keys}, &v, t.maxValueSize()*int64(len(keys)))
+	err := t.invoke(ctx, methodGetCached, &grpcpb.Keys{Group: &group, Key: keys}, &v, t.answerSize(len(keys)))
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +131,30 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 func (t *transport) Remove(ctx context.Context, group, key string) error {
 	return t.invoke(ctx, methodRemove, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &grpcpb.Nothing{}, 0)
 }
+
+// RemoveMulti implements peer.Transport. The requests share the connection.
+func (t *transport) RemoveMulti(ctx context.Context, group string, keys []string) error {
+	slots := make(chan struct{}, removesAtOnce)
+	errs := make([]error, len(keys))
+	var all sync.WaitGroup
+	for i, key := range keys {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = t.Remove(ctx, group, key)
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removesAtOnce is how many removals are under way at once.
+const removesAtOnce = 64
 
 // Offer implements peer.Transport.
 func (t *transport) Offer(ctx context.Context, group, from string, keys []string) error {

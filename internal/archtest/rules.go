@@ -9,6 +9,7 @@ const (
 	rapid        = "pgregory.net/rapid"
 	breaker      = "breaker"
 	backoff      = "internal/backoff"
+	observe      = "internal/observe"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
 	cachedrill   = "cmd/cachedrill/..."
@@ -57,16 +58,17 @@ func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
 		Rows: []Row{
-			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel}},
+			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe}},
 			{Package: backoff},
+			{Package: observe, May: []string{prometheus}},
 			{Package: testServers, May: []string{testServers}},
 			{Package: thisPackage},
-			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel}},
-			{Package: healing, May: []string{memcache, gomemcache, prometheus}},
+			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe}},
+			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe}},
 			{Package: sentinelWire, May: []string{radix}},
-			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus}},
+			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe}},
 			{Package: envelope},
-			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus}},
+			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix}},
 			{Package: messages, May: []string{protobuf}},
@@ -80,12 +82,12 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus,
+				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe,
 			}, Tests: []string{singleflight}},
-			{Package: dnspeers, May: []string{backoff, prometheus}, Tests: []string{groupcache}},
-			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus}, Tests: []string{groupcache}},
+			{Package: dnspeers, May: []string{backoff, prometheus, observe}, Tests: []string{groupcache}},
+			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
-			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, peer, grpc, prometheus}, Tests: []string{hashRing}},
+			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe}, Tests: []string{hashRing}},
 			{
 				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc},
 				Tests: []string{hashRing, etcd, zap},

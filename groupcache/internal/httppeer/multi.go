@@ -25,6 +25,9 @@ func (t *Transport) Offer(ctx context.Context, group, from string, keys []string
 	return t.tell(ctx, http.MethodPost, keyPath(group, Offered), body)
 }
 
+// entryOverhead is what an answer takes besides its value and its message, at most.
+const entryOverhead = 64
+
 func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]peer.Answer, error) {
 	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, keys))
 	if err != nil {
@@ -32,14 +35,13 @@ func (t *Transport) several(ctx context.Context, below string, keys []string, al
 	}
 	defer discard(response)
 	if response.StatusCode != http.StatusOK {
-		answer, err := refusal(response)
-		if err == nil {
-			err = fmt.Errorf("%w: %s", peer.ErrForeign, answer.Status)
-		}
+		return nil, refusalOf(response)
+	}
+	if err := noValue(response); err != nil {
 		return nil, err
 	}
 	var answers []peer.Answer
-	limit := t.client.MaxValueSize * int64(len(keys))
+	limit := t.client.MaxValueSize + multiwire.MaxAnswer + int64(len(keys))*entryOverhead
 	err = t.client.read(response, limit, alive, func(body []byte) error {
 		answers, err = multiwire.ParseAnswers(body, len(keys))
 		if err != nil {

@@ -20,6 +20,8 @@ const (
 	CachedOnly = "cached"
 	// Offered in the place of the key of a POST offers keys. The first one in the body is the address of the peer that has them.
 	Offered = "offered"
+	// Removed in the place of the key of a POST removes the keys in the body.
+	Removed = "removed"
 	// ContentType is that of requests and answers with a body.
 	ContentType = "application/x-protobuf"
 )

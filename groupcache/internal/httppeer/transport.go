@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
@@ -97,6 +98,9 @@ func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (p
 	if response.StatusCode != http.StatusOK {
 		return refusal(response)
 	}
+	if err := noValue(response); err != nil {
+		return peer.Answer{}, err
+	}
 	answer := peer.Answer{Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
 	err = t.client.read(response, t.client.MaxValueSize, alive, func(body []byte) error {
 		var got pbwire.GetResponse
@@ -120,6 +124,19 @@ func watched(ctx context.Context, alive func()) context.Context {
 			return nil
 		},
 	})
+}
+
+// noValue tells why an answer with the status 200 is none of a group: a middleware may have replaced the status of any other, such as a Getter's
+// error, whose text may even be a message. Values have their content type, at the original's peers, too.
+func noValue(r *http.Response) error {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	switch {
+	case r.Header.Get(Marker) == MarkerRefused:
+		return fmt.Errorf("%w: refused, but with the status %s", peer.ErrForeign, r.Status)
+	case strings.TrimSpace(kind) != ContentType:
+		return fmt.Errorf("%w: %s with the content type %.100q", peer.ErrForeign, r.Status, kind)
+	}
+	return nil
 }
 
 func isMarked(r *http.Response) bool { return len(r.Header[Marker]) > 0 }
@@ -146,17 +163,35 @@ const noGroup = "no such group: "
 
 // refused is the error of an answer that is not one of a Getter, nil if it is.
 func refused(response *http.Response, message string) error {
-	marked := isMarked(response)
-	getters := marked && response.Header.Get(Marker) != MarkerRefused ||
-		!marked && isPlain(response) && (response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusServiceUnavailable)
-	switch code := response.StatusCode; {
+	code := response.StatusCode
+	if isMarked(response) {
+		return refusedByOurs(response, message)
+	}
+	switch {
 	case strings.HasPrefix(message, noGroup):
 		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
-	case getters:
+	case isPlain(response) && (code == http.StatusNotFound || code == http.StatusServiceUnavailable):
 		return nil
 	case code == http.StatusRequestEntityTooLarge:
 		return peer.ErrTooLarge
-	case code >= 400 && code < 500 && marked, code == http.StatusUnauthorized:
+	case code == http.StatusUnauthorized:
+		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, response.Status, message)
+	case code == http.StatusRequestURITooLong, code == http.StatusRequestHeaderFieldsTooLarge: // the key is too long; all others pass
+		return fmt.Errorf("%w: %s: %.200q", peer.ErrUndeliverable, response.Status, message)
+	}
+	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
+}
+
+func refusedByOurs(response *http.Response, message string) error {
+	code := response.StatusCode
+	switch {
+	case response.Header.Get(Marker) != MarkerRefused:
+		return nil
+	case strings.HasPrefix(message, noGroup):
+		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
+	case code == http.StatusRequestEntityTooLarge:
+		return peer.ErrTooLarge
+	case code >= 400 && code < 500:
 		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, response.Status, message)
 	}
 	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
@@ -231,6 +266,11 @@ func (t *Transport) Remove(ctx context.Context, group, key string) error {
 	return t.tell(ctx, http.MethodDelete, keyPath(group, key), nil)
 }
 
+// RemoveMulti drops several keys, which travel in the body.
+func (t *Transport) RemoveMulti(ctx context.Context, group string, keys []string) error {
+	return t.tell(ctx, http.MethodPost, keyPath(group, Removed), multiwire.AppendRequest(nil, keys))
+}
+
 // Forget lets the peer drop all that it has: a DELETE of the base path.
 func (t *Transport) Forget(ctx context.Context) error {
 	return t.tell(ctx, http.MethodDelete, "", nil)
@@ -243,14 +283,43 @@ func (t *Transport) tell(ctx context.Context, method, below string, body []byte)
 		return err
 	}
 	defer discard(response)
-	if response.StatusCode == http.StatusOK {
+	if response.StatusCode == http.StatusOK && done(response) {
 		return nil
 	}
+	return refusalOf(response)
+}
+
+// refusalOf is the error of an answer to a request that no Getter answers.
+func refusalOf(response *http.Response) error {
 	answer, err := refusal(response)
-	if err == nil {
-		err = fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, answer.Status, answer.Message)
+	if err != nil && !errors.Is(err, peer.ErrForeign) {
+		return err
 	}
-	return err
+	class := peer.ErrForeign
+	if neverPasses(response) {
+		class = peer.ErrUndeliverable
+	}
+	return fmt.Errorf("%w: %s: %.200q", class, answer.Status, answer.Message)
+}
+
+// done says whether an answer with the status 200 is that of a peer which has done what it was told: it has no body. A middleware may have
+// replaced the status of a refusal, and a page that asks for a password has the same one.
+func done(r *http.Response) bool {
+	n, _ := io.ReadFull(r.Body, make([]byte, 1))
+	return n == 0 && r.Header.Get(Marker) != MarkerRefused
+}
+
+// neverPasses says of an answer that is not a peer's of ours that the same request will have it again: something on the way does not let its method,
+// its address or its length through. Those left out are a matter of time, or of the server's state.
+func neverPasses(r *http.Response) bool {
+	switch code := r.StatusCode; code {
+	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return true
+	default:
+		return code >= 300 && code < 500
+	}
 }
 
 // errForeignProbe says that a probe was answered by something that is no groupcache.

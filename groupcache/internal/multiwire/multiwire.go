@@ -4,6 +4,7 @@ package multiwire
 
 import (
 	"fmt"
+	"iter"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -23,6 +24,42 @@ const (
 	fieldMessage = 4
 )
 
+// Bounds of requests and answers, over HTTP and gRPC.
+const (
+	// MaxKeys is how many keys a request has at most.
+	MaxKeys = 8192
+	// MaxRequest is how many bytes a request has at most. One that is made here has half of that, unless it has but one key.
+	MaxRequest = 8 << 20
+	// MaxAnswer is how many bytes of values and messages an answer has at most, unless it has but one value. Other keys are Absent: they are to be
+	// asked for again.
+	MaxAnswer = 8 << 20
+)
+
+// ErrTooManyKeys says that a request has more than MaxKeys.
+var ErrTooManyKeys = fmt.Errorf("more than %d keys in a request", MaxKeys)
+
+// Parts cuts keys so that each part fits into a request.
+func Parts(keys []string) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for len(keys) > 0 {
+			n, size := 0, 0
+			for n < min(len(keys), MaxKeys) {
+				if size += len(keys[n]) + keyOverhead; n > 0 && size > MaxRequest/2 {
+					break
+				}
+				n++
+			}
+			if !yield(keys[:n:n]) {
+				return
+			}
+			keys = keys[n:]
+		}
+	}
+}
+
+// keyOverhead is what a key takes in a request besides its bytes, at most.
+const keyOverhead = 11
+
 // AppendRequest appends a request for keys to b.
 func AppendRequest(b []byte, keys []string) []byte {
 	for _, key := range keys {
@@ -32,12 +69,16 @@ func AppendRequest(b []byte, keys []string) []byte {
 	return b
 }
 
-// ParseRequest returns the keys of a request. They do not share memory with b.
+// ParseRequest returns the keys of a request, MaxKeys at most. They do not share memory with b.
 func ParseRequest(b []byte) (keys []string, err error) {
 	err = pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
-		if number == fieldKey {
-			keys = append(keys, string(content))
+		switch {
+		case number != fieldKey:
+			return nil
+		case len(keys) == MaxKeys:
+			return ErrTooManyKeys
 		}
+		keys = append(keys, string(content))
 		return nil
 	})
 	return keys, err

@@ -2,6 +2,7 @@ package multiwire_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -81,6 +82,33 @@ func FuzzParse(f *testing.F) {
 		answers, err := multiwire.ParseAnswers(b, 1)
 		if err == nil && (len(answers) != 1 || len(answers[0].Value) > len(b)) {
 			t.Errorf("%+v", answers)
+		}
+	})
+}
+
+func TestPartsFitIntoRequests(t *testing.T) {
+	long := strings.Repeat("k", multiwire.MaxRequest)
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1, 20, 300 << 10, multiwire.MaxRequest}), 0, 20).Draw(t, "sizes")
+		few := rapid.SampledFrom([]int{0, 1, multiwire.MaxKeys - 1, multiwire.MaxKeys, 2*multiwire.MaxKeys + 1}).Draw(t, "short keys")
+		var keys []string
+		for _, n := range sizes {
+			keys = append(keys, long[:n])
+		}
+		keys = append(keys, make([]string, few)...)
+		var all []string
+		for part := range multiwire.Parts(keys) {
+			n := 0
+			for _, key := range part {
+				n += len(multiwire.AppendRequest(nil, []string{key[:min(len(key), 1000)]})) + max(0, len(key)-1000)
+			}
+			if len(part) == 0 || len(part) > multiwire.MaxKeys || n > multiwire.MaxRequest/2 && len(part) > 1 { // give or take the lengths of long keys
+				t.Fatalf("a part has %d keys, %d bytes", len(part), n)
+			}
+			all = append(all, part...)
+		}
+		if !slices.Equal(all, keys) {
+			t.Fatalf("%d keys became %d", len(keys), len(all))
 		}
 	})
 }

@@ -13,6 +13,8 @@ const (
 	batchFlights = 4
 	// batchKeys is how many keys share a request at most.
 	batchKeys = 128
+	// batchedKey is how many bytes a key has at most that shares a request. A longer one must not make the request too large for others.
+	batchedKey = 4 << 10
 )
 
 // batcher lets many callers share requests for what the peer has in its cache. What it has to load is then asked for one by one: nobody
@@ -35,9 +37,9 @@ type waiting struct {
 	err    error
 }
 
-// batcherFor is the batcher of a group, nil if requests are so few that each may go alone.
-func (p *Peer) batcherFor(group string) *batcher {
-	if p.inFlight.Load() < batchFrom || !p.marked.Load() {
+// batcherFor is the batcher of a group, nil if requests are so few that each may go alone, or the key is long.
+func (p *Peer) batcherFor(group, key string) *batcher {
+	if p.inFlight.Load() < batchFrom || !p.Batches() || len(key) > batchedKey {
 		return nil
 	}
 	if b, ok := p.batchers.Load(group); ok {

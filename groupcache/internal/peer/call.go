@@ -9,9 +9,9 @@ import (
 
 // Get asks for a key. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Get(ctx context.Context, group, key string) (Answer, error) {
-	if b := p.batcherFor(group); b != nil {
+	if b := p.batcherFor(group, key); b != nil {
 		answer, err := b.get(ctx, key)
-		if err != nil || answer.Outcome != Absent {
+		if !errors.Is(err, ErrUndeliverable) && (err != nil || answer.Outcome != Absent) {
 			return answer, err
 		}
 	}
@@ -23,7 +23,7 @@ func (p *Peer) Usual() time.Duration { return time.Duration(p.first.p95.Load()) 
 
 // Cached asks for a key that the peer may have in its cache.
 func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool) {
-	if b := p.batcherFor(group); b != nil {
+	if b := p.batcherFor(group, key); b != nil {
 		a, err := b.get(ctx, key)
 		return a, err == nil && a.Outcome == Found
 	}
@@ -34,14 +34,25 @@ func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool
 	return answers[0], true
 }
 
-// CachedMulti asks for what the peer has in its cache of several keys. An error wraps ErrUnavailable, or is the context's.
+// CachedMulti asks for what the peer has in its cache of several keys, as many as fit into a request. An error wraps ErrUnavailable, or is the
+// context's.
 func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
+	return p.several(ctx, func(ctx context.Context, _ func()) ([]Answer, error) { return p.transport.GetCached(ctx, group, keys) })
+}
+
+// several makes a request for several keys. Once such a request was not let through, none is made until the peer is greeted again.
+func (p *Peer) several(ctx context.Context, ask func(ctx context.Context, alive func()) ([]Answer, error)) ([]Answer, error) {
+	if p.alone.Load() {
+		return nil, p.unavailable(ErrUndeliverable)
+	}
 	var answers []Answer
-	err := p.call(ctx, func(ctx context.Context, _ func()) error {
-		var err error
-		answers, err = p.transport.GetCached(ctx, group, keys)
+	err := p.call(ctx, func(ctx context.Context, alive func()) (err error) {
+		answers, err = ask(ctx, alive)
 		return err
 	})
+	if errors.Is(err, ErrUndeliverable) {
+		p.alone.Store(true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,21 +78,11 @@ func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) 
 	return answer, nil
 }
 
-// GetMulti asks a marked peer for several keys at once. An error wraps ErrUnavailable, or is the context's.
+// GetMulti asks a marked peer for several keys at once, as many as fit into a request. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
-	var answers []Answer
-	err := p.call(ctx, func(ctx context.Context, alive func()) error {
-		var err error
-		answers, err = p.transport.GetMulti(ctx, group, keys, alive)
-		return err
+	return p.several(ctx, func(ctx context.Context, alive func()) ([]Answer, error) {
+		return p.transport.GetMulti(ctx, group, keys, alive)
 	})
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range answers {
-		p.count(a)
-	}
-	return answers, nil
 }
 
 func (p *Peer) count(a Answer) {
@@ -110,9 +111,18 @@ func (p *Peer) believe(a Answer) error {
 	return nil
 }
 
-// Set stores a value at the peer. An error wraps ErrUnavailable, or is the context's.
+// Set stores a value at the peer. If the peer does not take it, the key is removed there. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
-	return p.bounded(ctx, func(ctx context.Context) error { return p.transport.Set(ctx, group, key, value, expire) })
+	return p.bounded(ctx, func(ctx context.Context) error {
+		err := p.transport.Set(ctx, group, key, value, expire)
+		if !Hopeless(err) {
+			return err
+		}
+		if gone := p.remove(ctx, group, key); gone != nil && !Hopeless(gone) {
+			return gone
+		}
+		return err
+	})
 }
 
 // Remove drops a key from the peer's caches, of which it has none without the group. An error wraps ErrUnavailable, or is the context's.
@@ -120,17 +130,17 @@ func (p *Peer) Remove(ctx context.Context, group, key string) error {
 	return p.bounded(ctx, func(ctx context.Context) error { return p.remove(ctx, group, key) })
 }
 
-func (p *Peer) remove(ctx context.Context, group, key string) error {
-	err := p.transport.Remove(ctx, group, key)
-	if errors.Is(err, ErrNoGroup) {
-		return nil
-	}
-	return err
-}
-
+// bounded makes a request that tells the peer something. A peer that is being told what it has missed is told what is written meanwhile, too:
+// otherwise there would always be more.
 func (p *Peer) bounded(ctx context.Context, fn func(context.Context) error) error {
 	limited, cancel := context.WithTimeoutCause(ctx, p.options.Timeout, errSilent)
 	defer cancel()
+	if p.catching() {
+		if err := fn(limited); err != nil {
+			return p.unavailable(err)
+		}
+		return nil
+	}
 	return p.guard(ctx, limited, func() error { return fn(limited) })
 }
 

@@ -1,6 +1,10 @@
 package peer
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // A peer that is new to this process was not told of what this process has written before. It may be new altogether, and have loaded little; or
 // it was away, and holds what is out of date: then it is to forget everything. But if this process is new, it must not empty the caches of those
@@ -59,8 +63,8 @@ func (p *Pool) Wrote(group, key string) {
 func (p *Pool) introduceLocked(peer *Peer, old *members) {
 	unknown := len(old.list) == 0 && len(old.pasts) == 0 // to the others, too
 	if isNew := p.isNewLocked(); isNew || unknown {
-		peer.seed(p.early.writes)
+		peer.missed.add(slices.Collect(maps.Keys(p.early.writes))...)
 		return
 	}
-	peer.untold = true // nobody else has it yet
+	peer.missed.addAll()
 }

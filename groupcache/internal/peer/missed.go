@@ -3,100 +3,358 @@ package peer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/holdfast-go/holdfast/breaker"
 )
 
 // maxMissed is how many removals are kept for a peer that is down.
 const maxMissed = 65536
 
+// The attempts, one after each good probe, after which a peer that does not take its removals is to drop all that it has in their place, and after
+// as many again is used without having been told: what cannot be delivered must not keep a peer away for ever.
+const (
+	// answeredAttempts are those that something has answered.
+	answeredAttempts = 10
+	// silentAttempts are those that nothing has answered: the network may be at fault, so that more of them make sense. With the longest pause
+	// between probes they take a minute.
+	silentAttempts = 60
+)
+
+const (
+	// toldAtOnce is how many removals share a request, or are under way at once where each needs its own.
+	toldAtOnce, aloneAtOnce = 1024, 16
+	// toldBytes bounds the keys of a request.
+	toldBytes = 1 << 20
+)
+
 type missedKey struct{ group, key string }
+
+// missed is what a peer has still to be told: removals of keys, or that it is to forget all.
+type missed struct {
+	mu       sync.Mutex
+	count    uint64               // of all that was missed; guarded by mu
+	keys     map[missedKey]uint64 // the count when it was missed; guarded by mu
+	all      bool                 // more was missed than is known; guarded by mu
+	allAt    uint64               // the count when that came about; guarded by mu
+	lost     uint64               // removals for which there was no room; guarded by mu
+	dropped  uint64               // removals that were given up; guarded by mu
+	attempts int                  // in a row that failed; guarded by mu
+	gaveUp   bool                 // the last that was heard of it; guarded by mu
+	catching bool                 // it is being told all of keys before it is used again; guarded by mu
+}
+
+// add keeps removals, and reports whether there was no room for the first time.
+func (m *missed) add(keys ...missedKey) (firstLost bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keys == nil {
+		m.keys = make(map[missedKey]uint64)
+	}
+	for _, k := range keys {
+		m.count++
+		if _, known := m.keys[k]; known || len(m.keys) < maxMissed {
+			m.keys[k] = m.count
+			continue
+		}
+		m.lost++
+		firstLost = firstLost || m.lost == 1
+		m.all, m.allAt = true, m.count
+	}
+	return firstLost
+}
+
+// catchUp begins to tell all, until stop.
+func (m *missed) catchUp() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.catching = true
+}
+
+func (m *missed) isCatching() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.catching
+}
+
+func (m *missed) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.catching = false
+}
+
+// addAll says that an unknown number of removals was missed.
+func (m *missed) addAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count++
+	m.all, m.allAt = true, m.count
+}
+
+// next are removals of one group that the peer has still to be told, with the counts when they were missed: those that share a request.
+func (m *missed) next() (group string, keys map[string]uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	size := 0
+	for k, at := range m.keys {
+		if keys == nil {
+			group, keys = k.group, make(map[string]uint64)
+		}
+		if k.group != group || len(keys) > 0 && size+len(k.key) > toldBytes {
+			continue
+		}
+		keys[k.key] = at
+		if size += len(k.key); len(keys) == toldAtOnce {
+			break
+		}
+	}
+	if keys == nil {
+		m.attempts, m.gaveUp = 0, false
+	}
+	return group, keys
+}
+
+// settle takes removals off, unless they were missed once more since.
+func (m *missed) settle(group string, keys map[string]uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, at := range keys {
+		if k := (missedKey{group, key}); m.keys[k] == at {
+			delete(m.keys, k)
+		}
+	}
+}
+
+// mustForget says whether the peer is to forget everything, and the count of now, for settleAll.
+func (m *missed) mustForget() (at uint64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count, m.all
+}
+
+// settleAll takes off all that was missed up to a count.
+func (m *missed) settleAll(at uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settleAllLocked(at)
+}
+
+func (m *missed) settleAllLocked(at uint64) {
+	for k, missedAt := range m.keys {
+		if missedAt <= at {
+			delete(m.keys, k)
+		}
+	}
+	if m.allAt <= at {
+		m.all = false
+	}
+}
+
+// drop counts a removal that was given up, and reports whether it is the first one since the peer took one.
+func (m *missed) drop() (first bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropped++
+	first, m.gaveUp = !m.gaveUp, true
+	return first
+}
+
+// failed takes note of an attempt that failed, and reports whether it was one too many.
+func (m *missed) failed(err error) (tooMany bool) {
+	limit := silentAttempts
+	if errors.Is(err, ErrForeign) {
+		limit = answeredAttempts
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.attempts++; m.attempts < limit {
+		return false
+	}
+	m.attempts = 0
+	return true
+}
+
+// forgetInstead says that the peer is to forget all in place of the removals, and reports whether it was not to do so before.
+func (m *missed) forgetInstead() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all {
+		return false
+	}
+	clear(m.keys)
+	m.count++
+	m.all, m.allAt = true, m.count
+	return true
+}
+
+// dropAll gives everything up.
+func (m *missed) dropAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropped += uint64(max(len(m.keys), 1))
+	m.gaveUp = true
+	m.settleAllLocked(m.count)
+}
+
+// stats are the removals still to be told, those without room, and those given up.
+func (m *missed) stats() (waiting int, lost, dropped uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys), m.lost, m.dropped
+}
 
 // Miss keeps a removal for the peer, which could not be told, and does not use the peer again before it was.
 func (p *Peer) Miss(group, key string, cause error) {
-	if p.keepMissed(missedKey{group, key}) {
+	if p.missed.add(missedKey{group, key}) {
 		p.options.Logger.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
 			"peer", p.url, "kept", maxMissed)
 	}
 	p.breaker.Trip(errors.Join(errors.New("a removal did not arrive"), cause))
 }
 
-// keepMissed keeps a removal, and reports whether it is the first one for which there was no room.
-func (p *Peer) keepMissed(k missedKey) (firstLost bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.missed == nil {
-		p.missed = make(map[missedKey]struct{})
-	}
-	if _, known := p.missed[k]; known || len(p.missed) < maxMissed {
-		p.missed[k] = struct{}{}
-		return false
-	}
-	p.lost++
-	p.untold = true
-	return p.lost == 1
+// catching says that the peer is being told what it has missed, before it is used again.
+func (p *Peer) catching() bool {
+	return p.breaker.State() == breaker.HalfOpen && p.missed.isCatching()
 }
 
-// seed keeps removals that the peer was not told of because it was not known.
-func (p *Peer) seed(removals map[missedKey]struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.missed == nil {
-		p.missed = make(map[missedKey]struct{})
-	}
-	for k := range removals {
-		p.missed[k] = struct{}{}
-	}
+// ready tells the peer what it has missed after a good probe, before it is used again.
+func (p *Peer) ready(ctx context.Context) error {
+	p.missed.catchUp()
+	defer p.missed.stop()
+	return p.catchUp(ctx)
 }
 
-// catchUp tells the peer what it has missed. It runs after a good probe, before the peer is used again.
+// catchUp tells the peer what it has missed.
 func (p *Peer) catchUp(ctx context.Context) error {
-	if err := p.forget(ctx); err != nil {
+	err := p.tellMissed(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errUnfinished), !p.missed.failed(err):
+		return err
+	case p.marked.Load() && p.missed.forgetInstead():
 		return err
 	}
+	p.missed.dropAll()
+	p.warnGivenUp(err)
+	return nil
+}
+
+// errUnfinished says that some removals were delivered, before the time was over or the connection ended. That is no failed attempt.
+var errUnfinished = errors.New("not all removals were delivered")
+
+func (p *Peer) tellMissed(ctx context.Context) error {
+	if err := p.forgetMissed(ctx); err != nil {
+		return err
+	}
+	told := false
 	for {
-		k, ok := p.nextMissed()
-		if !ok {
+		group, keys := p.missed.next()
+		if len(keys) == 0 {
 			return nil
 		}
-		if err := p.remove(ctx, k.group, k.key); err != nil {
-			p.seed(map[missedKey]struct{}{k: {}})
+		switch err := p.tellAll(ctx, group, keys); {
+		case err == nil:
+			told = true
+		case told && !errors.Is(err, ErrForeign): // it takes long, but not for ever
+			return fmt.Errorf("%w: %w", errUnfinished, err)
+		default:
 			return err
 		}
 	}
 }
 
-// forget lets a peer of ours that has missed an unknown number of removals drop all that it has.
-func (p *Peer) forget(ctx context.Context) error {
-	if !p.takeUntold() {
+// tellAll tells the peer of removals, with one request if it can be.
+func (p *Peer) tellAll(ctx context.Context, group string, keys map[string]uint64) error {
+	if len(keys) > 1 && p.Batches() {
+		err := p.transport.RemoveMulti(ctx, group, slices.Collect(maps.Keys(keys)))
+		if err == nil || errors.Is(err, ErrNoGroup) {
+			p.missed.settle(group, keys)
+			return nil
+		}
+		if !Hopeless(err) {
+			return err
+		}
+	}
+	slots := make(chan struct{}, aloneAtOnce)
+	errs := make(chan error, len(keys))
+	var all sync.WaitGroup
+	for key, at := range keys {
+		slots <- struct{}{}
+		if len(errs) > 0 {
+			break
+		}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := p.remove(ctx, group, key); err != nil && !Hopeless(err) {
+				errs <- err
+				return
+			}
+			p.missed.settle(group, map[string]uint64{key: at})
+		})
+	}
+	all.Wait()
+	close(errs)
+	return <-errs // nil if there is none
+}
+
+// forgetMissed lets a peer of ours that has missed an unknown number of removals drop all that it has.
+func (p *Peer) forgetMissed(ctx context.Context) error {
+	at, ok := p.missed.mustForget()
+	if !ok || !p.marked.Load() {
 		return nil
 	}
 	err := p.transport.Forget(ctx)
-	if err == nil || errors.Is(err, ErrRefused) { // a version that does not know it
-		return nil
+	if err != nil && !Hopeless(err) {
+		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.untold = true
+	if err != nil {
+		p.giveUp(err)
+	}
+	p.missed.settleAll(at)
+	return nil
+}
+
+// remove drops a key from the peer's caches, of which it has none without the group. If what answers does not let the request through, the key
+// is sent in a body in place of the path, and then the peer is to forget everything. The error is Hopeless if none of this can ever arrive; the
+// removal is then given up.
+func (p *Peer) remove(ctx context.Context, group, key string) error {
+	err := p.transport.Remove(ctx, group, key)
+	if Hopeless(err) && !errors.Is(err, ErrRefused) && p.marked.Load() {
+		err = p.removeOtherwise(ctx, group, key, err)
+	}
+	switch {
+	case err == nil, errors.Is(err, ErrNoGroup):
+		return nil
+	case Hopeless(err):
+		p.giveUp(err)
+	}
 	return err
 }
 
-// takeUntold says whether the peer is to forget, and takes note that it was told so: a removal that fails meanwhile is then kept.
-func (p *Peer) takeUntold() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.untold || !p.marked.Load() {
-		return false
+func (p *Peer) removeOtherwise(ctx context.Context, group, key string, cause error) error {
+	err := p.transport.RemoveMulti(ctx, group, []string{key})
+	if !Hopeless(err) {
+		return err
 	}
-	p.untold, p.missed = false, nil
-	return true
+	err = p.transport.Forget(ctx)
+	if !Hopeless(err) {
+		return err
+	}
+	return fmt.Errorf("%w; nor can it be told to drop all that it has: %w", cause, err)
 }
 
-// nextMissed takes one out first: a removal of the same key that fails meanwhile is then kept.
-func (p *Peer) nextMissed() (missedKey, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for k := range p.missed {
-		delete(p.missed, k)
-		return k, true
+// giveUp counts a removal that cannot be delivered.
+func (p *Peer) giveUp(cause error) {
+	if p.missed.drop() {
+		p.warnGivenUp(cause)
 	}
-	return missedKey{}, false
+}
+
+func (p *Peer) warnGivenUp(cause error) {
+	p.options.Logger.Warn("groupcache: a peer cannot be told of removals, and may answer with old values until they expire: let PUT, DELETE and POST "+
+		"through to its base path, and authorise this process", "peer", p.url, "cause", cause)
 }

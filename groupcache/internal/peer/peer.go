@@ -58,6 +58,8 @@ type Stats struct {
 	MissedRemoves int
 	// LostRemoves is how many removals were not kept for it, because too many were waiting: it is to drop all that it has.
 	LostRemoves uint64
+	// DroppedRemoves is how many removals were given up, because nothing lets them through to it: it may answer with old values.
+	DroppedRemoves uint64
 }
 
 // Peer is another process of the same groupcache. It is safe for concurrent use.
@@ -74,11 +76,8 @@ type Peer struct {
 	first     percentile // of the time to the first sign of life
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
-
-	mu     sync.Mutex
-	missed map[missedKey]struct{} // guarded by mu
-	lost   uint64                 // guarded by mu
-	untold bool                   // it has missed more removals than are known; guarded by mu
+	missed    missed
+	alone     atomic.Bool // requests for several keys are not let through
 }
 
 // What a peer says of the even ring.
@@ -109,7 +108,7 @@ func newPeer(url string, o Options, greeted func()) (*Peer, error) {
 		Probe:               p.probe,
 		ProbeTimeout:        o.ProbeTimeout,
 		Backoff:             o.Backoff,
-		OnReady:             p.catchUp,
+		OnReady:             p.ready,
 		Logger:              o.Logger,
 	})
 	if err != nil {
@@ -124,7 +123,7 @@ var errGaveUp = errors.New("the caller has gone")
 
 func classify(err error) breaker.Outcome {
 	switch {
-	case errors.Is(err, errGaveUp), errors.Is(err, ErrTooLarge), errors.Is(err, ErrRefused), errors.Is(err, ErrNoGroup):
+	case errors.Is(err, errGaveUp), Hopeless(err), errors.Is(err, ErrNoGroup):
 		return breaker.Ignored
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return breaker.Hard
@@ -138,6 +137,9 @@ func (p *Peer) URL() string { return p.url }
 // Marked says that the peer has shown that it is one of ours.
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
+// Batches says that the peer can be asked for several keys at once.
+func (p *Peer) Batches() bool { return p.marked.Load() && !p.alone.Load() }
+
 // Up says that the peer is asked at all at the moment.
 func (p *Peer) Up() bool {
 	s := p.breaker.State()
@@ -149,12 +151,11 @@ func (p *Peer) Breaker() *breaker.Breaker { return p.breaker }
 
 // Stats are the counters of the peer.
 func (p *Peer) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	waiting, lost, dropped := p.missed.stats()
 	return Stats{
 		Found: p.counts[countFound].Load(), NotFound: p.counts[countNotFound].Load(), LoadFailed: p.counts[countLoadFailed].Load(),
 		Failed: p.counts[countFailed].Load(), Refused: p.counts[countRefused].Load(),
-		InFlight: p.inFlight.Load(), MissedRemoves: len(p.missed), LostRemoves: p.lost,
+		InFlight: p.inFlight.Load(), MissedRemoves: waiting, LostRemoves: lost, DroppedRemoves: dropped,
 	}
 }
 
@@ -173,6 +174,7 @@ func (p *Peer) probe(ctx context.Context) error {
 	if g.Marked {
 		p.marked.Store(true)
 	}
+	p.alone.Store(false) // it may be reached by another way now
 	ring := ringPlain
 	if g.Even {
 		ring = ringEven

@@ -20,6 +20,7 @@ type fake struct {
 	mu      sync.Mutex
 	get     func(ctx context.Context, alive func()) (peer.Answer, error)
 	tell    func(ctx context.Context) error
+	telling telling
 	probe   func() (peer.Greeting, error)
 	removed []string
 	batches []int // numbers of keys
@@ -72,11 +73,27 @@ func (f *fake) told(ctx context.Context) error {
 }
 
 func (f *fake) Remove(ctx context.Context, group, key string) error {
+	return f.remove(ctx, group, []string{key}, func() error { return f.telling.remove })
+}
+
+func (f *fake) remove(ctx context.Context, group string, keys []string, answer func() error) error {
 	if err := f.told(ctx); err != nil {
 		return err
 	}
-	f.with(func() { f.removed = append(f.removed, group+"/"+key) })
-	return nil
+	var err error
+	f.with(func() {
+		if err = answer(); err != nil {
+			return
+		}
+		for _, key := range keys {
+			f.removed = append(f.removed, group+"/"+key)
+		}
+	})
+	return err
+}
+
+func (f *fake) RemoveMulti(ctx context.Context, group string, keys []string) error {
+	return f.remove(ctx, group, keys, func() error { return f.telling.removeMulti })
 }
 
 // Offer is taken.
@@ -86,8 +103,13 @@ func (f *fake) Forget(ctx context.Context) error {
 	if err := f.told(ctx); err != nil {
 		return err
 	}
-	f.with(func() { f.forgot++ })
-	return nil
+	var err error
+	f.with(func() {
+		if err = f.telling.forget; err == nil {
+			f.forgot++
+		}
+	})
+	return err
 }
 
 func (f *fake) Probe(context.Context) (peer.Greeting, error) {

@@ -18,7 +18,7 @@ const (
 	NotFound
 	// LoadFailed comes with the message of the peer's Getter.
 	LoadFailed
-	// Absent is the answer to GetCached for what is not in the peer's cache.
+	// Absent is the answer to GetCached for what is not in the peer's cache, and to a key that has no room in an answer of several.
 	Absent
 )
 
@@ -50,7 +50,8 @@ type Greeting struct {
 type Transport interface {
 	// Get asks for a key. Before it returns, alive is called whenever the peer shows that it is at work.
 	Get(ctx context.Context, group, key string, alive func()) (Answer, error)
-	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the order of the keys.
+	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the order of the keys; Absent ones found no room
+	// and are to be asked for again.
 	GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]Answer, error)
 	// GetCached is GetMulti for what the peer has in its cache. It may answer Absent for what it has, too, if the answer would be long.
 	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
@@ -58,6 +59,8 @@ type Transport interface {
 	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops a key from the peer's caches.
 	Remove(ctx context.Context, group, key string) error
+	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address, whose length and form are limited.
+	RemoveMulti(ctx context.Context, group string, keys []string) error
 	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
 	// returns when the peer has taken what it wants.
 	Offer(ctx context.Context, group, from string, keys []string) error
@@ -78,12 +81,20 @@ var (
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrNoGroup says that the peer has no group of that name. It is well.
 	ErrNoGroup = errors.New("the peer has no such group")
+	// ErrUndeliverable says that what answers in the peer's place, or on the way to it, will never let this request through: its method, its
+	// address or its length. The peer is well.
+	ErrUndeliverable = errors.New("the request is not let through")
 	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
 	ErrRefused = errors.New("the request was refused")
 
 	errSilent = errors.New("silent for too long")
 	errBusy   = errors.New("too many requests under way")
 )
+
+// Hopeless says that an error is about the request, not about the peer, and that the same request will fail again.
+func Hopeless(err error) bool {
+	return errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge)
+}
 
 func (p *Peer) unavailable(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.url, err)

@@ -1,0 +1,24 @@
+package dnspeers_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/groupcache/dnspeers"
+)
+
+// A constructor's error that nobody looked at ended in a crash without a word.
+func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
+	var none *dnspeers.Watcher
+	err := prometheus.NewRegistry().Register(none)
+	if err == nil || !strings.Contains(err.Error(), "look at the error of dnspeers.Watch first") {
+		t.Errorf("Register: %v", err)
+	}
+	ch := make(chan prometheus.Metric, 1)
+	none.Collect(ch)
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *dnspeers.Watcher") {
+		t.Errorf("Collect: %v", err)
+	}
+}

@@ -1,0 +1,84 @@
+package httppeer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	// stall is how long nothing of a body may arrive.
+	stall = 10 * time.Second
+	// slowest is how many bytes a second a body must have on average, apart from one stall.
+	slowest = 64 << 10
+	// maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does not see the answer.
+	maxDiscarded = 16 << 20
+)
+
+var (
+	// ErrBodyTooLarge says that a body has more bytes than allowed.
+	ErrBodyTooLarge = errors.New("the body is too large")
+	// ErrBodyUnread says that a body did not arrive.
+	ErrBodyUnread = errors.New("the body did not arrive")
+)
+
+// ReadBody reads a request's body of limit bytes at most, in memory that grows with what arrives. One that stalls for 10 s, or comes at less than
+// 64 KiB a second, is given up, unless the http.Server has a ReadTimeout, which holds then. The error is ErrBodyTooLarge or ErrBodyUnread.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		DiscardBody(w, r)
+		return nil, ErrBodyTooLarge
+	}
+	in, stop := pace(w, r)
+	defer stop()
+	body, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBodyUnread, err)
+	}
+	if int64(len(body)) > limit {
+		_, _ = io.CopyN(io.Discard, in, maxDiscarded)
+		return nil, ErrBodyTooLarge
+	}
+	return body, nil
+}
+
+// DiscardBody reads a body that is not used, up to some length.
+func DiscardBody(w http.ResponseWriter, r *http.Request) {
+	in, stop := pace(w, r)
+	defer stop()
+	_, _ = io.CopyN(io.Discard, in, maxDiscarded)
+}
+
+// pace makes a reader of a body that does not wait for ever. After stop the connection has no deadline any more.
+func pace(w http.ResponseWriter, r *http.Request) (in io.Reader, stop func()) {
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.ReadTimeout > 0 {
+		return r.Body, func() {}
+	}
+	control := http.NewResponseController(w)
+	return &paced{body: r.Body, control: control, begun: time.Now()}, func() { _ = control.SetReadDeadline(time.Time{}) }
+}
+
+// paced is a body that must keep a pace.
+type paced struct {
+	body    io.Reader
+	control *http.ResponseController
+	begun   time.Time
+	n       int64 // bytes so far
+}
+
+// Read implements io.Reader.
+func (p *paced) Read(b []byte) (int, error) {
+	due := p.begun.Add(stall + time.Duration(p.n/slowest)*time.Second)
+	if soon := time.Now().Add(stall); soon.Before(due) {
+		due = soon
+	}
+	_ = p.control.SetReadDeadline(due) // a writer that does not know it has no deadline
+	n, err := p.body.Read(b)
+	p.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,173 @@
+package peer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// telling is what a fake does with each kind of request that tells it something; nil is success.
+type telling struct{ remove, removeMulti, forget error }
+
+func (r *rig) tells(url string, answers telling) {
+	f := r.fakes[url]
+	f.with(func() { f.telling = answers })
+}
+
+// What something on the way refuses was tried for ever, and the peer not used meanwhile.
+func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
+	closed := fmt.Errorf("%w: 405", peer.ErrUndeliverable)
+	for _, c := range []struct {
+		what                     string
+		answers                  telling
+		err                      error
+		removed, forgot, dropped int
+	}{
+		{"all ways are open", telling{}, nil, 1, 0, 0},
+		{"the key may be in a body", telling{remove: closed}, nil, 1, 0, 0},
+		{"it can only forget", telling{remove: closed, removeMulti: closed}, nil, 0, 1, 0},
+		{"it can only forget, and is an older version", telling{remove: closed, removeMulti: peer.ErrRefused}, nil, 0, 1, 0},
+		{"a key that is too large", telling{remove: peer.ErrTooLarge, removeMulti: peer.ErrTooLarge}, nil, 0, 1, 0},
+		{"none is", telling{closed, closed, closed}, peer.ErrUndeliverable, 0, 0, 1},
+		{"not authorised", telling{remove: peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
+		{"no such group", telling{remove: peer.ErrNoGroup}, nil, 0, 0, 0},
+	} {
+		inBubble(t, func(t *testing.T) {
+			r := start(t, "a")
+			p, f := r.pool.Peers()[0], r.fakes["a"]
+			r.tells("a", c.answers)
+			if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, c.err) {
+				t.Errorf("%s: %v", c.what, err)
+			}
+			p.Miss("g", "k", errors.New("as if it were of before")) // and the same for what is kept
+			time.Sleep(time.Second)
+			if !p.Up() {
+				t.Errorf("%s: not used a second later", c.what)
+			}
+			s := p.Stats()
+			if len(f.removed) != 2*c.removed || f.forgot != 2*c.forgot || s.DroppedRemoves != uint64(2*c.dropped) || s.MissedRemoves != 0 {
+				t.Errorf("%s: removed %q, forgot %d times, %+v", c.what, f.removed, f.forgot, s)
+			}
+		})
+	}
+}
+
+// A removal that is answered, but never done, ends in forgetting, or is given up.
+func TestARemovalThatIsNeverDoneIsGivenUp(t *testing.T) {
+	answered, silence := fmt.Errorf("%w: 502", peer.ErrForeign), error(syscall.ETIMEDOUT)
+	for _, c := range []struct {
+		what            string
+		answers         telling
+		away, back      time.Duration // it is still away after the one, and used again after the other
+		forgot, dropped int
+	}{
+		{"answered, and it can forget", telling{remove: answered, removeMulti: answered}, time.Second, time.Minute, 1, 0},
+		{"answered, and it cannot", telling{answered, answered, answered}, 2 * time.Second, time.Minute, 0, 1},
+		{"never answered", telling{remove: silence, removeMulti: silence}, 30 * time.Second, 3 * time.Minute, 1, 0},
+		{"nothing is ever answered", telling{silence, silence, silence}, time.Minute, 5 * time.Minute, 0, 1},
+	} {
+		inBubble(t, func(t *testing.T) {
+			r := startWith(t, 10, 0, "a")
+			p, f := r.pool.Peers()[0], r.fakes["a"]
+			r.tells("a", c.answers)
+			p.Miss("g", "k", silence)
+			p.Miss("g", "l", silence)
+			time.Sleep(c.away / 20) // the pause between probes is 50 ms here
+			if p.Up() {
+				t.Errorf("%s: used after %v", c.what, c.away/20)
+			}
+			time.Sleep(c.back / 20)
+			s := p.Stats()
+			if !p.Up() || s.MissedRemoves != 0 || f.forgot != c.forgot || (s.DroppedRemoves > 0) != (c.dropped > 0) {
+				t.Errorf("%s: up %v, forgot %d times, %+v", c.what, p.Up(), f.forgot, s)
+			}
+			r.tells("a", telling{})
+			p.Miss("g", "later", silence)
+			time.Sleep(time.Second)
+			if !p.Up() || len(f.removed) != 1 || f.removed[0] != "g/later" {
+				t.Errorf("%s: afterwards up %v, removed %q", c.what, p.Up(), f.removed)
+			}
+		})
+	}
+}
+
+// What is missed while the peer is being told of the same key, or is forgetting, is told again.
+func TestARemovalThatIsMissedMeanwhileIsNotForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p, f := r.pool.Peers()[0], r.fakes["a"]
+		var seen []int
+		slow := func(context.Context) error {
+			time.Sleep(100 * time.Millisecond)
+			waiting := p.Stats().MissedRemoves
+			f.with(func() { seen = append(seen, waiting) })
+			return nil
+		}
+		f.with(func() { f.tell = slow })
+		p.Miss("g", "k", syscall.ECONNREFUSED)
+		time.Sleep(100 * time.Millisecond) // it is being told
+		p.Miss("g", "k", syscall.ECONNREFUSED)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(f.removed) < 2 || !p.Up() {
+			t.Errorf("it was told %q, up %v", f.removed, p.Up())
+		}
+		if seen[0] != 1 {
+			t.Errorf("while it was told, %d removals were waiting", seen[0])
+		}
+	})
+}
+
+// Each write that a peer missed while it was being told of those before began its outage anew: with steady writes it never ended.
+func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
+	for what, every := range map[string]time.Duration{"slower than it is told": 30 * time.Millisecond, "faster": time.Millisecond} {
+		inBubble(t, func(t *testing.T) {
+			r := start(t, "a")
+			p, f := r.pool.Peers()[0], r.fakes["a"]
+			var told atomic.Int64
+			var writers sync.WaitGroup
+			f.with(func() {
+				f.tell = func(ctx context.Context) error { // far away, and some of it is lost
+					select {
+					case <-time.After(20 * time.Millisecond):
+						if told.Add(1)%20 == 0 {
+							return syscall.ECONNRESET
+						}
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+			})
+			for i := range 5000 {
+				p.Miss("g", fmt.Sprint("before ", i), syscall.ECONNREFUSED)
+			}
+			began := time.Now()
+			for i := 0; !p.Up() && time.Since(began) < time.Minute; i++ {
+				time.Sleep(every)
+				key := fmt.Sprint("k", i)
+				writers.Go(func() {
+					if err := p.Remove(t.Context(), "g", key); err != nil {
+						p.Miss("g", key, err)
+					}
+				})
+			}
+			writers.Wait()
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("%s: still away after %v", what, took)
+			}
+			time.Sleep(time.Second)
+			if s := p.Stats(); s.MissedRemoves > 0 {
+				t.Errorf("%s: %d removals are waiting", what, s.MissedRemoves)
+			}
+		})
+	}
+}

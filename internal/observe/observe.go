@@ -1,0 +1,26 @@
+// Package observe has what the metrics of all packages share.
+package observe
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A collector that is nil, because its constructor failed and nobody looked at the error, says so in place of its metrics: a registry refuses it with
+// that text, where a dereference would only crash.
+
+// DescribeNil is what Describe of a nil collector does. Its type is written as in sentinel.Client, its constructor as in sentinel.New.
+func DescribeNil(ch chan<- *prometheus.Desc, kind, constructor string) {
+	ch <- prometheus.NewInvalidDesc(errNil(kind, constructor))
+}
+
+// CollectNil is what Collect of a nil collector does.
+func CollectNil(ch chan<- prometheus.Metric, kind, constructor string) {
+	err := errNil(kind, constructor)
+	ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
+}
+
+func errNil(kind, constructor string) error {
+	return fmt.Errorf("a nil *%s cannot be registered: look at the error of %s first", kind, constructor)
+}
