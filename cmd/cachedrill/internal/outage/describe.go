@@ -28,7 +28,7 @@ func conditions(r *rig.Rig) []string {
 	c := []string{
 		"Both clients run at the same time in one process, each with its own workers, queue, simulated database and keys; the same seed gives both the same requests at the same moments.",
 		"Requests arrive whether or not the application keeps up. One that finds all workers busy waits in a queue; latency counts from its arrival. A read that waited longer than the patience is given up, counts as an error, and enters the latencies with the patience.",
-		"The application gets; on a miss or an error it loads from the database and answers; after a miss it stores the value. After an error it does not try to store, which spares the plain client a second time-out. When a value changes it deletes the key.",
+		"The application gets; on a miss or an error it loads from the database and answers; after a miss it stores the value. After an error of the client, which stands in a column of its own, it does not try to store, which spares the plain client a second time-out. When a value changes it deletes the key.",
 		"plain is gomemcache as it is, with MaxIdleConns raised from 2 to the number of workers; holdfast has the same time limit and its defaults.",
 	}
 	switch {

@@ -14,9 +14,9 @@ type Tally struct {
 	TooOld       int                 // of these, older than was asked for
 	Reads        int                 // ended, answered or not
 	Hits, Misses int                 // answers of the cache
-	CacheErrors  int                 // answers of the client that are errors
+	CacheErrors  int                 // answers of the client that are errors; the application may have its answer from elsewhere
 	Unanswered   int                 // reads, and writes, that were given up, or answered after the patience
-	Errors       int                 // reads, and writes, with an error or no answer in time, each once
+	Errors       int                 // reads, and writes, for which the application had an error or no answer in time, each once
 	Loads        int                 // from the database, or calls of the source
 	Needed       int                 // loads that no cache could avoid
 	Stale        int                 // hits with a value that was replaced more than the grace ago
@@ -110,7 +110,7 @@ func (r *Recorder) read(o outcome) {
 		t.Misses += o.misses
 		t.CacheErrors += o.cacheErrors
 		t.Unanswered += o.tooLates
-		t.Errors += max(o.cacheErrors, o.tooLates)
+		t.Errors += o.tooLates // what the client says is not what the application answers
 		t.Stale += o.stale
 	})
 }
