@@ -63,6 +63,7 @@ func Holdfast() Rules {
 			{Package: observe, May: []string{prometheus}},
 			{Package: testServers, May: []string{testServers}},
 			{Package: thisPackage},
+			{Package: "docs"},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe}},
 			{Package: sentinelWire, May: []string{radix}},
