@@ -2,6 +2,8 @@
 
 GO ?= go
 FUZZTIME ?= 30s
+FLAKEROUNDS ?= 20
+FLAKEPACKAGES ?= ./...
 BENCHFLAGS ?=
 DRILLFLAGS ?=
 
@@ -30,7 +32,7 @@ done; \
 if [ -n "$$failed" ]; then echo "FAILED in:$$failed: $(1)" >&2; exit 1; fi
 endef
 
-.PHONY: help servers test check lint fmt tidy vet cross vuln fuzz bench soak drill
+.PHONY: help servers test flake check lint fmt tidy vet cross vuln fuzz bench soak drill
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	@echo "== allocations and memory, which the race detector would add to"
 	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache ./groupcache/internal/store
 	@bash scripts/servers.sh check $(SERVERS)
+
+flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
+	$(call each,HOLDFAST_REQUIRE_SERVERS=1 bash $(CURDIR)/scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes $(FLAKEPACKAGES))
 
 check: test lint tidy vet cross vuln ## everything that CI checks
 
@@ -79,6 +84,7 @@ bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFL
 soak: servers ## the long forms of tests: minutes of starvation and of random faults
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
+	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...
 
 drill: ## the outage drill (DRILLFLAGS are its flags)
 	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)
