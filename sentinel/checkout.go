@@ -160,6 +160,9 @@ type lessee struct {
 
 // EncodeDecode sends one request.
 func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
+	if request == nil {
+		return l.primary.EncodeDecode(ctx, nil, into)
+	}
 	r, err := l.client.calls.Encode(ctx, request)
 	if err != nil {
 		return l.failed(err, l.seat.Load())

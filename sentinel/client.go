@@ -80,6 +80,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.name = strings.ToValidUTF8(c.name, "\uFFFD")
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
+	c.calls.Known = wire.Know(o.Commands)
 	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, refused: ErrServerAuth}
 	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, refused: ErrSentinelAuth}
 	c.director = newDirector(c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
@@ -26,7 +27,8 @@ var (
 	// ErrClosed is returned by everything after Close.
 	ErrClosed = errors.New("sentinel: client is closed")
 	// ErrStateful is returned for commands that change the state of a connection, such as SELECT, where commands of others go through
-	// it as well. Use Client.Exclusive.
+	// it as well: use Client.Exclusive. It is returned everywhere for those that are not answered at all, such as REPLCONF ACK and
+	// CLIENT REPLY OFF: nothing could tell whose the next reply is.
 	ErrStateful = errors.New("sentinel: command needs a connection of its own")
 	// ErrBusy is returned by what needs a connection of its own when Options.PrivateConns of them are in use until its context ends.
 	ErrBusy = errors.New("sentinel: all private connections are in use")
@@ -77,4 +79,12 @@ func outcome(f *wire.Failure, name, addr string) error {
 		verdict = ErrOutcomeUnknown
 	}
 	return fmt.Errorf("%w: %q at %s: %w", verdict, name, addr, f)
+}
+
+// unsendable says why a request was not even tried.
+func unsendable(err error) error {
+	if errors.Is(err, wire.ErrUnmatched) {
+		return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: %w", ErrStateful, ErrNotSent, err)}
+	}
+	return err // it is no command
 }

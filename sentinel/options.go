@@ -9,7 +9,10 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // Mode says when a client follows a failover.
@@ -95,6 +98,12 @@ type Options struct {
 	// Exclusive. They are opened when needed. Default 64.
 	PrivateConns int
 
+	// Commands names commands of modules that may share a connection, such as "BF.ADD", or "JSON.*" for all that begin so: each must be
+	// answered exactly once, within HeartbeatTimeout unless the server stalls as a whole, and leave the connection as it was. Commands
+	// that are neither redis' own nor named here work, but each opens a connection for itself, because one that is not answered would
+	// leave everybody else on a shared one with others' replies. Default none.
+	Commands []string
+
 	// Replicas says which replica serves. Default Random.
 	Replicas ReplicaPolicy
 	// ReplicaOnly makes DoReplica fail with ErrNoReplica rather than ask the primary. Default false.
@@ -122,7 +131,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
 	orDefault(&o.PrivateConns, defaultPrivate)
 	orDefault(&o.Protocol, 2)
-	o.Names, o.Allow = slices.Clone(o.Names), slices.Clone(o.Allow)
+	o.Names, o.Allow, o.Commands = slices.Clone(o.Names), slices.Clone(o.Allow), slices.Clone(o.Commands)
 	o.Server, o.Sentinel = o.Server.withDefaults(), o.Sentinel.withDefaults()
 	if o.AddrMap == nil {
 		o.AddrMap = func(addr string) string { return addr }
@@ -191,10 +200,25 @@ func (o Options) check(sentinels []string) error {
 			complain("Options.Allow: %w", err)
 		}
 	}
+	bad = append(bad, checkCommands(o.Commands))
 	if err := errors.Join(bad...); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOptions, err)
 	}
 	return nil
+}
+
+func checkCommands(commands []string) error {
+	var bad []error
+	for i, command := range commands {
+		name := strings.TrimSuffix(command, "*")
+		switch {
+		case name == "" || strings.ContainsAny(name, " \t\r\n*"):
+			bad = append(bad, fmt.Errorf("Options.Commands: %d is %q: write the name of one command, or the beginning of several and \"*\"", i+1, command))
+		case name == command && wire.ClassOf([]byte(strings.ToUpper(name)))&(wire.Private|wire.Unknown) == wire.Private:
+			bad = append(bad, fmt.Errorf("Options.Commands: %q is redis' own, and cannot share a connection", command))
+		}
+	}
+	return errors.Join(bad...)
 }
 
 func checkSentinels(sentinels []string) error {

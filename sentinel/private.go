@@ -2,10 +2,12 @@ package sentinel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
@@ -35,9 +37,10 @@ const unwatchTimeout = 100 * time.Millisecond
 type private struct {
 	pool       *privates
 	conn       *wire.Conn
+	addr       string
 	generation uint64
-	state      wire.Class // what of it the next user must not find; its user's
-	returned   bool       // its user's
+	state      atomic.Uint32 // a wire.Class: what of it the next user must not find
+	returned   atomic.Bool
 }
 
 var _ radix.Conn = (*private)(nil)
@@ -60,10 +63,7 @@ func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) e
 		return err
 	}
 	defer c.release()
-	if into == nil {
-		r.SendOnly()
-	}
-	return c.send(ctx, r, into)
+	return c.send(ctx, r, into) // without a receiver as well: the reply is awaited and dropped, for nobody will come for it
 }
 
 // acquire takes an idle connection to the present primary, or opens one.
@@ -93,7 +93,7 @@ func (v *privates) acquire(ctx context.Context) (*private, error) {
 			return nil, fmt.Errorf("%w: primary %q: %w", ErrNotSent, p.name, err)
 		}
 	}
-	return &private{pool: v, conn: conn, generation: s.generation}, nil
+	return &private{pool: v, conn: conn, addr: s.addr, generation: s.generation}, nil
 }
 
 // takeIdle returns nil if there is none. Those that have ended meanwhile are dropped.
@@ -182,20 +182,33 @@ func (c *private) Close() error {
 	return nil
 }
 
-// EncodeDecode sends a request and decodes its replies.
+// EncodeDecode sends a request and decodes its replies. As radix has it, the step whose argument is nil is left out: the replies then
+// wait for calls without a request.
 func (c *private) EncodeDecode(ctx context.Context, request, into any) error {
-	if c.returned {
+	if c.returned.Load() {
 		return resp.ErrConnUsable{Err: fmt.Errorf("%w: the connection was given back: do not use it after its function", ErrNotSent)}
 	}
-	if request == nil {
-		return c.conn.EncodeDecode(ctx, nil, into)
-	}
 	p := c.pool.primary
+	if request == nil {
+		return c.failed(c.conn.EncodeDecode(ctx, nil, into))
+	}
 	r, err := p.client.calls.Encode(ctx, request)
 	if err != nil {
 		return p.failed(err, p.seat.Load())
 	}
+	if into == nil {
+		r.SendOnly()
+	}
 	return c.send(ctx, r, into)
+}
+
+// failed says of a call that only waited for a reply what became of the request: it was sent.
+func (c *private) failed(err error) error {
+	f := (*wire.Failure)(nil)
+	if !errors.As(err, &f) {
+		return err
+	}
+	return outcome(&wire.Failure{Sent: true, Err: f.Err}, c.pool.primary.name, c.addr)
 }
 
 // send sends a request, unless the connection is no longer one to the primary.
@@ -229,23 +242,29 @@ func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 // note keeps track of what the connection remembers.
 func (c *private) note(class wire.Class) {
 	const state = wire.Dirty | wire.Begins | wire.Watches
-	if class&wire.Ends != 0 {
-		c.state &^= wire.Begins | wire.Watches
-		class &^= wire.Begins | wire.Watches
+	for {
+		old := c.state.Load()
+		now, added := wire.Class(old), class&state
+		if class&wire.Ends != 0 {
+			now &^= wire.Begins | wire.Watches
+			added &^= wire.Begins | wire.Watches
+		}
+		if class&wire.Unwatches != 0 {
+			now &^= wire.Watches
+		}
+		if c.state.CompareAndSwap(old, uint32(now|added)) {
+			return
+		}
 	}
-	if class&wire.Unwatches != 0 {
-		c.state &^= wire.Watches
-	}
-	c.state |= class & state
 }
 
 // release gives the connection back: for the next user if it is as new, else it is closed.
 func (c *private) release() {
-	c.returned = true
+	c.returned.Store(true)
 	v := c.pool
 	defer func() { <-v.slots }()
-	if c.state == wire.Watches && c.unwatch() == nil {
-		c.state = 0
+	if wire.Class(c.state.Load()) == wire.Watches && c.conn.Idle() && c.unwatch() == nil {
+		c.state.Store(0)
 	}
 	if !v.keep(c) {
 		c.conn.End(wire.ErrRetired)
@@ -267,7 +286,7 @@ func (v *privates) keep(c *private) bool {
 	defer v.mu.Unlock()
 	delete(v.inUse, c.conn)
 	s := v.primary.seat.Load()
-	if c.state != 0 || c.conn.InFlight() > 0 || c.conn.Err() != nil || s.err != nil || c.generation != s.generation {
+	if c.state.Load() != 0 || !c.conn.Idle() || s.err != nil || c.generation != s.generation {
 		return false
 	}
 	v.idle = append(v.idle, c.conn)

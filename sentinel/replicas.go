@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
-	"github.com/mediocregopher/radix/v4/resp"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
@@ -270,58 +268,4 @@ func (s *replicaSet) order() []*replica {
 		}
 	}
 	return slices.Concat(all[first:], all[:first])
-}
-
-// do performs an action on this replica. A failure that is unused can be tried elsewhere.
-func (r *replica) do(ctx context.Context, a radix.Action) error {
-	if a.Properties().CanShareConn {
-		return a.Perform(ctx, &replicaClient{replica: r})
-	}
-	conn, err := r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{})
-	if err != nil {
-		return outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
-	}
-	defer conn.End(wire.ErrRetired)
-	return a.Perform(ctx, conn)
-}
-
-// replicaClient is the shared connection to one replica.
-type replicaClient struct{ replica *replica }
-
-var _ radix.Conn = (*replicaClient)(nil)
-
-// Addr is the address of the replica.
-func (c *replicaClient) Addr() net.Addr { return address(c.replica.addr) }
-
-// Do performs an action on the replica.
-func (c *replicaClient) Do(ctx context.Context, a radix.Action) error { return c.replica.do(ctx, a) }
-
-// Close does nothing: the connection is everybody's.
-func (c *replicaClient) Close() error { return nil }
-
-// EncodeDecode sends one request.
-func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) error {
-	p := c.replica.set.primary
-	r, err := p.client.calls.Encode(ctx, request)
-	if err != nil {
-		return err
-	}
-	conn := c.replica.conn.Load()
-	switch {
-	case r.Class()&wire.Private != 0 || request == nil:
-		p.client.calls.Drop(r)
-		return resp.ErrConnUsable{Err: fmt.Errorf("%w: on a replica use radix.WithConn", ErrStateful)}
-	case conn == nil:
-		p.client.calls.Drop(r)
-		return outcome(&wire.Failure{Unused: true, Err: ErrNoReplica}, p.name, c.replica.addr)
-	}
-	_, err = conn.Send(r, into)
-	var f *wire.Failure
-	if !errors.As(err, &f) {
-		return err
-	}
-	if f.Unused {
-		p.client.calls.Drop(r)
-	}
-	return outcome(f, p.name, c.replica.addr)
 }

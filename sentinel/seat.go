@@ -68,8 +68,11 @@ func (p *primary) Do(ctx context.Context, a radix.Action) error {
 
 // EncodeDecode sends one request, on a connection of its own if it needs that.
 func (p *primary) EncodeDecode(ctx context.Context, request, into any) error {
-	if request == nil {
-		return resp.ErrConnUsable{Err: fmt.Errorf("%w: to wait for messages, use Client.Subscribe", ErrStateful)}
+	switch {
+	case request == nil && into == nil:
+		return nil
+	case request == nil:
+		return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: to wait for messages, use Client.Subscribe", ErrStateful, ErrNotSent)}
 	}
 	r, err := p.client.calls.Encode(ctx, request)
 	if err != nil {
@@ -116,7 +119,7 @@ func unused(err error) *wire.Failure {
 func (p *primary) failed(err error, s *seat) error {
 	var f *wire.Failure
 	if !errors.As(err, &f) {
-		return err // what was to be sent is no command
+		return unsendable(err)
 	}
 	p.metrics.failed(f)
 	return outcome(f, p.name, s.addr)

@@ -40,8 +40,13 @@ type call struct {
 // receives says that it only waits for a reply to an earlier request.
 func (c *call) receives() bool { return len(c.request) == 0 }
 
-// Calls recycles calls.
-type Calls struct{ pool sync.Pool }
+// Calls makes calls of requests, and recycles them.
+type Calls struct {
+	// Known are commands beyond the table that may share a connection. Default none.
+	Known Known
+
+	pool sync.Pool
+}
 
 func (p *Calls) take() *call {
 	c, ok := p.pool.Get().(*call)
@@ -112,4 +117,12 @@ func (f *fifo) pop() *call {
 	f.head = (f.head + 1) & (len(f.ring) - 1)
 	f.size--
 	return c
+}
+
+// remove takes the i-th out.
+func (f *fifo) remove(i int) {
+	for ; i > 0; i-- { // those before it move up by one
+		f.ring[(f.head+i)&(len(f.ring)-1)] = f.at(i - 1)
+	}
+	f.pop()
 }

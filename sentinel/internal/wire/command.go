@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Class says what commands do to data and to the connection that they are sent on.
 type Class uint16
 
 const (
-	// Writes may change data. Commands that are not known count as writing.
+	// Writes may change data.
 	Writes Class = 1 << iota
 	// Private needs a connection that no other caller uses: the command changes its state, or blocks it.
 	Private
@@ -24,66 +26,59 @@ const (
 	Watches
 	// Unwatches ends that.
 	Unwatches
-	// Subscribes turns the connection into one of messages.
-	Subscribes
-	// Blocks may wait for an event as long as its caller allows.
+	// Blocks may wait for an event as long as its caller allows, while others are answered.
 	Blocks
+	// Unmatched is not answered, or ends that others are. No connection that matches replies to commands by their order can send it.
+	Unmatched
+	// Unknown is not in the table. How often it is answered and what else it does is not known either, so that it counts as all of
+	// Writes, Private, Dirty and Blocks.
+	Unknown
+
+	unknown = Writes | Private | Dirty | Blocks | Unknown
+	// byArgument marks commands whose arguments may add to their class; no caller sees it.
+	byArgument Class = 1 << 15
 )
-
-// reads is the class of commands that do neither.
-const reads Class = 0
-
-// longest is the length of the longest name in the table.
-const longest = 20
-
-// classes lists what is not simply a write on a shared connection. Names are in upper case.
-//
-//nolint:gochecknoglobals // never written; a map cannot be a constant.
-var classes = map[string]Class{
-	// Read-only, from redis' own command table.
-	"BITCOUNT": reads, "BITFIELD_RO": reads, "BITPOS": reads, "COMMAND": reads, "DBSIZE": reads, "DUMP": reads, "ECHO": reads,
-	"EVALSHA_RO": reads, "EVAL_RO": reads, "EXISTS": reads, "EXPIRETIME": reads, "FCALL_RO": reads, "GEODIST": reads,
-	"GEOHASH": reads, "GEOPOS": reads, "GEORADIUSBYMEMBER_RO": reads, "GEORADIUS_RO": reads, "GEOSEARCH": reads, "GET": reads,
-	"GETBIT": reads, "GETRANGE": reads, "HEXISTS": reads, "HEXPIRETIME": reads, "HGET": reads, "HGETALL": reads, "HKEYS": reads,
-	"HLEN": reads, "HMGET": reads, "HPEXPIRETIME": reads, "HPTTL": reads, "HRANDFIELD": reads, "HSCAN": reads, "HSTRLEN": reads,
-	"HTTL": reads, "HVALS": reads, "INFO": reads, "KEYS": reads, "LASTSAVE": reads, "LATENCY": reads, "LCS": reads, "LINDEX": reads,
-	"LLEN": reads, "LOLWUT": reads, "LPOS": reads, "LRANGE": reads, "MEMORY": reads, "MGET": reads, "OBJECT": reads,
-	"PEXPIRETIME": reads, "PING": reads, "PTTL": reads, "PUBSUB": reads, "RANDOMKEY": reads, "ROLE": reads, "SCAN": reads,
-	"SCARD": reads, "SDIFF": reads, "SINTER": reads, "SINTERCARD": reads, "SISMEMBER": reads, "SLOWLOG": reads, "SMEMBERS": reads,
-	"SMISMEMBER": reads, "SORT_RO": reads, "SRANDMEMBER": reads, "SSCAN": reads, "STRLEN": reads, "SUBSTR": reads, "SUNION": reads,
-	"TIME": reads, "TTL": reads, "TYPE": reads, "XREAD": reads, "XINFO": reads, "XLEN": reads, "XPENDING": reads, "XRANGE": reads,
-	"XREVRANGE": reads, "ZCARD": reads, "ZCOUNT": reads, "ZDIFF": reads, "ZINTER": reads, "ZINTERCARD": reads, "ZLEXCOUNT": reads,
-	"ZMSCORE": reads, "ZRANDMEMBER": reads, "ZRANGE": reads, "ZRANGEBYLEX": reads, "ZRANGEBYSCORE": reads, "ZRANK": reads,
-	"ZREVRANGE": reads, "ZREVRANGEBYLEX": reads, "ZREVRANGEBYSCORE": reads, "ZREVRANK": reads, "ZSCAN": reads, "ZSCORE": reads,
-	"ZUNION": reads,
-
-	// The state of the connection.
-	"ASKING": Private | Dirty, "AUTH": Private | Dirty, "CLIENT": Private | Dirty, "HELLO": Private | Dirty,
-	"MONITOR": Private | Dirty | Subscribes, "PSYNC": Private | Dirty | Subscribes, "QUIT": Private | Dirty,
-	"READONLY": Private | Dirty, "READWRITE": Private | Dirty, "RESET": Private | Dirty, "SELECT": Private | Dirty,
-	"SYNC": Private | Dirty | Subscribes, "FAILOVER": Private | Writes,
-	"SUBSCRIBE": Private | Dirty | Subscribes, "PSUBSCRIBE": Private | Dirty | Subscribes, "SSUBSCRIBE": Private | Dirty | Subscribes,
-	"UNSUBSCRIBE": Private | Dirty | Subscribes, "PUNSUBSCRIBE": Private | Dirty | Subscribes,
-	"SUNSUBSCRIBE": Private | Dirty | Subscribes,
-
-	// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs the primary.
-	"MULTI": Private | Writes | Begins, "EXEC": Private | Writes | Ends, "DISCARD": Private | Ends,
-	"WATCH": Private | Watches, "UNWATCH": Private | Unwatches,
-
-	// Blocking.
-	"BLMOVE": Private | Writes | Blocks, "BLMPOP": Private | Writes | Blocks, "BLPOP": Private | Writes | Blocks,
-	"BRPOP": Private | Writes | Blocks, "BRPOPLPUSH": Private | Writes | Blocks, "BZMPOP": Private | Writes | Blocks,
-	"BZPOPMAX": Private | Writes | Blocks, "BZPOPMIN": Private | Writes | Blocks, "WAIT": Private | Blocks, "WAITAOF": Private | Blocks,
-}
 
 // ErrNotCommand says that what was to be sent is not a command: an array of strings.
 var ErrNotCommand = errors.New("not a redis command")
 
+// ErrUnmatched refuses a command that is Unmatched.
+var ErrUnmatched = errors.New("it is not answered by one reply, and would leave every later command of its connection with another's")
+
+// Known are commands beyond the table that are known to be answered exactly once, at once, and to leave the connection as it was. The
+// zero value has none.
+type Known struct {
+	names    map[string]bool
+	prefixes []string
+}
+
+// Know makes a Known of names, in any case. One that ends with "*" stands for all that begin so.
+func Know(names []string) Known {
+	k := Known{names: make(map[string]bool)}
+	for _, name := range names {
+		name = strings.ToUpper(name)
+		if prefix, ok := strings.CutSuffix(name, "*"); ok {
+			k.prefixes = append(k.prefixes, prefix)
+			continue
+		}
+		k.names[name] = true
+	}
+	return k
+}
+
+func (k Known) has(name []byte) bool {
+	if len(k.names)+len(k.prefixes) == 0 {
+		return false
+	}
+	upper := string(bytes.ToUpper(name))
+	return k.names[upper] || slices.ContainsFunc(k.prefixes, func(p string) bool { return strings.HasPrefix(upper, p) })
+}
+
 // Inspect reads encoded commands: how many there are, and what they do together. Begins and Watches are those that the last of
 // them leaves open.
-func Inspect(b []byte) (commands int, class Class, err error) {
+func (k Known) Inspect(b []byte) (commands int, class Class, err error) {
 	for len(b) > 0 {
-		size, c, err := inspectOne(b)
+		size, c, err := k.inspectOne(b)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -100,13 +95,27 @@ func Inspect(b []byte) (commands int, class Class, err error) {
 	return commands, class, nil
 }
 
+// unmatched returns the name of the first command that is Unmatched, of encoded ones.
+func (k Known) unmatched(b []byte) (name string) {
+	for len(b) > 0 {
+		size, class, err := k.inspectOne(b)
+		if err != nil || class&Unmatched != 0 {
+			break
+		}
+		b = b[size:]
+	}
+	_, at, _ := header(b, '*')
+	length, skip, _ := header(b[at:], '$')
+	return strings.ToUpper(string(b[at+skip : at+skip+length]))
+}
+
 // inspectOne reads the first command of b.
-func inspectOne(b []byte) (size int, class Class, err error) {
+func (k Known) inspectOne(b []byte) (size int, class Class, err error) {
 	n, at, ok := header(b, '*')
 	if !ok || n < 1 {
 		return 0, 0, notCommand(b)
 	}
-	var name []byte
+	var words spelling
 	for i := range n {
 		length, skip, ok := header(b[at:], '$')
 		from := at + skip
@@ -115,16 +124,18 @@ func inspectOne(b []byte) (size int, class Class, err error) {
 			return 0, 0, notCommand(b)
 		}
 		arg := b[from : from+length]
-		if i == 0 {
-			name = arg
-			class = classOf(name)
-			continue
-		}
-		if class&^Writes == 0 {
-			class |= byArgument(name, i, arg)
+		switch {
+		case i == 0:
+			words.add(arg)
+			class = ClassOf(words.text())
+			if class == unknown && k.has(arg) {
+				class = Writes
+			}
+		case class&byArgument != 0:
+			class |= words.argument(arg)
 		}
 	}
-	return at, class, nil
+	return at, class &^ byArgument, nil
 }
 
 func notCommand(b []byte) error {
@@ -148,32 +159,49 @@ func header(b []byte, kind byte) (n, size int, ok bool) {
 	return 0, 0, false
 }
 
-func classOf(name []byte) Class {
-	if len(name) > longest {
-		return Writes
+// spelling is a command's name and its first arguments, in upper case and with spaces between, as the table has them. It takes no
+// memory of its own.
+type spelling struct {
+	b    [longest + 1]byte // one more: what is longer than every name is none of them
+	size int
+	args int
+}
+
+func (s *spelling) text() []byte { return s.b[:s.size] }
+
+func (s *spelling) add(word []byte) {
+	if s.size > 0 && s.size < len(s.b) {
+		s.b[s.size] = ' '
+		s.size++
 	}
-	var upper [longest]byte
-	for i, c := range name {
+	for _, c := range word[:min(len(word), len(s.b)-s.size)] {
 		if 'a' <= c && c <= 'z' {
 			c -= 'a' - 'A'
 		}
-		upper[i] = c
+		s.b[s.size] = c
+		s.size++
 	}
-	if class, ok := classes[string(upper[:len(name)])]; ok {
-		return class
-	}
-	return Writes
 }
 
-// byArgument adds what only an argument tells: a stream that is read with BLOCK, and a script debugger.
-func byArgument(name []byte, i int, arg []byte) Class {
-	switch {
-	case len(arg) != len("BLOCK"):
+// argument adds what only the next argument tells.
+func (s *spelling) argument(arg []byte) Class {
+	s.args++
+	is := func(word string) bool { return len(arg) == len(word) && bytes.EqualFold(arg, []byte(word)) }
+	switch string(s.text()) {
+	case "XREAD", "XREADGROUP":
+		if is("BLOCK") {
+			return Private | Blocks
+		}
 		return 0
-	case bytes.EqualFold(arg, []byte("BLOCK")) && (bytes.EqualFold(name, []byte("XREAD")) || bytes.EqualFold(name, []byte("XREADGROUP"))):
-		return Private | Blocks
-	case i == 1 && bytes.EqualFold(arg, []byte("DEBUG")) && bytes.EqualFold(name, []byte("SCRIPT")):
-		return Private | Dirty
+	case "REPLCONF": // pairs, of which these are not answered
+		if is("ACK") || is("GETACK") {
+			return Unmatched
+		}
+		return 0
 	}
-	return 0
+	if s.args > maxSubcommands {
+		return 0
+	}
+	s.add(arg)
+	return subcommands[string(s.text())]
 }

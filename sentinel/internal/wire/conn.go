@@ -5,6 +5,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -120,9 +121,12 @@ func (c *Conn) Addr() net.Addr { return c.net.RemoteAddr() }
 func (c *Conn) Do(ctx context.Context, a radix.Action) error { return a.Perform(ctx, c) }
 
 // EncodeDecode sends a request and decodes its replies, one for each command in it. A nil request only waits for a reply, a nil
-// receiver only sends; what a later call with a nil request gets is then the reply to it. An error that is not the server's, nor
-// one of encoding or decoding, is a *Failure.
+// receiver only sends; what a later call with a nil request gets is then the reply to it. With both nil there is nothing to do. An
+// error that is not the server's, nor one of encoding or decoding, is a *Failure.
 func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
+	if request == nil && into == nil {
+		return nil
+	}
 	r, err := c.options.Calls.Encode(ctx, request)
 	if err != nil {
 		return err
@@ -141,7 +145,8 @@ func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 // Request is an encoded request that has not been sent.
 type Request struct{ call *call }
 
-// Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one that was only sent.
+// Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one that was only sent. The error is
+// ErrNotCommand or ErrUnmatched for what cannot be sent.
 func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	if err := ctx.Err(); err != nil {
 		return Request{}, &Failure{Err: err}
@@ -154,7 +159,10 @@ func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	}
 	err := encode(c, request)
 	if err == nil {
-		c.replies, c.class, err = Inspect(c.request)
+		c.replies, c.class, err = p.Known.Inspect(c.request)
+	}
+	if c.class&Unmatched != 0 {
+		err = fmt.Errorf("%s: %w", p.Known.unmatched(c.request), ErrUnmatched)
 	}
 	if err != nil {
 		p.put(c)
@@ -394,6 +402,13 @@ func (c *Conn) InFlight() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.waiting.size
+}
+
+// Idle reports whether the connection lives and owes nobody a reply, so that another may use it.
+func (c *Conn) Idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && c.waiting.size == 0 && c.owed == 0
 }
 
 func (c *Conn) end(err error) {

@@ -80,7 +80,7 @@ func (t *ticker) run() {
 func (c *Conn) expire(now int64) (next int64) {
 	c.mu.Lock()
 	var ended []*call
-	for i := range c.waiting.size {
+	for i := 0; i < c.waiting.size; i++ {
 		r := c.waiting.at(i)
 		if r.state.Load() != pending {
 			continue
@@ -92,6 +92,13 @@ func (c *Conn) expire(now int64) (next int64) {
 		if err != nil && r.claim(givenUp) {
 			r.err, r.sent = err, i < c.written
 			ended = append(ended, r)
+			if r.receives() { // it has asked for nothing: the reply is for the next that comes for it
+				c.waiting.remove(i)
+				if i < c.written {
+					c.written--
+				}
+				i--
+			}
 		}
 	}
 	interrupt := c.chooseReaderLocked() || len(ended) > 0

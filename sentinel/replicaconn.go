@@ -1,0 +1,115 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/mediocregopher/radix/v4"
+	"github.com/mediocregopher/radix/v4/resp"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+// do performs an action on this replica. A failure that is unused can be tried elsewhere.
+func (r *replica) do(ctx context.Context, a radix.Action) error {
+	c := &replicaClient{replica: r}
+	if !a.Properties().CanShareConn {
+		conn, err := r.connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.End(wire.ErrRetired)
+		c.own = conn
+	}
+	return a.Perform(ctx, c)
+}
+
+// connect opens a connection beside the shared one.
+func (r *replica) connect(ctx context.Context) (*wire.Conn, error) {
+	conn, err := r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{})
+	if err != nil {
+		return nil, outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
+	}
+	return conn, nil
+}
+
+// replicaClient is a connection to one replica: the shared one, or one for an action of its own.
+type replicaClient struct {
+	replica *replica
+	own     *wire.Conn // nil: the shared one
+}
+
+var _ radix.Conn = (*replicaClient)(nil)
+
+// Addr is the address of the replica.
+func (c *replicaClient) Addr() net.Addr { return address(c.replica.addr) }
+
+// Do performs an action on the replica.
+func (c *replicaClient) Do(ctx context.Context, a radix.Action) error {
+	if c.own != nil {
+		return a.Perform(ctx, c)
+	}
+	return c.replica.do(ctx, a)
+}
+
+// Close ends a connection that is the caller's own; the shared one is everybody's.
+func (c *replicaClient) Close() error {
+	if c.own != nil {
+		c.own.End(wire.ErrClosed)
+	}
+	return nil
+}
+
+// EncodeDecode sends one request.
+func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) error {
+	if request == nil && into == nil {
+		return nil
+	}
+	r, err := c.replica.set.primary.client.calls.Encode(ctx, request)
+	if err != nil {
+		return c.failed(err)
+	}
+	conn, err := c.connFor(ctx, r, request)
+	if err != nil {
+		c.replica.set.primary.client.calls.Drop(r)
+		return err
+	}
+	switch {
+	case c.own == nil && r.Class()&wire.Unknown != 0:
+		defer conn.End(wire.ErrRetired)
+	case c.own != nil && into == nil:
+		r.SendOnly()
+	}
+	_, err = conn.Send(r, into)
+	if unused(err) != nil {
+		c.replica.set.primary.client.calls.Drop(r)
+	}
+	return c.failed(err)
+}
+
+// connFor returns the connection that a request may go over.
+func (c *replicaClient) connFor(ctx context.Context, r wire.Request, request any) (*wire.Conn, error) {
+	if c.own != nil {
+		return c.own, nil
+	}
+	switch conn := c.replica.conn.Load(); {
+	case r.Class()&wire.Unknown != 0:
+		return c.replica.connect(ctx)
+	case r.Class()&wire.Private != 0 || request == nil:
+		return nil, resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: on a replica use radix.WithConn", ErrStateful, ErrNotSent)}
+	case conn == nil:
+		return nil, c.failed(&wire.Failure{Unused: true, Err: ErrNoReplica})
+	default:
+		return conn, nil
+	}
+}
+
+// failed says what became of a request that was not answered.
+func (c *replicaClient) failed(err error) error {
+	if f := (*wire.Failure)(nil); errors.As(err, &f) {
+		return outcome(f, c.replica.set.primary.name, c.replica.addr)
+	}
+	return unsendable(err)
+}
