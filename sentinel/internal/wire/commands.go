@@ -43,7 +43,7 @@ const stateful = `
 
 // streaming begins with a reply and goes on with more, or in RESP3 is answered by pushes alone. The connection ends with its user.
 const streaming = `
-	MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE`
+	MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE UNSUBSCRIBE`
 
 // subcommands are those that do more than their command, by it and the arguments that tell.
 //
@@ -72,7 +72,7 @@ func tabulate() map[string]Class {
 	table := map[string]Class{
 		"CLIENT": Private | Dirty | byArgument, "CLUSTER": Writes | byArgument, "DEBUG": Private | Dirty | Writes | byArgument,
 		"FAILOVER": Private | Writes, "REPLCONF": Private | Dirty | byArgument,
-		"SCRIPT": Writes | byArgument, "SHUTDOWN": Private | Dirty | Writes | Blocks,
+		"SCRIPT": Writes | byArgument, "SYNC": Private | Dirty | Unmatched, "SHUTDOWN": Private | Dirty | Writes | Blocks,
 		"WAIT": Private | Blocks, "WAITAOF": Private | Blocks, "XREAD": byArgument, "XREADGROUP": Writes | byArgument,
 
 		// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs the primary.
