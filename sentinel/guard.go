@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -40,7 +41,7 @@ func (p *primary) probe(ctx context.Context) error {
 	if target == nil {
 		return errNoTarget
 	}
-	l, err := p.verify(ctx, *target)
+	l, err := p.verify(ctx, *target, new(atomic.Int64))
 	if err != nil {
 		p.client.director.post(func() { p.client.director.successions[p.name].cause = err })
 		return err
@@ -124,7 +125,7 @@ func (s *succession) judgeReturn() {
 	case up == 0 || 2*agree > up:
 		s.returning = nil
 		s.install(r.link, 0, triggerReturned)
-		if s.primary.seat.Load().conn != r.link.conn {
+		if s.primary.seat.Load().link != r.link {
 			r.result <- errForced
 			return
 		}

@@ -25,7 +25,7 @@ type primaryMetrics struct {
 	errorReplies              atomic.Uint64
 	pushes, stale, mismatches atomic.Uint64
 	fencesWasted, reverts     atomic.Uint64
-	lost                      atomic.Uint64
+	lost, reconnected         atomic.Uint64
 	alarms                    atomic.Uint64
 	moved                     [triggers]atomic.Uint64
 
@@ -116,7 +116,7 @@ func (d *durations) read() (count uint64, seconds float64, buckets map[float64]u
 
 // descriptions are the metrics of one client.
 type descriptions struct {
-	up, info, since, failovers, failoverSeconds, unavailable, lost                    *prometheus.Desc
+	up, info, since, failovers, failoverSeconds, unavailable, lost, reconnected       *prometheus.Desc
 	commands, duration, errorReplies, alarms, pushes, stale, mismatch, wasted, revert *prometheus.Desc
 	inflight, private, dials, sentinelsKnown, sentinelsUp, fencedNow, provisional     *prometheus.Desc
 
@@ -138,6 +138,7 @@ func describe(client string) *descriptions {
 		failoverSeconds: desc("last_failover_seconds", "How long writes could not pass the last time that a primary was found.", "primary"),
 		unavailable:     desc("unavailable_seconds_total", "Time that writes could not pass, up to now.", "primary"),
 		lost:            desc("primary_lost_total", "How often a primary stopped answering or was demoted.", "primary"),
+		reconnected:     desc("reconnected_total", "How often the shared connection was lost and replaced while the primary went on.", "primary"),
 		commands:        desc("commands_total", "Requests by what became of them; refused, fenced and not_sent ones did not reach the server.", "primary", "result"),
 		duration:        desc("command_duration_seconds", "Time from a request to its last reply.", "primary"),
 		errorReplies:    desc("error_replies_total", "Replies that were errors, or did not fit the receiver.", "primary"),
@@ -213,6 +214,7 @@ func (p *primary) collect(d *descriptions, out sink) {
 	out.gauge(d.failoverSeconds, s.LastGap.Seconds())
 	out.ch <- prometheus.MustNewConstMetric(d.unavailable, prometheus.CounterValue, s.Unavailable.Seconds(), p.label)
 	out.counter(d.lost, s.Lost)
+	out.counter(d.reconnected, s.Reconnected)
 	count, seconds, buckets := m.replied.read()
 	out.counter(d.commands, count, "replied")
 	out.counter(d.commands, s.Refused, "refused")

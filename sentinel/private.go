@@ -113,7 +113,10 @@ func (v *privates) takeIdle(generation uint64) *wire.Conn {
 
 func (v *privates) open(ctx context.Context, s *seat) (*wire.Conn, error) {
 	p := v.primary
-	conn, err := p.client.servers.connect(ctx, s.addr, wire.Options{OnAlarm: func(wire.Alarm) { p.client.director.alarmed(p, s.generation) }})
+	conn, err := p.client.servers.connect(ctx, s.addr, wire.Options{
+		OnAlarm: func(wire.Alarm) { p.client.director.alarmed(p, s.generation) },
+		Silence: p.client.options.HeartbeatTimeout, Witness: s.link.beats,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +233,7 @@ func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 			p.metrics.answered(at-start, err)
 			return err
 		}
-		if f := unused(err); f == nil || p.seat.Load() == s {
+		if f := unused(err); f == nil || c.conn.Err() != nil || p.seat.Load() == s {
 			if f != nil {
 				p.client.calls.Drop(r)
 			}

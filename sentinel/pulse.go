@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +22,20 @@ const (
 // pulse asks the primary for its role ten times a second, on a connection of its own, and judges its silence.
 type pulse struct {
 	primary    *primary
-	link       *link
+	addr       string
+	beats      *atomic.Int64
+	link       atomic.Pointer[link] // whose connection carries the calls
 	generation uint64
 	timeout    time.Duration
 	cancel     context.CancelFunc
 	now        chan struct{} // asks for a beat now; capacity 1
 	conn       *wire.Conn    // of the beat that is under way, or of the last
 	dialling   atomic.Bool   // the beat under way waits for its connection
+
+	mu        sync.Mutex
+	connected time.Time // when conn was opened; guarded by mu
+	asked     time.Time // when the last question was asked on it that was answered as a primary does; guarded by mu
+	vouched   notifier  // of changes of these
 }
 
 // startPulse begins to judge a primary that was just made one.
@@ -37,8 +45,9 @@ func (s *succession) startPulse(l *link, generation uint64) *pulse {
 	c := s.director.client
 	ctx, cancel := context.WithCancel(c.ctx)
 	b := &pulse{
-		primary: s.primary, link: l, generation: generation, timeout: c.options.HeartbeatTimeout, cancel: cancel, now: make(chan struct{}, 1),
+		primary: s.primary, addr: l.addr, beats: l.beats, generation: generation, timeout: c.options.HeartbeatTimeout, cancel: cancel, now: make(chan struct{}, 1),
 	}
+	b.link.Store(l)
 	c.spawn(func() {
 		err := b.run(ctx)
 		cancel()
@@ -89,7 +98,7 @@ func (b *pulse) run(ctx context.Context) error {
 func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
 	ticker := time.NewTicker(pulseTick)
 	defer ticker.Stop()
-	last, heard, silent := time.Now(), b.link.heard.Load(), time.Duration(0)
+	last, heard, silent := time.Now(), b.heard(), time.Duration(0)
 	for {
 		select {
 		case r := <-results:
@@ -97,22 +106,56 @@ func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
 		case <-ticker.C:
 		}
 		now := time.Now()
-		if !b.dialling.Load() || b.link.conn.InFlight() > 0 { // a slow dial alone is judged by its own limit
+		if !b.dialling.Load() || b.link.Load().conn.InFlight() > 0 { // a slow dial alone is judged by its own limit
 			silent += min(now.Sub(last), tickWorth)
 		}
 		last = now
-		if h := b.link.heard.Load(); h != heard {
+		if h := b.heard(); h != heard {
 			heard, silent = h, 0
 		}
 		if silent >= b.timeout {
 			b.cancel()
 			<-results
-			return fmt.Errorf("%w: %s sent nothing for %v", errHung, b.link.addr, silent.Round(time.Millisecond))
+			return fmt.Errorf("%w: %s sent nothing for %v", errHung, b.addr, silent.Round(time.Millisecond))
 		}
 		if ctx.Err() != nil {
 			return (<-results).err
 		}
 	}
+}
+
+// heard is when the server was last heard at all.
+func (b *pulse) heard() int64 { return max(b.link.Load().heard.Load(), b.beats.Load()) }
+
+// vouch waits for an answer to a question asked after the moment given, on a connection that was there before it: the server is still
+// the same process then, and the primary.
+func (b *pulse) vouch(ctx context.Context, since time.Time) error {
+	b.beatNow()
+	for {
+		changed := b.vouched.wait()
+		b.mu.Lock()
+		connected, asked := b.connected, b.asked
+		b.mu.Unlock()
+		switch {
+		case !connected.Before(since):
+			return errors.New("the heartbeat's connection was lost as well")
+		case !asked.Before(since):
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("the heartbeat has no answer: %w", ctx.Err())
+		}
+	}
+}
+
+// note keeps what vouch looks at.
+func (b *pulse) note(connected, asked time.Time) {
+	b.mu.Lock()
+	b.connected, b.asked = connected, asked
+	b.mu.Unlock()
+	b.vouched.notify()
 }
 
 // beat asks for the role. A connection that was lost is opened again: only if that fails is the server at fault.
@@ -121,13 +164,15 @@ func (b *pulse) beat(ctx context.Context) error {
 		if err := b.connect(ctx); err != nil {
 			return err
 		}
+		asked := time.Now()
 		r, err := askRole(ctx, b.conn)
 		switch {
 		case err == nil && r.primary:
 			b.primary.offset.Store(r.offset)
+			b.note(b.connected, asked)
 			return nil
 		case err == nil:
-			return fmt.Errorf("%s: %w", b.link.addr, errDemoted)
+			return fmt.Errorf("%s: %w", b.addr, errDemoted)
 		}
 		if _, replied := errorReply(err); replied || ctx.Err() != nil || try > 0 {
 			return err
@@ -146,7 +191,8 @@ func (b *pulse) connect(ctx context.Context) error {
 	}
 	b.dialling.Store(true)
 	defer b.dialling.Store(false)
-	conn, err := b.primary.client.servers.connect(ctx, b.link.addr, wire.Options{Heard: b.link.heard})
+	conn, err := b.primary.client.servers.connect(ctx, b.addr, wire.Options{Heard: b.beats})
 	b.conn = conn
+	b.note(time.Now(), time.Time{})
 	return err
 }

@@ -36,15 +36,16 @@ func (t trigger) String() string {
 type link struct {
 	addr       string
 	conn       *wire.Conn
-	heard      *atomic.Int64 // when anything was last read from the server
+	heard      *atomic.Int64 // when anything was last read on conn
+	beats      *atomic.Int64 // when the heartbeat was last heard, on a connection of its own
 	generation atomic.Uint64 // of the seat it serves; 0: none yet
 }
 
-// connectPrimary dials addr for shared use.
-func (p *primary) connectPrimary(ctx context.Context, addr string) (*link, error) {
-	l := &link{addr: addr, heard: new(atomic.Int64)}
+// connectPrimary dials addr for shared use. Its connection is watched by the beats given.
+func (p *primary) connectPrimary(ctx context.Context, addr string, beats *atomic.Int64) (*link, error) {
+	l := &link{addr: addr, heard: new(atomic.Int64), beats: beats}
 	conn, err := p.client.servers.connect(ctx, addr, wire.Options{
-		Heard:   l.heard,
+		Heard: l.heard, Silence: p.client.options.HeartbeatTimeout, Witness: beats,
 		OnAlarm: func(wire.Alarm) { p.client.director.alarmed(p, l.generation.Load()) },
 		OnEnd:   func(err error) { p.client.director.ended(p, l, err) },
 	})
@@ -56,8 +57,8 @@ func (p *primary) connectPrimary(ctx context.Context, addr string) (*link, error
 }
 
 // verify dials addr and asks for its role, once.
-func (p *primary) verify(ctx context.Context, addr string) (*link, error) {
-	l, err := p.connectPrimary(ctx, addr)
+func (p *primary) verify(ctx context.Context, addr string, beats *atomic.Int64) (*link, error) {
+	l, err := p.connectPrimary(ctx, addr, beats)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func (p *pursuit) run(ctx context.Context, of *primary) (*link, error) {
 	for {
 		var err error
 		if l == nil || l.conn.Err() != nil {
-			l, err = of.connectPrimary(ctx, p.addr)
+			l, err = of.connectPrimary(ctx, p.addr, new(atomic.Int64))
 		}
 		if err == nil {
 			var r role
@@ -186,11 +187,12 @@ func (s *succession) install(l *link, epoch int64, why trigger) {
 	old := p.seat.Load()
 	now := time.Now()
 	moved := l.addr != old.addr && old.addr != ""
-	fresh := &seat{generation: old.generation + 1, addr: l.addr, conn: l.conn}
+	fresh := &seat{generation: old.generation + 1, addr: l.addr, link: l}
 	l.generation.Store(fresh.generation)
 	p.metrics.installed(why, s.disturbed(), now)
 	p.seat.Store(fresh)
 	s.endFence()
+	s.dropMending()
 	if moved {
 		s.left[old.addr] = leftAddr{until: now.Add(refuseFor), epoch: s.epoch}
 	}
@@ -225,13 +227,13 @@ func (s *succession) disturbed() time.Time {
 // leave ends the connections of the primary that there was.
 func (s *succession) leave(old *seat, generation uint64) {
 	endPrivates := s.primary.private.leave(generation)
-	if old.conn != nil {
-		old.conn.Retire()
+	if old.link != nil {
+		old.link.conn.Retire()
 	}
 	time.AfterFunc(drainTime, func() {
 		endPrivates(wire.ErrRetired)
-		if old.conn != nil {
-			old.conn.End(wire.ErrRetired)
+		if old.link != nil {
+			old.link.conn.End(wire.ErrRetired)
 		}
 	})
 }
@@ -266,27 +268,15 @@ func (s *succession) lose(cause error) {
 	s.downSince, s.cause = time.Now(), cause
 	p.seat.Store(&seat{generation: old.generation + 1, addr: old.addr, err: p.noPrimary(cause)})
 	s.endFence()
+	s.dropMending()
 	s.director.client.publish(s.director) // before the calls end, so that their callers find what they look for
 	s.pulse.stop()
 	s.pulse = nil
 	endPrivates := p.private.leave(old.generation + 1)
-	old.conn.End(cause)
+	old.link.conn.End(cause)
 	endPrivates(cause)
 	p.metrics.lost.Add(1)
 	p.breaker.Trip(cause)
 	s.director.client.announce(Event{Kind: PrimaryDown, Primary: p.name, Addr: old.addr, Epoch: s.epoch, Cause: cause})
 	s.director.pokeAll()
-}
-
-// ended takes in the end of a connection; it is called by whoever ended it.
-func (d *director) ended(p *primary, l *link, err error) {
-	generation := l.generation.Load()
-	if generation == 0 {
-		return
-	}
-	d.post(func() {
-		if s := d.successions[p.name]; p.seat.Load().generation == generation {
-			s.lose(err)
-		}
-	})
 }

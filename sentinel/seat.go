@@ -18,10 +18,11 @@ import (
 // seat is who the primary of a name is at the moment. It is immutable: every change is a new one.
 type seat struct {
 	generation uint64
-	addr       string     // as the sentinels name it; of the last primary if there is none now
-	conn       *wire.Conn // shared by all callers; nil if there is no primary
-	err        error      // why there is none
-	fence      *fence     // nil: writes may pass
+	addr       string        // as the sentinels name it; of the last primary if there is none now
+	link       *link         // whose conn all callers share; nil if there is no primary
+	err        error         // why there is none
+	fence      *fence        // nil: writes may pass
+	mended     chan struct{} // closed once the connection was replaced or there is no primary; nil: it is whole
 }
 
 // fence holds writes back.
@@ -93,16 +94,36 @@ func (p *primary) send(ctx context.Context, r wire.Request, into any) error {
 			p.client.calls.Drop(r)
 			return err
 		}
-		at, err := s.conn.Send(r, into)
+		at, err := s.link.conn.Send(r, into)
 		if err == nil || at != 0 {
 			p.metrics.answered(at-start, err)
 			return err
 		}
-		if f := unused(err); f == nil || p.seat.Load() == s {
+		if f := unused(err); f == nil || !p.changed(ctx, s) {
 			if f != nil {
 				p.client.calls.Drop(r)
 			}
 			return p.failed(err, s)
+		}
+	}
+}
+
+// changed reports whether the seat is another now. If its connection has ended it will be in a moment, which is waited for.
+func (p *primary) changed(ctx context.Context, s *seat) bool {
+	for {
+		changed := p.client.changed.wait()
+		if p.seat.Load() != s {
+			return true
+		}
+		if s.link.conn.Err() == nil {
+			return false
+		}
+		select {
+		case <-changed:
+		case <-p.client.ctx.Done():
+			return p.seat.Load() != s
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -128,19 +149,28 @@ func (p *primary) failed(err error, s *seat) error {
 // ready returns a seat that commands of the class may be sent to, once there is one.
 func (p *primary) ready(ctx context.Context, class wire.Class) (*seat, error) {
 	s := p.seat.Load()
-	if s.err == nil && (s.fence == nil || class&wire.Writes == 0) {
+	if s.err == nil && s.mended == nil && (s.fence == nil || class&wire.Writes == 0) {
 		return s, nil
 	}
-	return p.awaitFence(ctx, s, class)
+	return p.await(ctx, s, class)
 }
 
-func (p *primary) awaitFence(ctx context.Context, s *seat, class wire.Class) (*seat, error) {
+// await waits until the connection is mended and the fence lifted.
+func (p *primary) await(ctx context.Context, s *seat, class wire.Class) (*seat, error) {
 	var limit <-chan time.Time
 	for {
 		switch {
 		case s.err != nil:
 			p.metrics.refused.Add(1)
 			return nil, s.err
+		case s.mended != nil:
+			select {
+			case <-s.mended:
+				s = p.seat.Load()
+				continue
+			case <-ctx.Done():
+				return nil, p.failed(&wire.Failure{Err: ctx.Err()}, s)
+			}
 		case s.fence == nil || class&wire.Writes == 0:
 			return s, nil
 		case p.client.options.FenceWait < 0:

@@ -30,6 +30,8 @@ type PrimaryStats struct {
 	// counts primaries that stopped answering or were demoted.
 	Found map[string]uint64
 	Lost  uint64
+	// Reconnected counts shared connections that were lost and replaced while the primary went on.
+	Reconnected uint64
 	// Unavailable is how long writes could not pass, LastGap how long the last time, LastFound when that ended.
 	Unavailable, LastGap time.Duration
 	LastFound            time.Time
@@ -61,15 +63,15 @@ func (p *primary) stats() PrimaryStats {
 		Up: seat.err == nil, Addr: seat.addr,
 		Replied: count, ErrorReplies: m.errorReplies.Load(),
 		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
-		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, triggers), Lost: m.lost.Load(),
+		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(),
 		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),
 		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(),
 	}
 	for why := range triggers {
 		s.Found[why.String()] = m.moved[why].Load()
 	}
-	if seat.conn != nil {
-		s.InFlight = seat.conn.InFlight()
+	if seat.link != nil {
+		s.InFlight = seat.link.conn.InFlight()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -43,6 +43,8 @@ type succession struct {
 	held        *link      // to one that says it is the primary and is not announced yet, else nil
 	returning   *returning // else nil
 	fence       *fencing   // else nil
+	mending     *mending   // else nil
+	mendedAt    time.Time  // when the present primary's connection was last replaced
 	provisional *provisional
 
 	wasted    time.Duration // that fences took which came to nothing, since wastedAt
@@ -275,8 +277,10 @@ func (s *succession) raiseFence(addr, sentinel string) {
 	}
 	f := &fencing{fence: &fence{lifted: make(chan struct{})}, addr: addr, began: now}
 	s.fence = f
-	s.primary.seat.Store(&seat{generation: present.generation, addr: present.addr, conn: present.conn, fence: f.fence})
-	present.conn.Fence()
+	fenced := *present
+	fenced.fence = f.fence
+	s.primary.seat.Store(&fenced)
+	present.link.conn.Fence()
 	s.primary.private.each((*wire.Conn).Fence)
 	f.timer = time.AfterFunc(limit, func() { s.director.post(func() { s.fenceExpired(f) }) })
 	s.director.client.publish(s.director)
@@ -304,8 +308,10 @@ func (s *succession) lowerFence() {
 	present := s.primary.seat.Load()
 	s.wasted += time.Since(f.began)
 	s.primary.metrics.fencesWasted.Add(1)
-	s.primary.seat.Store(&seat{generation: present.generation, addr: present.addr, conn: present.conn})
-	present.conn.Unfence()
+	open := *present
+	open.fence = nil
+	s.primary.seat.Store(&open)
+	present.link.conn.Unfence()
 	s.primary.private.each((*wire.Conn).Unfence)
 	s.endFence()
 	s.director.client.publish(s.director)
@@ -327,6 +333,7 @@ func (s *succession) close() {
 	old := p.seat.Load()
 	p.seat.Store(&seat{generation: old.generation + 1, addr: old.addr, err: p.noPrimary(ErrClosed)})
 	s.endFence()
+	s.dropMending()
 	s.dropPursuit()
 	if s.returning != nil {
 		s.endReturn(s.returning, ErrClosed)
@@ -336,8 +343,8 @@ func (s *succession) close() {
 		s.provisional.timer.Stop()
 	}
 	p.private.leave(old.generation + 1)(ErrClosed)
-	if old.conn != nil {
-		old.conn.End(ErrClosed)
+	if old.link != nil {
+		old.link.conn.End(ErrClosed)
 	}
 	p.keepProbed(nil)
 }

@@ -26,6 +26,7 @@ type call struct {
 	ctx      context.Context // ends the call; looked at by the connection's tick, so that no caller needs a select
 	deadline int64           // of ctx, on the connection's clock; 0: none
 	request  []byte          // encoded
+	size     int             // of the request, once it is queued
 	replies  int             // how many it expects; 0: the caller waits for the request to be written only
 	owes     int             // how many replies it leaves to later calls without a request
 	class    Class
@@ -38,7 +39,10 @@ type call struct {
 }
 
 // receives says that it only waits for a reply to an earlier request.
-func (c *call) receives() bool { return len(c.request) == 0 }
+func (c *call) receives() bool { return c.size == 0 }
+
+// letGo drops what a call that was given up does not need to keep its place.
+func (c *call) letGo() { c.request, c.into, c.ctx = nil, nil, nil }
 
 // Calls makes calls of requests, and recycles them.
 type Calls struct {
@@ -68,6 +72,7 @@ func (p *Calls) put(c *call) {
 		request = nil
 	}
 	c.ctx, c.deadline, c.request, c.replies, c.owes, c.class, c.into = nil, 0, request, 0, 0, 0, nil
+	c.size = 0
 	c.err, c.sent, c.at = nil, false, 0
 	c.state.Store(pending)
 	p.pool.Put(c)

@@ -23,6 +23,8 @@ const (
 	inlineBytes = 16 << 10
 	// maxQueued is how much may wait to be written before callers wait for room.
 	maxQueued = 16 << 20
+	// maxAbandoned is how many calls that were given up keep their places before callers wait for room.
+	maxAbandoned = 10_000
 	// keepBuffer is the largest buffer that an idle connection keeps.
 	keepBuffer = 256 << 10
 )
@@ -35,6 +37,9 @@ var ErrFenced = errors.New("the connection takes no writes")
 
 // ErrRetired refuses calls on a connection that is no longer used, and ends it after its last reply.
 var ErrRetired = errors.New("the connection is no longer used")
+
+// ErrStuck ends a connection that is not answered on while the server answers on another.
+var ErrStuck = errors.New("the connection is not answered on, while the server answers on another")
 
 // Failure is why a call got no reply.
 type Failure struct {
@@ -66,6 +71,11 @@ type Options struct {
 	Go func(func())
 	// Heard is set to the time when bytes were last read; several connections to a server may share one. Default: one of its own.
 	Heard *atomic.Int64
+	// Silence is how long the oldest request may go unanswered while nothing is read, and Witness tells when the server was last heard
+	// on another connection. If it is heard there meanwhile, this connection has lost its way, and ends with ErrStuck. Requests that
+	// block may take as long as they like. Default 0: no limit.
+	Silence time.Duration
+	Witness *atomic.Int64
 }
 
 // Conn is a connection to a redis or a sentinel. It implements radix.Conn. Any number of callers may use it at once: their
@@ -79,6 +89,8 @@ type Conn struct {
 	gone    chan struct{}
 	handed  chan struct{} // tells the reader goroutine that reading is its turn; capacity 1
 	inbox   inbox         // used by whoever has the role of the reader
+	parked  atomic.Bool   // the reader waits for the network, not for a receiver
+	reads   atomic.Uint64 // how often bytes were read
 	tick    ticker
 
 	mu         sync.Mutex
@@ -90,6 +102,10 @@ type Conn struct {
 	queued     []byte        // requests to be written; guarded by mu
 	spare      []byte        // the other write buffer; guarded by mu
 	unanswered int           // bytes of the written calls; guarded by mu
+	abandoned  int           // how many of waiting have been given up; guarded by mu
+	seen       uint64        // of reads, at the last tick; guarded by mu
+	silence    silence       // guarded by mu
+	patient    bool          // a reply that is owed may be late: its request blocks; guarded by mu
 	owed       int           // replies that calls will still come for, to requests that were only sent; guarded by mu
 	writing    bool          // somebody is at it; guarded by mu
 	room       chan struct{} // closed when queued has been taken, nil if nobody waits for that; guarded by mu
@@ -221,6 +237,7 @@ func (c *Conn) enqueue(r *call) (read bool, err error) {
 		c.mu.Unlock()
 		return false, &Failure{Unused: true, Err: err}
 	}
+	r.size = len(r.request)
 	c.queued = append(c.queued, r.request...)
 	c.waiting.push(r)
 	c.peak = max(c.peak, c.waiting.size)
@@ -252,7 +269,7 @@ func (c *Conn) enqueue(r *call) (read bool, err error) {
 
 // admitLocked tells why a call cannot be queued, after waiting for room if there is none.
 func (c *Conn) admitLocked(r *call) error {
-	for len(c.queued) > 0 && len(c.queued)+len(r.request) > maxQueued && c.err == nil {
+	for c.fullLocked(len(r.request)) && c.err == nil {
 		if err := c.awaitRoomLocked(r.ctx); err != nil {
 			return err
 		}
@@ -268,7 +285,19 @@ func (c *Conn) admitLocked(r *call) error {
 	return nil
 }
 
-// awaitRoomLocked waits until the queue has been taken, without the lock meanwhile.
+func (c *Conn) fullLocked(size int) bool {
+	return len(c.queued) > 0 && len(c.queued)+size > maxQueued || c.abandoned >= maxAbandoned
+}
+
+// makeRoomLocked wakes those who wait for room.
+func (c *Conn) makeRoomLocked() {
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
+}
+
+// awaitRoomLocked waits until there may be room, without the lock meanwhile.
 func (c *Conn) awaitRoomLocked(ctx context.Context) error {
 	if c.room == nil {
 		c.room = make(chan struct{})
@@ -318,10 +347,7 @@ func (c *Conn) takeQueued() (batch []byte, arrived bool) {
 	}
 	batch = c.queued
 	c.queued, c.spare = c.spare[:0], nil
-	if c.room != nil {
-		close(c.room)
-		c.room = nil
-	}
+	c.makeRoomLocked()
 	c.written = c.waiting.size
 	c.unanswered += len(batch)
 	return batch, c.owed > 0
@@ -346,8 +372,9 @@ func (c *Conn) settleSentLocked() {
 	for c.written > 0 && c.waiting.at(0).replies == 0 {
 		r := c.waiting.pop()
 		c.written--
-		c.unanswered -= len(r.request)
+		c.unanswered -= r.size
 		c.owed += r.owes
+		c.patient = c.patient || r.class&Blocks != 0
 		if r.claim(settled) {
 			r.at = c.now()
 			r.done <- struct{}{}
@@ -420,6 +447,7 @@ func (c *Conn) end(err error) {
 	c.err = err
 	waiting, written := c.waiting, c.written
 	c.waiting, c.written, c.queued, c.spare = fifo{}, 0, nil, nil
+	c.makeRoomLocked()
 	c.mu.Unlock()
 
 	c.tick.stop()
@@ -434,10 +462,20 @@ func (c *Conn) end(err error) {
 }
 
 // discard closes the network connection at once. Bytes that the server has not acknowledged are dropped with it: a write whose
-// caller was told that it had failed must not arrive once the network heals.
+// caller was told that it had failed must not arrive once the network heals. What is wrapped (TLS) is closed first, so that nobody says
+// goodbye and flushes.
 func (c *Conn) discard() {
-	if tcp, ok := c.net.(*net.TCPConn); ok {
+	inner := c.net
+	for {
+		wrapper, ok := inner.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		inner = wrapper.NetConn()
+	}
+	if tcp, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0) // if it fails, the close is merely a polite one
 	}
+	_ = inner.Close()
 	_ = c.net.Close()
 }

@@ -72,9 +72,12 @@ func (c *Conn) read(own *call) error {
 		if own == nil && c.leave() {
 			return errAlone
 		}
+		c.parked.Store(true)
 		n, err := c.net.Read(in.space())
 		if n > 0 {
 			in.to += n
+			c.parked.Store(false)
+			c.reads.Add(1)
 			c.options.Heard.Store(c.now())
 			continue
 		}
@@ -201,9 +204,14 @@ func (c *Conn) claim() (retired bool, err error) {
 		}
 		c.waiting.pop()
 		c.written--
-		c.unanswered -= len(r.request)
+		c.unanswered -= r.size
+		if r.state.Load() == givenUp {
+			c.abandoned--
+			c.makeRoomLocked()
+		}
 		if r.receives() {
 			c.owed--
+			c.patient = c.patient && c.owed > 0
 		}
 		in.batch = append(in.batch, r)
 	}

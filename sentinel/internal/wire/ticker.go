@@ -91,9 +91,12 @@ func (c *Conn) expire(now int64) (next int64) {
 		}
 		if err != nil && r.claim(givenUp) {
 			r.err, r.sent = err, i < c.written
+			r.letGo()
+			c.abandoned++
 			ended = append(ended, r)
 			if r.receives() { // it has asked for nothing: the reply is for the next that comes for it
 				c.waiting.remove(i)
+				c.abandoned--
 				if i < c.written {
 					c.written--
 				}
@@ -102,8 +105,12 @@ func (c *Conn) expire(now int64) (next int64) {
 		}
 	}
 	interrupt := c.chooseReaderLocked() || len(ended) > 0
+	stuck := c.stuckLocked(now)
 	next = c.nextTickLocked(now)
 	c.mu.Unlock()
+	if stuck {
+		c.end(ErrStuck)
+	}
 	if interrupt {
 		c.interrupt()
 	}
