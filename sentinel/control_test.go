@@ -29,10 +29,17 @@ func act(t *testing.T, o sentinel.Options, play func(s *stage)) {
 
 func actWith(t *testing.T, of redis.FakeClusterOptions, o sentinel.Options, play func(s *stage)) {
 	t.Helper()
+	actThrough(t, &taps{}, of, o, play)
+}
+
+// actThrough has the connections to the servers go through taps.
+func actThrough(t *testing.T, through *taps, of redis.FakeClusterOptions, o sentinel.Options, play func(s *stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{T: t, cluster: redis.StartFakeCluster(t, of)}
 		o.Names = []string{name}
-		o.Server.Dial, o.Sentinel.Dial = s.cluster.Net.Dial, s.cluster.Net.Dial
+		through.dial = s.cluster.Net.Dial
+		o.Server.Dial, o.Sentinel.Dial = through.Dial, s.cluster.Net.Dial
 		o.OnEvent = func(e sentinel.Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

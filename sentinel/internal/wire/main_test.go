@@ -31,14 +31,18 @@ type rig struct {
 // start connects to a server that answers each command with what answer returns, which may be nothing.
 func start(t *testing.T, answer func(args []string) string) *rig {
 	t.Helper()
+	return startWith(t, wire.Options{Epoch: time.Now().Add(-time.Second)}, answer)
+}
+
+func startWith(t *testing.T, o wire.Options, answer func(args []string) string) *rig {
+	t.Helper()
 	r := &rig{calls: &wire.Calls{}, alarms: make(chan wire.Alarm, 100), ended: make(chan error, 1)}
 	var client net.Conn
 	client, r.server = net.Pipe()
-	r.conn = wire.New(client, wire.Options{
-		Epoch: time.Now().Add(-time.Second), Calls: r.calls, Go: r.workers.Go,
-		OnAlarm: func(a wire.Alarm) { r.alarms <- a },
-		OnEnd:   func(err error) { r.ended <- err },
-	})
+	o.Calls, o.Go = r.calls, r.workers.Go
+	o.OnAlarm = func(a wire.Alarm) { r.alarms <- a }
+	o.OnEnd = func(err error) { r.ended <- err }
+	r.conn = wire.New(client, o)
 	r.workers.Go(func() { serve(r.server, answer) })
 	t.Cleanup(func() {
 		_ = r.conn.Close()
