@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
-	"github.com/mediocregopher/radix/v4/resp/resp3"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
@@ -130,7 +129,7 @@ func (c *Conn) Cmd(cmd string, args ...any) *Reply {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cmdTimeout)
 	defer cancel()
-	var raw resp3.RawMessage
+	var raw wholeReply
 	if err := c.run(ctx, radix.FlatCmd(&raw, cmd, args...)); err != nil {
 		return &Reply{Err: commandError(err)}
 	}

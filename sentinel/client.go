@@ -81,8 +81,8 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
 	c.calls.Known = wire.Know(o.Commands)
-	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, refused: ErrServerAuth}
-	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, refused: ErrSentinelAuth}
+	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
+	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, maxReply: maxReport, refused: ErrSentinelAuth}
 	c.director = newDirector(c)
 	c.descriptions = describe(c.name)
 	if err := c.build(); err != nil {

@@ -17,6 +17,7 @@ type dialer struct {
 	endpoint Endpoint
 	db       int
 	protocol int
+	maxReply int   // bytes
 	refused  error // what wraps an error reply about credentials
 }
 
@@ -98,7 +99,7 @@ func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wir
 	if err != nil {
 		return nil, err
 	}
-	o.Epoch, o.Calls, o.Go = d.client.epoch, &d.client.calls, d.client.spawn
+	o.Epoch, o.Calls, o.Go, o.MaxReply = d.client.epoch, &d.client.calls, d.client.spawn, d.maxReply
 	c := wire.New(conn, o)
 	if d.client.ctx.Err() != nil {
 		c.End(ErrClosed)
@@ -112,7 +113,7 @@ func (d *dialer) subscribe(ctx context.Context, addr string, silence time.Durati
 	if err != nil {
 		return nil, err
 	}
-	s, err := wire.Subscribe(ctx, conn, silence, channels, patterns)
+	s, err := wire.Subscribe(ctx, conn, silence, d.maxReply, channels, patterns)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("subscribe at %s: %w", addr, err)

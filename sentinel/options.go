@@ -98,6 +98,9 @@ type Options struct {
 	// Exclusive. They are opened when needed. Default 64.
 	PrivateConns int
 
+	// MaxReply bounds one reply of a server, or one message of a subscription, in bytes: a larger one, or a status or error of more than
+	// 64 KiB, ends its connection. At least 64 KiB. Default 512 MiB, which is redis' own limit for one value.
+	MaxReply int
 	// Commands names commands of modules that may share a connection, such as "BF.ADD", or "JSON.*" for all that begin so: each must be
 	// answered exactly once, within HeartbeatTimeout unless the server stalls as a whole, and leave the connection as it was. Commands
 	// that are neither redis' own nor named here work, but each opens a connection for itself, because one that is not answered would
@@ -123,6 +126,8 @@ const (
 	defaultHeartbeat = 300 * time.Millisecond
 	leastHeartbeat   = 100 * time.Millisecond
 	defaultPrivate   = 64
+	defaultMaxReply  = 512<<20 + 64
+	leastMaxReply    = 64 << 10
 )
 
 func (o Options) withDefaults() Options {
@@ -131,6 +136,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
 	orDefault(&o.PrivateConns, defaultPrivate)
 	orDefault(&o.Protocol, 2)
+	orDefault(&o.MaxReply, defaultMaxReply)
 	o.Names, o.Allow, o.Commands = slices.Clone(o.Names), slices.Clone(o.Allow), slices.Clone(o.Commands)
 	o.Server, o.Sentinel = o.Server.withDefaults(), o.Sentinel.withDefaults()
 	if o.AddrMap == nil {
@@ -180,6 +186,9 @@ func (o Options) check(sentinels []string) error {
 	}
 	if o.PrivateConns < 0 {
 		complain("Options.PrivateConns is %d: use a positive number, or 0 for %d", o.PrivateConns, defaultPrivate)
+	}
+	if o.MaxReply != 0 && o.MaxReply < leastMaxReply {
+		complain("Options.MaxReply is %d: use at least %d bytes, or 0 for %d", o.MaxReply, leastMaxReply, defaultMaxReply)
 	}
 	if o.DB < 0 {
 		complain("Options.DB is %d: databases count from 0", o.DB)

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 
-	"github.com/mediocregopher/radix/v4/resp/resp3"
+	"github.com/mediocregopher/radix/v4/resp"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
@@ -21,8 +22,18 @@ type Reply struct {
 	value any // as wire.Decode has it
 }
 
+// wholeReply receives a reply undecoded, with the attributes before it. (A resp3.RawMessage ends after the first of them.)
+type wholeReply []byte
+
+// UnmarshalRESP implements resp.Unmarshaler. The reader holds one reply.
+func (r *wholeReply) UnmarshalRESP(in resp.BufferedReader, _ *resp.Opts) error {
+	*r = make([]byte, in.Buffered())
+	_, err := io.ReadFull(in, *r)
+	return err
+}
+
 // parseReply decodes a complete reply.
-func parseReply(raw resp3.RawMessage) *Reply {
+func parseReply(raw wholeReply) *Reply {
 	value, err := wire.Decode(raw)
 	if refusal, ok := value.(wire.ReplyError); ok {
 		err = &CmdError{Err: refusal}

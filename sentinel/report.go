@@ -13,6 +13,9 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
+// maxReport bounds one reply of a sentinel, in bytes. A replica takes less than 1 KiB of it.
+const maxReport = 4 << 20
+
 // report is what one sentinel says about one name.
 type report struct {
 	at       time.Time

@@ -69,6 +69,8 @@ type Options struct {
 	OnEnd func(error)
 	// Go runs the connection's goroutines; required. They end soon after the connection has.
 	Go func(func())
+	// MaxReply bounds one reply, in bytes; a larger one ends the connection. Default 2 GiB.
+	MaxReply int
 	// Heard is set to the time when bytes were last read; several connections to a server may share one. Default: one of its own.
 	Heard *atomic.Int64
 	// Silence is how long the oldest request may go unanswered while nothing is read, and Witness tells when the server was last heard
@@ -123,6 +125,7 @@ func New(conn net.Conn, o Options) *Conn {
 		c.options.Heard = new(atomic.Int64)
 	}
 	c.tick.conn = c
+	c.inbox.framer.limit = o.MaxReply
 	c.options.Go(c.readForOthers)
 	c.handed <- struct{}{}
 	return c

@@ -15,9 +15,12 @@ const (
 	maxBulk = 1 << 31
 	// maxElements bounds the announced number of elements; each takes three bytes at least, so that the buffer bounds it as well.
 	maxElements = 1 << 31
-	// maxHeader is the longest line that may announce a length.
+	// maxHeader is the longest line that may announce a length, maxLine any other.
 	maxHeader = 64
-	maxQuoted = 64
+	maxLine   = 64 << 10
+	// maxAttributes bounds how many attributes come before one element. Whoever decodes recurses once for each.
+	maxAttributes = 8
+	maxQuoted     = 64
 )
 
 // ErrBadReply says that bytes were read that cannot be a reply, or that nobody had asked for: the connection is lost.
@@ -54,11 +57,13 @@ const streamed = -1
 // https://redis.io/docs/latest/develop/reference/protocol-spec/. It goes on where it stopped, so that a large reply is looked at
 // once.
 type framer struct {
-	at     int   // bytes of the present reply that have been looked at
-	depth  int   // open aggregates
-	left   []int // elements that each open aggregate still lacks, or streamed; the first is the reply itself
-	push   bool  // the present reply is one that nobody asked for
-	chunks bool  // inside a streamed string
+	limit  int     // of bytes in one reply; 0: maxBulk
+	at     int     // bytes of the present reply that have been looked at
+	depth  int     // open aggregates
+	left   []int   // elements that each open aggregate still lacks, or streamed; the first is the reply itself
+	attrs  []uint8 // attributes before the next element of each open aggregate
+	push   bool    // the present reply is one that nobody asked for
+	chunks bool    // inside a streamed string
 	alarm  Alarm
 }
 
@@ -66,7 +71,7 @@ type framer struct {
 // for the next one, which begins at the size returned.
 func (f *framer) next(b []byte) (size int, push bool, alarm Alarm, err error) {
 	if f.depth == 0 {
-		f.left = append(f.left[:0], 1)
+		f.left, f.attrs = append(f.left[:0], 1), append(f.attrs[:0], 0)
 		f.depth, f.at, f.push, f.chunks, f.alarm = 1, 0, false, false, AlarmNone
 	}
 	for f.depth > 0 {
@@ -74,12 +79,26 @@ func (f *framer) next(b []byte) (size int, push bool, alarm Alarm, err error) {
 		if err != nil {
 			return 0, false, AlarmNone, err
 		}
+		f.at += n
+		if f.at > f.most() || n == 0 && len(b) > f.most() {
+			return 0, false, AlarmNone, f.tooLarge(b)
+		}
 		if n == 0 {
 			return 0, false, AlarmNone, nil
 		}
-		f.at += n
 	}
 	return f.at, f.push, f.alarm, nil
+}
+
+func (f *framer) most() int {
+	if f.limit == 0 {
+		return maxBulk
+	}
+	return f.limit
+}
+
+func (f *framer) tooLarge(b []byte) error {
+	return bad(fmt.Sprintf("a reply of more than %d bytes", f.most()), b)
 }
 
 // element consumes a header, and the string that it announces; zero means that it is not complete.
@@ -96,6 +115,9 @@ func (f *framer) element(b []byte) (int, error) {
 	kind, body, size := b[0], b[1:end-1], end+1
 	if f.chunks {
 		return f.chunk(b, kind, body, size)
+	}
+	if err := f.attribute(kind, body); err != nil {
+		return 0, err
 	}
 	switch kind {
 	case '+', ':', '_', ',', '#', '(':
@@ -121,14 +143,32 @@ func (f *framer) element(b []byte) (int, error) {
 
 // tooLong tells whether a line without an end in its first bytes can be one.
 func tooLong(b []byte) error {
-	if len(b) <= maxHeader {
+	end := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
+	switch {
+	case len(b) <= maxHeader:
 		return nil
+	case b[0] != '+' && b[0] != '-' && b[0] != '(': // texts and big numbers
+		return bad("a header that does not end", b)
+	case end < 0 && len(b) >= maxLine:
+		return bad(fmt.Sprintf("a line of more than %d bytes", maxLine), b)
 	}
-	switch b[0] {
-	case '+', '-', '(':
-		return nil // texts and big numbers have any length
+	return nil
+}
+
+// attribute counts the attributes before an element.
+func (f *framer) attribute(kind byte, body []byte) error {
+	n := &f.attrs[f.depth-1]
+	switch {
+	case kind != '|':
+		*n = 0
+	case *n == maxAttributes:
+		return bad(fmt.Sprintf("more than %d attributes", maxAttributes), body)
+	case string(body) == "?":
+		return bad("an attribute of unknown length", body)
+	default:
+		*n++
 	}
-	return bad("a header that does not end", b)
+	return nil
 }
 
 // bulk consumes a string of announced size.
@@ -146,6 +186,9 @@ func (f *framer) bulk(b []byte, kind byte, body []byte, header int) (int, error)
 		return header, nil
 	}
 	size := header + n + len("\r\n")
+	if size > f.most()-f.at {
+		return 0, f.tooLarge(b)
+	}
 	if len(b) < size {
 		return 0, nil
 	}
@@ -210,7 +253,7 @@ func (f *framer) aggregate(kind byte, body []byte) error {
 	if f.depth == maxDepth {
 		return bad(fmt.Sprintf("more than %d levels", maxDepth), body)
 	}
-	f.left = append(f.left[:f.depth], n)
+	f.left, f.attrs = append(f.left[:f.depth], n), append(f.attrs[:f.depth], 0)
 	f.depth++
 	return nil
 }

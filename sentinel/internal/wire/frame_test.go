@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/mediocregopher/radix/v4"
 	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 	"pgregory.net/rapid"
@@ -23,7 +25,8 @@ func replies() []string {
 		"=6\r\ntxt:ab\r\n", "!5\r\nERR x\r\n", "%1\r\n+k\r\n*1\r\n:1\r\n", "%0\r\n", "~2\r\n:1\r\n:2\r\n", ">2\r\n+pubsub\r\n+x\r\n",
 		"|1\r\n+ttl\r\n:3\r\n$1\r\nv\r\n", "*2\r\n|1\r\n+a\r\n+b\r\n:1\r\n:2\r\n", "|0\r\n+x\r\n", "$?\r\n;2\r\nab\r\n;1\r\nc\r\n;0\r\n",
 		"*?\r\n:1\r\n*1\r\n:2\r\n.\r\n", "%?\r\n+a\r\n:1\r\n.\r\n", "*2\r\n*?\r\n.\r\n:1\r\n", "*1\r\n$?\r\n;0\r\n",
-		"+" + strings.Repeat("x", 100) + "\r\n",
+		"+" + strings.Repeat("x", 100) + "\r\n", "-" + strings.Repeat("x", 60<<10) + "\r\n",
+		strings.Repeat("|0\r\n", 8) + "+x\r\n", "*2\r\n" + strings.Repeat("|1\r\n+a\r\n|0\r\n+b\r\n", 8) + ":1\r\n|0\r\n:2\r\n",
 	}
 }
 
@@ -44,11 +47,72 @@ func TestRepliesEndWhereTheyShould(t *testing.T) {
 func TestWhatCanNotBeAReplyIsRefused(t *testing.T) {
 	for _, bad := range []string{
 		"hello\r\n", "\r\n", "+OK\n", "$-2\r\n", "$+1\r\na\r\n", "$x\r\n", "$99999999999\r\n", "$1\r\nab\r\n", "*-7\r\n", "*99999999999\r\n",
+		"+" + strings.Repeat("x", 64<<10) + "\r\n", "-" + strings.Repeat("x", 70<<10), "(" + strings.Repeat("1", 70<<10),
+		strings.Repeat("|0\r\n", 9) + "+x\r\n", strings.Repeat("|1\r\n+a\r\n+b\r\n", 9) + "+x\r\n", "|?\r\n.\r\n+x\r\n",
+		"*2\r\n+x\r\n" + strings.Repeat("|1\r\n|0\r\n+a\r\n+b\r\n", 9) + "+x\r\n",
 		".\r\n", "*1\r\n.\r\n", "$?\r\n+x\r\n", "$?\r\n;-1\r\n", "*" + strings.Repeat("1", 70), strings.Repeat("*1\r\n", 100),
 	} {
 		if sizes, _, err := wire.FrameSizes([]byte(bad), 7); !errors.Is(err, wire.ErrBadReply) {
 			t.Errorf("%q: %v, %v; want ErrBadReply", bad, sizes, err)
 		}
+	}
+}
+
+// Eight megabytes of empty attributes overflowed the stack of whoever decoded them, which ends the process. Whoever answers in the place
+// of a server, or of one sentinel, could send them, before anybody had logged in.
+func TestAttributesWithoutEndEndTheConnection(t *testing.T) {
+	for _, flood := range []string{strings.Repeat("|0\r\n", 2_500_000), strings.Repeat("|1\r\n+a\r\n+b\r\n", 10_000)} {
+		flood += "+OK\r\n"
+		r := start(t, func([]string) string { return flood })
+		if err := r.conn.Do(t.Context(), radix.Cmd(nil, "PING")); !errors.Is(err, wire.ErrBadReply) {
+			t.Errorf("a call: %v", err)
+		}
+		client, _ := dial(t, func([]string) string { return flood })
+		if err := wire.Handshake(t.Context(), client, []string{"HELLO", "3"}); !errors.Is(err, wire.ErrBadReply) {
+			t.Errorf("a login: %v", err)
+		}
+		client, _ = dial(t, func([]string) string { return flood })
+		if _, err := wire.Subscribe(t.Context(), client, time.Minute, 64<<20, []string{"a"}, nil); !errors.Is(err, wire.ErrBadReply) {
+			t.Errorf("a subscription: %v", err)
+		}
+	}
+}
+
+// A reply without end took memory for as long as it came, although its caller had left.
+func TestAReplyIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	half := "$524288\r\n" + strings.Repeat("x", 512<<10) + "\r\n"
+	for what, reply := range map[string]string{
+		"a string":      "$1048570\r\n", // refused when it is announced
+		"a list":        "*3\r\n" + half + half,
+		"many elements": "*1000000\r\n" + strings.Repeat(":1\r\n", 300_000),
+		"a stream":      "*?\r\n" + strings.Repeat(":1\r\n", 300_000),
+		"a chunk":       "$?\r\n;" + half[1:] + ";" + half[1:],
+		"a push":        ">3\r\n" + half + half,
+		"a line":        "+" + strings.Repeat("x", 100<<10),
+	} {
+		r := startWith(t, wire.Options{Epoch: time.Now(), MaxReply: limit}, func(args []string) string {
+			if args[0] == "GET" {
+				return "$1048000\r\n" + strings.Repeat("x", 1048000) + "\r\n" // just within
+			}
+			return reply
+		})
+		if got, err := get(t.Context(), r.conn, "a"); len(got) != 1048000 || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		err := r.conn.Do(t.Context(), radix.Cmd(nil, "PING"))
+		if !errors.Is(err, wire.ErrBadReply) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	early := strings.Repeat(message("a", strings.Repeat("x", 1<<20-100)), 20)
+	client, _ := dial(t, func([]string) string { return early })
+	if _, err := wire.Subscribe(t.Context(), client, time.Minute, limit, []string{"a"}, nil); !errors.Is(err, wire.ErrBadReply) {
+		t.Errorf("messages before the subscription is complete: %v", err)
+	}
+	client, _ = dial(t, func([]string) string { return half })
+	if err := wire.Handshake(t.Context(), client, []string{"HELLO"}); !errors.Is(err, wire.ErrBadReply) {
+		t.Errorf("a login: %v", err)
 	}
 }
 

@@ -19,9 +19,13 @@ type exchange struct {
 	ending context.Context
 }
 
-// begin bounds the exchange by ctx.
-func begin(ctx context.Context, conn net.Conn) *exchange {
+// maxGreeting bounds one reply before anybody has logged in.
+const maxGreeting = 64 << 10
+
+// begin bounds the exchange by ctx, and each reply by a number of bytes.
+func begin(ctx context.Context, conn net.Conn, maxReply int) *exchange {
 	e := &exchange{conn: conn, opts: resp.NewOpts(), ending: ctx}
+	e.inbox.framer.limit = maxReply
 	e.undo = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	return e
 }
@@ -76,7 +80,7 @@ func (e *exchange) cause(err error) error {
 // Handshake sends commands on a fresh connection, one after the other, and fails with the first error reply, or when ctx ends. The
 // connection can be used afterwards if it has not failed.
 func Handshake(ctx context.Context, conn net.Conn, commands ...[]string) error {
-	e := begin(ctx, conn)
+	e := begin(ctx, conn, maxGreeting)
 	for _, args := range commands {
 		if err := e.send(args); err != nil {
 			return err

@@ -27,10 +27,13 @@ type Subscriber struct {
 	early  []Message // came before the subscription was complete
 }
 
+// maxEarly bounds the payloads that come before a subscription is complete, in bytes.
+const maxEarly = 16 << 20
+
 // Subscribe turns a connection into a Subscriber, and returns once the server has confirmed each channel and pattern. A server that
-// is silent for the time given, twice, ends it.
-func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, channels, patterns []string) (*Subscriber, error) {
-	e := begin(ctx, conn)
+// is silent for the time given, twice, ends it, and so does a message of more than maxReply bytes.
+func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, maxReply int, channels, patterns []string) (*Subscriber, error) {
+	e := begin(ctx, conn, maxReply)
 	for _, c := range []struct {
 		command string
 		names   []string
@@ -43,7 +46,7 @@ func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, channe
 		}
 	}
 	s := &Subscriber{exchange: e, silence: silence}
-	for missing := len(channels) + len(patterns); missing > 0; {
+	for missing, early := len(channels)+len(patterns), 0; missing > 0; {
 		reply, err := e.next()
 		if err != nil {
 			return nil, err
@@ -53,6 +56,9 @@ func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, channe
 		case err != nil:
 			return nil, err
 		case ok:
+			if early += len(reply); early > maxEarly {
+				return nil, bad("too many messages before the subscription is complete", reply)
+			}
 			s.early = append(s.early, m)
 		default:
 			missing--

@@ -64,7 +64,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 		}
 		return ""
 	})
-	s, err := wire.Subscribe(t.Context(), conn, time.Minute, []string{"a", "b"}, []string{"c*"})
+	s, err := wire.Subscribe(t.Context(), conn, time.Minute, 1<<20, []string{"a", "b"}, []string{"c*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 
 func TestASubscriptionIsRefused(t *testing.T) {
 	conn, _ := dial(t, func([]string) string { return "-NOPERM no access to the channel\r\n" })
-	if _, err := wire.Subscribe(t.Context(), conn, time.Minute, []string{"a"}, nil); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+	if _, err := wire.Subscribe(t.Context(), conn, time.Minute, 1<<20, []string{"a"}, nil); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("%v", err)
 	}
 }
@@ -103,7 +103,7 @@ func TestASilentServerIsAskedForASignOfLife(t *testing.T) {
 			pings.Add(1)
 			return "*2\r\n" + bulk("pong") + bulk("")
 		})
-		s, err := wire.Subscribe(t.Context(), conn, time.Second, []string{"a"}, nil)
+		s, err := wire.Subscribe(t.Context(), conn, time.Second, 1<<20, []string{"a"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
