@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"errors"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -160,8 +161,15 @@ func describe(client string) *descriptions {
 	return d
 }
 
-// Describe implements prometheus.Collector.
+// errNil is what the metrics of a client that could not be made say.
+var errNil = errors.New("sentinel: nil *Client: check the error of New or NewClient before you register the client")
+
+// Describe implements prometheus.Collector. That of a nil Client makes a registry refuse it and say why.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
+	if c == nil {
+		ch <- prometheus.NewInvalidDesc(errNil)
+		return
+	}
 	for _, d := range c.descriptions.all {
 		ch <- d
 	}
@@ -170,6 +178,10 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {
+	if c == nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNil), errNil)
+		return
+	}
 	d := c.descriptions
 	sink{ch, ""}.counter(d.dials, c.metrics.dials.Load())
 	sink{ch, ""}.gauge(d.sentinelsKnown, float64(c.metrics.sentinelsKnown.Load()))

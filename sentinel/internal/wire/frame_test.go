@@ -53,7 +53,7 @@ func TestWhatCanNotBeAReplyIsRefused(t *testing.T) {
 		".\r\n", "*1\r\n.\r\n", "$?\r\n+x\r\n", "$?\r\n;-1\r\n", "*" + strings.Repeat("1", 70), strings.Repeat("*1\r\n", 100),
 	} {
 		if sizes, _, err := wire.FrameSizes([]byte(bad), 7); !errors.Is(err, wire.ErrBadReply) {
-			t.Errorf("%q: %v, %v; want ErrBadReply", bad, sizes, err)
+			t.Errorf("%.80q: %v, %v; want ErrBadReply", bad, sizes, err)
 		}
 	}
 }
