@@ -26,6 +26,7 @@ type director struct {
 
 	// Its own.
 	watchers    map[string]*watcher // by address
+	owners      map[string]*watcher // by sentinel id
 	named       map[string]time.Time
 	successions map[string]*succession
 	firstHeard  time.Time
@@ -34,7 +35,7 @@ type director struct {
 func newDirector(c *Client) *director {
 	return &director{
 		client: c, mail: newMailbox(), log: c.options.Logger.With("client", c.name),
-		watchers: make(map[string]*watcher), named: make(map[string]time.Time), successions: make(map[string]*succession),
+		watchers: make(map[string]*watcher), owners: make(map[string]*watcher), named: make(map[string]time.Time), successions: make(map[string]*succession),
 	}
 }
 
@@ -71,6 +72,12 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 		d.decideAll()
 		return
 	}
+	w.upAt = time.Now()
+	owner := d.owns(w, answer.id)
+	renamed := w.id != w.addr && w.id != answer.id
+	if renamed {
+		d.dropReports(w)
+	}
 	w.id = answer.id
 	if d.firstHeard.IsZero() {
 		d.firstHeard = time.Now()
@@ -80,12 +87,20 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 		d.client.announce(Event{Kind: SentinelUp, Sentinel: w.addr})
 	}
 	for name, r := range answer.reports {
-		d.successions[name].reports[w.id] = r
+		w.notice(name, r.epoch, renamed, d.successions[name].epoch)
+		if r.by = w; owner {
+			d.successions[name].reports[w.id] = r
+		}
 		d.discover(r)
 	}
 	for name, err := range answer.unknown {
-		delete(d.successions[name].reports, w.id)
+		if owner {
+			delete(d.successions[name].reports, w.id)
+		}
 		d.successions[name].cause = err
+	}
+	for _, s := range d.successions {
+		s.admit()
 	}
 	d.forget()
 	d.decideAll()
@@ -124,6 +139,9 @@ func (d *director) forget() {
 			w.cancel()
 			delete(d.watchers, addr)
 			delete(d.named, addr)
+			for _, s := range d.successions {
+				delete(s.named, w)
+			}
 		}
 	}
 }
@@ -164,6 +182,10 @@ func (d *director) pushed(w *watcher, p push) {
 	if s == nil || d.watchers[w.addr] != w {
 		return
 	}
+	defer w.poke()
+	if !s.votes(w) { // it is asked, and no more
+		return
+	}
 	d.log.Debug("sentinel event", "sentinel", w.addr, "event", p.channel, "primary", p.name, "addr", p.addr)
 	s.primary.metrics.pushes.Add(1)
 	switch {
@@ -176,7 +198,6 @@ func (d *director) pushed(w *watcher, p push) {
 	case p.aborts():
 		s.aborted(p.channel)
 	}
-	w.poke()
 }
 
 // alarmed takes in that a server refused a command as one that is no primary does.

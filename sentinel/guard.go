@@ -96,8 +96,9 @@ func (s *succession) readmit(r *returning) {
 	s.judgeReturn()
 }
 
-// judgeReturn lets the primary return when a majority of the sentinels that answer has named it since it did. Without any it may
-// return at once.
+// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has named it since it did. Without any it
+// may return at once. A few that know better, because a failover is under way or over, are waited for, though not for ever: they may
+// have gone wrong.
 func (s *succession) judgeReturn() {
 	r := s.returning
 	if r == nil {
@@ -107,20 +108,22 @@ func (s *succession) judgeReturn() {
 		s.endReturn(r, ErrClosed)
 		return
 	}
-	agree := 0
+	agree, disagree, ahead := 0, 0, false
 	for _, report := range s.reports {
 		switch {
-		case report.at.Before(r.since):
+		case report.at.Before(r.since) || !s.votes(report.by):
 		case report.midway || report.addr != r.link.addr:
-			s.endReturn(r, errOutdated)
-			return
+			disagree++
+			ahead = ahead || report.midway || report.epoch > s.epoch
 		default:
 			agree++
 		}
 	}
-	_, up := s.director.sentinelsUp()
+	up := s.votersUp()
 	switch {
 	case s.primary.seat.Load().err == nil || s.target != r.link.addr || s.pursuit != nil && s.pursuit.trigger == triggerSelected:
+		s.endReturn(r, errOutdated)
+	case 2*disagree >= up && disagree > 0 || ahead && time.Since(s.downSince) < refuseFor:
 		s.endReturn(r, errOutdated)
 	case up == 0 || 2*agree > up:
 		s.returning = nil

@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,8 @@ func (p *primary) verify(ctx context.Context, addr string, beats *atomic.Int64) 
 	return l, nil
 }
 
+var errDoubted = errors.New("it was left a moment ago, and has not been a replica since")
+
 // pursuit asks a server whether it is the primary until it is.
 type pursuit struct {
 	addr     string
@@ -83,6 +86,9 @@ type pursuit struct {
 	interval time.Duration
 	trigger  trigger
 	cancel   context.CancelFunc
+	// doubted: it was primary a moment ago, and maybe still says so because nobody has made it a replica yet. What it says counts once
+	// it has been one, or is announced.
+	doubted atomic.Bool
 }
 
 // pursue starts a pursuit in place of the one there is.
@@ -128,10 +134,14 @@ func (p *pursuit) run(ctx context.Context, of *primary) (*link, error) {
 		}
 		if err == nil {
 			var r role
-			if r, err = p.ask(ctx, l); err == nil && r.primary {
+			switch r, err = p.ask(ctx, l); {
+			case err != nil:
+			case r.primary && !p.doubted.Load():
 				return l, nil
-			}
-			if err == nil {
+			case r.primary:
+				err = errDoubted
+			default:
+				p.doubted.Store(false)
 				err = errDemoted
 			}
 		}

@@ -18,6 +18,7 @@ const maxReport = 4 << 20
 
 // report is what one sentinel says about one name.
 type report struct {
+	by       *watcher
 	at       time.Time
 	addr     string // of the primary
 	epoch    int64  // config-epoch

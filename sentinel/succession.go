@@ -34,6 +34,8 @@ type succession struct {
 	director *director
 	primary  *primary
 	reports  map[string]*report // by sentinel id
+	named    map[*watcher]bool  // sentinels that the user did not give, and that vote
+	claim    *claim             // that the epochs begin anew; else nil
 
 	target      string // the address that is to be primary: the present one's, or the one to try while there is none
 	epoch       int64  // config-epoch of the present primary, or of the last
@@ -82,7 +84,7 @@ func (s *succession) since() time.Time {
 	return s.primary.metrics.lastFound()
 }
 
-// fresh returns the reports that count.
+// fresh returns the reports that count: new ones of those who vote.
 func (s *succession) fresh() []*report {
 	var all []*report
 	for id, r := range s.reports {
@@ -90,7 +92,9 @@ func (s *succession) fresh() []*report {
 			delete(s.reports, id)
 			continue
 		}
-		all = append(all, r)
+		if s.votes(r.by) {
+			all = append(all, r)
+		}
 	}
 	return all
 }
@@ -112,7 +116,9 @@ func (s *succession) elect() (addr string, epoch int64, majority bool) {
 	reports := s.fresh()
 	for _, r := range reports {
 		votes[r.addr]++
-		epochs[r.addr] = max(epochs[r.addr], r.epoch)
+		if !r.midway { // its epoch is that of another address
+			epochs[r.addr] = max(epochs[r.addr], r.epoch)
+		}
 	}
 	for a, n := range votes {
 		if 2*n > len(reports) {
@@ -133,16 +139,25 @@ func (s *succession) decide() {
 		s.consider(addr, epoch)
 		return
 	}
-	down := !s.downSince.IsZero() && s.provisional == nil
-	if addr, epoch, majority := s.elect(); majority && down && addr != s.target && epoch >= s.epoch {
+	if addr, epoch, majority := s.elect(); majority && s.down() && addr != s.target && epoch >= s.epoch {
 		s.aim(addr, epoch)
+		return
 	}
+	s.judgeClaim()
 }
 
-// later returns the report that speaks of the latest epoch, if that is later than the present one.
+// down tells whether there is no primary.
+func (s *succession) down() bool { return !s.downSince.IsZero() && s.provisional == nil }
+
+// later returns the report that speaks of the latest epoch, of those that are later than the present one and can be followed. Others
+// are counted: one sentinel that has gone wrong must not hide what the rest says.
 func (s *succession) later() (addr string, epoch int64, ok bool) {
 	for _, r := range s.fresh() {
-		if s.target != "" && !r.midway && r.epoch > max(s.epoch, epoch) {
+		switch {
+		case s.target == "" || r.midway || r.epoch <= s.epoch:
+		case r.addr != s.target && !s.mayFollow(r.addr, r.epoch):
+			s.primary.metrics.stale.Add(1)
+		case r.epoch > epoch:
 			addr, epoch, ok = r.addr, r.epoch, true
 		}
 	}
@@ -155,14 +170,13 @@ func (s *succession) consider(addr string, epoch int64) {
 	case addr == s.target:
 		s.epoch = epoch
 		s.confirm(addr)
-	case !s.mayFollow(addr, epoch):
-		s.primary.metrics.stale.Add(1)
 	case s.held != nil && s.held.addr == addr && s.held.conn.Err() == nil:
 		held := s.held
 		s.held = nil
 		s.install(held, epoch, triggerAnnounced)
 	case s.pursuit != nil && s.pursuit.addr == addr:
 		s.pursuit.epoch = epoch
+		s.pursuit.doubted.Store(false)
 	default:
 		s.pursue(&pursuit{addr: addr, epoch: epoch, interval: slowInterval, trigger: triggerAnnounced})
 	}
@@ -202,7 +216,10 @@ func (s *succession) selected(addr string, w *watcher) {
 		return
 	}
 	s.raiseFence(addr, w.addr)
-	s.pursue(&pursuit{addr: addr, interval: fastInterval, trigger: triggerSelected})
+	p := &pursuit{addr: addr, interval: fastInterval, trigger: triggerSelected}
+	l, left := s.left[addr]
+	p.doubted.Store(left && time.Now().Before(l.until))
+	s.pursue(p)
 }
 
 // isReplica tells whether most sentinels list addr as a replica.
@@ -240,7 +257,7 @@ func (s *succession) aborted(why string) {
 
 // confirm notes that the sentinels have announced the present primary.
 func (s *succession) confirm(addr string) {
-	if s.provisional == nil || addr != s.target {
+	if s.provisional == nil || addr != s.target || s.primary.seat.Load().err != nil {
 		return
 	}
 	s.provisional.timer.Stop()

@@ -39,12 +39,16 @@ type watcher struct {
 	up     bool   // its last poll succeeded
 	judged bool   // it has been polled once at least
 	cause  error  // of the last poll that failed
+	upAt   time.Time
+	said   map[string]int64 // the last epoch that it gave each name
+	reborn map[string]bool  // names whose epochs it has begun anew, and that have not caught up with the client's since
 }
 
 func newWatcher(c *Client, addr string, seed bool, cancel context.CancelFunc) *watcher {
 	return &watcher{
 		client: c, addr: addr, seed: seed, cancel: cancel, id: addr,
 		wake: make(chan struct{}, 1), alive: make(chan struct{}, 1),
+		said: make(map[string]int64), reborn: make(map[string]bool),
 		retry: backoff.Exponential{Base: 50 * time.Millisecond, Cap: retryCap, Factor: 2},
 	}
 }
