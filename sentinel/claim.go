@@ -71,15 +71,24 @@ func (s *succession) provenAnew() bool {
 	return 2*n > s.electorate()
 }
 
-// notice compares a sentinel's epoch for a name with what it said before. An epoch only ever rises, but for a sentinel that has lost
-// what it knew; renamed says that its id is another one.
-func (w *watcher) notice(name string, epoch int64, renamed bool, present int64) {
-	before, known := w.said[name]
-	w.said[name] = epoch
-	if known && (renamed || epoch < before) {
+// notice compares a sentinel's epoch for a name with what it said before, and with the present one of the client. An epoch only ever
+// rises, but for a sentinel that has lost what it knew.
+func (w *watcher) notice(name string, epoch, present int64) {
+	if before, known := w.said[name]; known && epoch < before {
 		w.reborn[name] = true
 	}
+	w.said[name] = epoch
 	if epoch >= present {
 		delete(w.reborn, name)
 	}
+}
+
+// rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and has lost what it knew.
+func (w *watcher) rename(id string) {
+	if w.id != w.addr && w.id != id {
+		for name := range w.said {
+			w.reborn[name] = true
+		}
+	}
+	w.id = id
 }

@@ -74,11 +74,10 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 	}
 	w.upAt = time.Now()
 	owner := d.owns(w, answer.id)
-	renamed := w.id != w.addr && w.id != answer.id
-	if renamed {
+	if w.id != answer.id {
 		d.dropReports(w)
+		w.rename(answer.id)
 	}
-	w.id = answer.id
 	if d.firstHeard.IsZero() {
 		d.firstHeard = time.Now()
 		time.AfterFunc(firstWait, func() { d.post(d.decideAll) })
@@ -87,7 +86,7 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 		d.client.announce(Event{Kind: SentinelUp, Sentinel: w.addr})
 	}
 	for name, r := range answer.reports {
-		w.notice(name, r.epoch, renamed, d.successions[name].epoch)
+		w.notice(name, r.epoch, d.successions[name].epoch)
 		if r.by = w; owner {
 			d.successions[name].reports[w.id] = r
 		}

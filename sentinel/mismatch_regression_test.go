@@ -44,7 +44,8 @@ func TestWhatIsNotAnsweredOnceIsNotSent(t *testing.T) {
 		p.Append(radix.Cmd(nil, "client", "reply", "skip"))
 		for _, a := range []radix.Action{
 			radix.Cmd(nil, "REPLCONF", "ACK", "0"), radix.FlatCmd(nil, "replconf", "getack", "*"),
-			radix.Cmd(nil, "CLIENT", "REPLY", "OFF"), p, forget{"REPLCONF", "ACK", "0"},
+			radix.Cmd(nil, "CLIENT", "REPLY", "OFF"), p,
+			forget{"REPLCONF", "ACK", "0"},
 			radix.WithConn("", func(ctx context.Context, conn radix.Conn) error {
 				return conn.Do(ctx, radix.Cmd(nil, "RePlConf", "ACK", "1"))
 			}),

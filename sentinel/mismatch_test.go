@@ -52,7 +52,7 @@ func (r *rough) piece(n int) int {
 	}
 	if r.left.Add(-int64(n)) < 0 {
 		_ = r.Conn.(*net.TCPConn).SetLinger(0)
-		_ = r.Conn.Close()
+		_ = r.Close()
 	}
 	return n
 }
@@ -155,6 +155,7 @@ func (c *caller) pipeline(ctx context.Context) {
 	c.expect("a pipeline", fmt.Sprint(got), fmt.Sprint(want), err)
 }
 
+//nolint:contextcheck // a lease takes none.
 func (c *caller) lease(context.Context) {
 	conn, err := c.client.GetMaster(name)
 	if err != nil {
@@ -171,6 +172,8 @@ func (c *caller) lease(context.Context) {
 }
 
 // apart sends first and receives then. What was sent comes, or the connection is lost: it has all the time it needs.
+//
+//nolint:contextcheck // more than the others have.
 func (c *caller) apart(context.Context) {
 	ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
 	defer cancel()
