@@ -159,7 +159,7 @@ func (c *Conn) deliver() error {
 		return err
 	}
 	in := &c.inbox
-	if len(in.ends) == 0 {
+	if len(in.ends) == 0 && in.scanned == in.to {
 		return nil
 	}
 	retired, err := c.claim()
@@ -216,6 +216,9 @@ func (c *Conn) claim() (retired bool, err error) {
 		in.batch = append(in.batch, r)
 	}
 	c.settleSentLocked()
+	if rest := in.buf[in.scanned:in.to]; c.written == 0 && c.owed == 0 && len(rest) > 0 && rest[0] != '>' && rest[0] != '|' {
+		return false, bad("nobody has asked", rest) // the beginning of a reply that the next call would take for its own
+	}
 	return c.retired && c.waiting.size == 0, nil
 }
 
