@@ -208,6 +208,8 @@ func (c *Client) Do(ctx context.Context, name string, a radix.Action) error {
 
 // Exclusive runs fn with a connection to the primary that nobody else uses meanwhile, for WATCH, MULTI and SELECT. When fn returns, the
 // connection is reset; fn must not keep it. Once the primary changes, the connection's commands fail with ErrFailover: begin again.
+//
+// As radix has it, EncodeDecode without a receiver only sends, and without a request only waits for the next reply.
 func (c *Client) Exclusive(ctx context.Context, name string, fn func(radix.Conn) error) error {
 	p, err := c.lookup(name)
 	if err != nil {

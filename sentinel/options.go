@@ -92,7 +92,8 @@ type Options struct {
 	// DialTimeout bounds each connect with its login. Default 1 s.
 	DialTimeout time.Duration
 	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before it is taken for hung. A primary stalls
-	// when it forks or runs a slow script: raise this if yours do so for long. At least 100 ms. Default 300 ms.
+	// when it forks or runs a slow script: raise this if yours do so for long. A connection that owes an answer for so long, while the
+	// server answers on another, is ended and replaced, but for blocking commands. At least 100 ms. Default 300 ms.
 	HeartbeatTimeout time.Duration
 	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, blocking commands,
 	// Exclusive. They are opened when needed. Default 64.
