@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,9 @@ func TestEpochsThatBeginAnewAreFollowed(t *testing.T) {
 						t.Errorf("the epoch is %d", got)
 					}
 					time.Sleep(16 * time.Second)
+					if top := s.client.Topology(name); top.Provisional || s.stats().Reverts != 0 {
+						t.Errorf("it was not believed: %+v", top)
+					}
 					s.tell(s.cluster.Servers[1], 1, s.cluster.Sentinels...) // and on it goes
 					s.cluster.Servers[1].Lead()
 					s.within(1500*time.Millisecond, s.cluster.Servers[1])
@@ -62,6 +66,60 @@ func TestEpochsThatBeginAnewAreFollowed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// All processes are recreated, as by a chart that is installed again, with new addresses and ids; only the sentinels' names stay.
+func TestARecreatedClusterIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := redis.StartFakeCluster(t)
+		var where sync.Map
+		seeds := []string{"s0.example:26379", "s1.example:26379", "s2.example:26379"}
+		for i, addr := range cluster.SentinelAddrs() {
+			where.Store(seeds[i], addr)
+		}
+		endpoint := sentinel.Endpoint{Dial: cluster.Net.Dial}
+		c, err := sentinel.New(t.Context(), seeds, sentinel.Options{Names: []string{name}, Server: endpoint, Sentinel: endpoint, AddrMap: func(addr string) string {
+			if to, ok := where.Load(addr); ok {
+				return to.(string)
+			}
+			return addr
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cluster.Failover(cluster.Servers[1])
+		time.Sleep(3 * time.Second)
+		for _, x := range cluster.Sentinels {
+			_ = x.Kill()
+		}
+		for _, x := range cluster.Servers {
+			_ = x.Kill()
+		}
+		fresh := cluster.Net.Server(redis.FakeServerOptions{})
+		var sentinels []*redis.FakeSentinel
+		for range seeds {
+			sentinels = append(sentinels, cluster.Net.Sentinel(redis.FakeSentinelOptions{}))
+		}
+		for i, x := range sentinels {
+			w := redis.Watched{Primary: fresh.Addr()}
+			for j, other := range sentinels {
+				if i != j {
+					w.Sentinels = append(w.Sentinels, redis.WatchedSentinel{Addr: other.Addr()})
+				}
+			}
+			x.Watch(name, w)
+		}
+		time.Sleep(5 * time.Second)
+		for i, x := range sentinels { // the name of one comes first: the others are found by their addresses, and then by their names
+			where.Store(seeds[i], x.Addr())
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Second)
+		if err := set(t.Context(), c, "a", "1"); err != nil {
+			t.Errorf("a second after all are back: %v", err)
+		}
+	})
 }
 
 // The same when nobody has been seen to begin anew: they were heard only later.

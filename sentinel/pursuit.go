@@ -177,7 +177,7 @@ func (s *succession) caught(p *pursuit, l *link, err error) {
 	case l == nil:
 	case !current || s.director.client.ctx.Err() != nil:
 		l.conn.End(wire.ErrRetired)
-	case p.epoch == 0 && s.director.client.options.Mode == FenceOnly:
+	case p.trigger == triggerSelected && p.epoch == 0 && s.director.client.options.Mode == FenceOnly:
 		s.held = l
 		if s.fence != nil && s.fence.addr == p.addr {
 			s.fence.promoted = true
@@ -187,7 +187,7 @@ func (s *succession) caught(p *pursuit, l *link, err error) {
 	}
 }
 
-// install makes l's server the primary. Epoch 0 is one that the sentinels have not announced yet.
+// install makes l's server the primary. Epoch 0 of one that was selected is that the sentinels have not announced it yet.
 func (s *succession) install(l *link, epoch int64, why trigger) {
 	p, c := s.primary, s.director.client
 	if forced(p.breaker) || c.ctx.Err() != nil || l.conn.Err() != nil {
@@ -212,7 +212,7 @@ func (s *succession) install(l *link, epoch int64, why trigger) {
 	p.target.Store(&l.addr)
 	s.epoch = max(s.epoch, epoch)
 	if moved {
-		s.becomeProvisional(old.addr, epoch)
+		s.becomeProvisional(old.addr, epoch, why)
 	}
 	s.pulse.stop()
 	s.pulse = s.startPulse(l, fresh.generation)
@@ -249,12 +249,12 @@ func (s *succession) leave(old *seat, generation uint64) {
 }
 
 // becomeProvisional waits for the announcement, unless the move followed from it.
-func (s *succession) becomeProvisional(from string, epoch int64) {
+func (s *succession) becomeProvisional(from string, epoch int64, why trigger) {
 	if s.provisional != nil {
 		s.provisional.timer.Stop()
 		s.provisional = nil
 	}
-	if epoch != 0 {
+	if epoch != 0 || why != triggerSelected {
 		return
 	}
 	v := &provisional{from: from}

@@ -67,10 +67,12 @@ func (s *succession) electorate() int {
 	return len(ids)
 }
 
-// owns tells whether w speaks for the sentinel with this id: the first to come with it does, for as long as it answers. Else whoever
-// takes another's id would speak for it.
+// owns tells whether w speaks for the sentinel with this id: the first to come with it does, for as long as it answers, because else
+// whoever takes another's id would speak for it. An address that the user gave goes before one that was found.
 func (d *director) owns(w *watcher, id string) bool {
-	if owner := d.owners[id]; owner != nil && owner != w && owner.up && owner.id == id && d.watchers[owner.addr] == owner {
+	owner := d.owners[id]
+	lives := owner != nil && owner.up && owner.id == id && d.watchers[owner.addr] == owner
+	if lives && owner != w && (owner.seed || !w.seed) {
 		return false
 	}
 	d.owners[id] = w
