@@ -39,6 +39,11 @@ func (s *succession) judgeClaim() {
 		delete(s.left, addr) // what was left, was left at an epoch that no longer means anything
 		s.aim(addr, epoch)
 	}
+	for _, r := range s.fresh() {
+		if r.epoch > epoch { // of before, by one that was not there
+			s.refuted[r.by] = r.says()
+		}
+	}
 	s.director.log.Warn("the sentinels' epochs begin anew", "primary", s.primary.name, "addr", addr, "epoch", epoch)
 	s.claim = nil
 }

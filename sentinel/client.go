@@ -115,7 +115,7 @@ func (c *Client) build() error {
 		p.topology.Store(&Topology{Name: name, Since: time.Now()})
 		c.primaries[name] = p
 		c.director.successions[name] = &succession{
-			director: c.director, primary: p, reports: make(map[string]*report), named: make(map[*watcher]bool), left: make(map[string]leftAddr),
+			director: c.director, primary: p, reports: make(map[string]*report), named: make(map[*watcher]bool), refuted: make(map[*watcher]saying), left: make(map[string]leftAddr),
 			downSince: time.Now(), replicas: p.replicas,
 		}
 		var err error

@@ -140,6 +140,7 @@ func (d *director) forget() {
 			delete(d.named, addr)
 			for _, s := range d.successions {
 				delete(s.named, w)
+				delete(s.refuted, w)
 			}
 		}
 	}

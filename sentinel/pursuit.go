@@ -172,6 +172,11 @@ func (s *succession) caught(p *pursuit, l *link, err error) {
 	}
 	switch {
 	case l == nil && current:
+		for _, r := range s.fresh() {
+			if r.addr == p.addr && r.epoch == p.epoch {
+				s.refuted[r.by] = r.says()
+			}
+		}
 		s.primary.metrics.mismatches.Add(1)
 		s.director.client.announce(Event{Kind: RoleMismatch, Primary: s.primary.name, Candidate: p.addr, Epoch: p.epoch, Cause: err})
 	case l == nil:

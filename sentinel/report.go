@@ -27,6 +27,14 @@ type report struct {
 	peers    map[string]string // the other sentinels: id → address
 }
 
+// saying is who a report says is primary.
+type saying struct {
+	addr  string
+	epoch int64
+}
+
+func (r *report) says() saying { return saying{r.addr, r.epoch} }
+
 type replicaReport struct {
 	addr   string
 	usable bool // not down, not disconnected, and its link to the primary is up

@@ -33,9 +33,10 @@ var (
 type succession struct {
 	director *director
 	primary  *primary
-	reports  map[string]*report // by sentinel id
-	named    map[*watcher]bool  // sentinels that the user did not give, and that vote
-	claim    *claim             // that the epochs begin anew; else nil
+	reports  map[string]*report  // by sentinel id
+	named    map[*watcher]bool   // sentinels that the user did not give, and that vote
+	claim    *claim              // that the epochs begin anew; else nil
+	refuted  map[*watcher]saying // what was tried in vain, or outvoted, and is still said
 
 	target      string // the address that is to be primary: the present one's, or the one to try while there is none
 	epoch       int64  // config-epoch of the present primary, or of the last
@@ -135,7 +136,7 @@ func (s *succession) elect() (addr string, epoch int64, majority bool) {
 func (s *succession) decide() {
 	s.replicas.update(s.fresh(), s.target)
 	s.judgeReturn()
-	if addr, epoch, ok := s.later(); ok {
+	if addr, epoch, ok := s.later(false); ok {
 		s.consider(addr, epoch)
 		return
 	}
@@ -144,17 +145,20 @@ func (s *succession) decide() {
 		return
 	}
 	s.judgeClaim()
+	if addr, epoch, ok := s.later(true); ok && s.pursuit == nil {
+		s.consider(addr, epoch)
+	}
 }
 
 // down tells whether there is no primary.
 func (s *succession) down() bool { return !s.downSince.IsZero() && s.provisional == nil }
 
 // later returns the report that speaks of the latest epoch, of those that are later than the present one and can be followed. Others
-// are counted: one sentinel that has gone wrong must not hide what the rest says.
-func (s *succession) later() (addr string, epoch int64, ok bool) {
+// are counted: one sentinel that has gone wrong must not hide what the rest says. Reports that were refuted come last.
+func (s *succession) later(refuted bool) (addr string, epoch int64, ok bool) {
 	for _, r := range s.fresh() {
 		switch {
-		case s.target == "" || r.midway || r.epoch <= s.epoch:
+		case s.target == "" || r.midway || r.epoch <= s.epoch || refuted != (s.refuted[r.by] == r.says()):
 		case r.addr != s.target && !s.mayFollow(r.addr, r.epoch):
 			s.primary.metrics.stale.Add(1)
 		case r.epoch > epoch:
