@@ -2,6 +2,7 @@ package testutil
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,8 @@ type FakeOptions struct {
 	MaxItemSize int
 	// Version is what the version command reports. Default: "1.6.0-fake".
 	Version string
+	// TLS makes the listener speak TLS. Default nil: plain TCP.
+	TLS *tls.Config
 }
 
 func (o FakeOptions) withDefaults() FakeOptions {
@@ -113,6 +116,9 @@ func (f *Fake) newLife(addr string) (*life, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if f.options.TLS != nil {
+		l.listener = tls.NewListener(l.listener, f.options.TLS)
 	}
 	f.workers.Go(l.accept)
 	return l, nil

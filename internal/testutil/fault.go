@@ -117,6 +117,19 @@ func ExtraReply() Fault {
 	}}
 }
 
+// ExtraReplyAfter is ExtraReply whose second reply comes by itself, d later; later commands on the connection wait for it.
+func ExtraReplyAfter(d time.Duration) Fault {
+	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error {
+		if err := c.put(reply); err != nil {
+			return err
+		}
+		if err := c.pause(d); err != nil {
+			return err
+		}
+		return c.put(reply)
+	}}
+}
+
 // DropReply carries the command out and answers nothing; later commands are answered.
 func DropReply() Fault {
 	return Fault{send: func(*fakeConn, Command, []byte) error { return nil }}

@@ -35,6 +35,7 @@ func TestFaultsThatChangeTheReply(t *testing.T) {
 		"ClientError":         {testutil.ClientError("bad"), "CLIENT_ERROR bad\r\n"},
 		"WrongKey":            {testutil.WrongKey(), "VALUE ! 0 5\r\nvalue\r\nEND\r\n"},
 		"ExtraReply":          {testutil.ExtraReply(), good + good},
+		"ExtraReplyAfter":     {testutil.ExtraReplyAfter(time.Millisecond), good + good},
 		"DropReply":           {testutil.DropReply(), ""},
 		"TooManyConns":        {testutil.TooManyConns(), "ERROR Too many open connections\r\n<closed>"},
 		"CloseMidReply":       {testutil.CloseMidReply(16), good[:16] + "<closed>"},

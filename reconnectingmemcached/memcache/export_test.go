@@ -3,6 +3,7 @@ package memcache
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -94,3 +95,46 @@ func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }
 
 // Readable tells whether bytes wait in a connection's socket.
 func Readable(conn net.Conn) bool { return readable(conn) }
+
+// Discard closes a connection as one that is given up.
+func Discard(conn net.Conn) { discard(conn) }
+
+// ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two replies arrive at once, the
+// first answers a Set, and a second Set is sent before the reader looks at what is left. It returns what becomes of the reader.
+func (c *Client) ReplyBeforeRequest(replies string) error {
+	s, err := c.route("k")
+	if err != nil {
+		return err
+	}
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	conn := &meter{Conn: &scripted{near, replies}, server: s, line: l}
+	l.connected(conn)
+	r := &reader{line: l, conn: conn, in: bufio.NewReader(conn)}
+	for range 2 {
+		w := &request{op: opSet, key: "k", item: &Item{Key: "k"}}
+		waiting := s.core.calls.take()
+		if err := l.enqueue(w, waiting, waiting.begin(), s.core.now()); err != nil {
+			return err
+		}
+		if err := r.step(); err != nil {
+			return err
+		}
+		<-waiting.done
+	}
+	return nil
+}
+
+// scripted is a connection that has all its replies there at once.
+type scripted struct {
+	net.Conn
+	replies string
+}
+
+func (c *scripted) Read(b []byte) (int, error) {
+	n := copy(b, c.replies)
+	c.replies = c.replies[n:]
+	return n, nil
+}

@@ -32,6 +32,7 @@ type line struct {
 	kick   chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
 	gone   chan struct{}      // closed by end, once the breaker knows
 	worked atomic.Bool        // a reply has been read
+	handed atomic.Uint64      // requests handed to the connection so far: no others can have been answered
 
 	mu         sync.Mutex
 	conn       *meter // nil while dialling; guarded by mu
@@ -146,6 +147,7 @@ func (l *line) takeQueued() (*meter, []byte) {
 	batch := l.queued
 	l.queued, l.spare = l.spare[:0], nil
 	l.inWrite = l.waiting.size - l.written
+	l.handed.Add(uint64(l.inWrite))
 	l.written = l.waiting.size
 	l.unanswered += len(batch)
 	return l.conn, batch
@@ -197,7 +199,7 @@ func (l *line) run(ctx context.Context) {
 		l.end(err)
 		return
 	}
-	conn := &meter{Conn: dialled, server: l.server}
+	conn := &meter{Conn: dialled, server: l.server, line: l}
 	if !l.connected(conn) {
 		_ = conn.Close() // ended while dialling
 		return
@@ -295,15 +297,6 @@ func (l *line) retire() {
 	if idle {
 		l.end(blameless(errRetired))
 	}
-}
-
-// discard closes a connection at once. Bytes that the peer has not acknowledged are dropped with it: a write that its caller was
-// told had failed must not arrive once the network heals.
-func discard(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // if it fails, the close is merely a polite one
-	}
-	_ = conn.Close()
 }
 
 // overdue settles the calls that began before the given time, but does not wake them yet. It reports the start of the latest, and

@@ -183,7 +183,7 @@ func (n *nativeConn) drop() {
 	n.mu.Unlock()
 	if real != nil {
 		n.server.release(real)
-		_ = real.Close()
+		discard(real)
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -16,12 +18,14 @@ const (
 	maxIdleTime = int64(30 * time.Second)
 )
 
-// private is a connection that one call has for itself.
+// private is a connection that one call at a time has for itself. Between two calls nothing may arrive on it: a reply that nobody
+// asked for would be taken for the next call's.
 type private struct {
 	conn   net.Conn
 	in     *bufio.Reader
 	worked bool
-	since  int64 // idle since
+	since  int64      // idle since
+	guard  chan error // how the read of the idle connection ended; nil if the socket can be looked into instead
 }
 
 func isLarge(r *request) bool { return r.op.stores() && len(r.item.Value) > largeValue }
@@ -95,37 +99,44 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineRepl
 	f.call.sent = true
 	header := appendStoreHeader([]byte(r.op.word()), r)
 	request := net.Buffers{header, r.item.Value, []byte("\r\n")}
-	if _, err := request.WriteTo(p.conn); err != nil {
-		return lineReply{}, err
+	_, unsent := request.WriteTo(p.conn)
+	if unsent != nil && p.worked {
+		return lineReply{}, unsent
 	}
-	line, err := readLine(p.in)
-	if err != nil {
+	line, err := readLine(p.in) // also if the request did not get out: a connection that is turned away is told why
+	switch {
+	case err == nil && !p.worked && turnedAway(line):
+		return lineReply{}, soft(errTooManyConns)
+	case unsent != nil:
+		return lineReply{}, unsent
+	case err != nil:
 		return lineReply{}, err
 	}
 	got := parseLine(r.op, line)
-	if !stop() && got.end == nil {
+	switch {
+	case p.in.Buffered() > 0: // which of them is the answer?
+		got.end = soft(fmt.Errorf("%w: more than one reply to %s", ErrBadReply, r.op.word()))
+	case !stop() && got.end == nil:
 		got.end = blameless(ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
 	}
 	return got, nil
 }
 
+// takePrivate returns an idle connection on which nothing has arrived meanwhile, or a new one.
 func (s *server) takePrivate(ctx context.Context) (*private, error) {
-	s.mu.Lock()
-	if err := s.unusableLocked(); err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	for n := len(s.idle); n > 0; n = len(s.idle) {
-		p := s.idle[n-1]
-		s.idle = s.idle[:n-1]
-		if s.core.now()-p.since < maxIdleTime {
-			s.privates[p.conn] = struct{}{}
-			s.mu.Unlock()
+	for {
+		p, err := s.popIdle()
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			break
+		}
+		if p.quiet() {
 			return p, nil
 		}
-		_ = p.conn.Close()
+		s.dropPrivate(p)
 	}
-	s.mu.Unlock()
 	conn, err := s.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -134,6 +145,38 @@ func (s *server) takePrivate(ctx context.Context) (*private, error) {
 		return nil, err
 	}
 	return &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512)}, nil
+}
+
+// popIdle takes the connection that was used last; nil if there is none.
+func (s *server) popIdle() (*private, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unusableLocked(); err != nil {
+		return nil, err
+	}
+	for n := len(s.idle); n > 0; n = len(s.idle) {
+		p := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		if s.core.now()-p.since < maxIdleTime {
+			s.privates[p.conn] = struct{}{}
+			return p, nil
+		}
+		discard(p.conn)
+	}
+	return nil, nil //nolint:nilnil // none is not an error.
+}
+
+// quiet tells whether nothing has arrived on an idle connection, not even its end, and ends the guard.
+func (p *private) quiet() bool {
+	if p.guard == nil {
+		return !readable(p.conn)
+	}
+	if p.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	err := <-p.guard
+	p.guard = nil
+	return err != nil && isTimeout(err) && p.in.Buffered() == 0 && p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
@@ -145,11 +188,13 @@ func (s *server) adopt(conn net.Conn) error {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		_ = conn.Close()
+		discard(conn)
 	}
 	return err
 }
 
+// putPrivate keeps the connection for the next call, if there is room. Where bytes may hide above the socket, as in a TLS
+// connection, it is read from meanwhile.
 func (s *server) putPrivate(p *private) {
 	s.mu.Lock()
 	delete(s.privates, p.conn)
@@ -157,10 +202,32 @@ func (s *server) putPrivate(p *private) {
 	if keep {
 		p.since = s.core.now()
 		s.idle = append(s.idle, p)
+		if !peekable(p.conn) {
+			p.guard = make(chan error, 1)
+			s.core.running.Go(func() { s.guardIdle(p, p.guard) })
+		}
 	}
 	s.mu.Unlock()
 	if !keep {
 		_ = p.conn.Close()
+	}
+}
+
+// guardIdle reads from an idle connection until its next user ends that by a deadline. Whatever comes before ends the connection.
+func (s *server) guardIdle(p *private, ended chan<- error) {
+	_, err := p.in.Peek(1)
+	ended <- err
+	if err != nil && isTimeout(err) {
+		return
+	}
+	s.mu.Lock()
+	i := slices.Index(s.idle, p)
+	if i >= 0 {
+		s.idle = slices.Delete(s.idle, i, i+1)
+	}
+	s.mu.Unlock()
+	if i >= 0 {
+		discard(p.conn)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 const (
 	maxProbeTime = 100 * time.Millisecond
 	canaryKey    = "holdfast:canary"
+	// canaryRequest ends what a session asks: see canary.
+	canaryRequest = "gets " + canaryKey + "\r\n"
 	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a server that was stopped works
 	// off what its sockets held, which may be the very writes that were given up.
 	zombieDelay = 100 * time.Millisecond
@@ -48,6 +50,7 @@ type session struct {
 	conn net.Conn
 	in   *bufio.Reader
 	stop func() bool
+	done bool // all that was asked is answered
 }
 
 func (s *server) openSession(ctx context.Context) (*session, error) {
@@ -56,12 +59,38 @@ func (s *server) openSession(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return &session{conn, bufio.NewReaderSize(conn, 4<<10), stop}, nil
+	return &session{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 4<<10), stop: stop}, nil
 }
 
 func (c *session) close() {
 	c.stop()
-	_ = c.conn.Close()
+	if c.done {
+		_ = c.conn.Close()
+		return
+	}
+	discard(c.conn)
+}
+
+// canary reads the reply to canaryRequest, which can be told from those of all other commands: it says that they are all here, and
+// no more than were asked for.
+func (c *session) canary() error {
+	line, err := readLine(c.in)
+	if err != nil {
+		return err
+	}
+	if h, ok := parseValueHeader(line); ok && string(h.key) == canaryKey { // somebody has stored it
+		if _, err := readValue(c.in, h, canaryKey); err != nil {
+			return err
+		}
+		if line, err = readLine(c.in); err != nil {
+			return err
+		}
+	}
+	if string(line) != "END" || c.in.Buffered() > 0 {
+		return badReply(opGet, line)
+	}
+	c.done = true
+	return nil
 }
 
 // probe asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
@@ -71,7 +100,7 @@ func (s *server) probe(ctx context.Context) error {
 		return err
 	}
 	defer c.close()
-	if _, err := c.conn.Write([]byte("version\r\ngets " + canaryKey + "\r\n")); err != nil {
+	if _, err := c.conn.Write([]byte("version\r\n" + canaryRequest)); err != nil {
 		return err
 	}
 	line, err := readLine(c.in)
@@ -81,16 +110,7 @@ func (s *server) probe(ctx context.Context) error {
 	if got := parseLine(opPing, line); got.err != nil {
 		return got.err
 	}
-	if line, err = readLine(c.in); err != nil {
-		return err
-	}
-	if string(line) == "END" {
-		return nil
-	}
-	if h, ok := parseValueHeader(line); ok && string(h.key) == canaryKey {
-		return nil
-	}
-	return badReply(opGet, line)
+	return c.canary()
 }
 
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
@@ -173,8 +193,9 @@ func (c *session) deleteAll(keys map[string]missedKey) error {
 	return c.deleteBatch(batch, pending)
 }
 
+// deleteBatch counts a surplus reply as a failure: it would be taken for that of a deletion which the server refuses.
 func (c *session) deleteBatch(batch []byte, pending int) error {
-	if _, err := c.conn.Write(batch); err != nil {
+	if _, err := c.conn.Write(append(batch, canaryRequest...)); err != nil {
 		return err
 	}
 	for range pending {
@@ -182,7 +203,7 @@ func (c *session) deleteBatch(batch []byte, pending int) error {
 			return err
 		}
 	}
-	return nil
+	return c.canary()
 }
 
 // replaySoon replays in the background, for a server that is up: after a time-out that did not trip it, and for what was missed

@@ -17,14 +17,17 @@ type reader struct {
 	group    []entry // the requests that the next reply answers: one, or Gets on one line
 	answered []bool  // which of group
 	left     int     // how many of group are not
+	done     uint64  // requests answered so far
 }
 
 // meter tells the server's watch that bytes arrive.
 type meter struct {
 	net.Conn
 	server  *server
+	line    *line       // nil for connections of the background and of single calls
 	waiting atomic.Bool // in Read: what has arrived before is worked off
 	heardAt int64       // when Read last got bytes; the reader's own
+	handed  uint64      // the line's when Read last got bytes: what those can answer; the reader's own
 }
 
 func (m *meter) Read(b []byte) (int, error) {
@@ -33,6 +36,9 @@ func (m *meter) Read(b []byte) (int, error) {
 	m.waiting.Store(false)
 	if n > 0 {
 		m.heardAt = m.server.heard()
+		if m.line != nil {
+			m.handed = m.line.handed.Load()
+		}
 	}
 	return n, err
 }
@@ -41,26 +47,37 @@ func (m *meter) Read(b []byte) (int, error) {
 func (l *line) read(conn *meter) error {
 	r := &reader{line: l, conn: conn, in: bufio.NewReaderSize(conn, readBuffer)}
 	for {
-		if _, err := r.in.Peek(1); err != nil {
-			return l.lost(err)
-		}
-		r.next()
-		if err := r.reply(); err != nil {
-			return l.lost(err)
-		}
-		if l.answered(len(r.group)) {
-			return blameless(errRetired)
+		if err := r.step(); err != nil {
+			return err
 		}
 	}
 }
 
-// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees it.
+// step reads one reply.
+func (r *reader) step() error {
+	l := r.line
+	if _, err := r.in.Peek(1); err != nil {
+		return l.lost(err)
+	}
+	r.next()
+	if err := r.reply(); err != nil {
+		return l.lost(err)
+	}
+	r.done += uint64(len(r.group))
+	if l.answered(len(r.group)) {
+		return blameless(errRetired)
+	}
+	return nil
+}
+
+// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees it. A request that was not yet
+// handed to the connection when the bytes at hand arrived is left out: they cannot answer it, and are a surplus reply.
 func (r *reader) next() {
 	l := r.line
 	r.group, r.answered = r.group[:0], r.answered[:0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := 0; i < l.written; i++ {
+	for i := range min(l.written, int(r.conn.handed-r.done)) {
 		e := l.waiting.at(i)
 		if i > 0 && !e.joined {
 			break
@@ -136,10 +153,15 @@ func (r *reader) unasked() error {
 
 // refusedFresh recognises memcached's answer at its connection limit, which it gives before it closes.
 func (r *reader) refusedFresh(line []byte) error {
-	if !r.line.worked.Load() && bytes.HasPrefix(line, []byte("ERROR Too many open connections")) {
+	if !r.line.worked.Load() && turnedAway(line) {
 		return soft(errTooManyConns)
 	}
 	return nil
+}
+
+// turnedAway recognises memcached's answer at its connection limit. It answers no request, but the connection.
+func turnedAway(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("ERROR Too many open connections"))
 }
 
 // values reads the reply of one Get, or of Gets that share a line. Each is answered as soon as its value is there.

@@ -249,7 +249,7 @@ func (s *server) forget(l *line, err error) {
 	}
 	s.mu.Unlock()
 	for _, p := range stale {
-		_ = p.conn.Close()
+		discard(p.conn)
 	}
 	s.strikes.charge(s.breaker, err, s.core.now())
 }
