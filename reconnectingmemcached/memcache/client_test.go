@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -309,35 +308,6 @@ func TestDistribution(t *testing.T) {
 		if got, err := foreign.Owner(key); err != nil || got != want.String() {
 			t.Fatalf("Owner(%q) through a selector = %v, %v; it picks %v", key, got, err, want)
 		}
-	}
-}
-
-// TestNameMoves: a host name that comes to mean another address is followed, though the old one still answers.
-func TestNameMoves(t *testing.T) {
-	fake := testutil.StartFake(t)
-	_, port, _ := net.SplitHostPort(fake.Addr())
-	c := newClient(t, memcache.Options{Servers: []string{"localhost:" + port}, ResolveInterval: 10 * time.Millisecond})
-	var address atomic.Value
-	address.Store(netip.MustParseAddr("127.0.0.1"))
-	err := c.SetLookup(func(context.Context, string) ([]netip.Addr, error) {
-		return []netip.Addr{address.Load().(netip.Addr)}, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	get := func() bool { _, err := c.Get("k"); return errors.Is(err, memcache.ErrCacheMiss) }
-	for range 20 {
-		get()
-		time.Sleep(2 * time.Millisecond)
-	}
-	if got := fake.Stats().Accepted; got != 1 {
-		t.Fatalf("%d connections while the name stayed, want 1", got)
-	}
-	address.Store(netip.MustParseAddr("127.0.0.2"))
-	eventually(t, "new connection", func() bool { get(); time.Sleep(time.Millisecond); return fake.Stats().Accepted > 1 })
-	address.Store(netip.MustParseAddr("127.0.0.1"))
-	if st := c.Stats()["localhost:"+port]; st.State != breaker.Closed || st.Refused > 0 {
-		t.Errorf("moving opened the breaker: %+v", st)
 	}
 }
 

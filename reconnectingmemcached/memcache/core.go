@@ -17,6 +17,7 @@ import (
 // core is what a client starts at its first use and Close ends. The next use starts another.
 type core struct {
 	options Options // with defaults
+	limits  limits
 	name    string
 	log     *slog.Logger
 	epoch   time.Time // zero of the client's clock
@@ -41,6 +42,7 @@ type core struct {
 // newCore starts nothing yet: goroutines come with the first connection.
 func newCore(name string, o Options, selector ServerSelector) (*core, error) {
 	c := &core{options: o.withDefaults(), name: name, epoch: time.Now(), log: o.Logger, resolves: o.DialContext == nil, lookup: lookupHost}
+	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,7 +65,7 @@ func (c *core) breakerOptions() breaker.SetOptions {
 	o := breaker.SetOptions{
 		Options: breaker.Options{
 			ConsecutiveFailures: 3,
-			ProbeTimeout:        min(c.options.Timeout, maxProbeTime),
+			ProbeTimeout:        c.limits.longestProbe() + probeMargin,
 			ReadyTimeout:        replayTime,
 			Backoff:             probeDelay,
 			Classify:            classify,
@@ -122,6 +124,7 @@ func (c *core) newServerLocked(network, address string) *server {
 		slots: make(chan struct{}, max(defaultIdleConns, c.options.MaxIdleConns)),
 	}
 	s.ramp.init(c.options.MaxInFlight)
+	s.home.init(address, c.resolves)
 	s.watch.init(s)
 	c.building = s
 	s.breaker = c.set.Get(address)
@@ -130,16 +133,6 @@ func (c *core) newServerLocked(network, address string) *server {
 }
 
 func (c *core) all() map[serverAddr]*server { return *c.servers.Load() }
-
-// dialSafely dials with the caller's function, whose panic must not end the process: it runs on a goroutine of ours.
-func (c *core) dialSafely(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			conn, err = nil, fmt.Errorf("memcache: DialContext panicked: %v", p)
-		}
-	}()
-	return c.options.DialContext(ctx, network, address)
-}
 
 // close cuts all calls, and waits for all goroutines.
 func (c *core) close() {

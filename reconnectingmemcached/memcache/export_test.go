@@ -41,7 +41,7 @@ func ParseLine(line []byte) {
 func (c *Client) SetLookup(lookup func(ctx context.Context, host string) ([]netip.Addr, error)) error {
 	core, err := c.start()
 	if err == nil {
-		core.lookup, core.resolves = lookup, true
+		core.lookup = lookup
 	}
 	return err
 }
@@ -137,4 +137,9 @@ func (c *scripted) Read(b []byte) (int, error) {
 	n := copy(b, c.replies)
 	c.replies = c.replies[n:]
 	return n, nil
+}
+
+// Candidate is where a server that is down is probed next.
+func Candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt int) netip.Addr {
+	return candidate(at, addrs, down, attempt)
 }

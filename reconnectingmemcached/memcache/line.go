@@ -27,12 +27,13 @@ const (
 //
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
-	server *server
-	cancel context.CancelFunc // ends the dial
-	kick   chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
-	gone   chan struct{}      // closed by end, once the breaker knows
-	worked atomic.Bool        // a reply has been read
-	handed atomic.Uint64      // requests handed to the connection so far: no others can have been answered
+	server   *server
+	cancel   context.CancelFunc // ends the dial
+	kick     chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
+	gone     chan struct{}      // closed by end, once the breaker knows
+	worked   atomic.Bool        // a reply has been read
+	lastRead atomic.Int64       // when a byte last arrived, in nanoseconds of the client's clock
+	handed   atomic.Uint64      // requests handed to the connection so far: no others can have been answered
 
 	mu         sync.Mutex
 	conn       *meter // nil while dialling; guarded by mu
@@ -194,7 +195,7 @@ func (l *line) write() {
 func (l *line) run(ctx context.Context) {
 	defer l.cancel()
 	l.dialling()
-	dialled, err := l.server.dial(ctx)
+	dialled, err := l.server.open(ctx, l.server.dialShared)
 	if err != nil {
 		l.end(err)
 		return
@@ -202,6 +203,10 @@ func (l *line) run(ctx context.Context) {
 	conn := &meter{Conn: dialled, server: l.server, line: l}
 	if !l.connected(conn) {
 		_ = conn.Close() // ended while dialling
+		return
+	}
+	if !l.server.home.takes(dialled) {
+		l.end(blameless(errRetired)) // the server has moved meanwhile
 		return
 	}
 	l.server.core.running.Go(l.write)

@@ -109,6 +109,12 @@ func (m *missedLog) settle(keys map[string]missedKey) {
 	}
 	m.waiting.Store(int64(len(m.keys)))
 	m.replayed += uint64(len(keys))
+}
+
+// settleOverflow takes note that what did not fit was dealt with.
+func (m *missedLog) settleOverflow() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.overflow = false
 }
 

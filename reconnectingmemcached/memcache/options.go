@@ -50,6 +50,15 @@ type Options struct {
 	// ResolveInterval is how often the host names of Servers are looked up while in use. Default 30 s; negative: at dials only.
 	ResolveInterval time.Duration
 
+	// HangTimeout is how long a server may leave several callers without a byte before it is taken for hung, if a fresh connection
+	// is silent, too. Default 0: a fifth of Timeout, but at least 60 ms and three times what the server usually takes to answer, and
+	// at most Timeout. Negative: off, calls end with Timeout.
+	HangTimeout time.Duration
+
+	// ProbeTimeout bounds one probe of a server that is down: look-up, dial, TLS handshake and two replies. Default 0: 100 ms, or
+	// eight times what the server usually took to answer, and twice Timeout for every other probe.
+	ProbeTimeout time.Duration
+
 	// ConsecutiveFailures opens a server's breaker after that many connection errors in a row, refused dials included.
 	// Default 0: one refused dial or three time-outs in a row open it. Hang detection applies either way.
 	ConsecutiveFailures int
@@ -103,6 +112,7 @@ func (o Options) validate() error {
 		value int64
 	}{
 		{"Timeout", int64(o.Timeout)},
+		{"ProbeTimeout", int64(o.ProbeTimeout)},
 		{"MaxIdleConns", int64(o.MaxIdleConns)},
 		{"MaxInFlight", int64(o.MaxInFlight)},
 		{"MaxItemSize", int64(o.MaxItemSize)},

@@ -48,6 +48,8 @@ func (s *server) exchangePrivate(ctx context.Context, f *flight, r *request) err
 // privateFault says what a failure means and charges it.
 func (s *server) privateFault(ctx context.Context, f *flight, err error) error {
 	switch {
+	case errors.Is(err, errElsewhere):
+		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case isTimeout(err) && !s.isDown():
@@ -132,12 +134,12 @@ func (s *server) takePrivate(ctx context.Context) (*private, error) {
 		if p == nil {
 			break
 		}
-		if p.quiet() {
+		if p.quiet() && s.home.takes(p.conn) {
 			return p, nil
 		}
 		s.dropPrivate(p)
 	}
-	conn, err := s.dial(ctx)
+	conn, err := s.open(ctx, s.dialPrivate)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +168,9 @@ func (s *server) popIdle() (*private, error) {
 	return nil, nil //nolint:nilnil // none is not an error.
 }
 
+// lookTime is how long an idle connection is read from that cannot be looked into otherwise.
+const lookTime = 500 * time.Microsecond
+
 // quiet tells whether nothing has arrived on an idle connection, not even its end, and ends the guard.
 func (p *private) quiet() bool {
 	if p.guard == nil {
@@ -176,7 +181,15 @@ func (p *private) quiet() bool {
 	}
 	err := <-p.guard
 	p.guard = nil
-	return err != nil && isTimeout(err) && p.in.Buffered() == 0 && p.conn.SetReadDeadline(time.Time{}) == nil
+	if err != nil && isTimeout(err) { // what came last may still be in the socket
+		if peekable(socketOf(p.conn)) {
+			return !readable(p.conn) && p.conn.SetReadDeadline(time.Time{}) == nil
+		}
+		if err = p.conn.SetReadDeadline(time.Now().Add(lookTime)); err == nil {
+			_, err = p.in.Peek(1)
+		}
+	}
+	return err != nil && isTimeout(err) && p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
@@ -198,7 +211,7 @@ func (s *server) adopt(conn net.Conn) error {
 func (s *server) putPrivate(p *private) {
 	s.mu.Lock()
 	delete(s.privates, p.conn)
-	keep := s.unusableLocked() == nil && len(s.idle) < s.core.options.MaxIdleConns
+	keep := s.unusableLocked() == nil && s.home.takes(p.conn) && len(s.idle) < s.core.options.MaxIdleConns
 	if keep {
 		p.since = s.core.now()
 		s.idle = append(s.idle, p)

@@ -75,8 +75,11 @@ func TestSurplusReplyToLargeSet(t *testing.T) {
 				})
 				c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, DialContext: dial, Timeout: 10 * time.Second})
 				for i := range 6 {
-					_ = c.Set(&memcache.Item{Key: fmt.Sprint("doubled", i), Value: make([]byte, memcache.LargeValue+1)})
-					time.Sleep(10 * time.Millisecond) // what is on its way arrives
+					before := fake.Stats().BytesOut
+					if c.Set(&memcache.Item{Key: fmt.Sprint("doubled", i), Value: make([]byte, memcache.LargeValue+1)}) == nil {
+						eventually(t, "both replies sent", func() bool { return fake.Stats().BytesOut >= before+2*int64(len("STORED\r\n")) })
+						time.Sleep(time.Millisecond)
+					}
 					_ = c.Reset(fake.Addr())
 					refused := fmt.Sprint("refused", i)
 					if err := c.Set(&memcache.Item{Key: refused, Value: make([]byte, memcache.LargeValue+1)}); err == nil {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	maxProbeTime = 100 * time.Millisecond
-	canaryKey    = "holdfast:canary"
+	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may not honour its context.
+	probeMargin = time.Second
+	canaryKey   = "holdfast:canary"
 	// canaryRequest ends what a session asks: see canary.
 	canaryRequest = "gets " + canaryKey + "\r\n"
 	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a server that was stopped works
@@ -53,8 +54,8 @@ type session struct {
 	done bool // all that was asked is answered
 }
 
-func (s *server) openSession(ctx context.Context) (*session, error) {
-	conn, err := s.dial(ctx)
+func (s *server) openSession(ctx context.Context, dial dialing) (*session, error) {
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +94,68 @@ func (c *session) canary() error {
 	return nil
 }
 
-// probe asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
+// probe asks a server that is down whether it is back. Why it is not is what callers are told from then on.
 func (s *server) probe(ctx context.Context) error {
-	c, err := s.openSession(ctx)
+	limit := s.core.limits.probeTime(s.pace.seen(), int(s.probes.Add(1)-1))
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := s.core.now()
+	err := s.ask(limited, s.dialProbe)
+	if err == nil {
+		s.pace.saw(s.core.now() - began)
+		return nil
+	}
+	if limited.Err() != nil {
+		err = fmt.Errorf("no answer to a probe within %v: %w", limit.Round(time.Millisecond), err)
+	}
+	s.stillDown(err)
+	return err
+}
+
+// stillDown replaces the cause of an outage with what the last probe met with.
+func (s *server) stillDown(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		s.down = &downState{since: s.down.since, cause: err}
+	}
+}
+
+// dialProbe dials where the server may be, and makes that its home.
+func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
+	if s.home.host == "" {
+		return s.dialShared(ctx)
+	}
+	at := s.home.address()
+	addrs, err := s.addresses(ctx)
+	if err != nil && !at.IsValid() {
+		return nil, err
+	}
+	var down time.Duration
+	if d := s.downNow(); d != nil {
+		down = time.Since(d.since)
+	}
+	return s.knock(ctx, s.home.join(candidate(at, addrs, down, int(s.probes.Load()))))
+}
+
+// ask asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
+func (s *server) ask(ctx context.Context, dial dialing) error {
+	c, err := s.openSession(ctx, dial)
 	if err != nil {
 		return err
 	}
 	defer c.close()
+	if err := c.greet(); err != nil {
+		if isTimeout(err) {
+			return fmt.Errorf("%w: %w", ErrHung, err)
+		}
+		return err
+	}
+	s.settleAt(c.conn)
+	return nil
+}
+
+func (c *session) greet() error {
 	if _, err := c.conn.Write([]byte("version\r\n" + canaryRequest)); err != nil {
 		return err
 	}
@@ -129,7 +185,7 @@ func (s *server) replay(ctx context.Context) error {
 }
 
 func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
-	c, err := s.openSession(ctx)
+	c, err := s.openSession(ctx, s.dial)
 	if err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
@@ -139,10 +195,12 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 			return fmt.Errorf("memcache: flush for missed writes: %w", err)
 		}
 	}
-	if err := c.deleteAll(batch.keys); err != nil {
+	if err := c.deleteAll(batch.keys, s.missed.settle); err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
-	s.missed.settle(batch.keys)
+	if batch.overflow {
+		s.missed.settleOverflow()
+	}
 	return nil
 }
 
@@ -178,19 +236,28 @@ func (c *session) expect(o op) error {
 	return nil
 }
 
-func (c *session) deleteAll(keys map[string]missedKey) error {
-	var batch []byte
-	pending := 0
-	for k := range keys {
-		batch = appendRequest(batch, &request{op: opDelete, key: k})
-		if pending++; pending == replayBatch {
-			if err := c.deleteBatch(batch, pending); err != nil {
+// deleteAll deletes in batches, each settled as soon as it is done: over a long way, all of them may take longer than one replay
+// may.
+func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]missedKey)) error {
+	var commands []byte
+	batch := make(map[string]missedKey)
+	send := func() error {
+		err := c.deleteBatch(commands, len(batch))
+		if err == nil {
+			settle(batch)
+		}
+		commands, batch = commands[:0], make(map[string]missedKey)
+		return err
+	}
+	for k, missed := range keys {
+		commands = appendRequest(commands, &request{op: opDelete, key: k})
+		if batch[k] = missed; len(batch) == replayBatch {
+			if err := send(); err != nil {
 				return err
 			}
-			batch, pending = batch[:0], 0
 		}
 	}
-	return c.deleteBatch(batch, pending)
+	return send()
 }
 
 // deleteBatch counts a surplus reply as a failure: it would be taken for that of a deletion which the server refuses.

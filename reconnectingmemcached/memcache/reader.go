@@ -18,6 +18,7 @@ type reader struct {
 	answered []bool  // which of group
 	left     int     // how many of group are not
 	done     uint64  // requests answered so far
+	paced    int64   // the arrival that was last told to the pace
 }
 
 // meter tells the server's watch that bytes arrive.
@@ -37,6 +38,7 @@ func (m *meter) Read(b []byte) (int, error) {
 	if n > 0 {
 		m.heardAt = m.server.heard()
 		if m.line != nil {
+			m.line.lastRead.Store(m.heardAt)
 			m.handed = m.line.handed.Load()
 		}
 	}
@@ -62,6 +64,10 @@ func (r *reader) step() error {
 	r.next()
 	if err := r.reply(); err != nil {
 		return l.lost(err)
+	}
+	if at := r.conn.heardAt; at != r.paced && len(r.group) > 0 {
+		r.paced = at
+		l.server.pace.saw(at - r.group[0].start)
 	}
 	r.done += uint64(len(r.group))
 	if l.answered(len(r.group)) {

@@ -1,12 +1,9 @@
 package memcache
 
 import (
-	"context"
 	"fmt"
 	"hash/crc32"
 	"net"
-	"net/netip"
-	"time"
 	"unsafe"
 )
 
@@ -90,70 +87,4 @@ func (p *namePicker) each() ([]*server, error) {
 		}
 	}
 	return unique, nil
-}
-
-// lookAgain looks the host name up once in each ResolveInterval. If it has moved away from the address that l is connected to,
-// l is replaced; calls under way on it finish.
-func (s *server) lookAgain(l *line) {
-	interval := int64(s.core.options.ResolveInterval)
-	if interval < 0 || !s.core.resolves {
-		return
-	}
-	now, last := s.core.now(), s.resolved.Load()
-	if now-last < interval || !s.resolved.CompareAndSwap(last, now) {
-		return
-	}
-	host, _, err := net.SplitHostPort(s.address)
-	if err != nil || host == "" {
-		return // a unix socket
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return
-	}
-	s.core.spawn(func() { s.moveAway(l, host) })
-}
-
-// moveAway outlives the call that asked for it.
-//
-//nolint:contextcheck // see above.
-func (s *server) moveAway(l *line, host string) {
-	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
-	defer cancel()
-	addrs, err := s.core.lookup(ctx, host)
-	if err != nil {
-		return // an outage of the name service is no reason to leave a connection that works
-	}
-	at, ok := l.remote()
-	if !ok {
-		return
-	}
-	for _, a := range addrs {
-		if a.Unmap() == at {
-			return
-		}
-	}
-	s.core.log.Info("memcached server moved", "client", s.core.name, "server", s.address, "from", at)
-	s.current.CompareAndSwap(l, nil)
-	l.retire()
-}
-
-// lookupTime bounds one look-up.
-const lookupTime = 5 * time.Second
-
-// remote is the IP address that the line is connected to.
-func (l *line) remote() (netip.Addr, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn == nil {
-		return netip.Addr{}, false
-	}
-	tcp, ok := l.conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, false
-	}
-	return tcp.AddrPort().Addr().Unmap(), true
-}
-
-func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

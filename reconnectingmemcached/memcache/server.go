@@ -3,12 +3,9 @@ package memcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -24,12 +21,16 @@ type server struct {
 	strikes strikes
 	ramp    ramp
 	watch   watch
+	home    home
+	pace    pace
 	missed  missedLog
 	metrics serverMetrics
 	slots   chan struct{} // bounds private connections
 
 	current   atomic.Pointer[line] // where requests go; nil: the next one dials
 	replaying atomic.Bool          // a background replay is under way
+	probes    atomic.Int64         // since it went down
+	doubted   atomic.Bool          // a second opinion is being asked for
 	lastRead  atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
 	resolved  atomic.Int64         // when the host name was last looked up, same clock
 
@@ -162,7 +163,15 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 		f.call.err, f.call.sent, f.call.replied = f.err, false, false
 		return f.err
 	case isLarge(r):
-		return s.exchangePrivate(ctx, f, r)
+		err := s.exchangePrivate(ctx, f, r)
+		if !errors.Is(err, errElsewhere) {
+			return err
+		}
+		// No connection beside the shared one goes to where that goes: the value takes its turn there.
+		if err := s.send(f, r); err != nil {
+			f.call.err = err
+			return err
+		}
 	}
 	return f.call.wait(ctx, f.generation)
 }
@@ -204,7 +213,7 @@ func (s *server) send(f *flight, r *request) error {
 //nolint:contextcheck // see above.
 func (s *server) line() (*line, error) {
 	if l := s.current.Load(); l != nil {
-		s.lookAgain(l)
+		s.lookAgain()
 		return l, nil
 	}
 	s.mu.Lock()
@@ -273,7 +282,10 @@ func (s *server) fall(c breaker.Change) {
 	s.mu.Lock()
 	if s.down == nil {
 		s.down = &downState{since: c.At, cause: cause}
+		s.probes.Store(0)
 		s.core.log.Warn("memcached server down", "client", s.core.name, "server", s.address, "cause", cause)
+	} else {
+		s.down = &downState{since: s.down.since, cause: cause}
 	}
 	s.mu.Unlock()
 	s.cut(cause)
@@ -330,90 +342,3 @@ func (s *server) downNow() *downState {
 	defer s.mu.Unlock()
 	return s.down
 }
-
-// dial opens a connection within the time limit of a call. The error is a fault.
-func (s *server) dial(ctx context.Context) (net.Conn, error) {
-	began := s.core.now()
-	limited, cancel := context.WithTimeout(ctx, s.core.options.Timeout)
-	defer cancel()
-	s.resolved.Store(began)
-	conn, err := s.core.dialSafely(limited, s.network, s.address)
-	s.metrics.dialed(err)
-	if err == nil {
-		return conn, nil
-	}
-	f := s.dialFault(ctx, err, began)
-	f.dial = true
-	return nil, f
-}
-
-// dialFault classifies. A dial that ran out of time says little if the server answered others meanwhile: one lost packet is
-// enough for that. A shortage of this machine's own says nothing about the server.
-func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
-	if ctx.Err() != nil {
-		return blameless(err)
-	}
-	var timeout net.Error
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		err = fmt.Errorf("%w: %w", &ConnectTimeoutError{Addr: serverAddr{s.network, s.address}}, err)
-		if s.lastRead.Load() > began {
-			return soft(err)
-		}
-		return hard(err)
-	}
-	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, local) {
-			return soft(err)
-		}
-	}
-	return hard(err)
-}
-
-// strikes keeps what one connection error after another means, beyond what the breaker counts.
-type strikes struct {
-	mu      sync.Mutex
-	garbage int64 // when the last reply did not parse, 0 never; guarded by mu
-	timeout int64 // when the last time-out was charged; guarded by mu
-}
-
-const garbageWindow = int64(10 * time.Second)
-
-// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that do not parse open it.
-func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
-	if classify(err) == breaker.Ignored {
-		return
-	}
-	if errors.Is(err, ErrBadReply) {
-		k.mu.Lock()
-		second := k.garbage != 0 && now-k.garbage < garbageWindow
-		k.garbage = now
-		k.mu.Unlock()
-		if second {
-			b.Trip(err)
-			return
-		}
-	}
-	if permit, refused := b.Allow(); refused == nil {
-		permit.Done(err)
-	}
-}
-
-// chargeTimeout charges a time-out unless the call began before the last one was charged: callers that waited together were let
-// down once.
-func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
-	k.mu.Lock()
-	fresh := began > k.timeout || k.timeout == 0
-	if fresh {
-		k.timeout = now
-	}
-	k.mu.Unlock()
-	if fresh {
-		k.charge(b, soft(ErrTimeout), now)
-	}
-}
-
-// serverAddr is a net.Addr of text.
-type serverAddr struct{ network, address string }
-
-func (a serverAddr) Network() string { return a.network }
-func (a serverAddr) String() string  { return a.address }

@@ -1,7 +1,6 @@
 package memcache
 
 import (
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -21,7 +20,6 @@ const (
 type watch struct {
 	server   *server
 	interval time.Duration
-	silence  int64 // how long several callers may wait without a byte read, in nanoseconds
 	armed    atomic.Bool
 
 	mu      sync.Mutex
@@ -36,7 +34,6 @@ func (w *watch) init(s *server) {
 	timeout := s.core.options.Timeout
 	w.server = s
 	w.interval = max(min(watchInterval, timeout/4), time.Millisecond)
-	w.silence = int64(min(max(timeout/5, 60*time.Millisecond), 100*time.Millisecond))
 }
 
 func (w *watch) arm() {
@@ -73,14 +70,14 @@ func (w *watch) stop() {
 func (w *watch) tick() {
 	s := w.server
 	now := s.core.now()
-	next, late, hung := w.look(now)
-	if hung > 0 {
+	next, late, silent := w.look(now)
+	if silent {
 		// A reader may have taken the reply out of its socket and wait for its turn since. Whoever waits for that ahead of this
 		// goroutine gets it now; in a process that is starved this takes so long that the second look finds itself late.
 		for range 3 {
 			runtime.Gosched()
 		}
-		_, _, hung = w.look(s.core.now())
+		_, _, silent = w.look(s.core.now())
 	}
 	overdue := s.expire(now)
 	if !late { // else the replies may be here, unread by a process that was starved
@@ -91,8 +88,8 @@ func (w *watch) tick() {
 			c.done <- struct{}{}
 		}
 	}
-	if hung > 0 {
-		s.breaker.Trip(hard(fmt.Errorf("%w: %d callers waited %v without a byte", ErrHung, s.ramp.inflight.Load(), hung.Round(time.Millisecond))))
+	if silent {
+		s.secondOpinion()
 	}
 	if s.ramp.inflight.Load() == 0 {
 		w.armed.Store(false)
@@ -106,8 +103,9 @@ func (w *watch) tick() {
 }
 
 // look judges the silence, and says when to look next.
-func (w *watch) look(now int64) (next int64, late bool, hung time.Duration) {
+func (w *watch) look(now int64) (next int64, late, silent bool) {
 	s := w.server
+	doubt := int64(s.core.limits.doubt(s.pace.seen()))
 	waiting := s.ramp.inflight.Load()
 	w.mu.Lock()
 	late = now-w.due > int64(watchSlack)
@@ -123,27 +121,25 @@ func (w *watch) look(now int64) (next int64, late bool, hung time.Duration) {
 		if start, ok := l.oldest(); ok {
 			next = min(next, start+int64(s.core.options.Timeout))
 		}
-		if silent := w.silent(l, now, quiet); onTime > 2 && silent >= w.silence {
-			hung = max(hung, time.Duration(silent))
-		}
+		silent = silent || onTime > 2 && w.silence(l, now, quiet, doubt) >= doubt
 	}
-	return max(next, now), late, hung
+	return max(next, now), late, silent
 }
 
-// silent is for how long the server has owed an answer on l without sending a byte on any connection. Bytes that have arrived but
-// were not worked off yet count as sent: this process is the slow one then, and the server gets its full time again.
-func (w *watch) silent(l *line, now, quiet int64) int64 {
+// silence is for how long the server has owed an answer on l without sending a byte there. Bytes that have arrived but were not
+// worked off yet count as sent: this process is the slow one then, and the server gets its full time again.
+func (w *watch) silence(l *line, now, quiet, doubt int64) int64 {
 	since, conn, ok := l.owed()
 	if !ok {
 		return 0
 	}
-	silent := now - max(since, quiet, w.server.lastRead.Load())
+	silent := now - max(since, quiet, l.lastRead.Load())
 	switch {
-	case silent < w.silence:
+	case silent < doubt:
 	case conn == nil: // a dial may also be slow because of this process, and nothing can tell
 		silent /= 2
 	case !conn.waiting.Load() || readable(conn.Conn):
-		w.server.heard()
+		l.lastRead.Store(w.server.heard())
 		silent = 0
 	}
 	return silent

@@ -1,0 +1,321 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lookupTime bounds one look-up in the background.
+	lookupTime = 5 * time.Second
+	// homeGrace is how long a server that is down is looked for at its own address alone, while its name has that still: going to
+	// another and back would bring old values with it.
+	homeGrace = 5 * time.Second
+	// homeDials is how often a caller's dialer is asked for one connection, when the name it is given has several addresses.
+	homeDials = 4
+	// strayPause is how long no further such connections are asked for after that.
+	strayPause = int64(time.Second)
+)
+
+var errElsewhere = errors.New("memcache: the connection goes to another address of the name than the others")
+
+// home is the one address that a server has at a time, whatever its name has: for its shared connection, its private ones, its
+// probes and its deletions. Else a value could be written to one memcached and read from another. It moves as a whole.
+type home struct {
+	host, port string        // of a name that is ours to look up; host is empty if there is none
+	checked    bool          // connections may go elsewhere: there is a name, or a caller's dialer
+	settling   chan struct{} // holds a token while the address is being chosen; capacity 1
+	several    atomic.Bool   // it was said that the name has several addresses
+	strayed    atomic.Int64  // until when a caller's dialer is not asked for private connections
+
+	mu sync.Mutex
+	at netip.Addr // not valid: not known yet; guarded by mu
+}
+
+func (h *home) init(address string, resolves bool) {
+	h.settling = make(chan struct{}, 1)
+	h.checked = !resolves
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || !resolves || isUnixPath(address) {
+		return
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		h.host, h.port, h.checked = host, port, true
+	}
+}
+
+func (h *home) address() netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at
+}
+
+// takes tells whether a connection goes to the home. Where it goes cannot be told of all connections; the first of which it can
+// decides.
+func (h *home) takes(conn net.Conn) bool {
+	to, ok := remoteOf(conn)
+	if !ok || !h.checked {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.at.IsValid() {
+		h.at = to
+	}
+	return h.at == to
+}
+
+// candidate chooses where to probe next. A server that is down is looked for at its own address first; after the grace, or once its
+// name has lost that address, at all that the name has in turn.
+func candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt int) netip.Addr {
+	i := slices.Index(addrs, at)
+	switch {
+	case len(addrs) == 0, i >= 0 && down < homeGrace:
+		return at
+	case i < 0:
+		i = 0
+	}
+	return addrs[(i+attempt)%len(addrs)]
+}
+
+// remoteOf is the IP address that a connection goes to.
+func remoteOf(conn net.Conn) (netip.Addr, bool) {
+	remote := conn.RemoteAddr()
+	if tcp, ok := remote.(*net.TCPAddr); ok && tcp != nil {
+		return tcp.AddrPort().Addr().Unmap(), true
+	}
+	if remote == nil {
+		return netip.Addr{}, false
+	}
+	parsed, err := netip.ParseAddrPort(remote.String())
+	return parsed.Addr().Unmap(), err == nil
+}
+
+func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// addresses looks the server's name up, and says once if it stands for several servers: a machine has one address of each family.
+func (s *server) addresses(ctx context.Context) ([]netip.Addr, error) {
+	addrs, err := s.core.lookup(ctx, s.home.host)
+	if err != nil {
+		return nil, err
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("memcache: host name %q has no address", s.home.host)
+	}
+	var families [2]int
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+		if addrs[i].Is4() {
+			families[0]++
+		} else {
+			families[1]++
+		}
+	}
+	if max(families[0], families[1]) > 1 {
+		s.saySeveral(addrs)
+	}
+	return addrs, nil
+}
+
+func (s *server) saySeveral(addrs any) {
+	if s.home.several.CompareAndSwap(false, true) {
+		s.core.log.Warn("memcached name has several addresses: only one is used at a time; list the servers one by one to use all",
+			"client", s.core.name, "server", s.address, "addresses", addrs)
+	}
+}
+
+// dialHome opens a connection to the server's home.
+func (s *server) dialHome(ctx context.Context) (net.Conn, error) {
+	switch {
+	case s.home.host != "":
+		return s.dialResolved(ctx)
+	case s.core.resolves:
+		return s.knock(ctx, s.address)
+	}
+	conn, stray, err := s.dialNamed(ctx)
+	if stray != nil {
+		discard(stray)
+	}
+	return conn, err
+}
+
+// dialShared is dialHome for the shared connection. A caller's dialer cannot be told where to go: where its connection goes is the
+// home from now on.
+func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
+	if s.core.resolves {
+		return s.dialHome(ctx)
+	}
+	conn, stray, err := s.dialNamed(ctx)
+	if stray == nil {
+		return conn, err
+	}
+	s.settleAt(stray)
+	return stray, nil
+}
+
+// dialNamed asks the caller's dialer for a connection to the home, a few times. All that went elsewhere are closed but the last,
+// which is returned as a stray, for the caller to take or close.
+func (s *server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error) {
+	for range homeDials {
+		if stray != nil {
+			discard(stray)
+		}
+		conn, err := s.knock(ctx, s.address)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s.home.takes(conn) {
+			return conn, nil, nil
+		}
+		stray = conn
+		s.saySeveral(conn.RemoteAddr())
+	}
+	return nil, stray, errElsewhere
+}
+
+// dialPrivate is dialHome for a connection beside the shared one, which a caller may do without.
+func (s *server) dialPrivate(ctx context.Context) (net.Conn, error) {
+	if s.core.resolves {
+		return s.dialHome(ctx)
+	}
+	if s.core.now() < s.home.strayed.Load() {
+		return nil, errElsewhere
+	}
+	conn, stray, err := s.dialNamed(ctx)
+	if stray != nil {
+		discard(stray)
+		s.home.strayed.Store(s.core.now() + strayPause)
+	}
+	return conn, err
+}
+
+// dialResolved dials the home's address. If nobody is there, and the name has moved away, the home moves.
+func (s *server) dialResolved(ctx context.Context) (net.Conn, error) {
+	at := s.home.address()
+	if !at.IsValid() {
+		return s.settle(ctx, at)
+	}
+	conn, err := s.knock(ctx, s.home.join(at))
+	if err == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	if addrs, unknown := s.addresses(ctx); unknown != nil || slices.Contains(addrs, at) {
+		return nil, err
+	}
+	return s.settle(ctx, at)
+}
+
+func (h *home) join(at netip.Addr) string { return net.JoinHostPort(at.String(), h.port) }
+
+// settle finds the first of the name's addresses that takes a connection, unless another call has done so since the home was "from".
+func (s *server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) {
+	select {
+	case s.home.settling <- struct{}{}:
+		defer func() { <-s.home.settling }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if at := s.home.address(); at != from {
+		return s.knock(ctx, s.home.join(at))
+	}
+	addrs, err := s.addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	for i, at := range addrs {
+		conn, err = s.knockInShare(ctx, at, len(addrs)-i)
+		if err == nil {
+			s.moveTo(at)
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// knockInShare dials with a fair part of the time that is left.
+func (s *server) knockInShare(ctx context.Context, at netip.Addr, share int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && share > 1 {
+		limited, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(share))
+		defer cancel()
+		ctx = limited
+	}
+	return s.knock(ctx, s.home.join(at))
+}
+
+// settleAt makes the address that a connection goes to the home.
+func (s *server) settleAt(conn net.Conn) {
+	if at, ok := remoteOf(conn); ok && s.home.checked {
+		s.moveTo(at)
+	}
+}
+
+// moveTo moves the server as a whole: no connection to its former address gets another request.
+func (s *server) moveTo(at netip.Addr) {
+	s.home.mu.Lock()
+	from := s.home.at
+	s.home.at = at
+	s.home.mu.Unlock()
+	if from == at || !from.IsValid() {
+		return
+	}
+	s.core.log.Info("memcached server moved", "client", s.core.name, "server", s.address, "from", from, "to", at)
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, p := range idle {
+		discard(p.conn)
+	}
+	for _, l := range s.liveLines() {
+		if to, known := l.remote(); known && to != at {
+			s.current.CompareAndSwap(l, nil)
+			l.retire()
+		}
+	}
+}
+
+// lookAgain looks the host name up once in each ResolveInterval. If it has moved away from the server's home, so does the server;
+// calls under way finish.
+func (s *server) lookAgain() {
+	interval := int64(s.core.options.ResolveInterval)
+	if interval < 0 || s.home.host == "" {
+		return
+	}
+	now, last := s.core.now(), s.resolved.Load()
+	if now-last < interval || !s.resolved.CompareAndSwap(last, now) {
+		return
+	}
+	s.core.spawn(s.followName)
+}
+
+// followName outlives the call that asked for it.
+func (s *server) followName() {
+	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
+	defer cancel()
+	at := s.home.address()
+	addrs, err := s.addresses(ctx)
+	if err != nil || !at.IsValid() || slices.Contains(addrs, at) {
+		return // an outage of the name service is no reason to leave a connection that works
+	}
+	s.moveTo(addrs[0])
+}
+
+// remote is the IP address that the line is connected to.
+func (l *line) remote() (netip.Addr, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return netip.Addr{}, false
+	}
+	return remoteOf(l.conn)
+}

@@ -1,0 +1,81 @@
+package memcache
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// pace is how long a server takes to answer, as seen on its shared connection: smoothed as TCP smooths its round trips. A far server
+// has its own normal.
+type pace struct{ answer atomic.Int64 } // nanoseconds; 0: nothing seen yet
+
+// saw takes note of one answer. Notes that come at the same time may be lost.
+func (p *pace) saw(took int64) {
+	old := p.answer.Load()
+	if old == 0 {
+		p.answer.Store(max(took, 1))
+		return
+	}
+	p.answer.Store(max(old+(took-old)/8, 1))
+}
+
+// seen is 0 if nothing was.
+func (p *pace) seen() time.Duration { return time.Duration(p.answer.Load()) }
+
+const (
+	leastSilence = 60 * time.Millisecond
+	leastProbe   = 100 * time.Millisecond
+	// leastOpinion bounds a second opinion on a near server, so that a hang is found within 150 ms of a 500 ms time limit.
+	leastOpinion = 30 * time.Millisecond
+)
+
+// limits are the times that a server is given, from Options and from its pace.
+type limits struct {
+	timeout time.Duration // of a call
+	hang    time.Duration // Options.HangTimeout
+	probe   time.Duration // Options.ProbeTimeout
+}
+
+// silence is how long a server may owe answers to several callers without a byte. While nothing was heard of it yet, nobody knows
+// what is normal there, and calls have their time limit.
+func (l limits) silence(answer time.Duration) time.Duration {
+	switch {
+	case l.hang > 0:
+		return l.hang
+	case l.hang < 0:
+		return math.MaxInt64
+	case answer == 0:
+		return max(l.timeout, leastSilence)
+	}
+	floor := max(l.timeout/5, leastSilence)
+	return max(min(3*answer, l.timeout), floor)
+}
+
+// opinion is how long a fresh connection may take to answer before the silence of the others counts.
+func (l limits) opinion(answer time.Duration) time.Duration {
+	return min(max(5*answer, leastOpinion), max(l.timeout, leastOpinion))
+}
+
+// doubt is the silence after which a second opinion is asked for, so that it is there when the silence has lasted too long.
+func (l limits) doubt(answer time.Duration) time.Duration {
+	silence := l.silence(answer)
+	return max(silence-l.opinion(answer), silence/2)
+}
+
+// probeTime bounds a probe: look-up, dial, TLS and two replies. Every other probe has all the time that a call's connection and its
+// reply would have, so that no server is too far or too slow to be found up; the others are short, lest one that is lost to a
+// black hole outlasts the outage.
+func (l limits) probeTime(answer time.Duration, attempt int) time.Duration {
+	if l.probe > 0 {
+		return l.probe
+	}
+	most := 2 * l.timeout
+	if attempt%2 == 1 {
+		return most
+	}
+	return min(max(8*answer, leastProbe), most)
+}
+
+// longestProbe is the most that probeTime gives.
+func (l limits) longestProbe() time.Duration { return max(l.probe, 2*l.timeout) }

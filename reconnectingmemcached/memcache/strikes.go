@@ -1,0 +1,52 @@
+package memcache
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// strikes keeps what one connection error after another means, beyond what the breaker counts.
+type strikes struct {
+	mu      sync.Mutex
+	garbage int64 // when the last reply did not parse, 0 never; guarded by mu
+	timeout int64 // when the last time-out was charged; guarded by mu
+}
+
+const garbageWindow = int64(10 * time.Second)
+
+// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that do not parse open it.
+func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
+	if classify(err) == breaker.Ignored {
+		return
+	}
+	if errors.Is(err, ErrBadReply) {
+		k.mu.Lock()
+		second := k.garbage != 0 && now-k.garbage < garbageWindow
+		k.garbage = now
+		k.mu.Unlock()
+		if second {
+			b.Trip(err)
+			return
+		}
+	}
+	if permit, refused := b.Allow(); refused == nil {
+		permit.Done(err)
+	}
+}
+
+// chargeTimeout charges a time-out unless the call began before the last one was charged: callers that waited together were let
+// down once.
+func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
+	k.mu.Lock()
+	fresh := began > k.timeout || k.timeout == 0
+	if fresh {
+		k.timeout = now
+	}
+	k.mu.Unlock()
+	if fresh {
+		k.charge(b, soft(ErrTimeout), now)
+	}
+}
