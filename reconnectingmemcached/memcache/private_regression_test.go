@@ -75,7 +75,7 @@ func TestSurplusReplyToLargeSet(t *testing.T) {
 				})
 				c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, DialContext: dial, Timeout: 10 * time.Second})
 				for i := range 6 {
-					before := fake.Stats().BytesOut
+					before := bytesOutAtRest(fake)
 					if c.Set(&memcache.Item{Key: fmt.Sprint("doubled", i), Value: make([]byte, memcache.LargeValue+1)}) == nil {
 						eventually(t, "both replies sent", func() bool { return fake.Stats().BytesOut >= before+2*int64(len("STORED\r\n")) })
 						time.Sleep(time.Millisecond)
@@ -88,6 +88,17 @@ func TestSurplusReplyToLargeSet(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// bytesOutAtRest waits until the fake sends nothing any more.
+func bytesOutAtRest(fake *testutil.Fake) int64 {
+	for last := int64(-1); ; time.Sleep(2 * time.Millisecond) {
+		now := fake.Stats().BytesOut
+		if now == last {
+			return now
+		}
+		last = now
 	}
 }
 
