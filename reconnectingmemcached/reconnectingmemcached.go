@@ -56,7 +56,10 @@ type Options struct {
 	Name string
 	// DialContext opens connections and must honour its context. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// Logger gets state changes. Default nil: silent.
+	// HangTimeout and ProbeTimeout are those of memcache.Options. Default 0: they follow Timeout and what the servers usually take.
+	HangTimeout, ProbeTimeout time.Duration
+	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(), of a client whose servers have
+	// given it no answer yet.
 	Logger *slog.Logger
 }
 
@@ -93,6 +96,7 @@ func New(opts Options) (*HealingClient, error) {
 	}
 	c, err := memcache.NewWithOptions(nil, memcache.Options{
 		Name: opts.Name, Servers: opts.Servers, Timeout: opts.Timeout, MaxIdleConns: opts.MaxIdleConnections,
+		HangTimeout: opts.HangTimeout, ProbeTimeout: opts.ProbeTimeout,
 		ConsecutiveFailures: opts.AllowedFailuresBeforeHealing, DialContext: opts.DialContext, Logger: opts.Logger,
 	})
 	if err != nil {
@@ -174,16 +178,25 @@ func (h *HealingClient) Close() error {
 	return h.client.Close()
 }
 
-// Describe implements prometheus.Collector.
+// errNilClient is what a registry is told of a client that was not made.
+var errNilClient = errors.New("reconnectingmemcached: nil *HealingClient: check New's error before you register what it returned")
+
+// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
 func (h *HealingClient) Describe(ch chan<- *prometheus.Desc) {
-	if h.client != nil {
+	switch {
+	case h == nil:
+		ch <- prometheus.NewInvalidDesc(errNilClient)
+	case h.client != nil:
 		h.client.Describe(ch)
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (h *HealingClient) Collect(ch chan<- prometheus.Metric) {
-	if h.client != nil {
+	switch {
+	case h == nil:
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilClient), errNilClient)
+	case h.client != nil:
 		h.client.Collect(ch)
 	}
 }

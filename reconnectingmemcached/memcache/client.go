@@ -125,22 +125,20 @@ func (c *Client) start() (*core, error) {
 	if core := c.shared.core.Load(); core != nil {
 		return core, nil
 	}
-	return c.shared.start()
+	return c.shared.start(), nil
 }
 
-func (s *shared) start() (*core, error) {
+func (s *shared) start() *core {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if core := s.core.Load(); core != nil {
-		return core, nil
+		return core
 	}
 	o := s.options
 	o.DialContext, o.Timeout, o.MaxIdleConns = s.owner.DialContext, s.owner.Timeout, s.owner.MaxIdleConns
-	core, err := newCore(s.nameLocked(), o, s.selector)
-	if err == nil {
-		s.core.Store(core)
-	}
-	return core, err
+	core := newCore(s.nameLocked(), o, s.selector)
+	s.core.Store(core)
+	return core
 }
 
 func (s *shared) nameLocked() string {
@@ -275,8 +273,15 @@ func (s *server) stats() ServerStats {
 	return st
 }
 
-// Describe implements prometheus.Collector.
+// errNilClient is what a registry is told of a client that was not made.
+var errNilClient = errors.New("memcache: nil *Client: check the error of NewWithOptions before you register what it returned")
+
+// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
+	if c == nil {
+		ch <- prometheus.NewInvalidDesc(errNilClient)
+		return
+	}
 	if c.shared == nil {
 		return
 	}
@@ -284,20 +289,27 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range describe(name).all() {
 		ch <- d
 	}
-	if set, err := breaker.NewSet(name, breaker.SetOptions{}); err == nil {
-		set.Describe(ch)
-		_ = set.Close()
+	if b, err := breaker.New(name, breaker.Options{}); err == nil {
+		b.Describe(ch)
+		_ = b.Close()
 	}
 }
 
 // Collect implements prometheus.Collector. It reads counters and asks no server.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {
+	if c == nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilClient), errNilClient)
+		return
+	}
 	if c.shared == nil {
 		return
 	}
+	d := describe(c.shared.clientName())
 	if core := c.shared.core.Load(); core != nil {
-		core.collect(describe(core.name), ch)
+		core.collect(d, ch)
+		return
 	}
+	c.shared.collectUnused(d, ch)
 }
 
 func (s *shared) clientName() string {

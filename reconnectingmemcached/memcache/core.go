@@ -2,11 +2,9 @@ package memcache
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,17 +14,19 @@ import (
 
 // core is what a client starts at its first use and Close ends. The next use starts another.
 type core struct {
-	options Options // with defaults
-	limits  limits
-	name    string
-	log     *slog.Logger
-	epoch   time.Time // zero of the client's clock
-	ctx     context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	picker  picker
-	set     *breaker.Set
-	calls   calls
+	options    Options // with defaults
+	limits     limits
+	name       string
+	log        *slog.Logger
+	epoch      time.Time // zero of the client's clock
+	ctx        context.Context
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	picker     picker
+	selector   ServerSelector // nil: the names of Options.Servers
+	rolls      rolls
+	unanswered unanswered
+	calls      calls
 
 	durations durations
 	resolves  bool // the default dialer is used, so host names are ours to look up
@@ -34,53 +34,53 @@ type core struct {
 
 	servers atomic.Pointer[map[serverAddr]*server] // replaced as a whole under mu
 
-	mu       sync.Mutex
-	building *server // whose breaker is being made; guarded by mu
-	closed   bool    // guarded by mu
+	mu     sync.Mutex
+	labels labels // guarded by mu
+	closed bool   // guarded by mu
 }
 
 // newCore starts nothing yet: goroutines come with the first connection.
-func newCore(name string, o Options, selector ServerSelector) (*core, error) {
-	c := &core{options: o.withDefaults(), name: name, epoch: time.Now(), log: o.Logger, resolves: o.DialContext == nil, lookup: lookupHost}
+func newCore(name string, o Options, selector ServerSelector) *core {
+	c := &core{
+		options: o.withDefaults(), name: name, epoch: time.Now(), log: o.Logger, selector: selector, labels: labels{},
+		resolves: o.DialContext == nil, lookup: lookupHost,
+	}
 	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	c.unanswered.core = c
 	c.servers.Store(&map[serverAddr]*server{})
-	set, err := breaker.NewSet(name, c.breakerOptions())
-	if err != nil {
-		return nil, fmt.Errorf("memcache: %w", err)
-	}
-	c.set = set
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if selector != nil {
 		c.picker = &foreignPicker{core: c, selector: selector}
+		c.scheduleRollCall()
 	} else {
 		c.picker = newNamePicker(c, o.Servers)
 	}
-	return c, nil
+	return c
 }
 
-func (c *core) breakerOptions() breaker.SetOptions {
-	o := breaker.SetOptions{
-		Options: breaker.Options{
-			ConsecutiveFailures: 3,
-			ProbeTimeout:        c.limits.longestProbe() + probeMargin,
-			ReadyTimeout:        replayTime,
-			Backoff:             probeDelay,
-			Classify:            classify,
-		},
-		IdleExpiry: -1,
-		For: func(_ string, o breaker.Options) breaker.Options {
-			s := c.building
-			o.Probe, o.OnReady, o.OnStateChange = s.probe, s.replay, s.changed
-			return o
-		},
+func (c *core) newBreaker(s *server) *breaker.Breaker {
+	o := breaker.Options{
+		Endpoint:            s.label,
+		ConsecutiveFailures: 3,
+		Probe:               s.probe,
+		ProbeTimeout:        c.limits.longestProbe() + probeMargin,
+		OnReady:             s.replay,
+		ReadyTimeout:        replayTime,
+		Backoff:             probeDelay,
+		Classify:            classify,
+		OnStateChange:       s.changed,
 	}
 	if n := c.options.ConsecutiveFailures; n > 0 {
 		o.ConsecutiveFailures, o.HardFailures = n, -1
 	}
-	return o
+	b, err := breaker.New(c.name, o)
+	if err != nil { // none of these is the caller's, but for what Options.validate has seen
+		panic("memcache: " + err.Error())
+	}
+	return b
 }
 
 // now is the client's clock, in nanoseconds.
@@ -101,13 +101,19 @@ func (c *core) server(network, address string) *server {
 	if s := (*c.servers.Load())[id]; s != nil {
 		return s
 	}
+	s := c.addServer(id)
+	s.replaySoon() // if it was let go before it had all deletions
+	return s
+}
+
+func (c *core) addServer(id serverAddr) *server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := *c.servers.Load()
 	if s := old[id]; s != nil {
 		return s
 	}
-	s := c.newServerLocked(network, address)
+	s := c.newServerLocked(id)
 	servers := make(map[serverAddr]*server, len(old)+1)
 	for k, v := range old {
 		servers[k] = v
@@ -117,18 +123,20 @@ func (c *core) server(network, address string) *server {
 	return s
 }
 
-func (c *core) newServerLocked(network, address string) *server {
+func (c *core) newServerLocked(id serverAddr) *server {
 	s := &server{
-		core: c, network: network, address: address, closed: c.closed,
+		core: c, network: id.network, address: id.address, closed: c.closed, missed: c.recallLocked(id),
 		lines: make(map[*line]struct{}), privates: make(map[net.Conn]struct{}),
 		slots: make(chan struct{}, max(defaultIdleConns, c.options.MaxIdleConns)),
 	}
 	s.ramp.init(c.options.MaxInFlight)
-	s.home.init(address, c.resolves)
+	s.home.init(c, id.address)
 	s.watch.init(s)
-	c.building = s
-	s.breaker = c.set.Get(address)
-	s.label = s.breaker.Endpoint()
+	s.label = c.labels.take(id.address)
+	s.breaker = c.newBreaker(s)
+	if c.closed {
+		_ = s.breaker.Close()
+	}
 	return s
 }
 
@@ -140,12 +148,14 @@ func (c *core) close() {
 	c.closed = true
 	servers := c.all()
 	c.mu.Unlock()
+	c.stopRollCall()
+	c.unanswered.end()
 	c.cancel()
+	breakers := make([]*breaker.Breaker, 0, len(servers))
 	for _, s := range servers {
 		s.close()
+		breakers = append(breakers, s.breaker)
 	}
-	_ = c.set.Close()
+	closeBreakers(breakers)
 	c.running.Wait()
 }
-
-func isUnixPath(address string) bool { return strings.Contains(address, "/") }

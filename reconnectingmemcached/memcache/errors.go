@@ -16,8 +16,8 @@ var (
 	// ErrItemTooLarge says that a value is larger than [Options.MaxItemSize]. It was not read; its connection was dropped.
 	ErrItemTooLarge = errors.New("memcache: item larger than MaxItemSize")
 
-	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls under way, or is being
-	// re-admitted a few calls at a time. Treat it as a server that is down.
+	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls under way, took no more bytes
+	// within [Options.Timeout], or is being re-admitted a few calls at a time. Treat it as a server that is down.
 	ErrBusy = errors.New("memcache: too many calls in flight")
 
 	// ErrTimeout is the cause of a [*ServerDownError] when no reply came within [Options.Timeout].

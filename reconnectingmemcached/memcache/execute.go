@@ -106,7 +106,7 @@ func launch(ctx context.Context, parts []part) {
 		p := &parts[i]
 		permit, err := p.server.admit(&p.request)
 		if p.refused = err; err == nil {
-			p.flight = p.server.begin(permit, &p.request)
+			p.flight = p.server.begin(ctx, permit, &p.request)
 		}
 	}
 	for i := range parts {
@@ -212,7 +212,8 @@ func split(core *core, keys []string) ([]part, error) {
 			return nil, err
 		}
 		if s.missed.holds(key) && !s.isDown() {
-			continue // what the server has of it may be old
+			s.metrics.count(opGetMulti, resultMiss) // what the server has of it may be old
+			continue
 		}
 		i := openPart(parts, s)
 		if i < 0 {

@@ -39,11 +39,11 @@ type home struct {
 	at netip.Addr // not valid: not known yet; guarded by mu
 }
 
-func (h *home) init(address string, resolves bool) {
+func (h *home) init(c *core, address string) {
 	h.settling = make(chan struct{}, 1)
-	h.checked = !resolves
+	h.checked = !c.resolves
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || !resolves || isUnixPath(address) {
+	if err != nil || host == "" || !c.resolves || isUnixPath(address) {
 		return
 	}
 	if _, err := netip.ParseAddr(host); err != nil {

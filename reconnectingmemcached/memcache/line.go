@@ -36,18 +36,19 @@ type line struct {
 	handed   atomic.Uint64      // requests handed to the connection so far: no others can have been answered
 
 	mu         sync.Mutex
-	conn       *meter // nil while dialling; guarded by mu
-	err        error  // why it ended; guarded by mu
-	retired    bool   // takes no more requests and ends with its last reply; guarded by mu
-	waiting    fifo   // requests without a reply, oldest first; guarded by mu
-	written    int    // how many of waiting have been handed to the connection; guarded by mu
-	inWrite    int    // how many of those are being written right now; guarded by mu
-	unanswered int    // bytes of written; guarded by mu
-	owedSince  int64  // since when the server owes an answer, or the dial its end; 0 nothing; guarded by mu
-	queued     []byte // requests to be written; guarded by mu
-	spare      []byte // the other write buffer; guarded by mu
-	joined     int    // Gets on the unfinished last line of queued; guarded by mu
-	writing    bool   // a caller or the writer goroutine is at it; guarded by mu
+	conn       *meter        // nil while dialling; guarded by mu
+	err        error         // why it ended; guarded by mu
+	retired    bool          // takes no more requests and ends with its last reply; guarded by mu
+	waiting    fifo          // requests without a reply, oldest first; guarded by mu
+	written    int           // how many of waiting have been handed to the connection; guarded by mu
+	inWrite    int           // how many of those are being written right now; guarded by mu
+	unanswered int           // bytes of written; guarded by mu
+	owedSince  int64         // since when the server owes an answer, or the dial its end; 0 nothing; guarded by mu
+	queued     []byte        // requests to be written; guarded by mu
+	spare      []byte        // the other write buffer; guarded by mu
+	room       chan struct{} // closed when queued is taken; nil: nobody waits for that; guarded by mu
+	joined     int           // Gets on the unfinished last line of queued; guarded by mu
+	writing    bool          // a caller or the writer goroutine is at it; guarded by mu
 }
 
 // enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full and nothing of r was sent.
@@ -88,9 +89,28 @@ func (l *line) refusesLocked(r *request) error {
 	case l.retired:
 		return errRetired
 	case len(l.queued) > 0 && len(l.queued)+r.size() > maxQueuedBytes:
-		return ErrBusy
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		return fullLine{l.room}
 	}
 	return nil
+}
+
+// fullLine says that so much is queued that a request has to wait.
+type fullLine struct {
+	room <-chan struct{} // closed when it is worth another try
+}
+
+func (fullLine) Error() string { return ErrBusy.Error() }
+func (fullLine) Unwrap() error { return ErrBusy }
+
+// makeRoomLocked lets those try again that found the line full.
+func (l *line) makeRoomLocked() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
 }
 
 func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) {
@@ -147,6 +167,7 @@ func (l *line) takeQueued() (*meter, []byte) {
 	l.finishGetsLocked()
 	batch := l.queued
 	l.queued, l.spare = l.spare[:0], nil
+	l.makeRoomLocked()
 	l.inWrite = l.waiting.size - l.written
 	l.handed.Add(uint64(l.inWrite))
 	l.written = l.waiting.size
@@ -280,6 +301,7 @@ func (l *line) end(err error) {
 	l.err = err
 	waiting, written, conn := l.waiting, l.written, l.conn
 	l.waiting, l.written, l.queued, l.spare = fifo{}, 0, nil, nil
+	l.makeRoomLocked()
 	l.mu.Unlock()
 
 	l.cancel()

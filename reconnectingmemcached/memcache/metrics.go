@@ -3,12 +3,11 @@ package memcache
 import (
 	"context"
 	"errors"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/holdfast-go/holdfast/breaker"
 )
 
 // result is what became of one operation, as a label.
@@ -35,10 +34,30 @@ func (r result) label() string {
 	}[r]
 }
 
+// possible tells the results that an operation can have. They are all there from the start, at 0: a rate sees no series that begins
+// with its first burst.
+func possible(o op, r result) bool {
+	switch r {
+	case resultServerError, resultRefused, resultBusy, resultTimeout, resultFailed, resultCanceled:
+		return true
+	case resultOK:
+		return !o.reads()
+	case resultHit:
+		return o.reads()
+	case resultMiss:
+		return o.reads() || o == opCompareAndSwap || o == opDelete || o == opTouch || o == opIncrement || o == opDecrement
+	case resultNotStored:
+		return o.stores() && o != opSet
+	case resultConflict:
+		return o == opCompareAndSwap
+	}
+	return false
+}
+
 // resultOf names an answer.
 func resultOf(o op, err error) result {
 	switch {
-	case err == nil && (o == opGet || o == opGetAndTouch):
+	case err == nil && o.reads():
 		return resultHit
 	case err == nil:
 		return resultOK
@@ -73,6 +92,32 @@ type serverMetrics struct {
 }
 
 func (m *serverMetrics) count(o op, r result) { m.operations[o][r].Add(1) }
+
+// countCall counts what became of a request: of a GetMulti, what became of each key.
+func (m *serverMetrics) countCall(r *request, became result, found int) {
+	if r.op != opGetMulti {
+		m.count(r.op, became)
+		return
+	}
+	missing := uint64(max(len(r.keys)-found, 0))
+	if found > 0 {
+		m.operations[opGetMulti][resultHit].Add(uint64(found))
+	}
+	if became == resultHit {
+		became = resultMiss
+	}
+	m.operations[opGetMulti][became].Add(missing)
+}
+
+// calls is how many operations were counted.
+func (m *serverMetrics) calls() (n uint64) {
+	for o := range opCount {
+		for r := range resultCount {
+			n += m.operations[o][r].Load()
+		}
+	}
+	return n
+}
 
 func (m *serverMetrics) dialed(err error) {
 	if err != nil {
@@ -144,7 +189,7 @@ func describe(name string) *descriptions {
 		return prometheus.NewDesc("memcached_client_"+metric, help, labels, prometheus.Labels{"client": name})
 	}
 	return &descriptions{
-		operations: desc("operations_total", "Operations by what became of them; refused and busy ones were not tried.", "op", "server", "result"),
+		operations: desc("operations_total", "Operations by what became of them, of get_multi each key; refused and busy ones were not tried.", "op", "server", "result"),
 		duration:   desc("operation_duration_seconds", "Time of the operations that were tried, queueing and a retry included, until their reply was read.", "op"),
 		dials:      desc("dials_total", "Connections opened, those of probes included.", "server", "result"),
 		inflight:   desc("inflight", "Operations under way, queued ones included.", "server"),
@@ -158,10 +203,9 @@ func (d *descriptions) all() []*prometheus.Desc {
 	return []*prometheus.Desc{d.operations, d.duration, d.dials, d.inflight, d.missed, d.replayed, d.lost}
 }
 
-// collect sends what one core has counted. Servers that share a label, because there are more than the breakers keep apart, are
-// added up: a scrape must not see a label twice.
+// collect sends what one core has counted. Servers that share a label, because there are more than are kept apart, are added up: a
+// scrape must not see a label twice.
 func (c *core) collect(d *descriptions, ch chan<- prometheus.Metric) {
-	c.set.Collect(ch)
 	sums := make(map[string]*serverSum)
 	for _, s := range c.all() {
 		sum := sums[s.label]
@@ -170,15 +214,51 @@ func (c *core) collect(d *descriptions, ch chan<- prometheus.Metric) {
 			sums[s.label] = sum
 		}
 		sum.add(s)
+		if s.label != otherLabel {
+			s.breaker.Collect(ch)
+		}
 	}
 	for label, sum := range sums {
 		sum.collect(d, label, ch)
 	}
+	c.durations.collect(d, ch)
+}
+
+func (d *durations) collect(to *descriptions, ch chan<- prometheus.Metric) {
 	for o := range opCount {
-		if n, seconds, buckets := c.durations.sum(o); n > 0 {
-			ch <- prometheus.MustNewConstHistogram(d.duration, n, seconds, buckets, o.verb())
+		n, seconds, buckets := d.sum(o)
+		ch <- prometheus.MustNewConstHistogram(to.duration, n, seconds, buckets, o.verb())
+	}
+}
+
+// collectUnused sends the zeroes of a client that was not used yet.
+func (s *shared) collectUnused(d *descriptions, ch chan<- prometheus.Metric) {
+	var none serverSum
+	taken := labels{}
+	seen := make(map[string]bool)
+	for _, address := range s.configured() {
+		if seen[address] {
+			continue
+		}
+		seen[address] = true
+		if label := taken.take(address); label != otherLabel {
+			none.collect(d, label, ch)
 		}
 	}
+	new(durations).collect(d, ch)
+}
+
+// configured are the addresses that are known before the first use.
+func (s *shared) configured() (addresses []string) {
+	if s.selector == nil {
+		return s.options.Servers
+	}
+	defer func() { _ = recover() }() // the selector is the caller's code
+	_ = s.selector.Each(func(addr net.Addr) error {
+		addresses = append(addresses, addr.String())
+		return nil
+	})
+	return addresses
 }
 
 type serverSum struct {
@@ -210,7 +290,7 @@ func (t *serverSum) collect(d *descriptions, server string, ch chan<- prometheus
 	}
 	for o := range opCount {
 		for r := range resultCount {
-			if n := t.operations[o][r]; n > 0 {
+			if n := t.operations[o][r]; n > 0 || possible(o, r) {
 				counter(d.operations, n, o.verb(), server, r.label())
 			}
 		}
@@ -222,5 +302,3 @@ func (t *serverSum) collect(d *descriptions, server string, ch chan<- prometheus
 	ch <- prometheus.MustNewConstMetric(d.inflight, prometheus.GaugeValue, float64(t.inflight), server)
 	ch <- prometheus.MustNewConstMetric(d.missed, prometheus.GaugeValue, float64(t.missed), server)
 }
-
-var _ prometheus.Collector = (*breaker.Set)(nil)

@@ -118,6 +118,22 @@ func (m *missedLog) settleOverflow() {
 	m.overflow = false
 }
 
+// pending tells whether the server has missed anything.
+func (m *missedLog) pending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys) > 0 || m.overflow
+}
+
+// overflowAll forgets the keys, but not that there were some.
+func (m *missedLog) overflowAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lost += uint64(len(m.keys))
+	m.keys, m.bytes, m.overflow = nil, 0, true
+	m.waiting.Store(0)
+}
+
 func (m *missedLog) size() int { return int(m.waiting.Load()) }
 
 func (m *missedLog) totals() (waiting int, replayed, lost uint64) {

@@ -22,11 +22,8 @@ func (c *Client) Native() *gomemcache.Client {
 		n.MaxIdleConns = defaultIdleConns
 	}
 	n.DialContext = func(_ context.Context, network, address string) (net.Conn, error) {
-		core, err := c.start()
-		if err != nil {
-			return nil, err
-		}
-		return &nativeConn{server: core.server(network, address)}, nil
+		n := &nativeConn{client: c, network: network, address: address}
+		return n, n.attach()
 	}
 	return n
 }
@@ -66,7 +63,10 @@ func (n nativeSelector) Each(visit func(net.Addr) error) error {
 // nativeConn is a connection that exists while its server is up. While it is down, requests are answered here. gomemcache uses a
 // connection for one request at a time, which begins with a Write after a Read.
 type nativeConn struct {
-	server *server
+	client           *Client
+	network, address string
+
+	server *server // the user's own
 
 	mu       sync.Mutex // Close and the deadline may come from another goroutine
 	real     net.Conn   // guarded by mu
@@ -84,6 +84,9 @@ func (n *nativeConn) Write(b []byte) (int, error) {
 	}
 	if !n.started {
 		n.started, n.answer, n.failure = true, nil, nil
+		if err := n.attach(); err != nil {
+			return 0, err
+		}
 		permit, err := n.server.breaker.Allow()
 		if err != nil {
 			n.refuse(b)
@@ -139,6 +142,19 @@ func (n *nativeConn) refuse(request []byte) {
 		return
 	}
 	n.failure = n.server.downError(o, outcome{err: errRefused})
+}
+
+// attach finds the server, which is another one once the first was let go, or its client was closed and is used again.
+func (n *nativeConn) attach() error {
+	core, err := n.client.start()
+	if err != nil {
+		return err
+	}
+	if s := core.server(n.network, n.address); s != n.server {
+		n.drop()
+		n.server = s
+	}
+	return nil
 }
 
 func (n *nativeConn) connect() error {

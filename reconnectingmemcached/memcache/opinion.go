@@ -54,6 +54,7 @@ func (s *server) condemn(err error) {
 	if s.ramp.inflight.Load() == 0 {
 		return // nobody waits any more: the next calls will tell
 	}
+	s.core.unanswered.failed()
 	if !isTimeout(err) {
 		s.breaker.Trip(hard(err))
 		return

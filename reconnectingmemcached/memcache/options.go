@@ -2,11 +2,9 @@ package memcache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"strconv"
 	"time"
 )
 
@@ -37,7 +35,8 @@ type Options struct {
 	// per server. Default 64.
 	MaxIdleConns int
 
-	// MaxInFlight bounds the calls under way per server, queued ones included; more fail fast with [ErrBusy]. Default 1024.
+	// MaxInFlight bounds the calls under way per server, queued ones included; more fail fast with [ErrBusy]. Default 0: no
+	// bound; calls queue until Timeout, and wait for room while 8 MiB of requests are queued.
 	MaxInFlight int
 
 	// MaxItemSize is the largest value accepted from a server, in bytes; larger ones fail with [ErrItemTooLarge]. Default 128 MiB.
@@ -73,13 +72,13 @@ type Options struct {
 	// NoReplay exempts keys from the deletion of missed writes at re-admission, such as locks written with Set. Default: none.
 	NoReplay func(key string) bool
 
-	// Logger gets state changes and lost invalidations. Default nil: silent.
+	// Logger gets state changes and lost invalidations. Default nil: silent, but for one warning, through slog.Default(), of a
+	// client whose servers have given it no answer yet, 5 s after the first failure: its addresses may be wrong.
 	Logger *slog.Logger
 }
 
 const (
 	defaultIdleConns       = 64
-	defaultMaxInFlight     = 1024
 	defaultMaxItemSize     = 128 << 20
 	defaultResolveInterval = 30 * time.Second
 )
@@ -90,9 +89,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxIdleConns <= 0 {
 		o.MaxIdleConns = defaultIdleConns
-	}
-	if o.MaxInFlight == 0 {
-		o.MaxInFlight = defaultMaxInFlight
 	}
 	if o.MaxItemSize == 0 {
 		o.MaxItemSize = defaultMaxItemSize
@@ -124,24 +120,6 @@ func (o Options) validate() error {
 	}
 	if o.Overflow != AcceptStale && o.Overflow != FlushServer {
 		return fmt.Errorf("memcache: Options.Overflow is %d: use AcceptStale or FlushServer", o.Overflow)
-	}
-	return nil
-}
-
-// validateAddress says what is wrong with a server's address, if anything.
-func validateAddress(address string) error {
-	if address == "" {
-		return errors.New("memcache: empty server address: use host:port or the path of a unix socket")
-	}
-	if isUnixPath(address) {
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("memcache: server address %q: %w: use host:port or the path of a unix socket", address, err)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("memcache: server address %q: port %q: use a number from 1 to 65535", address, port)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (s *server) privateFault(ctx context.Context, f *flight, err error) error {
 		s.strikes.chargeTimeout(s.breaker, f.start, s.core.now())
 		return ErrTimeout
 	}
-	s.strikes.charge(s.breaker, err, s.core.now())
+	s.charge(err)
 	return err
 }
 
@@ -65,7 +65,7 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return ErrTimeout
+		return ErrBusy // says nothing about the server
 	}
 	p, err := s.takePrivate(ctx)
 	if err != nil {
@@ -81,7 +81,10 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	case got.end != nil && errors.Is(got.end, ErrBadReply):
 		return got.end
 	case got.end == nil:
-		p.worked = true
+		if !p.worked {
+			p.worked = true
+			s.core.unanswered.end()
+		}
 		s.putPrivate(p)
 	}
 	f.call.replied = true

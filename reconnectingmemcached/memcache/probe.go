@@ -103,6 +103,7 @@ func (s *server) probe(ctx context.Context) error {
 	err := s.ask(limited, s.dialProbe)
 	if err == nil {
 		s.pace.saw(s.core.now() - began)
+		s.core.unanswered.end()
 		return nil
 	}
 	if limited.Err() != nil {
@@ -278,12 +279,12 @@ func (c *session) deleteBatch(batch []byte, pending int) error {
 //
 //nolint:contextcheck // see above.
 func (s *server) replaySoon() {
-	if s.missed.size() == 0 || !s.replaying.CompareAndSwap(false, true) {
+	if !s.missed.pending() || !s.replaying.CompareAndSwap(false, true) {
 		return
 	}
 	s.core.spawn(func() {
 		defer s.replaying.Store(false)
-		for s.missed.size() > 0 && !s.isDown() {
+		for s.missed.pending() && !s.isDown() {
 			ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
 			err := s.replay(ctx)
 			if err == nil {
@@ -293,7 +294,7 @@ func (s *server) replaySoon() {
 			if err == nil {
 				continue
 			}
-			s.strikes.charge(s.breaker, err, s.core.now())
+			s.charge(err)
 			if !backoff.Pause(s.core.ctx, replayPause) {
 				return
 			}

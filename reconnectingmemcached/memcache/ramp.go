@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,8 +13,8 @@ const (
 	rampDuration = int64(time.Second)
 )
 
-// ramp bounds the calls in flight to one server: at all times by MaxInFlight, and after a re-admission by 4, doubled with each
-// full window of successes, until 256 or one second.
+// ramp bounds the calls in flight to one server: at all times by MaxInFlight, if that is set, and after a re-admission by 4, doubled
+// with each full window of successes, until 256 or one second.
 type ramp struct {
 	inflight atomic.Int64
 	limit    atomic.Int64
@@ -27,6 +28,9 @@ type ramp struct {
 
 func (p *ramp) init(most int) {
 	p.most = int64(most)
+	if most == 0 {
+		p.most = math.MaxInt64
+	}
 	p.limit.Store(p.most)
 }
 

@@ -98,6 +98,7 @@ func (r *reader) next() {
 func (l *line) answered(n int) bool {
 	if !l.worked.Load() {
 		l.worked.Store(true)
+		l.server.core.unanswered.end()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

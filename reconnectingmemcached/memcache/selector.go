@@ -24,14 +24,29 @@ func (p *foreignPicker) pick(key string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.core.server(addr.Network(), addr.String()), nil
+	return p.server(addr)
+}
+
+// server refuses an address that the selector should not have taken, at its first use.
+func (p *foreignPicker) server(addr net.Addr) (*server, error) {
+	network, address := addr.Network(), addr.String()
+	if s := p.core.all()[serverAddr{network, address}]; s != nil {
+		return s, nil
+	}
+	if err := validateForm(address); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoServers, err)
+	}
+	return p.core.server(network, address), nil
 }
 
 func (p *foreignPicker) each() ([]*server, error) {
 	var all []*server
 	err := p.selector.Each(func(addr net.Addr) error {
-		all = append(all, p.core.server(addr.Network(), addr.String()))
-		return nil
+		s, err := p.server(addr)
+		if err == nil {
+			all = append(all, s)
+		}
+		return err
 	})
 	return all, err
 }

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -23,7 +24,7 @@ type server struct {
 	watch   watch
 	home    home
 	pace    pace
-	missed  missedLog
+	missed  *missedLog
 	metrics serverMetrics
 	slots   chan struct{} // bounds private connections
 
@@ -83,7 +84,7 @@ func (s *server) exchange(ctx context.Context, r *request) outcome {
 	if err != nil {
 		return refusedOutcome(err)
 	}
-	f := s.begin(permit, r)
+	f := s.begin(ctx, permit, r)
 	return s.finish(ctx, &f, r)
 }
 
@@ -96,7 +97,7 @@ func refusedOutcome(err error) outcome {
 func (s *server) admit(r *request) (breaker.Permit, error) {
 	permit, err := s.breaker.Allow()
 	if err != nil {
-		s.metrics.count(r.op, resultRefused)
+		s.metrics.countCall(r, resultRefused, 0)
 		s.noteMissed(r, outcome{})
 		return permit, errRefused
 	}
@@ -107,7 +108,7 @@ func (s *server) admit(r *request) (breaker.Permit, error) {
 	}
 	if !s.ramp.enter(s.core.now) {
 		permit.Done(errSettled)
-		s.metrics.count(r.op, resultBusy)
+		s.metrics.countCall(r, resultBusy, 0)
 		s.noteMissed(r, outcome{})
 		return permit, ErrBusy
 	}
@@ -115,11 +116,11 @@ func (s *server) admit(r *request) (breaker.Permit, error) {
 }
 
 // begin sends a call that was admitted; finish must follow.
-func (s *server) begin(permit breaker.Permit, r *request) flight {
+func (s *server) begin(ctx context.Context, permit breaker.Permit, r *request) flight {
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
 	s.watch.arm()
 	if !isLarge(r) {
-		f.err = s.send(&f, r)
+		f.err = s.send(ctx, &f, r)
 	}
 	return f
 }
@@ -129,7 +130,7 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 	err := s.await(ctx, f, r)
 	for !f.call.replied && err != nil && s.again(ctx, f, r, err) {
 		r.alone = true // also marks the second try
-		f.err = s.send(f, r)
+		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
 	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied}
@@ -149,11 +150,11 @@ func (s *server) book(f *flight, r *request, out *outcome) {
 	if out.replied {
 		f.permit.Done(nil)
 		s.ramp.succeeded(s.core.now)
-		s.metrics.count(r.op, resultOf(r.op, out.err))
+		s.metrics.countCall(r, resultOf(r.op, out.err), len(out.items))
 		return
 	}
 	f.permit.Done(errSettled) // the connection's end was charged already, once for all calls on it
-	s.metrics.count(r.op, resultOfFailure(out.err))
+	s.metrics.countCall(r, resultOfFailure(out.err), len(out.items))
 	s.noteMissed(r, *out)
 }
 
@@ -168,7 +169,7 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 			return err
 		}
 		// No connection beside the shared one goes to where that goes: the value takes its turn there.
-		if err := s.send(f, r); err != nil {
+		if err := s.send(ctx, f, r); err != nil {
 			f.call.err = err
 			return err
 		}
@@ -189,9 +190,36 @@ func (s *server) again(ctx context.Context, f *flight, r *request, err error) bo
 	return !s.isDown() && s.core.now()-f.start < int64(s.core.options.Timeout)
 }
 
-// send puts the request on the pipelined connection.
-func (s *server) send(f *flight, r *request) error {
+// send puts the request on the pipelined connection. While that is full, it waits.
+func (s *server) send(ctx context.Context, f *flight, r *request) error {
 	f.generation = f.call.begin()
+	for {
+		err := s.trySend(f, r)
+		var full fullLine
+		if !errors.As(err, &full) {
+			return err
+		}
+		left := time.Duration(f.start + int64(s.core.options.Timeout) - s.core.now())
+		if !waitFor(ctx, full.room, left) {
+			return cmp.Or(ctx.Err(), ErrBusy)
+		}
+	}
+}
+
+// waitFor reports whether room came in time.
+func waitFor(ctx context.Context, room <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-room:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (s *server) trySend(f *flight, r *request) error {
 	var err error
 	for range 3 { // a line may end or retire between the two steps
 		l, unusable := s.line()
@@ -260,7 +288,15 @@ func (s *server) forget(l *line, err error) {
 	for _, p := range stale {
 		discard(p.conn)
 	}
+	s.charge(err)
+}
+
+// charge reports what ended a connection to the breaker.
+func (s *server) charge(err error) {
 	s.strikes.charge(s.breaker, err, s.core.now())
+	if classify(err) != breaker.Ignored {
+		s.core.unanswered.failed()
+	}
 }
 
 // changed follows the breaker: a server that goes down loses its connections and dials at once.

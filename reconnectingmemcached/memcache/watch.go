@@ -180,6 +180,7 @@ func (s *server) blame(all []overdueLine, now int64) {
 	for _, o := range all {
 		if len(o.calls) > 0 {
 			s.strikes.chargeTimeout(s.breaker, o.latest, now)
+			s.core.unanswered.failed()
 		}
 		if o.stuck {
 			o.line.end(blameless(ErrTimeout))

@@ -1,0 +1,71 @@
+package memcache
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+func isUnixPath(address string) bool { return strings.Contains(address, "/") }
+
+// validateAddress says what is wrong with a server's address, if anything.
+func validateAddress(address string) error {
+	if address == "" {
+		return errors.New("memcache: empty server address: use host:port or the path of a unix socket")
+	}
+	if err := validateForm(address); err != nil || isUnixPath(address) {
+		return err
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("memcache: server address %q: %w: use host:port or the path of a unix socket", address, err)
+	}
+	return validatePort(address, port)
+}
+
+func validatePort(address, port string) error {
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("memcache: server address %q: port %q: use a number from 1 to 65535", address, port)
+	}
+	return nil
+}
+
+// validateForm refuses what is taken for the path of a unix socket, or for a name, and is neither: it would be down for ever, and
+// its reads misses without a word. It also judges the addresses of a caller's selector, which may have any other form.
+func validateForm(address string) error {
+	if strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == ',' || r == ';' }) {
+		return fmt.Errorf("memcache: server address %q: give each address as a string of its own, without spaces or separators", address)
+	}
+	if scheme, rest, ok := strings.Cut(address, "://"); ok {
+		return fmt.Errorf("memcache: server address %q has a scheme: use %q", address, withoutScheme(scheme, rest))
+	}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok && strings.Contains(path, "/") {
+		return fmt.Errorf("memcache: server address %q has a scheme: use %q", address, path)
+	}
+	if host, _, ok := strings.Cut(address, "/"); ok {
+		if _, port, err := net.SplitHostPort(host); err == nil && validatePort(host, port) == nil {
+			return fmt.Errorf("memcache: server address %q has a path: use %q", address, host)
+		}
+	}
+	return nil
+}
+
+// withoutScheme is what was most likely meant.
+func withoutScheme(scheme, rest string) string {
+	if strings.HasPrefix(scheme, "unix") || strings.HasPrefix(rest, "/") {
+		return "/" + strings.TrimLeft(rest, "/")
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	if at := strings.LastIndexByte(host, '@'); at >= 0 {
+		host = host[at+1:]
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil && host != "" {
+		host += ":11211"
+	}
+	if host == "" {
+		return "host:11211"
+	}
+	return host
+}

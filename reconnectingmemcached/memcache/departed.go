@@ -1,0 +1,178 @@
+package memcache
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+const (
+	// departedAfter is how long a server may go unnamed by a caller's selector, and unused, before it is let go.
+	departedAfter = time.Minute
+	// rollCall is how often the selector is asked for its servers.
+	rollCall = 15 * time.Second
+	// memoryTime is how long the keys of writes that a server missed are remembered after it was let go.
+	memoryTime = 24 * time.Hour
+	// maxRemembered bounds the servers that are remembered, and maxRememberedKeys their keys.
+	maxRemembered     = 256
+	maxRememberedKeys = maxMissedKeys
+)
+
+// rolls finds out which servers a caller's selector no longer names, as when pods come back with new addresses: they would be probed
+// for ever, at addresses that others may have by then.
+type rolls struct {
+	mu      sync.Mutex
+	timer   *time.Timer // guarded by mu
+	stopped bool        // guarded by mu
+	unnamed map[*server]absence
+	memory  []remembered // of servers that were let go, oldest first; guarded by core.mu
+}
+
+// absence is since when a server was neither named nor used.
+type absence struct {
+	since time.Duration
+	calls uint64
+}
+
+// remembered are the writes that a server missed before it was let go.
+type remembered struct {
+	id     serverAddr
+	missed *missedLog
+	until  time.Duration
+}
+
+func (c *core) scheduleRollCall() {
+	c.rolls.mu.Lock()
+	defer c.rolls.mu.Unlock()
+	if c.rolls.stopped {
+		return
+	}
+	if c.rolls.timer == nil {
+		c.rolls.timer = time.AfterFunc(rollCall, c.callRoll)
+		return
+	}
+	c.rolls.timer.Reset(rollCall)
+}
+
+func (c *core) stopRollCall() {
+	c.rolls.mu.Lock()
+	defer c.rolls.mu.Unlock()
+	c.rolls.stopped = true
+	if c.rolls.timer != nil {
+		c.rolls.timer.Stop()
+	}
+}
+
+// callRoll asks the selector, which is the caller's code, on a goroutine of its own.
+func (c *core) callRoll() {
+	c.spawn(func() {
+		defer c.scheduleRollCall()
+		if named, ok := c.namedServers(); ok {
+			c.dismiss(c.departed(named, time.Duration(c.now())))
+		}
+	})
+}
+
+// namedServers is false if the selector did not say.
+func (c *core) namedServers() (named map[serverAddr]bool, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	named = make(map[serverAddr]bool)
+	err := c.selector.Each(func(addr net.Addr) error {
+		named[serverAddr{addr.Network(), addr.String()}] = true
+		return nil
+	})
+	return named, err == nil
+}
+
+// departed are the servers that were neither named nor used for long enough.
+func (c *core) departed(named map[serverAddr]bool, now time.Duration) []*server {
+	var gone []*server
+	unnamed := make(map[*server]absence)
+	for id, s := range c.all() {
+		calls := s.metrics.calls()
+		switch a, known := c.rolls.unnamed[s]; {
+		case named[id] || s.ramp.inflight.Load() > 0:
+		case !known || a.calls != calls:
+			unnamed[s] = absence{now, calls}
+		case now-a.since < departedAfter:
+			unnamed[s] = a
+		default:
+			gone = append(gone, s)
+		}
+	}
+	c.rolls.unnamed = unnamed
+	return gone
+}
+
+// dismiss lets servers go: their breakers, connections and metrics. What they missed is remembered by address.
+func (c *core) dismiss(gone []*server) {
+	if len(gone) == 0 {
+		return
+	}
+	c.mu.Lock()
+	servers := make(map[serverAddr]*server)
+	for id, s := range *c.servers.Load() {
+		servers[id] = s
+	}
+	for _, s := range gone {
+		id := serverAddr{s.network, s.address}
+		delete(servers, id)
+		delete(c.labels, s.label)
+		if s.missed.pending() {
+			c.rolls.memory = append(c.rolls.memory, remembered{id, s.missed, time.Duration(c.now()) + memoryTime})
+		}
+	}
+	c.servers.Store(&servers)
+	c.forgetLocked()
+	c.mu.Unlock()
+	breakers := make([]*breaker.Breaker, 0, len(gone))
+	for _, s := range gone {
+		c.log.Info("memcached server let go: the selector no longer names it", "client", c.name, "server", s.address)
+		s.close()
+		breakers = append(breakers, s.breaker)
+	}
+	closeBreakers(breakers)
+}
+
+// forgetLocked drops what is too old, or too much, the oldest first. Of a server whose keys are too many it stays known that it
+// missed some.
+func (c *core) forgetLocked() {
+	m := c.rolls.memory
+	now := time.Duration(c.now())
+	for len(m) > 0 && (m[0].until < now || len(m) > maxRemembered) {
+		m = m[1:]
+	}
+	keys := 0
+	for i := len(m) - 1; i >= 0; i-- {
+		if keys += m[i].missed.size(); keys > maxRememberedKeys {
+			m[i].missed.overflowAll()
+		}
+	}
+	c.rolls.memory = m
+}
+
+// recallLocked returns what a server missed before it was let go, or an empty log.
+func (c *core) recallLocked(id serverAddr) *missedLog {
+	now := time.Duration(c.now())
+	for i, r := range c.rolls.memory {
+		if r.id == id && now < r.until {
+			c.rolls.memory = append(c.rolls.memory[:i:i], c.rolls.memory[i+1:]...)
+			return r.missed
+		}
+	}
+	return new(missedLog)
+}
+
+func closeBreakers(breakers []*breaker.Breaker) {
+	var closing sync.WaitGroup
+	for _, b := range breakers {
+		closing.Go(func() { _ = b.Close() })
+	}
+	closing.Wait()
+}

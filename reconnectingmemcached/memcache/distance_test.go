@@ -1,0 +1,101 @@
+package memcache_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// distance is a way to an in-memory server, in a bubble's virtual time: a dial takes one round trip, and data half of one.
+type distance struct {
+	fake *testutil.Fake
+	rtt  time.Duration
+
+	mu    sync.Mutex
+	conns []*far // guarded by mu
+}
+
+// dial is for Options.DialContext.
+func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if !sleep(ctx, d.rtt) {
+		return nil, ctx.Err()
+	}
+	there, err := d.fake.Dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	near, here := net.Pipe()
+	f := &far{here: here, there: there}
+	go f.carry(there, here, d.rtt/2)
+	go f.carry(here, there, d.rtt/2)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conns = append(d.conns, f)
+	return near, nil
+}
+
+// stall holds what the server sends on the connections that are open now for so long, as a lost packet does.
+func (d *distance) stall(pause time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	until := time.Now().Add(pause).UnixNano()
+	for _, f := range d.conns {
+		f.until.Store(until)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// far is one connection.
+type far struct {
+	here, there net.Conn
+	until       atomic.Int64 // what comes from there is held until then
+}
+
+type parcel struct {
+	data []byte
+	due  time.Time
+}
+
+// carry moves data in one direction until either end closes.
+func (f *far) carry(to, from net.Conn, delay time.Duration) {
+	defer func() { _, _ = f.here.Close(), f.there.Close() }()
+	parcels := make(chan parcel, 1<<16)
+	go f.deliver(to, parcels)
+	defer close(parcels)
+	for {
+		b := make([]byte, 64<<10)
+		n, err := from.Read(b)
+		if n > 0 {
+			parcels <- parcel{b[:n], time.Now().Add(delay)}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (f *far) deliver(to net.Conn, parcels <-chan parcel) {
+	for p := range parcels {
+		time.Sleep(time.Until(p.due))
+		if to == f.here {
+			time.Sleep(time.Until(time.Unix(0, f.until.Load())))
+		}
+		if _, err := to.Write(p.data); err != nil {
+			_ = to.Close()
+		}
+	}
+}
