@@ -143,3 +143,11 @@ func (c *scripted) Read(b []byte) (int, error) {
 func Candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt int) netip.Addr {
 	return candidate(at, addrs, down, attempt)
 }
+
+// QueuedBytes is how much waits to be written to a server.
+func (c *Client) QueuedBytes(addr string) int {
+	l := c.shared.core.Load().all()[serverAddr{"tcp", addr}].current.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queued)
+}

@@ -28,10 +28,12 @@ func inBubble(t *testing.T, rtt time.Duration, o memcache.Options, test func(t *
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		test(t, c, d)
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 

@@ -1,0 +1,81 @@
+package memcache_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestBurst tells of 3 000 calls at once to a healthy, idle server: two thirds of the Gets were misses and of the Sets errors, because
+// no more than 1 024 were let in. They queue, in a bounded buffer; what does not fit waits for room.
+func TestBurst(t *testing.T) {
+	for name, size := range map[string]int{"small": 10, "more than the queue holds": 24 << 10, "large": memcache.LargeValue + 1} {
+		t.Run(name, func(t *testing.T) {
+			fake := testutil.StartFake(t)
+			c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: time.Minute, ReportUnavailable: true})
+			set(t, c)
+			if err := fake.Hang(); err != nil {
+				t.Fatal(err)
+			}
+			const callers = 2000
+			var calls sync.WaitGroup
+			for i := range callers {
+				calls.Go(func() {
+					if i%2 == 0 {
+						if err := c.Set(&memcache.Item{Key: fmt.Sprint("k", i%10), Value: make([]byte, size)}); err != nil {
+							t.Errorf("Set: %v", err)
+						}
+						return
+					}
+					if _, err := c.Get("k"); err != nil {
+						t.Errorf("Get: %v", err)
+					}
+				})
+			}
+			eventually(t, "all calls under way", func() bool { return c.Stats()[fake.Addr()].InFlight == callers })
+			if queued := c.QueuedBytes(fake.Addr()); queued > 8<<20 {
+				t.Errorf("%d bytes queued, want at most 8 MiB", queued)
+			}
+			if err := fake.Release(); err != nil {
+				t.Fatal(err)
+			}
+			calls.Wait()
+		})
+	}
+}
+
+// TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context, and nobody is blamed.
+func TestFullQueueEndsInTime(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: time.Second, HangTimeout: -1})
+	set(t, c)
+	if err := fake.Hang(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	var calls sync.WaitGroup
+	for i := range 1000 {
+		calls.Go(func() {
+			err := c.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: make([]byte, 32<<10)})
+			if !errors.Is(err, memcache.ErrServerDown) || !errors.Is(err, memcache.ErrTimeout) && !errors.Is(err, memcache.ErrBusy) {
+				t.Errorf("Set on a full queue: %v, want ErrTimeout or ErrBusy", err)
+			}
+		})
+	}
+	calls.Wait()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("1 000 Sets on a hung server took %v with a time limit of 1 s", took)
+	}
+	if got := c.State(fake.Addr()); got != breaker.Closed {
+		t.Errorf("breaker is %v after one time limit", got)
+	}
+	if err := fake.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
