@@ -179,3 +179,20 @@ func TestBadOptions(t *testing.T) {
 		t.Errorf("Ping of the zero value = %v, want ErrNoServers", err)
 	}
 }
+
+// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked at: the process crashed on a nil
+// pointer, in a line that said nothing of why.
+func TestNilClientIsNotRegistered(t *testing.T) {
+	c, err := reconnectingmemcached.New(reconnectingmemcached.Options{})
+	if err == nil {
+		t.Fatal("New without servers = nil error")
+	}
+	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *HealingClient: check New's error") {
+		t.Errorf("Register of a nil client = %v, want what to do", err)
+	}
+	metrics := make(chan prometheus.Metric, 1)
+	c.Collect(metrics)
+	if m := <-metrics; !strings.Contains(m.Desc().String(), "invalid") && m.Write(nil) == nil {
+		t.Error("Collect of a nil client sent a metric that counts")
+	}
+}

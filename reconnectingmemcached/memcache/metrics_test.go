@@ -64,8 +64,14 @@ func TestTwoClientsOneRegistry(t *testing.T) {
 		_, _ = c.Get("k")
 		_, _ = c.Get("absent")
 	}
-	if got := gather(t, registry, "memcached_client_operations_total"); len(got) != 6 {
-		t.Errorf("operations of two clients = %v, want set, hit and miss of each", got)
+	counted := 0
+	for _, n := range gather(t, registry, "memcached_client_operations_total") {
+		if n > 0 {
+			counted++
+		}
+	}
+	if counted != 6 {
+		t.Errorf("%d operations of two clients were counted, want set, hit and miss of each", counted)
 	}
 	if got := gather(t, registry, "breaker_state"); len(got) == 0 {
 		t.Error("the breakers' metrics are missing")
@@ -124,5 +130,117 @@ func TestMetrics(t *testing.T) {
 	st := c.Stats()[addr]
 	if st.DownSince.IsZero() || st.DownCause == nil || st.Refused < 2 || st.DialErrors < 1 || st.MissedInvalidations != 1 {
 		t.Errorf("Stats = %+v", st)
+	}
+}
+
+// TestSeriesFromTheStart tells of the first burst that no rate() saw: a series began with its first count. All that an operation can
+// end with is there from the start, before the first use already.
+func TestSeriesFromTheStart(t *testing.T) {
+	fake := testutil.StartFake(t)
+	list := new(memcache.ServerList)
+	if err := list.SetServers(fake.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*memcache.Client{
+		"names": memcache.New(fake.Addr(), fake.Addr()), "selector": memcache.NewFromSelector(list),
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() { _ = c.Close() }()
+			registry := prometheus.NewPedanticRegistry()
+			if err := registry.Register(c); err != nil {
+				t.Fatal(err)
+			}
+			before := gather(t, registry, "memcached_client_operations_total")
+			if len(before) < 100 {
+				t.Errorf("%d series before the first use, want all", len(before))
+			}
+			durations := gather(t, registry, "memcached_client_operation_duration_seconds")
+			if len(durations) != 15 {
+				t.Errorf("%d histograms before the first use, want one an operation", len(durations))
+			}
+			useAll(c)
+			after := gather(t, registry, "memcached_client_operations_total")
+			for labels := range after {
+				if _, ok := before[labels]; !ok {
+					t.Errorf("series %s came only with its first use", labels)
+				}
+			}
+			if len(after) != len(before) {
+				t.Errorf("%d series after the use, %d before", len(after), len(before))
+			}
+		})
+	}
+}
+
+// useAll brings about what each operation can end with on a server that is up.
+func useAll(c *memcache.Client) {
+	for _, key := range []string{"k", "absent"} {
+		item := &memcache.Item{Key: key, Value: []byte("1")}
+		for _, do := range []func(*memcache.Item) error{c.Replace, c.Append, c.Prepend, c.CompareAndSwap} {
+			_ = do(item)
+		}
+		_, _ = c.Increment(key, 1)
+		_, _ = c.Decrement(key, 1)
+		_ = c.Touch(key, 1)
+		_, _ = c.Get(key)
+		_, _ = c.GetAndTouch(key, 1)
+		_, _ = c.GetMulti([]string{key, "absent"})
+		_ = c.Set(&memcache.Item{Key: "k", Value: []byte("1")})
+		_ = c.Add(item)
+		it, _ := c.Get("k")
+		_ = c.CompareAndSwap(it)
+		_ = c.CompareAndSwap(it)
+		_ = c.Delete(key)
+		_ = c.Set(&memcache.Item{Key: "k", Value: make([]byte, 2<<20)})
+	}
+	_, _ = c.Ping(), c.FlushAll()
+}
+
+// TestGetMultiCountsKeys tells of the hit ratio that knew nothing of GetMulti: it counted requests as "ok".
+func TestGetMultiCountsKeys(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Name: "multi", Servers: []string{fake.Addr()}})
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		if err := c.Set(&memcache.Item{Key: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if _, err := c.GetMulti([]string{"a", "b", "c", "d", "e"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.ForceDown(fake.Addr())
+	eventually(t, "down", func() bool { return !c.Available() })
+	_, _ = c.GetMulti([]string{"a", "b"})
+	operations := gather(t, registry, "memcached_client_operations_total")
+	for result, want := range map[string]float64{"hit": 6, "miss": 9, "refused": 2} {
+		if got := operations["client=multi,op=get_multi,result="+result+",server="+fake.Addr()]; got != want {
+			t.Errorf("get_multi, %s: %v keys, want %v", result, got, want)
+		}
+	}
+	if _, ok := operations["client=multi,op=get_multi,result=ok,server="+fake.Addr()]; ok {
+		t.Error("get_multi has a result ok beside its hits and misses")
+	}
+}
+
+// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked at: the process crashed on a nil
+// pointer, in a line that said nothing of why.
+func TestNilClientIsNotRegistered(t *testing.T) {
+	c, err := memcache.NewWithOptions(nil, memcache.Options{})
+	if err == nil {
+		t.Fatal("NewWithOptions without servers = nil error")
+	}
+	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *Client: check the error of NewWithOptions") {
+		t.Errorf("Register of a nil client = %v, want what to do", err)
+	}
+	metrics := make(chan prometheus.Metric, 1)
+	c.Collect(metrics)
+	if err := (<-metrics).Write(new(dto.Metric)); err == nil || !strings.Contains(err.Error(), "nil *Client") {
+		t.Errorf("Collect of a nil client: %v, want what to do", err)
 	}
 }
