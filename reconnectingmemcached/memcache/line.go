@@ -33,6 +33,7 @@ type line struct {
 	gone     chan struct{}      // closed by end, once the breaker knows
 	worked   atomic.Bool        // a reply has been read
 	lastRead atomic.Int64       // when a byte last arrived, in nanoseconds of the client's clock
+	since    int64              // of the connection, in nanoseconds of the client's clock; set before it is read from
 	handed   atomic.Uint64      // requests handed to the connection so far: no others can have been answered
 
 	mu         sync.Mutex
@@ -255,6 +256,7 @@ func (l *line) connected(conn *meter) bool {
 		return false
 	}
 	l.conn, l.owedSince = conn, 0
+	l.since = l.server.core.now()
 	if len(l.queued) > 0 {
 		l.writing = true
 		l.kick <- struct{}{}

@@ -26,6 +26,8 @@ const (
 	replayBatch = 1024
 	// replayRounds bounds how often a replay starts again because more was missed meanwhile.
 	replayRounds = 3
+	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet silences holds up no more.
+	leastPatience = time.Second
 	// replayTime bounds one replay, replayPause spaces those that failed while the server is up.
 	replayTime  = 5 * time.Second
 	replayPause = time.Second
@@ -52,6 +54,8 @@ type session struct {
 	in   *bufio.Reader
 	stop func() bool
 	done bool // all that was asked is answered
+
+	patience time.Duration // with one batch of deletions
 }
 
 func (s *server) openSession(ctx context.Context, dial dialing) (*session, error) {
@@ -165,9 +169,20 @@ func (c *session) greet() error {
 		return err
 	}
 	if got := parseLine(opPing, line); got.err != nil {
-		return got.err
+		return refusedSession(line, got.err)
 	}
 	return c.canary()
+}
+
+// refusedSession words an error line that the background met with. It is no answer to a call, so it is not an [ErrServerError].
+func refusedSession(line []byte, err error) error {
+	switch {
+	case turnedAway(line):
+		return soft(errTooManyConns)
+	case errors.Is(err, ErrServerError):
+		return fmt.Errorf("memcache: the server answered %q to a probe or a deletion", line[:min(len(line), maxQuoted)])
+	}
+	return err
 }
 
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
@@ -196,6 +211,7 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 			return fmt.Errorf("memcache: flush for missed writes: %w", err)
 		}
 	}
+	c.patience = max(s.core.limits.longestProbe(), leastPatience)
 	if err := c.deleteAll(batch.keys, s.missed.settle); err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
@@ -232,7 +248,7 @@ func (c *session) expect(o op) error {
 		return err
 	}
 	if got := parseLine(o, line); got.err != nil && !errors.Is(got.err, ErrCacheMiss) {
-		return got.err
+		return refusedSession(line, got.err)
 	}
 	return nil
 }
@@ -263,6 +279,8 @@ func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]mi
 
 // deleteBatch counts a surplus reply as a failure: it would be taken for that of a deletion which the server refuses.
 func (c *session) deleteBatch(batch []byte, pending int) error {
+	timer := time.AfterFunc(c.patience, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer timer.Stop()
 	if _, err := c.conn.Write(append(batch, canaryRequest...)); err != nil {
 		return err
 	}

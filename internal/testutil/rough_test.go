@@ -1,0 +1,60 @@
+package testutil_test
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// TestRoughKeepsBytes: whatever it does to pieces, the bytes arrive in order and complete.
+func TestRoughKeepsBytes(t *testing.T) {
+	f := testutil.StartFake(t)
+	r := testutil.StartRough(t, f.Addr(), testutil.RoughOptions{Life: time.Hour})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Addr())
+	check(t, err)
+	defer func() { _ = conn.Close() }()
+	value := bytes.Repeat([]byte("0123456789"), 5000)
+	in := bufio.NewReader(conn)
+	for i := range 10 {
+		key := strconv.Itoa(i)
+		_, err := conn.Write([]byte("set " + key + " 0 0 50000\r\n" + string(value) + "\r\nget " + key + "\r\n"))
+		check(t, err)
+		want := "STORED\r\nVALUE " + key + " 0 50000\r\n" + string(value) + "\r\nEND\r\n"
+		got := make([]byte, len(want))
+		_, err = io.ReadFull(in, got)
+		check(t, err)
+		if string(got) != want {
+			t.Fatalf("round %d: got %.80q, want %.80q", i, got, want)
+		}
+	}
+}
+
+// TestRoughLosesWhatWasReset: data sent into the silence arrives late, unless the client reset the connection.
+func TestRoughLosesWhatWasReset(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		f := testutil.StartFake(t)
+		r := testutil.StartRough(t, f.Addr(), testutil.RoughOptions{Life: 1, Late: 20 * time.Millisecond})
+		for range 40 { // half of the connections end in silence
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Addr())
+			if err != nil {
+				continue // its life ended before it began
+			}
+			time.Sleep(5 * time.Millisecond)
+			_, _ = conn.Write([]byte("set k 0 0 1\r\nv\r\n"))
+			if reset {
+				check(t, conn.(*net.TCPConn).SetLinger(0))
+			}
+			_ = conn.Close()
+		}
+		time.Sleep(100 * time.Millisecond)
+		if arrived := f.Stats().Commands["set"] > 0; arrived == reset {
+			t.Errorf("reset %v: data arrived: %v", reset, arrived)
+		}
+	}
+}
