@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -268,7 +269,7 @@ func (l *line) lost(err error) error {
 	if l.worked.Load() {
 		return usedFault(err)
 	}
-	return freshFault(err)
+	return l.server.freshFault(err)
 }
 
 // usedFault classifies the end of a connection that had worked: it has simply ended, and the next dial tells whether the server is
@@ -281,14 +282,20 @@ func usedFault(err error) *fault {
 	return blameless(err)
 }
 
-// freshFault classifies the end of a connection that never brought a reply: it is taken as the server's state.
-func freshFault(err error) *fault {
+// answeredLately is how recent the server's last byte must be for the end of one fresh connection to leave doubt.
+const answeredLately = int64(100 * time.Millisecond)
+
+// freshFault classifies the end of a connection that never brought a reply: it is taken as the server's state, unless others
+// brought one a moment ago.
+func (s *server) freshFault(err error) *fault {
 	var f *fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, net.ErrClosed): // closed by this client
 		return blameless(err)
+	case s.core.now()-s.lastRead.Load() < answeredLately && s.lastRead.Load() > 0:
+		return soft(err)
 	}
 	return hard(err)
 }

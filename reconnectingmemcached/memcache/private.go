@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	}
 	switch {
 	case err != nil:
-		return p.lost(err)
+		return s.lostPrivate(p, err)
 	case got.end != nil && errors.Is(got.end, ErrBadReply):
 		return got.end
 	case got.end == nil:
@@ -91,11 +92,11 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	return got.err
 }
 
-func (p *private) lost(err error) *fault {
+func (s *server) lostPrivate(p *private, err error) *fault {
 	if p.worked {
 		return usedFault(err)
 	}
-	return freshFault(err)
+	return s.freshFault(err)
 }
 
 func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineReply, error) {
@@ -103,7 +104,7 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineRepl
 	defer stop()
 	f.call.sent = true
 	header := appendStoreHeader([]byte(r.op.word()), r)
-	request := net.Buffers{header, r.item.Value, []byte("\r\n")}
+	request := net.Buffers{header, r.item.Value, []byte("\r\nversion\r\n")}
 	_, unsent := request.WriteTo(p.conn)
 	if unsent != nil && p.worked {
 		return lineReply{}, unsent
@@ -118,13 +119,29 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineRepl
 		return lineReply{}, err
 	}
 	got := parseLine(r.op, line)
-	switch {
-	case p.in.Buffered() > 0: // which of them is the answer?
-		got.end = soft(fmt.Errorf("%w: more than one reply to %s", ErrBadReply, r.op.word()))
-	case !stop() && got.end == nil:
+	if got.end != nil {
+		return got, nil
+	}
+	if err := p.barrier(r.op); err != nil {
+		return lineReply{}, err
+	}
+	if !stop() {
 		got.end = blameless(ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
 	}
 	return got, nil
+}
+
+// barrier reads the reply to the version command behind the request, which can be told from that of any other: if it comes second,
+// what came first is the answer, and not a surplus reply to the call before, however late that was.
+func (p *private) barrier(o op) error {
+	line, err := readLine(p.in)
+	switch {
+	case err != nil:
+		return err
+	case p.in.Buffered() == 0 && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
+		return nil
+	}
+	return soft(fmt.Errorf("%w: %q after the reply to %s", ErrBadReply, line[:min(len(line), maxQuoted)], o.word()))
 }
 
 // takePrivate returns an idle connection on which nothing has arrived meanwhile, or a new one.
