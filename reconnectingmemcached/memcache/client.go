@@ -234,7 +234,7 @@ type ServerStats struct {
 	InFlight int64
 	// Dials counts connections opened, DialErrors those that failed; both include probes.
 	Dials, DialErrors uint64
-	// Refused counts calls that failed fast.
+	// Refused counts calls that failed fast, of a GetMulti each key.
 	Refused uint64
 	// MissedInvalidations is the number of keys to delete before re-admission; Replayed counts those deleted so far, Lost
 	// those that did not fit the log.

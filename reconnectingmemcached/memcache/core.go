@@ -32,6 +32,8 @@ type core struct {
 	resolves  bool // the default dialer is used, so host names are ours to look up
 	lookup    func(ctx context.Context, host string) ([]netip.Addr, error)
 
+	unresettable atomic.Bool // it was said that connections cannot be reset
+
 	servers atomic.Pointer[map[serverAddr]*server] // replaced as a whole under mu
 
 	mu     sync.Mutex

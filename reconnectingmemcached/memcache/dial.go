@@ -36,6 +36,10 @@ func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	if err == nil && s.pace.seen() == 0 {
 		s.pace.saw(s.core.now() - began)
 	}
+	if err == nil && !resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
+		s.core.log.Warn("memcached connections can be closed only, not reset: a write that failed may arrive later; give them NetConn or SyscallConn",
+			"client", s.core.name, "server", s.address, "type", fmt.Sprintf("%T", conn))
+	}
 	return conn, err
 }
 

@@ -20,5 +20,12 @@
 //
 // All callers share one pipelined connection per server (classic text protocol); requests that queue while another is being
 // written go out together, Gets merged into one line. Values above 32 KiB are sent on private connections. A call takes at
-// most [Options.Timeout], queueing and one retry included; a hang is found before that, by its silence.
+// most [Options.Timeout], queueing and one retry included; a hang is found before that, by its silence and that of a fresh connection
+// (a fifth of Timeout; [Options.HangTimeout]).
+//
+// # Addresses
+//
+// A server is "host:port" or the path of a unix socket, without a scheme. It is one address at a time, whatever its name has: all its
+// connections go there, and move together when the name loses it. A name that stands for several servers (a headless service) is
+// said so in the log; list the servers one by one to use all of them.
 package memcache

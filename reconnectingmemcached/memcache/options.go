@@ -25,7 +25,8 @@ type Options struct {
 	Name string
 
 	// Servers are the addresses, "host:port" or the path of a unix socket, used when the selector is nil. A key goes to the
-	// server that gomemcache would choose. Names are resolved again at each dial and each ResolveInterval. No default.
+	// server that gomemcache would choose. A server is one address of its name at a time; names are resolved again each
+	// ResolveInterval, when a dial fails and before a probe. No default.
 	Servers []string
 
 	// Timeout bounds a whole call, dialling, queueing and one retry included. Default 500 ms.
@@ -43,10 +44,13 @@ type Options struct {
 	MaxItemSize int
 
 	// DialContext opens connections, as in gomemcache; it must honour its context. It is given a server's address as
-	// configured, so names may be host names. Default: a net.Dialer.
+	// configured, so names may be host names, as TLS needs them; a connection that it makes to another IP address than the server's
+	// others go to is not used. What it returns must have NetConn, SetLinger or SyscallConn, as package net's and TLS connections
+	// do, to be reset when it is given up; others can only be closed. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// ResolveInterval is how often the host names of Servers are looked up while in use. Default 30 s; negative: at dials only.
+	// ResolveInterval is how often host names are looked up while in use. It does not apply with a DialContext, which does that
+	// itself. Default 30 s; negative: only when a dial fails, and before probes.
 	ResolveInterval time.Duration
 
 	// HangTimeout is how long a server may leave several callers without a byte before it is taken for hung, if a fresh connection

@@ -91,6 +91,23 @@ func TestSurplusReplyToLargeSet(t *testing.T) {
 	}
 }
 
+// TestSurplusReplyOnItsWay tells of the surplus that was still on its way when the next large Set was sent: it came first, and the
+// Set was told that it was stored although the server refused it.
+func TestSurplusReplyOnItsWay(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 10 * time.Second})
+	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetFault(testutil.OnVerbs(testutil.Garbage([]byte("STORED\r\nSERVER_ERROR out of memory storing object\r\n")), "set"))
+	if err := c.Set(&memcache.Item{Key: "k", Value: make([]byte, memcache.LargeValue+1)}); !errors.Is(err, memcache.ErrBadReply) {
+		t.Errorf("Set whose answer came second = %v, want ErrBadReply", err)
+	}
+	if it, err := c.Get("k"); err == nil {
+		t.Errorf("Get after that = %q, want a miss", it.Value)
+	}
+}
+
 // bytesOutAtRest waits until the fake sends nothing any more.
 func bytesOutAtRest(fake *testutil.Fake) int64 {
 	for last := int64(-1); ; time.Sleep(2 * time.Millisecond) {

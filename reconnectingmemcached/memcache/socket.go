@@ -1,6 +1,9 @@
 package memcache
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // maxWrappers bounds how deep connections are looked for within connections.
 const maxWrappers = 16
@@ -39,4 +42,13 @@ func resetOnClose(socket net.Conn) bool {
 		return s.SetLinger(0) == nil
 	}
 	return lingerNot(socket)
+}
+
+// resettable tells whether discard can reset a connection.
+func resettable(conn net.Conn) bool {
+	switch socketOf(conn).(type) {
+	case interface{ SetLinger(sec int) error }, syscall.Conn:
+		return true
+	}
+	return false
 }
