@@ -96,17 +96,18 @@ func (m *serverMetrics) count(o op, r result) { m.operations[o][r].Add(1) }
 // countCall counts what became of a request: of a GetMulti, what became of each key.
 func (m *serverMetrics) countCall(r *request, became result, found int) {
 	if r.op != opGetMulti {
-		m.count(r.op, became)
+		m.operations[r.op][became].Add(1)
 		return
 	}
-	missing := uint64(max(len(r.keys)-found, 0))
-	if found > 0 {
-		m.operations[opGetMulti][resultHit].Add(uint64(found))
-	}
+	m.countKeys(len(r.keys), became, found)
+}
+
+func (m *serverMetrics) countKeys(asked int, became result, found int) {
 	if became == resultHit {
-		became = resultMiss
+		became = resultMiss // of the others
 	}
-	m.operations[opGetMulti][became].Add(missing)
+	m.operations[opGetMulti][resultHit].Add(uint64(found))
+	m.operations[opGetMulti][became].Add(uint64(max(asked-found, 0)))
 }
 
 // calls is how many operations were counted.

@@ -195,6 +195,9 @@ func (s *server) send(ctx context.Context, f *flight, r *request) error {
 	f.generation = f.call.begin()
 	for {
 		err := s.trySend(f, r)
+		if err == nil {
+			return nil
+		}
 		var full fullLine
 		if !errors.As(err, &full) {
 			return err
