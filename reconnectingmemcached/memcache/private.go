@@ -104,7 +104,9 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineRepl
 	defer stop()
 	f.call.sent = true
 	header := appendStoreHeader([]byte(r.op.word()), r)
-	request := net.Buffers{header, r.item.Value, []byte("\r\nversion\r\n")}
+	// The barrier is a buffer of its own, and so a TLS record of its own: memcached forgets what is left of a record that it has
+	// read the end of a value from, until more arrives.
+	request := net.Buffers{header, r.item.Value, []byte("\r\n"), []byte("version\r\n")}
 	_, unsent := request.WriteTo(p.conn)
 	if unsent != nil && p.worked {
 		return lineReply{}, unsent
