@@ -34,6 +34,8 @@ type core struct {
 
 	unresettable atomic.Bool // it was said that connections cannot be reset
 
+	grace time.Duration // homeGrace
+
 	servers atomic.Pointer[map[serverAddr]*server] // replaced as a whole under mu
 
 	mu     sync.Mutex
@@ -45,7 +47,7 @@ type core struct {
 func newCore(name string, o Options, selector ServerSelector) *core {
 	c := &core{
 		options: o.withDefaults(), name: name, epoch: time.Now(), log: o.Logger, selector: selector, labels: labels{},
-		resolves: o.DialContext == nil, lookup: lookupHost,
+		resolves: o.DialContext == nil, lookup: lookupHost, grace: homeGrace,
 	}
 	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
 	if c.log == nil {

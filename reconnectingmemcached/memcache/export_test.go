@@ -141,7 +141,16 @@ func (c *scripted) Read(b []byte) (int, error) {
 
 // Candidate is where a server that is down is probed next.
 func Candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt int) netip.Addr {
-	return candidate(at, addrs, down, attempt)
+	return candidate(at, addrs, down < homeGrace, attempt)
+}
+
+// SetGrace replaces the time in which a server that is down is looked for at its own address alone. To be called before any use.
+func (c *Client) SetGrace(grace time.Duration) error {
+	core, err := c.start()
+	if err == nil {
+		core.grace = grace
+	}
+	return err
 }
 
 // QueuedBytes is how much waits to be written to a server.

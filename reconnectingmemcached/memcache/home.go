@@ -74,10 +74,10 @@ func (h *home) takes(conn net.Conn) bool {
 
 // candidate chooses where to probe next. A server that is down is looked for at its own address first; after the grace, or once its
 // name has lost that address, at all that the name has in turn.
-func candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt int) netip.Addr {
+func candidate(at netip.Addr, addrs []netip.Addr, inGrace bool, attempt int) netip.Addr {
 	i := slices.Index(addrs, at)
 	switch {
-	case len(addrs) == 0, i >= 0 && down < homeGrace:
+	case len(addrs) == 0, i >= 0 && inGrace:
 		return at
 	case i < 0:
 		i = 0

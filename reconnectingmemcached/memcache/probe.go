@@ -136,11 +136,9 @@ func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
 	if err != nil && !at.IsValid() {
 		return nil, err
 	}
-	var down time.Duration
-	if d := s.downNow(); d != nil {
-		down = time.Since(d.since)
-	}
-	return s.knock(ctx, s.home.join(candidate(at, addrs, down, int(s.probes.Load()))))
+	down := s.downNow()
+	inGrace := down == nil || time.Since(down.since) < s.core.grace
+	return s.knock(ctx, s.home.join(candidate(at, addrs, inGrace, int(s.probes.Load()))))
 }
 
 // ask asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
