@@ -99,7 +99,7 @@ func watchStandstills(end time.Time, last *atomic.Int64) {
 	for before := time.Now(); before.Before(end); {
 		time.Sleep(5 * time.Millisecond)
 		now := time.Now()
-		if now.Sub(before) > 40*time.Millisecond {
+		if now.Sub(before) > 80*time.Millisecond {
 			last.Store(now.UnixNano())
 		}
 		before = now
@@ -209,7 +209,7 @@ func (o *owner) check(op string, k int, it *memcache.Item, err error) {
 	switch {
 	case it.Key != o.key(k) || string(key) != o.key(k) || err != nil:
 		o.t.Errorf("%s(%q) = the value of %q: %.60q", op, o.key(k), it.Key, it.Value)
-	case n < o.least[k] && time.Now().UnixNano()-o.standstill.Load() < int64(5*time.Second): // cannot be told
+	case n < o.least[k] && time.Now().UnixNano()-o.standstill.Load() < int64(time.Second): // cannot be told
 	case n < o.least[k] || n > o.last:
 		o.t.Errorf("%s(%q) = value %d, but %d was written since; the last is %d", op, o.key(k), n, o.least[k], o.last)
 	}
