@@ -54,7 +54,7 @@ func newMetrics(name string) *metrics {
 // Describe implements prometheus.Collector.
 func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 	if i == nil {
-		observe.DescribeNil(ch, "groupcache.Instance", "groupcache.New")
+		observe.DescribeNil(ch, "groupcache.Instance", "New")
 		return
 	}
 	m := i.metrics
@@ -70,7 +70,7 @@ func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It reads counters and costs the calls nothing.
 func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 	if i == nil {
-		observe.CollectNil(ch, "groupcache.Instance", "groupcache.New")
+		observe.CollectNil(ch, "groupcache.Instance", "New")
 		return
 	}
 	m, out := i.metrics, sender{ch}

@@ -157,12 +157,12 @@ func TestDebugHandler(t *testing.T) {
 func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	var none *groupcache.Instance
 	err := prometheus.NewRegistry().Register(none)
-	if err == nil || !strings.Contains(err.Error(), "look at the error of groupcache.New first") {
+	if err == nil || !strings.Contains(err.Error(), "groupcache: nil *Instance: check the error of New before") {
 		t.Errorf("Register: %v", err)
 	}
 	ch := make(chan prometheus.Metric, 1)
 	none.Collect(ch)
-	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *groupcache.Instance") {
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "groupcache: nil *Instance") {
 		t.Errorf("Collect: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
@@ -178,14 +179,11 @@ func (h *HealingClient) Close() error {
 	return h.client.Close()
 }
 
-// errNilClient is what a registry is told of a client that was not made.
-var errNilClient = errors.New("reconnectingmemcached: nil *HealingClient: check New's error before you register what it returned")
-
 // Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
 func (h *HealingClient) Describe(ch chan<- *prometheus.Desc) {
 	switch {
 	case h == nil:
-		ch <- prometheus.NewInvalidDesc(errNilClient)
+		observe.DescribeNil(ch, "reconnectingmemcached.HealingClient", "New")
 	case h.client != nil:
 		h.client.Describe(ch)
 	}
@@ -195,7 +193,7 @@ func (h *HealingClient) Describe(ch chan<- *prometheus.Desc) {
 func (h *HealingClient) Collect(ch chan<- prometheus.Metric) {
 	switch {
 	case h == nil:
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilClient), errNilClient)
+		observe.CollectNil(ch, "reconnectingmemcached.HealingClient", "New")
 	case h.client != nil:
 		h.client.Collect(ch)
 	}

@@ -187,7 +187,7 @@ func TestNilClientIsNotRegistered(t *testing.T) {
 	if err == nil {
 		t.Fatal("New without servers = nil error")
 	}
-	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *HealingClient: check New's error") {
+	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *HealingClient: check the error of New") {
 		t.Errorf("Register of a nil client = %v, want what to do", err)
 	}
 	metrics := make(chan prometheus.Metric, 1)

@@ -1,7 +1,6 @@
 package sentinel
 
 import (
-	"errors"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -161,13 +161,10 @@ func describe(client string) *descriptions {
 	return d
 }
 
-// errNil is what the metrics of a client that could not be made say.
-var errNil = errors.New("sentinel: nil *Client: check the error of New or NewClient before you register the client")
-
 // Describe implements prometheus.Collector. That of a nil Client makes a registry refuse it and say why.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
-		ch <- prometheus.NewInvalidDesc(errNil)
+		observe.DescribeNil(ch, "sentinel.Client", "New or NewClient")
 		return
 	}
 	for _, d := range c.descriptions.all {
@@ -179,7 +176,7 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {
 	if c == nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNil), errNil)
+		observe.CollectNil(ch, "sentinel.Client", "New or NewClient")
 		return
 	}
 	d := c.descriptions

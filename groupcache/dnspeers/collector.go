@@ -23,7 +23,7 @@ func (w *Watcher) descriptors() descriptors {
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 	if w == nil {
-		observe.DescribeNil(ch, "dnspeers.Watcher", "dnspeers.Watch")
+		observe.DescribeNil(ch, "dnspeers.Watcher", "Watch")
 		return
 	}
 	d := w.descriptors()
@@ -35,7 +35,7 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 	if w == nil {
-		observe.CollectNil(ch, "dnspeers.Watcher", "dnspeers.Watch")
+		observe.CollectNil(ch, "dnspeers.Watcher", "Watch")
 		return
 	}
 	d, s := w.descriptors(), w.Stats()

@@ -32,7 +32,7 @@ func (w *Watcher) descriptors() descriptors {
 // Describe implements prometheus.Collector.
 func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 	if w == nil {
-		observe.DescribeNil(ch, "etcdpeers.Watcher", "etcdpeers.Watch")
+		observe.DescribeNil(ch, "etcdpeers.Watcher", "Watch")
 		return
 	}
 	d := w.descriptors()
@@ -46,7 +46,7 @@ func (w *Watcher) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (w *Watcher) Collect(ch chan<- prometheus.Metric) {
 	if w == nil {
-		observe.CollectNil(ch, "etcdpeers.Watcher", "etcdpeers.Watch")
+		observe.CollectNil(ch, "etcdpeers.Watcher", "Watch")
 		return
 	}
 	d, s := w.descriptors(), w.Stats()

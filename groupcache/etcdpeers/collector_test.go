@@ -13,12 +13,12 @@ import (
 func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	var none *etcdpeers.Watcher
 	err := prometheus.NewRegistry().Register(none)
-	if err == nil || !strings.Contains(err.Error(), "look at the error of etcdpeers.Watch first") {
+	if err == nil || !strings.Contains(err.Error(), "etcdpeers: nil *Watcher: check the error of Watch before") {
 		t.Errorf("Register: %v", err)
 	}
 	ch := make(chan prometheus.Metric, 1)
 	none.Collect(ch)
-	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *etcdpeers.Watcher") {
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "etcdpeers: nil *Watcher") {
 		t.Errorf("Collect: %v", err)
 	}
 }

@@ -76,7 +76,7 @@ func (n *Network) descriptors() descriptors {
 // Describe implements prometheus.Collector.
 func (n *Network) Describe(ch chan<- *prometheus.Desc) {
 	if n == nil {
-		observe.DescribeNil(ch, "grpcpeer.Network", "grpcpeer.New")
+		observe.DescribeNil(ch, "grpcpeer.Network", "New")
 		return
 	}
 	d := n.descriptors()
@@ -87,7 +87,7 @@ func (n *Network) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (n *Network) Collect(ch chan<- prometheus.Metric) {
 	if n == nil {
-		observe.CollectNil(ch, "grpcpeer.Network", "grpcpeer.New")
+		observe.CollectNil(ch, "grpcpeer.Network", "New")
 		return
 	}
 	d, s := n.descriptors(), n.Stats()

@@ -96,12 +96,12 @@ func TestNetworksAreCollectedSideBySide(t *testing.T) {
 func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	var none *grpcpeer.Network
 	err := prometheus.NewRegistry().Register(none)
-	if err == nil || !strings.Contains(err.Error(), "look at the error of grpcpeer.New first") {
+	if err == nil || !strings.Contains(err.Error(), "grpcpeer: nil *Network: check the error of New before") {
 		t.Errorf("Register: %v", err)
 	}
 	ch := make(chan prometheus.Metric, 1)
 	none.Collect(ch)
-	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *grpcpeer.Network") {
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "grpcpeer: nil *Network") {
 		t.Errorf("Collect: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package observe
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -10,7 +11,7 @@ import (
 // A collector that is nil, because its constructor failed and nobody looked at the error, says so in place of its metrics: a registry refuses it with
 // that text, where a dereference would only crash.
 
-// DescribeNil is what Describe of a nil collector does. Its type is written as in sentinel.Client, its constructor as in sentinel.New.
+// DescribeNil is what Describe of a nil collector does. Its type is written as in sentinel.Client, its constructor as in New.
 func DescribeNil(ch chan<- *prometheus.Desc, kind, constructor string) {
 	ch <- prometheus.NewInvalidDesc(errNil(kind, constructor))
 }
@@ -22,5 +23,6 @@ func CollectNil(ch chan<- prometheus.Metric, kind, constructor string) {
 }
 
 func errNil(kind, constructor string) error {
-	return fmt.Errorf("a nil *%s cannot be registered: look at the error of %s first", kind, constructor)
+	name, kind, _ := strings.Cut(kind, ".")
+	return fmt.Errorf("%s: nil *%s: check the error of %s before you register it", name, kind, constructor)
 }

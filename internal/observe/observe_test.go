@@ -13,21 +13,21 @@ import (
 type absent struct{}
 
 func (*absent) Describe(ch chan<- *prometheus.Desc) {
-	observe.DescribeNil(ch, "some.Client", "some.New")
+	observe.DescribeNil(ch, "some.Client", "New")
 }
 
 func (*absent) Collect(ch chan<- prometheus.Metric) {
-	observe.CollectNil(ch, "some.Client", "some.New")
+	observe.CollectNil(ch, "some.Client", "New")
 }
 
 func TestANilCollectorIsRefusedWithAReason(t *testing.T) {
 	err := prometheus.NewRegistry().Register((*absent)(nil))
-	if err == nil || !strings.Contains(err.Error(), "a nil *some.Client cannot be registered: look at the error of some.New first") {
+	if err == nil || !strings.Contains(err.Error(), "some: nil *Client: check the error of New before you register it") {
 		t.Errorf("Register: %v", err)
 	}
 	ch := make(chan prometheus.Metric, 1)
 	(*absent)(nil).Collect(ch)
-	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "nil *some.Client") {
+	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "some: nil *Client") {
 		t.Errorf("Collect: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Client is a memcached client that fails fast while a server is down and heals by itself. Its methods and exported fields are
@@ -273,13 +274,10 @@ func (s *server) stats() ServerStats {
 	return st
 }
 
-// errNilClient is what a registry is told of a client that was not made.
-var errNilClient = errors.New("memcache: nil *Client: check the error of NewWithOptions before you register what it returned")
-
 // Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
-		ch <- prometheus.NewInvalidDesc(errNilClient)
+		observe.DescribeNil(ch, "memcache.Client", "NewWithOptions")
 		return
 	}
 	if c.shared == nil {
@@ -298,7 +296,7 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It reads counters and asks no server.
 func (c *Client) Collect(ch chan<- prometheus.Metric) {
 	if c == nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilClient), errNilClient)
+		observe.CollectNil(ch, "memcache.Client", "NewWithOptions")
 		return
 	}
 	if c.shared == nil {
