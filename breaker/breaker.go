@@ -41,8 +41,9 @@ type Breaker struct {
 	history  history       // guarded by mu
 	attempt  int           // the next Backoff's; guarded by mu
 	closedAt time.Time     // when it last closed by itself; guarded by mu
-	lease    uint64        // the trial's number; guarded by mu
+	lease    uint64        // the last trial's number; guarded by mu
 	leasedAt time.Time     // guarded by mu
+	overdue  []uint64      // trials that have overrun and may still succeed, by number; guarded by mu
 	pending  []Change      // not told yet; guarded by mu
 	told     chan struct{} // closed once pending is told, nil if nothing is; guarded by mu
 }
@@ -197,7 +198,7 @@ func (b *Breaker) classify(err error) Outcome {
 	if b.options.Classify != nil {
 		return b.options.Classify(err)
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return Ignored
 	}
 	return Failure
@@ -226,7 +227,7 @@ func (p *Permit) settle(outcome Outcome, err error, stripe int) {
 	}
 	switch {
 	case p.word.state() == HalfOpen:
-		b.endTrial(p.word, p.lease, ev)
+		b.endTrial(p.lease, ev)
 	case p.word.state() == Closed && outcome != Ignored && (ev.failed() || ev.slow):
 		b.accuse(p.word, ev)
 	}
@@ -254,7 +255,12 @@ func (b *Breaker) accuse(w word, ev event) {
 
 // Do makes a call under the breaker. It returns what fn returns, or ErrOpen or ErrClosed without having called fn. A panic or
 // runtime.Goexit in fn counts as a failure and goes through.
+//
+// Errors are judged as Done judges them, with what only the context can tell: the failure of a call whose context was over before it
+// began is ignored, and so is, without a Classify, one by the cause that the caller has cancelled the context with. A deadline that
+// passes during the call counts against the dependency, which has not answered in the time it was given.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+	over := ctx.Err() != nil
 	p, err := b.Allow()
 	if err != nil {
 		var zero T
@@ -262,17 +268,28 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 	}
 	defer p.abort()
 	result, err := fn(ctx)
-	if err != nil && p.breaker.options.Classify == nil && gaveUp(ctx, err) {
-		p.end(Ignored, err)
-		return result, err
+	if err == nil {
+		p.Done(nil)
+	} else {
+		p.end(p.breaker.judge(ctx, over, err), err)
 	}
-	p.Done(err)
 	return result, err
 }
 
-// gaveUp tells whether it was the caller that ended the call.
-func gaveUp(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+// judge is classify for a call of Do. Over says that the context had ended before the call began.
+func (b *Breaker) judge(ctx context.Context, over bool, err error) Outcome {
+	if over {
+		return Ignored
+	}
+	if b.options.Classify == nil {
+		switch canceled := errors.Is(err, context.Canceled); {
+		case canceled && ctx.Err() == context.DeadlineExceeded: //nolint:errorlint // a context's error is never wrapped.
+			return Failure // the deadline in other words
+		case ctx.Err() == context.Canceled && errors.Is(err, context.Cause(ctx)): //nolint:errorlint // as above.
+			return Ignored
+		}
+	}
+	return b.classify(err)
 }
 
 // abort is Done for a call that did not return. After Done it does nothing.

@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 const (
 	modelDelay = time.Second     // constant back-off
 	modelLease = 3 * time.Second // TrialTimeout
+	modelQuiet = 4 * time.Second // QuietTime
 	modelSlice = time.Second     // a tenth of the window
 )
 
@@ -31,7 +33,9 @@ type model struct {
 	generation int
 	calls      []modelCall // of this generation
 	wakeAt     time.Duration
-	trial      int // the permit that is the trial, 0 if none
+	trial      int   // the permit that is the trial, 0 if none
+	overdue    []int // permits of trials that have overrun and may still succeed
+	doubt      bool  // closed because nobody called
 	openings   uint64
 	counts     map[breaker.Outcome]uint64
 	rejected   uint64
@@ -50,11 +54,16 @@ type modelPermit struct {
 }
 
 func (m *model) enter(s breaker.State) {
-	m.state, m.calls, m.trial = s, nil, 0
+	m.state, m.calls, m.trial, m.doubt = s, nil, 0, false
 	m.generation++
-	if s == breaker.Open {
+	switch s {
+	case breaker.Open:
 		m.openings++
 		m.wakeAt = m.now + modelDelay
+	case breaker.HalfOpen:
+		m.wakeAt = m.now + modelQuiet
+	default:
+		m.overdue = nil
 	}
 }
 
@@ -64,8 +73,12 @@ func (m *model) advance(d time.Duration) {
 	for m.wakes() && m.wakeAt <= end {
 		m.now = m.wakeAt
 		switch {
-		case m.state == breaker.HalfOpen: // the trial has overrun
+		case m.state == breaker.HalfOpen && m.trial != 0: // the trial has overrun
+			m.overdue = append(m.overdue, m.trial)
 			m.enter(breaker.Open)
+		case m.state == breaker.HalfOpen: // nobody calls
+			m.enter(breaker.Closed)
+			m.doubt = true
 		case !m.probed:
 			m.enter(breaker.HalfOpen)
 		case m.healthy:
@@ -78,7 +91,7 @@ func (m *model) advance(d time.Duration) {
 }
 
 func (m *model) wakes() bool {
-	return m.state == breaker.Open || m.state == breaker.HalfOpen && m.trial != 0
+	return m.state == breaker.Open || m.state == breaker.HalfOpen
 }
 
 // admits tells whether a call would be let through.
@@ -99,6 +112,17 @@ func (m *model) done(p *modelPermit, outcome breaker.Outcome) {
 		counted = breaker.Failure
 	}
 	m.counts[counted]++
+	if i := slices.Index(m.overdue, p.id); i >= 0 {
+		switch outcome {
+		case breaker.Success:
+			m.enter(breaker.Closed)
+		case breaker.Ignored:
+			m.overdue = slices.Delete(m.overdue, i, i+1)
+		default:
+			m.overdue = m.overdue[i+1:]
+		}
+		return
+	}
 	if p.generation != m.generation {
 		if m.state == breaker.Closed && outcome == breaker.Success {
 			m.calls = append(m.calls, modelCall{m.now, outcome}) // it answered just now, whenever it was asked
@@ -111,8 +135,9 @@ func (m *model) done(p *modelPermit, outcome breaker.Outcome) {
 		case breaker.Success:
 			m.enter(breaker.Closed)
 		case breaker.Ignored:
-			m.trial = 0
+			m.trial, m.wakeAt = 0, m.now+modelQuiet
 		default:
+			m.overdue = nil
 			m.enter(breaker.Open)
 		}
 	case p.state == breaker.Closed && outcome != breaker.Ignored:
@@ -125,6 +150,9 @@ func (m *model) done(p *modelPermit, outcome breaker.Outcome) {
 
 func (m *model) trips() bool {
 	run, hard := 0, 0
+	if m.doubt && !slices.ContainsFunc(m.calls, func(c modelCall) bool { return c.outcome == breaker.Success }) {
+		run = m.consecutive - 1
+	}
 	for i := len(m.calls) - 1; i >= 0 && m.calls[i].outcome != breaker.Success; i-- {
 		run++
 		if m.calls[i].outcome == breaker.Hard {
@@ -172,7 +200,7 @@ func newHarness(t *rapid.T) *harness {
 	}}
 	o := breaker.Options{
 		ConsecutiveFailures: h.consecutive, HardFailures: h.hard, MinCalls: h.minCalls, FailureRatio: h.ratio,
-		Window: 10 * modelSlice, TrialTimeout: modelLease, Classify: classify,
+		Window: 10 * modelSlice, TrialTimeout: modelLease, QuietTime: modelQuiet, Classify: classify,
 		Backoff:   func(error, int) time.Duration { return modelDelay },
 		Durations: rapid.Bool().Draw(t, "timed"),
 	}
@@ -246,6 +274,7 @@ func (h *harness) actions() map[string]func(*rapid.T) {
 		"Reset":       func(*rapid.T) { h.breaker.Reset(); h.enter(breaker.Closed) },
 		"Trip": func(*rapid.T) {
 			h.breaker.Trip(errDown)
+			h.overdue = nil
 			if h.state == breaker.Closed || h.state == breaker.HalfOpen {
 				h.enter(breaker.Open)
 			}

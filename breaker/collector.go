@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,11 +37,26 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (b *Breaker) Describe(ch chan<- *prometheus.Desc) { b.metrics.describe(ch) }
+var (
+	errNilBreaker = errors.New("breaker: nil *Breaker: check the error of New before you register what it returned")
+	errNilSet     = errors.New("breaker: nil *Set: check the error of NewSet before you register what it returned")
+)
+
+// Describe implements prometheus.Collector. To register a nil breaker fails with an error that says so.
+func (b *Breaker) Describe(ch chan<- *prometheus.Desc) {
+	if b == nil {
+		ch <- prometheus.NewInvalidDesc(errNilBreaker)
+		return
+	}
+	b.metrics.describe(ch)
+}
 
 // Collect implements prometheus.Collector. It reads counters and costs the calls nothing.
 func (b *Breaker) Collect(ch chan<- prometheus.Metric) {
+	if b == nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilBreaker), errNilBreaker)
+		return
+	}
 	m, s := b.metrics, b.Stats()
 	out := sink{ch, b.endpoint}
 	for state := range State(states) {

@@ -53,8 +53,8 @@ type Options struct {
 	Durations bool
 
 	// Classify judges an error; it is not asked about nil, which is a success. It must be safe for concurrent use. The default
-	// ignores context.Canceled, and in Do also context.DeadlineExceeded if the caller's own context has ended; all else is a
-	// Failure.
+	// ignores context.Canceled, because the caller has left; all else is a Failure, context.DeadlineExceeded included: whoever's
+	// deadline it was, there was no answer in that time. Do knows more of the context, see there.
 	Classify func(error) Outcome
 
 	// Probe asks the dependency whether it is back: nil means yes. It runs in the background while the breaker is open, one at a
@@ -65,7 +65,7 @@ type Options struct {
 	// ProbeTimeout bounds one probe, by its context. Default 1 s.
 	ProbeTimeout time.Duration
 	// Backoff says how long to wait before a probe or a trial; what is below 1 ms counts as 1 ms. The cause is the error that
-	// tripped, later the last probe's; attempts are counted from 0. It must not call Close. Default 100 ms × 2 up to 5 s, of which
+	// tripped, later the last probe's; attempts are counted from 0. It must not call Close. If it panics, the default is used. Default 100 ms × 2 up to 5 s, of which
 	// one half is random.
 	Backoff func(cause error, attempt int) time.Duration
 	// StableAfter is how long the breaker must have been closed for the attempts to be counted from 0 again; one that re-opens
@@ -77,12 +77,17 @@ type Options struct {
 	OnReady func(ctx context.Context) error
 	// ReadyTimeout bounds OnReady, by its context; what overruns it is abandoned. Default 5 s.
 	ReadyTimeout time.Duration
-	// TrialTimeout is how long, without a Probe, a trial call may take before it counts as failed and its result is dropped.
-	// Default 5 s.
+	// TrialTimeout is how long, without a Probe, a trial call may take before it counts as failed and another call may be the trial. If
+	// it succeeds later, the breaker closes nevertheless, unless a trial that began after it has failed. Set it above what a slow call
+	// takes. Default 5 s.
 	TrialTimeout time.Duration
+	// QuietTime is how long, without a Probe, a half-open breaker waits for a call to be the trial. Then it closes, lest it is reported
+	// as down for as long as nobody needs the dependency; the first failure opens it again if no success comes before it (with
+	// ConsecutiveFailures off, only as the other limits say). Negative: it waits for ever. Default 1 min.
+	QuietTime time.Duration
 
 	// OnStateChange is told each change of state, in order, one at a time, on a goroutine of its own: it may call the breaker.
-	// A panic in it is not recovered. Close is not reported, and waits 100 ms at most for it. Default nil.
+	// A panic in it is recovered and logged. Close is not reported, and waits 100 ms at most for it. Default nil.
 	OnStateChange func(Change)
 	// Logger is told changes of state. Default nil, silent.
 	Logger *slog.Logger
@@ -105,6 +110,7 @@ const (
 	defaultProbeTime   = time.Second
 	defaultReadyTime   = 5 * time.Second
 	defaultTrialTime   = 5 * time.Second
+	defaultQuietTime   = time.Minute
 	defaultStable      = 10 * time.Second
 
 	// minDelay keeps a Backoff that answers 0 from spinning.
@@ -126,6 +132,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.StableAfter, defaultStable)
 	orDefault(&o.ReadyTimeout, defaultReadyTime)
 	orDefault(&o.TrialTimeout, defaultTrialTime)
+	orDefault(&o.QuietTime, defaultQuietTime)
 	if o.SlowCallDuration > 0 {
 		o.Durations = true
 	} else {

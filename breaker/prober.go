@@ -16,8 +16,16 @@ const (
 
 // episode is the time from an opening to the next opening or closing. It has one goroutine.
 type episode struct {
-	cancel context.CancelFunc
-	leased chan struct{} // a trial began
+	cancel  context.CancelFunc
+	changed chan struct{} // a trial began, or the next is waited for
+}
+
+// note tells the goroutine that there is something to see.
+func (e *episode) note() {
+	select {
+	case e.changed <- struct{}{}:
+	default: // it has yet to notice an earlier one
+	}
 }
 
 // begin starts an episode, which lasts as the breaker does, not as the call that began it. The caller holds mu.
@@ -25,7 +33,7 @@ type episode struct {
 //nolint:contextcheck // see above.
 func (b *Breaker) begin(cause error) {
 	ctx, cancel := context.WithCancel(b.life)
-	e := &episode{cancel: cancel, leased: make(chan struct{}, 1)}
+	e := &episode{cancel: cancel, changed: make(chan struct{}, 1)}
 	b.episode = e
 	b.workers.Go(func() {
 		defer cancel()
@@ -76,7 +84,7 @@ func (b *Breaker) pause(ctx context.Context, e *episode, cause error) bool {
 	b.mu.Lock()
 	attempt := b.attempt
 	b.mu.Unlock()
-	delay := max(b.options.Backoff(cause, attempt), minDelay)
+	delay := max(b.delay(cause, attempt), minDelay)
 	b.mu.Lock()
 	current := b.episode == e
 	if current {
@@ -95,6 +103,17 @@ func (b *Breaker) pause(ctx context.Context, e *episode, cause error) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// delay asks Backoff, or the default if that panics.
+func (b *Breaker) delay(cause error, attempt int) (d time.Duration) {
+	defer func() {
+		if v := recover(); v != nil {
+			b.complain("Backoff", v)
+			d = defaultBackoff(cause, attempt)
+		}
+	}()
+	return b.options.Backoff(cause, attempt)
 }
 
 // enterHalfOpen goes from open to half-open, if the episode still goes on.

@@ -332,11 +332,21 @@ func (s *Set) Stats() map[string]Stats {
 	return stats
 }
 
-// Describe implements prometheus.Collector.
-func (s *Set) Describe(ch chan<- *prometheus.Desc) { s.metrics.describe(ch) }
+// Describe implements prometheus.Collector. To register a nil set fails with an error that says so.
+func (s *Set) Describe(ch chan<- *prometheus.Desc) {
+	if s == nil {
+		ch <- prometheus.NewInvalidDesc(errNilSet)
+		return
+	}
+	s.metrics.describe(ch)
+}
 
 // Collect implements prometheus.Collector.
 func (s *Set) Collect(ch chan<- prometheus.Metric) {
+	if s == nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilSet), errNilSet)
+		return
+	}
 	s.each(func(b *Breaker) { b.Collect(ch) })
 }
 

@@ -60,16 +60,19 @@ func (b *Breaker) trip(cause error) {
 	b.begin(cause)
 }
 
-// heal closes a half-open breaker. The caller holds mu.
+// heal closes a breaker that is half-open, or open and has had a late answer. The caller holds mu.
 func (b *Breaker) heal() {
-	b.machine.succeed()
+	if b.machine.halfOpen() {
+		b.machine.succeed()
+	}
 	b.leave()
 	b.closedAt = time.Now()
 	b.move(Closed, nil)
 }
 
-// leave ends the episode, if there is one. The caller holds mu.
+// leave ends the episode, if there is one, and the say of its trials. The caller holds mu.
 func (b *Breaker) leave() {
+	b.overdue = nil
 	if b.episode != nil {
 		b.episode.cancel()
 		b.episode = nil
@@ -117,12 +120,14 @@ func (b *Breaker) Reset() {
 }
 
 // Trip opens a closed breaker, or re-opens a half-open one, for a reason found elsewhere; nil stands for ErrOpen. It has no effect
-// on one that is open already, forced or shut, nor where a Set's MaxOpenShare is used up.
+// on one that is open already, but that trials that began before no longer close it; nor on one that is forced or shut, nor where a
+// Set's MaxOpenShare is used up.
 func (b *Breaker) Trip(reason error) {
 	if reason == nil {
 		reason = ErrOpen
 	}
 	b.locked(func(b *Breaker) {
+		b.overdue = nil
 		switch b.history.state {
 		case Closed:
 			if b.member.mayOpen() {
@@ -193,9 +198,28 @@ func (b *Breaker) tellAll() {
 		b.pending = b.pending[1:]
 		b.mu.Unlock()
 		b.log(c)
-		if b.options.OnStateChange != nil {
-			b.options.OnStateChange(c)
+		b.report(c)
+	}
+}
+
+// report calls OnStateChange.
+func (b *Breaker) report(c Change) {
+	if b.options.OnStateChange == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			b.complain("OnStateChange", v)
 		}
+	}()
+	b.options.OnStateChange(c)
+}
+
+// complain tells of a callback that has panicked on one of the breaker's goroutines, where nobody else would recover.
+func (b *Breaker) complain(callback string, panicked any) {
+	if b.options.Logger != nil {
+		b.options.Logger.Log(b.life, slog.LevelError, "breaker: callback panicked",
+			"name", b.name, "endpoint", b.endpoint, "callback", callback, "panic", panicked)
 	}
 }
 

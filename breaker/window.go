@@ -37,6 +37,13 @@ func (e *evidence) reset() {
 	*e = evidence{options: e.options}
 }
 
+// doubt makes the next failure trip, if it comes before a success. ok is the success counter.
+func (e *evidence) doubt(ok uint64) {
+	if e.options.ConsecutiveFailures > 0 {
+		e.run, e.lastOK = e.options.ConsecutiveFailures-1, ok
+	}
+}
+
 // add takes in an event and returns why to trip, or nil. ok is the success counter, the event included.
 func (e *evidence) add(now time.Duration, ok uint64, ev event) error {
 	s := e.slice(now, ok, ev)
