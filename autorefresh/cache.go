@@ -35,6 +35,8 @@ type Cache[K comparable, V any] struct {
 	lost   atomic.Uint64 // events
 	closed atomic.Bool   // set under mu
 
+	complaints seldom // of callbacks that have panicked
+
 	kick   chan struct{} // the pump is to look again
 	chores chan func()   // of the storage, for the pump
 	room   sync.Cond     // workers wait for something to do; on mu
@@ -140,19 +142,21 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 	if opts.OnEvent != nil {
 		c.events = make(chan Event[K], maxEvents)
 	}
-	c.second = newSecond(&c.opts, c.epoch)
+	var err error
+	if c.second, err = newSecond(&c.opts, c.epoch); err != nil {
+		return nil, err
+	}
 	maximum := opts.MaxItems
 	if opts.Overflow == Reject {
 		maximum = 0
 	}
-	var err error
 	if c.storage, err = newStorage(maximum, c.removed, c.doChore); err != nil {
 		return nil, err
 	}
 	if opts.NoBreaker {
 		return c, nil
 	}
-	c.breaker, err = breaker.New(opts.Name, opts.Breaker)
+	c.breaker, err = c.newBreaker()
 	return c, err
 }
 

@@ -3,45 +3,57 @@ package autorefresh
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// call asks the source once the limiter and the breaker allow it. Begin, if not nil, is told when. It returns when the call began;
-// the error is [ErrUnavailable] if it did not.
-func (c *Cache[K, V]) call(ctx context.Context, timeout time.Duration, items []Item[K, V], out []Result[V], begin func(at int64)) (int64, error) {
-	if err := c.pace(ctx); err != nil {
+// order is a call of the source that is to be made.
+type order[K comparable, V any] struct {
+	task    *task
+	timeout time.Duration // 0 is none
+	blind   bool          // the second level could not be asked
+	items   []Item[K, V]
+	out     []Result[V]
+	begin   func(at int64) // is told when the call begins
+}
+
+// call asks the source once the limiter and the breaker allow it. It returns when the call began; the error is [ErrUnavailable] if it
+// did not.
+func (c *Cache[K, V]) call(ctx context.Context, o order[K, V]) (int64, error) {
+	if err := c.pace(ctx, o.blind); err != nil {
 		return c.now(), err
 	}
-	var permit breaker.Permit
-	if c.breaker != nil {
-		var err error
-		if permit, err = c.breaker.Allow(); err != nil {
+	// A call within a call is part of that: its permit covers both, and one trial is one.
+	if c.breaker != nil && !taskOf(ctx).isWithin(c) {
+		permit, err := c.breaker.Allow()
+		if err != nil {
 			return c.now(), fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
+		o.task.charge(permit)
 	}
 	verdict := ErrPanicked
 	c.calls.Add(1)
 	defer func() {
 		c.calls.Add(-1)
-		permit.Done(verdict)
+		o.task.end()
+		o.task.settle(verdict)
 	}()
 	if err := ctx.Err(); err != nil {
 		verdict = err
 		return c.now(), err
 	}
 	started := c.now()
-	if begin != nil {
-		begin(started)
+	o.begin(started)
+	deadline := time.Time{}
+	if o.timeout > 0 {
+		deadline = c.epoch.Add(time.Duration(started) + o.timeout)
 	}
-	if timeout > 0 {
-		var end func()
-		ctx, end = withDeadline(ctx, c.epoch.Add(time.Duration(started)+timeout))
-		defer end()
-	}
-	err := c.protect(ctx, items, out)
-	verdict = blame(out, err)
+	ctx, end := newCallContext(ctx, o.task, deadline)
+	defer end()
+	err := c.protect(ctx, o.items, o.out)
+	verdict = blame(o.out, err)
 	return started, err
 }
 
@@ -66,4 +78,34 @@ func blame[V any](out []Result[V], err error) error {
 		}
 	}
 	return out[0].Err
+}
+
+// overrun is after what time a call of the source that is given so long is taken for one that ignores its context.
+func overrun(timeout time.Duration) time.Duration { return timeout + timeout/8 }
+
+// newBreaker makes the breaker around the source. A trial may take as long as any call; else a source that is slower than that is never
+// used again once it was down.
+func (c *Cache[K, V]) newBreaker() (*breaker.Breaker, error) {
+	o := c.opts.Breaker
+	if o.TrialTimeout == 0 {
+		o.TrialTimeout = max(minTrial, overrun(max(c.opts.Timeout, c.opts.LoadTimeout)))
+	}
+	if classify := o.Classify; classify != nil {
+		o.Classify = func(result error) breaker.Outcome {
+			outcome, err := guard("Breaker.Classify", func() (breaker.Outcome, error) { return classify(result), nil })
+			if err != nil {
+				c.complain(err)
+				return breaker.Failure
+			}
+			return outcome
+		}
+	}
+	return breaker.New(c.opts.Name, o)
+}
+
+// complain logs the panic of a callback, at most once a second.
+func (c *Cache[K, V]) complain(err error) {
+	if c.complaints.may(c.now()) {
+		c.log([]notice{{slog.LevelError, "callback panicked", []any{"error", err}}})
+	}
 }

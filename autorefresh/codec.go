@@ -1,6 +1,12 @@
 package autorefresh
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+)
 
 // Codec turns values into bytes for the second level and back. What does not decode counts as no value: change the place where values
 // are kept, such as the namespace of a store, when a new codec could take the old bytes for something else.
@@ -11,7 +17,9 @@ type Codec[V any] interface {
 	Decode(data []byte) (V, error)
 }
 
-func defaultCodec[V any]() Codec[V] {
+// defaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some of them: other processes would take
+// what is left for the value.
+func defaultCodec[V any]() (Codec[V], error) {
 	var plain any
 	switch any((*V)(nil)).(type) {
 	case *[]byte:
@@ -20,9 +28,13 @@ func defaultCodec[V any]() Codec[V] {
 		plain = stringCodec{}
 	}
 	if codec, ok := plain.(Codec[V]); ok {
-		return codec
+		return codec, nil
 	}
-	return jsonCodec[V]{}
+	if err := checkJSON(reflect.TypeFor[V]()); err != nil {
+		return nil, fmt.Errorf("autorefresh: Options.Codec is nil, and its default, JSON, does not give back all of a %s: %w: "+
+			"set a Codec that does, or change the type", reflect.TypeFor[V](), err)
+	}
+	return jsonCodec[V]{}, nil
 }
 
 type bytesCodec struct{}
@@ -39,7 +51,20 @@ func (stringCodec) Decode(data []byte) (string, error) { return string(data), ni
 
 type jsonCodec[V any] struct{}
 
-func (jsonCodec[V]) Encode(v V) ([]byte, error) { return json.Marshal(v) }
+// Encode fails for values of which JSON, unlike of their type, would lose something: strings that are not UTF-8, and NaN.
+func (c jsonCodec[V]) Encode(v V) ([]byte, error) {
+	data, err := json.Marshal(&v) // by address, so that methods of pointers are found
+	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) && !bytes.Contains(data, []byte("\uFFFD")) {
+		return data, err
+	}
+	// A string has this character, or had bytes in its place that are none.
+	if back, err := c.Decode(data); err != nil || !reflect.DeepEqual(v, back) {
+		return nil, errNotUTF8
+	}
+	return data, nil
+}
+
+var errNotUTF8 = errors.New("autorefresh: a string is not UTF-8, which JSON cannot keep: set Options.Codec")
 
 func (jsonCodec[V]) Decode(data []byte) (v V, err error) {
 	err = json.Unmarshal(data, &v)

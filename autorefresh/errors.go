@@ -41,8 +41,14 @@ var (
 	// and the second level not taken for down.
 	ErrRefused = errors.New("autorefresh: refused by the second level")
 
-	// ErrStuck is returned by Close when a refresh function still runs although its context was cancelled a second ago.
+	// ErrStuck is returned by Close when a refresh function still runs although its context was cancelled a second ago; and by Load, with
+	// context.DeadlineExceeded, for a key whose call has overrun LoadTimeout by an eighth and has still not returned: until then the source
+	// is not asked for it again. Mend the function: it has to honour its context.
 	ErrStuck = errors.New("autorefresh: refresh function ignores its context")
+
+	// ErrCycle is returned by Load and Refresh in a refresh function that, directly or through others, would wait for its own call. Nothing
+	// will make it pass: the keys need each other.
+	ErrCycle = errors.New("autorefresh: load within a load waits for itself")
 )
 
 // Terminal is what a [RefreshFunc] returns for a final value: return autorefresh.Terminal(v).

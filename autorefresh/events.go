@@ -65,12 +65,19 @@ func (c *Cache[K, V]) emit(ev Event[K]) {
 
 // tell is the goroutine that calls OnEvent.
 func (c *Cache[K, V]) tell() {
+	defer func() {
+		if c.run.Err() == nil {
+			c.tasks.Go(c.tell) // OnEvent has ended this goroutine
+		}
+	}()
 	for {
 		select {
 		case <-c.run.Done():
 			return
 		case ev := <-c.events:
-			c.opts.OnEvent(ev)
+			if err := guardError("OnEvent", func() error { c.opts.OnEvent(ev); return nil }); err != nil {
+				c.complain(err)
+			}
 		}
 	}
 }

@@ -7,3 +7,21 @@ func Leap[K comparable, V any](c *Cache[K, V], d time.Duration) {
 	c.epoch = c.epoch.Add(-d)
 	c.kick <- struct{}{}
 }
+
+// KeyName is the default of Options.KeyString.
+func KeyName[K comparable](key K) (string, error) {
+	name, err := newKeyName[K](nil)
+	if err != nil {
+		return "", err
+	}
+	return name(key)
+}
+
+// CheckJSON tells what the default codec would lose of values of a type.
+func CheckJSON[V any]() error {
+	_, err := defaultCodec[V]()
+	return err
+}
+
+// EncodeJSON is the default codec's Encode.
+func EncodeJSON[V any](v V) ([]byte, error) { return jsonCodec[V]{}.Encode(v) }

@@ -5,24 +5,30 @@ import (
 	"time"
 )
 
-// lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has.
-func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration) []bool {
+// lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has: blind says
+// that the look for the same keys has failed.
+func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, blind bool) []bool {
 	taken := make([]bool, len(keys))
-	if s.leaser == nil || s.down.Load() || len(keys) == 0 {
+	if s.leaser == nil || len(keys) == 0 || blind && !s.health.isUp() {
 		return taken
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	names := s.names(keys)
-	others, err := s.leaser.Lease(bounded, names, ttl)
+	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
+	for i, key := range keys {
+		if name, ok := s.name(key); ok {
+			names, index = append(names, name), append(index, i)
+		}
+	}
+	others, err := guard("Store.Lease", func() (map[string]bool, error) { return s.leaser.Lease(bounded, names, ttl) })
 	s.mu.Lock()
-	for i, name := range names {
-		if taken[i] = others[name]; !taken[i] {
-			s.held[name] = false
+	for n, name := range names {
+		if taken[index[n]] = others[name]; !others[name] {
+			s.held[name] = held{ends: s.now() + int64(ttl)}
 		}
 	}
 	s.mu.Unlock()
-	s.report(ctx, "lease", err)
+	s.report(ctx, err)
 	return taken
 }
 
@@ -31,19 +37,17 @@ func (s *second[K, V]) release(ctx context.Context, keys []K) {
 	if s.leaser == nil {
 		return
 	}
-	down := s.down.Load()
+	all := s.names(keys)
 	var names []string
 	s.mu.Lock()
-	for _, name := range s.names(keys) {
-		if _, ok := s.held[name]; ok {
-			s.held[name] = true
+	for _, name := range all {
+		if l, ok := s.held[name]; ok {
+			s.held[name] = held{over: true, ends: l.ends}
 			names = append(names, name)
 		}
 	}
 	s.mu.Unlock()
-	if !down {
-		s.releaseNames(ctx, names)
-	}
+	s.releaseNames(ctx, names)
 }
 
 // releaseNames ends leases, even after Close. Those that it cannot end are ended when the store is back: nobody refreshes their keys
@@ -54,25 +58,45 @@ func (s *second[K, V]) releaseNames(ctx context.Context, names []string) {
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.timeout, farewell/2))
 	defer cancel()
-	err := s.leaser.Release(bounded, names...)
+	err := guardError("Store.Release", func() error { return s.leaser.Release(bounded, names...) })
 	if err == nil {
 		s.mu.Lock()
 		for _, name := range names {
-			if s.held[name] {
+			if s.held[name].over {
 				delete(s.held, name)
 			}
 		}
 		s.mu.Unlock()
+	} else {
+		s.owes.Store(true)
 	}
-	s.report(ctx, "release", err)
+	s.report(ctx, err)
 }
 
-// owed are the leases that should have been released.
+// redeem ends the leases that could not be released, now that a call of the store has succeeded.
+func (s *second[K, V]) redeem(ctx context.Context) {
+	if s.owes.Load() && s.redeems.may(s.now()) {
+		s.owes.Store(false)
+		s.releaseNames(ctx, s.owed())
+	}
+}
+
+// held is a lease of this process.
+type held struct {
+	over bool // its call is over, but it could not be released
+	ends int64
+}
+
+// owed are the leases that should have been released, but for those that have ended by themselves.
 func (s *second[K, V]) owed() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, over := range s.held {
-		if over {
+	now := s.now()
+	for name, l := range s.held {
+		switch {
+		case l.over && l.ends <= now:
+			delete(s.held, name)
+		case l.over:
 			names = append(names, name)
 		}
 	}

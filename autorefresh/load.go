@@ -5,93 +5,94 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
-
-	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 var errKeepsNothing = errors.New("autorefresh: unchanged, but there is no value to keep")
 
-// runLoads makes the calls of the queue until it is empty.
+// runLoads makes the calls of the queues, on one place, until they are empty.
 func (c *Cache[K, V]) runLoads() {
 	var call *loadCall[K, V]
 	defer func() {
 		if call == nil {
 			return
 		}
+		err := panicked(recover()) // or the refresh function has ended this goroutine
+		c.noteReturn(call)
 		c.mu.Lock()
-		c.tasks.Go(c.runLoads) // the refresh function has ended this goroutine
+		rest := slices.Clone(call.wishes)
 		c.mu.Unlock()
-		c.deliver(call, failAll[V](call, ErrPanicked))
+		fail(rest, err)
+		c.deliver(call, rest)
+		if c.leavePlace(call) {
+			c.mu.Lock()
+			c.tasks.Go(c.runLoads)
+			c.mu.Unlock()
+		}
 	}()
 	for {
 		if call = c.nextLoad(); call == nil {
 			return
 		}
-		c.deliver(call, c.carryOut(call))
+		parked := c.carryOut(call)
+		last := call
+		call = nil
+		if !parked && !c.leavePlace(last) {
+			return
+		}
 	}
 }
 
-// nextLoad takes the newest call off the queue, nil if there is none. When there are more than can be made the oldest are those whose
-// callers are about to give up: to make them first would be to make all in vain.
-func (c *Cache[K, V]) nextLoad() *loadCall[K, V] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	newest := c.loads.queue.Back()
-	if newest == nil {
-		c.loads.running--
-		return nil
+// panicked is the error of a call that did not return, with what recover says.
+func panicked(v any) error {
+	if v == nil {
+		return ErrPanicked
 	}
-	c.loads.queue.Remove(newest)
-	call, _ := newest.Value.(*loadCall[K, V])
-	call.place = nil
-	return call
-}
-
-func failAll[V any, K comparable](call *loadCall[K, V], err error) []result[V] {
-	results := make([]result[V], len(call.keys))
-	for i := range results {
-		results[i] = result[V]{outcome: failed, err: err}
-	}
-	return results
+	return fmt.Errorf("%w: %v", ErrPanicked, v)
 }
 
 // carryOut gets the values of a call's keys: from the second level if it has young ones, from the source, or else what the second
-// level still has.
-func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) []result[V] {
-	defer call.cancel()
-	results := failAll[V](call, context.Canceled)
-	known := make([]stored[K, V], len(call.keys))
-	open := make([]int, len(call.keys))
-	for i := range open {
-		open[i] = i
+// level still has. Keys that another process is asking for wait, without a place: parked tells that all of them do.
+func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) (parked bool) {
+	if call.end == 0 {
+		// Whoever has a lease may be gone: it ends with Timeout, and so does the wait for it.
+		call.end = c.now() + int64(c.opts.Timeout)
 	}
-	// Whoever has a lease may be gone: it ends with Timeout, and so does the wait for it.
-	end, wait := c.now()+int64(c.opts.Timeout), firstLook
-	for len(open) > 0 && call.ctx.Err() == nil {
-		mine, waiting := c.consultLoad(call, results, known, open)
-		if c.now() >= end {
-			mine, waiting = append(mine, waiting...), nil
-		}
-		if len(mine) > 0 {
-			c.askLoad(call, results, mine)
-			c.shareLoad(call, results, mine)
-		}
-		c.shield(results, known, mine)
-		if open = waiting; len(open) > 0 {
-			backoff.Pause(call.ctx, wait)
-			wait = min(2*wait, max(firstLook, time.Duration(c.lookAgain())))
-		}
+	mine, waiting, blind := c.consultLoad(call)
+	switch {
+	case c.now() >= call.end || call.ctx.Err() != nil:
+		mine, waiting = append(mine, waiting...), nil
+	case len(waiting) > 0 && len(mine) > 0:
+		c.split(call, waiting)
+	case len(waiting) > 0:
+		c.park(call)
+		return true
 	}
-	return results
+	if len(mine) > 0 && call.ctx.Err() == nil {
+		c.askLoad(call, mine, blind)
+		c.shareLoad(call, mine)
+		c.shieldLoad(mine)
+	} else {
+		fail(mine, context.Canceled)
+	}
+	c.deliver(call, mine)
+	call.cancel()
+	return false
 }
 
-// shield answers keys whose load has failed with what the second level knows of them.
-func (c *Cache[K, V]) shield(results []result[V], known []stored[K, V], keys []int) {
-	for _, i := range keys {
-		if f := known[i]; results[i].outcome == failed && f.value != nil && c.servable(f.loadedAt) {
-			results[i] = f.result()
-			results[i].shielded = true
+func fail[K comparable, V any](wishes []*wish[K, V], err error) {
+	for _, w := range wishes {
+		w.result = result[V]{outcome: failed, err: err}
+	}
+}
+
+// shieldLoad answers keys whose load has failed with what the second level knows of them.
+func (c *Cache[K, V]) shieldLoad(wishes []*wish[K, V]) {
+	for _, w := range wishes {
+		if w.result.outcome == failed && w.known.value != nil && c.servable(w.known.loadedAt) {
+			w.result = w.known.result()
+			w.result.shielded = true
 		}
 	}
 }
@@ -106,81 +107,100 @@ func (c *Cache[K, V]) young(loadedAt int64) bool {
 	return c.now()-loadedAt < int64(c.opts.Period)/10*9
 }
 
-// consultLoad takes young values from the second level, for the open keys. It returns for which others the source has to be asked, and
-// which another process is asking for.
-func (c *Cache[K, V]) consultLoad(call *loadCall[K, V], results []result[V], known []stored[K, V], open []int) (mine, waiting []int) {
-	if c.second == nil {
-		return open, nil
+// consultLoad delivers the young values of the second level. It returns for which other keys the source has to be asked, and which
+// another process is asking for. Blind says that the second level could not be asked.
+func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K, V], blind bool) {
+	if c.second == nil || call.ctx.Err() != nil {
+		return slices.Clone(call.wishes), nil, false
 	}
-	keys := make([]K, len(open))
-	for n, i := range open {
-		keys[n] = call.keys[i]
-	}
-	var old []int
-	var wanted []K
-	for n, f := range c.second.lookup(call.ctx, keys) {
-		i := open[n]
-		known[i] = f
-		if f.value != nil && (f.terminal || c.young(f.loadedAt)) {
-			results[i] = f.result()
-			continue
+	found, blind := c.second.lookup(call.ctx, keysOf(call.wishes))
+	var there, old []*wish[K, V]
+	for i, w := range call.wishes {
+		f := found[i]
+		if f.value != nil {
+			w.known = f
 		}
-		old, wanted = append(old, i), append(wanted, keys[n])
+		if f.value != nil && (f.terminal || c.young(f.loadedAt)) {
+			w.result = f.result()
+			there = append(there, w)
+		} else {
+			old = append(old, w)
+		}
 	}
-	for n, taken := range c.second.lease(call.ctx, wanted, c.opts.Timeout) {
+	c.deliver(call, there)
+	for n, taken := range c.second.lease(call.ctx, keysOf(old), c.opts.Timeout, blind) {
 		if taken {
 			waiting = append(waiting, old[n])
 		} else {
 			mine = append(mine, old[n])
 		}
 	}
-	return mine, waiting
+	return mine, waiting, blind
+}
+
+func keysOf[K comparable, V any](wishes []*wish[K, V]) []K {
+	keys := make([]K, len(wishes))
+	for i, w := range wishes {
+		keys[i] = w.key
+	}
+	return keys
 }
 
 // firstLook is after what time a load looks for the first time what another process has got meanwhile. Each further time it waits longer.
 const firstLook = 5 * time.Millisecond
 
-// askLoad calls the source for the picked keys.
-func (c *Cache[K, V]) askLoad(call *loadCall[K, V], results []result[V], picked []int) {
-	items := make([]Item[K, V], len(picked))
-	out := make([]Result[V], len(picked))
-	for n, i := range picked {
-		items[n].Key = call.keys[i]
+// askLoad calls the source for wishes.
+func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind bool) {
+	items := make([]Item[K, V], len(wishes))
+	out := make([]Result[V], len(wishes))
+	for n, w := range wishes {
+		items[n].Key = w.key
 		out[n].Err = ErrNoResult
 	}
-	started, err := c.call(call.ctx, c.opts.LoadTimeout, items, out, nil)
-	for n, i := range picked {
+	var alarm *time.Timer
+	timeout := max(c.opts.LoadTimeout, 0)
+	started, err := c.call(call.ctx, order[K, V]{
+		task: call.task, timeout: timeout, blind: blind, items: items, out: out,
+		begin: func(int64) {
+			if timeout > 0 {
+				alarm = time.AfterFunc(overrun(timeout), func() { c.noteOverrun(call) })
+			}
+		},
+	})
+	if alarm != nil {
+		alarm.Stop()
+	}
+	c.noteReturn(call)
+	for n, w := range wishes {
 		if err != nil {
-			results[i] = result[V]{outcome: failed, err: err}
+			w.result = result[V]{outcome: failed, err: err}
 			continue
 		}
-		results[i] = judge(out[n], started)
-		if results[i].outcome == unchanged {
-			results[i] = result[V]{outcome: failed, err: fmt.Errorf("%w: %w", errKeepsNothing, ErrUnchanged)}
+		w.result = judge(out[n], started)
+		if w.result.outcome == unchanged {
+			w.result = result[V]{outcome: failed, err: fmt.Errorf("%w: %w", errKeepsNothing, ErrUnchanged)}
 		}
 	}
 }
 
 // shareLoad gives the second level what the source has answered, and ends the leases.
-func (c *Cache[K, V]) shareLoad(call *loadCall[K, V], results []result[V], picked []int) {
+func (c *Cache[K, V]) shareLoad(call *loadCall[K, V], wishes []*wish[K, V]) {
 	if c.second == nil {
 		return
 	}
 	var fresh []stored[K, V]
-	var gone, asked []K
-	for _, i := range picked {
-		key, r := call.keys[i], &results[i]
-		asked = append(asked, key)
-		switch r.outcome {
+	var gone []K
+	for _, w := range wishes {
+		switch r := &w.result; r.outcome {
 		case updated, terminal:
-			fresh = append(fresh, stored[K, V]{key: key, value: r.value, loadedAt: r.loadedAt, terminal: r.outcome == terminal})
+			fresh = append(fresh, stored[K, V]{key: w.key, value: r.value, loadedAt: r.loadedAt, terminal: r.outcome == terminal})
 		case missing:
-			gone = append(gone, key)
+			gone = append(gone, w.key)
 		}
 	}
 	c.second.save(c.run, fresh)
 	c.second.remove(c.run, append(gone, c.forgotten(call)...)...)
-	c.second.release(c.run, asked)
+	c.second.release(c.run, keysOf(wishes))
 }
 
 // forgotten are the keys that were deleted while the call was under way, and from the second level too early.
@@ -188,47 +208,63 @@ func (c *Cache[K, V]) forgotten(call *loadCall[K, V]) []K {
 	var keys []K
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, f := range call.flights {
-		if f.forgotten {
-			keys = append(keys, call.keys[i])
+	for _, w := range call.wishes {
+		if w.flight.forgotten {
+			keys = append(keys, w.key)
 		}
 	}
 	return keys
 }
 
-// deliver stores the results of a call and ends its flights.
-func (c *Cache[K, V]) deliver(call *loadCall[K, V], results []result[V]) {
-	for i, f := range call.flights {
-		c.settleLoad(call.keys[i], f, &results[i])
+// deliver stores the results of wishes and ends their flights.
+func (c *Cache[K, V]) deliver(call *loadCall[K, V], wishes []*wish[K, V]) {
+	if len(wishes) == 0 {
+		return
+	}
+	for _, w := range wishes {
+		f := w.flight
 		c.mu.Lock()
-		delete(c.loads.busy, call.keys[i])
-		c.counts.loads[loadResultOf(&results[i])]++
+		told := f.overrun
 		c.mu.Unlock()
-		close(f.done)
+		answer := c.settleLoad(w)
+		c.mu.Lock()
+		delete(c.loads.busy, w.key)
+		if !told { // else the value is kept, and whoever waited has left
+			c.counts.loads[loadResultOf(&w.result)]++
+			f.value, f.err = answer.value, answer.err
+			close(f.done)
+		}
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call.dropWishes(wishes)
+	for _, w := range wishes {
+		w.flight.left = true // nothing is left to be given up
 	}
 }
 
-// settleLoad stores the result of one key, unless the key was deleted meanwhile, and sets the flight's answer.
-func (c *Cache[K, V]) settleLoad(key K, f *flight[V], r *result[V]) {
-	now := c.now()
-	unwanted := func() bool { return f.forgotten }
+// settleLoad stores the result of one key, unless the key was deleted meanwhile, and returns the answer for those who wait.
+func (c *Cache[K, V]) settleLoad(w *wish[K, V]) (a answer[V]) {
+	now, key, r := c.now(), w.key, &w.result
+	unwanted := func() bool { return w.flight.forgotten }
 	switch {
 	case r.outcome == missing:
-		f.err = r.err
+		a.err = r.err
 		if c.opts.NegativeTTL > 0 {
 			e := c.newEntry(key, new(V), now)
 			e.set(flagAbsent)
 			_, _ = c.insert(e, func() int64 { return c.expiry(now, c.opts.NegativeTTL) }, unwanted)
 		}
-		return
+		return a
 	case r.value == nil:
-		f.err = r.err
-		return
+		a.err = r.err
+		return a
 	}
-	f.value = *r.value
+	a.value = *r.value
 	if r.outcome == failed {
-		f.err = r.err
-		return
+		a.err = r.err
+		return a
 	}
 	e := c.newEntry(key, r.value, r.loadedAt)
 	due := func() int64 { return c.firstDueLoaded(e, r, now) }
@@ -237,8 +273,9 @@ func (c *Cache[K, V]) settleLoad(key K, f *flight[V], r *result[V]) {
 		due = func() int64 { return c.expiry(now, c.opts.TerminalTTL) }
 	}
 	if there, err := c.insert(e, due, unwanted); err == nil && there != nil && !there.has(flagAbsent) {
-		f.value = *there.value.Load()
+		a.value = *there.value.Load()
 	}
+	return a
 }
 
 // firstDueLoaded is when an entry is refreshed first that was loaded just now, or adopted. The caller holds mu.

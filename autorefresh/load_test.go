@@ -58,7 +58,8 @@ func TestLoadContexts(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ended = make(chan error, 10)
-		c, err := autorefresh.New(load, options{Period: time.Hour, MaxLoads: 1, First: autorefresh.FirstAfterPeriod})
+		o := options{Period: time.Hour, MaxLoads: 1, LoadTimeout: -1, First: autorefresh.FirstAfterPeriod}
+		c, err := autorefresh.New(load, o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,14 +7,20 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
+	"time"
 )
 
 // loads are the calls for keys that are not in the cache.
 type loads[K comparable, V any] struct {
 	// busy has the keys that may not be called for because a call is under way: of a load, or of a refresh of a deleted entry.
-	busy    map[K]*flight[V]
-	queue   list.List // of *loadCall
-	running int
+	busy map[K]*flight[V]
+	// queue has the calls that wait for their turn, inner those of them that calls under way wait for.
+	queue, inner list.List // of *loadCall
+	// places are taken by calls under way; of those calls lent wait for others, and let inner ones have their place.
+	places, lent int
+	// stuck calls have overrun; of them gone have given up their place.
+	stuck, gone int
 }
 
 // flight is the load of one key, for all who wait for it.
@@ -22,24 +28,48 @@ type flight[V any] struct {
 	done  chan struct{}
 	value V     // to be read once done is closed
 	err   error // to be read once done is closed
+	task  *task // of the call
 
 	// All below is guarded by the cache's mu.
 	waiters   int
 	leave     func() // tells the call that nobody waits any more
+	hurry     func() // tells the call that another call waits for it
+	overrun   bool   // its waiters were told that its call is stuck; done is closed
 	forgotten bool   // deleted meanwhile: the result is not for those who come later
 	orphan    bool   // not a load: only to be waited for
 	left      bool   // the last waiter has left
 }
 
-// loadCall is one call of the source for one or more flights.
+// loadCall is one call of the source for one or more flights. Those of them that another process is asking for wait until it has
+// answered, and the call takes its turn again.
 type loadCall[K comparable, V any] struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
-	keys    []K
-	flights []*flight[V]
-	place   *list.Element // in the queue, nil if not there; guarded by the cache's mu
-	wanted  int           // flights with waiters; guarded by the cache's mu
+	task    *task
+	end     int64         // until when leases of others are waited for
+	wait    time.Duration // before the next look
 	abandon func()        // ends the call when nobody waits for it any more; to be called under the cache's mu
+
+	// All below is guarded by the cache's mu.
+	wishes  []*wish[K, V]
+	list    *list.List    // the queue it is in, nil if in none
+	element *list.Element // in the queue
+	parked  *time.Timer   // while it waits for another process
+	wanted  int           // flights with waiters
+	placed  bool          // it has a place
+	blocked int           // waits of its refresh function for other calls
+	lends   bool          // its place is lent
+	inner   bool          // a call under way waits for it
+	stuck   bool          // it has overrun
+	back    bool          // the refresh function has returned
+}
+
+// wish is one key of a call, and what is known of it so far.
+type wish[K comparable, V any] struct {
+	key    K
+	flight *flight[V]
+	known  stored[K, V] // what the second level has of it, be it old
+	result result[V]
 }
 
 // forget keeps the result of a load under way out of the cache.
@@ -51,7 +81,10 @@ func (l *loads[K, V]) forget(key K) {
 
 // Load returns the value of a key from memory, or loads it with the refresh function: once, however many callers wait, each as long
 // as its own context lives. The call has the values of the first caller's context; it is cancelled when the last waiter leaves. The error
-// is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale] or [ErrClosed].
+// is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale], [ErrStuck] or [ErrClosed].
+//
+// A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
+// MaxLoads. If in the end it would wait for itself, the error is [ErrCycle].
 func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
 	if e, ok := c.storage.get(key); ok && e.flags.Load()&c.slow == 0 && !c.closed.Load() {
 		return *e.value.Load(), nil
@@ -90,10 +123,7 @@ type answer[V any] struct {
 // load answers keys, one by one from memory, all others together.
 func (c *Cache[K, V]) load(ctx context.Context, keys []K) []answer[V] {
 	answers := make([]answer[V], len(keys))
-	open := make([]int, len(keys))
-	for i := range keys {
-		open[i] = i
-	}
+	open := indexes(len(keys))
 	for len(open) > 0 {
 		if c.run.Err() != nil {
 			for _, i := range open {
@@ -104,6 +134,15 @@ func (c *Cache[K, V]) load(ctx context.Context, keys []K) []answer[V] {
 		open = c.loadOnce(ctx, keys, open, answers)
 	}
 	return answers
+}
+
+// indexes are 0 to n-1.
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // loadOnce tries the open keys once and returns those that have to be tried again.
@@ -140,11 +179,16 @@ type ticket[V any] struct {
 func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticket[V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	inner := taskOf(ctx) != nil
 	tickets := make([]ticket[V], 0, len(absent))
 	var call *loadCall[K, V]
 	for _, i := range absent {
 		f := c.loads.busy[keys[i]]
 		switch {
+		case f != nil && f.overrun:
+			f.waiters++
+			tickets = append(tickets, ticket[V]{i, f, true})
+			continue
 		case f != nil && (f.orphan || f.forgotten || f.left):
 			tickets = append(tickets, ticket[V]{i, f, false})
 			continue
@@ -152,11 +196,15 @@ func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticke
 			tickets = append(tickets, ticket[V]{i, nil, false})
 			continue
 		case f == nil:
-			if call == nil || len(call.keys) == c.opts.BatchSize {
-				call = c.newLoadCall(ctx)
+			if call == nil || len(call.wishes) == c.opts.BatchSize {
+				call = c.newLoadCall(ctx, taskOf(ctx))
+				c.enqueue(call)
 			}
-			f = call.add(keys[i])
+			f = &flight[V]{done: make(chan struct{}), task: call.task}
+			c.addWish(call, &wish[K, V]{key: keys[i], flight: f})
 			c.loads.busy[keys[i]] = f
+		case inner:
+			f.hurry()
 		}
 		f.waiters++
 		tickets = append(tickets, ticket[V]{i, f, true})
@@ -170,19 +218,14 @@ func (c *Cache[K, V]) arrived(key K) bool {
 	return ok || c.run.Err() != nil
 }
 
-// newLoadCall queues a call, to which keys are added before mu is unlocked. It outlives the caller, whose values it has. The caller
-// holds mu.
+// newLoadCall makes a call without keys, asked for within another or not. It outlives the caller, whose values it has.
 //
 //nolint:contextcheck // see above.
-func (c *Cache[K, V]) newLoadCall(ctx context.Context) *loadCall[K, V] {
-	call := &loadCall[K, V]{}
+func (c *Cache[K, V]) newLoadCall(ctx context.Context, outer *task) *loadCall[K, V] {
+	call := &loadCall[K, V]{wait: firstLook, inner: outer != nil}
 	call.ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	call.task = &task{cache: c, outer: outer, lend: func() { c.lend(call) }, reclaim: func() { c.reclaim(call) }}
 	call.abandon = func() { c.abandon(call) }
-	call.place = c.loads.queue.PushBack(call)
-	if c.loads.running < c.opts.MaxLoads {
-		c.loads.running++
-		c.tasks.Go(c.runLoads)
-	}
 	return call
 }
 
@@ -190,36 +233,57 @@ func (c *Cache[K, V]) newLoadCall(ctx context.Context) *loadCall[K, V] {
 // holds mu.
 func (c *Cache[K, V]) abandon(call *loadCall[K, V]) {
 	call.cancel()
-	if call.place == nil {
+	switch {
+	case call.list != nil:
+		call.dequeue()
+	case call.parked != nil:
+		call.parked.Stop()
+		call.parked = nil
+	default:
 		return
 	}
-	c.loads.queue.Remove(call.place)
-	call.place = nil
+	c.giveUp(call)
+}
+
+// giveUp ends a call that is not to be made. The caller holds mu.
+func (c *Cache[K, V]) giveUp(call *loadCall[K, V]) {
 	err := context.Canceled
 	if c.run.Err() != nil {
 		err = ErrClosed
 	}
-	for i, f := range call.flights {
-		f.err = err
-		delete(c.loads.busy, call.keys[i])
+	for _, w := range call.wishes {
+		w.flight.err = err
+		delete(c.loads.busy, w.key)
 		c.counts.loads[loadCanceled]++
-		close(f.done)
+		close(w.flight.done)
 	}
 }
 
-// add makes the flight of a key. The caller holds mu.
-func (l *loadCall[K, V]) add(key K) *flight[V] {
-	f := &flight[V]{done: make(chan struct{})}
+// addWish makes a key one of a call. The caller holds mu.
+func (c *Cache[K, V]) addWish(call *loadCall[K, V], w *wish[K, V]) {
+	f := w.flight
+	f.hurry = func() { c.hurryLoad(call) }
 	f.leave = func() {
 		f.left = true
-		if l.wanted--; l.wanted == 0 {
-			l.abandon()
+		if call.wanted--; call.wanted == 0 {
+			call.abandon()
 		}
 	}
-	l.keys = append(l.keys, key)
-	l.flights = append(l.flights, f)
-	l.wanted++
-	return f
+	call.wishes = append(call.wishes, w)
+	if !f.left {
+		call.wanted++
+	}
+}
+
+// dropWishes takes keys out of a call, which is not ended for want of others. The caller holds mu.
+func (l *loadCall[K, V]) dropWishes(some []*wish[K, V]) {
+	l.wishes = slices.DeleteFunc(l.wishes, func(w *wish[K, V]) bool {
+		drop := slices.Contains(some, w)
+		if drop && !w.flight.left {
+			l.wanted--
+		}
+		return drop
+	})
 }
 
 // retry tells whether a key has to be looked for once more.
@@ -233,17 +297,21 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[V], a *answer[V
 	if f == nil {
 		return toRetry
 	}
-	select {
-	case <-f.done:
-		if !t.joined {
-			return toRetry
+	within := taskOf(ctx)
+	if a.err = within.wait(f.task); a.err == nil {
+		defer within.resume(f.task)
+		select {
+		case <-f.done:
+			if !t.joined {
+				return toRetry
+			}
+			a.value, a.err = f.value, f.err
+			return !toRetry
+		case <-c.run.Done():
+			a.err = ErrClosed
+		case <-ctx.Done():
+			a.err = ctx.Err()
 		}
-		a.value, a.err = f.value, f.err
-		return !toRetry
-	case <-c.run.Done():
-		a.err = ErrClosed
-	case <-ctx.Done():
-		a.err = ctx.Err()
 	}
 	if t.joined {
 		c.mu.Lock()
@@ -267,11 +335,11 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *entry[K, V]) (v V, err error
 		c.misses.Add(1)
 		return v, ErrStale
 	}
-	w, err := c.join(e)
+	w, err := c.join(taskOf(ctx), e)
 	if err == nil {
 		err = c.attend(ctx, e, w, math.MinInt64)
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed) {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCycle) {
 		err = fmt.Errorf("%w: %w", ErrStale, err)
 	}
 	if err != nil {
@@ -281,9 +349,12 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *entry[K, V]) (v V, err error
 }
 
 // join registers a waiter for the refresh of an entry under way, or has it refreshed.
-func (c *Cache[K, V]) join(e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) join(within *task, e *entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.refreshes(within, e) {
+		return nil, ErrCycle
+	}
 	if !e.dead && e.place == placeFlying && c.run.Err() == nil {
 		return c.watch(e), nil
 	}

@@ -1,6 +1,8 @@
 package autorefresh
 
 import (
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,7 +77,7 @@ func newMetrics(name string) *metrics {
 		stuck:            desc("stuck_calls", "Calls of the source under way that have overrun their timeout."),
 		overruns:         desc("overruns_total", "Calls of the source that overran their timeout and went on."),
 		events:           desc("events_lost_total", "Events that OnEvent was too slow for."),
-		storeDown:        desc("store_down", "1 if the last call of the second level failed."),
+		storeDown:        desc("store_down", "1 if a server of the second level is down, 0 if it is up.", "endpoint"),
 		storeKeys:        desc("store_keys_total", "Keys looked for in the second level, by result.", "result"),
 		storeErrors:      desc("store_errors_total", "Calls of the second level that failed."),
 		storeUndecodable: desc("store_undecodable_total", "Values that could not be encoded for the second level, or not decoded."),
@@ -89,8 +91,14 @@ func (m *metrics) all() []*prometheus.Desc {
 	}
 }
 
-// Describe implements prometheus.Collector.
+var errNilCache = errors.New("autorefresh: nil *Cache: check the error of New before you register what it returned")
+
+// Describe implements prometheus.Collector. To register a nil cache fails with an error that says so.
 func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
+	if c == nil {
+		ch <- prometheus.NewInvalidDesc(errNilCache)
+		return
+	}
 	for _, d := range c.metrics.all() {
 		ch <- d
 	}
@@ -101,8 +109,12 @@ func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It reads counters and costs reads of the cache nothing.
 func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
+	if c == nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilCache), errNilCache)
+		return
+	}
 	c.mu.Lock()
-	n, counts, due, stuck := c.census, c.counts, c.ready.n, c.stuck
+	n, counts, due, stuck := c.census, c.counts, c.ready.n, c.stuck+c.loads.stuck
 	c.mu.Unlock()
 	m, out := c.metrics, sink{ch}
 	out.gauge(m.items, float64(n.items-n.terminal-n.cold-n.absent-n.failing), "refreshed")
@@ -137,11 +149,13 @@ func (c *Cache[K, V]) collectStore(out sink) {
 		return
 	}
 	m, s := c.metrics, c.second
-	down := 0.0
-	if s.isDown() {
-		down = 1
+	for server, err := range s.health.servers() {
+		down := 0.0
+		if err != nil {
+			down = 1
+		}
+		out.gauge(m.storeDown, down, strings.ToValidUTF8(server, "\uFFFD"))
 	}
-	out.gauge(m.storeDown, down)
 	out.counter(m.storeKeys, s.hits.Load(), "hit")
 	out.counter(m.storeKeys, s.missed.Load(), "miss")
 	out.counter(m.storeErrors, s.errors.Load())

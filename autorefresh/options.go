@@ -106,17 +106,19 @@ type Options[K comparable, V any] struct {
 	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
 	// next. Default 100; for New always 1.
 	BatchSize int
-	// Timeout bounds one call of the refresh function, by its context. Default 30 s.
+	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by an eighth is stuck, and a failure of
+	// the source. Default 30 s.
 	Timeout time.Duration
-	// MaxStuck is how many workers whose call has overrun Timeout are replaced; beyond that fewer workers are left. Negative: none.
-	// Default 2.
+	// MaxStuck is how many workers whose call is stuck are replaced; beyond that fewer workers are left. As many stuck loads give their
+	// place among MaxLoads to others; beyond that only the last place left is given away. Negative: none. Default 2.
 	MaxStuck int
 	// MaxBackoff bounds the wait of an item whose refreshes fail: a random part of Period, 2 Period, 4 Period … Default 16 Period,
 	// but not over 5 minutes unless Period is.
 	MaxBackoff time.Duration
 	// Limiter is waited for before each call of the refresh function, one turn a call. Default nil: none.
 	Limiter RateLimiter
-	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure.
+	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure. Its
+	// TrialTimeout is by default what a call may take, 9/8 of Timeout or LoadTimeout; at least 5 s.
 	Breaker breaker.Options
 	// NoBreaker lets calls go on whatever their results. Default false.
 	NoBreaker bool
@@ -137,7 +139,8 @@ type Options[K comparable, V any] struct {
 	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest is next: the callers of the oldest
 	// are about to give up. Default 16.
 	MaxLoads int
-	// LoadTimeout bounds the call of a load, by its context. It ends too when its last waiter has left. Default 0: none.
+	// LoadTimeout bounds the call of a load, by its context. It ends too when its last waiter has left. If it is stuck, as for Timeout,
+	// Load answers [ErrStuck]. Negative: none. Default Timeout.
 	LoadTimeout time.Duration
 	// NegativeTTL is how long Load remembers that the source does not have a key. GetOrCreate and Delete end it. Default 0: not.
 	NegativeTTL time.Duration
@@ -148,9 +151,11 @@ type Options[K comparable, V any] struct {
 	StoreTTL time.Duration
 	// StoreTimeout bounds one call of the second level, by its context. Default 1 s.
 	StoreTimeout time.Duration
-	// Codec encodes values for the second level. Default: []byte and string as they are, all else as JSON.
+	// Codec encodes values for the second level. Default: []byte and string as they are, all else as JSON. New fails for types of which
+	// JSON would lose something, such as fields that are not exported, and interfaces.
 	Codec Codec[V]
-	// KeyString makes the second level's key of a key: two keys must not have the same. Default fmt.Sprint.
+	// KeyString makes the second level's key of a key: two keys must not have the same. Default: strings, numbers and booleans as they
+	// are, arrays and structs by their parts, so that no two are alike. New fails for types that have pointers or interfaces in them.
 	KeyString func(K) string
 	// ShieldRate bounds the calls of the source, per second, while the second level is down and this process can no longer share
 	// what others load. Default 0: Limiter and MaxLoads alone.
@@ -172,6 +177,7 @@ const (
 	defaultMaxStuck   = 2
 	defaultMaxLoads   = 16
 	defaultStoreTime  = time.Second
+	minTrial          = 5 * time.Second
 	maxDefaultBackoff = 5 * time.Minute
 	// maxGrowth bounds MaxPeriod, in Periods: an item's own period is kept in 32 bits of ticks.
 	maxGrowth = 1 << 20
@@ -185,6 +191,7 @@ func (o Options[K, V]) withDefaults() Options[K, V] {
 	orDefault(&o.Workers, defaultWorkers)
 	orDefault(&o.BatchSize, defaultBatchSize)
 	orDefault(&o.Timeout, defaultTimeout)
+	orDefault(&o.LoadTimeout, o.Timeout)
 	orDefault(&o.MaxStuck, defaultMaxStuck)
 	orDefault(&o.MaxBackoff, max(o.Period, min(16*o.Period, maxDefaultBackoff)))
 	orDefault(&o.MaxLoads, defaultMaxLoads)
@@ -196,12 +203,6 @@ func (o Options[K, V]) withDefaults() Options[K, V] {
 	}
 	if o.Name == "" {
 		o.Name = defaultName()
-	}
-	if o.Codec == nil {
-		o.Codec = defaultCodec[V]()
-	}
-	if o.KeyString == nil {
-		o.KeyString = func(k K) string { return fmt.Sprint(k) }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -254,7 +255,6 @@ func (o Options[K, V]) checkDurations() error {
 		{"MaxBackoff", o.MaxBackoff},
 		{"MaxStale", o.MaxStale},
 		{"TerminalTTL", o.TerminalTTL},
-		{"LoadTimeout", o.LoadTimeout},
 		{"NegativeTTL", o.NegativeTTL},
 		{"StoreTTL", o.StoreTTL},
 		{"StoreTimeout", o.StoreTimeout},
@@ -267,6 +267,8 @@ func (o Options[K, V]) checkDurations() error {
 		}
 	}
 	switch {
+	case o.LoadTimeout > maxDuration:
+		return invalid("Options.LoadTimeout", o.LoadTimeout, fmt.Sprintf("set at most %v", maxDuration))
 	case o.MinPeriod > o.Period:
 		return invalid("Options.MinPeriod", o.MinPeriod, fmt.Sprintf("set at most Period, %v", o.Period))
 	case o.MaxPeriod > 0 && o.MaxPeriod < o.Period:

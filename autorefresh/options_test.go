@@ -34,7 +34,7 @@ func TestBadOptions(t *testing.T) {
 		"Options.TerminalTTL is -1ns":                       {TerminalTTL: -1},
 		"Options.MaxItems is -1":                            {MaxItems: -1},
 		"Options.MaxLoads is -1":                            {MaxLoads: -1},
-		"Options.LoadTimeout is -1ns":                       {LoadTimeout: -1},
+		"Options.LoadTimeout is 1752000h0m0s":               {LoadTimeout: 1752000 * time.Hour},
 		"Options.NegativeTTL is -1ns":                       {NegativeTTL: -1},
 		"Options.StoreTTL is -1ns":                          {StoreTTL: -1},
 		"Options.StoreTimeout is 1752000h0m0s":              {StoreTimeout: 1752000 * time.Hour},

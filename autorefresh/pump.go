@@ -54,6 +54,7 @@ func (c *Cache[K, V]) retire() {
 // turn does what is due now and sets the timer for the next turn. It returns true if there is more to do at once.
 func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	var over []*entry[K, V]
+	var hung []*task
 	c.mu.Lock()
 	now := c.now()
 	window := c.lag(now)
@@ -72,7 +73,7 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 		}
 	})
 	c.expireAges(now)
-	c.findStuck(now)
+	hung = c.findStuck(now, hung)
 	c.noteSource(now)
 	more := c.spreadSome(now)
 	if c.ready.n > 0 {
@@ -85,6 +86,9 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	c.mu.Unlock()
 	for _, e := range over {
 		c.storage.drop(e)
+	}
+	for _, t := range hung {
+		t.settle(errOverrun())
 	}
 	c.log(notices)
 	return more
@@ -147,14 +151,15 @@ func (c *Cache[K, V]) nextTurn(now int64) int64 {
 	return max(next, now)
 }
 
-// findStuck replaces workers whose call has overrun. The caller holds mu.
-func (c *Cache[K, V]) findStuck(now int64) {
+// findStuck replaces workers whose call has overrun, and adds the calls to hung. The caller holds mu.
+func (c *Cache[K, V]) findStuck(now int64, hung []*task) []*task {
 	for w := range c.workers {
 		deadline := w.deadline.Load()
 		if deadline == 0 || deadline > now || w.stuck {
 			continue
 		}
 		w.stuck = true
+		hung = append(hung, w.call.Load())
 		c.stuck++
 		c.counts.stuck++
 		c.running--
@@ -165,6 +170,7 @@ func (c *Cache[K, V]) findStuck(now int64) {
 			c.hire()
 		}
 	}
+	return hung
 }
 
 // noteSource takes notice of the breaker's state. The caller holds mu.

@@ -53,7 +53,7 @@ func (c *Cache[K, V]) removed(e *entry[K, V], why evicted) {
 	c.unwatchAge(e)
 	c.discount(e)
 	if e.place == placeFlying {
-		c.loads.busy[e.key] = &flight[V]{done: make(chan struct{}), orphan: true}
+		c.loads.busy[e.key] = &flight[V]{done: make(chan struct{}), orphan: true, task: c.callOf(e)}
 	}
 	c.note(e, note{err: ErrNotFound, started: never})
 	if why {

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// pace waits until the source may be called: for the user's limiter and, while the second level is down, for the shield's. What was
-// shared by all processes is then asked for by each of them, and the source must not see all of that.
-func (c *Cache[K, V]) pace(ctx context.Context) error {
+// pace waits until the source may be called: for the user's limiter and, if the second level could not be asked, for the shield's. What
+// was shared by all processes is then asked for by each of them, and the source must not see all of that.
+func (c *Cache[K, V]) pace(ctx context.Context, blind bool) error {
 	if c.opts.Limiter != nil {
-		if err := c.opts.Limiter.Wait(ctx); err != nil {
+		if err := guardError("Limiter.Wait", func() error { return c.opts.Limiter.Wait(ctx) }); err != nil {
 			return err
 		}
 	}
-	if c.second != nil && c.second.shield != nil && c.second.isDown() {
+	if blind && c.second.shield != nil {
 		return c.second.shield.Wait(ctx)
 	}
 	return nil

@@ -30,11 +30,11 @@ type Stats struct {
 	// from there because the source failed, LoadsNotFound were not there, and LoadsFailed failed or were given up.
 	Loads, LoadsAdopted, LoadsShielded, LoadsNotFound, LoadsFailed uint64
 
-	// Calls of the source are under way; Stuck of those of refreshes have overrun Timeout, and Overruns ever did.
+	// Calls of the source are under way; Stuck of them have overrun Timeout, or LoadTimeout, and Overruns ever did.
 	Calls, Stuck int
 	Overruns     uint64
 
-	// StoreDown tells that the second level's last call failed.
+	// StoreDown tells that a server of the second level is down, as the store says; of one that does not say, that its calls fail.
 	StoreDown bool
 	// StoreHits and StoreMisses count keys looked for in the second level, StoreErrors its calls that failed. StoreUndecodable counts
 	// values that could not be encoded for it, or were there and could not be read, which are misses.
@@ -105,7 +105,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.Source = c.breaker.State()
 	}
 	if c.second != nil {
-		s.StoreDown = c.second.isDown()
+		s.StoreDown = c.second.health.isDown()
 		s.StoreHits, s.StoreMisses = c.second.hits.Load(), c.second.missed.Load()
 		s.StoreErrors, s.StoreUndecodable = c.second.errors.Load(), c.second.undecodable.Load()
 	}
@@ -113,7 +113,7 @@ func (c *Cache[K, V]) Stats() Stats {
 	defer c.mu.Unlock()
 	n := &c.census
 	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.items, n.terminal, n.cold, n.absent, n.failing, n.stale
-	s.Due, s.Stuck, s.Overruns, s.Evicted = c.ready.n, c.stuck, c.counts.stuck, c.counts.evictions
+	s.Due, s.Stuck, s.Overruns, s.Evicted = c.ready.n, c.stuck+c.loads.stuck, c.counts.stuck, c.counts.evictions
 	r := &c.counts.refreshes
 	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[updated], r[unchanged], r[missing], r[terminal], r[failed]
 	s.Adopted, s.Leased, s.Postponed = r[adopted], r[leased], r[postponed]

@@ -17,7 +17,7 @@ import (
 // Store is a second level that several processes share, such as memcached or redis: see the packages memcachedstore and redisstore. It
 // must be safe for concurrent use. All its methods honour their context, and return an error only if the store did not do what it was
 // asked: a key that is not there is no error. An error means that the store is down, unless it wraps [ErrRefused]. A Store that is a
-// [Leaser] as well lets one process at a time ask the source for a key.
+// [Leaser] as well lets one process at a time ask the source for a key; one that is a [Reporter] says which of its servers are down.
 type Store interface {
 	// GetMulti returns the values of the keys it has; with an error, of those it could get. They are the caller's to keep.
 	GetMulti(ctx context.Context, keys []string) (map[string][]byte, error)
@@ -37,36 +37,62 @@ type Leaser interface {
 	Release(ctx context.Context, keys ...string) error
 }
 
+// Reporter tells the state of a store's servers.
+type Reporter interface {
+	// Servers returns the servers that are in use, by names that are few and stay the same, such as addresses: nil for one that is up,
+	// else why it is down. It must not wait, and be safe for concurrent use.
+	Servers() map[string]error
+}
+
 // second is the second level.
 type second[K comparable, V any] struct {
-	store     Store
-	leaser    Leaser // nil if the store is none
-	codec     Codec[V]
-	keyString func(K) string
-	ttl       time.Duration
-	timeout   time.Duration
-	shield    *rate.Limiter // nil if there is none
-	logger    *slog.Logger
-	epoch     time.Time
-	life      context.Context // of calls that must be made even after Close
+	store    Store
+	leaser   Leaser // nil if the store is none
+	health   *storeHealth
+	codec    Codec[V]
+	keyName  func(K) (string, error)
+	ttl      time.Duration
+	timeout  time.Duration
+	shield   *rate.Limiter // nil if there is none
+	logger   *slog.Logger
+	epoch    time.Time
+	life     context.Context // of calls that must be made even after Close
+	unread   seldom          // for the log
+	unsealed seldom          // for the log
+	unnamed  seldom          // for the log
+	panics   seldom          // for the log
 
 	mu   sync.Mutex
-	held map[string]bool // leases, true if their call is over but they could not be released; guarded by mu
+	held map[string]held // leases; guarded by mu
 
-	down                                      atomic.Bool
+	owes    atomic.Bool // there are leases to be released once the store is back
+	redeems seldom
+
 	hits, missed, stores, errors, undecodable atomic.Uint64
 }
 
-// newSecond makes the second level that the options ask for, nil if none.
-func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) *second[K, V] {
+// newSecond makes the second level that the options ask for, nil if none. It fails for types that the defaults are not safe for.
+func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) (*second[K, V], error) {
 	if isNil(o.Store) {
-		return nil
+		return nil, nil //nolint:nilnil // none is what was asked for.
+	}
+	keyName, err := newKeyName(o.KeyString)
+	if err != nil {
+		return nil, err
+	}
+	codec := o.Codec
+	if codec == nil {
+		if codec, err = defaultCodec[V](); err != nil {
+			return nil, err
+		}
 	}
 	leaser, _ := o.Store.(Leaser)
+	logger := o.Logger.With("cache", o.Name)
 	return &second[K, V]{
-		store: o.Store, leaser: leaser, codec: o.Codec, keyString: o.KeyString, ttl: o.StoreTTL, timeout: o.StoreTimeout,
-		shield: newShield(o.ShieldRate), logger: o.Logger, epoch: epoch, life: context.Background(), held: make(map[string]bool),
-	}
+		store: o.Store, leaser: leaser, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
+		timeout: o.StoreTimeout, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch, life: context.Background(),
+		held: make(map[string]held),
+	}, nil
 }
 
 // stored is a value of the second level. Its value is nil if there is none.
@@ -81,52 +107,74 @@ func (s stored[K, V]) result() result[V] {
 	return result[V]{outcome: adopted, value: s.value, loadedAt: s.loadedAt, final: s.terminal}
 }
 
+func (s *second[K, V]) now() int64 { return int64(time.Since(s.epoch)) }
+
 func (s *second[K, V]) seal(v stored[K, V]) ([]byte, error) {
-	payload, err := s.codec.Encode(*v.value)
+	payload, err := guard("Codec.Encode", func() ([]byte, error) { return s.codec.Encode(*v.value) })
 	if err != nil {
 		return nil, err
 	}
-	age := time.Since(s.epoch) - time.Duration(v.loadedAt)
+	age := time.Duration(s.now() - v.loadedAt)
 	return envelope.Seal(envelope.Envelope{LoadedAt: time.Now().Add(-age), Terminal: v.terminal, Value: payload}), nil
 }
 
-// open reads an envelope; what is none, or does not decode, counts as no value. A value that another clock has dated in the future was
-// got now.
-func (s *second[K, V]) open(key K, data []byte) (stored[K, V], bool) {
+// open reads an envelope. A value that another clock has dated in the future was got now.
+func (s *second[K, V]) open(key K, data []byte) (stored[K, V], error) {
 	e, ok := envelope.Open(data)
 	if !ok {
-		return stored[K, V]{}, false
+		return stored[K, V]{}, errNoEnvelope
 	}
-	v, err := s.codec.Decode(e.Value)
+	v, err := guard("Codec.Decode", func() (V, error) { return s.codec.Decode(e.Value) })
 	if err != nil {
-		return stored[K, V]{}, false
+		return stored[K, V]{}, err
 	}
 	age := max(time.Since(e.LoadedAt), 0)
-	return stored[K, V]{key: key, value: &v, loadedAt: int64(time.Since(s.epoch) - age), terminal: e.Terminal}, true
+	return stored[K, V]{key: key, value: &v, loadedAt: s.now() - int64(age), terminal: e.Terminal}, nil
 }
 
-// names are the second level's keys of keys.
+// name returns the second level's key of a key, false if it has none: then the second level knows nothing of it.
+func (s *second[K, V]) name(key K) (string, bool) {
+	name, err := guard("KeyString", func() (string, error) { return s.keyName(key) })
+	if err != nil {
+		s.errors.Add(1)
+		if s.unnamed.may(s.now()) {
+			s.logger.Warn("autorefresh: key has no name in the second level", "key", quote(key), "error", err)
+		}
+	}
+	return name, err == nil
+}
+
+// names are the second level's keys of those keys that have one.
 func (s *second[K, V]) names(keys []K) []string {
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.keyString(key)
+	names := make([]string, 0, len(keys))
+	for _, key := range keys {
+		if name, ok := s.name(key); ok {
+			names = append(names, name)
+		}
 	}
 	return names
 }
 
-// lookup returns what the second level has of keys, in their order.
-func (s *second[K, V]) lookup(ctx context.Context, keys []K) []stored[K, V] {
-	found := make([]stored[K, V], len(keys))
-	names := s.names(keys)
+// lookup returns what the second level has of keys, in their order. Blind says that it could not be asked, at least for some of them.
+func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], blind bool) {
+	found = make([]stored[K, V], len(keys))
+	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
+	for i, key := range keys {
+		if name, ok := s.name(key); ok {
+			names, index = append(names, name), append(index, i)
+		}
+	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	values, err := s.store.GetMulti(bounded, names)
-	s.report(ctx, "get", err)
-	for i, name := range names {
+	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
+	blind = s.report(ctx, err)
+	for n, name := range names {
+		i := index[n]
 		data, ok := values[name]
 		if ok {
-			if found[i], ok = s.open(keys[i], data); !ok {
-				s.undecodable.Add(1)
+			if found[i], err = s.open(keys[i], data); err != nil {
+				ok = false
+				s.spoiled(keys[i], err)
 			}
 		}
 		if ok {
@@ -135,23 +183,34 @@ func (s *second[K, V]) lookup(ctx context.Context, keys []K) []stored[K, V] {
 			s.missed.Add(1)
 		}
 	}
-	return found
+	return found, blind
+}
+
+// spoiled counts a value that is there and cannot be read: a miss, until the source's takes its place.
+func (s *second[K, V]) spoiled(key K, err error) {
+	s.undecodable.Add(1)
+	if s.unread.may(s.now()) {
+		s.logger.Warn("autorefresh: value of the second level cannot be decoded", "key", quote(key), "error", err)
+	}
 }
 
 // save stores values.
 func (s *second[K, V]) save(ctx context.Context, values []stored[K, V]) {
-	if len(values) == 0 {
-		return
-	}
 	sealed := make(map[string][]byte, len(values))
 	for _, v := range values {
-		data, err := s.seal(v)
-		if err != nil {
-			s.logger.Warn("autorefresh: value cannot be encoded", "key", quote(v.key), "error", err)
-			s.undecodable.Add(1)
+		name, ok := s.name(v.key)
+		if !ok {
 			continue
 		}
-		sealed[s.keyString(v.key)] = data
+		data, err := s.seal(v)
+		if err == nil {
+			sealed[name] = data
+			continue
+		}
+		s.undecodable.Add(1)
+		if s.unsealed.may(s.now()) {
+			s.logger.Warn("autorefresh: value cannot be encoded for the second level", "key", quote(v.key), "error", err)
+		}
 	}
 	if len(sealed) == 0 {
 		return
@@ -159,7 +218,7 @@ func (s *second[K, V]) save(ctx context.Context, values []stored[K, V]) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, "set", s.store.SetMulti(bounded, sealed, s.ttl))
+	s.report(ctx, guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
 }
 
 // forget deletes a key that the user has deleted; s may be nil.
@@ -171,35 +230,16 @@ func (s *second[K, V]) forget(key K) {
 
 // remove deletes keys.
 func (s *second[K, V]) remove(ctx context.Context, keys ...K) {
-	if len(keys) == 0 {
+	names := s.names(keys)
+	if len(names) == 0 {
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	s.report(ctx, "delete", s.store.Delete(bounded, s.names(keys)...))
+	s.report(ctx, guardError("Store.Delete", func() error { return s.store.Delete(bounded, names...) }))
 }
 
-func (s *second[K, V]) isDown() bool { return s.down.Load() }
-
-// report takes notice of how a call of the store went; one that the caller has given up says nothing.
-func (s *second[K, V]) report(ctx context.Context, op string, err error) {
-	refused := errors.Is(err, ErrRefused)
-	if err != nil && !refused && ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		s.errors.Add(1)
-	}
-	switch {
-	case err == nil || refused:
-		if s.down.CompareAndSwap(true, false) {
-			s.logger.Info("autorefresh: second level is back")
-			s.releaseNames(ctx, s.owed())
-		}
-	case s.down.CompareAndSwap(false, true):
-		s.logger.Warn("autorefresh: second level is down", "op", op, "error", err)
-	}
-}
+var errNoEnvelope = errors.New("autorefresh: it is none of ours, or of a version that is not known here")
 
 // quote is a key for the log.
 func quote[K any](key K) string {

@@ -78,7 +78,8 @@ func errOpen() error { return fmt.Errorf("%w: %w", ErrUnavailable, breaker.ErrOp
 
 // Refresh gets the values of keys from the source now, rather than when they are due, and waits for them; a call that was under way
 // already does not count. Terminal values stay. It returns the joined errors: what the refresh function returned, [ErrNotFound] for
-// keys that the cache or the source does not have, [ErrUnavailable] if the source was not asked; or the context's.
+// keys that the cache or the source does not have, [ErrUnavailable] if the source was not asked, [ErrCycle] in a refresh function that
+// orders the item it is called for; or the context's.
 func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 	type pending struct {
 		e *entry[K, V]
@@ -93,7 +94,7 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 			errs = append(errs, fmt.Errorf("%w: key %s", ErrNotFound, quote(key)))
 			continue
 		}
-		w, err := c.order(e)
+		w, err := c.order(taskOf(ctx), e)
 		if err != nil {
 			errs = append(errs, err)
 		} else {
@@ -109,9 +110,12 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 }
 
 // order has an entry refreshed now, unless it is terminal, and registers a waiter.
-func (c *Cache[K, V]) order(e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) order(within *task, e *entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.refreshes(within, e) {
+		return nil, ErrCycle
+	}
 	return c.orderLocked(e)
 }
 

@@ -2,6 +2,7 @@ package autorefresh
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -14,8 +15,10 @@ type worker[K comparable, V any] struct {
 	out     []Result[V]
 	results []result[V]
 	picked  []int // which entries the source is asked for
-	// deadline is when the call under way has overrun, 0 if there is none.
+	// deadline is when the call under way has overrun, 0 if there is none; it is set after call.
 	deadline atomic.Int64
+	call     atomic.Pointer[task]
+	blind    bool // the second level could not be asked
 
 	stuck    bool // guarded by the cache's mu
 	replaced bool // guarded by the cache's mu
@@ -139,8 +142,9 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 	returned := false
 	defer func() {
 		if !returned {
+			err := panicked(recover()) //nolint:revive // it is called by the deferred function.
 			for i := range w.results {
-				w.results[i] = result[V]{outcome: failed, err: ErrPanicked, loadedAt: c.now()}
+				w.results[i] = result[V]{outcome: failed, err: err, loadedAt: c.now()}
 			}
 			c.settle(w)
 		}
@@ -169,7 +173,9 @@ func (c *Cache[K, V]) consult(w *worker[K, V]) {
 	}
 	var old []int
 	var wanted []K
-	for i, f := range c.second.lookup(c.run, keys) {
+	var found []stored[K, V]
+	found, w.blind = c.second.lookup(c.run, keys)
+	for i, f := range found {
 		e := w.entries[i]
 		if f.value != nil && !e.has(flagForced) && c.young(f.loadedAt) && f.loadedAt > e.loadedAt.Load() {
 			w.results[i] = f.result()
@@ -177,7 +183,7 @@ func (c *Cache[K, V]) consult(w *worker[K, V]) {
 		}
 		old, wanted = append(old, i), append(wanted, e.key)
 	}
-	for n, taken := range c.second.lease(c.run, wanted, c.opts.Timeout) {
+	for n, taken := range c.second.lease(c.run, wanted, c.opts.Timeout, w.blind) {
 		if taken {
 			w.results[old[n]] = result[V]{outcome: leased}
 		} else {
@@ -194,8 +200,13 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 		w.items = append(w.items, Item[K, V]{Key: e.key, Old: *e.value.Load(), Known: true})
 		w.out = append(w.out, Result[V]{Err: ErrNoResult})
 	}
-	started, err := c.call(c.run, c.opts.Timeout, w.items, w.out, func(at int64) {
-		w.deadline.Store(at + int64(c.opts.Timeout) + int64(c.opts.Timeout)/8)
+	t := &task{cache: c}
+	started, err := c.call(c.run, order[K, V]{
+		task: t, timeout: c.opts.Timeout, blind: w.blind, items: w.items, out: w.out,
+		begin: func(at int64) {
+			w.call.Store(t)
+			w.deadline.Store(at + int64(overrun(c.opts.Timeout)))
+		},
 	})
 	w.deadline.Store(0)
 	for j, i := range w.picked {
@@ -234,6 +245,25 @@ func (c *Cache[K, V]) share(w *worker[K, V]) {
 	c.second.save(c.run, fresh)
 	c.second.remove(c.run, append(gone, c.deleted(w)...)...)
 	c.second.release(c.run, asked)
+}
+
+// callOf returns the call that an entry is being refreshed by, nil if it is not known. The caller holds mu.
+func (c *Cache[K, V]) callOf(e *entry[K, V]) *task {
+	for w := range c.workers {
+		if slices.Contains(w.entries, e) {
+			return w.call.Load()
+		}
+	}
+	return nil
+}
+
+// refreshes tells whether a call, or one that it is part of, is the refresh of an entry. The caller holds mu.
+func (c *Cache[K, V]) refreshes(t *task, e *entry[K, V]) bool {
+	if t == nil || e.place != placeFlying {
+		return false
+	}
+	by := c.callOf(e)
+	return by != nil && by.reaches(t, make(map[*task]bool))
 }
 
 // deleted are the keys whose entries were deleted while the call was under way, and from the second level too early.

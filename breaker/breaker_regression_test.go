@@ -52,7 +52,9 @@ func TestHungDependencyOpensWhateverDeadlineEndsTheCalls(t *testing.T) {
 func TestDoJudgesAsDoneDoes(t *testing.T) {
 	cause := errors.New("shutting down")
 	background := func() (context.Context, context.CancelFunc) { return context.Background(), func() {} }
-	deadline := func() (context.Context, context.CancelFunc) { return context.WithTimeout(context.Background(), time.Second) }
+	deadline := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), time.Second)
+	}
 	canceled := func() (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		time.AfterFunc(time.Second, func() { cancel(nil) })

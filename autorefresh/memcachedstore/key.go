@@ -3,6 +3,7 @@ package memcachedstore
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 )
 
 // kind is what a key is of.
@@ -14,6 +15,18 @@ const (
 )
 
 const maxKey = 250
+
+// ambiguous tells whether keys of a namespace could be those of a shorter one: a key begins with the namespace, a colon, its kind, and a
+// colon or, if it is a hash, "#". Two keys are the same only if the longer namespace goes on like that after the shorter one.
+func ambiguous(namespace string) bool {
+	for _, k := range []kind{ofValue, ofLease} {
+		part := ":" + string(k)
+		if strings.HasSuffix(namespace, part) || strings.Contains(namespace, part+":") || strings.Contains(namespace, part+"#") {
+			return true
+		}
+	}
+	return false
+}
 
 // name is the key that memcached is given for a key.
 func (s *Store) name(k kind, key string) string {

@@ -14,13 +14,15 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
 // Options are a store's choices. Namespace must be set.
 type Options struct {
 	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its replicas: a cache would take another's
-	// values for its own. 1 to 100 bytes without spaces and control characters. It must be set.
+	// values for its own. 1 to 100 bytes without spaces and control characters, nor with ":v" or ":l" before a colon, a "#" or its end:
+	// so the keys of two namespaces never meet. It must be set.
 	Namespace string
 }
 
@@ -36,6 +38,10 @@ func (o Options) check() error {
 	}
 	if !plain(o.Namespace) {
 		return fmt.Errorf("memcachedstore: Options.Namespace is %q: set one without spaces and control characters", o.Namespace)
+	}
+	if ambiguous(o.Namespace) {
+		return fmt.Errorf("memcachedstore: Options.Namespace is %q: set one without the parts :v and :l, "+
+			"by which keys of a shorter namespace go on", o.Namespace)
 	}
 	return nil
 }
@@ -54,6 +60,8 @@ type Store struct {
 var (
 	_ autorefresh.Store  = (*Store)(nil)
 	_ autorefresh.Leaser = (*Store)(nil)
+
+	_ autorefresh.Reporter = (*Store)(nil)
 )
 
 // New makes a store. It sees servers that are down whatever Options.ReportUnavailable of the client says. The error names the option
@@ -66,6 +74,22 @@ func New(client *memcache.Client, o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{client: client.Reporting(), namespace: o.Namespace, token: []byte(rand.Text())}, nil
+}
+
+// Servers implements [autorefresh.Reporter]: a server is down while the client's breaker keeps calls from it.
+func (s *Store) Servers() map[string]error {
+	servers := make(map[string]error)
+	for addr, stats := range s.client.Stats() {
+		switch {
+		case stats.State == breaker.Closed || stats.State == breaker.ForcedClosed:
+			servers[addr] = nil
+		case stats.DownCause != nil:
+			servers[addr] = stats.DownCause
+		default:
+			servers[addr] = breaker.ErrOpen
+		}
+	}
+	return servers
 }
 
 // GetMulti implements [autorefresh.Store]. While some servers are down it returns what the others have, and the error.

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
@@ -22,7 +24,8 @@ type Options struct {
 	// Primary is the name of the primary to use, as the sentinels call it; the client must follow it. It must be set.
 	Primary string
 	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its replicas: a cache would take another's
-	// values for its own. It must be set.
+	// values for its own. ":v" and ":l" must not be in it before a colon or its end: so the keys of two namespaces never meet. It must be
+	// set.
 	Namespace string
 }
 
@@ -41,6 +44,8 @@ type Store struct {
 var (
 	_ autorefresh.Store  = (*Store)(nil)
 	_ autorefresh.Leaser = (*Store)(nil)
+
+	_ autorefresh.Reporter = (*Store)(nil)
 )
 
 // New makes a store. The error names the option that is wrong, and its value.
@@ -54,6 +59,9 @@ func New(client *sentinel.Client, o Options) (*Store, error) {
 		return nil, fmt.Errorf("redisstore: Options.Primary is %q: set one of the names that the client follows", o.Primary)
 	case o.Namespace == "":
 		return nil, errors.New(`redisstore: Options.Namespace is "": set a name of the cache's own, which its replicas share`)
+	case ambiguous(o.Namespace):
+		return nil, fmt.Errorf("redisstore: Options.Namespace is %q: set one without the parts :v and :l, "+
+			"by which keys of a shorter namespace go on", o.Namespace)
 	}
 	return &Store{client: client, primary: o.Primary, namespace: o.Namespace, token: rand.Text()}, nil
 }
@@ -72,6 +80,12 @@ const (
 	ofLease kind = "l"
 )
 
+// ambiguous tells whether keys of a namespace could be those of a shorter one: a key begins with the namespace, a colon, its kind and a
+// colon. Two keys are the same only if the longer namespace goes on like that after the shorter one.
+func ambiguous(namespace string) bool {
+	return strings.Contains(namespace+":", ":"+string(ofValue)+":") || strings.Contains(namespace+":", ":"+string(ofLease)+":")
+}
+
 func (s *Store) name(k kind, key string) string { return s.namespace + ":" + string(k) + ":" + key }
 
 func (s *Store) names(k kind, keys []string) []string {
@@ -83,6 +97,19 @@ func (s *Store) names(k kind, keys []string) []string {
 }
 
 func (s *Store) do(ctx context.Context, a radix.Action) error { return s.client.Do(ctx, s.primary, a) }
+
+// Servers implements [autorefresh.Reporter]: the primary is down while the client has none that it may use.
+func (s *Store) Servers() map[string]error {
+	stats := s.client.Breaker(s.primary).Stats()
+	switch {
+	case stats.State == breaker.Closed || stats.State == breaker.ForcedClosed:
+		return map[string]error{s.primary: nil}
+	case stats.LastCause != nil:
+		return map[string]error{s.primary: stats.LastCause}
+	default:
+		return map[string]error{s.primary: breaker.ErrOpen}
+	}
+}
 
 // GetMulti implements [autorefresh.Store].
 func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte, error) {
