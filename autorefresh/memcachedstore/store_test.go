@@ -31,6 +31,9 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{client, "my users", []string{"Options.Namespace", `"my users"`}},
 		{client, "users\n", []string{"Options.Namespace", `"users\n"`}},
 		{client, strings.Repeat("n", 101), []string{"Options.Namespace", "101 bytes"}},
+		{client, "a:v", []string{"Options.Namespace", `"a:v"`, "shorter namespace"}}, // its key x would be the key v:x of "a"
+		{client, "a:l:b", []string{"Options.Namespace", `"a:l:b"`}},
+		{client, "a:v#b", []string{"Options.Namespace", `"a:v#b"`}},
 	} {
 		_, err := memcachedstore.New(x.client, memcachedstore.Options{Namespace: x.namespace})
 		for _, want := range x.want {
@@ -39,9 +42,38 @@ func TestBadOptionsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	if _, err := memcachedstore.New(client, memcachedstore.Options{Namespace: strings.Repeat("n", 100)}); err != nil {
-		t.Error(err)
+	for _, good := range []string{strings.Repeat("n", 100), "a:b", "prod:users", "a:vip", "v", "v:l2", "a#"} {
+		if _, err := memcachedstore.New(client, memcachedstore.Options{Namespace: good}); err != nil {
+			t.Error(err)
+		}
 	}
+}
+
+func TestStateOfEachServer(t *testing.T) {
+	s, _, servers := fakeStore(t, 3)
+	ctx := t.Context()
+	var keys []string
+	for i := range 40 {
+		keys = append(keys, fmt.Sprint(i))
+	}
+	if _, err := s.GetMulti(ctx, keys); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Servers(); len(got) != 3 || errors.Join(slices.Collect(maps.Values(got))...) != nil {
+		t.Errorf("Servers() = %v, want three that are up", got)
+	}
+	if err := servers[1].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a server is down", func() bool {
+		_, _ = s.GetMulti(ctx, keys)
+		got := s.Servers()
+		return got[servers[0].Addr()] == nil && got[servers[1].Addr()] != nil && got[servers[2].Addr()] == nil
+	})
+	if err := servers[1].Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is back", func() bool { return s.Servers()[servers[1].Addr()] == nil })
 }
 
 // awkward are keys that memcached cannot carry as they are, and some that look like what others become.

@@ -27,6 +27,8 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{client, redisstore.Options{Namespace: "users"}, []string{"Options.Primary", `""`}},
 		{client, redisstore.Options{Primary: "other", Namespace: "users"}, []string{"Options.Primary", `"other"`}},
 		{client, redisstore.Options{Primary: primary}, []string{"Options.Namespace", `""`}},
+		{client, redisstore.Options{Primary: primary, Namespace: "a:v"}, []string{"Options.Namespace", `"a:v"`, "shorter namespace"}},
+		{client, redisstore.Options{Primary: primary, Namespace: "a:l:b"}, []string{"Options.Namespace", `"a:l:b"`}},
 	} {
 		_, err := redisstore.New(x.client, x.o)
 		for _, want := range x.want {
@@ -34,6 +36,9 @@ func TestBadOptionsAreNamed(t *testing.T) {
 				t.Errorf("New(%+v): %v, want %s named", x.o, err, want)
 			}
 		}
+	}
+	if _, err := redisstore.New(client, redisstore.Options{Primary: primary, Namespace: "prod:users"}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -158,9 +163,13 @@ func TestDownIsAnErrorAndNotAMiss(t *testing.T) {
 	if err := s.SetMulti(ctx, map[string][]byte{"1": []byte("value")}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
+	if got := s.Servers(); len(got) != 1 || got[primary] != nil {
+		t.Errorf("Servers() = %v, want the primary up", got)
+	}
 	if err := cluster.Primary().Kill(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the primary is down", func() bool { return s.Servers()[primary] != nil })
 	calls := map[string]func() error{
 		"GetMulti": func() error { _, err := s.GetMulti(ctx, []string{"1"}); return err },
 		"SetMulti": func() error { return s.SetMulti(ctx, map[string][]byte{"1": nil}, time.Minute) },
