@@ -13,7 +13,7 @@ import (
 type order[K comparable, V any] struct {
 	task    *task
 	timeout time.Duration // 0 is none
-	blind   bool          // the second level could not be asked
+	blind   blindness
 	items   []Item[K, V]
 	out     []Result[V]
 	begin   func(at int64) // is told when the call begins

@@ -113,10 +113,9 @@ func (h *storeHealth) compare(now int64, servers map[string]error) (went map[str
 
 // tell logs a change.
 func (h *storeHealth) tell(went map[string]error, came recovery) {
-	ctx := context.Background()
 	slices.Sort(came.servers)
 	if len(went) == 0 {
-		h.logger.Log(ctx, slog.LevelInfo, "autorefresh: second level is back", named(came.servers, "after", came.after)...)
+		h.logger.Info("autorefresh: second level is back", named(came.servers, "after", came.after)...)
 		return
 	}
 	servers := slices.Sorted(maps.Keys(went))
@@ -124,7 +123,7 @@ func (h *storeHealth) tell(went map[string]error, came recovery) {
 	if len(came.servers) > 0 {
 		attrs = append(attrs, "back", came.servers)
 	}
-	h.logger.Log(ctx, slog.LevelWarn, "autorefresh: second level is down", attrs...)
+	h.logger.Warn("autorefresh: second level is down", attrs...)
 }
 
 // named adds the names of servers, if they have any, to the attributes of a line.

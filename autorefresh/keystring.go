@@ -17,14 +17,22 @@ var errNameless = errors.New("autorefresh: key has no name in the second level: 
 // by a comma. It does not ask methods such as String, which may have one answer for many keys.
 type namer func(to []byte, key reflect.Value) ([]byte, error)
 
-// newNamer makes the default of Options.KeyString, for keys with and without an end of their own. It fails for types whose values mean
-// nothing outside of the process, or do not have one type.
-func newNamer(t reflect.Type, whole bool) (namer, error) {
+// newNamer makes the default of Options.KeyString. It fails for types whose values mean nothing outside of the process, or do not have
+// one type.
+func newNamer(t reflect.Type) (namer, error) {
+	if t.Kind() == reflect.String {
+		return func(to []byte, v reflect.Value) ([]byte, error) { return append(to, v.String()...), nil }, nil
+	}
+	if scalar := scalarNamer(t.Kind()); scalar != nil {
+		return scalar, nil
+	}
+	return newPartNamer(t)
+}
+
+// newPartNamer makes a namer for parts of keys, of which others follow.
+func newPartNamer(t reflect.Type) (namer, error) {
 	switch t.Kind() {
 	case reflect.String:
-		if whole {
-			return func(to []byte, v reflect.Value) ([]byte, error) { return append(to, v.String()...), nil }, nil
-		}
 		return func(to []byte, v reflect.Value) ([]byte, error) {
 			to = strconv.AppendInt(to, int64(v.Len()), 10)
 			return append(append(to, ':'), v.String()...), nil
@@ -36,11 +44,8 @@ func newNamer(t reflect.Type, whole bool) (namer, error) {
 	default:
 	}
 	scalar := scalarNamer(t.Kind())
-	switch {
-	case scalar == nil:
+	if scalar == nil {
 		return nil, fmt.Errorf("%s is of kind %s, which says nothing to another process", t, t.Kind())
-	case whole:
-		return scalar, nil
 	}
 	return func(to []byte, v reflect.Value) ([]byte, error) {
 		to, err := scalar(to, v)
@@ -93,7 +98,7 @@ func newArrayNamer(t reflect.Type) (namer, error) {
 			return to, nil
 		}, nil
 	}
-	elem, err := newNamer(t.Elem(), false)
+	elem, err := newPartNamer(t.Elem())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t, err)
 	}
@@ -113,7 +118,7 @@ func newStructNamer(t reflect.Type) (namer, error) {
 		if f.Name == "_" { // not compared
 			continue
 		}
-		part, err := newNamer(f.Type, false)
+		part, err := newPartNamer(f.Type)
 		if err != nil {
 			return nil, fmt.Errorf("field %s of %s: %w", f.Name, t, err)
 		}
@@ -135,7 +140,7 @@ func newKeyName[K comparable](keyString func(K) string) (func(K) (string, error)
 	if keyString != nil {
 		return func(k K) (string, error) { return keyString(k), nil }, nil
 	}
-	write, err := newNamer(reflect.TypeFor[K](), true)
+	write, err := newNamer(reflect.TypeFor[K]())
 	if err != nil {
 		return nil, fmt.Errorf("autorefresh: Options.KeyString is nil, and its default cannot tell all keys apart: %w: "+
 			"set a function that gives different keys different strings", err)

@@ -7,9 +7,9 @@ import (
 
 // lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has: blind says
 // that the look for the same keys has failed.
-func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, blind bool) []bool {
+func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, blind blindness) []bool {
 	taken := make([]bool, len(keys))
-	if s.leaser == nil || len(keys) == 0 || blind && !s.health.isUp() {
+	if s.leaser == nil || len(keys) == 0 || bool(blind) && !s.health.isUp() {
 		return taken
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)

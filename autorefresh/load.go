@@ -62,7 +62,7 @@ func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) (parked bool) {
 	mine, waiting, blind := c.consultLoad(call)
 	switch {
 	case c.now() >= call.end || call.ctx.Err() != nil:
-		mine, waiting = append(mine, waiting...), nil
+		mine = append(mine, waiting...)
 	case len(waiting) > 0 && len(mine) > 0:
 		c.split(call, waiting)
 	case len(waiting) > 0:
@@ -109,7 +109,7 @@ func (c *Cache[K, V]) young(loadedAt int64) bool {
 
 // consultLoad delivers the young values of the second level. It returns for which other keys the source has to be asked, and which
 // another process is asking for. Blind says that the second level could not be asked.
-func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K, V], blind bool) {
+func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K, V], blind blindness) {
 	if c.second == nil || call.ctx.Err() != nil {
 		return slices.Clone(call.wishes), nil, false
 	}
@@ -150,7 +150,7 @@ func keysOf[K comparable, V any](wishes []*wish[K, V]) []K {
 const firstLook = 5 * time.Millisecond
 
 // askLoad calls the source for wishes.
-func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind bool) {
+func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind blindness) {
 	items := make([]Item[K, V], len(wishes))
 	out := make([]Result[V], len(wishes))
 	for n, w := range wishes {

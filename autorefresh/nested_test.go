@@ -285,7 +285,7 @@ func TestLoadWithinALoadWithoutItsContext(t *testing.T) {
 		var c *texts
 		c = newTexts(t, func(_ context.Context, key, _ string) (string, error) {
 			if name, isUser := strings.CutPrefix(key, "user:"); isUser {
-				return c.Load(context.Background(), "org:"+name)
+				return c.Load(context.Background(), "org:"+name) //nolint:contextcheck // it is what this is about.
 			}
 			return key, nil
 		}, textOptions{Period: time.Hour, MaxLoads: 2, Timeout: time.Second, NoBreaker: true, First: autorefresh.FirstAfterPeriod})

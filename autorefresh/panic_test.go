@@ -35,11 +35,14 @@ func (j *journal) String() string {
 
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
+// isBad tells that a callback was given what it panics for.
+type isBad bool
+
 // explosive has callbacks, each of which panics for the key "bad" or its value.
 type explosive struct{ where string }
 
-func (x explosive) blow(where string, bad bool) {
-	if bad && (where == x.where) {
+func (x explosive) blow(where string, bad isBad) {
+	if bool(bad) && where == x.where {
 		panic(where + " blew up")
 	}
 }

@@ -22,11 +22,14 @@ type jsonCheck struct {
 
 type visit struct {
 	t     reflect.Type
-	fixed bool
+	fixed addressable
 }
 
-// check looks at a type. Fixed says that its values have an address, so that methods of their pointers are found.
-func (c *jsonCheck) check(t reflect.Type, fixed bool) error {
+// addressable says that values have an address, so that methods of their pointers are found.
+type addressable bool
+
+// check looks at a type.
+func (c *jsonCheck) check(t reflect.Type, fixed addressable) error {
 	if custom, err := marshalsItself(t, fixed); custom || err != nil {
 		return err
 	}
@@ -56,7 +59,7 @@ func (c *jsonCheck) check(t reflect.Type, fixed bool) error {
 }
 
 // checkFields looks at the fields of t, which is outer or embedded in it. Names has the fields found so far by their names in JSON.
-func (c *jsonCheck) checkFields(outer, t reflect.Type, fixed bool, names map[string]string) error {
+func (c *jsonCheck) checkFields(outer, t reflect.Type, fixed addressable, names map[string]string) error {
 	if c.embedding[t] {
 		return nil
 	}
@@ -67,38 +70,44 @@ func (c *jsonCheck) checkFields(outer, t reflect.Type, fixed bool, names map[str
 		if f.Name == "_" {
 			continue
 		}
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Tag.Get("json") == "-" {
 			return fmt.Errorf(`field %s of %s is left out by its tag json:"-"`, f.Name, t)
 		}
-		if inner := f.Type; f.Anonymous && name == "" {
-			pointer := inner.Kind() == reflect.Pointer
-			if pointer {
-				inner = inner.Elem()
-			}
-			if inner.Kind() == reflect.Struct {
-				if pointer && !f.IsExported() {
-					return fmt.Errorf("%s embeds a pointer to %s, which is not exported", t, inner)
-				}
-				if err := c.checkFields(outer, inner, fixed || pointer, names); err != nil {
-					return err
-				}
-				continue
-			}
+		inner, isPointer := f.Type, fixed
+		if f.Type.Kind() == reflect.Pointer {
+			inner, isPointer = f.Type.Elem(), true
 		}
-		if !f.IsExported() {
-			return fmt.Errorf("field %s of %s is not exported", f.Name, t)
+		var err error
+		switch name, _, _ := strings.Cut(f.Tag.Get("json"), ","); {
+		case !f.Anonymous || name != "" || inner.Kind() != reflect.Struct:
+			err = c.checkField(outer, t, f, fixed, names)
+		case inner != f.Type && !f.IsExported():
+			err = fmt.Errorf("%s embeds a pointer to %s, which is not exported", t, inner)
+		default:
+			err = c.checkFields(outer, inner, isPointer, names)
 		}
-		if name == "" {
-			name = f.Name
+		if err != nil {
+			return err
 		}
-		if other, taken := names[name]; taken {
-			return fmt.Errorf("fields %s and %s.%s of %s have the same name in JSON, %q", other, t, f.Name, outer, name)
-		}
-		names[name] = t.String() + "." + f.Name
-		if err := c.check(f.Type, fixed); err != nil {
-			return fmt.Errorf("field %s of %s: %w", f.Name, t, err)
-		}
+	}
+	return nil
+}
+
+// checkField looks at a field that has a name of its own in JSON.
+func (c *jsonCheck) checkField(outer, t reflect.Type, f reflect.StructField, fixed addressable, names map[string]string) error {
+	if !f.IsExported() {
+		return fmt.Errorf("field %s of %s is not exported", f.Name, t)
+	}
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "" {
+		name = f.Name
+	}
+	if other, taken := names[name]; taken {
+		return fmt.Errorf("fields %s and %s.%s of %s have the same name in JSON, %q", other, t, f.Name, outer, name)
+	}
+	names[name] = t.String() + "." + f.Name
+	if err := c.check(f.Type, fixed); err != nil {
+		return fmt.Errorf("field %s of %s: %w", f.Name, t, err)
 	}
 	return nil
 }
@@ -130,7 +139,7 @@ var (
 
 // marshalsItself tells whether a type has methods of its own for both ways. An error says that it does so for one way only, or that the
 // methods are those of an embedded field, which know nothing of the other fields.
-func marshalsItself(t reflect.Type, fixed bool) (bool, error) {
+func marshalsItself(t reflect.Type, fixed addressable) (bool, error) {
 	for _, p := range []pair{jsonPair, textPair} {
 		if custom, err := hasPair(t, p, fixed); custom || err != nil {
 			return custom, err
@@ -139,7 +148,7 @@ func marshalsItself(t reflect.Type, fixed bool) (bool, error) {
 	return false, nil
 }
 
-func hasPair(t reflect.Type, p pair, fixed bool) (bool, error) {
+func hasPair(t reflect.Type, p pair, fixed addressable) (bool, error) {
 	if t.Kind() == reflect.Interface || t.Kind() == reflect.Pointer && t.Name() == "" {
 		return false, nil // what matters is what it holds
 	}
@@ -152,7 +161,7 @@ func hasPair(t reflect.Type, p pair, fixed bool) (bool, error) {
 		return false, fmt.Errorf("%s has %s, but not %s", t, p.to.Method(0).Name, p.from.Method(0).Name)
 	case !to:
 		return false, fmt.Errorf("%s has %s, but not %s", t, p.from.Method(0).Name, p.to.Method(0).Name)
-	case !fixed && !t.Implements(p.to):
+	case !bool(fixed) && !t.Implements(p.to):
 		return false, fmt.Errorf("%s of %s is not called for values of a map: its receiver is a pointer", p.to.Method(0).Name, t)
 	}
 	for _, i := range []reflect.Type{p.to, p.from} {

@@ -20,8 +20,8 @@ import (
 
 type (
 	secretPrice struct {
-		cents    int
-		currency string
+		cents    int    //nolint:unused // it is lost.
+		currency string //nolint:unused // as above.
 	}
 	item struct {
 		ID    string `json:"id"`

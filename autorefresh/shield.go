@@ -8,13 +8,13 @@ import (
 
 // pace waits until the source may be called: for the user's limiter and, if the second level could not be asked, for the shield's. What
 // was shared by all processes is then asked for by each of them, and the source must not see all of that.
-func (c *Cache[K, V]) pace(ctx context.Context, blind bool) error {
+func (c *Cache[K, V]) pace(ctx context.Context, blind blindness) error {
 	if c.opts.Limiter != nil {
 		if err := guardError("Limiter.Wait", func() error { return c.opts.Limiter.Wait(ctx) }); err != nil {
 			return err
 		}
 	}
-	if blind && c.second.shield != nil {
+	if bool(blind) && c.second.shield != nil {
 		return c.second.shield.Wait(ctx)
 	}
 	return nil

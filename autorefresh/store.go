@@ -155,8 +155,11 @@ func (s *second[K, V]) names(keys []K) []string {
 	return names
 }
 
-// lookup returns what the second level has of keys, in their order. Blind says that it could not be asked, at least for some of them.
-func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], blind bool) {
+// blindness tells that the second level could not be asked, at least for some keys.
+type blindness bool
+
+// lookup returns what the second level has of keys, in their order.
+func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], blind blindness) {
 	found = make([]stored[K, V], len(keys))
 	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
 	for i, key := range keys {
@@ -167,7 +170,7 @@ func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, 
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
-	blind = s.report(ctx, err)
+	blind = blindness(s.report(ctx, err))
 	for n, name := range names {
 		i := index[n]
 		data, ok := values[name]

@@ -18,7 +18,7 @@ type worker[K comparable, V any] struct {
 	// deadline is when the call under way has overrun, 0 if there is none; it is set after call.
 	deadline atomic.Int64
 	call     atomic.Pointer[task]
-	blind    bool // the second level could not be asked
+	blind    blindness
 
 	stuck    bool // guarded by the cache's mu
 	replaced bool // guarded by the cache's mu

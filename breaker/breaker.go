@@ -268,19 +268,19 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 	}
 	defer p.abort()
 	result, err := fn(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.Done(nil)
-	} else {
-		p.end(p.breaker.judge(ctx, over, err), err)
+	case over:
+		p.end(Ignored, err)
+	default:
+		p.end(p.breaker.judge(ctx, err), err)
 	}
 	return result, err
 }
 
-// judge is classify for a call of Do. Over says that the context had ended before the call began.
-func (b *Breaker) judge(ctx context.Context, over bool, err error) Outcome {
-	if over {
-		return Ignored
-	}
+// judge is classify for a call of Do, whose context had not ended before.
+func (b *Breaker) judge(ctx context.Context, err error) Outcome {
 	if b.options.Classify == nil {
 		switch canceled := errors.Is(err, context.Canceled); {
 		case canceled && ctx.Err() == context.DeadlineExceeded: //nolint:errorlint // a context's error is never wrapped.
