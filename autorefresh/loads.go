@@ -302,14 +302,13 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[V], a *answer[V
 		defer within.resume(f.task)
 		select {
 		case <-f.done:
-			if !t.joined {
-				return toRetry
-			}
-			a.value, a.err = f.value, f.err
-			return !toRetry
+			return t.take(a)
 		case <-c.run.Done():
 			a.err = ErrClosed
 		case <-ctx.Done():
+			if isClosed(f.done) { // the wait for another key has used up the time
+				return t.take(a)
+			}
 			a.err = ctx.Err()
 		}
 	}
@@ -321,6 +320,24 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[V], a *answer[V
 		c.mu.Unlock()
 	}
 	return !toRetry
+}
+
+// take answers with what the flight has, if that was wanted.
+func (t ticket[V]) take(a *answer[V]) retry {
+	if !t.joined {
+		return toRetry
+	}
+	a.value, a.err = t.flight.value, t.flight.err
+	return !toRetry
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
 }
 
 // serve answers a load from memory.

@@ -61,19 +61,42 @@ func (p *byPointer) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &p.
 
 func wantLossy[V any](t *testing.T, part string) {
 	t.Helper()
-	load := func(context.Context, int, V) (v V, err error) { return v, nil }
-	_, err := autorefresh.New(load, autorefresh.Options[int, V]{Period: time.Minute, Store: newShared()})
+	err := autorefresh.CheckJSON[V]() // not New: to compile a cache for each type takes minutes
 	for _, want := range []string{part, "Options.Codec", "set a Codec", reflect.TypeFor[V]().String()} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New: %v, want %q", err, want)
 		}
 	}
-	c, err := autorefresh.New(load, autorefresh.Options[int, V]{Period: time.Minute}) // JSON is not needed
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, c)
 }
+
+func TestNewRefusesWhatItCannotShare(t *testing.T) {
+	load := func(context.Context, any, any) (any, error) { return 1, nil }
+	type o = autorefresh.Options[any, any]
+	keyString, store := func(any) string { return "" }, newShared()
+	for want, o := range map[string]o{
+		"Options.Codec":     {Period: time.Minute, Store: store, KeyString: keyString},
+		"Options.KeyString": {Period: time.Minute, Store: store, Codec: anyCodec{}},
+		"":                  {Period: time.Minute}, // nothing is shared
+		" ":                 {Period: time.Minute, Store: store, Codec: anyCodec{}, KeyString: keyString},
+	} {
+		c, err := autorefresh.New(load, o)
+		if strings.TrimSpace(want) != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("New: %v, want %s named", err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, c)
+	}
+}
+
+type anyCodec struct{}
+
+func (anyCodec) Encode(any) ([]byte, error) { return nil, nil }
+func (anyCodec) Decode([]byte) (any, error) { return 1, nil }
 
 // A struct whose fields are not exported was stored as {}: other processes sold teapots for nothing, and nothing said so.
 func TestValuesThatJSONLosesAreRefused(t *testing.T) {
