@@ -32,7 +32,7 @@ func TestSlowSourceIsUsedAgainAfterAnOutage(t *testing.T) {
 			}
 			s.setFail(nil)
 			settle(10 * time.Minute)
-			if n := cache.Stats(); n.Source != breaker.Closed || n.Failing > 0 || n.Due > 0 {
+			if n := cache.Stats(); n.Source != breaker.Closed || n.Failing > 0 {
 				t.Errorf("calls take %v, TrialTimeout %v: %+v 10 minutes after the outage, want all well", c.takes, c.trial, n)
 			}
 			if _, err := cache.Load(t.Context(), 1000); err != nil {
