@@ -1,11 +1,12 @@
 package autorefresh
 
 import (
-	"errors"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // histogram counts durations; guarded by the cache's mu.
@@ -91,12 +92,10 @@ func (m *metrics) all() []*prometheus.Desc {
 	}
 }
 
-var errNilCache = errors.New("autorefresh: nil *Cache: check the error of New before you register what it returned")
-
 // Describe implements prometheus.Collector. To register a nil cache fails with an error that says so.
 func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
-		ch <- prometheus.NewInvalidDesc(errNilCache)
+		observe.DescribeNil(ch, "autorefresh.Cache", "New")
 		return
 	}
 	for _, d := range c.metrics.all() {
@@ -110,7 +109,7 @@ func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It reads counters and costs reads of the cache nothing.
 func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 	if c == nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilCache), errNilCache)
+		observe.CollectNil(ch, "autorefresh.Cache", "New")
 		return
 	}
 	c.mu.Lock()

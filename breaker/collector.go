@@ -1,10 +1,11 @@
 package breaker
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // metrics are the descriptors of one name, shared by a Set's breakers.
@@ -37,15 +38,10 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-var (
-	errNilBreaker = errors.New("breaker: nil *Breaker: check the error of New before you register what it returned")
-	errNilSet     = errors.New("breaker: nil *Set: check the error of NewSet before you register what it returned")
-)
-
 // Describe implements prometheus.Collector. To register a nil breaker fails with an error that says so.
 func (b *Breaker) Describe(ch chan<- *prometheus.Desc) {
 	if b == nil {
-		ch <- prometheus.NewInvalidDesc(errNilBreaker)
+		observe.DescribeNil(ch, "breaker.Breaker", "New")
 		return
 	}
 	b.metrics.describe(ch)
@@ -54,7 +50,7 @@ func (b *Breaker) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It reads counters and costs the calls nothing.
 func (b *Breaker) Collect(ch chan<- prometheus.Metric) {
 	if b == nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilBreaker), errNilBreaker)
+		observe.CollectNil(ch, "breaker.Breaker", "New")
 		return
 	}
 	m, s := b.metrics, b.Stats()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // other is the label of the breaker that endpoints beyond the bound share.
@@ -335,7 +337,7 @@ func (s *Set) Stats() map[string]Stats {
 // Describe implements prometheus.Collector. To register a nil set fails with an error that says so.
 func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 	if s == nil {
-		ch <- prometheus.NewInvalidDesc(errNilSet)
+		observe.DescribeNil(ch, "breaker.Set", "NewSet")
 		return
 	}
 	s.metrics.describe(ch)
@@ -344,7 +346,7 @@ func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (s *Set) Collect(ch chan<- prometheus.Metric) {
 	if s == nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNilSet), errNilSet)
+		observe.CollectNil(ch, "breaker.Set", "NewSet")
 		return
 	}
 	s.each(func(b *Breaker) { b.Collect(ch) })
