@@ -2,6 +2,7 @@ package groupcache_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -248,4 +250,42 @@ func TestASecretWithoutAuthIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "set AuthAccept") {
 		t.Errorf("New: %v", err)
 	}
+}
+
+// A request for many keys whose caller had left began to load all of them at once: the bound of loads counted those who wait.
+func TestNobodyLoadsForACallerWhoHasLeft(t *testing.T) {
+	s := newSource()
+	release := make(chan struct{})
+	var under, most atomic.Int64
+	s.answer = func(context.Context, string) (string, error) {
+		most.Store(max(most.Load(), under.Add(1)))
+		defer under.Add(-1)
+		<-release
+		return "v", nil
+	}
+	n := startNode(t, s, nil)
+	keys := make([]string, 2000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+	}
+	ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	if got, err := n.group.GetMulti(ctx, keys); len(got) > 0 || err == nil {
+		t.Errorf("%d values, %v", len(got), err)
+	}
+	leave()
+	ctx, leave = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/_groupcache/g/", bytes.NewReader(multiwire.AppendRequest(nil, keys)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		_ = response.Body.Close()
+	}
+	time.Sleep(100 * time.Millisecond)
+	if most.Load() > 100 {
+		t.Errorf("%d loads at once", most.Load())
+	}
+	close(release)
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one
 }

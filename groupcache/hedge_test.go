@@ -13,7 +13,7 @@ func TestAHedgeAsksACache(t *testing.T) {
 	c := startCluster(t, 3, func(o *groupcache.Options) { o.Silence = 10 * time.Second })
 	owner := c.nodes[0]
 	for i := range 100 { // it gets known
-		if _, err := get(t.Context(), c.nodes[1].group, fmt.Sprint(i, c.ownedBy(t, owner))); err != nil {
+		if _, err := get(t.Context(), c.nodes[1].group, c.ownedBy(t, owner, "known", fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}

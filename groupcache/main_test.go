@@ -192,7 +192,11 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 func (c *cluster) ownedBy(t *testing.T, n *node, words ...string) string {
 	t.Helper()
 	for i := range 10000 {
-		if key := strings.Join(append([]string{fmt.Sprint(i)}, words...), " key "); n.instance.Owns(key) {
+		key := fmt.Sprintf("key %d of %s", i, n.url)
+		if len(words) > 0 {
+			key = fmt.Sprint(i, " ", strings.Join(words, " "))
+		}
+		if n.instance.Owns(key) {
 			return key
 		}
 	}

@@ -98,6 +98,11 @@ func (g *Group) oneByOne(ctx context.Context, keys []string, take func(string, B
 	var all sync.WaitGroup
 	for _, key := range keys {
 		slots <- struct{}{}
+		if err := ctx.Err(); err != nil {
+			<-slots
+			take(key, ByteView{}, err)
+			continue
+		}
 		all.Go(func() {
 			defer func() { <-slots }()
 			v, err := g.miss(ctx, key)
@@ -117,22 +122,35 @@ func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, tak
 		}
 		batches = append(batches, b)
 	}
+	var again []string
 	for _, b := range batches {
 		for _, f := range b.flights {
-			v, err := f.wait(ctx)
-			if errors.Is(err, errAskElsewhere) {
+			switch v, err := f.wait(ctx); {
+			case errors.Is(err, errAskAgain):
+				again = append(again, f.key)
+			case errors.Is(err, errAskElsewhere):
 				left = append(left, f.key)
-				continue
+			default:
+				take(f.key, v, err)
 			}
-			take(f.key, v, err)
 		}
 		left = append(left, b.joined...)
+	}
+	if len(again) == len(keys) { // no progress
+		return append(left, again...)
+	}
+	if len(again) > 0 {
+		left = append(left, g.fetchBatch(ctx, p, again, take)...)
 	}
 	return left
 }
 
-// errAskElsewhere ends the flights of a batch that the owner did not answer, or not all of them.
-var errAskElsewhere = errors.New("groupcache: the batch was not answered")
+var (
+	// errAskElsewhere ends the flights of a batch that the owner did not answer.
+	errAskElsewhere = errors.New("groupcache: the batch was not answered")
+	// errAskAgain ends the flights of those keys that found no room in the answer.
+	errAskAgain = fmt.Errorf("%w for want of room", errAskElsewhere)
+)
 
 // batch is a fetch of several keys, each of which is a flight that others can join.
 type batch struct {
@@ -143,6 +161,7 @@ type batch struct {
 	flights []*flight
 	joined  []string // keys that are being fetched already
 	landed  map[*flight]bool
+	stops   []func() bool // of what waits for the end of the flights' contexts
 }
 
 func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, keys []string) *batch {
@@ -161,13 +180,14 @@ func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, ke
 		}
 		f.await()
 		waitedFor++
-		context.AfterFunc(ctxOfLoad, func() { // the last to leave ends the request
+		stop := context.AfterFunc(ctxOfLoad, func() { // the last to leave ends the request
 			mu.Lock()
 			defer mu.Unlock()
 			if waitedFor--; waitedFor == 0 {
 				b.cancel()
 			}
 		})
+		b.stops = append(b.stops, stop)
 		b.flights = append(b.flights, f)
 	}
 	return b
@@ -192,8 +212,8 @@ func (b *batch) run() {
 	}
 	for i, a := range answers {
 		f := b.flights[i]
-		if a.Outcome == peer.Absent { // there was no room for it: it is asked for alone
-			b.land(f, ByteView{}, errAskElsewhere)
+		if a.Outcome == peer.Absent { // there was no room for it
+			b.land(f, ByteView{}, errAskAgain)
 			continue
 		}
 		if a.Outcome != peer.Found {
@@ -215,6 +235,9 @@ func (b *batch) land(f *flight, v ByteView, err error) {
 }
 
 func (b *batch) landAll(err error) {
+	for _, stop := range b.stops {
+		stop()
+	}
 	for _, f := range b.flights {
 		if !b.landed[f] {
 			b.land(f, ByteView{}, err)
@@ -356,7 +379,7 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 	var all sync.WaitGroup
 	for _, key := range missing {
 		slots <- struct{}{}
-		if space.isFull() {
+		if space.isFull() || ctx.Err() != nil { // nobody waits: a load that is begun nevertheless would take no slot
 			break
 		}
 		all.Go(func() {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -225,4 +228,127 @@ func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What answers all that is not routed has no body either: a removal that it took was reported as done.
+func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusAccepted, http.StatusNoContent} {
+		c := startCluster(t, 2, nil)
+		owner, writer := c.nodes[0], c.nodes[1]
+		owner.behind(refuses(status, method("DELETE", "PUT", "POST")))
+		key := c.ownedBy(t, owner)
+		if _, err := get(t.Context(), owner.group, key); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.group.Remove(t.Context(), key); err == nil {
+			t.Errorf("%d: Remove reports success", status)
+		}
+		if err := writer.group.Set(t.Context(), key, []byte("new"), time.Time{}, false); err == nil {
+			t.Errorf("%d: Set reports success", status)
+		}
+		if up := writer.instance.PeersUp(); up != 1 {
+			t.Errorf("%d: the peer is away", status)
+		}
+	}
+}
+
+// A middleware that reads the body, or loses that of the answer, made empty values of it, and removals of nothing.
+func TestABodyThatIsLostIsNoEmptyValue(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	owner, asker := c.nodes[0], c.nodes[1]
+	owner.behind(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			h.ServeHTTP(w, r)
+		})
+	})
+	if err := asker.group.Set(t.Context(), c.ownedBy(t, owner), []byte("v"), time.Time{}, false); err == nil {
+		t.Error("Set of a body that was read before reports success")
+	}
+	if v, err := get(t.Context(), owner.group, c.ownedBy(t, owner)); v == "" || err != nil {
+		t.Errorf("%q, %v", v, err)
+	}
+	owner.behind(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, r)
+			maps.Copy(w.Header(), answer.Header())
+			w.Header().Del("Content-Length")
+			w.WriteHeader(answer.Code)
+		})
+	})
+	if v, err := get(t.Context(), asker.group, c.ownedBy(t, owner, "another")); v == "" && err == nil {
+		t.Error("an empty value and no error")
+	}
+}
+
+// A peer that comes back after its removals were not noted any more was asked before it was told to drop what it has.
+func TestAPeerThatComesBackIsToldBeforeItIsAsked(t *testing.T) {
+	slowly := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodOptions {
+				time.Sleep(100 * time.Millisecond)
+			}
+			h.ServeHTTP(w, r)
+		})
+	}
+	for what, around := range map[string]func(http.Handler) http.Handler{
+		"it is greeted slowly":                slowly,
+		"something else answers the greeting": refuses(http.StatusOK, method("OPTIONS")),
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, func(o *groupcache.Options) { o.Handover = 20 * time.Millisecond })
+			owner, writer := c.nodes[0], c.nodes[1]
+			var keys []string
+			for i := range 100 {
+				keys = append(keys, c.ownedBy(t, owner, fmt.Sprint(i)))
+				if _, err := get(t.Context(), owner.group, keys[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(50 * time.Millisecond) // the process is not new any more
+			if err := writer.instance.SetPeers(writer.url); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond) // and has forgotten who was a peer
+			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+			for _, key := range keys {
+				if err := writer.group.Remove(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			owner.behind(around)
+			if err := writer.instance.SetPeers(writer.url, owner.url); err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range keys {
+				if v, err := get(t.Context(), writer.group, key); v != "new" || err != nil {
+					t.Fatalf("%q, %v", v, err)
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// A removal that was refused for a moment was dropped for good, though the peer took others soon after.
+func TestAPeerThatRefusedARemovalForAMomentForgetsSoonAfter(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	owner, writer := c.nodes[0], c.nodes[1]
+	key := c.ownedBy(t, owner)
+	if _, err := get(t.Context(), owner.group, key); err != nil {
+		t.Fatal(err)
+	}
+	c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+	owner.behind(refuses(http.StatusNotFound, method("DELETE", "POST")))
+	if err := writer.group.Remove(t.Context(), key); err == nil {
+		t.Error("Remove reports success")
+	}
+	owner.behind(func(h http.Handler) http.Handler { return h })
+	eventually(t, "the old value is gone", func() bool {
+		_ = writer.group.Remove(t.Context(), "another key")
+		v, err := get(t.Context(), owner.group, key)
+		_, errOther := get(t.Context(), writer.group, c.ownedBy(t, owner, fmt.Sprint(time.Now().UnixNano())))
+		return v == "new" && err == nil && errOther == nil
+	})
 }

@@ -51,6 +51,9 @@ func (r refusal) error(c *conn) error {
 	wrap := func(err error) error { return fmt.Errorf("%w: %s: %.200q", err, s.Code(), s.Message()) }
 	switch s.Code() {
 	case codes.ResourceExhausted:
+		if r.method == methodRemove || r.method == methodForget { // they carry no value: something limits the rate
+			return r.err
+		}
 		return wrap(peer.ErrTooLarge)
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return wrap(peer.ErrRefused)

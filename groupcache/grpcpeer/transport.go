@@ -59,6 +59,9 @@ func (t *transport) Get(ctx context.Context, group, key string, alive func()) (p
 	if a.Outcome > peer.LoadFailed {
 		return peer.Answer{}, fmt.Errorf("%w: outcome %d", peer.ErrForeign, a.Outcome)
 	}
+	if a.Marked && a.Outcome == peer.Found && v.Value == nil && pieces.Len() == 0 { // ours always have one
+		return peer.Answer{}, fmt.Errorf("%w: a message without a value", peer.ErrForeign)
+	}
 	a.Value = v.GetValue()
 	if pieces.Len() > 0 {
 		pieces.WriteString(a.Value)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -39,6 +40,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	body, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBodyUnread, err)
+	}
+	if r.ContentLength > 0 && int64(len(body)) != r.ContentLength { // a middleware has read it before
+		return nil, fmt.Errorf("%w: it has %d bytes of %d", ErrBodyUnread, len(body), r.ContentLength)
 	}
 	if int64(len(body)) > limit {
 		_, _ = io.CopyN(io.Discard, in, maxDiscarded)
@@ -77,8 +81,11 @@ func (p *paced) Read(b []byte) (int, error) {
 	if soon := time.Now().Add(stall); soon.Before(due) {
 		due = soon
 	}
-	_ = p.control.SetReadDeadline(due) // a writer that does not know it has no deadline
+	_ = p.control.SetReadDeadline(due) // behind a writer that does not know it, one read may take as long as it likes
 	n, err := p.body.Read(b)
 	p.n += int64(n)
+	if err == nil && time.Now().After(due) {
+		err = os.ErrDeadlineExceeded
+	}
 	return n, err
 }

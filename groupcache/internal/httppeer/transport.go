@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
@@ -38,7 +39,8 @@ type Client struct {
 type Transport struct {
 	client *Client
 	base   *url.URL
-	path   string // escaped, of base
+	path   string      // escaped, of base
+	ours   atomic.Bool // it has sent our mark, and no value without it since
 }
 
 var _ peer.Transport = (*Transport)(nil)
@@ -83,7 +85,11 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 	if err != nil {
 		return nil, err
 	}
-	return t.client.RoundTripper(ctx).RoundTrip(r)
+	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
+	if err == nil && isMarked(response) {
+		t.ours.Store(true)
+	}
+	return response, err
 }
 
 func keyPath(group, key string) string { return Escape(group) + "/" + Escape(key) }
@@ -110,9 +116,15 @@ func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (p
 		if int64(len(got.Value)) > t.client.MaxValueSize {
 			return peer.ErrTooLarge
 		}
+		if answer.Marked && got.Value == nil { // ours always have one: this one was lost on its way
+			return fmt.Errorf("%w: a message without a value", peer.ErrForeign)
+		}
 		answer.Value, answer.Expire = string(got.Value), got.Expire
 		return nil
 	})
+	if err == nil && !answer.Marked { // one of the original has taken its place
+		t.ours.Store(false)
+	}
 	return answer, err
 }
 
@@ -161,6 +173,9 @@ func refusal(response *http.Response) (peer.Answer, error) {
 // noGroup begins the message of a peer that does not have the group.
 const noGroup = "no such group: "
 
+// notRouted is what http.NotFound says, which is no Getter's word.
+const notRouted = "404 page not found"
+
 // refused is the error of an answer that is not one of a Getter, nil if it is.
 func refused(response *http.Response, message string) error {
 	code := response.StatusCode
@@ -170,6 +185,8 @@ func refused(response *http.Response, message string) error {
 	switch {
 	case strings.HasPrefix(message, noGroup):
 		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
+	case message == notRouted:
+		return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
 	case isPlain(response) && (code == http.StatusNotFound || code == http.StatusServiceUnavailable):
 		return nil
 	case code == http.StatusRequestEntityTooLarge:
@@ -283,7 +300,7 @@ func (t *Transport) tell(ctx context.Context, method, below string, body []byte)
 		return err
 	}
 	defer discard(response)
-	if response.StatusCode == http.StatusOK && done(response) {
+	if t.done(response) {
 		return nil
 	}
 	return refusalOf(response)
@@ -302,23 +319,32 @@ func refusalOf(response *http.Response) error {
 	return fmt.Errorf("%w: %s: %.200q", class, answer.Status, answer.Message)
 }
 
-// done says whether an answer with the status 200 is that of a peer which has done what it was told: it has no body. A middleware may have
-// replaced the status of a refusal, and a page that asks for a password has the same one.
-func done(r *http.Response) bool {
+// done says whether an answer is that of a peer which has done what it was told: it has no body, and our mark if the peer is one of ours. A
+// middleware may have replaced the status of a refusal, and what answers all that is not routed may have the same one.
+func (t *Transport) done(r *http.Response) bool {
+	switch {
+	case r.StatusCode < 200 || r.StatusCode > 299, r.Header.Get(Marker) == MarkerRefused:
+		return false
+	case !isMarked(r) && (t.ours.Load() || r.StatusCode != http.StatusOK):
+		return false
+	}
 	n, _ := io.ReadFull(r.Body, make([]byte, 1))
-	return n == 0 && r.Header.Get(Marker) != MarkerRefused
+	return n == 0
 }
 
 // neverPasses says of an answer that is not a peer's of ours that the same request will have it again: something on the way does not let its method,
 // its address or its length through. Those left out are a matter of time, or of the server's state.
 func neverPasses(r *http.Response) bool {
+	if isMarked(r) {
+		return false
+	}
 	switch code := r.StatusCode; code {
 	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
 		return true
 	default:
-		return code >= 300 && code < 500
+		return code >= 200 && code < 500 // 200 and the like: something else is there
 	}
 }
 

@@ -119,8 +119,11 @@ func appendEntry(b []byte, a peer.Answer) []byte {
 func ParseAnswers(b []byte, n int) ([]peer.Answer, error) {
 	answers := make([]peer.Answer, 0, min(n, len(b)/2)) // an answer takes two bytes at least
 	err := pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
-		if number != fieldEntry {
+		switch {
+		case number != fieldEntry:
 			return nil
+		case len(answers) == n: // or two bytes of the answer would take a hundred of memory
+			return fmt.Errorf("%w: more than %d answers to as many keys", pbwire.ErrMalformed, n)
 		}
 		a, err := parseEntry(content)
 		answers = append(answers, a)

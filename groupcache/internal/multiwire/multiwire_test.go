@@ -1,6 +1,8 @@
 package multiwire_test
 
 import (
+	"bytes"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -111,4 +113,18 @@ func TestPartsFitIntoRequests(t *testing.T) {
 			t.Fatalf("%d keys became %d", len(keys), len(all))
 		}
 	})
+}
+
+// Entries of two bytes each became structs of a hundred before their number was looked at.
+func TestTooManyAnswersAreNotDecoded(t *testing.T) {
+	b := bytes.Repeat([]byte{0x0a, 0x00}, 1<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := multiwire.ParseAnswers(b, 2); err == nil {
+		t.Error("a million answers to two keys: no error")
+	}
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 10<<20 {
+		t.Errorf("%d MiB were allocated", allocated>>20)
+	}
 }

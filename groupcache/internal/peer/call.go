@@ -40,18 +40,19 @@ func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]
 	return p.several(ctx, func(ctx context.Context, _ func()) ([]Answer, error) { return p.transport.GetCached(ctx, group, keys) })
 }
 
-// several makes a request for several keys. Once such a request was not let through, none is made until the peer is greeted again.
+// several makes a request for several keys. Once such a request was not let through, none is made for a minute, or until the peer is greeted again.
 func (p *Peer) several(ctx context.Context, ask func(ctx context.Context, alive func()) ([]Answer, error)) ([]Answer, error) {
-	if p.alone.Load() {
+	if p.isAlone() {
 		return nil, p.unavailable(ErrUndeliverable)
 	}
 	var answers []Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) (err error) {
+		p.repay(ctx)
 		answers, err = ask(ctx, alive)
 		return err
 	})
 	if errors.Is(err, ErrUndeliverable) {
-		p.alone.Store(true)
+		p.alone.Store(time.Now().Add(aloneFor).UnixNano())
 	}
 	if err != nil {
 		return nil, err
@@ -65,6 +66,7 @@ func (p *Peer) several(ctx context.Context, ask func(ctx context.Context, alive 
 func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) {
 	var answer Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) error {
+		p.repay(ctx)
 		var err error
 		if answer, err = p.transport.Get(ctx, group, key, alive); err == nil {
 			err = p.believe(answer)
@@ -101,8 +103,12 @@ func (p *Peer) count(a Answer) {
 // is proof that an older peer has taken its place.
 func (p *Peer) believe(a Answer) error {
 	switch {
+	case a.Marked && !p.marked.Swap(true):
+		if _, all := p.missed.mustForget(); all { // something else has answered the greeting: what it has may be out of date
+			p.breaker.Trip(errUntold)
+			return errUntold
+		}
 	case a.Marked:
-		p.marked.Store(true)
 	case a.Outcome == Found:
 		p.marked.Store(false)
 	case p.marked.Load():

@@ -36,6 +36,9 @@ func (p *Pool) isNewLocked() bool {
 }
 
 func (p *Pool) growUpLocked() {
+	if len(p.early.writes) > 0 {
+		p.wrote.Store(true)
+	}
 	p.early.writes = nil
 	p.grown.Store(true)
 }
@@ -43,11 +46,15 @@ func (p *Pool) growUpLocked() {
 // Wrote takes note that this process has set or removed a key.
 func (p *Pool) Wrote(group, key string) {
 	if p.grown.Load() {
+		if !p.wrote.Load() {
+			p.wrote.Store(true)
+		}
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.isNewLocked() {
+		p.wrote.Store(true)
 		return
 	}
 	if p.early.writes == nil {
@@ -61,10 +68,12 @@ func (p *Pool) Wrote(group, key string) {
 
 // introduceLocked settles what a peer that is new to this process is to be told first.
 func (p *Pool) introduceLocked(peer *Peer, old *members) {
-	unknown := len(old.list) == 0 && len(old.pasts) == 0 // to the others, too
-	if isNew := p.isNewLocked(); isNew || unknown {
+	alone := len(old.list) == 0 && len(old.pasts) == 0 // the others need not have heard of it, but of what it has written
+	switch {
+	case p.isNewLocked():
 		peer.missed.add(slices.Collect(maps.Keys(p.early.writes))...)
-		return
+	case alone && !p.wrote.Load():
+	default:
+		peer.missed.addAll()
 	}
-	peer.missed.addAll()
 }

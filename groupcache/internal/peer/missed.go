@@ -7,12 +7,17 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// maxMissed is how many removals are kept for a peer that is down.
-const maxMissed = 65536
+// maxMissed is how many removals are kept for a peer that is down, and maxMissedBytes how many bytes their keys have.
+const (
+	maxMissed      = 65536
+	maxMissedBytes = 64 << 20
+)
 
 // The attempts, one after each good probe, after which a peer that does not take its removals is to drop all that it has in their place, and after
 // as many again is used without having been told: what cannot be delivered must not keep a peer away for ever.
@@ -40,10 +45,14 @@ type missed struct {
 	keys     map[missedKey]uint64 // the count when it was missed; guarded by mu
 	all      bool                 // more was missed than is known; guarded by mu
 	allAt    uint64               // the count when that came about; guarded by mu
+	bytes    int                  // of keys; guarded by mu
 	lost     uint64               // removals for which there was no room; guarded by mu
 	dropped  uint64               // removals that were given up; guarded by mu
 	attempts int                  // in a row that failed; guarded by mu
-	gaveUp   bool                 // the last that was heard of it; guarded by mu
+	gaveUp   bool                 // nothing was delivered since one was given up; guarded by mu
+	owes     atomic.Bool          // it is to forget all as soon as it takes that: one was given up
+	repayAt  time.Time            // when that is tried again; guarded by mu
+	pause    time.Duration        // after the next attempt; guarded by mu
 	catching bool                 // it is being told all of keys before it is used again; guarded by mu
 }
 
@@ -56,7 +65,12 @@ func (m *missed) add(keys ...missedKey) (firstLost bool) {
 	}
 	for _, k := range keys {
 		m.count++
-		if _, known := m.keys[k]; known || len(m.keys) < maxMissed {
+		_, known := m.keys[k]
+		if !known && len(m.keys) < maxMissed && m.bytes+len(k.key) <= maxMissedBytes {
+			known = true
+			m.bytes += len(k.key)
+		}
+		if known {
 			m.keys[k] = m.count
 			continue
 		}
@@ -112,7 +126,7 @@ func (m *missed) next() (group string, keys map[string]uint64) {
 		}
 	}
 	if keys == nil {
-		m.attempts, m.gaveUp = 0, false
+		m.attempts = 0
 	}
 	return group, keys
 }
@@ -123,8 +137,64 @@ func (m *missed) settle(group string, keys map[string]uint64) {
 	defer m.mu.Unlock()
 	for key, at := range keys {
 		if k := (missedKey{group, key}); m.keys[k] == at {
-			delete(m.keys, k)
+			m.deleteLocked(k)
 		}
+	}
+}
+
+func (m *missed) deleteLocked(k missedKey) {
+	delete(m.keys, k)
+	m.bytes -= len(k.key)
+}
+
+// pending says whether there is anything that the peer has still to be told.
+func (m *missed) pending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys) > 0 || m.all
+}
+
+// delivered takes note that the peer was told something.
+func (m *missed) delivered() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gaveUp = false
+}
+
+// The pauses between attempts to let a peer forget that was not told of a removal.
+const (
+	firstRepay   = time.Second
+	longestRepay = time.Minute
+)
+
+// mayRepay says whether an attempt is due to let the peer forget.
+func (m *missed) mayRepay() bool {
+	if !m.owes.Load() {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if now.Before(m.repayAt) {
+		return false
+	}
+	m.repayAt = now.Add(m.pause)
+	m.pause = min(2*m.pause, longestRepay)
+	return true
+}
+
+// repaid takes note that the peer has forgotten all.
+func (m *missed) repaid() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gaveUp = false
+	m.owes.Store(false)
+}
+
+func (m *missed) oweLocked() {
+	m.gaveUp = true
+	if !m.owes.Swap(true) {
+		m.repayAt, m.pause = time.Now().Add(firstRepay), 2*firstRepay
 	}
 }
 
@@ -145,7 +215,7 @@ func (m *missed) settleAll(at uint64) {
 func (m *missed) settleAllLocked(at uint64) {
 	for k, missedAt := range m.keys {
 		if missedAt <= at {
-			delete(m.keys, k)
+			m.deleteLocked(k)
 		}
 	}
 	if m.allAt <= at {
@@ -158,7 +228,8 @@ func (m *missed) drop() (first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropped++
-	first, m.gaveUp = !m.gaveUp, true
+	first = !m.gaveUp
+	m.oweLocked()
 	return first
 }
 
@@ -170,6 +241,9 @@ func (m *missed) failed(err error) (tooMany bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.gaveUp { // it is known already
+		limit = 1
+	}
 	if m.attempts++; m.attempts < limit {
 		return false
 	}
@@ -184,7 +258,7 @@ func (m *missed) forgetInstead() bool {
 	if m.all {
 		return false
 	}
-	clear(m.keys)
+	m.settleAllLocked(m.count)
 	m.count++
 	m.all, m.allAt = true, m.count
 	return true
@@ -195,7 +269,7 @@ func (m *missed) dropAll() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropped += uint64(max(len(m.keys), 1))
-	m.gaveUp = true
+	m.oweLocked()
 	m.settleAllLocked(m.count)
 }
 
@@ -269,10 +343,11 @@ func (p *Peer) tellMissed(ctx context.Context) error {
 
 // tellAll tells the peer of removals, with one request if it can be.
 func (p *Peer) tellAll(ctx context.Context, group string, keys map[string]uint64) error {
-	if len(keys) > 1 && p.Batches() {
+	if p.Batches() {
 		err := p.transport.RemoveMulti(ctx, group, slices.Collect(maps.Keys(keys)))
 		if err == nil || errors.Is(err, ErrNoGroup) {
 			p.missed.settle(group, keys)
+			p.missed.delivered()
 			return nil
 		}
 		if !Hopeless(err) {
@@ -308,11 +383,13 @@ func (p *Peer) forgetMissed(ctx context.Context) error {
 		return nil
 	}
 	err := p.transport.Forget(ctx)
-	if err != nil && !Hopeless(err) {
-		return err
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		p.missed.repaid()
+	case Hopeless(err):
 		p.giveUp(err)
+	default:
+		return err
 	}
 	p.missed.settleAll(at)
 	return nil
@@ -328,11 +405,19 @@ func (p *Peer) remove(ctx context.Context, group, key string) error {
 	}
 	switch {
 	case err == nil, errors.Is(err, ErrNoGroup):
+		p.missed.delivered()
 		return nil
 	case Hopeless(err):
 		p.giveUp(err)
 	}
 	return err
+}
+
+// repay lets a peer forget all that did not take a removal before, as soon as it takes that. It is tried now and then, before a request.
+func (p *Peer) repay(ctx context.Context) {
+	if p.missed.mayRepay() && p.marked.Load() && p.transport.Forget(ctx) == nil {
+		p.missed.repaid()
+	}
 }
 
 func (p *Peer) removeOtherwise(ctx context.Context, group, key string, cause error) error {
@@ -341,6 +426,9 @@ func (p *Peer) removeOtherwise(ctx context.Context, group, key string, cause err
 		return err
 	}
 	err = p.transport.Forget(ctx)
+	if err == nil {
+		p.missed.repaid()
+	}
 	if !Hopeless(err) {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,8 +38,8 @@ func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 		{"it can only forget, and is an older version", telling{remove: closed, removeMulti: peer.ErrRefused}, nil, 0, 1, 0},
 		{"a key that is too large", telling{remove: peer.ErrTooLarge, removeMulti: peer.ErrTooLarge}, nil, 0, 1, 0},
 		{"none is", telling{closed, closed, closed}, peer.ErrUndeliverable, 0, 0, 1},
-		{"not authorised", telling{remove: peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
-		{"no such group", telling{remove: peer.ErrNoGroup}, nil, 0, 0, 0},
+		{"not authorised", telling{peer.ErrRefused, peer.ErrRefused, peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
+		{"no such group", telling{remove: peer.ErrNoGroup, removeMulti: peer.ErrNoGroup}, nil, 0, 0, 0},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := start(t, "a")
@@ -170,4 +171,52 @@ func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Each refused removal was tried ten times anew, so that a peer behind something that answers writes was away nearly always.
+func TestWhatWasGivenUpOnceIsGivenUpAtOnce(t *testing.T) {
+	for _, answer := range []error{fmt.Errorf("%w: 500", peer.ErrForeign), syscall.ECONNRESET} {
+		inBubble(t, func(t *testing.T) {
+			r := start(t, "a")
+			p := r.pool.Peers()[0]
+			r.tells("a", telling{answer, answer, answer})
+			p.Miss("g", "first", answer)
+			time.Sleep(10 * time.Minute)
+			up := 0
+			for i := range 600 {
+				if i%10 == 0 {
+					if err := p.Remove(t.Context(), "g", fmt.Sprint(i)); err != nil {
+						p.Miss("g", fmt.Sprint(i), err)
+					}
+				}
+				time.Sleep(100 * time.Millisecond)
+				if p.Up() {
+					up++
+				}
+			}
+			if up < 500 {
+				t.Errorf("%v: up %d of 600 times", answer, up)
+			}
+		})
+	}
+}
+
+// Keys of any length were kept for a peer that is down, up to a number of them.
+func TestMissedRemovalsAreBoundedInBytes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p, f := r.pool.Peers()[0], r.fakes["a"]
+		f.with(func() { f.tell = func(context.Context) error { return syscall.ECONNREFUSED } })
+		for i := range 100 {
+			p.Miss("g", fmt.Sprint(i, strings.Repeat("k", 1<<20)), syscall.ECONNREFUSED)
+		}
+		if s := p.Stats(); s.MissedRemoves > 64 || s.LostRemoves != uint64(100-s.MissedRemoves) {
+			t.Errorf("%d removals of a mebibyte each are kept, %d lost", s.MissedRemoves, s.LostRemoves)
+		}
+		f.with(func() { f.tell = nil })
+		time.Sleep(time.Minute)
+		if s := p.Stats(); !p.Up() || f.forgot != 1 || s.MissedRemoves != 0 {
+			t.Errorf("up %v, forgot %d times, %+v", p.Up(), f.forgot, s)
+		}
+	})
 }

@@ -77,7 +77,7 @@ type Peer struct {
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
 	missed    missed
-	alone     atomic.Bool // requests for several keys are not let through
+	alone     atomic.Int64 // until when requests for several keys are not tried, as they are not let through; Unix nanoseconds
 }
 
 // What a peer says of the even ring.
@@ -138,7 +138,15 @@ func (p *Peer) URL() string { return p.url }
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
 // Batches says that the peer can be asked for several keys at once.
-func (p *Peer) Batches() bool { return p.marked.Load() && !p.alone.Load() }
+func (p *Peer) Batches() bool { return p.marked.Load() && !p.isAlone() }
+
+// aloneFor is for how long one refusal keeps requests for several keys from being tried.
+const aloneFor = time.Minute
+
+func (p *Peer) isAlone() bool {
+	until := p.alone.Load()
+	return until != 0 && time.Now().UnixNano() < until
+}
 
 // Up says that the peer is asked at all at the moment.
 func (p *Peer) Up() bool {
@@ -174,7 +182,7 @@ func (p *Peer) probe(ctx context.Context) error {
 	if g.Marked {
 		p.marked.Store(true)
 	}
-	p.alone.Store(false) // it may be reached by another way now
+	p.alone.Store(0) // it may be reached by another way now
 	ring := ringPlain
 	if g.Even {
 		ring = ringEven

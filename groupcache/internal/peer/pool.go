@@ -40,6 +40,7 @@ type Pool struct {
 	rings   Rings
 	members atomic.Pointer[members]
 	grown   atomic.Bool      // it is not new any more, or has written too much to know: see early
+	wrote   atomic.Bool      // more than early knows
 	sample  *breaker.Breaker // never used but to describe those of the peers
 
 	mu     sync.Mutex
@@ -206,6 +207,9 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 		return nil, err
 	}
 	p.introduceLocked(peer, old)
+	if peer.missed.pending() { // it is not asked before it has been told
+		peer.breaker.Trip(errUntold)
+	}
 	p.work.Go(func() { peer.greet(p.life) })
 	return peer, nil
 }

@@ -89,6 +89,7 @@ var (
 
 	errSilent = errors.New("silent for too long")
 	errBusy   = errors.New("too many requests under way")
+	errUntold = errors.New("the peer has not been told yet what it missed")
 )
 
 // Hopeless says that an error is about the request, not about the peer, and that the same request will fail again.
