@@ -40,10 +40,9 @@ help: ## what can be made
 servers: ## install the programs that the tests run, as far as possible
 	@bash scripts/servers.sh install $(SERVERS)
 
-# Packages are built together but tested one after another: several of them measure time.
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
-	$(call each,$(GO) build $(RACE) ./... && $(GO) test $(RACE) -shuffle=on -p 1 ./...)
+	$(call each,bash $(CURDIR)/scripts/test.sh $(RACE))
 	@echo "== allocations and memory, which the race detector would add to"
 	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache ./groupcache/internal/store
 	@bash scripts/servers.sh check $(SERVERS)

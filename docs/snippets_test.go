@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -151,7 +153,7 @@ func TestSnippetsOfShellHaveNoComments(t *testing.T) {
 // importerOf imports what the snippets may name, as the go command compiles it.
 func importerOf(t *testing.T) types.Importer {
 	t.Helper()
-	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export"}
+	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Export"}, asThisTest()...)
 	for _, path := range packages {
 		args = append(args, path)
 	}
@@ -178,6 +180,15 @@ func importerOf(t *testing.T) types.Importer {
 		}
 		return os.Open(exports[path])
 	})
+}
+
+// asThisTest are the flags with which the packages are compiled already.
+func asThisTest() []string {
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return []string{"-race"}
+	}
+	return nil
 }
 
 // compile checks the types of a snippet, and that the next statement looks at an error.

@@ -43,6 +43,7 @@ type step func(c plainClient) string
 func TestDifferential(t *testing.T) {
 	for _, unix := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unix=%v", unix), func(t *testing.T) {
+			t.Parallel() // the two have servers of their own
 			theirs := testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix})
 			ours := testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix})
 			want, got := gomemcache.New(theirs.Addr()), memcache.New(ours.Addr())

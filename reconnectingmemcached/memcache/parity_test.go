@@ -4,6 +4,11 @@ import (
 	"go/importer"
 	"go/token"
 	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,7 +21,7 @@ const (
 // TestParity fails when gomemcache exports anything that this package does not have with the same meaning: changing the import
 // line must be the whole migration.
 func TestParity(t *testing.T) {
-	imp := importer.ForCompiler(token.NewFileSet(), "source", nil)
+	imp := importerOf(t, upstreamPath, oursPath)
 	upstream, err := imp.Import(upstreamPath)
 	if err != nil {
 		t.Fatalf("import upstream: %v", err)
@@ -44,6 +49,27 @@ func TestParity(t *testing.T) {
 	if checked < 15 {
 		t.Errorf("only %d objects found upstream: the check does not see them", checked)
 	}
+}
+
+// importerOf imports packages from what the go command has compiled them to.
+func importerOf(t *testing.T, paths ...string) types.Importer {
+	t.Helper()
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race") // as this test: it is compiled already
+	}
+	list := exec.CommandContext(t.Context(), "go", append(args, paths...)...)
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	exports := make(map[string]string)
+	for line := range strings.Lines(string(out)) {
+		path, export, _ := strings.Cut(strings.TrimSpace(line), " ")
+		exports[path] = export
+	}
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 }
 
 // describeObject renders all of an object that code can depend on, with Client as one and the same type.

@@ -81,13 +81,11 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 }
 
 func TestADrillOnServersInThisProcess(t *testing.T) {
-	t.Parallel()
 	both := launch(t, failover.InProcess)
 	checkDrill(t, run(t.Context(), t, options(t, both, failover.OwnRules(), "lost=0,gap<1h")), "in-process")
 }
 
 func TestADrillOnRealServers(t *testing.T) {
-	t.Parallel()
 	if _, err := redis.FindServer(); err != nil {
 		testutil.Missing(t, "redis-server", err)
 	}
@@ -170,7 +168,6 @@ func checkStates(t *testing.T, r *record.Record) {
 }
 
 func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
-	t.Parallel()
 	o := options(t, launch(t, failover.InProcess), failover.OwnRules(), "")
 	o.Timeout = patience // of calls to the hung server, which must not be waited for
 	d := newDrill(t.Context(), t, o)
@@ -199,7 +196,6 @@ func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
 }
 
 func TestTheRulesAreThoseOfTheScenario(t *testing.T) {
-	t.Parallel()
 	for _, rules := range []promise.Rules{failover.OwnRules(), failover.ForeignRules()} {
 		if got, err := rules.Parse(rules.Default); err != nil || len(got) < 3 || rules.Scenario != record.Sentinel {
 			t.Errorf("Parse(%q) = %v, %v", rules.Default, got, err)

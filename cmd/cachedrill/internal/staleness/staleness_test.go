@@ -71,12 +71,10 @@ func inProcess(t *testing.T) *rig.Rig {
 }
 
 func TestADrillOnServersInThisProcess(t *testing.T) {
-	t.Parallel()
 	checkDrill(t, run(t.Context(), t, options(t, inProcess(t), "errors@healthy<10%,calls@dead<1x")), "in-process")
 }
 
 func TestADrillOnRealServers(t *testing.T) {
-	t.Parallel()
 	if _, err := testutil.FindMemcached(); err != nil {
 		testutil.Missing(t, "memcached", err)
 	}
@@ -147,7 +145,6 @@ func checkStates(t *testing.T, r *record.Record) {
 }
 
 func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
-	t.Parallel()
 	o := options(t, inProcess(t), "")
 	o.Duration, o.Timeout = 6*time.Second, 20*time.Second // of calls to the hung second level, which must not be waited for
 	d := newDrill(t, o)
@@ -176,7 +173,6 @@ func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
 }
 
 func TestADrillThatCannotFillItsCachesFails(t *testing.T) {
-	t.Parallel()
 	o := options(t, inProcess(t), "")
 	o.Cost, o.Timeout = time.Second, time.Millisecond
 	if err := newDrill(t, o).Run(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "filling the caches") {
@@ -185,7 +181,6 @@ func TestADrillThatCannotFillItsCachesFails(t *testing.T) {
 }
 
 func TestTheRulesAreThoseOfTheScenario(t *testing.T) {
-	t.Parallel()
 	old := func(name string, ratio float64) record.Phase {
 		return record.Phase{Name: name, Begun: true, Holdfast: record.Summary{Reads: 1, AgeSummary: &record.AgeSummary{AgeRatio: ratio}}}
 	}

@@ -57,7 +57,6 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 // What is promised here holds however busy the machine is: a process that gets no processor for 30 ms is a silent one, so a herd may then
 // be loaded by its owner and by the one that stands in for it. That must be rare.
 func TestADrillTellsTheCachesApart(t *testing.T) {
-	t.Parallel()
 	if !rig.CanHang() {
 		t.Skip("NOT TESTED: nothing can be hung on this system")
 	}
@@ -131,7 +130,6 @@ func checkStates(t *testing.T, r *record.Record) {
 }
 
 func TestAnInterruptedDrillEndsAtOnceAndItsProcessesWithIt(t *testing.T) {
-	t.Parallel()
 	o := options(t, "")
 	o.Timeout = 20 * time.Second // of requests to the process that hung, which must not be waited for
 	d := newDrill(t, o)
@@ -197,7 +195,6 @@ func fetch(t *testing.T, url string) (string, error) {
 }
 
 func TestADrillThatEndsBeforeItBeginsEndsItsProcesses(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	d := newDrill(t, options(t, ""))
 	time.AfterFunc(20*time.Millisecond, cancel) // while they start
@@ -210,7 +207,6 @@ func TestADrillThatEndsBeforeItBeginsEndsItsProcesses(t *testing.T) {
 }
 
 func TestADrillThatCannotFillItsCachesFails(t *testing.T) {
-	t.Parallel()
 	o := options(t, "")
 	o.Timeout = time.Microsecond
 	err := newDrill(t, o).Run(t.Context())
@@ -220,7 +216,6 @@ func TestADrillThatCannotFillItsCachesFails(t *testing.T) {
 }
 
 func TestTheRulesAreThoseOfTheScenario(t *testing.T) {
-	t.Parallel()
 	herd := func(name string, loads int, ratio float64) record.Phase {
 		return record.Phase{Name: name, Begun: true, Holdfast: record.Summary{Reads: 1, HerdSummary: &record.HerdSummary{WorstHerd: loads, DatabaseLoadRatio: ratio}}}
 	}
