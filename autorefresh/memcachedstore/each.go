@@ -2,6 +2,7 @@ package memcachedstore
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -14,13 +15,14 @@ import (
 // atOnce is how many calls for one key each are under way for one call of the store: the client sends together what comes together.
 const atOnce = 16
 
-// each runs work for 0 to n-1, and returns what has gone wrong.
+// each runs work for 0 to n-1, and returns what has gone wrong. Some of it runs on goroutines of its own, where a panic of the client's
+// selector, or of another function that the caller gave it, would end the process.
 func each(n int, work func(i int) error) error {
 	var next atomic.Int64
 	var failed failures
 	run := func() {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			failed.add(work(i))
+			failed.add(safely(work, i))
 		}
 	}
 	var helpers sync.WaitGroup
@@ -30,6 +32,16 @@ func each(n int, work func(i int) error) error {
 	run()
 	helpers.Wait()
 	return failed.err()
+}
+
+// safely turns a panic into an error.
+func safely(work func(i int) error, i int) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("memcachedstore: a function that was given to the client panicked: %v", p)
+		}
+	}()
+	return work(i)
 }
 
 // failures are the errors of many calls, one for each server.

@@ -58,7 +58,8 @@ func replica(t *testing.T, addr string, s *source, o options) *cache {
 
 // TestReplicasShareRefreshes: three replicas cost the source hardly more than one.
 func TestReplicasShareRefreshes(t *testing.T) {
-	const items, period, periods = 300, time.Second, 8
+	t.Parallel()
+	const items, period, periods = 200, 500 * time.Millisecond, 6
 	server := testutil.StartMemcached(t)
 	var alone, together source
 	all := []*cache{replica(t, "", &alone, options{Period: period})}
@@ -82,7 +83,7 @@ func TestReplicasShareRefreshes(t *testing.T) {
 	}
 	for _, c := range all {
 		for key := range items {
-			if e, _ := c.Lookup(key); time.Since(e.LoadedAt) > 3*period {
+			if e, _ := c.Lookup(key); time.Since(e.LoadedAt) > 3*period+time.Second {
 				t.Fatalf("key %d is %v old", key, time.Since(e.LoadedAt))
 			}
 		}
@@ -116,6 +117,7 @@ func TestHerdLoadsOnce(t *testing.T) {
 // TestServerBreaksAndHeals: whatever happens to memcached, values are served, the source sees no more than the shield's rate, and
 // replicas share again afterwards.
 func TestServerBreaksAndHeals(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name        string
 		hurt, mend  func(*testutil.Process) error
@@ -125,22 +127,19 @@ func TestServerBreaksAndHeals(t *testing.T) {
 		{"hung", (*testutil.Process).Hang, (*testutil.Process).Release, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel() // each has a server and a source of its own
 			const items, rate = 400, 20.0
 			server := testutil.StartMemcached(t)
 			var s source
 			o := options{Period: time.Second, ShieldRate: rate, StoreTTL: time.Hour}
 			c := replica(t, server.Addr(), &s, o)
-			for key := range items {
-				if _, err := c.Load(t.Context(), key); err != nil {
-					t.Fatal(err)
-				}
-			}
+			fill(t, c, items)
 			if err := x.hurt(server); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "found down", func() bool { return c.Stats().StoreDown })
 			before, began := s.calls.Load(), time.Now()
-			slowest := readFor(t, c, items, 2*time.Second)
+			slowest := readFor(t, c, items, 1200*time.Millisecond)
 			seconds := time.Since(began).Seconds()
 			calls := float64(s.calls.Load() - before)
 			t.Logf("%s: %.0f calls of the source in %.1f s, slowest read %v", x.name, calls, seconds, slowest)
@@ -158,6 +157,22 @@ func TestServerBreaksAndHeals(t *testing.T) {
 			sharesAgain(t, server.Addr(), c, &s)
 		})
 	}
+}
+
+// fill has a cache load its items, some at a time.
+func fill(t *testing.T, c *cache, items int) {
+	t.Helper()
+	var loaders sync.WaitGroup
+	for first := range 16 {
+		loaders.Go(func() {
+			for key := first; key < items; key += 16 {
+				if _, err := c.Load(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	loaders.Wait()
 }
 
 // readFor reads all items over and over, none of which may be missing.
@@ -215,6 +230,7 @@ func TestShieldServesWhatMemcachedHas(t *testing.T) {
 
 // TestLeasesLastAsLongAsTheyMust: memcached counts whole seconds by its own clock, whose phase must not matter.
 func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
+	t.Parallel()
 	const ttl = time.Second
 	server := testutil.StartMemcached(t)
 	mine := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))

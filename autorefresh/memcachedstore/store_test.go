@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -320,5 +321,34 @@ func TestContextEndsTheWait(t *testing.T) {
 	}
 	if err := s.SetMulti(ctx, map[string][]byte{"1": nil}, time.Minute); !errors.Is(err, context.Canceled) {
 		t.Errorf("SetMulti() = %v, want the context's error", err)
+	}
+}
+
+// panicky is a selector of the caller's that is broken.
+type panicky struct{}
+
+func (panicky) PickServer(string) (net.Addr, error)  { panic("no such zone") }
+func (panicky) Each(func(addr net.Addr) error) error { return nil }
+
+// TestPanicOfASelectorIsAnError tells of the selector that panicked and ended the process: some keys are stored on goroutines of the
+// store, where nobody can recover.
+func TestPanicOfASelectorIsAnError(t *testing.T) {
+	client, err := memcache.NewWithOptions(panicky{}, memcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	s := newStore(t, client)
+	values := make(map[string][]byte)
+	for i := range 20 {
+		values[fmt.Sprint(i)] = nil
+	}
+	_, leased := s.Lease(t.Context(), slices.Collect(maps.Keys(values)), time.Minute)
+	for op, err := range map[string]error{
+		"SetMulti": s.SetMulti(t.Context(), values, time.Minute), "Delete": s.Delete(t.Context(), slices.Collect(maps.Keys(values))...), "Lease": leased,
+	} {
+		if err == nil || !strings.Contains(err.Error(), "no such zone") {
+			t.Errorf("%s: %v, want what the selector said", op, err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +24,8 @@ type RoughOptions struct {
 	MaxDelay time.Duration
 	// Life is the mean life of a connection, which ends with a reset or in silence. Default 150 ms.
 	Life time.Duration
+	// Stall is how long a lost packet holds up what the client sends on a connection; one piece in 64 is lost. Default: none is.
+	Stall time.Duration
 	// Late is when data that was sent into the silence arrives after all, counted from the end of its connection, unless the client
 	// reset that: TCP sends again what was not acknowledged for as long as the socket lives. Default 300 ms.
 	Late time.Duration
@@ -52,10 +55,14 @@ type Rough struct {
 	listener net.Listener
 	workers  sync.WaitGroup
 	done     chan struct{}
+	revived  atomic.Int64
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // guarded by mu; nil once it is over
 }
+
+// goodbye is the most that a TLS connection says when it is closed.
+const goodbye = 32
 
 // StartRough makes a rough way to target for one test, and closes it when the test ends.
 func StartRough(tb TB, target string, o RoughOptions) *Rough {
@@ -78,6 +85,10 @@ func StartRough(tb TB, target string, o RoughOptions) *Rough {
 
 // Addr returns the address that clients dial instead of the target's.
 func (r *Rough) Addr() string { return r.listener.Addr().String() }
+
+// Revived is on how many connections data that had been sent into the silence arrived late, because the client gave them up without a
+// reset. The goodbye of TLS does not count.
+func (r *Rough) Revived() int { return int(r.revived.Load()) }
 
 func (r *Rough) close() {
 	r.mu.Lock()
@@ -145,13 +156,16 @@ func (r *Rough) serve(client net.Conn) {
 	defer end.Stop()
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = r.carry(client, server, silence)
+		_, _ = r.carry(client, server, silence, nil)
 		if !closed(silence) {
 			_ = client.Close()
 		}
 	})
-	held, err := r.carry(server, client, silence)
+	held, err := r.carry(server, client, silence, client)
 	if len(held) > 0 && !errors.Is(err, syscall.ECONNRESET) && r.pause(r.options.Late) {
+		if len(held) > goodbye {
+			r.revived.Add(1)
+		}
 		_, _ = server.Write(held)
 		_ = r.pause(r.options.Late) // the server works it off
 	}
@@ -159,25 +173,46 @@ func (r *Rough) serve(client net.Conn) {
 	both.Wait()
 }
 
-// carry moves data in pieces until an end closes. What comes once silence has fallen is held, and returned.
-func (r *Rough) carry(to, from net.Conn, silence <-chan struct{}) (held []byte, err error) {
+// carry moves data in pieces until an end closes. What comes once silence has fallen is held, and returned. What the client has sent
+// and then reset is lost if it is still here: in a process that is starved that may be long after.
+func (r *Rough) carry(to, from net.Conn, silence <-chan struct{}, client net.Conn) (held []byte, err error) {
 	b := make([]byte, r.options.MaxPiece)
 	for {
 		n, err := from.Read(b[:1+rand.IntN(1+rand.IntN(len(b)))])
 		if closed(silence) {
 			held = append(held, b[:n]...)
-		} else if n > 0 {
-			if rand.IntN(16) == 0 && !r.pause(time.Duration(rand.Int64N(int64(r.options.MaxDelay)))) {
-				return held, io.EOF
-			}
-			if _, err := to.Write(b[:n]); err != nil {
-				return held, err
-			}
+		} else if lost := r.deliver(to, b[:n], client); lost != nil {
+			return held, lost
 		}
 		if err != nil {
 			return held, err
 		}
 	}
+}
+
+// deliver brings a piece to its end, unless that or the test is over.
+func (r *Rough) deliver(to net.Conn, piece []byte, client net.Conn) error {
+	switch {
+	case len(piece) == 0:
+		return nil
+	case !r.delay(client != nil):
+		return io.EOF
+	case client != nil && isReset(client):
+		return syscall.ECONNRESET
+	}
+	_, err := to.Write(piece)
+	return err
+}
+
+// delay lets a piece wait, or not. It is false if the test has ended.
+func (r *Rough) delay(fromClient bool) bool {
+	switch {
+	case fromClient && r.options.Stall > 0 && rand.IntN(64) == 0:
+		return r.pause(r.options.Stall)
+	case rand.IntN(16) == 0:
+		return r.pause(time.Duration(rand.Int64N(int64(r.options.MaxDelay))))
+	}
+	return true
 }
 
 func closed(c <-chan struct{}) bool {

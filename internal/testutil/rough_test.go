@@ -46,7 +46,7 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 				continue // its life ended before it began
 			}
 			time.Sleep(5 * time.Millisecond)
-			_, _ = conn.Write([]byte("set k 0 0 1\r\nv\r\n"))
+			_, _ = conn.Write([]byte("set k 0 0 20\r\nmore than a goodbye!\r\n"))
 			if reset {
 				check(t, conn.(*net.TCPConn).SetLinger(0))
 			}
@@ -56,5 +56,37 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 		if arrived := f.Stats().Commands["set"] > 0; arrived == reset {
 			t.Errorf("reset %v: data arrived: %v", reset, arrived)
 		}
+		if revived := r.Revived() > 0; revived == reset {
+			t.Errorf("reset %v: data that was given up arrived on %d connections", reset, r.Revived())
+		}
+	}
+}
+
+// TestRoughHoldsUp: a lost packet delays what was sent, and what was reset meanwhile is lost.
+func TestRoughHoldsUp(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		f := testutil.StartFake(t)
+		r := testutil.StartRough(t, f.Addr(), testutil.RoughOptions{Life: time.Hour, MaxPiece: 1, MaxDelay: 1, Stall: 30 * time.Millisecond})
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Addr())
+		check(t, err)
+		began := time.Now()
+		_, err = conn.Write(bytes.Repeat([]byte("touch absent 1\r\n"), 100)) // in 1600 pieces
+		check(t, err)
+		if reset {
+			time.Sleep(time.Millisecond)
+			check(t, conn.(*net.TCPConn).SetLinger(0))
+			check(t, conn.Close())
+			time.Sleep(100 * time.Millisecond)
+			if n := f.Stats().Commands["touch"]; n > 90 {
+				t.Errorf("%d commands arrived of 100 on a connection that was reset at once", n)
+			}
+			continue
+		}
+		_, err = io.ReadFull(conn, make([]byte, 100*len("NOT_FOUND\r\n")))
+		check(t, err)
+		if took := time.Since(began); took < 200*time.Millisecond {
+			t.Errorf("1600 pieces took %v, want about 25 of them lost", took)
+		}
+		_ = conn.Close()
 	}
 }

@@ -81,6 +81,18 @@ func (o onlyServer) Each(visit func(net.Addr) error) error {
 	return visit(o)
 }
 
+// nowhere is a selector that knows no server, and does not say so.
+type nowhere struct{}
+
+func (nowhere) PickServer(string) (net.Addr, error)        { return nil, nil } //nolint:nilnil // the mistake.
+func (nowhere) Each(visit func(addr net.Addr) error) error { return visit(nil) }
+
+// TestSelectorReturnsNothing tells of the selector without servers that was a nil pointer in every call, as it is with gomemcache:
+// neither an address nor an error is an error.
+func TestSelectorReturnsNothing(t *testing.T) {
+	checkRefused(t, memcache.NewFromSelector(nowhere{}), "", "the selector returned neither an address nor an error")
+}
+
 // TestNeverAnswered tells of the client with a wrong address and no logger, which looked like a cold cache for ever. It says so once,
 // after a while; one that had an answer, or lost its servers later, does not.
 func TestNeverAnswered(t *testing.T) {

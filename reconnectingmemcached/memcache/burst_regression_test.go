@@ -53,7 +53,7 @@ func TestBurst(t *testing.T) {
 // TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context, and nobody is blamed.
 func TestFullQueueEndsInTime(t *testing.T) {
 	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: time.Second, HangTimeout: -1})
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 500 * time.Millisecond, HangTimeout: -1})
 	set(t, c)
 	if err := fake.Hang(); err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestFullQueueEndsInTime(t *testing.T) {
 	}
 	calls.Wait()
 	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("400 Sets on a hung server took %v with a time limit of 1 s", took)
+		t.Errorf("400 Sets on a hung server took %v with a time limit of 500 ms", took)
 	}
 	if got := c.State(fake.Addr()); got != breaker.Closed {
 		t.Errorf("breaker is %v after one time limit", got)

@@ -15,6 +15,7 @@ type call struct {
 	state atomic.Uint64 // generation<<1 | settled
 	done  chan struct{} // receives once for each life that another than the caller settles
 	shard uint32        // which stripe of the metrics this call counts on
+	place place         // of its request; the caller's own
 
 	// Written by the one who settled it, before done.
 	item    *Item
@@ -55,6 +56,7 @@ func (c *call) begin() uint64 {
 
 func (c *call) clear() {
 	c.item, c.items, c.number, c.err, c.sent, c.replied, c.ended = nil, nil, 0, nil, false, false, 0
+	c.place = place{}
 }
 
 // settle claims the right to write the outcome; only the first of a life gets it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
@@ -111,12 +112,19 @@ func randomValue(random *rand.Rand) []byte {
 	if size > 64<<10 && random.IntN(4) != 0 {
 		size = 10
 	}
-	value := make([]byte, size)
-	for i := range value {
-		value[i] = byte(random.Uint32())
-	}
-	return value
+	value := noise()
+	from := random.IntN(len(value) - size + 1)
+	return value[from : from+size : from+size]
 }
+
+// noise is random bytes to cut values from, which nobody may change.
+//
+//nolint:gochecknoglobals // never written.
+var noise = sync.OnceValue(func() []byte {
+	b := make([]byte, 4<<20)
+	_, _ = rand.NewChaCha8([32]byte{7}).Read(b) // cannot fail
+	return b
+})
 
 // swap changes the item between Get and CompareAndSwap in one case of three, and removes it in another.
 func swap(c plainClient, item *memcache.Item, how uint64) string {

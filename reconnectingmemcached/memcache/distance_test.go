@@ -40,11 +40,19 @@ func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, er
 
 // stall holds what the server sends on the connections that are open now for so long, as a lost packet does.
 func (d *distance) stall(pause time.Duration) {
+	d.eachConn(func(f *far) { f.until.Store(time.Now().Add(pause).UnixNano()) })
+}
+
+// stallRequests holds what the client sends on the connections that are open now for so long.
+func (d *distance) stallRequests(pause time.Duration) {
+	d.eachConn(func(f *far) { f.requests.Store(time.Now().Add(pause).UnixNano()) })
+}
+
+func (d *distance) eachConn(do func(f *far)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	until := time.Now().Add(pause).UnixNano()
 	for _, f := range d.conns {
-		f.until.Store(until)
+		do(f)
 	}
 }
 
@@ -63,6 +71,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type far struct {
 	here, there net.Conn
 	until       atomic.Int64 // what comes from there is held until then
+	requests    atomic.Int64 // what goes there, until then
 }
 
 type parcel struct {
@@ -91,9 +100,11 @@ func (f *far) carry(to, from net.Conn, delay time.Duration) {
 func (f *far) deliver(to net.Conn, parcels <-chan parcel) {
 	for p := range parcels {
 		time.Sleep(time.Until(p.due))
+		held := &f.requests
 		if to == f.here {
-			time.Sleep(time.Until(time.Unix(0, f.until.Load())))
+			held = &f.until
 		}
+		time.Sleep(time.Until(time.Unix(0, held.Load())))
 		if _, err := to.Write(p.data); err != nil {
 			_ = to.Close()
 		}

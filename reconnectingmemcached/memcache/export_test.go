@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -124,6 +125,50 @@ func (c *Client) ReplyBeforeRequest(replies string) error {
 		}
 		<-waiting.done
 	}
+	return nil
+}
+
+// Miss logs the keys k0 and on as deletions that their server has missed.
+func (c *Client) Miss(n int) error {
+	for i := range n {
+		key := "k" + strconv.Itoa(i)
+		s, err := c.route(key)
+		if err != nil {
+			return err
+		}
+		s.missed.add(key, missedKey{})
+	}
+	return nil
+}
+
+// GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and then connects that. It returns
+// whether the Set is said to have been sent, and what is written in the end.
+func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {
+	s, err := c.route("k")
+	if err != nil {
+		return false, "", err
+	}
+	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	waiting := s.core.calls.take()
+	w := &request{op: opSet, key: "k", item: &Item{Key: "k", Value: []byte("v")}}
+	if err := l.enqueue(w, waiting, waiting.begin(), s.core.now()); err != nil {
+		return false, "", err
+	}
+	l.overdue(s.core.now(), endStuck)
+	l.connected(nil)
+	_, batch := l.takeQueued()
+	return waiting.sent, string(batch), nil
+}
+
+// WhileReplayEnds makes a call after the last look of a background replay, and before its end.
+func (c *Client) WhileReplayEnds(call func()) error {
+	s, err := c.route("k")
+	if err != nil {
+		return err
+	}
+	s.replaying.Store(true)
+	call()
+	s.endReplay()
 	return nil
 }
 

@@ -52,7 +52,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add([]byte("CLIENT_ERROR bad data chunk\r\nERROR\r\n"))
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		c := memcache.New("fuzz:1")
-		c.Timeout = 2 * time.Second
+		c.Timeout = 300 * time.Millisecond
 		c.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			go converse(server, reply)

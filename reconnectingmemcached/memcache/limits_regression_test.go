@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -297,4 +298,30 @@ func TestProbeTimeout(t *testing.T) {
 		}
 		_ = c.Close()
 	})
+}
+
+// TestNoTimeLimits tells of the options that mean "no limit": a ProbeTimeout without end was a panic at the first call, and with such a
+// Timeout a server was never used again after its first outage.
+func TestNoTimeLimits(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	for name, o := range map[string]memcache.Options{
+		"Timeout": {Timeout: forever}, "ProbeTimeout": {ProbeTimeout: forever},
+		"HangTimeout": {HangTimeout: forever}, "ResolveInterval": {ResolveInterval: forever},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, time.Millisecond, o, func(t *testing.T, c *memcache.Client, d *distance) {
+				set(t, c)
+				if err := c.Set(&memcache.Item{Key: "large", Value: make([]byte, memcache.LargeValue+1)}); err != nil {
+					t.Errorf("large Set: %v", err)
+				}
+				_ = d.fake.Kill()
+				for c.State(d.fake.Addr()) == breaker.Closed {
+					_, _ = c.Get("k")
+				}
+				_ = d.fake.Restart()
+				time.Sleep(10 * time.Second)
+				set(t, c)
+			})
+		})
+	}
 }

@@ -41,6 +41,8 @@ type line struct {
 	conn       *meter        // nil while dialling; guarded by mu
 	err        error         // why it ended; guarded by mu
 	retired    bool          // takes no more requests and ends with its last reply; guarded by mu
+	halted     bool          // nothing more is written: it is about to be ended; guarded by mu
+	placed     uint64        // requests ever queued; guarded by mu
 	waiting    fifo          // requests without a reply, oldest first; guarded by mu
 	written    int           // how many of waiting have been handed to the connection; guarded by mu
 	inWrite    int           // how many of those are being written right now; guarded by mu
@@ -88,7 +90,7 @@ func (l *line) refusesLocked(r *request) error {
 	switch {
 	case l.err != nil:
 		return l.err
-	case l.retired:
+	case l.retired || l.halted:
 		return errRetired
 	case len(l.queued) > 0 && len(l.queued)+r.size() > maxQueuedBytes:
 		if l.room == nil {
@@ -133,6 +135,8 @@ func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) 
 	}
 	e.size = len(l.queued) - before
 	l.waiting.push(e)
+	l.placed++
+	c.place = place{l, l.placed}
 }
 
 // finishGetsLocked ends the line of merged Gets, if one is open.
@@ -163,7 +167,7 @@ func (l *line) writeOnce() {
 func (l *line) takeQueued() (*meter, []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || len(l.queued) == 0 {
+	if l.err != nil || l.halted || len(l.queued) == 0 {
 		return nil, nil
 	}
 	l.finishGetsLocked()
@@ -188,7 +192,7 @@ func (l *line) doneWriting(batch []byte) bool {
 	if l.owedSince == 0 && l.written > 0 {
 		l.owedSince = l.server.core.now()
 	}
-	l.writing = l.err == nil && len(l.queued) > 0
+	l.writing = l.err == nil && !l.halted && len(l.queued) > 0
 	return !l.writing
 }
 
@@ -336,10 +340,12 @@ func (l *line) retire() {
 }
 
 // overdue settles the calls that began before the given time, but does not wake them yet. It reports the start of the latest, and
-// whether the oldest was first in the line: then the connection is stuck.
-func (l *line) overdue(before int64) (settled []*call, latest int64, stuck bool) {
+// whether the oldest was first in the line: then the connection is stuck, and if it is to end for that, nothing more is written. On
+// one that goes on, what was not written yet will be.
+func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.halted = l.halted || endStuck && l.waiting.size > 0 && l.waiting.at(0).start <= before
 	for i := range l.waiting.size {
 		e := l.waiting.at(i)
 		if e.start > before {
@@ -347,7 +353,7 @@ func (l *line) overdue(before int64) (settled []*call, latest int64, stuck bool)
 		}
 		stuck = stuck || i == 0
 		if e.call.settle(e.generation) {
-			e.call.err, e.call.sent = ErrTimeout, i < l.written
+			e.call.err, e.call.sent = ErrTimeout, i < l.written || !l.halted
 			latest = max(latest, e.start)
 			settled = append(settled, e.call)
 		}
@@ -365,4 +371,20 @@ func (l *line) oldest() (start int64, ok bool) {
 		}
 	}
 	return start, ok
+}
+
+// place is that of a request in the order of a line.
+type place struct {
+	line   *line // nil: none
+	number uint64
+}
+
+// open tells whether the request may still be carried out: its line lives and has brought no answer to it. Its caller may be gone.
+func (p place) open() bool {
+	if p.line == nil {
+		return false
+	}
+	p.line.mu.Lock()
+	defer p.line.mu.Unlock()
+	return p.line.err == nil && p.line.placed-uint64(p.line.waiting.size) < p.number
 }

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,8 +28,24 @@ type missedLog struct {
 // missedKey is one entry. A key that was missed again after a replay had begun has a later sequence, and stays.
 type missedKey struct {
 	sequence uint64
-	sent     bool // the write may still be on its way: one deletion is not enough
-	deleted  bool // once
+	sent     bool    // the write may still be on its way: one deletion is not enough
+	deleted  bool    // once
+	places   []place // of writes on connections that may live
+}
+
+// open tells whether a write may still be carried out by a connection that lives. A deletion must wait for that: it would come first.
+func (k missedKey) open() bool { return slices.ContainsFunc(k.places, place.open) }
+
+// with is the entry after one more write was missed.
+func (k missedKey) with(missed missedKey) missedKey {
+	missed.sent = missed.sent || k.sent
+	for _, p := range k.places {
+		sameLine := func(later place) bool { return later.line == p.line }
+		if p.open() && !slices.ContainsFunc(missed.places, sameLine) {
+			missed.places = append(missed.places, p)
+		}
+	}
+	return missed
 }
 
 // add reports whether this is the first key that did not fit.
@@ -48,7 +65,8 @@ func (m *missedLog) add(key string, missed missedKey) (overflowed bool) {
 		}
 		m.bytes += len(key)
 	}
-	m.keys[key] = missedKey{sequence: m.sequence, sent: missed.sent || old.sent}
+	missed.sequence = m.sequence
+	m.keys[key] = old.with(missed)
 	m.waiting.Store(int64(len(m.keys)))
 	return false
 }
@@ -70,9 +88,9 @@ type missedBatch struct {
 	overflow bool // it did not hold all
 }
 
-// fresh copies the keys that were not deleted yet, zombies those that were deleted once.
+// fresh copies the keys that were not deleted yet and can be, zombies those that were deleted once.
 func (m *missedLog) fresh() missedBatch {
-	return m.copyKeys(func(k missedKey) bool { return !k.deleted })
+	return m.copyKeys(func(k missedKey) bool { return !k.deleted && !k.open() })
 }
 
 func (m *missedLog) zombies() missedBatch {
@@ -118,6 +136,18 @@ func (m *missedLog) settleOverflow() {
 	m.overflow = false
 }
 
+// open tells whether keys wait for what becomes of their writes.
+func (m *missedLog) open() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range m.keys {
+		if k.open() {
+			return true
+		}
+	}
+	return false
+}
+
 // pending tells whether the server has missed anything.
 func (m *missedLog) pending() bool {
 	m.mu.Lock()
@@ -153,7 +183,11 @@ func (s *server) logMissed(r *request, out outcome) {
 	if skip := s.core.options.NoReplay; skip != nil && skip(r.key) {
 		return
 	}
-	if s.missed.add(r.key, missedKey{sent: out.sent}) {
+	missed := missedKey{sent: out.sent}
+	if out.place.open() {
+		missed.places = []place{out.place}
+	}
+	if s.missed.add(r.key, missed) {
 		s.core.log.Warn("more writes missed than can be remembered", "client", s.core.name, "server", s.address, "limit", maxMissedKeys)
 	}
 	if !s.isDown() {

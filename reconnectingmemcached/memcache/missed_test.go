@@ -65,7 +65,10 @@ func TestReplayOverflow(t *testing.T) {
 			}
 			const extra = 100
 			outage(t, c, proxy, func() {
-				for i := range memcache.MaxMissedKeys + extra {
+				if err := c.Miss(memcache.MaxMissedKeys - extra); err != nil {
+					t.Fatal(err)
+				}
+				for i := memcache.MaxMissedKeys - extra; i < memcache.MaxMissedKeys+extra; i++ {
 					_ = c.Delete(fmt.Sprint("k", i))
 				}
 				for i := range extra { // known keys need no further room

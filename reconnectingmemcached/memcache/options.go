@@ -85,12 +85,15 @@ const (
 	defaultIdleConns       = 64
 	defaultMaxItemSize     = 128 << 20
 	defaultResolveInterval = 30 * time.Second
+	// longestLimit is what a longer Timeout or ProbeTimeout counts as: so far from the end of time that limits can be added up.
+	longestLimit = 365 * 24 * time.Hour
 )
 
 func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
+	o.Timeout, o.ProbeTimeout = min(o.Timeout, longestLimit), min(o.ProbeTimeout, longestLimit)
 	if o.MaxIdleConns <= 0 {
 		o.MaxIdleConns = defaultIdleConns
 	}

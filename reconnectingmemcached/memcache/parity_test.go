@@ -42,7 +42,7 @@ func TestParity(t *testing.T) {
 			t.Errorf("%s is missing", name)
 			continue
 		}
-		if g, w := describeObject(got), describeObject(want); g != w {
+		if g, w := describeObject(got, methodsOf(want)), describeObject(want, methodsOf(want)); g != w {
 			t.Errorf("%s is\n%s, want\n%s", name, g, w)
 		}
 	}
@@ -72,8 +72,9 @@ func importerOf(t *testing.T, paths ...string) types.Importer {
 	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 }
 
-// describeObject renders all of an object that code can depend on, with Client as one and the same type.
-func describeObject(o types.Object) string {
+// describeObject renders all of an object that code can depend on, with Client as one and the same type, and the methods of the given
+// names: others are additions.
+func describeObject(o types.Object, known map[string]bool) string {
 	qualifier := func(p *types.Package) string {
 		if p.Path() == oursPath || p.Path() == upstreamPath {
 			return "memcache"
@@ -89,9 +90,8 @@ func describeObject(o types.Object) string {
 	}
 	lines := []string{"type " + types.TypeString(named, qualifier)}
 	set := types.NewMethodSet(types.NewPointer(named))
-	known := upstreamMethods(named)
 	for i := range set.Len() {
-		if f := set.At(i).Obj(); f.Exported() && (known == nil || known[f.Name()]) {
+		if f := set.At(i).Obj(); f.Exported() && known[f.Name()] {
 			lines = append(lines, f.Name()+" "+types.TypeString(nameless(f.Type()), qualifier))
 		}
 	}
@@ -121,23 +121,12 @@ func nameless(t types.Type) types.Type {
 	return types.NewSignatureType(nil, nil, nil, strip(s.Params()), strip(s.Results()), s.Variadic())
 }
 
-// upstreamMethods limits our Client to the methods that upstream's has; others are additions.
-func upstreamMethods(named *types.Named) map[string]bool {
-	if named.Obj().Pkg().Path() != oursPath {
-		return nil
-	}
-	upstream, err := importer.ForCompiler(token.NewFileSet(), "source", nil).Import(upstreamPath)
-	if err != nil {
-		return nil
-	}
-	object := upstream.Scope().Lookup(named.Obj().Name())
-	if object == nil {
-		return nil
-	}
-	known := make(map[string]bool)
-	set := types.NewMethodSet(types.NewPointer(object.Type()))
+// methodsOf are the names of a type's exported methods.
+func methodsOf(o types.Object) map[string]bool {
+	names := make(map[string]bool)
+	set := types.NewMethodSet(types.NewPointer(o.Type()))
 	for i := range set.Len() {
-		known[set.At(i).Obj().Name()] = true
+		names[set.At(i).Obj().Name()] = true
 	}
-	return known
+	return names
 }

@@ -35,8 +35,21 @@ func secureFake(t *testing.T) (*testutil.Fake, dialFunc) {
 	authority := testutil.NewAuthority(t)
 	config := &tls.Config{Certificates: []tls.Certificate{authority.Here(t)}, MinVersion: tls.VersionTLS13}
 	fake := testutil.StartFake(t, testutil.FakeOptions{TLS: config})
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: authority.Pool, MinVersion: tls.VersionTLS13}}
-	return fake, dialer.DialContext
+	client := &tls.Config{RootCAs: authority.Pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13}
+	return fake, func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		socket := raw.(*net.TCPConn)
+		conn := tls.Client(socket, client)
+		// A handshake that is given up is reset, too: its own bytes do no harm, but tests look for what is closed politely.
+		if err := errors.Join(socket.SetLinger(0), conn.HandshakeContext(ctx), socket.SetLinger(-1)); err != nil {
+			_ = socket.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
 }
 
 // kinds of connections that a caller may have.

@@ -28,6 +28,8 @@ const (
 	replayRounds = 3
 	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet silences holds up no more.
 	leastPatience = time.Second
+	// openPause spaces the looks at what becomes of writes on connections that live.
+	openPause = 5 * time.Millisecond
 	// replayTime bounds one replay, replayPause spaces those that failed while the server is up.
 	replayTime  = 5 * time.Second
 	replayPause = time.Second
@@ -295,25 +297,41 @@ func (c *session) deleteBatch(batch []byte, pending int) error {
 //
 //nolint:contextcheck // see above.
 func (s *server) replaySoon() {
-	if !s.missed.pending() || !s.replaying.CompareAndSwap(false, true) {
+	if !s.replays() || !s.replaying.CompareAndSwap(false, true) {
 		return
 	}
 	s.core.spawn(func() {
-		defer s.replaying.Store(false)
-		for s.missed.pending() && !s.isDown() {
-			ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
-			err := s.replay(ctx)
-			if err == nil {
-				err = s.exorcise(ctx)
-			}
-			cancel()
-			if err == nil {
-				continue
-			}
-			s.charge(err)
-			if !backoff.Pause(s.core.ctx, replayPause) {
-				return
-			}
+		for s.replays() && s.replayInBackground() {
 		}
+		s.endReplay()
 	})
+}
+
+// endReplay lets the next begin, and begins it for what came after the last look and found this one still under way.
+func (s *server) endReplay() {
+	s.replaying.Store(false)
+	s.replaySoon()
+}
+
+// replays tells whether there is something to delete, and a server to ask.
+func (s *server) replays() bool { return s.missed.pending() && !s.isDown() }
+
+// replayInBackground is one try, and the pause before the next. It is false once the client is closed.
+func (s *server) replayInBackground() bool {
+	ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
+	defer cancel()
+	err := s.replay(ctx)
+	if err == nil {
+		err = s.exorcise(ctx)
+	}
+	switch {
+	case err != nil:
+		s.charge(err)
+		return backoff.Pause(s.core.ctx, replayPause)
+	case s.missed.open():
+		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits there any more.
+		s.watch.arm()
+		return backoff.Pause(s.core.ctx, openPause)
+	}
+	return true
 }

@@ -29,6 +29,9 @@ func (p *foreignPicker) pick(key string) (*server, error) {
 
 // server refuses an address that the selector should not have taken, at its first use.
 func (p *foreignPicker) server(addr net.Addr) (*server, error) {
+	if addr == nil {
+		return nil, fmt.Errorf("%w: the selector returned neither an address nor an error", ErrNoServers)
+	}
 	network, address := addr.Network(), addr.String()
 	if s := p.core.all()[serverAddr{network, address}]; s != nil {
 		return s, nil

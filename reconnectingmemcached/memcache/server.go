@@ -76,6 +76,7 @@ type outcome struct {
 	err     error
 	sent    bool // a byte of the request may have reached the server
 	replied bool // err, if any, is the server's answer
+	place   place
 }
 
 // exchange makes one call.
@@ -133,7 +134,7 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
-	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied}
+	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.place}
 	s.book(f, r, &out)
 	return out
 }

@@ -79,7 +79,7 @@ func (w *watch) tick() {
 		}
 		_, _, silent = w.look(s.core.now())
 	}
-	overdue := s.expire(now)
+	overdue := s.expire(now, !late)
 	if !late { // else the replies may be here, unread by a process that was starved
 		s.blame(overdue, now)
 	}
@@ -163,11 +163,11 @@ type overdueLine struct {
 	stuck  bool  // the first reply of the line is overdue
 }
 
-// expire settles the calls whose time has passed.
-func (s *server) expire(now int64) []overdueLine {
+// expire settles the calls whose time has passed, and halts the lines that are stuck if they are to end.
+func (s *server) expire(now int64, endStuck bool) []overdueLine {
 	var all []overdueLine
 	for _, l := range s.liveLines() {
-		calls, latest, stuck := l.overdue(now - int64(s.core.options.Timeout))
+		calls, latest, stuck := l.overdue(now-int64(s.core.options.Timeout), endStuck)
 		if len(calls) > 0 || stuck {
 			all = append(all, overdueLine{l, calls, latest, stuck})
 		}

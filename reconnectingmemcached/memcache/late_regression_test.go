@@ -1,0 +1,79 @@
+package memcache_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestWriteGivenUpOnLivingConnection tells of the Set whose caller left while a lost packet held its connection up. The key was
+// deleted twice, 100 ms apart, and then was the server's again; the connection went on after 210 ms, and the Set that had been given
+// up overwrote what was written meanwhile on another connection. What may still be on its way on a connection that lives is a miss
+// until the connection says what became of it.
+func TestWriteGivenUpOnLivingConnection(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"answered late": 500 * time.Millisecond, "ended by its time limit": 150 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 200*time.Microsecond, memcache.Options{Timeout: timeout}, func(t *testing.T, c *memcache.Client, d *distance) {
+				set(t, c)
+				d.stallRequests(210 * time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+				defer cancel()
+				if err := c.SetContext(ctx, &memcache.Item{Key: "k", Value: []byte("given up")}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("Set on a connection that stands still = %v, want the end of its context", err)
+				}
+				newer := &memcache.Item{Key: "k", Value: make([]byte, memcache.LargeValue+1)}
+				if err := c.Set(newer); err != nil {
+					t.Fatalf("Set on another connection: %v", err)
+				}
+				for range 400 {
+					if it, err := c.Get("k"); err == nil && len(it.Value) != len(newer.Value) {
+						t.Fatalf("Get = %q, which was overwritten", it.Value)
+					}
+					time.Sleep(time.Millisecond)
+				}
+				if err := c.Set(&memcache.Item{Key: "k", Value: []byte("last")}); err != nil {
+					t.Fatal(err)
+				}
+				if it, err := c.Get("k"); err != nil || string(it.Value) != "last" {
+					t.Errorf("Get = %v, %v, want the last value: the key has been deleted", it, err)
+				}
+				if st := c.Stats()[d.fake.Addr()]; st.MissedInvalidations > 0 || st.Refused > 0 {
+					t.Errorf("%+v, want the key deleted and no outage", st)
+				}
+			})
+		})
+	}
+}
+
+// TestGivenUpBeforeItWasWritten tells of the Set that ran out of time while its connection was still being made: the error said that
+// it had certainly not been sent, and when a process that was starved let the connection live on, it was.
+func TestGivenUpBeforeItWasWritten(t *testing.T) {
+	for _, endStuck := range []bool{false, true} {
+		c := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
+		sent, written, err := c.GivenUpUnwritten(endStuck)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent != (written != "") || endStuck && sent {
+			t.Errorf("connection to be ended %v: sent %v, and %q was written", endStuck, sent, written)
+		}
+	}
+}
+
+// TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the deletions of others ended: nobody saw to its
+// own, and its key was a miss for ever.
+func TestMissedWhileReplayEnds(t *testing.T) {
+	fake := testutil.StartFake(t)
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
+	set(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.WhileReplayEnds(func() { _ = c.DeleteContext(ctx, "k") }); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "key deleted", func() bool { return c.Stats()[fake.Addr()].MissedInvalidations == 0 })
+}
