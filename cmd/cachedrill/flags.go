@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/promise"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
 // settings are the flags.
@@ -228,7 +229,13 @@ func (s settings) validateServers() error {
 		}
 	}
 	tcp := slices.DeleteFunc(slices.Clone(s.servers), func(addr string) bool { return strings.Contains(addr, "/") })
-	return validateAddrs("servers", "cache1:11211,cache2:11211", tcp)
+	if err := validateAddrs("servers", "cache1:11211,cache2:11211", tcp); err != nil || len(s.servers) == 0 {
+		return err
+	}
+	if _, err := memcache.NewWithOptions(nil, memcache.Options{Servers: s.servers}); err != nil { // which starts nothing
+		return fmt.Errorf("-servers: %w", err)
+	}
+	return nil
 }
 
 // validateAddrs checks the addresses that a flag lists.

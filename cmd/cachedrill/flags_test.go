@@ -58,6 +58,10 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 		"-servers :11211":                        `":11211" is not host:port`,
 		"-servers a:11211,":                      `"" is not host:port`,
 		"-servers a:1,a:1":                       "twice",
+		"-servers http://a:11211":                `use "a:11211"`, // it was taken for the path of a unix socket
+		"-servers unix:/run/memcached.sock":      `use "/run/memcached.sock"`,
+		"-servers a:11211/0":                     `use "a:11211"`,
+		"-servers a:http":                        "use a number",
 		"-servers a:1 -in-process":               "choose one",
 		"-servers /run/memcached -faults":        "unix socket",
 		"-listen":                                "-listen",

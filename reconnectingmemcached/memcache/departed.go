@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,9 @@ func (c *core) callRoll() {
 		if named, ok := c.namedServers(); ok {
 			c.dismiss(c.departed(named, time.Duration(c.now())))
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forgetLocked()
 	})
 }
 
@@ -124,12 +128,9 @@ func (c *core) dismiss(gone []*server) {
 		id := serverAddr{s.network, s.address}
 		delete(servers, id)
 		delete(c.labels, s.label)
-		if s.missed.pending() {
-			c.rolls.memory = append(c.rolls.memory, remembered{id, s.missed, time.Duration(c.now()) + memoryTime})
-		}
+		c.rolls.memory = append(c.rolls.memory, remembered{id, s.missed, time.Duration(c.now()) + memoryTime})
 	}
 	c.servers.Store(&servers)
-	c.forgetLocked()
 	c.mu.Unlock()
 	breakers := make([]*breaker.Breaker, 0, len(gone))
 	for _, s := range gone {
@@ -141,10 +142,13 @@ func (c *core) dismiss(gone []*server) {
 }
 
 // forgetLocked drops what is too old, or too much, the oldest first. Of a server whose keys are too many it stays known that it
-// missed some.
+// missed some. One that has missed nothing is remembered for a moment: a call that was just under way may have failed since.
 func (c *core) forgetLocked() {
 	m := c.rolls.memory
 	now := time.Duration(c.now())
+	m = slices.DeleteFunc(m, func(r remembered) bool {
+		return !r.missed.pending() && (len(m) > maxRemembered || r.until-memoryTime+rollCall < now)
+	})
 	for len(m) > 0 && (m[0].until < now || len(m) > maxRemembered) {
 		m = m[1:]
 	}

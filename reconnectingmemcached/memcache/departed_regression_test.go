@@ -210,6 +210,37 @@ func TestServerThatComesBack(t *testing.T) {
 	})
 }
 
+// TestCallWhileServerIsLetGo tells of the Set that began in the moment in which its server was let go: nobody remembered that it had
+// failed, and when the server was named again the old value was served.
+func TestCallWhileServerIsLetGo(t *testing.T) {
+	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
+		const addr = "10.0.0.1:11211"
+		if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.fakes[addr].Hang()
+		var late sync.WaitGroup
+		late.Go(func() {
+			if err := c.Set(&memcache.Item{Key: "k", Value: []byte("new")}); !errors.Is(err, memcache.ErrServerDown) {
+				t.Errorf("Set on a server that is let go = %v, want ErrServerDown", err)
+			}
+		})
+		time.Sleep(time.Millisecond)
+		c.LetGo(addr)
+		late.Wait()
+		_ = p.fakes[addr].Release()
+		for range 3 {
+			if it, err := c.Get("k"); err == nil {
+				t.Errorf("Get once the server is named again = %q, want a miss", it.Value)
+			}
+			time.Sleep(time.Second)
+		}
+		if st := c.Stats()[addr]; st.MissedInvalidations > 0 || st.Replayed == 0 {
+			t.Errorf("%+v, want the key deleted", st)
+		}
+	})
+}
+
 // TestNativeOutlivesItsServer: a connection of gomemcache's pool works on after its server was let go and named again.
 func TestNativeOutlivesItsServer(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {

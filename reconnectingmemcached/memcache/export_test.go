@@ -141,6 +141,12 @@ func (c *Client) Miss(n int) error {
 	return nil
 }
 
+// LetGo lets a server go in the middle of its calls.
+func (c *Client) LetGo(addr string) {
+	core := c.shared.core.Load()
+	core.dismiss([]*server{core.all()[serverAddr{"tcp", addr}]})
+}
+
 // GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and then connects that. It returns
 // whether the Set is said to have been sent, and what is written in the end.
 func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {

@@ -229,7 +229,7 @@ func (l *line) run(ctx context.Context) {
 	}
 	conn := &meter{Conn: dialled, server: l.server, line: l}
 	if !l.connected(conn) {
-		_ = conn.Close() // ended while dialling
+		discard(dialled) // ended while dialling
 		return
 	}
 	if !l.server.home.takes(dialled) {
