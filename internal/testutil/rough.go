@@ -61,8 +61,8 @@ type Rough struct {
 	conns map[net.Conn]struct{} // guarded by mu; nil once it is over
 }
 
-// goodbye is the most that a TLS connection says when it is closed.
-const goodbye = 32
+// goodbye is the most that TLS says of its own accord: the end of a handshake, and of a connection.
+const goodbye = 104
 
 // StartRough makes a rough way to target for one test, and closes it when the test ends.
 func StartRough(tb TB, target string, o RoughOptions) *Rough {
@@ -87,7 +87,7 @@ func StartRough(tb TB, target string, o RoughOptions) *Rough {
 func (r *Rough) Addr() string { return r.listener.Addr().String() }
 
 // Revived is on how many connections data that had been sent into the silence arrived late, because the client gave them up without a
-// reset. The goodbye of TLS does not count.
+// reset. What TLS says of its own accord does not count.
 func (r *Rough) Revived() int { return int(r.revived.Load()) }
 
 func (r *Rough) close() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 				continue // its life ended before it began
 			}
 			time.Sleep(5 * time.Millisecond)
-			_, _ = conn.Write([]byte("set k 0 0 20\r\nmore than a goodbye!\r\n"))
+			_, _ = conn.Write([]byte("set k 0 0 140\r\n" + strings.Repeat("more than a goodbye!", 7) + "\r\n"))
 			if reset {
 				check(t, conn.(*net.TCPConn).SetLinger(0))
 			}

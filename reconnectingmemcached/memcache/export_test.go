@@ -15,6 +15,7 @@ const (
 	MaxMissedKeys = maxMissedKeys
 	LargeValue    = largeValue
 	MaxMultiKeys  = maxMultiKeys
+	ReplayBatch   = replayBatch
 	CanaryKey     = canaryKey
 )
 
@@ -93,6 +94,17 @@ func (r *Ramp) Enter(now func() int64) bool { return r.ramp.enter(now) }
 func (r *Ramp) Leave()                      { r.ramp.leave() }
 func (r *Ramp) Begin(now int64)             { r.ramp.begin(now) }
 func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }
+
+// DeleteAll deletes n keys on a connection as a replay does, and closes that.
+func DeleteAll(conn net.Conn, n int) error {
+	c := &session{conn: conn, in: bufio.NewReader(conn), stop: func() bool { return true }, patience: 50 * time.Millisecond}
+	defer c.close()
+	keys := make(map[string]missedKey)
+	for i := range n {
+		keys["k"+strconv.Itoa(i)] = missedKey{}
+	}
+	return c.deleteAll(keys, func(map[string]missedKey) {})
+}
 
 // Readable tells whether bytes wait in a connection's socket.
 func Readable(conn net.Conn) bool { return readable(conn) }

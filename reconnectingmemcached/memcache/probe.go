@@ -281,6 +281,7 @@ func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]mi
 func (c *session) deleteBatch(batch []byte, pending int) error {
 	timer := time.AfterFunc(c.patience, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer timer.Stop()
+	c.done = false // it may be so after the batch before
 	if _, err := c.conn.Write(append(batch, canaryRequest...)); err != nil {
 		return err
 	}
