@@ -47,6 +47,7 @@ func doSomeThings(c *sentinel.Client) error {
 }
 
 func TestTheDocumentedExamplesRun(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Sentinels: 1, Replicas: 1, Fast: true})
 	client, err := sentinel.NewClient("tcp", strings.Join(cluster.SentinelAddrs(), ","), 100, "bucket0", "bucket1")
 	if err != nil {
@@ -83,6 +84,7 @@ func TestTheDocumentedExamplesRun(t *testing.T) {
 }
 
 func TestReplies(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	for _, protocol := range []int{2, 3} {
 		c := follow(t, cluster, sentinel.Options{Protocol: protocol})

@@ -14,6 +14,7 @@ import (
 )
 
 func TestCloseEndsEverything(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	lease, err := c.GetMaster(name)
@@ -60,6 +61,7 @@ func TestCloseEndsEverything(t *testing.T) {
 }
 
 func TestAViewIsClosedAlone(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	view := c.Primary(name)
@@ -81,6 +83,7 @@ func TestAViewIsClosedAlone(t *testing.T) {
 }
 
 func TestTwoClientsRegisterSideBySide(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"a", "b"}, Sentinels: 1, Replicas: 1, Fast: true})
 	registry := prometheus.NewPedanticRegistry()
 	for range 2 {
@@ -103,6 +106,7 @@ func TestTwoClientsRegisterSideBySide(t *testing.T) {
 }
 
 func TestABreakerForcedOpenKeepsCommandsAway(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	c.Breaker(name).ForceOpen()

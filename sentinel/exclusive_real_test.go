@@ -15,6 +15,7 @@ import (
 )
 
 func TestTransactionsDoNotMeet(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	const workers, rounds = 8, 25
@@ -64,6 +65,7 @@ func increment(t *testing.T, c *sentinel.Client) {
 
 // What one caller does to a connection, the next must not find.
 func TestTheNextUserFindsACleanConnection(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{PrivateConns: 1})
 	if err := set(t.Context(), c, "a", "0"); err != nil {
@@ -146,6 +148,7 @@ func TestCleanConnectionsAreKept(t *testing.T) {
 }
 
 func TestPrivateConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{PrivateConns: 2})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -177,6 +180,7 @@ func TestPrivateConnectionsAreBounded(t *testing.T) {
 
 // A lease of before the failover must not write to the old primary, nor to the new one half of a transaction.
 func TestALeaseEndsWithItsPrimary(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	lease, err := c.GetMaster(name)

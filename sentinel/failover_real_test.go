@@ -61,6 +61,7 @@ func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
 }
 
 func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
@@ -82,8 +83,10 @@ func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 }
 
 func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []sentinel.Mode{sentinel.FenceOnly, sentinel.PushOnly} {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 			var provisional bool
 			c := follow(t, cluster, sentinel.Options{Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
@@ -113,6 +116,7 @@ func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
 
 // One sentinel: several that watch this closely split their votes now and then, and take seconds to agree.
 func TestACrashIsFollowed(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
@@ -152,6 +156,7 @@ func TestACrashIsFollowed(t *testing.T) {
 }
 
 func TestAHungPrimaryIsLeft(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 16)
@@ -183,8 +188,10 @@ func TestAHungPrimaryIsLeft(t *testing.T) {
 }
 
 func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
+	t.Parallel()
 	for what, breakOne := range map[string]func(*redis.Sentinel) error{"killed": (*redis.Sentinel).Kill, "hung": (*redis.Sentinel).Hang} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Quorum: 1})
 			c := follow(t, cluster, sentinel.Options{})
 			if err := breakOne(cluster.Sentinels()[0]); err != nil {
@@ -210,6 +217,7 @@ func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
 }
 
 func TestItServesOnWithoutSentinels(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	l := startLedger(t, c, 4)
@@ -245,6 +253,7 @@ func TestItServesOnWithoutSentinels(t *testing.T) {
 
 // The primary is cut off from clients but not from its sentinels: there is no failover, and nothing to go to until it is back.
 func TestACutOffClientHealsWhenItIsLetIn(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{User: "app", UserPassword: "secret"})
 	c := follow(t, cluster, sentinel.Options{Server: sentinel.Endpoint{Username: "app", Password: "secret"}})
 	if err := set(t.Context(), c, "a", "1"); err != nil {
@@ -287,6 +296,7 @@ func TestAPrimaryThatStallsNowAndThenIsNotLeft(t *testing.T) {
 }
 
 func TestAKilledConnectionIsReplaced(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	if err := set(t.Context(), c, "a", "1"); err != nil {
@@ -305,6 +315,7 @@ func TestAKilledConnectionIsReplaced(t *testing.T) {
 
 // A hundred failovers would take minutes with real servers; these show that none leaves anything behind, as goleak sees it.
 func TestFailoversLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error { return conn.Do(t.Context(), radix.Cmd(nil, "PING")) })

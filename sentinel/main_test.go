@@ -3,7 +3,9 @@ package sentinel_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +20,18 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
+const side = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", side)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const name = "mymaster"
 
@@ -111,7 +124,7 @@ func startLedger(t *testing.T, c *sentinel.Client, writers int) *ledger {
 		l.writers.Go(func() {
 			for ctx.Err() == nil {
 				l.write(calls, fmt.Sprintf("ledger:%d", n.Add(1)))
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}
@@ -154,13 +167,15 @@ func (l *ledger) lost(t *testing.T) int {
 		t.Errorf("an error says neither that a write was not sent nor that its outcome is unknown: %v", l.strange)
 	}
 	lost := 0
-	for _, key := range l.acked {
-		value, err := get(t.Context(), l.client, key)
-		if err != nil {
-			t.Fatalf("reading %q back: %v", key, err)
+	for keys := range slices.Chunk(l.acked, 500) {
+		var values []string
+		if err := l.client.Do(t.Context(), name, radix.Cmd(&values, "MGET", keys...)); err != nil || len(values) != len(keys) {
+			t.Fatalf("reading %d keys back: %d values, %v", len(keys), len(values), err)
 		}
-		if value != "1" {
-			lost++
+		for _, value := range values {
+			if value != "1" {
+				lost++
+			}
 		}
 	}
 	t.Logf("%d acknowledged, %d lost, longest gap %v, slowest call %v, errors %v", len(l.acked), lost, l.gap.Round(time.Millisecond), l.slowest.Round(time.Millisecond), l.errs)

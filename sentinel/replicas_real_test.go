@@ -24,6 +24,7 @@ func role(ctx context.Context, do func(context.Context, radix.Action) error) (st
 }
 
 func TestReplicasServe(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true})
 	for _, policy := range []sentinel.ReplicaPolicy{sentinel.Random, sentinel.RoundRobin, sentinel.LowestLatency} {
 		c := follow(t, cluster, sentinel.Options{Replicas: policy})
@@ -83,6 +84,7 @@ func TestReplicasServeOnWithoutThePrimary(t *testing.T) {
 }
 
 func TestReplicasThatFailAreLeft(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true})
 	primaryToo := follow(t, cluster, sentinel.Options{})
 	only := follow(t, cluster, sentinel.Options{ReplicaOnly: true})

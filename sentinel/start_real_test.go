@@ -16,6 +16,7 @@ import (
 
 // Each mistake has an error of its own, which says what to do, long before the context ends.
 func TestNewSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Replicas: 1, Sentinels: 1, Fast: true, Password: "right", SentinelPassword: "sesame"})
 	addrs := cluster.SentinelAddrs()
 	nobody, err := testutil.FreePort()
@@ -72,6 +73,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 
 // An application that restarts while everything is down must not fail for ever.
 func TestStartDownHeals(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	primary := present(t, cluster)
 	if err := errors.Join(primary.Kill(), cluster.Sentinels()[0].Kill()); err != nil {
@@ -98,6 +100,7 @@ func TestStartDownHeals(t *testing.T) {
 }
 
 func TestNewGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	if err := present(t, cluster).Kill(); err != nil {
 		t.Fatal(err)

@@ -12,58 +12,85 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
+// listener is a client of one protocol with two subscriptions.
+type listener struct {
+	*testing.T
+	client            *sentinel.Client
+	channels, pattern *sentinel.Subscription
+}
+
+func listen(t *testing.T, cluster *redis.Cluster, protocol int) *listener {
+	t.Helper()
+	c := follow(t, cluster, sentinel.Options{Protocol: protocol})
+	channels, err := c.Subscribe(t.Context(), name, "news", "weather")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern, err := c.PSubscribe(t.Context(), name, "n*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &listener{t, c, channels, pattern}
+}
+
+func (l *listener) expect(s *sentinel.Subscription, want sentinel.Message) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(l.Context(), 20*time.Second)
+	defer cancel()
+	m, err := s.Next(ctx)
+	if err != nil || m.Channel != want.Channel || m.Pattern != want.Pattern || string(m.Payload) != string(want.Payload) || m.Resubscribed != want.Resubscribed {
+		l.Fatalf("got %+v, %v; want %+v", m, err, want)
+	}
+}
+
+// hear expects what is published.
+func (l *listener) hear(payload string) {
+	l.Helper()
+	l.expect(l.channels, sentinel.Message{Channel: "news", Payload: []byte(payload)})
+	l.expect(l.pattern, sentinel.Message{Channel: "news", Pattern: "n*", Payload: []byte(payload)})
+}
+
 func TestASubscriptionSurvivesAFailover(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	for _, protocol := range []int{2, 3} {
-		c := follow(t, cluster, sentinel.Options{Protocol: protocol})
-		s, err := c.Subscribe(t.Context(), name, "news", "weather")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := c.PSubscribe(t.Context(), name, "n*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		publish := func(payload string) {
-			t.Helper()
-			if err := c.Do(t.Context(), name, radix.Cmd(nil, "PUBLISH", "news", payload)); err != nil {
+	listeners := []*listener{listen(t, cluster, 2), listen(t, cluster, 3)}
+	publish := func(payload string) {
+		t.Helper()
+		for _, l := range listeners {
+			if err := l.client.Do(t.Context(), name, radix.Cmd(nil, "PUBLISH", "news", payload)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		expect := func(s *sentinel.Subscription, want sentinel.Message) {
-			t.Helper()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			m, err := s.Next(ctx)
-			if err != nil || m.Channel != want.Channel || m.Pattern != want.Pattern || string(m.Payload) != string(want.Payload) || m.Resubscribed != want.Resubscribed {
-				t.Fatalf("RESP%d: got %+v, %v; want %+v", protocol, m, err, want)
-			}
+		for _, l := range listeners {
+			l.hear(payload)
+			l.hear(payload) // the other's
 		}
-		publish("1")
-		expect(s, sentinel.Message{Channel: "news", Payload: []byte("1")})
-		expect(p, sentinel.Message{Channel: "news", Pattern: "n*", Payload: []byte("1")})
-		old := present(t, cluster)
-		if err := cluster.Failover(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
-		settle(t, cluster, c, old)
-		expect(s, sentinel.Message{Resubscribed: true})
-		expect(p, sentinel.Message{Resubscribed: true})
-		publish("2")
-		expect(s, sentinel.Message{Channel: "news", Payload: []byte("2")})
-		expect(p, sentinel.Message{Channel: "news", Pattern: "n*", Payload: []byte("2")})
-		_ = s.Close()
-		if _, err := s.Next(t.Context()); !errors.Is(err, sentinel.ErrClosed) {
+	}
+	publish("1")
+	old := present(t, cluster)
+	if err := cluster.Failover(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range listeners {
+		settle(t, cluster, l.client, old)
+		l.expect(l.channels, sentinel.Message{Resubscribed: true})
+		l.expect(l.pattern, sentinel.Message{Resubscribed: true})
+	}
+	publish("2")
+	for _, l := range listeners {
+		_ = l.channels.Close()
+		if _, err := l.channels.Next(t.Context()); !errors.Is(err, sentinel.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
-		c.Close()
-		if _, err := p.Next(t.Context()); !errors.Is(err, sentinel.ErrClosed) {
+		l.client.Close()
+		if _, err := l.pattern.Next(t.Context()); !errors.Is(err, sentinel.ErrClosed) {
 			t.Errorf("after the client's Close: %v", err)
 		}
 	}
 }
 
 func TestASubscriptionNeedsSomething(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
 	c := follow(t, cluster, sentinel.Options{})
 	if _, err := c.Subscribe(t.Context(), name); err == nil {

@@ -57,6 +57,7 @@ func tunnel(t *testing.T, target string, c tls.Certificate) string {
 
 // Servers and sentinels have certificates, and logins, of their own.
 func TestTLSAndLoginsAreApart(t *testing.T) {
+	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, Password: "of the servers", SentinelPassword: "of the sentinels"})
 	serverCert, serverPool := certificate(t)
 	sentinelCert, sentinelPool := certificate(t)

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -12,7 +13,18 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// side is how many tests run side by side that say they may: most of their time they wait for periods, and for real sentinels.
+const side = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", side)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const primary = "mymaster"
 

@@ -19,6 +19,8 @@ const (
 	// askTimeout is how long one server is asked for its role; a hung one never answers.
 	askTimeout     = 500 * time.Millisecond
 	settleInterval = 20 * time.Millisecond
+	// roleInterval is how often it is asked who has become primary. A failover takes hundreds of milliseconds.
+	roleInterval = 5 * time.Millisecond
 )
 
 var (
@@ -86,7 +88,7 @@ func StartCluster(tb testutil.TB, o ...ClusterOptions) *Cluster {
 }
 
 // LaunchCluster starts a cluster and returns once all replicas are in sync and every sentinel knows every replica and
-// every other sentinel, which takes 2 to 4 s. ctx bounds only the start, which takes a minute at most.
+// every other sentinel, which takes about half a second. ctx bounds only the start, which takes a minute at most.
 func LaunchCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -107,10 +109,8 @@ func (c *Cluster) launch(ctx context.Context) error {
 	if err := c.await(ctx, c.replicationProblem); err != nil {
 		return err
 	}
-	for range c.options.Sentinels {
-		if err := c.launchSentinel(ctx); err != nil {
-			return err
-		}
+	if err := c.launchSentinels(ctx); err != nil {
+		return err
 	}
 	return c.AwaitSettled(ctx)
 }
@@ -120,18 +120,17 @@ func (c *Cluster) launchServers(ctx context.Context, name string) error {
 		Path: c.options.Path, Password: c.options.Password, Args: c.options.ServerArgs,
 		User: c.options.User, UserPassword: c.options.UserPassword,
 	}
-	for range 1 + max(0, c.options.Replicas) {
-		s, err := LaunchServer(ctx, o)
-		if err != nil {
-			return err
-		}
-		c.servers[name] = append(c.servers[name], s)
-		o.ReplicaOf = c.servers[name][0].Addr()
+	primary, err := LaunchServer(ctx, o)
+	if err != nil {
+		return err
 	}
-	return nil
+	o.ReplicaOf = primary.Addr()
+	replicas, err := launchAll(max(0, c.options.Replicas), func() (*Server, error) { return LaunchServer(ctx, o) })
+	c.servers[name] = append([]*Server{primary}, replicas...)
+	return err
 }
 
-func (c *Cluster) launchSentinel(ctx context.Context) error {
+func (c *Cluster) launchSentinels(ctx context.Context) error {
 	o := SentinelOptions{
 		Path: c.options.Path, Password: c.options.SentinelPassword, ServerPassword: c.options.Password,
 		DownAfter: c.options.DownAfter, FailoverTimeout: c.options.FailoverTimeout, Fast: c.options.Fast,
@@ -139,11 +138,46 @@ func (c *Cluster) launchSentinel(ctx context.Context) error {
 	for _, name := range c.options.Names {
 		o.Monitors = append(o.Monitors, Monitor{Name: name, Primary: c.servers[name][0].Addr(), Quorum: c.options.Quorum})
 	}
-	s, err := LaunchSentinel(ctx, o)
-	if err != nil {
+	var err error
+	if c.sentinels, err = launchAll(c.options.Sentinels, func() (*Sentinel, error) { return LaunchSentinel(ctx, o) }); err != nil {
 		return err
 	}
-	c.sentinels = append(c.sentinels, s)
+	return c.introduce(ctx)
+}
+
+// launchAll starts n processes side by side, and returns those that have started, whatever became of the others.
+func launchAll[T any](n int, launch func() (*T, error)) ([]*T, error) {
+	var starting sync.WaitGroup
+	all, errs := make([]*T, n), make([]error, n)
+	for i := range n {
+		starting.Go(func() { all[i], errs[i] = launch() })
+	}
+	starting.Wait()
+	return slices.DeleteFunc(all, func(x *T) bool { return x == nil }), errors.Join(errs...)
+}
+
+// introduce tells each sentinel of the others, as they do by themselves every 2 s:
+// https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/#sentinels-and-replicas-auto-discovery.
+func (c *Cluster) introduce(ctx context.Context) error {
+	for _, s := range c.sentinels {
+		id, err := s.Do(ctx, "SENTINEL", "MYID")
+		if err != nil {
+			return err
+		}
+		for _, name := range c.options.Names {
+			ip, port, _ := net.SplitHostPort(s.Addr())
+			primaryIP, primaryPort, _ := net.SplitHostPort(c.servers[name][0].Addr())
+			hello := fmt.Sprintf("%s,%s,%v,0,%s,%s,%s,0", ip, port, id, name, primaryIP, primaryPort)
+			for _, other := range c.sentinels {
+				if other == s {
+					continue
+				}
+				if _, err := other.Do(ctx, "PUBLISH", "__sentinel__:hello", hello); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	return nil
 }
 
@@ -308,7 +342,7 @@ func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*
 				return s, nil
 			}
 		}
-		if pause(ctx, pollInterval) != nil {
+		if pause(ctx, roleInterval) != nil {
 			return nil, fmt.Errorf("%w of %q that is new: %w", ErrNoPrimary, name, ctx.Err())
 		}
 	}
@@ -320,14 +354,12 @@ func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*
 func (c *Cluster) AwaitSettled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	if err := c.await(ctx, c.replicationProblem); err != nil {
-		return err
-	}
 	return c.await(ctx, func(ctx context.Context, name string) string {
-		if problem := c.replicationProblem(ctx, name); problem != "" {
+		roles := c.roles(ctx, name)
+		if problem := c.rolesProblem(name, roles); problem != "" {
 			return problem
 		}
-		return c.sentinelProblem(ctx, name)
+		return c.sentinelProblem(ctx, name, roles)
 	})
 }
 
@@ -349,7 +381,10 @@ func (c *Cluster) await(ctx context.Context, find func(ctx context.Context, name
 
 // replicationProblem says what the servers of a name still miss, "" if nothing.
 func (c *Cluster) replicationProblem(ctx context.Context, name string) string {
-	roles := c.roles(ctx, name)
+	return c.rolesProblem(name, c.roles(ctx, name))
+}
+
+func (c *Cluster) rolesProblem(name string, roles map[*Server]Role) string {
 	found := primaries(roles)
 	if len(found) != 1 {
 		return fmt.Sprintf("%d primaries", len(found))
@@ -368,16 +403,13 @@ func (c *Cluster) replicationProblem(ctx context.Context, name string) string {
 	return ""
 }
 
-// sentinelProblem says what the sentinels still miss, "" if nothing.
-func (c *Cluster) sentinelProblem(ctx context.Context, name string) string {
-	primary, err := c.Primary(ctx, name)
-	if err != nil {
-		return err.Error()
-	}
-	replicas, err := c.Replicas(ctx, name)
-	if err != nil {
-		return err.Error()
-	}
+// sentinelProblem says what the sentinels still miss, "" if nothing. The roles are those of servers that have no problem.
+func (c *Cluster) sentinelProblem(ctx context.Context, name string, roles map[*Server]Role) string {
+	primary := primaries(roles)[0]
+	replicas := slices.DeleteFunc(c.Servers(name), func(s *Server) bool {
+		_, ok := roles[s]
+		return !ok || s == primary
+	})
 	views := c.views(ctx, name)
 	epoch := -1
 	for _, s := range c.sentinels {

@@ -14,7 +14,7 @@ import (
 const mymaster = "mymaster"
 
 func TestPlannedFailover(t *testing.T) {
-	watchFolder(t)
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Password: "server pw", SentinelPassword: "sentinel pw"})
 	ctx := t.Context()
 	for _, s := range c.Sentinels() {
@@ -53,6 +53,7 @@ func TestPlannedFailover(t *testing.T) {
 }
 
 func TestCrashOfPrimaryAndSentinel(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	ctx := t.Context()
 	old, err := c.Primary(ctx, mymaster)
@@ -75,6 +76,7 @@ func TestCrashOfPrimaryAndSentinel(t *testing.T) {
 }
 
 func TestHungPrimaryIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	ctx := t.Context()
 	old, err := c.Primary(ctx, mymaster)
@@ -91,6 +93,7 @@ func TestHungPrimaryIsReplaced(t *testing.T) {
 }
 
 func TestClusterWithSeveralNames(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Names: []string{"a", "b"}, Replicas: 1, Sentinels: 2})
 	ctx := t.Context()
 	if len(c.SentinelAddrs()) != 2 || len(c.Servers("a")) != 2 || len(c.Servers("b")) != 2 || c.Servers("a")[0] == c.Servers("b")[0] {
@@ -126,6 +129,7 @@ func TestClusterWithSeveralNames(t *testing.T) {
 }
 
 func TestFailoverWithoutReplicaGivesUp(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: -1, Sentinels: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

@@ -77,6 +77,7 @@ func withoutID(reply string) string {
 }
 
 func TestFakeServerAnswersAsRedis(t *testing.T) {
+	t.Parallel()
 	real := redis.StartServer(t, redis.ServerOptions{User: "app", UserPassword: "pw"})
 	network := redis.StartFakeNet(t)
 	fake := network.Server(redis.FakeServerOptions{Users: map[string]string{"app": "pw"}})
@@ -105,6 +106,7 @@ func compare(t *testing.T, script []string, dial func() (atReal, atFake *redis.C
 }
 
 func TestFakeServerAnswersStrangersAsRedis(t *testing.T) {
+	t.Parallel()
 	real := redis.StartServer(t, redis.ServerOptions{Password: "secret", User: "app", UserPassword: "pw"})
 	network := redis.StartFakeNet(t)
 	fake := network.Server(redis.FakeServerOptions{Password: "secret", Users: map[string]string{"app": "pw"}})
@@ -118,6 +120,7 @@ func TestFakeServerAnswersStrangersAsRedis(t *testing.T) {
 }
 
 func TestFakeReplicaAnswersAsRedis(t *testing.T) {
+	t.Parallel()
 	primary := redis.StartServer(t)
 	real := redis.StartServer(t, redis.ServerOptions{ReplicaOf: primary.Addr()})
 	network := redis.StartFakeNet(t)
@@ -183,6 +186,7 @@ func sentinelScript() []string {
 }
 
 func TestFakeSentinelAnswersAsTheRealOne(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	network := redis.StartFakeNet(t)
 	fakes := network.Cluster(redis.FakeClusterOptions{})
@@ -234,6 +238,7 @@ func events(t *testing.T, c *redis.Conn, until string) []string {
 }
 
 func TestFakeEventsLookLikeRealOnes(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: 1, Sentinels: 1})
 	network := redis.StartFakeNet(t)
 	fakes := network.Cluster(redis.FakeClusterOptions{Replicas: 1, Sentinels: 1})
@@ -272,6 +277,7 @@ func TestFakeEventsLookLikeRealOnes(t *testing.T) {
 }
 
 func TestDemotionCutsOffClientsAsInAFakeCluster(t *testing.T) {
+	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: 1, Sentinels: 1})
 	old, replica := c.Servers(mymaster)[0], c.Servers(mymaster)[1]
 	atOld, atReplica := dialTest(t, nil, old.Addr()), dialTest(t, nil, replica.Addr())

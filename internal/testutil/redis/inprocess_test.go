@@ -13,6 +13,7 @@ import (
 )
 
 func TestInProcessAnnouncesAFailover(t *testing.T) {
+	t.Parallel()
 	o := fastModel()
 	o.Demotion = 3 * time.Second
 	p := redis.StartInProcess(t, o)
@@ -70,6 +71,7 @@ func TestInProcessAnnouncesAFailover(t *testing.T) {
 }
 
 func TestInProcessNeedsAMajorityAndAReplica(t *testing.T) {
+	t.Parallel()
 	p := redis.StartInProcess(t, fastModel())
 	ctx := t.Context()
 	old := primaryOf(t, p)

@@ -1,6 +1,10 @@
 package redis_test
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,7 +14,34 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
+const side = "8"
+
+// TestMain looks for goroutines and temporary folders that the tests have left behind.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", side)
+	}
+	folder, err := os.MkdirTemp("", "holdfast-test")
+	if err == nil {
+		err = os.Setenv("TMPDIR", folder)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if left, _ := filepath.Glob(filepath.Join(folder, "holdfast-*")); len(left) > 0 {
+			fmt.Fprintf(os.Stderr, "left behind: %v\n", left)
+			code = max(code, 1)
+		}
+		_ = os.RemoveAll(folder)
+		os.Exit(code)
+	}))
+}
 
 var (
 	_ testutil.Server = (*redis.Server)(nil)

@@ -19,6 +19,7 @@ import (
 const (
 	configFile = "config"
 	logFile    = "log"
+	dataFile   = "dump.rdb" // which a replication leaves there
 	logKept    = 16 << 10
 )
 
@@ -93,8 +94,10 @@ func (p *process) writeConfig() error {
 
 // launch starts one run with the configuration there is and waits until it answers.
 func (p *process) launch(ctx context.Context) error {
-	if err := os.Remove(filepath.Join(p.folder, logFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, left := range []string{logFile, dataFile} {
+		if err := os.Remove(filepath.Join(p.folder, left)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	r, err := host.Start(ctx, p.path, append([]string{filepath.Join(p.folder, configFile)}, p.args...))
 	if err != nil {

@@ -26,8 +26,14 @@ func fastModel() redis.InProcessOptions {
 // eachRig runs test on both kinds.
 func eachRig(t *testing.T, test func(t *testing.T, rig redis.Rig)) {
 	t.Helper()
-	t.Run("in-process", func(t *testing.T) { test(t, redis.StartInProcess(t, fastModel())) })
-	t.Run("real", func(t *testing.T) { test(t, redis.StartCluster(t, redis.ClusterOptions{Fast: true})) })
+	t.Run("in-process", func(t *testing.T) {
+		t.Parallel()
+		test(t, redis.StartInProcess(t, fastModel()))
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		test(t, redis.StartCluster(t, redis.ClusterOptions{Fast: true}))
+	})
 }
 
 func primaryOf(t *testing.T, rig redis.Rig) string {
@@ -41,7 +47,7 @@ func primaryOf(t *testing.T, rig redis.Rig) string {
 func awaitOther(t *testing.T, rig redis.Rig, old string) string {
 	t.Helper()
 	now := ""
-	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		addr, err := rig.PrimaryAddr(t.Context(), mymaster)
 		if err == nil && addr != old {
 			now = addr
@@ -79,6 +85,7 @@ func wantKeys(t *testing.T, rig redis.Rig, there, gone string) {
 }
 
 func TestRigLosesWritesToADemotedPrimary(t *testing.T) {
+	t.Parallel()
 	eachRig(t, func(t *testing.T, rig redis.Rig) {
 		ctx := t.Context()
 		check(t, rig.AwaitSettled(ctx))
@@ -161,6 +168,7 @@ func awaitPromotion(t *testing.T, rig redis.Rig, old string) string {
 }
 
 func TestRigReplacesABrokenPrimary(t *testing.T) {
+	t.Parallel()
 	breaks := map[string]struct {
 		broken func(redis.Rig, context.Context) error
 		repair func(redis.Rig) error
@@ -170,6 +178,7 @@ func TestRigReplacesABrokenPrimary(t *testing.T) {
 	}
 	for name, way := range breaks {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			eachRig(t, func(t *testing.T, rig redis.Rig) {
 				ctx := t.Context()
 				old := primaryOf(t, rig)
@@ -192,6 +201,7 @@ func TestRigReplacesABrokenPrimary(t *testing.T) {
 }
 
 func TestRigSentinelsCanBeBroken(t *testing.T) {
+	t.Parallel()
 	eachRig(t, func(t *testing.T, rig redis.Rig) {
 		ctx := t.Context()
 		check(t, rig.KillSentinel(0))
@@ -219,6 +229,7 @@ func TestRigSentinelsCanBeBroken(t *testing.T) {
 }
 
 func TestRigRefusesUnknownNames(t *testing.T) {
+	t.Parallel()
 	eachRig(t, func(t *testing.T, rig redis.Rig) {
 		ctx := t.Context()
 		_, err1 := rig.PrimaryAddr(ctx, "x")

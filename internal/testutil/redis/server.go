@@ -63,9 +63,11 @@ func LaunchServer(ctx context.Context, o ServerOptions) (*Server, error) {
 
 func (s *Server) config() []string {
 	lines := []string{
-		`save ""`, "appendonly no", "enable-debug-command local",
-		// Else a replica waits 5 s for others that might want the same data.
-		"repl-diskless-sync yes", "repl-diskless-sync-delay 0",
+		`save ""`, "appendonly no", "dbfilename " + dataFile, "enable-debug-command local",
+		// A replica that was sent its data without a file is held back until its next sign of life, a second later.
+		"repl-diskless-sync no",
+		// What a server does on its own, such as the next step of a replication, it does ten times a second by default.
+		"hz 50",
 	}
 	if s.options.Password != "" {
 		lines = append(lines, "masterauth "+strconv.Quote(s.options.Password))

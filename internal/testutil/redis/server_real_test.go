@@ -40,7 +40,7 @@ func wantCode(t *testing.T, d doer, code string, args ...string) {
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for begin := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+	for begin := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(begin) > patience {
 			t.Fatalf("%s: not within %v", what, patience)
 		}
@@ -48,6 +48,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestServerObeysItsVerbs(t *testing.T) {
+	t.Parallel()
 	s := redis.StartServer(t)
 	if !strings.HasPrefix(s.Kind(), "redis ") || s.PID() == 0 || s.Log() == "" || !s.Running() {
 		t.Errorf("kind %q, process %d, log %q", s.Kind(), s.PID(), s.Log())
@@ -100,6 +101,7 @@ func awaitReplica(t *testing.T, primary, replica *redis.Server) {
 }
 
 func TestServerWithPasswordAndReplica(t *testing.T) {
+	t.Parallel()
 	o := redis.ServerOptions{Password: `se"cret 'x`, User: "app", UserPassword: "p w", Args: []string{"--maxmemory", "20mb"}}
 	primary := redis.StartServer(t, o)
 	o.ReplicaOf = primary.Addr()
@@ -133,6 +135,7 @@ func TestServerWithPasswordAndReplica(t *testing.T) {
 }
 
 func TestPartitionCutsOffTheUserOnly(t *testing.T) {
+	t.Parallel()
 	s := redis.StartServer(t, redis.ServerOptions{User: "app", UserPassword: "pw"})
 	ctx := t.Context()
 	c, err := redis.Dial(ctx, s.Addr(), "")
