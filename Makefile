@@ -68,6 +68,7 @@ vet: ## go vet
 cross: ## does everything build on the other systems?
 	$(call each,GOOS=darwin $(GO) build ./... && GOOS=darwin $(GO) vet ./...)
 	$(call each,GOOS=windows $(GO) build ./... && GOOS=windows $(GO) vet ./...)
+	GOARCH=386 CGO_ENABLED=0 $(GO) vet ./...
 
 vuln: $(VULN) ## known vulnerabilities; an unreachable database is said and passed over
 	$(call each,bash $(CURDIR)/scripts/vuln.sh $(VULN))

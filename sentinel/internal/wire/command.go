@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -151,7 +152,7 @@ func header(b []byte, kind byte) (n, size int, ok bool) {
 		switch {
 		case c == '\r':
 			return n, i + 3, i > 0 && i+2 < len(b) && b[i+2] == '\n'
-		case c < '0' || c > '9' || n > maxBulk:
+		case c < '0' || c > '9' || n > min(maxBulk, (math.MaxInt/2-9)/10):
 			return 0, 0, false
 		}
 		n = n*10 + int(c-'0')

@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 )
 
 const (
 	// maxDepth bounds how deep a reply may nest; redis nests less than ten deep.
 	maxDepth = 64
-	// maxBulk bounds the announced size of one string; redis' own limit is 512 MiB unless configured otherwise.
-	maxBulk = 1 << 31
+	// maxBulk bounds the announced size of one string; redis' own limit is 512 MiB unless configured otherwise. Twice as much is still an
+	// int, on machines of 32 bits as well.
+	maxBulk = min(1<<31, math.MaxInt/2)
 	// maxElements bounds the announced number of elements; each takes three bytes at least, so that the buffer bounds it as well.
-	maxElements = 1 << 31
+	maxElements = maxBulk
 	// maxHeader is the longest line that may announce a length, maxLine any other.
 	maxHeader = 64
 	maxLine   = 64 << 10
