@@ -80,7 +80,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.name = strings.ToValidUTF8(c.name, "\uFFFD")
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
-	c.calls.Known = wire.Know(o.Commands)
+	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
 	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
 	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, maxReply: maxReport, refused: ErrSentinelAuth}
 	c.director = newDirector(c)
@@ -176,14 +176,30 @@ func (c *Client) ask(question func()) {
 // now is the client's clock.
 func (c *Client) now() int64 { return int64(time.Since(c.epoch)) }
 
-// spawn runs a goroutine that Close waits for. After Close it does nothing.
-func (c *Client) spawn(work func()) {
+// spawn runs a goroutine that Close waits for. After Close it does nothing, and says so.
+func (c *Client) spawn(work func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
-		c.workers.Go(work)
+	if c.closed {
+		return false
 	}
+	c.workers.Go(work)
+	return true
 }
+
+// run is spawn for connections: after Close they have ended, and need nothing any more.
+func (c *Client) run(work func()) { c.spawn(work) }
+
+// retired is why a connection ends that is not needed any more.
+func (c *Client) retired() error {
+	if c.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return wire.ErrRetired
+}
+
+// roleTimeout bounds one question for a role. A user who allows a primary more time has a reason, such as a long way to it.
+func (c *Client) roleTimeout() time.Duration { return max(leastRole, c.options.HeartbeatTimeout) }
 
 // lookup returns the primary of a name.
 func (c *Client) lookup(name string) (*primary, error) {

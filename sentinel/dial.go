@@ -3,6 +3,7 @@ package sentinel
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -25,9 +26,7 @@ type dialer struct {
 func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.client.options.DialTimeout)
 	defer cancel()
-	mapped := d.client.options.AddrMap(addr)
-	d.client.metrics.dials.Add(1)
-	conn, err := d.endpoint.Dial(ctx, "tcp", mapped)
+	conn, mapped, err := d.dial(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", mapped, err)
 	}
@@ -40,6 +39,23 @@ func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, fmt.Errorf("log in at %s: %w", mapped, err)
 	}
 	return conn, nil
+}
+
+// dial runs the user's own code, which must not take the process down with it.
+func (d *dialer) dial(ctx context.Context, addr string) (conn net.Conn, mapped string, err error) {
+	mapped = addr
+	defer func() {
+		if p := recover(); p != nil {
+			conn, err = nil, fmt.Errorf("Options.AddrMap or Endpoint.Dial panicked: %v", p)
+		}
+	}()
+	mapped = d.client.options.AddrMap(addr)
+	d.client.metrics.dials.Add(1)
+	conn, err = d.endpoint.Dial(ctx, "tcp", mapped)
+	if err == nil && conn == nil {
+		err = errors.New("Endpoint.Dial returned neither a connection nor an error")
+	}
+	return conn, mapped, err
 }
 
 func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
@@ -99,7 +115,7 @@ func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wir
 	if err != nil {
 		return nil, err
 	}
-	o.Epoch, o.Calls, o.Go, o.MaxReply = d.client.epoch, &d.client.calls, d.client.spawn, d.maxReply
+	o.Epoch, o.Calls, o.Go, o.MaxReply = d.client.epoch, &d.client.calls, d.client.run, d.maxReply
 	c := wire.New(conn, o)
 	if d.client.ctx.Err() != nil {
 		c.End(ErrClosed)

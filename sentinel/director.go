@@ -13,6 +13,8 @@ const (
 	freshFor = 3 * pollInterval
 	// firstWait is how long the first decision waits for sentinels that have not been heard yet.
 	firstWait = time.Second
+	// maxIntroduced is how many sentinels are watched because of one that names them: what has gone wrong may name thousands.
+	maxIntroduced = 32
 	// forgetAfter is how long a sentinel that was discovered stays watched although nobody names it any more.
 	forgetAfter = time.Minute
 )
@@ -76,6 +78,7 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 	owner := d.owns(w, answer.id)
 	if w.id != answer.id {
 		d.dropReports(w)
+		d.disown(w)
 		w.rename(answer.id)
 	}
 	if d.firstHeard.IsZero() {
@@ -119,14 +122,21 @@ func (d *director) dropReports(w *watcher) {
 
 // discover watches the sentinels that another one names, unless they are watched under another address.
 func (d *director) discover(r *report) {
-	for id, addr := range r.peers {
-		d.named[addr] = r.at
-		known := false
-		for _, w := range d.watchers {
-			known = known || w.id == id
+	ids, introduced := make(map[string]bool), 0
+	for _, w := range d.watchers {
+		ids[w.id] = true
+		if w.introducedBy == r.by.addr {
+			introduced++
 		}
-		if !known {
+	}
+	for id, addr := range r.peers {
+		if d.watchers[addr] == nil && !ids[id] && introduced < maxIntroduced {
+			introduced++
 			d.watch(addr, false)
+			d.watchers[addr].introducedBy = r.by.addr
+		}
+		if d.watchers[addr] != nil {
+			d.named[addr] = r.at
 		}
 	}
 }
@@ -138,6 +148,7 @@ func (d *director) forget() {
 			w.cancel()
 			delete(d.watchers, addr)
 			delete(d.named, addr)
+			d.disown(w)
 			for _, s := range d.successions {
 				delete(s.named, w)
 				delete(s.refuted, w)

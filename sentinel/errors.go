@@ -83,7 +83,10 @@ func outcome(f *wire.Failure, name, addr string) error {
 
 // unsendable says why a request was not even tried.
 func unsendable(err error) error {
-	if errors.Is(err, wire.ErrUnmatched) {
+	switch {
+	case errors.Is(err, wire.ErrPushed):
+		return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: %w: use Client.Subscribe", ErrStateful, ErrNotSent, err)}
+	case errors.Is(err, wire.ErrUnmatched):
 		return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: %w", ErrStateful, ErrNotSent, err)}
 	}
 	return err // it is no command

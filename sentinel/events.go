@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"log/slog"
+	"runtime/debug"
 	"time"
 )
 
@@ -78,6 +79,16 @@ func (c *Client) announce(e Event) {
 	}
 	c.director.log.LogAttrs(c.ctx, level, e.Kind.String(), attrs...)
 	if c.options.OnEvent != nil {
-		c.events.post(func() { c.options.OnEvent(e) })
+		c.events.post(func() { c.tell(e) })
 	}
+}
+
+// tell runs the user's own code, which must not take the process down with it.
+func (c *Client) tell(e Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.director.log.Error("Options.OnEvent panicked", "event", e.Kind.String(), "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	c.options.OnEvent(e)
 }

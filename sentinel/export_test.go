@@ -11,3 +11,9 @@ func ParseRole(parts []any) (primary, linked bool, offset int64, err error) {
 	r, err := parseRole(parts)
 	return r.primary, r.linked, r.offset, err
 }
+
+// Owners is how many ids of sentinels are remembered.
+func (c *Client) Owners() (n int) {
+	c.ask(func() { n = len(c.director.owners) })
+	return n
+}

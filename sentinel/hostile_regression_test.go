@@ -18,7 +18,7 @@ func TestAFloodOfAttributesEndsNothingButItsConnection(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		act(t, sentinel.Options{Protocol: protocol}, func(s *stage) {
 			rogue := s.cluster.Sentinels[2]
-			rogue.SetFault(redis.Times(1, redis.OnVerbs(flood, "SENTINEL", "PING")))
+			rogue.SetFault(redis.Times(2, redis.OnVerbs(flood, "SENTINEL", "PING")))
 			time.Sleep(1500 * time.Millisecond)
 			synctest.Wait()
 			if n := s.count(sentinel.SentinelDown); n == 0 {

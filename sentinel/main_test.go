@@ -21,7 +21,7 @@ import (
 )
 
 // side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
-const side = "8"
+const side = "6"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -117,7 +117,8 @@ type Options struct {
 
 	// Logger is told changes, not commands. Default nil, silent.
 	Logger *slog.Logger
-	// OnEvent is told each change, in order, one at a time, on a goroutine of its own. Default nil.
+	// OnEvent is told each change, in order, one at a time, on a goroutine of its own. If it panics, the log has the panic, and the next
+	// event is told all the same. Default nil.
 	OnEvent func(Event)
 }
 

@@ -69,21 +69,18 @@ func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) e
 // acquire takes an idle connection to the present primary, or opens one.
 func (v *privates) acquire(ctx context.Context) (*private, error) {
 	p := v.primary
-	s := p.seat.Load()
-	if s.err != nil {
+	if s := p.seat.Load(); s.err != nil {
 		p.metrics.refused.Add(1)
 		return nil, s.err
 	}
-	select {
-	case v.slots <- struct{}{}:
-	default:
-		select {
-		case v.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w: primary %q: %d are in use: %w", ErrBusy, ErrNotSent, p.name, cap(v.slots), ctx.Err())
-		case <-p.client.ctx.Done():
-			return nil, p.noPrimary(ErrClosed)
-		}
+	if err := v.takeSlot(ctx); err != nil {
+		return nil, err
+	}
+	s := p.seat.Load() // there may be another primary than before the wait
+	if s.err != nil {
+		<-v.slots
+		p.metrics.refused.Add(1)
+		return nil, s.err
 	}
 	conn := v.takeIdle(s.generation)
 	if conn == nil {
@@ -94,6 +91,24 @@ func (v *privates) acquire(ctx context.Context) (*private, error) {
 		}
 	}
 	return &private{pool: v, conn: conn, addr: s.addr, generation: s.generation}, nil
+}
+
+// takeSlot waits until one more connection may be in use.
+func (v *privates) takeSlot(ctx context.Context) error {
+	select {
+	case v.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	p := v.primary
+	select {
+	case v.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w: primary %q: %d are in use: %w", ErrBusy, ErrNotSent, p.name, cap(v.slots), ctx.Err())
+	case <-p.client.ctx.Done():
+		return p.noPrimary(ErrClosed)
+	}
 }
 
 // takeIdle returns nil if there is none. Those that have ended meanwhile are dropped.

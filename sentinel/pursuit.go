@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,8 @@ const (
 	// fastInterval is how often a replica that was selected is asked whether it is the primary yet.
 	fastInterval = 4 * time.Millisecond
 	slowInterval = 20 * time.Millisecond
-	// roleTimeout bounds one question for a role.
-	roleTimeout = 300 * time.Millisecond
+	// leastRole is how long a server has for one question for its role, at least.
+	leastRole = 300 * time.Millisecond
 )
 
 // trigger is why a client moves to another primary.
@@ -63,7 +64,7 @@ func (p *primary) verify(ctx context.Context, addr string, beats *atomic.Int64) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.client.roleTimeout())
 	defer cancel()
 	r, err := askRole(ctx, l.conn)
 	if err == nil && !r.primary {
@@ -134,7 +135,7 @@ func (p *pursuit) run(ctx context.Context, of *primary) (*link, error) {
 		}
 		if err == nil {
 			var r role
-			switch r, err = p.ask(ctx, l); {
+			switch r, err = p.ask(ctx, l, of.client.roleTimeout()); {
 			case err != nil:
 			case r.primary && !p.doubted.Load():
 				return l, nil
@@ -154,8 +155,8 @@ func (p *pursuit) run(ctx context.Context, of *primary) (*link, error) {
 	}
 }
 
-func (p *pursuit) ask(ctx context.Context, l *link) (role, error) {
-	limited, cancel := context.WithTimeout(ctx, roleTimeout)
+func (p *pursuit) ask(ctx context.Context, l *link, limit time.Duration) (role, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := askRole(limited, l.conn)
 	if err != nil && ctx.Err() == nil {
@@ -209,6 +210,7 @@ func (s *succession) install(l *link, epoch int64, why trigger) {
 	s.endFence()
 	s.dropMending()
 	if moved {
+		maps.DeleteFunc(s.left, func(_ string, l leftAddr) bool { return now.After(l.until) })
 		s.left[old.addr] = leftAddr{until: now.Add(refuseFor), epoch: s.epoch}
 	}
 	s.leave(old, fresh.generation)

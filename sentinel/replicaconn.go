@@ -16,23 +16,31 @@ import (
 func (r *replica) do(ctx context.Context, a radix.Action) error {
 	c := &replicaClient{replica: r}
 	if !a.Properties().CanShareConn {
-		conn, err := r.connect(ctx)
+		conn, end, err := r.connect(ctx)
 		if err != nil {
 			return err
 		}
-		defer conn.End(wire.ErrRetired)
+		defer end()
 		c.own = conn
 	}
 	return a.Perform(ctx, c)
 }
 
-// connect opens a connection beside the shared one.
-func (r *replica) connect(ctx context.Context) (*wire.Conn, error) {
-	conn, err := r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{})
+// connect opens a connection beside the shared one, for one action, which ends it. The end of the client does as well: what blocks may
+// wait for ever.
+//
+//nolint:contextcheck // the client's end is not the caller's.
+func (r *replica) connect(ctx context.Context) (conn *wire.Conn, end func(), err error) {
+	c := r.set.primary.client
+	conn, err = c.servers.connect(ctx, r.addr, wire.Options{})
 	if err != nil {
-		return nil, outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
+		return nil, nil, outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
 	}
-	return conn, nil
+	unwatch := context.AfterFunc(c.ctx, func() { conn.End(ErrClosed) })
+	return conn, func() {
+		unwatch()
+		conn.End(wire.ErrRetired)
+	}, nil
 }
 
 // replicaClient is a connection to one replica: the shared one, or one for an action of its own.
@@ -71,15 +79,13 @@ func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) err
 	if err != nil {
 		return c.failed(err)
 	}
-	conn, err := c.connFor(ctx, r, request)
+	conn, end, err := c.connFor(ctx, r, request)
 	if err != nil {
 		c.replica.set.primary.client.calls.Drop(r)
 		return err
 	}
-	switch {
-	case c.own == nil && r.Class()&wire.Unknown != 0:
-		defer conn.End(wire.ErrRetired)
-	case c.own != nil && into == nil:
+	defer end()
+	if c.own != nil && into == nil {
 		r.SendOnly()
 	}
 	_, err = conn.Send(r, into)
@@ -89,20 +95,20 @@ func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) err
 	return c.failed(err)
 }
 
-// connFor returns the connection that a request may go over.
-func (c *replicaClient) connFor(ctx context.Context, r wire.Request, request any) (*wire.Conn, error) {
+// connFor returns the connection that a request may go over, and what ends its use.
+func (c *replicaClient) connFor(ctx context.Context, r wire.Request, request any) (conn *wire.Conn, end func(), err error) {
 	if c.own != nil {
-		return c.own, nil
+		return c.own, func() {}, nil
 	}
 	switch conn := c.replica.conn.Load(); {
 	case r.Class()&wire.Unknown != 0:
 		return c.replica.connect(ctx)
 	case r.Class()&wire.Private != 0 || request == nil:
-		return nil, resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: on a replica use radix.WithConn", ErrStateful, ErrNotSent)}
+		return nil, nil, resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: on a replica use radix.WithConn", ErrStateful, ErrNotSent)}
 	case conn == nil:
-		return nil, c.failed(&wire.Failure{Unused: true, Err: ErrNoReplica})
+		return nil, nil, c.failed(&wire.Failure{Unused: true, Err: ErrNoReplica})
 	default:
-		return conn, nil
+		return conn, func() {}, nil
 	}
 }
 

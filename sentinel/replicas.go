@@ -129,7 +129,7 @@ func (r *replica) keep(ctx context.Context) {
 	defer func() {
 		r.conn.Store(nil)
 		if conn != nil {
-			conn.End(wire.ErrRetired)
+			conn.End(r.set.primary.client.retired())
 		}
 		r.set.publish()
 	}()
@@ -170,7 +170,7 @@ func (r *replica) serve(conn *wire.Conn, err error) {
 // check asks whether the replica is one, is linked to its primary, and not too far behind. One that does not answer in time loses its
 // connection, and the calls on it.
 func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.set.primary.client.roleTimeout())
 	defer cancel()
 	began := time.Now()
 	is, err := askRole(ctx, conn)

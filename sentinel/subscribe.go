@@ -67,8 +67,16 @@ func (c *Client) subscribe(ctx context.Context, name string, channels, patterns 
 		s.cancel()
 		return nil, err
 	}
-	c.spawn(func() { s.follow(first, seat) })
+	if !c.spawn(func() { s.follow(first, seat) }) {
+		s.cancel()
+		_ = first.Close()
+		return nil, s.closed()
+	}
 	return s, nil
+}
+
+func (s *Subscription) closed() error {
+	return fmt.Errorf("%w: subscription at primary %q", ErrClosed, s.primary.name)
 }
 
 // Next waits for a message. The error is that of ctx, or ErrClosed after Close.
@@ -95,7 +103,12 @@ func (s *Subscription) Close() error {
 }
 
 // open subscribes at the present primary, as soon as there is one.
+//
+//nolint:contextcheck // the end of the subscription ends it as well.
 func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *seat, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
 	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: retryCap, Factor: 2}
 	for attempt := 0; ; attempt++ {
 		changed := s.primary.client.changed.wait()
@@ -103,17 +116,48 @@ func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *seat, error
 		err := at.err
 		if err == nil {
 			var sub *wire.Subscriber
-			sub, err = s.primary.client.servers.subscribe(ctx, at.addr, subscriptionSilence, s.channels, s.patterns)
-			if err == nil {
+			if sub, err = s.try(ctx, at); err == nil {
 				return sub, at, nil
 			}
 			if _, replied := errorReply(err); replied {
 				return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w", s.primary.name, err)
 			}
 		}
-		if !sleep(ctx, retry.Delay(attempt), changed) || s.ended.Err() != nil {
-			return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w: %w", s.primary.name, context.Cause(ctx), err)
+		switch over := !sleep(ctx, retry.Delay(attempt), changed); {
+		case s.ended.Err() != nil:
+			return nil, nil, s.closed()
+		case over:
+			return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w: %w", s.primary.name, ctx.Err(), err)
 		}
+	}
+}
+
+// try subscribes at one primary, for as long as it is one. A server that hangs confirms nothing, and there may be another soon.
+func (s *Subscription) try(ctx context.Context, at *seat) (*wire.Subscriber, error) {
+	c := s.primary.client
+	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout+2*subscriptionSilence)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		s.awaitChange(ctx, at)
+		cancel()
+	})
+	defer watching.Wait()
+	defer cancel()
+	return c.servers.subscribe(ctx, at.addr, subscriptionSilence, s.channels, s.patterns)
+}
+
+// reopen subscribes again, whatever the server says: a new primary may refuse for a moment, such as for too many clients.
+func (s *Subscription) reopen() (*wire.Subscriber, *seat, error) {
+	for told := false; ; told = true {
+		changed := s.primary.client.changed.wait()
+		sub, at, err := s.open(s.ended)
+		if err == nil || s.ended.Err() != nil {
+			return sub, at, err
+		}
+		if !told {
+			s.primary.client.director.log.Warn("subscription refused, it is tried again", "primary", s.primary.name, "cause", err)
+		}
+		sleep(s.ended, subscriptionSilence, changed)
 	}
 }
 
@@ -123,11 +167,7 @@ func (s *Subscription) follow(sub *wire.Subscriber, at *seat) {
 	for {
 		s.receive(sub, at)
 		var err error
-		sub, at, err = s.open(s.ended)
-		if s.ended.Err() == nil && err != nil { // refused for good
-			s.primary.client.director.log.Warn("subscription ended", "primary", s.primary.name, "cause", err)
-		}
-		if err != nil {
+		if sub, at, err = s.reopen(); err != nil {
 			return
 		}
 		s.primary.client.announce(Event{Kind: Resubscribed, Primary: s.primary.name, Addr: at.addr})

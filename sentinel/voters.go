@@ -67,6 +67,13 @@ func (s *succession) electorate() int {
 	return len(ids)
 }
 
+// disown forgets that w speaks for the sentinel whose id it had.
+func (d *director) disown(w *watcher) {
+	if d.owners[w.id] == w {
+		delete(d.owners, w.id)
+	}
+}
+
 // owns tells whether w speaks for the sentinel with this id: the first to come with it does, for as long as it answers, because else
 // whoever takes another's id would speak for it. An address that the user gave goes before one that was found.
 func (d *director) owns(w *watcher, id string) bool {

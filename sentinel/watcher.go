@@ -16,8 +16,9 @@ import (
 
 const (
 	pollInterval = time.Second
-	// pollTimeout is what one poll, its dial included, may take before the sentinel is taken for hung.
-	pollTimeout = 300 * time.Millisecond
+	// leastPatience is how long a sentinel may take to answer before it is taken for hung, at least. It has as long as three times what the
+	// connect took if that is more, which was a round trip at least.
+	leastPatience = 300 * time.Millisecond
 	// retryCap bounds the time between two dials of a sentinel that is down: a failover may begin as soon as it is back.
 	retryCap = 200 * time.Millisecond
 	// pushSilence is after how long a subscription must show that it lives.
@@ -29,10 +30,12 @@ type watcher struct {
 	client *Client
 	addr   string
 	seed   bool
-	cancel context.CancelFunc
-	wake   chan struct{} // asks for a poll now; capacity 1
-	alive  chan struct{} // tells the subscription that polls succeed again; capacity 1
-	retry  backoff.Exponential
+	// introducedBy is the address of the sentinel that named it first; empty for those that the user gave.
+	introducedBy string
+	cancel       context.CancelFunc
+	wake         chan struct{} // asks for a poll now; capacity 1
+	alive        chan struct{} // tells the subscription that polls succeed again; capacity 1
+	retry        backoff.Exponential
 
 	// The director's.
 	id     string // its run id; its address until that is known
@@ -65,15 +68,10 @@ func signal(ch chan struct{}) {
 
 // poll asks every second, and when it is poked.
 func (w *watcher) poll(ctx context.Context) {
-	var conn *wire.Conn
-	defer func() {
-		if conn != nil {
-			_ = conn.Close()
-		}
-	}()
-	id := ""
+	var at contact
+	defer at.close()
 	for attempt := 0; ; {
-		answer, err := w.pollOnce(ctx, &conn, &id)
+		answer, err := w.pollOnce(ctx, &at)
 		if ctx.Err() != nil {
 			return
 		}
@@ -99,34 +97,42 @@ type polled struct {
 	unknown map[string]error   // the names that it does not know
 }
 
+// contact is the connection that a watcher polls on. The zero value is none yet.
+type contact struct {
+	conn     *wire.Conn
+	id       string        // of the sentinel
+	patience time.Duration // for each question
+}
+
+func (at *contact) close() {
+	if at.conn != nil {
+		_ = at.conn.Close()
+		at.conn = nil
+	}
+}
+
 // pollOnce asks for all names. A connection that failed is closed, and opened anew next time.
-func (w *watcher) pollOnce(ctx context.Context, conn **wire.Conn, id *string) (*polled, error) {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	answer, err := func() (*polled, error) {
-		if *conn == nil {
-			fresh, err := w.client.sentinels.connect(ctx, w.addr, wire.Options{})
-			if err != nil {
-				return nil, err
-			}
-			*conn, *id = fresh, w.identify(ctx, fresh)
+func (w *watcher) pollOnce(ctx context.Context, at *contact) (*polled, error) {
+	if at.conn == nil {
+		began := time.Now()
+		fresh, err := w.client.sentinels.connect(ctx, w.addr, wire.Options{})
+		if err != nil {
+			return nil, err
 		}
-		return w.askAll(ctx, *conn, *id)
-	}()
-	if err != nil && *conn != nil {
-		_ = (*conn).Close()
-		*conn = nil
+		at.conn, at.patience = fresh, max(leastPatience, 3*time.Since(began))
+		at.id = w.identify(ctx, at)
+	}
+	answer, err := w.askAll(ctx, at)
+	if err != nil {
+		at.close()
 	}
 	return answer, err
 }
 
-func (w *watcher) askAll(ctx context.Context, conn *wire.Conn, id string) (*polled, error) {
-	answer := &polled{id: id, reports: make(map[string]*report), unknown: make(map[string]error)}
+func (w *watcher) askAll(ctx context.Context, at *contact) (*polled, error) {
+	answer := &polled{id: at.id, reports: make(map[string]*report), unknown: make(map[string]error)}
 	for _, name := range w.client.options.Names {
-		r, err := ask(ctx, conn, name)
-		if err != nil {
-			err = w.explain(ctx, conn, name, err)
-		}
+		r, err := w.askFor(ctx, at, name)
 		switch {
 		case err == nil:
 			answer.reports[name] = r
@@ -139,10 +145,23 @@ func (w *watcher) askAll(ctx context.Context, conn *wire.Conn, id string) (*poll
 	return answer, nil
 }
 
+// askFor asks for one name, and what an error reply means.
+func (w *watcher) askFor(ctx context.Context, at *contact, name string) (*report, error) {
+	ctx, cancel := context.WithTimeout(ctx, at.patience)
+	defer cancel()
+	r, err := ask(ctx, at.conn, name)
+	if err != nil {
+		return nil, w.explain(ctx, at.conn, name, err)
+	}
+	return r, nil
+}
+
 // identify asks for the sentinel's run id. Those before redis 6.2 do not tell, and are known by their address.
-func (w *watcher) identify(ctx context.Context, conn *wire.Conn) string {
+func (w *watcher) identify(ctx context.Context, at *contact) string {
+	ctx, cancel := context.WithTimeout(ctx, at.patience)
+	defer cancel()
 	var id string
-	if err := conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID")); err != nil || id == "" {
+	if err := at.conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID")); err != nil || id == "" {
 		return w.addr
 	}
 	return id
@@ -198,7 +217,7 @@ func (w *watcher) listen(ctx context.Context) {
 }
 
 func (w *watcher) listenOnce(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, pollTimeout)
+	limited, cancel := context.WithTimeout(ctx, 2*w.client.options.DialTimeout) // to connect, and to be confirmed
 	defer cancel()
 	sub, err := w.client.sentinels.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
 	if err != nil {

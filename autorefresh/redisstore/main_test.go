@@ -14,7 +14,7 @@ import (
 )
 
 // side is how many tests run side by side that say they may: most of their time they wait for periods, and for real sentinels.
-const side = "8"
+const side = "6"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

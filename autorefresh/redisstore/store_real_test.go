@@ -98,7 +98,7 @@ func TestReplicasShareRefreshesThroughAFailover(t *testing.T) {
 
 func shareThrough(t *testing.T, change func(*redis.Cluster) error) {
 	t.Helper()
-	const items, period = 100, 500 * time.Millisecond
+	const items, period = 150, time.Second
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
 	var alone, together source
 	all := []*cache{replica(t, nil, &alone, options{Period: period})}
@@ -123,7 +123,7 @@ func shareThrough(t *testing.T, change func(*redis.Cluster) error) {
 			t.Errorf("%s: %.3f times the calls of one, want 1.1 at most", what, ratio)
 		}
 	}
-	measure("healthy", 6*period)
+	measure("healthy", 4*period)
 	old, err := cluster.Primary(t.Context(), primary)
 	if err != nil {
 		t.Fatal(err)

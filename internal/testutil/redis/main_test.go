@@ -15,7 +15,7 @@ import (
 )
 
 // side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
-const side = "8"
+const side = "6"
 
 // TestMain looks for goroutines and temporary folders that the tests have left behind.
 func TestMain(m *testing.M) {

@@ -36,7 +36,7 @@ type SentinelOptions struct {
 	FailoverTimeout time.Duration
 	// ParallelSyncs is how many replicas are pointed to a new primary at a time. Default: 1.
 	ParallelSyncs int
-	// Fast shortens the intervals at which it asks, so that tests take less time: info 100 ms, ping 200 ms (less
+	// Fast shortens the intervals at which it asks, so that tests take less time: info 250 ms, ping 200 ms (less
 	// if DownAfter is below 500 ms), ask 50 ms, publish 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
 	Fast bool
 	// Args are further arguments, such as "--loglevel", "debug". Default: none.
@@ -128,13 +128,14 @@ func (s *Sentinel) config() []string {
 // sentinels turn a promoted replica back before they hear of its promotion. While a primary is down its replicas are asked
 // once a second, however short the info-period is, and are no good once what they have said is five ping-periods old. On the
 // other hand a new primary is pinged for the first time after one ping-period, and is down if it has said nothing for
-// DownAfter.
+// DownAfter. In a planned failover replicas are no good once they have said nothing for three info-periods, which a busy machine may need
+// between two of the sentinel's steps.
 func (s *Sentinel) hurry(ctx context.Context) error {
 	if !s.options.Fast {
 		return nil
 	}
 	ping := min(s.options.DownAfter*2/5, 200*time.Millisecond)
-	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PING-PERIOD", strconv.FormatInt(ping.Milliseconds(), 10), "ASK-PERIOD", "50",
+	_, err := s.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", "250", "PING-PERIOD", strconv.FormatInt(ping.Milliseconds(), 10), "ASK-PERIOD", "50",
 		"PUBLISH-PERIOD", "500", "TILT-PERIOD", "1000")
 	return err
 }

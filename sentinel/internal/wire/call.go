@@ -48,6 +48,8 @@ func (c *call) letGo() { c.request, c.into, c.ctx = nil, nil, nil }
 type Calls struct {
 	// Known are commands beyond the table that may share a connection. Default none.
 	Known Known
+	// Pushes says that the connections speak RESP3, where some commands are answered by pushes alone. Default false.
+	Pushes bool
 
 	pool sync.Pool
 }

@@ -31,6 +31,8 @@ const (
 	Blocks
 	// Unmatched is not answered, or ends that others are. No connection that matches replies to commands by their order can send it.
 	Unmatched
+	// Pushed is answered by pushes alone in RESP3, and pushes are nobody's.
+	Pushed
 	// Unknown is not in the table. How often it is answered and what else it does is not known either, so that it counts as all of
 	// Writes, Private, Dirty and Blocks.
 	Unknown
@@ -45,6 +47,9 @@ var ErrNotCommand = errors.New("not a redis command")
 
 // ErrUnmatched refuses a command that is Unmatched.
 var ErrUnmatched = errors.New("it is not answered by one reply, and would leave every later command of its connection with another's")
+
+// ErrPushed refuses a command that is Pushed.
+var ErrPushed = errors.New("in RESP3 it is answered by pushes, which no call gets")
 
 // Known are commands beyond the table that are known to be answered exactly once, at once, and to leave the connection as it was. The
 // zero value has none.
@@ -96,11 +101,11 @@ func (k Known) Inspect(b []byte) (commands int, class Class, err error) {
 	return commands, class, nil
 }
 
-// unmatched returns the name of the first command that is Unmatched, of encoded ones.
-func (k Known) unmatched(b []byte) (name string) {
+// first returns the name of the first command of a class, of encoded ones.
+func (k Known) first(b []byte, of Class) (name string) {
 	for len(b) > 0 {
 		size, class, err := k.inspectOne(b)
-		if err != nil || class&Unmatched != 0 {
+		if err != nil || class&of != 0 {
 			break
 		}
 		b = b[size:]

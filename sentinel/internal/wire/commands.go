@@ -41,9 +41,13 @@ const blocking = `
 const stateful = `
 	ASKING AUTH HELLO QUIT READONLY READWRITE RESET SELECT`
 
-// streaming begins with a reply and goes on with more, or in RESP3 is answered by pushes alone. The connection ends with its user.
+// streaming begins with a reply and goes on with more. The connection ends with its user.
 const streaming = `
-	MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE UNSUBSCRIBE`
+	MONITOR PSYNC`
+
+// subscribing is streaming, and in RESP3 answered by pushes alone.
+const subscribing = `
+	PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE UNSUBSCRIBE`
 
 // subcommands are those that do more than their command, by it and the arguments that tell.
 //
@@ -83,7 +87,9 @@ func tabulate() map[string]Class {
 		names string
 		class Class
 	}{
-		{reading, 0}, {writing, Writes}, {blocking, Private | Writes | Blocks}, {stateful, Private | Dirty}, {streaming, Private | Dirty},
+		{reading, 0}, {writing, Writes}, {blocking, Private | Writes | Blocks}, {stateful, Private | Dirty},
+		{streaming, Private | Dirty},
+		{subscribing, Private | Dirty | Pushed},
 	} {
 		for _, name := range strings.Fields(group.names) {
 			table[name] = group.class

@@ -165,7 +165,7 @@ func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 type Request struct{ call *call }
 
 // Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one that was only sent. The error is
-// ErrNotCommand or ErrUnmatched for what cannot be sent.
+// ErrNotCommand, ErrUnmatched or ErrPushed for what cannot be sent.
 func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	if err := ctx.Err(); err != nil {
 		return Request{}, &Failure{Err: err}
@@ -180,8 +180,11 @@ func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	if err == nil {
 		c.replies, c.class, err = p.Known.Inspect(c.request)
 	}
-	if c.class&Unmatched != 0 {
-		err = fmt.Errorf("%s: %w", p.Known.unmatched(c.request), ErrUnmatched)
+	switch {
+	case c.class&Unmatched != 0:
+		err = fmt.Errorf("%s: %w", p.Known.first(c.request, Unmatched), ErrUnmatched)
+	case c.class&Pushed != 0 && p.Pushes:
+		err = fmt.Errorf("%s: %w", p.Known.first(c.request, Pushed), ErrPushed)
 	}
 	if err != nil {
 		p.put(c)

@@ -316,16 +316,17 @@ func TestRetireWaitsForTheCallsUnderWay(t *testing.T) {
 
 // A server that does not read must not hold callers beyond their contexts, nor take all memory.
 func TestCallersWaitForRoom(t *testing.T) {
+	const callersInAll = 8
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		r := start(t, func(args []string) string {
 			<-release
 			return "+OK\r\n"
 		})
-		value := bytes.Repeat([]byte("x"), 4<<20)
+		value := bytes.Repeat([]byte("x"), 3<<20) // one is being written, five are queued, and the others wait
 		var callers sync.WaitGroup
 		var timeouts atomic.Int32
-		for range 20 {
+		for range callersInAll {
 			callers.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				defer cancel()
@@ -336,8 +337,8 @@ func TestCallersWaitForRoom(t *testing.T) {
 		}
 		began := time.Now()
 		callers.Wait()
-		if took := time.Since(began); took > 250*time.Millisecond || timeouts.Load() != 20 {
-			t.Errorf("%d of 20 callers timed out, after %v", timeouts.Load(), took)
+		if took := time.Since(began); took > 250*time.Millisecond || timeouts.Load() != callersInAll {
+			t.Errorf("%d of %d callers timed out, after %v", timeouts.Load(), callersInAll, took)
 		}
 		close(release)
 	})

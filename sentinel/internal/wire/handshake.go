@@ -49,23 +49,33 @@ func (e *exchange) send(args []string) error {
 	return e.cause(err)
 }
 
-// next returns the next reply, undecoded; it is valid until the next call.
-func (e *exchange) next() ([]byte, error) {
+// next returns the next reply or push, undecoded; it is valid until the next call.
+func (e *exchange) next() (reply []byte, push bool, err error) {
 	in := &e.inbox
 	in.from = in.scanned
 	for {
-		size, _, _, err := in.framer.next(in.buf[in.scanned:in.to])
+		size, push, _, err := in.framer.next(in.buf[in.scanned:in.to])
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if size > 0 {
 			in.scanned += size
-			return in.buf[in.from:in.scanned], nil
+			return in.buf[in.from:in.scanned], push, nil
 		}
 		n, err := e.conn.Read(in.space())
 		in.to += n
 		if n == 0 && err != nil {
-			return nil, e.cause(err)
+			return nil, false, e.cause(err)
+		}
+	}
+}
+
+// answer returns the next reply that is no push.
+func (e *exchange) answer() ([]byte, error) {
+	for {
+		reply, push, err := e.next()
+		if err != nil || !push {
+			return reply, err
 		}
 	}
 }
@@ -85,13 +95,16 @@ func Handshake(ctx context.Context, conn net.Conn, commands ...[]string) error {
 		if err := e.send(args); err != nil {
 			return err
 		}
-		reply, err := e.next()
+		reply, err := e.answer()
 		if err != nil {
 			return err
 		}
 		if err := resp3.Unmarshal(&decoder{reply}, nil, e.opts); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
+	}
+	if in := &e.inbox; in.scanned < in.to {
+		return bad("nobody has asked", in.buf[in.scanned:in.to])
 	}
 	return e.end()
 }

@@ -47,7 +47,7 @@ func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, maxRep
 	}
 	s := &Subscriber{exchange: e, silence: silence}
 	for missing, early := len(channels)+len(patterns), 0; missing > 0; {
-		reply, err := e.next()
+		reply, _, err := e.next()
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (s *Subscriber) Next() (Message, error) {
 		if err := s.exchange.conn.SetReadDeadline(time.Now().Add(s.silence)); err != nil {
 			return Message{}, err
 		}
-		reply, err := s.exchange.next()
+		reply, _, err := s.exchange.next()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && !s.pinged:
 			s.pinged = true

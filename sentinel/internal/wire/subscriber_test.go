@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mediocregopher/radix/v4"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
@@ -31,6 +32,34 @@ func TestHandshakeFailsWithTheFirstErrorReply(t *testing.T) {
 	}
 	if got := strings.Join(asked, "|"); got != "PING|AUTH secret" {
 		t.Errorf("sent %q", got)
+	}
+}
+
+// A push between two replies was taken for one of them. The last reply then waited on the connection for the first call.
+func TestHandshakeMatchesItsReplies(t *testing.T) {
+	const ok, push = "+OK\r\n", ">2\r\n$10\r\ninvalidate\r\n*0\r\n"
+	for _, x := range []struct {
+		ping, selection string
+		fits            bool
+	}{
+		{ok, ok, true}, {ok + push, ok, true}, {push + ok, push + push + ok, true}, {ok, ok + ok, false}, {ok, ok + "$", false},
+	} {
+		conn, _ := dial(t, func(args []string) string {
+			return map[string]string{"PING": x.ping, "SELECT": x.selection, "GET": "+value\r\n"}[args[0]]
+		})
+		err := wire.Handshake(t.Context(), conn, []string{"PING"}, []string{"SELECT", "1"})
+		if !x.fits && !errors.Is(err, wire.ErrBadReply) || x.fits && err != nil {
+			t.Errorf("%+v: %v", x, err)
+		}
+		if !x.fits {
+			continue
+		}
+		c := wire.New(conn, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: new(wire.Calls), Go: func(f func()) { go f() }})
+		var got string
+		if err := c.Do(t.Context(), radix.Cmd(&got, "GET", "a")); err != nil || got != "value" {
+			t.Errorf("after %+v: %q, %v", x, got, err)
+		}
+		_ = c.Close()
 	}
 }
 
