@@ -250,3 +250,31 @@ func TestTheUsersCodeMayPanic(t *testing.T) {
 		}
 	})
 }
+
+// A sentinel that gives itself the ids of the others, one after the other, does not speak for them: two votes of three would be its own.
+func TestNobodyTakesAnothersID(t *testing.T) {
+	act(t, sentinel.Options{FenceWait: -1}, func(s *stage) {
+		stranger := s.cluster.Net.Server(redis.FakeServerOptions{Addr: "10.9.9.9:6379"})
+		primary, rogue := s.cluster.Primary(), s.cluster.Sentinels[2]
+		var n atomic.Int64
+		rogue.SetFault(func(c redis.Command) redis.Fault {
+			if len(c.Args) > 1 && c.Args[1] == "MYID" {
+				return redis.Raw("+" + s.cluster.Sentinels[n.Add(1)%2].ID() + "\r\n")
+			}
+			return redis.Fault{}
+		})
+		rogue.Update(name, func(w *redis.Watched) { w.Epoch, w.Primary = 7, stranger.Addr() })
+		for range 40 {
+			if err := rogue.DropClients(); err != nil { // it is asked who it is at each connect
+				t.Fatal(err)
+			}
+			time.Sleep(150 * time.Millisecond)
+			if got := s.primary(); got != primary.Addr() {
+				t.Fatalf("the client moved to %s", got)
+			}
+		}
+		if asked := stranger.Stats().Accepted; asked != 0 || n.Load() < 20 {
+			t.Errorf("after %d ids the stranger was asked %d times", n.Load(), asked)
+		}
+	})
+}

@@ -87,7 +87,10 @@ func tabulate() map[string]Class {
 		names string
 		class Class
 	}{
-		{reading, 0}, {writing, Writes}, {blocking, Private | Writes | Blocks}, {stateful, Private | Dirty},
+		{reading, 0},
+		{writing, Writes},
+		{blocking, Private | Writes | Blocks},
+		{stateful, Private | Dirty},
 		{streaming, Private | Dirty},
 		{subscribing, Private | Dirty | Pushed},
 	} {
