@@ -77,6 +77,9 @@ func TestAViewIsClosedAlone(t *testing.T) {
 	if err := c.Primary(name).Do(t.Context(), radix.Cmd(nil, "PING")); err != nil {
 		t.Errorf("another view: %v", err)
 	}
+	if stranger, ok := c.Primary("nobody").(radix.Client); !ok || stranger.Addr().String() != "" {
+		t.Error("the view of an unknown name is no radix.Client")
+	}
 	if err := c.Primary("nobody").Do(t.Context(), radix.Cmd(nil, "PING")); !errors.Is(err, sentinel.ErrUnknownPrimary) {
 		t.Errorf("the view of an unknown name: %v", err)
 	}

@@ -17,6 +17,7 @@ type view struct {
 var (
 	_ radix.MultiClient = (*view)(nil)
 	_ radix.Client      = (*view)(nil)
+	_ radix.Client      = stranger{}
 )
 
 // Primary returns one name of the client as a radix.MultiClient, for code that takes one; it is a radix.Client as well. Do goes to the
@@ -73,6 +74,9 @@ func (v *view) Close() error {
 
 // stranger is the view of a name that is not followed.
 type stranger struct{ err error }
+
+// Addr is no address.
+func (s stranger) Addr() net.Addr { return address("") }
 
 func (s stranger) Do(context.Context, radix.Action) error { return s.err }
 

@@ -119,7 +119,10 @@ func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte,
 		if err := s.do(ctx, radix.Cmd(&values, "MGET", s.names(ofValue, some)...)); err != nil {
 			return found, err
 		}
-		for i, value := range values[:min(len(values), len(some))] {
+		if len(values) != len(some) { // whose they are is told by their places alone
+			return found, fmt.Errorf("redisstore: MGET of %d keys was answered with %d values: something between the client and redis changes replies", len(some), len(values))
+		}
+		for i, value := range values {
 			if value != nil {
 				found[some[i]] = value
 			}
