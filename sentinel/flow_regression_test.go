@@ -103,6 +103,32 @@ func TestALostFlowOfAPrivateConnectionEndsIt(t *testing.T) {
 	})
 }
 
+// So did an action that had a connection to a replica for itself.
+func TestALostFlowToAReplicaEndsIt(t *testing.T) {
+	through := &taps{}
+	actThrough(t, through, redis.FakeClusterOptions{}, sentinel.Options{}, func(s *stage) {
+		ctx, cancel := context.WithTimeout(s.Context(), time.Hour)
+		defer cancel()
+		err := s.client.DoReplica(ctx, name, radix.WithConn("", func(ctx context.Context, conn radix.Conn) error {
+			if err := conn.Do(ctx, radix.Cmd(nil, "ECHO", "own")); err != nil {
+				return err
+			}
+			if n := through.stop("own"); n != 1 {
+				t.Errorf("%d connections were stopped", n)
+			}
+			began := time.Now()
+			err := conn.Do(ctx, radix.Cmd(nil, "GET", "a"))
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("found after %v", took)
+			}
+			return err
+		}))
+		if !errors.Is(err, sentinel.ErrOutcomeUnknown) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // A primary that stalls as a whole is judged by its heartbeat, and one that answers late is not left for it.
 func TestASlowServerIsNoLostFlow(t *testing.T) {
 	act(t, sentinel.Options{HeartbeatTimeout: 2 * time.Second}, func(s *stage) {

@@ -32,7 +32,7 @@ func (r *replica) do(ctx context.Context, a radix.Action) error {
 //nolint:contextcheck // the client's end is not the caller's.
 func (r *replica) connect(ctx context.Context) (conn *wire.Conn, end func(), err error) {
 	c := r.set.primary.client
-	conn, err = c.servers.connect(ctx, r.addr, wire.Options{})
+	conn, err = c.servers.connect(ctx, r.addr, wire.Options{Silence: c.options.HeartbeatTimeout, Witness: &r.heard})
 	if err != nil {
 		return nil, nil, outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
 	}

@@ -39,6 +39,7 @@ type replica struct {
 	cancel  context.CancelFunc
 	wake    chan struct{}
 	conn    atomic.Pointer[wire.Conn] // nil while it may not serve
+	heard   atomic.Int64              // when anything was last read on conn
 	latency atomic.Int64              // of its heartbeats, smoothed, in nanoseconds
 	judged  atomic.Bool
 }
@@ -136,7 +137,7 @@ func (r *replica) keep(ctx context.Context) {
 	for attempt := 0; ; {
 		var err error
 		if conn == nil || conn.Err() != nil {
-			conn, err = r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{OnEnd: func(error) { signal(r.wake) }})
+			conn, err = r.set.primary.client.servers.connect(ctx, r.addr, wire.Options{Heard: &r.heard, OnEnd: func(error) { signal(r.wake) }})
 		}
 		if err == nil {
 			err = r.check(ctx, conn)
