@@ -33,7 +33,10 @@ func follow(t *testing.T, sentinels []string, reach sentinel.Endpoint) *sentinel
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := sentinel.New(ctx, sentinels, sentinel.Options{Names: []string{primary}, Server: reach, Sentinel: reach})
+	c, err := sentinel.New(ctx, sentinels, sentinel.Options{
+		Names: []string{primary}, Server: reach, Sentinel: reach,
+		HeartbeatTimeout: time.Second, // servers in this process share its processors with whatever else runs
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
