@@ -31,12 +31,14 @@ const primary = "mymaster"
 // follow makes a client as a process of its own would.
 func follow(t *testing.T, sentinels []string, reach sentinel.Endpoint) *sentinel.Client {
 	t.Helper()
+	return followWith(t, sentinels, sentinel.Options{Names: []string{primary}, Server: reach, Sentinel: reach})
+}
+
+func followWith(t *testing.T, sentinels []string, o sentinel.Options) *sentinel.Client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := sentinel.New(ctx, sentinels, sentinel.Options{
-		Names: []string{primary}, Server: reach, Sentinel: reach,
-		HeartbeatTimeout: time.Second, // servers in this process share its processors with whatever else runs
-	})
+	c, err := sentinel.New(ctx, sentinels, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +59,11 @@ func newStore(t *testing.T, c *sentinel.Client) *redisstore.Store {
 func fakeStore(t *testing.T) (*redisstore.Store, *redis.FakeCluster) {
 	t.Helper()
 	cluster := redis.StartFakeCluster(t, redis.FakeClusterOptions{Name: primary})
-	return newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{Dial: cluster.Net.Dial})), cluster
+	reach := sentinel.Endpoint{Dial: cluster.Net.Dial}
+	return newStore(t, followWith(t, cluster.SentinelAddrs(), sentinel.Options{
+		Names: []string{primary}, Server: reach, Sentinel: reach,
+		HeartbeatTimeout: time.Second, // servers in this process share its processors with whatever else runs
+	})), cluster
 }
 
 // eventually waits for what must come true.

@@ -115,13 +115,16 @@ func shareThrough(t *testing.T, change func(*redis.Cluster) error) {
 	time.Sleep(2 * period)
 	measure := func(what string, d time.Duration) {
 		t.Helper()
-		one, three := alone.calls.Load(), together.calls.Load()
-		time.Sleep(d)
-		ratio := float64(together.calls.Load()-three) / float64(alone.calls.Load()-one)
-		t.Logf("%s: three replicas: %.3f times the calls of one", what, ratio)
-		if ratio > 1.1 {
-			t.Errorf("%s: %.3f times the calls of one, want 1.1 at most", what, ratio)
+		for range 3 { // other processes may have spoiled one
+			one, three := alone.calls.Load(), together.calls.Load()
+			time.Sleep(d)
+			ratio := float64(together.calls.Load()-three) / float64(alone.calls.Load()-one)
+			t.Logf("%s: three replicas: %.3f times the calls of one", what, ratio)
+			if ratio <= 1.1 {
+				return
+			}
 		}
+		t.Errorf("%s: three times more than 1.1 times the calls of one", what)
 	}
 	measure("healthy", 4*period)
 	old, err := cluster.Primary(t.Context(), primary)
