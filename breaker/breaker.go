@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,7 +197,7 @@ func (b *Breaker) classify(err error) Outcome {
 	if b.options.Classify != nil {
 		return b.options.Classify(err)
 	}
-	if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if is(err, context.Canceled) && !is(err, context.DeadlineExceeded) {
 		return Ignored
 	}
 	return Failure
@@ -282,10 +281,10 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 // judge is classify for a call of Do, whose context had not ended before.
 func (b *Breaker) judge(ctx context.Context, err error) Outcome {
 	if b.options.Classify == nil {
-		switch canceled := errors.Is(err, context.Canceled); {
+		switch canceled := is(err, context.Canceled); {
 		case canceled && ctx.Err() == context.DeadlineExceeded: //nolint:errorlint // a context's error is never wrapped.
 			return Failure // the deadline in other words
-		case ctx.Err() == context.Canceled && errors.Is(err, context.Cause(ctx)): //nolint:errorlint // as above.
+		case ctx.Err() == context.Canceled && is(err, context.Cause(ctx)): //nolint:errorlint // as above.
 			return Ignored
 		}
 	}

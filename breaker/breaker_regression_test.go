@@ -270,3 +270,32 @@ func TestNilIsRefusedWithAReason(t *testing.T) {
 		}
 	}
 }
+
+// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily made, panics when it is asked what it wraps.
+type wrapper struct{ cause error }
+
+func (w *wrapper) Error() string { return "wrapped: " + w.cause.Error() }
+func (w *wrapper) Unwrap() error { return w.cause }
+
+// The error of a probe was looked at on the breaker's own goroutine, where a panic of its methods ended the process.
+func TestErrorsWhoseMethodsPanicAreFailures(t *testing.T) {
+	var slip *wrapper
+	synctest.Test(t, func(t *testing.T) {
+		log := new(bytes.Buffer)
+		o := breaker.Options{Probe: func(context.Context) error { return slip }, Logger: slog.New(slog.NewTextHandler(log, nil))}
+		b := newBreaker(t, o)
+		b.Trip(slip)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := b.Stats(); s.State != breaker.Open || s.Probes.Failed < 2 {
+			t.Errorf("Stats() = %+v, want probes that have failed", s)
+		}
+	})
+	b := newBreaker(t, breaker.Options{})
+	for range 5 {
+		_, _ = breaker.Do(t.Context(), b, func(context.Context) (int, error) { return 0, slip })
+	}
+	if s := b.Stats(); s.State != breaker.Open || s.Failures != 5 {
+		t.Errorf("Stats() = %+v, want it open after 5 failures", s)
+	}
+}

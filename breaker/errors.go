@@ -23,3 +23,14 @@ var (
 	// errFailed is what gobreaker is told; it only looks for nil.
 	errFailed = errors.New("breaker: failed")
 )
+
+// is is errors.Is for errors of others, whose methods may panic: those of a nil pointer in an error do. Such an error is nothing in
+// particular.
+func is(err, target error) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return errors.Is(err, target)
+}

@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -193,9 +192,9 @@ func (s *ProbeStats) count(err error) {
 	switch {
 	case err == nil:
 		s.OK++
-	case errors.Is(err, ErrProbeTimeout):
+	case is(err, ErrProbeTimeout):
 		s.TimedOut++
-	case errors.Is(err, ErrAborted):
+	case is(err, ErrAborted):
 		s.Panicked++
 	default:
 		s.Failed++
