@@ -50,11 +50,14 @@ type Cache[K comparable, V any] struct {
 	halt    context.CancelFunc
 	wheel   wheel[K, V] // what is due later
 	ready   chain[K, V] // what is due
+	urgent  chain[K, V] // what is due, and calls under way wait for, the newest first
 	ages    wheel[K, V] // entries by MaxStale
 	finals  chain[K, V] // terminal entries
 	wakeAt  int64       // when the pump looks by itself
 	flying  int         // entries being refreshed
-	running int         // calls of workers under way
+	running int         // calls of workers under way, but for those that wait for others
+	lent    int         // calls of workers that wait for others
+	extras  int         // workers that take what is urgent meanwhile
 	limit   int         // of running
 	spreads int         // entries at the head of ready that are to be spread
 	notices []notice    // to be logged

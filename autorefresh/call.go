@@ -2,6 +2,7 @@ package autorefresh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,16 +20,19 @@ type order[K comparable, V any] struct {
 	begin   func(at int64) // is told when the call begins
 }
 
-// call asks the source once the limiter and the breaker allow it. It returns when the call began; the error is [ErrUnavailable] if it
-// did not.
+// call asks the source once the limiter and the breaker allow it. It returns when the call began; the error is [ErrUnavailable] or
+// [ErrClosed] if it did not.
 func (c *Cache[K, V]) call(ctx context.Context, o order[K, V]) (int64, error) {
 	if err := c.pace(ctx, o.blind); err != nil {
 		return c.now(), err
 	}
 	// A call within a call is part of that: its permit covers both, and one trial is one.
-	if c.breaker != nil && !taskOf(ctx).isWithin(c) {
+	if c.breaker != nil && !o.task.outer.isWithin(c) {
 		permit, err := c.breaker.Allow()
-		if err != nil {
+		switch {
+		case errors.Is(err, breaker.ErrClosed):
+			return c.now(), ErrClosed
+		case err != nil:
 			return c.now(), fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		o.task.charge(permit)
@@ -57,14 +61,18 @@ func (c *Cache[K, V]) call(ctx context.Context, o order[K, V]) (int64, error) {
 	return started, err
 }
 
-// protect turns a panic of the refresh function into an error.
+// protect turns a panic of the refresh function into an error, and errors that would panic later into such.
 func (c *Cache[K, V]) protect(ctx context.Context, items []Item[K, V], out []Result[V]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%w: %v", ErrPanicked, v)
 		}
 	}()
-	return c.source(ctx, items, out)
+	err = sound(c.source(ctx, items, out))
+	for i := range out {
+		out[i].Err = sound(out[i].Err)
+	}
+	return err
 }
 
 // blame is what the breaker is told of a call: it failed if all of its items did.

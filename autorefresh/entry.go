@@ -20,6 +20,7 @@ const (
 	placeIdle    place = iota // not scheduled
 	placeWaiting              // in the wheel
 	placeReady                // due, not yet taken
+	placeUrgent               // as placeReady, and a call under way waits for it
 	placeFlying               // being refreshed
 )
 
@@ -74,6 +75,18 @@ func (c *chain[K, V]) push(e *entry[K, V], kind int) {
 		c.tail.links[kind].next = e
 	}
 	c.tail = e
+	c.n++
+}
+
+// unshift is push at the other end.
+func (c *chain[K, V]) unshift(e *entry[K, V], kind int) {
+	e.links[kind] = link[K, V]{next: c.head}
+	if c.head == nil {
+		c.tail = e
+	} else {
+		c.head.links[kind].prev = e
+	}
+	c.head = e
 	c.n++
 }
 

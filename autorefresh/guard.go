@@ -1,6 +1,7 @@
 package autorefresh
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,29 @@ func guard[T any](what string, fn func() (T, error)) (result T, err error) {
 			err = &panicError{what, v}
 		}
 	}()
-	return fn()
+	result, err = fn()
+	return result, sound(err)
 }
+
+// sound returns an error of the user's, or one that says that its methods panic, as those of a nil pointer in an error do: it will be
+// looked at where nobody recovers.
+func sound(err error) (safe error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			safe = &panicError{fmt.Sprintf("a method of an error of type %T", err), v}
+		}
+	}()
+	if isFailure(err) && !errors.Is(err, errNowhere) {
+		_ = err.Error()
+	}
+	return err
+}
+
+// errNowhere is in no error: to look for it is to look at all of them.
+var errNowhere = errors.New("autorefresh: nowhere")
 
 // panicError is the panic of a callback.
 type panicError struct {

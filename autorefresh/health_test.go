@@ -226,7 +226,7 @@ func TestChangesAreSaidOnceASecond(t *testing.T) {
 	log := new(journal)
 	o := options{Name: "prices", Period: time.Second, Store: flipping{newShared(), new(int)}, Logger: log.logger()}
 	inBubble(t, o, newSource().refresh, func(t *testing.T, c *cache) {
-		createMany(t, c, 300)
+		createMany(t, c, cut(300, 3))
 		settle(time.Minute)
 		if lines := strings.Count(log.String(), "\n"); lines > 61 || lines < 2 || !strings.Contains(log.String(), "cache=prices error=") {
 			t.Errorf("%d lines in a minute, want at most one a second, with the cache's name: %.500s", lines, log)

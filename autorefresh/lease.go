@@ -32,9 +32,9 @@ func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, b
 	return taken
 }
 
-// release ends the leases on keys whose call is over.
+// release ends the leases on keys whose call is over, or will not be made; s may be nil.
 func (s *second[K, V]) release(ctx context.Context, keys []K) {
-	if s.leaser == nil {
+	if s == nil || s.leaser == nil || len(keys) == 0 {
 		return
 	}
 	all := s.names(keys)

@@ -1,6 +1,9 @@
 package autorefresh_test
 
 import (
+	"context"
+	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -58,4 +61,57 @@ func TestLeaseOfAnOutageEndsWithIt(t *testing.T) {
 func TestLeaseEndsWithClose(t *testing.T) {
 	store := leasing{newShared()}
 	begunCall(t, newSource(), store, func(t *testing.T, c *cache) { mustClose(t, c) })
+}
+
+// slow is a store that takes leases at once, and says so a moment later.
+type slow struct{ leasing }
+
+func (s slow) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[string]bool, error) {
+	taken, err := s.leasing.Lease(ctx, keys, ttl)
+	select {
+	case <-time.After(20 * time.Millisecond):
+		return taken, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A caller who left while the lease was being asked for left it behind: for as long as Timeout lets a call take, no process loaded the key.
+func TestLeaseOfACallerWhoLeftEnds(t *testing.T) {
+	s := newSource()
+	store := slow{leasing{newShared()}}
+	inBubble(t, options{Period: time.Minute, Store: store}, s.refresh, func(t *testing.T, c *cache) {
+		for key := range 20 { // some leave at the moment when they have it
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(10+key%2*10)*time.Millisecond)
+			if _, err := c.Load(ctx, key); err != nil && !errors.Is(err, context.DeadlineExceeded) || err == nil && key%2 == 0 {
+				t.Errorf("Load(%d) = %v, want the caller's deadline", key, err)
+			}
+			cancel()
+			settle(time.Second)
+			if len(store.leases) != 0 || key == 0 && s.count() != 0 {
+				t.Errorf("leases %v after %d calls, want none", store.leases, s.count())
+			}
+		}
+		begin := time.Now()
+		if v, err := c.Load(t.Context(), 0); v != 1 || err != nil || time.Since(begin) > time.Second {
+			t.Errorf("Load() = %d, %v after %v, want it at once", v, err, time.Since(begin))
+		}
+	})
+}
+
+// So did a refresh function that ended its goroutine, as t.FailNow does.
+func TestLeaseOfACallThatDoesNotReturnEnds(t *testing.T) {
+	store := leasing{newShared()}
+	exits := func(context.Context, int, int) (int, error) { runtime.Goexit(); return 0, nil }
+	o := options{Period: time.Minute, Store: store, First: autorefresh.FirstImmediate, NoBreaker: true}
+	inBubble(t, o, exits, func(t *testing.T, c *cache) {
+		if _, err := c.Load(t.Context(), 1); !errors.Is(err, autorefresh.ErrPanicked) {
+			t.Errorf("Load() = %v, want ErrPanicked", err)
+		}
+		create(t, c, 2)
+		settle(100 * time.Millisecond)
+		if n := c.Stats(); len(store.leases) != 0 || n.Failed != 1 {
+			t.Errorf("leases %v, %+v, want no lease", store.leases, n)
+		}
+	})
 }

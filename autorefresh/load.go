@@ -24,6 +24,7 @@ func (c *Cache[K, V]) runLoads() {
 		rest := slices.Clone(call.wishes)
 		c.mu.Unlock()
 		fail(rest, err)
+		c.second.release(c.run, keysOf(rest))
 		c.deliver(call, rest)
 		if c.leavePlace(call) {
 			c.mu.Lock()
@@ -75,6 +76,7 @@ func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) (parked bool) {
 		c.shieldLoad(mine)
 	} else {
 		fail(mine, context.Canceled)
+		c.second.release(c.run, keysOf(mine))
 	}
 	c.deliver(call, mine)
 	call.cancel()

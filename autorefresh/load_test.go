@@ -372,3 +372,26 @@ func TestStaleBlocksUntilRefreshed(t *testing.T) {
 		wantValue(t, c, 1, calls+1)
 	})
 }
+
+// The source was called for callers who had given up before, and left alone a moment later.
+func TestLoadWhoseContextIsOverCallsNobody(t *testing.T) {
+	s := newSource()
+	inBubble(t, options{Period: time.Minute, First: autorefresh.FirstAfterPeriod}, s.refresh, func(t *testing.T, c *cache) {
+		create(t, c, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for key := 1; key <= 100; key++ {
+			if _, err := c.Load(ctx, key); !errors.Is(err, context.Canceled) {
+				t.Errorf("Load(%d) = %v, want the context's error", key, err)
+			}
+		}
+		got, err := c.LoadMulti(ctx, []int{0, 1, 2})
+		if _, there := got[0]; !there || len(got) != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("LoadMulti() = %v, %v, want what is in memory and the context's error", got, err)
+		}
+		settle(0)
+		if s.count() != 0 {
+			t.Errorf("%d calls of the source", s.count())
+		}
+	})
+}

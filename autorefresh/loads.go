@@ -84,7 +84,7 @@ func (l *loads[K, V]) forget(key K) {
 // is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale], [ErrStuck] or [ErrClosed].
 //
 // A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
-// MaxLoads. If in the end it would wait for itself, the error is [ErrCycle].
+// MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle].
 func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
 	if e, ok := c.storage.get(key); ok && e.flags.Load()&c.slow == 0 && !c.closed.Load() {
 		return *e.value.Load(), nil
@@ -159,6 +159,12 @@ func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answer
 	if len(absent) == 0 {
 		return nil
 	}
+	if err := ctx.Err(); err != nil { // the source is not to be called for nobody
+		for _, i := range absent {
+			answers[i].err = err
+		}
+		return nil
+	}
 	var again []int
 	for _, t := range c.board(ctx, keys, absent) {
 		if c.attendFlight(ctx, t, &answers[t.index]) == toRetry {
@@ -224,7 +230,7 @@ func (c *Cache[K, V]) arrived(key K) bool {
 func (c *Cache[K, V]) newLoadCall(ctx context.Context, outer *task) *loadCall[K, V] {
 	call := &loadCall[K, V]{wait: firstLook, inner: outer != nil}
 	call.ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	call.task = &task{cache: c, outer: outer, lend: func() { c.lend(call) }, reclaim: func() { c.reclaim(call) }}
+	call.task = &task{cache: c, outer: outer, lend: func(*task) { c.lend(call) }, reclaim: func(*task) { c.reclaim(call) }}
 	call.abandon = func() { c.abandon(call) }
 	return call
 }
@@ -302,14 +308,14 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[V], a *answer[V
 		defer within.resume(f.task)
 		select {
 		case <-f.done:
-			return t.take(a)
+			return c.collect(t, a)
 		case <-c.run.Done():
 			a.err = ErrClosed
 		case <-ctx.Done():
-			if isClosed(f.done) { // the wait for another key has used up the time
-				return t.take(a)
-			}
 			a.err = ctx.Err()
+		}
+		if isClosed(f.done) { // the wait for another key has used up the time
+			return c.collect(t, a)
 		}
 	}
 	if t.joined {
@@ -322,12 +328,15 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[V], a *answer[V
 	return !toRetry
 }
 
-// take answers with what the flight has, if that was wanted.
-func (t ticket[V]) take(a *answer[V]) retry {
+// collect answers with what a ticket's flight has, if that was wanted.
+func (c *Cache[K, V]) collect(t ticket[V], a *answer[V]) retry {
 	if !t.joined {
 		return toRetry
 	}
 	a.value, a.err = t.flight.value, t.flight.err
+	if c.run.Err() != nil && errors.Is(a.err, context.Canceled) { // by Close, not by the caller
+		a.err = ErrClosed
+	}
 	return !toRetry
 }
 
@@ -369,13 +378,10 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *entry[K, V]) (v V, err error
 func (c *Cache[K, V]) join(within *task, e *entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refreshes(within, e) {
-		return nil, ErrCycle
+	if !e.dead && e.place == placeFlying && c.run.Err() == nil && !c.refreshes(within, e) {
+		return c.watch(within, e), nil
 	}
-	if !e.dead && e.place == placeFlying && c.run.Err() == nil {
-		return c.watch(e), nil
-	}
-	return c.orderLocked(e)
+	return c.orderLocked(within, e)
 }
 
 // abandonLoads cancels all loads, and ends those that have not begun.

@@ -149,6 +149,14 @@ func wantMiss(t *testing.T, c *cache, key int) {
 	}
 }
 
+// cut divides a number where long computations are not made in full.
+func cut(n, by int) int {
+	if whole {
+		return n
+	}
+	return n / by
+}
+
 // settle lets time pass and all goroutines come to rest.
 func settle(d time.Duration) {
 	time.Sleep(d)

@@ -113,7 +113,7 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	c.mu.Lock()
-	n, counts, due, stuck := c.census, c.counts, c.ready.n, c.stuck+c.loads.stuck
+	n, counts, due, stuck := c.census, c.counts, c.ready.n+c.urgent.n, c.stuck+c.loads.stuck
 	c.mu.Unlock()
 	m, out := c.metrics, sink{ch}
 	out.gauge(m.items, float64(n.items-n.terminal-n.cold-n.absent-n.failing), "refreshed")

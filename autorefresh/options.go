@@ -101,7 +101,7 @@ type Options[K comparable, V any] struct {
 	// read has it refreshed at once. Reads are looked at once a period. Default 0: items are refreshed whether read or not.
 	HotFor time.Duration
 
-	// Workers is how many refreshes run at once. Default 8.
+	// Workers is how many refreshes run at once, those not counted that wait for others. Default 8.
 	Workers int
 	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
 	// next. Default 100; for New always 1.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,8 @@ import (
 )
 
 func TestOutageLosesNothingAndRecoversEvenly(t *testing.T) {
-	const items, period = 10_000, 10 * time.Second
+	const period = 10 * time.Second
+	items := cut(10_000, 4)
 	s := newSource()
 	var kinds []string
 	o := options{Period: period, Workers: 32, OnEvent: func(e autorefresh.Event[int]) {
@@ -140,7 +142,7 @@ func TestStuckCallHurtsNobodyElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			createMany(t, c, 100)
-			settle(10 * time.Minute)
+			settle(time.Duration(cut(10, 5)) * time.Minute)
 			if n := c.Stats(); n.Stuck != 1 || n.Overruns != 1 || n.Calls != 1 {
 				t.Errorf("Stats() = %+v, want one stuck call", n)
 			}
@@ -215,5 +217,38 @@ func TestGoexitInTheRefreshFunctionCostsNoWorker(t *testing.T) {
 		if v, err := c.Load(t.Context(), 50); err != nil || v != 1 {
 			t.Errorf("Load(50) = %d, %v, want 1", v, err)
 		}
+	})
+}
+
+// What was ordered while the source was on trial, and was not the trial, was waited for until the end of the outage, however the trial
+// went.
+func TestOrderBesideATrialIsToldHowThatWent(t *testing.T) {
+	s := newSource()
+	s.cost = time.Second
+	o := options{Period: time.Hour, First: autorefresh.FirstAfterPeriod, Breaker: breaker.Options{QuietTime: -1}}
+	inBubble(t, o, s.refresh, func(t *testing.T, c *cache) {
+		createMany(t, c, 10)
+		s.setFail(func(int) error { return errDown })
+		for key := 0; c.Stats().Source != breaker.HalfOpen; key = (key + 1) % 10 {
+			_ = c.Refresh(t.Context(), key)
+			settle(50 * time.Millisecond)
+		}
+		var waiting sync.WaitGroup
+		var told atomic.Int32
+		for key := range 5 {
+			waiting.Go(func() {
+				if err := c.Refresh(context.Background(), key); !errors.Is(err, errDown) && !errors.Is(err, autorefresh.ErrUnavailable) {
+					t.Errorf("Refresh(%d) = %v", key, err)
+				}
+				told.Add(1)
+			})
+		}
+		settle(5 * time.Second)
+		if told.Load() != 5 {
+			t.Errorf("%d of 5 orders have ended", told.Load())
+		}
+		s.setFail(nil)
+		settle(time.Minute)
+		waiting.Wait()
 	})
 }

@@ -64,6 +64,7 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 	luck := rand.Float64() // the same for a whole batch, whose items stay together
 	c.mu.Lock()
 	now := c.now()
+	c.endTurn(w.call.Load())
 	if w.stuck {
 		w.stuck = false
 		c.stuck--

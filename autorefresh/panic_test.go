@@ -213,3 +213,60 @@ func TestPanicOfALimiterIsTheLoadsError(t *testing.T) {
 		}
 	})
 }
+
+// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily made, panics when it is asked what it wraps.
+type wrapper struct{ cause error }
+
+func (w *wrapper) Error() string { return "wrapped: " + w.cause.Error() }
+func (w *wrapper) Unwrap() error { return w.cause }
+
+// An error of the refresh function whose methods panic left a call behind that was taken for stuck: looking for its items, the cache froze, for
+// ever and for all.
+func TestErrorsWhoseMethodsPanicAreFailures(t *testing.T) {
+	var slip *wrapper
+	for name, refresh := range map[string]autorefresh.BatchFunc[int, int]{
+		"of an item": func(_ context.Context, items []autorefresh.Item[int, int], out []autorefresh.Result[int]) error {
+			for i, it := range items {
+				if out[i] = (autorefresh.Result[int]{Value: it.Key}); it.Key%2 == 1 {
+					out[i].Err = slip
+				}
+			}
+			return nil
+		},
+		"of the call": func(context.Context, []autorefresh.Item[int, int], []autorefresh.Result[int]) error { return slip },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := autorefresh.NewBatch(refresh, options{Period: time.Second, Timeout: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer mustClose(t, c)
+			createMany(t, c, 4)
+			settle(10 * time.Second)
+			if n := c.Stats(); n.Failed < 4 || n.Stuck+int(n.Overruns) > 0 || (n.Updated > 0) != (name == "of an item") {
+				t.Errorf("%s: Stats() = %+v", name, n)
+			}
+			if _, err := c.Load(t.Context(), 5); err == nil || name == "of an item" && !strings.Contains(err.Error(), "*autorefresh_test.wrapper panicked") {
+				t.Errorf("%s: Load() = %v, want a failure that says why", name, err)
+			}
+		})
+	}
+}
+
+// The same of a Store.
+type slipping struct{ *shared }
+
+func (slipping) GetMulti(context.Context, []string) (map[string][]byte, error) {
+	var slip *wrapper
+	return nil, slip
+}
+
+func TestStoreWhoseErrorsPanicIsDown(t *testing.T) {
+	inBubble(t, options{Period: time.Second, Store: slipping{newShared()}}, newSource().refresh, func(t *testing.T, c *cache) {
+		create(t, c, 1)
+		settle(5 * time.Second)
+		if _, err := c.Load(t.Context(), 2); err != nil || c.Stats().Updated < 4 || c.Stats().StoreErrors < 5 {
+			t.Errorf("Load() = %v, %+v", err, c.Stats())
+		}
+	})
+}

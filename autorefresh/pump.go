@@ -3,6 +3,8 @@ package autorefresh
 import (
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
 )
 
 // pump is the goroutine that moves what falls due from the wheel to the workers. It sleeps until the next slot that is not empty, but
@@ -76,7 +78,7 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	hung = c.findStuck(now, hung)
 	c.noteSource(now)
 	more := c.spreadSome(now)
-	if c.ready.n > 0 {
+	if c.ready.n+c.urgent.n > 0 {
 		c.room.Signal()
 	}
 	c.wakeAt = c.nextTurn(now)
@@ -140,7 +142,7 @@ func (c *Cache[K, V]) nextTurn(now int64) int64 {
 	if c.outage.active() {
 		next = min(next, now+int64(pollOutage))
 	}
-	if c.ready.n > 0 || c.flying > 0 {
+	if c.ready.n+c.urgent.n > 0 || c.flying > 0 {
 		next = min(next, now+int64(c.opts.Timeout))
 	}
 	for w := range c.workers {
@@ -159,6 +161,7 @@ func (c *Cache[K, V]) findStuck(now int64, hung []*task) []*task {
 			continue
 		}
 		w.stuck = true
+		c.endTurn(w.call.Load())
 		hung = append(hung, w.call.Load())
 		c.stuck++
 		c.counts.stuck++
@@ -167,7 +170,7 @@ func (c *Cache[K, V]) findStuck(now int64, hung []*task) []*task {
 		c.notices = append(c.notices, notice{slog.LevelWarn, "refresh function has overrun its timeout", []any{"key", quote(w.entries[0].key)}})
 		if c.stuck <= c.opts.MaxStuck && c.run.Err() == nil {
 			w.replaced = true
-			c.hire()
+			c.hireFor(w.extra)
 		}
 	}
 	return hung
@@ -178,7 +181,7 @@ func (c *Cache[K, V]) noteSource(now int64) {
 	if c.breaker == nil || c.run.Err() != nil {
 		return
 	}
-	was := c.outage.active()
+	was, before := c.outage.active(), c.outage.state
 	c.outage.state = c.breaker.State()
 	switch is := c.outage.active(); {
 	case is && !was:
@@ -195,6 +198,9 @@ func (c *Cache[K, V]) noteSource(now int64) {
 		c.emit(Event[K]{Kind: SourceUp})
 		c.notices = append(c.notices, notice{slog.LevelInfo, "source is back", []any{"after", time.Duration(now - c.outage.since)}})
 	case is:
+		if before == breaker.HalfOpen && c.outage.state != before { // what was ordered meanwhile was not the trial
+			c.noteOutage(now)
+		}
 		c.room.Signal()
 	}
 }

@@ -146,8 +146,46 @@ type (
 	}
 )
 
+// optional is a value that may be missing. The compiler has a hand in the methods of types with parameters, as in those of embedded fields.
+type optional[T any] struct {
+	value T
+	given bool
+}
+
+func (o optional[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.value) }
+func (o *optional[T]) UnmarshalJSON(data []byte) error {
+	o.given = true
+	return json.Unmarshal(data, &o.value)
+}
+
+// Made of themselves without a struct between, these overflowed the stack of New, which ends the process.
+type (
+	tree   []tree
+	table  map[string]table
+	link   *link
+	forest struct{ Trees map[string][]tree }
+	// wild is made of itself, and of something that is lost.
+	wild []struct {
+		More wild
+		lost int //nolint:unused // it is lost.
+	}
+)
+
+func TestTypesThatAreMadeOfThemselves(t *testing.T) {
+	for _, err := range []error{
+		autorefresh.CheckJSON[tree](), autorefresh.CheckJSON[table](), autorefresh.CheckJSON[link](), autorefresh.CheckJSON[forest](),
+		autorefresh.CheckJSON[map[string]*forest](),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	wantLossy[wild](t, "field lost")
+}
+
 func TestValuesThatJSONKeepsAreShared(t *testing.T) {
 	for _, err := range []error{
+		autorefresh.CheckJSON[optional[int]](), autorefresh.CheckJSON[map[string]optional[kept]](),
 		autorefresh.CheckJSON[int](), autorefresh.CheckJSON[node](), autorefresh.CheckJSON[Recursive](), autorefresh.CheckJSON[time.Time](),
 		autorefresh.CheckJSON[json.RawMessage](), autorefresh.CheckJSON[big.Int](), autorefresh.CheckJSON[struct{}](),
 	} {

@@ -103,6 +103,8 @@ func (c *Cache[K, V]) unschedule(e *entry[K, V]) {
 		c.wheel.remove(e)
 	case placeReady:
 		c.ready.remove(e, bySchedule)
+	case placeUrgent:
+		c.urgent.remove(e, bySchedule)
 	default:
 		return
 	}
@@ -114,6 +116,8 @@ func (c *Cache[K, V]) hurry(e *entry[K, V], now int64) {
 	switch e.place {
 	case placeFlying:
 		e.again = true
+		return
+	case placeUrgent:
 		return
 	case placeReady:
 		c.ready.remove(e, bySchedule)

@@ -113,7 +113,7 @@ func (c *Cache[K, V]) Stats() Stats {
 	defer c.mu.Unlock()
 	n := &c.census
 	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.items, n.terminal, n.cold, n.absent, n.failing, n.stale
-	s.Due, s.Stuck, s.Overruns, s.Evicted = c.ready.n, c.stuck+c.loads.stuck, c.counts.stuck, c.counts.evictions
+	s.Due, s.Stuck, s.Overruns, s.Evicted = c.ready.n+c.urgent.n, c.stuck+c.loads.stuck, c.counts.stuck, c.counts.evictions
 	r := &c.counts.refreshes
 	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[updated], r[unchanged], r[missing], r[terminal], r[failed]
 	s.Adopted, s.Leased, s.Postponed = r[adopted], r[leased], r[postponed]

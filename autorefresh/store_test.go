@@ -128,7 +128,8 @@ func replicas(t *testing.T, n int, o options, refresh autorefresh.RefreshFunc[in
 }
 
 func TestReplicasShareRefreshes(t *testing.T) {
-	const items, period, periods = 300, 10 * time.Second, 20
+	const items, period = 300, 10 * time.Second
+	periods := cut(20, 4)
 	calls := func(n int, store autorefresh.Store) (count int, oldest time.Duration) {
 		s := newSource()
 		s.cost = 50 * time.Millisecond

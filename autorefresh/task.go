@@ -14,8 +14,9 @@ import (
 type task struct {
 	cache any   // whose call it is
 	outer *task // the call within which it was asked for, nil if none
-	// lend and reclaim are called when the call begins and ends to wait for another; nil if it has nothing to lend.
-	lend, reclaim func()
+	// lend and reclaim are called, with it, when the call begins and ends to wait for another; nil if it has nothing to lend.
+	lend, reclaim func(*task)
+	turn          turn // of a worker's call; guarded by the cache's mu
 
 	mu     sync.Mutex
 	permit breaker.Permit // guarded by mu
@@ -77,17 +78,33 @@ func (t *task) wait(other *task) error {
 	if t == nil {
 		return nil
 	}
-	t.mu.Lock()
-	t.waits = append(t.waits, other)
-	t.mu.Unlock()
+	t.awaits(other)
 	if other.reaches(t, make(map[*task]bool)) {
 		t.forget(other)
 		return ErrCycle
 	}
-	if t.lend != nil {
-		t.lend()
-	}
+	t.pause()
 	return nil
+}
+
+// pause lends what the call has while it waits; resume and unpause end that.
+func (t *task) pause() {
+	if t != nil && t.lend != nil {
+		t.lend(t)
+	}
+}
+
+func (t *task) unpause() {
+	if t != nil && t.reclaim != nil {
+		t.reclaim(t)
+	}
+}
+
+// awaits notes that the call waits for another, which is known not to wait for it.
+func (t *task) awaits(other *task) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits = append(t.waits, other)
 }
 
 // resume ends a wait that was not refused.
@@ -96,9 +113,7 @@ func (t *task) resume(other *task) {
 		return
 	}
 	t.forget(other)
-	if t.reclaim != nil {
-		t.reclaim()
-	}
+	t.unpause()
 }
 
 func (t *task) forget(other *task) {

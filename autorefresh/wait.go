@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-go/holdfast/breaker"
 )
@@ -19,10 +20,11 @@ type watch struct {
 	done    chan struct{}
 	note    note // to be read once done is closed
 	waiters int
+	calls   []*task // those of the waiters that are calls under way
 }
 
-// watch registers a waiter for an entry that is not dead. The caller holds mu.
-func (c *Cache[K, V]) watch(e *entry[K, V]) *watch {
+// watch registers a waiter, within a call or not, for an entry that is not dead. The caller holds mu.
+func (c *Cache[K, V]) watch(within *task, e *entry[K, V]) *watch {
 	w := c.watches[e]
 	if w == nil {
 		w = &watch{done: make(chan struct{})}
@@ -30,16 +32,24 @@ func (c *Cache[K, V]) watch(e *entry[K, V]) *watch {
 		e.set(flagWatched)
 	}
 	w.waiters++
+	if within != nil {
+		w.calls = append(w.calls, within)
+		within.awaits(c.callOf(e))
+	}
 	return w
 }
 
-// unwatch ends a waiter that was not told; w may be nil.
-func (c *Cache[K, V]) unwatch(e *entry[K, V], w *watch) {
+// unwatch ends a waiter, within a call or not, that was not told; w may be nil.
+func (c *Cache[K, V]) unwatch(within *task, e *entry[K, V], w *watch) {
 	if w == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if i := slices.Index(w.calls, within); within != nil && i >= 0 {
+		w.calls = slices.Delete(w.calls, i, i+1)
+		within.forget(c.callOf(e))
+	}
 	if w.waiters--; w.waiters == 0 && c.watches[e] == w {
 		delete(c.watches, e)
 		e.clear(flagWatched)
@@ -113,14 +123,13 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 func (c *Cache[K, V]) order(within *task, e *entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refreshes(within, e) {
-		return nil, ErrCycle
-	}
-	return c.orderLocked(e)
+	return c.orderLocked(within, e)
 }
 
-func (c *Cache[K, V]) orderLocked(e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) orderLocked(within *task, e *entry[K, V]) (*watch, error) {
 	switch {
+	case c.refreshes(within, e):
+		return nil, ErrCycle
 	case c.run.Err() != nil:
 		return nil, ErrClosed
 	case e.dead:
@@ -132,18 +141,24 @@ func (c *Cache[K, V]) orderLocked(e *entry[K, V]) (*watch, error) {
 	}
 	e.set(flagForced)
 	c.hurry(e, c.now())
-	return c.watch(e), nil
+	if within != nil {
+		c.expedite(e)
+	}
+	return c.watch(within, e), nil
 }
 
 // attend waits for the outcome of a call that began at since or later.
 func (c *Cache[K, V]) attend(ctx context.Context, e *entry[K, V], w *watch, since int64) error {
+	within := taskOf(ctx)
+	within.pause()
+	defer within.unpause()
 	for {
 		select {
 		case <-ctx.Done():
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return ctx.Err()
 		case <-c.run.Done():
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return ErrClosed
 		case <-w.done:
 		}
@@ -151,23 +166,23 @@ func (c *Cache[K, V]) attend(ctx context.Context, e *entry[K, V], w *watch, sinc
 			return w.note.err
 		}
 		var err error
-		if w, err = c.reorder(e); err != nil {
+		if w, err = c.reorder(within, e); err != nil {
 			return err
 		}
 	}
 }
 
 // reorder registers a waiter once more after a call that began too early, and sees to it that another one follows.
-func (c *Cache[K, V]) reorder(e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) reorder(within *task, e *entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case e.dead:
 		return nil, ErrNotFound
-	case e.place == placeFlying:
-		return c.watch(e), nil
+	case e.place == placeFlying && !c.refreshes(within, e):
+		return c.watch(within, e), nil
 	}
-	return c.orderLocked(e)
+	return c.orderLocked(within, e)
 }
 
 // Wait waits until a value satisfies a condition, such as that a job is done, and returns it. It looks at the value at once and
@@ -181,22 +196,23 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 		return zero, ErrNotFound
 	}
 	c.look(e)
+	within := taskOf(ctx)
 	for {
-		w, last, end := c.sight(e)
+		w, last, end := c.sight(within, e)
 		if until(last) {
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return last, nil
 		}
 		if end != nil {
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return last, end
 		}
 		select {
 		case <-ctx.Done():
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return last, ctx.Err()
 		case <-c.run.Done():
-			c.unwatch(e, w)
+			c.unwatch(within, e, w)
 			return last, ErrClosed
 		case <-w.done:
 		}
@@ -204,7 +220,7 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 }
 
 // sight returns an entry's value and registers a waiter for the next; the error says why there will be none.
-func (c *Cache[K, V]) sight(e *entry[K, V]) (w *watch, last V, end error) {
+func (c *Cache[K, V]) sight(within *task, e *entry[K, V]) (w *watch, last V, end error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last = *e.value.Load()
@@ -216,5 +232,5 @@ func (c *Cache[K, V]) sight(e *entry[K, V]) (w *watch, last V, end error) {
 	case c.run.Err() != nil:
 		return nil, last, ErrClosed
 	}
-	return c.watch(e), last, nil
+	return c.watch(within, e), last, nil
 }

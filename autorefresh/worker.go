@@ -15,19 +15,26 @@ type worker[K comparable, V any] struct {
 	out     []Result[V]
 	results []result[V]
 	picked  []int // which entries the source is asked for
-	// deadline is when the call under way has overrun, 0 if there is none; it is set after call.
+	// deadline is when the call under way has overrun, 0 if there is none.
 	deadline atomic.Int64
-	call     atomic.Pointer[task]
+	call     atomic.Pointer[task] // the last one
 	blind    blindness
+	extra    bool // takes only what is urgent
+	// lend and reclaim are those of its calls.
+	lend, reclaim func(*task)
 
 	stuck    bool // guarded by the cache's mu
 	replaced bool // guarded by the cache's mu
 }
 
 // hire starts a worker. The caller holds mu.
-func (c *Cache[K, V]) hire() {
+func (c *Cache[K, V]) hire() { c.hireFor(false) }
+
+// hireFor starts a worker, one that takes only what is urgent or not. The caller holds mu.
+func (c *Cache[K, V]) hireFor(extra bool) {
 	n := c.opts.BatchSize
 	w := &worker[K, V]{
+		extra: extra, lend: c.lendTurn, reclaim: c.reclaimTurn,
 		entries: make([]*entry[K, V], 0, n), items: make([]Item[K, V], 0, n),
 		out: make([]Result[V], 0, n), results: make([]result[V], n), picked: make([]int, 0, n),
 	}
@@ -42,7 +49,7 @@ func (c *Cache[K, V]) work(w *worker[K, V]) {
 		defer c.mu.Unlock()
 		delete(c.workers, w)
 		if busy && !w.replaced && c.run.Err() == nil {
-			c.hire() // the refresh function has ended this goroutine
+			c.hireFor(w.extra) // the refresh function has ended this goroutine
 		}
 	}()
 	for c.take(w) {
@@ -60,18 +67,26 @@ func (c *Cache[K, V]) take(w *worker[K, V]) bool {
 		if w.replaced || c.run.Err() != nil {
 			return false
 		}
-		if c.ready.n > 0 && c.mayRun() && c.gather(w) {
+		if w.extra && c.urgent.n == 0 {
+			c.extras--
+			c.room.Signal() // what it was woken by may be for another
+			return false
+		}
+		if c.isDue(w) && c.mayRun() && c.gather(w) {
 			break
 		}
 		c.room.Wait()
 	}
 	c.running++
 	c.flying += len(w.entries)
-	if c.ready.n > 0 {
+	if c.ready.n+c.urgent.n > 0 {
 		c.room.Signal()
 	}
 	return true
 }
+
+// isDue tells whether there is something for a worker. The caller holds mu.
+func (c *Cache[K, V]) isDue(w *worker[K, V]) bool { return c.urgent.n > 0 || c.ready.n > 0 && !w.extra }
 
 // mayRun tells whether one more call may be made. The caller holds mu.
 func (c *Cache[K, V]) mayRun() bool {
@@ -94,7 +109,11 @@ func (c *Cache[K, V]) gather(w *worker[K, V]) bool {
 		size = 1
 	}
 	now := c.now()
-	for c.ready.n > 0 && len(w.entries) < size {
+	w.call.Store(&task{cache: c, lend: w.lend, reclaim: w.reclaim})
+	for c.urgent.n > 0 && len(w.entries) < size {
+		c.seize(w, c.urgent.pop(bySchedule), now)
+	}
+	for c.ready.n > 0 && !w.extra && len(w.entries) < size {
 		c.seize(w, c.ready.pop(bySchedule), now)
 	}
 	if len(w.entries) == 0 {
@@ -132,6 +151,9 @@ func (c *Cache[K, V]) seize(w *worker[K, V], e *entry[K, V], now int64) {
 	}
 	e.place = placeFlying
 	w.entries = append(w.entries, e)
+	if e.has(flagWatched) {
+		c.isTaken(e, w.call.Load())
+	}
 	c.counts.lateness.observe(max(now-e.due, 0))
 }
 
@@ -143,9 +165,12 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 	defer func() {
 		if !returned {
 			err := panicked(recover()) //nolint:revive // it is called by the deferred function.
-			for i := range w.results {
+			keys := make([]K, len(w.entries))
+			for i, e := range w.entries {
+				keys[i] = e.key
 				w.results[i] = result[V]{outcome: failed, err: err, loadedAt: c.now()}
 			}
+			c.second.release(c.run, keys)
 			c.settle(w)
 		}
 	}()
@@ -200,13 +225,10 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 		w.items = append(w.items, Item[K, V]{Key: e.key, Old: *e.value.Load(), Known: true})
 		w.out = append(w.out, Result[V]{Err: ErrNoResult})
 	}
-	t := &task{cache: c}
+	defer w.deadline.Store(0)
 	started, err := c.call(c.run, order[K, V]{
-		task: t, timeout: c.opts.Timeout, blind: w.blind, items: w.items, out: w.out,
-		begin: func(at int64) {
-			w.call.Store(t)
-			w.deadline.Store(at + int64(overrun(c.opts.Timeout)))
-		},
+		task: w.call.Load(), timeout: c.opts.Timeout, blind: w.blind, items: w.items, out: w.out,
+		begin: func(at int64) { w.deadline.Store(at + int64(overrun(c.opts.Timeout))) },
 	})
 	w.deadline.Store(0)
 	for j, i := range w.picked {
@@ -247,7 +269,7 @@ func (c *Cache[K, V]) share(w *worker[K, V]) {
 	c.second.release(c.run, asked)
 }
 
-// callOf returns the call that an entry is being refreshed by, nil if it is not known. The caller holds mu.
+// callOf returns the call that an entry is being refreshed by, nil if there is none. The caller holds mu.
 func (c *Cache[K, V]) callOf(e *entry[K, V]) *task {
 	for w := range c.workers {
 		if slices.Contains(w.entries, e) {
