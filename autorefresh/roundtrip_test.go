@@ -146,7 +146,7 @@ type (
 	}
 )
 
-// optional is a value that may be missing. The compiler has a hand in the methods of types with parameters, as in those of embedded fields.
+// optional is a value that may be missing. The methods of a type with parameters are its own, not those of an embedded field.
 type optional[T any] struct {
 	value T
 	given bool
