@@ -56,7 +56,7 @@ func TestRemoveNamesThePeersThatItCouldNotTell(t *testing.T) {
 
 // Remove during a load: with the originals the old value stayed for ever.
 func TestNoGetAfterARemoveGetsAnOldValue(t *testing.T) {
-	rounds := 10000
+	rounds := cut(10_000, 10)
 	if testing.Short() {
 		rounds = 500
 	}

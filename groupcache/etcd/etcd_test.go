@@ -123,7 +123,7 @@ func TestAddressesOfServers(t *testing.T) {
 // away is an endpoint where no etcd is.
 func away(t *testing.T) etcd.Options {
 	t.Helper()
-	return etcd.Options{Endpoints: []string{freeAddr(t)}, TTL: ttl}
+	return etcd.Options{Endpoints: []string{freeAddr(t)}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
 }
 
 // Without etcd a list that all are given does.

@@ -70,17 +70,23 @@ type node struct {
 // newNode makes a server that does not run.
 func newNode(t *testing.T, addr string, r etcd.Retriever, o etcd.Options) *node {
 	t.Helper()
+	return newNodeOf(t, "g", addr, r, o)
+}
+
+// newNodeOf is newNode with a name for its group: all groups are those of the process.
+func newNodeOf(t *testing.T, group, addr string, r etcd.Retriever, o etcd.Options) *node {
+	t.Helper()
 	s, err := etcd.NewServerWith(addr, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{s, etcd.NewGroup("g", 1<<20, r)}
+	n := &node{s, etcd.NewGroup(group, 1<<20, r)}
 	n.group.RegisterServer(s)
 	t.Cleanup(func() {
 		if err := errors.Join(s.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
-		etcd.DestroyGroup("g")
+		etcd.DestroyGroup(group)
 	})
 	return n
 }

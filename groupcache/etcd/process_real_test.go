@@ -29,6 +29,9 @@ import (
 // the URL of the database.
 const peerArgument = "run-as-etcd-server"
 
+// silence is longer than the default: a busy machine makes processes silent for longer, and the next owner load.
+const silence = 250 * time.Millisecond
+
 func isPeer() bool { return len(os.Args) > 5 && os.Args[1] == peerArgument }
 
 // runPeer is the program of a server. It loads from the database over HTTP, so that the test can count, and ends by a signal.
@@ -36,8 +39,7 @@ func isPeer() bool { return len(os.Args) > 5 && os.Args[1] == peerArgument }
 //nolint:contextcheck // the original's Get has no context
 func runPeer(args []string) error {
 	self, control, endpoint, database := args[0], args[1], args[2], args[3]
-	// A busy machine makes processes silent for longer than the default allows, and the next owner load.
-	o := etcd.Options{Endpoints: []string{endpoint}, TTL: ttl, Cache: groupcache.Options{Silence: 250 * time.Millisecond}}
+	o := etcd.Options{Endpoints: []string{endpoint}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
 	s, err := etcd.NewServerWith(self, o)
 	if err != nil {
 		return err
@@ -230,6 +232,7 @@ func (f *family) owned(i int, prefix string) string {
 // Processes find each other by etcd, and each key is loaded once, whoever asks. One that is killed is missed by nobody: at first the next owner
 // loads for all, then etcd takes it off the list. One that comes back gets its keys again.
 func TestProcessesFindEachOther(t *testing.T) {
+	t.Parallel()
 	f := startFamily(t, 4)
 	f.stampede(t, "all are there", 0, 1, 2, 3)
 	if err := f.children[0].Kill(); err != nil {
@@ -245,12 +248,13 @@ func TestProcessesFindEachOther(t *testing.T) {
 
 // Without etcd the processes go on with the peers that they know, even if one of them dies.
 func TestProcessesOutliveEtcd(t *testing.T) {
+	t.Parallel()
 	f := startFamily(t, 3)
 	if err := f.etcd.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	f.stampede(t, "etcd is gone", 0, 1, 2)
-	time.Sleep(2 * ttl) // all leases would have run out
+	time.Sleep(ttl + ttl/4) // all leases would have run out
 	for i := range f.addrs {
 		if !f.knows(t, i, 3) {
 			t.Errorf("process %d has lost peers", i)
@@ -270,13 +274,14 @@ func TestProcessesOutliveEtcd(t *testing.T) {
 
 // Three servers in this process.
 func TestServersFindEachOther(t *testing.T) {
+	t.Parallel()
 	e := testutil.StartEtcd(t)
 	s := newSource()
-	o := etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl}
+	o := etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
 	var nodes []*node
 	var waits []func()
 	for range 3 {
-		n := newNode(t, freeAddr(t), s, o)
+		n := newNodeOf(t, t.Name(), freeAddr(t), s, o)
 		nodes, waits = append(nodes, n), append(waits, n.start(t))
 	}
 	meet(t, nodes...)
@@ -327,6 +332,7 @@ func TestServersFindEachOther(t *testing.T) {
 
 // A server that begins while etcd is away registers when it is there.
 func TestServersThatBeginBeforeEtcd(t *testing.T) {
+	t.Parallel()
 	e := testutil.StartEtcd(t)
 	if err := e.Kill(); err != nil {
 		t.Fatal(err)
@@ -334,7 +340,7 @@ func TestServersThatBeginBeforeEtcd(t *testing.T) {
 	s := newSource()
 	var nodes []*node
 	for range 2 {
-		n := newNode(t, freeAddr(t), s, etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl})
+		n := newNodeOf(t, t.Name(), freeAddr(t), s, etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence}})
 		nodes = append(nodes, n)
 		n.start(t)
 		expect(t, "alone at "+n.Addr, n)

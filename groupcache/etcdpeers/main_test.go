@@ -3,6 +3,7 @@ package etcdpeers_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,6 +27,8 @@ const (
 	ttl     = 2 * time.Second
 	// patience is how long a test waits for what has to come.
 	patience = 30 * time.Second
+	// sideBySide is how many tests run at once, however few the processors: they mostly wait, for leases to run out.
+	sideBySide = "6"
 	// peerArgument as the first argument makes this program a registered process: then follow the endpoint of etcd and the address.
 	peerArgument = "run-as-registered-process"
 )
@@ -36,6 +39,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 3 && os.Args[1] == peerArgument {
 		fmt.Fprintln(os.Stderr, runProcess(os.Args[2], os.Args[3]))
 		os.Exit(1)
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", sideBySide); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

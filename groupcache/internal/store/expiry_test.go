@@ -75,7 +75,7 @@ func TestSweepRemovesTheExpired(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o.MaxBytes, o.Shards, o.Stale = 32<<20, 4, time.Second
 			s := store.New(o)
-			const n = 20_000
+			n := cut(20_000, 2)
 			for i := range n {
 				it := store.Item{Key: fmt.Sprint(i)}
 				if i%2 == 0 {
@@ -100,7 +100,7 @@ func TestSweepRemovesTheExpired(t *testing.T) {
 			if got := s.Sweep(1 << 30); got != 0 {
 				t.Errorf("Sweep = %d after all, want 0", got)
 			}
-			if st := s.Stats(); st.Items != n/2 || st.Expired != n/2 || rounds < n/1024 {
+			if st := s.Stats(); st.Items != int64(n/2) || st.Expired != int64(n/2) || rounds < n/1024 {
 				t.Errorf("Stats() = %+v after %d sweeps, want %d items, as many expired, more sweeps", st, rounds, n/2)
 			}
 			check(t, s)
@@ -112,13 +112,14 @@ func TestOneLargeSweepSeesAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := store.New(store.Options{MaxBytes: 32 << 20, Shards: 4})
 		for _, first := range []int{1, 3000, 9000} { // bytes to look at, so that the large sweep begins anywhere
-			for i := range 20_000 {
+			n := cut(20_000, 2)
+			for i := range n {
 				s.Add(store.Item{Key: fmt.Sprint(i), Expire: time.Now().Add(time.Minute).UnixNano()})
 			}
 			s.Sweep(first)
 			time.Sleep(time.Minute)
-			if got := s.Sweep(1 << 30); got != 20_000 {
-				t.Errorf("Sweep after Sweep(%d) = %d, want 20000", first, got)
+			if got := s.Sweep(1 << 30); got != n {
+				t.Errorf("Sweep after Sweep(%d) = %d, want %d", first, got, n)
 			}
 		}
 	})

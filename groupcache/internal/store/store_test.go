@@ -128,7 +128,8 @@ func TestTheBudgetHolds(t *testing.T) {
 		for _, shards := range []int{1, 8} {
 			o.Shards = shards
 			s := store.New(o)
-			for i := range 20_000 {
+			n := int64(cut(20_000, 4))
+			for i := range int(n) {
 				add(t, s, fmt.Sprint(i), strings.Repeat("v", i%700))
 				if got := s.Stats().Cost; got > o.MaxBytes {
 					t.Fatalf("cost %d after %d items, want at most %d", got, i, o.MaxBytes)
@@ -136,8 +137,8 @@ func TestTheBudgetHolds(t *testing.T) {
 			}
 			check(t, s)
 			st := s.Stats()
-			if st.Evictions != 20_000-st.Items || st.Cost < o.MaxBytes*95/100 {
-				t.Errorf("Stats() = %+v, want %d evictions and the budget of %d used", st, 20_000-st.Items, o.MaxBytes)
+			if st.Evictions != n-st.Items || st.Cost < o.MaxBytes*95/100 {
+				t.Errorf("Stats() = %+v, want %d evictions and the budget of %d used", st, n-st.Items, o.MaxBytes)
 			}
 		}
 	})
@@ -341,7 +342,7 @@ func TestAllocatedIsWhatTheAllocatorTakes(t *testing.T) {
 }
 
 func TestIndexGrowsAndShrinks(t *testing.T) {
-	const n = 100_000
+	n := cut(100_000, 5)
 	s := store.New(store.Options{MaxBytes: 1 << 30, Shards: 1})
 	for i := range n {
 		add(t, s, fmt.Sprint(i), fmt.Sprint(-i))
@@ -395,10 +396,11 @@ func TestEvictionIsBoundedWhenAllIsInUse(t *testing.T) {
 }
 
 func TestGhostsAreAsManyAsEntries(t *testing.T) {
-	s := store.New(store.Options{MaxBytes: 4 << 20, Shards: 1})
-	for _, budget := range []int64{4 << 20, 64 << 10, 1 << 20} {
+	most := int64(cut(4<<20, 4))
+	s := store.New(store.Options{MaxBytes: most, Shards: 1})
+	for _, budget := range []int64{most, most / 64, most / 4} {
 		s.SetMaxBytes(budget)
-		for i := range 50_000 {
+		for i := range cut(50_000, 4) {
 			add(t, s, fmt.Sprint(budget, i), "")
 		}
 		n, places := int(s.Stats().Items), s.GhostPlaces()

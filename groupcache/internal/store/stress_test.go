@@ -32,7 +32,7 @@ func TestReadersNeverMissWhatStays(t *testing.T) {
 	}
 	for w := range 2 {
 		writers.Go(func() {
-			for round := range 6 {
+			for round := range cut(6, 3) {
 				for i := range churned {
 					s.Add(store.Item{Key: fmt.Sprint(w, " ", i), Value: fmt.Sprint(round)})
 					if i%(churned/kept) == 0 {
