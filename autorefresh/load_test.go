@@ -380,7 +380,7 @@ func TestLoadWhoseContextIsOverCallsNobody(t *testing.T) {
 		create(t, c, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for key := 1; key <= 100; key++ {
+		for key := 1; key <= 10_000; key++ { // few of them were soon enough
 			if _, err := c.Load(ctx, key); !errors.Is(err, context.Canceled) {
 				t.Errorf("Load(%d) = %v, want the context's error", key, err)
 			}
