@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"reflect"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Cache keeps values in memory and refreshes each of them once a period. It has no useful zero value: [New] or [NewBatch] makes one,
@@ -27,13 +29,15 @@ type Cache[K comparable, V any] struct {
 	backoff backoff.Exponential
 	breaker *breaker.Breaker // nil if there is none
 	second  *second[K, V]    // nil if there is none
-	metrics *metrics
-	events  chan Event[K] // nil if nobody is told
+	metrics *metrics.Autorefresh
+	log     *slog.Logger
+	events  *observe.Events[Event[K]] // nil if nobody is told
+
+	lateness, served *observe.Histogram
 
 	misses atomic.Uint64
-	calls  atomic.Int64  // of the source, under way
-	lost   atomic.Uint64 // events
-	closed atomic.Bool   // set under mu
+	calls  atomic.Int64 // of the source, under way
+	closed atomic.Bool  // set under mu
 
 	complaints seldom // of callbacks that have panicked
 
@@ -127,7 +131,9 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 	c := &Cache[K, V]{
 		opts: opts, source: source, epoch: time.Now(), slow: flagUnread | flagCold | flagStale | flagAbsent,
 		backoff: backoff.Exponential{Base: opts.Period, Cap: opts.MaxBackoff, Factor: 2},
-		metrics: newMetrics(opts.Name), kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{}),
+		metrics: metrics.NewAutorefresh(opts.Name), log: observe.Logger(opts.Logger, opts.Name),
+		lateness: observe.NewHistogram(observe.Ages(), observe.Stripes{}), served: observe.NewHistogram(observe.Ages(), observe.Stripes{}),
+		kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{}),
 		wheel: newWheel[K, V](bySchedule, tick, slots), wakeAt: never, limit: opts.Workers,
 		workers: make(map[*worker[K, V]]struct{}), watches: make(map[*entry[K, V]]*watch),
 		loads: loads[K, V]{busy: make(map[K]*flight[V])},
@@ -142,9 +148,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 	if opts.MaxStale > 0 {
 		c.ages = newWheel[K, V](byAge, max(int64(opts.MaxStale)/ageSlots, int64(minTick)), ageSlots)
 	}
-	if opts.OnEvent != nil {
-		c.events = make(chan Event[K], maxEvents)
-	}
+	c.events = observe.NewEvents(opts.OnEvent, func(v any) { c.complain(&panicError{"OnEvent", v}) })
 	var err error
 	if c.second, err = newSecond(&c.opts, c.epoch); err != nil {
 		return nil, err
@@ -174,9 +178,6 @@ func (c *Cache[K, V]) start(ctx context.Context) {
 	c.tasks.Go(c.pump)
 	for range c.opts.Workers {
 		c.hire()
-	}
-	if c.events != nil {
-		c.tasks.Go(c.tell)
 	}
 }
 
@@ -354,12 +355,14 @@ func (c *Cache[K, V]) Close() error {
 	c.halt()
 	c.room.Broadcast()
 	c.mu.Unlock()
+	c.events.Discard()
 	if c.breaker != nil {
 		_ = c.breaker.Close()
 	}
 	c.once.Do(func() {
 		go func() {
 			c.tasks.Wait()
+			c.events.Wait(nil)
 			close(c.gone)
 		}()
 	})
@@ -371,18 +374,6 @@ func (c *Cache[K, V]) Close() error {
 	case <-timer.C:
 		return ErrStuck
 	}
-}
-
-// unnamed counts the caches that were given a default name.
-//
-//nolint:gochecknoglobals // a default name that is unique in the process needs a counter of the process.
-var unnamed atomic.Int64
-
-func defaultName() string {
-	if n := unnamed.Add(1); n > 1 {
-		return "autorefresh-" + strconv.FormatInt(n, 10)
-	}
-	return "autorefresh"
 }
 
 // isNil tells whether an interface holds nothing, be it a typed nothing.

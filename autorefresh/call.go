@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // order is a call of the source that is to be made.
@@ -108,12 +110,13 @@ func (c *Cache[K, V]) newBreaker() (*breaker.Breaker, error) {
 			return outcome
 		}
 	}
+	o.Kind = metrics.KindAutorefresh
 	return breaker.New(c.opts.Name, o)
 }
 
 // complain logs the panic of a callback, at most once a second.
 func (c *Cache[K, V]) complain(err error) {
 	if c.complaints.may(c.now()) {
-		c.log([]notice{{slog.LevelError, "callback panicked", []any{"error", err}}})
+		c.write([]notice{{slog.LevelError, "callback panicked", []any{observe.KeyCause, err}}})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
 )
 
 // Kind is what an [Event] is about.
@@ -47,38 +49,11 @@ type Event[K comparable] struct {
 	At   time.Time
 }
 
-// maxEvents is how many events wait for OnEvent before more are dropped.
-const maxEvents = 1024
-
 // emit queues an event. It never waits.
 func (c *Cache[K, V]) emit(ev Event[K]) {
-	if c.events == nil {
-		return
-	}
-	ev.At = time.Now()
-	select {
-	case c.events <- ev:
-	default:
-		c.lost.Add(1)
-	}
-}
-
-// tell is the goroutine that calls OnEvent.
-func (c *Cache[K, V]) tell() {
-	defer func() {
-		if c.run.Err() == nil {
-			c.tasks.Go(c.tell) // OnEvent has ended this goroutine
-		}
-	}()
-	for {
-		select {
-		case <-c.run.Done():
-			return
-		case ev := <-c.events:
-			if err := guardError("OnEvent", func() error { c.opts.OnEvent(ev); return nil }); err != nil {
-				c.complain(err)
-			}
-		}
+	if c.events != nil {
+		ev.At = time.Now()
+		c.events.Post(ev)
 	}
 }
 
@@ -89,8 +64,13 @@ type notice struct {
 	attrs []any
 }
 
-func (c *Cache[K, V]) log(notices []notice) {
+func (c *Cache[K, V]) write(notices []notice) {
 	for _, n := range notices {
-		c.opts.Logger.With("cache", c.opts.Name).Log(context.Background(), n.level, "autorefresh: "+n.text, n.attrs...)
+		c.log.Log(context.Background(), n.level, "autorefresh: "+n.text, n.attrs...)
 	}
 }
+
+// lastCause is why a breaker opened. It is asked when the line is written, not under mu.
+type lastCause struct{ breaker *breaker.Breaker }
+
+func (l lastCause) LogValue() slog.Value { return slog.AnyValue(l.breaker.Stats().LastCause) }

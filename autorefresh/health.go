@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // storeHealth knows which servers of the second level are down, and has changes logged, at most once a second. A store that does not
@@ -115,11 +117,11 @@ func (h *storeHealth) compare(now int64, servers map[string]error) (went map[str
 func (h *storeHealth) tell(went map[string]error, came recovery) {
 	slices.Sort(came.servers)
 	if len(went) == 0 {
-		h.logger.Info("autorefresh: second level is back", named(came.servers, "after", came.after)...)
+		h.logger.Info("autorefresh: second level is back", named(came.servers, observe.Duration(observe.KeyAfter, came.after))...)
 		return
 	}
 	servers := slices.Sorted(maps.Keys(went))
-	attrs := named(servers, "error", went[servers[0]])
+	attrs := named(servers, observe.Cause(went[servers[0]]))
 	if len(came.servers) > 0 {
 		attrs = append(attrs, "back", came.servers)
 	}
@@ -131,7 +133,7 @@ func named(servers []string, attrs ...any) []any {
 	if servers[0] == "" {
 		return attrs
 	}
-	return append([]any{"servers", servers}, attrs...)
+	return append([]any{observe.KeyEndpoint, servers}, attrs...)
 }
 
 // report takes notice of how a call of the store went, and tells whether it failed; one that the caller has given up says nothing.

@@ -108,7 +108,7 @@ func downs(t *testing.T, c prometheus.Collector) (down []string, all int) {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != "autorefresh_store_down" {
+		if f.GetName() != "holdfast_autorefresh_store_down" {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -152,8 +152,8 @@ func TestDeadServerIsSaidOnceAndMeasured(t *testing.T) {
 		if len(lines) != 2 {
 			t.Fatalf("%d lines, want one when it went down and one when it came back:\n%.2000s", len(lines), log)
 		}
-		for i, want := range []string{`level=WARN msg="autorefresh: second level is down" cache=prices servers=[cache-1] error=down`, `is back" cache=prices servers=[cache-1] after=`} {
-			if want = strings.Replace(want, "error=down", `error="source is down"`, 1); !strings.Contains(lines[i], want) {
+		for i, want := range []string{`level=WARN msg="autorefresh: second level is down" client=prices endpoint=[cache-1] cause="source is down"`, `is back" client=prices endpoint=[cache-1] after=`} {
+			if !strings.Contains(lines[i], want) {
 				t.Errorf("line %s, want %s", lines[i], want)
 			}
 		}
@@ -228,7 +228,7 @@ func TestChangesAreSaidOnceASecond(t *testing.T) {
 	inBubble(t, o, newSource().refresh, func(t *testing.T, c *cache) {
 		createMany(t, c, cut(300, 3))
 		settle(time.Minute)
-		if lines := strings.Count(log.String(), "\n"); lines > 61 || lines < 2 || !strings.Contains(log.String(), "cache=prices error=") {
+		if lines := strings.Count(log.String(), "\n"); lines > 61 || lines < 2 || !strings.Contains(log.String(), "client=prices cause=") {
 			t.Errorf("%d lines in a minute, want at most one a second, with the cache's name: %.500s", lines, log)
 		}
 		if _, all := downs(t, c); all != 1 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // RefreshFunc gets the present value of a key from the source. Old is the value the cache has, the zero value if it has none, as
@@ -85,7 +86,7 @@ const (
 
 // Options are a cache's choices. Period must be set; all else has a default.
 type Options[K comparable, V any] struct {
-	// Name is the cache's name in metrics: the constant label "cache". Default "autorefresh", then "autorefresh-2" and so on.
+	// Name is the cache's name in metrics: the label "client". Default "autorefresh", then "autorefresh-2" and so on.
 	Name string
 
 	// Period is how old a value may grow before it is refreshed: refreshes come 0 to 10 % early. It must be set, and be positive.
@@ -201,12 +202,7 @@ func (o Options[K, V]) withDefaults() Options[K, V] {
 	if o.MaxPeriod <= o.Period {
 		o.MaxPeriod, o.MinPeriod = 0, o.Period
 	}
-	if o.Name == "" {
-		o.Name = defaultName()
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Name = observe.Name(o.Name, "autorefresh")
 	return o
 }
 

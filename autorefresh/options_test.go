@@ -106,10 +106,10 @@ func TestMetrics(t *testing.T) {
 			for _, m := range f.GetMetric() {
 				name := f.GetName()
 				for _, l := range m.GetLabel() {
-					if l.GetName() == "cache" && !strings.HasPrefix(l.GetValue(), "autorefresh") {
-						t.Errorf("%s: label cache is %q", name, l.GetValue())
+					if l.GetName() == "client" && !strings.HasPrefix(l.GetValue(), "autorefresh") {
+						t.Errorf("%s: label client is %q", name, l.GetValue())
 					}
-					if l.GetName() != "cache" && l.GetName() != "name" && l.GetName() != "endpoint" {
+					if l.GetName() != "client" && l.GetName() != "kind" && l.GetName() != "endpoint" {
 						name += " " + l.GetValue()
 					}
 				}
@@ -117,22 +117,22 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		for _, want := range []string{
-			"autorefresh_items refreshed", "autorefresh_refreshes_total updated", "autorefresh_refreshes_total failed",
-			"autorefresh_lateness_seconds", "autorefresh_served_age_seconds", "autorefresh_misses_total", "autorefresh_loads_total ok",
-			"autorefresh_store_keys_total hit", "autorefresh_store_keys_total miss", "breaker_transitions_total open",
+			"holdfast_autorefresh_items refreshed", "holdfast_autorefresh_refreshes_total updated", "holdfast_autorefresh_refreshes_total failed",
+			"holdfast_autorefresh_lateness_seconds", "holdfast_autorefresh_served_age_seconds", "holdfast_autorefresh_misses_total", "holdfast_autorefresh_loads_total ok",
+			"holdfast_autorefresh_store_keys_total hit", "holdfast_autorefresh_store_keys_total miss", "holdfast_breaker_openings_total",
 		} {
 			if values[want] == 0 {
 				t.Errorf("metric %s is 0", want)
 			}
 		}
-		if values["autorefresh_items refreshed"]+values["autorefresh_items failing"] != 51 {
+		if values["holdfast_autorefresh_items refreshed"]+values["holdfast_autorefresh_items failing"] != 51 {
 			t.Errorf("items by state %v, want 51 in all", values)
 		}
 		for _, c := range all {
 			mustClose(t, c)
 		}
 	})
-	for _, want := range []string{"source is failing", "source is back", "cache=autorefresh"} {
+	for _, want := range []string{"source is failing", "source is back", "client=autorefresh"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log %s, want %q", log.String(), want)
 		}

@@ -169,7 +169,7 @@ func (c *Cache[K, V]) fail(e *entry[K, V], r *result[V], now int64) {
 
 // renew gives an entry its new value, or confirms the old one, and schedules the next refresh. The caller holds mu.
 func (c *Cache[K, V]) renew(e *entry[K, V], r *result[V], now int64, luck float64) {
-	c.counts.ages.observe(max(now-e.loadedAt.Load(), 0))
+	c.served.Observe(max(now-e.loadedAt.Load(), 0))
 	if e.failures > 0 {
 		e.failures = 0
 		c.census.failing--

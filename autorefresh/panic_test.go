@@ -142,7 +142,7 @@ func TestPanickingCallbacksAreSurvived(t *testing.T) {
 			switch where {
 			case "refresh function":
 			case "Codec.Decode":
-				if n.StoreUndecodable == 0 || !strings.Contains(log.String(), "cannot be decoded") || !strings.Contains(log.String(), "cache=explosive") {
+				if n.StoreUndecodable == 0 || !strings.Contains(log.String(), "cannot be decoded") || !strings.Contains(log.String(), "client=explosive") {
 					t.Errorf("Stats() = %+v, log %s: want the poisoned value counted and said", n, log)
 				}
 			default:

@@ -179,7 +179,7 @@ func (c *Cache[K, V]) noteOverrun(call *loadCall[K, V]) {
 	c.giveAway(call)
 	c.mu.Unlock()
 	call.task.settle(errOverrun())
-	c.log([]notice{{slog.LevelWarn, "refresh function has overrun its timeout", []any{"key", quote(key)}}})
+	c.write([]notice{{slog.LevelWarn, "refresh function has overrun its timeout", []any{"key", quote(key)}}})
 }
 
 // giveAway gives up the place of a stuck call: of MaxStuck calls, and always if none would be left. The caller holds mu.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // pump is the goroutine that moves what falls due from the wheel to the workers. It sleeps until the next slot that is not empty, but
@@ -47,6 +48,7 @@ func (c *Cache[K, V]) retire() {
 	c.mu.Lock()
 	c.room.Broadcast()
 	c.mu.Unlock()
+	c.events.Discard()
 	c.abandonLoads()
 	if c.breaker != nil {
 		_ = c.breaker.Close()
@@ -92,7 +94,7 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	for _, t := range hung {
 		t.settle(errOverrun())
 	}
-	c.log(notices)
+	c.write(notices)
 	return more
 }
 
@@ -189,14 +191,16 @@ func (c *Cache[K, V]) noteSource(now int64) {
 		c.noteOutage(now)
 		c.wakeBy(now + int64(pollOutage))
 		c.emit(Event[K]{Kind: SourceDown})
-		c.notices = append(c.notices, notice{slog.LevelWarn, "source is failing, refreshes wait", nil})
+		c.notices = append(c.notices, notice{
+			slog.LevelWarn, "source is failing, refreshes wait", []any{slog.Any(observe.KeyCause, lastCause{c.breaker})},
+		})
 	case was && !is:
 		c.limit = 1
 		c.spreads = c.ready.n
 		c.hasten(now)
 		c.wakeBy(now)
 		c.emit(Event[K]{Kind: SourceUp})
-		c.notices = append(c.notices, notice{slog.LevelInfo, "source is back", []any{"after", time.Duration(now - c.outage.since)}})
+		c.notices = append(c.notices, notice{slog.LevelInfo, "source is back", []any{observe.Duration(observe.KeyAfter, time.Duration(now-c.outage.since))}})
 	case is:
 		if before == breaker.HalfOpen && c.outage.state != before { // what was ordered meanwhile was not the trial
 			c.noteOutage(now)

@@ -233,7 +233,7 @@ func TestValuesThatCannotBeKeptAreNotShared(t *testing.T) {
 			t.Errorf("%s: %d values that could not be encoded, %d in the second level, want 3 and none", want, n, len(store.values))
 		}
 		if lines := strings.Count(log.String(), "cannot be encoded"); lines != 1 || !strings.Contains(log.String(), want) ||
-			!strings.Contains(log.String(), "cache=readings") {
+			!strings.Contains(log.String(), "client=readings") {
 			t.Errorf("%s: log %q, want the reason, once", want, log)
 		}
 	}

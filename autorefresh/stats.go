@@ -55,11 +55,10 @@ type census struct {
 
 // counts are what has been counted; guarded by the cache's mu.
 type counts struct {
-	refreshes      [outcomes]uint64
-	loads          [loadResults]uint64
-	evictions      uint64
-	stuck          uint64
-	lateness, ages histogram
+	refreshes [outcomes]uint64
+	loads     [loadResults]uint64
+	evictions uint64
+	stuck     uint64
 }
 
 // loadResult is what became of the load of one key.
@@ -100,7 +99,7 @@ func loadResultOf[V any](r *result[V]) loadResult {
 
 // Stats returns a snapshot.
 func (c *Cache[K, V]) Stats() Stats {
-	s := Stats{Misses: c.misses.Load(), Calls: int(c.calls.Load()), EventsLost: c.lost.Load()}
+	s := Stats{Misses: c.misses.Load(), Calls: int(c.calls.Load()), EventsLost: c.events.Lost()}
 	if c.breaker != nil {
 		s.Source = c.breaker.State()
 	}
@@ -123,6 +122,6 @@ func (c *Cache[K, V]) Stats() Stats {
 	}
 	s.LoadsAdopted, s.LoadsShielded, s.LoadsNotFound = l[loadAdopted], l[loadShielded], l[loadNotFound]
 	s.LoadsFailed = l[loadFailed] + l[loadRefused] + l[loadCanceled]
-	s.Lateness = c.counts.lateness.mean()
+	s.Lateness = c.lateness.Read().Mean()
 	return s
 }

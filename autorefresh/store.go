@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/envelope"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Store is a second level that several processes share, such as memcached or redis: see the packages memcachedstore and redisstore. It
@@ -87,7 +88,7 @@ func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) (*second[
 		}
 	}
 	leaser, _ := o.Store.(Leaser)
-	logger := o.Logger.With("cache", o.Name)
+	logger := observe.Logger(o.Logger, o.Name)
 	return &second[K, V]{
 		store: o.Store, leaser: leaser, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
 		timeout: o.StoreTimeout, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch, life: context.Background(),
@@ -138,7 +139,7 @@ func (s *second[K, V]) name(key K) (string, bool) {
 	if err != nil {
 		s.errors.Add(1)
 		if s.unnamed.may(s.now()) {
-			s.logger.Warn("autorefresh: key has no name in the second level", "key", quote(key), "error", err)
+			s.logger.Warn("autorefresh: key has no name in the second level", "key", quote(key), observe.Cause(err))
 		}
 	}
 	return name, err == nil
@@ -193,7 +194,7 @@ func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, 
 func (s *second[K, V]) spoiled(key K, err error) {
 	s.undecodable.Add(1)
 	if s.unread.may(s.now()) {
-		s.logger.Warn("autorefresh: value of the second level cannot be decoded", "key", quote(key), "error", err)
+		s.logger.Warn("autorefresh: value of the second level cannot be decoded", "key", quote(key), observe.Cause(err))
 	}
 }
 
@@ -212,7 +213,7 @@ func (s *second[K, V]) save(ctx context.Context, values []stored[K, V]) {
 		}
 		s.undecodable.Add(1)
 		if s.unsealed.may(s.now()) {
-			s.logger.Warn("autorefresh: value cannot be encoded for the second level", "key", quote(v.key), "error", err)
+			s.logger.Warn("autorefresh: value cannot be encoded for the second level", "key", quote(v.key), observe.Cause(err))
 		}
 	}
 	if len(sealed) == 0 {

@@ -154,7 +154,7 @@ func (c *Cache[K, V]) seize(w *worker[K, V], e *entry[K, V], now int64) {
 	if e.has(flagWatched) {
 		c.isTaken(e, w.call.Load())
 	}
-	c.counts.lateness.observe(max(now-e.due, 0))
+	c.lateness.Observe(max(now-e.due, 0))
 }
 
 // refresh gets new values for the entries taken and applies them.

@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Breaker guards the calls to one dependency. It has no useful zero value: New makes one. Most callers want [Do], or Allow and
@@ -14,15 +17,15 @@ type Breaker struct {
 	// What the hot path reads comes first and is hardly ever written to.
 	word      atomic.Uint64 // a word
 	counters  counters
-	durations *durations // nil if calls are not timed
-	epoch     time.Time  // of the clock
-	options   Options    // with defaults
-	name      string     // cleaned
-	endpoint  string     // cleaned
-	metrics   *metrics
+	durations *observe.Histogram // nil if calls are not timed
+	epoch     time.Time          // of the clock
+	options   Options            // with defaults
+	name      string             // cleaned
+	endpoint  string             // cleaned
+	metrics   *metrics.Breaker
 	member    *member // what a Set keeps with it, nil for a lone breaker
 
-	_ [cacheLine]byte
+	_ [observe.CacheLine]byte
 
 	slow atomic.Uint64 // slow calls
 	// trialTaken lets callers be refused without the lock while a trial is under way.
@@ -34,21 +37,22 @@ type Breaker struct {
 	workers sync.WaitGroup
 
 	mu       sync.Mutex
-	machine  *machine      // guarded by mu
-	evidence evidence      // guarded by mu
-	episode  *episode      // while open or half-open; guarded by mu
-	history  history       // guarded by mu
-	attempt  int           // the next Backoff's; guarded by mu
-	closedAt time.Time     // when it last closed by itself; guarded by mu
-	lease    uint64        // the last trial's number; guarded by mu
-	leasedAt time.Time     // guarded by mu
-	overdue  []uint64      // trials that have overrun and may still succeed, by number; guarded by mu
-	pending  []Change      // not told yet; guarded by mu
-	told     chan struct{} // closed once pending is told, nil if nothing is; guarded by mu
+	machine  *machine  // guarded by mu
+	evidence evidence  // guarded by mu
+	episode  *episode  // while open or half-open; guarded by mu
+	history  history   // guarded by mu
+	attempt  int       // the next Backoff's; guarded by mu
+	closedAt time.Time // when it last closed by itself; guarded by mu
+	lease    uint64    // the last trial's number; guarded by mu
+	leasedAt time.Time // guarded by mu
+	overdue  []uint64  // trials that have overrun and may still succeed, by number; guarded by mu
+
+	changes *observe.Events[told] // for Logger and OnStateChange; nil if there is neither
 }
 
-// New makes a breaker. The name is the value of the metric label "name": cleaned of invalid UTF-8 and cut to 128 bytes; breakers
-// that register at one prometheus.Registerer need different ones. It fails for an empty name and for options out of range.
+// New makes a breaker. The name is the value of the metric label "client": cleaned of invalid UTF-8
+// and cut to 128 bytes; breakers that register at one prometheus.Registerer need different ones. It
+// fails for an empty name and for options out of range.
 func New(name string, opts Options) (*Breaker, error) {
 	name, err := cleanName(name)
 	if err != nil {
@@ -57,21 +61,24 @@ func New(name string, opts Options) (*Breaker, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	return build(name, clean(opts.Endpoint, maxLabel), opts, newMetrics(name), nil), nil
+	return build(name, observe.Label(opts.Endpoint), opts, metrics.NewBreaker(name, opts.kind()), nil), nil
 }
 
 // build makes a breaker of what was checked.
-func build(name, endpoint string, opts Options, m *metrics, in *member) *Breaker {
+func build(name, endpoint string, opts Options, m *metrics.Breaker, in *member) *Breaker {
 	b := &Breaker{
 		name: name, endpoint: endpoint, options: opts.withDefaults(), metrics: m, member: in,
 		counters: newCounters(), epoch: time.Now(), machine: newMachine(), probing: make(chan struct{}, maxProbing),
 	}
 	b.life, b.end = context.WithCancel(context.Background())
+	if opts.OnStateChange != nil || opts.Logger != nil {
+		b.changes = observe.NewEvents(b.tell, func(v any) { b.complain("OnStateChange", v) })
+	}
 	b.evidence.options = &b.options
 	b.history.since = b.epoch
 	var w word
 	if b.options.Durations {
-		b.durations = newDurations(len(b.counters.cells))
+		b.durations = observe.NewHistogram(observe.Latencies(), b.counters.stripes)
 		w |= flagTimed
 	}
 	if in.expires() {
@@ -176,7 +183,7 @@ func (p *Permit) Done(err error) {
 	}
 	if err == nil && p.word&lowMask == 0 {
 		p.breaker = nil
-		b.counters.cells[b.counters.stripe(unsafe.Pointer(p))].success.Add(1)
+		b.counters.cells[b.counters.stripes.Of(unsafe.Pointer(p))].success.Add(1)
 		return
 	}
 	outcome := Success
@@ -190,7 +197,7 @@ func (p *Permit) Done(err error) {
 func (p *Permit) end(outcome Outcome, err error) {
 	done := *p
 	*p = Permit{}
-	done.settle(outcome, err, done.breaker.counters.stripe(unsafe.Pointer(p)))
+	done.settle(outcome, err, done.breaker.counters.stripes.Of(unsafe.Pointer(p)))
 }
 
 func (b *Breaker) classify(err error) Outcome {
@@ -218,7 +225,7 @@ func (p *Permit) settle(outcome Outcome, err error, stripe int) {
 	ev := event{outcome: outcome, err: err}
 	if p.word&flagTimed != 0 && outcome != Ignored {
 		elapsed := b.now() - p.start
-		b.durations.observe(stripe, elapsed)
+		b.durations.ObserveAt(stripe, int64(elapsed))
 		ev.slow = b.options.SlowCallDuration > 0 && elapsed >= b.options.SlowCallDuration
 	}
 	if ev.slow {
@@ -317,7 +324,7 @@ func closeAll(breakers ...*Breaker) {
 	timer := time.AfterFunc(farewell, func() { close(enough) })
 	defer timer.Stop()
 	for _, b := range breakers {
-		b.awaitTold(enough)
+		b.changes.Wait(enough)
 	}
 }
 

@@ -78,26 +78,19 @@ func TestMetricsOfABreaker(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		got := gather(t, b)
 		for metric, want := range map[string]float64{
-			`breaker_state{endpoint="",name="test",state="open"}`:                1,
-			`breaker_state{endpoint="",name="test",state="closed"}`:              0,
-			`breaker_state{endpoint="",name="test",state="half-open"}`:           0,
-			`breaker_state{endpoint="",name="test",state="forced-open"}`:         0,
-			`breaker_state{endpoint="",name="test",state="forced-closed"}`:       0,
-			`breaker_calls_total{endpoint="",name="test",result="success"}`:      3,
-			`breaker_calls_total{endpoint="",name="test",result="failure"}`:      5,
-			`breaker_calls_total{endpoint="",name="test",result="ignored"}`:      1,
-			`breaker_calls_total{endpoint="",name="test",result="rejected"}`:     7,
-			`breaker_slow_calls_total{endpoint="",name="test"}`:                  3,
-			`breaker_transitions_total{endpoint="",name="test",to="open"}`:       1,
-			`breaker_transitions_total{endpoint="",name="test",to="closed"}`:     0,
-			`breaker_open_seconds_total{endpoint="",name="test"}`:                5,
-			`breaker_probes_total{endpoint="",name="test",result="failed"}`:      2,
-			`breaker_probes_total{endpoint="",name="test",result="ok"}`:          0,
-			`breaker_probes_total{endpoint="",name="test",result="timeout"}`:     0,
-			`breaker_probes_total{endpoint="",name="test",result="panic"}`:       0,
-			`breaker_probe_delay_seconds{endpoint="",name="test"}`:               2,
-			`breaker_last_transition_timestamp_seconds{endpoint="",name="test"}`: float64(opened.Unix()),
-			`breaker_call_duration_seconds{endpoint="",name="test"}`:             8,
+			`holdfast_breaker_state{client="test",endpoint="",kind="user"}`:                         2,
+			`holdfast_breaker_calls_total{client="test",endpoint="",kind="user",result="ok"}`:       3,
+			`holdfast_breaker_calls_total{client="test",endpoint="",kind="user",result="failed"}`:   5,
+			`holdfast_breaker_calls_total{client="test",endpoint="",kind="user",result="ignored"}`:  1,
+			`holdfast_breaker_calls_total{client="test",endpoint="",kind="user",result="refused"}`:  7,
+			`holdfast_breaker_slow_calls_total{client="test",endpoint="",kind="user"}`:              3,
+			`holdfast_breaker_openings_total{client="test",endpoint="",kind="user"}`:                1,
+			`holdfast_breaker_open_seconds_total{client="test",endpoint="",kind="user"}`:            5,
+			`holdfast_breaker_probes_total{client="test",endpoint="",kind="user",result="failed"}`:  2,
+			`holdfast_breaker_probes_total{client="test",endpoint="",kind="user",result="ok"}`:      0,
+			`holdfast_breaker_since_timestamp_seconds{client="test",endpoint="",kind="user"}`:       float64(opened.Unix()),
+			`holdfast_breaker_last_cause_info{cause="error",client="test",endpoint="",kind="user"}`: 1,
+			`holdfast_breaker_call_duration_seconds{client="test",endpoint="",kind="user"}`:         8,
 		} {
 			if v, ok := got[metric]; !ok || v != want {
 				t.Errorf("%s = %v (%v), want %v", metric, v, ok, want)
@@ -121,7 +114,7 @@ func TestHistogramBuckets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "breaker_call_duration_seconds" })
+		i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "holdfast_breaker_call_duration_seconds" })
 		h := families[i].GetMetric()[0].GetHistogram()
 		got := map[float64]uint64{}
 		for _, bucket := range h.GetBucket() {
@@ -133,7 +126,7 @@ func TestHistogramBuckets(t *testing.T) {
 				t.Errorf("bucket %v holds %d, want %d", bound, got[bound], n)
 			}
 		}
-		if h.GetSampleCount() != 6 || h.GetSampleSum() < 65.003 || h.GetSampleSum() > 65.004 || len(got) != 16 {
+		if h.GetSampleCount() != 6 || h.GetSampleSum() < 65.003 || h.GetSampleSum() > 65.004 || len(got) != 17 {
 			t.Errorf("histogram %v", h)
 		}
 	})
@@ -143,7 +136,7 @@ func TestNoHistogramUnlessAsked(t *testing.T) {
 	b := newBreaker(t, breaker.Options{})
 	_ = report(b, nil)
 	for metric := range gather(t, b) {
-		if strings.HasPrefix(metric, "breaker_call_duration") {
+		if strings.HasPrefix(metric, "holdfast_breaker_call_duration") {
 			t.Errorf("%s is there", metric)
 		}
 	}
@@ -159,7 +152,7 @@ func TestMetricsOfASet(t *testing.T) {
 	reportTimes(s.Get("c"), 4, nil)
 	got := gather(t, s)
 	for endpoint, want := range map[string]float64{"a": 2, "b": 3, "_other": 4} {
-		if v := got[fmt.Sprintf(`breaker_calls_total{endpoint=%q,name="test",result="success"}`, endpoint)]; v != want {
+		if v := got[fmt.Sprintf(`holdfast_breaker_calls_total{client="test",endpoint=%q,kind="user",result="ok"}`, endpoint)]; v != want {
 			t.Errorf("%s: %v successes, want %v", endpoint, v, want)
 		}
 	}
@@ -216,7 +209,7 @@ func TestLabelTraps(t *testing.T) {
 	}
 	got := gather(t, s)
 	for label := range seen {
-		if v := got[fmt.Sprintf(`breaker_calls_total{endpoint=%q,name="test",result="success"}`, label)]; v != 1 {
+		if v := got[fmt.Sprintf(`holdfast_breaker_calls_total{client="test",endpoint=%q,kind="user",result="ok"}`, label)]; v != 1 {
 			t.Errorf("label %q: %v successes, want 1", label, v)
 		}
 	}
@@ -225,8 +218,8 @@ func TestLabelTraps(t *testing.T) {
 		if err != nil {
 			t.Fatalf("New(%q) = %v", name, err)
 		}
-		if n := len(gather(t, b)); n != 22 {
-			t.Errorf("New(%q): %d samples, want 22", name, n)
+		if n := len(gather(t, b)); n != 10 {
+			t.Errorf("New(%q): %d samples, want 10", name, n)
 		}
 		if !utf8.ValidString(b.Name()) || len(b.Name()) > 128 || b.Name() != b.Endpoint() {
 			t.Errorf("New(%q): Name, Endpoint = %q, %q", name, b.Name(), b.Endpoint())
@@ -245,4 +238,27 @@ func TestExpiryFreesLabels(t *testing.T) {
 		}
 		_ = s.Close()
 	})
+}
+
+// Two clients of different kinds may have the same name, such as that of the service: their
+// breakers' metrics do not meet in a registry, and an alert tells them apart.
+func TestKindsMayShareAName(t *testing.T) {
+	got := gather(t, newBreaker(t, breaker.Options{}), newBreaker(t, breaker.Options{Kind: "billing"}), newSet(t, breaker.SetOptions{
+		Options: breaker.Options{Kind: "search\xff"},
+	}))
+	for _, kind := range []string{"user", "billing"} {
+		if _, ok := got[fmt.Sprintf(`holdfast_breaker_state{client="test",endpoint="",kind=%q}`, kind)]; !ok {
+			t.Errorf("kind %s has no state: %v", kind, got)
+		}
+	}
+}
+
+// A server, peer or primary costs so many series, beside its client's own.
+func TestSeriesOfABreaker(t *testing.T) {
+	b := newBreaker(t, breaker.Options{})
+	_ = report(b, errDown)
+	b.Trip(errDown)
+	if n := len(gather(t, b)); n != 11 {
+		t.Errorf("%d series, want 11", n)
+	}
 }

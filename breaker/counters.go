@@ -1,46 +1,31 @@
 package breaker
 
 import (
-	"math/bits"
-	"runtime"
 	"sync/atomic"
-	"unsafe"
-)
 
-// cacheLine is the distance that keeps two cores' counters apart; twice 64 bytes, as processors fetch lines in pairs.
-const cacheLine = 128
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
 
 // cell is one stripe of the counters. Goroutines are spread over the stripes, so that cores seldom write to the same one.
 type cell struct {
 	success, failure, ignored, rejected, started atomic.Uint64
 
-	_ [cacheLine - 5*8]byte
+	_ [observe.CacheLine - 5*8]byte
 }
 
 // counters are a breaker's striped counts.
 type counters struct {
-	cells []cell // a power of two
-	shift uint   // takes a hash to an index
+	stripes observe.Stripes
+	cells   []cell // one a stripe
 }
-
-const maxStripes = 64
 
 func newCounters() counters {
-	n := bits.Len(uint(min(8*runtime.GOMAXPROCS(0), maxStripes) - 1))
-	return counters{cells: make([]cell, 1<<n), shift: uint(64 - n)}
-}
-
-// stripe picks one for whoever holds p on its stack: the address tells goroutines apart, and costs nothing to know.
-func (c *counters) stripe(p unsafe.Pointer) int {
-	const golden = 0x9E3779B97F4A7C15
-	return int(uint64(uintptr(p)) >> 9 * golden >> c.shift)
+	stripes := observe.NewStripes()
+	return counters{stripes: stripes, cells: make([]cell, stripes.Len())}
 }
 
 // here returns the cell for the calling goroutine.
-func (c *counters) here() *cell {
-	var local byte
-	return &c.cells[c.stripe(unsafe.Pointer(&local))]
-}
+func (c *counters) here() *cell { return &c.cells[c.stripes.Here()] }
 
 func (c *counters) sum(field func(*cell) *atomic.Uint64) uint64 {
 	total := uint64(0)

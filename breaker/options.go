@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Outcome is what a call's result says about the dependency.
@@ -49,7 +51,7 @@ type Options struct {
 	// SlowCallRatio trips when this share of at least MinCalls calls within Window was slow. At most 1; negative only counts slow
 	// calls. Default 0.5, with SlowCallDuration set.
 	SlowCallRatio float64
-	// Durations times calls for the histogram breaker_call_duration_seconds; SlowCallDuration implies it. Default false.
+	// Durations times calls for the histogram holdfast_breaker_call_duration_seconds; SlowCallDuration implies it. Default false.
 	Durations bool
 
 	// Classify judges an error; it is not asked about nil, which is a success. It must be safe for concurrent use. The default
@@ -86,10 +88,15 @@ type Options struct {
 	// ConsecutiveFailures off, only as the other limits say). Negative: it waits for ever. Default 1 min.
 	QuietTime time.Duration
 
+	// Kind is the value of the metric label "kind": what the breaker protects. Alerts tell the kinds
+	// apart. Default "user"; Holdfast's own clients use "memcached", "redis", "autorefresh" and
+	// "groupcache".
+	Kind string
 	// OnStateChange is told each change of state, in order, one at a time, on a goroutine of its own: it may call the breaker.
 	// A panic in it is recovered and logged. Close is not reported, and waits 100 ms at most for it. Default nil.
 	OnStateChange func(Change)
-	// Logger is told changes of state. Default nil, silent.
+	// Logger is told when the breaker opens (Warn), closes again and is forced (Info), and of the states between (Debug). Default nil,
+	// silent.
 	Logger *slog.Logger
 }
 
@@ -116,6 +123,13 @@ const (
 	// minDelay keeps a Backoff that answers 0 from spinning.
 	minDelay = time.Millisecond
 )
+
+func (o Options) kind() string {
+	if o.Kind == "" {
+		return metrics.KindUser
+	}
+	return observe.Label(o.Kind)
+}
 
 func defaultBackoff(_ error, attempt int) time.Duration {
 	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: 5 * time.Second, Factor: 2}.Delay(attempt)

@@ -13,11 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
-
-// other is the label of the breaker that endpoints beyond the bound share.
-const other = "_other"
 
 const (
 	defaultEndpoints  = 1024
@@ -76,7 +74,7 @@ func (o SetOptions) check() error {
 // prometheus.Collector of all its breakers, and safe for concurrent use.
 type Set struct {
 	options  SetOptions // with defaults
-	metrics  *metrics
+	metrics  *metrics.Breaker
 	other    *Breaker
 	overflow atomic.Bool  // other was handed out
 	open     atomic.Int64 // members open or half-open
@@ -84,9 +82,9 @@ type Set struct {
 	members atomic.Pointer[map[string]*Breaker] // by endpoint as Get was given it; replaced under mu, never written to
 
 	mu      sync.Mutex
-	labels  labels      // guarded by mu
-	sweeper *time.Timer // nil unless there are members that may expire; guarded by mu
-	closed  bool        // guarded by mu
+	labels  *observe.Labels // guarded by mu
+	sweeper *time.Timer     // nil unless there are members that may expire; guarded by mu
+	closed  bool            // guarded by mu
 }
 
 // member is what a Set keeps with a breaker. The methods of a nil member are those of a lone breaker.
@@ -100,7 +98,7 @@ type member struct {
 	idleSince time.Time // guarded by Set.mu
 }
 
-// NewSet makes a set without breakers. The name becomes the metric label "name", as in New. It fails for an empty name and for
+// NewSet makes a set without breakers. The name becomes the metric label "client", as in New. It fails for an empty name and for
 // options out of range.
 func NewSet(name string, opts SetOptions) (*Set, error) {
 	name, err := cleanName(name)
@@ -110,9 +108,9 @@ func NewSet(name string, opts SetOptions) (*Set, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	s := &Set{options: opts.withDefaults(), metrics: newMetrics(name), labels: labels{other: {}}}
+	s := &Set{options: opts.withDefaults(), metrics: metrics.NewBreaker(name, opts.kind()), labels: observe.NewLabels(0)}
 	s.members.Store(&map[string]*Breaker{})
-	s.other = build(name, other, s.options.Options, s.metrics, &member{set: s, shared: true})
+	s.other = build(name, observe.Other, s.options.Options, s.metrics, &member{set: s, shared: true})
 	return s, nil
 }
 
@@ -134,7 +132,7 @@ func (s *Set) Get(endpoint string) *Breaker {
 		return s.other
 	}
 	in := &member{set: s, endpoint: endpoint, idleSince: time.Now()}
-	b := build(s.other.name, s.labels.take(endpoint), opts, s.metrics, in)
+	b := build(s.other.name, s.labels.Take(endpoint), opts, s.metrics, in)
 	s.add(b)
 	return b
 }
@@ -182,7 +180,7 @@ func (s *Set) optionsFor(endpoint string) Options {
 	}
 	if base.Logger != nil {
 		base.Logger.Error("breaker options for endpoint are out of range, using the set's",
-			"name", s.other.name, "endpoint", clean(endpoint, maxLabel), "error", err)
+			observe.KeyClient, s.other.name, observe.KeyEndpoint, observe.Label(endpoint), observe.KeyCause, err)
 	}
 	return base
 }
@@ -201,7 +199,7 @@ func (s *Set) sweep() {
 	for endpoint, b := range left {
 		if b.member.idle(b, now) >= s.options.IdleExpiry && b.drop() {
 			delete(left, endpoint)
-			delete(s.labels, b.endpoint)
+			s.labels.Drop(b.endpoint)
 		}
 	}
 	s.members.Store(&left)
@@ -254,12 +252,12 @@ func (s *Set) rejoin(b *Breaker) *Breaker {
 	if s.closed {
 		return nil
 	}
-	if s.full() || s.labels.has(b.endpoint) {
+	if s.full() || s.labels.Has(b.endpoint) {
 		s.overflow.Store(true)
 		return s.other
 	}
 	b.revive()
-	s.labels[b.endpoint] = struct{}{}
+	s.labels.Hold(b.endpoint)
 	b.member.idleSince = time.Now()
 	s.add(b)
 	return b
@@ -340,7 +338,7 @@ func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 		observe.DescribeNil(ch, "breaker.Set", "NewSet")
 		return
 	}
-	s.metrics.describe(ch)
+	s.metrics.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.

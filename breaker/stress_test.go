@@ -107,7 +107,7 @@ func TestCountsAreExact(t *testing.T) {
 	if s.Successes != goroutines*calls || s.Ignored != goroutines*calls || s.Rejected != 10 {
 		t.Errorf("Stats() = %+v, want %d successes and ignored, 10 rejected", s, goroutines*calls)
 	}
-	if n := gather(t, b)[`breaker_call_duration_seconds{endpoint="",name="test"}`]; n != goroutines*calls {
+	if n := gather(t, b)[`holdfast_breaker_call_duration_seconds{client="test",endpoint="",kind="user"}`]; n != goroutines*calls {
 		t.Errorf("histogram counts %v, want %d", n, goroutines*calls)
 	}
 }

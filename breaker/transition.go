@@ -3,6 +3,8 @@ package breaker
 import (
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // history is what is known of past states.
@@ -12,6 +14,7 @@ type history struct {
 	refused     time.Duration // in past states that refuse calls
 	transitions [states]uint64
 	last        time.Time // last transition, zero if none
+	left        time.Time // when it last ceased to be closed
 	cause       error     // of the last opening, or of the last failed probe
 	probeDelay  time.Duration
 	probes      ProbeStats
@@ -25,6 +28,17 @@ func (h *history) enter(to State, now time.Time) {
 	h.state, h.since = to, now
 }
 
+// outage notes when one begins, and returns its length at its end.
+func (h *history) outage(c Change) (after time.Duration) {
+	switch {
+	case c.From == Closed:
+		h.left = c.At
+	case c.To == Closed:
+		after = c.At.Sub(h.left)
+	}
+	return after
+}
+
 // refusedUntil is the time spent refusing calls.
 func (h *history) refusedUntil(now time.Time) time.Duration {
 	if h.state.refuses() {
@@ -36,8 +50,9 @@ func (h *history) refusedUntil(now time.Time) time.Duration {
 // move changes the state, with a new generation, and has it told. The caller holds mu.
 func (b *Breaker) move(to State, cause error) {
 	now := time.Now()
-	change := Change{Name: b.name, Endpoint: b.endpoint, From: b.history.state, To: to, Cause: cause, At: now}
+	change := told{Change: Change{Name: b.name, Endpoint: b.endpoint, From: b.history.state, To: to, Cause: cause, At: now}}
 	b.history.enter(to, now)
+	change.after = b.history.outage(change.Change)
 	b.history.transitions[to]++
 	b.history.last = now
 	if to != Open && to != HalfOpen {
@@ -46,7 +61,7 @@ func (b *Breaker) move(to State, cause error) {
 	b.evidence.reset()
 	b.trialTaken.Store(false)
 	b.word.Store(uint64(b.load().next(word(to))))
-	b.tell(change)
+	b.changes.Post(change)
 }
 
 // trip opens a closed or half-open breaker and begins an episode. The caller holds mu.
@@ -165,86 +180,52 @@ func (b *Breaker) locked(command func(*Breaker)) {
 	}
 }
 
-// tell queues a change for OnStateChange and Logger. The caller holds mu.
-func (b *Breaker) tell(c Change) {
-	if b.options.OnStateChange == nil && b.options.Logger == nil {
-		return
-	}
-	b.pending = append(b.pending, c)
-	if b.told == nil {
-		b.told = make(chan struct{})
-		go b.tellAll()
-	}
+// told is a change, with how long it was not closed if it is now.
+type told struct {
+	Change
+
+	after time.Duration
 }
 
-// tellAll tells the changes that are pending, in order. It is not one of the workers: a callback may call Close, which waits for
-// those.
-func (b *Breaker) tellAll() {
-	finished := false
-	defer func() {
-		if !finished { // the callback left with runtime.Goexit
-			go b.tellAll()
-		}
-	}()
-	for {
-		b.mu.Lock()
-		if len(b.pending) == 0 {
-			close(b.told)
-			b.pending, b.told, finished = nil, nil, true
-			b.mu.Unlock()
-			return
-		}
-		c := b.pending[0]
-		b.pending = b.pending[1:]
-		b.mu.Unlock()
-		b.log(c)
-		b.report(c)
+// tell tells Logger and OnStateChange of a change. It does not run on one of the workers: a callback
+// may call Close, which waits for those.
+func (b *Breaker) tell(c told) {
+	b.log(c)
+	if b.options.OnStateChange != nil {
+		b.options.OnStateChange(c.Change)
 	}
-}
-
-// report calls OnStateChange.
-func (b *Breaker) report(c Change) {
-	if b.options.OnStateChange == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			b.complain("OnStateChange", v)
-		}
-	}()
-	b.options.OnStateChange(c)
 }
 
 // complain tells of a callback that has panicked on one of the breaker's goroutines, where nobody else would recover.
 func (b *Breaker) complain(callback string, panicked any) {
 	if b.options.Logger != nil {
 		b.options.Logger.Log(b.life, slog.LevelError, "breaker: callback panicked",
-			"name", b.name, "endpoint", b.endpoint, "callback", callback, "panic", panicked)
+			observe.KeyClient, b.name, observe.KeyEndpoint, b.endpoint, "callback", callback, "panic", panicked)
 	}
 }
 
-// awaitTold waits until the changes are told, or it is enough: it may be a callback that waits.
-func (b *Breaker) awaitTold(enough <-chan struct{}) {
-	b.mu.Lock()
-	told := b.told
-	b.mu.Unlock()
-	if told == nil {
-		return
-	}
-	select {
-	case <-told:
-	case <-enough:
-	}
-}
-
-func (b *Breaker) log(c Change) {
+// log tells of the begin and the end of an outage. What is between, a trial or probe that failed, is
+// for who looks closer: a long outage would fill the log with it.
+func (b *Breaker) log(c told) {
 	if b.options.Logger == nil {
 		return
 	}
 	level := slog.LevelInfo
-	if c.To == Open {
+	switch {
+	case c.To == Open && c.From == Closed:
 		level = slog.LevelWarn
+	case c.To == HalfOpen, c.To == Open:
+		level = slog.LevelDebug
 	}
-	b.options.Logger.Log(b.life, level, "breaker changed state",
-		"name", c.Name, "endpoint", c.Endpoint, "from", c.From.String(), "to", c.To.String(), "cause", c.Cause)
+	attrs := []slog.Attr{
+		slog.String(observe.KeyClient, c.Name), observe.Endpoint(c.Endpoint),
+		slog.String("from", c.From.String()), slog.String("to", c.To.String()),
+	}
+	if c.Cause != nil {
+		attrs = append(attrs, observe.Cause(c.Cause))
+	}
+	if c.after > 0 {
+		attrs = append(attrs, observe.Duration(observe.KeyAfter, c.after))
+	}
+	b.options.Logger.LogAttrs(b.life, level, "breaker changed state", attrs...)
 }

@@ -3,7 +3,9 @@ package breaker_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +143,29 @@ func TestTrialsThatDoNotEndAreReleased(t *testing.T) {
 			wantState(t, b, breaker.Closed)
 		})
 	}
+}
+
+// A dependency that is away for a day filled the log: each trial that failed was two lines.
+func TestAnOutageIsTwoLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		b := newBreaker(t, breaker.Options{
+			Logger:  slog.New(slog.NewTextHandler(&text, nil)),
+			Backoff: func(error, int) time.Duration { return time.Second },
+		})
+		reportTimes(b, 5, errDown)
+		for range 3600 {
+			time.Sleep(time.Second)
+			_ = report(b, errDown)
+		}
+		time.Sleep(time.Second)
+		_ = report(b, nil)
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSpace(text.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], `level=WARN msg="breaker changed state" client=test endpoint="" from=closed to=open cause=`) ||
+			!strings.Contains(lines[1], "level=INFO") || !strings.Contains(lines[1], "to=closed after=1h0m1s") {
+			t.Errorf("an outage of an hour is %d lines:\n%.1000s", len(lines), text.String())
+		}
+		_ = b.Close()
+	})
 }

@@ -198,7 +198,7 @@ func (fs *flights) panicked(key string, cause any) error {
 	if cause == nil {
 		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
 	}
-	fs.instance.options.Logger.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	fs.instance.log.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/ring"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it with NewHTTPPool, or have an Instance.
@@ -47,8 +48,7 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	if o.Ring == Rendezvous {
 		rings.Even = func(urls []string) peer.Ring { return ring.New(urls) }
 	}
-	var err error
-	p.pool, err = peer.NewPool(self, rings, peer.Options{
+	p.pool = peer.NewPool(self, rings, peer.Options{
 		Name:         o.Name,
 		Dial:         network.Dial,
 		Timeout:      o.PeerTimeout,
@@ -59,9 +59,6 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 		Backoff:      probeBackoff,
 		Logger:       o.Logger,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("groupcache: Options.Name: %w", err)
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.pools = append(i.pools, p)
@@ -95,12 +92,12 @@ func (p *HTTPPool) Set(peers ...string) {
 	good := slices.DeleteFunc(slices.Clone(peers), func(url string) bool {
 		err := p.network.CheckAddress(url)
 		if err != nil {
-			p.options.Logger.Error("groupcache: a peer is left out", "err", err)
+			p.instance.log.Error("groupcache: a peer is left out", observe.Cause(err))
 		}
 		return err != nil
 	})
 	if err := p.setPeers(good); err != nil {
-		p.options.Logger.Error("groupcache: the peers are not changed", "err", err)
+		p.instance.log.Error("groupcache: the peers are not changed", observe.Cause(err))
 	}
 }
 

@@ -3,12 +3,16 @@ package groupcache
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // An Instance is this process among its peers: it owns groups, peers and metrics. Several of them may live in one process. The
@@ -16,7 +20,7 @@ import (
 // concurrent use.
 type Instance struct {
 	options Options
-	metrics *metrics
+	metrics *metrics.Groupcache
 	pool    *HTTPPool // the peers of SetPeers
 	now     func() time.Time
 	forgets atomic.Uint64
@@ -24,8 +28,12 @@ type Instance struct {
 	end     context.CancelFunc
 	work    sync.WaitGroup
 
+	histograms histograms
+	log        *slog.Logger
+
 	mu        sync.RWMutex
 	groups    map[string]*Group                 // guarded by mu
+	former    groupTotals                       // of groups that are no more; guarded by mu
 	closed    bool                              // guarded by mu
 	pools     []*HTTPPool                       // all that serve this instance's groups; guarded by mu
 	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
@@ -46,13 +54,17 @@ func New(opts Options) (*Instance, error) {
 func newInstance(o Options, now func() time.Time) (*Instance, error) {
 	i := &Instance{options: o, now: now, groups: make(map[string]*Group)}
 	i.life, i.end = context.WithCancel(context.Background())
-	i.metrics = newMetrics(o.Name)
+	i.log = observe.Logger(o.Logger, o.Name)
+	i.metrics, i.histograms = metrics.NewGroupcache(o.Name), newHistograms()
 	var err error
 	if i.pool, err = i.newPool(o.Self, o); err != nil {
 		return nil, err
 	}
 	return i, nil
 }
+
+// Name is the instance's name in metrics and logs: Options.Name or its default.
+func (i *Instance) Name() string { return i.options.Name }
 
 // SetPeers replaces the peers: their base URLs, this process's own among them, such as http://10.0.0.1:8080. All peers must be given the
 // same list, in any order. Those that stay keep their connections. With a bad URL nothing changes.
@@ -123,6 +135,9 @@ func (i *Instance) Groups() []*Group {
 func (i *Instance) Deregister(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if g := i.groups[name]; g != nil {
+		i.former.add(g)
+	}
 	delete(i.groups, name)
 }
 
@@ -197,6 +212,9 @@ func (i *Instance) Close() error {
 	i.closed = true
 	groups, pools := i.groups, i.pools
 	i.groups = make(map[string]*Group)
+	for _, g := range groups {
+		i.former.add(g)
+	}
 	i.mu.Unlock()
 	i.end()
 	for _, g := range groups {

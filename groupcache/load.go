@@ -33,13 +33,14 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 		defer cancel()
 	}
 	v, err := g.ask(ctx, key, f)
-	g.instance.metrics.loadTimes.observe(time.Since(f.began))
+	g.instance.histograms.loads.Observe(int64(time.Since(f.began)))
 	if err != nil {
 		g.Stats.LocalLoadErrs.Add(1)
 		g.keepAbsence(key, f, err)
 		return ByteView{}, err
 	}
 	g.Stats.LocalLoads.Add(1)
+	g.instance.histograms.sizes.Observe(int64(v.Len()))
 	v.expire = g.expiry(v.expire)
 	g.keep(key, v, f)
 	return v, nil
@@ -147,7 +148,7 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		start := time.Now()
 		answer, err := g.askPeer(ctx, owners[i:], key)
 		if err == nil && answer.Outcome == peer.Found {
-			g.fetched(start)
+			g.fetched(start, len(answer.Value))
 			v := ByteView{answer.Value, answer.Expire}
 			g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
 			return v, nil
@@ -200,8 +201,9 @@ func (g *Group) askPeer(ctx context.Context, owners []*peer.Peer, key string) (p
 	return answer, err
 }
 
-func (g *Group) fetched(start time.Time) {
+func (g *Group) fetched(start time.Time, size int) {
 	g.Stats.PeerLoads.Add(1)
+	g.instance.histograms.sizes.Observe(int64(size))
 	g.Stats.GetFromPeersLatencyLower.raise(time.Since(start).Milliseconds())
 }
 
@@ -230,7 +232,7 @@ func (g *Group) fetchForeign(ctx context.Context, key string, f *flight) (ByteVi
 	out := &pb.GetResponse{}
 	err := p.Get(ctx, &pb.GetRequest{Group: &g.name, Key: &key}, out)
 	if err == nil {
-		g.fetched(start)
+		g.fetched(start, len(out.GetValue()))
 		v := ByteView{string(out.GetValue()), out.GetExpire()}
 		g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
 		return v, nil

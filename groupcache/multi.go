@@ -221,7 +221,7 @@ func (b *batch) run() {
 			b.land(f, ByteView{}, remoteError(g.name, f.key, a))
 			continue
 		}
-		g.fetched(start)
+		g.fetched(start, len(a.Value))
 		g.hot.Add(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
 		b.land(f, ByteView{a.Value, a.Expire}, nil)
 	}

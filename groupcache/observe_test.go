@@ -51,12 +51,13 @@ func TestMetrics(t *testing.T) {
 	}
 	text := response.Body.String()
 	for _, want := range []string{
-		"groupcache_gets_total{group=g,name=test " + asker.url + ",} ",
-		"groupcache_hits_total{cache=hot,group=g,name=test " + asker.url,
-		"groupcache_peer_requests_total{name=test " + asker.url + ",peer=" + owner.url + ",result=found,}",
-		"groupcache_peers{name=test " + asker.url + ",state=up,}",
-		"breaker_state{endpoint=" + owner.url + ",name=test " + asker.url,
-		"groupcache_load_duration_seconds{name=test " + owner.url,
+		"holdfast_groupcache_gets_total{client=test " + asker.url + ",group=g,} ",
+		"holdfast_groupcache_hits_total{client=test " + asker.url + ",group=g,tier=hot,",
+		"holdfast_groupcache_peer_requests_total{client=test " + asker.url + ",endpoint=" + owner.url + ",result=ok,}",
+		"holdfast_groupcache_peers{client=test " + asker.url + ",state=up,}",
+		"holdfast_breaker_state{client=test " + asker.url + ",endpoint=" + owner.url + ",kind=groupcache,",
+		"holdfast_groupcache_load_duration_seconds{client=test " + owner.url,
+		"holdfast_groupcache_value_size_bytes{client=test " + owner.url,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing in\n%s", want, text)
@@ -64,7 +65,7 @@ func TestMetrics(t *testing.T) {
 	}
 	hits := 0.0
 	for _, f := range families {
-		if f.GetName() != "groupcache_hits_total" {
+		if f.GetName() != "holdfast_groupcache_hits_total" {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -92,7 +93,7 @@ func TestAnyNameCanBeScraped(t *testing.T) {
 	if err := registry.Register(i); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := testutil.GatherAndCount(registry, "groupcache_gets_total"); n != 4 || err != nil {
+	if n, err := testutil.GatherAndCount(registry, "holdfast_groupcache_gets_total"); n != 4 || err != nil {
 		t.Errorf("%d groups, %v", n, err)
 	}
 }
@@ -164,5 +165,36 @@ func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	none.Collect(ch)
 	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "groupcache: nil *Instance") {
 		t.Errorf("Collect: %v", err)
+	}
+}
+
+// Groups and peers cost so many series in each process: in a cluster of a hundred that is a hundred
+// times a hundred peers.
+func TestSeriesOfGroupsAndPeers(t *testing.T) {
+	i, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = i.Close() }()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(i)
+	series := func() int {
+		n, err := testutil.GatherAndCount(registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	none := series()
+	if _, err := i.NewGroup("g", 1<<20, newSource()); err != nil {
+		t.Fatal(err)
+	}
+	group := series() - none
+	if err := i.SetPeers("http://127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is found down", func() bool { return i.Debug().Peers[0].State != "closed" })
+	if peer := series() - none - group; group != 16 || peer != 20 {
+		t.Errorf("a group costs %d series, a peer that is down %d; want 16 and 20", group, peer)
 	}
 }

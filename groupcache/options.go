@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Auth says whether peers must prove who they are, by Options.Secret. Change it one step at a time in a running cluster: first Accept
@@ -43,7 +43,7 @@ const (
 
 // Options are an Instance's choices. The zero value is an instance without peers.
 type Options struct {
-	// Name is the instance's name in metrics: the constant label "name". Default "groupcache", then "groupcache-2" and so on within the
+	// Name is the instance's name in metrics: the label "client". Default "groupcache", then "groupcache-2" and so on within the
 	// process.
 	Name string
 	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. Default empty:
@@ -117,20 +117,8 @@ const (
 	idleConnections     = 256
 )
 
-// instances counts the instances without a name.
-var instances atomic.Int64 //nolint:gochecknoglobals // makes default names unique within the process
-
-func defaultName() string {
-	if n := instances.Add(1); n > 1 {
-		return fmt.Sprintf("groupcache-%d", n)
-	}
-	return "groupcache"
-}
-
 func (o Options) withDefaults() Options {
-	if o.Name == "" {
-		o.Name = defaultName()
-	}
+	o.Name = observe.Name(o.Name, "groupcache")
 	if o.BasePath == "" {
 		o.BasePath = defaultBasePath
 	}
@@ -159,9 +147,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Handover == 0 {
 		o.Handover = defaultHandover
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }

@@ -1,6 +1,10 @@
 package sentinel
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
 
 // claimFor is how long most sentinels have to agree on a lower epoch, without a proof that theirs have begun anew.
 const claimFor = 2 * time.Second
@@ -44,7 +48,7 @@ func (s *succession) judgeClaim() {
 			s.refuted[r.by] = r.says()
 		}
 	}
-	s.director.log.Warn("the sentinels' epochs begin anew", "primary", s.primary.name, "addr", addr, "epoch", epoch)
+	s.director.log.Warn("the sentinels' epochs begin anew", observe.Endpoint(s.primary.name), "addr", addr, "epoch", epoch)
 	s.claim = nil
 }
 

@@ -14,15 +14,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -40,10 +41,10 @@ type Client struct {
 	calls              wire.Calls
 	servers, sentinels *dialer
 	director           *director
-	events             *mailbox
+	events             *observe.Events[Event] // for Options.OnEvent
 	primaries          map[string]*primary
 	metrics            clientMetrics
-	descriptions       *descriptions
+	table              *metrics.Redis
 	changed            notifier
 	closing            sync.Once
 
@@ -53,11 +54,6 @@ type Client struct {
 }
 
 var _ prometheus.Collector = (*Client)(nil)
-
-// names makes clients without a name unique.
-//
-//nolint:gochecknoglobals // a count of what the process has made belongs to the process.
-var names atomic.Uint64
 
 // New makes a client that follows opts.Names through the sentinels given, as host:port, and through those that these name. It returns
 // when each primary has been found: within ctx, or 5 s if ctx has no deadline. The error says what was wrong: see ErrBadOptions,
@@ -70,21 +66,17 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	if err := opts.check(sentinels); err != nil {
 		return nil, err
 	}
-	c := &Client{options: opts.withDefaults(), name: opts.Name, epoch: time.Now().Add(-time.Second), events: newMailbox()}
-	if c.name == "" {
-		c.name = "sentinel"
-		if n := names.Add(1); n > 1 {
-			c.name = fmt.Sprintf("sentinel-%d", n)
-		}
-	}
-	c.name = strings.ToValidUTF8(c.name, "\uFFFD")
+	name := observe.Name(opts.Name, "sentinel")
+	c := &Client{options: opts.withDefaults(), name: name, epoch: time.Now().Add(-time.Second), table: metrics.NewRedis(name)}
+	c.events = observe.NewEvents(opts.OnEvent, func(v any) {
+		c.director.log.Error("Options.OnEvent panicked", "panic", v, "stack", string(debug.Stack()))
+	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
 	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
 	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
 	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, maxReply: maxReport, refused: ErrSentinelAuth}
 	c.director = newDirector(c)
-	c.descriptions = describe(c.name)
 	if err := c.build(); err != nil {
 		c.cancel()
 		c.Close()
@@ -96,7 +88,6 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 		}
 	})
 	c.spawn(func() { c.director.mail.run(c.ctx) })
-	c.spawn(func() { c.events.run(c.ctx) })
 	if err := c.awaitStart(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -107,8 +98,10 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 // build makes the primaries, without starting anything but their breakers.
 func (c *Client) build() error {
 	c.primaries = make(map[string]*primary, len(c.options.Names))
+	labels, stripes := observe.NewLabels(0), observe.NewStripes()
 	for _, name := range c.options.Names {
-		p := &primary{client: c, name: name, label: strings.ToValidUTF8(name, "\uFFFD")}
+		p := &primary{client: c, name: name, label: labels.Take(name)}
+		p.metrics.replied = observe.NewHistogram(observe.Latencies(), stripes)
 		p.private = newPrivates(p, c.options.PrivateConns)
 		p.replicas = newReplicaSet(p)
 		p.seat.Store(&seat{err: p.noPrimary(errStarting)})
@@ -303,6 +296,8 @@ func (c *Client) Close() {
 			}
 		}
 		c.workers.Wait()
+		c.events.Close()
+		c.events.Wait(nil)
 		c.changed.notify()
 	})
 }

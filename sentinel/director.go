@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -36,7 +38,7 @@ type director struct {
 
 func newDirector(c *Client) *director {
 	return &director{
-		client: c, mail: newMailbox(), log: c.options.Logger.With("client", c.name),
+		client: c, mail: newMailbox(), log: observe.Logger(c.options.Logger, c.name),
 		watchers: make(map[string]*watcher), owners: make(map[string]*watcher), named: make(map[string]time.Time), successions: make(map[string]*succession),
 	}
 }
@@ -197,7 +199,7 @@ func (d *director) pushed(w *watcher, p push) {
 	if !s.votes(w) { // it is asked, and no more
 		return
 	}
-	d.log.Debug("sentinel event", "sentinel", w.addr, "event", p.channel, "primary", p.name, "addr", p.addr)
+	d.log.Debug("sentinel event", "sentinel", w.addr, "event", p.channel, observe.Endpoint(p.name), "addr", p.addr)
 	s.primary.metrics.pushes.Add(1)
 	switch {
 	case p.channel == pushSelected:

@@ -2,8 +2,9 @@ package sentinel
 
 import (
 	"log/slog"
-	"runtime/debug"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // EventKind says what an Event is about.
@@ -65,7 +66,7 @@ func (c *Client) announce(e Event) {
 	}
 	var attrs []slog.Attr
 	for _, a := range []struct{ key, value string }{
-		{"primary", e.Primary}, {"addr", e.Addr}, {"previous", e.Previous}, {"candidate", e.Candidate}, {"sentinel", e.Sentinel}, {"trigger", e.Trigger},
+		{observe.KeyEndpoint, e.Primary}, {"addr", e.Addr}, {"previous", e.Previous}, {"candidate", e.Candidate}, {"sentinel", e.Sentinel}, {"trigger", e.Trigger},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))
@@ -75,20 +76,8 @@ func (c *Client) announce(e Event) {
 		attrs = append(attrs, slog.Int64("epoch", e.Epoch))
 	}
 	if e.Cause != nil {
-		attrs = append(attrs, slog.Any("cause", e.Cause))
+		attrs = append(attrs, observe.Cause(e.Cause))
 	}
 	c.director.log.LogAttrs(c.ctx, level, e.Kind.String(), attrs...)
-	if c.options.OnEvent != nil {
-		c.events.post(func() { c.tell(e) })
-	}
-}
-
-// tell runs the user's own code, which must not take the process down with it.
-func (c *Client) tell(e Event) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.director.log.Error("Options.OnEvent panicked", "event", e.Kind.String(), "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
-	c.options.OnEvent(e)
+	c.events.Post(e)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -24,14 +25,14 @@ func (p *primary) newBreaker() (*breaker.Breaker, error) {
 	o := p.client.options
 	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: 250 * time.Millisecond, Factor: 1.6}
 	return breaker.New(p.client.name, breaker.Options{
-		Endpoint:      p.name,
+		Kind:          metrics.KindRedis,
+		Endpoint:      p.label,
 		Probe:         p.probe,
 		ProbeTimeout:  o.DialTimeout,
 		OnReady:       p.readmit,
 		ReadyTimeout:  pollInterval,
 		Backoff:       func(_ error, attempt int) time.Duration { return retry.Delay(attempt) },
 		OnStateChange: func(c breaker.Change) { p.client.director.operated(p, c.To) },
-		Logger:        o.Logger,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -89,7 +90,7 @@ func (s *succession) mended(m *mending, l *link, cause, err error) {
 	s.dropMending()
 	s.primary.metrics.reconnected.Add(1)
 	s.director.client.changed.notify()
-	s.director.log.Info("connection replaced", "primary", s.primary.name, "addr", l.addr, "cause", cause)
+	s.director.log.Info("connection replaced", observe.Endpoint(s.primary.name), "addr", l.addr, observe.Cause(cause))
 }
 
 // dropMending wakes the commands that wait. The seat that they are to find is there already.

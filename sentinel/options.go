@@ -117,8 +117,9 @@ type Options struct {
 
 	// Logger is told changes, not commands. Default nil, silent.
 	Logger *slog.Logger
-	// OnEvent is told each change, in order, one at a time, on a goroutine of its own. If it panics, the log has the panic, and the next
-	// event is told all the same. Default nil.
+	// OnEvent is told each change, in order, one at a time, on a goroutine of its own; more than 1 024
+	// that wait for it are dropped. If it panics, the log has the panic, and the next event is told all
+	// the same. Default nil.
 	OnEvent func(Event)
 }
 
@@ -143,9 +144,6 @@ func (o Options) withDefaults() Options {
 	o.Server, o.Sentinel = o.Server.withDefaults(), o.Sentinel.withDefaults()
 	if o.AddrMap == nil {
 		o.AddrMap = func(addr string) string { return addr }
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }

@@ -58,10 +58,9 @@ func (c *Client) Stats() Stats {
 
 func (p *primary) stats() PrimaryStats {
 	m, seat, t := &p.metrics, p.seat.Load(), p.topology.Load()
-	count, _, _ := m.replied.read()
 	s := PrimaryStats{
 		Up: seat.err == nil, Addr: seat.addr,
-		Replied: count, ErrorReplies: m.errorReplies.Load(),
+		Replied: m.replied.Read().N, ErrorReplies: m.errorReplies.Load(),
 		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
 		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(),
 		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -155,7 +156,7 @@ func (s *Subscription) reopen() (*wire.Subscriber, *seat, error) {
 			return sub, at, err
 		}
 		if !told {
-			s.primary.client.director.log.Warn("subscription refused, it is tried again", "primary", s.primary.name, "cause", err)
+			s.primary.client.director.log.Warn("subscription refused, it is tried again", observe.Endpoint(s.primary.name), observe.Cause(err))
 		}
 		sleep(s.ended, subscriptionSilence, changed)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/mediocregopher/radix/v4"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -209,7 +210,7 @@ func (w *watcher) listen(ctx context.Context) {
 		if time.Since(began) > pollInterval {
 			attempt = 0
 		}
-		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, "cause", err)
+		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, observe.Cause(err))
 		if !sleep(ctx, w.retry.Delay(attempt), w.alive) {
 			return
 		}

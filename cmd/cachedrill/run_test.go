@@ -135,7 +135,7 @@ func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	if page := fetch(t, url); !strings.Contains(page, "EventSource") {
 		t.Errorf("%s serves %.200q, want the live page", url, page)
 	}
-	if text := fetch(t, metrics); !strings.Contains(text, `memcached_client_operations_total{client="cachedrill"`) {
+	if text := fetch(t, metrics); !strings.Contains(text, `holdfast_memcached_operations_total{client="cachedrill"`) {
 		t.Errorf("%s serves %.500q, want the metrics of the client", metrics, text)
 	}
 	if got := <-status; got != 0 || !strings.Contains(out.String(), "kept    max<1h") {

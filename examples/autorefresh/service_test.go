@@ -83,7 +83,7 @@ func TestAnswers(t *testing.T) {
 		{"/products/101", http.StatusNotFound, "no such product"},
 		{"/products/101", http.StatusNotFound, "no such product"},
 		{"/products/x", http.StatusBadRequest, "a product's id is a number"},
-		{"/metrics", http.StatusOK, `autorefresh_loads_total{cache="products",result="ok"} 1`},
+		{"/metrics", http.StatusOK, `holdfast_autorefresh_loads_total{client="products",result="ok"} 1`},
 	} {
 		code, body, err := get(t.Context(), client, url+x.path)
 		if err != nil || code != x.code || !strings.Contains(body, x.want) {

@@ -78,7 +78,7 @@ func TestThreeNodes(t *testing.T) {
 			t.Errorf("%s: %q was loaded again as %q", path, want, got)
 		}
 	}
-	if got := ask(t, servers[0].URL+"/metrics"); !strings.Contains(got, `groupcache_gets_total{group="users"`) || !strings.Contains(got, "groupcache_etcd_peers{") {
+	if got := ask(t, servers[0].URL+"/metrics"); !strings.Contains(got, `holdfast_groupcache_gets_total{client="groupcache`) || !strings.Contains(got, "holdfast_groupcache_etcd_peers{") {
 		t.Errorf("the metrics are %q", got)
 	}
 	_ = nodes[1].network.Close()

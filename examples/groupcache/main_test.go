@@ -49,7 +49,7 @@ func TestThreeNodes(t *testing.T) {
 		if got := ask(t, s.URL+"/debug/groupcache"); !strings.Contains(got, "users") || !strings.Contains(got, addresses[2]) {
 			t.Errorf("the debug page is %q", got)
 		}
-		if got := ask(t, s.URL+"/metrics"); !strings.Contains(got, `groupcache_gets_total{group="users"`) {
+		if got := ask(t, s.URL+"/metrics"); !strings.Contains(got, `holdfast_groupcache_gets_total{client="groupcache`) {
 			t.Errorf("the metrics are %q", got)
 		}
 	}

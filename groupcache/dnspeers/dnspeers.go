@@ -7,6 +7,7 @@
 package dnspeers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Instance is what is told of the peers: a *groupcache.Instance.
@@ -38,6 +41,9 @@ type Resolver interface {
 
 // Options are a Watcher's choices. The zero value lacks either Port or Service.
 type Options struct {
+	// Name is the value of the metric label "client". Default: that of the instance, if it has a method
+	// Name, as a groupcache.Instance has; else the name that is looked up.
+	Name string
 	// Port is that of all peers; needed without Service.
 	Port int
 	// Service is that of SRV records, which bring their own ports: "_service._tcp.name" is asked for, or just the name if Service is
@@ -81,10 +87,15 @@ func (o Options) withDefaults() Options {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return o
+}
+
+// clientName is the value of the label "client".
+func (o Options) clientName(instance Instance, host string) string {
+	if named, ok := instance.(interface{ Name() string }); ok && o.Name == "" {
+		return named.Name()
+	}
+	return observe.Label(cmp.Or(o.Name, host))
 }
 
 // check tells all that is wrong with options, before defaults.
@@ -126,6 +137,8 @@ type Watcher struct {
 	instance Instance
 	name     string
 	options  Options
+	metrics  *metrics.DNSPeers
+	log      *slog.Logger
 	life     context.Context // of the look-ups
 	end      context.CancelFunc
 	work     sync.WaitGroup
@@ -141,7 +154,10 @@ func Watch(ctx context.Context, instance Instance, name string, opts Options) (*
 	if err := opts.check(name); err != nil {
 		return nil, err
 	}
-	w := &Watcher{instance: instance, name: name, options: opts.withDefaults()}
+	client := opts.clientName(instance, name)
+	w := &Watcher{
+		instance: instance, name: name, options: opts.withDefaults(), metrics: metrics.NewDNSPeers(client), log: observe.Logger(opts.Logger, client),
+	}
 	w.life, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	_ = w.Refresh(ctx) // what went wrong is in Stats, and tried again
 	w.work.Go(w.loop)
@@ -237,7 +253,7 @@ func (w *Watcher) set(urls []string) error {
 	if err := w.instance.SetPeers(urls...); err != nil {
 		return err
 	}
-	w.options.Logger.Info("dnspeers: the peers have changed", "name", w.name, "peers", len(urls))
+	w.log.Info("dnspeers: the peers have changed", "peers", len(urls))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Peers = urls
@@ -257,7 +273,7 @@ func (w *Watcher) note(err error) {
 	}
 	w.stats.Failures++
 	if before == nil {
-		w.options.Logger.Warn("dnspeers: the peers stay as they are", "err", err)
+		w.log.Warn("dnspeers: the peers stay as they are", observe.Cause(err))
 	}
 }
 

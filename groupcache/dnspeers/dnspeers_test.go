@@ -259,8 +259,8 @@ func TestMetrics(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
-	want := strings.NewReader("# HELP groupcache_dns_peers Peers that the last usable answer named.\n# TYPE groupcache_dns_peers gauge\ngroupcache_dns_peers{host=\"users.svc\"} 1\n")
-	if err := testutil.GatherAndCompare(registry, want, "groupcache_dns_peers"); err != nil {
+	want := strings.NewReader("# HELP holdfast_groupcache_dns_peers Peers that the last usable answer named.\n# TYPE holdfast_groupcache_dns_peers gauge\nholdfast_groupcache_dns_peers{client=\"users.svc\"} 1\n")
+	if err := testutil.GatherAndCompare(registry, want, "holdfast_groupcache_dns_peers"); err != nil {
 		t.Error(err)
 	}
 }

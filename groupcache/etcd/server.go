@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // ErrRunning is returned by Start of a server that is running.
@@ -112,7 +113,7 @@ func (s *Server) SetPeers(peersAddr []string) {
 	good := make([]string, 0, len(peersAddr))
 	for _, addr := range peersAddr {
 		if err := s.network.CheckAddress(addr); err != nil {
-			s.options.Logger.Error("etcd: a peer is left out", "err", err)
+			s.options.Logger.Error("etcd: a peer is left out", observe.Cause(err))
 			continue
 		}
 		good = append(good, addr)
@@ -121,7 +122,7 @@ func (s *Server) SetPeers(peersAddr []string) {
 	s.peers = good
 	s.mu.Unlock()
 	if err := s.instance.SetPeers(good...); err != nil {
-		s.options.Logger.Error("etcd: the peers are not changed", "err", err)
+		s.options.Logger.Error("etcd: the peers are not changed", observe.Cause(err))
 	}
 }
 
@@ -264,15 +265,15 @@ func (s *Server) depart(r *run, watcher *etcdpeers.Watcher) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if err := s.instance.Drain(ctx); err != nil {
-		s.options.Logger.Info("etcd: not all values were handed over", "err", err)
+		s.options.Logger.Info("etcd: not all values were handed over", observe.Cause(err))
 	}
 	if err := watcher.Close(); err != nil {
-		s.options.Logger.Warn("etcd: the registration stays until it expires", "addr", s.Addr, "err", err)
+		s.options.Logger.Warn("etcd: the registration stays until it expires", "addr", s.Addr, observe.Cause(err))
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := r.network.Shutdown(ctx); err != nil {
-		s.options.Logger.Warn("etcd: requests of peers were ended", "addr", s.Addr, "err", err)
+		s.options.Logger.Warn("etcd: requests of peers were ended", "addr", s.Addr, observe.Cause(err))
 	}
 	_ = s.instance.SetPeers() // its only error is that of a closed Instance
 }

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Instance is what is told of the peers: a *groupcache.Instance.
@@ -72,6 +75,8 @@ type Watcher struct {
 	instance Instance
 	service  string
 	options  Options
+	metrics  *metrics.EtcdPeers
+	log      *slog.Logger
 	life     context.Context // of all goroutines and their requests
 	end      context.CancelFunc
 	work     sync.WaitGroup
@@ -108,7 +113,9 @@ func Watch(ctx context.Context, instance Instance, service string, opts Options)
 	if err := opts.check(instance, service); err != nil {
 		return nil, err
 	}
+	client := opts.clientName(instance, service)
 	w := &Watcher{
+		metrics: metrics.NewEtcdPeers(client), log: observe.Logger(opts.Logger, client),
 		instance: instance, service: service, options: opts, tried: make(chan struct{}),
 		changed: make(chan struct{}, 1), missing: make(chan struct{}, 1), doubted: make(chan struct{}, 1),
 		stats: Stats{Relists: make(map[string]uint64)},
@@ -160,7 +167,7 @@ func (w *Watcher) lost(err error) {
 	peers := len(w.published)
 	w.mu.Unlock()
 	if before == nil {
-		w.options.Logger.Warn("etcdpeers: etcd is away, the peers stay as they are", "service", w.service, "peers", peers, "err", err)
+		w.log.Warn("etcdpeers: etcd is away, the peers stay as they are", "peers", peers, observe.Cause(err))
 	}
 	w.settled()
 }
@@ -172,7 +179,7 @@ func (w *Watcher) found() {
 	w.followErr, w.stats.Connected = nil, true
 	w.mu.Unlock()
 	if before != nil {
-		w.options.Logger.Info("etcdpeers: etcd answers again", "service", w.service)
+		w.log.Info("etcdpeers: etcd answers again")
 	}
 }
 

@@ -170,20 +170,20 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v, %v", problems, err)
 	}
 	want := `
-# HELP groupcache_etcd_peers Peers that were set last.
-# TYPE groupcache_etcd_peers gauge
-groupcache_etcd_peers{service="groupcache"} 1
-# HELP groupcache_etcd_registered 1 if this process is on the list, 0 if not; a watcher without an address of its own is never.
-# TYPE groupcache_etcd_registered gauge
-groupcache_etcd_registered{service="groupcache"} 1
-# HELP groupcache_etcd_registrations_total How often this process has put itself on the list.
-# TYPE groupcache_etcd_registrations_total counter
-groupcache_etcd_registrations_total{service="groupcache"} 1
-# HELP groupcache_etcd_up 1 if etcd answers and its list is followed, 0 if not.
-# TYPE groupcache_etcd_up gauge
-groupcache_etcd_up{service="groupcache"} 1
+# HELP holdfast_groupcache_etcd_peers Peers that were set last.
+# TYPE holdfast_groupcache_etcd_peers gauge
+holdfast_groupcache_etcd_peers{client="groupcache"} 1
+# HELP holdfast_groupcache_etcd_registered 1 if this process is on the list; only where it has an address to register (Options.Self).
+# TYPE holdfast_groupcache_etcd_registered gauge
+holdfast_groupcache_etcd_registered{client="groupcache"} 1
+# HELP holdfast_groupcache_etcd_registrations_total Times that this process has put itself on the list: more than once means that it was lost.
+# TYPE holdfast_groupcache_etcd_registrations_total counter
+holdfast_groupcache_etcd_registrations_total{client="groupcache"} 1
+# HELP holdfast_groupcache_etcd_up 1 if etcd answers and its list is followed.
+# TYPE holdfast_groupcache_etcd_up gauge
+holdfast_groupcache_etcd_up{client="groupcache"} 1
 `
-	names := []string{"groupcache_etcd_peers", "groupcache_etcd_up", "groupcache_etcd_registered", "groupcache_etcd_registrations_total"}
+	names := []string{"holdfast_groupcache_etcd_peers", "holdfast_groupcache_etcd_up", "holdfast_groupcache_etcd_registered", "holdfast_groupcache_etcd_registrations_total"}
 	if err := promtest.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
@@ -192,8 +192,8 @@ groupcache_etcd_up{service="groupcache"} 1
 	}
 	check(t, e.Kill())
 	eventually(t, "noticed", func() bool { return !n.Stats().Connected })
-	down := strings.NewReader(strings.Replace(want[strings.Index(want, "# HELP groupcache_etcd_up"):], "} 1", "} 0", 1))
-	if err := promtest.GatherAndCompare(registry, down, "groupcache_etcd_up"); err != nil {
+	down := strings.NewReader(strings.Replace(want[strings.Index(want, "# HELP holdfast_groupcache_etcd_up"):], "} 1", "} 0", 1))
+	if err := promtest.GatherAndCompare(registry, down, "holdfast_groupcache_etcd_up"); err != nil {
 		t.Error(err)
 	}
 }

@@ -78,7 +78,7 @@ func (f *follower) run() {
 		if cause := causeOf(err); cause == CauseAway {
 			w.lost(err)
 		} else {
-			w.options.Logger.Info("etcdpeers: the list is asked for again", "service", w.service, "cause", cause)
+			w.log.Info("etcdpeers: the list is asked for again", "reason", cause)
 		}
 		if !backoff.Pause(w.life, retries().Delay(attempt)) {
 			return

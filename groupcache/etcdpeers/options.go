@@ -1,6 +1,7 @@
 package etcdpeers
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // EndpointsEnv is the environment variable, that of etcdctl, which names etcd's endpoints if Options do not.
@@ -29,6 +32,9 @@ const (
 
 // Options are a Watcher's choices. The zero value follows the list of an etcd on this machine, and does not register.
 type Options struct {
+	// Name is the value of the metric label "client". Default: that of the instance, if it has a method
+	// Name, as a groupcache.Instance has; else the service.
+	Name string
 	// Self is the address to register, "host:port", as the others reach it. It is always among the peers. Default empty: only watch.
 	Self string
 	// Scheme makes URLs of the addresses for SetPeers: "http" or "https". Default empty: addresses as they stand, as gRPC wants them.
@@ -72,10 +78,15 @@ func (o Options) withDefaults() Options {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return o
+}
+
+// clientName is the value of the label "client".
+func (o Options) clientName(instance Instance, service string) string {
+	if named, ok := instance.(interface{ Name() string }); ok && o.Name == "" {
+		return named.Name()
+	}
+	return observe.Label(cmp.Or(o.Name, service))
 }
 
 // check tells all that is wrong with options, after defaults.

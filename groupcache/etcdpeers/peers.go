@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // entry is one key of etcd's list.
@@ -125,7 +126,7 @@ func (w *Watcher) tell() {
 	w.stats.Listed = len(w.entries) - w.stats.Ignored
 	w.mu.Unlock()
 	if first {
-		w.options.Logger.Warn("etcdpeers: an entry that names no address is left out", "service", w.service, "key", cut(key))
+		w.log.Warn("etcdpeers: an entry that names no address is left out", "key", cut(key))
 	}
 	signal(w.changed)
 }
@@ -189,9 +190,9 @@ func (w *Watcher) set() (again time.Duration, err error) {
 	w.mu.Unlock()
 	switch {
 	case err == nil:
-		w.options.Logger.Info("etcdpeers: the peers have changed", "service", w.service, "peers", len(addrs))
+		w.log.Info("etcdpeers: the peers have changed", "peers", len(addrs))
 	case before == nil:
-		w.options.Logger.Warn("etcdpeers: the instance does not take the peers", "service", w.service, "err", err)
+		w.log.Warn("etcdpeers: the instance does not take the peers", observe.Cause(err))
 	}
 	return again, err
 }

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // registration is the value of a key, as the package naming/endpoints of etcd's client has it. What is read is only the address.
@@ -133,7 +134,7 @@ func (r *registrar) expired() {
 	w.mu.Lock()
 	w.leaseEnds = time.Time{}
 	w.mu.Unlock()
-	w.options.Logger.Warn("etcdpeers: etcd does not know the lease of this process any more, it registers again", "service", w.service)
+	w.log.Warn("etcdpeers: etcd does not know the lease of this process any more, it registers again")
 	signal(w.doubted)
 }
 
@@ -174,7 +175,7 @@ func (w *Watcher) registered(until time.Time) {
 	w.stats.Registrations++
 	w.mu.Unlock()
 	w.leased(until)
-	w.options.Logger.Info("etcdpeers: registered", "service", w.service, "addr", w.options.Self)
+	w.log.Info("etcdpeers: registered", "addr", w.options.Self)
 }
 
 // leased notes how long the lease lasts.
@@ -195,7 +196,7 @@ func (w *Watcher) unregistered(err error) {
 	w.stats.Failures++
 	w.mu.Unlock()
 	if before == nil {
-		w.options.Logger.Warn("etcdpeers: this process cannot register, it goes on trying", "service", w.service, "err", err)
+		w.log.Warn("etcdpeers: this process cannot register, it goes on trying", observe.Cause(err))
 	}
 }
 

@@ -60,28 +60,13 @@ func (n *Network) Stats() Stats {
 	return s
 }
 
-// descriptors are the metrics of one network.
-type descriptors struct{ served, connects *prometheus.Desc }
-
-func (n *Network) descriptors() descriptors {
-	desc := func(metric, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("groupcache_grpc_"+metric, help, labels, prometheus.Labels{"name": n.options.Name})
-	}
-	return descriptors{
-		served:   desc("served_requests_total", "Requests of peers that were answered, by method and code.", "method", "code"),
-		connects: desc("connects_total", "Attempts to connect to peers, by result.", "result"),
-	}
-}
-
 // Describe implements prometheus.Collector.
 func (n *Network) Describe(ch chan<- *prometheus.Desc) {
 	if n == nil {
 		observe.DescribeNil(ch, "grpcpeer.Network", "New")
 		return
 	}
-	d := n.descriptors()
-	ch <- d.served
-	ch <- d.connects
+	n.metrics.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -90,12 +75,41 @@ func (n *Network) Collect(ch chan<- prometheus.Metric) {
 		observe.CollectNil(ch, "grpcpeer.Network", "New")
 		return
 	}
-	d, s := n.descriptors(), n.Stats()
-	for method, byCode := range s.Served {
-		for code, count := range byCode {
-			ch <- prometheus.MustNewConstMetric(d.served, prometheus.CounterValue, float64(count), method, code.String())
+	m, out := n.metrics, observe.To(ch)
+	for method := range n.counts.requests {
+		var ended [endings]uint64
+		for code := range n.counts.requests[method] {
+			ended[endingOf(codes.Code(code))] += n.counts.requests[method][code].Load()
+		}
+		for e, count := range ended {
+			out.Count(m.Served, count, methodNames[method], ending(e).String())
 		}
 	}
-	ch <- prometheus.MustNewConstMetric(d.connects, prometheus.CounterValue, float64(s.Connects), "ok")
-	ch <- prometheus.MustNewConstMetric(d.connects, prometheus.CounterValue, float64(s.ConnectFailures), "failed")
+	out.Count(m.Connects, n.counts.connects.Load(), "ok")
+	out.Count(m.Connects, n.counts.failures.Load(), "failed")
+}
+
+// ending is what became of a request, as a label.
+type ending uint8
+
+const (
+	endedOK ending = iota
+	endedRefused
+	endedCanceled
+	endedFailed
+	endings
+)
+
+func (e ending) String() string { return [endings]string{"ok", "refused", "canceled", "failed"}[e] }
+
+func endingOf(code codes.Code) ending {
+	switch code {
+	case codes.OK:
+		return endedOK
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return endedRefused
+	case codes.Canceled:
+		return endedCanceled
+	}
+	return endedFailed
 }

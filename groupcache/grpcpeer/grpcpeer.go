@@ -28,6 +28,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 )
 
 var (
@@ -44,6 +45,7 @@ type Network struct {
 	local   atomic.Pointer[peer.Local]
 	health  *healthService
 	counts  counts
+	metrics *metrics.GRPCPeers
 
 	mu     sync.Mutex
 	server *grpc.Server // of Serve; guarded by mu
@@ -58,7 +60,7 @@ func New(opts Options) (*Network, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	return &Network{options: opts, health: newHealth()}, nil
+	return &Network{options: opts, health: newHealth(), metrics: metrics.NewGRPCPeers(opts.Name)}, nil
 }
 
 // CheckAddress implements groupcache.Network: an address is host:port.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,6 +11,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Options are a Network's choices. The zero value speaks plain text, and answers everybody.
@@ -51,21 +51,8 @@ const (
 	idleServer = time.Minute
 )
 
-// networks counts the networks without a name.
-var networks atomic.Int64 //nolint:gochecknoglobals // makes default names unique within the process
-
-func defaultName() string {
-	if n := networks.Add(1); n > 1 {
-		return fmt.Sprintf("grpcpeer-%d", n)
-	}
-	return "grpcpeer"
-}
-
 func (o Options) withDefaults() Options {
-	if o.Name == "" {
-		o.Name = defaultName()
-	}
-	o.Name = strings.ToValidUTF8(o.Name, "\uFFFD")
+	o.Name = observe.Name(o.Name, "grpcpeer")
 	if o.Keepalive == 0 {
 		o.Keepalive = defaultKeepalive
 	}

@@ -10,6 +10,8 @@ const (
 	breaker      = "breaker"
 	backoff      = "internal/backoff"
 	observe      = "internal/observe"
+	tables       = "internal/metrics"
+	dashboards   = "internal/dashboards"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
 	cachedrill   = "cmd/cachedrill/..."
@@ -58,24 +60,26 @@ func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
 		Rows: []Row{
-			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe}},
+			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
 			{Package: backoff},
 			{Package: observe, May: []string{prometheus}},
+			{Package: tables, May: []string{observe}},
+			{Package: dashboards, May: []string{observe, tables}},
 			{Package: testServers, May: []string{testServers}},
 			{Package: thisPackage},
 			{Package: "docs"},
-			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe}},
+			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe}},
 			{Package: sentinelWire, May: []string{radix}},
-			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe}},
+			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables}},
 			{Package: envelope},
-			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe}},
+			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
-			{Package: peer, May: []string{breaker, prometheus}},
+			{Package: peer, May: []string{breaker, observe, tables}},
 			{Package: httppeer, May: []string{pbwire, multiwire, peer}},
 			{Package: store},
 			{Package: ring, May: []string{xxhash}},
@@ -83,14 +87,14 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe,
+				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables,
 			}, Tests: []string{singleflight}},
-			{Package: dnspeers, May: []string{backoff, prometheus, observe}, Tests: []string{groupcache}},
-			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe}, Tests: []string{groupcache}},
+			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
+			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
-			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe}, Tests: []string{hashRing}},
+			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe, tables}, Tests: []string{hashRing}},
 			{
-				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc},
+				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc, observe},
 				Tests: []string{hashRing, etcd, zap},
 			},
 			{Package: scale, May: []string{groupcache, hashRing, ring, xxhash, prometheus}},
@@ -103,7 +107,7 @@ func Holdfast() Rules {
 		},
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
-		Tools:         []string{cachedrill, "examples/...", scale},
+		Tools:         []string{cachedrill, "examples/...", scale, dashboards},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
 		Leaves: []Leaf{

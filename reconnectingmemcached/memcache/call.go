@@ -14,7 +14,6 @@ import (
 type call struct {
 	state atomic.Uint64 // generation<<1 | settled
 	done  chan struct{} // receives once for each life that another than the caller settles
-	shard uint32        // which stripe of the metrics this call counts on
 	place place         // of its request; the caller's own
 
 	// Written by the one who settled it, before done.
@@ -27,16 +26,13 @@ type call struct {
 	ended   int64 // when the reply was read, in nanoseconds of the client's clock; 0: not known
 }
 
-// calls recycles waiting places. A pool is per processor, which makes call.shard a good stripe.
-type calls struct {
-	pool sync.Pool
-	made atomic.Uint32
-}
+// calls recycles waiting places.
+type calls struct{ pool sync.Pool }
 
 func (p *calls) take() *call {
 	c, ok := p.pool.Get().(*call)
 	if !ok {
-		c = &call{done: make(chan struct{}, 1), shard: p.made.Add(1) % stripes}
+		c = &call{done: make(chan struct{}, 1)}
 	}
 	return c
 }

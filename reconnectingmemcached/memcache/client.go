@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -47,14 +46,10 @@ type shared struct {
 
 	core atomic.Pointer[core] // nil before the first use and after Close
 
-	mu   sync.Mutex
-	name string // given at the first need; guarded by mu
+	mu    sync.Mutex
+	name  string // guarded by mu
+	named bool   // the name is final, which it is from the first need on; guarded by mu
 }
-
-// unnamed counts the clients that were given a default name. It is the process's own: names must differ wherever clients meet.
-//
-//nolint:gochecknoglobals // a default name that is unique in the process needs a counter of the process.
-var unnamed atomic.Int64
 
 // New returns a client of the given servers: "host:port" or the path of a unix socket. A server that is listed twice gets twice
 // the keys. Names are kept and looked up again when needed; an address that cannot be one makes every call fail with an error that
@@ -143,12 +138,8 @@ func (s *shared) start() *core {
 }
 
 func (s *shared) nameLocked() string {
-	s.name = strings.ToValidUTF8(s.name, "\uFFFD") // a label must be valid
-	if s.name == "" {
-		s.name = "memcached"
-		if n := unnamed.Add(1); n > 1 {
-			s.name += "-" + strconv.FormatInt(n, 10)
-		}
+	if !s.named {
+		s.named, s.name = true, observe.Name(s.name, "memcached")
 	}
 	return s.name
 }
@@ -284,13 +275,8 @@ func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 		return
 	}
 	name := c.shared.clientName()
-	for _, d := range describe(name).all() {
-		ch <- d
-	}
-	if b, err := breaker.New(name, breaker.Options{}); err == nil {
-		b.Describe(ch)
-		_ = b.Close()
-	}
+	metrics.NewMemcached(name).Describe(ch)
+	metrics.NewBreaker(name, metrics.KindMemcached).Describe(ch)
 }
 
 // Collect implements prometheus.Collector. It reads counters and asks no server.
@@ -302,12 +288,12 @@ func (c *Client) Collect(ch chan<- prometheus.Metric) {
 	if c.shared == nil {
 		return
 	}
-	d := describe(c.shared.clientName())
+	m := metrics.NewMemcached(c.shared.clientName())
 	if core := c.shared.core.Load(); core != nil {
-		core.collect(d, ch)
+		core.collect(m, ch)
 		return
 	}
-	c.shared.collectUnused(d, ch)
+	c.shared.collectUnused(m, ch)
 }
 
 func (s *shared) clientName() string {

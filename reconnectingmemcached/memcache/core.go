@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // core is what a client starts at its first use and Close ends. The next use starts another.
@@ -28,9 +30,9 @@ type core struct {
 	unanswered unanswered
 	calls      calls
 
-	durations durations
-	resolves  bool // the default dialer is used, so host names are ours to look up
-	lookup    func(ctx context.Context, host string) ([]netip.Addr, error)
+	histograms *histograms
+	resolves   bool // the default dialer is used, so host names are ours to look up
+	lookup     func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	unresettable atomic.Bool // it was said that connections cannot be reset
 
@@ -39,20 +41,19 @@ type core struct {
 	servers atomic.Pointer[map[serverAddr]*server] // replaced as a whole under mu
 
 	mu     sync.Mutex
-	labels labels // guarded by mu
-	closed bool   // guarded by mu
+	labels *observe.Labels // guarded by mu
+	former serverSum       // what servers counted that were let go; guarded by mu
+	closed bool            // guarded by mu
 }
 
 // newCore starts nothing yet: goroutines come with the first connection.
 func newCore(name string, o Options, selector ServerSelector) *core {
 	c := &core{
-		options: o.withDefaults(), name: name, epoch: time.Now(), log: o.Logger, selector: selector, labels: labels{},
+		options: o.withDefaults(), name: name, epoch: time.Now(), log: observe.Logger(o.Logger, name), selector: selector,
+		labels: observe.NewLabels(maxLabels), histograms: newHistograms(),
 		resolves: o.DialContext == nil, lookup: lookupHost, grace: homeGrace,
 	}
 	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
-	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
-	}
 	c.unanswered.core = c
 	c.servers.Store(&map[serverAddr]*server{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -67,6 +68,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 
 func (c *core) newBreaker(s *server) *breaker.Breaker {
 	o := breaker.Options{
+		Kind:                metrics.KindMemcached,
 		Endpoint:            s.label,
 		ConsecutiveFailures: 3,
 		Probe:               s.probe,
@@ -136,7 +138,7 @@ func (c *core) newServerLocked(id serverAddr) *server {
 	s.ramp.init(c.options.MaxInFlight)
 	s.home.init(c, id.address)
 	s.watch.init(s)
-	s.label = c.labels.take(id.address)
+	s.label = c.labels.Take(id.address)
 	s.breaker = c.newBreaker(s)
 	if c.closed {
 		_ = s.breaker.Close()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -127,14 +128,15 @@ func (c *core) dismiss(gone []*server) {
 	for _, s := range gone {
 		id := serverAddr{s.network, s.address}
 		delete(servers, id)
-		delete(c.labels, s.label)
+		c.labels.Drop(s.label)
+		c.former.keep(s)
 		c.rolls.memory = append(c.rolls.memory, remembered{id, s.missed, time.Duration(c.now()) + memoryTime})
 	}
 	c.servers.Store(&servers)
 	c.mu.Unlock()
 	breakers := make([]*breaker.Breaker, 0, len(gone))
 	for _, s := range gone {
-		c.log.Info("memcached server let go: the selector no longer names it", "client", c.name, "server", s.address)
+		c.log.Info("memcached server let go: the selector no longer names it", observe.Endpoint(s.address))
 		s.close()
 		breakers = append(breakers, s.breaker)
 	}

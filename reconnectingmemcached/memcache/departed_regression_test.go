@@ -125,16 +125,19 @@ func TestServersThatLeft(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		before := p.dialled("10.9.0.7:11211")
+		before, counted := p.dialled("10.9.0.7:11211"), total(gather(t, registry, "holdfast_memcached_operations_total"))
 		time.Sleep(time.Hour)
+		if after := total(gather(t, registry, "holdfast_memcached_operations_total")); after < counted || counted < 50 {
+			t.Errorf("the client counted %v operations, and %v once the servers were let go: a counter must not fall", counted, after)
+		}
 		if after := p.dialled("10.9.0.7:11211"); after != before {
 			t.Errorf("%d dials to a server that left an hour ago", after-before)
 		}
 		if n := len(c.Stats()); n != 1 {
 			t.Errorf("%d servers, want the one that is named", n)
 		}
-		for labels := range gather(t, registry, "memcached_client_dials_total") {
-			if !strings.Contains(labels, "server=10.0.0.1:11211") {
+		for labels := range gather(t, registry, "holdfast_memcached_dials_total") {
+			if !strings.Contains(labels, "endpoint=10.0.0.1:11211") {
 				t.Errorf("series of a server that left: %s", labels)
 			}
 		}
@@ -255,4 +258,11 @@ func TestNativeOutlivesItsServer(t *testing.T) {
 		}
 		_ = native.Close()
 	})
+}
+
+func total(samples map[string]float64) (sum float64) {
+	for _, n := range samples {
+		sum += n
+	}
+	return sum
 }

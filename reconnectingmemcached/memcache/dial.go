@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 type dialing func(ctx context.Context) (net.Conn, error)
@@ -38,7 +40,7 @@ func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	}
 	if err == nil && !resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
 		s.core.log.Warn("memcached connections can be closed only, not reset: a write that failed may arrive later; give them NetConn or SyscallConn",
-			"client", s.core.name, "server", s.address, "type", fmt.Sprintf("%T", conn))
+			observe.Endpoint(s.address), "type", fmt.Sprintf("%T", conn))
 	}
 	return conn, err
 }

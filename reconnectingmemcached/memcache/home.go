@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -129,7 +131,7 @@ func (s *server) addresses(ctx context.Context) ([]netip.Addr, error) {
 func (s *server) saySeveral(addrs any) {
 	if s.home.several.CompareAndSwap(false, true) {
 		s.core.log.Warn("memcached name has several addresses: only one is used at a time; list the servers one by one to use all",
-			"client", s.core.name, "server", s.address, "addresses", addrs)
+			observe.Endpoint(s.address), "addresses", addrs)
 	}
 }
 
@@ -268,7 +270,7 @@ func (s *server) moveTo(at netip.Addr) {
 	if from == at || !from.IsValid() {
 		return
 	}
-	s.core.log.Info("memcached server moved", "client", s.core.name, "server", s.address, "from", from, "to", at)
+	s.core.log.Info("memcached server moved", observe.Endpoint(s.address), "from", from, "to", at)
 	s.mu.Lock()
 	idle := s.idle
 	s.idle = nil

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // result is what became of one operation, as a label.
@@ -52,6 +54,15 @@ func possible(o op, r result) bool {
 		return o == opCompareAndSwap
 	}
 	return false
+}
+
+// ofServer is the result in the metrics of one server, which count any other answer as ok.
+func (r result) ofServer() result {
+	switch r {
+	case resultNotStored, resultConflict, resultServerError:
+		return resultOK
+	}
+	return r
 }
 
 // resultOf names an answer.
@@ -128,125 +139,119 @@ func (m *serverMetrics) dialed(err error) {
 	m.dialsOK.Add(1)
 }
 
-const stripes = 8
+// opClass is what the histograms tell apart: one series a bucket for each op would be too many.
+type opClass uint8
 
-// durations is a histogram in stripes: one that all processors share costs more than the rest of the guard.
-type durations struct {
-	stripes [stripes]struct {
-		ops [opCount]struct {
-			sum     atomic.Int64 // nanoseconds
-			buckets [bucketCount + 1]atomic.Uint64
-		}
-		_ [64]byte // keeps the stripes on cache lines of their own
-	}
+const (
+	classGet opClass = iota
+	classGetMulti
+	classStore
+	classOther
+	classCount
+)
+
+func (c opClass) label() string {
+	return [classCount]string{"get", "get_multi", "store", "other"}[c]
 }
 
-const bucketCount = 16
-
-// bounds are the upper bounds of the buckets, in nanoseconds: 50 µs to 5 s.
-//
-//nolint:gochecknoglobals // never written; an array cannot be a constant.
-var bounds = [bucketCount]int64{
-	50e3, 100e3, 250e3, 500e3, 1e6, 2.5e6, 5e6, 10e6, 25e6, 50e6, 100e6, 250e6, 500e6, 1e9, 2.5e9, 5e9,
+func (o op) class() opClass {
+	switch {
+	case o == opGetMulti:
+		return classGetMulti
+	case o.reads():
+		return classGet
+	case o.stores():
+		return classStore
+	}
+	return classOther
 }
 
-func (d *durations) observe(shard uint32, o op, nanoseconds int64) {
-	h := &d.stripes[shard%stripes].ops[o]
-	i := 0
-	for i < bucketCount && nanoseconds > bounds[i] {
-		i++
-	}
-	h.buckets[i].Add(1)
-	h.sum.Add(nanoseconds)
+// histograms are those of one client.
+type histograms struct {
+	durations [classCount]*observe.Histogram
+	sizes     [classCount]*observe.Histogram // of values; nil for classOther
 }
 
-func (d *durations) sum(o op) (count uint64, seconds float64, buckets map[float64]uint64) {
-	var total [bucketCount + 1]uint64
-	var ns int64
-	for s := range d.stripes {
-		h := &d.stripes[s].ops[o]
-		for i := range total {
-			total[i] += h.buckets[i].Load()
-		}
-		ns += h.sum.Load()
-	}
-	buckets = make(map[float64]uint64, bucketCount)
-	for i, n := range total {
-		count += n
-		if i < bucketCount {
-			buckets[float64(bounds[i])/1e9] = count
+func newHistograms() *histograms {
+	h, stripes := &histograms{}, observe.NewStripes()
+	for c := range classCount {
+		h.durations[c] = observe.NewHistogram(observe.Latencies(), stripes)
+		if c != classOther {
+			h.sizes[c] = observe.NewHistogram(observe.Sizes(), stripes)
 		}
 	}
-	return count, time.Duration(ns).Seconds(), buckets
+	return h
 }
 
-// descriptions are the metrics of one client.
-type descriptions struct {
-	operations, duration, dials, inflight, missed, replayed, lost *prometheus.Desc
-}
-
-func describe(name string) *descriptions {
-	desc := func(metric, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("memcached_client_"+metric, help, labels, prometheus.Labels{"client": name})
-	}
-	return &descriptions{
-		operations: desc("operations_total", "Operations by what became of them, of get_multi each key; refused and busy ones were not tried.", "op", "server", "result"),
-		duration:   desc("operation_duration_seconds", "Time of the operations that were tried, queueing and a retry included, until their reply was read.", "op"),
-		dials:      desc("dials_total", "Connections opened, those of probes included.", "server", "result"),
-		inflight:   desc("inflight", "Operations under way, queued ones included.", "server"),
-		missed:     desc("missed_invalidations", "Keys whose writes the server may have missed, to be deleted before it is used again.", "server"),
-		replayed:   desc("invalidations_replayed_total", "Keys deleted on the server because it may have missed their writes.", "server"),
-		lost:       desc("missed_invalidations_lost_total", "Missed writes that did not fit the log: their old values may be served.", "server"),
+// tried counts a call that was made.
+func (h *histograms) tried(r *request, out *outcome, nanoseconds int64) {
+	class := r.op.class()
+	h.durations[class].Observe(nanoseconds)
+	switch sizes := h.sizes[class]; {
+	case class == classStore:
+		if r.item != nil && out.sent {
+			sizes.Observe(int64(len(r.item.Value)))
+		}
+	case out.item != nil:
+		sizes.Observe(int64(len(out.item.Value)))
+	default:
+		for _, item := range out.items {
+			sizes.Observe(int64(len(item.Value)))
+		}
 	}
 }
 
-func (d *descriptions) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.operations, d.duration, d.dials, d.inflight, d.missed, d.replayed, d.lost}
+func (h *histograms) collect(m *metrics.Memcached, out observe.Sender) {
+	for c := range classCount {
+		out.Histogram(m.Duration, h.durations[c], c.label())
+		if h.sizes[c] != nil {
+			out.Histogram(m.Sizes, h.sizes[c], c.label())
+		}
+	}
 }
 
-// collect sends what one core has counted. Servers that share a label, because there are more than are kept apart, are added up: a
-// scrape must not see a label twice.
-func (c *core) collect(d *descriptions, ch chan<- prometheus.Metric) {
-	sums := make(map[string]*serverSum)
-	for _, s := range c.all() {
-		sum := sums[s.label]
+// collect sends what one core has counted. Servers that share a label, because there are more than
+// are kept apart, are added up: a scrape must not see a label twice.
+func (c *core) collect(m *metrics.Memcached, ch chan<- prometheus.Metric) {
+	byLabel := make(map[string]*serverSum)
+	c.mu.Lock()
+	all, servers := c.former, c.all()
+	c.mu.Unlock()
+	for _, s := range servers {
+		sum := byLabel[s.label]
 		if sum == nil {
 			sum = &serverSum{}
-			sums[s.label] = sum
+			byLabel[s.label] = sum
 		}
 		sum.add(s)
-		if s.label != otherLabel {
+		all.add(s)
+		if s.label != observe.Other {
 			s.breaker.Collect(ch)
 		}
 	}
-	for label, sum := range sums {
-		sum.collect(d, label, ch)
+	for label, sum := range byLabel {
+		sum.collect(m, observe.To(ch, label))
 	}
-	c.durations.collect(d, ch)
-}
-
-func (d *durations) collect(to *descriptions, ch chan<- prometheus.Metric) {
-	for o := range opCount {
-		n, seconds, buckets := d.sum(o)
-		ch <- prometheus.MustNewConstHistogram(to.duration, n, seconds, buckets, o.verb())
-	}
+	all.collectClient(m, observe.To(ch))
+	c.histograms.collect(m, observe.To(ch))
 }
 
 // collectUnused sends the zeroes of a client that was not used yet.
-func (s *shared) collectUnused(d *descriptions, ch chan<- prometheus.Metric) {
+func (s *shared) collectUnused(m *metrics.Memcached, ch chan<- prometheus.Metric) {
 	var none serverSum
-	taken := labels{}
+	labels := observe.NewLabels(maxLabels)
 	seen := make(map[string]bool)
 	for _, address := range s.configured() {
 		if seen[address] {
 			continue
 		}
 		seen[address] = true
-		if label := taken.take(address); label != otherLabel {
-			none.collect(d, label, ch)
+		if label := labels.Take(address); label != observe.Other {
+			none.collect(m, observe.To(ch, label))
 		}
 	}
-	new(durations).collect(d, ch)
+	none.collectClient(m, observe.To(ch))
+	newHistograms().collect(m, observe.To(ch))
 }
 
 // configured are the addresses that are known before the first use.
@@ -261,6 +266,9 @@ func (s *shared) configured() (addresses []string) {
 	})
 	return addresses
 }
+
+// maxLabels bounds the servers that have a label of their own.
+const maxLabels = 1024
 
 type serverSum struct {
 	operations        [opCount][resultCount]uint64
@@ -285,21 +293,40 @@ func (t *serverSum) add(s *server) {
 	t.lost += lost
 }
 
-func (t *serverSum) collect(d *descriptions, server string, ch chan<- prometheus.Metric) {
-	counter := func(desc *prometheus.Desc, n uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+// collect sends what is known of one server.
+func (t *serverSum) collect(m *metrics.Memcached, out observe.Sender) {
+	var results [resultCount]uint64
+	for o := range opCount {
+		for r := range resultCount {
+			results[r.ofServer()] += t.operations[o][r]
+		}
 	}
+	for r, n := range results {
+		if r := result(r); r == r.ofServer() {
+			out.Count(m.Endpoint, n, r.label())
+		}
+	}
+	out.Count(m.Dials, t.dialsOK, "ok")
+	out.Count(m.Dials, t.dialsBad, "failed")
+	out.Count(m.Lost, t.lost)
+	out.Gauge(m.InFlight, float64(t.inflight))
+	out.Gauge(m.Missed, float64(t.missed))
+}
+
+// collectClient sends what is told of all servers together.
+func (t *serverSum) collectClient(m *metrics.Memcached, out observe.Sender) {
 	for o := range opCount {
 		for r := range resultCount {
 			if n := t.operations[o][r]; n > 0 || possible(o, r) {
-				counter(d.operations, n, o.verb(), server, r.label())
+				out.Count(m.Operations, n, o.verb(), r.label())
 			}
 		}
 	}
-	counter(d.dials, t.dialsOK, server, "ok")
-	counter(d.dials, t.dialsBad, server, "failed")
-	counter(d.replayed, t.replayed, server)
-	counter(d.lost, t.lost, server)
-	ch <- prometheus.MustNewConstMetric(d.inflight, prometheus.GaugeValue, float64(t.inflight), server)
-	ch <- prometheus.MustNewConstMetric(d.missed, prometheus.GaugeValue, float64(t.missed), server)
+	out.Count(m.Replayed, t.replayed)
+}
+
+// keep adds what a server counted that is let go: the counters of its client must not fall.
+func (t *serverSum) keep(s *server) {
+	t.add(s)
+	t.inflight, t.missed = 0, 0
 }

@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,7 +66,7 @@ func TestTwoClientsOneRegistry(t *testing.T) {
 		_, _ = c.Get("absent")
 	}
 	counted := 0
-	for _, n := range gather(t, registry, "memcached_client_operations_total") {
+	for _, n := range gather(t, registry, "holdfast_memcached_operations_total") {
 		if n > 0 {
 			counted++
 		}
@@ -73,7 +74,7 @@ func TestTwoClientsOneRegistry(t *testing.T) {
 	if counted != 6 {
 		t.Errorf("%d operations of two clients were counted, want set, hit and miss of each", counted)
 	}
-	if got := gather(t, registry, "breaker_state"); len(got) == 0 {
+	if got := gather(t, registry, "holdfast_breaker_state"); len(got) == 0 {
 		t.Error("the breakers' metrics are missing")
 	}
 }
@@ -101,31 +102,40 @@ func TestMetrics(t *testing.T) {
 	_ = c.Delete("k")
 
 	const client = "client=users\uFFFD"
-	operations := gather(t, registry, "memcached_client_operations_total")
+	operations := gather(t, registry, "holdfast_memcached_operations_total")
 	for labels, want := range map[string]float64{
-		client + ",op=get,result=hit,server=" + addr:        3,
-		client + ",op=add,result=not_stored,server=" + addr: 1,
-		client + ",op=set,result=ok,server=" + addr:         1,
-		client + ",op=delete,result=refused,server=" + addr: 1,
+		client + ",op=get,result=hit":        3,
+		client + ",op=add,result=not_stored": 1,
+		client + ",op=set,result=ok":         1,
+		client + ",op=delete,result=refused": 1,
 	} {
 		if operations[labels] != want {
 			t.Errorf("operations{%s} = %v, want %v; all: %v", labels, operations[labels], want, operations)
 		}
 	}
-	if operations[client+",op=get,result=refused,server="+addr] < 1 {
+	if operations[client+",op=get,result=refused"] < 1 {
 		t.Errorf("no refused Get counted: %v", operations)
 	}
-	if got := gather(t, registry, "memcached_client_missed_invalidations")[client+",server="+addr]; got != 1 {
+	byServer := gather(t, registry, "holdfast_memcached_endpoint_operations_total")
+	for result, want := range map[string]float64{"hit": 3, "ok": 2, "miss": 0} { // ok: the Set and the Add
+		if got := byServer[client+",endpoint="+addr+",result="+result]; got != want {
+			t.Errorf("%s at the server = %v, want %v; all: %v", result, got, want, byServer)
+		}
+	}
+	if got := gather(t, registry, "holdfast_memcached_value_size_bytes")[client+",op=get"]; got != 3 {
+		t.Errorf("sizes of values read: %v samples, want 3", got)
+	}
+	if got := gather(t, registry, "holdfast_memcached_missed_invalidations")[client+",endpoint="+addr]; got != 1 {
 		t.Errorf("missed_invalidations = %v, want 1", got)
 	}
-	if got := gather(t, registry, "memcached_client_operation_duration_seconds")[client+",op=get"]; got < 3 {
+	if got := gather(t, registry, "holdfast_memcached_operation_duration_seconds")[client+",op=get"]; got < 3 {
 		t.Errorf("durations of get: %v samples, want at least 3", got)
 	}
-	if got := gather(t, registry, "memcached_client_dials_total")[client+",result=failed,server="+addr]; got < 1 {
+	if got := gather(t, registry, "holdfast_memcached_dials_total")[client+",endpoint="+addr+",result=failed"]; got < 1 {
 		t.Errorf("failed dials = %v, want at least 1", got)
 	}
-	if got := gather(t, registry, "breaker_state"); len(got) == 0 {
-		t.Error("no breaker_state")
+	if got := gather(t, registry, "holdfast_breaker_state"); len(got) == 0 {
+		t.Error("no holdfast_breaker_state")
 	}
 	st := c.Stats()[addr]
 	if st.DownSince.IsZero() || st.DownCause == nil || st.Refused < 2 || st.DialErrors < 1 || st.MissedInvalidations != 1 {
@@ -150,16 +160,16 @@ func TestSeriesFromTheStart(t *testing.T) {
 			if err := registry.Register(c); err != nil {
 				t.Fatal(err)
 			}
-			before := gather(t, registry, "memcached_client_operations_total")
+			before := gather(t, registry, "holdfast_memcached_operations_total")
 			if len(before) < 100 {
 				t.Errorf("%d series before the first use, want all", len(before))
 			}
-			durations := gather(t, registry, "memcached_client_operation_duration_seconds")
-			if len(durations) != 15 {
-				t.Errorf("%d histograms before the first use, want one an operation", len(durations))
+			durations := gather(t, registry, "holdfast_memcached_operation_duration_seconds")
+			if len(durations) != 4 {
+				t.Errorf("%d histograms before the first use, want get, get_multi, store and other", len(durations))
 			}
 			useAll(c)
-			after := gather(t, registry, "memcached_client_operations_total")
+			after := gather(t, registry, "holdfast_memcached_operations_total")
 			for labels := range after {
 				if _, ok := before[labels]; !ok {
 					t.Errorf("series %s came only with its first use", labels)
@@ -217,13 +227,13 @@ func TestGetMultiCountsKeys(t *testing.T) {
 	c.ForceDown(fake.Addr())
 	eventually(t, "down", func() bool { return !c.Available() })
 	_, _ = c.GetMulti([]string{"a", "b"})
-	operations := gather(t, registry, "memcached_client_operations_total")
+	operations := gather(t, registry, "holdfast_memcached_operations_total")
 	for result, want := range map[string]float64{"hit": 6, "miss": 9, "refused": 2} {
-		if got := operations["client=multi,op=get_multi,result="+result+",server="+fake.Addr()]; got != want {
+		if got := operations["client=multi,op=get_multi,result="+result]; got != want {
 			t.Errorf("get_multi, %s: %v keys, want %v", result, got, want)
 		}
 	}
-	if _, ok := operations["client=multi,op=get_multi,result=ok,server="+fake.Addr()]; ok {
+	if _, ok := operations["client=multi,op=get_multi,result=ok"]; ok {
 		t.Error("get_multi has a result ok beside its hits and misses")
 	}
 }
@@ -242,5 +252,35 @@ func TestNilClientIsNotRegistered(t *testing.T) {
 	c.Collect(metrics)
 	if err := (<-metrics).Write(new(dto.Metric)); err == nil || !strings.Contains(err.Error(), "nil *Client") {
 		t.Errorf("Collect of a nil client: %v, want what to do", err)
+	}
+}
+
+// A server may cost so many series, its breaker's included: fleets have hundreds of servers, and as
+// many processes.
+func TestSeriesOfAServer(t *testing.T) {
+	fakes := []*testutil.Fake{testutil.StartFake(t), testutil.StartFake(t)}
+	count := func(servers ...string) int {
+		c := newClient(t, memcache.Options{Servers: servers, ConsecutiveFailures: 1})
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(c)
+		for i := range 50 {
+			_ = c.Set(&memcache.Item{Key: strconv.Itoa(i), Value: []byte("v")})
+		}
+		for _, server := range servers {
+			c.ForceDown(server)
+		}
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, f := range families {
+			n += len(f.GetMetric())
+		}
+		return n
+	}
+	one, two := count(fakes[0].Addr()), count(fakes[0].Addr(), fakes[1].Addr())
+	if n := two - one; n > 24 || n < 15 {
+		t.Errorf("a server costs %d series, want at most 24", n)
 	}
 }

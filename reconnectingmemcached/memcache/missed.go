@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -188,7 +190,7 @@ func (s *server) logMissed(r *request, out outcome) {
 		missed.places = []place{out.place}
 	}
 	if s.missed.add(r.key, missed) {
-		s.core.log.Warn("more writes missed than can be remembered", "client", s.core.name, "server", s.address, "limit", maxMissedKeys)
+		s.core.log.Warn("more writes missed than can be remembered", observe.Endpoint(s.address), "limit", maxMissedKeys)
 	}
 	if !s.isDown() {
 		s.replaySoon() // nothing will re-admit a server that stays up

@@ -13,7 +13,7 @@ type Overflow int
 
 const (
 	// AcceptStale re-admits the server although old values of keys that did not fit the log may be served until they
-	// expire. It is counted in memcached_client_missed_invalidations_lost_total and logged.
+	// expire. It is counted in holdfast_memcached_missed_invalidations_lost_total and logged.
 	AcceptStale Overflow = iota
 	// FlushServer empties the server before it is re-admitted. Only for servers that no other application uses.
 	FlushServer

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // server is one memcached: its breaker, its connections, its watch and the writes it missed.
@@ -141,13 +142,13 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 
 // book counts a call that has ended and gives back what it held.
 func (s *server) book(f *flight, r *request, out *outcome) {
-	shard, ended := f.call.shard, f.call.ended
+	ended := f.call.ended
 	s.core.calls.put(f.call)
 	s.ramp.leave()
 	if ended == 0 {
 		ended = s.core.now()
 	}
-	s.core.durations.observe(shard, r.op, ended-f.start)
+	s.core.histograms.tried(r, out, ended-f.start)
 	if out.replied {
 		f.permit.Done(nil)
 		s.ramp.succeeded(s.core.now)
@@ -323,7 +324,7 @@ func (s *server) fall(c breaker.Change) {
 	if s.down == nil {
 		s.down = &downState{since: c.At, cause: cause}
 		s.probes.Store(0)
-		s.core.log.Warn("memcached server down", "client", s.core.name, "server", s.address, "cause", cause)
+		s.core.log.Warn("memcached server down", observe.Endpoint(s.address), observe.Cause(cause))
 	} else {
 		s.down = &downState{since: s.down.since, cause: cause}
 	}
@@ -340,7 +341,7 @@ func (s *server) rise(c breaker.Change) {
 		return
 	}
 	s.ramp.begin(s.core.now())
-	s.core.log.Info("memcached server up", "client", s.core.name, "server", s.address, "after", c.At.Sub(was.since))
+	s.core.log.Info("memcached server up", observe.Endpoint(s.address), observe.Duration(observe.KeyAfter, c.At.Sub(was.since)))
 	s.replaySoon()
 }
 

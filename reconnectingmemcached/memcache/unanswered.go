@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // unansweredTime is how long after its first failure a client without a single answer says so.
@@ -49,16 +51,16 @@ func (u *unanswered) say() {
 	if over {
 		return
 	}
-	log := u.core.options.Logger
-	if log == nil {
-		log = slog.Default()
+	log := u.core.log
+	if u.core.options.Logger == nil {
+		log = observe.Logger(slog.Default(), u.core.name)
 	}
 	for _, s := range u.core.all() {
 		if down := s.downNow(); down != nil {
 			log.Warn("memcached client has had no answer from any server so far: are addresses, TLS and passwords right?",
-				"client", u.core.name, "server", s.address, "cause", plainCause(down.cause))
+				observe.Endpoint(s.address), observe.Cause(plainCause(down.cause)))
 			return
 		}
 	}
-	log.Warn("memcached client has had no answer from any server so far: are addresses, TLS and passwords right?", "client", u.core.name)
+	log.Warn("memcached client has had no answer from any server so far: are addresses, TLS and passwords right?")
 }

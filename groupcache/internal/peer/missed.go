@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // maxMissed is how many removals are kept for a peer that is down, and maxMissedBytes how many bytes their keys have.
@@ -283,8 +284,8 @@ func (m *missed) stats() (waiting int, lost, dropped uint64) {
 // Miss keeps a removal for the peer, which could not be told, and does not use the peer again before it was.
 func (p *Peer) Miss(group, key string, cause error) {
 	if p.missed.add(missedKey{group, key}) {
-		p.options.Logger.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
-			"peer", p.url, "kept", maxMissed)
+		p.options.log.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
+			observe.Endpoint(p.url), "kept", maxMissed)
 	}
 	p.breaker.Trip(errors.Join(errors.New("a removal did not arrive"), cause))
 }
@@ -443,6 +444,6 @@ func (p *Peer) giveUp(cause error) {
 }
 
 func (p *Peer) warnGivenUp(cause error) {
-	p.options.Logger.Warn("groupcache: a peer cannot be told of removals, and may answer with old values until they expire: let PUT, DELETE and POST "+
-		"through to its base path, and authorise this process", "peer", p.url, "cause", cause)
+	p.options.log.Warn("groupcache: a peer cannot be told of removals, and may answer with old values until they expire: let PUT, DELETE and POST "+
+		"through to its base path, and authorise this process", observe.Endpoint(p.url), observe.Cause(cause))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 )
 
 // The distances at which a marked peer that is loading says so. A client waits for longer.
@@ -46,6 +47,8 @@ type Options struct {
 	Backoff func(cause error, attempt int) time.Duration
 	// Logger is told of peers that come and go.
 	Logger *slog.Logger
+
+	log *slog.Logger // Logger, that names the client
 }
 
 // Stats count the requests to a peer.
@@ -101,6 +104,7 @@ const strikes = 3
 func newPeer(url string, o Options, greeted func()) (*Peer, error) {
 	p := &Peer{url: url, transport: o.Dial(url), options: o, greeted: greeted, known: make(chan struct{})}
 	b, err := breaker.New(o.Name, breaker.Options{
+		Kind:                metrics.KindGroupcache,
 		Endpoint:            url,
 		ConsecutiveFailures: strikes,
 		FailureRatio:        -1, // loads differ too much for a ratio to tell anything

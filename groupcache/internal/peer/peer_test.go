@@ -174,14 +174,11 @@ func startWith(t *testing.T, inFlight int, handover time.Duration, urls ...strin
 	for _, url := range urls {
 		r.fakes[url] = &fake{get: found, probe: ours}
 	}
-	pool, err := peer.NewPool(self, rings, peer.Options{
+	pool := peer.NewPool(self, rings, peer.Options{
 		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
 		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: inFlight, ProbeTimeout: time.Second, Handover: handover,
 		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.pool = pool
 	if err := pool.Set(urls); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -11,9 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Ring ranks peers for a key.
@@ -39,9 +36,8 @@ type Pool struct {
 	options Options
 	rings   Rings
 	members atomic.Pointer[members]
-	grown   atomic.Bool      // it is not new any more, or has written too much to know: see early
-	wrote   atomic.Bool      // more than early knows
-	sample  *breaker.Breaker // never used but to describe those of the peers
+	grown   atomic.Bool // it is not new any more, or has written too much to know: see early
+	wrote   atomic.Bool // more than early knows
 
 	mu     sync.Mutex
 	forget *time.Timer     // of rings of the past; guarded by mu
@@ -65,29 +61,12 @@ type members struct {
 }
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
-func NewPool(self string, rings Rings, o Options) (*Pool, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	sample, err := breaker.New(o.Name, breaker.Options{})
-	if err != nil {
-		return nil, err
-	}
-	_ = sample.Close() // it has nothing to end
-	p := &Pool{self: self, options: o, rings: rings, sample: sample}
+func NewPool(self string, rings Rings, o Options) *Pool {
+	o.log = observe.Logger(o.Logger, o.Name)
+	p := &Pool{self: self, options: o, rings: rings}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.members.Store(&members{ring: rings.Plain(nil), peers: map[string]*Peer{}})
-	return p, nil
-}
-
-// Describe implements prometheus.Collector, for the breakers of the peers.
-func (p *Pool) Describe(ch chan<- *prometheus.Desc) { p.sample.Describe(ch) }
-
-// Collect implements prometheus.Collector, for the breakers of the peers.
-func (p *Pool) Collect(ch chan<- prometheus.Metric) {
-	for _, peer := range p.Peers() {
-		peer.breaker.Collect(ch)
-	}
+	return p
 }
 
 // Set replaces the peers. Those that stay keep their connections and what is known of them.
@@ -158,7 +137,7 @@ func (m *members) ringOf(rings Rings, urls []string) Ring {
 // reconsider changes the ring if what the peers say of it has changed.
 func (p *Pool) reconsider() {
 	if even, changed := p.chooseRing(); changed {
-		p.options.Logger.Info("groupcache: the ring has changed", "rendezvous", even)
+		p.options.log.Info("groupcache: the ring has changed", "rendezvous", even)
 	}
 }
 

@@ -174,7 +174,7 @@ func TestAnInterruptedDrillEndsAtOnceAndItsProcessesWithIt(t *testing.T) {
 func checkMetrics(t *testing.T, url string) {
 	t.Helper()
 	text, err := fetch(t, url+"/metrics")
-	if err != nil || !strings.Contains(text, `groupcache_gets_total{group="drill",name="cachedrill-3"}`) {
+	if err != nil || !strings.Contains(text, `holdfast_groupcache_gets_total{client="cachedrill-3",group="drill"}`) {
 		t.Errorf("%s serves %.300q, %v; want its metrics", url, text, err)
 	}
 }

@@ -1,4 +1,3 @@
-// Package observe has what the metrics of all packages share.
 package observe
 
 import (

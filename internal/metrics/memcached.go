@@ -1,0 +1,41 @@
+package metrics
+
+import "github.com/holdfast-go/holdfast/internal/observe"
+
+// Memcached are the metrics of a memcached client.
+type Memcached struct {
+	*observe.Table
+
+	Operations, Endpoint, Dials, Replayed, Lost observe.Counter
+	InFlight, Missed                            observe.Gauge
+	Duration, Sizes                             observe.HistogramOf
+}
+
+// NewMemcached declares them.
+func NewMemcached(client string) *Memcached {
+	t := observe.NewTable("memcached", "client", client)
+	return &Memcached{
+		Table: t,
+		Operations: t.Counter("operations_total",
+			"Operations by what became of them: hit, miss, ok, not_stored, conflict, server_error, refused, busy, timeout, failed, canceled. "+
+				"get_multi counts keys.", "op", "result").Shown("Operations"),
+		Endpoint: t.Counter("endpoint_operations_total",
+			"Operations by server: hit, miss, ok (any other answer), refused, busy, timeout, failed, canceled.", "endpoint", "result").
+			Shown("Operations by server"),
+		Duration: t.Seconds("operation_duration_seconds",
+			"Time of the operations that were tried, queueing and a retry included, until their reply was read: get, get_multi, store, other.",
+			"op").Shown("Duration"),
+		Sizes: t.Bytes("value_size_bytes",
+			"Size of the values that were read, or sent to be stored.", "op").Shown("Size of values"),
+		Dials: t.Counter("dials_total",
+			"Connections opened (ok) or not (failed), probes included.", "endpoint", "result").Shown("Connections opened"),
+		InFlight: t.Gauge("inflight",
+			"Operations under way, queued ones included.", "endpoint").Shown("Operations under way"),
+		Missed: t.Gauge("missed_invalidations",
+			"Keys whose writes the server may have missed, to be deleted before it is used again.", "endpoint").Shown("Missed writes"),
+		Lost: t.Counter("missed_invalidations_lost_total",
+			"Missed writes that did not fit the log: their old values may be served.", "endpoint").Shown("Missed writes lost and repaid"),
+		Replayed: t.Counter("invalidations_replayed_total",
+			"Keys deleted on a server because it may have missed their writes.").Shown("Missed writes lost and repaid"),
+	}
+}

@@ -1,0 +1,79 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// The attributes of all log lines. A line names the client, and the endpoint it is about; what went
+// wrong is a cause, and a duration is text.
+const (
+	KeyClient   = "client"
+	KeyEndpoint = "endpoint"
+	KeyCause    = "cause"
+	KeyAfter    = "after" // how long a state has lasted that is over
+)
+
+// Logger is what a client logs to: each line names it. Without a logger nothing is logged.
+func Logger(l *slog.Logger, client string) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l.With(KeyClient, client)
+}
+
+// Cause is the attribute for what went wrong.
+func Cause(err error) slog.Attr { return slog.Any(KeyCause, err) }
+
+// Endpoint is the attribute for a server, primary, replica or peer.
+func Endpoint(address string) slog.Attr { return slog.String(KeyEndpoint, address) }
+
+// Duration is an attribute in text, such as "171ms": a handler for JSON would write nanoseconds.
+func Duration(key string, d time.Duration) slog.Attr {
+	switch {
+	case d >= time.Minute:
+		d = d.Round(time.Second)
+	case d >= time.Second:
+		d = d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		d = d.Round(100 * time.Microsecond)
+	}
+	return slog.String(key, d.String())
+}
+
+// CauseLabel names the kind of an error for a metric, of a dozen: its text may have an address in
+// it that differs each time, and each would be a series.
+func CauseLabel(err error) string {
+	var timeout interface{ Timeout() bool }
+	var dns *net.DNSError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &dns):
+		return "name not resolved"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "connection reset"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "no more connections"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return "connection closed"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	}
+	return "error"
+}
