@@ -18,13 +18,15 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/dnspeers"
 	"github.com/holdfast-go/holdfast/groupcache/etcdpeers"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
 const folder = "../../docs/observability"
 
-// described returns the names of all metrics, with the suffixes that histograms add.
+// described returns the names of all metrics that live clients describe.
 func described(t *testing.T) map[string]bool {
 	t.Helper()
 	b, err := breaker.New("test", breaker.Options{Durations: true})
@@ -75,20 +77,48 @@ func described(t *testing.T) map[string]bool {
 		for d := range ch {
 			n := name.FindStringSubmatch(d.String())[1]
 			found[n] = true
-			if strings.HasSuffix(n, "_seconds") {
-				found[n+"_bucket"], found[n+"_sum"], found[n+"_count"] = true, true, true
-			}
 		}
 	}
 	return found
 }
 
-var metric = regexp.MustCompile(`\b(?:breaker|memcached_client|redis_sentinel|autorefresh|groupcache)_[a-z_]+`)
+// declared returns the names of all metrics in the tables, with the suffixes that histograms add.
+func declared() map[string]bool {
+	names := make(map[string]bool)
+	for _, table := range metrics.All() {
+		for _, row := range table.Rows() {
+			names[row.Name] = true
+			if row.Type == observe.TypeHistogram {
+				names[row.Name+"_bucket"], names[row.Name+"_sum"], names[row.Name+"_count"] = true, true, true
+			}
+		}
+	}
+	return names
+}
+
+// TestTablesAreWhatClientsDescribe: dashboards and docs are made from the tables; what a client sends
+// must be in them, and what they have must be sent by some client.
+func TestTablesAreWhatClientsDescribe(t *testing.T) {
+	sent := described(t)
+	for _, table := range metrics.All() {
+		for _, row := range table.Rows() {
+			if !sent[row.Name] {
+				t.Errorf("%s is in the tables, but no client describes it", row.Name)
+			}
+			delete(sent, row.Name)
+		}
+	}
+	for name := range sent {
+		t.Errorf("%s is described by a client, but is in no table", name)
+	}
+}
+
+var metric = regexp.MustCompile(`\bholdfast_[a-z_]+`)
 
 // TestMetricsExist: an alert on a metric that was renamed never fires, and nobody notices.
 func TestMetricsExist(t *testing.T) {
-	names := described(t)
-	for _, file := range []string{"alerts.yml", "memcached.json", "redis.json", "README.md"} {
+	names := declared()
+	for _, file := range []string{"alerts.yml", "overview.json", "memcached.json", "redis.json", "autorefresh.json", "groupcache.json", "breaker.json", "README.md", "../runbook.md"} {
 		text, err := os.ReadFile(filepath.Join(folder, file))
 		if err != nil {
 			t.Fatal(err)
@@ -98,10 +128,39 @@ func TestMetricsExist(t *testing.T) {
 			t.Errorf("%s: only %d metrics found: the check does not see them", file, len(used))
 		}
 		for _, m := range used {
-			if !names[m] {
+			if !names[m] && !strings.HasSuffix(m, "_") { // as in holdfast_breaker_*
 				t.Errorf("%s: there is no metric %s", file, m)
 			}
 		}
+	}
+}
+
+// TestAlertsHaveARunbook: who is called out at night follows a link, and it leads to what to do.
+func TestAlertsHaveARunbook(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(folder, "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runbook, err := os.ReadFile(filepath.Join(folder, "..", "runbook.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const link = "runbook_url: https://github.com/holdfast-go/holdfast/blob/main/docs/runbook.md#"
+	for _, rule := range strings.Split(string(rules), "- alert: ")[1:] {
+		name, rest, _ := strings.Cut(rule, "\n")
+		if !strings.Contains(rest, link+strings.ToLower(name)+"\n") {
+			t.Errorf("alert %s has no link to its section", name)
+		}
+		_, section, found := strings.Cut(string(runbook), "\n## "+name+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, part := range []string{"**What the application feels.**", "**Look at**", "**Do**", "**Do not**"} {
+			if !found || !strings.Contains(section, part) {
+				t.Errorf("the section of alert %s in the runbook lacks %s", name, part)
+			}
+		}
+	}
+	if n := strings.Count(string(rules), "- alert: "); n < 20 || n != strings.Count(string(runbook), "\n## ") {
+		t.Errorf("%d alerts, and as many sections as %d", n, strings.Count(string(runbook), "\n## "))
 	}
 }
 
@@ -112,9 +171,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range described(t) {
-		plain := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
-		if !strings.Contains(string(text), "`"+plain+"`") {
-			t.Errorf("README.md does not have %s", plain)
+		if !strings.Contains(string(text), "| `"+name+"` |") {
+			t.Errorf("README.md does not have %s", name)
 		}
 	}
 }
