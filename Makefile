@@ -42,9 +42,10 @@ servers: ## install the programs that the tests run, as far as possible
 
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
-	$(call each,bash $(CURDIR)/scripts/test.sh $(RACE))
-	@echo "== allocations and memory, which the race detector would add to"
-	$(GO) test -run 'Alloc|Heap' ./breaker ./reconnectingmemcached/memcache ./groupcache ./groupcache/internal/store
+	bash scripts/test.sh $(MODULES) -- $(RACE)
+	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
+	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./groupcache
+	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
 	@bash scripts/servers.sh check $(SERVERS)
 
 flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
