@@ -100,7 +100,7 @@ func (m *mixed) meet(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "ours know each other", func() bool {
+	eventually(t, "ours know each other, and have told all what they missed", func() bool {
 		for _, x := range m.members {
 			c, ok := x.(current)
 			if !ok {
@@ -108,7 +108,7 @@ func (m *mixed) meet(t *testing.T) {
 			}
 			for _, p := range c.instance.Debug().Peers {
 				isOld := slices.ContainsFunc(m.old, func(o *original) bool { return o.url == p.URL })
-				if !p.Self && !isOld && !p.Ours {
+				if !p.Self && (!isOld && !p.Ours || p.State != "closed") {
 					return false
 				}
 			}
