@@ -80,7 +80,7 @@ func (m *mixed) startNew(t *testing.T) current {
 		}
 		return dest.SetString(v, time.Time{})
 	})
-	n = startNode(t, getter, func(o *groupcache.Options) { o.PeerTimeout = m.timeout })
+	n = startNode(t, getter, func(o *groupcache.Options) { o.PeerTimeout, o.Silence = m.timeout, m.timeout/5 })
 	return current{n}
 }
 
