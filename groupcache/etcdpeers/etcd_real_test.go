@@ -225,7 +225,7 @@ func TestPeersAreHeldForOneLease(t *testing.T) {
 	time.Sleep(ttl / 2)
 	register(t, client, b)
 	w.awaitPeers(t, a, b)
-	if held := time.Since(restarted); held < ttl {
+	if held := time.Since(restarted); held < ttl*9/10 { // etcd answered a moment before this test knew it
 		t.Errorf("dropped after %v", held)
 	}
 	w.neverLacked(t, a, b)
