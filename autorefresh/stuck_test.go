@@ -174,7 +174,7 @@ func TestLoadsAreBoundedByTimeout(t *testing.T) {
 func TestCallsThatDoNotReturnOpenTheBreaker(t *testing.T) {
 	for name, first := range map[string]autorefresh.FirstRefresh{"loads": autorefresh.FirstAfterPeriod, "refreshes": autorefresh.FirstImmediate} {
 		h := newHanging(func(int) bool { return true })
-		inBubbleWith(t, options{Period: time.Hour, Timeout: time.Second, First: first}, h, func(t *testing.T, c *cache) {
+		inBubbleWith(t, options{Period: time.Minute, Timeout: time.Second, First: first}, h, func(t *testing.T, c *cache) {
 			if name == "loads" {
 				loadAll(t, c, 8)
 			} else {

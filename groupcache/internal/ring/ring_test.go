@@ -15,6 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const keys = 50_000
+
 func key(i int) string { return fmt.Sprint("user:", i) }
 
 func peers(n int) []string {
