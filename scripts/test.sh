@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor; then they run in three lanes, each one program at a time:
-# those that measure time as users would feel it never meet each other, those that mostly wait have a lane of their own, and the others take the third.
+# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but those that measure time as users
+# would feel it come last, one after the other, beside those that mostly wait.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -12,7 +12,7 @@ if [ "${1-}" = keep ]; then
   exit 0
 fi
 
-measure='/(reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill)$'
+measure='/(reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill|examples/autorefresh)$'
 wait='/(groupcache/etcdpeers|groupcache/etcd|groupcache/internal/scale|autorefresh/memcachedstore|integration/observability|integration/chromium|examples/.*)$'
 
 root=$PWD
@@ -42,7 +42,7 @@ run() {
   local program=$1 dir name from=$SECONDS
   dir=$(cat "${program%.test}.dir")
   name=${dir#"$root"/}
-  if (cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout=10m) >"$program.out" 2>&1; then
+  if (cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout=10m) </dev/null >"$program.out" 2>&1; then
     printf 'ok    %3d s  %s\n' $((SECONDS - from)) "$name"
     grep -E 'SKIPPED' "$program.out" | sort -u | head -5
   else
@@ -52,19 +52,23 @@ run() {
   rm -f "$program"
 }
 
-# lane runs the programs of the folders that it reads.
+# lane runs the programs whose names it reads. Two lanes may read from one file: each name is read once.
 lane() {
   local program
   while read -r program; do run "$program"; done
 }
 
-kept() { grep -l . "$work"/*.dir | while read -r file; do printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
+kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
 kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/measure"
 kept | awk -v re="$wait" -v no="$measure" '$1 ~ re && $1 !~ no {print $2}' >"$work/wait"
 kept | awk -v re="$measure|$wait" '$1 !~ re {print $2}' >"$work/rest"
-lane <"$work/measure" &
+{
+  lane &
+  lane &
+  wait
+} <"$work/rest"
 lane <"$work/wait" &
-lane <"$work/rest" &
+lane <"$work/measure"
 wait
 [ ! -e "$work/failed" ] || status=1
 echo "tested in $((SECONDS - begin)) s, the build included"
