@@ -150,7 +150,7 @@ func (s *second[K, V]) report(ctx context.Context, err error) (failed bool) {
 	}
 	var panicked *panicError
 	if errors.As(err, &panicked) && s.panics.may(s.now()) {
-		s.logger.Error("autorefresh: callback panicked", "error", err)
+		s.logger.Error("autorefresh: callback panicked", observe.KeyCause, err)
 	}
 	s.health.note(s.now(), err)
 	if err == nil {
