@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 const (
@@ -62,6 +63,8 @@ type Options struct {
 	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(), of a client whose servers have
 	// given it no answer yet.
 	Logger *slog.Logger
+	// Trace is told of each request to a server, as in memcache.Options. Default nil: nobody is.
+	Trace trace.Tracer
 }
 
 // HealingClient is the [Client] that [NewClient] makes. Most callers want GetMulti and Set. It is safe for concurrent use, and a
@@ -99,6 +102,7 @@ func New(opts Options) (*HealingClient, error) {
 		Name: opts.Name, Servers: opts.Servers, Timeout: opts.Timeout, MaxIdleConns: opts.MaxIdleConnections,
 		HangTimeout: opts.HangTimeout, ProbeTimeout: opts.ProbeTimeout,
 		ConsecutiveFailures: opts.AllowedFailuresBeforeHealing, DialContext: opts.DialContext, Logger: opts.Logger,
+		Trace: opts.Trace,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reconnectingmemcached: %w", err)

@@ -12,6 +12,8 @@ const (
 	observe      = "internal/observe"
 	tables       = "internal/metrics"
 	dashboards   = "internal/dashboards"
+	traces       = "trace"
+	tracing      = "internal/tracing"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
 	cachedrill   = "cmd/cachedrill/..."
@@ -65,34 +67,36 @@ func Holdfast() Rules {
 			{Package: observe, May: []string{prometheus}},
 			{Package: tables, May: []string{observe}},
 			{Package: dashboards, May: []string{observe, tables}},
-			{Package: testServers, May: []string{testServers}},
+			{Package: traces},
+			{Package: tracing, May: []string{traces}},
+			{Package: testServers, May: []string{testServers, traces}},
 			{Package: thisPackage},
 			{Package: "docs"},
-			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables}},
-			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe}},
+			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
+			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: sentinelWire, May: []string{radix}},
-			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables}},
+			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 			{Package: envelope},
-			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables}},
+			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
-			{Package: peer, May: []string{breaker, observe, tables}},
-			{Package: httppeer, May: []string{pbwire, multiwire, peer}},
+			{Package: peer, May: []string{breaker, observe, tables, traces, tracing}},
+			{Package: httppeer, May: []string{pbwire, multiwire, peer, tracing}},
 			{Package: store},
 			{Package: ring, May: []string{xxhash}},
 			{Package: hashRing},
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables,
+				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
 			}, Tests: []string{singleflight}},
 			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
-			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe, tables}, Tests: []string{hashRing}},
+			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing}},
 			{
 				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc, observe},
 				Tests: []string{hashRing, etcd, zap},

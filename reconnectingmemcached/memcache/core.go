@@ -12,6 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // core is what a client starts at its first use and Close ends. The next use starts another.
@@ -20,7 +22,8 @@ type core struct {
 	limits     limits
 	name       string
 	log        *slog.Logger
-	epoch      time.Time // zero of the client's clock
+	tracer     *tracing.Tracer // nil if there is none
+	epoch      time.Time       // zero of the client's clock
 	ctx        context.Context
 	cancel     context.CancelFunc
 	running    sync.WaitGroup
@@ -53,6 +56,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 		labels: observe.NewLabels(maxLabels), histograms: newHistograms(),
 		resolves: o.DialContext == nil, lookup: lookupHost, grace: homeGrace,
 	}
+	c.tracer = tracing.New(o.Trace, trace.Memcached, name, c.log)
 	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
 	c.unanswered.core = c
 	c.servers.Store(&map[serverAddr]*server{})

@@ -102,6 +102,7 @@ type part struct {
 
 // launch sends all parts before it waits for the first.
 func launch(ctx context.Context, parts []part) {
+	spans := beginParts(ctx, parts)
 	for i := range parts {
 		p := &parts[i]
 		permit, err := p.server.admit(&p.request)
@@ -113,9 +114,12 @@ func launch(ctx context.Context, parts []part) {
 		p := &parts[i]
 		if p.refused != nil {
 			p.outcome = refusedOutcome(p.refused)
-			continue
+		} else {
+			p.outcome = p.server.finish(ctx, &p.flight, &p.request)
 		}
-		p.outcome = p.server.finish(ctx, &p.flight, &p.request)
+		if spans != nil {
+			spans[i].End(p.server.ended(&p.request, &p.outcome))
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Overflow says what happens on re-admission when more writes were missed than the log of missed writes holds.
@@ -79,6 +81,10 @@ type Options struct {
 	// Logger gets state changes and lost invalidations. Default nil: silent, but for one warning, through slog.Default(), of a
 	// client whose servers have given it no answer yet, 5 s after the first failure: its addresses may be wrong.
 	Logger *slog.Logger
+
+	// Trace is told of each request to a server, when it begins and when it ends; of requests of the client's own, such as probes,
+	// it is not. Default nil: nobody is, and it costs nothing.
+	Trace trace.Tracer
 }
 
 const (

@@ -75,13 +75,21 @@ type outcome struct {
 	items   []*Item // GetMulti
 	number  uint64  // Increment, Decrement
 	err     error
-	sent    bool // a byte of the request may have reached the server
-	replied bool // err, if any, is the server's answer
+	sent    bool  // a byte of the request may have reached the server
+	replied bool  // err, if any, is the server's answer
+	ended   int64 // when, in nanoseconds of the client's clock; 0: it was not tried
 	place   place
 }
 
 // exchange makes one call.
 func (s *server) exchange(ctx context.Context, r *request) outcome {
+	if s.core.tracer != nil {
+		return s.exchangeTraced(ctx, r)
+	}
+	return s.exchangeOne(ctx, r)
+}
+
+func (s *server) exchangeOne(ctx context.Context, r *request) outcome {
 	permit, err := s.admit(r)
 	if err != nil {
 		return refusedOutcome(err)
@@ -135,20 +143,19 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
-	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.place}
+	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.ended, f.call.place}
 	s.book(f, r, &out)
 	return out
 }
 
 // book counts a call that has ended and gives back what it held.
 func (s *server) book(f *flight, r *request, out *outcome) {
-	ended := f.call.ended
 	s.core.calls.put(f.call)
 	s.ramp.leave()
-	if ended == 0 {
-		ended = s.core.now()
+	if out.ended == 0 {
+		out.ended = s.core.now()
 	}
-	s.core.histograms.tried(r, out, ended-f.start)
+	s.core.histograms.tried(r, out, out.ended-f.start)
 	if out.replied {
 		f.permit.Done(nil)
 		s.ramp.succeeded(s.core.now)

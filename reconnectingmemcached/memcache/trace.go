@@ -1,0 +1,71 @@
+package memcache
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/trace"
+)
+
+// exchangeTraced is exchange for a client with a tracer.
+func (s *server) exchangeTraced(ctx context.Context, r *request) outcome {
+	ctx, span := s.core.tracer.Begin(ctx, s.operation(r))
+	out := s.exchangeOne(ctx, r)
+	span.End(s.ended(r, &out))
+	return out
+}
+
+// beginParts begins the spans of parts, nil if nobody wants to know.
+func beginParts(ctx context.Context, parts []part) []tracing.Span {
+	if len(parts) == 0 || parts[0].server.core.tracer == nil {
+		return nil
+	}
+	spans := make([]tracing.Span, len(parts))
+	for i := range parts {
+		p := &parts[i]
+		_, spans[i] = p.server.core.tracer.Begin(ctx, p.server.operation(&p.request))
+	}
+	return spans
+}
+
+// operation is what a tracer is told of a request to this server.
+func (s *server) operation(r *request) trace.Operation {
+	op := trace.Operation{Kind: trace.Client, Name: r.op.verb(), Endpoint: s.address, Key: r.key, Keys: len(r.keys)}
+	switch {
+	case r.key != "":
+		op.Keys = 1
+	case len(r.keys) == 1:
+		op.Key = r.keys[0]
+	}
+	return op
+}
+
+// ended is what a tracer is told of how the request ended.
+func (s *server) ended(r *request, out *outcome) trace.Outcome {
+	became := resultOfFailure(out.err)
+	switch {
+	case out.replied:
+		became = resultOf(r.op, out.err)
+	case out.err == errRefused: //nolint:errorlint // the very value that admit gives.
+		became = resultRefused
+	}
+	end := trace.Outcome{Result: became.label(), Items: len(out.items)}
+	switch {
+	case out.item != nil:
+		end.Items = 1
+	case r.op == opGetMulti && became == resultHit && end.Items == 0:
+		end.Result = trace.Miss
+	}
+	switch {
+	case became == resultRefused:
+		end.Err = breaker.ErrOpen // plainCause would cost an allocation
+	case end.IsError():
+		end.Err = plainCause(out.err)
+	}
+	if out.ended != 0 {
+		end.Ended = s.core.epoch.Add(time.Duration(out.ended))
+	}
+	return end
+}
