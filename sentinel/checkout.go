@@ -142,6 +142,9 @@ func (c *Conn) run(ctx context.Context, a radix.Action) error {
 	switch {
 	case s.err != nil:
 		p.metrics.refused.Add(1)
+		if p.client.tracer != nil {
+			p.client.tracer.unsent(ctx, p, s.err)
+		}
 		return s.err
 	case s.generation != c.generation:
 		return fmt.Errorf("%w: %w: primary %q is now %s: get another lease", ErrFailover, ErrNotSent, p.name, s.addr)
@@ -166,6 +169,17 @@ func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
 	if err != nil {
 		return l.failed(err, l.seat.Load())
 	}
+	if l.client.tracer == nil {
+		return l.forward(ctx, r, into)
+	}
+	ctx, span := l.client.tracer.request(ctx, r, l.name, l.seat.Load().addr)
+	err = l.forward(ctx, r, into)
+	span.End(outcomeOf(err, l.seat.Load().addr))
+	return err
+}
+
+// forward sends a request on the shared connection, or takes one of its own for the rest of the lease.
+func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
 	if r.Class()&wire.Private == 0 {
 		return l.send(ctx, r, into)
 	}

@@ -44,6 +44,7 @@ type Client struct {
 	events             *observe.Events[Event] // for Options.OnEvent
 	primaries          map[string]*primary
 	metrics            clientMetrics
+	tracer             *tracer // nil if there is none
 	table              *metrics.Redis
 	changed            notifier
 	closing            sync.Once
@@ -77,6 +78,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
 	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, maxReply: maxReport, refused: ErrSentinelAuth}
 	c.director = newDirector(c)
+	c.tracer = newTracer(c)
 	if err := c.build(); err != nil {
 		c.cancel()
 		c.Close()

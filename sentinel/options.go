@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Mode says when a client follows a failover.
@@ -121,6 +122,9 @@ type Options struct {
 	// that wait for it are dropped. If it panics, the log has the panic, and the next event is told all
 	// the same. Default nil.
 	OnEvent func(Event)
+	// Trace is told of each request to a primary or a replica, a pipeline being one, when it begins and when it ends; of the client's own,
+	// such as heartbeats, it is not. Default nil: nobody is, and it costs nothing.
+	Trace trace.Tracer
 }
 
 const (

@@ -49,6 +49,9 @@ var _ radix.Conn = (*private)(nil)
 func (p *primary) exclusive(ctx context.Context, fn func(radix.Conn) error) error {
 	c, err := p.private.acquire(ctx)
 	if err != nil {
+		if p.client.tracer != nil {
+			p.client.tracer.unsent(ctx, p, err)
+		}
 		return err
 	}
 	defer c.release()
@@ -217,6 +220,9 @@ func (c *private) EncodeDecode(ctx context.Context, request, into any) error {
 	if into == nil {
 		r.SendOnly()
 	}
+	if p.client.tracer != nil {
+		return c.sendTraced(ctx, r, into)
+	}
 	return c.send(ctx, r, into)
 }
 
@@ -227,6 +233,14 @@ func (c *private) failed(err error) error {
 		return err
 	}
 	return outcome(&wire.Failure{Sent: true, Err: f.Err}, c.pool.primary.name, c.addr)
+}
+
+func (c *private) sendTraced(ctx context.Context, r wire.Request, into any) error {
+	p := c.pool.primary
+	ctx, span := p.client.tracer.request(ctx, r, p.name, c.addr)
+	err := c.send(ctx, r, into)
+	span.End(outcomeOf(err, c.addr))
+	return err
 }
 
 // send sends a request, unless the connection is no longer one to the primary.

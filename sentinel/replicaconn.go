@@ -79,6 +79,18 @@ func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) err
 	if err != nil {
 		return c.failed(err)
 	}
+	p := c.replica.set.primary
+	if p.client.tracer == nil || request == nil {
+		return c.transmit(ctx, r, request, into)
+	}
+	ctx, span := p.client.tracer.request(ctx, r, p.name, c.replica.addr)
+	err = c.transmit(ctx, r, request, into)
+	span.End(outcomeOf(err, c.replica.addr))
+	return err
+}
+
+// transmit sends an encoded request, or only waits for a reply.
+func (c *replicaClient) transmit(ctx context.Context, r wire.Request, request, into any) error {
 	conn, end, err := c.connFor(ctx, r, request)
 	if err != nil {
 		c.replica.set.primary.client.calls.Drop(r)

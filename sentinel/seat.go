@@ -58,7 +58,7 @@ func (p *primary) Close() error { return nil }
 // Do performs an action on the primary.
 func (p *primary) Do(ctx context.Context, a radix.Action) error {
 	if a.Properties().CanShareConn {
-		if s := p.seat.Load(); s.err != nil {
+		if s := p.seat.Load(); s.err != nil && p.client.tracer == nil { // with one, what is refused must have a name
 			p.metrics.refused.Add(1)
 			return s.err
 		}
@@ -79,10 +79,25 @@ func (p *primary) EncodeDecode(ctx context.Context, request, into any) error {
 	if err != nil {
 		return p.failed(err, p.seat.Load())
 	}
+	if p.client.tracer != nil {
+		return p.transmitTraced(ctx, r, into)
+	}
+	return p.transmit(ctx, r, into)
+}
+
+// transmit sends a request on the shared connection, or on one of its own if it needs that.
+func (p *primary) transmit(ctx context.Context, r wire.Request, into any) error {
 	if r.Class()&wire.Private != 0 {
 		return p.sendPrivately(ctx, r, into)
 	}
 	return p.send(ctx, r, into)
+}
+
+func (p *primary) transmitTraced(ctx context.Context, r wire.Request, into any) error {
+	ctx, span := p.client.tracer.request(ctx, r, p.name, p.seat.Load().addr)
+	err := p.transmit(ctx, r, into)
+	span.End(outcomeOf(err, p.seat.Load().addr))
+	return err
 }
 
 // send sends a request on the shared connection, once there is a seat that takes it.

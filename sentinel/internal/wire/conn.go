@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -205,6 +206,28 @@ func (r Request) Class() Class { return r.call.class }
 
 // Commands is how many commands the request has.
 func (r Request) Commands() int { return r.call.replies }
+
+// Command is the name of the first command of the request, as it was written; same reports whether
+// all have that name. It is part of the request, and empty if there is none.
+func (r Request) Command() (name []byte, same bool) {
+	for b := r.call.request; len(b) > 0; {
+		n, at, _ := header(b, '*')
+		for i := range n { // of a request that was inspected
+			length, skip, _ := header(b[at:], '$')
+			arg := b[at+skip : at+skip+length]
+			at += skip + length + len("\r\n")
+			switch {
+			case i > 0:
+			case name == nil:
+				name = arg
+			case !bytes.EqualFold(name, arg):
+				return name, false
+			}
+		}
+		b = b[at:]
+	}
+	return name, true
+}
 
 // SendOnly leaves the replies to later nil requests. It is for connections with one user.
 func (r Request) SendOnly() { r.call.owes, r.call.replies = r.call.replies, 0 }

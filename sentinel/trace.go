@@ -1,0 +1,112 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+	"github.com/holdfast-go/holdfast/trace"
+)
+
+// tracer tells the user's tracer of requests to primaries and replicas.
+type tracer struct {
+	*tracing.Tracer
+	database string
+
+	mu    sync.RWMutex
+	names map[string]string // of commands, as they are sent; guarded by mu
+}
+
+// newTracer returns nil if nobody is to be told.
+func newTracer(c *Client) *tracer {
+	t := tracing.New(c.options.Trace, trace.Redis, c.name, c.director.log)
+	if t == nil {
+		return nil
+	}
+	return &tracer{Tracer: t, database: strconv.Itoa(c.options.DB), names: make(map[string]string)}
+}
+
+// request begins the span of a request for the primary of a name.
+func (t *tracer) request(ctx context.Context, r wire.Request, primary, addr string) (context.Context, tracing.Span) {
+	command, same := r.Command()
+	return t.Begin(ctx, trace.Operation{
+		Kind: trace.Client, Name: t.name(command, r.Commands(), same), Namespace: t.database, Primary: primary, Endpoint: addr, Keys: r.Commands(),
+	})
+}
+
+// unsent tells of an action that did not come to send its requests.
+func (t *tracer) unsent(ctx context.Context, p *primary, err error) {
+	addr := p.seat.Load().addr
+	_, span := t.Begin(ctx, trace.Operation{Kind: trace.Client, Namespace: t.database, Primary: p.name, Endpoint: addr})
+	span.End(outcomeOf(err, addr))
+}
+
+const (
+	// maxCommand is how long the name of a command is in a span at most, maxCommands how many are kept.
+	maxCommand  = 64
+	maxCommands = 1024
+)
+
+// name is the name of a request: that of its command, or of its commands if they are the same. It is made once.
+func (t *tracer) name(command []byte, commands int, same bool) string {
+	if !same {
+		return "PIPELINE"
+	}
+	if commands > 1 {
+		var room [2 * maxCommand]byte
+		command = append(append(room[:0], "PIPELINE "...), command...)
+	}
+	t.mu.RLock()
+	name, ok := t.names[string(command)]
+	t.mu.RUnlock()
+	if ok {
+		return name
+	}
+	name = strings.ToValidUTF8(strings.ToUpper(string(command[:min(len(command), maxCommand)])), "?")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.names) < maxCommands && len(command) <= maxCommand {
+		t.names[string(command)] = name
+	}
+	return name
+}
+
+// outcomeOf is what a tracer is told of a request that ended with err at an address.
+func outcomeOf(err error, addr string) trace.Outcome {
+	o := trace.Outcome{Result: trace.OK, Endpoint: addr}
+	if err == nil {
+		return o
+	}
+	o.Err = err
+	text, replied := errorReply(err)
+	switch {
+	case errors.Is(err, ErrNoPrimary), errors.Is(err, ErrNoReplica), errors.Is(err, ErrClosed): // also if an error reply is why
+		o.Result = trace.Refused
+	case replied:
+		o.Result, o.Code = trace.ServerError, errorCode(text)
+	case errors.Is(err, ErrBusy):
+		o.Result = trace.Busy
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		o.Result = trace.Canceled
+	case errors.Is(err, ErrFailover):
+		o.Result = trace.Refused
+	case errors.Is(err, wire.ErrStuck), errors.Is(err, errHung):
+		o.Result = trace.Timeout
+	default:
+		o.Result = trace.Failed
+	}
+	return o
+}
+
+// errorCode is the first word of an error reply, by which redis names the error; scripts may return others.
+func errorCode(text string) string {
+	code, _, _ := strings.Cut(text, " ")
+	if len(code) > maxCommand || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return ""
+	}
+	return code
+}
