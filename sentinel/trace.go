@@ -82,10 +82,12 @@ func outcomeOf(err error, addr string) trace.Outcome {
 		return o
 	}
 	o.Err = err
+	if errors.Is(err, ErrNoPrimary) || errors.Is(err, ErrNoReplica) || errors.Is(err, ErrClosed) { // also if an error reply is why
+		o.Result = trace.Refused
+		return o
+	}
 	text, replied := errorReply(err)
 	switch {
-	case errors.Is(err, ErrNoPrimary), errors.Is(err, ErrNoReplica), errors.Is(err, ErrClosed): // also if an error reply is why
-		o.Result = trace.Refused
 	case replied:
 		o.Result, o.Code = trace.ServerError, errorCode(text)
 	case errors.Is(err, ErrBusy):
