@@ -14,6 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Cache keeps values in memory and refreshes each of them once a period. It has no useful zero value: [New] or [NewBatch] makes one,
@@ -31,6 +33,7 @@ type Cache[K comparable, V any] struct {
 	second  *second[K, V]    // nil if there is none
 	metrics *metrics.Autorefresh
 	log     *slog.Logger
+	tracer  *tracing.Tracer           // nil if there is none
 	events  *observe.Events[Event[K]] // nil if nobody is told
 
 	lateness, served *observe.Histogram
@@ -139,6 +142,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 		loads: loads[K, V]{busy: make(map[K]*flight[V])},
 	}
 	c.room.L = &c.mu
+	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.log)
 	if opts.WhenStale == StaleServed {
 		c.slow &^= flagStale
 	}

@@ -25,6 +25,13 @@ type order[K comparable, V any] struct {
 // call asks the source once the limiter and the breaker allow it. It returns when the call began; the error is [ErrUnavailable] or
 // [ErrClosed] if it did not.
 func (c *Cache[K, V]) call(ctx context.Context, o order[K, V]) (int64, error) {
+	if c.tracer != nil {
+		return c.callTraced(ctx, o)
+	}
+	return c.callSource(ctx, o)
+}
+
+func (c *Cache[K, V]) callSource(ctx context.Context, o order[K, V]) (int64, error) {
 	if err := c.pace(ctx, o.blind); err != nil {
 		return c.now(), err
 	}

@@ -165,6 +165,14 @@ func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answer
 		}
 		return nil
 	}
+	if c.tracer != nil {
+		return c.loadTraced(ctx, keys, absent, answers)
+	}
+	return c.loadAbsent(ctx, keys, absent, answers)
+}
+
+// loadAbsent waits for keys that are not in memory and returns those that have to be tried again.
+func (c *Cache[K, V]) loadAbsent(ctx context.Context, keys []K, absent []int, answers []answer[V]) []int {
 	var again []int
 	for _, t := range c.board(ctx, keys, absent) {
 		if c.attendFlight(ctx, t, &answers[t.index]) == toRetry {
@@ -361,10 +369,7 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *entry[K, V]) (v V, err error
 		c.misses.Add(1)
 		return v, ErrStale
 	}
-	w, err := c.join(taskOf(ctx), e)
-	if err == nil {
-		err = c.attend(ctx, e, w, math.MinInt64)
-	}
+	err = c.awaitRefresh(ctx, e)
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCycle) {
 		err = fmt.Errorf("%w: %w", ErrStale, err)
 	}
@@ -372,6 +377,18 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *entry[K, V]) (v V, err error
 		return v, err
 	}
 	return *e.value.Load(), nil
+}
+
+// awaitRefresh waits for the refresh of an entry under way, or for the next.
+func (c *Cache[K, V]) awaitRefresh(ctx context.Context, e *entry[K, V]) error {
+	w, err := c.join(taskOf(ctx), e)
+	switch {
+	case err != nil:
+		return err
+	case c.tracer != nil:
+		return c.attendTraced(ctx, e, w)
+	}
+	return c.attend(ctx, e, w, math.MinInt64)
 }
 
 // join registers a waiter for the refresh of an entry under way, or has it refreshed.

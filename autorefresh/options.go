@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // RefreshFunc gets the present value of a key from the source. Old is the value the cache has, the zero value if it has none, as
@@ -167,6 +168,10 @@ type Options[K comparable, V any] struct {
 	OnEvent func(Event[K])
 	// Logger is told changes of the state of the source and of the second level. Default nil: silent.
 	Logger *slog.Logger
+	// Trace is told of each call of the refresh function, "load" or "refresh", with its wait for the Limiter; and of each time that
+	// Load, LoadMulti or a value older than MaxStale waits, "wait". What comes from memory it is not told. The context of the refresh
+	// function is that of its span. Default nil: nobody is told, and it costs nothing.
+	Trace trace.Tracer
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/mediocregopher/radix/v4"
 
@@ -15,7 +16,9 @@ import (
 func withoutPrimary(tb testing.TB, o sentinel.Options) *sentinel.Client {
 	tb.Helper()
 	o.Names, o.StartDown = []string{name}, true
-	c, err := sentinel.New(context.Background(), []string{"127.0.0.1:1"}, o)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	c, err := sentinel.New(ctx, []string{"127.0.0.1:1"}, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
