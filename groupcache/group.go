@@ -229,6 +229,9 @@ func (g *Group) miss(ctx context.Context, key string) (ByteView, error) {
 		return ByteView{}, err
 	}
 	g.Stats.Loads.Add(1)
+	if g.instance.tracer != nil {
+		return g.missTraced(ctx, key)
+	}
 	return g.flightsFor(key).do(ctx, key)
 }
 

@@ -34,7 +34,9 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	}
 	network := o.Network
 	if network == nil {
-		network = &httpNetwork{httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer}, o.BasePath}
+		network = &httpNetwork{
+			httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: p.signer, Tracer: i.tracer}, o.BasePath,
+		}
 	}
 	if err := network.Attach(local{i}); err != nil {
 		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
@@ -58,6 +60,7 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 		Handover:     o.Handover,
 		Backoff:      probeBackoff,
 		Logger:       o.Logger,
+		Trace:        i.tracer,
 	})
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // An Instance is this process among its peers: it owns groups, peers and metrics. Several of them may live in one process. The
@@ -30,6 +32,7 @@ type Instance struct {
 
 	histograms histograms
 	log        *slog.Logger
+	tracer     *tracing.Tracer // nil if there is none
 
 	mu        sync.RWMutex
 	groups    map[string]*Group                 // guarded by mu
@@ -55,6 +58,7 @@ func newInstance(o Options, now func() time.Time) (*Instance, error) {
 	i := &Instance{options: o, now: now, groups: make(map[string]*Group)}
 	i.life, i.end = context.WithCancel(context.Background())
 	i.log = observe.Logger(o.Logger, o.Name)
+	i.tracer = tracing.New(o.Trace, trace.Groupcache, o.Name, i.log)
 	i.metrics, i.histograms = metrics.NewGroupcache(o.Name), newHistograms()
 	var err error
 	if i.pool, err = i.newPool(o.Self, o); err != nil {

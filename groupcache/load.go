@@ -56,6 +56,13 @@ func (g *Group) peek(key string) (store.View, bool) {
 }
 
 func (g *Group) ask(ctx context.Context, key string, f *flight) (ByteView, error) {
+	if g.instance.tracer != nil {
+		return g.askTraced(ctx, key, f)
+	}
+	return g.askGetter(ctx, key, f)
+}
+
+func (g *Group) askGetter(ctx context.Context, key string, f *flight) (ByteView, error) {
 	if err := g.getter.Get(ctx, key, &f.sink); err != nil {
 		return ByteView{}, err
 	}
@@ -112,6 +119,9 @@ func (g *Group) serve(ctx context.Context, key string, loading func()) (ByteView
 func (g *Group) answer(ctx context.Context, key string, loading func()) (ByteView, error) {
 	g.Stats.ServerRequests.Add(1)
 	g.Stats.Gets.Add(1)
+	if g.instance.tracer != nil {
+		return g.serveTraced(ctx, key, loading)
+	}
 	return g.serve(ctx, key, loading)
 }
 

@@ -46,6 +46,9 @@ func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteVie
 	if err := ctx.Err(); err != nil {
 		return found, err
 	}
+	if g.instance.tracer != nil {
+		return found, g.gatherTraced(ctx, missing, found)
+	}
 	return found, g.gather(ctx, missing, found)
 }
 
@@ -265,7 +268,7 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 		entries = g.serveCached(keys)
 	default:
 		s := showLife(w, r)
-		entries = g.serveMulti(ctx, keys)
+		entries = g.answerSeveral(ctx, keys)
 		s.Stop()
 		if g.instance.isClosed() { // the loads were ended
 			return ErrClosed

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
 // A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over gRPC; other modules cannot make one. It
@@ -52,7 +53,7 @@ func (l local) GetMulti(ctx context.Context, group string, keys []string) ([]pee
 	if err != nil {
 		return nil, err
 	}
-	answers := g.serveMulti(ctx, keys)
+	answers := g.answerSeveral(ctx, keys)
 	if l.instance.isClosed() { // the loads were ended
 		return nil, peer.ErrEnding
 	}
@@ -107,6 +108,9 @@ func (l local) Forget() { l.instance.forget() }
 func (l local) Greeting() peer.Greeting {
 	return peer.Greeting{Marked: true, Even: l.instance.options.Ring == Rendezvous}
 }
+
+// Tracer implements peer.Local.
+func (l local) Tracer() *tracing.Tracer { return l.instance.tracer }
 
 // MaxValueSize implements peer.Local.
 func (l local) MaxValueSize() int64 { return l.instance.options.MaxValueSize }

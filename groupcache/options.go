@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Auth says whether peers must prove who they are, by Options.Secret. Change it one step at a time in a running cluster: first Accept
@@ -101,6 +102,11 @@ type Options struct {
 	DebugKeys bool
 	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
 	Logger *slog.Logger
+	// Trace is told of what the caches do not have: of each Get and GetMulti that waits, of each call of a Getter, of each request to a
+	// peer, and of each request of a peer for values. Of a Get that a cache of this process answers it is not told. If it is a
+	// trace.Propagator, requests to peers carry the trace, over HTTP and over gRPC, so that it goes on at the owner. A request that
+	// several callers share belongs to the trace of the first. Default nil: nobody is told, and it costs nothing.
+	Trace trace.Tracer
 
 	closeIdle func() // closes the idle connections of the default transport; a caller's own are left alone
 }

@@ -157,6 +157,9 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 		}
 	}
 	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
+	if p.instance.tracer != nil {
+		ctx = p.instance.tracer.Extract(ctx, r.Header.Get)
+	}
 	var err error
 	switch r.Method {
 	case http.MethodGet:

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
 func TestMain(m *testing.M) {
@@ -64,6 +65,8 @@ func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) 
 func (s *standIn) Forget() { s.forget() }
 
 func (s *standIn) Greeting() peer.Greeting { return peer.Greeting{Marked: true, Even: s.even} }
+
+func (*standIn) Tracer() *tracing.Tracer { return nil }
 
 func (s *standIn) MaxValueSize() int64 {
 	if s.size == 0 {

@@ -77,6 +77,9 @@ func (n *Network) answer(answer answering, s grpc.ServerStream) error {
 	if local == nil {
 		return status.Error(codes.Unavailable, ErrNoInstance.Error())
 	}
+	if t := (*local).Tracer(); t != nil {
+		s = carryOn(t, s)
+	}
 	return answer(*local, s)
 }
 

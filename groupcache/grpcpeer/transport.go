@@ -200,6 +200,7 @@ func (t *transport) invoke(ctx context.Context, method int, in, out any, size in
 		return err
 	}
 	defer t.release(c)
+	ctx = t.carry(ctx)
 	var header, trailer metadata.MD
 	err = c.Invoke(ctx, path(method), in, out, grpc.MaxCallRecvMsgSize(messageSize(size)), grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
@@ -216,7 +217,7 @@ func (t *transport) stream(ctx context.Context, method int, in, out any, size in
 		return err
 	}
 	defer t.release(c)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(t.carry(ctx))
 	defer cancel()
 	s, err := c.NewStream(ctx, streaming, path(method), grpc.MaxCallRecvMsgSize(messageSize(size)))
 	if err != nil {

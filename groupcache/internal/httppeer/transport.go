@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
 // maxMessage is how much of an error's body is read.
@@ -31,6 +32,8 @@ type Client struct {
 	MaxValueSize int64
 	// Signer signs the requests; nil leaves them unsigned.
 	Signer *Signer
+	// Tracer has traces carried in the headers of requests; nil for none.
+	Tracer *tracing.Tracer
 
 	buffers sync.Pool
 }
@@ -72,6 +75,9 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 		r.ContentLength = int64(len(body))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	if t.client.Tracer != nil {
+		t.client.Tracer.Inject(ctx, r.Header.Set)
 	}
 	if s := t.client.Signer; s != nil {
 		s.Sign(r.Header, method, u.EscapedPath(), body, time.Now())

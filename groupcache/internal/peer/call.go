@@ -37,18 +37,34 @@ func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool
 // CachedMulti asks for what the peer has in its cache of several keys, as many as fit into a request. An error wraps ErrUnavailable, or is the
 // context's.
 func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
-	return p.several(ctx, func(ctx context.Context, _ func()) ([]Answer, error) { return p.transport.GetCached(ctx, group, keys) })
+	return p.several(ctx, severalKeys{"get_cached", group, keys, func(ctx context.Context, _ func()) ([]Answer, error) {
+		return p.transport.GetCached(ctx, group, keys)
+	}})
+}
+
+// severalKeys is a request for several keys of a group.
+type severalKeys struct {
+	name, group string
+	keys        []string
+	ask         func(ctx context.Context, alive func()) ([]Answer, error)
 }
 
 // several makes a request for several keys. Once such a request was not let through, none is made for a minute, or until the peer is greeted again.
-func (p *Peer) several(ctx context.Context, ask func(ctx context.Context, alive func()) ([]Answer, error)) ([]Answer, error) {
+func (p *Peer) several(ctx context.Context, s severalKeys) ([]Answer, error) {
+	if p.options.Trace != nil {
+		return p.severalTraced(ctx, s)
+	}
+	return p.requestSeveral(ctx, s)
+}
+
+func (p *Peer) requestSeveral(ctx context.Context, s severalKeys) ([]Answer, error) {
 	if p.isAlone() {
 		return nil, p.unavailable(ErrUndeliverable)
 	}
 	var answers []Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) (err error) {
 		p.repay(ctx)
-		answers, err = ask(ctx, alive)
+		answers, err = s.ask(ctx, alive)
 		return err
 	})
 	if errors.Is(err, ErrUndeliverable) {
@@ -64,6 +80,13 @@ func (p *Peer) several(ctx context.Context, ask func(ctx context.Context, alive 
 }
 
 func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) {
+	if p.options.Trace != nil {
+		return p.getTraced(ctx, group, key)
+	}
+	return p.request(ctx, group, key)
+}
+
+func (p *Peer) request(ctx context.Context, group, key string) (Answer, error) {
 	var answer Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) error {
 		p.repay(ctx)
@@ -82,9 +105,9 @@ func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) 
 
 // GetMulti asks a marked peer for several keys at once, as many as fit into a request. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
-	return p.several(ctx, func(ctx context.Context, alive func()) ([]Answer, error) {
+	return p.several(ctx, severalKeys{"get_multi", group, keys, func(ctx context.Context, alive func()) ([]Answer, error) {
 		return p.transport.GetMulti(ctx, group, keys, alive)
-	})
+	}})
 }
 
 func (p *Peer) count(a Answer) {
@@ -119,7 +142,7 @@ func (p *Peer) believe(a Answer) error {
 
 // Set stores a value at the peer. If the peer does not take it, the key is removed there. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
-	return p.bounded(ctx, func(ctx context.Context) error {
+	return p.tell(ctx, "set", group, key, func(ctx context.Context) error {
 		err := p.transport.Set(ctx, group, key, value, expire)
 		if !Hopeless(err) {
 			return err
@@ -133,7 +156,15 @@ func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) 
 
 // Remove drops a key from the peer's caches, of which it has none without the group. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Remove(ctx context.Context, group, key string) error {
-	return p.bounded(ctx, func(ctx context.Context) error { return p.remove(ctx, group, key) })
+	return p.tell(ctx, "remove", group, key, func(ctx context.Context) error { return p.remove(ctx, group, key) })
+}
+
+// tell makes a request that changes a key.
+func (p *Peer) tell(ctx context.Context, name, group, key string, fn func(context.Context) error) error {
+	if p.options.Trace != nil {
+		return p.boundedTraced(ctx, name, group, key, fn)
+	}
+	return p.bounded(ctx, fn)
 }
 
 // bounded makes a request that tells the peer something. A peer that is being told what it has missed is told what is written meanwhile, too:

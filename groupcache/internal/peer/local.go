@@ -3,6 +3,8 @@ package peer
 import (
 	"context"
 	"errors"
+
+	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
 // ErrEnding says that the process is ending: its loads were cancelled. Peers ask elsewhere.
@@ -27,6 +29,8 @@ type Local interface {
 	Forget()
 	// Greeting is what this process says of itself.
 	Greeting() Greeting
+	// Tracer is what the requests both ways carry traces for, nil for none.
+	Tracer() *tracing.Tracer
 	// MaxValueSize bounds values both ways, in bytes.
 	MaxValueSize() int64
 }

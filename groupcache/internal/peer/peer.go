@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
 // The distances at which a marked peer that is loading says so. A client waits for longer.
@@ -27,7 +28,7 @@ const unknownSilence = 250 * time.Millisecond
 // silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
 const silenceFactor = 4
 
-// Options say how peers are asked. All fields but Handover and Logger are required.
+// Options say how peers are asked. All fields but Handover, Logger and Trace are required.
 type Options struct {
 	// Name names the breakers.
 	Name string
@@ -47,6 +48,8 @@ type Options struct {
 	Backoff func(cause error, attempt int) time.Duration
 	// Logger is told of peers that come and go.
 	Logger *slog.Logger
+	// Trace is told of requests, but for those that no caller waits for; nil for nobody.
+	Trace *tracing.Tracer
 
 	log *slog.Logger // Logger, that names the client
 }

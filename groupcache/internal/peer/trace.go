@@ -1,0 +1,91 @@
+package peer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/trace"
+)
+
+// getTraced is getAlone for a pool with a tracer.
+func (p *Peer) getTraced(ctx context.Context, group, key string) (Answer, error) {
+	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
+		Kind: trace.Client, Name: "get", Namespace: group, Endpoint: p.url, Keys: 1, Key: key,
+	})
+	answer, err := p.request(ctx, group, key)
+	end := outcomeOf(ctx, err)
+	if err == nil {
+		end = answer.outcome()
+	}
+	span.End(end)
+	return answer, err
+}
+
+// outcome is what a tracer is told of an answer to a question for one key.
+func (a Answer) outcome() trace.Outcome {
+	switch a.Outcome {
+	case Found:
+		return trace.Outcome{Result: trace.Hit, Items: 1}
+	case LoadFailed:
+		return trace.Outcome{Result: trace.ServerError, Err: errors.New(a.Message)}
+	}
+	return trace.Outcome{Result: trace.Miss}
+}
+
+// severalTraced is several for a pool with a tracer.
+func (p *Peer) severalTraced(ctx context.Context, s severalKeys) ([]Answer, error) {
+	op := trace.Operation{Kind: trace.Client, Name: s.name, Namespace: s.group, Endpoint: p.url, Keys: len(s.keys)}
+	if len(s.keys) == 1 {
+		op.Key = s.keys[0]
+	}
+	ctx, span := p.options.Trace.Begin(ctx, op)
+	answers, err := p.requestSeveral(ctx, s)
+	end := outcomeOf(ctx, err)
+	if err == nil {
+		end = OutcomeOfAnswers(answers)
+	}
+	span.End(end)
+	return answers, err
+}
+
+// OutcomeOfAnswers is what a tracer is told of answers to a question for several keys.
+func OutcomeOfAnswers(answers []Answer) trace.Outcome {
+	end := trace.Outcome{Result: trace.Miss}
+	for _, a := range answers {
+		if a.Outcome == Found {
+			end.Result = trace.Hit
+			end.Items++
+		}
+	}
+	return end
+}
+
+// boundedTraced is bounded for a pool with a tracer.
+func (p *Peer) boundedTraced(ctx context.Context, name, group, key string, fn func(context.Context) error) error {
+	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
+		Kind: trace.Client, Name: name, Namespace: group, Endpoint: p.url, Keys: 1, Key: key,
+	})
+	err := p.bounded(ctx, fn)
+	span.End(outcomeOf(ctx, err))
+	return err
+}
+
+// outcomeOf is what a tracer is told of a request that ended with err, for a caller with a context.
+func outcomeOf(ctx context.Context, err error) trace.Outcome {
+	end := trace.Outcome{Result: trace.OK, Err: err}
+	switch {
+	case err == nil:
+	case errors.Is(err, breaker.ErrOpen):
+		end.Result = trace.Refused
+	case errors.Is(err, errBusy):
+		end.Result = trace.Busy
+	case errors.Is(err, errSilent):
+		end.Result = trace.Timeout
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		end.Result = trace.Canceled
+	default:
+		end.Result = trace.Failed
+	}
+	return end
+}

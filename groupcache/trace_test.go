@@ -1,0 +1,146 @@
+package groupcache_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/trace"
+)
+
+// One trace leads from who asks, over HTTP, to the Getter at the owner. A hit is told to nobody.
+func TestTraceLeadsFromTheAskerToTheGetterOfTheOwner(t *testing.T) {
+	var seen testutil.Recorder
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = &seen, -1 })
+	asker, owner := c.nodes[0], c.nodes[1]
+	key := c.ownedBy(t, owner)
+	ctx, span := seen.Begin(t.Context(), trace.Operation{Name: "request"})
+	if _, err := get(ctx, asker.group, key); err != nil {
+		t.Fatal(err)
+	}
+	span.End(trace.Outcome{})
+	spans := seen.Spans()
+	want := []struct {
+		name, result string
+		kind         trace.Kind
+		client       string
+	}{
+		{"request", "", trace.Internal, ""},
+		{"get", trace.OK, trace.Internal, asker.instance.Name()},
+		{"get", trace.Hit, trace.Client, asker.instance.Name()},
+		{"get", trace.Hit, trace.Server, owner.instance.Name()},
+		{"load", trace.OK, trace.Internal, owner.instance.Name()},
+	}
+	if len(spans) != len(want) {
+		t.Fatalf("%d spans, want %d: %+v", len(spans), len(want), spans)
+	}
+	for i, s := range spans {
+		if s.Name != want[i].name || s.Kind != want[i].kind || s.Result != want[i].result || s.Client != want[i].client || s.Parent != i || s.Ends != 1 {
+			t.Errorf("span %d is %+v, want %+v within %d", i+1, s, want[i], i)
+		}
+		if i > 0 && (s.System != trace.Groupcache || s.Namespace != "g" || s.Key != key || s.Keys != 1) {
+			t.Errorf("span %d is of %+v", i+1, s.Operation)
+		}
+	}
+	if peer := spans[2].Operation.Endpoint; peer != owner.url {
+		t.Errorf("the request went to %q, want %q", peer, owner.url)
+	}
+	if _, err := get(ctx, asker.group, key); err != nil {
+		t.Fatal(err)
+	}
+	if got := seen.Spans()[len(spans):]; len(got) > 0 {
+		t.Errorf("a hit has the spans %v", got)
+	}
+}
+
+// What goes wrong at the owner is told on both sides, and so is what is not there.
+func TestTraceTellsOfErrorsOfTheOwner(t *testing.T) {
+	var seen testutil.Recorder
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = &seen, -1 })
+	asker, owner := c.nodes[0], c.nodes[1]
+	for _, step := range []struct {
+		err                  error
+		get, client, service string
+	}{
+		{errors.New("the database is away"), trace.Failed, trace.ServerError, trace.Failed},
+		{&groupcache.ErrNotFound{Msg: "gone"}, trace.Miss, trace.Miss, trace.Miss},
+	} {
+		before := len(seen.Spans())
+		c.source.answer = func(context.Context, string) (string, error) { return "", step.err }
+		_, err := get(t.Context(), asker.group, c.ownedBy(t, owner, step.get))
+		spans := seen.Spans()[before:]
+		if len(spans) != 4 {
+			t.Fatalf("%v: %d spans: %v", err, len(spans), spans)
+		}
+		for i, want := range []string{step.get, step.client, step.service, step.service} {
+			if s := spans[i]; s.Result != want || s.IsError() != (s.Err != nil) {
+				t.Errorf("%v: %s ended with %+v, want %s", step.err, s.Name, s.Outcome, want)
+			}
+		}
+	}
+}
+
+// GetMulti has one span, with a request to each owner in it; Set and Remove have one for each peer that is told.
+func TestTraceTellsOfSeveralKeysAndOfWrites(t *testing.T) {
+	var seen testutil.Recorder
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = &seen, -1 })
+	asker, owner := c.nodes[0], c.nodes[1]
+	keys := []string{c.ownedBy(t, owner, "a"), c.ownedBy(t, owner, "b")}
+	if found, err := asker.group.GetMulti(t.Context(), keys); len(found) != 2 || err != nil {
+		t.Fatal(found, err)
+	}
+	spans := seen.Spans()
+	whole, request, served := spans[0], spans[1], spans[2]
+	for i, s := range []testutil.Recorded{whole, request, served} {
+		if s.Name != "get_multi" || s.Kind != trace.Kind(i) || s.Parent != i || s.Keys != 2 || s.Items != 2 || s.Ends != 1 {
+			t.Errorf("span %d of a GetMulti is %+v", i+1, s)
+		}
+	}
+	if err := asker.group.Set(t.Context(), keys[0], []byte("v"), time.Time{}, false); err != nil {
+		t.Fatal(err)
+	}
+	if s := seen.Last(t, "set"); s.Result != trace.OK || s.Operation.Endpoint != owner.url || s.Key != keys[0] || s.Kind != trace.Client {
+		t.Errorf("a Set is %+v", s)
+	}
+	if err := asker.group.Remove(t.Context(), keys[0]); err != nil {
+		t.Fatal(err)
+	}
+	if s := seen.Last(t, "remove"); s.Result != trace.OK || s.Kind != trace.Client {
+		t.Errorf("a Remove is %+v", s)
+	}
+}
+
+// A Getter that panics ends its span; the tracer that panics ends nothing.
+func TestTraceOfPanics(t *testing.T) {
+	var seen testutil.Recorder
+	getter := groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
+		if key == "panic" {
+			panic(key)
+		}
+		return dest.SetString(key, time.Time{})
+	})
+	for _, tracer := range []trace.Tracer{&seen, (*testutil.Recorder)(nil)} {
+		i, err := groupcache.New(groupcache.Options{Trace: tracer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = i.Close() }()
+		g, err := i.NewGroup("g", 1<<20, getter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.View(t.Context(), "panic"); !errors.Is(err, groupcache.ErrGetterPanicked) {
+			t.Errorf("View of a Getter that panics: %v", err)
+		}
+		if v, err := g.View(t.Context(), "k"); v.String() != "k" || err != nil {
+			t.Errorf("View: %q, %v", v, err)
+		}
+	}
+	spans := seen.Spans()
+	if len(spans) != 4 || spans[0].Result != trace.Failed || spans[1].Result != trace.Failed || !errors.Is(spans[1].Err, groupcache.ErrGetterPanicked) {
+		t.Errorf("the spans of a panic are %+v", spans)
+	}
+}
