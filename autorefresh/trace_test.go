@@ -120,7 +120,7 @@ func TestTraceTellsOfWaitsForStaleValues(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		for len(fails) > 0 {
-			<-fails
+			_ = <-fails
 		}
 		before := seen.Last(t, "wait")
 		if _, err := c.Load(t.Context(), "good"); err != nil {

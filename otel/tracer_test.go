@@ -66,7 +66,8 @@ func TestSpansKeepTheConventions(t *testing.T) {
 	}{
 		{
 			trace.Operation{System: "memcached", Client: "c", Kind: trace.Client, Name: "get", Endpoint: "[::1]:11211", Keys: 1, Key: "secret"},
-			trace.Outcome{Result: trace.Miss}, "get [::1]:11211", oteltrace.SpanKindClient,
+			trace.Outcome{Result: trace.Miss},
+			"get [::1]:11211", oteltrace.SpanKindClient,
 			map[attribute.Key]any{
 				semconv.DBSystemNameKey: "memcached", semconv.DBOperationNameKey: "get", semconv.ServerAddressKey: "::1",
 				semconv.ServerPortKey: int64(11211), "holdfast.client": "c", "holdfast.result": "miss",
@@ -74,7 +75,8 @@ func TestSpansKeepTheConventions(t *testing.T) {
 		},
 		{
 			trace.Operation{System: "memcached", Client: "c", Kind: trace.Client, Name: "get_multi", Endpoint: "/run/memcached", Keys: 3},
-			trace.Outcome{Result: trace.Hit, Items: 2}, "get_multi /run/memcached", oteltrace.SpanKindClient,
+			trace.Outcome{Result: trace.Hit, Items: 2},
+			"get_multi /run/memcached", oteltrace.SpanKindClient,
 			map[attribute.Key]any{
 				semconv.DBSystemNameKey: "memcached", semconv.DBOperationNameKey: "get_multi", semconv.ServerAddressKey: "/run/memcached",
 				semconv.DBOperationBatchSizeKey: int64(3), "holdfast.client": "c", "holdfast.result": "hit", "holdfast.items": int64(2),
@@ -82,7 +84,8 @@ func TestSpansKeepTheConventions(t *testing.T) {
 		},
 		{
 			trace.Operation{System: "redis", Client: "c", Kind: trace.Client, Name: "SET", Namespace: "2", Primary: "p", Endpoint: "a:1", Keys: 1},
-			trace.Outcome{Result: trace.ServerError, Code: "WRONGTYPE", Err: context.Canceled, Endpoint: "b:2"}, "SET 2", oteltrace.SpanKindClient,
+			trace.Outcome{Result: trace.ServerError, Code: "WRONGTYPE", Err: context.Canceled, Endpoint: "b:2"},
+			"SET 2", oteltrace.SpanKindClient,
 			map[attribute.Key]any{
 				semconv.DBSystemNameKey: "redis", semconv.DBOperationNameKey: "SET", semconv.DBNamespaceKey: "2", semconv.ServerAddressKey: "b",
 				semconv.ServerPortKey: int64(2), semconv.DBResponseStatusCodeKey: "WRONGTYPE", semconv.ErrorTypeKey: "WRONGTYPE",
@@ -91,7 +94,8 @@ func TestSpansKeepTheConventions(t *testing.T) {
 		},
 		{
 			trace.Operation{System: "groupcache", Client: "c", Kind: trace.Client, Name: "get", Namespace: "users", Endpoint: "http://peer:80", Keys: 1},
-			trace.Outcome{Result: trace.Timeout, Err: context.Canceled}, "groupcache/get", oteltrace.SpanKindClient,
+			trace.Outcome{Result: trace.Timeout, Err: context.Canceled},
+			"groupcache/get", oteltrace.SpanKindClient,
 			map[attribute.Key]any{
 				semconv.RPCSystemNameKey: "groupcache", semconv.RPCMethodKey: "groupcache/get", semconv.ServerAddressKey: "peer",
 				semconv.ServerPortKey: int64(80), semconv.ErrorTypeKey: "timeout", "holdfast.group": "users", "holdfast.client": "c",
@@ -99,7 +103,8 @@ func TestSpansKeepTheConventions(t *testing.T) {
 			},
 		},
 		{
-			trace.Operation{System: "autorefresh", Client: "c", Name: "load", Keys: 2}, trace.Outcome{Result: trace.OK, Items: 2},
+			trace.Operation{System: "autorefresh", Client: "c", Name: "load", Keys: 2},
+			trace.Outcome{Result: trace.OK, Items: 2},
 			"autorefresh load", oteltrace.SpanKindInternal,
 			map[attribute.Key]any{"holdfast.client": "c", "holdfast.keys": int64(2), "holdfast.items": int64(2), "holdfast.result": "ok"},
 		},
@@ -179,3 +184,8 @@ func BenchmarkTracer(b *testing.B) {
 		})
 	}
 }
+
+// request is what the program of a test does.
+func request() trace.Operation { return trace.Operation{System: "test", Name: "request"} }
+
+func end(s trace.Span) { s.End(trace.Outcome{Result: trace.OK}) }

@@ -32,9 +32,8 @@ func newTracer(c *Client) *tracer {
 
 // request begins the span of a request for the primary of a name.
 func (t *tracer) request(ctx context.Context, r wire.Request, primary, addr string) (context.Context, tracing.Span) {
-	command, same := r.Command()
 	return t.Begin(ctx, trace.Operation{
-		Kind: trace.Client, Name: t.name(command, r.Commands(), same), Namespace: t.database, Primary: primary, Endpoint: addr, Keys: r.Commands(),
+		Kind: trace.Client, Name: t.name(r), Namespace: t.database, Primary: primary, Endpoint: addr, Keys: r.Commands(),
 	})
 }
 
@@ -52,11 +51,12 @@ const (
 )
 
 // name is the name of a request: that of its command, or of its commands if they are the same. It is made once.
-func (t *tracer) name(command []byte, commands int, same bool) string {
+func (t *tracer) name(r wire.Request) string {
+	command, same := r.Command()
 	if !same {
 		return "PIPELINE"
 	}
-	if commands > 1 {
+	if r.Commands() > 1 {
 		var room [2 * maxCommand]byte
 		command = append(append(room[:0], "PIPELINE "...), command...)
 	}

@@ -96,7 +96,7 @@ func Holdfast() Rules {
 			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
-			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing}},
+			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing, traces}},
 			{
 				Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, grpc, observe},
 				Tests: []string{hashRing, etcd, zap},
