@@ -44,8 +44,9 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	bash scripts/test.sh $(MODULES) -- $(RACE)
 	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
-	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./groupcache
+	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache
 	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
+	cd otel && $(GO) test -vet=off -run Alloc .
 	@bash scripts/servers.sh check $(SERVERS)
 
 flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
