@@ -19,4 +19,3 @@ func TestTracerThatDoesNothingAllocatesOnce(t *testing.T) {
 		t.Errorf("with a provider that does nothing an operation allocates %v times, want at most 1", got)
 	}
 }
-
