@@ -61,8 +61,7 @@ func (c *Client) Guard(key string) error {
 	}
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
 	s.watch.arm()
-	f.call.ended = f.start // the reader's clock serves all replies that came together
-	s.book(&f, &r, &outcome{replied: true})
+	s.book(&f, &r, &outcome{replied: true, ended: f.start}) // the reader's clock serves all replies that came together
 	return nil
 }
 

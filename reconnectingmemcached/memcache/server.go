@@ -86,10 +86,6 @@ func (s *server) exchange(ctx context.Context, r *request) outcome {
 	if s.core.tracer != nil {
 		return s.exchangeTraced(ctx, r)
 	}
-	return s.exchangeOne(ctx, r)
-}
-
-func (s *server) exchangeOne(ctx context.Context, r *request) outcome {
 	permit, err := s.admit(r)
 	if err != nil {
 		return refusedOutcome(err)

@@ -12,7 +12,13 @@ import (
 // exchangeTraced is exchange for a client with a tracer.
 func (s *server) exchangeTraced(ctx context.Context, r *request) outcome {
 	ctx, span := s.core.tracer.Begin(ctx, s.operation(r))
-	out := s.exchangeOne(ctx, r)
+	var out outcome
+	if permit, err := s.admit(r); err != nil {
+		out = refusedOutcome(err)
+	} else {
+		f := s.begin(ctx, permit, r)
+		out = s.finish(ctx, &f, r)
+	}
 	span.End(s.ended(r, &out))
 	return out
 }
