@@ -30,7 +30,7 @@ import (
 const peerArgument = "run-as-etcd-server"
 
 // silence is longer than the default: a busy machine makes processes silent for longer, and the next owner load.
-const silence = 250 * time.Millisecond
+const silence = time.Second
 
 func isPeer() bool { return len(os.Args) > 5 && os.Args[1] == peerArgument }
 
