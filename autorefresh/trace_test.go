@@ -120,7 +120,9 @@ func TestTraceTellsOfWaitsForStaleValues(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		for len(fails) > 0 {
-			_ = <-fails
+			if err := <-fails; err == nil {
+				t.Fatal("no error is left")
+			}
 		}
 		before := seen.Last(t, "wait")
 		if _, err := c.Load(t.Context(), "good"); err != nil {
