@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but those that measure time as users
-# would feel it come last, one after the other, beside those that mostly wait.
+# would feel it come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -13,7 +13,6 @@ if [ "${1-}" = keep ]; then
 fi
 
 measure='/(reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill|examples/autorefresh)$'
-wait='/(groupcache/etcdpeers|groupcache/etcd|groupcache/internal/scale|autorefresh/memcachedstore|integration/observability|integration/chromium|examples/.*)$'
 
 root=$PWD
 modules=()
@@ -59,17 +58,14 @@ lane() {
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/measure"
-kept | awk -v re="$wait" -v no="$measure" '$1 ~ re && $1 !~ no {print $2}' >"$work/wait"
-kept | awk -v re="$measure|$wait" '$1 !~ re {print $2}' >"$work/rest"
+kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/alone"
+kept | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/together"
 {
   lane &
   lane &
   wait
-} <"$work/rest"
-lane <"$work/wait" &
-lane <"$work/measure"
-wait
+} <"$work/together"
+lane <"$work/alone"
 [ ! -e "$work/failed" ] || status=1
 echo "tested in $((SECONDS - begin)) s, the build included"
 exit $status
