@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -25,7 +26,7 @@ const (
 var (
 	errStarting = errors.New("not found yet")
 	errDemoted  = errors.New("it is a replica now")
-	errHung     = errors.New("it hangs")
+	errHung     = observe.NewCause("timeout", "it hangs")
 )
 
 // succession is the director's view of one name: who is primary, who was, and who is about to be. It belongs to the director's

@@ -48,14 +48,26 @@ func Duration(key string, d time.Duration) slog.Attr {
 	return slog.String(key, d.String())
 }
 
+// labelled is an error that knows its label as a cause.
+type labelled struct{ label, text string }
+
+func (e *labelled) Error() string { return e.text }
+
+// NewCause is errors.New for what a client itself finds wrong, with the label that it has in metrics,
+// such as "timeout": neither its type nor its text says so.
+func NewCause(label, text string) error { return &labelled{label, text} }
+
 // CauseLabel names the kind of an error for a metric, of a dozen: its text may have an address in
 // it that differs each time, and each would be a series.
 func CauseLabel(err error) string {
 	var timeout interface{ Timeout() bool }
 	var dns *net.DNSError
+	var known *labelled
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &known):
+		return known.label
 	case errors.As(err, &dns):
 		return "name not resolved"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -259,6 +259,10 @@ func TestCauseLabels(t *testing.T) {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
 	}
+	hung := observe.NewCause("timeout", "it hangs")
+	if got := observe.CauseLabel(fmt.Errorf("10.0.0.1: %w", hung)); got != "timeout" || hung.Error() != "it hangs" {
+		t.Errorf("%v is %q", hung, got)
+	}
 	if got := observe.CauseLabel(timeoutError{errors.New("no answer")}); got != "timeout" {
 		t.Errorf("an error with Timeout is %q", got)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 var (
@@ -21,10 +22,10 @@ var (
 	ErrBusy = errors.New("memcache: too many calls in flight")
 
 	// ErrTimeout is the cause of a [*ServerDownError] when no reply came within [Options.Timeout].
-	ErrTimeout = errors.New("memcache: no reply in time")
+	ErrTimeout = observe.NewCause("timeout", "memcache: no reply in time")
 
 	// ErrHung is the cause of a [*ServerDownError] when several calls waited and the server sent not a byte.
-	ErrHung = errors.New("memcache: server accepts calls but does not answer")
+	ErrHung = observe.NewCause("timeout", "memcache: server accepts calls but does not answer")
 
 	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered another key.
 	ErrBadReply = errors.New("memcache: reply does not fit the request")

@@ -284,3 +284,33 @@ func TestSeriesOfAServer(t *testing.T) {
 		t.Errorf("a server costs %d series, want at most 24", n)
 	}
 }
+
+// The runbook tells a dead server from a hung one by the label of the cause; both were "error", or
+// would have been: what the client finds out by itself is no error of the network.
+func TestCausesOfOutages(t *testing.T) {
+	for want, fail := range map[string]func(*testutil.Fake) error{
+		"connection refused": (*testutil.Fake).Kill,
+		"timeout":            (*testutil.Fake).Hang,
+	} {
+		fake := testutil.StartFake(t)
+		c := newClient(t, memcache.Options{Name: want, Servers: []string{fake.Addr()}})
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(c)
+		if err := c.Set(&memcache.Item{Key: "k"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := fail(fake); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "found down", func() bool { _, _ = c.Get("k"); return !c.Available() })
+		causes := gather(t, registry, "holdfast_breaker_last_cause_info")
+		for labels := range causes {
+			if !strings.Contains(labels, "cause="+want+",") {
+				t.Errorf("the cause is %s, want %s", labels, want)
+			}
+		}
+		if len(causes) != 1 {
+			t.Errorf("%d causes, want one: %v", len(causes), causes)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Outcome is what a peer answered.
@@ -87,7 +89,7 @@ var (
 	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
 	ErrRefused = errors.New("the request was refused")
 
-	errSilent = errors.New("silent for too long")
+	errSilent = observe.NewCause("timeout", "silent for too long")
 	errBusy   = errors.New("too many requests under way")
 	errUntold = errors.New("the peer has not been told yet what it missed")
 )
