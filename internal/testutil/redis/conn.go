@@ -68,13 +68,10 @@ func Dial(ctx context.Context, addr, password string) (*Conn, error) {
 // Do sends a command and waits for its reply until ctx ends, and 5 s at most. An error reply is returned as a
 // ReplyError. After any other error the connection is of no more use.
 func (c *Conn) Do(ctx context.Context, args ...string) (any, error) {
-	deadline := time.Now().Add(callTimeout)
-	if limit, ok := ctx.Deadline(); ok && limit.Before(deadline) {
-		deadline = limit
-	}
-	if err := c.raw.SetDeadline(deadline); err != nil {
+	if err := c.raw.SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return nil, err
 	}
+	// The context's own deadline is no deadline of the connection: that might pass first, and look like a server that is silent.
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := c.Send(args...); err != nil {
