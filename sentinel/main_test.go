@@ -3,7 +3,6 @@ package sentinel_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"github.com/mediocregopher/radix/v4"
 	"go.uber.org/goleak"
 
+	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -24,11 +24,8 @@ import (
 const side = "6"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
-		_ = flag.Set("test.parallel", side)
+	if err := testutil.SideBySide(side); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -2,13 +2,13 @@ package redisstore_test
 
 import (
 	"context"
-	"flag"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-go/holdfast/autorefresh/redisstore"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -17,11 +17,8 @@ import (
 const side = "6"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
-		_ = flag.Set("test.parallel", side)
+	if err := testutil.SideBySide(side); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

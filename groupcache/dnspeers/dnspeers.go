@@ -7,7 +7,6 @@
 package dnspeers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,14 +89,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// clientName is the value of the label "client".
-func (o Options) clientName(instance Instance, host string) string {
-	if named, ok := instance.(interface{ Name() string }); ok && o.Name == "" {
-		return named.Name()
-	}
-	return observe.Label(cmp.Or(o.Name, host))
-}
-
 // check tells all that is wrong with options, before defaults.
 func (o Options) check(name string) error {
 	var bad []error
@@ -154,7 +145,7 @@ func Watch(ctx context.Context, instance Instance, name string, opts Options) (*
 	if err := opts.check(name); err != nil {
 		return nil, err
 	}
-	client := opts.clientName(instance, name)
+	client := observe.NameOf(instance, opts.Name, name)
 	w := &Watcher{
 		instance: instance, name: name, options: opts.withDefaults(), metrics: metrics.NewDNSPeers(client), log: observe.Logger(opts.Logger, client),
 	}

@@ -1,9 +1,11 @@
 package etcd_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -321,5 +323,21 @@ func TestAPickerOfTheCallers(t *testing.T) {
 	g.RegisterServer(caller{errors.New("away")})
 	if v, err := g.Get("theirs"); v.String() != "value of theirs" || err != nil {
 		t.Errorf("what cannot be fetched is not loaded: %q, %v", v, err)
+	}
+}
+
+// A process may have several servers: a line in the log says whose it is.
+func TestLinesNameTheirServer(t *testing.T) {
+	var text bytes.Buffer
+	o := away(t)
+	o.Cache.Name, o.Logger = "users", slog.New(slog.NewTextHandler(&text, nil))
+	s, err := etcd.NewServerWith(freeAddr(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	s.SetPeers([]string{"http://no.address"})
+	if !strings.Contains(text.String(), "a peer is left out\" client=users cause=") {
+		t.Errorf("the log is %q", text.String())
 	}
 }

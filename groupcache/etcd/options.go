@@ -44,9 +44,6 @@ func (o Options) withDefaults() Options {
 	if o.Service == "" {
 		o.Service = defaultService
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	if o.Cache.Logger == nil {
 		o.Cache.Logger = o.Logger
 	}

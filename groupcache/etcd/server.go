@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ type Server struct {
 	options  Options
 	network  *network
 	instance *groupcache.Instance
+	log      *slog.Logger
 	picker   groupcache.PeerPicker
 
 	mu     sync.Mutex
@@ -79,7 +81,7 @@ func NewServerWith(addr string, opts Options) (*Server, error) {
 	if s.instance, err = groupcache.New(o); err != nil {
 		return nil, fmt.Errorf("etcd: Options.Cache: %w", err)
 	}
-	s.picker = s.instance.PeerPicker()
+	s.picker, s.log = s.instance.PeerPicker(), observe.Logger(opts.Logger, s.instance.Name())
 	return s, nil
 }
 
@@ -113,7 +115,7 @@ func (s *Server) SetPeers(peersAddr []string) {
 	good := make([]string, 0, len(peersAddr))
 	for _, addr := range peersAddr {
 		if err := s.network.CheckAddress(addr); err != nil {
-			s.options.Logger.Error("etcd: a peer is left out", observe.Cause(err))
+			s.log.Error("etcd: a peer is left out", observe.Cause(err))
 			continue
 		}
 		good = append(good, addr)
@@ -122,7 +124,7 @@ func (s *Server) SetPeers(peersAddr []string) {
 	s.peers = good
 	s.mu.Unlock()
 	if err := s.instance.SetPeers(good...); err != nil {
-		s.options.Logger.Error("etcd: the peers are not changed", observe.Cause(err))
+		s.log.Error("etcd: the peers are not changed", observe.Cause(err))
 	}
 }
 
@@ -265,15 +267,15 @@ func (s *Server) depart(r *run, watcher *etcdpeers.Watcher) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	if err := s.instance.Drain(ctx); err != nil {
-		s.options.Logger.Info("etcd: not all values were handed over", observe.Cause(err))
+		s.log.Info("etcd: not all values were handed over", observe.Cause(err))
 	}
 	if err := watcher.Close(); err != nil {
-		s.options.Logger.Warn("etcd: the registration stays until it expires", "addr", s.Addr, observe.Cause(err))
+		s.log.Warn("etcd: the registration stays until it expires", "addr", s.Addr, observe.Cause(err))
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := r.network.Shutdown(ctx); err != nil {
-		s.options.Logger.Warn("etcd: requests of peers were ended", "addr", s.Addr, observe.Cause(err))
+		s.log.Warn("etcd: requests of peers were ended", "addr", s.Addr, observe.Cause(err))
 	}
 	_ = s.instance.SetPeers() // its only error is that of a closed Instance
 }

@@ -113,7 +113,7 @@ func Watch(ctx context.Context, instance Instance, service string, opts Options)
 	if err := opts.check(instance, service); err != nil {
 		return nil, err
 	}
-	client := opts.clientName(instance, service)
+	client := observe.NameOf(instance, opts.Name, service)
 	w := &Watcher{
 		metrics: metrics.NewEtcdPeers(client), log: observe.Logger(opts.Logger, client),
 		instance: instance, service: service, options: opts, tried: make(chan struct{}),

@@ -3,7 +3,6 @@ package etcdpeers_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -40,8 +39,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runProcess(os.Args[2], os.Args[3]))
 		os.Exit(1)
 	}
-	flag.Parse()
-	if err := flag.Set("test.parallel", sideBySide); err != nil {
+	if err := testutil.SideBySide(sideBySide); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

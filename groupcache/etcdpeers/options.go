@@ -1,7 +1,6 @@
 package etcdpeers
 
 import (
-	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,8 +14,6 @@ import (
 	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // EndpointsEnv is the environment variable, that of etcdctl, which names etcd's endpoints if Options do not.
@@ -79,14 +76,6 @@ func (o Options) withDefaults() Options {
 		o.Timeout = defaultTimeout
 	}
 	return o
-}
-
-// clientName is the value of the label "client".
-func (o Options) clientName(instance Instance, service string) string {
-	if named, ok := instance.(interface{ Name() string }); ok && o.Name == "" {
-		return named.Name()
-	}
-	return observe.Label(cmp.Or(o.Name, service))
 }
 
 // check tells all that is wrong with options, after defaults.

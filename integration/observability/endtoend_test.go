@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // TestEndToEnd runs a client of each kind on real servers, lets Prometheus scrape them, takes the
@@ -127,11 +130,12 @@ scrape_configs:
   metrics_path: /
   static_configs: [{targets: [%q]}]
 `, scraped.Host), 0o600))
-	port, err := freePort(t.Context())
+	port, err := testutil.FreePort()
 	check(t, err)
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	var output bytes.Buffer
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+port, "--log.level=warn")
+		"--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	check(t, cmd.Start())
 	t.Cleanup(func() {
@@ -140,7 +144,7 @@ scrape_configs:
 			t.Logf("prometheus: %s", output.String())
 		}
 	})
-	p := &prometheusServer{"http://" + port}
+	p := &prometheusServer{"http://" + address}
 	await(t, "prometheus is ready", func() string {
 		if _, err := p.get(t.Context(), "/-/ready", nil); err != nil {
 			return err.Error()

@@ -313,12 +313,3 @@ func (l *lines) take(t *testing.T) (all []map[string]any) {
 	l.text.Reset()
 	return all
 }
-
-// freePort is an address on which nobody listens.
-func freePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}

@@ -98,6 +98,21 @@ func TestNamesAreUnique(t *testing.T) {
 	}
 }
 
+type instance struct{ name string }
+
+func (i instance) Name() string { return i.name }
+
+func TestNameOfWhatServesAnInstance(t *testing.T) {
+	for want, got := range map[string]string{
+		"given": observe.NameOf(instance{"users"}, "given", "dns"), "users": observe.NameOf(instance{"users"}, "", "dns"),
+		"dns\uFFFD": observe.NameOf(struct{}{}, "", "dns\xff"),
+	} {
+		if got != want {
+			t.Errorf("name %q, want %q", got, want)
+		}
+	}
+}
+
 // A callback is told all in order, one at a time, whatever it does; it costs no goroutine while
 // there is nothing to tell.
 func TestEventsInOrder(t *testing.T) {

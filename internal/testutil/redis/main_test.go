@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,11 +18,8 @@ const side = "6"
 
 // TestMain looks for goroutines and temporary folders that the tests have left behind.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
-		_ = flag.Set("test.parallel", side)
+	if err := testutil.SideBySide(side); err != nil {
+		panic(err)
 	}
 	folder, err := os.MkdirTemp("", "holdfast-test")
 	if err == nil {
