@@ -421,16 +421,3 @@ func TestARewrittenKeyKeepsItsUses(t *testing.T) {
 	}
 	want(t, s, "used", "2")
 }
-
-func TestGetDoesNotAllocate(t *testing.T) {
-	each(t, func(t *testing.T, o store.Options) {
-		s := store.New(o)
-		add(t, s, "key", "value")
-		s.Add(store.Item{Key: "expires", Expire: time.Now().Add(time.Hour).UnixNano()})
-		for _, key := range []string{"key", "expires", "none"} {
-			if n := testing.AllocsPerRun(100, func() { _, _ = s.Get(key) }); n != 0 {
-				t.Errorf("Get(%q): %v allocations, want 0", key, n)
-			}
-		}
-	})
-}
