@@ -55,12 +55,13 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 }
 
 // What is promised here holds however busy the machine is: a process that gets no processor for 30 ms is a silent one, so a herd may then
-// be loaded by its owner and by the one that stands in for it. That must be rare.
+// be loaded by its owner and by the one that stands in for it, which must be rare; and reads fail that a machine answers too late which stood
+// still for half a second, so their number is compared with plain's in the same phase.
 func TestADrillTellsTheCachesApart(t *testing.T) {
 	if !rig.CanHang() {
 		t.Skip("NOT TESTED: nothing can be hung on this system")
 	}
-	d := newDrill(t, options(t, "errors<1%,herd<3,db<2x,stale<1%"))
+	d := newDrill(t, options(t, "errors<20%,herd<3,db<2x,stale<1%"))
 	if err := d.Run(t.Context()); err != nil {
 		t.Fatalf("Run: %v", err)
 	}
@@ -92,8 +93,8 @@ func TestADrillTellsTheCachesApart(t *testing.T) {
 	if healthy, killed := phase(t, &r, "healthy").Plain, phase(t, &r, "killed").Plain; killed.NeededDatabaseLoads < healthy.NeededDatabaseLoads+30 {
 		t.Errorf("%d loads are needed after a process with a third of 300 keys died, %d before", killed.NeededDatabaseLoads, healthy.NeededDatabaseLoads)
 	}
-	if p := phase(t, &r, "hung").Plain; p.Errors < 4*150 || p.P99 < 350 {
-		t.Errorf("hung: %d errors of plain, p99 %v ms, want those of four herds at least, after the time limit", p.Errors, p.P99)
+	if p := phase(t, &r, "hung"); p.Plain.Errors < 4*150 || p.Plain.P99 < 350 || p.Holdfast.Errors > p.Plain.Errors/4 {
+		t.Errorf("hung: %d errors of plain, p99 %v ms, want those of four herds at least, after the time limit; %d of holdfast, want a quarter of that at most", p.Plain.Errors, p.Plain.P99, p.Holdfast.Errors)
 	}
 	outdated, herds, loads := 0, 0, 0
 	for _, p := range r.Phases {
