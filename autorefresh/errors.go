@@ -3,6 +3,8 @@ package autorefresh
 import (
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 var (
@@ -32,7 +34,7 @@ var (
 	ErrUnavailable = errors.New("autorefresh: source unavailable")
 
 	// ErrPanicked is the failure of a refresh function that panicked or ended its goroutine.
-	ErrPanicked = errors.New("autorefresh: refresh function panicked")
+	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
 
 	// ErrNoResult is the failure of an item to which a [BatchFunc] assigned no [Result].
 	ErrNoResult = errors.New("autorefresh: batch function gave no result")

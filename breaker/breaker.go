@@ -66,6 +66,7 @@ func New(name string, opts Options) (*Breaker, error) {
 
 // build makes a breaker of what was checked.
 func build(name, endpoint string, opts Options, m *metrics.Breaker, in *member) *Breaker {
+	opts.Logger = observe.Guard(opts.Logger)
 	b := &Breaker{
 		name: name, endpoint: endpoint, options: opts.withDefaults(), metrics: m, member: in,
 		counters: newCounters(), epoch: time.Now(), machine: newMachine(), probing: make(chan struct{}, maxProbing),

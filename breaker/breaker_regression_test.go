@@ -299,3 +299,26 @@ func TestErrorsWhoseMethodsPanicAreFailures(t *testing.T) {
 		t.Errorf("Stats() = %+v, want it open after 5 failures", s)
 	}
 }
+
+// loud is a slog.Handler that panics.
+type loud struct{ slog.Handler }
+
+func (loud) Handle(context.Context, slog.Record) error { panic("loud") }
+
+// A log line is written on the breaker's own goroutine, where the panic of a handler ended the process: in the middle of an outage.
+func TestALoggerThatPanicsEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(loud{slog.NewTextHandler(new(bytes.Buffer), nil)})
+		told := 0
+		b := newBreaker(t, breaker.Options{
+			Logger: log, Probe: func(context.Context) error { return nil },
+			OnStateChange: func(breaker.Change) { told++; panic("OnStateChange") },
+		})
+		b.Trip(errors.New("down"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if b.State() != breaker.Closed || told < 2 {
+			t.Errorf("the breaker is %v after %d changes, want it closed again", b.State(), told)
+		}
+	})
+}

@@ -179,7 +179,7 @@ func (s *Set) optionsFor(endpoint string) Options {
 		return opts
 	}
 	if base.Logger != nil {
-		base.Logger.Error("breaker options for endpoint are out of range, using the set's",
+		observe.Guard(base.Logger).Error("breaker options for endpoint are out of range, using the set's",
 			observe.KeyClient, s.other.name, observe.KeyEndpoint, observe.Label(endpoint), observe.KeyCause, err)
 	}
 	return base

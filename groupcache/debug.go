@@ -95,7 +95,7 @@ func (p *HTTPPool) debug() []DebugPeer {
 	for _, peer := range p.pool.Peers() {
 		s := peer.Stats()
 		peers = append(peers, DebugPeer{
-			URL: peer.URL(), Share: shares[peer.URL()], Ours: peer.Marked(), State: peer.Breaker().State().String(),
+			URL: peer.Shown(), Share: shares[peer.URL()], Ours: peer.Marked(), State: peer.Breaker().State().String(),
 			Found: s.Found, NotFound: s.NotFound, LoadErrors: s.LoadFailed, Failed: s.Failed, Refused: s.Refused,
 			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves, DroppedRemoves: s.DroppedRemoves,
 		})

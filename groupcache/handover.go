@@ -179,7 +179,7 @@ func (g *Group) offer(ctx context.Context, p *peer.Peer, self string, values []s
 		}
 		values = values[len(keys):]
 		if err := p.Offer(ctx, g.name, self, keys); err != nil {
-			return fmt.Errorf("%w: %s took no values: %w", ErrPeerUnavailable, p.URL(), err)
+			return fmt.Errorf("%w: %s took no values: %w", ErrPeerUnavailable, p.Shown(), err)
 		}
 	}
 	return nil

@@ -71,6 +71,8 @@ func (i *Instance) collectGroups(ch chan<- prometheus.Metric) {
 	out.Count(m.Refused, count(totals.refused))
 }
 
+// collectPeers sends what is known of the peers of now. Those that have left lately are told of removals for a while, and are in no
+// metric: mostly they are gone with all that they had, and what refuses a removal at their address is somebody else.
 func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 	i.mu.RLock()
 	pools := i.pools
@@ -78,7 +80,7 @@ func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 	m, out := i.metrics, observe.To(ch)
 	var unsigned, refused uint64
 	var up, down float64
-	seen, labels := make(map[string]bool), observe.NewLabels(0)
+	seen := make(map[string]bool)
 	for _, p := range pools {
 		unsigned, refused = unsigned+p.unsigned.Load(), refused+p.refused.Load()
 		for _, peer := range p.pool.Peers() {
@@ -91,7 +93,7 @@ func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 			} else {
 				down++
 			}
-			collectPeer(m, peer, observe.To(ch, labels.Take(peer.URL())))
+			collectPeer(m, peer, observe.To(ch, peer.Label()))
 			peer.Breaker().Collect(ch)
 		}
 	}

@@ -261,11 +261,9 @@ func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.
 			return BadGroupcacheRequestError{"the offer is not taken"}
 		}
 	case key == httppeer.Removed:
-		for _, key := range keys {
-			g.removeHere(key)
-		}
+		g.answerRemove(ctx, keys...)
 	case key == httppeer.CachedOnly:
-		entries = g.serveCached(keys)
+		entries = g.answerCached(ctx, keys)
 	default:
 		s := showLife(w, r)
 		entries = g.answerSeveral(ctx, keys)

@@ -61,16 +61,16 @@ func (l local) GetMulti(ctx context.Context, group string, keys []string) ([]pee
 }
 
 // GetCached implements peer.Local.
-func (l local) GetCached(group string, keys []string) ([]peer.Answer, error) {
+func (l local) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
 	g, err := l.group(group)
 	if err != nil {
 		return nil, err
 	}
-	return g.serveCached(keys), nil
+	return g.answerCached(ctx, keys), nil
 }
 
 // Set implements peer.Local.
-func (l local) Set(group, key, value string, expire int64) error {
+func (l local) Set(ctx context.Context, group, key, value string, expire int64) error {
 	g, err := l.group(group)
 	switch {
 	case err != nil:
@@ -78,17 +78,17 @@ func (l local) Set(group, key, value string, expire int64) error {
 	case int64(len(value)) > l.MaxValueSize():
 		return peer.ErrTooLarge
 	}
-	g.setHere(key, ByteView{value, expire})
+	g.answerSet(ctx, key, ByteView{value, expire})
 	return nil
 }
 
 // Remove implements peer.Local.
-func (l local) Remove(group, key string) error {
+func (l local) Remove(ctx context.Context, group, key string) error {
 	g, err := l.group(group)
 	if err != nil {
 		return err
 	}
-	g.removeHere(key)
+	g.answerRemove(ctx, key)
 	return nil
 }
 

@@ -2,6 +2,8 @@ package groupcache_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -165,6 +167,49 @@ func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	none.Collect(ch)
 	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "groupcache: nil *Instance") {
 		t.Errorf("Collect: %v", err)
+	}
+}
+
+// Two peers whose addresses are long, and alike at first, spoiled the whole scrape; the password of a peer was a label.
+func TestPeersAreToldApartWithoutTheirPasswords(t *testing.T) {
+	i, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = i.Close() }()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(i)
+	long := "http://127.0.0.1:1" + strings.Repeat("/long", 60)
+	if err := i.SetPeers(long+"/a", long+"/b", "http://user:secret@127.0.0.1:1", "http://[::1]:1"); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoints := make(map[string]map[string]bool)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "endpoint" {
+					continue
+				}
+				if endpoints[f.GetName()] == nil {
+					endpoints[f.GetName()] = make(map[string]bool)
+				}
+				endpoints[f.GetName()][l.GetValue()] = true
+				if strings.Contains(l.GetValue(), "secret") {
+					t.Errorf("a password is in %v", m)
+				}
+			}
+		}
+	}
+	ours, breakers := endpoints["holdfast_groupcache_peer_requests_inflight"], endpoints["holdfast_breaker_state"]
+	if len(ours) != 4 || !maps.Equal(ours, breakers) {
+		t.Errorf("the peers are %v, their breakers %v", ours, breakers)
+	}
+	if text := fmt.Sprintf("%+v", i.Debug().Peers); strings.Contains(text, "secret") {
+		t.Errorf("a password is on the page: %s", text)
 	}
 }
 

@@ -167,9 +167,9 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 	case http.MethodPost:
 		err = g.answerMulti(ctx, w, r, key, body)
 	case http.MethodPut:
-		err = g.put(key, body)
+		err = g.put(ctx, key, body)
 	case http.MethodDelete:
-		g.removeHere(key)
+		g.answerRemove(ctx, key)
 	}
 	if err != nil {
 		refuse(err)
@@ -188,7 +188,7 @@ func (p *HTTPPool) bodyLimit(method string) int64 {
 }
 
 // put is what a peer's Set comes to.
-func (g *Group) put(key string, body []byte) error {
+func (g *Group) put(ctx context.Context, key string, body []byte) error {
 	var in pbwire.SetRequest
 	if err := in.Unmarshal(body); err != nil {
 		return BadGroupcacheRequestError{"the body is no SetRequest"}
@@ -199,7 +199,7 @@ func (g *Group) put(key string, body []byte) error {
 	if int64(len(in.Value)) > g.instance.options.MaxValueSize {
 		return ErrValueTooLarge
 	}
-	g.setHere(key, ByteView{string(in.Value), in.Expire})
+	g.answerSet(ctx, key, ByteView{string(in.Value), in.Expire})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
@@ -61,6 +62,45 @@ func (g *Group) answerSeveral(ctx context.Context, keys []string) []peer.Answer 
 	answers := g.serveMulti(ctx, keys)
 	span.End(peer.OutcomeOfAnswers(answers))
 	return answers
+}
+
+// answering begins the span of a request of a peer, which tells nobody without a tracer.
+func (g *Group) answering(ctx context.Context, name string, keys ...string) (s tracing.Span) {
+	if g.instance.tracer == nil {
+		return s
+	}
+	op := trace.Operation{Kind: trace.Server, Name: name, Namespace: g.name, Keys: len(keys)}
+	if len(keys) == 1 {
+		op.Key = keys[0]
+	}
+	_, s = g.instance.tracer.Begin(ctx, op)
+	return s
+}
+
+// answerCached is serveCached, which a tracer is told of.
+func (g *Group) answerCached(ctx context.Context, keys []string) []peer.Answer {
+	span := g.answering(ctx, "get_cached", keys...)
+	answers := g.serveCached(keys)
+	if g.instance.tracer != nil {
+		span.End(peer.OutcomeOfAnswers(answers))
+	}
+	return answers
+}
+
+// answerSet is setHere, which a tracer is told of.
+func (g *Group) answerSet(ctx context.Context, key string, v ByteView) {
+	span := g.answering(ctx, "set", key)
+	g.setHere(key, v)
+	span.End(trace.Outcome{Result: trace.OK})
+}
+
+// answerRemove is removeHere for each key, which a tracer is told of.
+func (g *Group) answerRemove(ctx context.Context, keys ...string) {
+	span := g.answering(ctx, "remove", keys...)
+	for _, key := range keys {
+		g.removeHere(key)
+	}
+	span.End(trace.Outcome{Result: trace.OK})
 }
 
 // ended is what a tracer is told of how an operation for a key ended, with what a value is called.

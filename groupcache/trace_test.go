@@ -102,15 +102,49 @@ func TestTraceTellsOfSeveralKeysAndOfWrites(t *testing.T) {
 	if err := asker.group.Set(t.Context(), keys[0], []byte("v"), time.Time{}, false); err != nil {
 		t.Fatal(err)
 	}
-	if s := seen.Last(t, "set"); s.Result != trace.OK || s.Operation.Endpoint != owner.url || s.Key != keys[0] || s.Kind != trace.Client {
-		t.Errorf("a Set is %+v", s)
-	}
+	requestAndAnswer(t, &seen, "set", keys[0], owner)
 	if err := asker.group.Remove(t.Context(), keys[0]); err != nil {
 		t.Fatal(err)
 	}
-	if s := seen.Last(t, "remove"); s.Result != trace.OK || s.Kind != trace.Client {
-		t.Errorf("a Remove is %+v", s)
+	requestAndAnswer(t, &seen, "remove", keys[0], owner)
+}
+
+// requestAndAnswer checks the last two spans: a request for a key, and within it what the owner made of it.
+func requestAndAnswer(t *testing.T, seen *testutil.Recorder, name, key string, owner *node) {
+	t.Helper()
+	spans := seen.Spans()
+	request, served := spans[len(spans)-2], spans[len(spans)-1]
+	for kind, s := range map[trace.Kind]testutil.Recorded{trace.Client: request, trace.Server: served} {
+		if s.Name != name || s.Kind != kind || s.Result != trace.OK || s.Key != key || s.Keys != 1 || s.Ends != 1 {
+			t.Errorf("a %s has the span %+v, want kind %d", name, s, kind)
+		}
 	}
+	if request.Operation.Endpoint != owner.url || served.Parent != request.ID || served.Client != owner.instance.Name() {
+		t.Errorf("a %s goes to %s (want %s), and is answered by %s within %d", name, request.Operation.Endpoint, owner.url, served.Client, served.Parent)
+	}
+}
+
+// What is asked for in passing, of the cache of the next peer, is told there as well.
+func TestTraceTellsOfQuestionsToCaches(t *testing.T) {
+	var seen testutil.Recorder
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace = &seen })
+	asker, owner := c.nodes[0], c.nodes[1]
+	key := c.ownedBy(t, owner)
+	if _, err := get(t.Context(), owner.group, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := asker.instance.SetPeers(asker.url); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(t.Context(), asker.group, key); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range seen.Spans() {
+		if s.Name == "get_cached" && s.Kind == trace.Server && s.Result == trace.Hit && s.Items == 1 && s.Key == key && s.Parent > 0 && s.Ends == 1 {
+			return
+		}
+	}
+	t.Errorf("no span of an answer from the cache: %v", seen.Spans())
 }
 
 // A Getter that panics ends its span; the tracer that panics ends nothing.
@@ -142,5 +176,25 @@ func TestTraceOfPanics(t *testing.T) {
 	spans := seen.Spans()
 	if len(spans) != 4 || spans[0].Result != trace.Failed || spans[1].Result != trace.Failed || !errors.Is(spans[1].Err, groupcache.ErrGetterPanicked) {
 		t.Errorf("the spans of a panic are %+v", spans)
+	}
+}
+
+// shouting is a tracer whose propagator sets headers that no request can have.
+type shouting struct{ *testutil.Recorder }
+
+func (s shouting) Inject(ctx context.Context, set func(key, value string)) {
+	set("baggage", "user=J\u00f6rg\n")
+	set("two words", "1")
+	s.Recorder.Inject(ctx, set)
+}
+
+func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = shouting{new(testutil.Recorder)}, -1 })
+	asker := c.nodes[0]
+	if _, err := get(t.Context(), asker.group, c.ownedBy(t, c.nodes[1])); err != nil {
+		t.Fatal(err)
+	}
+	if errors, loads := asker.group.Stats.PeerErrors.Get(), asker.group.Stats.PeerLoads.Get(); errors > 0 || loads != 1 {
+		t.Errorf("%d requests have failed, %d were answered", errors, loads)
 	}
 }

@@ -204,7 +204,7 @@ func (t target) remove(ctx context.Context, group, key string) error {
 
 func (t target) url() string {
 	if t.peer != nil {
-		return t.peer.URL()
+		return t.peer.Shown()
 	}
 	return t.foreign.GetURL()
 }

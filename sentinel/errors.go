@@ -8,6 +8,7 @@ import (
 	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -42,9 +43,9 @@ var (
 	// ErrUnknownPrimary is returned for a name that the sentinels, or this client, do not know; the text has those they do.
 	ErrUnknownPrimary = errors.New("sentinel: unknown primary")
 	// ErrSentinelAuth is returned by New and NewClient if a sentinel refuses Options.Sentinel's user or password.
-	ErrSentinelAuth = errors.New("sentinel: a sentinel refuses the credentials")
+	ErrSentinelAuth = observe.NewCause("credentials refused", "sentinel: a sentinel refuses the credentials")
 	// ErrServerAuth is returned by New and NewClient if a primary refuses Options.Server's user or password.
-	ErrServerAuth = errors.New("sentinel: a server refuses the credentials")
+	ErrServerAuth = observe.NewCause("credentials refused", "sentinel: a server refuses the credentials")
 )
 
 // errorReply returns the text of an error that the other side replied, such as "NOAUTH …".

@@ -138,3 +138,12 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// A request that made Authorize panic ended the process: gRPC recovers from nothing.
+func TestAuthorizeThatPanicsRefuses(t *testing.T) {
+	_, addr := serve(t, answerAll(), grpcpeer.Options{Authorize: func(context.Context, string) error { panic("no metadata") }})
+	tr := dial(t, addr, grpcpeer.Options{})
+	if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, peer.ErrRefused) {
+		t.Errorf("Get: %v, want %v", err, peer.ErrRefused)
+	}
+}

@@ -48,15 +48,15 @@ func (s *standIn) GetMulti(ctx context.Context, group string, keys []string) ([]
 	return s.getMulti(ctx, group, keys)
 }
 
-func (s *standIn) GetCached(group string, keys []string) ([]peer.Answer, error) {
+func (s *standIn) GetCached(_ context.Context, group string, keys []string) ([]peer.Answer, error) {
 	return s.cached(group, keys)
 }
 
-func (s *standIn) Set(group, key, value string, expire int64) error {
+func (s *standIn) Set(_ context.Context, group, key, value string, expire int64) error {
 	return s.set(group, key, value, expire)
 }
 
-func (s *standIn) Remove(group, key string) error { return s.remove(group, key) }
+func (s *standIn) Remove(_ context.Context, group, key string) error { return s.remove(group, key) }
 
 func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) error {
 	return s.offer(ctx, group, from, keys)

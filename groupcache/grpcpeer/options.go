@@ -29,7 +29,7 @@ type Options struct {
 	PerRPC credentials.PerRPCCredentials
 	// Authorize is asked before a request of a peer is looked at, with its context, which has the metadata and the certificates, and its
 	// full method, such as /groupcachepb.GroupCache/Get. With an error the peer is refused: with the code Unauthenticated if the error
-	// has it (package status), else PermissionDenied. The health service is not asked for. Default nil, everybody is answered.
+	// has it (package status), else PermissionDenied, as with a panic. The health service is not asked for. Default nil, everybody is answered.
 	Authorize func(ctx context.Context, method string) error
 	// Keepalive is after which silence a peer that has a request is asked for a sign on its connection, which is given up after half as long
 	// again. Requests are given up much earlier, see groupcache.Options.Silence. Default 10 s, which is gRPC's least.

@@ -3,6 +3,7 @@ package grpcpeer
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -88,7 +89,7 @@ func (n *Network) authorised(ctx context.Context, path string) error {
 	if n.options.Authorize == nil {
 		return nil
 	}
-	err := n.options.Authorize(ctx, path)
+	err := n.askUser(ctx, path)
 	switch {
 	case err == nil:
 		return nil
@@ -96,6 +97,16 @@ func (n *Network) authorised(ctx context.Context, path string) error {
 		return status.Error(codes.Unauthenticated, status.Convert(err).Message())
 	}
 	return status.Error(codes.PermissionDenied, status.Convert(err).Message())
+}
+
+// askUser calls Authorize. One that panics has not allowed the request: gRPC, unlike net/http, would let the process end.
+func (n *Network) askUser(ctx context.Context, path string) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("grpcpeer: Options.Authorize panicked: %v", v)
+		}
+	}()
+	return n.options.Authorize(ctx, path)
 }
 
 // statusOf is how an error is said to peers.
@@ -217,7 +228,7 @@ func answerGetCached(local peer.Local, s grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	answers, err := local.GetCached(in.group, in.keys)
+	answers, err := local.GetCached(s.Context(), in.group, in.keys)
 	if err != nil {
 		return err
 	}
@@ -255,7 +266,7 @@ func answerSet(local peer.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&in); err != nil {
 		return err
 	}
-	if err := local.Set(in.GetGroup(), in.GetKey(), in.GetValue(), in.GetExpire()); err != nil {
+	if err := local.Set(s.Context(), in.GetGroup(), in.GetKey(), in.GetValue(), in.GetExpire()); err != nil {
 		return err
 	}
 	return s.SendMsg(&grpcpb.Nothing{})
@@ -266,7 +277,7 @@ func answerRemove(local peer.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&in); err != nil {
 		return err
 	}
-	if err := local.Remove(in.GetGroup(), in.GetKey()); err != nil {
+	if err := local.Remove(s.Context(), in.GetGroup(), in.GetKey()); err != nil {
 		return err
 	}
 	return s.SendMsg(&grpcpb.Nothing{})

@@ -1,8 +1,11 @@
 package grpcpeer_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
@@ -44,5 +47,37 @@ func TestTraceLeadsFromTheAskerToTheGetterOfTheOwner(t *testing.T) {
 		if s.Name != "get_multi" || s.Kind != trace.Kind(i) || i > 0 && s.Parent != 4+i || s.Items != 2 || s.Ends != 1 {
 			t.Errorf("span %d of a GetMulti is %+v", i+1, s)
 		}
+	}
+	if err := errors.Join(asker.group.Set(t.Context(), keys[0], []byte("v"), time.Time{}, false), asker.group.Remove(t.Context(), keys[0])); err != nil {
+		t.Fatal(err)
+	}
+	answered := map[string]bool{}
+	for _, s := range seen.Spans() {
+		if s.Kind == trace.Server && s.Key == keys[0] && s.Parent > 0 && s.Result == trace.OK && s.Ends == 1 {
+			answered[s.Name] = true
+		}
+	}
+	if !answered["set"] || !answered["remove"] {
+		t.Errorf("of a Set and a Remove the owner has told %v", answered)
+	}
+}
+
+// shouting is a tracer whose propagator sets headers that no request can have.
+type shouting struct{ *testutil.Recorder }
+
+func (s shouting) Inject(ctx context.Context, set func(key, value string)) {
+	set("baggage", "user=J\u00f6rg\n")
+	set("two words", "1")
+	s.Recorder.Inject(ctx, set)
+}
+
+func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
+	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = shouting{new(testutil.Recorder)}, -1 }, grpcpeer.Options{})
+	asker := c.nodes[0]
+	if _, err := get(t.Context(), asker.group, c.ownedBy(c.nodes[1])); err != nil {
+		t.Fatal(err)
+	}
+	if errors, loads := asker.group.Stats.PeerErrors.Get(), asker.group.Stats.PeerLoads.Get(); errors > 0 || loads != 1 {
+		t.Errorf("%d requests have failed, %d were answered", errors, loads)
 	}
 }

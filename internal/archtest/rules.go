@@ -74,7 +74,7 @@ func Holdfast() Rules {
 			{Package: "docs"},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
-			{Package: sentinelWire, May: []string{radix}},
+			{Package: sentinelWire, May: []string{radix, observe}},
 			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 			{Package: envelope},
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},

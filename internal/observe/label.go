@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,6 +16,19 @@ const Other = "_other"
 // Label makes a label value of s: valid UTF-8, as what is not would spoil the whole scrape, cut to
 // at most MaxLabel bytes between two runes.
 func Label(s string) string { return clean(s, MaxLabel) }
+
+// Distinct is Label for names that must not look alike once they are cleaned, and are cleaned apart
+// from each other: what Label would change ends in a mark of its own.
+func Distinct(s string) string {
+	label := Label(s)
+	if label == s {
+		return s
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // it does not fail
+	mark := "~" + strconv.FormatUint(h.Sum64(), 36)
+	return clean(s, MaxLabel-len(mark)) + mark
+}
 
 func clean(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

@@ -2,6 +2,8 @@ package observe
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,12 +23,13 @@ const (
 	KeyAfter    = "after" // how long a state has lasted that is over
 )
 
-// Logger is what a client logs to: each line names it. Without a logger nothing is logged.
+// Logger is what a client logs to: each line names it, and a handler may panic, as with Guard.
+// Without a logger nothing is logged.
 func Logger(l *slog.Logger, client string) *slog.Logger {
 	if l == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return l.With(KeyClient, client)
+	return Guard(l).With(KeyClient, client)
 }
 
 // Cause is the attribute for what went wrong.
@@ -57,7 +60,7 @@ func (e *labelled) Error() string { return e.text }
 // such as "timeout": neither its type nor its text says so.
 func NewCause(label, text string) error { return &labelled{label, text} }
 
-// CauseLabel names the kind of an error for a metric, of a dozen: its text may have an address in
+// CauseLabel names the kind of an error for a metric, of a score: its text may have an address in
 // it that differs each time, and each would be a series.
 func CauseLabel(err error) string {
 	var timeout interface{ Timeout() bool }
@@ -80,6 +83,10 @@ func CauseLabel(err error) string {
 		return "no more connections"
 	case errors.Is(err, fs.ErrNotExist):
 		return "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied"
+	case isTLS(err):
+		return "tls"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return "connection closed"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -88,4 +95,17 @@ func CauseLabel(err error) string {
 		return "canceled"
 	}
 	return "error"
+}
+
+// isTLS reports whether two sides do not agree on how to be sure of each other: a certificate has
+// expired, say, or one of them does not speak TLS.
+func isTLS(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	var alert tls.AlertError
+	var plain tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var other x509.HostnameError
+	return errors.As(err, &unverified) || errors.As(err, &alert) || errors.As(err, &plain) ||
+		errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &other)
 }

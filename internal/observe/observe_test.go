@@ -2,6 +2,8 @@ package observe_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +81,15 @@ func TestLabelsDiffer(t *testing.T) {
 				t.Fatalf("%q has the label %q, which %q has too, or is bad", name, label, twin)
 			}
 			seen[label] = name
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
+			"a", "\xff", "\xfe", "\uFFFD", strings.Repeat("é", 90), strings.Repeat("é", 90) + "x", strings.Repeat("a", 128), strings.Repeat("a", 129),
+		}), 2, 2, rapid.ID).Draw(t, "names")
+		a, b := observe.Distinct(names[0]), observe.Distinct(names[1])
+		if a == b || a != observe.Distinct(names[0]) || !utf8.ValidString(a) || len(a) > observe.MaxLabel {
+			t.Fatalf("%q has the label %q, %q has %q", names[0], a, names[1], b)
 		}
 	})
 	bounded := observe.NewLabels(2)
@@ -267,7 +278,8 @@ func TestCauseLabels(t *testing.T) {
 	for want, err := range map[string]error{
 		"": nil, "connection refused": at(syscall.ECONNREFUSED), "connection reset": at(syscall.ECONNRESET), "unreachable": at(syscall.EHOSTUNREACH),
 		"no more connections": at(syscall.EMFILE), "connection closed": fmt.Errorf("read: %w", io.EOF), "timeout": at(os.ErrDeadlineExceeded),
-		"no such file": at(syscall.ENOENT), "name not resolved": &net.DNSError{Name: "cache", IsTimeout: true}, "canceled": context.Canceled,
+		"no such file": at(syscall.ENOENT), "permission denied": at(syscall.EACCES),
+		"tls": at(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "name not resolved": &net.DNSError{Name: "cache", IsTimeout: true}, "canceled": context.Canceled,
 		"error": errors.New("WRONGPASS 10.0.0.1:43210"),
 	} {
 		if got := observe.CauseLabel(err); got != want {

@@ -4,6 +4,7 @@ package tracing
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/trace"
@@ -58,26 +59,60 @@ func (s Span) End(o trace.Outcome) {
 	s.span.End(o)
 }
 
-// Inject hands the headers of a request to set.
+// maxHeader is how long a header that carries a trace is at most, in bytes: as much as baggage may be by the standard
+// (https://www.w3.org/TR/baggage/#limits), and as much as all proxies let through.
+const maxHeader = 8 << 10
+
+// Inject hands the headers of a request to set. Those that no request can have, or that would make it fail on the way, are left out: a
+// trace that is cut off is a lesser evil than a peer that is taken for down.
 func (t *Tracer) Inject(ctx context.Context, set func(key, value string)) {
 	if t == nil || t.propagator == nil {
 		return
 	}
 	defer t.recover()
-	t.propagator.Inject(ctx, set)
+	t.propagator.Inject(ctx, func(key, value string) {
+		if isName(key) && isValue(value) {
+			set(key, value)
+		}
+	})
 }
 
-// Extract returns the context of a request that has headers.
+// isName reports whether a header may be called so, over HTTP as over gRPC, which keeps a prefix for itself.
+func isName(key string) bool {
+	const allowed = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+	key = strings.ToLower(key)
+	return key != "" && len(key) <= maxHeader && strings.Trim(key, allowed) == "" && !strings.HasPrefix(key, "grpc-")
+}
+
+func isValue(value string) bool {
+	for _, r := range value {
+		if r < ' ' || r > '~' {
+			return false
+		}
+	}
+	return len(value) <= maxHeader
+}
+
+// Extract returns the context of a request that has headers. Longer ones than any that carries a trace are not there.
 func (t *Tracer) Extract(ctx context.Context, get func(key string) string) (found context.Context) {
 	if t == nil || t.propagator == nil {
 		return ctx
 	}
 	found = ctx
 	defer t.recover()
-	if extracted := t.propagator.Extract(ctx, get); extracted != nil {
+	if extracted := t.propagator.Extract(ctx, bounded(get)); extracted != nil {
 		found = extracted
 	}
 	return found
+}
+
+func bounded(get func(key string) string) func(key string) string {
+	return func(key string) string {
+		if value := get(key); len(value) <= maxHeader {
+			return value
+		}
+		return ""
+	}
 }
 
 // recover keeps a panic of the tracer from its caller.

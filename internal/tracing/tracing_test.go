@@ -3,7 +3,9 @@ package tracing_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,4 +114,54 @@ type tracerFunc func(trace.Operation)
 func (f tracerFunc) Begin(ctx context.Context, op trace.Operation) (context.Context, trace.Span) {
 	f(op)
 	return ctx, nil
+}
+
+// shout is a tracer that carries what no request can have.
+type shout struct {
+	tracerFunc
+
+	headers [][2]string
+	got     map[string]int
+}
+
+func (s shout) Inject(_ context.Context, set func(key, value string)) {
+	for _, h := range s.headers {
+		set(h[0], h[1])
+	}
+}
+
+func (s shout) Extract(ctx context.Context, get func(key string) string) context.Context {
+	for _, key := range []string{"short", "long"} {
+		s.got[key] = len(get(key))
+	}
+	return ctx
+}
+
+// A header that HTTP or gRPC refuses made each request of a trace fail, so that the peers were taken for down.
+func TestHeadersThatNoRequestCanHaveAreLeftOut(t *testing.T) {
+	long := strings.Repeat("x", 8<<10)
+	s := shout{func(trace.Operation) {}, [][2]string{
+		{"traceparent", "00-a"},
+		{"X-B3-TraceId", "1"},
+		{"baggage", long},
+		{"baggage", long + "x"},
+		{"tracestate", "new\nline"},
+		{"tracestate", "é"},
+		{"", "empty"},
+		{"two words", "1"},
+		{":path", "/"},
+		{"grpc-timeout", "1n"},
+		{"GRPC-Trace-Bin", "1"},
+		{"é", "1"},
+	}, make(map[string]int)}
+	tracer := tracing.New(s, trace.Groupcache, "pages", slog.New(slog.DiscardHandler))
+	var set []string
+	tracer.Inject(t.Context(), func(key, value string) { set = append(set, fmt.Sprint(key, " ", len(value))) })
+	if want := []string{"traceparent 4", "X-B3-TraceId 1", "baggage 8192"}; !slices.Equal(set, want) {
+		t.Errorf("the headers are %q, want %q", set, want)
+	}
+	tracer.Extract(t.Context(), func(key string) string { return map[string]string{"short": long, "long": long + "x"}[key] })
+	if s.got["short"] != len(long) || s.got["long"] != 0 {
+		t.Errorf("headers of %v bytes were read", s.got)
+	}
 }

@@ -28,12 +28,12 @@ var (
 	ErrHung = observe.NewCause("timeout", "memcache: server accepts calls but does not answer")
 
 	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered another key.
-	ErrBadReply = errors.New("memcache: reply does not fit the request")
+	ErrBadReply = observe.NewCause("bad reply", "memcache: reply does not fit the request")
 
 	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client can be used again.
 	ErrClosed = errors.New("memcache: client closed")
 
-	errTooManyConns = errors.New("memcache: server is at its connection limit")
+	errTooManyConns = observe.NewCause("no more connections", "memcache: server is at its connection limit")
 	errRetired      = errors.New("memcache: connection replaced")
 	errSettled      = errors.New("memcache: settled elsewhere")
 	errNilItem      = errors.New("memcache: nil *Item: pass an item with a key")

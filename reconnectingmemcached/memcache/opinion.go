@@ -2,12 +2,13 @@ package memcache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-var errStuck = errors.New("memcache: connection stuck, while the server answers on others")
+var errStuck = observe.NewCause("connection stuck", "memcache: connection stuck, while the server answers on others")
 
 // secondOpinion asks a silent server on a fresh connection. One lost packet silences a connection for 200 ms, the least time after
 // which TCP sends it again, and is no reason to take the server out of use: if it answers, only the connections that are stuck go.

@@ -18,11 +18,11 @@ type Local interface {
 	// GetMulti finds the values of several keys. The answers are in the order of the keys.
 	GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error)
 	// GetCached is GetMulti for what is in the caches, and Absent for the rest, or if the answer would be long.
-	GetCached(group string, keys []string) ([]Answer, error)
+	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
 	// Set stores a value.
-	Set(group, key, value string, expire int64) error
+	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops a key.
-	Remove(group, key string) error
+	Remove(ctx context.Context, group, key string) error
 	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
 	Offer(ctx context.Context, group, from string, keys []string) error
 	// Forget drops everything: a peer has not told this process of all its writes.

@@ -285,7 +285,7 @@ func (m *missed) stats() (waiting int, lost, dropped uint64) {
 func (p *Peer) Miss(group, key string, cause error) {
 	if p.missed.add(missedKey{group, key}) {
 		p.options.log.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
-			observe.Endpoint(p.url), "kept", maxMissed)
+			observe.Endpoint(p.shown), "kept", maxMissed)
 	}
 	p.breaker.Trip(errors.Join(errors.New("a removal did not arrive"), cause))
 }
@@ -445,5 +445,5 @@ func (p *Peer) giveUp(cause error) {
 
 func (p *Peer) warnGivenUp(cause error) {
 	p.options.log.Warn("groupcache: a peer cannot be told of removals, and may answer with old values until they expire: let PUT, DELETE and POST "+
-		"through to its base path, and authorise this process", observe.Endpoint(p.url), observe.Cause(cause))
+		"through to its base path, and authorise this process", observe.Endpoint(p.shown), observe.Cause(cause))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
@@ -71,6 +73,7 @@ type Stats struct {
 // Peer is another process of the same groupcache. It is safe for concurrent use.
 type Peer struct {
 	url       string
+	shown     string // url for people: without a password
 	transport Transport
 	options   Options
 	breaker   *breaker.Breaker
@@ -104,11 +107,11 @@ const (
 // strikes is how many failures in a row make a peer count as down, unless it refuses connections.
 const strikes = 3
 
-func newPeer(url string, o Options, greeted func()) (*Peer, error) {
-	p := &Peer{url: url, transport: o.Dial(url), options: o, greeted: greeted, known: make(chan struct{})}
+func newPeer(address string, o Options, greeted func()) (*Peer, error) {
+	p := &Peer{url: address, shown: withoutPassword(address), transport: o.Dial(address), options: o, greeted: greeted, known: make(chan struct{})}
 	b, err := breaker.New(o.Name, breaker.Options{
 		Kind:                metrics.KindGroupcache,
-		Endpoint:            url,
+		Endpoint:            p.Label(),
 		ConsecutiveFailures: strikes,
 		FailureRatio:        -1, // loads differ too much for a ratio to tell anything
 		Classify:            classify,
@@ -140,6 +143,19 @@ func classify(err error) breaker.Outcome {
 
 // URL is the peer's address.
 func (p *Peer) URL() string { return p.url }
+
+// Shown is the peer's address for logs, errors and traces: without a password.
+func (p *Peer) Shown() string { return p.shown }
+
+// Label is the peer's address in metrics. That of another peer is another, however long both are.
+func (p *Peer) Label() string { return observe.Distinct(p.shown) }
+
+func withoutPassword(address string) string {
+	if u, err := url.Parse(address); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return address
+}
 
 // Marked says that the peer has shown that it is one of ours.
 func (p *Peer) Marked() bool { return p.marked.Load() }

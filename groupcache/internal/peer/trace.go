@@ -11,7 +11,7 @@ import (
 // getTraced is getAlone for a pool with a tracer.
 func (p *Peer) getTraced(ctx context.Context, group, key string) (Answer, error) {
 	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
-		Kind: trace.Client, Name: "get", Namespace: group, Endpoint: p.url, Keys: 1, Key: key,
+		Kind: trace.Client, Name: "get", Namespace: group, Endpoint: p.shown, Keys: 1, Key: key,
 	})
 	answer, err := p.request(ctx, group, key)
 	end := outcomeOf(ctx, err)
@@ -35,7 +35,7 @@ func (a Answer) outcome() trace.Outcome {
 
 // severalTraced is several for a pool with a tracer.
 func (p *Peer) severalTraced(ctx context.Context, s severalKeys) ([]Answer, error) {
-	op := trace.Operation{Kind: trace.Client, Name: s.name, Namespace: s.group, Endpoint: p.url, Keys: len(s.keys)}
+	op := trace.Operation{Kind: trace.Client, Name: s.name, Namespace: s.group, Endpoint: p.shown, Keys: len(s.keys)}
 	if len(s.keys) == 1 {
 		op.Key = s.keys[0]
 	}
@@ -64,7 +64,7 @@ func OutcomeOfAnswers(answers []Answer) trace.Outcome {
 // boundedTraced is bounded for a pool with a tracer.
 func (p *Peer) boundedTraced(ctx context.Context, name, group, key string, fn func(context.Context) error) error {
 	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
-		Kind: trace.Client, Name: name, Namespace: group, Endpoint: p.url, Keys: 1, Key: key,
+		Kind: trace.Client, Name: name, Namespace: group, Endpoint: p.shown, Keys: 1, Key: key,
 	})
 	err := p.bounded(ctx, fn)
 	span.End(outcomeOf(ctx, err))

@@ -78,7 +78,7 @@ var (
 	// ErrUnavailable is wrapped by the errors of peers that cannot be asked.
 	ErrUnavailable = errors.New("peer unavailable")
 	// ErrForeign says that what answered is not one of groupcache.
-	ErrForeign = errors.New("not an answer of groupcache")
+	ErrForeign = observe.NewCause("foreign answer", "not an answer of groupcache")
 	// ErrTooLarge says that a value is larger than allowed. The peer is well.
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrNoGroup says that the peer has no group of that name. It is well.
@@ -91,7 +91,7 @@ var (
 
 	errSilent = observe.NewCause("timeout", "silent for too long")
 	errBusy   = errors.New("too many requests under way")
-	errUntold = errors.New("the peer has not been told yet what it missed")
+	errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
 )
 
 // Hopeless says that an error is about the request, not about the peer, and that the same request will fail again.
@@ -100,5 +100,5 @@ func Hopeless(err error) bool {
 }
 
 func (p *Peer) unavailable(err error) error {
-	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.url, err)
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.shown, err)
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/mediocregopher/radix/v4"
 	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -40,7 +42,7 @@ var ErrFenced = errors.New("the connection takes no writes")
 var ErrRetired = errors.New("the connection is no longer used")
 
 // ErrStuck ends a connection that is not answered on while the server answers on another.
-var ErrStuck = errors.New("the connection is not answered on, while the server answers on another")
+var ErrStuck = observe.NewCause("connection stuck", "the connection is not answered on, while the server answers on another")
 
 // Failure is why a call got no reply.
 type Failure struct {

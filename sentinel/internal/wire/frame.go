@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 )
 
 // ErrBadReply says that bytes were read that cannot be a reply, or that nobody had asked for: the connection is lost.
-var ErrBadReply = errors.New("not a redis reply")
+var ErrBadReply = observe.NewCause("bad reply", "not a redis reply")
 
 // Alarm is an error reply that says that the server is not the primary it was taken for, or cannot serve as one.
 type Alarm uint8
