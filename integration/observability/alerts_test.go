@@ -18,7 +18,8 @@ import (
 type story struct {
 	alert  string // empty: none
 	when   []time.Duration
-	series map[string]string // that differ from those of a healthy process, in the notation of promtool
+	series map[string]string                       // that differ from those of a healthy process, in the notation of promtool
+	each   func(process int, values string) string // what process n of the fleet makes of the values of all its series; nil: nothing
 }
 
 // well is a healthy process: all series that the rules look at, for 20 minutes and 2 hours more.
@@ -85,7 +86,7 @@ func minutes(n ...int) (all []time.Duration) {
 // stories has at least one for each alert, and those that must raise none.
 func stories() map[string]story {
 	one := func(alert string, when []time.Duration, series, values string) story {
-		return story{alert, when, map[string]string{series: values}}
+		return story{alert: alert, when: when, series: map[string]string{series: values}}
 	}
 	return map[string]story{
 		"memcached is gone":        one("MemcachedServerDown", minutes(23), `holdfast_breaker_state{kind="memcached",client="users",endpoint="a:1"}`, breaks),
@@ -96,7 +97,7 @@ func stories() map[string]story {
 			`holdfast_memcached_endpoint_operations_total{client="users",endpoint="a:1",result="busy"}`, grows),
 		"more writes missed than fit": one("MemcachedInvalidationsLost", minutes(22),
 			`holdfast_memcached_missed_invalidations_lost_total{client="users",endpoint="a:1"}`, jumps),
-		"memcached was flushed, and stays cold": {"MemcachedHitRatioCollapsed", minutes(110), map[string]string{
+		"memcached was flushed, and stays cold": {alert: "MemcachedHitRatioCollapsed", when: minutes(110), series: map[string]string{
 			`holdfast_memcached_operations_total{client="users",op="get",result="hit"}`:  `0+2700x160 432000+100x120`,
 			`holdfast_memcached_operations_total{client="users",op="get",result="miss"}`: `0+300x160 48000+2900x120`,
 		}},
@@ -109,7 +110,7 @@ func stories() map[string]story {
 		"failovers that do not happen":      one("RedisWritesFencedForNothing", minutes(25), `holdfast_redis_fences_wasted_total{client="orders",endpoint="m"}`, jumps),
 		"the source is gone":                one("AutorefreshSourceDown", minutes(23), `holdfast_breaker_state{kind="autorefresh",client="prices",endpoint=""}`, breaks),
 		"values are too old":                one("AutorefreshStale", minutes(22), `holdfast_autorefresh_stale_items{client="prices"}`, breaks),
-		"refreshes are late": {"AutorefreshLate", minutes(45), map[string]string{
+		"refreshes are late": {alert: "AutorefreshLate", when: minutes(45), series: map[string]string{
 			`holdfast_autorefresh_lateness_seconds_bucket{client="prices",le="0.5"}`: `0+300x40 12000x240`,
 			`holdfast_autorefresh_lateness_seconds_bucket{client="prices",le="5"}`:   `0+300x40 12000x240`,
 		}},
@@ -124,7 +125,7 @@ func stories() map[string]story {
 		"etcd takes no writes": one("GroupcacheNotRegistered", minutes(23), `holdfast_groupcache_etcd_registered{client="pages"}`, fails),
 		"etcd took no writes from the start": one("GroupcacheNotRegistered", minutes(5),
 			`holdfast_groupcache_etcd_registered{client="pages"}`, `0x280`),
-		"DNS has no answer": {"GroupcacheDNSFails", minutes(35), map[string]string{
+		"DNS has no answer": {alert: "GroupcacheDNSFails", when: minutes(35), series: map[string]string{
 			`holdfast_groupcache_dns_lookups_total{client="pages",result="ok"}`:     `0+6x40 240x240`,
 			`holdfast_groupcache_dns_lookups_total{client="pages",result="failed"}`: `0x40 0+6x240`,
 		}},
@@ -159,15 +160,46 @@ func stories() map[string]story {
 			`holdfast_redis_failovers_total{client="orders",endpoint="m",trigger="announced"}`: `0x40 1x240`,
 			`holdfast_redis_primary_up{client="orders",endpoint="m"}`:                          `1x40 0 1x239`,
 		}},
-		"the processes restart": {when: minutes(20, 21, 22, 23, 25, 30), series: restarted()},
-		"the first scrape comes too early": {when: minutes(0, 1, 2, 3, 5, 10), series: map[string]string{
-			`holdfast_redis_primary_up{client="orders",endpoint="m"}`:         `0 1x279`,
-			`holdfast_redis_sentinels_up{client="orders"}`:                    `0 3x279`,
-			`holdfast_autorefresh_store_down{client="prices",endpoint="c:1"}`: `1 0x279`,
-			`holdfast_groupcache_etcd_up{client="pages"}`:                     `0 1x279`,
-			`holdfast_groupcache_etcd_registered{client="pages"}`:             `0 0 1x278`,
+		"just as often as is allowed": {when: minutes(21, 22, 25, 30, 45, 80), series: map[string]string{
+			`holdfast_redis_failovers_total{client="orders",endpoint="m",trigger="announced"}`:             `0x40 1x3 2x3 3x233`,
+			`holdfast_redis_fences_wasted_total{client="orders",endpoint="m"}`:                             `0x40 2x240`,
+			`holdfast_breaker_openings_total{kind="memcached",client="users",endpoint="a:1"}`:              `0x40 5x240`,
+			`holdfast_breaker_openings_total{kind="user",client="billing",endpoint=""}`:                    `0x40 5x240`,
+			`holdfast_memcached_endpoint_operations_total{client="users",endpoint="a:1",result="hit"}`:     `0+3x280`, // a call each 10 s
+			`holdfast_memcached_endpoint_operations_total{client="users",endpoint="a:1",result="timeout"}`: `0x40 1x5 2x5 3x5 4x5 5x220`,
 		}},
+		"a server that is down is taken off the list": {when: minutes(40, 60), series: map[string]string{
+			`holdfast_breaker_state{kind="memcached",client="users",endpoint="a:1"}`:                   `0x40 2x20 _x220`,
+			`holdfast_breaker_state{kind="groupcache",client="pages",endpoint="http://b"}`:             `0x40 2x20 _x220`,
+			`holdfast_breaker_openings_total{kind="memcached",client="users",endpoint="a:1"}`:          `0x40 9x20 _x220`,
+			`holdfast_groupcache_peer_missed_removes{client="pages",endpoint="http://b"}`:              `0x40 9x20 _x220`,
+			`holdfast_groupcache_peer_dropped_removes_total{client="pages",endpoint="http://b"}`:       `0x40 9x20 _x220`,
+			`holdfast_memcached_endpoint_operations_total{client="users",endpoint="a:1",result="hit"}`: `0+3000x60 _x220`,
+		}},
+		// New ones come every 30 s, 20 of them in 10 minutes: at each moment one has just begun, and knows nothing yet.
+		"the processes are replaced one after the other": {when: minutes(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), series: beginning(), each: afterAnother},
+		"the processes restart":                          {when: minutes(20, 21, 22, 23, 25, 30), series: restarted()},
+		"the first scrape comes too early":               {when: minutes(0, 1, 2, 3, 5, 10), series: beginning()},
 	}
+}
+
+// beginning is what a process shows that has just begun.
+func beginning() map[string]string {
+	return map[string]string{
+		`holdfast_redis_primary_up{client="orders",endpoint="m"}`:         `0 1x279`,
+		`holdfast_redis_sentinels_up{client="orders"}`:                    `0 3x279`,
+		`holdfast_autorefresh_store_down{client="prices",endpoint="c:1"}`: `1 0x279`,
+		`holdfast_groupcache_etcd_up{client="pages"}`:                     `0 1x279`,
+		`holdfast_groupcache_etcd_registered{client="pages"}`:             `0 0 1x278`,
+	}
+}
+
+// afterAnother lets process n begin n steps later.
+func afterAnother(n int, values string) string {
+	if n == 0 {
+		return values
+	}
+	return fmt.Sprintf("_x%d %s", n-1, values)
 }
 
 // restarted processes are away for a minute, and then count from 0 again.
@@ -182,7 +214,8 @@ func restarted() map[string]string {
 }
 
 // TestAlerts plays each story for one process and for twenty. The alert that belongs to it fires
-// once, however many processes see it, and no other.
+// once, however many processes see it, and no other. Beside one process stands one of another job, whose clients have the same names,
+// and which is well: its alerts would be another team's.
 func TestAlerts(t *testing.T) {
 	promtool := look(t, "promtool")
 	rules, err := filepath.Abs(filepath.Join(folder, "alerts.yml"))
@@ -235,18 +268,32 @@ func (s story) write(file *strings.Builder, name string, processes int) {
 	maps.Copy(series, s.series)
 	for _, labels := range slices.Sorted(maps.Keys(series)) {
 		for i := range processes {
-			full := strings.Replace(labels, "{", fmt.Sprintf(`{job="app",instance="i%d",`, i), 1)
-			fmt.Fprintf(file, "  - {series: %q, values: %q}\n", full, series[labels])
+			values := series[labels]
+			if s.each != nil {
+				values = s.each(i, values)
+			}
+			s.line(file, labels, "app", i, values)
+		}
+	}
+	if processes == 1 {
+		for labels, values := range well() {
+			s.line(file, labels, "other", 0, values)
 		}
 	}
 	file.WriteString("  promql_expr_test:\n")
 	for _, when := range s.when {
 		samples := "[]"
 		if s.alert != "" {
-			samples = fmt.Sprintf(`[{labels: '{alertname=%q}', value: 1}]`, s.alert)
+			samples = fmt.Sprintf(`[{labels: '{alertname=%q,job="app"}', value: 1}]`, s.alert)
 		}
-		fmt.Fprintf(file, "  - {expr: 'count by (alertname) (ALERTS{alertstate=\"firing\"})', eval_time: %s, exp_samples: %s}\n", when, samples)
+		fmt.Fprintf(file, "  - {expr: 'count by (alertname, job) (ALERTS{alertstate=\"firing\"})', eval_time: %s, exp_samples: %s}\n", when, samples)
 	}
+}
+
+// line adds a series of a process.
+func (story) line(file *strings.Builder, labels, job string, process int, values string) {
+	full := strings.Replace(labels, "{", fmt.Sprintf(`{job=%q,instance="i%d",`, job, process), 1)
+	fmt.Fprintf(file, "  - {series: %q, values: %q}\n", full, values)
 }
 
 // concerns reports whether a series belongs to a client that the story is about.

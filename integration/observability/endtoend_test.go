@@ -158,7 +158,7 @@ scrape_configs:
 func hasten(rules []byte) []byte {
 	rules = regexp.MustCompile(`\b(\d+)m\b`).ReplaceAll(rules, []byte("${1}s"))
 	rules = regexp.MustCompile(`\b(\d+)h\b`).ReplaceAll(rules, []byte("${1}m"))
-	return bytes.ReplaceAll(rules, []byte("for: 30s"), []byte("for: 1s"))
+	return bytes.ReplaceAll(rules, []byte("offset 30s"), []byte("offset 1s"))
 }
 
 // dashboards evaluates every expression over the time since begin.
