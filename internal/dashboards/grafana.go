@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 type object = map[string]any
@@ -31,15 +32,25 @@ func (d dashboard) render() ([]byte, error) {
 		"time": object{"from": "now-1h", "to": "now"}, "refresh": "10s",
 		"templating": object{"list": []object{
 			{"name": "datasource", "type": "datasource", "query": "prometheus"},
-			{
-				"name": "client", "type": "query", "datasource": source(), "query": "label_values(" + d.clients + ", client)",
-				"includeAll": true, "multi": true, "allValue": ".*", "current": object{"text": "All", "value": "$__all"},
-			},
+			variable("job", d.clients), variable("client", d.clients, "job"), variable("instance", d.clients, "job", "client"),
 		}},
 		"links":  []object{{"type": "dashboards", "tags": []string{"holdfast"}, "title": "Holdfast", "asDropdown": true}},
 		"panels": drawn,
 	})
 	return text.Bytes(), err
+}
+
+// variable chooses values of a label of a metric, of those that fit what the variables before it have chosen.
+func variable(label, metric string, before ...string) object {
+	for _, b := range before {
+		metric = strings.TrimSuffix(metric, "}") + map[bool]string{true: ",", false: "{"}[strings.Contains(metric, "{")] + b + `=~"$` + b + `"}`
+	}
+	const onTimeRange = 2 // when its values are looked up again; 0 would be never
+	return object{
+		"name": label, "label": label, "type": "query", "datasource": source(), "refresh": onTimeRange, "sort": 1,
+		"query": "label_values(" + metric + ", " + label + ")", "definition": "label_values(" + metric + ", " + label + ")",
+		"includeAll": true, "multi": true, "allValue": ".*", "current": object{"text": "All", "value": "$__all"},
+	}
 }
 
 func source() object { return object{"type": "prometheus", "uid": "${datasource}"} }
@@ -54,7 +65,14 @@ func (p panel) render(i int) object {
 			targets[j]["instant"], targets[j]["format"] = true, "table"
 		}
 	}
-	defaults := object{"unit": p.unit, "min": 0, "custom": object{"fillOpacity": 10, "lineWidth": 1}}
+	custom := object{"fillOpacity": 10, "lineWidth": 1}
+	switch {
+	case p.table:
+		custom = object{"filterable": true}
+	case p.bars:
+		custom = object{"fillOpacity": 60, "lineWidth": 1, "drawStyle": "bars"}
+	}
+	defaults := object{"unit": p.unit, "min": 0, "custom": custom}
 	if p.unit == unitShare {
 		defaults["max"] = 1
 	}

@@ -13,6 +13,7 @@ type panel struct {
 	title, help string
 	unit        string // as Grafana calls it
 	table       bool   // the present values as a table
+	bars        bool   // events, each of which is to be seen
 	targets     []target
 	mappings    map[string]string // of values to text
 }
@@ -27,7 +28,9 @@ const (
 	unitTime  = "s"
 	unitBytes = "bytes"
 
-	selector = `{client=~"$client"}`
+	// chosen is what the variables of a dashboard choose, selector that alone.
+	chosen   = `job=~"$job",instance=~"$instance",client=~"$client"`
+	selector = `{` + chosen + `}`
 )
 
 // panelsOf makes a table's panels, in the order in which its rows name them. A row on no panel needs
@@ -48,7 +51,7 @@ func panelsOf(table *observe.Table) ([]panel, error) {
 			continue
 		}
 		first := &panels[at]
-		if first.unit != p.unit || first.table != p.table {
+		if first.unit != p.unit || first.table != p.table || first.bars != p.bars {
 			return nil, fmt.Errorf("%s does not fit on panel %q: its unit is %s, not %s", row.Name, p.title, p.unit, first.unit)
 		}
 		first.targets = append(first.targets, p.targets...)
@@ -59,11 +62,15 @@ func panelsOf(table *observe.Table) ([]panel, error) {
 
 func panelOf(row *observe.Row) panel {
 	p := panel{title: row.Panel, help: row.Help, unit: unitCount}
-	legend := make([]string, 0, len(row.Labels)+1)
-	for _, l := range row.Labels {
+	labels := append([]string{"job"}, row.Labels...)
+	legend := make([]string, 0, len(labels)+1)
+	for _, l := range labels {
 		legend = append(legend, "{{"+l+"}}")
 	}
-	by := strings.Join(row.Labels, ", ")
+	by, worst := strings.Join(labels, ", "), "max"
+	if row.Low {
+		worst = "min"
+	}
 	short := row.Name[strings.Index(row.Name[len(observe.Prefix):], "_")+len(observe.Prefix)+1:]
 	add := func(expr string, more ...string) {
 		p.targets = append(p.targets, target{expr, strings.Join(append(slices.Clone(legend), more...), " ")})
@@ -78,15 +85,22 @@ func panelOf(row *observe.Row) panel {
 			add(fmt.Sprintf("histogram_quantile(%s, sum by (%s, le) (rate(%s_bucket%s[$__rate_interval])))", q, by, row.Name, selector),
 				"p"+strings.TrimPrefix(q+"0", "0.")[:2])
 		}
+	case strings.HasSuffix(row.Name, "_seconds_total"): // the share of the time, of the process that had most of it
+		p.unit = unitShare
+		add(fmt.Sprintf("max by (%s) (rate(%s%s[$__rate_interval]))", by, row.Name, selector), strings.TrimSuffix(short, "_total"))
+	case row.Rare:
+		p.bars = true
+		add(fmt.Sprintf("sum by (%s) (increase(%s%s[$__rate_interval]))", by, row.Name, selector), strings.TrimSuffix(short, "_total"))
 	case row.Type == observe.TypeCounter:
 		p.unit = unitRate
-		if strings.HasSuffix(row.Name, "_seconds_total") {
-			p.unit = unitShare
+		expr := fmt.Sprintf("sum by (%s) (rate(%s%s[$__rate_interval]))", by, row.Name, selector)
+		if slices.Contains(labels, "op") {
+			expr += " > 0" // a hundred lines else, most of them at 0
 		}
-		add(fmt.Sprintf("sum by (%s) (rate(%s%s[$__rate_interval]))", by, row.Name, selector), strings.TrimSuffix(short, "_total"))
+		add(expr, strings.TrimSuffix(short, "_total"))
 	case strings.HasSuffix(row.Name, "_timestamp_seconds"):
 		p.unit = unitTime
-		add(fmt.Sprintf("time() - max by (%s) (%s%s > 0)", by, row.Name, selector))
+		add(fmt.Sprintf("time() - %s by (%s) (%s%s > 0)", worst, by, row.Name, selector))
 	case strings.HasSuffix(row.Name, "_info"):
 		p.table = true
 		add(fmt.Sprintf("max by (%s) (%s%s)", by, row.Name, selector))
@@ -96,7 +110,7 @@ func panelOf(row *observe.Row) panel {
 		} else if strings.HasSuffix(row.Name, "_seconds") {
 			p.unit = unitTime
 		}
-		add(fmt.Sprintf("max by (%s) (%s%s)", by, row.Name, selector), short)
+		add(fmt.Sprintf("%s by (%s) (%s%s)", worst, by, row.Name, selector), short)
 	}
 	if row.Name == observe.Prefix+"breaker_state" {
 		p.mappings = states()

@@ -43,7 +43,7 @@ func NewAutorefresh(client string) *Autorefresh {
 		Stuck: t.Gauge("stuck_calls",
 			"Calls of the source under way that have overrun their timeout.").Shown("Calls of the source"),
 		Overruns: t.Counter("overruns_total",
-			"Calls of the source that overran their timeout and went on.").Shown("Overruns"),
+			"Calls of the source that overran their timeout and went on.").Shown("Overruns").Seldom(),
 		EventsLost: t.Counter("events_lost_total",
 			"Events that OnEvent was too slow for.").Hide("the fault of a callback, not of a cache: look it up when events are missing"),
 		StoreDown: t.Gauge("store_down",

@@ -27,7 +27,7 @@ func NewBreaker(client, kind string) *Breaker {
 		Slow: t.Counter("slow_calls_total",
 			"Calls of SlowCallDuration or longer; only where that is set.", "endpoint").Shown("Slow calls"),
 		Opened: t.Counter("openings_total",
-			"Times that it opened.", "endpoint").Shown("Openings"),
+			"Times that it opened.", "endpoint").Shown("Openings").Seldom(),
 		NotClosed: t.Counter("open_seconds_total",
 			"Time spent open, forced open or half-open.", "endpoint").Shown("Share of time not in use"),
 		Probe: t.Counter("probes_total",

@@ -45,9 +45,9 @@ func NewGroupcache(client string) *Groupcache {
 			"Second questions, to the cache of the next peer, when the owner took long: won ones answered first, lost ones did not.", "result").
 			Shown("Hedges"),
 		TakenOver: t.Counter("taken_over_total",
-			"Values taken from peers that were about to leave (Drain).").Shown("Hand-over"),
+			"Values taken from peers that were about to leave (Drain).").Shown("Hand-over").Seldom(),
 		Forgets: t.Counter("forgets_total",
-			"Times that all values were dropped, because a peer had made writes without knowing this process.").Shown("Hand-over"),
+			"Times that all values were dropped, because a peer had made writes without knowing this process.").Shown("Hand-over").Seldom(),
 		Refused: t.Counter("refused_values_total",
 			"Values that were larger than an eighth of the budget and not kept.").Shown("Values not kept"),
 		Peers: t.Gauge("peers",
@@ -61,10 +61,10 @@ func NewGroupcache(client string) *Groupcache {
 			"Removals that a peer has still to be told, before it is asked again.", "endpoint").Shown("Removals not delivered"),
 		LostRemoves: t.Counter("peer_lost_removes_total",
 			"Removals that were not kept for a peer, because too many were: it drops all that it has when it is back.", "endpoint").
-			Shown("Removals given up"),
+			Shown("Removals given up").Seldom(),
 		DroppedRemoves: t.Counter("peer_dropped_removes_total",
 			"Removals that were given up, because nothing lets them through to the peer: it may answer with old values until they expire.", "endpoint").
-			Shown("Removals given up"),
+			Shown("Removals given up").Seldom(),
 		BadRequests: t.Counter("rejected_requests_total",
 			"Requests of peers by what is wrong with their signature: unsigned (and accepted), unauthorised (refused).", "reason").
 			Shown("Signatures"),
@@ -85,11 +85,11 @@ func NewDNSPeers(client string) *DNSPeers {
 	return &DNSPeers{
 		Table: t,
 		Peers: t.Gauge("peers",
-			"Peers that the last usable answer named.").Shown("Peers on the list"),
+			"Peers that the last usable answer named.").Shown("Peers that DNS names").Lowest(),
 		Lookups: t.Counter("lookups_total",
 			"Questions: ok, failed (an empty answer, too).", "result").Shown("Questions to DNS"),
 		Updated: t.Gauge("last_update_timestamp_seconds",
-			"When the peers were last confirmed; 0 if never.").Shown("Age of the list"),
+			"When the peers were last confirmed; 0 if never.").Shown("Age of the answer of DNS").Lowest(),
 	}
 }
 
@@ -107,25 +107,25 @@ func NewEtcdPeers(client string) *EtcdPeers {
 	return &EtcdPeers{
 		Table: t,
 		Up: t.Gauge("up",
-			"1 if etcd answers and its list is followed.").Shown("Etcd"),
+			"1 if etcd answers and its list is followed.").Shown("Etcd").Lowest(),
 		Registered: t.Gauge("registered",
-			"1 if this process is on the list; only where it has an address to register (Options.Self).").Shown("Etcd"),
+			"1 if this process is on the list; only where it has an address to register (Options.Self).").Shown("Etcd").Lowest(),
 		Peers: t.Gauge("peers",
-			"Peers that were set last.").Shown("Peers on the list"),
+			"Peers that were set last.").Shown("Peers on the list of etcd").Lowest(),
 		Listed: t.Gauge("listed_peers",
-			"Peers on etcd's list: fewer than were set while some are kept that it lacks.").Shown("Peers on the list"),
+			"Peers on etcd's list: fewer than were set while some are kept that it lacks.").Shown("Peers on the list of etcd").Lowest(),
 		Ignored: t.Gauge("ignored_entries",
-			"Entries of the list that name no usable address.").Shown("Peers on the list"),
+			"Entries of the list that name no usable address.").Shown("Peers on the list of etcd"),
 		Registrations: t.Counter("registrations_total",
-			"Times that this process has put itself on the list: more than once means that it was lost.").Shown("Changes in etcd"),
+			"Times that this process has put itself on the list: more than once means that it was lost.").Shown("Changes in etcd").Seldom(),
 		Changes: t.Counter("changes_total",
-			"New lists of peers.").Shown("Changes in etcd"),
+			"New lists of peers.").Shown("Changes in etcd").Seldom(),
 		Relists: t.Counter("relists_total",
-			"Times that the list was asked for again: away, compacted, data_lost, lease_lost, behind.", "cause").Shown("Changes in etcd"),
+			"Times that the list was asked for again: away, compacted, data_lost, lease_lost, behind.", "cause").Shown("Changes in etcd").Seldom(),
 		Failures: t.Counter("failures_total",
-			"Tries to connect, to follow the list or to register that failed.").Shown("Changes in etcd"),
+			"Tries to connect, to follow the list or to register that failed.").Shown("Changes in etcd").Seldom(),
 		Updated: t.Gauge("last_update_timestamp_seconds",
-			"When etcd last confirmed its list; 0 if never.").Shown("Age of the list"),
+			"When etcd last confirmed its list; 0 if never.").Shown("Age of the list of etcd").Lowest(),
 	}
 }
 

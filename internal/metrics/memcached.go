@@ -34,8 +34,8 @@ func NewMemcached(client string) *Memcached {
 		Missed: t.Gauge("missed_invalidations",
 			"Keys whose writes the server may have missed, to be deleted before it is used again.", "endpoint").Shown("Missed writes"),
 		Lost: t.Counter("missed_invalidations_lost_total",
-			"Missed writes that did not fit the log: their old values may be served.", "endpoint").Shown("Missed writes lost and repaid"),
+			"Missed writes that did not fit the log: their old values may be served.", "endpoint").Shown("Missed writes lost and repaid").Seldom(),
 		Replayed: t.Counter("invalidations_replayed_total",
-			"Keys deleted on a server because it may have missed their writes.").Shown("Missed writes lost and repaid"),
+			"Keys deleted on a server because it may have missed their writes.").Shown("Missed writes lost and repaid").Seldom(),
 	}
 }

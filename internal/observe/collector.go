@@ -28,6 +28,9 @@ type Row struct {
 	// Panel is the title of the panel that shows it on the dashboard of its package; metrics with
 	// the same title share one. Empty: it is not shown, for the reason in Hidden.
 	Panel, Hidden string
+	// Low says that of all processes the one with the least matters, as of something that is up. Rare
+	// counts what happens now and then, and is shown as a number, not as a rate.
+	Low, Rare bool
 
 	desc *prometheus.Desc
 }
@@ -111,6 +114,12 @@ func (g Gauge) Shown(panel string) Gauge { g.Panel = panel; return g }
 
 // Shown puts a histogram on a panel.
 func (h HistogramOf) Shown(panel string) HistogramOf { h.Panel = panel; return h }
+
+// Lowest says that the least of all processes is shown.
+func (g Gauge) Lowest() Gauge { g.Low = true; return g }
+
+// Seldom says that its events are counted, one by one.
+func (c Counter) Seldom() Counter { c.Rare = true; return c }
 
 // Hide says why a counter is on no panel.
 func (c Counter) Hide(why string) Counter { c.Hidden = why; return c }
