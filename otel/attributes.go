@@ -50,10 +50,10 @@ func isDatabase(system string) bool { return system == trace.Memcached || system
 
 // prepare makes the name and the attributes of the spans of a kind.
 func (k kind) prepare() *start {
-	attributes := []attribute.KeyValue{keyClient.String(k.client)}
+	attributes := []attribute.KeyValue{keyClient.String(text(k.client))}
 	add := func(key attribute.Key, value string) {
 		if value != "" {
-			attributes = append(attributes, key.String(value))
+			attributes = append(attributes, key.String(text(value)))
 		}
 	}
 	name := k.system + " " + k.name
@@ -73,10 +73,13 @@ func (k kind) prepare() *start {
 		add(keyGroup, k.namespace)
 	}
 	attributes = append(attributes, server(k.endpoint)...)
-	return &start{name, []oteltrace.SpanStartOption{
+	return &start{text(name), []oteltrace.SpanStartOption{
 		oteltrace.WithSpanKind(k.spanKind()), oteltrace.WithAttributes(attributes...),
 	}}
 }
+
+// text is a string that can be exported: one that is not UTF-8 would lose all spans of its batch.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // databaseName is the name of a span by the conventions: the operation, and what it is for.
 func (k kind) databaseName() string {
@@ -110,9 +113,9 @@ func server(endpoint string) []attribute.KeyValue {
 		host, port, err = u.Hostname(), u.Port(), nil
 	}
 	if err != nil {
-		return []attribute.KeyValue{keyAddress.String(endpoint)}
+		return []attribute.KeyValue{keyAddress.String(text(endpoint))}
 	}
-	attributes := []attribute.KeyValue{keyAddress.String(host)}
+	attributes := []attribute.KeyValue{keyAddress.String(text(host))}
 	if n, err := strconv.Atoi(port); err == nil {
 		attributes = append(attributes, keyPort.Int(n))
 	}

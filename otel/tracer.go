@@ -108,7 +108,7 @@ func (r *recording) describe(op trace.Operation) {
 		r.span.SetAttributes(keyKeys.Int(op.Keys))
 	}
 	if r.tracer.keys && op.Key != "" {
-		r.span.SetAttributes(keyKey.String(op.Key))
+		r.span.SetAttributes(keyKey.String(text(op.Key)))
 	}
 }
 
@@ -140,11 +140,11 @@ func (r *recording) fail(o trace.Outcome) {
 		}
 	}
 	r.span.SetAttributes(keyErrorType.String(errorType))
-	text := ""
+	said := ""
 	if r.tracer.keys && o.Err != nil {
-		text = o.Err.Error()
+		said = text(o.Err.Error())
 	}
-	r.span.SetStatus(codes.Error, text)
+	r.span.SetStatus(codes.Error, said)
 }
 
 // Inject implements trace.Propagator.

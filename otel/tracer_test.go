@@ -2,7 +2,9 @@ package holdfastotel_test
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -138,6 +140,35 @@ func TestKeysAndErrorsAreThereIfWanted(t *testing.T) {
 }
 
 // A span of a middleware of the caller's is the parent; only without one the headers say which is.
+// One string that is not UTF-8, as a key may be, made the exporter drop all spans of its batch.
+func TestAllTextsCanBeExported(t *testing.T) {
+	const bad = "k\xff"
+	tracer, exporter := record(t, holdfastotel.Options{Keys: true})
+	for _, system := range []string{trace.Memcached, trace.Redis, trace.Autorefresh, trace.Groupcache} {
+		for _, kind := range []trace.Kind{trace.Internal, trace.Client} {
+			_, span := tracer.Begin(t.Context(), trace.Operation{
+				System: system, Client: bad, Kind: kind, Name: bad, Namespace: bad, Primary: bad, Endpoint: bad + ":1", Keys: 1, Key: bad,
+			})
+			span.End(trace.Outcome{Result: trace.Failed, Err: errors.New(bad), Endpoint: "/" + bad})
+		}
+	}
+	spans := exporter.GetSpans()
+	for _, s := range spans {
+		texts := []string{s.Name, s.Status.Description}
+		for _, a := range s.Attributes {
+			texts = append(texts, a.Value.Emit())
+		}
+		for _, text := range texts {
+			if !utf8.ValidString(text) {
+				t.Errorf("span %q has the text %q", s.Name, text)
+			}
+		}
+	}
+	if len(spans) != 8 {
+		t.Errorf("%d spans, want 8", len(spans))
+	}
+}
+
 func TestExtractLeavesASpanThatIsThere(t *testing.T) {
 	tracer, _ := record(t, holdfastotel.Options{})
 	headers := make(map[string]string)
