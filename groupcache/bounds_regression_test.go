@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
@@ -106,6 +107,37 @@ func TestGetMultiHasAllKeysHoweverManyAndLarge(t *testing.T) {
 				t.Error("the peer is down")
 			}
 		})
+	}
+}
+
+// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a silent one.
+func TestAPeerShowsLifeWhileItIsSentKeys(t *testing.T) {
+	n := startNode(t, newSource(), nil)
+	conn, err := (&net.Dialer{Timeout: longest}).DialContext(t.Context(), "tcp", strings.TrimPrefix(n.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(longest))
+	body := multiwire.AppendRequest(nil, []string{"k"})
+	fmt.Fprintf(conn, "POST /_groupcache/g/ HTTP/1.1\r\nHost: x\r\n%s: 1\r\nContent-Length: %d\r\n\r\n", httppeer.Marker, len(body))
+	in := bufio.NewReader(conn)
+	for range 2 { // and no body
+		response, err := http.ReadResponse(in, nil)
+		if err != nil || response.StatusCode != http.StatusProcessing {
+			t.Fatalf("%v, %v", response, err)
+		}
+	}
+	_, _ = conn.Write(body)
+	for {
+		response, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode == http.StatusOK {
+			_ = response.Body.Close()
+			return
+		}
 	}
 }
 

@@ -68,7 +68,12 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.dispatch(w, r, escaped, func(limit int64) ([]byte, bool) {
+		var s *peer.Signs
+		if r.Method == http.MethodPost { // many keys may take their time to arrive
+			s = showLife(w, r)
+		}
 		body, err := httppeer.ReadBody(w, r, limit)
+		s.Stop()
 		switch {
 		case errors.Is(err, httppeer.ErrBodyTooLarge):
 			refuse(http.StatusRequestEntityTooLarge)

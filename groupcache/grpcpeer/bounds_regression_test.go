@@ -3,7 +3,9 @@ package grpcpeer_test
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,6 +17,42 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
+
+// invoke makes a request and drops what comes of it.
+func invoke(ctx context.Context, conn *grpc.ClientConn, method string, in any) error {
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/"+grpcpb.ServiceName+"/"+method, grpc.MaxCallSendMsgSize(64<<20))
+	if err == nil {
+		err = s.SendMsg(in)
+	}
+	for err == nil || errors.Is(err, io.EOF) { // io.EOF of SendMsg: the answer says why
+		if err = s.RecvMsg(&grpcpb.Nothing{}); errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	return err
+}
+
+// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a silent one.
+func TestAPeerShowsLifeWhileItIsSentKeys(t *testing.T) {
+	_, addr := serve(t, &standIn{}, grpcpeer.Options{})
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/"+grpcpb.ServiceName+"/GetMulti")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and no keys
+		var sign grpcpb.Values
+		if err := s.RecvMsg(&sign); err != nil || !sign.GetMore() {
+			t.Fatalf("%v, %v", &sign, err)
+		}
+	}
+}
 
 // A message of two million empty keys was decoded whole, and took two hundred times its length.
 func TestRequestsForSeveralKeysAreBounded(t *testing.T) {
@@ -55,7 +93,7 @@ func TestRequestsForSeveralKeysAreBounded(t *testing.T) {
 		{"too long", "Offer", &grpcpb.Offered{Group: &group, From: &addr, Key: long}, codes.ResourceExhausted},
 	} {
 		before := asked
-		err := conn.Invoke(t.Context(), "/"+grpcpb.ServiceName+"/"+c.method, c.in, &grpcpb.Nothing{}, grpc.MaxCallSendMsgSize(64<<20))
+		err := invoke(t.Context(), conn, c.method, c.in)
 		if status.Code(err) != c.want || (asked > before) != (c.want == codes.OK) {
 			t.Errorf("%s, %s: %v, asked %d times", c.method, c.what, err, asked-before)
 		}

@@ -210,11 +210,12 @@ func sendValue(s grpc.ServerStream, a peer.Answer) error {
 }
 
 func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
+	l := peer.StartSigns(func() error { return s.SendMsg(workingOnMulti) }) // many keys may take their time to arrive
+	defer l.Stop()
 	in, err := receiveKeys(s, keysFields)
 	if err != nil {
 		return err
 	}
-	l := peer.StartSigns(func() error { return s.SendMsg(workingOnMulti) })
 	answers, err := local.GetMulti(s.Context(), in.group, in.keys)
 	l.Stop()
 	if err != nil {
