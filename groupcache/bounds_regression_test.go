@@ -123,22 +123,27 @@ func TestAPeerShowsLifeWhileItIsSentKeys(t *testing.T) {
 	fmt.Fprintf(conn, "POST /_groupcache/g/ HTTP/1.1\r\nHost: x\r\n%s: 1\r\nContent-Length: %d\r\n\r\n", httppeer.Marker, len(body))
 	in := bufio.NewReader(conn)
 	for range 2 { // and no body
-		response, err := http.ReadResponse(in, nil)
-		if err != nil || response.StatusCode != http.StatusProcessing {
-			t.Fatalf("%v, %v", response, err)
+		if code := statusOf(t, in); code != http.StatusProcessing {
+			t.Fatalf("the status is %d", code)
 		}
 	}
 	_, _ = conn.Write(body)
-	for {
-		response, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response.StatusCode == http.StatusOK {
-			_ = response.Body.Close()
-			return
+	for code := 0; code != http.StatusOK; {
+		if code = statusOf(t, in); code != http.StatusOK && code != http.StatusProcessing {
+			t.Fatalf("the status is %d", code)
 		}
 	}
+}
+
+// statusOf reads an answer.
+func statusOf(t *testing.T, in *bufio.Reader) int {
+	t.Helper()
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
 }
 
 // With AuthRequire a body of 128 MiB was read before the signature was looked for.

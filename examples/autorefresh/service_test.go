@@ -100,6 +100,7 @@ type fleet struct {
 	services []*service
 	urls     []string
 	client   *http.Client
+	pause    time.Duration // between two requests of a reader
 
 	answered, failed atomic.Int64
 }
@@ -107,10 +108,16 @@ type fleet struct {
 // TestMemcachedIsKilledUnderLoad: the requests are answered, and the database sees at most twice what it sees otherwise: each product
 // once a period.
 func TestMemcachedIsKilledUnderLoad(t *testing.T) {
-	const products, period, replicas, healthyFor, deadFor = 500, time.Second, 3, 5 * time.Second, 8 * time.Second
-	const usual = float64(products) / (float64(period) / float64(time.Second)) // queries a second
+	testutil.AtSomePace(t, func(p *testutil.Pace) { killUnderLoad(t, p) })
+}
+
+func killUnderLoad(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
+	const products, replicas = 500, 3
+	period := pace.Longer(time.Second)
+	usual := products / period.Seconds() // queries a second
 	server := testutil.StartMemcached(t)
-	f := &fleet{client: newHTTP(t)}
+	f := &fleet{client: newHTTP(t), pause: pace.Longer(4 * time.Millisecond)}
 	c := config{
 		memcached: server.Addr(), database: filepath.Join(t.TempDir(), "products.db"), products: products, period: period,
 		// All replicas together may ask for twice what they ask for when they can share.
@@ -129,16 +136,16 @@ func TestMemcachedIsKilledUnderLoad(t *testing.T) {
 	defer cancel()
 
 	time.Sleep(3 * period)
-	healthy := f.during("memcached up", t, func() { time.Sleep(healthyFor) })
+	healthy := f.during("memcached up", t, func() { time.Sleep(5 * period) })
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	dead := f.during("memcached dead", t, func() { time.Sleep(deadFor) })
+	dead := f.during("memcached dead", t, func() { time.Sleep(8 * period) })
 	if dead.share < 0.999 {
-		t.Errorf("%.3f %% of the requests were answered, want 99.9 %%", 100*dead.share)
+		pace.Errorf("%.3f %% of the requests were answered, want 99.9 %%", 100*dead.share)
 	}
 	if dead.queries > 2*usual*1.05 { // a moment passes before it is found dead
-		t.Errorf("%.0f queries a second, want %.0f at most", dead.queries, 2*usual)
+		pace.Errorf("%.0f queries a second, want %.0f at most", dead.queries, 2*usual)
 	}
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
@@ -147,7 +154,7 @@ func TestMemcachedIsKilledUnderLoad(t *testing.T) {
 	again := f.during("memcached up again", t, func() { time.Sleep(3 * period) })
 	for _, p := range []phase{healthy, again} {
 		if p.share < 0.999 || p.queries > 1.5*usual {
-			t.Errorf("memcached up: %.3f %% answered and %.0f queries a second, want 99.9 %% and about %.0f", 100*p.share, p.queries, usual)
+			pace.Errorf("memcached up: %.3f %% answered and %.0f queries a second, want 99.9 %% and about %.0f", 100*p.share, p.queries, usual)
 		}
 	}
 }
@@ -165,7 +172,7 @@ func (f *fleet) read(ctx context.Context, random *rand.Rand, products int) {
 		default:
 			f.answered.Add(1)
 		}
-		time.Sleep(4 * time.Millisecond)
+		time.Sleep(f.pause)
 	}
 }
 

@@ -81,75 +81,92 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 }
 
 func TestADrillOnServersInThisProcess(t *testing.T) {
-	both := launch(t, failover.InProcess)
-	checkDrill(t, run(t.Context(), t, options(t, both, failover.OwnRules(), "lost=0,gap<1h")), "in-process")
+	drillAtSomePace(t, failover.InProcess, "in-process")
 }
 
 func TestADrillOnRealServers(t *testing.T) {
 	if _, err := redis.FindServer(); err != nil {
 		testutil.Missing(t, "redis-server", err)
 	}
-	both := launch(t, failover.Launch)
-	checkDrill(t, run(t.Context(), t, options(t, both, failover.OwnRules(), "lost=0,gap<1h")), "redis ")
+	drillAtSomePace(t, failover.Launch, "redis ")
 }
 
-// checkDrill looks for what must be so however busy the machine is.
-func checkDrill(t *testing.T, r record.Record, kind string) {
+func drillAtSomePace(t *testing.T, start func(context.Context) (failover.Cluster, error), kind string) {
+	t.Helper()
+	testutil.AtSomePace(t, func(p *testutil.Pace) {
+		o := options(t, launch(t, start), failover.OwnRules(), "lost=0,gap<1h")
+		o.Duration, o.Timeout, o.Rate = p.Longer(o.Duration), p.Longer(o.Timeout), p.Slower(o.Rate)
+		d := newDrill(t.Context(), t, o)
+		if err := d.Run(t.Context()); err != nil {
+			p.Errorf("Run: %v", err)
+			return
+		}
+		if err := d.Close(); err != nil {
+			t.Errorf("Close after Run: %v", err)
+		}
+		checkDrill(t, p, d.Journal().Snapshot(), kind)
+	})
+}
+
+func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, kind string) {
 	t.Helper()
 	if r.Verdict != record.Kept {
-		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+		pace.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
 	}
 	if len(r.Servers) != 6 || !strings.HasPrefix(r.Servers[0].Kind, kind) || r.Servers[5].Side != "holdfast" || r.Servers[5].Addr == "" {
-		t.Errorf("servers %+v, want three for each side, %s", r.Servers, kind)
+		pace.Errorf("servers %+v, want three for each side, %s", r.Servers, kind)
 	}
 	for i := range r.Phases {
 		p := &r.Phases[i]
 		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
 			if s.Reads < 200 || s.Writes < 40 {
-				t.Errorf("%s, %s: %d reads, %d writes; want those of a second at least", p.Name, side, s.Reads, s.Writes)
+				pace.Errorf("%s, %s: %d reads, %d writes; want those of a second at least", p.Name, side, s.Reads, s.Writes)
 			}
 			switch {
 			case s.Checked == nil || s.Lost == nil || s.Gap == nil:
-				t.Errorf("%s, %s: nobody looked for lost writes", p.Name, side)
+				pace.Errorf("%s, %s: nobody looked for lost writes", p.Name, side)
 			case *s.Checked < s.Acknowledged || *s.Checked < 200 || i == 0 && s.Acknowledged < 40:
-				t.Errorf("%s, %s: %d writes looked for, %d acknowledged in the phase; want these, and 200 from the beginning", p.Name, side, *s.Checked, s.Acknowledged)
+				pace.Errorf("%s, %s: %d writes looked for, %d acknowledged in the phase; want these, and 200 from the beginning", p.Name, side, *s.Checked, s.Acknowledged)
 			}
 			if s.CacheSummary != nil {
-				t.Errorf("%s, %s: figures of a cache", p.Name, side)
+				pace.Errorf("%s, %s: figures of a cache", p.Name, side)
 			}
 		}
 		if i > 0 && p.Start < r.Phases[i-1].End-.5 {
-			t.Errorf("%s begins at %.1fs, before the end of the phase before at %.1fs", p.Name, p.Start, r.Phases[i-1].End)
+			pace.Errorf("%s begins at %.1fs, before the end of the phase before at %.1fs", p.Name, p.Start, r.Phases[i-1].End)
 		}
 	}
 	// For about a second only the new primary knows that it is one, unless one listens as holdfast does.
 	if p := phase(t, &r, "failover"); *p.Plain.Lost == 0 || *p.Holdfast.Lost > 0 {
-		t.Errorf("failover: plain lost %d acknowledged writes and holdfast %d, want some and none", *p.Plain.Lost, *p.Holdfast.Lost)
+		pace.Errorf("failover: plain lost %d acknowledged writes and holdfast %d, want some and none", *p.Plain.Lost, *p.Holdfast.Lost)
 	}
 	for _, name := range []string{"killed", "hung"} {
 		if p := phase(t, &r, name); p.Plain.Errors == 0 || p.Holdfast.Errors == 0 {
-			t.Errorf("%s: %d and %d errors; no client can answer without a primary", name, p.Plain.Errors, p.Holdfast.Errors)
+			pace.Errorf("%s: %d and %d errors; no client can answer without a primary", name, p.Plain.Errors, p.Holdfast.Errors)
 		}
 	}
-	if p := phase(t, &r, "healthy"); p.Holdfast.Errors+p.Plain.Errors+*p.Holdfast.Lost+*p.Plain.Lost != 0 {
-		t.Errorf("healthy: plain %+v, holdfast %+v; want no errors, nothing lost", p.Plain, p.Holdfast)
+	p := phase(t, &r, "healthy")
+	if p.Holdfast.Errors+p.Plain.Errors != 0 {
+		pace.Errorf("healthy: plain %+v, holdfast %+v; want no errors", p.Plain, p.Holdfast)
 	}
-	checkStates(t, &r)
+	if *p.Holdfast.Lost+*p.Plain.Lost != 0 {
+		t.Errorf("healthy: plain %+v, holdfast %+v; want nothing lost", p.Plain, p.Holdfast)
+	}
+	checkStates(pace, &r)
 }
 
 // checkStates looks for the outages in the samples and the events.
-func checkStates(t *testing.T, r *record.Record) {
-	t.Helper()
+func checkStates(pace *testutil.Pace, r *record.Record) {
 	for _, side := range []int{0, 3} {
 		for _, state := range []string{"killed", "hung", "primary", "replica"} {
 			if !slices.ContainsFunc(r.Samples, func(s record.Sample) bool { return slices.Contains(s.Faults[side:side+3], state) }) {
-				t.Errorf("no sample with a server that is %q, among servers %d to %d", state, side, side+2)
+				pace.Errorf("no sample with a server that is %q, among servers %d to %d", state, side, side+2)
 			}
 		}
 		last := r.Samples[len(r.Samples)-1].Faults[side : side+3]
 		slices.Sort(last)
 		if want := []string{"primary", "replica", "replica"}; !slices.Equal(last, want) {
-			t.Errorf("at the end the servers are %q, want %q", last, want)
+			pace.Errorf("at the end the servers are %q, want %q", last, want)
 		}
 	}
 	var texts []string
@@ -159,11 +176,11 @@ func checkStates(t *testing.T, r *record.Record) {
 	all := strings.Join(texts, "\n")
 	for _, want := range []string{"holdfast sends its commands to holdfast", "plain sends its commands to plain", "after the failover was asked for", "after the primary was killed", "after the primary hung", "writes of plain that plain "} {
 		if !strings.Contains(all, want) {
-			t.Errorf("no event says %q:\n%s", want, all)
+			pace.Errorf("no event says %q:\n%s", want, all)
 		}
 	}
 	if last := r.Samples[len(r.Samples)-1]; last.Holdfast.Primary == "" || !slices.ContainsFunc(r.Servers, func(s record.Server) bool { return s.Addr == last.Holdfast.Primary }) {
-		t.Errorf("holdfast's primary is %q, want one of %+v", last.Holdfast.Primary, r.Servers)
+		pace.Errorf("holdfast's primary is %q, want one of %+v", last.Holdfast.Primary, r.Servers)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
@@ -109,8 +110,21 @@ func (f *Foreign) Present(ctx context.Context, keys []string) (map[string]bool, 
 
 // count returns how many of the keys there are.
 func (f *Foreign) count(ctx context.Context, keys []string) (n int, err error) {
-	err = f.control.Do(ctx, f.name, radix.Cmd(&n, "EXISTS", keys...))
+	err = f.patiently(ctx, func() radix.Action { return radix.Cmd(&n, "EXISTS", keys...) })
 	return n, err
+}
+
+// patiently performs what may be done twice, again after a moment in which there was no primary, or one that hung: that is no reason to end a drill.
+func (f *Foreign) patiently(ctx context.Context, action func() radix.Action) error {
+	limited, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	for {
+		err := f.control.Do(limited, f.name, action())
+		again := errors.Is(err, sentinel.ErrNoPrimary) || errors.Is(err, sentinel.ErrFailover) || errors.Is(err, sentinel.ErrOutcomeUnknown)
+		if !again || !backoff.Pause(limited, catchUpTime) {
+			return err
+		}
+	}
 }
 
 // Close lets go of the cluster.
@@ -122,7 +136,7 @@ func (f *Foreign) Close() error {
 // remove deletes keys, many at a time.
 func (f *Foreign) remove(ctx context.Context, keys []string) error {
 	for some := range slices.Chunk(keys, batch) {
-		if err := f.control.Do(ctx, f.name, radix.Cmd(nil, "DEL", some...)); err != nil {
+		if err := f.patiently(ctx, func() radix.Action { return radix.Cmd(nil, "DEL", some...) }); err != nil {
 			return err
 		}
 	}

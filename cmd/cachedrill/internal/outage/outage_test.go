@@ -72,15 +72,23 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 
 func TestADrillTellsTheClientsApart(t *testing.T) {
 	t.Parallel()
-	r := run(t.Context(), t, options(t, ownRig(t), "errors<100%"))
+	testutil.AtSomePace(t, func(p *testutil.Pace) {
+		o := options(t, ownRig(t), "errors<100%")
+		o.Duration, o.Timeout, o.Rate = p.Longer(o.Duration), p.Longer(o.Timeout), p.Slower(o.Rate)
+		checkDrill(t, p, run(t.Context(), t, o), o)
+	})
+}
+
+func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, o outage.Options) {
+	t.Helper()
 	if r.Verdict != record.Kept {
-		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+		pace.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
 	}
 	for _, name := range []string{"healthy", "killed", "restarted", "hung", "released", "recovered"} {
 		p := phase(t, &r, name)
 		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
 			if s.Reads < 400 || s.Reads > 600 {
-				t.Errorf("%s, %s: %d reads, want those of one second: about 490", name, side, s.Reads)
+				pace.Errorf("%s, %s: %d reads, want those of one second: about 490", name, side, s.Reads)
 			}
 		}
 		if p.Holdfast.CacheErrors > 0 {
@@ -89,35 +97,34 @@ func TestADrillTellsTheClientsApart(t *testing.T) {
 	}
 	for _, name := range []string{"killed", "hung"} {
 		if p := phase(t, &r, name); p.Plain.CacheErrors+p.Plain.Errors < p.Plain.Reads/10 {
-			t.Errorf("%s: of %d reads of plain %d had errors, and %d no answer; want at least a third of the share of a server",
+			pace.Errorf("%s: of %d reads of plain %d had errors, and %d no answer; want at least a third of the share of a server",
 				name, p.Plain.Reads, p.Plain.CacheErrors, p.Plain.Errors)
 		}
 	}
 	if p := phase(t, &r, "killed"); p.Holdfast.NeededLoads < 100 || p.Holdfast.LoadRatio < .9 {
-		t.Errorf("killed: %d loads needed, %.2f times that made; want those of the lost server", p.Holdfast.NeededLoads, p.Holdfast.LoadRatio)
+		pace.Errorf("killed: %d loads needed, %.2f times that made; want those of the lost server", p.Holdfast.NeededLoads, p.Holdfast.LoadRatio)
 	}
-	checkBreakers(t, &r)
+	checkBreakers(pace, &r, o.Duration.Seconds())
 }
 
 // checkBreakers looks for the outages in the samples and the events.
-func checkBreakers(t *testing.T, r *record.Record) {
-	t.Helper()
+func checkBreakers(pace *testutil.Pace, r *record.Record, duration float64) {
 	var texts []string
 	for _, e := range r.Events {
 		texts = append(texts, e.Text)
 	}
 	for _, want := range []string{"stopped asking server 1", "uses server 1 again", "stopped asking server 2", "uses server 2 again"} {
 		if !strings.Contains(strings.Join(texts, "\n"), want) {
-			t.Errorf("no event says that holdfast %s: %q", want, texts)
+			pace.Errorf("no event says that holdfast %s: %q", want, texts)
 		}
 	}
 	killed := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[0] == "killed" && s.Holdfast.Breakers[0] == "open" })
 	hung := slices.IndexFunc(r.Samples, func(s record.Sample) bool { return s.Faults[1] == "hung" && s.Holdfast.Breakers[1] == "open" })
 	if killed < 0 || hung < killed {
-		t.Errorf("samples with an open breaker: killed %d, hung %d of %d; want both, in order", killed, hung, len(r.Samples))
+		pace.Errorf("samples with an open breaker: killed %d, hung %d of %d; want both, in order", killed, hung, len(r.Samples))
 	}
-	if last := r.Samples[len(r.Samples)-1]; last.T < 5.9 || last.T > 7 || slices.Max(last.Faults) != "" {
-		t.Errorf("the last sample is at %.1fs with faults %q, want 6s and none", last.T, last.Faults)
+	if last := r.Samples[len(r.Samples)-1]; last.T < duration-.1 || last.T > duration+1 || slices.Max(last.Faults) != "" {
+		pace.Errorf("the last sample is at %.1fs with faults %q, want %.1fs and none", last.T, last.Faults, duration)
 	}
 }
 

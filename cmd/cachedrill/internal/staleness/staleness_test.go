@@ -40,18 +40,6 @@ func newDrill(t *testing.T, o staleness.Options) *drill.Drill {
 	return drill.New(s, o.Options)
 }
 
-func run(ctx context.Context, t *testing.T, o staleness.Options) record.Record {
-	t.Helper()
-	d := newDrill(t, o)
-	if err := d.Run(ctx); err != nil {
-		t.Fatalf("Run: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Errorf("Close after Run: %v", err)
-	}
-	return d.Journal().Snapshot()
-}
-
 func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 	t.Helper()
 	i := slices.IndexFunc(r.Phases, func(p record.Phase) bool { return p.Name == name })
@@ -71,62 +59,82 @@ func inProcess(t *testing.T) *rig.Rig {
 }
 
 func TestADrillOnServersInThisProcess(t *testing.T) {
-	checkDrill(t, run(t.Context(), t, options(t, inProcess(t), "errors@healthy<10%,calls@dead<1x")), "in-process")
+	drillAtSomePace(t, inProcess, "in-process")
 }
 
 func TestADrillOnRealServers(t *testing.T) {
 	if _, err := testutil.FindMemcached(); err != nil {
 		testutil.Missing(t, "memcached", err)
 	}
+	drillAtSomePace(t, own, "memcached ")
+}
+
+func own(t *testing.T) *rig.Rig {
+	t.Helper()
 	r, err := rig.Own(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkDrill(t, run(t.Context(), t, options(t, r, "errors@healthy<10%,calls@dead<1x")), "memcached ")
+	return r
 }
 
-// checkDrill looks for what must be so however busy the machine is.
-func checkDrill(t *testing.T, r record.Record, kind string) {
+func drillAtSomePace(t *testing.T, servers func(*testing.T) *rig.Rig, kind string) {
+	t.Helper()
+	testutil.AtSomePace(t, func(p *testutil.Pace) {
+		o := options(t, servers(t), "errors@healthy<10%,calls@dead<1x")
+		o.Duration, o.Timeout, o.Cost, o.Rate = p.Longer(o.Duration), p.Longer(o.Timeout), p.Longer(o.Cost), p.Slower(o.Rate)
+		d := newDrill(t, o)
+		if err := d.Run(t.Context()); err != nil {
+			p.Errorf("Run: %v", err)
+			return
+		}
+		if err := d.Close(); err != nil {
+			t.Errorf("Close after Run: %v", err)
+		}
+		checkDrill(t, p, d.Journal().Snapshot(), kind)
+	})
+}
+
+func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, kind string) {
 	t.Helper()
 	if r.Verdict != record.Kept {
-		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+		pace.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
 	}
 	if len(r.Servers) != 2 || r.Servers[0].Kind != "simulated" || !strings.HasPrefix(r.Servers[1].Kind, kind) {
-		t.Errorf("servers %+v, want the source and %s", r.Servers, kind)
+		pace.Errorf("servers %+v, want the source and %s", r.Servers, kind)
 	}
 	for i := range r.Phases {
 		p := &r.Phases[i]
 		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
 			if s.Reads < 600 || s.Reads > 900 || s.AgeSummary == nil || s.AgeMax == 0 {
-				t.Errorf("%s, %s: %+v, want the reads of a second and a half, with their ages", p.Name, side, s)
+				pace.Errorf("%s, %s: %+v, want the reads of a second and a half, with their ages", p.Name, side, s)
 			}
 			if s.CacheSummary != nil || s.WriteSummary != nil {
-				t.Errorf("%s, %s: figures of other scenarios", p.Name, side)
+				pace.Errorf("%s, %s: figures of other scenarios", p.Name, side)
 			}
 		}
 	}
 	healthy, dead := phase(t, &r, "healthy"), phase(t, &r, "dead")
 	if p, h := &healthy.Plain, &healthy.Holdfast; p.TooOldPercent <= h.TooOldPercent || p.AgeP99 <= h.AgeP99 || p.CallRatio != 1 || h.CallRatio != 1 {
-		t.Errorf("healthy: %.1f%% of plain's answers are too old and %.1f%% of holdfast's, want more of plain's; %+v, %+v", p.TooOldPercent, h.TooOldPercent, p.AgeSummary, h.AgeSummary)
+		pace.Errorf("healthy: %.1f%% of plain's answers are too old and %.1f%% of holdfast's, want more of plain's; %+v, %+v", p.TooOldPercent, h.TooOldPercent, p.AgeSummary, h.AgeSummary)
 	}
 	if p, h := &dead.Plain, &dead.Holdfast; p.Calls < 4*h.Calls || p.Errors <= h.Errors {
-		t.Errorf("source dead: plain makes %d calls and has %d errors, holdfast %d and %d; want holdfast to do with far less", p.Calls, p.Errors, h.Calls, h.Errors)
+		pace.Errorf("source dead: plain makes %d calls and has %d errors, holdfast %d and %d; want holdfast to do with far less", p.Calls, p.Errors, h.Calls, h.Errors)
 	}
-	checkStates(t, &r)
+	checkStates(pace, &r)
 }
 
 // checkStates looks for the outages in the samples and the events.
-func checkStates(t *testing.T, r *record.Record) {
-	t.Helper()
+func checkStates(pace *testutil.Pace, r *record.Record) {
 	for what, faults := range [][]string{{"slow", "dead"}, {"killed", "hung"}} {
 		for _, fault := range faults {
 			if !slices.ContainsFunc(r.Samples, func(s record.Sample) bool { return s.Faults[what] == fault && s.Holdfast.Breakers[what] == "open" }) {
-				t.Errorf("no sample in which %s is %q and holdfast does not ask it", r.Servers[what].Name, fault)
+				pace.Errorf("no sample in which %s is %q and holdfast does not ask it", r.Servers[what].Name, fault)
 			}
 		}
 	}
 	if last := r.Samples[len(r.Samples)-1]; slices.Max(last.Faults) != "" {
-		t.Errorf("at the end there are the faults %q, want none", last.Faults)
+		pace.Errorf("at the end there are the faults %q, want none", last.Faults)
 	}
 	var texts []string
 	for _, e := range r.Events {
@@ -139,7 +147,7 @@ func checkStates(t *testing.T, r *record.Record) {
 		"after the source came back", "after the second level was killed", "after the second level hung",
 	} {
 		if !strings.Contains(all, want) {
-			t.Errorf("no event says %q:\n%s", want, all)
+			pace.Errorf("no event says %q:\n%s", want, all)
 		}
 	}
 }

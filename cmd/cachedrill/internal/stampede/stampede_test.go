@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/stampede"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 func options(t *testing.T, promises string) stampede.Options {
@@ -54,23 +55,31 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 	return &r.Phases[i]
 }
 
-// What is promised here holds however busy the machine is: a process that gets no processor for 30 ms is a silent one, so a herd may then
-// be loaded by its owner and by the one that stands in for it, which must be rare; and reads fail that a machine answers too late which stood
-// still for half a second, so their number is compared with plain's in the same phase.
+// A process that gets no processor for 30 ms is a silent one, so a herd may be loaded by its owner and by the one that stands in for it, which must be
+// rare; and reads fail that a machine answers too late which stood still for half a second, so their number is compared with plain's in the same phase.
 func TestADrillTellsTheCachesApart(t *testing.T) {
 	if !rig.CanHang() {
 		t.Skip("NOT TESTED: nothing can be hung on this system")
 	}
-	d := newDrill(t, options(t, "errors<20%,herd<3,db<2x,stale<1%"))
-	if err := d.Run(t.Context()); err != nil {
-		t.Fatalf("Run: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Errorf("Close after Run: %v", err)
-	}
-	r := d.Journal().Snapshot()
+	testutil.AtSomePace(t, func(p *testutil.Pace) {
+		o := options(t, "errors<20%,herd<3,db<2x,stale<1%")
+		o.Duration, o.Timeout, o.Rate = p.Longer(o.Duration), p.Longer(o.Timeout), p.Slower(o.Rate)
+		d := newDrill(t, o)
+		if err := d.Run(t.Context()); err != nil {
+			p.Errorf("Run: %v", err)
+			return
+		}
+		if err := d.Close(); err != nil {
+			t.Errorf("Close after Run: %v", err)
+		}
+		checkDrill(t, p, d.Journal().Snapshot(), drill.Milliseconds(o.Timeout))
+	})
+}
+
+func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, timeout float64) {
+	t.Helper()
 	if r.Verdict != record.Kept {
-		t.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
+		pace.Errorf("verdict %q, want kept: %+v", r.Verdict, r.Promises)
 	}
 	for i := range r.Phases {
 		p := &r.Phases[i]
@@ -80,52 +89,51 @@ func TestADrillTellsTheCachesApart(t *testing.T) {
 		}
 		for side, s := range map[string]*record.Summary{"plain": &p.Plain, "holdfast": &p.Holdfast} {
 			if s.HerdSummary == nil || s.Herds != herds || s.Reads < 900+150*herds || s.Reads > 1100+150*herds {
-				t.Errorf("%s, %s: %+v, want %d herds and the reads of two and a half seconds", p.Name, side, s, herds)
+				pace.Errorf("%s, %s: %+v, want %d herds and the reads of two and a half seconds", p.Name, side, s, herds)
 			}
 		}
 		if s := p.Holdfast.HerdSummary; s.WorstHerd < 1 || s.DatabaseLoads < s.Herds {
-			t.Errorf("%s: %+v, want a load for each herd of holdfast", p.Name, s)
+			pace.Errorf("%s: %+v, want a load for each herd of holdfast", p.Name, s)
 		}
 	}
 	if p := phase(t, &r, "killed"); p.Plain.HerdLoads != 2*p.Plain.Herds || p.Holdfast.HerdLoads > p.Holdfast.Herds+1 {
-		t.Errorf("killed: %d herds cause %d loads of plain and %d of holdfast, want one by each process that is left, and one", p.Plain.Herds, p.Plain.HerdLoads, p.Holdfast.HerdLoads)
+		pace.Errorf("killed: %d herds cause %d loads of plain and %d of holdfast, want one by each process that is left, and one", p.Plain.Herds, p.Plain.HerdLoads, p.Holdfast.HerdLoads)
 	}
 	if healthy, killed := phase(t, &r, "healthy").Plain, phase(t, &r, "killed").Plain; killed.NeededDatabaseLoads < healthy.NeededDatabaseLoads+30 {
-		t.Errorf("%d loads are needed after a process with a third of 300 keys died, %d before", killed.NeededDatabaseLoads, healthy.NeededDatabaseLoads)
+		pace.Errorf("%d loads are needed after a process with a third of 300 keys died, %d before", killed.NeededDatabaseLoads, healthy.NeededDatabaseLoads)
 	}
-	if p := phase(t, &r, "hung"); p.Plain.Errors < 4*150 || p.Plain.P99 < 350 || p.Holdfast.Errors > p.Plain.Errors/4 {
-		t.Errorf("hung: %d errors of plain, p99 %v ms, want those of four herds at least, after the time limit; %d of holdfast, want a quarter of that at most", p.Plain.Errors, p.Plain.P99, p.Holdfast.Errors)
+	if p := phase(t, &r, "hung"); p.Plain.Errors < 4*150 || p.Plain.P99 < .85*timeout || p.Holdfast.Errors > p.Plain.Errors/4 {
+		pace.Errorf("hung: %d errors of plain, p99 %v ms, want those of four herds at least, after the time limit; %d of holdfast, want a quarter of that at most", p.Plain.Errors, p.Plain.P99, p.Holdfast.Errors)
 	}
 	outdated, herds, loads := 0, 0, 0
 	for _, p := range r.Phases {
 		outdated, herds, loads = outdated+p.Plain.Outdated, herds+p.Holdfast.Herds, loads+p.Holdfast.HerdLoads
 	}
 	if loads > herds+3 {
-		t.Errorf("%d herds cause %d loads of holdfast, want one each", herds, loads)
+		pace.Errorf("%d herds cause %d loads of holdfast, want one each", herds, loads)
 	}
 	if outdated == 0 {
-		t.Error("plain serves no outdated values, want those whose removal failed because their owner was down")
+		pace.Errorf("plain serves no outdated values, want those whose removal failed because their owner was down")
 	}
-	checkStates(t, &r)
+	checkStates(pace, &r)
 }
 
 // checkStates looks for the faults in the samples and the events.
-func checkStates(t *testing.T, r *record.Record) {
-	t.Helper()
+func checkStates(pace *testutil.Pace, r *record.Record) {
 	for i, fault := range []string{"killed", "hung"} {
 		if !slices.ContainsFunc(r.Samples, func(s record.Sample) bool { return s.Faults[i] == fault && s.Holdfast.Breakers[i] == "open" }) {
-			t.Errorf("no sample in which process %d is %s and the others do not ask it", i+1, fault)
+			pace.Errorf("no sample in which process %d is %s and the others do not ask it", i+1, fault)
 		}
 	}
 	if last := r.Samples[len(r.Samples)-1]; slices.Max(last.Faults) != "" || last.Holdfast.HerdLoads == 0 {
-		t.Errorf("the last sample is %+v, want no faults, and the loads of a herd", last)
+		pace.Errorf("the last sample is %+v, want no faults, and the loads of a herd", last)
 	}
 	for _, want := range []string{
 		"stopped asking process 1, .* after it was killed", "ask process 1 again, .* after it was restarted",
 		"stopped asking process 2, .* after it hung", "ask process 2 again, .* after it was released",
 	} {
 		if !slices.ContainsFunc(r.Events, func(e record.Event) bool { return regexp.MustCompile(want).MatchString(e.Text) }) {
-			t.Errorf("no event says %q: %+v", want, r.Events)
+			pace.Errorf("no event says %q: %+v", want, r.Events)
 		}
 	}
 }
