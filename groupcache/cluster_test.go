@@ -19,7 +19,7 @@ import (
 )
 
 func TestEachKeyIsLoadedOnceForAllPeers(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	var callers sync.WaitGroup
 	for _, n := range c.nodes {
 		for k := range 50 {
@@ -46,7 +46,7 @@ var hostile = []string{ //nolint:gochecknoglobals // the keys of several tests
 }
 
 func TestKeysArriveByteByByte(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, patient)
 	for _, group := range []string{"g", "a b/ü%"} {
 		for _, n := range c.nodes {
 			if group != "g" {
@@ -129,7 +129,7 @@ func TestPeerErrorHandlers(t *testing.T) {
 		"says nothing": {func(context.Context, *groupcache.Group, string, string, error) (bool, error) { return false, nil }, 1, "unavailable"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			cl := startCluster(t, 2, nil, groupcache.WithPeerErrorHandler(c.handler))
+			cl := startCluster(t, 2, patient, groupcache.WithPeerErrorHandler(c.handler))
 			cl.source.answer = func(context.Context, string) (string, error) { return "", errors.New("no database") }
 			_, err := get(t.Context(), cl.nodes[1].group, cl.ownedBy(t, cl.nodes[0]))
 			if err == nil || !strings.Contains(err.Error(), c.want) || cl.source.loads.Load() != c.loads {
@@ -141,7 +141,7 @@ func TestPeerErrorHandlers(t *testing.T) {
 
 // With the originals, lists of peers that differ make requests go round until their contexts end.
 func TestPeersThatDisagreeDoNotWaitForEachOther(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, patient)
 	a, b := c.nodes[0], c.nodes[1]
 	for n, other := range map[*node]*node{a: b, b: a} { // each believes that the other owns all
 		if err := n.instance.SetPeers(other.url); err != nil {

@@ -98,8 +98,8 @@ func TestDrainThatCannotHandOver(t *testing.T) {
 }
 
 func TestOffersOfStrangersAreRefused(t *testing.T) {
-	c := startCluster(t, 2, nil)
-	stranger := startNode(t, c.source, nil)
+	c := startCluster(t, 2, patient)
+	stranger := startNode(t, c.source, patient)
 	if err := stranger.instance.SetPeers(stranger.url, c.nodes[0].url); err != nil {
 		t.Fatal(err)
 	}

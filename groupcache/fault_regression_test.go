@@ -21,7 +21,7 @@ const longest = 20 * time.Second
 
 // Of 50 concurrent Sets the original delivered one, and none returned an error.
 func TestConcurrentSetsAreAllDelivered(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	var setters sync.WaitGroup
 	for i := range 50 {
 		setters.Go(func() {
@@ -223,7 +223,7 @@ func TestAPanicForAPeerIsItsError(t *testing.T) {
 
 // One that left took along all who waited for the same load, at other processes as well.
 func TestACallerWhoLeavesTakesNobodyAtOtherPeersAlong(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	owner := c.nodes[0]
 	key := c.ownedBy(t, owner)
 	release := make(chan struct{})
@@ -280,7 +280,7 @@ func TestGetMultiIsNotHeldUpByAHungOwner(t *testing.T) {
 
 // What the context leaves no time for is an error, what was there is a value.
 func TestGetMultiEndsWithItsContext(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, patient)
 	slow, quick := c.ownedBy(t, c.nodes[1]), c.ownedBy(t, c.nodes[0])
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -132,6 +132,9 @@ type cluster struct {
 	source *source
 }
 
+// patient has a busy machine be no silent peer.
+func patient(o *groupcache.Options) { o.Silence, o.PeerTimeout = 5*time.Second, longest }
+
 // startCluster starts n instances that share a source, and waits until they know each other.
 func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *cluster {
 	t.Helper()

@@ -82,7 +82,7 @@ func TestARefusalIsNoSuccessWhateverBecomesOfItsStatus(t *testing.T) {
 
 // The text of a Getter's error was taken for the words of a peer without the group, and the key loaded elsewhere.
 func TestAGetterMaySayAnything(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, patient)
 	key := c.ownedBy(t, c.nodes[0])
 	c.source.answer = func(context.Context, string) (string, error) { return "", errors.New("no such group: admins") }
 	_, err := get(t.Context(), c.nodes[1].group, key)

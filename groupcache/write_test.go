@@ -14,7 +14,7 @@ import (
 )
 
 func TestSetReachesAllPeers(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	for i, setter := range c.nodes {
 		key := c.ownedBy(t, c.nodes[0])
 		for _, n := range c.nodes {
@@ -60,7 +60,7 @@ func TestNoGetAfterARemoveGetsAnOldValue(t *testing.T) {
 	if testing.Short() {
 		rounds = 500
 	}
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	var version atomic.Int64
 	c.source.answer = func(context.Context, string) (string, error) {
 		v := fmt.Sprint(version.Load())
