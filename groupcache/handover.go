@@ -30,7 +30,7 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 		return ByteView{}, false
 	}
 	asked, _ := ctx.Value(askedFor{}).(map[string]*peer.Peer)
-	ctx, cancel := context.WithTimeout(ctx, inheritBudget)
+	ctx, cancel := context.WithTimeoutCause(ctx, inheritBudget, peer.ErrTooLate)
 	defer cancel()
 	for _, p := range former {
 		if asked[key] == p {

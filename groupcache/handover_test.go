@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 const handedKeys = 300
@@ -90,7 +91,13 @@ func TestWhatAPeerLeavesIsInherited(t *testing.T) {
 	}
 }
 
+// The one request for all keys may come too late on a busy machine, which loads them.
 func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
+	testutil.AtSomePace(t, func(p *testutil.Pace) { askFormerOwnerOnce(t, p) })
+}
+
+func askFormerOwnerOnce(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	c := startCluster(t, 3, patient)
 	var keys []string
 	for i := range handedKeys {
@@ -114,10 +121,10 @@ func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
 	// Both others ask: once for what there is, and once more, in vain, for what there is not. Among their own keys of before are some that
 	// nobody has read; it may have been their owner before they came.
 	if asked := c.nodes[2].posts.Load() - before; asked < 2 || asked > 10 {
-		t.Errorf("the former owner was asked %d times by two peers", asked)
+		pace.Errorf("the former owner was asked %d times by two peers", asked)
 	}
 	if n := c.source.loads.Load(); n != handedKeys {
-		t.Errorf("%d loads of %d keys", n, handedKeys)
+		pace.Errorf("%d loads of %d keys", n, handedKeys)
 	}
 }
 

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -175,12 +176,25 @@ func (m *members) setPasts(pasts []past) {
 	}
 }
 
+// ErrTooLate is the cause of the end of a context that bounds how long a load waits for a former owner.
+var ErrTooLate = errors.New("a former owner takes too long")
+
+// sparedFor is for how long a former owner is not asked that was too late for several loads in a row: it may be far from what counts as silent.
+const sparedFor = time.Second
+
 // Inherit asks a former owner for a key that it may have in its cache.
 func (p *Peer) Inherit(ctx context.Context, group, key string) (a Answer, ok bool) {
-	if p.AwaitGreeting(ctx) != nil {
+	if time.Now().UnixNano() < p.spared.Load() || p.AwaitGreeting(ctx) != nil {
 		return Answer{}, false
 	}
-	return p.Cached(ctx, group, key)
+	a, ok = p.Cached(ctx, group, key)
+	switch {
+	case ok:
+		p.tooLate.Store(0)
+	case errors.Is(context.Cause(ctx), ErrTooLate) && p.tooLate.Add(1) >= strikes:
+		p.spared.Store(time.Now().Add(sparedFor).UnixNano())
+	}
+	return a, ok
 }
 
 // AwaitGreeting waits until it is known what the peer is. The error is the context's, or that the peer is down or none of ours.

@@ -181,3 +181,46 @@ func TestHeirs(t *testing.T) {
 		}
 	})
 }
+
+// A former owner that hung was not down while its usual latency allowed for more silence than a load waits for it: it cost each load 50 ms.
+func TestAFormerOwnerThatIsTooLateIsSparedForAWhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a")
+		p := r.pool.Peers()[0]
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(ctx context.Context, alive func()) (peer.Answer, error) {
+				time.Sleep(20 * time.Millisecond)
+				return found(ctx, alive)
+			}
+		})
+		for range 64 { // it gets known to be slow
+			if _, err := p.Get(t.Context(), "g", "k"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.fakes["a"].with(func() { r.fakes["a"].tell = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
+		wait := func() time.Duration {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, peer.ErrTooLate)
+			defer cancel()
+			began := time.Now()
+			if _, ok := p.Inherit(ctx, "g", "c"); ok {
+				t.Error("a hung peer has answered")
+			}
+			return time.Since(began)
+		}
+		for i, want := range []time.Duration{50, 50, 50, 0, 0} {
+			if got := wait(); got != want*time.Millisecond {
+				t.Errorf("load %d waits for %v, want %v", i, got, want*time.Millisecond)
+			}
+		}
+		time.Sleep(time.Second)
+		if got := wait(); got != 50*time.Millisecond {
+			t.Errorf("after a second a load waits for %v", got)
+		}
+		r.fakes["a"].with(func() { r.fakes["a"].tell = nil })
+		time.Sleep(time.Second)
+		if a, ok := p.Inherit(t.Context(), "g", "c"); !ok || a.Value != "cached c" {
+			t.Errorf("healed: %q, %t", a.Value, ok)
+		}
+	})
+}

@@ -86,6 +86,8 @@ type Peer struct {
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
 	missed    missed
+	tooLate   atomic.Int64 // loads in a row for which it was too late as a former owner
+	spared    atomic.Int64 // until when it is not asked as a former owner; Unix nanoseconds
 	alone     atomic.Int64 // until when requests for several keys are not tried, as they are not let through; Unix nanoseconds
 }
 
