@@ -116,6 +116,7 @@ type Conn struct {
 	primary    *primary
 	generation uint64
 	own        *private // once it needs one
+	wrote      bool     // on the shared connection
 	returned   bool
 }
 
@@ -181,6 +182,7 @@ func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
 // forward sends a request on the shared connection, or takes one of its own for the rest of the lease.
 func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
 	if r.Class()&wire.Private == 0 {
+		l.conn.wrote = l.conn.wrote || r.Class()&wire.Writes != 0
 		return l.send(ctx, r, into)
 	}
 	own, err := l.private.acquire(ctx)
@@ -188,6 +190,7 @@ func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
 		l.client.calls.Drop(r)
 		return err
 	}
+	own.elsewhere = l.conn.wrote
 	l.conn.own = own
 	return own.send(ctx, r, into)
 }

@@ -6,8 +6,8 @@
 //
 // [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and PutMaster are the check-out style.
 //
-// No client can keep writes that a primary acknowledged after it was cut off from its replicas: min-replicas-to-write and WAIT are what
-// redis has against that.
+// No client can keep writes that a primary acknowledged after it was cut off from its replicas: [Client.DoDurable], which tells how many
+// replicas have a write, and min-replicas-to-write are what redis has against that.
 package sentinel
 
 import (

@@ -31,6 +31,9 @@ var (
 	// it as well: use Client.Exclusive. It is returned everywhere for those that are not answered at all, such as REPLCONF ACK and
 	// CLIENT REPLY OFF: nothing could tell whose the next reply is.
 	ErrStateful = errors.New("sentinel: command needs a connection of its own")
+	// ErrNotDurable is returned by Client.DoDurable if the write was carried out, and fewer replicas than asked are known to have it.
+	// Do not send it again unless that is harmless; should a failover follow, it may be lost.
+	ErrNotDurable = errors.New("sentinel: not as durable as asked")
 	// ErrBusy is returned by what needs a connection of its own when Options.PrivateConns of them are in use until its context ends.
 	ErrBusy = errors.New("sentinel: all private connections are in use")
 

@@ -40,6 +40,8 @@ type private struct {
 	addr       string
 	generation uint64
 	state      atomic.Uint32 // a wire.Class: what of it the next user must not find
+	wrote      atomic.Bool   // its user has written on it
+	elsewhere  bool          // its user had written on another connection before
 	returned   atomic.Bool
 }
 
@@ -246,6 +248,11 @@ func (c *private) sendTraced(ctx context.Context, r wire.Request, into any) erro
 // send sends a request, unless the connection is no longer one to the primary.
 func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 	p := c.pool.primary
+	if c.elsewhere || !c.wrote.Load() {
+		if err := p.client.pointless(r); err != nil {
+			return err
+		}
+	}
 	start := p.client.now()
 	for {
 		s, err := p.ready(ctx, r.Class())
@@ -257,6 +264,9 @@ func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 			return err
 		}
 		c.note(r.Class())
+		if r.Class()&wire.Writes != 0 {
+			c.wrote.Store(true)
+		}
 		at, err := c.conn.Send(r, into)
 		if err == nil || at != 0 {
 			p.metrics.answered(at-start, err)

@@ -36,6 +36,8 @@ const (
 	// Unknown is not in the table. How often it is answered and what else it does is not known either, so that it counts as all of
 	// Writes, Private, Dirty and Blocks.
 	Unknown
+	// Waits asks what became of the writes before it on its connection, and the request has none before it.
+	Waits
 
 	unknown = Writes | Private | Dirty | Blocks | Unknown
 	// byArgument marks commands whose arguments may add to their class; no caller sees it.
@@ -81,7 +83,7 @@ func (k Known) has(name []byte) bool {
 }
 
 // Inspect reads encoded commands: how many there are, and what they do together. Begins and Watches are those that the last of
-// them leaves open.
+// them leaves open, and Waits is of those that come before every write.
 func (k Known) Inspect(b []byte) (commands int, class Class, err error) {
 	for len(b) > 0 {
 		size, c, err := k.inspectOne(b)
@@ -89,6 +91,9 @@ func (k Known) Inspect(b []byte) (commands int, class Class, err error) {
 			return 0, 0, err
 		}
 		b = b[size:]
+		if class&Writes != 0 {
+			c &^= Waits
+		}
 		if c&Ends != 0 {
 			class &^= Begins | Watches
 		}

@@ -77,7 +77,7 @@ func tabulate() map[string]Class {
 		"CLIENT": Private | Dirty | byArgument, "CLUSTER": Writes | byArgument, "DEBUG": Private | Dirty | Writes | byArgument,
 		"FAILOVER": Private | Writes, "REPLCONF": Private | Dirty | byArgument,
 		"SCRIPT": Writes | byArgument, "SYNC": Private | Dirty | Unmatched, "SHUTDOWN": Private | Dirty | Writes | Blocks,
-		"WAIT": Private | Blocks, "WAITAOF": Private | Blocks, "XREAD": byArgument, "XREADGROUP": Writes | byArgument,
+		"WAIT": Private | Blocks | Waits, "WAITAOF": Private | Blocks | Waits, "XREAD": byArgument, "XREADGROUP": Writes | byArgument,
 
 		// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs the primary.
 		"MULTI": Private | Writes | Begins, "EXEC": Private | Writes | Ends, "DISCARD": Private | Ends,
