@@ -185,7 +185,7 @@ func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
 		l.conn.wrote = l.conn.wrote || r.Class()&wire.Writes != 0
 		return l.send(ctx, r, into)
 	}
-	own, err := l.private.acquire(ctx)
+	own, err := l.private.acquire(ctx, l.private.slotsFor(r.Class()))
 	if err != nil {
 		l.client.calls.Drop(r)
 		return err
@@ -212,9 +212,9 @@ func (c *Conn) giveBack() {
 	}
 }
 
-// commandError makes a *CmdError of what the server replied.
+// commandError makes a *CmdError of what the server replied to the command, which is not what it said to refuse a connection.
 func commandError(err error) error {
-	if text, ok := errorReply(err); ok {
+	if text, ok := errorReply(err); ok && !errors.Is(err, ErrNotSent) && !errors.Is(err, ErrOutcomeUnknown) {
 		return &CmdError{Err: errors.New(text)}
 	}
 	return err

@@ -75,8 +75,8 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
 	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
-	c.servers = &dialer{client: c, endpoint: o.Server, db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
-	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, maxReply: maxReport, refused: ErrSentinelAuth}
+	c.servers = &dialer{client: c, endpoint: o.Server, field: "Server", db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
+	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, field: "Sentinel", maxReply: maxReport, refused: ErrSentinelAuth}
 	c.director = newDirector(c)
 	c.tracer = newTracer(c)
 	if err := c.build(); err != nil {
@@ -90,6 +90,11 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 		}
 	})
 	c.spawn(func() { c.director.mail.run(c.ctx) })
+	for _, d := range []*dialer{c.servers, c.sentinels} {
+		if d.endpoint.Credentials != nil && d.endpoint.CredentialsRefresh > 0 {
+			c.spawn(func() { d.keepLogins(c.ctx) })
+		}
+	}
 	if err := c.awaitStart(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -104,7 +109,7 @@ func (c *Client) build() error {
 	for _, name := range c.options.Names {
 		p := &primary{client: c, name: name, label: labels.Take(name)}
 		p.metrics.replied = observe.NewHistogram(observe.Latencies(), stripes)
-		p.private = newPrivates(p, c.options.PrivateConns)
+		p.private = newPrivates(p, c.options)
 		p.replicas = newReplicaSet(p)
 		p.seat.Store(&seat{err: p.noPrimary(errStarting)})
 		p.topology.Store(&Topology{Name: name, Since: time.Now()})
@@ -214,7 +219,7 @@ func (c *Client) Do(ctx context.Context, name string, a radix.Action) error {
 	if err != nil {
 		return err
 	}
-	return p.Do(ctx, a)
+	return p.perform(ctx, a)
 }
 
 // Exclusive runs fn with a connection to the primary that nobody else uses meanwhile, for WATCH, MULTI and SELECT. When fn returns, the

@@ -9,36 +9,75 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mediocregopher/radix/v4"
+
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
+
+// libraryName is what the servers are told this client is.
+const libraryName = "holdfast"
 
 // dialer opens connections to one kind of process and logs in.
 type dialer struct {
 	client   *Client
 	endpoint Endpoint
+	field    string // of Options that has the endpoint
 	db       int
 	protocol int
 	maxReply int   // bytes
 	refused  error // what wraps an error reply about credentials
+	logins   logins
 }
 
-// open dials addr, as the sentinels name it, and logs in.
-func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
+// visit is what a connection is opened for.
+type visit int
+
+const (
+	// toStay is a connection that says something of itself first, or that is asked for a role at once.
+	toStay visit = iota
+	// toServe is a connection that must prove before its first command that the server has accepted it.
+	toServe
+	// toRescue is a connection to a server that answers next to nothing: it logs in, and no more.
+	toRescue
+)
+
+// open dials addr, as the sentinels name it, and logs in. Credentials that are refused are asked for anew, once.
+func (d *dialer) open(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.client.options.DialTimeout)
 	defer cancel()
+	conn, as, err := d.tryOpen(ctx, addr, why)
+	if err != nil && d.endpoint.Credentials != nil && refusesLogin(err) {
+		conn, as, err = d.tryOpen(ctx, addr, why)
+	}
+	return conn, as, err
+}
+
+func (d *dialer) tryOpen(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
+	as, err := d.login(ctx, addr)
+	if err != nil {
+		return nil, as, err
+	}
 	conn, mapped, err := d.dial(ctx, addr)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", mapped, err)
+		return nil, as, fmt.Errorf("dial %s: %w", mapped, d.judged(err))
 	}
 	conn, err = d.encrypt(ctx, conn, mapped)
 	if err == nil {
-		err = d.login(ctx, conn)
+		err = d.greet(ctx, conn, addr, d.greeting(as, why))
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("log in at %s: %w", mapped, err)
+		return nil, as, fmt.Errorf("log in at %s: %w", mapped, d.judged(err))
 	}
-	return conn, nil
+	return conn, as, nil
+}
+
+// judged says of an error reply that it is about the credentials.
+func (d *dialer) judged(err error) error {
+	if refusesCredentials(err) {
+		return fmt.Errorf("%w: %w", d.refused, err)
+	}
+	return err
 }
 
 // dial runs the user's own code, which must not take the process down with it.
@@ -75,48 +114,75 @@ func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.C
 	return secured, secured.HandshakeContext(ctx)
 }
 
-func (d *dialer) login(ctx context.Context, conn net.Conn) error {
-	err := wire.Handshake(ctx, conn, d.greeting()...)
-	if refusesCredentials(err) {
-		return fmt.Errorf("%w: %w", d.refused, err)
+// greet says what a fresh connection begins with, and runs the user's own code, which must not take the process down with it.
+func (d *dialer) greet(ctx context.Context, conn net.Conn, addr string, g wire.Greeting) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("Endpoint.OnConnect panicked: %v", p)
+		}
+	}()
+	if g.Finally != nil {
+		g.Finally = func(conn radix.Conn) error {
+			if err := d.endpoint.OnConnect(ctx, addr, conn); err != nil {
+				return fmt.Errorf("Endpoint.OnConnect: %w", err)
+			}
+			return nil
+		}
 	}
-	return err
+	return wire.Greet(ctx, conn, g)
 }
 
 // greeting is what a fresh connection begins with.
-func (d *dialer) greeting() [][]string {
-	var commands [][]string
-	e := d.endpoint
+func (d *dialer) greeting(as login, why visit) wire.Greeting {
+	var g wire.Greeting
 	switch {
 	case d.protocol == 3:
 		hello := []string{"HELLO", "3"}
-		if e.Password != "" {
-			user := e.Username
+		if as != (login{}) {
+			user := as.user
 			if user == "" {
 				user = "default"
 			}
-			hello = append(hello, "AUTH", user, e.Password)
+			hello = append(hello, "AUTH", user, as.password)
 		}
-		commands = append(commands, hello)
-	case e.Username != "":
-		commands = append(commands, []string{"AUTH", e.Username, e.Password})
-	case e.Password != "":
-		commands = append(commands, []string{"AUTH", e.Password})
+		g.Required = append(g.Required, hello)
+	case as != (login{}):
+		g.Required = append(g.Required, as.auth())
+	}
+	if why == toRescue {
+		return g
 	}
 	if d.db != 0 {
-		commands = append(commands, []string{"SELECT", strconv.Itoa(d.db)})
+		g.Required = append(g.Required, []string{"SELECT", strconv.Itoa(d.db)})
 	}
-	return commands
+	if name := d.client.options.ClientName; name != "" { // servers before redis 7.2 do not know the others
+		g.Optional = [][]string{{"CLIENT", "SETNAME", name}, {"CLIENT", "SETINFO", "LIB-NAME", libraryName}}
+	}
+	if why == toServe && len(g.Required)+len(g.Optional) == 0 {
+		g.Optional = [][]string{{"PING"}}
+	}
+	if d.endpoint.OnConnect != nil {
+		g.Finally = func(radix.Conn) error { return nil }
+	}
+	return g
 }
 
-// connect opens a connection for commands.
+// connect opens a connection for commands of many callers, whose login is kept up.
 func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wire.Conn, error) {
-	conn, err := d.open(ctx, addr)
+	return d.connectFor(ctx, addr, toStay, o)
+}
+
+// connectFor opens a connection for commands.
+func (d *dialer) connectFor(ctx context.Context, addr string, why visit, o wire.Options) (*wire.Conn, error) {
+	conn, as, err := d.open(ctx, addr, why)
 	if err != nil {
 		return nil, err
 	}
 	o.Epoch, o.Calls, o.Go, o.MaxReply = d.client.epoch, &d.client.calls, d.client.run, d.maxReply
 	c := wire.New(conn, o)
+	if d.endpoint.Credentials != nil {
+		d.logins.add(c, session{addr: addr, as: as, shared: why == toStay})
+	}
 	if d.client.ctx.Err() != nil {
 		c.End(ErrClosed)
 	}
@@ -125,7 +191,7 @@ func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wir
 
 // subscribe opens a connection for messages.
 func (d *dialer) subscribe(ctx context.Context, addr string, silence time.Duration, channels, patterns []string) (*wire.Subscriber, error) {
-	conn, err := d.open(ctx, addr)
+	conn, _, err := d.open(ctx, addr, toStay)
 	if err != nil {
 		return nil, err
 	}

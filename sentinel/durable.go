@@ -34,7 +34,7 @@ func (c *Client) DoDurable(ctx context.Context, name string, replicas int, timeo
 		return Durability{}, fmt.Errorf("%w: %w: DoDurable with %d replicas within %v: give at least 0, and 1 ms", ErrBadOptions, ErrNotSent, replicas, timeout)
 	}
 	var d Durability
-	err = p.exclusive(ctx, func(conn radix.Conn) error {
+	err = p.reserve(ctx, p.private.blocking, func(conn radix.Conn) error {
 		if err := a.Perform(ctx, conn); err != nil {
 			return err
 		}

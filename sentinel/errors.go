@@ -34,7 +34,8 @@ var (
 	// ErrNotDurable is returned by Client.DoDurable if the write was carried out, and fewer replicas than asked are known to have it.
 	// Do not send it again unless that is harmless; should a failover follow, it may be lost.
 	ErrNotDurable = errors.New("sentinel: not as durable as asked")
-	// ErrBusy is returned by what needs a connection of its own when Options.PrivateConns of them are in use until its context ends.
+	// ErrBusy is returned by what needs a connection of its own when Options.PrivateConns of them, or Options.BlockingConns, are in use until its
+	// context ends.
 	ErrBusy = errors.New("sentinel: all private connections are in use")
 
 	// ErrBadOptions is returned by New and NewClient for a choice that cannot work; the text names it.

@@ -150,7 +150,7 @@ func TestCleanConnectionsAreKept(t *testing.T) {
 func TestPrivateConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{PrivateConns: 2})
+	c := follow(t, cluster, sentinel.Options{PrivateConns: 1, BlockingConns: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	var blocked sync.WaitGroup
 	for range 2 {
@@ -164,16 +164,25 @@ func TestPrivateConnectionsAreBounded(t *testing.T) {
 	eventually(t, "both blocked", func() bool { return c.Stats().Primaries[name].PrivateConns == 2 })
 	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	err := c.Exclusive(short, name, func(radix.Conn) error { return nil })
-	if !errors.Is(err, sentinel.ErrBusy) || !errors.Is(err, sentinel.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a third connection: %v", err)
+	busy := func(what string, err error) {
+		if !errors.Is(err, sentinel.ErrBusy) || !errors.Is(err, sentinel.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	busy("a third that blocks", c.Do(short, name, radix.Cmd(nil, "BLPOP", "nothing", "0")))
+	err := c.Exclusive(t.Context(), name, func(radix.Conn) error {
+		busy("a second for itself", c.Exclusive(short, name, func(radix.Conn) error { return nil }))
+		return nil
+	})
+	if err != nil {
+		t.Errorf("beside those that block: %v", err)
 	}
 	if got, err := get(t.Context(), c, "a"); err != nil {
 		t.Errorf("the shared connection answers %q, %v", got, err)
 	}
 	cancel()
 	blocked.Wait()
-	if err := c.Exclusive(t.Context(), name, func(radix.Conn) error { return nil }); err != nil {
+	if err := c.Do(t.Context(), name, radix.Cmd(nil, "BLPOP", "nothing", "0.01")); err != nil {
 		t.Errorf("once one is free: %v", err)
 	}
 }

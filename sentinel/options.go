@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mediocregopher/radix/v4"
+
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -60,6 +62,19 @@ type Endpoint struct {
 	TLS *tls.Config
 	// Username and Password log in. A password alone is that of the default user. Default: no login.
 	Username, Password string
+	// Credentials returns what to log in with, in place of Username and Password, where that changes: it is asked at each dial, within
+	// Options.DialTimeout, and again at each CredentialsRefresh; the address is as the sentinels name it. If they are refused at a dial
+	// it is asked once more. Both empty: no login. It may be called by several goroutines at once. Default nil.
+	Credentials func(ctx context.Context, addr string) (user, password string, err error)
+	// CredentialsRefresh is how often Credentials is asked for the connections that live: if the answer is another than before they log
+	// in anew, between commands and without losing one. It must come before a token ends. A refusal leaves the login as it is. What is
+	// in use by one caller alone logs in anew before the next; a subscription keeps the login that it began with, and if the server ends it
+	// is made anew with another. Negative: never. Default 1 min.
+	CredentialsRefresh time.Duration
+	// OnConnect is called with each new connection once it has logged in, before anything else is sent on it, within
+	// Options.DialTimeout: an error ends the connection. It must leave nothing behind that a command of another caller could meet.
+	// Default nil.
+	OnConnect func(ctx context.Context, addr string, conn radix.Conn) error
 }
 
 // Options are a client's choices. The zero value lacks only Names.
@@ -80,6 +95,9 @@ type Options struct {
 	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials are never taken from one to the
 	// other.
 	Server, Sentinel Endpoint
+	// ClientName is what servers and sentinels list the connections as (CLIENT SETNAME), beside the library's name, which redis 7.2 and
+	// later know. Default empty: neither is sent.
+	ClientName string
 	// DB is the database of the servers. Default 0.
 	DB int
 	// Protocol is 3 to speak RESP3 to the servers, which redis 6 and later know, or 2. Default 2.
@@ -96,9 +114,13 @@ type Options struct {
 	// when it forks or runs a slow script: raise this if yours do so for long. A connection that owes an answer for so long, while the
 	// server answers on another, is ended and replaced, but for blocking commands. At least 100 ms. Default 300 ms.
 	HeartbeatTimeout time.Duration
-	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, blocking commands,
-	// Exclusive. They are opened when needed. Default 64.
+	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, Exclusive, commands that
+	// change the connection's state. They are opened when needed, and kept. Default 64.
 	PrivateConns int
+	// BlockingConns bounds those for commands that wait, such as BLPOP, XREAD BLOCK and DoDurable, beside: however many consumers wait,
+	// a transaction finds a connection. What blocks within Exclusive, or on a lease that has a connection already, counts as that
+	// does. Default 1 024.
+	BlockingConns int
 
 	// MaxReply bounds one reply of a server, or one message of a subscription, in bytes: a larger one, or a status or error of more than
 	// 64 KiB, ends its connection. At least 64 KiB. Default 512 MiB, which is redis' own limit for one value.
@@ -133,6 +155,8 @@ const (
 	defaultHeartbeat = 300 * time.Millisecond
 	leastHeartbeat   = 100 * time.Millisecond
 	defaultPrivate   = 64
+	defaultBlocking  = 1024
+	defaultRefresh   = time.Minute
 	defaultMaxReply  = 512<<20 + 64
 	leastMaxReply    = 64 << 10
 )
@@ -142,6 +166,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.DialTimeout, defaultDial)
 	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
 	orDefault(&o.PrivateConns, defaultPrivate)
+	orDefault(&o.BlockingConns, defaultBlocking)
 	orDefault(&o.Protocol, 2)
 	orDefault(&o.MaxReply, defaultMaxReply)
 	o.Names, o.Allow, o.Commands = slices.Clone(o.Names), slices.Clone(o.Allow), slices.Clone(o.Commands)
@@ -159,6 +184,7 @@ func (e Endpoint) withDefaults() Endpoint {
 	if e.TLS != nil {
 		e.TLS = e.TLS.Clone()
 	}
+	orDefault(&e.CredentialsRefresh, defaultRefresh)
 	return e
 }
 
@@ -191,6 +217,9 @@ func (o Options) check(sentinels []string) error {
 	if o.PrivateConns < 0 {
 		complain("Options.PrivateConns is %d: use a positive number, or 0 for %d", o.PrivateConns, defaultPrivate)
 	}
+	if o.BlockingConns < 0 {
+		complain("Options.BlockingConns is %d: use a positive number, or 0 for %d", o.BlockingConns, defaultBlocking)
+	}
 	if o.MaxReply != 0 && o.MaxReply < leastMaxReply {
 		complain("Options.MaxReply is %d: use at least %d bytes, or 0 for %d", o.MaxReply, leastMaxReply, defaultMaxReply)
 	}
@@ -207,11 +236,17 @@ func (o Options) check(sentinels []string) error {
 		if e.Username != "" && e.Password == "" {
 			complain("Options.%s.Username is %q without a Password", e.field, e.Username)
 		}
+		if e.Credentials != nil && e.Username+e.Password != "" {
+			complain("Options.%s has Credentials and a Username or Password: give the one or the other", e.field)
+		}
 	}
 	for _, addr := range o.Allow {
 		if err := checkAddr(addr); err != nil {
 			complain("Options.Allow: %w", err)
 		}
+	}
+	if strings.ContainsFunc(o.ClientName, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		complain("Options.ClientName is %q: redis takes letters, digits and signs of ASCII, without spaces", o.ClientName)
 	}
 	bad = append(bad, checkCommands(o.Commands))
 	if err := errors.Join(bad...); err != nil {

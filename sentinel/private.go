@@ -18,16 +18,30 @@ import (
 
 // privates are the connections of one primary that serve one caller at a time.
 type privates struct {
-	primary *primary
-	slots   chan struct{} // holds a token for each connection in use
+	primary  *primary
+	general  slots
+	blocking slots // for what waits, so that the others need not wait for it
 
 	mu    sync.Mutex
 	idle  []*wire.Conn          // of the present generation, last used last; guarded by mu
 	inUse map[*wire.Conn]uint64 // with its generation; guarded by mu
 }
 
-func newPrivates(p *primary, limit int) *privates {
-	return &privates{primary: p, slots: make(chan struct{}, limit), inUse: make(map[*wire.Conn]uint64)}
+// slots hold a token for each connection in use.
+type slots chan struct{}
+
+func newPrivates(p *primary, o Options) *privates {
+	return &privates{
+		primary: p, general: make(slots, o.PrivateConns), blocking: make(slots, o.BlockingConns), inUse: make(map[*wire.Conn]uint64),
+	}
+}
+
+// slotsFor are those that bound the connections for requests of a class.
+func (v *privates) slotsFor(class wire.Class) slots {
+	if class&wire.Blocks != 0 && class&wire.Unknown == 0 {
+		return v.blocking
+	}
+	return v.general
 }
 
 // unwatchTimeout bounds what a connection is worth before it is closed instead.
@@ -36,6 +50,7 @@ const unwatchTimeout = 100 * time.Millisecond
 // private is a connection of one caller at a time. It is a radix.Conn for that caller, until it is given back.
 type private struct {
 	pool       *privates
+	slots      slots // that it has a token of
 	conn       *wire.Conn
 	addr       string
 	generation uint64
@@ -47,9 +62,22 @@ type private struct {
 
 var _ radix.Conn = (*private)(nil)
 
+// alone performs an action that cannot share a connection.
+func (p *primary) alone(ctx context.Context, a radix.Action) error {
+	of := p.private.general
+	if command, ok := a.(resp.Marshaler); ok {
+		of = p.private.slotsFor(p.client.calls.ClassOf(command))
+	}
+	return p.reserve(ctx, of, func(conn radix.Conn) error { return a.Perform(ctx, conn) })
+}
+
 // exclusive runs fn with a connection that nobody else uses meanwhile.
 func (p *primary) exclusive(ctx context.Context, fn func(radix.Conn) error) error {
-	c, err := p.private.acquire(ctx)
+	return p.reserve(ctx, p.private.general, fn)
+}
+
+func (p *primary) reserve(ctx context.Context, of slots, fn func(radix.Conn) error) error {
+	c, err := p.private.acquire(ctx, of)
 	if err != nil {
 		if p.client.tracer != nil {
 			p.client.tracer.unsent(ctx, p, err)
@@ -62,7 +90,7 @@ func (p *primary) exclusive(ctx context.Context, fn func(radix.Conn) error) erro
 
 // sendPrivately sends one request on a connection of its own.
 func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) error {
-	c, err := p.private.acquire(ctx)
+	c, err := p.private.acquire(ctx, p.private.slotsFor(r.Class()))
 	if err != nil {
 		p.client.calls.Drop(r)
 		return err
@@ -72,45 +100,49 @@ func (p *primary) sendPrivately(ctx context.Context, r wire.Request, into any) e
 }
 
 // acquire takes an idle connection to the present primary, or opens one.
-func (v *privates) acquire(ctx context.Context) (*private, error) {
+func (v *privates) acquire(ctx context.Context, of slots) (*private, error) {
 	p := v.primary
 	if s := p.seat.Load(); s.err != nil {
 		p.metrics.refused.Add(1)
 		return nil, s.err
 	}
-	if err := v.takeSlot(ctx); err != nil {
+	if err := v.takeSlot(ctx, of); err != nil {
 		return nil, err
 	}
 	s := p.seat.Load() // there may be another primary than before the wait
 	if s.err != nil {
-		<-v.slots
+		<-of
 		p.metrics.refused.Add(1)
 		return nil, s.err
 	}
 	conn := v.takeIdle(s.generation)
+	for conn != nil && p.client.servers.renew(ctx, conn) != nil { // it has to be logged in anew, and is not
+		v.drop(conn)
+		conn = v.takeIdle(s.generation)
+	}
 	if conn == nil {
 		var err error
 		if conn, err = v.open(ctx, s); err != nil {
-			<-v.slots
+			<-of
 			return nil, fmt.Errorf("%w: primary %q: %w", ErrNotSent, p.name, err)
 		}
 	}
-	return &private{pool: v, conn: conn, addr: s.addr, generation: s.generation}, nil
+	return &private{pool: v, slots: of, conn: conn, addr: s.addr, generation: s.generation}, nil
 }
 
 // takeSlot waits until one more connection may be in use.
-func (v *privates) takeSlot(ctx context.Context) error {
+func (v *privates) takeSlot(ctx context.Context, of slots) error {
 	select {
-	case v.slots <- struct{}{}:
+	case of <- struct{}{}:
 		return nil
 	default:
 	}
 	p := v.primary
 	select {
-	case v.slots <- struct{}{}:
+	case of <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w: primary %q: %d are in use: %w", ErrBusy, ErrNotSent, p.name, cap(v.slots), ctx.Err())
+		return fmt.Errorf("%w: %w: primary %q: %d are in use: %w", ErrBusy, ErrNotSent, p.name, cap(of), ctx.Err())
 	case <-p.client.ctx.Done():
 		return p.noPrimary(ErrClosed)
 	}
@@ -131,9 +163,17 @@ func (v *privates) takeIdle(generation uint64) *wire.Conn {
 	return nil
 }
 
+// drop ends a connection that was taken.
+func (v *privates) drop(conn *wire.Conn) {
+	v.mu.Lock()
+	delete(v.inUse, conn)
+	v.mu.Unlock()
+	conn.End(wire.ErrRetired)
+}
+
 func (v *privates) open(ctx context.Context, s *seat) (*wire.Conn, error) {
 	p := v.primary
-	conn, err := p.client.servers.connect(ctx, s.addr, wire.Options{
+	conn, err := p.client.servers.connectFor(ctx, s.addr, toServe, wire.Options{
 		OnAlarm: func(wire.Alarm) { p.client.director.alarmed(p, s.generation) },
 		Silence: p.client.options.HeartbeatTimeout, Witness: s.link.beats,
 	})
@@ -248,6 +288,10 @@ func (c *private) sendTraced(ctx context.Context, r wire.Request, into any) erro
 // send sends a request, unless the connection is no longer one to the primary.
 func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 	p := c.pool.primary
+	if r.Class()&wire.Pushed != 0 && wire.Class(c.state.Load())&wire.Switches != 0 {
+		p.client.calls.Drop(r)
+		return unsendable(wire.ErrPushed)
+	}
 	if c.elsewhere || !c.wrote.Load() {
 		if err := p.client.pointless(r); err != nil {
 			return err
@@ -283,7 +327,7 @@ func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 
 // note keeps track of what the connection remembers.
 func (c *private) note(class wire.Class) {
-	const state = wire.Dirty | wire.Begins | wire.Watches
+	const state = wire.Dirty | wire.Begins | wire.Watches | wire.Switches
 	for {
 		old := c.state.Load()
 		now, added := wire.Class(old), class&state
@@ -304,7 +348,7 @@ func (c *private) note(class wire.Class) {
 func (c *private) release() {
 	c.returned.Store(true)
 	v := c.pool
-	defer func() { <-v.slots }()
+	defer func() { <-c.slots }()
 	if wire.Class(c.state.Load()) == wire.Watches && c.conn.Idle() && c.unwatch() == nil {
 		c.state.Store(0)
 	}
@@ -328,7 +372,7 @@ func (v *privates) keep(c *private) bool {
 	defer v.mu.Unlock()
 	delete(v.inUse, c.conn)
 	s := v.primary.seat.Load()
-	if c.state.Load() != 0 || !c.conn.Idle() || s.err != nil || c.generation != s.generation {
+	if c.state.Load() != 0 || !c.conn.Idle() || s.err != nil || c.generation != s.generation || len(v.idle) >= cap(v.general) {
 		return false
 	}
 	v.idle = append(v.idle, c.conn)

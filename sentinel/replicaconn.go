@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 
 	"github.com/mediocregopher/radix/v4"
 	"github.com/mediocregopher/radix/v4/resp"
@@ -32,7 +33,7 @@ func (r *replica) do(ctx context.Context, a radix.Action) error {
 //nolint:contextcheck // the client's end is not the caller's.
 func (r *replica) connect(ctx context.Context) (conn *wire.Conn, end func(), err error) {
 	c := r.set.primary.client
-	conn, err = c.servers.connect(ctx, r.addr, wire.Options{Silence: c.options.HeartbeatTimeout, Witness: &r.heard})
+	conn, err = c.servers.connectFor(ctx, r.addr, toServe, wire.Options{Silence: c.options.HeartbeatTimeout, Witness: &r.heard})
 	if err != nil {
 		return nil, nil, outcome(&wire.Failure{Unused: true, Err: err}, r.set.primary.name, r.addr)
 	}
@@ -45,8 +46,9 @@ func (r *replica) connect(ctx context.Context) (conn *wire.Conn, end func(), err
 
 // replicaClient is a connection to one replica: the shared one, or one for an action of its own.
 type replicaClient struct {
-	replica *replica
-	own     *wire.Conn // nil: the shared one
+	replica  *replica
+	own      *wire.Conn  // nil: the shared one
+	switched atomic.Bool // own was told to speak RESP3
 }
 
 var _ radix.Conn = (*replicaClient)(nil)
@@ -91,6 +93,13 @@ func (c *replicaClient) EncodeDecode(ctx context.Context, request, into any) err
 
 // transmit sends an encoded request, or only waits for a reply.
 func (c *replicaClient) transmit(ctx context.Context, r wire.Request, request, into any) error {
+	if r.Class()&wire.Pushed != 0 && c.switched.Load() {
+		c.replica.set.primary.client.calls.Drop(r)
+		return unsendable(wire.ErrPushed)
+	}
+	if r.Class()&wire.Switches != 0 {
+		c.switched.Store(true)
+	}
 	conn, end, err := c.connFor(ctx, r, request)
 	if err != nil {
 		c.replica.set.primary.client.calls.Drop(r)

@@ -218,7 +218,7 @@ func (s *replicaSet) do(ctx context.Context, a radix.Action) error {
 	if s.primary.client.options.ReplicaOnly {
 		return fmt.Errorf("%w: %w: primary %q", ErrNoReplica, ErrNotSent, s.primary.name)
 	}
-	return s.primary.Do(ctx, a)
+	return s.primary.perform(ctx, a)
 }
 
 // await waits for the first verdict on replicas that have just begun to be used.

@@ -39,7 +39,7 @@ func (v *view) Do(ctx context.Context, a radix.Action) error {
 	if v.closed.Load() {
 		return ErrClosed
 	}
-	return v.primary.Do(ctx, a)
+	return v.primary.perform(ctx, a)
 }
 
 // DoSecondary performs an action on a replica.

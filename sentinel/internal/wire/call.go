@@ -2,10 +2,12 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/mediocregopher/radix/v4/resp"
+	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
 // The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does after that.
@@ -21,7 +23,7 @@ const (
 type call struct {
 	state atomic.Int32
 	done  chan struct{} // receives once, from whoever settles it; capacity 1
-	opts  *resp.Opts    // for encoding; they are not safe for concurrent use
+	opts  *resp.Opts    // the caller's; they are not safe for concurrent use
 
 	ctx      context.Context // ends the call; looked at by the connection's tick, so that no caller needs a select
 	deadline int64           // of ctx, on the connection's clock; 0: none
@@ -30,19 +32,20 @@ type call struct {
 	replies  int             // how many it expects; 0: the caller waits for the request to be written only
 	owes     int             // how many replies it leaves to later calls without a request
 	class    Class
-	into     any // what the replies are decoded into; nil: they are dropped
+	decoder  decoder // of the caller
 
 	// Written by the one who settled it, before done.
-	err  error
-	sent bool  // a byte of it may have reached the server
-	at   int64 // when the last reply was read, on the connection's clock
+	err   error
+	sent  bool   // a byte of it may have reached the server
+	at    int64  // when the last reply was read, on the connection's clock
+	reply []byte // undecoded
 }
 
 // receives says that it only waits for a reply to an earlier request.
 func (c *call) receives() bool { return c.size == 0 }
 
 // letGo drops what a call that was given up does not need to keep its place.
-func (c *call) letGo() { c.request, c.into, c.ctx = nil, nil, nil }
+func (c *call) letGo() { c.request, c.ctx = nil, nil }
 
 // Calls makes calls of requests, and recycles them.
 type Calls struct {
@@ -62,22 +65,38 @@ func (p *Calls) take() *call {
 	return c
 }
 
-// keepRequest is the largest request buffer that is kept for the next call.
+// keepRequest is the largest request buffer that is kept for the next call. That of a reply may be larger: connections give their own
+// away instead, if a reply is longer than keepBuffer.
 const keepRequest = 16 << 10
 
 func (p *Calls) put(c *call) {
 	if c.state.Load() == givenUp {
 		return
 	}
-	request := c.request[:0]
-	if cap(request) > keepRequest {
-		request = nil
-	}
-	c.ctx, c.deadline, c.request, c.replies, c.owes, c.class, c.into = nil, 0, request, 0, 0, 0, nil
+	c.ctx, c.deadline, c.request, c.replies, c.owes, c.class = nil, 0, emptied(c.request, keepRequest), 0, 0, 0
 	c.size = 0
-	c.err, c.sent, c.at = nil, false, 0
+	c.err, c.sent, c.at, c.reply, c.decoder.b = nil, false, 0, emptied(c.reply, keepBuffer), nil
 	c.state.Store(pending)
 	p.pool.Put(c)
+}
+
+// emptied is a buffer for the next call.
+func emptied(b []byte, most int) []byte {
+	if cap(b) > most {
+		return nil
+	}
+	return b[:0]
+}
+
+// decode runs the receiver's own code, in its caller's goroutine: it may be slow, use the connection itself, or panic.
+func (c *call) decode(into any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = resp.ErrConnUsable{Err: fmt.Errorf("decoding into %T panicked: %v", into, p)}
+		}
+	}()
+	c.decoder.b = c.reply
+	return resp3.Unmarshal(&c.decoder, into, c.opts)
 }
 
 // claim wins the right to write the outcome.

@@ -38,6 +38,10 @@ const (
 	Unknown
 	// Waits asks what became of the writes before it on its connection, and the request has none before it.
 	Waits
+	// Rescues ends what keeps a server from answering anything else.
+	Rescues
+	// Switches makes the connection speak RESP3.
+	Switches
 
 	unknown = Writes | Private | Dirty | Blocks | Unknown
 	// byArgument marks commands whose arguments may add to their class; no caller sees it.

@@ -21,7 +21,7 @@ const reading = `
 // writing is answered once and may change data, or the server.
 const writing = `
 	ACL APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP CONFIG COPY DECR DECRBY DEL DELEX DELIFEQ EVAL
-	EVALSHA EXPIRE EXPIREAT FCALL FUNCTION GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE
+	EVALSHA EXPIRE EXPIREAT FCALL GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE
 	GETDEL GETEX GETSET HDEL HEXPIRE HEXPIREAT HGETDEL HGETEX HINCRBY HINCRBYFLOAT HMSET HPERSIST
 	HPEXPIRE HPEXPIREAT HSET HSETEX HSETNX INCR INCRBY INCRBYFLOAT LINSERT LMOVE LMPOP LPOP LPUSH
 	LPUSHX LREM LSET LTRIM MIGRATE MODULE MOVE MSET MSETEX MSETNX PERSIST PEXPIRE PEXPIREAT PFADD
@@ -39,7 +39,7 @@ const blocking = `
 
 // stateful changes what the connection is to its next user.
 const stateful = `
-	ASKING AUTH HELLO QUIT READONLY READWRITE RESET SELECT`
+	ASKING AUTH QUIT READONLY READWRITE RESET SELECT`
 
 // streaming begins with a reply and goes on with more. The connection ends with its user.
 const streaming = `
@@ -54,6 +54,9 @@ const subscribing = `
 //nolint:gochecknoglobals // never written; a map cannot be a constant.
 var subcommands = map[string]Class{
 	"SCRIPT DEBUG":        Private | Dirty,
+	"SCRIPT KILL":         Rescues,
+	"FUNCTION KILL":       Rescues,
+	"HELLO 3":             Switches,
 	"CLIENT REPLY OFF":    Unmatched,
 	"CLIENT REPLY SKIP":   Unmatched,
 	"CLUSTER SYNCSLOTS":   Unmatched, // slots that move; its ACK is not answered
@@ -75,8 +78,9 @@ var classes = tabulate()
 func tabulate() map[string]Class {
 	table := map[string]Class{
 		"CLIENT": Private | Dirty | byArgument, "CLUSTER": Writes | byArgument, "DEBUG": Private | Dirty | Writes | byArgument,
-		"FAILOVER": Private | Writes, "REPLCONF": Private | Dirty | byArgument,
-		"SCRIPT": Writes | byArgument, "SYNC": Private | Dirty | Unmatched, "SHUTDOWN": Private | Dirty | Writes | Blocks,
+		"FAILOVER": Private | Writes, "FUNCTION": Writes | byArgument, "HELLO": Private | Dirty | byArgument,
+		"REPLCONF": Private | Dirty | byArgument,
+		"SCRIPT":   Writes | byArgument, "SYNC": Private | Dirty | Unmatched, "SHUTDOWN": Private | Dirty | Writes | Blocks,
 		"WAIT": Private | Blocks | Waits, "WAITAOF": Private | Blocks | Waits, "XREAD": byArgument, "XREADGROUP": Writes | byArgument,
 
 		// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs the primary.

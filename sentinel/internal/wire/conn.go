@@ -90,7 +90,6 @@ type Options struct {
 type Conn struct {
 	options Options
 	net     net.Conn
-	opts    *resp.Opts // of the reader, for decoding
 	gone    chan struct{}
 	handed  chan struct{} // tells the reader goroutine that reading is its turn; capacity 1
 	inbox   inbox         // used by whoever has the role of the reader
@@ -123,7 +122,7 @@ var _ radix.Conn = (*Conn)(nil)
 
 // New makes a Conn of a network connection, which it owns from then on.
 func New(conn net.Conn, o Options) *Conn {
-	c := &Conn{options: o, net: conn, opts: resp.NewOpts(), gone: make(chan struct{}), handed: make(chan struct{}, 1), reading: true}
+	c := &Conn{options: o, net: conn, gone: make(chan struct{}), handed: make(chan struct{}, 1), reading: true}
 	if c.options.Heard == nil {
 		c.options.Heard = new(atomic.Int64)
 	}
@@ -186,7 +185,7 @@ func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	switch {
 	case c.class&Unmatched != 0:
 		err = fmt.Errorf("%s: %w", p.Known.first(c.request, Unmatched), ErrUnmatched)
-	case c.class&Pushed != 0 && p.Pushes:
+	case c.class&Pushed != 0 && (p.Pushes || c.class&Switches != 0):
 		err = fmt.Errorf("%s: %w", p.Known.first(c.request, Pushed), ErrPushed)
 	}
 	if err != nil {
@@ -201,6 +200,16 @@ func encode(c *call, request any) error {
 		return m.MarshalRESP(c, c.opts)
 	}
 	return resp3.Marshal(c, request, c.opts)
+}
+
+// ClassOf tells what a request would do, which is 0 if it cannot be sent.
+func (p *Calls) ClassOf(request resp.Marshaler) Class {
+	r, err := p.Encode(context.Background(), request)
+	if err != nil {
+		return 0
+	}
+	defer p.Drop(r)
+	return r.Class()
 }
 
 // Class tells what the commands of the request do.
@@ -241,7 +250,6 @@ func (p *Calls) Drop(r Request) { p.put(r.call) }
 // clock of Options, or 0 if none had. Unless the error is a Failure that says otherwise, the request is used up.
 func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	call := r.call
-	call.into = into
 	if deadline, ok := call.ctx.Deadline(); ok {
 		call.deadline = max(1, int64(deadline.Sub(c.options.Epoch)))
 	}
@@ -254,8 +262,11 @@ func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	}
 	<-call.done
 	at, err = call.at, call.err
-	if at == 0 && err != nil {
+	switch {
+	case at == 0 && err != nil:
 		err = &Failure{Sent: call.sent, Err: err}
+	case into != nil && len(call.reply) > 0:
+		err = call.decode(into)
 	}
 	c.options.Calls.put(call)
 	return at, err

@@ -68,7 +68,7 @@ func TestAttributesWithoutEndEndTheConnection(t *testing.T) {
 			t.Errorf("a call: %v", err)
 		}
 		client, _ := dial(t, func([]string) string { return flood })
-		if err := wire.Handshake(t.Context(), client, []string{"HELLO", "3"}); !errors.Is(err, wire.ErrBadReply) {
+		if err := wire.Greet(t.Context(), client, wire.Greeting{Required: [][]string{{"HELLO", "3"}}}); !errors.Is(err, wire.ErrBadReply) {
 			t.Errorf("a login: %v", err)
 		}
 		client, _ = dial(t, func([]string) string { return flood })
@@ -111,7 +111,7 @@ func TestAReplyIsBounded(t *testing.T) {
 		t.Errorf("messages before the subscription is complete: %v", err)
 	}
 	client, _ = dial(t, func([]string) string { return half })
-	if err := wire.Handshake(t.Context(), client, []string{"HELLO"}); !errors.Is(err, wire.ErrBadReply) {
+	if err := wire.Greet(t.Context(), client, wire.Greeting{Required: [][]string{{"HELLO"}}}); !errors.Is(err, wire.ErrBadReply) {
 		t.Errorf("a login: %v", err)
 	}
 }

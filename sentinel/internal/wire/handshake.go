@@ -1,11 +1,14 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
+	"github.com/mediocregopher/radix/v4"
 	"github.com/mediocregopher/radix/v4/resp"
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
@@ -87,24 +90,93 @@ func (e *exchange) cause(err error) error {
 	return err
 }
 
-// Handshake sends commands on a fresh connection, one after the other, and fails with the first error reply, or when ctx ends. The
+// full is how a server begins that refuses a connection because it has too many: it takes it, says so, and closes it.
+const full = "-ERR max number of clients reached"
+
+// Greeting is what is said on a fresh connection.
+type Greeting struct {
+	// Required are commands whose error replies end the connection, Optional those whose do not.
+	Required, Optional [][]string
+	// Finally uses the connection for itself, as long as it runs. Default nil.
+	Finally func(radix.Conn) error
+}
+
+// Greet sends all commands of a greeting at once, and fails with the first error reply to a required one, or when ctx ends. The
 // connection can be used afterwards if it has not failed.
-func Handshake(ctx context.Context, conn net.Conn, commands ...[]string) error {
+func Greet(ctx context.Context, conn net.Conn, g Greeting) error {
 	e := begin(ctx, conn, maxGreeting)
-	for _, args := range commands {
-		if err := e.send(args); err != nil {
+	var all call
+	for _, args := range slices.Concat(g.Required, g.Optional) {
+		if err := resp3.Marshal(&all, args, e.opts); err != nil {
 			return err
 		}
+	}
+	if len(all.request) > 0 {
+		if _, err := conn.Write(all.request); err != nil {
+			return e.cause(err)
+		}
+	}
+	for i, args := range slices.Concat(g.Required, g.Optional) {
 		reply, err := e.answer()
 		if err != nil {
 			return err
 		}
-		if err := resp3.Unmarshal(&decoder{reply}, nil, e.opts); err != nil {
+		err = resp3.Unmarshal(&decoder{reply}, nil, e.opts)
+		if err != nil && (i < len(g.Required) || bytes.HasPrefix(reply, []byte(full))) {
 			return fmt.Errorf("%s: %w", args[0], err)
+		}
+	}
+	if g.Finally != nil {
+		if err := g.Finally(&greeter{e}); err != nil {
+			return err
 		}
 	}
 	if in := &e.inbox; in.scanned < in.to {
 		return bad("nobody has asked", in.buf[in.scanned:in.to])
 	}
 	return e.end()
+}
+
+// greeter is a connection during its greeting, for one caller at a time.
+type greeter struct{ exchange *exchange }
+
+// Addr is the address of the server.
+func (g *greeter) Addr() net.Addr { return g.exchange.conn.RemoteAddr() }
+
+// Do performs an action.
+func (g *greeter) Do(ctx context.Context, a radix.Action) error { return a.Perform(ctx, g) }
+
+// Close ends the connection.
+func (g *greeter) Close() error { return g.exchange.conn.Close() }
+
+// EncodeDecode sends a request and decodes the replies to it. Of contexts only that of the greeting counts.
+func (g *greeter) EncodeDecode(_ context.Context, request, into any) error {
+	e, c, expected := g.exchange, &call{opts: g.exchange.opts}, 1
+	if request != nil {
+		if err := encode(c, request); err != nil {
+			return resp.ErrConnUsable{Err: err}
+		}
+		n, class, err := Known{}.Inspect(c.request)
+		if err == nil && class&(Unmatched|Pushed) != 0 {
+			err = ErrUnmatched
+		}
+		if err != nil {
+			return resp.ErrConnUsable{Err: err}
+		}
+		if _, err := e.conn.Write(c.request); err != nil {
+			return e.cause(err)
+		}
+		expected = n
+	}
+	for range expected {
+		reply, err := e.answer()
+		if err != nil {
+			return err
+		}
+		c.reply = append(c.reply, reply...)
+	}
+	if into == nil {
+		return nil
+	}
+	return c.decode(into)
 }

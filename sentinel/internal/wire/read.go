@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"github.com/mediocregopher/radix/v4/resp"
-	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
 const readBuffer = 64 << 10
@@ -24,7 +21,6 @@ type inbox struct {
 	scanned int // the end of the last complete reply
 	ends    []int
 	batch   []*call
-	decoder decoder // used again, to save an allocation for each reply
 }
 
 // readForOthers is the reader goroutine: it reads while callers share the connection, or none is there.
@@ -116,17 +112,22 @@ func (in *inbox) space() []byte {
 		in.buf = make([]byte, readBuffer)
 	}
 	if in.to == len(in.buf) {
-		rest := in.buf[in.from:in.to]
-		if len(rest) > len(in.buf)/2 {
-			in.buf = make([]byte, 2*len(in.buf))
+		buf := in.buf
+		if in.to-in.from > len(buf)/2 {
+			buf = make([]byte, 2*len(buf))
 		}
-		copy(in.buf, rest)
-		for i := range in.ends {
-			in.ends[i] -= in.from
-		}
-		in.to, in.scanned, in.from = len(rest), in.scanned-in.from, 0
+		in.move(buf)
 	}
 	return in.buf[in.to:]
+}
+
+// move takes what is not used up to the beginning of a buffer.
+func (in *inbox) move(buf []byte) {
+	copy(buf, in.buf[in.from:in.to])
+	for i := range in.ends {
+		in.ends[i] -= in.from
+	}
+	in.to, in.scanned, in.from, in.buf = in.to-in.from, in.scanned-in.from, 0, buf
 }
 
 // scan finds the replies that have arrived completely, and takes those out that nobody asked for.
@@ -163,15 +164,18 @@ func (c *Conn) deliver() error {
 		return nil
 	}
 	retired, err := c.claim()
-	used := 0
+	used, kept := 0, false
 	for i, r := range in.batch {
 		from := in.from
 		used += r.replies
 		in.from = in.ends[used-1]
-		c.answer(r, in.buf[from:in.from])
+		kept = c.answer(r, in.buf[from:in.from:in.from]) || kept
 		in.batch[i] = nil
 	}
 	in.ends = append(in.ends[:0], in.ends[used:]...)
+	if kept {
+		in.move(make([]byte, max(readBuffer, 2*(in.to-in.from))))
+	}
 	switch {
 	case err != nil:
 		return err
@@ -181,7 +185,7 @@ func (c *Conn) deliver() error {
 	return nil
 }
 
-// claim takes the calls out of the queue whose replies are all there: decoding them is then the reader's alone, and never waits.
+// claim takes the calls out of the queue whose replies are all there.
 func (c *Conn) claim() (retired bool, err error) {
 	in := &c.inbox
 	in.batch = in.batch[:0]
@@ -232,25 +236,18 @@ func (in *inbox) excerpt(i int) []byte {
 	return reply[:min(len(reply), maxQuoted)]
 }
 
-// answer decodes replies for a call that is no longer in the queue, unless it was given up.
-func (c *Conn) answer(r *call, replies []byte) {
+// answer hands the replies to a call that is no longer in the queue, unless it was given up. It reports whether the call keeps them
+// where they are.
+func (c *Conn) answer(r *call, replies []byte) (kept bool) {
 	if !r.claim(settled) {
-		return
+		return false
 	}
 	r.at, r.sent = c.options.Heard.Load(), true
-	if r.into != nil {
-		r.err = c.decode(r.into, replies)
+	if kept = len(replies) > keepBuffer; kept {
+		r.reply = replies
+	} else {
+		r.reply = append(r.reply[:0], replies...)
 	}
 	r.done <- struct{}{}
-}
-
-// decode runs the receiver's own code, which must not take the reader down with it.
-func (c *Conn) decode(into any, replies []byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = resp.ErrConnUsable{Err: fmt.Errorf("decoding into %T panicked: %v", into, p)}
-		}
-	}()
-	c.inbox.decoder.b = replies
-	return resp3.Unmarshal(&c.inbox.decoder, into, c.opts)
+	return kept
 }
