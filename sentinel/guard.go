@@ -44,7 +44,7 @@ func (p *primary) probe(ctx context.Context) error {
 	}
 	l, err := p.verify(ctx, *target, new(atomic.Int64))
 	if err != nil {
-		p.client.director.post(func() { p.client.director.successions[p.name].cause = err })
+		p.client.director.post(func() { p.client.director.successions[p.name].explain(err) })
 		return err
 	}
 	p.keepProbed(l)
