@@ -49,7 +49,8 @@ const (
 	Random ReplicaPolicy = iota
 	// RoundRobin takes turns.
 	RoundRobin
-	// LowestLatency picks the one that answered its last heartbeats fastest.
+	// LowestLatency picks one of those that answered their last heartbeats fastest: any of those that are within 20 %, or 0.1 ms, of the
+	// least.
 	LowestLatency
 )
 
@@ -135,6 +136,10 @@ type Options struct {
 	Replicas ReplicaPolicy
 	// ReplicaOnly makes DoReplica fail with ErrNoReplica rather than ask the primary. Default false.
 	ReplicaOnly bool
+	// MaxStaleness leaves out replicas that lack what their primary had written so long ago, such as one that was cut off: reads are about
+	// that old at most, and a quarter more until it is noticed. While there is no primary, and nothing is written, replicas serve on.
+	// At least 100 ms; negative: no limit. Default 1 s.
+	MaxStaleness time.Duration
 	// MaxLag leaves out replicas that are more bytes behind their primary. Default 0: no limit.
 	MaxLag int64
 
@@ -156,6 +161,8 @@ const (
 	leastHeartbeat   = 100 * time.Millisecond
 	defaultPrivate   = 64
 	defaultBlocking  = 1024
+	defaultStaleness = time.Second
+	leastStaleness   = 100 * time.Millisecond
 	defaultRefresh   = time.Minute
 	defaultMaxReply  = 512<<20 + 64
 	leastMaxReply    = 64 << 10
@@ -165,6 +172,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.FenceWait, defaultFenceWait)
 	orDefault(&o.DialTimeout, defaultDial)
 	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
+	orDefault(&o.MaxStaleness, defaultStaleness)
 	orDefault(&o.PrivateConns, defaultPrivate)
 	orDefault(&o.BlockingConns, defaultBlocking)
 	orDefault(&o.Protocol, 2)
@@ -225,6 +233,9 @@ func (o Options) check(sentinels []string) error {
 	}
 	if o.DB < 0 {
 		complain("Options.DB is %d: databases count from 0", o.DB)
+	}
+	if o.MaxStaleness > 0 && o.MaxStaleness < leastStaleness {
+		complain("Options.MaxStaleness is %v: use at least %v, 0 for %v, or a negative time for no limit", o.MaxStaleness, leastStaleness, defaultStaleness)
 	}
 	if o.MaxLag < 0 {
 		complain("Options.MaxLag is %d: use a number of bytes, or 0 for no limit", o.MaxLag)

@@ -17,7 +17,13 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-const replicaInterval = time.Second
+const (
+	// replicaInterval is how often a replica is asked whether it may serve; more often if a bound in time wants that.
+	replicaInterval = time.Second
+	// alike is by how much the latencies of replicas may differ that count as equal, as a part of the least, or by itself: less is chance.
+	alike      = 0.2
+	alikeAtAll = 100 * time.Microsecond
+)
 
 // replicaSet is the replicas of one name. Connections to them are opened once the first command is for a replica.
 type replicaSet struct {
@@ -26,6 +32,7 @@ type replicaSet struct {
 	turn    atomic.Uint64
 	ready   atomic.Pointer[[]*replica] // those that may serve
 	changed notifier
+	marks   marks
 
 	mu     sync.Mutex
 	listed []Replica           // as the sentinels say; guarded by mu
@@ -42,6 +49,7 @@ type replica struct {
 	heard   atomic.Int64              // when anything was last read on conn
 	latency atomic.Int64              // of its heartbeats, smoothed, in nanoseconds
 	judged  atomic.Bool
+	fresh   time.Time // it has everything that its primary had written until then; zero: nobody knows
 }
 
 func newReplicaSet(p *primary) *replicaSet {
@@ -143,7 +151,7 @@ func (r *replica) keep(ctx context.Context) {
 			err = r.check(ctx, conn)
 		}
 		r.serve(conn, err)
-		pause := replicaInterval
+		pause := r.set.interval()
 		if err != nil {
 			pause = retry.Delay(attempt)
 			attempt++
@@ -174,6 +182,7 @@ func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, r.set.primary.client.roleTimeout())
 	defer cancel()
 	began := time.Now()
+	marks := r.set.mark(began)
 	is, err := askRole(ctx, conn)
 	if err != nil {
 		conn.End(err)
@@ -189,6 +198,22 @@ func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
 	case limit > 0 && lag > limit:
 		return fmt.Errorf("it is %d bytes behind", lag)
 	}
+	return r.checkAge(marks, is.offset)
+}
+
+// checkAge tells whether the replica has what the primary had written a while ago. While there is no primary nothing is written.
+func (r *replica) checkAge(of marks, offset int64) error {
+	p := r.set.primary
+	limit := p.client.options.MaxStaleness
+	if limit < 0 || p.seat.Load().err != nil {
+		return nil
+	}
+	if at, ok := of.reached(offset); ok && at.After(r.fresh) {
+		r.fresh = at
+	}
+	if age := time.Since(r.fresh); age > limit {
+		return fmt.Errorf("it lacks what was written %v ago", min(age, time.Since(p.client.epoch)).Round(time.Millisecond))
+	}
 	return nil
 }
 
@@ -197,6 +222,23 @@ func (r *replica) smooth(d time.Duration) {
 		d = (3*time.Duration(old) + d) / 4
 	}
 	r.latency.Store(int64(d))
+}
+
+// interval is how often replicas are asked.
+func (s *replicaSet) interval() time.Duration {
+	if limit := s.primary.client.options.MaxStaleness; limit > 0 {
+		return min(replicaInterval, limit/4)
+	}
+	return replicaInterval
+}
+
+// mark notes how much the primary has written by now, and returns the latest marks.
+func (s *replicaSet) mark(now time.Time) marks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	least := max(s.interval()/4, s.primary.client.options.MaxStaleness*2/maxMarks)
+	s.marks = s.marks.add(mark{generation: s.primary.seat.Load().generation, offset: s.primary.offset.Load(), at: now}, least)
+	return s.marks
 }
 
 func (s *replicaSet) healthy() []*replica { return *s.ready.Load() }
@@ -262,11 +304,26 @@ func (s *replicaSet) order() []*replica {
 	case RoundRobin:
 		first = int(s.turn.Add(1) % uint64(len(all)))
 	case LowestLatency:
-		for i, r := range all {
-			if r.latency.Load() < all[first].latency.Load() {
-				first = i
-			}
-		}
+		first = fastest(all)
 	}
 	return slices.Concat(all[first:], all[:first])
+}
+
+// fastest picks one of those that are about as fast as the fastest, by chance: a strict minimum would send all clients to one, whose lead
+// is often no more than chance.
+func fastest(all []*replica) (picked int) {
+	least := all[0].latency.Load()
+	for _, r := range all[1:] {
+		least = min(least, r.latency.Load())
+	}
+	most, n := max(least+int64(alike*float64(least)), least+int64(alikeAtAll)), 0
+	for i, r := range all {
+		if r.latency.Load() > most {
+			continue
+		}
+		if n++; rand.IntN(n) == 0 {
+			picked = i
+		}
+	}
+	return picked
 }
