@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// cmdTimeout bounds Conn.Cmd, which has no context.
+// cmdTimeout bounds a command of Conn.Cmd, which has no context, unless it blocks.
 const cmdTimeout = 5 * time.Second
 
 // ClientError is what NewClient and GetMaster return.
@@ -49,6 +49,11 @@ func (e *CmdError) Loading() bool { return strings.HasPrefix(e.Err.Error(), "LOA
 // network must be "tcp". PoolSize bounds the private connections of each primary, 0 is the default of Options. The error, if any, is a
 // *ClientError. It returns when each primary was found, or after 5 s.
 func NewClient(network, address string, poolSize int, names ...string) (*Client, error) {
+	return NewClientWith(network, address, Options{Names: names, PrivateConns: poolSize})
+}
+
+// NewClientWith is NewClient with all options, such as how to log in.
+func NewClientWith(network, address string, o Options) (*Client, error) {
 	if network != "tcp" {
 		return nil, &ClientError{err: fmt.Errorf("%w: network %q: only \"tcp\" is supported", ErrBadOptions, network)}
 	}
@@ -56,7 +61,7 @@ func NewClient(network, address string, poolSize int, names ...string) (*Client,
 	for i := range sentinels {
 		sentinels[i] = strings.TrimSpace(sentinels[i])
 	}
-	c, err := New(context.Background(), sentinels, Options{Names: names, PrivateConns: poolSize})
+	c, err := New(context.Background(), sentinels, o)
 	if err != nil {
 		return nil, clientError(err)
 	}
@@ -91,7 +96,7 @@ func (c *Client) GetMaster(name string) (*Conn, error) {
 // primary.
 func (c *Client) PutMaster(_ string, conn *Conn) {
 	if conn != nil {
-		conn.giveBack()
+		conn.PutBack()
 	}
 }
 
@@ -121,20 +126,41 @@ type Conn struct {
 }
 
 // Cmd sends one command and returns its reply. Arguments may be strings, byte slices, numbers, booleans, nil, or slices and maps of
-// these, which are flattened. It takes at most 5 s; a command that blocks should block for less.
+// these, which are flattened. It takes at most 5 s; one that blocks, such as BLPOP, as long as it says.
 //
 // After a failover the lease fails with ErrFailover: the next GetMaster leads to the new primary.
 func (c *Conn) Cmd(cmd string, args ...any) *Reply {
 	if c.returned {
 		return &Reply{Err: fmt.Errorf("%w: the lease was put back: get another", ErrNotSent)}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cmdTimeout)
-	defer cancel()
 	var raw wholeReply
-	if err := c.run(ctx, radix.FlatCmd(&raw, cmd, args...)); err != nil {
+	if err := c.run(context.Background(), radix.FlatCmd(&raw, cmd, args...)); err != nil {
 		return &Reply{Err: commandError(err)}
 	}
 	return parseReply(raw)
+}
+
+// Do performs an action over the lease, within ctx. Should that have no end, each request has the limit of Cmd.
+func (c *Conn) Do(ctx context.Context, a radix.Action) error {
+	if c.returned {
+		return fmt.Errorf("%w: the lease was put back: get another", ErrNotSent)
+	}
+	return c.run(ctx, a)
+}
+
+// Addr is the address of the primary that the lease leads to, or empty if that is none any more.
+func (c *Conn) Addr() string {
+	if s := c.primary.seat.Load(); s.err == nil && s.generation == c.generation {
+		return s.addr
+	}
+	return ""
+}
+
+// Close gives the lease up, and ends the connection that it may have got of its own. It returns nil.
+func (c *Conn) Close() error {
+	c.spoil()
+	c.PutBack()
+	return nil
 }
 
 func (c *Conn) run(ctx context.Context, a radix.Action) error {
@@ -149,26 +175,34 @@ func (c *Conn) run(ctx context.Context, a radix.Action) error {
 		return s.err
 	case s.generation != c.generation:
 		return fmt.Errorf("%w: %w: primary %q is now %s: get another lease", ErrFailover, ErrNotSent, p.name, s.addr)
-	case c.own != nil:
-		return a.Perform(ctx, c.own)
 	}
 	return a.Perform(ctx, &lessee{primary: p, conn: c})
 }
 
-// lessee is a lease while it shares the connection. It finds out whether it still can.
+// lessee is what the actions of a lease are performed on. While it shares the connection it finds out whether it still can.
 type lessee struct {
 	*primary
 	conn *Conn
 }
 
-// EncodeDecode sends one request.
+// EncodeDecode sends one request, or, on a connection of its own, waits for the reply to an earlier one.
 func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
-	if request == nil {
+	own := l.conn.own
+	switch {
+	case request == nil && own != nil:
+		return own.EncodeDecode(ctx, nil, into)
+	case request == nil:
 		return l.primary.EncodeDecode(ctx, nil, into)
 	}
 	r, err := l.client.calls.Encode(ctx, request)
 	if err != nil {
 		return l.failed(err, l.seat.Load())
+	}
+	if _, ends := ctx.Deadline(); !ends && (r.Class()&wire.Blocks == 0 || r.Class()&wire.Unknown != 0) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, cmdTimeout)
+		defer cancel()
+		r.Within(ctx)
 	}
 	if l.client.tracer == nil {
 		return l.forward(ctx, r, into)
@@ -181,18 +215,20 @@ func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
 
 // forward sends a request on the shared connection, or takes one of its own for the rest of the lease.
 func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
-	if r.Class()&wire.Private == 0 {
+	if l.conn.own == nil && r.Class()&wire.Private == 0 {
 		l.conn.wrote = l.conn.wrote || r.Class()&wire.Writes != 0
 		return l.send(ctx, r, into)
 	}
-	own, err := l.private.acquire(ctx, l.private.slotsFor(r.Class()))
-	if err != nil {
-		l.client.calls.Drop(r)
-		return err
+	if l.conn.own == nil {
+		own, err := l.private.acquire(ctx, l.private.slotsFor(r.Class()))
+		if err != nil {
+			l.client.calls.Drop(r)
+			return err
+		}
+		own.elsewhere = l.conn.wrote
+		l.conn.own = own
 	}
-	own.elsewhere = l.conn.wrote
-	l.conn.own = own
-	return own.send(ctx, r, into)
+	return l.conn.own.send(ctx, r, into)
 }
 
 // spoil makes sure that the lease's own connection is not used again.
@@ -202,7 +238,8 @@ func (c *Conn) spoil() {
 	}
 }
 
-func (c *Conn) giveBack() {
+// PutBack is Client.PutMaster, for those who have only the lease.
+func (c *Conn) PutBack() {
 	if c.returned {
 		return
 	}

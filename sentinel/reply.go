@@ -160,3 +160,43 @@ func (r *Reply) Map() (map[string]string, error) {
 	}
 	return m, nil
 }
+
+// Array returns the elements of a list, such as the replies to SCAN, XRANGE and EXEC have within.
+func (r *Reply) Array() ([]*Reply, error) {
+	if r.Err != nil {
+		return nil, r.Err
+	}
+	elements, ok := r.value.([]any)
+	if !ok {
+		if r.value == nil {
+			return nil, ErrNilReply
+		}
+		return nil, fmt.Errorf("sentinel: the reply is a %T, not a list", r.value)
+	}
+	list := make([]*Reply, len(elements))
+	for i, element := range elements {
+		list[i] = &Reply{value: element}
+		if refusal, ok := element.(wire.ReplyError); ok {
+			list[i] = &Reply{Err: &CmdError{Err: refusal}}
+		}
+	}
+	return list, nil
+}
+
+// String describes the reply, for people.
+func (r *Reply) String() string {
+	if r.Err != nil {
+		return "error " + strconv.Quote(r.Err.Error())
+	}
+	switch v := r.value.(type) {
+	case nil:
+		return "nil"
+	case []byte:
+		return strconv.Quote(string(v))
+	case []any:
+		list, _ := r.Array()
+		return fmt.Sprint(list)
+	default:
+		return fmt.Sprint(v)
+	}
+}

@@ -20,6 +20,7 @@ const (
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
 	sentinelWire = "sentinel/internal/wire"
+	radixv2      = "sentinel/radixv2/redis"
 	otter        = "github.com/maypok86/otter/v2"
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
@@ -76,6 +77,11 @@ func Holdfast() Rules {
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: sentinelWire, May: []string{radix, observe}},
 			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
+			{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
+			{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},
+			{Package: "sentinel/radixv2/pool", May: []string{radixv2}, Tests: []string{"sentinel/radixv2/util"}},
+			{Package: "sentinel/radixv2/pubsub", May: []string{radixv2}},
+			{Package: "sentinel/radixv2/util", May: []string{radixv2}},
 			{Package: envelope},
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},

@@ -240,6 +240,9 @@ func (r Request) Command() (name []byte, same bool) {
 	return name, true
 }
 
+// Within gives a request another context, before it is sent.
+func (r Request) Within(ctx context.Context) { r.call.ctx = ctx }
+
 // SendOnly leaves the replies to later nil requests. It is for connections with one user.
 func (r Request) SendOnly() { r.call.owes, r.call.replies = r.call.replies, 0 }
 
