@@ -93,7 +93,7 @@ func TestUnknownCommandsShareNoConnection(t *testing.T) {
 				}
 			}
 			for _, c := range server.Commands() {
-				if c.Conn == conn {
+				if c.Conn == conn && c.Verb() != "PING" { // by which the server has accepted it
 					used++
 				}
 			}
