@@ -40,6 +40,7 @@ type Client struct {
 	cancel             context.CancelFunc
 	calls              wire.Calls
 	servers, sentinels *dialer
+	strangers          *dialer // to sentinels that were discovered
 	director           *director
 	events             *observe.Events[Event] // for Options.OnEvent
 	primaries          map[string]*primary
@@ -77,18 +78,17 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
 	c.servers = &dialer{client: c, endpoint: o.Server, field: "Server", db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
 	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, field: "Sentinel", maxReply: maxReport, refused: ErrSentinelAuth}
-	c.director = newDirector(c)
+	c.strangers = c.sentinels
+	if !o.TrustDiscovered {
+		c.strangers = c.sentinels.withoutLogin()
+	}
+	c.director = newDirector(c, sentinels)
 	c.tracer = newTracer(c)
 	if err := c.build(); err != nil {
 		c.cancel()
 		c.Close()
 		return nil, err
 	}
-	c.director.post(func() {
-		for _, addr := range sentinels {
-			c.director.watch(addr, true)
-		}
-	})
 	c.spawn(func() { c.director.mail.run(c.ctx) })
 	for _, d := range []*dialer{c.servers, c.sentinels} {
 		if d.endpoint.Credentials != nil && d.endpoint.CredentialsRefresh > 0 {
@@ -114,10 +114,7 @@ func (c *Client) build() error {
 		p.seat.Store(&seat{err: p.noPrimary(errStarting)})
 		p.topology.Store(&Topology{Name: name, Since: time.Now()})
 		c.primaries[name] = p
-		c.director.successions[name] = &succession{
-			director: c.director, primary: p, reports: make(map[string]*report), named: make(map[*watcher]bool), refuted: make(map[*watcher]saying), left: make(map[string]leftAddr),
-			downSince: time.Now(), replicas: p.replicas,
-		}
+		c.director.followers[name] = newFollower(c.director, p, c.director.seeds)
 		var err error
 		if p.breaker, err = p.newBreaker(); err != nil {
 			return fmt.Errorf("%w: %w", ErrBadOptions, err)

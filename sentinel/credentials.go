@@ -190,17 +190,16 @@ func (d *dialer) renew(ctx context.Context, conn *wire.Conn) error {
 
 var errNoCredentials = errors.New("there are no credentials")
 
-// explain takes in why the primary is still down. What a server, or who has its credentials, says of it tells more than the lost
-// connection that it began with.
-func (s *succession) explain(err error) {
-	s.cause = err
-	present := s.primary.seat.Load()
-	if _, replied := errorReply(err); present.err == nil || !replied && !errors.Is(err, errNoCredentials) || s.director.client.ctx.Err() != nil {
+// explain takes in why a server could not be asked. What it replied, or who has its credentials, says of a primary that is down tells more
+// than the lost connection that it began with.
+func (f *follower) explain(err error) {
+	present := f.primary.seat.Load()
+	if _, replied := errorReply(err); present.err == nil || !replied && !errors.Is(err, errNoCredentials) || f.primary.client.ctx.Err() != nil {
 		return
 	}
 	why := *present
-	if why.err = s.primary.noPrimary(err); why.err.Error() != present.err.Error() {
-		s.primary.seat.Store(&why)
+	if why.err = f.primary.noPrimary(err); why.err.Error() != present.err.Error() {
+		f.primary.seat.Store(&why)
 	}
 }
 

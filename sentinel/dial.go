@@ -29,6 +29,13 @@ type dialer struct {
 	logins   logins
 }
 
+// withoutLogin is the same without credentials.
+func (d *dialer) withoutLogin() *dialer {
+	bare := &dialer{client: d.client, endpoint: d.endpoint, field: d.field, db: d.db, protocol: d.protocol, maxReply: d.maxReply, refused: d.refused}
+	bare.endpoint.Username, bare.endpoint.Password, bare.endpoint.Credentials = "", "", nil
+	return bare
+}
+
 // visit is what a connection is opened for.
 type visit int
 

@@ -125,12 +125,22 @@ func TestARecreatedClusterIsFollowed(t *testing.T) {
 // The same when nobody has been seen to begin anew: they were heard only later.
 func TestALowerEpochIsFollowedWhenMostAgreeForAWhile(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
-		s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is believed about who is primary already
-		time.Sleep(2 * time.Second)
+		for _, x := range s.cluster.Sentinels[:2] {
+			if err := x.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is heard
+		time.Sleep(5 * time.Second)
 		if got := s.client.Topology(name).Epoch; got != 5 {
 			t.Fatalf("the epoch is %d", got)
 		}
 		s.tell(s.cluster.Servers[1], 1, s.cluster.Sentinels[:2]...)
+		for _, x := range s.cluster.Sentinels[:2] {
+			if err := x.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		s.cluster.Servers[1].Lead()
 		if err := s.cluster.Servers[0].Kill(); err != nil {
 			t.Fatal(err)

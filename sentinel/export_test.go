@@ -16,7 +16,11 @@ func ParseRole(parts []any) (primary, linked bool, offset int64, err error) {
 
 // Owners is how many ids of sentinels are remembered.
 func (c *Client) Owners() (n int) {
-	c.ask(func() { n = len(c.director.owners) })
+	c.ask(func() {
+		for _, f := range c.director.followers {
+			n += f.state.View().Owners
+		}
+	})
 	return n
 }
 

@@ -23,10 +23,18 @@ func TestAHungPrimaryIsFoundBySilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		err := set(context.Background(), s.client, "a", "2") // no deadline
-		if !errors.Is(err, sentinel.ErrOutcomeUnknown) || time.Since(began) > 500*time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
+		var caller sync.WaitGroup
+		caller.Go(func() {
+			err := set(context.Background(), s.client, "a", "2") // no deadline
+			if took := time.Since(began); !errors.Is(err, sentinel.ErrOutcomeUnknown) || took < time.Second || took > 1100*time.Millisecond {
+				t.Errorf("%v after %v, want the sentinels' second", err, took)
+			}
+		})
+		time.Sleep(500 * time.Millisecond)
+		if err := s.write(); !errors.Is(err, sentinel.ErrNoPrimary) {
+			t.Errorf("after HeartbeatTimeout: %v", err)
 		}
+		caller.Wait()
 		if err := s.write(); !errors.Is(err, sentinel.ErrNoPrimary) {
 			t.Errorf("then: %v", err)
 		}
@@ -34,6 +42,51 @@ func TestAHungPrimaryIsFoundBySilence(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.within(2*time.Second, s.cluster.Primary())
+		s.mustWrite()
+	})
+}
+
+// A primary that stalls for longer than the heartbeat allows, and not for as long as sentinels do, loses no call that is under way, and is
+// the same primary after it. One that is told to give up at once does.
+func TestAStallFailsNoCallUnderWay(t *testing.T) {
+	for what, limit := range map[string]time.Duration{"as the sentinels say": 0, "not at all": -1} {
+		t.Run(what, func(t *testing.T) {
+			act(t, sentinel.Options{StallTimeout: limit}, func(s *stage) {
+				s.mustWrite()
+				if err := s.cluster.Primary().Hang(); err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(900*time.Millisecond, func() { _ = s.cluster.Primary().Release() })
+				err := set(context.Background(), s.client, "a", "2")
+				if (err == nil) != (limit == 0) {
+					t.Errorf("a call under way: %v", err)
+				}
+				s.within(2*time.Second, s.cluster.Primary())
+				s.mustWrite()
+				stats := s.stats()
+				if kept := limit == 0; (stats.Stalled == 1) != kept || (stats.Found["resumed"] == 1) != kept || stats.Lost != 1 {
+					t.Errorf("%+v", stats)
+				}
+			})
+		})
+	}
+}
+
+// A failover that begins ends what waits for a primary that is silent.
+func TestAFailoverEndsAStall(t *testing.T) {
+	act(t, sentinel.Options{StallTimeout: time.Minute}, func(s *stage) {
+		fresh := s.cluster.Replicas()[0]
+		if err := s.cluster.Primary().Hang(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		time.AfterFunc(2*time.Second, func() { s.cluster.Select(fresh, s.cluster.Sentinels[1]) })
+		err := set(context.Background(), s.client, "a", "2")
+		if took := time.Since(began); !errors.Is(err, sentinel.ErrOutcomeUnknown) || took < 2*time.Second || took > 2100*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+		s.cluster.Promote(fresh)
+		s.within(100*time.Millisecond, fresh)
 		s.mustWrite()
 	})
 }

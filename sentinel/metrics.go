@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -20,15 +21,15 @@ type clientMetrics struct {
 
 // primaryMetrics are counters that commands write to without a lock.
 type primaryMetrics struct {
-	refused, fenced           atomic.Uint64 // before anything was sent
-	notSent, unknown          atomic.Uint64 // by a failure
-	replied                   *observe.Histogram
-	errorReplies              atomic.Uint64
-	pushes, stale, mismatches atomic.Uint64
-	fencesWasted, reverts     atomic.Uint64
-	lost, reconnected         atomic.Uint64
-	alarms                    atomic.Uint64
-	moved                     [triggers]atomic.Uint64
+	refused, fenced            atomic.Uint64 // before anything was sent
+	notSent, unknown           atomic.Uint64 // by a failure
+	replied                    *observe.Histogram
+	errorReplies               atomic.Uint64
+	pushes, stale, mismatches  atomic.Uint64
+	fencesWasted, reverts      atomic.Uint64
+	lost, reconnected, stalled atomic.Uint64
+	alarms                     atomic.Uint64
+	moved                      [follow.Triggers]atomic.Uint64
 
 	mu            sync.Mutex
 	unavailable   time.Duration // that writes could not pass; guarded by mu
@@ -52,7 +53,7 @@ func (m *primaryMetrics) failed(f *wire.Failure) {
 }
 
 // installed counts a primary that was found, and the time without.
-func (m *primaryMetrics) installed(why trigger, since, now time.Time) {
+func (m *primaryMetrics) installed(why follow.Trigger, since, now time.Time) {
 	m.moved[why].Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,12 +62,6 @@ func (m *primaryMetrics) installed(why trigger, since, now time.Time) {
 		m.lastDuration = now.Sub(since)
 		m.unavailable += m.lastDuration
 	}
-}
-
-func (m *primaryMetrics) lastFound() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.lastInstalled
 }
 
 // Describe implements prometheus.Collector. That of a nil Client makes a registry refuse it and say why.
@@ -110,7 +105,7 @@ func (p *primary) collect(m *metrics.Redis, out observe.Sender) {
 	out.Count(m.Commands, s.NotSent, "not_sent")
 	out.Count(m.Commands, s.Unknown, "unknown")
 	out.Histogram(m.Duration, p.metrics.replied)
-	for why := range triggers {
+	for why := range follow.Triggers {
 		out.Count(m.Failovers, p.metrics.moved[why].Load(), why.String())
 	}
 	out.Gauge(m.LastGap, s.LastGap.Seconds())

@@ -111,10 +111,21 @@ type Options struct {
 
 	// DialTimeout bounds each connect with its login. Default 1 s.
 	DialTimeout time.Duration
-	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before it is taken for hung. A primary stalls
-	// when it forks or runs a slow script: raise this if yours do so for long. A connection that owes an answer for so long, while the
-	// server answers on another, is ended and replaced, but for blocking commands. At least 100 ms. Default 300 ms.
+	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before new calls are refused. A primary stalls
+	// when it forks or runs a slow script: raise this if yours do so for long, and calls may wait for them. A connection that owes an
+	// answer for so long, while the server answers on another, is ended and replaced, but for blocking commands. At least 100 ms.
+	// Default 300 ms.
 	HeartbeatTimeout time.Duration
+	// StallTimeout is how long the calls that are under way live on once a primary sends nothing: after HeartbeatTimeout only new calls are
+	// refused, and a primary that awakes in time has lost none. A failover that begins ends it. Longer than HeartbeatTimeout, or negative
+	// to end all calls with it. Default: as long as most sentinels take to call a server down, from 1 to 30 s.
+	StallTimeout time.Duration
+	// EpochResetTimeout is how long most sentinels have to agree on a primary at an older config-epoch than the client knows, while there
+	// is none, before it is followed: they were set up anew. At once if they were seen to begin anew. Default 2 s.
+	EpochResetTimeout time.Duration
+	// TrustDiscovered has the credentials of Sentinel sent to sentinels that New was not given, too, once one of those that vote names
+	// them. Without it they are spoken to without credentials. Default false.
+	TrustDiscovered bool
 	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, Exclusive, commands that
 	// change the connection's state. They are opened when needed, and kept. Default 64.
 	PrivateConns int
@@ -159,6 +170,7 @@ const (
 	defaultDial      = time.Second
 	defaultHeartbeat = 300 * time.Millisecond
 	leastHeartbeat   = 100 * time.Millisecond
+	defaultReset     = 2 * time.Second
 	defaultPrivate   = 64
 	defaultBlocking  = 1024
 	defaultStaleness = time.Second
@@ -173,6 +185,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.DialTimeout, defaultDial)
 	orDefault(&o.HeartbeatTimeout, defaultHeartbeat)
 	orDefault(&o.MaxStaleness, defaultStaleness)
+	orDefault(&o.EpochResetTimeout, defaultReset)
 	orDefault(&o.PrivateConns, defaultPrivate)
 	orDefault(&o.BlockingConns, defaultBlocking)
 	orDefault(&o.Protocol, 2)
@@ -221,6 +234,12 @@ func (o Options) check(sentinels []string) error {
 	}
 	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
 		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
+	}
+	if o.StallTimeout > 0 && o.StallTimeout < max(o.HeartbeatTimeout, leastHeartbeat) {
+		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, or a negative one to end calls with it", o.StallTimeout)
+	}
+	if o.EpochResetTimeout < 0 {
+		complain("Options.EpochResetTimeout is %v: use a positive time, or 0 for %v", o.EpochResetTimeout, defaultReset)
 	}
 	if o.PrivateConns < 0 {
 		complain("Options.PrivateConns is %d: use a positive number, or 0 for %d", o.PrivateConns, defaultPrivate)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -19,45 +19,54 @@ const (
 	tickWorth = pulseTick * 3 / 2
 )
 
-// pulse asks the primary for its role ten times a second, on a connection of its own, and judges its silence.
+// pulse asks the primary for its role ten times a second, on a connection of its own, and measures its silence. What it finds goes to the
+// state.
 type pulse struct {
-	primary    *primary
-	addr       string
-	beats      *atomic.Int64
-	link       atomic.Pointer[link] // whose connection carries the calls
-	generation uint64
-	timeout    time.Duration
-	cancel     context.CancelFunc
-	now        chan struct{} // asks for a beat now; capacity 1
-	conn       *wire.Conn    // of the beat that is under way, or of the last
-	dialling   atomic.Bool   // the beat under way waits for its connection
-
-	mu        sync.Mutex
-	connected time.Time // when conn was opened; guarded by mu
-	asked     time.Time // when the last question was asked on it that was answered as a primary does; guarded by mu
-	vouched   notifier  // of changes of these
+	follower  *follower
+	addr      string
+	term      follow.Link
+	beats     *atomic.Int64
+	link      atomic.Pointer[link] // whose connection carries the calls
+	timeout   time.Duration
+	cancel    context.CancelFunc
+	now       chan struct{}             // asks for a beat now; capacity 1
+	conn      atomic.Pointer[wire.Conn] // of the beat that is under way, or of the last; nil: none
+	connected time.Time                 // when conn was opened
+	dialling  atomic.Bool               // the beat under way waits for its connection
 }
 
 // startPulse begins to judge a primary that was just made one.
 //
 //nolint:contextcheck // it belongs to the client.
-func (s *succession) startPulse(l *link, generation uint64) *pulse {
-	c := s.director.client
+func startPulse(f *follower, l *link) *pulse {
+	c := f.primary.client
 	ctx, cancel := context.WithCancel(c.ctx)
 	b := &pulse{
-		primary: s.primary, addr: l.addr, beats: l.beats, generation: generation, timeout: c.options.HeartbeatTimeout, cancel: cancel, now: make(chan struct{}, 1),
+		follower: f, addr: l.addr, term: l.number, beats: l.beats, timeout: c.options.HeartbeatTimeout, cancel: cancel, now: make(chan struct{}, 1),
 	}
 	b.link.Store(l)
 	c.spawn(func() {
 		err := b.run(ctx)
+		stopped := ctx.Err() != nil
 		cancel()
-		c.director.post(func() {
-			if s.pulse == b {
-				s.lose(err)
-			}
-		})
+		if !stopped {
+			b.post(follow.Died{Term: b.term, Err: err})
+		}
 	})
 	return b
+}
+
+// post tells the state, if it still asks for this pulse.
+func (b *pulse) post(e follow.Event) {
+	f := b.follower
+	f.director.post(func() {
+		if f.pulse == b {
+			f.step(e)
+			if _, beat := e.(follow.Beat); !beat {
+				f.publish()
+			}
+		}
+	})
 }
 
 func (b *pulse) stop() {
@@ -73,36 +82,43 @@ func (b *pulse) beatNow() {
 }
 
 // beaten is the end of one beat.
-type beaten struct{ err error }
+type beaten struct {
+	asked, connected time.Time
+	err              error
+}
 
 // run returns why the server is no primary any more, or that ctx has ended.
 func (b *pulse) run(ctx context.Context) error {
 	defer func() {
-		if b.conn != nil {
-			b.conn.End(wire.ErrRetired)
+		if conn := b.conn.Load(); conn != nil {
+			conn.End(wire.ErrRetired)
 		}
 	}()
 	results := make(chan beaten, 1)
 	for {
-		go func() { results <- beaten{b.beat(ctx)} }()
-		if err := b.await(ctx, results); err != nil {
-			return err
+		go func() { results <- b.beat(ctx) }()
+		r := b.await(ctx, results)
+		if r.err != nil {
+			return r.err
 		}
+		b.post(follow.Beat{Term: b.term, Connected: r.connected, Asked: r.asked})
 		if !sleep(ctx, beatInterval, b.now) {
 			return ctx.Err()
 		}
 	}
 }
 
-// await waits for the end of a beat. If the server is silent for too long it ends the beat.
-func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
+// await waits for the end of a beat, and says how long the server is silent meanwhile.
+func (b *pulse) await(ctx context.Context, results <-chan beaten) beaten {
 	ticker := time.NewTicker(pulseTick)
 	defer ticker.Stop()
-	last, heard, silent := time.Now(), b.heard(), time.Duration(0)
-	for {
+	heard, silent, said := b.heard(), time.Duration(0), false
+	for last := time.Now(); ; {
 		select {
 		case r := <-results:
-			return r.err
+			return r
+		case <-ctx.Done():
+			return <-results
 		case <-ticker.C:
 		}
 		now := time.Now()
@@ -113,13 +129,9 @@ func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
 		if h := b.heard(); h != heard {
 			heard, silent = h, 0
 		}
-		if silent >= b.timeout {
-			b.cancel()
-			<-results
-			return fmt.Errorf("%w: %s sent nothing for %v", errHung, b.addr, silent.Round(time.Millisecond))
-		}
-		if ctx.Err() != nil {
-			return (<-results).err
+		if silent >= b.timeout && !said {
+			said = true
+			b.post(follow.Silent{Term: b.term, For: silent})
 		}
 	}
 }
@@ -127,72 +139,44 @@ func (b *pulse) await(ctx context.Context, results <-chan beaten) error {
 // heard is when the server was last heard at all.
 func (b *pulse) heard() int64 { return max(b.link.Load().heard.Load(), b.beats.Load()) }
 
-// vouch waits for an answer to a question asked after the moment given, on a connection that was there before it: the server is still
-// the same process then, and the primary.
-func (b *pulse) vouch(ctx context.Context, since time.Time) error {
-	b.beatNow()
-	for {
-		changed := b.vouched.wait()
-		b.mu.Lock()
-		connected, asked := b.connected, b.asked
-		b.mu.Unlock()
-		switch {
-		case !connected.Before(since):
-			return errors.New("the heartbeat's connection was lost as well")
-		case !asked.Before(since):
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("the heartbeat has no answer: %w", ctx.Err())
-		}
-	}
-}
-
-// note keeps what vouch looks at.
-func (b *pulse) note(connected, asked time.Time) {
-	b.mu.Lock()
-	b.connected, b.asked = connected, asked
-	b.mu.Unlock()
-	b.vouched.notify()
-}
-
 // beat asks for the role. A connection that was lost is opened again: only if that fails is the server at fault.
-func (b *pulse) beat(ctx context.Context) error {
+func (b *pulse) beat(ctx context.Context) beaten {
 	for try := 0; ; try++ {
-		if err := b.connect(ctx); err != nil {
-			return err
+		conn, err := b.connect(ctx)
+		if err != nil {
+			return beaten{err: err}
 		}
 		asked := time.Now()
-		r, err := askRole(ctx, b.conn)
+		r, err := askRole(ctx, conn)
 		switch {
 		case err == nil && r.primary:
-			b.primary.offset.Store(r.offset)
-			b.note(b.connected, asked)
-			return nil
+			b.follower.primary.offset.Store(r.offset)
+			return beaten{asked: asked, connected: b.connected}
 		case err == nil:
-			return fmt.Errorf("%s: %w", b.addr, errDemoted)
+			return beaten{err: fmt.Errorf("%s: %w", b.addr, follow.ErrDemoted)}
 		}
 		if _, replied := errorReply(err); replied || ctx.Err() != nil || try > 0 {
-			return err
+			return beaten{err: err}
 		}
 		if f := (*wire.Failure)(nil); !errors.As(err, &f) {
-			return err
+			return beaten{err: err}
 		}
-		b.conn.End(err)
-		b.conn = nil
+		conn.End(err)
+		b.conn.Store(nil)
 	}
 }
 
-func (b *pulse) connect(ctx context.Context) error {
-	if b.conn != nil {
-		return nil
+func (b *pulse) connect(ctx context.Context) (*wire.Conn, error) {
+	if conn := b.conn.Load(); conn != nil {
+		return conn, nil
 	}
 	b.dialling.Store(true)
 	defer b.dialling.Store(false)
-	conn, err := b.primary.client.servers.connect(ctx, b.addr, wire.Options{Heard: b.beats})
-	b.conn = conn
-	b.note(time.Now(), time.Time{})
-	return err
+	conn, err := b.follower.primary.client.servers.connect(ctx, b.addr, wire.Options{Heard: b.beats})
+	if err != nil {
+		return nil, err
+	}
+	b.connected = time.Now()
+	b.conn.Store(conn)
+	return conn, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mediocregopher/radix/v4"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -58,26 +59,15 @@ func newReplicaSet(p *primary) *replicaSet {
 	return s
 }
 
-// update takes in what the sentinels list: a majority must name a replica before anything is sent to it.
-func (s *replicaSet) update(reports []*report, primary string) {
-	named, usable := make(map[string]int), make(map[string]int)
-	for _, r := range reports {
-		for _, x := range r.replicas {
-			named[x.addr]++
-			if x.usable {
-				usable[x.addr]++
-			}
-		}
-	}
+// update takes in what most sentinels list.
+func (s *replicaSet) update(v follow.View) {
 	var listed []Replica
-	for addr, n := range named {
-		if 2*n > len(reports) && addr != primary {
-			listed = append(listed, Replica{Addr: addr, Usable: 2*usable[addr] > len(reports)})
-		}
+	for _, r := range v.Replicas {
+		listed = append(listed, Replica{Addr: r.Addr, Usable: r.Usable})
 	}
 	slices.SortFunc(listed, func(a, b Replica) int { return cmp.Compare(a.Addr, b.Addr) })
 	s.mu.Lock()
-	if len(reports) > 0 || s.listed == nil {
+	if v.Reports > 0 || s.listed == nil {
 		s.listed = listed
 	}
 	s.mu.Unlock()

@@ -10,51 +10,15 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // maxReport bounds one reply of a sentinel, in bytes. A replica takes less than 1 KiB of it.
 const maxReport = 4 << 20
 
-// report is what one sentinel says about one name.
-type report struct {
-	by       *watcher
-	at       time.Time
-	addr     string // of the primary
-	epoch    int64  // config-epoch
-	midway   bool   // it leads a failover: its epoch is the new one already, its address still the old
-	replicas []replicaReport
-	peers    map[string]string // the other sentinels: id → address
-}
-
-// saying is who a report says is primary.
-type saying struct {
-	addr  string
-	epoch int64
-}
-
-func (r *report) says() saying { return saying{r.addr, r.epoch} }
-
-type replicaReport struct {
-	addr   string
-	usable bool // not down, not disconnected, and its link to the primary is up
-}
-
-// names tells whether the report has addr as primary or replica.
-func (r *report) names(addr string) bool {
-	if r.addr == addr {
-		return true
-	}
-	for _, replica := range r.replicas {
-		if replica.addr == addr {
-			return true
-		}
-	}
-	return false
-}
-
 // ask gets one sentinel's report.
-func ask(ctx context.Context, conn *wire.Conn, name string) (*report, error) {
+func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, error) {
 	var primary map[string]string
 	var replicas, peers []map[string]string
 	p := radix.NewPipeline()
@@ -64,20 +28,23 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*report, error) {
 	if err := conn.Do(ctx, p); err != nil {
 		return nil, err
 	}
-	r := &report{at: time.Now(), addr: addrOf(primary), peers: make(map[string]string)}
+	r := &follow.Report{Addr: addrOf(primary), RunID: primary["runid"], Midway: strings.Contains(primary["flags"], "failover_in_progress")}
 	epoch, err := strconv.ParseInt(primary["config-epoch"], 10, 64)
-	if err != nil || checkAddr(r.addr) != nil {
-		return nil, fmt.Errorf("sentinel's answer about %q has address %q and config-epoch %q", name, r.addr, primary["config-epoch"])
+	if err != nil || checkAddr(r.Addr) != nil {
+		return nil, fmt.Errorf("sentinel's answer about %q has address %q and config-epoch %q", name, r.Addr, primary["config-epoch"])
 	}
-	r.epoch, r.midway = epoch, strings.Contains(primary["flags"], "failover_in_progress")
+	r.Epoch = epoch
+	if ms, err := strconv.ParseInt(primary["down-after-milliseconds"], 10, 32); err == nil {
+		r.DownAfter = time.Duration(ms) * time.Millisecond
+	}
 	for _, fields := range replicas {
 		if addr := addrOf(fields); checkAddr(addr) == nil {
-			r.replicas = append(r.replicas, replicaReport{addr, usable(fields)})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields)})
 		}
 	}
 	for _, fields := range peers {
 		if addr := addrOf(fields); checkAddr(addr) == nil && fields["runid"] != "" {
-			r.peers[fields["runid"]] = addr
+			r.Peers = append(r.Peers, follow.Peer{ID: fields["runid"], Addr: addr})
 		}
 	}
 	return r, nil

@@ -39,10 +39,9 @@ type primary struct {
 	private *privates
 	metrics primaryMetrics
 
-	target      atomic.Pointer[string] // the address that the breaker's probe asks; nil: none is known
-	probed      atomic.Pointer[link]   // what its last good probe found
-	offset      atomic.Int64           // of replication, as the primary last told
-	alarmPosted atomic.Bool
+	cause       atomic.Pointer[error] // why the last try to find it failed; nil before the first
+	offset      atomic.Int64          // of replication, as the primary last told
+	alarmPosted atomic.Bool           // an alarm is on its way
 	topology    atomic.Pointer[Topology]
 	replicas    *replicaSet
 }

@@ -2,6 +2,8 @@ package sentinel
 
 import (
 	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
 // Stats is a snapshot of a client.
@@ -26,10 +28,13 @@ type PrimaryStats struct {
 	Refused, Fenced, NotSent, Unknown uint64
 	// AlarmReplies counts READONLY, LOADING and MASTERDOWN.
 	AlarmReplies uint64
-	// Found counts primaries that were found, by trigger: "selected", "announced", "elected", or "returned" for the same as before. Lost
+	// Found counts primaries that were found, by trigger: "selected", "announced", "elected", "returned" for the same as before, or
+	// "resumed" for the same after a stall. Lost
 	// counts primaries that stopped answering or were demoted.
 	Found map[string]uint64
 	Lost  uint64
+	// Stalled counts primaries that fell silent, and whose calls under way were kept for a while; they are among Lost.
+	Stalled uint64
 	// Reconnected counts shared connections that were lost and replaced while the primary went on.
 	Reconnected uint64
 	// Unavailable is how long writes could not pass, LastGap how long the last time, LastFound when that ended.
@@ -62,11 +67,11 @@ func (p *primary) stats() PrimaryStats {
 		Up: seat.err == nil, Addr: seat.addr,
 		Replied: m.replied.Read().N, ErrorReplies: m.errorReplies.Load(),
 		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
-		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(),
+		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, follow.Triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(), Stalled: m.stalled.Load(),
 		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),
 		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(),
 	}
-	for why := range triggers {
+	for why := range follow.Triggers {
 		s.Found[why.String()] = m.moved[why].Load()
 	}
 	if seat.link != nil {

@@ -1,10 +1,6 @@
 package sentinel
 
-import (
-	"cmp"
-	"slices"
-	"time"
-)
+import "time"
 
 // Topology is who plays which role for one name, as the client sees it. It is a snapshot.
 type Topology struct {
@@ -35,26 +31,4 @@ type Sentinel struct {
 	Addr string
 	// Up: it answers.
 	Up bool
-}
-
-// publish makes new snapshots.
-func (c *Client) publish(d *director) {
-	var sentinels []Sentinel
-	for _, w := range d.watchers {
-		sentinels = append(sentinels, Sentinel{Addr: w.addr, Up: w.up})
-	}
-	slices.SortFunc(sentinels, func(a, b Sentinel) int { return cmp.Compare(a.Addr, b.Addr) })
-	known, up := d.sentinelsUp()
-	c.metrics.sentinelsKnown.Store(int64(known))
-	c.metrics.sentinelsUp.Store(int64(up))
-	for name, s := range d.successions {
-		t := Topology{Name: name, Epoch: s.epoch, Provisional: s.provisional != nil, Fenced: s.fence != nil, Sentinels: sentinels, Replicas: s.replicas.snapshot()}
-		seat := s.primary.seat.Load()
-		t.Last, t.Since = seat.addr, s.since()
-		if seat.err == nil {
-			t.Primary = seat.addr
-		}
-		s.primary.topology.Store(&t)
-	}
-	c.changed.notify()
 }

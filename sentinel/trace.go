@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -96,7 +97,7 @@ func outcomeOf(err error, addr string) trace.Outcome {
 		o.Result = trace.Canceled
 	case errors.Is(err, ErrFailover):
 		o.Result = trace.Refused
-	case errors.Is(err, wire.ErrStuck), errors.Is(err, errHung):
+	case errors.Is(err, wire.ErrStuck), errors.Is(err, follow.ErrHung):
 		o.Result = trace.Timeout
 	default:
 		o.Result = trace.Failed

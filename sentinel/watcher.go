@@ -12,16 +12,18 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 const (
-	pollInterval = time.Second
 	// leastPatience is how long a sentinel may take to answer before it is taken for hung, at least. It has as long as three times what the
 	// connect took if that is more, which was a round trip at least.
 	leastPatience = 300 * time.Millisecond
 	// retryCap bounds the time between two dials of a sentinel that is down: a failover may begin as soon as it is back.
 	retryCap = 200 * time.Millisecond
+	// neverReached bounds the same for a sentinel that has not answered yet: its address may be wrong.
+	neverReached = 2 * time.Second
 	// pushSilence is after how long a subscription must show that it lives.
 	pushSilence = 500 * time.Millisecond
 )
@@ -30,31 +32,34 @@ const (
 type watcher struct {
 	client *Client
 	addr   string
-	seed   bool
-	// introducedBy is the address of the sentinel that named it first; empty for those that the user gave.
-	introducedBy string
-	cancel       context.CancelFunc
-	wake         chan struct{} // asks for a poll now; capacity 1
-	alive        chan struct{} // tells the subscription that polls succeed again; capacity 1
-	retry        backoff.Exponential
+	dialer *dialer
+	cancel context.CancelFunc
+	wake   chan struct{} // asks for a poll now; capacity 1
+	alive  chan struct{} // tells the subscription that polls succeed again; capacity 1
 
 	// The director's.
 	id     string // its run id; its address until that is known
 	up     bool   // its last poll succeeded
 	judged bool   // it has been polled once at least
 	cause  error  // of the last poll that failed
-	upAt   time.Time
-	said   map[string]int64 // the last epoch that it gave each name
-	reborn map[string]bool  // names whose epochs it has begun anew, and that have not caught up with the client's since
 }
 
 func newWatcher(c *Client, addr string, seed bool, cancel context.CancelFunc) *watcher {
-	return &watcher{
-		client: c, addr: addr, seed: seed, cancel: cancel, id: addr,
-		wake: make(chan struct{}, 1), alive: make(chan struct{}, 1),
-		said: make(map[string]int64), reborn: make(map[string]bool),
-		retry: backoff.Exponential{Base: 50 * time.Millisecond, Cap: retryCap, Factor: 2},
+	w := &watcher{client: c, addr: addr, dialer: c.sentinels, cancel: cancel, id: addr, wake: make(chan struct{}, 1), alive: make(chan struct{}, 1)}
+	if !seed {
+		w.dialer = c.strangers
 	}
+	return w
+}
+
+// retry is how long to wait after the given number of failures. What was reached before is asked often: a failover may begin as soon as
+// it is back.
+func retry(attempt int, reached bool) time.Duration {
+	limit := retryCap
+	if !reached {
+		limit = neverReached
+	}
+	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: limit, Factor: 2}.Delay(attempt)
 }
 
 // poke asks for a poll now.
@@ -71,17 +76,18 @@ func signal(ch chan struct{}) {
 func (w *watcher) poll(ctx context.Context) {
 	var at contact
 	defer at.close()
+	reached := false
 	for attempt := 0; ; {
 		answer, err := w.pollOnce(ctx, &at)
 		if ctx.Err() != nil {
 			return
 		}
-		pause := pollInterval
+		pause := follow.PollInterval
 		if err != nil {
-			pause = w.retry.Delay(attempt)
+			pause = retry(attempt, reached)
 			attempt++
 		} else {
-			attempt = 0
+			attempt, reached = 0, true
 			signal(w.alive)
 		}
 		w.client.director.post(func() { w.client.director.heard(w, answer, err) })
@@ -94,8 +100,9 @@ func (w *watcher) poll(ctx context.Context) {
 // polled is what one sentinel says.
 type polled struct {
 	id      string
-	reports map[string]*report // by name
-	unknown map[string]error   // the names that it does not know
+	asked   time.Time
+	reports map[string]*follow.Report // by name
+	unknown map[string]error          // the names that it does not know
 }
 
 // contact is the connection that a watcher polls on. The zero value is none yet.
@@ -116,7 +123,7 @@ func (at *contact) close() {
 func (w *watcher) pollOnce(ctx context.Context, at *contact) (*polled, error) {
 	if at.conn == nil {
 		began := time.Now()
-		fresh, err := w.client.sentinels.connect(ctx, w.addr, wire.Options{})
+		fresh, err := w.dialer.connect(ctx, w.addr, wire.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +138,7 @@ func (w *watcher) pollOnce(ctx context.Context, at *contact) (*polled, error) {
 }
 
 func (w *watcher) askAll(ctx context.Context, at *contact) (*polled, error) {
-	answer := &polled{id: at.id, reports: make(map[string]*report), unknown: make(map[string]error)}
+	answer := &polled{id: at.id, asked: time.Now(), reports: make(map[string]*follow.Report), unknown: make(map[string]error)}
 	for _, name := range w.client.options.Names {
 		r, err := w.askFor(ctx, at, name)
 		switch {
@@ -147,7 +154,7 @@ func (w *watcher) askAll(ctx context.Context, at *contact) (*polled, error) {
 }
 
 // askFor asks for one name, and what an error reply means.
-func (w *watcher) askFor(ctx context.Context, at *contact, name string) (*report, error) {
+func (w *watcher) askFor(ctx context.Context, at *contact, name string) (*follow.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, at.patience)
 	defer cancel()
 	r, err := ask(ctx, at.conn, name)
@@ -201,17 +208,18 @@ func knownPrimaries(ctx context.Context, conn *wire.Conn) string {
 
 // listen stays subscribed.
 func (w *watcher) listen(ctx context.Context) {
+	heard := false
 	for attempt := 0; ; attempt++ {
 		began := time.Now()
 		err := w.listenOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > pollInterval {
-			attempt = 0
+		if time.Since(began) > follow.PollInterval {
+			attempt, heard = 0, true
 		}
 		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, observe.Cause(err))
-		if !sleep(ctx, w.retry.Delay(attempt), w.alive) {
+		if !sleep(ctx, retry(attempt, heard), w.alive) {
 			return
 		}
 	}
@@ -220,7 +228,7 @@ func (w *watcher) listen(ctx context.Context) {
 func (w *watcher) listenOnce(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, 2*w.client.options.DialTimeout) // to connect, and to be confirmed
 	defer cancel()
-	sub, err := w.client.sentinels.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
+	sub, err := w.dialer.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
 	if err != nil {
 		return err
 	}

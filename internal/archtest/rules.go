@@ -20,6 +20,7 @@ const (
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
 	sentinelWire = "sentinel/internal/wire"
+	follow       = "sentinel/internal/follow"
 	radixv2      = "sentinel/radixv2/redis"
 	otter        = "github.com/maypok86/otter/v2"
 	limiter      = "golang.org/x/time"
@@ -76,7 +77,9 @@ func Holdfast() Rules {
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: sentinelWire, May: []string{radix, observe}},
-			{Package: sentinel, May: []string{sentinelWire, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
+			{Package: follow, May: []string{observe}},
+			{Package: "sentinel/internal/follow/sim", May: []string{follow}},
+			{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 			{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
 			{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},
 			{Package: "sentinel/radixv2/pool", May: []string{radixv2}, Tests: []string{"sentinel/radixv2/util"}},

@@ -34,7 +34,7 @@ func NewRedis(client string) *Redis {
 		Duration: t.Seconds("command_duration_seconds",
 			"Time from a request to its last reply.", "endpoint").Shown("Duration"),
 		Failovers: t.Counter("failovers_total",
-			"Primaries found: selected (before the announcement), announced, elected (there was none), returned (the same as before).",
+			"Primaries found: selected (before the announcement), announced, elected (there was none), returned (the same as before), resumed (the same, after a stall that ended no call under way).",
 			"endpoint", "trigger").Shown("Failovers").Seldom(),
 		LastGap: t.Gauge("last_failover_seconds",
 			"How long writes could not pass the last time that a primary was found.", "endpoint").Shown("The last failover took"),

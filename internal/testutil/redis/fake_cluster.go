@@ -118,7 +118,11 @@ func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Wat
 	w := Watched{Primary: primary.Addr(), Epoch: epoch}
 	for _, s := range c.Servers {
 		if s != primary {
-			w.Replicas = append(w.Replicas, WatchedReplica{Addr: s.Addr()})
+			r := WatchedReplica{Addr: s.Addr()}
+			if s.Role().Primary { // it follows nobody
+				r.Link = "err"
+			}
+			w.Replicas = append(w.Replicas, r)
 		}
 	}
 	for _, s := range c.Sentinels {
@@ -168,8 +172,12 @@ func (c *FakeCluster) publish(channel string, replica *FakeServer, some []*FakeS
 	}
 }
 
-// Select is the first step: the sentinels named, or all, publish +selected-slave. (In reality the leader alone does.)
+// Select is the first step: the sentinels named, or all, have a failover under way, and publish +selected-slave. (In reality the leader
+// alone does.)
 func (c *FakeCluster) Select(replica *FakeServer, some ...*FakeSentinel) {
+	for _, s := range c.all(some) {
+		s.Update(c.Name, func(w *Watched) { w.Flags = "master,failover_in_progress" })
+	}
 	c.publish("+selected-slave", replica, some)
 }
 
@@ -212,6 +220,7 @@ func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {
 		if w, ok := s.Watched(c.Name); ok {
+			s.Update(c.Name, func(w *Watched) { w.Flags = "master" })
 			host, port := splitAddr(w.Primary)
 			s.Publish(reason, fmt.Sprintf("master %s %s %d", c.Name, host, port))
 		}
@@ -222,6 +231,15 @@ func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 func (c *FakeCluster) Demote(old *FakeServer) {
 	old.Follow(c.Primary(), c.lag)
 	_ = old.DropClients() // a killed one has none
+	for _, s := range c.Sentinels {
+		s.Update(c.Name, func(w *Watched) {
+			for i := range w.Replicas {
+				if w.Replicas[i].Addr == old.Addr() {
+					w.Replicas[i].Link = ""
+				}
+			}
+		})
+	}
 }
 
 // Failover goes through all steps at once: the replica is the new primary, everybody knows and follows it.

@@ -1,0 +1,289 @@
+package follow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// tally is how many reports name an address as the primary's, and the latest epoch at which they do.
+type tally struct {
+	addr  string
+	n     int
+	epoch int64
+}
+
+// fresh returns the sentinels whose reports count.
+func (s *State) fresh() []*voter {
+	all := make([]*voter, 0, len(s.voters.all))
+	for _, v := range s.voters.all {
+		if v.fresh(s.now) && v.votes() {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// count counts reports by the primary that they name. The epoch of one that is midway is that of another address.
+func (s *State) count(reports []*voter, counts func(*voter) bool) []tally {
+	var all []tally
+	for _, v := range reports {
+		if counts != nil && !counts(v) {
+			continue
+		}
+		addr := s.named(v)
+		i := slices.IndexFunc(all, func(t tally) bool { return t.addr == addr })
+		if i < 0 {
+			i = len(all)
+			all = append(all, tally{addr: addr})
+		}
+		all[i].n++
+		if !v.report.Midway {
+			all[i].epoch = max(all[i].epoch, v.report.Epoch)
+		}
+	}
+	return all
+}
+
+// elect returns whom the sentinels call primary: the majority's choice or, while there is none, the one at the highest epoch.
+func (s *State) elect() (elected tally, majority bool) {
+	reports := s.fresh()
+	for _, t := range s.count(reports, nil) {
+		if 2*t.n > len(reports) {
+			return t, true
+		}
+		if elected.addr == "" || t.epoch > elected.epoch {
+			elected = t
+		}
+	}
+	return elected, false
+}
+
+// named is the address of the primary that a report names. Sentinels may call one server by several addresses, by IP address and by name:
+// what has the run id of the present primary is the present primary.
+func (s *State) named(v *voter) string {
+	if v.report.RunID != "" && v.report.RunID == s.primary.id {
+		return s.primary.addr
+	}
+	return v.report.Addr
+}
+
+// identify notes the run id that most reports give the present primary.
+func (s *State) identify() {
+	reports := s.fresh()
+	for _, v := range reports {
+		n := 0
+		for _, o := range reports {
+			if o.report.Addr == s.primary.addr && o.report.RunID == v.report.RunID {
+				n++
+			}
+		}
+		if 2*n > len(reports) && v.report.RunID != "" {
+			s.primary.id = v.report.RunID
+		}
+	}
+}
+
+// names tells whether a report has addr as primary or replica.
+func (s *State) names(v *voter, addr string) bool {
+	return s.named(v) == addr || v.lists(addr)
+}
+
+// lists tells whether a report has addr as a replica.
+func (v *voter) lists(addr string) bool {
+	return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr })
+}
+
+// most tells whether most reports are such.
+func (s *State) most(is func(*voter) bool) bool {
+	reports, n := s.fresh(), 0
+	for _, v := range reports {
+		if is(v) {
+			n++
+		}
+	}
+	return 2*n > len(reports)
+}
+
+// known tells whether most sentinels list addr: as a replica or, if they have not heard of the last failover yet, as the primary.
+func (s *State) known(addr string) bool {
+	return s.most(func(v *voter) bool { return s.names(v, addr) })
+}
+
+func (s *State) allowed(addr string) bool {
+	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
+}
+
+// mayFollow tells whether addr may become primary at all: most sentinels name it, and it is not the one that was just left, unless most
+// call it primary anew. To others no credentials are sent.
+func (s *State) mayFollow(addr string, epoch int64) bool {
+	if l := s.leaver(addr); l != nil && s.now.Before(l.until) {
+		anew := func(v *voter) bool { return s.named(v) == addr && !v.report.Midway && v.report.Epoch > l.epoch }
+		if epoch <= l.epoch || !s.most(anew) {
+			return false
+		}
+	}
+	return s.allowed(addr) && s.known(addr)
+}
+
+// decide compares what the sentinels say with what is.
+func (s *State) decide() {
+	if s.phase == Closed || s.phase == Forced || !s.voters.settled(s.now) {
+		return
+	}
+	s.identify()
+	s.reckonLeavers()
+	s.judgeReturn()
+	s.judgeMove()
+	s.raise()
+	if said, ok := s.later(false); ok {
+		s.consider(said)
+		return
+	}
+	elected, majority := s.elect()
+	if majority && s.down() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch {
+		s.aim(elected.addr, elected.epoch)
+		return
+	}
+	s.judgeClaim()
+	if said, ok := s.later(true); ok && s.next.addr == "" {
+		s.consider(said)
+	}
+}
+
+// down tells whether the sentinels' choice is needed: there is no primary, and none that was moved to before its announcement has just been
+// lost.
+func (s *State) down() bool { return !s.phase.Serves() && s.move.from == "" }
+
+// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may say any, so most must be as far. That one
+// of them gives it a later one than before is its announcement.
+func (s *State) raise() {
+	reports, best := s.fresh(), s.primary.epoch
+	for _, v := range reports {
+		epoch := v.report.Epoch
+		if s.named(v) != s.primary.addr || v.report.Midway || epoch <= s.primary.epoch {
+			continue
+		}
+		s.confirm()
+		if epoch > best && s.most(func(o *voter) bool {
+			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
+		}) {
+			best = epoch
+		}
+	}
+	s.primary.epoch = best
+}
+
+// later returns the report that speaks of the latest epoch, of those that are later than the present one and can be followed. Others are
+// counted: one sentinel that has gone wrong must not hide what the rest says. Reports that were refuted come last.
+func (s *State) later(refuted bool) (said saying, ok bool) {
+	for _, v := range s.fresh() {
+		says := saying{s.named(v), v.report.Epoch}
+		switch {
+		case s.primary.addr == "" || says.addr == s.primary.addr || v.report.Midway || says.epoch <= s.primary.epoch || refuted != (v.refuted == v.says()):
+		case !s.mayFollow(says.addr, says.epoch):
+			s.do(Doubted{})
+		case says.epoch > said.epoch:
+			said, ok = says, true
+		}
+	}
+	return said, ok
+}
+
+// consider follows a report of a later epoch, once the server itself says that it is the primary.
+func (s *State) consider(said saying) {
+	switch {
+	case s.next.addr == said.addr && s.next.state == holding:
+		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
+	case s.next.addr == said.addr:
+		s.next.epoch, s.next.doubted = said.epoch, false
+	default:
+		s.pursue(asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement})
+	}
+}
+
+// aim makes addr the one to try while there is no primary.
+func (s *State) aim(addr string, epoch int64) {
+	if !s.mayFollow(addr, epoch) {
+		s.do(Doubted{})
+		return
+	}
+	if s.next.addr == addr && s.next.state == holding {
+		s.install(s.next.link, addr, epoch, ByElection)
+		return
+	}
+	s.cut(fmt.Errorf("the sentinels name %s", addr))
+	s.leaveReturn()
+	s.primary.addr, s.primary.id, s.primary.epoch = addr, "", epoch
+	s.retry()
+	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
+}
+
+// claim is what most sentinels say at a lower config-epoch than that of the primary that is known. A single sentinel that does so was away.
+// If most of them do, the epochs have begun anew: they were installed again, or the name was removed and monitored again.
+type claim struct {
+	addr  string
+	since time.Time
+	due   time.Time // when it is to be judged again
+}
+
+// judgeClaim takes a lower epoch when most of all sentinels that vote agree on it: at once if most have been seen to begin anew, else when
+// they have agreed and there was no primary for a while. While there is a primary it moves nothing, for that primary answers and says that
+// it is one.
+func (s *State) judgeClaim() {
+	claimed, ok := s.claimed()
+	if !ok || !s.allowed(claimed.addr) {
+		s.claim = claim{}
+		return
+	}
+	if s.claim.addr != claimed.addr {
+		s.claim = claim{addr: claimed.addr, since: s.now}
+	}
+	since := s.claim.since
+	if !s.phase.Serves() && s.primary.since.After(since) {
+		since = s.primary.since
+	}
+	due := since.Add(s.config.ResetTimeout)
+	switch {
+	case !s.provenAnew() && s.now.Before(due):
+		s.claim.due = due
+		return
+	case claimed.addr == s.primary.addr:
+		s.primary.epoch = claimed.epoch
+	case !s.down():
+		return
+	default:
+		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
+		s.aim(claimed.addr, claimed.epoch)
+	}
+	for _, v := range s.fresh() {
+		if v.report.Epoch > claimed.epoch { // of before, by one that was not there
+			v.refuted = v.says()
+		}
+	}
+	s.do(Reborn{claimed.addr, claimed.epoch})
+	s.claim = claim{}
+}
+
+// claimed returns the address that most of all sentinels that vote name, if they do at a lower epoch.
+func (s *State) claimed() (tally, bool) {
+	electors, _ := s.voters.count(s.now)
+	for _, t := range s.count(s.fresh(), func(v *voter) bool { return !v.report.Midway && v.report.Epoch < s.primary.epoch }) {
+		if 2*t.n > electors {
+			return t, true
+		}
+	}
+	return tally{}, false
+}
+
+// provenAnew tells whether most of all sentinels that vote have been seen to begin anew.
+func (s *State) provenAnew() bool {
+	n := 0
+	for _, v := range s.fresh() {
+		if v.reborn {
+			n++
+		}
+	}
+	electors, _ := s.voters.count(s.now)
+	return 2*n > electors
+}

@@ -1,0 +1,132 @@
+package follow
+
+import "time"
+
+// Event is something that has happened.
+type Event interface{ event() }
+
+// Link is the number of a connection to a server, given by a Dial. 0 is none.
+type Link uint64
+
+// Heard is a sentinel's answer to a poll.
+type Heard struct {
+	Sentinel string // address
+	ID       string // its run id, or its address if it does not tell
+	Asked    time.Time
+	Report   *Report // nil: it does not know the name
+	Err      error   // why not
+}
+
+// Report is what a sentinel says about the name. A State that was given one keeps it.
+type Report struct {
+	Addr      string // of the primary
+	RunID     string // of the primary; empty if it does not tell
+	Epoch     int64  // config-epoch
+	Midway    bool   // it leads a failover: its epoch is the new one already, its address still the old
+	DownAfter time.Duration
+	Replicas  []Replica
+	Peers     []Peer // the other sentinels
+}
+
+// Replica is a replica as a sentinel lists it.
+type Replica struct {
+	Addr, RunID string
+	Usable      bool // not down, not disconnected, and its link to the primary is up
+}
+
+// Peer is a sentinel as another one lists it.
+type Peer struct{ ID, Addr string }
+
+// Unheard is a poll that has failed.
+type Unheard struct{ Sentinel string }
+
+// Pushed is an event that a sentinel has published. It is a hint: polls and the servers' own words decide.
+type Pushed struct {
+	Sentinel string
+	Kind     PushKind
+	Addr     string // of the replica that is selected or promoted, or of the primary that is switched to
+	Text     string // as the sentinel calls it
+}
+
+// PushKind is what a push says.
+type PushKind int
+
+// The kinds of pushes. Others only have the sentinel asked.
+const (
+	Other    PushKind = iota
+	Selected          // a replica was chosen to be promoted
+	Promoted          // it says that it is the primary
+	Switched          // it is announced
+	Aborted           // the failover will not happen
+)
+
+// Dialled is a connection that was asked for, ready to be used.
+type Dialled struct{ Link Link }
+
+// Answered is a server's answer to the question for its role.
+type Answered struct {
+	Link    Link
+	Primary bool
+}
+
+// Failed is a dial or a question without an answer. The link is no more.
+type Failed struct {
+	Link      Link
+	Err       error
+	Permanent bool // it will fail until somebody changes a configuration
+}
+
+// Ended is a connection that was lost while nothing was asked on it.
+type Ended struct {
+	Link Link
+	At   time.Time
+	Err  error
+}
+
+// Beat is an answer of the primary to the heartbeat: it says that it is one. Connected is when the heartbeat's connection was opened, Asked
+// when the question was sent. Term is the number of the Swap that the heartbeat began with.
+type Beat struct {
+	Term             Link
+	Connected, Asked time.Time
+}
+
+// Silent is a primary that owes answers and has sent nothing For so long.
+type Silent struct {
+	Term Link
+	For  time.Duration
+}
+
+// Died is a heartbeat that has ended: its connection cannot be opened again, or the primary says that it is a replica.
+type Died struct {
+	Term Link
+	Err  error
+}
+
+// Alarm is a reply such as READONLY, which no primary gives.
+type Alarm struct{ Term Link }
+
+// Force is an operator who takes the primary away, Reset one who gives it back, Close the end.
+type (
+	Force struct{}
+	Reset struct{}
+	Close struct{ Err error }
+)
+
+// Tick is the time that a Wake has asked for. One too many does no harm.
+type Tick struct{}
+
+func (Heard) event()    {}
+func (Unheard) event()  {}
+func (Pushed) event()   {}
+func (Dialled) event()  {}
+func (Answered) event() {}
+func (Failed) event()   {}
+func (Ended) event()    {}
+func (Beat) event()     {}
+func (Silent) event()   {}
+func (Died) event()     {}
+func (Alarm) event()    {}
+func (Force) event()    {}
+func (Reset) event()    {}
+func (Close) event()    {}
+func (Tick) event()     {}

@@ -1,0 +1,301 @@
+package follow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// move is a failover that is under way: in phase Fenced until the replica is the primary, in phase Provisional, or after the loss of such a
+// primary, until it is announced.
+type move struct {
+	chosen   []selection
+	from     string    // the primary before; empty unless the move was made, and is not announced yet
+	began    time.Time // when writes began to wait, or the move was made
+	until    time.Time // when the wait ends; zero: nothing is waited for
+	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
+	wasted   time.Duration
+	wastedAt time.Time // since when fences came to nothing, which took wasted together
+	returned time.Time // since when the last primary answers again, in phase Returning
+}
+
+// selection is a replica that a sentinel has chosen to promote. While there are several, each replica is asked in turn.
+type selection struct{ by, addr string }
+
+// leaver is a server that was left.
+type leaver struct {
+	addr    string
+	until   time.Time // it is not gone back to, unless at a later epoch
+	epoch   int64
+	at      time.Time // when
+	replica bool      // it has been one since: before, its word that it is the primary means nothing
+}
+
+// maxLeavers is how many servers that were left are remembered.
+const maxLeavers = 16
+
+func (s *State) leaver(addr string) *leaver {
+	if i := slices.IndexFunc(s.left, func(l leaver) bool { return l.addr == addr }); i >= 0 {
+		return &s.left[i]
+	}
+	return nil
+}
+
+// leave remembers a server that was left, comeBack forgets it.
+func (s *State) leave(addr string) {
+	s.comeBack(addr)
+	if len(s.left) == maxLeavers {
+		s.left = slices.Delete(s.left, 0, 1)
+	}
+	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.primary.epoch, at: s.now})
+}
+
+func (s *State) comeBack(addr string) {
+	s.left = slices.DeleteFunc(s.left, func(l leaver) bool { return l.addr == addr })
+}
+
+// wasReplica notes that a server says that it is a replica.
+func (s *State) wasReplica(addr string) {
+	if l := s.leaver(addr); l != nil {
+		l.replica = true
+	}
+}
+
+// reckonLeavers notes which of the servers that were left most sentinels see replicate.
+func (s *State) reckonLeavers() {
+	for i := range s.left {
+		l := &s.left[i]
+		l.replica = l.replica || s.most(func(v *voter) bool {
+			return v.asked.After(l.at) && slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == l.addr && r.Usable })
+		})
+	}
+}
+
+// pushed takes in what a sentinel has published. It is asked in any case.
+func (s *State) pushed(e Pushed) {
+	v := s.voters.find(e.Sentinel)
+	if v == nil {
+		return
+	}
+	s.do(Poll{Sentinel: e.Sentinel})
+	if !v.votes() || s.phase == Forced || !s.voters.settled(s.now) {
+		return
+	}
+	switch e.Kind {
+	case Selected:
+		s.selected(e)
+	case Promoted, Switched:
+		switch {
+		case s.phase == Provisional && e.Addr == s.primary.addr && slices.Contains(s.move.chosen, selection{e.Sentinel, e.Addr}):
+			s.confirm()
+		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
+			s.fence(e)
+		}
+	case Aborted:
+		s.unselect(e.Sentinel, fmt.Errorf("sentinel says %s", e.Text))
+	}
+}
+
+// selected hears that a sentinel is about to promote a replica.
+func (s *State) selected(e Pushed) {
+	if s.config.Mode == PushOnly || e.Addr == s.primary.addr || s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr) {
+		return
+	}
+	s.cut(fmt.Errorf("%w, and a failover begins", ErrHung))
+	s.fence(e)
+	if s.next.trigger != BySelection || s.next.addr == "" {
+		s.pursue(s.toSelected(e.Addr))
+	}
+	s.judgeReturn()
+}
+
+func (s *State) toSelected(addr string) asker {
+	l := s.leaver(addr)
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: l != nil && !l.replica}
+}
+
+// rotate asks the next replica that was selected, if there are several.
+func (s *State) rotate() {
+	if s.next.trigger != BySelection || s.next.epoch != 0 {
+		return
+	}
+	chosen := s.move.chosen
+	at := slices.IndexFunc(chosen, func(c selection) bool { return c.addr == s.next.addr })
+	for i := range chosen {
+		addr := chosen[(at+1+i)%len(chosen)].addr
+		if addr != s.next.addr && addr != s.primary.addr {
+			until := s.next.until
+			s.dropNext()
+			s.next = s.toSelected(addr)
+			s.next.at, s.next.until = s.now.Add(selectedInterval), until
+			return
+		}
+	}
+}
+
+// fence holds writes back until the end of a failover, if fences that came to nothing have not used up their time.
+func (s *State) fence(e Pushed) {
+	m := &s.move
+	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == e.Sentinel })
+	m.chosen = append(m.chosen, selection{e.Sentinel, e.Addr})
+	if s.phase != Up {
+		return
+	}
+	if s.now.Sub(m.wastedAt) > fencePeriod {
+		m.wasted, m.wastedAt = 0, s.now
+	}
+	limit := fenceLimit - m.wasted
+	m.chosen = m.chosen[len(m.chosen)-1:] // what there was before is over
+	if limit <= 0 {
+		return
+	}
+	m.began, m.until, m.promoted = s.now, s.now.Add(limit), false
+	s.become(Fenced)
+	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
+}
+
+// endFence ends a fence. Wasted says that the primary goes on.
+func (s *State) endFence(wasted bool) {
+	if s.phase != Fenced {
+		return
+	}
+	m := &s.move
+	m.until = time.Time{}
+	if s.next.state == holding {
+		s.next.until = s.now.Add(confirmWithin)
+	}
+	if wasted {
+		m.wasted += s.now.Sub(m.began)
+		s.become(Up)
+		s.do(Lift{})
+	}
+}
+
+// dueMove ends what was waited for in vain.
+func (s *State) dueMove() {
+	m := &s.move
+	switch {
+	case m.until.IsZero() || s.now.Before(m.until):
+	case m.from != "":
+		s.revert(fmt.Errorf("no sentinel has confirmed it within %v", confirmWithin))
+	case m.promoted:
+		m.promoted, m.until = false, s.now.Add(confirmWithin)
+	default:
+		s.endFence(true)
+	}
+}
+
+// judgeMove looks for an abort in what the sentinel says that leads the failover: it has ended, and the primary is the same.
+func (s *State) judgeMove() {
+	m := &s.move
+	if s.phase != Fenced && s.phase != Provisional {
+		return
+	}
+	from := s.primary.addr
+	if s.phase == Provisional {
+		from = m.from
+	}
+	for _, c := range slices.Clone(m.chosen) {
+		v := s.voters.find(c.by)
+		if v != nil && v.fresh(s.now) && v.asked.After(m.began) && !v.report.Midway && s.named(v) == from && v.lists(c.addr) {
+			s.unselect(c.by, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
+		}
+	}
+}
+
+// unselect takes in that a sentinel's failover will not happen. That of another may.
+func (s *State) unselect(by string, why error) {
+	m := &s.move
+	n := len(m.chosen)
+	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == by })
+	if len(m.chosen) == n {
+		return
+	}
+	followed := func(c selection) bool { return s.phase != Provisional || c.addr == s.primary.addr }
+	if !slices.ContainsFunc(m.chosen, followed) {
+		s.aborted(why)
+	}
+}
+
+// aborted takes in that the failover will not happen.
+func (s *State) aborted(why error) {
+	if s.next.trigger == BySelection {
+		s.dropNext()
+	}
+	s.endFence(true)
+	if s.move.from != "" {
+		s.revert(why)
+	}
+}
+
+// confirm notes that the sentinels have announced the primary.
+func (s *State) confirm() {
+	if s.phase == Provisional {
+		s.become(Up)
+		s.do(Confirmed{})
+	}
+	if s.move.from != "" {
+		s.endMove()
+	}
+}
+
+func (s *State) endMove() {
+	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
+}
+
+// revert goes back to what the majority of the sentinels says.
+func (s *State) revert(why error) {
+	s.comeBack(s.move.from)
+	s.endMove()
+	elected, _ := s.elect()
+	s.do(Reverted{Addr: elected.addr, Cause: why})
+	if elected.addr == "" || elected.addr == s.primary.addr {
+		if s.phase == Provisional {
+			s.become(Up)
+		}
+		return
+	}
+	s.lose(why, false)
+	s.aim(elected.addr, elected.epoch)
+}
+
+// install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have not announced it yet.
+func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
+	p, from := &s.primary, s.primary.last
+	moved := addr != from && from != ""
+	s.endFence(false)
+	s.endRepair()
+	s.release(link)
+	if moved {
+		s.leave(from)
+	}
+	s.comeBack(addr)
+	if addr != p.addr {
+		p.id = ""
+	}
+	p.addr, p.last, p.link, p.term = addr, addr, link, link
+	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
+	p.epoch = max(p.epoch, epoch)
+	to := Up
+	if moved {
+		s.move.from, s.move.until = "", time.Time{}
+		if epoch == 0 && why == BySelection {
+			s.move.from, s.move.began, s.move.until = from, s.now, s.now.Add(confirmWithin)
+		}
+	}
+	if s.move.from != "" {
+		to = Provisional
+	}
+	s.become(to)
+	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: p.epoch, Trigger: why})
+}
+
+// release ends the questions to all servers, but keeps a link.
+func (s *State) release(link Link) {
+	for _, a := range []*asker{&s.target, &s.next} {
+		if a.link == link {
+			a.link = 0
+		}
+		s.end(a)
+	}
+}

@@ -1,0 +1,263 @@
+package follow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// lose notes that there is no primary. With keep its commands live on, as it may only stall.
+func (s *State) lose(cause error, keep bool) {
+	p := &s.primary
+	if !s.phase.Serves() {
+		s.cut(cause)
+		return
+	}
+	s.endFence(false)
+	s.endRepair()
+	p.since, p.cause = s.now, cause
+	s.do(Down{Cause: cause, Keep: keep})
+	if !keep {
+		p.link = 0
+	}
+	if keep {
+		s.become(Stalled)
+	} else {
+		s.become(Searching)
+	}
+	s.retry()
+	s.do(Poll{})
+}
+
+// cut ends the commands of a primary that has stalled.
+func (s *State) cut(cause error) {
+	if s.primary.link == 0 || s.phase.Serves() {
+		return
+	}
+	s.primary.link, s.primary.cutAt = 0, time.Time{}
+	s.do(Cut{cause})
+	if s.phase == Stalled {
+		s.become(Searching)
+	}
+}
+
+// heartbeat takes in what the heartbeat says.
+func (s *State) heartbeat(e Event) {
+	switch e := e.(type) {
+	case Beat:
+		if e.Term == s.primary.term {
+			s.primary.beat = e
+			s.judgeRepair()
+			s.resume()
+		}
+	case Silent:
+		if e.Term == s.primary.term {
+			s.silent(e)
+		}
+	case Died:
+		if e.Term == s.primary.term {
+			s.lose(e.Err, false)
+		}
+	case Alarm:
+		if e.Term == s.primary.term && s.phase.Serves() {
+			s.primary.alarms = true
+		}
+	}
+}
+
+// silent takes in that the primary is silent. While a failover is under way nobody waits for it.
+func (s *State) silent(e Silent) {
+	if !s.phase.Serves() {
+		return
+	}
+	cause := fmt.Errorf("%w: %s sent nothing for %v", ErrHung, s.primary.addr, e.For.Round(time.Millisecond))
+	rest := s.stallTimeout() - e.For
+	keep := s.phase == Up && s.next.addr == "" && s.repair.link == 0 && rest > 0 && !s.failoverBegins()
+	s.lose(cause, keep)
+	if keep {
+		s.primary.cutAt = s.now.Add(rest)
+	}
+}
+
+// stallTimeout is how long commands of a silent primary live.
+func (s *State) stallTimeout() time.Duration {
+	if s.config.StallTimeout != 0 {
+		return s.config.StallTimeout
+	}
+	var all []time.Duration
+	for _, v := range s.fresh() {
+		all = append(all, v.report.DownAfter)
+	}
+	if len(all) == 0 {
+		return leastStall
+	}
+	slices.Sort(all)
+	return min(max(all[len(all)/2], leastStall), mostStall)
+}
+
+// failoverBegins tells whether a sentinel leads a failover, or most name another primary.
+func (s *State) failoverBegins() bool {
+	if slices.ContainsFunc(s.fresh(), func(v *voter) bool { return v.report.Midway }) {
+		return true
+	}
+	elected, majority := s.elect()
+	return majority && elected.addr != s.primary.addr
+}
+
+// dueSilence ends the commands of a primary that has been silent for too long, or that is replaced.
+func (s *State) dueSilence() {
+	switch {
+	case s.primary.cutAt.IsZero():
+	case !s.now.Before(s.primary.cutAt):
+		s.cut(fmt.Errorf("%w: for %v", ErrHung, s.stallTimeout()))
+	case s.failoverBegins():
+		s.cut(fmt.Errorf("%w, and a failover begins", ErrHung))
+	}
+}
+
+// resume lets commands pass again to a primary that has only stalled.
+func (s *State) resume() {
+	if s.primary.cutAt.IsZero() || s.phase != Stalled && s.phase != Returning {
+		return
+	}
+	s.primary.cutAt = time.Time{}
+	s.primary.since = s.now
+	s.stopAsking()
+	s.become(Up)
+	s.do(Resume{})
+}
+
+// lookIntoAlarm asks the primary and the sentinels, so often at most.
+func (s *State) lookIntoAlarm() {
+	s.primary.alarms, s.primary.alarm = false, s.now
+	if s.phase.Serves() {
+		s.do(Question{})
+		s.do(Poll{})
+	}
+}
+
+// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has named it since it did. Without any it may
+// return at once. A few that know better, because a failover is under way or over, are waited for, though not for ever: they may have gone
+// wrong.
+func (s *State) judgeReturn() {
+	if s.phase != Returning {
+		return
+	}
+	agree, disagree, ahead := 0, 0, false
+	for _, v := range s.fresh() {
+		switch {
+		case v.asked.Before(s.move.returned):
+		case v.report.Midway || s.named(v) != s.target.addr:
+			disagree++
+			ahead = ahead || v.report.Midway || v.report.Epoch > s.primary.epoch
+		default:
+			agree++
+		}
+	}
+	_, up := s.voters.count(s.now)
+	switch {
+	case s.next.addr != "" && s.next.trigger == BySelection:
+		s.endReturn(errors.New("a failover is under way"))
+	case 2*disagree >= up && disagree > 0 || ahead && s.now.Sub(s.primary.since) < refuseFor:
+		s.endReturn(errors.New("the sentinels name another, or are about to"))
+	case up != 0 && 2*agree <= up:
+	case s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)): // what it has kept may be answered in a moment
+	default:
+		s.install(s.target.link, s.target.addr, 0, ByReturn)
+	}
+}
+
+// endReturn refuses the last primary, which is asked again later.
+func (s *State) endReturn(why error) {
+	a := &s.target
+	if a.link != 0 {
+		s.do(End{a.link})
+		a.link = 0
+	}
+	s.primary.cause = why
+	a.until = time.Time{}
+	s.again(a, why)
+	a.interval = min(a.interval*8/5, lastRetry)
+	s.leaveReturn()
+}
+
+// leaveReturn ends the phase Returning: what has stalled may yet awake.
+func (s *State) leaveReturn() {
+	switch {
+	case s.phase != Returning:
+	case s.primary.link != 0:
+		s.become(Stalled)
+	default:
+		s.become(Searching)
+	}
+}
+
+// repair replaces the connection of a primary that goes on without it: commands wait for it, and nobody else notices. A server closes
+// connections that are idle (its option timeout), or that take too much memory; a flow may be lost between.
+type repair struct {
+	link     Link // of the new connection
+	lostAt   time.Time
+	until    time.Time // zero: nothing is repaired
+	cause    error
+	verified bool      // the server says on it that it is the primary
+	doneAt   time.Time // when one was repaired last
+}
+
+// linkLost takes in the end of the commands' connection.
+func (s *State) linkLost(e Ended) {
+	s.primary.link = 0
+	switch {
+	case s.phase == Stalled || s.phase == Returning:
+		s.primary.cutAt = time.Time{}
+		s.do(Cut{e.Err})
+		if s.phase == Stalled {
+			s.become(Searching)
+		}
+	case s.now.Sub(s.repair.doneAt) < repairPause: // what is lost so often goes the way of a primary that is down
+		s.lose(e.Err, false)
+	default:
+		s.repair = repair{link: s.newLink(), lostAt: e.At, until: s.now.Add(s.config.RepairTimeout), cause: e.Err, doneAt: s.repair.doneAt}
+		s.do(Hold{})
+		s.do(Question{})
+		s.do(Dial{s.repair.link, s.primary.addr})
+	}
+}
+
+func (s *State) repairAnswered(isPrimary bool) {
+	if !isPrimary {
+		s.lose(fmt.Errorf("%s: %w", s.primary.addr, ErrDemoted), false)
+		return
+	}
+	s.repair.verified = true
+	s.judgeRepair()
+}
+
+// judgeRepair gives commands the new connection. Whether the server is the same as before is not its own word alone: the heartbeat, which
+// has a connection of its own, must have gone on unbroken.
+func (s *State) judgeRepair() {
+	r := &s.repair
+	switch b := s.primary.beat; {
+	case r.until.IsZero():
+	case !b.Connected.Before(r.lostAt):
+		s.lose(fmt.Errorf("%w; the heartbeat's connection was lost as well", r.cause), false)
+	case r.verified && !b.Asked.Before(r.lostAt):
+		s.primary.link = r.link
+		s.do(Rejoin{Link: r.link, Cause: r.cause})
+		s.repair = repair{doneAt: s.now}
+	}
+}
+
+func (s *State) dueRepair() {
+	if !s.repair.until.IsZero() && !s.now.Before(s.repair.until) {
+		s.lose(fmt.Errorf("%w; a new connection is not there in time", s.repair.cause), false)
+	}
+}
+
+// endRepair ends what is repaired.
+func (s *State) endRepair() {
+	if s.repair.link != 0 {
+		s.do(End{s.repair.link})
+	}
+	s.repair = repair{doneAt: s.repair.doneAt}
+}

@@ -1,0 +1,96 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+const (
+	// fenceMost is how long a fence may stand: until the replica is the primary, and from then on until the announcement.
+	fenceMost = 5 * time.Second
+	// followWithin is how long commands may go to a server that most sentinels do not name any more, while the client hears them.
+	followWithin = 5 * time.Second
+)
+
+// check looks for what must never be.
+func (c *client) check() {
+	w, phase := c.world, c.state.Phase()
+	serves := phase.Serves()
+	switch {
+	case serves == c.refused:
+		w.fail("phase %v, and commands are refused: %v", phase, c.refused)
+	case (phase == follow.Fenced) != c.fenced:
+		w.fail("phase %v, and writes wait: %v", phase, c.fenced)
+	case c.fenced && w.now-c.fencedAt > fenceMost:
+		w.fail("writes wait for more than %v", fenceMost)
+	case serves && c.mode == follow.PushOnly && c.fenced:
+		w.fail("a fence in a mode without")
+	}
+}
+
+// takesWrites tells whether writes reach a server now.
+func (c *client) takesWrites(s *server) bool {
+	return !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && s.answers() && s.primary
+}
+
+// promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a planned failover whose selection was heard
+// writes wait by then.
+func (c *client) promoted(f *failover) {
+	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
+		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)
+	}
+}
+
+// named looks, a while after a sentinel has named a primary, for writes to another one.
+func (c *client) named(s *server) {
+	w := c.world
+	n := 0
+	for _, q := range w.sentinels {
+		if !q.invented && !q.rogue && q.primary == s {
+			n++
+		}
+	}
+	if 2*n <= w.members() {
+		return
+	}
+	w.after(followWithin, func() {
+		n, up := 0, 0
+		for _, q := range w.sentinels {
+			switch {
+			case q.invented:
+			case q.rogue:
+				up++
+			case q.alive && !q.cut:
+				up++
+				if q.primary == s {
+					n++
+				}
+			}
+		}
+		if 2*n <= up || w.truth != s || w.leader != nil || !s.primary || !s.answers() || w.troubled() {
+			return
+		}
+		for _, other := range w.servers {
+			if other != s && c.takesWrites(other) {
+				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, followWithin)
+			}
+		}
+	})
+}
+
+// troubled tells whether the client was kept from hearing of it lately.
+func (w *World) troubled() bool { return w.now < healAt+8*time.Second && !w.client.calm }
+
+// atEnd looks whether the client has found the primary.
+func (c *client) atEnd() {
+	w := c.world
+	c.fenced = false // a rogue may raise one at any time
+	if !c.takesWrites(w.truth) {
+		at := "nowhere"
+		if c.serving != nil {
+			at = c.serving.to.addr
+		}
+		w.fail("all is well since %v, and the client is in phase %v, at %s, not at %s", end-healAt, c.state.Phase(), at, w.truth.addr)
+	}
+}

@@ -1,0 +1,400 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+const (
+	heartbeat   = 300 * time.Millisecond
+	dialTimeout = time.Second
+)
+
+var (
+	errRefused = errors.New("connection refused")
+	errTimeout = errors.New("i/o timeout")
+	errEOF     = errors.New("EOF")
+)
+
+// connection is a link as the network sees it.
+type connection struct {
+	number follow.Link
+	to     *server
+	id     string // the process that was dialled: another one knows nothing of it
+	open   bool   // the state was told that it is there
+	asked  bool
+}
+
+// client is a model of whoever carries out the state's effects.
+type client struct {
+	world   *World
+	state   *follow.State
+	mode    follow.Mode
+	links   map[follow.Link]*connection
+	watched map[string]bool
+	polling map[string]bool // a poll now is under way
+	wake    int             // the number of the last Wake
+	calm    bool            // nothing else goes wrong in this history
+
+	serving  *connection // of commands, or of those that are kept
+	term     follow.Link
+	beatsAt  time.Duration // when the heartbeat was connected
+	refused  bool          // commands are
+	fenced   bool
+	fencedAt time.Duration
+	held     bool
+
+	truthAt time.Duration // since when most sentinels name the truth
+	dials   int
+	dialsAt time.Duration
+	seen    map[string]int
+}
+
+func newClient(w *World, mode follow.Mode, seeds []string) *client {
+	c := &client{
+		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true,
+	}
+	if w.tellTale {
+		c.seen = make(map[string]int)
+	}
+	state, effects := follow.New(w.time(), follow.Config{
+		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
+	})
+	c.state = state
+	c.run(effects)
+	return c
+}
+
+func (c *client) step(e follow.Event) {
+	w, before := c.world, c.state.Phase()
+	effects := c.state.Step(w.time(), e)
+	after := c.state.Phase()
+	if w.tellTale {
+		if _, tick := e.(follow.Tick); !tick {
+			w.tell("%T%v", e, fields(e))
+		}
+		if before != after {
+			w.tell("    %v → %v", before, after)
+			c.seen[before.String()+" → "+after.String()]++
+		}
+	}
+	c.run(effects)
+}
+
+func (c *client) run(effects []follow.Effect) {
+	for _, e := range effects {
+		if c.world.tellTale {
+			switch e.(type) {
+			case follow.Wake, follow.Ask, follow.Poll:
+			default:
+				c.world.tell("    %T%v", e, fields(e))
+			}
+		}
+		switch e := e.(type) {
+		case follow.Watch:
+			c.watch(e.Sentinel)
+		case follow.Unwatch:
+			delete(c.watched, e.Sentinel)
+		case follow.Poll:
+			c.pollNow(e.Sentinel)
+		case follow.Wake:
+			c.wakeAt(e.At)
+		case follow.Dial:
+			c.dial(e)
+		case follow.Ask:
+			c.ask(e.Link)
+		case follow.End:
+			delete(c.links, e.Link)
+		case follow.Question:
+			c.question()
+		default:
+			c.serve(e)
+		}
+	}
+}
+
+// serve carries out what changes where commands go.
+func (c *client) serve(e follow.Effect) {
+	w := c.world
+	switch e := e.(type) {
+	case follow.Swap:
+		l := c.links[e.Link]
+		if l == nil || !l.open {
+			w.fail("a link that is not open becomes the primary's")
+			return
+		}
+		delete(c.links, e.Link)
+		c.serving, c.term, c.refused, c.fenced, c.held, c.beatsAt = l, e.Link, false, false, false, w.now
+		c.settle(l)
+	case follow.Down:
+		if c.refused {
+			w.fail("commands are refused twice")
+		}
+		c.refused, c.fenced, c.held = true, false, false
+		if !e.Keep {
+			c.serving = nil
+		}
+	case follow.Cut:
+		if !c.refused || c.serving == nil {
+			w.fail("commands are cut that are not kept")
+		}
+		c.serving = nil
+	case follow.Resume:
+		if !c.refused || c.serving == nil {
+			w.fail("what has not stalled resumes")
+		}
+		c.refused = false
+	case follow.Hold:
+		c.held = true
+	case follow.Rejoin:
+		c.rejoin(e.Link)
+	case follow.Fence:
+		if c.refused || c.fenced {
+			w.fail("a fence while commands are refused, or a second one")
+		}
+		c.fenced, c.fencedAt = true, w.now
+	case follow.Lift:
+		if !c.fenced {
+			w.fail("a fence is lifted that is not there")
+		}
+		c.fenced = false
+	}
+}
+
+func (c *client) rejoin(number follow.Link) {
+	l := c.links[number]
+	if l == nil || !l.open || !c.held {
+		c.world.fail("a link that is not open replaces the primary's")
+		return
+	}
+	delete(c.links, number)
+	c.serving, c.held = l, false
+}
+
+// settle posts what a heartbeat that has just begun would find.
+func (c *client) settle(l *connection) {
+	c.world.after(c.world.delay(), func() {
+		switch {
+		case c.serving != l:
+		case !l.to.alive || l.to.id != l.id:
+			c.step(follow.Died{Term: c.term, Err: errEOF})
+		case l.to.cut || l.to.stalled():
+			c.serverSilent(l.to)
+		case !l.to.primary:
+			c.step(follow.Died{Term: c.term, Err: follow.ErrDemoted})
+		}
+	})
+}
+
+// question has the heartbeat ask now.
+func (c *client) question() {
+	w, l, term := c.world, c.serving, c.term
+	if l == nil {
+		return
+	}
+	asked := w.now
+	w.after(w.delay(), func() {
+		if c.term == term && c.serving != nil && l.to.answers() && l.to.primary && l.to.id == l.id {
+			c.step(follow.Beat{Term: term, Connected: start.Add(c.beatsAt), Asked: start.Add(asked)})
+		}
+	})
+}
+
+func (c *client) wakeAt(at time.Time) {
+	c.wake++
+	n := c.wake
+	c.world.after(max(at.Sub(c.world.time()), 0), func() {
+		if c.wake == n {
+			c.step(follow.Tick{})
+		}
+	})
+}
+
+// watch polls a sentinel every second.
+func (c *client) watch(addr string) {
+	if c.watched[addr] {
+		c.world.fail("sentinel %s is watched twice", addr)
+	}
+	c.watched[addr] = true
+	var again func()
+	again = func() {
+		if c.watched[addr] {
+			c.poll(addr)
+			c.world.after(follow.PollInterval, again)
+		}
+	}
+	c.world.after(c.world.delay(), again)
+}
+
+func (c *client) pollNow(addr string) {
+	if addr == "" {
+		for _, s := range c.world.sentinels {
+			if c.watched[s.addr] {
+				c.pollNow(s.addr)
+			}
+		}
+		return
+	}
+	if !c.polling[addr] {
+		c.polling[addr] = true
+		c.poll(addr)
+	}
+}
+
+// poll asks a sentinel. Those that nobody has heard of are invented, and lie.
+func (c *client) poll(addr string) {
+	w, asked := c.world, c.world.time()
+	s := w.sentinel(addr)
+	if s == nil {
+		s = &sentinel{world: w, addr: addr, id: "invented-" + addr, alive: w.chance(80), rogue: true, invented: true}
+		w.sentinels = append(w.sentinels, s)
+	}
+	if !s.alive || s.cut {
+		w.after(w.between(time.Millisecond, 300*time.Millisecond), func() {
+			c.polling[addr] = false
+			c.step(follow.Unheard{Sentinel: addr})
+		})
+		return
+	}
+	w.after(w.delay(), func() {
+		c.polling[addr] = false
+		if !s.alive || s.cut {
+			c.step(follow.Unheard{Sentinel: addr})
+			return
+		}
+		id := s.id
+		if s.rogue && w.chance(10) {
+			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id
+		}
+		c.step(follow.Heard{Sentinel: addr, ID: id, Asked: asked, Report: s.report()})
+	})
+}
+
+func (c *client) dial(d follow.Dial) {
+	w := c.world
+	var to *server
+	for _, s := range w.servers {
+		if s.addr == d.Addr {
+			to = s
+		}
+	}
+	if to == nil || to.evil {
+		w.fail("the client dials %s, which no majority of the voters names", d.Addr)
+		return
+	}
+	if c.dials++; w.now-c.dialsAt > time.Second {
+		c.dials, c.dialsAt = 0, w.now
+	}
+	if c.dials > 400 {
+		w.fail("more than 400 dials in a second")
+	}
+	l := &connection{number: d.Link, to: to}
+	c.links[d.Link] = l
+	switch {
+	case !to.cut && to.alive:
+		w.after(w.delay(), func() { c.dialled(l) })
+	case to.alive:
+		w.after(dialTimeout, func() { c.fail(l, errTimeout) })
+	default:
+		w.after(w.delay(), func() { c.fail(l, errRefused) })
+	}
+}
+
+func (c *client) dialled(l *connection) {
+	if c.links[l.number] != l {
+		return
+	}
+	if !l.to.answers() { // the handshake is not answered
+		c.world.after(dialTimeout, func() { c.fail(l, errTimeout) })
+		return
+	}
+	l.open, l.id = true, l.to.id
+	c.step(follow.Dialled{Link: l.number})
+}
+
+func (c *client) fail(l *connection, err error) {
+	if c.links[l.number] == l {
+		delete(c.links, l.number)
+		c.step(follow.Failed{Link: l.number, Err: err})
+	}
+}
+
+func (c *client) ask(number follow.Link) {
+	l, w := c.links[number], c.world
+	if l == nil || !l.open || l.asked {
+		w.fail("link %d is asked, which is not open or is asked already", number)
+		return
+	}
+	l.asked = true
+	w.after(w.delay(), func() {
+		l.asked = false
+		switch {
+		case c.links[number] != l:
+		case !l.to.alive || l.to.id != l.id:
+			c.fail(l, errEOF)
+		case !l.to.answers():
+			w.after(heartbeat, func() { c.fail(l, errTimeout) })
+			l.asked = true
+		default:
+			c.step(follow.Answered{Link: number, Primary: l.to.primary})
+		}
+	})
+}
+
+// serverDied, serverSilent, serverHeard and serverDemoted are what the heartbeat finds.
+func (c *client) serverDied(s *server) {
+	if l := c.serving; l != nil && l.to == s {
+		term := c.term
+		c.world.after(c.world.delay(), func() {
+			if c.serving == l && c.term == term {
+				c.step(follow.Died{Term: term, Err: errEOF})
+			}
+		})
+	}
+}
+
+func (c *client) serverSilent(s *server) {
+	l, w, term := c.serving, c.world, c.term
+	if l == nil || l.to != s {
+		return
+	}
+	w.after(heartbeat, func() {
+		if c.serving == l && c.term == term && s.alive && !s.answers() {
+			c.step(follow.Silent{Term: term, For: heartbeat})
+		}
+	})
+}
+
+func (c *client) serverHeard(s *server) {
+	if l := c.serving; l != nil && l.to == s && s.answers() {
+		if s.primary {
+			c.question()
+		} else {
+			c.serverDemoted(s)
+		}
+	}
+}
+
+func (c *client) serverDemoted(s *server) {
+	if l := c.serving; l != nil && l.to == s && s.answers() {
+		term := c.term
+		c.world.after(c.world.between(0, 100*time.Millisecond), func() {
+			if c.serving == l && c.term == term && !s.primary {
+				c.step(follow.Died{Term: term, Err: follow.ErrDemoted})
+			}
+		})
+	}
+}
+
+// loseFlow ends the commands' connection and nothing else.
+func (c *client) loseFlow() {
+	l, w := c.serving, c.world
+	if l == nil || !l.to.answers() || c.held {
+		return
+	}
+	w.tell("the commands' connection is lost")
+	c.step(follow.Ended{Link: l.number, At: w.time(), Err: errEOF})
+	c.question()
+}

@@ -1,0 +1,74 @@
+package sim
+
+import "time"
+
+// server is a model of a redis server.
+type server struct {
+	world        *World
+	addr         string
+	id           string // run id
+	alive        bool
+	primary      bool
+	of           *server // whom it replicates
+	cut          bool    // what the client sends is swallowed
+	stalledUntil time.Duration
+	evil         bool // it is of no cluster; whoever speaks to it has been deceived
+}
+
+func (s *server) stalled() bool { return s.world.now < s.stalledUntil }
+
+// answers tells whether the client hears from it.
+func (s *server) answers() bool { return s.alive && !s.cut && !s.stalled() }
+
+func (s *server) die() {
+	if s.alive {
+		s.world.tell("%s dies", s.addr)
+		s.alive = false
+		s.world.client.serverDied(s)
+	}
+}
+
+// restart brings it back as what it was, with another run id.
+func (s *server) restart() {
+	if s.alive {
+		return
+	}
+	w := s.world
+	s.alive, s.id = true, s.addr+"-"+time.Duration(w.now).String()
+	w.tell("%s is back, a primary: %v", s.addr, s.primary)
+}
+
+func (s *server) stall(d time.Duration) {
+	if !s.alive || s.stalled() {
+		return
+	}
+	w := s.world
+	w.tell("%s stalls for %v", s.addr, d)
+	s.stalledUntil = w.now + d
+	w.client.serverSilent(s)
+	w.after(d, func() { w.client.serverHeard(s) })
+}
+
+// cutOff has all messages between the client and it swallowed for a while.
+func (s *server) cutOff(d time.Duration) {
+	if s.cut {
+		return
+	}
+	w := s.world
+	w.tell("%s is cut off from the client for %v", s.addr, d)
+	s.cut = true
+	w.client.serverSilent(s)
+	w.after(d, func() {
+		s.cut = false
+		w.tell("%s is not cut off any more", s.addr)
+		w.client.serverHeard(s)
+	})
+}
+
+func (s *server) demote(to *server) {
+	if s.alive && (s.primary || s.of != to) {
+		s.world.tell("%s becomes a replica of %s", s.addr, to.addr)
+		s.primary, s.of = false, to
+		s.world.client.serverDemoted(s)
+	}
+}

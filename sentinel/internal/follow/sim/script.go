@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+const (
+	healAt = 8 * time.Second  // when faults end
+	end    = 50 * time.Second // of a history
+)
+
+// build makes servers, sentinels and a client.
+func (w *World) build() {
+	n := 2 + w.rng.IntN(2)
+	for i := range n {
+		addr := "10.0.0." + strconv.Itoa(i+1) + ":6379"
+		w.servers = append(w.servers, &server{world: w, addr: addr, id: addr, alive: true, primary: i == 0, of: w.servers0(i)})
+	}
+	w.truth = w.servers[0]
+	w.epoch = w.rng.Int64N(3)
+	calm := w.chance(20)
+	rogues := 0
+	members := 3 + 2*w.rng.IntN(2)
+	if !calm && w.chance(50) {
+		rogues = 1 + w.rng.IntN(max(members/3, 1))
+	}
+	var seeds []string
+	for i := range members {
+		addr := "10.0.1." + strconv.Itoa(i+1) + ":26379"
+		s := &sentinel{world: w, addr: addr, id: "id-" + strconv.Itoa(i), alive: true, primary: w.truth, epoch: w.epoch, rogue: i < rogues}
+		w.sentinels = append(w.sentinels, s)
+	}
+	if rogues > 0 {
+		w.servers = append(w.servers, &server{world: w, addr: "10.6.6.6:6379", id: "evil", alive: true, primary: true, evil: true})
+	}
+	// With rogues all are given: else one of them might be the only one that the user named.
+	given := members
+	if rogues == 0 {
+		given = 1 + w.rng.IntN(members)
+	}
+	for _, s := range w.sentinels[:given] {
+		s.seed = true
+		seeds = append(seeds, s.addr)
+	}
+	w.client = newClient(w, follow.Mode(w.rng.IntN(3)), seeds)
+	w.client.calm = calm
+	w.tell("mode %d, %d servers, %d sentinels, %d given, %d rogue", w.client.mode, n, members, given, rogues)
+	for _, s := range w.sentinels {
+		if s.rogue {
+			w.after(w.between(0, time.Second), s.babble)
+		}
+	}
+	w.watch()
+}
+
+func (w *World) servers0(i int) *server {
+	if i == 0 {
+		return nil
+	}
+	return w.servers[0]
+}
+
+// script chooses what goes wrong.
+func (w *World) script() {
+	w.after(healAt, w.heal)
+	if w.client.calm { // one planned failover, maybe there and back
+		at := w.between(2*time.Second, 4*time.Second)
+		w.after(at, func() { w.failOver(true) })
+		if w.chance(50) {
+			w.after(at+w.between(1500*time.Millisecond, 6*time.Second), func() { w.failOver(true) })
+		}
+		return
+	}
+	for range 1 + w.rng.IntN(6) {
+		w.after(w.between(0, healAt-time.Second), w.fault)
+	}
+}
+
+// fault has one thing go wrong.
+func (w *World) fault() {
+	s := w.servers[w.rng.IntN(len(w.servers))]
+	if s.evil {
+		s = w.truth
+	}
+	if w.chance(50) {
+		s = w.truth
+	}
+	q := w.sentinels[w.rng.IntN(len(w.sentinels))]
+	switch w.rng.IntN(14) {
+	case 0, 1:
+		w.failOver(true)
+	case 2:
+		w.failOver(true)
+		w.after(w.between(time.Second, 4*time.Second), func() { w.failOver(true) })
+	case 3:
+		s.die()
+		w.after(w.between(10*time.Millisecond, 8*time.Second), s.restart)
+	case 4:
+		s.stall(w.between(50*time.Millisecond, 3*time.Second))
+	case 5:
+		s.cutOff(w.between(50*time.Millisecond, 4*time.Second))
+	case 6:
+		w.spare(q, func() { q.alive = false }, func() { q.alive = true })
+	case 7:
+		w.spare(q, func() { q.cut = true }, func() { q.cut = false })
+	case 8:
+		q.deaf = true
+	case 9:
+		w.setUpAnew()
+	case 10:
+		w.client.loseFlow()
+	case 11:
+		w.client.step(follow.Alarm{Term: w.client.term})
+	case 12:
+		w.client.step(follow.Force{})
+		w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
+	case 13: // all sentinels are gone for a while
+		for _, q := range w.sentinels {
+			w.spare(q, func() { q.cut = true }, func() { q.cut = false })
+		}
+	}
+}
+
+// spare takes a sentinel away for a while, unless rogues would be the majority of those that are left.
+func (w *World) spare(q *sentinel, away, back func()) {
+	rogues, honest := 0, 0
+	for _, s := range w.sentinels {
+		switch {
+		case s.invented:
+		case s.rogue:
+			rogues++
+		case s.alive && !s.cut && s != q:
+			honest++
+		}
+	}
+	if q.invented || !q.rogue && rogues > 0 && honest <= 2*rogues {
+		return
+	}
+	w.tell("sentinel %s goes away", q.addr)
+	away()
+	w.after(w.between(100*time.Millisecond, 5*time.Second), func() {
+		back()
+		w.tell("sentinel %s is back", q.addr)
+	})
+}
+
+// heal ends all faults but the rogues'.
+func (w *World) heal() {
+	w.tell("all is healed")
+	for _, s := range w.servers {
+		s.restart()
+		s.stalledUntil = min(s.stalledUntil, w.now+3*time.Second)
+	}
+	for _, s := range w.sentinels {
+		if !s.invented {
+			s.alive, s.cut, s.deaf = true, false, false
+		}
+	}
+	w.after(3*time.Second, w.tidy)
+}
+
+// tidy has the sentinels agree, and servers be what they say, as they do in the end.
+func (w *World) tidy() {
+	if w.leader != nil {
+		w.after(time.Second, w.tidy)
+		return
+	}
+	if w.well() {
+		w.over = true
+		return
+	}
+	if w.now < end-20*time.Second {
+		w.after(2*time.Second, w.tidy)
+	}
+	for _, s := range w.sentinels {
+		if !s.rogue && !s.invented && (s.primary != w.truth || s.epoch != w.epoch) {
+			s.primary, s.epoch = w.truth, w.epoch
+		}
+	}
+	if !w.truth.primary {
+		w.tell("%s is promoted by the sentinels", w.truth.addr)
+		w.truth.primary, w.truth.of = true, nil
+	}
+	for _, s := range w.servers {
+		if s != w.truth && !s.evil {
+			s.demote(w.truth)
+		}
+	}
+}
+
+// well tells whether all agree, and the client has found the primary: then nothing else happens.
+func (w *World) well() bool {
+	for _, s := range w.sentinels {
+		if !s.rogue && !s.invented && (s.primary != w.truth || s.epoch != w.epoch) {
+			return false
+		}
+	}
+	for _, s := range w.servers {
+		if !s.evil && (!s.answers() || s.primary != (s == w.truth)) {
+			return false
+		}
+	}
+	return w.client.takesWrites(w.truth) && w.client.state.Phase() == follow.Up
+}
+
+// fields shows the contents of an event or effect, without pointers.
+func fields(e any) string {
+	if h, ok := e.(follow.Heard); ok && h.Report != nil {
+		return fmt.Sprintf("{%s %s: %s at %d, midway %v}", h.Sentinel, h.ID, h.Report.Addr, h.Report.Epoch, h.Report.Midway)
+	}
+	v := reflect.ValueOf(e)
+	text := "{"
+	for i := range v.NumField() {
+		if t, ok := v.Field(i).Interface().(time.Time); ok {
+			text += t.Sub(start).String() + " "
+			continue
+		}
+		text += fmt.Sprint(v.Field(i).Interface()) + " "
+	}
+	return text + "}"
+}

@@ -1,0 +1,301 @@
+package sim
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// sentinel is a model of one.
+type sentinel struct {
+	world    *World
+	addr     string
+	id       string
+	alive    bool
+	cut      bool // the client does not hear it
+	deaf     bool // its pushes are lost
+	rogue    bool
+	invented bool
+	primary  *server
+	epoch    int64
+	midway   bool
+	seed     bool
+}
+
+// report is what it answers.
+func (s *sentinel) report() *follow.Report {
+	w := s.world
+	if s.rogue {
+		return s.lie()
+	}
+	r := &follow.Report{Addr: s.primary.addr, RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter}
+	for _, x := range w.servers {
+		if x != s.primary && !x.evil {
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary})
+		}
+	}
+	for _, x := range w.sentinels {
+		if x != s && !x.invented {
+			r.Peers = append(r.Peers, follow.Peer{ID: x.id, Addr: x.addr})
+		}
+	}
+	return r
+}
+
+// lie makes something up.
+func (s *sentinel) lie() *follow.Report {
+	w := s.world
+	r := &follow.Report{
+		Addr: w.servers[w.rng.IntN(len(w.servers))].addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id,
+		Epoch: w.epoch + w.rng.Int64N(5) - 1, Midway: w.chance(30), DownAfter: w.between(0, time.Hour),
+	}
+	if w.chance(10) {
+		r.Epoch = 1 << 40
+	}
+	for _, x := range w.servers {
+		if x.addr != r.Addr && w.chance(80) {
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50)})
+		}
+	}
+	for _, x := range w.sentinels {
+		if x != s && w.chance(80) {
+			r.Peers = append(r.Peers, follow.Peer{ID: x.id, Addr: x.addr})
+		}
+	}
+	for range w.rng.IntN(4) {
+		id := strconv.Itoa(w.rng.IntN(1000))
+		if w.chance(30) {
+			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id // another's
+		}
+		r.Peers = append(r.Peers, follow.Peer{ID: id, Addr: "10.9.9.9:" + strconv.Itoa(1+w.rng.IntN(60000))})
+	}
+	return r
+}
+
+// babble has a rogue publish something.
+func (s *sentinel) babble() {
+	w := s.world
+	kind := []follow.PushKind{follow.Selected, follow.Promoted, follow.Switched, follow.Aborted, follow.Other}[w.rng.IntN(5)]
+	s.push(kind, w.servers[w.rng.IntN(len(w.servers))].addr)
+	w.after(w.between(10*time.Millisecond, 2*time.Second), s.babble)
+}
+
+// push publishes an event. It may come late, twice or not at all.
+func (s *sentinel) push(kind follow.PushKind, addr string) {
+	w := s.world
+	if !s.alive || s.cut || s.deaf {
+		return
+	}
+	times := 1
+	if w.chance(5) && !w.client.calm {
+		times = w.rng.IntN(3)
+	}
+	for range times {
+		late := w.delay()
+		if w.chance(5) && !w.client.calm {
+			late += w.between(0, time.Second)
+		}
+		w.after(late, func() {
+			w.client.step(follow.Pushed{Sentinel: s.addr, Kind: kind, Addr: addr, Text: "push"})
+		})
+	}
+}
+
+// downAfter is how long sentinels wait before they call a server down.
+const downAfter = time.Second
+
+// failover is one that is under way.
+type failover struct {
+	world   *World
+	leader  *sentinel
+	from    *server
+	to      *server
+	planned bool
+}
+
+// honest are the sentinels that live and have not gone wrong.
+func (w *World) honest() []*sentinel {
+	var all []*sentinel
+	for _, s := range w.sentinels {
+		if s.alive && !s.rogue && !s.invented {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// members is how many sentinels there are in truth.
+func (w *World) members() int {
+	n := 0
+	for _, s := range w.sentinels {
+		if !s.invented {
+			n++
+		}
+	}
+	return n
+}
+
+// failOver begins a failover, if most sentinels live and there is a replica.
+func (w *World) failOver(planned bool) {
+	able := w.honest()
+	if 2*len(able) > w.members() {
+		able = slices.DeleteFunc(able, func(s *sentinel) bool { return s.primary != w.truth })
+	}
+	if len(able) == 0 || w.leader != nil || 2*len(w.honest()) <= w.members() {
+		return
+	}
+	var replicas []*server
+	for _, s := range w.servers {
+		if s.alive && !s.stalled() && !s.primary && !s.evil && s.of == w.truth {
+			replicas = append(replicas, s)
+		}
+	}
+	if len(replicas) == 0 {
+		return
+	}
+	f := &failover{w, able[w.rng.IntN(len(able))], w.truth, replicas[w.rng.IntN(len(replicas))], planned}
+	w.leader = f
+	f.leader.midway = true
+	w.tell("failover from %s to %s, led by %s, planned: %v", f.from.addr, f.to.addr, f.leader.addr, planned)
+	f.leader.push(follow.Selected, f.to.addr)
+	w.after(w.between(60*time.Millisecond, 200*time.Millisecond), f.promote)
+}
+
+// promote makes the replica a primary, or gives up.
+func (f *failover) promote() {
+	w := f.world
+	switch {
+	case !f.leader.alive:
+		f.over()
+		return
+	case !f.to.alive || f.to.stalled() || w.chance(10) && !w.client.calm:
+		w.tell("failover aborted")
+		f.leader.midway = false
+		f.leader.push(follow.Aborted, f.to.addr)
+		f.over()
+		return
+	}
+	f.to.primary, f.to.of = true, nil
+	w.tell("%s is promoted", f.to.addr)
+	w.client.promoted(f)
+	w.after(w.between(0, time.Second), f.notice)
+}
+
+// notice is when the leader sees the promotion: the failover cannot be undone but by the leader's death.
+func (f *failover) notice() {
+	w := f.world
+	if !f.leader.alive || !f.to.alive {
+		f.undo()
+		return
+	}
+	w.epoch++
+	f.leader.epoch = w.epoch
+	f.leader.push(follow.Promoted, f.to.addr)
+	w.after(w.between(0, time.Second), f.announce)
+}
+
+// undo leaves two primaries: the sentinels still name the old one, and make the other a replica again.
+func (f *failover) undo() {
+	f.leader.midway = false
+	f.world.tell("failover undone")
+	to, from := f.to, f.from
+	f.world.after(f.world.between(time.Second, 3*time.Second), func() {
+		if f.world.truth == from {
+			to.demote(from)
+		}
+	})
+	f.over()
+}
+
+func (f *failover) over() {
+	f.leader.midway = false
+	f.world.leader = nil
+}
+
+// announce has the leader name the new primary, and the others a while later.
+func (f *failover) announce() {
+	w := f.world
+	if !f.leader.alive {
+		f.undo()
+		return
+	}
+	w.truth = f.to
+	epoch := w.epoch
+	f.switches(f.leader, epoch)
+	f.over()
+	for _, s := range w.sentinels {
+		if s != f.leader && !s.rogue && !s.invented {
+			w.after(w.between(0, 2*time.Second), func() { f.switches(s, epoch) })
+		}
+	}
+	for _, s := range w.servers {
+		if s != f.to && !s.evil {
+			w.after(w.between(0, 10*time.Second), func() {
+				if w.truth == f.to {
+					s.demote(f.to)
+				}
+			})
+		}
+	}
+}
+
+// switches has one sentinel learn of the new primary, if it lives and knows no later one.
+func (f *failover) switches(s *sentinel, epoch int64) {
+	w := f.world
+	switch {
+	case s.epoch >= epoch && s != f.leader || epoch < w.epoch:
+	case !s.alive:
+		w.after(time.Second, func() { f.switches(s, epoch) })
+	default:
+		s.primary, s.epoch, s.midway = f.to, epoch, false
+		s.push(follow.Switched, f.to.addr)
+		w.client.named(f.to)
+	}
+}
+
+// watch has the sentinels look for a dead primary, all the time.
+func (w *World) watch() {
+	since := time.Duration(-1)
+	var look func()
+	look = func() {
+		p := w.truth
+		down := !p.alive || p.stalled()
+		switch {
+		case !down:
+			since = -1
+		case since < 0:
+			since = w.now
+		case w.now-since >= downAfter && w.leader == nil:
+			w.failOver(false)
+			since = -1
+		}
+		w.after(200*time.Millisecond, look)
+	}
+	look()
+}
+
+// setUpAnew has all sentinels forget what they know: the epochs begin anew.
+func (w *World) setUpAnew() {
+	if w.leader != nil {
+		return
+	}
+	w.tell("the sentinels are set up anew")
+	w.epoch = 0
+	for _, s := range w.sentinels {
+		if !s.rogue && !s.invented {
+			s.primary, s.epoch, s.midway = w.truth, 0, false
+			s.id = s.addr + "-" + w.now.String()
+		}
+	}
+	w.client.named(w.truth)
+}
+
+func (w *World) sentinel(addr string) *sentinel {
+	i := slices.IndexFunc(w.sentinels, func(s *sentinel) bool { return s.addr == addr })
+	if i < 0 {
+		return nil
+	}
+	return w.sentinels[i]
+}

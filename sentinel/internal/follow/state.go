@@ -1,0 +1,290 @@
+package follow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Mode says when a failover is followed.
+type Mode int
+
+// The modes.
+const (
+	Eager     Mode = iota // move as soon as the selected replica says that it is the primary
+	FenceOnly             // hold writes from then on, move once it is announced
+	PushOnly              // move once it is announced
+)
+
+// Config is a State's choices. All are to be set but Allow.
+type Config struct {
+	Mode  Mode
+	Seeds []string // the sentinels that the user gave
+	Allow []string // the addresses that may be used; none: all
+	// StallTimeout is how long a silent primary keeps the commands that are under way; 0: as long as most sentinels take to call it down,
+	// at least a second.
+	StallTimeout time.Duration
+	// RepairTimeout bounds the replacement of a connection that was lost.
+	RepairTimeout time.Duration
+	// ResetTimeout is how long most sentinels have to agree on a lower epoch, without a proof that theirs have begun anew.
+	ResetTimeout time.Duration
+}
+
+// The times that are part of the machine.
+const (
+	// PollInterval is how often sentinels are asked, in the absence of a Poll.
+	PollInterval = time.Second
+	freshFor     = 3 * PollInterval // how long a report counts
+	firstWait    = time.Second      // how long the first decision waits for sentinels that have not been heard yet
+	forgetAfter  = time.Minute      // how long a sentinel that was discovered is watched although nobody names it any more
+
+	selectedInterval  = 4 * time.Millisecond // between two questions to a replica that was selected
+	announcedInterval = 20 * time.Millisecond
+	firstRetry        = 10 * time.Millisecond // between two questions to the last primary; each time is 1.6 times the one before
+	lastRetry         = 250 * time.Millisecond
+	returnLimit       = PollInterval          // for the sentinels to agree on a return
+	resumeFirst       = 50 * time.Millisecond // for a primary that has stalled to answer what it was asked before
+
+	refuseFor     = 15 * time.Second       // how long the server that was left is not gone back to, unless at a higher epoch
+	fenceLimit    = time.Second            // bounds a fence whose replica does not become the primary
+	fencePeriod   = 15 * time.Second       // in which fences that came to nothing may take fenceLimit together
+	confirmWithin = 3 * time.Second        // for the sentinels to announce what was moved to
+	leastStall    = time.Second            // of StallTimeout, if it is the sentinels'
+	mostStall     = 30 * time.Second       //
+	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
+	repairPause   = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
+)
+
+// State is what is known of one name. Its Step is not for concurrent use.
+type State struct {
+	config  Config
+	phase   Phase
+	now     time.Time
+	out     []Effect
+	voters  electorate
+	primary primary
+	target  asker // of the last primary, while there is none
+	next    asker // of another server
+	move    move
+	repair  repair
+	left    []leaver
+	claim   claim
+	link    Link // the last number given
+	wake    time.Time
+}
+
+// primary is the server that commands go to, or the one to try while there is none.
+type primary struct {
+	addr   string
+	id     string // its run id, as most sentinels tell it; empty if they do not
+	last   string // that served last
+	epoch  int64
+	link   Link // of the commands; 0 if none live
+	term   Link // of the Swap
+	since  time.Time
+	cause  error // of the last try to find it that failed
+	cutAt  time.Time
+	beat   Beat // the last
+	alarm  time.Time
+	alarms bool // one more is to be looked into
+}
+
+// New returns a State that searches, and what is to be done first.
+func New(now time.Time, c Config) (*State, []Effect) {
+	s := &State{config: c, now: now}
+	s.primary.since = now
+	for _, addr := range c.Seeds {
+		s.voters.add(addr, now).seed = true
+		s.do(Watch{addr})
+	}
+	s.setWake()
+	return s, s.take()
+}
+
+// Step takes in an event. The effects are to be carried out in order; they are the caller's.
+func (s *State) Step(now time.Time, e Event) []Effect {
+	s.now = now
+	if s.phase == Closed {
+		s.drop(e)
+		return s.take()
+	}
+	switch e := e.(type) {
+	case Heard, Unheard, Pushed:
+		s.sentinel(e)
+	case Dialled, Answered, Failed, Ended:
+		s.server(e)
+	case Beat, Silent, Died, Alarm:
+		s.heartbeat(e)
+	case Force:
+		s.force()
+	case Reset:
+		s.reset()
+	case Close:
+		s.lose(e.Err, false)
+		s.stopAsking()
+		s.become(Closed)
+	}
+	s.due()
+	s.setWake()
+	return s.take()
+}
+
+// drop ends what comes too late.
+func (s *State) drop(e Event) {
+	if d, ok := e.(Dialled); ok {
+		s.do(End(d))
+	}
+}
+
+func (s *State) do(e Effect) { s.out = append(s.out, e) }
+
+func (s *State) take() []Effect {
+	out := s.out
+	s.out = nil
+	return out
+}
+
+// become changes the phase. A transition that is not in the table is a defect of this package.
+func (s *State) become(to Phase) {
+	if s.phase == to {
+		return
+	}
+	if !allowed(s.phase, to) {
+		panic(fmt.Sprintf("follow: from %v to %v", s.phase, to))
+	}
+	s.phase = to
+}
+
+// force takes the primary away until it is given back.
+func (s *State) force() {
+	s.lose(errForced, false)
+	s.stopAsking()
+	s.become(Forced)
+}
+
+func (s *State) reset() {
+	if s.phase == Forced {
+		s.become(Searching)
+		s.primary.cause = errStarting
+		s.retry()
+		s.decide()
+	}
+}
+
+// stopAsking ends all questions.
+func (s *State) stopAsking() {
+	s.end(&s.target)
+	s.dropNext()
+	s.endRepair()
+}
+
+// due does what the time asks for.
+func (s *State) due() {
+	if s.phase == Closed || s.phase == Forced {
+		return
+	}
+	if s.voters.wait(s.now) {
+		s.decide()
+	}
+	s.dueSilence()
+	s.dueMove()
+	s.dueRepair()
+	if at := s.claim.due; !at.IsZero() && !s.now.Before(at) {
+		s.claim.due = time.Time{}
+		s.decide()
+	}
+	if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {
+		s.lookIntoAlarm()
+	}
+	s.dueNext()
+	s.dueTarget()
+}
+
+// setWake asks for the next Tick, if it is another than before.
+func (s *State) setWake() {
+	var at time.Time
+	for _, t := range s.times() {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if at.Equal(s.wake) && s.now.Before(at) {
+		return
+	}
+	s.wake = at
+	if !at.IsZero() {
+		s.do(Wake{at})
+	}
+}
+
+// times are when something is due.
+func (s *State) times() [11]time.Time {
+	if s.phase == Closed || s.phase == Forced {
+		return [11]time.Time{}
+	}
+	at := [11]time.Time{s.voters.firstUntil, s.primary.cutAt, s.move.until, s.repair.until, s.claim.due}
+	if s.primary.alarms {
+		at[5] = s.primary.alarm.Add(alarmInterval)
+	}
+	at[6], at[7] = s.next.times()
+	if s.target.addr != s.next.addr {
+		at[8], at[9] = s.target.times()
+	}
+	if s.phase == Returning && s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)) {
+		at[10] = s.move.returned.Add(resumeFirst)
+	}
+	return at
+}
+
+// View is a snapshot for whoever looks at it.
+type View struct {
+	Phase    Phase
+	Addr     string // of the primary, or of the one to try
+	Last     string // that served last
+	Epoch    int64
+	Since    time.Time // when it began to serve, or when there was none any more
+	Cause    error     // of the last try to find one that failed
+	Settled  bool      // enough has been heard for a first decision
+	Reports  int       // that count
+	Owners   int       // run ids of sentinels that are remembered
+	Replicas []Replica // that most sentinels name, and that may be used
+}
+
+// View returns a snapshot.
+func (s *State) View() View {
+	reports := s.fresh()
+	return View{
+		Phase: s.phase, Addr: s.primary.addr, Last: s.primary.last, Epoch: s.primary.epoch, Since: s.primary.since, Cause: s.primary.cause,
+		Settled: s.voters.settled(s.now), Reports: len(reports), Owners: len(s.voters.owners), Replicas: s.replicas(reports),
+	}
+}
+
+// replicas are those that most reports name.
+func (s *State) replicas(reports []*voter) []Replica {
+	var all []Replica
+	var named, usable []int
+	for _, v := range reports {
+		for _, r := range v.report.Replicas {
+			i := slices.IndexFunc(all, func(x Replica) bool { return x.Addr == r.Addr })
+			if i < 0 {
+				i = len(all)
+				all, named, usable = append(all, r), append(named, 0), append(usable, 0)
+			}
+			named[i]++
+			if r.Usable {
+				usable[i]++
+			}
+		}
+	}
+	kept := all[:0]
+	for i, r := range all {
+		if 2*named[i] > len(reports) && r.Addr != s.primary.addr && s.allowed(r.Addr) {
+			r.Usable = 2*usable[i] > len(reports)
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// Phase is the present phase.
+func (s *State) Phase() Phase { return s.phase }
