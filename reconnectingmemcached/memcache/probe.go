@@ -332,7 +332,8 @@ func (s *server) replayInBackground() bool {
 	case s.missed.open():
 		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits there any more.
 		s.watch.arm()
-		return backoff.Pause(s.core.ctx, openPause)
+		// Each look is at all keys, under the lock that reads need while there are any: the more there are, the rarer it is.
+		return backoff.Pause(s.core.ctx, openPause+time.Duration(s.missed.size())*time.Microsecond)
 	}
 	return true
 }
