@@ -2,9 +2,12 @@ package grpcpeer_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 func TestMetrics(t *testing.T) {
@@ -99,6 +104,48 @@ func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	if err := (<-ch).Write(nil); err == nil || !strings.Contains(err.Error(), "grpcpeer: nil *Network") {
 		t.Errorf("Collect: %v", err)
 	}
+}
+
+// A peer over gRPC that hung, was cut off or spoke no TLS had the cause "error": grpc has but text for it.
+func TestCausesHaveLabels(t *testing.T) {
+	_, plain := serve(t, answerAll(), grpcpeer.Options{})
+	for want, c := range map[string]struct {
+		addr    string
+		options grpcpeer.Options
+	}{
+		"timeout":            {accepting(t, func(net.Conn) {}), grpcpeer.Options{}},
+		"connection closed":  {accepting(t, func(c net.Conn) { _ = c.Close() }), grpcpeer.Options{}},
+		"connection refused": {"127.0.0.1:1", grpcpeer.Options{}},
+		"tls":                {plain, grpcpeer.Options{ClientTLS: &tls.Config{RootCAs: testutil.NewAuthority(t).Pool}}},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if want != "timeout" {
+			ctx = t.Context()
+		}
+		_, err := dial(t, c.addr, c.options).Probe(ctx)
+		cancel()
+		if got := observe.CauseLabel(err); got != want {
+			t.Errorf("%v has the label %q, want %q", err, got, want)
+		}
+	}
+}
+
+// accepting is the address of something that accepts connections, and does no more than this with them.
+func accepting(t *testing.T, do func(net.Conn)) string {
+	t.Helper()
+	l := listen(t, "127.0.0.1:0")
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = c.Close() }()
+			do(c)
+		}
+	}()
+	return l.Addr().String()
 }
 
 // served is how many requests a server's metrics count, and whether there is such a series.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // refusal is a request that was answered by a status, or not at all.
@@ -57,7 +58,9 @@ func (r refusal) error(c *conn) error {
 		return wrap(peer.ErrTooLarge)
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return wrap(peer.ErrRefused)
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%w: %w", errLate, r.err)
+	case codes.Unavailable, codes.Canceled:
 		return r.err
 	}
 	if !r.marked() {
@@ -79,15 +82,31 @@ func (r refusal) unanswered(s *status.Status, c *conn) error {
 		if why := c.why.Load(); why != nil { // grpc does not wrap it
 			return fmt.Errorf("connect: %w", *why)
 		}
-		return r.err
+		return fmt.Errorf("%w: %w", lost(s), r.err)
 	case codes.ResourceExhausted: // the answer was not read to its end
 		return fmt.Errorf("%w: %.200q", peer.ErrTooLarge, s.Message())
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, s.Code(), s.Message())
-	case codes.DeadlineExceeded, codes.Canceled:
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%w: %w", errLate, r.err)
+	case codes.Canceled:
 		return r.err
 	}
 	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, s.Code(), s.Message())
+}
+
+// What metrics call the failures of connections that grpc has only text for.
+var (
+	errLate      = observe.NewCause("timeout", "no answer in time")
+	errLost      = observe.NewCause("connection closed", "the connection was lost")
+	errHandshake = observe.NewCause("tls", "no agreement on TLS")
+)
+
+func lost(s *status.Status) error {
+	if strings.Contains(s.Message(), "authentication handshake failed") {
+		return errHandshake
+	}
+	return errLost
 }
 
 // ofOriginal is the error of a server that is none of ours.
