@@ -85,18 +85,9 @@ func panelOf(row *observe.Row) panel {
 			add(fmt.Sprintf("histogram_quantile(%s, sum by (%s, le) (rate(%s_bucket%s[$__rate_interval])))", q, by, row.Name, selector),
 				"p"+strings.TrimPrefix(q+"0", "0.")[:2])
 		}
-	case strings.HasSuffix(row.Name, "_seconds_total"): // the share of the time, of the process that had most of it
-		p.unit = unitShare
-		add(fmt.Sprintf("max by (%s) (rate(%s%s[$__rate_interval]))", by, row.Name, selector), strings.TrimSuffix(short, "_total"))
-	case row.Rare:
-		p.bars = true
-		add(fmt.Sprintf("sum by (%s) (increase(%s%s[$__rate_interval]))", by, row.Name, selector), strings.TrimSuffix(short, "_total"))
 	case row.Type == observe.TypeCounter:
-		p.unit = unitRate
-		expr := fmt.Sprintf("sum by (%s) (rate(%s%s[$__rate_interval]))", by, row.Name, selector)
-		if slices.Contains(labels, "op") {
-			expr += " > 0" // a hundred lines else, most of them at 0
-		}
+		var expr string
+		expr, p.unit, p.bars = counting(row, by)
 		add(expr, strings.TrimSuffix(short, "_total"))
 	case strings.HasSuffix(row.Name, "_timestamp_seconds"):
 		p.unit = unitTime
@@ -116,6 +107,20 @@ func panelOf(row *observe.Row) panel {
 		p.mappings = states()
 	}
 	return p
+}
+
+// counting is what a counter is shown by, in which unit, and whether as bars.
+func counting(row *observe.Row, by string) (expr, unit string, bars bool) {
+	series := row.Name + selector + "[$__rate_interval]"
+	switch {
+	case strings.HasSuffix(row.Name, "_seconds_total"): // the share of the time, of the process that had most of it
+		return fmt.Sprintf("max by (%s) (rate(%s))", by, series), unitShare, false
+	case row.Rare:
+		return fmt.Sprintf("sum by (%s) (increase(%s))", by, series), unitCount, true
+	case slices.Contains(row.Labels, "op"): // a hundred lines else, most of them at 0
+		return fmt.Sprintf("sum by (%s) (rate(%s)) > 0", by, series), unitRate, false
+	}
+	return fmt.Sprintf("sum by (%s) (rate(%s))", by, series), unitRate, false
 }
 
 // states are those of a breaker, as its metric counts them.
