@@ -66,7 +66,7 @@ var _ radix.Conn = (*private)(nil)
 func (p *primary) alone(ctx context.Context, a radix.Action) error {
 	of := p.private.general
 	if command, ok := a.(resp.Marshaler); ok {
-		of = p.private.slotsFor(p.client.calls.ClassOf(command))
+		of = p.private.slotsFor(p.client.calls.ClassOf(ctx, command))
 	}
 	return p.reserve(ctx, of, func(conn radix.Conn) error { return a.Perform(ctx, conn) })
 }

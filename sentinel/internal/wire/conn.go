@@ -203,8 +203,8 @@ func encode(c *call, request any) error {
 }
 
 // ClassOf tells what a request would do, which is 0 if it cannot be sent.
-func (p *Calls) ClassOf(request resp.Marshaler) Class {
-	r, err := p.Encode(context.Background(), request)
+func (p *Calls) ClassOf(ctx context.Context, request resp.Marshaler) Class {
+	r, err := p.Encode(ctx, request)
 	if err != nil {
 		return 0
 	}

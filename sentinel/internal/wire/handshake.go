@@ -90,8 +90,11 @@ func (e *exchange) cause(err error) error {
 	return err
 }
 
-// full is how a server begins that refuses a connection because it has too many: it takes it, says so, and closes it.
-const full = "-ERR max number of clients reached"
+// turnsAway reports whether a reply is how a server refuses a connection: it takes it, says why, and closes it. A cluster says "clients +
+// cluster connections"; DENIED comes from redis and valkey in protected mode.
+func turnsAway(reply []byte) bool {
+	return bytes.HasPrefix(reply, []byte("-ERR max number of clients")) || bytes.HasPrefix(reply, []byte("-DENIED "))
+}
 
 // Greeting is what is said on a fresh connection.
 type Greeting struct {
@@ -122,7 +125,7 @@ func Greet(ctx context.Context, conn net.Conn, g Greeting) error {
 			return err
 		}
 		err = resp3.Unmarshal(&decoder{reply}, nil, e.opts)
-		if err != nil && (i < len(g.Required) || bytes.HasPrefix(reply, []byte(full))) {
+		if err != nil && (i < len(g.Required) || turnsAway(reply)) {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 	}
@@ -153,20 +156,10 @@ func (g *greeter) Close() error { return g.exchange.conn.Close() }
 func (g *greeter) EncodeDecode(_ context.Context, request, into any) error {
 	e, c, expected := g.exchange, &call{opts: g.exchange.opts}, 1
 	if request != nil {
-		if err := encode(c, request); err != nil {
-			return resp.ErrConnUsable{Err: err}
+		var err error
+		if expected, err = g.send(c, request); err != nil {
+			return err
 		}
-		n, class, err := Known{}.Inspect(c.request)
-		if err == nil && class&(Unmatched|Pushed) != 0 {
-			err = ErrUnmatched
-		}
-		if err != nil {
-			return resp.ErrConnUsable{Err: err}
-		}
-		if _, err := e.conn.Write(c.request); err != nil {
-			return e.cause(err)
-		}
-		expected = n
 	}
 	for range expected {
 		reply, err := e.answer()
@@ -179,4 +172,20 @@ func (g *greeter) EncodeDecode(_ context.Context, request, into any) error {
 		return nil
 	}
 	return c.decode(into)
+}
+
+// send sends a request, and returns how many replies it has.
+func (g *greeter) send(c *call, request any) (replies int, err error) {
+	if err := encode(c, request); err != nil {
+		return 0, resp.ErrConnUsable{Err: err}
+	}
+	replies, class, err := Known{}.Inspect(c.request)
+	if err == nil && class&(Unmatched|Pushed) != 0 {
+		err = ErrUnmatched
+	}
+	if err != nil {
+		return 0, resp.ErrConnUsable{Err: err}
+	}
+	_, err = g.exchange.conn.Write(c.request)
+	return replies, g.exchange.cause(err)
 }

@@ -52,7 +52,7 @@ func Dial(network, addr string) (*Client, error) { return DialTimeout(network, a
 
 // DialTimeout connects to a server within a time, which is also the time that each of its reads and writes may take; 0 is no limit.
 func DialTimeout(network, addr string, timeout time.Duration) (*Client, error) {
-	conn, err := net.DialTimeout(network, addr, timeout)
+	conn, err := net.DialTimeout(network, addr, timeout) //nolint:noctx // there is none
 	if err != nil {
 		return nil, err
 	}
