@@ -62,6 +62,10 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		func fromService(context.Context, string, int) (int, error) { return 0, nil }`,
 	"docs/migrating-from-autorefresh.md": `
 		func sync(context.Context, autorefresh.CacheItem) (autorefresh.CacheItem, error) { return nil, nil }`,
+	"docs/sentinel.md": `
+		var sentinels []string
+		var c *sentinel.Client
+		func token(context.Context, string) (string, error) { return "", nil }`,
 	"docs/scale.md": "var getter groupcache.Getter",
 }
 
