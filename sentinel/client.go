@@ -4,7 +4,10 @@
 // nanoseconds, with ErrNoPrimary. All sentinels are heard, not one: the client fences writes when a failover begins, moves as soon as
 // the new primary says that it is one, and goes back if the sentinels do not agree.
 //
-// [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and PutMaster are the check-out style.
+// [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and PutMaster are the check-out style. Programs for
+// radix.v2 change the beginning of their import lines: see the packages below radixv2.
+//
+// Credentials that rotate are Endpoint.Credentials; what blocks, and what transactions need, has connections of its own.
 //
 // No client can keep writes that a primary acknowledged after it was cut off from its replicas: [Client.DoDurable], which tells how many
 // replicas have a write, and min-replicas-to-write are what redis has against that.

@@ -156,3 +156,23 @@ func ExampleNewClient() {
 	fmt.Println(errors.As(err, &ce), ce.SentinelErr, errors.Is(err, sentinel.ErrNoSentinel))
 	// Output: true true true
 }
+
+func ExampleClient_DoDurable() {
+	cluster, reach := demo()
+	defer func() { _ = cluster.Net.Close() }()
+	ctx := context.Background()
+	c, err := sentinel.New(ctx, cluster.SentinelAddrs(), sentinel.Options{Names: []string{"bucket0"}, Server: reach, Sentinel: reach})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+
+	d, err := c.DoDurable(ctx, "bucket0", 1, 5*time.Second, radix.Cmd(nil, "SET", "order:7", "paid"))
+	switch {
+	case errors.Is(err, sentinel.ErrNotDurable): // it was carried out, and d.Replicas are known to have it
+	case errors.Is(err, sentinel.ErrNotSent): // safe to try again
+	}
+	fmt.Println(d.Replicas > 0, err)
+	// Output: true <nil>
+}
