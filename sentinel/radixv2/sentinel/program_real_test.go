@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	v2 "github.com/holdfast-go/holdfast/sentinel/radixv2/redis"
+	"github.com/holdfast-go/holdfast/sentinel/radixv2/sentinel"
 )
 
 const name = "mymaster"
@@ -164,4 +166,35 @@ func TestProgramsFollowAFailover(t *testing.T) {
 		t.Errorf("a connection to the old primary: %v, %v", r, held.LastCritical)
 	}
 	s.client.PutMaster(name, held)
+}
+
+// What the DialFunc's connection may take is what each call may take.
+func TestTheTimeoutOfTheDialFunc(t *testing.T) {
+	t.Parallel()
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	client, err := sentinel.NewClientCustom("tcp", cluster.SentinelAddrs()[0], 2, func(network, addr string) (*v2.Client, error) {
+		return v2.DialTimeout(network, addr, 300*time.Millisecond)
+	}, name)
+	must(t, err)
+	defer client.Close()
+	conn, err := client.GetMaster(name)
+	must(t, err)
+	defer client.PutMaster(name, conn)
+	if r := conn.Cmd("BLPOP", "nothing", 20); !v2.IsTimeout(r) || conn.LastCritical == nil {
+		t.Errorf("BLPOP: %v", r)
+	}
+	if _, err := client.GetMaster("nobody"); err == nil {
+		t.Error("a name that is not followed")
+	}
+	if client.Holdfast().Stats().Dials == 0 {
+		t.Error("no dials")
+	}
+	for _, df := range []sentinel.DialFunc{
+		func(string, string) (*v2.Client, error) { panic("no") },
+		func(string, string) (*v2.Client, error) { return nil, nil },
+	} {
+		if _, err := sentinel.NewClientCustom("tcp", cluster.SentinelAddrs()[0], 2, df, name); err == nil || !strings.Contains(err.Error(), "DialFunc") {
+			t.Errorf("a DialFunc that does not work: %v", err)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
+	"time"
 
 	holdfast "github.com/holdfast-go/holdfast/sentinel"
 	"github.com/holdfast-go/holdfast/sentinel/radixv2/redis"
@@ -18,13 +20,19 @@ import (
 type ClientError = holdfast.ClientError
 
 // DialFunc opens a connection to a server and prepares it: AUTH and SELECT belong there. It is called for each connection that the client
-// opens, by several goroutines at once.
+// opens, by several goroutines at once. The ReadTimeout of what it returns is that of the leases as well.
 type DialFunc func(network, addr string) (*redis.Client, error)
 
 // Client leads to primaries. It has no useful zero value: NewClient makes one. It is safe for concurrent use.
 type Client struct {
 	client *holdfast.Client
-	dial   DialFunc
+	opener *opener
+}
+
+// opener opens connections with a DialFunc.
+type opener struct {
+	dial    DialFunc
+	timeout atomic.Int64 // the ReadTimeout of what it returned last
 }
 
 // NewClient makes a client for the primaries of the names. The address is that of a sentinel, or of several with commas between them. Of
@@ -36,13 +44,14 @@ func NewClient(network, address string, poolSize int, names ...string) (*Client,
 // NewClientCustom is NewClient with a function that opens the connections to the servers. What it returns must be a connection of
 // redis.Dial or redis.DialTimeout.
 func NewClientCustom(network, address string, poolSize int, df DialFunc, names ...string) (*Client, error) {
+	o := &opener{dial: df}
 	c, err := holdfast.NewClientWith(network, address, holdfast.Options{
-		Names: names, PrivateConns: poolSize, Server: holdfast.Endpoint{Dial: df.open},
+		Names: names, PrivateConns: poolSize, Server: holdfast.Endpoint{Dial: o.open},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{client: c, dial: df}, nil
+	return &Client{client: c, opener: o}, nil
 }
 
 // Holdfast is the client behind this one, for what this package does not have, such as Stats.
@@ -56,7 +65,9 @@ func (c *Client) GetMaster(name string) (*redis.Client, error) {
 		return nil, err
 	}
 	addr := lease.Addr()
-	return redis.Leased(lease, func() (*redis.Client, error) { return c.dial("tcp", addr) }), nil
+	client := redis.Leased(lease, func() (*redis.Client, error) { return c.opener.dial("tcp", addr) })
+	client.ReadTimeout = time.Duration(c.opener.timeout.Load())
+	return client, nil
 }
 
 // PutMaster gives a lease back.
@@ -80,42 +91,43 @@ func (c *Client) Close() { c.client.Close() }
 
 // open gives the core the connection that the function opens. The function has no context: if it takes longer, its connection is closed
 // when it comes.
-func (df DialFunc) open(ctx context.Context, network, addr string) (net.Conn, error) {
+func (o *opener) open(ctx context.Context, network, addr string) (net.Conn, error) {
 	type opened struct {
 		conn net.Conn
 		err  error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		var o opened
+		var got opened
 		defer func() {
 			if p := recover(); p != nil {
-				o.err = fmt.Errorf("the DialFunc panicked: %v", p)
+				got.err = fmt.Errorf("the DialFunc panicked: %v", p)
 			}
-			done <- o
+			done <- got
 		}()
-		o.conn, o.err = df.detached(network, addr)
+		got.conn, got.err = o.detached(network, addr)
 	}()
 	select {
-	case o := <-done:
-		return o.conn, o.err
+	case got := <-done:
+		return got.conn, got.err
 	case <-ctx.Done():
 		go func() {
-			if o := <-done; o.conn != nil {
-				_ = o.conn.Close()
+			if got := <-done; got.conn != nil {
+				_ = got.conn.Close()
 			}
 		}()
 		return nil, ctx.Err()
 	}
 }
 
-func (df DialFunc) detached(network, addr string) (net.Conn, error) {
-	client, err := df(network, addr)
+func (o *opener) detached(network, addr string) (net.Conn, error) {
+	client, err := o.dial(network, addr)
 	if err != nil {
 		return nil, err
 	}
 	if client == nil {
 		return nil, errors.New("the DialFunc returned neither a connection nor an error")
 	}
+	o.timeout.Store(int64(client.ReadTimeout))
 	return client.Detach()
 }

@@ -21,7 +21,7 @@ type session struct {
 
 func openSession(addr, password string, db int) (*session, error) {
 	df := func(network, addr string) (*redis.Client, error) {
-		client, err := redis.DialTimeout(network, addr, 5*time.Second)
+		client, err := redis.Dial(network, addr)
 		if err != nil {
 			return nil, err
 		}
