@@ -63,7 +63,7 @@ const (
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: []Row{
+		Rows: append(radixFace(), []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
 			{Package: backoff},
 			{Package: observe, May: []string{prometheus}},
@@ -80,11 +80,6 @@ func Holdfast() Rules {
 			{Package: follow, May: []string{observe}},
 			{Package: "sentinel/internal/follow/sim", May: []string{follow}},
 			{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
-			{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
-			{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},
-			{Package: "sentinel/radixv2/pool", May: []string{radixv2}, Tests: []string{"sentinel/radixv2/util"}},
-			{Package: "sentinel/radixv2/pubsub", May: []string{radixv2}},
-			{Package: "sentinel/radixv2/util", May: []string{radixv2}},
 			{Package: envelope},
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
@@ -117,7 +112,7 @@ func Holdfast() Rules {
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
 				groupcache, hashRing, singleflight, lru, xxhash, backoff,
 			}},
-		},
+		}...),
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
 		Tools:         []string{cachedrill, "examples/...", scale, dashboards},
@@ -127,5 +122,16 @@ func Holdfast() Rules {
 			{Module: grpc, Into: []string{grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
 			{Module: etcd, Into: []string{etcdpeers, etcdFace, etcdExample}},
 		},
+	}
+}
+
+// radixFace are the packages with the names of radix.v2's, on top of package sentinel.
+func radixFace() []Row {
+	return []Row{
+		{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
+		{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},
+		{Package: "sentinel/radixv2/pool", May: []string{radixv2}, Tests: []string{"sentinel/radixv2/util"}},
+		{Package: "sentinel/radixv2/pubsub", May: []string{radixv2}},
+		{Package: "sentinel/radixv2/util", May: []string{radixv2}},
 	}
 }
