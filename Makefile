@@ -48,6 +48,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
 	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache
 	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
+	$(GO) test -vet=off -v -run '^TestHistories$$' ./sentinel/internal/follow/sim -histories 100000
 	cd otel && $(GO) test -vet=off -run Alloc .
 	@bash scripts/servers.sh check $(SERVERS)
 
@@ -89,6 +90,7 @@ soak: servers ## the long forms of tests: minutes of starvation and of random fa
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
 	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...
+	$(GO) test -count=1 -v -timeout 4h ./sentinel/internal/follow/sim -histories 10000000 -mutants
 
 drill: ## the outage drill (DRILLFLAGS are its flags)
 	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)

@@ -47,7 +47,11 @@ func (d *director) watch(addr string, f *follower) {
 		return
 	}
 	ctx, cancel := context.WithCancel(d.client.ctx)
-	w := newWatcher(d.client, addr, slices.Contains(d.seeds, addr), cancel)
+	through := d.client.sentinels
+	if !slices.Contains(d.seeds, addr) {
+		through = d.client.strangers
+	}
+	w := newWatcher(d.client, addr, through, cancel)
 	d.watchers[addr] = w
 	d.client.spawn(func() { w.poll(ctx) })
 	d.client.spawn(func() { w.listen(ctx) })

@@ -218,7 +218,7 @@ func orDefault[T comparable](field *T, value T) {
 
 // check returns all that is wrong.
 func (o Options) check(sentinels []string) error {
-	bad := []error{checkSentinels(sentinels), checkNames(o.Names)}
+	bad := []error{checkSentinels(sentinels), checkNames(o.Names), o.checkTimes()}
 	complain := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
 	if o.Mode < Eager || o.Mode > PushOnly {
 		complain("Options.Mode is %v: use Eager, FenceOnly or PushOnly", o.Mode)
@@ -228,18 +228,6 @@ func (o Options) check(sentinels []string) error {
 	}
 	if o.Protocol != 0 && o.Protocol != 2 && o.Protocol != 3 {
 		complain("Options.Protocol is %d: use 2 or 3", o.Protocol)
-	}
-	if o.DialTimeout < 0 {
-		complain("Options.DialTimeout is %v: use a positive time, or 0 for %v", o.DialTimeout, defaultDial)
-	}
-	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
-		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
-	}
-	if o.StallTimeout > 0 && o.StallTimeout < max(o.HeartbeatTimeout, leastHeartbeat) {
-		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, or a negative one to end calls with it", o.StallTimeout)
-	}
-	if o.EpochResetTimeout < 0 {
-		complain("Options.EpochResetTimeout is %v: use a positive time, or 0 for %v", o.EpochResetTimeout, defaultReset)
 	}
 	if o.PrivateConns < 0 {
 		complain("Options.PrivateConns is %d: use a positive number, or 0 for %d", o.PrivateConns, defaultPrivate)
@@ -295,6 +283,24 @@ func checkCommands(commands []string) error {
 		case name == command && wire.ClassOf([]byte(strings.ToUpper(name)))&(wire.Private|wire.Unknown) == wire.Private:
 			bad = append(bad, fmt.Errorf("Options.Commands: %q is redis' own, and cannot share a connection", command))
 		}
+	}
+	return errors.Join(bad...)
+}
+
+func (o Options) checkTimes() error {
+	var bad []error
+	complain := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
+	if o.DialTimeout < 0 {
+		complain("Options.DialTimeout is %v: use a positive time, or 0 for %v", o.DialTimeout, defaultDial)
+	}
+	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
+		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
+	}
+	if o.StallTimeout > 0 && o.StallTimeout < max(o.HeartbeatTimeout, leastHeartbeat) {
+		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, or a negative one to end calls with it", o.StallTimeout)
+	}
+	if o.EpochResetTimeout < 0 {
+		complain("Options.EpochResetTimeout is %v: use a positive time, or 0 for %v", o.EpochResetTimeout, defaultReset)
 	}
 	return errors.Join(bad...)
 }

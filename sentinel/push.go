@@ -49,6 +49,3 @@ func parsePush(channel, payload string) (push, bool) {
 	}
 	return p, checkAddr(p.addr) == nil
 }
-
-// aborts tells whether the event says that a failover will not happen.
-func (p push) aborts() bool { return strings.HasPrefix(p.channel, "-failover-abort") }

@@ -44,21 +44,12 @@ type watcher struct {
 	cause  error  // of the last poll that failed
 }
 
-func newWatcher(c *Client, addr string, seed bool, cancel context.CancelFunc) *watcher {
-	w := &watcher{client: c, addr: addr, dialer: c.sentinels, cancel: cancel, id: addr, wake: make(chan struct{}, 1), alive: make(chan struct{}, 1)}
-	if !seed {
-		w.dialer = c.strangers
-	}
-	return w
+func newWatcher(c *Client, addr string, through *dialer, cancel context.CancelFunc) *watcher {
+	return &watcher{client: c, addr: addr, dialer: through, cancel: cancel, id: addr, wake: make(chan struct{}, 1), alive: make(chan struct{}, 1)}
 }
 
-// retry is how long to wait after the given number of failures. What was reached before is asked often: a failover may begin as soon as
-// it is back.
-func retry(attempt int, reached bool) time.Duration {
-	limit := retryCap
-	if !reached {
-		limit = neverReached
-	}
+// retry is how long to wait after the given number of failures, at most limit.
+func retry(attempt int, limit time.Duration) time.Duration {
 	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: limit, Factor: 2}.Delay(attempt)
 }
 
@@ -76,7 +67,7 @@ func signal(ch chan struct{}) {
 func (w *watcher) poll(ctx context.Context) {
 	var at contact
 	defer at.close()
-	reached := false
+	limit := neverReached
 	for attempt := 0; ; {
 		answer, err := w.pollOnce(ctx, &at)
 		if ctx.Err() != nil {
@@ -84,10 +75,10 @@ func (w *watcher) poll(ctx context.Context) {
 		}
 		pause := follow.PollInterval
 		if err != nil {
-			pause = retry(attempt, reached)
+			pause = retry(attempt, limit)
 			attempt++
 		} else {
-			attempt, reached = 0, true
+			attempt, limit = 0, retryCap
 			signal(w.alive)
 		}
 		w.client.director.post(func() { w.client.director.heard(w, answer, err) })
@@ -208,7 +199,7 @@ func knownPrimaries(ctx context.Context, conn *wire.Conn) string {
 
 // listen stays subscribed.
 func (w *watcher) listen(ctx context.Context) {
-	heard := false
+	limit := neverReached
 	for attempt := 0; ; attempt++ {
 		began := time.Now()
 		err := w.listenOnce(ctx)
@@ -216,10 +207,10 @@ func (w *watcher) listen(ctx context.Context) {
 			return
 		}
 		if time.Since(began) > follow.PollInterval {
-			attempt, heard = 0, true
+			attempt, limit = 0, retryCap
 		}
 		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, observe.Cause(err))
-		if !sleep(ctx, retry(attempt, heard), w.alive) {
+		if !sleep(ctx, retry(attempt, limit), w.alive) {
 			return
 		}
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 var (
-	// ErrHung is why a primary is left that is silent, ErrDemoted why one is that says it is a replica.
-	ErrHung    = observe.NewCause("timeout", "it hangs")
+	// ErrHung is why a primary is left that is silent.
+	ErrHung = observe.NewCause("timeout", "it hangs")
+	// ErrDemoted is why one is left that says it is a replica.
 	ErrDemoted = errors.New("it is a replica now")
 
 	errStarting = errors.New("not found yet")
@@ -96,11 +97,11 @@ func (s *State) server(e Event) {
 	case Answered:
 		switch e.Link {
 		case s.next.link:
-			s.nextAnswered(e.Primary)
+			s.nextAnswered(e)
 		case s.target.link:
-			s.targetAnswered(e.Primary)
+			s.targetAnswered(e)
 		case s.repair.link:
-			s.repairAnswered(e.Primary)
+			s.repairAnswered(e)
 		}
 	case Failed:
 		s.failed(e)
@@ -132,7 +133,7 @@ func (s *State) failed(e Failed) {
 		s.endReturn(e.Err)
 	case s.repair.link:
 		s.repair.link = 0
-		s.lose(fmt.Errorf("%w; a new connection: %w", s.repair.cause, e.Err), false)
+		s.lose(fmt.Errorf("%w; a new connection: %w", s.repair.cause, e.Err))
 	}
 }
 
@@ -164,10 +165,10 @@ func (s *State) dueNext() {
 	s.ask(&s.next)
 }
 
-func (s *State) nextAnswered(isPrimary bool) {
+func (s *State) nextAnswered(e Answered) {
 	a := &s.next
 	switch {
-	case !isPrimary:
+	case !e.Primary:
 		s.wasReplica(a.addr)
 		a.doubted = false
 		s.again(a, fmt.Errorf("%s: %w", a.addr, ErrDemoted))
@@ -221,8 +222,8 @@ func (s *State) dueTarget() {
 	}
 }
 
-func (s *State) targetAnswered(isPrimary bool) {
-	if !isPrimary {
+func (s *State) targetAnswered(e Answered) {
+	if !e.Primary {
 		s.wasReplica(s.target.addr)
 		s.do(Doubted{Role: true})
 		s.endReturn(fmt.Errorf("%s: %w", s.target.addr, ErrDemoted))

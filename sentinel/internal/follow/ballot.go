@@ -50,6 +50,7 @@ func (s *State) elect() (elected tally, majority bool) {
 	reports := s.fresh()
 	for _, t := range s.count(reports, nil) {
 		if 2*t.n > len(reports) {
+			t.epoch = s.agreed(t.addr, reports)
 			return t, true
 		}
 		if elected.addr == "" || t.epoch > elected.epoch {
@@ -57,6 +58,21 @@ func (s *State) elect() (elected tally, majority bool) {
 		}
 	}
 	return elected, false
+}
+
+// agreed is the latest epoch that most reports have reached which call addr primary: one that has gone wrong may say any.
+func (s *State) agreed(addr string, reports []*voter) int64 {
+	epochs := make([]int64, 0, len(reports))
+	for _, v := range reports {
+		if s.named(v) == addr && !v.report.Midway {
+			epochs = append(epochs, v.report.Epoch)
+		}
+	}
+	if len(epochs) == 0 {
+		return s.primary.epoch
+	}
+	slices.Sort(epochs)
+	return epochs[max(len(epochs)-len(reports)/2-1, 0)]
 }
 
 // named is the address of the primary that a report names. Sentinels may call one server by several addresses, by IP address and by name:
@@ -141,7 +157,7 @@ func (s *State) decide() {
 		return
 	}
 	elected, majority := s.elect()
-	if majority && s.down() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch {
+	if majority && s.undecided() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch {
 		s.aim(elected.addr, elected.epoch)
 		return
 	}
@@ -151,9 +167,9 @@ func (s *State) decide() {
 	}
 }
 
-// down tells whether the sentinels' choice is needed: there is no primary, and none that was moved to before its announcement has just been
+// undecided tells whether the sentinels' choice is needed: there is no primary, and none that was moved to before its announcement has just been
 // lost.
-func (s *State) down() bool { return !s.phase.Serves() && s.move.from == "" }
+func (s *State) undecided() bool { return !s.phase.Serves() && s.move.from == "" }
 
 // raise notes the epoch that the sentinels give the present primary: one that has gone wrong may say any, so most must be as far. That one
 // of them gives it a later one than before is its announcement.
@@ -174,20 +190,25 @@ func (s *State) raise() {
 	s.primary.epoch = best
 }
 
-// later returns the report that speaks of the latest epoch, of those that are later than the present one and can be followed. Others are
-// counted: one sentinel that has gone wrong must not hide what the rest says. Reports that were refuted come last.
+// later returns whom reports of later epochs than the present one name, of those who can be followed: whom most of them name, then who is
+// asked already, then who has the latest epoch. Others are counted: one sentinel that has gone wrong must not hide what the rest says. Reports
+// that were refuted come last.
 func (s *State) later(refuted bool) (said saying, ok bool) {
-	for _, v := range s.fresh() {
-		says := saying{s.named(v), v.report.Epoch}
-		switch {
-		case s.primary.addr == "" || says.addr == s.primary.addr || v.report.Midway || says.epoch <= s.primary.epoch || refuted != (v.refuted == v.says()):
-		case !s.mayFollow(says.addr, says.epoch):
+	all := s.count(s.fresh(), func(v *voter) bool {
+		return s.primary.addr != "" && s.named(v) != s.primary.addr && !v.report.Midway && v.report.Epoch > s.primary.epoch && refuted == (v.refuted == v.says())
+	})
+	best := tally{}
+	for _, t := range all {
+		if !s.mayFollow(t.addr, t.epoch) {
 			s.do(Doubted{})
-		case says.epoch > said.epoch:
-			said, ok = says, true
+			continue
+		}
+		asked := t.addr == s.next.addr
+		if t.n > best.n || t.n == best.n && best.addr != s.next.addr && (asked || t.epoch > best.epoch) {
+			best = t
 		}
 	}
-	return said, ok
+	return saying{best.addr, best.epoch}, best.n > 0
 }
 
 // consider follows a report of a later epoch, once the server itself says that it is the primary.
@@ -196,6 +217,11 @@ func (s *State) consider(said saying) {
 	case s.next.addr == said.addr && s.next.state == holding:
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
+		if s.next.doubted && !s.most(func(v *voter) bool {
+			return s.named(v) == said.addr && !v.report.Midway && v.report.Epoch > s.primary.epoch
+		}) {
+			return // one that has gone wrong may have selected it, and announces it as well
+		}
 		s.next.epoch, s.next.doubted = said.epoch, false
 	default:
 		s.pursue(asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement})
@@ -250,7 +276,7 @@ func (s *State) judgeClaim() {
 		return
 	case claimed.addr == s.primary.addr:
 		s.primary.epoch = claimed.epoch
-	case !s.down():
+	case !s.undecided():
 		return
 	default:
 		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything

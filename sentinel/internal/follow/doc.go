@@ -5,4 +5,4 @@
 // A State is in one Phase. Transitions lists every way between two of them, and why it is taken; no other is.
 package follow
 
-//go:generate go run ./internal/diagram ../../../docs/sentinel.md
+//go:generate go test -run TestTheDocsHaveTheDiagram -write .

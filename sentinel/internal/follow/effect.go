@@ -5,25 +5,26 @@ import "time"
 // Effect is something to be done.
 type Effect interface{ effect() }
 
-// Watch begins to poll a sentinel and to hear its pushes, Unwatch ends that.
-type (
-	Watch   struct{ Sentinel string }
-	Unwatch struct{ Sentinel string }
-)
+// Watch begins to poll a sentinel and to hear its pushes.
+type Watch struct{ Sentinel string }
+
+// Unwatch ends that.
+type Unwatch struct{ Sentinel string }
 
 // Poll asks a sentinel now, or all of them if none is named.
 type Poll struct{ Sentinel string }
 
-// Dial opens a connection to a server: Dialled or Failed follows. Ask asks on it for the role: Answered or Failed follows. End closes it,
-// and ends a dial that is under way.
-type (
-	Dial struct {
-		Link Link
-		Addr string
-	}
-	Ask struct{ Link Link }
-	End struct{ Link Link }
-)
+// Dial opens a connection to a server: Dialled or Failed follows.
+type Dial struct {
+	Link Link
+	Addr string
+}
+
+// Ask asks on a connection for the role: Answered or Failed follows.
+type Ask struct{ Link Link }
+
+// End closes a connection, and ends a dial that is under way.
+type End struct{ Link Link }
 
 // Swap makes the server of a link the primary. What went before is drained and ended; a heartbeat begins, whose events have Term Link.
 type Swap struct {
@@ -46,20 +47,20 @@ type Cut struct{ Cause error }
 // Resume lets commands pass again to the primary of a Down that kept them.
 type Resume struct{}
 
-// Hold has commands wait for another connection to the primary, and Rejoin gives them one.
-type (
-	Hold   struct{}
-	Rejoin struct {
-		Link  Link
-		Cause error // why the one before was lost
-	}
-)
+// Hold has commands wait for another connection to the primary.
+type Hold struct{}
 
-// Fence has writes wait, Lift lets them pass again to the primary that there was.
-type (
-	Fence struct{ Candidate, Sentinel string }
-	Lift  struct{}
-)
+// Rejoin gives them one.
+type Rejoin struct {
+	Link  Link
+	Cause error // why the one before was lost
+}
+
+// Fence has writes wait.
+type Fence struct{ Candidate, Sentinel string }
+
+// Lift lets them pass again to the primary that there was.
+type Lift struct{}
 
 // Question has the heartbeat ask now.
 type Question struct{}

@@ -32,6 +32,7 @@ type Report struct {
 type Replica struct {
 	Addr, RunID string
 	Usable      bool // not down, not disconnected, and its link to the primary is up
+	Replicates  bool // it has last said itself that it is a replica
 }
 
 // Peer is a sentinel as another one lists it.
@@ -105,12 +106,14 @@ type Died struct {
 // Alarm is a reply such as READONLY, which no primary gives.
 type Alarm struct{ Term Link }
 
-// Force is an operator who takes the primary away, Reset one who gives it back, Close the end.
-type (
-	Force struct{}
-	Reset struct{}
-	Close struct{ Err error }
-)
+// Force is an operator who takes the primary away.
+type Force struct{}
+
+// Reset is one who gives it back.
+type Reset struct{}
+
+// Close is the end.
+type Close struct{ Err error }
 
 // Tick is the time that a Wake has asked for. One too many does no harm.
 type Tick struct{}

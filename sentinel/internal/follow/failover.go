@@ -111,7 +111,10 @@ func (s *State) selected(e Pushed) {
 
 func (s *State) toSelected(addr string) asker {
 	l := s.leaver(addr)
-	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: l != nil && !l.replica}
+	replicates := s.most(func(v *voter) bool {
+		return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr && r.Replicates })
+	})
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: !replicates || l != nil && !l.replica}
 }
 
 // rotate asks the next replica that was selected, if there are several.
@@ -154,21 +157,26 @@ func (s *State) fence(e Pushed) {
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
 }
 
-// endFence ends a fence. Wasted says that the primary goes on.
-func (s *State) endFence(wasted bool) {
+// endFence ends a fence, if there is one.
+func (s *State) endFence() {
 	if s.phase != Fenced {
 		return
 	}
-	m := &s.move
-	m.until = time.Time{}
+	s.move.until = time.Time{}
 	if s.next.state == holding {
 		s.next.until = s.now.Add(confirmWithin)
 	}
-	if wasted {
-		m.wasted += s.now.Sub(m.began)
-		s.become(Up)
-		s.do(Lift{})
+}
+
+// lift ends a fence that came to nothing: the primary goes on.
+func (s *State) lift() {
+	if s.phase != Fenced {
+		return
 	}
+	s.endFence()
+	s.move.wasted += s.now.Sub(s.move.began)
+	s.become(Up)
+	s.do(Lift{})
 }
 
 // dueMove ends what was waited for in vain.
@@ -181,7 +189,7 @@ func (s *State) dueMove() {
 	case m.promoted:
 		m.promoted, m.until = false, s.now.Add(confirmWithin)
 	default:
-		s.endFence(true)
+		s.lift()
 	}
 }
 
@@ -222,7 +230,7 @@ func (s *State) aborted(why error) {
 	if s.next.trigger == BySelection {
 		s.dropNext()
 	}
-	s.endFence(true)
+	s.lift()
 	if s.move.from != "" {
 		s.revert(why)
 	}
@@ -245,7 +253,7 @@ func (s *State) endMove() {
 
 // revert goes back to what the majority of the sentinels says.
 func (s *State) revert(why error) {
-	s.comeBack(s.move.from)
+	from := s.move.from
 	s.endMove()
 	elected, _ := s.elect()
 	s.do(Reverted{Addr: elected.addr, Cause: why})
@@ -255,7 +263,8 @@ func (s *State) revert(why error) {
 		}
 		return
 	}
-	s.lose(why, false)
+	s.comeBack(from)
+	s.lose(why)
 	s.aim(elected.addr, elected.epoch)
 }
 
@@ -263,7 +272,7 @@ func (s *State) revert(why error) {
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	p, from := &s.primary, s.primary.last
 	moved := addr != from && from != ""
-	s.endFence(false)
+	s.endFence()
 	s.endRepair()
 	s.release(link)
 	if moved {

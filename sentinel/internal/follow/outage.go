@@ -7,25 +7,23 @@ import (
 	"time"
 )
 
-// lose notes that there is no primary. With keep its commands live on, as it may only stall.
-func (s *State) lose(cause error, keep bool) {
-	p := &s.primary
+// lose notes that there is no primary.
+func (s *State) lose(cause error) {
 	if !s.phase.Serves() {
 		s.cut(cause)
 		return
 	}
-	s.endFence(false)
+	s.primary.link = 0
+	s.down(Down{Cause: cause}, Searching)
+}
+
+// down has commands refused, and the primary asked until it is one again.
+func (s *State) down(d Down, to Phase) {
+	s.endFence()
 	s.endRepair()
-	p.since, p.cause = s.now, cause
-	s.do(Down{Cause: cause, Keep: keep})
-	if !keep {
-		p.link = 0
-	}
-	if keep {
-		s.become(Stalled)
-	} else {
-		s.become(Searching)
-	}
+	s.primary.since, s.primary.cause = s.now, d.Cause
+	s.do(d)
+	s.become(to)
 	s.retry()
 	s.do(Poll{})
 }
@@ -57,7 +55,7 @@ func (s *State) heartbeat(e Event) {
 		}
 	case Died:
 		if e.Term == s.primary.term {
-			s.lose(e.Err, false)
+			s.lose(e.Err)
 		}
 	case Alarm:
 		if e.Term == s.primary.term && s.phase.Serves() {
@@ -73,11 +71,12 @@ func (s *State) silent(e Silent) {
 	}
 	cause := fmt.Errorf("%w: %s sent nothing for %v", ErrHung, s.primary.addr, e.For.Round(time.Millisecond))
 	rest := s.stallTimeout() - e.For
-	keep := s.phase == Up && s.next.addr == "" && s.repair.link == 0 && rest > 0 && !s.failoverBegins()
-	s.lose(cause, keep)
-	if keep {
-		s.primary.cutAt = s.now.Add(rest)
+	if s.phase != Up || s.next.addr != "" || s.repair.link != 0 || rest <= 0 || s.failoverBegins() {
+		s.lose(cause)
+		return
 	}
+	s.primary.cutAt = s.now.Add(rest)
+	s.down(Down{Cause: cause, Keep: true}, Stalled)
 }
 
 // stallTimeout is how long commands of a silent primary live.
@@ -215,7 +214,7 @@ func (s *State) linkLost(e Ended) {
 			s.become(Searching)
 		}
 	case s.now.Sub(s.repair.doneAt) < repairPause: // what is lost so often goes the way of a primary that is down
-		s.lose(e.Err, false)
+		s.lose(e.Err)
 	default:
 		s.repair = repair{link: s.newLink(), lostAt: e.At, until: s.now.Add(s.config.RepairTimeout), cause: e.Err, doneAt: s.repair.doneAt}
 		s.do(Hold{})
@@ -224,9 +223,9 @@ func (s *State) linkLost(e Ended) {
 	}
 }
 
-func (s *State) repairAnswered(isPrimary bool) {
-	if !isPrimary {
-		s.lose(fmt.Errorf("%s: %w", s.primary.addr, ErrDemoted), false)
+func (s *State) repairAnswered(e Answered) {
+	if !e.Primary {
+		s.lose(fmt.Errorf("%s: %w", s.primary.addr, ErrDemoted))
 		return
 	}
 	s.repair.verified = true
@@ -240,7 +239,7 @@ func (s *State) judgeRepair() {
 	switch b := s.primary.beat; {
 	case r.until.IsZero():
 	case !b.Connected.Before(r.lostAt):
-		s.lose(fmt.Errorf("%w; the heartbeat's connection was lost as well", r.cause), false)
+		s.lose(fmt.Errorf("%w; the heartbeat's connection was lost as well", r.cause))
 	case r.verified && !b.Asked.Before(r.lostAt):
 		s.primary.link = r.link
 		s.do(Rejoin{Link: r.link, Cause: r.cause})
@@ -250,7 +249,7 @@ func (s *State) judgeRepair() {
 
 func (s *State) dueRepair() {
 	if !s.repair.until.IsZero() && !s.now.Before(s.repair.until) {
-		s.lose(fmt.Errorf("%w; a new connection is not there in time", s.repair.cause), false)
+		s.lose(fmt.Errorf("%w; a new connection is not there in time", s.repair.cause))
 	}
 }
 

@@ -69,15 +69,13 @@ func allowed(from, to Phase) bool {
 	if to == Forced || to == Closed {
 		return from != Closed
 	}
-	for _, t := range transitions {
+	for _, t := range Transitions() {
 		if t.From == from && t.To == to {
 			return true
 		}
 	}
 	return false
 }
-
-var transitions = Transitions()
 
 // Trigger is why a server became the primary.
 type Trigger int

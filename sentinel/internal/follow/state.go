@@ -120,7 +120,7 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 	case Reset:
 		s.reset()
 	case Close:
-		s.lose(e.Err, false)
+		s.lose(e.Err)
 		s.stopAsking()
 		s.become(Closed)
 	}
@@ -157,7 +157,7 @@ func (s *State) become(to Phase) {
 
 // force takes the primary away until it is given back.
 func (s *State) force() {
-	s.lose(errForced, false)
+	s.lose(errForced)
 	s.stopAsking()
 	s.become(Forced)
 }

@@ -9,6 +9,12 @@ import (
 const (
 	// fenceMost is how long a fence may stand: until the replica is the primary, and from then on until the announcement.
 	fenceMost = 5 * time.Second
+	// fencesMost is how long fences of failovers that did not happen may stand within 15 s.
+	fencesMost = 1100 * time.Millisecond
+	// questionsMost is how many questions to the primary and to all sentinels there may be in a second.
+	questionsMost = 60
+	// announcedMost is how old the word of a server may be that waits for the sentinels.
+	announcedMost = 5 * time.Second
 	// followWithin is how long commands may go to a server that most sentinels do not name any more, while the client hears them.
 	followWithin = 5 * time.Second
 )
@@ -24,14 +30,16 @@ func (c *client) check() {
 		w.fail("phase %v, and writes wait: %v", phase, c.fenced)
 	case c.fenced && w.now-c.fencedAt > fenceMost:
 		w.fail("writes wait for more than %v", fenceMost)
-	case serves && c.mode == follow.PushOnly && c.fenced:
+	case c.fenced && c.mode == follow.PushOnly:
 		w.fail("a fence in a mode without")
+	case c.refused && c.serving != nil && w.now-c.keptAt > downAfter+100*time.Millisecond:
+		w.fail("calls are kept for longer than sentinels wait")
 	}
 }
 
 // takesWrites tells whether writes reach a server now.
 func (c *client) takesWrites(s *server) bool {
-	return !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && s.answers() && s.primary
+	return !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary
 }
 
 // promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a planned failover whose selection was heard
@@ -54,6 +62,7 @@ func (c *client) named(s *server) {
 	if 2*n <= w.members() {
 		return
 	}
+	at := w.now
 	w.after(followWithin, func() {
 		n, up := 0, 0
 		for _, q := range w.sentinels {
@@ -68,7 +77,7 @@ func (c *client) named(s *server) {
 				}
 			}
 		}
-		if 2*n <= up || w.truth != s || w.leader != nil || !s.primary || !s.answers() || w.troubled() {
+		if 2*n <= up || w.truth != s || w.leader != nil || !s.primary || !s.answers() || w.trouble > at {
 			return
 		}
 		for _, other := range w.servers {
@@ -79,8 +88,24 @@ func (c *client) named(s *server) {
 	})
 }
 
-// troubled tells whether the client was kept from hearing of it lately.
-func (w *World) troubled() bool { return w.now < healAt+8*time.Second && !w.client.calm }
+// swapped looks whether a server may be the primary at all.
+func (c *client) swapped(s *server, why follow.Trigger) {
+	w := c.world
+	if said := w.now - s.demotedAt; !s.primary && s.alive && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
+		w.fail("%s becomes the primary, and is none", s.addr)
+	}
+	if s.left && w.truth != s && w.trouble < w.now && (c.calm || why == follow.BySelection && w.leader == nil) {
+		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
+	}
+}
+
+// reverted looks whether a move is taken back that most sentinels have announced.
+func (c *client) reverted() {
+	w, at := c.world, c.state.View().Addr
+	if c.calm && w.truth.addr == at && w.leader == nil {
+		w.fail("the move to %s is taken back, and it was announced", at)
+	}
+}
 
 // atEnd looks whether the client has found the primary.
 func (c *client) atEnd() {

@@ -25,7 +25,11 @@ type connection struct {
 	id     string // the process that was dialled: another one knows nothing of it
 	open   bool   // the state was told that it is there
 	asked  bool
+	dead   bool // what is sent on it is swallowed
 }
+
+// stay is a time that something lasted.
+type stay struct{ from, to time.Duration }
 
 // client is a model of whoever carries out the state's effects.
 type client struct {
@@ -46,18 +50,18 @@ type client struct {
 	fencedAt time.Duration
 	held     bool
 
-	truthAt time.Duration // since when most sentinels name the truth
-	dials   int
-	dialsAt time.Duration
-	seen    map[string]int
+	keptAt      time.Duration // when commands were refused, and those under way kept
+	fences      []stay        // of failovers that did not happen
+	questions   int
+	questionsAt time.Duration
+	dials       int
+	dialsAt     time.Duration
+	seen        map[[2]follow.Phase]int
 }
 
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
-		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true,
-	}
-	if w.tellTale {
-		c.seen = make(map[string]int)
+		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
 	}
 	state, effects := follow.New(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
@@ -77,8 +81,10 @@ func (c *client) step(e follow.Event) {
 		}
 		if before != after {
 			w.tell("    %v → %v", before, after)
-			c.seen[before.String()+" → "+after.String()]++
 		}
+	}
+	if before != after {
+		c.seen[[2]follow.Phase{before, after}]++
 	}
 	c.run(effects)
 }
@@ -98,6 +104,9 @@ func (c *client) run(effects []follow.Effect) {
 		case follow.Unwatch:
 			delete(c.watched, e.Sentinel)
 		case follow.Poll:
+			if e.Sentinel == "" {
+				c.countQuestion()
+			}
 			c.pollNow(e.Sentinel)
 		case follow.Wake:
 			c.wakeAt(e.At)
@@ -126,13 +135,14 @@ func (c *client) serve(e follow.Effect) {
 			return
 		}
 		delete(c.links, e.Link)
+		c.swapped(l.to, e.Trigger)
 		c.serving, c.term, c.refused, c.fenced, c.held, c.beatsAt = l, e.Link, false, false, false, w.now
 		c.settle(l)
 	case follow.Down:
 		if c.refused {
 			w.fail("commands are refused twice")
 		}
-		c.refused, c.fenced, c.held = true, false, false
+		c.refused, c.fenced, c.held, c.keptAt = true, false, false, w.now
 		if !e.Keep {
 			c.serving = nil
 		}
@@ -160,6 +170,35 @@ func (c *client) serve(e follow.Effect) {
 			w.fail("a fence is lifted that is not there")
 		}
 		c.fenced = false
+		c.lifted()
+	case follow.Reverted:
+		c.reverted()
+	}
+}
+
+// lifted looks how long failovers that did not happen have kept writes waiting.
+func (c *client) lifted() {
+	w := c.world
+	c.fences = append(c.fences, stay{c.fencedAt, w.now})
+	var all time.Duration
+	for _, f := range c.fences {
+		if f.from > w.now-15*time.Second {
+			all += f.to - f.from
+		}
+	}
+	if all > fencesMost && c.mode == follow.Eager {
+		w.fail("writes have waited for %v within 15 s, and nothing has happened", all)
+	}
+}
+
+// countQuestion counts what is asked of the primary and of all sentinels.
+func (c *client) countQuestion() {
+	w := c.world
+	if w.now-c.questionsAt > time.Second {
+		c.questions, c.questionsAt = 0, w.now
+	}
+	if c.questions++; c.questions > questionsMost {
+		w.fail("more than %d questions in a second", questionsMost)
 	}
 }
 
@@ -194,10 +233,11 @@ func (c *client) question() {
 	if l == nil {
 		return
 	}
+	c.countQuestion()
 	asked := w.now
 	w.after(w.delay(), func() {
-		if c.term == term && c.serving != nil && l.to.answers() && l.to.primary && l.to.id == l.id {
-			c.step(follow.Beat{Term: term, Connected: start.Add(c.beatsAt), Asked: start.Add(asked)})
+		if c.term == term && c.serving != nil && !c.serving.dead && l.to.answers() && l.to.primary && l.to.id == l.id {
+			c.step(follow.Beat{Term: term, Connected: start().Add(c.beatsAt), Asked: start().Add(asked)})
 		}
 	})
 }
@@ -368,7 +408,7 @@ func (c *client) serverSilent(s *server) {
 }
 
 func (c *client) serverHeard(s *server) {
-	if l := c.serving; l != nil && l.to == s && s.answers() {
+	if l := c.serving; l != nil && l.to == s && s.answers() && !l.dead {
 		if s.primary {
 			c.question()
 		} else {
@@ -378,7 +418,7 @@ func (c *client) serverHeard(s *server) {
 }
 
 func (c *client) serverDemoted(s *server) {
-	if l := c.serving; l != nil && l.to == s && s.answers() {
+	if l := c.serving; l != nil && l.to == s && s.answers() && !l.dead {
 		term := c.term
 		c.world.after(c.world.between(0, 100*time.Millisecond), func() {
 			if c.serving == l && c.term == term && !s.primary {
@@ -386,6 +426,22 @@ func (c *client) serverDemoted(s *server) {
 			}
 		})
 	}
+}
+
+// swallow has all that is sent to the primary on old connections lost, unseen. Others can be opened.
+func (c *client) swallow() {
+	l, w, term := c.serving, c.world, c.term
+	if l == nil || !l.to.answers() || c.held {
+		return
+	}
+	w.tell("what is sent on the connections to %s is swallowed", l.to.addr)
+	w.troubled(2 * time.Second)
+	l.dead = true
+	w.after(heartbeat, func() {
+		if c.serving == l && c.term == term {
+			c.step(follow.Silent{Term: term, For: heartbeat})
+		}
+	})
 }
 
 // loseFlow ends the commands' connection and nothing else.

@@ -12,6 +12,8 @@ type server struct {
 	of           *server // whom it replicates
 	cut          bool    // what the client sends is swallowed
 	stalledUntil time.Duration
+	demotedAt    time.Duration
+	left         bool // the sentinels have named another since it was last promoted
 	evil         bool // it is of no cluster; whoever speaks to it has been deceived
 }
 
@@ -44,6 +46,7 @@ func (s *server) stall(d time.Duration) {
 	}
 	w := s.world
 	w.tell("%s stalls for %v", s.addr, d)
+	w.troubled(d)
 	s.stalledUntil = w.now + d
 	w.client.serverSilent(s)
 	w.after(d, func() { w.client.serverHeard(s) })
@@ -56,6 +59,7 @@ func (s *server) cutOff(d time.Duration) {
 	}
 	w := s.world
 	w.tell("%s is cut off from the client for %v", s.addr, d)
+	w.troubled(d)
 	s.cut = true
 	w.client.serverSilent(s)
 	w.after(d, func() {
@@ -68,7 +72,7 @@ func (s *server) cutOff(d time.Duration) {
 func (s *server) demote(to *server) {
 	if s.alive && (s.primary || s.of != to) {
 		s.world.tell("%s becomes a replica of %s", s.addr, to.addr)
-		s.primary, s.of = false, to
+		s.primary, s.of, s.demotedAt = false, to, s.world.now
 		s.world.client.serverDemoted(s)
 	}
 }

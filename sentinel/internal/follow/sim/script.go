@@ -91,7 +91,7 @@ func (w *World) fault() {
 		s = w.truth
 	}
 	q := w.sentinels[w.rng.IntN(len(w.sentinels))]
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(15) {
 	case 0, 1:
 		w.failOver(true)
 	case 2:
@@ -115,15 +115,30 @@ func (w *World) fault() {
 	case 10:
 		w.client.loseFlow()
 	case 11:
-		w.client.step(follow.Alarm{Term: w.client.term})
+		w.alarm()
 	case 12:
-		w.client.step(follow.Force{})
-		w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
+		w.force()
+	case 14:
+		w.client.swallow()
 	case 13: // all sentinels are gone for a while
 		for _, q := range w.sentinels {
 			w.spare(q, func() { q.cut = true }, func() { q.cut = false })
 		}
 	}
+}
+
+// alarm is a script that writes to a replica.
+func (w *World) alarm() {
+	for i := range 200 {
+		w.after(time.Duration(i)*5*time.Millisecond, func() { w.client.step(follow.Alarm{Term: w.client.term}) })
+	}
+}
+
+// force is an operator who takes the primary away, and gives it back.
+func (w *World) force() {
+	w.client.step(follow.Force{})
+	w.troubled(2 * time.Second)
+	w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
 }
 
 // spare takes a sentinel away for a while, unless rogues would be the majority of those that are left.
@@ -143,7 +158,9 @@ func (w *World) spare(q *sentinel, away, back func()) {
 	}
 	w.tell("sentinel %s goes away", q.addr)
 	away()
-	w.after(w.between(100*time.Millisecond, 5*time.Second), func() {
+	d := w.between(100*time.Millisecond, 5*time.Second)
+	w.troubled(d)
+	w.after(d, func() {
 		back()
 		w.tell("sentinel %s is back", q.addr)
 	})
@@ -217,7 +234,7 @@ func fields(e any) string {
 	text := "{"
 	for i := range v.NumField() {
 		if t, ok := v.Field(i).Interface().(time.Time); ok {
-			text += t.Sub(start).String() + " "
+			text += t.Sub(start()).String() + " "
 			continue
 		}
 		text += fmt.Sprint(v.Field(i).Interface()) + " "

@@ -33,7 +33,7 @@ func (s *sentinel) report() *follow.Report {
 	r := &follow.Report{Addr: s.primary.addr, RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter}
 	for _, x := range w.servers {
 		if x != s.primary && !x.evil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary, Replicates: !x.primary})
 		}
 	}
 	for _, x := range w.sentinels {
@@ -56,7 +56,7 @@ func (s *sentinel) lie() *follow.Report {
 	}
 	for _, x := range w.servers {
 		if x.addr != r.Addr && w.chance(80) {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50)})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50), Replicates: w.chance(50)})
 		}
 	}
 	for _, x := range w.sentinels {
@@ -148,7 +148,7 @@ func (w *World) failOver(planned bool) {
 	}
 	var replicas []*server
 	for _, s := range w.servers {
-		if s.alive && !s.stalled() && !s.primary && !s.evil && s.of == w.truth {
+		if s != w.truth && s.alive && !s.stalled() && !s.evil && (w.client.calm || !s.primary && s.of == w.truth) {
 			replicas = append(replicas, s)
 		}
 	}
@@ -177,9 +177,12 @@ func (f *failover) promote() {
 		f.over()
 		return
 	}
-	f.to.primary, f.to.of = true, nil
+	f.to.primary, f.to.of, f.to.left = true, nil, false
 	w.tell("%s is promoted", f.to.addr)
 	w.client.promoted(f)
+	if w.chance(10) && !w.client.calm {
+		w.after(w.between(5*time.Millisecond, 300*time.Millisecond), w.client.swallow)
+	}
 	w.after(w.between(0, time.Second), f.notice)
 }
 
@@ -221,7 +224,11 @@ func (f *failover) announce() {
 		f.undo()
 		return
 	}
-	w.truth = f.to
+	w.truth, f.from.left = f.to, true
+	if w.now-w.announcedAt < 5*time.Second && !w.client.calm {
+		w.troubled(5 * time.Second) // a sentinel that lags two failovers behind makes a majority with one that lies
+	}
+	w.announcedAt = w.now
 	epoch := w.epoch
 	f.switches(f.leader, epoch)
 	f.over()
@@ -282,6 +289,7 @@ func (w *World) setUpAnew() {
 		return
 	}
 	w.tell("the sentinels are set up anew")
+	w.troubled(15 * time.Second) // a failover just before or after it has an epoch that means nothing to the client
 	w.epoch = 0
 	for _, s := range w.sentinels {
 		if !s.rogue && !s.invented {

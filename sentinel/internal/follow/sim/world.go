@@ -6,36 +6,40 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
 // World is one history.
 type World struct {
-	now       time.Duration // since the beginning
-	rng       *rand.Rand
-	queue     queue
-	sequence  int
-	servers   []*server
-	sentinels []*sentinel
-	client    *client
-	leader    *failover // that is under way, else nil
-	epoch     int64     // config-epoch of the last failover
-	truth     *server   // whom the sentinels are to name
-	tellTale  bool      // the story is wanted
-	story     []string
-	failure   string // the first thing that must not happen; empty: none
-	steps     int
-	over      bool // all is well again
+	now         time.Duration // since the beginning
+	rng         *rand.Rand
+	queue       queue
+	sequence    int
+	servers     []*server
+	sentinels   []*sentinel
+	client      *client
+	leader      *failover // that is under way, else nil
+	epoch       int64     // config-epoch of the last failover
+	truth       *server   // whom the sentinels are to name
+	tellTale    bool      // the story is wanted
+	story       []string
+	failure     string // the first thing that must not happen; empty: none
+	steps       int
+	announcedAt time.Duration
+	over        bool          // all is well again
+	trouble     time.Duration // until when the client may be kept from hearing what it should
 }
 
 // start is when histories begin.
-var start = time.Unix(1_000_000_000, 0)
+func start() time.Time { return time.Unix(1_000_000_000, 0) }
 
 // Result is the end of a history.
 type Result struct {
 	Failure string   // what must not happen, and did; empty: nothing
 	Story   []string // if it is wanted
 	Steps   int
-	Seen    map[string]int // transitions taken, if the story is wanted
+	Seen    map[[2]follow.Phase]int // transitions taken, from and to
 }
 
 // Play plays the history of a seed.
@@ -114,7 +118,10 @@ func (w *World) tell(format string, args ...any) {
 	}
 }
 
-func (w *World) time() time.Time { return start.Add(w.now) }
+// troubled notes that the client may be kept from hearing what it should.
+func (w *World) troubled(d time.Duration) { w.trouble = max(w.trouble, w.now+d) }
+
+func (w *World) time() time.Time { return start().Add(w.now) }
 
 // between returns a random time.
 func (w *World) between(least, most time.Duration) time.Duration {
