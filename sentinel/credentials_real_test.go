@@ -167,6 +167,9 @@ func TestRefusedCredentialsAreNamedAndAskedForAnew(t *testing.T) {
 	v.mu.Lock()
 	v.lies = 1
 	v.mu.Unlock()
+	if err := c.Exclusive(t.Context(), name, func(radix.Conn) error { return nil }); err != nil { // it opens a connection
+		t.Errorf("credentials that are refused once: %v", err)
+	}
 	once := sentinel.Options{
 		Names:    []string{name},
 		Server:   sentinel.Endpoint{Credentials: v.Credentials},
@@ -186,6 +189,34 @@ func TestRefusedCredentialsAreNamedAndAskedForAnew(t *testing.T) {
 	if !errors.Is(err, v.err) {
 		t.Errorf("without credentials: %v", err)
 	}
+}
+
+// A server that comes back and knows the user no more was "connection refused" for ever, as it was when it went.
+func TestTheErrorOfAPrimaryThatIsDownIsItsLast(t *testing.T) {
+	t.Parallel()
+	v, cluster := startVault(t)
+	c := follow(t, cluster, sentinel.Options{
+		Server: sentinel.Endpoint{Credentials: v.Credentials}, Sentinel: sentinel.Endpoint{Password: "of the sentinels"},
+	})
+	server := present(t, cluster)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "down", func() bool {
+		err := set(t.Context(), c, "a", "1")
+		return errors.Is(err, sentinel.ErrNoPrimary) && !errors.Is(err, sentinel.ErrServerAuth)
+	})
+	if err := server.Restart(); err != nil { // without the users that were made since its start
+		t.Fatal(err)
+	}
+	eventually(t, "refused with WRONGPASS", func() bool {
+		err := set(t.Context(), c, "a", "1")
+		return errors.Is(err, sentinel.ErrServerAuth) && strings.Contains(err.Error(), "WRONGPASS")
+	})
+	if _, err := v.rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "up", func() bool { return set(t.Context(), c, "a", "1") == nil })
 }
 
 // Sentinels have credentials of their own, that are asked for on their own.

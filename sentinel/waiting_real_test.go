@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -86,8 +87,8 @@ func (c *asker) UnmarshalRESP(in resp.BufferedReader, o *resp.Opts) error {
 func TestASlowReceiverHoldsNobodyElse(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
-	page := strings.Repeat("0123456789", 100_000)
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: 10 * time.Second})
+	page := strings.Repeat("0123456789", 30_000)
 	if err := set(t.Context(), c, "page", page); err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +160,7 @@ func TestAServerThatIsFullWasSentNothing(t *testing.T) {
 		if _, err := server.Do(t.Context(), "CONFIG", "SET", "maxclients", "30"); err != nil {
 			t.Fatal(err)
 		}
-		for range 40 {
-			if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Addr()); err == nil {
-				defer conn.Close()
-			}
-		}
+		fill(t, server)
 	}
 	if err := set(t.Context(), c, "a", "1"); err != nil {
 		t.Errorf("the shared connection: %v", err)
@@ -193,6 +190,25 @@ func TestAServerThatIsFullWasSentNothing(t *testing.T) {
 	if !errors.Is(err, sentinel.ErrNotSent) {
 		t.Errorf("on a replica: %v", err)
 	}
+}
+
+// fill opens connections to a server until it turns one away. Before that it may still count some that were closed.
+func fill(t *testing.T, server *redis.Server) {
+	t.Helper()
+	for range 200 {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 64)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+	}
+	t.Fatal("the server takes any number of connections")
 }
 
 // Whatever is sent of SUBSCRIBE and its kin, and however, nobody waits for a reply that does not come.

@@ -2,12 +2,10 @@ package wire
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/mediocregopher/radix/v4/resp"
-	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
 // The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does after that.
@@ -32,20 +30,22 @@ type call struct {
 	replies  int             // how many it expects; 0: the caller waits for the request to be written only
 	owes     int             // how many replies it leaves to later calls without a request
 	class    Class
+	into     any     // what the reader decodes the replies into; nil: it drops them
+	apart    bool    // it leaves that to the caller
 	decoder  decoder // of the caller
 
 	// Written by the one who settled it, before done.
 	err   error
 	sent  bool   // a byte of it may have reached the server
 	at    int64  // when the last reply was read, on the connection's clock
-	reply []byte // undecoded
+	reply []byte // undecoded, if the caller decodes it
 }
 
 // receives says that it only waits for a reply to an earlier request.
 func (c *call) receives() bool { return c.size == 0 }
 
 // letGo drops what a call that was given up does not need to keep its place.
-func (c *call) letGo() { c.request, c.ctx = nil, nil }
+func (c *call) letGo() { c.request, c.into, c.ctx = nil, nil, nil }
 
 // Calls makes calls of requests, and recycles them.
 type Calls struct {
@@ -74,7 +74,7 @@ func (p *Calls) put(c *call) {
 		return
 	}
 	c.ctx, c.deadline, c.request, c.replies, c.owes, c.class = nil, 0, emptied(c.request, keepRequest), 0, 0, 0
-	c.size = 0
+	c.size, c.into, c.apart = 0, nil, false
 	c.err, c.sent, c.at, c.reply, c.decoder.b = nil, false, 0, emptied(c.reply, keepBuffer), nil
 	c.state.Store(pending)
 	p.pool.Put(c)
@@ -86,17 +86,6 @@ func emptied(b []byte, most int) []byte {
 		return nil
 	}
 	return b[:0]
-}
-
-// decode runs the receiver's own code, in its caller's goroutine: it may be slow, use the connection itself, or panic.
-func (c *call) decode(into any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = resp.ErrConnUsable{Err: fmt.Errorf("decoding into %T panicked: %v", into, p)}
-		}
-	}()
-	c.decoder.b = c.reply
-	return resp3.Unmarshal(&c.decoder, into, c.opts)
 }
 
 // claim wins the right to write the outcome.

@@ -90,6 +90,7 @@ type Options struct {
 type Conn struct {
 	options Options
 	net     net.Conn
+	opts    *resp.Opts // of the reader, for decoding
 	gone    chan struct{}
 	handed  chan struct{} // tells the reader goroutine that reading is its turn; capacity 1
 	inbox   inbox         // used by whoever has the role of the reader
@@ -122,7 +123,7 @@ var _ radix.Conn = (*Conn)(nil)
 
 // New makes a Conn of a network connection, which it owns from then on.
 func New(conn net.Conn, o Options) *Conn {
-	c := &Conn{options: o, net: conn, gone: make(chan struct{}), handed: make(chan struct{}, 1), reading: true}
+	c := &Conn{options: o, net: conn, opts: resp.NewOpts(), gone: make(chan struct{}), handed: make(chan struct{}, 1), reading: true}
 	if c.options.Heard == nil {
 		c.options.Heard = new(atomic.Int64)
 	}
@@ -253,6 +254,9 @@ func (p *Calls) Drop(r Request) { p.put(r.call) }
 // clock of Options, or 0 if none had. Unless the error is a Failure that says otherwise, the request is used up.
 func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	call := r.call
+	if call.apart = !prompt(into); !call.apart {
+		call.into = into
+	}
 	if deadline, ok := call.ctx.Deadline(); ok {
 		call.deadline = max(1, int64(deadline.Sub(c.options.Epoch)))
 	}
@@ -268,8 +272,8 @@ func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	switch {
 	case at == 0 && err != nil:
 		err = &Failure{Sent: call.sent, Err: err}
-	case into != nil && len(call.reply) > 0:
-		err = call.decode(into)
+	case call.apart && err == nil && len(call.reply) > 0:
+		err = decode(&call.decoder, call.reply, into, call.opts)
 	}
 	c.options.Calls.put(call)
 	return at, err

@@ -171,7 +171,7 @@ func (g *greeter) EncodeDecode(_ context.Context, request, into any) error {
 	if into == nil {
 		return nil
 	}
-	return c.decode(into)
+	return decode(&c.decoder, c.reply, into, c.opts)
 }
 
 // send sends a request, and returns how many replies it has.

@@ -21,6 +21,7 @@ type inbox struct {
 	scanned int // the end of the last complete reply
 	ends    []int
 	batch   []*call
+	decoder decoder // used again, to save an allocation for each reply
 }
 
 // readForOthers is the reader goroutine: it reads while callers share the connection, or none is there.
@@ -236,17 +237,20 @@ func (in *inbox) excerpt(i int) []byte {
 	return reply[:min(len(reply), maxQuoted)]
 }
 
-// answer hands the replies to a call that is no longer in the queue, unless it was given up. It reports whether the call keeps them
-// where they are.
+// answer decodes replies for a call that is no longer in the queue, or hands them to it, unless it was given up. It reports whether the call
+// keeps them where they are.
 func (c *Conn) answer(r *call, replies []byte) (kept bool) {
 	if !r.claim(settled) {
 		return false
 	}
 	r.at, r.sent = c.options.Heard.Load(), true
-	if kept = len(replies) > keepBuffer; kept {
+	switch kept = r.apart && len(replies) > keepBuffer; {
+	case kept:
 		r.reply = replies
-	} else {
+	case r.apart:
 		r.reply = append(r.reply[:0], replies...)
+	case r.into != nil:
+		r.err = decode(&c.inbox.decoder, replies, r.into, c.opts)
 	}
 	r.done <- struct{}{}
 	return kept
