@@ -3,6 +3,8 @@ package sentinel_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,10 @@ func TestReplicasServe(t *testing.T) {
 		if err != nil {
 			t.Errorf("SELECT on a connection of its own: %v", err)
 		}
+		eventually(t, "both replicas in use", func() bool {
+			clients, err := c.Primary(name).Clients()
+			return err == nil && len(clients) == 1 && len(slices.Collect(maps.Values(clients))[0].Secondaries) == 2
+		})
 		clients, err := c.Primary(name).Clients()
 		if err != nil || len(clients) != 1 {
 			t.Fatalf("Clients() = %v, %v", clients, err)
