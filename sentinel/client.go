@@ -142,9 +142,9 @@ func (c *Client) awaitStart(ctx context.Context) error {
 		switch {
 		case ready:
 			return nil
-		case err != nil && (permanent(err) || !c.options.StartDown):
+		case err != nil && (permanent(err) && !c.mayBeGranted(err) || !c.options.StartDown):
 			return err
-		case c.options.StartDown && tried:
+		case c.options.StartDown && (tried || c.mayBeGranted(err)):
 			return nil
 		}
 		select {

@@ -160,6 +160,12 @@ func (d *dialer) keepLogin(ctx context.Context, addr string) error {
 	return refused
 }
 
+// mayBeGranted reports whether a refusal may end by itself: the credentials change.
+func (c *Client) mayBeGranted(err error) bool {
+	return errors.Is(err, ErrServerAuth) && c.servers.endpoint.Credentials != nil ||
+		errors.Is(err, ErrSentinelAuth) && c.sentinels.endpoint.Credentials != nil
+}
+
 // relogin sends the login among the commands of others: those before it run as the old user, those after it as the new. One that is
 // refused changes nothing.
 func (d *dialer) relogin(ctx context.Context, conn *wire.Conn, as login) error {

@@ -191,6 +191,29 @@ func TestRefusedCredentialsAreNamedAndAskedForAnew(t *testing.T) {
 	}
 }
 
+// A process that starts in the middle of a rotation, and may start down, does not fail for it.
+func TestStartDownWaitsForCredentials(t *testing.T) {
+	t.Parallel()
+	v, cluster := startVault(t)
+	w := &vault{cluster: cluster, user: "watcher", lies: 1 << 30}
+	v.lies = 1 << 30
+	c := follow(t, cluster, sentinel.Options{
+		Server: sentinel.Endpoint{Credentials: v.Credentials}, Sentinel: sentinel.Endpoint{Credentials: w.Credentials}, StartDown: true,
+	})
+	if err := set(t.Context(), c, "a", "1"); !errors.Is(err, sentinel.ErrNoPrimary) {
+		t.Errorf("with credentials that are refused: %v", err)
+	}
+	if _, err := cluster.Sentinels()[0].Do(t.Context(), "ACL", "SETUSER", "watcher", "on", ">secret", "allchannels", "+@all"); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*vault{w, v} {
+		x.mu.Lock()
+		x.lies = 0
+		x.mu.Unlock()
+	}
+	eventually(t, "up", func() bool { return set(t.Context(), c, "a", "1") == nil })
+}
+
 // A server that comes back and knows the user no more was "connection refused" for ever, as it was when it went.
 func TestTheErrorOfAPrimaryThatIsDownIsItsLast(t *testing.T) {
 	t.Parallel()

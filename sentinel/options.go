@@ -89,8 +89,8 @@ type Options struct {
 	// FenceWait is how long a write waits for the end of a failover before it fails with ErrFailover; its context may end it earlier.
 	// Negative fails at once. Default 250 ms.
 	FenceWait time.Duration
-	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad options and credentials that are refused
-	// still fail. Default false.
+	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad options and a Password that is refused
+	// still fail; what Credentials returns may be better next time. Default false.
 	StartDown bool
 
 	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials are never taken from one to the
