@@ -46,6 +46,7 @@ type core struct {
 	mu     sync.Mutex
 	labels *observe.Labels // guarded by mu
 	former serverSum       // what servers counted that were let go; guarded by mu
+	others *serverSum      // those of them that had no label of their own, nil for none; guarded by mu
 	closed bool            // guarded by mu
 }
 

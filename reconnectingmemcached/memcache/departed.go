@@ -130,6 +130,12 @@ func (c *core) dismiss(gone []*server) {
 		delete(servers, id)
 		c.labels.Drop(s.label)
 		c.former.keep(s)
+		if s.label == observe.Other {
+			if c.others == nil {
+				c.others = &serverSum{}
+			}
+			c.others.keep(s)
+		}
 		c.rolls.memory = append(c.rolls.memory, remembered{id, s.missed, time.Duration(c.now()) + memoryTime})
 	}
 	c.servers.Store(&servers)

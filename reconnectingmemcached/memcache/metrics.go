@@ -216,6 +216,10 @@ func (c *core) collect(m *metrics.Memcached, ch chan<- prometheus.Metric) {
 	byLabel := make(map[string]*serverSum)
 	c.mu.Lock()
 	all, servers := c.former, c.all()
+	if c.others != nil {
+		others := *c.others
+		byLabel[observe.Other] = &others
+	}
 	c.mu.Unlock()
 	for _, s := range servers {
 		sum := byLabel[s.label]
