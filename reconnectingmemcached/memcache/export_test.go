@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Limits of the implementation that tests go to.
@@ -150,6 +152,14 @@ func (c *Client) Miss(n int) error {
 		s.missed.add(key, missedKey{})
 	}
 	return nil
+}
+
+// LimitLabels is how many servers that come from now on have a label of their own.
+func (c *Client) LimitLabels(n int) {
+	core := c.shared.core.Load()
+	core.mu.Lock()
+	defer core.mu.Unlock()
+	core.labels = observe.NewLabels(n)
 }
 
 // LetGo lets a server go in the middle of its calls.
