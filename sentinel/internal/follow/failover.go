@@ -14,10 +14,18 @@ type move struct {
 	began    time.Time // when writes began to wait, or the move was made
 	until    time.Time // when the wait ends; zero: nothing is waited for
 	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
-	wasted   time.Duration
-	wastedAt time.Time // since when fences came to nothing, which took wasted together
+	wasted   []fenced  // fences of late that came to nothing
 	returned time.Time // since when the last primary answers again, in phase Returning
 }
+
+// fenced is when a fence ended that came to nothing, and how long it took.
+type fenced struct {
+	at   time.Time
+	took time.Duration
+}
+
+// maxFences is how many fences there may be in fencePeriod, however short.
+const maxFences = 64
 
 // selection is a replica that a sentinel has chosen to promote. While there are several, each replica is asked in turn.
 type selection struct{ by, addr string }
@@ -144,10 +152,7 @@ func (s *State) fence(e Pushed) {
 	if s.phase != Up {
 		return
 	}
-	if s.now.Sub(m.wastedAt) > fencePeriod {
-		m.wasted, m.wastedAt = 0, s.now
-	}
-	limit := fenceLimit - m.wasted
+	limit := fenceLimit - s.wasted()
 	m.chosen = m.chosen[len(m.chosen)-1:] // what there was before is over
 	if limit <= 0 {
 		return
@@ -155,6 +160,19 @@ func (s *State) fence(e Pushed) {
 	m.began, m.until, m.promoted = s.now, s.now.Add(limit), false
 	s.become(Fenced)
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
+}
+
+// wasted is for how long fences of late have had writes wait for nothing.
+func (s *State) wasted() (all time.Duration) {
+	m := &s.move
+	m.wasted = slices.DeleteFunc(m.wasted, func(f fenced) bool { return s.now.Sub(f.at) > fencePeriod })
+	if len(m.wasted) >= maxFences {
+		return fenceLimit
+	}
+	for _, f := range m.wasted {
+		all += f.took
+	}
+	return all
 }
 
 // endFence ends a fence, if there is one.
@@ -174,7 +192,7 @@ func (s *State) lift() {
 		return
 	}
 	s.endFence()
-	s.move.wasted += s.now.Sub(s.move.began)
+	s.move.wasted = append(s.move.wasted, fenced{s.now, s.now.Sub(s.move.began)})
 	s.become(Up)
 	s.do(Lift{})
 }

@@ -31,7 +31,7 @@ func planted() []mutant {
 		{"a selection of anything is believed", "failover.go", "s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr)", "s.phase == Provisional || !s.allowed(e.Addr)"},
 		{"an abort is believed whoever says so", "failover.go", "if len(m.chosen) == n {", "if n < 0 {"},
 		{"a fence is not lifted", "failover.go", "	default:\n		s.lift()\n	}", "	}"},
-		{"fences have no common limit", "failover.go", "limit := fenceLimit - m.wasted", "limit := fenceLimit"},
+		{"fences have no common limit", "failover.go", "limit := fenceLimit - s.wasted()", "limit := fenceLimit"},
 		{"a provisional primary is never confirmed", "failover.go", "func (s *State) confirm() {", "func (s *State) confirm() {\n	if true {\n		return\n	}"},
 		{"a provisional primary is never left", "failover.go", "	s.lose(why)\n	s.aim(elected.addr, elected.epoch)\n", "	s.confirm()\n	if s.phase == Provisional {\n		s.become(Up)\n	}\n"},
 		{"a server that was left is believed", "failover.go", "doubted: !replicates || l != nil && !l.replica}", "doubted: l != nil && replicates && l.addr == \"\"}"},

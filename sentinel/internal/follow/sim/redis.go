@@ -36,7 +36,10 @@ func (s *server) restart() {
 		return
 	}
 	w := s.world
-	s.alive, s.id = true, s.addr+"-"+time.Duration(w.now).String()
+	s.alive, s.id = true, s.addr+"-"+w.now.String()
+	if s.primary && s != w.truth {
+		w.troubled(15 * time.Second) // one that lies may announce it before it is demoted
+	}
 	w.tell("%s is back, a primary: %v", s.addr, s.primary)
 }
 
