@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but those that measure time as users
-# would feel it come last, and alone.
+# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but of those that measure time as users
+# would feel it, only one at a time.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -67,13 +67,12 @@ lane() {
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/alone"
-kept | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/together"
+kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/measuring"
+kept | sort -r | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/others" # sentinel first: it takes longest
 {
   lane &
-  lane &
+  (lane <"$work/measuring"; lane) &
   wait
-} <"$work/together"
-lane <"$work/alone"
+} <"$work/others"
 echo "tested in $((SECONDS - begin)) s, the build included"
 [ ! -e "$work/failed" ]

@@ -67,7 +67,7 @@ func (a *app) fill(ctx context.Context) error {
 	for range fillers {
 		workers.Go(func() {
 			for rank := range ranks {
-				if err := a.write(ctx, a.readKey(rank)); err != nil {
+				if err := workload.Persistently(ctx, func() error { return a.write(ctx, a.readKey(rank)) }); err != nil {
 					cancel(err)
 				}
 			}

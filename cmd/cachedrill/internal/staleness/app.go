@@ -33,7 +33,11 @@ func (a *app) fill(ctx context.Context) error {
 		for range fillers {
 			workers.Go(func() {
 				for rank := range ranks {
-					if _, err := p.get(ctx, a.key(rank)); err != nil {
+					err := workload.Persistently(ctx, func() error {
+						_, err := p.get(ctx, a.key(rank))
+						return err
+					})
+					if err != nil {
 						cancel(err)
 					}
 				}

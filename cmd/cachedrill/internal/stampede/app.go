@@ -31,7 +31,11 @@ func (a *app) fill(ctx context.Context) error {
 	for range fillers {
 		workers.Go(func() {
 			for rank := range ranks {
-				if _, err := a.family.get(ctx, a.keys[rank]); err != nil {
+				err := workload.Persistently(ctx, func() error {
+					_, err := a.family.get(ctx, a.keys[rank])
+					return err
+				})
+				if err != nil {
 					cancel(err)
 				}
 			}

@@ -148,7 +148,7 @@ func (a *App) failedWrite(r Arrival) {
 }
 
 // Fill stores the most popular keys, all of them if half of the budget suffices, and returns which it stored. It leaves a
-// server alone after its first error; those errors are returned joined.
+// server alone that does not take one; those errors are returned joined.
 func (a *App) Fill(ctx context.Context, owners []int, servers int) (stored []bool, err error) {
 	stored = make([]bool, len(a.Keys))
 	failed := make([]error, servers)
@@ -163,7 +163,7 @@ func (a *App) Fill(ctx context.Context, owners []int, servers int) (stored []boo
 		if failed[server] != nil || !a.afford(key) {
 			continue
 		}
-		failed[server] = a.Cache.Set(a.item(key, 0))
+		failed[server] = Persistently(ctx, func() error { return a.Cache.Set(a.item(key, 0)) })
 		stored[key] = failed[server] == nil
 	}
 	return stored, errors.Join(append(failed, ctx.Err())...)
