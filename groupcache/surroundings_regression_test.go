@@ -145,7 +145,7 @@ func TestARemovalThatIsNotLetThroughTakesNoPeerAway(t *testing.T) {
 //nolint:revive // told is what is expected, no control flag
 func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) http.Handler, key string, told bool) {
 	t.Helper()
-	c := startCluster(t, 2, func(o *groupcache.Options) { o.PeerTimeout = longest }) // long keys take long on a busy machine
+	c := startCluster(t, 2, patient) // long keys take long on a busy machine
 	owner, writer := c.nodes[0], c.nodes[1]
 	for _, n := range c.nodes { // with room for long keys
 		g, err := n.instance.NewGroup("large", 64<<20, c.source)

@@ -58,9 +58,7 @@ func startLoad(t *testing.T, c *memcache.Client) *load {
 	t.Helper()
 	l := &load{client: c, stop: make(chan struct{})}
 	for i := range loadKeys {
-		if err := c.Set(&memcache.Item{Key: loadKey(i), Value: []byte("value")}); err != nil {
-			t.Fatalf("Set before the fault: %v", err)
-		}
+		eventually(t, "Set before the fault", func() bool { return c.Set(&memcache.Item{Key: loadKey(i), Value: []byte("value")}) == nil })
 	}
 	for g := range loadGoroutines {
 		l.workers.Go(func() { l.work(rand.New(rand.NewPCG(uint64(g), 3))) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,18 +55,27 @@ func TestZombieWrite(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 100 * time.Millisecond, ConsecutiveFailures: 1})
 	other := memcache.New(fake.Addr())
+	other.Timeout = 20 * time.Second
 	defer func() { _ = other.Close() }()
-	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
+	if err := other.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
 		t.Fatal(err)
 	}
-	fake.SetFault(testutil.Times(1, testutil.OnVerbs(testutil.AcceptSilent(), "set")))
+	var sets, deletions atomic.Int64
+	fake.SetFault(func(cmd testutil.Command) testutil.Fault {
+		switch {
+		case cmd.Verb == "set" && sets.Add(1) == 1:
+			return testutil.AcceptSilent()
+		case cmd.Verb == "delete" && deletions.Add(1) == 2: // it arrives between the two
+			if err := other.Set(&memcache.Item{Key: "k", Value: []byte("zombie")}); err != nil {
+				t.Error(err)
+			}
+		}
+		return testutil.Fault{}
+	})
 	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("zombie")}); err == nil {
 		t.Fatal("Set = nil, want a time-out")
 	}
-	eventually(t, "first deletion", func() bool { return len(fake.Deleted()) > 0 })
-	if err := other.Set(&memcache.Item{Key: "k", Value: []byte("zombie")}); err != nil { // arrives now
-		t.Fatal(err)
-	}
+	eventually(t, "second deletion", func() bool { return deletions.Load() > 1 })
 	eventually(t, "healed", func() bool { return c.Available() && c.Stats()[fake.Addr()].MissedInvalidations == 0 })
 	if it, err := c.Get("k"); err == nil {
 		t.Errorf("Get after re-admission = %q, want a miss", it.Value)
