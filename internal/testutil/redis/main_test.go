@@ -45,7 +45,7 @@ var (
 )
 
 // patience is how long a test waits for what has to come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func check(t *testing.T, err error) {
 	t.Helper()
