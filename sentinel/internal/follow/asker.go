@@ -174,6 +174,7 @@ func (s *State) nextAnswered(e Answered) {
 		s.again(a, fmt.Errorf("%s: %w", a.addr, ErrDemoted))
 		s.rotate()
 	case a.doubted:
+		s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
 		s.again(a, fmt.Errorf("%s: %w", a.addr, errDoubted))
 		s.rotate()
 	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly:

@@ -14,6 +14,7 @@ type move struct {
 	began    time.Time // when writes began to wait, or the move was made
 	until    time.Time // when the wait ends; zero: nothing is waited for
 	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
+	extended bool      // and so the fence stands for longer
 	wasted   []fenced  // fences of late that came to nothing
 	returned time.Time // since when the last primary answers again, in phase Returning
 }
@@ -119,10 +120,10 @@ func (s *State) selected(e Pushed) {
 
 func (s *State) toSelected(addr string) asker {
 	l := s.leaver(addr)
-	replicates := s.most(func(v *voter) bool {
-		return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr && r.Replicates })
+	denied := s.most(func(v *voter) bool {
+		return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr && !r.Replicates && !r.Usable })
 	})
-	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: !replicates || l != nil && !l.replica}
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: denied || l != nil && !l.replica}
 }
 
 // rotate asks the next replica that was selected, if there are several.
@@ -157,7 +158,7 @@ func (s *State) fence(e Pushed) {
 	if limit <= 0 {
 		return
 	}
-	m.began, m.until, m.promoted = s.now, s.now.Add(limit), false
+	m.began, m.until, m.promoted, m.extended = s.now, s.now.Add(limit), false, false
 	s.become(Fenced)
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
 }
@@ -204,8 +205,8 @@ func (s *State) dueMove() {
 	case m.until.IsZero() || s.now.Before(m.until):
 	case m.from != "":
 		s.revert(fmt.Errorf("no sentinel has confirmed it within %v", confirmWithin))
-	case m.promoted:
-		m.promoted, m.until = false, s.now.Add(confirmWithin)
+	case m.promoted && !m.extended:
+		m.extended, m.until = true, s.now.Add(confirmWithin)
 	default:
 		s.lift()
 	}

@@ -9,8 +9,9 @@ import (
 const (
 	// fenceMost is how long a fence may stand: until the replica is the primary, and from then on until the announcement.
 	fenceMost = 5 * time.Second
-	// fencesMost is how long fences of failovers that did not happen may stand within 15 s.
-	fencesMost = 1100 * time.Millisecond
+	// fencesMost is how long fences of failovers that did not happen may stand within 15 s: a second, or until the announcement of a
+	// server that says it is the primary.
+	fencesMost = 4100 * time.Millisecond
 	// questionsMost is how many questions to the primary and to all sentinels there may be in a second.
 	questionsMost = 60
 	// announcedMost is how old the word of a server may be that waits for the sentinels.

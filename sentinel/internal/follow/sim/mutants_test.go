@@ -34,7 +34,7 @@ func planted() []mutant {
 		{"fences have no common limit", "failover.go", "limit := fenceLimit - s.wasted()", "limit := fenceLimit"},
 		{"a provisional primary is never confirmed", "failover.go", "func (s *State) confirm() {", "func (s *State) confirm() {\n	if true {\n		return\n	}"},
 		{"a provisional primary is never left", "failover.go", "	s.lose(why)\n	s.aim(elected.addr, elected.epoch)\n", "	s.confirm()\n	if s.phase == Provisional {\n		s.become(Up)\n	}\n"},
-		{"a server that was left is believed", "failover.go", "doubted: !replicates || l != nil && !l.replica}", "doubted: l != nil && replicates && l.addr == \"\"}"},
+		{"a server that was left is believed", "failover.go", "doubted: denied || l != nil && !l.replica}", "doubted: denied && l != nil && l.addr == \"\"}"},
 		{"a server that was left is gone back to", "ballot.go", "if l := s.leaver(addr); l != nil && s.now.Before(l.until) {", "if l := s.leaver(addr); l != nil && s.now.Before(l.at) {"},
 		{"the role is not asked", "asker.go", "		s.do(Ask(e))", "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
 		{"a replica is taken", "asker.go", "	case !e.Primary:\n		s.wasReplica(a.addr)", "	case e.Link == 0:\n		s.wasReplica(a.addr)"},
