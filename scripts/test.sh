@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but of those that measure time as users
-# would feel it, only one at a time.
+# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but those that measure time as users
+# would feel it come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -12,7 +12,7 @@ if [ "${1-}" = keep ]; then
   exit 0
 fi
 
-measure='/(reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill|examples/autorefresh)$'
+measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill|examples/autorefresh)$'
 
 root=$PWD
 modules=()
@@ -67,12 +67,13 @@ lane() {
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/measuring"
-kept | sort -r | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/others" # sentinel first: it takes longest
+kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/alone"
+kept | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/together"
 {
   lane &
-  (lane <"$work/measuring"; lane) &
+  lane &
   wait
-} <"$work/others"
+} <"$work/together"
+lane <"$work/alone"
 echo "tested in $((SECONDS - begin)) s, the build included"
 [ ! -e "$work/failed" ]
