@@ -82,6 +82,8 @@ func (f *follower) dial(d follow.Dial) {
 }
 
 // ask asks the server of a link for its role.
+//
+//nolint:contextcheck // the question belongs to the link.
 func (f *follower) ask(number follow.Link) {
 	v := f.candidates[number]
 	if v == nil {

@@ -63,7 +63,7 @@ const (
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: append(radixFace(), []Row{
+		Rows: append(aroundSentinel(), []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
 			{Package: backoff},
 			{Package: observe, May: []string{prometheus}},
@@ -77,8 +77,6 @@ func Holdfast() Rules {
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: sentinelWire, May: []string{radix, observe}},
-			{Package: follow, May: []string{observe}},
-			{Package: "sentinel/internal/follow/sim", May: []string{follow}},
 			{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 			{Package: envelope},
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
@@ -125,9 +123,11 @@ func Holdfast() Rules {
 	}
 }
 
-// radixFace are the packages with the names of radix.v2's, on top of package sentinel.
-func radixFace() []Row {
+// aroundSentinel are the packages below package sentinel that decide, and those with the names of radix.v2's on top of it.
+func aroundSentinel() []Row {
 	return []Row{
+		{Package: follow, May: []string{observe}},
+		{Package: "sentinel/internal/follow/sim", May: []string{follow}},
 		{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
 		{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},
 		{Package: "sentinel/radixv2/pool", May: []string{radixv2}, Tests: []string{"sentinel/radixv2/util"}},

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
 const (
 	flagsUp   = "master"
 	flagsDown = "master,s_down,o_down"
+	flagLeads = ",failover_in_progress"
 )
 
 // phase is how far a failover has come.
@@ -187,8 +189,12 @@ func (d *director) inform(now time.Time) {
 			d.cluster.Announce(s)
 		}
 		before, _ := s.Watched(d.cluster.Name)
+		own := flags
+		if s == d.leader && (d.phase == selected || d.phase == promoted) {
+			own += flagLeads
+		}
 		s.Update(d.cluster.Name, func(w *Watched) {
-			w.Flags = flags
+			w.Flags = own
 			for i, r := range w.Replicas {
 				w.Replicas[i] = states[r.Addr]
 			}
@@ -196,7 +202,7 @@ func (d *director) inform(now time.Time) {
 				w.Sentinels[i].Flags = d.sentinelFlags(w.Sentinels[i].Addr)
 			}
 		})
-		if before.Flags != flags && flags == flagsDown {
+		if strings.TrimSuffix(before.Flags, flagLeads) != flags && flags == flagsDown {
 			host, port := splitAddr(before.Primary)
 			s.Publish("+odown", fmt.Sprintf("master %s %s %d #quorum %d/%d", d.cluster.Name, host, port, len(d.running()), before.quorum()))
 		}
