@@ -27,6 +27,7 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -114,7 +115,7 @@ func (c *Client) build() error {
 		p.metrics.replied = observe.NewHistogram(observe.Latencies(), stripes)
 		p.private = newPrivates(p, c.options)
 		p.replicas = newReplicaSet(p)
-		p.seat.Store(&seat{err: p.noPrimary(errStarting)})
+		p.seat.Store(&seat{err: p.noPrimary(follow.ErrStarting)})
 		p.topology.Store(&Topology{Name: name, Since: time.Now()})
 		c.primaries[name] = p
 		c.director.followers[name] = newFollower(c.director, p, c.director.seeds)
@@ -122,7 +123,7 @@ func (c *Client) build() error {
 		if p.breaker, err = p.newBreaker(); err != nil {
 			return fmt.Errorf("%w: %w", ErrBadOptions, err)
 		}
-		p.breaker.Trip(errStarting)
+		p.breaker.Trip(follow.ErrStarting)
 	}
 	return nil
 }

@@ -202,6 +202,13 @@ func TestAnAbortedFailoverLetsWritesPass(t *testing.T) {
 			t.Errorf("a write waited %v after the abort", waited)
 		}
 		s.stays(10*time.Second, old)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range s.events {
+			if e.Kind == sentinel.Unfenced && (e.Addr != old.Addr() || e.Candidate != chosen.Addr()) {
+				t.Errorf("%+v, want who goes on, and who does not take over", e)
+			}
+		}
 	})
 }
 

@@ -13,8 +13,6 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-var errStarting = errors.New("not found yet")
-
 // director hears the sentinels and runs what follows each name. It is one goroutine, which never dials and never waits: what takes time
 // is done by workers, who post their results to it.
 type director struct {
@@ -228,7 +226,7 @@ func (d *director) missing() error {
 			target = v.Addr
 		}
 		if cause == nil {
-			cause = errStarting
+			cause = follow.ErrStarting
 		}
 		all = append(all, fmt.Errorf("%w: %q at %s: %w", ErrNoPrimary, name, target, cause))
 	}

@@ -18,7 +18,7 @@ const (
 	PrimaryDown
 	// Fenced: writes wait, because Sentinel selected Candidate to take over from Addr.
 	Fenced
-	// Unfenced: the failover did not happen, writes go on to Addr.
+	// Unfenced: the failover to Candidate did not happen, writes go on to Addr.
 	Unfenced
 	// Confirmed: the sentinels have announced Addr, which the client had moved to before.
 	Confirmed

@@ -23,6 +23,7 @@ type follower struct {
 	pulse      *pulse        // of the same
 	term       follow.Link   // of the same
 	fence      *fence        // writes wait for it; else nil
+	chosen     string        // the replica that it waits for
 	mended     chan struct{} // commands wait for it; else nil
 	since      time.Time     // of the fence
 	timer      *time.Timer   // of the state
@@ -254,16 +255,12 @@ func (f *follower) rejoin(e follow.Rejoin) {
 	p.metrics.reconnected.Add(1)
 	p.client.changed.notify()
 	f.director.log.Info("connection replaced", observe.Endpoint(p.name), "addr", l.addr, observe.Cause(e.Cause))
-	if err := l.conn.Err(); err != nil { // before it was known as the present one
-		at := time.Now()
-		f.director.post(func() { f.ended(l, at, err) })
-	}
 }
 
 // raise holds writes back.
 func (f *follower) raise(e follow.Fence) {
 	p := f.primary
-	f.fence, f.since = &fence{lifted: make(chan struct{})}, time.Now()
+	f.fence, f.chosen, f.since = &fence{lifted: make(chan struct{})}, e.Candidate, time.Now()
 	fenced := *p.seat.Load()
 	fenced.fence = f.fence
 	p.seat.Store(&fenced)
@@ -284,7 +281,7 @@ func (f *follower) lift() {
 	p.private.each((*wire.Conn).Unfence)
 	f.endFence()
 	f.publish()
-	p.client.announce(Event{Kind: Unfenced, Primary: p.name, Addr: open.addr})
+	p.client.announce(Event{Kind: Unfenced, Primary: p.name, Addr: open.addr, Candidate: f.chosen})
 }
 
 // endWaits wakes the commands that wait. The seat that they are to find is there already.

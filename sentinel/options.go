@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -296,8 +297,8 @@ func (o Options) checkTimes() error {
 	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
 		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
 	}
-	if o.StallTimeout > 0 && o.StallTimeout < max(o.HeartbeatTimeout, leastHeartbeat) {
-		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, or a negative one to end calls with it", o.StallTimeout)
+	if heartbeat := cmp.Or(o.HeartbeatTimeout, defaultHeartbeat); o.StallTimeout > 0 && o.StallTimeout < heartbeat {
+		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, which is %v, or a negative one to end calls with it", o.StallTimeout, heartbeat)
 	}
 	if o.EpochResetTimeout < 0 {
 		complain("Options.EpochResetTimeout is %v: use a positive time, or 0 for %v", o.EpochResetTimeout, defaultReset)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -59,7 +60,7 @@ func startSecure(t *testing.T) (addr string, dial dialFunc) {
 		}
 	}
 	if text := said.String(); strings.Contains(text, "Illegal") || strings.Contains(text, "invalid option") || strings.Contains(text, "unknown option") {
-		t.Skipf("this memcached has no TLS: %s", text)
+		testutil.Missing(t, "a memcached with TLS", errors.New(text))
 	}
 	t.Fatalf("memcached does not speak TLS at %s: %s", addr, said.String())
 	return "", nil

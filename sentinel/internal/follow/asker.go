@@ -13,10 +13,11 @@ var (
 	ErrHung = observe.NewCause("timeout", "it hangs")
 	// ErrDemoted is why one is left that says it is a replica.
 	ErrDemoted = errors.New("it is a replica now")
+	// ErrStarting is why there is none before the first was looked for.
+	ErrStarting = errors.New("not found yet")
 
-	errStarting = errors.New("not found yet")
-	errDoubted  = errors.New("it was left a moment ago, and has not been a replica since")
-	errForced   = errors.New("it was forced down")
+	errDoubted = errors.New("it was left a moment ago, and has not been a replica since")
+	errForced  = errors.New("it was forced down")
 )
 
 // asker asks one server for its role again and again.

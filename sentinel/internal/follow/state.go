@@ -45,12 +45,12 @@ const (
 	returnLimit       = PollInterval          // for the sentinels to agree on a return
 	resumeFirst       = 50 * time.Millisecond // for a primary that has stalled to answer what it was asked before
 
-	refuseFor     = 15 * time.Second       // how long the server that was left is not gone back to, unless at a higher epoch
-	fenceLimit    = time.Second            // bounds a fence whose replica does not become the primary
-	fencePeriod   = 15 * time.Second       // in which fences that came to nothing may take fenceLimit together
-	confirmWithin = 3 * time.Second        // for the sentinels to announce what was moved to
-	leastStall    = time.Second            // of StallTimeout, if it is the sentinels'
-	mostStall     = 30 * time.Second       //
+	refuseFor     = 15 * time.Second // how long the server that was left is not gone back to, unless at a higher epoch
+	fenceLimit    = time.Second      // bounds a fence whose replica does not become the primary
+	fencePeriod   = 15 * time.Second // in which fences that came to nothing may take fenceLimit together
+	confirmWithin = 3 * time.Second  // for the sentinels to announce what was moved to
+	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
+	mostStall     = 30 * time.Second
 	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
 	repairPause   = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
 )
@@ -165,7 +165,7 @@ func (s *State) force() {
 func (s *State) reset() {
 	if s.phase == Forced {
 		s.become(Searching)
-		s.primary.cause = errStarting
+		s.primary.cause = ErrStarting
 		s.retry()
 		s.decide()
 	}

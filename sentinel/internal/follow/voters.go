@@ -86,7 +86,7 @@ func (e *electorate) wait(now time.Time) bool {
 	return false
 }
 
-// electors is how many who vote live, up how many of them answer. A sentinel that is reached at two addresses counts once.
+// count is how many who vote live, and how many of them answer. A sentinel that is reached at two addresses counts once.
 func (e *electorate) count(now time.Time) (electors, up int) {
 	for i, v := range e.all {
 		if !v.votes() || !v.lives(now) || slices.ContainsFunc(e.all[:i], func(o *voter) bool { return o.id == v.id && o.votes() && o.lives(now) }) {

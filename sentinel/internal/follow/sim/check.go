@@ -38,6 +38,32 @@ func (c *client) check() {
 	}
 }
 
+// lifted looks how long failovers that did not happen have kept writes waiting.
+func (c *client) lifted() {
+	w := c.world
+	c.fences = append(c.fences, stay{c.fencedAt, w.now})
+	var all time.Duration
+	for _, f := range c.fences {
+		if f.from > w.now-15*time.Second {
+			all += f.to - f.from
+		}
+	}
+	if all > fencesMost && c.mode == follow.Eager {
+		w.fail("writes have waited for %v within 15 s, and nothing has happened", all)
+	}
+}
+
+// countQuestion counts what is asked of the primary and of all sentinels.
+func (c *client) countQuestion() {
+	w := c.world
+	if w.now-c.questionsAt > time.Second {
+		c.questions, c.questionsAt = 0, w.now
+	}
+	if c.questions++; c.questions > questionsMost {
+		w.fail("more than %d questions in a second", questionsMost)
+	}
+}
+
 // takesWrites tells whether writes reach a server now.
 func (c *client) takesWrites(s *server) bool {
 	return !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary

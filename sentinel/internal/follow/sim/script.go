@@ -19,9 +19,12 @@ func (w *World) build() {
 	n := 2 + w.rng.IntN(2)
 	for i := range n {
 		addr := "10.0.0." + strconv.Itoa(i+1) + ":6379"
-		w.servers = append(w.servers, &server{world: w, addr: addr, id: addr, alive: true, primary: i == 0, of: w.servers0(i)})
+		w.servers = append(w.servers, &server{world: w, addr: addr, id: addr, alive: true, primary: i == 0})
 	}
 	w.truth = w.servers[0]
+	for _, s := range w.servers[1:] {
+		s.of = w.truth
+	}
 	w.epoch = w.rng.Int64N(3)
 	calm := w.chance(20)
 	rogues := 0
@@ -56,13 +59,6 @@ func (w *World) build() {
 		}
 	}
 	w.watch()
-}
-
-func (w *World) servers0(i int) *server {
-	if i == 0 {
-		return nil
-	}
-	return w.servers[0]
 }
 
 // script chooses what goes wrong.
