@@ -315,6 +315,10 @@ func (c *Cluster) Failover(ctx context.Context, name string) error {
 	var refusal ReplyError
 	for {
 		_, err := c.sentinels[i].Do(ctx, "SENTINEL", "FAILOVER", name)
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			_ = pause(ctx, settleInterval) // a connection may reach the context's deadline a moment before the context does
+		}
 		switch {
 		case err == nil:
 			return nil

@@ -131,7 +131,7 @@ func TestClusterWithSeveralNames(t *testing.T) {
 func TestFailoverWithoutReplicaGivesUp(t *testing.T) {
 	t.Parallel()
 	c := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: -1, Sentinels: 1})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var refusal redis.ReplyError
 	if err := c.Failover(ctx, mymaster); !errors.As(err, &refusal) || refusal.Code() != "NOGOODSLAVE" || !errors.Is(err, context.DeadlineExceeded) {
