@@ -71,8 +71,8 @@ vet: ## go vet
 	$(call each,$(GO) vet ./...)
 
 cross: ## does everything build on the other systems?
-	$(call each,GOOS=darwin $(GO) build ./... && GOOS=darwin $(GO) vet ./...)
-	$(call each,GOOS=windows $(GO) build ./... && GOOS=windows $(GO) vet ./...)
+	$(call each,GOOS=darwin $(GO) build -o /dev/null ./... && GOOS=darwin $(GO) vet ./...)
+	$(call each,GOOS=windows $(GO) build -o /dev/null ./... && GOOS=windows $(GO) vet ./...)
 	GOARCH=386 CGO_ENABLED=0 $(GO) vet ./...
 
 vuln: $(VULN) ## known vulnerabilities; an unreachable database is said and passed over

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time; but those that measure time as users
-# would feel it come last, and alone.
+# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time: first most of them, then the drills, which
+# wait more than they compute. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -12,7 +12,9 @@ if [ "${1-}" = keep ]; then
   exit 0
 fi
 
-measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill[a-z/]*|integration/drill|examples/autorefresh)$'
+measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
+drills='/(cmd/cachedrill[a-z/]*|integration/drill)$'
+long='/(groupcache|integration/(drill|observability)|cmd/cachedrill/internal/failover)$' # these begin, so that nobody waits for them at the end
 
 root=$PWD
 modules=()
@@ -67,13 +69,18 @@ lane() {
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-kept | awk -v re="$measure" '$1 ~ re {print $2}' >"$work/alone"
-kept | awk -v re="$measure" '$1 !~ re {print $2}' >"$work/together"
-{
-  lane &
-  lane &
-  wait
-} <"$work/together"
-lane <"$work/alone"
+kept | sort | awk -v measure="$measure" -v drills="$drills" -v long="$long" -v work="$work" '
+  { file = $1 ~ measure ? "alone" : $1 ~ drills ? "drills" : "most" }
+  $1 ~ long { print $2 > (work "/" file); next }
+  { later[file] = later[file] $2 "\n" }
+  END { for (file in later) printf "%s", later[file] > (work "/" file) }'
+for file in most drills alone; do
+  touch "$work/$file"
+  {
+    lane &
+    [ $file = alone ] || lane &
+    wait
+  } <"$work/$file"
+done
 echo "tested in $((SECONDS - begin)) s, the build included"
 [ ! -e "$work/failed" ]

@@ -133,6 +133,12 @@ func stories() map[string]story {
 			`holdfast_groupcache_rejected_requests_total{client="pages",reason="unauthorised"}`, grows),
 		"a certificate has expired": one("GroupcacheUnauthorised", minutes(30),
 			`holdfast_groupcache_grpc_served_requests_total{client="pages",method="Get",result="refused"}`, grows),
+		"a secret was not changed everywhere, over HTTP and gRPC": {alert: "GroupcacheUnauthorised", when: minutes(30), series: map[string]string{
+			`holdfast_groupcache_rejected_requests_total{client="pages",reason="unauthorised"}`:            grows,
+			`holdfast_groupcache_grpc_served_requests_total{client="pages",method="Get",result="refused"}`: grows,
+		}},
+		"a peer comes and goes":       one("DependencyFlapping", minutes(22), `holdfast_breaker_openings_total{kind="groupcache",client="pages",endpoint="http://b"}`, jumps),
+		"a source comes and goes":     one("DependencyFlapping", minutes(22), `holdfast_breaker_openings_total{kind="autorefresh",client="prices",endpoint=""}`, jumps),
 		"a dependency is gone":        one("DependencyDown", minutes(23), `holdfast_breaker_state{kind="user",client="billing",endpoint=""}`, breaks),
 		"a dependency comes and goes": one("DependencyFlapping", minutes(22), `holdfast_breaker_openings_total{kind="user",client="billing",endpoint=""}`, jumps),
 		"forgotten after a rehearsal": one("BreakerForcedOpen", minutes(81, 110), `holdfast_breaker_state{kind="memcached",client="users",endpoint="a:1"}`, `0x40 3x240`),
@@ -159,6 +165,11 @@ func stories() map[string]story {
 		"the primary dies, and a replica follows": {when: minutes(20, 21, 22, 23, 30, 45), series: map[string]string{
 			`holdfast_redis_failovers_total{client="orders",endpoint="m",trigger="announced"}`: `0x40 1x240`,
 			`holdfast_redis_primary_up{client="orders",endpoint="m"}`:                          `1x40 0 1x239`,
+		}},
+		// A read a minute says nothing of a ratio.
+		"a cache that is hardly read has bad luck": {when: minutes(95, 110, 120), series: map[string]string{
+			`holdfast_memcached_operations_total{client="users",op="get",result="hit"}`:  `0+0.5x160 80x120`,
+			`holdfast_memcached_operations_total{client="users",op="get",result="miss"}`: `0x160 0+0.5x120`,
 		}},
 		"just as often as is allowed": {when: minutes(21, 22, 25, 30, 45, 80), series: map[string]string{
 			`holdfast_redis_failovers_total{client="orders",endpoint="m",trigger="announced"}`:             `0x40 1x3 2x3 3x233`,
@@ -231,8 +242,9 @@ func TestAlerts(t *testing.T) {
 		told[s.alert] = true
 	}
 	names := regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllSubmatch(text, -1)
-	if len(names) < 20 {
-		t.Fatalf("%d alerts found in %s", len(names), rules)
+	counted := counts(text)
+	if len(names) < 20 || len(counted) < 12 {
+		t.Fatalf("%d alerts, %d that count, found in %s", len(names), len(counted), rules)
 	}
 	for _, name := range names {
 		if !told[string(name[1])] {
@@ -243,7 +255,7 @@ func TestAlerts(t *testing.T) {
 	fmt.Fprintf(&file, "rule_files: [%q]\nevaluation_interval: 1m\ntests:\n", rules)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for _, processes := range []int{1, 20} {
-			all[name].write(&file, name, processes)
+			all[name].write(&file, name, processes, counted)
 		}
 	}
 	tests := filepath.Join(t.TempDir(), "alerts_test.yml")
@@ -258,8 +270,39 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// write adds the story to a file for promtool.
-func (s story) write(file *strings.Builder, name string, processes int) {
+// counts finds the expressions of the alerts that say how many processes see the same.
+func counts(rules []byte) map[string]string {
+	all := make(map[string]string)
+	for _, found := range regexp.MustCompile(`- alert: (\w+)\n +expr: >\n((?: {10,}\S.*\n)+)`).FindAllSubmatch(rules, -1) {
+		if text := strings.Join(strings.Fields(string(found[2])), " "); strings.HasPrefix(text, "count by") {
+			all[string(found[1])] = text
+		}
+	}
+	return all
+}
+
+// TestSeverities: somebody is woken where callers see errors, or values that they should not see. All else waits for the morning.
+func TestSeverities(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(folder, "alerts.yml"))
+	check(t, err)
+	got := make(map[string][]string)
+	for _, found := range regexp.MustCompile(`(?s)- alert: (\w+)\n.*?severity: (\w+)`).FindAllSubmatch(text, -1) {
+		got[string(found[2])] = append(got[string(found[2])], string(found[1]))
+	}
+	slices.Sort(got["critical"])
+	if want := []string{"AutorefreshStale", "GroupcacheRemovesDropped", "RedisNoPrimary"}; !slices.Equal(got["critical"], want) {
+		t.Errorf("critical: %q, want %q", got["critical"], want)
+	}
+	if want := []string{"BreakerForcedOpen"}; !slices.Equal(got["info"], want) { // somebody did it on purpose
+		t.Errorf("info: %q, want %q", got["info"], want)
+	}
+	if len(got) != 3 || len(got["warning"]) < 20 {
+		t.Errorf("severities %v, want critical, warning and info", got)
+	}
+}
+
+// write adds the story to a file for promtool. Of an alert that counts, counted has the expression: it is the number of processes, as all see the same.
+func (s story) write(file *strings.Builder, name string, processes int, counted map[string]string) {
 	fmt.Fprintf(file, "- interval: 30s\n  name: %q\n  input_series:\n", fmt.Sprintf("%s, %d processes", name, processes))
 	series := well()
 	if s.alert != "" && processes > 1 { // other alerts were looked at with one
@@ -287,6 +330,9 @@ func (s story) write(file *strings.Builder, name string, processes int) {
 			samples = fmt.Sprintf(`[{labels: '{alertname=%q,job="app"}', value: 1}]`, s.alert)
 		}
 		fmt.Fprintf(file, "  - {expr: 'count by (alertname, job) (ALERTS{alertstate=\"firing\"})', eval_time: %s, exp_samples: %s}\n", when, samples)
+		if expr := counted[s.alert]; expr != "" {
+			fmt.Fprintf(file, "  - {expr: 'sum(%s)', eval_time: %s, exp_samples: [{labels: '{}', value: %d}]}\n", expr, when, processes)
+		}
 	}
 }
 
