@@ -18,6 +18,7 @@ type Breaker struct {
 	word      atomic.Uint64 // a word
 	counters  counters
 	durations *observe.Histogram // nil if calls are not timed
+	flight    *flight            // nil if slow calls do not count
 	epoch     time.Time          // of the clock
 	options   Options            // with defaults
 	name      string             // cleaned
@@ -27,7 +28,9 @@ type Breaker struct {
 
 	_ [observe.CacheLine]byte
 
-	slow atomic.Uint64 // slow calls
+	slow    atomic.Uint64           // slow calls
+	refusal atomic.Pointer[Refusal] // of the last opening
+	ramped  atomic.Int64            // when the ramp began, on the breaker's clock
 	// trialTaken lets callers be refused without the lock while a trial is under way.
 	trialTaken atomic.Bool
 	// probing holds a token for each probe or OnReady that runs, abandoned ones included.
@@ -43,6 +46,7 @@ type Breaker struct {
 	history  history   // guarded by mu
 	attempt  int       // the next Backoff's; guarded by mu
 	closedAt time.Time // when it last closed by itself; guarded by mu
+	good     int       // trials in a row that succeeded; guarded by mu
 	lease    uint64    // the last trial's number; guarded by mu
 	leasedAt time.Time // guarded by mu
 	overdue  []uint64  // trials that have overrun and may still succeed, by number; guarded by mu
@@ -82,6 +86,9 @@ func build(name, endpoint string, opts Options, m *metrics.Breaker, in *member) 
 		b.durations = observe.NewHistogram(observe.Latencies(), b.counters.stripes)
 		w |= flagTimed
 	}
+	if b.options.SlowCallRatio > 0 {
+		b.flight = newFlight(b.options.SlowCallDuration, b.counters.stripes)
+	}
 	if in.expires() {
 		w |= flagTracked
 	}
@@ -112,11 +119,11 @@ type Permit struct {
 	breaker *Breaker
 	word    word
 	start   time.Duration // on the breaker's clock, if timed
-	lease   uint64        // of a trial
+	mark    uint64        // of a trial its number, of another call its lane in flight
 }
 
 // Allow asks leave to make one call. With a nil error the caller makes the call and then hands its result to Done. The error is
-// ErrOpen, or ErrClosed after Close.
+// a *Refusal, which is ErrOpen, or ErrClosed after Close.
 func (b *Breaker) Allow() (Permit, error) {
 	if w := b.load(); w&lowMask == 0 {
 		return Permit{breaker: b, word: w}, nil
@@ -129,6 +136,9 @@ func (b *Breaker) allow() (Permit, error) {
 	for {
 		switch w := b.load(); w.code() {
 		case word(Closed), word(ForcedClosed):
+			if w&flagRamp != 0 && !b.admit(w) {
+				return b.refuse()
+			}
 			if p, ok := b.grant(w); ok {
 				return p, nil
 			}
@@ -151,7 +161,7 @@ func (b *Breaker) allow() (Permit, error) {
 
 func (b *Breaker) refuse() (Permit, error) {
 	b.counters.here().rejected.Add(1)
-	return Permit{}, ErrOpen
+	return Permit{}, b.refusal.Load()
 }
 
 // grant makes a permit of generation w. It fails if that is over: a tracked permit must be counted before the word is read, lest
@@ -168,6 +178,10 @@ func (b *Breaker) grant(w word) (Permit, bool) {
 	}
 	if w&flagTimed != 0 {
 		p.start = b.now()
+		if b.flight != nil {
+			p.mark = b.flight.begin(p.start)
+			b.watch(p.start)
+		}
 	}
 	return p, true
 }
@@ -190,6 +204,18 @@ func (p *Permit) Done(err error) {
 	outcome := Success
 	if err != nil {
 		outcome = b.classify(err)
+	}
+	p.end(outcome, err)
+}
+
+// Settle is Done with the caller's own verdict, for results that an error does not tell: a status, a body. The error is the cause, should
+// the breaker open; nil stands for ErrResult if the outcome is a failure.
+func (p *Permit) Settle(outcome Outcome, err error) {
+	if p.breaker == nil {
+		return
+	}
+	if err == nil && (outcome == Failure || outcome == Hard) {
+		err = ErrResult
 	}
 	p.end(outcome, err)
 }
@@ -224,6 +250,9 @@ func (p *Permit) settle(outcome Outcome, err error, stripe int) {
 		c.failure.Add(1)
 	}
 	ev := event{outcome: outcome, err: err}
+	if b.flight != nil && p.word.state() != HalfOpen {
+		b.flight.end(p.start, p.mark)
+	}
 	if p.word&flagTimed != 0 && outcome != Ignored {
 		elapsed := b.now() - p.start
 		b.durations.ObserveAt(stripe, int64(elapsed))
@@ -234,7 +263,7 @@ func (p *Permit) settle(outcome Outcome, err error, stripe int) {
 	}
 	switch {
 	case p.word.state() == HalfOpen:
-		b.endTrial(p.lease, ev)
+		b.endTrial(p.mark, ev)
 	case p.word.state() == Closed && outcome != Ignored && (ev.failed() || ev.slow):
 		b.accuse(p.word, ev)
 	}
@@ -242,12 +271,12 @@ func (p *Permit) settle(outcome Outcome, err error, stripe int) {
 
 // accuse takes a failed or slow call of generation w into account, unless that generation is over.
 func (b *Breaker) accuse(w word, ev event) {
-	if b.load() != w {
+	if !b.load().same(w) {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.load() != w {
+	if !b.load().same(w) {
 		return
 	}
 	cause := b.evidence.add(b.now(), b.counters.successes(), ev)
@@ -260,10 +289,10 @@ func (b *Breaker) accuse(w word, ev event) {
 	}
 }
 
-// Do makes a call under the breaker. It returns what fn returns, or ErrOpen or ErrClosed without having called fn. A panic or
+// Do makes a call under the breaker. It returns what fn returns, or, without having called fn, a [*Refusal], which is ErrOpen, or ErrClosed. A panic or
 // runtime.Goexit in fn counts as a failure and goes through.
 //
-// Errors are judged as Done judges them, with what only the context can tell: the failure of a call whose context was over before it
+// With a Judge, that judges the result. Else errors are judged as Done judges them, with what only the context can tell: the failure of a call whose context was over before it
 // began is ignored, and so is, without a Classify, one by the cause that the caller has cancelled the context with. A deadline that
 // passes during the call counts against the dependency, which has not answered in the time it was given.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
@@ -275,11 +304,13 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 	}
 	defer p.abort()
 	result, err := fn(ctx)
-	switch {
+	switch judge := p.breaker.options.Judge; {
+	case err != nil && over:
+		p.end(Ignored, err)
+	case judge != nil:
+		p.Settle(judge(result, err), err)
 	case err == nil:
 		p.Done(nil)
-	case over:
-		p.end(Ignored, err)
 	default:
 		p.end(p.breaker.judge(ctx, err), err)
 	}

@@ -35,8 +35,9 @@ func TestTripsAfterConsecutiveFailures(t *testing.T) {
 	wantState(t, b, breaker.Closed)
 	reportTimes(b, 1, errDown)
 	wantState(t, b, breaker.Open)
-	if err := report(b, nil); err != breaker.ErrOpen { //nolint:errorlint // returned as it is
-		t.Errorf("Allow = %v, want ErrOpen itself", err)
+	var refusal *breaker.Refusal
+	if err := report(b, nil); !errors.As(err, &refusal) || !errors.Is(err, breaker.ErrOpen) || errors.Is(err, errDown) || !errors.Is(refusal.Cause, errDown) || refusal.Name != "test" {
+		t.Errorf("Allow = %v, want a refusal that is ErrOpen and tells the cause", err)
 	}
 	s := b.Stats()
 	if s.Rejected != 1 || s.Failures != 9 || s.Successes != 1 || s.Transitions[breaker.Open] != 1 || !errors.Is(s.LastCause, errDown) {

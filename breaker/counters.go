@@ -43,16 +43,19 @@ func (c *counters) successes() uint64 {
 	return total
 }
 
+// ended is how many calls were made and are over.
+func (c *counters) ended() uint64 { return c.successes() + c.sum(failuresOf) + c.sum(ignoredOf) }
+
 // inUse tells whether tracked permits have yet to be done. The ended are read first: what begins and ends meanwhile then looks in
 // use, never the other way round.
 func (c *counters) inUse() bool {
-	ended := c.successes() + c.sum(failuresOf) + c.sum(ignoredOf)
+	ended := c.ended()
 	return c.sum(startedOf) > ended
 }
 
 // activity changes whenever the breaker was used.
 func (c *counters) activity() uint64 {
-	return c.sum(startedOf) + c.successes() + c.sum(failuresOf) + c.sum(ignoredOf) + c.sum(rejectedOf)
+	return c.sum(startedOf) + c.ended() + c.sum(rejectedOf)
 }
 
 func failuresOf(c *cell) *atomic.Uint64 { return &c.failure }

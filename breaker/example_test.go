@@ -43,8 +43,8 @@ func Example() {
 	// database: no answer
 	// database: no answer
 	// database: no answer
-	// breaker: open, call not made
-	// breaker: open, call not made
+	// breaker: open, call not made: users-db: database: no answer
+	// breaker: open, call not made: users-db: database: no answer
 	// closed
 }
 

@@ -46,10 +46,13 @@ type Options struct {
 	// other. Default 1.
 	HardFailures int
 
-	// SlowCallDuration makes a call that took at least so long a slow one, whatever its outcome unless ignored. Default 0, off.
+	// SlowCallDuration makes a call that took at least so long a slow one, whatever its outcome unless ignored. Default 0, off. Calls
+	// that are still under way after that time count as well: see SlowCallRatio.
 	SlowCallDuration time.Duration
-	// SlowCallRatio trips when this share of at least MinCalls calls within Window was slow. At most 1; negative only counts slow
-	// calls. Default 0.5, with SlowCallDuration set.
+	// SlowCallRatio trips when this share of at least MinCalls calls within Window was slow. It also trips when at least MinCalls
+	// calls have been under way for longer than SlowCallDuration and are this share of them and of those that ended within
+	// SlowCallDuration: a dependency that hangs is left before the first call fails. At most 1; negative only counts slow calls.
+	// Default 0.5, with SlowCallDuration set.
 	SlowCallRatio float64
 	// Durations times calls for the histogram holdfast_breaker_call_duration_seconds; SlowCallDuration implies it. Default false.
 	Durations bool
@@ -58,6 +61,10 @@ type Options struct {
 	// ignores context.Canceled, because the caller has left; all else is a Failure, context.DeadlineExceeded included: whoever's
 	// deadline it was, there was no answer in that time. Do knows more of the context, see there.
 	Classify func(error) Outcome
+
+	// Judge judges the result of a call of Do, with its error, in place of Classify: a 503 is no error in Go. It is not asked about the
+	// error of a call whose context was over before it began. It must be safe for concurrent use. Default nil.
+	Judge func(result any, err error) Outcome
 
 	// Probe asks the dependency whether it is back: nil means yes. It runs in the background while the breaker is open, one at a
 	// time, and no user's call is let through meanwhile. One that overruns ProbeTimeout is abandoned; while two that were
@@ -83,6 +90,12 @@ type Options struct {
 	// it succeeds later, the breaker closes nevertheless, unless a trial that began after it has failed. Set it above what a slow call
 	// takes. Default 5 s.
 	TrialTimeout time.Duration
+	// SuccessesToClose is how many trial calls in a row must succeed before the breaker closes, or, with a Probe, how many probes, each
+	// right after the other. Default 1.
+	SuccessesToClose int
+	// RampUp is how long it takes after an outage until all calls are let through again: from a twentieth of them at its beginning
+	// their share grows evenly; the others are refused. Reset ends it. Default 0: all at once.
+	RampUp time.Duration
 	// QuietTime is how long, without a Probe, a half-open breaker waits for a call to be the trial. Then it closes, lest it is reported
 	// as down for as long as nobody needs the dependency; the first failure opens it again if no success comes before it (with
 	// ConsecutiveFailures off, only as the other limits say). Negative: it waits for ever. Default 1 min.
@@ -146,6 +159,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.StableAfter, defaultStable)
 	orDefault(&o.ReadyTimeout, defaultReadyTime)
 	orDefault(&o.TrialTimeout, defaultTrialTime)
+	orDefault(&o.SuccessesToClose, 1)
 	orDefault(&o.QuietTime, defaultQuietTime)
 	if o.SlowCallDuration > 0 {
 		o.Durations = true
@@ -187,6 +201,10 @@ func (o Options) check() error {
 	positive("ProbeTimeout", o.ProbeTimeout)
 	positive("ReadyTimeout", o.ReadyTimeout)
 	positive("TrialTimeout", o.TrialTimeout)
+	positive("RampUp", o.RampUp)
+	if o.SuccessesToClose < 0 {
+		reject("SuccessesToClose", o.SuccessesToClose, "set a positive number, or 0 for the default")
+	}
 	if o.Window > 0 && o.Window < time.Millisecond {
 		reject("Window", o.Window, "set at least a millisecond")
 	}

@@ -47,7 +47,7 @@ func (b *Breaker) begin(cause error) {
 // probeUntilReady probes until the episode is over.
 func (b *Breaker) probeUntilReady(ctx context.Context, e *episode, cause error) {
 	for b.pause(ctx, e, cause) {
-		cause = b.runProbe(ctx, b.options.ProbeTimeout, b.options.Probe)
+		cause = b.probe(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -57,6 +57,16 @@ func (b *Breaker) probeUntilReady(ctx context.Context, e *episode, cause error) 
 		}
 		b.noteProbe(e, cause)
 	}
+}
+
+// probe asks as often as has to go well before the breaker closes.
+func (b *Breaker) probe(ctx context.Context) (err error) {
+	for range b.options.SuccessesToClose {
+		if err = b.runProbe(ctx, b.options.ProbeTimeout, b.options.Probe); err != nil {
+			break
+		}
+	}
+	return err
 }
 
 // finish runs OnReady and closes the breaker, or opens it again.
@@ -133,6 +143,7 @@ func (b *Breaker) noteProbe(e *episode, err error) {
 	if b.episode == e {
 		b.history.probes.count(err)
 		b.history.cause = err
+		b.refuseFor(err)
 	}
 }
 

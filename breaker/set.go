@@ -20,6 +20,8 @@ import (
 const (
 	defaultEndpoints  = 1024
 	defaultIdleExpiry = 10 * time.Minute
+	// lostAfter is how many times IdleExpiry a breaker must have been idle for its permits in use to be taken for lost.
+	lostAfter = 6
 )
 
 // SetOptions are a Set's choices. The zero value works.
@@ -36,7 +38,8 @@ type SetOptions struct {
 	// Default 1024.
 	MaxEndpoints int
 	// IdleExpiry drops a breaker that was not used for so long, at the latest half as long after; one that is open, half-open,
-	// forced or has permits in use stays. Negative is never, and makes calls a counter cheaper. Default 10 min.
+	// forced or has permits in use stays; permits that nobody was done with for six times as long are lost. Negative is never, and
+	// makes calls a counter cheaper. Default 10 min.
 	IdleExpiry time.Duration
 	// MaxOpenShare is the share of the Set's breakers that may be open or half-open at once, at most 1; beyond it, breakers stay
 	// closed whatever fails. Forced ones do not count. Default 0, no limit.
@@ -79,7 +82,7 @@ type Set struct {
 	overflow atomic.Bool  // other was handed out
 	open     atomic.Int64 // members open or half-open
 
-	members atomic.Pointer[map[string]*Breaker] // by endpoint as Get was given it; replaced under mu, never written to
+	members *roster
 
 	mu      sync.Mutex
 	labels  *observe.Labels // guarded by mu
@@ -108,8 +111,7 @@ func NewSet(name string, opts SetOptions) (*Set, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	s := &Set{options: opts.withDefaults(), metrics: metrics.NewBreaker(name, opts.kind()), labels: observe.NewLabels(0)}
-	s.members.Store(&map[string]*Breaker{})
+	s := &Set{options: opts.withDefaults(), metrics: metrics.NewBreaker(name, opts.kind()), labels: observe.NewLabels(0), members: newRoster(opts.withDefaults().MaxEndpoints)}
 	s.other = build(name, observe.Other, s.options.Options, s.metrics, &member{set: s, shared: true})
 	return s, nil
 }
@@ -124,7 +126,7 @@ func (s *Set) Get(endpoint string) *Breaker {
 	opts := s.optionsFor(endpoint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.find(endpoint); b != nil {
+	if b := s.lookup(endpoint); b != nil {
 		return b
 	}
 	if s.closed || s.full() {
@@ -139,27 +141,38 @@ func (s *Set) Get(endpoint string) *Breaker {
 
 // find returns the endpoint's breaker without a lock, nil if it has to be made.
 func (s *Set) find(endpoint string) *Breaker {
-	b := (*s.members.Load())[endpoint]
-	switch {
-	case b != nil:
-		if !b.member.touched.Load() {
-			b.member.touched.Store(true)
+	b := s.members.get(endpoint)
+	if b == nil && s.full() && s.overflow.Load() {
+		if b = s.members.get(endpoint); b == nil { // a full roster hides nobody
+			return s.other
 		}
+	}
+	b.touch()
+	return b
+}
+
+// lookup is find for those who hold mu. It finds all.
+func (s *Set) lookup(endpoint string) *Breaker {
+	if b := s.find(endpoint); b != nil {
 		return b
-	case s.full() && s.overflow.Load():
-		return s.other
-	default:
-		return nil
+	}
+	b := s.members.lookup(endpoint)
+	b.touch()
+	return b
+}
+
+// touch says that a member was asked for. b may be nil.
+func (b *Breaker) touch() {
+	if b != nil && !b.member.touched.Load() {
+		b.member.touched.Store(true)
 	}
 }
 
-func (s *Set) full() bool { return len(*s.members.Load()) >= s.options.MaxEndpoints }
+func (s *Set) full() bool { return s.members.len() >= s.options.MaxEndpoints }
 
 // add publishes a breaker. The caller holds mu.
 func (s *Set) add(b *Breaker) {
-	members := maps.Clone(*s.members.Load())
-	members[b.member.endpoint] = b
-	s.members.Store(&members)
+	s.members.add(b)
 	if s.sweeper == nil && s.options.IdleExpiry > 0 {
 		s.sweeper = time.AfterFunc(s.sweepPeriod(), s.sweep)
 	}
@@ -195,16 +208,16 @@ func (s *Set) sweep() {
 		return
 	}
 	now := time.Now()
-	left := maps.Clone(*s.members.Load())
-	for endpoint, b := range left {
-		if b.member.idle(b, now) >= s.options.IdleExpiry && b.drop() {
-			delete(left, endpoint)
-			s.labels.Drop(b.endpoint)
+	s.members.replace(func(b *Breaker) bool {
+		idle := b.member.idle(b, now)
+		if idle < s.options.IdleExpiry || !b.drop(idle) {
+			return false
 		}
-	}
-	s.members.Store(&left)
+		s.labels.Drop(b.endpoint)
+		return true
+	})
 	s.sweeper = nil
-	if len(left) > 0 {
+	if s.members.len() > 0 {
 		s.sweeper = time.AfterFunc(s.sweepPeriod(), s.sweep)
 	}
 }
@@ -218,19 +231,21 @@ func (m *member) idle(b *Breaker, now time.Time) time.Duration {
 	return now.Sub(m.idleSince)
 }
 
-// drop takes a breaker out of use unless it has to stay. Calls by those who kept it then ask the Set.
-func (b *Breaker) drop() bool {
+// drop takes a breaker out of use unless it has to stay. Calls by those who kept it then ask the Set. Permits in use keep it, unless
+// it was idle for so long that they must be lost.
+func (b *Breaker) drop(idle time.Duration) bool {
+	lost := idle >= lostAfter*b.member.set.options.IdleExpiry
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.load()
 	if w.code() == codeShut {
 		return true
 	}
-	if w.code() != word(Closed) || b.counters.inUse() {
+	if w.code() != word(Closed) || !lost && b.counters.inUse() {
 		return false
 	}
 	b.word.Store(uint64(w.next(codeIdle)))
-	if b.counters.inUse() { // given between the look and the store
+	if !lost && b.counters.inUse() { // given between the look and the store
 		b.word.Store(uint64(w))
 		return false
 	}
@@ -246,7 +261,7 @@ func (s *Set) rejoin(b *Breaker) *Breaker {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if current := s.find(b.member.endpoint); current != nil {
+	if current := s.lookup(b.member.endpoint); current != nil {
 		return current
 	}
 	if s.closed {
@@ -265,15 +280,17 @@ func (s *Set) rejoin(b *Breaker) *Breaker {
 
 // stateOf answers for a breaker that had expired: the state of the one that took its place, if one did.
 func (s *Set) stateOf(b *Breaker) State {
-	if current := (*s.members.Load())[b.member.endpoint]; current != nil && current != b {
-		return current.State()
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	current, closed := s.members.lookup(b.member.endpoint), s.closed
+	s.mu.Unlock()
+	switch {
+	case current != nil && current != b:
+		return current.State()
+	case closed:
 		return Open
+	default:
+		return Closed
 	}
-	return Closed
 }
 
 // revive makes a dropped breaker usable again.
@@ -299,7 +316,7 @@ func (m *member) mayOpen() bool {
 	s := m.set
 	for {
 		n := s.open.Load()
-		if share := s.options.MaxOpenShare; share > 0 && float64(n+1) > share*float64(len(*s.members.Load())) {
+		if share := s.options.MaxOpenShare; share > 0 && float64(n+1) > share*float64(s.members.len()) {
 			return false
 		}
 		if s.open.CompareAndSwap(n, n+1) {
@@ -315,9 +332,17 @@ func (m *member) reclosed() {
 	}
 }
 
+// all returns the members by endpoint, not to be written to.
+func (s *Set) all() map[string]*Breaker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.members.publish()
+	return *s.members.read.Load()
+}
+
 // each calls fn for all breakers that are in use.
 func (s *Set) each(fn func(*Breaker)) {
-	for _, b := range *s.members.Load() {
+	for _, b := range s.all() {
 		fn(b)
 	}
 	if s.overflow.Load() {
@@ -357,7 +382,8 @@ func (s *Set) Close() error {
 	if s.sweeper != nil {
 		s.sweeper.Stop()
 	}
-	breakers := append(slices.Collect(maps.Values(*s.members.Load())), s.other)
+	s.members.publish()
+	breakers := append(slices.Collect(maps.Values(*s.members.read.Load())), s.other)
 	s.mu.Unlock()
 	closeAll(breakers...)
 	return nil

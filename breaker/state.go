@@ -42,8 +42,8 @@ func (s State) String() string {
 func (s State) refuses() bool { return s == HalfOpen || s == Open || s == ForcedOpen }
 
 // A word is all the hot path reads: generation<<genShift | flags | code. The code is a State or one of the two below. Each change
-// of state, and each Reset, makes a new generation. Flags are set for good by the constructor; a breaker that has none is on the
-// fast path while its code is Closed, that is while all the low bits are 0.
+// of state, and each Reset, makes a new generation. Flags are set for good by the constructor, but for flagRamp, which belongs to
+// the time after an outage; a breaker that has none is on the fast path while its code is Closed, that is while all the low bits are 0.
 type word uint64
 
 const (
@@ -53,9 +53,10 @@ const (
 
 	flagTimed   word = 1 << 3 // calls are timed
 	flagTracked word = 1 << 4 // permits in use are counted
+	flagRamp    word = 1 << 5 // calls are let through little by little
 	lowMask     word = 1<<genShift - 1
 
-	genShift = 5
+	genShift = 6
 )
 
 func (w word) code() word { return w & codeMask }
@@ -70,6 +71,9 @@ func (w word) state() State {
 		return State(c)
 	}
 }
+
+// same tells whether both are of one generation.
+func (w word) same(other word) bool { return (w^other)&^flagRamp == 0 }
 
 // next is the word of a new generation.
 func (w word) next(code word) word {

@@ -59,9 +59,24 @@ func (b *Breaker) move(to State, cause error) {
 		b.history.probeDelay = 0
 	}
 	b.evidence.reset()
+	b.flight.forget(b.now())
+	b.good = 0
 	b.trialTaken.Store(false)
-	b.word.Store(uint64(b.load().next(word(to))))
+	if to == Open || to == ForcedOpen {
+		b.refuseFor(cause)
+	}
+	next := b.load().next(word(to))
+	if to == Closed && b.options.RampUp > 0 && !b.closedAt.IsZero() {
+		next |= flagRamp
+		b.ramped.Store(int64(b.now()))
+	}
+	b.word.Store(uint64(next))
 	b.changes.Post(change)
+}
+
+// refuseFor says why calls are refused from now on.
+func (b *Breaker) refuseFor(cause error) {
+	b.refusal.Store(&Refusal{Name: b.name, Endpoint: b.endpoint, Cause: cause})
 }
 
 // trip opens a closed or half-open breaker and begins an episode. The caller holds mu.

@@ -68,7 +68,7 @@ func (b *Breaker) takeTrial(w word) (Permit, error) {
 	b.lease++
 	b.leasedAt = time.Now()
 	b.episode.note()
-	p := Permit{breaker: b, word: w, lease: b.lease, start: b.now()}
+	p := Permit{breaker: b, word: w, mark: b.lease, start: b.now()}
 	if w&flagTracked != 0 {
 		b.counters.here().started.Add(1)
 	}
@@ -96,6 +96,11 @@ func (b *Breaker) endTrial(lease uint64, ev event) {
 		b.reopen(ev.err)
 	default:
 		b.history.probes.count(nil)
+		if b.good++; b.good < b.options.SuccessesToClose {
+			b.trialTaken.Store(false)
+			b.episode.note()
+			return
+		}
 		b.heal()
 	}
 }
