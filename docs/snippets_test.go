@@ -30,6 +30,10 @@ var packages = map[string]string{ //nolint:gochecknoglobals // never changes
 	"memcachedstore":        module + "autorefresh/memcachedstore",
 	"redisstore":            module + "autorefresh/redisstore",
 	"breaker":               module + "breaker",
+	"breakerhttp":           module + "breaker/breakerhttp",
+	"breakergrpc":           module + "breaker/breakergrpc",
+	"grpc":                  "google.golang.org/grpc",
+	"sql":                   "database/sql",
 	"groupcache":            module + "groupcache",
 	"memcache":              module + "reconnectingmemcached/memcache",
 	"reconnectingmemcached": module + "reconnectingmemcached",
@@ -66,6 +70,11 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		var sentinels []string
 		var c *sentinel.Client
 		func token(context.Context, string) (string, error) { return "", nil }`,
+	"docs/breaker.md": `
+		var target string
+		var set *breaker.Set
+		var db *sql.DB
+		var id int`,
 	"docs/scale.md": "var getter groupcache.Getter",
 }
 

@@ -8,6 +8,7 @@ const (
 	goleak       = "go.uber.org/goleak"
 	rapid        = "pgregory.net/rapid"
 	breaker      = "breaker"
+	breakerGRPC  = "breaker/breakergrpc"
 	backoff      = "internal/backoff"
 	observe      = "internal/observe"
 	tables       = "internal/metrics"
@@ -65,6 +66,8 @@ func Holdfast() Rules {
 		Module: thisModule,
 		Rows: append(aroundSentinel(), []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
+			{Package: "breaker/breakerhttp", May: []string{breaker, backoff}},
+			{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
 			{Package: backoff},
 			{Package: observe, May: []string{prometheus}},
 			{Package: tables, May: []string{observe}},
@@ -76,8 +79,6 @@ func Holdfast() Rules {
 			{Package: "docs"},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
-			{Package: sentinelWire, May: []string{radix, observe}},
-			{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 			{Package: envelope},
 			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
@@ -117,15 +118,17 @@ func Holdfast() Rules {
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
 		Leaves: []Leaf{
-			{Module: grpc, Into: []string{grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
+			{Module: grpc, Into: []string{breakerGRPC, grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
 			{Module: etcd, Into: []string{etcdpeers, etcdFace, etcdExample}},
 		},
 	}
 }
 
-// aroundSentinel are the packages below package sentinel that decide, and those with the names of radix.v2's on top of it.
+// aroundSentinel are package sentinel, the packages below it that decide, and those with the names of radix.v2's on top of it.
 func aroundSentinel() []Row {
 	return []Row{
+		{Package: sentinelWire, May: []string{radix, observe}},
+		{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 		{Package: follow, May: []string{observe}},
 		{Package: "sentinel/internal/follow/sim", May: []string{follow}},
 		{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
