@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -174,6 +173,9 @@ func (d *dialer) relogin(ctx context.Context, conn *wire.Conn, as login) error {
 		return nil // there is no way back
 	}
 	err := conn.Do(ctx, radix.Cmd(nil, args[0], args[1:]...))
+	if err != nil && d.forgives(err) {
+		err = nil
+	}
 	if err == nil {
 		d.logins.done(conn, as)
 	}
@@ -211,6 +213,5 @@ func (f *follower) explain(err error) {
 
 // refusesLogin tells whether a login was refused, rather than a command for want of rights.
 func refusesLogin(err error) bool {
-	text, ok := errorReply(err)
-	return ok && refusesCredentials(err) && !strings.HasPrefix(text, "NOPERM")
+	return refusesCredentials(err) && !refusesRights(err)
 }

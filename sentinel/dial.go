@@ -1,12 +1,14 @@
 package sentinel
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
@@ -27,6 +29,7 @@ type dialer struct {
 	maxReply int   // bytes
 	refused  error // what wraps an error reply about credentials
 	logins   logins
+	unneeded atomic.Bool // a password was, and the log has it
 }
 
 // withoutLogin is the same without credentials.
@@ -74,6 +77,9 @@ func (d *dialer) tryOpen(ctx context.Context, addr string, why visit) (net.Conn,
 	}
 	if err != nil {
 		_ = conn.Close()
+		if cmd := refused(err); cmd != "" {
+			err = permit(as.user, err, cmd)
+		}
 		return nil, as, fmt.Errorf("log in at %s: %w", mapped, d.judged(err))
 	}
 	return conn, as, nil
@@ -155,6 +161,7 @@ func (d *dialer) greeting(as login, why visit) wire.Greeting {
 		g.Required = append(g.Required, hello)
 	case as != (login{}):
 		g.Required = append(g.Required, as.auth())
+		g.Forgive = d.forgives
 	}
 	if why == toRescue {
 		return g
@@ -198,13 +205,16 @@ func (d *dialer) connectFor(ctx context.Context, addr string, why visit, o wire.
 
 // subscribe opens a connection for messages.
 func (d *dialer) subscribe(ctx context.Context, addr string, silence time.Duration, channels, patterns []string) (*wire.Subscriber, error) {
-	conn, _, err := d.open(ctx, addr, toStay)
+	conn, as, err := d.open(ctx, addr, toStay)
 	if err != nil {
 		return nil, err
 	}
 	s, err := wire.Subscribe(ctx, conn, silence, d.maxReply, channels, patterns)
 	if err != nil {
 		_ = conn.Close()
+		if refusesRights(err) {
+			err = permit(as.user, err, cmp.Or(refused(err), "subscribe")+" allchannels")
+		}
 		return nil, fmt.Errorf("subscribe at %s: %w", addr, err)
 	}
 	return s, nil

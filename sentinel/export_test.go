@@ -14,6 +14,12 @@ func ParseRole(parts []any) (primary, linked bool, offset int64, err error) {
 	return r.primary, r.linked, r.offset, err
 }
 
+// ParseInfo reads the reply to INFO replication.
+func ParseInfo(text string) (primary, linked bool, offset int64, err error) {
+	r, err := parseInfo(text)
+	return r.primary, r.linked, r.offset, err
+}
+
 // Owners is how many ids of sentinels are remembered.
 func (c *Client) Owners() (n int) {
 	c.ask(func() {
@@ -45,3 +51,8 @@ func (m *Marks) Add(generation uint64, offset int64, at time.Time, least time.Du
 
 // Reached tells when the primary had written up to an offset.
 func (m *Marks) Reached(offset int64) (time.Time, bool) { return m.marks.reached(offset) }
+
+// Snapshot is the present topology of a name, and what is closed when anybody is told of a change.
+func (c *Client) Snapshot(name string) (*Topology, <-chan struct{}) {
+	return c.primaries[name].topology.Load(), c.changed.wait()
+}

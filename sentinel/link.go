@@ -20,12 +20,13 @@ type link struct {
 	heard      *atomic.Int64 // when anything was last read on conn
 	beats      *atomic.Int64 // when the heartbeat was last heard, on a connection of its own
 	generation atomic.Uint64 // of the seat it serves; 0: none yet
+	inquirer   inquirer
 }
 
 // open dials addr for shared use.
 func (f *follower) open(ctx context.Context, number follow.Link, addr string, beats *atomic.Int64) (*link, error) {
 	c := f.primary.client
-	l := &link{number: number, addr: addr, heard: new(atomic.Int64), beats: beats}
+	l := &link{number: number, addr: addr, heard: new(atomic.Int64), beats: beats, inquirer: inquirer{servers: c.servers}}
 	conn, err := c.servers.connect(ctx, addr, wire.Options{
 		Heard: l.heard, Silence: c.options.HeartbeatTimeout, Witness: beats,
 		OnAlarm: func(wire.Alarm) { f.alarmed(l.generation.Load()) },
@@ -93,7 +94,7 @@ func (f *follower) ask(number follow.Link) {
 	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(v.ctx, c.roleTimeout())
 		defer cancel()
-		r, err := askRole(ctx, v.link.conn)
+		r, err := v.link.inquirer.ask(ctx, v.link.conn)
 		c.director.post(func() {
 			switch {
 			case f.candidates[number] != v:

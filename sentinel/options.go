@@ -62,7 +62,7 @@ type Endpoint struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS encrypts; an empty ServerName is filled in from the address. Default nil: plain.
 	TLS *tls.Config
-	// Username and Password log in. A password alone is that of the default user. Default: no login.
+	// Username and Password log in. A password alone is that of the default user; a user alone is one with nopass. Default: no login.
 	Username, Password string
 	// Credentials returns what to log in with, in place of Username and Password, where that changes: it is asked at each dial, within
 	// Options.DialTimeout, and again at each CredentialsRefresh; the address is as the sentinels name it. If they are refused at a dial
@@ -252,9 +252,6 @@ func (o Options) check(sentinels []string) error {
 		field string
 		Endpoint
 	}{{"Server", o.Server}, {"Sentinel", o.Sentinel}} {
-		if e.Username != "" && e.Password == "" {
-			complain("Options.%s.Username is %q without a Password", e.field, e.Username)
-		}
 		if e.Credentials != nil && e.Username+e.Password != "" {
 			complain("Options.%s has Credentials and a Username or Password: give the one or the other", e.field)
 		}

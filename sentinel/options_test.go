@@ -34,8 +34,6 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{good, sentinel.Options{Names: names, PrivateConns: -1}, "Options.PrivateConns is -1"},
 		{good, sentinel.Options{Names: names, DB: -1}, "Options.DB is -1"},
 		{good, sentinel.Options{Names: names, MaxLag: -1}, "Options.MaxLag is -1"},
-		{good, sentinel.Options{Names: names, Server: sentinel.Endpoint{Username: "u"}}, "Options.Server.Username"},
-		{good, sentinel.Options{Names: names, Sentinel: sentinel.Endpoint{Username: "u"}}, "Options.Sentinel.Username"},
 		{good, sentinel.Options{Names: names, Allow: []string{"x"}}, "Options.Allow"},
 	} {
 		_, err := sentinel.New(t.Context(), c.addrs, c.o)

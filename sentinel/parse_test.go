@@ -60,3 +60,32 @@ func FuzzRole(f *testing.F) {
 		}
 	})
 }
+
+func TestInfoIsParsed(t *testing.T) {
+	for text, want := range map[string]struct {
+		primary, linked bool
+		offset          int64
+		bad             bool
+	}{
+		"# Replication\r\nrole:master\r\nconnected_slaves:1\r\nmaster_repl_offset:42\r\n":                                            {true, false, 42, false},
+		"# Replication\r\nrole:slave\r\nmaster_host:::1\r\nmaster_link_status:up\r\nslave_repl_offset:7\r\nmaster_repl_offset:9\r\n": {false, true, 7, false},
+		"# Replication\r\nrole:slave\r\nmaster_link_status:down\r\n":                                                                 {false, false, 0, false},
+		"# Server\r\nredis_mode:sentinel\r\n":                                                                                        {bad: true},
+		"":                                                                                                                           {bad: true},
+	} {
+		primary, linked, offset, err := sentinel.ParseInfo(text)
+		if primary != want.primary || linked != want.linked || offset != want.offset || (err != nil) != want.bad {
+			t.Errorf("%q: primary %v, linked %v, offset %d, %v", text, primary, linked, offset, err)
+		}
+	}
+}
+
+func FuzzInfo(f *testing.F) {
+	f.Add("# Replication\r\nrole:master\r\nmaster_repl_offset:42\r\n")
+	f.Add("# Replication\r\nrole:slave\r\nmaster_link_status:up\r\nslave_repl_offset:7\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if primary, linked, _, err := sentinel.ParseInfo(text); primary && linked || err != nil && (primary || linked) {
+			t.Errorf("%q: primary %v, linked %v, %v", text, primary, linked, err)
+		}
+	})
+}

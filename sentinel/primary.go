@@ -41,6 +41,7 @@ type primary struct {
 
 	cause       atomic.Pointer[error] // why the last try to find it failed; nil before the first
 	offset      atomic.Int64          // of replication, as the primary last told
+	curt        atomic.Bool           // it tells none to this user
 	alarmPosted atomic.Bool           // an alarm is on its way
 	topology    atomic.Pointer[Topology]
 	replicas    *replicaSet

@@ -33,6 +33,7 @@ type pulse struct {
 	conn      atomic.Pointer[wire.Conn] // of the beat that is under way, or of the last; nil: none
 	connected time.Time                 // when conn was opened
 	dialling  atomic.Bool               // the beat under way waits for its connection
+	inquirer  inquirer
 }
 
 // startPulse begins to judge a primary that was just made one.
@@ -43,6 +44,7 @@ func startPulse(f *follower, l *link) *pulse {
 	ctx, cancel := context.WithCancel(c.ctx)
 	b := &pulse{
 		follower: f, addr: l.addr, term: l.number, beats: l.beats, timeout: c.options.HeartbeatTimeout, cancel: cancel, now: make(chan struct{}, 1),
+		inquirer: inquirer{servers: c.servers},
 	}
 	b.link.Store(l)
 	c.spawn(func() {
@@ -147,10 +149,11 @@ func (b *pulse) beat(ctx context.Context) beaten {
 			return beaten{err: err}
 		}
 		asked := time.Now()
-		r, err := askRole(ctx, conn)
+		r, err := b.inquirer.ask(ctx, conn)
 		switch {
 		case err == nil && r.primary:
 			b.follower.primary.offset.Store(r.offset)
+			b.follower.primary.curt.Store(r.curt)
 			return beaten{asked: asked, connected: b.connected}
 		case err == nil:
 			return beaten{err: fmt.Errorf("%s: %w", b.addr, follow.ErrDemoted)}

@@ -14,6 +14,7 @@ import (
 	"github.com/mediocregopher/radix/v4"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
@@ -42,15 +43,17 @@ type replicaSet struct {
 
 // replica is a connection to one replica that is kept up.
 type replica struct {
-	set     *replicaSet
-	addr    string
-	cancel  context.CancelFunc
-	wake    chan struct{}
-	conn    atomic.Pointer[wire.Conn] // nil while it may not serve
-	heard   atomic.Int64              // when anything was last read on conn
-	latency atomic.Int64              // of its heartbeats, smoothed, in nanoseconds
-	judged  atomic.Bool
-	fresh   time.Time // it has everything that its primary had written until then; zero: nobody knows
+	set      *replicaSet
+	addr     string
+	cancel   context.CancelFunc
+	wake     chan struct{}
+	conn     atomic.Pointer[wire.Conn] // nil while it may not serve
+	heard    atomic.Int64              // when anything was last read on conn
+	latency  atomic.Int64              // of its heartbeats, smoothed, in nanoseconds
+	judged   atomic.Bool
+	fresh    time.Time // it has everything that its primary had written until then; zero: nobody knows
+	inquirer inquirer
+	told     bool // the log has why it is not used
 }
 
 func newReplicaSet(p *primary) *replicaSet {
@@ -93,7 +96,7 @@ func (s *replicaSet) keep() {
 	for _, x := range s.listed {
 		if s.kept[x.Addr] == nil {
 			ctx, cancel := context.WithCancel(c.ctx)
-			r := &replica{set: s, addr: x.Addr, cancel: cancel, wake: make(chan struct{}, 1)}
+			r := &replica{set: s, addr: x.Addr, cancel: cancel, wake: make(chan struct{}, 1), inquirer: inquirer{servers: c.servers}}
 			s.kept[x.Addr] = r
 			c.spawn(func() { r.keep(ctx) })
 		}
@@ -173,7 +176,7 @@ func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
 	defer cancel()
 	began := time.Now()
 	marks := r.set.mark(began)
-	is, err := askRole(ctx, conn)
+	is, err := r.inquirer.ask(ctx, conn)
 	if err != nil {
 		conn.End(err)
 		return err
@@ -185,26 +188,44 @@ func (r *replica) check(ctx context.Context, conn *wire.Conn) error {
 		return errors.New("it is a primary")
 	case !is.linked && r.set.primary.seat.Load().err == nil:
 		return errors.New("it has lost its primary")
+	case limit > 0 && (is.curt || r.set.primary.curt.Load()):
+		return r.untold(conn)
 	case limit > 0 && lag > limit:
 		return fmt.Errorf("it is %d bytes behind", lag)
 	}
-	return r.checkAge(marks, is.offset)
+	return r.checkAge(conn, marks, is)
 }
 
 // checkAge tells whether the replica has what the primary had written a while ago. While there is no primary nothing is written.
-func (r *replica) checkAge(of marks, offset int64) error {
+func (r *replica) checkAge(conn *wire.Conn, of marks, is role) error {
 	p := r.set.primary
 	limit := p.client.options.MaxStaleness
 	if limit < 0 || p.seat.Load().err != nil {
 		return nil
 	}
-	if at, ok := of.reached(offset); ok && at.After(r.fresh) {
+	if is.curt || p.curt.Load() {
+		return r.untold(conn)
+	}
+	if at, ok := of.reached(is.offset); ok && at.After(r.fresh) {
 		r.fresh = at
 	}
 	if age := time.Since(r.fresh); age > limit {
 		return fmt.Errorf("it lacks what was written %v ago", min(age, time.Since(p.client.epoch)).Round(time.Millisecond))
 	}
 	return nil
+}
+
+var errUntold = errors.New("how old its data are is not known, as the user may send neither ROLE nor INFO to it, or to the primary; Options.MaxStaleness < 0 and MaxLag 0 would use it anyway")
+
+// untold says that nobody can tell how old the replica's data are, and once to the log.
+func (r *replica) untold(conn *wire.Conn) error {
+	c := r.set.primary.client
+	err := permit(c.servers.userOf(conn), errUntold, "role")
+	if !r.told {
+		r.told = true
+		c.director.log.Warn("replica not used", observe.Endpoint(r.set.primary.name), "addr", r.addr, observe.Cause(err))
+	}
+	return err
 }
 
 func (r *replica) smooth(d time.Duration) {

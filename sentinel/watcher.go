@@ -36,6 +36,7 @@ type watcher struct {
 	cancel context.CancelFunc
 	wake   chan struct{} // asks for a poll now; capacity 1
 	alive  chan struct{} // tells the subscription that polls succeed again; capacity 1
+	warned sync.Map      // what the log has of rights that are missing
 
 	// The director's.
 	id     string // its run id; its address until that is known
@@ -160,10 +161,31 @@ func (w *watcher) identify(ctx context.Context, at *contact) string {
 	ctx, cancel := context.WithTimeout(ctx, at.patience)
 	defer cancel()
 	var id string
-	if err := at.conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID")); err != nil || id == "" {
+	err := at.conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID"))
+	if refusesRights(err) {
+		w.warn("sentinel does not tell its id: it counts only if New was given it", permit(w.dialer.userOf(at.conn), err, "sentinel|myid"))
+	}
+	if err != nil || id == "" {
 		return w.addr
 	}
 	return id
+}
+
+// warn tells the log, once, what comes of a right that is missing.
+func (w *watcher) warn(what string, err error) {
+	if _, told := w.warned.LoadOrStore(what, true); !told {
+		w.client.director.log.Warn(what, "sentinel", w.addr, observe.Cause(err))
+	}
+}
+
+// lacking are the rights that the user does not have, and that all depends on.
+func (w *watcher) lacking(ctx context.Context, conn *wire.Conn, name string) (rights []string) {
+	for _, subcommand := range []string{"MASTER", "REPLICAS", "SENTINELS"} {
+		if err := conn.Do(ctx, radix.Cmd(nil, "SENTINEL", subcommand, name)); refusesRights(err) {
+			rights = append(rights, "sentinel|"+strings.ToLower(subcommand))
+		}
+	}
+	return rights
 }
 
 // explain finds out what an error reply means.
@@ -172,6 +194,8 @@ func (w *watcher) explain(ctx context.Context, conn *wire.Conn, name string, err
 	switch {
 	case !replied:
 		return err
+	case refusesRights(err):
+		return fmt.Errorf("%w: %w", ErrSentinelAuth, permit(w.dialer.userOf(conn), err, w.lacking(ctx, conn, name)...))
 	case refusesCredentials(err):
 		return fmt.Errorf("%w: %w", ErrSentinelAuth, err)
 	case strings.Contains(text, "unknown command"):
@@ -210,6 +234,10 @@ func (w *watcher) listen(ctx context.Context) {
 			attempt, limit = 0, retryCap
 		}
 		w.client.director.log.Debug("sentinel subscription lost", "sentinel", w.addr, observe.Cause(err))
+		if refusesRights(err) {
+			limit = neverReached
+			w.warn("sentinel sends no events: failovers are noticed up to a second late, and writes of that time are lost", err)
+		}
 		if !sleep(ctx, retry(attempt, limit), w.alive) {
 			return
 		}

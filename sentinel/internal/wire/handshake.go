@@ -100,6 +100,8 @@ func turnsAway(reply []byte) bool {
 type Greeting struct {
 	// Required are commands whose error replies end the connection, Optional those whose do not.
 	Required, Optional [][]string
+	// Forgive tells of an error reply to a required command that it ends nothing. Default nil: none.
+	Forgive func(error) bool
 	// Finally uses the connection for itself, as long as it runs. Default nil.
 	Finally func(radix.Conn) error
 }
@@ -125,7 +127,10 @@ func Greet(ctx context.Context, conn net.Conn, g Greeting) error {
 			return err
 		}
 		err = resp3.Unmarshal(&decoder{reply}, nil, e.opts)
-		if err != nil && (i < len(g.Required) || turnsAway(reply)) {
+		if err == nil {
+			continue
+		}
+		if turnsAway(reply) || i < len(g.Required) && (g.Forgive == nil || !g.Forgive(err)) {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 	}

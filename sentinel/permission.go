@@ -1,0 +1,77 @@
+package sentinel
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+// What the user of a login may send: https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/.
+
+const defaultUser = "default"
+
+// refusesCommand tells whether an error reply is about a command that this user, or nobody, may send.
+func refusesCommand(err error) bool {
+	text, ok := errorReply(err)
+	return ok && (strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown command"))
+}
+
+// refusesRights tells whether an error reply is about what the user may do, and nothing else is wrong with the login.
+func refusesRights(err error) bool {
+	text, ok := errorReply(err)
+	return ok && strings.HasPrefix(text, "NOPERM")
+}
+
+// permit adds to an error for want of rights the command that gives them to the user: such as "role" or "sentinel|master".
+func permit(user string, err error, rights ...string) error {
+	if user == "" {
+		user = defaultUser
+	}
+	return fmt.Errorf("allow it with \"ACL SETUSER %s +%s\": %w", user, strings.Join(rights, " +"), err)
+}
+
+// refused is the command, or subcommand, that an error reply says the user may not send; empty if it does not say.
+func refused(err error) string {
+	text, _ := errorReply(err)
+	_, after, _ := strings.Cut(text, "permissions to run the '")
+	command, _, ok := strings.Cut(after, "'")
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(command)
+}
+
+// asksForNone tells whether an error reply to a login with a password alone says that the server lets everybody in.
+func asksForNone(err error) bool {
+	text, ok := errorReply(err)
+	return ok && (strings.HasPrefix(text, "ERR AUTH <password> called without any password configured") ||
+		strings.HasPrefix(text, "ERR Client sent AUTH, but no password is set"))
+}
+
+// userOf is whom a connection is logged in as.
+func (d *dialer) userOf(conn *wire.Conn) string {
+	if d.endpoint.Credentials == nil {
+		return d.endpoint.Username
+	}
+	return d.logins.user(conn)
+}
+
+func (l *logins) user(conn *wire.Conn) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of[conn].as.user
+}
+
+// forgives reports whether a login that failed was not needed: the server lets everybody in, and only tells those who come with a password
+// alone. The log has it once.
+func (d *dialer) forgives(err error) bool {
+	if !asksForNone(err) {
+		return false
+	}
+	if d.unneeded.CompareAndSwap(false, true) {
+		d.client.director.log.Warn("no password is needed", "options", d.field, observe.Cause(err))
+	}
+	return true
+}
