@@ -85,7 +85,7 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 	if d.watchers[w.addr] != w || d.client.ctx.Err() != nil {
 		return
 	}
-	wasUp := w.up
+	wasUp, news := w.up, !w.judged || err != nil && (w.cause == nil || w.cause.Error() != err.Error())
 	w.judged, w.up, w.cause = true, err == nil, err
 	switch {
 	case err == nil:
@@ -106,6 +106,9 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 		}
 	}
 	d.publish()
+	if news { // of which no snapshot tells, and whoever starts asks
+		d.client.changed.notify()
+	}
 }
 
 // pushed takes in an event.

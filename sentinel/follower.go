@@ -27,6 +27,7 @@ type follower struct {
 	mended     chan struct{} // commands wait for it; else nil
 	since      time.Time     // of the fence
 	timer      *time.Timer   // of the state
+	published  published
 }
 
 func newFollower(d *director, p *primary, sentinels []string) *follower {
@@ -316,22 +317,6 @@ func (f *follower) alarmed(generation uint64) {
 			}
 		})
 	}
-}
-
-// publish makes a new snapshot.
-func (f *follower) publish() {
-	v, s := f.state.View(), f.primary.seat.Load()
-	f.primary.cause.Store(&v.Cause)
-	f.primary.replicas.update(v)
-	t := Topology{
-		Name: f.primary.name, Last: s.addr, Since: v.Since, Epoch: v.Epoch, Provisional: v.Phase == follow.Provisional, Fenced: v.Phase == follow.Fenced,
-		Replicas: f.primary.replicas.snapshot(), Sentinels: f.director.sentinels(),
-	}
-	if s.err == nil {
-		t.Primary = s.addr
-	}
-	f.primary.topology.Store(&t)
-	f.primary.client.changed.notify()
 }
 
 // close ends everything of this name.

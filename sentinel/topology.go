@@ -1,6 +1,11 @@
 package sentinel
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
 
 // Topology is who plays which role for one name, as the client sees it. It is a snapshot.
 type Topology struct {
@@ -31,4 +36,46 @@ type Sentinel struct {
 	Addr string
 	// Up: it answers.
 	Up bool
+}
+
+// published is what a snapshot was made of.
+type published struct {
+	view      follow.View
+	seat      *seat
+	sentinels []Sentinel
+}
+
+// same tells whether a snapshot of both would be the same to whoever looks.
+func (p published) same(o published) bool {
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	a, b := p.view, o.view
+	return p.seat == o.seat && a.Phase == b.Phase && a.Addr == b.Addr && a.Epoch == b.Epoch && a.Since.Equal(b.Since) &&
+		a.Settled == b.Settled && a.Reports == b.Reports && text(a.Cause) == text(b.Cause) &&
+		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(p.sentinels, o.sentinels)
+}
+
+// publish makes a new snapshot, and wakes whoever waits for one, if anything has changed.
+func (f *follower) publish() {
+	now := published{f.state.View(), f.primary.seat.Load(), f.director.sentinels()}
+	if now.same(f.published) {
+		return
+	}
+	f.published = now
+	v, s := now.view, now.seat
+	f.primary.cause.Store(&v.Cause)
+	f.primary.replicas.update(v)
+	t := Topology{
+		Name: f.primary.name, Last: s.addr, Since: v.Since, Epoch: v.Epoch, Provisional: v.Phase == follow.Provisional, Fenced: v.Phase == follow.Fenced,
+		Replicas: f.primary.replicas.snapshot(), Sentinels: now.sentinels,
+	}
+	if s.err == nil {
+		t.Primary = s.addr
+	}
+	f.primary.topology.Store(&t)
+	f.primary.client.changed.notify()
 }
