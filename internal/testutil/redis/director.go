@@ -9,9 +9,15 @@ import (
 )
 
 const (
-	flagsUp   = "master"
-	flagsDown = "master,s_down,o_down"
-	flagLeads = ",failover_in_progress"
+	flagsUp      = "master"
+	flagsDown    = "s_down,o_down,master"
+	flagLeads    = ",failover_in_progress"
+	flagForced   = ",force_failover"
+	flagPromoted = ",promoted"
+	flagCut      = ",disconnected"
+
+	// acquaintance is how long a sentinel takes to ask a server anything that it has just heard of.
+	acquaintance = 60 * time.Millisecond
 )
 
 // phase is how far a failover has come.
@@ -31,8 +37,11 @@ type director struct {
 	due       time.Time // of the next step
 	successor *FakeServer
 	leader    *FakeSentinel
-	missing   time.Time                 // since when the primary has been down; zero if it is not
-	rivals    map[*FakeServer]time.Time // since when a server has been a primary that should be a replica
+	planned   bool                        // the failover is
+	missing   time.Time                   // since when the primary has been down; zero if it is not
+	gone      *FakeServer                 // the primary that is down
+	rivals    map[*FakeServer]time.Time   // since when a server has been a primary that should be a replica
+	switched  map[*FakeSentinel]time.Time // when a sentinel has last heard of another primary
 }
 
 // run looks again and again until ctx ends.
@@ -49,6 +58,9 @@ func (d *director) look(now time.Time) {
 	d.promising.Store(d.candidate() != nil)
 	switch d.phase {
 	case calm:
+		if d.anew.CompareAndSwap(true, false) {
+			d.cluster.monitorAnew()
+		}
 		d.watch(now)
 		d.reconcile(now)
 	case selected:
@@ -84,7 +96,7 @@ func (d *director) watch(now time.Time) {
 	case alive:
 		d.missing = time.Time{}
 	case d.missing.IsZero():
-		d.missing = now
+		d.missing, d.gone = now, d.cluster.Primary()
 	}
 	asked := false
 	select {
@@ -94,6 +106,8 @@ func (d *director) watch(now time.Time) {
 	}
 	crashed := !alive && now.Sub(d.missing) >= d.options.DownAfter && len(d.running()) > len(d.cluster.Sentinels)/2
 	if asked || crashed {
+		d.inform(now) // it is down before it is replaced
+		d.planned = !crashed
 		d.begin(now)
 	}
 }
@@ -132,18 +146,35 @@ func (d *director) announce(now time.Time) {
 		d.leader = sentinels[0]
 	}
 	d.cluster.Confirm(d.leader)
-	d.cluster.Announce(d.leader)
-	d.phase, d.due = spreading, now.Add(d.options.Spread)
+	d.phase, d.due = spreading, now
+	if others := slices.DeleteFunc(sentinels, func(s *FakeSentinel) bool { return s == d.leader }); len(others) > 0 {
+		d.tell(now, others)
+		d.due = now.Add(d.options.Spread)
+	}
 }
 
+// spread lets the leader tell of it as well, which has had the other replicas follow first.
 func (d *director) spread(now time.Time) {
 	if now.Before(d.due) {
 		return
 	}
-	if sentinels := d.running(); len(sentinels) > 0 {
-		d.cluster.Announce(sentinels...)
+	sentinels := d.running()
+	if w, ok := d.leader.Watched(d.cluster.Name); ok && slices.Contains(sentinels, d.leader) {
+		host, port := splitAddr(w.Primary)
+		d.leader.Publish("+failover-end", fmt.Sprintf("master %s %s %d", d.cluster.Name, host, port))
 	}
+	d.tell(now, sentinels)
 	d.end()
+}
+
+// tell lets sentinels announce the primary, if they have not yet.
+func (d *director) tell(now time.Time, sentinels []*FakeSentinel) {
+	for _, s := range sentinels {
+		if w, ok := s.Watched(d.cluster.Name); ok && w.Primary != d.cluster.Primary().Addr() {
+			d.cluster.Announce(s)
+			d.switched[s] = now
+		}
+	}
 }
 
 func (d *director) end() {
@@ -176,37 +207,64 @@ func (d *director) reconcile(now time.Time) {
 
 // inform keeps up to date what the running sentinels answer. One that was away announces what it has missed.
 func (d *director) inform(now time.Time) {
-	flags := flagsUp
-	if !d.missing.IsZero() && now.Sub(d.missing) >= d.options.DownAfter {
-		flags = flagsDown
-	}
 	states := make(map[string]WatchedReplica)
 	for _, s := range d.cluster.Servers {
 		states[s.Addr()] = d.state(s)
 	}
 	for _, s := range d.running() {
 		if d.phase == calm {
-			d.cluster.Announce(s)
+			d.tell(now, []*FakeSentinel{s})
 		}
 		before, _ := s.Watched(d.cluster.Name)
-		own := flags
-		if s == d.leader && (d.phase == selected || d.phase == promoted) {
-			own += flagLeads
-		}
+		flags := d.flags(now, before.Primary)
+		leads := s == d.leader && d.phase != calm
 		s.Update(d.cluster.Name, func(w *Watched) {
-			w.Flags = own
+			w.Flags, w.Unmet = flags, now.Sub(d.switched[s]) < acquaintance
+			if leads {
+				w.Flags += flagLeads
+			}
+			if leads && d.planned {
+				w.Flags += flagForced
+			}
 			for i, r := range w.Replicas {
-				w.Replicas[i] = states[r.Addr]
+				role := r.Role
+				if w.Replicas[i] = states[r.Addr]; d.phase != calm && r.Addr == d.successor.Addr() {
+					w.Replicas[i].Role = role // it learns of the promotion when it confirms it
+				}
+				if leads && r.Addr == d.successor.Addr() {
+					w.Replicas[i].Flags += flagPromoted
+				}
+				if w.Unmet {
+					w.Replicas[i] = WatchedReplica{Addr: r.Addr, Of: nobody, Link: "err", Unmet: true}
+				}
 			}
 			for i := range w.Sentinels {
 				w.Sentinels[i].Flags = d.sentinelFlags(w.Sentinels[i].Addr)
 			}
 		})
-		if strings.TrimSuffix(before.Flags, flagLeads) != flags && flags == flagsDown {
+		if isDown := strings.Contains(flags, "o_down"); isDown && !strings.Contains(before.Flags, "o_down") {
 			host, port := splitAddr(before.Primary)
-			s.Publish("+odown", fmt.Sprintf("master %s %s %d #quorum %d/%d", d.cluster.Name, host, port, len(d.running()), before.quorum()))
+			primary := fmt.Sprintf("master %s %s %d", d.cluster.Name, host, port)
+			s.Publish("+sdown", primary)
+			s.Publish("+odown", fmt.Sprintf("%s #quorum %d/%d", primary, len(d.running()), before.quorum()))
 		}
 	}
+}
+
+// flags are those of whom a sentinel takes for the primary.
+func (d *director) flags(now time.Time, primary string) string {
+	if d.missing.IsZero() || now.Sub(d.missing) < d.options.DownAfter || d.gone.Addr() != primary {
+		return flagsUp
+	}
+	return flagsDown + cut(d.gone.killed())
+}
+
+// cut is the flag of what is killed: to what hangs there still is a connection.
+func cut(killed bool) string { //nolint:revive // it is a state, not a choice
+	if killed {
+		return flagCut
+	}
+	return ""
 }
 
 func (d *director) state(s *FakeServer) WatchedReplica {
@@ -215,8 +273,14 @@ func (d *director) state(s *FakeServer) WatchedReplica {
 	if !role.LinkUp {
 		state.Link = "err"
 	}
-	if !s.Running() {
-		state.Flags = "slave,s_down"
+	if role.Primary {
+		state.Role, state.Of = "master", nobody
+	}
+	switch {
+	case s.killed() && role.Primary: // whoever takes it for a replica by now has never asked it
+		state.Flags, state.Role, state.Unmet = "s_down,slave", "slave", true
+	case !s.Running():
+		state.Flags = "s_down,slave" + cut(s.killed())
 	}
 	return state
 }
@@ -227,5 +291,5 @@ func (d *director) sentinelFlags(addr string) string {
 			return "sentinel"
 		}
 	}
-	return "sentinel,s_down"
+	return "s_down,sentinel"
 }

@@ -3,11 +3,15 @@ package redis
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
+
+// nobody is whom a server follows, to a sentinel, that says it follows nobody.
+const nobody = "?:0"
 
 // defaultLag is how long a write needs to get from a fake primary to its replicas.
 const defaultLag = time.Millisecond
@@ -120,7 +124,7 @@ func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Wat
 		if s != primary {
 			r := WatchedReplica{Addr: s.Addr()}
 			if s.Role().Primary { // it follows nobody
-				r.Link = "err"
+				r.Link, r.Role, r.Of = "err", "master", nobody
 			}
 			w.Replicas = append(w.Replicas, r)
 		}
@@ -131,6 +135,15 @@ func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Wat
 		}
 	}
 	return w
+}
+
+// change changes what it knows about a server, if that is a replica.
+func (w *Watched) change(s *FakeServer, do func(*WatchedReplica)) {
+	for i := range w.Replicas {
+		if w.Replicas[i].Addr == s.Addr() {
+			do(&w.Replicas[i])
+		}
+	}
 }
 
 // SentinelAddrs returns the address of each sentinel.
@@ -176,7 +189,14 @@ func (c *FakeCluster) publish(channel string, replica *FakeServer, some []*FakeS
 // alone does.)
 func (c *FakeCluster) Select(replica *FakeServer, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {
-		s.Update(c.Name, func(w *Watched) { w.Flags = "master,failover_in_progress" })
+		s.Update(c.Name, func(w *Watched) {
+			if strings.Contains(w.Flags, "o_down") {
+				w.Flags += flagLeads
+			} else { // nobody would fail over from a primary that is up, but for a command
+				w.Flags = flagsUp + flagLeads + flagForced
+			}
+			w.change(replica, func(r *WatchedReplica) { r.Flags = "slave" + flagPromoted })
+		})
 	}
 	c.publish("+selected-slave", replica, some)
 }
@@ -192,20 +212,35 @@ func (c *FakeCluster) Promote(replica *FakeServer) {
 }
 
 // Confirm is the third step: the sentinels named, or all, publish +promoted-slave for the Primary. (In reality the leader
-// alone does, when it has seen the promotion.)
-func (c *FakeCluster) Confirm(some ...*FakeSentinel) { c.publish("+promoted-slave", c.Primary(), some) }
+// alone does, when it has seen the promotion.) Those that have a failover under way give the old address its epoch from then on.
+func (c *FakeCluster) Confirm(some ...*FakeSentinel) {
+	primary, epoch := c.decided()
+	for _, s := range c.all(some) {
+		s.Update(c.Name, func(w *Watched) {
+			if strings.Contains(w.Flags, "failover_in_progress") {
+				w.Epoch = epoch
+			}
+			w.change(primary, func(r *WatchedReplica) { r.Role = "master" })
+		})
+	}
+	c.publish("+promoted-slave", primary, some)
+}
 
-// Announce is the last step: the sentinels named, or all, publish +switch-master if the Primary is not who they know
-// already, and answer with it, and a higher epoch, from then on.
-func (c *FakeCluster) Announce(some ...*FakeSentinel) {
+// decided returns the Primary and its epoch, which is a new one if nobody has confirmed or announced it yet.
+func (c *FakeCluster) decided() (*FakeServer, int) {
 	c.mu.Lock()
-	primary := c.primary
-	if c.announced != primary {
-		c.announced = primary
+	defer c.mu.Unlock()
+	if c.announced != c.primary {
+		c.announced = c.primary
 		c.epoch++
 	}
-	epoch := c.epoch
-	c.mu.Unlock()
+	return c.primary, c.epoch
+}
+
+// Announce is the last step: the sentinels named, or all, publish +switch-master if the Primary is not who they know
+// already, and answer with it, and a higher epoch, from then on; and a +slave for each other server.
+func (c *FakeCluster) Announce(some ...*FakeSentinel) {
+	primary, epoch := c.decided()
 	for _, s := range c.all(some) {
 		before, ok := s.Watched(c.Name)
 		if !ok || before.Primary == primary.Addr() {
@@ -213,6 +248,23 @@ func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 		}
 		s.Watch(c.Name, c.view(s, primary, epoch))
 		s.Publish("+switch-master", EventSwitch(c.Name, before.Primary, primary.Addr()))
+		for _, other := range c.Servers {
+			if other != primary {
+				s.Publish("+slave", EventInstance(c.Name, primary.Addr(), other.Addr()))
+			}
+		}
+	}
+}
+
+// monitorAnew has all sentinels forget what they know but the primary, whose epochs begin anew.
+func (c *FakeCluster) monitorAnew() {
+	c.mu.Lock()
+	primary := c.primary
+	c.announced, c.epoch = primary, 0
+	c.mu.Unlock()
+	for _, s := range c.Sentinels {
+		s.Forget(c.Name)
+		s.Watch(c.Name, c.view(s, primary, 0))
 	}
 }
 
@@ -220,7 +272,12 @@ func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {
 		if w, ok := s.Watched(c.Name); ok {
-			s.Update(c.Name, func(w *Watched) { w.Flags = "master" })
+			s.Update(c.Name, func(w *Watched) {
+				w.Flags = flagsUp
+				for i := range w.Replicas {
+					w.Replicas[i].Flags = strings.TrimSuffix(w.Replicas[i].Flags, flagPromoted)
+				}
+			})
 			host, port := splitAddr(w.Primary)
 			s.Publish(reason, fmt.Sprintf("master %s %s %d", c.Name, host, port))
 		}
@@ -233,11 +290,7 @@ func (c *FakeCluster) Demote(old *FakeServer) {
 	_ = old.DropClients() // a killed one has none
 	for _, s := range c.Sentinels {
 		s.Update(c.Name, func(w *Watched) {
-			for i := range w.Replicas {
-				if w.Replicas[i].Addr == old.Addr() {
-					w.Replicas[i].Link = ""
-				}
-			}
+			w.change(old, func(r *WatchedReplica) { r.Link, r.Role, r.Of = "", "", "" })
 		})
 	}
 }

@@ -50,7 +50,7 @@ func TestFakeClusterGoesThroughAFailoverStepByStep(t *testing.T) {
 		if got := receive(t, atLeader); got != "[pmessage * +promoted-slave "+instance+"]" {
 			t.Errorf("confirmed: %s", got)
 		}
-		if w, ok := leader.Watched("x"); !ok || w.Primary != old.Addr() || w.Epoch != 0 {
+		if w, ok := leader.Watched("x"); !ok || w.Primary != old.Addr() || w.Epoch != 1 {
 			t.Errorf("before the announcement the leader knows %+v", w)
 		}
 		c.Announce(other)
@@ -59,7 +59,17 @@ func TestFakeClusterGoesThroughAFailoverStepByStep(t *testing.T) {
 		}
 		c.Announce()
 		c.Announce()
-		if got := receive(t, atLeader); !strings.Contains(got, "+switch-master") || !silent(t, atLeader, time.Second) || !silent(t, atOther, time.Second) {
+		replicas := func(atSentinel *redis.Conn) {
+			for range 2 {
+				if got := receive(t, atSentinel); !strings.Contains(got, "+slave slave ") || !strings.HasSuffix(got, "@ x "+newWords+"]") {
+					t.Errorf("the new primary's replicas: %s", got)
+				}
+			}
+		}
+		replicas(atOther)
+		got := receive(t, atLeader)
+		replicas(atLeader)
+		if !strings.Contains(got, "+switch-master") || !silent(t, atLeader, time.Second) || !silent(t, atOther, time.Second) {
 			t.Errorf("each sentinel announces once; the leader: %s", got)
 		}
 		for _, s := range c.Sentinels {
@@ -91,8 +101,8 @@ func TestFakeSentinelSaysWhatItIsTold(t *testing.T) {
 		wantCode(t, c, "NOAUTH", "SENTINEL", "MASTERS")
 		want(t, c, "OK", "AUTH", "pw")
 		for command, expected := range map[string][]string{
-			"MASTER a":    {"ip 2001:db8::1 port 7000", "flags master,o_down", "config-epoch 5 num-slaves 1 num-other-sentinels 1 quorum 4"},
-			"REPLICAS a":  {"ip 10.0.0.7 port 1", "flags slave,s_down", "master-link-status err master-host 10.0.0.8 master-port 2 slave-priority 0 slave-repl-offset 9"},
+			"MASTER a":    {"ip 2001:db8::1 port 7000", "flags o_down,master", "config-epoch 5 num-slaves 1 num-other-sentinels 1 quorum 4"},
+			"REPLICAS a":  {"ip 10.0.0.7 port 1", "flags s_down,slave", "master-link-status err master-host 10.0.0.8 master-port 2 slave-priority 0 slave-repl-offset 9"},
 			"SENTINELS a": {"ip 10.0.0.9 port 3", "flags s_down,sentinel"},
 		} {
 			reply, err := c.Do(t.Context(), append([]string{"SENTINEL"}, strings.Fields(command)...)...)

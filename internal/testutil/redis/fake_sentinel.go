@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -28,8 +29,10 @@ type Watched struct {
 	Primary string
 	// Epoch is the config-epoch. Default: 0.
 	Epoch int
-	// Flags are such as "master,s_down". Default: "master".
+	// Flags are such as "s_down,master"; their order is redis' own, whatever it is here. Default: "master".
 	Flags string
+	// Unmet says that it has just heard of the primary, and not asked it anything yet: it is disconnected and has no run id.
+	Unmet bool
 	// Quorum is how many sentinels have to agree that it is down. Default: the majority of Sentinels and itself.
 	Quorum int
 	// Replicas and Sentinels are the others it knows. Default: none.
@@ -41,8 +44,12 @@ type Watched struct {
 type WatchedReplica struct {
 	// Addr is its host:port.
 	Addr string
-	// Flags are such as "slave,s_down". Default: "slave".
+	// Flags are such as "s_down,slave". Default: "slave".
 	Flags string
+	// Role is what it has last said that it is, "master" or "slave". Default: "slave".
+	Role string
+	// Unmet is as in Watched.
+	Unmet bool
 	// Of is the host:port of its primary. Default: Watched.Primary.
 	Of string
 	// Link is its master-link-status. Default: "ok".
@@ -57,7 +64,7 @@ type WatchedReplica struct {
 type WatchedSentinel struct {
 	// Addr is its host:port.
 	Addr string
-	// Flags are such as "sentinel,s_down". Default: "sentinel".
+	// Flags are such as "s_down,sentinel". Default: "sentinel".
 	Flags string
 }
 
@@ -262,10 +269,29 @@ func (w *Watched) quorumReply() any {
 func instance(name, addr, flags, id string) pairs {
 	host, port := splitAddr(addr)
 	return pairs{
-		"name", name, "ip", host, "port", strconv.Itoa(port), "runid", id, "flags", flags,
+		"name", name, "ip", host, "port", strconv.Itoa(port), "runid", id, "flags", inOrder(flags),
 		"link-pending-commands", "0", "link-refcount", "1", "last-ping-sent", "0", "last-ok-ping-reply", "50",
 		"last-ping-reply", "50", "down-after-milliseconds", "1000",
 	}
+}
+
+// inOrder brings flags into the order in which sentinels say them.
+func inOrder(flags string) string {
+	order := []string{
+		"s_down", "o_down", "master", "slave", "sentinel", "disconnected", "master_down", "failover_in_progress", "promoted", "reconf_sent",
+		"reconf_inprog", "reconf_done", "force_failover",
+	}
+	given := strings.Split(flags, ",")
+	slices.SortStableFunc(given, func(a, b string) int { return cmp.Compare(slices.Index(order, a), slices.Index(order, b)) })
+	return strings.Join(given, ",")
+}
+
+// met returns the flags and the run id of a server, depending on whether the sentinel has asked it anything.
+func met(unmet bool, flags, id string) (sayFlags, sayID string) { //nolint:revive // a field of the caller's
+	if unmet {
+		return flags + ",disconnected", ""
+	}
+	return flags, id
 }
 
 func orElse(text, otherwise string) string {
@@ -276,7 +302,8 @@ func orElse(text, otherwise string) string {
 }
 
 func (f *FakeSentinel) masterFields(name string, w *Watched) pairs {
-	return append(instance(name, w.Primary, orElse(w.Flags, "master"), runID(w.Primary)),
+	flags, id := met(w.Unmet, orElse(w.Flags, "master"), runID(w.Primary))
+	return append(instance(name, w.Primary, flags, id),
 		"info-refresh", "500", "role-reported", "master", "role-reported-time", "10000",
 		"config-epoch", strconv.Itoa(w.Epoch), "num-slaves", strconv.Itoa(len(w.Replicas)),
 		"num-other-sentinels", strconv.Itoa(len(w.Sentinels)), "quorum", strconv.Itoa(w.quorum()),
@@ -294,8 +321,9 @@ func (w *Watched) replicaFields() any {
 			priority = 0
 		}
 		host, port, _ := net.SplitHostPort(orElse(r.Of, w.Primary))
-		all = append(all, append(instance(r.Addr, r.Addr, orElse(r.Flags, "slave"), runID(r.Addr)),
-			"info-refresh", "500", "role-reported", "slave", "role-reported-time", "10000",
+		flags, id := met(r.Unmet, orElse(r.Flags, "slave"), runID(r.Addr))
+		all = append(all, append(instance(r.Addr, r.Addr, flags, id),
+			"info-refresh", "500", "role-reported", orElse(r.Role, "slave"), "role-reported-time", "10000",
 			"master-link-down-time", "0", "master-link-status", orElse(r.Link, "ok"), "master-host", host, "master-port", port,
 			"slave-priority", strconv.Itoa(priority), "slave-repl-offset", strconv.FormatInt(r.Offset, 10), "replica-announced", "1"))
 	}

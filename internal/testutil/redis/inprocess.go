@@ -63,6 +63,7 @@ type InProcess struct {
 
 	requests  chan struct{} // planned failovers; at most one waits
 	busy      atomic.Bool   // a failover is requested or under way
+	anew      atomic.Bool   // the name is to be removed and monitored again
 	promising atomic.Bool   // there is a replica to promote
 }
 
@@ -78,9 +79,7 @@ func StartInProcess(tb testutil.TB, o ...InProcessOptions) *InProcess {
 //
 //nolint:contextcheck // the rig outlives ctx
 func LaunchInProcess(ctx context.Context, o InProcessOptions) (*InProcess, error) {
-	o = o.withDefaults()
-	p := &InProcess{options: o, cluster: &FakeCluster{}, requests: make(chan struct{}, 1), cancel: func() {}}
-	err := p.cluster.build(FakeClusterOptions{Name: o.Name, Replicas: o.Replicas, Sentinels: o.Sentinels, Lag: o.Lag},
+	return launchInProcess(o,
 		func(so FakeServerOptions) (*FakeServer, error) {
 			so.tcp = true
 			return newFakeServer(ctx, so)
@@ -89,7 +88,22 @@ func LaunchInProcess(ctx context.Context, o InProcessOptions) (*InProcess, error
 			so.tcp = true
 			return newFakeSentinel(ctx, so)
 		})
+}
+
+// InProcess adds a rig to the network that opens no socket, and runs on the clock of a synctest bubble. It is to be closed before the
+// network is.
+func (f *FakeNet) InProcess(o InProcessOptions) *InProcess {
+	p, err := launchInProcess(o, f.server, f.sentinel)
 	if err != nil {
+		panic(err) // in memory there is nothing that could fail
+	}
+	return p
+}
+
+func launchInProcess(o InProcessOptions, server func(FakeServerOptions) (*FakeServer, error), sentinel func(FakeSentinelOptions) (*FakeSentinel, error)) (*InProcess, error) {
+	o = o.withDefaults()
+	p := &InProcess{options: o, cluster: &FakeCluster{}, requests: make(chan struct{}, 1), cancel: func() {}}
+	if err := p.cluster.build(FakeClusterOptions{Name: o.Name, Replicas: o.Replicas, Sentinels: o.Sentinels, Lag: o.Lag}, server, sentinel); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis: %w", err), p.Close())
 	}
 	for _, s := range p.cluster.Sentinels {
@@ -97,7 +111,7 @@ func LaunchInProcess(ctx context.Context, o InProcessOptions) (*InProcess, error
 	}
 	background, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	d := &director{InProcess: p, rivals: make(map[*FakeServer]time.Time)}
+	d := &director{InProcess: p, rivals: make(map[*FakeServer]time.Time), switched: make(map[*FakeSentinel]time.Time)}
 	d.look(time.Now())
 	p.workers.Go(func() { d.run(background) })
 	return p, nil
@@ -167,6 +181,13 @@ func (p *InProcess) Failover(ctx context.Context, name string) error {
 			return fmt.Errorf("redis: failover of %q: %w: %w", name, ctx.Err(), refusal)
 		}
 	}
+}
+
+// MonitorAnew removes the name at all sentinels and monitors it again where the primary is: their epochs begin anew. It is done once no failover
+// is under way.
+func (p *InProcess) MonitorAnew(context.Context, string) error {
+	p.anew.Store(true)
+	return nil
 }
 
 // KillPrimary kills the primary.
@@ -247,7 +268,7 @@ func (p *InProcess) problem() string {
 	}
 	for _, s := range p.cluster.Sentinels {
 		w, _ := s.Watched(p.cluster.Name)
-		if s.Running() && (w.Primary != primary.Addr() || w.Flags != flagsUp) {
+		if s.Running() && (w.Primary != primary.Addr() || w.Flags != flagsUp || w.Unmet) {
 			return fmt.Sprintf("sentinel %s names %s (%s)", s.Addr(), w.Primary, w.Flags)
 		}
 	}

@@ -47,7 +47,7 @@ func TestInProcessAnnouncesAFailover(t *testing.T) {
 			}
 		}
 	}
-	if expected := []string{"+selected-slave", "+promoted-slave", "+switch-master", "+switch-master", "+switch-master"}; !slices.Equal(seen, expected) {
+	if expected := []string{"+selected-slave", "+promoted-slave", "+failover-end", "+switch-master", "+switch-master", "+switch-master"}; !slices.Equal(seen, expected) {
 		t.Errorf("events %q, want %q", seen, expected)
 	}
 	if passed := time.Since(begin); passed < 400*time.Millisecond {
