@@ -138,11 +138,7 @@ func (r *Reply) List() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := make([]string, len(list))
-	for i, b := range list {
-		texts[i] = string(b)
-	}
-	return texts, nil
+	return wire.Texts(list), nil
 }
 
 // Map converts a map, or a list of keys and values in turn.
@@ -151,12 +147,9 @@ func (r *Reply) Map() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(list)%2 != 0 {
+	m, ok := wire.Pairs(list)
+	if !ok {
 		return nil, fmt.Errorf("sentinel: the reply has %d elements, not keys and values in turn", len(list))
-	}
-	m := make(map[string]string, len(list)/2)
-	for i := 0; i < len(list); i += 2 {
-		m[list[i]] = list[i+1]
 	}
 	return m, nil
 }

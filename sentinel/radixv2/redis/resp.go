@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/mediocregopher/radix/v4/resp/resp3"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // RespType says what a Resp is. Types can be joined: Str is SimpleStr|BulkStr.
@@ -164,11 +166,7 @@ func (r *Resp) List() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := make([]string, len(list))
-	for i, b := range list {
-		texts[i] = string(b)
-	}
-	return texts, nil
+	return wire.Texts(list), nil
 }
 
 // Map returns a list of keys and values in turn as a map.
@@ -177,12 +175,9 @@ func (r *Resp) Map() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(list)%2 != 0 {
+	m, ok := wire.Pairs(list)
+	if !ok {
 		return nil, errOdd
-	}
-	m := make(map[string]string, len(list)/2)
-	for i := 0; i < len(list); i += 2 {
-		m[list[i]] = list[i+1]
 	}
 	return m, nil
 }
