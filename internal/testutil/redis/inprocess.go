@@ -258,7 +258,7 @@ func (p *InProcess) AwaitSettled(ctx context.Context) error {
 // problem says what is still to happen, "" if nothing is.
 func (p *InProcess) problem() string {
 	primary := p.cluster.Primary()
-	if p.busy.Load() || !primary.Running() || !primary.Role().Primary {
+	if p.busy.Load() || len(p.requests) > 0 || !primary.Running() || !primary.Role().Primary {
 		return "a failover is due or under way"
 	}
 	for _, s := range p.cluster.Servers {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 )
 
 // Rig is a primary with its replicas and sentinels, real or not, that a drill can break. It is safe for concurrent use.
@@ -121,6 +123,31 @@ func (c *Cluster) HangSentinel(i int) error {
 		return err
 	}
 	return s.Hang()
+}
+
+// MonitorAnew removes the name at all running sentinels, and monitors it again where the primary is: their epochs begin anew.
+func (c *Cluster) MonitorAnew(ctx context.Context, name string) error {
+	primary, err := c.Primary(ctx, name)
+	if err != nil {
+		return err
+	}
+	ip, port, _ := net.SplitHostPort(primary.Addr())
+	down, failover := timings(c.options.DownAfter, c.options.FailoverTimeout, c.options.Fast)
+	choices := []string{"SET", name, "down-after-milliseconds", strconv.FormatInt(down.Milliseconds(), 10), "failover-timeout", strconv.FormatInt(failover.Milliseconds(), 10)}
+	if c.options.Password != "" {
+		choices = append(choices, "auth-pass", c.options.Password)
+	}
+	for _, s := range c.sentinels {
+		if !s.Running() {
+			continue
+		}
+		for _, command := range [][]string{{"REMOVE", name}, {"MONITOR", name, ip, port, strconv.Itoa(c.options.Quorum)}, choices} {
+			if _, err := s.Do(ctx, append([]string{"SENTINEL"}, command...)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) allServers() []*Server {
