@@ -58,24 +58,3 @@ func (p published) same(o published) bool {
 		a.Settled == b.Settled && a.Reports == b.Reports && text(a.Cause) == text(b.Cause) &&
 		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(p.sentinels, o.sentinels)
 }
-
-// publish makes a new snapshot, and wakes whoever waits for one, if anything has changed.
-func (f *follower) publish() {
-	now := published{f.state.View(), f.primary.seat.Load(), f.director.sentinels()}
-	if now.same(f.published) {
-		return
-	}
-	f.published = now
-	v, s := now.view, now.seat
-	f.primary.cause.Store(&v.Cause)
-	f.primary.replicas.update(v)
-	t := Topology{
-		Name: f.primary.name, Last: s.addr, Since: v.Since, Epoch: v.Epoch, Provisional: v.Phase == follow.Provisional, Fenced: v.Phase == follow.Fenced,
-		Replicas: f.primary.replicas.snapshot(), Sentinels: now.sentinels,
-	}
-	if s.err == nil {
-		t.Primary = s.addr
-	}
-	f.primary.topology.Store(&t)
-	f.primary.client.changed.notify()
-}
