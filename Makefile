@@ -91,6 +91,8 @@ soak: servers ## the long forms of tests: minutes of starvation and of random fa
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
 	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...
 	$(GO) test -count=1 -v -timeout 4h ./sentinel/internal/follow/sim -histories 10000000 -mutants
+	$(GO) test -count=1 -v -timeout 4h ./sentinel -run 'Scenarios' -scenarios 10000 -scenario-mutants
+	$(GO) test -count=1 -v -timeout 4h ./sentinel -run 'RealScenarios' -scenarios 50 -scenarios-real
 
 drill: ## the outage drill (DRILLFLAGS are its flags)
 	$(GO) run ./cmd/cachedrill $(DRILLFLAGS)
