@@ -326,7 +326,7 @@ func TestScenarios(t *testing.T) {
 	if *realScenarios {
 		t.Skip("NOT TESTED: the scenarios are played with real servers")
 	}
-	for seed := range seeds(40) {
+	for seed := range seeds(30) {
 		if problem := playInMemory(t, newScript(seed)); problem != "" {
 			t.Fatal(problem)
 		}
