@@ -95,6 +95,16 @@ func (m *Map) first(key string) int {
 	return i
 }
 
+// Points yields the places of the peers' points with the peers they belong to, in the order of the ring, beginning anywhere. It is for
+// rings of other kinds that are made of the same points.
+func (m *Map) Points(yield func(at uint64, peer string) bool) {
+	for i, at := range m.points {
+		if !yield(uint64(at), m.names[m.owners[i]]) {
+			return
+		}
+	}
+}
+
 // Get returns the peer that owns a key, "" if there are no peers. It does not allocate.
 func (m *Map) Get(key string) string {
 	if m.IsEmpty() {

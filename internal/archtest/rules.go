@@ -89,7 +89,7 @@ func Holdfast() Rules {
 			{Package: peer, May: []string{breaker, observe, tables, traces, tracing}},
 			{Package: httppeer, May: []string{pbwire, multiwire, peer, tracing}},
 			{Package: store},
-			{Package: ring, May: []string{xxhash}},
+			{Package: ring, May: []string{hashRing, xxhash}},
 			{Package: hashRing},
 			{Package: lru},
 			{Package: singleflight},

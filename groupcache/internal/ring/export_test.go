@@ -10,3 +10,12 @@ func MostPartitions(r *Rendezvous) int {
 	}
 	return most
 }
+
+// PartsOf is how many parts each peer has.
+func PartsOf(e *Even) map[string]int {
+	owned := map[string]int{}
+	for _, owner := range e.owners {
+		owned[e.names[owner]]++
+	}
+	return owned
+}

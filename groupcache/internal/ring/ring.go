@@ -1,9 +1,11 @@
-// Package ring says which peer owns a key, more evenly than the ring of the package consistenthash.
+// Package ring says which peer owns a key, more evenly than the ring of the package consistenthash: Even is made of that ring's points,
+// Rendezvous of the names of the peers.
 package ring
 
 import (
 	"cmp"
 	"slices"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -69,13 +71,21 @@ func (r *Rendezvous) assign() {
 	}
 }
 
-// score mixes a partition with a peer (the finalizer of splitmix64: G. Steele et al., "Fast splittable pseudorandom number generators").
+// score mixes a partition with a peer.
 func (r *Rendezvous) score(partition, peer int) uint64 {
-	x := r.hashes[peer] + uint64(partition+1)*0x9E3779B97F4A7C15
+	return mix(r.hashes[peer] + uint64(partition+1)*0x9E3779B97F4A7C15)
+}
+
+// mix makes each bit of a number depend on all: the finalizer of splitmix64 (G. Steele et al., "Fast splittable pseudorandom number
+// generators", 2014). No two numbers become the same.
+func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
 	x = (x ^ x>>27) * 0x94D049BB133111EB
 	return x ^ x>>31
 }
+
+// bytesOf is a string as bytes, which must not be changed.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // Get returns the peer that owns a key, "" if there are no peers.
 func (r *Rendezvous) Get(key string) string {
