@@ -6,7 +6,7 @@ import "fmt"
 func Allocated(n int) int64 { return allocated(n) }
 
 // Shards is how many parts the store has.
-func (s *Store) Shards() int { return len(s.shards) }
+func (s *Store) Shards() int { return int(s.parts()) }
 
 // Tables is how many tables the index has.
 func (s *Store) Tables() int {
@@ -111,8 +111,8 @@ func (s *shard) queues() []*queue {
 
 // ShardCosts is the cost of what each shard holds.
 func (s *Store) ShardCosts() []int64 {
-	all := make([]int64, len(s.shards))
-	for i := range s.shards {
+	all := make([]int64, s.parts())
+	for i := range all {
 		all[i] = s.shards[i].cost.Load()
 	}
 	return all

@@ -1,5 +1,7 @@
 package store
 
+import "sync/atomic"
+
 // policy says which entry goes when room is needed. Its methods are called with the shard locked.
 type policy interface {
 	// add takes in an entry that is nowhere.
@@ -16,6 +18,8 @@ type policy interface {
 type lru struct {
 	costs costs
 	queue queue
+	clock *atomic.Int64    // what the others have evicted; nil if nobody wants to know how long entries were not used
+	seen  map[*entry]int64 // the clock at the last use
 }
 
 func newLRU(c costs) *lru {
@@ -26,12 +30,29 @@ func newLRU(c costs) *lru {
 
 func (l *lru) add(e *entry) {
 	l.queue.push(e, l.costs.ofEntry(e))
+	l.see(e)
+}
+
+func (l *lru) see(e *entry) {
+	if l.clock != nil {
+		l.seen[e] = l.clock.Load()
+	}
+}
+
+// idle is how far the clock has gone since the last use of the entry that goes next.
+func (l *lru) idle() int64 {
+	e := l.queue.first()
+	if e == nil {
+		return 0
+	}
+	return l.clock.Load() - l.seen[e]
 }
 
 func (l *lru) replace(e *entry, _ place) { l.add(e) }
 
 func (l *lru) remove(e *entry) {
 	l.queue.remove(e, l.costs.ofEntry(e))
+	delete(l.seen, e)
 }
 
 func (l *lru) victim() *entry {
@@ -42,7 +63,13 @@ func (l *lru) victim() *entry {
 	return e
 }
 
-func (l *lru) clear() { l.queue.init() }
+func (l *lru) clear() {
+	l.queue.init()
+	l.seen = make(map[*entry]int64)
+}
 
 // touch notes a hit.
-func (l *lru) touch(e *entry) { l.queue.renew(e) }
+func (l *lru) touch(e *entry) {
+	l.queue.renew(e)
+	l.see(e)
+}

@@ -46,27 +46,44 @@ func (s *shard) add(e *entry, fence *atomic.Bool, cost, budget int64) bool {
 		return false
 	}
 	old := s.index.find(e.hash, e.key())
+	if s.store.isLarge(cost, budget) {
+		s.store.large().put(e, cost)
+		if old != nil {
+			s.drop(old)
+		}
+		return true
+	}
 	if old != nil {
 		s.unlink(old)
 	}
 	s.makeRoom(cost, budget)
+	s.insert(e, old, cost)
+	s.store.removeLarge(e.hash, e.key())
+	return true
+}
+
+// insert puts an entry into everything, in the place of an old one that is in the index only, if there is one.
+func (s *shard) insert(e, old *entry, cost int64) {
 	s.account(e, 1, cost)
 	if old == nil {
 		s.policy.add(e)
 		s.index.insert(e)
-		return true
+		return
 	}
 	e.uses.Store(old.uses.Load())
 	s.policy.replace(e, old.where)
 	s.index.replace(old, e)
-	return true
 }
 
 // makeRoom evicts until so much more fits, or the shard has no more than its share: then others have more, and settle sees to them.
 func (s *shard) makeRoom(cost, budget int64) {
-	share := budget / int64(len(s.store.shards))
-	for s.store.used.Load()+cost > budget && s.cost.Load()+cost > share {
-		if !s.evictOne() {
+	large := s.store.large()
+	for s.store.used.Load()+cost > budget {
+		if large.yields(budget) {
+			large.evict()
+			continue
+		}
+		if s.cost.Load()+cost <= (budget-large.cost.Load())/s.store.parts() || !s.evictOne() {
 			return
 		}
 	}
@@ -99,9 +116,13 @@ func (s *shard) evictOne() bool {
 	if e == nil {
 		return false
 	}
-	s.account(e, -1, -s.store.costs.ofEntry(e))
+	cost := s.store.costs.ofEntry(e)
+	s.account(e, -1, -cost)
 	s.index.remove(e)
 	s.evictions++
+	if s != s.store.large() {
+		s.store.turnover.Add(cost)
+	}
 	return true
 }
 
@@ -122,6 +143,7 @@ func (s *shard) refuse(hash uint64, it Item, count int64) {
 	if old := s.index.find(hash, it.Key); old != nil {
 		s.drop(old)
 	}
+	s.store.removeLarge(hash, it.Key)
 }
 
 func (s *shard) remove(hash uint64, key string) bool {
@@ -129,7 +151,7 @@ func (s *shard) remove(hash uint64, key string) bool {
 	defer s.mu.Unlock()
 	e := s.index.find(hash, key)
 	if e == nil {
-		return false
+		return s != s.store.large() && s.store.removeLarge(hash, key)
 	}
 	s.drop(e)
 	return true

@@ -24,6 +24,8 @@ const (
 type Options struct {
 	// MaxBytes is the budget; see Payload for what is counted. With 0 or less nothing is stored.
 	MaxBytes int64
+	// Beside is what the owner has besides MaxBytes, in other stores: an item may have half of the sum of both. 0.
+	Beside int64
 	// Policy is what goes first; S3FIFO.
 	Policy Policy
 	// Payload makes the budget count keys and values alone, instead of the memory that they take with all around them (see Cost);
@@ -57,9 +59,9 @@ const (
 	bytesPerShard = 4 << 20
 	maxShards     = 1024
 
-	// An item may cost an eighth of the budget, so that none empties the store; where that is less than smallItem, it may cost that,
-	// if the budget has it.
-	largestPart = 8
+	// An item may have half of the budget, so that none empties the store; where that is less than smallItem, it may have that, if the budget has
+	// it.
+	largestPart = 2
 	smallItem   = 4 << 10
 )
 
@@ -92,8 +94,8 @@ type View struct {
 // goroutine and needs no closing; the owner calls Sweep now and then if entries expire.
 type Store struct {
 	seed   maphash.Seed
-	shift  uint // takes a hash to a shard
-	shards []shard
+	shift  uint    // takes a hash to a shard
+	shards []shard // the last is that of large items
 	costs  costs
 	lru    bool
 	stale  int64 // nanoseconds
@@ -103,8 +105,10 @@ type Store struct {
 
 	_ [cacheLine]byte
 
-	used   atomic.Int64 // the cost of all entries
-	budget atomic.Int64
+	used     atomic.Int64 // the cost of all entries
+	budget   atomic.Int64
+	beside   int64
+	turnover atomic.Int64 // the cost of all that was evicted, large items apart
 }
 
 // New returns a store.
@@ -113,7 +117,7 @@ func New(o Options) *Store {
 	s := &Store{
 		seed:   maphash.MakeSeed(),
 		shift:  uint(64 - bits.Len(uint(o.Shards-1))),
-		shards: make([]shard, o.Shards),
+		shards: make([]shard, o.Shards+1),
 		costs:  costs{payload: o.Payload, bookkeeping: indexBytes},
 		lru:    o.Policy == LRU,
 		stale:  int64(o.Stale),
@@ -124,9 +128,11 @@ func New(o Options) *Store {
 		s.costs.bookkeeping += ghostBytes
 	}
 	s.budget.Store(o.MaxBytes)
-	for i := range s.shards {
+	s.beside = max(0, o.Beside)
+	for i := range o.Shards {
 		s.shards[i].init(s, 64-s.shift)
 	}
+	s.large().initLarge(s)
 	return s
 }
 
@@ -134,10 +140,13 @@ func New(o Options) *Store {
 func (s *Store) Get(key string) (View, bool) {
 	hash := maphash.String(s.seed, key)
 	shard := &s.shards[hash>>s.shift]
-	e := shard.index.find(hash, key)
+	e, large := shard.index.find(hash, key), false
 	if e == nil {
-		s.counts.miss()
-		return View{}, false
+		if e, large = s.findLarge(hash, key), true; e == nil {
+			s.counts.miss()
+			return View{}, false
+		}
+		shard = s.large()
 	}
 	stale := false
 	if e.expire != 0 {
@@ -153,7 +162,7 @@ func (s *Store) Get(key string) (View, bool) {
 	if s.counts.hit()%sampled == 0 {
 		e.warm()
 	}
-	if s.lru {
+	if s.lru || large {
 		shard.touch(e)
 	}
 	return View{Value: e.value(), Expire: e.expire, Flags: e.flags, Stale: stale}, true
@@ -164,7 +173,9 @@ func (s *Store) Peek(key string) (View, bool) {
 	hash := maphash.String(s.seed, key)
 	e := s.shards[hash>>s.shift].index.find(hash, key)
 	if e == nil {
-		return View{}, false
+		if e = s.findLarge(hash, key); e == nil {
+			return View{}, false
+		}
 	}
 	v := View{Value: e.value(), Expire: e.expire, Flags: e.flags}
 	if e.expire != 0 {
@@ -195,13 +206,13 @@ func since(now, then int64) int64 {
 }
 
 // Add stores an item in place of what was under its key, and reports whether it did. It does not if the item's fence is up: then
-// nothing changes. Nor does it if the item has expired, if it costs more than an eighth of the budget (or more than 4 KiB in a small
-// one), which Stats counts as refused, or if there is no budget: then the old value, which is out of date, is removed.
+// nothing changes. Nor does it if the item has expired, if it is too large (see Fits), which Stats counts as refused, or if there is no budget: then
+// the old value, which is out of date, is removed.
 func (s *Store) Add(it Item) bool {
 	hash := maphash.String(s.seed, it.Key)
 	shard := &s.shards[hash>>s.shift]
 	cost, budget := s.costs.of(len(it.Key), len(it.Value)), s.budget.Load()
-	large := cost > s.largest(budget) || uint64(len(it.Key))+uint64(len(it.Value)) > math.MaxUint32
+	large := !s.Fits(len(it.Key), len(it.Value))
 	if large || it.Expire != 0 && since(s.now().UnixNano(), it.Expire) >= 0 {
 		counted := int64(0)
 		if large && budget > 0 {
@@ -215,14 +226,17 @@ func (s *Store) Add(it Item) bool {
 	return stored
 }
 
-func (s *Store) largest(budget int64) int64 {
-	return max(budget/largestPart, min(budget, smallItem))
+// Fits tells whether an item whose key and value have these lengths may be stored: it has half of the budget at most (or 4 KiB, in a small one), and
+// less than 4 GiB.
+func (s *Store) Fits(key, value int) bool {
+	budget, size := s.budget.Load(), int64(key)+int64(value)
+	return size <= max((budget+s.beside)/largestPart, smallItem) && size <= math.MaxUint32 && s.costs.of(key, value) <= budget
 }
 
 // Room tells whether an item whose key and value have these lengths would be stored without driving out another.
 func (s *Store) Room(key, value int) bool {
 	cost, budget := s.costs.of(key, value), s.budget.Load()
-	return cost <= s.largest(budget) && s.used.Load()+cost <= budget
+	return s.Fits(key, value) && s.used.Load()+cost <= budget
 }
 
 // Cost returns what an item whose key and value have these lengths takes of the budget, in bytes: with Options.Payload their sum, else
@@ -233,10 +247,13 @@ func (s *Store) Cost(key, value int) int64 { return s.costs.of(key, value) }
 func (s *Store) settle() {
 	for s.used.Load() > s.budget.Load() {
 		most := &s.shards[0]
-		for i := range s.shards {
+		for i := range s.parts() {
 			if s.shards[i].cost.Load() > most.cost.Load() {
 				most = &s.shards[i]
 			}
+		}
+		if most.cost.Load() == 0 || s.large().yields(s.budget.Load()) {
+			most = s.large()
 		}
 		if !most.evict() {
 			return

@@ -168,20 +168,21 @@ func TestAShardLendsRoomAndGetsItBack(t *testing.T) {
 	check(t, s)
 }
 
-func TestAValueOverItsShareIsRefused(t *testing.T) {
+func TestAValueOverHalfOfTheBudgetIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, o store.Options) {
 		s := store.New(o)
 		add(t, s, "stays", "here")
 		add(t, s, "key", "old")
-		if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1<<17)}) {
-			t.Error("Add of an eighth and more = true, want false")
+		if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1<<19)}) {
+			t.Error("Add of more than a half = true, want false")
 		}
 		wantMiss(t, s, "key") // the old value is out of date
 		want(t, s, "stays", "here")
 		if st := s.Stats(); st.Refused != 1 || st.Items != 1 || st.Evictions != 0 {
 			t.Errorf("Stats() = %+v, want one refused, one left, none evicted", st)
 		}
-		add(t, s, "key", strings.Repeat("v", 120_000))
+		add(t, s, "key", strings.Repeat("v", 1<<19-3))
+		want(t, s, "stays", "here")
 		check(t, s)
 	})
 }
