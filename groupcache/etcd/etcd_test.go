@@ -125,7 +125,7 @@ func TestAddressesOfServers(t *testing.T) {
 // away is an endpoint where no etcd is.
 func away(t *testing.T) etcd.Options {
 	t.Helper()
-	return etcd.Options{Endpoints: []string{freeAddr(t)}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
+	return etcd.Options{Endpoints: []string{freeAddr(t)}, TTL: ttl, Cache: groupcache.Options{Silence: silence, Ring: groupcache.HashRing}}
 }
 
 // Without etcd a list that all are given does.
@@ -339,5 +339,38 @@ func TestLinesNameTheirServer(t *testing.T) {
 	s.SetPeers([]string{"http://no.address"})
 	if !strings.Contains(text.String(), "a peer is left out\" client=users cause=") {
 		t.Errorf("the log is %q", text.String())
+	}
+}
+
+// A server answered only for the groups that were registered with it; the original's answers for all of the process.
+func TestAServerAnswersForEveryGroupOfTheProcess(t *testing.T) {
+	n := newNode(t, freeAddr(t), newSource(), away(t))
+	n.start(t)
+	newNodeOf(t, "of another server", freeAddr(t), newSource(), away(t))
+	alone := newSource()
+	etcd.NewGroup("alone", 1<<20, alone)
+	t.Cleanup(func() { etcd.DestroyGroup("alone") })
+	c := etcd.NewClient(n.Addr)
+	defer func() { _ = c.Close() }()
+	for _, group := range []string{"g", "of another server", "alone"} {
+		for range 2 {
+			if v, err := c.Fetch(group, "k"); string(v) != "value of k" || err != nil {
+				t.Errorf("%s: %q, %v", group, v, err)
+			}
+		}
+		key := "k"
+		if r, err := n.Get(t.Context(), &pb.GetRequest{Group: &group, Key: &key}); string(r.GetValue()) != "value of k" || err != nil {
+			t.Errorf("%s: %q, %v", group, r.GetValue(), err)
+		}
+	}
+	if got := alone.loadsOf("k"); got != 1 {
+		t.Errorf("%d loads, want 1: the group does not keep what it loads", got)
+	}
+	if v, err := etcd.GetGroup("alone").Get("k"); v.String() != "value of k" || err != nil || alone.loadsOf("k") != 1 {
+		t.Errorf("Get: %q, %v, %d loads: it is another cache", v, err, alone.loadsOf("k"))
+	}
+	etcd.DestroyGroup("alone")
+	if _, err := c.Fetch("alone", "k"); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a group that is no more: %v", err)
 	}
 }

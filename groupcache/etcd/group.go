@@ -3,11 +3,14 @@ package etcd
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
 // ErrEmptyKey is returned by Get for the empty key, which the original's peers do not answer for.
@@ -43,6 +46,7 @@ type Group struct {
 	retriever Retriever
 
 	current atomic.Pointer[groupcache.Group] // nil until it is first needed
+	local   atomic.Pointer[peer.Local]       // answers peers for current, if that is none of a Server's
 
 	mu     sync.Mutex
 	picker Picker // nil without RegisterServer; guarded by mu
@@ -71,6 +75,12 @@ func (r *registry) get(name string) *Group {
 	return r.byName[name]
 }
 
+func (r *registry) all() []*Group {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.byName))
+}
+
 func (r *registry) take(name string) *Group {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +89,7 @@ func (r *registry) take(name string) *Group {
 	return g
 }
 
-// NewGroup makes a group that works alone until RegisterServer. The budget is in bytes, for all its values in this process; 0 caches nothing. A
+// NewGroup makes a group that works alone until RegisterServer; peers that ask a Server of this process for its keys are answered. The budget is in bytes, for all its values in this process; 0 caches nothing. A
 // group of the same name is not found by GetGroup any more, but works on. It panics without a Retriever, as the original does.
 func NewGroup(name string, maxBytes int64, retriever Retriever) *Group {
 	if retriever == nil {
@@ -142,8 +152,39 @@ func (g *Group) engine() *groupcache.Group {
 
 // alone makes a group of an instance of its own.
 func (g *Group) alone(picker groupcache.GroupOption) *groupcache.Group {
-	i := must(groupcache.New(groupcache.Options{Name: "groupcache-etcd-alone"}))
+	i := must(groupcache.New(groupcache.Options{Name: "groupcache-etcd-alone", Network: unconnected{g}}))
 	return must(g.on(i, picker))
+}
+
+// unconnected is the network of a group that asks no peers. It tells what answers them.
+type unconnected struct{ group *Group }
+
+var _ groupcache.Network = unconnected{}
+
+var errUnconnected = errors.New("etcd: the group has no peers")
+
+// CheckAddress implements groupcache.Network.
+func (unconnected) CheckAddress(string) error { return errUnconnected }
+
+// Attach implements groupcache.Network.
+func (u unconnected) Attach(local peer.Local) error {
+	u.group.local.Store(&local)
+	return nil
+}
+
+// Dial implements groupcache.Network. No address passes the check.
+func (unconnected) Dial(string) peer.Transport { return nil }
+
+// answering is what answers peers for the group.
+func (g *Group) answering() peer.Local {
+	g.mu.Lock()
+	s, ok := g.picker.(*Server)
+	g.mu.Unlock()
+	if ok {
+		return s.network.own
+	}
+	g.engine()
+	return *g.local.Load()
 }
 
 // must is for what cannot fail with the arguments of this package.

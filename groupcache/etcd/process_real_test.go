@@ -39,7 +39,7 @@ func isPeer() bool { return len(os.Args) > 5 && os.Args[1] == peerArgument }
 //nolint:contextcheck // the original's Get has no context
 func runPeer(args []string) error {
 	self, control, endpoint, database := args[0], args[1], args[2], args[3]
-	o := etcd.Options{Endpoints: []string{endpoint}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
+	o := etcd.Options{Endpoints: []string{endpoint}, TTL: ttl, Cache: groupcache.Options{Silence: silence, Ring: groupcache.HashRing}}
 	s, err := etcd.NewServerWith(self, o)
 	if err != nil {
 		return err
@@ -277,7 +277,7 @@ func TestServersFindEachOther(t *testing.T) {
 	t.Parallel()
 	e := testutil.StartEtcd(t)
 	s := newSource()
-	o := etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence}}
+	o := etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence, Ring: groupcache.HashRing}}
 	var nodes []*node
 	var waits []func()
 	for range 3 {
@@ -340,7 +340,7 @@ func TestServersThatBeginBeforeEtcd(t *testing.T) {
 	s := newSource()
 	var nodes []*node
 	for range 2 {
-		n := newNodeOf(t, t.Name(), freeAddr(t), s, etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence}})
+		n := newNodeOf(t, t.Name(), freeAddr(t), s, etcd.Options{Endpoints: []string{e.Addr()}, TTL: ttl, Cache: groupcache.Options{Silence: silence, Ring: groupcache.HashRing}})
 		nodes = append(nodes, n)
 		n.start(t)
 		expect(t, "alone at "+n.Addr, n)

@@ -27,7 +27,7 @@ var ErrRunning = errors.New("etcd: the server is running already")
 // ErrClosed is returned by Start after Close. Make a new Server.
 var ErrClosed = errors.New("etcd: the server is closed")
 
-// A Server answers peers for the groups that are registered with it, and finds the others through etcd. Make it with NewServer; the zero value
+// A Server answers peers for all groups of the process, and finds the others through etcd. Make it with NewServer; the zero value
 // is of no use. Several may be in one process. Its methods are safe for concurrent use.
 type Server struct {
 	grpcpb.UnimplementedGroupCacheServer
@@ -88,15 +88,16 @@ func NewServerWith(addr string, opts Options) (*Server, error) {
 // network is that of the Instance: it asks peers as long as there is the Server. Each run has another one that answers them.
 type network struct {
 	*grpcpeer.Network
-	local peer.Local
+	own   peer.Local // answers for the server's groups
+	local peer.Local // answers for all groups of the process
 }
 
 var _ groupcache.Network = (*network)(nil)
 
 // Attach implements groupcache.Network.
 func (n *network) Attach(local peer.Local) error {
-	n.local = local
-	return n.Network.Attach(local)
+	n.own, n.local = local, everyGroup{local}
+	return n.Network.Attach(n.local)
 }
 
 // Instance is the cache behind the server: for its metrics, its DebugHandler, and what it has beyond this package.
@@ -137,7 +138,7 @@ func (s *Server) Pick(key string) (Fetcher, bool) {
 	return picked{p}, true
 }
 
-// Get answers as to a peer: from the caches of the groups that are registered with this server, or by their Retrievers.
+// Get answers as to a peer, for any group of the process: from its cache, or by its Retriever.
 func (s *Server) Get(ctx context.Context, req *pb.GetRequest) (*pb.GetResponse, error) {
 	a, err := s.network.local.Get(ctx, req.GetGroup(), req.GetKey(), func() {})
 	switch {

@@ -1,0 +1,80 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// everyGroup answers peers for the groups of a Server, and in the place of one that it does not have for the newest group of that name in the process,
+// registered with another Server or with none.
+type everyGroup struct{ peer.Local }
+
+var _ peer.Local = everyGroup{}
+
+// elsewhere is what answers for a group that is none of the Server's, which said err; nil if nothing does.
+func elsewhere(group string, err error) peer.Local {
+	if !errors.Is(err, peer.ErrNoGroup) {
+		return nil
+	}
+	if g := groups.get(group); g != nil {
+		return g.answering()
+	}
+	return nil
+}
+
+// Get implements peer.Local.
+func (e everyGroup) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+	a, err := e.Local.Get(ctx, group, key, loading)
+	if l := elsewhere(group, err); l != nil {
+		return l.Get(ctx, group, key, loading)
+	}
+	return a, err
+}
+
+// GetMulti implements peer.Local.
+func (e everyGroup) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+	a, err := e.Local.GetMulti(ctx, group, keys)
+	if l := elsewhere(group, err); l != nil {
+		return l.GetMulti(ctx, group, keys)
+	}
+	return a, err
+}
+
+// GetCached implements peer.Local.
+func (e everyGroup) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+	a, err := e.Local.GetCached(ctx, group, keys)
+	if l := elsewhere(group, err); l != nil {
+		return l.GetCached(ctx, group, keys)
+	}
+	return a, err
+}
+
+// Set implements peer.Local.
+func (e everyGroup) Set(ctx context.Context, group, key, value string, expire int64) error {
+	err := e.Local.Set(ctx, group, key, value, expire)
+	if l := elsewhere(group, err); l != nil {
+		return l.Set(ctx, group, key, value, expire)
+	}
+	return err
+}
+
+// Remove implements peer.Local.
+func (e everyGroup) Remove(ctx context.Context, group, key string) error {
+	err := e.Local.Remove(ctx, group, key)
+	if l := elsewhere(group, err); l != nil {
+		return l.Remove(ctx, group, key)
+	}
+	return err
+}
+
+// Forget implements peer.Local. What others have is out of date, too: they are not told of writes in another way.
+func (e everyGroup) Forget() {
+	e.Local.Forget()
+	for _, g := range groups.all() {
+		if l := g.answering(); l != e.Local {
+			l.Forget()
+		}
+	}
+}
