@@ -14,7 +14,7 @@ type Debug struct {
 	Name   string
 	Self   string
 	Time   time.Time
-	Ring   string // "hash" or "rendezvous"
+	Ring   string // that is in use: "even", "hash" or "rendezvous"
 	Peers  []DebugPeer
 	Groups []DebugGroup
 }
@@ -67,9 +67,9 @@ func (i *Instance) Debug() Debug {
 	d := Debug{Name: i.options.Name, Self: i.options.Self, Time: i.now()}
 	for _, p := range pools {
 		if len(p.pool.URLs()) > 0 {
-			d.Self, d.Ring = p.pool.Self(), "hash"
+			d.Self, d.Ring = p.pool.Self(), nameHash
 			if p.pool.Even() {
-				d.Ring = "rendezvous"
+				d.Ring = p.options.Ring.name()
 			}
 			d.Peers = append(d.Peers, p.debug()...)
 		}

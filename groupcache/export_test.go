@@ -8,8 +8,11 @@ func ResetDefault() {
 	standard = sync.OnceValue(newStandard)
 }
 
-// Acquainted says that all peers have shown our mark.
+// Acquainted says that all peers have shown our mark, and that the ring is the one that is meant.
 func (i *Instance) Acquainted() bool {
+	if p := i.pool; p.options.Ring != HashRing && len(p.pool.Peers()) > 0 && !p.pool.Even() {
+		return false
+	}
 	for _, p := range i.pool.pool.Peers() {
 		if !p.Marked() {
 			return false
@@ -57,3 +60,6 @@ func (g *Group) Fetching() int64 {
 	n, _ := g.fetches.active()
 	return n
 }
+
+// GreetAgain has the peers asked what they are by now.
+func (i *Instance) GreetAgain() { i.pool.pool.GreetAll() }

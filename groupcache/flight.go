@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// flights are the loads of one kind that are under way in a group, at most one for each key. A load belongs to all who wait for it: it
-// ends early only when the last of them has left, or the flights are closed.
+// flights are the loads of one kind that are under way in a group, at most one for each key that can be joined. A load belongs to all who wait for
+// it. When the last of them has left it goes on for a while, as its value is wanted: the next caller joins it, and what no write has fenced is kept.
 type flights struct {
 	instance *Instance
+	limit    time.Duration // of a load, 0 for none
 	load     func(ctx context.Context, key string, f *flight) (ByteView, error)
 	seed     maphash.Seed
 	shards   [flightShards]flightShard
@@ -25,7 +26,7 @@ const flightShards = 64
 type flightShard struct {
 	mu     sync.Mutex
 	live   map[string]*flight   // those that can be joined; guarded by mu
-	fenced map[*flight]struct{} // those that cannot, because their key was set or removed, or nobody waits; guarded by mu
+	apart  map[*flight]struct{} // those that cannot, because their key was set or removed, or they were cancelled; guarded by mu
 	closed bool                 // guarded by mu
 	_      [32]byte             // a cache line for each
 }
@@ -38,8 +39,10 @@ type flight struct {
 	sink   loadSink
 	began  time.Time
 	cancel context.CancelFunc
+	limit  time.Duration // 0 for none
 
 	waiting int           // guarded by shard.mu
+	idle    *time.Timer   // cancels it when nobody has waited for a while; nil if it never had to; guarded by shard.mu
 	done    chan struct{} // made when somebody waits; guarded by shard.mu
 	ended   bool          // guarded by shard.mu
 
@@ -48,11 +51,11 @@ type flight struct {
 	err  error
 }
 
-func newFlights(i *Instance, load func(context.Context, string, *flight) (ByteView, error)) *flights {
-	f := &flights{instance: i, load: load, seed: maphash.MakeSeed()}
+func newFlights(i *Instance, limit time.Duration, load func(context.Context, string, *flight) (ByteView, error)) *flights {
+	f := &flights{instance: i, limit: limit, load: load, seed: maphash.MakeSeed()}
 	for i := range f.shards {
 		f.shards[i].live = make(map[string]*flight)
-		f.shards[i].fenced = make(map[*flight]struct{})
+		f.shards[i].apart = make(map[*flight]struct{})
 	}
 	return f
 }
@@ -112,7 +115,7 @@ func (fs *flights) join(ctx context.Context, key string) (f *flight, ctxOfLoad c
 		f.awaitLocked()
 		return f, nil, nil
 	}
-	f = &flight{key: key, shard: s, began: time.Now(), waiting: 1}
+	f = &flight{key: key, shard: s, began: time.Now(), limit: fs.limit, waiting: 1}
 	ctxOfLoad, f.cancel = fs.contextFor(ctx)
 	if ctx.Done() != nil {
 		f.awaitLocked()
@@ -159,7 +162,11 @@ func (f *flight) wait(ctx context.Context) (ByteView, error) {
 	}
 }
 
-// leave gives the result up. With nobody left the load is cancelled, and cannot be joined any more.
+// leastIdle is how long a load goes on at least when nobody waits for it.
+const leastIdle = time.Second
+
+// leave gives the result up. With nobody left the load goes on for as long again as it has taken so far, and for a second at least; or until its
+// limit, if it has one. Then it is cancelled, unless somebody has joined it.
 func (f *flight) leave() {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
@@ -167,16 +174,40 @@ func (f *flight) leave() {
 	if f.waiting > 0 || f.ended {
 		return
 	}
-	f.cancel()
-	f.shard.dropLocked(f)
+	taken := time.Since(f.began)
+	patience := max(taken, leastIdle)
+	if f.limit > 0 {
+		patience = f.limit - taken
+	}
+	if f.idle == nil {
+		f.idle = time.AfterFunc(patience, f.abandon)
+		return
+	}
+	f.idle.Reset(patience)
 }
 
-// dropLocked makes a load one that is not joined any more, and whose result is not kept.
-func (s *flightShard) dropLocked(f *flight) {
+// abandon cancels a load that nobody waits for. It cannot be joined any more; if it has a value all the same, that is kept.
+func (f *flight) abandon() {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.waiting > 0 || f.ended {
+		return
+	}
+	f.cancel()
+	f.shard.partLocked(f)
+}
+
+// fenceLocked makes a load one that is not joined any more, and whose result is not kept.
+func (s *flightShard) fenceLocked(f *flight) {
 	f.fence.Store(true)
+	s.partLocked(f)
+}
+
+// partLocked makes a load one that is not joined any more.
+func (s *flightShard) partLocked(f *flight) {
 	if s.live[f.key] == f {
 		delete(s.live, f.key)
-		s.fenced[f] = struct{}{}
+		s.apart[f] = struct{}{}
 	}
 }
 
@@ -210,27 +241,35 @@ func (f *flight) land() {
 	if s.live[f.key] == f {
 		delete(s.live, f.key)
 	} else {
-		delete(s.fenced, f)
+		delete(s.apart, f)
 	}
 	f.ended = true
+	if f.idle != nil {
+		f.idle.Stop()
+	}
 	if f.done != nil {
 		close(f.done)
 	}
 }
 
-// fence makes the load of a key, if one is under way, one whose result is not kept, and that is not joined any more.
+// fence makes all loads of a key under way ones whose result is not kept, and that are not joined any more.
 func (fs *flights) fence(key string) {
 	s := fs.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.live[key]; f != nil {
-		s.dropLocked(f)
+		s.fenceLocked(f)
+	}
+	for f := range s.apart { // few, as a rule: those that were cancelled may have a value yet
+		if f.key == key {
+			f.fence.Store(true)
+		}
 	}
 }
 
 // fenceAll is fence for all keys.
 func (fs *flights) fenceAll() {
-	fs.each(func(f *flight) { f.shard.dropLocked(f) })
+	fs.each(func(f *flight) { f.shard.fenceLocked(f) })
 }
 
 // each calls fn for all loads under way, with the lock of their shard.
@@ -238,7 +277,7 @@ func (fs *flights) each(fn func(*flight)) {
 	for i := range fs.shards {
 		s := &fs.shards[i]
 		s.mu.Lock()
-		for f := range s.fenced {
+		for f := range s.apart {
 			fn(f)
 		}
 		for _, f := range s.live {

@@ -14,7 +14,8 @@ import (
 // A Getter loads values.
 type Getter interface {
 	// Get loads the value of a key and gives it to dest. It returns an *ErrNotFound if there is none. The context has the values of
-	// the first caller's, but ends only when no caller is left, or at Close.
+	// the first caller's, but not its end: it ends when nobody has waited for as long as the load had taken before, a second at least; with
+	// WithLoadTimeout then instead; and at Close. A value that comes later is kept, too.
 	Get(ctx context.Context, key string, dest Sink) error
 }
 
@@ -116,12 +117,14 @@ func WithStaleWhileRevalidate(d time.Duration) GroupOption {
 	return func(g *Group) { g.config.stale = d }
 }
 
-// WithLoadTimeout bounds a call of the Getter, by its context. Default 0: it ends when no caller is left.
+// WithLoadTimeout bounds a call of the Getter, by its context, whether somebody waits or not. Default 0: it ends some time after the last caller
+// has left, see Getter.
 func WithLoadTimeout(d time.Duration) GroupOption {
 	return func(g *Group) { g.config.loadTimeout = d }
 }
 
-// hotShare is the part of a group's budget that is for keys of other owners.
+// hotShare is the part of a group's budget that is for keys of other owners. Values of theirs that are too large for it are kept among this process's
+// own.
 const hotShare = 8
 
 func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []GroupOption) *Group {
@@ -133,17 +136,17 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	if _, alone := g.config.picker.(NoPeers); alone {
 		hot = 0
 	}
-	g.main = g.newStore(cacheBytes - hot)
-	g.hot = g.newStore(hot)
+	g.main = g.newStore(cacheBytes-hot, hot)
+	g.hot = g.newStore(hot, 0)
 	g.touched = newTouched(i.options.Handover)
-	g.loads = newFlights(i, g.load)
-	g.fetches = newFlights(i, g.fetch)
+	g.loads = newFlights(i, g.config.loadTimeout, g.load)
+	g.fetches = newFlights(i, g.config.loadTimeout, g.fetch)
 	return g
 }
 
-func (g *Group) newStore(budget int64) *store.Store {
+func (g *Group) newStore(budget, beside int64) *store.Store {
 	return store.New(store.Options{
-		MaxBytes: budget, Policy: g.config.policy, Payload: g.config.payloadBudget, Stale: g.config.stale, Now: g.instance.now,
+		MaxBytes: budget, Beside: beside, Policy: g.config.policy, Payload: g.config.payloadBudget, Stale: g.config.stale, Now: g.instance.now,
 	})
 }
 
@@ -228,11 +231,19 @@ func (g *Group) miss(ctx context.Context, key string) (ByteView, error) {
 	if err := ctx.Err(); err != nil {
 		return ByteView{}, err
 	}
+	g.settle(ctx)
 	g.Stats.Loads.Add(1)
 	if g.instance.tracer != nil {
 		return g.missTraced(ctx, key)
 	}
 	return g.flightsFor(key).do(ctx, key)
+}
+
+// settle waits in a process that has just begun until it is known who owns what.
+func (g *Group) settle(ctx context.Context) {
+	if pool, ok := g.peers().(*HTTPPool); ok {
+		pool.pool.Settle(ctx)
+	}
 }
 
 // flightsFor says whether a key is loaded here or fetched from a peer.
@@ -266,6 +277,18 @@ func (g *Group) expiry(own int64) int64 {
 		ttl -= time.Duration(rand.Float64() * g.config.jitter * float64(ttl))
 	}
 	return g.instance.now().Add(ttl).UnixNano()
+}
+
+// keepGuest stores a value of another owner.
+func (g *Group) keepGuest(item store.Item) {
+	to, other := g.hot, g.main
+	if !g.hot.Fits(len(item.Key), len(item.Value)) {
+		to, other = g.main, g.hot
+	}
+	if _, ok := other.Peek(item.Key); ok { // from when it had another size, or owner
+		other.Remove(item.Key)
+	}
+	to.Add(item)
 }
 
 // Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.

@@ -26,6 +26,9 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	}
 	var buf [4]*peer.Peer
 	former := pool.pool.Former(buf[:0], key)
+	if p := pool.pool.Holder(key); p != nil && !slices.Contains(former, p) {
+		former = append(former, p)
+	}
 	if len(former) == 0 || g.touched.has(key) {
 		return ByteView{}, false
 	}

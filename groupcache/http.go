@@ -42,15 +42,7 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
 	}
 	p.network = network
-	rings := peer.Rings{Plain: func(urls []string) peer.Ring {
-		m := consistenthash.New(o.Replicas, o.HashFn)
-		m.Add(urls...)
-		return m
-	}}
-	if o.Ring == Rendezvous {
-		rings.Even = func(urls []string) peer.Ring { return ring.New(urls) }
-	}
-	p.pool = peer.NewPool(self, rings, peer.Options{
+	p.pool = peer.NewPool(self, o.rings(), peer.Options{
 		Name:         o.Name,
 		Dial:         network.Dial,
 		Timeout:      o.PeerTimeout,
@@ -66,6 +58,28 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	defer i.mu.Unlock()
 	i.pools = append(i.pools, p)
 	return p, nil
+}
+
+// rings make the rings that these options say.
+func (o Options) rings() peer.Rings {
+	plain := func(urls []string) *consistenthash.Map {
+		m := consistenthash.New(o.Replicas, o.HashFn)
+		m.Add(urls...)
+		return m
+	}
+	r := peer.Rings{Name: o.Ring.name(), Plain: func(urls []string) peer.Ring { return plain(urls) }}
+	switch o.Ring {
+	case EvenRing:
+		r.Even = func(urls []string) peer.Ring { return ring.NewEven(plain(urls), o.HashFn) }
+	case Rendezvous:
+		r.Even = func(urls []string) peer.Ring { return ring.New(urls) }
+	}
+	return r
+}
+
+// greeting is what peers are told of this one.
+func (p *HTTPPool) greeting() peer.Greeting {
+	return peer.Greeting{Marked: true, Ring: p.options.Ring.name(), RingInUse: p.pool.Even()}
 }
 
 // httpNetwork is the Network of instances that were not given another one.

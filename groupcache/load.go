@@ -88,7 +88,7 @@ func (g *Group) keep(key string, v ByteView, f *flight) {
 	if item.Expire == 0 || item.Expire > soon {
 		item.Expire = soon
 	}
-	g.hot.Add(item)
+	g.keepGuest(item)
 }
 
 // keepAbsence stores "not found", if the group wants that.
@@ -160,7 +160,7 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		if err == nil && answer.Outcome == peer.Found {
 			g.fetched(start, len(answer.Value))
 			v := ByteView{answer.Value, answer.Expire}
-			g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
+			g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
 			return v, nil
 		}
 		if ctx.Err() != nil {
@@ -172,6 +172,9 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		}
 		if g.config.onPeerError != nil {
 			return g.afterRefusal(ctx, key, p.URL(), fmt.Errorf("%w: %w", ErrPeerUnavailable, err))
+		}
+		if i == 0 { // the load need not ask it once more
+			ctx = context.WithValue(ctx, askedFor{}, map[string]*peer.Peer{key: p})
 		}
 	}
 	return g.loads.do(ctx, key)
@@ -244,7 +247,7 @@ func (g *Group) fetchForeign(ctx context.Context, key string, f *flight) (ByteVi
 	if err == nil {
 		g.fetched(start, len(out.GetValue()))
 		v := ByteView{string(out.GetValue()), out.GetExpire()}
-		g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
+		g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
 		return v, nil
 	}
 	if ctx.Err() != nil {

@@ -110,39 +110,6 @@ func TestAFollowerLeavesAtItsOwnDeadline(t *testing.T) {
 	})
 }
 
-func TestALoadEndsWhenNobodyIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var cancelled []error
-		loads := 0
-		g := alone(t, func(ctx context.Context, _ string, dest groupcache.Sink) error {
-			loads++
-			if loads > 1 {
-				return dest.SetString("fresh", time.Time{})
-			}
-			<-ctx.Done()
-			cancelled = append(cancelled, ctx.Err())
-			time.Sleep(time.Second) // it takes its time
-			return dest.SetString("too late", time.Time{})
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if _, err := get(ctx, g, "a"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
-		if v, err := get(t.Context(), g, "a"); v != "fresh" || err != nil {
-			t.Errorf("the next caller: %q, %v", v, err)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if len(cancelled) != 1 {
-			t.Errorf("cancelled: %v", cancelled)
-		}
-		if v, err := get(t.Context(), g, "a"); v != "fresh" || err != nil {
-			t.Errorf("later: %q, %v", v, err)
-		}
-	})
-}
-
 type valueKey struct{}
 
 func TestALoadHasTheValuesOfItsFirstCaller(t *testing.T) {

@@ -21,6 +21,7 @@ const atOnce = 32
 // GetMulti finds the values of several keys, with one request to each owner. A key that is not found is missing in the map. The error joins
 // what went wrong with other keys, whose values are missing, too; the map is never nil.
 func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteView, error) {
+	g.settle(orBackground(ctx))
 	found := make(map[string]ByteView, len(keys))
 	missing := make(map[*peer.Peer][]string)
 	seen := make(map[string]bool, len(keys))
@@ -225,7 +226,7 @@ func (b *batch) run() {
 			continue
 		}
 		g.fetched(start, len(a.Value))
-		g.hot.Add(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
+		g.keepGuest(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
 		b.land(f, ByteView{a.Value, a.Expire}, nil)
 	}
 }

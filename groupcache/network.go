@@ -105,9 +105,7 @@ func (l local) Offer(ctx context.Context, group, from string, keys []string) err
 func (l local) Forget() { l.instance.forget() }
 
 // Greeting implements peer.Local.
-func (l local) Greeting() peer.Greeting {
-	return peer.Greeting{Marked: true, Even: l.instance.options.Ring == Rendezvous}
-}
+func (l local) Greeting() peer.Greeting { return l.instance.pool.greeting() }
 
 // Tracer implements peer.Local.
 func (l local) Tracer() *tracing.Tracer { return l.instance.tracer }

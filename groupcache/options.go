@@ -34,13 +34,36 @@ const (
 type Ring int
 
 const (
+	// EvenRing gives no peer more than 1.05 times its share, and spreads keys that are alike over all. It is made of the points of HashRing,
+	// from which it differs in where keys are on it, and in that a peer that has its share leaves the rest to the next one. It is used as
+	// soon as every peer has shown that it would use it; until then, and with peers of the original, HashRing is. So it can be rolled out
+	// like any other change; the keys that move then are taken over from their former owners (Handover). The default.
+	EvenRing Ring = iota
 	// HashRing is the original's ring, on which Replicas and HashFn place the peers. With 50 replicas the busiest of ten peers may have
-	// twice its share of the keys.
-	HashRing Ring = iota
-	// Rendezvous gives no peer more than 1.05 times its share. It is used as soon as every peer has shown that it has this option set;
-	// until then, and with peers of the original, HashRing is. So it can be rolled out like any other change.
+	// twice its share of the keys, and with the default HashFn all of a small set of keys that differ in their last characters only.
+	HashRing
+	// Rendezvous is as even as EvenRing, is used under the same condition, and moves fewer keys when one of many peers comes or goes; but it
+	// takes a millisecond a peer to make, for each change, and needs neither Replicas nor HashFn.
 	Rendezvous
 )
+
+// names of the rings between peers, and on the debug page.
+const (
+	nameEven       = "even"
+	nameHash       = "hash"
+	nameRendezvous = "rendezvous"
+)
+
+// name is what peers call a ring that is used if all would use it, empty for the one that needs no consent.
+func (r Ring) name() string {
+	switch r {
+	case EvenRing:
+		return nameEven
+	case Rendezvous:
+		return nameRendezvous
+	}
+	return ""
+}
 
 // Options are an Instance's choices. The zero value is an instance without peers.
 type Options struct {
@@ -59,10 +82,10 @@ type Options struct {
 	// Replicas is how many points each peer has on the ring; all peers must have the same number. More make the shares more even.
 	// Default 50, the original's.
 	Replicas int
-	// HashFn hashes keys and points; all peers must have the same. Default FNV-1 of 64 bits, the original's, which puts keys that
-	// differ only in their last character at one peer; a new cluster does better with xxhash.Sum64, for example.
+	// HashFn hashes keys and points; all peers must have the same. Keys with the same hash have the same owner. Default FNV-1 of 64 bits, the
+	// original's, for which EvenRing hashes keys better.
 	HashFn consistenthash.Hash
-	// Ring says how keys are given to peers. Default HashRing.
+	// Ring says how keys are given to peers. Default EvenRing.
 	Ring Ring
 	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
@@ -204,8 +227,8 @@ func (o Options) check() error {
 	if o.TLS != nil && o.Transport != nil {
 		bad = append(bad, errors.New("groupcache: Options.TLS and Options.Transport are both set: give the transport its TLS configuration itself"))
 	}
-	if o.Ring != HashRing && o.Ring != Rendezvous {
-		reject("Ring", int(o.Ring), "set HashRing or Rendezvous")
+	if o.Ring < EvenRing || o.Ring > Rendezvous {
+		reject("Ring", int(o.Ring), "set EvenRing, HashRing or Rendezvous")
 	}
 	if o.Auth < AuthOff || o.Auth > AuthRequire {
 		reject("Auth", int(o.Auth), "set AuthOff, AuthAccept or AuthRequire")

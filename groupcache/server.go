@@ -93,9 +93,7 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *HTTPPool) greet(w http.ResponseWriter) {
 	w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
 	w.Header().Set("Allow", allowedMethods)
-	if p.options.Ring == Rendezvous {
-		w.Header().Set(httppeer.RingHeader, httppeer.RingEven)
-	}
+	httppeer.Greet(w.Header(), p.greeting())
 	w.WriteHeader(http.StatusNoContent)
 }
 

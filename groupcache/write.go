@@ -29,6 +29,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	if hotCache {
 		keep = g.putHot
 	}
+	g.settle(orBackground(ctx))
 	targets := g.spread(key)
 	if slices.ContainsFunc(targets, func(t target) bool { return t.owner && t.here() }) {
 		keep = g.putMain
@@ -52,6 +53,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // The error names the peers that could not be told; each of them is told before this process asks it again. What something on the way never lets
 // through is given up, said in the log and counted: such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
+	g.settle(orBackground(ctx))
 	return g.write(ctx, key, g.spread(key), func(ctx context.Context, t target) error {
 		if t.here() {
 			g.removeHere(key)
@@ -97,7 +99,7 @@ func (g *Group) putMain(key string, v ByteView) {
 
 func (g *Group) putHot(key string, v ByteView) {
 	g.main.Remove(key)
-	g.hot.Add(store.Item{Key: key, Value: v.s, Expire: v.expire})
+	g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire})
 }
 
 func (g *Group) putNowhere(key string, _ ByteView) {

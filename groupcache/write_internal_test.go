@@ -11,7 +11,7 @@ import (
 func TestALoadThatFoundTheOldValueDuringAWriteIsNotJoined(t *testing.T) {
 	for what, write := range map[string]func(*Group){
 		"a removal":             func(g *Group) { g.removeHere("a") },
-		"too large to be kept":  func(g *Group) { g.setHere("a", ByteView{s: string(make([]byte, 1<<18))}) },
+		"too large to be kept":  func(g *Group) { g.setHere("a", ByteView{s: string(make([]byte, 1<<20))}) },
 		"expired at that time":  func(g *Group) { g.setHere("a", ByteView{s: "set", expire: 1}) },
 		"set for another owner": func(g *Group) { g.replace("a", g.putNowhere, ByteView{s: "set"}) },
 	} {

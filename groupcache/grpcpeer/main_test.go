@@ -64,7 +64,9 @@ func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) 
 
 func (s *standIn) Forget() { s.forget() }
 
-func (s *standIn) Greeting() peer.Greeting { return peer.Greeting{Marked: true, Even: s.even} }
+func (s *standIn) Greeting() peer.Greeting {
+	return peer.Greeting{Marked: true, Ring: "even", RingInUse: s.even}
+}
 
 func (*standIn) Tracer() *tracing.Tracer { return nil }
 
@@ -202,7 +204,7 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 	if n.network, err = grpcpeer.New(opts); err != nil {
 		t.Fatal(err)
 	}
-	o := groupcache.Options{Self: n.addr, Network: n.network}
+	o := groupcache.Options{Self: n.addr, Network: n.network, Ring: groupcache.HashRing}
 	if adapt != nil {
 		adapt(&o)
 	}

@@ -39,6 +39,9 @@ const (
 // methodNames are the names of methods on the wire.
 var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe"} //nolint:gochecknoglobals // never changes
 
+// ringOfOld is the ring that a field of its own stands for.
+const ringOfOld = "rendezvous"
+
 // path is the path of a method.
 func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNames[method] }
 
@@ -307,6 +310,7 @@ func answerProbe(local peer.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&grpcpb.Nothing{}); err != nil {
 		return err
 	}
-	even := local.Greeting().Even
-	return s.SendMsg(&grpcpb.Greeting{Version: &theVersion, Rendezvous: &even})
+	g := local.Greeting()
+	rendezvous := g.Ring == ringOfOld
+	return s.SendMsg(&grpcpb.Greeting{Version: &theVersion, Rendezvous: &rendezvous, Ring: &g.Ring, RingUsed: &g.RingInUse})
 }

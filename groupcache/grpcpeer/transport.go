@@ -180,7 +180,11 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	var header, trailer metadata.MD
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
-		return peer.Greeting{Marked: out.GetVersion() > 0, Even: out.GetRendezvous()}, nil
+		g := peer.Greeting{Marked: out.GetVersion() > 0, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
+		if out.Ring == nil && out.GetRendezvous() {
+			g.Ring = ringOfOld
+		}
+		return g, nil
 	}
 	r := refusal{err: err, method: methodProbe, header: header, trailer: trailer}
 	switch status.Code(err) {

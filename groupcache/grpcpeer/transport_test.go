@@ -304,7 +304,7 @@ func TestARefusedConnectionIsRecognised(t *testing.T) {
 	n := newNetwork(t, &standIn{even: true}, grpcpeer.Options{})
 	start(t, n, listen(t, addr))
 	// grpc alone would wait for its back-off.
-	if g, err := tr.Probe(t.Context()); err != nil || !g.Marked || !g.Even {
+	if g, err := tr.Probe(t.Context()); err != nil || !g.Marked || g.Ring != "even" || !g.RingInUse {
 		t.Errorf("Probe of a peer that has come: %+v, %v", g, err)
 	}
 }
@@ -312,7 +312,7 @@ func TestARefusedConnectionIsRecognised(t *testing.T) {
 func TestTheGreetingSaysTheRing(t *testing.T) {
 	for _, even := range []bool{false, true} {
 		tr := pair(t, &standIn{even: even})
-		if g, err := tr.Probe(t.Context()); err != nil || g != (peer.Greeting{Marked: true, Even: even}) {
+		if g, err := tr.Probe(t.Context()); err != nil || g != (peer.Greeting{Marked: true, Ring: "even", RingInUse: even}) {
 			t.Errorf("%+v, %v", g, err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-go/holdfast/groupcache"
-	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -128,6 +127,9 @@ func (c *cluster) awaitPeers(t *testing.T) {
 	t.Helper()
 	eventually(t, "all use all peers", func() bool {
 		for _, n := range c.nodes {
+			if n.instance.Debug().Ring != "even" {
+				return false
+			}
 			for _, p := range n.instance.Debug().Peers {
 				if !p.Self && (!p.Ours || p.State != "closed") {
 					return false
@@ -141,12 +143,9 @@ func (c *cluster) awaitPeers(t *testing.T) {
 // ownedBy finds a key that a node owns.
 func (c *cluster) ownedBy(t *testing.T, n *node, prefix string) string {
 	t.Helper()
-	ring := consistenthash.New(50, nil)
-	for _, n := range c.nodes {
-		ring.Add(n.url)
-	}
 	for i := range 10000 {
-		if key := fmt.Sprintf("%d, %s", i, prefix); ring.Get(key) == n.url {
+		key := fmt.Sprintf("%d, %s", i, prefix)
+		if _, elsewhere := n.instance.PeerPicker().PickPeer(key); !elsewhere {
 			return key
 		}
 	}

@@ -442,8 +442,12 @@ type Greeting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Above 0 at peers of ours.
 	Version *uint32 `protobuf:"varint,1,opt,name=version" json:"version,omitempty"`
-	// The peer would use the even ring, if all do.
-	Rendezvous    *bool `protobuf:"varint,2,opt,name=rendezvous" json:"rendezvous,omitempty"`
+	// The peer would use the ring "rendezvous", if all do.
+	Rendezvous *bool `protobuf:"varint,2,opt,name=rendezvous" json:"rendezvous,omitempty"`
+	// The name of the ring that the peer would use, if all do.
+	Ring *string `protobuf:"bytes,3,opt,name=ring" json:"ring,omitempty"`
+	// It does use it.
+	RingUsed      *bool `protobuf:"varint,4,opt,name=ring_used,json=ringUsed" json:"ring_used,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -488,6 +492,20 @@ func (x *Greeting) GetVersion() uint32 {
 func (x *Greeting) GetRendezvous() bool {
 	if x != nil && x.Rendezvous != nil {
 		return *x.Rendezvous
+	}
+	return false
+}
+
+func (x *Greeting) GetRing() string {
+	if x != nil && x.Ring != nil {
+		return *x.Ring
+	}
+	return ""
+}
+
+func (x *Greeting) GetRingUsed() bool {
+	if x != nil && x.RingUsed != nil {
+		return *x.RingUsed
 	}
 	return false
 }
@@ -561,12 +579,14 @@ const file_holdfast_groupcache_v1_grpc_proto_rawDesc = "" +
 	"\aOffered\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x10\n" +
-	"\x03key\x18\x03 \x03(\tR\x03key\"D\n" +
+	"\x03key\x18\x03 \x03(\tR\x03key\"u\n" +
 	"\bGreeting\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1e\n" +
 	"\n" +
 	"rendezvous\x18\x02 \x01(\bR\n" +
-	"rendezvous\"\t\n" +
+	"rendezvous\x12\x12\n" +
+	"\x04ring\x18\x03 \x01(\tR\x04ring\x12\x1b\n" +
+	"\tring_used\x18\x04 \x01(\bR\bringUsed\"\t\n" +
 	"\aNothingB<Z:github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 
 var (

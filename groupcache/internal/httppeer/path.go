@@ -13,9 +13,9 @@ const (
 	Marker        = "X-Holdfast-Groupcache"
 	MarkerValue   = "1"
 	MarkerRefused = "refused"
-	// RingHeader in the answer to a probe tells which ring the peer would use, if all do.
-	RingHeader = "X-Holdfast-Ring"
-	RingEven   = "rendezvous"
+	// ringHeader in the answer to a probe names the ring that the peer would use, if all do, and ringUsedHeader says that it does.
+	ringHeader     = "X-Holdfast-Ring"
+	ringUsedHeader = "X-Holdfast-Ring-Used"
 	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
 	CachedOnly = "cached"
 	// Offered in the place of the key of a POST offers keys. The first one in the body is the address of the peer that has them.

@@ -354,6 +354,16 @@ func neverPasses(r *http.Response) bool {
 	}
 }
 
+// Greet says in the head of the answer to a probe what answers it.
+func Greet(h http.Header, g peer.Greeting) {
+	if g.Ring != "" {
+		h.Set(ringHeader, g.Ring)
+	}
+	if g.RingInUse {
+		h.Set(ringUsedHeader, "1")
+	}
+}
+
 // errForeignProbe says that a probe was answered by something that is no groupcache.
 var errForeignProbe = errors.New("the probe was answered by something else")
 
@@ -364,7 +374,8 @@ func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 		return peer.Greeting{}, err
 	}
 	defer discard(response)
-	g := peer.Greeting{Marked: isMarked(response), Even: response.Header.Get(RingHeader) == RingEven}
+	h := response.Header
+	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != ""}
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
 	}

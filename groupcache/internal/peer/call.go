@@ -127,13 +127,16 @@ func (p *Peer) count(a Answer) {
 func (p *Peer) believe(a Answer) error {
 	switch {
 	case a.Marked && !p.marked.Swap(true):
+		p.again(p)                                // it may know more than what answered before
 		if _, all := p.missed.mustForget(); all { // something else has answered the greeting: what it has may be out of date
 			p.breaker.Trip(errUntold)
 			return errUntold
 		}
 	case a.Marked:
 	case a.Outcome == Found:
-		p.marked.Store(false)
+		if p.marked.Swap(false) {
+			p.learnRing(Greeting{})
+		}
 	case p.marked.Load():
 		return ErrForeign
 	}

@@ -12,6 +12,8 @@ type past struct {
 	ring  Ring
 	peers map[string]*Peer // of that time, without this process
 	until time.Time        // when it is forgotten
+	even  bool             // it is the even ring
+	guess bool             // the others use either this one or that of the other kind: which is not known yet
 }
 
 const (
@@ -30,18 +32,29 @@ func (p *Pool) Former(dst []*Peer, key string) []*Peer {
 	now := time.Now()
 	var buf [1]string
 	for _, was := range m.pasts {
-		if now.After(was.until) || len(dst) == maxFormer {
+		if !now.Before(was.until) || len(dst) == maxFormer {
 			break
 		}
-		owners := was.ring.Owners(buf[:0], key, 1)
-		if len(owners) == 0 {
-			continue
-		}
-		if peer := was.peers[owners[0]]; peer != nil && peer.Up() && !slices.Contains(dst, peer) {
-			dst = append(dst, peer)
+		for _, url := range was.ring.Owners(buf[:0], key, 1) {
+			if peer := was.peers[url]; peer != nil && peer.Up() && !slices.Contains(dst, peer) {
+				dst = append(dst, peer)
+			}
 		}
 	}
 	return dst
+}
+
+// Holder is the owner of a key that this process does not own, if others may be ahead of it: while it waits for the even ring they may use that
+// already, and ask it for keys that another peer has. Nil if there is none.
+func (p *Pool) Holder(key string) *Peer {
+	m := p.members.Load()
+	if p.rings.Even == nil || m.even || len(m.list) == 0 {
+		return nil
+	}
+	if owner := p.Owner(key); owner != nil && owner.Marked() && owner.Up() {
+		return owner
+	}
+	return nil
 }
 
 // FormerOwners are all other processes that owned a key before the last changes.
@@ -94,11 +107,16 @@ func (p *Pool) pastsAfter(m, fresh *members) []past {
 	if p.options.Handover <= 0 || sameURLs(m.urls, fresh.urls) {
 		return m.pasts
 	}
-	was := past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)}
-	if len(m.list) == 0 { // this process is new among the others: so far the keys were theirs
-		was.ring, was.peers = p.rings.Plain(p.others(fresh.urls)), fresh.peers
+	until := time.Now().Add(p.options.Handover)
+	if len(m.list) > 0 {
+		return remember(m.pasts, past{ring: m.ring, peers: m.peers, until: until, even: m.even})
 	}
-	return remember(m.pasts, was)
+	others := p.others(fresh.urls) // this process is new among them: so far the keys were theirs
+	pasts := remember(m.pasts, past{ring: p.rings.Plain(others), peers: fresh.peers, until: until, guess: true})
+	if p.rings.Even != nil && len(others) > 0 {
+		pasts = remember(pasts, past{ring: p.rings.Even(others), peers: fresh.peers, until: until, even: true, guess: true})
+	}
+	return pasts
 }
 
 func remember(pasts []past, latest past) []past {

@@ -53,7 +53,8 @@ type Options struct {
 	// Trace is told of requests, but for those that no caller waits for; nil for nobody.
 	Trace *tracing.Tracer
 
-	log *slog.Logger // Logger, that names the client
+	log  *slog.Logger // Logger, that names the client
+	ring string       // the name of the even ring
 }
 
 // Stats count the requests to a peer.
@@ -80,6 +81,7 @@ type Peer struct {
 	marked    atomic.Bool
 	ring      atomic.Int32  // what it says of the even ring
 	greeted   func()        // tells the pool that there is news of ring
+	again     func(*Peer)   // has the pool ask the peer once more what it is
 	known     chan struct{} // closed when it has been greeted
 	inFlight  atomic.Int64
 	first     percentile // of the time to the first sign of life
@@ -94,8 +96,9 @@ type Peer struct {
 // What a peer says of the even ring.
 const (
 	ringUnknown int32 = iota
-	ringEven
-	ringPlain
+	ringPlain         // it would not use it
+	ringReady         // it would, if all do
+	ringUsed          // it does
 )
 
 const (
@@ -109,8 +112,11 @@ const (
 // strikes is how many failures in a row make a peer count as down, unless it refuses connections.
 const strikes = 3
 
-func newPeer(address string, o Options, greeted func()) (*Peer, error) {
-	p := &Peer{url: address, shown: withoutPassword(address), transport: o.Dial(address), options: o, greeted: greeted, known: make(chan struct{})}
+func newPeer(address string, o Options, greeted func(), again func(*Peer)) (*Peer, error) {
+	p := &Peer{
+		url: address, shown: withoutPassword(address), transport: o.Dial(address), options: o,
+		greeted: greeted, again: again, known: make(chan struct{}),
+	}
 	b, err := breaker.New(o.Name, breaker.Options{
 		Kind:                metrics.KindGroupcache,
 		Endpoint:            p.Label(),
@@ -208,14 +214,35 @@ func (p *Peer) probe(ctx context.Context) error {
 		p.marked.Store(true)
 	}
 	p.alone.Store(0) // it may be reached by another way now
+	p.learnRing(g)
+	return nil
+}
+
+// learnRing takes note of what the peer says of the even ring.
+func (p *Peer) learnRing(g Greeting) {
 	ring := ringPlain
-	if g.Even {
-		ring = ringEven
+	switch {
+	case g.Ring == "" || g.Ring != p.options.ring:
+	case g.RingInUse:
+		ring = ringUsed
+	default:
+		ring = ringReady
 	}
 	if p.ring.Swap(ring) != ring {
 		p.greeted()
 	}
-	return nil
+}
+
+// greetAgain asks a peer that is up what it is by now. What fails is left to the requests.
+func (p *Peer) greetAgain(ctx context.Context) {
+	if !p.Up() {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	defer cancel()
+	if g, err := p.transport.Probe(limited); err == nil && g.Marked {
+		p.learnRing(g)
+	}
 }
 
 // greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone

@@ -127,7 +127,10 @@ func (l listed) Owners(dst []string, _ string, n int) []string {
 	return append(dst, l[:min(n, len(l))]...)
 }
 
-const self = "http://self"
+const (
+	self = "http://self"
+	even = "even" // the ring's name
+)
 
 var rings = peer.Rings{ //nolint:gochecknoglobals // of all tests
 	Plain: func(urls []string) peer.Ring { return listed(urls) },
@@ -136,6 +139,7 @@ var rings = peer.Rings{ //nolint:gochecknoglobals // of all tests
 		slices.Reverse(backwards)
 		return listed(backwards)
 	},
+	Name: even,
 }
 
 // rig is a pool whose peers are fakes.

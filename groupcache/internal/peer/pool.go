@@ -23,8 +23,10 @@ type Ring interface {
 type Rings struct {
 	// Plain makes the ring that all versions know.
 	Plain func(urls []string) Ring
-	// Even makes a ring that is used as soon as all peers say that they would use it. Nil: never.
+	// Even makes a ring that is used as soon as all peers say that they would use it, by its Name. Nil: never.
 	Even func(urls []string) Ring
+	// Name is what the even ring is called between peers.
+	Name string
 }
 
 // ranks is how many owners of a key are considered: while one is down the next loads for all.
@@ -38,9 +40,11 @@ type Pool struct {
 	members atomic.Pointer[members]
 	grown   atomic.Bool // it is not new any more, or has written too much to know: see early
 	wrote   atomic.Bool // more than early knows
+	begins  beginning
 
 	mu     sync.Mutex
 	forget *time.Timer     // of rings of the past; guarded by mu
+	greet  *time.Timer     // of the next time that peers are asked what they are; guarded by mu
 	closed bool            // guarded by mu
 	early  early           // guarded by mu
 	life   context.Context // of what runs in the background
@@ -62,7 +66,7 @@ type members struct {
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
 func NewPool(self string, rings Rings, o Options) *Pool {
-	o.log = observe.Logger(o.Logger, o.Name)
+	o.log, o.ring = observe.Logger(o.Logger, o.Name), rings.Name
 	p := &Pool{self: self, options: o, rings: rings}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.members.Store(&members{ring: rings.Plain(nil), peers: map[string]*Peer{}})
@@ -101,29 +105,62 @@ func (p *Pool) Set(urls []string) error {
 	if p.early.since.IsZero() && len(fresh.list) > 0 {
 		p.early.since = time.Now()
 	}
+	if p.rings.Even != nil && len(fresh.list) > 0 {
+		p.begins.start(p.settle)
+	}
 	p.members.Store(fresh)
 	p.closeUnusedLocked(old, fresh)
 	p.forgetLaterLocked(fresh)
+	if p.greet == nil && len(fresh.list) > 0 {
+		p.greet = time.AfterFunc(greetEvery, p.GreetAll)
+	}
 	return nil
 }
 
+// greetEvery is how often peers of ours are asked what they are by now: one that was replaced need not have been missed.
+const greetEvery = 30 * time.Second
+
+// GreetAll asks all peers of ours again what they are. It is done now and then.
+func (p *Pool) GreetAll() {
+	for _, peer := range p.members.Load().list {
+		if peer.Marked() {
+			p.greetAgain(peer)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.greet.Reset(greetEvery)
+	}
+}
+
+// greetAgain asks a peer again, in the background.
+func (p *Pool) greetAgain(peer *Peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.work.Go(func() { peer.greetAgain(p.life) })
+	}
+}
+
 // wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave things as they are: else each one that
-// comes would move nearly all keys, and back.
+// comes would move nearly all keys, and back. But a process that has just begun does as those that use it: they know the others.
 func (p *Pool) wantsEven(peers []*Peer, now *members) bool {
 	if p.rings.Even == nil {
 		return false
 	}
+	unknown, used := false, now.even
 	for _, peer := range peers {
 		switch peer.ring.Load() {
 		case ringPlain:
 			return false
 		case ringUnknown:
-			if !now.even {
-				return false
-			}
+			unknown = true
+		case ringUsed:
+			used = true
 		}
 	}
-	return len(peers) > 0
+	return len(peers) > 0 && (used || !unknown)
 }
 
 // ringOf makes a ring of the kind that these members use.
@@ -137,7 +174,7 @@ func (m *members) ringOf(rings Rings, urls []string) Ring {
 // reconsider changes the ring if what the peers say of it has changed.
 func (p *Pool) reconsider() {
 	if even, changed := p.chooseRing(); changed {
-		p.options.log.Info("groupcache: the ring has changed", "rendezvous", even)
+		p.options.log.Info("groupcache: the ring has changed", "even", even)
 	}
 }
 
@@ -151,9 +188,11 @@ func (p *Pool) chooseRing() (even, changed bool) {
 	}
 	fresh := &members{even: even, urls: m.urls, peers: m.peers, list: m.list}
 	fresh.ring = fresh.ringOf(p.rings, m.urls)
-	if p.options.Handover > 0 {
-		fresh.setPasts(remember(m.pasts, past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover)}))
+	pasts := m.pasts
+	if p.options.Handover > 0 && !p.begins.open() { // else nobody has used the present ring
+		pasts = remember(pasts, past{ring: m.ring, peers: m.peers, until: time.Now().Add(p.options.Handover), even: m.even})
 	}
+	fresh.setPasts(pasts)
 	p.members.Store(fresh)
 	p.closeUnusedLocked(m, fresh)
 	p.forgetLaterLocked(fresh)
@@ -181,7 +220,7 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if peer := old.find(url); peer != nil {
 		return peer, nil
 	}
-	peer, err := newPeer(url, p.options, p.reconsider)
+	peer, err := newPeer(url, p.options, p.reconsider, p.greetAgain)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +228,12 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if peer.missed.pending() { // it is not asked before it has been told
 		peer.breaker.Trip(errUntold)
 	}
-	p.work.Go(func() { peer.greet(p.life) })
+	p.work.Go(func() {
+		peer.greet(p.life)
+		if p.begins.open() && p.allGreeted() {
+			p.settle()
+		}
+	})
 	return peer, nil
 }
 
@@ -257,10 +301,13 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
-	if p.forget != nil {
-		p.forget.Stop()
+	for _, timer := range []*time.Timer{p.forget, p.greet} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	p.mu.Unlock()
+	p.begins.end()
 	p.end()
 	var errs []error
 	for peer := range p.members.Load().all {

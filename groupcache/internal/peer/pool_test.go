@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -94,27 +95,31 @@ func TestAPeerThatIsNotThereYetIsFound(t *testing.T) {
 func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
-		wants := func(url string, even bool) {
+		wants := func(url string, agrees bool) {
 			f := r.fakes[url]
 			f.with(func() {
-				f.probe = func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Even: even}, nil }
+				ring := ""
+				if agrees {
+					ring = even
+				}
+				f.probe = func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Ring: ring}, nil }
 			})
 		}
 		restart := func(p *peer.Peer) { // it is found again, and asked anew
 			p.Breaker().Trip(errors.New("restarted"))
 			time.Sleep(time.Second)
 		}
-		expect := func(what string, even bool) {
+		expect := func(what string, want bool) {
 			t.Helper()
 			synctest.Wait()
-			if got := r.pool.Even(); got != even {
+			if got := r.pool.Even(); got != want {
 				t.Errorf("%s: even %v", what, got)
 			}
-			want := "a"
-			if even {
-				want = r.pool.URLs()[len(r.pool.URLs())-1]
+			owner := "a"
+			if want {
+				owner = r.pool.URLs()[len(r.pool.URLs())-1]
 			}
-			if got := r.pool.Owner("k"); got.URL() != want {
+			if got := r.pool.Owner("k"); got.URL() != owner {
 				t.Errorf("%s: the owner is %s", what, got.URL())
 			}
 		}
@@ -128,7 +133,7 @@ func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 		slow := make(chan struct{})
 		r.fakes["c"] = &fake{get: found, probe: func() (peer.Greeting, error) {
 			<-slow
-			return peer.Greeting{Marked: true, Even: true}, nil
+			return peer.Greeting{Marked: true, Ring: even}, nil
 		}}
 		if err := r.pool.Set([]string{"a", "b", "c"}); err != nil {
 			t.Fatal(err)
@@ -153,6 +158,100 @@ func TestAClosedPool(t *testing.T) {
 		}
 		if _, err := r.pool.Peers()[0].Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
 			t.Error(err)
+		}
+	})
+}
+
+// greets makes a fake say so.
+func (f *fake) greets(g peer.Greeting) {
+	f.with(func() { f.probe = func() (peer.Greeting, error) { return g, nil } })
+}
+
+// A process that began while one of the peers was down used another ring than all others, for as long as that one was down.
+func TestAProcessThatBeginsUsesTheRingThatTheOthersUse(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t)
+		r.fakes["a"], r.fakes["down"] = &fake{get: found}, &fake{get: hang}
+		r.fakes["a"].greets(peer.Greeting{Marked: true, Ring: even, RingInUse: true})
+		r.fakes["down"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("connection refused") }
+		if err := r.pool.Set([]string{"a", "down"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !r.pool.Even() {
+			t.Error("it does not use the ring that a uses")
+		}
+		r.fakes["down"].greets(peer.Greeting{}) // one of the original is there by now
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r.pool.Even() {
+			t.Error("it uses a ring that one of the peers does not know")
+		}
+	})
+}
+
+// A peer that was replaced so fast that no request failed was taken for what it was before, for ever.
+func TestAPeerIsAskedAgainWhatItIs(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a", "b")
+		for _, url := range []string{"a", "b"} {
+			r.fakes[url].greets(peer.Greeting{Marked: true, Ring: even})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !r.pool.Even() {
+			t.Error("the ring has not changed")
+		}
+		r.fakes["a"].with(func() {
+			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return peer.Answer{Value: "v"}, nil }
+		})
+		if _, err := r.pool.Peer("a").Get(t.Context(), "g", "k"); err != nil {
+			t.Fatal(err)
+		}
+		if r.pool.Even() {
+			t.Error("one of the original has answered, and the ring is not its")
+		}
+		r.fakes["a"].with(func() { r.fakes["a"].get = found })
+		if _, err := r.pool.Peer("a").Get(t.Context(), "g", "k"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !r.pool.Even() {
+			t.Error("one of ours has answered, and was not asked what it is")
+		}
+	})
+}
+
+// Another even ring is none that can be agreed on.
+func TestAnotherEvenRingIsNotAgreedOn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t)
+		r.fakes["a"] = &fake{get: found}
+		r.fakes["a"].greets(peer.Greeting{Marked: true, Ring: "rendezvous", RingInUse: true})
+		if err := r.pool.Set([]string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if r.pool.Even() {
+			t.Error("they use different rings")
+		}
+	})
+}
+
+// While this process waits for the even ring, others that do not may ask it for what another peer has.
+func TestTheHolderOfAKeyWhileTheRingIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := start(t, "a", "b") // which are not ready for the even ring
+		if p := r.pool.Holder("k"); p == nil || p.URL() != "a" {
+			t.Errorf("the holder is %v, want a", p)
+		}
+		for _, url := range []string{"a", "b"} {
+			r.fakes[url].greets(peer.Greeting{Marked: true, Ring: even})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if p := r.pool.Holder("k"); p != nil {
+			t.Errorf("the holder is %s, though the ring is in use", p.URL())
 		}
 	})
 }

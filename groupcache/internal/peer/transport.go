@@ -44,8 +44,10 @@ type Answer struct {
 type Greeting struct {
 	// Marked says that the peer is one of ours.
 	Marked bool
-	// Even says that it would use the even ring, if all do.
-	Even bool
+	// Ring is the name of the even ring that it would use if all do, empty for none.
+	Ring string
+	// RingInUse says that it does use it: all peers have told it that they would.
+	RingInUse bool
 }
 
 // Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
