@@ -63,8 +63,12 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnauthorized)
 		return
 	}
-	if r.Method == http.MethodOptions {
+	switch {
+	case r.Method == http.MethodOptions:
 		p.greet(w)
+		return
+	case escaped == p.basePath() && httppeer.IsTest(r):
+		httppeer.AnswerTest(w, r)
 		return
 	}
 	p.dispatch(w, r, escaped, func(limit int64) ([]byte, bool) {
@@ -136,7 +140,7 @@ func (p *HTTPPool) dispatch(w http.ResponseWriter, r *http.Request, escaped stri
 	refuse := func(err error) {
 		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
 		httppeer.DiscardBody(w, r)
-		p.options.ServerErrorHandler(ctx, w, r, err)
+		p.options.ServerErrorHandler(ctx, httppeer.WithStatus(w), r, err)
 	}
 	if r.Method == http.MethodDelete && escaped == p.basePath() {
 		w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
@@ -217,7 +221,7 @@ func (p *HTTPPool) answerGet(ctx context.Context, w http.ResponseWriter, r *http
 	case errors.Is(err, ErrClosed):
 		return ErrClosed
 	default:
-		p.options.ServerErrorHandler(ctx, w, r, err)
+		p.options.ServerErrorHandler(ctx, httppeer.WithStatus(w), r, err)
 	}
 	return nil
 }
@@ -244,9 +248,9 @@ func writeBody(w http.ResponseWriter, b []byte) {
 	_, _ = w.Write(b) // the peer has gone: there is nobody to tell
 }
 
-// showLife begins to tell the peer that made the request that it is worked at, if it understands that.
+// showLife begins to tell the peer that made the request that it is worked at, if it understands that, and that reaches it.
 func showLife(w http.ResponseWriter, r *http.Request) *peer.Signs {
-	if len(r.Header[httppeer.Marker]) == 0 || !r.ProtoAtLeast(1, 1) {
+	if !httppeer.WantsSigns(r) {
 		return nil
 	}
 	return peer.StartSigns(func() error {

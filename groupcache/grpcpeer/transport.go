@@ -180,7 +180,8 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	var header, trailer metadata.MD
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
-		g := peer.Greeting{Marked: out.GetVersion() > 0, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
+		ours := out.GetVersion() > 0
+		g := peer.Greeting{Marked: ours, Signs: ours, Batches: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
 		if out.Ring == nil && out.GetRendezvous() {
 			g.Ring = ringOfOld
 		}

@@ -16,6 +16,12 @@ const (
 	// ringHeader in the answer to a probe names the ring that the peer would use, if all do, and ringUsedHeader says that it does.
 	ringHeader     = "X-Holdfast-Ring"
 	ringUsedHeader = "X-Holdfast-Ring-Used"
+	// pathHeader makes of a GET or POST of the base path a test of the way to the peer; its answer has it, too, with the length of the body.
+	pathHeader = "X-Holdfast-Path"
+	// quietHeader asks for an answer without signs of life: they do not survive the way.
+	quietHeader = "X-Holdfast-Quiet"
+	// statusHeader has the status of an answer, which something on the way may replace.
+	statusHeader = "X-Holdfast-Status"
 	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
 	CachedOnly = "cached"
 	// Offered in the place of the key of a POST offers keys. The first one in the body is the address of the peer that has them.

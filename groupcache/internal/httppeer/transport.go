@@ -44,6 +44,7 @@ type Transport struct {
 	base   *url.URL
 	path   string      // escaped, of base
 	ours   atomic.Bool // it has sent our mark, and no value without it since
+	signs  atomic.Bool // signs of life survive the way
 }
 
 var _ peer.Transport = (*Transport)(nil)
@@ -76,6 +77,9 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
+	if !t.signs.Load() && t.ours.Load() {
+		r.Header[quietHeader] = []string{"1"}
+	}
 	if t.client.Tracer != nil {
 		t.client.Tracer.Inject(ctx, r.Header.Set)
 	}
@@ -94,6 +98,7 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
 	if err == nil && isMarked(response) {
 		t.ours.Store(true)
+		restore(response)
 	}
 	return response, err
 }
@@ -378,6 +383,9 @@ func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != ""}
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
+	}
+	if (g.Marked || t.ours.Load()) && !peer.IsBrief(ctx) {
+		t.explore(ctx, &g)
 	}
 	return g, nil
 }

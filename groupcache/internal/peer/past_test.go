@@ -116,7 +116,7 @@ func TestAChangeOfTheRingIsAChange(t *testing.T) {
 		for _, url := range []string{"a", "b"} {
 			f := r.fakes[url]
 			f.with(func() {
-				f.probe = func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Ring: even}, nil }
+				f.probe = func() (peer.Greeting, error) { return greeting(even), nil }
 			})
 			r.pool.Peer(url).Breaker().Trip(context.Canceled)
 		}

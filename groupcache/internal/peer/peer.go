@@ -79,6 +79,8 @@ type Peer struct {
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
+	signs     atomic.Bool   // it can say that it is loading
+	batches   atomic.Bool   // requests for several keys reach it
 	ring      atomic.Int32  // what it says of the even ring
 	greeted   func()        // tells the pool that there is news of ring
 	again     func(*Peer)   // has the pool ask the peer once more what it is
@@ -169,7 +171,7 @@ func withoutPassword(address string) string {
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
 // Batches says that the peer can be asked for several keys at once.
-func (p *Peer) Batches() bool { return p.marked.Load() && !p.isAlone() }
+func (p *Peer) Batches() bool { return p.marked.Load() && p.batches.Load() && !p.isAlone() }
 
 // aloneFor is for how long one refusal keeps requests for several keys from being tried.
 const aloneFor = time.Minute
@@ -214,8 +216,15 @@ func (p *Peer) probe(ctx context.Context) error {
 		p.marked.Store(true)
 	}
 	p.alone.Store(0) // it may be reached by another way now
-	p.learnRing(g)
+	p.learn(g)
 	return nil
+}
+
+// learn takes note of what a greeting says of the peer and of the way to it.
+func (p *Peer) learn(g Greeting) {
+	p.signs.Store(g.Signs)
+	p.batches.Store(g.Batches)
+	p.learnRing(g)
 }
 
 // learnRing takes note of what the peer says of the even ring.
@@ -233,15 +242,19 @@ func (p *Peer) learnRing(g Greeting) {
 	}
 }
 
-// greetAgain asks a peer that is up what it is by now. What fails is left to the requests.
+// greetAgain asks a peer that is up what it is by now, and unless the context is brief what reaches it. What fails is left to the requests.
 func (p *Peer) greetAgain(ctx context.Context) {
 	if !p.Up() {
 		return
 	}
+	learn := p.learn
+	if IsBrief(ctx) {
+		learn = p.learnRing
+	}
 	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
 	defer cancel()
 	if g, err := p.transport.Probe(limited); err == nil && g.Marked {
-		p.learnRing(g)
+		learn(g)
 	}
 }
 

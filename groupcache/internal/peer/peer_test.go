@@ -148,7 +148,7 @@ type rig struct {
 	fakes map[string]*fake
 }
 
-func ours() (peer.Greeting, error) { return peer.Greeting{Marked: true}, nil }
+func ours() (peer.Greeting, error) { return greeting(""), nil }
 
 func found(context.Context, func()) (peer.Answer, error) {
 	return peer.Answer{Value: "v", Marked: true}, nil

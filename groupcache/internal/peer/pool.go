@@ -42,6 +42,8 @@ type Pool struct {
 	wrote   atomic.Bool // more than early knows
 	begins  beginning
 
+	greetings atomic.Uint64 // of all peers at once
+
 	mu     sync.Mutex
 	forget *time.Timer     // of rings of the past; guarded by mu
 	greet  *time.Timer     // of the next time that peers are asked what they are; guarded by mu
@@ -120,11 +122,18 @@ func (p *Pool) Set(urls []string) error {
 // greetEvery is how often peers of ours are asked what they are by now: one that was replaced need not have been missed.
 const greetEvery = 30 * time.Second
 
+// exploreEvery: one in so many of these greetings finds out what reaches them.
+const exploreEvery = 20
+
 // GreetAll asks all peers of ours again what they are. It is done now and then.
 func (p *Pool) GreetAll() {
+	ctx := p.life
+	if p.greetings.Add(1)%exploreEvery != 0 {
+		ctx = Briefly(ctx)
+	}
 	for _, peer := range p.members.Load().list {
 		if peer.Marked() {
-			p.greetAgain(peer)
+			p.greetWith(ctx, peer)
 		}
 	}
 	p.mu.Lock()
@@ -135,11 +144,13 @@ func (p *Pool) GreetAll() {
 }
 
 // greetAgain asks a peer again, in the background.
-func (p *Pool) greetAgain(peer *Peer) {
+func (p *Pool) greetAgain(peer *Peer) { p.greetWith(p.life, peer) }
+
+func (p *Pool) greetWith(ctx context.Context, peer *Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.work.Go(func() { peer.greetAgain(p.life) })
+		p.work.Go(func() { peer.greetAgain(ctx) })
 	}
 }
 

@@ -102,7 +102,7 @@ func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 				if agrees {
 					ring = even
 				}
-				f.probe = func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Ring: ring}, nil }
+				f.probe = func() (peer.Greeting, error) { return greeting(ring), nil }
 			})
 		}
 		restart := func(p *peer.Peer) { // it is found again, and asked anew
@@ -133,7 +133,7 @@ func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 		slow := make(chan struct{})
 		r.fakes["c"] = &fake{get: found, probe: func() (peer.Greeting, error) {
 			<-slow
-			return peer.Greeting{Marked: true, Ring: even}, nil
+			return greeting(even), nil
 		}}
 		if err := r.pool.Set([]string{"a", "b", "c"}); err != nil {
 			t.Fatal(err)
@@ -160,6 +160,11 @@ func TestAClosedPool(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// greeting is that of a peer of ours which would use a ring.
+func greeting(ring string) peer.Greeting {
+	return peer.Greeting{Marked: true, Signs: true, Batches: true, Ring: ring}
 }
 
 // greets makes a fake say so.

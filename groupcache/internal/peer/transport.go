@@ -44,11 +44,23 @@ type Answer struct {
 type Greeting struct {
 	// Marked says that the peer is one of ours.
 	Marked bool
+	// Signs says that signs of life reach this process while the peer loads, and leave the answer as it is.
+	Signs bool
+	// Batches says that requests for several keys are let through.
+	Batches bool
 	// Ring is the name of the even ring that it would use if all do, empty for none.
 	Ring string
 	// RingInUse says that it does use it: all peers have told it that they would.
 	RingInUse bool
 }
+
+type brief struct{}
+
+// Briefly makes a context of a Probe that need not find out what reaches the peer: that is done less often, as it may leave traces in logs.
+func Briefly(ctx context.Context) context.Context { return context.WithValue(ctx, brief{}, true) }
+
+// IsBrief says that a context is one of Briefly.
+func IsBrief(ctx context.Context) bool { return ctx.Value(brief{}) != nil }
 
 // Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
 type Transport interface {
