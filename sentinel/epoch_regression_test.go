@@ -130,8 +130,8 @@ func TestALowerEpochIsFollowedWhenMostAgreeForAWhile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is heard
-		time.Sleep(5 * time.Second)
+		s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is heard, until the others have no vote any more
+		time.Sleep(65 * time.Second)
 		if got := s.client.Topology(name).Epoch; got != 5 {
 			t.Fatalf("the epoch is %d", got)
 		}
@@ -285,6 +285,7 @@ func TestAServerThatWasLeftIsDoubted(t *testing.T) {
 				}
 				s.stays(1500*time.Millisecond, b)
 				s.cluster.Promote(a)
+				synctest.Wait()      // the connections that it drops are gone
 				s.cluster.Announce() // by all of them
 				s.within(300*time.Millisecond, a)
 				b.Follow(a, 0)

@@ -39,7 +39,7 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, err
 	}
 	for _, fields := range replicas {
 		if addr := addrOf(fields); checkAddr(addr) == nil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields), Replicates: fields["role-reported"] == "slave"})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields)})
 		}
 	}
 	for _, fields := range peers {

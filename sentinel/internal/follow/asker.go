@@ -53,6 +53,9 @@ func (a *asker) times() (ask, until time.Time) {
 	return ask, a.until
 }
 
+// stuck tells whether an answer has been waited for in vain for a while.
+func (a *asker) stuck(now time.Time) bool { return a.state == dialling && now.Sub(a.at) > stuckAfter }
+
 // ask asks if it is time.
 func (s *State) ask(a *asker) {
 	if a.addr == "" || a.state != waiting || s.now.Before(a.at) {

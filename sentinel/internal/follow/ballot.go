@@ -6,22 +6,26 @@ import (
 	"time"
 )
 
-// tally is how many reports name an address as the primary's, and the latest epoch at which they do.
+// tally is how many reports name an address as the primary's, and the earliest epoch at which they do: the latest may be invented.
 type tally struct {
 	addr  string
 	n     int
 	epoch int64
+	told  bool // there is an epoch
 }
 
 // fresh returns the sentinels whose reports count.
 func (s *State) fresh() []*voter {
-	all := make([]*voter, 0, len(s.voters.all))
-	for _, v := range s.voters.all {
-		if v.fresh(s.now) && v.votes() {
-			all = append(all, v)
-		}
+	if !s.voters.counted {
+		s.voters.count(s.now)
 	}
-	return all
+	return s.voters.reports
+}
+
+// majority tells whether n are most of all that vote.
+func (s *State) majority(n int) bool {
+	s.fresh()
+	return 2*n > s.voters.electors
 }
 
 // count counts reports by the primary that they name. The epoch of one that is midway is that of another address.
@@ -37,9 +41,10 @@ func (s *State) count(reports []*voter, counts func(*voter) bool) []tally {
 			i = len(all)
 			all = append(all, tally{addr: addr})
 		}
-		all[i].n++
-		if !v.report.Midway {
-			all[i].epoch = max(all[i].epoch, v.report.Epoch)
+		t := &all[i]
+		t.n++
+		if epoch := v.report.Epoch; !v.report.Midway && (!t.told || epoch < t.epoch) {
+			t.epoch, t.told = epoch, true
 		}
 	}
 	return all
@@ -49,9 +54,12 @@ func (s *State) count(reports []*voter, counts func(*voter) bool) []tally {
 func (s *State) elect() (elected tally, majority bool) {
 	reports := s.fresh()
 	for _, t := range s.count(reports, nil) {
-		if 2*t.n > len(reports) {
+		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, reports)
 			return t, true
+		}
+		if !t.told {
+			t.epoch = s.primary.epoch
 		}
 		if elected.addr == "" || t.epoch > elected.epoch {
 			elected = t
@@ -60,7 +68,7 @@ func (s *State) elect() (elected tally, majority bool) {
 	return elected, false
 }
 
-// agreed is the latest epoch that most reports have reached which call addr primary: one that has gone wrong may say any.
+// agreed is the latest epoch that most have reached who call addr primary: one that has gone wrong may say any.
 func (s *State) agreed(addr string, reports []*voter) int64 {
 	epochs := make([]int64, 0, len(reports))
 	for _, v := range reports {
@@ -72,13 +80,13 @@ func (s *State) agreed(addr string, reports []*voter) int64 {
 		return s.primary.epoch
 	}
 	slices.Sort(epochs)
-	return epochs[max(len(epochs)-len(reports)/2-1, 0)]
+	return epochs[max(len(epochs)-s.voters.electors/2-1, 0)]
 }
 
 // named is the address of the primary that a report names. Sentinels may call one server by several addresses, by IP address and by name:
-// what has the run id of the present primary is the present primary.
+// what has the run id of the present primary is the present primary, for as long as that one is reached at the address that it has.
 func (s *State) named(v *voter) string {
-	if v.report.RunID != "" && v.report.RunID == s.primary.id {
+	if s.phase != Searching && v.report.RunID != "" && v.report.RunID == s.primary.id {
 		return s.primary.addr
 	}
 	return v.report.Addr
@@ -94,15 +102,17 @@ func (s *State) identify() {
 				n++
 			}
 		}
-		if 2*n > len(reports) && v.report.RunID != "" {
+		if v.report.RunID != "" && s.majority(n) {
 			s.primary.id = v.report.RunID
 		}
 	}
 }
 
-// names tells whether a report has addr as primary or replica.
+// names tells whether a report has addr as primary or replica. The present primary may be listed by another address of its.
 func (s *State) names(v *voter, addr string) bool {
-	return s.named(v) == addr || v.lists(addr)
+	id := s.primary.id
+	return s.named(v) == addr || v.lists(addr) ||
+		addr == s.primary.addr && id != "" && slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.RunID == id })
 }
 
 // lists tells whether a report has addr as a replica.
@@ -110,15 +120,15 @@ func (v *voter) lists(addr string) bool {
 	return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr })
 }
 
-// most tells whether most reports are such.
+// most tells whether most of all that vote say such.
 func (s *State) most(is func(*voter) bool) bool {
-	reports, n := s.fresh(), 0
-	for _, v := range reports {
+	n := 0
+	for _, v := range s.fresh() {
 		if is(v) {
 			n++
 		}
 	}
-	return 2*n > len(reports)
+	return s.majority(n)
 }
 
 // known tells whether most sentinels list addr: as a replica or, if they have not heard of the last failover yet, as the primary.
@@ -130,12 +140,16 @@ func (s *State) allowed(addr string) bool {
 	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
 }
 
-// mayFollow tells whether addr may become primary at all: most sentinels name it, and it is not the one that was just left, unless most
-// call it primary anew. To others no credentials are sent.
-func (s *State) mayFollow(addr string, epoch int64) bool {
-	if l := s.leaver(addr); l != nil && s.now.Before(l.until) {
-		anew := func(v *voter) bool { return s.named(v) == addr && !v.report.Midway && v.report.Epoch > l.epoch }
-		if epoch <= l.epoch || !s.most(anew) {
+// mayFollow tells whether addr may become primary at all: most sentinels list it and, unless it has been a replica of late, most call it
+// primary. The one that was just left they must call so anew. To others no credentials are sent.
+func (s *State) mayFollow(addr string) bool {
+	l := s.leaver(addr)
+	left := l != nil && s.now.Before(l.until)
+	if left || !s.stoodBy(addr) {
+		named := func(v *voter) bool {
+			return s.named(v) == addr && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
+		}
+		if !s.most(named) {
 			return false
 		}
 	}
@@ -148,10 +162,11 @@ func (s *State) decide() {
 		return
 	}
 	s.identify()
-	s.reckonLeavers()
+	s.reckonReplicas()
 	s.judgeReturn()
 	s.judgeMove()
 	s.raise()
+	s.reckonClaim()
 	if said, ok := s.later(false); ok {
 		s.consider(said)
 		return
@@ -190,16 +205,23 @@ func (s *State) raise() {
 	s.primary.epoch = best
 }
 
+// ahead counts the reports of later epochs than the present one that name another server.
+func (s *State) ahead(refuted bool) []tally {
+	if s.primary.addr == "" {
+		return nil
+	}
+	return s.count(s.fresh(), func(v *voter) bool {
+		return v.report.Epoch > s.primary.epoch && !v.report.Midway && s.named(v) != s.primary.addr && refuted == (v.refuted == v.says())
+	})
+}
+
 // later returns whom reports of later epochs than the present one name, of those who can be followed: whom most of them name, then who is
 // asked already, then who has the latest epoch. Others are counted: one sentinel that has gone wrong must not hide what the rest says. Reports
 // that were refuted come last.
 func (s *State) later(refuted bool) (said saying, ok bool) {
-	all := s.count(s.fresh(), func(v *voter) bool {
-		return s.primary.addr != "" && s.named(v) != s.primary.addr && !v.report.Midway && v.report.Epoch > s.primary.epoch && refuted == (v.refuted == v.says())
-	})
 	best := tally{}
-	for _, t := range all {
-		if !s.mayFollow(t.addr, t.epoch) {
+	for _, t := range s.ahead(refuted) {
+		if !s.mayFollow(t.addr) {
 			s.do(Doubted{})
 			continue
 		}
@@ -217,20 +239,24 @@ func (s *State) consider(said saying) {
 	case s.next.addr == said.addr && s.next.state == holding:
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
-		if s.next.doubted && !s.most(func(v *voter) bool {
-			return s.named(v) == said.addr && !v.report.Midway && v.report.Epoch > s.primary.epoch
-		}) {
-			return // one that has gone wrong may have selected it, and announces it as well
-		}
 		s.next.epoch, s.next.doubted = said.epoch, false
-	default:
-		s.pursue(asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement})
-	}
+	case s.next.addr == "" || s.next.stuck(s.now) || s.calledPrimary(said.addr):
+		s.pursue(toAnnounced(said))
+	} // else it is asked in its turn
+}
+
+func toAnnounced(said saying) asker {
+	return asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement}
+}
+
+// calledPrimary tells whether most call addr the primary.
+func (s *State) calledPrimary(addr string) bool {
+	return s.most(func(v *voter) bool { return s.named(v) == addr })
 }
 
 // aim makes addr the one to try while there is no primary.
 func (s *State) aim(addr string, epoch int64) {
-	if !s.mayFollow(addr, epoch) {
+	if !s.mayFollow(addr) {
 		s.do(Doubted{})
 		return
 	}
@@ -248,24 +274,53 @@ func (s *State) aim(addr string, epoch int64) {
 // claim is what most sentinels say at a lower config-epoch than that of the primary that is known. A single sentinel that does so was away.
 // If most of them do, the epochs have begun anew: they were installed again, or the name was removed and monitored again.
 type claim struct {
-	addr  string
+	tally
 	since time.Time
 	due   time.Time // when it is to be judged again
 }
 
-// judgeClaim takes a lower epoch when most of all sentinels that vote agree on it: at once if most have been seen to begin anew, else when
-// they have agreed and there was no primary for a while. While there is a primary it moves nothing, for that primary answers and says that
-// it is one.
-func (s *State) judgeClaim() {
+// reckonClaim notes what is claimed, and since when.
+func (s *State) reckonClaim() {
 	claimed, ok := s.claimed()
-	if !ok || !s.allowed(claimed.addr) {
+	switch {
+	case !ok || !s.allowed(claimed.addr):
 		s.claim = claim{}
 		return
+	case s.claim.addr != claimed.addr:
+		s.claim = claim{since: s.now}
 	}
-	if s.claim.addr != claimed.addr {
-		s.claim = claim{addr: claimed.addr, since: s.now}
+	s.claim.tally = claimed
+}
+
+// claimed returns the address that most who vote name at a lower epoch. At the same epoch it is that of a name that was monitored anew, if
+// they do not know the primary any more.
+func (s *State) claimed() (tally, bool) {
+	disowned := s.disowned()
+	for _, t := range s.count(s.fresh(), func(v *voter) bool {
+		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || disowned && v.report.Epoch == s.primary.epoch)
+	}) {
+		if s.majority(t.n) {
+			t.epoch = s.agreed(t.addr, s.fresh())
+			return t, true
+		}
 	}
-	since := s.claim.since
+	return tally{}, false
+}
+
+// disowned tells whether most have the primary neither as the primary nor as a replica. After a failover they all have it as one of them.
+func (s *State) disowned() bool {
+	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
+}
+
+// judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to begin anew, else when they have agreed and
+// there was no primary for a while. While there is a primary it moves nothing, for that primary answers and says that it is one, unless
+// they know nothing of it any more.
+func (s *State) judgeClaim() {
+	claimed := s.claim
+	if claimed.addr == "" {
+		return
+	}
+	disowned, since := s.disowned(), claimed.since
 	if !s.phase.Serves() && s.primary.since.After(since) {
 		since = s.primary.since
 	}
@@ -275,41 +330,24 @@ func (s *State) judgeClaim() {
 		s.claim.due = due
 		return
 	case claimed.addr == s.primary.addr:
-		s.primary.epoch = claimed.epoch
-	case !s.undecided():
-		return
-	default:
+	case s.undecided():
 		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
 		s.aim(claimed.addr, claimed.epoch)
+	case disowned && s.next.addr == "":
+		s.comeBack(claimed.addr)
+		s.pursue(toAnnounced(saying{claimed.addr, claimed.epoch}))
+	default:
+		return
 	}
 	for _, v := range s.fresh() {
 		if v.report.Epoch > claimed.epoch { // of before, by one that was not there
 			v.refuted = v.says()
 		}
 	}
+	s.primary.epoch = claimed.epoch
 	s.do(Reborn{claimed.addr, claimed.epoch})
 	s.claim = claim{}
 }
 
-// claimed returns the address that most of all sentinels that vote name, if they do at a lower epoch.
-func (s *State) claimed() (tally, bool) {
-	electors, _ := s.voters.count(s.now)
-	for _, t := range s.count(s.fresh(), func(v *voter) bool { return !v.report.Midway && v.report.Epoch < s.primary.epoch }) {
-		if 2*t.n > electors {
-			return t, true
-		}
-	}
-	return tally{}, false
-}
-
 // provenAnew tells whether most of all sentinels that vote have been seen to begin anew.
-func (s *State) provenAnew() bool {
-	n := 0
-	for _, v := range s.fresh() {
-		if v.reborn {
-			n++
-		}
-	}
-	electors, _ := s.voters.count(s.now)
-	return 2*n > electors
-}
+func (s *State) provenAnew() bool { return s.most(func(v *voter) bool { return v.reborn }) }

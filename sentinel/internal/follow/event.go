@@ -32,7 +32,6 @@ type Report struct {
 type Replica struct {
 	Addr, RunID string
 	Usable      bool // not down, not disconnected, and its link to the primary is up
-	Replicates  bool // it has last said itself that it is a replica
 }
 
 // Peer is a sentinel as another one lists it.

@@ -33,11 +33,10 @@ type selection struct{ by, addr string }
 
 // leaver is a server that was left.
 type leaver struct {
-	addr    string
-	until   time.Time // it is not gone back to, unless at a later epoch
-	epoch   int64
-	at      time.Time // when
-	replica bool      // it has been one since: before, its word that it is the primary means nothing
+	addr  string
+	until time.Time // it is not gone back to, unless at a later epoch
+	epoch int64
+	at    time.Time // when
 }
 
 // maxLeavers is how many servers that were left are remembered.
@@ -63,20 +62,42 @@ func (s *State) comeBack(addr string) {
 	s.left = slices.DeleteFunc(s.left, func(l leaver) bool { return l.addr == addr })
 }
 
-// wasReplica notes that a server says that it is a replica.
+// maxStandbys is how many servers that have been replicas are remembered.
+const maxStandbys = 64
+
+// stoodBy tells whether a server has been a replica since it was the primary, as far as is known: before, its word that it is the primary
+// means nothing. It may be one of before that has come back, and has not been demoted yet.
+func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }
+
+// wasReplica notes that a server says, or most sentinels see, that it is a replica.
 func (s *State) wasReplica(addr string) {
-	if l := s.leaver(addr); l != nil {
-		l.replica = true
+	if s.stoodBy(addr) {
+		return
 	}
+	if len(s.standbys) == maxStandbys {
+		s.standbys = slices.Delete(s.standbys, 0, 1)
+	}
+	s.standbys = append(s.standbys, addr)
 }
 
-// reckonLeavers notes which of the servers that were left most sentinels see replicate.
-func (s *State) reckonLeavers() {
-	for i := range s.left {
-		l := &s.left[i]
-		l.replica = l.replica || s.most(func(v *voter) bool {
-			return v.asked.After(l.at) && slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == l.addr && r.Usable })
-		})
+func (s *State) noReplica(addr string) {
+	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
+}
+
+// reckonReplicas notes which servers most sentinels see replicate. Of one that was left they must have seen it since.
+func (s *State) reckonReplicas() {
+	for _, by := range s.fresh() {
+		for _, r := range by.report.Replicas {
+			if !r.Usable || r.Addr == s.primary.addr || s.stoodBy(r.Addr) {
+				continue
+			}
+			l := s.leaver(r.Addr)
+			if s.most(func(v *voter) bool {
+				return (l == nil || v.asked.After(l.at)) && slices.ContainsFunc(v.report.Replicas, func(x Replica) bool { return x.Addr == r.Addr && x.Usable })
+			}) {
+				s.wasReplica(r.Addr)
+			}
+		}
 	}
 }
 
@@ -119,30 +140,43 @@ func (s *State) selected(e Pushed) {
 }
 
 func (s *State) toSelected(addr string) asker {
-	l := s.leaver(addr)
-	denied := s.most(func(v *voter) bool {
-		return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr && !r.Replicates && !r.Usable })
-	})
-	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: denied || l != nil && !l.replica}
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: !s.stoodBy(addr)}
 }
 
-// rotate asks the next replica that was selected, if there are several.
+// rotate asks the next of those that may be about to be the primary, if there are several: a sentinel that has gone wrong may have selected
+// or announced one of them.
 func (s *State) rotate() {
-	if s.next.trigger != BySelection || s.next.epoch != 0 {
+	if s.calledPrimary(s.next.addr) {
 		return
 	}
-	chosen := s.move.chosen
-	at := slices.IndexFunc(chosen, func(c selection) bool { return c.addr == s.next.addr })
-	for i := range chosen {
-		addr := chosen[(at+1+i)%len(chosen)].addr
-		if addr != s.next.addr && addr != s.primary.addr {
-			until := s.next.until
+	all := s.candidates()
+	at := slices.IndexFunc(all, func(a asker) bool { return a.addr == s.next.addr })
+	for i := range all {
+		a := all[(at+1+i)%len(all)]
+		if a.addr != s.next.addr {
+			a.at, a.until = s.now.Add(selectedInterval), s.next.until
 			s.dropNext()
-			s.next = s.toSelected(addr)
-			s.next.at, s.next.until = s.now.Add(selectedInterval), until
+			s.next = a
 			return
 		}
 	}
+}
+
+// candidates are the servers that were selected, and those that later reports name.
+func (s *State) candidates() []asker {
+	var all []asker
+	for _, c := range s.move.chosen {
+		if c.addr != s.primary.addr && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
+			all = append(all, s.toSelected(c.addr))
+		}
+	}
+	for _, t := range s.ahead(false) {
+		if s.mayFollow(t.addr) {
+			all = slices.DeleteFunc(all, func(a asker) bool { return a.addr == t.addr })
+			all = append(all, toAnnounced(saying{t.addr, t.epoch}))
+		}
+	}
+	return all
 }
 
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used up their time.
@@ -296,8 +330,10 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.release(link)
 	if moved {
 		s.leave(from)
+		s.noReplica(from)
 	}
 	s.comeBack(addr)
+	s.noReplica(addr)
 	if addr != p.addr {
 		p.id = ""
 	}

@@ -59,7 +59,7 @@ func report(primary string, epoch int64) *follow.Report {
 	r := &follow.Report{Addr: primary, RunID: "id of " + primary, Epoch: epoch, DownAfter: time.Second}
 	for _, addr := range []string{serverA, serverB, serverC} {
 		if addr != primary {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: "id of " + addr, Usable: true, Replicates: true})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: "id of " + addr, Usable: true})
 		}
 	}
 	return r

@@ -154,7 +154,7 @@ func (s *State) judgeReturn() {
 			agree++
 		}
 	}
-	_, up := s.voters.count(s.now)
+	up := len(s.fresh())
 	switch {
 	case s.next.addr != "" && s.next.trigger == BySelection:
 		s.endReturn(errors.New("a failover is under way"))

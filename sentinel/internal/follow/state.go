@@ -40,7 +40,8 @@ const (
 
 	selectedInterval  = 4 * time.Millisecond // between two questions to a replica that was selected
 	announcedInterval = 20 * time.Millisecond
-	firstRetry        = 10 * time.Millisecond // between two questions to the last primary; each time is 1.6 times the one before
+	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked
+	firstRetry        = 10 * time.Millisecond  // between two questions to the last primary; each time is 1.6 times the one before
 	lastRetry         = 250 * time.Millisecond
 	returnLimit       = PollInterval          // for the sentinels to agree on a return
 	resumeFirst       = 50 * time.Millisecond // for a primary that has stalled to answer what it was asked before
@@ -57,20 +58,21 @@ const (
 
 // State is what is known of one name. Its Step is not for concurrent use.
 type State struct {
-	config  Config
-	phase   Phase
-	now     time.Time
-	out     []Effect
-	voters  electorate
-	primary primary
-	target  asker // of the last primary, while there is none
-	next    asker // of another server
-	move    move
-	repair  repair
-	left    []leaver
-	claim   claim
-	link    Link // the last number given
-	wake    time.Time
+	config   Config
+	phase    Phase
+	now      time.Time
+	out      []Effect
+	voters   electorate
+	primary  primary
+	target   asker // of the last primary, while there is none
+	next     asker // of another server
+	move     move
+	repair   repair
+	left     []leaver
+	standbys []string // servers that have been replicas since they were the primary
+	claim    claim
+	link     Link // the last number given
+	wake     time.Time
 }
 
 // primary is the server that commands go to, or the one to try while there is none.
@@ -103,7 +105,7 @@ func New(now time.Time, c Config) (*State, []Effect) {
 
 // Step takes in an event. The effects are to be carried out in order; they are the caller's.
 func (s *State) Step(now time.Time, e Event) []Effect {
-	s.now = now
+	s.now, s.voters.counted = now, false
 	if s.phase == Closed {
 		s.drop(e)
 		return s.take()
@@ -159,6 +161,7 @@ func (s *State) become(to Phase) {
 func (s *State) force() {
 	s.lose(errForced)
 	s.stopAsking()
+	s.claim = claim{}
 	s.become(Forced)
 }
 
@@ -259,31 +262,22 @@ func (s *State) View() View {
 	}
 }
 
-// replicas are those that most reports name.
+// replicas are those that most who vote name.
 func (s *State) replicas(reports []*voter) []Replica {
 	var all []Replica
-	var named, usable []int
 	for _, v := range reports {
 		for _, r := range v.report.Replicas {
-			i := slices.IndexFunc(all, func(x Replica) bool { return x.Addr == r.Addr })
-			if i < 0 {
-				i = len(all)
-				all, named, usable = append(all, r), append(named, 0), append(usable, 0)
+			same := func(x Replica) bool { return x.Addr == r.Addr }
+			if r.Addr == s.primary.addr || !s.allowed(r.Addr) || slices.ContainsFunc(all, same) || !s.most(func(o *voter) bool { return o.lists(r.Addr) }) {
+				continue
 			}
-			named[i]++
-			if r.Usable {
-				usable[i]++
-			}
+			r.Usable = s.most(func(o *voter) bool {
+				return slices.ContainsFunc(o.report.Replicas, func(x Replica) bool { return x.Addr == r.Addr && x.Usable })
+			})
+			all = append(all, r)
 		}
 	}
-	kept := all[:0]
-	for i, r := range all {
-		if 2*named[i] > len(reports) && r.Addr != s.primary.addr && s.allowed(r.Addr) {
-			r.Usable = 2*usable[i] > len(reports)
-			kept = append(kept, r)
-		}
-	}
-	return kept
+	return all
 }
 
 // Phase is the present phase.

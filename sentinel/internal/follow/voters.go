@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Who votes: the sentinels that the user gave, and those that most of these name. Anybody can invent others, and one that has gone wrong
+// Who votes: the sentinels that the user gave, and those that most who vote name. Anybody can invent others, and one that has gone wrong
 // would be a majority with them.
 
 // maxVoters bounds the sentinels that are watched: even most of the seeds may be made to name thousands.
@@ -14,12 +14,12 @@ const maxVoters = 64
 // voter is a sentinel.
 type voter struct {
 	addr    string
-	id      string // its run id; its address until that is known
-	seed    bool   // the user gave it
-	member  bool   // most seeds name it
-	up      bool   // its last poll succeeded
-	judged  bool   // it has been polled once at least
-	upAt    time.Time
+	id      string    // its run id; its address until that is known
+	seed    bool      // the user gave it
+	member  bool      // most who vote name it
+	up      bool      // its last poll succeeded
+	judged  bool      // it has been polled once at least
+	gave    time.Time // when it gave its last report
 	namedAt time.Time
 	asked   time.Time // when the question was sent that report answers
 	report  *Report   // nil: it has none that counts
@@ -38,15 +38,16 @@ func (v *voter) says() saying { return saying{v.report.Addr, v.report.Epoch} }
 
 func (v *voter) votes() bool { return v.seed || v.member }
 
-// lives tells whether a sentinel has answered lately. One that has not for a minute is no member of anything any more.
-func (v *voter) lives(now time.Time) bool { return v.up || !v.judged || now.Sub(v.upAt) < forgetAfter }
-
 // electorate is all sentinels that are known, in the order in which they became so.
 type electorate struct {
 	all        []*voter
 	owners     map[string]*voter // by run id: who speaks for it
 	firstUntil time.Time         // until when the first decision waits; zero: no longer, or nobody was heard yet
 	heard      bool
+
+	counted  bool     // the following are of now
+	reports  []*voter // whose reports count
+	electors int      // how many votes there are, those included that are not given
 }
 
 func (e *electorate) find(addr string) *voter {
@@ -66,16 +67,11 @@ func (e *electorate) add(addr string, now time.Time) *voter {
 
 // settled tells whether enough is known for the first decision: each sentinel has been heard or has failed, or had time for it.
 func (e *electorate) settled(now time.Time) bool {
-	if e.heard && !now.Before(e.firstUntil) {
-		return true
-	}
-	for _, v := range e.all {
-		if !v.judged {
-			return false
-		}
-	}
-	return true
+	return e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
 }
+
+// late tells whether the time is over that sentinels had for the first decision.
+func (e *electorate) late(now time.Time) bool { return e.heard && !now.Before(e.firstUntil) }
 
 // wait reports, once, that the wait for the first decision is over.
 func (e *electorate) wait(now time.Time) bool {
@@ -86,31 +82,44 @@ func (e *electorate) wait(now time.Time) bool {
 	return false
 }
 
-// count is how many who vote live, and how many of them answer. A sentinel that is reached at two addresses counts once.
-func (e *electorate) count(now time.Time) (electors, up int) {
-	for i, v := range e.all {
-		if !v.votes() || !v.lives(now) || slices.ContainsFunc(e.all[:i], func(o *voter) bool { return o.id == v.id && o.votes() && o.lives(now) }) {
-			continue
-		}
-		electors++
-		if slices.ContainsFunc(e.all[i:], func(o *voter) bool { return o.id == v.id && o.votes() && o.up }) {
-			up++
+// lives tells whether a sentinel has a vote, whether it is heard at present or not: else, when most are away for a moment, one that has gone
+// wrong would be most of those that are left. One that has told nothing for a minute is no member of anything any more.
+func (e *electorate) lives(v *voter, now time.Time) bool {
+	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
+}
+
+// count finds out whose reports count, and how many votes there are. What is reached at two addresses has one, unless it says two things:
+// then it is two, one of which has taken the other's id.
+func (e *electorate) count(now time.Time) {
+	e.counted, e.reports = true, e.reports[:0]
+	for _, v := range e.all {
+		if v.votes() && v.fresh(now) && !slices.ContainsFunc(e.reports, func(o *voter) bool { return o.id == v.id && o.says() == v.says() }) {
+			e.reports = append(e.reports, v)
 		}
 	}
-	return electors, up
+	e.electors = len(e.reports)
+	for i, v := range e.all {
+		twin := func(o *voter) bool { return o.id == v.id && e.lives(o, now) }
+		if !v.fresh(now) && e.lives(v, now) && !slices.ContainsFunc(e.all[:i], twin) && !slices.ContainsFunc(e.reports, twin) {
+			e.electors++
+		}
+	}
 }
 
 // own tells whether v speaks for the sentinel with an id: the first to come with it does, for as long as it answers, because else whoever
-// takes another's id would speak for it. An address that the user gave goes before one that was found.
+// takes another's id would speak for it. An address that the user gave always speaks, for itself: whose the id is, is not known.
 func (e *electorate) own(v *voter, id string) bool {
 	if e.owners == nil {
 		e.owners = make(map[string]*voter)
 	}
 	owner := e.owners[id]
-	if owner != nil && owner != v && owner.up && owner.id == id && (owner.seed || !v.seed) {
+	lasts := owner != nil && owner != v && owner.up && owner.id == id
+	switch {
+	case lasts && owner.seed == v.seed:
+		return v.seed
+	case lasts && owner.seed:
 		return false
-	}
-	if owner != nil && owner != v {
+	case owner != nil && owner != v && !owner.seed:
 		owner.report = nil
 	}
 	e.owners[id] = v
@@ -123,45 +132,37 @@ func (e *electorate) disown(v *voter) {
 	}
 }
 
-// admit has the sentinels watched that most of the seeds that live name, and notes that they vote. Who votes does so while one seed still
-// says it, or none answers.
+// admit has the sentinels watched that most who vote name, and notes that they vote. Who votes does so while one still says it, or none
+// answers.
 func (s *State) admit() {
-	e, now := &s.voters, s.now
-	seeds, fresh := 0, 0
-	var named []Peer
-	for i, v := range e.all {
-		if v.seed && v.lives(now) && !slices.ContainsFunc(e.all[:i], func(o *voter) bool { return o.seed && o.id == v.id && o.lives(now) }) {
-			seeds++
-		}
-		if v.seed && v.fresh(now) {
-			fresh++
-			named = append(named, v.report.Peers...)
-		}
-	}
-	if fresh == 0 {
-		return
-	}
+	e := &s.voters
+	reports := s.fresh()
 	for _, v := range e.all {
-		if !v.seed {
-			n := times(named, Peer{v.id, v.addr})
-			v.member = 2*n > seeds || v.member && n > 0
-			if n > 0 {
-				v.namedAt = now
+		if v.seed || len(reports) == 0 {
+			continue
+		}
+		n := naming(reports, Peer{v.id, v.addr})
+		v.member = s.majority(n) || v.member && n > 0
+		if n > 0 {
+			v.namedAt = s.now
+		}
+	}
+	for _, by := range reports {
+		for _, p := range by.report.Peers {
+			known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.id == p.ID || v.addr == p.Addr })
+			if !known && len(e.all) < maxVoters && s.majority(naming(reports, p)) {
+				e.add(p.Addr, s.now)
+				s.do(Watch{p.Addr})
 			}
 		}
 	}
-	for i, p := range named {
-		known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.id == p.ID || v.addr == p.Addr })
-		if !known && len(e.all) < maxVoters && 2*times(named[i:], p) > seeds {
-			e.add(p.Addr, now)
-			s.do(Watch{p.Addr})
-		}
-	}
+	e.counted = false
 }
 
-func times(all []Peer, p Peer) (n int) {
-	for _, other := range all {
-		if other == p {
+// naming is how many reports name a sentinel. Each does so once, however often it repeats itself.
+func naming(reports []*voter, p Peer) (n int) {
+	for _, v := range reports {
+		if slices.Contains(v.report.Peers, p) {
 			n++
 		}
 	}
@@ -180,6 +181,7 @@ func (s *State) forget() {
 		}
 		return gone
 	})
+	s.voters.counted = false
 }
 
 // sentinel takes in what comes from a sentinel.
@@ -189,7 +191,7 @@ func (s *State) sentinel(e Event) {
 		s.heard(e)
 	case Unheard:
 		if v := s.voters.find(e.Sentinel); v != nil {
-			v.judged, v.up, v.report = true, false, nil
+			v.judged, v.up, v.report, s.voters.counted = true, false, nil, false
 			s.decide()
 		}
 	case Pushed:
@@ -202,7 +204,7 @@ func (s *State) heard(e Heard) {
 	if v == nil {
 		return
 	}
-	v.judged, v.up, v.upAt = true, true, s.now
+	v.judged, v.up = true, true
 	owner := s.voters.own(v, e.ID)
 	if v.id != e.ID {
 		s.voters.disown(v)
@@ -215,10 +217,13 @@ func (s *State) heard(e Heard) {
 	switch {
 	case e.Report == nil:
 		v.report = nil
-		s.primary.cause = e.Err
 	case owner:
-		v.report, v.asked = e.Report, e.Asked
+		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
 		v.notice(e.Report.Epoch, s.primary.epoch)
+	}
+	s.voters.counted = false
+	if e.Report == nil && s.voters.settled(s.now) && len(s.fresh()) == 0 { // else others know better
+		s.primary.cause = e.Err
 	}
 	s.admit()
 	s.forget()

@@ -39,8 +39,8 @@ type client struct {
 	links   map[follow.Link]*connection
 	watched map[string]bool
 	polling map[string]bool // a poll now is under way
-	wake    int             // the number of the last Wake
-	calm    bool            // nothing else goes wrong in this history
+	tick    func()
+	calm    bool // nothing else goes wrong in this history
 
 	serving  *connection // of commands, or of those that are kept
 	term     follow.Link
@@ -67,6 +67,8 @@ func newClient(w *World, mode follow.Mode, seeds []string) *client {
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
 	})
 	c.state = state
+	c.tick = func() { c.step(follow.Tick{}) }
+	w.client = c
 	c.run(effects)
 	return c
 }
@@ -90,6 +92,7 @@ func (c *client) step(e follow.Event) {
 }
 
 func (c *client) run(effects []follow.Effect) {
+	w := c.world
 	for _, e := range effects {
 		if c.world.tellTale {
 			switch e.(type) {
@@ -109,7 +112,7 @@ func (c *client) run(effects []follow.Effect) {
 			}
 			c.pollNow(e.Sentinel)
 		case follow.Wake:
-			c.wakeAt(e.At)
+			w.wakeAt(max(e.At.Sub(w.time()), 0))
 		case follow.Dial:
 			c.dial(e)
 		case follow.Ask:
@@ -212,16 +215,6 @@ func (c *client) question() {
 	w.after(w.delay(), func() {
 		if c.term == term && c.serving != nil && !c.serving.dead && l.to.answers() && l.to.primary && l.to.id == l.id {
 			c.step(follow.Beat{Term: term, Connected: start().Add(c.beatsAt), Asked: start().Add(asked)})
-		}
-	})
-}
-
-func (c *client) wakeAt(at time.Time) {
-	c.wake++
-	n := c.wake
-	c.world.after(max(at.Sub(c.world.time()), 0), func() {
-		if c.wake == n {
-			c.step(follow.Tick{})
 		}
 	})
 }

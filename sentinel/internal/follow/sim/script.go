@@ -50,8 +50,7 @@ func (w *World) build() {
 		s.seed = true
 		seeds = append(seeds, s.addr)
 	}
-	w.client = newClient(w, follow.Mode(w.rng.IntN(3)), seeds)
-	w.client.calm = calm
+	newClient(w, follow.Mode(w.rng.IntN(3)), seeds).calm = calm
 	w.tell("mode %d, %d servers, %d sentinels, %d given, %d rogue", w.client.mode, n, members, given, rogues)
 	for _, s := range w.sentinels {
 		if s.rogue {

@@ -33,7 +33,7 @@ func (s *sentinel) report() *follow.Report {
 	r := &follow.Report{Addr: s.primary.addr, RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter}
 	for _, x := range w.servers {
 		if x != s.primary && !x.evil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary, Replicates: !x.primary})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary})
 		}
 	}
 	for _, x := range w.sentinels {
@@ -56,7 +56,7 @@ func (s *sentinel) lie() *follow.Report {
 	}
 	for _, x := range w.servers {
 		if x.addr != r.Addr && w.chance(80) {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50), Replicates: w.chance(50)})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50)})
 		}
 	}
 	for _, x := range w.sentinels {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -15,6 +14,7 @@ type World struct {
 	now         time.Duration // since the beginning
 	rng         *rand.Rand
 	queue       queue
+	wake        occurrence // the client's, if there is one
 	sequence    int
 	servers     []*server
 	sentinels   []*sentinel
@@ -63,25 +63,76 @@ type occurrence struct {
 	do       func()
 }
 
+func (o occurrence) before(p occurrence) bool {
+	return o.at < p.at || o.at == p.at && o.sequence < p.sequence
+}
+
+// queue is a heap of what is to come. That of container/heap takes twice the time.
 type queue []occurrence
 
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].sequence < q[j].sequence
+func (q *queue) push(o occurrence) {
+	all := append(*q, o)
+	i := len(all) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !o.before(all[up]) {
+			break
+		}
+		all[i] = all[up]
+		i = up
+	}
+	all[i] = o
+	*q = all
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(occurrence)) } //nolint:forcetypeassert // heap's own
-func (q *queue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
+
+func (q *queue) pop() occurrence {
+	all := *q
+	first, o := all[0], all[len(all)-1]
+	all[len(all)-1] = occurrence{}
+	all = all[:len(all)-1]
+	*q = all
+	if len(all) == 0 {
+		return first
+	}
+	i := 0
+	for {
+		least := 2*i + 1
+		if least >= len(all) {
+			break
+		}
+		if least+1 < len(all) && all[least+1].before(all[least]) {
+			least++
+		}
+		if !all[least].before(o) {
+			break
+		}
+		all[i] = all[least]
+		i = least
+	}
+	all[i] = o
+	return first
 }
 
 // after has something happen later.
 func (w *World) after(d time.Duration, do func()) {
 	w.sequence++
-	heap.Push(&w.queue, occurrence{w.now + d, w.sequence, do})
+	w.queue.push(occurrence{w.now + d, w.sequence, do})
+}
+
+// wakeAt has the client woken at a time, in place of the time before.
+func (w *World) wakeAt(d time.Duration) {
+	w.sequence++
+	w.wake = occurrence{w.now + d, w.sequence, w.client.tick}
+}
+
+// next takes what comes next.
+func (w *World) next() occurrence {
+	if w.wake.do != nil && (len(w.queue) == 0 || w.wake.before(w.queue[0])) {
+		o := w.wake
+		w.wake = occurrence{}
+		return o
+	}
+	return w.queue.pop()
 }
 
 // maxSteps bounds a history: what takes more goes round in circles.
@@ -90,7 +141,7 @@ const maxSteps = 50_000
 // run has everything happen until the end, or until something must not.
 func (w *World) run() {
 	for len(w.queue) > 0 && w.failure == "" && !w.over {
-		o := heap.Pop(&w.queue).(occurrence) //nolint:forcetypeassert // nothing else is in it
+		o := w.next()
 		if o.at > end {
 			w.client.atEnd()
 			return

@@ -1,0 +1,299 @@
+package follow_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+const evil = "10.6.6.6:6379"
+
+// withReplica is a report that has one more replica, some times.
+func withReplica(r *follow.Report, addr string, times int) *follow.Report {
+	for range times {
+		r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: "id of " + addr, Usable: true})
+	}
+	return r
+}
+
+func withPeers(r *follow.Report, times int, addrs ...string) *follow.Report {
+	for _, addr := range addrs {
+		for range times {
+			r.Peers = append(r.Peers, follow.Peer{ID: "id of " + addr, Addr: addr})
+		}
+	}
+	return r
+}
+
+func (p *play) unheard(sentinels ...string) {
+	for _, addr := range sentinels {
+		p.step(follow.Unheard{Sentinel: addr})
+	}
+}
+
+// listed tells whether addr is among the replicas that may be asked.
+func (p *play) listed(addr string) bool {
+	for _, r := range p.state.View().Replicas {
+		if r.Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// One sentinel that repeats itself was as good as many: what it invented was watched, voted, and got passwords.
+func TestARepetitionCountsOnce(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(withPeers(withReplica(report(serverA, 1), evil, 5), 5, "10.9.9.9:1", "10.9.9.9:2"), seeds()[0])
+	if n := count[follow.Watch](p); n != 0 {
+		t.Errorf("%d sentinels are watched that one has invented", n)
+	}
+	if p.listed(evil) {
+		t.Error("a replica that one sentinel has invented is used")
+	}
+}
+
+// While most sentinels were away for a moment, one that had gone wrong was most of those that were left.
+func TestAMajorityIsOfAllThatVote(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	p.unheard(seeds()...)
+	lie := withPeers(withReplica(report(evil, 9), serverA, 1), 1, "10.9.9.9:1")
+	for range 10 {
+		p.pass(time.Second)
+		p.unheard(seeds()[1:]...)
+		p.hear(lie, seeds()[0])
+		p.push(seeds()[0], follow.Switched, evil)
+	}
+	p.hear(withReplica(report(serverA, 1), evil, 1), seeds()[0])
+	if p.links[evil] != 0 || p.listed(evil) {
+		t.Error("a server is asked that one sentinel has invented")
+	}
+	if n := count[follow.Watch](p); n != 0 {
+		t.Errorf("%d sentinels are watched that one has invented", n)
+	}
+	p.unheard(seeds()[0])
+	p.pass(time.Minute) // nobody waits for ever for sentinels that are gone
+	p.hear(report(serverC, 3), seeds()[2])
+	p.answer(serverC, true)
+	p.is(follow.Up, serverC)
+}
+
+// A sentinel took the id of one that was away for a moment, and that one was never heard again.
+func TestATakenIDSilencesNobody(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.unheard(seeds()[1])
+	knowsNothing := &follow.Report{Addr: serverA, RunID: "id of " + serverA, Epoch: 1}
+	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[1], Asked: p.now, Report: knowsNothing})
+	p.hear(report(serverB, 2), seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	if got := p.state.View().Epoch; got != 2 {
+		t.Errorf("the epoch is %d", got)
+	}
+}
+
+// A sentinel that is given by two addresses has one vote.
+func TestASentinelThatIsGivenTwiceHasOneVote(t *testing.T) {
+	p := up(t, follow.Config{})
+	for range 2 {
+		for _, addr := range seeds()[:2] {
+			p.step(follow.Heard{Sentinel: addr, ID: "one", Asked: p.now, Report: withReplica(report(evil, 2), serverA, 1)})
+		}
+		p.hear(report(serverA, 1), seeds()[2])
+	}
+	if p.links[evil] != 0 {
+		t.Error("one sentinel is a majority of two")
+	}
+}
+
+// Who says the same as others, at an invented epoch, made it the present one: the next failover was not followed.
+func TestAnInventedEpochIsNotTaken(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	p.hear(report(serverB, 1<<40), seeds()[0])
+	p.hear(report(serverB, 2), seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	if got := p.state.View().Epoch; got != 2 {
+		t.Errorf("the epoch is %d", got)
+	}
+}
+
+// A primary of before came back as a primary, and one sentinel that had gone wrong announced it before the others had demoted it.
+func TestAPrimaryOfBeforeNeedsMost(t *testing.T) {
+	for _, known := range []bool{true, false} { // to be a primary of before, by the client
+		t.Run(fmt.Sprint(known), func(t *testing.T) {
+			p := newPlay(t, follow.Config{})
+			said, epoch := serverB, int64(2)
+			if known {
+				said, epoch = serverA, 1
+			}
+			back := func(addr string) *follow.Report {
+				r := report(addr, epoch)
+				for i := range r.Replicas {
+					r.Replicas[i].Usable = r.Replicas[i].Addr != serverA
+				}
+				return r
+			}
+			p.hear(back(said), seeds()...)
+			p.answer(said, true)
+			p.pass(time.Second)
+			if epoch = 2; known {
+				p.hear(back(serverB), seeds()...)
+				p.answer(serverB, true)
+			}
+			p.is(follow.Up, serverB)
+			for i := range 20 {
+				p.pass(time.Second)
+				p.hear(back(serverB), seeds()[1:]...)
+				p.push(seeds()[0], follow.Selected, serverA)
+				p.hear(report(serverA, int64(99+i)), seeds()[0])
+				p.push(seeds()[0], follow.Switched, serverA)
+				if link := p.links[serverA]; link != 0 {
+					p.step(follow.Dialled{Link: link})
+					p.step(follow.Answered{Link: link, Primary: true})
+				}
+				if v := p.state.View(); v.Last != serverB {
+					t.Fatalf("it is at %s", v.Last)
+				}
+			}
+			epoch = 200
+			p.hear(back(serverA), seeds()...)
+			p.answer(serverA, true)
+			p.is(follow.Up, serverA)
+		})
+	}
+}
+
+// A name was removed and monitored at another server while the old one went on as a primary: it was served for as long as it lived.
+func TestANameThatIsMonitoredAnewIsFollowed(t *testing.T) {
+	for _, epoch := range []int64{0, 1} { // 1 is that of before
+		p := up(t, follow.Config{})
+		anew := &follow.Report{Addr: serverC, RunID: "id of " + serverC, Epoch: epoch}
+		for range 3 {
+			p.pass(time.Second)
+			p.step(follow.Beat{Term: p.links[serverA], Asked: p.now})
+			p.hear(anew, seeds()...)
+		}
+		p.answer(serverC, true)
+		p.is(follow.Up, serverC)
+		if got := p.state.View().Epoch; got != epoch {
+			t.Errorf("the epoch is %d, want %d", got, epoch)
+		}
+	}
+}
+
+// Sentinels that are a failover behind do not undo it, though most of them are: they know the primary as a replica.
+func TestSentinelsThatLagMoveNothing(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	p.hear(report(serverB, 2), seeds()[0])
+	p.answer(serverB, true)
+	for range 20 {
+		p.pass(time.Second)
+		p.hear(report(serverB, 2), seeds()[0])
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.is(follow.Up, serverB)
+}
+
+// A sentinel that does not know the name has no vote on it: it kept the primary from returning, and a client from its start.
+func TestASentinelThatDoesNotKnowTheNameHasNoVote(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	unknown := errors.New("unknown")
+	stranger := func() { p.step(follow.Heard{Sentinel: seeds()[1], ID: "b", Asked: p.now, Err: unknown}) }
+	p.hear(report(serverA, 1), seeds()[0])
+	stranger()
+	p.unheard(seeds()[2])
+	if v := p.state.View(); errors.Is(v.Cause, unknown) {
+		t.Errorf("there is no primary because of %v", v.Cause)
+	}
+	p.answer(serverA, true)
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	p.pass(time.Second)
+	p.answer(serverA, true)
+	stranger()
+	p.hear(report(serverA, 1), seeds()[0])
+	p.is(follow.Up, serverA)
+
+	p = newPlay(t, follow.Config{})
+	for _, addr := range seeds() {
+		p.step(follow.Heard{Sentinel: addr, ID: addr, Asked: p.now, Err: unknown})
+	}
+	if v := p.state.View(); !errors.Is(v.Cause, unknown) {
+		t.Errorf("nobody knows the name, and the cause is %v", v.Cause)
+	}
+}
+
+// One sentinel announces a replica again and again. It kept the client from asking the one that was selected.
+func TestAFalseAnnouncementHidesNoSelection(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.hear(report(serverC, 98), seeds()[0])
+	p.answer(serverB, false)
+	for i := range 20 {
+		p.hear(report(serverC, int64(99+i)), seeds()[0])
+		p.pass(5 * time.Millisecond)
+		p.push(seeds()[0], follow.Selected, serverC)
+		for _, addr := range []string{serverB, serverC} {
+			p.step(follow.Dialled{Link: p.links[addr]})
+			p.step(follow.Answered{Link: p.links[addr], Primary: addr == serverB})
+		}
+	}
+	p.is(follow.Provisional, serverB)
+}
+
+// Nor does one that never answers keep the client from an announcement.
+func TestAServerThatHangsHidesNoAnnouncement(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.FenceOnly})
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(200 * time.Millisecond)
+	p.hear(report(serverB, 2), seeds()[1])
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// All sentinels are replaced, one after the other, and then those that replaced them.
+func TestSentinelsMayAllBeReplaced(t *testing.T) {
+	p := up(t, follow.Config{})
+	all := seeds()
+	for i := range 12 {
+		fresh := fmt.Sprintf("10.0.2.%d:26379", i)
+		p.unheard(all[0])
+		all = append(all[1:], fresh)
+		for range 70 {
+			for _, addr := range all {
+				p.hear(withPeers(report(serverA, 1), 1, all...), addr)
+			}
+			p.pass(time.Second)
+		}
+	}
+	p.hear(report(serverB, 2), all...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// The last of the sentinels that the user gave does not choose the others.
+func TestTheLastThatWasGivenInventsNobody(t *testing.T) {
+	p := up(t, follow.Config{})
+	found := []string{"10.0.2.1:26379", "10.0.2.2:26379"}
+	for range 2 {
+		p.hear(withPeers(report(serverA, 1), 1, append(found, seeds()...)...), append(found, seeds()...)...)
+	}
+	if n := count[follow.Watch](p); n != 2 {
+		t.Fatalf("%d are watched", n)
+	}
+	p.unheard(seeds()[1:]...)
+	for range 70 {
+		p.pass(time.Second)
+		p.hear(withPeers(report(serverA, 1), 1, append(found, seeds()...)...), found...)
+		p.hear(withPeers(report(serverA, 1), 1, "10.9.9.9:1", "10.9.9.9:2"), seeds()[0])
+	}
+	p.hear(report(serverB, 2), found...)
+	p.answer(serverB, true)
+	if p.is(follow.Up, serverB); count[follow.Watch](p) != 2 {
+		t.Error("sentinels are watched that one has invented")
+	}
+}
