@@ -20,6 +20,15 @@ var (
 	errForced  = errors.New("it was forced down")
 )
 
+// refusal is why a server is not followed.
+type refusal struct {
+	addr string
+	err  error
+}
+
+func (r refusal) Error() string { return r.addr + ": " + r.err.Error() }
+func (r refusal) Unwrap() error { return r.err }
+
 // asker asks one server for its role again and again.
 type asker struct {
 	addr     string // empty: nobody is asked
@@ -175,11 +184,11 @@ func (s *State) nextAnswered(e Answered) {
 	case !e.Primary:
 		s.wasReplica(a.addr)
 		a.doubted = false
-		s.again(a, fmt.Errorf("%s: %w", a.addr, ErrDemoted))
+		s.again(a, refusal{a.addr, ErrDemoted})
 		s.rotate()
 	case a.doubted:
 		s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
-		s.again(a, fmt.Errorf("%s: %w", a.addr, errDoubted))
+		s.again(a, refusal{a.addr, errDoubted})
 		s.rotate()
 	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly:
 		a.state, a.until = holding, s.now.Add(confirmWithin)
@@ -231,7 +240,7 @@ func (s *State) targetAnswered(e Answered) {
 	if !e.Primary {
 		s.wasReplica(s.target.addr)
 		s.do(Doubted{Role: true})
-		s.endReturn(fmt.Errorf("%s: %w", s.target.addr, ErrDemoted))
+		s.endReturn(refusal{s.target.addr, ErrDemoted})
 		return
 	}
 	s.target.state, s.target.until = holding, s.now.Add(returnLimit)

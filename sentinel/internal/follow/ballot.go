@@ -167,17 +167,19 @@ func (s *State) decide() {
 	s.judgeMove()
 	s.raise()
 	s.reckonClaim()
-	if said, ok := s.later(false); ok {
+	said, ahead := s.later(false)
+	elected, majority := s.elect()
+	switch {
+	case ahead && s.calledPrimary(said.addr):
 		s.consider(said)
 		return
-	}
-	elected, majority := s.elect()
-	if majority && s.undecided() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch {
+	case majority && s.undecided() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch:
 		s.aim(elected.addr, elected.epoch)
-		return
 	}
 	s.judgeClaim()
-	if said, ok := s.later(true); ok && s.next.addr == "" {
+	if ahead { // a few say so, who may have gone wrong: what most say goes first
+		s.consider(said)
+	} else if said, ok := s.later(true); ok && s.next.addr == "" {
 		s.consider(said)
 	}
 }
@@ -240,7 +242,7 @@ func (s *State) consider(said saying) {
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
 		s.next.epoch, s.next.doubted = said.epoch, false
-	case s.next.addr == "" || s.next.stuck(s.now) || s.calledPrimary(said.addr):
+	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
 		s.pursue(toAnnounced(said))
 	} // else it is asked in its turn
 }
@@ -333,7 +335,7 @@ func (s *State) judgeClaim() {
 	case s.undecided():
 		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
 		s.aim(claimed.addr, claimed.epoch)
-	case disowned && s.next.addr == "":
+	case disowned:
 		s.comeBack(claimed.addr)
 		s.pursue(toAnnounced(saying{claimed.addr, claimed.epoch}))
 	default:

@@ -255,6 +255,24 @@ func TestAServerThatHangsHidesNoAnnouncement(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// One sentinel announces replicas without end. It kept the client from what most others agree on at a lower epoch.
+func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(report(serverA, 5), seeds()...)
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	for i := 0; i < 100 && p.links[serverB] == 0; i++ {
+		p.pass(50 * time.Millisecond)
+		p.hear(report(serverC, int64(99+i)), seeds()[0])
+		p.hear(report(serverB, 0), seeds()[1:]...)
+		if p.links[serverC] != 0 {
+			p.step(follow.Dialled{Link: p.links[serverC]})
+			p.step(follow.Answered{Link: p.links[serverC], Primary: false})
+		}
+	}
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
 // All sentinels are replaced, one after the other, and then those that replaced them.
 func TestSentinelsMayAllBeReplaced(t *testing.T) {
 	p := up(t, follow.Config{})

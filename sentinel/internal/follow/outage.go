@@ -225,7 +225,7 @@ func (s *State) linkLost(e Ended) {
 
 func (s *State) repairAnswered(e Answered) {
 	if !e.Primary {
-		s.lose(fmt.Errorf("%s: %w", s.primary.addr, ErrDemoted))
+		s.lose(refusal{s.primary.addr, ErrDemoted})
 		return
 	}
 	s.repair.verified = true

@@ -132,31 +132,43 @@ func (e *electorate) disown(v *voter) {
 	}
 }
 
-// admit has the sentinels watched that most who vote name, and notes that they vote. Who votes does so while one still says it, or none
-// answers.
-func (s *State) admit() {
+// admit has the sentinels watched that most who vote name, one of whom was just heard, and notes that they vote. Who votes does so while one
+// still says it, or none answers.
+func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
+	if len(reports) == 0 {
+		return
+	}
+	changed := false
 	for _, v := range e.all {
-		if v.seed || len(reports) == 0 {
+		if v.seed {
 			continue
 		}
 		n := naming(reports, Peer{v.id, v.addr})
-		v.member = s.majority(n) || v.member && n > 0
+		member := s.majority(n) || v.member && n > 0
+		changed = changed || member != v.member
+		v.member = member
 		if n > 0 {
 			v.namedAt = s.now
 		}
 	}
-	for _, by := range reports {
-		for _, p := range by.report.Peers {
-			known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.id == p.ID || v.addr == p.Addr })
-			if !known && len(e.all) < maxVoters && s.majority(naming(reports, p)) {
-				e.add(p.Addr, s.now)
-				s.do(Watch{p.Addr})
-			}
+	if by.report != nil && by.votes() {
+		s.meet(by.report.Peers)
+	}
+	e.counted = e.counted && !changed
+}
+
+// meet has those of the sentinels watched that most who vote name.
+func (s *State) meet(peers []Peer) {
+	e := &s.voters
+	for _, p := range peers {
+		known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.addr == p.Addr || v.id == p.ID })
+		if !known && len(e.all) < maxVoters && s.majority(naming(s.fresh(), p)) {
+			e.add(p.Addr, s.now)
+			s.do(Watch{p.Addr})
 		}
 	}
-	e.counted = false
 }
 
 // naming is how many reports name a sentinel. Each does so once, however often it repeats itself.
@@ -175,13 +187,12 @@ func (v *voter) fresh(now time.Time) bool { return v.report != nil && now.Sub(v.
 func (s *State) forget() {
 	s.voters.all = slices.DeleteFunc(s.voters.all, func(v *voter) bool {
 		gone := !v.seed && !v.member && s.now.Sub(v.namedAt) > forgetAfter
-		if gone {
+		if gone { // it had no vote
 			s.voters.disown(v)
 			s.do(Unwatch{v.addr})
 		}
 		return gone
 	})
-	s.voters.counted = false
 }
 
 // sentinel takes in what comes from a sentinel.
@@ -225,7 +236,7 @@ func (s *State) heard(e Heard) {
 	if e.Report == nil && s.voters.settled(s.now) && len(s.fresh()) == 0 { // else others know better
 		s.primary.cause = e.Err
 	}
-	s.admit()
+	s.admit(v)
 	s.forget()
 	s.decide()
 }
