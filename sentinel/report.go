@@ -39,7 +39,7 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, err
 	}
 	for _, fields := range replicas {
 		if addr := addrOf(fields); checkAddr(addr) == nil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields)})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields), Lost: lost(fields)})
 		}
 	}
 	for _, fields := range peers {
@@ -53,11 +53,15 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, err
 func addrOf(fields map[string]string) string { return net.JoinHostPort(fields["ip"], fields["port"]) }
 
 func usable(replica map[string]string) bool {
+	return !lost(replica) && replica["master-link-status"] == "ok"
+}
+
+func lost(replica map[string]string) bool {
 	for _, flag := range strings.Split(replica["flags"], ",") {
 		switch flag {
 		case "s_down", "o_down", "disconnected":
-			return false
+			return true
 		}
 	}
-	return replica["master-link-status"] == "ok"
+	return false
 }

@@ -117,7 +117,17 @@ func (s *State) names(v *voter, addr string) bool {
 
 // lists tells whether a report has addr as a replica.
 func (v *voter) lists(addr string) bool {
-	return slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.Addr == addr })
+	return v.sees(addr, func(*Replica) bool { return true })
+}
+
+// sees tells whether a report has addr as a replica that is such.
+func (v *voter) sees(addr string, is func(*Replica) bool) bool {
+	for i := range v.report.Replicas {
+		if r := &v.report.Replicas[i]; r.Addr == addr && is(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // most tells whether most of all that vote say such.

@@ -31,7 +31,8 @@ type Report struct {
 // Replica is a replica as a sentinel lists it.
 type Replica struct {
 	Addr, RunID string
-	Usable      bool // not down, not disconnected, and its link to the primary is up
+	Usable      bool // it is not lost, and its link to the primary is up
+	Lost        bool // it is down, or disconnected from the sentinel
 }
 
 // Peer is a sentinel as another one lists it.

@@ -84,8 +84,12 @@ func (s *State) noReplica(addr string) {
 	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
 }
 
-// reckonReplicas notes which servers most sentinels see replicate. Of one that was left they must have seen it since.
+// reckonReplicas notes which servers most sentinels see replicate, and which they have lost since: those may come back as anything. Of one
+// that was left they must have seen it since.
 func (s *State) reckonReplicas() {
+	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
+		return s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
+	})
 	for _, by := range s.fresh() {
 		for _, r := range by.report.Replicas {
 			if !r.Usable || r.Addr == s.primary.addr || s.stoodBy(r.Addr) {
@@ -93,7 +97,7 @@ func (s *State) reckonReplicas() {
 			}
 			l := s.leaver(r.Addr)
 			if s.most(func(v *voter) bool {
-				return (l == nil || v.asked.After(l.at)) && slices.ContainsFunc(v.report.Replicas, func(x Replica) bool { return x.Addr == r.Addr && x.Usable })
+				return (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
 			}) {
 				s.wasReplica(r.Addr)
 			}

@@ -96,9 +96,28 @@ func TestATakenIDSilencesNobody(t *testing.T) {
 	}
 }
 
+// A sentinel that takes another's id, and says nearly the same, does not stand for it.
+func TestATakenIDLendsNoVote(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.unheard(seeds()[2]) // and never is
+	p.hear(report(serverA, 1), seeds()[:2]...)
+	p.answer(serverA, true)
+	for range 10 {
+		p.pass(500 * time.Millisecond)
+		p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[1], Asked: p.now, Report: withPeers(withReplica(report(serverA, 1), evil, 1), 1, "10.9.9.9:1")})
+		if p.unheard(seeds()[1]); p.listed(evil) || count[follow.Watch](p) != 3 {
+			t.Fatal("one sentinel is a majority")
+		}
+		p.hear(report(serverA, 1), seeds()[1])
+		if p.listed(evil) || count[follow.Watch](p) != 3 {
+			t.Fatal("one sentinel is a majority")
+		}
+	}
+}
+
 // A sentinel that is given by two addresses has one vote.
 func TestASentinelThatIsGivenTwiceHasOneVote(t *testing.T) {
-	p := up(t, follow.Config{})
+	p := newPlay(t, follow.Config{})
 	for range 2 {
 		for _, addr := range seeds()[:2] {
 			p.step(follow.Heard{Sentinel: addr, ID: "one", Asked: p.now, Report: withReplica(report(evil, 2), serverA, 1)})
@@ -166,6 +185,22 @@ func TestAPrimaryOfBeforeNeedsMost(t *testing.T) {
 			p.is(follow.Up, serverA)
 		})
 	}
+}
+
+// A replica that was away has come back as a primary, as one whose configuration is not kept. One sentinel says that this is its will.
+func TestAReplicaThatWasLostNeedsMost(t *testing.T) {
+	p := up(t, follow.Config{})
+	lost := report(serverA, 1)
+	lost.Replicas[0].Usable, lost.Replicas[0].Lost = false, true
+	p.hear(lost, seeds()[1:]...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.hear(report(serverB, 2), seeds()[0])
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverA)
+	p.hear(report(serverB, 2), seeds()[1])
+	p.pass(10 * time.Millisecond)
+	p.step(follow.Answered{Link: p.links[serverB], Primary: true})
+	p.is(follow.Up, serverB)
 }
 
 // A name was removed and monitored at another server while the old one went on as a primary: it was served for as long as it lived.
@@ -271,6 +306,20 @@ func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {
 	}
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
+}
+
+// One sentinel that waits for an hour, beside one that does not, had calls wait for half a minute.
+func TestAFalseDownAfterKeepsNoCalls(t *testing.T) {
+	p := up(t, follow.Config{})
+	lie := report(serverA, 1)
+	lie.DownAfter = time.Hour
+	p.hear(lie, seeds()[0])
+	p.unheard(seeds()[1])
+	p.step(follow.Silent{Term: p.links[serverA], For: 300 * time.Millisecond})
+	p.pass(701 * time.Millisecond)
+	if p.is(follow.Searching, serverA); count[follow.Cut](p) != 1 {
+		t.Errorf("%+v", p.done)
+	}
 }
 
 // All sentinels are replaced, one after the other, and then those that replaced them.

@@ -88,11 +88,11 @@ func (s *State) stallTimeout() time.Duration {
 	for _, v := range s.fresh() {
 		all = append(all, v.report.DownAfter)
 	}
-	if len(all) == 0 {
+	if !s.majority(len(all)) {
 		return leastStall
 	}
-	slices.Sort(all)
-	return min(max(all[len(all)/2], leastStall), mostStall)
+	slices.Sort(all) // what most have at least
+	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
 // failoverBegins tells whether a sentinel leads a failover, or most name another primary.

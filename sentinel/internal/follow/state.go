@@ -271,9 +271,7 @@ func (s *State) replicas(reports []*voter) []Replica {
 			if r.Addr == s.primary.addr || !s.allowed(r.Addr) || slices.ContainsFunc(all, same) || !s.most(func(o *voter) bool { return o.lists(r.Addr) }) {
 				continue
 			}
-			r.Usable = s.most(func(o *voter) bool {
-				return slices.ContainsFunc(o.report.Replicas, func(x Replica) bool { return x.Addr == r.Addr && x.Usable })
-			})
+			r.Usable = s.most(func(o *voter) bool { return o.sees(r.Addr, func(x *Replica) bool { return x.Usable }) })
 			all = append(all, r)
 		}
 	}

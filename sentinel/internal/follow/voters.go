@@ -25,6 +25,7 @@ type voter struct {
 	report  *Report   // nil: it has none that counts
 	said    int64     // the last epoch that it gave
 	reborn  bool      // it has begun its epochs anew, and has not caught up since
+	renamed bool      // it has had another id
 	refuted saying    // what was tried in vain, or outvoted, and is still said
 }
 
@@ -88,22 +89,34 @@ func (e *electorate) lives(v *voter, now time.Time) bool {
 	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
 }
 
-// count finds out whose reports count, and how many votes there are. What is reached at two addresses has one, unless it says two things:
-// then it is two, one of which has taken the other's id.
+// count finds out whose reports count, and how many votes there are.
 func (e *electorate) count(now time.Time) {
 	e.counted, e.reports = true, e.reports[:0]
 	for _, v := range e.all {
-		if v.votes() && v.fresh(now) && !slices.ContainsFunc(e.reports, func(o *voter) bool { return o.id == v.id && o.says() == v.says() }) {
+		if v.votes() && v.fresh(now) && !slices.ContainsFunc(e.reports, func(o *voter) bool { return v.twin(o) && v.report.same(o.report) }) {
 			e.reports = append(e.reports, v)
 		}
 	}
 	e.electors = len(e.reports)
 	for i, v := range e.all {
-		twin := func(o *voter) bool { return o.id == v.id && e.lives(o, now) }
-		if !v.fresh(now) && e.lives(v, now) && !slices.ContainsFunc(e.all[:i], twin) && !slices.ContainsFunc(e.reports, twin) {
+		if v.fresh(now) || !e.lives(v, now) {
+			continue
+		}
+		twin := func(o *voter) bool { return v.twin(o) && e.lives(o, now) }
+		if !slices.ContainsFunc(e.all[:i], twin) && !slices.ContainsFunc(e.reports, twin) {
 			e.electors++
 		}
 	}
+}
+
+// twin tells whether two are one sentinel at two addresses. One that has had another id is not: it may have taken this one. If they do not
+// say the same they count as two all the same.
+func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
+
+// same tells whether two reports say the same.
+func (r *Report) same(o *Report) bool {
+	return r.Addr == o.Addr && r.RunID == o.RunID && r.Epoch == o.Epoch && r.Midway == o.Midway &&
+		slices.Equal(r.Replicas, o.Replicas) && slices.Equal(r.Peers, o.Peers)
 }
 
 // own tells whether v speaks for the sentinel with an id: the first to come with it does, for as long as it answers, because else whoever
@@ -256,7 +269,7 @@ func (v *voter) notice(epoch, present int64) {
 // rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and has lost what it knew.
 func (v *voter) rename(id string) {
 	if v.id != v.addr && v.id != id {
-		v.reborn = true
+		v.reborn, v.renamed = true, true
 	}
 	v.id = id
 }

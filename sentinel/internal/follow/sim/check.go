@@ -38,6 +38,15 @@ func (c *client) check() {
 	}
 }
 
+// replicas looks at whom reads may go to, and passwords.
+func (c *client) replicas() {
+	for _, r := range c.state.View().Replicas {
+		if s := c.world.server(r.Addr); s == nil || s.evil {
+			c.world.fail("%s may be read from, which no majority of the voters names", r.Addr)
+		}
+	}
+}
+
 // lifted looks how long failovers that did not happen have kept writes waiting.
 func (c *client) lifted() {
 	w := c.world
@@ -91,20 +100,15 @@ func (c *client) named(s *server) {
 	}
 	at := w.now
 	w.after(followWithin, func() {
-		n, up := 0, 0
+		n := 0
 		for _, q := range w.sentinels {
 			switch {
-			case q.invented:
-			case q.rogue:
-				up++
-			case q.alive && !q.cut:
-				up++
-				if q.primary == s {
-					n++
-				}
+			case q.invented || q.rogue || !q.alive || q.cut || q.primary != s || w.now < q.blank || w.now < q.ignorant:
+			default:
+				n++
 			}
 		}
-		if 2*n <= up || w.truth != s || w.leader != nil || !s.primary || !s.answers() || w.trouble > at {
+		if 2*n <= w.members() || w.truth != s || w.leader != nil || !s.primary || !s.answers() || w.trouble > at {
 			return
 		}
 		for _, other := range w.servers {
@@ -129,7 +133,7 @@ func (c *client) swapped(s *server, why follow.Trigger) {
 // reverted looks whether a move is taken back that most sentinels have announced.
 func (c *client) reverted() {
 	w, at := c.world, c.state.View().Addr
-	if c.calm && w.truth.addr == at && w.leader == nil {
+	if c.calm && w.server(at) == w.truth && w.leader == nil {
 		w.fail("the move to %s is taken back, and it was announced", at)
 	}
 }

@@ -16,6 +16,7 @@ var (
 	errRefused = errors.New("connection refused")
 	errTimeout = errors.New("i/o timeout")
 	errEOF     = errors.New("EOF")
+	errUnknown = errors.New("no such master")
 )
 
 // connection is a link as the network sees it.
@@ -275,18 +276,22 @@ func (c *client) poll(addr string) {
 		if s.rogue && w.chance(10) {
 			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id
 		}
-		c.step(follow.Heard{Sentinel: addr, ID: id, Asked: asked, Report: s.report()})
+		s.heard = true
+		r := s.report()
+		var err error
+		if r == nil {
+			err = errUnknown
+		}
+		c.step(follow.Heard{Sentinel: addr, ID: id, Asked: asked, Report: r, Err: err})
+		if n := w.identities + w.steps; n%16 == 0 {
+			c.replicas()
+		}
 	})
 }
 
 func (c *client) dial(d follow.Dial) {
 	w := c.world
-	var to *server
-	for _, s := range w.servers {
-		if s.addr == d.Addr {
-			to = s
-		}
-	}
+	to := w.server(d.Addr)
 	if to == nil || to.evil {
 		w.fail("the client dials %s, which no majority of the voters names", d.Addr)
 		return

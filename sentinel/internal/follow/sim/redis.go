@@ -6,6 +6,7 @@ import "time"
 type server struct {
 	world        *World
 	addr         string
+	name         string // another address of it
 	id           string // run id
 	alive        bool
 	primary      bool
@@ -13,8 +14,10 @@ type server struct {
 	cut          bool    // what the client sends is swallowed
 	stalledUntil time.Duration
 	demotedAt    time.Duration
+	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
 	evil         bool // it is of no cluster; whoever speaks to it has been deceived
+	disowned     bool // it is of another cluster now
 }
 
 func (s *server) stalled() bool { return s.world.now < s.stalledUntil }
@@ -25,7 +28,7 @@ func (s *server) answers() bool { return s.alive && !s.cut && !s.stalled() }
 func (s *server) die() {
 	if s.alive {
 		s.world.tell("%s dies", s.addr)
-		s.alive = false
+		s.alive, s.diedAt = false, s.world.now
 		s.world.client.serverDied(s)
 	}
 }
@@ -36,9 +39,17 @@ func (s *server) restart() {
 		return
 	}
 	w := s.world
-	s.alive, s.id = true, s.addr+"-"+w.now.String()
-	if s.primary && s != w.truth {
-		w.troubled(15 * time.Second) // one that lies may announce it before it is demoted
+	s.alive, s.id = true, w.identity(s.addr)
+	if !s.primary && !w.client.calm && w.chance(20) { // its configuration was not kept
+		s.primary, s.of, s.left = true, nil, true
+		if w.now-s.diedAt < 2*time.Second || w.trouble > s.diedAt {
+			w.troubled(12 * time.Second) // it may have gone unnoticed, and one that lies may announce it
+		}
+		w.after(w.between(time.Second, 10*time.Second), func() {
+			if s.left && s != w.truth {
+				s.demote(w.truth)
+			}
+		})
 	}
 	w.tell("%s is back, a primary: %v", s.addr, s.primary)
 }

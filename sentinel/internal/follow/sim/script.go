@@ -19,7 +19,7 @@ func (w *World) build() {
 	n := 2 + w.rng.IntN(2)
 	for i := range n {
 		addr := "10.0.0." + strconv.Itoa(i+1) + ":6379"
-		w.servers = append(w.servers, &server{world: w, addr: addr, id: addr, alive: true, primary: i == 0})
+		w.servers = append(w.servers, &server{world: w, addr: addr, name: "redis-" + strconv.Itoa(i+1) + ".example:6379", id: addr, alive: true, primary: i == 0})
 	}
 	w.truth = w.servers[0]
 	for _, s := range w.servers[1:] {
@@ -39,12 +39,11 @@ func (w *World) build() {
 		w.sentinels = append(w.sentinels, s)
 	}
 	if rogues > 0 {
-		w.servers = append(w.servers, &server{world: w, addr: "10.6.6.6:6379", id: "evil", alive: true, primary: true, evil: true})
+		w.servers = append(w.servers, &server{world: w, addr: "10.6.6.6:6379", name: "evil.example:6379", id: "evil", alive: true, primary: true, evil: true})
 	}
-	// With rogues all are given: else one of them might be the only one that the user named.
-	given := members
-	if rogues == 0 {
-		given = 1 + w.rng.IntN(members)
+	given := 1 + w.rng.IntN(members)
+	if rogues > 0 { // they are among those that are given, and few
+		given = 3 + w.rng.IntN(members-2)
 	}
 	for _, s := range w.sentinels[:given] {
 		s.seed = true
@@ -86,7 +85,7 @@ func (w *World) fault() {
 		s = w.truth
 	}
 	q := w.sentinels[w.rng.IntN(len(w.sentinels))]
-	switch w.rng.IntN(15) {
+	switch w.rng.IntN(20) {
 	case 0, 1:
 		w.failOver(true)
 	case 2:
@@ -119,6 +118,42 @@ func (w *World) fault() {
 		for _, q := range w.sentinels {
 			w.spare(q, func() { q.cut = true }, func() { q.cut = false })
 		}
+	default:
+		w.reconfigure(q, s)
+	}
+}
+
+// reconfigure is what an operator does.
+func (w *World) reconfigure(q *sentinel, s *server) {
+	d := w.between(0, 3*time.Second)
+	switch w.rng.IntN(5) {
+	case 0: // SENTINEL RESET, at one or all
+		all := w.chance(50)
+		for _, x := range w.sentinels {
+			if all || x == q {
+				x.blank = w.now + d
+			}
+		}
+		w.tell("sentinels forget what is about the primary for %v, all of them: %v", d, all)
+		w.troubled(d)
+	case 1: // SENTINEL REMOVE
+		w.tell("sentinel %s does not know the name for %v", q.addr, d)
+		q.ignorant = w.now + d
+	case 2: // its configuration is lost, and it learns anew
+		if !q.rogue && !q.invented {
+			w.tell("sentinel %s has a new id", q.addr)
+			q.id = w.identity(q.addr)
+		}
+	case 3: // names are announced, by one after the other
+		w.tell("sentinels begin to tell names")
+		w.troubled(d + 5*time.Second)
+		for _, x := range w.sentinels {
+			if !x.rogue {
+				w.after(w.between(0, d), func() { x.names = true })
+			}
+		}
+	case 4:
+		w.monitorElsewhere(s)
 	}
 }
 
@@ -136,19 +171,9 @@ func (w *World) force() {
 	w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
 }
 
-// spare takes a sentinel away for a while, unless rogues would be the majority of those that are left.
+// spare takes a sentinel away for a while. The client has to have heard it before: of those that never tell it anything it knows nothing.
 func (w *World) spare(q *sentinel, away, back func()) {
-	rogues, honest := 0, 0
-	for _, s := range w.sentinels {
-		switch {
-		case s.invented:
-		case s.rogue:
-			rogues++
-		case s.alive && !s.cut && s != q:
-			honest++
-		}
-	}
-	if q.invented || !q.rogue && rogues > 0 && honest <= 2*rogues {
+	if q.invented || !q.rogue && !q.heard && w.rogues() > 0 {
 		return
 	}
 	w.tell("sentinel %s goes away", q.addr)
@@ -170,7 +195,7 @@ func (w *World) heal() {
 	}
 	for _, s := range w.sentinels {
 		if !s.invented {
-			s.alive, s.cut, s.deaf = true, false, false
+			s.alive, s.cut, s.deaf, s.blank, s.ignorant = true, false, false, 0, 0
 		}
 	}
 	w.after(3*time.Second, w.tidy)

@@ -22,23 +22,56 @@ type sentinel struct {
 	epoch    int64
 	midway   bool
 	seed     bool
+	heard    bool          // it has told the client something
+	names    bool          // it tells names of servers, not addresses
+	blank    time.Duration // until when it knows neither replicas nor others
+	ignorant time.Duration // until when it does not know the primary's name
+	peers    []follow.Peer // what it tells
+	peersOf  int           // when that was found out
+}
+
+// call is how it calls a server.
+func (s *sentinel) call(x *server) string {
+	if s.names {
+		return x.name
+	}
+	return x.addr
+}
+
+// others are the other sentinels, as it tells them.
+func (s *sentinel) others() []follow.Peer {
+	w := s.world
+	if w.now < s.blank {
+		return nil
+	}
+	if s.peers == nil || s.peersOf != w.identities {
+		s.peers, s.peersOf = make([]follow.Peer, 0, 4), w.identities
+		for _, x := range w.sentinels {
+			if x != s && !x.invented {
+				s.peers = append(s.peers, follow.Peer{ID: x.id, Addr: x.addr})
+			}
+		}
+	}
+	return s.peers
 }
 
 // report is what it answers.
 func (s *sentinel) report() *follow.Report {
 	w := s.world
-	if s.rogue {
+	switch {
+	case s.rogue:
 		return s.lie()
+	case w.now < s.ignorant:
+		return nil
 	}
-	r := &follow.Report{Addr: s.primary.addr, RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter}
+	r := &follow.Report{Addr: s.call(s.primary), RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter, Peers: s.others()}
+	if w.now < s.blank {
+		return r
+	}
+	r.Replicas = make([]follow.Replica, 0, len(w.servers))
 	for _, x := range w.servers {
-		if x != s.primary && !x.evil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: x.id, Usable: x.alive && !x.primary})
-		}
-	}
-	for _, x := range w.sentinels {
-		if x != s && !x.invented {
-			r.Peers = append(r.Peers, follow.Peer{ID: x.id, Addr: x.addr})
+		if x != s.primary && !x.evil && !x.disowned {
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: s.call(x), RunID: x.id, Usable: x.alive && !x.primary, Lost: !x.alive})
 		}
 	}
 	return r
@@ -54,13 +87,18 @@ func (s *sentinel) lie() *follow.Report {
 	if w.chance(10) {
 		r.Epoch = 1 << 40
 	}
+	r.Replicas = make([]follow.Replica, 0, 3*len(w.servers))
 	for _, x := range w.servers {
 		if x.addr != r.Addr && w.chance(80) {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50)})
+			one := follow.Replica{Addr: x.addr, RunID: w.servers[w.rng.IntN(len(w.servers))].id, Usable: w.chance(50), Lost: w.chance(20)}
+			for range s.often() {
+				r.Replicas = append(r.Replicas, one)
+			}
 		}
 	}
+	r.Peers = make([]follow.Peer, 0, 8)
 	for _, x := range w.sentinels {
-		if x != s && w.chance(80) {
+		if x != s && !x.invented && w.chance(80) {
 			r.Peers = append(r.Peers, follow.Peer{ID: x.id, Addr: x.addr})
 		}
 	}
@@ -69,25 +107,37 @@ func (s *sentinel) lie() *follow.Report {
 		if w.chance(30) {
 			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id // another's
 		}
-		r.Peers = append(r.Peers, follow.Peer{ID: id, Addr: "10.9.9.9:" + strconv.Itoa(1+w.rng.IntN(60000))})
+		one := follow.Peer{ID: id, Addr: "10.9.9.9:" + strconv.Itoa(1+w.rng.IntN(60000))}
+		for range s.often() {
+			r.Peers = append(r.Peers, one)
+		}
 	}
 	return r
+}
+
+// often is how often a rogue says one thing.
+func (s *sentinel) often() int {
+	if s.world.chance(90) {
+		return 1
+	}
+	return 2 + s.world.rng.IntN(3)
 }
 
 // babble has a rogue publish something.
 func (s *sentinel) babble() {
 	w := s.world
 	kind := []follow.PushKind{follow.Selected, follow.Promoted, follow.Switched, follow.Aborted, follow.Other}[w.rng.IntN(5)]
-	s.push(kind, w.servers[w.rng.IntN(len(w.servers))].addr)
+	s.push(kind, w.servers[w.rng.IntN(len(w.servers))])
 	w.after(w.between(10*time.Millisecond, 2*time.Second), s.babble)
 }
 
 // push publishes an event. It may come late, twice or not at all.
-func (s *sentinel) push(kind follow.PushKind, addr string) {
+func (s *sentinel) push(kind follow.PushKind, about *server) {
 	w := s.world
 	if !s.alive || s.cut || s.deaf {
 		return
 	}
+	addr := s.call(about)
 	times := 1
 	if w.chance(5) && !w.client.calm {
 		times = w.rng.IntN(3)
@@ -126,6 +176,17 @@ func (w *World) honest() []*sentinel {
 	return all
 }
 
+// rogues is how many of the members have gone wrong.
+func (w *World) rogues() int {
+	n := 0
+	for _, s := range w.sentinels {
+		if s.rogue && !s.invented {
+			n++
+		}
+	}
+	return n
+}
+
 // members is how many sentinels there are in truth.
 func (w *World) members() int {
 	n := 0
@@ -148,7 +209,7 @@ func (w *World) failOver(planned bool) {
 	}
 	var replicas []*server
 	for _, s := range w.servers {
-		if s != w.truth && s.alive && !s.stalled() && !s.evil && (w.client.calm || !s.primary && s.of == w.truth) {
+		if s != w.truth && s.alive && !s.stalled() && !s.evil && !s.disowned && (w.client.calm || !s.primary && s.of == w.truth) {
 			replicas = append(replicas, s)
 		}
 	}
@@ -159,7 +220,7 @@ func (w *World) failOver(planned bool) {
 	w.leader = f
 	f.leader.midway = true
 	w.tell("failover from %s to %s, led by %s, planned: %v", f.from.addr, f.to.addr, f.leader.addr, planned)
-	f.leader.push(follow.Selected, f.to.addr)
+	f.leader.push(follow.Selected, f.to)
 	w.after(w.between(60*time.Millisecond, 200*time.Millisecond), f.promote)
 }
 
@@ -173,7 +234,7 @@ func (f *failover) promote() {
 	case !f.to.alive || f.to.stalled() || w.chance(10) && !w.client.calm:
 		w.tell("failover aborted")
 		f.leader.midway = false
-		f.leader.push(follow.Aborted, f.to.addr)
+		f.leader.push(follow.Aborted, f.to)
 		f.over()
 		return
 	}
@@ -195,7 +256,7 @@ func (f *failover) notice() {
 	}
 	w.epoch++
 	f.leader.epoch = w.epoch
-	f.leader.push(follow.Promoted, f.to.addr)
+	f.leader.push(follow.Promoted, f.to)
 	w.after(w.between(0, time.Second), f.announce)
 }
 
@@ -230,15 +291,22 @@ func (f *failover) announce() {
 	}
 	w.announcedAt = w.now
 	epoch := w.epoch
-	f.switches(f.leader, epoch)
-	f.over()
+	slow := time.Duration(0)
+	if w.chance(20) && !w.client.calm { // the leader waits for replicas to follow; others hear of it before
+		slow = w.between(0, 5*time.Second)
+	}
+	w.after(slow, func() {
+		f.switches(f.leader, epoch)
+		f.leader.midway = false
+	})
+	w.leader = nil
 	for _, s := range w.sentinels {
 		if s != f.leader && !s.rogue && !s.invented {
 			w.after(w.between(0, 2*time.Second), func() { f.switches(s, epoch) })
 		}
 	}
 	for _, s := range w.servers {
-		if s != f.to && !s.evil {
+		if s != f.to && !s.evil && !s.disowned {
 			w.after(w.between(0, 10*time.Second), func() {
 				if w.truth == f.to {
 					s.demote(f.to)
@@ -257,7 +325,7 @@ func (f *failover) switches(s *sentinel, epoch int64) {
 		w.after(time.Second, func() { f.switches(s, epoch) })
 	default:
 		s.primary, s.epoch, s.midway = f.to, epoch, false
-		s.push(follow.Switched, f.to.addr)
+		s.push(follow.Switched, f.to)
 		w.client.named(f.to)
 	}
 }
@@ -294,10 +362,40 @@ func (w *World) setUpAnew() {
 	for _, s := range w.sentinels {
 		if !s.rogue && !s.invented {
 			s.primary, s.epoch, s.midway = w.truth, 0, false
-			s.id = s.addr + "-" + w.now.String()
+			s.id = w.identity(s.addr)
 		}
 	}
 	w.client.named(w.truth)
+}
+
+// monitorElsewhere has the sentinels drop the name, and take it for another server, while the old one goes on as a primary.
+func (w *World) monitorElsewhere(to *server) {
+	old := w.truth
+	if w.leader != nil || to == old || to.evil || to.disowned || !to.answers() || len(w.honest())+w.rogues() < w.members() {
+		return
+	}
+	w.tell("%s is monitored in the place of %s", to.addr, old.addr)
+	if w.now-w.announcedAt < 15*time.Second {
+		w.troubled(15 * time.Second) // an epoch of before means nothing any more
+	}
+	to.primary, to.of, to.left = true, nil, false
+	old.left, old.disowned = true, true
+	w.truth = to
+	if w.chance(50) {
+		w.epoch = 0
+	}
+	for _, s := range w.servers {
+		if s != to && s != old && !s.evil {
+			s.disowned = false
+			s.demote(to)
+		}
+	}
+	for _, s := range w.sentinels {
+		if !s.rogue && !s.invented {
+			s.primary, s.epoch, s.midway = to, w.epoch, false
+		}
+	}
+	w.client.named(to)
 }
 
 func (w *World) sentinel(addr string) *sentinel {

@@ -45,7 +45,7 @@ func (f *failures) any() bool {
 // Whatever goes wrong, the client does nothing that it must never do, and in the end it finds the primary. Each history is played from its
 // seed: `go test ./sentinel/internal/follow/sim -histories 10000000`. The first that fails tells its story.
 func TestHistories(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	var next, steps atomic.Uint64
 	var failed failures
 	next.Store(*first)

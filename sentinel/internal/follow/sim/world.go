@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ type World struct {
 	failure     string // the first thing that must not happen; empty: none
 	steps       int
 	announcedAt time.Duration
+	identities  int           // how many processes have been given a new id
 	over        bool          // all is well again
 	trouble     time.Duration // until when the client may be kept from hearing what it should
 }
@@ -171,6 +173,22 @@ func (w *World) tell(format string, args ...any) {
 
 // troubled notes that the client may be kept from hearing what it should.
 func (w *World) troubled(d time.Duration) { w.trouble = max(w.trouble, w.now+d) }
+
+// identity is a new run id.
+func (w *World) identity(addr string) string {
+	w.identities++
+	return addr + "-" + strconv.Itoa(w.identities)
+}
+
+// server finds one by an address or a name.
+func (w *World) server(addr string) *server {
+	for _, s := range w.servers {
+		if s.addr == addr || s.name == addr {
+			return s
+		}
+	}
+	return nil
+}
 
 func (w *World) time() time.Time { return start().Add(w.now) }
 
