@@ -204,7 +204,7 @@ func (s *State) raise() {
 	reports, best := s.fresh(), s.primary.epoch
 	for _, v := range reports {
 		epoch := v.report.Epoch
-		if s.named(v) != s.primary.addr || v.report.Midway || epoch <= s.primary.epoch {
+		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
 			continue
 		}
 		s.confirm()

@@ -308,6 +308,30 @@ func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// The leader of a failover that is announced waits for replicas to follow, and names the primary of before: the new one could not return for
+// 15 s, and a stall of it was taken for its end.
+func TestALeaderMayWaitForReplicas(t *testing.T) {
+	p := up(t, follow.Config{})
+	waits := report(serverA, 2)
+	waits.Midway = true
+	hear := func() {
+		p.hear(waits, seeds()[0])
+		p.hear(report(serverB, 2), seeds()[1:]...)
+	}
+	hear()
+	p.answer(serverB, true)
+	hear()
+	p.is(follow.Up, serverB)
+	p.step(follow.Silent{Term: p.links[serverB], For: 300 * time.Millisecond})
+	p.is(follow.Stalled, serverB)
+	p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+	p.pass(10 * time.Millisecond)
+	p.answer(serverB, true)
+	p.pass(10 * time.Millisecond)
+	hear()
+	p.is(follow.Up, serverB)
+}
+
 // One sentinel that waits for an hour, beside one that does not, had calls wait for half a minute.
 func TestAFalseDownAfterKeepsNoCalls(t *testing.T) {
 	p := up(t, follow.Config{})

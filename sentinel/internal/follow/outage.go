@@ -95,9 +95,15 @@ func (s *State) stallTimeout() time.Duration {
 	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
+// replaces tells whether a sentinel leads a failover of the present primary. One that leads the last one may still wait for replicas to follow,
+// for minutes, and names the primary of before; others have announced this one then.
+func (s *State) replaces(v *voter) bool {
+	return v.report.Midway && (v.report.Epoch > s.primary.epoch || s.named(v) == s.primary.addr)
+}
+
 // failoverBegins tells whether a sentinel leads a failover, or most name another primary.
 func (s *State) failoverBegins() bool {
-	if slices.ContainsFunc(s.fresh(), func(v *voter) bool { return v.report.Midway }) {
+	if slices.ContainsFunc(s.fresh(), s.replaces) {
 		return true
 	}
 	elected, majority := s.elect()
@@ -149,7 +155,7 @@ func (s *State) judgeReturn() {
 		case v.asked.Before(s.move.returned):
 		case v.report.Midway || s.named(v) != s.target.addr:
 			disagree++
-			ahead = ahead || v.report.Midway || v.report.Epoch > s.primary.epoch
+			ahead = ahead || s.replaces(v) || v.report.Epoch > s.primary.epoch
 		default:
 			agree++
 		}

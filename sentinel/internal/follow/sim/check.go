@@ -91,7 +91,7 @@ func (c *client) named(s *server) {
 	w := c.world
 	n := 0
 	for _, q := range w.sentinels {
-		if !q.invented && !q.rogue && q.primary == s {
+		if !q.rogue && q.primary == s {
 			n++
 		}
 	}
@@ -103,7 +103,7 @@ func (c *client) named(s *server) {
 		n := 0
 		for _, q := range w.sentinels {
 			switch {
-			case q.invented || q.rogue || !q.alive || q.cut || q.primary != s || w.now < q.blank || w.now < q.ignorant:
+			case q.rogue || !q.alive || q.cut || q.primary != s || w.now < q.blank || w.now < q.ignorant:
 			default:
 				n++
 			}

@@ -225,6 +225,9 @@ func (c *client) watch(addr string) {
 	if c.watched[addr] {
 		c.world.fail("sentinel %s is watched twice", addr)
 	}
+	if c.world.sentinel(addr) == nil {
+		c.world.fail("sentinel %s is watched, which no majority of the voters names", addr)
+	}
 	c.watched[addr] = true
 	var again func()
 	again = func() {
@@ -251,13 +254,12 @@ func (c *client) pollNow(addr string) {
 	}
 }
 
-// poll asks a sentinel. Those that nobody has heard of are invented, and lie.
+// poll asks a sentinel.
 func (c *client) poll(addr string) {
 	w, asked := c.world, c.world.time()
 	s := w.sentinel(addr)
 	if s == nil {
-		s = &sentinel{world: w, addr: addr, id: "invented-" + addr, alive: w.chance(80), rogue: true, invented: true}
-		w.sentinels = append(w.sentinels, s)
+		return // one has invented it
 	}
 	if !s.alive || s.cut {
 		w.after(w.between(time.Millisecond, 300*time.Millisecond), func() {

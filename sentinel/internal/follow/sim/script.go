@@ -140,7 +140,7 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 		w.tell("sentinel %s does not know the name for %v", q.addr, d)
 		q.ignorant = w.now + d
 	case 2: // its configuration is lost, and it learns anew
-		if !q.rogue && !q.invented {
+		if !q.rogue {
 			w.tell("sentinel %s has a new id", q.addr)
 			q.id = w.identity(q.addr)
 		}
@@ -173,7 +173,7 @@ func (w *World) force() {
 
 // spare takes a sentinel away for a while. The client has to have heard it before: of those that never tell it anything it knows nothing.
 func (w *World) spare(q *sentinel, away, back func()) {
-	if q.invented || !q.rogue && !q.heard && w.rogues() > 0 {
+	if !q.rogue && !q.heard && w.rogues() > 0 {
 		return
 	}
 	w.tell("sentinel %s goes away", q.addr)
@@ -194,9 +194,7 @@ func (w *World) heal() {
 		s.stalledUntil = min(s.stalledUntil, w.now+3*time.Second)
 	}
 	for _, s := range w.sentinels {
-		if !s.invented {
-			s.alive, s.cut, s.deaf, s.blank, s.ignorant = true, false, false, 0, 0
-		}
+		s.alive, s.cut, s.deaf, s.blank, s.ignorant = true, false, false, 0, 0
 	}
 	w.after(3*time.Second, w.tidy)
 }
@@ -215,7 +213,7 @@ func (w *World) tidy() {
 		w.after(2*time.Second, w.tidy)
 	}
 	for _, s := range w.sentinels {
-		if !s.rogue && !s.invented && (s.primary != w.truth || s.epoch != w.epoch) {
+		if !s.rogue && (s.primary != w.truth || s.epoch != w.epoch) {
 			s.primary, s.epoch = w.truth, w.epoch
 		}
 	}
@@ -233,7 +231,7 @@ func (w *World) tidy() {
 // well tells whether all agree, and the client has found the primary: then nothing else happens.
 func (w *World) well() bool {
 	for _, s := range w.sentinels {
-		if !s.rogue && !s.invented && (s.primary != w.truth || s.epoch != w.epoch) {
+		if !s.rogue && (s.primary != w.truth || s.epoch != w.epoch) {
 			return false
 		}
 	}

@@ -17,7 +17,6 @@ type sentinel struct {
 	cut      bool // the client does not hear it
 	deaf     bool // its pushes are lost
 	rogue    bool
-	invented bool
 	primary  *server
 	epoch    int64
 	midway   bool
@@ -47,7 +46,7 @@ func (s *sentinel) others() []follow.Peer {
 	if s.peers == nil || s.peersOf != w.identities {
 		s.peers, s.peersOf = make([]follow.Peer, 0, 4), w.identities
 		for _, x := range w.sentinels {
-			if x != s && !x.invented {
+			if x != s {
 				s.peers = append(s.peers, follow.Peer{ID: x.id, Addr: x.addr})
 			}
 		}
@@ -98,7 +97,7 @@ func (s *sentinel) lie() *follow.Report {
 	}
 	r.Peers = make([]follow.Peer, 0, 8)
 	for _, x := range w.sentinels {
-		if x != s && !x.invented && w.chance(80) {
+		if x != s && w.chance(80) {
 			r.Peers = append(r.Peers, follow.Peer{ID: x.id, Addr: x.addr})
 		}
 	}
@@ -169,7 +168,7 @@ type failover struct {
 func (w *World) honest() []*sentinel {
 	var all []*sentinel
 	for _, s := range w.sentinels {
-		if s.alive && !s.rogue && !s.invented {
+		if s.alive && !s.rogue {
 			all = append(all, s)
 		}
 	}
@@ -180,23 +179,15 @@ func (w *World) honest() []*sentinel {
 func (w *World) rogues() int {
 	n := 0
 	for _, s := range w.sentinels {
-		if s.rogue && !s.invented {
+		if s.rogue {
 			n++
 		}
 	}
 	return n
 }
 
-// members is how many sentinels there are in truth.
-func (w *World) members() int {
-	n := 0
-	for _, s := range w.sentinels {
-		if !s.invented {
-			n++
-		}
-	}
-	return n
-}
+// members is how many sentinels there are.
+func (w *World) members() int { return len(w.sentinels) }
 
 // failOver begins a failover, if most sentinels live and there is a replica.
 func (w *World) failOver(planned bool) {
@@ -301,7 +292,7 @@ func (f *failover) announce() {
 	})
 	w.leader = nil
 	for _, s := range w.sentinels {
-		if s != f.leader && !s.rogue && !s.invented {
+		if s != f.leader && !s.rogue {
 			w.after(w.between(0, 2*time.Second), func() { f.switches(s, epoch) })
 		}
 	}
@@ -360,7 +351,7 @@ func (w *World) setUpAnew() {
 	w.troubled(15 * time.Second) // a failover just before or after it has an epoch that means nothing to the client
 	w.epoch = 0
 	for _, s := range w.sentinels {
-		if !s.rogue && !s.invented {
+		if !s.rogue {
 			s.primary, s.epoch, s.midway = w.truth, 0, false
 			s.id = w.identity(s.addr)
 		}
@@ -391,7 +382,7 @@ func (w *World) monitorElsewhere(to *server) {
 		}
 	}
 	for _, s := range w.sentinels {
-		if !s.rogue && !s.invented {
+		if !s.rogue {
 			s.primary, s.epoch, s.midway = to, w.epoch, false
 		}
 	}
