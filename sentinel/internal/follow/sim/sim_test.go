@@ -100,7 +100,7 @@ func TestHistoriesGoEverywhere(t *testing.T) {
 	seen := make(map[[2]follow.Phase]int)
 	for seed := range uint64(2_000) {
 		if seed == 1_999 {
-			seed = 5_833 // few go from returning to provisional
+			seed = 3_983 // few go from returning to provisional
 		}
 		for way, n := range sim.Play(seed, false).Seen {
 			seen[way] += n
