@@ -96,6 +96,21 @@ func TestATakenIDSilencesNobody(t *testing.T) {
 	}
 }
 
+// Nor is one that was found silenced by one that the user gave.
+func TestATakenIDSilencesNobodyWhoWasFound(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	found := "10.0.2.1:26379"
+	p.unheard(seeds()[2]) // and never is
+	p.hear(withPeers(report(serverA, 1), 1, found), seeds()[:2]...)
+	p.hear(report(serverA, 1), found)
+	p.answer(serverA, true)
+	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + found, Asked: p.now, Report: &follow.Report{Addr: serverA, Epoch: 1}})
+	p.hear(withPeers(report(serverB, 2), 1, found), seeds()[1])
+	p.hear(report(serverB, 2), found)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
 // A sentinel that takes another's id, and says nearly the same, does not stand for it.
 func TestATakenIDLendsNoVote(t *testing.T) {
 	p := newPlay(t, follow.Config{})

@@ -120,7 +120,8 @@ func (r *Report) same(o *Report) bool {
 }
 
 // own tells whether v speaks for the sentinel with an id: the first to come with it does, for as long as it answers, because else whoever
-// takes another's id would speak for it. An address that the user gave always speaks, for itself: whose the id is, is not known.
+// takes another's id would speak for it. An address that the user gave goes before one that was found, which may be the same sentinel's,
+// unless it has had another id, and may have taken this one: then each speaks for itself, as do two that the user gave.
 func (e *electorate) own(v *voter, id string) bool {
 	if e.owners == nil {
 		e.owners = make(map[string]*voter)
@@ -128,10 +129,10 @@ func (e *electorate) own(v *voter, id string) bool {
 	owner := e.owners[id]
 	lasts := owner != nil && owner != v && owner.up && owner.id == id
 	switch {
-	case lasts && owner.seed == v.seed:
-		return v.seed
-	case lasts && owner.seed:
-		return false
+	case lasts && v.seed && (owner.seed || v.renamed):
+		return true
+	case lasts && !v.seed:
+		return owner.seed && owner.renamed
 	case owner != nil && owner != v && !owner.seed:
 		owner.report = nil
 	}
@@ -229,12 +230,12 @@ func (s *State) heard(e Heard) {
 		return
 	}
 	v.judged, v.up = true, true
-	owner := s.voters.own(v, e.ID)
 	if v.id != e.ID {
 		s.voters.disown(v)
 		v.rename(e.ID)
 		v.report = nil
 	}
+	owner := s.voters.own(v, e.ID)
 	if !s.voters.heard {
 		s.voters.heard, s.voters.firstUntil = true, s.now.Add(firstWait)
 	}
