@@ -39,7 +39,6 @@ type asker struct {
 	interval time.Duration
 	epoch    int64 // at which the sentinels named it; 0 if they have not yet
 	trigger  Trigger
-	doubted  bool // what it says counts once it has been a replica, or is announced
 	err      error
 }
 
@@ -157,7 +156,7 @@ func (s *State) pursue(a asker) {
 		if s.next.interval <= a.interval {
 			return
 		}
-		a.epoch, a.doubted = s.next.epoch, a.doubted && s.next.epoch == 0
+		a.epoch = s.next.epoch
 	}
 	s.dropNext()
 	a.at, a.until = s.now, s.now.Add(confirmWithin)
@@ -183,11 +182,13 @@ func (s *State) nextAnswered(e Answered) {
 	switch {
 	case !e.Primary:
 		s.wasReplica(a.addr)
-		a.doubted = false
 		s.again(a, refusal{a.addr, ErrDemoted})
 		s.rotate()
-	case a.doubted:
-		s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
+	case s.doubts(a):
+		if a.epoch == 0 {
+			s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
+		}
+		s.noReplica(a.addr)
 		s.again(a, refusal{a.addr, errDoubted})
 		s.rotate()
 	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly:
@@ -198,6 +199,14 @@ func (s *State) nextAnswered(e Answered) {
 	default:
 		s.install(a.link, a.addr, a.epoch, a.trigger)
 	}
+}
+
+// doubts tells whether the word of a server that it is the primary means nothing yet, or any more.
+func (s *State) doubts(a *asker) bool {
+	if a.trigger == BySelection && a.epoch == 0 {
+		return !s.stoodBy(a.addr)
+	}
+	return !s.mayFollow(a.addr)
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.

@@ -251,7 +251,7 @@ func (s *State) consider(said saying) {
 	case s.next.addr == said.addr && s.next.state == holding:
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
-		s.next.epoch, s.next.doubted = said.epoch, false
+		s.next.epoch = said.epoch
 	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
 		s.pursue(toAnnounced(said))
 	} // else it is asked in its turn

@@ -84,11 +84,11 @@ func (s *State) noReplica(addr string) {
 	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
 }
 
-// reckonReplicas notes which servers most sentinels see replicate, and which they have lost since: those may come back as anything. Of one
-// that was left they must have seen it since.
+// reckonReplicas notes which servers most sentinels see replicate, and which of them have become the primary since, or were lost: those may
+// come back as anything. Of one that was left they must have seen it since.
 func (s *State) reckonReplicas() {
 	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
-		return s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
+		return s.calledPrimary(addr) || s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
 	})
 	for _, by := range s.fresh() {
 		for _, r := range by.report.Replicas {
@@ -144,7 +144,7 @@ func (s *State) selected(e Pushed) {
 }
 
 func (s *State) toSelected(addr string) asker {
-	return asker{addr: addr, interval: selectedInterval, trigger: BySelection, doubted: !s.stoodBy(addr)}
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection}
 }
 
 // rotate asks the next of those that may be about to be the primary, if there are several: a sentinel that has gone wrong may have selected
@@ -170,7 +170,7 @@ func (s *State) rotate() {
 func (s *State) candidates() []asker {
 	var all []asker
 	for _, c := range s.move.chosen {
-		if c.addr != s.primary.addr && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
+		if c.addr != s.primary.addr && s.known(c.addr) && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
 			all = append(all, s.toSelected(c.addr))
 		}
 	}

@@ -202,6 +202,21 @@ func TestAPrimaryOfBeforeNeedsMost(t *testing.T) {
 	}
 }
 
+// Most named a server when it was asked, one of them late. When it answers they do not.
+func TestAnAnnouncementMayGrowOld(t *testing.T) {
+	p := newPlay(t, follow.Config{Mode: follow.PushOnly})
+	p.hear(&follow.Report{Addr: serverB, Epoch: 1, Replicas: []follow.Replica{{Addr: serverA}}}, seeds()...)
+	p.answer(serverB, true)
+	both := func(addr, other string, epoch int64) *follow.Report {
+		return &follow.Report{Addr: addr, Epoch: epoch, Replicas: []follow.Replica{{Addr: other}}}
+	}
+	p.hear(both(serverA, serverB, 2), seeds()[:2]...)
+	p.step(follow.Dialled{Link: p.links[serverA]})
+	p.hear(both(serverB, serverA, 3), seeds()[1])
+	p.step(follow.Answered{Link: p.links[serverA], Primary: true})
+	p.is(follow.Up, serverB)
+}
+
 // A replica that was away has come back as a primary, as one whose configuration is not kept. One sentinel says that this is its will.
 func TestAReplicaThatWasLostNeedsMost(t *testing.T) {
 	p := up(t, follow.Config{})
@@ -295,6 +310,26 @@ func TestAFalseAnnouncementHidesNoSelection(t *testing.T) {
 	p.is(follow.Provisional, serverB)
 }
 
+// What was selected before, and was taken out of the cluster since, is not asked any more.
+func TestASelectionIsForgottenWithItsServer(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.answer(serverC, false)
+	p.pass(4 * time.Second) // it comes to nothing
+	delete(p.links, serverC)
+	without := report(serverA, 1)
+	without.Replicas = without.Replicas[:1]
+	p.hear(without, seeds()[1:]...)
+	p.hear(report(serverA, 1), seeds()[0])
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.push(seeds()[1], follow.Switched, serverB)
+	p.answer(serverB, false)
+	p.pass(10 * time.Millisecond)
+	if p.links[serverC] != 0 {
+		t.Error("a server is asked that most do not know any more")
+	}
+}
+
 // Nor does one that never answers keep the client from an announcement.
 func TestAServerThatHangsHidesNoAnnouncement(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.FenceOnly})
@@ -376,6 +411,7 @@ func TestSentinelsMayAllBeReplaced(t *testing.T) {
 			p.pass(time.Second)
 		}
 	}
+	p.hear(report(serverA, 1), all...) // SENTINEL RESET: for a moment they do not know of each other
 	p.hear(report(serverB, 2), all...)
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)

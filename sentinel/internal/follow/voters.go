@@ -147,20 +147,21 @@ func (e *electorate) disown(v *voter) {
 }
 
 // admit has the sentinels watched that most who vote name, one of whom was just heard, and notes that they vote. Who votes does so while one
-// still says it, or none answers.
+// still says it, or none that the user gave has a vote any more.
 func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
 	if len(reports) == 0 {
 		return
 	}
+	given := slices.ContainsFunc(e.all, func(v *voter) bool { return v.seed && e.lives(v, s.now) })
 	changed := false
 	for _, v := range e.all {
 		if v.seed {
 			continue
 		}
 		n := naming(reports, Peer{v.id, v.addr})
-		member := s.majority(n) || v.member && n > 0
+		member := s.majority(n) || v.member && (n > 0 || !given)
 		changed = changed || member != v.member
 		v.member = member
 		if n > 0 {

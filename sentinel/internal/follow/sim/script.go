@@ -126,7 +126,7 @@ func (w *World) fault() {
 // reconfigure is what an operator does.
 func (w *World) reconfigure(q *sentinel, s *server) {
 	d := w.between(0, 3*time.Second)
-	switch w.rng.IntN(5) {
+	switch w.rng.IntN(6) {
 	case 0: // SENTINEL RESET, at one or all
 		all := w.chance(50)
 		for _, x := range w.sentinels {
@@ -154,7 +154,30 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 		}
 	case 4:
 		w.monitorElsewhere(s)
+	case 5:
+		w.retire(s)
 	}
+}
+
+// retire takes a replica out of the cluster. Once the sentinels have forgotten it, and the client has heard that, it is somebody else's.
+func (w *World) retire(s *server) {
+	replicas := 0
+	for _, x := range w.servers {
+		if !x.evil && !x.disowned && !x.primary {
+			replicas++
+		}
+	}
+	if s.primary || s == w.truth || w.leader != nil || replicas < 2 {
+		return
+	}
+	w.tell("%s is taken out", s.addr)
+	s.disowned = true
+	w.after(4*time.Second, func() {
+		if l := w.client.serving; s.disowned && (l == nil || l.to != s) {
+			w.tell("%s belongs to somebody else", s.addr)
+			s.alive, s.primary, s.evil = true, true, true
+		}
+	})
 }
 
 // alarm is a script that writes to a replica.

@@ -284,7 +284,13 @@ func (f *failover) announce() {
 	epoch := w.epoch
 	slow := time.Duration(0)
 	if w.chance(20) && !w.client.calm { // the leader waits for replicas to follow; others hear of it before
-		slow = w.between(0, 5*time.Second)
+		for _, s := range w.honest() {
+			if s != f.leader {
+				f.switches(s, epoch)
+				slow = w.between(0, 5*time.Second)
+				break
+			}
+		}
 	}
 	w.after(slow, func() {
 		f.switches(f.leader, epoch)
@@ -376,8 +382,7 @@ func (w *World) monitorElsewhere(to *server) {
 		w.epoch = 0
 	}
 	for _, s := range w.servers {
-		if s != to && s != old && !s.evil {
-			s.disowned = false
+		if s != to && s != old && !s.evil && !s.disowned {
 			s.demote(to)
 		}
 	}

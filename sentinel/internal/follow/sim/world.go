@@ -46,7 +46,7 @@ type Result struct {
 
 // Play plays the history of a seed.
 func Play(seed uint64, story bool) (r Result) {
-	w := &World{rng: rand.New(rand.NewPCG(seed, 1)), tellTale: story}
+	w := &World{rng: rand.New(rand.NewPCG(seed, 1)), tellTale: story, announcedAt: -time.Minute}
 	defer func() {
 		if p := recover(); p != nil {
 			r = Result{Failure: fmt.Sprintf("panic: %v", p), Story: w.story, Steps: w.steps}
