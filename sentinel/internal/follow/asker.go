@@ -191,7 +191,7 @@ func (s *State) nextAnswered(e Answered) {
 		s.noReplica(a.addr)
 		s.again(a, refusal{a.addr, errDoubted})
 		s.rotate()
-	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly:
+	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly && !s.calledPrimary(a.addr):
 		a.state, a.until = holding, s.now.Add(confirmWithin)
 		if s.phase == Fenced {
 			s.move.promoted, a.until = true, time.Time{} // the fence's end is its end
@@ -203,10 +203,8 @@ func (s *State) nextAnswered(e Answered) {
 
 // doubts tells whether the word of a server that it is the primary means nothing yet, or any more.
 func (s *State) doubts(a *asker) bool {
-	if a.trigger == BySelection && a.epoch == 0 {
-		return !s.stoodBy(a.addr)
-	}
-	return !s.mayFollow(a.addr)
+	selected := a.trigger == BySelection && a.epoch == 0 && s.stoodBy(a.addr)
+	return !selected && !s.mayFollow(a.addr)
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.

@@ -347,7 +347,7 @@ func (s *State) judgeClaim() {
 		s.aim(claimed.addr, claimed.epoch)
 	case disowned:
 		s.comeBack(claimed.addr)
-		s.pursue(toAnnounced(saying{claimed.addr, claimed.epoch}))
+		s.consider(saying{claimed.addr, claimed.epoch})
 	default:
 		return
 	}

@@ -251,6 +251,18 @@ func TestANameThatIsMonitoredAnewIsFollowed(t *testing.T) {
 	}
 }
 
+// One sentinel selects it as well, and takes that back: this is no reason not to follow the others.
+func TestASelectionHidesNoClaim(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		anew := &follow.Report{Addr: serverC, RunID: "id of " + serverC, Epoch: 1}
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.hear(anew, seeds()[1:]...)
+		p.answer(serverC, true)
+		p.is(follow.Provisional, serverC)
+	}
+}
+
 // Sentinels that are a failover behind do not undo it, though most of them are: they know the primary as a replica.
 func TestSentinelsThatLagMoveNothing(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
@@ -338,6 +350,23 @@ func TestAServerThatHangsHidesNoAnnouncement(t *testing.T) {
 	p.hear(report(serverB, 2), seeds()[1])
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
+}
+
+// A promoted replica was held for the announcement of a failover that was undone, and kept the primary from returning.
+func TestWhatIsHeldIsDropped(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.FenceOnly})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	for range 10 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.is(follow.Up, serverA)
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	p.pass(10 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.is(follow.Up, serverA)
 }
 
 // One sentinel announces replicas without end. It kept the client from what most others agree on at a lower epoch.

@@ -89,13 +89,7 @@ func (c *client) promoted(f *failover) {
 // named looks, a while after a sentinel has named a primary, for writes to another one.
 func (c *client) named(s *server) {
 	w := c.world
-	n := 0
-	for _, q := range w.sentinels {
-		if !q.rogue && q.primary == s {
-			n++
-		}
-	}
-	if 2*n <= w.members() {
+	if !w.named(s) {
 		return
 	}
 	at := w.now
@@ -119,13 +113,24 @@ func (c *client) named(s *server) {
 	})
 }
 
+// named tells whether most sentinels name a server.
+func (w *World) named(s *server) bool {
+	n := 0
+	for _, q := range w.sentinels {
+		if !q.rogue && q.primary == s {
+			n++
+		}
+	}
+	return 2*n > w.members()
+}
+
 // swapped looks whether a server may be the primary at all.
 func (c *client) swapped(s *server, why follow.Trigger) {
 	w := c.world
 	if said := w.now - s.demotedAt; !s.primary && s.alive && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
-	if s.left && w.truth != s && w.trouble < w.now && (c.calm || why == follow.BySelection && w.leader == nil) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && (c.calm || why == follow.BySelection && w.leader == nil) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 }

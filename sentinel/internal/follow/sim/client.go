@@ -275,7 +275,10 @@ func (c *client) poll(addr string) {
 			return
 		}
 		id := s.id
-		if s.rogue && w.chance(10) {
+		switch {
+		case s.victim != nil:
+			id = s.victim.id
+		case s.rogue && w.chance(10):
 			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id
 		}
 		s.heard = true

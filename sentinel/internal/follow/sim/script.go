@@ -52,8 +52,15 @@ func (w *World) build() {
 	newClient(w, follow.Mode(w.rng.IntN(3)), seeds).calm = calm
 	w.tell("mode %d, %d servers, %d sentinels, %d given, %d rogue", w.client.mode, n, members, given, rogues)
 	for _, s := range w.sentinels {
-		if s.rogue {
-			w.after(w.between(0, time.Second), s.babble)
+		if !s.rogue {
+			continue
+		}
+		w.after(w.between(0, time.Second), s.babble)
+		switch w.rng.IntN(6) {
+		case 0:
+			s.victim = w.sentinels[w.rng.IntN(len(w.sentinels))]
+		case 1:
+			s.idol = w.servers[1]
 		}
 	}
 	w.watch()

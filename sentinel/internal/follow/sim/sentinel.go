@@ -21,6 +21,8 @@ type sentinel struct {
 	epoch    int64
 	midway   bool
 	seed     bool
+	victim   *sentinel     // a rogue's: whose id it takes
+	idol     *server       // a rogue's: whom it announces, without end
 	heard    bool          // it has told the client something
 	names    bool          // it tells names of servers, not addresses
 	blank    time.Duration // until when it knows neither replicas nor others
@@ -85,6 +87,10 @@ func (s *sentinel) lie() *follow.Report {
 	}
 	if w.chance(10) {
 		r.Epoch = 1 << 40
+	}
+	if s.idol != nil {
+		s.epoch++
+		r.Addr, r.RunID, r.Epoch, r.Midway = s.idol.addr, s.idol.id, 100+s.epoch, false
 	}
 	r.Replicas = make([]follow.Replica, 0, 3*len(w.servers))
 	for _, x := range w.servers {
@@ -256,12 +262,18 @@ func (f *failover) undo() {
 	f.leader.midway = false
 	f.world.tell("failover undone")
 	to, from := f.to, f.from
-	f.world.after(f.world.between(time.Second, 3*time.Second), func() {
-		if f.world.truth == from {
+	w := f.world
+	w.after(w.between(time.Second, 12*time.Second), func() {
+		if w.truth == from {
 			to.demote(from)
 		}
 	})
 	f.over()
+	w.after(max(w.trouble-w.now, 0), func() {
+		if w.truth == from && w.leader == nil && w.rogues() == 0 { // one may have announced it
+			w.client.named(from)
+		}
+	})
 }
 
 func (f *failover) over() {
