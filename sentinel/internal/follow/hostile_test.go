@@ -44,106 +44,6 @@ func (p *play) listed(addr string) bool {
 	return false
 }
 
-// One sentinel that repeats itself was as good as many: what it invented was watched, voted, and got passwords.
-func TestARepetitionCountsOnce(t *testing.T) {
-	p := up(t, follow.Config{})
-	p.hear(withPeers(withReplica(report(serverA, 1), evil, 5), 5, "10.9.9.9:1", "10.9.9.9:2"), seeds()[0])
-	if n := count[follow.Watch](p); n != 0 {
-		t.Errorf("%d sentinels are watched that one has invented", n)
-	}
-	if p.listed(evil) {
-		t.Error("a replica that one sentinel has invented is used")
-	}
-}
-
-// While most sentinels were away for a moment, one that had gone wrong was most of those that were left.
-func TestAMajorityIsOfAllThatVote(t *testing.T) {
-	p := up(t, follow.Config{})
-	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
-	p.unheard(seeds()...)
-	lie := withPeers(withReplica(report(evil, 9), serverA, 1), 1, "10.9.9.9:1")
-	for range 10 {
-		p.pass(time.Second)
-		p.unheard(seeds()[1:]...)
-		p.hear(lie, seeds()[0])
-		p.push(seeds()[0], follow.Switched, evil)
-	}
-	p.hear(withReplica(report(serverA, 1), evil, 1), seeds()[0])
-	if p.links[evil] != 0 || p.listed(evil) {
-		t.Error("a server is asked that one sentinel has invented")
-	}
-	if n := count[follow.Watch](p); n != 0 {
-		t.Errorf("%d sentinels are watched that one has invented", n)
-	}
-	p.unheard(seeds()[0])
-	p.pass(time.Minute) // nobody waits for ever for sentinels that are gone
-	p.hear(report(serverC, 3), seeds()[2])
-	p.answer(serverC, true)
-	p.is(follow.Up, serverC)
-}
-
-// A sentinel took the id of one that was away for a moment, and that one was never heard again.
-func TestATakenIDSilencesNobody(t *testing.T) {
-	p := up(t, follow.Config{})
-	p.unheard(seeds()[1])
-	knowsNothing := &follow.Report{Addr: serverA, RunID: "id of " + serverA, Epoch: 1}
-	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[1], Asked: p.now, Report: knowsNothing})
-	p.hear(report(serverB, 2), seeds()[1:]...)
-	p.answer(serverB, true)
-	p.is(follow.Up, serverB)
-	if got := p.state.View().Epoch; got != 2 {
-		t.Errorf("the epoch is %d", got)
-	}
-}
-
-// Nor is one that was found silenced by one that the user gave.
-func TestATakenIDSilencesNobodyWhoWasFound(t *testing.T) {
-	p := newPlay(t, follow.Config{})
-	found := "10.0.2.1:26379"
-	p.unheard(seeds()[2]) // and never is
-	p.hear(withPeers(report(serverA, 1), 1, found), seeds()[:2]...)
-	p.hear(report(serverA, 1), found)
-	p.answer(serverA, true)
-	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + found, Asked: p.now, Report: &follow.Report{Addr: serverA, Epoch: 1}})
-	p.hear(withPeers(report(serverB, 2), 1, found), seeds()[1])
-	p.hear(report(serverB, 2), found)
-	p.answer(serverB, true)
-	p.is(follow.Up, serverB)
-}
-
-// A sentinel that takes another's id, and says nearly the same, does not stand for it.
-func TestATakenIDLendsNoVote(t *testing.T) {
-	p := newPlay(t, follow.Config{})
-	p.unheard(seeds()[2]) // and never is
-	p.hear(report(serverA, 1), seeds()[:2]...)
-	p.answer(serverA, true)
-	for range 10 {
-		p.pass(500 * time.Millisecond)
-		p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[1], Asked: p.now, Report: withPeers(withReplica(report(serverA, 1), evil, 1), 1, "10.9.9.9:1")})
-		if p.unheard(seeds()[1]); p.listed(evil) || count[follow.Watch](p) != 3 {
-			t.Fatal("one sentinel is a majority")
-		}
-		p.hear(report(serverA, 1), seeds()[1])
-		if p.listed(evil) || count[follow.Watch](p) != 3 {
-			t.Fatal("one sentinel is a majority")
-		}
-	}
-}
-
-// A sentinel that is given by two addresses has one vote.
-func TestASentinelThatIsGivenTwiceHasOneVote(t *testing.T) {
-	p := newPlay(t, follow.Config{})
-	for range 2 {
-		for _, addr := range seeds()[:2] {
-			p.step(follow.Heard{Sentinel: addr, ID: "one", Asked: p.now, Report: withReplica(report(evil, 2), serverA, 1)})
-		}
-		p.hear(report(serverA, 1), seeds()[2])
-	}
-	if p.links[evil] != 0 {
-		t.Error("one sentinel is a majority of two")
-	}
-}
-
 // Who says the same as others, at an invented epoch, made it the present one: the next failover was not followed.
 func TestAnInventedEpochIsNotTaken(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
@@ -276,34 +176,6 @@ func TestSentinelsThatLagMoveNothing(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// A sentinel that does not know the name has no vote on it: it kept the primary from returning, and a client from its start.
-func TestASentinelThatDoesNotKnowTheNameHasNoVote(t *testing.T) {
-	p := newPlay(t, follow.Config{})
-	unknown := errors.New("unknown")
-	stranger := func() { p.step(follow.Heard{Sentinel: seeds()[1], ID: "b", Asked: p.now, Err: unknown}) }
-	p.hear(report(serverA, 1), seeds()[0])
-	stranger()
-	p.unheard(seeds()[2])
-	if v := p.state.View(); errors.Is(v.Cause, unknown) {
-		t.Errorf("there is no primary because of %v", v.Cause)
-	}
-	p.answer(serverA, true)
-	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
-	p.pass(time.Second)
-	p.answer(serverA, true)
-	stranger()
-	p.hear(report(serverA, 1), seeds()[0])
-	p.is(follow.Up, serverA)
-
-	p = newPlay(t, follow.Config{})
-	for _, addr := range seeds() {
-		p.step(follow.Heard{Sentinel: addr, ID: addr, Asked: p.now, Err: unknown})
-	}
-	if v := p.state.View(); !errors.Is(v.Cause, unknown) {
-		t.Errorf("nobody knows the name, and the cause is %v", v.Cause)
-	}
-}
-
 // One sentinel announces a replica again and again. It kept the client from asking the one that was selected.
 func TestAFalseAnnouncementHidesNoSelection(t *testing.T) {
 	p := up(t, follow.Config{})
@@ -422,49 +294,5 @@ func TestAFalseDownAfterKeepsNoCalls(t *testing.T) {
 	p.pass(701 * time.Millisecond)
 	if p.is(follow.Searching, serverA); count[follow.Cut](p) != 1 {
 		t.Errorf("%+v", p.done)
-	}
-}
-
-// All sentinels are replaced, one after the other, and then those that replaced them.
-func TestSentinelsMayAllBeReplaced(t *testing.T) {
-	p := up(t, follow.Config{})
-	all := seeds()
-	for i := range 12 {
-		fresh := fmt.Sprintf("10.0.2.%d:26379", i)
-		p.unheard(all[0])
-		all = append(all[1:], fresh)
-		for range 70 {
-			for _, addr := range all {
-				p.hear(withPeers(report(serverA, 1), 1, all...), addr)
-			}
-			p.pass(time.Second)
-		}
-	}
-	p.hear(report(serverA, 1), all...) // SENTINEL RESET: for a moment they do not know of each other
-	p.hear(report(serverB, 2), all...)
-	p.answer(serverB, true)
-	p.is(follow.Up, serverB)
-}
-
-// The last of the sentinels that the user gave does not choose the others.
-func TestTheLastThatWasGivenInventsNobody(t *testing.T) {
-	p := up(t, follow.Config{})
-	found := []string{"10.0.2.1:26379", "10.0.2.2:26379"}
-	for range 2 {
-		p.hear(withPeers(report(serverA, 1), 1, append(found, seeds()...)...), append(found, seeds()...)...)
-	}
-	if n := count[follow.Watch](p); n != 2 {
-		t.Fatalf("%d are watched", n)
-	}
-	p.unheard(seeds()[1:]...)
-	for range 70 {
-		p.pass(time.Second)
-		p.hear(withPeers(report(serverA, 1), 1, append(found, seeds()...)...), found...)
-		p.hear(withPeers(report(serverA, 1), 1, "10.9.9.9:1", "10.9.9.9:2"), seeds()[0])
-	}
-	p.hear(report(serverB, 2), found...)
-	p.answer(serverB, true)
-	if p.is(follow.Up, serverB); count[follow.Watch](p) != 2 {
-		t.Error("sentinels are watched that one has invented")
 	}
 }
