@@ -347,3 +347,11 @@ func seeds(few uint64) iter.Seq[uint64] {
 		}
 	}
 }
+
+// TestALiarThatIsHeardAlone: a client that is cut off from the three honest sentinels for 2.5 s, and hears the fourth, which lies, stays with its primary.
+func TestALiarThatIsHeardAlone(t *testing.T) {
+	problem := playInMemory(t, script{protocol: 2, replicas: 1, rogue: true, acts: []fault{{at: 300 * time.Millisecond, deed: allSentinels, lasts: 2500 * time.Millisecond}}})
+	if problem != "" {
+		t.Error(problem)
+	}
+}

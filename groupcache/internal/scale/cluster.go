@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,10 @@ type node struct {
 
 // ServeHTTP implements http.Handler.
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n.tally.add(r.Method)
+	explores := strings.HasSuffix(r.URL.Path, "/_groupcache/") && (r.Method == http.MethodGet || r.Method == http.MethodPost)
+	if !explores {
+		n.tally.add(r.Method)
+	}
 	if n.hung.Load() {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client leaves
 		<-r.Context().Done()
@@ -60,7 +64,7 @@ func (c *cluster) start(ctx context.Context, adapt func(*groupcache.Options)) er
 	if err != nil {
 		return err
 	}
-	o := groupcache.Options{Self: "http://" + l.Addr().String()}
+	o := groupcache.Options{Self: "http://" + l.Addr().String(), Ring: groupcache.HashRing} // the ring that join knows
 	if adapt != nil {
 		adapt(&o)
 	}
