@@ -1,7 +1,6 @@
 package groupcache_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,11 +67,29 @@ func panics(fn func()) (cause any) {
 	return nil
 }
 
+// sharedText is a log that may be read while others still write to it: peers are greeted in the background.
+type sharedText struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (s *sharedText) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *sharedText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // One test, because there is one default instance.
 func TestTheDefaultInstance(t *testing.T) {
 	groupcache.ResetDefault()
 	http.DefaultServeMux = http.NewServeMux()
-	var log bytes.Buffer
+	var log sharedText
 	logger := logrus.New()
 	logger.SetOutput(&log)
 	groupcache.SetLogger(logrus.NewEntry(logger).WithField("app", "test"))

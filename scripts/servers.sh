@@ -19,7 +19,6 @@ has() {
 package() {
   case $1 in
     etcd) echo etcd-server ;;
-    nginx) echo nginx-light ;;
     *) echo "$1" ;;
   esac
 }
