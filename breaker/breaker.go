@@ -289,12 +289,12 @@ func (b *Breaker) accuse(w word, ev event) {
 	}
 }
 
-// Do makes a call under the breaker. It returns what fn returns, or, without having called fn, a [*Refusal], which is ErrOpen, or ErrClosed. A panic or
-// runtime.Goexit in fn counts as a failure and goes through.
+// Do makes a call under the breaker. It returns what fn returns, or, without having called fn, a [*Refusal], which is ErrOpen, or
+// ErrClosed. A panic or runtime.Goexit in fn counts as a failure and goes through.
 //
-// With a Judge, that judges the result. Else errors are judged as Done judges them, with what only the context can tell: the failure of a call whose context was over before it
-// began is ignored, and so is, without a Classify, one by the cause that the caller has cancelled the context with. A deadline that
-// passes during the call counts against the dependency, which has not answered in the time it was given.
+// With a Judge, that judges the result. Else errors are judged as Done judges them, with what only the context can tell: the failure of a
+// call whose context was over before it began is ignored, and so is, without a Classify, one by the cause that the caller has cancelled
+// the context with. A deadline that passes during the call counts against the dependency, which has not answered in the time it was given.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
 	over := ctx.Err() != nil
 	p, err := b.Allow()

@@ -43,7 +43,7 @@ func (r *Refusal) Error() string {
 	if r.Cause == nil {
 		return text + ": forced open"
 	}
-	return text + ": " + r.Cause.Error()
+	return fmt.Sprintf("%s: %v", text, r.Cause) // not by its method, which may panic: see is
 }
 
 // Unwrap returns ErrOpen and not the cause, which is another call's error.

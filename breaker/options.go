@@ -74,8 +74,8 @@ type Options struct {
 	// ProbeTimeout bounds one probe, by its context. Default 1 s.
 	ProbeTimeout time.Duration
 	// Backoff says how long to wait before a probe or a trial; what is below 1 ms counts as 1 ms. The cause is the error that
-	// tripped, later the last probe's; attempts are counted from 0. It must not call Close. If it panics, the default is used. Default 100 ms × 2 up to 5 s, of which
-	// one half is random.
+	// tripped, later the last probe's; attempts are counted from 0. It must not call Close. If it panics, the default is used. Default
+	// DefaultBackoff.
 	Backoff func(cause error, attempt int) time.Duration
 	// StableAfter is how long the breaker must have been closed for the attempts to be counted from 0 again; one that re-opens
 	// earlier goes on where it was. Negative counts from 0 always. Default 10 s.
@@ -144,7 +144,9 @@ func (o Options) kind() string {
 	return observe.Label(o.Kind)
 }
 
-func defaultBackoff(_ error, attempt int) time.Duration {
+// DefaultBackoff is what Options.Backoff says by default: 100 ms × 2 up to 5 s, of which one half is random. It is for a Backoff that has
+// an opinion on some causes only.
+func DefaultBackoff(_ error, attempt int) time.Duration {
 	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: 5 * time.Second, Factor: 2}.Delay(attempt)
 }
 
@@ -167,7 +169,7 @@ func (o Options) withDefaults() Options {
 		o.SlowCallRatio = -1
 	}
 	if o.Backoff == nil {
-		o.Backoff = defaultBackoff
+		o.Backoff = DefaultBackoff
 	}
 	return o
 }

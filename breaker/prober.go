@@ -119,7 +119,7 @@ func (b *Breaker) delay(cause error, attempt int) (d time.Duration) {
 	defer func() {
 		if v := recover(); v != nil {
 			b.complain("Backoff", v)
-			d = defaultBackoff(cause, attempt)
+			d = DefaultBackoff(cause, attempt)
 		}
 	}()
 	return b.options.Backoff(cause, attempt)

@@ -35,6 +35,20 @@ func TestARefusalTellsWhoAndWhy(t *testing.T) {
 	}
 }
 
+// brokenError panics when it is a nil pointer, as errors of others do.
+type brokenError struct{ text string }
+
+func (e *brokenError) Error() string { return e.text }
+
+// TestARefusalOutlivesItsCause: what tells of a refused call must not panic for an error that was another call's.
+func TestARefusalOutlivesItsCause(t *testing.T) {
+	b := newBreaker(t, breaker.Options{ConsecutiveFailures: 1, Backoff: never})
+	_ = report(b, (*brokenError)(nil))
+	if err := report(b, nil); err == nil || !strings.HasPrefix(err.Error(), "breaker: open, call not made: test: ") {
+		t.Errorf("Allow = %v", err)
+	}
+}
+
 // never waits longer than any test.
 func never(error, int) time.Duration { return 24 * time.Hour }
 

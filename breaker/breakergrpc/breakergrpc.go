@@ -114,8 +114,15 @@ func (i *Interceptors) Stream(
 	}
 	var once sync.Once
 	judge := func(err error) { once.Do(func() { c.end(err) }) }
+	opened := false
+	defer func() {
+		if !opened { // it panicked
+			judge(breaker.ErrAborted)
+		}
+	}()
 	s := &stream{judge: judge}
 	s.ClientStream, err = open(ctx, desc, conn, method, append(opts, grpc.OnFinish(judge))...)
+	opened = true
 	if err != nil {
 		judge(err)
 		return nil, err

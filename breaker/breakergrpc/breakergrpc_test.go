@@ -167,6 +167,31 @@ func TestWhoLeavesSaysNothing(t *testing.T) {
 	}
 }
 
+// TestAPanicGivesThePermitBack: a trial that was lost would keep the breaker half-open for seconds.
+func TestAPanicGivesThePermitBack(t *testing.T) {
+	s := start(t, breaker.Options{})
+	i := breakergrpc.New(s.set, breakergrpc.Options{})
+	for name, call := range map[string]func(){
+		"call": func() {
+			_ = i.Unary(t.Context(), "/m", nil, nil, s.conn, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { panic("call") })
+		},
+		"stream": func() {
+			_, _ = i.Stream(t.Context(), nil, s.conn, "/m", func(context.Context, *grpc.StreamDesc, *grpc.ClientConn, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+				panic("stream")
+			})
+		},
+	} {
+		before := s.breaker().Stats().Failures
+		func() {
+			defer func() { _ = recover() }()
+			call()
+		}()
+		if n := s.breaker().Stats().Failures - before; n != 1 {
+			t.Errorf("%s: %d failures", name, n)
+		}
+	}
+}
+
 // TestALongStreamIsGood from its first message on, whatever ends it.
 func TestALongStreamIsGood(t *testing.T) {
 	s := start(t, breaker.Options{ConsecutiveFailures: 1, Backoff: never})

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 // Options are a Transport's choices. The zero value works.
@@ -102,13 +101,13 @@ func ofStatus(status int) breaker.Outcome {
 const maxRetryAfter = 5 * time.Minute
 
 // Backoff is breaker.Options.Backoff with regard to Retry-After: a server that said when to come back is asked again then, 5 minutes later
-// at most. Without that it is 100 ms × 2 up to 5 s, of which one half is random.
+// at most. Without that it is breaker.DefaultBackoff.
 func Backoff(cause error, attempt int) time.Duration {
 	var status *StatusError
 	if errors.As(cause, &status) && status.RetryAfter > 0 {
 		return min(status.RetryAfter, maxRetryAfter)
 	}
-	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: 5 * time.Second, Factor: 2}.Delay(attempt)
+	return breaker.DefaultBackoff(cause, attempt)
 }
 
 // RoundTrip implements http.RoundTripper. The error of a refused request is a *breaker.Refusal. The time that the body takes does not count.

@@ -89,8 +89,8 @@ func (r *registry) take(name string) *Group {
 	return g
 }
 
-// NewGroup makes a group that works alone until RegisterServer; peers that ask a Server of this process for its keys are answered. The budget is in bytes, for all its values in this process; 0 caches nothing. A
-// group of the same name is not found by GetGroup any more, but works on. It panics without a Retriever, as the original does.
+// NewGroup makes a group that works alone until RegisterServer; peers that ask a Server of this process for its keys are answered. The
+// budget is in bytes, for all its values in this process; 0 caches nothing. A group of the same name is not found by GetGroup any more, but works on. It panics without a Retriever, as the original does.
 func NewGroup(name string, maxBytes int64, retriever Retriever) *Group {
 	if retriever == nil {
 		panic("etcd: NewGroup: the group has no Retriever: pass what loads its values")

@@ -66,7 +66,7 @@ func Holdfast() Rules {
 		Module: thisModule,
 		Rows: append(aroundSentinel(), []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
-			{Package: "breaker/breakerhttp", May: []string{breaker, backoff}},
+			{Package: "breaker/breakerhttp", May: []string{breaker}},
 			{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
 			{Package: backoff},
 			{Package: observe, May: []string{prometheus}},

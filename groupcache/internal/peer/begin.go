@@ -67,10 +67,27 @@ func (p *Pool) allGreeted() bool {
 	return true
 }
 
+// settleIfGreeted ends the beginning if no answer is waited for any more.
+func (p *Pool) settleIfGreeted() {
+	if !p.begins.open() {
+		return
+	}
+	p.mu.Lock() // Set, which has asked, may not have published yet whom
+	defer p.mu.Unlock()
+	if p.allGreeted() {
+		p.settleLocked()
+	}
+}
+
 // settle ends the beginning: the others have used the ring of the kind that is used now.
 func (p *Pool) settle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.settleLocked()
+}
+
+// settleLocked is settle for those who hold mu.
+func (p *Pool) settleLocked() {
 	if m := p.members.Load(); p.begins.open() && !p.closed {
 		fresh := *m
 		fresh.setPasts(slices.DeleteFunc(slices.Clone(m.pasts), func(was past) bool { return was.guess && was.even != m.even }))

@@ -241,9 +241,7 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	}
 	p.work.Go(func() {
 		peer.greet(p.life)
-		if p.begins.open() && p.allGreeted() {
-			p.settle()
-		}
+		p.settleIfGreeted()
 	})
 	return peer, nil
 }
