@@ -210,8 +210,10 @@ func autorefresh() expected {
 	}
 }
 
+// checkCharts waits for the charts to be drawn, which a page does in its next frame.
 func (b *tab) checkCharts(t *testing.T, want expected) {
 	t.Helper()
+	await(t, "charts of "+want.scenario, func() bool { return eval[int](t, b, `document.querySelectorAll("#charts svg rect.phase").length`) > 0 })
 	if got := eval[int](t, b, `document.querySelectorAll("#charts svg").length`); got != 5 {
 		t.Errorf("%d charts, want 5", got)
 	}
