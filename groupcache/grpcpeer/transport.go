@@ -181,7 +181,7 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
 		ours := out.GetVersion() > 0
-		g := peer.Greeting{Marked: ours, Signs: ours, Batches: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
+		g := peer.Greeting{Marked: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
 		if out.Ring == nil && out.GetRendezvous() {
 			g.Ring = ringOfOld
 		}
@@ -196,6 +196,11 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	}
 	t.retire(c)
 	return peer.Greeting{}, r.error(c)
+}
+
+// Explore implements peer.Transport. Nothing has to be asked: what carries one call carries all.
+func (t *transport) Explore(context.Context) peer.Way {
+	return peer.Way{Signs: peer.Passes, Batches: peer.Passes, Sure: true}
 }
 
 // invoke makes a request with one message for an answer, for values of a size.

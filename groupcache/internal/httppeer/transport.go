@@ -44,7 +44,7 @@ type Transport struct {
 	base   *url.URL
 	path   string      // escaped, of base
 	ours   atomic.Bool // it has sent our mark, and no value without it since
-	signs  atomic.Bool // signs of life survive the way
+	signs  atomic.Bool // signs of life are known to survive the way
 }
 
 var _ peer.Transport = (*Transport)(nil)
@@ -383,9 +383,6 @@ func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != ""}
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
-	}
-	if (g.Marked || t.ours.Load()) && !peer.IsBrief(ctx) {
-		t.explore(ctx, &g)
 	}
 	return g, nil
 }

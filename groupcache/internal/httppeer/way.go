@@ -2,6 +2,7 @@ package httppeer
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -43,35 +44,69 @@ func WantsSigns(r *http.Request) bool {
 	return len(r.Header[Marker]) > 0 && len(r.Header[quietHeader]) == 0 && r.ProtoAtLeast(1, 1)
 }
 
-// test makes a request of the base path, and says whether a peer of ours has got it as it was sent, and which status it has answered with.
-func (t *Transport) test(ctx context.Context, method string, body []byte) (arrived bool, status int) {
+// tested is what came of a test of the way.
+type tested struct {
+	late    bool // no answer came in time
+	broken  bool // the connection ended without an answer: by the fault of what was sent, or by chance
+	arrived bool // a peer of ours has got it as it was sent
+	status  int
+}
+
+func (x tested) passage(passes bool) peer.Passage {
+	switch {
+	case x.late:
+		return peer.Untested
+	case x.arrived && passes:
+		return peer.Passes
+	default:
+		return peer.Blocked
+	}
+}
+
+// test makes a request of the base path.
+func (t *Transport) test(ctx context.Context, method string, body []byte) tested {
 	r, err := t.request(ctx, method, "", body)
 	if err != nil {
-		return false, 0
+		return tested{broken: true}
 	}
 	r.Header.Set(pathHeader, "test")
 	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
 	if err != nil {
-		return false, 0
+		late := ctx.Err() != nil || isTimeout(err)
+		return tested{late: late, broken: !late}
 	}
 	defer discard(response)
-	return isMarked(response) && response.Header.Get(pathHeader) == strconv.Itoa(len(body)), response.StatusCode
+	return tested{arrived: isMarked(response) && response.Header.Get(pathHeader) == strconv.Itoa(len(body)), status: response.StatusCode}
 }
 
-// explore adds to a greeting what reaches the peer, and what comes back.
-func (t *Transport) explore(ctx context.Context, g *peer.Greeting) {
+// Explore implements peer.Transport.
+func (t *Transport) Explore(ctx context.Context) (w peer.Way) {
+	if !t.ours.Load() {
+		return w
+	}
 	signs := 0
-	arrived, status := t.test(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	got := t.test(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
 			signs++
 			return nil
 		},
 	}), http.MethodGet, nil)
-	g.Marked = g.Marked || arrived
-	g.Signs = arrived && signs > 0 && status == testedStatus
-	posted, status := t.test(ctx, http.MethodPost, []byte(testedBody))
-	g.Batches = posted && status == http.StatusOK
-	t.signs.Store(g.Signs)
+	posted := t.test(ctx, http.MethodPost, []byte(testedBody))
+	w = peer.Way{
+		Marked:  got.arrived,
+		Signs:   got.passage(signs > 0 && got.status == testedStatus),
+		Batches: posted.passage(posted.status == http.StatusOK),
+		Sure:    !got.late && !got.broken && !posted.late && !posted.broken,
+	}
+	if w.Signs != peer.Untested {
+		t.signs.Store(w.Signs == peer.Passes)
+	}
+	return w
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // WithStatus makes a writer that notes the status of an answer in its head, too.

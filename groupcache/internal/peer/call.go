@@ -241,7 +241,7 @@ func (w *watchdog) bark() {
 
 // limit is how long the peer may be silent at the start of a request. Until something is known of it, connecting may take its time.
 func (p *Peer) limit() time.Duration {
-	if !p.marked.Load() || !p.signs.Load() {
+	if !p.marked.Load() || Passage(p.signs.Load()) != Passes {
 		return p.options.Timeout
 	}
 	usual := p.first.value()

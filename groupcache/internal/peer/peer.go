@@ -79,8 +79,9 @@ type Peer struct {
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
-	signs     atomic.Bool   // it can say that it is loading
-	batches   atomic.Bool   // requests for several keys reach it
+	signs     atomic.Int32  // whether it can say that it is loading: a Passage
+	batches   atomic.Int32  // whether requests for several keys reach it: a Passage
+	explored  atomic.Bool   // the last look at the way to it was sure of all
 	ring      atomic.Int32  // what it says of the even ring
 	greeted   func()        // tells the pool that there is news of ring
 	again     func(*Peer)   // has the pool ask the peer once more what it is
@@ -171,7 +172,9 @@ func withoutPassword(address string) string {
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
 // Batches says that the peer can be asked for several keys at once.
-func (p *Peer) Batches() bool { return p.marked.Load() && p.batches.Load() && !p.isAlone() }
+func (p *Peer) Batches() bool {
+	return p.marked.Load() && Passage(p.batches.Load()) != Blocked && !p.isAlone()
+}
 
 // aloneFor is for how long one refusal keeps requests for several keys from being tried.
 const aloneFor = time.Minute
@@ -216,15 +219,27 @@ func (p *Peer) probe(ctx context.Context) error {
 		p.marked.Store(true)
 	}
 	p.alone.Store(0) // it may be reached by another way now
-	p.learn(g)
+	if p.explore(ctx); !p.explored.Load() {
+		p.again(p)
+	}
+	p.learnRing(g)
 	return nil
 }
 
-// learn takes note of what a greeting says of the peer and of the way to it.
-func (p *Peer) learn(g Greeting) {
-	p.signs.Store(g.Signs)
-	p.batches.Store(g.Batches)
-	p.learnRing(g)
+// explore finds out what gets through to the peer and back. What gets no answer, as happens when processes are busy, is as it was.
+func (p *Peer) explore(ctx context.Context) (ours bool) {
+	w := p.transport.Explore(ctx)
+	if w.Marked {
+		p.marked.Store(true)
+	}
+	if w.Signs != Untested {
+		p.signs.Store(int32(w.Signs))
+	}
+	if w.Batches != Untested {
+		p.batches.Store(int32(w.Batches))
+	}
+	p.explored.Store(w.Sure)
+	return w.Marked
 }
 
 // learnRing takes note of what the peer says of the even ring.
@@ -242,20 +257,35 @@ func (p *Peer) learnRing(g Greeting) {
 	}
 }
 
-// greetAgain asks a peer that is up what it is by now, and unless the context is brief what reaches it. What fails is left to the requests.
-func (p *Peer) greetAgain(ctx context.Context) {
-	if !p.Up() {
-		return
+// greetBriefly asks a peer that is up what it is by now, and what gets through to it if that is not known. What fails is left to the requests.
+func (p *Peer) greetBriefly(ctx context.Context) {
+	if !p.explored.Load() {
+		p.greetAgain(ctx)
+	} else if g, err := p.ask(ctx); err == nil && g.Marked {
+		p.learnRing(g)
 	}
-	learn := p.learn
-	if IsBrief(ctx) {
-		learn = p.learnRing
+}
+
+// greetAgain asks a peer that is up what it is by now, and what gets through to it.
+func (p *Peer) greetAgain(ctx context.Context) {
+	g, err := p.ask(ctx)
+	if err != nil {
+		return
 	}
 	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
 	defer cancel()
-	if g, err := p.transport.Probe(limited); err == nil && g.Marked {
-		learn(g)
+	if p.explore(limited) || g.Marked {
+		p.learnRing(g)
 	}
+}
+
+func (p *Peer) ask(ctx context.Context) (Greeting, error) {
+	if !p.Up() {
+		return Greeting{}, ErrUnavailable
+	}
+	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	defer cancel()
+	return p.transport.Probe(limited)
 }
 
 // greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone

@@ -22,6 +22,7 @@ type fake struct {
 	tell    func(ctx context.Context) error
 	telling telling
 	probe   func() (peer.Greeting, error)
+	explore func() peer.Way
 	removed []string
 	batches []int // numbers of keys
 	forgot  int
@@ -117,8 +118,6 @@ func (f *fake) Probe(context.Context) (peer.Greeting, error) {
 	f.with(func() { probe = f.probe })
 	return probe()
 }
-
-func (f *fake) Close() { f.with(func() { f.closed = true }) }
 
 // listed is a ring on which the peers own all keys in their order.
 type listed []string

@@ -127,13 +127,13 @@ const exploreEvery = 20
 
 // GreetAll asks all peers of ours again what they are. It is done now and then.
 func (p *Pool) GreetAll() {
-	ctx := p.life
-	if p.greetings.Add(1)%exploreEvery != 0 {
-		ctx = Briefly(ctx)
+	greet := (*Peer).greetBriefly
+	if p.greetings.Add(1)%exploreEvery == 0 {
+		greet = (*Peer).greetAgain
 	}
 	for _, peer := range p.members.Load().list {
 		if peer.Marked() {
-			p.greetWith(ctx, peer)
+			p.greetWith(greet, peer)
 		}
 	}
 	p.mu.Lock()
@@ -144,13 +144,13 @@ func (p *Pool) GreetAll() {
 }
 
 // greetAgain asks a peer again, in the background.
-func (p *Pool) greetAgain(peer *Peer) { p.greetWith(p.life, peer) }
+func (p *Pool) greetAgain(peer *Peer) { p.greetWith((*Peer).greetAgain, peer) }
 
-func (p *Pool) greetWith(ctx context.Context, peer *Peer) {
+func (p *Pool) greetWith(greet func(*Peer, context.Context), peer *Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.work.Go(func() { peer.greetAgain(ctx) })
+		p.work.Go(func() { greet(peer, p.life) })
 	}
 }
 

@@ -164,7 +164,7 @@ func TestAClosedPool(t *testing.T) {
 
 // greeting is that of a peer of ours which would use a ring.
 func greeting(ring string) peer.Greeting {
-	return peer.Greeting{Marked: true, Signs: true, Batches: true, Ring: ring}
+	return peer.Greeting{Marked: true, Ring: ring}
 }
 
 // greets makes a fake say so.

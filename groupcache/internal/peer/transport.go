@@ -44,23 +44,35 @@ type Answer struct {
 type Greeting struct {
 	// Marked says that the peer is one of ours.
 	Marked bool
-	// Signs says that signs of life reach this process while the peer loads, and leave the answer as it is.
-	Signs bool
-	// Batches says that requests for several keys are let through.
-	Batches bool
 	// Ring is the name of the even ring that it would use if all do, empty for none.
 	Ring string
 	// RingInUse says that it does use it: all peers have told it that they would.
 	RingInUse bool
 }
 
-type brief struct{}
+// Passage says whether something gets through between this process and a peer.
+type Passage int32
 
-// Briefly makes a context of a Probe that need not find out what reaches the peer: that is done less often, as it may leave traces in logs.
-func Briefly(ctx context.Context) context.Context { return context.WithValue(ctx, brief{}, true) }
+const (
+	// Untested says that no answer has come in time. What was known before holds.
+	Untested Passage = iota
+	// Passes says that it got through, unchanged.
+	Passes
+	// Blocked says that it was kept back, or changed.
+	Blocked
+)
 
-// IsBrief says that a context is one of Briefly.
-func IsBrief(ctx context.Context) bool { return ctx.Value(brief{}) != nil }
+// Way is what gets through between this process and a peer of ours.
+type Way struct {
+	// Marked says that a peer of ours has answered.
+	Marked bool
+	// Signs are those of life, while the peer loads. They pass if they also leave the answer as it is.
+	Signs Passage
+	// Batches are requests for several keys.
+	Batches Passage
+	// Sure says that there was an answer to everything. Without it one should look again soon.
+	Sure bool
+}
 
 // Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
 type Transport interface {
@@ -84,6 +96,8 @@ type Transport interface {
 	Forget(ctx context.Context) error
 	// Probe asks whether the peer is there, and what it is.
 	Probe(ctx context.Context) (Greeting, error)
+	// Explore finds out what gets through to a peer that Probe has found, and back. It may leave traces in the peer's log.
+	Explore(ctx context.Context) Way
 	// Close gives up idle connections.
 	Close()
 }

@@ -1,0 +1,73 @@
+package httppeer_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// A test of the way can end in four manners, and three of them say something.
+func TestWhatATestOfTheWaySays(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // the server sees only then that the client has left
+		<-r.Context().Done()
+	}
+	cut := func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+	}
+	busy := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) }
+	for name, c := range map[string]struct {
+		get, post http.HandlerFunc
+		want      peer.Way
+	}{
+		"all well":           {httppeer.AnswerTest, httppeer.AnswerTest, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}},
+		"GET late":           {hang, httppeer.AnswerTest, peer.Way{}}, // nor is there time for the POST
+		"POST late":          {httppeer.AnswerTest, hang, peer.Way{Marked: true, Signs: peer.Passes}},
+		"GET cut":            {cut, httppeer.AnswerTest, peer.Way{Signs: peer.Blocked, Batches: peer.Passes}},
+		"POST cut":           {httppeer.AnswerTest, cut, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Blocked}},
+		"something answered": {busy, busy, peer.Way{Signs: peer.Blocked, Batches: peer.Blocked, Sure: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.Method {
+				case http.MethodGet:
+					c.get(w, r)
+				case http.MethodPost:
+					c.post(w, r)
+				default:
+					w.Header().Set(httppeer.Marker, httppeer.MarkerValue)
+				}
+			}))
+			defer s.Close()
+			transport := &http.Transport{DisableKeepAlives: true}
+			client := &httppeer.Client{RoundTripper: func(context.Context) http.RoundTripper { return transport }, MaxValueSize: 1 << 20}
+			to := client.Dial(s.URL + "/")
+			if g, err := to.Probe(t.Context()); err != nil || !g.Marked {
+				t.Fatalf("%+v, %v", g, err)
+			}
+			enough := 30 * time.Second
+			if c.want.Signs == peer.Untested || c.want.Batches == peer.Untested {
+				enough = time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), enough)
+			defer cancel()
+			defer transport.CloseIdleConnections()
+			if got := to.Explore(ctx); got != c.want {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
