@@ -65,7 +65,12 @@ func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string
 		return "", err
 	}
 	all := &played{folder: folder, verdict: record.Kept, stdout: stdout}
-	defer all.tell()
+	defer func() {
+		all.tell()
+		if s.out == "" && len(all.paths) == 0 {
+			_ = os.Remove(folder) // made for a report that there is not
+		}
+	}()
 	chosen := s.scenarios()
 	for i, c := range chosen {
 		follow := len(chosen) - i - 1

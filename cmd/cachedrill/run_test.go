@@ -122,6 +122,30 @@ func TestExitStatuses(t *testing.T) {
 	}
 }
 
+// TestNoFolderIsLeftWithoutAReport tells of the temporary folders of drills that had not begun: each left an empty one behind.
+func TestNoFolderIsLeftWithoutAReport(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP"} { // TMP is Windows'
+		t.Setenv(name, folder)
+	}
+	gone := testutil.StartFake(t)
+	if err := gone.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for status, ctx := range map[int]context.Context{exitFailed: t.Context(), exitInterrupted: ended} {
+		var out output
+		if got := run(ctx, []string{"-sentinels", gone.Addr(), "-no-web"}, &out, &out); got != status {
+			t.Errorf("exit status %d, want %d:\n%s", got, status, out.String())
+		}
+	}
+	left, err := os.ReadDir(folder)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the temporary folder: %v, %v; want nothing", left, err)
+	}
+}
+
 func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

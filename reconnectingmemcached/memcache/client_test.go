@@ -132,7 +132,7 @@ func TestCloseUnderLoad(t *testing.T) {
 
 func TestContext(t *testing.T) {
 	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: time.Minute})
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: time.Minute, HangTimeout: -1})
 	if err := c.Set(&memcache.Item{Key: "k", Value: []byte("v")}); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,9 @@ func TestContext(t *testing.T) {
 		t.Errorf("GetContext with an ended context = %v", err)
 	}
 
-	fake.SetFault(testutil.Always(testutil.DelayReply(300 * time.Millisecond)))
+	if err := fake.Hang(); err != nil { // nobody is answered before Release
+		t.Fatal(err)
+	}
 	calls := map[string]func(context.Context) error{
 		"Get":            func(ctx context.Context) error { _, err := c.GetContext(ctx, "read"); return err },
 		"GetMulti":       func(ctx context.Context) error { _, err := c.GetMultiContext(ctx, []string{"read"}); return err },
@@ -172,11 +174,13 @@ func TestContext(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v, want context.DeadlineExceeded", name, err)
 		}
-		if took := time.Since(start); took > 250*time.Millisecond {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s returned %v after its context's 20 ms", name, took)
 		}
 	}
-	fake.SetFault(nil)
+	if err := fake.Release(); err != nil {
+		t.Fatal(err)
+	}
 	if st := c.Stats()[fake.Addr()]; st.State != breaker.Closed || st.Refused > 0 {
 		t.Errorf("callers' deadlines opened the breaker: %+v", st)
 	}
@@ -245,11 +249,13 @@ func TestFallbackErrors(t *testing.T) {
 
 func TestMaxInFlight(t *testing.T) {
 	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, MaxInFlight: 2, Timeout: time.Minute, ReportUnavailable: true})
+	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, MaxInFlight: 2, Timeout: time.Minute, HangTimeout: -1, ReportUnavailable: true})
 	if err := c.Set(&memcache.Item{Key: "k"}); err != nil {
 		t.Fatal(err)
 	}
-	fake.SetFault(testutil.Always(testutil.DelayReply(300 * time.Millisecond)))
+	if err := fake.Hang(); err != nil { // nobody is answered before Release
+		t.Fatal(err)
+	}
 	var calls sync.WaitGroup
 	for range 2 {
 		calls.Go(func() {
@@ -263,8 +269,14 @@ func TestMaxInFlight(t *testing.T) {
 	if _, err := c.Get("k"); !errors.Is(err, memcache.ErrBusy) || !errors.Is(err, memcache.ErrServerDown) {
 		t.Errorf("third Get with MaxInFlight 2 = %v, want ErrBusy", err)
 	}
-	if took := time.Since(start); took > 200*time.Millisecond {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("the refusal took %v", took)
+	}
+	if got := c.Stats()[fake.Addr()].InFlight; got != 2 {
+		t.Errorf("%d calls under way after the refusal, want the two before it", got)
+	}
+	if err := fake.Release(); err != nil {
+		t.Fatal(err)
 	}
 	calls.Wait()
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // The bounds below are the targets of docs/benchmarks; each test logs what it measured. Where the target is a time, the bound has
-// room for a busy machine, and the figure is in the log.
+// room for a busy machine, and the figure is in the log. What a machine is too busy for at the usual pace it must show at a slower one.
 
 func isUp(c *memcache.Client, addr string) func() bool {
 	return func() bool { return c.State(addr) == breaker.Closed }
@@ -34,37 +34,46 @@ func isDown(c *memcache.Client, addr string) func() bool {
 
 // TestKilled: one of three servers dies by SIGKILL and comes back. The others do not notice.
 func TestKilled(t *testing.T) {
+	testutil.AtSomePace(t, func(p *testutil.Pace) { killed(t, p) })
+}
+
+func killed(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	servers, addrs := threeServers(t)
-	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
+	c := newClient(t, memcache.Options{Servers: addrs, Timeout: pace.Longer(memcache.DefaultTimeout), ReportUnavailable: true})
 	l := startLoad(t, c)
+	defer l.end()
 	l.reset()
 	began, dialsBefore := time.Now(), dials(c, addrs[2])
 	if err := servers[2].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(pace.Longer(2 * time.Second))
 	elapsed := time.Since(began)
 	share, slowest := l.healthyShare(2)
 	broken := l.byIndex[2].take()
 	perSecond := float64(dials(c, addrs[2])-dialsBefore) / elapsed.Seconds()
 	t.Logf("killed: healthy calls answered %.4f, slowest %v; broken server: %v; %.1f dials/s", share, slowest, broken, perSecond)
 	if share < 0.99 {
-		t.Errorf("healthy servers answered %.4f of their calls, want 0.99", share)
+		pace.Errorf("healthy servers answered %.4f of their calls, want 0.99", share)
 	}
-	if broken.failedWrites > 16 || broken.other > 0 {
-		t.Errorf("errors seen: %v, want at most 16 failed writes and no other", broken)
+	if broken.other > 0 {
+		t.Errorf("errors seen: %v, want failed writes and no other", broken)
+	}
+	if broken.failedWrites > 16 {
+		pace.Errorf("errors seen: %v, want at most 16 failed writes", broken)
 	}
 	if perSecond > 10 {
-		t.Errorf("%.1f dials/s to the dead server, want at most 10", perSecond)
+		pace.Errorf("%.1f dials/s to the dead server, want at most 10", perSecond)
 	}
 	if broken.refused < 1000 {
-		t.Errorf("only %d calls to the dead server were refused: the load did not run", broken.refused)
+		pace.Errorf("only %d calls to the dead server were refused: the load did not run", broken.refused)
 	}
 
 	back := healTime(t, c, addrs[2], servers[2].Restart)
 	t.Logf("healed %v after the restart", back)
-	if back > 2*time.Second { // target 400 ms
-		t.Errorf("healed %v after the restart, want 0.4 s", back)
+	if back > pace.Longer(2*time.Second) { // target 400 ms
+		pace.Errorf("healed %v after the restart, want 0.4 s", back)
 	}
 }
 
@@ -89,49 +98,62 @@ func dials(c *memcache.Client, addr string) uint64 {
 func TestHung(t *testing.T) {
 	for _, hole := range []bool{false, true} {
 		t.Run(fmt.Sprintf("black hole=%v", hole), func(t *testing.T) {
-			servers, addrs := threeServers(t)
-			if hole {
-				proxy := testutil.StartProxy(t, addrs[2])
-				servers[2], addrs[2] = proxy, proxy.Addr()
-			}
-			c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
-			l := startLoad(t, c)
-			l.reset()
-			start := time.Now()
-			if err := servers[2].Hang(); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "hang found", isDown(c, addrs[2]))
-			found := time.Since(start)
-			time.Sleep(1200*time.Millisecond - found)
-			share, slowest := l.healthyShare(2)
-			broken := l.byIndex[2].take()
-			t.Logf("hung: found after %v; healthy calls answered %.4f, slowest %v; broken server: %v", found, share, slowest, broken)
-			if found > 400*time.Millisecond { // target 150 ms; a plain time limit would need 500
-				t.Errorf("hang found after %v, want 150 ms", found)
-			}
-			if broken.totalTime > 10*time.Second { // target 5 goroutine-seconds of 38
-				t.Errorf("%v goroutine time lost at the hung server, want 5 s", broken.totalTime)
-			}
-			if share < 0.97 {
-				t.Errorf("healthy servers answered %.4f of their calls, want 0.97", share)
-			}
-			back := healTime(t, c, addrs[2], servers[2].Release)
-			t.Logf("healed %v after the release", back)
-			if back > 4*time.Second { // target 1.2 s
-				t.Errorf("healed %v after the release, want 1.2 s", back)
-			}
+			testutil.AtSomePace(t, func(p *testutil.Pace) { hung(t, p, hole) })
 		})
+	}
+}
+
+func hung(t *testing.T, pace *testutil.Pace, hole bool) {
+	t.Helper()
+	servers, addrs := threeServers(t)
+	if hole {
+		proxy := testutil.StartProxy(t, addrs[2])
+		servers[2], addrs[2] = proxy, proxy.Addr()
+	}
+	timeout := pace.Longer(memcache.DefaultTimeout)
+	c := newClient(t, memcache.Options{Servers: addrs, Timeout: timeout, ReportUnavailable: true})
+	l := startLoad(t, c)
+	defer l.end()
+	l.reset()
+	start := time.Now()
+	if err := servers[2].Hang(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "hang found", isDown(c, addrs[2]))
+	found := time.Since(start)
+	time.Sleep(pace.Longer(1200*time.Millisecond) - found)
+	share, slowest := l.healthyShare(2)
+	broken := l.byIndex[2].take()
+	t.Logf("hung: found after %v; healthy calls answered %.4f, slowest %v; broken server: %v", found, share, slowest, broken)
+	if found > timeout*8/10 { // target 150 ms; a plain time limit would need 500
+		pace.Errorf("hang found after %v with a time limit of %v, want three tenths of it", found, timeout)
+	}
+	if broken.totalTime > pace.Longer(10*time.Second) { // target 5 goroutine-seconds of 38
+		pace.Errorf("%v goroutine time lost at the hung server, want 5 s", broken.totalTime)
+	}
+	if share < 0.97 {
+		pace.Errorf("healthy servers answered %.4f of their calls, want 0.97", share)
+	}
+	back := healTime(t, c, addrs[2], servers[2].Release)
+	t.Logf("healed %v after the release", back)
+	if back > pace.Longer(4*time.Second) { // target 1.2 s
+		pace.Errorf("healed %v after the release, want 1.2 s", back)
 	}
 }
 
 // TestHungSerialCaller: with a single caller nobody else's wait gives the hang away; three time-outs do.
 func TestHungSerialCaller(t *testing.T) {
+	testutil.AtSomePace(t, func(p *testutil.Pace) { hungForOne(t, p) })
+}
+
+func hungForOne(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	server := testutil.StartMemcached(t)
-	const timeout = 100 * time.Millisecond
+	timeout := pace.Longer(100 * time.Millisecond)
 	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: timeout})
 	if err := c.Set(&memcache.Item{Key: "k"}); err != nil {
-		t.Fatal(err)
+		pace.Errorf("Set: %v", err)
+		return
 	}
 	if err := server.Hang(); err != nil {
 		t.Fatal(err)
@@ -143,20 +165,26 @@ func TestHungSerialCaller(t *testing.T) {
 			t.Fatalf("Get from a hung server: %v, want ErrCacheMiss", err)
 		}
 		if took := time.Since(start); took > timeout*12/10+time.Second { // a busy machine gets a second more
-			t.Errorf("Get took %v, want at most 1.2 × %v", took, timeout)
+			pace.Errorf("Get took %v, want at most 1.2 × %v", took, timeout)
 		}
 		calls++
 	}
 	if calls < 3 || calls > 6 { // one that a starved process notices late does not count
-		t.Errorf("breaker opened after %d time-outs, want 3", calls)
+		pace.Errorf("breaker opened after %d time-outs, want 3", calls)
 	}
 }
 
 // TestQuickRestart: a server restarts within 35 ms. Reads carry on, and it is used again within moments.
 func TestQuickRestart(t *testing.T) {
+	testutil.AtSomePace(t, func(p *testutil.Pace) { restartQuickly(t, p) })
+}
+
+func restartQuickly(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	servers, addrs := threeServers(t)
-	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true})
+	c := newClient(t, memcache.Options{Servers: addrs, Timeout: pace.Longer(memcache.DefaultTimeout), ReportUnavailable: true})
 	l := startLoad(t, c)
+	defer l.end()
 	l.reset()
 	start := time.Now()
 	if err := servers[2].Kill(); err != nil {
@@ -171,11 +199,14 @@ func TestQuickRestart(t *testing.T) {
 	back := time.Since(restarted)
 	broken := l.byIndex[2].take()
 	t.Logf("restart took %v, shard back after %v: %v", restarted.Sub(start), back, broken)
-	if back > time.Second { // target 150 ms
-		t.Errorf("shard back %v after the restart, want 150 ms", back)
+	if back > pace.Longer(time.Second) { // target 150 ms
+		pace.Errorf("shard back %v after the restart, want 150 ms", back)
 	}
-	if broken.failedWrites > 5 || broken.other > 0 {
-		t.Errorf("errors seen: %v, want at most 5 failed writes", broken)
+	if broken.other > 0 {
+		t.Errorf("errors seen: %v, want failed writes and no other", broken)
+	}
+	if broken.failedWrites > 5 {
+		pace.Errorf("errors seen: %v, want at most 5 failed writes", broken)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestReplayGoesHome(t *testing.T) {
 	for name, own := range map[string]bool{"own dialer": true, "caller's dialer": false} {
 		t.Run(name, func(t *testing.T) {
 			fakes, addrs, port := twoHomes(t)
-			o := memcache.Options{Servers: []string{"cache.test:" + port}, Timeout: 200 * time.Millisecond}
+			o := memcache.Options{Servers: []string{"cache.test:" + port}, Timeout: 10 * time.Second}
 			if !own {
 				o.DialContext = rotatingDialer(addrs, port)
 			}
