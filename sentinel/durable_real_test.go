@@ -3,6 +3,7 @@ package sentinel_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func wait(into *int) radix.Action { return radix.Cmd(into, "WAIT", "1", "100") }
 func TestWAITIsRefusedWhereItAnswersForNothing(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	hangReplica(t, cluster)
 	conn, err := c.GetMaster(name)
 	if err != nil {
@@ -115,7 +116,7 @@ func hangReplica(t *testing.T, cluster *redis.Cluster) *redis.Server {
 func TestDoDurableTellsHowManyReplicasHaveIt(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 2, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	write := func(value string) radix.Action { return radix.Cmd(nil, "SET", "a", value) }
 	if d, err := c.DoDurable(t.Context(), name, 2, 10*time.Second, write("1")); err != nil || d.Replicas != 2 {
 		t.Errorf("with both replicas: %+v, %v", d, err)
@@ -124,13 +125,13 @@ func TestDoDurableTellsHowManyReplicasHaveIt(t *testing.T) {
 	if d, err := c.DoDurable(t.Context(), name, 1, 10*time.Second, write("2")); err != nil || d.Replicas != 1 {
 		t.Errorf("one asked for, one left: %+v, %v", d, err)
 	}
-	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
 	for what, do := range map[string]func() (sentinel.Durability, error){
 		"two asked for": func() (sentinel.Durability, error) {
-			return c.DoDurable(t.Context(), name, 2, 50*time.Millisecond, pipeline(write("0"), write("3")))
+			return c.DoDurable(t.Context(), name, 2, 2*time.Second, pipeline(write("0"), write("3")))
 		},
 		"a context that ends before the timeout": func() (sentinel.Durability, error) {
+			short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
 			return c.DoDurable(short, name, 2, time.Hour, write("3"))
 		},
 	} {
@@ -150,7 +151,7 @@ func TestDoDurableTellsHowManyReplicasHaveIt(t *testing.T) {
 func TestDoDurableWithoutAWrite(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	if err := set(t.Context(), c, "a", "x"); err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +178,18 @@ func TestDoDurableWithoutAWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	_, err = c.DoDurable(ctx, name, 1, time.Hour, radix.Cmd(nil, "SET", "a", "z"))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.DoDurable(ctx, name, 1, time.Hour, radix.Cmd(nil, "SET", "a", "z"))
+		ended <- err
+	}()
+	primary := present(t, cluster)
+	eventually(t, "waiting for the replica", func() bool {
+		clients, err := primary.Do(t.Context(), "INFO", "clients")
+		return err == nil && strings.Contains(fmt.Sprint(clients), "blocked_clients:1")
+	})
+	cancel()
+	err = <-ended
 	if !errors.Is(err, sentinel.ErrNotDurable) || !errors.Is(err, context.Canceled) || errors.Is(err, sentinel.ErrOutcomeUnknown) {
 		t.Errorf("a wait that was given up: %v", err)
 	}

@@ -16,8 +16,8 @@ import (
 
 func TestTransactionsDoNotMeet(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	const workers, rounds = 8, 25
 	var all sync.WaitGroup
 	for range workers {
@@ -66,8 +66,8 @@ func increment(t *testing.T, c *sentinel.Client) {
 // What one caller does to a connection, the next must not find.
 func TestTheNextUserFindsACleanConnection(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{PrivateConns: 1})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 1})
 	if err := set(t.Context(), c, "a", "0"); err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +134,8 @@ func TestTheNextUserFindsACleanConnection(t *testing.T) {
 }
 
 func TestCleanConnectionsAreKept(t *testing.T) {
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{PrivateConns: 2})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 2})
 	before := c.Stats().Dials
 	for range 20 {
 		if err := c.Do(t.Context(), name, radix.Cmd(nil, "BLPOP", "nothing", "0.01")); err != nil {
@@ -149,8 +149,8 @@ func TestCleanConnectionsAreKept(t *testing.T) {
 
 func TestPrivateConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{PrivateConns: 1, BlockingConns: 2})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 1, BlockingConns: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	var blocked sync.WaitGroup
 	for range 2 {
@@ -190,8 +190,8 @@ func TestPrivateConnectionsAreBounded(t *testing.T) {
 // A lease of before the failover must not write to the old primary, nor to the new one half of a transaction.
 func TestALeaseEndsWithItsPrimary(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
-	c := follow(t, cluster, sentinel.Options{})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	lease, err := c.GetMaster(name)
 	if err != nil {
 		t.Fatal(err)

@@ -3,11 +3,13 @@ package sentinel_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -62,8 +64,8 @@ func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
 
 func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
-	c := follow(t, cluster, sentinel.Options{})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	l := startLedger(t, c, 16)
 	for range 2 { // there and back
 		replicate(t, c)
@@ -87,9 +89,9 @@ func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
 	for _, mode := range []sentinel.Mode{sentinel.FenceOnly, sentinel.PushOnly} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
-			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
 			var provisional bool
-			c := follow(t, cluster, sentinel.Options{Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
+			c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
 				provisional = provisional || e.Kind == sentinel.Confirmed || e.Trigger == "selected"
 			}})
 			l := startLedger(t, c, 8)
@@ -125,7 +127,7 @@ func TestACrashIsFollowed(t *testing.T) {
 	if err := old.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "down", func() bool { return c.Topology(name).Primary == "" })
+	eventually(t, "left", func() bool { return c.Topology(name).Primary != old.Addr() })
 	began := time.Now()
 	const calls = 1000
 	dials := c.Stats().Dials
@@ -134,7 +136,7 @@ func TestACrashIsFollowed(t *testing.T) {
 			t.Fatalf("while down: %v", err)
 		}
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second { // some milliseconds, but if each waits
 		t.Errorf("%d calls while down took %v", calls, took)
 	}
 	if opened := c.Stats().Dials - dials; opened > 100 {
@@ -169,7 +171,7 @@ func TestAHungPrimaryIsLeft(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_ = set(ctx, c, "a", "1")
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("a call with 100 ms ended after %v", took)
 	}
 	if _, err := cluster.AwaitPrimary(t.Context(), name, old); err != nil {
@@ -182,7 +184,7 @@ func TestAHungPrimaryIsLeft(t *testing.T) {
 	if lost := l.lost(t); lost > 16 {
 		t.Errorf("%d acknowledged writes are lost", lost)
 	}
-	if l.slowest > 3*time.Second { // a call without a deadline; about 0.4 s on a machine at rest
+	if l.slowest > 20*time.Second { // a call without a deadline; about 0.4 s on a machine at rest, for ever if nobody ends it
 		t.Errorf("the slowest call took %v", l.slowest)
 	}
 }
@@ -218,8 +220,8 @@ func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
 
 func TestItServesOnWithoutSentinels(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
-	c := follow(t, cluster, sentinel.Options{})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	l := startLedger(t, c, 4)
 	for _, s := range cluster.Sentinels() {
 		if err := s.Kill(); err != nil {
@@ -277,22 +279,24 @@ func TestACutOffClientHealsWhenItIsLetIn(t *testing.T) {
 }
 
 func TestAPrimaryThatStallsNowAndThenIsNotLeft(t *testing.T) {
-	cluster := redis.StartCluster(t, redis.ClusterOptions{DownAfter: 5 * time.Second})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: 600 * time.Millisecond}) // twice the default: other tests use the processor too
-	l := startLedger(t, c, 8)
-	p := present(t, cluster)
-	for range 4 {
-		if _, err := p.Do(t.Context(), "DEBUG", "SLEEP", "0.25"); err != nil {
-			t.Fatal(err)
+	testutil.AtSomePace(t, func(pace *testutil.Pace) {
+		cluster := redis.StartCluster(t, redis.ClusterOptions{DownAfter: time.Minute})
+		c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: pace.Longer(600 * time.Millisecond)})
+		l := startLedger(t, c, 8)
+		p := present(t, cluster)
+		for range 4 {
+			if _, err := p.Do(t.Context(), "DEBUG", "SLEEP", fmt.Sprint(pace.Longer(250*time.Millisecond).Seconds())); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond)
 		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	if lost := l.lost(t); lost != 0 || len(l.errs) != 0 {
-		t.Errorf("%d lost, errors %v", lost, l.errs)
-	}
-	if s := c.Stats().Primaries[name]; s.Lost != 0 {
-		t.Errorf("left %d times", s.Lost)
-	}
+		if lost := l.lost(t); lost != 0 || len(l.errs) != 0 {
+			pace.Errorf("%d lost, errors %v", lost, l.errs)
+		}
+		if s := c.Stats().Primaries[name]; s.Lost != 0 {
+			pace.Errorf("left %d times", s.Lost)
+		}
+	})
 }
 
 func TestAKilledConnectionIsReplaced(t *testing.T) {
@@ -316,7 +320,7 @@ func TestAKilledConnectionIsReplaced(t *testing.T) {
 // A hundred failovers would take minutes with real servers; these show that none leaves anything behind, as goleak sees it.
 func TestFailoversLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error { return conn.Do(t.Context(), radix.Cmd(nil, "PING")) })
 	if err != nil {

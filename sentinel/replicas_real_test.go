@@ -27,9 +27,9 @@ func role(ctx context.Context, do func(context.Context, radix.Action) error) (st
 
 func TestReplicasServe(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true, DownAfter: time.Minute})
 	for _, policy := range []sentinel.ReplicaPolicy{sentinel.Random, sentinel.RoundRobin, sentinel.LowestLatency} {
-		c := follow(t, cluster, sentinel.Options{Replicas: policy})
+		c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Replicas: policy})
 		replica := func(ctx context.Context, a radix.Action) error { return c.DoReplica(ctx, name, a) }
 		for range 20 {
 			if got, err := role(t.Context(), replica); got != "slave" || err != nil {
@@ -72,7 +72,7 @@ func TestReplicasServe(t *testing.T) {
 
 func TestReplicasServeOnWithoutThePrimary(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
 	read := func() error { return c.DoReplica(t.Context(), name, radix.Cmd(nil, "GET", "a")) }
 	if err := read(); err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func TestNewGivesUpWithItsContext(t *testing.T) {
 	if err := present(t, cluster).Kill(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := sentinel.New(ctx, cluster.SentinelAddrs(), sentinel.Options{Names: []string{name}})
 	if !errors.Is(err, sentinel.ErrNoPrimary) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
