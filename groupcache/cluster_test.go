@@ -186,7 +186,7 @@ func TestADeadPeerCostsNoError(t *testing.T) {
 
 // Owner hung, and 1 002 callers: with the original 668 errors after 10 s.
 func TestAHungPeerCostsNoError(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, hasty)
 	c.nodes[0].hung.Store(true)
 	var slow atomic.Int64
 	for round := range 10 {

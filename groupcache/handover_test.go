@@ -220,7 +220,7 @@ func TestAPeerThatHasLeftIsToldOfWrites(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 3, nil)
+			c := startCluster(t, 3, hasty)
 			writer, reader, left := c.nodes[0], c.nodes[1], c.nodes[2]
 			key := c.ownedBy(t, left)
 			if _, err := get(t.Context(), left.group, key); err != nil {
@@ -333,7 +333,7 @@ func TestHandoverIsNeverStale(t *testing.T) {
 }
 
 func TestAHungFormerOwnerCostsLittle(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, hasty)
 	readAll(t, c.nodes...)
 	c.withoutHot(t)
 	c.nodes[1].hung.Store(true)

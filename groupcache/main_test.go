@@ -132,8 +132,11 @@ type cluster struct {
 	source *source
 }
 
-// patient has a busy machine be no silent peer.
+// patient has a busy machine be no silent peer. Nodes are, unless they are told otherwise.
 func patient(o *groupcache.Options) { o.Silence, o.PeerTimeout = 5*time.Second, longest }
+
+// hasty has the defaults, for tests of peers that hang.
+func hasty(o *groupcache.Options) { o.Silence, o.PeerTimeout = 0, 0 }
 
 // startCluster starts n instances that share a source, and waits until they know each other.
 func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *cluster {
@@ -162,6 +165,7 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 		t.Fatal(err)
 	}
 	o := groupcache.Options{Self: "http://" + l.Addr().String()}
+	patient(&o)
 	if adapt != nil {
 		adapt(&o)
 	}

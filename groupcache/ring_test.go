@@ -116,7 +116,7 @@ func TestProcessesThatBeginTogetherLoadOnce(t *testing.T) {
 // One of the peers does not answer: a Get waits for it for a moment only.
 func TestAProcessThatBeginsDoesNotWaitLong(t *testing.T) {
 	source := newSource()
-	n, hung := startNode(t, source, nil), startNode(t, source, nil)
+	n, hung := startNode(t, source, hasty), startNode(t, source, hasty)
 	hung.hung.Store(true)
 	if err := n.instance.SetPeers(n.url, hung.url); err != nil {
 		t.Fatal(err)

@@ -205,7 +205,10 @@ func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
 // Whatever becomes of a request — it is joined, hedged, given up by its caller, or its peer hangs — each span ends, and once.
 func TestEachSpanEndsOnce(t *testing.T) {
 	var seen testutil.Recorder
-	c := startCluster(t, 3, func(o *groupcache.Options) { o.Trace = &seen })
+	c := startCluster(t, 3, func(o *groupcache.Options) {
+		hasty(o)
+		o.Trace = &seen
+	})
 	c.source.answer = func(ctx context.Context, key string) (string, error) {
 		select {
 		case <-time.After(time.Duration(key[len(key)-1]%4) * 5 * time.Millisecond):

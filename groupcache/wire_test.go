@@ -19,6 +19,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // answer is what a peer has answered.
@@ -230,13 +231,18 @@ func TestRequestsToOldPeers(t *testing.T) {
 
 // A peer that is loading says so to those who understand it, and only to them.
 func TestSignsOfLife(t *testing.T) {
+	testutil.AtSomePace(t, func(p *testutil.Pace) { showLife(t, p) })
+}
+
+func showLife(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	s := newSource()
 	s.answer = func(context.Context, string) (string, error) {
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(pace.Longer(400 * time.Millisecond))
 		return "slow", nil
 	}
-	server := startNode(t, s, nil)
-	client := startNode(t, s, nil)
+	adapt := func(o *groupcache.Options) { o.Silence = pace.Longer(250 * time.Millisecond) }
+	server, client := startNode(t, s, adapt), startNode(t, s, adapt)
 	if err := client.instance.SetPeers(server.url); err != nil {
 		t.Fatal(err)
 	}
@@ -247,10 +253,10 @@ func TestSignsOfLife(t *testing.T) {
 		}
 	}
 	if got := s.loads.Load(); got != 3 {
-		t.Errorf("%d loads: the peer was taken for dead while it was loading", got)
+		pace.Errorf("%d loads: the peer was taken for dead while it was loading", got)
 	}
 	if up := client.instance.PeersUp(); up != 1 {
-		t.Error("the peer is down")
+		pace.Errorf("the peer is down")
 	}
 }
 
