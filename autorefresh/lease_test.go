@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
@@ -74,6 +76,47 @@ func (s slow) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// late is a store that a request for a lease reaches a moment after it was made.
+type late struct{ leasing }
+
+func (s late) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[string]bool, error) {
+	time.Sleep(20 * time.Millisecond)
+	return s.leasing.Lease(ctx, keys, ttl)
+}
+
+// A process that had found nothing, and got the lease when the one that had it before had got the value, loaded it a second time.
+func TestAValueThatCameBeforeTheLeaseIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store := newSource(), leasing{newShared()}
+		s.cost = 5 * time.Millisecond
+		first, err := autorefresh.New(s.refresh, options{Period: time.Minute, Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mustClose(t, first)
+		second, err := autorefresh.New(s.refresh, options{Period: time.Minute, Store: late{store}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mustClose(t, second)
+		var both sync.WaitGroup
+		for _, c := range []*cache{first, second} {
+			both.Go(func() {
+				if v, err := c.Load(t.Context(), 1); v != 1 || err != nil {
+					t.Errorf("Load(1) = %d, %v, want 1", v, err)
+				}
+			})
+		}
+		both.Wait()
+		if n := s.count(); n != 1 || len(store.leases) != 0 {
+			t.Errorf("%d calls of the source, and leases %v; want 1, and none", n, store.leases)
+		}
+		if n := second.Stats(); n.StoreHits != 1 || n.StoreMisses != 1 {
+			t.Errorf("%d hits and %d misses, want one each: the first look, and the second", n.StoreHits, n.StoreMisses)
+		}
+	})
 }
 
 // A caller who left while the lease was being asked for left it behind: for as long as Timeout lets a call take, no process loaded the key.

@@ -137,7 +137,32 @@ func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K
 			mine = append(mine, old[n])
 		}
 	}
+	if c.second.leaser != nil && !blind {
+		mine = c.consultAgain(call, mine)
+	}
 	return mine, waiting, blind
+}
+
+// consultAgain returns for which keys the source has to be asked after all. Another process may have got the value, and ended its lease, between the look
+// for the value and the lease that this one has got.
+func (c *Cache[K, V]) consultAgain(call *loadCall[K, V], wishes []*wish[K, V]) (mine []*wish[K, V]) {
+	found := c.second.lookAgain(call.ctx, keysOf(wishes))
+	var there []*wish[K, V]
+	for i, w := range wishes {
+		f := found[i]
+		if f.value != nil {
+			w.known = f
+		}
+		if f.value != nil && (f.terminal || c.young(f.loadedAt)) {
+			w.result = f.result()
+			there = append(there, w)
+		} else {
+			mine = append(mine, w)
+		}
+	}
+	c.second.release(c.run, keysOf(there))
+	c.deliver(call, there)
+	return mine
 }
 
 func keysOf[K comparable, V any](wishes []*wish[K, V]) []K {

@@ -161,6 +161,34 @@ type blindness bool
 
 // lookup returns what the second level has of keys, in their order.
 func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], blind blindness) {
+	found, asked, blind := s.look(ctx, keys, s.spoiled)
+	there := present(found)
+	s.hits.Add(there)
+	s.missed.Add(asked - there)
+	return found, blind
+}
+
+// lookAgain is lookup for keys that were not there a moment ago. What is not there, or cannot be read, does not count again.
+func (s *second[K, V]) lookAgain(ctx context.Context, keys []K) []stored[K, V] {
+	if len(keys) == 0 {
+		return nil
+	}
+	found, _, _ := s.look(ctx, keys, func(K, error) {})
+	s.hits.Add(present(found))
+	return found
+}
+
+func present[K comparable, V any](found []stored[K, V]) (n uint64) {
+	for i := range found {
+		if found[i].value != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// look asks the second level for keys, but for those that have no name. Spoiled is told of values that cannot be read.
+func (s *second[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)) (found []stored[K, V], asked uint64, blind blindness) {
 	found = make([]stored[K, V], len(keys))
 	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
 	for i, key := range keys {
@@ -173,21 +201,17 @@ func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, 
 	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
 	blind = blindness(s.report(ctx, err))
 	for n, name := range names {
-		i := index[n]
 		data, ok := values[name]
-		if ok {
-			if found[i], err = s.open(keys[i], data); err != nil {
-				ok = false
-				s.spoiled(keys[i], err)
-			}
+		if !ok {
+			continue
 		}
-		if ok {
-			s.hits.Add(1)
-		} else {
-			s.missed.Add(1)
+		i := index[n]
+		if found[i], err = s.open(keys[i], data); err != nil {
+			found[i] = stored[K, V]{}
+			spoiled(keys[i], err)
 		}
 	}
-	return found, blind
+	return found, uint64(len(names)), blind
 }
 
 // spoiled counts a value that is there and cannot be read: a miss, until the source's takes its place.
