@@ -30,7 +30,8 @@ type Cache[K comparable, V any] struct {
 	epoch   time.Time
 	backoff backoff.Exponential
 	breaker *breaker.Breaker // nil if there is none
-	second  *second[K, V]    // nil if there is none
+	doubt   doubt[K]
+	second  *second[K, V] // nil if there is none
 	metrics *metrics.Autorefresh
 	log     *slog.Logger
 	tracer  *tracing.Tracer           // nil if there is none
@@ -140,6 +141,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 		wheel: newWheel[K, V](bySchedule, tick, slots), wakeAt: never, limit: opts.Workers,
 		workers: make(map[*worker[K, V]]struct{}), watches: make(map[*entry[K, V]]*watch),
 		loads: loads[K, V]{busy: make(map[K]*flight[V])},
+		doubt: doubt[K]{literal: opts.Breaker.ConsecutiveFailures > 0, patience: 2 * int64(max(opts.Period, opts.MaxPeriod))},
 	}
 	c.room.L = &c.mu
 	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.log)
@@ -250,6 +252,7 @@ func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error)
 	}
 	now := c.now()
 	e := c.newEntry(key, &v, now)
+	e.set(flagNew)
 	there, err := c.insert(e, func() int64 { return c.firstDue(e, now) }, nil)
 	if err != nil {
 		var zero V

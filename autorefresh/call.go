@@ -14,12 +14,13 @@ import (
 
 // order is a call of the source that is to be made.
 type order[K comparable, V any] struct {
-	task    *task
-	timeout time.Duration // 0 is none
-	blind   blindness
-	items   []Item[K, V]
-	out     []Result[V]
-	begin   func(at int64) // is told when the call begins
+	task     *task
+	timeout  time.Duration // 0 is none
+	blind    blindness
+	standing standing
+	items    []Item[K, V]
+	out      []Result[V]
+	begin    func(at int64) // is told when the call begins
 }
 
 // call asks the source once the limiter and the breaker allow it. It returns when the call began; the error is [ErrUnavailable] or
@@ -66,7 +67,7 @@ func (c *Cache[K, V]) callSource(ctx context.Context, o order[K, V]) (int64, err
 	ctx, end := newCallContext(ctx, o.task, deadline)
 	defer end()
 	err := c.protect(ctx, o.items, o.out)
-	verdict = blame(o.out, err)
+	verdict = c.weigh(&o, blame(o.out, err))
 	return started, err
 }
 
@@ -107,16 +108,7 @@ func (c *Cache[K, V]) newBreaker() (*breaker.Breaker, error) {
 	if o.TrialTimeout == 0 {
 		o.TrialTimeout = max(minTrial, overrun(max(c.opts.Timeout, c.opts.LoadTimeout)))
 	}
-	if classify := o.Classify; classify != nil {
-		o.Classify = func(result error) breaker.Outcome {
-			outcome, err := guard("Breaker.Classify", func() (breaker.Outcome, error) { return classify(result), nil })
-			if err != nil {
-				c.complain(err)
-				return breaker.Failure
-			}
-			return outcome
-		}
-	}
+	o.Classify = c.classifier(o.Classify)
 	o.Kind = metrics.KindAutorefresh
 	return breaker.New(c.opts.Name, o)
 }

@@ -11,6 +11,8 @@ const (
 	flagTerminal                    // final
 	flagWatched                     // someone waits for its next outcome
 	flagForced                      // to be got from the source, whatever the second level has
+	flagHurried                     // due before its time
+	flagNew                         // no refresh of it has succeeded yet
 )
 
 // place is where an entry is in its life.
@@ -60,6 +62,10 @@ func (e *entry[K, V]) clear(flag uint32)    { e.flags.And(^flag) }
 
 // refreshed tells whether the entry is one that refreshes are for.
 func (e *entry[K, V]) refreshed() bool { return !e.has(flagAbsent | flagTerminal) }
+
+// onSchedule tells whether an entry is due because its period has passed: it comes again a period later, behind all others. The
+// caller holds the cache's mu.
+func (e *entry[K, V]) onSchedule() bool { return e.failures == 0 && !e.has(flagHurried|flagNew) }
 
 // chain is a list of entries through one kind of their links.
 type chain[K comparable, V any] struct {

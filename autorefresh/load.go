@@ -187,7 +187,7 @@ func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind 
 	var alarm *time.Timer
 	timeout := max(c.opts.LoadTimeout, 0)
 	started, err := c.call(call.ctx, order[K, V]{
-		task: call.task, timeout: timeout, blind: blind, items: items, out: out,
+		task: call.task, timeout: timeout, blind: blind, standing: standing{fresh: true}, items: items, out: out,
 		begin: func(int64) {
 			if timeout > 0 {
 				alarm = time.AfterFunc(overrun(timeout), func() { c.noteOverrun(call) })

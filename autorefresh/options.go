@@ -106,7 +106,7 @@ type Options[K comparable, V any] struct {
 	// Workers is how many refreshes run at once, those not counted that wait for others. Default 8.
 	Workers int
 	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
-	// next. Default 100; for New always 1.
+	// next; if that item is new, failed before or was ordered, only with those due within a tenth of a period. Default 100; for New always 1.
 	BatchSize int
 	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by an eighth is stuck, and a failure of
 	// the source. Default 30 s.
@@ -119,8 +119,10 @@ type Options[K comparable, V any] struct {
 	MaxBackoff time.Duration
 	// Limiter is waited for before each call of the refresh function, one turn a call. Default nil: none.
 	Limiter RateLimiter
-	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure. Its
-	// TrialTimeout is by default what a call may take, 9/8 of Timeout or LoadTimeout; at least 5 s.
+	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure, unless it
+	// may be the fault of its keys: keys that were asked for the first time count once 20 of them have failed and no call has succeeded
+	// for a second, or if ConsecutiveFailures is set; items that failed before, if no item is well. What comes too late, or Classify calls
+	// hard, counts at once. Its TrialTimeout is by default what a call may take, 9/8 of Timeout or LoadTimeout; at least 5 s.
 	Breaker breaker.Options
 	// NoBreaker lets calls go on whatever their results. Default false.
 	NoBreaker bool

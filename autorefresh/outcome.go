@@ -130,6 +130,7 @@ func (c *Cache[K, V]) land(e *entry[K, V]) {
 // delay puts off an entry whose source was not asked. The caller holds mu.
 func (c *Cache[K, V]) delay(e *entry[K, V], r *result[V], now int64) {
 	if r.outcome == leased {
+		e.set(flagHurried)
 		c.schedule(e, now+c.lookAgain())
 		return
 	}
@@ -174,6 +175,7 @@ func (c *Cache[K, V]) renew(e *entry[K, V], r *result[V], now int64, luck float6
 		e.failures = 0
 		c.census.failing--
 	}
+	e.clear(flagNew)
 	if r.value != nil {
 		e.value.Store(r.value)
 	}

@@ -125,6 +125,7 @@ func (c *Cache[K, V]) hurry(e *entry[K, V], now int64) {
 		c.unschedule(e)
 	}
 	c.thaw(e, now)
+	e.set(flagHurried)
 	e.due, e.place = now, placeReady
 	c.ready.push(e, bySchedule)
 	c.room.Signal()

@@ -119,33 +119,49 @@ func (c *Cache[K, V]) gather(w *worker[K, V]) bool {
 	if len(w.entries) == 0 {
 		return false
 	}
+	c.fill(w, size, now)
+	return true
+}
+
+// fill adds to a call what is due next: what is due within a period, if the call has something whose own period has passed; else, as such
+// calls come at any time and however often, what is due within a tenth of it. The caller holds mu.
+func (c *Cache[K, V]) fill(w *worker[K, V], size int, now int64) {
+	ahead := int64(c.opts.Period)
+	if !slices.ContainsFunc(w.entries, (*entry[K, V]).onSchedule) {
+		ahead /= 10
+	}
+	for _, e := range w.entries {
+		e.clear(flagHurried)
+	}
 	// Bounded, lest items that may not leave early are looked at over and over.
 	visits := 4 * size
 	for t, ok := c.wheel.nextUsed(c.wheel.cursor + 1); ok && len(w.entries) < size && visits > 0; t, ok = c.wheel.nextUsed(t + 1) {
 		for e := c.wheel.slots[t%slots].head; e != nil && len(w.entries) < size && visits > 0; visits-- {
 			next := e.links[bySchedule].next
-			if c.mayLeaveEarly(e, now) {
+			if c.mayLeaveEarly(e, now, ahead) {
 				c.wheel.remove(e)
 				c.seize(w, e, now)
 			}
 			e = next
 		}
 	}
-	return true
 }
 
-// mayLeaveEarly tells whether an entry may fill up a batch although it is not due yet. The caller holds mu.
-func (c *Cache[K, V]) mayLeaveEarly(e *entry[K, V], now int64) bool {
-	ahead := int64(c.opts.Period)
-	if c.opts.MaxPeriod > 0 {
+// mayLeaveEarly tells whether an entry may fill up a call although it is due only after a while. The caller holds mu.
+func (c *Cache[K, V]) mayLeaveEarly(e *entry[K, V], now, ahead int64) bool {
+	switch {
+	case c.opts.MaxPeriod > 0:
 		ahead = int64(e.every) * c.wheel.tick / 10
+	case e.failures > 0:
+		ahead = min(ahead, int64(c.opts.Period)/10)
 	}
-	return e.failures == 0 && e.refreshed() && e.due-now <= ahead && (c.opts.HotFor == 0 || !e.has(flagUnread))
+	return e.refreshed() && e.due-now <= ahead && (c.opts.HotFor == 0 || !e.has(flagUnread))
 }
 
 // seize takes an entry for a call, unless a call for its key is under way: then it has to wait. The caller holds mu.
 func (c *Cache[K, V]) seize(w *worker[K, V], e *entry[K, V], now int64) {
 	if len(c.loads.busy) > 0 && c.loads.busy[e.key] != nil {
+		e.set(flagHurried)
 		c.schedule(e, now+max(c.wheel.tick, int64(c.opts.Period)/16))
 		return
 	}
@@ -227,7 +243,7 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 	}
 	defer w.deadline.Store(0)
 	started, err := c.call(c.run, order[K, V]{
-		task: w.call.Load(), timeout: c.opts.Timeout, blind: w.blind, items: w.items, out: w.out,
+		task: w.call.Load(), timeout: c.opts.Timeout, blind: w.blind, standing: c.standing(w), items: w.items, out: w.out,
 		begin: func(at int64) { w.deadline.Store(at + int64(overrun(c.opts.Timeout))) },
 	})
 	w.deadline.Store(0)
@@ -243,6 +259,20 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 	}
 	clear(w.items)
 	clear(w.out)
+}
+
+// standing is what is known of the picked entries.
+func (c *Cache[K, V]) standing(w *worker[K, V]) (s standing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := &c.census
+	s.hopeless = n.failing == n.items-n.terminal-n.cold-n.absent
+	for _, i := range w.picked {
+		e := w.entries[i]
+		s.fresh = s.fresh || e.failures == 0 && e.has(flagNew)
+		s.proven = s.proven || e.failures == 0 && !e.has(flagNew)
+	}
+	return s
 }
 
 // share gives the second level what the source has answered, and ends the leases.

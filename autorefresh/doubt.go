@@ -1,0 +1,153 @@
+package autorefresh
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+)
+
+// Keys fail for reasons of their own: a bad id, a row that cannot be read. The breaker around the source must not be opened by them, and
+// has to be opened when the source is down, even if nothing has been got from it yet. What a failed call says depends on its keys:
+//
+//   - One that the source has answered for the last time it was asked: the call speaks against the source.
+//   - One that has not been asked for before, as in loads: it does if the source has not answered in time, or if doubtKeys such keys have
+//     failed and no call has succeeded for doubtTime; if none ever has, firstKeys are enough. So it does if the user has said how many
+//     failures in a row are too many.
+//   - One that failed the last time, too: only if no item of the cache is well, or no call has succeeded for two periods.
+
+const (
+	firstKeys = 5
+	doubtKeys = 20
+	doubtTime = time.Second
+)
+
+// standing is what is known of the keys of a call.
+type standing struct {
+	proven   bool // the source had an answer for one of them the last time
+	fresh    bool // it has not been asked for one of them before
+	hopeless bool // all items of the cache fail
+}
+
+// doubt is the run of calls that have failed since the last one that did not. It is safe for concurrent use.
+type doubt[K comparable] struct {
+	literal  bool        // new keys count as they come
+	patience int64       // two of the longest periods
+	quiet    atomic.Bool // there is no run, and a call has succeeded before
+
+	mu    sync.Mutex
+	known bool           // a call has succeeded; guarded by mu
+	since int64          // when the run began, 0 if there is none; guarded by mu
+	fresh map[K]struct{} // doubtKeys at most that had not been asked for before; guarded by mu
+}
+
+// clear ends the run: a call has succeeded.
+func (d *doubt[K]) clear() {
+	if d.quiet.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known, d.since = true, 0
+	clear(d.fresh)
+	d.quiet.Store(true)
+}
+
+// counts tells whether a call that has failed speaks against the source.
+func (d *doubt[K]) counts(now int64, s standing, keys iter.Seq[K], err error) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.quiet.Store(false)
+	if d.since == 0 {
+		d.since = now
+	}
+	if s.fresh {
+		d.add(keys)
+	}
+	lasts := now - d.since
+	switch {
+	case s.proven, s.fresh && (d.literal || isTimeout(err)), lasts >= d.patience:
+		return true
+	case !s.fresh:
+		return s.hopeless
+	case !d.known:
+		return len(d.fresh) > firstKeys
+	default:
+		return len(d.fresh) == doubtKeys && lasts >= int64(doubtTime)
+	}
+}
+
+// add notes keys that had not been asked for before. The caller holds mu.
+func (d *doubt[K]) add(keys iter.Seq[K]) {
+	if d.fresh == nil {
+		d.fresh = make(map[K]struct{}, doubtKeys)
+	}
+	for key := range keys {
+		if len(d.fresh) == doubtKeys {
+			return
+		}
+		d.fresh[key] = struct{}{}
+	}
+}
+
+// isTimeout tells whether an error says that there was no answer in time.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// ownFault is a failure that is taken for that of the keys.
+type ownFault struct{ error }
+
+// weigh returns the verdict on a call as the breaker is to be told it.
+func (c *Cache[K, V]) weigh(o *order[K, V], verdict error) error {
+	if c.breaker == nil || errors.Is(verdict, context.Canceled) && !errors.Is(verdict, context.DeadlineExceeded) {
+		return verdict
+	}
+	if verdict == nil {
+		c.doubt.clear()
+		return nil
+	}
+	keys := func(yield func(K) bool) {
+		for i := range o.items {
+			if !yield(o.items[i].Key) {
+				return
+			}
+		}
+	}
+	if c.doubt.counts(c.now(), o.standing, keys, verdict) || c.breaker.State() != breaker.Closed {
+		return verdict
+	}
+	return ownFault{verdict}
+}
+
+// classifier is what the breaker judges errors by: as it was told to, but for failures that are those of keys.
+func (c *Cache[K, V]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
+	if classify == nil {
+		classify = func(err error) breaker.Outcome {
+			if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				return breaker.Ignored
+			}
+			return breaker.Failure
+		}
+	}
+	return func(err error) breaker.Outcome {
+		own, ok := err.(ownFault) //nolint:errorlint // it is never wrapped.
+		if ok {
+			err = own.error
+		}
+		outcome, panicked := guard("Breaker.Classify", func() (breaker.Outcome, error) { return classify(err), nil })
+		switch {
+		case panicked != nil:
+			c.complain(panicked)
+			outcome = breaker.Failure
+		case ok && outcome == breaker.Failure:
+			return breaker.Ignored
+		}
+		return outcome
+	}
+}
