@@ -39,6 +39,8 @@ type Cache[K comparable, V any] struct {
 
 	lateness, served *observe.Histogram
 
+	lastError atomic.Pointer[sourceError] // nil if no call has failed
+
 	misses atomic.Uint64
 	calls  atomic.Int64 // of the source, under way
 	closed atomic.Bool  // set under mu
@@ -56,19 +58,21 @@ type Cache[K comparable, V any] struct {
 	// All below is guarded by mu, which is a leaf: nothing that can wait is called under it.
 	run     context.Context // ends the background work; nil before the start
 	halt    context.CancelFunc
-	wheel   wheel[K, V] // what is due later
-	ready   chain[K, V] // what is due
-	urgent  chain[K, V] // what is due, and calls under way wait for, the newest first
-	ages    wheel[K, V] // entries by MaxStale
-	finals  chain[K, V] // terminal entries
-	wakeAt  int64       // when the pump looks by itself
-	flying  int         // entries being refreshed
-	running int         // calls of workers under way, but for those that wait for others
-	lent    int         // calls of workers that wait for others
-	extras  int         // workers that take what is urgent meanwhile
-	limit   int         // of running
-	spreads int         // entries at the head of ready that are to be spread
-	notices []notice    // to be logged
+	next    context.Context // the next run's, while the last has not ended
+	wheel   wheel[K, V]     // what is due later
+	ready   chain[K, V]     // what is due
+	urgent  chain[K, V]     // what is due, and calls under way wait for, the newest first
+	ages    wheel[K, V]     // entries by MaxStale
+	finals  chain[K, V]     // terminal entries
+	absents chain[K, V]     // negative entries
+	wakeAt  int64           // when the pump looks by itself
+	flying  int             // entries being refreshed
+	running int             // calls of workers under way, but for those that wait for others
+	lent    int             // calls of workers that wait for others
+	extras  int             // workers that take what is urgent meanwhile
+	limit   int             // of running
+	spreads int             // entries at the head of ready that are to be spread
+	notices []notice        // to be logged
 	outage  outage
 	workers map[*worker[K, V]]struct{}
 	stuck   int // calls that overran, not returned yet
@@ -173,17 +177,41 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 	return c, err
 }
 
-// start begins the background work, which goes on until ctx ends or Close. A second start does nothing.
+// start begins the background work, which goes on until ctx ends or Close. While it goes on a second start does nothing; once it has
+// ended it begins again, when all that it did has returned.
 func (c *Cache[K, V]) start(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed.Load() || c.run != nil {
-		return
+	switch {
+	case c.closed.Load():
+	case c.run == nil:
+		c.begin(ctx)
+	case c.next != nil && c.next.Err() != nil:
+		c.next = ctx // whoever was to be next has left
+	case c.run.Err() != nil && c.next == nil:
+		c.next = ctx
+		go c.follow()
 	}
+}
+
+// begin starts the goroutines. The caller holds mu.
+func (c *Cache[K, V]) begin(ctx context.Context) {
 	c.run, c.halt = context.WithCancel(ctx)
 	c.tasks.Go(c.pump)
 	for range c.opts.Workers {
 		c.hire()
+	}
+}
+
+// follow begins the background work once more when the last has ended.
+func (c *Cache[K, V]) follow() {
+	c.tasks.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx := c.next
+	c.next = nil
+	if !c.closed.Load() && ctx.Err() == nil {
+		c.begin(ctx)
 	}
 }
 
@@ -244,11 +272,15 @@ func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 
 // GetOrCreate returns the value of a key, or stores v if there is none; created tells which. Of several callers with one key one
 // creates, and all get its value. A value that is too old to be served is returned nevertheless: the item is there. The error is
-// [ErrFull] or [ErrClosed].
+// [ErrFull], [ErrBadKey] or [ErrClosed].
 func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error) {
 	if e, ok := c.storage.get(key); ok && !e.has(flagAbsent) && !c.closed.Load() {
 		c.look(e)
 		return *e.value.Load(), false, nil
+	}
+	if key != key { //nolint:staticcheck // NaN.
+		var zero V
+		return zero, false, ErrBadKey
 	}
 	now := c.now()
 	e := c.newEntry(key, &v, now)
@@ -272,7 +304,7 @@ func (c *Cache[K, V]) newEntry(key K, v *V, loadedAt int64) *entry[K, V] {
 // insert stores an entry, due when the function says, which is called under mu; unless the key has one already, or veto, called
 // under mu, says no. It returns the key's entry, nil after a veto.
 func (c *Cache[K, V]) insert(e *entry[K, V], due func() int64, veto func() bool) (*entry[K, V], error) {
-	c.makeRoom()
+	c.makeRoom(e)
 	var err error
 	there := c.storage.put(e.key, func(there *entry[K, V]) *entry[K, V] {
 		c.mu.Lock()
@@ -282,7 +314,7 @@ func (c *Cache[K, V]) insert(e *entry[K, V], due func() int64, veto func() bool)
 			err = ErrClosed
 		case veto != nil && veto():
 		case there != nil && (!there.has(flagAbsent) || e.has(flagAbsent)):
-		case there == nil && c.opts.Overflow == Reject && c.opts.MaxItems > 0 && c.census.items >= c.opts.MaxItems:
+		case there == nil && c.isFullFor(e):
 			err = ErrFull
 		default:
 			c.enter(e, due())
@@ -290,38 +322,57 @@ func (c *Cache[K, V]) insert(e *entry[K, V], due func() int64, veto func() bool)
 		}
 		return nil
 	})
-	c.trim()
+	c.trim(e)
 	return there, err
 }
 
-// trim keeps the bound.
-func (c *Cache[K, V]) trim() {
-	if c.opts.MaxItems == 0 || c.opts.Overflow == Reject {
+// isFullFor tells whether there is no room for an entry. Negative entries give theirs to others. The caller holds mu.
+func (c *Cache[K, V]) isFullFor(e *entry[K, V]) bool {
+	n := c.census.items
+	if !e.has(flagAbsent) {
+		n -= c.census.absent
+	}
+	return c.opts.Overflow == Reject && c.opts.MaxItems > 0 && n >= c.opts.MaxItems
+}
+
+// trim keeps the bound when an entry has come.
+func (c *Cache[K, V]) trim(e *entry[K, V]) {
+	if c.opts.MaxItems == 0 {
 		return
 	}
 	c.mu.Lock()
 	over := c.census.items > c.opts.MaxItems
 	c.mu.Unlock()
-	if over {
+	switch {
+	case over && c.opts.Overflow == Reject: // several have come at once, and one negative entry has made room for all of them
+		c.makeRoom(e)
+	case over:
 		c.storage.trim()
 	}
 }
 
-// makeRoom deletes a terminal entry if the cache is full and evicts.
-func (c *Cache[K, V]) makeRoom() {
-	if c.opts.MaxItems == 0 || c.opts.Overflow == Reject {
+// makeRoom deletes an entry of those that are worth least if the cache is full: a negative one or, if it evicts, a terminal one. Which
+// entry a negative one evicts is for the storage to say.
+func (c *Cache[K, V]) makeRoom(e *entry[K, V]) {
+	if c.opts.MaxItems == 0 || c.opts.Overflow == Evict && e.has(flagAbsent) {
 		return
 	}
 	c.mu.Lock()
 	var victim *entry[K, V]
 	if c.census.items >= c.opts.MaxItems {
-		victim = c.finals.head
+		victim = c.absents.head
+		if victim == nil && c.opts.Overflow == Evict {
+			victim = c.finals.head
+		}
 	}
 	c.mu.Unlock()
 	if victim == nil {
 		return
 	}
 	c.storage.drop(victim)
+	if victim.has(flagAbsent) {
+		return
+	}
 	c.mu.Lock()
 	c.counts.evictions++
 	c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -81,6 +82,10 @@ func (c *Cache[K, V]) protect(ctx context.Context, items []Item[K, V], out []Res
 	err = sound(c.source(ctx, items, out))
 	for i := range out {
 		out[i].Err = sound(out[i].Err)
+		//nolint:errorlint // what was there before the call, and not an error of the source.
+		if out[i].Err == ErrNoResult && !reflect.ValueOf(&out[i].Value).Elem().IsZero() {
+			out[i].Err = nil // only the value was assigned
+		}
 	}
 	return err
 }
@@ -112,6 +117,10 @@ func (c *Cache[K, V]) newBreaker() (*breaker.Breaker, error) {
 	o.Kind = metrics.KindAutorefresh
 	return breaker.New(c.opts.Name, o)
 }
+
+// Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen to keep the source from being asked,
+// ForceClosed, Reset. It is nil with NoBreaker. The cache closes it.
+func (c *Cache[K, V]) Breaker() *breaker.Breaker { return c.breaker }
 
 // complain logs the panic of a callback, at most once a second.
 func (c *Cache[K, V]) complain(err error) {

@@ -103,14 +103,24 @@ func isTimeout(err error) bool {
 // ownFault is a failure that is taken for that of the keys.
 type ownFault struct{ error }
 
+// sourceError is a failed call of the source.
+type sourceError struct {
+	err error
+	at  time.Time
+}
+
 // weigh returns the verdict on a call as the breaker is to be told it.
 func (c *Cache[K, V]) weigh(o *order[K, V], verdict error) error {
-	if c.breaker == nil || errors.Is(verdict, context.Canceled) && !errors.Is(verdict, context.DeadlineExceeded) {
-		return verdict
-	}
 	if verdict == nil {
 		c.doubt.clear()
 		return nil
+	}
+	if errors.Is(verdict, context.Canceled) && !errors.Is(verdict, context.DeadlineExceeded) {
+		return verdict
+	}
+	c.lastError.Store(&sourceError{verdict, time.Now()})
+	if c.breaker == nil {
+		return verdict
 	}
 	keys := func(yield func(K) bool) {
 		for i := range o.items {

@@ -29,7 +29,7 @@ const (
 // Which of an entry's links a list uses.
 const (
 	bySchedule = iota // the wheel or the ready list
-	byAge             // the wheel of MaxStale, or the list of terminal entries
+	byAge             // the wheel of MaxStale, or the list of terminal or of negative entries
 	linkKinds
 )
 

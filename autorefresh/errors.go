@@ -26,18 +26,22 @@ var (
 	// ErrFull is returned by GetOrCreate when MaxItems are there and Overflow is Reject. Delete items, or set TerminalTTL.
 	ErrFull = errors.New("autorefresh: cache is full")
 
+	// ErrBadKey is returned by GetOrCreate, Load, LoadMulti and Refresh for a key that is not equal to itself, such as NaN or a struct with one
+	// in it: what is stored under it could never be found again. Use another key.
+	ErrBadKey = errors.New("autorefresh: key is not equal to itself, as NaN")
+
 	// ErrStale is returned by Load when the value is older than MaxStale and may not be served. Treat it as a source that is down.
 	ErrStale = errors.New("autorefresh: value is too old")
 
 	// ErrUnavailable is returned by Load and Refresh when the source was not asked because it has been failing; it comes with
-	// breaker.ErrOpen. Use a fallback: the cache heals by itself.
+	// breaker.ErrOpen, and its text says how the source failed last. Use a fallback: the cache heals by itself.
 	ErrUnavailable = errors.New("autorefresh: source unavailable")
 
 	// ErrPanicked is the failure of a refresh function that panicked or ended its goroutine.
 	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
 
-	// ErrNoResult is the failure of an item to which a [BatchFunc] assigned no [Result].
-	ErrNoResult = errors.New("autorefresh: batch function gave no result")
+	// ErrNoResult is the failure of an item to which a [BatchFunc] assigned no [Result], or the zero value alone.
+	ErrNoResult = errors.New("autorefresh: batch function gave no result (a zero value must be assigned as a whole Result)")
 
 	// ErrRefused is wrapped by a [Store] that works and yet does not keep a value, such as one that is too large for it. It is counted,
 	// and the second level not taken for down.

@@ -33,7 +33,7 @@ type CacheSyncItem func(ctx context.Context, obj CacheItem) (CacheItem, error)
 //nolint:revive // the original's name.
 type AutoRefreshCache interface {
 	// Start begins the refreshes, which go on until ctx ends; then no further callback begins, and the items stay as they are. A
-	// second Start does nothing.
+	// second Start does nothing while they go on; after the end it begins them again, once the callback under way has returned.
 	Start(ctx context.Context)
 
 	// Get returns an item, nil if there is none. It never waits.
@@ -124,17 +124,18 @@ func (c *ItemCache) Delete(id string) bool { return c.cache.Delete(id) }
 // Stats returns a snapshot.
 func (c *ItemCache) Stats() Stats { return c.cache.Stats() }
 
+// Breaker returns the breaker that stops the callbacks when they all fail, for operators.
+func (c *ItemCache) Breaker() *breaker.Breaker { return c.cache.Breaker() }
+
 // Close ends the refreshes for good, as [Cache.Close] does. It is not needed if the context given to Start ends.
 func (c *ItemCache) Close() error { return c.cache.Close() }
 
-// NewRateLimiter makes a limiter that lets through tps callbacks a second, and burst at once. It panics if either is not positive. The name
-// says what it is for, where it is made.
+// NewRateLimiter makes a limiter that lets through tps callbacks a second, and burst at once. A tps of math.MaxFloat64, or infinite, is no
+// limit, whatever the burst; with another one, a burst or a tps that is not positive lets nothing through: Wait fails. It panics if tps is
+// NaN. The name says what it is for, where it is made.
 func NewRateLimiter(rateLimiterName string, tps float64, burst int) RateLimiter {
-	if !(tps > 0) || math.IsInf(tps, 0) {
-		panic(invalid("tps of rate limiter "+quote(rateLimiterName), tps, "set a positive number").Error())
+	if math.IsNaN(tps) {
+		panic(invalid("tps of rate limiter "+quote(rateLimiterName), tps, "set a number").Error())
 	}
-	if burst < 1 {
-		panic(invalid("burst of rate limiter "+quote(rateLimiterName), burst, "set a positive number").Error())
-	}
-	return rate.NewLimiter(rate.Limit(tps), burst)
+	return rate.NewLimiter(rate.Limit(min(max(tps, 0), math.MaxFloat64)), burst)
 }

@@ -218,9 +218,7 @@ func TestItemConstructorsPanicOnBadInput(t *testing.T) {
 		"Options.Period is 0s":                  func() { autorefresh.NewAutoRefreshCache(sync, nil, 0) },
 		"Options.Period is -1s: set a positive": func() { autorefresh.NewAutoRefreshCache(sync, nil, -time.Second) },
 		"refresh function is nil":               func() { autorefresh.NewAutoRefreshCache(nil, nil, time.Second) },
-		`tps of rate limiter "jobs" is -1`:      func() { autorefresh.NewRateLimiter("jobs", -1, 1) },
 		"is NaN":                                func() { autorefresh.NewRateLimiter("jobs", math.NaN(), 1) },
-		`burst of rate limiter "jobs" is 0`:     func() { autorefresh.NewRateLimiter("jobs", 1, 0) },
 	} {
 		func() {
 			defer func() {

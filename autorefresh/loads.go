@@ -149,6 +149,10 @@ func indexes(n int) []int {
 func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answers []answer[V]) []int {
 	var absent []int
 	for _, i := range open {
+		if keys[i] != keys[i] { //nolint:staticcheck // NaN.
+			answers[i].err = ErrBadKey
+			continue
+		}
 		e, ok := c.storage.get(keys[i])
 		if !ok {
 			absent = append(absent, i)

@@ -41,7 +41,8 @@ type Result[V any] struct {
 }
 
 // BatchFunc gets the present values of up to Options.BatchSize keys at once: it assigns to out[i] the [Result] of items[i]. An item
-// without a result has failed with [ErrNoResult]. An error says that the call as a whole failed: all items have. It must not keep
+// without a result has failed with [ErrNoResult]. To assign a Value alone is enough, unless that is the zero value, which nobody could tell
+// from none. An error says that the call as a whole failed: all items have. It must not keep
 // the slices after it returns.
 type BatchFunc[K comparable, V any] func(ctx context.Context, items []Item[K, V], out []Result[V]) error
 

@@ -43,15 +43,20 @@ func (c *Cache[K, V]) doChore(chore func()) {
 }
 
 // retire ends what depends on the background work. The breaker's own goroutine ends here too if it was the context that ended, not
-// Close.
+// Close: then the work may begin again.
 func (c *Cache[K, V]) retire() {
 	c.mu.Lock()
 	c.room.Broadcast()
 	c.mu.Unlock()
-	c.events.Discard()
 	c.abandonLoads()
-	if c.breaker != nil {
-		_ = c.breaker.Close()
+	switch {
+	case c.closed.Load():
+		c.events.Discard()
+		if c.breaker != nil {
+			_ = c.breaker.Close()
+		}
+	case c.breaker != nil && (c.breaker.State() == breaker.Open || c.breaker.State() == breaker.HalfOpen):
+		c.breaker.Reset()
 	}
 }
 

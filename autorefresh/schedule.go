@@ -33,6 +33,7 @@ func (c *Cache[K, V]) enter(e *entry[K, V], due int64) {
 	switch {
 	case e.has(flagAbsent):
 		c.census.absent++
+		c.absents.push(e, byAge)
 	case e.has(flagTerminal):
 		c.census.terminal++
 		c.finals.push(e, byAge)
@@ -68,6 +69,7 @@ func (c *Cache[K, V]) discount(e *entry[K, V]) {
 	switch flags := e.flags.Load(); {
 	case flags&flagAbsent != 0:
 		c.census.absent--
+		c.absents.remove(e, byAge)
 	case flags&flagTerminal != 0:
 		c.census.terminal--
 		c.finals.remove(e, byAge)

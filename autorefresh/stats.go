@@ -39,11 +39,17 @@ type Stats struct {
 	// StoreHits and StoreMisses count keys looked for in the second level, StoreErrors its calls that failed. StoreUndecodable counts
 	// values that could not be encoded for it, or were there and could not be read, which are misses.
 	StoreHits, StoreMisses, StoreErrors, StoreUndecodable uint64
+	// StoreAhead counts values that were dated in the future, by more than a tenth of a period, and are misses: a clock is wrong.
+	StoreAhead uint64
 
 	// EventsLost are events that OnEvent was too slow for.
 	EventsLost uint64
 	// Source is the state of the breaker around the source; closed without one.
 	Source breaker.State
+	// LastError is the error of the last call of the source that failed, with all of its items, and LastErrorAt when that was; nil if none
+	// did. It stays when calls succeed again.
+	LastError   error
+	LastErrorAt time.Time
 	// Lateness is how long after it was due a refresh began, on average.
 	Lateness time.Duration
 }
@@ -103,10 +109,14 @@ func (c *Cache[K, V]) Stats() Stats {
 	if c.breaker != nil {
 		s.Source = c.breaker.State()
 	}
+	if last := c.lastError.Load(); last != nil {
+		s.LastError, s.LastErrorAt = last.err, last.at
+	}
 	if c.second != nil {
 		s.StoreDown = c.second.health.isDown()
 		s.StoreHits, s.StoreMisses = c.second.hits.Load(), c.second.missed.Load()
 		s.StoreErrors, s.StoreUndecodable = c.second.errors.Load(), c.second.undecodable.Load()
+		s.StoreAhead = c.second.ahead.Load()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

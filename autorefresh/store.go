@@ -54,6 +54,7 @@ type second[K comparable, V any] struct {
 	keyName  func(K) (string, error)
 	ttl      time.Duration
 	timeout  time.Duration
+	skew     time.Duration // how far the clocks may be apart
 	shield   *rate.Limiter // nil if there is none
 	logger   *slog.Logger
 	epoch    time.Time
@@ -69,7 +70,7 @@ type second[K comparable, V any] struct {
 	owes    atomic.Bool // there are leases to be released once the store is back
 	redeems seldom
 
-	hits, missed, stores, errors, undecodable atomic.Uint64
+	hits, missed, stores, errors, undecodable, ahead atomic.Uint64
 }
 
 // newSecond makes the second level that the options ask for, nil if none. It fails for types that the defaults are not safe for.
@@ -91,7 +92,7 @@ func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) (*second[
 	logger := observe.Logger(o.Logger, o.Name)
 	return &second[K, V]{
 		store: o.Store, leaser: leaser, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
-		timeout: o.StoreTimeout, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch, life: context.Background(),
+		timeout: o.StoreTimeout, skew: o.Period / 10, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch, life: context.Background(),
 		held: make(map[string]held),
 	}, nil
 }
@@ -119,18 +120,25 @@ func (s *second[K, V]) seal(v stored[K, V]) ([]byte, error) {
 	return envelope.Seal(envelope.Envelope{LoadedAt: time.Now().Add(-age), Terminal: v.terminal, Value: payload}), nil
 }
 
-// open reads an envelope. A value that another clock has dated in the future was got now.
+// errAhead says that a value is dated in the future: nothing is known of its age.
+var errAhead = errors.New("autorefresh: it is dated in the future: set the clocks of the machines")
+
+// open reads an envelope. A value that another clock has dated in the future was got now, if that is not by more than the clocks may
+// differ.
 func (s *second[K, V]) open(key K, data []byte) (stored[K, V], error) {
 	e, ok := envelope.Open(data)
 	if !ok {
 		return stored[K, V]{}, errNoEnvelope
 	}
+	age := time.Since(e.LoadedAt)
+	if age < -s.skew {
+		return stored[K, V]{}, errAhead
+	}
 	v, err := guard("Codec.Decode", func() (V, error) { return s.codec.Decode(e.Value) })
 	if err != nil {
 		return stored[K, V]{}, err
 	}
-	age := max(time.Since(e.LoadedAt), 0)
-	return stored[K, V]{key: key, value: &v, loadedAt: s.now() - int64(age), terminal: e.Terminal}, nil
+	return stored[K, V]{key: key, value: &v, loadedAt: s.now() - int64(max(age, 0)), terminal: e.Terminal}, nil
 }
 
 // name returns the second level's key of a key, false if it has none: then the second level knows nothing of it.
@@ -214,11 +222,15 @@ func (s *second[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error
 	return found, uint64(len(names)), blind
 }
 
-// spoiled counts a value that is there and cannot be read: a miss, until the source's takes its place.
+// spoiled counts a value that is there and cannot be used: a miss, until the source's takes its place.
 func (s *second[K, V]) spoiled(key K, err error) {
-	s.undecodable.Add(1)
+	if errors.Is(err, errAhead) {
+		s.ahead.Add(1)
+	} else {
+		s.undecodable.Add(1)
+	}
 	if s.unread.may(s.now()) {
-		s.logger.Warn("autorefresh: value of the second level cannot be decoded", "key", quote(key), observe.Cause(err))
+		s.logger.Warn("autorefresh: value of the second level cannot be used", "key", quote(key), observe.Cause(err))
 	}
 }
 

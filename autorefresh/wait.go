@@ -72,7 +72,7 @@ func (c *Cache[K, V]) note(e *entry[K, V], n note) {
 func (c *Cache[K, V]) noteOutage(now int64) {
 	for e := range c.watches {
 		if e.place != placeFlying {
-			c.note(e, note{err: errOpen(), started: now})
+			c.note(e, note{err: c.errOpen(), started: now})
 		}
 	}
 }
@@ -84,11 +84,18 @@ func settled() *watch {
 	return w
 }
 
-func errOpen() error { return fmt.Errorf("%w: %w", ErrUnavailable, breaker.ErrOpen) }
+// errOpen says why the source is not asked. The caller holds mu.
+func (c *Cache[K, V]) errOpen() error {
+	refusal := &breaker.Refusal{Name: c.breaker.Name()}
+	if last := c.lastError.Load(); last != nil && c.outage.state != breaker.ForcedOpen {
+		refusal.Cause = last.err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, refusal)
+}
 
 // Refresh gets the values of keys from the source now, rather than when they are due, and waits for them; a call that was under way
-// already does not count. Terminal values stay. It returns the joined errors: what the refresh function returned, [ErrNotFound] for
-// keys that the cache or the source does not have, [ErrUnavailable] if the source was not asked, [ErrCycle] in a refresh function that
+// already does not count. Terminal values stay; keys that the source did not have, see NegativeTTL, are asked for again. It returns the joined errors: what the refresh function returned, [ErrNotFound] for
+// keys that the cache or the source does not have, [ErrBadKey], [ErrUnavailable] if the source was not asked, [ErrCycle] in a refresh function that
 // orders the item it is called for; or the context's.
 func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 	type pending struct {
@@ -96,11 +103,20 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 		w *watch
 	}
 	var waits []pending
+	var absent []K
 	var errs []error
 	since := c.now()
 	for _, key := range keys {
 		e, ok := c.storage.peek(key)
-		if !ok || e.has(flagAbsent) {
+		switch {
+		case ok && e.has(flagAbsent):
+			c.storage.drop(e)
+			absent = append(absent, key)
+			continue
+		case key != key: //nolint:staticcheck // NaN.
+			errs = append(errs, ErrBadKey)
+			continue
+		case !ok:
 			errs = append(errs, fmt.Errorf("%w: key %s", ErrNotFound, quote(key)))
 			continue
 		}
@@ -110,6 +126,9 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 		} else {
 			waits = append(waits, pending{e, w})
 		}
+	}
+	for _, a := range c.load(ctx, absent) {
+		errs = append(errs, a.err)
 	}
 	for _, p := range waits {
 		if err := c.attend(ctx, p.e, p.w, since); err != nil {
@@ -137,7 +156,7 @@ func (c *Cache[K, V]) orderLocked(within *task, e *entry[K, V]) (*watch, error) 
 	case e.has(flagTerminal):
 		return settled(), nil
 	case c.outage.state == breaker.Open || c.outage.state == breaker.ForcedOpen:
-		return nil, errOpen()
+		return nil, c.errOpen()
 	}
 	e.set(flagForced)
 	c.hurry(e, c.now())

@@ -50,7 +50,7 @@ func NewAutorefresh(client string) *Autorefresh {
 			"1 if a server of the second level is down, as the store's client says, else 0. A store that does not say has one endpoint, \"\", and is down while its calls fail.",
 			"endpoint").Shown("Second level down"),
 		StoreKeys: t.Counter("store_keys_total",
-			"Keys looked for in the second level: hit, miss.", "result").Shown("Second level"),
+			"Keys looked for in the second level: hit, miss, ahead (a miss, as its value is dated in the future: a clock is wrong).", "result").Shown("Second level"),
 		StoreErrors: t.Counter("store_errors_total",
 			"Calls of the second level that failed.").Shown("Errors of the second level"),
 		StoreUndecodable: t.Counter("store_undecodable_total",
