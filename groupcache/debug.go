@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
 // Debug is what DebugHandler shows: an instance at one moment.
@@ -64,10 +66,10 @@ func (i *Instance) Debug() Debug {
 	i.mu.RLock()
 	pools := i.pools
 	i.mu.RUnlock()
-	d := Debug{Name: i.options.Name, Self: i.options.Self, Time: i.now()}
+	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.now()}
 	for _, p := range pools {
 		if len(p.pool.URLs()) > 0 {
-			d.Self, d.Ring = p.pool.Self(), nameHash
+			d.Self, d.Ring = peer.Shown(p.pool.Self()), nameHash
 			if p.pool.Even() {
 				d.Ring = p.options.Ring.name()
 			}
@@ -89,13 +91,13 @@ func (p *HTTPPool) debug() []DebugPeer {
 	var peers []DebugPeer
 	for _, url := range p.pool.URLs() {
 		if url == p.pool.Self() {
-			peers = append(peers, DebugPeer{URL: url, Self: true, Share: shares[url]})
+			peers = append(peers, DebugPeer{URL: peer.Shown(url), Self: true, Share: shares[url]})
 		}
 	}
-	for _, peer := range p.pool.Peers() {
-		s := peer.Stats()
+	for _, other := range p.pool.Peers() {
+		s := other.Stats()
 		peers = append(peers, DebugPeer{
-			URL: peer.Shown(), Share: shares[peer.URL()], Ours: peer.Marked(), State: peer.Breaker().State().String(),
+			URL: other.Shown(), Share: shares[other.URL()], Ours: other.Marked(), State: other.Breaker().State().String(),
 			Found: s.Found, NotFound: s.NotFound, LoadErrors: s.LoadFailed, Failed: s.Failed, Refused: s.Refused,
 			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves, DroppedRemoves: s.DroppedRemoves,
 		})

@@ -24,6 +24,8 @@ type HTTPPool struct {
 	signer   *httppeer.Signer
 	unsigned atomic.Uint64 // requests without a signature that were accepted
 	refused  atomic.Uint64 // requests that were not
+
+	selfChecked atomic.Bool // the log has been told that this process is not among its peers
 }
 
 // newPool makes a pool that serves this instance's groups.
@@ -42,7 +44,7 @@ func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
 	}
 	p.network = network
-	p.pool = peer.NewPool(self, o.rings(), peer.Options{
+	p.pool = peer.NewPool(i.selfOf(self, o), o.rings(), peer.Options{
 		Name:         o.Name,
 		Dial:         network.Dial,
 		Timeout:      o.PeerTimeout,
@@ -89,7 +91,10 @@ type httpNetwork struct {
 }
 
 // CheckAddress implements Network: addresses are base URLs.
-func (*httpNetwork) CheckAddress(addr string) error { return checkURL(addr) }
+func (*httpNetwork) CheckAddress(addr string) error {
+	_, err := baseURL(addr)
+	return err
+}
 
 // Attach implements Network. The pool's handler answers peers.
 func (*httpNetwork) Attach(peer.Local) error { return nil }
@@ -106,31 +111,31 @@ func (p *HTTPPool) close() {
 
 // Set replaces the peers: their base URLs, this process's own among them. A URL that is none is logged and left out.
 func (p *HTTPPool) Set(peers ...string) {
-	good := slices.DeleteFunc(slices.Clone(peers), func(url string) bool {
-		err := p.network.CheckAddress(url)
-		if err != nil {
-			p.instance.log.Error("groupcache: a peer is left out", observe.Cause(err))
-		}
-		return err != nil
-	})
-	if err := p.setPeers(good); err != nil {
+	good, bad := p.addresses(peers)
+	for _, err := range bad {
+		p.instance.log.Error("groupcache: a peer is left out", observe.Cause(err))
+	}
+	if err := p.setAddresses(good); err != nil {
 		p.instance.log.Error("groupcache: the peers are not changed", observe.Cause(err))
 	}
 }
 
 func (p *HTTPPool) setPeers(urls []string) error {
-	var bad []error
-	for _, url := range urls {
-		if err := p.network.CheckAddress(url); err != nil {
-			bad = append(bad, fmt.Errorf("groupcache: peer %w", err))
-		}
-	}
+	good, bad := p.addresses(urls)
 	if len(bad) > 0 {
+		for i, err := range bad {
+			bad[i] = fmt.Errorf("groupcache: peer %w", err)
+		}
 		return errors.Join(bad...)
 	}
+	return p.setAddresses(good)
+}
+
+func (p *HTTPPool) setAddresses(urls []string) error {
 	if err := p.pool.Set(urls); err != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
+	p.checkSelf(urls)
 	return nil
 }
 

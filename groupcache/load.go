@@ -168,10 +168,10 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		}
 		g.Stats.PeerErrors.Add(1)
 		if err == nil {
-			return g.afterRefusal(ctx, key, p.URL(), remoteError(g.name, key, answer))
+			return g.afterRefusal(ctx, key, p.Shown(), remoteError(g.name, key, answer))
 		}
 		if g.config.onPeerError != nil {
-			return g.afterRefusal(ctx, key, p.URL(), fmt.Errorf("%w: %w", ErrPeerUnavailable, err))
+			return g.afterRefusal(ctx, key, p.Shown(), fmt.Errorf("%w: %w", ErrPeerUnavailable, err))
 		}
 		if i == 0 { // the load need not ask it once more
 			ctx = context.WithValue(ctx, askedFor{}, map[string]*peer.Peer{key: p})

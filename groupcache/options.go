@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -70,8 +69,8 @@ type Options struct {
 	// Name is the instance's name in metrics: the label "client". Default "groupcache", then "groupcache-2" and so on within the
 	// process.
 	Name string
-	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. Default empty:
-	// this process owns nothing as soon as there are peers.
+	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. The user of a base
+	// URL is sent as Basic auth. Default empty: this process owns nothing as soon as there are peers.
 	Self string
 	// Network carries requests between peers, such as that of package grpcpeer, which has options of its own for what belongs to it.
 	// Addresses in Self and SetPeers are then the Network's, and those options that say "HTTP" must not be set. Default nil: HTTP.
@@ -205,11 +204,7 @@ func (o Options) check() error {
 		reject("BasePath", quoted(o.BasePath), "begin and end it with a slash")
 	}
 	if o.Self != "" {
-		check := checkURL
-		if o.Network != nil {
-			check = o.Network.CheckAddress
-		}
-		if err := check(o.Self); err != nil {
+		if _, err := o.address(o.Self); err != nil {
 			bad = append(bad, fmt.Errorf("groupcache: Options.Self: %w", err))
 		}
 	}
@@ -240,16 +235,4 @@ func (o Options) check() error {
 		bad = append(bad, errors.New("groupcache: Options.Secret is set, but Auth is AuthOff, which signs and checks nothing: set AuthAccept, and AuthRequire once all peers have it; or no Secret"))
 	}
 	return errors.Join(bad...)
-}
-
-// checkURL tells what is wrong with the base URL of a peer.
-func checkURL(s string) error {
-	u, err := url.Parse(s)
-	if err != nil {
-		return fmt.Errorf("%s is no URL: %w", quoted(s), err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%s is no base URL: write it like http://10.0.0.1:8080", quoted(s))
-	}
-	return nil
 }

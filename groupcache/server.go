@@ -44,10 +44,7 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound) // plain, so that no peer takes it for a Getter's "not found"
 		return
 	}
-	refuse := func(code int) {
-		w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
-		http.Error(w, http.StatusText(code), code)
-	}
+	refuse := func(code int) { refuseWith(w, code, "") }
 	switch r.Method {
 	case http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPost, http.MethodOptions:
 	default:
@@ -60,7 +57,7 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && r.ContentLength != 0 { // or net/http waits for the body of a stranger
 			w.Header().Set("Connection", "close")
 		}
-		refuse(http.StatusUnauthorized)
+		refuseWith(w, http.StatusUnauthorized, err.Error())
 		return
 	}
 	switch {
@@ -91,6 +88,16 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return nil, false
 	})
+}
+
+// refuseWith answers what is not taken for a request of a peer, and says why.
+func refuseWith(w http.ResponseWriter, code int, why string) {
+	w.Header().Set(httppeer.Marker, httppeer.MarkerRefused)
+	text := http.StatusText(code)
+	if why != "" {
+		text += ": " + why
+	}
+	http.Error(w, text, code)
 }
 
 // greet answers a peer that asks what is here.

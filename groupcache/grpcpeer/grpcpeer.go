@@ -65,8 +65,11 @@ func New(opts Options) (*Network, error) {
 
 // CheckAddress implements groupcache.Network: an address is host:port.
 func (*Network) CheckAddress(addr string) error {
+	if i := strings.LastIndexByte(addr, '@'); i >= 0 { // what is before it may have a password
+		return fmt.Errorf("the address …%.100q has a user, which is not sent: write host:port, and prove who asks by ClientTLS or PerRPC", addr[i:])
+	}
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil || strings.Contains(addr, "/") {
+	if err != nil || strings.ContainsAny(addr, "/?#\\ \t\r\n") {
 		return fmt.Errorf("%.100q is no address of a peer: write host:port, such as 10.0.0.1:6324", addr)
 	}
 	if host == "" {

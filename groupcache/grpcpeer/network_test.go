@@ -188,8 +188,13 @@ func TestAddressesAreChecked(t *testing.T) {
 		"10.0.0.1:65536":       "from 1 to 65535",
 		"10.0.0.1:http":        "from 1 to 65535",
 		"10.0.0.1:":            "from 1 to 65535",
+		"10.0.0.1?a:80":        "write host:port",
+		"10.0.0.1#a:80":        "write host:port",
+		"10.0.0.1 :80":         "write host:port",
+		"me:secret@cache-1:80": "\"@cache-1:80\" has a user",
+		"me@cache-1:80":        "has a user",
 	} {
-		if err := n.CheckAddress(addr); err == nil || !strings.Contains(err.Error(), advice) {
+		if err := n.CheckAddress(addr); err == nil || !strings.Contains(err.Error(), advice) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("CheckAddress(%q) = %v, want advice %q", addr, err, advice)
 		}
 	}

@@ -28,7 +28,7 @@ func NewSigner(secret []byte) *Signer { return &Signer{append([]byte(nil), secre
 // Why a request is not taken for one of a peer.
 var (
 	ErrUnsigned     = errors.New("the request is not signed")
-	ErrBadSignature = errors.New("the signature does not fit the request")
+	ErrBadSignature = errors.New("the signature does not fit the request: the secrets differ, or something on the way changes its method or path")
 	ErrSkew         = errors.New("the signature's time is more than 30 s from this peer's clock")
 )
 

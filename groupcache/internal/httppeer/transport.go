@@ -3,6 +3,7 @@ package httppeer
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,7 @@ type Transport struct {
 	client *Client
 	base   *url.URL
 	path   string      // escaped, of base
+	basic  string      // what proves the user of base to what asks for a password, empty without one
 	ours   atomic.Bool // it has sent our mark, and no value without it since
 	signs  atomic.Bool // signs of life are known to survive the way
 }
@@ -56,7 +58,16 @@ func (c *Client) Dial(base string) *Transport {
 	if err != nil {
 		u = &url.URL{Scheme: "invalid", Path: base}
 	}
-	return &Transport{client: c, base: u, path: u.EscapedPath()}
+	return &Transport{client: c, base: u, path: u.EscapedPath(), basic: basic(u.User)}
+}
+
+// basic is the value of the header Authorization for a user (RFC 7617).
+func basic(u *url.Userinfo) string {
+	if u == nil {
+		return ""
+	}
+	password, _ := u.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))
 }
 
 // request makes a request to a path below the base, already escaped.
@@ -66,7 +77,7 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 	if err != nil {
 		return nil, err
 	}
-	u := &url.URL{Scheme: t.base.Scheme, User: t.base.User, Host: t.base.Host, Path: path, RawPath: escaped}
+	u := &url.URL{Scheme: t.base.Scheme, Host: t.base.Host, Path: path, RawPath: escaped}
 	r := (&http.Request{
 		Method: method, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{Marker: {MarkerValue}},
@@ -76,6 +87,9 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 		r.ContentLength = int64(len(body))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	if t.basic != "" {
+		r.Header["Authorization"] = []string{t.basic}
 	}
 	if !t.signs.Load() && t.ours.Load() {
 		r.Header[quietHeader] = []string{"1"}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Get asks for a key. An error wraps ErrUnavailable, or is the context's.
@@ -268,6 +270,9 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 	err = fn()
 	if err == nil {
 		permit.Done(nil)
+		if p.refuses.Load() {
+			p.refuses.Store(false)
+		}
 		return nil
 	}
 	silent := errors.Is(context.Cause(limited), errSilent)
@@ -280,5 +285,8 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 	}
 	permit.Done(err)
 	p.counts[countFailed].Add(1)
+	if errors.Is(err, ErrRefused) && !p.refuses.Swap(true) {
+		p.options.log.Warn("groupcache: a peer refuses requests of this process", observe.Endpoint(p.shown), observe.Cause(err))
+	}
 	return p.unavailable(err)
 }

@@ -93,6 +93,7 @@ type Peer struct {
 	missed    missed
 	tooLate   atomic.Int64 // loads in a row for which it was too late as a former owner
 	spared    atomic.Int64 // until when it is not asked as a former owner; Unix nanoseconds
+	refuses   atomic.Bool  // it did not take the last request, and the log has been told
 	alone     atomic.Int64 // until when requests for several keys are not tried, as they are not let through; Unix nanoseconds
 }
 
@@ -117,7 +118,7 @@ const strikes = 3
 
 func newPeer(address string, o Options, greeted func(), again func(*Peer)) (*Peer, error) {
 	p := &Peer{
-		url: address, shown: withoutPassword(address), transport: o.Dial(address), options: o,
+		url: address, shown: Shown(address), transport: o.Dial(address), options: o,
 		greeted: greeted, again: again, known: make(chan struct{}),
 	}
 	b, err := breaker.New(o.Name, breaker.Options{
@@ -161,7 +162,8 @@ func (p *Peer) Shown() string { return p.shown }
 // Label is the peer's address in metrics. That of another peer is another, however long both are.
 func (p *Peer) Label() string { return observe.Distinct(p.shown) }
 
-func withoutPassword(address string) string {
+// Shown is an address for people: without a password.
+func Shown(address string) string {
 	if u, err := url.Parse(address); err == nil && u.User != nil {
 		return u.Redacted()
 	}
