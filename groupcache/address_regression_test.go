@@ -87,7 +87,7 @@ func TestASlashAtTheEndOfAURLMakesNoOtherPeer(t *testing.T) {
 
 // A password in a peer's URL was not sent, and stood in errors.
 func TestAPasswordIsSentAndNotShown(t *testing.T) {
-	var log lockedLog
+	var log sharedText
 	c := &cluster{source: newSource()}
 	owner := startNode(t, c.source, patient)
 	asker := startNode(t, c.source, func(o *groupcache.Options) {
@@ -137,7 +137,7 @@ func TestSelfThatIsNotInTheListIsSaidOnce(t *testing.T) {
 		{"http://[::1]:8080", "http://[0:0::1]:8080", "another spelling"},
 		{"http://u:secret@h:8080", "http://h:8080", "another spelling"},
 	} {
-		var log lockedLog
+		var log sharedText
 		i, err := groupcache.New(groupcache.Options{Self: c.self, Logger: slog.New(slog.NewTextHandler(&log, nil)), Transport: nowhere})
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestSelfThatIsNotInTheListIsSaidOnce(t *testing.T) {
 
 // A peer that refused all requests, for a prefix that an ingress strips from the signed path, a clock or a secret, was said by nothing at the caller.
 func TestARefusalIsSaidInTheCallersLogOnce(t *testing.T) {
-	var log lockedLog
+	var log sharedText
 	secret := []byte("0123456789abcdef")
 	server := startNode(t, newSource(), func(o *groupcache.Options) { o.Auth, o.Secret = groupcache.AuthRequire, secret })
 	client := startNode(t, newSource(), func(o *groupcache.Options) {

@@ -83,6 +83,22 @@ type HTTPPoolOptions struct {
 	Context func(*http.Request) context.Context
 	// ServerErrorHandler writes the answer to a peer whose request failed. Default DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
+
+	// What follows the original does not have. Each is as in Options, and holds for all groups of the default instance.
+
+	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead: set it above the time that their
+	// loads take. Default 1 s.
+	PeerTimeout time.Duration
+	// Silence is how long a peer of ours may give no sign of life. Default 30 ms.
+	Silence time.Duration
+	// MaxValueSize bounds values in bytes. Default 128 MiB.
+	MaxValueSize int64
+	// SetOwnerOnly makes Set tell only the owner. Default false.
+	SetOwnerOnly bool
+	// Auth says whether requests of peers are signed with Secret. Default AuthOff.
+	Auth Auth
+	// Secret is shared by all peers, at least 16 bytes. Default none.
+	Secret []byte
 }
 
 // NewHTTPPool makes the pool of peers of the default instance, and registers it with http.DefaultServeMux. Self is this process's base URL,
@@ -93,7 +109,8 @@ func NewHTTPPool(self string) *HTTPPool {
 	return p
 }
 
-// NewHTTPPoolOpts is NewHTTPPool with options, of which nil means the defaults. The pool must be registered as a handler by its caller.
+// NewHTTPPoolOpts is NewHTTPPool with options, of which nil means the defaults. The pool must be registered as a handler by its caller. It also panics
+// if those that the original does not have are wrong, such as an Auth without a Secret.
 func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 	opts := standard().options
 	if o != nil {
@@ -102,8 +119,18 @@ func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 		if o.Transport != nil {
 			opts.Transport = o.Transport
 		}
+		opts.PeerTimeout, opts.Silence, opts.MaxValueSize = o.PeerTimeout, o.Silence, o.MaxValueSize
+		opts.SetOwnerOnly, opts.Auth, opts.Secret = o.SetOwnerOnly, o.Auth, o.Secret
+		added := Options{
+			PeerTimeout: o.PeerTimeout, Silence: o.Silence, MaxValueSize: o.MaxValueSize, Auth: o.Auth, Secret: o.Secret,
+		}
+		if err := added.check(); err != nil {
+			panic(err)
+		}
 	}
-	p := must(standard().newPool(self, opts.withDefaults()))
+	opts = opts.withDefaults()
+	p := must(standard().newPool(self, opts))
 	RegisterPeerPicker(func() PeerPicker { return p })
+	standard().rules.Store(rulesOf(opts))
 	return p
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestDrainHandsOver(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	readAll(t, c.nodes...)
 	c.withoutHot(t)
 	if err := c.nodes[2].instance.Drain(t.Context()); err != nil {

@@ -126,7 +126,7 @@ func (i *Instance) Drain(ctx context.Context) error {
 	if i.isClosed() {
 		return ErrClosed
 	}
-	if i.options.SetOwnerOnly || i.options.Handover < 0 {
+	if i.setOwnerOnly() || i.options.Handover < 0 {
 		return nil
 	}
 	var errs []error
@@ -191,7 +191,7 @@ func (g *Group) offer(ctx context.Context, p *peer.Peer, self string, values []s
 // takeOver takes values of keys from the cache of a peer that is about to leave.
 func (g *Group) takeOver(ctx context.Context, from string, keys []string) error {
 	pool, ok := g.peers().(*HTTPPool)
-	if !ok || g.instance.options.SetOwnerOnly || g.instance.options.Handover < 0 {
+	if !ok || g.instance.setOwnerOnly() || g.instance.options.Handover < 0 {
 		return peer.ErrRefused
 	}
 	p := pool.pool.Peer(from)

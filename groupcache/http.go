@@ -227,6 +227,9 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 // Set stores a value in this process's caches.
 func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
 	g, err := s.group(in.GetGroup())
+	if err == nil && int64(len(in.GetValue())) > s.pool.instance.maxValueSize() {
+		err = ErrValueTooLarge
+	}
 	if err == nil {
 		g.setHere(in.GetKey(), ByteView{string(in.GetValue()), in.GetExpire()})
 	}

@@ -25,6 +25,7 @@ type Instance struct {
 	metrics *metrics.Groupcache
 	pool    *HTTPPool // the peers of SetPeers
 	now     func() time.Time
+	rules   atomic.Pointer[rules]
 	forgets atomic.Uint64
 	life    context.Context // of what runs in the background
 	end     context.CancelFunc
@@ -56,6 +57,7 @@ func New(opts Options) (*Instance, error) {
 
 func newInstance(o Options, now func() time.Time) (*Instance, error) {
 	i := &Instance{options: o, now: now, groups: make(map[string]*Group)}
+	i.rules.Store(rulesOf(o))
 	i.life, i.end = context.WithCancel(context.Background())
 	i.log = observe.Logger(o.Logger, o.Name)
 	i.tracer = tracing.New(o.Trace, trace.Groupcache, o.Name, i.log)
@@ -66,6 +68,20 @@ func newInstance(o Options, now func() time.Time) (*Instance, error) {
 	}
 	return i, nil
 }
+
+// rules are the options that groups ask for. Those of the default instance come with its pool.
+type rules struct {
+	maxValueSize int64
+	setOwnerOnly bool
+}
+
+func rulesOf(o Options) *rules { return &rules{o.MaxValueSize, o.SetOwnerOnly} }
+
+// maxValueSize bounds values in bytes.
+func (i *Instance) maxValueSize() int64 { return i.rules.Load().maxValueSize }
+
+// setOwnerOnly says that a Set tells only the owner.
+func (i *Instance) setOwnerOnly() bool { return i.rules.Load().setOwnerOnly }
 
 // Name is the instance's name in metrics and logs: Options.Name or its default.
 func (i *Instance) Name() string { return i.options.Name }

@@ -67,7 +67,7 @@ func (g *Group) askGetter(ctx context.Context, key string, f *flight) (ByteView,
 		return ByteView{}, err
 	}
 	v := f.sink.view
-	switch limit := g.instance.options.MaxValueSize; {
+	switch limit := g.instance.maxValueSize(); {
 	case !f.sink.set:
 		return ByteView{}, errNothingSet
 	case int64(v.Len()) > limit:

@@ -78,12 +78,16 @@ type node struct {
 	late     atomic.Pointer[lateness]
 	around   atomic.Pointer[func(http.Handler) http.Handler] // a middleware, or a proxy
 	posts    atomic.Int64
+	sets     atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/_groupcache/") { // that is a greeting
 		n.posts.Add(1)
+	}
+	if r.Method == http.MethodPut {
+		n.sets.Add(1)
 	}
 	if n.hung.Load() {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client leaves

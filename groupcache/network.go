@@ -111,4 +111,4 @@ func (l local) Greeting() peer.Greeting { return l.instance.pool.greeting() }
 func (l local) Tracer() *tracing.Tracer { return l.instance.tracer }
 
 // MaxValueSize implements peer.Local.
-func (l local) MaxValueSize() int64 { return l.instance.options.MaxValueSize }
+func (l local) MaxValueSize() int64 { return l.instance.maxValueSize() }

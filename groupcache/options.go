@@ -107,11 +107,12 @@ type Options struct {
 	// TLSConfig.ClientAuth). Default false.
 	RequireClientCert bool
 
-	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead, and all Sets and
-	// Removes. Default 1 s.
+	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead, Removes, and each time in
+	// which nothing of a Set goes out; for a peer that is far away it is twice what its greeting took, if that is longer. Default 1 s.
 	PeerTimeout time.Duration
 	// Silence is how long a peer of ours may give no sign of life, or four times the 99th percentile of its first signs if that is
-	// longer. It is not a limit to its loads: a peer that is loading says so. Default 30 ms.
+	// longer. It is not a limit to its loads: a peer that is loading says so. Before a peer is known it may be silent for 250 ms, or twice
+	// what its greeting took. Default 30 ms.
 	Silence time.Duration
 	// MaxInFlight bounds the requests to one peer; what is above goes elsewhere. Default 4096.
 	MaxInFlight int

@@ -70,7 +70,7 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.dispatch(w, r, escaped, func(limit int64) ([]byte, bool) {
 		var s *peer.Signs
-		if r.Method == http.MethodPost { // many keys may take their time to arrive
+		if r.Method == http.MethodPost || httppeer.IsLong(r) { // many keys, or a large value, may take their time to arrive
 			s = showLife(w, r)
 		}
 		body, err := httppeer.ReadBody(w, r, limit)
@@ -210,7 +210,7 @@ func (g *Group) put(ctx context.Context, key string, body []byte) error {
 	if in.Key != "" {
 		key = in.Key
 	}
-	if int64(len(in.Value)) > g.instance.options.MaxValueSize {
+	if int64(len(in.Value)) > g.instance.maxValueSize() {
 		return ErrValueTooLarge
 	}
 	g.answerSet(ctx, key, ByteView{string(in.Value), in.Expire})

@@ -21,7 +21,7 @@ import (
 // The error names the peers that could not be told; each of them is told to drop the key before this process asks it again. What something on the
 // way never lets through is given up, said in the log and counted: such a peer may have the old value until it expires.
 func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.Time, hotCache bool) error { //nolint:revive // the original's signature
-	if limit := g.instance.options.MaxValueSize; int64(len(value)) > limit {
+	if limit := g.instance.maxValueSize(); int64(len(value)) > limit {
 		return fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, len(value), limit)
 	}
 	v := ByteView{string(value), nanoseconds(expire)}
@@ -40,7 +40,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 			g.replace(key, keep, v)
 		case t.owner:
 			return t.set(ctx, g.name, key, v)
-		case t.left || !g.instance.options.SetOwnerOnly:
+		case t.left || !g.instance.setOwnerOnly():
 			return t.remove(ctx, g.name, key)
 		}
 		return nil

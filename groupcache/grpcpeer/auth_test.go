@@ -106,7 +106,7 @@ func TestPeersProveThemselvesByCredentials(t *testing.T) {
 			}})
 			tr := dial(t, addr, grpcpeer.Options{PerRPC: c.creds})
 			_, errGet := tr.Get(t.Context(), "g", "k", ignore)
-			errSet := tr.Set(t.Context(), "g", "k", "v", 0)
+			errSet := tr.Set(t.Context(), "g", "k", "v", 0, ignore)
 			for _, err := range []error{errGet, errSet} {
 				if c.code == codes.OK && err != nil {
 					t.Error(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,5 +108,42 @@ func TestRequestsForSeveralKeysAreBounded(t *testing.T) {
 	}
 	if answers, err := tr.GetMulti(t.Context(), group, few, ignore); err != nil || len(answers) != len(few) {
 		t.Errorf("%d answers, %v", len(answers), err)
+	}
+}
+
+// slowConn writes so many bytes a second.
+type slowConn struct {
+	net.Conn
+	rate int
+}
+
+// Write implements net.Conn.
+func (s slowConn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		piece := b[n:min(n+4096, len(b))]
+		time.Sleep(time.Duration(len(piece)) * time.Second / time.Duration(s.rate))
+		var wrote int
+		wrote, err = s.Conn.Write(piece)
+		n += wrote
+	}
+	return n, err
+}
+
+// Nothing showed that a large value was still on its way.
+func TestASetOfALargeValueShowsSignsOfLife(t *testing.T) {
+	for _, want := range []error{nil, peer.ErrNoGroup} {
+		local := &standIn{set: func(string, string, string, int64) error { return want }}
+		_, addr := serve(t, local, grpcpeer.Options{})
+		tr := dial(t, addr, grpcpeer.Options{DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			return slowConn{c, 1 << 20}, err
+		})}})
+		signs := 0
+		if err := tr.Set(t.Context(), "g", "k", strings.Repeat("v", 500<<10), 0, func() { signs++ }); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+		if signs < 2 {
+			t.Errorf("%d signs of life", signs)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if err := tr.Set(t.Context(), "g", "k", "v", 0); !errors.Is(err, peer.ErrNoGroup) {
+	if err := tr.Set(t.Context(), "g", "k", "v", 0, ignore); !errors.Is(err, peer.ErrNoGroup) {
 		t.Error(err)
 	}
 	refuse = true

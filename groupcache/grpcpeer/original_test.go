@@ -125,7 +125,7 @@ func TestOriginalsAnswer(t *testing.T) {
 	}
 	// It does not know more than Get, which is no reason not to ask it.
 	_, errMulti := tr.GetMulti(t.Context(), "g", []string{"k"}, ignore)
-	for _, err := range []error{tr.Set(t.Context(), "g", "k", "v", 0), tr.Remove(t.Context(), "g", "k"), errMulti} {
+	for _, err := range []error{tr.Set(t.Context(), "g", "k", "v", 0, ignore), tr.Remove(t.Context(), "g", "k"), errMulti} {
 		if !errors.Is(err, peer.ErrRefused) {
 			t.Errorf("%v", err)
 		}

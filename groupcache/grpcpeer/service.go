@@ -266,8 +266,14 @@ func encoded(answers []peer.Answer, send func([]byte) error) error {
 }
 
 func answerSet(local peer.Local, s grpc.ServerStream) error {
+	var l *peer.Signs
+	if asked, ok := metadata.FromIncomingContext(s.Context()); ok && len(asked[signsWanted]) > 0 {
+		l = peer.StartSigns(func() error { return s.SendMsg(&grpcpb.Nothing{}) })
+	}
 	var in grpcpb.NewValue
-	if err := s.RecvMsg(&in); err != nil {
+	err := s.RecvMsg(&in)
+	l.Stop()
+	if err != nil {
 		return err
 	}
 	if err := local.Set(s.Context(), in.GetGroup(), in.GetKey(), in.GetValue(), in.GetExpire()); err != nil {

@@ -126,9 +126,35 @@ func parse(entries []byte, n int) ([]peer.Answer, error) {
 }
 
 // Set implements peer.Transport.
-func (t *transport) Set(ctx context.Context, group, key, value string, expire int64) error {
-	return t.invoke(ctx, methodSet, &grpcpb.NewValue{Group: &group, Key: &key, Value: &value, Expire: &expire}, &grpcpb.Nothing{}, 0)
+func (t *transport) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
+	in := &grpcpb.NewValue{Group: &group, Key: &key, Value: &value, Expire: &expire}
+	if len(value) < longValue {
+		return t.invoke(ctx, methodSet, in, &grpcpb.Nothing{}, 0)
+	}
+	// A peer that knows it shows signs of life while the value arrives: of what is written nothing is seen here.
+	ctx = metadata.AppendToOutgoingContext(ctx, signsWanted, markerValue)
+	s, c, end, err := t.open(ctx, methodSet, in, 0)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for messages := 0; ; messages++ {
+		err := s.RecvMsg(&grpcpb.Nothing{})
+		if errors.Is(err, io.EOF) && messages > 0 {
+			return nil
+		}
+		if err != nil {
+			return ended(s, c, methodSet, err)
+		}
+		alive()
+	}
 }
+
+// longValue is from which length on a value takes so long to arrive that signs of life are asked for meanwhile.
+const longValue = 64 << 10
+
+// signsWanted is a header that asks for signs of life.
+const signsWanted = "x-holdfast-signs"
 
 // Remove implements peer.Transport.
 func (t *transport) Remove(ctx context.Context, group, key string) error {
@@ -222,20 +248,11 @@ func (t *transport) invoke(ctx context.Context, method int, in, out any, size in
 // stream makes a request with several messages for an answer, for values of a size. Each of them is in out when take is called, which says
 // whether another one follows.
 func (t *transport) stream(ctx context.Context, method int, in, out any, size int64, take func() (more bool, err error)) error {
-	c, err := t.acquire()
+	s, c, end, err := t.open(ctx, method, in, size)
 	if err != nil {
 		return err
 	}
-	defer t.release(c)
-	ctx, cancel := context.WithCancel(t.carry(ctx))
-	defer cancel()
-	s, err := c.NewStream(ctx, streaming, path(method), grpc.MaxCallRecvMsgSize(messageSize(size)))
-	if err != nil {
-		return refusal{err: err, method: method}.error(c)
-	}
-	if err := s.SendMsg(in); err != nil && !errors.Is(err, io.EOF) { // io.EOF: the answer says why
-		return refusal{err: err, method: method}.error(c)
-	}
+	defer end()
 	for more := true; more; {
 		if err := s.RecvMsg(out); err != nil {
 			return ended(s, c, method, err)
@@ -248,6 +265,29 @@ func (t *transport) stream(ctx context.Context, method int, in, out any, size in
 		return ended(s, c, method, err)
 	}
 	return nil
+}
+
+// open makes a request with several messages for an answer. It must be ended.
+func (t *transport) open(ctx context.Context, method int, in any, size int64) (s grpc.ClientStream, c *conn, end func(), err error) {
+	if c, err = t.acquire(); err != nil {
+		return nil, nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(t.carry(ctx))
+	end = func() {
+		cancel()
+		t.release(c)
+	}
+	s, err = c.NewStream(ctx, streaming, path(method), grpc.MaxCallRecvMsgSize(messageSize(size)))
+	if err == nil {
+		if err = s.SendMsg(in); errors.Is(err, io.EOF) { // the answer says why
+			err = nil
+		}
+	}
+	if err != nil {
+		end()
+		return nil, nil, nil, refusal{err: err, method: method}.error(c)
+	}
+	return s, c, end, nil
 }
 
 // ended is the error of an answer that ended where it should not, or did not where it should.

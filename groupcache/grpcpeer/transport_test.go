@@ -73,7 +73,7 @@ func TestWritesArriveAsTheyAre(t *testing.T) {
 		forget: func() { got = append(got, "forget") },
 	})
 	err := errors.Join(
-		tr.Set(t.Context(), "g\xff", "k\xff", "v\xff", -5),
+		tr.Set(t.Context(), "g\xff", "k\xff", "v\xff", -5, ignore),
 		tr.Remove(t.Context(), "g\xff", "k\xff"),
 		tr.Offer(t.Context(), "g\xff", "10.0.0.1:1", []string{"a\xff", "", "b"}),
 		tr.Forget(t.Context()),
@@ -124,7 +124,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 					t.Errorf("several: %.100v", got)
 				}
 			}
-			errSet := tr.Set(t.Context(), "g", "k", "v", 0)
+			errSet := tr.Set(t.Context(), "g", "k", "v", 0, ignore)
 			for _, err := range []error{errMulti, errCached, errSet} {
 				if !errors.Is(err, c.want) {
 					t.Errorf("%v, want %v", err, c.want)
@@ -188,7 +188,7 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 		if cached, err := tr.GetCached(t.Context(), "g", []string{"a"}); err != nil || cached[0].Value != v {
 			t.Errorf("%d bytes: GetCached: %v", size, err)
 		}
-		if err := tr.Set(t.Context(), "g", "k", v, 0); err != nil {
+		if err := tr.Set(t.Context(), "g", "k", v, 0, ignore); err != nil {
 			t.Errorf("%d bytes: Set: %v", size, err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 	if _, err := tr.GetCached(t.Context(), "g", []string{"a"}); !errors.Is(err, peer.ErrTooLarge) {
 		t.Errorf("GetCached of %d bytes: %v", 3*limit, err)
 	}
-	if err := tr.Set(t.Context(), "g", "k", *sent.Load(), 0); !errors.Is(err, peer.ErrTooLarge) {
+	if err := tr.Set(t.Context(), "g", "k", *sent.Load(), 0, ignore); !errors.Is(err, peer.ErrTooLarge) {
 		t.Errorf("Set of %d bytes: %v", 3*limit, err)
 	}
 }
@@ -295,7 +295,7 @@ func TestARefusedConnectionIsRecognised(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("Get: %v", err)
 	}
-	if err := tr.Set(t.Context(), "g", "k", "v", 0); !errors.Is(err, syscall.ECONNREFUSED) {
+	if err := tr.Set(t.Context(), "g", "k", "v", 0, ignore); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("Set: %v", err)
 	}
 	if _, err := tr.Probe(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {

@@ -1,6 +1,8 @@
 package httppeer
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -88,4 +90,21 @@ func (p *paced) Read(b []byte) (int, error) {
 		err = os.ErrDeadlineExceeded
 	}
 	return n, err
+}
+
+// longBody is from which length on the sending of a body takes so long that it is watched, and its receiver shows signs of life.
+const longBody = 64 << 10
+
+// IsLong says that the body of a request may take long to arrive.
+func IsLong(r *http.Request) bool { return r.ContentLength < 0 || r.ContentLength >= longBody }
+
+// progress is the key of a context whose value is called when a part of the request's body has gone out.
+type progress struct{}
+
+// bodyOf makes the body of a request of a context.
+func bodyOf(ctx context.Context, body []byte) io.ReadCloser {
+	if gone, ok := ctx.Value(progress{}).(func()); ok {
+		return io.NopCloser(&lively{bytes.NewReader(body), gone}) // which has no WriteTo: so it is asked for piece after piece
+	}
+	return io.NopCloser(bytes.NewReader(body))
 }

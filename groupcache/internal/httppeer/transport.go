@@ -85,8 +85,8 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 	if body != nil {
 		r.Header["Content-Type"] = []string{ContentType}
 		r.ContentLength = int64(len(body))
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		r.GetBody = func() (io.ReadCloser, error) { return bodyOf(ctx, body), nil }
+		r.Body = bodyOf(ctx, body)
 	}
 	if t.basic != "" {
 		r.Header["Authorization"] = []string{t.basic}
@@ -298,8 +298,11 @@ func discard(response *http.Response) {
 }
 
 // Set stores a value at the peer.
-func (t *Transport) Set(ctx context.Context, group, key, value string, expire int64) error {
+func (t *Transport) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
 	body := pbwire.SetRequest{Group: group, Key: key, Value: []byte(value), Expire: expire}
+	if len(value) >= longBody {
+		ctx = context.WithValue(watched(ctx, alive), progress{}, alive)
+	}
 	return t.tell(ctx, http.MethodPut, keyPath(group, key), body.Marshal())
 }
 

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -147,8 +146,8 @@ func (p *Peer) believe(a Answer) error {
 
 // Set stores a value at the peer. If the peer does not take it, the key is removed there. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
-	return p.tell(ctx, "set", group, key, func(ctx context.Context) error {
-		err := p.transport.Set(ctx, group, key, value, expire)
+	return p.tell(ctx, telling{"set", group, key, len(value)}, func(ctx context.Context, alive func()) error {
+		err := p.transport.Set(ctx, group, key, value, expire, alive)
 		if !Hopeless(err) {
 			return err
 		}
@@ -161,29 +160,42 @@ func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) 
 
 // Remove drops a key from the peer's caches, of which it has none without the group. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) Remove(ctx context.Context, group, key string) error {
-	return p.tell(ctx, "remove", group, key, func(ctx context.Context) error { return p.remove(ctx, group, key) })
+	return p.tell(ctx, telling{"remove", group, key, 0}, func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) })
+}
+
+// telling is a request that changes a key.
+type telling struct {
+	name, group, key string
+	size             int // of the value
 }
 
 // tell makes a request that changes a key.
-func (p *Peer) tell(ctx context.Context, name, group, key string, fn func(context.Context) error) error {
+func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
 	if p.options.Trace != nil {
-		return p.boundedTraced(ctx, name, group, key, fn)
+		return p.tellTraced(ctx, t, fn)
 	}
-	return p.bounded(ctx, fn)
+	return p.bounded(ctx, t.size, fn)
 }
 
-// bounded makes a request that tells the peer something. A peer that is being told what it has missed is told what is written meanwhile, too:
-// otherwise there would always be more.
-func (p *Peer) bounded(ctx context.Context, fn func(context.Context) error) error {
-	limited, cancel := context.WithTimeoutCause(ctx, p.options.Timeout, errSilent)
-	defer cancel()
+// bounded makes a request that tells the peer something of a size. It may take as long as something of it goes out. A peer that is being told what it has
+// missed is told what is written meanwhile, too: otherwise there would always be more.
+func (p *Peer) bounded(ctx context.Context, size int, fn func(ctx context.Context, alive func()) error) error {
+	watched, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	begun := time.Now()
+	w := startWatchdog(p.patience()+underWay(size), cancel)
+	defer w.timer.Stop()
+	alive := func() { w.feed(time.Since(begun)) } // what has been written may take as long to arrive as it took to be written
 	if p.catching() {
-		if err := fn(limited); err != nil {
+		if err := fn(watched, alive); err != nil {
+			if errors.Is(context.Cause(watched), errSilent) {
+				err = errSilent
+			}
 			return p.unavailable(err)
 		}
 		return nil
 	}
-	return p.guard(ctx, limited, func() error { return fn(limited) })
+	return p.guard(ctx, watched, func() error { return fn(watched, alive) })
 }
 
 // call makes a request that may take as long as the peer shows signs of life.
@@ -208,49 +220,6 @@ func (p *Peer) call(ctx context.Context, fn func(ctx context.Context, alive func
 		}
 		return err
 	})
-}
-
-// watchdog ends a request after a silence.
-type watchdog struct {
-	limit  time.Duration
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	due    atomic.Int64 // Unix nanoseconds
-}
-
-func startWatchdog(limit time.Duration, cancel context.CancelCauseFunc) *watchdog {
-	w := &watchdog{limit: limit, cancel: cancel}
-	w.timer = time.AfterFunc(time.Hour, w.bark)
-	w.feed(0)
-	return w
-}
-
-// feed allows another silence, of at least so long.
-func (w *watchdog) feed(least time.Duration) {
-	d := max(w.limit, least)
-	w.due.Store(time.Now().Add(d).UnixNano())
-	w.timer.Reset(d)
-}
-
-// bark ends the request, unless it comes so late that this process is what was silent: then the answer may be there unread.
-func (w *watchdog) bark() {
-	if late := time.Now().UnixNano() - w.due.Load(); late > int64(w.limit/4) {
-		w.feed(0)
-		return
-	}
-	w.cancel(errSilent)
-}
-
-// limit is how long the peer may be silent at the start of a request. Until something is known of it, connecting may take its time.
-func (p *Peer) limit() time.Duration {
-	if !p.marked.Load() || Passage(p.signs.Load()) != Passes {
-		return p.options.Timeout
-	}
-	usual := p.first.value()
-	if usual == 0 {
-		return max(p.options.Silence, min(unknownSilence, p.options.Timeout))
-	}
-	return max(p.options.Silence, silenceFactor*usual)
 }
 
 // guard asks the breaker for leave and tells it what came of it. The context limited ends when the peer has had its time.

@@ -64,5 +64,15 @@ func (p *percentile) compute() {
 	}
 }
 
+// reset forgets what was seen.
+func (p *percentile) reset() {
+	for i := range p.buckets {
+		p.buckets[i].Store(0)
+	}
+	p.seen.Store(0)
+	p.p99.Store(0)
+	p.p95.Store(0)
+}
+
 // value is the 99th percentile, 0 before there were enough observations.
 func (p *percentile) value() time.Duration { return time.Duration(p.p99.Load()) }

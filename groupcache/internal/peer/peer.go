@@ -42,7 +42,7 @@ type Options struct {
 	Silence time.Duration
 	// MaxInFlight bounds the requests to one peer.
 	MaxInFlight int
-	// ProbeTimeout bounds the question whether a peer is back.
+	// ProbeTimeout bounds the question whether a peer is back, if nothing shows that it is far away.
 	ProbeTimeout time.Duration
 	// Handover is for how long after a change the owners of before are known, 0 for none.
 	Handover time.Duration
@@ -83,10 +83,12 @@ type Peer struct {
 	batches   atomic.Int32  // whether requests for several keys reach it: a Passage
 	explored  atomic.Bool   // the last look at the way to it was sure of all
 	ring      atomic.Int32  // what it says of the even ring
-	greeted   func()        // tells the pool that there is news of ring
+	changed   func()        // tells the pool that there is news of ring
 	again     func(*Peer)   // has the pool ask the peer once more what it is
 	known     chan struct{} // closed when it has been greeted
 	inFlight  atomic.Int64
+	greeted   atomic.Int64 // what the last greeting took; nanoseconds
+	probes    atomic.Uint64
 	first     percentile // of the time to the first sign of life
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
@@ -116,10 +118,10 @@ const (
 // strikes is how many failures in a row make a peer count as down, unless it refuses connections.
 const strikes = 3
 
-func newPeer(address string, o Options, greeted func(), again func(*Peer)) (*Peer, error) {
+func newPeer(address string, o Options, changed func(), again func(*Peer)) (*Peer, error) {
 	p := &Peer{
 		url: address, shown: Shown(address), transport: o.Dial(address), options: o,
-		greeted: greeted, again: again, known: make(chan struct{}),
+		changed: changed, again: again, known: make(chan struct{}),
 	}
 	b, err := breaker.New(o.Name, breaker.Options{
 		Kind:                metrics.KindGroupcache,
@@ -127,8 +129,8 @@ func newPeer(address string, o Options, greeted func(), again func(*Peer)) (*Pee
 		ConsecutiveFailures: strikes,
 		FailureRatio:        -1, // loads differ too much for a ratio to tell anything
 		Classify:            classify,
-		Probe:               p.probe,
-		ProbeTimeout:        o.ProbeTimeout,
+		Probe:               p.probeAgain,
+		ProbeTimeout:        farFactor * o.ProbeTimeout,
 		Backoff:             o.Backoff,
 		OnReady:             p.ready,
 		Logger:              o.Logger,
@@ -213,17 +215,22 @@ func (p *Peer) close() error {
 }
 
 func (p *Peer) probe(ctx context.Context) error {
+	begun := time.Now()
 	g, err := p.transport.Probe(ctx)
 	if err != nil {
 		return err
 	}
+	took := time.Since(begun)
 	if g.Marked {
 		p.marked.Store(true)
 	}
 	p.alone.Store(0) // it may be reached by another way now
-	if p.explore(ctx); !p.explored.Load() {
+	if p.explore(ctx); p.explored.Load() {
+		took = time.Since(begun)
+	} else {
 		p.again(p)
 	}
+	p.sawGreeting(took)
 	p.learnRing(g)
 	return nil
 }
@@ -244,6 +251,16 @@ func (p *Peer) explore(ctx context.Context) (ours bool) {
 	return w.Marked
 }
 
+// probeAgain is probe for the breaker. Every other one has more time.
+func (p *Peer) probeAgain(ctx context.Context) error {
+	if p.probes.Add(1)%2 == 0 {
+		return p.probe(ctx)
+	}
+	short, cancel := context.WithTimeout(ctx, max(p.options.ProbeTimeout, greetingFactor*p.greeting()))
+	defer cancel()
+	return p.probe(short)
+}
+
 // learnRing takes note of what the peer says of the even ring.
 func (p *Peer) learnRing(g Greeting) {
 	ring := ringPlain
@@ -255,7 +272,7 @@ func (p *Peer) learnRing(g Greeting) {
 		ring = ringReady
 	}
 	if p.ring.Swap(ring) != ring {
-		p.greeted()
+		p.changed()
 	}
 }
 
@@ -270,13 +287,18 @@ func (p *Peer) greetBriefly(ctx context.Context) {
 
 // greetAgain asks a peer that is up what it is by now, and what gets through to it.
 func (p *Peer) greetAgain(ctx context.Context) {
+	begun := time.Now()
 	g, err := p.ask(ctx)
 	if err != nil {
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
 	defer cancel()
-	if p.explore(limited) || g.Marked {
+	ours := p.explore(limited) || g.Marked
+	if ours && p.explored.Load() {
+		p.greeted.Store(int64(time.Since(begun)))
+	}
+	if ours {
 		p.learnRing(g)
 	}
 }
@@ -285,7 +307,7 @@ func (p *Peer) ask(ctx context.Context) (Greeting, error) {
 	if !p.Up() {
 		return Greeting{}, ErrUnavailable
 	}
-	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
 	defer cancel()
 	return p.transport.Probe(limited)
 }
@@ -294,7 +316,7 @@ func (p *Peer) ask(ctx context.Context) (Greeting, error) {
 // until a probe finds it.
 func (p *Peer) greet(ctx context.Context) {
 	defer close(p.known)
-	limited, cancel := context.WithTimeout(ctx, p.options.ProbeTimeout)
+	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
 	defer cancel()
 	err := p.probe(limited)
 	if err == nil {

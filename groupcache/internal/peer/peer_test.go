@@ -62,8 +62,6 @@ func (f *fake) GetCached(ctx context.Context, _ string, keys []string) ([]peer.A
 	return answers, nil
 }
 
-func (f *fake) Set(ctx context.Context, _, _, _ string, _ int64) error { return f.told(ctx) }
-
 func (f *fake) told(ctx context.Context) error {
 	var tell func(context.Context) error
 	f.with(func() { tell = f.tell })

@@ -61,12 +61,12 @@ func OutcomeOfAnswers(answers []Answer) trace.Outcome {
 	return end
 }
 
-// boundedTraced is bounded for a pool with a tracer.
-func (p *Peer) boundedTraced(ctx context.Context, name, group, key string, fn func(context.Context) error) error {
+// tellTraced is tell for a pool with a tracer.
+func (p *Peer) tellTraced(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
 	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
-		Kind: trace.Client, Name: name, Namespace: group, Endpoint: p.shown, Keys: 1, Key: key,
+		Kind: trace.Client, Name: t.name, Namespace: t.group, Endpoint: p.shown, Keys: 1, Key: t.key,
 	})
-	err := p.bounded(ctx, fn)
+	err := p.bounded(ctx, t.size, fn)
 	span.End(outcomeOf(ctx, err))
 	return err
 }

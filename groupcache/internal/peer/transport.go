@@ -83,8 +83,9 @@ type Transport interface {
 	GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]Answer, error)
 	// GetCached is GetMulti for what the peer has in its cache. It may answer Absent for what it has, too, if the answer would be long.
 	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
-	// Set stores a value at the peer.
-	Set(ctx context.Context, group, key, value string, expire int64) error
+	// Set stores a value at the peer. Before it returns, alive is called whenever a part of the value has gone out, or the peer shows that it is
+	// taking it.
+	Set(ctx context.Context, group, key, value string, expire int64, alive func()) error
 	// Remove drops a key from the peer's caches.
 	Remove(ctx context.Context, group, key string) error
 	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address, whose length and form are limited.
