@@ -88,12 +88,15 @@ func (w *workload) step(t *testing.T, client int, random *rand.Rand) {
 	})
 }
 
+// patient has a busy machine be no silent peer.
+func patient(o *groupcache.Options) { o.Silence, o.PeerTimeout = 5*time.Second, time.Minute }
+
 // With five peers the last two of a key are told at the same time.
 func TestGetsSeeWhatWasWrittenBefore(t *testing.T) {
 	seed := seed(t)
 	for _, size := range []int{3, 5} {
 		t.Run(fmt.Sprint(size, " peers"), func(t *testing.T) {
-			c := startCluster(t, size, nil)
+			c := startCluster(t, size, patient)
 			for i, owner := range c.nodes {
 				w := &workload{cluster: c, key: c.ownedBy(t, owner, fmt.Sprint("key ", i)), steps: 200, pause: 300 * time.Microsecond}
 				w.run(t, seed+uint64(i))
@@ -109,7 +112,7 @@ func TestGetsSeeWhatWasWrittenBefore(t *testing.T) {
 // So many keys of one owner are asked for at once that their requests are shared.
 func TestGetsOfManyKeysSeeWhatWasWrittenBefore(t *testing.T) {
 	seed := seed(t)
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, patient)
 	all := make([]*workload, 16)
 	var running sync.WaitGroup
 	for i := range all {

@@ -128,8 +128,9 @@ func (g generator) key() string { return pick(g, "a", "b", "c", g.counter(), "so
 // counter returns a key that nothing is appended to: the result would depend on the padding.
 func (g generator) counter() string { return pick(g, "counter-1", "counter-2") }
 
+// command has numbers that stay below 1<<63: for larger ones memcached looks for a minus sign in the memory behind the value, too, and may find one there.
 func (g generator) command(cas string) string {
-	value := pick(g, "", "1", "99", "100", "007", "text", " 5", "18446744073709551615", strings.Repeat("v", g.IntN(5000)))
+	value := pick(g, "", "1", "99", "100", "007", "text", " 5", "4294967296", strings.Repeat("v", g.IntN(5000)))
 	noreply := pick(g, "", "", "", " noreply")
 	expiry := pick(g, "0", "0", "100", "-1", "2000000", "4000000000")
 	switch verb := pick(g, "get", "gets", "gat", "gats", "set", "set", "set", "add", "replace", "append", "prepend", "cas", "delete", "touch", "incr", "decr", "flush_all", "foo"); verb {
@@ -148,7 +149,7 @@ func (g generator) command(cas string) string {
 	case "touch":
 		return fmt.Sprintf("touch %s %s%s\r\n", g.key(), expiry, noreply)
 	case "incr", "decr":
-		return fmt.Sprintf("%s %s %s%s\r\n", verb, g.counter(), pick(g, "0", "1", "10", "18446744073709551615", "x"), noreply)
+		return fmt.Sprintf("%s %s %s%s\r\n", verb, g.counter(), pick(g, "0", "1", "10", "4294967296", "x"), noreply)
 	case "flush_all":
 		if g.IntN(10) > 0 {
 			return ""

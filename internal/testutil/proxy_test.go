@@ -38,17 +38,30 @@ func TestProxyDelaysEachRoundTrip(t *testing.T) {
 	base := roundTrip(t, w, 200)
 	for _, delay := range []time.Duration{200 * time.Microsecond, 800 * time.Microsecond, 5 * time.Millisecond} {
 		p.SetDelay(delay)
-		got := roundTrip(t, w, 100)
+		// A machine that is busy with other things makes all of it late, for a while. A runtime timer would always be.
+		precise := func(got time.Duration) bool { return got <= base+delay+700*time.Microsecond }
+		got := soonIs(t, w, precise)
 		t.Logf("%v more: %v", delay, got-base)
-		// Another process may take the processor away, but the median of many is not late by as much as a runtime timer.
-		if got < delay || got > base+delay+700*time.Microsecond {
+		if got < delay || !precise(got) {
 			t.Errorf("a round trip of %v takes %v with a delay of %v", base, got, delay)
 		}
 	}
 	p.SetDelay(-1)
-	if got := roundTrip(t, w, 100); got > base+100*time.Microsecond+base {
+	quick := func(got time.Duration) bool { return got <= base+100*time.Microsecond+base }
+	if got := soonIs(t, w, quick); !quick(got) {
 		t.Errorf("a round trip takes %v after the delay instead of %v", got, base)
 	}
+}
+
+// soonIs measures round trips until they are as they should be, for as long as patience lasts.
+func soonIs(t *testing.T, w *wire, right func(time.Duration) bool) (got time.Duration) {
+	t.Helper()
+	for begin := time.Now(); time.Since(begin) < patience; {
+		if got = roundTrip(t, w, 100); right(got) {
+			return got
+		}
+	}
+	return got
 }
 
 func TestProxyDelayKeepsOrderAndThroughput(t *testing.T) {
@@ -98,14 +111,22 @@ func TestProxyHoldsBackRepliesToo(t *testing.T) {
 	p, f := newProxiedFake(t)
 	w := dialWire(t, "tcp", p.Addr())
 	w.call(t, "version\r\n")
-	f.SetFault(testutil.Always(testutil.DelayReply(20 * time.Millisecond)))
+	arrived, hung := make(chan struct{}), make(chan struct{})
+	f.SetFault(func(testutil.Command) testutil.Fault {
+		close(arrived)
+		<-hung
+		return testutil.Fault{}
+	})
 	w.send(t, "version\r\n")
-	for begin := time.Now(); f.Stats().Commands["version"] < 2; time.Sleep(time.Millisecond) {
+	<-arrived
+	before := f.Stats().BytesOut
+	check(t, p.Hang())
+	close(hung)
+	for begin := time.Now(); f.Stats().BytesOut == before; time.Sleep(time.Millisecond) {
 		if time.Since(begin) > patience {
-			t.Fatal("the request does not arrive")
+			t.Fatal("the request is not answered")
 		}
 	}
-	check(t, p.Hang())
 	if !w.isSilent(t, 60*time.Millisecond) {
 		t.Error("a reply has passed")
 	}

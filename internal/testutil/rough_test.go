@@ -46,14 +46,19 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 			if err != nil {
 				continue // its life ended before it began
 			}
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // its life ends
 			_, _ = conn.Write([]byte("set k 0 0 140\r\n" + strings.Repeat("more than a goodbye!", 7) + "\r\n"))
 			if reset {
 				check(t, conn.(*net.TCPConn).SetLinger(0))
 			}
 			_ = conn.Close()
 		}
-		time.Sleep(100 * time.Millisecond)
+		late := func() bool { return f.Stats().Commands["set"] > 0 && r.Revived() > 0 }
+		for begin := time.Now(); !reset && !late() && time.Since(begin) < patience; time.Sleep(time.Millisecond) {
+		}
+		if reset {
+			time.Sleep(100 * time.Millisecond)
+		}
 		if arrived := f.Stats().Commands["set"] > 0; arrived == reset {
 			t.Errorf("reset %v: data arrived: %v", reset, arrived)
 		}
@@ -67,7 +72,11 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 func TestRoughHoldsUp(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		f := testutil.StartFake(t)
-		r := testutil.StartRough(t, f.Addr(), testutil.RoughOptions{Life: time.Hour, MaxPiece: 1, MaxDelay: 1, Stall: 30 * time.Millisecond})
+		stall := 30 * time.Millisecond
+		if reset {
+			stall = time.Second // 25 of them: the reset comes first, however busy the machine is
+		}
+		r := testutil.StartRough(t, f.Addr(), testutil.RoughOptions{Life: time.Hour, MaxPiece: 1, MaxDelay: 1, Stall: stall})
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.Addr())
 		check(t, err)
 		began := time.Now()

@@ -140,8 +140,13 @@ func sides(t *testing.T, test func(t *testing.T, f *family)) {
 	}
 }
 
+// A process that gets no processor for a quarter of a second is a silent one to holdfast, and the next owner loads in its place.
 func TestAHerdIsLoadedOnce(t *testing.T) {
 	sides(t, func(t *testing.T, f *family) {
+		most := 1
+		if strings.HasSuffix(t.Name(), "/holdfast") {
+			most = 2
+		}
 		key := f.ownedBy(0)
 		var all sync.WaitGroup
 		for _, c := range f.caches {
@@ -153,8 +158,8 @@ func TestAHerdIsLoadedOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := f.source.count(key); n != 1 {
-			t.Errorf("%d loads, want one", n)
+		if n := f.source.count(key); n < 1 || n > most {
+			t.Errorf("%d loads of 150 calls, want one, and at most %d on a busy machine", n, most)
 		}
 	})
 }
