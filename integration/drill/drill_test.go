@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-go/holdfast/integration/chromium"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 const patience = 40 * time.Second
@@ -99,9 +100,14 @@ func start(t *testing.T, scenario string, duration time.Duration) *program {
 
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
+	within(t, patience, what, done)
+}
+
+func within(t *testing.T, limit time.Duration, what string, done func() bool) {
+	t.Helper()
 	for begin := time.Now(); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begin) > patience {
-			t.Fatalf("no %s within %v", what, patience)
+		if time.Since(begin) > limit {
+			t.Fatalf("no %s within %v", what, limit)
 		}
 	}
 }
@@ -245,7 +251,7 @@ func (l look) check(t *testing.T, want expected) {
 }
 
 // checkEnd looks at a page whose drill has ended.
-func (b *tab) checkEnd(t *testing.T, want expected) {
+func (b *tab) checkEnd(t *testing.T, pace *testutil.Pace, want expected) {
 	t.Helper()
 	b.checkCharts(t, want)
 	if got := eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`); got != want.rows {
@@ -255,7 +261,7 @@ func (b *tab) checkEnd(t *testing.T, want expected) {
 		t.Errorf("%d promises are shown as kept, want 1", got)
 	}
 	if got := eval[int](t, b, fmt.Sprintf("document.querySelectorAll(%q).length", want.inUse)); got < want.stretches {
-		t.Errorf("%d stretches %s, want %d at least", got, want.inUse, want.stretches)
+		pace.Errorf("%s: %d stretches %s, want %d at least", want.scenario, got, want.inUse, want.stretches)
 	}
 	b.run(t, chromedp.Evaluate(`document.querySelector("#numbers").open = true`, nil))
 	await(t, "table of the charts", func() bool {
@@ -263,38 +269,48 @@ func (b *tab) checkEnd(t *testing.T, want expected) {
 	})
 }
 
-func (b *tab) awaitVerdict(t *testing.T) {
+func (b *tab) awaitVerdict(t *testing.T, pace *testutil.Pace) {
 	t.Helper()
-	await(t, "verdict", func() bool {
+	within(t, pace.Longer(patience), "verdict", func() bool {
 		return eval[string](t, b, `document.querySelector("#status strong").textContent`) == "All promises kept"
 	})
 }
 
-// The browser is there before the drill: it may take as long to start as a drill takes.
 func TestTheLivePageGrowsAndTheReportShowsTheSame(t *testing.T) {
+	testutil.AtSomePace(t, func(pace *testutil.Pace) { growAndReport(t, pace) })
+}
+
+// The browser is there before the drill: it may take as long to start as a drill takes.
+func growAndReport(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	want := autorefresh()
 	b := open(t)
-	p := start(t, want.scenario, 12*time.Second)
+	p := start(t, want.scenario, pace.Longer(12*time.Second))
 	b.run(t, chromedp.Navigate(p.url))
 	if !b.watch(t, 0, want) {
-		t.Error("the lines did not grow while the drill went on")
+		pace.Errorf("the lines did not grow while the drill went on")
 	}
-	b.awaitVerdict(t)
+	b.awaitVerdict(t, pace)
 	p.awaitEnd(t)
-	b.checkEnd(t, want)
+	b.checkEnd(t, pace, want)
 	b.quiet(t, p.url)
 	live := b.table(t)
 
 	b.ForgetRequests()
 	b.run(t, chromedp.Navigate(p.report()))
-	b.checkReport(t, want, live)
+	b.checkReport(t, pace, want, live)
 	b.quiet(t, p.report())
 }
 
 // One run of all scenarios shows the page of each as it grows, and in the end all of them in one page and one report.
 func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
+	testutil.AtSomePace(t, func(pace *testutil.Pace) { allInOnePage(t, pace) })
+}
+
+func allInOnePage(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	b := open(t)
-	p := start(t, "all", 8*time.Second)
+	p := start(t, "all", pace.Longer(8*time.Second))
 	b.run(t, chromedp.Navigate(p.url))
 	short := autorefresh()
 	short.stretches = 2 // of the second level; the source is not found slow so soon
@@ -306,25 +322,25 @@ func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
 		}
 	}
 	if grew == 0 {
-		t.Error("the lines of no drill grew while it went on")
+		pace.Errorf("the lines of no drill grew while it went on")
 	}
-	b.awaitVerdict(t)
+	b.awaitVerdict(t, pace)
 	p.awaitEnd(t)
-	b.checkEnd(t, short) // which is the last
+	b.checkEnd(t, pace, short) // which is the last
 	live := make([]string, len(all))
 	for i, want := range all {
 		b.choose(t, i, want)
-		b.checkEnd(t, want)
+		b.checkEnd(t, pace, want)
 		live[i] = b.table(t)
 	}
 	b.quiet(t, p.url)
 
 	b.ForgetRequests()
 	b.run(t, chromedp.Navigate(p.report()))
-	b.checkEnd(t, short)
+	b.checkEnd(t, pace, short)
 	for i, want := range all {
 		b.choose(t, i, want)
-		b.checkReport(t, want, live[i])
+		b.checkReport(t, pace, want, live[i])
 	}
 	b.quiet(t, p.report())
 }
@@ -394,10 +410,10 @@ func (b *tab) table(t *testing.T) string {
 }
 
 // checkReport looks at the report of a drill, whose table on the live page is known.
-func (b *tab) checkReport(t *testing.T, want expected, live string) {
+func (b *tab) checkReport(t *testing.T, pace *testutil.Pace, want expected, live string) {
 	t.Helper()
 	await(t, "lines in the report", func() bool { return eval[int](t, b, points("plain")) > 100 })
-	b.checkEnd(t, want)
+	b.checkEnd(t, pace, want)
 	if got := b.table(t); got != live {
 		t.Errorf("the report's table is %q, the live page's was %q", got, live)
 	}
