@@ -287,7 +287,7 @@ func growAndReport(t *testing.T, pace *testutil.Pace) {
 	b := open(t)
 	p := start(t, want.scenario, pace.Longer(12*time.Second))
 	b.run(t, chromedp.Navigate(p.url))
-	if !b.watch(t, 0, want) {
+	if !b.watch(t, pace, 0, want) {
 		pace.Errorf("the lines did not grow while the drill went on")
 	}
 	b.awaitVerdict(t, pace)
@@ -317,7 +317,7 @@ func allInOnePage(t *testing.T, pace *testutil.Pace) {
 	all := []expected{memcached(), sentinel(), groupcache(), short}
 	grew := 0
 	for i, want := range all {
-		if b.watch(t, i, want) {
+		if b.watch(t, pace, i, want) {
 			grew++
 		}
 	}
@@ -373,16 +373,16 @@ func (b *tab) look(t *testing.T) look {
 
 // watch looks at the live page of the drill with that number while it grows, and reports whether it was seen to. It was not if the drill had ended before a
 // slow browser was there.
-func (b *tab) watch(t *testing.T, number int, want expected) (grew bool) {
+func (b *tab) watch(t *testing.T, pace *testutil.Pace, number int, want expected) (grew bool) {
 	t.Helper()
 	var now look
 	over := func() bool { return len(now.States) > number && now.States[number] != "running" }
-	await(t, "lines in the charts of "+want.scenario, func() bool {
+	within(t, pace.Longer(patience), "lines in the charts of "+want.scenario, func() bool {
 		now = b.look(t)
 		return over() || strings.HasPrefix(now.Subtitle, want.scenario+": ") && now.Plain > 0 && now.Phases != ""
 	})
 	before := now.Holdfast
-	await(t, "growth of the lines of "+want.scenario, func() bool {
+	within(t, pace.Longer(patience), "growth of the lines of "+want.scenario, func() bool {
 		now = b.look(t)
 		return over() || now.Holdfast >= before+25
 	})
