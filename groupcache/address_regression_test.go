@@ -181,3 +181,34 @@ func TestARefusalIsSaidInTheCallersLogOnce(t *testing.T) {
 		t.Errorf("the log has %s", text)
 	}
 }
+
+// That anybody may ask, set and remove was said by nothing.
+func TestThatAnybodyIsAnsweredIsSaidOnce(t *testing.T) {
+	secret := []byte("0123456789abcdef")
+	for what, c := range map[string]struct {
+		o     groupcache.Options
+		peers []string
+		said  int
+	}{
+		"open":         {groupcache.Options{}, []string{"http://h"}, 1},
+		"alone":        {groupcache.Options{Self: "http://h"}, []string{"http://h"}, 0},
+		"signed":       {groupcache.Options{Auth: groupcache.AuthAccept, Secret: secret}, []string{"http://h"}, 0},
+		"certificates": {groupcache.Options{RequireClientCert: true}, []string{"https://h"}, 0},
+	} {
+		var log sharedText
+		c.o.Logger, c.o.Transport = slog.New(slog.NewTextHandler(&log, nil)), nowhere
+		i, err := groupcache.New(c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := i.SetPeers(c.peers...); err != nil {
+				t.Error(err)
+			}
+		}
+		_ = i.Close()
+		if n := strings.Count(log.String(), "whoever reaches"); n != c.said {
+			t.Errorf("%s: said %d times, want %d", what, n, c.said)
+		}
+	}
+}

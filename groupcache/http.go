@@ -25,6 +25,7 @@ type HTTPPool struct {
 	unsigned atomic.Uint64 // requests without a signature that were accepted
 	refused  atomic.Uint64 // requests that were not
 
+	openWarned  atomic.Bool // the log has been told that anybody is answered
 	selfChecked atomic.Bool // the log has been told that this process is not among its peers
 }
 
@@ -131,11 +132,29 @@ func (p *HTTPPool) setPeers(urls []string) error {
 	return p.setAddresses(good)
 }
 
+// warnIfOpen says in the log, once there are peers, that whoever reaches this process is taken for one.
+func (p *HTTPPool) warnIfOpen() {
+	if len(p.pool.Peers()) == 0 || p.guarded() || p.openWarned.Swap(true) {
+		return
+	}
+	p.instance.log.Warn("groupcache: whoever reaches the port of the peers may read, set and remove all values: let peers prove who they are " +
+		"(Auth and Secret, or client certificates; over gRPC ServerTLS or Authorize), and keep the port to them")
+}
+
+// guarded reports whether peers must prove who they are, as far as that is known here.
+func (p *HTTPPool) guarded() bool {
+	if n, ok := p.network.(interface{ Guarded() bool }); ok {
+		return n.Guarded()
+	}
+	return p.options.Auth != AuthOff || p.options.RequireClientCert || p.options.Network != nil
+}
+
 func (p *HTTPPool) setAddresses(urls []string) error {
 	if err := p.pool.Set(urls); err != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	p.checkSelf(urls)
+	p.warnIfOpen()
 	return nil
 }
 

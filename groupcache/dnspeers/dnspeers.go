@@ -13,11 +13,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
@@ -119,6 +121,8 @@ type Stats struct {
 	Updated time.Time
 	// Lookups counts questions, Failures those without a usable answer; an empty one is a failure. Changes counts new lists.
 	Lookups, Failures, Changes uint64
+	// Ignored is how many records of the last answer name no address that a peer can have, such as one with port 0. They are left out.
+	Ignored int
 	// Err is why the last question failed, nil if it did not.
 	Err error
 }
@@ -187,12 +191,17 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 
 // lookUp returns the base URLs of the peers, ordered.
 func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
-	hosts, err := w.hosts(ctx)
-	if err != nil {
+	records, err := w.hosts(ctx)
+	if err != nil && len(records) == 0 { // with records it says that others are malformed
 		return nil, fmt.Errorf("dnspeers: look up %q: %w", w.name, err)
 	}
-	if len(hosts) == 0 {
+	if len(records) == 0 {
 		return nil, fmt.Errorf("dnspeers: look up %q: the answer is empty", w.name)
+	}
+	hosts := slices.DeleteFunc(slices.Clone(records), func(addr string) bool { return !usable(addr) })
+	w.noteIgnored(len(records) - len(hosts))
+	if len(hosts) == 0 {
+		return nil, fmt.Errorf("dnspeers: look up %q: none of %d records names an address of a peer, the first is %.100q", w.name, len(records), records[0])
 	}
 	prefix := w.options.Scheme + "://"
 	if w.options.Scheme == bareAddress {
@@ -200,37 +209,58 @@ func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
 	}
 	urls := make([]string, len(hosts))
 	for i, host := range hosts {
-		urls[i] = prefix + host
+		if urls[i] = prefix + host; prefix != "" {
+			urls[i] = prefix + strings.Replace(host, "%", "%25", 1) // a zone in a URL (RFC 6874)
+		}
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls), nil
 }
 
-// hosts returns the peers' hosts with their ports.
+// usable reports whether a peer can have an address.
+func usable(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
+		return false
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsUnspecified()
+	}
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	})
+}
+
+// noteIgnored takes note of records that are left out, and says so in the log when there is news of it.
+func (w *Watcher) noteIgnored(n int) {
+	w.mu.Lock()
+	before := w.stats.Ignored
+	w.stats.Ignored = n
+	w.mu.Unlock()
+	if n > 0 && before == 0 {
+		w.log.Warn("dnspeers: records that name no address of a peer are left out", "records", n)
+	}
+}
+
+// hosts returns the peers' hosts with their ports, also with an error if there is one.
 func (w *Watcher) hosts(ctx context.Context) ([]string, error) {
 	if w.options.Service == "" {
 		addresses, err := w.options.Resolver.LookupHost(ctx, w.name)
-		if err != nil {
-			return nil, err
-		}
 		for i, a := range addresses {
 			addresses[i] = net.JoinHostPort(a, strconv.Itoa(w.options.Port))
 		}
-		return addresses, nil
+		return addresses, err
 	}
 	service, proto := w.options.Service, "tcp"
 	if service == bareName {
 		service, proto = "", ""
 	}
 	_, records, err := w.options.Resolver.LookupSRV(ctx, service, proto, w.name)
-	if err != nil {
-		return nil, err
-	}
 	hosts := make([]string, len(records))
 	for i, r := range records {
 		hosts[i] = net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
 	}
-	return hosts, nil
+	return hosts, err
 }
 
 // set tells the instance, if anything has changed.

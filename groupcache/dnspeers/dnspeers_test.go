@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +55,8 @@ type zone struct {
 	err   error
 	hang  bool
 	asked []string
+
+	partly bool // err comes with srv, as from Go's resolver
 }
 
 func (z *zone) with(fn func()) {
@@ -83,12 +86,13 @@ func (z *zone) LookupHost(ctx context.Context, host string) ([]string, error) {
 }
 
 func (z *zone) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	if err := z.answer(ctx, service+"/"+proto+"/"+name); err != nil {
-		return "", nil, err
-	}
+	err := z.answer(ctx, service+"/"+proto+"/"+name)
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	return "", z.srv, nil
+	if err != nil && !z.partly {
+		return "", nil, err
+	}
+	return "", z.srv, err
 }
 
 func watch(t *testing.T, i dnspeers.Instance, o dnspeers.Options) *dnspeers.Watcher {
@@ -276,4 +280,65 @@ func TestTheRealResolver(t *testing.T) {
 	if got := w.Stats().Peers; !slices.Contains(got, "http://127.0.0.1:8080") {
 		t.Errorf("localhost has %q, %v", got, w.Stats().Err)
 	}
+}
+
+// One record that names no peer, such as one with port 0, kept the whole list from being taken, for ever.
+func TestABadRecordLeavesTheOthers(t *testing.T) {
+	good := &net.SRV{Target: "a.svc.", Port: 80}
+	for what, c := range map[string]struct {
+		zone   *zone
+		scheme string
+		want   []string
+		left   int
+	}{
+		"port 0": {&zone{srv: []*net.SRV{good, {Target: "b.svc.", Port: 0}}}, "", []string{"http://a.svc:80"}, 1},
+		"targets that are none": {
+			&zone{srv: []*net.SRV{good, {Target: "evil/path?x=", Port: 80}, {Target: "@", Port: 80}, {Target: ".", Port: 80}, {Target: "u:p@h", Port: 1}}},
+			"",
+			[]string{"http://a.svc:80"},
+			4,
+		},
+		"some malformed":  {&zone{srv: []*net.SRV{good}, partly: true, err: errors.New("invalid names")}, "", []string{"http://a.svc:80"}, 0},
+		"a zone":          {&zone{hosts: []string{"fe80::1%eth0", "10.0.0.1"}}, "", []string{"http://10.0.0.1:80", "http://[fe80::1%25eth0]:80"}, 0},
+		"a zone, gRPC":    {&zone{hosts: []string{"fe80::1%eth0", "10.0.0.1"}}, "none", []string{"10.0.0.1:80", "[fe80::1%eth0]:80"}, 0},
+		"any address":     {&zone{hosts: []string{"0.0.0.0", "::", "10.0.0.1"}}, "", []string{"http://10.0.0.1:80"}, 2},
+		"nothing is good": {&zone{srv: []*net.SRV{{Target: "b.svc.", Port: 0}}}, "", nil, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := dnspeers.Options{Resolver: c.zone, Scheme: c.scheme}
+			if o.Port = 80; c.zone.srv != nil {
+				o.Port, o.Service = 0, "cache"
+			}
+			i, err := groupcache.New(groupcache.Options{Transport: nowhere})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = i.Close() }()
+			told := &instance{}
+			w := watch(t, told, o)
+			if c.scheme == "" && watch(t, i, o).Stats().Err != nil && c.want != nil {
+				t.Errorf("%s: the instance does not take them: %v", what, watch(t, i, o).Stats().Err)
+			}
+			lists := told.told()
+			if c.want == nil {
+				if len(lists) > 0 || w.Stats().Err == nil {
+					t.Errorf("%s: told %q, %v", what, lists, w.Stats().Err)
+				}
+				return
+			}
+			if len(lists) != 1 || !slices.Equal(lists[0], c.want) || w.Stats().Ignored != c.left || w.Stats().Err != nil {
+				t.Errorf("%s: told %q, %d left out, %v", what, lists, w.Stats().Ignored, w.Stats().Err)
+			}
+		})
+	}
+}
+
+// nowhere has every request fail at once.
+func nowhere(context.Context) http.RoundTripper { return failing{} }
+
+type failing struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (failing) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("there is no network")
 }

@@ -14,6 +14,7 @@ package grpcpeer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -50,6 +51,8 @@ type Network struct {
 	mu     sync.Mutex
 	server *grpc.Server // of Serve; guarded by mu
 	ended  bool         // guarded by mu
+
+	registered atomic.Bool // with a server of the user's
 }
 
 var _ groupcache.Network = (*Network)(nil)
@@ -90,6 +93,14 @@ func (n *Network) Attach(local peer.Local) error {
 	return nil
 }
 
+// Guarded reports whether peers must prove who they are: by Authorize or by certificates. What ServerOptions do, or a server of the caller's, is not known
+// here and taken for such a proof.
+func (n *Network) Guarded() bool {
+	o := n.options
+	return o.Authorize != nil || len(o.ServerOptions) > 0 || n.registered.Load() ||
+		o.ServerTLS != nil && (o.ServerTLS.ClientAuth == tls.RequireAndVerifyClientCert || o.ServerTLS.GetConfigForClient != nil)
+}
+
 // Dial implements groupcache.Network. It connects when the peer is first asked.
 func (n *Network) Dial(addr string) peer.Transport { return &transport{network: n, addr: addr} }
 
@@ -97,6 +108,11 @@ func (n *Network) Dial(addr string) peer.Transport { return &transport{network: 
 // it. That server's options apply: give it grpc.MaxRecvMsgSize if peers Set values of more than 4 MB, and for graceful ends
 // grpc.WaitForHandlers. Its stream interceptors see all requests of peers. Shutdown and Close leave it running.
 func (n *Network) Register(s grpc.ServiceRegistrar) {
+	n.registered.Store(true)
+	n.register(s)
+}
+
+func (n *Network) register(s grpc.ServiceRegistrar) {
 	s.RegisterService(n.service(), nil)
 	known, ok := s.(interface {
 		GetServiceInfo() map[string]grpc.ServiceInfo
@@ -134,7 +150,7 @@ func (n *Network) ownServer() (*grpc.Server, error) {
 		return nil, ErrNoInstance
 	case n.server == nil:
 		n.server = grpc.NewServer(n.options.server((*local).MaxValueSize())...)
-		n.Register(n.server)
+		n.register(n.server)
 	}
 	return n.server, nil
 }

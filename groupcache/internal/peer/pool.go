@@ -51,7 +51,7 @@ type Pool struct {
 	early  early           // guarded by mu
 	life   context.Context // of what runs in the background
 	end    context.CancelFunc
-	work   sync.WaitGroup
+	work   crew
 }
 
 // members is one state of the pool. It does not change.
@@ -150,7 +150,7 @@ func (p *Pool) greetWith(greet func(*Peer, context.Context), peer *Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.work.Go(func() { greet(peer, p.life) })
+		p.work.run(func() { greet(peer, p.life) })
 	}
 }
 
@@ -222,7 +222,7 @@ func (p *Pool) closeUnusedLocked(was, is *members) {
 	for peer := range was.all {
 		if !used[peer] {
 			used[peer] = true
-			p.work.Go(func() { _ = peer.close() }) // it waits for a probe under way
+			p.work.run(func() { _ = peer.close() }) // it waits for a probe under way
 		}
 	}
 }
@@ -239,7 +239,7 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if peer.missed.pending() { // it is not asked before it has been told
 		peer.breaker.Trip(errUntold)
 	}
-	p.work.Go(func() {
+	p.work.run(func() {
 		peer.greet(p.life)
 		p.settleIfGreeted()
 	})
@@ -322,6 +322,6 @@ func (p *Pool) Close() error {
 	for peer := range p.members.Load().all {
 		errs = append(errs, peer.close())
 	}
-	p.work.Wait()
+	p.work.wait()
 	return errors.Join(errs...)
 }

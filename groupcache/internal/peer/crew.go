@@ -1,0 +1,50 @@
+package peer
+
+import "sync"
+
+// crew runs work in the background, a bounded number at once: a list of peers may have thousands of addresses, of which nobody answers. Its zero value is
+// ready, and safe for concurrent use.
+type crew struct {
+	all sync.WaitGroup
+
+	mu      sync.Mutex
+	queue   []func() // guarded by mu
+	working int      // guarded by mu
+}
+
+// crewSize is how much work is done at once.
+const crewSize = 256
+
+// run does the work when there is somebody for it.
+func (c *crew) run(work func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.working == crewSize {
+		c.queue = append(c.queue, work)
+		return
+	}
+	c.working++
+	c.all.Go(func() {
+		for work != nil {
+			work()
+			work = c.next()
+		}
+	})
+}
+
+// next is what is to be done, nil if there is nothing.
+func (c *crew) next() func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.working--
+		c.queue = nil
+		return nil
+	}
+	work := c.queue[0]
+	c.queue = c.queue[1:]
+	return work
+}
+
+// wait waits until all is done.
+func (c *crew) wait() { c.all.Wait() }

@@ -1,0 +1,54 @@
+package peer_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// A list of 3 000 addresses, which discovery may bring, started 7 500 goroutines at once.
+func TestAListOfThousandsIsGreetedABoundedNumberAtATime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const n = 3000
+		r := &rig{fakes: make(map[string]*fake)}
+		urls := make([]string, n)
+		for i := range urls {
+			urls[i] = fmt.Sprint("http://peer", i)
+			r.fakes[urls[i]] = &fake{get: found, probe: func() (peer.Greeting, error) {
+				time.Sleep(time.Second)
+				return ours()
+			}}
+		}
+		pool := peer.NewPool(self, rings, peer.Options{
+			Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
+			Timeout: time.Second, Silence: time.Second, MaxInFlight: 10, ProbeTimeout: time.Second,
+			Backoff: func(error, int) time.Duration { return time.Second },
+		})
+		before := runtime.NumGoroutine()
+		if err := pool.Set(urls); err != nil {
+			t.Fatal(err)
+		}
+		if more := runtime.NumGoroutine() - before; more > 600 {
+			t.Errorf("%d goroutines more", more)
+		}
+		time.Sleep(time.Minute)
+		for _, p := range pool.Peers() {
+			if !p.Marked() {
+				t.Fatalf("%s has not been greeted", p.URL())
+			}
+			if _, err := p.Get(context.Background(), "g", "k"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := pool.Set(urls[:1]); err != nil {
+			t.Error(err)
+		}
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
