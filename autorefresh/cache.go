@@ -340,15 +340,20 @@ func (c *Cache[K, V]) trim(e *entry[K, V]) {
 	if c.opts.MaxItems == 0 {
 		return
 	}
-	c.mu.Lock()
-	over := c.census.items > c.opts.MaxItems
-	c.mu.Unlock()
-	switch {
-	case over && c.opts.Overflow == Reject: // several have come at once, and one negative entry has made room for all of them
-		c.makeRoom(e)
-	case over:
-		c.storage.trim()
+	for over := c.isOver(); over; over = c.isOver() {
+		if c.opts.Overflow == Evict {
+			c.storage.trim()
+			return
+		}
+		c.makeRoom(e) // several have come at once, and one negative entry has made room for all of them
 	}
+}
+
+// isOver tells whether there are more entries than there may be.
+func (c *Cache[K, V]) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.census.items > c.opts.MaxItems && (c.opts.Overflow == Evict || c.absents.n > 0)
 }
 
 // makeRoom deletes an entry of those that are worth least if the cache is full: a negative one or, if it evicts, a terminal one. Which
@@ -380,13 +385,26 @@ func (c *Cache[K, V]) makeRoom(e *entry[K, V]) {
 }
 
 // Delete deletes an item and tells whether there was one. A refresh or a load of it under way does not bring it back. With a second
-// level the value is deleted there too, for at most StoreTimeout.
+// level the value is deleted there too, for at most StoreTimeout, and no call of another process that began before brings it back; if that
+// level is down it is told when it is back, see [Cache.DeleteContext].
 func (c *Cache[K, V]) Delete(key K) bool {
+	found := c.detach(key)
+	c.second.forgetAnyway(key)
+	return found
+}
+
+// DeleteContext is Delete with a context for the second level, and an error if that could not be told. Then the cache does not take the
+// value from there, and tells it as soon as it can, before it reads from it again; other processes may take the old value until then.
+func (c *Cache[K, V]) DeleteContext(ctx context.Context, key K) (bool, error) {
+	return c.detach(key), c.second.forget(ctx, key)
+}
+
+// detach deletes an item from memory and tells whether there was one.
+func (c *Cache[K, V]) detach(key K) bool {
 	c.mu.Lock()
 	c.loads.forget(key)
 	c.mu.Unlock()
 	e, ok := c.storage.delete(key)
-	c.second.forget(key)
 	return ok && !e.has(flagAbsent)
 }
 

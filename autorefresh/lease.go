@@ -73,8 +73,9 @@ func (s *second[K, V]) releaseNames(ctx context.Context, names []string) {
 	s.report(ctx, err)
 }
 
-// redeem ends the leases that could not be released, now that a call of the store has succeeded.
+// redeem makes up for the deletions that could not be told and ends the leases that could not be released, now that a call of the store has succeeded.
 func (s *second[K, V]) redeem(ctx context.Context) {
+	s.atone(ctx)
 	if s.owes.Load() && s.redeems.may(s.now()) {
 		s.owes.Store(false)
 		s.releaseNames(ctx, s.owed())

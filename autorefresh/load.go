@@ -115,7 +115,8 @@ func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K
 	if c.second == nil || call.ctx.Err() != nil {
 		return slices.Clone(call.wishes), nil, false
 	}
-	found, blind := c.second.lookup(call.ctx, keysOf(call.wishes))
+	found, deleted, blind := c.second.lookup(call.ctx, keysOf(call.wishes))
+	call.deleted = deleted
 	var there, old []*wish[K, V]
 	for i, w := range call.wishes {
 		f := found[i]
@@ -225,7 +226,7 @@ func (c *Cache[K, V]) shareLoad(call *loadCall[K, V], wishes []*wish[K, V]) {
 			gone = append(gone, w.key)
 		}
 	}
-	c.second.save(c.run, fresh)
+	c.second.save(c.run, fresh, call.deleted)
 	c.second.remove(c.run, append(gone, c.forgotten(call)...)...)
 	c.second.release(c.run, keysOf(wishes))
 }
@@ -305,10 +306,12 @@ func (c *Cache[K, V]) settleLoad(w *wish[K, V]) (a answer[V]) {
 	return a
 }
 
-// firstDueLoaded is when an entry is refreshed first that was loaded just now, or adopted. The caller holds mu.
+// firstDueLoaded is when an entry is refreshed first that was loaded just now, or adopted. What was loaded is as fresh as can be: with
+// FirstSpread its turn comes in the second half of its period. The caller holds mu.
 func (c *Cache[K, V]) firstDueLoaded(e *entry[K, V], r *result[V], now int64) int64 {
 	if r.outcome != adopted && c.opts.First == FirstSpread {
-		return c.firstDue(e, now)
+		half := int64(c.opts.Period) / 2
+		return max(c.spread(r.loadedAt+half, max(half-c.wheel.tick, 1)), now+c.wheel.tick)
 	}
 	return max(c.nextDue(e, r.loadedAt, rand.Float64()), now+c.wheel.tick)
 }

@@ -48,6 +48,7 @@ type loadCall[K comparable, V any] struct {
 	task    *task
 	end     int64         // until when leases of others are waited for
 	wait    time.Duration // before the next look
+	deleted tombs         // seen when the second level was last looked at
 	abandon func()        // ends the call when nobody waits for it any more; to be called under the cache's mu
 
 	// All below is guarded by the cache's mu.

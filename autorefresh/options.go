@@ -56,7 +56,8 @@ type RateLimiter interface {
 type FirstRefresh int
 
 const (
-	// FirstSpread is at a random moment of the first period, so that items made at the same time drift apart.
+	// FirstSpread is at a random moment of the first period, so that items made at the same time drift apart; for what was loaded, at one
+	// of its second half.
 	FirstSpread FirstRefresh = iota
 	// FirstImmediate is at the next tick, with whatever else is due.
 	FirstImmediate

@@ -58,7 +58,7 @@ type second[K comparable, V any] struct {
 	shield   *rate.Limiter // nil if there is none
 	logger   *slog.Logger
 	epoch    time.Time
-	life     context.Context // of calls that must be made even after Close
+	life     context.Context // of calls that nobody gives a context
 	unread   seldom          // for the log
 	unsealed seldom          // for the log
 	unnamed  seldom          // for the log
@@ -69,6 +69,9 @@ type second[K comparable, V any] struct {
 
 	owes    atomic.Bool // there are leases to be released once the store is back
 	redeems seldom
+	fence   time.Duration // how long tombstones stay
+	graves  graves
+	atones  seldom
 
 	hits, missed, stores, errors, undecodable, ahead atomic.Uint64
 }
@@ -92,8 +95,8 @@ func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) (*second[
 	logger := observe.Logger(o.Logger, o.Name)
 	return &second[K, V]{
 		store: o.Store, leaser: leaser, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
-		timeout: o.StoreTimeout, skew: o.Period / 10, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch, life: context.Background(),
-		held: make(map[string]held),
+		timeout: o.StoreTimeout, skew: o.Period / 10, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch,
+		held: make(map[string]held), life: context.Background(), fence: fenceFor(o.Timeout, o.LoadTimeout, o.StoreTimeout),
 	}, nil
 }
 
@@ -167,13 +170,14 @@ func (s *second[K, V]) names(keys []K) []string {
 // blindness tells that the second level could not be asked, at least for some keys.
 type blindness bool
 
-// lookup returns what the second level has of keys, in their order.
-func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], blind blindness) {
-	found, asked, blind := s.look(ctx, keys, s.spoiled)
-	there := present(found)
+// lookup returns what the second level has of keys, in their order, and which of them have been deleted lately.
+func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, V], deleted tombs, blind blindness) {
+	s.atone(ctx)
+	l := s.look(ctx, keys, s.spoiled)
+	there := present(l.found)
 	s.hits.Add(there)
-	s.missed.Add(asked - there)
-	return found, blind
+	s.missed.Add(l.asked - there)
+	return l.found, l.deleted, l.blind
 }
 
 // lookAgain is lookup for keys that were not there a moment ago. What is not there, or cannot be read, does not count again.
@@ -181,9 +185,9 @@ func (s *second[K, V]) lookAgain(ctx context.Context, keys []K) []stored[K, V] {
 	if len(keys) == 0 {
 		return nil
 	}
-	found, _, _ := s.look(ctx, keys, func(K, error) {})
-	s.hits.Add(present(found))
-	return found
+	l := s.look(ctx, keys, func(K, error) {})
+	s.hits.Add(present(l.found))
+	return l.found
 }
 
 func present[K comparable, V any](found []stored[K, V]) (n uint64) {
@@ -195,51 +199,66 @@ func present[K comparable, V any](found []stored[K, V]) (n uint64) {
 	return n
 }
 
-// look asks the second level for keys, but for those that have no name. Spoiled is told of values that cannot be read.
-func (s *second[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)) (found []stored[K, V], asked uint64, blind blindness) {
-	found = make([]stored[K, V], len(keys))
-	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
+// looked is what a look into the second level has found.
+type looked[K comparable, V any] struct {
+	found   []stored[K, V] // in the order of the keys
+	asked   uint64         // how many of them have a name
+	deleted tombs
+	blind   blindness
+}
+
+// look asks the second level for keys, but for those that have no name. Spoiled is told of values that cannot be used.
+func (s *second[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)) looked[K, V] {
+	l := looked[K, V]{found: make([]stored[K, V], len(keys))}
+	names, index := make([]string, 0, 2*len(keys)), make([]int, 0, len(keys))
 	for i, key := range keys {
 		if name, ok := s.name(key); ok {
 			names, index = append(names, name), append(index, i)
 		}
 	}
+	for _, name := range names[:len(index)] {
+		names = append(names, name+tombEnd)
+	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
-	blind = blindness(s.report(ctx, err))
-	for n, name := range names {
-		data, ok := values[name]
+	l.blind = blindness(s.report(ctx, err))
+	for n, i := range index {
+		data, ok := values[names[n]]
 		if !ok {
 			continue
 		}
-		i := index[n]
-		if found[i], err = s.open(keys[i], data); err != nil {
-			found[i] = stored[K, V]{}
+		v, err := s.open(keys[i], data)
+		switch {
+		case err != nil:
 			spoiled(keys[i], err)
+		case !s.graves.covers(names[n], v.loadedAt):
+			l.found[i] = v
 		}
 	}
-	return found, uint64(len(names)), blind
+	l.asked, l.deleted = uint64(len(index)), newTombs(values)
+	return l
 }
 
 // spoiled counts a value that is there and cannot be used: a miss, until the source's takes its place.
 func (s *second[K, V]) spoiled(key K, err error) {
+	what, count := "autorefresh: value of the second level cannot be decoded", &s.undecodable
 	if errors.Is(err, errAhead) {
-		s.ahead.Add(1)
-	} else {
-		s.undecodable.Add(1)
+		what, count = "autorefresh: value of the second level is not used", &s.ahead
 	}
+	count.Add(1)
 	if s.unread.may(s.now()) {
-		s.logger.Warn("autorefresh: value of the second level cannot be used", "key", quote(key), observe.Cause(err))
+		s.logger.Warn(what, "key", quote(key), observe.Cause(err))
 	}
 }
 
-// save stores values.
-func (s *second[K, V]) save(ctx context.Context, values []stored[K, V]) {
+// save stores values of calls that saw the tombstones before, but not those of a call that took longer than tombstones stay.
+func (s *second[K, V]) save(ctx context.Context, values []stored[K, V], before tombs) {
+	s.atone(ctx)
 	sealed := make(map[string][]byte, len(values))
 	for _, v := range values {
 		name, ok := s.name(v.key)
-		if !ok {
+		if !ok || s.now()-v.loadedAt > int64(s.fence-3*s.timeout) || s.graves.covers(name, v.loadedAt) {
 			continue
 		}
 		data, err := s.seal(v)
@@ -255,17 +274,7 @@ func (s *second[K, V]) save(ctx context.Context, values []stored[K, V]) {
 	if len(sealed) == 0 {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
-}
-
-// forget deletes a key that the user has deleted; s may be nil.
-func (s *second[K, V]) forget(key K) {
-	if s != nil {
-		s.remove(s.life, key)
-	}
+	s.put(ctx, sealed, before)
 }
 
 // remove deletes keys.

@@ -19,6 +19,7 @@ type worker[K comparable, V any] struct {
 	deadline atomic.Int64
 	call     atomic.Pointer[task] // the last one
 	blind    blindness
+	deleted  tombs
 	extra    bool // takes only what is urgent
 	// lend and reclaim are those of its calls.
 	lend, reclaim func(*task)
@@ -215,7 +216,7 @@ func (c *Cache[K, V]) consult(w *worker[K, V]) {
 	var old []int
 	var wanted []K
 	var found []stored[K, V]
-	found, w.blind = c.second.lookup(c.run, keys)
+	found, w.deleted, w.blind = c.second.lookup(c.run, keys)
 	for i, f := range found {
 		e := w.entries[i]
 		if f.value != nil && !e.has(flagForced) && c.young(f.loadedAt) && f.loadedAt > e.loadedAt.Load() {
@@ -294,8 +295,8 @@ func (c *Cache[K, V]) share(w *worker[K, V]) {
 			gone = append(gone, e.key)
 		}
 	}
-	c.second.save(c.run, fresh)
-	c.second.remove(c.run, append(gone, c.deleted(w)...)...)
+	c.second.save(c.run, fresh, w.deleted)
+	c.second.remove(c.run, append(gone, c.deletedOf(w)...)...)
 	c.second.release(c.run, asked)
 }
 
@@ -318,8 +319,8 @@ func (c *Cache[K, V]) refreshes(t *task, e *entry[K, V]) bool {
 	return by != nil && by.reaches(t, make(map[*task]bool))
 }
 
-// deleted are the keys whose entries were deleted while the call was under way, and from the second level too early.
-func (c *Cache[K, V]) deleted(w *worker[K, V]) []K {
+// deletedOf are the keys whose entries were deleted while the call was under way, and from the second level too early.
+func (c *Cache[K, V]) deletedOf(w *worker[K, V]) []K {
 	var keys []K
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,0 +1,205 @@
+package autorefresh
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A deleted value must not come back through the second level, from a call of another process that began before. So a deletion leaves a
+// tombstone, beside the value, for as long as such a call may take, and then deletes the value. A call notes the tombstones that are there
+// before it asks the source. Afterwards it stores its value if there is no other one, looks once more, and deletes the value again if one
+// has come meanwhile: either it sees the tombstone, or the deletion, which comes after that, finds the value.
+
+const (
+	// tombEnd makes a tombstone's name of a key's.
+	tombEnd = "\x00holdfast:deleted"
+	// tombHead is what tombstones begin with: an envelope with a flag that says so to nobody else.
+	tombHead = "\xaf\x01\x02"
+	// mostOwed is how many deletions are owed by name. If there are more, all values of that time are distrusted.
+	mostOwed = 1 << 16
+)
+
+// tombs are tombstones by the names of their keys.
+type tombs map[string]string
+
+// newTombs picks the tombstones out of values.
+func newTombs(values map[string][]byte) (found tombs) {
+	for name, data := range values {
+		if key, ok := strings.CutSuffix(name, tombEnd); ok && strings.HasPrefix(string(data), tombHead) {
+			if found == nil {
+				found = make(tombs)
+			}
+			found[key] = string(data)
+		}
+	}
+	return found
+}
+
+// graves are the deletions that the second level has not been told yet. It is safe for concurrent use.
+type graves struct {
+	mu     sync.Mutex
+	owed   map[string]int64 // until when there may be a value, by name; guarded by mu
+	many   bool             // there were more of them; guarded by mu
+	before int64            // then values from before then are distrusted; guarded by mu
+}
+
+// add notes deletions that could not be told.
+func (g *graves) add(names []string, now, until int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.owed == nil {
+		g.owed = make(map[string]int64)
+	}
+	for _, name := range names {
+		if _, known := g.owed[name]; !known && len(g.owed) >= mostOwed {
+			g.many, g.before = true, now
+			return
+		}
+		g.owed[name] = until
+	}
+}
+
+// told forgets deletions.
+func (g *graves) told(names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, name := range names {
+		delete(g.owed, name)
+	}
+}
+
+// names are those of the deletions that are owed.
+func (g *graves) names(now int64) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.owed, func(_ string, until int64) bool { return until <= now })
+	return slices.Collect(maps.Keys(g.owed))
+}
+
+// covers tells whether a value of a time is one that was deleted, as far as this process knows.
+func (g *graves) covers(name string, loadedAt int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, owed := g.owed[name]
+	return owed || g.many && loadedAt < g.before
+}
+
+// forget deletes a key that the user has deleted; s may be nil. What cannot be told is owed.
+func (s *second[K, V]) forget(ctx context.Context, key K) error {
+	if s == nil {
+		return nil
+	}
+	name, ok := s.name(key)
+	if !ok {
+		return nil
+	}
+	if err := s.bury(ctx, []string{name}); err != nil {
+		return fmt.Errorf("autorefresh: the second level has not been told of the deletion, which will be made up for: %w", err)
+	}
+	return nil
+}
+
+// forgetAnyway is forget for those who have no context; s may be nil. What cannot be told is owed.
+func (s *second[K, V]) forgetAnyway(key K) {
+	if s != nil {
+		_ = s.forget(s.life, key)
+	}
+}
+
+// bury leaves tombstones and deletes values.
+func (s *second[K, V]) bury(ctx context.Context, names []string) error {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	stones := make(map[string][]byte, len(names))
+	for _, name := range names {
+		stones[name+tombEnd] = []byte(tombHead + rand.Text())
+	}
+	s.graves.add(names, s.now(), s.now()+int64(s.ttl)+int64(s.fence)) // until it is done, whatever happens
+	err := guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.fence) })
+	if err == nil {
+		err = guardError("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
+	}
+	if err == nil {
+		s.graves.told(names)
+	}
+	s.report(ctx, err)
+	return err
+}
+
+// atone tells the second level of the deletions that it could not be told.
+func (s *second[K, V]) atone(ctx context.Context) {
+	if names := s.graves.names(s.now()); len(names) > 0 && s.atones.may(s.now()) {
+		for some := range slices.Chunk(names, 1024) {
+			if s.bury(ctx, some) != nil {
+				return
+			}
+		}
+	}
+}
+
+// deletedSince are those of names that have tombstones which were not there before.
+func (s *second[K, V]) deletedSince(ctx context.Context, names []string, before tombs) ([]string, error) {
+	stones := make([]string, len(names))
+	for i, name := range names {
+		stones[i] = name + tombEnd
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, stones) })
+	s.report(ctx, err)
+	var deleted []string
+	for name, stone := range newTombs(values) {
+		if before[name] != stone {
+			deleted = append(deleted, name)
+		}
+	}
+	return deleted, err
+}
+
+// put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.
+func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before tombs) {
+	names := slices.Collect(maps.Keys(sealed))
+	deleted, err := s.deletedSince(ctx, names, before)
+	if err != nil {
+		return
+	}
+	for _, name := range deleted {
+		delete(sealed, name)
+	}
+	if len(sealed) == 0 {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	s.stores.Add(uint64(len(sealed)))
+	s.report(ctx, guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
+	deleted, err = s.deletedSince(ctx, slices.Collect(maps.Keys(sealed)), before)
+	if err != nil {
+		deleted = slices.Collect(maps.Keys(sealed)) // nobody can tell
+	}
+	if len(deleted) > 0 {
+		s.erase(ctx, deleted)
+	}
+}
+
+// erase deletes values that should not have been stored.
+func (s *second[K, V]) erase(ctx context.Context, names []string) {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err := guardError("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
+	if err != nil {
+		s.graves.add(names, s.now(), s.now()+int64(s.ttl))
+	}
+	s.report(ctx, err)
+}
+
+// fenceFor is how long a tombstone stays: as long as a call may take, and what it does before and after.
+func fenceFor(timeout, loadTimeout, storeTimeout time.Duration) time.Duration {
+	return overrun(max(timeout, loadTimeout)) + 4*storeTimeout
+}
