@@ -22,7 +22,7 @@ const (
 	// tombHead is what tombstones begin with: an envelope with a flag that says so to nobody else.
 	tombHead = "\xaf\x01\x02"
 	// mostOwed is how many deletions are owed by name. If there are more, all values of that time are distrusted.
-	mostOwed = 1 << 16
+	mostOwed = 1 << 14
 )
 
 // tombs are tombstones by the names of their keys.

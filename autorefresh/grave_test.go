@@ -138,7 +138,7 @@ func TestManyDeletionsInAnOutageOfTheSecondLevel(t *testing.T) {
 		_, _ = c.Load(t.Context(), "last")
 		time.Sleep(time.Second)
 		store.setDown(errStoreDown)
-		for key := range 1 << 16 {
+		for key := range 1 << 14 {
 			c.Delete(fmt.Sprint(key))
 		}
 		version.Store(1)
