@@ -279,7 +279,8 @@ func TestAuthentication(t *testing.T) {
 		{"both require", with(groupcache.AuthRequire, secret), with(groupcache.AuthRequire, secret), true},
 		{"signed to one that accepts", with(groupcache.AuthAccept, secret), with(groupcache.AuthRequire, secret), true},
 		{"unsigned to one that accepts", with(groupcache.AuthAccept, secret), nil, true},
-		{"signed to one that does not check", nil, with(groupcache.AuthRequire, secret), true},
+		{"signed to one that does not check", nil, with(groupcache.AuthAccept, secret), true},
+		{"one that proves nothing to one that requires it", nil, with(groupcache.AuthRequire, secret), false},
 		{"unsigned to one that requires", with(groupcache.AuthRequire, secret), nil, false},
 		{"another secret", with(groupcache.AuthAccept, secret), with(groupcache.AuthAccept, []byte("another secret 16")), false},
 	} {

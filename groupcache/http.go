@@ -33,7 +33,8 @@ type HTTPPool struct {
 func (i *Instance) newPool(self string, o Options) (*HTTPPool, error) {
 	p := &HTTPPool{instance: i, options: o}
 	if o.Auth != AuthOff {
-		p.signer = httppeer.NewSigner(o.Secret)
+		p.signer = httppeer.NewSigner(o.Secret, o.Auth == AuthAccept)
+		o.Transport = p.signer.Prove(o.Transport)
 	}
 	network := o.Network
 	if network == nil {

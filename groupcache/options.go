@@ -23,9 +23,10 @@ type Auth int
 const (
 	// AuthOff neither signs nor checks.
 	AuthOff Auth = iota
-	// AuthAccept signs, refuses bad signatures, and counts requests without one.
+	// AuthAccept signs, refuses bad signatures, and counts requests without one. It believes answers without a proof. It also signs in the format of versions
+	// whose answers had no proof, and counts requests in it as unsigned.
 	AuthAccept
-	// AuthRequire signs, and refuses requests without a good signature.
+	// AuthRequire signs, refuses requests without a good signature, and believes no answer that a holder of the secret has not proved.
 	AuthRequire
 )
 
@@ -95,7 +96,9 @@ type Options struct {
 
 	// MaxValueSize bounds values in bytes: those of Getters, of Set, and of peers. Default 128 MiB.
 	MaxValueSize int64
-	// Auth says whether HTTP requests of peers are signed with Secret. Default AuthOff.
+	// Auth says whether HTTP requests of peers and the answers to them are signed with Secret. What is repeated, sent on to another process, changed, or
+	// arrives after its sender has given it up and gone on, or after 30 s, is not taken; but whoever is on the way can read all, and keep it from
+	// arriving: against that there is TLS. Default AuthOff.
 	Auth Auth
 	// Secret is shared by all peers, at least 16 bytes. Default none.
 	Secret []byte

@@ -52,7 +52,19 @@ func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusMethodNotAllowed)
 		return
 	}
-	digest, err := p.authorised(r, escaped)
+	proof, err := p.authorised(r, escaped)
+	if proof == nil {
+		p.answer(w, r, escaped, nil, err)
+		return
+	}
+	proving := p.signer.Answer(w, proof)
+	p.answer(proving, r, escaped, &proof.Digest, err)
+	proving.Finish()
+}
+
+// answer answers what is known to come from a peer, unless there is an error. Its body must have the digest, if there is one.
+func (p *HTTPPool) answer(w http.ResponseWriter, r *http.Request, escaped string, digest *httppeer.Digest, err error) {
+	refuse := func(code int) { refuseWith(w, code, "") }
 	if err != nil {
 		if r.ProtoMajor == 1 && r.ContentLength != 0 { // or net/http waits for the body of a stranger
 			w.Header().Set("Connection", "close")
@@ -111,9 +123,9 @@ func (p *HTTPPool) greet(w http.ResponseWriter) {
 // bodyOverhead is how much larger than its value a request may be: it has the key, too.
 const bodyOverhead = 64 << 10
 
-// authorised finds out by the head of a request whether it comes from a peer, as far as that must be proved. The body must then have the digest,
-// if there is one.
-func (p *HTTPPool) authorised(r *http.Request, escaped string) (*httppeer.Digest, error) {
+// authorised finds out by the head of a request whether it comes from a peer, as far as that must be proved. With a proof the answer is proved, too,
+// and be it that the request is refused.
+func (p *HTTPPool) authorised(r *http.Request, escaped string) (*httppeer.Proof, error) {
 	if p.options.RequireClientCert && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
 		p.refused.Add(1)
 		return nil, errNoCertificate
@@ -121,16 +133,20 @@ func (p *HTTPPool) authorised(r *http.Request, escaped string) (*httppeer.Digest
 	if p.signer == nil {
 		return nil, nil
 	}
-	digest, err := p.signer.Verify(r.Header, r.Method, escaped, time.Now())
+	proof, err := p.signer.Check(r.Header, r.Method, strings.TrimPrefix(escaped, p.basePath()), time.Now())
 	switch {
 	case err == nil:
-		return &digest, nil
+		return proof, nil
 	case errors.Is(err, httppeer.ErrUnsigned) && p.options.Auth == AuthAccept:
+		if _, err := p.signer.Verify(r.Header, r.Method, escaped, time.Now()); errors.Is(err, httppeer.ErrBadSignature) {
+			p.refused.Add(1)
+			return nil, err
+		}
 		p.unsigned.Add(1)
 		return nil, nil
 	}
 	p.refused.Add(1)
-	return nil, err
+	return proof, err
 }
 
 var errNoCertificate = errors.New("the request came without a certificate")

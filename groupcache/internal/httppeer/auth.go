@@ -18,12 +18,19 @@ const (
 	maxSkew = 30 * time.Second
 )
 
-// Signer signs requests with a shared secret, and checks the signatures of others: HMAC-SHA256 (RFC 2104) over the method, the escaped
-// path, the Unix time in seconds and the SHA-256 of the body, which is sent in the head, too: so the head alone proves who asks.
-type Signer struct{ secret []byte }
+// Signer proves who asks and who answers with a shared secret, and checks what others prove. Sign and Verify are the previous format: HMAC-SHA256 over the
+// method, the escaped path, the Unix time in seconds and the SHA-256 of the body.
+type Signer struct {
+	secret  []byte
+	id      string // of this process
+	accept  bool   // the previous format, and answers without a proof
+	windows windows
+}
 
-// NewSigner makes a signer of a secret, which is copied.
-func NewSigner(secret []byte) *Signer { return &Signer{append([]byte(nil), secret...)} }
+// NewSigner makes a signer of a secret, which is copied. One that accepts signs requests in the previous format, too, and believes answers without a proof.
+func NewSigner(secret []byte, accept bool) *Signer {
+	return &Signer{secret: append([]byte(nil), secret...), id: randomName(), accept: accept}
+}
 
 // Why a request is not taken for one of a peer.
 var (

@@ -45,7 +45,7 @@ func TestPathsThatAreNone(t *testing.T) {
 
 func TestSignatures(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	s := httppeer.NewSigner([]byte("0123456789abcdef"))
+	s := httppeer.NewSigner([]byte("0123456789abcdef"), true)
 	signed := func() http.Header {
 		h := http.Header{}
 		s.Sign(h, "PUT", base+"g/k", []byte("body"), now)
@@ -68,7 +68,7 @@ func TestSignatures(t *testing.T) {
 	noTime := signed()
 	noTime.Del("X-Holdfast-Time")
 	foreign := http.Header{}
-	httppeer.NewSigner([]byte("fedcba9876543210")).Sign(foreign, "PUT", base+"g/k", []byte("body"), now)
+	httppeer.NewSigner([]byte("fedcba9876543210"), true).Sign(foreign, "PUT", base+"g/k", []byte("body"), now)
 	for what, c := range map[string]struct {
 		err  error
 		want error

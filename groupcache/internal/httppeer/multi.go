@@ -11,7 +11,7 @@ import (
 
 // GetMulti asks for several keys with one request.
 func (t *Transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
-	return t.several(watched(ctx, alive), keyPath(group, ""), keys, alive)
+	return t.several(t.watched(ctx, alive), keyPath(group, ""), keys, alive)
 }
 
 // GetCached asks for what the peer has in its cache of several keys.

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
@@ -41,12 +40,13 @@ type Client struct {
 
 // Transport asks one peer over HTTP.
 type Transport struct {
-	client *Client
-	base   *url.URL
-	path   string      // escaped, of base
-	basic  string      // what proves the user of base to what asks for a password, empty without one
-	ours   atomic.Bool // it has sent our mark, and no value without it since
-	signs  atomic.Bool // signs of life are known to survive the way
+	client  *Client
+	base    *url.URL
+	path    string      // escaped, of base
+	session *session    // of requests that are signed
+	basic   string      // what proves the user of base to what asks for a password, empty without one
+	ours    atomic.Bool // it has sent our mark, and no value without it since
+	signs   atomic.Bool // signs of life are known to survive the way
 }
 
 var _ peer.Transport = (*Transport)(nil)
@@ -58,7 +58,7 @@ func (c *Client) Dial(base string) *Transport {
 	if err != nil {
 		u = &url.URL{Scheme: "invalid", Path: base}
 	}
-	return &Transport{client: c, base: u, path: u.EscapedPath(), basic: basic(u.User)}
+	return &Transport{client: c, base: u, path: u.EscapedPath(), basic: basic(u.User), session: newSession()}
 }
 
 // basic is the value of the header Authorization for a user (RFC 7617).
@@ -97,8 +97,8 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 	if t.client.Tracer != nil {
 		t.client.Tracer.Inject(ctx, r.Header.Set)
 	}
-	if s := t.client.Signer; s != nil {
-		s.Sign(r.Header, method, u.EscapedPath(), body, time.Now())
+	if t.client.Signer != nil {
+		r = r.WithContext(context.WithValue(ctx, signingKey{}, &signing{t.session, method, u.EscapedPath(), below, body}))
 	}
 	return r, nil
 }
@@ -110,6 +110,9 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 		return nil, err
 	}
 	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
+	if err == nil && response.Header.Get(unprovedHeader) != "" {
+		return nil, unproved(response)
+	}
 	if err == nil && isMarked(response) {
 		t.ours.Store(true)
 		restore(response)
@@ -117,11 +120,21 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 	return response, err
 }
 
+// unproved is the error of an answer that nobody has proved.
+func unproved(response *http.Response) error {
+	defer discard(response)
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxMessage)) // what there is of it
+	if neverPasses(response) {
+		return fmt.Errorf("%w: %w: %s: %.200q", peer.ErrUnproved, peer.ErrUndeliverable, response.Status, text)
+	}
+	return fmt.Errorf("%w: %s: %.200q", peer.ErrUnproved, response.Status, text)
+}
+
 func keyPath(group, key string) string { return Escape(group) + "/" + Escape(key) }
 
 // Get asks for a key.
 func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
-	response, err := t.send(watched(ctx, alive), http.MethodGet, keyPath(group, key), nil)
+	response, err := t.send(t.watched(ctx, alive), http.MethodGet, keyPath(group, key), nil)
 	if err != nil {
 		return peer.Answer{}, err
 	}
@@ -154,10 +167,17 @@ func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (p
 }
 
 // watched makes a context whose requests call alive when the peer says that it is loading.
-func watched(ctx context.Context, alive func()) context.Context {
+func (t *Transport) watched(ctx context.Context, alive func()) context.Context {
+	var l *life
+	if s := t.client.Signer; s != nil && !s.accept {
+		l = new(life)
+		ctx = context.WithValue(ctx, lifeKey{}, l)
+	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		Got1xxResponse: func(int, textproto.MIMEHeader) error {
-			alive()
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			if l.proves(h) {
+				alive()
+			}
 			return nil
 		},
 	})
@@ -301,7 +321,7 @@ func discard(response *http.Response) {
 func (t *Transport) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
 	body := pbwire.SetRequest{Group: group, Key: key, Value: []byte(value), Expire: expire}
 	if len(value) >= longBody {
-		ctx = context.WithValue(watched(ctx, alive), progress{}, alive)
+		ctx = context.WithValue(t.watched(ctx, alive), progress{}, alive)
 	}
 	return t.tell(ctx, http.MethodPut, keyPath(group, key), body.Marshal())
 }
@@ -356,8 +376,8 @@ func (t *Transport) done(r *http.Response) bool {
 	case !isMarked(r) && (t.ours.Load() || r.StatusCode != http.StatusOK):
 		return false
 	}
-	n, _ := io.ReadFull(r.Body, make([]byte, 1))
-	return n == 0
+	n, err := io.ReadFull(r.Body, make([]byte, 1))
+	return n == 0 && errors.Is(err, io.EOF)
 }
 
 // neverPasses says of an answer that is not a peer's of ours that the same request will have it again: something on the way does not let its method,

@@ -254,8 +254,13 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 	}
 	permit.Done(err)
 	p.counts[countFailed].Add(1)
-	if errors.Is(err, ErrRefused) && !p.refuses.Swap(true) {
-		p.options.log.Warn("groupcache: a peer refuses requests of this process", observe.Endpoint(p.shown), observe.Cause(err))
-	}
+	p.sayRefused(err)
 	return p.unavailable(err)
+}
+
+// sayRefused says in the log, once, that the peer and this process do not take each other for peers.
+func (p *Peer) sayRefused(err error) {
+	if (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnproved)) && !p.refuses.Swap(true) {
+		p.options.log.Warn("groupcache: a peer refuses requests of this process, or is not believed", observe.Endpoint(p.shown), observe.Cause(err))
+	}
 }

@@ -401,7 +401,7 @@ func (p *Peer) forgetMissed(ctx context.Context) error {
 // removal is then given up.
 func (p *Peer) remove(ctx context.Context, group, key string) error {
 	err := p.transport.Remove(ctx, group, key)
-	if Hopeless(err) && !errors.Is(err, ErrRefused) && p.marked.Load() {
+	if (Hopeless(err) || errors.Is(err, ErrUndeliverable)) && !errors.Is(err, ErrRefused) && p.marked.Load() {
 		err = p.removeOtherwise(ctx, group, key, err)
 	}
 	switch {

@@ -218,6 +218,7 @@ func (p *Peer) probe(ctx context.Context) error {
 	begun := time.Now()
 	g, err := p.transport.Probe(ctx)
 	if err != nil {
+		p.sayRefused(err)
 		return err
 	}
 	took := time.Since(begun)

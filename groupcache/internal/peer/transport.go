@@ -115,6 +115,8 @@ var (
 	// ErrUndeliverable says that what answers in the peer's place, or on the way to it, will never let this request through: its method, its
 	// address or its length. The peer is well.
 	ErrUndeliverable = errors.New("the request is not let through")
+	// ErrUnproved says that what answered has not proved that it is a peer, as it must: it is not believed, nor what it refuses.
+	ErrUnproved = observe.NewCause("unproved answer", "the answer does not prove that it comes from a peer with the same secret")
 	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
 	ErrRefused = errors.New("the request was refused")
 
@@ -125,7 +127,7 @@ var (
 
 // Hopeless says that an error is about the request, not about the peer, and that the same request will fail again.
 func Hopeless(err error) bool {
-	return errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge)
+	return !errors.Is(err, ErrUnproved) && (errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge))
 }
 
 func (p *Peer) unavailable(err error) error {

@@ -1,0 +1,291 @@
+package httppeer
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// A request proves by its head who asks: HMAC-SHA256 (RFC 2104) with the shared secret over its method, its path below the base path, the time, the session and
+// the number in it, the process it is meant for, and the SHA-256 of its body. The answer proves who answers, by another over the request's, its own status, its
+// body's SHA-256, and the headers that mean something. So do signs of life. None of it hides anything: that is for TLS.
+
+const (
+	proofHeader  = "X-Holdfast-Proof"
+	lifeHeader   = "X-Holdfast-Life" // of signs of life
+	proofVersion = "2"
+	noTarget     = "-"
+)
+
+// ErrReplayed and ErrTarget are errors of requests that come from a peer, but were taken before, or are not meant for this process.
+var (
+	ErrReplayed = errors.New("the request was taken before, or given up by its sender")
+	ErrTarget   = errors.New("the request is not meant for this process, or for the one that was here before")
+)
+
+// Proof is what a request has proved.
+type Proof struct {
+	Digest Digest // that its body must have
+	mac    string
+}
+
+func (s *Signer) mac(what string, parts ...string) string {
+	m := hmac.New(sha256.New, s.secret)
+	_, _ = io.WriteString(m, "holdfast groupcache "+what+" "+proofVersion+"\n")
+	for _, part := range parts {
+		_, _ = io.WriteString(m, part)
+		_, _ = m.Write([]byte{'\n'}) // none of them has one
+	}
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+func hexDigest(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}
+
+// Check finds out by the head of a request who asks. There is a Proof if that is a peer, whether it is to be answered or not; its answer is to be proved.
+func (s *Signer) Check(h http.Header, method, below string, now time.Time) (*Proof, error) {
+	f := strings.Split(h.Get(proofHeader), " ")
+	if len(f) == 1 {
+		return nil, ErrUnsigned
+	}
+	if len(f) != 8 || f[0] != proofVersion || !hmac.Equal([]byte(f[7]), []byte(s.mac("request", append([]string{method, below}, f[1:7]...)...))) {
+		return nil, ErrBadSignature
+	}
+	digest, err := hex.DecodeString(f[6])
+	seconds, errTime := strconv.ParseInt(f[1], 10, 64)
+	n, errN := strconv.ParseUint(f[3], 10, 62)
+	floor, errFloor := strconv.ParseUint(f[4], 10, 62)
+	if errors.Join(err, errTime, errN, errFloor) != nil || len(digest) != len(Digest{}) {
+		return nil, ErrBadSignature
+	}
+	p := &Proof{Digest: Digest(digest), mac: f[7]}
+	if d := now.Sub(time.Unix(seconds, 0)); d > maxSkew || d < -maxSkew {
+		return p, ErrSkew
+	}
+	if f[5] != s.id && method != http.MethodOptions { // who asks what is here does not know yet
+		return p, ErrTarget
+	}
+	if !s.windows.take(f[2], n, floor, now) {
+		return p, ErrReplayed
+	}
+	return p, nil
+}
+
+// signing is what a request is signed with; it is in the request's context.
+type signing struct {
+	session *session
+	method  string
+	path    string // escaped
+	below   string // of path
+	body    []byte
+}
+
+type signingKey struct{}
+
+// Prove makes a RoundTripper of requests that are signed, and whose answers must be proved.
+func (s *Signer) Prove(next func(context.Context) http.RoundTripper) func(context.Context) http.RoundTripper {
+	return func(ctx context.Context) http.RoundTripper { return &prover{s, next(ctx)} }
+}
+
+type prover struct {
+	signer *Signer
+	next   http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper. A request that the peer knows to be one, but does not take, is made once more: it has started anew, or net/http has
+// sent the request twice.
+func (p *prover) RoundTrip(r *http.Request) (*http.Response, error) {
+	with, ok := r.Context().Value(signingKey{}).(*signing)
+	if !ok {
+		return p.next.RoundTrip(r)
+	}
+	response, proved, err := p.try(r, with)
+	if err == nil && proved && response.StatusCode == http.StatusUnauthorized {
+		again := r.Clone(r.Context())
+		if r.GetBody != nil {
+			if again.Body, err = r.GetBody(); err != nil {
+				return response, nil //nolint:nilerr // that is the answer, then
+			}
+		}
+		discard(response)
+		response, _, err = p.try(again, with)
+	}
+	return response, err
+}
+
+func (p *prover) try(r *http.Request, with *signing) (_ *http.Response, proved bool, err error) {
+	now, s := time.Now(), with.session
+	n, floor := s.begin()
+	defer s.end(n)
+	target := noTarget
+	if t := s.target.Load(); t != nil {
+		target = *t
+	}
+	f := []string{
+		strconv.FormatInt(now.Unix(), 10), s.client, strconv.FormatUint(n, 10), strconv.FormatUint(floor, 10), target, hexDigest(with.body),
+	}
+	mac := p.signer.mac("request", append([]string{with.method, with.below}, f...)...)
+	r.Header.Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
+	if p.signer.accept {
+		p.signer.Sign(r.Header, with.method, with.path, with.body, now)
+	}
+	if w, ok := r.Context().Value(lifeKey{}).(*life); ok {
+		proof := p.signer.mac("life", mac)
+		w.proof.Store(&proof)
+	}
+	response, err := p.next.RoundTrip(r)
+	if err != nil {
+		return nil, false, err
+	}
+	response.Header.Del(unprovedHeader)
+	id, proved := p.signer.believe(response, mac)
+	switch {
+	case proved:
+		s.target.Store(&id)
+	case !p.signer.accept || response.Header.Get(proofHeader) != "":
+		response.Header.Del(Marker)
+		response.Header.Set(unprovedHeader, "1")
+	}
+	return response, proved, nil
+}
+
+// unprovedHeader is set here in answers that a peer should have proved.
+const unprovedHeader = "X-Holdfast-Unproved"
+
+// proveds are the headers of an answer that its proof covers.
+func proveds(h http.Header) []string {
+	return []string{h.Get(Marker), h.Get(ringHeader), h.Get(ringUsedHeader)}
+}
+
+// believe checks the proof of an answer to a request, and returns who gave it. A body that is another one ends with an error.
+func (s *Signer) believe(r *http.Response, mac string) (id string, ok bool) {
+	f := strings.Split(r.Header.Get(proofHeader), " ")
+	if len(f) != 5 || f[0] != proofVersion {
+		return "", false
+	}
+	if !hmac.Equal([]byte(f[4]), []byte(s.mac("answer", append([]string{mac, f[1], f[2], f[3]}, proveds(r.Header)...)...))) {
+		return "", false
+	}
+	code, err := strconv.Atoi(f[2])
+	if err != nil {
+		return "", false
+	}
+	r.Header.Del(statusHeader)
+	if code != r.StatusCode {
+		r.StatusCode, r.Status = code, f[2]+" "+http.StatusText(code)
+	}
+	r.Body = &provedBody{r.Body, sha256.New(), f[3]}
+	return f[1], true
+}
+
+// provedBody ends with an error if it does not have its digest.
+type provedBody struct {
+	io.ReadCloser
+	sum  hash.Hash
+	want string
+}
+
+// Read implements io.Reader.
+func (b *provedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	_, _ = b.sum.Write(p[:n])
+	if errors.Is(err, io.EOF) && hex.EncodeToString(b.sum.Sum(nil)) != b.want {
+		err = fmt.Errorf("%w: the body is not the one that was sent", peer.ErrUnproved)
+	}
+	return n, err
+}
+
+// life is what a sign of life must prove, once the request has been signed.
+type life struct{ proof atomic.Pointer[string] }
+
+type lifeKey struct{}
+
+// proves reports whether a sign of life is one of the peer. Nil proves everything.
+func (l *life) proves(h textproto.MIMEHeader) bool {
+	if l == nil {
+		return true
+	}
+	want := l.proof.Load()
+	return want != nil && hmac.Equal([]byte(h.Get(lifeHeader)), []byte(*want))
+}
+
+// Answer makes the writer of an answer that is proved. Finish sends what is written to it.
+func (s *Signer) Answer(w http.ResponseWriter, p *Proof) *Proving {
+	w.Header().Set(lifeHeader, s.mac("life", p.mac))
+	return &Proving{ResponseWriter: w, signer: s, proof: p}
+}
+
+// Proving is a writer that proves an answer in its head. It keeps the body until all of it is there.
+type Proving struct {
+	http.ResponseWriter
+	signer *Signer
+	proof  *Proof
+	status int
+	sent   bool
+	body   bytes.Buffer
+}
+
+// WriteHeader implements http.ResponseWriter. Signs of life go out at once.
+func (p *Proving) WriteHeader(status int) {
+	switch {
+	case status < http.StatusOK:
+		p.ResponseWriter.WriteHeader(status)
+	case p.status == 0:
+		p.status = status
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (p *Proving) Write(b []byte) (int, error) {
+	p.WriteHeader(http.StatusOK)
+	if !p.sent && p.body.Len() == 0 && p.Header().Get("Content-Length") == strconv.Itoa(len(b)) {
+		return p.send(b) // without a copy of what may be large
+	}
+	if p.sent {
+		return p.ResponseWriter.Write(b)
+	}
+	return p.body.Write(b)
+}
+
+func (p *Proving) send(body []byte) (int, error) {
+	p.sent = true
+	f := []string{p.signer.id, strconv.Itoa(p.status), hexDigest(body)}
+	mac := p.signer.mac("answer", append(append([]string{p.proof.mac}, f...), proveds(p.Header())...)...)
+	p.Header().Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
+	p.Header().Del(lifeHeader)
+	p.ResponseWriter.WriteHeader(p.status)
+	if len(body) == 0 {
+		return 0, nil
+	}
+	return p.ResponseWriter.Write(body)
+}
+
+// Finish sends the answer.
+func (p *Proving) Finish() {
+	p.WriteHeader(http.StatusOK)
+	if !p.sent {
+		_, _ = p.send(p.body.Bytes()) // the peer has gone: there is nobody to tell
+	}
+}
+
+// Flush does nothing: the head has the digest of the whole body.
+func (*Proving) Flush() {}
+
+// Unwrap is for http.ResponseController.
+func (p *Proving) Unwrap() http.ResponseWriter { return p.ResponseWriter }
