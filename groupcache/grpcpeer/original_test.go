@@ -152,7 +152,7 @@ func TestAClusterOfBothKinds(t *testing.T) {
 	})
 	defer close(slow)
 	s := newSource()
-	n := startNode(t, s, func(o *groupcache.Options) { o.PeerTimeout = 300 * time.Millisecond }, grpcpeer.Options{})
+	n := startNode(t, s, func(o *groupcache.Options) { o.PeerTimeout = 2 * time.Second }, grpcpeer.Options{})
 	c := &cluster{nodes: []*node{n, {addr: addr, instance: n.instance}}, source: s}
 	if err := n.instance.SetPeers(c.addrs()...); err != nil {
 		t.Fatal(err)
