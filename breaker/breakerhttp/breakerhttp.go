@@ -30,7 +30,8 @@ type Options struct {
 	// Judge judges an answer, or the error of a request that has none. It must not read the body. Default Judge.
 	Judge func(*http.Response, error) breaker.Outcome
 	// AnswerRefusals answers a refused request with a response of status 503 in place of an error, for code that looks at statuses
-	// alone. Its header Holdfast-Refused tells it from a server's. Default false.
+	// alone. Its header Holdfast-Refused tells it from a server's. A request after Close of the set is a mistake of the program, and stays
+	// an error. Default false.
 	AnswerRefusals bool
 }
 
@@ -145,7 +146,7 @@ func (t *Transport) refuse(r *http.Request, err error) (*http.Response, error) {
 	if r.Body != nil {
 		_ = r.Body.Close() // a RoundTripper has to, also on errors
 	}
-	if !t.options.AnswerRefusals {
+	if !t.options.AnswerRefusals || !errors.Is(err, breaker.ErrOpen) {
 		return nil, err
 	}
 	text := err.Error()

@@ -183,6 +183,18 @@ func TestARefusedRequestsBodyIsClosed(t *testing.T) {
 	}
 }
 
+// A request after Close was answered with a 503, as if the server were to blame.
+func TestARequestAfterCloseIsAnError(t *testing.T) {
+	s := start(t, breaker.Options{}, breakerhttp.Options{AnswerRefusals: true})
+	s.status(http.StatusOK)
+	if err := s.set.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := s.get(t.Context()); !errors.Is(err, breaker.ErrClosed) || s.reached.Load() != 0 {
+		t.Errorf("%d, %v, want ErrClosed", status, err)
+	}
+}
+
 // TestHostsAreApart: one that refuses connections is left at once, and the others are not.
 func TestHostsAreApart(t *testing.T) {
 	s := start(t, breaker.Options{Backoff: never}, breakerhttp.Options{})
