@@ -47,12 +47,13 @@ type Cache[K comparable, V any] struct {
 
 	complaints seldom // of callbacks that have panicked
 
-	kick   chan struct{} // the pump is to look again
-	chores chan func()   // of the storage, for the pump
-	room   sync.Cond     // workers wait for something to do; on mu
-	tasks  sync.WaitGroup
-	gone   chan struct{} // closed when the tasks are done after Close
-	once   sync.Once
+	kick    chan struct{} // the pump is to look again
+	chores  chan func()   // of the storage, for the pump
+	room    sync.Cond     // workers wait for something to do; on mu
+	tasks   sync.WaitGroup
+	follows sync.WaitGroup // starts that wait for the end of the last run
+	gone    chan struct{}  // closed when the tasks are done after Close
+	once    sync.Once
 
 	mu sync.Mutex
 	// All below is guarded by mu, which is a leaf: nothing that can wait is called under it.
@@ -190,7 +191,7 @@ func (c *Cache[K, V]) start(ctx context.Context) {
 		c.next = ctx // whoever was to be next has left
 	case c.run.Err() != nil && c.next == nil:
 		c.next = ctx
-		go c.follow()
+		c.follows.Go(c.follow)
 	}
 }
 
@@ -438,6 +439,7 @@ func (c *Cache[K, V]) Close() error {
 	c.once.Do(func() {
 		go func() {
 			c.tasks.Wait()
+			c.follows.Wait()
 			c.events.Wait(nil)
 			close(c.gone)
 		}()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Keys fail for reasons of their own: a bad id, a row that cannot be read. The breaker around the source must not be opened by them, and
@@ -70,7 +71,7 @@ func (d *doubt[K]) counts(now int64, s standing, keys iter.Seq[K], err error) bo
 	}
 	lasts := now - d.since
 	switch {
-	case s.proven, s.fresh && (d.literal || isTimeout(err)), lasts >= d.patience:
+	case s.proven, s.fresh && (d.literal || observe.IsTimeout(err)), lasts >= d.patience:
 		return true
 	case !s.fresh:
 		return s.hopeless
@@ -92,12 +93,6 @@ func (d *doubt[K]) add(keys iter.Seq[K]) {
 		}
 		d.fresh[key] = struct{}{}
 	}
-}
-
-// isTimeout tells whether an error says that there was no answer in time.
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // ownFault is a failure that is taken for that of the keys.

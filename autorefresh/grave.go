@@ -74,6 +74,13 @@ func (g *graves) told(names []string) {
 	}
 }
 
+// any tells whether a deletion is owed.
+func (g *graves) any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.owed) > 0
+}
+
 // names are those of the deletions that are owed.
 func (g *graves) names(now int64) []string {
 	g.mu.Lock()
@@ -134,11 +141,12 @@ func (s *second[K, V]) bury(ctx context.Context, names []string) error {
 
 // atone tells the second level of the deletions that it could not be told.
 func (s *second[K, V]) atone(ctx context.Context) {
-	if names := s.graves.names(s.now()); len(names) > 0 && s.atones.may(s.now()) {
-		for some := range slices.Chunk(names, 1024) {
-			if s.bury(ctx, some) != nil {
-				return
-			}
+	if !s.graves.any() || !s.atones.may(s.now()) {
+		return
+	}
+	for some := range slices.Chunk(s.graves.names(s.now()), 1024) {
+		if s.bury(ctx, some) != nil {
+			return
 		}
 	}
 }

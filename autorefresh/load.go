@@ -119,12 +119,7 @@ func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K
 	call.deleted = deleted
 	var there, old []*wish[K, V]
 	for i, w := range call.wishes {
-		f := found[i]
-		if f.value != nil {
-			w.known = f
-		}
-		if f.value != nil && (f.terminal || c.young(f.loadedAt)) {
-			w.result = f.result()
+		if c.isGranted(w, found[i]) {
 			there = append(there, w)
 		} else {
 			old = append(old, w)
@@ -144,18 +139,26 @@ func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K
 	return mine, waiting, blind
 }
 
+// isGranted takes note of what the second level has for a wish, and tells whether that is all that was wished for.
+func (c *Cache[K, V]) isGranted(w *wish[K, V], f stored[K, V]) bool {
+	if f.value == nil {
+		return false
+	}
+	w.known = f
+	if !f.terminal && !c.young(f.loadedAt) {
+		return false
+	}
+	w.result = f.result()
+	return true
+}
+
 // consultAgain returns for which keys the source has to be asked after all. Another process may have got the value, and ended its lease, between the look
 // for the value and the lease that this one has got.
 func (c *Cache[K, V]) consultAgain(call *loadCall[K, V], wishes []*wish[K, V]) (mine []*wish[K, V]) {
 	found := c.second.lookAgain(call.ctx, keysOf(wishes))
 	var there []*wish[K, V]
 	for i, w := range wishes {
-		f := found[i]
-		if f.value != nil {
-			w.known = f
-		}
-		if f.value != nil && (f.terminal || c.young(f.loadedAt)) {
-			w.result = f.result()
+		if c.isGranted(w, found[i]) {
 			there = append(there, w)
 		} else {
 			mine = append(mine, w)

@@ -69,9 +69,8 @@ func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
 		out.Flag(m.StoreDown, servers[server] != nil, labels.Take(server))
 	}
 	out.Count(m.StoreKeys, s.hits.Load(), "hit")
-	ahead := s.ahead.Load()
-	out.Count(m.StoreKeys, s.missed.Load()-ahead, "miss")
-	out.Count(m.StoreKeys, ahead, "ahead")
+	out.Count(m.StoreKeys, s.missed.Load(), "miss")
+	out.Count(m.StoreKeys, s.ahead.Load(), "ahead")
 	out.Count(m.StoreErrors, s.errors.Load())
 	out.Count(m.StoreUndecodable, s.undecodable.Load())
 }

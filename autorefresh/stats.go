@@ -114,9 +114,9 @@ func (c *Cache[K, V]) Stats() Stats {
 	}
 	if c.second != nil {
 		s.StoreDown = c.second.health.isDown()
-		s.StoreHits, s.StoreMisses = c.second.hits.Load(), c.second.missed.Load()
+		s.StoreHits, s.StoreAhead = c.second.hits.Load(), c.second.ahead.Load()
+		s.StoreMisses = c.second.missed.Load() + s.StoreAhead
 		s.StoreErrors, s.StoreUndecodable = c.second.errors.Load(), c.second.undecodable.Load()
-		s.StoreAhead = c.second.ahead.Load()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -176,7 +176,7 @@ func (s *second[K, V]) lookup(ctx context.Context, keys []K) (found []stored[K, 
 	l := s.look(ctx, keys, s.spoiled)
 	there := present(l.found)
 	s.hits.Add(there)
-	s.missed.Add(l.asked - there)
+	s.missed.Add(l.asked - there - l.ahead)
 	return l.found, l.deleted, l.blind
 }
 
@@ -203,6 +203,7 @@ func present[K comparable, V any](found []stored[K, V]) (n uint64) {
 type looked[K comparable, V any] struct {
 	found   []stored[K, V] // in the order of the keys
 	asked   uint64         // how many of them have a name
+	ahead   uint64         // how many values are dated in the future
 	deleted tombs
 	blind   blindness
 }
@@ -232,6 +233,9 @@ func (s *second[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error
 		switch {
 		case err != nil:
 			spoiled(keys[i], err)
+			if errors.Is(err, errAhead) {
+				l.ahead++
+			}
 		case !s.graves.covers(names[n], v.loadedAt):
 			l.found[i] = v
 		}

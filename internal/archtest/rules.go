@@ -87,7 +87,7 @@ func Holdfast() Rules {
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
 			{Package: peer, May: []string{breaker, observe, tables, traces, tracing}},
-			{Package: httppeer, May: []string{pbwire, multiwire, peer, tracing}},
+			{Package: httppeer, May: []string{pbwire, multiwire, peer, tracing, observe}},
 			{Package: store},
 			{Package: ring, May: []string{hashRing, xxhash}},
 			{Package: hashRing},

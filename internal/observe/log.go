@@ -63,7 +63,6 @@ func NewCause(label, text string) error { return &labelled{label, text} }
 // CauseLabel names the kind of an error for a metric, of a score: its text may have an address in
 // it that differs each time, and each would be a series.
 func CauseLabel(err error) string {
-	var timeout interface{ Timeout() bool }
 	var dns *net.DNSError
 	var known *labelled
 	switch {
@@ -89,12 +88,18 @@ func CauseLabel(err error) string {
 		return "tls"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return "connection closed"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case IsTimeout(err):
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "canceled"
 	}
 	return "error"
+}
+
+// IsTimeout reports whether an error says that there was no answer in time.
+func IsTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // isTLS reports whether two sides do not agree on how to be sure of each other: a certificate has

@@ -2,13 +2,14 @@ package httppeer
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // The way to a peer may have middlewares and proxies that do not let signs of life (102 Processing) through, take them for the status of the answer, or
@@ -72,7 +73,7 @@ func (t *Transport) test(ctx context.Context, method string, body []byte) tested
 	r.Header.Set(pathHeader, "test")
 	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
 	if err != nil {
-		late := ctx.Err() != nil || isTimeout(err)
+		late := ctx.Err() != nil || observe.IsTimeout(err)
 		return tested{late: late, broken: !late}
 	}
 	defer discard(response)
@@ -84,17 +85,17 @@ func (t *Transport) Explore(ctx context.Context) (w peer.Way) {
 	if !t.ours.Load() {
 		return w
 	}
-	signs := 0
+	var signs atomic.Int64 // they may come when this has given up
 	got := t.test(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
-			signs++
+			signs.Add(1)
 			return nil
 		},
 	}), http.MethodGet, nil)
 	posted := t.test(ctx, http.MethodPost, []byte(testedBody))
 	w = peer.Way{
 		Marked:  got.arrived,
-		Signs:   got.passage(signs > 0 && got.status == testedStatus),
+		Signs:   got.passage(signs.Load() > 0 && got.status == testedStatus),
 		Batches: posted.passage(posted.status == http.StatusOK),
 		Sure:    !got.late && !got.broken && !posted.late && !posted.broken,
 	}
@@ -102,11 +103,6 @@ func (t *Transport) Explore(ctx context.Context) (w peer.Way) {
 		t.signs.Store(w.Signs == peer.Passes)
 	}
 	return w
-}
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
 }
 
 // WithStatus makes a writer that notes the status of an answer in its head, too.

@@ -19,6 +19,12 @@ func TestWhatATestOfTheWaySays(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body) // the server sees only then that the client has left
 		<-r.Context().Done()
 	}
+	chatter := func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			w.WriteHeader(http.StatusProcessing)
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
 	cut := func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
@@ -33,12 +39,13 @@ func TestWhatATestOfTheWaySays(t *testing.T) {
 		get, post http.HandlerFunc
 		want      peer.Way
 	}{
-		"all well":           {httppeer.AnswerTest, httppeer.AnswerTest, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}},
-		"GET late":           {hang, httppeer.AnswerTest, peer.Way{}}, // nor is there time for the POST
-		"POST late":          {httppeer.AnswerTest, hang, peer.Way{Marked: true, Signs: peer.Passes}},
-		"GET cut":            {cut, httppeer.AnswerTest, peer.Way{Signs: peer.Blocked, Batches: peer.Passes}},
-		"POST cut":           {httppeer.AnswerTest, cut, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Blocked}},
-		"something answered": {busy, busy, peer.Way{Signs: peer.Blocked, Batches: peer.Blocked, Sure: true}},
+		"all well":            {httppeer.AnswerTest, httppeer.AnswerTest, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}},
+		"GET late":            {hang, httppeer.AnswerTest, peer.Way{}}, // nor is there time for the POST
+		"GET only shows life": {chatter, httppeer.AnswerTest, peer.Way{}},
+		"POST late":           {httppeer.AnswerTest, hang, peer.Way{Marked: true, Signs: peer.Passes}},
+		"GET cut":             {cut, httppeer.AnswerTest, peer.Way{Signs: peer.Blocked, Batches: peer.Passes}},
+		"POST cut":            {httppeer.AnswerTest, cut, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Blocked}},
+		"something answered":  {busy, busy, peer.Way{Signs: peer.Blocked, Batches: peer.Blocked, Sure: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
