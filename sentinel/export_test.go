@@ -56,3 +56,6 @@ func (m *Marks) Reached(offset int64) (time.Time, bool) { return m.marks.reached
 func (c *Client) Snapshot(name string) (*Topology, <-chan struct{}) {
 	return c.primaries[name].topology.Load(), c.changed.wait()
 }
+
+// Needed are the rights that a user is told to be given.
+func Needed(found []string, err error) []string { return needed(found, err) }

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -41,6 +42,14 @@ func refused(err error) string {
 		return ""
 	}
 	return strings.ToLower(command)
+}
+
+// needed are the rights that were found to be missing or, if the time was over before one was found, the one that the error is about.
+func needed(found []string, err error) []string {
+	if len(found) > 0 {
+		return found
+	}
+	return []string{cmp.Or(refused(err), "sentinel")}
 }
 
 // asksForNone tells whether an error reply to a login with a password alone says that the server lets everybody in.

@@ -1,36 +1,32 @@
 package sentinel_test
 
 import (
-	"encoding/json"
 	"flag"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 //nolint:gochecknoglobals // a flag
 var scenarioMutants = flag.Bool("scenario-mutants", false, "break the client in many ways, and look whether scenarios show each")
 
-// mutant is a defect: in one file, what is right becomes what is wrong.
-type mutant struct{ what, file, right, wrong string }
-
 // planted are defects of what is around the machine, which sentinel/internal/follow/sim cannot see.
-func planted() []mutant {
-	return []mutant{
-		{"a fence is not raised", "follower.go", "		f.raise(e)\n", "		_ = e\n"},
-		{"a fence is not lifted", "follower.go", "		close(f.fence.lifted)\n", ""},
-		{"a role is not believed", "link.go", "Primary: r.primary})", "Primary: r.primary || true})"},
-		{"who waits for another connection is not woken", "follower.go", "		close(f.mended)\n", ""},
-		{"silence is not told", "pulse.go", "			b.post(follow.Silent{Term: b.term, For: silent})\n", ""},
-		{"the end of a connection is not told", "link.go", "	case l == f.link:\n", "	case l == f.link && at.IsZero():\n"},
-		{"a sentinel that was lost is not asked again", "watcher.go", "			pause = retry(attempt, limit)\n", "			pause = retry(attempt, limit) + time.Hour\n"},
-		{"a lost subscription is not made anew", "watcher.go", "		w.client.director.log.Debug(\"sentinel subscription lost\"", "		return\n		w.client.director.log.Debug(\"sentinel subscription lost\""},
-		{"what was sent is said not to be", "errors.go", "	if f.Sent {\n", "	if f == nil {\n"},
-		{"a transaction goes on at the primary of before", "private.go", "s.generation != c.generation {\n			err", "s.generation < c.generation {\n			err"},
-		{"Close forgets the connections", "follower.go", "	f.endCalls(old.generation+1, ErrClosed)\n", ""},
-		{"a snapshot is made once", "follower.go", "	if now.same(f.published) {", "	if f.published.seat != nil {"},
+func planted() []testutil.Mutant {
+	return []testutil.Mutant{
+		{What: "a fence is not raised", File: "follower.go", Right: "		f.raise(e)\n", Wrong: "		_ = e\n"},
+		{What: "a fence is not lifted", File: "follower.go", Right: "		close(f.fence.lifted)\n", Wrong: ""},
+		{What: "a role is not believed", File: "link.go", Right: "Primary: r.primary})", Wrong: "Primary: r.primary || true})"},
+		{What: "who waits for another connection is not woken", File: "follower.go", Right: "		close(f.mended)\n", Wrong: ""},
+		{What: "silence is not told", File: "pulse.go", Right: "			b.post(follow.Silent{Term: b.term, For: silent})\n", Wrong: ""},
+		{What: "the end of a connection is not told", File: "link.go", Right: "	case l == f.link:\n", Wrong: "	case l == f.link && at.IsZero():\n"},
+		{What: "a sentinel that was lost is not asked again", File: "watcher.go", Right: "			pause = retry(attempt, limit)\n", Wrong: "			pause = retry(attempt, limit) + time.Hour\n"},
+		{What: "a lost subscription is not made anew", File: "watcher.go", Right: "		w.client.director.log.Debug(\"sentinel subscription lost\"", Wrong: "		return\n		w.client.director.log.Debug(\"sentinel subscription lost\""},
+		{What: "what was sent is said not to be", File: "errors.go", Right: "	if f.Sent {\n", Wrong: "	if f == nil {\n"},
+		{What: "a transaction goes on at the primary of before", File: "private.go", Right: "s.generation != c.generation {\n			err", Wrong: "s.generation < c.generation {\n			err"},
+		{What: "Close forgets the connections", File: "follower.go", Right: "	f.endCalls(old.generation+1, ErrClosed)\n", Wrong: ""},
+		{What: "a snapshot is made once", File: "follower.go", Right: "	if now.same(f.published) {", Wrong: "	if f.published.seat != nil {"},
 	}
 }
 
@@ -42,7 +38,7 @@ func TestScenariosFindMutants(t *testing.T) {
 	found, all := 0, planted()
 	for _, m := range all {
 		seed := hunt(t, m)
-		t.Logf("%-50s %s", m.what, seed)
+		t.Logf("%-50s %s", m.What, seed)
 		if seed != "not found" {
 			found++
 		}
@@ -53,36 +49,9 @@ func TestScenariosFindMutants(t *testing.T) {
 }
 
 // hunt plays scenarios with a defect, and says which shows it.
-func hunt(t *testing.T, m mutant) string {
+func hunt(t *testing.T, m testutil.Mutant) string {
 	t.Helper()
-	path, err := filepath.Abs(m.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Count(string(source), m.right) != 1 {
-		t.Fatalf("%s: %q is not once in %s", m.what, m.right, m.file)
-	}
-	folder := t.TempDir()
-	changed := filepath.Join(folder, m.file)
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{changed: strings.Replace(string(source), m.right, m.wrong, 1), filepath.Join(folder, "overlay"): string(overlay)} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	program := filepath.Join(folder, "test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-c", "-overlay", filepath.Join(folder, "overlay"), "-o", program, ".")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s does not build: %v\n%s", m.what, err, text)
-	}
-	play := exec.CommandContext(t.Context(), program, "-test.run", "^TestScenarios$", "-scenarios", "300", "-test.timeout", "1m")
+	play := exec.CommandContext(t.Context(), m.Build(t), "-test.run", "^TestScenarios$", "-scenarios", "300", "-test.timeout", "1m")
 	text, err := play.CombinedOutput()
 	if err == nil {
 		return "not found"

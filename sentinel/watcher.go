@@ -195,7 +195,7 @@ func (w *watcher) explain(ctx context.Context, conn *wire.Conn, name string, err
 	case !replied:
 		return err
 	case refusesRights(err):
-		return fmt.Errorf("%w: %w", ErrSentinelAuth, permit(w.dialer.userOf(conn), err, w.lacking(ctx, conn, name)...))
+		return fmt.Errorf("%w: %w", ErrSentinelAuth, permit(w.dialer.userOf(conn), err, needed(w.lacking(ctx, conn, name), err)...))
 	case refusesCredentials(err):
 		return fmt.Errorf("%w: %w", ErrSentinelAuth, err)
 	case strings.Contains(text, "unknown command"):

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +16,9 @@ const (
 	settleTimeout   = time.Minute
 	failoverTimeout = 30 * time.Second
 	// askTimeout is how long one server is asked for its role; a hung one never answers.
-	askTimeout     = 500 * time.Millisecond
+	askTimeout = 500 * time.Millisecond
+	// primaryLooks is how often servers that have not answered are asked again who is the primary.
+	primaryLooks   = 10
 	settleInterval = 20 * time.Millisecond
 	// roleInterval is how often it is asked who has become primary. A failover takes hundreds of milliseconds.
 	roleInterval = 5 * time.Millisecond
@@ -244,7 +245,15 @@ func (c *Cluster) Primary(ctx context.Context, name string) (*Server, error) {
 	if _, ok := c.servers[name]; !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
 	}
-	found := primaries(c.roles(ctx, name))
+	roles := c.roles(ctx, name)
+	found := primaries(roles)
+	for range primaryLooks { // a busy machine may keep one that runs from answering
+		if len(found) > 0 || len(roles) == c.running(name) || ctx.Err() != nil {
+			break
+		}
+		roles = c.roles(ctx, name)
+		found = primaries(roles)
+	}
 	switch len(found) {
 	case 0:
 		return nil, fmt.Errorf("%w of %q", ErrNoPrimary, name)
@@ -258,6 +267,16 @@ func (c *Cluster) Primary(ctx context.Context, name string) (*Server, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w of %q: %d servers say they are, the sentinels name %s", ErrNoPrimary, name, len(found), named)
+}
+
+// running is how many servers of a name run.
+func (c *Cluster) running(name string) (n int) {
+	for _, s := range c.servers[name] {
+		if s.Running() {
+			n++
+		}
+	}
+	return n
 }
 
 // namedPrimary returns the address with the highest epoch that a running sentinel names, "" if none answers.
@@ -350,124 +369,6 @@ func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*
 			return nil, fmt.Errorf("%w of %q that is new: %w", ErrNoPrimary, name, ctx.Err())
 		}
 	}
-}
-
-// AwaitSettled waits until every name has one primary, all running servers besides it are its replicas and in sync, and
-// all running sentinels agree on that and know each other. It takes a minute at most. Without Fast it takes some 20 s after
-// a failover, because sentinels look only every 10 s.
-func (c *Cluster) AwaitSettled(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	return c.await(ctx, func(ctx context.Context, name string) string {
-		roles := c.roles(ctx, name)
-		if problem := c.rolesProblem(name, roles); problem != "" {
-			return problem
-		}
-		return c.sentinelProblem(ctx, name, roles)
-	})
-}
-
-// await waits until find finds no problem with any name.
-func (c *Cluster) await(ctx context.Context, find func(ctx context.Context, name string) string) error {
-	for _, name := range c.options.Names {
-		for {
-			problem := find(ctx, name)
-			if problem == "" {
-				break
-			}
-			if pause(ctx, settleInterval) != nil {
-				return fmt.Errorf("redis: %q has not settled: %s: %w", name, problem, ctx.Err())
-			}
-		}
-	}
-	return nil
-}
-
-// replicationProblem says what the servers of a name still miss, "" if nothing.
-func (c *Cluster) replicationProblem(ctx context.Context, name string) string {
-	return c.rolesProblem(name, c.roles(ctx, name))
-}
-
-func (c *Cluster) rolesProblem(name string, roles map[*Server]Role) string {
-	found := primaries(roles)
-	if len(found) != 1 {
-		return fmt.Sprintf("%d primaries", len(found))
-	}
-	for _, s := range c.servers[name] {
-		role, ok := roles[s]
-		switch {
-		case !ok && s.Running():
-			return "no answer from " + s.Addr()
-		case ok && !role.Primary && (role.Of != found[0].Addr() || !role.LinkUp):
-			return fmt.Sprintf("%s is a replica of %s, connected: %v", s.Addr(), role.Of, role.LinkUp)
-		case ok && !role.Primary && !slices.Contains(roles[found[0]].Replicas, s.Addr()):
-			return fmt.Sprintf("%s does not list its replica %s", found[0].Addr(), s.Addr())
-		}
-	}
-	return ""
-}
-
-// sentinelProblem says what the sentinels still miss, "" if nothing. The roles are those of servers that have no problem.
-func (c *Cluster) sentinelProblem(ctx context.Context, name string, roles map[*Server]Role) string {
-	primary := primaries(roles)[0]
-	replicas := slices.DeleteFunc(c.Servers(name), func(s *Server) bool {
-		_, ok := roles[s]
-		return !ok || s == primary
-	})
-	views := c.views(ctx, name)
-	epoch := -1
-	for _, s := range c.sentinels {
-		if !s.Running() {
-			continue
-		}
-		view, ok := views[s]
-		if !ok {
-			return "no answer from sentinel " + s.Addr()
-		}
-		if problem := c.viewProblem(view, primary, replicas); problem != "" {
-			return fmt.Sprintf("sentinel %s: %s", s.Addr(), problem)
-		}
-		if epoch >= 0 && epoch != view.Epoch {
-			return fmt.Sprintf("sentinel %s is at epoch %d, another one at %d", s.Addr(), view.Epoch, epoch)
-		}
-		epoch = view.Epoch
-	}
-	return ""
-}
-
-func (c *Cluster) viewProblem(view View, primary *Server, replicas []*Server) string {
-	if view.Primary != primary.Addr() || view.Master["flags"] != "master" {
-		return fmt.Sprintf("primary %s (%s), want %s", view.Primary, view.Master["flags"], primary.Addr())
-	}
-	healthy := make(map[string]bool)
-	for _, r := range view.Replicas {
-		of := net.JoinHostPort(r["master-host"], r["master-port"])
-		healthy[r["name"]] = r["flags"] == "slave" && r["master-link-status"] == "ok" && of == primary.Addr()
-	}
-	for _, s := range replicas {
-		if !healthy[s.Addr()] {
-			return "replica " + s.Addr() + " is not listed as healthy"
-		}
-	}
-	return c.strangersProblem(view)
-}
-
-// strangersProblem says which running sentinels are not known to the one whose view it is, "" if it knows them all.
-func (c *Cluster) strangersProblem(view View) string {
-	known := make(map[string]bool)
-	for _, other := range view.Sentinels {
-		known[net.JoinHostPort(other["ip"], other["port"])] = other["flags"] == "sentinel"
-	}
-	var strangers []string
-	for _, s := range c.sentinels {
-		if s.Running() && !known[s.Addr()] {
-			strangers = append(strangers, s.Addr())
-		}
-	}
-	if len(strangers) > 1 { // one is the sentinel itself
-		return "sentinels it does not know: " + strings.Join(strangers, " ")
-	}
-	return ""
 }
 
 // Close kills all processes and removes what they have written. It is idempotent.

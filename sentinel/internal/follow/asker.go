@@ -37,7 +37,8 @@ type asker struct {
 	at       time.Time // when to ask again, if waiting
 	until    time.Time // when to give up; zero: never
 	interval time.Duration
-	epoch    int64 // at which the sentinels named it; 0 if they have not yet
+	patience time.Duration // how long an answer is waited for while there are others to ask; 0: stuckAfter
+	epoch    int64         // at which the sentinels named it; 0 if they have not yet
 	trigger  Trigger
 	err      error
 }
@@ -61,8 +62,18 @@ func (a *asker) times() (ask, until time.Time) {
 	return ask, a.until
 }
 
-// stuck tells whether an answer has been waited for in vain for a while.
-func (a *asker) stuck(now time.Time) bool { return a.state == dialling && now.Sub(a.at) > stuckAfter }
+// stuckAt is when an answer will have been waited for in vain for a while; zero: none is.
+func (a *asker) stuckAt() time.Time {
+	if a.addr == "" || a.state != dialling {
+		return time.Time{}
+	}
+	return a.at.Add(max(a.patience, stuckAfter))
+}
+
+func (a *asker) stuck(now time.Time) bool {
+	at := a.stuckAt()
+	return !at.IsZero() && !now.Before(at)
+}
 
 // ask asks if it is time.
 func (s *State) ask(a *asker) {
@@ -173,6 +184,9 @@ func (s *State) dueNext() {
 			err = fmt.Errorf("%s has not answered within %v", s.next.addr, confirmWithin)
 		}
 		s.giveUp(err)
+	}
+	if s.next.stuck(s.now) {
+		s.rotate()
 	}
 	s.ask(&s.next)
 }

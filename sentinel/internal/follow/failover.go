@@ -158,7 +158,10 @@ func (s *State) rotate() {
 	for i := range all {
 		a := all[(at+1+i)%len(all)]
 		if a.addr != s.next.addr {
-			a.at, a.until = s.now.Add(selectedInterval), s.next.until
+			a.at, a.until, a.patience = s.now.Add(selectedInterval), s.next.until, s.next.patience
+			if s.next.stuck(s.now) { // where all are far away, each has its time in the end
+				a.patience = 2 * max(a.patience, stuckAfter)
+			}
 			s.dropNext()
 			s.next = a
 			return
@@ -343,7 +346,9 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
-	p.epoch = max(p.epoch, epoch)
+	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {
+		p.epoch = epoch // else one that has gone wrong may have announced it: raise notes what the others say
+	}
 	to := Up
 	if moved {
 		s.move.from, s.move.until = "", time.Time{}
@@ -355,7 +360,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		to = Provisional
 	}
 	s.become(to)
-	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: p.epoch, Trigger: why})
+	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
 }
 
 // release ends the questions to all servers, but keeps a link.

@@ -56,6 +56,66 @@ func TestAnInventedEpochIsNotTaken(t *testing.T) {
 	}
 }
 
+// The first to announce a true failover gave it an invented epoch. What the others announced later was older, and not followed while the
+// primary of before lived.
+func TestAnEpochThatOneAloneTellsIsNotTaken(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	p.hear(report(serverB, 1<<40), seeds()[0])
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	if got := p.state.View().Epoch; got != 1 {
+		t.Errorf("one sentinel has made it epoch %d", got)
+	}
+	p.hear(report(serverB, 2), seeds()[1:]...)
+	if got := p.state.View().Epoch; got != 2 {
+		t.Errorf("most say 2, and the epoch is %d", got)
+	}
+	p.hear(report(serverC, 3), seeds()[1:]...)
+	p.answer(serverC, true)
+	p.is(follow.Up, serverC)
+}
+
+// One sentinel had selected a server that hung, by mistake, and the replica that another one promoted meanwhile was not asked: writes were
+// held back, and then went to the primary of before.
+func TestASelectionThatHangsHidesNoOther(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC) // which is dialled, and does not answer
+	p.pass(50 * time.Millisecond)
+	p.push(seeds()[1], follow.Selected, serverB)
+	if p.links[serverB] != 0 {
+		t.Fatalf("the first had 50 ms only: %+v", p.done)
+	}
+	p.pass(50 * time.Millisecond)
+	p.pass(4 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+}
+
+// Where each answer takes 600 ms the one that is right is found, too, in the end.
+func TestOfTwoThatAreFarEachHasItsTime(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.push(seeds()[1], follow.Selected, serverB)
+	dialled := make(map[follow.Link]time.Time)
+	for range 3000 {
+		p.pass(time.Millisecond)
+		for _, addr := range []string{serverB, serverC} {
+			link := p.links[addr]
+			switch at, ok := dialled[link]; {
+			case link == 0:
+			case !ok:
+				dialled[link] = p.now
+			case p.now.Sub(at) == 600*time.Millisecond:
+				p.answer(addr, addr == serverB)
+			}
+		}
+		if p.state.View().Last == serverB {
+			return
+		}
+	}
+	t.Errorf("it is %v at %s", p.state.View().Phase, p.state.View().Last)
+}
+
 // A primary of before came back as a primary, and one sentinel that had gone wrong announced it before the others had demoted it.
 func TestAPrimaryOfBeforeNeedsMost(t *testing.T) {
 	for _, known := range []bool{true, false} { // to be a primary of before, by the client

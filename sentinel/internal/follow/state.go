@@ -221,15 +221,18 @@ func (s *State) setWake() {
 }
 
 // times are when something is due.
-func (s *State) times() [11]time.Time {
+func (s *State) times() [12]time.Time {
 	if s.phase == Closed || s.phase == Forced {
-		return [11]time.Time{}
+		return [12]time.Time{}
 	}
-	at := [11]time.Time{s.voters.firstUntil, s.primary.cutAt, s.move.until, s.repair.until, s.claim.due}
+	at := [12]time.Time{s.voters.firstUntil, s.primary.cutAt, s.move.until, s.repair.until, s.claim.due}
 	if s.primary.alarms {
 		at[5] = s.primary.alarm.Add(alarmInterval)
 	}
 	at[6], at[7] = s.next.times()
+	if stuck := s.next.stuckAt(); s.now.Before(stuck) {
+		at[11] = stuck
+	}
 	if s.target.addr != s.next.addr {
 		at[8], at[9] = s.target.times()
 	}

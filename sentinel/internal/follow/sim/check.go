@@ -22,6 +22,9 @@ const (
 
 // check looks for what must never be.
 func (c *client) check() {
+	if c.paused() {
+		return
+	}
 	w, phase := c.world, c.state.Phase()
 	serves := phase.Serves()
 	switch {
@@ -75,7 +78,7 @@ func (c *client) countQuestion() {
 
 // takesWrites tells whether writes reach a server now.
 func (c *client) takesWrites(s *server) bool {
-	return !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary
+	return !c.paused() && !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary
 }
 
 // promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a planned failover whose selection was heard
@@ -84,6 +87,7 @@ func (c *client) promoted(f *failover) {
 	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
 		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
+	c.found(f)
 }
 
 // named looks, a while after a sentinel has named a primary, for writes to another one.
@@ -122,17 +126,6 @@ func (w *World) named(s *server) bool {
 		}
 	}
 	return 2*n > w.members()
-}
-
-// swapped looks whether a server may be the primary at all.
-func (c *client) swapped(s *server, why follow.Trigger) {
-	w := c.world
-	if said := w.now - s.demotedAt; !s.primary && s.alive && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
-		w.fail("%s becomes the primary, and is none", s.addr)
-	}
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && (c.calm || why == follow.BySelection && w.leader == nil) {
-		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
-	}
 }
 
 // reverted looks whether a move is taken back that most sentinels have announced.

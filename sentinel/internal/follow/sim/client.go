@@ -26,7 +26,8 @@ type connection struct {
 	id     string // the process that was dialled: another one knows nothing of it
 	open   bool   // the state was told that it is there
 	asked  bool
-	dead   bool // what is sent on it is swallowed
+	saidAt time.Duration // when it said last that it is the primary
+	dead   bool          // what is sent on it is swallowed
 }
 
 // stay is a time that something lasted.
@@ -51,6 +52,11 @@ type client struct {
 	fencedAt time.Duration
 	held     bool
 
+	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
+	late        []follow.Event           // what has come meanwhile
+	heardAt     map[string]time.Duration // by sentinel: when the question was sent that it answered last
+	chose       map[string]string        // by sentinel: the server that it has selected or announced, and not given up since
+
 	keptAt      time.Duration // when commands were refused, and those under way kept
 	fences      []stay        // of failovers that did not happen
 	questions   int
@@ -63,6 +69,7 @@ type client struct {
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
+		heardAt: make(map[string]time.Duration), chose: make(map[string]string),
 	}
 	state, effects := follow.New(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
@@ -76,6 +83,10 @@ func newClient(w *World, mode follow.Mode, seeds []string) *client {
 
 func (c *client) step(e follow.Event) {
 	w, before := c.world, c.state.Phase()
+	if c.paused() {
+		c.late = append(c.late, e)
+		return
+	}
 	effects := c.state.Step(w.time(), e)
 	after := c.state.Phase()
 	if w.tellTale {
@@ -90,6 +101,7 @@ func (c *client) step(e follow.Event) {
 		c.seen[[2]follow.Phase{before, after}]++
 	}
 	c.run(effects)
+	c.took(e, effects)
 }
 
 func (c *client) run(effects []follow.Effect) {
@@ -139,7 +151,7 @@ func (c *client) serve(e follow.Effect) {
 			return
 		}
 		delete(c.links, e.Link)
-		c.swapped(l.to, e.Trigger)
+		c.swapped(l, e.Trigger)
 		c.serving, c.term, c.refused, c.fenced, c.held, c.beatsAt = l, e.Link, false, false, false, w.now
 		c.settle(l)
 	case follow.Down:
@@ -232,7 +244,9 @@ func (c *client) watch(addr string) {
 	var again func()
 	again = func() {
 		if c.watched[addr] {
-			c.poll(addr)
+			if !c.paused() {
+				c.poll(addr)
+			}
 			c.world.after(follow.PollInterval, again)
 		}
 	}
@@ -286,6 +300,10 @@ func (c *client) poll(addr string) {
 		var err error
 		if r == nil {
 			err = errUnknown
+		}
+		if c.paused() && w.chance(50) { // its deadline is over by then
+			c.step(follow.Unheard{Sentinel: addr})
+			return
 		}
 		c.step(follow.Heard{Sentinel: addr, ID: id, Asked: asked, Report: r, Err: err})
 		if n := w.identities + w.steps; n%16 == 0 {
@@ -355,6 +373,9 @@ func (c *client) ask(number follow.Link) {
 			w.after(heartbeat, func() { c.fail(l, errTimeout) })
 			l.asked = true
 		default:
+			if l.to.primary {
+				l.saidAt = w.now
+			}
 			c.step(follow.Answered{Link: number, Primary: l.to.primary})
 		}
 	})

@@ -1,57 +1,56 @@
 package sim_test
 
 import (
-	"encoding/json"
 	"flag"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 //nolint:gochecknoglobals // a flag
 var mutants = flag.Bool("mutants", false, "break the state in many ways, and look whether histories show each")
 
-// mutant is a defect: in one file, what is right becomes what is wrong.
-type mutant struct{ what, file, right, wrong string }
-
-func planted() []mutant {
-	return []mutant{
-		{"a vote counts twice", "ballot.go", "t.n++", "t.n += 2"},
-		{"a repetition counts", "voters.go", "		if slices.Contains(v.report.Peers, p) {\n			n++\n		}", "		for _, o := range v.report.Peers {\n			if o == p {\n				n++\n			}\n		}"},
-		{"a majority is of those that are heard", "ballot.go", "return 2*n > s.voters.electors", "return 2*n > len(s.voters.reports)"},
-		{"a failover under way is overlooked", "voters.go", "	case owner:\n", "	case owner:\n		e.Report.Midway = false\n"},
-		{"one sentinel raises the epoch", "ballot.go", "if epoch > best && s.most(", "if epoch > best || s.most("},
-		{"a false announcement hides a selection", "failover.go", "	if s.calledPrimary(s.next.addr) {\n		return\n	}", "	if s.next.addr != \"\" {\n		return\n	}"},
-		{"a server that nobody knows is asked", "ballot.go", "return s.allowed(addr) && s.known(addr)", "return s.allowed(addr)"},
-		{"epochs never begin anew", "ballot.go", "case !ok || !s.allowed(claimed.addr):", "case !ok || s.now.After(s.primary.since):"},
-		{"a few have the epochs begin anew", "ballot.go", "if s.majority(t.n) {\n			t.epoch = s.agreed(t.addr, s.fresh())\n			return t, true\n		}\n	}\n	return tally{}, false", "if t.n > 0 {\n			return t, true\n		}\n	}\n	return tally{}, false"},
-		{"a primary that nobody lists is kept", "ballot.go", "return s.primary.addr != \"\" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })", "return s.primary.addr == \"\" && s.known(\"\")"},
-		{"what one announces goes first", "ballot.go", "case ahead && s.calledPrimary(said.addr):", "case ahead:"},
-		{"anybody is heard", "voters.go", "s.majority(naming(s.fresh(), p))", "naming(s.fresh(), p) > 0"},
-		{"reports never grow old", "voters.go", "return v.report != nil && now.Sub(v.asked) <= freshFor", "return v.report != nil"},
-		{"a sentinel speaks for another", "voters.go", "func(o *voter) bool { return v.twin(o) && v.report.same(o.report) }", "func(o *voter) bool { return v.id == o.id }"},
-		{"a selection of anything is believed", "failover.go", "s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr)", "s.phase == Provisional || !s.allowed(e.Addr)"},
-		{"an abort is believed whoever says so", "failover.go", "if len(m.chosen) == n {", "if n < 0 {"},
-		{"a fence is not lifted", "failover.go", "	default:\n		s.lift()\n	}", "	}"},
-		{"fences have no common limit", "failover.go", "limit := fenceLimit - s.wasted()", "limit := fenceLimit"},
-		{"a provisional primary is never confirmed", "failover.go", "func (s *State) confirm() {", "func (s *State) confirm() {\n	if true {\n		return\n	}"},
-		{"a provisional primary is never left", "failover.go", "	s.lose(why)\n	s.aim(elected.addr, elected.epoch)\n", "	s.confirm()\n	if s.phase == Provisional {\n		s.become(Up)\n	}\n"},
-		{"a server that was left is believed", "asker.go", "a.epoch == 0 && s.stoodBy(a.addr)", "a.epoch == 0"},
-		{"what was announced once is believed", "asker.go", "return !selected && !s.mayFollow(a.addr)", "return !selected && a.trigger == BySelection && a.epoch == 0"},
-		{"a server that was left is gone back to", "ballot.go", "if left || !s.stoodBy(addr) {", "if l == nil && !s.stoodBy(addr) {"},
-		{"a replica that was lost is believed", "failover.go", "func(r *Replica) bool { return r.Lost }", "func(r *Replica) bool { return r.Addr == \"\" }"},
-		{"the role is not asked", "asker.go", "		s.do(Ask(e))", "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
-		{"a replica is taken", "asker.go", "	case !e.Primary:\n		s.wasReplica(a.addr)", "	case e.Link == 0:\n		s.wasReplica(a.addr)"},
-		{"what is held is never dropped", "failover.go", "	if s.next.state == holding {\n		s.next.until = s.now.Add(confirmWithin)\n	}", "	if s.next.state == holding {\n		s.next.until = time.Time{}\n	}"},
-		{"a primary returns unasked", "outage.go", "	case up != 0 && 2*agree <= up:\n", ""},
-		{"a return is tried once", "outage.go", "	s.again(a, why)\n	a.interval", "	s.again(a, why)\n	a.at = s.now.Add(time.Hour)\n	a.interval"},
-		{"a stall has no end", "outage.go", "	case !s.now.Before(s.primary.cutAt):\n		s.cut(", "	case s.now.After(s.primary.cutAt.Add(time.Hour)):\n		s.cut("},
-		{"one sentinel has calls kept", "outage.go", "all[len(all)-s.voters.electors/2-1]", "all[len(all)-1]"},
-		{"a demotion is ignored", "outage.go", "		if e.Term == s.primary.term {\n			s.lose(e.Err)\n		}", "		_ = e"},
-		{"each alarm is looked into", "state.go", "if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {", "if s.primary.alarms {"},
-		{"a run id outlives its primary", "failover.go", "	if addr != p.addr {\n		p.id = \"\"\n	}\n", ""},
+func planted() []testutil.Mutant {
+	return []testutil.Mutant{
+		{What: "a vote counts twice", File: "../ballot.go", Right: "t.n++", Wrong: "t.n += 2"},
+		{What: "a repetition counts", File: "../voters.go", Right: "		if slices.Contains(v.report.Peers, p) {\n			n++\n		}", Wrong: "		for _, o := range v.report.Peers {\n			if o == p {\n				n++\n			}\n		}"},
+		{What: "a majority is of those that are heard", File: "../ballot.go", Right: "return 2*n > s.voters.electors", Wrong: "return 2*n > len(s.voters.reports)"},
+		{What: "a failover under way is overlooked", File: "../voters.go", Right: "	case owner:\n", Wrong: "	case owner:\n		e.Report.Midway = false\n"},
+		{What: "one sentinel raises the epoch", File: "../ballot.go", Right: "if epoch > best && s.most(", Wrong: "if epoch > best || s.most("},
+		{What: "a false announcement hides a selection", File: "../failover.go", Right: "	if s.calledPrimary(s.next.addr) {\n		return\n	}", Wrong: "	if s.next.addr != \"\" {\n		return\n	}"},
+		{What: "a server that nobody knows is asked", File: "../ballot.go", Right: "return s.allowed(addr) && s.known(addr)", Wrong: "return s.allowed(addr)"},
+		{What: "epochs never begin anew", File: "../ballot.go", Right: "case !ok || !s.allowed(claimed.addr):", Wrong: "case !ok || s.now.After(s.primary.since):"},
+		{What: "a few have the epochs begin anew", File: "../ballot.go", Right: "if s.majority(t.n) {\n			t.epoch = s.agreed(t.addr, s.fresh())\n			return t, true\n		}\n	}\n	return tally{}, false", Wrong: "if t.n > 0 {\n			return t, true\n		}\n	}\n	return tally{}, false"},
+		{What: "a primary that nobody lists is kept", File: "../ballot.go", Right: "return s.primary.addr != \"\" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })", Wrong: "return s.primary.addr == \"\" && s.known(\"\")"},
+		{What: "what one announces goes first", File: "../ballot.go", Right: "case ahead && s.calledPrimary(said.addr):", Wrong: "case ahead:"},
+		{What: "anybody is heard", File: "../voters.go", Right: "s.majority(naming(s.fresh(), p))", Wrong: "naming(s.fresh(), p) > 0"},
+		{What: "reports never grow old", File: "../voters.go", Right: "return v.report != nil && now.Sub(v.asked) <= freshFor", Wrong: "return v.report != nil"},
+		{What: "a sentinel speaks for another", File: "../voters.go", Right: "func(o *voter) bool { return v.twin(o) && v.report.same(o.report) }", Wrong: "func(o *voter) bool { return v.id == o.id }"},
+		{What: "a selection of anything is believed", File: "../failover.go", Right: "s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr)", Wrong: "s.phase == Provisional || !s.allowed(e.Addr)"},
+		{What: "an abort is believed whoever says so", File: "../failover.go", Right: "if len(m.chosen) == n {", Wrong: "if n < 0 {"},
+		{What: "an abort ends what others have selected", File: "../failover.go", Right: "func(c selection) bool { return c.by == by })\n	if len", Wrong: "func(selection) bool { return true })\n	if len"},
+		{What: "a selection that hangs hides others", File: "../asker.go", Right: "	if s.next.stuck(s.now) {\n		s.rotate()\n	}\n", Wrong: ""},
+		{What: "the first to announce gives the epoch", File: "../failover.go", Right: "epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch })", Wrong: "epoch > p.epoch"},
+		{What: "a fence is not lifted", File: "../failover.go", Right: "	default:\n		s.lift()\n	}", Wrong: "	}"},
+		{What: "fences have no common limit", File: "../failover.go", Right: "limit := fenceLimit - s.wasted()", Wrong: "limit := fenceLimit"},
+		{What: "a provisional primary is never confirmed", File: "../failover.go", Right: "func (s *State) confirm() {", Wrong: "func (s *State) confirm() {\n	if true {\n		return\n	}"},
+		{What: "a provisional primary is never left", File: "../failover.go", Right: "	s.lose(why)\n	s.aim(elected.addr, elected.epoch)\n", Wrong: "	s.confirm()\n	if s.phase == Provisional {\n		s.become(Up)\n	}\n"},
+		{What: "a server that was left is believed", File: "../asker.go", Right: "a.epoch == 0 && s.stoodBy(a.addr)", Wrong: "a.epoch == 0"},
+		{What: "what was announced once is believed", File: "../asker.go", Right: "return !selected && !s.mayFollow(a.addr)", Wrong: "return !selected && a.trigger == BySelection && a.epoch == 0"},
+		{What: "a server that was left is gone back to", File: "../ballot.go", Right: "if left || !s.stoodBy(addr) {", Wrong: "if l == nil && !s.stoodBy(addr) {"},
+		{What: "a replica that was lost is believed", File: "../failover.go", Right: "func(r *Replica) bool { return r.Lost }", Wrong: "func(r *Replica) bool { return r.Addr == \"\" }"},
+		{What: "the role is not asked", File: "../asker.go", Right: "		s.do(Ask(e))", Wrong: "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
+		{What: "a replica is taken", File: "../asker.go", Right: "	case !e.Primary:\n		s.wasReplica(a.addr)", Wrong: "	case e.Link == 0:\n		s.wasReplica(a.addr)"},
+		{What: "what is held is never dropped", File: "../failover.go", Right: "	if s.next.state == holding {\n		s.next.until = s.now.Add(confirmWithin)\n	}", Wrong: "	if s.next.state == holding {\n		s.next.until = time.Time{}\n	}"},
+		{What: "a primary returns unasked", File: "../outage.go", Right: "	case up != 0 && 2*agree <= up:\n", Wrong: ""},
+		{What: "a return is tried once", File: "../outage.go", Right: "	s.again(a, why)\n	a.interval", Wrong: "	s.again(a, why)\n	a.at = s.now.Add(time.Hour)\n	a.interval"},
+		{What: "a stall has no end", File: "../outage.go", Right: "	case !s.now.Before(s.primary.cutAt):\n		s.cut(", Wrong: "	case s.now.After(s.primary.cutAt.Add(time.Hour)):\n		s.cut("},
+		{What: "one sentinel has calls kept", File: "../outage.go", Right: "all[len(all)-s.voters.electors/2-1]", Wrong: "all[len(all)-1]"},
+		{What: "a demotion is ignored", File: "../outage.go", Right: "		if e.Term == s.primary.term {\n			s.lose(e.Err)\n		}", Wrong: "		_ = e"},
+		{What: "each alarm is looked into", File: "../state.go", Right: "if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {", Wrong: "if s.primary.alarms {"},
+		{What: "a run id outlives its primary", File: "../failover.go", Right: "	if addr != p.addr {\n		p.id = \"\"\n	}\n", Wrong: ""},
 	}
 }
 
@@ -62,10 +61,10 @@ func TestHistoriesFindMutants(t *testing.T) {
 	}
 	found, all := 0, 0
 	for _, m := range planted() {
-		t.Run(m.what, func(t *testing.T) {
+		t.Run(m.What, func(t *testing.T) {
 			all++
 			seed := hunt(t, m)
-			t.Logf("%-45s %s", m.what, seed)
+			t.Logf("%-45s %s", m.What, seed)
 			if seed != "not found" {
 				found++
 			}
@@ -78,42 +77,15 @@ func TestHistoriesFindMutants(t *testing.T) {
 }
 
 // hunt plays histories with a defect, and says which shows it.
-func hunt(t *testing.T, m mutant) string {
+func hunt(t *testing.T, m testutil.Mutant) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", m.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Count(string(source), m.right) != 1 {
-		t.Fatalf("%s: %q is not once in %s", m.what, m.right, m.file)
-	}
-	folder := t.TempDir()
-	changed := filepath.Join(folder, m.file)
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{changed: strings.Replace(string(source), m.right, m.wrong, 1), filepath.Join(folder, "overlay"): string(overlay)} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	program := filepath.Join(folder, "test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-c", "-overlay", filepath.Join(folder, "overlay"), "-o", program, ".")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s does not build: %v\n%s", m.what, err, text)
-	}
-	text, err := exec.CommandContext(t.Context(), program, "-test.run", "^TestHistories$", "-histories", "100000", "-once").CombinedOutput()
+	text, err := exec.CommandContext(t.Context(), m.Build(t), "-test.run", "^TestHistories$", "-histories", "100000", "-once").CombinedOutput()
 	if err == nil {
 		return "not found"
 	}
 	_, line, ok := strings.Cut(string(text), "history ")
 	if !ok {
-		t.Fatalf("%s: %v\n%.500s", m.what, err, text)
+		t.Fatalf("%s: %v\n%.500s", m.What, err, text)
 	}
 	line, _, _ = strings.Cut(line, "\n")
 	return line

@@ -92,7 +92,7 @@ func (w *World) fault() {
 		s = w.truth
 	}
 	q := w.sentinels[w.rng.IntN(len(w.sentinels))]
-	switch w.rng.IntN(20) {
+	switch kind := w.rng.IntN(21); kind {
 	case 0, 1:
 		w.failOver(true)
 	case 2:
@@ -113,6 +113,20 @@ func (w *World) fault() {
 		q.deaf = true
 	case 9:
 		w.setUpAnew()
+	case 10, 11, 12, 14, 15:
+		w.disturb(kind)
+	case 13: // all sentinels are gone for a while
+		for _, q := range w.sentinels {
+			w.spare(q, func() { q.cut = true }, func() { q.cut = false })
+		}
+	default:
+		w.reconfigure(q, s)
+	}
+}
+
+// disturb is what goes wrong at the client.
+func (w *World) disturb(kind int) {
+	switch kind {
 	case 10:
 		w.client.loseFlow()
 	case 11:
@@ -121,12 +135,8 @@ func (w *World) fault() {
 		w.force()
 	case 14:
 		w.client.swallow()
-	case 13: // all sentinels are gone for a while
-		for _, q := range w.sentinels {
-			w.spare(q, func() { q.cut = true }, func() { q.cut = false })
-		}
-	default:
-		w.reconfigure(q, s)
+	case 15:
+		w.client.pause(w.between(50*time.Millisecond, 6*time.Second))
 	}
 }
 

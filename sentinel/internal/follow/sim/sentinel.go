@@ -10,25 +10,26 @@ import (
 
 // sentinel is a model of one.
 type sentinel struct {
-	world    *World
-	addr     string
-	id       string
-	alive    bool
-	cut      bool // the client does not hear it
-	deaf     bool // its pushes are lost
-	rogue    bool
-	primary  *server
-	epoch    int64
-	midway   bool
-	seed     bool
-	victim   *sentinel     // a rogue's: whose id it takes
-	idol     *server       // a rogue's: whom it announces, without end
-	heard    bool          // it has told the client something
-	names    bool          // it tells names of servers, not addresses
-	blank    time.Duration // until when it knows neither replicas nor others
-	ignorant time.Duration // until when it does not know the primary's name
-	peers    []follow.Peer // what it tells
-	peersOf  int           // when that was found out
+	world      *World
+	addr       string
+	id         string
+	alive      bool
+	cut        bool // the client does not hear it
+	deaf       bool // its pushes are lost
+	rogue      bool
+	primary    *server
+	epoch      int64
+	midway     bool
+	switchedAt time.Duration // when it named its primary
+	seed       bool
+	victim     *sentinel     // a rogue's: whose id it takes
+	idol       *server       // a rogue's: whom it announces, without end
+	heard      bool          // it has told the client something
+	names      bool          // it tells names of servers, not addresses
+	blank      time.Duration // until when it knows neither replicas nor others
+	ignorant   time.Duration // until when it does not know the primary's name
+	peers      []follow.Peer // what it tells
+	peersOf    int           // when that was found out
 }
 
 // call is how it calls a server.
@@ -333,7 +334,7 @@ func (f *failover) switches(s *sentinel, epoch int64) {
 	case !s.alive:
 		w.after(time.Second, func() { f.switches(s, epoch) })
 	default:
-		s.primary, s.epoch, s.midway = f.to, epoch, false
+		s.primary, s.epoch, s.midway, s.switchedAt = f.to, epoch, false, w.now
 		s.push(follow.Switched, f.to)
 		w.client.named(f.to)
 	}

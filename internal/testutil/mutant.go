@@ -1,0 +1,56 @@
+package testutil
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Mutant is a planted defect: in one file, what is right becomes what is wrong.
+type Mutant struct {
+	What  string
+	File  string // a path from the folder of the test
+	Right string // is in the file once
+	Wrong string
+}
+
+// Build builds the test program of the test's folder with the defect, which is in a copy of the file, and returns its path.
+func (m Mutant) Build(tb interface {
+	TB
+	TempDir() string
+	Context() context.Context
+},
+) string {
+	tb.Helper()
+	path, err := filepath.Abs(m.File)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.What, err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.What, err)
+	}
+	if strings.Count(string(source), m.Right) != 1 {
+		tb.Fatalf("%s: %q is not once in %s", m.What, m.Right, m.File)
+	}
+	folder := tb.TempDir()
+	changed, overlay := filepath.Join(folder, filepath.Base(path)), filepath.Join(folder, "overlay.json")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
+	if err != nil {
+		tb.Fatalf("%s: %v", m.What, err)
+	}
+	for name, text := range map[string]string{changed: strings.Replace(string(source), m.Right, m.Wrong, 1), overlay: string(replace)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			tb.Fatalf("%s: %v", m.What, err)
+		}
+	}
+	program := filepath.Join(folder, "mutant.test")
+	build := exec.CommandContext(tb.Context(), "go", "test", "-vet=off", "-c", "-overlay", overlay, "-o", program, ".")
+	if text, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("%s does not build: %v\n%s", m.What, err, text)
+	}
+	return program
+}

@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+const (
+	// freshFor is how long a report counts.
+	freshFor = 3 * time.Second
+	// foundWithin is how long writes may wait once the replica that was selected is the primary: others may have been selected by mistake,
+	// and each is asked in its turn.
+	foundWithin = 300 * time.Millisecond
+)
+
+// took looks at what the state does upon an event.
+func (c *client) took(e follow.Event, effects []follow.Effect) {
+	w := c.world
+	for _, f := range effects {
+		switch f := f.(type) {
+		case follow.Lift:
+			c.givenUp(e)
+		case follow.Reverted:
+			c.givenUp(e)
+			if at := c.serving; !c.refused && at != nil && f.Addr != "" && f.Addr != at.to.addr && f.Addr != at.to.name {
+				w.fail("the move to %s is taken back for %s, and commands go on there", at.to.addr, f.Addr)
+			}
+		}
+	}
+	switch e := e.(type) {
+	case follow.Heard:
+		if e.Report != nil {
+			c.heardAt[e.Sentinel] = e.Asked.Sub(start())
+		}
+	case follow.Pushed:
+		switch e.Kind {
+		case follow.Selected, follow.Switched:
+			c.chose[e.Sentinel] = e.Addr
+		case follow.Aborted:
+			delete(c.chose, e.Sentinel)
+		}
+	}
+}
+
+// givenUp looks who has had the state give up a failover.
+func (c *client) givenUp(e follow.Event) {
+	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel] == "" {
+		c.world.fail("%s gives up a failover, and leads none: that is believed", e.Sentinel)
+	}
+}
+
+// swapped looks whether a server may be the primary at all.
+func (c *client) swapped(l *connection, why follow.Trigger) {
+	w, s := c.world, l.to
+	recent := c.pausedUntil > 0 && w.now-c.pausedUntil < announcedMost // what it is told may be old
+	if said := w.now - s.demotedAt; !s.primary && s.alive && !recent && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
+		w.fail("%s becomes the primary, and is none", s.addr)
+	}
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && (c.calm || why == follow.BySelection && w.leader == nil) {
+		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
+	}
+	switch why {
+	case follow.ByReturn:
+		c.cameBack(l)
+	default:
+		if !c.hears() {
+			w.fail("%s becomes the primary (%v), and no sentinel was heard for %v", s.addr, why, freshFor)
+		}
+	}
+}
+
+// hears tells whether a sentinel was heard of late.
+func (c *client) hears() bool {
+	for _, at := range c.heardAt {
+		if c.world.now-at <= freshFor {
+			return true
+		}
+	}
+	return false
+}
+
+// cameBack looks at a primary that returns: most sentinels that are heard must not have named another since before it said that it is one.
+func (c *client) cameBack(l *connection) {
+	w := c.world
+	if w.trouble+2*time.Second > w.now {
+		return
+	}
+	n := 0
+	for _, q := range w.sentinels {
+		if !q.rogue && q.alive && !q.cut && c.watched[q.addr] && w.now-c.heardAt[q.addr] < 2*time.Second && q.primary != l.to && q.switchedAt < l.saidAt {
+			n++
+		}
+	}
+	if 2*n > w.members() {
+		w.fail("%s returns, and most sentinels had named another by then", l.to.addr)
+	}
+}
+
+// found looks whether a replica that was selected is found once it is the primary, whatever else was selected by those that have gone wrong.
+func (c *client) found(f *failover) {
+	w, at, fenced := c.world, c.world.now, c.fencedAt
+	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != f.leader.call(f.to) || f.to.demotedAt != 0 || f.to == w.servers[0] { // of one that has been the primary its word is doubted
+		return
+	}
+	w.after(foundWithin, func() {
+		if c.fenced && c.fencedAt == fenced && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
+			w.fail("%s is selected and promoted, and writes wait for it for %v", f.to.addr, foundWithin)
+		}
+	})
+}
+
+func (c *client) paused() bool { return c.world.now < c.pausedUntil }
+
+// pause has the client's process stand still for a while. What has come meanwhile is found then, in any order to its timers.
+func (c *client) pause(d time.Duration) {
+	w := c.world
+	if c.paused() || c.calm {
+		return
+	}
+	w.tell("the client is stopped for %v", d)
+	w.troubled(d + 2*time.Second)
+	c.pausedUntil = w.now + d
+	w.after(d, func() {
+		w.tell("the client goes on")
+		c.fencedAt += d
+		c.keptAt += d
+		if w.chance(50) {
+			c.step(follow.Tick{})
+		}
+		if l := c.serving; l != nil && w.chance(50) {
+			c.step(follow.Silent{Term: c.term, For: d})
+			c.serverHeard(l.to)
+		}
+		late := c.late
+		c.late = nil
+		for _, e := range late {
+			c.step(e)
+		}
+	})
+}
