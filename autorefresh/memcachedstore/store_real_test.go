@@ -38,17 +38,12 @@ func (s *source) load(ctx context.Context, _ int, _ int64) (int64, error) {
 	}
 }
 
-// patient is for clients of a healthy server, which a busy machine may hold up.
-func patient(addr string) memcache.Options {
-	return memcache.Options{Servers: []string{addr}, Timeout: 5 * time.Second}
-}
-
 // replica makes a cache as a process of its own would: with its own client, a patient one unless it is in the options.
 func replica(t *testing.T, addr string, s *source, o options) *cache {
 	t.Helper()
 	if addr != "" && o.Store == nil {
-		o.StoreTimeout = patient(addr).Timeout
-		o.Store = newStore(t, newClient(t, patient(addr)))
+		o.StoreTimeout = patience
+		o.Store = newStore(t, newClient(t, memcache.Options{Servers: []string{addr}}))
 	}
 	c, err := autorefresh.New(s.load, o)
 	if err != nil {
@@ -139,7 +134,7 @@ func TestServerBreaksAndHeals(t *testing.T) {
 			server := testutil.StartMemcached(t)
 			var s source
 			o := options{Period: time.Second, ShieldRate: rate, StoreTTL: time.Hour}
-			o.Store = newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
+			o.Store = newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: memcache.DefaultTimeout}))
 			c := replica(t, server.Addr(), &s, o)
 			fill(t, c, items)
 			if err := x.hurt(server); err != nil {
@@ -241,8 +236,8 @@ func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
 	t.Parallel()
 	const ttl = time.Second
 	server := testutil.StartMemcached(t)
-	mine := newStore(t, newClient(t, patient(server.Addr())))
-	others := newStore(t, newClient(t, patient(server.Addr())))
+	mine := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
+	others := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
 	var waiters sync.WaitGroup
 	for i := range 10 {
 		key, began := fmt.Sprint(i), time.Now()
@@ -274,8 +269,8 @@ func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
 
 func TestReleaseEndsALeaseAtOnce(t *testing.T) {
 	server := testutil.StartMemcached(t)
-	mine := newStore(t, newClient(t, patient(server.Addr())))
-	others := newStore(t, newClient(t, patient(server.Addr())))
+	mine := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
+	others := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
 	for range 20 {
 		if taken, err := mine.Lease(t.Context(), []string{"1"}, time.Hour); err != nil || taken["1"] {
 			t.Fatalf("Lease() = %v, %v", taken, err)
@@ -294,7 +289,7 @@ func TestReleaseEndsALeaseAtOnce(t *testing.T) {
 
 func TestTooLargeAValueIsNoOutage(t *testing.T) {
 	server := testutil.StartMemcached(t)
-	s := newStore(t, newClient(t, patient(server.Addr())))
+	s := newStore(t, newClient(t, memcache.Options{Servers: []string{server.Addr()}}))
 	err := s.SetMulti(t.Context(), map[string][]byte{"1": make([]byte, 2<<20)}, time.Minute)
 	if !errors.Is(err, autorefresh.ErrRefused) {
 		t.Errorf("SetMulti() = %v, want ErrRefused", err)

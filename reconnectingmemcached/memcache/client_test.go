@@ -89,6 +89,7 @@ func TestNoServers(t *testing.T) {
 func TestCloseAndUseAgain(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := memcache.New(fake.Addr())
+	c.Timeout = patience
 	for range 3 {
 		if err := c.Set(&memcache.Item{Key: "k", Value: []byte("v")}); err != nil {
 			t.Fatalf("Set: %v", err)

@@ -47,10 +47,12 @@ func TestDifferential(t *testing.T) {
 			t.Parallel() // the two have servers of their own
 			theirs := testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix})
 			ours := testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix})
-			want, got := gomemcache.New(theirs.Addr()), memcache.New(ours.Addr())
-			nativeOwner := memcache.New(testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix}).Addr())
-			native := nativeOwner.Native()
-			defer func() { _ = want.Close(); _ = got.Close(); _ = native.Close(); _ = nativeOwner.Close() }()
+			want := gomemcache.New(theirs.Addr())
+			want.Timeout = patience
+			got := newClient(t, memcache.Options{Servers: []string{ours.Addr()}})
+			natives := testutil.StartMemcached(t, testutil.ProcessOptions{Unix: unix})
+			native := newClient(t, memcache.Options{Servers: []string{natives.Addr()}}).Native()
+			defer func() { _ = want.Close(); _ = native.Close() }()
 			random := rand.New(rand.NewPCG(7, 7))
 			for i := range 4000 {
 				do, name := randomStep(random)

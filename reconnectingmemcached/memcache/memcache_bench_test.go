@@ -14,7 +14,7 @@ const twentyBytes = "user:profile:1234567"
 // downClient returns a client of three servers, all down.
 func downClient(b testing.TB) *memcache.Client {
 	addrs := []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
-	c := newClient(b, memcache.Options{Servers: addrs})
+	c := newClient(b, memcache.Options{Timeout: memcache.DefaultTimeout, Servers: addrs})
 	_, _ = c.Owner(twentyBytes)
 	for _, addr := range addrs {
 		c.ForceDown(addr)
@@ -59,7 +59,7 @@ func BenchmarkFailFast(b *testing.B) {
 
 // BenchmarkGuard is what a healthy call pays beside the wire: choice of server, breaker, bulkhead, watch, counters, histogram.
 func BenchmarkGuard(b *testing.B) {
-	c := newClient(b, memcache.Options{Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}})
+	c := newClient(b, memcache.Options{Timeout: memcache.DefaultTimeout, Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}})
 	b.Run("serial", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -293,7 +293,7 @@ func TestCausesOfOutages(t *testing.T) {
 		"timeout":            (*testutil.Fake).Hang,
 	} {
 		fake := testutil.StartFake(t)
-		c := newClient(t, memcache.Options{Name: want, Servers: []string{fake.Addr()}})
+		c := newClient(t, memcache.Options{Name: want, Servers: []string{fake.Addr()}, Timeout: memcache.DefaultTimeout})
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(c)
 		if err := c.Set(&memcache.Item{Key: "k"}); err != nil {

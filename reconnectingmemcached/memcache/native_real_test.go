@@ -3,7 +3,6 @@ package memcache_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
@@ -14,7 +13,7 @@ import (
 // TestNative: code that names gomemcache's type gets fast misses and errors while the server is down, and a working client after.
 func TestNative(t *testing.T) {
 	server := testutil.StartMemcached(t)
-	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: 200 * time.Millisecond})
+	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}})
 	native := c.Native()
 	defer func() { _ = native.Close() }()
 	if err := native.Set(&gomemcache.Item{Key: "k", Value: []byte("v")}); err != nil {

@@ -57,7 +57,7 @@ func starved(t *testing.T, duration time.Duration, spin func(stop <-chan struct{
 	t.Helper()
 	_, addrs := threeServers(t)
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	c := newClient(t, memcache.Options{Servers: addrs, ReportUnavailable: true, Logger: logger})
+	c := newClient(t, memcache.Options{Servers: addrs, Timeout: memcache.DefaultTimeout, ReportUnavailable: true, Logger: logger})
 	l := startLoad(t, c)
 	stop := make(chan struct{})
 	var spinners sync.WaitGroup
