@@ -24,7 +24,7 @@ func wait(into *int) radix.Action { return radix.Cmd(into, "WAIT", "1", "100") }
 func TestWAITIsRefusedWhereItAnswersForNothing(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	hangReplica(t, cluster)
 	conn, err := c.GetMaster(name)
 	if err != nil {
@@ -116,7 +116,7 @@ func hangReplica(t *testing.T, cluster *redis.Cluster) *redis.Server {
 func TestDoDurableTellsHowManyReplicasHaveIt(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 2, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	write := func(value string) radix.Action { return radix.Cmd(nil, "SET", "a", value) }
 	if d, err := c.DoDurable(t.Context(), name, 2, 10*time.Second, write("1")); err != nil || d.Replicas != 2 {
 		t.Errorf("with both replicas: %+v, %v", d, err)
@@ -151,7 +151,7 @@ func TestDoDurableTellsHowManyReplicasHaveIt(t *testing.T) {
 func TestDoDurableWithoutAWrite(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	if err := set(t.Context(), c, "a", "x"); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 func TestTransactionsDoNotMeet(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	const workers, rounds = 8, 25
 	var all sync.WaitGroup
 	for range workers {
@@ -67,7 +67,7 @@ func increment(t *testing.T, c *sentinel.Client) {
 func TestTheNextUserFindsACleanConnection(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 1})
+	c := follow(t, cluster, sentinel.Options{PrivateConns: 1})
 	if err := set(t.Context(), c, "a", "0"); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestTheNextUserFindsACleanConnection(t *testing.T) {
 
 func TestCleanConnectionsAreKept(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 2})
+	c := follow(t, cluster, sentinel.Options{PrivateConns: 2})
 	before := c.Stats().Dials
 	for range 20 {
 		if err := c.Do(t.Context(), name, radix.Cmd(nil, "BLPOP", "nothing", "0.01")); err != nil {
@@ -150,7 +150,7 @@ func TestCleanConnectionsAreKept(t *testing.T) {
 func TestPrivateConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 1, BlockingConns: 2})
+	c := follow(t, cluster, sentinel.Options{PrivateConns: 1, BlockingConns: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	var blocked sync.WaitGroup
 	for range 2 {
@@ -191,7 +191,7 @@ func TestPrivateConnectionsAreBounded(t *testing.T) {
 func TestALeaseEndsWithItsPrimary(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	lease, err := c.GetMaster(name)
 	if err != nil {
 		t.Fatal(err)

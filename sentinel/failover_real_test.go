@@ -62,26 +62,29 @@ func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
 	return p
 }
 
+// Writes are fenced as soon as the selection of a replica is heard of. A process that a busy machine lets stand still just then hears of it too
+// late, whatever it does.
 func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
-	l := startLedger(t, c, 16)
-	for range 2 { // there and back
-		replicate(t, c)
-		old := present(t, cluster)
-		if err := cluster.Failover(t.Context(), name); err != nil {
-			t.Fatal(err)
+	testutil.AtSomePace(t, func(pace *testutil.Pace) {
+		cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+		c := follow(t, cluster, sentinel.Options{})
+		l := startLedger(t, c, pace.Slower(16))
+		for range 2 { // there and back
+			replicate(t, c)
+			old := present(t, cluster)
+			if err := cluster.Failover(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, cluster, c, old)
 		}
-		settle(t, cluster, c, old)
-	}
-	if lost := l.lost(t); lost != 0 {
-		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
-	}
-	s := c.Stats().Primaries[name]
-	if s.Found["selected"] != 2 || s.Reverts != 0 {
-		t.Errorf("found %v, %d reverts; want both when the replica was selected", s.Found, s.Reverts)
-	}
+		if lost := l.lost(t); lost != 0 {
+			pace.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
+		}
+		if s := c.Stats().Primaries[name]; s.Found["selected"] != 2 || s.Reverts != 0 {
+			pace.Errorf("found %v, %d reverts; want both when the replica was selected", s.Found, s.Reverts)
+		}
+	})
 }
 
 func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
@@ -89,30 +92,35 @@ func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
 	for _, mode := range []sentinel.Mode{sentinel.FenceOnly, sentinel.PushOnly} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
-			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
-			var provisional bool
-			c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
-				provisional = provisional || e.Kind == sentinel.Confirmed || e.Trigger == "selected"
-			}})
-			l := startLedger(t, c, 8)
-			replicate(t, c)
-			old := present(t, cluster)
-			if err := cluster.Failover(t.Context(), name); err != nil {
-				t.Fatal(err)
-			}
-			settle(t, cluster, c, old)
-			lost := l.lost(t)
-			c.Close()
-			if provisional {
-				t.Error("it moved before the announcement")
-			}
-			if mode == sentinel.FenceOnly && lost != 0 {
-				t.Errorf("%d acknowledged writes are lost behind a fence", lost)
-			}
-			if fenced := c.Stats().Primaries[name].FencesWasted; mode == sentinel.PushOnly && fenced != 0 {
-				t.Errorf("%d fences", fenced)
-			}
+			testutil.AtSomePace(t, func(pace *testutil.Pace) { awaitAnnouncement(t, pace, mode) })
 		})
+	}
+}
+
+func awaitAnnouncement(t *testing.T, pace *testutil.Pace, mode sentinel.Mode) {
+	t.Helper()
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+	var provisional bool
+	c := follow(t, cluster, sentinel.Options{Mode: mode, FenceWait: 5 * time.Second, OnEvent: func(e sentinel.Event) {
+		provisional = provisional || e.Kind == sentinel.Confirmed || e.Trigger == "selected"
+	}})
+	l := startLedger(t, c, pace.Slower(8))
+	replicate(t, c)
+	old := present(t, cluster)
+	if err := cluster.Failover(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, cluster, c, old)
+	lost := l.lost(t)
+	c.Close()
+	if provisional {
+		t.Error("it moved before the announcement")
+	}
+	if mode == sentinel.FenceOnly && lost != 0 {
+		pace.Errorf("%d acknowledged writes are lost behind a fence", lost)
+	}
+	if fenced := c.Stats().Primaries[name].FencesWasted; mode == sentinel.PushOnly && fenced != 0 {
+		t.Errorf("%d fences", fenced)
 	}
 }
 
@@ -120,7 +128,7 @@ func TestOtherModesWaitForTheAnnouncement(t *testing.T) {
 func TestACrashIsFollowed(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried})
 	l := startLedger(t, c, 16)
 	replicate(t, c)
 	old := present(t, cluster)
@@ -160,7 +168,7 @@ func TestACrashIsFollowed(t *testing.T) {
 func TestAHungPrimaryIsLeft(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried})
 	l := startLedger(t, c, 16)
 	replicate(t, c)
 	old := present(t, cluster)
@@ -194,35 +202,45 @@ func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
 	for what, breakOne := range map[string]func(*redis.Sentinel) error{"killed": (*redis.Sentinel).Kill, "hung": (*redis.Sentinel).Hang} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Quorum: 1})
-			c := follow(t, cluster, sentinel.Options{})
-			if err := breakOne(cluster.Sentinels()[0]); err != nil {
-				t.Fatal(err)
-			}
-			l := startLedger(t, c, 8)
-			eventually(t, "noticed", func() bool { return c.Stats().SentinelsUp == 2 })
-			replicate(t, c)
-			old := present(t, cluster)
-			if _, err := cluster.Sentinels()[1].Do(t.Context(), "SENTINEL", "FAILOVER", name); err != nil {
-				t.Fatal(err)
-			}
-			fresh, err := cluster.AwaitPrimary(t.Context(), name, old)
-			if err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "followed", func() bool { return c.Topology(name).Primary == fresh.Addr() && !c.Topology(name).Provisional })
-			if lost := l.lost(t); lost != 0 {
-				t.Errorf("%d acknowledged writes are lost", lost)
-			}
+			testutil.AtSomePace(t, func(pace *testutil.Pace) { followWithFewer(t, pace, breakOne) })
 		})
+	}
+}
+
+func followWithFewer(t *testing.T, pace *testutil.Pace, breakOne func(*redis.Sentinel) error) {
+	t.Helper()
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Quorum: 1, DownAfter: time.Minute})
+	c := follow(t, cluster, sentinel.Options{})
+	if err := breakOne(cluster.Sentinels()[0]); err != nil {
+		t.Fatal(err)
+	}
+	l := startLedger(t, c, pace.Slower(8))
+	eventually(t, "noticed", func() bool { return c.Stats().SentinelsUp == 2 })
+	replicate(t, c)
+	old := present(t, cluster)
+	if _, err := cluster.Sentinels()[1].Do(t.Context(), "SENTINEL", "FAILOVER", name); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := cluster.AwaitPrimary(t.Context(), name, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "followed", func() bool { return c.Topology(name).Primary == fresh.Addr() && !c.Topology(name).Provisional })
+	if lost := l.lost(t); lost != 0 {
+		pace.Errorf("%d acknowledged writes are lost", lost)
 	}
 }
 
 func TestItServesOnWithoutSentinels(t *testing.T) {
 	t.Parallel()
+	testutil.AtSomePace(t, func(pace *testutil.Pace) { serveAlone(t, pace) })
+}
+
+func serveAlone(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
-	l := startLedger(t, c, 4)
+	c := follow(t, cluster, sentinel.Options{})
+	l := startLedger(t, c, pace.Slower(4))
 	for _, s := range cluster.Sentinels() {
 		if err := s.Kill(); err != nil {
 			t.Fatal(err)
@@ -249,7 +267,7 @@ func TestItServesOnWithoutSentinels(t *testing.T) {
 	failOver(t, cluster, old)
 	settle(t, cluster, c, old)
 	if lost := l.lost(t); lost != 0 || l.errs["no primary"] != 0 {
-		t.Errorf("%d acknowledged writes are lost, errors %v", lost, l.errs)
+		pace.Errorf("%d acknowledged writes are lost, errors %v", lost, l.errs)
 	}
 }
 

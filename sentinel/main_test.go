@@ -1,6 +1,7 @@
 package sentinel_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,12 +33,17 @@ func TestMain(m *testing.M) {
 
 const name = "mymaster"
 
-// unhurried is a HeartbeatTimeout for tests that are not about silence: a server that a busy machine lets stand still has not failed.
-const unhurried = 10 * time.Second
+const (
+	// unhurried is the HeartbeatTimeout of tests that are not about silence: a server that a busy machine lets stand still has not failed.
+	unhurried = 10 * time.Second
+	// hurried is that of tests in which a server falls silent: the default.
+	hurried = 300 * time.Millisecond
+)
 
-// follow makes a client of a cluster.
+// follow makes a client of a cluster, an unhurried one unless the options say otherwise.
 func follow(t *testing.T, cluster *redis.Cluster, o sentinel.Options) *sentinel.Client {
 	t.Helper()
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, unhurried)
 	if len(o.Names) == 0 {
 		o.Names = []string{name}
 	}

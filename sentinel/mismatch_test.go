@@ -236,7 +236,7 @@ func (c *caller) run(until time.Time) {
 func TestMismatchUnderStress(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	for _, protocol := range []int{2, 3} {
-		c := follow(t, cluster, sentinel.Options{Protocol: protocol, Server: sentinel.Endpoint{Dial: dialRough}, PrivateConns: 16, StartDown: true})
+		c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried, Protocol: protocol, Server: sentinel.Endpoint{Dial: dialRough}, PrivateConns: 16, StartDown: true})
 		s := &stress{T: t, client: c}
 		until := time.Now().Add(soakTime() / 2)
 		var callers sync.WaitGroup

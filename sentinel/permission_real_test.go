@@ -81,7 +81,7 @@ func TestAUserWithoutRole(t *testing.T) {
 				endpoint.Password = ""
 			}
 			var logged journal
-			o := sentinel.Options{HeartbeatTimeout: unhurried, Names: []string{name}, Server: endpoint, Protocol: c.protocol, Logger: logged.logger(), ReplicaOnly: true}
+			o := sentinel.Options{Names: []string{name}, Server: endpoint, Protocol: c.protocol, Logger: logged.logger(), ReplicaOnly: true}
 			client := follow(t, cluster, o)
 			if err := set(t.Context(), client, "a", "1"); err != nil {
 				t.Fatal(err)
@@ -120,7 +120,7 @@ func TestRightsThatChange(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute, Replicas: 1, Sentinels: 1})
 	setUser(t, cluster, "app", "on", "nopass", "~*", "+@all")
-	client := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Server: sentinel.Endpoint{Username: "app"}})
+	client := follow(t, cluster, sentinel.Options{Server: sentinel.Endpoint{Username: "app"}})
 	for _, rules := range []string{"-role", "-info", "+role", "-@dangerous", "-@all +set", "+@all"} {
 		setUser(t, cluster, append([]string{"app"}, strings.Fields(rules)...)...)
 		for began := time.Now(); time.Since(began) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
@@ -167,7 +167,7 @@ func TestPasswordsThatAreNotNeeded(t *testing.T) {
 	} {
 		for _, protocol := range []int{2, 3} {
 			var logged journal
-			c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Server: e, Sentinel: e, Protocol: protocol, Logger: logged.logger()})
+			c := follow(t, cluster, sentinel.Options{Server: e, Sentinel: e, Protocol: protocol, Logger: logged.logger()})
 			if err := set(t.Context(), c, "a", "1"); err != nil {
 				t.Errorf("%s, protocol %d: %v", what, protocol, err)
 			}

@@ -29,7 +29,7 @@ func TestReplicasServe(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true, DownAfter: time.Minute})
 	for _, policy := range []sentinel.ReplicaPolicy{sentinel.Random, sentinel.RoundRobin, sentinel.LowestLatency} {
-		c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Replicas: policy})
+		c := follow(t, cluster, sentinel.Options{Replicas: policy})
 		replica := func(ctx context.Context, a radix.Action) error { return c.DoReplica(ctx, name, a) }
 		for range 20 {
 			if got, err := role(t.Context(), replica); got != "slave" || err != nil {
@@ -72,7 +72,7 @@ func TestReplicasServe(t *testing.T) {
 
 func TestReplicasServeOnWithoutThePrimary(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	read := func() error { return c.DoReplica(t.Context(), name, radix.Cmd(nil, "GET", "a")) }
 	if err := read(); err != nil {
 		t.Fatal(err)
@@ -92,8 +92,8 @@ func TestReplicasServeOnWithoutThePrimary(t *testing.T) {
 func TestReplicasThatFailAreLeft(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Fast: true})
-	primaryToo := follow(t, cluster, sentinel.Options{})
-	only := follow(t, cluster, sentinel.Options{ReplicaOnly: true})
+	primaryToo := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried})
+	only := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried, ReplicaOnly: true})
 	for _, c := range []*sentinel.Client{primaryToo, only} {
 		if err := c.DoReplica(t.Context(), name, radix.Cmd(nil, "GET", "a")); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 func TestConsumersLeaveConnectionsToTransactions(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, PrivateConns: 2, BlockingConns: 8})
+	c := follow(t, cluster, sentinel.Options{PrivateConns: 2, BlockingConns: 8})
 	ctx, cancel := context.WithCancel(t.Context())
 	var consumers sync.WaitGroup
 	for i := range 8 {
@@ -87,7 +87,7 @@ func (c *asker) UnmarshalRESP(in resp.BufferedReader, o *resp.Opts) error {
 func TestASlowReceiverHoldsNobodyElse(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	page := strings.Repeat("0123456789", 30_000)
 	if err := set(t.Context(), c, "page", page); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestASlowReceiverHoldsNobodyElse(t *testing.T) {
 func TestSCRIPTKILLGetsThroughWhileBusy(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute, Password: "secret"})
-	c := follow(t, cluster, sentinel.Options{Server: sentinel.Endpoint{Password: "secret"}, DB: 1})
+	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried, Server: sentinel.Endpoint{Password: "secret"}, DB: 1})
 	server := present(t, cluster)
 	if _, err := server.Do(t.Context(), "CONFIG", "SET", "busy-reply-threshold", "100"); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestSCRIPTKILLGetsThroughWhileBusy(t *testing.T) {
 func TestAServerThatIsFullWasSentNothing(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried})
+	c := follow(t, cluster, sentinel.Options{})
 	if err := c.DoReplica(t.Context(), name, radix.Cmd(nil, "GET", "a")); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestSubscribingByCommandNeverHangs(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	for _, protocol := range []int{2, 3} {
-		c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: unhurried, Protocol: protocol})
+		c := follow(t, cluster, sentinel.Options{Protocol: protocol})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		for _, command := range []string{"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"} {
