@@ -37,7 +37,7 @@ func runPeer(args []string) error {
 		return err
 	}
 	// A busy machine makes processes silent for longer than the default allows, and the next owner load.
-	i, err := groupcache.New(groupcache.Options{Self: self, Network: network, Ring: groupcache.HashRing, Silence: 250 * time.Millisecond})
+	i, err := groupcache.New(groupcache.Options{Self: self, Network: network, Ring: groupcache.HashRing, Silence: time.Second})
 	if err != nil {
 		return err
 	}
