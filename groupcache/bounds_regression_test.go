@@ -86,7 +86,7 @@ func TestGetMultiHasAllKeysHoweverManyAndLarge(t *testing.T) {
 		"long keys":    {80, 10, 300 << 10},
 	} {
 		t.Run(what, func(t *testing.T) {
-			cl := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = 2 * time.Second }) // a busy machine is no silent peer
+			cl := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = longest }) // a busy machine is no silent peer
 			cl.source.answer = func(_ context.Context, key string) (string, error) {
 				return strings.Repeat(key[:5], c.size/5), nil
 			}

@@ -191,7 +191,7 @@ func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) htt
 func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 	for what, refused := range map[string][]string{"as mailgun's users mount it": {"POST"}, "as golang's users do": {"POST", "PUT", "DELETE"}} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = 2 * time.Second }) // a busy machine is no silent peer
+			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = longest }) // a busy machine is no silent peer
 			owner, asker := c.nodes[0], c.nodes[1]
 			owner.behind(refuses(http.StatusMethodNotAllowed, method(refused...)))
 			c.source.answer = func(_ context.Context, key string) (string, error) {

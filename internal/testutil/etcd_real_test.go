@@ -13,14 +13,14 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// etcdCall asks an etcd over its JSON gateway.
-func etcdCall(t *testing.T, e *testutil.Etcd, path, body string) (answer struct {
+// etcdCall asks an etcd over its JSON gateway, and gives it so long to answer.
+func etcdCall(t *testing.T, e *testutil.Etcd, limit time.Duration, path, body string) (answer struct {
 	Header struct{ Revision string }
 	Kvs    []struct{ Value string }
 }, err error,
 ) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL()+path, strings.NewReader(body))
 	check(t, err)
@@ -37,13 +37,13 @@ func etcdCall(t *testing.T, e *testutil.Etcd, path, body string) (answer struct 
 func etcdPut(t *testing.T, e *testutil.Etcd, key, value string) {
 	t.Helper()
 	encode := base64.StdEncoding.EncodeToString
-	_, err := etcdCall(t, e, "/v3/kv/put", `{"key":"`+encode([]byte(key))+`","value":"`+encode([]byte(value))+`"}`)
+	_, err := etcdCall(t, e, patience, "/v3/kv/put", `{"key":"`+encode([]byte(key))+`","value":"`+encode([]byte(value))+`"}`)
 	check(t, err)
 }
 
 func etcdGet(t *testing.T, e *testutil.Etcd, key string) string {
 	t.Helper()
-	answer, err := etcdCall(t, e, "/v3/kv/range", `{"key":"`+base64.StdEncoding.EncodeToString([]byte(key))+`"}`)
+	answer, err := etcdCall(t, e, patience, "/v3/kv/range", `{"key":"`+base64.StdEncoding.EncodeToString([]byte(key))+`"}`)
 	check(t, err)
 	if len(answer.Kvs) == 0 {
 		return ""
@@ -66,7 +66,7 @@ func TestEtcdKeepsOrLosesItsData(t *testing.T) {
 	}
 	check(t, e.Kill())
 	check(t, e.Kill())
-	if _, err := etcdCall(t, e, "/v3/kv/range", "{}"); err == nil {
+	if _, err := etcdCall(t, e, patience, "/v3/kv/range", "{}"); err == nil {
 		t.Error("a killed etcd answers")
 	}
 	if err := e.Hang(); !errors.Is(err, testutil.ErrNotRunning) {
@@ -82,7 +82,7 @@ func TestEtcdHangs(t *testing.T) {
 	e := testutil.StartEtcd(t)
 	etcdPut(t, e, "k", "v")
 	check(t, e.Hang())
-	if _, err := etcdCall(t, e, "/v3/kv/range", "{}"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := etcdCall(t, e, time.Second, "/v3/kv/range", "{}"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a hung etcd: %v", err)
 	}
 	check(t, e.Release())

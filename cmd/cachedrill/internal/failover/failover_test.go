@@ -150,7 +150,7 @@ func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, kind string)
 		pace.Errorf("healthy: plain %+v, holdfast %+v; want no errors", p.Plain, p.Holdfast)
 	}
 	if *p.Holdfast.Lost+*p.Plain.Lost != 0 {
-		t.Errorf("healthy: plain %+v, holdfast %+v; want nothing lost", p.Plain, p.Holdfast)
+		pace.Errorf("healthy: plain %+v, holdfast %+v; want nothing lost", p.Plain, p.Holdfast)
 	}
 	checkStates(pace, &r)
 }

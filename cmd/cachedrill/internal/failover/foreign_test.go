@@ -117,16 +117,22 @@ func leaveAsItWas(t *testing.T, pace *testutil.Pace) {
 	if p.Plain.Errors+p.Holdfast.Errors > 0 {
 		pace.Errorf("%d errors of plain, %d of holdfast; want none", p.Plain.Errors, p.Holdfast.Errors)
 	}
-	if states := r.Samples[len(r.Samples)-1].Faults; len(states) != 3 || states[0] != "primary" || states[1] != "replica" {
-		t.Errorf("servers %q, want a primary and two replicas", states)
+	// A sample in which a server is slow to say what it is has it down.
+	if states := []string{"primary", "replica", "replica"}; !slices.ContainsFunc(r.Samples, func(s record.Sample) bool { return slices.Equal(s.Faults, states) }) {
+		t.Errorf("servers %q at the end, and %q at no time", r.Samples[len(r.Samples)-1].Faults, states)
 	}
 }
 
 func TestTheBudgetBoundsWhatIsWritten(t *testing.T) {
 	t.Parallel()
+	testutil.AtSomePace(t, func(p *testutil.Pace) { spendBudget(t, p) })
+}
+
+func spendBudget(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	c, f := foreignCluster(t)
 	o := options(t, [drill.Sides]failover.Cluster{f, f}, failover.ForeignRules(), "")
-	o.Duration, o.Budget = 3*time.Second, new(atomic.Int64)
+	o.Duration, o.Budget = pace.Longer(3*time.Second), new(atomic.Int64)
 	o.Budget.Store(40_000)
 	d := newDrill(t.Context(), t, o)
 	_, updates, stop := d.Journal().Follow(1000)
@@ -148,15 +154,21 @@ func TestTheBudgetBoundsWhatIsWritten(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatalf("Run: %v", err)
 	}
-	if most > 40_000 || most < 8_000 {
-		t.Errorf("%d bytes stored at most, want some and at most 40000", most)
+	if most > 40_000 {
+		t.Errorf("%d bytes stored at most, want at most 40000", most)
+	}
+	if most < 8_000 {
+		pace.Errorf("%d bytes stored at most, want some of 40000", most)
 	}
 	noted := 0
 	for _, e := range d.Journal().Snapshot().Events {
 		noted += strings.Count(e.Text, "as many bytes are stored as is allowed")
 	}
-	if noted != 1 {
+	if noted > 1 {
 		t.Errorf("%d events say that the budget is spent, want one", noted)
+	}
+	if noted == 0 {
+		pace.Errorf("no event says that the budget is spent")
 	}
 }
 
