@@ -24,7 +24,7 @@ type chunk struct {
 
 // link carries one direction of a proxied connection: a queue of chunks, each with the time when it is to arrive.
 type link struct {
-	way      *way
+	conn     *proxied
 	from, to net.Conn
 	done     <-chan struct{} // closed with the connection
 	alarm    alarm
@@ -36,8 +36,8 @@ type link struct {
 	closed bool       // guarded by mu
 }
 
-func newLink(w *way, from, to net.Conn, done <-chan struct{}) *link {
-	l := &link{way: w, from: from, to: to, done: done}
+func newLink(c *proxied, from, to net.Conn) *link {
+	l := &link{conn: c, from: from, to: to, done: c.ctx.Done()}
 	l.moved = sync.NewCond(&l.mu)
 	return l
 }
@@ -48,8 +48,8 @@ func (l *link) receive() {
 	buf := make([]byte, chunkSize)
 	for {
 		n, err := l.from.Read(buf)
-		due := time.Now().Add(l.way.proxy.oneWay())
-		if !l.way.gate.Pass(l.done) {
+		due := time.Now().Add(l.conn.way.proxy.oneWay())
+		if !l.pass() {
 			return
 		}
 		if n > 0 && !l.push(chunk{data: append([]byte(nil), buf[:n]...), due: due}) {
@@ -61,6 +61,9 @@ func (l *link) receive() {
 		}
 	}
 }
+
+// pass waits while the proxy, or the connection, is held up. It returns false when the connection is closed.
+func (l *link) pass() bool { return l.conn.way.gate.Pass(l.done) && l.conn.gate.Pass(l.done) }
 
 // push queues c. It returns false when the link is closed.
 func (l *link) push(c chunk) bool {
@@ -111,7 +114,7 @@ func (l *link) send() error {
 	var buf []byte
 	for {
 		first, ok := l.head()
-		if !ok || !l.alarm.wait(first.due, l.done) || !l.way.gate.Pass(l.done) {
+		if !ok || !l.alarm.wait(first.due, l.done) || !l.pass() {
 			return net.ErrClosed
 		}
 		var end error

@@ -136,6 +136,18 @@ func (p *Proxy) Release() error {
 	})
 }
 
+// Stall holds back all data of the connections there are until they end, as packets that are lost do; new ones work.
+func (p *Proxy) Stall() error {
+	return p.withWay(func(w *way) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for c := range w.conns {
+			c.gate.Close()
+		}
+		return nil
+	})
+}
+
 func (p *Proxy) withWay(do func(*way) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -224,6 +236,7 @@ type proxied struct {
 	client net.Conn
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
+	gate   memnet.Gate // shut by Stall
 
 	mu      sync.Mutex
 	closers []func() // guarded by mu; what close is to call
@@ -285,8 +298,8 @@ func (c *proxied) carry(target net.Conn) {
 	c.atClose(func() { _ = target.Close() })
 	var workers sync.WaitGroup
 	for _, l := range []*link{
-		newLink(c.way, c.client, target, c.ctx.Done()),
-		newLink(c.way, target, c.client, c.ctx.Done()),
+		newLink(c, c.client, target),
+		newLink(c, target, c.client),
 	} {
 		c.atClose(l.close)
 		workers.Go(l.receive)

@@ -134,6 +134,19 @@ func TestProxyHoldsBackRepliesToo(t *testing.T) {
 	w.line(t)
 }
 
+func TestProxyStallsOldConnectionsOnly(t *testing.T) {
+	p, _ := newProxiedFake(t)
+	old := dialWire(t, "tcp", p.Addr())
+	old.call(t, "version\r\n")
+	check(t, p.Stall())
+	old.send(t, "version\r\n")
+	fresh := dialWire(t, "tcp", p.Addr())
+	fresh.call(t, "version\r\n")
+	if !old.isSilent(t, 20*time.Millisecond) {
+		t.Error("a reply has passed on the connection that was stalled")
+	}
+}
+
 func TestProxyPassesOnTheEnd(t *testing.T) {
 	p, f := newProxiedFake(t)
 	w := dialWire(t, "tcp", p.Addr())

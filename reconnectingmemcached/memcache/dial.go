@@ -35,8 +35,8 @@ func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	began := s.core.now()
 	conn, err := s.core.dialSafely(ctx, s.network, address)
 	s.metrics.dialed(err)
-	if err == nil && s.pace.seen() == 0 {
-		s.pace.saw(s.core.now() - began)
+	if err == nil {
+		s.pace.guess(s.core.now() - began)
 	}
 	if err == nil && !resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
 		s.core.log.Warn("memcached connections can be closed only, not reset: a write that failed may arrive later; give them NetConn or SyscallConn",

@@ -184,6 +184,26 @@ func TestOneStuckConnection(t *testing.T) {
 	})
 }
 
+// TestStuckConnectionBehindProxy tells of the far server behind a near proxy: the time of the dial counted as its pace, and a fresh
+// connection was given too little time to answer.
+func TestStuckConnectionBehindProxy(t *testing.T) {
+	inBubble(t, 100*time.Millisecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
+		d.nearProxy = true
+		set(t, c)
+		d.stall(5 * time.Second)
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				if _, err := c.Get("k"); err != nil {
+					t.Errorf("Get while one connection is stuck = %v, want a hit by another", err)
+				}
+			})
+		}
+		callers.Wait()
+		time.Sleep(5 * time.Second) // for the link
+	})
+}
+
 // TestHangIsFound: the second opinion does not make a real hang take longer than 150 ms.
 func TestHangIsFound(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -8,20 +8,25 @@ import (
 
 // pace is how long a server takes to answer, as seen on its shared connection: smoothed as TCP smooths its round trips. A far server
 // has its own normal.
-type pace struct{ answer atomic.Int64 } // nanoseconds; 0: nothing seen yet
+type pace struct{ answer atomic.Int64 } // nanoseconds; 0: nothing seen yet; negative: a guess
 
 // saw takes note of one answer. Notes that come at the same time may be lost.
 func (p *pace) saw(took int64) {
 	old := p.answer.Load()
-	if old == 0 {
+	if old <= 0 {
 		p.answer.Store(max(took, 1))
 		return
 	}
 	p.answer.Store(max(old+(took-old)/8, 1))
 }
 
+// guess stands in for the first answer: the time of a dial, which may end at something nearer than the server, like a proxy.
+func (p *pace) guess(took int64) { p.answer.CompareAndSwap(0, -max(took, 1)) }
+
 // seen is 0 if nothing was.
-func (p *pace) seen() time.Duration { return time.Duration(p.answer.Load()) }
+func (p *pace) seen() time.Duration {
+	return max(time.Duration(p.answer.Load()), -time.Duration(p.answer.Load()))
+}
 
 const (
 	leastSilence = 60 * time.Millisecond
