@@ -60,6 +60,9 @@ func (c *call) settle(generation uint64) bool {
 	return c.state.CompareAndSwap(generation<<1, generation<<1|1)
 }
 
+// settled tells whether that life is over for its caller.
+func (c *call) settled(generation uint64) bool { return c.state.Load() != generation<<1 }
+
 // wait returns when the call is settled, by another or by the end of ctx.
 func (c *call) wait(ctx context.Context, generation uint64) error {
 	if ctx.Done() == nil {

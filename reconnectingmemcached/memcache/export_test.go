@@ -232,3 +232,23 @@ func (c *Client) QueuedBytes(addr string) int {
 	defer l.mu.Unlock()
 	return len(l.queued)
 }
+
+// Waiting is a request on a connection: when its call began, and whether its caller has left.
+type Waiting struct {
+	Start   int64
+	Settled bool
+}
+
+// Oldest is the start by which the watch chooses when to look next, of requests in their order.
+func Oldest(requests ...Waiting) (start int64, ok bool) {
+	l := new(line)
+	for _, r := range requests {
+		c := new(calls).take()
+		e := entry{call: c, generation: c.begin(), start: r.Start}
+		if r.Settled {
+			c.settle(e.generation)
+		}
+		l.waiting.push(e)
+	}
+	return l.oldest()
+}

@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// The bounds below are the targets of docs/benchmarks; each test logs what it measured. Where the target is a time, the bound has
-// room for a busy machine, and the figure is in the log. What a machine is too busy for at the usual pace it must show at a slower one.
+// The bounds below are the targets of docs/benchmarks; each test logs what it measured. Times are only logged: timing_test.go has them,
+// in virtual time. What a machine is too busy for at the usual pace it must show at a slower one.
 
 func isUp(c *memcache.Client, addr string) func() bool {
 	return func() bool { return c.State(addr) == breaker.Closed }
@@ -57,18 +57,12 @@ func killed(t *testing.T, pace *testutil.Pace) {
 	if broken.failedWrites > 16 {
 		pace.Errorf("errors seen: %v, want at most 16 failed writes", broken)
 	}
-	if perSecond > 10 {
-		pace.Errorf("%.1f dials/s to the dead server, want at most 10", perSecond)
-	}
 	if broken.refused < 1000 {
 		pace.Errorf("only %d calls to the dead server were refused: the load did not run", broken.refused)
 	}
 
 	back := healTime(t, c, addrs[2], servers[2].Restart)
 	t.Logf("healed %v after the restart", back)
-	if back > pace.Longer(2*time.Second) { // target 400 ms
-		pace.Errorf("healed %v after the restart, want 0.4 s", back)
-	}
 }
 
 // healTime heals a server and waits for the client to use it again.
@@ -108,7 +102,6 @@ func TestHung(t *testing.T) {
 // hung hangs the last server of a client.
 func hung(t *testing.T, pace *testutil.Pace, c *memcache.Client, server testutil.Server, addr string) {
 	t.Helper()
-	timeout := pace.Longer(memcache.DefaultTimeout)
 	l := startLoad(t, c)
 	defer l.end()
 	l.reset()
@@ -122,9 +115,6 @@ func hung(t *testing.T, pace *testutil.Pace, c *memcache.Client, server testutil
 	share, slowest := l.healthyShare(2)
 	broken := l.byIndex[2].take()
 	t.Logf("hung: found after %v; healthy calls answered %.4f, slowest %v; broken server: %v", found, share, slowest, broken)
-	if found > timeout*8/10 { // target 150 ms; a plain time limit would need 500
-		pace.Errorf("hang found after %v with a time limit of %v, want three tenths of it", found, timeout)
-	}
 	if broken.totalTime > pace.Longer(10*time.Second) { // target 5 goroutine-seconds of 38
 		pace.Errorf("%v goroutine time lost at the hung server, want 5 s", broken.totalTime)
 	}
@@ -133,42 +123,6 @@ func hung(t *testing.T, pace *testutil.Pace, c *memcache.Client, server testutil
 	}
 	back := healTime(t, c, addr, server.Release)
 	t.Logf("healed %v after the release", back)
-	if back > pace.Longer(4*time.Second) { // target 1.2 s
-		pace.Errorf("healed %v after the release, want 1.2 s", back)
-	}
-}
-
-// TestHungSerialCaller: with a single caller nobody else's wait gives the hang away; three time-outs do.
-func TestHungSerialCaller(t *testing.T) {
-	testutil.AtSomePace(t, func(p *testutil.Pace) { hungForOne(t, p) })
-}
-
-func hungForOne(t *testing.T, pace *testutil.Pace) {
-	t.Helper()
-	server := testutil.StartMemcached(t)
-	timeout := pace.Longer(100 * time.Millisecond)
-	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: timeout})
-	if err := c.Set(&memcache.Item{Key: "k"}); err != nil {
-		pace.Errorf("Set: %v", err)
-		return
-	}
-	if err := server.Hang(); err != nil {
-		t.Fatal(err)
-	}
-	calls := 0
-	for c.State(server.Addr()) == breaker.Closed && calls < 20 {
-		start := time.Now()
-		if _, err := c.Get("k"); !errors.Is(err, memcache.ErrCacheMiss) {
-			t.Fatalf("Get from a hung server: %v, want ErrCacheMiss", err)
-		}
-		if took := time.Since(start); took > timeout*12/10+time.Second { // a busy machine gets a second more
-			pace.Errorf("Get took %v, want at most 1.2 × %v", took, timeout)
-		}
-		calls++
-	}
-	if calls < 3 || calls > 6 { // one that a starved process notices late does not count
-		pace.Errorf("breaker opened after %d time-outs, want 3", calls)
-	}
 }
 
 // TestQuickRestart: a server restarts within 35 ms. Reads carry on, and it is used again within moments.
@@ -196,9 +150,6 @@ func restartQuickly(t *testing.T, pace *testutil.Pace) {
 	back := time.Since(restarted)
 	broken := l.byIndex[2].take()
 	t.Logf("restart took %v, shard back after %v: %v", restarted.Sub(start), back, broken)
-	if back > pace.Longer(time.Second) { // target 150 ms
-		pace.Errorf("shard back %v after the restart, want 150 ms", back)
-	}
 	if broken.other > 0 {
 		t.Errorf("errors seen: %v, want failed writes and no other", broken)
 	}

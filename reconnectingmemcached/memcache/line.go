@@ -361,13 +361,19 @@ func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int
 	return settled, latest, stuck
 }
 
-// oldest is the start of the oldest request without a reply.
+// oldest is the start of the oldest request that may run out of time, or have the line ended: that of the first in the line, and of
+// those whose callers wait. What was settled behind the first has to wait for its turn, however old it is: one that was tried on
+// another line before comes behind younger ones.
 func (l *line) oldest() (start int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.waiting.size {
-		if s := l.waiting.at(i).start; !ok || s < start {
-			start, ok = s, true
+		e := l.waiting.at(i)
+		if i > 0 && e.call.settled(e.generation) {
+			continue
+		}
+		if !ok || e.start < start {
+			start, ok = e.start, true
 		}
 	}
 	return start, ok

@@ -12,7 +12,7 @@ import (
 type strikes struct {
 	mu      sync.Mutex
 	garbage int64 // when the last reply did not parse, 0 never; guarded by mu
-	timeout int64 // when the last time-out was charged; guarded by mu
+	timeout int64 // when the last time-out was charged, 0 never; guarded by mu
 }
 
 const garbageWindow = int64(10 * time.Second)
@@ -41,7 +41,7 @@ func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
 // down once.
 func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
 	k.mu.Lock()
-	fresh := began > k.timeout || k.timeout == 0
+	fresh := began >= k.timeout
 	if fresh {
 		k.timeout = now
 	}
