@@ -28,6 +28,10 @@
 // That holds, too, while peers that all have known leave and come back, and hear of it at different times. A peer that a writer does not know,
 // because it is new or was away, cannot be told: it may answer with old values until the writer hears of it, and then drops them.
 //
+// # Several keys at once
+//
+// GetMulti asks each owner once. If the Getter is a BatchGetter, too, what misses is loaded with one call for many keys, here and at the owners.
+//
 // # When peers come and go
 //
 // For a minute after SetPeers has changed the owner of a key, a load first asks the former owners' caches. A process that is to end calls Drain,

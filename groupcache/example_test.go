@@ -82,3 +82,33 @@ func ExampleInstance_Drain() {
 	// loaded 42
 	// value <nil>
 }
+
+// Keys that miss together are loaded with one query, in this process and at the peers that own them.
+func ExampleBatchGetter() {
+	query := func(_ context.Context, ids []string) map[string]string { // SELECT id, name FROM users WHERE id IN (…)
+		fmt.Println("query for", len(ids))
+		return map[string]string{"1": "Ada", "2": "Grace"}
+	}
+	cache, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = cache.Close() }()
+	users, err := cache.NewGroup("users", 64<<20, groupcache.BatchGetterFunc(
+		func(ctx context.Context, ids []string, dest func(id string) groupcache.Sink) error {
+			for id, name := range query(ctx, ids) {
+				if err := dest(id).SetString(name, time.Now().Add(time.Hour)); err != nil {
+					return err
+				}
+			}
+			return nil // an id whose sink was given nothing does not exist
+		}))
+	if err != nil {
+		panic(err)
+	}
+	found, err := users.GetMulti(context.Background(), []string{"1", "2", "3"})
+	fmt.Println(found["1"], found["2"], len(found), err)
+	// Output:
+	// query for 3
+	// Ada Grace 2 <nil>
+}

@@ -34,6 +34,7 @@ type Group struct {
 	name     string
 	instance *Instance
 	getter   Getter
+	batches  BatchGetter // the getter, if it is one
 	config   groupConfig
 	main     *store.Store
 	hot      *store.Store
@@ -132,6 +133,7 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	for _, o := range opts {
 		o(g)
 	}
+	g.batches, _ = getter.(BatchGetter)
 	hot := cacheBytes / hotShare
 	if _, alone := g.config.picker.(NoPeers); alone {
 		hot = 0

@@ -34,15 +34,23 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 	}
 	v, err := g.ask(ctx, key, f)
 	g.instance.histograms.loads.Observe(int64(time.Since(f.began)))
+	return g.settled(f, v, err)
+}
+
+// settled counts and keeps what the Getter has said.
+func (g *Group) settled(f *flight, v ByteView, err error) (ByteView, error) {
+	if limit := g.instance.maxValueSize(); err == nil && int64(v.Len()) > limit {
+		err = fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, v.Len(), limit)
+	}
 	if err != nil {
 		g.Stats.LocalLoadErrs.Add(1)
-		g.keepAbsence(key, f, err)
+		g.keepAbsence(f.key, f, err)
 		return ByteView{}, err
 	}
 	g.Stats.LocalLoads.Add(1)
 	g.instance.histograms.sizes.Observe(int64(v.Len()))
 	v.expire = g.expiry(v.expire)
-	g.keep(key, v, f)
+	g.keep(f.key, v, f)
 	return v, nil
 }
 
@@ -66,14 +74,10 @@ func (g *Group) askGetter(ctx context.Context, key string, f *flight) (ByteView,
 	if err := g.getter.Get(ctx, key, &f.sink); err != nil {
 		return ByteView{}, err
 	}
-	v := f.sink.view
-	switch limit := g.instance.maxValueSize(); {
-	case !f.sink.set:
+	if !f.sink.set {
 		return ByteView{}, errNothingSet
-	case int64(v.Len()) > limit:
-		return ByteView{}, fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, v.Len(), limit)
 	}
-	return v, nil
+	return f.sink.view, nil
 }
 
 // keep stores what the Getter has said, unless the key was set or removed meanwhile. What belongs to another owner is kept for a short

@@ -16,6 +16,11 @@ import (
 // alone is a group of an instance without peers.
 func alone(t *testing.T, getter groupcache.GetterFunc, opts ...groupcache.GroupOption) *groupcache.Group {
 	t.Helper()
+	return aloneWith(t, getter, opts...)
+}
+
+func aloneWith(t *testing.T, getter groupcache.Getter, opts ...groupcache.GroupOption) *groupcache.Group {
+	t.Helper()
 	i, err := groupcache.New(groupcache.Options{MaxValueSize: 1 << 16})
 	if err != nil {
 		t.Fatal(err)

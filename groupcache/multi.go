@@ -88,6 +88,10 @@ func (g *Group) gather(ctx context.Context, missing map[*peer.Peer][]string, fou
 				keys = g.fetchBatch(ctx, p, keys, take)
 			} else {
 				ctx = g.inheritMulti(ctx, keys)
+				var own []string
+				if own, keys = g.apart(keys); len(own) > 0 {
+					all.Go(func() { g.oneByOne(ctx, g.loadSeveral(ctx, own, take), take) })
+				}
 			}
 			g.oneByOne(ctx, keys, take)
 		})
@@ -121,6 +125,11 @@ func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, tak
 	var batches []*batch
 	for part := range multiwire.Parts(keys) {
 		b := g.newBatch(ctx, g.fetches, p, part)
+		left = append(left, b.refused...)
+		for _, f := range b.joined {
+			f.leave()
+			left = append(left, f.key)
+		}
 		if len(b.flights) > 0 && !g.instance.spawn(b.run) {
 			b.landAll(ErrClosed)
 		}
@@ -138,7 +147,6 @@ func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, tak
 				take(f.key, v, err)
 			}
 		}
-		left = append(left, b.joined...)
 	}
 	if len(again) == len(keys) { // no progress
 		return append(left, again...)
@@ -155,47 +163,6 @@ var (
 	// errAskAgain ends the flights of those keys that found no room in the answer.
 	errAskAgain = fmt.Errorf("%w for want of room", errAskElsewhere)
 )
-
-// batch is a fetch of several keys, each of which is a flight that others can join.
-type batch struct {
-	group   *Group
-	ctx     context.Context // of this fetch
-	cancel  context.CancelFunc
-	peer    *peer.Peer
-	flights []*flight
-	joined  []string // keys that are being fetched already
-	landed  map[*flight]bool
-	stops   []func() bool // of what waits for the end of the flights' contexts
-}
-
-func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, keys []string) *batch {
-	b := &batch{group: g, peer: p, landed: make(map[*flight]bool, len(keys))}
-	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	waitedFor := 0
-	var mu sync.Mutex
-	for _, key := range keys {
-		f, ctxOfLoad, err := flights.join(ctx, key)
-		if err != nil || ctxOfLoad == nil {
-			if err == nil {
-				f.leave()
-			}
-			b.joined = append(b.joined, key)
-			continue
-		}
-		f.await()
-		waitedFor++
-		stop := context.AfterFunc(ctxOfLoad, func() { // the last to leave ends the request
-			mu.Lock()
-			defer mu.Unlock()
-			if waitedFor--; waitedFor == 0 {
-				b.cancel()
-			}
-		})
-		b.stops = append(b.stops, stop)
-		b.flights = append(b.flights, f)
-	}
-	return b
-}
 
 // run asks the peer, and lands all flights.
 func (b *batch) run() {
@@ -228,24 +195,6 @@ func (b *batch) run() {
 		g.fetched(start, len(a.Value))
 		g.keepGuest(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
 		b.land(f, ByteView{a.Value, a.Expire}, nil)
-	}
-}
-
-func (b *batch) land(f *flight, v ByteView, err error) {
-	b.landed[f] = true
-	f.view, f.err = v, err
-	f.cancel()
-	f.land()
-}
-
-func (b *batch) landAll(err error) {
-	for _, stop := range b.stops {
-		stop()
-	}
-	for _, f := range b.flights {
-		if !b.landed[f] {
-			b.land(f, ByteView{}, err)
-		}
 	}
 }
 
@@ -377,6 +326,7 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 		missing = append(missing, key)
 	}
 	ctx = g.inheritMulti(ctx, missing)
+	missing = g.loadSeveral(ctx, missing, take)
 	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for _, key := range missing {

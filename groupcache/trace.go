@@ -30,6 +30,14 @@ func (g *Group) askTraced(ctx context.Context, key string, f *flight) (v ByteVie
 	return g.askGetter(ctx, key, f)
 }
 
+// askBatchTraced is a call of the BatchGetter for an instance with a tracer.
+func (g *Group) askBatchTraced(ctx context.Context, keys []string, dest func(string) Sink) (err error) {
+	ctx, span := g.instance.tracer.Begin(ctx, trace.Operation{Kind: trace.Internal, Name: "load", Namespace: g.name, Keys: len(keys)})
+	err = ErrGetterPanicked // if it does not return
+	defer func() { span.End(g.ended(ctx, trace.OK, err)) }()
+	return g.batches.GetBatch(ctx, keys, dest)
+}
+
 // serveTraced is serve for a request of a peer, for an instance with a tracer.
 func (g *Group) serveTraced(ctx context.Context, key string, loading func()) (ByteView, error) {
 	ctx, span := g.instance.tracer.Begin(ctx, g.operation(trace.Server, "get", key))

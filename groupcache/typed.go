@@ -3,6 +3,7 @@ package groupcache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -62,6 +63,29 @@ func TypedGetter[T any](codec Codec[T], load func(ctx context.Context, key strin
 	})
 }
 
+// TypedBatchGetter makes a BatchGetter of a function that loads the values of several keys, and says when they expire, the zero time for never. Keys that
+// are not in the map do not exist. A nil codec is JSON.
+func TypedBatchGetter[T any](codec Codec[T], load func(ctx context.Context, keys []string) (map[string]T, time.Time, error)) BatchGetter {
+	codec = orJSON(codec)
+	return BatchGetterFunc(func(ctx context.Context, keys []string, dest func(key string) Sink) error {
+		values, expire, err := load(ctx, keys)
+		failed := make(KeyErrors)
+		for key, v := range values {
+			b, err := codec.Encode(v)
+			if err == nil {
+				err = dest(key).SetBytes(b, expire)
+			}
+			if err != nil {
+				failed[key] = fmt.Errorf("groupcache: encode the value of key %s: %w", quoted(key), err)
+			}
+		}
+		if err == nil && len(failed) > 0 {
+			return failed
+		}
+		return err
+	})
+}
+
 // Group is the group behind t.
 func (t *Typed[T]) Group() *Group { return t.group }
 
@@ -73,6 +97,21 @@ func (t *Typed[T]) Get(ctx context.Context, key string) (T, error) {
 		return zero, err
 	}
 	return t.decode(key, view)
+}
+
+// GetMulti finds the values of several keys. See Group.GetMulti. A value that cannot be decoded is missing, too, and an error.
+func (t *Typed[T]) GetMulti(ctx context.Context, keys []string) (map[string]T, error) {
+	views, err := t.group.GetMulti(ctx, keys)
+	values, errs := make(map[string]T, len(views)), []error{err}
+	for key, view := range views {
+		v, err := t.decode(key, view)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		values[key] = v
+	}
+	return values, errors.Join(errs...)
 }
 
 func (t *Typed[T]) decode(key string, view ByteView) (T, error) {

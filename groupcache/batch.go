@@ -1,0 +1,257 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// A BatchGetter is a Getter that can load several keys at once, with one query. A group whose Getter is one has it load the keys of a GetMulti
+// that no cache has: in this process those that it owns, and at their owner those that a peer asks for. Keys that are being loaded already
+// are waited for instead. Single Gets are loaded by Get.
+type BatchGetter interface {
+	Getter
+	// GetBatch loads the values of keys, at most MaxBatch and no key twice, and gives each to its sink. A key whose sink is given nothing does
+	// not exist: its callers get an *ErrNotFound. An error is that of all keys whose sinks were given nothing; KeyErrors are errors of single
+	// keys. The context is as that of Getter.Get; dest must not be called once GetBatch has returned.
+	GetBatch(ctx context.Context, keys []string, dest func(key string) Sink) error
+}
+
+// MaxBatch is the largest number of keys that a BatchGetter is asked for at once.
+const MaxBatch = 500
+
+// batchesAtOnce is how many calls of a BatchGetter one GetMulti makes at the same time.
+const batchesAtOnce = 4
+
+// KeyErrors is what a BatchGetter returns if some of the keys could not be loaded: why, by key. An *ErrNotFound among them is kept as that of a
+// Getter.
+type KeyErrors map[string]error
+
+// Error names the first of the keys.
+func (e KeyErrors) Error() string {
+	if len(e) == 0 {
+		return "groupcache: no key has failed"
+	}
+	keys := make([]string, 0, len(e))
+	for key := range e {
+		keys = append(keys, key)
+	}
+	first := slices.Min(keys)
+	return fmt.Sprintf("groupcache: %d keys could not be loaded: key %s: %v", len(e), quoted(first), e[first])
+}
+
+// Unwrap returns the errors of all keys.
+func (e KeyErrors) Unwrap() []error {
+	all := make([]error, 0, len(e))
+	for _, err := range e {
+		all = append(all, err)
+	}
+	return all
+}
+
+// A BatchGetterFunc is a function that is a BatchGetter: it loads a single key as a batch of one.
+type BatchGetterFunc func(ctx context.Context, keys []string, dest func(key string) Sink) error
+
+// GetBatch calls f.
+func (f BatchGetterFunc) GetBatch(ctx context.Context, keys []string, dest func(key string) Sink) error {
+	return f(ctx, keys, dest)
+}
+
+// Get calls f with one key.
+func (f BatchGetterFunc) Get(ctx context.Context, key string, dest Sink) error {
+	var own loadSink
+	err := f(ctx, []string{key}, func(k string) Sink {
+		if k != key {
+			return new(loadSink)
+		}
+		return &own
+	})
+	if err := notSet(key, &own, err); err != nil {
+		return err
+	}
+	return dest.setView(own.view)
+}
+
+// notSet is why a key has no value after a batch that ended with err; nil if it has one. A key that is not there is known to be absent only if
+// there was no error but those of other keys.
+func notSet(key string, s *loadSink, err error) error {
+	var single KeyErrors
+	if errors.As(err, &single) && single[key] != nil {
+		return single[key]
+	}
+	switch err.(type) { //nolint:errorlint // an error that has others beside KeyErrors is of all keys
+	case nil, KeyErrors:
+		err = &ErrNotFound{Msg: "the batch has no value for it"}
+	}
+	if s.set {
+		return nil
+	}
+	return err
+}
+
+// batch is what is done for several keys at once, each of which is a flight that others can join.
+type batch struct {
+	group   *Group
+	ctx     context.Context // of what is done
+	cancel  context.CancelFunc
+	peer    *peer.Peer // who is asked, of a fetch
+	flights []*flight
+	joined  []*flight // of keys for which it is being done already
+	refused []string  // keys for which nothing is done any more, because of Close
+	landed  map[*flight]bool
+	stops   []func() bool // of what waits for the end of the flights' contexts
+}
+
+func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, keys []string) *batch {
+	b := &batch{group: g, peer: p, landed: make(map[*flight]bool, len(keys))}
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	waitedFor := 0
+	var mu sync.Mutex
+	for _, key := range keys {
+		f, ctxOfLoad, err := flights.join(ctx, key)
+		switch {
+		case err != nil:
+			b.refused = append(b.refused, key)
+			continue
+		case ctxOfLoad == nil:
+			b.joined = append(b.joined, f)
+			continue
+		}
+		f.await()
+		waitedFor++
+		stop := context.AfterFunc(ctxOfLoad, func() { // the last to leave ends it
+			mu.Lock()
+			defer mu.Unlock()
+			if waitedFor--; waitedFor == 0 {
+				b.cancel()
+			}
+		})
+		b.stops = append(b.stops, stop)
+		b.flights = append(b.flights, f)
+	}
+	return b
+}
+
+func (b *batch) land(f *flight, v ByteView, err error) {
+	b.landed[f] = true
+	f.view, f.err = v, err
+	f.cancel()
+	f.land()
+}
+
+func (b *batch) landAll(err error) {
+	for _, stop := range b.stops {
+		stop()
+	}
+	for _, f := range b.flights {
+		if !b.landed[f] {
+			b.land(f, ByteView{}, err)
+		}
+	}
+}
+
+// apart parts keys into those that this process owns and others.
+func (g *Group) apart(keys []string) (own, others []string) {
+	if g.batches == nil {
+		return nil, keys
+	}
+	for _, key := range keys {
+		if g.owns(key) {
+			own = append(own, key)
+		} else {
+			others = append(others, key)
+		}
+	}
+	return own, others
+}
+
+// loadSeveral has a BatchGetter load keys, and returns those that are to be loaded one by one: all, if there is none.
+func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string, ByteView, error)) (left []string) {
+	if g.batches == nil || len(keys) < 2 {
+		return keys
+	}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, batchesAtOnce)
+	for part := range slices.Chunk(keys, MaxBatch) {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			g.Stats.Loads.Add(int64(len(part)))
+			b := g.newBatch(ctx, g.loads, nil, part)
+			if len(b.flights) > 0 && !g.instance.spawn(b.load) {
+				b.landAll(ErrClosed)
+			}
+			for _, f := range slices.Concat(b.flights, b.joined) {
+				v, err := f.wait(ctx)
+				take(f.key, v, err)
+			}
+			for _, key := range b.refused {
+				take(key, ByteView{}, ErrClosed)
+			}
+		})
+	}
+	all.Wait()
+	return nil
+}
+
+// load has the BatchGetter load the keys, and lands all flights. If it panics, or ends its goroutine, that is the error of all.
+func (b *batch) load() {
+	g, returned := b.group, false
+	defer func() {
+		var err error
+		if !returned {
+			err = g.loads.panicked(b.flights[0].key, recover())
+		}
+		b.cancel()
+		b.landAll(err)
+	}()
+	missing := make(map[string]*flight, len(b.flights))
+	for _, f := range b.flights {
+		if v, ok := g.peek(f.key); ok { // stored by a load that ended just before this one began, or handed over
+			view, err := result(v)
+			b.land(f, view, err)
+			continue
+		}
+		missing[f.key] = f
+	}
+	if len(missing) > 0 {
+		err := g.askBatch(b.ctx, missing)
+		for key, f := range missing {
+			view, err := g.settled(f, f.sink.view, notSet(key, &f.sink, err))
+			b.land(f, view, err)
+		}
+	}
+	returned = true
+}
+
+// askBatch calls the BatchGetter.
+func (g *Group) askBatch(ctx context.Context, missing map[string]*flight) error {
+	g.Stats.LoadsDeduped.Add(int64(len(missing)))
+	if g.config.loadTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.config.loadTimeout)
+		defer cancel()
+	}
+	keys := make([]string, 0, len(missing))
+	for key := range missing {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	begin := time.Now()
+	defer func() { g.instance.histograms.loads.Observe(int64(time.Since(begin))) }()
+	dest := func(key string) Sink {
+		if f := missing[key]; f != nil {
+			return &f.sink
+		}
+		return new(loadSink) // nobody has asked for it
+	}
+	if g.instance.tracer != nil {
+		return g.askBatchTraced(ctx, keys, dest)
+	}
+	return g.batches.GetBatch(ctx, keys, dest)
+}
