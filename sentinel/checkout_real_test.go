@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
@@ -48,7 +49,7 @@ func doSomeThings(c *sentinel.Client) error {
 
 func TestTheDocumentedExamplesRun(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	client, err := sentinel.NewClient("tcp", strings.Join(cluster.SentinelAddrs(), ","), 100, "bucket0", "bucket1")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestTheDocumentedExamplesRun(t *testing.T) {
 
 func TestReplies(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	for _, protocol := range []int{2, 3} {
 		c := follow(t, cluster, sentinel.Options{Protocol: protocol})
 		conn, err := c.GetMaster(name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mediocregopher/radix/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +16,7 @@ import (
 
 func TestCloseEndsEverything(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	lease, err := c.GetMaster(name)
 	if err != nil {
@@ -62,7 +63,7 @@ func TestCloseEndsEverything(t *testing.T) {
 
 func TestAViewIsClosedAlone(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	view := c.Primary(name)
 	if err := view.Do(t.Context(), radix.Cmd(nil, "PING")); err != nil {
@@ -87,7 +88,7 @@ func TestAViewIsClosedAlone(t *testing.T) {
 
 func TestTwoClientsRegisterSideBySide(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"a", "b"}, Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"a", "b"}, Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	registry := prometheus.NewPedanticRegistry()
 	for range 2 {
 		c := follow(t, cluster, sentinel.Options{Names: []string{"a", "b"}})
@@ -110,7 +111,7 @@ func TestTwoClientsRegisterSideBySide(t *testing.T) {
 
 func TestABreakerForcedOpenKeepsCommandsAway(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	c.Breaker(name).ForceOpen()
 	eventually(t, "forced down", func() bool { return errors.Is(set(t.Context(), c, "a", "1"), sentinel.ErrNoPrimary) })

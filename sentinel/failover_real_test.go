@@ -55,10 +55,12 @@ func failOver(t *testing.T, cluster *redis.Cluster, old *redis.Server) {
 
 func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
 	t.Helper()
-	p, err := cluster.Primary(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var p *redis.Server
+	eventually(t, "a primary", func() bool { // a server that stands still for a moment says nothing
+		var err error
+		p, err = cluster.Primary(t.Context(), name)
+		return err == nil
+	})
 	return p
 }
 
@@ -127,9 +129,14 @@ func awaitAnnouncement(t *testing.T, pace *testutil.Pace, mode sentinel.Mode) {
 // One sentinel: several that watch this closely split their votes now and then, and take seconds to agree.
 func TestACrashIsFollowed(t *testing.T) {
 	t.Parallel()
+	testutil.AtSomePace(t, func(pace *testutil.Pace) { followACrash(t, pace) })
+}
+
+func followACrash(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried})
-	l := startLedger(t, c, 16)
+	l := startLedger(t, c, pace.Slower(16))
 	replicate(t, c)
 	old := present(t, cluster)
 	if err := old.Kill(); err != nil {
@@ -161,15 +168,20 @@ func TestACrashIsFollowed(t *testing.T) {
 	}
 	settle(t, cluster, c, old)
 	if lost := l.lost(t); lost > 16 { // at most what was under way: replication is asynchronous
-		t.Errorf("%d acknowledged writes are lost", lost)
+		pace.Errorf("%d acknowledged writes are lost", lost)
 	}
 }
 
 func TestAHungPrimaryIsLeft(t *testing.T) {
 	t.Parallel()
+	testutil.AtSomePace(t, func(pace *testutil.Pace) { leaveAHungOne(t, pace) })
+}
+
+func leaveAHungOne(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Sentinels: 1})
 	c := follow(t, cluster, sentinel.Options{HeartbeatTimeout: hurried})
-	l := startLedger(t, c, 16)
+	l := startLedger(t, c, pace.Slower(16))
 	replicate(t, c)
 	old := present(t, cluster)
 	if err := old.Hang(); err != nil {
@@ -190,7 +202,7 @@ func TestAHungPrimaryIsLeft(t *testing.T) {
 	}
 	settle(t, cluster, c, old)
 	if lost := l.lost(t); lost > 16 {
-		t.Errorf("%d acknowledged writes are lost", lost)
+		pace.Errorf("%d acknowledged writes are lost", lost)
 	}
 	if l.slowest > 20*time.Second { // a call without a deadline; about 0.4 s on a machine at rest, for ever if nobody ends it
 		t.Errorf("the slowest call took %v", l.slowest)
@@ -210,7 +222,7 @@ func TestSentinelsFailAndTheFailoverIsFollowed(t *testing.T) {
 func followWithFewer(t *testing.T, pace *testutil.Pace, breakOne func(*redis.Sentinel) error) {
 	t.Helper()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Quorum: 1, DownAfter: time.Minute})
-	c := follow(t, cluster, sentinel.Options{})
+	c := follow(t, cluster, sentinel.Options{DialTimeout: time.Second})
 	if err := breakOne(cluster.Sentinels()[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +331,7 @@ func TestAPrimaryThatStallsNowAndThenIsNotLeft(t *testing.T) {
 
 func TestAKilledConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	if err := set(t.Context(), c, "a", "1"); err != nil {
 		t.Fatal(err)

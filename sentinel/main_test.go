@@ -43,7 +43,9 @@ const (
 // follow makes a client of a cluster, an unhurried one unless the options say otherwise.
 func follow(t *testing.T, cluster *redis.Cluster, o sentinel.Options) *sentinel.Client {
 	t.Helper()
-	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, unhurried)
+	if o.HeartbeatTimeout == 0 {
+		o.HeartbeatTimeout, o.DialTimeout = unhurried, cmp.Or(o.DialTimeout, unhurried)
+	}
 	if len(o.Names) == 0 {
 		o.Names = []string{name}
 	}

@@ -137,7 +137,7 @@ func TestRightsThatChange(t *testing.T) {
 // What is missing at the login is told.
 func TestAUserWhoMayNotSelect(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: 1, Sentinels: 1})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute, Replicas: 1, Sentinels: 1})
 	setUser(t, cluster, "app", "on", ">secret", "~*", "+@all", "-select")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -193,7 +193,7 @@ func TestPasswordsThatAreNotNeeded(t *testing.T) {
 // A user of the sentinels with few rights is served, or told what to allow.
 func TestAUserOfTheSentinelsWithFewRights(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, Replicas: 1, Sentinels: 3})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute, Replicas: 1, Sentinels: 3})
 	const needed = "+sentinel|master +sentinel|replicas +sentinel|sentinels"
 	for user, c := range map[string]struct{ rights, says string }{
 		"full":  {needed + " +sentinel|myid +subscribe +ping &*", ""},

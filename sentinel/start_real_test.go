@@ -17,7 +17,7 @@ import (
 // Each mistake has an error of its own, which says what to do, long before the context ends.
 func TestNewSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Replicas: 1, Sentinels: 1, Fast: true, Password: "right", SentinelPassword: "sesame"})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Names: []string{"bucket0", "bucket1"}, Replicas: 1, Sentinels: 1, Fast: true, DownAfter: time.Minute, Password: "right", SentinelPassword: "sesame"})
 	addrs := cluster.SentinelAddrs()
 	nobody, err := testutil.FreePort()
 	if err != nil {

@@ -52,7 +52,7 @@ func (l *listener) hear(payload string) {
 
 func TestASubscriptionSurvivesAFailover(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	listeners := []*listener{listen(t, cluster, 2), listen(t, cluster, 3)}
 	publish := func(payload string) {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestASubscriptionSurvivesAFailover(t *testing.T) {
 
 func TestASubscriptionNeedsSomething(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true})
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	c := follow(t, cluster, sentinel.Options{})
 	if _, err := c.Subscribe(t.Context(), name); err == nil {
 		t.Error("a subscription to nothing")
