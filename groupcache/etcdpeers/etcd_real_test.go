@@ -33,7 +33,7 @@ func three(t *testing.T, endpoint string, adapt ...func(*etcdpeers.Options)) []*
 func TestProcessesFindEachOther(t *testing.T) {
 	t.Parallel()
 	e := testutil.StartEtcd(t)
-	nodes := three(t, e.Addr())
+	nodes := three(t, e.Addr(), func(o *etcdpeers.Options) { o.TTL, o.Timeout = 2*patience, patience })
 	client := connect(t, e.Addr())
 	if got := stored(t, client, service+"/"+c); got != value(c) {
 		t.Errorf("registered as %q", got)
@@ -47,7 +47,7 @@ func TestProcessesFindEachOther(t *testing.T) {
 	closed := time.Now()
 	nodes[1].awaitPeers(t, b, c)
 	nodes[2].awaitPeers(t, b, c)
-	if took := time.Since(closed); took > ttl {
+	if took := time.Since(closed); took > patience { // not when a lease ends
 		t.Errorf("dropped only after %v", took)
 	}
 	if err := nodes[0].Close(); err != nil {
@@ -258,7 +258,7 @@ func TestCompactedUnderTheWatch(t *testing.T) {
 	client := connect(t, e.Addr())
 	register(t, client, a)
 	proxy := testutil.StartProxy(t, e.Addr())
-	w := start(t, proxy.Addr(), "", func(o *etcdpeers.Options) { o.TTL = 30 * time.Second })
+	w := start(t, proxy.Addr(), "", func(o *etcdpeers.Options) { o.TTL, o.Timeout = 30*time.Second, patience })
 	w.awaitPeers(t, a)
 	eventually(t, "watches", func() bool { return w.Stats().Connected })
 	check(t, proxy.Kill())

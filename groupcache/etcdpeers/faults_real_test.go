@@ -86,7 +86,7 @@ func TestAWatchThatTellsNothing(t *testing.T) {
 	client, own := connect(t, e.Addr()), connect(t, e.Addr())
 	own.Watcher = deaf{own.Watcher}
 	register(t, client, a)
-	n := start(t, "", "", func(o *etcdpeers.Options) { o.Endpoints, o.Client = nil, own })
+	n := start(t, "", "", func(o *etcdpeers.Options) { o.Endpoints, o.Client, o.Timeout = nil, own, patience })
 	n.awaitPeers(t, a)
 	register(t, client, b)
 	n.awaitPeers(t, a, b)

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/sentinel"
 )
 
 const patience = 30 * time.Second
@@ -53,6 +54,12 @@ func launch(t *testing.T, start func(context.Context) (failover.Cluster, error))
 func newDrill(ctx context.Context, t *testing.T, o failover.Options) *drill.Drill {
 	t.Helper()
 	f, err := failover.New(ctx, o)
+	for range 2 { // sentinels have a second to answer, which a busy machine may let pass
+		if !errors.Is(err, sentinel.ErrNoSentinel) {
+			break
+		}
+		f, err = failover.New(ctx, o)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
