@@ -31,6 +31,7 @@ type Cache[K comparable, V any] struct {
 	backoff backoff.Exponential
 	breaker *breaker.Breaker // nil if there is none
 	doubt   doubt[K]
+	gate    *gate         // nil if there is no limiter
 	second  *second[K, V] // nil if there is none
 	metrics *metrics.Autorefresh
 	log     *slog.Logger
@@ -145,7 +146,7 @@ func build[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Ca
 		kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{}),
 		wheel: newWheel[K, V](bySchedule, tick, slots), wakeAt: never, limit: opts.Workers,
 		workers: make(map[*worker[K, V]]struct{}), watches: make(map[*entry[K, V]]*watch),
-		loads: loads[K, V]{busy: make(map[K]*flight[V])},
+		loads: loads[K, V]{busy: make(map[K]*flight[V])}, gate: newGate(opts.Limiter),
 		doubt: doubt[K]{literal: opts.Breaker.ConsecutiveFailures > 0, patience: 2 * int64(max(opts.Period, opts.MaxPeriod))},
 	}
 	c.room.L = &c.mu

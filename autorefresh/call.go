@@ -16,6 +16,7 @@ import (
 // order is a call of the source that is to be made.
 type order[K comparable, V any] struct {
 	task     *task
+	rank     rank
 	timeout  time.Duration // 0 is none
 	blind    blindness
 	standing standing
@@ -34,7 +35,7 @@ func (c *Cache[K, V]) call(ctx context.Context, o order[K, V]) (int64, error) {
 }
 
 func (c *Cache[K, V]) callSource(ctx context.Context, o order[K, V]) (int64, error) {
-	if err := c.pace(ctx, o.blind); err != nil {
+	if err := c.pace(ctx, o.rank, o.blind); err != nil {
 		return c.now(), err
 	}
 	// A call within a call is part of that: its permit covers both, and one trial is one.

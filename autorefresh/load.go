@@ -189,10 +189,12 @@ func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind 
 		out[n].Err = ErrNoResult
 	}
 	var alarm *time.Timer
+	c.beginPace(call)
 	timeout := max(c.opts.LoadTimeout, 0)
 	started, err := c.call(call.ctx, order[K, V]{
-		task: call.task, timeout: timeout, blind: blind, standing: standing{fresh: true}, items: items, out: out,
-		begin: func(int64) {
+		task: call.task, rank: awaited, timeout: timeout, blind: blind, standing: standing{fresh: true}, items: items, out: out,
+		begin: func(at int64) {
+			c.noteBegin(call, at)
 			if timeout > 0 {
 				alarm = time.AfterFunc(overrun(timeout), func() { c.noteOverrun(call) })
 			}

@@ -17,6 +17,7 @@ type loads[K comparable, V any] struct {
 	busy map[K]*flight[V]
 	// queue has the calls that wait for their turn, inner those of them that calls under way wait for.
 	queue, inner list.List // of *loadCall
+	gathering    gathering[K, V]
 	// places are taken by calls under way; of those calls lent wait for others, and let inner ones have their place.
 	places, lent int
 	// stuck calls have overrun; of them gone have given up their place.
@@ -55,6 +56,10 @@ type loadCall[K comparable, V any] struct {
 	wishes  []*wish[K, V]
 	list    *list.List    // the queue it is in, nil if in none
 	element *list.Element // in the queue
+	young   bool          // it waits for further keys
+	waited  bool          // it has waited for them for a while
+	pacing  bool          // it waits for the limiter
+	began   int64         // when the refresh function was called, 0 if it is not being
 	parked  *time.Timer   // while it waits for another process
 	wanted  int           // flights with waiters
 	placed  bool          // it has a place
@@ -81,8 +86,10 @@ func (l *loads[K, V]) forget(key K) {
 }
 
 // Load returns the value of a key from memory, or loads it with the refresh function: once, however many callers wait, each as long
-// as its own context lives. The call has the values of the first caller's context; it is cancelled when the last waiter leaves. The error
-// is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale], [ErrStuck] or [ErrClosed].
+// as its own context lives. With [NewBatch], keys that are missed at about the same time go with one call: one that is missed while others
+// are under way may wait for further ones, 2 ms at most. The call has the values of the first caller's context; it is cancelled when the
+// last waiter leaves. The error is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale],
+// [ErrStuck] or [ErrClosed].
 //
 // A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
 // MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle].
@@ -216,12 +223,12 @@ func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticke
 			continue
 		case f == nil:
 			if call == nil || len(call.wishes) == c.opts.BatchSize {
-				call = c.newLoadCall(ctx, taskOf(ctx))
-				c.enqueue(call)
+				call = c.callFor(ctx)
 			}
 			f = &flight[V]{done: make(chan struct{}), task: call.task}
 			c.addWish(call, &wish[K, V]{key: keys[i], flight: f})
 			c.loads.busy[keys[i]] = f
+			c.ripen(call)
 		case inner:
 			f.hurry()
 		}
@@ -261,16 +268,16 @@ func (c *Cache[K, V]) abandon(call *loadCall[K, V]) {
 	default:
 		return
 	}
-	c.giveUp(call)
+	c.giveUp(call.wishes...)
 }
 
-// giveUp ends a call that is not to be made. The caller holds mu.
-func (c *Cache[K, V]) giveUp(call *loadCall[K, V]) {
+// giveUp ends the flights of wishes for which no call is to be made. The caller holds mu.
+func (c *Cache[K, V]) giveUp(wishes ...*wish[K, V]) {
 	err := context.Canceled
 	if c.run.Err() != nil {
 		err = ErrClosed
 	}
-	for _, w := range call.wishes {
+	for _, w := range wishes {
 		w.flight.err = err
 		delete(c.loads.busy, w.key)
 		c.counts.loads[loadCanceled]++
@@ -284,8 +291,12 @@ func (c *Cache[K, V]) addWish(call *loadCall[K, V], w *wish[K, V]) {
 	f.hurry = func() { c.hurryLoad(call) }
 	f.leave = func() {
 		f.left = true
-		if call.wanted--; call.wanted == 0 {
+		switch call.wanted--; {
+		case call.wanted == 0:
 			call.abandon()
+		case call.list != nil || call.parked != nil: // the source is not to be asked for nobody
+			c.giveUp(w)
+			call.dropWishes([]*wish[K, V]{w})
 		}
 	}
 	call.wishes = append(call.wishes, w)

@@ -119,7 +119,8 @@ type Options[K comparable, V any] struct {
 	// MaxBackoff bounds the wait of an item whose refreshes fail: a random part of Period, 2 Period, 4 Period … Default 16 Period,
 	// but not over 5 minutes unless Period is.
 	MaxBackoff time.Duration
-	// Limiter is waited for before each call of the refresh function, one turn a call. Default nil: none.
+	// Limiter is waited for before each call of the refresh function, one turn a call: loads, and refreshes that somebody has ordered, go
+	// before those that are due, which keep one turn in eight. Default nil: none.
 	Limiter RateLimiter
 	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure, unless it
 	// may be the fault of its keys: keys that were asked for the first time count once 20 of them have failed and no call has succeeded

@@ -43,7 +43,7 @@ func (c *Cache[K, V]) hurryLoad(call *loadCall[K, V]) {
 // dispatch takes one more place if there is one, and a call for it. The caller holds mu.
 func (c *Cache[K, V]) dispatch() {
 	l := &c.loads
-	free := l.queue.Len() > 0 && l.places < c.opts.MaxLoads || l.inner.Len() > 0 && l.places-l.lent < c.opts.MaxLoads
+	free := l.newestRipe(l.places) != nil && l.places < c.opts.MaxLoads || l.inner.Len() > 0 && l.places-l.lent < c.opts.MaxLoads
 	if free && c.run.Err() == nil {
 		l.places++
 		c.tasks.Go(c.runLoads)
@@ -63,7 +63,7 @@ func (c *Cache[K, V]) nextLoad() *loadCall[K, V] {
 	case l.inner.Len() > 0:
 		newest = l.inner.Back()
 	case l.places <= c.opts.MaxLoads:
-		newest = l.queue.Back()
+		newest = l.newestRipe(l.places - 1)
 	}
 	if newest == nil {
 		l.places--
@@ -71,7 +71,7 @@ func (c *Cache[K, V]) nextLoad() *loadCall[K, V] {
 	}
 	call, _ := newest.Value.(*loadCall[K, V])
 	call.dequeue()
-	call.placed, call.back = true, false
+	call.placed, call.back, call.young = true, false, false
 	return call
 }
 
@@ -120,7 +120,7 @@ func (c *Cache[K, V]) park(call *loadCall[K, V]) {
 	call.placed = false
 	if call.wanted == 0 || c.run.Err() != nil {
 		call.cancel()
-		c.giveUp(call)
+		c.giveUp(call.wishes...)
 		return
 	}
 	c.parkLocked(call)
@@ -138,7 +138,7 @@ func (c *Cache[K, V]) split(call *loadCall[K, V], waiting []*wish[K, V]) {
 	}
 	if rest.wanted == 0 || c.run.Err() != nil {
 		rest.cancel()
-		c.giveUp(rest)
+		c.giveUp(rest.wishes...)
 		return
 	}
 	c.parkLocked(rest)
@@ -201,6 +201,7 @@ func (c *Cache[K, V]) noteReturn(call *loadCall[K, V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	call.back = true
+	c.noteEnd(call)
 	if !call.stuck {
 		return
 	}

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/holdfast-go/holdfast/autorefresh/internal/envelope"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -55,7 +53,7 @@ type second[K comparable, V any] struct {
 	ttl      time.Duration
 	timeout  time.Duration
 	skew     time.Duration // how far the clocks may be apart
-	shield   *rate.Limiter // nil if there is none
+	shield   *gate         // for when the store is down, nil if there is none
 	logger   *slog.Logger
 	epoch    time.Time
 	life     context.Context // of calls that nobody gives a context

@@ -244,7 +244,7 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 	}
 	defer w.deadline.Store(0)
 	started, err := c.call(c.run, order[K, V]{
-		task: w.call.Load(), timeout: c.opts.Timeout, blind: w.blind, standing: c.standing(w), items: w.items, out: w.out,
+		task: w.call.Load(), rank: w.rank(), timeout: c.opts.Timeout, blind: w.blind, standing: c.standing(w), items: w.items, out: w.out,
 		begin: func(at int64) { w.deadline.Store(at + int64(overrun(c.opts.Timeout))) },
 	})
 	w.deadline.Store(0)
@@ -260,6 +260,16 @@ func (c *Cache[K, V]) ask(w *worker[K, V]) {
 	}
 	clear(w.items)
 	clear(w.out)
+}
+
+// rank tells whether somebody has ordered one of the refreshes.
+func (w *worker[K, V]) rank() rank {
+	for _, i := range w.picked {
+		if w.entries[i].has(flagForced) {
+			return awaited
+		}
+	}
+	return background
 }
 
 // standing is what is known of the picked entries.
