@@ -88,6 +88,7 @@ bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFL
 
 soak: servers ## the long forms of tests: minutes of starvation and of random faults
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
+	$(GO) test -count=1 -v -timeout 4h -run 'Expeditions' ./reconnectingmemcached/memcache -expeditions 3000 -expedition-mutants
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
 	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...
 	$(GO) test -count=1 -v -timeout 4h ./sentinel/internal/follow/sim -histories 10000000 -mutants

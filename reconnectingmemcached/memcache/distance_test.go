@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
@@ -15,7 +16,8 @@ type distance struct {
 	fake *testutil.Fake
 	rtt  time.Duration
 
-	nearProxy bool // dials end at once
+	nearProxy bool         // dials end at once
+	hole      atomic.Int64 // until when they do not end
 
 	mu    sync.Mutex
 	conns []*far // guarded by mu
@@ -23,7 +25,7 @@ type distance struct {
 
 // dial is for Options.DialContext.
 func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if !d.nearProxy && !sleep(ctx, d.rtt) {
+	if !sleep(ctx, time.Until(time.Unix(0, d.hole.Load()))) || !d.nearProxy && !sleep(ctx, d.rtt) {
 		return nil, ctx.Err()
 	}
 	there, err := d.fake.Dial(ctx, network, addr)
@@ -84,14 +86,14 @@ type parcel struct {
 // carry moves data in one direction until either end closes.
 func (f *far) carry(to, from net.Conn, delay time.Duration) {
 	defer func() { _, _ = f.here.Close(), f.there.Close() }()
-	parcels := make(chan parcel, 1<<16)
+	parcels := make(chan parcel, 1<<10)
 	go f.deliver(to, parcels)
 	defer close(parcels)
+	b := make([]byte, 32<<10)
 	for {
-		b := make([]byte, 64<<10)
 		n, err := from.Read(b)
 		if n > 0 {
-			parcels <- parcel{b[:n], time.Now().Add(delay)}
+			parcels <- parcel{bytes.Clone(b[:n]), time.Now().Add(delay)}
 		}
 		if err != nil {
 			return

@@ -85,6 +85,13 @@ func (s *Server) Read(p []byte) (int, error) { return s.in.Read(p) }
 // Write sends p to the client.
 func (s *Server) Write(p []byte) (int, error) { return s.out.Write(p) }
 
+// Gone tells whether the client has closed the connection; what it had sent can still be read.
+func (s *Server) Gone() bool {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	return s.in.ended
+}
+
 // Close ends the connection; what has been written still reaches the client.
 func (s *Server) Close() error {
 	s.in.end()
