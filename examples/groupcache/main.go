@@ -19,52 +19,72 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
+// secretEnv names the variable with the secret that all nodes share: whoever knows it may ask for any key, set it and remove it.
+const secretEnv = "PEER_SECRET"
+
 func main() {
-	self := flag.String("self", "127.0.0.1:8081", "the address of this node")
-	peers := flag.String("peers", "127.0.0.1:8081,127.0.0.1:8082,127.0.0.1:8083", "the addresses of all nodes")
+	listen := flag.String("listen", "127.0.0.1:8081", "the address at which this node serves users")
+	self := flag.String("self", "127.0.0.1:9081", "the address at which this node serves its peers, and nobody else")
+	peers := flag.String("peers", "127.0.0.1:9081,127.0.0.1:9082,127.0.0.1:9083", "the addresses of all nodes for their peers")
 	flag.Parse()
-	if err := run(*self, strings.Split(*peers, ",")); err != nil {
+	if err := run(*listen, *self, strings.Split(*peers, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(self string, peers []string) error {
-	cache, handler, err := newNode(self, peers)
+func run(listen, self string, peers []string) error {
+	secret := os.Getenv(secretEnv)
+	if secret == "" {
+		return fmt.Errorf("%s is not set: give all nodes the same secret of 16 bytes or more", secretEnv)
+	}
+	n, err := newNode(self, peers, []byte(secret))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = cache.Close() }()
-	log.Printf("http://%s/user/42, /debug/groupcache, /metrics", self)
-	return (&http.Server{Addr: self, Handler: handler, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+	defer func() { _ = n.cache.Close() }()
+	log.Printf("http://%s/user/42, /debug/groupcache, /metrics", listen)
+	failed := make(chan error, 2)
+	for addr, handler := range map[string]http.Handler{listen: n.users, self: n.peers} {
+		go func() {
+			failed <- (&http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+		}()
+	}
+	return <-failed
 }
 
-// newNode makes the cache of one node, and the service on it.
-func newNode(self string, peers []string) (*groupcache.Instance, http.Handler, error) {
+// node is the cache of one node, and what it serves.
+type node struct {
+	cache        *groupcache.Instance
+	users, peers http.Handler
+}
+
+func newNode(self string, peers []string, secret []byte) (*node, error) {
 	cache, err := groupcache.New(groupcache.Options{
 		Self:   "http://" + self,
+		Auth:   groupcache.AuthRequire, // peers prove who they are
+		Secret: secret,
 		HashFn: xxhash.Sum64, // spreads keys that are alike; the default is the hash of the original's clusters
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	users, err := cache.NewGroup("users", 64<<20, groupcache.GetterFunc(load))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var urls []string
 	for _, peer := range peers {
 		urls = append(urls, "http://"+peer)
 	}
 	if err := cache.SetPeers(urls...); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(cache); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/_groupcache/", cache.Handler())
 	mux.Handle("/debug/groupcache", cache.DebugHandler())
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /user/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -83,7 +103,7 @@ func newNode(self string, peers []string) (*groupcache.Instance, http.Handler, e
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		}
 	})
-	return cache, mux, nil
+	return &node{cache: cache, users: mux, peers: cache.Handler()}, nil
 }
 
 // load stands for a slow database.

@@ -25,17 +25,20 @@ func TestThreeNodes(t *testing.T) {
 		}
 		listeners, addresses = append(listeners, l), append(addresses, l.Addr().String())
 	}
-	var servers []*httptest.Server
+	var servers, forPeers []*httptest.Server
 	for i, l := range listeners {
-		cache, handler, err := newNode(addresses[i], addresses)
+		n, err := newNode(addresses[i], addresses, []byte("a secret of the test"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = cache.Close() }()
-		s := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}}
+		defer func() { _ = n.cache.Close() }()
+		s := &httptest.Server{Listener: l, Config: &http.Server{Handler: n.peers}}
 		s.Start()
 		defer s.Close()
-		servers = append(servers, s)
+		forPeers = append(forPeers, s)
+		users := httptest.NewServer(n.users)
+		defer users.Close()
+		servers = append(servers, users)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
 	first := ask(t, servers[0].URL+"/user/42")
@@ -53,7 +56,13 @@ func TestThreeNodes(t *testing.T) {
 			t.Errorf("the metrics are %q", got)
 		}
 	}
-	servers[2].Close()
+	if got := ask(t, servers[0].URL+"/_groupcache/users/42"); !strings.Contains(got, "not found") {
+		t.Errorf("users are served as peers: %q", got)
+	}
+	if got := ask(t, forPeers[0].URL+"/_groupcache/users/42"); !strings.Contains(got, "Unauthorized") {
+		t.Errorf("who does not know the secret gets %q", got)
+	}
+	forPeers[2].Close()
 	for _, id := range []string{"1", "2", "3"} {
 		if got := ask(t, servers[0].URL+"/user/"+id); !strings.HasPrefix(got, "user "+id) {
 			t.Errorf("with two nodes: %q", got)
