@@ -230,6 +230,71 @@ func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 	}
 }
 
+// agree tells whether each of n keys has one owner.
+func (c *cluster) agree(n int) bool {
+	for i := range n {
+		owners := 0
+		for _, node := range c.nodes {
+			if node.instance.Owns(fmt.Sprint("agreed ", i)) {
+				owners++
+			}
+		}
+		if owners != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// A peer that joins later, and is mounted for the originals' methods as the others are, owns its share, and is asked for it. What it cannot be told to
+// forget is said.
+func TestAPeerThatJoinsLaterBehindGETAlone(t *testing.T) {
+	for what, refused := range map[string][]string{
+		"GET alone": {"POST", "PUT", "DELETE", "OPTIONS"}, "GET and OPTIONS": {"POST", "PUT", "DELETE"}, "the original's methods": {"POST", "OPTIONS"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := startCluster(t, 2, patient)
+			c.nodes = append(c.nodes, startNode(t, c.source, patient))
+			late := c.nodes[2]
+			for _, n := range c.nodes {
+				n.behind(refuses(http.StatusMethodNotAllowed, method(refused...)))
+			}
+			for _, n := range c.nodes {
+				if err := n.instance.SetPeers(c.nodes[0].url, c.nodes[1].url, late.url); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "all agree who owns what", func() bool { return c.agree(100) })
+			const n = 20
+			for i := range n {
+				key := c.ownedBy(t, late, "late", fmt.Sprint(i))
+				if v, err := get(t.Context(), c.nodes[i%2].group, key); v != "value of "+key || err != nil {
+					t.Errorf("%q, %v", v, err)
+				}
+			}
+			if loads := late.group.Stats.LocalLoads.Get(); loads != n {
+				t.Errorf("it has loaded %d of its %d keys", loads, n)
+			}
+			key := c.ownedBy(t, late, "late", "0")
+			err := c.nodes[0].group.Remove(t.Context(), key)
+			if told := !slices.Contains(refused, "DELETE"); (err == nil) != told {
+				t.Errorf("Remove: %v", err)
+			}
+			if err == nil {
+				return
+			}
+			if !strings.Contains(err.Error(), late.url) {
+				t.Errorf("the error does not name it: %v", err)
+			}
+			for _, n := range c.nodes[:2] {
+				if up := n.instance.PeersUp(); up != 2 {
+					t.Errorf("%d peers are up", up)
+				}
+			}
+		})
+	}
+}
+
 // What answers all that is not routed has no body either: a removal that it took was reported as done.
 func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusAccepted, http.StatusNoContent} {
