@@ -14,7 +14,8 @@ import (
 // A deleted value must not come back through the second level, from a call of another process that began before. So a deletion leaves a
 // tombstone, beside the value, for as long as such a call may take, and then deletes the value. A call notes the tombstones that are there
 // before it asks the source. Afterwards it stores its value if there is no other one, looks once more, and deletes the value again if one
-// has come meanwhile: either it sees the tombstone, or the deletion, which comes after that, finds the value.
+// has come meanwhile: either it sees the tombstone, or the deletion, which comes after that, finds the value. A store that looks and stores
+// in one step does all of that at once.
 
 const (
 	// tombEnd makes a tombstone's name of a key's.
@@ -172,6 +173,10 @@ func (s *second[K, V]) deletedSince(ctx context.Context, names []string, before 
 
 // put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.
 func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before tombs) {
+	if s.marker != nil {
+		s.putMarked(ctx, sealed, before)
+		return
+	}
 	names := slices.Collect(maps.Keys(sealed))
 	deleted, err := s.deletedSince(ctx, names, before)
 	if err != nil {
@@ -194,6 +199,18 @@ func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before
 	if len(deleted) > 0 {
 		s.erase(ctx, deleted)
 	}
+}
+
+// putMarked is put in one step.
+func (s *second[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before tombs) {
+	marked := make(map[string]Marked, len(sealed))
+	for name, data := range sealed {
+		marked[name] = Marked{Value: data, Mark: name + tombEnd, Seen: []byte(before[name])}
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	s.stores.Add(uint64(len(sealed)))
+	s.report(ctx, guardError("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(bounded, marked, s.ttl) }))
 }
 
 // erase deletes values that should not have been stored.

@@ -14,7 +14,7 @@ import (
 
 type delivery struct {
 	name   string
-	lease  bool               // the store hands out leases
+	store  func() autorefresh.Store
 	action func(other *cache) // of the other process
 }
 
@@ -25,11 +25,16 @@ func TestDeletedValueDoesNotComeBackFromAnotherProcess(t *testing.T) {
 		other.Delete(1) // of its own: what counts is the other's
 		_, _ = other.Load(context.Background(), 1)
 	}
+	plain := func() autorefresh.Store { return newShared() }
+	withLeases := func() autorefresh.Store { return leasing{newShared()} }
+	withMarks := func() autorefresh.Store { return marking{leasing{newShared()}} }
 	for _, x := range []delivery{
-		{"refresh with leases", true, refresh},
-		{"refresh without leases", false, refresh},
-		{"load with leases", true, load},
-		{"load without leases", false, load},
+		{"refresh with leases", withLeases, refresh},
+		{"refresh without leases", plain, refresh},
+		{"refresh with marks", withMarks, refresh},
+		{"load with leases", withLeases, load},
+		{"load without leases", plain, load},
+		{"load with marks", withMarks, load},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			for _, after := range []time.Duration{1, 50 * time.Millisecond, 199 * time.Millisecond} {
@@ -43,11 +48,7 @@ func TestDeletedValueDoesNotComeBackFromAnotherProcess(t *testing.T) {
 						}
 						return int(v), nil
 					}
-					var store autorefresh.Store = newShared()
-					if x.lease {
-						store = leasing{newShared()}
-					}
-					all := replicas(t, 3, options{Period: 10 * time.Minute, Store: store, First: autorefresh.FirstAfterPeriod}, source)
+					all := replicas(t, 3, options{Period: 10 * time.Minute, Store: x.store(), First: autorefresh.FirstAfterPeriod}, source)
 					defer mustClose(t, all[0])
 					defer mustClose(t, all[1])
 					defer mustClose(t, all[2])
@@ -148,4 +149,91 @@ func TestManyDeletionsInAnOutageOfTheSecondLevel(t *testing.T) {
 			t.Errorf("Load = %q, %v, want what the source has", v, err)
 		}
 	})
+}
+
+// marking is a leasing that looks at marks and stores in one step.
+type marking struct{ leasing }
+
+func (s marking) SetUnlessMarked(ctx context.Context, values map[string]autorefresh.Marked, ttl time.Duration) error {
+	if err := s.begin(ctx); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	defer s.mu.Unlock()
+	for key, v := range values {
+		mark, ok := s.values[v.Mark]
+		if ok = ok && time.Now().Before(mark.ends); !ok || string(mark.data) == string(v.Seen) {
+			s.values[key] = sharedValue{v.Value, time.Now().Add(ttl)}
+		}
+	}
+	return nil
+}
+
+// distant is a marking that is 10 ms away and counts its calls.
+type distant struct {
+	marking
+	calls *atomic.Int32
+}
+
+// far has a call take its way there and back.
+func (s distant) far(call func() error) error {
+	s.calls.Add(1)
+	time.Sleep(5 * time.Millisecond)
+	defer time.Sleep(5 * time.Millisecond)
+	return call()
+}
+
+func (s distant) GetMulti(ctx context.Context, keys []string) (found map[string][]byte, err error) {
+	err = s.far(func() error {
+		found, err = s.marking.GetMulti(ctx, keys)
+		return err
+	})
+	return found, err
+}
+
+func (s distant) SetMulti(ctx context.Context, values map[string][]byte, ttl time.Duration) error {
+	return s.far(func() error { return s.marking.SetMulti(ctx, values, ttl) })
+}
+
+func (s distant) SetUnlessMarked(ctx context.Context, values map[string]autorefresh.Marked, ttl time.Duration) error {
+	return s.far(func() error { return s.marking.SetUnlessMarked(ctx, values, ttl) })
+}
+
+func (s distant) Delete(ctx context.Context, keys ...string) error {
+	return s.far(func() error { return s.marking.Delete(ctx, keys...) })
+}
+
+// A value that was stored just after it was deleted was there for others until the second look: for a round trip.
+func TestDeletedValueIsNeverThereAgainWithMarks(t *testing.T) {
+	for deleted := time.Duration(0); deleted < 300*time.Millisecond; deleted += 2 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			var database atomic.Int64
+			source := func(context.Context, int, int) (int, error) {
+				defer time.Sleep(100 * time.Millisecond)
+				return int(database.Load()), nil
+			}
+			store := distant{marking{leasing{newShared()}}, new(atomic.Int32)}
+			all := replicas(t, 2, options{Period: 10 * time.Minute, Store: store, First: autorefresh.FirstAfterPeriod}, source)
+			defer mustClose(t, all[0])
+			defer mustClose(t, all[1])
+			_, _ = all[0].Load(t.Context(), 1)
+			store.calls.Store(0)
+			_, _ = all[0].Load(t.Context(), 2)
+			if n := store.calls.Load(); n != 3 {
+				t.Errorf("a load calls the store %d times, want 3: two looks and what stores the value", n)
+			}
+			_, _ = all[1].Load(t.Context(), 1)
+			go func() { _ = all[1].Refresh(context.Background(), 1) }()
+			time.Sleep(deleted)
+			database.Store(1)
+			all[0].Delete(1)
+			for range 300 {
+				found, _ := store.marking.GetMulti(t.Context(), []string{"1"})
+				if data := found["1"]; len(data) > 0 && data[len(data)-1] == '0' {
+					t.Fatalf("deleted after %v: the old value is in the second level after the end of Delete", deleted)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
 }

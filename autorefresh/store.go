@@ -16,7 +16,8 @@ import (
 // Store is a second level that several processes share, such as memcached or redis: see the packages memcachedstore and redisstore. It
 // must be safe for concurrent use. All its methods honour their context, and return an error only if the store did not do what it was
 // asked: a key that is not there is no error. An error means that the store is down, unless it wraps [ErrRefused]. A Store that is a
-// [Leaser] as well lets one process at a time ask the source for a key; one that is a [Reporter] says which of its servers are down.
+// [Leaser] as well lets one process at a time ask the source for a key; one that is a [Reporter] says which of its servers are down; one
+// that is a [Marker] never has a deleted value again, not even for the moment that a look after it was stored takes.
 type Store interface {
 	// GetMulti returns the values of the keys it has; with an error, of those it could get. They are the caller's to keep.
 	GetMulti(ctx context.Context, keys []string) (map[string][]byte, error)
@@ -43,10 +44,24 @@ type Reporter interface {
 	Servers() map[string]error
 }
 
+// Marker stores values unless their keys were marked as deleted, in one step: between a look and the write nobody can mark them.
+type Marker interface {
+	// SetUnlessMarked is SetMulti but for values whose mark has changed: those are not stored, which is no error.
+	SetUnlessMarked(ctx context.Context, values map[string]Marked, ttl time.Duration) error
+}
+
+// Marked is a value with the condition on which it is stored: that there is no key Mark, or that this has the value Seen.
+type Marked struct {
+	Value []byte
+	Mark  string
+	Seen  []byte
+}
+
 // second is the second level.
 type second[K comparable, V any] struct {
 	store    Store
 	leaser   Leaser // nil if the store is none
+	marker   Marker // nil if the store is none
 	health   *storeHealth
 	codec    Codec[V]
 	keyName  func(K) (string, error)
@@ -90,9 +105,10 @@ func newSecond[K comparable, V any](o *Options[K, V], epoch time.Time) (*second[
 		}
 	}
 	leaser, _ := o.Store.(Leaser)
+	marker, _ := o.Store.(Marker)
 	logger := observe.Logger(o.Logger, o.Name)
 	return &second[K, V]{
-		store: o.Store, leaser: leaser, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
+		store: o.Store, leaser: leaser, marker: marker, health: newStoreHealth(o.Store, logger), codec: codec, keyName: keyName, ttl: o.StoreTTL,
 		timeout: o.StoreTimeout, skew: o.Period / 10, shield: newShield(o.ShieldRate), logger: logger, epoch: epoch,
 		held: make(map[string]held), life: context.Background(), fence: fenceFor(o.Timeout, o.LoadTimeout, o.StoreTimeout),
 	}, nil

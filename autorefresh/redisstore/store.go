@@ -44,6 +44,7 @@ type Store struct {
 var (
 	_ autorefresh.Store  = (*Store)(nil)
 	_ autorefresh.Leaser = (*Store)(nil)
+	_ autorefresh.Marker = (*Store)(nil)
 
 	_ autorefresh.Reporter = (*Store)(nil)
 )
@@ -149,6 +150,38 @@ func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time
 		return nil
 	}
 	return s.do(ctx, p)
+}
+
+// setUnlessMarked sets each first key of two unless the second, its mark, is there with another value than was seen.
+const setUnlessMarked = `for i = 1, #KEYS, 2 do
+local mark = redis.call("GET", KEYS[i + 1])
+if not mark or mark == ARGV[i + 2] then redis.call("SET", KEYS[i], ARGV[i + 1], "PX", ARGV[1]) end
+end`
+
+// SetUnlessMarked implements [autorefresh.Marker]. The ttl is rounded up to whole milliseconds.
+func (s *Store) SetUnlessMarked(ctx context.Context, values map[string]autorefresh.Marked, ttl time.Duration) error {
+	var names, args []string
+	bytes := 0
+	send := func() error {
+		if len(names) == 0 {
+			return nil
+		}
+		whole := append([]string{setUnlessMarked, strconv.Itoa(len(names))}, names...)
+		whole = append(append(whole, milliseconds(ttl)), args...)
+		names, args, bytes = names[:0], args[:0], 0
+		return s.do(ctx, radix.Cmd(nil, "EVAL", whole...))
+	}
+	for key, v := range values {
+		names = append(names, s.name(ofValue, key), s.name(ofValue, v.Mark))
+		args = append(args, string(v.Value), string(v.Seen))
+		if bytes += len(v.Value); len(names) < maxKeys && bytes < maxBytes {
+			continue
+		}
+		if err := send(); err != nil {
+			return err
+		}
+	}
+	return send()
 }
 
 // Delete implements [autorefresh.Store].

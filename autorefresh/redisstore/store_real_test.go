@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -199,4 +201,47 @@ func TestContextEndsTheWait(t *testing.T) {
 	if _, err := s.GetMulti(ctx, []string{"1"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("GetMulti() = %v, want the context's error", err)
 	}
+}
+
+// What is stored and the look at its mark are one step.
+func TestMarkedKeysAreNotStoredOnARealServer(t *testing.T) {
+	t.Parallel()
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
+	s := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	ctx := t.Context()
+	if err := s.SetMulti(ctx, map[string][]byte{"mark\x00": {0xaf, 0}, "old": []byte("0")}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]autorefresh.Marked{
+		"no mark":      {Value: []byte{0xff, 0, '\n'}, Mark: "none"},
+		"mark is gone": {Value: []byte("1"), Mark: "none", Seen: []byte("seen")},
+		"same mark":    {Value: nil, Mark: "mark\x00", Seen: []byte{0xaf, 0}},
+		"new mark":     {Value: []byte("1"), Mark: "mark\x00"},
+		"old":          {Value: []byte("1"), Mark: "mark\x00", Seen: []byte{0xaf}},
+	}
+	for i := range 600 {
+		values[fmt.Sprint(i)] = autorefresh.Marked{Value: make([]byte, 10_000), Mark: "none"}
+	}
+	if err := s.SetUnlessMarked(ctx, values, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.GetMulti(ctx, slices.Collect(maps.Keys(values)))
+	if err != nil || len(found) != 604 {
+		t.Errorf("%d values are there, %v, want 604", len(found), err)
+	}
+	for key, want := range map[string]string{"no mark": "\xff\x00\n", "mark is gone": "1", "same mark": "", "old": "0"} {
+		if got, ok := found[key]; !ok || string(got) != want {
+			t.Errorf("%s: %q, %v, want %q", key, got, ok, want)
+		}
+	}
+	if _, ok := found["new mark"]; ok {
+		t.Error("a value is there whose mark is new")
+	}
+	if err := s.SetUnlessMarked(ctx, map[string]autorefresh.Marked{"brief": {Value: []byte("1"), Mark: "none"}}, 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has ended", func() bool {
+		found, err := s.GetMulti(ctx, []string{"brief"})
+		return err == nil && len(found) == 0
+	})
 }
