@@ -75,7 +75,7 @@ func (m mutant) hunt(t *testing.T) string {
 	program := m.build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	text, err := exec.CommandContext(ctx, program, "-test.run", "^TestExpeditions$", "-expeditions", "100", "-test.timeout", "2m").CombinedOutput()
+	text, err := exec.CommandContext(ctx, program, "-test.run", "^TestExpeditions$", "-expeditions", "100", "-test.timeout", "150s").CombinedOutput()
 	if err == nil {
 		return "not found"
 	}

@@ -164,6 +164,14 @@ func faults() []mishap {
 		{"killed", func(d *distance, _ *rand.Rand) { _ = d.fake.Kill() }, func(d *distance) { _ = d.fake.Restart() }},
 		{"restarted", func(d *distance, _ *rand.Rand) { _ = d.fake.Restart() }, nil},
 		{"hung", func(d *distance, _ *rand.Rand) { _ = d.fake.Hang() }, func(d *distance) { _ = d.fake.Release() }},
+		{"hung, and slow to work off what it holds", func(d *distance, random *rand.Rand) {
+			_ = d.fake.Hang()
+			d.fake.SetFault(worksOff(time.Duration(random.IntN(90)) * time.Millisecond))
+		}, func(d *distance) {
+			_ = d.fake.Release()
+			time.Sleep(100 * time.Millisecond)
+		}},
+		{"requests held up again", func(d *distance, _ *rand.Rand) { d.stallRequests(300 * time.Millisecond) }, nil},
 		{"replies held up", func(d *distance, random *rand.Rand) { d.stall(shortly(random)) }, nil},
 		{"requests held up", func(d *distance, random *rand.Rand) { d.stallRequests(shortly(random)) }, nil},
 		{"black hole", func(d *distance, random *rand.Rand) {
@@ -202,6 +210,23 @@ func faults() []mishap {
 		}, nil})
 	}
 	return all
+}
+
+// worksOff delays what each connection there is sends first: a server that was stopped takes its time for the writes that its sockets
+// held, and may be asked for deletions before.
+func worksOff(delay time.Duration) testutil.Chooser {
+	var mu sync.Mutex
+	seen := make(map[int]bool)
+	return func(cmd testutil.Command) testutil.Fault {
+		mu.Lock()
+		first := !seen[cmd.Conn]
+		seen[cmd.Conn] = true
+		mu.Unlock()
+		if first && cmd.Index > 1 { // not on the connection of a probe or of deletions
+			time.Sleep(delay)
+		}
+		return testutil.Fault{}
+	}
 }
 
 // shortly is a time in which packets are sent again, or a little longer than a call may take.

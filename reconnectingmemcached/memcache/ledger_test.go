@@ -114,8 +114,8 @@ func (w *world) wander(random *rand.Rand) {
 		}
 		w.total.steps.Add(1)
 		ctx, cancel, limit := context.Background(), context.CancelFunc(func() {}), exploreTimeout+20*time.Millisecond // a tick of the watch
-		if random.IntN(8) == 0 {
-			limit = time.Duration(1+random.IntN(300)) * time.Millisecond
+		if random.IntN(5) == 0 {
+			limit = time.Duration(1+random.IntN(150)) * time.Millisecond
 			ctx, cancel = context.WithTimeout(ctx, limit)
 		}
 		a := w.ledger.keys[random.IntN(len(w.ledger.keys))]
