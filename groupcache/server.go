@@ -73,7 +73,7 @@ func (p *HTTPPool) answer(w http.ResponseWriter, r *http.Request, escaped string
 		return
 	}
 	switch {
-	case r.Method == http.MethodOptions:
+	case r.Method == http.MethodOptions, escaped == p.basePath() && httppeer.IsGreeting(r):
 		p.greet(w)
 		return
 	case escaped == p.basePath() && httppeer.IsTest(r):

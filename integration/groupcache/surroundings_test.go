@@ -171,12 +171,22 @@ func TestSurroundings(t *testing.T) {
 	for _, s := range surroundings() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s) })
+			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s, groupcache.AuthOff) })
 		})
 	}
 }
 
-func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding) {
+// The same where peers prove who they are: what a middleware or proxy does to a request or an answer must not make it a forged one.
+func TestSurroundingsOfPeersThatProveWhoTheyAre(t *testing.T) {
+	for _, s := range surroundings() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s, groupcache.AuthRequire) })
+		})
+	}
+}
+
+func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, auth groupcache.Auth) {
 	t.Helper()
 	var loads atomic.Int64
 	getter := groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
@@ -208,7 +218,11 @@ func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding) {
 		if s.proxy != nil {
 			addr = s.proxy(t, addr)
 		}
-		i, err := groupcache.New(groupcache.Options{Self: "http://" + addr, Silence: pace.Longer(silence), PeerTimeout: time.Minute})
+		o := groupcache.Options{Self: "http://" + addr, Silence: pace.Longer(silence), PeerTimeout: time.Minute, Auth: auth}
+		if auth != groupcache.AuthOff {
+			o.Secret = []byte("a secret of the peers")
+		}
+		i, err := groupcache.New(o)
 		if err != nil {
 			t.Fatal(err)
 		}

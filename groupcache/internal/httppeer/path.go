@@ -18,6 +18,8 @@ const (
 	ringUsedHeader = "X-Holdfast-Ring-Used"
 	// pathHeader makes of a GET or POST of the base path a test of the way to the peer; its answer has it, too, with the length of the body.
 	pathHeader = "X-Holdfast-Path"
+	// greetingHeader makes of a GET of the base path what OPTIONS is, for where that is not mounted.
+	greetingHeader = "X-Holdfast-Greeting"
 	// quietHeader asks for an answer without signs of life: they do not survive the way.
 	quietHeader = "X-Holdfast-Quiet"
 	// statusHeader has the status of an answer, which something on the way may replace.

@@ -94,6 +94,7 @@ type signing struct {
 	path    string // escaped
 	below   string // of path
 	body    []byte
+	status  int // that the answer arrived with, whatever its proof says that it was sent with
 }
 
 type signingKey struct{}
@@ -153,6 +154,7 @@ func (p *prover) try(r *http.Request, with *signing) (_ *http.Response, proved b
 	if err != nil {
 		return nil, false, err
 	}
+	with.status = response.StatusCode
 	response.Header.Del(unprovedHeader)
 	id, proved := p.signer.believe(response, mac)
 	switch {

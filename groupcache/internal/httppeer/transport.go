@@ -98,7 +98,7 @@ func (t *Transport) request(ctx context.Context, method, below string, body []by
 		t.client.Tracer.Inject(ctx, r.Header.Set)
 	}
 	if t.client.Signer != nil {
-		r = r.WithContext(context.WithValue(ctx, signingKey{}, &signing{t.session, method, u.EscapedPath(), below, body}))
+		r = r.WithContext(context.WithValue(ctx, signingKey{}, &signing{session: t.session, method: method, path: u.EscapedPath(), below: below, body: body}))
 	}
 	return r, nil
 }
@@ -109,7 +109,12 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 	if err != nil {
 		return nil, err
 	}
-	response, err := t.client.RoundTripper(ctx).RoundTrip(r)
+	return t.do(r)
+}
+
+// do is send for a request that is made.
+func (t *Transport) do(r *http.Request) (*http.Response, error) {
+	response, err := t.client.RoundTripper(r.Context()).RoundTrip(r)
 	if err == nil && response.Header.Get(unprovedHeader) != "" {
 		return nil, unproved(response)
 	}
@@ -409,9 +414,32 @@ func Greet(h http.Header, g peer.Greeting) {
 // errForeignProbe says that a probe was answered by something that is no groupcache.
 var errForeignProbe = errors.New("the probe was answered by something else")
 
-// Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is no request of theirs.
+// IsGreeting says that a request asks what serves the base path.
+func IsGreeting(r *http.Request) bool {
+	return r.Method == http.MethodOptions || r.Method == http.MethodGet && len(r.Header[greetingHeader]) > 0
+}
+
+// Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is no request of theirs. What does not prove who it is may
+// be a router that has no OPTIONS: where GET alone is mounted, a GET asks.
 func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
-	response, err := t.send(ctx, http.MethodOptions, "", nil)
+	g, err := t.greet(ctx, http.MethodOptions)
+	if errors.Is(err, peer.ErrUnproved) {
+		if byGet, errGet := t.greet(ctx, http.MethodGet); errGet == nil && byGet.Marked {
+			return byGet, nil
+		}
+	}
+	return g, err
+}
+
+func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, error) {
+	r, err := t.request(ctx, method, "", nil)
+	if err != nil {
+		return peer.Greeting{}, err
+	}
+	if method == http.MethodGet {
+		r.Header.Set(greetingHeader, "1")
+	}
+	response, err := t.do(r)
 	if err != nil {
 		return peer.Greeting{}, err
 	}

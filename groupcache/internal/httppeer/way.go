@@ -77,7 +77,11 @@ func (t *Transport) test(ctx context.Context, method string, body []byte) tested
 		return tested{late: late, broken: !late}
 	}
 	defer discard(response)
-	return tested{arrived: isMarked(response) && response.Header.Get(pathHeader) == strconv.Itoa(len(body)), status: response.StatusCode}
+	status := response.StatusCode
+	if with, ok := r.Context().Value(signingKey{}).(*signing); ok {
+		status = with.status
+	}
+	return tested{arrived: isMarked(response) && response.Header.Get(pathHeader) == strconv.Itoa(len(body)), status: status}
 }
 
 // Explore implements peer.Transport.
