@@ -31,6 +31,12 @@ func follow(t *testing.T, sentinels []string, reach sentinel.Endpoint) *sentinel
 	return followWith(t, sentinels, sentinel.Options{Names: []string{primary}, Server: reach, Sentinel: reach})
 }
 
+// followUnhurried is for tests that are not about silence: a server that a busy machine lets stand still has not failed.
+func followUnhurried(t *testing.T, sentinels []string) *sentinel.Client {
+	t.Helper()
+	return followWith(t, sentinels, sentinel.Options{Names: []string{primary}, HeartbeatTimeout: 10 * time.Second, DialTimeout: 10 * time.Second})
+}
+
 func followWith(t *testing.T, sentinels []string, o sentinel.Options) *sentinel.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

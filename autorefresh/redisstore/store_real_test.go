@@ -53,9 +53,9 @@ func replica(t *testing.T, cluster *redis.Cluster, s *source, o options) *cache 
 
 func TestLeasesOnARealServer(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
-	mine := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
-	others := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+	mine := newStore(t, followUnhurried(t, cluster.SentinelAddrs()))
+	others := newStore(t, followUnhurried(t, cluster.SentinelAddrs()))
 	ctx := t.Context()
 	for range 20 {
 		if taken, err := mine.Lease(ctx, []string{"1", "2"}, time.Hour); err != nil || len(taken) > 0 {
@@ -194,8 +194,8 @@ func TestPrimaryThatHangsIsShielded(t *testing.T) {
 
 func TestContextEndsTheWait(t *testing.T) {
 	t.Parallel()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})
-	s := newStore(t, follow(t, cluster.SentinelAddrs(), sentinel.Endpoint{}))
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute})
+	s := newStore(t, followUnhurried(t, cluster.SentinelAddrs()))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.GetMulti(ctx, []string{"1"}); !errors.Is(err, context.Canceled) {
