@@ -1,6 +1,7 @@
 package reconnectingmemcached_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -44,6 +45,7 @@ func keyOf(i, n int) string {
 
 func start(t *testing.T, o reconnectingmemcached.Options) *reconnectingmemcached.HealingClient {
 	t.Helper()
+	o.Timeout = cmp.Or(o.Timeout, 20*time.Second) // a server that a busy machine lets stand still has not failed
 	c := reconnectingmemcached.NewClient(o)
 	t.Cleanup(func() {
 		for range 2 {
