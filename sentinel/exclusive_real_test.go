@@ -208,9 +208,7 @@ func TestALeaseEndsWithItsPrimary(t *testing.T) {
 			return err
 		}
 		old := present(t, cluster)
-		if err := cluster.Failover(t.Context(), name); err != nil {
-			return err
-		}
+		failOver(t, cluster, old)
 		settle(t, cluster, c, old)
 		return conn.Do(t.Context(), radix.Cmd(nil, "MULTI"))
 	})

@@ -104,9 +104,7 @@ func TestAUserWithoutRole(t *testing.T) {
 				t.Errorf("the primary was left %d times", lost)
 			}
 			old := present(t, cluster)
-			if err := cluster.Failover(t.Context(), name); err != nil {
-				t.Fatal(err)
-			}
+			failOver(t, cluster, old)
 			eventually(t, "the new primary", func() bool {
 				at := client.Topology(name)
 				return at.Primary != "" && at.Primary != old.Addr() && set(t.Context(), client, "a", "2") == nil
@@ -227,9 +225,7 @@ func TestAUserOfTheSentinelsWithFewRights(t *testing.T) {
 				t.Fatal(err)
 			}
 			old := present(t, cluster)
-			if err := cluster.Failover(t.Context(), name); err != nil {
-				t.Fatal(err)
-			}
+			failOver(t, cluster, old)
 			eventually(t, "the new primary", func() bool {
 				at := client.Topology(name)
 				return at.Primary != "" && at.Primary != old.Addr() && set(t.Context(), client, "a", "2") == nil

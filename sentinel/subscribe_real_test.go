@@ -68,9 +68,7 @@ func TestASubscriptionSurvivesAFailover(t *testing.T) {
 	}
 	publish("1")
 	old := present(t, cluster)
-	if err := cluster.Failover(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
+	failOver(t, cluster, old)
 	for _, l := range listeners {
 		settle(t, cluster, l.client, old)
 		l.expect(l.channels, sentinel.Message{Resubscribed: true})

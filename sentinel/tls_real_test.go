@@ -84,9 +84,7 @@ func TestTLSAndLoginsAreApart(t *testing.T) {
 	l := startLedger(t, c, 4)
 	replicate(t, c)
 	old := present(t, cluster)
-	if err := cluster.Failover(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
+	failOver(t, cluster, old)
 	settle(t, cluster, c, old)
 	if lost := l.lost(t); lost == len(l.acked) { // some may be, on a busy machine
 		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
