@@ -52,6 +52,9 @@ func (d *distance) stallRequests(pause time.Duration) {
 	d.eachConn(func(f *far) { f.requests.Store(time.Now().Add(pause).UnixNano()) })
 }
 
+// cut ends the connections there are, from the server's side.
+func (d *distance) cut() { d.eachConn(func(f *far) { _ = f.there.Close() }) }
+
 func (d *distance) eachConn(do func(f *far)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

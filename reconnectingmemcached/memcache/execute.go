@@ -159,7 +159,8 @@ func (c *Client) everywhere(ctx context.Context, o op) error {
 const maxMultiKeys = 256
 
 // GetMulti returns the items of the keys that are found, by key; each server is asked once, all at the same time. While a server is
-// down its keys are missing from the map, and the error is nil unless the client is [Client.Reporting].
+// down its keys are missing from the map, and the error is nil unless the client is [Client.Reporting]. Those of a server that is up
+// and did not answer in time are missing, too, and the error wraps [ErrTimeout].
 func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
 	return c.GetMultiContext(context.Background(), keys)
 }
@@ -192,16 +193,20 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	return items, errors.Join(failed...)
 }
 
-// partError is nil for a part whose server is down, unless the client is to report that.
+// partError is nil for a part whose server is down, unless the client is to report that. One that was not answered in time by a server
+// that is up is no outage: its keys may well be there, and nothing else tells.
 func (c *Client) partError(ctx context.Context, p *part) error {
 	if p.outcome.err == nil || p.outcome.replied {
 		return p.outcome.err
 	}
 	err := c.unanswered(ctx, p.server, opGetMulti, p.outcome)
-	if err == ErrCacheMiss { //nolint:errorlint // the very value that unanswered gives for "down".
-		return nil
+	switch {
+	case err != ErrCacheMiss: //nolint:errorlint // the very value that unanswered gives for "down".
+		return err
+	case errors.Is(p.outcome.err, ErrTimeout) && !p.server.isDown():
+		return p.server.downError(opGetMulti, p.outcome)
 	}
-	return err
+	return nil
 }
 
 // split groups keys by server, in their order.

@@ -180,7 +180,7 @@ func faults() []mishap {
 			d.stall(hole)
 			d.stallRequests(hole)
 		}, nil},
-		{"connections cut", func(d *distance, _ *rand.Rand) { d.eachConn(func(f *far) { _ = f.there.Close() }) }, nil},
+		{"connections cut", func(d *distance, _ *rand.Rand) { d.cut() }, nil},
 	}
 	for _, r := range []struct {
 		name   string

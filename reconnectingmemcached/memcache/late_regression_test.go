@@ -3,9 +3,13 @@ package memcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
@@ -76,4 +80,46 @@ func TestMissedWhileReplayEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "key deleted", func() bool { return c.Stats()[fake.Addr()].MissedInvalidations == 0 })
+}
+
+// TestGetMultiOutOfTime tells of the large GetMulti that ran out of time on a server that was up: it returned what there was, and a nil
+// error, as if the rest was not there.
+func TestGetMultiOutOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		prompt := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.1:11211"})
+		slow := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.2:11211"})
+		fakes := map[string]*testutil.Fake{prompt.Addr(): prompt, slow.Addr(): slow}
+		c, err := memcache.NewWithOptions(nil, memcache.Options{
+			Servers: []string{prompt.Addr(), slow.Addr()},
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return fakes[addr].Dial(ctx, network, addr)
+			},
+		})
+		check(t, err)
+		defer func() { _ = c.Close() }()
+		keys := make([]string, 40)
+		at := make(map[string]int)
+		for i := range keys {
+			keys[i] = fmt.Sprint("k", i)
+			check(t, c.Set(&memcache.Item{Key: keys[i], Value: []byte("v")}))
+			owner, err := c.Owner(keys[i])
+			check(t, err)
+			at[owner]++
+		}
+		slow.SetFault(testutil.OnVerbs(testutil.DelayReply(time.Second), "gets"))
+		items, err := c.GetMulti(keys)
+		var late *memcache.ServerDownError
+		if !errors.Is(err, memcache.ErrTimeout) || !errors.As(err, &late) || late.Addr != slow.Addr() || len(items) != at[prompt.Addr()] {
+			t.Errorf("GetMulti with one server too late = %d items, %v; want the %d of the other, and ErrTimeout of %s",
+				len(items), err, at[prompt.Addr()], slow.Addr())
+		}
+		slow.SetFault(nil)
+		_ = slow.Kill()
+		for c.State(slow.Addr()) == breaker.Closed {
+			_, _ = c.GetMulti(keys)
+		}
+		if items, err := c.GetMulti(keys); err != nil || len(items) != at[prompt.Addr()] {
+			t.Errorf("GetMulti with one server down = %d items, %v; want the %d of the other, and nil", len(items), err, at[prompt.Addr()])
+		}
+	})
 }

@@ -271,6 +271,7 @@ func (l *line) connected(conn *meter) bool {
 
 func (l *line) lost(err error) error {
 	if l.worked.Load() {
+		l.server.askSoon(err)
 		return usedFault(err)
 	}
 	return l.server.freshFault(err)

@@ -2,7 +2,9 @@ package memcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -36,6 +38,37 @@ func (s *server) secondOpinion() {
 			s.condemn(err)
 		}
 	})
+}
+
+// endedPause is how long the next call has to open another connection before the client does.
+const endedPause = 100 * time.Millisecond
+
+// askSoon asks a server once that has ended a connection, unless a call does: so that those who only look, or ask when they need it,
+// learn of an outage in which nobody called. The connection is not kept, and a server that ends idle ones is not asked again.
+func (s *server) askSoon(end error) {
+	if errors.Is(end, net.ErrClosed) || !s.asking.CompareAndSwap(false, true) { // closed by this client
+		return
+	}
+	time.AfterFunc(endedPause, func() {
+		s.asking.Store(false)
+		if s.current.Load() == nil && !s.isDown() {
+			s.core.spawn(s.askWhy)
+		}
+	})
+}
+
+// askWhy asks a server on a connection that is not kept.
+func (s *server) askWhy() {
+	ctx, cancel := context.WithTimeout(s.core.ctx, s.core.options.Timeout)
+	defer cancel()
+	err := s.ask(ctx, s.dial)
+	switch {
+	case err == nil || s.core.ctx.Err() != nil:
+	case isTimeout(err):
+		s.charge(hard(err))
+	default:
+		s.charge(s.freshFault(err))
+	}
 }
 
 // endStuck ends the connections that are still silent; reads on them are tried once more.

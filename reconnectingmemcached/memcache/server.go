@@ -33,6 +33,7 @@ type server struct {
 	replaying atomic.Bool          // a background replay is under way
 	probes    atomic.Int64         // since it went down
 	doubted   atomic.Bool          // a second opinion is being asked for
+	asking    atomic.Bool          // it is asked why a connection has ended
 	lastRead  atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
 	resolved  atomic.Int64         // when the host name was last looked up, same clock
 
