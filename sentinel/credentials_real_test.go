@@ -288,7 +288,7 @@ func TestNamesAndOnConnect(t *testing.T) {
 	var refusing atomic.Bool
 	for _, protocol := range []int{2, 3} {
 		o := sentinel.Options{
-			Names: []string{name}, ClientName: "shop-7", DB: 1, Protocol: protocol,
+			Names: []string{name}, HeartbeatTimeout: unhurried, DialTimeout: unhurried, ClientName: "shop-7", DB: 1, Protocol: protocol,
 			Server: sentinel.Endpoint{OnConnect: func(ctx context.Context, addr string, conn radix.Conn) error {
 				var db, named string
 				p := pipeline(radix.Cmd(nil, "CLIENT", "NO-EVICT", "ON"), radix.Cmd(&named, "CLIENT", "GETNAME"))

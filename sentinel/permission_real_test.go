@@ -140,7 +140,7 @@ func TestAUserWhoMayNotSelect(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, err := sentinel.New(ctx, cluster.SentinelAddrs(), sentinel.Options{
-		Names: []string{name}, DB: 1, Server: sentinel.Endpoint{Username: "app", Password: "secret"},
+		Names: []string{name}, DialTimeout: unhurried, DB: 1, Server: sentinel.Endpoint{Username: "app", Password: "secret"},
 	})
 	if err == nil {
 		c.Close()
@@ -206,7 +206,7 @@ func TestAUserOfTheSentinelsWithFewRights(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			client, err := sentinel.New(ctx, cluster.SentinelAddrs(), sentinel.Options{
-				Names: []string{name}, Sentinel: sentinel.Endpoint{Username: user, Password: "secret"}, Logger: logged.logger(),
+				Names: []string{name}, DialTimeout: unhurried, Sentinel: sentinel.Endpoint{Username: user, Password: "secret"}, Logger: logged.logger(),
 			})
 			if user == "one" || user == "none" {
 				if err == nil {

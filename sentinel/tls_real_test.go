@@ -74,7 +74,7 @@ func TestTLSAndLoginsAreApart(t *testing.T) {
 		Server:   sentinel.Endpoint{TLS: &tls.Config{RootCAs: serverPool}, Username: "default", Password: "of the servers"},
 		Sentinel: sentinel.Endpoint{TLS: &tls.Config{RootCAs: sentinelPool}, Password: "of the sentinels"},
 		AddrMap:  func(addr string) string { return mapped[addr] },
-		Protocol: 3,
+		Protocol: 3, HeartbeatTimeout: unhurried, DialTimeout: unhurried,
 	}
 	c, err := sentinel.New(t.Context(), cluster.SentinelAddrs(), o)
 	if err != nil {
