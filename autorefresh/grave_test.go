@@ -169,17 +169,18 @@ func (s marking) SetUnlessMarked(ctx context.Context, values map[string]autorefr
 	return nil
 }
 
-// distant is a marking that is 10 ms away and counts its calls.
+// distant is a marking that is some way away, and counts its calls.
 type distant struct {
 	marking
+	way   time.Duration
 	calls *atomic.Int32
 }
 
 // far has a call take its way there and back.
 func (s distant) far(call func() error) error {
 	s.calls.Add(1)
-	time.Sleep(5 * time.Millisecond)
-	defer time.Sleep(5 * time.Millisecond)
+	time.Sleep(s.way)
+	defer time.Sleep(s.way)
 	return call()
 }
 
@@ -203,7 +204,8 @@ func (s distant) Delete(ctx context.Context, keys ...string) error {
 	return s.far(func() error { return s.marking.Delete(ctx, keys...) })
 }
 
-// A value that was stored just after it was deleted was there for others until the second look: for a round trip.
+// A value that was stored just after it was deleted was there for others until the second look: for a round trip of a process that is
+// farther away than the one that deletes.
 func TestDeletedValueIsNeverThereAgainWithMarks(t *testing.T) {
 	for deleted := time.Duration(0); deleted < 300*time.Millisecond; deleted += 2 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
@@ -212,23 +214,26 @@ func TestDeletedValueIsNeverThereAgainWithMarks(t *testing.T) {
 				defer time.Sleep(100 * time.Millisecond)
 				return int(database.Load()), nil
 			}
-			store := distant{marking{leasing{newShared()}}, new(atomic.Int32)}
-			all := replicas(t, 2, options{Period: 10 * time.Minute, Store: store, First: autorefresh.FirstAfterPeriod}, source)
-			defer mustClose(t, all[0])
-			defer mustClose(t, all[1])
-			_, _ = all[0].Load(t.Context(), 1)
-			store.calls.Store(0)
-			_, _ = all[0].Load(t.Context(), 2)
-			if n := store.calls.Load(); n != 3 {
+			store := marking{leasing{newShared()}}
+			near, far := distant{store, time.Millisecond, new(atomic.Int32)}, distant{store, 20 * time.Millisecond, new(atomic.Int32)}
+			o := options{Period: 10 * time.Minute, First: autorefresh.FirstAfterPeriod}
+			o.Store = near
+			a := replicas(t, 1, o, source)[0]
+			defer mustClose(t, a)
+			o.Store = far
+			b := replicas(t, 1, o, source)[0]
+			defer mustClose(t, b)
+			_, _ = a.Load(t.Context(), 1)
+			if n := near.calls.Load(); n != 3 {
 				t.Errorf("a load calls the store %d times, want 3: two looks and what stores the value", n)
 			}
-			_, _ = all[1].Load(t.Context(), 1)
-			go func() { _ = all[1].Refresh(context.Background(), 1) }()
+			_, _ = b.Load(t.Context(), 1)
+			go func() { _ = b.Refresh(context.Background(), 1) }()
 			time.Sleep(deleted)
 			database.Store(1)
-			all[0].Delete(1)
+			a.Delete(1)
 			for range 300 {
-				found, _ := store.marking.GetMulti(t.Context(), []string{"1"})
+				found, _ := store.GetMulti(t.Context(), []string{"1"})
 				if data := found["1"]; len(data) > 0 && data[len(data)-1] == '0' {
 					t.Fatalf("deleted after %v: the old value is in the second level after the end of Delete", deleted)
 				}
