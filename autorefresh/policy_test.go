@@ -147,7 +147,8 @@ func TestBatchesAreFull(t *testing.T) {
 				settle(0)
 				calls := float64(b.count()-before) / periods
 				want := float64((x.items + size - 1) / size)
-				if calls > want*1.08 || calls < float64(x.items)/float64(size) {
+				const edge = 1.0 / periods // one call more may fall into the time that is looked at
+				if calls > want*1.08+edge || calls < float64(x.items)/float64(size) {
 					t.Errorf("%.2f calls a period, want %.0f, and 8 %% more at most", calls, want)
 				}
 				t.Logf("%d items, %d creates/s: %.2f calls a period, %.0f are needed", x.items, x.creates, calls, want)
