@@ -25,7 +25,8 @@ func (p *pace) guess(took int64) { p.answer.CompareAndSwap(0, -max(took, 1)) }
 
 // seen is 0 if nothing was.
 func (p *pace) seen() time.Duration {
-	return max(time.Duration(p.answer.Load()), -time.Duration(p.answer.Load()))
+	seen := time.Duration(p.answer.Load())
+	return max(seen, -seen)
 }
 
 const (
