@@ -175,6 +175,15 @@ func (j *journal) String() string {
 
 func (j *journal) count(text string) int { return strings.Count(j.String(), text) }
 
+// says waits for a line of the log, which comes after what is counted, and fails if there is a second one.
+func (j *journal) says(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, "the log says "+text, func() bool { return j.count(text) > 0 })
+	if got := j.count(text); got != 1 {
+		t.Errorf("the log says %d times %q: %s", got, text, j)
+	}
+}
+
 // connect returns a client of etcd, as a test uses it.
 func connect(t *testing.T, endpoint string, adapt ...func(*clientv3.Config)) *clientv3.Client {
 	t.Helper()
