@@ -80,19 +80,51 @@ func (f BatchGetterFunc) Get(ctx context.Context, key string, dest Sink) error {
 // notSet is why a key has no value after a batch that ended with err; nil if it has one. A key that is not there is known to be absent only if
 // there was no error but those of other keys.
 func notSet(key string, s *loadSink, err error) error {
-	var single KeyErrors
-	if errors.As(err, &single) && single[key] != nil {
-		return single[key]
+	own, others := partErrors(err, key)
+	switch {
+	case own != nil:
+		return own
+	case s.set:
+		return nil
 	}
 	switch err.(type) { //nolint:errorlint // an error that has others beside KeyErrors is of all keys
 	case nil, KeyErrors:
-		err = &ErrNotFound{Msg: "the batch has no value for it"}
+		return &ErrNotFound{Msg: "the batch has no value for it"}
 	}
-	if s.set {
-		return nil
-	}
-	return err
+	return ofAll{err, others}
 }
+
+// partErrors parts what a batch returned into the error of a key and those that are not of single keys.
+func partErrors(err error, key string) (own error, others []error) {
+	if !errors.As(err, new(KeyErrors)) {
+		return nil, []error{err}
+	}
+	switch e := err.(type) { //nolint:errorlint // the tree is walked
+	case KeyErrors:
+		return e[key], nil
+	case interface{ Unwrap() error }:
+		return partErrors(e.Unwrap(), key)
+	case interface{ Unwrap() []error }:
+		for _, part := range e.Unwrap() {
+			its, more := partErrors(part, key)
+			others = append(others, more...)
+			if own == nil {
+				own = its
+			}
+		}
+	}
+	return own, others
+}
+
+// ofAll is the error of all keys that a batch returned, beside those of single keys perhaps. It wraps what is not of those: that another key is
+// known to be absent says nothing about this one.
+type ofAll struct {
+	error
+	others []error
+}
+
+// Unwrap returns what is not of single keys.
+func (e ofAll) Unwrap() []error { return e.others }
 
 // batch is what is done for several keys at once, each of which is a flight that others can join.
 type batch struct {

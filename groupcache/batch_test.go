@@ -336,3 +336,29 @@ func TestABatchOfTypedValues(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// That one key is known to be absent says nothing about others that an error kept from being looked for: they were taken for absent, too, without
+// a word, and kept as such.
+func TestAnErrorOfAllKeysHidesBehindNone(t *testing.T) {
+	broken := errors.New("the database is away")
+	for what, answer := range map[string]error{
+		"joined":  errors.Join(broken, groupcache.KeyErrors{"gone": &groupcache.ErrNotFound{Msg: "deleted"}}),
+		"wrapped": fmt.Errorf("%w after %w", broken, groupcache.KeyErrors{"gone": &groupcache.ErrNotFound{Msg: "deleted"}}),
+		"several": errors.Join(groupcache.KeyErrors{"other": broken}, groupcache.KeyErrors{"gone": &groupcache.ErrNotFound{Msg: "deleted"}}, broken),
+	} {
+		s := newTable()
+		well := s.answer
+		s.answer = func(context.Context, []string, func(string) groupcache.Sink) error { return answer }
+		g := aloneWith(t, s.getter(), groupcache.WithNegativeTTL(time.Hour))
+		if _, err := g.GetMulti(t.Context(), []string{"gone", "late"}); !errors.Is(err, broken) || strings.Contains(fmt.Sprint(err), `groupcache: key "gone"`) {
+			t.Errorf("%s: %v, want that of the late key", what, err)
+		}
+		s.answer = well
+		if v, err := get(t.Context(), g, "late"); err != nil || v != "value of late" {
+			t.Errorf("%s: %q, %v once the database is there", what, v, err)
+		}
+		if _, err := get(t.Context(), g, "gone"); !errors.Is(err, &groupcache.ErrNotFound{}) {
+			t.Errorf("%s: %v of the key that is gone", what, err)
+		}
+	}
+}
