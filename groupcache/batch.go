@@ -211,6 +211,13 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 	slots := make(chan struct{}, batchesAtOnce)
 	for part := range slices.Chunk(keys, MaxBatch) {
 		slots <- struct{}{}
+		if err := ctx.Err(); err != nil { // nobody waits: what is begun nevertheless would take no slot
+			<-slots
+			for _, key := range part {
+				take(key, ByteView{}, err)
+			}
+			continue
+		}
 		all.Go(func() {
 			defer func() { <-slots }()
 			g.Stats.Loads.Add(int64(len(part)))

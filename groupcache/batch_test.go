@@ -362,3 +362,33 @@ func TestAnErrorOfAllKeysHidesBehindNone(t *testing.T) {
 		}
 	}
 }
+
+// A caller who has left begins no more batches: all that were left began at once, on a database that was late already.
+func TestBatchesEndWithTheirCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		running, most := 0, 0
+		g := aloneWith(t, groupcache.BatchGetterFunc(func(ctx context.Context, _ []string, _ func(string) groupcache.Sink) error {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			<-ctx.Done()
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return ctx.Err()
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := g.GetMulti(ctx, numbered("key", 20*groupcache.MaxBatch)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%.200v", err)
+		}
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if most != 4 {
+			t.Errorf("%d batches at once, want 4", most)
+		}
+	})
+}
