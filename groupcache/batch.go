@@ -208,6 +208,7 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 		return keys
 	}
 	var all sync.WaitGroup
+	var mu sync.Mutex
 	slots := make(chan struct{}, batchesAtOnce)
 	for part := range slices.Chunk(keys, MaxBatch) {
 		slots <- struct{}{}
@@ -227,6 +228,12 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 			}
 			for _, f := range slices.Concat(b.flights, b.joined) {
 				v, err := f.wait(ctx)
+				if errors.Is(err, errAskElsewhere) { // it was to be taken from a peer, which does not have it
+					mu.Lock()
+					left = append(left, f.key)
+					mu.Unlock()
+					continue
+				}
 				take(f.key, v, err)
 			}
 			for _, key := range b.refused {
@@ -235,6 +242,9 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 		})
 	}
 	all.Wait()
+	if len(left) > 0 {
+		return g.loadSeveral(ctx, left, take)
+	}
 	return nil
 }
 

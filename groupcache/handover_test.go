@@ -423,3 +423,38 @@ func TestAPeerThatJoinsHearsOfWritesBefore(t *testing.T) {
 		})
 	}
 }
+
+// formerKeys are two keys that owner has taken over from former, which has no values of them.
+func (c *cluster) formerKeys(t *testing.T, owner, former *node) []string {
+	t.Helper()
+	keys := []string{c.ownedBy(t, former, "one"), c.ownedBy(t, former, "two")}
+	if err := owner.instance.SetPeers(owner.url); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// What is looked for at a former owner, in vain, is loaded for those, too, who wait for that.
+func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
+	s := newTable()
+	nodes := []*node{startNode(t, s.getter(), nil), startNode(t, s.getter(), nil)}
+	setPeers(t, nodes...)
+	keys := (&cluster{nodes: nodes}).formerKeys(t, nodes[0], nodes[1])
+	late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
+	nodes[1].late.Store(late)
+	var callers sync.WaitGroup
+	read := func() {
+		found, err := nodes[0].group.GetMulti(t.Context(), keys)
+		if err != nil {
+			t.Error(err)
+		}
+		has(t, found, keys)
+	}
+	callers.Go(read)
+	<-late.made
+	nodes[1].late.Store(nil)
+	callers.Go(read)
+	time.Sleep(10 * time.Millisecond)
+	close(late.release)
+	callers.Wait()
+}
