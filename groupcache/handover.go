@@ -216,6 +216,9 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 	}
 	b := g.newBatch(ctx, g.loads, p, keys)
 	defer b.cancel()
+	for _, f := range b.joined { // nobody here waits for those
+		f.leave()
+	}
 	defer b.landAll(errAskElsewhere)
 	defer context.AfterFunc(ctx, b.cancel)()
 	for left := slices.Clone(b.flights); len(left) > 0; {

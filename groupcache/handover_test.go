@@ -434,6 +434,35 @@ func (c *cluster) formerKeys(t *testing.T, owner, former *node) []string {
 	return keys
 }
 
+// A load that a GetMulti meets while it looks for values at a former owner still ends when all have left.
+func TestALoadThatIsMetByAHandoverIsAbandoned(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	owner := c.nodes[0]
+	keys := c.formerKeys(t, owner, c.nodes[1])
+	begun, ended := make(chan struct{}), make(chan struct{})
+	c.source.answer = func(ctx context.Context, key string) (string, error) {
+		if key == keys[0] {
+			close(begun)
+			<-ctx.Done()
+			close(ended)
+		}
+		return "v", ctx.Err()
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	callers.Go(func() { _, _ = get(ctx, owner.group, keys[0]) })
+	<-begun
+	callers.Go(func() { _, _ = owner.group.GetMulti(ctx, keys) })
+	eventually(t, "the second key is there", func() bool { return owner.group.CacheStats(groupcache.MainCache).Items == 1 })
+	leave()
+	callers.Wait()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("all have left, and the load goes on")
+	}
+}
+
 // What is looked for at a former owner, in vain, is loaded for those, too, who wait for that.
 func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
 	s := newTable()
