@@ -155,7 +155,9 @@ func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, ke
 			continue
 		}
 		f.await()
+		mu.Lock()
 		waitedFor++
+		mu.Unlock()
 		stop := context.AfterFunc(ctxOfLoad, func() { // the last to leave ends it
 			mu.Lock()
 			defer mu.Unlock()

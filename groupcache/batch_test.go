@@ -392,3 +392,31 @@ func TestBatchesEndWithTheirCaller(t *testing.T) {
 		}
 	})
 }
+
+// Close may end some of a batch's loads while the others are being begun: who waits was counted without a lock.
+func TestCloseWhileABatchBegins(t *testing.T) {
+	keys := numbered("key", groupcache.MaxBatch)
+	for n := range 200 {
+		s := newTable()
+		i, err := groupcache.New(groupcache.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := i.NewGroup("g", 1<<20, s.getter(), groupcache.WithPeerPicker(groupcache.NoPeers{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		begin := make(chan struct{})
+		all.Go(func() {
+			close(begin)
+			_, _ = g.GetMulti(t.Context(), keys)
+		})
+		<-begin
+		time.Sleep(time.Duration(n%20) * 50 * time.Microsecond)
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+	}
+}
