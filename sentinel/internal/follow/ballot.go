@@ -208,6 +208,9 @@ func (s *State) raise() {
 			continue
 		}
 		s.confirm()
+		if !v.report.Midway {
+			s.primary.told = max(s.primary.told, epoch)
+		}
 		if epoch > best && s.most(func(o *voter) bool {
 			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
 		}) {
@@ -278,7 +281,7 @@ func (s *State) aim(addr string, epoch int64) {
 	}
 	s.cut(fmt.Errorf("the sentinels name %s", addr))
 	s.leaveReturn()
-	s.primary.addr, s.primary.id, s.primary.epoch = addr, "", epoch
+	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
 	s.retry()
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
 }

@@ -342,8 +342,9 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.comeBack(addr)
 	s.noReplica(addr)
 	if addr != p.addr {
-		p.id = ""
+		p.id, p.told = "", 0
 	}
+	p.told = max(p.told, epoch)
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
 	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {

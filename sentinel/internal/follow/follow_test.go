@@ -254,3 +254,36 @@ func TestNothingHappensAfterClose(t *testing.T) {
 		t.Errorf("%+v", p.done)
 	}
 }
+
+// One of three sentinels died with the primary, and the one that led the failover waited for a replica to follow, for minutes: the only other
+// one to announce the new primary was not most, and as soon as that one was silent for a moment it was left, as one that is replaced.
+func TestALeaderThatWaitsForReplicasIsNotTheNextFailover(t *testing.T) {
+	for name, mode := range map[string]follow.Mode{"announced": follow.PushOnly, "selected": follow.Eager} {
+		t.Run(name, func(t *testing.T) {
+			p := up(t, follow.Config{Mode: mode})
+			leader, other, dead := seeds()[0], seeds()[1], seeds()[2]
+			p.step(follow.Unheard{Sentinel: dead})
+			p.step(follow.Died{Term: p.links[serverA], Err: errors.New("dead")})
+			midway := report(serverA, 2)
+			midway.Midway = true
+			p.hear(midway, leader)
+			if mode == follow.Eager {
+				p.push(leader, follow.Selected, serverB)
+				p.answer(serverB, true)
+			}
+			p.hear(report(serverB, 2), other)
+			if mode == follow.PushOnly {
+				p.answer(serverB, true)
+			}
+			p.is(follow.Up, serverB)
+			p.pass(10 * time.Second)
+			p.hear(midway, leader)
+			p.hear(report(serverB, 2), other)
+			term := p.links[serverB]
+			p.step(follow.Silent{Term: term, For: 300 * time.Millisecond})
+			p.is(follow.Stalled, serverB)
+			p.step(follow.Beat{Term: term, Connected: p.now.Add(-time.Second), Asked: p.now})
+			p.is(follow.Up, serverB)
+		})
+	}
+}

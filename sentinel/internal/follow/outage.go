@@ -98,7 +98,7 @@ func (s *State) stallTimeout() time.Duration {
 // replaces tells whether a sentinel leads a failover of the present primary. One that leads the last one may still wait for replicas to follow,
 // for minutes, and names the primary of before; others have announced this one then.
 func (s *State) replaces(v *voter) bool {
-	return v.report.Midway && (v.report.Epoch > s.primary.epoch || s.named(v) == s.primary.addr)
+	return v.report.Midway && (v.report.Epoch > max(s.primary.epoch, s.primary.told) || s.named(v) == s.primary.addr)
 }
 
 // failoverBegins tells whether a sentinel leads a failover, or most name another primary.

@@ -81,8 +81,9 @@ type primary struct {
 	id     string // its run id, as most sentinels tell it; empty if they do not
 	last   string // that served last
 	epoch  int64
-	link   Link // of the commands; 0 if none live
-	term   Link // of the Swap
+	told   int64 // the latest epoch at which a sentinel has announced it: one that has gone wrong may have invented that
+	link   Link  // of the commands; 0 if none live
+	term   Link  // of the Swap
 	since  time.Time
 	cause  error // of the last try to find it that failed
 	cutAt  time.Time
