@@ -92,7 +92,8 @@ func (l *loads[K, V]) forget(key K) {
 // [ErrStuck] or [ErrClosed].
 //
 // A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
-// MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle].
+// MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle]: with [NewBatch] so may be the load of a key that
+// needs another one which was missed at the same time, and is in the same call. Such a refresh function loads what it needs itself.
 func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
 	if e, ok := c.storage.get(key); ok && e.flags.Load()&c.slow == 0 && !c.closed.Load() {
 		return *e.value.Load(), nil

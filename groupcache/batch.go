@@ -204,6 +204,24 @@ func (g *Group) apart(keys []string) (own, others []string) {
 	return own, others
 }
 
+// batchFor is how many of n keys a BatchGetter is to load for an answer that has so many bytes left, by the mean size of what it has loaded.
+func (g *Group) batchFor(left, n int) int {
+	mean := int(g.meanSize.Load())
+	if g.batches == nil || mean == 0 {
+		return n
+	}
+	return min(n, max(left/mean, 2), batchesAtOnce*MaxBatch)
+}
+
+// sawSize takes note of the size of a value that was loaded.
+func (g *Group) sawSize(size int) {
+	mean := g.meanSize.Load()
+	if mean == 0 {
+		mean = int64(size)
+	}
+	g.meanSize.Store(max(mean+(int64(size)-mean)/8, 1))
+}
+
 // loadSeveral has a BatchGetter load keys, and returns those that are to be loaded one by one: all, if there is none.
 func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string, ByteView, error)) (left []string) {
 	if g.batches == nil || len(keys) < 2 {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,38 @@ func TestOwnersLoadTogetherWhatAPeerAsksFor(t *testing.T) {
 	}
 	if sum != len(keys) || len(sizes) > 6 {
 		t.Errorf("queries for %v keys", sizes)
+	}
+}
+
+// An answer has room for 8 MiB. What finds none is not loaded, as far as the size of values is known: it was loaded, not kept, and asked for again.
+func TestAnOwnerLoadsWhatItsAnswerHasRoomFor(t *testing.T) {
+	var loaded atomic.Int64
+	getter := groupcache.BatchGetterFunc(func(_ context.Context, keys []string, dest func(string) groupcache.Sink) error {
+		loaded.Add(int64(len(keys)))
+		for _, key := range keys {
+			if err := dest(key).SetBytes(make([]byte, 64<<10), time.Time{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	owner, asker := startNode(t, getter, nil), startNode(t, getter, nil)
+	setPeers(t, owner, asker)
+	var keys []string
+	for i := 0; len(keys) < 600; i++ {
+		if key := fmt.Sprint("large ", i); owner.instance.Owns(key) {
+			keys = append(keys, key)
+		}
+	}
+	if _, err := asker.group.GetMulti(t.Context(), keys[:2]); err != nil {
+		t.Fatal(err)
+	}
+	found, err := asker.group.GetMulti(t.Context(), keys)
+	if err != nil || len(found) != len(keys) {
+		t.Fatalf("%d values, %v", len(found), err)
+	}
+	if n := loaded.Load(); n > int64(len(keys))*5/4 {
+		t.Errorf("%d loads of %d keys", n, len(keys))
 	}
 }
 

@@ -34,7 +34,8 @@ type Group struct {
 	name     string
 	instance *Instance
 	getter   Getter
-	batches  BatchGetter // the getter, if it is one
+	batches  BatchGetter  // the getter, if it is one
+	meanSize atomic.Int64 // of values that were loaded, the latest count most
 	config   groupConfig
 	main     *store.Store
 	hot      *store.Store

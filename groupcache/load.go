@@ -49,6 +49,7 @@ func (g *Group) settled(f *flight, v ByteView, err error) (ByteView, error) {
 	}
 	g.Stats.LocalLoads.Add(1)
 	g.instance.histograms.sizes.Observe(int64(v.Len()))
+	g.sawSize(v.Len())
 	v.expire = g.expiry(v.expire)
 	g.keep(f.key, v, f)
 	return v, nil

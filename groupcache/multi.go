@@ -248,6 +248,13 @@ func (r *room) take(a peer.Answer) peer.Answer {
 	return a
 }
 
+// left is how many bytes there is room for.
+func (r *room) left() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.limit-r.used, 0)
+}
+
 func (r *room) isFull() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -326,10 +333,15 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 		missing = append(missing, key)
 	}
 	ctx = g.inheritMulti(ctx, missing)
-	missing = g.loadSeveral(ctx, missing, take)
+	var single []string
+	for len(missing) > 0 && !space.isFull() { // what has no room in the answer would be loaded for nothing
+		part := missing[:g.batchFor(space.left(), len(missing))]
+		missing = missing[len(part):]
+		single = append(single, g.loadSeveral(ctx, part, take)...)
+	}
 	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
-	for _, key := range missing {
+	for _, key := range single {
 		slots <- struct{}{}
 		if space.isFull() || ctx.Err() != nil { // nobody waits: a load that is begun nevertheless would take no slot
 			break

@@ -52,30 +52,25 @@ func TestBurst(t *testing.T) {
 
 // TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context, and nobody is blamed.
 func TestFullQueueEndsInTime(t *testing.T) {
-	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 500 * time.Millisecond, HangTimeout: -1})
-	set(t, c)
-	if err := fake.Hang(); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	var calls sync.WaitGroup
-	for i := range 400 {
-		calls.Go(func() {
-			err := c.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: make([]byte, 32<<10)})
-			if !errors.Is(err, memcache.ErrServerDown) || !errors.Is(err, memcache.ErrTimeout) && !errors.Is(err, memcache.ErrBusy) {
-				t.Errorf("Set on a full queue: %v, want ErrTimeout or ErrBusy", err)
-			}
-		})
-	}
-	calls.Wait()
-	if took := time.Since(start); took > time.Minute {
-		t.Errorf("400 Sets on a hung server took %v with a time limit of 500 ms", took)
-	}
-	if got := c.State(fake.Addr()); got != breaker.Closed {
-		t.Errorf("breaker is %v after one time limit", got)
-	}
-	if err := fake.Release(); err != nil {
-		t.Fatal(err)
-	}
+	inLab(t, memcache.Options{Timeout: 500 * time.Millisecond, HangTimeout: -1}, func(t *testing.T, l *lab) {
+		check(t, l.fake.Hang())
+		start := time.Now()
+		var calls sync.WaitGroup
+		for i := range 400 {
+			calls.Go(func() {
+				err := l.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: make([]byte, 32<<10)})
+				if !errors.Is(err, memcache.ErrServerDown) || !errors.Is(err, memcache.ErrTimeout) && !errors.Is(err, memcache.ErrBusy) {
+					t.Errorf("Set on a full queue: %v, want ErrTimeout or ErrBusy", err)
+				}
+			})
+		}
+		calls.Wait()
+		if took := time.Since(start); took != 500*time.Millisecond {
+			t.Errorf("400 Sets on a hung server took %v with a time limit of 500 ms", took)
+		}
+		if got := l.State(l.fake.Addr()); got != breaker.Closed {
+			t.Errorf("breaker is %v after one time limit", got)
+		}
+		check(t, l.fake.Release())
+	})
 }
