@@ -80,7 +80,7 @@ func (f BatchGetterFunc) Get(ctx context.Context, key string, dest Sink) error {
 // notSet is why a key has no value after a batch that ended with err; nil if it has one. A key that is not there is known to be absent only if
 // there was no error but those of other keys.
 func notSet(key string, s *loadSink, err error) error {
-	own, others := partErrors(err, key)
+	others, own := partErrors(err, key)
 	switch {
 	case own != nil:
 		return own
@@ -94,26 +94,26 @@ func notSet(key string, s *loadSink, err error) error {
 	return ofAll{err, others}
 }
 
-// partErrors parts what a batch returned into the error of a key and those that are not of single keys.
-func partErrors(err error, key string) (own error, others []error) {
+// partErrors parts what a batch returned into the errors that are not of single keys and that of a key.
+func partErrors(err error, key string) (others []error, own error) {
 	if !errors.As(err, new(KeyErrors)) {
-		return nil, []error{err}
+		return []error{err}, nil
 	}
 	switch e := err.(type) { //nolint:errorlint // the tree is walked
 	case KeyErrors:
-		return e[key], nil
+		return nil, e[key]
 	case interface{ Unwrap() error }:
 		return partErrors(e.Unwrap(), key)
 	case interface{ Unwrap() []error }:
 		for _, part := range e.Unwrap() {
-			its, more := partErrors(part, key)
+			more, its := partErrors(part, key)
 			others = append(others, more...)
 			if own == nil {
 				own = its
 			}
 		}
 	}
-	return own, others
+	return others, own
 }
 
 // ofAll is the error of all keys that a batch returned, beside those of single keys perhaps. It wraps what is not of those: that another key is
