@@ -241,7 +241,6 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 		}
 		all.Go(func() {
 			defer func() { <-slots }()
-			g.Stats.Loads.Add(int64(len(part)))
 			b := g.newBatch(ctx, g.loads, nil, part)
 			if len(b.flights) > 0 && !g.instance.spawn(b.load) {
 				b.landAll(ErrClosed)
@@ -254,9 +253,11 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 					mu.Unlock()
 					continue
 				}
+				g.Stats.Loads.Add(1)
 				take(f.key, v, err)
 			}
 			for _, key := range b.refused {
+				g.Stats.Loads.Add(1)
 				take(key, ByteView{}, ErrClosed)
 			}
 		})

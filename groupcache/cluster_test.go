@@ -264,6 +264,9 @@ func TestGetMultiWithADeadPeer(t *testing.T) {
 	if twice := c.source.twice(); len(twice) > 0 {
 		t.Errorf("loaded twice: %q", twice)
 	}
+	if loads := c.nodes[0].group.Stats.Loads.Get(); loads != 100 {
+		t.Errorf("100 misses are counted as %d loads", loads)
+	}
 }
 
 func TestAuthentication(t *testing.T) {

@@ -71,4 +71,7 @@ func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
 	time.Sleep(10 * time.Millisecond)
 	close(late.release)
 	callers.Wait()
+	if gets, loads := nodes[0].group.Stats.Gets.Get()-nodes[0].group.Stats.CacheHits.Get(), nodes[0].group.Stats.Loads.Get(); loads != gets {
+		t.Errorf("%d misses are counted as %d loads", gets, loads)
+	}
 }

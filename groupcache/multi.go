@@ -143,7 +143,8 @@ func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, tak
 				again = append(again, f.key)
 			case errors.Is(err, errAskElsewhere):
 				left = append(left, f.key)
-			default:
+			default: // the others are counted where they are found
+				g.Stats.Loads.Add(1)
 				take(f.key, v, err)
 			}
 		}
@@ -169,7 +170,6 @@ func (b *batch) run() {
 	defer b.cancel()
 	defer b.landAll(errAskElsewhere) // those that were not answered
 	g := b.group
-	g.Stats.Loads.Add(int64(len(b.flights)))
 	if pool, ok := g.peers().(*HTTPPool); ok {
 		for _, f := range b.flights {
 			g.keepApart(pool, f.key)

@@ -2,35 +2,31 @@ package memcache_test
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 //nolint:gochecknoglobals // a flag
 var expeditionMutants = flag.Bool("expedition-mutants", false, "break the package in many ways, and look whether expeditions show each")
 
-// mutant is a defect: in one file, what is right becomes what is wrong.
-type mutant struct{ what, file, right, wrong string }
-
-func planted() []mutant {
-	return []mutant{
-		{"missed writes are not logged", "missed.go", "	if r.op.leavesOldValue() {", "	if r.op.leavesOldValue() && r.seconds > 0 {"},
-		{"missed keys are read", "server.go", "if r.op.reads() && s.missed.holds(r.key) {", "if r.op.reads() && r.delta > 0 && s.missed.holds(r.key) {"},
-		{"missed keys are read by GetMulti", "execute.go", "if s.missed.holds(key) && !s.isDown() {", "if s.isDown() && key == \"\" {"},
-		{"missed keys are not deleted at the return", "core.go", "OnReady:             s.replay,", "OnReady:             func(context.Context) error { s.missed.settle(s.missed.fresh().keys); return nil },"},
-		{"missed keys are deleted once", "missed.go", "case now.sent && !was.deleted:", "case now.sent && was.deleted && !was.sent:"},
-		{"the second deletion comes at once", "probe.go", "if !backoff.Pause(ctx, zombieDelay) {", "if !backoff.Pause(ctx, 0) {"},
-		{"a server that stays up is not told", "missed.go", "		s.replaySoon() // nothing will re-admit a server that stays up", "		_ = s // nothing"},
-		{"the end of a replay is not looked behind", "probe.go", "	s.replaying.Store(false)\n	s.replaySoon()", "	_ = 0"},
-		{"writes are repeated", "request.go", "func (o op) repeatable() bool {", "func (o op) repeatable() bool {\n	if o == opSet {\n		return true\n	}"},
-		{"keys of values are not compared", "reader.go", "if !r.answered[i] && r.group[i].key == string(key) {", "if !r.answered[i] {"},
-		{"keys of a GetMulti are not compared", "reader.go", "if i := (cursor + n) % len(keys); keys[i] == string(key) {", "if i := (cursor + n) % len(keys); len(key) > 0 {"},
+func planted() []testutil.Mutant {
+	return []testutil.Mutant{
+		{What: "missed writes are not logged", File: "missed.go", Right: "	if r.op.leavesOldValue() {", Wrong: "	if r.op.leavesOldValue() && r.seconds > 0 {"},
+		{What: "missed keys are read", File: "server.go", Right: "if r.op.reads() && s.missed.holds(r.key) {", Wrong: "if r.op.reads() && r.delta > 0 && s.missed.holds(r.key) {"},
+		{What: "missed keys are read by GetMulti", File: "execute.go", Right: "if s.missed.holds(key) && !s.isDown() {", Wrong: "if s.isDown() && key == \"\" {"},
+		{What: "missed keys are not deleted at the return", File: "core.go", Right: "OnReady:             s.replay,", Wrong: "OnReady:             func(context.Context) error { s.missed.settle(s.missed.fresh().keys); return nil },"},
+		{What: "missed keys are deleted once", File: "missed.go", Right: "case now.sent && !was.deleted:", Wrong: "case now.sent && was.deleted && !was.sent:"},
+		{What: "the second deletion comes at once", File: "probe.go", Right: "if !backoff.Pause(ctx, zombieDelay) {", Wrong: "if !backoff.Pause(ctx, 0) {"},
+		{What: "a server that stays up is not told", File: "missed.go", Right: "		s.replaySoon() // nothing will re-admit a server that stays up", Wrong: "		_ = s // nothing"},
+		{What: "the end of a replay is not looked behind", File: "probe.go", Right: "	s.replaying.Store(false)\n	s.replaySoon()", Wrong: "	_ = 0"},
+		{What: "writes are repeated", File: "request.go", Right: "func (o op) repeatable() bool {", Wrong: "func (o op) repeatable() bool {\n	if o == opSet {\n		return true\n	}"},
+		{What: "keys of values are not compared", File: "reader.go", Right: "if !r.answered[i] && r.group[i].key == string(key) {", Wrong: "if !r.answered[i] {"},
+		{What: "keys of a GetMulti are not compared", File: "reader.go", Right: "if i := (cursor + n) % len(keys); keys[i] == string(key) {", Wrong: "if i := (cursor + n) % len(keys); len(key) > 0 {"},
 	}
 }
 
@@ -41,10 +37,10 @@ func TestExpeditionsFindMutants(t *testing.T) {
 	}
 	found, all := 0, 0
 	for _, m := range planted() {
-		t.Run(m.what, func(t *testing.T) {
+		t.Run(m.What, func(t *testing.T) {
 			all++
-			seen := m.hunt(t)
-			t.Logf("%-50s %s", m.what, seen)
+			seen := hunt(t, m)
+			t.Logf("%-50s %s", m.What, seen)
 			if seen != "not found" {
 				found++
 			}
@@ -57,9 +53,9 @@ func TestExpeditionsFindMutants(t *testing.T) {
 }
 
 // hunt plays histories with a defect, and says what shows it.
-func (m mutant) hunt(t *testing.T) string {
+func hunt(t *testing.T, m testutil.Mutant) string {
 	t.Helper()
-	program := m.build(t)
+	program := m.Build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	text, err := exec.CommandContext(ctx, program, "-test.run", "^TestExpeditions$", "-expeditions", "100", "-test.timeout", "150s").CombinedOutput()
@@ -72,28 +68,4 @@ func (m mutant) hunt(t *testing.T) string {
 		}
 	}
 	return "found: " + err.Error()
-}
-
-// build compiles the tests with the defect.
-func (m mutant) build(t *testing.T) (program string) {
-	t.Helper()
-	path, err := filepath.Abs(m.file)
-	check(t, err)
-	source, err := os.ReadFile(path)
-	check(t, err)
-	if strings.Count(string(source), m.right) != 1 {
-		t.Fatalf("%s: %q is not once in %s", m.what, m.right, m.file)
-	}
-	folder := t.TempDir()
-	changed, overlay := filepath.Join(folder, m.file), filepath.Join(folder, "overlay")
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
-	check(t, err)
-	check(t, os.WriteFile(changed, []byte(strings.Replace(string(source), m.right, m.wrong, 1)), 0o600))
-	check(t, os.WriteFile(overlay, replace, 0o600))
-	program = filepath.Join(folder, "test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-c", "-overlay", overlay, "-o", program, ".")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s does not build: %v\n%s", m.what, err, text)
-	}
-	return program
 }
