@@ -43,8 +43,8 @@ type Client struct {
 	ctx                context.Context
 	cancel             context.CancelFunc
 	calls              wire.Calls
-	servers, sentinels *dialer
-	strangers          *dialer // to sentinels that were discovered
+	servers, sentinels *connector
+	strangers          *connector // to sentinels that were discovered
 	director           *director
 	events             *observe.Events[Event] // for Options.OnEvent
 	primaries          map[string]*primary
@@ -80,8 +80,8 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	o := c.options
 	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
-	c.servers = &dialer{client: c, endpoint: o.Server, field: "Server", db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
-	c.sentinels = &dialer{client: c, endpoint: o.Sentinel, field: "Sentinel", maxReply: maxReport, refused: ErrSentinelAuth}
+	c.servers = &connector{client: c, endpoint: o.Server, field: "Server", db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
+	c.sentinels = &connector{client: c, endpoint: o.Sentinel, field: "Sentinel", maxReply: maxReport, refused: ErrSentinelAuth}
 	c.strangers = c.sentinels
 	if !o.TrustDiscovered {
 		c.strangers = c.sentinels.withoutLogin()
@@ -94,7 +94,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 		return nil, err
 	}
 	c.spawn(func() { c.director.mail.run(c.ctx) })
-	for _, d := range []*dialer{c.servers, c.sentinels} {
+	for _, d := range []*connector{c.servers, c.sentinels} {
 		if d.endpoint.Credentials != nil && d.endpoint.CredentialsRefresh > 0 {
 			c.spawn(func() { d.keepLogins(c.ctx) })
 		}

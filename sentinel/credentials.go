@@ -108,7 +108,7 @@ func (l *logins) done(conn *wire.Conn, as login) {
 }
 
 // login returns what to log in with at an address. It runs the user's own code, which must not take the process down with it.
-func (d *dialer) login(ctx context.Context, addr string) (as login, err error) {
+func (d *connector) login(ctx context.Context, addr string) (as login, err error) {
 	e := d.endpoint
 	if e.Credentials == nil {
 		return login{user: e.Username, password: e.Password}, nil
@@ -125,7 +125,7 @@ func (d *dialer) login(ctx context.Context, addr string) (as login, err error) {
 }
 
 // keepLogins asks for credentials now and then, and logs the connections in anew.
-func (d *dialer) keepLogins(ctx context.Context) {
+func (d *connector) keepLogins(ctx context.Context) {
 	for sleep(ctx, d.endpoint.CredentialsRefresh, nil) {
 		for addr := range d.logins.addrs() {
 			if err := d.keepLogin(ctx, addr); err != nil && ctx.Err() == nil {
@@ -137,7 +137,7 @@ func (d *dialer) keepLogins(ctx context.Context) {
 
 // keepLogin logs the shared connections to an address in anew, if its credentials have changed. Those that are refused are asked for
 // once more.
-func (d *dialer) keepLogin(ctx context.Context, addr string) error {
+func (d *connector) keepLogin(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, d.client.options.DialTimeout)
 	defer cancel()
 	var refused error
@@ -167,7 +167,7 @@ func (c *Client) mayBeGranted(err error) bool {
 
 // relogin sends the login among the commands of others: those before it run as the old user, those after it as the new. One that is
 // refused changes nothing.
-func (d *dialer) relogin(ctx context.Context, conn *wire.Conn, as login) error {
+func (d *connector) relogin(ctx context.Context, conn *wire.Conn, as login) error {
 	args := as.auth()
 	if as == (login{}) {
 		return nil // there is no way back
@@ -183,7 +183,7 @@ func (d *dialer) relogin(ctx context.Context, conn *wire.Conn, as login) error {
 }
 
 // renew logs a connection in anew that is about to be used by one caller, if its credentials have changed.
-func (d *dialer) renew(ctx context.Context, conn *wire.Conn) error {
+func (d *connector) renew(ctx context.Context, conn *wire.Conn) error {
 	if d.endpoint.Credentials == nil {
 		return nil
 	}

@@ -19,8 +19,8 @@ import (
 // libraryName is what the servers are told this client is.
 const libraryName = "holdfast"
 
-// dialer opens connections to one kind of process and logs in.
-type dialer struct {
+// connector opens connections to one kind of process and logs in.
+type connector struct {
 	client   *Client
 	endpoint Endpoint
 	field    string // of Options that has the endpoint
@@ -33,8 +33,8 @@ type dialer struct {
 }
 
 // withoutLogin is the same without credentials.
-func (d *dialer) withoutLogin() *dialer {
-	bare := &dialer{client: d.client, endpoint: d.endpoint, field: d.field, db: d.db, protocol: d.protocol, maxReply: d.maxReply, refused: d.refused}
+func (d *connector) withoutLogin() *connector {
+	bare := &connector{client: d.client, endpoint: d.endpoint, field: d.field, db: d.db, protocol: d.protocol, maxReply: d.maxReply, refused: d.refused}
 	bare.endpoint.Username, bare.endpoint.Password, bare.endpoint.Credentials = "", "", nil
 	return bare
 }
@@ -52,7 +52,7 @@ const (
 )
 
 // open dials addr, as the sentinels name it, and logs in. Credentials that are refused are asked for anew, once.
-func (d *dialer) open(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
+func (d *connector) open(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.client.options.DialTimeout)
 	defer cancel()
 	conn, as, err := d.tryOpen(ctx, addr, why)
@@ -62,7 +62,7 @@ func (d *dialer) open(ctx context.Context, addr string, why visit) (net.Conn, lo
 	return conn, as, err
 }
 
-func (d *dialer) tryOpen(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
+func (d *connector) tryOpen(ctx context.Context, addr string, why visit) (net.Conn, login, error) {
 	as, err := d.login(ctx, addr)
 	if err != nil {
 		return nil, as, err
@@ -86,7 +86,7 @@ func (d *dialer) tryOpen(ctx context.Context, addr string, why visit) (net.Conn,
 }
 
 // judged says of an error reply that it is about the credentials.
-func (d *dialer) judged(err error) error {
+func (d *connector) judged(err error) error {
 	if refusesCredentials(err) {
 		return fmt.Errorf("%w: %w", d.refused, err)
 	}
@@ -94,7 +94,7 @@ func (d *dialer) judged(err error) error {
 }
 
 // dial runs the user's own code, which must not take the process down with it.
-func (d *dialer) dial(ctx context.Context, addr string) (conn net.Conn, mapped string, err error) {
+func (d *connector) dial(ctx context.Context, addr string) (conn net.Conn, mapped string, err error) {
 	mapped = addr
 	defer func() {
 		if p := recover(); p != nil {
@@ -110,7 +110,7 @@ func (d *dialer) dial(ctx context.Context, addr string) (conn net.Conn, mapped s
 	return conn, mapped, err
 }
 
-func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+func (d *connector) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
 	if d.endpoint.TLS == nil {
 		return conn, nil
 	}
@@ -128,7 +128,7 @@ func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.C
 }
 
 // greet says what a fresh connection begins with, and runs the user's own code, which must not take the process down with it.
-func (d *dialer) greet(ctx context.Context, conn net.Conn, addr string, g wire.Greeting) (err error) {
+func (d *connector) greet(ctx context.Context, conn net.Conn, addr string, g wire.Greeting) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("Endpoint.OnConnect panicked: %v", p)
@@ -146,7 +146,7 @@ func (d *dialer) greet(ctx context.Context, conn net.Conn, addr string, g wire.G
 }
 
 // greeting is what a fresh connection begins with.
-func (d *dialer) greeting(as login, why visit) wire.Greeting {
+func (d *connector) greeting(as login, why visit) wire.Greeting {
 	var g wire.Greeting
 	switch {
 	case d.protocol == 3:
@@ -182,12 +182,12 @@ func (d *dialer) greeting(as login, why visit) wire.Greeting {
 }
 
 // connect opens a connection for commands of many callers, whose login is kept up.
-func (d *dialer) connect(ctx context.Context, addr string, o wire.Options) (*wire.Conn, error) {
+func (d *connector) connect(ctx context.Context, addr string, o wire.Options) (*wire.Conn, error) {
 	return d.connectFor(ctx, addr, toStay, o)
 }
 
 // connectFor opens a connection for commands.
-func (d *dialer) connectFor(ctx context.Context, addr string, why visit, o wire.Options) (*wire.Conn, error) {
+func (d *connector) connectFor(ctx context.Context, addr string, why visit, o wire.Options) (*wire.Conn, error) {
 	conn, as, err := d.open(ctx, addr, why)
 	if err != nil {
 		return nil, err
@@ -204,7 +204,7 @@ func (d *dialer) connectFor(ctx context.Context, addr string, why visit, o wire.
 }
 
 // subscribe opens a connection for messages.
-func (d *dialer) subscribe(ctx context.Context, addr string, silence time.Duration, channels, patterns []string) (*wire.Subscriber, error) {
+func (d *connector) subscribe(ctx context.Context, addr string, silence time.Duration, channels, patterns []string) (*wire.Subscriber, error) {
 	conn, as, err := d.open(ctx, addr, toStay)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -145,8 +146,11 @@ func (f *follower) swap(e follow.Swap) {
 	if oldLink != nil {
 		oldLink.conn.Retire()
 	}
+	moved := fmt.Errorf("%w: primary %q is now %s", ErrFailover, p.name, l.addr)
+	p.endFollowed(fresh.generation, owesNothing, moved)
 	time.AfterFunc(drainTime, func() {
 		endPrivates(wire.ErrRetired)
+		p.endFollowed(fresh.generation, every, moved)
 		if oldLink != nil {
 			oldLink.conn.End(wire.ErrRetired)
 		}
@@ -215,6 +219,7 @@ func (f *follower) endCalls(generation uint64, cause error) {
 		f.link.conn.End(cause)
 	}
 	endPrivates(cause)
+	f.primary.endFollowed(generation, every, cause)
 	f.link, f.pulse = nil, nil
 }
 

@@ -122,4 +122,5 @@ func (p *primary) collect(m *metrics.Redis, out observe.Sender) {
 	out.Count(m.Reverts, s.Reverts)
 	out.Gauge(m.InFlight, float64(s.InFlight))
 	out.Gauge(m.Private, float64(s.PrivateConns))
+	out.Gauge(m.Followed, float64(s.Followed))
 }

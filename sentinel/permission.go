@@ -60,7 +60,7 @@ func asksForNone(err error) bool {
 }
 
 // userOf is whom a connection is logged in as.
-func (d *dialer) userOf(conn *wire.Conn) string {
+func (d *connector) userOf(conn *wire.Conn) string {
 	if d.endpoint.Credentials == nil {
 		return d.endpoint.Username
 	}
@@ -75,7 +75,7 @@ func (l *logins) user(conn *wire.Conn) string {
 
 // forgives reports whether a login that failed was not needed: the server lets everybody in, and only tells those who come with a password
 // alone. The log has it once.
-func (d *dialer) forgives(err error) bool {
+func (d *connector) forgives(err error) bool {
 	if !asksForNone(err) {
 		return false
 	}

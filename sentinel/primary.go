@@ -39,6 +39,8 @@ type primary struct {
 	private *privates
 	metrics primaryMetrics
 
+	followers followers // the connections of Dialers
+
 	cause       atomic.Pointer[error] // why the last try to find it failed; nil before the first
 	offset      atomic.Int64          // of replication, as the primary last told
 	curt        atomic.Bool           // it tells none to this user

@@ -24,7 +24,7 @@ type role struct {
 // inquirer asks one server for its role: by ROLE, or by INFO if the user may not send that, or else by HELLO, which tells no offset. It is
 // for one goroutine at a time.
 type inquirer struct {
-	servers *dialer
+	servers *connector
 	way     int       // the first that was not refused
 	again   time.Time // when those before it are tried anew
 }

@@ -44,8 +44,9 @@ type PrimaryStats struct {
 	Events, StaleReports, RoleMismatches uint64
 	// FencesWasted came to nothing; Reverts left a primary that was not announced.
 	FencesWasted, Reverts uint64
-	// InFlight is how many requests are under way on the shared connection, PrivateConns how many other connections there are.
-	InFlight, PrivateConns int
+	// InFlight is how many requests are under way on the shared connection, PrivateConns how many other connections there are, and Followed
+	// how many connections other clients have from Dialers.
+	InFlight, PrivateConns, Followed int
 }
 
 // Stats returns a snapshot.
@@ -69,7 +70,7 @@ func (p *primary) stats() PrimaryStats {
 		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
 		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, follow.Triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(), Stalled: m.stalled.Load(),
 		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),
-		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(),
+		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(), Followed: p.followers.count(),
 	}
 	for why := range follow.Triggers {
 		s.Found[why.String()] = m.moved[why].Load()

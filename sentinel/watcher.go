@@ -30,13 +30,13 @@ const (
 
 // watcher hears one sentinel: it polls on one connection and is subscribed on another. What it hears goes to the director.
 type watcher struct {
-	client *Client
-	addr   string
-	dialer *dialer
-	cancel context.CancelFunc
-	wake   chan struct{} // asks for a poll now; capacity 1
-	alive  chan struct{} // tells the subscription that polls succeed again; capacity 1
-	warned sync.Map      // what the log has of rights that are missing
+	client    *Client
+	addr      string
+	connector *connector
+	cancel    context.CancelFunc
+	wake      chan struct{} // asks for a poll now; capacity 1
+	alive     chan struct{} // tells the subscription that polls succeed again; capacity 1
+	warned    sync.Map      // what the log has of rights that are missing
 
 	// The director's.
 	id     string // its run id; its address until that is known
@@ -45,8 +45,8 @@ type watcher struct {
 	cause  error  // of the last poll that failed
 }
 
-func newWatcher(c *Client, addr string, through *dialer, cancel context.CancelFunc) *watcher {
-	return &watcher{client: c, addr: addr, dialer: through, cancel: cancel, id: addr, wake: make(chan struct{}, 1), alive: make(chan struct{}, 1)}
+func newWatcher(c *Client, addr string, through *connector, cancel context.CancelFunc) *watcher {
+	return &watcher{client: c, addr: addr, connector: through, cancel: cancel, id: addr, wake: make(chan struct{}, 1), alive: make(chan struct{}, 1)}
 }
 
 // retry is how long to wait after the given number of failures, at most limit.
@@ -115,7 +115,7 @@ func (at *contact) close() {
 func (w *watcher) pollOnce(ctx context.Context, at *contact) (*polled, error) {
 	if at.conn == nil {
 		began := time.Now()
-		fresh, err := w.dialer.connect(ctx, w.addr, wire.Options{})
+		fresh, err := w.connector.connect(ctx, w.addr, wire.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +163,7 @@ func (w *watcher) identify(ctx context.Context, at *contact) string {
 	var id string
 	err := at.conn.Do(ctx, radix.Cmd(&id, "SENTINEL", "MYID"))
 	if refusesRights(err) {
-		w.warn("sentinel does not tell its id: it counts only if New was given it", permit(w.dialer.userOf(at.conn), err, "sentinel|myid"))
+		w.warn("sentinel does not tell its id: it counts only if New was given it", permit(w.connector.userOf(at.conn), err, "sentinel|myid"))
 	}
 	if err != nil || id == "" {
 		return w.addr
@@ -195,7 +195,7 @@ func (w *watcher) explain(ctx context.Context, conn *wire.Conn, name string, err
 	case !replied:
 		return err
 	case refusesRights(err):
-		return fmt.Errorf("%w: %w", ErrSentinelAuth, permit(w.dialer.userOf(conn), err, needed(w.lacking(ctx, conn, name), err)...))
+		return fmt.Errorf("%w: %w", ErrSentinelAuth, permit(w.connector.userOf(conn), err, needed(w.lacking(ctx, conn, name), err)...))
 	case refusesCredentials(err):
 		return fmt.Errorf("%w: %w", ErrSentinelAuth, err)
 	case strings.Contains(text, "unknown command"):
@@ -247,7 +247,7 @@ func (w *watcher) listen(ctx context.Context) {
 func (w *watcher) listenOnce(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, 2*w.client.options.DialTimeout) // to connect, and to be confirmed
 	defer cancel()
-	sub, err := w.dialer.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
+	sub, err := w.connector.subscribe(limited, w.addr, pushSilence, pushChannels(), nil)
 	if err != nil {
 		return err
 	}

@@ -6,12 +6,12 @@ import "github.com/holdfast-go/holdfast/internal/observe"
 type Redis struct {
 	*observe.Table
 
-	Up, Info, Since, LastGap, InFlight, Private observe.Gauge
-	Fenced, Provisional                         observe.Gauge
-	Commands, Failovers, Unavailable, Lost      observe.Counter
-	Reconnected, ErrorReplies, Alarms, Doubts   observe.Counter
-	Wasted, Reverts                             observe.Counter
-	Duration                                    observe.HistogramOf
+	Up, Info, Since, LastGap, InFlight, Private, Followed observe.Gauge
+	Fenced, Provisional                                   observe.Gauge
+	Commands, Failovers, Unavailable, Lost                observe.Counter
+	Reconnected, ErrorReplies, Alarms, Doubts             observe.Counter
+	Wasted, Reverts                                       observe.Counter
+	Duration                                              observe.HistogramOf
 
 	Dials, Events               observe.Counter
 	SentinelsKnown, SentinelsUp observe.Gauge
@@ -63,6 +63,8 @@ func NewRedis(client string) *Redis {
 			"Requests under way on the shared connection.", "endpoint").Shown("Requests under way"),
 		Private: t.Gauge("private_connections",
 			"Connections that serve one caller at a time, and are in use or kept.", "endpoint").Shown("Private connections"),
+		Followed: t.Gauge("followed_connections",
+			"Connections that other clients have from a Dialer.", "endpoint").Shown("Private connections"),
 		Events: t.Counter("sentinel_events_total",
 			"Events that sentinels sent.").Shown("Events of sentinels"),
 		Dials: t.Counter("dials_total",

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
@@ -38,7 +39,9 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 		case follow.Selected, follow.Switched:
 			c.chose[e.Sentinel] = e.Addr
 		case follow.Aborted:
-			delete(c.chose, e.Sentinel)
+			if c.state.Phase() != follow.Forced && c.state.View().Settled { // else it is not listened to
+				delete(c.chose, e.Sentinel)
+			}
 		}
 	}
 }
@@ -64,7 +67,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	case follow.ByReturn:
 		c.cameBack(l)
 	default:
-		if !c.hears() {
+		if !recent && !c.hears() {
 			w.fail("%s becomes the primary (%v), and no sentinel was heard for %v", s.addr, why, freshFor)
 		}
 	}
@@ -100,8 +103,14 @@ func (c *client) cameBack(l *connection) {
 // found looks whether a replica that was selected is found once it is the primary, whatever else was selected by those that have gone wrong.
 func (c *client) found(f *failover) {
 	w, at, fenced := c.world, c.world.now, c.fencedAt
-	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != f.leader.call(f.to) || f.to.demotedAt != 0 || f.to == w.servers[0] { // of one that has been the primary its word is doubted
+	if slices.ContainsFunc(w.sentinels, func(q *sentinel) bool { return q.blank > 0 || q.ignorant > 0 }) {
+		return // with one that has gone wrong they are too few who know the replica
+	}
+	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != f.leader.call(f.to) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
 		return
+	}
+	if f.to.wellAt > 0 && w.now < f.to.wellAt+dialTimeout {
+		return // a dial of before is still without an answer
 	}
 	w.after(foundWithin, func() {
 		if c.fenced && c.fencedAt == fenced && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {

@@ -50,7 +50,7 @@ func planted() []testutil.Mutant {
 		{What: "one sentinel has calls kept", File: "../outage.go", Right: "all[len(all)-s.voters.electors/2-1]", Wrong: "all[len(all)-1]"},
 		{What: "a demotion is ignored", File: "../outage.go", Right: "		if e.Term == s.primary.term {\n			s.lose(e.Err)\n		}", Wrong: "		_ = e"},
 		{What: "each alarm is looked into", File: "../state.go", Right: "if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {", Wrong: "if s.primary.alarms {"},
-		{What: "a run id outlives its primary", File: "../failover.go", Right: "	if addr != p.addr {\n		p.id = \"\"\n	}\n", Wrong: ""},
+		{What: "a run id outlives its primary", File: "../failover.go", Right: "p.id, p.told = \"\", 0", Wrong: "p.told = 0"},
 	}
 }
 

@@ -13,6 +13,7 @@ type server struct {
 	of           *server // whom it replicates
 	cut          bool    // what the client sends is swallowed
 	stalledUntil time.Duration
+	wellAt       time.Duration // when it was, or will be, heard again
 	demotedAt    time.Duration
 	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
@@ -62,6 +63,7 @@ func (s *server) stall(d time.Duration) {
 	w.tell("%s stalls for %v", s.addr, d)
 	w.troubled(d)
 	s.stalledUntil = w.now + d
+	s.wellAt = max(s.wellAt, w.now+d)
 	w.client.serverSilent(s)
 	w.after(d, func() { w.client.serverHeard(s) })
 }
@@ -75,6 +77,7 @@ func (s *server) cutOff(d time.Duration) {
 	w.tell("%s is cut off from the client for %v", s.addr, d)
 	w.troubled(d)
 	s.cut = true
+	s.wellAt = max(s.wellAt, w.now+d)
 	w.client.serverSilent(s)
 	w.after(d, func() {
 		s.cut = false

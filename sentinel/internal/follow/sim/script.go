@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -156,6 +157,9 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 	case 1: // SENTINEL REMOVE
 		w.tell("sentinel %s does not know the name for %v", q.addr, d)
 		q.ignorant = w.now + d
+		if slices.ContainsFunc(w.sentinels, func(x *sentinel) bool { return x.rogue }) {
+			w.troubled(d) // without it, and with one that lies, no majority agrees
+		}
 	case 2: // its configuration is lost, and it learns anew
 		if !q.rogue {
 			w.tell("sentinel %s has a new id", q.addr)

@@ -133,7 +133,11 @@ func (s *sentinel) often() int {
 func (s *sentinel) babble() {
 	w := s.world
 	kind := []follow.PushKind{follow.Selected, follow.Promoted, follow.Switched, follow.Aborted, follow.Other}[w.rng.IntN(5)]
-	s.push(kind, w.servers[w.rng.IntN(len(w.servers))])
+	about := w.servers[w.rng.IntN(len(w.servers))]
+	if i := slices.IndexFunc(w.servers, func(x *server) bool { return x.alive && !x.answers() }); i >= 0 && w.chance(50) {
+		about = w.servers[i] // what hangs keeps the client longest
+	}
+	s.push(kind, about)
 	w.after(w.between(10*time.Millisecond, 2*time.Second), s.babble)
 }
 
