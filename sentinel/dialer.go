@@ -65,6 +65,8 @@ func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 // Admit tells whether a command may be sent now. While there is no primary it returns ErrNoPrimary, at once. If the command may change
 // data and a failover is under way, it waits for the end of that, for Options.FenceWait at most, and returns ErrFailover if that was too
 // short. It is for clients that would otherwise take a connection from a pool and wait with it.
+//
+//nolint:revive // the flag is what Writes returns
 func (d *Dialer) Admit(ctx context.Context, write bool) error {
 	if d.err != nil {
 		return d.err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,10 +45,16 @@ func open(ctx context.Context, name string, s settings, dials *dialLog) (client,
 	case rueidisName:
 		return openRueidis(s, dials)
 	}
-	return nil, fmt.Errorf("no client %q; there are %s", name, strings.Join(clientNames(), ", "))
+	if slices.Contains(throughNames(), name) {
+		return openThrough(ctx, name, s, dials)
+	}
+	return nil, fmt.Errorf("no client %q; there are %s", name, strings.Join(allNames(), ", "))
 }
 
+// clientNames are those that are compared unless others are asked for.
 func clientNames() []string { return []string{holdfastName, radixName, goRedisName, rueidisName} }
+
+func allNames() []string { return append(clientNames(), throughNames()...) }
 
 // dialLog notes each connection that a client opens or tries to open.
 type dialLog struct {

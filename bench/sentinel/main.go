@@ -65,7 +65,7 @@ func parse() (config, error) {
 	var clients, only, parallel string
 	quick := flag.Bool("quick", false, "a smoke run: all clients together, one short run of each part but the long ones")
 	flag.BoolVar(&c.child, "child", false, "for the program's own use: hold a client and obey the parent")
-	flag.StringVar(&clients, "clients", strings.Join(clientNames(), ","), "clients to measure, comma-separated")
+	flag.StringVar(&clients, "clients", strings.Join(clientNames(), ","), "clients to measure, comma-separated; also those of which the connections are ours: "+strings.Join(throughNames(), ", "))
 	flag.StringVar(&only, "only", "", "parts to play, comma-separated: "+strings.Join(partNames(), ", "))
 	flag.BoolVar(&c.together, "together", false, "put all clients through the same failovers at the same time")
 	flag.IntVar(&c.runs, "runs", 3, "runs of the planned failover")
@@ -107,8 +107,8 @@ func (c *config) hasten() {
 
 func (c *config) check() error {
 	for _, name := range c.clients {
-		if !slices.Contains(clientNames(), name) {
-			return fmt.Errorf("no client %q; there are %s", name, strings.Join(clientNames(), ", "))
+		if !slices.Contains(allNames(), name) {
+			return fmt.Errorf("no client %q; there are %s", name, strings.Join(allNames(), ", "))
 		}
 	}
 	for _, name := range c.only {
