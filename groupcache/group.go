@@ -47,8 +47,8 @@ type Group struct {
 
 	fetchCount, hedges, hedgesWon, inherited, takenOver atomic.Int64
 
-	pickPeers sync.Once
-	picker    PeerPicker
+	findRouter sync.Once
+	router     router
 }
 
 // groupConfig is what the options of a group set.
@@ -156,14 +156,16 @@ func (g *Group) newStore(budget, beside int64) *store.Store {
 // Name is the name of the group.
 func (g *Group) Name() string { return g.name }
 
-// peers is the group's PeerPicker, which is found when it is first needed.
-func (g *Group) peers() PeerPicker {
-	g.pickPeers.Do(func() {
-		if g.picker = g.config.picker; g.picker == nil {
-			g.picker = g.instance.pickerFor(g.name)
+// route is the group's router, which is found when it is first needed.
+func (g *Group) route() router {
+	g.findRouter.Do(func() {
+		picker := g.config.picker
+		if picker == nil {
+			picker = g.instance.pickerFor(g.name)
 		}
+		g.router = routerOf(picker)
 	})
-	return g.picker
+	return g.router
 }
 
 var errNilSink = errors.New("groupcache: Get: dest is nil: pass a Sink, such as StringSink(&s)")
@@ -234,19 +236,12 @@ func (g *Group) miss(ctx context.Context, key string) (ByteView, error) {
 	if err := ctx.Err(); err != nil {
 		return ByteView{}, err
 	}
-	g.settle(ctx)
+	g.route().settle(ctx)
 	g.Stats.Loads.Add(1)
 	if g.instance.tracer != nil {
 		return g.missTraced(ctx, key)
 	}
 	return g.flightsFor(key).do(ctx, key)
-}
-
-// settle waits in a process that has just begun until it is known who owns what.
-func (g *Group) settle(ctx context.Context) {
-	if pool, ok := g.peers().(*HTTPPool); ok {
-		pool.pool.Settle(ctx)
-	}
 }
 
 // flightsFor says whether a key is loaded here or fetched from a peer.
@@ -258,17 +253,7 @@ func (g *Group) flightsFor(key string) *flights {
 }
 
 // owns says whether this process is the owner of a key.
-func (g *Group) owns(key string) bool {
-	switch p := g.peers().(type) {
-	case NoPeers:
-		return true
-	case *HTTPPool:
-		return p.pool.Owner(key) == nil
-	default:
-		_, elsewhere := p.PickPeer(key)
-		return !elsewhere
-	}
-}
+func (g *Group) owns(key string) bool { return g.route().owner(key).here() }
 
 // expiry is when a value that was loaded at now expires.
 func (g *Group) expiry(own int64) int64 {

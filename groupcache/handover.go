@@ -20,23 +20,15 @@ const inheritBudget = 50 * time.Millisecond
 // inherit looks for a key in the caches of those who owned it before the peers changed. What was set or removed here lately is not asked
 // for: they may not have been told yet.
 func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok {
-		return ByteView{}, false
-	}
-	var buf [4]*peer.Peer
-	former := pool.pool.Former(buf[:0], key)
-	if p := pool.pool.Holder(key); p != nil && !slices.Contains(former, p) {
-		former = append(former, p)
-	}
+	former := g.route().former(key)
 	if len(former) == 0 || g.touched.has(key) {
 		return ByteView{}, false
 	}
-	asked, _ := ctx.Value(askedFor{}).(map[string]*peer.Peer)
+	asked, _ := ctx.Value(askedFor{}).(map[string][]*peer.Peer)
 	ctx, cancel := context.WithTimeoutCause(ctx, inheritBudget, peer.ErrTooLate)
 	defer cancel()
 	for _, p := range former {
-		if asked[key] == p {
+		if slices.Contains(asked[key], p) {
 			continue
 		}
 		if a, ok := p.Inherit(ctx, g.name, key); ok && g.alive(a.Expire) {
@@ -47,23 +39,19 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	return ByteView{}, false
 }
 
-// askedFor is the key of what a context knows of former owners that were asked in vain: map[string]*peer.Peer.
+// askedFor is the key of what a context knows of former owners that were asked in vain: map[string][]*peer.Peer.
 type askedFor struct{}
 
-// inheritMulti is inherit for several keys that are to be loaded, as far as they are this process's own, with one request to each former owner, of
-// those that owned them last. The context it returns is for loading what is still missing.
+// inheritMulti is inherit for several keys that are to be loaded, as far as they are this process's own, with one request to each former owner: first
+// to those that owned them last, then, for what these do not have, to those before. The context it returns is for loading what is still missing.
 func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok || len(keys) < 2 {
+	if len(keys) < 2 {
 		return ctx
 	}
-	former := make(map[*peer.Peer][]string)
-	asked := make(map[string]*peer.Peer)
-	var buf [4]*peer.Peer
+	former := make(map[string][]*peer.Peer)
 	for _, key := range keys {
-		if owners := pool.pool.Former(buf[:0], key); len(owners) > 0 && g.owns(key) && !g.touched.has(key) {
-			former[owners[0]] = append(former[owners[0]], key)
-			asked[key] = owners[0]
+		if all := g.route().former(key); len(all) > 0 && g.owns(key) && !g.touched.has(key) {
+			former[key] = all
 		}
 	}
 	if len(former) == 0 {
@@ -71,20 +59,38 @@ func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context
 	}
 	limited, cancel := context.WithTimeout(ctx, inheritBudget)
 	defer cancel()
+	asked := make(map[string][]*peer.Peer, len(former))
+	for rank := 0; limited.Err() == nil; rank++ {
+		by := make(map[*peer.Peer][]string)
+		for key, all := range former {
+			if _, here := g.peek(key); rank < len(all) && !here {
+				by[all[rank]] = append(by[all[rank]], key)
+				asked[key] = all[:rank+1]
+			}
+		}
+		if len(by) == 0 {
+			break
+		}
+		g.takeFromEach(limited, by)
+	}
+	return context.WithValue(ctx, askedFor{}, asked)
+}
+
+// takeFromEach takes from the caches of peers what each has of its keys.
+func (g *Group) takeFromEach(ctx context.Context, by map[*peer.Peer][]string) {
 	var all sync.WaitGroup
-	for p, keys := range former {
+	for p, keys := range by {
 		for part := range multiwire.Parts(keys) {
-			all.Go(func() { g.inherited.Add(g.takeFrom(limited, p, part)) })
+			all.Go(func() { g.inherited.Add(g.takeFrom(ctx, p, part)) })
 		}
 	}
 	all.Wait()
-	return context.WithValue(ctx, askedFor{}, asked)
 }
 
 // keepApart makes the fetch under way of a key that was written lately one that is not joined, and whose value is not kept, while the peers
 // change: the peer that this process takes for the owner may not have been told of the write yet.
-func (g *Group) keepApart(pool *HTTPPool, key string) {
-	if pool.pool.Changing() && g.touched.has(key) {
+func (g *Group) keepApart(key string) {
+	if pool := g.route().pool(); pool != nil && pool.Changing() && g.touched.has(key) {
 		g.fetches.fence(key)
 	}
 }
@@ -99,7 +105,7 @@ func (i *Instance) forget() {
 
 // touch notes that a key was set or removed.
 func (g *Group) touch(key string) {
-	if pool, ok := g.peers().(*HTTPPool); ok && pool.pool.Shared() {
+	if pool := g.route().pool(); pool != nil && pool.Shared() {
 		g.touched.add(key)
 	}
 }
@@ -131,8 +137,8 @@ func (i *Instance) Drain(ctx context.Context) error {
 	}
 	var errs []error
 	for _, g := range i.Groups() {
-		if pool, ok := g.peers().(*HTTPPool); ok {
-			errs = append(errs, g.drain(ctx, pool.pool))
+		if pool := g.route().pool(); pool != nil {
+			errs = append(errs, g.drain(ctx, pool))
 		}
 	}
 	return errors.Join(errs...)
@@ -190,11 +196,11 @@ func (g *Group) offer(ctx context.Context, p *peer.Peer, self string, values []s
 
 // takeOver takes values of keys from the cache of a peer that is about to leave.
 func (g *Group) takeOver(ctx context.Context, from string, keys []string) error {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok || g.instance.setOwnerOnly() || g.instance.options.Handover < 0 {
+	pool := g.route().pool()
+	if pool == nil || g.instance.setOwnerOnly() || g.instance.options.Handover < 0 {
 		return peer.ErrRefused
 	}
-	p := pool.pool.Peer(from)
+	p := pool.Peer(from)
 	if p == nil {
 		return peer.ErrRefused
 	}

@@ -104,6 +104,8 @@ func (*httpNetwork) Attach(peer.Local) error { return nil }
 // Dial implements Network.
 func (n *httpNetwork) Dial(addr string) peer.Transport { return n.client.Dial(addr + n.basePath) }
 
+func (p *HTTPPool) peers() *peer.Pool { return p.pool }
+
 func (p *HTTPPool) basePath() string { return p.options.BasePath }
 
 func (p *HTTPPool) close() {
@@ -189,15 +191,11 @@ func (h httpGetter) GetURL() string { return h.peer.URL() }
 
 // Get asks the peer.
 func (h httpGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error {
-	answer, err := h.peer.Get(ctx, in.GetGroup(), in.GetKey())
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrPeerUnavailable, err)
-	case answer.Outcome != peer.Found:
-		return remoteError(in.GetGroup(), in.GetKey(), answer)
+	v, err := remote{peer: h.peer}.get(ctx, in.GetGroup(), in.GetKey())
+	if err == nil {
+		fill(out, v)
 	}
-	fill(out, ByteView{answer.Value, answer.Expire})
-	return nil
+	return err
 }
 
 func fill(out *pb.GetResponse, v ByteView) {

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
@@ -147,24 +146,18 @@ func (g *Group) serveByLoad(ctx context.Context, key string) (ByteView, error) {
 	return g.loads.do(ctx, key)
 }
 
-// fetch is what the flights of fetches do: ask the owner, or who stands in for it.
+// fetch is what the flights of fetches do: ask the owner, or those that stand in for it.
 func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, error) {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok {
-		return g.fetchForeign(ctx, key, f)
-	}
-	g.keepApart(pool, key)
-	var buf [4]*peer.Peer
-	owners := pool.pool.Owners(buf[:0], key)
-	for i, p := range owners {
-		if p == nil { // this process is next
+	g.keepApart(key)
+	owners := g.route().owners(key)
+	for i, r := range owners {
+		if r.here() { // this process is next
 			break
 		}
 		start := time.Now()
-		answer, err := g.askPeer(ctx, owners[i:], key)
-		if err == nil && answer.Outcome == peer.Found {
-			g.fetched(start, len(answer.Value))
-			v := ByteView{answer.Value, answer.Expire}
+		v, err := g.askOwner(ctx, owners[i:], key)
+		if err == nil {
+			g.fetched(start, v.Len())
 			g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
 			return v, nil
 		}
@@ -172,14 +165,11 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 			return ByteView{}, ctx.Err()
 		}
 		g.Stats.PeerErrors.Add(1)
-		if err == nil {
-			return g.afterRefusal(ctx, key, p.Shown(), remoteError(g.name, key, answer))
-		}
-		if g.config.onPeerError != nil {
-			return g.afterRefusal(ctx, key, p.Shown(), fmt.Errorf("%w: %w", ErrPeerUnavailable, err))
+		if g.config.onPeerError != nil || answered(err) {
+			return g.afterRefusal(ctx, key, r.url(), err)
 		}
 		if i == 0 { // the load need not ask it once more
-			ctx = context.WithValue(ctx, askedFor{}, map[string]*peer.Peer{key: p})
+			ctx = context.WithValue(ctx, askedFor{}, map[string][]*peer.Peer{key: {r.peer}})
 		}
 	}
 	return g.loads.do(ctx, key)
@@ -188,35 +178,38 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 // hedgeShare is the budget of hedges: one of so many fetches.
 const hedgeShare = 20
 
-// askPeer asks the first of the owners. If that takes longer than 95 of 100 times, it asks the cache of the next one, too, within a budget: a
+// askOwner asks the first of the owners. If that takes longer than 95 of 100 times, it asks the cache of the next one, too, within a budget: a
 // hedge never causes a load.
-func (g *Group) askPeer(ctx context.Context, owners []*peer.Peer, key string) (peer.Answer, error) {
-	owner := owners[0]
+func (g *Group) askOwner(ctx context.Context, owners []remote, key string) (ByteView, error) {
 	g.fetchCount.Add(1)
-	if len(owners) < 2 || owners[1] == nil || !owners[1].Up() || !owner.Marked() || owner.Usual() == 0 {
-		return owner.Get(ctx, g.name, key)
+	owner, next := owners[0], remote{}
+	if len(owners) > 1 {
+		next = owners[1]
+	}
+	if next.peer == nil || !next.peer.Up() || !owner.peer.Marked() || owner.peer.Usual() == 0 {
+		return owner.get(ctx, g.name, key)
 	}
 	hedged, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var found atomic.Pointer[peer.Answer]
 	hedge := func() {
-		if a, ok := owners[1].Cached(hedged, g.name, key); ok {
+		if a, ok := next.peer.Cached(hedged, g.name, key); ok {
 			found.Store(&a)
 			g.hedgesWon.Add(1)
 			cancel()
 		}
 	}
-	timer := time.AfterFunc(owner.Usual(), func() {
+	timer := time.AfterFunc(owner.peer.Usual(), func() {
 		if g.hedges.Load()*hedgeShare < g.fetchCount.Load() && g.instance.spawn(hedge) {
 			g.hedges.Add(1)
 		}
 	})
 	defer timer.Stop()
-	answer, err := owner.Get(hedged, g.name, key)
-	if a := found.Load(); err != nil && a != nil {
-		return *a, nil
+	v, err := owner.get(hedged, g.name, key)
+	if a := found.Load(); err != nil && !answered(err) && a != nil {
+		return ByteView{a.Value, a.Expire}, nil
 	}
-	return answer, err
+	return v, err
 }
 
 func (g *Group) fetched(start time.Time, size int) {
@@ -238,31 +231,6 @@ func (g *Group) afterRefusal(ctx context.Context, key, url string, err error) (B
 		err = fmt.Errorf("%w: %s: the handler said nothing more", ErrPeerUnavailable, url)
 	}
 	return ByteView{}, err
-}
-
-// fetchForeign asks a peer of somebody else's making, whose failures are its own.
-func (g *Group) fetchForeign(ctx context.Context, key string, f *flight) (ByteView, error) {
-	p, elsewhere := g.peers().PickPeer(key)
-	if !elsewhere {
-		return g.loads.do(ctx, key)
-	}
-	start := time.Now()
-	out := &pb.GetResponse{}
-	err := p.Get(ctx, &pb.GetRequest{Group: &g.name, Key: &key}, out)
-	if err == nil {
-		g.fetched(start, len(out.GetValue()))
-		v := ByteView{string(out.GetValue()), out.GetExpire()}
-		g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
-		return v, nil
-	}
-	if ctx.Err() != nil {
-		return ByteView{}, ctx.Err()
-	}
-	g.Stats.PeerErrors.Add(1)
-	if g.config.onPeerError != nil || errors.Is(err, &ErrNotFound{}) || errors.Is(err, &ErrRemoteCall{}) {
-		return g.afterRefusal(ctx, key, p.GetURL(), err)
-	}
-	return g.loads.do(ctx, key)
 }
 
 // remoteError is the error of the Getter at a peer.

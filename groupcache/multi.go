@@ -21,7 +21,7 @@ const atOnce = 32
 // GetMulti finds the values of several keys, with one request to each owner. A key that is not found is missing in the map. The error joins
 // what went wrong with other keys, whose values are missing, too; the map is never nil.
 func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteView, error) {
-	g.settle(orBackground(ctx))
+	g.route().settle(orBackground(ctx))
 	found := make(map[string]ByteView, len(keys))
 	missing := make(map[*peer.Peer][]string)
 	seen := make(map[string]bool, len(keys))
@@ -55,11 +55,7 @@ func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteVie
 
 // batchPeer is the owner of a key if it can be asked for several at once, else nil.
 func (g *Group) batchPeer(key string) *peer.Peer {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok {
-		return nil
-	}
-	if p := pool.pool.Owner(key); p != nil && p.Batches() && p.Up() {
+	if p := g.route().owner(key).peer; p != nil && p.Batches() && p.Up() {
 		return p
 	}
 	return nil
@@ -170,10 +166,8 @@ func (b *batch) run() {
 	defer b.cancel()
 	defer b.landAll(errAskElsewhere) // those that were not answered
 	g := b.group
-	if pool, ok := g.peers().(*HTTPPool); ok {
-		for _, f := range b.flights {
-			g.keepApart(pool, f.key)
-		}
+	for _, f := range b.flights {
+		g.keepApart(f.key)
 	}
 	start := time.Now()
 	answers, err := b.peer.GetMulti(b.ctx, g.name, keysOf(b.flights))

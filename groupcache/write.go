@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/internal/backoff"
@@ -29,8 +28,8 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	if hotCache {
 		keep = g.putHot
 	}
-	g.settle(orBackground(ctx))
-	targets := g.spread(key)
+	g.route().settle(orBackground(ctx))
+	targets := g.route().all(g.name, key)
 	if slices.ContainsFunc(targets, func(t target) bool { return t.owner && t.here() }) {
 		keep = g.putMain
 	}
@@ -53,8 +52,8 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // The error names the peers that could not be told; each of them is told before this process asks it again. What something on the way never lets
 // through is given up, said in the log and counted: such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
-	g.settle(orBackground(ctx))
-	return g.write(ctx, key, g.spread(key), func(ctx context.Context, t target) error {
+	g.route().settle(orBackground(ctx))
+	return g.write(ctx, key, g.route().all(g.name, key), func(ctx context.Context, t target) error {
 		if t.here() {
 			g.removeHere(key)
 			return nil
@@ -119,97 +118,6 @@ func (g *Group) replace(key string, keep func(string, ByteView), v ByteView) {
 func (g *Group) setHere(key string, v ByteView) { g.replace(key, g.putMain, v) }
 
 func (g *Group) removeHere(key string) { g.replace(key, g.putNowhere, ByteView{}) }
-
-// target is a process that a write must be told: a peer of ours, one of somebody else's, or this one.
-type target struct {
-	peer    *peer.Peer
-	foreign ProtoGetter
-	owner   bool
-	ranked  bool // answers for the key in the place of those before
-	left    bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
-}
-
-func (t target) here() bool { return t.peer == nil && t.foreign == nil }
-
-// spread lists all processes: first those that owned the key before the peers changed, whom others may still ask, then the ranked ones in their
-// order, then this one if it is not among them, then the others, and those that have left lately.
-func (g *Group) spread(key string) []target {
-	pool, ok := g.peers().(*HTTPPool)
-	if !ok {
-		return g.spreadForeign(key)
-	}
-	pool.pool.Wrote(g.name, key) // first: a peer that comes now is told by that, if it is not in the list below
-	var buf [4]*peer.Peer
-	var targets []target
-	known := make(map[*peer.Peer]bool, len(buf))
-	owners := pool.pool.Owners(buf[:0], key)
-	for _, p := range slices.Concat(pool.pool.FormerOwners(key), owners) {
-		if !known[p] {
-			known[p] = true
-			left := p != nil && pool.pool.Peer(p.URL()) != p
-			targets = append(targets, target{peer: p, owner: p == owners[0], ranked: true, left: left})
-		}
-	}
-	if !known[nil] {
-		targets = append(targets, target{ranked: true})
-	}
-	for _, p := range pool.pool.Peers() {
-		if !known[p] {
-			targets = append(targets, target{peer: p})
-		}
-	}
-	for _, p := range pool.pool.Departed() {
-		if !known[p] {
-			targets = append(targets, target{peer: p, left: true})
-		}
-	}
-	return targets
-}
-
-func (g *Group) spreadForeign(key string) []target {
-	p, elsewhere := g.peers().PickPeer(key)
-	if !elsewhere {
-		targets := []target{{owner: true, ranked: true}}
-		for _, p := range g.peers().GetAll() {
-			targets = append(targets, target{foreign: p})
-		}
-		return targets
-	}
-	targets := []target{{foreign: p, owner: true, ranked: true}, {ranked: true}}
-	for _, other := range g.peers().GetAll() {
-		if other.GetURL() != p.GetURL() {
-			targets = append(targets, target{foreign: other})
-		}
-	}
-	return targets
-}
-
-var errCannotSet = errors.New("the peer has no method Set")
-
-func (t target) set(ctx context.Context, group, key string, v ByteView) error {
-	if t.peer != nil {
-		return t.peer.Set(ctx, group, key, v.s, v.expire)
-	}
-	s, ok := t.foreign.(protoSetter)
-	if !ok {
-		return errCannotSet
-	}
-	return s.Set(ctx, &pb.SetRequest{Group: &group, Key: &key, Value: []byte(v.s), Expire: &v.expire})
-}
-
-func (t target) remove(ctx context.Context, group, key string) error {
-	if t.peer != nil {
-		return t.peer.Remove(ctx, group, key)
-	}
-	return t.foreign.Remove(ctx, &pb.GetRequest{Group: &group, Key: &key})
-}
-
-func (t target) url() string {
-	if t.peer != nil {
-		return t.peer.Shown()
-	}
-	return t.foreign.GetURL()
-}
 
 // writing is one Set or Remove on its way to the peers.
 type writing struct {
