@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // A Getter loads values.
@@ -41,9 +42,9 @@ type Group struct {
 	hot      *store.Store
 	loads    *flights // by the Getter
 	fetches  *flights // from peers
-	removals ages
+	removals writes.Ages
 
-	touched *touched
+	touched *writes.Touched
 
 	fetchCount, hedges, hedgesWon, inherited, takenOver atomic.Int64
 
@@ -141,7 +142,7 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	}
 	g.main = g.newStore(cacheBytes-hot, hot)
 	g.hot = g.newStore(hot, 0)
-	g.touched = newTouched(i.options.Handover)
+	g.touched = writes.NewTouched(i.options.Handover)
 	g.loads = newFlights(i, g.config.loadTimeout, g.load)
 	g.fetches = newFlights(i, g.config.loadTimeout, g.fetch)
 	return g
@@ -281,7 +282,7 @@ func (g *Group) keepGuest(item store.Item) {
 
 // Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.
 func (g *Group) Clear() {
-	g.touched.addAll()
+	g.touched.AddAll()
 	g.drop()
 }
 
@@ -311,7 +312,7 @@ func (g *Group) CacheStats(which CacheType) CacheStats {
 	fetches, sinceFetch := g.fetches.active()
 	out.ActiveSingleFlightLoads = loads + fetches
 	out.SingleFlightLoadOldestAge = max(age(since), age(sinceFetch))
-	removes, sinceRemove := g.removals.active()
+	removes, sinceRemove := g.removals.Active()
 	out.ActiveSingleFlightRemoves, out.SingleFlightRemoveOldestAge = removes, age(sinceRemove)
 	return out
 }

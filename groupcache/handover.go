@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +20,7 @@ const inheritBudget = 50 * time.Millisecond
 // for: they may not have been told yet.
 func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	former := g.route().former(key)
-	if len(former) == 0 || g.touched.has(key) {
+	if len(former) == 0 || g.touched.Has(key) {
 		return ByteView{}, false
 	}
 	asked, _ := ctx.Value(askedFor{}).(map[string][]*peer.Peer)
@@ -50,7 +49,7 @@ func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context
 	}
 	former := make(map[string][]*peer.Peer)
 	for _, key := range keys {
-		if all := g.route().former(key); len(all) > 0 && g.owns(key) && !g.touched.has(key) {
+		if all := g.route().former(key); len(all) > 0 && g.owns(key) && !g.touched.Has(key) {
 			former[key] = all
 		}
 	}
@@ -90,7 +89,7 @@ func (g *Group) takeFromEach(ctx context.Context, by map[*peer.Peer][]string) {
 // keepApart makes the fetch under way of a key that was written lately one that is not joined, and whose value is not kept, while the peers
 // change: the peer that this process takes for the owner may not have been told of the write yet.
 func (g *Group) keepApart(key string) {
-	if pool := g.route().pool(); pool != nil && pool.Changing() && g.touched.has(key) {
+	if pool := g.route().pool(); pool != nil && pool.Changing() && g.touched.Has(key) {
 		g.fetches.fence(key)
 	}
 }
@@ -106,7 +105,7 @@ func (i *Instance) forget() {
 // touch notes that a key was set or removed.
 func (g *Group) touch(key string) {
 	if pool := g.route().pool(); pool != nil && pool.Shared() {
-		g.touched.add(key)
+		g.touched.Add(key)
 	}
 }
 
@@ -206,7 +205,7 @@ func (g *Group) takeOver(ctx context.Context, from string, keys []string) error 
 	}
 	keys = slices.DeleteFunc(keys, func(key string) bool {
 		_, here := g.main.Peek(key)
-		return here || g.touched.has(key)
+		return here || g.touched.Has(key)
 	})
 	g.takenOver.Add(g.takeFrom(ctx, p, keys))
 	return nil
@@ -258,72 +257,4 @@ func keysOf(flights []*flight) []string {
 		keys[i] = f.key
 	}
 	return keys
-}
-
-// touched remembers which keys were set or removed here lately, for as long as former owners are asked, and up to as long again. It keeps
-// hashes: two keys with the same one are merely loaded more often.
-type touched struct {
-	keep time.Duration
-	seed maphash.Seed
-
-	mu     sync.Mutex
-	turned time.Time           // when latest was begun; guarded by mu
-	latest map[uint64]struct{} // guarded by mu
-	before map[uint64]struct{} // guarded by mu
-	allTil time.Time           // until when all keys count as touched; guarded by mu
-}
-
-// maxTouched is how many keys are remembered at least; with more, all keys count as touched.
-const maxTouched = 1 << 17
-
-func newTouched(keep time.Duration) *touched {
-	return &touched{keep: keep, seed: maphash.MakeSeed(), latest: make(map[uint64]struct{})}
-}
-
-func (t *touched) add(key string) {
-	if t.keep <= 0 {
-		return
-	}
-	hash := maphash.String(t.seed, key)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.turnLocked()
-	if len(t.latest) >= maxTouched {
-		t.allTil = time.Now().Add(2 * t.keep)
-		return
-	}
-	t.latest[hash] = struct{}{}
-}
-
-// addAll counts all keys as touched.
-func (t *touched) addAll() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.allTil = time.Now().Add(2 * t.keep)
-}
-
-func (t *touched) has(key string) bool {
-	hash := maphash.String(t.seed, key)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.turnLocked()
-	if time.Now().Before(t.allTil) {
-		return true
-	}
-	_, latest := t.latest[hash]
-	_, before := t.before[hash]
-	return latest || before
-}
-
-// turnLocked forgets what is old enough.
-func (t *touched) turnLocked() {
-	now := time.Now()
-	if now.Sub(t.turned) < t.keep {
-		return
-	}
-	t.before = t.latest
-	if now.Sub(t.turned) >= 2*t.keep {
-		t.before = nil
-	}
-	t.latest, t.turned = make(map[uint64]struct{}), now
 }

@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // remote is another process: a peer of ours, or one of somebody else's making. The zero remote is this process.
@@ -73,6 +74,24 @@ type target struct {
 	owner  bool
 	ranked bool // answers for the key in the place of those before
 	left   bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
+}
+
+var _ writes.Target = target{}
+
+// Ranked implements writes.Target.
+func (t target) Ranked() bool { return t.ranked }
+
+// Left implements writes.Target.
+func (t target) Left() bool { return t.left }
+
+// Up implements writes.Target.
+func (t target) Up() bool { return t.peer == nil || t.peer.Up() }
+
+// miss keeps a write for a peer of ours that could not be told.
+func (t target) miss(group, key string, cause error) {
+	if t.peer != nil {
+		t.peer.Miss(group, key, cause)
+	}
 }
 
 // router says where the keys of a group are. One is made of the peers of an Instance, the other of a PeerPicker of somebody else's making.

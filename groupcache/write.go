@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
-	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // Set stores a value at the owner of the key, and removes the key from the caches of all others, so that no caller gets an older value
@@ -67,12 +66,19 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
+	told := context.WithoutCancel(ctx)
+	round := writes.Round[target]{
+		Life:     g.instance.life,
+		Tell:     func(t target) error { return tell(told, t) },
+		Miss:     func(t target, err error) { t.miss(g.name, key, err) },
+		Hopeless: peer.Hopeless,
+		Down:     peer.ErrUnavailable,
+	}
 	done := make(chan error, 1)
-	w := writing{group: g, ctx: context.WithoutCancel(ctx), key: key, tell: tell}
 	ok := g.instance.spawn(func() {
-		begun := g.removals.begin()
-		defer g.removals.end(begun)
-		done <- w.run(targets)
+		begun := g.removals.Begin()
+		defer g.removals.End(begun)
+		done <- unavailable(targets, round.Run(targets))
 	})
 	if !ok {
 		return ErrClosed
@@ -83,6 +89,16 @@ func (g *Group) write(ctx context.Context, key string, targets []target, tell fu
 	case <-ctx.Done():
 		return fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
 	}
+}
+
+// unavailable joins the errors of targets that could not be told.
+func unavailable(targets []target, errs []error) error {
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, targets[i].url(), err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // dropLoads makes the loads under way of a key ones that are not joined, and whose result is not kept.
@@ -118,105 +134,3 @@ func (g *Group) replace(key string, keep func(string, ByteView), v ByteView) {
 func (g *Group) setHere(key string, v ByteView) { g.replace(key, g.putMain, v) }
 
 func (g *Group) removeHere(key string) { g.replace(key, g.putNowhere, ByteView{}) }
-
-// writing is one Set or Remove on its way to the peers.
-type writing struct {
-	group *Group
-	ctx   context.Context // of this one call
-	key   string
-	tell  func(context.Context, target) error
-}
-
-const tellAttempts = 3
-
-// tellAgain spaces the attempts to tell a peer.
-var tellAgain = backoff.Exponential{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond, Factor: 3} //nolint:gochecknoglobals // never changes
-
-// run tells all targets, and joins what went wrong.
-func (w *writing) run(targets []target) error {
-	errs := make([]error, len(targets))
-	var all sync.WaitGroup
-	for i, t := range targets {
-		if t.ranked {
-			errs[i] = w.tellOne(t)
-			continue
-		}
-		all.Go(func() { errs[i] = w.tellOne(t) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-// tellOne tells one target, again if it fails. What does not arrive is kept for it.
-func (w *writing) tellOne(t target) error {
-	if t.left {
-		w.tellLeft(t)
-		return nil
-	}
-	err := w.tell(w.ctx, t)
-	for attempt := 0; attempt+1 < tellAttempts && err != nil && t.mayRecover(err); attempt++ {
-		if !backoff.Pause(w.group.instance.life, tellAgain.Delay(attempt)) {
-			break
-		}
-		err = w.tell(w.ctx, t)
-	}
-	if err == nil {
-		return nil
-	}
-	if t.peer != nil && !peer.Hopeless(err) {
-		t.peer.Miss(w.group.name, w.key, err)
-	}
-	return fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, t.url(), err)
-}
-
-// tellLeft tells a peer that has left. What it does not hear is kept for it, for the case that it comes back.
-func (w *writing) tellLeft(t target) {
-	err := error(peer.ErrUnavailable)
-	if t.peer.Up() {
-		err = w.tell(w.ctx, t)
-	}
-	if err != nil && !peer.Hopeless(err) {
-		t.peer.Miss(w.group.name, w.key, err)
-	}
-}
-
-// mayRecover says whether another attempt makes sense.
-func (t target) mayRecover(err error) bool {
-	return (t.peer == nil || t.peer.Up()) && !peer.Hopeless(err)
-}
-
-// ages keeps when things under way began.
-type ages struct {
-	mu    sync.Mutex
-	began map[int64]time.Time // guarded by mu
-	last  int64               // guarded by mu
-}
-
-func (a *ages) begin() (id int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.began == nil {
-		a.began = make(map[int64]time.Time)
-	}
-	a.last++
-	a.began[a.last] = time.Now()
-	return a.last
-}
-
-func (a *ages) end(id int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.began, id)
-}
-
-// active is how many things are under way, and when the oldest began.
-func (a *ages) active() (n int64, oldest time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, t := range a.began {
-		if oldest.IsZero() || t.Before(oldest) {
-			oldest = t
-		}
-	}
-	return int64(len(a.began)), oldest
-}

@@ -33,6 +33,7 @@ const (
 	multiwire    = "groupcache/internal/multiwire"
 	peer         = "groupcache/internal/peer"
 	httppeer     = "groupcache/internal/httppeer"
+	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
 	ring         = "groupcache/internal/ring"
 	hashRing     = "groupcache/consistenthash"
@@ -86,7 +87,8 @@ func Holdfast() Rules {
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
-			{Package: peer, May: []string{breaker, observe, tables, traces, tracing}},
+			{Package: writes, May: []string{backoff}},
+			{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
 			{Package: httppeer, May: []string{pbwire, multiwire, peer, tracing, observe}},
 			{Package: store},
 			{Package: ring, May: []string{hashRing, xxhash}},
@@ -94,7 +96,7 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
+				messages, pbwire, multiwire, peer, httppeer, writes, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
 			}, Tests: []string{singleflight}},
 			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},

@@ -129,7 +129,7 @@ func (p *Peer) believe(a Answer) error {
 	switch {
 	case a.Marked && !p.marked.Swap(true):
 		p.again(p)                                // it may know more than what answered before
-		if _, all := p.missed.mustForget(); all { // something else has answered the greeting: what it has may be out of date
+		if _, all := p.missed.MustForget(); all { // something else has answered the greeting: what it has may be out of date
 			p.breaker.Trip(errUntold)
 			return errUntold
 		}

@@ -1,6 +1,10 @@
 package peer
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
 
 // P99 is what a percentile says after the observations.
 func P99(durations []time.Duration) time.Duration {
@@ -12,4 +16,4 @@ func P99(durations []time.Duration) time.Duration {
 }
 
 // MaxMissed is how many removals are kept.
-const MaxMissed = maxMissed
+const MaxMissed = writes.MaxMissed

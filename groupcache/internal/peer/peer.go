@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
@@ -92,7 +93,7 @@ type Peer struct {
 	first     percentile // of the time to the first sign of life
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
-	missed    missed
+	missed    writes.Missed
 	tooLate   atomic.Int64 // loads in a row for which it was too late as a former owner
 	spared    atomic.Int64 // until when it is not asked as a former owner; Unix nanoseconds
 	refuses   atomic.Bool  // it did not take the last request, and the log has been told
@@ -199,7 +200,7 @@ func (p *Peer) Breaker() *breaker.Breaker { return p.breaker }
 
 // Stats are the counters of the peer.
 func (p *Peer) Stats() Stats {
-	waiting, lost, dropped := p.missed.stats()
+	waiting, lost, dropped := p.missed.Stats()
 	return Stats{
 		Found: p.counts[countFound].Load(), NotFound: p.counts[countNotFound].Load(), LoadFailed: p.counts[countLoadFailed].Load(),
 		Failed: p.counts[countFailed].Load(), Refused: p.counts[countRefused].Load(),

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -38,8 +39,7 @@ type Pool struct {
 	options Options
 	rings   Rings
 	members atomic.Pointer[members]
-	grown   atomic.Bool // it is not new any more, or has written too much to know: see early
-	wrote   atomic.Bool // more than early knows
+	early   *writes.Early
 	begins  beginning
 
 	greetings atomic.Uint64 // of all peers at once
@@ -48,7 +48,6 @@ type Pool struct {
 	forget *time.Timer     // of rings of the past; guarded by mu
 	greet  *time.Timer     // of the next time that peers are asked what they are; guarded by mu
 	closed bool            // guarded by mu
-	early  early           // guarded by mu
 	life   context.Context // of what runs in the background
 	end    context.CancelFunc
 	work   crew
@@ -69,7 +68,7 @@ type members struct {
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
 func NewPool(self string, rings Rings, o Options) *Pool {
 	o.log, o.ring = observe.Logger(o.Logger, o.Name), rings.Name
-	p := &Pool{self: self, options: o, rings: rings}
+	p := &Pool{self: self, options: o, rings: rings, early: writes.NewEarly(o.Handover)}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.members.Store(&members{ring: rings.Plain(nil), peers: map[string]*Peer{}})
 	return p
@@ -104,8 +103,8 @@ func (p *Pool) Set(urls []string) error {
 	fresh.even = p.wantsEven(fresh.list, old)
 	fresh.ring = fresh.ringOf(p.rings, fresh.urls)
 	fresh.setPasts(p.pastsAfter(old, fresh))
-	if p.early.since.IsZero() && len(fresh.list) > 0 {
-		p.early.since = time.Now()
+	if len(fresh.list) > 0 {
+		p.early.Met()
 	}
 	if p.rings.Even != nil && len(fresh.list) > 0 {
 		p.begins.start(p.settle)
@@ -235,8 +234,9 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.introduceLocked(peer, old)
-	if peer.missed.pending() { // it is not asked before it has been told
+	alone := len(old.list) == 0 && len(old.pasts) == 0
+	p.early.Introduce(&peer.missed, alone)
+	if peer.missed.Pending() { // it is not asked before it has been told
 		peer.breaker.Trip(errUntold)
 	}
 	p.work.run(func() {
@@ -245,6 +245,9 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 	})
 	return peer, nil
 }
+
+// Wrote takes note that this process has set or removed a key.
+func (p *Pool) Wrote(group, key string) { p.early.Wrote(writes.Removal{Group: group, Key: key}) }
 
 // Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers it is this process alone.
 //

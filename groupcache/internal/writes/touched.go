@@ -1,0 +1,78 @@
+package writes
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// Touched remembers which keys were set or removed here lately, for as long as former owners are asked, and up to as long again. It keeps
+// hashes: two keys with the same one are merely loaded more often.
+type Touched struct {
+	keep time.Duration
+	seed maphash.Seed
+
+	mu     sync.Mutex
+	turned time.Time           // when latest was begun; guarded by mu
+	latest map[uint64]struct{} // guarded by mu
+	before map[uint64]struct{} // guarded by mu
+	allTil time.Time           // until when all keys count as touched; guarded by mu
+}
+
+// maxTouched is how many keys are remembered at least; with more, all keys count as touched.
+const maxTouched = 1 << 17
+
+// NewTouched makes one that remembers for keep at least, and nothing if that is not above 0.
+func NewTouched(keep time.Duration) *Touched {
+	return &Touched{keep: keep, seed: maphash.MakeSeed(), latest: make(map[uint64]struct{})}
+}
+
+// Add takes note of a key.
+func (t *Touched) Add(key string) {
+	if t.keep <= 0 {
+		return
+	}
+	hash := maphash.String(t.seed, key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.turnLocked()
+	if len(t.latest) >= maxTouched {
+		t.allTil = time.Now().Add(2 * t.keep)
+		return
+	}
+	t.latest[hash] = struct{}{}
+}
+
+// AddAll counts all keys as touched.
+func (t *Touched) AddAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.allTil = time.Now().Add(2 * t.keep)
+}
+
+// Has reports whether a key was set or removed lately. It may say so of another one.
+func (t *Touched) Has(key string) bool {
+	hash := maphash.String(t.seed, key)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.turnLocked()
+	if time.Now().Before(t.allTil) {
+		return true
+	}
+	_, latest := t.latest[hash]
+	_, before := t.before[hash]
+	return latest || before
+}
+
+// turnLocked forgets what is old enough.
+func (t *Touched) turnLocked() {
+	now := time.Now()
+	if now.Sub(t.turned) < t.keep {
+		return
+	}
+	t.before = t.latest
+	if now.Sub(t.turned) >= 2*t.keep {
+		t.before = nil
+	}
+	t.latest, t.turned = make(map[uint64]struct{}), now
+}
