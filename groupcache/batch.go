@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // A BatchGetter is a Getter that can load several keys at once, with one query. A group whose Getter is one has it load the keys of a GetMulti
@@ -42,7 +43,7 @@ func (e KeyErrors) Error() string {
 		keys = append(keys, key)
 	}
 	first := slices.Min(keys)
-	return fmt.Sprintf("groupcache: %d keys could not be loaded: key %s: %v", len(e), quoted(first), e[first])
+	return fmt.Sprintf("groupcache: %d keys could not be loaded: key %s: %v", len(e), observe.Quote(first), e[first])
 }
 
 // Unwrap returns the errors of all keys.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Debug is what DebugHandler shows: an instance at one moment.
@@ -68,9 +69,9 @@ func (i *Instance) Debug() Debug {
 	i.mu.RUnlock()
 	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.now()}
 	for _, p := range pools {
-		if len(p.pool.URLs()) > 0 {
-			d.Self, d.Ring = peer.Shown(p.pool.Self()), nameHash
-			if p.pool.Even() {
+		if len(p.URLs()) > 0 {
+			d.Self, d.Ring = peer.Shown(p.Self()), nameHash
+			if p.Even() {
 				d.Ring = p.options.Ring.name()
 			}
 			d.Peers = append(d.Peers, p.debug()...)
@@ -86,15 +87,15 @@ func (i *Instance) Debug() Debug {
 	return d
 }
 
-func (p *HTTPPool) debug() []DebugPeer {
-	shares := p.pool.Shares(shareSample)
+func (p *pool) debug() []DebugPeer {
+	shares := p.Shares(shareSample)
 	var peers []DebugPeer
-	for _, url := range p.pool.URLs() {
-		if url == p.pool.Self() {
+	for _, url := range p.URLs() {
+		if url == p.Self() {
 			peers = append(peers, DebugPeer{URL: peer.Shown(url), Self: true, Share: shares[url]})
 		}
 	}
-	for _, other := range p.pool.Peers() {
+	for _, other := range p.Peers() {
 		s := other.Stats()
 		peers = append(peers, DebugPeer{
 			URL: other.Shown(), Share: shares[other.URL()], Ours: other.Marked(), State: other.Breaker().State().String(),
@@ -115,7 +116,7 @@ func (g *Group) debug() DebugGroup {
 
 func (g *Group) hottest() (keys []DebugKey) {
 	for _, h := range g.main.Hottest(hottestKeys) {
-		keys = append(keys, DebugKey{Key: cut(h.Key), Size: len(h.Value), Hits: h.Hits})
+		keys = append(keys, DebugKey{Key: observe.Cut(h.Key), Size: len(h.Value), Hits: h.Hits})
 	}
 	return keys
 }

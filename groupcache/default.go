@@ -105,7 +105,7 @@ type HTTPPoolOptions struct {
 // such as http://example.net:8000. It panics if a PeerPicker was registered before, as the original does.
 func NewHTTPPool(self string) *HTTPPool {
 	p := NewHTTPPoolOpts(self, nil)
-	http.Handle(p.basePath(), p)
+	http.Handle(p.pool.options.BasePath, p)
 	return p
 }
 
@@ -129,7 +129,7 @@ func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 		}
 	}
 	opts = opts.withDefaults()
-	p := must(standard().newPool(self, opts))
+	p := &HTTPPool{must(standard().newPool(self, opts))}
 	RegisterPeerPicker(func() PeerPicker { return p })
 	standard().rules.Store(rulesOf(opts))
 	return p

@@ -1,9 +1,14 @@
 package groupcache
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"net/http"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 var (
@@ -57,7 +62,7 @@ type RemoteLoadError struct {
 // Error is the message of the Getter's error at the peer.
 func (r RemoteLoadError) Error() string {
 	if r.Err == nil {
-		return fmt.Sprintf("groupcache: group %q: the peer answered %s", cut(r.Group), r.Status)
+		return fmt.Sprintf("groupcache: group %q: the peer answered %s", observe.Cut(r.Group), r.Status)
 	}
 	return r.Err.Error()
 }
@@ -75,17 +80,39 @@ func (e BadGroupcacheRequestError) Error() string { return "bad groupcache reque
 type GroupNotFoundError struct{ group string }
 
 // Error implements error.
-func (e GroupNotFoundError) Error() string { return "no such group: " + quoted(e.group) }
+func (e GroupNotFoundError) Error() string { return "no such group: " + observe.Quote(e.group) }
 
-// quoted makes a name of unknown origin fit for a message.
-func quoted(s string) string { return fmt.Sprintf("%q", cut(s)) }
-
-// maxQuoted is how much of a name messages show.
-const maxQuoted = 100
-
-func cut(s string) string {
-	if len(s) <= maxQuoted {
-		return s
+// served is an error of a request as a ServerErrorHandler gets it.
+func served(err error) error {
+	switch e := err.(type) { //nolint:errorlint // those of the server are not wrapped, and what is wrapped is the Getter's
+	case httppeer.BadRequestError:
+		return BadGroupcacheRequestError{e.Reason}
+	case httppeer.NoGroupError:
+		return GroupNotFoundError{e.Group}
 	}
-	return strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+	switch err { //nolint:errorlint // as above
+	case peer.ErrEnding:
+		return ErrClosed
+	case peer.ErrTooLarge:
+		return ErrValueTooLarge
+	}
+	return err
+}
+
+// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group that this process does not have or
+// that is being closed, 413 for a value that is too large, and 503 for all other errors, as the original's peers expect it, with the error's
+// text.
+func DefaultServerErrorHandler(_ context.Context, w http.ResponseWriter, _ *http.Request, err error) {
+	code := http.StatusServiceUnavailable
+	switch {
+	case errors.As(err, new(BadGroupcacheRequestError)):
+		code = http.StatusBadRequest
+	case errors.As(err, new(GroupNotFoundError)), errors.Is(err, ErrClosed):
+		code = http.StatusInternalServerError
+	case errors.Is(err, &ErrNotFound{}):
+		code = http.StatusNotFound
+	case errors.Is(err, ErrValueTooLarge):
+		code = http.StatusRequestEntityTooLarge
+	}
+	http.Error(w, err.Error(), code)
 }

@@ -10,10 +10,10 @@ func ResetDefault() {
 
 // Acquainted says that all peers have shown our mark, and that the ring is the one that is meant.
 func (i *Instance) Acquainted() bool {
-	if p := i.pool; p.options.Ring != HashRing && len(p.pool.Peers()) > 0 && !p.pool.Even() {
+	if p := i.pool; p.options.Ring != HashRing && len(p.Peers()) > 0 && !p.Even() {
 		return false
 	}
-	for _, p := range i.pool.pool.Peers() {
+	for _, p := range i.pool.Peers() {
 		if !p.Marked() {
 			return false
 		}
@@ -22,11 +22,11 @@ func (i *Instance) Acquainted() bool {
 }
 
 // Owns says that this instance owns a key.
-func (i *Instance) Owns(key string) bool { return i.pool.pool.Owner(key) == nil }
+func (i *Instance) Owns(key string) bool { return i.pool.Owner(key) == nil }
 
 // PeersUp is how many peers are asked.
 func (i *Instance) PeersUp() (n int) {
-	for _, p := range i.pool.pool.Peers() {
+	for _, p := range i.pool.Peers() {
 		if p.Up() {
 			n++
 		}
@@ -36,7 +36,7 @@ func (i *Instance) PeersUp() (n int) {
 
 // Ranks are the URLs of the peers that own a key, best first; "" is this instance.
 func (i *Instance) Ranks(key string) (urls []string) {
-	for _, p := range i.pool.pool.Owners(nil, key) {
+	for _, p := range i.pool.Owners(nil, key) {
 		if p == nil {
 			urls = append(urls, "")
 			continue
@@ -62,4 +62,4 @@ func (g *Group) Fetching() int64 {
 }
 
 // GreetAgain has the peers asked what they are by now.
-func (i *Instance) GreetAgain() { i.pool.pool.GreetAll() }
+func (i *Instance) GreetAgain() { i.pool.GreetAll() }

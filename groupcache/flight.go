@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"hash/maphash"
 	"runtime/debug"
 	"sync"
@@ -229,7 +230,7 @@ func (fs *flights) panicked(key string, cause any) error {
 	if cause == nil {
 		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
 	}
-	fs.instance.log.Error("groupcache: a getter panicked", "key", cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	fs.instance.log.Error("groupcache: a getter panicked", "key", observe.Cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
 }
 

@@ -23,7 +23,7 @@ import (
 type Instance struct {
 	options Options
 	metrics *metrics.Groupcache
-	pool    *HTTPPool // the peers of SetPeers
+	pool    *pool // the peers of SetPeers
 	now     func() time.Time
 	rules   atomic.Pointer[rules]
 	forgets atomic.Uint64
@@ -39,7 +39,7 @@ type Instance struct {
 	groups    map[string]*Group                 // guarded by mu
 	former    groupTotals                       // of groups that are no more; guarded by mu
 	closed    bool                              // guarded by mu
-	pools     []*HTTPPool                       // all that serve this instance's groups; guarded by mu
+	pools     []*pool                           // all that serve this instance's groups; guarded by mu
 	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
 	onGroup   func(*Group)                      // guarded by mu
 	onServer  func()                            // guarded by mu
@@ -91,19 +91,19 @@ func (i *Instance) Name() string { return i.options.Name }
 func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
 
 // PeerPicker is what says which of the peers owns a key.
-func (i *Instance) PeerPicker() PeerPicker { return i.pool }
+func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 
 // Handler serves the requests of peers. Mount it at Options.BasePath.
-func (i *Instance) Handler() http.Handler { return i.pool }
+func (i *Instance) Handler() http.Handler { return i.pool.server }
 
 // NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in this process; 0 caches nothing, but still
 // loads a key once for all who ask at the same time. Peers know the group by its name, which is unique within the instance.
 func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts ...GroupOption) (*Group, error) {
 	switch {
 	case getter == nil:
-		return nil, fmt.Errorf("groupcache: group %s has no Getter: pass what loads its values", quoted(name))
+		return nil, fmt.Errorf("groupcache: group %s has no Getter: pass what loads its values", observe.Quote(name))
 	case cacheBytes < 0:
-		return nil, fmt.Errorf("groupcache: group %s: cacheBytes is %d: set a budget in bytes, or 0 to cache nothing", quoted(name), cacheBytes)
+		return nil, fmt.Errorf("groupcache: group %s: cacheBytes is %d: set a budget in bytes, or 0 to cache nothing", observe.Quote(name), cacheBytes)
 	}
 	g := newGroup(i, name, cacheBytes, getter, opts)
 	i.mu.Lock()
@@ -113,7 +113,7 @@ func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts .
 	}
 	if i.groups[name] != nil {
 		i.mu.Unlock()
-		return nil, fmt.Errorf("groupcache: there is a group %s already: each needs a name of its own", quoted(name))
+		return nil, fmt.Errorf("groupcache: there is a group %s already: each needs a name of its own", observe.Quote(name))
 	}
 	i.groups[name] = g
 	onServer := i.onServer
@@ -167,7 +167,7 @@ func (i *Instance) pickerFor(name string) PeerPicker {
 	pick := i.pick
 	i.mu.RUnlock()
 	if pick == nil {
-		return i.pool
+		return &HTTPPool{i.pool}
 	}
 	if p := pick(name); p != nil {
 		return p

@@ -82,8 +82,9 @@ func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 	var up, down float64
 	seen := make(map[string]bool)
 	for _, p := range pools {
-		unsigned, refused = unsigned+p.unsigned.Load(), refused+p.refused.Load()
-		for _, peer := range p.pool.Peers() {
+		accepted, not := p.server.Counts()
+		unsigned, refused = unsigned+accepted, refused+not
+		for _, peer := range p.Peers() {
 			if seen[peer.URL()] {
 				continue
 			}

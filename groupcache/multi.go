@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // atOnce is how many keys of one GetMulti are loaded at once by this process, or fetched one by one.
@@ -73,7 +72,7 @@ func (g *Group) gather(ctx context.Context, missing map[*peer.Peer][]string, fou
 			found[key] = v
 		case errors.Is(err, &ErrNotFound{}):
 		default:
-			errs = append(errs, fmt.Errorf("groupcache: key %s: %w", quoted(key), err))
+			errs = append(errs, fmt.Errorf("groupcache: key %s: %w", observe.Quote(key), err))
 		}
 	}
 	var all sync.WaitGroup
@@ -192,34 +191,6 @@ func (b *batch) run() {
 	}
 }
 
-// answerMulti answers a peer that asks for several keys.
-func (g *Group) answerMulti(ctx context.Context, w http.ResponseWriter, r *http.Request, key string, body []byte) error {
-	keys, err := multiwire.ParseRequest(body)
-	if err != nil {
-		return BadGroupcacheRequestError{"the body is no list of keys: " + err.Error()}
-	}
-	var entries []peer.Answer
-	switch {
-	case key == httppeer.Offered && len(keys) > 0:
-		if err := g.takeOver(ctx, keys[0], keys[1:]); err != nil {
-			return BadGroupcacheRequestError{"the offer is not taken"}
-		}
-	case key == httppeer.Removed:
-		g.answerRemove(ctx, keys...)
-	case key == httppeer.CachedOnly:
-		entries = g.answerCached(ctx, keys)
-	default:
-		s := showLife(w, r)
-		entries = g.answerSeveral(ctx, keys)
-		s.Stop()
-		if g.instance.isClosed() { // the loads were ended
-			return ErrClosed
-		}
-	}
-	writeBody(w, multiwire.AppendAnswers(nil, entries))
-	return nil
-}
-
 // room is what an answer to several keys may still have. It is safe for concurrent use.
 type room struct {
 	limit int
@@ -298,7 +269,7 @@ func answerOf(v ByteView, err error) peer.Answer {
 		return peer.Answer{Outcome: peer.Found, Value: v.s, Expire: v.expire}
 	}
 	message := err.Error()
-	a := peer.Answer{Outcome: peer.LoadFailed, Message: message[:min(len(message), maxMessage)]}
+	a := peer.Answer{Outcome: peer.LoadFailed, Message: message[:min(len(message), maxMessage)], Cause: err}
 	if errors.Is(err, &ErrNotFound{}) {
 		a.Outcome = peer.NotFound
 	}

@@ -19,8 +19,11 @@ type Network interface {
 	Dial(addr string) peer.Transport
 }
 
-// local answers the peers of a Network.
-type local struct{ instance *Instance }
+// local answers the peers of a pool, whichever Network they come by.
+type local struct {
+	instance *Instance
+	pool     *pool
+}
 
 var _ peer.Local = local{}
 
@@ -83,12 +86,12 @@ func (l local) Set(ctx context.Context, group, key, value string, expire int64) 
 }
 
 // Remove implements peer.Local.
-func (l local) Remove(ctx context.Context, group, key string) error {
+func (l local) Remove(ctx context.Context, group string, keys ...string) error {
 	g, err := l.group(group)
 	if err != nil {
 		return err
 	}
-	g.answerRemove(ctx, key)
+	g.answerRemove(ctx, keys...)
 	return nil
 }
 
@@ -105,7 +108,7 @@ func (l local) Offer(ctx context.Context, group, from string, keys []string) err
 func (l local) Forget() { l.instance.forget() }
 
 // Greeting implements peer.Local.
-func (l local) Greeting() peer.Greeting { return l.instance.pool.greeting() }
+func (l local) Greeting() peer.Greeting { return l.pool.greeting() }
 
 // Tracer implements peer.Local.
 func (l local) Tracer() *tracing.Tracer { return l.instance.tracer }

@@ -205,7 +205,7 @@ func (o Options) check() error {
 		bad = append(bad, fmt.Errorf("groupcache: Options.%s is %v: %s", field, value, advice))
 	}
 	if o.BasePath != "" && (!strings.HasPrefix(o.BasePath, "/") || !strings.HasSuffix(o.BasePath, "/")) {
-		reject("BasePath", quoted(o.BasePath), "begin and end it with a slash")
+		reject("BasePath", observe.Quote(o.BasePath), "begin and end it with a slash")
 	}
 	if o.Self != "" {
 		if _, err := o.address(o.Self); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"time"
 )
 
@@ -57,7 +58,7 @@ func TypedGetter[T any](codec Codec[T], load func(ctx context.Context, key strin
 		}
 		b, err := codec.Encode(v)
 		if err != nil {
-			return fmt.Errorf("groupcache: encode the value of key %s: %w", quoted(key), err)
+			return fmt.Errorf("groupcache: encode the value of key %s: %w", observe.Quote(key), err)
 		}
 		return dest.SetBytes(b, expire)
 	})
@@ -76,7 +77,7 @@ func TypedBatchGetter[T any](codec Codec[T], load func(ctx context.Context, keys
 				err = dest(key).SetBytes(b, expire)
 			}
 			if err != nil {
-				failed[key] = fmt.Errorf("groupcache: encode the value of key %s: %w", quoted(key), err)
+				failed[key] = fmt.Errorf("groupcache: encode the value of key %s: %w", observe.Quote(key), err)
 			}
 		}
 		if err == nil && len(failed) > 0 {
@@ -117,7 +118,7 @@ func (t *Typed[T]) GetMulti(ctx context.Context, keys []string) (map[string]T, e
 func (t *Typed[T]) decode(key string, view ByteView) (T, error) {
 	v, err := t.codec.Decode([]byte(view.s))
 	if err != nil {
-		return v, fmt.Errorf("groupcache: decode the value of key %s in group %s: %w", quoted(key), quoted(t.group.name), err)
+		return v, fmt.Errorf("groupcache: decode the value of key %s in group %s: %w", observe.Quote(key), observe.Quote(t.group.name), err)
 	}
 	return v, nil
 }
@@ -126,7 +127,7 @@ func (t *Typed[T]) decode(key string, view ByteView) (T, error) {
 func (t *Typed[T]) Set(ctx context.Context, key string, v T, expire time.Time) error {
 	b, err := t.codec.Encode(v)
 	if err != nil {
-		return fmt.Errorf("groupcache: encode the value of key %s: %w", quoted(key), err)
+		return fmt.Errorf("groupcache: encode the value of key %s: %w", observe.Quote(key), err)
 	}
 	return t.group.Set(ctx, key, b, expire, false)
 }

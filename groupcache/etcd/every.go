@@ -61,10 +61,10 @@ func (e everyGroup) Set(ctx context.Context, group, key, value string, expire in
 }
 
 // Remove implements peer.Local.
-func (e everyGroup) Remove(ctx context.Context, group, key string) error {
-	err := e.Local.Remove(ctx, group, key)
+func (e everyGroup) Remove(ctx context.Context, group string, keys ...string) error {
+	err := e.Local.Remove(ctx, group, keys...)
 	if l := elsewhere(group, err); l != nil {
-		return l.Remove(ctx, group, key)
+		return l.Remove(ctx, group, keys...)
 	}
 	return err
 }

@@ -56,7 +56,9 @@ func (s *standIn) Set(_ context.Context, group, key, value string, expire int64)
 	return s.set(group, key, value, expire)
 }
 
-func (s *standIn) Remove(_ context.Context, group, key string) error { return s.remove(group, key) }
+func (s *standIn) Remove(_ context.Context, group string, keys ...string) error {
+	return s.remove(group, keys[0])
+}
 
 func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) error {
 	return s.offer(ctx, group, from, keys)

@@ -77,3 +77,17 @@ func (l *Labels) Hold(label string) { l.taken[label] = struct{}{} }
 
 // Drop gives a label back.
 func (l *Labels) Drop(label string) { delete(l.taken, label) }
+
+// maxShown is how much of a name messages show, in bytes.
+const maxShown = 100
+
+// Cut makes a name of unknown origin fit for a log: not too long.
+func Cut(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxShown], "") + "…"
+}
+
+// Quote makes a name of unknown origin fit for a message: quoted, and not too long.
+func Quote(s string) string { return strconv.Quote(Cut(s)) }

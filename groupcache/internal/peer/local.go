@@ -21,8 +21,8 @@ type Local interface {
 	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
 	// Set stores a value.
 	Set(ctx context.Context, group, key, value string, expire int64) error
-	// Remove drops a key.
-	Remove(ctx context.Context, group, key string) error
+	// Remove drops keys.
+	Remove(ctx context.Context, group string, keys ...string) error
 	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
 	Offer(ctx context.Context, group, from string, keys []string) error
 	// Forget drops everything: a peer has not told this process of all its writes.

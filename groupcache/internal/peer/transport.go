@@ -33,6 +33,8 @@ type Answer struct {
 	Expire int64
 	// Message is the Getter's error.
 	Message string
+	// Cause is that error itself. It is known in the process of the Getter only.
+	Cause error
 	// Code and Status are those of HTTP, 0 and empty elsewhere.
 	Code   int
 	Status string

@@ -1,0 +1,23 @@
+package httppeer
+
+import "github.com/holdfast-go/holdfast/groupcache/internal/peer"
+
+// Network carries requests between peers over HTTP. A Server answers them, which the user mounts.
+type Network struct {
+	// Client is what the transports share.
+	Client Client
+	// BasePath is the path of requests, the same at all peers.
+	BasePath string
+}
+
+// CheckAddress tells what is wrong with the address of a peer, which is a base URL.
+func (*Network) CheckAddress(addr string) error {
+	_, err := BaseURL(addr)
+	return err
+}
+
+// Attach does nothing: a Server answers.
+func (*Network) Attach(peer.Local) error { return nil }
+
+// Dial makes what asks the peer at an address. Nothing is sent.
+func (n *Network) Dial(addr string) peer.Transport { return n.Client.Dial(addr + n.BasePath) }

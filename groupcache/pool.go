@@ -1,0 +1,152 @@
+package groupcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/ring"
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
+
+// pool is the peers of an instance, and what answers them.
+type pool struct {
+	*peer.Pool
+
+	instance *Instance
+	options  Options
+	network  Network
+	server   *httppeer.Server
+
+	openWarned  atomic.Bool // the log has been told that anybody is answered
+	selfChecked atomic.Bool // the log has been told that this process is not among its peers
+}
+
+// newPool makes a pool that serves this instance's groups.
+func (i *Instance) newPool(self string, o Options) (*pool, error) {
+	p := &pool{instance: i, options: o}
+	var signer *httppeer.Signer
+	if o.Auth != AuthOff {
+		signer = httppeer.NewSigner(o.Secret, o.Auth == AuthAccept)
+		o.Transport = signer.Prove(o.Transport)
+	}
+	answers := local{i, p}
+	p.server = &httppeer.Server{
+		Local:    answers,
+		Has:      func(group string) bool { return i.Group(group) != nil },
+		BasePath: o.BasePath,
+		Context:  o.Context,
+		Fail: func(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
+			o.ServerErrorHandler(ctx, w, r, served(err))
+		},
+		Signer:            signer,
+		RequireClientCert: o.RequireClientCert,
+	}
+	network := o.Network
+	if network == nil {
+		network = &httppeer.Network{
+			Client:   httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: i.tracer},
+			BasePath: o.BasePath,
+		}
+	}
+	if err := network.Attach(answers); err != nil {
+		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
+	}
+	p.network = network
+	p.Pool = peer.NewPool(i.selfOf(self, o), o.rings(), peer.Options{
+		Name:         o.Name,
+		Dial:         network.Dial,
+		Timeout:      o.PeerTimeout,
+		Silence:      o.Silence,
+		MaxInFlight:  o.MaxInFlight,
+		ProbeTimeout: o.PeerTimeout,
+		Handover:     o.Handover,
+		Backoff:      probeBackoff,
+		Logger:       o.Logger,
+		Trace:        i.tracer,
+	})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.pools = append(i.pools, p)
+	return p, nil
+}
+
+// rings make the rings that these options say.
+func (o Options) rings() peer.Rings {
+	plain := func(urls []string) *consistenthash.Map {
+		m := consistenthash.New(o.Replicas, o.HashFn)
+		m.Add(urls...)
+		return m
+	}
+	r := peer.Rings{Name: o.Ring.name(), Plain: func(urls []string) peer.Ring { return plain(urls) }}
+	switch o.Ring {
+	case EvenRing:
+		r.Even = func(urls []string) peer.Ring { return ring.NewEven(plain(urls), o.HashFn) }
+	case Rendezvous:
+		r.Even = func(urls []string) peer.Ring { return ring.New(urls) }
+	}
+	return r
+}
+
+// greeting is what peers are told of this one.
+func (p *pool) greeting() peer.Greeting {
+	return peer.Greeting{Marked: true, Ring: p.options.Ring.name(), RingInUse: p.Even()}
+}
+
+func (p *pool) close() {
+	_ = p.Close() // its only errors are those of breakers closed twice
+	p.options.closeIdle()
+}
+
+// setGood replaces the peers by those that are ones. What is none is logged and left out.
+func (p *pool) setGood(peers []string) {
+	good, bad := p.addresses(peers)
+	for _, err := range bad {
+		p.instance.log.Error("groupcache: a peer is left out", observe.Cause(err))
+	}
+	if err := p.setAddresses(good); err != nil {
+		p.instance.log.Error("groupcache: the peers are not changed", observe.Cause(err))
+	}
+}
+
+func (p *pool) setPeers(urls []string) error {
+	good, bad := p.addresses(urls)
+	if len(bad) > 0 {
+		for i, err := range bad {
+			bad[i] = fmt.Errorf("groupcache: peer %w", err)
+		}
+		return errors.Join(bad...)
+	}
+	return p.setAddresses(good)
+}
+
+// warnIfOpen says in the log, once there are peers, that whoever reaches this process is taken for one.
+func (p *pool) warnIfOpen() {
+	if len(p.Peers()) == 0 || p.guarded() || p.openWarned.Swap(true) {
+		return
+	}
+	p.instance.log.Warn("groupcache: whoever reaches the port of the peers may read, set and remove all values: let peers prove who they are " +
+		"(Auth and Secret, or client certificates; over gRPC ServerTLS or Authorize), and keep the port to them")
+}
+
+// guarded reports whether peers must prove who they are, as far as that is known here.
+func (p *pool) guarded() bool {
+	if n, ok := p.network.(interface{ Guarded() bool }); ok {
+		return n.Guarded()
+	}
+	return p.options.Auth != AuthOff || p.options.RequireClientCert || p.options.Network != nil
+}
+
+func (p *pool) setAddresses(urls []string) error {
+	if err := p.Set(urls); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	p.checkSelf(urls)
+	p.warnIfOpen()
+	return nil
+}
