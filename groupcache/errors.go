@@ -84,16 +84,16 @@ func (e GroupNotFoundError) Error() string { return "no such group: " + observe.
 
 // served is an error of a request as a ServerErrorHandler gets it.
 func served(err error) error {
-	switch e := err.(type) { //nolint:errorlint // those of the server are not wrapped, and what is wrapped is the Getter's
+	switch e := err.(type) { //nolint:errorlint // those of the server are not wrapped; what is wrapped is the Getter's
 	case httppeer.BadRequestError:
 		return BadGroupcacheRequestError{e.Reason}
 	case httppeer.NoGroupError:
 		return GroupNotFoundError{e.Group}
 	}
-	switch err { //nolint:errorlint // as above
-	case peer.ErrEnding:
+	switch {
+	case errors.Is(err, peer.ErrEnding):
 		return ErrClosed
-	case peer.ErrTooLarge:
+	case errors.Is(err, peer.ErrTooLarge):
 		return ErrValueTooLarge
 	}
 	return err

@@ -1,6 +1,10 @@
 package groupcache
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
 
 // ResetDefault makes a new default instance, as at the start of a process.
 func ResetDefault() {
@@ -63,3 +67,8 @@ func (g *Group) Fetching() int64 {
 
 // GreetAgain has the peers asked what they are by now.
 func (i *Instance) GreetAgain() { i.pool.GreetAll() }
+
+// SweepStep is what the group does for a step of a removal by prefix.
+func (g *Group) SweepStep(phase, id, prefix string) error {
+	return g.sweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
+}

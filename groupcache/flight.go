@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"hash/maphash"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // flights are the loads of one kind that are under way in a group, at most one for each key that can be joined. A load belongs to all who wait for
@@ -268,9 +270,13 @@ func (fs *flights) fence(key string) {
 	}
 }
 
-// fenceAll is fence for all keys.
-func (fs *flights) fenceAll() {
-	fs.each(func(f *flight) { f.shard.fenceLocked(f) })
+// fencePrefix is fence for all keys that begin with a prefix.
+func (fs *flights) fencePrefix(prefix string) {
+	fs.each(func(f *flight) {
+		if strings.HasPrefix(f.key, prefix) {
+			f.shard.fenceLocked(f)
+		}
+	})
 }
 
 // each calls fn for all loads under way, with the lock of their shard.

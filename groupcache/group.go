@@ -45,6 +45,7 @@ type Group struct {
 	removals writes.Ages
 
 	touched *writes.Touched
+	sweeps  writes.Sweeps
 
 	fetchCount, hedges, hedgesWon, inherited, takenOver atomic.Int64
 
@@ -287,14 +288,7 @@ func (g *Group) Clear() {
 }
 
 // drop is Clear, but what former owners have may be taken again.
-func (g *Group) drop() {
-	g.loads.fenceAll()
-	g.fetches.fenceAll()
-	g.main.Clear()
-	g.hot.Clear()
-	g.loads.fenceAll() // loads that began meanwhile may have found old values in the caches
-	g.fetches.fenceAll()
-}
+func (g *Group) drop() { g.dropPrefix("") }
 
 // CacheStats are the statistics of one of the group's caches; those of an unknown cache are zero.
 func (g *Group) CacheStats(which CacheType) CacheStats {

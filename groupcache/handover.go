@@ -87,9 +87,11 @@ func (g *Group) takeFromEach(ctx context.Context, by map[*peer.Peer][]string) {
 }
 
 // keepApart makes the fetch under way of a key that was written lately one that is not joined, and whose value is not kept, while the peers
-// change: the peer that this process takes for the owner may not have been told of the write yet.
+// change: the peer that this process takes for the owner may not have been told of the write yet. It does the same while a removal of all keys that
+// begin with a prefix is under way.
 func (g *Group) keepApart(key string) {
-	if pool := g.route().pool(); pool != nil && pool.Changing() && g.touched.Has(key) {
+	pool := g.route().pool()
+	if g.sweeps.Covers(key) || pool != nil && pool.Changing() && g.touched.Has(key) {
 		g.fetches.fence(key)
 	}
 }

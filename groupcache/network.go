@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
@@ -93,6 +94,15 @@ func (l local) Remove(ctx context.Context, group string, keys ...string) error {
 	}
 	g.answerRemove(ctx, keys...)
 	return nil
+}
+
+// Sweep implements peer.Local.
+func (l local) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	g, err := l.group(group)
+	if err != nil {
+		return err
+	}
+	return g.answerSweep(ctx, s)
 }
 
 // Offer implements peer.Local.

@@ -61,6 +61,16 @@ func (r remote) set(ctx context.Context, group, key string, v ByteView) error {
 	return s.Set(ctx, &pb.SetRequest{Group: &group, Key: &key, Value: []byte(v.s), Expire: &v.expire})
 }
 
+// errCannotSweep says that a peer of somebody else's making removes single keys only.
+var errCannotSweep = fmt.Errorf("%w: the peer has no method to remove several keys", peer.ErrUndeliverable)
+
+func (r remote) sweep(ctx context.Context, group string, s writes.Sweep) error {
+	if r.peer == nil {
+		return errCannotSweep
+	}
+	return r.peer.Sweep(ctx, group, s)
+}
+
 func (r remote) remove(ctx context.Context, group, key string) error {
 	if r.peer != nil {
 		return r.peer.Remove(ctx, group, key)
@@ -88,9 +98,9 @@ func (t target) Left() bool { return t.left }
 func (t target) Up() bool { return t.peer == nil || t.peer.Up() }
 
 // miss keeps a write for a peer of ours that could not be told.
-func (t target) miss(group, key string, cause error) {
+func (t target) miss(r writes.Removal, cause error) {
 	if t.peer != nil {
-		t.peer.Miss(group, key, cause)
+		t.peer.Miss(r, cause)
 	}
 }
 
@@ -105,6 +115,8 @@ type router interface {
 	// all lists the processes that a write of a key must be told: first those that owned it before the peers changed, whom others may still
 	// ask, then the ranked ones in their order, then this one if it is not among them, then the others, and those that have left lately.
 	all(group, key string) []target
+	// others lists the processes, but for this one, that a removal of all keys that begin with a prefix must be told.
+	others(group, prefix string) []target
 	// settle waits in a process that has just begun until it is known who owns what.
 	settle(ctx context.Context)
 	// pool are the peers of the Instance, nil if the keys belong to others.
@@ -171,6 +183,17 @@ func (o ours) all(group, key string) []target {
 	return targets
 }
 
+func (o ours) others(group, prefix string) (targets []target) {
+	o.WrotePrefix(group, prefix) // first, as in all
+	for _, p := range o.Peers() {
+		targets = append(targets, target{remote: remote{peer: p}})
+	}
+	for _, p := range o.Departed() {
+		targets = append(targets, target{remote: remote{peer: p}, left: true})
+	}
+	return targets
+}
+
 func (o ours) settle(ctx context.Context) { o.Settle(ctx) }
 
 func (o ours) pool() *peer.Pool { return o.Pool }
@@ -199,6 +222,13 @@ func (t theirs) all(_, key string) []target {
 		if owner.here() || other.GetURL() != owner.url() {
 			targets = append(targets, target{remote: remote{foreign: other}})
 		}
+	}
+	return targets
+}
+
+func (t theirs) others(string, string) (targets []target) {
+	for _, p := range t.picker.GetAll() {
+		targets = append(targets, target{remote: remote{foreign: p}})
 	}
 	return targets
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -109,6 +110,18 @@ func (g *Group) answerRemove(ctx context.Context, keys ...string) {
 		g.removeHere(key)
 	}
 	span.End(trace.Outcome{Result: trace.OK})
+}
+
+// answerSweep is sweepHere, which a tracer is told of.
+func (g *Group) answerSweep(ctx context.Context, s writes.Sweep) error {
+	span := g.answering(ctx, "remove_prefix", s.Prefix)
+	err := g.sweepHere(s)
+	end := trace.Outcome{Result: trace.OK}
+	if err != nil {
+		end = trace.Outcome{Result: trace.Refused, Err: err}
+	}
+	span.End(end)
+	return err
 }
 
 // ended is what a tracer is told of how an operation for a key ended, with what a value is called.

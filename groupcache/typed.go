@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // A Codec turns values into bytes and back.

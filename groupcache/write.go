@@ -70,7 +70,7 @@ func (g *Group) write(ctx context.Context, key string, targets []target, tell fu
 	round := writes.Round[target]{
 		Life:     g.instance.life,
 		Tell:     func(t target) error { return tell(told, t) },
-		Miss:     func(t target, err error) { t.miss(g.name, key, err) },
+		Miss:     func(t target, err error) { t.miss(writes.Removal{Group: g.name, Key: key}, err) },
 		Hopeless: peer.Hopeless,
 		Down:     peer.ErrUnavailable,
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // everyGroup answers peers for the groups of a Server, and in the place of one that it does not have for the newest group of that name in the process,
@@ -65,6 +66,15 @@ func (e everyGroup) Remove(ctx context.Context, group string, keys ...string) er
 	err := e.Local.Remove(ctx, group, keys...)
 	if l := elsewhere(group, err); l != nil {
 		return l.Remove(ctx, group, keys...)
+	}
+	return err
+}
+
+// Sweep implements peer.Local.
+func (e everyGroup) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	err := e.Local.Sweep(ctx, group, s)
+	if l := elsewhere(group, err); l != nil {
+		return l.Sweep(ctx, group, s)
 	}
 	return err
 }

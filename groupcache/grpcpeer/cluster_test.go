@@ -10,8 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 func TestEachKeyIsLoadedOnceByItsOwner(t *testing.T) {
@@ -248,4 +252,38 @@ func TestPeersComeAndGo(t *testing.T) {
 	}
 	close(stop)
 	asking.Wait()
+}
+
+func TestARemovalByPrefixOverGRPC(t *testing.T) {
+	c := startCluster(t, 3, nil, grpcpeer.Options{})
+	key := c.ownedBy(c.nodes[1])
+	for _, n := range c.nodes {
+		if _, err := get(t.Context(), n.group, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := c.nodes[0].group.RemovePrefix(t.Context(), key)
+	if err != nil || len(r.Done) != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, n := range c.nodes {
+		if _, err := get(t.Context(), n.group, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.source.loadsOf(key); got != 2 {
+		t.Errorf("%d loads", got)
+	}
+}
+
+// What is no removal by prefix changes nothing, and the peer is not taken for one that is down.
+func TestAPeerThatDoesNotKnowARemovalByPrefix(t *testing.T) {
+	tr := pair(t, &standIn{sweep: func(string, writes.Sweep) error { return peer.ErrRefused }})
+	if err := tr.Sweep(t.Context(), "g", writes.Sweep{Phase: "other"}); !errors.Is(err, peer.ErrRefused) {
+		t.Errorf("an unknown phase: %v", err)
+	}
+	old := dial(t, stranger(t, func(any, grpc.ServerStream) error { return nil }), grpcpeer.Options{})
+	if err := old.Sweep(t.Context(), "g", writes.Sweep{Phase: writes.Begin}); !peer.Hopeless(err) {
+		t.Errorf("an older version: %v", err)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
@@ -36,6 +37,7 @@ type standIn struct {
 	remove   func(group, key string) error
 	offer    func(ctx context.Context, group, from string, keys []string) error
 	forget   func()
+	sweep    func(group string, s writes.Sweep) error
 	even     bool
 	size     int64 // of values at most; 0: 1 MiB
 }
@@ -58,6 +60,10 @@ func (s *standIn) Set(_ context.Context, group, key, value string, expire int64)
 
 func (s *standIn) Remove(_ context.Context, group string, keys ...string) error {
 	return s.remove(group, keys[0])
+}
+
+func (s *standIn) Sweep(_ context.Context, group string, sweep writes.Sweep) error {
+	return s.sweep(group, sweep)
 }
 
 func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) error {

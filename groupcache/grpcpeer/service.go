@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 const (
@@ -33,11 +34,12 @@ const (
 	methodOffer
 	methodForget
 	methodProbe
+	methodSweep
 	methods
 )
 
 // methodNames are the names of methods on the wire.
-var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe"} //nolint:gochecknoglobals // never changes
+var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe", "Sweep"} //nolint:gochecknoglobals // never changes
 
 // ringOfOld is the ring that a field of its own stands for.
 const ringOfOld = "rendezvous"
@@ -50,7 +52,7 @@ func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNam
 func (n *Network) service() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: grpcpb.ServiceName, HandlerType: (*any)(nil)}
 	for method, answer := range [methods]answering{
-		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerForget, answerProbe,
+		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerForget, answerProbe, answerSweep,
 	} {
 		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: methodNames[method], Handler: n.handler(method, answer), ServerStreams: true})
 	}
@@ -309,6 +311,21 @@ func answerForget(local peer.Local, s grpc.ServerStream) error {
 		return err
 	}
 	local.Forget()
+	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerSweep(local peer.Local, s grpc.ServerStream) error {
+	in, err := receiveKeys(s, keysFields)
+	if err != nil {
+		return err
+	}
+	if len(in.keys) != 3 {
+		return fmt.Errorf("%w: a removal by prefix has %d parts", peer.ErrRefused, len(in.keys))
+	}
+	sweep := writes.Sweep{Phase: writes.Phase(in.keys[0]), ID: in.keys[1], Prefix: in.keys[2]}
+	if err := local.Sweep(s.Context(), in.group, sweep); err != nil {
+		return err
+	}
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // transport asks one peer over gRPC.
@@ -184,6 +185,12 @@ func (t *transport) RemoveMulti(ctx context.Context, group string, keys []string
 
 // removesAtOnce is how many removals are under way at once.
 const removesAtOnce = 64
+
+// Sweep implements peer.Transport. Its parts travel as keys.
+func (t *transport) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	parts := []string{string(s.Phase), s.ID, s.Prefix}
+	return t.invoke(ctx, methodSweep, &grpcpb.Keys{Group: &group, Key: parts}, &grpcpb.Nothing{}, 0)
+}
 
 // Offer implements peer.Transport.
 func (t *transport) Offer(ctx context.Context, group, from string, keys []string) error {

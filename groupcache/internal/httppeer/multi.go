@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // GetMulti asks for several keys with one request.
@@ -23,6 +24,12 @@ func (t *Transport) GetCached(ctx context.Context, group string, keys []string) 
 func (t *Transport) Offer(ctx context.Context, group, from string, keys []string) error {
 	body := multiwire.AppendRequest(nil, append([]string{from}, keys...))
 	return t.tell(ctx, http.MethodPost, keyPath(group, Offered), body)
+}
+
+// Sweep drops all keys of a group that begin with a prefix: a POST of the group alone. Older versions do not take it for a request of theirs.
+func (t *Transport) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	body := multiwire.AppendRequest(nil, []string{string(s.Phase), s.ID, s.Prefix})
+	return t.tell(ctx, http.MethodPost, Escape(group), body)
 }
 
 // entryOverhead is what an answer takes besides its value and its message, at most.

@@ -62,3 +62,13 @@ func Split(base, escaped string) (group, key string, ok bool) {
 	key, err = url.PathUnescape(k)
 	return group, key, err == nil
 }
+
+// splitGroup takes the group out of an escaped path below base that has no key.
+func splitGroup(base, escaped string) (group string, ok bool) {
+	rest, below := strings.CutPrefix(escaped, base)
+	if !below || rest == "" || strings.Contains(rest, "/") {
+		return "", false
+	}
+	group, err := url.PathUnescape(rest)
+	return group, err == nil
+}

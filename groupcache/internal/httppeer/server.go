@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // Server answers peers over HTTP. It is safe for concurrent use.
@@ -187,7 +188,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string
 		s.Local.Forget()
 		return
 	}
-	group, key, ok := Split(s.BasePath, escaped)
+	group, key, several, ok := s.split(r, escaped)
 	if !ok {
 		refuse(BadRequestError{"the path is not group/key"})
 		return
@@ -211,19 +212,33 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string
 	case http.MethodGet:
 		err = s.get(ctx, w, r, group, key)
 	case http.MethodPost:
-		err = s.several(ctx, w, r, group, key, body)
+		err = several(ctx, w, r, group, key, body)
 	case http.MethodPut:
 		err = s.put(ctx, group, key, body)
 	case http.MethodDelete:
 		err = s.Local.Remove(ctx, group, key)
 	}
-	switch {
-	case errors.Is(err, peer.ErrNoGroup): // it has just gone
-		refuse(NoGroupError{group})
-	case err != nil:
+	if errors.Is(err, peer.ErrNoGroup) { // it has just gone
+		err = NoGroupError{group}
+	}
+	if err != nil {
 		refuse(err)
 	}
 }
+
+// split takes a path apart, and returns what answers a POST of it: a path of a group alone is that of a removal by prefix.
+func (s *Server) split(r *http.Request, escaped string) (group, key string, several posted, ok bool) {
+	if group, key, ok = Split(s.BasePath, escaped); ok {
+		return group, key, s.several, true
+	}
+	if r.Method == http.MethodPost {
+		group, ok = splitGroup(s.BasePath, escaped)
+	}
+	return group, "", s.sweep, ok
+}
+
+// posted answers a POST.
+type posted func(ctx context.Context, w http.ResponseWriter, r *http.Request, group, key string, body []byte) error
 
 // bodyLimit is how many bytes the body of a request may have; without one it is not read.
 func (s *Server) bodyLimit(method string) int64 {
@@ -287,6 +302,22 @@ func (s *Server) several(ctx context.Context, w http.ResponseWriter, r *http.Req
 	}
 	if err == nil {
 		writeBody(w, multiwire.AppendAnswers(nil, answers))
+	}
+	return err
+}
+
+// sweep answers a removal of all keys that begin with a prefix.
+func (s *Server) sweep(ctx context.Context, w http.ResponseWriter, _ *http.Request, group, _ string, body []byte) error {
+	parts, err := multiwire.ParseRequest(body)
+	if err != nil || len(parts) != 3 {
+		return BadRequestError{"the body is no removal by prefix"}
+	}
+	err = s.Local.Sweep(ctx, group, writes.Sweep{Phase: writes.Phase(parts[0]), ID: parts[1], Prefix: parts[2]})
+	if errors.Is(err, peer.ErrRefused) {
+		return BadRequestError{"the removal by prefix is not understood"}
+	}
+	if err == nil {
+		writeBody(w, nil)
 	}
 	return err
 }

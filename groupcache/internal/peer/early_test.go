@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // told is how often a peer was told to forget, and what removals it was told of.
@@ -49,7 +50,7 @@ func TestAPeerThatComesBackIsToldWhatItHasMissed(t *testing.T) {
 		time.Sleep(2 * handover)
 		a := r.pool.Peer("a")
 		r.set(t, self)
-		a.Miss("g", "k", errors.New("did not arrive"))
+		a.Miss(writes.Removal{Group: "g", Key: "k"}, errors.New("did not arrive"))
 		r.set(t, "a", self)
 		time.Sleep(time.Second)
 		r.expectTold(t, "after a moment", "a", 0, "g/k")
@@ -117,7 +118,7 @@ func TestMissedRemovalsAreBounded(t *testing.T) {
 			r.fakes["a"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("down") }
 		})
 		for i := range peer.MaxMissed + 10 {
-			p.Miss("g", fmt.Sprint(i), errors.New("down"))
+			p.Miss(writes.Removal{Group: "g", Key: fmt.Sprint(i)}, errors.New("down"))
 		}
 		if s := p.Stats(); s.MissedRemoves != peer.MaxMissed || s.LostRemoves != 10 {
 			t.Errorf("%+v", s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
@@ -23,6 +24,8 @@ type Local interface {
 	Set(ctx context.Context, group, key, value string, expire int64) error
 	// Remove drops keys.
 	Remove(ctx context.Context, group string, keys ...string) error
+	// Sweep drops all keys that begin with a prefix.
+	Sweep(ctx context.Context, group string, s writes.Sweep) error
 	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
 	Offer(ctx context.Context, group, from string, keys []string) error
 	// Forget drops everything: a peer has not told this process of all its writes.

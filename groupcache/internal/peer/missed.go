@@ -27,8 +27,8 @@ const (
 const aloneAtOnce = 16
 
 // Miss keeps a removal for the peer, which could not be told, and does not use the peer again before it was.
-func (p *Peer) Miss(group, key string, cause error) {
-	if p.missed.Add(writes.Removal{Group: group, Key: key}) {
+func (p *Peer) Miss(r writes.Removal, cause error) {
+	if p.missed.Add(r) {
 		p.options.log.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
 			observe.Endpoint(p.shown), "kept", writes.MaxMissed)
 	}
@@ -78,7 +78,10 @@ func (p *Peer) tellMissed(ctx context.Context) error {
 	if err := p.forgetMissed(ctx); err != nil {
 		return err
 	}
-	told := false
+	told, err := p.sweepMissed(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		group, keys := p.missed.Next()
 		if len(keys) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,14 +14,20 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // telling is what a fake does with each kind of request that tells it something; nil is success.
-type telling struct{ remove, removeMulti, forget error }
+type telling struct{ remove, removeMulti, forget, sweep error }
 
 func (r *rig) tells(url string, answers telling) {
 	f := r.fakes[url]
 	f.with(func() { f.telling = answers })
+}
+
+// Sweep takes note of what it is told, with the phase.
+func (f *fake) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	return f.remove(ctx, group, []string{s.Prefix + "* " + string(s.Phase)}, func() error { return f.telling.sweep })
 }
 
 // What something on the way refuses was tried for ever, and the peer not used meanwhile.
@@ -37,8 +44,8 @@ func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 		{"it can only forget", telling{remove: closed, removeMulti: closed}, nil, 0, 1, 0},
 		{"it can only forget, and is an older version", telling{remove: closed, removeMulti: peer.ErrRefused}, nil, 0, 1, 0},
 		{"a key that is too large", telling{remove: peer.ErrTooLarge, removeMulti: peer.ErrTooLarge}, nil, 0, 1, 0},
-		{"none is", telling{closed, closed, closed}, peer.ErrUndeliverable, 0, 0, 1},
-		{"not authorised", telling{peer.ErrRefused, peer.ErrRefused, peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
+		{"none is", telling{remove: closed, removeMulti: closed, forget: closed}, peer.ErrUndeliverable, 0, 0, 1},
+		{"not authorised", telling{remove: peer.ErrRefused, removeMulti: peer.ErrRefused, forget: peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
 		{"no such group", telling{remove: peer.ErrNoGroup, removeMulti: peer.ErrNoGroup}, nil, 0, 0, 0},
 	} {
 		inBubble(t, func(t *testing.T) {
@@ -48,7 +55,7 @@ func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 			if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, c.err) {
 				t.Errorf("%s: %v", c.what, err)
 			}
-			p.Miss("g", "k", errors.New("as if it were of before")) // and the same for what is kept
+			p.Miss(writes.Removal{Group: "g", Key: "k"}, errors.New("as if it were of before")) // and the same for what is kept
 			time.Sleep(time.Second)
 			if !p.Up() {
 				t.Errorf("%s: not used a second later", c.what)
@@ -71,16 +78,16 @@ func TestARemovalThatIsNeverDoneIsGivenUp(t *testing.T) {
 		forgot, dropped int
 	}{
 		{"answered, and it can forget", telling{remove: answered, removeMulti: answered}, time.Second, time.Minute, 1, 0},
-		{"answered, and it cannot", telling{answered, answered, answered}, 2 * time.Second, time.Minute, 0, 1},
+		{"answered, and it cannot", telling{remove: answered, removeMulti: answered, forget: answered}, 2 * time.Second, time.Minute, 0, 1},
 		{"never answered", telling{remove: silence, removeMulti: silence}, 30 * time.Second, 3 * time.Minute, 1, 0},
-		{"nothing is ever answered", telling{silence, silence, silence}, time.Minute, 5 * time.Minute, 0, 1},
+		{"nothing is ever answered", telling{remove: silence, removeMulti: silence, forget: silence}, time.Minute, 5 * time.Minute, 0, 1},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := startWith(t, 10, 0, "a")
 			p, f := r.pool.Peers()[0], r.fakes["a"]
 			r.tells("a", c.answers)
-			p.Miss("g", "k", silence)
-			p.Miss("g", "l", silence)
+			p.Miss(writes.Removal{Group: "g", Key: "k"}, silence)
+			p.Miss(writes.Removal{Group: "g", Key: "l"}, silence)
 			time.Sleep(c.away / 20) // the pause between probes is 50 ms here
 			if p.Up() {
 				t.Errorf("%s: used after %v", c.what, c.away/20)
@@ -91,7 +98,7 @@ func TestARemovalThatIsNeverDoneIsGivenUp(t *testing.T) {
 				t.Errorf("%s: up %v, forgot %d times, %+v", c.what, p.Up(), f.forgot, s)
 			}
 			r.tells("a", telling{})
-			p.Miss("g", "later", silence)
+			p.Miss(writes.Removal{Group: "g", Key: "later"}, silence)
 			time.Sleep(time.Second)
 			if !p.Up() || len(f.removed) != 1 || f.removed[0] != "g/later" {
 				t.Errorf("%s: afterwards up %v, removed %q", c.what, p.Up(), f.removed)
@@ -113,9 +120,9 @@ func TestARemovalThatIsMissedMeanwhileIsNotForgotten(t *testing.T) {
 			return nil
 		}
 		f.with(func() { f.tell = slow })
-		p.Miss("g", "k", syscall.ECONNREFUSED)
+		p.Miss(writes.Removal{Group: "g", Key: "k"}, syscall.ECONNREFUSED)
 		time.Sleep(100 * time.Millisecond) // it is being told
-		p.Miss("g", "k", syscall.ECONNREFUSED)
+		p.Miss(writes.Removal{Group: "g", Key: "k"}, syscall.ECONNREFUSED)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if len(f.removed) < 2 || !p.Up() {
@@ -149,7 +156,7 @@ func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 				}
 			})
 			for i := range 5000 {
-				p.Miss("g", fmt.Sprint("before ", i), syscall.ECONNREFUSED)
+				p.Miss(writes.Removal{Group: "g", Key: fmt.Sprint("before ", i)}, syscall.ECONNREFUSED)
 			}
 			began := time.Now()
 			for i := 0; !p.Up() && time.Since(began) < time.Minute; i++ {
@@ -157,7 +164,7 @@ func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 				key := fmt.Sprint("k", i)
 				writers.Go(func() {
 					if err := p.Remove(t.Context(), "g", key); err != nil {
-						p.Miss("g", key, err)
+						p.Miss(writes.Removal{Group: "g", Key: key}, err)
 					}
 				})
 			}
@@ -179,14 +186,14 @@ func TestWhatWasGivenUpOnceIsGivenUpAtOnce(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			r := start(t, "a")
 			p := r.pool.Peers()[0]
-			r.tells("a", telling{answer, answer, answer})
-			p.Miss("g", "first", answer)
+			r.tells("a", telling{remove: answer, removeMulti: answer, forget: answer})
+			p.Miss(writes.Removal{Group: "g", Key: "first"}, answer)
 			time.Sleep(10 * time.Minute)
 			up := 0
 			for i := range 600 {
 				if i%10 == 0 {
 					if err := p.Remove(t.Context(), "g", fmt.Sprint(i)); err != nil {
-						p.Miss("g", fmt.Sprint(i), err)
+						p.Miss(writes.Removal{Group: "g", Key: fmt.Sprint(i)}, err)
 					}
 				}
 				time.Sleep(100 * time.Millisecond)
@@ -208,7 +215,7 @@ func TestMissedRemovalsAreBoundedInBytes(t *testing.T) {
 		p, f := r.pool.Peers()[0], r.fakes["a"]
 		f.with(func() { f.tell = func(context.Context) error { return syscall.ECONNREFUSED } })
 		for i := range 100 {
-			p.Miss("g", fmt.Sprint(i, strings.Repeat("k", 1<<20)), syscall.ECONNREFUSED)
+			p.Miss(writes.Removal{Group: "g", Key: fmt.Sprint(i, strings.Repeat("k", 1<<20))}, syscall.ECONNREFUSED)
 		}
 		if s := p.Stats(); s.MissedRemoves > 64 || s.LostRemoves != uint64(100-s.MissedRemoves) {
 			t.Errorf("%d removals of a mebibyte each are kept, %d lost", s.MissedRemoves, s.LostRemoves)
@@ -219,4 +226,35 @@ func TestMissedRemovalsAreBoundedInBytes(t *testing.T) {
 			t.Errorf("up %v, forgot %d times, %+v", p.Up(), f.forgot, s)
 		}
 	})
+}
+
+func TestARemovalByPrefixTakesTheWayThatIsOpen(t *testing.T) {
+	closed := fmt.Errorf("%w: 405", peer.ErrUndeliverable)
+	for _, c := range []struct {
+		what    string
+		answers telling
+		err     error
+		removed []string
+		forgot  int
+	}{
+		{"it knows it", telling{}, nil, []string{"g/a* begin", "g/a* once"}, 0},
+		{"an older version", telling{sweep: peer.ErrRefused}, nil, nil, 2},
+		{"POST is not let through", telling{sweep: closed}, nil, nil, 2},
+		{"nothing is", telling{sweep: closed, forget: closed}, peer.ErrUndeliverable, nil, 0},
+		{"no such group", telling{sweep: peer.ErrNoGroup}, nil, nil, 0},
+	} {
+		inBubble(t, func(t *testing.T) {
+			r := start(t, "a")
+			p, f := r.pool.Peers()[0], r.fakes["a"]
+			r.tells("a", c.answers)
+			if err := p.Sweep(t.Context(), "g", writes.Sweep{Phase: writes.Begin, ID: "1", Prefix: "a"}); !errors.Is(err, c.err) {
+				t.Errorf("%s: %v", c.what, err)
+			}
+			p.Miss(writes.Removal{Group: "g", Key: "a", Prefix: true}, errors.New("as if it were of before")) // and the same for what is kept
+			time.Sleep(time.Second)
+			if s := p.Stats(); !p.Up() || s.MissedRemoves != 0 || !slices.Equal(f.removed, c.removed) || f.forgot != c.forgot {
+				t.Errorf("%s: removed %q, forgot %d times, up: %v, %+v", c.what, f.removed, f.forgot, p.Up(), s)
+			}
+		})
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // fake is a transport whose answers a test gives.
@@ -429,8 +430,8 @@ func TestMissedRemovalsComeFirst(t *testing.T) {
 		if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
 			t.Fatal(err)
 		}
-		p.Miss("g", "k", syscall.ECONNREFUSED)
-		p.Miss("g", "l", syscall.ECONNREFUSED)
+		p.Miss(writes.Removal{Group: "g", Key: "k"}, syscall.ECONNREFUSED)
+		p.Miss(writes.Removal{Group: "g", Key: "l"}, syscall.ECONNREFUSED)
 		time.Sleep(2 * time.Second) // it can be probed, and still not be told
 		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
 			t.Fatalf("asked before it was told: %v", err)

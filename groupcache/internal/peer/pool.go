@@ -249,6 +249,11 @@ func (p *Pool) keepOrAdd(old *members, url string) (*Peer, error) {
 // Wrote takes note that this process has set or removed a key.
 func (p *Pool) Wrote(group, key string) { p.early.Wrote(writes.Removal{Group: group, Key: key}) }
 
+// WrotePrefix takes note that this process has removed all keys that begin with a prefix.
+func (p *Pool) WrotePrefix(group, prefix string) {
+	p.early.Wrote(writes.Removal{Group: group, Key: prefix, Prefix: true})
+}
+
 // Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers it is this process alone.
 //
 // Behind the owner come only peers of ours: another one would pass the request on to the owner.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -92,6 +93,8 @@ type Transport interface {
 	Remove(ctx context.Context, group, key string) error
 	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address, whose length and form are limited.
 	RemoveMulti(ctx context.Context, group string, keys []string) error
+	// Sweep drops all keys that begin with a prefix, which only marked peers know, and of those not all versions.
+	Sweep(ctx context.Context, group string, s writes.Sweep) error
 	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
 	// returns when the peer has taken what it wants.
 	Offer(ctx context.Context, group, from string, keys []string) error

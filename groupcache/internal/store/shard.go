@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -155,6 +156,20 @@ func (s *shard) remove(hash uint64, key string) bool {
 	}
 	s.drop(e)
 	return true
+}
+
+func (s *shard) removePrefix(prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*entry
+	for e := range s.index.all {
+		if strings.HasPrefix(e.key(), prefix) {
+			all = append(all, e)
+		}
+	}
+	for _, e := range all {
+		s.drop(e)
+	}
 }
 
 // expire removes an entry that has expired, unless that has been done.

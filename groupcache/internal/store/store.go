@@ -279,3 +279,14 @@ func (s *Store) Clear() {
 		s.shards[i].clear()
 	}
 }
+
+// RemovePrefix removes all items whose keys begin with a prefix.
+func (s *Store) RemovePrefix(prefix string) {
+	if prefix == "" {
+		s.Clear()
+		return
+	}
+	for i := range s.shards {
+		s.shards[i].removePrefix(prefix)
+	}
+}

@@ -28,6 +28,10 @@
 //     this rule, one that had been off the lists for a while came back with what it had when it left. A process that is new itself must not let others
 //     forget: it would empty the caches of all that it hears of later than they of it.
 //  7. A process that has left may still be asked by others that do not know: it is told, too. What it does not hear is no error.
+//  8. A removal of all keys that begin with a prefix has no order that suits all keys: each process is the owner of some. It takes two steps
+//     (Sweep). In the first each process drops what it has, and from then on nothing that comes from another process is kept or joined (Sweeps),
+//     as that one may not have been told yet. When all have done it, whatever they have was loaded later, and the second step ends that. A
+//     process that missed the first step drops what it has when it is back.
 //
 // # What is assumed
 //
@@ -40,7 +44,7 @@
 // A lock is taken only while one further left is held, never the other way round, and no lock is held over requests, Getters, or functions of the user:
 //
 //	Instance.mu > store shard
-//	flight shard > (nothing); batch > (nothing); Ages.mu, Touched.mu > (nothing)
+//	flight shard, batch, Ages.mu, Touched.mu, Sweeps.mu > (nothing)
 //	peer.Pool.mu > Early.mu > Missed.mu
 //	peer.Pool.mu > breaker
 //	peer batcher > (nothing)

@@ -19,8 +19,11 @@ const (
 	toldBytes = 1 << 20
 )
 
-// Removal is what a peer is told: the removal of a key.
-type Removal struct{ Group, Key string }
+// Removal is what a peer is told: the removal of a key, or of all keys that begin with it.
+type Removal struct {
+	Group, Key string
+	Prefix     bool
+}
 
 // Missed is what a peer has still to be told: removals of keys, or that it is to forget all.
 type Missed struct {
@@ -65,19 +68,21 @@ func (m *Missed) Add(keys ...Removal) (firstLost bool) {
 	return firstLost
 }
 
-// CatchUp begins to tell all, until stop.
+// CatchUp begins to tell all, until Stop.
 func (m *Missed) CatchUp() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.catching = true
 }
 
+// IsCatching reports whether all is being told, between CatchUp and Stop.
 func (m *Missed) IsCatching() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.catching
 }
 
+// Stop ends what CatchUp began.
 func (m *Missed) Stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,16 +97,28 @@ func (m *Missed) AddAll() {
 	m.all, m.allAt = true, m.count
 }
 
-// Next are removals of one group that the peer has still to be told, with the counts when they were missed: those that share a request.
+// NextPrefix is a removal of all keys that begin with something which the peer has still to be told, with the count when it was missed.
+func (m *Missed) NextPrefix() (r Removal, at uint64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, at := range m.keys {
+		if k.Prefix {
+			return k, at, true
+		}
+	}
+	return Removal{}, 0, false
+}
+
+// Next are removals of keys of one group that the peer has still to be told, with the counts when they were missed: those that share a request.
 func (m *Missed) Next() (group string, keys map[string]uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	size := 0
 	for k, at := range m.keys {
-		if keys == nil {
+		if keys == nil && !k.Prefix {
 			group, keys = k.Group, make(map[string]uint64)
 		}
-		if k.Group != group || len(keys) > 0 && size+len(k.Key) > toldBytes {
+		if k.Prefix || k.Group != group || len(keys) > 0 && size+len(k.Key) > toldBytes {
 			continue
 		}
 		keys[k.Key] = at
@@ -120,9 +137,20 @@ func (m *Missed) Settle(group string, keys map[string]uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key, at := range keys {
-		if k := (Removal{group, key}); m.keys[k] == at {
-			m.deleteLocked(k)
-		}
+		m.settleLocked(Removal{Group: group, Key: key}, at)
+	}
+}
+
+// SettlePrefix takes off what NextPrefix returned, unless it was missed once more since.
+func (m *Missed) SettlePrefix(r Removal, at uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settleLocked(r, at)
+}
+
+func (m *Missed) settleLocked(r Removal, at uint64) {
+	if m.keys[r] == at {
+		m.deleteLocked(r)
 	}
 }
 

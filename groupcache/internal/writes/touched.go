@@ -2,6 +2,8 @@ package writes
 
 import (
 	"hash/maphash"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +19,8 @@ type Touched struct {
 	latest map[uint64]struct{} // guarded by mu
 	before map[uint64]struct{} // guarded by mu
 	allTil time.Time           // until when all keys count as touched; guarded by mu
+
+	prefixes map[string]time.Time // until when all keys that begin so count as touched; guarded by mu
 }
 
 // maxTouched is how many keys are remembered at least; with more, all keys count as touched.
@@ -50,14 +54,42 @@ func (t *Touched) AddAll() {
 	t.allTil = time.Now().Add(2 * t.keep)
 }
 
+// maxPrefixes is how many prefixes are remembered; with more, all keys count as touched.
+const maxPrefixes = 64
+
+// AddPrefix takes note of all keys that begin with a prefix.
+func (t *Touched) AddPrefix(prefix string) {
+	if t.keep <= 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(t.prefixes, func(_ string, until time.Time) bool { return !now.Before(until) })
+	if t.prefixes == nil {
+		t.prefixes = make(map[string]time.Time)
+	}
+	if _, known := t.prefixes[prefix]; !known && len(t.prefixes) == maxPrefixes {
+		t.allTil = now.Add(2 * t.keep)
+		return
+	}
+	t.prefixes[prefix] = now.Add(2 * t.keep)
+}
+
 // Has reports whether a key was set or removed lately. It may say so of another one.
 func (t *Touched) Has(key string) bool {
 	hash := maphash.String(t.seed, key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turnLocked()
-	if time.Now().Before(t.allTil) {
+	now := time.Now()
+	if now.Before(t.allTil) {
 		return true
+	}
+	for prefix, until := range t.prefixes {
+		if strings.HasPrefix(key, prefix) && now.Before(until) {
+			return true
+		}
 	}
 	_, latest := t.latest[hash]
 	_, before := t.before[hash]

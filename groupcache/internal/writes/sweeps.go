@@ -1,0 +1,102 @@
+package writes
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Phase is a step of a sweep, which removes all keys that begin with a prefix.
+type Phase string
+
+const (
+	// Begin drops what there is. From then on nothing that comes from another process is kept, until End.
+	Begin Phase = "begin"
+	// End says that all processes have begun: what comes from them is new.
+	End Phase = "end"
+	// Once is for a process that has missed the sweep of the others: it drops what there is.
+	Once Phase = "once"
+)
+
+// Sweep is what a process is told of a removal of all keys that begin with a prefix.
+type Sweep struct {
+	Phase  Phase
+	ID     string // of the sweep, the same in all its steps
+	Prefix string // empty for all keys
+}
+
+const (
+	// longestSweep is how long a process waits for the End of a sweep whose writer may have died.
+	longestSweep = 30 * time.Second
+	// maxSweeps is how many sweeps may be under way; with more, nothing that comes from other processes is kept for a while.
+	maxSweeps = 256
+)
+
+// Sweeps are those that have begun and not ended. The zero value has none. It is safe for concurrent use.
+type Sweeps struct {
+	any atomic.Bool // there may be some
+
+	mu     sync.Mutex
+	under  map[string]sweep // by their ID; guarded by mu
+	allTil time.Time        // until when all keys are covered; guarded by mu
+}
+
+type sweep struct {
+	prefix string
+	until  time.Time
+}
+
+// Begin takes note of one that begins.
+func (s *Sweeps) Begin(id, prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.tidyLocked(now)
+	s.any.Store(true)
+	if s.under == nil {
+		s.under = make(map[string]sweep)
+	}
+	if _, known := s.under[id]; !known && len(s.under) == maxSweeps {
+		s.allTil = now.Add(longestSweep)
+		return
+	}
+	s.under[id] = sweep{prefix, now.Add(longestSweep)}
+}
+
+// End takes note of the end of one.
+func (s *Sweeps) End(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.under, id)
+	s.tidyLocked(time.Now())
+}
+
+// Covers reports whether a key belongs to a sweep under way.
+func (s *Sweeps) Covers(key string) bool {
+	if !s.any.Load() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.tidyLocked(now)
+	if now.Before(s.allTil) {
+		return true
+	}
+	for _, under := range s.under {
+		if strings.HasPrefix(key, under.prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// tidyLocked forgets those whose end did not come.
+func (s *Sweeps) tidyLocked(now time.Time) {
+	maps.DeleteFunc(s.under, func(_ string, under sweep) bool { return !now.Before(under.until) })
+	if len(s.under) == 0 && !now.Before(s.allTil) {
+		s.any.Store(false)
+	}
+}

@@ -1,0 +1,136 @@
+package groupcache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
+
+// Removal says what became of RemoveAll or RemovePrefix at the other peers, by their addresses.
+type Removal struct {
+	// Done are the peers that have dropped what they had.
+	Done []string
+	// Missed are the peers that could not be told. Each of them is told before this process asks it again.
+	Missed []string
+	// Unable are the peers that cannot do it, and may answer with old values until they expire: those of the original, those of a foreign
+	// PeerPicker, and those behind something that lets no such request through.
+	Unable []string
+}
+
+// RemoveAll drops all keys of the group from the caches of all peers. See RemovePrefix. Clear is its counterpart for this process alone.
+func (g *Group) RemoveAll(ctx context.Context) (Removal, error) { return g.RemovePrefix(ctx, "") }
+
+// RemovePrefix drops all keys that begin with a prefix from the caches of all peers, so that no caller at this process, or at one that is in
+// Removal.Done, gets a value loaded before, after RemovePrefix has returned. It asks each peer twice, and costs each a walk through the
+// group's caches. It works on if the context ends, and returns then, without a Removal.
+//
+// The error is nil if all peers have done it, and names those that have not. A peer of an older version drops all that it has, of all groups.
+func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
+	ctx = orBackground(ctx)
+	router := g.route()
+	router.settle(ctx)
+	targets := router.others(g.name, prefix)
+	told := context.WithoutCancel(ctx)
+	var removal Removal
+	done := make(chan error, 1)
+	ok := g.instance.spawn(func() {
+		begun := g.removals.Begin()
+		defer g.removals.End(begun)
+		var err error
+		removal, err = g.sweep(told, prefix, targets)
+		done <- err
+	})
+	if !ok {
+		return Removal{}, ErrClosed
+	}
+	select {
+	case err := <-done:
+		return removal, err
+	case <-ctx.Done():
+		return Removal{}, fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
+	}
+}
+
+// sweep tells all processes to begin, and then all that have begun to end. See package writes for the reason.
+func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Removal, error) {
+	id := rand.Text()
+	step := func(phase writes.Phase, targets []target) []error {
+		return writes.Round[target]{
+			Life: g.instance.life,
+			Tell: func(t target) error { return t.sweep(ctx, g.name, writes.Sweep{Phase: phase, ID: id, Prefix: prefix}) },
+			Miss: func(t target, err error) {
+				t.miss(writes.Removal{Group: g.name, Key: prefix, Prefix: true}, err)
+			},
+			Hopeless: peer.Hopeless,
+			Down:     peer.ErrUnavailable,
+		}.Run(targets)
+	}
+	g.beginSweep(id, prefix)
+	defer g.sweeps.End(id)
+	var r Removal
+	var errs []error
+	failed := func(t target, err error) {
+		errs = append(errs, fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, t.url(), err))
+		if t.peer == nil || peer.Hopeless(err) {
+			r.Unable = append(r.Unable, t.url())
+			return
+		}
+		r.Missed = append(r.Missed, t.url())
+	}
+	var begun []target
+	for i, err := range step(writes.Begin, targets) {
+		if err == nil {
+			begun = append(begun, targets[i])
+		} else {
+			failed(targets[i], err)
+		}
+	}
+	for i, err := range step(writes.End, begun) {
+		switch t := begun[i]; {
+		case err != nil:
+			failed(t, err)
+		case !t.left:
+			r.Done = append(r.Done, t.url())
+		}
+	}
+	return r, errors.Join(errs...)
+}
+
+// sweepHere is what peers ask for.
+func (g *Group) sweepHere(s writes.Sweep) error {
+	switch s.Phase {
+	case writes.Begin:
+		g.beginSweep(s.ID, s.Prefix)
+	case writes.End:
+		g.sweeps.End(s.ID)
+	case writes.Once:
+		g.touched.AddPrefix(s.Prefix)
+		g.dropPrefix(s.Prefix)
+	default:
+		return fmt.Errorf("%w: phase %.20q of a removal by prefix", peer.ErrRefused, string(s.Phase))
+	}
+	return nil
+}
+
+func (g *Group) beginSweep(id, prefix string) {
+	g.sweeps.Begin(id, prefix) // first: what comes from now on is not kept
+	g.touched.AddPrefix(prefix)
+	g.dropPrefix(prefix)
+}
+
+// dropPrefix drops what this process has of the keys that begin with a prefix, and what is being loaded of them.
+func (g *Group) dropPrefix(prefix string) {
+	g.fencePrefix(prefix)
+	g.main.RemovePrefix(prefix)
+	g.hot.RemovePrefix(prefix)
+	g.fencePrefix(prefix) // loads that began meanwhile may have found old values in the caches
+}
+
+func (g *Group) fencePrefix(prefix string) {
+	g.loads.fencePrefix(prefix)
+	g.fetches.fencePrefix(prefix)
+}
