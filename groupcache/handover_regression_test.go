@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // formerKeys are two keys that owner has taken over from former, which has no values of them.
@@ -74,4 +75,52 @@ func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
 	if gets, loads := nodes[0].group.Stats.Gets.Get()-nodes[0].group.Stats.CacheHits.Get(), nodes[0].group.Stats.Loads.Get(); loads != gets {
 		t.Errorf("%d misses are counted as %d loads", gets, loads)
 	}
+}
+
+// A batch asked the last owner of its keys alone. After two changes of the peers in a row, what the one before still had was loaded again.
+func TestABatchAsksBothFormerOwners(t *testing.T) {
+	testutil.AtSomePace(t, func(pace *testutil.Pace) {
+		s := newTable()
+		ringOfOriginals := func(o *groupcache.Options) { o.Ring = groupcache.HashRing }
+		a, b, c := startNode(t, s.getter(), ringOfOriginals), startNode(t, s.getter(), ringOfOriginals), startNode(t, s.getter(), ringOfOriginals)
+		peersAre := func(list ...*node) {
+			var urls []string
+			for _, n := range list {
+				urls = append(urls, n.url)
+			}
+			for _, n := range []*node{a, b, c} {
+				if err := n.instance.SetPeers(urls...); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the peers know each other", n.instance.Acquainted)
+			}
+		}
+		ownedBy := func(n *node, keys []string) (owned []string) {
+			for _, key := range keys {
+				if n.instance.Owns(key) {
+					owned = append(owned, key)
+				}
+			}
+			return owned
+		}
+		var keys []string
+		for i := range handedKeys {
+			keys = append(keys, handedKey(i))
+		}
+		peersAre(c)
+		if _, err := c.group.GetMulti(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+		peersAre(b, c)
+		keys = ownedBy(b, keys)
+		peersAre(a, b, c)
+		keys = ownedBy(a, keys)
+		s.took()
+		if _, err := a.group.GetMulti(t.Context(), keys); err != nil || len(keys) < 2 {
+			t.Fatalf("%d keys, %v", len(keys), err)
+		}
+		if sizes := s.took(); len(sizes) > 0 {
+			pace.Errorf("%d keys were loaded again, in batches of %v", len(keys), sizes)
+		}
+	})
 }
