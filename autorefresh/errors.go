@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
 var (
@@ -21,7 +23,7 @@ var (
 	ErrTerminal = errors.New("autorefresh: terminal")
 
 	// ErrClosed is returned by all methods that have an error to return, once Close was called.
-	ErrClosed = errors.New("autorefresh: closed")
+	ErrClosed = source.ErrClosed
 
 	// ErrFull is returned by GetOrCreate when MaxItems are there and Overflow is Reject. Delete items, or set TerminalTTL.
 	ErrFull = errors.New("autorefresh: cache is full")
@@ -35,17 +37,17 @@ var (
 
 	// ErrUnavailable is returned by Load and Refresh when the source was not asked because it has been failing; it comes with
 	// breaker.ErrOpen, and its text says how the source failed last. Use a fallback: the cache heals by itself.
-	ErrUnavailable = errors.New("autorefresh: source unavailable")
+	ErrUnavailable = source.ErrUnavailable
 
 	// ErrPanicked is the failure of a refresh function that panicked or ended its goroutine.
-	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
+	ErrPanicked = source.ErrPanicked
 
 	// ErrNoResult is the failure of an item to which a [BatchFunc] assigned no [Result], or the zero value alone.
 	ErrNoResult = errors.New("autorefresh: batch function gave no result (a zero value must be assigned as a whole Result)")
 
 	// ErrRefused is wrapped by a [Store] that works and yet does not keep a value, such as one that is too large for it. It is counted,
 	// and the second level not taken for down.
-	ErrRefused = errors.New("autorefresh: refused by the second level")
+	ErrRefused = level.ErrRefused
 
 	// ErrStuck is returned by Close when a refresh function still runs although its context was cancelled a second ago; and by Load, with
 	// context.DeadlineExceeded, for a key whose call has overrun LoadTimeout by an eighth and has still not returned: until then the source
@@ -54,7 +56,7 @@ var (
 
 	// ErrCycle is returned by Load and Refresh in a refresh function that, directly or through others, would wait for its own call. Nothing
 	// will make it pass: the keys need each other.
-	ErrCycle = errors.New("autorefresh: load within a load waits for itself")
+	ErrCycle = task.ErrCycle
 )
 
 // Terminal is what a [RefreshFunc] returns for a final value: return autorefresh.Terminal(v).

@@ -1,12 +1,6 @@
 package autorefresh
 
-import (
-	"context"
-	"log/slog"
-	"time"
-
-	"github.com/holdfast-go/holdfast/breaker"
-)
+import "time"
 
 // Kind is what an [Event] is about.
 type Kind int
@@ -48,29 +42,3 @@ type Event[K comparable] struct {
 	Err  error
 	At   time.Time
 }
-
-// emit queues an event. It never waits.
-func (c *Cache[K, V]) emit(ev Event[K]) {
-	if c.events != nil {
-		ev.At = time.Now()
-		c.events.Post(ev)
-	}
-}
-
-// notice is a line for the log that could not be written under mu.
-type notice struct {
-	level slog.Level
-	text  string
-	attrs []any
-}
-
-func (c *Cache[K, V]) write(notices []notice) {
-	for _, n := range notices {
-		c.log.Log(context.Background(), n.level, "autorefresh: "+n.text, n.attrs...)
-	}
-}
-
-// lastCause is why a breaker opened. It is asked when the line is written, not under mu.
-type lastCause struct{ breaker *breaker.Breaker }
-
-func (l lastCause) LogValue() slog.Value { return slog.AnyValue(l.breaker.Stats().LastCause) }

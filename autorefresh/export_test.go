@@ -1,16 +1,20 @@
 package autorefresh
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+)
 
 // Leap makes the cache's clock jump ahead, as for a process that was suspended. Nothing else may be going on.
 func Leap[K comparable, V any](c *Cache[K, V], d time.Duration) {
 	c.epoch = c.epoch.Add(-d)
-	c.kick <- struct{}{}
+	c.life.kick <- struct{}{}
 }
 
 // KeyName is the default of Options.KeyString.
 func KeyName[K comparable](key K) (string, error) {
-	name, err := newKeyName[K](nil)
+	name, err := level.NewKeyName[K](nil)
 	if err != nil {
 		return "", err
 	}
@@ -19,9 +23,9 @@ func KeyName[K comparable](key K) (string, error) {
 
 // CheckJSON tells what the default codec would lose of values of a type.
 func CheckJSON[V any]() error {
-	_, err := defaultCodec[V]()
+	_, err := level.DefaultCodec[V]()
 	return err
 }
 
 // EncodeJSON is the default codec's Encode.
-func EncodeJSON[V any](v V) ([]byte, error) { return jsonCodec[V]{}.Encode(v) }
+func EncodeJSON[V any](v V) ([]byte, error) { return level.JSON[V]{}.Encode(v) }

@@ -1,9 +1,10 @@
 package autorefresh
 
 import (
-	"container/list"
 	"context"
 	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
 // Keys that are missed at about the same time go with one call, if the source takes batches: a call that waits in the queue takes further
@@ -40,88 +41,74 @@ func (g *gathering[K, V]) learn(took time.Duration) {
 	g.cost += (took - g.cost) / 4
 }
 
-// callFor returns the call that a key joins which is absent. The caller holds mu.
-func (c *Cache[K, V]) callFor(ctx context.Context) *loadCall[K, V] {
-	l, outer := &c.loads, taskOf(ctx)
-	together := c.opts.BatchSize > 1 && outer == nil
-	if open := l.gathering.open; together && open != nil && open.list == &l.queue && len(open.wishes) < c.opts.BatchSize {
+// callForLocked returns the call that a key joins which is absent: an open one, or a new one.
+func (l *loader[K, V]) callForLocked(ctx context.Context, create func() *loadCall[K, V]) *loadCall[K, V] {
+	together := l.batch > 1 && task.Of(ctx) == nil
+	if open := l.gathering.open; together && open != nil && open.list == &l.queue && len(open.wishes) < l.batch {
 		return open
 	}
-	call := c.newLoadCall(ctx, outer)
+	call := create()
 	if together {
 		l.gathering.open = call
 		call.young = l.places > 0
 	}
 	if call.young {
 		time.AfterFunc(l.gathering.window(), func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			call.waited = true
-			c.ripen(call)
+			l.ripenLocked(call)
 		})
 	}
-	c.enqueue(call)
+	l.enqueueLocked(call)
 	return call
 }
 
-// ripen has a call begin that waits for further keys, if it has waited long enough. The caller holds mu.
-func (c *Cache[K, V]) ripen(call *loadCall[K, V]) {
-	full := len(call.wishes) >= c.opts.BatchSize
-	if call.young && (full || call.waited && c.loads.gathering.pacing == 0) {
+// ripenLocked has a call begin that waits for further keys, if it has waited long enough.
+func (l *loader[K, V]) ripenLocked(call *loadCall[K, V]) {
+	full := len(call.wishes) >= l.batch
+	if call.young && (full || call.waited && l.gathering.pacing == 0) {
 		call.young = false
-		c.dispatch()
+		l.dispatchLocked()
 	}
 }
 
 // beginPace notes that a call waits for the limiter.
-func (c *Cache[K, V]) beginPace(call *loadCall[K, V]) {
-	if c.gate == nil || c.second != nil || c.opts.BatchSize == 1 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (l *loader[K, V]) beginPace(call *loadCall[K, V]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	call.pacing = true
-	c.loads.gathering.pacing++
+	l.gathering.pacing++
 }
 
 // noteBegin notes that the refresh function is called.
-func (c *Cache[K, V]) noteBegin(call *loadCall[K, V], at int64) {
-	if c.opts.BatchSize == 1 {
+func (l *loader[K, V]) noteBegin(call *loadCall[K, V], at int64) {
+	if l.batch == 1 {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endPace(call)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endPaceLocked(call)
 	call.began = at
 }
 
-// noteEnd notes that the refresh function has returned, or that it will not be called. The caller holds mu.
-func (c *Cache[K, V]) noteEnd(call *loadCall[K, V]) {
-	c.endPace(call)
+// noteEndLocked notes that the refresh function has returned, or that it will not be called.
+func (l *loader[K, V]) noteEndLocked(call *loadCall[K, V], now int64) {
+	l.endPaceLocked(call)
 	if call.began > 0 {
-		c.loads.gathering.learn(time.Duration(c.now() - call.began))
+		l.gathering.learn(time.Duration(now - call.began))
 		call.began = 0
 	}
 }
 
-// endPace is the end of beginPace. The caller holds mu.
-func (c *Cache[K, V]) endPace(call *loadCall[K, V]) {
+// endPaceLocked is the end of beginPace.
+func (l *loader[K, V]) endPaceLocked(call *loadCall[K, V]) {
 	if !call.pacing {
 		return
 	}
 	call.pacing = false
-	g := &c.loads.gathering
+	g := &l.gathering
 	if g.pacing--; g.pacing == 0 && g.open != nil {
-		c.ripen(g.open)
+		l.ripenLocked(g.open)
 	}
-}
-
-// newestRipe returns the newest call of the queue that waits for no further keys, or the newest of all if no others are under way.
-func (l *loads[K, V]) newestRipe(others int) *list.Element {
-	for e := l.queue.Back(); e != nil; e = e.Prev() {
-		if call, _ := e.Value.(*loadCall[K, V]); !call.young || others == 0 {
-			return e
-		}
-	}
-	return nil
 }

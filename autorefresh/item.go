@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
@@ -50,8 +51,6 @@ type ItemCache struct {
 	cache *Cache[string, CacheItem]
 }
 
-var _ AutoRefreshCache = (*ItemCache)(nil)
-
 // NewAutoRefreshCache makes a cache whose items are refreshed by syncCb once a resyncPeriod, one at a time, each callback after a turn of
 // the limiter if that is not nil. An item is refreshed for the first time at a random moment of the first period after Start.
 // After 20 failures in a row a breaker lets through one callback at a time until one succeeds. The result is an [*ItemCache]. It panics if syncCb is nil or the period not positive.
@@ -88,7 +87,7 @@ func syncItem(sync CacheSyncItem) RefreshFunc[string, CacheItem] {
 			return nil, failure(err)
 		}
 		if got := item.ID(); got != id {
-			return nil, fmt.Errorf("autorefresh: callback for item %s returned item %s", quote(id), quote(got))
+			return nil, fmt.Errorf("autorefresh: callback for item %s returned item %s", safe.Quote(id), safe.Quote(got))
 		}
 		if err != nil {
 			return item, &partialError{err}
@@ -135,7 +134,7 @@ func (c *ItemCache) Close() error { return c.cache.Close() }
 // NaN. The name says what it is for, where it is made.
 func NewRateLimiter(rateLimiterName string, tps float64, burst int) RateLimiter {
 	if math.IsNaN(tps) {
-		panic(invalid("tps of rate limiter "+quote(rateLimiterName), tps, "set a number").Error())
+		panic(invalid("tps of rate limiter "+safe.Quote(rateLimiterName), tps, "set a number").Error())
 	}
 	return rate.NewLimiter(rate.Limit(min(max(tps, 0), math.MaxFloat64)), burst)
 }

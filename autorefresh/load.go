@@ -4,319 +4,245 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"time"
+	"maps"
+	"math"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-var errKeepsNothing = errors.New("autorefresh: unchanged, but there is no value to keep")
+// Load returns the value of a key from memory, or loads it with the refresh function: once, however many callers wait, each as long
+// as its own context lives. With [NewBatch], keys that are missed at about the same time go with one call: one that is missed while others
+// are under way may wait for further ones, 2 ms at most. The call has the values of the first caller's context; it is cancelled when the
+// last waiter leaves. The error is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale],
+// [ErrStuck] or [ErrClosed].
+//
+// A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
+// MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle]: with [NewBatch] so may be the load of a key that
+// needs another one which was missed at the same time, and is in the same call. Such a refresh function loads what it needs itself.
+func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
+	if e, ok := c.storage.get(key); ok && e.Flags.Load()&c.slow == 0 && !c.life.closed.Load() {
+		return *e.Value.Load(), nil
+	}
+	answers := c.load(ctx, []K{key})
+	return answers[0].value, answers[0].err
+}
 
-// runLoads makes the calls of the queues, on one place, until they are empty.
-func (c *Cache[K, V]) runLoads() {
-	var call *loadCall[K, V]
-	defer func() {
-		if call == nil {
-			return
-		}
-		err := panicked(recover()) // or the refresh function has ended this goroutine
-		c.noteReturn(call)
-		c.mu.Lock()
-		rest := slices.Clone(call.wishes)
-		c.mu.Unlock()
-		fail(rest, err)
-		c.second.release(c.run, keysOf(rest))
-		c.deliver(call, rest)
-		if c.leavePlace(call) {
-			c.mu.Lock()
-			c.tasks.Go(c.runLoads)
-			c.mu.Unlock()
-		}
-	}()
-	for {
-		if call = c.nextLoad(); call == nil {
-			return
-		}
-		parked := c.carryOut(call)
-		last := call
-		call = nil
-		if !parked && !c.leavePlace(last) {
-			return
+// LoadMulti returns the values of keys from memory and loads those it does not have, up to BatchSize with one call. Keys that the
+// source does not have are left out. The error joins those of the other keys that are left out, each once.
+func (c *Cache[K, V]) LoadMulti(ctx context.Context, keys []K) (map[K]V, error) {
+	answers := c.load(ctx, keys)
+	found := make(map[K]V, len(keys))
+	bad := make(map[string]error)
+	for i, a := range answers {
+		switch {
+		case a.err == nil:
+			found[keys[i]] = a.value
+		case !errors.Is(a.err, ErrNotFound):
+			bad[a.err.Error()] = a.err
 		}
 	}
+	var errs []error
+	for err := range maps.Values(bad) {
+		errs = append(errs, err)
+	}
+	return found, errors.Join(errs...)
 }
 
-// panicked is the error of a call that did not return, with what recover says.
-func panicked(v any) error {
-	if v == nil {
-		return ErrPanicked
-	}
-	return fmt.Errorf("%w: %v", ErrPanicked, v)
+// answer is what a load has for one key.
+type answer[V any] struct {
+	value V
+	err   error
 }
 
-// carryOut gets the values of a call's keys: from the second level if it has young ones, from the source, or else what the second
-// level still has. Keys that another process is asking for wait, without a place: parked tells that all of them do.
-func (c *Cache[K, V]) carryOut(call *loadCall[K, V]) (parked bool) {
-	if call.end == 0 {
-		// Whoever has a lease may be gone: it ends with Timeout, and so does the wait for it.
-		call.end = c.now() + int64(c.opts.Timeout)
-	}
-	mine, waiting, blind := c.consultLoad(call)
-	switch {
-	case c.now() >= call.end || call.ctx.Err() != nil:
-		mine = append(mine, waiting...)
-	case len(waiting) > 0 && len(mine) > 0:
-		c.split(call, waiting)
-	case len(waiting) > 0:
-		c.park(call)
-		return true
-	}
-	if len(mine) > 0 && call.ctx.Err() == nil {
-		c.askLoad(call, mine, blind)
-		c.shareLoad(call, mine)
-		c.shieldLoad(mine)
-	} else {
-		fail(mine, context.Canceled)
-		c.second.release(c.run, keysOf(mine))
-	}
-	c.deliver(call, mine)
-	call.cancel()
-	return false
-}
-
-func fail[K comparable, V any](wishes []*wish[K, V], err error) {
-	for _, w := range wishes {
-		w.result = result[V]{outcome: failed, err: err}
-	}
-}
-
-// shieldLoad answers keys whose load has failed with what the second level knows of them.
-func (c *Cache[K, V]) shieldLoad(wishes []*wish[K, V]) {
-	for _, w := range wishes {
-		if w.result.outcome == failed && w.known.value != nil && c.servable(w.known.loadedAt) {
-			w.result = w.known.result()
-			w.result.shielded = true
-		}
-	}
-}
-
-// servable tells whether a value from then may still be served.
-func (c *Cache[K, V]) servable(loadedAt int64) bool {
-	return c.opts.MaxStale == 0 || c.now()-loadedAt < int64(c.opts.MaxStale)
-}
-
-// young tells whether a value from then needs no refresh yet.
-func (c *Cache[K, V]) young(loadedAt int64) bool {
-	return c.now()-loadedAt < int64(c.opts.Period)/10*9
-}
-
-// consultLoad delivers the young values of the second level. It returns for which other keys the source has to be asked, and which
-// another process is asking for. Blind says that the second level could not be asked.
-func (c *Cache[K, V]) consultLoad(call *loadCall[K, V]) (mine, waiting []*wish[K, V], blind blindness) {
-	if c.second == nil || call.ctx.Err() != nil {
-		return slices.Clone(call.wishes), nil, false
-	}
-	found, deleted, blind := c.second.lookup(call.ctx, keysOf(call.wishes))
-	call.deleted = deleted
-	var there, old []*wish[K, V]
-	for i, w := range call.wishes {
-		if c.isGranted(w, found[i]) {
-			there = append(there, w)
-		} else {
-			old = append(old, w)
-		}
-	}
-	c.deliver(call, there)
-	for n, taken := range c.second.lease(call.ctx, keysOf(old), c.opts.Timeout, blind) {
-		if taken {
-			waiting = append(waiting, old[n])
-		} else {
-			mine = append(mine, old[n])
-		}
-	}
-	if c.second.leaser != nil && !blind {
-		mine = c.consultAgain(call, mine)
-	}
-	return mine, waiting, blind
-}
-
-// isGranted takes note of what the second level has for a wish, and tells whether that is all that was wished for.
-func (c *Cache[K, V]) isGranted(w *wish[K, V], f stored[K, V]) bool {
-	if f.value == nil {
-		return false
-	}
-	w.known = f
-	if !f.terminal && !c.young(f.loadedAt) {
-		return false
-	}
-	w.result = f.result()
-	return true
-}
-
-// consultAgain returns for which keys the source has to be asked after all. Another process may have got the value, and ended its lease, between the look
-// for the value and the lease that this one has got.
-func (c *Cache[K, V]) consultAgain(call *loadCall[K, V], wishes []*wish[K, V]) (mine []*wish[K, V]) {
-	found := c.second.lookAgain(call.ctx, keysOf(wishes))
-	var there []*wish[K, V]
-	for i, w := range wishes {
-		if c.isGranted(w, found[i]) {
-			there = append(there, w)
-		} else {
-			mine = append(mine, w)
-		}
-	}
-	c.second.release(c.run, keysOf(there))
-	c.deliver(call, there)
-	return mine
-}
-
-func keysOf[K comparable, V any](wishes []*wish[K, V]) []K {
-	keys := make([]K, len(wishes))
-	for i, w := range wishes {
-		keys[i] = w.key
-	}
-	return keys
-}
-
-// firstLook is after what time a load looks for the first time what another process has got meanwhile. Each further time it waits longer.
-const firstLook = 5 * time.Millisecond
-
-// askLoad calls the source for wishes.
-func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*wish[K, V], blind blindness) {
-	items := make([]Item[K, V], len(wishes))
-	out := make([]Result[V], len(wishes))
-	for n, w := range wishes {
-		items[n].Key = w.key
-		out[n].Err = ErrNoResult
-	}
-	var alarm *time.Timer
-	c.beginPace(call)
-	timeout := max(c.opts.LoadTimeout, 0)
-	started, err := c.call(call.ctx, order[K, V]{
-		task: call.task, rank: awaited, timeout: timeout, blind: blind, standing: standing{fresh: true}, items: items, out: out,
-		begin: func(at int64) {
-			c.noteBegin(call, at)
-			if timeout > 0 {
-				alarm = time.AfterFunc(overrun(timeout), func() { c.noteOverrun(call) })
+// load answers keys, one by one from memory, all others together.
+func (c *Cache[K, V]) load(ctx context.Context, keys []K) []answer[V] {
+	answers := make([]answer[V], len(keys))
+	open := indexes(len(keys))
+	for len(open) > 0 {
+		if c.life.run.Err() != nil {
+			for _, i := range open {
+				answers[i].err = ErrClosed
 			}
-		},
-	})
-	if alarm != nil {
-		alarm.Stop()
+			break
+		}
+		open = c.loadOnce(ctx, keys, open, answers)
 	}
-	c.noteReturn(call)
-	for n, w := range wishes {
-		if err != nil {
-			w.result = result[V]{outcome: failed, err: err}
+	return answers
+}
+
+// indexes are 0 to n-1.
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// loadOnce tries the open keys once and returns those that have to be tried again.
+func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answers []answer[V]) []int {
+	var absent []int
+	for _, i := range open {
+		if keys[i] != keys[i] { //nolint:staticcheck // NaN.
+			answers[i].err = ErrBadKey
 			continue
 		}
-		w.result = judge(out[n], started)
-		if w.result.outcome == unchanged {
-			w.result = result[V]{outcome: failed, err: fmt.Errorf("%w: %w", errKeepsNothing, ErrUnchanged)}
+		e, ok := c.storage.get(keys[i])
+		if !ok {
+			absent = append(absent, i)
+			continue
 		}
+		answers[i].value, answers[i].err = c.serve(ctx, e)
 	}
+	if len(absent) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil { // the source is not to be called for nobody
+		for _, i := range absent {
+			answers[i].err = err
+		}
+		return nil
+	}
+	if c.fetch.tracer != nil {
+		return c.loadTraced(ctx, keys, absent, answers)
+	}
+	return c.loadAbsent(ctx, keys, absent, answers)
 }
 
-// shareLoad gives the second level what the source has answered, and ends the leases.
-func (c *Cache[K, V]) shareLoad(call *loadCall[K, V], wishes []*wish[K, V]) {
-	if c.second == nil {
-		return
-	}
-	var fresh []stored[K, V]
-	var gone []K
-	for _, w := range wishes {
-		switch r := &w.result; r.outcome {
-		case updated, terminal:
-			fresh = append(fresh, stored[K, V]{key: w.key, value: r.value, loadedAt: r.loadedAt, terminal: r.outcome == terminal})
-		case missing:
-			gone = append(gone, w.key)
+// loadAbsent waits for keys that are not in memory and returns those that have to be tried again.
+func (c *Cache[K, V]) loadAbsent(ctx context.Context, keys []K, absent []int, answers []answer[V]) []int {
+	var again []int
+	for _, t := range c.board(ctx, keys, absent) {
+		if c.attendFlight(ctx, t, &answers[t.index]) == toRetry {
+			again = append(again, t.index)
 		}
 	}
-	c.second.save(c.run, fresh, call.deleted)
-	c.second.remove(c.run, append(gone, c.forgotten(call)...)...)
-	c.second.release(c.run, keysOf(wishes))
+	return again
 }
 
-// forgotten are the keys that were deleted while the call was under way, and from the second level too early.
-func (c *Cache[K, V]) forgotten(call *loadCall[K, V]) []K {
-	var keys []K
+// ticket is the wait for one key that was absent.
+type ticket[K comparable, V any] struct {
+	index  int
+	flight *flight[K, V] // nil if the key has come in the meantime
+	joined bool          // its result is wanted; else only its end
+}
+
+// board joins the flights of absent keys, and begins those that there are not. If the work has ended all tickets are without a flight.
+func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticket[K, V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, w := range call.wishes {
-		if w.flight.forgotten {
-			keys = append(keys, w.key)
+	within := task.Of(ctx)
+	tickets := make([]ticket[K, V], 0, len(absent))
+	var call *loadCall[K, V]
+	callFor := func() *loadCall[K, V] {
+		if call == nil || len(call.wishes) == c.opts.BatchSize {
+			call = c.loads.callForLocked(ctx, func() *loadCall[K, V] { return c.newLoadCall(ctx, within) })
 		}
+		return call
 	}
-	return keys
+	for _, i := range absent {
+		t := ticket[K, V]{index: i}
+		if _, arrived := c.storage.peek(keys[i]); c.loads.busy[keys[i]] != nil || !arrived && !c.life.isOverLocked() {
+			t.flight, t.joined = c.loads.boardLocked(keys[i], within, callFor)
+		}
+		tickets = append(tickets, t)
+	}
+	return tickets
 }
 
-// deliver stores the results of wishes and ends their flights.
-func (c *Cache[K, V]) deliver(call *loadCall[K, V], wishes []*wish[K, V]) {
-	if len(wishes) == 0 {
-		return
+// retry tells whether a key has to be looked for once more.
+type retry bool
+
+const toRetry retry = true
+
+// attendFlight waits for a ticket's flight.
+func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[K, V], a *answer[V]) retry {
+	f := t.flight
+	if f == nil {
+		return toRetry
 	}
-	for _, w := range wishes {
-		f := w.flight
-		c.mu.Lock()
-		told := f.overrun
-		c.mu.Unlock()
-		answer := c.settleLoad(w)
-		c.mu.Lock()
-		delete(c.loads.busy, w.key)
-		if !told { // else the value is kept, and whoever waited has left
-			c.counts.loads[loadResultOf(&w.result)]++
-			f.value, f.err = answer.value, answer.err
-			close(f.done)
+	within := task.Of(ctx)
+	if a.err = within.Wait(f.task); a.err == nil {
+		defer within.Resume(f.task)
+		select {
+		case <-f.done:
+			return c.collect(t, a)
+		case <-c.life.run.Done():
+			a.err = ErrClosed
+		case <-ctx.Done():
+			a.err = ctx.Err()
 		}
+		if isClosed(f.done) { // the wait for another key has used up the time
+			return c.collect(t, a)
+		}
+	}
+	if t.joined {
+		c.mu.Lock()
+		c.loads.leaveLocked(f)
 		c.mu.Unlock()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	call.dropWishes(wishes)
-	for _, w := range wishes {
-		w.flight.left = true // nothing is left to be given up
+	return !toRetry
+}
+
+// collect answers with what a ticket's flight has, if that was wanted.
+func (c *Cache[K, V]) collect(t ticket[K, V], a *answer[V]) retry {
+	if !t.joined {
+		return toRetry
+	}
+	a.value, a.err = t.flight.value, c.ownError(t.flight.err)
+	return !toRetry
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 
-// settleLoad stores the result of one key, unless the key was deleted meanwhile, and returns the answer for those who wait.
-func (c *Cache[K, V]) settleLoad(w *wish[K, V]) (a answer[V]) {
-	now, key, r := c.now(), w.key, &w.result
-	unwanted := func() bool { return w.flight.forgotten }
+// serve answers a load from memory.
+func (c *Cache[K, V]) serve(ctx context.Context, e *timetable.Entry[K, V]) (v V, err error) {
+	if c.look(e) {
+		return *e.Value.Load(), nil
+	}
+	if e.Has(timetable.Absent) {
+		return v, ErrNotFound
+	}
+	if c.opts.WhenStale == StaleFails {
+		c.meter.misses.Add(1)
+		return v, ErrStale
+	}
+	err = c.awaitRefresh(ctx, e)
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCycle) {
+		err = fmt.Errorf("%w: %w", ErrStale, err)
+	}
+	if err != nil {
+		return v, err
+	}
+	return *e.Value.Load(), nil
+}
+
+// awaitRefresh waits for the refresh of an entry under way, or for the next.
+func (c *Cache[K, V]) awaitRefresh(ctx context.Context, e *timetable.Entry[K, V]) error {
+	w, err := c.join(task.Of(ctx), e)
 	switch {
-	case r.outcome == missing:
-		a.err = r.err
-		if c.opts.NegativeTTL > 0 {
-			e := c.newEntry(key, new(V), now)
-			e.set(flagAbsent)
-			_, _ = c.insert(e, func() int64 { return c.expiry(now, c.opts.NegativeTTL) }, unwanted)
-		}
-		return a
-	case r.value == nil:
-		a.err = r.err
-		return a
+	case err != nil:
+		return err
+	case c.fetch.tracer != nil:
+		return c.attendTraced(ctx, e, w)
 	}
-	a.value = *r.value
-	if r.outcome == failed {
-		a.err = r.err
-		return a
-	}
-	e := c.newEntry(key, r.value, r.loadedAt)
-	due := func() int64 { return c.firstDueLoaded(e, r, now) }
-	if r.outcome == terminal || r.final {
-		e.set(flagTerminal)
-		due = func() int64 { return c.expiry(now, c.opts.TerminalTTL) }
-	}
-	if there, err := c.insert(e, due, unwanted); err == nil && there != nil && !there.has(flagAbsent) {
-		a.value = *there.value.Load()
-	}
-	return a
+	return c.attend(ctx, e, w, math.MinInt64)
 }
 
-// firstDueLoaded is when an entry is refreshed first that was loaded just now, or adopted. What was loaded is as fresh as can be: with
-// FirstSpread its turn comes in the second half of its period. The caller holds mu.
-func (c *Cache[K, V]) firstDueLoaded(e *entry[K, V], r *result[V], now int64) int64 {
-	if r.outcome != adopted && c.opts.First == FirstSpread {
-		half := int64(c.opts.Period) / 2
-		return max(c.spread(r.loadedAt+half, max(half-c.wheel.tick, 1)), now+c.wheel.tick)
+// join registers a waiter for the refresh of an entry under way, or has it refreshed.
+func (c *Cache[K, V]) join(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !e.IsDead() && e.IsFlying() && !c.life.isOverLocked() && !c.crew.isRefreshLocked(within, e) {
+		return c.watchLocked(within, e), nil
 	}
-	return max(c.nextDue(e, r.loadedAt, rand.Float64()), now+c.wheel.tick)
+	return c.orderLocked(within, e)
 }

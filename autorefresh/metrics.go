@@ -16,9 +16,9 @@ func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 		observe.DescribeNil(ch, "autorefresh.Cache", "New")
 		return
 	}
-	c.metrics.Describe(ch)
-	if c.breaker != nil {
-		c.breaker.Describe(ch)
+	c.meter.table.Describe(ch)
+	if b := c.fetch.source.Breaker(); b != nil {
+		b.Describe(ch)
 	}
 }
 
@@ -29,15 +29,15 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	c.mu.Lock()
-	n, counts, due, stuck := c.census, c.counts, c.ready.n+c.urgent.n, c.stuck+c.loads.stuck
+	n, counts, due, stuck := c.table.Census(), c.meter.counts, c.table.Due(), c.crew.stuck+c.loads.stuck
 	c.mu.Unlock()
-	m, out := c.metrics, observe.To(ch)
-	out.Gauge(m.Items, float64(n.items-n.terminal-n.cold-n.absent-n.failing), "refreshed")
-	out.Gauge(m.Items, float64(n.failing), "failing")
-	out.Gauge(m.Items, float64(n.terminal), "terminal")
-	out.Gauge(m.Items, float64(n.cold), "resting")
-	out.Gauge(m.Items, float64(n.absent), "absent")
-	out.Gauge(m.Stale, float64(n.stale))
+	m, out := c.meter.table, observe.To(ch)
+	out.Gauge(m.Items, float64(n.Items-n.Terminal-n.Cold-n.Absent-n.Failing), "refreshed")
+	out.Gauge(m.Items, float64(n.Failing), "failing")
+	out.Gauge(m.Items, float64(n.Terminal), "terminal")
+	out.Gauge(m.Items, float64(n.Cold), "resting")
+	out.Gauge(m.Items, float64(n.Absent), "absent")
+	out.Gauge(m.Stale, float64(n.Stale))
 	out.Gauge(m.Due, float64(due))
 	for o := range outcomes {
 		out.Count(m.Refreshes, counts.refreshes[o], o.String())
@@ -45,32 +45,32 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 	for l := range loadResults {
 		out.Count(m.Loads, counts.loads[l], l.String())
 	}
-	out.Histogram(m.Lateness, c.lateness)
-	out.Histogram(m.Age, c.served)
-	out.Count(m.Misses, c.misses.Load())
+	out.Histogram(m.Lateness, c.meter.lateness)
+	out.Histogram(m.Age, c.meter.served)
+	out.Count(m.Misses, c.meter.misses.Load())
 	out.Count(m.Evictions, counts.evictions)
-	out.Gauge(m.SourceCalls, float64(c.calls.Load()))
+	out.Gauge(m.SourceCalls, float64(c.fetch.source.Calls()))
 	out.Gauge(m.Stuck, float64(stuck))
 	out.Count(m.Overruns, counts.stuck)
-	out.Count(m.EventsLost, c.events.Lost())
+	out.Count(m.EventsLost, c.teller.events.Lost())
 	c.collectStore(m, out)
-	if c.breaker != nil {
-		c.breaker.Collect(ch)
+	if b := c.fetch.source.Breaker(); b != nil {
+		b.Collect(ch)
 	}
 }
 
 func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
-	if c.second == nil {
+	l := c.fetch.level
+	if l == nil {
 		return
 	}
-	s, labels := c.second, observe.NewLabels(0)
-	servers := s.health.servers()
+	labels, servers, n := observe.NewLabels(0), l.Servers(), l.Counts()
 	for _, server := range slices.Sorted(maps.Keys(servers)) {
 		out.Flag(m.StoreDown, servers[server] != nil, labels.Take(server))
 	}
-	out.Count(m.StoreKeys, s.hits.Load(), "hit")
-	out.Count(m.StoreKeys, s.missed.Load(), "miss")
-	out.Count(m.StoreKeys, s.ahead.Load(), "ahead")
-	out.Count(m.StoreErrors, s.errors.Load())
-	out.Count(m.StoreUndecodable, s.undecodable.Load())
+	out.Count(m.StoreKeys, n.Hits, "hit")
+	out.Count(m.StoreKeys, n.Misses, "miss")
+	out.Count(m.StoreKeys, n.Ahead, "ahead")
+	out.Count(m.StoreErrors, n.Errors)
+	out.Count(m.StoreUndecodable, n.Undecodable)
 }

@@ -180,15 +180,12 @@ type Options[K comparable, V any] struct {
 }
 
 const (
-	slots             = 1024 // of the wheel, which are one period
-	minTick           = time.Millisecond
 	defaultWorkers    = 8
 	defaultBatchSize  = 100
 	defaultTimeout    = 30 * time.Second
 	defaultMaxStuck   = 2
 	defaultMaxLoads   = 16
 	defaultStoreTime  = time.Second
-	minTrial          = 5 * time.Second
 	maxDefaultBackoff = 5 * time.Minute
 	// maxGrowth bounds MaxPeriod, in Periods: an item's own period is kept in 32 bits of ticks.
 	maxGrowth = 1 << 20

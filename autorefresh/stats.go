@@ -1,8 +1,6 @@
 package autorefresh
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -54,84 +52,35 @@ type Stats struct {
 	Lateness time.Duration
 }
 
-// census counts the entries by state.
-type census struct {
-	items, terminal, cold, absent, failing, stale int
-}
-
-// counts are what has been counted; guarded by the cache's mu.
-type counts struct {
-	refreshes [outcomes]uint64
-	loads     [loadResults]uint64
-	evictions uint64
-	stuck     uint64
-}
-
-// loadResult is what became of the load of one key.
-type loadResult uint8
-
-const (
-	loadOK loadResult = iota
-	loadAdopted
-	loadShielded
-	loadNotFound
-	loadFailed
-	loadRefused
-	loadCanceled
-	loadResults
-)
-
-func (l loadResult) String() string {
-	return [loadResults]string{"ok", "adopted", "shielded", "not_found", "failed", "refused", "canceled"}[l]
-}
-
-func loadResultOf[V any](r *result[V]) loadResult {
-	switch {
-	case r.shielded:
-		return loadShielded
-	case r.outcome == adopted:
-		return loadAdopted
-	case r.outcome == missing:
-		return loadNotFound
-	case r.outcome != failed:
-		return loadOK
-	case errors.Is(r.err, ErrUnavailable):
-		return loadRefused
-	case errors.Is(r.err, context.Canceled):
-		return loadCanceled
-	}
-	return loadFailed
-}
-
 // Stats returns a snapshot.
 func (c *Cache[K, V]) Stats() Stats {
-	s := Stats{Misses: c.misses.Load(), Calls: int(c.calls.Load()), EventsLost: c.events.Lost()}
-	if c.breaker != nil {
-		s.Source = c.breaker.State()
+	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.source.Calls(), EventsLost: c.teller.events.Lost(), Source: c.fetch.source.State()}
+	if last := c.fetch.source.Last(); last != nil {
+		s.LastError, s.LastErrorAt = last.Err, last.At
 	}
-	if last := c.lastError.Load(); last != nil {
-		s.LastError, s.LastErrorAt = last.err, last.at
-	}
-	if c.second != nil {
-		s.StoreDown = c.second.health.isDown()
-		s.StoreHits, s.StoreAhead = c.second.hits.Load(), c.second.ahead.Load()
-		s.StoreMisses = c.second.missed.Load() + s.StoreAhead
-		s.StoreErrors, s.StoreUndecodable = c.second.errors.Load(), c.second.undecodable.Load()
+	if l := c.fetch.level; l != nil {
+		n := l.Counts()
+		s.StoreDown, s.StoreHits, s.StoreMisses, s.StoreAhead = l.IsDown(), n.Hits, n.Misses+n.Ahead, n.Ahead
+		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := &c.census
-	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.items, n.terminal, n.cold, n.absent, n.failing, n.stale
-	s.Due, s.Stuck, s.Overruns, s.Evicted = c.ready.n+c.urgent.n, c.stuck+c.loads.stuck, c.counts.stuck, c.counts.evictions
-	r := &c.counts.refreshes
+	n := c.table.Census()
+	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.Items, n.Terminal, n.Cold, n.Absent, n.Failing, n.Stale
+	s.Due, s.Stuck = c.table.Due(), c.crew.stuck+c.loads.stuck
+	c.meter.add(&s)
+	return s
+}
+
+// add fills in what has been counted under mu.
+func (m *meter) add(s *Stats) {
+	s.Overruns, s.Evicted, s.Lateness = m.stuck, m.evictions, m.lateness.Read().Mean()
+	r, l := &m.refreshes, &m.loads
 	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[updated], r[unchanged], r[missing], r[terminal], r[failed]
 	s.Adopted, s.Leased, s.Postponed = r[adopted], r[leased], r[postponed]
-	l := &c.counts.loads
 	for _, k := range l {
 		s.Loads += k
 	}
 	s.LoadsAdopted, s.LoadsShielded, s.LoadsNotFound = l[loadAdopted], l[loadShielded], l[loadNotFound]
 	s.LoadsFailed = l[loadFailed] + l[loadRefused] + l[loadCanceled]
-	s.Lateness = c.lateness.Read().Mean()
-	return s
 }

@@ -4,21 +4,23 @@ import (
 	"iter"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
 // storage is where entries are found by key. It knows nothing of time: otter is used as a map that may evict.
 type storage[K comparable, V any] struct {
-	cache *otter.Cache[K, *entry[K, V]]
+	cache *otter.Cache[K, *timetable.Entry[K, V]]
 }
 
 // newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called before an entry leaves, under a lock
 // of the storage: it must not call the storage. Run is given what the storage has to do from time to time; it must not wait.
-func newStorage[K comparable, V any](maximum int, removed func(e *entry[K, V], evicted evicted), run func(chore func())) (storage[K, V], error) {
-	cache, err := otter.New(&otter.Options[K, *entry[K, V]]{
+func newStorage[K comparable, V any](maximum int, removed func(e *timetable.Entry[K, V], evicted evicted), run func(chore func())) (storage[K, V], error) {
+	cache, err := otter.New(&otter.Options[K, *timetable.Entry[K, V]]{
 		MaximumSize: maximum,
 		Executor:    run,
 		Logger:      &otter.NoopLogger{},
-		OnAtomicDeletion: func(d otter.DeletionEvent[K, *entry[K, V]]) {
+		OnAtomicDeletion: func(d otter.DeletionEvent[K, *timetable.Entry[K, V]]) {
 			removed(d.Value, evicted(d.WasEvicted()))
 		},
 	})
@@ -28,18 +30,18 @@ func newStorage[K comparable, V any](maximum int, removed func(e *entry[K, V], e
 // evicted tells whether an entry leaves for want of room.
 type evicted bool
 
-func (s storage[K, V]) get(key K) (*entry[K, V], bool) { return s.cache.GetIfPresent(key) }
+func (s storage[K, V]) get(key K) (*timetable.Entry[K, V], bool) { return s.cache.GetIfPresent(key) }
 
 // peek is get without an effect on what is evicted. It takes no lock.
-func (s storage[K, V]) peek(key K) (*entry[K, V], bool) {
+func (s storage[K, V]) peek(key K) (*timetable.Entry[K, V], bool) {
 	found, ok := s.cache.GetEntryQuietly(key)
 	return found.Value, ok
 }
 
 // put stores what choose returns, if that is not nil, and returns what is there afterwards. Choose is told what is there, nil if
 // nothing is, and runs under a lock of the storage.
-func (s storage[K, V]) put(key K, choose func(there *entry[K, V]) *entry[K, V]) *entry[K, V] {
-	e, _ := s.cache.Compute(key, func(there *entry[K, V], found bool) (*entry[K, V], otter.ComputeOp) {
+func (s storage[K, V]) put(key K, choose func(there *timetable.Entry[K, V]) *timetable.Entry[K, V]) *timetable.Entry[K, V] {
+	e, _ := s.cache.Compute(key, func(there *timetable.Entry[K, V], found bool) (*timetable.Entry[K, V], otter.ComputeOp) {
 		if !found {
 			there = nil
 		}
@@ -54,11 +56,11 @@ func (s storage[K, V]) put(key K, choose func(there *entry[K, V]) *entry[K, V]) 
 // trim evicts at once what is beyond the maximum, rather than when the next chore is done.
 func (s storage[K, V]) trim() { s.cache.CleanUp() }
 
-func (s storage[K, V]) delete(key K) (*entry[K, V], bool) { return s.cache.Invalidate(key) }
+func (s storage[K, V]) delete(key K) (*timetable.Entry[K, V], bool) { return s.cache.Invalidate(key) }
 
 // drop deletes an entry, unless another has taken its place.
-func (s storage[K, V]) drop(e *entry[K, V]) {
-	s.cache.ComputeIfPresent(e.key, func(there *entry[K, V]) (*entry[K, V], otter.ComputeOp) {
+func (s storage[K, V]) drop(e *timetable.Entry[K, V]) {
+	s.cache.ComputeIfPresent(e.Key, func(there *timetable.Entry[K, V]) (*timetable.Entry[K, V], otter.ComputeOp) {
 		if there == e {
 			return there, otter.InvalidateOp
 		}
@@ -66,4 +68,4 @@ func (s storage[K, V]) drop(e *entry[K, V]) {
 	})
 }
 
-func (s storage[K, V]) all() iter.Seq[*entry[K, V]] { return s.cache.Values() }
+func (s storage[K, V]) all() iter.Seq[*timetable.Entry[K, V]] { return s.cache.Values() }

@@ -5,22 +5,23 @@ import (
 	"errors"
 	"math"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// callTraced is call for a cache with a tracer.
-func (c *Cache[K, V]) callTraced(ctx context.Context, o order[K, V]) (started int64, err error) {
-	op := trace.Operation{Name: "load", Keys: len(o.items)}
-	if o.items[0].Known {
+// orderTraced is order for a cache with a tracer.
+func (f *fetcher[K, V]) orderTraced(j *job[K, V]) (started int64, err error) {
+	op := trace.Operation{Name: "load", Keys: len(j.items)}
+	if j.items[0].Known {
 		op.Name = "refresh"
 	}
-	if len(o.items) == 1 {
-		op.Key = keyText(o.items[0].Key)
+	if len(j.items) == 1 {
+		op.Key = keyText(j.items[0].Key)
 	}
-	ctx, span := c.tracer.Begin(ctx, op)
+	ctx, span := f.tracer.Begin(j.ctx, op)
 	err = ErrPanicked // if it does not return
-	defer func() { span.End(endOfCall(ctx, o.out, err)) }()
-	return c.callSource(ctx, o)
+	defer func() { span.End(endOfCall(ctx, j.out, err)) }()
+	return f.orderIn(ctx, j)
 }
 
 // loadTraced is loadAbsent for a cache with a tracer.
@@ -29,7 +30,7 @@ func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, an
 	if len(absent) == 1 {
 		op.Key = keyText(keys[absent[0]])
 	}
-	ctx, span := c.tracer.Begin(ctx, op)
+	ctx, span := c.fetch.tracer.Begin(ctx, op)
 	again := c.loadAbsent(ctx, keys, absent, answers)
 	var end trace.Outcome
 	for _, i := range absent {
@@ -46,8 +47,8 @@ func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, an
 }
 
 // attendTraced is attend, from when it was asked for, for a cache with a tracer.
-func (c *Cache[K, V]) attendTraced(ctx context.Context, e *entry[K, V], w *watch) error {
-	ctx, span := c.tracer.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(e.key)})
+func (c *Cache[K, V]) attendTraced(ctx context.Context, e *timetable.Entry[K, V], w *watch) error {
+	ctx, span := c.fetch.tracer.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(e.Key)})
 	err := c.attend(ctx, e, w, math.MinInt64)
 	end := trace.Outcome{Err: err}
 	switch {

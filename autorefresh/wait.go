@@ -4,93 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// note is what those who wait for an entry are told.
-type note struct {
-	err     error
-	started int64 // when the call began that it is about
-}
-
-// watch is the wait for the next note on an entry.
-type watch struct {
-	done    chan struct{}
-	note    note // to be read once done is closed
-	waiters int
-	calls   []*task // those of the waiters that are calls under way
-}
-
-// watch registers a waiter, within a call or not, for an entry that is not dead. The caller holds mu.
-func (c *Cache[K, V]) watch(within *task, e *entry[K, V]) *watch {
-	w := c.watches[e]
-	if w == nil {
-		w = &watch{done: make(chan struct{})}
-		c.watches[e] = w
-		e.set(flagWatched)
-	}
-	w.waiters++
+// watchLocked registers a waiter, within a call or not, for an entry that is not dead.
+func (c *Cache[K, V]) watchLocked(within *task.Task, e *timetable.Entry[K, V]) *watch {
+	var by *task.Task
 	if within != nil {
-		w.calls = append(w.calls, within)
-		within.awaits(c.callOf(e))
+		by = c.crew.callOfLocked(e)
 	}
-	return w
+	return c.waiters.watchLocked(e, within, by)
 }
 
 // unwatch ends a waiter, within a call or not, that was not told; w may be nil.
-func (c *Cache[K, V]) unwatch(within *task, e *entry[K, V], w *watch) {
+func (c *Cache[K, V]) unwatch(within *task.Task, e *timetable.Entry[K, V], w *watch) {
 	if w == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(w.calls, within); within != nil && i >= 0 {
-		w.calls = slices.Delete(w.calls, i, i+1)
-		within.forget(c.callOf(e))
+	var by *task.Task
+	if within != nil {
+		by = c.crew.callOfLocked(e)
 	}
-	if w.waiters--; w.waiters == 0 && c.watches[e] == w {
-		delete(c.watches, e)
-		e.clear(flagWatched)
-	}
-}
-
-// note tells all who wait for an entry. The caller holds mu.
-func (c *Cache[K, V]) note(e *entry[K, V], n note) {
-	if !e.has(flagWatched) {
-		return
-	}
-	w := c.watches[e]
-	delete(c.watches, e)
-	e.clear(flagWatched)
-	w.note = n
-	close(w.done)
-}
-
-// noteOutage tells all who wait for an entry whose refresh has not begun. The caller holds mu.
-func (c *Cache[K, V]) noteOutage(now int64) {
-	for e := range c.watches {
-		if e.place != placeFlying {
-			c.note(e, note{err: c.errOpen(), started: now})
-		}
-	}
-}
-
-// settled is a watch that has been told that all is well.
-func settled() *watch {
-	w := &watch{done: make(chan struct{}), note: note{started: never}}
-	close(w.done)
-	return w
-}
-
-// errOpen says why the source is not asked. The caller holds mu.
-func (c *Cache[K, V]) errOpen() error {
-	refusal := &breaker.Refusal{Name: c.breaker.Name()}
-	if last := c.lastError.Load(); last != nil && c.outage.state != breaker.ForcedOpen {
-		refusal.Cause = last.err
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, refusal)
+	c.waiters.unwatchLocked(e, w, within, by)
 }
 
 // Refresh gets the values of keys from the source now, rather than when they are due, and waits for them; a call that was under way
@@ -99,7 +39,7 @@ func (c *Cache[K, V]) errOpen() error {
 // orders the item it is called for; or the context's.
 func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 	type pending struct {
-		e *entry[K, V]
+		e *timetable.Entry[K, V]
 		w *watch
 	}
 	var waits []pending
@@ -109,7 +49,7 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 	for _, key := range keys {
 		e, ok := c.storage.peek(key)
 		switch {
-		case ok && e.has(flagAbsent):
+		case ok && e.Has(timetable.Absent):
 			c.storage.drop(e)
 			absent = append(absent, key)
 			continue
@@ -117,10 +57,10 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 			errs = append(errs, ErrBadKey)
 			continue
 		case !ok:
-			errs = append(errs, fmt.Errorf("%w: key %s", ErrNotFound, quote(key)))
+			errs = append(errs, fmt.Errorf("%w: key %s", ErrNotFound, safe.Quote(key)))
 			continue
 		}
-		w, err := c.order(taskOf(ctx), e)
+		w, err := c.order(task.Of(ctx), e)
 		if err != nil {
 			errs = append(errs, err)
 		} else {
@@ -139,44 +79,45 @@ func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 }
 
 // order has an entry refreshed now, unless it is terminal, and registers a waiter.
-func (c *Cache[K, V]) order(within *task, e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) order(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.orderLocked(within, e)
 }
 
-func (c *Cache[K, V]) orderLocked(within *task, e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) orderLocked(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
 	switch {
-	case c.refreshes(within, e):
+	case c.crew.isRefreshLocked(within, e):
 		return nil, ErrCycle
-	case c.run.Err() != nil:
+	case c.life.isOverLocked():
 		return nil, ErrClosed
-	case e.dead:
+	case e.IsDead():
 		return nil, ErrNotFound
-	case e.has(flagTerminal):
+	case e.Has(timetable.Terminal):
 		return settled(), nil
-	case c.outage.state == breaker.Open || c.outage.state == breaker.ForcedOpen:
-		return nil, c.errOpen()
+	case c.table.Source() == timetable.Down:
+		return nil, c.fetch.source.Refusal()
 	}
-	e.set(flagForced)
-	c.hurry(e, c.now())
-	if within != nil {
-		c.expedite(e)
+	e.Set(timetable.Forced)
+	c.table.Hurry(e, c.now())
+	c.life.room.Signal()
+	if within != nil && c.table.Expedite(e) {
+		c.staffLocked()
 	}
-	return c.watch(within, e), nil
+	return c.watchLocked(within, e), nil
 }
 
 // attend waits for the outcome of a call that began at since or later.
-func (c *Cache[K, V]) attend(ctx context.Context, e *entry[K, V], w *watch, since int64) error {
-	within := taskOf(ctx)
-	within.pause()
-	defer within.unpause()
+func (c *Cache[K, V]) attend(ctx context.Context, e *timetable.Entry[K, V], w *watch, since int64) error {
+	within := task.Of(ctx)
+	within.Pause()
+	defer within.Unpause()
 	for {
 		select {
 		case <-ctx.Done():
 			c.unwatch(within, e, w)
 			return ctx.Err()
-		case <-c.run.Done():
+		case <-c.life.run.Done():
 			c.unwatch(within, e, w)
 			return ErrClosed
 		case <-w.done:
@@ -192,14 +133,14 @@ func (c *Cache[K, V]) attend(ctx context.Context, e *entry[K, V], w *watch, sinc
 }
 
 // reorder registers a waiter once more after a call that began too early, and sees to it that another one follows.
-func (c *Cache[K, V]) reorder(within *task, e *entry[K, V]) (*watch, error) {
+func (c *Cache[K, V]) reorder(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case e.dead:
+	case e.IsDead():
 		return nil, ErrNotFound
-	case e.place == placeFlying && !c.refreshes(within, e):
-		return c.watch(within, e), nil
+	case e.IsFlying() && !c.crew.isRefreshLocked(within, e):
+		return c.watchLocked(within, e), nil
 	}
 	return c.orderLocked(within, e)
 }
@@ -210,12 +151,12 @@ func (c *Cache[K, V]) reorder(within *task, e *entry[K, V]) (*watch, error) {
 // the context's.
 func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, error) {
 	e, ok := c.storage.get(key)
-	if !ok || e.has(flagAbsent) {
+	if !ok || e.Has(timetable.Absent) {
 		var zero V
 		return zero, ErrNotFound
 	}
 	c.look(e)
-	within := taskOf(ctx)
+	within := task.Of(ctx)
 	for {
 		w, last, end := c.sight(within, e)
 		if until(last) {
@@ -230,7 +171,7 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 		case <-ctx.Done():
 			c.unwatch(within, e, w)
 			return last, ctx.Err()
-		case <-c.run.Done():
+		case <-c.life.run.Done():
 			c.unwatch(within, e, w)
 			return last, ErrClosed
 		case <-w.done:
@@ -239,17 +180,17 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 }
 
 // sight returns an entry's value and registers a waiter for the next; the error says why there will be none.
-func (c *Cache[K, V]) sight(within *task, e *entry[K, V]) (w *watch, last V, end error) {
+func (c *Cache[K, V]) sight(within *task.Task, e *timetable.Entry[K, V]) (w *watch, last V, end error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last = *e.value.Load()
+	last = *e.Value.Load()
 	switch {
-	case e.dead:
+	case e.IsDead():
 		return nil, last, ErrNotFound
-	case e.has(flagTerminal):
+	case e.Has(timetable.Terminal):
 		return nil, last, ErrTerminal
-	case c.run.Err() != nil:
+	case c.life.isOverLocked():
 		return nil, last, ErrClosed
 	}
-	return c.watch(within, e), last, nil
+	return c.watchLocked(within, e), last, nil
 }

@@ -1,46 +1,25 @@
 package autorefresh
 
 import (
-	"errors"
-	"slices"
-	"sync/atomic"
+	"log/slog"
+	"math/rand/v2"
 
-	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// worker is a goroutine that pulls what is due and refreshes it.
-type worker[K comparable, V any] struct {
-	entries []*entry[K, V] // of the call under way
-	items   []Item[K, V]
-	out     []Result[V]
-	results []result[V]
-	picked  []int // which entries the source is asked for
-	// deadline is when the call under way has overrun, 0 if there is none.
-	deadline atomic.Int64
-	call     atomic.Pointer[task] // the last one
-	blind    blindness
-	deleted  tombs
-	extra    bool // takes only what is urgent
-	// lend and reclaim are those of its calls.
-	lend, reclaim func(*task)
-
-	stuck    bool // guarded by the cache's mu
-	replaced bool // guarded by the cache's mu
-}
-
-// hire starts a worker. The caller holds mu.
-func (c *Cache[K, V]) hire() { c.hireFor(false) }
-
-// hireFor starts a worker, one that takes only what is urgent or not. The caller holds mu.
-func (c *Cache[K, V]) hireFor(extra bool) {
+// hireLocked starts a worker, one that takes only what is urgent or not.
+func (c *Cache[K, V]) hireLocked(extra bool) {
 	n := c.opts.BatchSize
 	w := &worker[K, V]{
-		extra: extra, lend: c.lendTurn, reclaim: c.reclaimTurn,
-		entries: make([]*entry[K, V], 0, n), items: make([]Item[K, V], 0, n),
-		out: make([]Result[V], 0, n), results: make([]result[V], n), picked: make([]int, 0, n),
+		extra: extra, job: c.fetch.newJob(n), entries: make([]*timetable.Entry[K, V], 0, n), wants: make([]want[K, V], n), all: make([]*want[K, V], 0, n),
 	}
-	c.workers[w] = struct{}{}
-	c.tasks.Go(func() { c.work(w) })
+	w.job.timeout = c.opts.Timeout
+	w.job.begin = func(at int64) { w.deadline.Store(at + int64(source.Overrun(c.opts.Timeout))) }
+	c.crew.workers[w] = struct{}{}
+	c.life.tasks.Go(func() { c.work(w) })
 }
 
 func (c *Cache[K, V]) work(w *worker[K, V]) {
@@ -48,9 +27,9 @@ func (c *Cache[K, V]) work(w *worker[K, V]) {
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.workers, w)
-		if busy && !w.replaced && c.run.Err() == nil {
-			c.hireFor(w.extra) // the refresh function has ended this goroutine
+		delete(c.crew.workers, w)
+		if busy && !w.replaced && !c.life.isOverLocked() {
+			c.hireLocked(w.extra) // the refresh function has ended this goroutine
 		}
 	}()
 	for c.take(w) {
@@ -65,279 +44,234 @@ func (c *Cache[K, V]) take(w *worker[K, V]) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if w.replaced || c.run.Err() != nil {
+		if w.replaced || c.life.isOverLocked() {
 			return false
 		}
-		if w.extra && c.urgent.n == 0 {
-			c.extras--
-			c.room.Signal() // what it was woken by may be for another
+		if w.extra && c.table.Urgent() == 0 {
+			c.crew.extras--
+			c.life.room.Signal() // what it was woken by may be for another
 			return false
 		}
-		if c.isDue(w) && c.mayRun() && c.gather(w) {
+		if c.table.Due() > 0 && c.table.MayRun(c.crew.running) && c.gatherLocked(w) {
 			break
 		}
-		c.room.Wait()
+		c.life.room.Wait()
 	}
-	c.running++
-	c.flying += len(w.entries)
-	if c.ready.n+c.urgent.n > 0 {
-		c.room.Signal()
+	c.crew.beginLocked(len(w.entries))
+	if c.table.Due() > 0 {
+		c.life.room.Signal()
 	}
 	return true
 }
 
-// isDue tells whether there is something for a worker. The caller holds mu.
-func (c *Cache[K, V]) isDue(w *worker[K, V]) bool { return c.urgent.n > 0 || c.ready.n > 0 && !w.extra }
-
-// mayRun tells whether one more call may be made. The caller holds mu.
-func (c *Cache[K, V]) mayRun() bool {
-	switch {
-	case c.spreads > 0:
-		return false
-	case !c.outage.active():
-		return c.running < c.limit
-	default:
-		return c.outage.state == breaker.HalfOpen && c.running == 0
-	}
-}
-
-// gather takes what is due and, if there is room, what will be due next: a call that has to be made is made for as many items as it
-// can carry. In an outage it takes one item. The caller holds mu.
-func (c *Cache[K, V]) gather(w *worker[K, V]) bool {
-	w.entries = w.entries[:0]
-	size := c.opts.BatchSize
-	if c.outage.active() {
-		size = 1
-	}
+// gatherLocked takes entries for a call, and tells whether there are any.
+func (c *Cache[K, V]) gatherLocked(w *worker[K, V]) bool {
 	now := c.now()
-	w.call.Store(&task{cache: c, lend: w.lend, reclaim: w.reclaim})
-	for c.urgent.n > 0 && len(w.entries) < size {
-		c.seize(w, c.urgent.pop(bySchedule), now)
-	}
-	for c.ready.n > 0 && !w.extra && len(w.entries) < size {
-		c.seize(w, c.ready.pop(bySchedule), now)
-	}
+	w.entries = c.table.Take(w.entries[:0], timetable.Taking[K]{UrgentOnly: w.extra, Busy: c.loads.isBusyLocked()}, now)
 	if len(w.entries) == 0 {
 		return false
 	}
-	c.fill(w, size, now)
-	return true
-}
-
-// fill adds to a call what is due next: what is due within a period, if the call has something whose own period has passed; else, as such
-// calls come at any time and however often, what is due within a tenth of it. The caller holds mu.
-func (c *Cache[K, V]) fill(w *worker[K, V], size int, now int64) {
-	ahead := int64(c.opts.Period)
-	if !slices.ContainsFunc(w.entries, (*entry[K, V]).onSchedule) {
-		ahead /= 10
-	}
+	call := &task.Task{Cache: c, Lend: c.lendTurn, Reclaim: c.reclaimTurn}
+	w.call.Store(call)
 	for _, e := range w.entries {
-		e.clear(flagHurried)
+		c.waiters.takenLocked(e, call, c.table.Source())
+		c.meter.lateness.Observe(e.Lateness(now))
 	}
-	// Bounded, lest items that may not leave early are looked at over and over.
-	visits := 4 * size
-	for t, ok := c.wheel.nextUsed(c.wheel.cursor + 1); ok && len(w.entries) < size && visits > 0; t, ok = c.wheel.nextUsed(t + 1) {
-		for e := c.wheel.slots[t%slots].head; e != nil && len(w.entries) < size && visits > 0; visits-- {
-			next := e.links[bySchedule].next
-			if c.mayLeaveEarly(e, now, ahead) {
-				c.wheel.remove(e)
-				c.seize(w, e, now)
-			}
-			e = next
-		}
-	}
-}
-
-// mayLeaveEarly tells whether an entry may fill up a call although it is due only after a while. The caller holds mu.
-func (c *Cache[K, V]) mayLeaveEarly(e *entry[K, V], now, ahead int64) bool {
-	switch {
-	case c.opts.MaxPeriod > 0:
-		ahead = int64(e.every) * c.wheel.tick / 10
-	case e.failures > 0:
-		ahead = min(ahead, int64(c.opts.Period)/10)
-	}
-	return e.refreshed() && e.due-now <= ahead && (c.opts.HotFor == 0 || !e.has(flagUnread))
-}
-
-// seize takes an entry for a call, unless a call for its key is under way: then it has to wait. The caller holds mu.
-func (c *Cache[K, V]) seize(w *worker[K, V], e *entry[K, V], now int64) {
-	if len(c.loads.busy) > 0 && c.loads.busy[e.key] != nil {
-		e.set(flagHurried)
-		c.schedule(e, now+max(c.wheel.tick, int64(c.opts.Period)/16))
-		return
-	}
-	e.place = placeFlying
-	w.entries = append(w.entries, e)
-	if e.has(flagWatched) {
-		c.isTaken(e, w.call.Load())
-	}
-	c.lateness.Observe(max(now-e.due, 0))
+	return true
 }
 
 // refresh gets new values for the entries taken and applies them.
 func (c *Cache[K, V]) refresh(w *worker[K, V]) {
-	w.results = w.results[:len(w.entries)]
-	clear(w.results)
+	w.all = w.all[:0]
+	for i, e := range w.entries {
+		one := &w.wants[i]
+		*one = want[K, V]{key: e.Key, entry: e, newer: e.LoadedAt()}
+		if e.Has(timetable.Forced) {
+			one.newer = onlySource
+		}
+		w.all = append(w.all, one)
+	}
 	returned := false
 	defer func() {
 		if !returned {
-			err := panicked(recover()) //nolint:revive // it is called by the deferred function.
-			keys := make([]K, len(w.entries))
-			for i, e := range w.entries {
-				keys[i] = e.key
-				w.results[i] = result[V]{outcome: failed, err: err, loadedAt: c.now()}
-			}
-			c.second.release(c.run, keys)
+			failAll(w.all, panicked(recover()), c.now()) //nolint:revive // it is called by the deferred function.
+			c.fetch.level.Release(w.job.life, keysOf(w.all))
 			c.settle(w)
 		}
 	}()
-	c.consult(w)
-	if len(w.picked) > 0 {
-		c.ask(w)
-		c.share(w)
-	}
+	c.carryOut(w)
 	returned = true
 	c.settle(w)
 }
 
-// consult takes from the second level what others have refreshed, and picks the entries that the source has to be asked for.
-func (c *Cache[K, V]) consult(w *worker[K, V]) {
-	w.picked = w.picked[:0]
-	if c.second == nil {
-		for i := range w.entries {
-			w.picked = append(w.picked, i)
-		}
+// carryOut gets the values: the second level's, where others have refreshed them, and else the source's.
+func (c *Cache[K, V]) carryOut(w *worker[K, V]) {
+	j := w.job
+	j.ctx, j.life, j.task = c.life.run, c.life.run, w.call.Load()
+	looked := c.fetch.consult(j, w.all)
+	for _, one := range looked.taken {
+		one.result = result[V]{outcome: leased}
+	}
+	if len(looked.mine) == 0 {
 		return
 	}
-	keys := make([]K, len(w.entries))
-	for i, e := range w.entries {
-		keys[i] = e.key
-	}
-	var old []int
-	var wanted []K
-	var found []stored[K, V]
-	found, w.deleted, w.blind = c.second.lookup(c.run, keys)
-	for i, f := range found {
-		e := w.entries[i]
-		if f.value != nil && !e.has(flagForced) && c.young(f.loadedAt) && f.loadedAt > e.loadedAt.Load() {
-			w.results[i] = f.result()
-			continue
+	j.rank, j.standing = source.Background, c.standing(looked.mine)
+	for _, one := range looked.mine {
+		if one.newer == onlySource {
+			j.rank = source.Awaited
 		}
-		old, wanted = append(old, i), append(wanted, e.key)
-	}
-	for n, taken := range c.second.lease(c.run, wanted, c.opts.Timeout, w.blind) {
-		if taken {
-			w.results[old[n]] = result[V]{outcome: leased}
-		} else {
-			w.picked = append(w.picked, old[n])
-		}
-	}
-}
-
-// ask calls the source for the picked entries.
-func (c *Cache[K, V]) ask(w *worker[K, V]) {
-	w.items, w.out = w.items[:0], w.out[:0]
-	for _, i := range w.picked {
-		e := w.entries[i]
-		w.items = append(w.items, Item[K, V]{Key: e.key, Old: *e.value.Load(), Known: true})
-		w.out = append(w.out, Result[V]{Err: ErrNoResult})
 	}
 	defer w.deadline.Store(0)
-	started, err := c.call(c.run, order[K, V]{
-		task: w.call.Load(), rank: w.rank(), timeout: c.opts.Timeout, blind: w.blind, standing: c.standing(w), items: w.items, out: w.out,
-		begin: func(at int64) { w.deadline.Store(at + int64(overrun(c.opts.Timeout))) },
-	})
+	c.fetch.ask(j, looked.mine)
 	w.deadline.Store(0)
-	for j, i := range w.picked {
-		switch {
-		case errors.Is(err, ErrUnavailable) || errors.Is(err, ErrClosed):
-			w.results[i] = result[V]{outcome: postponed, err: err}
-		case err != nil:
-			w.results[i] = result[V]{outcome: failed, err: err, loadedAt: started}
-		default:
-			w.results[i] = judge(w.out[j], started)
+	c.fetch.share(j, looked.mine, func() (deleted []K) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, one := range looked.mine {
+			if one.entry.IsDead() {
+				deleted = append(deleted, one.key)
+			}
 		}
-	}
-	clear(w.items)
-	clear(w.out)
+		return deleted
+	})
 }
 
-// rank tells whether somebody has ordered one of the refreshes.
-func (w *worker[K, V]) rank() rank {
-	for _, i := range w.picked {
-		if w.entries[i].has(flagForced) {
-			return awaited
-		}
-	}
-	return background
-}
-
-// standing is what is known of the picked entries.
-func (c *Cache[K, V]) standing(w *worker[K, V]) (s standing) {
+// standing is what is known of entries.
+func (c *Cache[K, V]) standing(wants []*want[K, V]) (s source.Standing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := &c.census
-	s.hopeless = n.failing == n.items-n.terminal-n.cold-n.absent
-	for _, i := range w.picked {
-		e := w.entries[i]
-		s.fresh = s.fresh || e.failures == 0 && e.has(flagNew)
-		s.proven = s.proven || e.failures == 0 && !e.has(flagNew)
+	n := c.table.Census()
+	s.Hopeless = n.Failing == n.Items-n.Terminal-n.Cold-n.Absent
+	for _, w := range wants {
+		s.Fresh = s.Fresh || w.entry.IsFresh()
+		s.Proven = s.Proven || w.entry.IsProven()
 	}
 	return s
 }
 
-// share gives the second level what the source has answered, and ends the leases.
-func (c *Cache[K, V]) share(w *worker[K, V]) {
-	if c.second == nil {
-		return
-	}
-	var fresh []stored[K, V]
-	var gone, asked []K
-	for _, i := range w.picked {
-		e, r := w.entries[i], &w.results[i]
-		asked = append(asked, e.key)
-		switch r.outcome {
-		case updated, terminal:
-			fresh = append(fresh, stored[K, V]{key: e.key, value: r.value, loadedAt: r.loadedAt, terminal: r.outcome == terminal})
-		case unchanged:
-			fresh = append(fresh, stored[K, V]{key: e.key, value: e.value.Load(), loadedAt: r.loadedAt})
-		case missing:
-			gone = append(gone, e.key)
+// settle applies the results of a call.
+func (c *Cache[K, V]) settle(w *worker[K, V]) {
+	var over []*timetable.Entry[K, V]
+	luck := rand.Float64() // the same for a whole batch, whose items stay together
+	c.mu.Lock()
+	now := c.now()
+	c.crew.endLocked(w)
+	c.noteSourceLocked(now)
+	good := false
+	for i, e := range w.entries {
+		r := &w.wants[i].result
+		good = good || r.outcome < failed
+		if c.applyLocked(e, r, now, luck) {
+			over = append(over, e)
 		}
+		w.entries[i] = nil
 	}
-	c.second.save(c.run, fresh, w.deleted)
-	c.second.remove(c.run, append(gone, c.deletedOf(w)...)...)
-	c.second.release(c.run, asked)
+	if good && c.table.Ramp() {
+		c.life.room.Broadcast()
+	}
+	c.mu.Unlock()
+	clear(w.wants)
+	for _, e := range over {
+		c.storage.drop(e)
+	}
 }
 
-// callOf returns the call that an entry is being refreshed by, nil if there is none. The caller holds mu.
-func (c *Cache[K, V]) callOf(e *entry[K, V]) *task {
-	for w := range c.workers {
-		if slices.Contains(w.entries, e) {
-			return w.call.Load()
-		}
-	}
-	return nil
-}
-
-// refreshes tells whether a call, or one that it is part of, is the refresh of an entry. The caller holds mu.
-func (c *Cache[K, V]) refreshes(t *task, e *entry[K, V]) bool {
-	if t == nil || e.place != placeFlying {
+// applyLocked gives an entry its result and schedules it. It returns true if the entry is to be dropped.
+func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *result[V], now int64, luck float64) (drop bool) {
+	c.meter.refreshes[r.outcome]++
+	c.table.Land(e)
+	if e.IsDead() {
+		c.loads.landLocked(e.Key)
 		return false
 	}
-	by := c.callOf(e)
-	return by != nil && by.reaches(t, make(map[*task]bool))
-}
-
-// deletedOf are the keys whose entries were deleted while the call was under way, and from the second level too early.
-func (c *Cache[K, V]) deletedOf(w *worker[K, V]) []K {
-	var keys []K
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, i := range w.picked {
-		if e := w.entries[i]; e.dead {
-			keys = append(keys, e.key)
+	got := timetable.Value[V]{Value: r.value, LoadedAt: r.loadedAt, Luck: luck, Change: changeOf(r.outcome)}
+	n := note{err: r.err, started: r.loadedAt}
+	switch r.outcome {
+	case postponed:
+		c.table.Postpone(e)
+		c.waiters.noteLocked(e, note{err: r.err, started: now})
+		return false
+	case leased:
+		c.table.LookAgain(e, now)
+		return false
+	case missing:
+		n, drop = note{err: ErrNotFound, started: timetable.Never}, true
+		c.teller.emit(Event[K]{Kind: Gone, Key: e.Key})
+	case failed:
+		if !c.life.isOverLocked() {
+			c.teller.emit(Event[K]{Kind: Failed, Key: e.Key, Err: r.err})
+		}
+		c.table.Fail(e, got, now)
+	default:
+		c.meter.served.Observe(max(now-e.LoadedAt(), 0))
+		switch {
+		case r.final:
+			c.table.Finish(e, got, c.opts.TerminalTTL, now)
+			c.teller.emit(Event[K]{Kind: Final, Key: e.Key})
+		case r.outcome != unchanged:
+			c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
+			fallthrough
+		default:
+			c.table.Renew(e, got, now)
 		}
 	}
-	return keys
+	e.Clear(timetable.Forced)
+	c.waiters.noteLocked(e, n)
+	return drop
+}
+
+// changeOf is what an outcome says of whether the value is another one.
+func changeOf(o outcome) timetable.Change {
+	switch o {
+	case updated:
+		return timetable.Changed
+	case unchanged:
+		return timetable.Same
+	default:
+		return timetable.Unknown
+	}
+}
+
+// lendTurn lends the turn of a call that waits for another.
+func (c *Cache[K, V]) lendTurn(t *task.Task) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.crew.lendLocked(t) {
+		c.staffLocked()
+	}
+}
+
+// reclaimTurn is the end of lendTurn.
+func (c *Cache[K, V]) reclaimTurn(t *task.Task) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.crew.reclaimLocked(t)
+}
+
+// staffLocked sees to it that somebody takes what is urgent.
+func (c *Cache[K, V]) staffLocked() {
+	if c.table.Urgent() == 0 || c.life.isOverLocked() {
+		return
+	}
+	if c.crew.extras < c.crew.lent {
+		c.crew.extras++
+		c.hireLocked(true)
+	}
+	c.life.room.Broadcast()
+}
+
+// replaceLocked replaces workers whose call is stuck, MaxStuck of them at most, and returns the calls.
+func (c *Cache[K, V]) replaceLocked(late []*worker[K, V]) (hung []*task.Task) {
+	for _, w := range late {
+		hung = append(hung, w.call.Load())
+		key := w.entries[0].Key
+		c.meter.stuck++
+		c.teller.emit(Event[K]{Kind: Stuck, Key: key})
+		c.teller.noticeLocked(slog.LevelWarn, "refresh function has overrun its timeout", "key", safe.Quote(key))
+		if c.crew.stuck <= c.opts.MaxStuck && !c.life.isOverLocked() {
+			w.replaced = true
+			c.hireLocked(w.extra)
+		}
+	}
+	return hung
 }

@@ -27,6 +27,11 @@ const (
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
 	envelope     = "autorefresh/internal/envelope"
+	level        = "autorefresh/internal/level"
+	safe         = "autorefresh/internal/safe"
+	source       = "autorefresh/internal/source"
+	task         = "autorefresh/internal/task"
+	timetable    = "autorefresh/internal/timetable"
 	groupcache   = "groupcache"
 	messages     = "groupcache/groupcachepb"
 	pbwire       = "groupcache/internal/pbwire"
@@ -81,7 +86,12 @@ func Holdfast() Rules {
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: envelope},
-			{Package: autorefresh, May: []string{envelope, breaker, backoff, otter, limiter, prometheus, observe, tables, traces, tracing}},
+			{Package: safe},
+			{Package: task, May: []string{breaker}},
+			{Package: timetable, May: []string{backoff}},
+			{Package: level, May: []string{envelope, safe, observe}},
+			{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
+			{Package: autorefresh, May: []string{level, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 			{Package: messages, May: []string{protobuf}},

@@ -1,4 +1,4 @@
-package autorefresh
+package level
 
 import (
 	"bytes"
@@ -8,18 +8,9 @@ import (
 	"reflect"
 )
 
-// Codec turns values into bytes for the second level and back. What does not decode counts as no value: change the place where values
-// are kept, such as the namespace of a store, when a new codec could take the old bytes for something else.
-type Codec[V any] interface {
-	// Encode returns the bytes of a value. They are not written to.
-	Encode(v V) ([]byte, error)
-	// Decode returns the value of the bytes, which it may keep.
-	Decode(data []byte) (V, error)
-}
-
-// defaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some of them: other processes would take
+// DefaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some of them: other processes would take
 // what is left for the value.
-func defaultCodec[V any]() (Codec[V], error) {
+func DefaultCodec[V any]() (Codec[V], error) {
 	var plain any
 	switch any((*V)(nil)).(type) {
 	case *[]byte:
@@ -34,7 +25,7 @@ func defaultCodec[V any]() (Codec[V], error) {
 		return nil, fmt.Errorf("autorefresh: Options.Codec is nil, and its default, JSON, does not give back all of a %s: %w: "+
 			"set a Codec that does, or change the type", reflect.TypeFor[V](), err)
 	}
-	return jsonCodec[V]{}, nil
+	return JSON[V]{}, nil
 }
 
 type bytesCodec struct{}
@@ -49,10 +40,11 @@ func (stringCodec) Encode(v string) ([]byte, error) { return []byte(v), nil }
 
 func (stringCodec) Decode(data []byte) (string, error) { return string(data), nil }
 
-type jsonCodec[V any] struct{}
+// JSON is the codec of values whose type it keeps.
+type JSON[V any] struct{}
 
 // Encode fails for values of which JSON, unlike of their type, would lose something: strings that are not UTF-8, and NaN.
-func (c jsonCodec[V]) Encode(v V) ([]byte, error) {
+func (c JSON[V]) Encode(v V) ([]byte, error) {
 	data, err := json.Marshal(&v) // by address, so that methods of pointers are found
 	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) && !bytes.Contains(data, []byte("\uFFFD")) {
 		return data, err
@@ -66,7 +58,8 @@ func (c jsonCodec[V]) Encode(v V) ([]byte, error) {
 
 var errNotUTF8 = errors.New("autorefresh: a string is not UTF-8, which JSON cannot keep: set Options.Codec")
 
-func (jsonCodec[V]) Decode(data []byte) (v V, err error) {
+// Decode returns the value.
+func (JSON[V]) Decode(data []byte) (v V, err error) {
 	err = json.Unmarshal(data, &v)
 	return v, err
 }

@@ -1,17 +1,22 @@
-package autorefresh
+package source
 
 import (
 	"container/list"
 	"context"
 	"sync"
+
+	"golang.org/x/time/rate"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 )
 
-// rank says whether anybody waits for a call of the source.
-type rank uint8
+// Rank says whether anybody waits for a call of the source.
+type Rank uint8
 
+// Ranks of a call.
 const (
-	background rank = iota // a refresh that is due
-	awaited                // a load, or a refresh that somebody has ordered
+	Background Rank = iota // a refresh that is due
+	Awaited                // a load, or a refresh that somebody has ordered
 )
 
 // backgroundShare is which part of its turns the background keeps, so that it does not starve: one in so many.
@@ -22,7 +27,7 @@ const backgroundShare = 8
 // background does: a turn that was waited for at the end of its queue would come later. The zero value but for its limiter is ready for
 // use, and safe for concurrent use.
 type gate struct {
-	limiter RateLimiter
+	limiter limiter
 	name    string // for the error of a panic
 
 	mu      sync.Mutex
@@ -39,11 +44,11 @@ type pass struct {
 }
 
 // wait returns nil when it is the caller's turn; g may be nil, which is no limit.
-func (g *gate) wait(ctx context.Context, r rank) error {
+func (g *gate) wait(ctx context.Context, r Rank) error {
 	if g == nil {
 		return nil
 	}
-	if r == background {
+	if r == Background {
 		return g.lead(ctx)
 	}
 	p := g.join()
@@ -64,7 +69,7 @@ func (g *gate) wait(ctx context.Context, r rank) error {
 
 // ask waits for the limiter.
 func (g *gate) ask(ctx context.Context) error {
-	return guardError(g.name, func() error { return g.limiter.Wait(ctx) })
+	return safe.Do(g.name, func() error { return g.limiter.Wait(ctx) })
 }
 
 // lead waits for a turn for the background.
@@ -141,4 +146,25 @@ func (g *gate) next() *pass {
 	p, _ := g.line.Remove(g.line.Front()).(*pass)
 	p.place = nil
 	return p
+}
+
+// limiter is the user's.
+type limiter interface {
+	Wait(ctx context.Context) error
+}
+
+// newGate makes the gate before the source, nil if there is no limiter.
+func newGate(l limiter) *gate {
+	if l == nil {
+		return nil
+	}
+	return &gate{limiter: l, name: "Limiter.Wait"}
+}
+
+// newShield makes the gate for when the second level is down, nil if none is wanted.
+func newShield(perSecond float64) *gate {
+	if perSecond == 0 {
+		return nil
+	}
+	return &gate{limiter: rate.NewLimiter(rate.Limit(perSecond), 1), name: "shield"}
 }

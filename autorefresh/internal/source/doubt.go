@@ -1,4 +1,4 @@
-package autorefresh
+package source
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -27,11 +28,11 @@ const (
 	doubtTime = time.Second
 )
 
-// standing is what is known of the keys of a call.
-type standing struct {
-	proven   bool // the source had an answer for one of them the last time
-	fresh    bool // it has not been asked for one of them before
-	hopeless bool // all items of the cache fail
+// Standing is what is known of the keys of a call.
+type Standing struct {
+	Proven   bool // the source had an answer for one of them the last time
+	Fresh    bool // it has not been asked for one of them before
+	Hopeless bool // all items of the cache fail
 }
 
 // doubt is the run of calls that have failed since the last one that did not. It is safe for concurrent use.
@@ -59,22 +60,22 @@ func (d *doubt[K]) clear() {
 }
 
 // counts tells whether a call that has failed speaks against the source.
-func (d *doubt[K]) counts(now int64, s standing, keys iter.Seq[K], err error) bool {
+func (d *doubt[K]) counts(now int64, s Standing, keys iter.Seq[K], err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.quiet.Store(false)
 	if d.since == 0 {
 		d.since = now
 	}
-	if s.fresh {
+	if s.Fresh {
 		d.add(keys)
 	}
 	lasts := now - d.since
 	switch {
-	case s.proven, s.fresh && (d.literal || observe.IsTimeout(err)), lasts >= d.patience:
+	case s.Proven, s.Fresh && (d.literal || observe.IsTimeout(err)), lasts >= d.patience:
 		return true
-	case !s.fresh:
-		return s.hopeless
+	case !s.Fresh:
+		return s.Hopeless
 	case !d.known:
 		return len(d.fresh) > firstKeys
 	default:
@@ -98,40 +99,8 @@ func (d *doubt[K]) add(keys iter.Seq[K]) {
 // ownFault is a failure that is taken for that of the keys.
 type ownFault struct{ error }
 
-// sourceError is a failed call of the source.
-type sourceError struct {
-	err error
-	at  time.Time
-}
-
-// weigh returns the verdict on a call as the breaker is to be told it.
-func (c *Cache[K, V]) weigh(o *order[K, V], verdict error) error {
-	if verdict == nil {
-		c.doubt.clear()
-		return nil
-	}
-	if errors.Is(verdict, context.Canceled) && !errors.Is(verdict, context.DeadlineExceeded) {
-		return verdict
-	}
-	c.lastError.Store(&sourceError{verdict, time.Now()})
-	if c.breaker == nil {
-		return verdict
-	}
-	keys := func(yield func(K) bool) {
-		for i := range o.items {
-			if !yield(o.items[i].Key) {
-				return
-			}
-		}
-	}
-	if c.doubt.counts(c.now(), o.standing, keys, verdict) || c.breaker.State() != breaker.Closed {
-		return verdict
-	}
-	return ownFault{verdict}
-}
-
 // classifier is what the breaker judges errors by: as it was told to, but for failures that are those of keys.
-func (c *Cache[K, V]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
+func (s *Source[K]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
 	if classify == nil {
 		classify = func(err error) breaker.Outcome {
 			if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -145,10 +114,10 @@ func (c *Cache[K, V]) classifier(classify func(error) breaker.Outcome) func(erro
 		if ok {
 			err = own.error
 		}
-		outcome, panicked := guard("Breaker.Classify", func() (breaker.Outcome, error) { return classify(err), nil })
+		outcome, panicked := safe.Call("Breaker.Classify", func() (breaker.Outcome, error) { return classify(err), nil })
 		switch {
 		case panicked != nil:
-			c.complain(panicked)
+			s.complain(panicked)
 			outcome = breaker.Failure
 		case ok && outcome == breaker.Failure:
 			return breaker.Ignored

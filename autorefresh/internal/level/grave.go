@@ -1,4 +1,4 @@
-package autorefresh
+package level
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 )
 
 // A deleted value must not come back through the second level, from a call of another process that began before. So a deletion leaves a
@@ -26,15 +28,15 @@ const (
 	mostOwed = 1 << 14
 )
 
-// tombs are tombstones by the names of their keys.
-type tombs map[string]string
+// Tombs are tombstones by the names of their keys.
+type Tombs map[string]string
 
 // newTombs picks the tombstones out of values.
-func newTombs(values map[string][]byte) (found tombs) {
+func newTombs(values map[string][]byte) (found Tombs) {
 	for name, data := range values {
 		if key, ok := strings.CutSuffix(name, tombEnd); ok && strings.HasPrefix(string(data), tombHead) {
 			if found == nil {
-				found = make(tombs)
+				found = make(Tombs)
 			}
 			found[key] = string(data)
 		}
@@ -98,8 +100,8 @@ func (g *graves) covers(name string, loadedAt int64) bool {
 	return owed || g.many && loadedAt < g.before
 }
 
-// forget deletes a key that the user has deleted; s may be nil. What cannot be told is owed.
-func (s *second[K, V]) forget(ctx context.Context, key K) error {
+// Forget deletes a key that the user has deleted; s may be nil. What cannot be told is owed.
+func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	if s == nil {
 		return nil
 	}
@@ -113,15 +115,15 @@ func (s *second[K, V]) forget(ctx context.Context, key K) error {
 	return nil
 }
 
-// forgetAnyway is forget for those who have no context; s may be nil. What cannot be told is owed.
-func (s *second[K, V]) forgetAnyway(key K) {
+// ForgetAnyway is Forget for those who have no context; s may be nil. What cannot be told is owed.
+func (s *Level[K, V]) ForgetAnyway(key K) {
 	if s != nil {
-		_ = s.forget(s.life, key)
+		_ = s.Forget(s.life, key)
 	}
 }
 
 // bury leaves tombstones and deletes values.
-func (s *second[K, V]) bury(ctx context.Context, names []string) error {
+func (s *Level[K, V]) bury(ctx context.Context, names []string) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	stones := make(map[string][]byte, len(names))
@@ -129,9 +131,9 @@ func (s *second[K, V]) bury(ctx context.Context, names []string) error {
 		stones[name+tombEnd] = []byte(tombHead + rand.Text())
 	}
 	s.graves.add(names, s.now(), s.now()+int64(s.ttl)+int64(s.fence)) // until it is done, whatever happens
-	err := guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.fence) })
+	err := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.fence) })
 	if err == nil {
-		err = guardError("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
+		err = safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	}
 	if err == nil {
 		s.graves.told(names)
@@ -141,8 +143,8 @@ func (s *second[K, V]) bury(ctx context.Context, names []string) error {
 }
 
 // atone tells the second level of the deletions that it could not be told.
-func (s *second[K, V]) atone(ctx context.Context) {
-	if !s.graves.any() || !s.atones.may(s.now()) {
+func (s *Level[K, V]) atone(ctx context.Context) {
+	if !s.graves.any() || !s.atones.May(s.now()) {
 		return
 	}
 	for some := range slices.Chunk(s.graves.names(s.now()), 1024) {
@@ -153,14 +155,14 @@ func (s *second[K, V]) atone(ctx context.Context) {
 }
 
 // deletedSince are those of names that have tombstones which were not there before.
-func (s *second[K, V]) deletedSince(ctx context.Context, names []string, before tombs) ([]string, error) {
+func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before Tombs) ([]string, error) {
 	stones := make([]string, len(names))
 	for i, name := range names {
 		stones[i] = name + tombEnd
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	values, err := guard("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, stones) })
+	values, err := safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, stones) })
 	s.report(ctx, err)
 	var deleted []string
 	for name, stone := range newTombs(values) {
@@ -172,7 +174,7 @@ func (s *second[K, V]) deletedSince(ctx context.Context, names []string, before 
 }
 
 // put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.
-func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before tombs) {
+func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before Tombs) {
 	if s.marker != nil {
 		s.putMarked(ctx, sealed, before)
 		return
@@ -191,7 +193,7 @@ func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, guardError("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
+	s.report(ctx, safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
 	deleted, err = s.deletedSince(ctx, slices.Collect(maps.Keys(sealed)), before)
 	if err != nil {
 		deleted = slices.Collect(maps.Keys(sealed)) // nobody can tell
@@ -202,7 +204,7 @@ func (s *second[K, V]) put(ctx context.Context, sealed map[string][]byte, before
 }
 
 // putMarked is put in one step.
-func (s *second[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before tombs) {
+func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before Tombs) {
 	marked := make(map[string]Marked, len(sealed))
 	for name, data := range sealed {
 		marked[name] = Marked{Value: data, Mark: name + tombEnd, Seen: []byte(before[name])}
@@ -210,14 +212,14 @@ func (s *second[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, 
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, guardError("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(bounded, marked, s.ttl) }))
+	s.report(ctx, safe.Do("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(bounded, marked, s.ttl) }))
 }
 
 // erase deletes values that should not have been stored.
-func (s *second[K, V]) erase(ctx context.Context, names []string) {
+func (s *Level[K, V]) erase(ctx context.Context, names []string) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err := guardError("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
+	err := safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	if err != nil {
 		s.graves.add(names, s.now(), s.now()+int64(s.ttl))
 	}
@@ -225,6 +227,6 @@ func (s *second[K, V]) erase(ctx context.Context, names []string) {
 }
 
 // fenceFor is how long a tombstone stays: as long as a call may take, and what it does before and after.
-func fenceFor(timeout, loadTimeout, storeTimeout time.Duration) time.Duration {
-	return overrun(max(timeout, loadTimeout)) + 4*storeTimeout
+func fenceFor(callTime, storeTimeout time.Duration) time.Duration {
+	return callTime + 4*storeTimeout
 }

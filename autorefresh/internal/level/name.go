@@ -1,4 +1,4 @@
-package autorefresh
+package level
 
 import (
 	"encoding/hex"
@@ -135,8 +135,8 @@ func newStructNamer(t reflect.Type) (namer, error) {
 	}, nil
 }
 
-// newKeyName makes what names keys in the second level: the user's function or the default.
-func newKeyName[K comparable](keyString func(K) string) (func(K) (string, error), error) {
+// NewKeyName makes what names keys in the second level: the user's function or the default.
+func NewKeyName[K comparable](keyString func(K) string) (func(K) (string, error), error) {
 	if keyString != nil {
 		return func(k K) (string, error) { return keyString(k), nil }, nil
 	}

@@ -1,4 +1,4 @@
-package autorefresh
+package timetable
 
 import "math/bits"
 
@@ -25,7 +25,7 @@ func (w *wheel[K, V]) tickOf(at int64) int64 { return max(at/w.tick, w.cursor+1)
 func (w *wheel[K, V]) slotOf(at int64) int { return int(w.tickOf(at) % int64(len(w.slots))) }
 
 // add puts an entry where its time is. It tells nothing of the time itself: expire asks for it.
-func (w *wheel[K, V]) add(e *entry[K, V], at int64) {
+func (w *wheel[K, V]) add(e *Entry[K, V], at int64) {
 	i := w.slotOf(at)
 	w.slots[i].push(e, w.kind)
 	w.used[i/64] |= 1 << (i % 64)
@@ -33,7 +33,7 @@ func (w *wheel[K, V]) add(e *entry[K, V], at int64) {
 	w.n++
 }
 
-func (w *wheel[K, V]) remove(e *entry[K, V]) {
+func (w *wheel[K, V]) remove(e *Entry[K, V]) {
 	i := int(e.slots[w.kind])
 	w.slots[i].remove(e, w.kind)
 	if w.slots[i].n == 0 {
@@ -67,7 +67,7 @@ func (w *wheel[K, V]) nextUsed(t int64) (int64, bool) {
 }
 
 // expire moves the cursor to now and hands out, removed, all entries whose time has come.
-func (w *wheel[K, V]) expire(now int64, at func(*entry[K, V]) int64, out func(*entry[K, V])) {
+func (w *wheel[K, V]) expire(now int64, at func(*Entry[K, V]) int64, out func(*Entry[K, V])) {
 	from, to := w.cursor+1, now/w.tick
 	if to < from {
 		return

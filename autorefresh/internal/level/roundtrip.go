@@ -1,4 +1,4 @@
-package autorefresh
+package level
 
 import (
 	"encoding"

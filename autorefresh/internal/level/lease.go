@@ -1,13 +1,18 @@
-package autorefresh
+package level
 
 import (
 	"context"
 	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 )
 
-// lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has: blind says
+// releaseTime is how long the end of a lease may take, so that Close need not wait for longer.
+const releaseTime = time.Second / 2
+
+// Lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has: blind says
 // that the look for the same keys has failed.
-func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, blind blindness) []bool {
+func (s *Level[K, V]) Lease(ctx context.Context, keys []K, ttl time.Duration, blind Blindness) []bool {
 	taken := make([]bool, len(keys))
 	if s.leaser == nil || len(keys) == 0 || bool(blind) && !s.health.isUp() {
 		return taken
@@ -20,7 +25,7 @@ func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, b
 			names, index = append(names, name), append(index, i)
 		}
 	}
-	others, err := guard("Store.Lease", func() (map[string]bool, error) { return s.leaser.Lease(bounded, names, ttl) })
+	others, err := safe.Call("Store.Lease", func() (map[string]bool, error) { return s.leaser.Lease(bounded, names, ttl) })
 	s.mu.Lock()
 	for n, name := range names {
 		if taken[index[n]] = others[name]; !others[name] {
@@ -32,8 +37,8 @@ func (s *second[K, V]) lease(ctx context.Context, keys []K, ttl time.Duration, b
 	return taken
 }
 
-// release ends the leases on keys whose call is over, or will not be made; s may be nil.
-func (s *second[K, V]) release(ctx context.Context, keys []K) {
+// Release ends the leases on keys whose call is over, or will not be made; s may be nil.
+func (s *Level[K, V]) Release(ctx context.Context, keys []K) {
 	if s == nil || s.leaser == nil || len(keys) == 0 {
 		return
 	}
@@ -52,13 +57,13 @@ func (s *second[K, V]) release(ctx context.Context, keys []K) {
 
 // releaseNames ends leases, even after Close. Those that it cannot end are ended when the store is back: nobody refreshes their keys
 // before they end, and Timeout may be much longer than that.
-func (s *second[K, V]) releaseNames(ctx context.Context, names []string) {
+func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 	if len(names) == 0 {
 		return
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.timeout, farewell/2))
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.timeout, releaseTime))
 	defer cancel()
-	err := guardError("Store.Release", func() error { return s.leaser.Release(bounded, names...) })
+	err := safe.Do("Store.Release", func() error { return s.leaser.Release(bounded, names...) })
 	if err == nil {
 		s.mu.Lock()
 		for _, name := range names {
@@ -74,9 +79,9 @@ func (s *second[K, V]) releaseNames(ctx context.Context, names []string) {
 }
 
 // redeem makes up for the deletions that could not be told and ends the leases that could not be released, now that a call of the store has succeeded.
-func (s *second[K, V]) redeem(ctx context.Context) {
+func (s *Level[K, V]) redeem(ctx context.Context) {
 	s.atone(ctx)
-	if s.owes.Load() && s.redeems.may(s.now()) {
+	if s.owes.Load() && s.redeems.May(s.now()) {
 		s.owes.Store(false)
 		s.releaseNames(ctx, s.owed())
 	}
@@ -89,7 +94,7 @@ type held struct {
 }
 
 // owed are the leases that should have been released, but for those that have ended by themselves.
-func (s *second[K, V]) owed() (names []string) {
+func (s *Level[K, V]) owed() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()

@@ -1,4 +1,4 @@
-package autorefresh
+package task
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 // of which end before anybody asks for Done: the timer, which costs more than a refresh otherwise does, is made when it is asked for.
 type callContext struct {
 	parent   context.Context
-	task     *task
+	task     *Task
 	deadline time.Time // zero if there is none
 
 	mu     sync.Mutex
@@ -19,8 +19,8 @@ type callContext struct {
 	over   bool               // guarded by mu
 }
 
-// newCallContext returns a context, and what ends it when the call has returned.
-func newCallContext(ctx context.Context, t *task, deadline time.Time) (context.Context, func()) {
+// NewContext returns a context, and what ends it when the call has returned.
+func NewContext(ctx context.Context, t *Task, deadline time.Time) (context.Context, func()) {
 	d := &callContext{parent: ctx, task: t, deadline: deadline}
 	return d, d.end
 }

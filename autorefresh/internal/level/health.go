@@ -1,4 +1,4 @@
-package autorefresh
+package level
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -17,7 +18,7 @@ import (
 type storeHealth struct {
 	reporter Reporter // nil if the store is none
 	logger   *slog.Logger
-	looks    seldom
+	looks    safe.Seldom
 
 	mu   sync.Mutex
 	down map[string]int64 // since when; guarded by mu
@@ -32,7 +33,7 @@ func newStoreHealth(store Store, logger *slog.Logger) *storeHealth {
 // servers are the servers, and why they are down.
 func (h *storeHealth) servers() map[string]error {
 	if h.reporter != nil {
-		servers, err := guard("Store.Servers", func() (map[string]error, error) { return h.reporter.Servers(), nil })
+		servers, err := safe.Call("Store.Servers", func() (map[string]error, error) { return h.reporter.Servers(), nil })
 		if err == nil {
 			return servers
 		}
@@ -71,14 +72,14 @@ func (h *storeHealth) note(now int64, err error) {
 	if h.reporter == nil {
 		h.mu.Lock()
 		same := (h.last == nil) == (err == nil)
-		if same || h.looks.may(now) {
+		if same || h.looks.May(now) {
 			h.last = err
 		}
 		h.mu.Unlock()
 		if same {
 			return
 		}
-	} else if !h.looks.may(now) {
+	} else if !h.looks.May(now) {
 		return
 	}
 	if went, came := h.compare(now, h.servers()); len(went)+len(came.servers) > 0 {
@@ -137,7 +138,7 @@ func named(servers []string, attrs ...any) []any {
 }
 
 // report takes notice of how a call of the store went, and tells whether it failed; one that the caller has given up says nothing.
-func (s *second[K, V]) report(ctx context.Context, err error) (failed bool) {
+func (s *Level[K, V]) report(ctx context.Context, err error) (failed bool) {
 	refused := errors.Is(err, ErrRefused)
 	if err != nil && !refused && ctx.Err() != nil {
 		return true
@@ -148,8 +149,8 @@ func (s *second[K, V]) report(ctx context.Context, err error) (failed bool) {
 	if refused {
 		err = nil
 	}
-	var panicked *panicError
-	if errors.As(err, &panicked) && s.panics.may(s.now()) {
+	var panicked *safe.Panic
+	if errors.As(err, &panicked) && s.panics.May(s.now()) {
 		s.logger.Error("autorefresh: callback panicked", observe.KeyCause, err)
 	}
 	s.health.note(s.now(), err)

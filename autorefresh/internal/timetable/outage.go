@@ -1,0 +1,104 @@
+package timetable
+
+// Source is the state of a source.
+type Source uint8
+
+// States of a source.
+const (
+	Up    Source = iota
+	Trial        // it is down, and one call may try it
+	Down
+)
+
+// outage is the time from when the source goes down until it is up again, and what remains of it: as many calls at once as are
+// allowed, and what has to be spread.
+type outage struct {
+	source Source
+	since  int64
+	limit  int // calls at once
+	spread int // entries at the head of ready that are to be spread
+}
+
+func (o *outage) active() bool { return o.source != Up }
+
+// Source is the state that the table was last told.
+func (t *Table[K, V]) Source() Source { return t.outage.source }
+
+// Since is when the source went down.
+func (t *Table[K, V]) Since() int64 { return t.outage.since }
+
+// Note takes notice of the state of the source, and returns the state that was known.
+func (t *Table[K, V]) Note(s Source, now int64) (before Source) {
+	before = t.outage.source
+	t.outage.source = s
+	switch {
+	case before == Up && s != Up:
+		t.outage.since = now
+		t.WakeBy(now + int64(pollOutage))
+	case before != Up && s == Up:
+		t.outage.limit = 1
+		t.outage.spread = t.ready.n
+		t.hasten(now)
+		t.WakeBy(now)
+	}
+	return before
+}
+
+// MayRun tells whether one more call may be made beside those that are running.
+func (t *Table[K, V]) MayRun(running int) bool {
+	switch {
+	case t.outage.spread > 0:
+		return false
+	case !t.outage.active():
+		return running < t.outage.limit
+	default:
+		return t.outage.source == Trial && running == 0
+	}
+}
+
+// Ramp allows twice as many calls at once after one that went well, and tells whether there may be more than before.
+func (t *Table[K, V]) Ramp() bool {
+	if t.outage.active() || t.outage.limit >= t.rules.Workers {
+		return false
+	}
+	t.outage.limit = min(2*t.outage.limit, t.rules.Workers)
+	return true
+}
+
+// SpreadSome spreads some of what fell due in an outage, and tells whether there is more. Nothing is taken meanwhile.
+func (t *Table[K, V]) SpreadSome(now int64) bool {
+	if t.outage.spread == 0 {
+		return false
+	}
+	window := max(min(2*(now-t.outage.since), t.round()), 1)
+	for n := 0; n < chunk && t.outage.spread > 0 && t.ready.n > 0; n++ {
+		t.schedule(t.ready.pop(bySchedule), t.spread(now, window))
+		t.outage.spread--
+	}
+	if t.ready.n == 0 {
+		t.outage.spread = 0
+	}
+	return t.outage.spread > 0
+}
+
+// hasten brings forward what is backing off for longer than a period, because of an outage that is over.
+func (t *Table[K, V]) hasten(now int64) {
+	left := t.census.Failing
+	horizon := now + int64(t.rules.Period)
+	for i := range t.wheel.slots {
+		if left <= 0 {
+			return
+		}
+		for e := t.wheel.slots[i].head; e != nil; {
+			next := e.links[bySchedule].next
+			if e.failures > 0 {
+				left--
+				if e.due > horizon {
+					t.wheel.remove(e)
+					t.schedule(e, t.spread(now, t.round()))
+				}
+			}
+			e = next
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package timetable
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Change says whether a value that a call has got is another one.
+type Change uint8
+
+// What is known of a value that was got.
+const (
+	Unknown Change = iota // it is somebody else's
+	Changed
+	Same
+)
+
+// Value is what a call has got.
+type Value[V any] struct {
+	Value    *V // nil if the present one is good
+	LoadedAt int64
+	Change   Change
+	Luck     float64 // from 0 to 1, the same for entries that are to stay together
+}
+
+// Renew gives an entry its new value, or confirms the old one, and schedules the next refresh.
+func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
+	t.accept(e, v)
+	t.adapt(e, v.Change)
+	due := t.nextDue(e, v.LoadedAt, v.Luck)
+	if t.rules.BatchSize == 1 {
+		due = t.calmer(due, t.nextDue(e, v.LoadedAt, rand.Float64()))
+	}
+	t.schedule(e, max(due, now+t.wheel.tick))
+	again := e.again
+	e.again = false
+	if again {
+		t.Hurry(e, now)
+	}
+}
+
+// Finish gives an entry its last value. It leaves after ttl, unless that is 0.
+func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) {
+	t.accept(e, v)
+	e.again = false
+	e.Set(Terminal)
+	if e.slots[byAge] != notSlotted {
+		t.ages.remove(e)
+	}
+	t.finals.push(e, byAge)
+	t.census.Terminal++
+	t.schedule(e, Expiry(now, ttl))
+}
+
+// Expiry is when something is over that lasts for ttl, never if that is 0.
+func Expiry(now int64, ttl time.Duration) int64 {
+	if ttl == 0 {
+		return Never
+	}
+	return now + int64(ttl)
+}
+
+// Fail schedules another attempt for an entry. The call may have had a value nevertheless. While the source as a whole is failing, nothing
+// is known of the entry: it stays due, at the end of the line.
+func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
+	if v.Value != nil {
+		e.Value.Store(v.Value)
+		t.rejuvenate(e, v.LoadedAt)
+	}
+	e.again = false
+	if t.outage.active() {
+		e.due = now
+		t.makeReady(e)
+		return
+	}
+	if e.failures == 0 {
+		t.census.Failing++
+	}
+	e.failures = min(e.failures, 254) + 1
+	step := int64(t.backoff.Delay(int(e.failures) - 1))
+	t.schedule(e, now+max(rand.Int64N(step+1), t.wheel.tick))
+}
+
+// accept notes what a call has got for an entry.
+func (t *Table[K, V]) accept(e *Entry[K, V], v Value[V]) {
+	t.recover(e)
+	e.Clear(Unproven)
+	if v.Value != nil {
+		e.Value.Store(v.Value)
+	}
+	t.rejuvenate(e, v.LoadedAt)
+}
+
+// recover ends the failures of an entry.
+func (t *Table[K, V]) recover(e *Entry[K, V]) {
+	if e.failures > 0 {
+		e.failures = 0
+		t.census.Failing--
+	}
+}
+
+// rejuvenate notes when the value was got.
+func (t *Table[K, V]) rejuvenate(e *Entry[K, V], loadedAt int64) {
+	e.loadedAt.Store(loadedAt)
+	if e.Has(Stale) {
+		e.Clear(Stale)
+		t.census.Stale--
+		t.watchAge(e)
+	}
+}
+
+// adapt chooses an entry's own period.
+func (t *Table[K, V]) adapt(e *Entry[K, V], c Change) {
+	switch {
+	case t.rules.MaxPeriod == 0:
+	case c == Same:
+		e.every = uint32(min(2*int64(e.every), int64(t.rules.MaxPeriod)/t.wheel.tick))
+	case c == Changed:
+		e.every = uint32(max(int64(t.rules.MinPeriod)/t.wheel.tick, 1))
+	}
+}

@@ -1,0 +1,96 @@
+package timetable
+
+import (
+	"slices"
+	"time"
+)
+
+// Taking is how entries are to be taken for a call.
+type Taking[K comparable] struct {
+	UrgentOnly bool
+	// Busy tells whether a call for a key is under way which is not a refresh; nil if there is none.
+	Busy func(K) bool
+}
+
+// Take adds entries for one call to a list: those that are due and, if there is room, those that will be due next, because a call that has
+// to be made is made for as many entries as it can carry. In an outage it takes one.
+func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry[K, V] {
+	size := t.rules.BatchSize
+	if t.outage.active() {
+		size = 1
+	}
+	for t.urgent.n > 0 && len(to) < size {
+		to = t.seize(to, how.Busy, t.urgent.pop(bySchedule), now)
+	}
+	for t.ready.n > 0 && !how.UrgentOnly && len(to) < size {
+		to = t.seize(to, how.Busy, t.ready.pop(bySchedule), now)
+	}
+	if len(to) == 0 {
+		return to
+	}
+	return t.fill(to, how.Busy, size, now)
+}
+
+// fill adds to a call what is due next: what is due within a period, if the call has something whose own period has passed; else, as such
+// calls come at any time and however often, what is due within a tenth of it.
+func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now int64) []*Entry[K, V] {
+	ahead := int64(t.rules.Period)
+	if !slices.ContainsFunc(to, (*Entry[K, V]).onSchedule) {
+		ahead /= 10
+	}
+	for _, e := range to {
+		e.Clear(Hurried)
+	}
+	// Bounded, lest entries that may not leave early are looked at over and over.
+	visits := 4 * size
+	for at, ok := t.wheel.nextUsed(t.wheel.cursor + 1); ok && len(to) < size && visits > 0; at, ok = t.wheel.nextUsed(at + 1) {
+		for e := t.wheel.slots[at%slots].head; e != nil && len(to) < size && visits > 0; visits-- {
+			next := e.links[bySchedule].next
+			if t.mayLeaveEarly(e, now, ahead) {
+				t.wheel.remove(e)
+				to = t.seize(to, busy, e, now)
+			}
+			e = next
+		}
+	}
+	return to
+}
+
+// mayLeaveEarly tells whether an entry may fill up a call although it is due only after a while.
+func (t *Table[K, V]) mayLeaveEarly(e *Entry[K, V], now, ahead int64) bool {
+	switch {
+	case t.rules.MaxPeriod > 0:
+		ahead = int64(e.every) * t.wheel.tick / 10
+	case e.failures > 0:
+		ahead = min(ahead, int64(t.rules.Period)/10)
+	}
+	return e.refreshed() && e.due-now <= ahead && (t.rules.HotFor == 0 || !e.Has(Unread))
+}
+
+// seize takes an entry for a call, unless a call for its key is under way: then it has to wait.
+func (t *Table[K, V]) seize(to []*Entry[K, V], busy func(K) bool, e *Entry[K, V], now int64) []*Entry[K, V] {
+	if busy != nil && busy(e.Key) {
+		e.Set(Hurried)
+		t.schedule(e, now+max(t.wheel.tick, int64(t.rules.Period)/16))
+		return to
+	}
+	e.place = placeFlying
+	return append(to, e)
+}
+
+// Land ends the flight of an entry: its call is over, and one of the methods below says what became of it, unless it is dead.
+func (t *Table[K, V]) Land(e *Entry[K, V]) { e.place = placeIdle }
+
+// Postpone puts an entry for which the source was not asked at the end of the line.
+func (t *Table[K, V]) Postpone(e *Entry[K, V]) { t.makeReady(e) }
+
+// LookAgain has an entry looked at soon that another process is refreshing.
+func (t *Table[K, V]) LookAgain(e *Entry[K, V], now int64) {
+	e.Set(Hurried)
+	t.schedule(e, now+int64(t.LookAfter()))
+}
+
+// LookAfter is after what time a value is looked for once more that another process is getting.
+func (t *Table[K, V]) LookAfter() time.Duration {
+	return time.Duration(max(min(int64(t.rules.Timeout)/8, int64(t.rules.Period)/16), t.wheel.tick))
+}

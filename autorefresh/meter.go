@@ -1,0 +1,32 @@
+package autorefresh
+
+import (
+	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
+
+// meter is what is measured and counted.
+type meter struct {
+	table            *metrics.Autorefresh
+	lateness, served *observe.Histogram
+	misses           atomic.Uint64
+
+	counts // guarded by the cache's mu
+}
+
+// counts are what has been counted.
+type counts struct {
+	refreshes [outcomes]uint64
+	loads     [loadResults]uint64
+	evictions uint64
+	stuck     uint64
+}
+
+func newMeter(name string) *meter {
+	return &meter{
+		table:    metrics.NewAutorefresh(name),
+		lateness: observe.NewHistogram(observe.Ages(), observe.Stripes{}), served: observe.NewHistogram(observe.Ages(), observe.Stripes{}),
+	}
+}
