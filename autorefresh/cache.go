@@ -1,18 +1,15 @@
 package autorefresh
 
 import (
-	"context"
-	"errors"
 	"iter"
-	"reflect"
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/tracing"
-	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Cache keeps values in memory and refreshes each of them once a period. It has no useful zero value: [New] or [NewBatch] makes one,
@@ -24,7 +21,9 @@ type Cache[K comparable, V any] struct {
 	slow    uint32 // flags that a read has to look at
 	opts    Options[K, V]
 	epoch   time.Time
-	fetch   *fetcher[K, V]
+	call    BatchFunc[K, V]
+	fetch   *fetch.Fetcher[K, V]
+	tracer  *tracing.Tracer // nil if there is none
 	meter   *meter
 	teller  *teller[K]
 	life    life
@@ -33,98 +32,8 @@ type Cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	table   *timetable.Table[K, V] // what is due when
 	crew    crew[K, V]             // refreshes it
-	loads   loader[K, V]           // of what is not there
+	loads   *loader.Loader[K, V]   // of what is not there
 	waiters waiters[K, V]          // for what is there
-}
-
-// New makes a cache that refreshes items one by one. It fails, naming the field and the value, if the options make no sense. Its
-// background work begins at once.
-func New[K comparable, V any](refresh RefreshFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
-	if refresh == nil {
-		return nil, errNoFunction
-	}
-	if opts.BatchSize > 1 {
-		return nil, invalid("Options.BatchSize", opts.BatchSize, "use NewBatch, New refreshes items one by one")
-	}
-	opts.BatchSize = 1
-	return launch(oneByOne(refresh), opts)
-}
-
-// NewBatch makes a cache that refreshes many items with one call. It fails, naming the field and the value, if the options make no
-// sense. Its background work begins at once.
-func NewBatch[K comparable, V any](refresh BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
-	if refresh == nil {
-		return nil, errNoFunction
-	}
-	return launch(refresh, opts)
-}
-
-var errNoFunction = errors.New("autorefresh: refresh function is nil: pass one that gets the value of a key")
-
-// launch builds a cache and starts it.
-//
-//nolint:contextcheck // its life ends with Close, not with the call that makes it.
-func launch[K comparable, V any](source BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
-	c, err := build(source, opts)
-	if err != nil {
-		return nil, err
-	}
-	c.start(context.Background())
-	return c, nil
-}
-
-// build makes a cache whose background work has not begun.
-func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
-	if err := opts.check(); err != nil {
-		return nil, err
-	}
-	opts = opts.withDefaults()
-	if err := opts.checkCapacity(); err != nil {
-		return nil, err
-	}
-	c := &Cache[K, V]{
-		opts: opts, epoch: time.Now(), slow: opts.slowFlags(), meter: newMeter(opts.Name),
-		life: life{kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{})},
-		crew: crew[K, V]{workers: make(map[*worker[K, V]]struct{})}, waiters: waiters[K, V]{watches: make(map[*timetable.Entry[K, V]]*watch)},
-	}
-	c.life.room.L = &c.mu
-	c.table = timetable.New[K, V](opts.rules(), c.life.wake)
-	c.loads = loader[K, V]{
-		mu: &c.mu, cache: c, isOver: c.life.isOverLocked, spawn: func() { c.life.tasks.Go(c.runLoads) },
-		batch: opts.BatchSize, most: opts.MaxLoads, spare: opts.MaxStuck, busy: make(map[K]*flight[K, V]), results: &c.meter.loads,
-	}
-	c.teller = newTeller(opts.Name, opts.Logger, opts.OnEvent, c.now)
-	second, err := opts.newLevel(c.now)
-	if err != nil {
-		return nil, err
-	}
-	if c.storage, err = newStorage(opts.bound(), c.removed, c.life.chore); err != nil {
-		return nil, err
-	}
-	o := opts.sourceOptions()
-	o.Now, o.Complain = c.now, c.teller.complain
-	o.At = func(at int64) time.Time { return c.epoch.Add(time.Duration(at)) }
-	asked, err := source.New[K](o)
-	if err != nil {
-		return nil, err
-	}
-	c.fetch = &fetcher[K, V]{
-		level: second, source: asked, call: call, tracer: tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.teller.log), now: c.now, period: opts.Period,
-	}
-	return c, nil
-}
-
-// start begins the background work, which goes on until ctx ends or Close. While it goes on a second start does nothing; once it has
-// ended it begins again, when all that it did has returned.
-func (c *Cache[K, V]) start(ctx context.Context) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.life.startLocked(ctx, func() {
-		c.life.tasks.Go(c.pump)
-		for range c.opts.Workers {
-			c.hireLocked(false)
-		}
-	})
 }
 
 // now is the cache's clock, in nanoseconds.
@@ -212,24 +121,10 @@ func (c *Cache[K, V]) Close() error {
 	c.life.haltLocked()
 	c.mu.Unlock()
 	c.teller.events.Discard()
-	c.fetch.source.Close()
+	c.fetch.Source.Close()
 	return c.life.wait(func() { c.teller.events.Wait(nil) })
 }
 
 // Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen to keep the source from being asked,
 // ForceClosed, Reset. It is nil with NoBreaker. The cache closes it.
-func (c *Cache[K, V]) Breaker() *breaker.Breaker { return c.fetch.source.Breaker() }
-
-// isNil tells whether an interface holds nothing, be it a typed nothing.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	switch r.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.Interface:
-		return r.IsNil()
-	default:
-		return false
-	}
-}
+func (c *Cache[K, V]) Breaker() *breaker.Breaker { return c.fetch.Source.Breaker() }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
@@ -23,10 +24,10 @@ type crew[K comparable, V any] struct {
 
 // worker is one of them.
 type worker[K comparable, V any] struct {
-	job     *job[K, V]
+	job     *fetch.Job[K, V]
 	entries []*timetable.Entry[K, V] // of the call under way
-	wants   []want[K, V]             // of those entries
-	all     []*want[K, V]
+	wants   []fetch.Want[K, V]       // of those entries
+	all     []*fetch.Want[K, V]
 	// deadline is when the call under way has overrun, 0 if there is none.
 	deadline atomic.Int64
 	call     atomic.Pointer[task.Task] // the last one

@@ -52,7 +52,7 @@ var (
 	// ErrStuck is returned by Close when a refresh function still runs although its context was cancelled a second ago; and by Load, with
 	// context.DeadlineExceeded, for a key whose call has overrun LoadTimeout by an eighth and has still not returned: until then the source
 	// is not asked for it again. Mend the function: it has to honour its context.
-	ErrStuck = errors.New("autorefresh: refresh function ignores its context")
+	ErrStuck = source.ErrStuck
 
 	// ErrCycle is returned by Load and Refresh in a refresh function that, directly or through others, would wait for its own call. Nothing
 	// will make it pass: the keys need each other.

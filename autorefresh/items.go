@@ -117,20 +117,20 @@ func (c *Cache[K, V]) makeRoom(e *timetable.Entry[K, V]) {
 // level is down it is told when it is back, see [Cache.DeleteContext].
 func (c *Cache[K, V]) Delete(key K) bool {
 	found := c.detach(key)
-	c.fetch.level.ForgetAnyway(key)
+	c.fetch.Level.ForgetAnyway(key)
 	return found
 }
 
 // DeleteContext is Delete with a context for the second level, and an error if that could not be told. Then the cache does not take the
 // value from there, and tells it as soon as it can, before it reads from it again; other processes may take the old value until then.
 func (c *Cache[K, V]) DeleteContext(ctx context.Context, key K) (bool, error) {
-	return c.detach(key), c.fetch.level.Forget(ctx, key)
+	return c.detach(key), c.fetch.Level.Forget(ctx, key)
 }
 
 // detach deletes an item from memory and tells whether there was one.
 func (c *Cache[K, V]) detach(key K) bool {
 	c.mu.Lock()
-	c.loads.forgetLocked(key)
+	c.loads.ForgetLocked(key)
 	c.mu.Unlock()
 	e, ok := c.storage.delete(key)
 	return ok && !e.Has(timetable.Absent)
@@ -142,7 +142,7 @@ func (c *Cache[K, V]) removed(e *timetable.Entry[K, V], why evicted) {
 	defer c.mu.Unlock()
 	c.table.Leave(e)
 	if e.IsFlying() {
-		c.loads.orphanLocked(e.Key, c.crew.callOfLocked(e))
+		c.loads.OrphanLocked(e.Key, c.crew.callOfLocked(e))
 	}
 	c.waiters.noteLocked(e, note{err: ErrNotFound, started: timetable.Never})
 	if why {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
@@ -104,7 +105,7 @@ func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answer
 		}
 		return nil
 	}
-	if c.fetch.tracer != nil {
+	if c.tracer != nil {
 		return c.loadTraced(ctx, keys, absent, answers)
 	}
 	return c.loadAbsent(ctx, keys, absent, answers)
@@ -124,8 +125,8 @@ func (c *Cache[K, V]) loadAbsent(ctx context.Context, keys []K, absent []int, an
 // ticket is the wait for one key that was absent.
 type ticket[K comparable, V any] struct {
 	index  int
-	flight *flight[K, V] // nil if the key has come in the meantime
-	joined bool          // its result is wanted; else only its end
+	flight *loader.Flight[K, V] // nil if the key has come in the meantime
+	joined bool                 // its result is wanted; else only its end
 }
 
 // board joins the flights of absent keys, and begins those that there are not. If the work has ended all tickets are without a flight.
@@ -134,17 +135,17 @@ func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticke
 	defer c.mu.Unlock()
 	within := task.Of(ctx)
 	tickets := make([]ticket[K, V], 0, len(absent))
-	var call *loadCall[K, V]
-	callFor := func() *loadCall[K, V] {
-		if call == nil || len(call.wishes) == c.opts.BatchSize {
-			call = c.loads.callForLocked(ctx, func() *loadCall[K, V] { return c.newLoadCall(ctx, within) })
+	var call *loader.Call[K, V]
+	callFor := func() *loader.Call[K, V] {
+		if call == nil || call.IsFullLocked(c.opts.BatchSize) {
+			call = c.loads.CallForLocked(ctx, func() *loader.Call[K, V] { return c.newLoadCall(ctx, within) })
 		}
 		return call
 	}
 	for _, i := range absent {
 		t := ticket[K, V]{index: i}
-		if _, arrived := c.storage.peek(keys[i]); c.loads.busy[keys[i]] != nil || !arrived && !c.life.isOverLocked() {
-			t.flight, t.joined = c.loads.boardLocked(keys[i], within, callFor)
+		if _, arrived := c.storage.peek(keys[i]); c.loads.IsBusyLocked(keys[i]) || !arrived && !c.life.isOverLocked() {
+			t.flight, t.joined = c.loads.BoardLocked(keys[i], within, callFor)
 		}
 		tickets = append(tickets, t)
 	}
@@ -163,23 +164,23 @@ func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[K, V], a *answe
 		return toRetry
 	}
 	within := task.Of(ctx)
-	if a.err = within.Wait(f.task); a.err == nil {
-		defer within.Resume(f.task)
+	if a.err = within.Wait(f.Task); a.err == nil {
+		defer within.Resume(f.Task)
 		select {
-		case <-f.done:
+		case <-f.Done:
 			return c.collect(t, a)
 		case <-c.life.run.Done():
 			a.err = ErrClosed
 		case <-ctx.Done():
 			a.err = ctx.Err()
 		}
-		if isClosed(f.done) { // the wait for another key has used up the time
+		if isClosed(f.Done) { // the wait for another key has used up the time
 			return c.collect(t, a)
 		}
 	}
 	if t.joined {
 		c.mu.Lock()
-		c.loads.leaveLocked(f)
+		c.loads.LeaveLocked(f)
 		c.mu.Unlock()
 	}
 	return !toRetry
@@ -190,7 +191,7 @@ func (c *Cache[K, V]) collect(t ticket[K, V], a *answer[V]) retry {
 	if !t.joined {
 		return toRetry
 	}
-	a.value, a.err = t.flight.value, c.ownError(t.flight.err)
+	a.value, a.err = t.flight.Value, c.ownError(t.flight.Err)
 	return !toRetry
 }
 
@@ -231,7 +232,7 @@ func (c *Cache[K, V]) awaitRefresh(ctx context.Context, e *timetable.Entry[K, V]
 	switch {
 	case err != nil:
 		return err
-	case c.fetch.tracer != nil:
+	case c.tracer != nil:
 		return c.attendTraced(ctx, e, w)
 	}
 	return c.attend(ctx, e, w, math.MinInt64)

@@ -3,11 +3,11 @@ package autorefresh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
@@ -15,42 +15,40 @@ import (
 )
 
 // newLoadCall makes a call without keys, for a caller within another call or not.
-func (c *Cache[K, V]) newLoadCall(ctx context.Context, outer *task.Task) *loadCall[K, V] {
-	j := c.fetch.newJob(0)
-	j.life, j.rank, j.standing, j.twice = c.life.run, source.Awaited, source.Standing{Fresh: true}, true
-	j.timeout = max(c.opts.LoadTimeout, 0)
-	return c.loads.newCall(ctx, j, outer)
+func (c *Cache[K, V]) newLoadCall(ctx context.Context, outer *task.Task) *loader.Call[K, V] {
+	j := newJob(c.call, 0)
+	j.Life, j.Rank, j.Standing, j.Twice = c.life.run, source.Awaited, source.Standing{Fresh: true}, true
+	j.Timeout = max(c.opts.LoadTimeout, 0)
+	return c.loads.NewCall(ctx, j, outer)
 }
 
 // runLoads makes the calls of the queues, on one place, until they are empty.
 func (c *Cache[K, V]) runLoads() {
-	var call *loadCall[K, V]
+	var call *loader.Call[K, V]
 	defer func() {
 		if call == nil {
 			return
 		}
 		err := panicked(recover()) // or the refresh function has ended this goroutine
-		c.loads.noteReturn(call, c.now())
-		c.mu.Lock()
-		rest := slices.Clone(call.wishes)
-		c.mu.Unlock()
-		failAll(rest, err, c.now())
-		c.fetch.level.Release(call.job.life, keysOf(rest))
-		c.deliver(call, rest)
-		if c.loads.leavePlace(call) {
+		c.loads.NoteReturn(call, c.now())
+		rest := c.loads.Wishes(call)
+		fetch.FailAll(rest, err, c.now())
+		c.fetch.Level.Release(call.Job.Life, fetch.KeysOf(rest))
+		c.deliver(rest)
+		if c.loads.Leave(call) {
 			c.mu.Lock()
 			c.life.tasks.Go(c.runLoads)
 			c.mu.Unlock()
 		}
 	}()
 	for {
-		if call = c.loads.next(); call == nil {
+		if call = c.loads.Next(); call == nil {
 			return
 		}
 		parked := c.loadNow(call)
 		last := call
 		call = nil
-		if !parked && !c.loads.leavePlace(last) {
+		if !parked && !c.loads.Leave(last) {
 			return
 		}
 	}
@@ -58,131 +56,125 @@ func (c *Cache[K, V]) runLoads() {
 
 // loadNow gets the values of a call's keys: from the second level if it has young ones, from the source, or else what the second
 // level still has. Keys that another process is asking for wait, without a place: parked tells that all of them do.
-func (c *Cache[K, V]) loadNow(call *loadCall[K, V]) (parked bool) {
-	j := call.job
-	if call.end == 0 {
+func (c *Cache[K, V]) loadNow(call *loader.Call[K, V]) (parked bool) {
+	j := call.Job
+	if call.End == 0 {
 		// Whoever has a lease may be gone: it ends with Timeout, and so does the wait for it.
-		call.end = c.now() + int64(c.opts.Timeout)
+		call.End = c.now() + int64(c.opts.Timeout)
 	}
-	looked := c.fetch.consult(j, slices.Clone(call.wishes))
-	c.deliver(call, looked.granted)
-	mine := looked.mine
+	looked := c.fetch.Consult(j, c.loads.Wishes(call))
+	c.deliver(looked.Granted)
+	mine := looked.Mine
 	switch {
-	case c.now() >= call.end || j.ctx.Err() != nil:
-		mine = append(mine, looked.taken...)
-	case len(looked.taken) > 0 && len(mine) > 0:
-		c.loads.split(call, c.newLoadCall(j.ctx, j.task.Outer), looked.taken, c.table.LookAfter())
-	case len(looked.taken) > 0:
-		c.loads.park(call, c.table.LookAfter())
+	case c.now() >= call.End || j.Ctx.Err() != nil:
+		mine = append(mine, looked.Taken...)
+	case len(looked.Taken) > 0 && len(mine) > 0:
+		c.loads.Split(call, c.newLoadCall(j.Ctx, j.Task.Outer), looked.Taken, c.table.LookAfter())
+	case len(looked.Taken) > 0:
+		c.loads.Park(call, c.table.LookAfter())
 		return true
 	}
-	if len(mine) > 0 && j.ctx.Err() == nil {
+	if len(mine) > 0 && j.Ctx.Err() == nil {
 		c.askLoad(call, mine)
-		c.fetch.share(j, mine, func() []K { return c.loads.forgotten(call) })
+		c.fetch.Share(j, func() []K { return c.loads.Forgotten(call) })
 		c.shield(mine)
 	} else {
-		failAll(mine, context.Canceled, c.now())
-		c.fetch.level.Release(j.life, keysOf(mine))
+		fetch.FailAll(mine, context.Canceled, c.now())
+		c.fetch.Level.Release(j.Life, fetch.KeysOf(mine))
 	}
-	c.deliver(call, mine)
-	call.cancel()
+	c.deliver(mine)
+	call.Finish()
 	return false
 }
 
 // askLoad calls the source for wishes.
-func (c *Cache[K, V]) askLoad(call *loadCall[K, V], wishes []*want[K, V]) {
+func (c *Cache[K, V]) askLoad(call *loader.Call[K, V], wishes []*fetch.Want[K, V]) {
 	var alarm *time.Timer
-	j := call.job
-	if c.fetch.source.Paced() && c.fetch.level == nil && c.opts.BatchSize > 1 {
-		c.loads.beginPace(call)
+	j := call.Job
+	if c.fetch.Source.Paced() && c.fetch.Level == nil && c.opts.BatchSize > 1 {
+		c.loads.BeginPace(call)
 	}
-	j.begin = func(at int64) {
-		c.loads.noteBegin(call, at)
-		if j.timeout > 0 {
-			alarm = time.AfterFunc(source.Overrun(j.timeout), func() { c.noteOverrun(call) })
+	j.Begin = func(at int64) {
+		c.loads.NoteBegin(call, at)
+		if j.Timeout > 0 {
+			alarm = time.AfterFunc(source.Overrun(j.Timeout), func() { c.noteOverrun(call) })
 		}
 	}
-	c.fetch.ask(j, wishes)
+	c.fetch.Ask(j, wishes)
 	if alarm != nil {
 		alarm.Stop()
 	}
-	c.loads.noteReturn(call, c.now())
+	c.loads.NoteReturn(call, c.now())
 	for _, w := range wishes {
-		if w.result.outcome == postponed { // nobody will ask again
-			w.result.outcome = failed
+		if w.Result.Outcome == fetch.Postponed { // nobody will ask again
+			w.Result.Outcome = fetch.Failed
 		}
 	}
 }
 
-func errOverrun() error { return fmt.Errorf("%w: %w", ErrStuck, context.DeadlineExceeded) }
-
 // noteOverrun answers those who wait for a call that is stuck.
-func (c *Cache[K, V]) noteOverrun(call *loadCall[K, V]) {
+func (c *Cache[K, V]) noteOverrun(call *loader.Call[K, V]) {
 	c.mu.Lock()
-	key, is := c.loads.overrunLocked(call)
+	key, is := c.loads.OverrunLocked(call)
 	if is {
 		c.meter.stuck++
 		c.teller.emit(Event[K]{Kind: Stuck, Key: key})
 	}
 	c.mu.Unlock()
 	if is {
-		call.job.task.Settle(errOverrun())
+		call.Job.Task.Settle(source.ErrOverrun())
 		c.teller.write(notice{slog.LevelWarn, "refresh function has overrun its timeout", []any{"key", safe.Quote(key)}})
 	}
 }
 
 // shield answers keys whose load has failed with what the second level knows of them, if that may still be served.
-func (c *Cache[K, V]) shield(wishes []*want[K, V]) {
+func (c *Cache[K, V]) shield(wishes []*fetch.Want[K, V]) {
 	for _, w := range wishes {
-		servable := c.opts.MaxStale == 0 || c.now()-w.known.LoadedAt < int64(c.opts.MaxStale)
-		if w.result.outcome == failed && w.known.Value != nil && servable {
-			w.result = adoption(w.known)
-			w.result.shielded = true
+		servable := c.opts.MaxStale == 0 || c.now()-w.Known.LoadedAt < int64(c.opts.MaxStale)
+		if w.Result.Outcome == fetch.Failed && w.Known.Value != nil && servable {
+			w.Result = fetch.Adoption(w.Known)
+			w.Result.Shielded = true
 		}
 	}
 }
 
 // deliver stores the results of wishes and ends their flights.
-func (c *Cache[K, V]) deliver(call *loadCall[K, V], wishes []*want[K, V]) {
-	if len(wishes) == 0 {
-		return
-	}
+func (c *Cache[K, V]) deliver(wishes []*fetch.Want[K, V]) {
 	for _, w := range wishes {
 		a := c.keep(w)
 		c.mu.Lock()
-		c.loads.answerLocked(w, a)
+		c.loads.AnswerLocked(w, a.value, a.err)
 		c.mu.Unlock()
 	}
-	c.loads.finish(call, wishes)
 }
 
 // keep stores the result of one key, unless the key was deleted meanwhile, and returns the answer for those who wait.
-func (c *Cache[K, V]) keep(w *want[K, V]) (a answer[V]) {
-	now, r := c.now(), &w.result
-	unwanted := func() bool { return w.flight.forgotten }
-	a.err = r.err
+func (c *Cache[K, V]) keep(w *fetch.Want[K, V]) (a answer[V]) {
+	now, r := c.now(), &w.Result
+	unwanted := func() bool { return c.loads.IsForgottenLocked(w) }
+	a.err = r.Err
 	switch {
-	case r.outcome == missing:
+	case r.Outcome == fetch.Missing:
 		if c.opts.NegativeTTL > 0 {
-			e := c.table.NewEntry(w.key, new(V), now)
+			e := c.table.NewEntry(w.Key, new(V), now)
 			e.Set(timetable.Absent)
 			_, _ = c.insert(e, func() int64 { return timetable.Expiry(now, c.opts.NegativeTTL) }, unwanted)
 		}
 		return a
-	case r.value == nil:
+	case r.Value == nil:
 		return a
 	}
-	a.value = *r.value
-	if r.outcome == failed {
+	a.value = *r.Value
+	if r.Outcome == fetch.Failed {
 		return a
 	}
-	e := c.table.NewEntry(w.key, r.value, r.loadedAt)
+	e := c.table.NewEntry(w.Key, r.Value, r.LoadedAt)
 	due := func() int64 { return c.table.FirstDueLoaded(e, now) }
 	switch {
-	case r.final:
+	case r.Final:
 		e.Set(timetable.Terminal)
 		due = func() int64 { return timetable.Expiry(now, c.opts.TerminalTTL) }
-	case r.outcome == adopted:
+	case r.Outcome == fetch.Adopted:
 		due = func() int64 { return c.table.FirstDueAdopted(e, now) }
 	}
 	there, err := c.insert(e, due, unwanted)

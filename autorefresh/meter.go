@@ -3,6 +3,7 @@ package autorefresh
 import (
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -18,8 +19,7 @@ type meter struct {
 
 // counts are what has been counted.
 type counts struct {
-	refreshes [outcomes]uint64
-	loads     [loadResults]uint64
+	refreshes [fetch.Outcomes]uint64
 	evictions uint64
 	stuck     uint64
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -17,7 +19,7 @@ func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 		return
 	}
 	c.meter.table.Describe(ch)
-	if b := c.fetch.source.Breaker(); b != nil {
+	if b := c.fetch.Source.Breaker(); b != nil {
 		b.Describe(ch)
 	}
 }
@@ -29,7 +31,7 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	c.mu.Lock()
-	n, counts, due, stuck := c.table.Census(), c.meter.counts, c.table.Due(), c.crew.stuck+c.loads.stuck
+	n, counts, loads, due, stuck := c.table.Census(), c.meter.counts, c.loads.CountsLocked(), c.table.Due(), c.crew.stuck+c.loads.StuckLocked()
 	c.mu.Unlock()
 	m, out := c.meter.table, observe.To(ch)
 	out.Gauge(m.Items, float64(n.Items-n.Terminal-n.Cold-n.Absent-n.Failing), "refreshed")
@@ -39,28 +41,28 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 	out.Gauge(m.Items, float64(n.Absent), "absent")
 	out.Gauge(m.Stale, float64(n.Stale))
 	out.Gauge(m.Due, float64(due))
-	for o := range outcomes {
+	for o := range fetch.Outcomes {
 		out.Count(m.Refreshes, counts.refreshes[o], o.String())
 	}
-	for l := range loadResults {
-		out.Count(m.Loads, counts.loads[l], l.String())
+	for i, name := range loader.Names() {
+		out.Count(m.Loads, loads[i], name)
 	}
 	out.Histogram(m.Lateness, c.meter.lateness)
 	out.Histogram(m.Age, c.meter.served)
 	out.Count(m.Misses, c.meter.misses.Load())
 	out.Count(m.Evictions, counts.evictions)
-	out.Gauge(m.SourceCalls, float64(c.fetch.source.Calls()))
+	out.Gauge(m.SourceCalls, float64(c.fetch.Source.Calls()))
 	out.Gauge(m.Stuck, float64(stuck))
 	out.Count(m.Overruns, counts.stuck)
 	out.Count(m.EventsLost, c.teller.events.Lost())
 	c.collectStore(m, out)
-	if b := c.fetch.source.Breaker(); b != nil {
+	if b := c.fetch.Source.Breaker(); b != nil {
 		b.Collect(ch)
 	}
 }
 
 func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
-	l := c.fetch.level
+	l := c.fetch.Level
 	if l == nil {
 		return
 	}

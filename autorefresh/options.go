@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -310,4 +311,18 @@ func (o Options[K, V]) checkCapacity() error {
 		return invalid("Options.MaxItems", o.MaxItems, fmt.Sprintf("set at least BatchSize, %d", o.BatchSize))
 	}
 	return nil
+}
+
+// isNil tells whether an interface holds nothing, be it a typed nothing.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.Interface:
+		return r.IsNil()
+	default:
+		return false
+	}
 }

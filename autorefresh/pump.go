@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -38,13 +39,13 @@ func (c *Cache[K, V]) pump() {
 func (c *Cache[K, V]) retire() {
 	c.mu.Lock()
 	c.life.room.Broadcast()
-	c.loads.abandonAllLocked()
+	c.loads.AbandonAllLocked()
 	c.mu.Unlock()
 	if c.life.closed.Load() {
 		c.teller.events.Discard()
-		c.fetch.source.Close()
+		c.fetch.Source.Close()
 	} else {
-		c.fetch.source.Reset()
+		c.fetch.Source.Reset()
 	}
 }
 
@@ -73,7 +74,7 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 		c.storage.drop(e)
 	}
 	for _, call := range hung {
-		call.Settle(errOverrun())
+		call.Settle(source.ErrOverrun())
 	}
 	c.teller.write(notices...)
 	return more
@@ -81,7 +82,7 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 
 // noteSourceLocked takes notice of the breaker's state.
 func (c *Cache[K, V]) noteSourceLocked(now int64) {
-	b := c.fetch.source.Breaker()
+	b := c.fetch.Source.Breaker()
 	if b == nil || c.life.isOverLocked() {
 		return
 	}
@@ -89,7 +90,7 @@ func (c *Cache[K, V]) noteSourceLocked(now int64) {
 	was := c.table.Note(is, now)
 	switch {
 	case was == timetable.Up && is != was:
-		c.waiters.noteIdleLocked(note{err: c.fetch.source.Refusal(), started: now})
+		c.waiters.noteIdleLocked(note{err: c.fetch.Source.Refusal(), started: now})
 		c.teller.emit(Event[K]{Kind: SourceDown})
 		c.teller.noticeLocked(slog.LevelWarn, "source is failing, refreshes wait", slog.Any(observe.KeyCause, lastCause{b}))
 	case is == timetable.Up && is != was:
@@ -97,7 +98,7 @@ func (c *Cache[K, V]) noteSourceLocked(now int64) {
 		c.teller.noticeLocked(slog.LevelInfo, "source is back", observe.Duration(observe.KeyAfter, time.Duration(now-since)))
 	case is != timetable.Up:
 		if was == timetable.Trial && is != was { // what was ordered meanwhile was not the trial
-			c.waiters.noteIdleLocked(note{err: c.fetch.source.Refusal(), started: now})
+			c.waiters.noteIdleLocked(note{err: c.fetch.Source.Refusal(), started: now})
 		}
 		c.life.room.Signal()
 	}

@@ -3,6 +3,8 @@ package autorefresh
 import (
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
@@ -54,11 +56,11 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (c *Cache[K, V]) Stats() Stats {
-	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.source.Calls(), EventsLost: c.teller.events.Lost(), Source: c.fetch.source.State()}
-	if last := c.fetch.source.Last(); last != nil {
+	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.Source.Calls(), EventsLost: c.teller.events.Lost(), Source: c.fetch.Source.State()}
+	if last := c.fetch.Source.Last(); last != nil {
 		s.LastError, s.LastErrorAt = last.Err, last.At
 	}
-	if l := c.fetch.level; l != nil {
+	if l := c.fetch.Level; l != nil {
 		n := l.Counts()
 		s.StoreDown, s.StoreHits, s.StoreMisses, s.StoreAhead = l.IsDown(), n.Hits, n.Misses+n.Ahead, n.Ahead
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
@@ -67,20 +69,24 @@ func (c *Cache[K, V]) Stats() Stats {
 	defer c.mu.Unlock()
 	n := c.table.Census()
 	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.Items, n.Terminal, n.Cold, n.Absent, n.Failing, n.Stale
-	s.Due, s.Stuck = c.table.Due(), c.crew.stuck+c.loads.stuck
+	s.Due, s.Stuck = c.table.Due(), c.crew.stuck+c.loads.StuckLocked()
 	c.meter.add(&s)
+	addLoads(&s, c.loads.CountsLocked())
 	return s
 }
 
 // add fills in what has been counted under mu.
 func (m *meter) add(s *Stats) {
 	s.Overruns, s.Evicted, s.Lateness = m.stuck, m.evictions, m.lateness.Read().Mean()
-	r, l := &m.refreshes, &m.loads
-	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[updated], r[unchanged], r[missing], r[terminal], r[failed]
-	s.Adopted, s.Leased, s.Postponed = r[adopted], r[leased], r[postponed]
+	r := &m.refreshes
+	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[fetch.Updated], r[fetch.Unchanged], r[fetch.Missing], r[fetch.Terminal], r[fetch.Failed]
+	s.Adopted, s.Leased, s.Postponed = r[fetch.Adopted], r[fetch.Leased], r[fetch.Postponed]
+}
+
+func addLoads(s *Stats, l loader.Counts) {
 	for _, k := range l {
 		s.Loads += k
 	}
-	s.LoadsAdopted, s.LoadsShielded, s.LoadsNotFound = l[loadAdopted], l[loadShielded], l[loadNotFound]
-	s.LoadsFailed = l[loadFailed] + l[loadRefused] + l[loadCanceled]
+	s.LoadsAdopted, s.LoadsShielded, s.LoadsNotFound = l[loader.Adopted], l[loader.Shielded], l[loader.NotFound]
+	s.LoadsFailed = l[loader.Failed] + l[loader.Refused] + l[loader.Canceled]
 }

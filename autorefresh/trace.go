@@ -5,23 +5,24 @@ import (
 	"errors"
 	"math"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// orderTraced is order for a cache with a tracer.
-func (f *fetcher[K, V]) orderTraced(j *job[K, V]) (started int64, err error) {
-	op := trace.Operation{Name: "load", Keys: len(j.items)}
-	if j.items[0].Known {
+// trace tells the tracer of a call of the source.
+func (c *Cache[K, V]) trace(j *fetch.Job[K, V], ask func(context.Context) error) (err error) {
+	op := trace.Operation{Name: "load", Keys: len(j.Wants)}
+	if j.Wants[0].Entry != nil {
 		op.Name = "refresh"
 	}
-	if len(j.items) == 1 {
-		op.Key = keyText(j.items[0].Key)
+	if len(j.Wants) == 1 {
+		op.Key = keyText(j.Wants[0].Key)
 	}
-	ctx, span := f.tracer.Begin(j.ctx, op)
+	ctx, span := c.tracer.Begin(j.Ctx, op)
 	err = ErrPanicked // if it does not return
-	defer func() { span.End(endOfCall(ctx, j.out, err)) }()
-	return f.orderIn(ctx, j)
+	defer func() { span.End(endOfCall(ctx, j.Wants, err)) }()
+	return ask(ctx)
 }
 
 // loadTraced is loadAbsent for a cache with a tracer.
@@ -30,7 +31,7 @@ func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, an
 	if len(absent) == 1 {
 		op.Key = keyText(keys[absent[0]])
 	}
-	ctx, span := c.fetch.tracer.Begin(ctx, op)
+	ctx, span := c.tracer.Begin(ctx, op)
 	again := c.loadAbsent(ctx, keys, absent, answers)
 	var end trace.Outcome
 	for _, i := range absent {
@@ -48,7 +49,7 @@ func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, an
 
 // attendTraced is attend, from when it was asked for, for a cache with a tracer.
 func (c *Cache[K, V]) attendTraced(ctx context.Context, e *timetable.Entry[K, V], w *watch) error {
-	ctx, span := c.fetch.tracer.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(e.Key)})
+	ctx, span := c.tracer.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(e.Key)})
 	err := c.attend(ctx, e, w, math.MinInt64)
 	end := trace.Outcome{Err: err}
 	switch {
@@ -62,16 +63,17 @@ func (c *Cache[K, V]) attendTraced(ctx context.Context, e *timetable.Entry[K, V]
 }
 
 // endOfCall is what a tracer is told of how a call of the source ended.
-func endOfCall[V any](ctx context.Context, out []Result[V], err error) trace.Outcome {
+func endOfCall[K comparable, V any](ctx context.Context, wants []*fetch.Want[K, V], err error) trace.Outcome {
 	end := trace.Outcome{Err: err}
 	if err != nil {
 		return judged(ctx, end)
 	}
-	for i := range out {
-		switch {
-		case isFailure(out[i].Err):
-			end.Err = out[i].Err
-		case !errors.Is(out[i].Err, ErrNotFound):
+	for _, w := range wants {
+		switch w.Result.Outcome {
+		case fetch.Failed:
+			end.Err = w.Result.Err
+		case fetch.Missing:
+		default:
 			end.Items++
 		}
 	}

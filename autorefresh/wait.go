@@ -96,7 +96,7 @@ func (c *Cache[K, V]) orderLocked(within *task.Task, e *timetable.Entry[K, V]) (
 	case e.Has(timetable.Terminal):
 		return settled(), nil
 	case c.table.Source() == timetable.Down:
-		return nil, c.fetch.source.Refusal()
+		return nil, c.fetch.Source.Refusal()
 	}
 	e.Set(timetable.Forced)
 	c.table.Hurry(e, c.now())

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
@@ -14,10 +15,10 @@ import (
 func (c *Cache[K, V]) hireLocked(extra bool) {
 	n := c.opts.BatchSize
 	w := &worker[K, V]{
-		extra: extra, job: c.fetch.newJob(n), entries: make([]*timetable.Entry[K, V], 0, n), wants: make([]want[K, V], n), all: make([]*want[K, V], 0, n),
+		extra: extra, job: newJob(c.call, n), entries: make([]*timetable.Entry[K, V], 0, n), wants: make([]fetch.Want[K, V], n), all: make([]*fetch.Want[K, V], 0, n),
 	}
-	w.job.timeout = c.opts.Timeout
-	w.job.begin = func(at int64) { w.deadline.Store(at + int64(source.Overrun(c.opts.Timeout))) }
+	w.job.Timeout = c.opts.Timeout
+	w.job.Begin = func(at int64) { w.deadline.Store(at + int64(source.Overrun(c.opts.Timeout))) }
 	c.crew.workers[w] = struct{}{}
 	c.life.tasks.Go(func() { c.work(w) })
 }
@@ -67,7 +68,7 @@ func (c *Cache[K, V]) take(w *worker[K, V]) bool {
 // gatherLocked takes entries for a call, and tells whether there are any.
 func (c *Cache[K, V]) gatherLocked(w *worker[K, V]) bool {
 	now := c.now()
-	w.entries = c.table.Take(w.entries[:0], timetable.Taking[K]{UrgentOnly: w.extra, Busy: c.loads.isBusyLocked()}, now)
+	w.entries = c.table.Take(w.entries[:0], timetable.Taking[K]{UrgentOnly: w.extra, Busy: c.loads.BusyLocked()}, now)
 	if len(w.entries) == 0 {
 		return false
 	}
@@ -85,17 +86,17 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 	w.all = w.all[:0]
 	for i, e := range w.entries {
 		one := &w.wants[i]
-		*one = want[K, V]{key: e.Key, entry: e, newer: e.LoadedAt()}
+		*one = fetch.Want[K, V]{Key: e.Key, Entry: e, Newer: e.LoadedAt()}
 		if e.Has(timetable.Forced) {
-			one.newer = onlySource
+			one.Newer = fetch.OnlySource
 		}
 		w.all = append(w.all, one)
 	}
 	returned := false
 	defer func() {
 		if !returned {
-			failAll(w.all, panicked(recover()), c.now()) //nolint:revive // it is called by the deferred function.
-			c.fetch.level.Release(w.job.life, keysOf(w.all))
+			fetch.FailAll(w.all, panicked(recover()), c.now()) //nolint:revive // it is called by the deferred function.
+			c.fetch.Level.Release(w.job.Life, fetch.KeysOf(w.all))
 			c.settle(w)
 		}
 	}()
@@ -107,29 +108,29 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 // carryOut gets the values: the second level's, where others have refreshed them, and else the source's.
 func (c *Cache[K, V]) carryOut(w *worker[K, V]) {
 	j := w.job
-	j.ctx, j.life, j.task = c.life.run, c.life.run, w.call.Load()
-	looked := c.fetch.consult(j, w.all)
-	for _, one := range looked.taken {
-		one.result = result[V]{outcome: leased}
+	j.Ctx, j.Life, j.Task = c.life.run, c.life.run, w.call.Load()
+	looked := c.fetch.Consult(j, w.all)
+	for _, one := range looked.Taken {
+		one.Result = fetch.Result[V]{Outcome: fetch.Leased}
 	}
-	if len(looked.mine) == 0 {
+	if len(looked.Mine) == 0 {
 		return
 	}
-	j.rank, j.standing = source.Background, c.standing(looked.mine)
-	for _, one := range looked.mine {
-		if one.newer == onlySource {
-			j.rank = source.Awaited
+	j.Rank, j.Standing = source.Background, c.standing(looked.Mine)
+	for _, one := range looked.Mine {
+		if one.Newer == fetch.OnlySource {
+			j.Rank = source.Awaited
 		}
 	}
 	defer w.deadline.Store(0)
-	c.fetch.ask(j, looked.mine)
+	c.fetch.Ask(j, looked.Mine)
 	w.deadline.Store(0)
-	c.fetch.share(j, looked.mine, func() (deleted []K) {
+	c.fetch.Share(j, func() (deleted []K) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		for _, one := range looked.mine {
-			if one.entry.IsDead() {
-				deleted = append(deleted, one.key)
+		for _, one := range looked.Mine {
+			if one.Entry.IsDead() {
+				deleted = append(deleted, one.Key)
 			}
 		}
 		return deleted
@@ -137,14 +138,14 @@ func (c *Cache[K, V]) carryOut(w *worker[K, V]) {
 }
 
 // standing is what is known of entries.
-func (c *Cache[K, V]) standing(wants []*want[K, V]) (s source.Standing) {
+func (c *Cache[K, V]) standing(wants []*fetch.Want[K, V]) (s source.Standing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.table.Census()
 	s.Hopeless = n.Failing == n.Items-n.Terminal-n.Cold-n.Absent
 	for _, w := range wants {
-		s.Fresh = s.Fresh || w.entry.IsFresh()
-		s.Proven = s.Proven || w.entry.IsProven()
+		s.Fresh = s.Fresh || w.Entry.IsFresh()
+		s.Proven = s.Proven || w.Entry.IsProven()
 	}
 	return s
 }
@@ -159,8 +160,8 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 	c.noteSourceLocked(now)
 	good := false
 	for i, e := range w.entries {
-		r := &w.wants[i].result
-		good = good || r.outcome < failed
+		r := &w.wants[i].Result
+		good = good || r.Outcome < fetch.Failed
 		if c.applyLocked(e, r, now, luck) {
 			over = append(over, e)
 		}
@@ -177,38 +178,38 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 }
 
 // applyLocked gives an entry its result and schedules it. It returns true if the entry is to be dropped.
-func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *result[V], now int64, luck float64) (drop bool) {
-	c.meter.refreshes[r.outcome]++
+func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], now int64, luck float64) (drop bool) {
+	c.meter.refreshes[r.Outcome]++
 	c.table.Land(e)
 	if e.IsDead() {
-		c.loads.landLocked(e.Key)
+		c.loads.LandLocked(e.Key)
 		return false
 	}
-	got := timetable.Value[V]{Value: r.value, LoadedAt: r.loadedAt, Luck: luck, Change: changeOf(r.outcome)}
-	n := note{err: r.err, started: r.loadedAt}
-	switch r.outcome {
-	case postponed:
+	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, Luck: luck, Change: changeOf(r.Outcome)}
+	n := note{err: r.Err, started: r.LoadedAt}
+	switch r.Outcome {
+	case fetch.Postponed:
 		c.table.Postpone(e)
-		c.waiters.noteLocked(e, note{err: r.err, started: now})
+		c.waiters.noteLocked(e, note{err: r.Err, started: now})
 		return false
-	case leased:
+	case fetch.Leased:
 		c.table.LookAgain(e, now)
 		return false
-	case missing:
+	case fetch.Missing:
 		n, drop = note{err: ErrNotFound, started: timetable.Never}, true
 		c.teller.emit(Event[K]{Kind: Gone, Key: e.Key})
-	case failed:
+	case fetch.Failed:
 		if !c.life.isOverLocked() {
-			c.teller.emit(Event[K]{Kind: Failed, Key: e.Key, Err: r.err})
+			c.teller.emit(Event[K]{Kind: Failed, Key: e.Key, Err: r.Err})
 		}
 		c.table.Fail(e, got, now)
 	default:
 		c.meter.served.Observe(max(now-e.LoadedAt(), 0))
 		switch {
-		case r.final:
+		case r.Final:
 			c.table.Finish(e, got, c.opts.TerminalTTL, now)
 			c.teller.emit(Event[K]{Kind: Final, Key: e.Key})
-		case r.outcome != unchanged:
+		case r.Outcome != fetch.Unchanged:
 			c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
 			fallthrough
 		default:
@@ -221,11 +222,11 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *result[V], now in
 }
 
 // changeOf is what an outcome says of whether the value is another one.
-func changeOf(o outcome) timetable.Change {
+func changeOf(o fetch.Outcome) timetable.Change {
 	switch o {
-	case updated:
+	case fetch.Updated:
 		return timetable.Changed
-	case unchanged:
+	case fetch.Unchanged:
 		return timetable.Same
 	default:
 		return timetable.Unknown

@@ -27,7 +27,9 @@ const (
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
 	envelope     = "autorefresh/internal/envelope"
+	fetching     = "autorefresh/internal/fetch"
 	level        = "autorefresh/internal/level"
+	loader       = "autorefresh/internal/loader"
 	safe         = "autorefresh/internal/safe"
 	source       = "autorefresh/internal/source"
 	task         = "autorefresh/internal/task"
@@ -91,7 +93,9 @@ func Holdfast() Rules {
 			{Package: timetable, May: []string{backoff}},
 			{Package: level, May: []string{envelope, safe, observe}},
 			{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
-			{Package: autorefresh, May: []string{level, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
+			{Package: fetching, May: []string{level, source, task, timetable}},
+			{Package: loader, May: []string{fetching, source, task}},
+			{Package: autorefresh, May: []string{fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
 			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 			{Package: messages, May: []string{protobuf}},

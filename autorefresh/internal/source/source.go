@@ -24,6 +24,12 @@ var (
 	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
 )
 
+// ErrStuck says that a call ignores its context.
+var ErrStuck = errors.New("autorefresh: refresh function ignores its context")
+
+// ErrOverrun is the error of a call that is taken to be stuck.
+func ErrOverrun() error { return fmt.Errorf("%w: %w", ErrStuck, context.DeadlineExceeded) }
+
 // minTrial is the least time that the breaker gives a trial.
 const minTrial = 5 * time.Second
 

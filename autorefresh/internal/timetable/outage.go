@@ -83,22 +83,20 @@ func (t *Table[K, V]) SpreadSome(now int64) bool {
 
 // hasten brings forward what is backing off for longer than a period, because of an outage that is over.
 func (t *Table[K, V]) hasten(now int64) {
-	left := t.census.Failing
+	var late []*Entry[K, V] // moved afterwards, lest some are met twice, and counted for others
 	horizon := now + int64(t.rules.Period)
-	for i := range t.wheel.slots {
-		if left <= 0 {
-			return
-		}
-		for e := t.wheel.slots[i].head; e != nil; {
-			next := e.links[bySchedule].next
-			if e.failures > 0 {
-				left--
-				if e.due > horizon {
-					t.wheel.remove(e)
-					t.schedule(e, t.spread(now, t.round()))
-				}
+	for i, left := 0, t.census.Failing; i < len(t.wheel.slots) && left > 0; i++ {
+		for e := t.wheel.slots[i].head; e != nil; e = e.links[bySchedule].next {
+			if e.failures == 0 {
+				continue
 			}
-			e = next
+			if left--; e.due > horizon {
+				late = append(late, e)
+			}
 		}
+	}
+	for _, e := range late {
+		t.wheel.remove(e)
+		t.schedule(e, t.spread(now, t.round()))
 	}
 }

@@ -1,4 +1,4 @@
-package autorefresh
+package loader
 
 import (
 	"context"
@@ -20,9 +20,9 @@ const gatherFor = 2 * time.Millisecond
 
 // gathering is the call that further keys join. Its fields are guarded by the cache's mu.
 type gathering[K comparable, V any] struct {
-	open   *loadCall[K, V] // nil if there is none; it may have left the queue
-	pacing int             // calls that wait for the limiter
-	cost   time.Duration   // how long a call takes, 0 if that is not known
+	open   *Call[K, V]   // nil if there is none; it may have left the queue
+	pacing int           // calls that wait for the limiter
+	cost   time.Duration // how long a call takes, 0 if that is not known
 }
 
 // window is how long a load waits for further keys.
@@ -41,10 +41,10 @@ func (g *gathering[K, V]) learn(took time.Duration) {
 	g.cost += (took - g.cost) / 4
 }
 
-// callForLocked returns the call that a key joins which is absent: an open one, or a new one.
-func (l *loader[K, V]) callForLocked(ctx context.Context, create func() *loadCall[K, V]) *loadCall[K, V] {
-	together := l.batch > 1 && task.Of(ctx) == nil
-	if open := l.gathering.open; together && open != nil && open.list == &l.queue && len(open.wishes) < l.batch {
+// CallForLocked returns the call that a key joins which is absent: an open one, or a new one.
+func (l *Loader[K, V]) CallForLocked(ctx context.Context, create func() *Call[K, V]) *Call[K, V] {
+	together := l.Batch > 1 && task.Of(ctx) == nil
+	if open := l.gathering.open; together && open != nil && open.list == &l.queue && len(open.wishes) < l.Batch {
 		return open
 	}
 	call := create()
@@ -54,8 +54,8 @@ func (l *loader[K, V]) callForLocked(ctx context.Context, create func() *loadCal
 	}
 	if call.young {
 		time.AfterFunc(l.gathering.window(), func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
+			l.Lock.Lock()
+			defer l.Lock.Unlock()
 			call.waited = true
 			l.ripenLocked(call)
 		})
@@ -65,35 +65,35 @@ func (l *loader[K, V]) callForLocked(ctx context.Context, create func() *loadCal
 }
 
 // ripenLocked has a call begin that waits for further keys, if it has waited long enough.
-func (l *loader[K, V]) ripenLocked(call *loadCall[K, V]) {
-	full := len(call.wishes) >= l.batch
+func (l *Loader[K, V]) ripenLocked(call *Call[K, V]) {
+	full := len(call.wishes) >= l.Batch
 	if call.young && (full || call.waited && l.gathering.pacing == 0) {
 		call.young = false
 		l.dispatchLocked()
 	}
 }
 
-// beginPace notes that a call waits for the limiter.
-func (l *loader[K, V]) beginPace(call *loadCall[K, V]) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// BeginPace notes that a call waits for the limiter.
+func (l *Loader[K, V]) BeginPace(call *Call[K, V]) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
 	call.pacing = true
 	l.gathering.pacing++
 }
 
-// noteBegin notes that the refresh function is called.
-func (l *loader[K, V]) noteBegin(call *loadCall[K, V], at int64) {
-	if l.batch == 1 {
+// NoteBegin notes that the refresh function is called.
+func (l *Loader[K, V]) NoteBegin(call *Call[K, V], at int64) {
+	if l.Batch == 1 {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
 	l.endPaceLocked(call)
 	call.began = at
 }
 
 // noteEndLocked notes that the refresh function has returned, or that it will not be called.
-func (l *loader[K, V]) noteEndLocked(call *loadCall[K, V], now int64) {
+func (l *Loader[K, V]) noteEndLocked(call *Call[K, V], now int64) {
 	l.endPaceLocked(call)
 	if call.began > 0 {
 		l.gathering.learn(time.Duration(now - call.began))
@@ -101,8 +101,8 @@ func (l *loader[K, V]) noteEndLocked(call *loadCall[K, V], now int64) {
 	}
 }
 
-// endPaceLocked is the end of beginPace.
-func (l *loader[K, V]) endPaceLocked(call *loadCall[K, V]) {
+// endPaceLocked is the end of BeginPace.
+func (l *Loader[K, V]) endPaceLocked(call *Call[K, V]) {
 	if !call.pacing {
 		return
 	}

@@ -1,0 +1,46 @@
+package fetch
+
+import "github.com/holdfast-go/holdfast/autorefresh/internal/level"
+
+// Outcome is what became of one key of a call.
+type Outcome uint8
+
+// Outcomes.
+const (
+	Updated   Outcome = iota
+	Unchanged         // as it was
+	Missing           // the source has it no more
+	Terminal          // final
+	Failed            // keeps its value and backs off
+	Adopted           // taken from the second level
+	Leased            // another process is at it: to be looked at again soon
+	Postponed         // the source was not asked
+	Outcomes
+)
+
+// String names the outcome, as metrics do.
+func (o Outcome) String() string {
+	return [Outcomes]string{"updated", "unchanged", "gone", "terminal", "failed", "adopted", "leased", "postponed"}[o]
+}
+
+// Result is an outcome with what belongs to it.
+type Result[V any] struct {
+	Outcome  Outcome
+	Final    bool  // the value is
+	Shielded bool  // adopted although it is old
+	Value    *V    // nil if there is no new one
+	Err      error // of a failure
+	LoadedAt int64 // when the call began
+}
+
+// Adoption is the result that a value of the second level is.
+func Adoption[K comparable, V any](s level.Stored[K, V]) Result[V] {
+	return Result[V]{Outcome: Adopted, Value: s.Value, LoadedAt: s.LoadedAt, Final: s.Terminal}
+}
+
+// FailAll makes failures of wants.
+func FailAll[K comparable, V any](wants []*Want[K, V], err error, now int64) {
+	for _, w := range wants {
+		w.Result = Result[V]{Outcome: Failed, Err: err, LoadedAt: now}
+	}
+}

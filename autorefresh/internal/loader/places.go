@@ -1,0 +1,209 @@
+package loader
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+)
+
+// firstLook is after what time a load looks for the first time what another process has got meanwhile. Each further time it waits longer.
+const firstLook = 5 * time.Millisecond
+
+// enqueueLocked has a call take its turn.
+func (l *Loader[K, V]) enqueueLocked(call *Call[K, V]) {
+	call.list = &l.queue
+	if call.inner {
+		call.list = &l.inner
+	}
+	call.element = call.list.PushBack(call)
+	l.dispatchLocked()
+}
+
+// dequeueLocked takes a call out of the queue it is in.
+func (c *Call[K, V]) dequeueLocked() {
+	c.list.Remove(c.element)
+	c.list, c.element = nil, nil
+}
+
+// hurryLocked makes a call one that another call waits for.
+func (l *Loader[K, V]) hurryLocked(call *Call[K, V]) {
+	if call.inner {
+		return
+	}
+	call.inner = true
+	if call.list != nil {
+		call.dequeueLocked()
+		l.enqueueLocked(call)
+	}
+}
+
+// dispatchLocked takes one more place if there is one, and a call for it.
+func (l *Loader[K, V]) dispatchLocked() {
+	free := l.newestRipeLocked(l.places) != nil && l.places < l.Places || l.inner.Len() > 0 && l.places-l.lent < l.Places
+	if free && !l.IsOver() {
+		l.places++
+		l.Spawn()
+	}
+}
+
+// Next takes the newest call off the queues, those first that calls under way wait for; nil, and the place is left, if there is none
+// to be made on it. When there are more than can be made the oldest are those whose callers are about to give up: to make them first
+// would be to make all in vain.
+func (l *Loader[K, V]) Next() *Call[K, V] {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	var newest *list.Element
+	switch {
+	case l.places-l.lent > l.Places:
+	case l.inner.Len() > 0:
+		newest = l.inner.Back()
+	case l.places <= l.Places:
+		newest = l.newestRipeLocked(l.places - 1)
+	}
+	if newest == nil {
+		l.places--
+		return nil
+	}
+	call, _ := newest.Value.(*Call[K, V])
+	call.dequeueLocked()
+	call.placed, call.back, call.young = true, false, false
+	return call
+}
+
+// newestRipeLocked returns the newest call of the queue that waits for no further keys, or the newest of all if no others are under way.
+func (l *Loader[K, V]) newestRipeLocked(others int) *list.Element {
+	for e := l.queue.Back(); e != nil; e = e.Prev() {
+		if call, _ := e.Value.(*Call[K, V]); !call.young || others == 0 {
+			return e
+		}
+	}
+	return nil
+}
+
+// Leave ends a call's turn, and tells whether the place is still there for another.
+func (l *Loader[K, V]) Leave(call *Call[K, V]) bool {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	placed := call.placed
+	call.placed = false
+	l.takeBackLocked(call)
+	return placed
+}
+
+// lend lends the place of a call whose refresh function waits for another call.
+func (l *Loader[K, V]) lend(call *Call[K, V]) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	turn := &call.Job.Task.Turn
+	if turn.Blocked++; call.placed && !turn.Lent {
+		turn.Lent = true
+		l.lent++
+		l.dispatchLocked()
+	}
+}
+
+// reclaim is the end of lend.
+func (l *Loader[K, V]) reclaim(call *Call[K, V]) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	turn := &call.Job.Task.Turn
+	if turn.Blocked--; turn.Blocked == 0 {
+		l.takeBackLocked(call)
+	}
+}
+
+// takeBackLocked ends the lending of a place.
+func (l *Loader[K, V]) takeBackLocked(call *Call[K, V]) {
+	if turn := &call.Job.Task.Turn; turn.Lent {
+		turn.Lent = false
+		l.lent--
+	}
+}
+
+// Park has a call wait, without a place, for what another process is getting; longer each time, but not longer than so long.
+func (l *Loader[K, V]) Park(call *Call[K, V], most time.Duration) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	call.placed = false
+	l.parkLocked(call, most)
+}
+
+// Split parks those keys of a call that another process is asking for, in a call of their own.
+func (l *Loader[K, V]) Split(call, rest *Call[K, V], waiting []*fetch.Want[K, V], most time.Duration) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	rest.End, rest.wait, rest.inner = call.End, call.wait, call.inner
+	for _, w := range waiting {
+		f := l.busy[w.Key]
+		call.dropLocked(f)
+		rest.addLocked(f)
+	}
+	l.parkLocked(rest, most)
+}
+
+func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
+	if call.wanted == 0 || l.IsOver() {
+		call.cancel()
+		l.giveUpLocked(call.wishes...)
+		return
+	}
+	wait := call.wait
+	call.wait = min(2*wait, max(firstLook, most))
+	call.parked = time.AfterFunc(wait, func() {
+		l.Lock.Lock()
+		defer l.Lock.Unlock()
+		if call.parked != nil {
+			call.parked = nil
+			l.enqueueLocked(call)
+		}
+	})
+}
+
+// OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It returns a key of the call, false if it has
+// returned after all.
+func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
+	if call.back || l.IsOver() {
+		return key, false
+	}
+	call.stuck = true
+	l.stuck++
+	for _, w := range call.wishes {
+		f := l.busy[w.Key]
+		f.Err, f.overrun = source.ErrOverrun(), true
+		l.counts[Failed]++
+		close(f.Done)
+	}
+	l.giveAwayLocked(call)
+	return call.wishes[0].Key, true
+}
+
+// giveAwayLocked gives up the place of a stuck call: of as many as are to spare, and always if none would be left.
+func (l *Loader[K, V]) giveAwayLocked(call *Call[K, V]) {
+	last := l.places <= l.stuck-l.gone
+	if l.Spare == 0 || l.gone >= l.Spare && !last {
+		return
+	}
+	l.takeBackLocked(call)
+	call.placed = false
+	l.places--
+	l.gone++
+	l.dispatchLocked()
+}
+
+// NoteReturn notes that the refresh function has returned, late or not.
+func (l *Loader[K, V]) NoteReturn(call *Call[K, V], now int64) {
+	l.Lock.Lock()
+	defer l.Lock.Unlock()
+	call.back = true
+	l.noteEndLocked(call, now)
+	if !call.stuck {
+		return
+	}
+	call.stuck = false
+	l.stuck--
+	if !call.placed {
+		l.gone--
+	}
+}
