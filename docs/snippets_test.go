@@ -70,6 +70,11 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		var sentinels []string
 		var c *sentinel.Client
 		func token(context.Context, string) (string, error) { return "", nil }`,
+	"docs/memcached.md": `
+		type vault struct{}
+		func (vault) Password(context.Context) (string, error) { return "", nil }
+		var secrets vault
+		var authorities *tls.Config`,
 	"docs/breaker.md": `
 		var target string
 		var set *breaker.Set

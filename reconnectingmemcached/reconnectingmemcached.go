@@ -6,6 +6,7 @@ package reconnectingmemcached
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,6 +59,9 @@ type Options struct {
 	Name string
 	// DialContext opens connections and must honour its context. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS and Credentials are those of memcache.Options. Default nil: plain connections, no login.
+	TLS         *tls.Config
+	Credentials func(ctx context.Context, addr string) (user, password string, err error)
 	// HangTimeout and ProbeTimeout are those of memcache.Options. Default 0: they follow Timeout and what the servers usually take.
 	HangTimeout, ProbeTimeout time.Duration
 	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(), of a client whose servers have
@@ -101,7 +105,7 @@ func New(opts Options) (*HealingClient, error) {
 	c, err := memcache.NewWithOptions(nil, memcache.Options{
 		Name: opts.Name, Servers: opts.Servers, Timeout: opts.Timeout, MaxIdleConns: opts.MaxIdleConnections,
 		HangTimeout: opts.HangTimeout, ProbeTimeout: opts.ProbeTimeout,
-		ConsecutiveFailures: opts.AllowedFailuresBeforeHealing, DialContext: opts.DialContext, Logger: opts.Logger,
+		ConsecutiveFailures: opts.AllowedFailuresBeforeHealing, DialContext: opts.DialContext, TLS: opts.TLS, Credentials: opts.Credentials, Logger: opts.Logger,
 		Trace: opts.Trace,
 	})
 	if err != nil {

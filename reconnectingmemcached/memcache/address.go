@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+const networkUnix = "unix"
+
 func isUnixPath(address string) bool { return strings.Contains(address, "/") }
 
 // validateAddress says what is wrong with a server's address, if anything.

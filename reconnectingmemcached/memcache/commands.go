@@ -2,7 +2,8 @@ package memcache
 
 import "context"
 
-// Get returns the item of key, or [ErrCacheMiss], also while its server is down.
+// Get returns the item of key, or [ErrCacheMiss], also while its server is down. If the server refuses the client's login or either
+// its certificate, and no server has answered the client yet, it is a [*ServerDownError] that says so.
 func (c *Client) Get(key string) (*Item, error) { return c.GetContext(context.Background(), key) }
 
 // GetContext is [Client.Get] that ends with ctx at the latest.

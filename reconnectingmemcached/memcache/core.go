@@ -20,6 +20,7 @@ import (
 type core struct {
 	options    Options // with defaults
 	limits     limits
+	secure     secure
 	name       string
 	log        *slog.Logger
 	tracer     *tracing.Tracer // nil if there is none
@@ -60,6 +61,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	c.tracer = tracing.New(o.Trace, trace.Memcached, name, c.log)
 	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
 	c.unanswered.core = c
+	c.secure.init(c.options)
 	c.servers.Store(&map[serverAddr]*server{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if selector != nil {

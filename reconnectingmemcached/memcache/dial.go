@@ -34,10 +34,11 @@ func (s *server) open(ctx context.Context, dial dialing) (net.Conn, error) {
 func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	began := s.core.now()
 	conn, err := s.core.dialSafely(ctx, s.network, address)
-	s.metrics.dialed(err)
 	if err == nil {
 		s.pace.guess(s.core.now() - began)
+		conn, err = s.secured(ctx, conn)
 	}
+	s.metrics.dialed(err)
 	if err == nil && !resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
 		s.core.log.Warn("memcached connections can be closed only, not reset: a write that failed may arrive later; give them NetConn or SyscallConn",
 			observe.Endpoint(s.address), "type", fmt.Sprintf("%T", conn))
@@ -62,8 +63,14 @@ func (c *core) dialSafely(ctx context.Context, network, address string) (conn ne
 // dialFault classifies. A dial that ran out of time says little if the server answered others meanwhile: one lost packet is
 // enough for that. A shortage of this machine's own says nothing about the server.
 func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
-	if ctx.Err() != nil || errors.Is(err, errElsewhere) {
+	var known *fault
+	switch {
+	case ctx.Err() != nil || errors.Is(err, errElsewhere):
 		return blameless(err)
+	case errors.As(err, &known):
+		return known
+	case isMisconfigured(err) && s.answers():
+		return blameless(err) // a login that lives is worth more than one that is refused
 	}
 	var timeout net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
@@ -79,6 +86,16 @@ func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
 		}
 	}
 	return hard(err)
+}
+
+// answers tells whether a connection lives that has brought an answer.
+func (s *server) answers() bool {
+	for _, l := range s.liveLines() {
+		if l.worked.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // serverAddr is a net.Addr of text.

@@ -33,6 +33,11 @@ var (
 	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client can be used again.
 	ErrClosed = errors.New("memcache: client closed")
 
+	// ErrAuth is the cause of a [*ServerDownError] when the server has refused what [Options.Credentials] returned, or takes a
+	// connection for not logged in. Mend the credentials, or the server's list of users; the client tries again by itself.
+	ErrAuth = observe.NewCause("authentication", "memcache: login refused")
+
+	errCredentials  = observe.NewCause("credentials", "memcache: no credentials")
 	errTooManyConns = observe.NewCause("no more connections", "memcache: server is at its connection limit")
 	errRetired      = errors.New("memcache: connection replaced")
 	errSettled      = errors.New("memcache: settled elsewhere")

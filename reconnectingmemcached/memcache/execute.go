@@ -58,10 +58,22 @@ func (c *Client) unanswered(ctx context.Context, s *server, o op, out outcome) e
 	if ended := ctx.Err(); ended != nil && out.err == ended { //nolint:errorlint // a dial's own time-out wraps the same error.
 		return ended
 	}
-	if o.reads() && !c.reporting {
+	if o.reads() && !c.reporting && !s.neverWorked(out.err) {
 		return ErrCacheMiss
 	}
 	return s.downError(o, out)
+}
+
+// neverWorked tells a client whose options are wrong from one that meets with an outage: no server has answered it yet, and this one
+// refuses its login or its certificate. Its reads say so, lest a wrong password look like a cold cache.
+func (s *server) neverWorked(err error) bool {
+	if s.core.unanswered.answered.Load() {
+		return false
+	}
+	if errors.Is(err, errRefused) {
+		err = s.downCause()
+	}
+	return isMisconfigured(err)
 }
 
 func (s *server) downError(o op, out outcome) *ServerDownError {
@@ -72,14 +84,21 @@ func (s *server) downError(o op, out outcome) *ServerDownError {
 	} else if st := s.breaker.Stats(); isDown(st.State) {
 		e.Since = st.Since // found down by this very call
 	}
-	if !errors.Is(out.err, errRefused) {
-		return e
-	}
-	e.Cause = breaker.ErrOpen
-	if down != nil {
-		e.Cause = plainCause(down.cause)
+	if errors.Is(out.err, errRefused) {
+		e.Cause = s.downCause()
 	}
 	return e
+}
+
+// downCause is why the server is down. The breaker knows it first.
+func (s *server) downCause() error {
+	if down := s.downNow(); down != nil {
+		return plainCause(down.cause)
+	}
+	if st := s.breaker.Stats(); st.LastCause != nil && (st.State == breaker.Open || st.State == breaker.HalfOpen) {
+		return plainCause(st.LastCause)
+	}
+	return breaker.ErrOpen
 }
 
 // plainCause takes off what only the breaker needs.

@@ -16,6 +16,7 @@ import (
 const (
 	MaxMissedKeys = maxMissedKeys
 	LargeValue    = largeValue
+	AuthKey       = authKey
 	MaxMultiKeys  = maxMultiKeys
 	ReplayBatch   = replayBatch
 	CanaryKey     = canaryKey

@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -50,6 +51,16 @@ type Options struct {
 	// others go to is not used. What it returns must have NetConn, SetLinger or SyscallConn, as package net's and TLS connections
 	// do, to be reset when it is given up; others can only be closed. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// TLS encrypts all connections but those to unix sockets, on top of DialContext. An empty ServerName stands for the host in each
+	// server's address. Default nil: plain.
+	TLS *tls.Config
+
+	// Credentials returns what to log in with at a memcached that was started with -Y. It is asked at each dial, within Timeout, and
+	// once more if its answer is refused: the password may have changed meanwhile. Connections that are logged in stay so. The address
+	// is the server's as configured. Neither part may have a space or a line break. It may be called by several goroutines at once.
+	// Default nil: no login.
+	Credentials func(ctx context.Context, addr string) (user, password string, err error)
 
 	// ResolveInterval is how often host names are looked up while in use. It does not apply with a DialContext, which does that
 	// itself. Default 30 s; negative: only when a dial fails, and before probes.

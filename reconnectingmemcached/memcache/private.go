@@ -72,7 +72,7 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	if err != nil {
 		return err
 	}
-	got, err := p.exchange(ctx, f, r)
+	got, err := p.exchange(ctx, f, r, &s.core.secure)
 	if err != nil || got.end != nil {
 		s.dropPrivate(p)
 	}
@@ -99,7 +99,7 @@ func (s *server) lostPrivate(p *private, err error) *fault {
 	return s.freshFault(err)
 }
 
-func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineReply, error) {
+func (p *private) exchange(ctx context.Context, f *flight, r *request, login *secure) (lineReply, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	f.call.sent = true
@@ -115,6 +115,8 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request) (lineRepl
 	switch {
 	case err == nil && !p.worked && turnedAway(line):
 		return lineReply{}, soft(errTooManyConns)
+	case err == nil && login.unauthenticated(line):
+		return lineReply{}, soft(fmt.Errorf("%w: the server answered %q", ErrAuth, line))
 	case unsent != nil:
 		return lineReply{}, unsent
 	case err != nil:

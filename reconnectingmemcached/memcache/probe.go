@@ -35,8 +35,12 @@ const (
 	replayPause = time.Second
 )
 
-// probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for one that hangs.
+// probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for one that hangs; widest where
+// somebody has to mend something first.
 func probeDelay(cause error, attempt int) time.Duration {
+	if isMisconfigured(cause) {
+		return backoff.Exponential{Base: time.Second, Factor: 2, Cap: 30 * time.Second}.Delay(attempt)
+	}
 	limit := 250 * time.Millisecond
 	if errors.Is(cause, ErrHung) || errors.Is(cause, breaker.ErrProbeTimeout) || isTimeout(cause) {
 		limit = time.Second

@@ -130,7 +130,7 @@ func (r *reader) reply() error {
 		if err != nil {
 			return err
 		}
-		if err := r.refusedFresh(line); err != nil {
+		if err := r.refusedConn(line); err != nil {
 			return err
 		}
 		got := parseLine(first.op, line)
@@ -152,16 +152,20 @@ func (r *reader) unasked() error {
 	if err != nil {
 		return err
 	}
-	if err := r.refusedFresh(line); err != nil {
+	if err := r.refusedConn(line); err != nil {
 		return err
 	}
 	return soft(fmt.Errorf("%w: %q without a request", ErrBadReply, line[:min(len(line), maxQuoted)]))
 }
 
-// refusedFresh recognises memcached's answer at its connection limit, which it gives before it closes.
-func (r *reader) refusedFresh(line []byte) error {
+// refusedConn recognises answers to no request, but to the connection: memcached's at its connection limit, which it gives before it
+// closes, and that of a server which does not know the login.
+func (r *reader) refusedConn(line []byte) error {
 	if !r.line.worked.Load() && turnedAway(line) {
 		return soft(errTooManyConns)
+	}
+	if r.line.server.core.secure.unauthenticated(line) {
+		return soft(fmt.Errorf("%w: the server answered %q", ErrAuth, line))
 	}
 	return nil
 }
@@ -234,7 +238,7 @@ func (r *reader) missRest() {
 // refusedValues ends a reply that became an error line. Alone, the Get has its answer. Of several, nobody knows whose error it
 // was, nor whether more follows: the connection goes, and each is asked again on a line of its own.
 func (r *reader) refusedValues(line []byte) error {
-	if err := r.refusedFresh(line); err != nil {
+	if err := r.refusedConn(line); err != nil {
 		return err
 	}
 	err := serverError(line)
@@ -257,7 +261,7 @@ func (r *reader) multi(e *entry) error {
 			e.answer(r.conn.heardAt, nil, items, 0, nil)
 			return nil
 		case isErrorLine(line):
-			if err := r.refusedFresh(line); err != nil {
+			if err := r.refusedConn(line); err != nil {
 				return err
 			}
 			e.answer(r.conn.heardAt, nil, items, 0, serverError(line))

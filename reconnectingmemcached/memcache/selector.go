@@ -72,7 +72,7 @@ func newNamePicker(c *core, names []string) *namePicker {
 		}
 		network := "tcp"
 		if isUnixPath(name) {
-			network = "unix"
+			network = networkUnix
 		}
 		p.servers = append(p.servers, c.server(network, name))
 	}

@@ -16,7 +16,7 @@ import (
 // server is one memcached: its breaker, its connections, its watch and the writes it missed.
 type server struct {
 	core    *core
-	network string // "tcp" or "unix"
+	network string // "tcp" or networkUnix
 	address string
 	label   string // address as the metrics show it
 	breaker *breaker.Breaker

@@ -3,6 +3,7 @@ package memcache
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -14,8 +15,9 @@ const unansweredTime = 5 * time.Second
 // unanswered tells of a client that no server has ever answered: its reads are misses and its writes fail, as in an outage, but an
 // address, a port or TLS is more likely wrong than all servers down. It says so once, to the default logger if the client has none.
 type unanswered struct {
-	core *core
-	once sync.Once
+	core     *core
+	once     sync.Once
+	answered atomic.Bool // or the client is closed
 
 	mu    sync.Mutex
 	timer *time.Timer // guarded by mu
@@ -35,6 +37,7 @@ func (u *unanswered) failed() {
 
 // end is called with the first answer on each connection, and when the client is closed.
 func (u *unanswered) end() {
+	u.answered.Store(true)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true

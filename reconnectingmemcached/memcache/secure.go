@@ -1,0 +1,174 @@
+package memcache
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
+
+const (
+	// authKey is the key of the set command that carries the credentials; memcached ignores it.
+	authKey = "holdfast:auth"
+	// tlsSessions is how many sessions are kept for resumption.
+	tlsSessions = 64
+)
+
+// secure makes a connection what the options ask for before anything else is said on it: TLS, then the
+// login. All connections pass through it, those of probes, of deletions and of Native as well.
+type secure struct {
+	tls         *tls.Config // nil: plain
+	credentials func(ctx context.Context, addr string) (user, password string, err error)
+
+	toldPlain atomic.Bool // it was said that credentials are sent in plain text
+}
+
+func (c *secure) init(o Options) {
+	c.credentials = o.Credentials
+	if o.TLS == nil {
+		return
+	}
+	c.tls = o.TLS.Clone()
+	if c.tls.ClientSessionCache == nil {
+		c.tls.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions)
+	}
+}
+
+// secured closes the connection if it cannot be made secure.
+func (s *server) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	to := &s.core.secure
+	if to.tls != nil && s.network != networkUnix {
+		encrypted := tls.Client(conn, to.configFor(s.address))
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("memcache: TLS handshake with %s: %w", s.address, err)
+		}
+		conn = encrypted
+	}
+	if to.credentials == nil {
+		return conn, nil
+	}
+	s.warnOfPlainText(conn)
+	if err := s.login(ctx, conn); err != nil {
+		discard(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// configFor fills the name in that the server's certificate must have.
+func (c *secure) configFor(address string) *tls.Config {
+	if c.tls.ServerName != "" {
+		return c.tls
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	config := c.tls.Clone()
+	config.ServerName = host
+	return config
+}
+
+// login authenticates. Credentials that are refused may just have been replaced: they are asked for once more.
+func (s *server) login(ctx context.Context, conn net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	in := bufio.NewReaderSize(conn, 256)
+	tried, err := s.loginOnce(ctx, conn, in, "")
+	if errors.Is(err, ErrAuth) {
+		if _, again := s.loginOnce(ctx, conn, in, tried); again != errSettled { //nolint:errorlint // the very value.
+			err = again
+		}
+	}
+	if err == nil && !stop() {
+		return ctx.Err()
+	}
+	return err
+}
+
+// loginOnce returns what it sent. If that is what was refused before, it sends nothing and returns errSettled.
+func (s *server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader, refused string) (string, error) {
+	token, err := s.core.secure.token(ctx, s.address)
+	if err != nil {
+		return "", err
+	}
+	if token == refused {
+		return token, errSettled
+	}
+	// A server that asks for no password stores the value: it must have expired by then.
+	if _, err := fmt.Fprintf(conn, "set %s 0 -1 %d\r\n%s\r\n", authKey, len(token), token); err != nil {
+		return token, err
+	}
+	line, err := readLine(in)
+	switch {
+	case err != nil:
+		return token, err
+	case turnedAway(line):
+		return token, soft(errTooManyConns)
+	case string(line) != "STORED":
+		return token, fmt.Errorf("%w: the server answered %q", ErrAuth, line[:min(len(line), maxQuoted)])
+	case in.Buffered() > 0:
+		return token, soft(fmt.Errorf("%w: more than one reply to the login", ErrBadReply))
+	}
+	return token, nil
+}
+
+// token asks for the credentials. The caller's function runs on a goroutine of ours, so its panic must not end the process.
+func (c *secure) token(ctx context.Context, address string) (token string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			token, err = "", fmt.Errorf("%w: Options.Credentials panicked: %v", errCredentials, p)
+		}
+	}()
+	user, password, err := c.credentials(ctx, address)
+	if err != nil {
+		return "", fmt.Errorf("%w: Options.Credentials: %w", errCredentials, err)
+	}
+	if user == "" || strings.ContainsAny(user+password, " \r\n\x00") {
+		return "", fmt.Errorf("%w: Options.Credentials gave a user or a password that memcached cannot take: "+
+			"the user must not be empty, and neither may have a space or a line break", errCredentials)
+	}
+	return user + " " + password, nil
+}
+
+// warnOfPlainText says once that passwords can be read on the way.
+func (s *server) warnOfPlainText(conn net.Conn) {
+	_, encrypted := conn.(interface{ ConnectionState() tls.ConnectionState })
+	at, known := remoteOf(conn)
+	if encrypted || !known || at.IsLoopback() || !s.core.secure.toldPlain.CompareAndSwap(false, true) {
+		return
+	}
+	s.core.log.Warn("memcached password is sent in plain text: set Options.TLS", observe.Endpoint(s.address))
+}
+
+// unauthenticated recognises the answer of a server that no longer takes a connection for logged in, as
+// behind a proxy that has dialled anew.
+func (c *secure) unauthenticated(line []byte) bool {
+	return c.credentials != nil && bytes.HasPrefix(line, []byte("CLIENT_ERROR unauthenticated"))
+}
+
+// isMisconfigured tells errors that a wrong option causes rather than an outage: they last until somebody mends it.
+func isMisconfigured(err error) bool {
+	if errors.Is(err, ErrAuth) || errors.Is(err, errCredentials) {
+		return true
+	}
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	if errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &authority) || errors.As(err, &name) {
+		return true
+	}
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error" // how crypto/tls words an alert of the server
+}
