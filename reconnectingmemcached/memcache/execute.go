@@ -70,10 +70,13 @@ func (s *server) neverWorked(err error) bool {
 	if s.core.unanswered.answered.Load() {
 		return false
 	}
-	if errors.Is(err, errRefused) {
+	if err == errRefused { //nolint:errorlint // the very value that admit gives.
+		if down := s.downNow(); down != nil {
+			return down.misconfigured
+		}
 		err = s.downCause()
 	}
-	return isMisconfigured(err)
+	return err != breaker.ErrOpen && isMisconfigured(err) //nolint:errorlint // the very value; it must not cost an allocation.
 }
 
 func (s *server) downError(o op, out outcome) *ServerDownError {

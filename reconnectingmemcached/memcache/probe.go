@@ -128,7 +128,7 @@ func (s *server) stillDown(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
-		s.down = &downState{since: s.down.since, cause: err}
+		s.down = newDownState(s.down.since, err)
 	}
 }
 

@@ -47,8 +47,13 @@ type server struct {
 
 // downState is why and since when a server is taken for down.
 type downState struct {
-	since time.Time
-	cause error
+	since         time.Time
+	cause         error
+	misconfigured bool // the cause is a wrong option rather than an outage
+}
+
+func newDownState(since time.Time, cause error) *downState {
+	return &downState{since, cause, isMisconfigured(cause)}
 }
 
 // heard takes note that bytes have arrived, and returns the time.
@@ -326,11 +331,11 @@ func (s *server) fall(c breaker.Change) {
 	}
 	s.mu.Lock()
 	if s.down == nil {
-		s.down = &downState{since: c.At, cause: cause}
+		s.down = newDownState(c.At, cause)
 		s.probes.Store(0)
 		s.core.log.Warn("memcached server down", observe.Endpoint(s.address), observe.Cause(cause))
 	} else {
-		s.down = &downState{since: s.down.since, cause: cause}
+		s.down = newDownState(s.down.since, cause)
 	}
 	s.mu.Unlock()
 	s.cut(cause)
