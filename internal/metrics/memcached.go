@@ -6,9 +6,9 @@ import "github.com/holdfast-go/holdfast/internal/observe"
 type Memcached struct {
 	*observe.Table
 
-	Operations, Endpoint, Dials, Replayed, Lost observe.Counter
-	InFlight, Missed                            observe.Gauge
-	Duration, Sizes                             observe.HistogramOf
+	Operations, Endpoint, Dials, Replayed, Lost, Gutter observe.Counter
+	InFlight, Missed                                    observe.Gauge
+	Duration, Sizes                                     observe.HistogramOf
 }
 
 // NewMemcached declares them.
@@ -37,5 +37,8 @@ func NewMemcached(client string) *Memcached {
 			"Missed writes that did not fit the log: their old values may be served.", "endpoint").Shown("Missed writes lost and repaid").Seldom(),
 		Replayed: t.Counter("invalidations_replayed_total",
 			"Keys deleted on a server because it may have missed their writes.").Shown("Missed writes lost and repaid").Seldom(),
+		Gutter: t.Counter("gutter_operations_total",
+			"Keys of servers that were down, by what became of their copies on others: hit, miss, stored, deleted, full (not tried).", "result").
+			Shown("Copies of the gutter"),
 	}
 }

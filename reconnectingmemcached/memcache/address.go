@@ -12,6 +12,13 @@ const networkUnix = "unix"
 
 func isUnixPath(address string) bool { return strings.Contains(address, "/") }
 
+func networkOf(address string) string {
+	if isUnixPath(address) {
+		return networkUnix
+	}
+	return "tcp"
+}
+
 // validateAddress says what is wrong with a server's address, if anything.
 func validateAddress(address string) error {
 	if address == "" {

@@ -5,6 +5,7 @@ package memcache_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
@@ -19,7 +20,7 @@ func TestHotPathAllocations(t *testing.T) {
 	}); got != 0 {
 		t.Errorf("a refused Get allocates %v times, want 0", got)
 	}
-	healthy := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
+	healthy := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1", "127.0.0.1:2"}, Gutter: memcache.Gutter{Expiration: time.Minute, Beacon: -1}})
 	if got := testing.AllocsPerRun(1000, func() {
 		if err := healthy.Guard(twentyBytes); err != nil {
 			t.Fatal(err)

@@ -33,6 +33,7 @@ type core struct {
 	rolls      rolls
 	unanswered unanswered
 	calls      calls
+	gutter     *gutter // nil: off
 
 	histograms *histograms
 	resolves   bool // the default dialer is used, so host names are ours to look up
@@ -70,6 +71,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	} else {
 		c.picker = newNamePicker(c, o.Servers)
 	}
+	c.gutter = newGutter(c)
 	return c
 }
 
@@ -80,7 +82,7 @@ func (c *core) newBreaker(s *server) *breaker.Breaker {
 		ConsecutiveFailures: 3,
 		Probe:               s.probe,
 		ProbeTimeout:        c.limits.longestProbe() + probeMargin,
-		OnReady:             s.replay,
+		OnReady:             s.makeReady,
 		ReadyTimeout:        replayTime,
 		Backoff:             probeDelay,
 		Classify:            classify,
@@ -143,6 +145,7 @@ func (c *core) newServerLocked(id serverAddr) *server {
 		slots: make(chan struct{}, max(defaultIdleConns, c.options.MaxIdleConns)),
 	}
 	s.ramp.init(c.options.MaxInFlight)
+	s.seed = seedOf(id.address)
 	s.home.init(c, id.address)
 	s.watch.init(s)
 	s.label = c.labels.Take(id.address)

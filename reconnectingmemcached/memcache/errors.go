@@ -56,6 +56,9 @@ type ServerDownError struct {
 	Cause error
 	// Sent tells whether a byte of the request may have reached the server. If false, it was certainly not carried out.
 	Sent bool
+	// Guttered tells whether [Options.Gutter] has stored the value of this Set for the server that is down. Only a client that is
+	// [Client.Reporting] gets an error then.
+	Guttered bool
 }
 
 // Error says which server, which operation, why and since when.

@@ -25,11 +25,14 @@ func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !s.window.shut() {
+		return c.readAround(ctx, s, r)
+	}
 	out := s.exchange(ctx, r)
 	if out.err == nil || out.replied {
 		return out.item, out.err
 	}
-	return nil, c.unanswered(ctx, s, r.op, out)
+	return c.readFailed(ctx, s, r, out)
 }
 
 // write runs the operations on one key that change something.
@@ -38,11 +41,14 @@ func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if !s.window.shut() {
+		return c.writeAround(ctx, s, r)
+	}
 	out := s.exchange(ctx, r)
 	if out.err == nil || out.replied {
 		return out.number, out.err
 	}
-	return 0, c.unanswered(ctx, s, r.op, out)
+	return 0, c.writeFailed(ctx, s, r, out)
 }
 
 func (c *Client) store(ctx context.Context, o op, item *Item) error {
@@ -139,7 +145,7 @@ func launch(ctx context.Context, parts []part) {
 		} else {
 			p.outcome = p.server.finish(ctx, &p.flight, &p.request)
 		}
-		if spans != nil {
+		if spans != nil && !p.request.own {
 			spans[i].End(p.server.ended(&p.request, &p.outcome))
 		}
 	}
@@ -193,19 +199,27 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	parts, err := split(core, keys)
+	var began int64
+	if core.gutter != nil {
+		began = core.now()
+	}
+	parts, doubted, err := split(core, keys)
 	if err != nil {
 		return nil, err
 	}
 	launch(ctx, parts)
 	items := make(map[string]*Item, len(keys))
-	var failed []error
 	for i := range parts {
-		p := &parts[i]
-		for _, it := range p.outcome.items {
+		for _, it := range parts[i].outcome.items {
 			items[it.Key] = it
 		}
-		if err := c.partError(ctx, p); err != nil {
+	}
+	if core.gutter != nil {
+		core.gutter.fill(ctx, items, core.gutter.missing(items, parts, doubted), began)
+	}
+	var failed []error
+	for i := range parts {
+		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].foundIn(items) {
 			failed = append(failed, err)
 		}
 	}
@@ -231,30 +245,53 @@ func (c *Client) partError(ctx context.Context, p *part) error {
 	return nil
 }
 
-// split groups keys by server, in their order.
-func split(core *core, keys []string) ([]part, error) {
-	parts := make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
+// foundIn tells whether items has all keys of a part, which copies may have brought.
+func (p *part) foundIn(items map[string]*Item) bool {
+	for _, key := range p.request.keys {
+		if items[key] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// split groups keys by server, in their order. Doubted keys are those that may have copies to be looked at if the server does not have
+// them, or is not to be asked.
+func split(core *core, keys []string) (parts []part, doubted []string, err error) {
+	parts = make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
 	for _, key := range keys {
 		if !legalKey(key) {
-			return nil, ErrMalformedKey
+			return nil, nil, ErrMalformedKey
 		}
 		s, err := core.picker.pick(key)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if s.missed.holds(key) && !s.isDown() {
+		at := phaseUp
+		if !s.window.shut() {
+			at = s.phase()
+		}
+		if at == phaseWindow || at == phaseLinger {
+			doubted = append(doubted, key)
+		}
+		if at == phaseLinger || s.missed.holds(key) && !s.isDown() {
 			s.metrics.count(opGetMulti, resultMiss) // what the server has of it may be old
 			continue
 		}
-		i := openPart(parts, s)
-		if i < 0 {
-			i = len(parts)
-			room := make([]string, 0, min(len(keys), maxMultiKeys))
-			parts = append(parts, part{server: s, request: request{op: opGetMulti, keys: room}})
-		}
-		parts[i].request.keys = append(parts[i].request.keys, key)
+		parts = addKey(parts, s, key, len(keys))
 	}
-	return parts, nil
+	return parts, doubted, nil
+}
+
+// addKey asks s for one more key.
+func addKey(parts []part, s *server, key string, most int) []part {
+	i := openPart(parts, s)
+	if i < 0 {
+		i = len(parts)
+		parts = append(parts, part{server: s, request: request{op: opGetMulti, keys: make([]string, 0, min(most, maxMultiKeys))}})
+	}
+	parts[i].request.keys = append(parts[i].request.keys, key)
+	return parts
 }
 
 // openPart finds the part of s that still takes keys: the last of s, unless it is full. There are as many parts as servers, or a

@@ -57,6 +57,9 @@ func (c *Client) Guard(key string) error {
 	if err != nil {
 		return err
 	}
+	if !s.window.shut() {
+		return ErrServerDown
+	}
 	r := request{op: opGet, key: key}
 	permit, err := s.admit(&r)
 	if err != nil {
@@ -253,3 +256,57 @@ func Oldest(requests ...Waiting) (start int64, ok bool) {
 	}
 	return l.oldest()
 }
+
+// CopyExpiration is that of a copy of an item.
+func CopyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
+	return copyExpiration(expiration, life, now)
+}
+
+// Holders are the servers that may have a copy of key, the first one first.
+func Holders(key, owner string, addrs ...string) (holders []string) {
+	var pool []*server
+	var of *server
+	for _, addr := range addrs {
+		s := &server{address: addr, seed: seedOf(addr)}
+		if pool = append(pool, s); addr == owner {
+			of = s
+		}
+	}
+	for _, s := range holdersOf(key, of, pool) {
+		if s != nil {
+			holders = append(holders, s.address)
+		}
+	}
+	return holders
+}
+
+// Deeds are what a write of the named operation does with copies, in the named phase, if the holders are up as given.
+func Deeds(operation, in string, up ...bool) string {
+	phases := map[string]phase{"up": phaseUp, "window": phaseWindow, "linger": phaseLinger, "down": phaseDown}
+	words := [...]string{deedNone: "-", deedDelete: "delete", deedStore: "store", deedLog: "log"}
+	for o := range opCount {
+		if o.verb() == operation {
+			todo := phases[in].copying(o).deeds([copyHolders]bool(up))
+			return words[todo[0]] + " " + words[todo[1]]
+		}
+	}
+	return "no such operation"
+}
+
+// Window is a window of one server.
+type Window struct{ window window }
+
+// Fall, Rise and Hear tell the window what happens, at a time of the client's clock.
+func (w *Window) Fall(now time.Duration) { w.window.fall(int64(now)) }
+
+func (w *Window) Rise(now, linger, care time.Duration) {
+	w.window.rise(int64(now), linger, care)
+}
+func (w *Window) Hear(now, care time.Duration) { w.window.hear(int64(now), care) }
+
+// Phase is the server's; Shut and Known are the window's.
+func (w *Window) Phase(now time.Duration, down bool) string {
+	return [...]string{"up", "window", "linger", "down"}[w.window.phase(int64(now), down)]
+}
+func (w *Window) Shut() bool  { return w.window.shut() }
+func (w *Window) Known() bool { return w.window.known.Load() }

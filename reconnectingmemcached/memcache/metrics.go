@@ -106,11 +106,13 @@ func (m *serverMetrics) count(o op, r result) { m.operations[o][r].Add(1) }
 
 // countCall counts what became of a request: of a GetMulti, what became of each key.
 func (m *serverMetrics) countCall(r *request, became result, found int) {
-	if r.op != opGetMulti {
+	switch {
+	case r.own:
+	case r.op != opGetMulti:
 		m.operations[r.op][became].Add(1)
-		return
+	default:
+		m.countKeys(len(r.keys), became, found)
 	}
-	m.countKeys(len(r.keys), became, found)
 }
 
 func (m *serverMetrics) countKeys(asked int, became result, found int) {
@@ -237,6 +239,7 @@ func (c *core) collect(m *metrics.Memcached, ch chan<- prometheus.Metric) {
 		sum.collect(m, observe.To(ch, label))
 	}
 	all.collectClient(m, observe.To(ch))
+	c.gutter.stats().collect(m, observe.To(ch))
 	c.histograms.collect(m, observe.To(ch))
 }
 
@@ -255,6 +258,7 @@ func (s *shared) collectUnused(m *metrics.Memcached, ch chan<- prometheus.Metric
 		}
 	}
 	none.collectClient(m, observe.To(ch))
+	GutterStats{}.collect(m, observe.To(ch))
 	newHistograms().collect(m, observe.To(ch))
 }
 

@@ -182,7 +182,7 @@ func (s *server) noteMissed(r *request, out outcome) {
 }
 
 func (s *server) logMissed(r *request, out outcome) {
-	if skip := s.core.options.NoReplay; skip != nil && skip(r.key) {
+	if skip := s.core.options.NoReplay; skip != nil && !r.own && skip(r.key) {
 		return
 	}
 	missed := missedKey{sent: out.sent}

@@ -89,6 +89,14 @@ type Options struct {
 	// NoReplay exempts keys from the deletion of missed writes at re-admission, such as locks written with Set. Default: none.
 	NoReplay func(key string) bool
 
+	// Gutter keeps the keys of a server that is down on others for a while. Default: off.
+	Gutter Gutter
+
+	// Linger is how long after the re-admission of a server its keys are still read from their copies in the Gutter, or are misses
+	// without one. Another process may re-admit it later, and delete only then what it missed from that: until then its old values
+	// would be read here. Default 0: 2 s with a Gutter, else none; negative: none.
+	Linger time.Duration
+
 	// Logger gets state changes and lost invalidations. Default nil: silent, but for one warning, through slog.Default(), of a
 	// client whose servers have given it no answer yet, 5 s after the first failure: its addresses may be wrong.
 	Logger *slog.Logger
@@ -120,6 +128,11 @@ func (o Options) withDefaults() Options {
 	if o.ResolveInterval == 0 {
 		o.ResolveInterval = defaultResolveInterval
 	}
+	o.Gutter = o.Gutter.withDefaults()
+	if o.Linger == 0 && o.Gutter.Expiration > 0 {
+		o.Linger = defaultLinger
+	}
+	o.Linger = min(max(o.Linger, 0), longestLimit)
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
 	}
@@ -145,5 +158,5 @@ func (o Options) validate() error {
 	if o.Overflow != AcceptStale && o.Overflow != FlushServer {
 		return fmt.Errorf("memcache: Options.Overflow is %d: use AcceptStale or FlushServer", o.Overflow)
 	}
-	return nil
+	return o.Gutter.validate()
 }

@@ -76,12 +76,14 @@ func (o op) leavesOldValue() bool {
 // request is one command before it is encoded. It lives on its caller's stack.
 type request struct {
 	op      op
+	own     bool // the client's own, which is not counted among the operations of callers
 	alone   bool // a Get that must not share its line with others: its line failed once
 	key     string
 	keys    []string // GetMulti
 	item    *Item    // operations that store
 	seconds int32    // Touch, GetAndTouch
 	delta   uint64   // Increment, Decrement
+	began   int64    // when the call began, if this is not its first request; of the client's clock
 }
 
 // size is roughly what the request takes on the wire, in bytes.

@@ -70,11 +70,7 @@ func newNamePicker(c *core, names []string) *namePicker {
 		if err := validateAddress(name); err != nil {
 			return &namePicker{err: fmt.Errorf("%w: %w", ErrNoServers, err)}
 		}
-		network := "tcp"
-		if isUnixPath(name) {
-			network = networkUnix
-		}
-		p.servers = append(p.servers, c.server(network, name))
+		p.servers = append(p.servers, c.server(networkOf(name), name))
 	}
 	return p
 }

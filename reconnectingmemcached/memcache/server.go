@@ -26,6 +26,9 @@ type server struct {
 	home    home
 	pace    pace
 	missed  *missedLog
+	window  window
+	seed    uint64       // of its scores as a holder of copies
+	guests  atomic.Int64 // calls under way for other servers
 	metrics serverMetrics
 	slots   chan struct{} // bounds private connections
 
@@ -89,7 +92,7 @@ type outcome struct {
 
 // exchange makes one call.
 func (s *server) exchange(ctx context.Context, r *request) outcome {
-	if s.core.tracer != nil {
+	if s.core.tracer != nil && !r.own {
 		return s.exchangeTraced(ctx, r)
 	}
 	permit, err := s.admit(r)
@@ -115,7 +118,7 @@ func (s *server) admit(r *request) (breaker.Permit, error) {
 	}
 	if r.op.reads() && s.missed.holds(r.key) {
 		permit.Done(errSettled)
-		s.metrics.count(r.op, resultMiss)
+		s.metrics.countCall(r, resultMiss, 0)
 		return permit, ErrCacheMiss
 	}
 	if !s.ramp.enter(s.core.now) {
@@ -130,6 +133,9 @@ func (s *server) admit(r *request) (breaker.Permit, error) {
 // begin sends a call that was admitted; finish must follow.
 func (s *server) begin(ctx context.Context, permit breaker.Permit, r *request) flight {
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
+	if r.began != 0 {
+		f.start = r.began
+	}
 	s.watch.arm()
 	if !isLarge(r) {
 		f.err = s.send(ctx, &f, r)
@@ -157,7 +163,9 @@ func (s *server) book(f *flight, r *request, out *outcome) {
 	if out.ended == 0 {
 		out.ended = s.core.now()
 	}
-	s.core.histograms.tried(r, out, out.ended-f.start)
+	if !r.own {
+		s.core.histograms.tried(r, out, out.ended-f.start)
+	}
 	if out.replied {
 		f.permit.Done(nil)
 		s.ramp.succeeded(s.core.now)
@@ -329,6 +337,12 @@ func (s *server) fall(c breaker.Change) {
 	if cause == nil {
 		cause = breaker.ErrOpen
 	}
+	if s.core.opensWindows() {
+		s.window.fall(s.core.now())
+	}
+	if s.core.gutter != nil {
+		s.core.gutter.fell()
+	}
 	s.mu.Lock()
 	if s.down == nil {
 		s.down = newDownState(c.At, cause)
@@ -342,6 +356,9 @@ func (s *server) fall(c breaker.Change) {
 }
 
 func (s *server) rise(c breaker.Change) {
+	if s.core.opensWindows() {
+		s.window.rise(s.core.now(), s.core.options.Linger, s.core.careTime())
+	}
 	s.mu.Lock()
 	was := s.down
 	s.down = nil

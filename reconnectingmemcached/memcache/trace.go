@@ -30,8 +30,9 @@ func beginParts(ctx context.Context, parts []part) []tracing.Span {
 	}
 	spans := make([]tracing.Span, len(parts))
 	for i := range parts {
-		p := &parts[i]
-		_, spans[i] = p.server.core.tracer.Begin(ctx, p.server.operation(&p.request))
+		if p := &parts[i]; !p.request.own {
+			_, spans[i] = p.server.core.tracer.Begin(ctx, p.server.operation(&p.request))
+		}
 	}
 	return spans
 }

@@ -1,0 +1,227 @@
+package memcache
+
+import (
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+	"unsafe"
+)
+
+// Gutter keeps the keys of a server that is down on two of the others for a while, so that the database is asked for each key once in
+// a while instead of each time. The zero value is off; most callers want Expiration alone.
+//
+// Set stores a copy under another name there and returns nil. Get, GetAndTouch and GetMulti read copies; their CasID is 0.
+// What changes or deletes a key deletes its copies. Add, Increment, Decrement and Touch are never sent to another server: a lock or a
+// counter must not exist twice. Keys for which [Options.NoReplay] is true, and those of more than 239 bytes, have no copies.
+type Gutter struct {
+	// Expiration is how long a copy lives at most, in whole seconds. It bounds how old a copy is, on top of the time that a load
+	// takes, where other clients write the same keys without a gutter, or with other servers. Default 0: no gutter. Take 10 s, and
+	// 5 min once all that write have it.
+	Expiration time.Duration
+
+	// Servers take the copies. All processes must name the same. Default: the servers of the client.
+	Servers []string
+
+	// Beacon is how often the processes tell each other, by a key on each server, whose copies there may be. Those that write see
+	// to the copies then, so that a copy is older than three times Beacon by the time of a load at most. Default 0: 1 s; negative:
+	// none, and Expiration is the bound.
+	Beacon time.Duration
+
+	// MaxShare is which part of Options.MaxInFlight a server gives to calls for others, if that is set. Default 0: a half.
+	MaxShare float64
+}
+
+const (
+	copyPrefix    = "holdfast:g:"
+	defaultBeacon = time.Second
+	defaultShare  = .5
+	defaultLinger = 2 * time.Second
+	longestGutter = 30 * 24 * time.Hour // beyond, memcached takes seconds for a date
+	copyHolders   = 2
+	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at once, and asked about each
+	// Beacon, by a call that may take as long.
+	beatsToBeHeard = 2
+	beatsUnheard   = 3 // how many Beacons a copy lives until then
+	// graceOfCopies is how much longer than they live copies are taken care of.
+	graceOfCopies = 2 * time.Second
+	// graceOfBeacons is how much longer than copies beacons live, and are believed.
+	graceOfBeacons = 5 * time.Second
+)
+
+func seconds(d time.Duration) int32 { return int32(d / time.Second) } //nolint:gosec // of what is at most some weeks.
+
+func (g Gutter) validate() error {
+	switch {
+	case g.Expiration < 0 || g.Expiration > longestGutter:
+		return fmt.Errorf("memcache: Options.Gutter.Expiration is %v: use 0 for no gutter, or at most 30 days", g.Expiration)
+	case g.MaxShare < 0 || g.MaxShare > 1:
+		return fmt.Errorf("memcache: Options.Gutter.MaxShare is %v: use a part between 0 and 1; 0 is the default", g.MaxShare)
+	}
+	for _, address := range g.Servers {
+		if err := validateAddress(address); err != nil {
+			return fmt.Errorf("memcache: Options.Gutter.Servers: %w", err)
+		}
+	}
+	return nil
+}
+
+func (g Gutter) withDefaults() Gutter {
+	g.Expiration = (g.Expiration + time.Second - 1).Truncate(time.Second)
+	if g.Beacon == 0 {
+		g.Beacon = defaultBeacon
+	}
+	if g.MaxShare == 0 {
+		g.MaxShare = defaultShare
+	}
+	return g
+}
+
+// phase is how a server stands, as one process sees it. It decides where its keys are read, and what a write does with their copies.
+type phase uint8
+
+const (
+	phaseUp     phase = iota // there are no copies
+	phaseWindow              // up, but there may be copies
+	phaseLinger              // up, but the others may not have deleted there yet what it missed from them
+	phaseDown
+)
+
+// source is where a key is read.
+type source uint8
+
+const (
+	atOwner source = iota
+	atOwnerThenCopy
+	atCopy
+)
+
+func (p phase) source() source {
+	switch p {
+	case phaseDown, phaseLinger:
+		return atCopy
+	case phaseWindow:
+		return atOwnerThenCopy
+	default:
+		return atOwner
+	}
+}
+
+// copying is what a write does with the copies of its key.
+type copying uint8
+
+const (
+	leaveCopies copying = iota
+	deleteCopies
+	storeCopy
+)
+
+// copying is none for locks and counters while their owner is down, as they are refused then. Once it is back they must not be hidden
+// behind a copy of a former value.
+func (p phase) copying(o op) copying {
+	switch {
+	case p == phaseUp || o.reads() || o == opTouch:
+		return leaveCopies
+	case o == opSet && p != phaseWindow:
+		return storeCopy
+	case p == phaseDown && !o.leavesOldValue():
+		return leaveCopies
+	}
+	return deleteCopies
+}
+
+// deed is what is done with a copy at one of its holders.
+type deed uint8
+
+const (
+	deedNone deed = iota
+	deedDelete
+	deedStore
+	deedLog // to delete it before that server is used again
+)
+
+// deeds are those at the holders of a copy, of which some are up. A new copy goes to the first of them, and the other must not keep an
+// older one.
+func (c copying) deeds(up [copyHolders]bool) (todo [copyHolders]deed) {
+	if c == leaveCopies {
+		return todo
+	}
+	stored := c != storeCopy
+	for i := range todo {
+		switch {
+		case !up[i]:
+			todo[i] = deedLog
+		case !stored:
+			todo[i], stored = deedStore, true
+		default:
+			todo[i] = deedDelete
+		}
+	}
+	return todo
+}
+
+// everKnown is how long a server counts as down whose outage the other processes know of from one shortly before.
+const everKnown = time.Duration(math.MaxInt64)
+
+// copyLife is how long a copy lives: three Beacons while some processes may not know yet that there are copies. The owner has been
+// down for so long, if it is.
+func (g Gutter) copyLife(owner phase, downFor time.Duration) time.Duration {
+	if g.Beacon < 0 || owner == phaseDown && downFor >= beatsToBeHeard*g.Beacon {
+		return g.Expiration
+	}
+	return min(g.Expiration, max((beatsUnheard*g.Beacon).Truncate(time.Second), time.Second))
+}
+
+// copyExpiration is that of a copy of an item with the expiration given, in seconds. A date counts by this machine's clock.
+func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
+	most := int64(life / time.Second)
+	left := int64(expiration)
+	if left > int64(longestGutter/time.Second) {
+		left -= now.Unix()
+		if left <= 0 {
+			return -1 // as memcached takes a date in the past
+		}
+	}
+	if left == 0 || left > most {
+		left = most
+	}
+	return int32(left) //nolint:gosec // most is at most 30 days, in seconds.
+}
+
+// holdersOf chooses the servers that may have a copy of key: those of the highest scores (rendezvous hashing). All processes with the
+// same servers choose the same, and those of a key do not change when another server goes down.
+func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]*server) {
+	// ChecksumIEEE does not keep its argument, so the key need not be copied.
+	sum := uint64(crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(key), len(key)))) * 0x9e3779b97f4a7c15
+	var best [copyHolders]uint64
+	for _, s := range pool {
+		if s == owner {
+			continue
+		}
+		score := mix(sum ^ s.seed)
+		switch {
+		case holders[0] == nil || score > best[0]:
+			holders[1], best[1] = holders[0], best[0]
+			holders[0], best[0] = s, score
+		case holders[1] == nil || score > best[1]:
+			holders[1], best[1] = s, score
+		}
+	}
+	return holders
+}
+
+func seedOf(address string) uint64 {
+	return mix(uint64(crc32.ChecksumIEEE([]byte(address)))<<17) | 1
+}
+
+// mix is the finalizer of MurmurHash3, http://github.com/aappleby/smhasher.
+func mix(x uint64) uint64 {
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	x *= 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// tooManyDown is true when more than half of all servers are down: the others are not to bear their load, too.
+func tooManyDown(down, all int) bool { return down > (all+1)/2 }
