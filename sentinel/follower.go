@@ -113,6 +113,8 @@ func (f *follower) tell(e follow.Effect) {
 		} else {
 			p.metrics.stale.Add(1)
 		}
+	case follow.Strayed:
+		f.director.log.Error("the client is in a state that it should not be in; please report this", observe.Endpoint(p.name), "from", e.From.String(), "to", e.To.String())
 	case follow.Reborn:
 		f.director.log.Warn("the sentinels' epochs begin anew", observe.Endpoint(p.name), "addr", e.Addr, "epoch", e.Epoch)
 	}

@@ -11,6 +11,8 @@ import (
 var (
 	// ErrHung is why a primary is left that is silent.
 	ErrHung = observe.NewCause("timeout", "it hangs")
+	// errOvertaken ends the calls of one that has stalled.
+	errOvertaken = fmt.Errorf("%w, and a failover begins", ErrHung)
 	// ErrDemoted is why one is left that says it is a replica.
 	ErrDemoted = errors.New("it is a replica now")
 	// ErrStarting is why there is none before the first was looked for.

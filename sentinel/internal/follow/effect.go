@@ -84,6 +84,9 @@ type Mismatch struct {
 	Cause     error
 }
 
+// Strayed tells that the phase has changed as it never should.
+type Strayed struct{ From, To Phase }
+
 // Doubted counts a report that is not followed, or a server that says replica where a primary is expected.
 type Doubted struct{ Role bool }
 
@@ -93,6 +96,7 @@ type Reborn struct {
 	Epoch int64
 }
 
+func (Strayed) effect()   {}
 func (Watch) effect()     {}
 func (Unwatch) effect()   {}
 func (Poll) effect()      {}

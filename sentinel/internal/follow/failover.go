@@ -135,7 +135,7 @@ func (s *State) selected(e Pushed) {
 	if s.config.Mode == PushOnly || e.Addr == s.primary.addr || s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr) {
 		return
 	}
-	s.cut(fmt.Errorf("%w, and a failover begins", ErrHung))
+	s.cut(errOvertaken)
 	s.fence(e)
 	if s.next.trigger != BySelection || s.next.addr == "" {
 		s.pursue(s.toSelected(e.Addr))
@@ -332,6 +332,9 @@ func (s *State) revert(why error) {
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	p, from := &s.primary, s.primary.last
 	moved := addr != from && from != ""
+	if why == BySelection {
+		s.cut(errOvertaken) // it has stalled, and a failover has begun
+	}
 	s.endFence()
 	s.endRepair()
 	s.release(link)

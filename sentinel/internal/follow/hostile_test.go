@@ -356,3 +356,20 @@ func TestAFalseDownAfterKeepsNoCalls(t *testing.T) {
 		t.Errorf("%+v", p.done)
 	}
 }
+
+// While the primary stalled, a sentinel announced one replica, and reported another: both were asked in turn, and the first said that it was
+// the primary. The machine took a way that it does not have, and ended the process.
+func TestAReplicaIsFollowedWhileThePrimaryStalls(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.step(follow.Silent{Term: p.links[serverA], For: 300 * time.Millisecond})
+	p.is(follow.Stalled, serverA)
+	p.push(seeds()[0], follow.Switched, serverC)
+	p.hear(report(serverB, 2), seeds()[0])
+	for range 7 { // B hangs
+		p.pass(20 * time.Millisecond)
+	}
+	p.answer(serverC, true)
+	if p.is(follow.Provisional, serverC); count[follow.Cut](p) != 1 || count[follow.Strayed](p) != 0 {
+		t.Errorf("%+v", p.done)
+	}
+}

@@ -1,7 +1,6 @@
 package follow
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -147,13 +146,13 @@ func (s *State) take() []Effect {
 	return out
 }
 
-// become changes the phase. A transition that is not in the table is a defect of this package.
+// become changes the phase. A transition that is not in the table is a defect of this package, and told: a process does not end for it.
 func (s *State) become(to Phase) {
-	if s.phase == to {
+	if s.phase == to || s.phase == Closed {
 		return
 	}
 	if !allowed(s.phase, to) {
-		panic(fmt.Sprintf("follow: from %v to %v", s.phase, to))
+		s.do(Strayed{From: s.phase, To: to})
 	}
 	s.phase = to
 }

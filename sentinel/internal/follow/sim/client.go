@@ -187,6 +187,8 @@ func (c *client) serve(e follow.Effect) {
 		}
 		c.fenced = false
 		c.lifted()
+	case follow.Strayed:
+		c.world.fail("from %v to %v is no transition", e.From, e.To)
 	case follow.Reverted:
 		c.reverted()
 	}
