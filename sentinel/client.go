@@ -7,6 +7,8 @@
 // [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and PutMaster are the check-out style. Programs for
 // radix.v2 change the beginning of their import lines: see the packages below radixv2.
 //
+// Without sentinels, Options.Servers are asked who of them is the primary. Other Redis clients follow through [Client.Dialer].
+//
 // Credentials that rotate are Endpoint.Credentials; what blocks, and what transactions need, has connections of its own.
 //
 // No client can keep writes that a primary acknowledged after it was cut off from its replicas: [Client.DoDurable], which tells how many
@@ -61,7 +63,8 @@ type Client struct {
 
 var _ prometheus.Collector = (*Client)(nil)
 
-// New makes a client that follows opts.Names through the sentinels given, as host:port, and through those that these name. It returns
+// New makes a client that follows opts.Names through the sentinels given, as host:port, and through those that these name; or, if there are
+// none, through Options.Servers. It returns
 // when each primary has been found: within ctx, or 5 s if ctx has no deadline. The error says what was wrong: see ErrBadOptions,
 // ErrNoSentinel, ErrNotSentinel, ErrSentinelAuth, ErrServerAuth, ErrUnknownPrimary, ErrNoPrimary.
 //
@@ -85,6 +88,9 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	c.strangers = c.sentinels
 	if !o.TrustDiscovered {
 		c.strangers = c.sentinels.withoutLogin()
+	}
+	if len(o.Servers) > 0 {
+		sentinels = []string{surveyor}
 	}
 	c.director = newDirector(c, sentinels)
 	c.tracer = newTracer(c)

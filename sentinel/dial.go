@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type connector struct {
 	refused  error // what wraps an error reply about credentials
 	logins   logins
 	unneeded atomic.Bool // a password was, and the log has it
+	names    sync.Map    // host names, for certificates, by the addresses that they were resolved to
 }
 
 // withoutLogin is the same without credentials.
@@ -119,6 +121,9 @@ func (d *connector) encrypt(ctx context.Context, conn net.Conn, addr string) (ne
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			return conn, err
+		}
+		if name, ok := d.names.Load(addr); ok {
+			host = name.(string)
 		}
 		config = config.Clone()
 		config.ServerName = host

@@ -51,6 +51,10 @@ func (d *director) watch(addr string, f *follower) {
 	}
 	w := newWatcher(d.client, addr, through, cancel)
 	d.watchers[addr] = w
+	if d.surveys() {
+		newSurvey(w).start(ctx)
+		return
+	}
 	d.client.spawn(func() { w.poll(ctx) })
 	d.client.spawn(func() { w.listen(ctx) })
 }
@@ -90,10 +94,10 @@ func (d *director) heard(w *watcher, answer *polled, err error) {
 	switch {
 	case err == nil:
 		w.id = answer.id
-		if !wasUp {
+		if !wasUp && !d.surveys() {
 			d.client.announce(Event{Kind: SentinelUp, Sentinel: w.addr})
 		}
-	case wasUp:
+	case wasUp && !d.surveys():
 		d.client.announce(Event{Kind: SentinelDown, Sentinel: w.addr, Cause: err})
 	}
 	for name, f := range d.followers {
@@ -154,9 +158,15 @@ func (d *director) publish() {
 	}
 }
 
+// surveys tells whether servers are asked, as there are no sentinels.
+func (d *director) surveys() bool { return len(d.client.options.Servers) > 0 }
+
 // sentinels are those that are known.
 func (d *director) sentinels() []Sentinel {
 	var all []Sentinel
+	if d.surveys() {
+		return nil
+	}
 	for _, w := range d.watchers {
 		all = append(all, Sentinel{Addr: w.addr, Up: w.up})
 	}
@@ -193,7 +203,10 @@ func (d *director) startError() error {
 			return err
 		}
 	}
-	if len(failures) > 0 {
+	switch {
+	case len(failures) > 0 && d.surveys():
+		return fmt.Errorf("%w: %w", ErrNoPrimary, errors.Join(failures...))
+	case len(failures) > 0:
 		return fmt.Errorf("%w: %w", ErrNoSentinel, errors.Join(failures...))
 	}
 	for _, f := range d.followers {

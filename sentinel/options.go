@@ -83,6 +83,12 @@ type Endpoint struct {
 type Options struct {
 	// Names are the primaries to follow, as the sentinels call them. At least one.
 	Names []string
+	// Servers are the servers of the one name, as host:port, where there are no sentinels: New is given none then. Each is asked for its role
+	// ten times a second; a promotion is followed when it is seen. A host name stands for all its addresses, and is looked up each second.
+	// See docs/sentinel.md for what this cannot know. Default nil.
+	Servers []string
+	// LookupHost finds the addresses of the host names in Servers. Default: net.DefaultResolver's.
+	LookupHost func(ctx context.Context, host string) (addrs []string, err error)
 	// Name is the value of the metric label "client", unique by default: "sentinel", "sentinel-2", ….
 	Name string
 	// Mode says when to follow a failover. Default Eager.
@@ -191,6 +197,10 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.BlockingConns, defaultBlocking)
 	orDefault(&o.Protocol, 2)
 	orDefault(&o.MaxReply, defaultMaxReply)
+	if o.LookupHost == nil {
+		o.LookupHost = net.DefaultResolver.LookupHost
+	}
+	o.Servers = slices.Clone(o.Servers)
 	o.Names, o.Allow, o.Commands = slices.Clone(o.Names), slices.Clone(o.Allow), slices.Clone(o.Commands)
 	o.Server, o.Sentinel = o.Server.withDefaults(), o.Sentinel.withDefaults()
 	if o.AddrMap == nil {
@@ -219,7 +229,7 @@ func orDefault[T comparable](field *T, value T) {
 
 // check returns all that is wrong.
 func (o Options) check(sentinels []string) error {
-	bad := []error{checkSentinels(sentinels), checkNames(o.Names), o.checkTimes()}
+	bad := []error{o.checkSources(sentinels), checkNames(o.Names), o.checkTimes()}
 	complain := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
 	if o.Mode < Eager || o.Mode > PushOnly {
 		complain("Options.Mode is %v: use Eager, FenceOnly or PushOnly", o.Mode)
@@ -303,14 +313,25 @@ func (o Options) checkTimes() error {
 	return errors.Join(bad...)
 }
 
-func checkSentinels(sentinels []string) error {
-	if len(sentinels) == 0 {
-		return errors.New("no sentinel is given: give the host:port of one at least")
-	}
+// checkSources checks whom the client is to hear.
+func (o Options) checkSources(sentinels []string) error {
 	var bad []error
+	switch {
+	case len(sentinels)+len(o.Servers) == 0:
+		return errors.New("no sentinel is given: give the host:port of one at least; or, if there are none, Options.Servers")
+	case len(sentinels) > 0 && len(o.Servers) > 0:
+		return errors.New("sentinels and Options.Servers are given: the sentinels know the servers; give the one or the other")
+	case len(o.Servers) > 0 && len(o.Names) > 1:
+		bad = append(bad, fmt.Errorf("Options.Servers are those of one name, and Options.Names has %d: make a client for each", len(o.Names)))
+	}
 	for i, addr := range sentinels {
 		if err := checkAddr(addr); err != nil {
 			bad = append(bad, fmt.Errorf("sentinel %d: %w", i+1, err))
+		}
+	}
+	for _, addr := range o.Servers {
+		if err := checkAddr(addr); err != nil {
+			bad = append(bad, fmt.Errorf("Options.Servers: %w", err))
 		}
 	}
 	return errors.Join(bad...)

@@ -22,6 +22,7 @@ const (
 	sentinel     = "sentinel"
 	sentinelWire = "sentinel/internal/wire"
 	follow       = "sentinel/internal/follow"
+	roles        = "sentinel/internal/roles"
 	radixv2      = "sentinel/radixv2/redis"
 	otter        = "github.com/maypok86/otter/v2"
 	limiter      = "golang.org/x/time"
@@ -144,8 +145,9 @@ func Holdfast() Rules {
 func aroundSentinel() []Row {
 	return []Row{
 		{Package: sentinelWire, May: []string{radix, observe}},
-		{Package: sentinel, May: []string{sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
+		{Package: sentinel, May: []string{sentinelWire, follow, roles, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
 		{Package: follow, May: []string{observe}},
+		{Package: roles},
 		{Package: "sentinel/internal/follow/sim", May: []string{follow}},
 		{Package: radixv2, May: []string{sentinel, sentinelWire, radix}, Tests: []string{"sentinel/radixv2/pubsub"}},
 		{Package: "sentinel/radixv2/sentinel", May: []string{radixv2, sentinel}, Tests: []string{"sentinel/radixv2/pubsub", "sentinel/radixv2/util"}},

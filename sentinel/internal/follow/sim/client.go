@@ -134,6 +134,8 @@ func (c *client) run(effects []follow.Effect) {
 			delete(c.links, e.Link)
 		case follow.Question:
 			c.question()
+		case follow.Strayed:
+			w.fail("from %v to %v is no transition", e.From, e.To)
 		default:
 			c.serve(e)
 		}
@@ -187,8 +189,6 @@ func (c *client) serve(e follow.Effect) {
 		}
 		c.fenced = false
 		c.lifted()
-	case follow.Strayed:
-		c.world.fail("from %v to %v is no transition", e.From, e.To)
 	case follow.Reverted:
 		c.reverted()
 	}

@@ -1,0 +1,174 @@
+// Package roles decides which of some servers is the primary where no sentinels say so, from what each says that it is. It has no clock and
+// no connections.
+//
+// A promotion that was seen decides: a server that said replica and now says primary, on one connection. Without one, a server that says
+// primary counts if it is the only one, and the last choice is away or says that it is a replica. A server that says primary beside the
+// choice is in doubt: when the choice is away for a moment it does not take over; it may be one of before that nobody has told.
+package roles
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+var (
+	// ErrNone is that no server says that it is the primary.
+	ErrNone = errors.New("no server says that it is the primary")
+	// ErrSeveral is that several have done so from the beginning, so that nobody can know which of them is right.
+	ErrSeveral = errors.New("several servers say that they are the primary: have all but one replicate it (REPLICAOF)")
+)
+
+// Servers are some servers, and what they say. The zero value has none.
+type Servers struct {
+	all    []*server
+	chosen *server // nil: none yet
+	epoch  int64   // how many choices there were
+}
+
+type server struct {
+	addr    string
+	judged  bool // it has answered, or has not in time
+	answers bool
+	primary bool
+	linked  bool // a replica's link to its primary is up
+	doubted bool // it said primary beside the choice, or was the choice before, and has not said replica since
+}
+
+// Answer is what a server says of itself.
+type Answer struct{ Primary, Linked bool }
+
+// Replica is a server that is not the primary.
+type Replica struct {
+	Addr         string
+	Usable, Lost bool
+}
+
+// Verdict is who is the primary, and who is not.
+type Verdict struct {
+	Addr     string
+	Epoch    int64
+	Replicas []Replica
+}
+
+func (s *Servers) find(addr string) *server {
+	if i := slices.IndexFunc(s.all, func(o *server) bool { return o.addr == addr }); i >= 0 {
+		return s.all[i]
+	}
+	return nil
+}
+
+// Add adds a server, unless it is there.
+func (s *Servers) Add(addr string) {
+	if s.find(addr) == nil {
+		s.all = append(s.all, &server{addr: addr})
+	}
+}
+
+// Remove removes a server. If it is the choice, whoever else says primary may be the next.
+func (s *Servers) Remove(addr string) {
+	gone := s.find(addr)
+	s.all = slices.DeleteFunc(s.all, func(o *server) bool { return o == gone })
+	if gone != nil && gone == s.chosen {
+		gone.answers, gone.primary = true, false
+		s.judge()
+	}
+}
+
+// Hear takes in what a server says. It returns whether that is a promotion.
+func (s *Servers) Hear(addr string, a Answer) (promoted bool) {
+	o := s.find(addr)
+	if o == nil {
+		return false
+	}
+	promoted = o.answers && !o.primary && a.Primary && o != s.chosen
+	o.judged, o.answers, o.primary, o.linked = true, true, a.Primary, a.Linked
+	o.doubted = o.doubted && a.Primary && !promoted
+	if promoted {
+		s.choose(o)
+		return true
+	}
+	s.judge()
+	return false
+}
+
+// Miss takes in that a server did not answer, or that the connection to it has ended: what it says next may be said by another process.
+func (s *Servers) Miss(addr string) {
+	if o := s.find(addr); o != nil {
+		o.judged, o.answers = true, false
+		s.judge()
+	}
+}
+
+// judge looks for a choice where there was no promotion.
+func (s *Servers) judge() {
+	primaries := s.primaries()
+	switch {
+	case s.chosen == nil:
+		if len(primaries) == 1 && s.Settled() {
+			s.choose(primaries[0])
+		}
+		return
+	case s.chosen.answers && s.chosen.primary:
+		for _, o := range primaries {
+			o.doubted = o.doubted || o != s.chosen
+		}
+		return
+	case !s.chosen.answers:
+		primaries = slices.DeleteFunc(primaries, func(o *server) bool { return o.doubted })
+	}
+	if len(primaries) == 1 {
+		s.choose(primaries[0])
+	}
+}
+
+func (s *Servers) primaries() (all []*server) {
+	for _, o := range s.all {
+		if o.answers && o.primary {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (s *Servers) choose(o *server) {
+	if before := s.chosen; before != nil {
+		before.doubted = !before.answers || before.primary
+	}
+	s.chosen = o
+	s.epoch++
+	s.judge()
+}
+
+// Verdict is what has been decided. The error is why nothing has.
+func (s *Servers) Verdict() (Verdict, error) {
+	if s.chosen == nil {
+		primaries := s.primaries()
+		if len(primaries) < 2 {
+			return Verdict{}, ErrNone
+		}
+		var addrs []string
+		for _, o := range primaries {
+			addrs = append(addrs, o.addr)
+		}
+		return Verdict{}, fmt.Errorf("%w: %s", ErrSeveral, strings.Join(addrs, ", "))
+	}
+	v := Verdict{Addr: s.chosen.addr, Epoch: s.epoch}
+	for _, o := range s.all {
+		if o != s.chosen {
+			v.Replicas = append(v.Replicas, Replica{Addr: o.addr, Usable: o.answers && !o.primary && o.linked, Lost: !o.answers})
+		}
+	}
+	return v, nil
+}
+
+// Settled tells whether each has answered, or has failed to, once.
+func (s *Servers) Settled() bool {
+	return !slices.ContainsFunc(s.all, func(o *server) bool { return !o.judged })
+}
+
+// Answers tells whether any server answers.
+func (s *Servers) Answers() bool {
+	return slices.ContainsFunc(s.all, func(o *server) bool { return o.answers })
+}
