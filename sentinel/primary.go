@@ -81,10 +81,16 @@ func (p *primary) EncodeDecode(ctx context.Context, request, into any) error {
 	if err != nil {
 		return p.failed(err, p.seat.Load())
 	}
+	s, single := p.seat.Load(), r.Commands() == 1
 	if p.client.tracer != nil {
-		return p.transmitTraced(ctx, r, into)
+		err = p.transmitTraced(ctx, r, into)
+	} else {
+		err = p.transmit(ctx, r, into)
 	}
-	return p.transmit(ctx, r, into)
+	if err != nil && single && demoted(err) {
+		return p.sendAgain(ctx, s, request, into, err)
+	}
+	return err
 }
 
 // transmit sends a request on the shared connection, or on one of its own if it needs that.
