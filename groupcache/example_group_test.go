@@ -1,6 +1,7 @@
 package groupcache_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -74,6 +75,28 @@ func ExampleGroup_RemovePrefix() {
 	// [] [] <nil>
 	// loaded acme/1
 	// 2
+}
+
+// A process keeps what is read most for the one that takes its place: in a file, as a rule. With peers, Load belongs after SetPeers.
+func ExampleGroup_Save() {
+	users, done := newUsers()
+	_, _ = users.View(context.Background(), "1")
+	var file bytes.Buffer
+	saved, err := users.Save(&file)
+	fmt.Println(saved, err)
+	done()
+
+	users, done = newUsers()
+	defer done()
+	loaded, err := users.Load(context.Background(), &file)
+	fmt.Println(loaded, err)
+	user, err := users.View(context.Background(), "1")
+	fmt.Println(user, err)
+	// Output:
+	// loaded 1
+	// 1 <nil>
+	// 1 <nil>
+	// user 1 <nil>
 }
 
 // Values that the Getter gives no expiry live for ten minutes, less up to a tenth, so that they do not all expire at once.

@@ -72,3 +72,6 @@ func (i *Instance) GreetAgain() { i.pool.GreetAll() }
 func (g *Group) SweepStep(phase, id, prefix string) error {
 	return g.sweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
 }
+
+// Drop empties the caches, as if the process had begun anew.
+func (g *Group) Drop() { g.drop() }

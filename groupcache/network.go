@@ -3,6 +3,7 @@ package groupcache
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -103,6 +104,15 @@ func (l local) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 		return err
 	}
 	return g.answerSweep(ctx, s)
+}
+
+// Written implements peer.Local.
+func (l local) Written(_ context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	g, err := l.group(group)
+	if err != nil {
+		return nil, err
+	}
+	return g.written(within, keys)
 }
 
 // Offer implements peer.Local.

@@ -122,7 +122,7 @@ type Options struct {
 	// SetOwnerOnly makes Set tell only the owner; the others then keep what they have until it expires. Default false.
 	SetOwnerOnly bool
 	// Handover is for how long after a change of the peers a load first asks the caches of those that owned the key before, for 50 ms at
-	// most. Default 1 min; negative: never.
+	// most, and for how long a process remembers which keys were set or removed, for the Load of others. Default 1 min; negative: never.
 	Handover time.Duration
 	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
 	DebugKeys bool

@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -77,6 +78,15 @@ func (e everyGroup) Sweep(ctx context.Context, group string, s writes.Sweep) err
 		return l.Sweep(ctx, group, s)
 	}
 	return err
+}
+
+// Written implements peer.Local.
+func (e everyGroup) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	a, err := e.Local.Written(ctx, group, within, keys)
+	if l := elsewhere(group, err); l != nil {
+		return l.Written(ctx, group, within, keys)
+	}
+	return a, err
 }
 
 // Forget implements peer.Local. What others have is out of date, too: they are not told of writes in another way.

@@ -287,3 +287,19 @@ func TestAPeerThatDoesNotKnowARemovalByPrefix(t *testing.T) {
 		t.Errorf("an older version: %v", err)
 	}
 }
+
+func TestWhatWasWrittenIsAskedForOverGRPC(t *testing.T) {
+	tr := pair(t, &standIn{written: func(group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+		if group != "g" || within != 1500*time.Millisecond || !slices.Equal(keys, []string{"a", "b"}) {
+			return nil, peer.ErrRefused
+		}
+		return []peer.Answer{{Outcome: peer.Absent}, {Outcome: peer.Found}}, nil
+	}})
+	answers, err := tr.Written(t.Context(), "g", 1500*time.Millisecond, []string{"a", "b"})
+	if err != nil || answers[0].Outcome != peer.Absent || answers[1].Outcome != peer.Found {
+		t.Errorf("%v, %v", answers, err)
+	}
+	if _, err := tr.Written(t.Context(), "g", time.Hour, []string{"a"}); !errors.Is(err, peer.ErrRefused) {
+		t.Errorf("it does not remember: %v", err)
+	}
+}

@@ -38,6 +38,7 @@ type standIn struct {
 	offer    func(ctx context.Context, group, from string, keys []string) error
 	forget   func()
 	sweep    func(group string, s writes.Sweep) error
+	written  func(group string, within time.Duration, keys []string) ([]peer.Answer, error)
 	even     bool
 	size     int64 // of values at most; 0: 1 MiB
 }
@@ -64,6 +65,10 @@ func (s *standIn) Remove(_ context.Context, group string, keys ...string) error 
 
 func (s *standIn) Sweep(_ context.Context, group string, sweep writes.Sweep) error {
 	return s.sweep(group, sweep)
+}
+
+func (s *standIn) Written(_ context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	return s.written(group, within, keys)
 }
 
 func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) error {

@@ -135,7 +135,7 @@ func TestAServerOfTheCallersAnswersPeers(t *testing.T) {
 		t.Errorf("%d requests", got)
 	}
 	services := server.GetServiceInfo()
-	if len(services) != 2 || len(services["groupcachepb.GroupCache"].Methods) != 9 {
+	if len(services) != 2 || len(services["groupcachepb.GroupCache"].Methods) != 10 {
 		t.Errorf("%v", services)
 	}
 	if got := healthOf(t, l.Addr().String())(); got != "SERVING" {

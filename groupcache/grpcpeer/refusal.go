@@ -52,7 +52,7 @@ func (r refusal) error(c *conn) error {
 	wrap := func(err error) error { return fmt.Errorf("%w: %s: %.200q", err, s.Code(), s.Message()) }
 	switch s.Code() {
 	case codes.ResourceExhausted:
-		if r.method == methodRemove || r.method == methodForget || r.method == methodSweep { // they carry no value: something limits the rate
+		if r.method == methodRemove || r.method == methodForget || r.method == methodSweep || r.method == methodWritten { // they carry no value: something limits the rate
 			return r.err
 		}
 		return wrap(peer.ErrTooLarge)

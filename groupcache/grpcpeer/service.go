@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,11 +37,12 @@ const (
 	methodForget
 	methodProbe
 	methodSweep
+	methodWritten
 	methods
 )
 
 // methodNames are the names of methods on the wire.
-var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe", "Sweep"} //nolint:gochecknoglobals // never changes
+var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe", "Sweep", "Written"} //nolint:gochecknoglobals // never changes
 
 // ringOfOld is the ring that a field of its own stands for.
 const ringOfOld = "rendezvous"
@@ -52,7 +55,7 @@ func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNam
 func (n *Network) service() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: grpcpb.ServiceName, HandlerType: (*any)(nil)}
 	for method, answer := range [methods]answering{
-		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerForget, answerProbe, answerSweep,
+		answerGet, answerGetMulti, answerGetCached, answerSet, answerRemove, answerOffer, answerForget, answerProbe, answerSweep, answerWritten,
 	} {
 		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: methodNames[method], Handler: n.handler(method, answer), ServerStreams: true})
 	}
@@ -327,6 +330,25 @@ func answerSweep(local peer.Local, s grpc.ServerStream) error {
 		return err
 	}
 	return s.SendMsg(&grpcpb.Nothing{})
+}
+
+func answerWritten(local peer.Local, s grpc.ServerStream) error {
+	in, err := receiveKeys(s, keysFields)
+	if err != nil {
+		return err
+	}
+	if len(in.keys) < 1 {
+		return fmt.Errorf("%w: no time", peer.ErrRefused)
+	}
+	ms, err := strconv.ParseInt(in.keys[0], 10, 32)
+	if err != nil {
+		return fmt.Errorf("%w: the time is %.20q", peer.ErrRefused, in.keys[0])
+	}
+	answers, err := local.Written(s.Context(), in.group, time.Duration(ms)*time.Millisecond, in.keys[1:])
+	if err != nil {
+		return err
+	}
+	return encoded(answers, func(b []byte) error { return s.SendMsg(&grpcpb.Values{Entries: b}) })
 }
 
 func answerProbe(local peer.Local, s grpc.ServerStream) error {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -190,6 +192,16 @@ const removesAtOnce = 64
 func (t *transport) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	parts := []string{string(s.Phase), s.ID, s.Prefix}
 	return t.invoke(ctx, methodSweep, &grpcpb.Keys{Group: &group, Key: parts}, &grpcpb.Nothing{}, 0)
+}
+
+// Written implements peer.Transport. The time, in milliseconds, is the first of the keys.
+func (t *transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	parts := append([]string{strconv.FormatInt(within.Milliseconds(), 10)}, keys...)
+	var v grpcpb.Values
+	if err := t.invoke(ctx, methodWritten, &grpcpb.Keys{Group: &group, Key: parts}, &v, t.answerSize(len(keys))); err != nil {
+		return nil, err
+	}
+	return parse(v.GetEntries(), len(keys))
 }
 
 // Offer implements peer.Transport.

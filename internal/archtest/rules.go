@@ -43,6 +43,7 @@ const (
 	httppeer     = "groupcache/internal/httppeer"
 	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
+	snapshot     = "groupcache/internal/snapshot"
 	ring         = "groupcache/internal/ring"
 	hashRing     = "groupcache/consistenthash"
 	lru          = "groupcache/lru"
@@ -105,13 +106,12 @@ func Holdfast() Rules {
 			{Package: writes, May: []string{backoff}},
 			{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
 			{Package: httppeer, May: []string{pbwire, multiwire, peer, writes, tracing, observe}},
-			{Package: store},
+			{Package: store}, {Package: snapshot},
 			{Package: ring, May: []string{hashRing, xxhash}},
-			{Package: hashRing},
-			{Package: lru},
+			{Package: hashRing}, {Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, writes, store, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
+				messages, pbwire, multiwire, peer, httppeer, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
 			}, Tests: []string{singleflight, dnspeers, etcdpeers, grpcpeer}},
 			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},

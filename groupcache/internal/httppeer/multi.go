@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
@@ -32,11 +34,25 @@ func (t *Transport) Sweep(ctx context.Context, group string, s writes.Sweep) err
 	return t.tell(ctx, http.MethodPost, Escape(group), body)
 }
 
+// written in the place of a phase asks which keys were written lately.
+const written = "written"
+
+// Written asks which of several keys were set or removed lately: a POST of the group alone, too.
+func (t *Transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	parts := append([]string{written, strconv.FormatInt(within.Milliseconds(), 10)}, keys...)
+	return t.severalParts(ctx, Escape(group), parts, len(keys), func() {})
+}
+
 // entryOverhead is what an answer takes besides its value and its message, at most.
 const entryOverhead = 64
 
 func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]peer.Answer, error) {
-	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, keys))
+	return t.severalParts(ctx, below, keys, len(keys), alive)
+}
+
+// severalParts makes a request of several parts, which has n answers.
+func (t *Transport) severalParts(ctx context.Context, below string, parts []string, n int, alive func()) ([]peer.Answer, error) {
+	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, parts))
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +64,9 @@ func (t *Transport) several(ctx context.Context, below string, keys []string, al
 		return nil, err
 	}
 	var answers []peer.Answer
-	limit := t.client.MaxValueSize + multiwire.MaxAnswer + int64(len(keys))*entryOverhead
+	limit := t.client.MaxValueSize + multiwire.MaxAnswer + int64(n)*entryOverhead
 	err = t.client.read(response, limit, alive, func(body []byte) error {
-		answers, err = multiwire.ParseAnswers(body, len(keys))
+		answers, err = multiwire.ParseAnswers(body, n)
 		if err != nil {
 			return fmt.Errorf("%w: %w", peer.ErrForeign, err)
 		}

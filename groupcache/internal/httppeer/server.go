@@ -226,7 +226,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string
 	}
 }
 
-// split takes a path apart, and returns what answers a POST of it: a path of a group alone is that of a removal by prefix.
+// split takes a path apart, and returns what answers a POST of it: a path of a group alone is no path of others.
 func (s *Server) split(r *http.Request, escaped string) (group, key string, several posted, ok bool) {
 	if group, key, ok = Split(s.BasePath, escaped); ok {
 		return group, key, s.several, true
@@ -234,7 +234,7 @@ func (s *Server) split(r *http.Request, escaped string) (group, key string, seve
 	if r.Method == http.MethodPost {
 		group, ok = splitGroup(s.BasePath, escaped)
 	}
-	return group, "", s.sweep, ok
+	return group, "", s.ofGroup, ok
 }
 
 // posted answers a POST.
@@ -306,9 +306,12 @@ func (s *Server) several(ctx context.Context, w http.ResponseWriter, r *http.Req
 	return err
 }
 
-// sweep answers a removal of all keys that begin with a prefix.
-func (s *Server) sweep(ctx context.Context, w http.ResponseWriter, _ *http.Request, group, _ string, body []byte) error {
+// ofGroup answers a POST of a group alone: a removal of all keys that begin with a prefix, or the question which keys were written lately.
+func (s *Server) ofGroup(ctx context.Context, w http.ResponseWriter, _ *http.Request, group, _ string, body []byte) error {
 	parts, err := multiwire.ParseRequest(body)
+	if err == nil && len(parts) > 2 && parts[0] == written {
+		return s.written(ctx, w, group, parts[1], parts[2:])
+	}
 	if err != nil || len(parts) != 3 {
 		return BadRequestError{"the body is no removal by prefix"}
 	}
@@ -318,6 +321,22 @@ func (s *Server) sweep(ctx context.Context, w http.ResponseWriter, _ *http.Reque
 	}
 	if err == nil {
 		writeBody(w, nil)
+	}
+	return err
+}
+
+// written answers which keys were set or removed within so many milliseconds.
+func (s *Server) written(ctx context.Context, w http.ResponseWriter, group, within string, keys []string) error {
+	ms, err := strconv.ParseInt(within, 10, 32)
+	if err != nil {
+		return BadRequestError{"the body has no time"}
+	}
+	answers, err := s.Local.Written(ctx, group, time.Duration(ms)*time.Millisecond, keys)
+	if errors.Is(err, peer.ErrRefused) {
+		return BadRequestError{"this process does not remember"}
+	}
+	if err == nil {
+		writeBody(w, multiwire.AppendAnswers(nil, answers))
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
@@ -26,6 +27,9 @@ type Local interface {
 	Remove(ctx context.Context, group string, keys ...string) error
 	// Sweep drops all keys that begin with a prefix.
 	Sweep(ctx context.Context, group string, s writes.Sweep) error
+	// Written says which keys were set or removed within so long a time, as Transport.Written. The error is ErrRefused if this process does not
+	// remember.
+	Written(ctx context.Context, group string, within time.Duration, keys []string) ([]Answer, error)
 	// Offer lets this process take over, from the cache of the peer at an address, keys that will be its own.
 	Offer(ctx context.Context, group, from string, keys []string) error
 	// Forget drops everything: a peer has not told this process of all its writes.

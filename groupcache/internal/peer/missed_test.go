@@ -30,6 +30,11 @@ func (f *fake) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	return f.remove(ctx, group, []string{s.Prefix + "* " + string(s.Phase)}, func() error { return f.telling.sweep })
 }
 
+// Written says that no key was.
+func (f *fake) Written(_ context.Context, _ string, _ time.Duration, keys []string) ([]peer.Answer, error) {
+	return slices.Repeat([]peer.Answer{{Outcome: peer.Absent}}, len(keys)), nil
+}
+
 // What something on the way refuses was tried for ever, and the peer not used meanwhile.
 func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 	closed := fmt.Errorf("%w: 405", peer.ErrUndeliverable)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
@@ -39,6 +40,18 @@ func (p *Peer) sweep(ctx context.Context, group string, s writes.Sweep) error {
 		return nil
 	}
 	return err
+}
+
+// Written asks which of several keys were set or removed at the peer within so long a time. See Transport.Written.
+func (p *Peer) Written(ctx context.Context, group string, within time.Duration, keys []string) (answers []Answer, err error) {
+	if err := p.AwaitGreeting(ctx); err != nil {
+		return nil, p.unavailable(err)
+	}
+	err = p.bounded(ctx, 0, func(ctx context.Context, _ func()) (err error) {
+		answers, err = p.transport.Written(ctx, group, within, keys)
+		return err
+	})
+	return answers, err
 }
 
 // sweepMissed tells the peer of the removals by prefix that it has missed, and reports whether there were any.

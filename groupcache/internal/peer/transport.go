@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -95,6 +96,9 @@ type Transport interface {
 	RemoveMulti(ctx context.Context, group string, keys []string) error
 	// Sweep drops all keys that begin with a prefix, which only marked peers know, and of those not all versions.
 	Sweep(ctx context.Context, group string, s writes.Sweep) error
+	// Written asks which of several keys the peer knows to have been set or removed within so long a time: their answers are Found, those of others
+	// Absent. Only marked peers know it, and of those not all versions.
+	Written(ctx context.Context, group string, within time.Duration, keys []string) ([]Answer, error)
 	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
 	// returns when the peer has taken what it wants.
 	Offer(ctx context.Context, group, from string, keys []string) error

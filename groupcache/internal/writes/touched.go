@@ -20,6 +20,7 @@ type Touched struct {
 	before map[uint64]struct{} // guarded by mu
 	allTil time.Time           // until when all keys count as touched; guarded by mu
 
+	began    time.Time            // of this memory
 	prefixes map[string]time.Time // until when all keys that begin so count as touched; guarded by mu
 }
 
@@ -28,7 +29,7 @@ const maxTouched = 1 << 17
 
 // NewTouched makes one that remembers for keep at least, and nothing if that is not above 0.
 func NewTouched(keep time.Duration) *Touched {
-	return &Touched{keep: keep, seed: maphash.MakeSeed(), latest: make(map[uint64]struct{})}
+	return &Touched{began: time.Now(), keep: keep, seed: maphash.MakeSeed(), latest: make(map[uint64]struct{})}
 }
 
 // Add takes note of a key.
@@ -52,6 +53,14 @@ func (t *Touched) AddAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.allTil = time.Now().Add(2 * t.keep)
+}
+
+// slack is how long a write may be under way: some processes hear of it earlier than others.
+const slack = 5 * time.Second
+
+// Remembers reports whether all that was added for so long is still known, with that of writes that were under way then.
+func (t *Touched) Remembers(age time.Duration) bool {
+	return age >= 0 && age+slack < t.keep && time.Since(t.began) >= age
 }
 
 // maxPrefixes is how many prefixes are remembered; with more, all keys count as touched.
