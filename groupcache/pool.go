@@ -125,7 +125,8 @@ func (p *pool) setPeers(urls []string) error {
 	return p.setAddresses(good)
 }
 
-// warnIfOpen says in the log, once there are peers, that whoever reaches this process is taken for one.
+// warnIfOpen says in the log, once there are peers, that whoever reaches this process is taken for
+// one.
 func (p *pool) warnIfOpen() {
 	if len(p.Peers()) == 0 || p.guarded() || p.openWarned.Swap(true) {
 		return

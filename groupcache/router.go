@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// remote is another process: a peer of ours, or one of somebody else's making. The zero remote is this process.
+// remote is another process: a peer of ours, or one of somebody else's making. The zero remote is
+// this process.
 type remote struct {
 	peer    *peer.Peer
 	foreign ProtoGetter
@@ -26,7 +27,8 @@ func (r remote) url() string {
 	return r.foreign.GetURL()
 }
 
-// get asks for a key. The error wraps ErrNotFound or ErrRemoteCall if it is that of a Getter, see answered.
+// get asks for a key. The error wraps ErrNotFound or ErrRemoteCall if it is that of a Getter, see
+// answered.
 func (r remote) get(ctx context.Context, group, key string) (ByteView, error) {
 	if r.peer == nil {
 		out := &pb.GetResponse{}
@@ -43,7 +45,8 @@ func (r remote) get(ctx context.Context, group, key string) (ByteView, error) {
 	return ByteView{answer.Value, answer.Expire}, nil
 }
 
-// answered reports whether the error of a get is one of a Getter: the key need not be asked for elsewhere.
+// answered reports whether the error of a get is one of a Getter: the key need not be asked for
+// elsewhere.
 func answered(err error) bool {
 	return errors.Is(err, &ErrNotFound{}) || errors.Is(err, &ErrRemoteCall{})
 }
@@ -104,18 +107,22 @@ func (t target) miss(r writes.Removal, cause error) {
 	}
 }
 
-// router says where the keys of a group are. One is made of the peers of an Instance, the other of a PeerPicker of somebody else's making.
+// router says where the keys of a group are. One is made of the peers of an Instance, the other of
+// a PeerPicker of somebody else's making.
 type router interface {
 	// owner is the process that a key belongs to.
 	owner(key string) remote
 	// owners are the processes to ask for a key, best first.
 	owners(key string) []remote
-	// former are peers that may have a key in their caches, as they owned it before the peers changed.
+	// former are peers that may have a key in their caches, as they owned it before the peers
+	// changed.
 	former(key string) []*peer.Peer
-	// all lists the processes that a write of a key must be told: first those that owned it before the peers changed, whom others may still
-	// ask, then the ranked ones in their order, then this one if it is not among them, then the others, and those that have left lately.
+	// all lists the processes that a write of a key must be told: first those that owned it before
+	// the peers changed, whom others may still ask, then the ranked ones in their order, then this
+	// one if it is not among them, then the others, and those that have left lately.
 	all(group, key string) []target
-	// others lists the processes, but for this one, that a removal of all keys that begin with a prefix must be told.
+	// others lists the processes, but for this one, that a removal of all keys that begin with a
+	// prefix must be told.
 	others(group, prefix string) []target
 	// settle waits in a process that has just begun until it is known who owns what.
 	settle(ctx context.Context)
@@ -198,7 +205,8 @@ func (o ours) settle(ctx context.Context) { o.Settle(ctx) }
 
 func (o ours) pool() *peer.Pool { return o.Pool }
 
-// theirs routes keys as a PeerPicker of somebody else's making says, or within this process (NoPeers).
+// theirs routes keys as a PeerPicker of somebody else's making says, or within this process
+// (NoPeers).
 type theirs struct{ picker PeerPicker }
 
 func (t theirs) owner(key string) remote {

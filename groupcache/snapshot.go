@@ -21,8 +21,9 @@ const (
 	checkBytes = 4 << 20
 )
 
-// Save writes the values of this process's own keys, those read most first, at most 262,144 of them, for Load in a process that takes its place. It
-// returns how many it has written. Call it when no more requests come in, before Close. What it writes is as secret as the values are.
+// Save writes the values of this process's own keys, those read most first, at most 262,144 of
+// them, for Load in a process that takes its place. It returns how many it has written. Call it
+// when no more requests come in, before Close. What it writes is as secret as the values are.
 func (g *Group) Save(w io.Writer) (values int, err error) {
 	out, err := snapshot.NewWriter(w, g.name, time.Now())
 	if err != nil {
@@ -43,13 +44,16 @@ func (g *Group) Save(w io.Writer) (values int, err error) {
 	return values, nil
 }
 
-// Load takes over what Save has written, as far as this process owns the keys and has room and no value for them, and it has not expired. Call it
-// after SetPeers, before requests come in. It returns how many values it has taken.
+// Load takes over what Save has written, as far as this process owns the keys and has room and no
+// value for them, and it has not expired. Call it after SetPeers, before requests come in. It
+// returns how many values it has taken.
 //
-// A value that was set or removed since is not taken. All peers are asked for that, who remember it for as long as Options.Handover says: a snapshot
-// must not be older, and each peer must have been running when it was made. Otherwise, or if a peer cannot be asked, or is one of the original, the
-// error says so, and what is not checked is not taken. An Instance without Self and without peers takes all. What came from a damaged snapshot before
-// the damage is kept. The checksum is no proof of origin: keep snapshots where nobody else writes.
+// A value that was set or removed since is not taken. All peers are asked for that, who remember it
+// for as long as Options.Handover says: a snapshot must not be older, and each peer must have been
+// running when it was made. Otherwise, or if a peer cannot be asked, or is one of the original, the
+// error says so, and what is not checked is not taken. An Instance without Self and without peers
+// takes all. What came from a damaged snapshot before the damage is kept. The checksum is no proof
+// of origin: keep snapshots where nobody else writes.
 func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
 	ctx = orBackground(ctx)
 	in, err := snapshot.NewReader(r, g.instance.maxValueSize())
@@ -92,7 +96,8 @@ func (g *Group) nextRecords(in *snapshot.Reader) (map[string]snapshot.Record, er
 	return records, nil
 }
 
-// takeSaved takes values of a time that no peer knows to be out of date, as loads that others may join, and that writes fence.
+// takeSaved takes values of a time that no peer knows to be out of date, as loads that others may
+// join, and that writes fence.
 //
 //nolint:contextcheck // the batch's context ends with ctx
 func (g *Group) takeSaved(ctx context.Context, saved time.Time, records map[string]snapshot.Record) (taken int, err error) {

@@ -14,21 +14,26 @@ import (
 type Removal struct {
 	// Done are the peers that have dropped what they had.
 	Done []string
-	// Missed are the peers that could not be told. Each of them is told before this process asks it again.
+	// Missed are the peers that could not be told. Each of them is told before this process asks it
+	// again.
 	Missed []string
-	// Unable are the peers that cannot do it, and may answer with old values until they expire: those of the original, those of a foreign
-	// PeerPicker, and those behind something that lets no such request through.
+	// Unable are the peers that cannot do it, and may answer with old values until they expire:
+	// those of the original, those of a foreign PeerPicker, and those behind something that lets no
+	// such request through.
 	Unable []string
 }
 
-// RemoveAll drops all keys of the group from the caches of all peers. See RemovePrefix. Clear is its counterpart for this process alone.
+// RemoveAll drops all keys of the group from the caches of all peers. See RemovePrefix. Clear is
+// its counterpart for this process alone.
 func (g *Group) RemoveAll(ctx context.Context) (Removal, error) { return g.RemovePrefix(ctx, "") }
 
-// RemovePrefix drops all keys that begin with a prefix from the caches of all peers, so that no caller at this process, or at one that is in
-// Removal.Done, gets a value loaded before, after RemovePrefix has returned. It asks each peer twice, and costs each a walk through the
-// group's caches. It works on if the context ends, and returns then, without a Removal.
+// RemovePrefix drops all keys that begin with a prefix from the caches of all peers, so that no
+// caller at this process, or at one that is in Removal.Done, gets a value loaded before, after
+// RemovePrefix has returned. It asks each peer twice, and costs each a walk through the group's
+// caches. It works on if the context ends, and returns then, without a Removal.
 //
-// The error is nil if all peers have done it, and names those that have not. A peer of an older version drops all that it has, of all groups.
+// The error is nil if all peers have done it, and names those that have not. A peer of an older
+// version drops all that it has, of all groups.
 func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
 	ctx = orBackground(ctx)
 	router := g.route()
@@ -55,7 +60,8 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 	}
 }
 
-// sweep tells all processes to begin, and then all that have begun to end. See package writes for the reason.
+// sweep tells all processes to begin, and then all that have begun to end. See package writes for
+// the reason.
 func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Removal, error) {
 	id := rand.Text()
 	step := func(phase writes.Phase, targets []target) []error {
@@ -122,7 +128,8 @@ func (g *Group) beginSweep(id, prefix string) {
 	g.dropPrefix(prefix)
 }
 
-// dropPrefix drops what this process has of the keys that begin with a prefix, and what is being loaded of them.
+// dropPrefix drops what this process has of the keys that begin with a prefix, and what is being
+// loaded of them.
 func (g *Group) dropPrefix(prefix string) {
 	g.fencePrefix(prefix)
 	g.main.RemovePrefix(prefix)

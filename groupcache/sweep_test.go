@@ -104,7 +104,8 @@ func TestRemovalByPrefix(t *testing.T) {
 	}
 }
 
-// A value that a process has from one that was not told yet must not be kept, nor be joined by callers that come later.
+// A value that a process has from one that was not told yet must not be kept, nor be joined by
+// callers that come later.
 func TestNothingOldIsKeptBetweenTheStepsOfARemoval(t *testing.T) {
 	c, e := startEditions(t, 2, func(o *groupcache.Options) { o.Handover = -1 }) // with it, a fetch of what was written lately is apart anyway
 	owner, asker := c.nodes[0], c.nodes[1]

@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// BaseURL returns the base URL of a peer without a slash at its end. All else stays as it is written: peers of the original place a peer on their ring by
-// the letters of its URL.
+// BaseURL returns the base URL of a peer without a slash at its end. All else stays as it is
+// written: peers of the original place a peer on their ring by the letters of its URL.
 func BaseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -75,7 +75,8 @@ func SameAddress(a, b string) bool {
 	return portA == portB && (hostA == hostB || isLoopback(hostA) && isLoopback(hostB))
 }
 
-// hostPort takes a base URL or host:port apart. The host is in lower case, without a dot at its end; the port is that of the scheme if there is none.
+// hostPort takes a base URL or host:port apart. The host is in lower case, without a dot at its
+// end; the port is that of the scheme if there is none.
 func hostPort(s string) (host, port string) {
 	if u, err := url.Parse(s); err == nil && u.Host != "" {
 		host, port = u.Hostname(), u.Port()

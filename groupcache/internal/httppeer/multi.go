@@ -28,7 +28,8 @@ func (t *Transport) Offer(ctx context.Context, group, from string, keys []string
 	return t.tell(ctx, http.MethodPost, keyPath(group, Offered), body)
 }
 
-// Sweep drops all keys of a group that begin with a prefix: a POST of the group alone. Older versions do not take it for a request of theirs.
+// Sweep drops all keys of a group that begin with a prefix: a POST of the group alone. Older
+// versions do not take it for a request of theirs.
 func (t *Transport) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	body := multiwire.AppendRequest(nil, []string{string(s.Phase), s.ID, s.Prefix})
 	return t.tell(ctx, http.MethodPost, Escape(group), body)

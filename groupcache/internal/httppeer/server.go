@@ -27,8 +27,8 @@ type Server struct {
 	BasePath string
 	// Context makes the context of a request; nil for the request's own.
 	Context func(*http.Request) context.Context
-	// Fail writes the answer to a request that failed: with the error of a Getter, a BadRequestError, a NoGroupError, peer.ErrTooLarge or
-	// peer.ErrEnding. Required.
+	// Fail writes the answer to a request that failed: with the error of a Getter, a
+	// BadRequestError, a NoGroupError, peer.ErrTooLarge or peer.ErrEnding. Required.
 	Fail func(context.Context, http.ResponseWriter, *http.Request, error)
 	// Signer checks who asks and proves who answers; nil for neither.
 	Signer *Signer
@@ -38,7 +38,8 @@ type Server struct {
 	unsigned, refused atomic.Uint64
 }
 
-// Counts returns the requests without a signature that were accepted, and those that were not accepted.
+// Counts returns the requests without a signature that were accepted, and those that were not
+// accepted.
 func (s *Server) Counts() (unsigned, refused uint64) { return s.unsigned.Load(), s.refused.Load() }
 
 // BadRequestError says that a request is not one of groupcache.
@@ -79,7 +80,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	proving.Finish()
 }
 
-// answer answers what is known to come from a peer, unless there is an error. Its body must have the digest, if there is one.
+// answer answers what is known to come from a peer, unless there is an error. Its body must have
+// the digest, if there is one.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, escaped string, digest *Digest, err error) {
 	if err != nil {
 		if r.ProtoMajor == 1 && r.ContentLength != 0 { // or net/http waits for the body of a stranger
@@ -144,8 +146,8 @@ const bodyOverhead = 64 << 10
 
 var errNoCertificate = errors.New("the request came without a certificate")
 
-// authorised finds out by the head of a request whether it comes from a peer, as far as that must be proved. With a proof the answer is proved, too,
-// even if the request is refused.
+// authorised finds out by the head of a request whether it comes from a peer, as far as that must
+// be proved. With a proof the answer is proved, too, even if the request is refused.
 func (s *Server) authorised(r *http.Request, escaped string) (*Proof, error) {
 	if s.RequireClientCert && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
 		s.refused.Add(1)
@@ -170,7 +172,8 @@ func (s *Server) authorised(r *http.Request, escaped string) (*Proof, error) {
 	return proof, err
 }
 
-// dispatch answers a request that comes from a peer. readBody reads its body of so many bytes at most, and has answered if it returns false.
+// dispatch answers a request that comes from a peer. readBody reads its body of so many bytes at
+// most, and has answered if it returns false.
 //
 //nolint:contextcheck // the user makes the context of a request
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string, readBody func(limit int64) ([]byte, bool)) {
@@ -226,7 +229,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string
 	}
 }
 
-// split takes a path apart, and returns what answers a POST of it: a path of a group alone is no path of others.
+// split takes a path apart, and returns what answers a POST of it: a path of a group alone is no
+// path of others.
 func (s *Server) split(r *http.Request, escaped string) (group, key string, several posted, ok bool) {
 	if group, key, ok = Split(s.BasePath, escaped); ok {
 		return group, key, s.several, true
@@ -251,7 +255,8 @@ func (s *Server) bodyLimit(method string) int64 {
 	return 0
 }
 
-// get answers a peer that asks for a key. The error is that the load was ended: no answer of the Getter, the peer asks elsewhere.
+// get answers a peer that asks for a key. The error is that the load was ended: no answer of the
+// Getter, the peer asks elsewhere.
 func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request, group, key string) error {
 	var signs *peer.Signs
 	a, err := s.Local.Get(ctx, group, key, func() { signs = showLife(w, r) })
@@ -306,7 +311,8 @@ func (s *Server) several(ctx context.Context, w http.ResponseWriter, r *http.Req
 	return err
 }
 
-// ofGroup answers a POST of a group alone: a removal of all keys that begin with a prefix, or the question which keys were written lately.
+// ofGroup answers a POST of a group alone: a removal of all keys that begin with a prefix, or the
+// question which keys were written lately.
 func (s *Server) ofGroup(ctx context.Context, w http.ResponseWriter, _ *http.Request, group, _ string, body []byte) error {
 	parts, err := multiwire.ParseRequest(body)
 	if err == nil && len(parts) > 2 && parts[0] == written {
@@ -360,7 +366,8 @@ func writeBody(w http.ResponseWriter, b []byte) {
 	_, _ = w.Write(b) // the peer has gone: there is nobody to tell
 }
 
-// showLife begins to tell the peer that made the request that it is worked at, if it understands that, and that reaches it.
+// showLife begins to tell the peer that made the request that it is worked at, if it understands
+// that, and that reaches it.
 func showLife(w http.ResponseWriter, r *http.Request) *peer.Signs {
 	if !WantsSigns(r) {
 		return nil

@@ -12,8 +12,9 @@ import (
 // errOriginal says that a peer cannot remove all keys that begin with a prefix.
 var errOriginal = fmt.Errorf("%w: peers of the original remove single keys only", ErrUndeliverable)
 
-// Sweep drops all keys of the peer that begin with a prefix. One of an older version forgets all that it has instead. The error is Hopeless if it can do
-// neither, as a peer of the original; otherwise it wraps ErrUnavailable, or is the context's.
+// Sweep drops all keys of the peer that begin with a prefix. One of an older version forgets all
+// that it has instead. The error is Hopeless if it can do neither, as a peer of the original;
+// otherwise it wraps ErrUnavailable, or is the context's.
 func (p *Peer) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	select {
 	case <-p.known:
@@ -42,7 +43,8 @@ func (p *Peer) sweep(ctx context.Context, group string, s writes.Sweep) error {
 	return err
 }
 
-// Written asks which of several keys were set or removed at the peer within so long a time. See Transport.Written.
+// Written asks which of several keys were set or removed at the peer within so long a time. See
+// Transport.Written.
 func (p *Peer) Written(ctx context.Context, group string, within time.Duration, keys []string) (answers []Answer, err error) {
 	if err := p.AwaitGreeting(ctx); err != nil {
 		return nil, p.unavailable(err)
@@ -54,7 +56,8 @@ func (p *Peer) Written(ctx context.Context, group string, within time.Duration, 
 	return answers, err
 }
 
-// sweepMissed tells the peer of the removals by prefix that it has missed, and reports whether there were any.
+// sweepMissed tells the peer of the removals by prefix that it has missed, and reports whether
+// there were any.
 func (p *Peer) sweepMissed(ctx context.Context) (told bool, err error) {
 	for {
 		r, at, ok := p.missed.NextPrefix()

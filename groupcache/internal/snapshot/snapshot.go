@@ -1,8 +1,10 @@
 // Package snapshot is the format in which a group's values outlive their process.
 //
-// A snapshot begins with a line that names the format and its version, then come the name of the group and the time, then records, then their
-// number. A name, a key or a value is its length and its bytes; lengths and numbers are varints. Each part ends in the CRC-32C of all that is before
-// it, apart from other sums, so that no record can be changed, left out, or moved. It guards against damage, not against forgery.
+// A snapshot begins with a line that names the format and its version, then come the name of the
+// group and the time, then records, then their number. A name, a key or a value is its length and
+// its bytes; lengths and numbers are varints. Each part ends in the CRC-32C of all that is before
+// it, apart from other sums, so that no record can be changed, left out, or moved. It guards
+// against damage, not against forgery.
 package snapshot
 
 import (

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// longestYouth is how long a process counts as new, from its first peers on, if NewEarly is not told.
+	// longestYouth is how long a process counts as new, from its first peers on, if NewEarly is not
+	// told.
 	longestYouth = time.Minute
 	// maxEarly is how many keys that a new process has written are known.
 	maxEarly = 16384
@@ -17,9 +18,10 @@ const (
 
 // Early is what a process has written while it was new. It is safe for concurrent use.
 //
-// A peer that is new to this process was not told of what this process has written before. It may be new altogether, and have loaded little; or
-// it was away, and holds what is out of date: then it is to forget everything. But if this process is new, it must not empty the caches of those
-// that it hears of later than of others: they are told what it has written so far.
+// A peer that is new to this process was not told of what this process has written before. It may
+// be new altogether, and have loaded little; or it was away, and holds what is out of date: then it
+// is to forget everything. But if this process is new, it must not empty the caches of those that
+// it hears of later than of others: they are told what it has written so far.
 type Early struct {
 	youth time.Duration
 	grown atomic.Bool // it is not new any more, or has written too much to know
@@ -30,7 +32,8 @@ type Early struct {
 	writes map[Removal]struct{} // guarded by mu
 }
 
-// NewEarly makes an Early of a process that counts as new for so long, a minute if it is not above 0.
+// NewEarly makes an Early of a process that counts as new for so long, a minute if it is not above
+// 0.
 func NewEarly(youth time.Duration) *Early {
 	if youth <= 0 {
 		youth = longestYouth
@@ -86,8 +89,8 @@ func (e *Early) Wrote(r Removal) {
 	}
 }
 
-// Introduce settles what a peer that is new to this process is to be told first. A process that was alone so far need not have been heard of by
-// others, but what it has written may concern them.
+// Introduce settles what a peer that is new to this process is to be told first. A process that was
+// alone so far need not have been heard of by others, but what it has written may concern them.
 func (e *Early) Introduce(m *Missed, alone bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

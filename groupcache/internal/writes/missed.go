@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// MaxMissed is how many removals are kept for a peer that is down, and maxMissedBytes how many bytes their keys have.
+// MaxMissed is how many removals are kept for a peer that is down, and maxMissedBytes how many
+// bytes their keys have.
 const (
 	MaxMissed      = 65536
 	maxMissedBytes = 64 << 20
@@ -97,7 +98,8 @@ func (m *Missed) AddAll() {
 	m.all, m.allAt = true, m.count
 }
 
-// NextPrefix is a removal of all keys that begin with something which the peer has still to be told, with the count when it was missed.
+// NextPrefix is a removal of all keys that begin with something which the peer has still to be
+// told, with the count when it was missed.
 func (m *Missed) NextPrefix() (r Removal, at uint64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +111,8 @@ func (m *Missed) NextPrefix() (r Removal, at uint64, ok bool) {
 	return Removal{}, 0, false
 }
 
-// Next are removals of keys of one group that the peer has still to be told, with the counts when they were missed: those that share a request.
+// Next are removals of keys of one group that the peer has still to be told, with the counts when
+// they were missed: those that share a request.
 func (m *Missed) Next() (group string, keys map[string]uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -235,7 +238,8 @@ func (m *Missed) settleAllLocked(at uint64) {
 	}
 }
 
-// Drop counts a removal that was given up, and reports whether it is the first one since the peer took one.
+// Drop counts a removal that was given up, and reports whether it is the first one since the peer
+// took one.
 func (m *Missed) Drop() (first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -245,7 +249,8 @@ func (m *Missed) Drop() (first bool) {
 	return first
 }
 
-// Failed takes note of an attempt that failed, and reports whether so many in a row were one too many.
+// Failed takes note of an attempt that failed, and reports whether so many in a row were one too
+// many.
 func (m *Missed) Failed(limit int) (tooMany bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -259,7 +264,8 @@ func (m *Missed) Failed(limit int) (tooMany bool) {
 	return true
 }
 
-// ForgetInstead says that the peer is to forget all in place of the removals, and reports whether it was not to do so before.
+// ForgetInstead says that the peer is to forget all in place of the removals, and reports whether
+// it was not to do so before.
 func (m *Missed) ForgetInstead() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

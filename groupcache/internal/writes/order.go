@@ -12,7 +12,8 @@ import (
 type Target interface {
 	// Ranked reports whether it answers for the key in the place of those before it in the list.
 	Ranked() bool
-	// Left reports whether it was a peer until lately. Others may not know yet that it is none any more. What it does not hear is no error.
+	// Left reports whether it was a peer until lately. Others may not know yet that it is none any
+	// more. What it does not hear is no error.
 	Left() bool
 	// Up reports whether it is asked at all at the moment.
 	Up() bool
@@ -26,7 +27,8 @@ type Round[T Target] struct {
 	Tell func(T) error
 	// Miss keeps the write for a target that could not be told.
 	Miss func(T, error)
-	// Hopeless reports whether an error is about the write, not about the target: the same one will fail again.
+	// Hopeless reports whether an error is about the write, not about the target: the same one will
+	// fail again.
 	Hopeless func(error) bool
 	// Down is the error of targets that have left and are not asked.
 	Down error
@@ -37,7 +39,8 @@ const attempts = 3
 // again spaces the attempts to tell a target.
 var again = backoff.Exponential{Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond, Factor: 3} //nolint:gochecknoglobals // never changes
 
-// Run tells all targets: the ranked ones one after the other as they stand in the list, all others at once. It returns the error of each.
+// Run tells all targets: the ranked ones one after the other as they stand in the list, all others
+// at once. It returns the error of each.
 func (r Round[T]) Run(targets []T) []error {
 	errs := make([]error, len(targets))
 	var all sync.WaitGroup
@@ -71,7 +74,8 @@ func (r Round[T]) one(t T) error {
 	return err
 }
 
-// left tells a target that has left. What it does not hear is kept for it, for the case that it comes back.
+// left tells a target that has left. What it does not hear is kept for it, for the case that it
+// comes back.
 func (r Round[T]) left(t T) {
 	err := r.Down
 	if t.Up() {

@@ -12,7 +12,8 @@ import (
 type Phase string
 
 const (
-	// Begin drops what there is. From then on nothing that comes from another process is kept, until End.
+	// Begin drops what there is. From then on nothing that comes from another process is kept,
+	// until End.
 	Begin Phase = "begin"
 	// End says that all processes have begun: what comes from them is new.
 	End Phase = "end"
@@ -30,11 +31,13 @@ type Sweep struct {
 const (
 	// longestSweep is how long a process waits for the End of a sweep whose writer may have died.
 	longestSweep = 30 * time.Second
-	// maxSweeps is how many sweeps may be under way; with more, nothing that comes from other processes is kept for a while.
+	// maxSweeps is how many sweeps may be under way; with more, nothing that comes from other
+	// processes is kept for a while.
 	maxSweeps = 256
 )
 
-// Sweeps are those that have begun and not ended. The zero value has none. It is safe for concurrent use.
+// Sweeps are those that have begun and not ended. The zero value has none. It is safe for
+// concurrent use.
 type Sweeps struct {
 	any atomic.Bool // there may be some
 

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Touched remembers which keys were set or removed here lately, for as long as former owners are asked, and up to as long again. It keeps
-// hashes: two keys with the same one are merely loaded more often.
+// Touched remembers which keys were set or removed here lately, for as long as former owners are
+// asked, and up to as long again. It keeps hashes: two keys with the same one are merely loaded
+// more often.
 type Touched struct {
 	keep time.Duration
 	seed maphash.Seed
@@ -58,7 +59,8 @@ func (t *Touched) AddAll() {
 // slack is how long a write may be under way: some processes hear of it earlier than others.
 const slack = 5 * time.Second
 
-// Remembers reports whether all that was added for so long is still known, with that of writes that were under way then.
+// Remembers reports whether all that was added for so long is still known, with that of writes that
+// were under way then.
 func (t *Touched) Remembers(age time.Duration) bool {
 	return age >= 0 && age+slack < t.keep && time.Since(t.began) >= age
 }
