@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
@@ -256,15 +257,24 @@ func keyAt(t *testing.T, c *memcache.Client, addr, prefix string) string {
 
 // TestReturnWithAGutter: copies are read for a while after the return, later on a miss; what is written then is not hidden by one.
 func TestReturnWithAGutter(t *testing.T) {
+	silent := withGutter()
+	silent.Gutter.Beacon = -1
+	for name, o := range map[string]memcache.Options{"beacon": withGutter(), "no beacon": silent} {
+		t.Run(name, func(t *testing.T) { returnWithAGutter(t, o) })
+	}
+}
+
+func returnWithAGutter(t *testing.T, o memcache.Options) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
-		p := f.newProcess(0, withGutter())
+		p := f.newProcess(0, o)
 		defer func() { check(t, p.client.Close()) }()
 		c := p.client
 		addr := f.fakes[0].Addr()
 		kept, written, counter := keyAt(t, c, addr, "kept"), keyAt(t, c, addr, "written"), keyAt(t, c, addr, "counter")
 		_, _ = c.Get(kept)
 		check(t, f.fakes[0].Kill())
+		_, _ = c.Get(kept)
 		time.Sleep(4 * time.Second) // from then on copies live long
 		for _, key := range []string{kept, written, counter} {
 			check(t, c.Set(&memcache.Item{Key: key, Value: []byte("1")}))
@@ -341,3 +351,74 @@ func TestNamedGutterServers(t *testing.T) {
 		}
 	})
 }
+
+// TestCopyAtAServerThatWasAway: what a holder of copies misses is deleted there before it is used again.
+func TestCopyAtAServerThatWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, newZipf(1))
+		p := f.newProcess(0, withGutter())
+		defer func() { check(t, p.client.Close()) }()
+		c := p.client
+		var addrs []string
+		for _, fake := range f.fakes {
+			addrs = append(addrs, fake.Addr())
+		}
+		key := keyAt(t, c, addrs[0], "k")
+		first := slices.Index(addrs, memcache.Holders(key, addrs[0], addrs...)[0])
+		p.cut(0, true)
+		_, _ = c.Get(key)
+		check(t, c.Set(&memcache.Item{Key: key, Value: []byte("old")}))
+		p.cut(first, true)
+		time.Sleep(1500 * time.Millisecond) // a beacon finds it down
+		check(t, c.Set(&memcache.Item{Key: key, Value: []byte("new")}))
+		if it, err := c.Get(key); err != nil || string(it.Value) != "new" {
+			t.Errorf("Get while two servers are down = %v, %v, want the new value", it, err)
+		}
+		p.cut(first, false)
+		time.Sleep(time.Second)
+		if st := c.Stats()[addrs[first]]; st.State != breaker.Closed || st.Replayed == 0 {
+			t.Fatalf("the holder is not back: %+v", st)
+		}
+		if it, err := c.Get(key); err == nil && string(it.Value) != "new" {
+			t.Errorf("Get after the holder is back = %q, which was overwritten", it.Value)
+		}
+	})
+}
+
+// TestCopiesOfTheFirstMoment: before another process can have heard of the outage it does not see to copies, so they live shortly.
+func TestCopiesOfTheFirstMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, newZipf(100))
+		a, b := f.newProcess(0, withGutter()), f.newProcess(1, withGutter())
+		a.fill()
+		b.read(0)
+		time.Sleep(5500 * time.Millisecond) // between two beacons
+		a.cut(0, true)
+		for range 2 { // the second finds copies
+			for key := range f.keys.sums {
+				a.read(key)
+			}
+		}
+		heard := func() bool {
+			it, _ := b.client.Get("holdfast:gutter:" + f.fakes[0].Addr())
+			return it != nil
+		}
+		if !heard() {
+			t.Error("others are not told of an outage at once")
+		}
+		for key := range f.keys.sums {
+			b.write(key)
+		}
+		time.Sleep(beaconsUnheard)
+		for key := range f.keys.sums {
+			a.read(key)
+		}
+		if n, oldest := f.staleIn(0, time.Hour, beaconsUnheard); n > 0 {
+			t.Errorf("%d reads of values that were old for up to %v, want at most %v", n, oldest, beaconsUnheard)
+		}
+		check(t, a.client.Close())
+		check(t, b.client.Close())
+	})
+}
+
+const beaconsUnheard = 3*time.Second + loadTime + staleSlack

@@ -189,17 +189,6 @@ func refusedSession(line []byte, err error) error {
 	return err
 }
 
-// makeReady is what a server that is back undergoes before it is used. Those that look at it as soon as it is find its window open.
-func (s *server) makeReady(ctx context.Context) error {
-	if err := s.replay(ctx); err != nil {
-		return err
-	}
-	if s.core.opensWindows() {
-		s.window.fall(s.core.now())
-	}
-	return nil
-}
-
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
 // misses here, until [server.replaySoon] has deleted them once more.
 func (s *server) replay(ctx context.Context) error {
