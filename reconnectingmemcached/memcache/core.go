@@ -82,7 +82,7 @@ func (c *core) newBreaker(s *server) *breaker.Breaker {
 		ConsecutiveFailures: 3,
 		Probe:               s.probe,
 		ProbeTimeout:        c.limits.longestProbe() + probeMargin,
-		OnReady:             s.replay,
+		OnReady:             s.makeReady,
 		ReadyTimeout:        replayTime,
 		Backoff:             probeDelay,
 		Classify:            classify,

@@ -78,7 +78,7 @@ func ProbeDelay(cause error, attempt int) time.Duration { return probeDelay(caus
 func Wire(op string, item *Item) string {
 	for o := range opCount {
 		if o.verb() == op {
-			return string(appendRequest(nil, &request{op: o, key: item.Key, item: item}))
+			return string(appendRequest(nil, o.word(), &request{op: o, key: item.Key, item: item}))
 		}
 	}
 	return ""
@@ -102,7 +102,7 @@ func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }
 
 // DeleteAll deletes n keys on a connection as a replay does, and closes that.
 func DeleteAll(conn net.Conn, n int) error {
-	c := &session{conn: conn, in: bufio.NewReader(conn), stop: func() bool { return true }, patience: 50 * time.Millisecond}
+	c := &session{conn: conn, in: bufio.NewReader(conn), stop: func() bool { return true }, patience: 50 * time.Millisecond, ending: "gets " + canaryKey + "\r\n"}
 	defer c.close()
 	keys := make(map[string]missedKey)
 	for i := range n {

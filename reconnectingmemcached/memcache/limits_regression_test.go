@@ -253,7 +253,7 @@ func TestCauseIsTheProbes(t *testing.T) {
 		synctest.Wait()
 		since := c.Stats()[d.fake.Addr()].DownSince
 		_ = d.fake.Restart()
-		d.fake.SetFault(testutil.OnVerbs(testutil.ServerError("loading"), "version"))
+		d.fake.SetFault(testutil.OnVerbs(testutil.Garbage([]byte("loading\r\n")), "version"))
 		time.Sleep(2 * time.Second)
 		_, err := c.Get("k")
 		if !errors.Is(err, memcache.ErrServerDown) || !strings.Contains(err.Error(), "loading") {

@@ -127,11 +127,11 @@ func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) 
 		e.joined = true
 	case r.op == opGet && !r.alone:
 		l.finishGetsLocked()
-		l.queued = append(append(l.queued, "gets "...), r.key...)
+		l.queued = append(append(append(l.queued, l.server.core.wordOf(opGet)...), ' '), r.key...)
 		l.joined = 1
 	default:
 		l.finishGetsLocked()
-		l.queued = appendRequest(l.queued, r)
+		l.queued = appendRequest(l.queued, l.server.core.wordOf(r.op), r)
 	}
 	e.size = len(l.queued) - before
 	l.waiting.push(e)

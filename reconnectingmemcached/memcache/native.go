@@ -13,8 +13,9 @@ import (
 )
 
 // Native returns a client of gomemcache's own type, for code that names that type. It shares the servers and their breakers with
-// c: while a server is down its reads are misses and its writes fail at once. It does not share connections, so it has gomemcache's
-// speed, and none of c's checks of keys and replies. Writes that it misses are not deleted later. Prefer c where you can.
+// c: while a server is down its reads are misses and its writes fail at once, and the keys of writes that it misses are deleted before
+// the server is used again, as c's are. It does not share connections, so it has gomemcache's speed, and none of c's checks of keys and
+// replies. Prefer c where you can.
 func (c *Client) Native() *gomemcache.Client {
 	n := gomemcache.NewFromSelector(nativeSelector{c})
 	n.Timeout, n.MaxIdleConns = c.Timeout, c.MaxIdleConns
@@ -73,6 +74,7 @@ type nativeConn struct {
 	deadline time.Time  // guarded by mu
 
 	started bool           // a request is being written
+	asked   request        // what it is: operation and, of a write, key
 	permit  breaker.Permit // of that request
 	answer  []byte         // what is left of an answer given here
 	failure error          // or the error in its place
@@ -83,13 +85,13 @@ func (n *nativeConn) Write(b []byte) (int, error) {
 		return len(b), nil // the rest of a request that is answered here
 	}
 	if !n.started {
-		n.started, n.answer, n.failure = true, nil, nil
+		n.started, n.answer, n.failure, n.asked = true, nil, nil, parseRequest(b)
 		if err := n.attach(); err != nil {
 			return 0, err
 		}
 		permit, err := n.server.breaker.Allow()
 		if err != nil {
-			n.refuse(b)
+			n.refuse()
 			return len(b), nil
 		}
 		n.permit = permit
@@ -127,21 +129,32 @@ func (n *nativeConn) Read(b []byte) (int, error) {
 }
 
 // refuse answers a request for a server that is down: a read with a miss, all else with an error.
-func (n *nativeConn) refuse(request []byte) {
+func (n *nativeConn) refuse() {
 	n.drop()
-	word, _, _ := bytes.Cut(request, []byte{' '})
-	o := opGet
-	for candidate := range opCount {
-		if candidate.word() == string(bytes.TrimSpace(word)) {
-			o = candidate
-			break
-		}
-	}
-	if o.reads() {
+	n.server.noteMissed(&n.asked, outcome{})
+	if n.asked.op.reads() {
 		n.answer = []byte("END\r\n")
 		return
 	}
-	n.failure = n.server.downError(o, outcome{err: errRefused})
+	n.failure = n.server.downError(n.asked.op, outcome{err: errRefused})
+}
+
+// parseRequest finds the operation of a request of gomemcache's, which writes the line as a whole, and the key of a write. A command
+// that it does not know is taken for a read.
+func parseRequest(b []byte) (r request) {
+	line, _, _ := bytes.Cut(b, []byte("\r\n"))
+	word, rest, _ := bytes.Cut(line, []byte{' '})
+	for o := range opCount {
+		if o.word() == string(word) {
+			r.op = o
+			break
+		}
+	}
+	if r.op.leavesOldValue() {
+		key, _, _ := bytes.Cut(rest, []byte{' '})
+		r.key = string(key)
+	}
+	return r
 }
 
 // attach finds the server, which is another one once the first was let go, or its client was closed and is used again.
@@ -182,9 +195,10 @@ func (n *nativeConn) current() net.Conn {
 	return n.real
 }
 
-// broken charges the breaker and gives the connection up.
+// broken charges the breaker and gives the connection up. A write under way may have been carried out, or may yet be.
 func (n *nativeConn) broken(err error) error {
 	n.drop()
+	n.server.noteMissed(&n.asked, outcome{sent: true})
 	if isTimeout(err) {
 		err = soft(err)
 	}

@@ -92,6 +92,10 @@ type Options struct {
 	// Gutter keeps the keys of a server that is down on others for a while. Default: off.
 	Gutter Gutter
 
+	// PlainGet asks with get instead of gets, for proxies that refuse that, as mcrouter does with replication. The CasID of items is 0
+	// then, and CompareAndSwap fails. Default false.
+	PlainGet bool
+
 	// Linger is how long after the re-admission of a server its keys are still read from their copies in the Gutter, or are misses
 	// without one. Another process may re-admit it later, and delete only then what it missed from that: until then its old values
 	// would be read here. Default 0: 2 s with a Gutter, else none; negative: none.

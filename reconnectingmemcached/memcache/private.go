@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"time"
@@ -26,6 +27,7 @@ type private struct {
 	in     *bufio.Reader
 	worked bool
 	since  int64      // idle since
+	ending string     // the request behind each; see barrier
 	guard  chan error // how the read of the idle connection ended; nil if the socket can be looked into instead
 }
 
@@ -76,6 +78,10 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	if err != nil || got.end != nil {
 		s.dropPrivate(p)
 	}
+	var doubtful *unverified
+	if errors.As(err, &doubtful) && errors.Is(err, io.EOF) {
+		s.versionless.Store(true) // perhaps; a probe tells
+	}
 	switch {
 	case err != nil:
 		return s.lostPrivate(p, err)
@@ -99,6 +105,11 @@ func (s *server) lostPrivate(p *private, err error) *fault {
 	return s.freshFault(err)
 }
 
+// unverified is why the barrier behind a reply did not come.
+type unverified struct{ error }
+
+func (u *unverified) Unwrap() error { return u.error }
+
 func (p *private) exchange(ctx context.Context, f *flight, r *request, login *secure) (lineReply, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -106,7 +117,7 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 	header := appendStoreHeader([]byte(r.op.word()), r)
 	// The barrier is a buffer of its own, and so a TLS record of its own: memcached forgets what is left of a record that it has
 	// read the end of a value from, until more arrives.
-	request := net.Buffers{header, r.item.Value, []byte("\r\n"), []byte("version\r\n")}
+	request := net.Buffers{header, r.item.Value, []byte("\r\n"), []byte(p.ending)}
 	_, unsent := request.WriteTo(p.conn)
 	if unsent != nil && p.worked {
 		return lineReply{}, unsent
@@ -127,7 +138,7 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 		return got, nil
 	}
 	if err := p.barrier(r.op); err != nil {
-		return lineReply{}, err
+		return lineReply{}, &unverified{err}
 	}
 	if !stop() {
 		got.end = blameless(ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
@@ -135,14 +146,17 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 	return got, nil
 }
 
-// barrier reads the reply to the version command behind the request, which can be told from that of any other: if it comes second,
-// what came first is the answer, and not a surplus reply to the call before, however late that was.
+// barrier reads the reply to the ending behind the request, which can be told from that of any other: if it comes second, what came
+// first is the answer, and not a surplus reply to the call before, however late that was.
 func (p *private) barrier(o op) error {
 	line, err := readLine(p.in)
 	switch {
 	case err != nil:
 		return err
-	case p.in.Buffered() == 0 && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
+	case p.in.Buffered() > 0:
+	case p.ending != versionRequest && (string(line) == "END" || isErrorLine(line)):
+		return nil
+	case p.ending == versionRequest && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
 		return nil
 	}
 	return soft(fmt.Errorf("%w: %q after the reply to %s", ErrBadReply, line[:min(len(line), maxQuoted)], o.word()))
@@ -170,7 +184,11 @@ func (s *server) takePrivate(ctx context.Context) (*private, error) {
 	if err := s.adopt(conn); err != nil {
 		return nil, err
 	}
-	return &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512)}, nil
+	p := &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512), ending: versionRequest}
+	if s.versionless.Load() {
+		p.ending = s.core.canaryRequest()
+	}
+	return p, nil
 }
 
 // popIdle takes the connection that was used last; nil if there is none.

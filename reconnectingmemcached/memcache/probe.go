@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -17,8 +18,6 @@ const (
 	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may not honour its context.
 	probeMargin = time.Second
 	canaryKey   = "holdfast:canary"
-	// canaryRequest ends what a session asks: see canary.
-	canaryRequest = "gets " + canaryKey + "\r\n"
 	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a server that was stopped works
 	// off what its sockets held, which may be the very writes that were given up.
 	zombieDelay = 100 * time.Millisecond
@@ -54,6 +53,9 @@ func isTimeout(err error) bool {
 		errors.As(err, &timeout) && timeout.Timeout()
 }
 
+// canaryRequest ends what a session asks.
+func (c *core) canaryRequest() string { return c.wordOf(opGet) + " " + canaryKey + "\r\n" }
+
 // session is a connection of the background's own.
 type session struct {
 	conn net.Conn
@@ -61,7 +63,9 @@ type session struct {
 	stop func() bool
 	done bool // all that was asked is answered
 
+	ending   string        // the request that ends what is asked: see canary
 	patience time.Duration // with one batch of deletions
+	refused  int           // deletions
 }
 
 func (s *server) openSession(ctx context.Context, dial dialing) (*session, error) {
@@ -70,7 +74,8 @@ func (s *server) openSession(ctx context.Context, dial dialing) (*session, error
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return &session{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 4<<10), stop: stop}, nil
+	in := bufio.NewReaderSize(&meter{Conn: conn, server: s}, 4<<10)
+	return &session{conn: conn, in: in, stop: stop, ending: s.core.canaryRequest()}, nil
 }
 
 func (c *session) close() {
@@ -82,8 +87,8 @@ func (c *session) close() {
 	discard(c.conn)
 }
 
-// canary reads the reply to canaryRequest, which can be told from those of all other commands: it says that they are all here, and
-// no more than were asked for.
+// canary reads the reply to the ending, which can be told from those of all other commands: it says that they are all here, and no more
+// than were asked for. A proxy whose backend for that key is dead answers with an error line, which is as good as an end.
 func (c *session) canary() error {
 	line, err := readLine(c.in)
 	if err != nil {
@@ -97,7 +102,7 @@ func (c *session) canary() error {
 			return err
 		}
 	}
-	if string(line) != "END" || c.in.Buffered() > 0 {
+	if string(line) != "END" && !isErrorLine(line) || turnedAway(line) || c.in.Buffered() > 0 {
 		return badReply(opGet, line)
 	}
 	c.done = true
@@ -147,36 +152,55 @@ func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
 	return s.knock(ctx, s.home.join(candidate(at, addrs, inGrace, int(s.probes.Load()))))
 }
 
-// ask asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs.
+// ask asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs. One that ends the
+// connection at the version does not know that command: it is asked for the key alone.
 func (s *server) ask(ctx context.Context, dial dialing) error {
+	err := s.askFor(ctx, dial, versionRequest)
+	if errors.Is(err, io.EOF) && ctx.Err() == nil {
+		if s.askFor(ctx, dial, "") == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (s *server) askFor(ctx context.Context, dial dialing, first string) error {
 	c, err := s.openSession(ctx, dial)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	if err := c.greet(); err != nil {
+	if err := c.greet(first); err != nil {
 		if isTimeout(err) {
 			return fmt.Errorf("%w: %w", ErrHung, err)
 		}
 		return err
 	}
+	s.versionless.Store(first == "")
 	s.settleAt(c.conn)
 	return nil
 }
 
-func (c *session) greet() error {
-	if _, err := c.conn.Write([]byte("version\r\n" + canaryRequest)); err != nil {
+// greet asks for the version, unless that is left out, and for the canary. An error line is an answer.
+func (c *session) greet(first string) error {
+	if _, err := io.WriteString(c.conn, first+c.ending); err != nil {
 		return err
+	}
+	if first == "" {
+		return c.canary()
 	}
 	line, err := readLine(c.in)
 	if err != nil {
 		return err
 	}
-	if got := parseLine(opPing, line); got.err != nil {
+	if got := parseLine(opPing, line); got.err != nil && (turnedAway(line) || !errors.Is(got.err, ErrServerError)) {
 		return refusedSession(line, got.err)
 	}
 	return c.canary()
 }
+
+// versionRequest is asked before the canary.
+const versionRequest = "version\r\n"
 
 // refusedSession words an error line that the background met with. It is no answer to a call, so it is not an [ErrServerError].
 func refusedSession(line []byte, err error) error {
@@ -187,6 +211,17 @@ func refusedSession(line []byte, err error) error {
 		return fmt.Errorf("memcache: the server answered %q to a probe or a deletion", line[:min(len(line), maxQuoted)])
 	}
 	return err
+}
+
+// errNotDeleted says that the server has refused deletions of missed keys. They stay in the log, and are tried again.
+var errNotDeleted = errors.New("memcache: deletions of missed writes refused")
+
+// makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are misses; the others do not wait for them.
+func (s *server) makeReady(ctx context.Context) error {
+	if err := s.replay(ctx); !errors.Is(err, errNotDeleted) {
+		return err
+	}
+	return nil
 }
 
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
@@ -222,6 +257,9 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 	if batch.overflow {
 		s.missed.settleOverflow()
 	}
+	if c.refused > 0 {
+		return blameless(fmt.Errorf("%w: %d", errNotDeleted, c.refused))
+	}
 	return nil
 }
 
@@ -242,37 +280,34 @@ func (c *session) flush() error {
 	if _, err := c.conn.Write([]byte("flush_all\r\n")); err != nil {
 		return err
 	}
-	return c.expect(opFlush)
-}
-
-// expect reads one reply; a miss is as good as a deletion.
-func (c *session) expect(o op) error {
 	line, err := readLine(c.in)
 	if err != nil {
 		return err
 	}
-	if got := parseLine(o, line); got.err != nil && !errors.Is(got.err, ErrCacheMiss) {
+	if got := parseLine(opFlush, line); got.err != nil {
 		return refusedSession(line, got.err)
 	}
 	return nil
 }
 
 // deleteAll deletes in batches, each settled as soon as it is done: over a long way, all of them may take longer than one replay
-// may.
+// may. Keys whose deletion was refused are not settled.
 func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]missedKey)) error {
-	var commands []byte
-	batch := make(map[string]missedKey)
+	batch := make([]string, 0, min(len(keys), replayBatch))
 	send := func() error {
-		err := c.deleteBatch(commands, len(batch))
+		done, err := c.deleteBatch(batch)
 		if err == nil {
-			settle(batch)
+			settled := make(map[string]missedKey, len(done))
+			for _, key := range done {
+				settled[key] = keys[key]
+			}
+			settle(settled)
 		}
-		commands, batch = commands[:0], make(map[string]missedKey)
+		batch = batch[:0]
 		return err
 	}
-	for k, missed := range keys {
-		commands = appendRequest(commands, &request{op: opDelete, key: k})
-		if batch[k] = missed; len(batch) == replayBatch {
+	for key := range keys {
+		if batch = append(batch, key); len(batch) == replayBatch {
 			if err := send(); err != nil {
 				return err
 			}
@@ -281,20 +316,35 @@ func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]mi
 	return send()
 }
 
-// deleteBatch counts a surplus reply as a failure: it would be taken for that of a deletion which the server refuses.
-func (c *session) deleteBatch(batch []byte, pending int) error {
+// deleteBatch returns the keys that are gone. It counts a surplus reply as a failure: it would be taken for that of a deletion which the
+// server refuses.
+func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 	timer := time.AfterFunc(c.patience, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer timer.Stop()
 	c.done = false // it may be so after the batch before
-	if _, err := c.conn.Write(append(batch, canaryRequest...)); err != nil {
-		return err
+	var commands []byte
+	for _, key := range keys {
+		commands = appendRequest(commands, opDelete.word(), &request{op: opDelete, key: key})
 	}
-	for range pending {
-		if err := c.expect(opDelete); err != nil {
-			return err
+	if _, err := c.conn.Write(append(commands, c.ending...)); err != nil {
+		return nil, err
+	}
+	gone = make([]string, 0, len(keys))
+	for _, key := range keys {
+		line, err := readLine(c.in)
+		if err != nil {
+			return nil, err
+		}
+		switch got := parseLine(opDelete, line); {
+		case got.err == nil, errors.Is(got.err, ErrCacheMiss):
+			gone = append(gone, key)
+		case isErrorLine(line) && !turnedAway(line):
+			c.refused++ // as by a proxy whose backend for the key is dead
+		default:
+			return nil, refusedSession(line, got.err)
 		}
 	}
-	return c.canary()
+	return gone, c.canary()
 }
 
 // replaySoon replays in the background, for a server that is up: after a time-out that did not trip it, and for what was missed

@@ -235,15 +235,21 @@ func (r *reader) missRest() {
 	}
 }
 
-// refusedValues ends a reply that became an error line. Alone, the Get has its answer. Of several, nobody knows whose error it
-// was, nor whether more follows: the connection goes, and each is asked again on a line of its own.
+// refusedValues ends a reply that became an error line. Alone, the Get has its answer. Of several, nobody knows whose error it was:
+// each is asked again on a line of its own. If the reply began with it, nothing more follows, as of a proxy with a dead backend.
 func (r *reader) refusedValues(line []byte) error {
 	if err := r.refusedConn(line); err != nil {
 		return err
 	}
 	err := serverError(line)
-	if len(r.group) == 1 && r.left == 1 {
+	switch {
+	case len(r.group) == 1 && r.left == 1:
 		r.group[0].answer(r.conn.heardAt, nil, nil, 0, err)
+		return nil
+	case len(r.group) == r.left:
+		for i := range r.group {
+			r.group[i].fail(blameless(err), true)
+		}
 		return nil
 	}
 	return blameless(err)
@@ -265,6 +271,9 @@ func (r *reader) multi(e *entry) error {
 				return err
 			}
 			e.answer(r.conn.heardAt, nil, items, 0, serverError(line))
+			if len(items) == 0 {
+				return nil // as of refusedValues
+			}
 			return blameless(serverError(line))
 		}
 		h, ok := parseValueHeader(line)

@@ -98,9 +98,17 @@ func (r *request) size() int {
 	return n
 }
 
-// appendRequest encodes r in full, as https://github.com/memcached/memcached/blob/master/doc/protocol.txt has it.
-func appendRequest(b []byte, r *request) []byte {
-	b = append(b, r.op.word()...)
+// wordOf is an operation's command, as the client's options have it.
+func (c *core) wordOf(o op) string {
+	if c.options.PlainGet && (o == opGet || o == opGetMulti) {
+		return "get"
+	}
+	return o.word()
+}
+
+// appendRequest encodes r in full with its command, as https://github.com/memcached/memcached/blob/master/doc/protocol.txt has it.
+func appendRequest(b []byte, word string, r *request) []byte {
+	b = append(b, word...)
 	switch r.op {
 	case opGet:
 		b = append(append(b, ' '), r.key...)

@@ -32,13 +32,14 @@ type server struct {
 	metrics serverMetrics
 	slots   chan struct{} // bounds private connections
 
-	current   atomic.Pointer[line] // where requests go; nil: the next one dials
-	replaying atomic.Bool          // a background replay is under way
-	probes    atomic.Int64         // since it went down
-	doubted   atomic.Bool          // a second opinion is being asked for
-	asking    atomic.Bool          // it is asked why a connection has ended
-	lastRead  atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
-	resolved  atomic.Int64         // when the host name was last looked up, same clock
+	current     atomic.Pointer[line] // where requests go; nil: the next one dials
+	replaying   atomic.Bool          // a background replay is under way
+	probes      atomic.Int64         // since it went down
+	doubted     atomic.Bool          // a second opinion is being asked for
+	versionless atomic.Bool          // it does not know the version command, as some proxies
+	asking      atomic.Bool          // it is asked why a connection has ended
+	lastRead    atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
+	resolved    atomic.Int64         // when the host name was last looked up, same clock
 
 	mu       sync.Mutex
 	lines    map[*line]struct{}    // all that live, the current one and retired ones; guarded by mu
