@@ -32,6 +32,11 @@ func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error)
 // insert stores an entry, due when the function says, which is called under mu; unless the key has one already, or veto, called
 // under mu, says no. It returns the key's entry, nil after a veto.
 func (c *Cache[K, V]) insert(e *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
+	return c.supplant(e, nil, due, veto)
+}
+
+// supplant is insert, but for an entry that it may take the place of.
+func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
 	c.makeRoom(e)
 	var err error
 	there := c.storage.put(e.Key, func(there *timetable.Entry[K, V]) *timetable.Entry[K, V] {
@@ -41,7 +46,7 @@ func (c *Cache[K, V]) insert(e *timetable.Entry[K, V], due func() int64, veto fu
 		case c.life.closed.Load():
 			err = ErrClosed
 		case veto != nil && veto():
-		case there != nil && (!there.Has(timetable.Absent) || e.Has(timetable.Absent)):
+		case there != nil && there != old && (!there.Has(timetable.Absent) || e.Has(timetable.Absent)):
 		case there == nil && c.isFullForLocked(e):
 			err = ErrFull
 		default:

@@ -185,6 +185,10 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], 
 		c.loads.LandLocked(e.Key)
 		return false
 	}
+	if e.Has(timetable.Overtaken) { // by Set: the call began before
+		e.Clear(timetable.Overtaken)
+		r = &fetch.Result[V]{Outcome: fetch.Unchanged, LoadedAt: e.LoadedAt()}
+	}
 	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, Luck: luck, Change: changeOf(r.Outcome)}
 	n := note{err: r.Err, started: r.LoadedAt}
 	switch r.Outcome {

@@ -41,7 +41,7 @@ var packages = map[string]string{ //nolint:gochecknoglobals // never changes
 	"radix":                 "github.com/mediocregopher/radix/v4",
 	"prometheus":            "github.com/prometheus/client_golang/prometheus",
 	"context":               "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "log": "log", "slog": "log/slog", "net": "net",
-	"os": "os", "tls": "crypto/tls", "time": "time",
+	"os": "os", "strings": "strings", "tls": "crypto/tls", "time": "time",
 }
 
 // given is what the snippets of a file may use without having declared it: the reader's own.
@@ -63,6 +63,7 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		type prices struct{}
 		func (prices) Price(context.Context, string) (int, error) { return 0, nil }
 		var service prices
+		var db *sql.DB
 		func fromService(context.Context, string, int) (int, error) { return 0, nil }`,
 	"docs/migrating-from-autorefresh.md": `
 		func sync(context.Context, autorefresh.CacheItem) (autorefresh.CacheItem, error) { return nil, nil }`,

@@ -173,27 +173,66 @@ func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before T
 	return deleted, err
 }
 
+// Replace stores a value that the user has set, in place of all that calls which began before have got. What cannot be told is owed, as a
+// deletion.
+func (s *Level[K, V]) Replace(ctx context.Context, v Stored[K, V]) error {
+	if s == nil {
+		return nil
+	}
+	name, ok := s.name(v.Key)
+	if !ok {
+		return nil
+	}
+	names, now := []string{name}, s.now()
+	s.graves.add(names, now, now+int64(s.ttl)+int64(s.fence)) // until it is done, whatever happens
+	err := s.replace(ctx, name, v)
+	if err != nil {
+		return fmt.Errorf("autorefresh: the second level has not been given the value, and other processes may have the old one for a while: %w", err)
+	}
+	s.graves.told(names)
+	return nil
+}
+
+func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) error {
+	data, err := s.seal(v)
+	if err != nil {
+		s.undecodable.Add(1)
+		return err
+	}
+	stone := tombHead + rand.Text()
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err = safe.Do("Store.SetMulti", func() error {
+		return s.store.SetMulti(bounded, map[string][]byte{name + tombEnd: []byte(stone)}, s.fence)
+	})
+	s.report(ctx, err)
+	if err != nil {
+		return err
+	}
+	return s.put(ctx, map[string][]byte{name: data}, Tombs{name: stone})
+}
+
 // put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.
-func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before Tombs) {
+func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before Tombs) error {
 	if s.marker != nil {
-		s.putMarked(ctx, sealed, before)
-		return
+		return s.putMarked(ctx, sealed, before)
 	}
 	names := slices.Collect(maps.Keys(sealed))
 	deleted, err := s.deletedSince(ctx, names, before)
 	if err != nil {
-		return
+		return err
 	}
 	for _, name := range deleted {
 		delete(sealed, name)
 	}
 	if len(sealed) == 0 {
-		return
+		return nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) }))
+	failed := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, sealed, s.ttl) })
+	s.report(ctx, failed)
 	deleted, err = s.deletedSince(ctx, slices.Collect(maps.Keys(sealed)), before)
 	if err != nil {
 		deleted = slices.Collect(maps.Keys(sealed)) // nobody can tell
@@ -201,10 +240,11 @@ func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before 
 	if len(deleted) > 0 {
 		s.erase(ctx, deleted)
 	}
+	return failed
 }
 
 // putMarked is put in one step.
-func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before Tombs) {
+func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before Tombs) error {
 	marked := make(map[string]Marked, len(sealed))
 	for name, data := range sealed {
 		marked[name] = Marked{Value: data, Mark: name + tombEnd, Seen: []byte(before[name])}
@@ -212,7 +252,9 @@ func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, b
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	s.stores.Add(uint64(len(sealed)))
-	s.report(ctx, safe.Do("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(bounded, marked, s.ttl) }))
+	err := safe.Do("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(bounded, marked, s.ttl) })
+	s.report(ctx, err)
+	return err
 }
 
 // erase deletes values that should not have been stored.

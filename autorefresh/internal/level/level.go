@@ -290,7 +290,7 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 	if len(sealed) == 0 {
 		return
 	}
-	s.put(ctx, sealed, before)
+	_ = s.put(ctx, sealed, before) // it has been counted
 }
 
 // Leases tells whether the store hands out leases.

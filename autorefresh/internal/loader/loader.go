@@ -120,6 +120,26 @@ func (l *Loader[K, V]) ForgetLocked(key K) {
 	}
 }
 
+// OvertakeLocked answers those who wait for a key with a value that has come from elsewhere. The result of the load under way is not wanted.
+func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
+	f := l.busy[key]
+	switch {
+	case f == nil || f.orphan || f.forgotten:
+		return
+	case f.overrun: // all have been answered
+		f.forgotten = true
+		return
+	}
+	rest := &Flight[K, V]{Done: make(chan struct{}), Task: f.Task, call: f.call, want: f.want, forgotten: true, left: f.left}
+	l.busy[key] = rest
+	f.left = true
+	f.Value = v
+	close(f.Done)
+	if !rest.left {
+		l.desertLocked(rest)
+	}
+}
+
 // OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call.
 func (l *Loader[K, V]) OrphanLocked(key K, by *task.Task) {
 	l.busy[key] = &Flight[K, V]{Done: make(chan struct{}), orphan: true, Task: by}

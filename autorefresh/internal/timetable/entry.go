@@ -6,15 +6,16 @@ import "sync/atomic"
 
 // Flags of an entry. Reads look at them.
 const (
-	Unread   uint32 = 1 << iota // not read since the schedule last looked
-	Cold                        // not refreshed until read
-	Stale                       // older than MaxStale
-	Absent                      // a negative entry: the source has no such value
-	Terminal                    // final
-	Watched                     // someone waits for its next outcome
-	Forced                      // to be got from the source, whatever the second level has
-	Hurried                     // due before its time
-	Unproven                    // no refresh of it has succeeded yet
+	Unread    uint32 = 1 << iota // not read since the schedule last looked
+	Cold                         // not refreshed until read
+	Stale                        // older than MaxStale
+	Absent                       // a negative entry: the source has no such value
+	Terminal                     // final
+	Watched                      // someone waits for its next outcome
+	Forced                       // to be got from the source, whatever the second level has
+	Hurried                      // due before its time
+	Unproven                     // no refresh of it has succeeded yet
+	Overtaken                    // it was given a value while a call for it was under way, whose result is not wanted
 )
 
 // place is where an entry is in its life.

@@ -39,6 +39,25 @@ func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
 	}
 }
 
+// Overtake gives an entry a value that comes from elsewhere, and schedules it as if it had been got now. The result of a call for it that is
+// under way is not wanted any more.
+func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
+	if e.failures > 0 {
+		t.recover(e)
+		e.Set(Unproven) // it is not known whether the source would have an answer now
+	}
+	e.Value.Store(v.Value)
+	t.rejuvenate(e, v.LoadedAt)
+	switch {
+	case e.place == placeFlying:
+		e.Set(Overtaken)
+	case e.Has(Cold | Forced):
+	default:
+		t.unschedule(e)
+		t.schedule(e, max(t.nextDue(e, v.LoadedAt, v.Luck), now+t.wheel.tick))
+	}
+}
+
 // Finish gives an entry its last value. It leaves after ttl, unless that is 0.
 func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) {
 	t.accept(e, v)
