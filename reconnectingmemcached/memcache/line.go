@@ -270,8 +270,14 @@ func (l *line) connected(conn *meter) bool {
 }
 
 func (l *line) lost(err error) error {
+	o, atCommand := l.endedAt(err)
+	if atCommand {
+		l.server.doubtCommand(o)
+	}
 	if l.worked.Load() {
 		l.server.askSoon(err)
+	}
+	if atCommand || l.worked.Load() {
 		return usedFault(err)
 	}
 	return l.server.freshFault(err)

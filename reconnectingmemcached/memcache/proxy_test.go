@@ -172,3 +172,49 @@ func TestProxyThatRefusesGets(t *testing.T) {
 		}
 	})
 }
+
+// TestProxyThatEndsConnectionsAtACommand: after the first tries it is not sent any more, and other callers notice nothing.
+func TestProxyThatEndsConnectionsAtACommand(t *testing.T) {
+	proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
+		proxy.SetFault(testutil.OnVerbs(testutil.CloseMidReply(0), "gat"))
+		var last error
+		failed := 0
+		for range 300 {
+			_, last = c.GetAndTouch("k", 10)
+			if err := c.Set(&memcache.Item{Key: "k", Value: []byte("v")}); err != nil {
+				failed++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !errors.Is(last, memcache.ErrServerError) || !strings.Contains(last.Error(), "gat") {
+			t.Errorf("GetAndTouch = %v, want an ErrServerError that names the command", last)
+		}
+		if st := c.Stats()[proxy.Addr()]; failed > 2 || st.Dials > 8 || st.State != breaker.Closed {
+			t.Errorf("%d Sets failed; %+v", failed, st)
+		}
+		proxy.SetFault(nil)
+		time.Sleep(10 * time.Minute)
+		if _, err := c.GetAndTouch("k", 10); err != nil {
+			t.Errorf("GetAndTouch ten minutes later = %v: it is not tried again", err)
+		}
+	})
+}
+
+// TestServerThatEndsAllConnections is down, and no command is to blame.
+func TestServerThatEndsAllConnections(t *testing.T) {
+	proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
+		proxy.SetFault(testutil.Always(testutil.CloseMidReply(0)))
+		for range 10 {
+			_, _ = c.Increment("k", 1)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if _, err := c.Increment("k", 1); !errors.Is(err, memcache.ErrServerDown) || c.Available() {
+			t.Errorf("Increment = %v, available: %v, want ErrServerDown of a server that is taken for down", err, c.Available())
+		}
+		proxy.SetFault(nil)
+		time.Sleep(time.Second)
+		if _, err := c.Increment("k", 1); !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Errorf("Increment of a key that is not there, after the return = %v, want ErrCacheMiss", err)
+		}
+	})
+}

@@ -25,6 +25,7 @@ type server struct {
 	watch   watch
 	home    home
 	pace    pace
+	endings endings
 	missed  *missedLog
 	window  window
 	seed    uint64       // of its scores as a holder of copies
@@ -106,11 +107,18 @@ func (s *server) exchange(ctx context.Context, r *request) outcome {
 
 // refusedOutcome is that of a call that admit turned away.
 func refusedOutcome(err error) outcome {
-	return outcome{err: err, replied: err == ErrCacheMiss} //nolint:errorlint // the very value that admit gives.
+	return outcome{err: err, replied: err == ErrCacheMiss || errors.Is(err, ErrServerError)} //nolint:errorlint // the very value that admit gives.
 }
 
-// admit lets a call in, or says why not: errRefused, [ErrBusy], or [ErrCacheMiss] for a key whose value on the server may be old.
+// admit lets a call in, or says why not: errRefused, [ErrBusy], [ErrCacheMiss] for a key whose value on the server may be old, or
+// an [ErrServerError] for a command at which the server ends connections.
 func (s *server) admit(r *request) (breaker.Permit, error) {
+	if r.op.rare() {
+		if err := s.endings.refusal(r.op, s.core.now); err != nil {
+			s.metrics.countCall(r, resultServerError, 0)
+			return breaker.Permit{}, err
+		}
+	}
 	permit, err := s.breaker.Allow()
 	if err != nil {
 		s.metrics.countCall(r, resultRefused, 0)
@@ -168,6 +176,7 @@ func (s *server) book(f *flight, r *request, out *outcome) {
 		s.core.histograms.tried(r, out, out.ended-f.start)
 	}
 	if out.replied {
+		s.endings.answered(r.op)
 		f.permit.Done(nil)
 		s.ramp.succeeded(s.core.now)
 		s.metrics.countCall(r, resultOf(r.op, out.err), len(out.items))
