@@ -1,5 +1,7 @@
 package archtest
 
+import "slices"
+
 const (
 	gobreaker    = "github.com/sony/gobreaker/v2"
 	prometheus   = "github.com/prometheus/client_golang"
@@ -74,7 +76,7 @@ const (
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: append(aroundSentinel(), []Row{
+		Rows: slices.Concat(aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
 			{Package: "breaker/breakerhttp", May: []string{breaker}},
 			{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
@@ -89,17 +91,6 @@ func Holdfast() Rules {
 			{Package: "docs"},
 			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
-			{Package: envelope},
-			{Package: safe},
-			{Package: task, May: []string{breaker}},
-			{Package: timetable, May: []string{backoff}},
-			{Package: level, May: []string{envelope, safe, observe}},
-			{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
-			{Package: fetching, May: []string{level, source, task, timetable}},
-			{Package: loader, May: []string{fetching, source, task}},
-			{Package: autorefresh, May: []string{fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
-			{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
-			{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
@@ -127,7 +118,7 @@ func Holdfast() Rules {
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
 				groupcache, hashRing, singleflight, lru, xxhash, backoff,
 			}},
-		}...),
+		}),
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
 		Tools:         []string{cachedrill, "examples/...", scale, dashboards},
@@ -137,6 +128,23 @@ func Holdfast() Rules {
 			{Module: grpc, Into: []string{breakerGRPC, grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
 			{Module: etcd, Into: []string{etcdpeers, etcdFace, etcdExample}},
 		},
+	}
+}
+
+// aroundAutorefresh are package autorefresh, the packages that it is made of, and its stores.
+func aroundAutorefresh() []Row {
+	return []Row{
+		{Package: envelope},
+		{Package: safe},
+		{Package: task, May: []string{breaker}},
+		{Package: timetable, May: []string{backoff}},
+		{Package: level, May: []string{envelope, safe, observe}},
+		{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
+		{Package: fetching, May: []string{level, source, task, timetable}},
+		{Package: loader, May: []string{fetching, source, task}},
+		{Package: autorefresh, May: []string{fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
+		{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
+		{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 	}
 }
 
