@@ -308,11 +308,12 @@ func (s *State) reckonClaim() {
 }
 
 // claimed returns the address that most who vote name at a lower epoch. At the same epoch it is that of a name that was monitored anew, if
-// they do not know the primary any more.
+// they do not know the primary any more, or that from which a few have led the client away.
 func (s *State) claimed() (tally, bool) {
-	disowned := s.disowned()
+	disowned, few := s.disowned(), s.byFew()
 	for _, t := range s.count(s.fresh(), func(v *voter) bool {
-		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || disowned && v.report.Epoch == s.primary.epoch)
+		same := disowned || few && s.named(v) != s.primary.addr
+		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch)
 	}) {
 		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, s.fresh())
@@ -327,9 +328,13 @@ func (s *State) disowned() bool {
 	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
 }
 
+// byFew tells whether the primary was announced by a few only, at an epoch that most have not reached. They may have gone wrong, or the others
+// have yet to hear of it.
+func (s *State) byFew() bool { return s.primary.told > s.primary.epoch }
+
 // judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to begin anew, else when they have agreed and
 // there was no primary for a while. While there is a primary it moves nothing, for that primary answers and says that it is one, unless
-// they know nothing of it any more.
+// they know nothing of it any more, or only a few have announced it and most have not followed them in time.
 func (s *State) judgeClaim() {
 	claimed := s.claim
 	if claimed.addr == "" {
@@ -340,15 +345,22 @@ func (s *State) judgeClaim() {
 		since = s.primary.since
 	}
 	due := since.Add(s.config.ResetTimeout)
+	few := s.phase == Up && !disowned && s.byFew() && claimed.addr != s.primary.addr
+	if few {
+		if s.primary.since.After(since) {
+			since = s.primary.since
+		}
+		due = since.Add(max(heardWithin, s.config.ResetTimeout))
+	}
 	switch {
-	case !s.provenAnew() && s.now.Before(due):
+	case (few || !s.provenAnew()) && s.now.Before(due):
 		s.claim.due = due
 		return
 	case claimed.addr == s.primary.addr:
 	case s.undecided():
 		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
 		s.aim(claimed.addr, claimed.epoch)
-	case disowned:
+	case disowned, few:
 		s.comeBack(claimed.addr)
 		s.consider(saying{claimed.addr, claimed.epoch})
 	default:
@@ -359,8 +371,10 @@ func (s *State) judgeClaim() {
 			v.refuted = v.says()
 		}
 	}
+	if !few {
+		s.do(Reborn{claimed.addr, claimed.epoch})
+	}
 	s.primary.epoch = claimed.epoch
-	s.do(Reborn{claimed.addr, claimed.epoch})
 	s.claim = claim{}
 }
 

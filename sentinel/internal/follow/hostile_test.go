@@ -373,3 +373,52 @@ func TestAReplicaIsFollowedWhileThePrimaryStalls(t *testing.T) {
 		t.Errorf("%+v", p.done)
 	}
 }
+
+// One sentinel announced, at a later epoch, a server that was not demoted yet: it was followed, for it might have led a failover. All others
+// named the true primary on and on, at the epoch that the client knew, and that moved nothing.
+func TestWhatOneAnnouncesYieldsToTheOthersInTheEnd(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	rest := func() {
+		p.pass(time.Second)
+		p.hear(report(serverB, 7), seeds()[0])
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.hear(report(serverB, 7), seeds()[0])
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	for range 5 {
+		rest()
+	}
+	p.is(follow.Up, serverB) // the others may yet hear of it
+	for range 3 {
+		rest()
+	}
+	p.answer(serverA, true)
+	for range 20 {
+		p.is(follow.Up, serverA)
+		rest()
+	}
+	if count[follow.Reborn](p) != 0 {
+		t.Errorf("the epochs do not begin anew: %+v", p.done)
+	}
+}
+
+// A failover that the others hear of late is not taken back.
+func TestALateMajorityTakesNothingBack(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	p.hear(report(serverB, 2), seeds()[0])
+	p.answer(serverB, true)
+	for range 5 {
+		p.pass(time.Second)
+		p.hear(report(serverB, 2), seeds()[0])
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.done = nil
+	for range 10 {
+		p.pass(time.Second)
+		p.hear(report(serverB, 2), seeds()...)
+	}
+	if p.is(follow.Up, serverB); count[follow.Dial](p) != 0 {
+		t.Errorf("%+v", p.done)
+	}
+}

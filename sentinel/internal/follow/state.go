@@ -49,6 +49,7 @@ const (
 	fenceLimit    = time.Second      // bounds a fence whose replica does not become the primary
 	fencePeriod   = 15 * time.Second // in which fences that came to nothing may take fenceLimit together
 	confirmWithin = 3 * time.Second  // for the sentinels to announce what was moved to
+	heardWithin   = 6 * time.Second  // for most sentinels to hear of what one of them has announced
 	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
 	mostStall     = 30 * time.Second
 	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into

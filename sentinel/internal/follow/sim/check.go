@@ -18,6 +18,8 @@ const (
 	announcedMost = 5 * time.Second
 	// followWithin is how long commands may go to a server that most sentinels do not name any more, while the client hears them.
 	followWithin = 5 * time.Second
+	// yieldWithin is how long the word of one sentinel, and of the server that it names, may go before that of most others.
+	yieldWithin = 8 * time.Second
 )
 
 // check looks for what must never be.
@@ -97,7 +99,8 @@ func (c *client) named(s *server) {
 		return
 	}
 	at := w.now
-	w.after(followWithin, func() {
+	var look func()
+	look = func() {
 		n := 0
 		for _, q := range w.sentinels {
 			switch {
@@ -110,11 +113,16 @@ func (c *client) named(s *server) {
 			return
 		}
 		for _, other := range w.servers {
-			if other != s && c.takesWrites(other) {
-				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, followWithin)
+			switch {
+			case other == s || !c.takesWrites(other):
+			case w.now-c.swappedAt < yieldWithin: // one that has gone wrong has just led it astray
+				w.after(c.swappedAt+yieldWithin-w.now, look)
+			default:
+				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, w.now-at)
 			}
 		}
-	})
+	}
+	w.after(followWithin, look)
 }
 
 // named tells whether most sentinels name a server.

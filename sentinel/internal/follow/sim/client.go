@@ -44,13 +44,14 @@ type client struct {
 	tick    func()
 	calm    bool // nothing else goes wrong in this history
 
-	serving  *connection // of commands, or of those that are kept
-	term     follow.Link
-	beatsAt  time.Duration // when the heartbeat was connected
-	refused  bool          // commands are
-	fenced   bool
-	fencedAt time.Duration
-	held     bool
+	serving   *connection // of commands, or of those that are kept
+	term      follow.Link
+	beatsAt   time.Duration // when the heartbeat was connected
+	refused   bool          // commands are
+	fenced    bool
+	fencedAt  time.Duration
+	swappedAt time.Duration // when it last moved
+	held      bool
 
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
 	late        []follow.Event           // what has come meanwhile
@@ -147,6 +148,7 @@ func (c *client) serve(e follow.Effect) {
 	w := c.world
 	switch e := e.(type) {
 	case follow.Swap:
+		c.swappedAt = w.now
 		l := c.links[e.Link]
 		if l == nil || !l.open {
 			w.fail("a link that is not open becomes the primary's")
