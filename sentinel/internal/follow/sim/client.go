@@ -148,7 +148,6 @@ func (c *client) serve(e follow.Effect) {
 	w := c.world
 	switch e := e.(type) {
 	case follow.Swap:
-		c.swappedAt = w.now
 		l := c.links[e.Link]
 		if l == nil || !l.open {
 			w.fail("a link that is not open becomes the primary's")
