@@ -1,6 +1,7 @@
 package groupcache
 
 import (
+	"context"
 	"sync"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -75,3 +76,8 @@ func (g *Group) SweepStep(phase, id, prefix string) error {
 
 // Drop empties the caches, as if the process had begun anew.
 func (g *Group) Drop() { g.drop() }
+
+// TakeFrom takes values of keys from the cache of a peer, and returns how many.
+func (g *Group) TakeFrom(ctx context.Context, url string, keys ...string) int64 {
+	return g.takeFrom(ctx, g.instance.pool.Peer(url), keys)
+}

@@ -207,14 +207,15 @@ func (g *Group) takeOver(ctx context.Context, from string, keys []string) error 
 	}
 	keys = slices.DeleteFunc(keys, func(key string) bool {
 		_, here := g.main.Peek(key)
-		return here || g.touched.Has(key)
+		return here
 	})
 	g.takenOver.Add(g.takeFrom(ctx, p, keys))
 	return nil
 }
 
 // takeFrom keeps what a peer has in its cache of keys, as loads that others may join, and returns how many values that were. It asks again for
-// what did not find room in the answer. Loads of what the peer does not have end without a value: who waits for them loads.
+// what did not find room in the answer. Loads of what the peer does not have end without a value: who waits for them loads. What was set or
+// removed here lately is not asked for, as the peer may not have been told.
 //
 //nolint:contextcheck // the batch's context ends with ctx
 func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (taken int64) {
@@ -228,7 +229,7 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 	}
 	defer b.landAll(errAskElsewhere)
 	defer context.AfterFunc(ctx, b.cancel)()
-	for left := slices.Clone(b.flights); len(left) > 0; {
+	for left := slices.DeleteFunc(slices.Clone(b.flights), g.wroteBefore); len(left) > 0; {
 		answers, err := p.CachedMulti(b.ctx, g.name, keysOf(left))
 		if err != nil {
 			break
@@ -252,6 +253,10 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 	}
 	return taken
 }
+
+// wroteBefore reports whether the key of a load under way was set or removed here lately. A write that
+// comes later fences the load: looked at before the load has begun, a write could come in between.
+func (g *Group) wroteBefore(f *flight) bool { return g.touched.Has(f.key) }
 
 func keysOf(flights []*flight) []string {
 	keys := make([]string, len(flights))

@@ -23,7 +23,8 @@ const (
 
 // Save writes the values of this process's own keys, those read most first, at most 262,144 of
 // them, for Load in a process that takes its place. It returns how many it has written. Call it
-// when no more requests come in, before Close. What it writes is as secret as the values are.
+// when no more requests come in, before Close. Keys of more than 1 MiB are left out. What it writes
+// is as secret as the values are.
 func (g *Group) Save(w io.Writer) (values int, err error) {
 	out, err := snapshot.NewWriter(w, g.name, time.Now())
 	if err != nil {
@@ -33,7 +34,11 @@ func (g *Group) Save(w io.Writer) (values int, err error) {
 		if hot.Flags&flagAbsent != 0 || !g.owns(hot.Key) {
 			continue
 		}
-		if err := out.Write(snapshot.Record{Key: hot.Key, Value: hot.Value, Expire: hot.Expire}); err != nil {
+		err := out.Write(snapshot.Record{Key: hot.Key, Value: hot.Value, Expire: hot.Expire})
+		if errors.Is(err, snapshot.ErrKeyTooLong) {
+			continue
+		}
+		if err != nil {
 			return values, fmt.Errorf("groupcache: save the group %s: %w", observe.Quote(g.name), err)
 		}
 		values++
@@ -65,7 +70,7 @@ func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
 	}
 	g.route().settle(ctx)
 	for {
-		records, end := g.nextRecords(in)
+		records, end := g.nextRecords(ctx, in)
 		n, err := g.takeSaved(ctx, in.Time, records)
 		values += n
 		if err != nil {
@@ -81,14 +86,17 @@ func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
 }
 
 // nextRecords reads the next records that may be taken, by key. The error is io.EOF at the end.
-func (g *Group) nextRecords(in *snapshot.Reader) (map[string]snapshot.Record, error) {
+func (g *Group) nextRecords(ctx context.Context, in *snapshot.Reader) (map[string]snapshot.Record, error) {
 	records := make(map[string]snapshot.Record)
 	for size := 0; len(records) < checkKeys && size < checkBytes; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		rec, err := in.Next()
 		if err != nil {
 			return records, err
 		}
-		if _, here := g.main.Peek(rec.Key); !here && g.owns(rec.Key) && g.alive(rec.Expire) && !g.touched.Has(rec.Key) {
+		if _, here := g.main.Peek(rec.Key); !here && g.owns(rec.Key) && g.alive(rec.Expire) {
 			records[rec.Key] = rec
 			size += len(rec.Key) + len(rec.Value)
 		}
@@ -123,7 +131,7 @@ func (g *Group) takeSaved(ctx context.Context, saved time.Time, records map[stri
 	}
 	for _, f := range b.flights {
 		rec := records[f.key]
-		if written[f.key] || !g.alive(rec.Expire) || !g.main.Room(len(rec.Key), len(rec.Value)) {
+		if written[f.key] || g.wroteBefore(f) || !g.alive(rec.Expire) || !g.main.Room(len(rec.Key), len(rec.Value)) {
 			continue
 		}
 		if g.main.Add(store.Item{Key: rec.Key, Value: rec.Value, Expire: rec.Expire, Fence: &f.fence}) {

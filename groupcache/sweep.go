@@ -28,11 +28,12 @@ type Removal struct {
 func (g *Group) RemoveAll(ctx context.Context) (Removal, error) { return g.RemovePrefix(ctx, "") }
 
 // RemovePrefix drops all keys that begin with a prefix from the caches of all peers, so that no
-// caller at this process, or at one that is in Removal.Done, gets a value loaded before, after
-// RemovePrefix has returned. It asks each peer twice, and costs each a walk through the group's
-// caches. It works on if the context ends, and returns then, without a Removal.
+// caller gets a value loaded before, after RemovePrefix has returned nil. It asks each peer twice,
+// and costs each a walk through the group's caches. It works on if the context ends, and returns
+// then, without a Removal. A peer that has not begun within 20 seconds has missed it.
 //
-// The error is nil if all peers have done it, and names those that have not. A peer of an older
+// The error is nil if all peers have done it, and names those that have not: the others have
+// dropped what they had, but may be given an old value by those, and keep it. A peer of an older
 // version drops all that it has, of all groups.
 func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
 	ctx = orBackground(ctx)
@@ -64,7 +65,7 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 // the reason.
 func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Removal, error) {
 	id := rand.Text()
-	step := func(phase writes.Phase, targets []target) []error {
+	step := func(ctx context.Context, phase writes.Phase, targets []target) []error {
 		return writes.Round[target]{
 			Life: g.instance.life,
 			Tell: func(t target) error { return t.sweep(ctx, g.name, writes.Sweep{Phase: phase, ID: id, Prefix: prefix}) },
@@ -88,14 +89,16 @@ func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Rem
 		r.Missed = append(r.Missed, t.url())
 	}
 	var begun []target
-	for i, err := range step(writes.Begin, targets) {
+	limited, cancel := context.WithTimeout(ctx, writes.BeginWithin)
+	defer cancel()
+	for i, err := range step(limited, writes.Begin, targets) {
 		if err == nil {
 			begun = append(begun, targets[i])
 		} else {
 			failed(targets[i], err)
 		}
 	}
-	for i, err := range step(writes.End, begun) {
+	for i, err := range step(ctx, writes.End, begun) {
 		switch t := begun[i]; {
 		case err != nil:
 			failed(t, err)
@@ -108,6 +111,9 @@ func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Rem
 
 // sweepHere is what peers ask for.
 func (g *Group) sweepHere(s writes.Sweep) error {
+	if err := s.Check(); err != nil {
+		return fmt.Errorf("%w: removal by prefix: %w", peer.ErrRefused, err)
+	}
 	switch s.Phase {
 	case writes.Begin:
 		g.beginSweep(s.ID, s.Prefix)
@@ -116,8 +122,6 @@ func (g *Group) sweepHere(s writes.Sweep) error {
 	case writes.Once:
 		g.touched.AddPrefix(s.Prefix)
 		g.dropPrefix(s.Prefix)
-	default:
-		return fmt.Errorf("%w: phase %.20q of a removal by prefix", peer.ErrRefused, string(s.Phase))
 	}
 	return nil
 }

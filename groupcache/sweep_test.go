@@ -242,7 +242,7 @@ func TestARemovalByPrefixIsNotUnderstood(t *testing.T) {
 	c, e := startEditions(t, 1, nil)
 	c.expect(t, []string{"k"}, e.of)
 	e.n.Add(1)
-	for _, body := range []string{"", "\n\x00", "\n\x04many\n\x00\n\x00", "\n\x04once\n\x00\n\x00\n\x00", "\xff"} {
+	for _, body := range []string{"", "\n\x00", "\n\x04many\n\x00\n\x00", "\n\x04once\n\x00\n\x00\n\x00", "\xff", "\n\x05begin\n\x41" + strings.Repeat("i", 65) + "\n\x00"} {
 		response, err := http.Post(c.nodes[0].url+"/_groupcache/g", "application/x-protobuf", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"math"
 	"strings"
 	"time"
 )
@@ -29,6 +30,9 @@ const (
 
 // maxKey bounds names and keys.
 const maxKey = 1 << 20
+
+// ErrKeyTooLong says that a record has no place in a snapshot. The Writer may go on without it.
+var ErrKeyTooLong = fmt.Errorf("the key has more than %d bytes", maxKey)
 
 // ErrCorrupt says that a snapshot is damaged, cut off, or none.
 var ErrCorrupt = errors.New("the snapshot is damaged, or none of this version")
@@ -73,7 +77,7 @@ func (s *Writer) flush() error {
 // Write adds a record.
 func (s *Writer) Write(r Record) error {
 	if len(r.Key) > maxKey {
-		return fmt.Errorf("the key has %d bytes of at most %d", len(r.Key), maxKey)
+		return ErrKeyTooLong
 	}
 	s.count++
 	s.b = append(s.b, kindRecord)
@@ -106,7 +110,7 @@ type Reader struct {
 	one      [1]byte
 }
 
-// NewReader reads the head. Values of more than maxValue bytes are ErrCorrupt.
+// NewReader reads the head. Values of more than maxValue bytes are left out.
 func NewReader(r io.Reader, maxValue int64) (*Reader, error) {
 	s := &Reader{r: bufio.NewReader(r), sum: crc32.New(crc32.MakeTable(crc32.Castagnoli)), maxValue: maxValue}
 	begin, err := s.bytes(int64(len(magic)))
@@ -125,27 +129,41 @@ func NewReader(r io.Reader, maxValue int64) (*Reader, error) {
 }
 
 // Next reads a record. The error is io.EOF behind the last one of a whole snapshot.
-func (s *Reader) Next() (rec Record, err error) {
+func (s *Reader) Next() (Record, error) {
+	for {
+		if rec, fits, err := s.next(); fits || err != nil {
+			return rec, err
+		}
+	}
+}
+
+func (s *Reader) next() (rec Record, fits bool, err error) {
 	kind, err := s.ReadByte()
 	switch {
 	case err != nil:
-		return Record{}, corrupt(err)
+		return Record{}, false, corrupt(err)
 	case kind == kindEnd:
-		return Record{}, s.end()
+		return Record{}, false, s.end()
 	case kind != kindRecord:
-		return Record{}, ErrCorrupt
+		return Record{}, false, ErrCorrupt
 	}
 	if rec.Key, err = s.text(maxKey); err != nil {
-		return Record{}, corrupt(err)
+		return Record{}, false, corrupt(err)
 	}
 	if rec.Expire, err = binary.ReadVarint(s); err != nil {
-		return Record{}, corrupt(err)
+		return Record{}, false, corrupt(err)
 	}
-	if rec.Value, err = s.text(s.maxValue); err != nil {
-		return Record{}, corrupt(err)
+	n, err := s.length(math.MaxInt64)
+	if fits = n <= s.maxValue; err == nil && fits {
+		rec.Value, err = s.bytes(n)
+	} else if err == nil {
+		_, err = io.CopyN(s.sum, s.r, n)
+	}
+	if err != nil {
+		return Record{}, false, corrupt(err)
 	}
 	s.count++
-	return rec, corrupt(s.check())
+	return rec, fits, corrupt(s.check())
 }
 
 func (s *Reader) end() error {
@@ -170,14 +188,19 @@ func (s *Reader) ReadByte() (byte, error) {
 }
 
 func (s *Reader) text(limit int64) (string, error) {
-	n, err := binary.ReadUvarint(s)
-	switch {
-	case err != nil:
+	n, err := s.length(limit)
+	if err != nil {
 		return "", err
-	case n > uint64(limit):
-		return "", ErrCorrupt
 	}
-	return s.bytes(int64(n))
+	return s.bytes(n)
+}
+
+func (s *Reader) length(limit int64) (int64, error) {
+	n, err := binary.ReadUvarint(s)
+	if err == nil && n > uint64(limit) {
+		err = ErrCorrupt
+	}
+	return int64(min(n, math.MaxInt64)), err
 }
 
 // bytes reads n bytes, in memory that grows with what there is: lengths are not believed.

@@ -2,8 +2,10 @@ package snapshot_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -88,4 +90,53 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d records, %v", len(got), err)
 		}
 	})
+}
+
+// A limit that was lowered since costs the large values, not all behind them.
+func TestValuesAboveTheLimitAreLeftOut(t *testing.T) {
+	b := written(t)
+	for limit, want := range map[int64][]snapshot.Record{299: records[:2], 9: records[1:2], 0: records[1:2]} {
+		r, err := snapshot.NewReader(bytes.NewReader(b), limit)
+		var got []snapshot.Record
+		for err == nil {
+			var rec snapshot.Record
+			if rec, err = r.Next(); err == nil {
+				got = append(got, rec)
+			}
+		}
+		if !errors.Is(err, io.EOF) || !slices.Equal(got, want) {
+			t.Errorf("of %d bytes at most: %+v, %v", limit, got, err)
+		}
+	}
+}
+
+// A length that no file can have is damage, also with the right sums.
+func TestALengthWithoutValue(t *testing.T) {
+	for _, length := range []uint64{1 << 40, math.MaxInt64, math.MaxUint64} {
+		b := written(t)
+		b = b[:len(b)-6] // without the end
+		b = append(b, 1, 1, 'k', 0)
+		b = binary.AppendUvarint(b, length)
+		if got, err := read(b); !errors.Is(err, snapshot.ErrCorrupt) || len(got) != len(records) {
+			t.Errorf("%d: %d records, %v", length, len(got), err)
+		}
+	}
+}
+
+func TestAKeyThatIsTooLong(t *testing.T) {
+	var b bytes.Buffer
+	w, err := snapshot.NewWriter(&b, "g", time.Unix(1, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(snapshot.Record{Key: string(make([]byte, 1<<20+1))}); !errors.Is(err, snapshot.ErrKeyTooLong) {
+		t.Errorf("%v", err)
+	}
+	longest := snapshot.Record{Key: string(make([]byte, 1<<20))}
+	if err := errors.Join(w.Write(longest), w.Close()); err != nil {
+		t.Error(err)
+	}
+	if got, err := read(b.Bytes()); !errors.Is(err, io.EOF) || len(got) != 1 || got[0] != longest {
+		t.Errorf("%d records, %v", len(got), err)
+	}
 }

@@ -1,6 +1,7 @@
 package writes
 
 import (
+	"errors"
 	"maps"
 	"strings"
 	"sync"
@@ -27,6 +28,39 @@ type Sweep struct {
 	ID     string // of the sweep, the same in all its steps
 	Prefix string // empty for all keys
 }
+
+// Bounds of what a peer may say.
+const (
+	// maxID bounds the ID of a sweep.
+	maxID = 64
+	// maxPrefix bounds what is kept of a prefix.
+	maxPrefix = 1 << 10
+)
+
+// Check reports what is wrong with a sweep that a peer has sent.
+func (s Sweep) Check() error {
+	if s.Phase != Begin && s.Phase != End && s.Phase != Once {
+		return errors.New("the phase is unknown")
+	}
+	if len(s.ID) > maxID {
+		return errors.New("the ID is too long")
+	}
+	return nil
+}
+
+// kept is what is kept of a prefix. It stands for more keys than a long prefix does: these are
+// merely loaded more often.
+func kept(prefix string) string {
+	if len(prefix) > maxPrefix {
+		return strings.Clone(prefix[:maxPrefix])
+	}
+	return prefix
+}
+
+// BeginWithin is how long the writer of a sweep waits for others to begin. Who has not begun by
+// then has missed it: those that began first would stop to wait for the End before the last one has
+// begun, and keep what they get from it.
+const BeginWithin = longestSweep * 2 / 3
 
 const (
 	// longestSweep is how long a process waits for the End of a sweep whose writer may have died.
@@ -65,7 +99,7 @@ func (s *Sweeps) Begin(id, prefix string) {
 		s.allTil = now.Add(longestSweep)
 		return
 	}
-	s.under[id] = sweep{prefix, now.Add(longestSweep)}
+	s.under[id] = sweep{kept(prefix), now.Add(longestSweep)}
 }
 
 // End takes note of the end of one.

@@ -2,6 +2,8 @@ package writes_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,5 +81,45 @@ func TestMissedPrefixes(t *testing.T) {
 	m.Settle(group, keys)
 	if m.Pending() {
 		t.Error("there is more")
+	}
+}
+
+// What a peer says does not fill the memory. Keys that are covered without need are merely loaded
+// more often.
+func TestWhatIsKeptOfPrefixesIsBounded(t *testing.T) {
+	long := strings.Repeat("a", 1<<20)
+	var s writes.Sweeps
+	touched := writes.NewTouched(time.Minute)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 64 {
+		prefix := fmt.Sprint(i, long)
+		s.Begin(fmt.Sprint(i), prefix)
+		touched.AddPrefix(prefix)
+		if !s.Covers(prefix+"b") || !touched.Has(prefix+"b") || s.Covers("b") || touched.Has("b") {
+			t.Fatal("the wrong keys")
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("%d bytes", grown)
+	}
+	runtime.KeepAlive(&s)
+	runtime.KeepAlive(touched)
+}
+
+func TestASweepIsChecked(t *testing.T) {
+	for _, s := range []writes.Sweep{{Phase: writes.Begin, ID: strings.Repeat("x", 65)}, {Phase: "many"}, {}} {
+		if s.Check() == nil {
+			t.Errorf("%+v is let through", s)
+		}
+	}
+	for _, phase := range []writes.Phase{writes.Begin, writes.End, writes.Once} {
+		s := writes.Sweep{Phase: phase, ID: strings.Repeat("x", 64), Prefix: "\x00\xff"}
+		if err := s.Check(); err != nil {
+			t.Errorf("%+v: %v", s, err)
+		}
 	}
 }

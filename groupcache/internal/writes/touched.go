@@ -73,6 +73,7 @@ func (t *Touched) AddPrefix(prefix string) {
 	if t.keep <= 0 {
 		return
 	}
+	prefix = kept(prefix)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()

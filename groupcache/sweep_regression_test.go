@@ -1,0 +1,189 @@
+package groupcache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/snapshot"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
+
+// A peer that leaves offers its values. One that was removed between the look at what was written
+// and the begin of the load was kept, as the peer had not been told yet.
+func TestNothingIsTakenFromAPeerThatWasRemovedBefore(t *testing.T) {
+	c, e := startEditions(t, 2, nil)
+	leaving, heir := c.nodes[0], c.nodes[1]
+	old, other := c.ownedBy(t, leaving, "old"), c.ownedBy(t, leaving, "other")
+	c.expect(t, []string{old, other}, e.of)
+	heir.group.Drop()
+	if err := heir.group.SweepStep("begin", "id", old); err != nil {
+		t.Fatal(err)
+	}
+	if n := heir.group.TakeFrom(t.Context(), leaving.url, old, other); n != 1 {
+		t.Errorf("%d values are taken", n)
+	}
+	if _, err := heir.group.RemoveAll(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := heir.group.TakeFrom(t.Context(), leaving.url, old, other); n != 0 {
+		t.Errorf("%d values are taken after all were removed", n)
+	}
+}
+
+// A removal that came between the reading of a value and the begin of its load was lost.
+func TestARemovalWhileASnapshotIsRead(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	n := c.nodes[1]
+	snap, own := c.save(t, n)
+	n.group.Drop()
+	rest := len(snap) - 1 // all records have been read before the last byte
+	remove := readerFunc(func([]byte) (int, error) {
+		if err := n.group.SweepStep("once", "", "key"); err != nil {
+			t.Error(err)
+		}
+		return 0, io.EOF
+	})
+	from := io.MultiReader(bytes.NewReader(snap[:rest]), remove, bytes.NewReader(snap[rest:]))
+	if taken, err := n.group.Load(t.Context(), iotest.OneByteReader(from)); taken != 0 || err != nil {
+		t.Errorf("%d of %d values, %v", taken, len(own), err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// A context that ends also ends the reading of values that are not taken.
+func TestAWarmStartEndsWithItsContext(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	foreign := snapshot.Record{Key: c.ownedBy(t, c.nodes[1]), Value: strings.Repeat("v", 1<<10)}
+	var b bytes.Buffer
+	w, err := snapshot.NewWriter(&b, "g", time.Now())
+	for range 1000 {
+		err = errors.Join(err, w.Write(foreign))
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	head := io.LimitReader(&b, 4<<10)
+	ends := readerFunc(func([]byte) (int, error) {
+		cancel()
+		return 0, io.EOF
+	})
+	n, err := c.nodes[0].group.Load(ctx, io.MultiReader(head, ends, &b))
+	if n != 0 || !errors.Is(err, context.Canceled) || b.Len() < 900<<10 {
+		t.Errorf("%d values, %v, %d bytes are left", n, err, b.Len())
+	}
+}
+
+// One key that was too long for a snapshot cost all values.
+func TestSaveLeavesOutAKeyThatIsTooLong(t *testing.T) {
+	i, err := groupcache.New(groupcache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = i.Close() }()
+	big, err := i.NewGroup("big", 16<<20, new(editions))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", strings.Repeat("k", 1<<20+1), "b"} {
+		if err := big.Set(t.Context(), key, []byte("value"), time.Time{}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if items := big.CacheStats(groupcache.MainCache).Items; items != 3 {
+		t.Fatalf("%d items are kept: the test is no test", items)
+	}
+	if n, err := big.Save(io.Discard); n != 2 || err != nil {
+		t.Errorf("%d values, %v", n, err)
+	}
+}
+
+// network is a Network of peers that are functions.
+type network map[string]func(context.Context, writes.Sweep) error
+
+func (network) CheckAddress(string) error { return nil }
+
+func (network) Attach(peer.Local) error { return nil }
+
+func (n network) Dial(addr string) peer.Transport { return &sweeping{sweep: n[addr]} }
+
+// sweeping is a peer that knows removals by prefix alone.
+type sweeping struct {
+	peer.Transport
+	sweep func(context.Context, writes.Sweep) error
+}
+
+func (s *sweeping) Sweep(ctx context.Context, _ string, sweep writes.Sweep) error {
+	return s.sweep(ctx, sweep)
+}
+
+func (*sweeping) Probe(context.Context) (peer.Greeting, error) {
+	return peer.Greeting{Marked: true}, nil
+}
+
+func (*sweeping) Explore(context.Context) peer.Way {
+	return peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}
+}
+
+func (*sweeping) Close() {}
+
+// Those that have begun wait 30 seconds for the End. A peer that began after that gave them an old
+// value, which they kept, and RemovePrefix returned nil.
+func TestAPeerThatBeginsTooLateHasMissedARemoval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var caughtUp atomic.Bool
+		i, err := groupcache.New(groupcache.Options{
+			Self: "self", PeerTimeout: time.Hour, Silence: time.Hour,
+			Network: network{
+				"fast": func(context.Context, writes.Sweep) error { return nil },
+				"slow": func(ctx context.Context, s writes.Sweep) error {
+					if s.Phase == writes.Once {
+						caughtUp.Store(true)
+						return nil
+					}
+					select {
+					case <-time.After(35 * time.Second):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = i.Close() }()
+		g, err := i.NewGroup("g", 1<<20, new(editions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.SetPeers("self", "fast", "slow"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begun := time.Now()
+		r, err := g.RemoveAll(t.Context())
+		expectRemoval(t, r, err, groupcache.Removal{Done: []string{"fast"}, Missed: []string{"slow"}})
+		if took := time.Since(begun); took > 25*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		time.Sleep(time.Minute)
+		if !caughtUp.Load() {
+			t.Error("it is not told later")
+		}
+	})
+}
