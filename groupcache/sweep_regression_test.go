@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -109,6 +110,34 @@ func TestSaveLeavesOutAKeyThatIsTooLong(t *testing.T) {
 	if n, err := big.Save(io.Discard); n != 2 || err != nil {
 		t.Errorf("%d values, %v", n, err)
 	}
+}
+
+// Somebody on the way can neither repeat the steps of a removal by prefix, nor send them elsewhere,
+// nor make others of them.
+func TestARemovalByPrefixThatWasSeenChangesNothing(t *testing.T) {
+	c, taps := startGuarded(t, 3, groupcache.AuthRequire)
+	if _, err := c.nodes[0].group.RemovePrefix(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	steps := taps[1].taken(http.MethodPost)
+	if len(steps) != 2 {
+		t.Fatalf("%d POSTs were seen", len(steps))
+	}
+	keys := []string{"k1", "k2", "k3", "k4"}
+	first := func(key string) string { return "value of " + key }
+	c.expect(t, keys, first)
+	all, unsigned := steps[0], steps[0]
+	all.body = []byte("\n\x04once\n\x00\n\x00")
+	unsigned.header = nil
+	for _, s := range append(steps, all, unsigned) {
+		for _, n := range c.nodes {
+			if code := s.to(t, n.url); code != http.StatusUnauthorized {
+				t.Errorf("%q: %d", s.body, code)
+			}
+		}
+	}
+	c.source.answer = func(context.Context, string) (string, error) { return "another", nil }
+	c.expect(t, keys, first)
 }
 
 // network is a Network of peers that are functions.

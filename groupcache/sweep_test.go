@@ -242,7 +242,8 @@ func TestARemovalByPrefixIsNotUnderstood(t *testing.T) {
 	c, e := startEditions(t, 1, nil)
 	c.expect(t, []string{"k"}, e.of)
 	e.n.Add(1)
-	for _, body := range []string{"", "\n\x00", "\n\x04many\n\x00\n\x00", "\n\x04once\n\x00\n\x00\n\x00", "\xff", "\n\x05begin\n\x41" + strings.Repeat("i", 65) + "\n\x00"} {
+	longID := "\n\x05begin\n\x41" + strings.Repeat("i", 65) + "\n\x00"
+	for _, body := range []string{"", "\n\x00", "\n\x04many\n\x00\n\x00", "\n\x04once\n\x00\n\x00\n\x00", "\xff", longID} {
 		response, err := http.Post(c.nodes[0].url+"/_groupcache/g", "application/x-protobuf", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -253,4 +254,17 @@ func TestARemovalByPrefixIsNotUnderstood(t *testing.T) {
 		}
 	}
 	c.expect(t, []string{"k"}, func(string) string { return "k in edition 0" })
+}
+
+// A prefix is bytes, as keys are.
+func TestARemovalByAnyPrefix(t *testing.T) {
+	c, e := startEditions(t, 2, nil)
+	for _, prefix := range []string{"\x00", "\xff\xfe", "a/b?c#d%2F", "日本", strings.Repeat("long", 1<<10)} {
+		keys := []string{prefix + "1", prefix + "2", prefix}
+		c.expect(t, keys, e.of)
+		e.n.Add(1)
+		r, err := c.nodes[0].group.RemovePrefix(t.Context(), prefix)
+		expectRemoval(t, r, err, groupcache.Removal{Done: c.othersOf(c.nodes[0])})
+		c.expect(t, keys, e.of)
+	}
 }

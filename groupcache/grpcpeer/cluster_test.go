@@ -256,23 +256,24 @@ func TestPeersComeAndGo(t *testing.T) {
 
 func TestARemovalByPrefixOverGRPC(t *testing.T) {
 	c := startCluster(t, 3, nil, grpcpeer.Options{})
-	key := c.ownedBy(c.nodes[1])
-	for _, n := range c.nodes {
-		if _, err := get(t.Context(), n.group, key); err != nil {
-			t.Fatal(err)
+	for _, key := range []string{c.ownedBy(c.nodes[1]), "\x00", "\xff\xfe", strings.Repeat("long", 1<<10)} { // keys are bytes
+		getAll := func() {
+			t.Helper()
+			for _, n := range c.nodes {
+				if _, err := get(t.Context(), n.group, key); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-	}
-	r, err := c.nodes[0].group.RemovePrefix(t.Context(), key)
-	if err != nil || len(r.Done) != 2 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	for _, n := range c.nodes {
-		if _, err := get(t.Context(), n.group, key); err != nil {
-			t.Fatal(err)
+		getAll()
+		r, err := c.nodes[0].group.RemovePrefix(t.Context(), key)
+		if err != nil || len(r.Done) != 2 {
+			t.Fatalf("%+v, %v", r, err)
 		}
-	}
-	if got := c.source.loadsOf(key); got != 2 {
-		t.Errorf("%d loads", got)
+		getAll()
+		if got := c.source.loadsOf(key); got != 2 {
+			t.Errorf("%.9q: %d loads", key, got)
+		}
 	}
 }
 
