@@ -141,7 +141,7 @@ func TestAnOwnerLoadsWhatItsAnswerHasRoomFor(t *testing.T) {
 	owner, asker := startNode(t, getter, nil), startNode(t, getter, nil)
 	setPeers(t, owner, asker)
 	var keys []string
-	for i := 0; len(keys) < 600; i++ {
+	for i := 0; len(keys) < cut(600, 2); i++ {
 		if key := fmt.Sprint("large ", i); owner.instance.Owns(key) {
 			keys = append(keys, key)
 		}

@@ -13,7 +13,8 @@ import (
 // Values above an eighth of the budget, or of peers above a 64th, were loaded for each Get. The table is the one of docs/benchmarks, which
 // says how to get it.
 func TestLargeValuesAreKept(t *testing.T) {
-	const budget, gets = 8 << 20, 10
+	const budget = 8 << 20
+	gets := cut(10, 3)
 	size := 0
 	source := newSource()
 	source.answer = func(context.Context, string) (string, error) { return strings.Repeat("v", size), nil }
@@ -29,7 +30,7 @@ func TestLargeValuesAreKept(t *testing.T) {
 	}
 	setPeers(t, c.nodes...)
 	here, there := c.nodes[0], c.nodes[1]
-	t.Log("value, % of cacheBytes | own key: loads of 10 Gets | a peer's key: requests of 10 Gets")
+	t.Log("value, % of cacheBytes | own key: loads of all Gets | a peer's key: requests of all Gets")
 	for _, percent := range []float64{1, 2, 5, 10, 15, 25, 40, 49.9, 60} {
 		size = int(budget * percent / 100)
 		own, others := c.ownedBy(t, here, fmt.Sprint(percent)), c.ownedBy(t, there, fmt.Sprint(percent, "there"))
