@@ -254,8 +254,9 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 	return taken
 }
 
-// wroteBefore reports whether the key of a load under way was set or removed here lately. A write that
-// comes later fences the load: looked at before the load has begun, a write could come in between.
+// wroteBefore reports whether the key of a load under way was set or removed here lately. A write
+// that comes later fences the load. Asked before the load has begun, it would miss a write that comes
+// in between.
 func (g *Group) wroteBefore(f *flight) bool { return g.touched.Has(f.key) }
 
 func keysOf(flights []*flight) []string {

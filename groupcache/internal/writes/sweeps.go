@@ -57,9 +57,9 @@ func kept(prefix string) string {
 	return prefix
 }
 
-// BeginWithin is how long the writer of a sweep waits for others to begin. Who has not begun by
-// then has missed it: those that began first would stop to wait for the End before the last one has
-// begun, and keep what they get from it.
+// BeginWithin is how long the writer of a sweep waits for a process to begin. One that begins later
+// has missed the sweep: those that began first may have stopped waiting for the End by then, and may
+// have kept what they got from it.
 const BeginWithin = longestSweep * 2 / 3
 
 const (
