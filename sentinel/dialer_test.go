@@ -242,6 +242,21 @@ func TestADialerKnowsWhatWasSent(t *testing.T) {
 	})
 }
 
+// A client that reads and writes at once is known by a write beside a read, which may be as late as the write that is refused.
+func TestADialerKnowsLateThatItsUserReadsAtOnce(t *testing.T) {
+	act(t, sentinel.Options{FenceWait: -1}, func(s *stage) {
+		duplex := s.guest()
+		if err := errors.Join(duplex.say("SET", "b", "1"), duplex.say("BLPOP", "q", "0")); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, duplex.in) }()
+		synctest.Wait() // one reply of two has come
+		s.cluster.Select(s.cluster.Replicas()[0])
+		synctest.Wait()
+		wantUnknown(t, duplex.say("SET", "b", "2"))
+	})
+}
+
 func TestADialersWritesWaitWithinTheirDeadlines(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: 500 * time.Millisecond}, func(s *stage) {
 		g := s.guest()

@@ -23,9 +23,10 @@ type followed struct {
 	primary    *primary
 	generation uint64
 	addr       string
-	owing      atomic.Bool // something was written, and nothing has been read since
-	reading    atomic.Bool // somebody is in Read
-	duplex     atomic.Bool // its user reads and writes at once, so that a reply may be to any earlier write: owing stays
+	written    atomic.Uint64 // writes that may have reached the server
+	answered   atomic.Uint64 // of these, the ones before the last Read that brought something
+	reading    atomic.Bool   // somebody is in Read
+	duplex     atomic.Bool   // its user reads and writes at once, so that a reply may be to any earlier write: all are owed
 	writeBy    atomic.Int64
 	ended      atomic.Pointer[error]
 }
@@ -41,7 +42,8 @@ func (f *followed) Write(b []byte) (int, error) {
 			return 0, f.unsent(err)
 		}
 	}
-	owed := f.owing.Swap(true)
+	owed := f.owing()
+	f.written.Add(1)
 	n, err := f.Conn.Write(b)
 	switch {
 	case err == nil:
@@ -49,9 +51,16 @@ func (f *followed) Write(b []byte) (int, error) {
 	case f.end() == nil && errors.Is(err, os.ErrDeadlineExceeded):
 		return n, err
 	case n == 0 && !owed:
-		f.owing.Store(false)
+		f.written.Add(^uint64(0))
 	}
 	return n, f.unsent(f.reason(err))
+}
+
+// owing tells whether a reply may be still to come: something was written, and nothing has been read since by a user that reads only after
+// it has written.
+func (f *followed) owing() bool {
+	written := f.written.Load()
+	return written != f.answered.Load() || written > 0 && f.duplex.Load()
 }
 
 // admit returns nil if b may be written after all.
@@ -84,7 +93,7 @@ func (f *followed) admit(s *seat, b []byte) error {
 // unsent is the error of a Write that has failed. If a reply is owed its user may have sent a part of a command before, or wait for
 // another's: what became of that is not known.
 func (f *followed) unsent(err error) error {
-	if f.owing.Load() {
+	if f.owing() {
 		return f.unknown(err)
 	}
 	f.primary.metrics.notSent.Add(1)
@@ -92,7 +101,7 @@ func (f *followed) unsent(err error) error {
 }
 
 func (f *followed) unknown(err error) error {
-	if f.owing.Load() {
+	if f.owing() {
 		f.primary.metrics.unknown.Add(1)
 	}
 	return f.primary.outcomeUnknown(f.addr, err)
@@ -116,11 +125,12 @@ func (f *followed) end() error {
 
 // Read reads. An end of the connection that is not the user's own comes with ErrOutcomeUnknown.
 func (f *followed) Read(b []byte) (int, error) {
+	written := f.written.Load() // one that is written from now on is not what this reads the reply to
 	f.reading.Store(true)
 	n, err := f.Conn.Read(b)
 	f.reading.Store(false)
-	if n > 0 && !f.duplex.Load() {
-		f.owing.Store(false)
+	if n > 0 {
+		f.answered.Store(written)
 	}
 	if err == nil || f.end() == nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)) {
 		return n, err
@@ -243,7 +253,7 @@ func (s *followers) takeBefore(generation uint64, which func(*followed) bool) []
 
 func every(*followed) bool { return true }
 
-func owesNothing(f *followed) bool { return !f.owing.Load() }
+func owesNothing(f *followed) bool { return !f.owing() }
 
 // endFollowed ends connections of earlier generations. Their users learn it at once; the sockets are closed beside, as there may be many.
 func (p *primary) endFollowed(generation uint64, which func(*followed) bool, cause error) {
