@@ -37,6 +37,9 @@ const (
 	inquiries
 
 	regrantedAfter = time.Minute
+
+	// runIDLength is how long a run_id of redis is.
+	runIDLength = 40
 )
 
 func (q *inquirer) ask(ctx context.Context, conn *wire.Conn) (role, error) {
@@ -77,6 +80,29 @@ func (q *inquirer) inquire(ctx context.Context, conn *wire.Conn) (role, error) {
 		}
 		return parseHello(fields)
 	}
+}
+
+// processID asks a server which process it is. It is empty if the server does not tell: its user may not ask, or it is none of redis'.
+func (q *inquirer) processID(ctx context.Context, conn *wire.Conn) (string, error) {
+	var text string
+	if err := conn.Do(ctx, radix.Cmd(&text, "INFO", "server")); err != nil {
+		if _, refused := errorReply(err); refused {
+			err = nil
+		}
+		return "", q.servers.judged(err)
+	}
+	return parseProcessID(text), nil
+}
+
+// parseProcessID reads the section on the server of INFO. What is no identifier, such as one of zeroes alone, is not taken for one.
+func parseProcessID(info string) string {
+	for line := range strings.Lines(info) {
+		id, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:")
+		if ok && len(id) == runIDLength && strings.Trim(id, id[:1]) != "" {
+			return id
+		}
+	}
+	return ""
 }
 
 var errSentinelAnswers = errors.New("a sentinel answers where a server is expected")

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -69,7 +71,7 @@ func (s *survey) hurry(ctx context.Context) {
 
 // lookUp finds the addresses of the servers, again and again. What it does not find changes nothing.
 func (s *survey) lookUp(ctx context.Context) {
-	known := make(map[string][]string) // addresses, by what the user gave
+	known := make(map[string]map[string]string) // host names, by address, by what the user gave
 	for {
 		var failures []error
 		for _, given := range s.client.options.Servers {
@@ -83,9 +85,9 @@ func (s *survey) lookUp(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		var all []string
-		for _, addrs := range known {
-			all = append(all, addrs...)
+		all := make(map[string]string)
+		for _, given := range s.client.options.Servers {
+			maps.Copy(all, known[given])
 		}
 		s.client.director.post(func() { s.found(ctx, all, errors.Join(failures...)) })
 		if !sleep(ctx, lookupInterval, nil) {
@@ -94,36 +96,55 @@ func (s *survey) lookUp(ctx context.Context) {
 	}
 }
 
-// resolve returns all addresses of a host:port.
-func (s *survey) resolve(ctx context.Context, given string) ([]string, error) {
+// resolve returns all addresses of a host:port, with the host if it is a name.
+func (s *survey) resolve(ctx context.Context, given string) (map[string]string, error) {
 	host, port, err := net.SplitHostPort(given)
-	if err != nil || net.ParseIP(host) != nil {
-		return []string{given}, err
+	if err != nil {
+		return nil, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return map[string]string{given: ""}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.client.options.DialTimeout)
 	defer cancel()
-	hosts, err := s.client.options.LookupHost(ctx, host)
-	if err != nil || len(hosts) == 0 {
-		return nil, fmt.Errorf("look up %s: %w", host, cmp.Or(err, errors.New("it has no address")))
+	hosts, err := s.lookUpHost(ctx, host)
+	addrs := make(map[string]string, len(hosts))
+	for _, h := range hosts {
+		if h != "" { // it would be this machine
+			addrs[net.JoinHostPort(h, port)] = host
+		}
 	}
-	addrs := make([]string, len(hosts))
-	for i, h := range hosts {
-		addrs[i] = net.JoinHostPort(h, port)
-		s.client.servers.names.Store(addrs[i], host)
+	if err != nil || len(addrs) == 0 {
+		return nil, fmt.Errorf("look up %s: %w", host, cmp.Or(err, errors.New("it has no address")))
 	}
 	return addrs, nil
 }
 
-// found takes in the addresses of the servers. One that is not among them any more is asked on for as long as it answers.
-func (s *survey) found(ctx context.Context, addrs []string, err error) {
+// lookUpHost runs the user's own code, which must not take the process down with it.
+func (s *survey) lookUpHost(ctx context.Context, host string) (addrs []string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			addrs, err = nil, fmt.Errorf("Options.LookupHost panicked: %v", p)
+		}
+	}()
+	return s.client.options.LookupHost(ctx, host)
+}
+
+// found takes in the addresses of the servers, with the host names that they are of. One that is not among them any more is asked on for as
+// long as it answers.
+func (s *survey) found(ctx context.Context, addrs map[string]string, err error) {
 	if len(s.asked) == 0 && len(addrs) == 0 {
 		s.client.director.heard(s.watcher, nil, err)
 		return
 	}
 	for addr, a := range s.asked {
-		a.listed = slices.Contains(addrs, addr)
+		_, a.listed = addrs[addr]
 	}
-	for _, addr := range addrs {
+	s.forgetNames()
+	for _, addr := range slices.Sorted(maps.Keys(addrs)) {
+		if host := addrs[addr]; host != "" {
+			s.client.servers.names.Store(addr, host)
+		}
 		if s.asked[addr] != nil {
 			continue
 		}
@@ -136,53 +157,76 @@ func (s *survey) found(ctx context.Context, addrs []string, err error) {
 	}
 }
 
+// forgetNames forgets the host names of addresses that nobody dials any more.
+func (s *survey) forgetNames() {
+	v, _ := s.servers.Verdict()
+	s.client.servers.names.Range(func(key, _ any) bool {
+		if addr := key.(string); s.asked[addr] == nil && addr != v.Addr {
+			s.client.servers.names.Delete(addr)
+		}
+		return true
+	})
+}
+
 // ask asks one server for its role, again and again.
 func (s *survey) ask(ctx context.Context, addr string, wake <-chan struct{}) {
-	var conn *wire.Conn
-	q := inquirer{servers: s.client.servers}
+	i := interview{inquirer: inquirer{servers: s.client.servers}}
 	for failures := 0; ; {
 		asked := time.Now()
-		r, err := s.askOnce(ctx, &q, &conn, addr)
+		r, err := i.once(ctx, addr)
 		if ctx.Err() != nil {
 			break
 		}
-		pause := surveyInterval
+		pause, answer := surveyInterval, roles.Answer{Primary: r.primary, Linked: r.linked, ID: i.id}
 		if err != nil {
 			pause = retry(failures, retryCap)
 			failures++
 		} else {
 			failures = 0
 		}
-		s.client.director.post(func() { s.heard(addr, asked, r, err) })
+		s.client.director.post(func() { s.heard(addr, asked, answer, err) })
 		if !sleep(ctx, pause, wake) {
 			break
 		}
 	}
-	if conn != nil {
-		conn.End(s.client.retired())
+	if i.conn != nil {
+		i.conn.End(s.client.retired())
 	}
 }
 
-func (s *survey) askOnce(ctx context.Context, q *inquirer, conn **wire.Conn, addr string) (role, error) {
-	if *conn == nil {
-		fresh, err := s.client.servers.connect(ctx, addr, wire.Options{})
-		if err != nil {
+// interview is the questions to one server.
+type interview struct {
+	inquirer
+
+	conn *wire.Conn // nil: none yet, or not any more
+	id   string     // of the process at the other end of conn
+}
+
+func (i *interview) once(ctx context.Context, addr string) (r role, err error) {
+	fresh := i.conn == nil
+	if fresh {
+		if i.conn, err = i.servers.connect(ctx, addr, wire.Options{}); err != nil {
+			i.conn = nil
 			return role{}, err
 		}
-		*conn = fresh
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.client.roleTimeout())
+	ctx, cancel := context.WithTimeout(ctx, i.servers.client.roleTimeout())
 	defer cancel()
-	r, err := q.ask(ctx, *conn)
+	if fresh {
+		i.id, err = i.processID(ctx, i.conn)
+	}
+	if err == nil {
+		r, err = i.ask(ctx, i.conn)
+	}
 	if err != nil {
-		(*conn).End(err)
-		*conn = nil
+		i.conn.End(err)
+		i.conn = nil
 	}
 	return r, err
 }
 
 // heard takes in what a server says, or that it says nothing, and tells the director what follows.
-func (s *survey) heard(addr string, asked time.Time, r role, err error) {
+func (s *survey) heard(addr string, asked time.Time, says roles.Answer, err error) {
 	a, d := s.asked[addr], s.client.director
 	if a == nil || s.client.ctx.Err() != nil {
 		return
@@ -190,7 +234,7 @@ func (s *survey) heard(addr string, asked time.Time, r role, err error) {
 	promoted := false
 	switch {
 	case err == nil:
-		promoted = s.servers.Hear(addr, roles.Answer{Primary: r.primary, Linked: r.linked})
+		promoted = s.servers.Hear(addr, says)
 	case a.listed:
 		s.servers.Miss(addr)
 	default:

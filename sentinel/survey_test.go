@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +218,78 @@ func TestANameThatMoves(t *testing.T) {
 		if n := old.Stats().Accepted - accepted; n != 0 {
 			s.Errorf("%d connections went to an address that the name has no more", n)
 		}
+	})
+}
+
+// A name has both an IPv4 and an IPv6 address of each server, as in a cluster with both, and sometimes an address too many.
+func TestServersWithTwoAddressesEach(t *testing.T) {
+	var lookUps atomic.Int64
+	o := sentinel.Options{Servers: []string{"redis.example:6379"}, FenceWait: time.Second}
+	o.LookupHost = func(context.Context, string) ([]string, error) {
+		if lookUps.Add(1) == 3 {
+			panic("LookupHost")
+		}
+		return []string{"fd00::2", "", "10.0.0.1", "10.0.0.1", "fd00::1", "10.0.0.2", "fe80::9%eth0"}, nil
+	}
+	o.AddrMap = func(addr string) string {
+		if host, ok := strings.CutPrefix(addr, "[fd00::"); ok {
+			return "10.0.0." + strings.Replace(host, "]", "", 1)
+		}
+		return addr
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{T: t, cluster: redis.StartFakeCluster(t, redis.FakeClusterOptions{})}
+		o.Names, o.Server.Dial = []string{name}, s.cluster.Net.Dial
+		var err error
+		if s.client, err = sentinel.New(t.Context(), nil, o); err != nil {
+			t.Fatal(err)
+		}
+		defer s.client.Close()
+		old, fresh := s.cluster.Servers[0], s.cluster.Servers[1]
+		for range 3 {
+			before := found(s.stats())
+			s.promote(fresh, 5*time.Millisecond)
+			time.Sleep(2 * time.Second)
+			s.mustWrite()
+			if n := found(s.stats()) - before; n != 1 {
+				s.Errorf("the promoted server was found %d times, want once", n)
+			}
+			if r := s.client.Topology(name).Replicas; len(r) != 2 { // the other server, and the one that cannot be reached
+				s.Errorf("replicas %+v, want each once", r)
+			}
+			old, fresh = fresh, old
+		}
+	})
+}
+
+func found(of sentinel.PrimaryStats) (n uint64) {
+	for _, times := range of.Found {
+		n += times
+	}
+	return n
+}
+
+// An orchestrator starts the next server while a replica takes over: its address is known before it answers.
+func TestANewServerThatHangsHoldsNothingUp(t *testing.T) {
+	var more atomic.Pointer[string]
+	o := sentinel.Options{Servers: []string{"redis.example:6379"}, FenceWait: time.Second, DialTimeout: 5 * time.Second}
+	o.LookupHost = func(context.Context, string) ([]string, error) {
+		if addr := more.Load(); addr != nil {
+			host, _, err := net.SplitHostPort(*addr)
+			return []string{"10.0.0.1", "10.0.0.2", host}, err
+		}
+		return []string{"10.0.0.1", "10.0.0.2"}, nil
+	}
+	unwatched(t, o, func(s *stage) {
+		hung := s.cluster.Net.Server(redis.FakeServerOptions{})
+		hung.SetFault(redis.Always(redis.Mute()))
+		addr := hung.Addr()
+		more.Store(&addr)
+		for hung.Stats().Accepted == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		s.promote(s.cluster.Servers[1], 150*time.Millisecond)
+		s.within(20*time.Millisecond, s.cluster.Servers[1])
 	})
 }
 

@@ -34,10 +34,15 @@ type server struct {
 	primary bool
 	linked  bool // a replica's link to its primary is up
 	doubted bool // it said primary beside the choice, or was the choice before, and has not said replica since
+	id      string
+	twin    bool // another address leads to the same server: that one counts
 }
 
 // Answer is what a server says of itself.
-type Answer struct{ Primary, Linked bool }
+type Answer struct {
+	Primary, Linked bool
+	ID              string // of its process: another address with the same one leads there, too; empty if it is not known
+}
 
 // Replica is a server that is not the primary.
 type Replica struct {
@@ -82,9 +87,14 @@ func (s *Servers) Hear(addr string, a Answer) (promoted bool) {
 	if o == nil {
 		return false
 	}
-	promoted = o.answers && !o.primary && a.Primary && o != s.chosen
+	twin := s.twin(o, a)
+	o.id, o.twin = a.ID, twin != nil
+	promoted = !o.twin && o.answers && !o.primary && a.Primary && o != s.chosen
 	o.judged, o.answers, o.primary, o.linked = true, true, a.Primary, a.Linked
 	o.doubted = o.doubted && a.Primary && !promoted
+	if o.twin {
+		o.doubted = twin.doubted
+	}
 	if promoted {
 		s.choose(o)
 		return true
@@ -99,6 +109,21 @@ func (s *Servers) Miss(addr string) {
 		o.judged, o.answers = true, false
 		s.judge()
 	}
+}
+
+// twin is the address that counts for the server that answers at o; nil if that is o. Two servers that differ in their roles are not one,
+// whatever they call themselves.
+func (s *Servers) twin(o *server, a Answer) *server {
+	if a.ID == "" || o == s.chosen {
+		return nil
+	}
+	i := slices.IndexFunc(s.all, func(other *server) bool {
+		return other != o && other.answers && !other.twin && other.id == a.ID && other.primary == a.Primary
+	})
+	if i < 0 {
+		return nil
+	}
+	return s.all[i]
 }
 
 // judge looks for a choice where there was no promotion.
@@ -125,7 +150,7 @@ func (s *Servers) judge() {
 
 func (s *Servers) primaries() (all []*server) {
 	for _, o := range s.all {
-		if o.answers && o.primary {
+		if o.answers && o.primary && !o.twin {
 			all = append(all, o)
 		}
 	}
@@ -156,16 +181,16 @@ func (s *Servers) Verdict() (Verdict, error) {
 	}
 	v := Verdict{Addr: s.chosen.addr, Epoch: s.epoch}
 	for _, o := range s.all {
-		if o != s.chosen {
+		if o != s.chosen && !o.twin {
 			v.Replicas = append(v.Replicas, Replica{Addr: o.addr, Usable: o.answers && !o.primary && o.linked, Lost: !o.answers})
 		}
 	}
 	return v, nil
 }
 
-// Settled tells whether each has answered, or has failed to, once.
+// Settled tells whether there is a verdict: each has answered, or has failed to, once. A server that is added later holds nothing up.
 func (s *Servers) Settled() bool {
-	return !slices.ContainsFunc(s.all, func(o *server) bool { return !o.judged })
+	return s.chosen != nil || !slices.ContainsFunc(s.all, func(o *server) bool { return !o.judged })
 }
 
 // Answers tells whether any server answers.

@@ -9,6 +9,7 @@ import (
 )
 
 // tell plays what servers say: "a=" and one of p (primary), r (replica), u (replica whose link is down), - (no answer), x (it is removed).
+// After p and r there may be what it calls itself.
 func tell(script string) (s *roles.Servers, promotions int) {
 	s = &roles.Servers{}
 	for _, addr := range []string{"a", "b", "c"} {
@@ -23,7 +24,7 @@ func tell(script string) (s *roles.Servers, promotions int) {
 		case "x":
 			s.Remove(addr)
 		default:
-			promoted = s.Hear(addr, roles.Answer{Primary: what == "p", Linked: what == "r"})
+			promoted = s.Hear(addr, roles.Answer{Primary: what[0] == 'p', Linked: what[0] == 'r', ID: what[1:]})
 		}
 		if promoted {
 			promotions++
@@ -58,6 +59,13 @@ func TestWhoIsThePrimary(t *testing.T) {
 		{"until one replicates the other", "a=p b=p c=r a=r", "b", 1, 0},
 		{"or is promoted", "a=p b=p c=r c=p", "c", 1, 1},
 		{"the choice is taken off the list", "a=p b=r c=r b=- b=p a=x", "b", 2, 0},
+		{"one primary at two addresses", "a=p1 b=p1 c=r2", "a", 1, 0},
+		{"it is restarted", "a=p1 b=p1 c=r2 b=- b=p3 a=- a=p3 b=p3 c=r2", "a", 1, 0},
+		{"and then is reached by the other way alone", "a=p1 b=p1 c=r2 b=- b=p3 a=- a=p3 b=p3 a=- b=p3", "b", 2, 0},
+		{"one replica at two addresses is promoted once", "a=p1 b=r2 c=r2 b=p2 c=p2 a=r1", "b", 2, 1},
+		{"also if the address that does not count tells first", "a=p1 b=r2 c=r2 c=p2 b=p2 b=p2 a=r1", "c", 2, 1},
+		{"two servers that call themselves the same", "a=p0 b=r0 c=r0 c=p0 a=r0 c=p0", "c", 2, 0},
+		{"a doubt is about all addresses of a server", "a=p1 b=r2 c=r2 b=- c=- b=p2 a=p1 c=p2 a=- b=- c=p2", "a", 1, 0},
 		{"two take over at once while the choice is away", "a=p b=r c=r a=- b=- c=- b=p c=p", "b", 2, 0},
 	} {
 		s, promotions := tell(c.script)
@@ -85,11 +93,21 @@ func TestWhyThereIsNone(t *testing.T) {
 	}
 }
 
+func TestAReplicaIsListedOnce(t *testing.T) {
+	s, _ := tell("a=p1 b=r2 c=r2")
+	if v, err := s.Verdict(); err != nil || len(v.Replicas) != 1 || v.Replicas[0].Addr != "b" {
+		t.Errorf("%+v, %v; want b alone as a replica: c leads there, too", v, err)
+	}
+}
+
 func TestReplicasAreListed(t *testing.T) {
 	s, _ := tell("a=p b=r c=u")
 	v, err := s.Verdict()
 	if err != nil || len(v.Replicas) != 2 || !v.Replicas[0].Usable || v.Replicas[1].Usable || v.Replicas[1].Lost {
 		t.Errorf("%+v, %v", v, err)
+	}
+	if s.Add("d"); !s.Settled() {
+		t.Error("a server that was added holds the verdict up")
 	}
 	s.Miss("b")
 	if v, _ = s.Verdict(); v.Replicas[0].Usable || !v.Replicas[0].Lost {
