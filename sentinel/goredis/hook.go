@@ -132,6 +132,9 @@ func isReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
+// mostDoublings is how often a back-off is doubled at most. More would overflow.
+const mostDoublings = 20
+
 // tries counts how often a command was sent again.
 type tries struct {
 	hook              *hook
@@ -147,7 +150,8 @@ func (t *tries) again(ctx context.Context, err error, write bool) bool {
 	case isReply(err):
 		return refusedForNow(err) && t.repeat() && t.pause(ctx)
 	case errors.Is(err, sentinel.ErrNoPrimary), errors.Is(err, sentinel.ErrClosed), errors.Is(err, redis.ErrClosed),
-		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errNobody):
+		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errNobody),
+		errors.Is(err, errLimited):
 		return false
 	case errors.Is(err, sentinel.ErrNotSent) && errors.Is(err, sentinel.ErrFailover) && t.outdated < t.hook.stale:
 		t.outdated++
@@ -165,7 +169,7 @@ func (t *tries) repeat() bool {
 
 // pause waits before the next try, and longer each time.
 func (t *tries) pause(ctx context.Context) bool {
-	wait := time.NewTimer(min(t.hook.backoff<<(t.repeats-1), t.hook.longest))
+	wait := time.NewTimer(min(t.hook.backoff<<min(t.repeats-1, mostDoublings), t.hook.longest))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
