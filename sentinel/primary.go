@@ -87,7 +87,7 @@ func (p *primary) EncodeDecode(ctx context.Context, request, into any) error {
 	} else {
 		err = p.transmit(ctx, r, into)
 	}
-	if err != nil && single && demoted(err) {
+	if err != nil && single && s.err == nil && demoted(err) { // without a primary no server has refused anything
 		return p.sendAgain(ctx, s, request, into, err)
 	}
 	return err
