@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,19 @@ func (c *Client) Dialer(name string) *Dialer {
 	return &Dialer{primary: p, err: err}
 }
 
+// unusable is why there is nobody to dial, ever.
+func (d *Dialer) unusable() error {
+	if d.primary == nil {
+		return cmp.Or(d.err, fmt.Errorf("%w: the Dialer is not from Client.Dialer", ErrUnknownPrimary))
+	}
+	return nil
+}
+
 // DialContext opens a connection to the present primary, whatever the network and address are. While there is none it fails at once with
 // ErrNoPrimary, and does not dial.
 func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	if d.err != nil {
-		return nil, d.err
+	if err := d.unusable(); err != nil {
+		return nil, err
 	}
 	p := d.primary
 	for range attempts {
@@ -68,8 +77,8 @@ func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 //
 //nolint:revive // the flag is what Writes returns
 func (d *Dialer) Admit(ctx context.Context, write bool) error {
-	if d.err != nil {
-		return d.err
+	if err := d.unusable(); err != nil {
+		return err
 	}
 	class := wire.Class(0)
 	if write {
@@ -85,7 +94,7 @@ func (d *Dialer) Admit(ctx context.Context, write bool) error {
 
 // Suspect has the primary asked for its role now. It is for clients that got a reply such as READONLY, which no primary sends.
 func (d *Dialer) Suspect() {
-	if d.err == nil {
+	if d.unusable() == nil {
 		d.primary.client.director.alarmed(d.primary, d.primary.seat.Load().generation)
 	}
 }

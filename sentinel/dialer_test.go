@@ -331,12 +331,13 @@ func TestADialThatStraddlesAMoveBeginsAgain(t *testing.T) {
 
 func TestADialerOfAnUnknownName(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
-		d := s.client.Dialer("nobody")
-		d.Suspect()
-		_, err := d.DialContext(s.Context(), "", "")
-		for _, err := range []error{err, d.Admit(s.Context(), false)} {
-			if !errors.Is(err, sentinel.ErrUnknownPrimary) {
-				t.Errorf("%v, want ErrUnknownPrimary", err)
+		for what, d := range map[string]*sentinel.Dialer{"an unknown name": s.client.Dialer("nobody"), "the zero value": {}} {
+			d.Suspect()
+			_, err := d.DialContext(s.Context(), "", "")
+			for _, err := range []error{err, d.Admit(s.Context(), false)} {
+				if !errors.Is(err, sentinel.ErrUnknownPrimary) {
+					t.Errorf("%s: %v, want ErrUnknownPrimary", what, err)
+				}
 			}
 		}
 	})
