@@ -105,7 +105,7 @@ func Holdfast() Rules {
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
-			}, Tests: []string{singleflight, dnspeers, etcdpeers, grpcpeer}},
+			}, Tests: []string{singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
