@@ -82,7 +82,7 @@ func (q *inquirer) inquire(ctx context.Context, conn *wire.Conn) (role, error) {
 	}
 }
 
-// processID asks a server which process it is. It is empty if the server does not tell: its user may not ask, or it is none of redis'.
+// processID asks a server which process it is. It is empty if the server does not tell: its user may not ask, or it has no identifier.
 func (q *inquirer) processID(ctx context.Context, conn *wire.Conn) (string, error) {
 	var text string
 	if err := conn.Do(ctx, radix.Cmd(&text, "INFO", "server")); err != nil {

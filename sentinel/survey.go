@@ -87,7 +87,9 @@ func (s *survey) lookUp(ctx context.Context) {
 		}
 		all := make(map[string]string)
 		for _, given := range s.client.options.Servers {
-			maps.Copy(all, known[given])
+			for addr, host := range known[given] {
+				all[addr] = cmp.Or(host, all[addr]) // it may be listed by itself, too
+			}
 		}
 		s.client.director.post(func() { s.found(ctx, all, errors.Join(failures...)) })
 		if !sleep(ctx, lookupInterval, nil) {
