@@ -42,16 +42,19 @@ func (c *Cache[K, V]) Update(ctx context.Context, key K, change func(old V, know
 		now := c.now()
 		var done bool
 		var err error
-		if known && !e.Has(timetable.Terminal) {
+		switch {
+		case known && e.Has(timetable.Leaving):
+			c.storage.drop(e) // what is stored now is to stay
+		case known && !e.Has(timetable.Terminal):
 			done, err = c.overtake(e, was, &v, now)
-		} else {
+		default:
 			done, err = c.create(key, e, &v, now)
 		}
 		switch {
 		case err != nil:
 			return old, err
 		case done:
-			return v, c.fetch.Level.Replace(ctx, level.Stored[K, V]{Key: key, Value: &v, LoadedAt: now})
+			return v, c.fetch.Level.Replace(ctx, key, c.latest)
 		}
 	}
 }
@@ -63,7 +66,7 @@ func (c *Cache[K, V]) overtake(e *timetable.Entry[K, V], was, v *V, now int64) (
 	switch {
 	case c.life.closed.Load():
 		return false, ErrClosed
-	case e.IsDead() || e.Has(timetable.Terminal) || e.Value.Load() != was:
+	case e.IsDead() || e.Has(timetable.Terminal|timetable.Leaving) || e.Value.Load() != was:
 		return false, nil
 	}
 	c.table.Overtake(e, timetable.Value[V]{Value: v, LoadedAt: now}, now)
@@ -82,4 +85,15 @@ func (c *Cache[K, V]) create(key K, old *timetable.Entry[K, V], v *V, now int64)
 		return c.table.FirstDueLoaded(e, now)
 	}, nil)
 	return there == e, err
+}
+
+// latest is the value of a key in memory, without one if there is none.
+func (c *Cache[K, V]) latest(key K) level.Stored[K, V] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.storage.peek(key)
+	if !ok || e.Has(timetable.Absent) {
+		return level.Stored[K, V]{Key: key}
+	}
+	return level.Stored[K, V]{Key: key, Value: e.Value.Load(), LoadedAt: e.LoadedAt(), Terminal: e.Has(timetable.Terminal)}
 }

@@ -177,6 +177,15 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 	}
 }
 
+// overtaken is what is left of the result of a call that began before Set has stored a value: that the source has answered, if it has.
+func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V], got timetable.Value[V]) (*fetch.Result[V], timetable.Value[V]) {
+	e.Clear(timetable.Overtaken)
+	if r.Outcome == fetch.Postponed || r.Outcome == fetch.Leased {
+		return r, got
+	}
+	return &fetch.Result[V]{Outcome: fetch.Unchanged}, timetable.Value[V]{LoadedAt: e.LoadedAt(), Luck: got.Luck, Change: timetable.Unknown}
+}
+
 // applyLocked gives an entry its result and schedules it. It returns true if the entry is to be dropped.
 func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], now int64, luck float64) (drop bool) {
 	c.meter.refreshes[r.Outcome]++
@@ -185,12 +194,11 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], 
 		c.loads.LandLocked(e.Key)
 		return false
 	}
-	if e.Has(timetable.Overtaken) { // by Set: the call began before
-		e.Clear(timetable.Overtaken)
-		r = &fetch.Result[V]{Outcome: fetch.Unchanged, LoadedAt: e.LoadedAt()}
-	}
-	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, Luck: luck, Change: changeOf(r.Outcome)}
 	n := note{err: r.Err, started: r.LoadedAt}
+	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, Luck: luck, Change: changeOf(r.Outcome)}
+	if e.Has(timetable.Overtaken) {
+		r, got = overtaken(e, r, got)
+	}
 	switch r.Outcome {
 	case fetch.Postponed:
 		c.table.Postpone(e)
@@ -201,6 +209,7 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], 
 		return false
 	case fetch.Missing:
 		n, drop = note{err: ErrNotFound, started: timetable.Never}, true
+		e.Set(timetable.Leaving)
 		c.teller.emit(Event[K]{Kind: Gone, Key: e.Key})
 	case fetch.Failed:
 		if !c.life.isOverLocked() {

@@ -44,36 +44,47 @@ func newTombs(values map[string][]byte) (found Tombs) {
 	return found
 }
 
+// debt is a deletion that is owed.
+type debt struct {
+	until int64 // then no value is left
+	stamp uint64
+}
+
 // graves are the deletions that the second level has not been told yet. It is safe for concurrent use.
 type graves struct {
 	mu     sync.Mutex
-	owed   map[string]int64 // until when there may be a value, by name; guarded by mu
-	many   bool             // there were more of them; guarded by mu
-	before int64            // then values from before then are distrusted; guarded by mu
+	owed   map[string]debt // by name; guarded by mu
+	stamps uint64          // given out so far; guarded by mu
+	many   bool            // there were more of them; guarded by mu
+	before int64           // then values from before then are distrusted; guarded by mu
 }
 
-// add notes deletions that could not be told.
-func (g *graves) add(names []string, now, until int64) {
+// add notes deletions that have not been told, with a stamp.
+func (g *graves) add(names []string, now, until int64) (stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.owed == nil {
-		g.owed = make(map[string]int64)
+		g.owed = make(map[string]debt)
 	}
+	g.stamps++
 	for _, name := range names {
 		if _, known := g.owed[name]; !known && len(g.owed) >= mostOwed {
 			g.many, g.before = true, now
-			return
+			break
 		}
-		g.owed[name] = until
+		g.owed[name] = debt{until, g.stamps}
 	}
+	return g.stamps
 }
 
-// told forgets deletions.
-func (g *graves) told(names []string) {
+// told forgets deletions, but not those that were noted after the one with the stamp: they are others.
+func (g *graves) told(names []string, stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range names {
-		delete(g.owed, name)
+		if g.owed[name].stamp <= stamp {
+			delete(g.owed, name)
+		}
 	}
 }
 
@@ -88,7 +99,7 @@ func (g *graves) any() bool {
 func (g *graves) names(now int64) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	maps.DeleteFunc(g.owed, func(_ string, until int64) bool { return until <= now })
+	maps.DeleteFunc(g.owed, func(_ string, d debt) bool { return d.until <= now })
 	return slices.Collect(maps.Keys(g.owed))
 }
 
@@ -109,7 +120,9 @@ func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	if !ok {
 		return nil
 	}
-	if err := s.bury(ctx, []string{name}); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := s.inTurn(bounded, name, func() error { return s.bury(bounded, []string{name}) }); err != nil {
 		return fmt.Errorf("autorefresh: the second level has not been told of the deletion, which will be made up for: %w", err)
 	}
 	return nil
@@ -130,13 +143,13 @@ func (s *Level[K, V]) bury(ctx context.Context, names []string) error {
 	for _, name := range names {
 		stones[name+tombEnd] = []byte(tombHead + rand.Text())
 	}
-	s.graves.add(names, s.now(), s.now()+int64(s.ttl)+int64(s.fence)) // until it is done, whatever happens
+	stamp := s.owe(names) // until it is done, whatever happens
 	err := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.fence) })
 	if err == nil {
 		err = safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	}
 	if err == nil {
-		s.graves.told(names)
+		s.graves.told(names, stamp)
 	}
 	s.report(ctx, err)
 	return err
@@ -171,45 +184,6 @@ func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before T
 		}
 	}
 	return deleted, err
-}
-
-// Replace stores a value that the user has set, in place of all that calls which began before have got. What cannot be told is owed, as a
-// deletion.
-func (s *Level[K, V]) Replace(ctx context.Context, v Stored[K, V]) error {
-	if s == nil {
-		return nil
-	}
-	name, ok := s.name(v.Key)
-	if !ok {
-		return nil
-	}
-	names, now := []string{name}, s.now()
-	s.graves.add(names, now, now+int64(s.ttl)+int64(s.fence)) // until it is done, whatever happens
-	err := s.replace(ctx, name, v)
-	if err != nil {
-		return fmt.Errorf("autorefresh: the second level has not been given the value, and other processes may have the old one for a while: %w", err)
-	}
-	s.graves.told(names)
-	return nil
-}
-
-func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) error {
-	data, err := s.seal(v)
-	if err != nil {
-		s.undecodable.Add(1)
-		return err
-	}
-	stone := tombHead + rand.Text()
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err = safe.Do("Store.SetMulti", func() error {
-		return s.store.SetMulti(bounded, map[string][]byte{name + tombEnd: []byte(stone)}, s.fence)
-	})
-	s.report(ctx, err)
-	if err != nil {
-		return err
-	}
-	return s.put(ctx, map[string][]byte{name: data}, Tombs{name: stone})
 }
 
 // put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.

@@ -94,6 +94,7 @@ type Level[K comparable, V any] struct {
 	redeems safe.Seldom
 	fence   time.Duration // how long tombstones stay
 	graves  graves
+	turns   turns
 	atones  safe.Seldom
 
 	hits, missed, stores, errors, undecodable, ahead atomic.Uint64

@@ -16,6 +16,7 @@ const (
 	Hurried                      // due before its time
 	Unproven                     // no refresh of it has succeeded yet
 	Overtaken                    // it was given a value while a call for it was under way, whose result is not wanted
+	Leaving                      // the source has said that it is gone: it is about to be dropped
 )
 
 // place is where an entry is in its life.

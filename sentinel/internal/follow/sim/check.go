@@ -98,7 +98,7 @@ func (c *client) named(s *server) {
 	if !w.named(s) {
 		return
 	}
-	at := w.now
+	at, excused := w.now, false
 	var look func()
 	look = func() {
 		n := 0
@@ -115,7 +115,8 @@ func (c *client) named(s *server) {
 		for _, other := range w.servers {
 			switch {
 			case other == s || !c.takesWrites(other):
-			case w.now-c.swappedAt < yieldWithin: // one that has gone wrong has just led it astray
+			case !excused && w.now-c.swappedAt < yieldWithin: // one that has gone wrong has just led it astray
+				excused = true
 				w.after(c.swappedAt+yieldWithin-w.now, look)
 			default:
 				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, w.now-at)
