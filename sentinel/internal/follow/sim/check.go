@@ -115,7 +115,7 @@ func (c *client) named(s *server) {
 		for _, other := range w.servers {
 			switch {
 			case other == s || !c.takesWrites(other):
-			case !excused && w.now-c.swappedAt < yieldWithin: // one that has gone wrong has just led it astray
+			case !excused && c.swappedAt > at && w.now-c.swappedAt < yieldWithin: // one that has gone wrong has led it astray since
 				excused = true
 				w.after(c.swappedAt+yieldWithin-w.now, look)
 			default:
