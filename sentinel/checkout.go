@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/route"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
-
-// cmdTimeout bounds a command of Conn.Cmd, which has no context, unless it blocks.
-const cmdTimeout = 5 * time.Second
 
 // ClientError is what NewClient and GetMaster return.
 type ClientError struct {
@@ -84,12 +81,11 @@ func (c *Client) GetMaster(name string) (*Conn, error) {
 	if err != nil {
 		return nil, clientError(err)
 	}
-	s := p.seat.Load()
-	if s.err != nil {
-		p.metrics.refused.Add(1)
-		return nil, clientError(s.err)
+	lease, err := p.Lease()
+	if err != nil {
+		return nil, clientError(err)
 	}
-	return &Conn{primary: p, generation: s.generation}, nil
+	return &Conn{lease: lease}, nil
 }
 
 // PutMaster gives a lease back. The connection that it may have got of its own is used again if it is as new and still one to the
@@ -110,7 +106,7 @@ func (c *Client) CarefullyPutMaster(name string, conn *Conn, potentialErr *error
 	}
 	if potentialErr != nil && *potentialErr != nil {
 		if cmd := (*CmdError)(nil); !errors.As(*potentialErr, &cmd) || cmd.Readonly() {
-			conn.spoil()
+			conn.lease.Spoil()
 		}
 	}
 	c.PutMaster(name, conn)
@@ -118,11 +114,7 @@ func (c *Client) CarefullyPutMaster(name string, conn *Conn, potentialErr *error
 
 // Conn is a lease on a connection to a primary: see Client.GetMaster.
 type Conn struct {
-	primary    *primary
-	generation uint64
-	own        *private // once it needs one
-	wrote      bool     // on the shared connection
-	returned   bool
+	lease *route.Lease
 }
 
 // Cmd sends one command and returns its reply. Arguments may be strings, byte slices, numbers, booleans, nil, or slices and maps of
@@ -130,11 +122,8 @@ type Conn struct {
 //
 // After a failover the lease fails with ErrFailover: the next GetMaster leads to the new primary.
 func (c *Conn) Cmd(cmd string, args ...any) *Reply {
-	if c.returned {
-		return &Reply{Err: fmt.Errorf("%w: the lease was put back: get another", ErrNotSent)}
-	}
 	var raw wholeReply
-	if err := c.run(context.Background(), radix.FlatCmd(&raw, cmd, args...)); err != nil {
+	if err := c.lease.Do(context.Background(), radix.FlatCmd(&raw, cmd, args...)); err != nil {
 		return &Reply{Err: commandError(err)}
 	}
 	return parseReply(raw)
@@ -142,116 +131,25 @@ func (c *Conn) Cmd(cmd string, args ...any) *Reply {
 
 // Do performs an action over the lease, within ctx. Should that have no end, each request has the limit of Cmd.
 func (c *Conn) Do(ctx context.Context, a radix.Action) error {
-	if c.returned {
-		return fmt.Errorf("%w: the lease was put back: get another", ErrNotSent)
-	}
-	return c.run(ctx, a)
+	return c.lease.Do(ctx, a)
 }
 
 // Addr is the address of the primary that the lease leads to, or empty if that is none any more.
-func (c *Conn) Addr() string {
-	if s := c.primary.seat.Load(); s.err == nil && s.generation == c.generation {
-		return s.addr
-	}
-	return ""
-}
+func (c *Conn) Addr() string { return c.lease.Addr() }
 
 // Close gives the lease up, and ends the connection that it may have got of its own. It returns nil.
 func (c *Conn) Close() error {
-	c.spoil()
+	c.lease.Spoil()
 	c.PutBack()
 	return nil
 }
 
-func (c *Conn) run(ctx context.Context, a radix.Action) error {
-	p := c.primary
-	s := p.seat.Load()
-	switch {
-	case s.err != nil:
-		p.metrics.refused.Add(1)
-		if p.client.tracer != nil {
-			p.client.tracer.unsent(ctx, p, s.err)
-		}
-		return s.err
-	case s.generation != c.generation:
-		return fmt.Errorf("%w: %w: primary %q is now %s: get another lease", ErrFailover, ErrNotSent, p.name, s.addr)
-	}
-	return a.Perform(ctx, &lessee{primary: p, conn: c})
-}
-
-// lessee is what the actions of a lease are performed on. While it shares the connection it finds out whether it still can.
-type lessee struct {
-	*primary
-	conn *Conn
-}
-
-// EncodeDecode sends one request, or, on a connection of its own, waits for the reply to an earlier one.
-func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
-	own := l.conn.own
-	switch {
-	case request == nil && own != nil:
-		return own.EncodeDecode(ctx, nil, into)
-	case request == nil:
-		return l.primary.EncodeDecode(ctx, nil, into)
-	}
-	r, err := l.client.calls.Encode(ctx, request)
-	if err != nil {
-		return l.failed(err, l.seat.Load())
-	}
-	if _, ends := ctx.Deadline(); !ends && (r.Class()&wire.Blocks == 0 || r.Class()&wire.Unknown != 0) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cmdTimeout)
-		defer cancel()
-		r.Within(ctx)
-	}
-	if l.client.tracer == nil {
-		return l.forward(ctx, r, into)
-	}
-	ctx, span := l.client.tracer.request(ctx, r, l.name, l.seat.Load().addr)
-	err = l.forward(ctx, r, into)
-	span.End(outcomeOf(err, l.seat.Load().addr))
-	return err
-}
-
-// forward sends a request on the shared connection, or takes one of its own for the rest of the lease.
-func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
-	if l.conn.own == nil && r.Class()&wire.Private == 0 {
-		l.conn.wrote = l.conn.wrote || r.Class()&wire.Writes != 0
-		return l.send(ctx, r, into)
-	}
-	if l.conn.own == nil {
-		own, err := l.private.acquire(ctx, l.private.slotsFor(r.Class()))
-		if err != nil {
-			l.client.calls.Drop(r)
-			return err
-		}
-		own.elsewhere = l.conn.wrote
-		l.conn.own = own
-	}
-	return l.conn.own.send(ctx, r, into)
-}
-
-// spoil makes sure that the lease's own connection is not used again.
-func (c *Conn) spoil() {
-	if c.own != nil {
-		_ = c.own.Close()
-	}
-}
-
 // PutBack is Client.PutMaster, for those who have only the lease.
-func (c *Conn) PutBack() {
-	if c.returned {
-		return
-	}
-	c.returned = true
-	if c.own != nil {
-		c.own.release()
-	}
-}
+func (c *Conn) PutBack() { c.lease.PutBack() }
 
 // commandError makes a *CmdError of what the server replied to the command, which is not what it said to refuse a connection.
 func commandError(err error) error {
-	if text, ok := errorReply(err); ok && !errors.Is(err, ErrNotSent) && !errors.Is(err, ErrOutcomeUnknown) {
+	if text, ok := wire.ErrorReply(err); ok && !errors.Is(err, ErrNotSent) && !errors.Is(err, ErrOutcomeUnknown) {
 		return &CmdError{Err: errors.New(text)}
 	}
 	return err

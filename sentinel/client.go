@@ -19,8 +19,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
@@ -29,8 +31,15 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/sentinel/internal/access"
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
+	"github.com/holdfast-go/holdfast/sentinel/internal/route"
+	"github.com/holdfast-go/holdfast/sentinel/internal/watch"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+	"github.com/holdfast-go/holdfast/trace"
 )
 
 // startTimeout is how long New tries if its context has no end.
@@ -44,16 +53,14 @@ type Client struct {
 	epoch              time.Time // zero of the clock, a moment before New: no time is 0
 	ctx                context.Context
 	cancel             context.CancelFunc
-	calls              wire.Calls
-	servers, sentinels *connector
-	strangers          *connector // to sentinels that were discovered
-	director           *director
+	log                *slog.Logger
+	servers, sentinels *access.Connector
+	strangers          *access.Connector // to sentinels that were discovered
+	shared             *route.Shared     // by all primaries
+	director           *director.Director
 	events             *observe.Events[Event] // for Options.OnEvent
-	primaries          map[string]*primary
-	metrics            clientMetrics
-	tracer             *tracer // nil if there is none
+	dials              atomic.Uint64
 	table              *metrics.Redis
-	changed            notifier
 	closing            sync.Once
 
 	mu      sync.Mutex
@@ -77,33 +84,21 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	}
 	name := observe.Name(opts.Name, "sentinel")
 	c := &Client{options: opts.withDefaults(), name: name, epoch: time.Now().Add(-time.Second), table: metrics.NewRedis(name)}
+	c.log = observe.Logger(opts.Logger, name)
 	c.events = observe.NewEvents(opts.OnEvent, func(v any) {
-		c.director.log.Error("Options.OnEvent panicked", "panic", v, "stack", string(debug.Stack()))
+		c.log.Error("Options.OnEvent panicked", "panic", v, "stack", string(debug.Stack()))
 	})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	o := c.options
-	c.calls.Known, c.calls.Pushes = wire.Know(o.Commands), o.Protocol == 3
-	c.servers = &connector{client: c, endpoint: o.Server, field: "Server", db: o.DB, protocol: o.Protocol, maxReply: o.MaxReply, refused: ErrServerAuth}
-	c.sentinels = &connector{client: c, endpoint: o.Sentinel, field: "Sentinel", maxReply: maxReport, refused: ErrSentinelAuth}
-	c.strangers = c.sentinels
-	if !o.TrustDiscovered {
-		c.strangers = c.sentinels.withoutLogin()
-	}
-	if len(o.Servers) > 0 {
-		sentinels = []string{surveyor}
-	}
-	c.director = newDirector(c, sentinels)
-	c.tracer = newTracer(c)
-	if err := c.build(); err != nil {
+	c.connect()
+	var err error
+	if c.director, err = director.New(c.shared, c.directorConfig(sentinels)); err != nil {
 		c.cancel()
 		c.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrBadOptions, err)
 	}
-	c.spawn(func() { c.director.mail.run(c.ctx) })
-	for _, d := range []*connector{c.servers, c.sentinels} {
-		if d.endpoint.Credentials != nil && d.endpoint.CredentialsRefresh > 0 {
-			c.spawn(func() { d.keepLogins(c.ctx) })
-		}
+	c.spawn(c.director.Run)
+	for _, d := range []*access.Connector{c.servers, c.sentinels} {
+		c.spawn(func() { d.KeepLogins(c.ctx) })
 	}
 	if err := c.awaitStart(ctx); err != nil {
 		c.Close()
@@ -112,26 +107,43 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	return c, nil
 }
 
-// build makes the primaries, without starting anything but their breakers.
-func (c *Client) build() error {
-	c.primaries = make(map[string]*primary, len(c.options.Names))
-	labels, stripes := observe.NewLabels(0), observe.NewStripes()
-	for _, name := range c.options.Names {
-		p := &primary{client: c, name: name, label: labels.Take(name)}
-		p.metrics.replied = observe.NewHistogram(observe.Latencies(), stripes)
-		p.private = newPrivates(p, c.options)
-		p.replicas = newReplicaSet(p)
-		p.seat.Store(&seat{err: p.noPrimary(follow.ErrStarting)})
-		p.topology.Store(&Topology{Name: name, Since: time.Now()})
-		c.primaries[name] = p
-		c.director.followers[name] = newFollower(c.director, p, c.director.seeds)
-		var err error
-		if p.breaker, err = p.newBreaker(); err != nil {
-			return fmt.Errorf("%w: %w", ErrBadOptions, err)
-		}
-		p.breaker.Trip(follow.ErrStarting)
+// connect makes what opens connections, and what all primaries share.
+func (c *Client) connect() {
+	o := c.options
+	calls := &wire.Calls{Known: wire.Know(o.Commands), Pushes: o.Protocol == 3}
+	common := access.Config{
+		DialTimeout: o.DialTimeout, AddrMap: o.AddrMap, ClientName: o.ClientName,
+		Context: c.ctx, Epoch: c.epoch, Calls: calls, Spawn: c.spawn, Dials: &c.dials, Log: c.log,
 	}
-	return nil
+	servers, sentinels := common, common
+	servers.Endpoint, servers.Field, servers.Refused = access.Endpoint(o.Server), "Server", ErrServerAuth
+	servers.DB, servers.Protocol, servers.MaxReply = o.DB, o.Protocol, o.MaxReply
+	sentinels.Endpoint, sentinels.Field, sentinels.Refused = access.Endpoint(o.Sentinel), "Sentinel", ErrSentinelAuth
+	sentinels.MaxReply = watch.MaxReport
+	c.servers, c.sentinels = access.New(servers), access.New(sentinels)
+	c.strangers = c.sentinels
+	if !o.TrustDiscovered {
+		c.strangers = c.sentinels.WithoutLogin()
+	}
+	c.shared = &route.Shared{
+		Context: c.ctx, Now: c.now, Spawn: c.spawn, Servers: c.servers, Calls: calls, Log: c.log,
+		Tracer:    route.NewTracer(tracing.New(o.Trace, trace.Redis, c.name, c.log), o.DB),
+		FenceWait: o.FenceWait, HeartbeatTimeout: o.HeartbeatTimeout, PrivateConns: o.PrivateConns, BlockingConns: o.BlockingConns,
+	}
+}
+
+// directorConfig is what decides where commands go needs to know.
+func (c *Client) directorConfig(sentinels []string) director.Config {
+	o := c.options
+	return director.Config{
+		Name: c.name, Names: o.Names, Seeds: sentinels, Surveyed: o.Servers, LookupHost: o.LookupHost,
+		Mode: follow.Mode(o.Mode), Allow: o.Allow,
+		DialTimeout: o.DialTimeout, StallTimeout: o.StallTimeout, ResetTimeout: o.EpochResetTimeout, Patience: o.patience(),
+		Replicas: replica.Config{
+			Policy: replica.Policy(o.Replicas), Only: o.ReplicaOnly, MaxStaleness: o.MaxStaleness, MaxLag: o.MaxLag, Patience: o.patience(),
+		},
+		Sentinels: c.sentinels, Strangers: c.strangers, Tell: c.tell,
+	}
 }
 
 // awaitStart waits until the client works, or can not.
@@ -142,14 +154,12 @@ func (c *Client) awaitStart(ctx context.Context) error {
 		defer cancel()
 	}
 	for {
-		changed := c.changed.wait()
-		var ready, tried bool
-		var err error
-		c.ask(func() { ready, tried, err = c.director.started() })
+		changed := c.shared.Changed.Wait()
+		ready, tried, err := c.director.Started()
 		switch {
 		case ready:
 			return nil
-		case err != nil && (permanent(err) && !c.mayBeGranted(err) || !c.options.StartDown):
+		case err != nil && (director.Permanent(err) && !c.mayBeGranted(err) || !c.options.StartDown):
 			return err
 		case c.options.StartDown && (tried || c.mayBeGranted(err)):
 			return nil
@@ -160,24 +170,15 @@ func (c *Client) awaitStart(ctx context.Context) error {
 			if c.options.StartDown && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return nil
 			}
-			c.ask(func() { err = c.director.missing() })
-			return fmt.Errorf("%w: %w", err, ctx.Err())
+			return fmt.Errorf("%w: %w", c.director.Missing(), ctx.Err())
 		}
 	}
 }
 
-// ask runs a question on the director's goroutine and waits for it.
-func (c *Client) ask(question func()) {
-	done := make(chan struct{})
-	if c.director.post(func() {
-		question()
-		close(done)
-	}) {
-		select {
-		case <-done:
-		case <-c.ctx.Done():
-		}
-	}
+// mayBeGranted reports whether a refusal may end by itself: the credentials change.
+func (c *Client) mayBeGranted(err error) bool {
+	return errors.Is(err, ErrServerAuth) && c.servers.Endpoint.Credentials != nil ||
+		errors.Is(err, ErrSentinelAuth) && c.sentinels.Endpoint.Credentials != nil
 }
 
 // now is the client's clock.
@@ -194,23 +195,9 @@ func (c *Client) spawn(work func()) bool {
 	return true
 }
 
-// run is spawn for connections: after Close they have ended, and need nothing any more.
-func (c *Client) run(work func()) { c.spawn(work) }
-
-// retired is why a connection ends that is not needed any more.
-func (c *Client) retired() error {
-	if c.ctx.Err() != nil {
-		return ErrClosed
-	}
-	return wire.ErrRetired
-}
-
-// roleTimeout bounds one question for a role. A user who allows a primary more time has a reason, such as a long way to it.
-func (c *Client) roleTimeout() time.Duration { return max(leastRole, c.options.HeartbeatTimeout) }
-
 // lookup returns the primary of a name.
-func (c *Client) lookup(name string) (*primary, error) {
-	if p := c.primaries[name]; p != nil {
+func (c *Client) lookup(name string) (*director.Primary, error) {
+	if p := c.director.Primary(name); p != nil {
 		return p, nil
 	}
 	return nil, fmt.Errorf("%w: %q: this client follows %q", ErrUnknownPrimary, name, c.options.Names)
@@ -226,7 +213,7 @@ func (c *Client) Do(ctx context.Context, name string, a radix.Action) error {
 	if err != nil {
 		return err
 	}
-	return p.perform(ctx, a)
+	return p.Perform(ctx, a)
 }
 
 // Exclusive runs fn with a connection to the primary that nobody else uses meanwhile, for WATCH, MULTI and SELECT. When fn returns, the
@@ -238,7 +225,7 @@ func (c *Client) Exclusive(ctx context.Context, name string, fn func(radix.Conn)
 	if err != nil {
 		return err
 	}
-	return p.exclusive(ctx, fn)
+	return p.Exclusive(ctx, fn)
 }
 
 // DoReplica performs an action on one of the replicas of the name: see Options.Replicas, ReplicaOnly and MaxLag. Replicas serve on while
@@ -248,16 +235,16 @@ func (c *Client) DoReplica(ctx context.Context, name string, a radix.Action) err
 	if err != nil {
 		return err
 	}
-	return p.replicas.do(ctx, a)
+	return p.Replicas.Do(ctx, a)
 }
 
 // Topology tells who is who for a name. For a name that the client does not follow it is empty.
 func (c *Client) Topology(name string) Topology {
-	p := c.primaries[name]
+	p := c.director.Primary(name)
 	if p == nil {
 		return Topology{}
 	}
-	return *p.topology.Load()
+	return topology(name, p.Snapshot())
 }
 
 // WaitReady waits until each of the names has a primary; without names, all of them. It returns the error of ctx, ErrUnknownPrimary or
@@ -272,8 +259,8 @@ func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 			return err
 		}
 		for {
-			changed := c.changed.wait()
-			if p.seat.Load().err == nil {
+			changed := c.shared.Changed.Wait()
+			if p.Seat().Err == nil {
 				break
 			}
 			select {
@@ -281,7 +268,7 @@ func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 			case <-c.ctx.Done():
 				return ErrClosed
 			case <-ctx.Done():
-				return fmt.Errorf("%w: %w", p.seat.Load().err, ctx.Err())
+				return fmt.Errorf("%w: %w", p.Seat().Err, ctx.Err())
 			}
 		}
 	}
@@ -290,8 +277,8 @@ func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 
 // Breaker is the breaker of a primary, to force it open in a rehearsal, or to watch it; nil for a name that the client does not follow.
 func (c *Client) Breaker(name string) *breaker.Breaker {
-	if p := c.primaries[name]; p != nil {
-		return p.breaker
+	if p := c.director.Primary(name); p != nil {
+		return p.Breaker
 	}
 	return nil
 }
@@ -300,42 +287,18 @@ func (c *Client) Breaker(name string) *breaker.Breaker {
 // from any goroutine; but not from Options.OnEvent, which it waits for.
 func (c *Client) Close() {
 	c.closing.Do(func() {
-		c.ask(c.director.close)
+		c.director.Close(c.cancel)
 		c.mu.Lock()
 		c.closed = true
 		c.mu.Unlock()
-		for _, p := range c.primaries {
-			if p.breaker != nil {
-				_ = p.breaker.Close()
+		for _, p := range c.director.Primaries() {
+			if p.Breaker != nil {
+				_ = p.Breaker.Close()
 			}
 		}
 		c.workers.Wait()
 		c.events.Close()
 		c.events.Wait(nil)
-		c.changed.notify()
+		c.shared.Changed.Notify()
 	})
-}
-
-// notifier wakes everybody who waits for a change.
-type notifier struct {
-	mu sync.Mutex
-	ch chan struct{} // closed at the next change; guarded by mu
-}
-
-func (n *notifier) wait() <-chan struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ch == nil {
-		n.ch = make(chan struct{})
-	}
-	return n.ch
-}
-
-func (n *notifier) notify() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ch != nil {
-		close(n.ch)
-		n.ch = nil
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
 )
 
 // EventKind says what an Event is about.
@@ -56,6 +57,18 @@ type Event struct {
 	Cause     error
 }
 
+// tell announces what the director has found.
+func (c *Client) tell(e director.Event) {
+	told := Event{
+		Kind: EventKind(e.Kind), Primary: e.Primary, Addr: e.Addr, Previous: e.Previous, Candidate: e.Candidate, Sentinel: e.Sentinel,
+		Epoch: e.Epoch, Cause: e.Cause,
+	}
+	if told.Kind == PrimaryUp {
+		told.Trigger = e.Trigger.String()
+	}
+	c.announce(told)
+}
+
 // announce tells the log and the user.
 func (c *Client) announce(e Event) {
 	e.At = time.Now()
@@ -78,6 +91,6 @@ func (c *Client) announce(e Event) {
 	if e.Cause != nil {
 		attrs = append(attrs, observe.Cause(e.Cause))
 	}
-	c.director.log.LogAttrs(c.ctx, level, e.Kind.String(), attrs...)
+	c.log.LogAttrs(c.ctx, level, e.Kind.String(), attrs...)
 	c.events.Post(e)
 }

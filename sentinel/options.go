@@ -15,6 +15,7 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/watch"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -185,6 +186,7 @@ const (
 	defaultRefresh   = time.Minute
 	defaultMaxReply  = 512<<20 + 64
 	leastMaxReply    = 64 << 10
+	leastPatience    = 300 * time.Millisecond
 )
 
 func (o Options) withDefaults() Options {
@@ -219,6 +221,10 @@ func (e Endpoint) withDefaults() Endpoint {
 	orDefault(&e.CredentialsRefresh, defaultRefresh)
 	return e
 }
+
+// patience is how long a server has for one question for its role. A user who allows a primary more time has a reason, such as a long way
+// to it.
+func (o Options) patience() time.Duration { return max(leastPatience, o.HeartbeatTimeout) }
 
 func orDefault[T comparable](field *T, value T) {
 	var zero T
@@ -267,7 +273,7 @@ func (o Options) check(sentinels []string) error {
 		}
 	}
 	for _, addr := range o.Allow {
-		if err := checkAddr(addr); err != nil {
+		if err := watch.CheckAddr(addr); err != nil {
 			complain("Options.Allow: %w", err)
 		}
 	}
@@ -325,32 +331,16 @@ func (o Options) checkSources(sentinels []string) error {
 		bad = append(bad, fmt.Errorf("Options.Servers are those of one name, and Options.Names has %d: make a client for each", len(o.Names)))
 	}
 	for i, addr := range sentinels {
-		if err := checkAddr(addr); err != nil {
+		if err := watch.CheckAddr(addr); err != nil {
 			bad = append(bad, fmt.Errorf("sentinel %d: %w", i+1, err))
 		}
 	}
 	for _, addr := range o.Servers {
-		if err := checkAddr(addr); err != nil {
+		if err := watch.CheckAddr(addr); err != nil {
 			bad = append(bad, fmt.Errorf("Options.Servers: %w", err))
 		}
 	}
 	return errors.Join(bad...)
-}
-
-func checkAddr(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err == nil && host == "" {
-		err = errors.New("the host is missing")
-	}
-	if err == nil {
-		if n, convErr := strconv.Atoi(port); convErr != nil || n < 1 || n > 65535 {
-			err = errors.New("the port is not a number from 1 to 65535")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("address %q: %w; write host:port, or [host]:port for IPv6", addr, err)
-	}
-	return nil
 }
 
 func checkNames(names []string) error {

@@ -15,18 +15,18 @@ var scenarioMutants = flag.Bool("scenario-mutants", false, "break the client in 
 // planted are defects of what is around the machine, which sentinel/internal/follow/sim cannot see.
 func planted() []testutil.Mutant {
 	return []testutil.Mutant{
-		{What: "a fence is not raised", File: "follower.go", Right: "		f.raise(e)\n", Wrong: "		_ = e\n"},
-		{What: "a fence is not lifted", File: "follower.go", Right: "		close(f.fence.lifted)\n", Wrong: ""},
-		{What: "a role is not believed", File: "link.go", Right: "Primary: r.primary})", Wrong: "Primary: r.primary || true})"},
-		{What: "who waits for another connection is not woken", File: "follower.go", Right: "		close(f.mended)\n", Wrong: ""},
-		{What: "silence is not told", File: "pulse.go", Right: "			b.post(follow.Silent{Term: b.term, For: silent})\n", Wrong: ""},
-		{What: "the end of a connection is not told", File: "link.go", Right: "	case l == f.link:\n", Wrong: "	case l == f.link && at.IsZero():\n"},
-		{What: "a sentinel that was lost is not asked again", File: "watcher.go", Right: "			pause = retry(attempt, limit)\n", Wrong: "			pause = retry(attempt, limit) + time.Hour\n"},
-		{What: "a lost subscription is not made anew", File: "watcher.go", Right: "		w.client.director.log.Debug(\"sentinel subscription lost\"", Wrong: "		return\n		w.client.director.log.Debug(\"sentinel subscription lost\""},
-		{What: "what was sent is said not to be", File: "errors.go", Right: "	if f.Sent {\n", Wrong: "	if f == nil {\n"},
-		{What: "a transaction goes on at the primary of before", File: "private.go", Right: "s.generation != c.generation {\n			err", Wrong: "s.generation < c.generation {\n			err"},
-		{What: "Close forgets the connections", File: "follower.go", Right: "	f.endCalls(old.generation+1, ErrClosed)\n", Wrong: ""},
-		{What: "a snapshot is made once", File: "follower.go", Right: "	if now.same(f.published) {", Wrong: "	if f.published.seat != nil {"},
+		{What: "a fence is not raised", File: "internal/director/follower.go", Right: "		f.raise(e)\n", Wrong: "		_ = e\n"},
+		{What: "a fence is not lifted", File: "internal/director/follower.go", Right: "		close(f.fence.Lifted)\n", Wrong: ""},
+		{What: "a role is not believed", File: "internal/director/link.go", Right: "Primary: r.Primary})", Wrong: "Primary: r.Primary || true})"},
+		{What: "who waits for another connection is not woken", File: "internal/director/follower.go", Right: "		close(f.mended)\n", Wrong: ""},
+		{What: "silence is not told", File: "internal/director/pulse.go", Right: "			b.post(follow.Silent{Term: b.term, For: silent})\n", Wrong: ""},
+		{What: "the end of a connection is not told", File: "internal/director/link.go", Right: "	case l == f.link:\n", Wrong: "	case l == f.link && at.IsZero():\n"},
+		{What: "a sentinel that was lost is not asked again", File: "internal/watch/sentinel.go", Right: "			pause = retry(attempt, limit)\n", Wrong: "			pause = retry(attempt, limit) + time.Hour\n"},
+		{What: "a lost subscription is not made anew", File: "internal/watch/sentinel.go", Right: "		w.Log.Debug(\"sentinel subscription lost\"", Wrong: "		return\n		w.Log.Debug(\"sentinel subscription lost\""},
+		{What: "what was sent is said not to be", File: "internal/outcome/outcome.go", Right: "	if f.Sent {\n", Wrong: "	if f == nil {\n"},
+		{What: "a transaction goes on at the primary of before", File: "internal/route/private.go", Right: "s.Generation != c.generation {\n			err", Wrong: "s.Generation < c.generation {\n			err"},
+		{What: "Close forgets the connections", File: "internal/director/follower.go", Right: "	f.endCalls(old.Generation+1, outcome.ErrClosed)\n", Wrong: ""},
+		{What: "a snapshot is made once", File: "internal/director/follower.go", Right: "	if now.same(f.published) {", Wrong: "	if f.published != nil {"},
 	}
 }
 

@@ -3,6 +3,7 @@ package sentinel
 import (
 	"time"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
@@ -51,38 +52,34 @@ type PrimaryStats struct {
 
 // Stats returns a snapshot.
 func (c *Client) Stats() Stats {
-	s := Stats{
-		Primaries:      make(map[string]PrimaryStats, len(c.primaries)),
-		SentinelsKnown: int(c.metrics.sentinelsKnown.Load()), SentinelsUp: int(c.metrics.sentinelsUp.Load()),
-		Dials: c.metrics.dials.Load(),
-	}
-	for name, p := range c.primaries {
-		s.Primaries[name] = p.stats()
+	all := c.director.Primaries()
+	s := Stats{Primaries: make(map[string]PrimaryStats, len(all)), Dials: c.dials.Load()}
+	s.SentinelsKnown, s.SentinelsUp = c.director.SentinelsUp()
+	for name, p := range all {
+		s.Primaries[name] = statsOf(p)
 	}
 	return s
 }
 
-func (p *primary) stats() PrimaryStats {
-	m, seat, t := &p.metrics, p.seat.Load(), p.topology.Load()
+func statsOf(p *director.Primary) PrimaryStats {
+	m, sent, seat := p.Stats(), &p.Metrics, p.Seat()
 	s := PrimaryStats{
-		Up: seat.err == nil, Addr: seat.addr,
-		Replied: m.replied.Read().N, ErrorReplies: m.errorReplies.Load(),
-		Refused: m.refused.Load(), Fenced: m.fenced.Load(), NotSent: m.notSent.Load(), Unknown: m.unknown.Load(),
-		AlarmReplies: m.alarms.Load(), Found: make(map[string]uint64, follow.Triggers), Lost: m.lost.Load(), Reconnected: m.reconnected.Load(), Stalled: m.stalled.Load(),
-		Events: m.pushes.Load(), StaleReports: m.stale.Load(), RoleMismatches: m.mismatches.Load(),
-		FencesWasted: m.fencesWasted.Load(), Reverts: m.reverts.Load(), PrivateConns: p.private.count(), Followed: p.followers.count(),
+		Up: seat.Err == nil, Addr: seat.Addr,
+		Replied: sent.Replied.Read().N, ErrorReplies: sent.ErrorReplies.Load(),
+		Refused: sent.Refused.Load(), Fenced: sent.Fenced.Load(), NotSent: sent.NotSent.Load(), Unknown: sent.Unknown.Load(),
+		AlarmReplies: m.Alarms, Found: make(map[string]uint64, follow.Triggers), Lost: m.Lost, Reconnected: m.Reconnected, Stalled: m.Stalled,
+		Events: m.Pushes, StaleReports: m.Stale, RoleMismatches: m.Mismatches,
+		FencesWasted: m.FencesWasted, Reverts: m.Reverts, PrivateConns: p.PrivateCount(), Followed: p.Followed(),
+		Unavailable: m.Unavailable, LastGap: m.LastGap, LastFound: m.LastFound,
 	}
 	for why := range follow.Triggers {
-		s.Found[why.String()] = m.moved[why].Load()
+		s.Found[why.String()] = m.Found[why]
 	}
-	if seat.link != nil {
-		s.InFlight = seat.link.conn.InFlight()
+	if seat.Conn != nil {
+		s.InFlight = seat.Conn.InFlight()
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s.Unavailable, s.LastGap, s.LastFound = m.unavailable, m.lastDuration, m.lastInstalled
-	if seat.err != nil {
-		s.Unavailable += time.Since(t.Since)
+	if seat.Err != nil {
+		s.Unavailable += time.Since(p.Snapshot().View.Since)
 	}
 	return s
 }

@@ -9,6 +9,9 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
+	"github.com/holdfast-go/holdfast/sentinel/internal/route"
+	"github.com/holdfast-go/holdfast/sentinel/internal/signals"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -17,6 +20,8 @@ const (
 	messageBuffer = 256
 	// subscriptionSilence is after how long a subscription must show that it lives.
 	subscriptionSilence = time.Second
+	// resubscribeCap bounds the time between two tries to subscribe.
+	resubscribeCap = 200 * time.Millisecond
 )
 
 // Message is what a Subscription brings.
@@ -34,7 +39,8 @@ type Message struct {
 // Subscription receives what is published at the primary, and follows it through failovers. It has no useful zero value:
 // Client.Subscribe makes one. Next is for one goroutine at a time, Close for any.
 type Subscription struct {
-	primary  *primary
+	client   *Client
+	primary  *director.Primary
 	channels []string
 	patterns []string
 	messages chan Message
@@ -61,23 +67,23 @@ func (c *Client) subscribe(ctx context.Context, name string, channels, patterns 
 	if len(channels)+len(patterns) == 0 {
 		return nil, errors.New("sentinel: subscribe to one channel or pattern at least")
 	}
-	s := &Subscription{primary: p, channels: channels, patterns: patterns, messages: make(chan Message, messageBuffer)}
+	s := &Subscription{client: c, primary: p, channels: channels, patterns: patterns, messages: make(chan Message, messageBuffer)}
 	s.ended, s.cancel = context.WithCancel(c.ctx)
 	first, seat, err := s.open(ctx)
 	if err != nil {
 		s.cancel()
 		return nil, err
 	}
-	if !c.spawn(func() { s.follow(first, seat) }) {
+	if !c.spawn(func() { s.receiveAll(first, seat) }) {
 		s.cancel()
 		_ = first.Close()
-		return nil, s.closed()
+		return nil, s.closedError()
 	}
 	return s, nil
 }
 
-func (s *Subscription) closed() error {
-	return fmt.Errorf("%w: subscription at primary %q", ErrClosed, s.primary.name)
+func (s *Subscription) closedError() error {
+	return fmt.Errorf("%w: subscription at primary %q", ErrClosed, s.primary.Name)
 }
 
 // Next waits for a message. The error is that of ctx, or ErrClosed after Close.
@@ -106,36 +112,36 @@ func (s *Subscription) Close() error {
 // open subscribes at the present primary, as soon as there is one.
 //
 //nolint:contextcheck // the end of the subscription ends it as well.
-func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *seat, error) {
+func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *route.Seat, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ended, cancel)()
-	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: retryCap, Factor: 2}
+	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: resubscribeCap, Factor: 2}
 	for attempt := 0; ; attempt++ {
-		changed := s.primary.client.changed.wait()
-		at := s.primary.seat.Load()
-		err := at.err
+		changed := s.primary.Changed.Wait()
+		at := s.primary.Seat()
+		err := at.Err
 		if err == nil {
 			var sub *wire.Subscriber
 			if sub, err = s.try(ctx, at); err == nil {
 				return sub, at, nil
 			}
-			if _, replied := errorReply(err); replied {
-				return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w", s.primary.name, err)
+			if _, replied := wire.ErrorReply(err); replied {
+				return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w", s.primary.Name, err)
 			}
 		}
-		switch over := !sleep(ctx, retry.Delay(attempt), changed); {
+		switch over := !signals.Sleep(ctx, retry.Delay(attempt), changed); {
 		case s.ended.Err() != nil:
-			return nil, nil, s.closed()
+			return nil, nil, s.closedError()
 		case over:
-			return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w: %w", s.primary.name, ctx.Err(), err)
+			return nil, nil, fmt.Errorf("sentinel: subscribe at primary %q: %w: %w", s.primary.Name, ctx.Err(), err)
 		}
 	}
 }
 
 // try subscribes at one primary, for as long as it is one. A server that hangs confirms nothing, and there may be another soon.
-func (s *Subscription) try(ctx context.Context, at *seat) (*wire.Subscriber, error) {
-	c := s.primary.client
+func (s *Subscription) try(ctx context.Context, at *route.Seat) (*wire.Subscriber, error) {
+	c := s.client
 	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout+2*subscriptionSilence)
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -144,26 +150,26 @@ func (s *Subscription) try(ctx context.Context, at *seat) (*wire.Subscriber, err
 	})
 	defer watching.Wait()
 	defer cancel()
-	return c.servers.subscribe(ctx, at.addr, subscriptionSilence, s.channels, s.patterns)
+	return s.primary.Servers.Subscribe(ctx, at.Addr, subscriptionSilence, s.channels, s.patterns)
 }
 
 // reopen subscribes again, whatever the server says: a new primary may refuse for a moment, such as for too many clients.
-func (s *Subscription) reopen() (*wire.Subscriber, *seat, error) {
+func (s *Subscription) reopen() (*wire.Subscriber, *route.Seat, error) {
 	for told := false; ; told = true {
-		changed := s.primary.client.changed.wait()
+		changed := s.primary.Changed.Wait()
 		sub, at, err := s.open(s.ended)
 		if err == nil || s.ended.Err() != nil {
 			return sub, at, err
 		}
 		if !told {
-			s.primary.client.director.log.Warn("subscription refused, it is tried again", observe.Endpoint(s.primary.name), observe.Cause(err))
+			s.primary.Log.Warn("subscription refused, it is tried again", observe.Endpoint(s.primary.Name), observe.Cause(err))
 		}
-		sleep(s.ended, subscriptionSilence, changed)
+		signals.Sleep(s.ended, subscriptionSilence, changed)
 	}
 }
 
-// follow receives until the end, at one primary after the other.
-func (s *Subscription) follow(sub *wire.Subscriber, at *seat) {
+// receiveAll receives until the end, at one primary after the other.
+func (s *Subscription) receiveAll(sub *wire.Subscriber, at *route.Seat) {
 	defer s.cancel()
 	for {
 		s.receive(sub, at)
@@ -171,8 +177,8 @@ func (s *Subscription) follow(sub *wire.Subscriber, at *seat) {
 		if sub, at, err = s.reopen(); err != nil {
 			return
 		}
-		s.primary.client.announce(Event{Kind: Resubscribed, Primary: s.primary.name, Addr: at.addr})
-		if !s.deliver(Message{Resubscribed: true, Addr: at.addr}) {
+		s.client.announce(Event{Kind: Resubscribed, Primary: s.primary.Name, Addr: at.Addr})
+		if !s.deliver(Message{Resubscribed: true, Addr: at.Addr}) {
 			_ = sub.Close()
 			return
 		}
@@ -182,7 +188,7 @@ func (s *Subscription) follow(sub *wire.Subscriber, at *seat) {
 // receive returns when the connection is lost, the primary has changed, or the subscription has ended.
 //
 //nolint:contextcheck // the subscription outlives the call that made it.
-func (s *Subscription) receive(sub *wire.Subscriber, at *seat) {
+func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) {
 	ctx, cancel := context.WithCancel(s.ended)
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -193,17 +199,17 @@ func (s *Subscription) receive(sub *wire.Subscriber, at *seat) {
 	defer cancel()
 	for {
 		m, err := sub.Next()
-		if err != nil || !s.deliver(Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Addr: at.addr}) {
+		if err != nil || !s.deliver(Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Addr: at.Addr}) {
 			return
 		}
 	}
 }
 
 // awaitChange returns when the seat is not the present one any more, or ctx ends.
-func (s *Subscription) awaitChange(ctx context.Context, at *seat) {
+func (s *Subscription) awaitChange(ctx context.Context, at *route.Seat) {
 	for {
-		changed := s.primary.client.changed.wait()
-		if s.primary.seat.Load().generation != at.generation {
+		changed := s.primary.Changed.Wait()
+		if s.primary.Seat().Generation != at.Generation {
 			return
 		}
 		select {

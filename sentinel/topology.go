@@ -1,9 +1,9 @@
 package sentinel
 
 import (
-	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
@@ -38,23 +38,20 @@ type Sentinel struct {
 	Up bool
 }
 
-// published is what a snapshot was made of.
-type published struct {
-	view      follow.View
-	seat      *seat
-	sentinels []Sentinel
-}
-
-// same tells whether a snapshot of both would be the same to whoever looks.
-func (p published) same(o published) bool {
-	text := func(err error) string {
-		if err == nil {
-			return ""
-		}
-		return err.Error()
+// topology makes one of what is known.
+func topology(name string, of *director.Snapshot) Topology {
+	v, s := of.View, of.Seat
+	t := Topology{
+		Name: name, Last: s.Addr, Since: v.Since, Epoch: v.Epoch, Provisional: v.Phase == follow.Provisional, Fenced: v.Phase == follow.Fenced,
 	}
-	a, b := p.view, o.view
-	return p.seat == o.seat && a.Phase == b.Phase && a.Addr == b.Addr && a.Epoch == b.Epoch && a.Since.Equal(b.Since) &&
-		a.Settled == b.Settled && a.Reports == b.Reports && text(a.Cause) == text(b.Cause) &&
-		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(p.sentinels, o.sentinels)
+	if s.Err == nil {
+		t.Primary = s.Addr
+	}
+	for _, r := range of.Replicas {
+		t.Replicas = append(t.Replicas, Replica{Addr: r.Addr, Usable: r.Usable})
+	}
+	for _, x := range of.Sentinels {
+		t.Sentinels = append(t.Sentinels, Sentinel(x))
+	}
+	return t
 }

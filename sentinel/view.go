@@ -6,11 +6,15 @@ import (
 	"sync/atomic"
 
 	"github.com/mediocregopher/radix/v4"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/director"
+	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
+	"github.com/holdfast-go/holdfast/sentinel/internal/route"
 )
 
 // view is one name of a client, as a radix.MultiClient and radix.Client.
 type view struct {
-	primary *primary
+	primary *director.Primary
 	closed  atomic.Bool
 }
 
@@ -39,7 +43,7 @@ func (v *view) Do(ctx context.Context, a radix.Action) error {
 	if v.closed.Load() {
 		return ErrClosed
 	}
-	return v.primary.perform(ctx, a)
+	return v.primary.Perform(ctx, a)
 }
 
 // DoSecondary performs an action on a replica.
@@ -47,7 +51,7 @@ func (v *view) DoSecondary(ctx context.Context, a radix.Action) error {
 	if v.closed.Load() {
 		return ErrClosed
 	}
-	return v.primary.replicas.do(ctx, a)
+	return v.primary.Replicas.Do(ctx, a)
 }
 
 // Clients returns the present primary and the replicas in use, by the primary's address.
@@ -55,15 +59,15 @@ func (v *view) Clients() (map[string]radix.ReplicaSet, error) {
 	if v.closed.Load() {
 		return nil, ErrClosed
 	}
-	s := v.primary.seat.Load()
-	if s.err != nil {
-		return nil, s.err
+	s := v.primary.Seat()
+	if s.Err != nil {
+		return nil, s.Err
 	}
 	set := radix.ReplicaSet{Primary: &view{primary: v.primary}}
-	for _, r := range v.primary.replicas.healthy() {
-		set.Secondaries = append(set.Secondaries, &replicaClient{replica: r})
+	for _, r := range v.primary.Replicas.Healthy() {
+		set.Secondaries = append(set.Secondaries, replica.NewConn(r))
 	}
-	return map[string]radix.ReplicaSet{s.addr: set}, nil
+	return map[string]radix.ReplicaSet{s.Addr: set}, nil
 }
 
 // Close ends this view only.
@@ -76,7 +80,7 @@ func (v *view) Close() error {
 type stranger struct{ err error }
 
 // Addr is no address.
-func (s stranger) Addr() net.Addr { return address("") }
+func (s stranger) Addr() net.Addr { return route.Address("") }
 
 func (s stranger) Do(context.Context, radix.Action) error { return s.err }
 

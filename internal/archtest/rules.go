@@ -24,6 +24,13 @@ const (
 	sentinel     = "sentinel"
 	sentinelWire = "sentinel/internal/wire"
 	follow       = "sentinel/internal/follow"
+	director     = "sentinel/internal/director"
+	replica      = "sentinel/internal/replica"
+	route        = "sentinel/internal/route"
+	watch        = "sentinel/internal/watch"
+	access       = "sentinel/internal/access"
+	outcome      = "sentinel/internal/outcome"
+	signals      = "sentinel/internal/signals"
 	roles        = "sentinel/internal/roles"
 	radixv2      = "sentinel/radixv2/redis"
 	otter        = "github.com/maypok86/otter/v2"
@@ -152,7 +159,14 @@ func aroundAutorefresh() []Row {
 func aroundSentinel() []Row {
 	return []Row{
 		{Package: sentinelWire, May: []string{radix, observe}},
-		{Package: sentinel, May: []string{sentinelWire, follow, roles, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
+		{Package: sentinel, May: []string{director, replica, route, watch, access, outcome, signals, sentinelWire, follow, breaker, backoff, radix, prometheus, observe, tables, traces, tracing}},
+		{Package: director, May: []string{replica, route, watch, access, outcome, signals, sentinelWire, follow, breaker, backoff, observe, tables}},
+		{Package: replica, May: []string{route, access, outcome, signals, sentinelWire, follow, backoff, radix, observe}},
+		{Package: route, May: []string{access, outcome, signals, sentinelWire, follow, radix, observe, traces, tracing}},
+		{Package: watch, May: []string{access, outcome, signals, sentinelWire, follow, roles, backoff, radix, observe}},
+		{Package: access, May: []string{outcome, signals, sentinelWire, radix, observe}},
+		{Package: outcome, May: []string{sentinelWire, radix, observe}},
+		{Package: signals},
 		{Package: follow, May: []string{observe}},
 		{Package: roles},
 		{Package: "sentinel/internal/follow/sim", May: []string{follow}},

@@ -2,7 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
+
+	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
 // ReplyError is an error that the server replied.
@@ -10,6 +13,17 @@ type ReplyError string
 
 // Error is the server's text.
 func (e ReplyError) Error() string { return string(e) }
+
+// ErrorReply returns the text of an error that the other side replied, such as "NOAUTH …".
+func ErrorReply(err error) (string, bool) {
+	if simple := (resp3.SimpleError{}); errors.As(err, &simple) {
+		return simple.S, true
+	}
+	if blob := (resp3.BlobError{}); errors.As(err, &blob) {
+		return string(blob.B), true
+	}
+	return "", false
+}
 
 // Decode decodes one complete reply into nil, int64, float64, bool, []byte, ReplyError or []any of these. A map becomes the list of its
 // keys and values in turn, as RESP2 has it; attributes are dropped, and big numbers stay texts.

@@ -1,0 +1,98 @@
+package director
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
+	"github.com/holdfast-go/holdfast/sentinel/internal/route"
+)
+
+// Primary is one name that is followed: what its commands go through, and what is known of it.
+type Primary struct {
+	*route.Route
+
+	// Label is the name, as a metric label.
+	Label string
+	// Breaker decides nothing: it says what the follower has found, to metrics and to whoever watches it, and takes an operator's orders.
+	// Calls look at the seat alone.
+	Breaker  *breaker.Breaker
+	Replicas *replica.Set
+
+	failovers   failovers
+	cause       atomic.Pointer[error] // why the last try to find it failed; nil before the first
+	alarmPosted atomic.Bool           // an alarm is on its way
+	snapshot    atomic.Pointer[Snapshot]
+}
+
+// Snapshot is what is known of the primary. It is not changed, but replaced.
+func (p *Primary) Snapshot() *Snapshot { return p.snapshot.Load() }
+
+// Stats are the counters of its failovers.
+func (p *Primary) Stats() Stats { return p.failovers.stats() }
+
+// newBreaker makes the breaker of a primary.
+func (d *Director) newBreaker(p *Primary) (*breaker.Breaker, error) {
+	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: 250 * time.Millisecond, Factor: 1.6}
+	return breaker.New(d.Name, breaker.Options{
+		Kind:          metrics.KindRedis,
+		Endpoint:      p.Label,
+		Probe:         p.lookedFor,
+		ProbeTimeout:  d.DialTimeout,
+		Backoff:       func(_ error, attempt int) time.Duration { return retry.Delay(attempt) },
+		OnStateChange: func(c breaker.Change) { d.operated(p, c.To) },
+	})
+}
+
+// lookedFor is why there is no primary; nil if there is one.
+func (p *Primary) lookedFor(context.Context) error {
+	s := p.Seat()
+	if cause := p.cause.Load(); s.Err != nil && cause != nil && *cause != nil {
+		return *cause
+	}
+	return s.Err
+}
+
+// restored has the breaker say that there is a primary.
+func (p *Primary) restored() {
+	if p.Breaker.State() != breaker.ForcedOpen {
+		p.Breaker.Reset()
+	}
+}
+
+// Sentinel is one sentinel, and whether it answers.
+type Sentinel struct {
+	Addr string
+	Up   bool
+}
+
+// Snapshot is who plays which role for one name.
+type Snapshot struct {
+	View      follow.View
+	Seat      *route.Seat
+	Replicas  []follow.Replica // as most sentinels list them
+	Sentinels []Sentinel
+}
+
+// same tells whether both are the same to whoever looks. What is listed of replicas follows from the view.
+func (p *Snapshot) same(o *Snapshot) bool {
+	if o == nil {
+		return false
+	}
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	a, b := p.View, o.View
+	return p.Seat == o.Seat && a.Phase == b.Phase && a.Addr == b.Addr && a.Epoch == b.Epoch && a.Since.Equal(b.Since) &&
+		a.Settled == b.Settled && a.Reports == b.Reports && text(a.Cause) == text(b.Cause) &&
+		slices.Equal(a.Replicas, b.Replicas) && slices.Equal(p.Sentinels, o.Sentinels)
+}

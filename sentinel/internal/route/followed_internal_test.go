@@ -1,0 +1,44 @@
+package route
+
+import (
+	"net"
+	"testing"
+)
+
+// lateConn hands what it has read on only after another write.
+type lateConn struct {
+	net.Conn
+
+	read func()
+}
+
+func (c lateConn) Write(b []byte) (int, error) { return len(b), nil }
+
+func (c lateConn) Read(b []byte) (int, error) {
+	c.read()
+	return copy(b, "+OK\r\n"), nil
+}
+
+// A reply is to what was written before it was read. A command that is written meanwhile is owed its own: after a refusal of the next one
+// nobody may believe that it was not sent.
+func TestAReplyIsNotToALaterWrite(t *testing.T) {
+	p := &Route{}
+	p.Install(&Seat{Generation: 1})
+	f := &followed{primary: p, generation: 1}
+	say := func() {
+		if _, err := f.Write(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Conn = lateConn{read: func() {
+		f.reading.Store(false) // as it is a moment later, when the reply has been read
+		say()
+	}}
+	say()
+	if _, err := f.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if f.duplex.Load() || !f.owing() {
+		t.Errorf("duplex is %t, owing is %t; want false, true: the reply was to the first command", f.duplex.Load(), f.owing())
+	}
+}

@@ -1,0 +1,85 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
+)
+
+// MaxReport bounds one reply of a sentinel, in bytes. A replica takes less than 1 KiB of it.
+const MaxReport = 4 << 20
+
+// ask gets one sentinel's report.
+func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, error) {
+	var primary map[string]string
+	var replicas, peers []map[string]string
+	p := radix.NewPipeline()
+	p.Append(radix.Cmd(&primary, "SENTINEL", "MASTER", name))
+	p.Append(radix.Cmd(&replicas, "SENTINEL", "REPLICAS", name))
+	p.Append(radix.Cmd(&peers, "SENTINEL", "SENTINELS", name))
+	if err := conn.Do(ctx, p); err != nil {
+		return nil, err
+	}
+	r := &follow.Report{Addr: addrOf(primary), RunID: primary["runid"], Midway: strings.Contains(primary["flags"], "failover_in_progress")}
+	epoch, err := strconv.ParseInt(primary["config-epoch"], 10, 64)
+	if err != nil || CheckAddr(r.Addr) != nil {
+		return nil, fmt.Errorf("sentinel's answer about %q has address %q and config-epoch %q", name, r.Addr, primary["config-epoch"])
+	}
+	r.Epoch = epoch
+	if ms, err := strconv.ParseInt(primary["down-after-milliseconds"], 10, 32); err == nil {
+		r.DownAfter = time.Duration(ms) * time.Millisecond
+	}
+	for _, fields := range replicas {
+		if addr := addrOf(fields); CheckAddr(addr) == nil {
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields), Lost: lost(fields)})
+		}
+	}
+	for _, fields := range peers {
+		if addr := addrOf(fields); CheckAddr(addr) == nil && fields["runid"] != "" {
+			r.Peers = append(r.Peers, follow.Peer{ID: fields["runid"], Addr: addr})
+		}
+	}
+	return r, nil
+}
+
+func addrOf(fields map[string]string) string { return net.JoinHostPort(fields["ip"], fields["port"]) }
+
+func usable(replica map[string]string) bool {
+	return !lost(replica) && replica["master-link-status"] == "ok"
+}
+
+func lost(replica map[string]string) bool {
+	for _, flag := range strings.Split(replica["flags"], ",") {
+		switch flag {
+		case "s_down", "o_down", "disconnected":
+			return true
+		}
+	}
+	return false
+}
+
+// CheckAddr returns what is wrong with a host:port.
+func CheckAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && host == "" {
+		err = errors.New("the host is missing")
+	}
+	if err == nil {
+		if n, convErr := strconv.Atoi(port); convErr != nil || n < 1 || n > 65535 {
+			err = errors.New("the port is not a number from 1 to 65535")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("address %q: %w; write host:port, or [host]:port for IPv6", addr, err)
+	}
+	return nil
+}
