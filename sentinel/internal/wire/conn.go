@@ -91,6 +91,8 @@ type Conn struct {
 	gone    chan struct{}
 	handed  chan struct{} // tells the reader goroutine that reading is its turn; capacity 1
 	inbox   inbox         // used by whoever has the role of the reader
+	socket  *socket       // used by the same
+	eager   eagerness     // used by the same
 	parked  atomic.Bool   // the reader waits for the network, not for a receiver
 	reads   atomic.Uint64 // how often bytes were read
 	tick    ticker
@@ -126,6 +128,7 @@ func New(conn net.Conn, o Options) *Conn {
 	}
 	c.tick.conn = c
 	c.inbox.framer.limit = o.MaxReply
+	c.socket, c.eager.score = newSocket(conn), lookScore
 	c.options.Go(c.readForOthers)
 	c.handed <- struct{}{}
 	return c

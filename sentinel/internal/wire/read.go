@@ -60,7 +60,8 @@ func (c *Conn) readOwn(own *call) {
 func (c *Conn) read(own *call) error {
 	in := &c.inbox
 	for {
-		if err := c.deliver(); err != nil {
+		delivered, err := c.deliver(own)
+		if err != nil {
 			return err
 		}
 		if own != nil && own.state.Load() != pending {
@@ -70,7 +71,13 @@ func (c *Conn) read(own *call) error {
 			return errAlone
 		}
 		c.parked.Store(true)
-		n, err := c.net.Read(in.space())
+		n := 0
+		if (delivered || own != nil) && c.socket.readable() && c.eager.look(c.options.Heard.Load()) {
+			n = c.lookAhead(in.space())
+		}
+		if n == 0 {
+			n, err = c.net.Read(in.space())
+		}
 		if n > 0 {
 			in.to += n
 			c.parked.Store(false)
@@ -155,16 +162,17 @@ func (c *Conn) scan() error {
 	return nil
 }
 
-// deliver hands the complete replies to their calls.
-func (c *Conn) deliver() error {
+// deliver hands the complete replies to their calls, and reports whether there were any. Where the reader reads for others, it may write for
+// them as well.
+func (c *Conn) deliver(own *call) (delivered bool, err error) {
 	if err := c.scan(); err != nil {
-		return err
+		return false, err
 	}
 	in := &c.inbox
 	if len(in.ends) == 0 && in.scanned == in.to {
-		return nil
+		return false, nil
 	}
-	retired, err := c.claim()
+	retired, shares, err := c.claim(own)
 	used, kept := 0, false
 	for i, r := range in.batch {
 		from := in.from
@@ -177,23 +185,26 @@ func (c *Conn) deliver() error {
 	if kept {
 		in.move(make([]byte, max(readBuffer, 2*(in.to-in.from))))
 	}
+	if shares {
+		c.writeForOthers()
+	}
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case retired:
-		return ErrRetired
+		return false, ErrRetired
 	}
-	return nil
+	return len(in.batch) > 0, nil
 }
 
-// claim takes the calls out of the queue whose replies are all there.
-func (c *Conn) claim() (retired bool, err error) {
+// claim takes the calls out of the queue whose replies are all there. With shares the reader has the role of the writer, too.
+func (c *Conn) claim(own *call) (retired, shares bool, err error) {
 	in := &c.inbox
 	in.batch = in.batch[:0]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return false, c.err
+		return false, false, c.err
 	}
 	for used := 0; used < len(in.ends); {
 		c.settleSentLocked() // here for a reply that overtakes the end of the write
@@ -201,7 +212,7 @@ func (c *Conn) claim() (retired bool, err error) {
 			break // the call for it comes later
 		}
 		if c.written == 0 {
-			return false, fmt.Errorf("%w: nobody has asked: %q", ErrBadReply, in.excerpt(used))
+			return false, false, fmt.Errorf("%w: nobody has asked: %q", ErrBadReply, in.excerpt(used))
 		}
 		r := c.waiting.at(0)
 		if used += r.replies; used > len(in.ends) {
@@ -222,9 +233,12 @@ func (c *Conn) claim() (retired bool, err error) {
 	}
 	c.settleSentLocked()
 	if rest := in.buf[in.scanned:in.to]; c.written == 0 && c.owed == 0 && len(rest) > 0 && rest[0] != '>' && rest[0] != '|' {
-		return false, bad("nobody has asked", rest) // the beginning of a reply that the next call would take for its own
+		return false, false, bad("nobody has asked", rest) // the beginning of a reply that the next call would take for its own
 	}
-	return c.retired && c.waiting.size == 0, nil
+	if own == nil && c.sharesLocked(len(in.batch)) {
+		c.writing, shares = true, true
+	}
+	return c.retired && c.waiting.size == 0, shares, nil
 }
 
 // excerpt is the beginning of the reply at place i.

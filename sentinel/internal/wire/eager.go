@@ -1,0 +1,120 @@
+package wire
+
+import (
+	"runtime"
+	"time"
+)
+
+// A reader that parks costs its thread two trips through the scheduler, which is more than the tens of microseconds that the next reply from
+// a near server takes. So the reader looks for it a few times first, and sends what the callers have queued that it has just woken. Both
+// help only where a processor is free: on one that is shared a thread that does not sleep uses up its share, and is stopped with the replies
+// in hand. That it was stopped shows in how long a few looks took.
+
+const (
+	// lookFor is how long the reader looks before it parks, and lookScore how many looks in vain it takes, two for each that was not,
+	// until it looks only each lookSkip times.
+	lookFor   = 30 * time.Microsecond
+	lookScore = 8
+	lookSkip  = 64
+	// stoppedAfter is what a few looks, or giving way once, take only if the thread was stopped meanwhile.
+	stoppedAfter = 100 * time.Microsecond
+	// leastPause and mostPause bound for how long the reader does neither after it was stopped: twice as long each time.
+	leastPause = 20 * time.Millisecond
+	mostPause  = 2 * time.Second
+	// shareCalls and shareBytes bound what the reader writes for: with more calls under way two at work are faster than one, and decoding
+	// large replies would keep requests waiting.
+	shareCalls = 64
+	shareBytes = 64 << 10
+)
+
+// eagerness decides whether the reader is to look before it parks, and to write for others. It is pure: times are nanoseconds on any clock.
+type eagerness struct {
+	score int   // of looks that found something
+	skips int   // since the last look, while the score is 0
+	until int64 // it pauses
+	pause time.Duration
+}
+
+// pauses tells whether the processor was found to be shared a moment ago.
+func (e *eagerness) pauses(now int64) bool { return now < e.until }
+
+// look tells whether to look before parking.
+func (e *eagerness) look(now int64) bool {
+	if e.pauses(now) {
+		return false
+	}
+	if e.score > 0 {
+		return true
+	}
+	if e.skips++; e.skips < lookSkip {
+		return false
+	}
+	e.skips = 0
+	return true
+}
+
+// looked takes in the end of a look.
+func (e *eagerness) looked(began, now int64, found bool) {
+	switch {
+	case e.stopped(began, now):
+	case found:
+		e.score = min(e.score+1, lookScore)
+	default:
+		e.score = max(e.score-2, 0)
+	}
+}
+
+// stopped takes in how long something took, and reports whether the thread was stopped meanwhile.
+func (e *eagerness) stopped(began, now int64) bool {
+	if time.Duration(now-began) < stoppedAfter {
+		if e.pause > 0 && now > e.until+int64(e.pause) { // it has done without for as long as the last pause
+			e.pause /= 2
+			e.until = now
+		}
+		return false
+	}
+	e.pause = min(max(2*e.pause, leastPause), mostPause)
+	e.until = now + int64(e.pause)
+	return true
+}
+
+// lookAhead reads without waiting for the network, for a moment. It returns 0 if nothing has come, or something is wrong with the
+// connection, which the next read will find.
+func (c *Conn) lookAhead(b []byte) (n int) {
+	began := c.now()
+	now := began
+	for {
+		var again bool
+		n, again = c.socket.tryRead(b)
+		now = c.now()
+		if n > 0 || !again || now-began >= int64(lookFor) {
+			break
+		}
+		runtime.Gosched()
+	}
+	c.eager.looked(began, now, n > 0)
+	return n
+}
+
+// shares reports whether the reader takes the role of the writer for the callers that it is about to wake: those of its batch.
+func (c *Conn) sharesLocked(batch int) bool {
+	return batch > 1 && batch <= shareCalls && !c.writing && c.inbox.scanned-c.inbox.from <= shareBytes && !c.eager.pauses(c.options.Heard.Load())
+}
+
+// writeForOthers writes what callers have queued that the reader has woken. It has the role of the writer, and gives it up.
+func (c *Conn) writeForOthers() {
+	began := c.now()
+	runtime.Gosched()
+	c.eager.stopped(began, c.now())
+	c.mu.Lock()
+	if c.err != nil || c.written >= c.waiting.size {
+		c.writing = false
+		c.mu.Unlock()
+		return
+	}
+	inline := c.unanswered+len(c.queued) <= inlineBytes
+	c.mu.Unlock()
+	if !inline || c.writeOnce() {
+		c.options.Go(c.writeAll)
+	}
+}
