@@ -12,6 +12,7 @@ import (
 	"time"
 
 	redigo "github.com/gomodule/redigo/redis"
+	"github.com/mediocregopher/radix/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
@@ -67,6 +68,20 @@ func openRueidis(c *sentinel.Client) (rueidis.Client, error) {
 		},
 	})
 }
+
+func openRadix(ctx context.Context, sentinels []string, use func(radix.MultiClient)) error {
+	// before: client, err := (radix.SentinelConfig{}).New(ctx, "mymaster", sentinels)
+	c, err := sentinel.New(ctx, sentinels, sentinel.Options{Names: []string{"mymaster"}})
+	if err != nil {
+		return err
+	}
+	client := c.Primary("mymaster")
+	use(client)
+	c.Close()
+	return nil
+}
+
+var _ = openRadix // its lines are in the document
 
 func TestTheDocumentShowsWhatIsCompiled(t *testing.T) {
 	document, err := os.ReadFile("../../docs/other-clients.md")

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -27,6 +26,8 @@ func (f *FakeServer) commandTable() map[string]command {
 		"SET":      {-3, writes, f.set},
 		"DEL":      {-2, writes, f.del},
 		"INCR":     {2, writes, f.incr},
+		"INCRBY":   {3, writes, f.incrBy},
+		"EXPIRE":   {3, writes, f.expire},
 		"LPUSH":    {-3, writes, f.pushTo},
 		"RPUSH":    {-3, writes, f.pushTo},
 		"LPOP":     {2, writes, f.popFrom},
@@ -144,25 +145,6 @@ func (f *FakeServer) del(s *session, args []string) any {
 		}
 	}
 	return deleted
-}
-
-func (f *FakeServer) incr(s *session, args []string) any {
-	e, ok, failure := f.text(s, args[1])
-	if failure != nil {
-		return failure
-	}
-	n := int64(0)
-	if ok {
-		var err error
-		if n, err = strconv.ParseInt(e.text, 10, 64); err != nil {
-			return errNotInt
-		}
-	}
-	if n == math.MaxInt64 {
-		return ReplyError("ERR increment or decrement would overflow")
-	}
-	f.store.put(place{s.db, args[1]}, entry{text: strconv.FormatInt(n+1, 10), expires: e.expires})
-	return n + 1
 }
 
 func (f *FakeServer) list(s *session, key string) (entry, bool, any) {

@@ -51,7 +51,7 @@ func answer(t *testing.T, c *redis.Conn, line string) string {
 // opens a new connection.
 func serverScript() []string {
 	return []string{
-		"PING", "PING x", "PING a b", "ECHO x", "GET a", "SET a 1", "GET a", "INCR a", "INCR", "get a", "MGET a b a", "DEL a b", "EXISTS a", "SET a x", "INCR a",
+		"PING", "PING x", "PING a b", "ECHO x", "GET a", "SET a 1", "GET a", "INCR a", "INCR", "INCRBY a 5", "INCRBY a -2", "INCRBY a x", "INCRBY a", "INCRBY a 9223372036854775807", "EXPIRE a 100", "GET a", "EXPIRE no 1", "EXPIRE a x", "get a", "MGET a b a", "DEL a b", "EXISTS a", "SET a x", "INCR a",
 		"SET a b FOO", "SET a b EX 0", "SET a b EX x", "SET a b EX", "SET a b NX", "SET n b XX", "SET n b NX PX 100000", "GET n", "FOO bar baz", "FOO", "DBSIZE",
 		"LPUSH l a b", "RPUSH l c", "LPOP l", "RPOP l", "BLPOP l 1", "BLPOP l 0.01", "BLPOP l x", "BLPOP l -1", "BLPOP a 1", "LPUSH a x", "GET nil", "RPUSH l 1", "GET l", "BRPOP zz l 0",
 		"SELECT 1", "GET a", "SELECT 99", "SELECT x", "SELECT 0",
