@@ -46,9 +46,7 @@ func New(c *sentinel.Client, name string, o *redis.Options) (*redis.Client, erro
 	options.ContextTimeoutEnabled = true
 	options.Network, options.Addr, options.Dialer = "tcp", name, h.dial
 	options.MaintNotificationsConfig = maintenance(options.MaintNotificationsConfig)
-	if options.Limiter != nil {
-		options.Limiter = limiter{options.Limiter}
-	}
+	markOwn(&options)
 	client := redis.NewClient(&options)
 	h.stale = client.Options().PoolSize
 	client.AddHook(h)

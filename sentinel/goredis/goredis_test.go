@@ -308,36 +308,6 @@ func TestManyRetriesKeepTheirPauses(t *testing.T) {
 	})
 }
 
-// refuser is a limiter that refuses everything.
-type refuser struct{ asked atomic.Int64 }
-
-var errRefused = errors.New("refused")
-
-func (r *refuser) Allow() error {
-	r.asked.Add(1)
-	return errRefused
-}
-
-func (*refuser) ReportResult(error) {}
-
-// What a limiter refuses was not sent, and it is asked once.
-func TestALimitersRefusalIsNotSent(t *testing.T) {
-	limiter := &refuser{}
-	act(t, sentinel.Options{}, &goredisv9.Options{Limiter: limiter}, func(s *stage) {
-		_, piped := s.redis.Pipelined(s.Context(), func(p goredisv9.Pipeliner) error { return p.Incr(s.Context(), "n").Err() })
-		for what, err := range map[string]error{
-			"a read": s.redis.Get(s.Context(), "n").Err(), "a write": s.redis.Incr(s.Context(), "n").Err(), "a pipeline": piped,
-		} {
-			if !errors.Is(err, errRefused) || !errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) {
-				t.Errorf("%s: %v, want ErrNotSent and the limiter's own error", what, err)
-			}
-		}
-		if n := limiter.asked.Load(); n != 3 {
-			t.Errorf("the limiter was asked %d times about 3 calls", n)
-		}
-	})
-}
-
 // A hung primary holds calls without deadlines until the client is sure that it hangs.
 func TestAHungPrimaryLetsCallsGo(t *testing.T) {
 	act(t, sentinel.Options{StallTimeout: -1}, &goredisv9.Options{ReadTimeout: -1, WriteTimeout: -1}, func(s *stage) {

@@ -151,7 +151,7 @@ func (t *tries) again(ctx context.Context, err error, write bool) bool {
 		return refusedForNow(err) && t.repeat() && t.pause(ctx)
 	case errors.Is(err, sentinel.ErrNoPrimary), errors.Is(err, sentinel.ErrClosed), errors.Is(err, redis.ErrClosed),
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errNobody),
-		errors.Is(err, errLimited):
+		errors.Is(err, errOwn):
 		return false
 	case errors.Is(err, sentinel.ErrNotSent) && errors.Is(err, sentinel.ErrFailover) && t.outdated < t.hook.stale:
 		t.outdated++

@@ -1,0 +1,83 @@
+package goredis_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	goredisv9 "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
+
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+// refuser is a limiter that refuses everything.
+type refuser struct{ asked atomic.Int64 }
+
+var errRefused = errors.New("refused")
+
+func (r *refuser) Allow() error {
+	r.asked.Add(1)
+	return errRefused
+}
+
+func (*refuser) ReportResult(error) {}
+
+// What a limiter refuses was not sent, and it is asked once.
+func TestALimitersRefusalIsNotSent(t *testing.T) {
+	limiter := &refuser{}
+	act(t, sentinel.Options{}, &goredisv9.Options{Limiter: limiter}, func(s *stage) {
+		_, piped := s.redis.Pipelined(s.Context(), func(p goredisv9.Pipeliner) error { return p.Incr(s.Context(), "n").Err() })
+		for what, err := range map[string]error{
+			"a read": s.redis.Get(s.Context(), "n").Err(), "a write": s.redis.Incr(s.Context(), "n").Err(), "a pipeline": piped,
+		} {
+			if !errors.Is(err, errRefused) || !errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) {
+				t.Errorf("%s: %v, want ErrNotSent and the limiter's own error", what, err)
+			}
+		}
+		if n := limiter.asked.Load(); n != 3 {
+			t.Errorf("the limiter was asked %d times about 3 calls", n)
+		}
+	})
+}
+
+// What the program's own code returns while a connection is opened comes before the command: that was not sent, and is not tried three
+// times more.
+func TestAnErrorWhileAConnectionIsOpenedIsNotSent(t *testing.T) {
+	errOwn := errors.New("no token")
+	var asked atomic.Int64
+	refuse := func() error {
+		asked.Add(1)
+		return errOwn
+	}
+	for what, options := range map[string]*goredisv9.Options{
+		"OnConnect": {OnConnect: func(context.Context, *goredisv9.Conn) error { return refuse() }},
+		"CredentialsProviderContext": {CredentialsProviderContext: func(context.Context) (user, password string, err error) {
+			return "", "", refuse()
+		}},
+		"StreamingCredentialsProvider": {StreamingCredentialsProvider: noCredentials{refuse}},
+	} {
+		act(t, sentinel.Options{}, options, func(s *stage) {
+			asked.Store(0)
+			_, piped := s.redis.Pipelined(s.Context(), func(p goredisv9.Pipeliner) error { return p.Incr(s.Context(), "n").Err() })
+			for call, err := range map[string]error{
+				"a read": s.redis.Get(s.Context(), "n").Err(), "a write": s.redis.Incr(s.Context(), "n").Err(), "a pipeline": piped,
+			} {
+				if !errors.Is(err, errOwn) || !errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) {
+					t.Errorf("%s, %s: %v, want ErrNotSent and the program's own error", what, call, err)
+				}
+			}
+			if n := asked.Load(); n != 3 {
+				t.Errorf("%s was asked %d times for 3 calls", what, n)
+			}
+		})
+	}
+}
+
+// noCredentials provides none.
+type noCredentials struct{ refuse func() error }
+
+func (c noCredentials) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	return nil, nil, c.refuse()
+}
