@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -18,6 +19,8 @@ const (
 	radixName    = "radix"
 	goRedisName  = "go-redis"
 	rueidisName  = "rueidis"
+	batchesName  = "go-redis AutoPipeline"
+	duplexName   = "go-redis FullDuplex"
 )
 
 // client is what all clients have.
@@ -30,11 +33,13 @@ type client interface {
 // settings are what a client is made from.
 type settings struct {
 	Sentinels []string
-	PushOnly  bool // holdfast's mode; the others have no other
+	PushOnly  bool              // holdfast's mode; the others have no other
+	Via       map[string]string // proxies, by the addresses of the servers that they lead to
 }
 
 // open makes the client of this name, with its own defaults wherever the comparison does not need another choice.
 func open(ctx context.Context, name string, s settings, dials *dialLog) (client, error) {
+	dials.via = s.Via
 	switch name {
 	case holdfastName:
 		return openHoldfast(ctx, s, dials)
@@ -42,6 +47,8 @@ func open(ctx context.Context, name string, s settings, dials *dialLog) (client,
 		return openRadix(ctx, s, dials)
 	case goRedisName:
 		return openGoRedis(s, dials), nil
+	case batchesName, duplexName:
+		return openBatches(s, dials, name == duplexName)
 	case rueidisName:
 		return openRueidis(s, dials)
 	}
@@ -54,10 +61,15 @@ func open(ctx context.Context, name string, s settings, dials *dialLog) (client,
 // clientNames are those that are compared unless others are asked for.
 func clientNames() []string { return []string{holdfastName, radixName, goRedisName, rueidisName} }
 
-func allNames() []string { return append(clientNames(), throughNames()...) }
+// rareNames are clients that are compared only on demand.
+func rareNames() []string { return append([]string{batchesName, duplexName}, throughNames()...) }
+
+func allNames() []string { return append(clientNames(), rareNames()...) }
 
 // dialLog notes each connection that a client opens or tries to open.
 type dialLog struct {
+	via map[string]string // of the settings; not changed once the client is there
+
 	mu    sync.Mutex
 	dials []dial // guarded by mu
 }
@@ -71,7 +83,7 @@ func (d *dialLog) with(ctx context.Context, dialer *net.Dialer, network, addr st
 	d.mu.Lock()
 	d.dials = append(d.dials, dial{time.Now().UnixNano(), addr})
 	d.mu.Unlock()
-	return dialer.DialContext(ctx, network, addr)
+	return dialer.DialContext(ctx, network, cmp.Or(d.via[addr], addr))
 }
 
 func (d *dialLog) list() []dial {

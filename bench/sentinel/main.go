@@ -33,6 +33,7 @@ type config struct {
 	forgeRest  time.Duration
 	rounds     int
 	duration   time.Duration
+	roundTrip  time.Duration
 	parallel   []int
 	failovers  int
 }
@@ -65,7 +66,7 @@ func parse() (config, error) {
 	var clients, only, parallel string
 	quick := flag.Bool("quick", false, "a smoke run: all clients together, one short run of each part but the long ones")
 	flag.BoolVar(&c.child, "child", false, "for the program's own use: hold a client and obey the parent")
-	flag.StringVar(&clients, "clients", strings.Join(clientNames(), ","), "clients to measure, comma-separated; also those of which the connections are ours: "+strings.Join(throughNames(), ", "))
+	flag.StringVar(&clients, "clients", strings.Join(clientNames(), ","), "clients to measure, comma-separated; on demand also: "+strings.Join(rareNames(), ", "))
 	flag.StringVar(&only, "only", "", "parts to play, comma-separated: "+strings.Join(partNames(), ", "))
 	flag.BoolVar(&c.together, "together", false, "put all clients through the same failovers at the same time")
 	flag.IntVar(&c.runs, "runs", 3, "runs of the planned failover")
@@ -76,6 +77,7 @@ func parse() (config, error) {
 	flag.IntVar(&c.rounds, "rounds", 5, "throughput: rounds per client, interleaved; the median counts")
 	flag.DurationVar(&c.duration, "duration", time.Second, "throughput: length of a round")
 	flag.StringVar(&parallel, "p", "1,8,64,256", "throughput: numbers of goroutines, comma-separated")
+	flag.DurationVar(&c.roundTrip, "rtt", 0, "throughput: how much longer each round trip to the server is made")
 	flag.IntVar(&c.failovers, "failovers", 100, "failovers before Close")
 	flag.Parse()
 	c.clients = strings.Split(clients, ",")

@@ -45,6 +45,18 @@ func openGoRedis(s settings, dials *dialLog) client {
 	})}
 }
 
+// openBatches is the same with commands in batches; those of a full-duplex one are sent while replies to others come in.
+//
+//nolint:revive // the flag is an option of go-redis.
+func openBatches(s settings, dials *dialLog, fullDuplex bool) (client, error) {
+	rdb := goredis.NewFailoverClient(&goredis.FailoverOptions{
+		MasterName: master, SentinelAddrs: s.Sentinels, Dialer: dials.DialContext, ContextTimeoutEnabled: true,
+		AutoPipelineOptions: &goredis.AutoPipelineOptions{FullDuplex: fullDuplex},
+	})
+	batches, err := rdb.AutoPipeline()
+	return batchesPeer{rdb, batches}, err
+}
+
 func (p goRedisPeer) Get(ctx context.Context, key string) (string, error) {
 	return p.client.Get(ctx, key).Result()
 }
