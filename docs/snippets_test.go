@@ -36,6 +36,7 @@ var packages = map[string]string{ //nolint:gochecknoglobals // never changes
 	"sql":                   "database/sql",
 	"groupcache":            module + "groupcache",
 	"memcache":              module + "reconnectingmemcached/memcache",
+	"memcachedservers":      module + "reconnectingmemcached/memcachedservers",
 	"reconnectingmemcached": module + "reconnectingmemcached",
 	"sentinel":              module + "sentinel",
 	"radix":                 "github.com/mediocregopher/radix/v4",

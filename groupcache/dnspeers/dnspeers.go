@@ -13,15 +13,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/endpoints"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -66,8 +64,6 @@ type Options struct {
 const (
 	defaultInterval = 5 * time.Second
 	defaultTimeout  = 2 * time.Second
-	// bareName as Options.Service asks for the records of the name itself.
-	bareName = "-"
 	// bareAddress as Options.Scheme makes addresses without one.
 	bareAddress = "none"
 )
@@ -191,14 +187,14 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 
 // lookUp returns the base URLs of the peers, ordered.
 func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
-	records, err := w.hosts(ctx)
+	records, err := endpoints.Question{Name: w.name, Port: w.options.Port, Service: w.options.Service}.Ask(ctx, w.options.Resolver)
 	if err != nil && len(records) == 0 { // with records it says that others are malformed
 		return nil, fmt.Errorf("dnspeers: look up %q: %w", w.name, err)
 	}
 	if len(records) == 0 {
 		return nil, fmt.Errorf("dnspeers: look up %q: the answer is empty", w.name)
 	}
-	hosts := slices.DeleteFunc(slices.Clone(records), func(addr string) bool { return !usable(addr) })
+	hosts := slices.DeleteFunc(slices.Clone(records), func(addr string) bool { return !endpoints.Usable(addr) })
 	w.noteIgnored(len(records) - len(hosts))
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("dnspeers: look up %q: none of %d records names an address of a peer, the first is %.100q", w.name, len(records), records[0])
@@ -217,20 +213,6 @@ func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
 	return slices.Compact(urls), nil
 }
 
-// usable reports whether a peer can have an address.
-func usable(addr string) bool {
-	host, port, err := net.SplitHostPort(addr)
-	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
-		return false
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return !ip.IsUnspecified()
-	}
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
-	})
-}
-
 // noteIgnored takes note of records that are left out, and says so in the log when there is news of it.
 func (w *Watcher) noteIgnored(n int) {
 	w.mu.Lock()
@@ -240,27 +222,6 @@ func (w *Watcher) noteIgnored(n int) {
 	if n > 0 && before == 0 {
 		w.log.Warn("dnspeers: records that name no address of a peer are left out", "records", n)
 	}
-}
-
-// hosts returns the peers' hosts with their ports, also with an error if there is one.
-func (w *Watcher) hosts(ctx context.Context) ([]string, error) {
-	if w.options.Service == "" {
-		addresses, err := w.options.Resolver.LookupHost(ctx, w.name)
-		for i, a := range addresses {
-			addresses[i] = net.JoinHostPort(a, strconv.Itoa(w.options.Port))
-		}
-		return addresses, err
-	}
-	service, proto := w.options.Service, "tcp"
-	if service == bareName {
-		service, proto = "", ""
-	}
-	_, records, err := w.options.Resolver.LookupSRV(ctx, service, proto, w.name)
-	hosts := make([]string, len(records))
-	for i, r := range records {
-		hosts[i] = net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port)))
-	}
-	return hosts, err
 }
 
 // set tells the instance, if anything has changed.

@@ -12,6 +12,7 @@ const (
 	breaker      = "breaker"
 	breakerGRPC  = "breaker/breakergrpc"
 	backoff      = "internal/backoff"
+	endpoints    = "internal/endpoints"
 	observe      = "internal/observe"
 	tables       = "internal/metrics"
 	dashboards   = "internal/dashboards"
@@ -19,6 +20,8 @@ const (
 	tracing      = "internal/tracing"
 	healing      = "reconnectingmemcached"
 	memcache     = "reconnectingmemcached/memcache"
+	placement    = "reconnectingmemcached/memcache/internal/placement"
+	adoption     = "reconnectingmemcached/memcache/internal/adoption"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
@@ -96,7 +99,11 @@ func Holdfast() Rules {
 			{Package: testServers, May: []string{testServers, traces}},
 			{Package: thisPackage},
 			{Package: "docs"},
-			{Package: memcache, May: []string{breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
+			{Package: endpoints},
+			{Package: placement, Tests: []string{gomemcache}},
+			{Package: adoption},
+			{Package: memcache, May: []string{placement, adoption, breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
+			{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},
 			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
@@ -113,7 +120,7 @@ func Holdfast() Rules {
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
 			}, Tests: []string{singleflight, dnspeers}},
-			{Package: dnspeers, May: []string{backoff, prometheus, observe, tables}, Tests: []string{groupcache}},
+			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
 			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, writes, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing, traces}},

@@ -6,9 +6,9 @@ import "github.com/holdfast-go/holdfast/internal/observe"
 type Memcached struct {
 	*observe.Table
 
-	Operations, Endpoint, Dials, Replayed, Lost, Gutter observe.Counter
-	InFlight, Missed                                    observe.Gauge
-	Duration, Sizes                                     observe.HistogramOf
+	Operations, Endpoint, Dials, Replayed, Lost, Gutter, Lists, HandOver observe.Counter
+	InFlight, Missed, Servers                                            observe.Gauge
+	Duration, Sizes                                                      observe.HistogramOf
 }
 
 // NewMemcached declares them.
@@ -40,5 +40,12 @@ func NewMemcached(client string) *Memcached {
 		Gutter: t.Counter("gutter_operations_total",
 			"Keys of servers that were down, by what became of their copies on others: hit, miss, stored, deleted, full (not tried).", "result").
 			Shown("Copies of the gutter"),
+		Servers: t.Gauge("servers",
+			"Servers that the source has listed.").Shown("Servers listed"),
+		Lists: t.Counter("list_answers_total",
+			"Answers of the source of servers: adopted, same, awaited (to be repeated first), failed (nothing of use).", "result").Shown("Answers of the source"),
+		HandOver: t.Counter("hand_over_total",
+			"Keys that former owners were asked for: copied, missed, skipped (not asked or not in time); and deleted there by writes.", "result").
+			Shown("Keys handed over"),
 	}
 }

@@ -33,6 +33,8 @@ type FakeOptions struct {
 	MaxItemSize int
 	// Version is what the version command reports. Default: "1.6.0-fake".
 	Version string
+	// Meta adds the meta command mg, with the flags c, f, t and v. Default: ERROR, as of memcached before 1.6.
+	Meta bool
 	// TLS makes the listener speak TLS. Default nil: plain TCP.
 	TLS *tls.Config
 }

@@ -101,6 +101,26 @@ func TestFakeAnswersScriptsAsMemcached(t *testing.T) {
 	}
 }
 
+func TestFakeAnswersMetaGetAsMemcached(t *testing.T) {
+	p := pair{
+		real: dialWire(t, "tcp", testutil.StartMemcached(t).Addr()),
+		fake: dialWire(t, "tcp", testutil.StartFake(t, testutil.FakeOptions{Meta: true}).Addr()),
+	}
+	for _, text := range []string{
+		"mg a c f t v\r\n", "set a 7 0 3\r\nabc\r\n", "mg a f t v\r\n", "mg a f t\r\n", "mg a\r\n", "mg a v\r\n", "mg zz t\r\n",
+		"set a 7 1000000 0\r\n\r\n", "mg a v f\r\n", "set a 7 -1 1\r\nx\r\n", "mg a v f\r\n",
+	} {
+		p.ask(t, text)
+	}
+	p.ask(t, "flush_all\r\nset a 0 0 1\r\nx\r\n")
+	for _, w := range []*wire{p.real, p.fake} {
+		w.send(t, "set b 0 100 1\r\nx\r\n")
+		if got := w.exchange(t, "mg b c t v\r\n"); !regexp.MustCompile(`^STORED\r\nVA 1 c\d+ t(99|100)\r\nx\r\n$`).MatchString(got) {
+			t.Errorf("mg of an item that expires: %q", got)
+		}
+	}
+}
+
 func TestFakeAnswersRandomCommandsAsMemcached(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

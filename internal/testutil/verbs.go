@@ -3,6 +3,7 @@ package testutil
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,8 @@ func (l *life) run(r *request, buf []byte) []byte {
 	now := time.Now()
 	line := r.verdict
 	switch {
+	case r.Verb == "mg" && l.fake.options.Meta && len(r.Args) > 0:
+		return l.metaGet(r, buf, now)
 	case line == replyTooLarge && r.Verb == "set":
 		l.store.remove(r.Keys[0], now) // else the old value would outlive its replacement
 	case line != "":
@@ -87,6 +90,37 @@ func (l *life) get(r *request, buf []byte, now time.Time) []byte {
 		buf = append(append(append(buf, "\r\n"...), found.value...), "\r\n"...)
 	}
 	return append(buf, replyEnd+"\r\n"...)
+}
+
+// metaGet carries out mg. It returns the flags in their order.
+func (l *life) metaGet(r *request, buf []byte, now time.Time) []byte {
+	found, ok := l.store.get(r.Args[0], now, nil)
+	if !ok {
+		return append(buf, "EN\r\n"...)
+	}
+	flags := r.Args[1:]
+	withValue := slices.Contains(flags, "v")
+	if buf = append(buf, "HD"...); withValue {
+		buf = fmt.Appendf(buf[:len(buf)-2], "VA %d", len(found.value))
+	}
+	for _, flag := range flags {
+		switch flag {
+		case "c":
+			buf = fmt.Appendf(buf, " c%d", found.cas)
+		case "f":
+			buf = fmt.Appendf(buf, " f%d", found.flags)
+		case "t":
+			left := int64(-1)
+			if !found.expires.IsZero() {
+				left = int64(found.expires.Sub(now) / time.Second)
+			}
+			buf = fmt.Appendf(buf, " t%d", left)
+		}
+	}
+	if buf = append(buf, "\r\n"...); withValue {
+		buf = append(append(buf, found.value...), "\r\n"...)
+	}
+	return buf
 }
 
 func (l *life) stats(buf []byte, now time.Time) []byte {

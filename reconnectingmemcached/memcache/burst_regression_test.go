@@ -65,7 +65,8 @@ func TestFullQueueEndsInTime(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		if took := time.Since(start); took != 500*time.Millisecond {
+		// Who got room in the last moment is seen by the watch's next tick.
+		if took := time.Since(start); took < 500*time.Millisecond || took > 520*time.Millisecond {
 			t.Errorf("400 Sets on a hung server took %v with a time limit of 500 ms", took)
 		}
 		if got := l.State(l.fake.Addr()); got != breaker.Closed {

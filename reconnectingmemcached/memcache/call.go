@@ -91,6 +91,7 @@ type entry struct {
 	size       int      // bytes on the wire
 	op         op
 	joined     bool // shares the line of the entry before it
+	valueless  bool // of a hand-over
 }
 
 func (e *entry) fail(err error, sent bool) {

@@ -63,14 +63,16 @@ func NewFromSelector(ss ServerSelector) *Client {
 	return newClient(ss, Options{})
 }
 
-// NewWithOptions returns a client of the selector's servers, or, when ss is nil, of Options.Servers. The error names the field
+// NewWithOptions returns a client of the selector's servers, or, when ss is nil, of Options.Servers or Options.Source. The error names the field
 // that is wrong. Nothing is dialled yet: a server that is down is found down by the first calls, and heals like any other.
 func NewWithOptions(ss ServerSelector, o Options) (*Client, error) {
-	switch {
-	case ss == nil && len(o.Servers) == 0:
-		return nil, fmt.Errorf("%w: give a selector or Options.Servers", ErrNoServers)
-	case ss != nil && len(o.Servers) > 0:
-		return nil, errors.New("memcache: both a selector and Options.Servers given: choose one")
+	switch given := countTrue(ss != nil, len(o.Servers) > 0, o.Source != nil); {
+	case given == 0:
+		return nil, fmt.Errorf("%w: give a selector, Options.Servers or Options.Source", ErrNoServers)
+	case given > 1:
+		return nil, errors.New("memcache: more than one of a selector, Options.Servers and Options.Source given: choose one")
+	case ss != nil && o.Hash != CRC:
+		return nil, errors.New("memcache: both a selector and Options.Hash given: the selector places the keys")
 	}
 	for _, server := range o.Servers {
 		if err := validateAddress(server); err != nil {
@@ -81,6 +83,15 @@ func NewWithOptions(ss ServerSelector, o Options) (*Client, error) {
 		return nil, err
 	}
 	return newClient(ss, o), nil
+}
+
+func countTrue(all ...bool) (n int) {
+	for _, b := range all {
+		if b {
+			n++
+		}
+	}
+	return n
 }
 
 func newClient(ss ServerSelector, o Options) *Client {
@@ -189,7 +200,7 @@ func (c *Client) breakerOf(addr string) *breaker.Breaker {
 
 // Owner returns the address of the server that key goes to. It asks no server.
 func (c *Client) Owner(key string) (addr string, err error) {
-	s, err := c.route(key)
+	s, err := c.route(context.Background(), key)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
@@ -34,6 +35,7 @@ type core struct {
 	unanswered unanswered
 	calls      calls
 	gutter     *gutter // nil: off
+	lists      *lists  // nil: no Options.Source
 
 	histograms *histograms
 	resolves   bool // the default dialer is used, so host names are ours to look up
@@ -65,13 +67,20 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	c.secure.init(c.options)
 	c.servers.Store(&map[serverAddr]*server{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if selector != nil {
+	c.lists = newLists(c)
+	switch {
+	case selector != nil:
 		c.picker = &foreignPicker{core: c, selector: selector}
 		c.scheduleRollCall()
-	} else {
+	case c.lists != nil:
+		c.picker = c.lists
+	default:
 		c.picker = newNamePicker(c, o.Servers)
 	}
 	c.gutter = newGutter(c)
+	if c.lists != nil {
+		c.spawn(c.lists.follow)
+	}
 	return c
 }
 
@@ -145,7 +154,7 @@ func (c *core) newServerLocked(id serverAddr) *server {
 		slots: make(chan struct{}, max(defaultIdleConns, c.options.MaxIdleConns)),
 	}
 	s.ramp.init(c.options.MaxInFlight)
-	s.seed = seedOf(id.address)
+	s.seed = placement.Seed(id.address)
 	s.home.init(c, id.address)
 	s.watch.init(s)
 	s.label = c.labels.Take(id.address)

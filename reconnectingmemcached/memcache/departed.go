@@ -142,7 +142,7 @@ func (c *core) dismiss(gone []*server) {
 	c.mu.Unlock()
 	breakers := make([]*breaker.Breaker, 0, len(gone))
 	for _, s := range gone {
-		c.log.Info("memcached server let go: the selector no longer names it", observe.Endpoint(s.address))
+		c.log.Info("memcached server let go: it is no longer named", observe.Endpoint(s.address))
 		s.close()
 		breakers = append(breakers, s.breaker)
 	}

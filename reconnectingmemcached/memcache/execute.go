@@ -7,9 +7,18 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// route finds the server of a legal key.
-func (c *Client) route(key string) (*server, error) {
+// listed is the running core, once it knows its servers.
+func (c *Client) listed(ctx context.Context) (*core, error) {
 	core, err := c.start()
+	if err == nil && core.lists != nil {
+		err = core.lists.await(ctx)
+	}
+	return core, err
+}
+
+// route finds the server of a legal key.
+func (c *Client) route(ctx context.Context, key string) (*server, error) {
+	core, err := c.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -21,10 +30,18 @@ func (c *Client) route(key string) (*server, error) {
 
 // read runs Get and GetAndTouch.
 func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
-	s, err := c.route(r.key)
+	s, err := c.route(ctx, r.key)
 	if err != nil {
 		return nil, err
 	}
+	it, err := c.readAt(ctx, s, r)
+	if err == ErrCacheMiss && s.core.lists != nil { //nolint:errorlint // the very value of an answer.
+		return s.core.lists.inherit(ctx, s, r)
+	}
+	return it, err
+}
+
+func (c *Client) readAt(ctx context.Context, s *server, r *request) (*Item, error) {
 	if !s.window.shut() {
 		return c.readAround(ctx, s, r)
 	}
@@ -37,10 +54,17 @@ func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
 
 // write runs the operations on one key that change something.
 func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
-	s, err := c.route(r.key)
+	s, err := c.route(ctx, r.key)
 	if err != nil {
 		return 0, err
 	}
+	if l := s.core.lists; l != nil {
+		return c.writeListed(ctx, l, r)
+	}
+	return c.writeAt(ctx, s, r)
+}
+
+func (c *Client) writeAt(ctx context.Context, s *server, r *request) (uint64, error) {
 	if !s.window.shut() {
 		return c.writeAround(ctx, s, r)
 	}
@@ -131,6 +155,18 @@ type part struct {
 // launch sends all parts before it waits for the first.
 func launch(ctx context.Context, parts []part) {
 	spans := beginParts(ctx, parts)
+	sendParts(ctx, parts)
+	for i := range parts {
+		p := &parts[i]
+		p.await(ctx)
+		if spans != nil && !p.request.own {
+			spans[i].End(p.server.ended(&p.request, &p.outcome))
+		}
+	}
+}
+
+// sendParts sends all parts; each must be awaited.
+func sendParts(ctx context.Context, parts []part) {
 	for i := range parts {
 		p := &parts[i]
 		permit, err := p.server.admit(&p.request)
@@ -138,28 +174,28 @@ func launch(ctx context.Context, parts []part) {
 			p.flight = p.server.begin(ctx, permit, &p.request)
 		}
 	}
-	for i := range parts {
-		p := &parts[i]
-		if p.refused != nil {
-			p.outcome = refusedOutcome(p.refused)
-		} else {
-			p.outcome = p.server.finish(ctx, &p.flight, &p.request)
-		}
-		if spans != nil && !p.request.own {
-			spans[i].End(p.server.ended(&p.request, &p.outcome))
-		}
+}
+
+func (p *part) await(ctx context.Context) {
+	if p.refused != nil {
+		p.outcome = refusedOutcome(p.refused)
+	} else {
+		p.outcome = p.server.finish(ctx, &p.flight, &p.request)
 	}
 }
 
 // everywhere runs Ping and FlushAll.
 func (c *Client) everywhere(ctx context.Context, o op) error {
-	core, err := c.start()
+	core, err := c.listed(ctx)
 	if err != nil {
 		return err
 	}
 	servers, err := core.picker.each()
 	if err != nil {
 		return err
+	}
+	if o == opFlush {
+		core.lists.flushLeft(ctx)
 	}
 	parts := make([]part, len(servers))
 	for i, s := range servers {
@@ -195,7 +231,7 @@ func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
 
 // GetMultiContext is [Client.GetMulti] that ends with ctx at the latest, with what has arrived.
 func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string]*Item, error) {
-	core, err := c.start()
+	core, err := c.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +253,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	if core.gutter != nil {
 		core.gutter.fill(ctx, items, core.gutter.missing(items, parts, doubted), began)
 	}
+	core.lists.inheritAll(ctx, items, keys)
 	var failed []error
 	for i := range parts {
 		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].foundIn(items) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
 // Limits of the implementation that tests go to.
@@ -53,7 +54,7 @@ func (c *Client) SetLookup(lookup func(ctx context.Context, host string) ([]neti
 
 // Guard does what every call pays beside the wire: choice of server, admission, watch, books.
 func (c *Client) Guard(key string) error {
-	s, err := c.route(key)
+	s, err := c.route(context.Background(), key)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func Discard(conn net.Conn) { discard(conn) }
 // ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two replies arrive at once, the
 // first answers a Set, and a second Set is sent before the reader looks at what is left. It returns what becomes of the reader.
 func (c *Client) ReplyBeforeRequest(replies string) error {
-	s, err := c.route("k")
+	s, err := c.route(context.Background(), "k")
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (c *Client) ReplyBeforeRequest(replies string) error {
 func (c *Client) Miss(n int) error {
 	for i := range n {
 		key := "k" + strconv.Itoa(i)
-		s, err := c.route(key)
+		s, err := c.route(context.Background(), key)
 		if err != nil {
 			return err
 		}
@@ -175,7 +176,7 @@ func (c *Client) LetGo(addr string) {
 // GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and then connects that. It returns
 // whether the Set is said to have been sent, and what is written in the end.
 func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {
-	s, err := c.route("k")
+	s, err := c.route(context.Background(), "k")
 	if err != nil {
 		return false, "", err
 	}
@@ -193,7 +194,7 @@ func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err
 
 // WhileReplayEnds makes a call after the last look of a background replay, and before its end.
 func (c *Client) WhileReplayEnds(call func()) error {
-	s, err := c.route("k")
+	s, err := c.route(context.Background(), "k")
 	if err != nil {
 		return err
 	}
@@ -267,7 +268,7 @@ func Holders(key, owner string, addrs ...string) (holders []string) {
 	var pool []*server
 	var of *server
 	for _, addr := range addrs {
-		s := &server{address: addr, seed: seedOf(addr)}
+		s := &server{address: addr, seed: placement.Seed(addr)}
 		if pool = append(pool, s); addr == owner {
 			of = s
 		}
@@ -310,3 +311,9 @@ func (w *Window) Phase(now time.Duration, down bool) string {
 }
 func (w *Window) Shut() bool  { return w.window.shut() }
 func (w *Window) Known() bool { return w.window.known.Load() }
+
+// ParseMeta feeds a line to the parser of replies to hand-overs.
+func ParseMeta(line []byte) (size int, flags uint32, left int64, ok bool) {
+	h, ok := parseMetaHeader(line)
+	return h.size, h.flags, h.ttl, ok
+}

@@ -30,7 +30,7 @@ const (
 
 type fleet struct {
 	t     *testing.T
-	fakes [3]*testutil.Fake
+	fakes []*testutil.Fake
 	keys  *zipf
 	began time.Time
 
@@ -46,10 +46,13 @@ type staleRead struct {
 	at, age time.Duration
 }
 
-func newFleet(t *testing.T, keys *zipf) *fleet {
+func newFleet(t *testing.T, keys *zipf) *fleet { return newFleetOf(t, keys, 3, testutil.FakeOptions{}) }
+
+func newFleetOf(t *testing.T, keys *zipf, servers int, o testutil.FakeOptions) *fleet {
 	f := &fleet{t: t, keys: keys, began: time.Now(), commits: make([][]time.Time, len(keys.sums))}
-	for i := range f.fakes {
-		f.fakes[i] = testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: fmt.Sprintf("198.18.0.%d:11211", i+1)})
+	for i := range servers {
+		o.InMemory, o.Addr = true, fmt.Sprintf("198.18.0.%d:11211", i+1)
+		f.fakes = append(f.fakes, testutil.StartFake(t, o))
 	}
 	return f
 }
@@ -82,7 +85,9 @@ type process struct {
 func (f *fleet) newProcess(number int, o memcache.Options) *process {
 	p := &process{fleet: f, number: number, ways: make(map[string]*way)}
 	for _, fake := range f.fakes {
-		o.Servers = append(o.Servers, fake.Addr())
+		if o.Source == nil {
+			o.Servers = append(o.Servers, fake.Addr())
+		}
 		p.ways[fake.Addr()] = &way{fake: fake}
 	}
 	o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

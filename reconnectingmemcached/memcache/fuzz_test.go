@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -90,4 +91,20 @@ func converse(conn net.Conn, reply []byte) {
 			return
 		}
 	}
+}
+
+// FuzzMeta: no reply of a former owner breaks the parser, or allocates what is announced only.
+func FuzzMeta(f *testing.F) {
+	for _, line := range []string{"VA 5 c1 f2 t-1", "HD c1 f0 t60", "EN", "VA 99999999999", "VA", "HD c", "HD t-2", "HD cx fy tz", "VA 1 f4294967296"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		size, flags, left, ok := memcache.ParseMeta([]byte(line))
+		if ok && (size < 0 || left < -1 || left > 1<<31) {
+			t.Errorf("%q: size %d, flags %d, %d s left", line, size, flags, left)
+		}
+		if ok && !strings.HasPrefix(line, "VA ") && line != "HD" && !strings.HasPrefix(line, "HD ") {
+			t.Errorf("%q is taken", line)
+		}
+	})
 }

@@ -2,10 +2,10 @@ package memcache
 
 import (
 	"fmt"
-	"hash/crc32"
 	"math"
 	"time"
-	"unsafe"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
 // Gutter keeps the keys of a server that is down on two of the others for a while, so that the database is asked for each key once in
@@ -191,14 +191,13 @@ func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
 // holdersOf chooses the servers that may have a copy of key: those of the highest scores (rendezvous hashing). All processes with the
 // same servers choose the same, and those of a key do not change when another server goes down.
 func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]*server) {
-	// ChecksumIEEE does not keep its argument, so the key need not be copied.
-	sum := uint64(crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(key), len(key)))) * 0x9e3779b97f4a7c15
+	sum := placement.Sum(key)
 	var best [copyHolders]uint64
 	for _, s := range pool {
 		if s == owner {
 			continue
 		}
-		score := mix(sum ^ s.seed)
+		score := placement.Score(sum, s.seed)
 		switch {
 		case holders[0] == nil || score > best[0]:
 			holders[1], best[1] = holders[0], best[0]
@@ -208,19 +207,6 @@ func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]
 		}
 	}
 	return holders
-}
-
-func seedOf(address string) uint64 {
-	return mix(uint64(crc32.ChecksumIEEE([]byte(address)))<<17) | 1
-}
-
-// mix is the finalizer of MurmurHash3, http://github.com/aappleby/smhasher.
-func mix(x uint64) uint64 {
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	x *= 0xc4ceb9fe1a85ec53
-	return x ^ x>>33
 }
 
 // tooManyDown is true when more than half of all servers are down: the others are not to bear their load, too.

@@ -119,7 +119,7 @@ func (l *line) makeRoomLocked() {
 
 func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) {
 	before := len(l.queued)
-	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op}
+	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op, valueless: r.valueless}
 	switch {
 	case r.op == opGet && !r.alone && l.joined > 0 && l.joined < maxJoined:
 		l.queued = append(append(l.queued, ' '), r.key...)

@@ -39,6 +39,9 @@ func (r result) label() string {
 // possible tells the results that an operation can have. They are all there from the start, at 0: a rate sees no series that begins
 // with its first burst.
 func possible(o op, r result) bool {
+	if o == opHandOver {
+		return false
+	}
 	switch r {
 	case resultServerError, resultRefused, resultBusy, resultTimeout, resultFailed, resultCanceled:
 		return true
@@ -240,6 +243,7 @@ func (c *core) collect(m *metrics.Memcached, ch chan<- prometheus.Metric) {
 	}
 	all.collectClient(m, observe.To(ch))
 	c.gutter.stats().collect(m, observe.To(ch))
+	c.lists.collect(m, observe.To(ch))
 	c.histograms.collect(m, observe.To(ch))
 }
 
@@ -259,6 +263,7 @@ func (s *shared) collectUnused(m *metrics.Memcached, ch chan<- prometheus.Metric
 	}
 	none.collectClient(m, observe.To(ch))
 	GutterStats{}.collect(m, observe.To(ch))
+	(*lists)(nil).collect(m, observe.To(ch))
 	newHistograms().collect(m, observe.To(ch))
 }
 

@@ -166,6 +166,19 @@ func (m *missedLog) overflowAll() {
 	m.waiting.Store(0)
 }
 
+// loseMore takes note that writes will be missed which nobody remembers.
+func (m *missedLog) loseMore() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.overflow = true
+}
+
+func (m *missedLog) overflowed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.overflow
+}
+
 func (m *missedLog) size() int { return int(m.waiting.Load()) }
 
 func (m *missedLog) totals() (waiting int, replayed, lost uint64) {

@@ -33,7 +33,7 @@ func (c *Client) Native() *gomemcache.Client {
 type nativeSelector struct{ client *Client }
 
 func (n nativeSelector) PickServer(key string) (net.Addr, error) {
-	core, err := n.client.start()
+	core, err := n.client.listed(context.Background())
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (n nativeSelector) PickServer(key string) (net.Addr, error) {
 }
 
 func (n nativeSelector) Each(visit func(net.Addr) error) error {
-	core, err := n.client.start()
+	core, err := n.client.listed(context.Background())
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,26 @@ type Options struct {
 	// Name is the client's name in metrics and logs. Default: "memcached", then "memcached-2" and so on within the process.
 	Name string
 
-	// Servers are the addresses, "host:port" or the path of a unix socket, used when the selector is nil. A key goes to the
-	// server that gomemcache would choose. A server is one address of its name at a time; names are resolved again each
+	// Servers are the addresses, "host:port" or the path of a unix socket, used when the selector is nil. Hash says
+	// which of them a key goes to. A server is one address of its name at a time; names are resolved again each
 	// ResolveInterval, when a dial fails and before a probe. No default.
 	Servers []string
+
+	// Source names the servers in the place of Servers, and may change its mind. It is asked at the client's first use, whose calls wait
+	// for its first answer or failure, and each SourceInterval. An answer takes effect when it was repeated after a second; one that keeps at
+	// most half of the servers, for a minute. Failures and empty answers change nothing. Default nil.
+	Source Lister
+
+	// SourceInterval is how often Source is asked, by chance a tenth sooner or later. Default 10 s.
+	SourceInterval time.Duration
+
+	// HandOver is how long after a change of the list by Source a miss is asked of the server that had the key before. What that has is
+	// returned, with CasID 0, and copied. Writes delete at all servers that had the key before, of the last eight lists; at servers
+	// that left, for HandOver. Keys that NoReplay exempts are left alone. Default 0: 10 min; negative: none of this.
+	HandOver time.Duration
+
+	// Hash places keys on the servers of Servers or Source. Default [CRC], as gomemcache.
+	Hash Hash
 
 	// Timeout bounds a whole call, dialling, queueing and one retry included. Default 500 ms.
 	Timeout time.Duration
@@ -132,6 +148,13 @@ func (o Options) withDefaults() Options {
 	if o.ResolveInterval == 0 {
 		o.ResolveInterval = defaultResolveInterval
 	}
+	if o.SourceInterval == 0 {
+		o.SourceInterval = defaultSourceInterval
+	}
+	if o.HandOver == 0 {
+		o.HandOver = defaultHandOver
+	}
+	o.HandOver = max(min(o.HandOver, longestLimit), -1)
 	o.Gutter = o.Gutter.withDefaults()
 	if o.Linger == 0 && o.Gutter.Expiration > 0 {
 		o.Linger = defaultLinger
@@ -150,6 +173,7 @@ func (o Options) validate() error {
 	}{
 		{"Timeout", int64(o.Timeout)},
 		{"ProbeTimeout", int64(o.ProbeTimeout)},
+		{"SourceInterval", int64(o.SourceInterval)},
 		{"MaxIdleConns", int64(o.MaxIdleConns)},
 		{"MaxInFlight", int64(o.MaxInFlight)},
 		{"MaxItemSize", int64(o.MaxItemSize)},
@@ -161,6 +185,9 @@ func (o Options) validate() error {
 	}
 	if o.Overflow != AcceptStale && o.Overflow != FlushServer {
 		return fmt.Errorf("memcache: Options.Overflow is %d: use AcceptStale or FlushServer", o.Overflow)
+	}
+	if o.Hash < CRC || o.Hash > Ketama {
+		return fmt.Errorf("memcache: Options.Hash is %d: use CRC, Rendezvous or Ketama", o.Hash)
 	}
 	return o.Gutter.validate()
 }

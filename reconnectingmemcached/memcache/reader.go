@@ -123,6 +123,8 @@ func (r *reader) reply() error {
 	switch first := &r.group[0]; {
 	case first.op == opGetMulti:
 		return r.multi(first)
+	case first.op == opHandOver:
+		return r.handOver(first)
 	case first.op.reads():
 		return r.values()
 	default:

@@ -11,6 +11,7 @@ const (
 	opGet op = iota
 	opGetMulti
 	opGetAndTouch
+	opHandOver // the client's own: a Get that brings the expiration, too
 	opSet
 	opAdd
 	opReplace
@@ -37,6 +38,7 @@ var opNames = [opCount]struct{ verb, word string }{
 	opGet:            {"get", "gets"},
 	opGetMulti:       {"get_multi", "gets"},
 	opGetAndTouch:    {"get_and_touch", "gat"},
+	opHandOver:       {"hand_over", "mg"},
 	opSet:            {"set", "set"},
 	opAdd:            {"add", "add"},
 	opReplace:        {"replace", "replace"},
@@ -52,7 +54,7 @@ var opNames = [opCount]struct{ verb, word string }{
 }
 
 // reads tells the operations that end as a miss while a server is down.
-func (o op) reads() bool { return o <= opGetAndTouch }
+func (o op) reads() bool { return o <= opHandOver }
 
 // stores tells the operations that carry a value.
 func (o op) stores() bool { return o >= opSet && o <= opCompareAndSwap }
@@ -75,15 +77,16 @@ func (o op) leavesOldValue() bool {
 
 // request is one command before it is encoded. It lives on its caller's stack.
 type request struct {
-	op      op
-	own     bool // the client's own, which is not counted among the operations of callers
-	alone   bool // a Get that must not share its line with others: its line failed once
-	key     string
-	keys    []string // GetMulti
-	item    *Item    // operations that store
-	seconds int32    // Touch, GetAndTouch
-	delta   uint64   // Increment, Decrement
-	began   int64    // when the call began, if this is not its first request; of the client's clock
+	op        op
+	own       bool // the client's own, which is not counted among the operations of callers
+	alone     bool // a Get that must not share its line with others: its line failed once
+	key       string
+	keys      []string // GetMulti
+	item      *Item    // operations that store
+	valueless bool     // a hand-over that asks for what belongs to the value only
+	seconds   int32    // Touch, GetAndTouch
+	delta     uint64   // Increment, Decrement
+	began     int64    // when the call began, if this is not its first request; of the client's clock
 }
 
 // size is roughly what the request takes on the wire, in bytes.
@@ -119,6 +122,11 @@ func appendRequest(b []byte, word string, r *request) []byte {
 	case opGetAndTouch:
 		b = strconv.AppendInt(append(b, ' '), int64(r.seconds), 10)
 		b = append(append(b, ' '), r.key...)
+	case opHandOver:
+		b = append(append(append(b, ' '), r.key...), " c f t"...)
+		if !r.valueless {
+			b = append(b, " v"...)
+		}
 	case opDelete:
 		b = append(append(b, ' '), r.key...)
 	case opTouch:

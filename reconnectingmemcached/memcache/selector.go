@@ -2,9 +2,7 @@ package memcache
 
 import (
 	"fmt"
-	"hash/crc32"
 	"net"
-	"unsafe"
 )
 
 // picker finds the server of a key.
@@ -54,51 +52,34 @@ func (p *foreignPicker) each() ([]*server, error) {
 	return all, err
 }
 
-// namePicker keeps names as they were given, and hashes as gomemcache's ServerList does: CRC-32 (IEEE) of the key modulo the
-// number of names.
+// namePicker keeps names as they were given.
 type namePicker struct {
-	servers []*server
-	err     error // what is wrong with the names
+	roster roster
+	err    error // what is wrong with the names
 }
 
 func newNamePicker(c *core, names []string) *namePicker {
-	p := &namePicker{}
 	if len(names) == 0 {
-		p.err = ErrNoServers
+		return &namePicker{err: ErrNoServers}
 	}
 	for _, name := range names {
 		if err := validateAddress(name); err != nil {
 			return &namePicker{err: fmt.Errorf("%w: %w", ErrNoServers, err)}
 		}
-		p.servers = append(p.servers, c.server(networkOf(name), name))
 	}
-	return p
+	return &namePicker{roster: newRoster(c, names)}
 }
 
 func (p *namePicker) pick(key string) (*server, error) {
-	switch n := len(p.servers); n {
-	case 0:
+	if p.err != nil {
 		return nil, p.err
-	case 1:
-		return p.servers[0], nil
-	default:
-		// ChecksumIEEE does not keep its argument, so the key need not be copied.
-		sum := crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(key), len(key)))
-		return p.servers[sum%uint32(n)], nil
 	}
+	return p.roster.pick(key), nil
 }
 
 func (p *namePicker) each() ([]*server, error) {
-	if len(p.servers) == 0 {
+	if p.err != nil {
 		return nil, p.err
 	}
-	seen := make(map[*server]bool, len(p.servers))
-	unique := make([]*server, 0, len(p.servers))
-	for _, s := range p.servers {
-		if !seen[s] {
-			seen[s] = true
-			unique = append(unique, s)
-		}
-	}
-	return unique, nil
+	return p.roster.unique(), nil
 }

@@ -28,6 +28,7 @@ type server struct {
 	endings endings
 	missed  *missedLog
 	window  window
+	meta    metaKnowledge
 	seed    uint64       // of its scores as a holder of copies
 	guests  atomic.Int64 // calls under way for other servers
 	metrics serverMetrics

@@ -1,0 +1,117 @@
+package memcache
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// writeListed runs the operations that change something, of a client whose list of servers changes. What former owners have is deleted
+// before the owner is told, as long as they may be asked for it; see [lists.copyAll].
+func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64, error) {
+	began := l.core.now()
+	if r.op != opTouch {
+		l.recent.add(r.key, time.Duration(began))
+	}
+	v := l.now.Load()
+	s := v.present.pick(r.key)
+	former := v.formerOwners(r.key, s)
+	if former.n == 0 || r.op == opTouch || l.leavesAlone(r.key) {
+		number, err := c.writeAt(ctx, s, r)
+		l.overtaken(v, s, r)
+		return number, err
+	}
+	if !r.op.leavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
+		number, err := c.writeAt(ctx, s, r)
+		if err == nil {
+			l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.key, began))
+		}
+		l.overtaken(v, s, r)
+		return number, err
+	}
+	r.began = began
+	var had bool
+	parts := l.beginDeletes(ctx, &former, r.key, began)
+	first := v.changedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
+	if first {
+		had = l.finishDeletes(ctx, parts)
+	}
+	number, err := c.writeAt(ctx, s, r)
+	if !first {
+		had = l.finishDeletes(ctx, parts)
+	}
+	if v.changedAfter(time.Duration(began) - l.recentTime()) {
+		// Others may not have heard of the change, and copy in the other direction: from the owner that has just been told.
+		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.key, began))
+	}
+	l.overtaken(v, s, r)
+	if had && r.op == opDelete && err == ErrCacheMiss { //nolint:errorlint // the very value of an answer.
+		err = nil
+	}
+	return number, err
+}
+
+// overtaken deletes at the new owner what was written at the one before while the list changed.
+func (l *lists) overtaken(v *view, s *server, r *request) {
+	if after := l.now.Load(); after != v {
+		if owner := after.present.pick(r.key); owner != s {
+			owner.noteMissed(&request{op: opDelete, key: r.key}, outcome{})
+		}
+	}
+}
+
+func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, began int64) []part {
+	parts := make([]part, 0, former.n)
+	for _, s := range former.all() {
+		parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key, began: began}})
+	}
+	sendParts(ctx, parts)
+	l.handing.deletes.Add(uint64(len(parts)))
+	return parts
+}
+
+// finishDeletes tells whether one of them had the key. Those that were not done are logged, and done later.
+func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
+	for i := range parts {
+		parts[i].await(ctx)
+		had = had || parts[i].outcome.err == nil
+	}
+	return had
+}
+
+// flushLeft empties the servers that left the list and may be asked yet: what they have would come back. One that cannot be emptied now
+// is not asked before it was.
+func (l *lists) flushLeft(ctx context.Context) {
+	if l == nil {
+		return
+	}
+	v := l.now.Load()
+	members := v.needs(math.MaxInt64)
+	var parts []part
+	for s := range v.needs(time.Duration(l.core.now()) - l.core.options.HandOver) {
+		if s != nil && !members[s] {
+			parts = append(parts, part{server: s, request: request{op: opFlush, own: true}})
+		}
+	}
+	launch(ctx, parts)
+	var gone []*server
+	for i := range parts {
+		if parts[i].outcome.err != nil {
+			gone = append(gone, parts[i].server)
+		}
+	}
+	l.forgo(gone)
+}
+
+// forgo stops asking servers that left.
+func (l *lists) forgo(gone []*server) {
+	if len(gone) == 0 {
+		return
+	}
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	l.now.Store(l.now.Load().without(gone))
+	for _, s := range gone {
+		s.missed.loseMore()
+	}
+}

@@ -1,0 +1,232 @@
+package memcache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// A hand-over is what becomes of keys whose owner changes with the list of servers: a miss asks the owner of before, and what that has
+// is copied. Each write deletes at all owners of before, so that what they have is never old.
+
+const (
+	// leastHandOver is the time that a former owner has at least to answer a miss.
+	leastHandOver = 5 * time.Millisecond
+	// maxCopying bounds the copies under way.
+	maxCopying = 64
+	// unknownLife is how long a copy lives of an item whose expiration cannot be asked for, in seconds.
+	unknownLife = 60
+)
+
+// handing counts hand-overs, and bounds them.
+type handing struct {
+	slots                            chan struct{}
+	copied, missed, skipped, deletes atomic.Uint64
+}
+
+func (h *handing) init() { h.slots = make(chan struct{}, maxCopying) }
+
+func (h *handing) count(st *ListStats) {
+	st.Copied, st.Missed, st.Skipped, st.FormerDeletes = h.copied.Load(), h.missed.Load(), h.skipped.Load(), h.deletes.Load()
+}
+
+// found is a former owner's item, as its key's owner gets it.
+type found struct {
+	from, to *server
+	item     *Item  // of the copy: the caller has another
+	cas      uint64 // at the former owner
+	expired  bool   // it has no time left
+}
+
+// inherit looks for the item of a key that its owner does not have at the owner before that.
+func (l *lists) inherit(ctx context.Context, owner *server, r *request) (*Item, error) {
+	parts := l.asks(nil, owner, r)
+	if len(parts) == 0 || ctx.Err() != nil {
+		return nil, missUnlessEnded(ctx)
+	}
+	l.handAsk(ctx, parts)
+	f, it := l.found(&parts[0], owner, r)
+	if it == nil {
+		return nil, missUnlessEnded(ctx)
+	}
+	l.copySoon([]found{f})
+	return it, nil
+}
+
+// inheritAll adds to the items of a GetMulti what former owners have of the others.
+func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []string) {
+	if l == nil || len(items) == len(keys) || ctx.Err() != nil {
+		return
+	}
+	var parts []part
+	var to []*server
+	for _, key := range keys {
+		if items[key] != nil {
+			continue
+		}
+		if owner, err := l.pick(key); err == nil {
+			parts = l.asks(parts, owner, &request{op: opGetMulti, key: key})
+		}
+		for len(to) < len(parts) {
+			owner, _ := l.pick(key)
+			to = append(to, owner)
+		}
+	}
+	if len(parts) == 0 {
+		return
+	}
+	l.handAsk(ctx, parts)
+	var all []found
+	for i := range parts {
+		if f, it := l.found(&parts[i], to[i], &request{}); it != nil {
+			items[it.Key] = it
+			all = append(all, f)
+		}
+	}
+	l.copySoon(all)
+}
+
+// asks adds the question for the key of r, if there is a former owner that may have it.
+func (l *lists) asks(parts []part, owner *server, r *request) []part {
+	v := l.now.Load()
+	s := v.asked(r.key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
+	if s == nil || l.leavesAlone(r.key) {
+		return parts
+	}
+	if at := s.phase(); at != phaseUp && at != phaseWindow {
+		l.handing.skipped.Add(1)
+		return parts
+	}
+	return append(parts, part{server: s, request: s.handOverRequest(r.key)})
+}
+
+func (s *server) handOverRequest(key string) request {
+	if s.knowsMeta() {
+		return request{op: opHandOver, own: true, key: key}
+	}
+	return request{op: opGet, own: true, key: key}
+}
+
+// leavesAlone tells whether a key is none that is handed over.
+func (l *lists) leavesAlone(key string) bool {
+	skip := l.core.options.NoReplay
+	return skip != nil && skip(key)
+}
+
+// handAsk gives former owners little time: they are asked in addition.
+func (l *lists) handAsk(ctx context.Context, parts []part) {
+	var limit time.Duration
+	for i := range parts {
+		limit = max(limit, 4*parts[i].server.pace.seen())
+	}
+	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.core.options.Timeout))
+	defer cancel()
+	launch(limited, parts)
+}
+
+// found takes an answer apart: the caller's item, and what is copied. Its CasID would be another server's.
+func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
+	out := &p.outcome
+	switch {
+	case out.err == nil:
+	case errors.Is(out.err, ErrCacheMiss):
+		l.handing.missed.Add(1)
+		return f, nil
+	default:
+		l.handing.skipped.Add(1)
+		return f, nil
+	}
+	it = out.item
+	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.op == opHandOver && out.number == 1}
+	it.CasID = 0
+	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
+	switch {
+	case r.op == opGetAndTouch:
+		f.item.Expiration = r.seconds
+	case p.request.op == opHandOver:
+		f.item.Expiration = expirationIn(out.number, time.Now())
+	}
+	return f, it
+}
+
+// expirationIn is that of an item with so many seconds left and 1, or 0 for no end. Of many seconds, memcached takes a date.
+func expirationIn(left uint64, now time.Time) int32 {
+	if left == 0 {
+		return 0
+	}
+	left--
+	if left > uint64(longestGutter/time.Second) {
+		left += uint64(now.Unix()) //nolint:gosec // after 1970.
+	}
+	return int32(min(left, 1<<31-1)) //nolint:gosec // bounded.
+}
+
+// copySoon copies in the background, unless there is much of that already. It outlives the call.
+//
+//nolint:contextcheck // see above.
+func (l *lists) copySoon(all []found) {
+	if len(all) == 0 {
+		return
+	}
+	select {
+	case l.handing.slots <- struct{}{}:
+	default:
+		l.handing.skipped.Add(uint64(len(all)))
+		return
+	}
+	l.core.spawn(func() {
+		defer func() { <-l.handing.slots }()
+		for len(all) > 0 {
+			n := min(len(all), maxMultiKeys)
+			l.copyAll(all[:n])
+			all = all[n:]
+		}
+	})
+}
+
+// copyAll stores what former owners have at the owners that have nothing, and looks whether the former ones still have it. A write
+// deletes there first: if that has come meanwhile, the copy is old, and deleted; if not, the write deletes the copy.
+func (l *lists) copyAll(all []found) {
+	parts := make([]part, 0, len(all))
+	copied := make([]*found, 0, len(all))
+	for i := range all {
+		if f := &all[i]; !f.expired {
+			copied = append(copied, f)
+			parts = append(parts, part{server: f.to, request: request{op: opAdd, own: true, key: f.item.Key, item: f.item}})
+		}
+	}
+	launch(l.core.ctx, parts)
+	again := make([]part, 0, len(parts))
+	added := copied[:0]
+	for i := range parts {
+		out := &parts[i].outcome
+		switch {
+		case out.err == nil:
+			l.handing.copied.Add(1)
+			p := part{server: copied[i].from, request: copied[i].from.handOverRequest(copied[i].item.Key)}
+			p.request.valueless = p.request.op == opHandOver
+			again, added = append(again, p), append(added, copied[i])
+		case out.sent && !out.replied:
+			copied[i].to.logMissed(&request{op: opDelete, key: copied[i].item.Key}, *out) // it may arrive yet
+		}
+	}
+	launch(l.core.ctx, again)
+	for i := range again {
+		if !added[i].stillAt(&again[i].outcome) {
+			added[i].to.logMissed(&request{op: opDelete, key: added[i].item.Key}, outcome{})
+		}
+	}
+}
+
+// stillAt tells whether the former owner has what was copied. Without CasIDs the values tell, which is as good.
+func (f *found) stillAt(out *outcome) bool {
+	switch {
+	case out.err != nil:
+		return false
+	case f.cas != 0:
+		return out.item.CasID == f.cas
+	}
+	return bytes.Equal(out.item.Value, f.item.Value) && out.item.Flags == f.item.Flags
+}

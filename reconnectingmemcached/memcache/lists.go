@@ -1,0 +1,294 @@
+package memcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/adoption"
+)
+
+// Lister names the servers of a client, as those of package memcachedservers do. It must honour its context. It is not called by two
+// goroutines at once for one client.
+type Lister interface {
+	// List returns all servers, "host:port" or paths of unix sockets. Names should be those that a server keeps when it comes back: keys
+	// are placed by them, and in their order if Options.Hash is CRC.
+	List(ctx context.Context) ([]string, error)
+}
+
+const (
+	defaultSourceInterval = 10 * time.Second
+	defaultHandOver       = 10 * time.Minute
+	// listTime bounds one question to the source.
+	listTime = 5 * time.Second
+	// maxServers bounds a list, lest a source that has gone wrong has them all dialled.
+	maxServers = 1000
+)
+
+// lists asks a source for the list of servers, and carries out what is decided about it.
+type lists struct {
+	core    *core
+	source  Lister
+	now     atomic.Pointer[view] // nil before the first list
+	judge   adoption.Judge       // the asking goroutine's own
+	first   chan struct{}        // closed with the source's first answer, or failure
+	recent  recentWrites
+	handing handing
+
+	changing sync.Mutex // of now: by one goroutine at a time
+
+	mu    sync.Mutex
+	stats ListStats // guarded by mu
+	same  uint64    // answers that were the present list; guarded by mu
+}
+
+func newLists(c *core) *lists {
+	if c.options.Source == nil {
+		return nil
+	}
+	l := &lists{core: c, source: c.options.Source, first: make(chan struct{})}
+	l.handing.init()
+	return l
+}
+
+// await returns when there is a list, or the source has failed once.
+func (l *lists) await(ctx context.Context) error {
+	if l == nil || l.now.Load() != nil {
+		return nil
+	}
+	timer := time.NewTimer(l.core.options.Timeout)
+	defer timer.Stop()
+	select {
+	case <-l.first:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.core.ctx.Done():
+	}
+	_, err := l.view()
+	return err
+}
+
+// view is the present one; the error says why there is none.
+func (l *lists) view() (*view, error) {
+	if v := l.now.Load(); v != nil {
+		return v, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stats.Err != nil {
+		return nil, fmt.Errorf("%w: Options.Source: %w", ErrNoServers, l.stats.Err)
+	}
+	return nil, fmt.Errorf("%w: Options.Source has not answered yet", ErrNoServers)
+}
+
+func (l *lists) pick(key string) (*server, error) {
+	v, err := l.view()
+	if err != nil {
+		return nil, err
+	}
+	return v.present.pick(key), nil
+}
+
+func (l *lists) each() ([]*server, error) {
+	v, err := l.view()
+	if err != nil {
+		return nil, err
+	}
+	return v.present.unique(), nil
+}
+
+// follow asks the source for as long as the client lives.
+func (l *lists) follow() {
+	for first := true; ; first = false {
+		l.ask()
+		if first {
+			close(l.first)
+		}
+		if !backoff.Pause(l.core.ctx, l.pause()) {
+			return
+		}
+	}
+}
+
+// pause is until the next question: short while an answer is awaited again, or none was there yet.
+func (l *lists) pause() time.Duration {
+	interval := l.core.options.SourceInterval
+	if l.now.Load() == nil || l.judge.Awaits() && !l.judge.Doubts() {
+		return min(interval, adoption.Settling)
+	}
+	return interval - interval/10 + time.Duration(rand.Int64N(int64(interval)/5+1)) //nolint:gosec // chance, not secrecy.
+}
+
+func (l *lists) ask() {
+	names, err := l.names()
+	verdict := adoption.Same
+	if err != nil {
+		l.judge.Fail()
+	} else {
+		verdict = l.judge.Hear(time.Duration(l.core.now()), names)
+	}
+	if verdict == adoption.Adopted {
+		l.adopt(names)
+	}
+	l.note(names, verdict, err)
+	l.letGo()
+}
+
+// names is a valid answer of the source, which is the caller's code.
+func (l *lists) names() (names []string, err error) {
+	ctx, cancel := context.WithTimeout(l.core.ctx, listTime)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("memcache: Source panicked: %v", p)
+		}
+	}()
+	names, err = l.source.List(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(names) == 0:
+		return nil, errors.New("memcache: the source names no server")
+	case len(names) > maxServers:
+		return nil, fmt.Errorf("memcache: the source names %d servers: at most %d are used", len(names), maxServers)
+	}
+	for _, name := range names {
+		if err := validateAddress(name); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Clone(names), nil
+}
+
+func (l *lists) note(names []string, verdict adoption.Verdict, err error) {
+	l.mu.Lock()
+	before := l.stats.Err
+	l.stats.Err = err
+	switch {
+	case err != nil:
+		l.stats.Failures++
+	case verdict == adoption.Adopted:
+		l.stats.Changes, l.stats.Servers, l.stats.Since = l.stats.Changes+1, names, time.Now()
+	case verdict == adoption.Awaited:
+		l.stats.Awaited++
+	default:
+		l.same++
+	}
+	l.mu.Unlock()
+	switch {
+	case verdict == adoption.Adopted:
+		l.core.log.Info("memcached servers listed", "servers", len(names))
+	case err != nil && before == nil:
+		l.core.log.Warn("memcached servers stay as they are: the source's answer is of no use", observe.Cause(err))
+	}
+}
+
+// adopt makes a list the present one. What this process has written lately of keys that move is deleted at their new owners, before it
+// is read there: others may have brought it there earlier.
+func (l *lists) adopt(names []string) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	before := l.now.Load()
+	next := before.replacedBy(newRoster(l.core, names), time.Duration(l.core.now()))
+	if l.core.options.HandOver < 0 {
+		next.former = nil
+	}
+	l.sayUnknown(next)
+	since := time.Duration(l.core.now()) - l.recentTime()
+	l.doubtRecent(next, since)
+	l.now.Store(next)
+	moved := l.doubtRecent(next, since) // those that were written meanwhile, too
+	if len(moved) > 0 {
+		l.core.spawn(func() { l.deleteMoved(before, next, moved) })
+	}
+}
+
+// doubtRecent has the keys written since a time be misses at the owners that they move to, and returns them.
+func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
+	if len(next.former) == 0 {
+		return nil
+	}
+	for key := range l.recent.since(since) {
+		if s := next.present.pick(key); s != next.former[0].pick(key) {
+			s.missed.add(key, missedKey{})
+			moved = append(moved, key)
+		}
+	}
+	return moved
+}
+
+// deleteMoved deletes keys at their new owners; at the former ones before, as all writes do, if this process may have copied the other
+// way until now: because the list is one that was there before.
+func (l *lists) deleteMoved(before, now *view, keys []string) {
+	parts := make([]part, 0, maxMultiKeys)
+	for _, key := range keys {
+		owner := now.present.pick(key)
+		copied := before.formerOwners(key, before.present.pick(key))
+		if !slices.Contains(copied.all(), owner) {
+			continue
+		}
+		former := now.formerOwners(key, owner)
+		for _, s := range former.all() {
+			parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key}})
+		}
+		if len(parts) >= maxMultiKeys {
+			launch(l.core.ctx, parts)
+			parts = parts[:0]
+		}
+	}
+	launch(l.core.ctx, parts)
+	owners := make(map[*server]bool)
+	for _, key := range keys {
+		s := now.present.pick(key)
+		s.missed.add(key, missedKey{})
+		owners[s] = true
+	}
+	for s := range owners {
+		s.replaySoon()
+	}
+}
+
+// sayUnknown warns of servers that come back after so long that writes were not deleted there any more.
+func (l *lists) sayUnknown(next *view) {
+	for _, s := range next.present.unique() {
+		if s.missed.overflowed() && l.core.options.Overflow == AcceptStale {
+			l.core.log.Warn("memcached server is listed again: what it holds may be old; Options.Overflow can have it emptied", observe.Endpoint(s.address))
+		}
+	}
+}
+
+// recentTime is more than how much later than others this process may adopt a list.
+func (l *lists) recentTime() time.Duration {
+	return max(leastRecent, 2*l.core.options.SourceInterval)
+}
+
+// letGo ends the connections to servers that left long enough ago. What they have is not known from then on.
+func (l *lists) letGo() {
+	v := l.now.Load()
+	if v == nil {
+		return
+	}
+	needed := v.needs(time.Duration(l.core.now()) - l.core.options.HandOver)
+	for _, name := range l.core.options.Gutter.Servers {
+		needed[l.core.server(networkOf(name), name)] = true
+	}
+	var gone []*server
+	for _, s := range l.core.all() {
+		if !needed[s] {
+			gone = append(gone, s)
+		}
+	}
+	l.forgo(gone)
+	l.core.dismiss(gone)
+	l.core.mu.Lock()
+	defer l.core.mu.Unlock()
+	l.core.forgetLocked()
+}

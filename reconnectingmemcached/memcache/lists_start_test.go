@@ -1,0 +1,101 @@
+package memcache_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// TestCallsWaitForTheFirstList, and say why there is none.
+func TestCallsWaitForTheFirstList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleetOf(t, newZipf(1), 1, testutil.FakeOptions{})
+		slow := &slowList{list: list{names: f.first(1)}, delay: 300 * time.Millisecond}
+		p := f.newProcess(0, memcache.Options{Source: slow})
+		if err := p.client.Set(&memcache.Item{Key: "k"}); err != nil {
+			t.Errorf("Set = %v", err)
+		}
+		check(t, p.client.Close())
+
+		slow.delay = 2 * time.Second
+		began := time.Now()
+		if _, err := p.client.Get("k"); !errors.Is(err, memcache.ErrNoServers) || time.Since(began) != memcache.DefaultTimeout {
+			t.Errorf("Get = %v after %v", err, time.Since(began))
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := p.client.Get("k"); err != nil {
+			t.Errorf("Get = %v", err)
+		}
+		check(t, p.client.Close())
+
+		slow.delay = 0
+		slow.set(errors.New("who knows"))
+		for range 2 {
+			began = time.Now()
+			if _, err := p.client.GetMulti([]string{"k"}); !errors.Is(err, memcache.ErrNoServers) || !strings.Contains(err.Error(), "who knows") || time.Since(began) > 0 {
+				t.Errorf("GetMulti = %v after %v", err, time.Since(began))
+			}
+		}
+		if err := p.client.Ping(); !errors.Is(err, memcache.ErrNoServers) {
+			t.Errorf("Ping = %v", err)
+		}
+		if p.client.Available() {
+			t.Error("available without servers")
+		}
+		slow.set(nil, f.first(1)...)
+		time.Sleep(1100 * time.Millisecond)
+		if err := p.client.Ping(); err != nil {
+			t.Errorf("Ping = %v", err)
+		}
+		check(t, p.client.Close())
+	})
+}
+
+type slowList struct {
+	list
+	delay time.Duration
+}
+
+func (s *slowList) List(ctx context.Context) ([]string, error) {
+	time.Sleep(s.delay)
+	return s.list.List(ctx)
+}
+
+type panics struct{}
+
+func (panics) List(context.Context) ([]string, error) { panic("no list") }
+
+func TestASourceThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := memcache.NewWithOptions(nil, memcache.Options{Source: panics{}})
+		check(t, err)
+		if _, err := c.Get("k"); !errors.Is(err, memcache.ErrNoServers) || !strings.Contains(err.Error(), "no list") {
+			t.Errorf("Get = %v", err)
+		}
+		check(t, c.Close())
+	})
+}
+
+func TestOptionsOfLists(t *testing.T) {
+	source := &list{names: []string{"a:1"}}
+	for want, o := range map[string]memcache.Options{
+		"more than one":  {Source: source, Servers: []string{"a:1"}},
+		"Options.Hash":   {Source: source, Hash: 3},
+		"SourceInterval": {Source: source, SourceInterval: -1},
+		"Options.Source": {},
+	} {
+		if _, err := memcache.NewWithOptions(nil, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want an error with %q", o, err, want)
+		}
+	}
+	selector := new(memcache.ServerList)
+	if _, err := memcache.NewWithOptions(selector, memcache.Options{Hash: memcache.Ketama}); err == nil {
+		t.Error("a selector and a hash are taken")
+	}
+}

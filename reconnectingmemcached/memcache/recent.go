@@ -1,0 +1,50 @@
+package memcache
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// maxRecent bounds the keys of recent writes that are remembered.
+	maxRecent = 65536
+	// leastRecent is for how long they are at least, if there are not more.
+	leastRecent = 10 * time.Second
+)
+
+// recentWrites are the keys that this process has written last. When the list of servers changes, other processes may have read their
+// new owners before: what those have got from the former ones may be older than these writes.
+type recentWrites struct {
+	mu   sync.Mutex
+	ring []recentWrite // grows up to maxRecent; guarded by mu
+	next int           // where the next goes once it has; guarded by mu
+}
+
+type recentWrite struct {
+	key string
+	at  time.Duration
+}
+
+func (r *recentWrites) add(key string, now time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ring) < maxRecent {
+		r.ring = append(r.ring, recentWrite{key, now})
+		return
+	}
+	r.ring[r.next] = recentWrite{key, now}
+	r.next = (r.next + 1) % maxRecent
+}
+
+// since are the keys that were written at a time or later, each once.
+func (r *recentWrites) since(at time.Duration) map[string]struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys := make(map[string]struct{})
+	for _, w := range r.ring {
+		if w.at >= at {
+			keys[w.key] = struct{}{}
+		}
+	}
+	return keys
+}
