@@ -76,6 +76,9 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		type vault struct{}
 		func (vault) Password(context.Context) (string, error) { return "", nil }
 		var secrets vault
+		type table struct{}
+		func (table) Encoded(context.Context, int) ([]byte, error) { return nil, nil }
+		var users table
 		var authorities *tls.Config`,
 	"docs/breaker.md": `
 		var target string

@@ -36,6 +36,7 @@ type core struct {
 	calls      calls
 	gutter     *gutter // nil: off
 	lists      *lists  // nil: no Options.Source
+	loads      loads
 
 	histograms *histograms
 	resolves   bool // the default dialer is used, so host names are ours to look up
@@ -111,12 +112,16 @@ func (c *core) newBreaker(s *server) *breaker.Breaker {
 func (c *core) now() int64 { return int64(time.Since(c.epoch)) }
 
 // spawn starts a background task unless the core is closed.
-func (c *core) spawn(task func()) {
+func (c *core) spawn(task func()) { _ = c.trySpawn(task) }
+
+// trySpawn reports whether it has started the task.
+func (c *core) trySpawn(task func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.running.Go(task)
 	}
+	return !c.closed
 }
 
 // server returns the server of an address; it is made at its first use.

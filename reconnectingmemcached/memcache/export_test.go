@@ -21,6 +21,7 @@ const (
 	MaxMultiKeys  = maxMultiKeys
 	ReplayBatch   = replayBatch
 	CanaryKey     = canaryKey
+	LeaseFlags    = leaseFlags
 )
 
 // ReadReply feeds bytes to the parser of values, as the reply to a Get of key.

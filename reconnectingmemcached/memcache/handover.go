@@ -139,6 +139,10 @@ func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
 		return f, nil
 	}
 	it = out.item
+	if it.Flags == leaseFlags { // of [Client.Load]; whoever holds it does not know the new owner
+		l.handing.missed.Add(1)
+		return f, nil
+	}
 	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.op == opHandOver && out.number == 1}
 	it.CasID = 0
 	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}

@@ -1,0 +1,300 @@
+package memcache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+)
+
+const (
+	// leaseFlags are those of the item that stands for a value which somebody loads.
+	leaseFlags = 0x6c6f6164
+	// leaseLife is how long it lives after its holder has died, in seconds, and leaseRenewal how often a living one prolongs it.
+	leaseLife    = 5
+	leaseRenewal = 1500 * time.Millisecond
+	// leasePrefix is before the key of a value that is loaded anew while the old one is there.
+	leasePrefix = "holdfast:load:"
+	// reloadPause is how long a process leaves a value alone that another loads anew.
+	reloadPause = 200 * time.Millisecond
+	// earliestDate tells flags that are a time, in seconds since 1970, from those of others.
+	earliestDate = 900_000_000
+)
+
+// loads are the keys that this process loads.
+type loads struct {
+	mu      sync.Mutex
+	flights map[string]*loading // guarded by mu
+}
+
+// loading is one load, for all callers that want the key.
+type loading struct {
+	key     string
+	cancel  context.CancelFunc
+	callers int // guarded by loads.mu
+	done    chan struct{}
+	value   []byte
+	err     error
+}
+
+// Load returns the value of key, or has fn load it: once for all callers of all processes that ask at the same time, by a lease in
+// memcached. The others wait. A value older than ttl is still returned, for as long again, while one caller loads it anew in the
+// background. Fn is not to keep its context, which ends when all callers have left, and may be called by several processes if the
+// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept; a panic is an error.
+//
+// A Set or Delete of the key while it is loaded is not undone: what was loaded is returned but not stored. Ttl is at least a second. It is
+// kept in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is loaded. The errors are those of
+// fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers]; a server that is down is none. For values that many want all the time,
+// package autorefresh keeps them in memory, and refreshes them before they are old.
+func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	if ttl < time.Second {
+		return nil, fmt.Errorf("memcache: Load of %.100q: ttl is %v: use at least a second", key, ttl)
+	}
+	core, err := c.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{client: core.client(), core: core, key: key, ttl: ttl, fn: fn}
+	it, err := c.GetContext(ctx, key)
+	switch {
+	case err == nil && isFresh(it, time.Now()):
+		return it.Value, nil
+	case err == nil && it.Flags != leaseFlags:
+		l.reloadSoon(it) //nolint:contextcheck // it outlives the call.
+		return bytes.Clone(it.Value), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrMalformedKey), errors.Is(err, ErrNoServers):
+		return nil, err
+	}
+	return l.join(ctx)
+}
+
+// client is one that ends with the core: one that is used after its Close starts another core.
+func (c *core) client() *Client {
+	s := &shared{}
+	s.core.Store(c)
+	return &Client{shared: s}
+}
+
+// isFresh judges by the time that Load keeps in the flags. What others have stored is fresh as long as it is there.
+func isFresh(it *Item, now time.Time) bool {
+	return it.Flags != leaseFlags && (it.Flags < earliestDate || now.Unix() < int64(it.Flags))
+}
+
+// loader is what one Load needs.
+type loader struct {
+	client *Client
+	core   *core
+	key    string
+	ttl    time.Duration
+	fn     func(ctx context.Context) ([]byte, error)
+}
+
+// join waits for the load of this process, and begins it if there is none. The load outlives its caller while others wait.
+//
+//nolint:contextcheck // see above.
+func (l *loader) join(ctx context.Context) ([]byte, error) {
+	f, mine := l.core.loads.enter(l.key)
+	if mine {
+		l.run(f, l.load)
+	}
+	select {
+	case <-f.done:
+		return bytes.Clone(f.value), f.err
+	case <-ctx.Done():
+		l.core.loads.leave(f)
+		return nil, ctx.Err()
+	}
+}
+
+// enter returns the load of a key, a new one if there is none: then the caller must run it.
+func (s *loads) enter(key string) (f *loading, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f = s.flights[key]; f != nil {
+		f.callers++
+		return f, false
+	}
+	if s.flights == nil {
+		s.flights = make(map[string]*loading)
+	}
+	f = &loading{key: key, callers: 1, done: make(chan struct{})}
+	s.flights[key] = f
+	return f, true
+}
+
+// leave ends a load that nobody waits for.
+func (s *loads) leave(f *loading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.callers--; f.callers == 0 {
+		f.cancel()
+		s.removeLocked(f)
+	}
+}
+
+// removeLocked has the next caller begin another one.
+func (s *loads) removeLocked(f *loading) {
+	if s.flights[f.key] == f {
+		delete(s.flights, f.key)
+	}
+}
+
+// run does the work of a load on a goroutine of its own.
+func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
+	ctx, cancel := context.WithCancel(l.core.ctx)
+	s := &l.core.loads
+	s.mu.Lock()
+	f.cancel = cancel
+	s.mu.Unlock()
+	f.err = ErrClosed // unless the work is done
+	finish := func() {
+		cancel()
+		s.mu.Lock()
+		s.removeLocked(f)
+		s.mu.Unlock()
+		close(f.done)
+	}
+	if !l.core.trySpawn(func() {
+		defer finish()
+		f.value, f.err = work(ctx)
+	}) {
+		finish()
+	}
+}
+
+// load finds the value, or takes the lease and loads it.
+func (l *loader) load(ctx context.Context) ([]byte, error) {
+	pause := backoff.Exponential{Base: 5 * time.Millisecond, Factor: 1.5, Cap: 100 * time.Millisecond}
+	for attempt := 0; ; attempt++ {
+		if attempt > 0 && !backoff.Pause(ctx, pause.Delay(attempt-1)) {
+			return nil, ctx.Err()
+		}
+		it, err := l.client.GetContext(ctx, l.key)
+		switch {
+		case err == nil && it.Flags != leaseFlags:
+			return it.Value, nil
+		case err == nil:
+			continue
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		}
+		token := strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // to tell leases apart.
+		err = l.client.AddContext(ctx, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
+		switch {
+		case err == nil:
+			return l.loadWith(ctx, token)
+		case !errors.Is(err, ErrNotStored):
+			return l.loadWithout(ctx)
+		}
+	}
+}
+
+// loadWith loads while it holds the lease, and replaces that. If it is gone, the key was written meanwhile.
+func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
+	renewals, stop := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for backoff.Pause(renewals, leaseRenewal) {
+			l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
+		}
+	})
+	value, err := l.call(ctx)
+	stop()
+	renewing.Wait()
+	final := l.item(value)
+	if err != nil {
+		final = &Item{Key: l.key, Expiration: -1}
+	}
+	l.replaceLease(context.WithoutCancel(ctx), token, final)
+	return value, err
+}
+
+func (l *loader) replaceLease(ctx context.Context, token string, next *Item) {
+	it, err := l.client.GetContext(ctx, l.key)
+	if err == nil && it.Flags == leaseFlags && string(it.Value) == token {
+		l.replace(ctx, next, it.CasID)
+	}
+}
+
+// loadWithout loads while the server is down. Gutter may keep the value.
+func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
+	value, err := l.call(ctx)
+	if err == nil && l.core.gutter != nil {
+		_ = l.client.SetContext(ctx, l.item(value))
+	}
+	return value, err
+}
+
+// item is what is stored: it is fresh for ttl, and then there for as long again.
+func (l *loader) item(value []byte) *Item {
+	now, left := time.Now(), (2*l.ttl+time.Second-1)/time.Second
+	fresh := min(now.Add(l.ttl).Unix(), 1<<32-1)
+	return &Item{Key: l.key, Value: value, Flags: uint32(fresh), Expiration: expirationIn(uint64(left)+1, now)} //nolint:gosec // bounded.
+}
+
+// call is the caller's code.
+func (l *loader) call(ctx context.Context) (value []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			value, err = nil, fmt.Errorf("memcache: Load of %.100q: the function panicked: %v", l.key, p)
+		}
+	}()
+	return l.fn(ctx)
+}
+
+// reloadSoon loads a value that is old anew, unless somebody does so.
+func (l *loader) reloadSoon(old *Item) {
+	if f, mine := l.core.loads.enter(l.key); mine {
+		l.run(f, func(ctx context.Context) ([]byte, error) { return l.reload(ctx, old) })
+	} else {
+		l.core.loads.leave(f)
+	}
+}
+
+// reload replaces the old value if nobody has changed it meanwhile. Whoever finds it gone joins this load.
+func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl)
+	defer cancel()
+	lease := &Item{Key: leasePrefix + l.key, Value: []byte("1"), Expiration: int32(max(leaseLife, min(l.ttl/time.Second, 60)))} //nolint:gosec // bounded.
+	if err := l.client.AddContext(ctx, lease); errors.Is(err, ErrNotStored) {
+		backoff.Pause(ctx, reloadPause)
+		return l.load(ctx) // what is there, new or old
+	}
+	began := time.Now()
+	defer func() {
+		if time.Since(began) < time.Duration(lease.Expiration-1)*time.Second {
+			_ = l.client.DeleteContext(context.WithoutCancel(ctx), lease.Key)
+		}
+	}()
+	if it, err := l.client.GetContext(ctx, l.key); err == nil {
+		if isFresh(it, time.Now()) { // by the lease's last holder
+			return it.Value, nil
+		}
+		old = it
+	}
+	value, err := l.call(ctx)
+	if err != nil {
+		backoff.Pause(ctx, reloadPause)
+		return nil, err
+	}
+	l.replace(ctx, l.item(value), old.CasID)
+	return value, nil
+}
+
+// replace stores an item if the key has the CasID still. Without CasIDs it cannot be told.
+func (l *loader) replace(ctx context.Context, next *Item, cas uint64) {
+	if l.core.options.PlainGet {
+		_ = l.client.SetContext(ctx, next)
+		return
+	}
+	next.CasID = cas
+	_ = l.client.CompareAndSwapContext(ctx, next)
+}
