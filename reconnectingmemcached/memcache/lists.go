@@ -218,7 +218,7 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 	}
 	for key := range l.recent.since(since) {
 		if s := next.present.pick(key); s != next.former[0].pick(key) {
-			s.missed.add(key, missedKey{})
+			s.missed.add(key, missedKey{at: l.core.now()})
 			moved = append(moved, key)
 		}
 	}
@@ -248,7 +248,7 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 	owners := make(map[*server]bool)
 	for _, key := range keys {
 		s := now.present.pick(key)
-		s.missed.add(key, missedKey{})
+		s.missed.add(key, missedKey{at: l.core.now()})
 		owners[s] = true
 	}
 	for s := range owners {

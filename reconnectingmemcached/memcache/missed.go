@@ -30,6 +30,7 @@ type missedLog struct {
 // missedKey is one entry. A key that was missed again after a replay had begun has a later sequence, and stays.
 type missedKey struct {
 	sequence uint64
+	at       int64   // when, of the client's clock; 0: not known
 	sent     bool    // the write may still be on its way: one deletion is not enough
 	deleted  bool    // once
 	places   []place // of writes on connections that may live
@@ -166,6 +167,21 @@ func (m *missedLog) overflowAll() {
 	m.waiting.Store(0)
 }
 
+// dropBefore forgets the keys that were missed before a time, and returns how many.
+func (m *missedLog) dropBefore(at int64) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, k := range m.keys {
+		if k.at != 0 && k.at < at {
+			delete(m.keys, key)
+			m.bytes -= len(key)
+			n++
+		}
+	}
+	m.waiting.Store(int64(len(m.keys)))
+	return n
+}
+
 // loseMore takes note that writes will be missed which nobody remembers.
 func (m *missedLog) loseMore() {
 	m.mu.Lock()
@@ -198,7 +214,7 @@ func (s *server) logMissed(r *request, out outcome) {
 	if skip := s.core.options.NoReplay; skip != nil && !r.own && skip(r.key) {
 		return
 	}
-	missed := missedKey{sent: out.sent}
+	missed := missedKey{sent: out.sent, at: max(s.core.now(), 1)}
 	if out.place.open() {
 		missed.places = []place{out.place}
 	}

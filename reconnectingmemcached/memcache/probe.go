@@ -218,6 +218,7 @@ var errNotDeleted = errors.New("memcache: deletions of missed writes refused")
 
 // makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are misses; the others do not wait for them.
 func (s *server) makeReady(ctx context.Context) error {
+	s.forgetRestarted(ctx)
 	if err := s.replay(ctx); !errors.Is(err, errNotDeleted) {
 		return err
 	}
