@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -34,9 +35,14 @@ func validateAddress(address string) error {
 	return validatePort(address, port)
 }
 
+// validatePort takes the names of services, too, as gomemcache does.
 func validatePort(address, port string) error {
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("memcache: server address %q: port %q: use a number from 1 to 65535", address, port)
+	n, err := strconv.Atoi(port)
+	if err != nil && port != "" {
+		n, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
+	}
+	if err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("memcache: server address %q: port %q: use a number from 1 to 65535, or the name of a service", address, port)
 	}
 	return nil
 }

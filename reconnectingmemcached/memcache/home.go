@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -22,6 +23,9 @@ const (
 	homeGrace = 5 * time.Second
 	// homeDials is how often a caller's dialer is asked for one connection, when the name it is given has several addresses.
 	homeDials = 4
+	// moveDials is how many connections of a caller's dialer must go to one other address for the server to have moved there, while
+	// the ones to its home work.
+	moveDials = 8
 	// strayPause is how long no further such connections are asked for after that.
 	strayPause = int64(time.Second)
 )
@@ -33,9 +37,11 @@ var errElsewhere = errors.New("memcache: the connection goes to another address 
 type home struct {
 	host, port string        // of a name that is ours to look up; host is empty if there is none
 	checked    bool          // connections may go elsewhere: there is a name, or a caller's dialer
+	redials    bool          // there are both: only the dialer knows whether the name has moved
 	settling   chan struct{} // holds a token while the address is being chosen; capacity 1
 	several    atomic.Bool   // it was said that the name has several addresses
 	strayed    atomic.Int64  // until when a caller's dialer is not asked for private connections
+	unknown    unknownName
 
 	mu sync.Mutex
 	at netip.Addr // not valid: not known yet; guarded by mu
@@ -45,10 +51,13 @@ func (h *home) init(c *core, address string) {
 	h.settling = make(chan struct{}, 1)
 	h.checked = !c.resolves
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || !c.resolves || isUnixPath(address) {
+	if err != nil || host == "" || isUnixPath(address) {
 		return
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return
+	}
+	if h.redials = !c.resolves; c.resolves {
 		h.host, h.port, h.checked = host, port, true
 	}
 }
@@ -286,18 +295,43 @@ func (s *server) moveTo(at netip.Addr) {
 	}
 }
 
-// lookAgain looks the host name up once in each ResolveInterval. If it has moved away from the server's home, so does the server;
-// calls under way finish.
+// lookAgain looks the host name up once in each ResolveInterval, or has a caller's dialer do so. If it has moved away from the server's
+// home, so does the server; calls under way finish.
 func (s *server) lookAgain() {
 	interval := int64(s.core.options.ResolveInterval)
-	if interval < 0 || s.home.host == "" {
+	if interval < 0 || s.home.host == "" && !s.home.redials {
 		return
 	}
 	now, last := s.core.now(), s.resolved.Load()
 	if now-last < interval || !s.resolved.CompareAndSwap(last, now) {
 		return
 	}
+	if s.home.redials {
+		s.core.spawn(s.followDialer)
+		return
+	}
 	s.core.spawn(s.followName)
+}
+
+// followDialer asks the caller's dialer where the name leads now. If it is a name of several addresses, one connection that goes
+// elsewhere says nothing: all must go to the same address.
+func (s *server) followDialer() {
+	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
+	defer cancel()
+	var moved netip.Addr
+	for range moveDials {
+		conn, err := s.knock(ctx, s.address)
+		if err != nil {
+			return // as in followName
+		}
+		_ = conn.Close()
+		at, known := remoteOf(conn)
+		if !known || at == s.home.address() || moved.IsValid() && at != moved {
+			return
+		}
+		moved = at
+	}
+	s.moveTo(moved)
 }
 
 // followName outlives the call that asked for it.
@@ -320,4 +354,44 @@ func (l *line) remote() (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return remoteOf(l.conn)
+}
+
+// unknownName spaces the look-ups of a name that is gone, by the probes of its server. All processes of a fleet ask one name service.
+type unknownName struct {
+	mu    sync.Mutex
+	times int   // failures in a row; guarded by mu
+	until int64 // when it may be asked again, of the client's clock; guarded by mu
+	err   error // the last one's; guarded by mu
+}
+
+// addressesAgain is addresses for probes, of which there is one at a time: the failure of one look-up stands for a while.
+func (s *server) addressesAgain(ctx context.Context) ([]netip.Addr, error) {
+	if err := s.home.unknown.failure(s.core.now()); err != nil {
+		return nil, err
+	}
+	addrs, err := s.addresses(ctx)
+	s.home.unknown.note(s.core.now(), err)
+	return addrs, err
+}
+
+// failure is the last one, while the name is not to be asked for.
+func (u *unknownName) failure(now int64) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now < u.until {
+		return u.err
+	}
+	return nil
+}
+
+func (u *unknownName) note(now int64, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.err = err
+	if err == nil {
+		u.times = 0
+		return
+	}
+	pause := backoff.Exponential{Base: 250 * time.Millisecond, Factor: 2, Cap: 5 * time.Second}.Delay(u.times)
+	u.times, u.until = u.times+1, now+int64(pause)
 }

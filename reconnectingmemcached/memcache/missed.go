@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -205,6 +206,10 @@ func (m *missedLog) totals() (waiting int, replayed, lost uint64) {
 
 // noteMissed logs a write that failed, if its loss would leave an old value behind.
 func (s *server) noteMissed(r *request, out outcome) {
+	canceled := out.err == context.Canceled || out.err == context.DeadlineExceeded //nolint:errorlint // the context's own, no dial's.
+	if r.op == opSet && canceled && s.core.options.KeepCanceledSets {
+		return
+	}
 	if r.op.leavesOldValue() {
 		s.logMissed(r, out)
 	}

@@ -78,8 +78,9 @@ type Options struct {
 	// Default nil: no login.
 	Credentials func(ctx context.Context, addr string) (user, password string, err error)
 
-	// ResolveInterval is how often host names are looked up while in use. It does not apply with a DialContext, which does that
-	// itself. Default 30 s; negative: only when a dial fails, and before probes.
+	// ResolveInterval is how often host names are looked up while in use. With a DialContext, which does that itself, a connection is
+	// opened and closed; if it and seven more go to one other address, the server has moved there. Default 30 s; negative: only when a
+	// dial fails, and before probes.
 	ResolveInterval time.Duration
 
 	// HangTimeout is how long a server may leave several callers without a byte before it is taken for hung, if a fresh connection
@@ -104,6 +105,10 @@ type Options struct {
 
 	// NoReplay exempts keys from the deletion of missed writes at re-admission, such as locks written with Set. Default: none.
 	NoReplay func(key string) bool
+
+	// KeepCanceledSets leaves the key of a Set alone whose context has ended before its answer. The server may have the new value or an
+	// old one then, until it expires; for caches whose users often leave early. Default false: it is deleted, so that it is a miss.
+	KeepCanceledSets bool
 
 	// Gutter keeps the keys of a server that is down on others for a while. Default: off.
 	Gutter Gutter

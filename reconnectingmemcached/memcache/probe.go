@@ -143,7 +143,7 @@ func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
 		return s.dialShared(ctx)
 	}
 	at := s.home.address()
-	addrs, err := s.addresses(ctx)
+	addrs, err := s.addressesAgain(ctx)
 	if err != nil && !at.IsValid() {
 		return nil, err
 	}
