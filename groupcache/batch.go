@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -127,67 +127,10 @@ type ofAll struct {
 // Unwrap returns what is not of single keys.
 func (e ofAll) Unwrap() []error { return e.others }
 
-// batch is what is done for several keys at once, each of which is a flight that others can join.
-type batch struct {
-	group   *Group
-	ctx     context.Context // of what is done
-	cancel  context.CancelFunc
-	peer    *peer.Peer // who is asked, of a fetch
-	flights []*flight
-	joined  []*flight // of keys for which it is being done already
-	refused []string  // keys for which nothing is done any more, because of Close
-	landed  map[*flight]bool
-	stops   []func() bool // of what waits for the end of the flights' contexts
-}
-
-func (g *Group) newBatch(ctx context.Context, flights *flights, p *peer.Peer, keys []string) *batch {
-	b := &batch{group: g, peer: p, landed: make(map[*flight]bool, len(keys))}
-	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	waitedFor := 0
-	var mu sync.Mutex
-	for _, key := range keys {
-		f, ctxOfLoad, err := flights.join(ctx, key)
-		switch {
-		case err != nil:
-			b.refused = append(b.refused, key)
-			continue
-		case ctxOfLoad == nil:
-			b.joined = append(b.joined, f)
-			continue
-		}
-		f.await()
-		mu.Lock()
-		waitedFor++
-		mu.Unlock()
-		stop := context.AfterFunc(ctxOfLoad, func() { // the last to leave ends it
-			mu.Lock()
-			defer mu.Unlock()
-			if waitedFor--; waitedFor == 0 {
-				b.cancel()
-			}
-		})
-		b.stops = append(b.stops, stop)
-		b.flights = append(b.flights, f)
-	}
-	return b
-}
-
-func (b *batch) land(f *flight, v ByteView, err error) {
-	b.landed[f] = true
-	f.view, f.err = v, err
-	f.cancel()
-	f.land()
-}
-
-func (b *batch) landAll(err error) {
-	for _, stop := range b.stops {
-		stop()
-	}
-	for _, f := range b.flights {
-		if !b.landed[f] {
-			b.land(f, ByteView{}, err)
-		}
-	}
+// land lands one flight of a batch with what it has brought.
+func land(b *flight.Batch[loaded], f *loading, v ByteView, err error) {
+	f.Data.view = v
+	b.Land(f, err)
 }
 
 // apart parts keys into those that this process owns and others.
@@ -242,22 +185,22 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 		}
 		all.Go(func() {
 			defer func() { <-slots }()
-			b := g.newBatch(ctx, g.loads, nil, part)
-			if len(b.flights) > 0 && !g.instance.spawn(b.load) {
-				b.landAll(ErrClosed)
+			b := g.loads.Batch(ctx, part)
+			if len(b.Flights) > 0 && !g.instance.spawn(func() { g.loadBatch(b.Context(), b) }) { //nolint:contextcheck // that of the batch
+				b.LandAll(ErrClosed)
 			}
-			for _, f := range slices.Concat(b.flights, b.joined) {
-				v, err := f.wait(ctx)
-				if errors.Is(err, errAskElsewhere) { // it was to be taken from a peer, which does not have it
+			for _, f := range slices.Concat(b.Flights, b.Joined) {
+				v, err := brought(f, f.Wait(ctx))
+				if errors.Is(err, flight.ErrUndone) { // it was to be taken from a peer, which does not have it
 					mu.Lock()
-					left = append(left, f.key)
+					left = append(left, f.Key)
 					mu.Unlock()
 					continue
 				}
 				g.Stats.Loads.Add(1)
-				take(f.key, v, err)
+				take(f.Key, v, err)
 			}
-			for _, key := range b.refused {
+			for _, key := range b.Refused {
 				g.Stats.Loads.Add(1)
 				take(key, ByteView{}, ErrClosed)
 			}
@@ -270,38 +213,38 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 	return nil
 }
 
-// load has the BatchGetter load the keys, and lands all flights. If it panics, or ends its goroutine, that is the error of all.
-func (b *batch) load() {
-	g, returned := b.group, false
+// loadBatch has the BatchGetter load the keys of a batch, and lands all flights. If it panics, or ends its goroutine, that is the error of all.
+func (g *Group) loadBatch(ctx context.Context, b *flight.Batch[loaded]) {
+	returned := false
 	defer func() {
 		var err error
 		if !returned {
-			err = g.loads.panicked(b.flights[0].key, recover())
+			err = g.instance.getterPanicked(b.Flights[0].Key, recover())
 		}
-		b.cancel()
-		b.landAll(err)
+		b.End()
+		b.LandAll(err)
 	}()
-	missing := make(map[string]*flight, len(b.flights))
-	for _, f := range b.flights {
-		if v, ok := g.peek(f.key); ok { // stored by a load that ended just before this one began, or handed over
+	missing := make(map[string]*loading, len(b.Flights))
+	for _, f := range b.Flights {
+		if v, ok := g.peek(f.Key); ok { // stored by a load that ended just before this one began, or handed over
 			view, err := result(v)
-			b.land(f, view, err)
+			land(b, f, view, err)
 			continue
 		}
-		missing[f.key] = f
+		missing[f.Key] = f
 	}
 	if len(missing) > 0 {
-		err := g.askBatch(b.ctx, missing)
+		err := g.askBatch(ctx, missing)
 		for key, f := range missing {
-			view, err := g.settled(f, f.sink.view, notSet(key, &f.sink, err))
-			b.land(f, view, err)
+			view, err := g.settled(f, f.Data.sink.view, notSet(key, &f.Data.sink, err))
+			land(b, f, view, err)
 		}
 	}
 	returned = true
 }
 
 // askBatch calls the BatchGetter.
-func (g *Group) askBatch(ctx context.Context, missing map[string]*flight) error {
+func (g *Group) askBatch(ctx context.Context, missing map[string]*loading) error {
 	g.Stats.LoadsDeduped.Add(int64(len(missing)))
 	if g.config.loadTimeout > 0 {
 		var cancel context.CancelFunc
@@ -317,7 +260,7 @@ func (g *Group) askBatch(ctx context.Context, missing map[string]*flight) error 
 	defer func() { g.instance.histograms.loads.Observe(int64(time.Since(begin))) }()
 	dest := func(key string) Sink {
 		if f := missing[key]; f != nil {
-			return &f.sink
+			return &f.Data.sink
 		}
 		return new(loadSink) // nobody has asked for it
 	}

@@ -366,3 +366,38 @@ func testGroupsAlone(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Close once ended the loads of such a group by their context alone; now that a load has a context of
+// its own it must be found.
+func TestCloseEndsTheLoadsOfGroupsThatAreNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, err := groupcache.New(groupcache.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := i.NewGroup("g", 1<<20, groupcache.GetterFunc(func(ctx context.Context, _ string, _ groupcache.Sink) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		go func() {
+			_, err := g.View(t.Context(), "a")
+			got <- err
+		}()
+		synctest.Wait()
+		i.Deregister("g")
+		if err := i.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(got) == 0 {
+			t.Fatal("Close has left a load behind")
+		}
+		if _, err := g.View(t.Context(), "b"); !errors.Is(err, groupcache.ErrClosed) {
+			t.Errorf("View = %v after Close, want ErrClosed", err)
+		}
+	})
+}

@@ -60,9 +60,12 @@ func (g *Group) GrantHedges() { g.fetchCount.Add(1000) }
 // DropHot empties the hot cache.
 func (g *Group) DropHot() { g.hot.Clear() }
 
+// Waiting is how many wait for the load of a key by this process's Getter.
+func (g *Group) Waiting(key string) int { return g.loads.Waiting(key) }
+
 // Fetching is how many fetches from peers are under way.
 func (g *Group) Fetching() int64 {
-	n, _ := g.fetches.active()
+	n, _ := g.fetches.Active()
 	return n
 }
 

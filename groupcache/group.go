@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
@@ -40,8 +41,8 @@ type Group struct {
 	config   groupConfig
 	main     *store.Store
 	hot      *store.Store
-	loads    *flights // by the Getter
-	fetches  *flights // from peers
+	loads    *flight.Table[loaded] // by the Getter
+	fetches  *flight.Table[loaded] // from peers
 	removals writes.Ages
 
 	touched *writes.Touched
@@ -144,8 +145,8 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	g.main = g.newStore(cacheBytes-hot, hot)
 	g.hot = g.newStore(hot, 0)
 	g.touched = writes.NewTouched(i.options.Handover)
-	g.loads = newFlights(i, g.config.loadTimeout, g.load)
-	g.fetches = newFlights(i, g.config.loadTimeout, g.fetch)
+	g.loads = g.newFlights(g.load)
+	g.fetches = g.newFlights(g.fetch)
 	return g
 }
 
@@ -222,7 +223,7 @@ func result(v store.View) (ByteView, error) {
 }
 
 // revalidate loads an expired value again, for later callers.
-func (g *Group) revalidate(key string) { g.flightsFor(key).start(g.instance.life, key) }
+func (g *Group) revalidate(key string) { g.flightsFor(key).Start(g.instance.life, key) }
 
 // orBackground is for callers without a context, as one of the originals allowed.
 func orBackground(ctx context.Context) context.Context {
@@ -243,11 +244,11 @@ func (g *Group) miss(ctx context.Context, key string) (ByteView, error) {
 	if g.instance.tracer != nil {
 		return g.missTraced(ctx, key)
 	}
-	return g.flightsFor(key).do(ctx, key)
+	return brought(g.flightsFor(key).Do(ctx, key))
 }
 
 // flightsFor says whether a key is loaded here or fetched from a peer.
-func (g *Group) flightsFor(key string) *flights {
+func (g *Group) flightsFor(key string) *flight.Table[loaded] {
 	if g.owns(key) {
 		return g.loads
 	}
@@ -302,8 +303,8 @@ func (g *Group) CacheStats(which CacheType) CacheStats {
 		return CacheStats{}
 	}
 	out := CacheStats{Bytes: s.Bytes, Items: s.Items, Gets: s.Gets, Hits: s.Hits, Evictions: s.Evictions}
-	loads, since := g.loads.active()
-	fetches, sinceFetch := g.fetches.active()
+	loads, since := g.loads.Active()
+	fetches, sinceFetch := g.fetches.Active()
 	out.ActiveSingleFlightLoads = loads + fetches
 	out.SingleFlightLoadOldestAge = max(age(since), age(sinceFetch))
 	removes, sinceRemove := g.removals.Active()

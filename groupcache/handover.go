@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
@@ -92,7 +93,7 @@ func (g *Group) takeFromEach(ctx context.Context, by map[*peer.Peer][]string) {
 func (g *Group) keepApart(key string) {
 	pool := g.route().pool()
 	if g.sweeps.Covers(key) || pool != nil && pool.Changing() && g.touched.Has(key) {
-		g.fetches.fence(key)
+		g.fetches.Fence(key)
 	}
 }
 
@@ -222,28 +223,26 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 	if p.AwaitGreeting(ctx) != nil {
 		return 0
 	}
-	b := g.newBatch(ctx, g.loads, p, keys)
-	defer b.cancel()
-	for _, f := range b.joined { // nobody here waits for those
-		f.leave()
-	}
-	defer b.landAll(errAskElsewhere)
-	defer context.AfterFunc(ctx, b.cancel)()
-	for left := slices.DeleteFunc(slices.Clone(b.flights), g.wroteBefore); len(left) > 0; {
-		answers, err := p.CachedMulti(b.ctx, g.name, keysOf(left))
+	b := g.loads.Batch(ctx, keys)
+	defer b.End()
+	b.Abstain()
+	defer b.LandAll(flight.ErrUndone)
+	defer context.AfterFunc(ctx, b.End)()
+	for left := slices.DeleteFunc(slices.Clone(b.Flights), g.wroteBefore); len(left) > 0; {
+		answers, err := p.CachedMulti(b.Context(), g.name, flight.Keys(left))
 		if err != nil {
 			break
 		}
-		var absent []*flight
+		var absent []*loading
 		for i, a := range answers {
 			f := left[i]
 			switch {
 			case a.Outcome == peer.Absent:
 				absent = append(absent, f)
 			case a.Outcome == peer.Found && g.alive(a.Expire):
-				g.main.Add(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
+				g.main.Add(store.Item{Key: f.Key, Value: a.Value, Expire: a.Expire, Fence: &f.Fence})
 				taken++
-				b.land(f, ByteView{a.Value, a.Expire}, nil)
+				land(b, f, ByteView{a.Value, a.Expire}, nil)
 			}
 		}
 		if len(absent) == len(left) {
@@ -257,12 +256,4 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 // wroteBefore reports whether the key of a load under way was set or removed here lately. A write
 // that comes later fences the load. Asked before the load has begun, it would miss a write that comes
 // in between.
-func (g *Group) wroteBefore(f *flight) bool { return g.touched.Has(f.key) }
-
-func keysOf(flights []*flight) []string {
-	keys := make([]string, len(flights))
-	for i, f := range flights {
-		keys[i] = f.key
-	}
-	return keys
-}
+func (g *Group) wroteBefore(f *loading) bool { return g.touched.Has(f.Key) }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -38,6 +41,7 @@ type Instance struct {
 	mu        sync.RWMutex
 	groups    map[string]*Group                 // guarded by mu
 	former    groupTotals                       // of groups that are no more; guarded by mu
+	retired   []weak.Pointer[Group]             // groups that are no more, but may be used yet; guarded by mu
 	closed    bool                              // guarded by mu
 	pools     []*pool                           // all that serve this instance's groups; guarded by mu
 	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
@@ -155,10 +159,14 @@ func (i *Instance) Groups() []*Group {
 func (i *Instance) Deregister(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if g := i.groups[name]; g != nil {
-		i.former.add(g)
+	g := i.groups[name]
+	if g == nil {
+		return
 	}
+	i.former.add(g)
 	delete(i.groups, name)
+	i.retired = slices.DeleteFunc(i.retired, func(p weak.Pointer[Group]) bool { return p.Value() == nil })
+	i.retired = append(i.retired, weak.Make(g))
 }
 
 // pickerFor is the PeerPicker of a group that has none of its own.
@@ -220,6 +228,15 @@ func (i *Instance) isClosed() bool {
 	return i.closed
 }
 
+// getterPanicked logs a panic of a Getter, and is the error of its load.
+func (i *Instance) getterPanicked(key string, cause any) error {
+	if cause == nil {
+		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
+	}
+	i.log.Error("groupcache: a getter panicked", "key", observe.Cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
+}
+
 // Close cancels all loads under way and ends what runs in the background; it waits for both. Peers are then told that there is no such
 // group, and every method that could wait returns ErrClosed.
 func (i *Instance) Close() error {
@@ -230,16 +247,26 @@ func (i *Instance) Close() error {
 		return nil
 	}
 	i.closed = true
-	groups, pools := i.groups, i.pools
+	pools := i.pools
+	groups := slices.Collect(maps.Values(i.groups))
 	i.groups = make(map[string]*Group)
 	for _, g := range groups {
 		i.former.add(g)
 	}
+	for _, p := range i.retired {
+		if g := p.Value(); g != nil {
+			groups = append(groups, g)
+		}
+	}
 	i.mu.Unlock()
 	i.end()
 	for _, g := range groups {
-		g.loads.close()
-		g.fetches.close()
+		g.loads.Close()
+		g.fetches.Close()
+	}
+	for _, g := range groups {
+		g.loads.Wait()
+		g.fetches.Wait()
 	}
 	i.work.Wait()
 	for _, p := range pools {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
@@ -16,13 +17,45 @@ const borrowedTTL = time.Minute
 
 var errNothingSet = errors.New("groupcache: the getter returned nil without setting a value: call one of the sink's Set methods")
 
+// loading is one load of the group, or one fetch.
+type loading = flight.Flight[loaded]
+
+// loaded is what it brings.
+type loaded struct {
+	sink loadSink // that the Getter fills
+	view ByteView
+}
+
+// newFlights makes a table of flights that do work.
+func (g *Group) newFlights(work func(ctx context.Context, f *loading) (ByteView, error)) *flight.Table[loaded] {
+	return flight.New(flight.Options[loaded]{
+		Work: func(ctx context.Context, f *loading) (err error) {
+			f.Data.view, err = work(ctx, f)
+			return err
+		},
+		Panicked: g.instance.getterPanicked,
+		Life:     g.instance.life,
+		Limit:    g.config.loadTimeout,
+		Closed:   ErrClosed,
+	})
+}
+
+// brought is what a flight has brought that the caller has waited for.
+func brought(f *loading, err error) (ByteView, error) {
+	if err != nil {
+		return ByteView{}, err
+	}
+	return f.Data.view, nil
+}
+
 // load is what the flights of loads do: ask the Getter.
-func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, error) {
+func (g *Group) load(ctx context.Context, f *loading) (ByteView, error) {
+	key := f.Key
 	if v, ok := g.peek(key); ok { // stored by a load that ended just before this one began
 		return result(v)
 	}
 	if v, ok := g.inherit(ctx, key); ok {
-		g.keep(key, v, f)
+		g.keep(v, f)
 		return v, nil
 	}
 	g.Stats.LoadsDeduped.Add(1)
@@ -31,26 +64,26 @@ func (g *Group) load(ctx context.Context, key string, f *flight) (ByteView, erro
 		ctx, cancel = context.WithTimeout(ctx, g.config.loadTimeout)
 		defer cancel()
 	}
-	v, err := g.ask(ctx, key, f)
-	g.instance.histograms.loads.Observe(int64(time.Since(f.began)))
+	v, err := g.ask(ctx, f)
+	g.instance.histograms.loads.Observe(int64(time.Since(f.Began)))
 	return g.settled(f, v, err)
 }
 
 // settled counts and keeps what the Getter has said.
-func (g *Group) settled(f *flight, v ByteView, err error) (ByteView, error) {
+func (g *Group) settled(f *loading, v ByteView, err error) (ByteView, error) {
 	if limit := g.instance.maxValueSize(); err == nil && int64(v.Len()) > limit {
 		err = fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, v.Len(), limit)
 	}
 	if err != nil {
 		g.Stats.LocalLoadErrs.Add(1)
-		g.keepAbsence(f.key, f, err)
+		g.keepAbsence(f, err)
 		return ByteView{}, err
 	}
 	g.Stats.LocalLoads.Add(1)
 	g.instance.histograms.sizes.Observe(int64(v.Len()))
 	g.sawSize(v.Len())
 	v.expire = g.expiry(v.expire)
-	g.keep(f.key, v, f)
+	g.keep(v, f)
 	return v, nil
 }
 
@@ -63,28 +96,28 @@ func (g *Group) peek(key string) (store.View, bool) {
 	return v, ok && !v.Stale
 }
 
-func (g *Group) ask(ctx context.Context, key string, f *flight) (ByteView, error) {
+func (g *Group) ask(ctx context.Context, f *loading) (ByteView, error) {
 	if g.instance.tracer != nil {
-		return g.askTraced(ctx, key, f)
+		return g.askTraced(ctx, f)
 	}
-	return g.askGetter(ctx, key, f)
+	return g.askGetter(ctx, f)
 }
 
-func (g *Group) askGetter(ctx context.Context, key string, f *flight) (ByteView, error) {
-	if err := g.getter.Get(ctx, key, &f.sink); err != nil {
+func (g *Group) askGetter(ctx context.Context, f *loading) (ByteView, error) {
+	if err := g.getter.Get(ctx, f.Key, &f.Data.sink); err != nil {
 		return ByteView{}, err
 	}
-	if !f.sink.set {
+	if !f.Data.sink.set {
 		return ByteView{}, errNothingSet
 	}
-	return f.sink.view, nil
+	return f.Data.sink.view, nil
 }
 
 // keep stores what the Getter has said, unless the key was set or removed meanwhile. What belongs to another owner is kept for a short
 // time: its removal goes to the owner first, and to this process only while it is a peer.
-func (g *Group) keep(key string, v ByteView, f *flight) {
-	item := store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence}
-	if g.owns(key) {
+func (g *Group) keep(v ByteView, f *loading) {
+	item := store.Item{Key: f.Key, Value: v.s, Expire: v.expire, Fence: &f.Fence}
+	if g.owns(f.Key) {
 		g.main.Add(item)
 		return
 	}
@@ -96,12 +129,13 @@ func (g *Group) keep(key string, v ByteView, f *flight) {
 }
 
 // keepAbsence stores "not found", if the group wants that.
-func (g *Group) keepAbsence(key string, f *flight, err error) {
+func (g *Group) keepAbsence(f *loading, err error) {
+	key := f.Key
 	if g.config.negativeTTL <= 0 || !errors.Is(err, &ErrNotFound{}) || !g.owns(key) {
 		return
 	}
 	g.main.Add(store.Item{
-		Key: key, Value: err.Error(), Expire: g.instance.now().Add(g.config.negativeTTL).UnixNano(), Flags: flagAbsent, Fence: &f.fence,
+		Key: key, Value: err.Error(), Expire: g.instance.now().Add(g.config.negativeTTL).UnixNano(), Flags: flagAbsent, Fence: &f.Fence,
 	})
 }
 
@@ -143,11 +177,12 @@ func (g *Group) serveFromCache(key string) (v ByteView, hit bool, err error) {
 
 func (g *Group) serveByLoad(ctx context.Context, key string) (ByteView, error) {
 	g.Stats.Loads.Add(1)
-	return g.loads.do(ctx, key)
+	return brought(g.loads.Do(ctx, key))
 }
 
 // fetch is what the flights of fetches do: ask the owner, or those that stand in for it.
-func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, error) {
+func (g *Group) fetch(ctx context.Context, f *loading) (ByteView, error) {
+	key := f.Key
 	g.keepApart(key)
 	owners := g.route().owners(key)
 	for i, r := range owners {
@@ -158,7 +193,7 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 		v, err := g.askOwner(ctx, owners[i:], key)
 		if err == nil {
 			g.fetched(start, v.Len())
-			g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.fence})
+			g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.Fence})
 			return v, nil
 		}
 		if ctx.Err() != nil {
@@ -172,7 +207,7 @@ func (g *Group) fetch(ctx context.Context, key string, f *flight) (ByteView, err
 			ctx = context.WithValue(ctx, askedFor{}, map[string][]*peer.Peer{key: {r.peer}})
 		}
 	}
-	return g.loads.do(ctx, key)
+	return brought(g.loads.Do(ctx, key))
 }
 
 // hedgeShare is the budget of hedges: one of so many fetches.
@@ -225,7 +260,7 @@ func (g *Group) afterRefusal(ctx context.Context, key, url string, err error) (B
 	}
 	tryLocally, err := g.config.onPeerError(ctx, g, key, url, err)
 	if tryLocally {
-		return g.loads.do(ctx, key)
+		return brought(g.loads.Do(ctx, key))
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: %s: the handler said nothing more", ErrPeerUnavailable, url)

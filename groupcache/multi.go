@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
@@ -117,30 +118,28 @@ func (g *Group) oneByOne(ctx context.Context, keys []string, take func(string, B
 
 // fetchBatch asks a peer for several keys at once, those left out that are being fetched. It returns the keys that are still missing.
 func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, take func(string, ByteView, error)) (left []string) {
-	var batches []*batch
+	var batches []*flight.Batch[loaded]
 	for part := range multiwire.Parts(keys) {
-		b := g.newBatch(ctx, g.fetches, p, part)
-		left = append(left, b.refused...)
-		for _, f := range b.joined {
-			f.leave()
-			left = append(left, f.key)
-		}
-		if len(b.flights) > 0 && !g.instance.spawn(b.run) {
-			b.landAll(ErrClosed)
+		b := g.fetches.Batch(ctx, part)
+		left = append(left, b.Refused...)
+		b.Abstain()
+		left = append(left, flight.Keys(b.Joined)...)
+		if len(b.Flights) > 0 && !g.instance.spawn(func() { g.askTogether(b.Context(), p, b) }) { //nolint:contextcheck // that of the batch
+			b.LandAll(ErrClosed)
 		}
 		batches = append(batches, b)
 	}
 	var again []string
 	for _, b := range batches {
-		for _, f := range b.flights {
-			switch v, err := f.wait(ctx); {
+		for _, f := range b.Flights {
+			switch v, err := brought(f, f.Wait(ctx)); {
 			case errors.Is(err, errAskAgain):
-				again = append(again, f.key)
-			case errors.Is(err, errAskElsewhere):
-				left = append(left, f.key)
+				again = append(again, f.Key)
+			case errors.Is(err, flight.ErrUndone):
+				left = append(left, f.Key)
 			default: // the others are counted where they are found
 				g.Stats.Loads.Add(1)
-				take(f.key, v, err)
+				take(f.Key, v, err)
 			}
 		}
 	}
@@ -153,41 +152,36 @@ func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, tak
 	return left
 }
 
-var (
-	// errAskElsewhere ends the flights of a batch that the owner did not answer.
-	errAskElsewhere = errors.New("groupcache: the batch was not answered")
-	// errAskAgain ends the flights of those keys that found no room in the answer.
-	errAskAgain = fmt.Errorf("%w for want of room", errAskElsewhere)
-)
+// errAskAgain ends the flights of those keys that found no room in the answer.
+var errAskAgain = fmt.Errorf("%w for want of room", flight.ErrUndone)
 
-// run asks the peer, and lands all flights.
-func (b *batch) run() {
-	defer b.cancel()
-	defer b.landAll(errAskElsewhere) // those that were not answered
-	g := b.group
-	for _, f := range b.flights {
-		g.keepApart(f.key)
+// askTogether asks a peer for the keys of a batch, and lands all flights.
+func (g *Group) askTogether(ctx context.Context, p *peer.Peer, b *flight.Batch[loaded]) {
+	defer b.End()
+	defer b.LandAll(flight.ErrUndone) // those that were not answered
+	for _, f := range b.Flights {
+		g.keepApart(f.Key)
 	}
 	start := time.Now()
-	answers, err := b.peer.GetMulti(b.ctx, g.name, keysOf(b.flights))
+	answers, err := p.GetMulti(ctx, g.name, flight.Keys(b.Flights))
 	if err != nil {
 		g.Stats.PeerErrors.Add(1)
 		return
 	}
 	for i, a := range answers {
-		f := b.flights[i]
+		f := b.Flights[i]
 		if a.Outcome == peer.Absent { // there was no room for it
-			b.land(f, ByteView{}, errAskAgain)
+			land(b, f, ByteView{}, errAskAgain)
 			continue
 		}
 		if a.Outcome != peer.Found {
 			g.Stats.PeerErrors.Add(1)
-			b.land(f, ByteView{}, remoteError(g.name, f.key, a))
+			land(b, f, ByteView{}, remoteError(g.name, f.Key, a))
 			continue
 		}
 		g.fetched(start, len(a.Value))
-		g.keepGuest(store.Item{Key: f.key, Value: a.Value, Expire: a.Expire, Fence: &f.fence})
-		b.land(f, ByteView{a.Value, a.Expire}, nil)
+		g.keepGuest(store.Item{Key: f.Key, Value: a.Value, Expire: a.Expire, Fence: &f.Fence})
+		land(b, f, ByteView{a.Value, a.Expire}, nil)
 	}
 }
 

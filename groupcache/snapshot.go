@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/snapshot"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
@@ -116,27 +117,25 @@ func (g *Group) takeSaved(ctx context.Context, saved time.Time, records map[stri
 	if len(keys) == 0 {
 		return 0, ctx.Err()
 	}
-	b := g.newBatch(ctx, g.loads, nil, keys)
-	defer b.cancel()
-	for _, f := range b.joined { // nobody here waits for those
-		f.leave()
-	}
-	defer b.landAll(errAskElsewhere)
-	if len(b.refused) > 0 {
+	b := g.loads.Batch(ctx, keys)
+	defer b.End()
+	b.Abstain()
+	defer b.LandAll(flight.ErrUndone)
+	if len(b.Refused) > 0 {
 		return 0, ErrClosed
 	}
-	written, err := g.writtenSince(ctx, saved, keysOf(b.flights))
+	written, err := g.writtenSince(ctx, saved, flight.Keys(b.Flights))
 	if err != nil {
 		return 0, err
 	}
-	for _, f := range b.flights {
-		rec := records[f.key]
-		if written[f.key] || g.wroteBefore(f) || !g.alive(rec.Expire) || !g.main.Room(len(rec.Key), len(rec.Value)) {
+	for _, f := range b.Flights {
+		rec := records[f.Key]
+		if written[f.Key] || g.wroteBefore(f) || !g.alive(rec.Expire) || !g.main.Room(len(rec.Key), len(rec.Value)) {
 			continue
 		}
-		if g.main.Add(store.Item{Key: rec.Key, Value: rec.Value, Expire: rec.Expire, Fence: &f.fence}) {
+		if g.main.Add(store.Item{Key: rec.Key, Value: rec.Value, Expire: rec.Expire, Fence: &f.Fence}) {
 			taken++
-			b.land(f, ByteView{rec.Value, rec.Expire}, nil)
+			land(b, f, ByteView{rec.Value, rec.Expire}, nil)
 		}
 	}
 	return taken, nil

@@ -142,6 +142,6 @@ func (g *Group) dropPrefix(prefix string) {
 }
 
 func (g *Group) fencePrefix(prefix string) {
-	g.loads.fencePrefix(prefix)
-	g.fetches.fencePrefix(prefix)
+	g.loads.FencePrefix(prefix)
+	g.fetches.FencePrefix(prefix)
 }

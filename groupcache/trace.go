@@ -18,17 +18,17 @@ func (g *Group) operation(kind trace.Kind, name, key string) trace.Operation {
 // missTraced finds the value of a key that no cache has, for an instance with a tracer.
 func (g *Group) missTraced(ctx context.Context, key string) (ByteView, error) {
 	ctx, span := g.instance.tracer.Begin(ctx, g.operation(trace.Internal, "get", key))
-	v, err := g.flightsFor(key).do(ctx, key)
+	v, err := brought(g.flightsFor(key).Do(ctx, key))
 	span.End(g.ended(ctx, trace.OK, err))
 	return v, err
 }
 
 // askTraced is ask for an instance with a tracer.
-func (g *Group) askTraced(ctx context.Context, key string, f *flight) (v ByteView, err error) {
-	ctx, span := g.instance.tracer.Begin(ctx, g.operation(trace.Internal, "load", key))
+func (g *Group) askTraced(ctx context.Context, f *loading) (v ByteView, err error) {
+	ctx, span := g.instance.tracer.Begin(ctx, g.operation(trace.Internal, "load", f.Key))
 	err = ErrGetterPanicked // if it does not return
 	defer func() { span.End(g.ended(ctx, trace.OK, err)) }()
-	return g.askGetter(ctx, key, f)
+	return g.askGetter(ctx, f)
 }
 
 // askBatchTraced is a call of the BatchGetter for an instance with a tracer.

@@ -103,8 +103,8 @@ func unavailable(targets []target, errs []error) error {
 
 // dropLoads makes the loads under way of a key ones that are not joined, and whose result is not kept.
 func (g *Group) dropLoads(key string) {
-	g.loads.fence(key)
-	g.fetches.fence(key)
+	g.loads.Fence(key)
+	g.fetches.Fence(key)
 }
 
 func (g *Group) putMain(key string, v ByteView) {

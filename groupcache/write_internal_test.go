@@ -9,11 +9,14 @@ import (
 // A load that begins while a removal is at work may find the old value in the cache. It must not be joined by those who come after the
 // removal.
 func TestALoadThatFoundTheOldValueDuringAWriteIsNotJoined(t *testing.T) {
-	for what, write := range map[string]func(*Group){
-		"a removal":             func(g *Group) { g.removeHere("a") },
-		"too large to be kept":  func(g *Group) { g.setHere("a", ByteView{s: string(make([]byte, 1<<20))}) },
-		"expired at that time":  func(g *Group) { g.setHere("a", ByteView{s: "set", expire: 1}) },
-		"set for another owner": func(g *Group) { g.replace("a", g.putNowhere, ByteView{s: "set"}) },
+	for what, write := range map[string]struct {
+		keep func(*Group, string, ByteView)
+		v    ByteView
+	}{
+		"a removal":             {(*Group).putNowhere, ByteView{}},
+		"too large to be kept":  {(*Group).putMain, ByteView{s: string(make([]byte, 1<<20))}},
+		"expired at that time":  {(*Group).putMain, ByteView{s: "set", expire: 1}},
+		"set for another owner": {(*Group).putNowhere, ByteView{s: "set"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			i, err := New(Options{})
@@ -28,27 +31,24 @@ func TestALoadThatFoundTheOldValueDuringAWriteIsNotJoined(t *testing.T) {
 				t.Fatal(err)
 			}
 			g.setHere("a", ByteView{s: "old"})
-			fetches := g.fetches.shard("a")
-			fetches.mu.Lock() // stops the write after its first step
-			before, _, err := g.loads.join(t.Context(), "a")
-			if err != nil {
-				t.Fatal(err)
-			}
-			written := make(chan struct{})
+			fenced, goOn, written := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			go func() {
-				write(g)
-				close(written)
+				defer close(written)
+				g.replace("a", func(key string, v ByteView) {
+					close(fenced)
+					<-goOn
+					write.keep(g, key, v)
+				}, write.v)
 			}()
-			until(t, "the write has begun", before.fence.Load)
+			<-fenced
 
-			during, ctx, err := g.loads.join(t.Context(), "a")
-			if err != nil {
-				t.Fatal(err)
+			found := g.loads.Batch(t.Context(), []string{"a"})
+			defer found.End()
+			during := found.Flights[0]
+			if during.Data.view, err = g.load(found.Context(), during); during.Data.view.s != "old" {
+				t.Fatalf("the load found %q, %v: the test is no test", during.Data.view.s, err)
 			}
-			if during.view, during.err = g.load(ctx, "a", during); during.view.s != "old" {
-				t.Fatalf("the load found %q, %v: the test is no test", during.view.s, during.err)
-			}
-			fetches.mu.Unlock()
+			close(goOn)
 			<-written
 
 			got := make(chan string, 1)
@@ -59,22 +59,13 @@ func TestALoadThatFoundTheOldValueDuringAWriteIsNotJoined(t *testing.T) {
 				}
 				got <- v.String()
 			}()
-			until(t, "the Get has joined or ended", func() bool { return len(got) > 0 || during.waiters() > 1 })
-			for _, f := range []*flight{before, during} {
-				f.cancel()
-				f.land()
-			}
+			until(t, "the Get has joined or ended", func() bool { return len(got) > 0 || g.loads.Waiting("a") > 1 })
+			found.LandAll(nil)
 			if v := <-got; v != "new" {
 				t.Errorf("a Get after the write sees %q", v)
 			}
 		})
 	}
-}
-
-func (f *flight) waiters() int {
-	f.shard.mu.Lock()
-	defer f.shard.mu.Unlock()
-	return f.waiting
 }
 
 func until(t *testing.T, what string, condition func() bool) {

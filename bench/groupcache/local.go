@@ -152,7 +152,23 @@ func (b bench) misses() error {
 				return ours.Get(ctx, next(), groupcache.ByteViewSink(&v))
 			})
 		}},
-		{"holdfast, View, a context with an end", func(run context.Context, workers int) (int, error) {
+		{"holdfast, View, one context that can end", func(run context.Context, workers int) (int, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return loop(run, workers, func(int) error {
+				_, err := ours.View(ctx, next())
+				return err
+			})
+		}},
+		{"golang, ByteViewSink, a deadline for each call", func(run context.Context, workers int) (int, error) {
+			return loop(run, workers, func(int) error {
+				ctx, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				var v golang.ByteView
+				return theirs.Get(ctx, next(), golang.ByteViewSink(&v))
+			})
+		}},
+		{"holdfast, View, a deadline for each call", func(run context.Context, workers int) (int, error) {
 			return loop(run, workers, func(int) error {
 				ctx, cancel := context.WithTimeout(ctx, time.Second)
 				defer cancel()
@@ -167,7 +183,7 @@ func (b bench) misses() error {
 		if err != nil {
 			return err
 		}
-		rows = append(rows, localRows(strconv.Itoa(procs), contestants, r, []float64{0, 0.75, 0})...)
+		rows = append(rows, localRows(strconv.Itoa(procs), contestants, r, []float64{0, 0.75, 0, 0, 0})...)
 	}
 	table("misses: a load of 100 bytes, the cache full", rows)
 	return nil

@@ -53,6 +53,7 @@ const (
 	multiwire    = "groupcache/internal/multiwire"
 	peer         = "groupcache/internal/peer"
 	httppeer     = "groupcache/internal/httppeer"
+	flight       = "groupcache/internal/flight"
 	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
 	snapshot     = "groupcache/internal/snapshot"
@@ -111,6 +112,7 @@ func Holdfast() Rules {
 			{Package: writes, May: []string{backoff}},
 			{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
 			{Package: httppeer, May: []string{pbwire, multiwire, peer, writes, tracing, observe}},
+			{Package: flight},
 			{Package: store},
 			{Package: snapshot},
 			{Package: ring, May: []string{hashRing, xxhash}},
@@ -118,7 +120,7 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
+				messages, pbwire, multiwire, peer, httppeer, flight, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
 			}, Tests: []string{singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
