@@ -51,6 +51,44 @@ func TestMixesAreAsDescribed(t *testing.T) {
 	}
 }
 
+func TestMixesAreTheSameInEachRun(t *testing.T) {
+	for _, mix := range mixes() {
+		first, err := mix.keys("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, _ := mix.keys("")
+		if !slices.Equal(first, second) {
+			t.Errorf("%s: two runs differ", mix.name)
+		}
+	}
+	for i, want := range map[int]uint64{0: 0, 499: 499, 500: 0, 3000: 1 << 32, 3000 + 18_000: 2 << 32} {
+		if got := loops()[i]; got != want {
+			t.Errorf("loops: key %d is %d, want %d", i, got, want)
+		}
+	}
+	keys, ago, again := recency(3000), 0.0, 0
+	newest := uint64(0)
+	for _, key := range keys {
+		if key > newest {
+			newest = key
+			continue
+		}
+		ago += float64(newest - key)
+		again++
+	}
+	if mean := ago / float64(again); newest < mixReads*19/100 || newest > mixReads*21/100 || mean < 2700 || mean > 3300 {
+		t.Errorf("recency: %d keys of %d reads, %.0f ago in the mean, want a fifth, 3000", newest, mixReads, mean)
+	}
+}
+
+func TestTheWorstCellIsNamed(t *testing.T) {
+	r := result{name: "mix", ratios: map[string][]float64{"lru": {1, 2, 30, 4}, "holdfast": {2, 3, 29.5, 4}}}
+	if got := worst([]result{r}); !strings.Contains(got, "-0.50") || !strings.Contains(got, "mix, 10 %") {
+		t.Errorf("worst = %q", got)
+	}
+}
+
 func TestContestantsHoldAsManyEntriesAsTold(t *testing.T) {
 	for _, c := range contestants() {
 		for _, entries := range []int{1, 100, 2000} {

@@ -125,8 +125,21 @@ func tabulate(w io.Writer, results []result) error {
 			text += fmt.Sprintf(" %11.2f", mean(results, c.name, i))
 		}
 	}
-	_, err := io.WriteString(w, text+"\n")
+	_, err := io.WriteString(w, text+"\n"+worst(results)+"\n")
 	return err
+}
+
+// worst says where holdfast is furthest below LRU.
+func worst(results []result) string {
+	least, where := 100.0, ""
+	for _, r := range results {
+		for i, share := range shares() {
+			if d := r.ratios["holdfast"][i] - r.ratios["lru"][i]; d < least {
+				least, where = d, fmt.Sprintf("%s, %d %%", r.name, share)
+			}
+		}
+	}
+	return fmt.Sprintf("holdfast - lru: %+.2f at the least (%s)", least, where)
 }
 
 func mean(results []result, name string, size int) float64 {

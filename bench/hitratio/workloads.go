@@ -29,11 +29,12 @@ func workloads() []workload {
 		}
 		all = append(all, workload{name, func(folder string) ([]uint64, error) { return recorded(folder, name, read) }})
 	}
-	return append(all,
-		workload{"zipf 0.9", func(string) ([]uint64, error) { return zipf(0.9, 0), nil }},
-		workload{"zipf 1.1", func(string) ([]uint64, error) { return zipf(1.1, 0), nil }},
-		workload{"zipf 0.9+scans", func(string) ([]uint64, error) { return zipf(0.9, 0.2), nil }},
+	all = append(all,
+		made("zipf 0.9", func() []uint64 { return zipf(0.9, 0) }),
+		made("zipf 1.1", func() []uint64 { return zipf(1.1, 0) }),
+		made("zipf 0.9+scans", func() []uint64 { return zipf(0.9, 0.2) }),
 	)
+	return append(all, mixes()...)
 }
 
 func recorded(folder, name string, read func(io.Reader) ([]uint64, error)) ([]uint64, error) {

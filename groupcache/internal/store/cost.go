@@ -6,7 +6,7 @@ const (
 	entryBytes = int64(unsafe.Sizeof(entry{}))
 	// indexBytes and ghostBytes are what an entry takes in the index and in the memory of evicted keys, on average.
 	indexBytes = 16
-	ghostBytes = 12
+	ghostBytes = 20
 )
 
 // costs counts what items take of the budget.

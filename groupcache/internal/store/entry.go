@@ -8,7 +8,7 @@ import (
 // copied is the size up to which key and value share one allocation, made by the store.
 const copied = 1 << 10
 
-// entry is one item in the store. All but its uses and its place in a queue is set before readers see it and never changes. It fills
+// entry is one item in the store. All but its uses and what its policy notes is set before readers see it and never changes. It fills
 // 64 bytes, one of the allocator's sizes, which is why it holds pointers and lengths in place of strings.
 type entry struct {
 	next, prev *entry // in its queue; guarded by the shard's mu
@@ -20,7 +20,8 @@ type entry struct {
 	valueLen   uint32
 	uses       atomic.Uint32 // see use and warm
 	flags      uint8
-	where      place // S3-FIFO's; guarded by the shard's mu
+	where      place  // S3-FIFO's; guarded by the shard's mu
+	seen       uint16 // when S3-FIFO saw a use; guarded by the shard's mu
 }
 
 // place says which queue an entry is in.
@@ -32,12 +33,12 @@ const (
 )
 
 const (
-	// mostUses is where counting uses stops: an entry that is read all the time is not written all the time.
-	mostUses = 3
+	// wasUsed is set by a use, unless it is set already: an entry that is read all the time is not written all the time.
+	wasUsed = 1
 	// One hit in sampled makes its entry warmer. It is a prime, so that keys that are read in turn all have their turn.
 	sampled = 61
-	// One degree of warmth. The two bits below it are the uses.
-	degree  = mostUses + 1
+	// One degree of warmth. The bit below it is wasUsed.
+	degree  = 2
 	boiling = 1 << 31
 )
 
@@ -64,15 +65,15 @@ func (e *entry) value() string { return unsafe.String(e.valueData, e.valueLen) }
 
 func (e *entry) bytes() int64 { return int64(e.keyLen) + int64(e.valueLen) }
 
-// use counts a use, up to mostUses. Of two at the same moment one may be lost.
+// use notes a use.
 func (e *entry) use() {
-	if u := e.uses.Load(); u%degree < mostUses {
-		e.uses.CompareAndSwap(u, u+1)
+	if e.uses.Load()&wasUsed == 0 {
+		e.uses.Or(wasUsed)
 	}
 }
 
-// used returns the uses that have been counted and not been forgotten.
-func (e *entry) used() uint32 { return e.uses.Load() % degree }
+// used reports whether there was a use since the last fade.
+func (e *entry) used() bool { return e.uses.Load()&wasUsed != 0 }
 
 // warm notes a sampled hit.
 func (e *entry) warm() {
@@ -81,12 +82,11 @@ func (e *entry) warm() {
 	}
 }
 
-// fade takes n of the uses back, or all if there are fewer, and halves the warmth.
-func (e *entry) fade(n uint32) {
+// fade forgets the use, and halves the warmth.
+func (e *entry) fade() {
 	for {
 		u := e.uses.Load()
-		left := u%degree - min(n, u%degree)
-		if e.uses.CompareAndSwap(u, u/degree/2*degree+left) {
+		if e.uses.CompareAndSwap(u, u/degree/2*degree) {
 			return
 		}
 	}

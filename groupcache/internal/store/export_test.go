@@ -121,17 +121,23 @@ func (s *Store) ShardCosts() []int64 {
 // MainCount is how many entries the main queue of the first shard has.
 func (s *Store) MainCount() int { return s.shards[0].policy.(*s3fifo).main.count }
 
-// MainUses is how many uses its entries have.
+// MainUses is how many of its entries were used.
 func (s *Store) MainUses() int {
 	n := 0
 	q := &s.shards[0].policy.(*s3fifo).main
 	for e := q.root.next; e != &q.root; e = e.next {
-		n += int(e.used())
+		if e.used() {
+			n++
+		}
 	}
 	return n
 }
 
-// GhostPlaces is how many ghosts the first shard has room for.
-func (s *Store) GhostPlaces() int {
-	return len(s.shards[0].policy.(*s3fifo).ghosts.buckets) * bucketSize
+// GhostPlaces is how many ghosts the first shard has room for, of its small queue and of its main one.
+func (s *Store) GhostPlaces() (small, main int) {
+	f := s.shards[0].policy.(*s3fifo)
+	return len(f.left.buckets) * bucketSize, len(f.leftMain.buckets) * bucketSize
 }
+
+// SmallShare is the share of the small queue of the first shard.
+func (s *Store) SmallShare() float64 { return s.shards[0].policy.(*s3fifo).share }

@@ -1,64 +1,74 @@
 package store
 
-// ghosts remembers the hashes of entries that were evicted unread, as many of the latest as there are entries. It is approximate: a hash
-// is remembered by 32 of its bits, and one may be dropped early when many fall into the same bucket.
+// ghosts remembers entries that have left, and when they were used last. It is approximate: a hash is remembered by 32 of its bits, and one
+// may be dropped early when many fall into the same bucket.
 type ghosts struct {
 	buckets []bucket
-	clock   uint32 // counts what is remembered
+	clock   ticker // counts what is remembered
 }
 
-// bucket has one cache line: in each word the bits of a hash and, below them, the clock's time; 0 is nothing.
+// bucket has one cache line: in each word the bits of a hash and, below them, when the entry was used last, and when it left; 0 is nothing.
 type bucket [bucketSize]uint64
 
 const (
 	bucketSize = 8
 	// sparePlaces keep the few ghosts of a small store from pushing each other out.
 	sparePlaces = 64
+	// unit is the part of all that are remembered by which ages are told apart.
+	unit = 1 << 10
 )
 
-// remember adds a hash; at most limit of the latest are kept.
-func (g *ghosts) remember(hash uint64, limit int) {
+// ghost is what is known of an entry that has left.
+type ghost struct {
+	seen uint16 // when it was used last
+	age  int    // how many have left since
+}
+
+// remember adds an entry; at most limit of the latest are kept.
+func (g *ghosts) remember(e *entry, limit int) {
 	g.resize(limit)
-	g.clock++
-	g.put(uint64(uint32(hash))<<32 | uint64(g.clock))
+	g.clock.count(limit / unit)
+	g.put(uint64(uint32(e.hash))<<32 | uint64(e.seen)<<16 | uint64(g.clock.now))
 }
 
 // put writes a ghost over the oldest of its bucket.
-func (g *ghosts) put(ghost uint64) {
-	b := g.bucket(ghost >> 32)
+func (g *ghosts) put(word uint64) {
+	b := g.bucket(word >> 32)
 	oldest := 0
 	for i, other := range b {
 		if other == 0 {
 			oldest = i
 			break
 		}
-		if g.age(other) > g.age(b[oldest]) {
+		if g.ticks(other) > g.ticks(b[oldest]) {
 			oldest = i
 		}
 	}
-	b[oldest] = ghost
+	b[oldest] = word
 }
 
-func (g *ghosts) age(ghost uint64) uint32 { return g.clock - uint32(ghost) }
+// ticks is how old a ghost is.
+func (g *ghosts) ticks(word uint64) uint16 { return g.clock.since(uint16(word)) }
 
 func (g *ghosts) bucket(bits uint64) *bucket {
 	return &g.buckets[bits*uint64(len(g.buckets))>>32]
 }
 
-// take reports whether a hash is among the latest limit that are remembered, and forgets it.
-func (g *ghosts) take(hash uint64, limit int) bool {
+// take returns what is remembered of a hash if it is among the latest limit, and forgets it.
+func (g *ghosts) take(hash uint64, limit int) (ghost, bool) {
 	if len(g.buckets) == 0 {
-		return false
+		return ghost{}, false
 	}
 	bits := uint64(uint32(hash))
 	b := g.bucket(bits)
-	for i, ghost := range b {
-		if ghost != 0 && ghost>>32 == bits {
+	for i, word := range b {
+		if word != 0 && word>>32 == bits {
 			b[i] = 0
-			return uint64(g.age(ghost)) < uint64(limit)
+			age := int(g.ticks(word)) * max(1, limit/unit)
+			return ghost{seen: uint16(word >> 16), age: age}, age < limit
 		}
 	}
-	return false
+	return ghost{}, false
 }
 
 // resize keeps between one and a quarter and twice as many places as are needed, and some more.
@@ -70,9 +80,9 @@ func (g *ghosts) resize(limit int) {
 	old := g.buckets
 	g.buckets = make([]bucket, (limit*3/2+sparePlaces+bucketSize-1)/bucketSize)
 	for _, b := range old {
-		for _, ghost := range b {
-			if ghost != 0 {
-				g.put(ghost)
+		for _, word := range b {
+			if word != 0 {
+				g.put(word)
 			}
 		}
 	}

@@ -78,8 +78,12 @@ func TestAllocatedHeapStaysNearTheBudget(t *testing.T) {
 				st := s.Stats()
 				t.Logf("%7d items, key and value %4.1f MiB: heap %.3f × the budget, spans %.3f ×", st.Items, float64(st.Bytes)/(1<<20),
 					ratio, float64(spansAfter-spans)/budget)
-				if ratio > 1.10 || ratio < 0.8 {
-					t.Errorf("heap = %.3f × the budget, want 0.8 to 1.10", ratio)
+				most := 1.05
+				if strings.Contains(name, " ") { // lengths that change
+					most = 1.10
+				}
+				if ratio > most || ratio < 0.8 {
+					t.Errorf("heap = %.3f × the budget, want 0.8 to %.2f", ratio, most)
 				}
 				runtime.KeepAlive(s)
 			})

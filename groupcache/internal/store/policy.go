@@ -6,11 +6,11 @@ import "sync/atomic"
 type policy interface {
 	// add takes in an entry that is nowhere.
 	add(e *entry)
-	// replace takes in an entry for one that has been removed, and has its key and place.
-	replace(e *entry, was place)
+	// replace takes in an entry for an old one with its key, which has been removed.
+	replace(e, old *entry)
 	remove(e *entry)
-	// victim removes and returns the entry that goes next, nil if there is none.
-	victim() *entry
+	// victim removes and returns the entry that goes next, to make room for one of such a cost, nil if there is none.
+	victim(incoming int64) *entry
 	clear()
 }
 
@@ -48,14 +48,14 @@ func (l *lru) idle() int64 {
 	return l.clock.Load() - l.seen[e]
 }
 
-func (l *lru) replace(e *entry, _ place) { l.add(e) }
+func (l *lru) replace(e, _ *entry) { l.add(e) }
 
 func (l *lru) remove(e *entry) {
 	l.queue.remove(e, l.costs.ofEntry(e))
 	delete(l.seen, e)
 }
 
-func (l *lru) victim() *entry {
+func (l *lru) victim(int64) *entry {
 	e := l.queue.first()
 	if e != nil {
 		l.remove(e)

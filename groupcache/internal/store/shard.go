@@ -72,7 +72,7 @@ func (s *shard) insert(e, old *entry, cost int64) {
 		return
 	}
 	e.uses.Store(old.uses.Load())
-	s.policy.replace(e, old.where)
+	s.policy.replace(e, old)
 	s.index.replace(old, e)
 }
 
@@ -84,7 +84,7 @@ func (s *shard) makeRoom(cost, budget int64) {
 			large.evict()
 			continue
 		}
-		if s.cost.Load()+cost <= (budget-large.cost.Load())/s.store.parts() || !s.evictOne() {
+		if s.cost.Load()+cost <= (budget-large.cost.Load())/s.store.parts() || !s.evictOne(cost) {
 			return
 		}
 	}
@@ -112,8 +112,8 @@ func (s *shard) drop(e *entry) {
 	s.index.remove(e)
 }
 
-func (s *shard) evictOne() bool {
-	e := s.policy.victim()
+func (s *shard) evictOne(incoming int64) bool {
+	e := s.policy.victim(incoming)
 	if e == nil {
 		return false
 	}
@@ -130,7 +130,7 @@ func (s *shard) evictOne() bool {
 func (s *shard) evict() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.evictOne()
+	return s.evictOne(0)
 }
 
 // refuse removes what an item that is not stored was meant to replace.

@@ -13,8 +13,8 @@ import (
 type Policy uint8
 
 const (
-	// S3FIFO keeps what was read again soon after it came, and what comes back soon after it went; keys read once pass through
-	// a tenth of the room. The default.
+	// S3FIFO keeps what was read again soon after it came, and what comes back and was read later than what would go for it. Keys
+	// read once pass through a part of the room that follows what comes back. The default.
 	S3FIFO Policy = iota
 	// LRU keeps what was read last. A hit takes the shard's lock.
 	LRU
