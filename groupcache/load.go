@@ -156,7 +156,6 @@ func (g *Group) serve(ctx context.Context, key string, loading func()) (ByteView
 // answer is serve for a request that came from a peer.
 func (g *Group) answer(ctx context.Context, key string, loading func()) (ByteView, error) {
 	g.Stats.ServerRequests.Add(1)
-	g.Stats.Gets.Add(1)
 	if g.instance.tracer != nil {
 		return g.serveTraced(ctx, key, loading)
 	}

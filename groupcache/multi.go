@@ -30,7 +30,6 @@ func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteVie
 			continue
 		}
 		seen[key] = true
-		g.Stats.Gets.Add(1)
 		v, hit, err := g.serveFromCache(key)
 		switch {
 		case !hit:
@@ -232,10 +231,10 @@ func (g *Group) serveCached(keys []string) []peer.Answer {
 		}
 		v, hit, err := g.serveFromCache(key)
 		if !hit {
+			g.Stats.Gets.Add(-1) // the peer asks for it once more, or somebody else
 			return peer.Answer{Outcome: peer.Absent}
 		}
 		g.Stats.ServerRequests.Add(1)
-		g.Stats.Gets.Add(1)
 		return space.take(answerOf(v, err))
 	})
 }
@@ -284,7 +283,6 @@ func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 	var missing []string
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
 		g.Stats.ServerRequests.Add(1)
-		g.Stats.Gets.Add(1)
 		if v, hit, err := g.serveFromCache(key); hit {
 			take(key, v, err)
 			continue

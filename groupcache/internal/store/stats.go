@@ -27,6 +27,9 @@ func (s *Store) Stats() Stats {
 	return total
 }
 
+// Counts returns how many Gets were hits and misses. It is much cheaper than Stats.
+func (s *Store) Counts() (hits, misses int64) { return s.counts.sum() }
+
 func (s *shard) addTo(total *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
