@@ -77,6 +77,9 @@ func (g *Group) SweepStep(phase, id, prefix string) error {
 	return g.sweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
 }
 
+// Beginning is how many removals of this process by prefix are in their first step.
+func (i *Instance) Beginning() int { return len(i.pool.Beginning().All()) }
+
 // Drop empties the caches, as if the process had begun anew.
 func (g *Group) Drop() { g.drop() }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -39,6 +40,10 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 	ctx = orBackground(ctx)
 	router := g.route()
 	router.settle(ctx)
+	id := rand.Text()
+	if pool := router.pool(); pool != nil { // before the list is made: who comes later is told of it
+		pool.Beginning().Add(g.name, writes.Sweep{Phase: writes.Begin, ID: id, Prefix: prefix})
+	}
 	targets := router.others(g.name, prefix)
 	told := context.WithoutCancel(ctx)
 	var removal Removal
@@ -47,10 +52,11 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 		begun := g.removals.Begin()
 		defer g.removals.End(begun)
 		var err error
-		removal, err = g.sweep(told, prefix, targets)
+		removal, err = g.sweep(told, id, prefix, targets)
 		done <- err
 	})
 	if !ok {
+		g.haveBegun(id)
 		return Removal{}, ErrClosed
 	}
 	select {
@@ -63,8 +69,7 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 
 // sweep tells all processes to begin, and then all that have begun to end. See package writes for
 // the reason.
-func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Removal, error) {
-	id := rand.Text()
+func (g *Group) sweep(ctx context.Context, id, prefix string, targets []target) (Removal, error) {
 	step := func(ctx context.Context, phase writes.Phase, targets []target) []error {
 		return writes.Round[target]{
 			Life: g.instance.life,
@@ -98,6 +103,8 @@ func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Rem
 			failed(targets[i], err)
 		}
 	}
+	g.haveBegun(id)
+	g.endElsewhere(ctx, writes.Sweep{Phase: writes.End, ID: id, Prefix: prefix}, begun)
 	for i, err := range step(ctx, writes.End, begun) {
 		switch t := begun[i]; {
 		case err != nil:
@@ -107,6 +114,28 @@ func (g *Group) sweep(ctx context.Context, prefix string, targets []target) (Rem
 		}
 	}
 	return r, errors.Join(errs...)
+}
+
+// haveBegun ends the first step of a sweep: a process that comes now finds nothing old at others.
+func (g *Group) haveBegun(id string) {
+	if pool := g.route().pool(); pool != nil {
+		pool.Beginning().Done(id)
+	}
+}
+
+// endElsewhere tells those of the end who have begun as they came, or came back, while others began.
+// One that does not hear it waits no longer for it than for a writer that has died.
+func (g *Group) endElsewhere(ctx context.Context, end writes.Sweep, begun []target) {
+	pool := g.route().pool()
+	if pool == nil {
+		return
+	}
+	for _, p := range pool.Peers() {
+		known := slices.ContainsFunc(begun, func(t target) bool { return t.peer == p })
+		if !known && p.Up() {
+			g.instance.spawn(func() { _ = p.Sweep(ctx, g.name, end) })
+		}
+	}
 }
 
 // sweepHere is what peers ask for.

@@ -75,6 +75,9 @@ func attempts(err error) int {
 var errUnfinished = errors.New("not all removals were delivered")
 
 func (p *Peer) tellMissed(ctx context.Context) error {
+	if err := p.beginMissed(ctx); err != nil { // first: from then on it keeps nothing old
+		return err
+	}
 	if err := p.forgetMissed(ctx); err != nil {
 		return err
 	}

@@ -56,6 +56,8 @@ type Options struct {
 
 	log  *slog.Logger // Logger, that names the client
 	ring string       // the name of the even ring
+
+	beginning *writes.Beginning // shared by all peers of the pool
 }
 
 // Stats count the requests to a peer.

@@ -67,7 +67,7 @@ type members struct {
 
 // NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
 func NewPool(self string, rings Rings, o Options) *Pool {
-	o.log, o.ring = observe.Logger(o.Logger, o.Name), rings.Name
+	o.log, o.ring, o.beginning = observe.Logger(o.Logger, o.Name), rings.Name, new(writes.Beginning)
 	p := &Pool{self: self, options: o, rings: rings, early: writes.NewEarly(o.Handover)}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.members.Store(&members{ring: rings.Plain(nil), peers: map[string]*Peer{}})
@@ -253,6 +253,9 @@ func (p *Pool) Wrote(group, key string) { p.early.Wrote(writes.Removal{Group: gr
 func (p *Pool) WrotePrefix(group, prefix string) {
 	p.early.Wrote(writes.Removal{Group: group, Key: prefix, Prefix: true})
 }
+
+// Beginning are the removals of this process by prefix whose first step is under way.
+func (p *Pool) Beginning() *writes.Beginning { return p.options.beginning }
 
 // Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers it is this process alone.
 //

@@ -56,6 +56,17 @@ func (p *Peer) Written(ctx context.Context, group string, within time.Duration, 
 	return answers, err
 }
 
+// beginMissed has the peer take part in the removals by prefix that are under way: some of those that
+// it may ask for values have not begun yet.
+func (p *Peer) beginMissed(ctx context.Context) error {
+	for _, s := range p.options.beginning.All() {
+		if err := p.sweep(ctx, s.Group, s.Sweep); err != nil && !Hopeless(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // sweepMissed tells the peer of the removals by prefix that it has missed, and reports whether
 // there were any.
 func (p *Peer) sweepMissed(ctx context.Context) (told bool, err error) {

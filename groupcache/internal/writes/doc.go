@@ -46,7 +46,8 @@
 //     from then on it neither keeps nor joins anything that comes from another process, which may
 //     not have been told yet (Sweeps). When all have done it, all their values were loaded later,
 //     and the second step lifts the rule. A process that missed the first step drops its values
-//     when it is back. So does one that has not begun after BeginWithin: the first ones to begin lift
+//     when it is back. If that is while others have not begun, it begins then (Beginning): it would
+//     get old values from those, and keep them. (It was told to drop its values only.) So does one that has not begun after BeginWithin: the first ones to begin lift
 //     the rule by themselves some time later, as the writer may have died.
 //
 // # What is assumed

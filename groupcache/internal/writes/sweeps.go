@@ -3,6 +3,7 @@ package writes
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,43 @@ func (s *Sweeps) Covers(key string) bool {
 		}
 	}
 	return false
+}
+
+// Beginning are the sweeps of this process whose first step is under way: processes that come, or
+// come back, are told of them. It is safe for concurrent use.
+type Beginning struct {
+	mu     sync.Mutex
+	sweeps map[string]GroupSweep // by their ID; guarded by mu
+}
+
+// GroupSweep is a sweep of a group.
+type GroupSweep struct {
+	Group string
+	Sweep
+}
+
+// Add takes note of a first step that begins.
+func (b *Beginning) Add(group string, s Sweep) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sweeps == nil {
+		b.sweeps = make(map[string]GroupSweep)
+	}
+	b.sweeps[s.ID] = GroupSweep{group, s}
+}
+
+// Done takes note that all processes that can be told have taken the first step.
+func (b *Beginning) Done(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.sweeps, id)
+}
+
+// All are those under way.
+func (b *Beginning) All() []GroupSweep {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.sweeps))
 }
 
 // tidyLocked forgets those whose end did not come.
