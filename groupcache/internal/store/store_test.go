@@ -154,7 +154,7 @@ func TestAShardLendsRoomAndGetsItBack(t *testing.T) {
 	if st := s.Stats(); st.Items != 6 || st.Evictions != 0 {
 		t.Fatalf("Stats() = %+v, want all 6 large values", st)
 	}
-	for i := range 30_000 {
+	for i := range 60_000 {
 		if i%1000 == 0 && i < 20_000 { // takes the place of all else in its shard, and leaves it empty
 			add(t, s, fmt.Sprint("large", i), large)
 		}
