@@ -26,6 +26,8 @@ const (
 	tombHead = "\xaf\x01\x02"
 	// mostOwed is how many deletions are owed by name. If there are more, all values of that time are distrusted.
 	mostOwed = 1 << 14
+	// atOnce is how many deletions are told at once.
+	atOnce = 1024
 )
 
 // Tombs are tombstones by the names of their keys.
@@ -160,7 +162,7 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 	if !s.graves.any() || !s.atones.May(s.now()) {
 		return
 	}
-	for some := range slices.Chunk(s.graves.names(s.now()), 1024) {
+	for some := range slices.Chunk(s.graves.names(s.now()), atOnce) {
 		if s.bury(ctx, some) != nil {
 			return
 		}

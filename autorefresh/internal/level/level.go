@@ -90,12 +90,13 @@ type Level[K comparable, V any] struct {
 	mu   sync.Mutex
 	held map[string]held // leases; guarded by mu
 
-	owes    atomic.Bool // there are leases to be released once the store is back
-	redeems safe.Seldom
-	fence   time.Duration // how long tombstones stay
-	graves  graves
-	turns   turns
-	atones  safe.Seldom
+	owes     atomic.Bool // there are leases to be released once the store is back
+	redeems  safe.Seldom
+	fence    time.Duration // how long tombstones stay
+	graves   graves
+	turns    turns
+	atones   safe.Seldom
+	distrust distrust[K, V]
 
 	hits, missed, stores, errors, undecodable, ahead atomic.Uint64
 }
@@ -249,7 +250,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 			if errors.Is(err, errAhead) {
 				l.ahead++
 			}
-		case !s.graves.covers(names[n], v.LoadedAt):
+		case !s.graves.covers(names[n], v.LoadedAt) && !s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.skew)):
 			l.found[i] = v
 		}
 	}
@@ -275,7 +276,8 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 	sealed := make(map[string][]byte, len(values))
 	for _, v := range values {
 		name, ok := s.name(v.Key)
-		if !ok || s.now()-v.LoadedAt > int64(s.fence-3*s.timeout) || s.graves.covers(name, v.LoadedAt) {
+		if !ok || s.now()-v.LoadedAt > int64(s.fence-3*s.timeout) || s.graves.covers(name, v.LoadedAt) ||
+			s.distrust.covers(v.Key, *v.Value, v.LoadedAt) {
 			continue
 		}
 		data, err := s.seal(v)

@@ -58,6 +58,33 @@ func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
 	}
 }
 
+// Invalidate has an entry refreshed within a period that would be later, and tells whether it is one
+// that is to be refreshed at all. A final one is so no more, one that rests waits for its next read.
+func (t *Table[K, V]) Invalidate(e *Entry[K, V], now int64) bool {
+	switch {
+	case e.Has(Absent):
+		return false
+	case e.Has(Terminal):
+		t.reopen(e)
+	case e.place == placeFlying:
+		e.again = true
+		return true
+	case e.Has(Cold) || e.place != placeWaiting || e.due <= now+t.round():
+		return true
+	}
+	t.unschedule(e)
+	t.schedule(e, t.spread(now, t.round()))
+	return true
+}
+
+// reopen makes a final entry one that is refreshed.
+func (t *Table[K, V]) reopen(e *Entry[K, V]) {
+	e.Clear(Terminal)
+	t.census.Terminal--
+	t.finals.remove(e, byAge)
+	t.watchAge(e)
+}
+
 // Finish gives an entry its last value. It leaves after ttl, unless that is 0.
 func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) {
 	t.accept(e, v)

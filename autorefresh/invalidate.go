@@ -1,0 +1,76 @@
+package autorefresh
+
+import (
+	"context"
+	"slices"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+)
+
+// InvalidateAll says that nothing of what the cache has may be relied on, as after a restore of the
+// source: see [Cache.InvalidateFunc], of which it is the form for all items.
+func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
+	_, err := c.invalidate(ctx, nil)
+	return err
+}
+
+// InvalidateFunc says that the values for which old returns true may not be what the source has any
+// more, and returns how many there are. They are refreshed within a period, spread over it, and
+// answered meanwhile, up to MaxStale; nobody waits. What is to be answered no more is deleted, see
+// [Cache.Delete]; who needs the new value now calls [Cache.Refresh].
+//
+// Final values are refreshed again, negative entries end, if old says so of the zero value, and
+// items that rest, see HotFor, are refreshed once they are read. A value that was got before does not
+// come back through the second level: not into this cache, whoever stores it, and what is there of
+// the items that this cache has is deleted, so that other processes do not take it either. What they
+// have in memory stays until they refresh it.
+//
+// Old is called for the items that are there, by the caller, and later for values that the second
+// level offers, by the cache's goroutines: it must be safe for concurrent use, and depend on its
+// arguments alone. A panic of it then counts as true. The error is [ErrClosed], and nothing was done;
+// or one of the second level, with this cache invalidated: what could not be deleted there is
+// deleted as soon as it can be.
+func (c *Cache[K, V]) InvalidateFunc(ctx context.Context, old func(key K, v V) bool) (int, error) {
+	return c.invalidate(ctx, old)
+}
+
+// invalidateChunk is for how many items at most mu is held at one go.
+const invalidateChunk = 256
+
+func (c *Cache[K, V]) invalidate(ctx context.Context, old func(K, V) bool) (int, error) {
+	if c.life.closed.Load() {
+		return 0, ErrClosed
+	}
+	c.fetch.Level.Distrust(old) // first: what is got from now on is new
+	var entries, negative []*timetable.Entry[K, V]
+	for e := range c.storage.all() {
+		switch {
+		case old != nil && !old(e.Key, *e.Value.Load()):
+		case e.Has(timetable.Absent):
+			negative = append(negative, e)
+		default:
+			entries = append(entries, e)
+		}
+	}
+	var keys []K
+	for some := range slices.Chunk(entries, invalidateChunk) {
+		keys = append(keys, c.invalidateSome(some)...)
+	}
+	for _, e := range negative {
+		c.storage.drop(e)
+	}
+	return len(keys), c.fetch.Level.Discard(ctx, keys)
+}
+
+// invalidateSome returns the keys of entries that were still there.
+func (c *Cache[K, V]) invalidateSome(entries []*timetable.Entry[K, V]) (keys []K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	for _, e := range entries {
+		if !e.IsDead() && c.table.Invalidate(e, now) {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
