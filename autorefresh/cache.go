@@ -61,7 +61,12 @@ func (c *Cache[K, V]) look(e *timetable.Entry[K, V]) bool {
 	if flags&timetable.Cold != 0 {
 		c.warm(e)
 	}
-	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0
+	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0 && !c.isPast(e)
+}
+
+// isPast tells whether the value of an entry has ended.
+func (c *Cache[K, V]) isPast(e *timetable.Entry[K, V]) bool {
+	return e.Has(timetable.Bounded) && c.table.IsOver(e, c.now())
 }
 
 // warm has an entry refreshed that rested until now.
@@ -82,7 +87,9 @@ type Entry[V any] struct {
 	LoadedAt time.Time
 	// Terminal tells that the value is final.
 	Terminal bool
-	// Stale tells that it is older than MaxStale, Resting that it is not refreshed until read, see HotFor.
+	// GoodUntil is when it ends, the zero time if it does not, see the function of that name.
+	GoodUntil time.Time
+	// Stale tells that it is older than MaxStale or has ended, Resting that it is not refreshed until read, see HotFor.
 	Stale, Resting bool
 }
 
@@ -96,17 +103,21 @@ func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	flags := e.Flags.Load()
-	return Entry[V]{
+	found := Entry[V]{
 		Value: *e.Value.Load(), LoadedAt: c.epoch.Add(time.Duration(e.LoadedAt())),
-		Terminal: flags&timetable.Terminal != 0, Stale: flags&timetable.Stale != 0, Resting: flags&timetable.Cold != 0,
-	}, true
+		Terminal: flags&timetable.Terminal != 0, Stale: flags&timetable.Stale != 0 || c.isPast(e), Resting: flags&timetable.Cold != 0,
+	}
+	if end, bounded := c.table.End(e); bounded {
+		found.GoodUntil = c.epoch.Add(time.Duration(end))
+	}
+	return found, true
 }
 
 // All are the items that Get would return, in no order, at about the time they are asked for. It does not count as reads.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for e := range c.storage.all() {
-			if e.Flags.Load()&c.slow&^(timetable.Unread|timetable.Cold) == 0 && !yield(e.Key, *e.Value.Load()) {
+			if e.Flags.Load()&c.slow&^(timetable.Unread|timetable.Cold|timetable.Bounded) == 0 && !c.isPast(e) && !yield(e.Key, *e.Value.Load()) {
 				return
 			}
 		}

@@ -3,6 +3,7 @@ package autorefresh
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
@@ -32,7 +33,7 @@ var (
 	// in it: what is stored under it could never be found again. Use another key.
 	ErrBadKey = errors.New("autorefresh: key is not equal to itself, as NaN")
 
-	// ErrStale is returned by Load when the value is older than MaxStale and may not be served. Treat it as a source that is down.
+	// ErrStale is returned by Load when the value is older than MaxStale, or has ended, see [GoodUntil], and may not be served. Treat it as a source that is down.
 	ErrStale = errors.New("autorefresh: value is too old")
 
 	// ErrUnavailable is returned by Load and Refresh when the source was not asked because it has been failing; it comes with
@@ -61,6 +62,29 @@ var (
 
 // Terminal is what a [RefreshFunc] returns for a final value: return autorefresh.Terminal(v).
 func Terminal[V any](v V) (V, error) { return v, ErrTerminal }
+
+// GoodUntil is what a [RefreshFunc] returns for a value that has an end of its own, such as a token, a
+// set of keys, a DNS record or a response with Cache-Control: return autorefresh.GoodUntil(v, t). A
+// [BatchFunc] assigns both to Value and Err of a [Result]. The value is refreshed once a period and, in
+// any case, before t: earlier than that by a tenth of the time that it is good for, or by twice
+// Timeout, if that is more, but at most by a quarter; a refresh that fails is tried again before t.
+//
+// From t on the value is not served, whatever MaxStale and WhenStale say: Get misses, and Load waits for
+// a new one. This holds for other processes, too, which take it from the second level. Joined with
+// [ErrUnchanged], by errors.Join, the error gives the value that is there a new end; ErrUnchanged
+// alone leaves the end as it is. Joined with [ErrTerminal] it says that the item ends at t. Set and
+// Update store values without an end. A t that has passed makes the refresh a failure; the zero t is no end.
+func GoodUntil[V any](v V, t time.Time) (V, error) {
+	if t.IsZero() {
+		return v, nil
+	}
+	return v, &untilError{t}
+}
+
+// untilError says that a value has an end. It is no failure.
+type untilError struct{ end time.Time }
+
+func (e *untilError) Error() string { return "autorefresh: good until " + e.end.String() }
 
 // partialError is a failure whose value is to be stored nevertheless.
 // It does not unwrap: what the cause would mean by itself does not count.

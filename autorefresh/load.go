@@ -212,7 +212,7 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *timetable.Entry[K, V]) (v V,
 	if e.Has(timetable.Absent) {
 		return v, ErrNotFound
 	}
-	if c.opts.WhenStale == StaleFails {
+	if c.opts.WhenStale == StaleFails && e.Has(timetable.Stale) && !c.isPast(e) {
 		c.meter.misses.Add(1)
 		return v, ErrStale
 	}

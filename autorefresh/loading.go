@@ -1,6 +1,7 @@
 package autorefresh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,7 +17,7 @@ import (
 
 // newLoadCall makes a call without keys, for a caller within another call or not.
 func (c *Cache[K, V]) newLoadCall(ctx context.Context, outer *task.Task) *loader.Call[K, V] {
-	j := newJob(c.call, 0)
+	j := c.newJob(0)
 	j.Life, j.Rank, j.Standing, j.Twice = c.life.run, source.Awaited, source.Standing{Fresh: true}, true
 	j.Timeout = max(c.opts.LoadTimeout, 0)
 	return c.loads.NewCall(ctx, j, outer)
@@ -169,13 +170,19 @@ func (c *Cache[K, V]) keep(w *fetch.Want[K, V]) (a answer[V]) {
 		return a
 	}
 	e := c.table.NewEntry(w.Key, r.Value, r.LoadedAt)
-	due := func() int64 { return c.table.FirstDueLoaded(e, now) }
-	switch {
-	case r.Final:
+	due := func() int64 {
+		c.table.SetEnd(e, r.End)
+		switch {
+		case r.Final:
+			return min(timetable.Expiry(now, c.opts.TerminalTTL), cmp.Or(r.End, timetable.Never))
+		case r.Outcome == fetch.Adopted:
+			return c.table.FirstDueAdopted(e, now)
+		default:
+			return c.table.FirstDueLoaded(e, now)
+		}
+	}
+	if r.Final {
 		e.Set(timetable.Terminal)
-		due = func() int64 { return timetable.Expiry(now, c.opts.TerminalTTL) }
-	case r.Outcome == fetch.Adopted:
-		due = func() int64 { return c.table.FirstDueAdopted(e, now) }
 	}
 	there, err := c.insert(e, due, unwanted)
 	if err == nil && there != nil && !there.Has(timetable.Absent) {

@@ -87,7 +87,7 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 	if err != nil {
 		return nil, err
 	}
-	c.fetch = &fetch.Fetcher[K, V]{Level: second, Source: asked, Period: opts.Period, Now: c.now}
+	c.fetch = &fetch.Fetcher[K, V]{Level: second, Source: asked, Period: opts.Period, Now: c.now, Latest: c.table.Latest}
 	if c.tracer != nil {
 		c.fetch.Observe = c.trace
 	}
@@ -109,7 +109,7 @@ func (c *Cache[K, V]) start(ctx context.Context) {
 
 // slowFlags are the flags of an entry that a read has to look at.
 func (o *Options[K, V]) slowFlags() uint32 {
-	slow := timetable.Cold | timetable.Absent
+	slow := timetable.Cold | timetable.Absent | timetable.Bounded
 	if o.WhenStale != StaleServed {
 		slow |= timetable.Stale
 	}

@@ -95,5 +95,6 @@ func (c *Cache[K, V]) latest(key K) level.Stored[K, V] {
 	if !ok || e.Has(timetable.Absent) {
 		return level.Stored[K, V]{Key: key}
 	}
-	return level.Stored[K, V]{Key: key, Value: e.Value.Load(), LoadedAt: e.LoadedAt(), Terminal: e.Has(timetable.Terminal)}
+	end, _ := c.table.End(e)
+	return level.Stored[K, V]{Key: key, Value: e.Value.Load(), LoadedAt: e.LoadedAt(), Terminal: e.Has(timetable.Terminal), End: end}
 }

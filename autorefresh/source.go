@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
@@ -19,14 +20,15 @@ func oneByOne[K comparable, V any](refresh RefreshFunc[K, V]) BatchFunc[K, V] {
 }
 
 // newJob makes a job for calls of so many items.
-func newJob[K comparable, V any](call BatchFunc[K, V], size int) *fetch.Job[K, V] {
-	a := asking[K, V]{call: call, items: make([]Item[K, V], 0, size), out: make([]Result[V], 0, size)}
+func (c *Cache[K, V]) newJob(size int) *fetch.Job[K, V] {
+	a := asking[K, V]{call: c.call, now: c.now, items: make([]Item[K, V], 0, size), out: make([]Result[V], 0, size)}
 	return fetch.NewJob(a.ask)
 }
 
 // asking calls the refresh function, and has room for what it is given.
 type asking[K comparable, V any] struct {
 	call  BatchFunc[K, V]
+	now   func() int64
 	items []Item[K, V]
 	out   []Result[V]
 }
@@ -48,7 +50,7 @@ func (a *asking[K, V]) ask(ctx context.Context, wants []*fetch.Want[K, V]) (verd
 		wants = nil // nothing is to be judged
 	}
 	for n, w := range wants {
-		w.Result = judge(a.out[n])
+		w.Result = judge(a.out[n], a.now)
 		if w.Entry == nil && w.Result.Outcome == fetch.Unchanged {
 			w.Result = fetch.Result[V]{Outcome: fetch.Failed, Err: fmt.Errorf("%w: %w", errKeepsNothing, ErrUnchanged)}
 		}
@@ -79,7 +81,11 @@ func (a *asking[K, V]) protect(ctx context.Context) (err error) {
 }
 
 // judge turns what the source has said of an item into a result.
-func judge[V any](r Result[V]) fetch.Result[V] {
+func judge[V any](r Result[V], now func() int64) fetch.Result[V] {
+	var until *untilError
+	if errors.As(r.Err, &until) {
+		return judgeUntil(r, until.end, now)
+	}
 	var partial *partialError
 	switch {
 	case r.Err == nil:
@@ -96,9 +102,26 @@ func judge[V any](r Result[V]) fetch.Result[V] {
 	return fetch.Result[V]{Outcome: fetch.Failed, Err: r.Err}
 }
 
+// judgeUntil is judge of a value that has an end.
+func judgeUntil[V any](r Result[V], end time.Time, now func() int64) fetch.Result[V] {
+	left := min(time.Until(end), maxDuration)
+	if left <= 0 {
+		return fetch.Result[V]{Outcome: fetch.Failed, Err: fmt.Errorf("%w: the source's value was good until %v", ErrStale, end)}
+	}
+	got := fetch.Result[V]{Outcome: fetch.Updated, Value: &r.Value, End: now() + int64(left)}
+	switch {
+	case errors.Is(r.Err, ErrUnchanged):
+		got.Outcome, got.Value = fetch.Unchanged, nil
+	case errors.Is(r.Err, ErrTerminal):
+		got.Outcome, got.Final = fetch.Terminal, true
+	}
+	return got
+}
+
 // isFailure tells whether an error speaks against the source.
 func isFailure(err error) bool {
-	return err != nil && !errors.Is(err, ErrUnchanged) && !errors.Is(err, ErrTerminal) && !errors.Is(err, ErrNotFound)
+	var until *untilError
+	return err != nil && !errors.Is(err, ErrUnchanged) && !errors.Is(err, ErrTerminal) && !errors.Is(err, ErrNotFound) && !errors.As(err, &until)
 }
 
 // blame is what the breaker is told of a call: it failed if all of its items did.

@@ -159,7 +159,7 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 	within := task.Of(ctx)
 	for {
 		w, last, end := c.sight(within, e)
-		if until(last) {
+		if !c.isPast(e) && until(last) {
 			c.unwatch(within, e, w)
 			return last, nil
 		}

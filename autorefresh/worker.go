@@ -15,7 +15,7 @@ import (
 func (c *Cache[K, V]) hireLocked(extra bool) {
 	n := c.opts.BatchSize
 	w := &worker[K, V]{
-		extra: extra, job: newJob(c.call, n), entries: make([]*timetable.Entry[K, V], 0, n), wants: make([]fetch.Want[K, V], n), all: make([]*fetch.Want[K, V], 0, n),
+		extra: extra, job: c.newJob(n), entries: make([]*timetable.Entry[K, V], 0, n), wants: make([]fetch.Want[K, V], n), all: make([]*fetch.Want[K, V], 0, n),
 	}
 	w.job.Timeout = c.opts.Timeout
 	w.job.Begin = func(at int64) { w.deadline.Store(at + int64(source.Overrun(c.opts.Timeout))) }
@@ -87,6 +87,7 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 	for i, e := range w.entries {
 		one := &w.wants[i]
 		*one = fetch.Want[K, V]{Key: e.Key, Entry: e, Newer: e.LoadedAt()}
+		one.End, _ = c.table.End(e)
 		if e.Has(timetable.Forced) {
 			one.Newer = fetch.OnlySource
 		}
@@ -195,7 +196,7 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], 
 		return false
 	}
 	n := note{err: r.Err, started: r.LoadedAt}
-	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, Luck: luck, Change: changeOf(r.Outcome)}
+	got := timetable.Value[V]{Value: r.Value, LoadedAt: r.LoadedAt, End: r.End, Luck: luck, Change: changeOf(r.Outcome)}
 	if e.Has(timetable.Overtaken) {
 		r, got = overtaken(e, r, got)
 	}

@@ -65,6 +65,7 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		func (prices) Price(context.Context, string) (int, error) { return 0, nil }
 		var service prices
 		var db *sql.DB
+		func login(context.Context, string) (string, time.Time, error) { return "", time.Time{}, nil }
 		func fromService(context.Context, string, int) (int, error) { return 0, nil }`,
 	"docs/migrating-from-autorefresh.md": `
 		func sync(context.Context, autorefresh.CacheItem) (autorefresh.CacheItem, error) { return nil, nil }`,

@@ -8,13 +8,16 @@ import (
 )
 
 // An envelope begins with a byte that no UTF-8 text begins with, the version, flags, and the wall clock when the value was got, in
-// nanoseconds since 1970, big-endian. The encoded value is all that follows.
+// nanoseconds since 1970, big-endian; then, if a flag says so, when it ends, in the same form. The
+// encoded value is all that follows.
 const (
 	magic    = 0xAF
 	version  = 1
 	terminal = 1 << 0
-	known    = terminal
+	bounded  = 1 << 2 // 1 << 1 is that of tombstones
+	known    = terminal | bounded
 	size     = 3 + 8
+	endSize  = 8
 )
 
 // Envelope is a value with what other processes have to know of it.
@@ -23,18 +26,24 @@ type Envelope struct {
 	LoadedAt time.Time
 	// Terminal tells that the value is final.
 	Terminal bool
+	// End is when the value ends, the zero time if it does not.
+	End time.Time
 	// Value is the encoded value; it may be empty.
 	Value []byte
 }
 
 // Seal returns the bytes of an envelope. They share nothing with it.
 func Seal(e Envelope) []byte {
-	data := make([]byte, size, size+len(e.Value))
+	data := make([]byte, size, size+endSize+len(e.Value))
 	data[0], data[1] = magic, version
 	if e.Terminal {
 		data[2] = terminal
 	}
 	binary.BigEndian.PutUint64(data[3:], uint64(e.LoadedAt.UnixNano()))
+	if !e.End.IsZero() {
+		data[2] |= bounded
+		data = binary.BigEndian.AppendUint64(data, uint64(e.End.UnixNano()))
+	}
 	return append(data, e.Value...)
 }
 
@@ -48,5 +57,14 @@ func Open(data []byte) (Envelope, bool) {
 	if at <= 0 {
 		return Envelope{}, false
 	}
-	return Envelope{LoadedAt: time.Unix(0, at), Terminal: data[2]&terminal != 0, Value: data[size:]}, true
+	e := Envelope{LoadedAt: time.Unix(0, at), Terminal: data[2]&terminal != 0, Value: data[size:]}
+	if data[2]&bounded == 0 {
+		return e, true
+	}
+	if len(e.Value) < endSize {
+		return Envelope{}, false
+	}
+	end := int64(binary.BigEndian.Uint64(e.Value))
+	e.End, e.Value = time.Unix(0, end), e.Value[endSize:]
+	return e, end > 0
 }

@@ -3,6 +3,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -21,6 +22,8 @@ type Fetcher[K comparable, V any] struct {
 	Source *source.Source[K]
 	Period time.Duration
 	Now    func() int64
+	// Latest is until when a value may be taken over that is good from one time to another, 0 being without end.
+	Latest func(loadedAt, end int64) int64
 	// Observe is given each call of the source to make it, if it is not nil.
 	Observe func(j *Job[K, V], ask func(context.Context) error) error
 }
@@ -29,6 +32,7 @@ type Fetcher[K comparable, V any] struct {
 type Want[K comparable, V any] struct {
 	Key    K
 	Entry  *timetable.Entry[K, V] // which is refreshed; nil in a load
+	End    int64                  // when the value of the entry ends, 0 if it does not
 	Newer  int64                  // a value of the second level has to be newer than this
 	Known  level.Stored[K, V]     // the second level's value, be it old
 	Result Result[V]
@@ -131,7 +135,7 @@ func (f *Fetcher[K, V]) grant(wants []*Want[K, V], found []level.Stored[K, V]) (
 		if s.Value != nil {
 			w.Known = s
 		}
-		if s.Value != nil && s.LoadedAt > w.Newer && (s.Terminal || f.isYoung(s.LoadedAt)) {
+		if s.Value != nil && s.LoadedAt > w.Newer && (s.Terminal || f.isYoung(s.LoadedAt)) && f.Now() < f.Latest(s.LoadedAt, s.End) {
 			w.Result = Adoption(s)
 			granted = append(granted, w)
 		} else {
@@ -185,12 +189,12 @@ func (f *Fetcher[K, V]) Share(j *Job[K, V], deleted func() []K) {
 	var gone []K
 	for _, w := range j.Wants {
 		r := &w.Result
-		s := level.Stored[K, V]{Key: w.Key, Value: r.Value, LoadedAt: r.LoadedAt, Terminal: r.Final}
+		s := level.Stored[K, V]{Key: w.Key, Value: r.Value, LoadedAt: r.LoadedAt, Terminal: r.Final, End: r.End}
 		switch r.Outcome {
 		case Updated, Terminal:
 			fresh = append(fresh, s)
 		case Unchanged:
-			s.Value = w.Entry.Value.Load()
+			s.Value, s.End = w.Entry.Value.Load(), cmp.Or(r.End, w.End)
 			fresh = append(fresh, s)
 		case Missing:
 			gone = append(gone, w.Key)

@@ -31,11 +31,12 @@ type Result[V any] struct {
 	Value    *V    // nil if there is no new one
 	Err      error // of a failure
 	LoadedAt int64 // when the call began
+	End      int64 // when the value ends, 0 if it does not; with no new one, 0 if nothing is said of it
 }
 
 // Adoption is the result that a value of the second level is.
 func Adoption[K comparable, V any](s level.Stored[K, V]) Result[V] {
-	return Result[V]{Outcome: Adopted, Value: s.Value, LoadedAt: s.LoadedAt, Final: s.Terminal}
+	return Result[V]{Outcome: Adopted, Value: s.Value, LoadedAt: s.LoadedAt, Final: s.Terminal, End: s.End}
 }
 
 // FailAll makes failures of wants.

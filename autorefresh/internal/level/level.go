@@ -126,6 +126,7 @@ type Stored[K comparable, V any] struct {
 	Value    *V
 	LoadedAt int64 // on the cache's clock
 	Terminal bool
+	End      int64 // when it ends, on the cache's clock; 0 if it does not
 }
 
 func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
@@ -133,8 +134,12 @@ func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	age := time.Duration(s.now() - v.LoadedAt)
-	return envelope.Seal(envelope.Envelope{LoadedAt: time.Now().Add(-age), Terminal: v.Terminal, Value: payload}), nil
+	now, wall := s.now(), time.Now()
+	e := envelope.Envelope{LoadedAt: wall.Add(time.Duration(v.LoadedAt - now)), Terminal: v.Terminal, Value: payload}
+	if v.End != 0 {
+		e.End = wall.Add(time.Duration(v.End - now))
+	}
+	return envelope.Seal(e), nil
 }
 
 // errAhead says that a value is dated in the future: nothing is known of its age.
@@ -155,7 +160,11 @@ func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	if err != nil {
 		return Stored[K, V]{}, err
 	}
-	return Stored[K, V]{Key: key, Value: &v, LoadedAt: s.now() - int64(max(age, 0)), Terminal: e.Terminal}, nil
+	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: s.now() - int64(max(age, 0)), Terminal: e.Terminal}
+	if !e.End.IsZero() {
+		stored.End = s.now() + int64(time.Until(e.End))
+	}
+	return stored, nil
 }
 
 // name returns the second level's key of a key, false if it has none: then the second level knows nothing of it.
@@ -250,6 +259,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 			if errors.Is(err, errAhead) {
 				l.ahead++
 			}
+		case v.End != 0 && v.End <= s.now(): // nobody may serve it
 		case !s.graves.covers(names[n], v.LoadedAt) && !s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.skew)):
 			l.found[i] = v
 		}

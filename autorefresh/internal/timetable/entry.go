@@ -17,6 +17,7 @@ const (
 	Unproven                     // no refresh of it has succeeded yet
 	Overtaken                    // it was given a value while a call for it was under way, whose result is not wanted
 	Leaving                      // the source has said that it is gone: it is about to be dropped
+	Bounded                      // its value has an end, see Table.End
 )
 
 // place is where an entry is in its life.
@@ -25,6 +26,7 @@ type place uint8
 const (
 	placeIdle    place = iota // not scheduled
 	placeWaiting              // in the wheel
+	placeNoted                // in the agenda
 	placeReady                // due, not yet taken
 	placeUrgent               // as placeReady, and a call under way waits for it
 	placeFlying               // being refreshed

@@ -72,7 +72,8 @@ func (t *Table[K, V]) SpreadSome(now int64) bool {
 	}
 	window := max(min(2*(now-t.outage.since), t.round()), 1)
 	for n := 0; n < chunk && t.outage.spread > 0 && t.ready.n > 0; n++ {
-		t.schedule(t.ready.pop(bySchedule), t.spread(now, window))
+		e := t.ready.pop(bySchedule)
+		t.schedule(e, max(t.inTime(e, t.spread(now, window), 0), now+1))
 		t.outage.spread--
 	}
 	if t.ready.n == 0 {

@@ -21,6 +21,7 @@ type Value[V any] struct {
 	LoadedAt int64
 	Change   Change
 	Luck     float64 // from 0 to 1, the same for entries that are to stay together
+	End      int64   // when it ends, 0 if it does not; of the present one, 0 if that stays as it is
 }
 
 // Renew gives an entry its new value, or confirms the old one, and schedules the next refresh.
@@ -31,7 +32,7 @@ func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
 	if t.rules.BatchSize == 1 {
 		due = t.calmer(due, t.nextDue(e, v.LoadedAt, rand.Float64()))
 	}
-	t.schedule(e, max(due, now+t.wheel.tick))
+	t.schedule(e, max(due, now+t.grain(e)))
 	again := e.again
 	e.again = false
 	if again {
@@ -47,6 +48,7 @@ func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
 		e.Set(Unproven) // it is not known whether the source would have an answer now
 	}
 	e.Value.Store(v.Value)
+	t.SetEnd(e, v.End)
 	t.rejuvenate(e, v.LoadedAt)
 	switch {
 	case e.place == placeFlying:
@@ -54,7 +56,7 @@ func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
 	case e.Has(Cold | Forced):
 	default:
 		t.unschedule(e)
-		t.schedule(e, max(t.nextDue(e, v.LoadedAt, v.Luck), now+t.wheel.tick))
+		t.schedule(e, max(t.nextDue(e, v.LoadedAt, v.Luck), now+t.grain(e)))
 	}
 }
 
@@ -69,7 +71,7 @@ func (t *Table[K, V]) Invalidate(e *Entry[K, V], now int64) bool {
 	case e.place == placeFlying:
 		e.again = true
 		return true
-	case e.Has(Cold) || e.place != placeWaiting || e.due <= now+t.round():
+	case e.Has(Cold) || e.place != placeWaiting && e.place != placeNoted || e.due <= now+t.round():
 		return true
 	}
 	t.unschedule(e)
@@ -95,7 +97,11 @@ func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now 
 	}
 	t.finals.push(e, byAge)
 	t.census.Terminal++
-	t.schedule(e, Expiry(now, ttl))
+	end, bounded := t.End(e)
+	if !bounded {
+		end = Never
+	}
+	t.schedule(e, min(Expiry(now, ttl), end))
 }
 
 // Expiry is when something is over that lasts for ttl, never if that is 0.
@@ -111,6 +117,7 @@ func Expiry(now int64, ttl time.Duration) int64 {
 func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
 	if v.Value != nil {
 		e.Value.Store(v.Value)
+		t.SetEnd(e, v.End)
 		t.rejuvenate(e, v.LoadedAt)
 	}
 	e.again = false
@@ -124,7 +131,7 @@ func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
 	}
 	e.failures = min(e.failures, 254) + 1
 	step := int64(t.backoff.Delay(int(e.failures) - 1))
-	t.schedule(e, now+max(rand.Int64N(step+1), t.wheel.tick))
+	t.schedule(e, now+t.soon(e, max(rand.Int64N(step+1), t.grain(e)), now))
 }
 
 // accept notes what a call has got for an entry.
@@ -135,6 +142,9 @@ func (t *Table[K, V]) accept(e *Entry[K, V], v Value[V]) {
 		e.Value.Store(v.Value)
 	}
 	t.rejuvenate(e, v.LoadedAt)
+	if v.Value != nil || v.End != 0 { // after the value, lest the old one is served for longer
+		t.SetEnd(e, v.End)
+	}
 }
 
 // recover ends the failures of an entry.

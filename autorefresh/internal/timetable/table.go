@@ -3,6 +3,7 @@ package timetable
 import (
 	"math"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
@@ -47,12 +48,14 @@ type Table[K comparable, V any] struct {
 	wake    func()
 	wakeAt  int64 // when Turn is to be called at the latest
 
-	wheel   wheel[K, V] // what is due later
-	ready   chain[K, V] // what is due
-	urgent  chain[K, V] // what is due, and calls under way wait for, the newest first
-	ages    wheel[K, V] // entries by MaxStale
-	finals  chain[K, V] // terminal entries
-	absents chain[K, V] // negative entries
+	wheel   wheel[K, V]  // what is due later
+	agenda  agenda[K, V] // what the wheel is too coarse for
+	ready   chain[K, V]  // what is due
+	urgent  chain[K, V]  // what is due, and calls under way wait for, the newest first
+	ages    wheel[K, V]  // entries by MaxStale
+	finals  chain[K, V]  // terminal entries
+	absents chain[K, V]  // negative entries
+	ends    sync.Map     // *Entry[K, V] → int64: when values end, of those that do
 	outage  outage
 	census  Census
 }
@@ -121,6 +124,7 @@ func (t *Table[K, V]) Enter(e *Entry[K, V], due, now int64) {
 func (t *Table[K, V]) Leave(e *Entry[K, V]) {
 	e.dead = true
 	t.unschedule(e)
+	t.SetEnd(e, 0)
 	if e.slots[byAge] != notSlotted {
 		t.ages.remove(e)
 	}
@@ -150,8 +154,13 @@ func (t *Table[K, V]) schedule(e *Entry[K, V], due int64) {
 		e.place = placeIdle
 		return
 	}
-	e.place = placeWaiting
-	t.wheel.add(e, due)
+	if t.isShort(e) {
+		e.place = placeNoted
+		t.agenda.keep(e, due)
+	} else {
+		e.place = placeWaiting
+		t.wheel.add(e, due)
+	}
 	t.WakeBy(due)
 }
 
@@ -164,6 +173,7 @@ func (t *Table[K, V]) unschedule(e *Entry[K, V]) {
 		t.ready.remove(e, bySchedule)
 	case placeUrgent:
 		t.urgent.remove(e, bySchedule)
+	case placeNoted:
 	default:
 		return
 	}
@@ -215,12 +225,13 @@ func (t *Table[K, V]) FirstDueLoaded(e *Entry[K, V], now int64) int64 {
 		return t.FirstDueAdopted(e, now)
 	}
 	half := int64(t.rules.Period) / 2
-	return max(t.spread(e.LoadedAt()+half, max(half-t.wheel.tick, 1)), now+t.wheel.tick)
+	due := t.inTime(e, t.spread(e.LoadedAt()+half, max(half-t.wheel.tick, 1)), rand.Float64())
+	return max(due, now+t.grain(e))
 }
 
 // FirstDueAdopted is when an entry is refreshed first whose value somebody else has loaded.
 func (t *Table[K, V]) FirstDueAdopted(e *Entry[K, V], now int64) int64 {
-	return max(t.nextDue(e, e.LoadedAt(), rand.Float64()), now+t.wheel.tick)
+	return max(t.nextDue(e, e.LoadedAt(), rand.Float64()), now+t.grain(e))
 }
 
 // round is over how long many refreshes are spread that could begin at once. They come again after nine tenths of a period at the
@@ -233,7 +244,7 @@ func (t *Table[K, V]) nextDue(e *Entry[K, V], loadedAt int64, luck float64) int6
 	if t.rules.MaxPeriod == 0 {
 		period = int64(t.rules.Period)
 	}
-	return loadedAt + period - int64(luck*float64(period)/10)
+	return t.inTime(e, loadedAt+period-int64(luck*float64(period)/10), luck)
 }
 
 // spread returns a random time within a window. Of two it takes the one when less is due.

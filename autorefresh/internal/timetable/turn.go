@@ -11,7 +11,7 @@ type Turned[K comparable, V any] struct {
 // Turn does what is due at a time.
 func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	window := t.lag(now)
-	t.wheel.expire(now, dueAt[K, V], func(e *Entry[K, V]) {
+	come := func(e *Entry[K, V]) {
 		switch {
 		case !e.refreshed():
 			e.place = placeIdle
@@ -19,11 +19,13 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 		case t.rests(e, now):
 			e.place = placeIdle
 		case window > 0:
-			t.schedule(e, t.spread(now, window))
+			t.schedule(e, max(t.inTime(e, t.spread(now, window), 0), now+1))
 		default:
 			t.makeReady(e)
 		}
-	})
+	}
+	t.wheel.expire(now, dueAt[K, V], come)
+	t.agenda.expire(now, come)
 	if t.rules.MaxStale > 0 {
 		t.ages.expire(now, t.staleAt, func(e *Entry[K, V]) {
 			e.Set(Stale)
@@ -48,7 +50,7 @@ func (t *Table[K, V]) lag(now int64) int64 {
 
 // NextTurn is when Turn has to be called again: at latest, which is when a call will be found stuck, or Never.
 func (t *Table[K, V]) NextTurn(now, latest int64) int64 {
-	next := latest
+	next := min(latest, t.agenda.next())
 	if at, ok := t.wheel.next(); ok {
 		next = min(next, at)
 	}

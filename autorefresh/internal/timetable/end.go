@@ -1,0 +1,136 @@
+package timetable
+
+import "container/heap"
+
+// A value may have an end of its own, after which it is not to be served. Few caches have such values:
+// the ends are kept beside the entries.
+
+// End is when the value of an entry ends, false if it does not. It may be asked at any time.
+func (t *Table[K, V]) End(e *Entry[K, V]) (int64, bool) {
+	if !e.Has(Bounded) {
+		return 0, false
+	}
+	at, ok := t.ends.Load(e)
+	if !ok {
+		return 0, false
+	}
+	end, ok := at.(int64)
+	return end, ok
+}
+
+// IsOver tells whether the value of an entry has ended. It may be asked at any time.
+func (t *Table[K, V]) IsOver(e *Entry[K, V], now int64) bool {
+	end, bounded := t.End(e)
+	return bounded && end <= now
+}
+
+// SetEnd notes when the present value of an entry ends, 0 if it does not.
+func (t *Table[K, V]) SetEnd(e *Entry[K, V], end int64) {
+	switch {
+	case end != 0:
+		t.ends.Store(e, end)
+		e.Set(Bounded)
+	case e.Has(Bounded):
+		e.Clear(Bounded)
+		t.ends.Delete(e)
+	}
+}
+
+// lead is how long before its end a value is refreshed that is good for so long: in time for a call
+// that takes as long as it may, and for another one; and for values that last, a tenth of that time.
+func (t *Table[K, V]) lead(life int64) int64 {
+	return max(min(max(life/10, 2*int64(t.rules.Timeout)), life/5), 0)
+}
+
+// Latest is when a value is due, or may not be taken over from others any more, that is good from one
+// time to another; end is 0 if it has none.
+func (t *Table[K, V]) Latest(loadedAt, end int64) int64 {
+	if end == 0 {
+		return Never
+	}
+	return end - t.lead(end-loadedAt)
+}
+
+// inTime makes a time when an entry would be due early enough for the end of its value. Luck, from 0
+// to 1, keeps values apart that end together.
+func (t *Table[K, V]) inTime(e *Entry[K, V], due int64, luck float64) int64 {
+	end, bounded := t.End(e)
+	if !bounded {
+		return due
+	}
+	lead := t.lead(end - e.LoadedAt())
+	return min(due, end-lead-int64(luck*float64(lead)/4))
+}
+
+// soon is after what time an entry is tried again whose call has failed, if its value has an end: in
+// half of the time that is left at the latest, and later at the pace of the value, not of the cache.
+func (t *Table[K, V]) soon(e *Entry[K, V], delay, now int64) int64 {
+	end, bounded := t.End(e)
+	if !bounded {
+		return delay
+	}
+	life := end - e.LoadedAt()
+	if end <= now {
+		return min(delay, max(life/4, int64(minTick))<<min(e.failures, 10))
+	}
+	return min(delay, max((end-now)/2, t.lead(life)/32, int64(minTick)))
+}
+
+// grain is how exactly the time can be kept at which an entry is due. The ticks of the wheel are made
+// for the period, and may be long beside what a value is good for.
+func (t *Table[K, V]) grain(e *Entry[K, V]) int64 {
+	if t.isShort(e) {
+		return int64(minTick)
+	}
+	return t.wheel.tick
+}
+
+// isShort tells whether the value of an entry is good for too short a time for the wheel.
+func (t *Table[K, V]) isShort(e *Entry[K, V]) bool {
+	end, bounded := t.End(e)
+	return bounded && t.wheel.tick > (end-e.LoadedAt())/64
+}
+
+// agenda has the entries that are too short for the wheel, by when they are due. What is not due then
+// any more is skipped: nothing is taken out before.
+type agenda[K comparable, V any] []appointment[K, V]
+
+type appointment[K comparable, V any] struct {
+	at int64
+	e  *Entry[K, V]
+}
+
+func (a agenda[K, V]) Len() int           { return len(a) }
+func (a agenda[K, V]) Less(i, j int) bool { return a[i].at < a[j].at }
+func (a agenda[K, V]) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *agenda[K, V]) Push(x any)        { *a = append(*a, x.(appointment[K, V])) } //nolint:errcheck,forcetypeassert // by container/heap.
+
+func (a *agenda[K, V]) Pop() any {
+	last := len(*a) - 1
+	one := (*a)[last]
+	(*a)[last] = appointment[K, V]{}
+	*a = (*a)[:last]
+	return one
+}
+
+// keep makes an appointment.
+func (a *agenda[K, V]) keep(e *Entry[K, V], at int64) { heap.Push(a, appointment[K, V]{at, e}) }
+
+// next is when the first appointment is, Never if there is none.
+func (a agenda[K, V]) next() int64 {
+	if len(a) == 0 {
+		return Never
+	}
+	return a[0].at
+}
+
+// expire hands out those whose time has come.
+func (a *agenda[K, V]) expire(now int64, out func(*Entry[K, V])) {
+	for len(*a) > 0 && (*a)[0].at <= now {
+		one := (*a)[0]
+		heap.Pop(a)
+		if one.e.place == placeNoted && one.e.due == one.at {
+			out(one.e)
+		}
+	}
+}
