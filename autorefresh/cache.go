@@ -25,7 +25,7 @@ type Cache[K comparable, V any] struct {
 	fetch   *fetch.Fetcher[K, V]
 	tracer  *tracing.Tracer // nil if there is none
 	meter   *meter
-	teller  *teller[K]
+	teller  *teller[K, V]
 	life    life
 
 	// mu is a leaf: nothing that can wait is called under it. It guards what methods whose name ends in Locked use.
@@ -131,9 +131,9 @@ func (c *Cache[K, V]) Close() error {
 	c.mu.Lock()
 	c.life.haltLocked()
 	c.mu.Unlock()
-	c.teller.events.Discard()
+	c.teller.discard()
 	c.fetch.Source.Close()
-	return c.life.wait(func() { c.teller.events.Wait(nil) })
+	return c.life.wait(c.teller.wait)
 }
 
 // Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen to keep the source from being asked,

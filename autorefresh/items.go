@@ -107,14 +107,10 @@ func (c *Cache[K, V]) makeRoom(e *timetable.Entry[K, V]) {
 	if victim == nil {
 		return
 	}
-	c.storage.drop(victim)
-	if victim.Has(timetable.Absent) {
-		return
+	if !victim.Has(timetable.Absent) {
+		victim.Set(timetable.Crowded)
 	}
-	c.mu.Lock()
-	c.meter.evictions++
-	c.mu.Unlock()
-	c.teller.emit(Event[K]{Kind: Evicted, Key: victim.Key})
+	c.storage.drop(victim)
 }
 
 // Delete deletes an item and tells whether there was one. A refresh or a load of it under way does not bring it back. With a second
@@ -142,7 +138,7 @@ func (c *Cache[K, V]) detach(key K) bool {
 }
 
 // removed takes an entry out of the timetable that leaves the storage, for good.
-func (c *Cache[K, V]) removed(e *timetable.Entry[K, V], why evicted) {
+func (c *Cache[K, V]) removed(e *timetable.Entry[K, V], how exit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.table.Leave(e)
@@ -150,8 +146,16 @@ func (c *Cache[K, V]) removed(e *timetable.Entry[K, V], why evicted) {
 		c.loads.OrphanLocked(e.Key, c.crew.callOfLocked(e))
 	}
 	c.waiters.noteLocked(e, note{err: ErrNotFound, started: timetable.Never})
-	if why {
+	cause := causeOf(e, how)
+	switch cause {
+	case CauseEvicted:
 		c.meter.evictions++
 		c.teller.emit(Event[K]{Kind: Evicted, Key: e.Key})
+	case CauseIdle:
+		c.meter.idle++
+	default:
+	}
+	if how != replaced && !e.Has(timetable.Absent) {
+		c.teller.emitRemoval(Removal[K, V]{Key: e.Key, Value: *e.Value.Load(), Cause: cause})
 	}
 }

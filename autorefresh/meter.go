@@ -21,6 +21,7 @@ type meter struct {
 type counts struct {
 	refreshes [fetch.Outcomes]uint64
 	evictions uint64
+	idle      uint64
 	stuck     uint64
 }
 

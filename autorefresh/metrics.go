@@ -51,10 +51,11 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 	out.Histogram(m.Age, c.meter.served)
 	out.Count(m.Misses, c.meter.misses.Load())
 	out.Count(m.Evictions, counts.evictions)
+	out.Count(m.Idle, counts.idle)
 	out.Gauge(m.SourceCalls, float64(c.fetch.Source.Calls()))
 	out.Gauge(m.Stuck, float64(stuck))
 	out.Count(m.Overruns, counts.stuck)
-	out.Count(m.EventsLost, c.teller.events.Lost())
+	out.Count(m.EventsLost, c.teller.lost())
 	c.collectStore(m, out)
 	if b := c.fetch.Source.Breaker(); b != nil {
 		b.Collect(ch)

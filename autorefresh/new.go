@@ -71,7 +71,7 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 		Lock: &c.mu, Cache: c, IsOver: c.life.isOverLocked, Spawn: func() { c.life.tasks.Go(c.runLoads) },
 		Batch: opts.BatchSize, Places: opts.MaxLoads, Spare: opts.MaxStuck,
 	})
-	c.teller = newTeller(opts.Name, opts.Logger, opts.OnEvent, c.now)
+	c.teller = newTeller(opts, c.now)
 	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.teller.log)
 	second, err := opts.newLevel(c.now)
 	if err != nil {
@@ -113,7 +113,7 @@ func (o *Options[K, V]) slowFlags() uint32 {
 	if o.WhenStale != StaleServed {
 		slow |= timetable.Stale
 	}
-	if o.HotFor > 0 {
+	if o.HotFor > 0 || o.IdleFor > 0 {
 		slow |= timetable.Unread
 	}
 	return slow
@@ -121,7 +121,7 @@ func (o *Options[K, V]) slowFlags() uint32 {
 
 func (o *Options[K, V]) rules() timetable.Rules {
 	return timetable.Rules{
-		Period: o.Period, MinPeriod: o.MinPeriod, MaxPeriod: o.MaxPeriod, HotFor: o.HotFor, MaxStale: o.MaxStale, MaxBackoff: o.MaxBackoff,
+		Period: o.Period, MinPeriod: o.MinPeriod, MaxPeriod: o.MaxPeriod, HotFor: o.HotFor, IdleFor: o.IdleFor, MaxStale: o.MaxStale, MaxBackoff: o.MaxBackoff,
 		Timeout: o.Timeout, First: int(o.First), BatchSize: o.BatchSize, Workers: o.Workers,
 	}
 }

@@ -106,6 +106,12 @@ type Options[K comparable, V any] struct {
 	// read has it refreshed at once. Reads are looked at once a period. Default 0: items are refreshed whether read or not.
 	HotFor time.Duration
 
+	// IdleFor is how long after its last read an item leaves the cache, be it final, so that its memory is
+	// free; reads are looked at once a period, or once in IdleFor if that is shorter, so that it may
+	// be there for that time longer. Who waits for an item reads it. The second level keeps its value.
+	// With HotFor the item rests first. Default 0: items stay.
+	IdleFor time.Duration
+
 	// Workers is how many refreshes run at once, those not counted that wait for others. Default 8.
 	Workers int
 	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
@@ -172,6 +178,10 @@ type Options[K comparable, V any] struct {
 	// OnEvent is told what happens, in order, one at a time, on a goroutine of its own: it may call the cache, except Close. What
 	// it is too slow for is dropped and counted. Default nil.
 	OnEvent func(Event[K])
+	// OnRemoval is told of each item that leaves the cache, with its last value, as OnEvent is told of
+	// events: outside of all locks, and 1 024 removals at most wait for it. A new value of an item that stays is
+	// no removal, and Close removes nothing. Default nil.
+	OnRemoval func(Removal[K, V])
 	// Logger is told changes of the state of the source and of the second level. Default nil: silent.
 	Logger *slog.Logger
 	// Trace is told of each call of the refresh function, "load" or "refresh", with its wait for the Limiter; and of each time that
@@ -255,6 +265,7 @@ func (o Options[K, V]) checkDurations() error {
 		{"MinPeriod", o.MinPeriod},
 		{"MaxPeriod", o.MaxPeriod},
 		{"HotFor", o.HotFor},
+		{"IdleFor", o.IdleFor},
 		{"Timeout", o.Timeout},
 		{"MaxBackoff", o.MaxBackoff},
 		{"MaxStale", o.MaxStale},

@@ -42,7 +42,7 @@ func (c *Cache[K, V]) retire() {
 	c.loads.AbandonAllLocked()
 	c.mu.Unlock()
 	if c.life.closed.Load() {
-		c.teller.events.Discard()
+		c.teller.discard()
 		c.fetch.Source.Close()
 	} else {
 		c.fetch.Source.Reset()
@@ -71,13 +71,27 @@ func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	notices := c.teller.takeLocked()
 	c.mu.Unlock()
 	for _, e := range turned.Over {
+		e.Set(timetable.Expired)
 		c.storage.drop(e)
 	}
+	c.dropIdle(turned.Idle)
 	for _, call := range hung {
 		call.Settle(source.ErrOverrun())
 	}
 	c.teller.write(notices...)
 	return more
+}
+
+// dropIdle drops entries that nobody reads, but for those that were read at the last moment.
+func (c *Cache[K, V]) dropIdle(entries []*timetable.Entry[K, V]) {
+	for _, e := range entries {
+		c.storage.dropIf(e, func() bool { return e.Has(timetable.Unread) })
+		c.mu.Lock()
+		if !e.IsDead() {
+			c.table.Revive(e, c.now())
+		}
+		c.mu.Unlock()
+	}
 }
 
 // noteSourceLocked takes notice of the breaker's state.

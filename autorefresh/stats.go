@@ -23,6 +23,8 @@ type Stats struct {
 	Adopted, Leased, Postponed uint64
 	// Evicted are items deleted for want of room.
 	Evicted uint64
+	// Idle are items that left because nobody read them, see IdleFor.
+	Idle uint64
 	// Misses are calls of Get without a result, and those of Load for values too old to be served.
 	Misses uint64
 
@@ -42,7 +44,7 @@ type Stats struct {
 	// StoreAhead counts values that were dated in the future, by more than a tenth of a period, and are misses: a clock is wrong.
 	StoreAhead uint64
 
-	// EventsLost are events that OnEvent was too slow for.
+	// EventsLost are events and removals that OnEvent or OnRemoval was too slow for.
 	EventsLost uint64
 	// Source is the state of the breaker around the source; closed without one.
 	Source breaker.State
@@ -56,7 +58,7 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (c *Cache[K, V]) Stats() Stats {
-	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.Source.Calls(), EventsLost: c.teller.events.Lost(), Source: c.fetch.Source.State()}
+	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.Source.Calls(), EventsLost: c.teller.lost(), Source: c.fetch.Source.State()}
 	if last := c.fetch.Source.Last(); last != nil {
 		s.LastError, s.LastErrorAt = last.Err, last.At
 	}
@@ -77,7 +79,7 @@ func (c *Cache[K, V]) Stats() Stats {
 
 // add fills in what has been counted under mu.
 func (m *meter) add(s *Stats) {
-	s.Overruns, s.Evicted, s.Lateness = m.stuck, m.evictions, m.lateness.Read().Mean()
+	s.Overruns, s.Evicted, s.Idle, s.Lateness = m.stuck, m.evictions, m.idle, m.lateness.Read().Mean()
 	r := &m.refreshes
 	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[fetch.Updated], r[fetch.Unchanged], r[fetch.Missing], r[fetch.Terminal], r[fetch.Failed]
 	s.Adopted, s.Leased, s.Postponed = r[fetch.Adopted], r[fetch.Leased], r[fetch.Postponed]

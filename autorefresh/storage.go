@@ -15,20 +15,37 @@ type storage[K comparable, V any] struct {
 
 // newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called before an entry leaves, under a lock
 // of the storage: it must not call the storage. Run is given what the storage has to do from time to time; it must not wait.
-func newStorage[K comparable, V any](maximum int, removed func(e *timetable.Entry[K, V], evicted evicted), run func(chore func())) (storage[K, V], error) {
+func newStorage[K comparable, V any](maximum int, removed func(e *timetable.Entry[K, V], how exit), run func(chore func())) (storage[K, V], error) {
 	cache, err := otter.New(&otter.Options[K, *timetable.Entry[K, V]]{
 		MaximumSize: maximum,
 		Executor:    run,
 		Logger:      &otter.NoopLogger{},
 		OnAtomicDeletion: func(d otter.DeletionEvent[K, *timetable.Entry[K, V]]) {
-			removed(d.Value, evicted(d.WasEvicted()))
+			removed(d.Value, exitOf(d.Cause))
 		},
 	})
 	return storage[K, V]{cache}, err
 }
 
-// evicted tells whether an entry leaves for want of room.
-type evicted bool
+// exit is how an entry leaves the storage.
+type exit uint8
+
+const (
+	dropped  exit = iota
+	evicted       // for want of room
+	replaced      // another one has its key
+)
+
+func exitOf(c otter.DeletionCause) exit {
+	switch {
+	case c.IsEviction():
+		return evicted
+	case c == otter.CauseReplacement:
+		return replaced
+	default:
+		return dropped
+	}
+}
 
 func (s storage[K, V]) get(key K) (*timetable.Entry[K, V], bool) { return s.cache.GetIfPresent(key) }
 
@@ -60,8 +77,13 @@ func (s storage[K, V]) delete(key K) (*timetable.Entry[K, V], bool) { return s.c
 
 // drop deletes an entry, unless another has taken its place.
 func (s storage[K, V]) drop(e *timetable.Entry[K, V]) {
+	s.dropIf(e, func() bool { return true })
+}
+
+// dropIf is drop on a condition, which is asked under a lock of the storage.
+func (s storage[K, V]) dropIf(e *timetable.Entry[K, V], is func() bool) {
 	s.cache.ComputeIfPresent(e.Key, func(there *timetable.Entry[K, V]) (*timetable.Entry[K, V], otter.ComputeOp) {
-		if there == e {
+		if there == e && is() {
 			return there, otter.InvalidateOp
 		}
 		return there, otter.CancelOp

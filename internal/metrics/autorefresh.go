@@ -8,6 +8,7 @@ type Autorefresh struct {
 
 	Items, Stale, Due, SourceCalls, Stuck                     observe.Gauge
 	Refreshes, Misses, Evictions, Loads, Overruns, EventsLost observe.Counter
+	Idle                                                      observe.Counter
 	Lateness, Age                                             observe.HistogramOf
 	StoreDown                                                 observe.Gauge
 	StoreKeys, StoreErrors, StoreUndecodable                  observe.Counter
@@ -35,6 +36,8 @@ func NewAutorefresh(client string) *Autorefresh {
 			"Reads from memory without a result.").Shown("Misses"),
 		Evictions: t.Counter("evictions_total",
 			"Items deleted for want of room.").Shown("Misses"),
+		Idle: t.Counter("idle_removals_total",
+			"Items removed because nobody read them for IdleFor.").Shown("Misses"),
 		Loads: t.Counter("loads_total",
 			"Keys loaded because they were not in memory: ok, adopted, shielded (an old value of the second level), not_found, failed, refused, canceled.",
 			"result").Shown("Loads"),

@@ -16,7 +16,10 @@ const (
 	Hurried                      // due before its time
 	Unproven                     // no refresh of it has succeeded yet
 	Overtaken                    // it was given a value while a call for it was under way, whose result is not wanted
-	Leaving                      // the source has said that it is gone: it is about to be dropped
+	Leaving                      // it is about to be dropped, as the source has said that it is gone; or with Idle
+	Idle                         // nobody has read it for IdleFor
+	Expired                      // it was final, and its time is over
+	Crowded                      // it makes room for another
 	Bounded                      // its value has an end, see Table.End
 )
 

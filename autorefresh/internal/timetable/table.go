@@ -33,6 +33,7 @@ const (
 type Rules struct {
 	Period, MinPeriod, MaxPeriod time.Duration // MaxPeriod is 0 if periods are not adaptive
 	HotFor                       time.Duration // 0 if entries do not rest
+	IdleFor                      time.Duration // 0 if entries stay that nobody reads
 	MaxStale                     time.Duration // 0 if entries do not grow stale
 	MaxBackoff                   time.Duration
 	Timeout                      time.Duration // of a call
@@ -112,6 +113,8 @@ func (t *Table[K, V]) Enter(e *Entry[K, V], due, now int64) {
 	case e.Has(Terminal):
 		t.census.Terminal++
 		t.finals.push(e, byAge)
+		e.Set(Unread)
+		e.readAt = now
 	default:
 		e.Set(Unread)
 		e.readAt = now
@@ -150,7 +153,8 @@ func (t *Table[K, V]) Leave(e *Entry[K, V]) {
 // schedule makes an entry due at a time.
 func (t *Table[K, V]) schedule(e *Entry[K, V], due int64) {
 	e.due = due
-	if due == Never {
+	at := t.lookAt(e)
+	if at == Never {
 		e.place = placeIdle
 		return
 	}
@@ -159,9 +163,9 @@ func (t *Table[K, V]) schedule(e *Entry[K, V], due int64) {
 		t.agenda.keep(e, due)
 	} else {
 		e.place = placeWaiting
-		t.wheel.add(e, due)
+		t.wheel.add(e, at)
 	}
-	t.WakeBy(due)
+	t.WakeBy(at)
 }
 
 // unschedule takes an entry out of where it waits.

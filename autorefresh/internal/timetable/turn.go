@@ -4,7 +4,8 @@ import "time"
 
 // Turned is what has become of entries whose time has come, but for those that are due now.
 type Turned[K comparable, V any] struct {
-	Over  []*Entry[K, V] // they have to leave
+	Over  []*Entry[K, V] // they have to leave, as what they say has expired
+	Idle  []*Entry[K, V] // they have to leave, as nobody reads them
 	Stale []*Entry[K, V] // they have grown older than MaxStale
 }
 
@@ -12,19 +13,26 @@ type Turned[K comparable, V any] struct {
 func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	window := t.lag(now)
 	come := func(e *Entry[K, V]) {
+		unread := t.unreadFor(e, now)
 		switch {
+		case t.rules.IdleFor > 0 && unread >= int64(t.rules.IdleFor):
+			e.place = placeIdle
+			e.Set(Idle | Leaving)
+			turned.Idle = append(turned.Idle, e)
+		case e.due/t.wheel.tick > now/t.wheel.tick: // it was only to be looked at
+			t.schedule(e, e.due)
 		case !e.refreshed():
 			e.place = placeIdle
 			turned.Over = append(turned.Over, e)
-		case t.rests(e, now):
-			e.place = placeIdle
+		case t.rules.HotFor > 0 && unread >= int64(t.rules.HotFor):
+			t.rest(e)
 		case window > 0:
 			t.schedule(e, max(t.inTime(e, t.spread(now, window), 0), now+1))
 		default:
 			t.makeReady(e)
 		}
 	}
-	t.wheel.expire(now, dueAt[K, V], come)
+	t.wheel.expire(now, t.lookAt, come)
 	t.agenda.expire(now, come)
 	if t.rules.MaxStale > 0 {
 		t.ages.expire(now, t.staleAt, func(e *Entry[K, V]) {
@@ -36,7 +44,13 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	return turned
 }
 
-func dueAt[K comparable, V any](e *Entry[K, V]) int64 { return e.due }
+// lookAt is when an entry that waits has to be looked at: when it is due, or may be idle.
+func (t *Table[K, V]) lookAt(e *Entry[K, V]) int64 {
+	if t.rules.IdleFor == 0 || e.Has(Absent) || t.isShort(e) {
+		return e.due
+	}
+	return min(e.due, e.readAt+int64(t.rules.IdleFor))
+}
 
 // lag tells over how long what is overdue has to be spread because the process was suspended: 0 if it was not. A backlog of L
 // spread over 2 L raises the rate of refreshes by one half.
@@ -67,23 +81,33 @@ func (t *Table[K, V]) NextTurn(now, latest int64) int64 {
 	return t.wakeAt
 }
 
-// rests tells whether an entry that is due has not been read for HotFor, and marks it so.
-func (t *Table[K, V]) rests(e *Entry[K, V], now int64) bool {
-	if t.rules.HotFor == 0 || e.Has(Watched) {
-		return false
-	}
-	if !e.Has(Unread) {
+// unreadFor tells for how long an entry has not been read, as far as that matters, and notes that it
+// was looked at. Who waits for an entry reads it.
+func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
+	switch {
+	case t.rules.HotFor == 0 && t.rules.IdleFor == 0 || e.Has(Absent):
+		return 0
+	case e.Has(Watched) || !e.Has(Unread):
 		e.Set(Unread)
 		e.readAt = now
-		return false
+		return 0
 	}
-	if now-e.readAt < int64(t.rules.HotFor) {
-		return false
-	}
+	return now - e.readAt
+}
+
+// Revive keeps an entry that was idle, and was read before it left.
+func (t *Table[K, V]) Revive(e *Entry[K, V], now int64) {
+	e.Clear(Idle | Leaving)
+	e.readAt = now
+	t.schedule(e, e.due)
+}
+
+// rest has an entry not refreshed until it is read.
+func (t *Table[K, V]) rest(e *Entry[K, V]) {
 	e.Set(Cold)
 	t.census.Cold++
 	t.recover(e)
-	return true
+	t.schedule(e, Never)
 }
 
 // thaw ends the rest of an entry.
