@@ -20,8 +20,13 @@ func (t *Table[K, V]) End(e *Entry[K, V]) (int64, bool) {
 
 // IsOver tells whether the value of an entry has ended. It may be asked at any time.
 func (t *Table[K, V]) IsOver(e *Entry[K, V], now int64) bool {
-	end, bounded := t.End(e)
-	return bounded && end <= now
+	if !e.Has(Bounded) {
+		return false
+	}
+	if end, known := t.End(e); known {
+		return end <= now
+	}
+	return e.Has(Bounded) // it has left: nobody knows any more
 }
 
 // SetEnd notes when the present value of an entry ends, 0 if it does not.

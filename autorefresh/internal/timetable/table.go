@@ -127,7 +127,7 @@ func (t *Table[K, V]) Enter(e *Entry[K, V], due, now int64) {
 func (t *Table[K, V]) Leave(e *Entry[K, V]) {
 	e.dead = true
 	t.unschedule(e)
-	t.SetEnd(e, 0)
+	t.ends.Delete(e) // its flag stays: who has found it before must not take its value for one without end
 	if e.slots[byAge] != notSlotted {
 		t.ages.remove(e)
 	}
