@@ -49,7 +49,7 @@ func NewGroupcache(client string) *Groupcache {
 		Forgets: t.Counter("forgets_total",
 			"Times that all values were dropped, because a peer had made writes without knowing this process.").Shown("Hand-over").Seldom(),
 		Refused: t.Counter("refused_values_total",
-			"Values that were larger than an eighth of the budget and not kept.").Shown("Values not kept"),
+			"Values that were larger than half of the budget and not kept.").Shown("Values not kept"),
 		Peers: t.Gauge("peers",
 			"Peers, this process left out, by whether they are asked: up, down.", "state").Shown("Peers"),
 		PeerRequests: t.Counter("peer_requests_total",
