@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -150,10 +151,18 @@ func (g *gutter) lifeOfCopy(owner *server, at phase) time.Duration {
 	return g.options.copyLife(at, downFor)
 }
 
+// mustBeGone has a key deleted later that a server has refused to change: what it has of it is old.
+func (p *part) mustBeGone() {
+	if out := &p.outcome; out.err != nil && out.replied && !errors.Is(out.err, ErrCacheMiss) {
+		p.server.logMissed(&p.request, *out)
+	}
+}
+
 // settle counts what became of the copies, and reports whether one was stored.
 func (g *gutter) settle(copies []part) (stored bool) {
 	for i := range copies {
 		p := &copies[i]
+		p.mustBeGone()
 		if p.request.op == opDelete {
 			g.deleted.Add(1)
 			continue

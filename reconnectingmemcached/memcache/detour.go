@@ -53,7 +53,7 @@ func missUnlessEnded(ctx context.Context) error {
 // readFailed looks for a copy of a key that its owner did not answer for.
 func (c *Client) readFailed(ctx context.Context, s *server, r *request, out outcome) (*Item, error) {
 	if s.leavesTo(out.err) && ctx.Err() == nil {
-		if it := s.core.gutter.read(ctx, s, r.key, 0); it != nil {
+		if it := s.core.gutter.read(ctx, s, r.key, out.began); it != nil {
 			return it, nil
 		}
 	}
@@ -78,14 +78,14 @@ func (c *Client) writeAround(ctx context.Context, s *server, r *request) (uint64
 		return 0, c.writeFailed(ctx, s, r, out)
 	}
 	if at == phaseDown { // it has just come back
-		s.core.gutter.keep(ctx, s, r, phaseLinger)
+		s.core.gutter.keep(ctx, s, r, phaseLinger, began)
 	}
 	return out.number, out.err
 }
 
 // writeFailed sees to the copies of a key whose owner is down. A Set is done if there is one of its value.
 func (c *Client) writeFailed(ctx context.Context, s *server, r *request, out outcome) error {
-	stored := s.leavesTo(out.err) && s.core.gutter.keep(ctx, s, r, phaseDown)
+	stored := s.leavesTo(out.err) && s.core.gutter.keep(ctx, s, r, phaseDown, out.began)
 	if stored && !c.reporting {
 		return nil
 	}
@@ -98,8 +98,8 @@ func (c *Client) writeFailed(ctx context.Context, s *server, r *request, out out
 }
 
 // keep sees to the copies of a key, and reports whether there is one of the value now.
-func (g *gutter) keep(ctx context.Context, s *server, r *request, at phase) (stored bool) {
-	parts := g.copies(s, r, at, 0)
+func (g *gutter) keep(ctx context.Context, s *server, r *request, at phase, began int64) (stored bool) {
+	parts := g.copies(s, r, at, began)
 	launch(ctx, parts)
 	return g.settle(parts)
 }
@@ -121,7 +121,7 @@ func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string)
 
 // fill adds what there is of copies to the items of a GetMulti.
 func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []string, began int64) {
-	if len(missing) == 0 || ctx.Err() != nil {
+	if len(missing) == 0 || ctx.Err() != nil || g.core.now()-began >= int64(g.core.options.Timeout) {
 		return
 	}
 	var parts []part
@@ -130,7 +130,7 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 		if err != nil {
 			continue
 		}
-		if s := g.holder(key, owner); s != nil {
+		if s := g.holder(key, owner); s != nil && !s.missed.holds(copyPrefix+key) { // else the copy may be old
 			parts = addKey(parts, s, copyPrefix+key, len(missing))
 		} else {
 			g.misses.Add(1)

@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"context"
 	"flag"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -18,8 +19,8 @@ func planted() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "missed writes are not logged", File: "missed.go", Right: "	if r.op.leavesOldValue() {", Wrong: "	if r.op.leavesOldValue() && r.seconds > 0 {"},
 		{What: "missed keys are read", File: "server.go", Right: "if r.op.reads() && s.missed.holds(r.key) {", Wrong: "if r.op.reads() && r.delta > 0 && s.missed.holds(r.key) {"},
-		{What: "missed keys are read by GetMulti", File: "execute.go", Right: "if s.missed.holds(key) && !s.isDown() {", Wrong: "if s.isDown() && key == \"\" {"},
-		{What: "missed keys are not deleted at the return", File: "core.go", Right: "OnReady:             s.replay,", Wrong: "OnReady:             func(context.Context) error { s.missed.settle(s.missed.fresh().keys); return nil },"},
+		{What: "missed keys are read by GetMulti", File: "execute.go", Right: "s.missed.holds(key) && !s.isDown() {", Wrong: "s.isDown() && key == \"\" {"},
+		{What: "missed keys are not deleted at the return", File: "core.go", Right: "OnReady:             s.makeReady,", Wrong: "OnReady:             func(context.Context) error { s.missed.settle(s.missed.fresh().keys); return nil },"},
 		{What: "missed keys are deleted once", File: "missed.go", Right: "case now.sent && !was.deleted:", Wrong: "case now.sent && was.deleted && !was.sent:"},
 		{What: "the second deletion comes at once", File: "probe.go", Right: "if !backoff.Pause(ctx, zombieDelay) {", Wrong: "if !backoff.Pause(ctx, 0) {"},
 		{What: "a server that stays up is not told", File: "missed.go", Right: "		s.replaySoon() // nothing will re-admit a server that stays up", Wrong: "		_ = s // nothing"},
@@ -68,4 +69,15 @@ func hunt(t *testing.T, m testutil.Mutant) string {
 		}
 	}
 	return "found: " + err.Error()
+}
+
+// TestPlantedDefectsAreUpToDate: each of them is a change of what the files have today.
+func TestPlantedDefectsAreUpToDate(t *testing.T) {
+	for _, m := range planted() {
+		source, err := os.ReadFile(m.File)
+		check(t, err)
+		if n := strings.Count(string(source), m.Right); n != 1 || m.Right == m.Wrong {
+			t.Errorf("%s: %q is in %s %d times, want once", m.What, m.Right, m.File, n)
+		}
+	}
 }

@@ -63,6 +63,9 @@ func explore(t *testing.T, seed uint64, total *tallies) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := &world{t: t, total: total, over: make(chan struct{})}
 	o := memcache.Options{Timeout: exploreTimeout, ReportUnavailable: random.IntN(2) == 0}
+	if seed%2 == 1 {
+		o.Gutter = memcache.Gutter{Expiration: 10 * time.Second}
+	}
 	byAddr := make(map[string]*distance)
 	for i := range w.sites {
 		fake := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: fmt.Sprintf("198.18.0.%d:11211", i+1)})

@@ -74,6 +74,7 @@ func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, be
 func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
 	for i := range parts {
 		parts[i].await(ctx)
+		parts[i].mustBeGone()
 		had = had || parts[i].outcome.err == nil
 	}
 	return had

@@ -102,6 +102,9 @@ func (l *ledger) readAll() {
 	}
 }
 
+// lookTime is how long an idle connection in memory is read from, to see whether it is quiet.
+const lookTime = 500 * time.Microsecond
+
 // wander makes one call after another.
 func (w *world) wander(random *rand.Rand) {
 	for {
@@ -121,7 +124,7 @@ func (w *world) wander(random *rand.Rand) {
 		a := w.ledger.keys[random.IntN(len(w.ledger.keys))]
 		what, took := w.call(ctx, a, random)
 		cancel()
-		if took > limit {
+		if took > limit+2*lookTime { // a large Set, and that of its copy, may find their idle connections not to be quiet
 			w.ledger.accuse(a, "%s of %q took %v, want at most %v", what, a.key, took, limit)
 		}
 	}

@@ -91,6 +91,7 @@ type outcome struct {
 	replied bool  // err, if any, is the server's answer
 	ended   int64 // when, in nanoseconds of the client's clock; 0: it was not tried
 	place   place
+	began   int64 // when the call did, same clock; 0: just now
 }
 
 // exchange makes one call.
@@ -161,7 +162,7 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
-	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.ended, f.call.place}
+	out := outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.ended, f.call.place, f.start}
 	s.book(f, r, &out)
 	return out
 }
