@@ -16,6 +16,8 @@ const (
 	lookFor   = 30 * time.Microsecond
 	lookScore = 8
 	lookSkip  = 64
+	// mostLooks bounds them where the clock stands still while anybody works, as in a test with synctest.
+	mostLooks = 1000
 	// stoppedAfter is what a few looks, or giving way once, take only if the thread was stopped meanwhile.
 	stoppedAfter = 100 * time.Microsecond
 	// leastPause and mostPause bound for how long the reader does neither after it was stopped: twice as long each time.
@@ -78,14 +80,14 @@ func (e *eagerness) stopped(began, now int64) bool {
 	return true
 }
 
-// lookAhead reads without waiting for the network, for a moment. It returns 0 if nothing has come, or something is wrong with the
-// connection, which the next read will find.
-func (c *Conn) lookAhead(b []byte) (n int) {
+// lookAhead reads without waiting for the network, for a moment. It returns 0 if nothing has come, or if the next read will tell what is
+// wrong.
+func (c *Conn) lookAhead(b []byte) (n int, err error) {
 	began := c.now()
 	now := began
-	for {
+	for range mostLooks {
 		var again bool
-		n, again = c.socket.tryRead(b)
+		n, again, err = c.socket.tryRead(b)
 		now = c.now()
 		if n > 0 || !again || now-began >= int64(lookFor) {
 			break
@@ -93,12 +95,13 @@ func (c *Conn) lookAhead(b []byte) (n int) {
 		runtime.Gosched()
 	}
 	c.eager.looked(began, now, n > 0)
-	return n
+	return n, err
 }
 
-// shares reports whether the reader takes the role of the writer for the callers that it is about to wake: those of its batch.
+// sharesLocked reports whether the reader takes the role of the writer for the callers that it is about to wake: those of its batch.
 func (c *Conn) sharesLocked(batch int) bool {
-	return batch > 1 && batch <= shareCalls && !c.writing && c.inbox.scanned-c.inbox.from <= shareBytes && !c.eager.pauses(c.options.Heard.Load())
+	return batch > 1 && batch <= shareCalls && !c.writing && c.inbox.scanned-c.inbox.from <= shareBytes &&
+		!c.eager.pauses(c.options.Heard.Load())
 }
 
 // writeForOthers writes what callers have queued that the reader has woken. It has the role of the writer, and gives it up.

@@ -73,9 +73,9 @@ func (c *Conn) read(own *call) error {
 		c.parked.Store(true)
 		n := 0
 		if (delivered || own != nil) && c.socket.readable() && c.eager.look(c.options.Heard.Load()) {
-			n = c.lookAhead(in.space())
+			n, err = c.lookAhead(in.space())
 		}
-		if n == 0 {
+		if n == 0 && err == nil {
 			n, err = c.net.Read(in.space())
 		}
 		if n > 0 {

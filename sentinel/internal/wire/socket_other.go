@@ -11,4 +11,4 @@ func newSocket(net.Conn) *socket { return &socket{} }
 
 func (*socket) readable() bool { return false }
 
-func (*socket) tryRead([]byte) (n int, again bool) { return 0, false }
+func (*socket) tryRead([]byte) (n int, again bool, err error) { return 0, false, nil }

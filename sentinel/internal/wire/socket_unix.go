@@ -5,20 +5,22 @@ package wire
 import (
 	"errors"
 	"net"
+	"os"
 	"syscall"
 )
 
 // socket reads without waiting. It belongs to whoever has the role of the reader.
 type socket struct {
-	raw syscall.RawConn // nil: the connection has none that may be read, such as one that is encrypted
-	buf []byte
-	n   int
-	err error
-	try func(fd uintptr) bool // made once
+	conn net.Conn
+	raw  syscall.RawConn // nil: the connection has none that may be read, such as one that is encrypted
+	buf  []byte
+	n    int
+	err  error
+	try  func(fd uintptr) bool // made once
 }
 
 func newSocket(conn net.Conn) *socket {
-	s := &socket{}
+	s := &socket{conn: conn}
 	switch conn := conn.(type) {
 	case *net.TCPConn:
 		s.raw, _ = conn.SyscallConn()
@@ -34,13 +36,20 @@ func newSocket(conn net.Conn) *socket {
 
 func (s *socket) readable() bool { return s.raw != nil }
 
-// tryRead returns what is there. With again nothing is, yet.
-func (s *socket) tryRead(b []byte) (n int, again bool) {
+// tryRead returns what is there. With again nothing is, yet; with neither, the next read tells why. An error is returned here, as the
+// system tells it once.
+func (s *socket) tryRead(b []byte) (n int, again bool, err error) {
 	s.buf = b
-	err := s.raw.Read(s.try)
+	err = s.raw.Read(s.try)
 	s.buf = nil
-	if err != nil { // its deadline: somebody wants the reader to look up
-		return 0, false
+	switch {
+	case err != nil: // its deadline: somebody wants the reader to look up
+		return 0, false, nil
+	case errors.Is(s.err, syscall.EAGAIN), errors.Is(s.err, syscall.EINTR):
+		return 0, true, nil
+	case s.err != nil:
+		local, remote := s.conn.LocalAddr(), s.conn.RemoteAddr()
+		return 0, false, &net.OpError{Op: "read", Net: local.Network(), Source: local, Addr: remote, Err: os.NewSyscallError("read", s.err)}
 	}
-	return max(s.n, 0), errors.Is(s.err, syscall.EAGAIN) || errors.Is(s.err, syscall.EINTR)
+	return s.n, false, nil
 }
