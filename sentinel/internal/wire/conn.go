@@ -93,6 +93,7 @@ type Conn struct {
 	inbox   inbox         // used by whoever has the role of the reader
 	socket  *socket       // used by the same
 	eager   eagerness     // used by the same
+	buffers bool          // net takes a small write while the server does not read
 	parked  atomic.Bool   // the reader waits for the network, not for a receiver
 	reads   atomic.Uint64 // how often bytes were read
 	tick    ticker
@@ -128,7 +129,7 @@ func New(conn net.Conn, o Options) *Conn {
 	}
 	c.tick.conn = c
 	c.inbox.framer.limit = o.MaxReply
-	c.socket, c.eager.score = newSocket(conn), lookScore
+	c.socket, c.eager.score, c.buffers = newSocket(conn), lookScore, buffers(conn)
 	c.options.Go(c.readForOthers)
 	c.handed <- struct{}{}
 	return c

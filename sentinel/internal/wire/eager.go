@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"net"
 	"runtime"
 	"time"
 )
@@ -100,8 +101,23 @@ func (c *Conn) lookAhead(b []byte) (n int, err error) {
 
 // sharesLocked reports whether the reader takes the role of the writer for the callers that it is about to wake: those of its batch.
 func (c *Conn) sharesLocked(batch int) bool {
-	return batch > 1 && batch <= shareCalls && !c.writing && c.inbox.scanned-c.inbox.from <= shareBytes &&
+	return c.buffers && batch > 1 && batch <= shareCalls && !c.writing && c.inbox.scanned-c.inbox.from <= shareBytes &&
 		!c.eager.pauses(c.options.Heard.Load())
+}
+
+// buffers reports whether a connection is known to take a small write while the other side does not read. On one that does not,
+// such as a net.Pipe, a reader that wrote would wait for a server that waits for it.
+func buffers(conn net.Conn) bool {
+	for {
+		switch inner := conn.(type) {
+		case *net.TCPConn, *net.UnixConn:
+			return true
+		case interface{ NetConn() net.Conn }:
+			conn = inner.NetConn()
+		default:
+			return false
+		}
+	}
 }
 
 // writeForOthers writes what callers have queued that the reader has woken. It has the role of the writer, and gives it up.
