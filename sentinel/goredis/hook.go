@@ -114,12 +114,14 @@ func first(cmds []redis.Cmder, otherwise error) error {
 // judged adds to an error that is not a reply whether the command was sent.
 func (h *hook) judged(err error) error {
 	switch {
-	case err == nil, errors.Is(err, sentinel.ErrNotSent), errors.Is(err, sentinel.ErrOutcomeUnknown):
-		return err
-	case isReply(err):
+	case err == nil:
+		return nil
+	case isReply(err): // also one that OnConnect got
 		if redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "MASTERDOWN") {
 			h.dialer.Suspect()
 		}
+		return err
+	case errors.Is(err, sentinel.ErrNotSent), errors.Is(err, sentinel.ErrOutcomeUnknown):
 		return err
 	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed):
 		return fmt.Errorf("%w: %w", sentinel.ErrNotSent, err)

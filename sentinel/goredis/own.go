@@ -13,16 +13,27 @@ import (
 // errOwn is part of what the program's own code returns that go-redis runs before it sends a command.
 var errOwn = errors.New("the program's own code has refused it")
 
-// ownError is such an error, as it was given: the command was not sent. Nor is it sent again, as the same code would be asked again at
-// once.
+// ownError is such an error: the command was not sent. Nor is it sent again, as the same code would be asked again at once; but it is where
+// the code only passes on what has become of its connection.
+//
+// It has no Unwrap: go-redis takes the outermost error of a dial off where it can.
 type ownError struct{ error }
 
+// Is finds what the program's code has returned, and says of the command what holds for that: what was sent before it is another matter.
 func (e ownError) Is(target error) bool {
-	return target == errOwn || target == sentinel.ErrNotSent
+	switch target {
+	case sentinel.ErrNotSent:
+		return true
+	case sentinel.ErrOutcomeUnknown:
+		return false
+	case errOwn:
+		return !errors.Is(e.error, sentinel.ErrNotSent) && !errors.Is(e.error, sentinel.ErrOutcomeUnknown)
+	}
+	return errors.Is(e.error, target)
 }
 
-// Unwrap returns the one error in a slice: go-redis takes the outermost error of a dial off where it can.
-func (e ownError) Unwrap() []error { return []error{e.error} }
+// As finds what the program's code has returned.
+func (e ownError) As(target any) bool { return errors.As(e.error, target) }
 
 func own(err error) error {
 	if err == nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	goredisv9 "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
 
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
@@ -72,6 +74,63 @@ func TestAnErrorWhileAConnectionIsOpenedIsNotSent(t *testing.T) {
 				t.Errorf("%s was asked %d times for 3 calls", what, n)
 			}
 		})
+	}
+}
+
+// What a connection returns to OnConnect because it has ended is not the program's own error: the command goes over another.
+func TestAConnectionThatEndsInOnConnectIsReplaced(t *testing.T) {
+	for what, end := range map[string]func(*stage){
+		"the primary is another": func(s *stage) {
+			fresh := s.cluster.Replicas()[0]
+			s.cluster.Failover(fresh)
+			s.within(time.Second, fresh)
+		},
+		"the connection is lost": func(s *stage) { s.cluster.Primary().SetFault(once("PING", redis.RawCut(""))) },
+	} {
+		var s *stage
+		var asked atomic.Int64
+		connected := func(ctx context.Context, conn *goredisv9.Conn) error {
+			if s != nil && asked.Add(1) == 1 {
+				end(s)
+			}
+			return conn.Ping(ctx).Err()
+		}
+		act(t, sentinel.Options{}, &goredisv9.Options{OnConnect: connected}, func(now *stage) {
+			s = now
+			if err := s.redis.Incr(s.Context(), "n").Err(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if n := asked.Load(); n != 2 {
+				t.Errorf("%s: %d connections, want 2", what, n)
+			}
+		})
+	}
+}
+
+// What the program has sent while a connection was opened may have been carried out; the command was not sent, and says that alone.
+func TestWhatIsUnknownInOnConnectIsNotTheCommand(t *testing.T) {
+	var s *stage
+	connected := func(ctx context.Context, conn *goredisv9.Conn) error {
+		s.cluster.Primary().SetFault(once("PING", redis.RawCut("")))
+		return conn.Ping(ctx).Err()
+	}
+	act(t, sentinel.Options{}, &goredisv9.Options{OnConnect: connected}, func(now *stage) {
+		s = now
+		err := s.redis.Incr(s.Context(), "n").Err()
+		if !errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) {
+			t.Errorf("%v, want ErrNotSent alone", err)
+		}
+	})
+}
+
+// once has a fault with the first command of a name.
+func once(command string, fault redis.Fault) redis.Chooser {
+	var done atomic.Bool
+	return func(cmd redis.Command) redis.Fault {
+		if cmd.Verb() == command && done.CompareAndSwap(false, true) {
+			return fault
+		}
+		return redis.Fault{}
 	}
 }
 
