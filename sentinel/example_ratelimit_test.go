@@ -21,7 +21,8 @@ func (l limiter) hit(key string, window int64) (int64, error) {
 	pipeline := radix.NewPipeline()
 	pipeline.Append(radix.FlatCmd(&hits, "INCRBY", bucket, 1))
 	pipeline.Append(radix.FlatCmd(nil, "EXPIRE", bucket, 60))
-	return hits, l.client.Do(context.Background(), pipeline)
+	err := l.client.Do(context.Background(), pipeline) // not in the return: hits might be read before
+	return hits, err
 }
 
 // allow lets everybody pass while redis is away: the limit is not worth an outage.
