@@ -93,8 +93,8 @@ func TestTheDocumentShowsWhatIsCompiled(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(document), -1)
-	if len(blocks) < 4 {
-		t.Errorf("%d blocks of Go were found, want 4 at least", len(blocks))
+	if len(blocks) < 5 {
+		t.Errorf("%d blocks of Go were found, want 5 at least", len(blocks))
 	}
 	for _, block := range blocks {
 		indented := strings.ReplaceAll("\t"+strings.TrimSuffix(block[1], "\n"), "\n", "\n\t")
