@@ -86,3 +86,15 @@ func TestRepliesWithinReplies(t *testing.T) {
 		}
 	}
 }
+
+// A Conn that leads nowhere, as a test may pass it on, can be put back.
+func TestAConnThatLeadsNowhereCanBePutBack(t *testing.T) {
+	t.Parallel()
+	var c *sentinel.Client // it is not looked at
+	failed := errors.New("the caller's own error")
+	c.PutMaster(name, &sentinel.Conn{})
+	c.CarefullyPutMaster(name, &sentinel.Conn{}, &failed)
+	if err := new(sentinel.Conn).Close(); err != nil {
+		t.Error(err)
+	}
+}

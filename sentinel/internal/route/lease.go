@@ -61,16 +61,16 @@ func (c *Lease) Do(ctx context.Context, a radix.Action) error {
 	return a.Perform(ctx, &lessee{Route: p, lease: c})
 }
 
-// Spoil makes sure that the lease's own connection is not used again.
+// Spoil makes sure that the lease's own connection is not used again. A nil lease has none.
 func (c *Lease) Spoil() {
-	if c.own != nil {
+	if c != nil && c.own != nil {
 		_ = c.own.Close()
 	}
 }
 
-// PutBack ends the lease. Its own connection is used again if it is as new.
+// PutBack ends the lease, if there is one. Its own connection is used again if it is as new.
 func (c *Lease) PutBack() {
-	if c.returned {
+	if c == nil || c.returned {
 		return
 	}
 	c.returned = true
