@@ -65,6 +65,9 @@ func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 			if err == nil {
 				return nil
 			}
+			if isReply(err) && errors.Is(err, sentinel.ErrNotSent) {
+				setAll(cmds, err) // a reply to OnConnect, which go-redis does not tell the commands of
+			}
 			partly := h.judgeAll(cmds)
 			if partly || !t.again(ctx, h.judged(err), write) {
 				return first(cmds, h.judged(err))
@@ -85,7 +88,7 @@ func (h *hook) admit(ctx context.Context, write bool) error {
 func (h *hook) judgeAll(cmds []redis.Cmder) (partly bool) {
 	for _, cmd := range cmds {
 		err := cmd.Err()
-		if err == nil || isReply(err) {
+		if err == nil || isReply(err) && !errors.Is(err, sentinel.ErrNotSent) {
 			partly = true
 		}
 		if err != nil {

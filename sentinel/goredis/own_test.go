@@ -107,6 +107,25 @@ func TestAConnectionThatEndsInOnConnectIsReplaced(t *testing.T) {
 	}
 }
 
+// A reply to OnConnect that says "not now" is none to the pipeline, which is sent again.
+func TestAPipelineIsSentAgainAfterOnConnectWasRefusedForNow(t *testing.T) {
+	var s *stage
+	var asked atomic.Int64
+	connected := func(ctx context.Context, conn *goredisv9.Conn) error {
+		if asked.Add(1) == 1 {
+			s.cluster.Primary().SetFault(once("PING", redis.Raw("-READONLY You can't write against a read only replica.\r\n")))
+		}
+		return conn.Ping(ctx).Err()
+	}
+	act(t, sentinel.Options{}, &goredisv9.Options{OnConnect: connected}, func(now *stage) {
+		s = now
+		cmds, err := s.redis.Pipelined(s.Context(), func(p goredisv9.Pipeliner) error { return p.Incr(s.Context(), "n").Err() })
+		if n := asked.Load(); err != nil || len(cmds) != 1 || cmds[0].Err() != nil || n != 2 {
+			t.Errorf("%v, %v after %d connections, want 2", cmds, err, n)
+		}
+	})
+}
+
 // What the program has sent while a connection was opened may have been carried out; the command was not sent, and says that alone.
 func TestWhatIsUnknownInOnConnectIsNotTheCommand(t *testing.T) {
 	var s *stage
