@@ -118,6 +118,48 @@ func TestCallsThatComeEarlyTakeOnlyWhatIsNearlyDue(t *testing.T) {
 	}
 }
 
+// A cache that begins with keys that always fail takes its source for down; what is well must not wait until each of them was tried. It was
+// seven minutes for the five hundred here, at best.
+func TestBadKeysFirstDoNotKeepTheSourceDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		downs := 0
+		o := options{Period: time.Minute, BatchSize: 100, First: autorefresh.FirstImmediate, OnEvent: func(e autorefresh.Event[int]) {
+			if e.Kind == autorefresh.SourceDown {
+				downs++
+			}
+		}}
+		source := func(_ context.Context, asked []autorefresh.Item[int, int], out []autorefresh.Result[int]) error {
+			time.Sleep(20 * time.Millisecond)
+			for i := range out {
+				out[i] = autorefresh.Result[int]{Value: 1}
+				if asked[i].Key < 500 {
+					out[i].Err = errDown
+				}
+			}
+			return nil
+		}
+		c, err := autorefresh.NewBatch(source, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mustClose(t, c)
+		createMany(t, c, 500)
+		settle(200 * time.Millisecond)
+		for key := 500; key < 2000; key++ {
+			create(t, c, key)
+		}
+		if downs == 0 {
+			t.Fatal("the source was not taken for down: this proves nothing")
+		}
+		settle(90 * time.Second)
+		for key := 500; key < 2000; key++ {
+			if e, _ := c.Lookup(key); time.Since(e.LoadedAt) > 70*time.Second {
+				t.Fatalf("item %d is %v old", key, time.Since(e.LoadedAt))
+			}
+		}
+	})
+}
+
 // Keys that fail for reasons of their own refuse nobody else.
 func TestBadKeysOpenNoBreaker(t *testing.T) {
 	bad := errors.New("400 bad request: id must not be negative")

@@ -150,3 +150,18 @@ func (c *chain[K, V]) pop(kind int) *Entry[K, V] {
 	}
 	return e
 }
+
+// rotate moves the first entries to the end.
+func (c *chain[K, V]) rotate(first, kind int) {
+	if first <= 0 || first >= c.n {
+		return
+	}
+	head := c.head
+	for range first {
+		head = head.links[kind].next
+	}
+	end := head.links[kind].prev
+	c.tail.links[kind].next, c.head.links[kind].prev = c.head, c.tail
+	end.links[kind].next, head.links[kind].prev = nil, nil
+	c.head, c.tail = head, end
+}

@@ -1,6 +1,7 @@
 package timetable
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -18,6 +19,7 @@ func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry
 	size := t.rules.BatchSize
 	if t.outage.active() {
 		size = 1
+		t.chooseTrial()
 	}
 	for t.urgent.n > 0 && len(to) < size {
 		to = t.seize(to, how.Busy, t.urgent.pop(bySchedule), now)
@@ -29,6 +31,27 @@ func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry
 		return to
 	}
 	return t.fill(to, how.Busy, size, now)
+}
+
+// trialLook bounds how many entries are looked at for one that a trial may go well with.
+const trialLook = 4096
+
+// chooseTrial brings to the front of what is due an entry for which the source had an answer the last time or, where there is none, any:
+// were they taken in order, keys that always fail would keep a source down for as long as it takes to try each of them.
+func (t *Table[K, V]) chooseTrial() {
+	if t.ready.n < 2 {
+		return
+	}
+	t.ready.rotate(rand.IntN(min(t.ready.n, trialLook)), bySchedule)
+	e := t.ready.head
+	for n := 0; e != nil && n < trialLook; n++ {
+		if e.IsProven() {
+			t.ready.remove(e, bySchedule)
+			t.ready.unshift(e, bySchedule)
+			return
+		}
+		e = e.links[bySchedule].next
+	}
 }
 
 // fill adds to a call what is due next: what is due within a period, if the call has something whose own period has passed; else, as such
