@@ -36,6 +36,7 @@ type Client struct {
 
 	shared    *shared
 	reporting bool
+	loads     bool // it is that of Load, whose writes change nothing for others
 }
 
 // shared is what the views of one client have in common.

@@ -58,10 +58,16 @@ func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	var number uint64
 	if l := s.core.lists; l != nil {
-		return c.writeListed(ctx, l, r)
+		number, err = c.writeListed(ctx, l, r)
+	} else {
+		number, err = c.writeAt(ctx, s, r)
 	}
-	return c.writeAt(ctx, s, r)
+	if !c.loads && r.op.leavesOldValue() {
+		s.core.loads.forget(r.key)
+	}
+	return number, err
 }
 
 func (c *Client) writeAt(ctx context.Context, s *server, r *request) (uint64, error) {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
@@ -25,10 +26,13 @@ const (
 	reloadPause = 200 * time.Millisecond
 	// earliestDate tells flags that are a time, in seconds since 1970, from those of others.
 	earliestDate = 900_000_000
+	// hiddenLeases is how many leases in a row are refused for an item that is not found: it cannot be read, or not yet.
+	hiddenLeases = 5
 )
 
 // loads are the keys that this process loads.
 type loads struct {
+	some    atomic.Int64 // len(flights), for writers that need no lock then
 	mu      sync.Mutex
 	flights map[string]*loading // guarded by mu
 }
@@ -48,7 +52,8 @@ type loading struct {
 // background. Fn is not to keep its context, which ends when all callers have left, and may be called by several processes if the
 // server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept; a panic is an error.
 //
-// A Set or Delete of the key while it is loaded is not undone: what was loaded is returned but not stored. Ttl is at least a second. It is
+// A Set or Delete of the key while it is loaded is not undone: what was loaded is returned but not stored, and a Load that begins after
+// it in this process does not wait for that. Ttl is at least a second. It is
 // kept in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is loaded. The errors are those of
 // fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers]; a server that is down is none. For values that many want all the time,
 // package autorefresh keeps them in memory, and refreshes them before they are old.
@@ -80,7 +85,7 @@ func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn fun
 func (c *core) client() *Client {
 	s := &shared{}
 	s.core.Store(c)
-	return &Client{shared: s}
+	return &Client{shared: s, loads: true}
 }
 
 // isFresh judges by the time that Load keeps in the flags. What others have stored is fresh as long as it is there.
@@ -127,6 +132,7 @@ func (s *loads) enter(key string) (f *loading, mine bool) {
 	}
 	f = &loading{key: key, callers: 1, done: make(chan struct{})}
 	s.flights[key] = f
+	s.some.Store(int64(len(s.flights)))
 	return f, true
 }
 
@@ -144,6 +150,19 @@ func (s *loads) leave(f *loading) {
 func (s *loads) removeLocked(f *loading) {
 	if s.flights[f.key] == f {
 		delete(s.flights, f.key)
+		s.some.Store(int64(len(s.flights)))
+	}
+}
+
+// forget has the next caller begin another load: what is loaded now may be from before a write that has just been done.
+func (s *loads) forget(key string) {
+	if s.some.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.flights[key]; f != nil {
+		s.removeLocked(f)
 	}
 }
 
@@ -173,6 +192,7 @@ func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
 // load finds the value, or takes the lease and loads it.
 func (l *loader) load(ctx context.Context) ([]byte, error) {
 	pause := backoff.Exponential{Base: 5 * time.Millisecond, Factor: 1.5, Cap: 100 * time.Millisecond}
+	refused := 0
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 && !backoff.Pause(ctx, pause.Delay(attempt-1)) {
 			return nil, ctx.Err()
@@ -182,6 +202,7 @@ func (l *loader) load(ctx context.Context) ([]byte, error) {
 		case err == nil && it.Flags != leaseFlags:
 			return it.Value, nil
 		case err == nil:
+			refused = 0
 			continue
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -194,6 +215,9 @@ func (l *loader) load(ctx context.Context) ([]byte, error) {
 		case !errors.Is(err, ErrNotStored):
 			return l.loadWithout(ctx)
 		}
+		if refused++; refused == hiddenLeases {
+			return l.loadWithout(ctx)
+		}
 	}
 }
 
@@ -203,7 +227,7 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 	var renewing sync.WaitGroup
 	renewing.Go(func() {
 		for backoff.Pause(renewals, leaseRenewal) {
-			l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
+			_ = l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
 		}
 	})
 	value, err := l.call(ctx)
@@ -213,30 +237,41 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 	if err != nil {
 		final = &Item{Key: l.key, Expiration: -1}
 	}
-	l.replaceLease(context.WithoutCancel(ctx), token, final)
+	last := context.WithoutCancel(ctx)
+	if errors.Is(l.replaceLease(last, token, final), ErrServerError) { // the value is too large, say
+		_ = l.replaceLease(last, token, &Item{Key: l.key, Expiration: -1})
+	}
 	return value, err
 }
 
-func (l *loader) replaceLease(ctx context.Context, token string, next *Item) {
+func (l *loader) replaceLease(ctx context.Context, token string, next *Item) error {
 	it, err := l.client.GetContext(ctx, l.key)
 	if err == nil && it.Flags == leaseFlags && string(it.Value) == token {
-		l.replace(ctx, next, it.CasID)
+		return l.replace(ctx, next, it.CasID)
 	}
+	return nil
 }
 
-// loadWithout loads while the server is down. Gutter may keep the value.
+// loadWithout loads without a lease, while the server is down or the item cannot be read. Gutter may keep the value if the server is
+// down still: once it is up, others may have stored a later one there.
 func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 	value, err := l.call(ctx)
-	if err == nil && l.core.gutter != nil {
+	if err != nil || l.core.gutter == nil {
+		return value, err
+	}
+	if s, unknown := l.core.picker.pick(l.key); unknown == nil && s.isDown() {
 		_ = l.client.SetContext(ctx, l.item(value))
 	}
-	return value, err
+	return value, nil
 }
 
 // item is what is stored: it is fresh for ttl, and then there for as long again.
 func (l *loader) item(value []byte) *Item {
 	now, left := time.Now(), (2*l.ttl+time.Second-1)/time.Second
 	fresh := min(now.Add(l.ttl).Unix(), 1<<32-1)
+	if fresh == leaseFlags { // a second of 2027: the value is not to be taken for a lease
+		fresh++
+	}
 	return &Item{Key: l.key, Value: value, Flags: uint32(fresh), Expiration: expirationIn(uint64(left)+1, now)} //nolint:gosec // bounded.
 }
 
@@ -285,16 +320,15 @@ func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 		backoff.Pause(ctx, reloadPause)
 		return nil, err
 	}
-	l.replace(ctx, l.item(value), old.CasID)
+	_ = l.replace(ctx, l.item(value), old.CasID)
 	return value, nil
 }
 
 // replace stores an item if the key has the CasID still. Without CasIDs it cannot be told.
-func (l *loader) replace(ctx context.Context, next *Item, cas uint64) {
+func (l *loader) replace(ctx context.Context, next *Item, cas uint64) error {
 	if l.core.options.PlainGet {
-		_ = l.client.SetContext(ctx, next)
-		return
+		return l.client.SetContext(ctx, next)
 	}
 	next.CasID = cas
-	_ = l.client.CompareAndSwapContext(ctx, next)
+	return l.client.CompareAndSwapContext(ctx, next)
 }
