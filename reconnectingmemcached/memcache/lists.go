@@ -133,13 +133,21 @@ func (l *lists) ask() {
 	if err != nil {
 		l.judge.Fail()
 	} else {
-		verdict = l.judge.Hear(time.Duration(l.core.now()), names)
+		verdict = l.judge.Hear(time.Duration(l.core.now()), l.judged(names))
 	}
 	if verdict == adoption.Adopted {
 		l.adopt(names)
 	}
 	l.note(names, verdict, err)
 	l.letGo()
+}
+
+// judged is what makes a list another one: not its order, unless keys are placed by that.
+func (l *lists) judged(names []string) []string {
+	if l.core.options.Hash == CRC {
+		return names
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
 // names is a valid answer of the source, which is the caller's code.
