@@ -51,6 +51,23 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 	return number, err
 }
 
+// written sees to what a write of Native leaves behind: values at former owners, and loads that began before it.
+//
+//nolint:contextcheck // gomemcache has none.
+func (c *core) written(r *request) {
+	c.loads.forget(r.key)
+	l := c.lists
+	if l == nil || l.leavesAlone(r.key) {
+		return
+	}
+	began := c.now()
+	l.recent.add(r.key, time.Duration(began))
+	if v := l.now.Load(); v != nil {
+		former := v.formerOwners(r.key, v.present.pick(r.key))
+		l.finishDeletes(c.ctx, l.beginDeletes(c.ctx, &former, r.key, began))
+	}
+}
+
 // overtaken deletes at the new owner what was written at the one before while the list changed.
 func (l *lists) overtaken(v *view, s *server, r *request) {
 	if after := l.now.Load(); after != v {

@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -21,6 +22,19 @@ func TestAListInAnotherOrder(t *testing.T) {
 		}
 		if got := l.client.ListStats().Changes; got != changes {
 			t.Errorf("%d changes of a list with the same servers", got-changes)
+		}
+	})
+}
+
+// TestNativeWritesReachFormerOwners: what Native deletes does not come back from the server that had it before.
+func TestNativeWritesReachFormerOwners(t *testing.T) {
+	playListed(t, memcache.Options{}, func(l *listed) {
+		key := l.moved[0]
+		l.set(key, "old", 0)
+		l.grow()
+		check(t, anyMiss(l.client.Native().Delete(key)))
+		if it, err := l.client.Get(key); !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Errorf("Get = %+v, %v after a Delete of Native", it, err)
 		}
 	})
 }
