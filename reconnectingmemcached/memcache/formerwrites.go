@@ -36,6 +36,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 	if first {
 		had = l.finishDeletes(ctx, parts)
 	}
+	l.handing.asked.wrote(r.key)
 	number, err := c.writeAt(ctx, s, r)
 	if !first {
 		had = l.finishDeletes(ctx, parts)
@@ -55,6 +56,9 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 //
 //nolint:contextcheck // gomemcache has none.
 func (c *core) written(r *request) {
+	if !r.op.leavesOldValue() {
+		return
+	}
 	c.loads.forget(r.key)
 	l := c.lists
 	if l == nil || l.leavesAlone(r.key) {
@@ -65,6 +69,7 @@ func (c *core) written(r *request) {
 	if v := l.now.Load(); v != nil {
 		former := v.formerOwners(r.key, v.present.pick(r.key))
 		l.finishDeletes(c.ctx, l.beginDeletes(c.ctx, &former, r.key, began))
+		l.handing.asked.wrote(r.key)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 // handing counts hand-overs, and bounds them.
 type handing struct {
 	slots                            chan struct{}
+	asked                            askedKeys
 	copied, missed, skipped, deletes atomic.Uint64
 }
 
@@ -42,13 +43,17 @@ type found struct {
 
 // inherit looks for the item of a key that its owner does not have at the owner before that.
 func (l *lists) inherit(ctx context.Context, owner *server, r *request) (*Item, error) {
+	if ctx.Err() != nil {
+		return nil, missUnlessEnded(ctx)
+	}
 	parts := l.asks(nil, owner, r)
-	if len(parts) == 0 || ctx.Err() != nil {
+	if len(parts) == 0 {
 		return nil, missUnlessEnded(ctx)
 	}
 	l.handAsk(ctx, parts)
 	f, it := l.found(&parts[0], owner, r)
 	if it == nil {
+		l.handing.asked.end(r.key)
 		return nil, missUnlessEnded(ctx)
 	}
 	l.copySoon([]found{f})
@@ -83,12 +88,15 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 		if f, it := l.found(&parts[i], to[i], &request{}); it != nil {
 			items[it.Key] = it
 			all = append(all, f)
+		} else {
+			l.handing.asked.end(parts[i].request.key)
 		}
 	}
 	l.copySoon(all)
 }
 
-// asks adds the question for the key of r, if there is a former owner that may have it.
+// asks adds the question for the key of r, if there is a former owner that may have it. It must be answered, and the key then copied or
+// no longer held for one that is.
 func (l *lists) asks(parts []part, owner *server, r *request) []part {
 	v := l.now.Load()
 	s := v.asked(r.key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
@@ -99,6 +107,7 @@ func (l *lists) asks(parts []part, owner *server, r *request) []part {
 		l.handing.skipped.Add(1)
 		return parts
 	}
+	l.handing.asked.begin(r.key)
 	return append(parts, part{server: s, request: s.handOverRequest(r.key)})
 }
 
@@ -178,10 +187,12 @@ func (l *lists) copySoon(all []found) {
 	case l.handing.slots <- struct{}{}:
 	default:
 		l.handing.skipped.Add(uint64(len(all)))
+		l.endCopying(all)
 		return
 	}
 	l.core.spawn(func() {
 		defer func() { <-l.handing.slots }()
+		defer l.endCopying(all)
 		for len(all) > 0 {
 			n := min(len(all), maxMultiKeys)
 			l.copyAll(all[:n])
@@ -190,13 +201,20 @@ func (l *lists) copySoon(all []found) {
 	})
 }
 
+func (l *lists) endCopying(all []found) {
+	for i := range all {
+		l.handing.asked.end(all[i].item.Key)
+	}
+}
+
 // copyAll stores what former owners have at the owners that have nothing, and looks whether the former ones still have it. A write
 // deletes there first: if that has come meanwhile, the copy is old, and deleted; if not, the write deletes the copy.
+// Of a write of this process it is told.
 func (l *lists) copyAll(all []found) {
 	parts := make([]part, 0, len(all))
 	copied := make([]*found, 0, len(all))
 	for i := range all {
-		if f := &all[i]; !f.expired {
+		if f := &all[i]; !f.expired && !l.handing.asked.isWritten(f.item.Key) {
 			copied = append(copied, f)
 			parts = append(parts, part{server: f.to, request: request{op: opAdd, own: true, key: f.item.Key, item: f.item}})
 		}
@@ -207,6 +225,8 @@ func (l *lists) copyAll(all []found) {
 	for i := range parts {
 		out := &parts[i].outcome
 		switch {
+		case out.err == nil && l.handing.asked.isWritten(copied[i].item.Key):
+			copied[i].to.logMissed(&request{op: opDelete, key: copied[i].item.Key}, outcome{})
 		case out.err == nil:
 			l.handing.copied.Add(1)
 			p := part{server: copied[i].from, request: copied[i].from.handOverRequest(copied[i].item.Key)}

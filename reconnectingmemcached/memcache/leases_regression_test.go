@@ -78,7 +78,7 @@ func anyMiss(err error) error {
 func TestAValueThatLooksLikeALease(t *testing.T) {
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		const lease = 0x6c6f6164
-		ttl := time.Unix(lease, 0).Sub(time.Now())
+		ttl := time.Until(time.Unix(lease, 0))
 		value, err := clients[0].Load(t.Context(), "k", ttl, new(origin).load)
 		check(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -2,9 +2,12 @@ package memcache_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
@@ -35,6 +38,51 @@ func TestNativeWritesReachFormerOwners(t *testing.T) {
 		check(t, anyMiss(l.client.Native().Delete(key)))
 		if it, err := l.client.Get(key); !errors.Is(err, memcache.ErrCacheMiss) {
 			t.Errorf("Get = %+v, %v after a Delete of Native", it, err)
+		}
+	})
+}
+
+// TestAWriteBeforeItsCopy: what a large GetMulti has brought is copied little by little. A key that is deleted meanwhile does not come
+// back, not even until the copy has been found out.
+func TestAWriteBeforeItsCopy(t *testing.T) {
+	playListed(t, memcache.Options{}, func(l *listed) {
+		var keys []string
+		for i := 0; len(keys) < 600; i++ {
+			keys = append(keys, fmt.Sprintf("many%d", i))
+			l.set(keys[i], "old", 0)
+		}
+		l.grow()
+		_, _ = l.client.Get(l.moved[0]) // finds out that the server has meta commands
+		time.Sleep(time.Second)
+		moved := slices.DeleteFunc(keys, func(key string) bool {
+			owner, err := l.client.Owner(key)
+			return err != nil || owner == l.fakes[0].Addr()
+		})
+		last := moved[len(moved)-1]
+		l.fakes[1].SetFault(func(cmd testutil.Command) testutil.Fault {
+			if cmd.Verb == "add" && slices.Contains(cmd.Args, moved[0]) {
+				return testutil.DelayReply(10 * time.Millisecond)
+			}
+			return testutil.Fault{}
+		})
+		items, err := l.client.GetMulti(moved)
+		if err != nil || len(moved) < 260 || len(items) != len(moved) {
+			t.Errorf("GetMulti brought %d of %d keys: %v", len(items), len(moved), err)
+			return
+		}
+		l.fakes[0].SetFault(func(cmd testutil.Command) testutil.Fault {
+			if cmd.Verb == "mg" && slices.Contains(cmd.Args, last) { // when it is asked whether it still has what was copied
+				return testutil.DelayReply(50 * time.Millisecond)
+			}
+			return testutil.Fault{}
+		})
+		check(t, anyMiss(l.client.Delete(last)))
+		for range 1000 {
+			if it, err := l.client.Get(last); !errors.Is(err, memcache.ErrCacheMiss) {
+				t.Errorf("Get = %+v, %v after a Delete", it, err)
+				return
+			}
+			time.Sleep(time.Millisecond)
 		}
 	})
 }

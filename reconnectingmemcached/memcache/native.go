@@ -89,9 +89,7 @@ func (n *nativeConn) Write(b []byte) (int, error) {
 		if err := n.attach(); err != nil {
 			return 0, err
 		}
-		if n.asked.op.leavesOldValue() {
-			n.server.core.written(&n.asked)
-		}
+		n.server.core.written(&n.asked)
 		permit, err := n.server.breaker.Allow()
 		if err != nil {
 			n.refuse()

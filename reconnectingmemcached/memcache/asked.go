@@ -1,0 +1,67 @@
+package memcache
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// askedKeys are the keys that this process has asked former owners for, until they are copied or not. A write of such a key is told to
+// who copies it: the former owner tells that, too, but a request later, and until then the copy would be read.
+type askedKeys struct {
+	some atomic.Int64 // len(keys), for writers that need no lock then
+	mu   sync.Mutex
+	keys map[string]*askedKey // guarded by mu
+}
+
+// askedKey is how many ask for it, and whether it was written since the first did.
+type askedKey struct {
+	asking  int
+	written bool
+}
+
+func (a *askedKeys) begin(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.keys == nil {
+		a.keys = make(map[string]*askedKey)
+	}
+	k := a.keys[key]
+	if k == nil {
+		k = new(askedKey)
+		a.keys[key] = k
+		a.some.Store(int64(len(a.keys)))
+	}
+	k.asking++
+}
+
+func (a *askedKeys) end(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.keys[key]
+	if k == nil {
+		return
+	}
+	if k.asking--; k.asking == 0 {
+		delete(a.keys, key)
+		a.some.Store(int64(len(a.keys)))
+	}
+}
+
+// wrote is called when a key has been deleted at its former owners, before its owner is told.
+func (a *askedKeys) wrote(key string) {
+	if a.some.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := a.keys[key]; k != nil {
+		k.written = true
+	}
+}
+
+func (a *askedKeys) isWritten(key string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.keys[key]
+	return k != nil && k.written
+}
