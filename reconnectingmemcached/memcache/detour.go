@@ -14,12 +14,12 @@ func (s *server) phase() phase { return s.window.phase(s.core.now(), s.isDown())
 // opensWindows tells whether the windows of servers are used at all.
 func (c *core) opensWindows() bool { return c.gutter != nil || c.options.Linger > 0 }
 
-// careTime is how long after a re-admission there may be copies.
+// careTime is how long after a re-admission there may be copies: the Set of one may have begun just before, and take all of Timeout.
 func (c *core) careTime() time.Duration {
 	if c.gutter == nil {
 		return 0
 	}
-	return c.options.Gutter.Expiration + graceOfCopies
+	return c.options.Gutter.Expiration + max(graceOfCopies, c.options.Timeout+time.Second)
 }
 
 func (c *Client) readAround(ctx context.Context, s *server, r *request) (*Item, error) {
