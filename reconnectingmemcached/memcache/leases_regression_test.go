@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,24 @@ func TestALoadThatWasBegunDuringAnOutage(t *testing.T) {
 		loading.Wait()
 		if it, err := c.Get("k"); err != nil || string(it.Value) != "new" {
 			t.Errorf("Get = %+v, %v; want what was set", it, err)
+		}
+	})
+}
+
+// TestALongKeyIsLoadedAnewOnce, although its lease's name would be too long for a key.
+func TestALongKeyIsLoadedAnewOnce(t *testing.T) {
+	playLoads(t, 5, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
+		key, source := strings.Repeat("k", 250), &origin{delay: time.Second}
+		for range 2 { // the second time it is old
+			for _, c := range clients {
+				if _, err := c.Load(t.Context(), key, 10*time.Second, source.load); err != nil {
+					t.Errorf("Load: %v", err)
+				}
+			}
+			time.Sleep(11 * time.Second)
+		}
+		if n := source.calls.Load(); n != 2 {
+			t.Errorf("%d loads of a value that was old once", n)
 		}
 	})
 }

@@ -3,6 +3,8 @@ package memcache
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -294,11 +296,20 @@ func (l *loader) reloadSoon(old *Item) {
 	}
 }
 
+// reloadLease is the key of the lease of a value that is there. That of a long key is its hash.
+func reloadLease(key string) string {
+	if len(leasePrefix)+len(key) <= maxKeyLength {
+		return leasePrefix + key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return leasePrefix + hex.EncodeToString(sum[:])
+}
+
 // reload replaces the old value if nobody has changed it meanwhile. Whoever finds it gone joins this load.
 func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()
-	lease := &Item{Key: leasePrefix + l.key, Value: []byte("1"), Expiration: int32(max(leaseLife, min(l.ttl/time.Second, 60)))} //nolint:gosec // bounded.
+	lease := &Item{Key: reloadLease(l.key), Value: []byte("1"), Expiration: int32(max(leaseLife, min(l.ttl/time.Second, 60)))} //nolint:gosec // bounded.
 	if err := l.client.AddContext(ctx, lease); errors.Is(err, ErrNotStored) {
 		backoff.Pause(ctx, reloadPause)
 		return l.load(ctx) // what is there, new or old
