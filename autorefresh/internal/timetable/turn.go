@@ -95,11 +95,14 @@ func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
 	return now - e.readAt
 }
 
-// Revive keeps an entry that was idle, and was read before it left.
+// Revive keeps an entry that was idle, and was read before it left. If that read, or whoever else came
+// before, has had it refreshed, it has its place already.
 func (t *Table[K, V]) Revive(e *Entry[K, V], now int64) {
 	e.Clear(Idle | Leaving)
 	e.readAt = now
-	t.schedule(e, e.due)
+	if e.place == placeIdle {
+		t.schedule(e, e.due)
+	}
 }
 
 // rest has an entry not refreshed until it is read.
