@@ -131,7 +131,8 @@ func (c *Cache[K, V]) noteOverrun(call *loader.Call[K, V]) {
 // shield answers keys whose load has failed with what the second level knows of them, if that may still be served.
 func (c *Cache[K, V]) shield(wishes []*fetch.Want[K, V]) {
 	for _, w := range wishes {
-		servable := c.opts.MaxStale == 0 || c.now()-w.Known.LoadedAt < int64(c.opts.MaxStale)
+		now := c.now()
+		servable := (c.opts.MaxStale == 0 || now-w.Known.LoadedAt < int64(c.opts.MaxStale)) && now < cmp.Or(w.Known.End, timetable.Never)
 		if w.Result.Outcome == fetch.Failed && w.Known.Value != nil && servable {
 			w.Result = fetch.Adoption(w.Known)
 			w.Result.Shielded = true
