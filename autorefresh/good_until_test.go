@@ -213,3 +213,28 @@ func TestGoodUntilOfUnchangedAndFinalValues(t *testing.T) {
 		}
 	})
 }
+
+// A source that has nothing new to say of a value that has ended, as one that answers 304 without a new
+// Cache-Control, gives nothing that may be served. It is not asked all the time.
+func TestUnchangedAfterTheEndIsAFailure(t *testing.T) {
+	var calls atomic.Int64
+	source := func(_ context.Context, _, old int) (int, error) {
+		if calls.Add(1); old == 0 {
+			return autorefresh.GoodUntil(1, time.Now().Add(10*time.Second))
+		}
+		return 0, autorefresh.ErrUnchanged
+	}
+	inBubble(t, options{Period: time.Hour, MaxBackoff: time.Minute}, source, func(t *testing.T, c *cache) {
+		_, _ = c.Load(t.Context(), 1)
+		settle(10 * time.Second)
+		before := calls.Load()
+		settle(10 * time.Minute)
+		if n := calls.Load() - before; n > 1500 {
+			t.Errorf("%d calls in 10 minutes for a value that has ended, want a pause between them", n)
+		}
+		wantMiss(t, c, 1)
+		if v, err := c.Load(t.Context(), 1); !errors.Is(err, autorefresh.ErrStale) {
+			t.Errorf("Load = %d, %v, want ErrStale: the value ended %v ago", v, err, 10*time.Minute)
+		}
+	})
+}

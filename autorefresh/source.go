@@ -33,6 +33,9 @@ type asking[K comparable, V any] struct {
 	out   []Result[V]
 }
 
+// errIsOver is the failure of a refresh that is told to keep a value that has ended.
+var errIsOver = fmt.Errorf("%w: unchanged, but it has ended: join GoodUntil with ErrUnchanged, or return a new value", ErrStale)
+
 // errKeepsNothing is the failure of a load that is told to keep a value.
 var errKeepsNothing = errors.New("autorefresh: unchanged, but there is no value to keep")
 
@@ -51,8 +54,11 @@ func (a *asking[K, V]) ask(ctx context.Context, wants []*fetch.Want[K, V]) (verd
 	}
 	for n, w := range wants {
 		w.Result = judge(a.out[n], a.now)
-		if w.Entry == nil && w.Result.Outcome == fetch.Unchanged {
+		switch keeps := w.Result.Outcome == fetch.Unchanged; {
+		case keeps && w.Entry == nil:
 			w.Result = fetch.Result[V]{Outcome: fetch.Failed, Err: fmt.Errorf("%w: %w", errKeepsNothing, ErrUnchanged)}
+		case keeps && w.End != 0 && w.Result.End == 0 && w.End <= a.now():
+			w.Result = fetch.Result[V]{Outcome: fetch.Failed, Err: errIsOver}
 		}
 	}
 	verdict = blame(a.out, err)
