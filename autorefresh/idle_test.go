@@ -196,3 +196,23 @@ func TestRemovalsAreBounded(t *testing.T) {
 		close(release)
 	})
 }
+
+// A value may be good for so short a time that its entry does not wait in the wheel. Resting, it leaves
+// all the same.
+func TestShortLivedValuesThatRestLeave(t *testing.T) {
+	source := func(context.Context, int, int) (int, error) {
+		return autorefresh.GoodUntil(1, time.Now().Add(time.Minute))
+	}
+	o := options{Period: time.Hour, HotFor: 2 * time.Minute, IdleFor: 10 * time.Minute}
+	inBubble(t, o, source, func(t *testing.T, c *cache) {
+		_, _ = c.Load(t.Context(), 1)
+		settle(5 * time.Minute)
+		if s := c.Stats(); s.Resting != 1 {
+			t.Errorf("%d items rest after 5 minutes, want 1", s.Resting)
+		}
+		settle(9 * time.Minute)
+		if s := c.Stats(); s.Items != 0 || s.Idle != 1 {
+			t.Errorf("%d items are there, %d have left, 14 minutes after the last read", s.Items, s.Idle)
+		}
+	})
+}

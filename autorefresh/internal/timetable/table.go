@@ -51,6 +51,7 @@ type Table[K comparable, V any] struct {
 
 	wheel   wheel[K, V]  // what is due later
 	agenda  agenda[K, V] // what the wheel is too coarse for
+	noted   int          // how many entries wait in the agenda
 	ready   chain[K, V]  // what is due
 	urgent  chain[K, V]  // what is due, and calls under way wait for, the newest first
 	ages    wheel[K, V]  // entries by MaxStale
@@ -158,9 +159,9 @@ func (t *Table[K, V]) schedule(e *Entry[K, V], due int64) {
 		e.place = placeIdle
 		return
 	}
-	if t.isShort(e) {
+	if t.isNoted(e) {
 		e.place = placeNoted
-		t.agenda.keep(e, due)
+		t.note(e, due)
 	} else {
 		e.place = placeWaiting
 		t.wheel.add(e, at)
@@ -178,6 +179,7 @@ func (t *Table[K, V]) unschedule(e *Entry[K, V]) {
 	case placeUrgent:
 		t.urgent.remove(e, bySchedule)
 	case placeNoted:
+		t.noted--
 	default:
 		return
 	}

@@ -33,7 +33,10 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 		}
 	}
 	t.wheel.expire(now, t.lookAt, come)
-	t.agenda.expire(now, come)
+	t.agenda.expire(now, func(e *Entry[K, V]) {
+		t.noted--
+		come(e)
+	})
 	if t.rules.MaxStale > 0 {
 		t.ages.expire(now, t.staleAt, func(e *Entry[K, V]) {
 			e.Set(Stale)
@@ -46,7 +49,7 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 
 // lookAt is when an entry that waits has to be looked at: when it is due, or may be idle.
 func (t *Table[K, V]) lookAt(e *Entry[K, V]) int64 {
-	if t.rules.IdleFor == 0 || e.Has(Absent) || t.isShort(e) {
+	if t.rules.IdleFor == 0 || e.Has(Absent) || t.isNoted(e) {
 		return e.due
 	}
 	return min(e.due, e.readAt+int64(t.rules.IdleFor))
