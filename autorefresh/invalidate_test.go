@@ -265,3 +265,27 @@ func (s *shared) restore(values map[string]sharedValue) {
 	defer s.mu.Unlock()
 	maps.Copy(s.values, values)
 }
+
+// A refresh was under way, and has got what is to be relied on no more, as the final value.
+func TestInvalidateDuringTheLastRefresh(t *testing.T) {
+	var calls atomic.Int64
+	refresh := func(_ context.Context, _, _ int) (int, error) {
+		n := int(calls.Add(1))
+		time.Sleep(time.Second)
+		return autorefresh.Terminal(n)
+	}
+	inBubble(t, options{Period: time.Minute, First: autorefresh.FirstImmediate}, refresh, func(t *testing.T, c *cache) {
+		create(t, c, 1)
+		settle(500 * time.Millisecond)
+		invalidateAll(t, c)
+		settle(time.Minute)
+		wantValue(t, c, 1, 2)
+		if e, ok := c.Lookup(1); !ok || !e.Terminal {
+			t.Errorf("Lookup = %+v, %v, want the final value from after the invalidation", e, ok)
+		}
+		settle(10 * time.Minute)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d calls, want 2: it is final now", n)
+		}
+	})
+}

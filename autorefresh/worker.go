@@ -191,6 +191,8 @@ func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V]
 func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], now int64, luck float64) (drop bool) {
 	c.meter.refreshes[r.Outcome]++
 	c.table.Land(e)
+	doubted := e.Has(timetable.Doubted)
+	e.Clear(timetable.Doubted)
 	if e.IsDead() {
 		c.loads.LandLocked(e.Key)
 		return false
@@ -220,7 +222,7 @@ func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], 
 	default:
 		c.meter.served.Observe(max(now-e.LoadedAt(), 0))
 		switch {
-		case r.Final:
+		case r.Final && !doubted:
 			c.table.Finish(e, got, c.opts.TerminalTTL, now)
 			c.teller.emit(Event[K]{Kind: Final, Key: e.Key})
 		case r.Outcome != fetch.Unchanged:

@@ -20,6 +20,7 @@ const (
 	Idle                         // nobody has read it for IdleFor
 	Expired                      // it was final, and its time is over
 	Crowded                      // it makes room for another
+	Doubted                      // it was invalidated while a call for it was under way, whose result is not final
 	Bounded                      // its value has an end, see Table.End
 )
 

@@ -70,6 +70,7 @@ func (t *Table[K, V]) Invalidate(e *Entry[K, V], now int64) bool {
 		t.reopen(e)
 	case e.place == placeFlying:
 		e.again = true
+		e.Set(Doubted)
 		return true
 	case e.Has(Cold) || e.place != placeWaiting && e.place != placeNoted || e.due <= now+t.round():
 		return true
