@@ -1,6 +1,7 @@
 package groupcache
 
 import (
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,16 @@ func (i *AtomicInt) elsewhere() int64 {
 	return i.also()
 }
 
-// String is the value in decimal. It has no pointer receiver, so that a Stats is printed as numbers.
-func (i AtomicInt) String() string { return strconv.FormatInt(i.Get(), 10) }
+// String is the value in decimal.
+func (i *AtomicInt) String() string { return strconv.FormatInt(i.Get(), 10) }
+
+// Format implements fmt.Formatter. It has no pointer receiver, so that a Stats is printed as numbers.
+func (i AtomicInt) Format(f fmt.State, verb rune) {
+	if verb == 's' { // as String
+		verb = 'd'
+	}
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), i.Get())
+}
 
 // MarshalJSON implements json.Marshaler.
 func (i AtomicInt) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, i.Get(), 10), nil }
