@@ -42,6 +42,9 @@ func (f *failures) any() bool {
 	return f.n > 0
 }
 
+// progress is after how many histories a long run says how far it has come.
+const progress = 1_000_000
+
 // Whatever goes wrong, the client does nothing that it must never do, and in the end it finds the primary. Each history is played from its
 // seed: `go test ./sentinel/internal/follow/sim -histories 10000000`. The first that fails tells its story.
 func TestHistories(t *testing.T) {
@@ -57,6 +60,10 @@ func TestHistories(t *testing.T) {
 				steps.Add(uint64(r.Steps))
 				if r.Failure != "" {
 					failed.add(seed)
+					t.Logf("history %d: %s", seed, r.Failure) // a long run may be ended before it is over
+				}
+				if done := seed - *first + 1; done%progress == 0 {
+					t.Logf("%d histories", done)
 				}
 			}
 		})
