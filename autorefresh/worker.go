@@ -190,9 +190,7 @@ func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V]
 // applyLocked gives an entry its result and schedules it. It returns true if the entry is to be dropped.
 func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], now int64, luck float64) (drop bool) {
 	c.meter.refreshes[r.Outcome]++
-	c.table.Land(e)
-	doubted := e.Has(timetable.Doubted)
-	e.Clear(timetable.Doubted)
+	doubted := c.table.Land(e)
 	if e.IsDead() {
 		c.loads.LandLocked(e.Key)
 		return false

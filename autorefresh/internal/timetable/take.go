@@ -102,7 +102,13 @@ func (t *Table[K, V]) seize(to []*Entry[K, V], busy func(K) bool, e *Entry[K, V]
 }
 
 // Land ends the flight of an entry: its call is over, and one of the methods below says what became of it, unless it is dead.
-func (t *Table[K, V]) Land(e *Entry[K, V]) { e.place = placeIdle }
+// It tells whether the entry was invalidated meanwhile.
+func (t *Table[K, V]) Land(e *Entry[K, V]) (doubted bool) {
+	e.place = placeIdle
+	doubted = e.Has(Doubted)
+	e.Clear(Doubted)
+	return doubted
+}
 
 // Postpone puts an entry for which the source was not asked at the end of the line.
 func (t *Table[K, V]) Postpone(e *Entry[K, V]) { t.makeReady(e) }
