@@ -61,7 +61,7 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 		"-servers http://a:11211":                `use "a:11211"`, // it was taken for the path of a unix socket
 		"-servers unix:/run/memcached.sock":      `use "/run/memcached.sock"`,
 		"-servers a:11211/0":                     `use "a:11211"`,
-		"-servers a:http":                        "use a number",
+		"-servers a:no-such-service":             "use a number from 1 to 65535, or the name of a service",
 		"-servers a:1 -in-process":               "choose one",
 		"-servers /run/memcached -faults":        "unix socket",
 		"-listen":                                "-listen",
