@@ -14,13 +14,13 @@ import (
 const (
 	// lookFor is how long the reader looks before it parks, and lookScore how many looks in vain it takes, two for each that was not,
 	// until it looks only each lookSkip times.
-	lookFor   = 30 * time.Microsecond
+	lookFor   = 80 * time.Microsecond
 	lookScore = 8
 	lookSkip  = 64
 	// mostLooks bounds them where the clock stands still while anybody works, as in a test with synctest.
 	mostLooks = 1000
 	// stoppedAfter is what a few looks, or giving way once, take only if the thread was stopped meanwhile.
-	stoppedAfter = 100 * time.Microsecond
+	stoppedAfter = 250 * time.Microsecond
 	// leastPause and mostPause bound for how long the reader does neither after it was stopped: twice as long each time.
 	leastPause = 20 * time.Millisecond
 	mostPause  = 2 * time.Second
