@@ -14,25 +14,25 @@ type EventKind int
 // The kinds of events.
 const (
 	// PrimaryUp: commands go to Addr from now on; Trigger says why.
-	PrimaryUp EventKind = iota
+	PrimaryUp = EventKind(director.PrimaryUp)
 	// PrimaryDown: commands fail with ErrNoPrimary because of Cause.
-	PrimaryDown
+	PrimaryDown = EventKind(director.PrimaryDown)
 	// Fenced: writes wait, because Sentinel selected Candidate to take over from Addr.
-	Fenced
+	Fenced = EventKind(director.Fenced)
 	// Unfenced: the failover to Candidate did not happen, writes go on to Addr.
-	Unfenced
+	Unfenced = EventKind(director.Unfenced)
 	// Confirmed: the sentinels have announced Addr, which the client had moved to before.
-	Confirmed
+	Confirmed = EventKind(director.Confirmed)
 	// Reverted: they have not, and the client goes back to Addr because of Cause.
-	Reverted
+	Reverted = EventKind(director.Reverted)
 	// RoleMismatch: Candidate was named but does not say that it is the primary.
-	RoleMismatch
+	RoleMismatch = EventKind(director.RoleMismatch)
 	// SentinelUp and SentinelDown: the sentinel at Sentinel answers, or no longer does because of Cause.
-	SentinelUp
-	SentinelDown
+	SentinelUp   = EventKind(director.SentinelUp)
+	SentinelDown = EventKind(director.SentinelDown)
 	// Resubscribed: the subscription of Client.Subscribe is on Addr now; what was published in between is lost.
-	Resubscribed
-	eventKinds
+	Resubscribed = SentinelDown + 1
+	eventKinds   = Resubscribed + 1
 )
 
 // String is a few words for logs.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
 	"github.com/holdfast-go/holdfast/sentinel/internal/watch"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 	"github.com/holdfast-go/holdfast/trace"
@@ -48,12 +49,12 @@ type ReplicaPolicy int
 
 const (
 	// Random picks any.
-	Random ReplicaPolicy = iota
+	Random = ReplicaPolicy(replica.Random)
 	// RoundRobin takes turns.
-	RoundRobin
+	RoundRobin = ReplicaPolicy(replica.RoundRobin)
 	// LowestLatency picks one of those that answered their last heartbeats fastest: any of those that are within 20 %, or 0.1 ms, of the
 	// least.
-	LowestLatency
+	LowestLatency = ReplicaPolicy(replica.LowestLatency)
 )
 
 // Endpoint says how to reach one kind of process. The zero value dials plain TCP without credentials.
