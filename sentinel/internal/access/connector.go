@@ -47,7 +47,8 @@ type Config struct {
 	DialTimeout time.Duration
 	AddrMap     func(addr string) string
 	ClientName  string
-	// Context is the client's: once it has ended, so do new connections. Now is its clock, Spawn runs what belongs to a connection.
+	// Context is the client's: once it has ended, so do new connections. Epoch is the zero of its clock, and Spawn runs what belongs to a
+	// connection.
 	Context context.Context //nolint:containedctx // the client's lifetime
 	Epoch   time.Time
 	Calls   *wire.Calls
