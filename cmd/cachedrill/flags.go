@@ -33,7 +33,9 @@ type settings struct {
 	faults    bool
 	sentinels []string
 	name      string
+	access    access
 	maxBytes  size
+	yes       bool
 	metrics   string
 
 	listen  string
@@ -41,6 +43,8 @@ type settings struct {
 	open    bool
 	out     string
 	version bool
+
+	stdin io.Reader // who answers questions
 
 	raw raw
 }
@@ -87,7 +91,12 @@ func flags(canOpen bool) (*flag.FlagSet, *settings) {
 	f.BoolVar(&s.faults, "faults", false, "")
 	f.StringVar(&s.raw.sentinels, "sentinels", "", "")
 	f.StringVar(&s.name, "name", "mymaster", "")
+	f.StringVar(&s.access.user, "user", "", "")
+	f.StringVar(&s.access.sentinelUser, "sentinel-user", "", "")
+	f.BoolVar(&s.access.tls, "tls", false, "")
+	f.StringVar(&s.access.authorities, "tls-ca", "", "")
 	f.Var(&s.maxBytes, "max-bytes", "")
+	f.BoolVar(&s.yes, "yes", false, "")
 	f.StringVar(&s.metrics, "metrics", "", "")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:0", "")
 	f.BoolVar(&s.noWeb, "no-web", false, "")
@@ -219,6 +228,9 @@ func (s settings) validateServers() error {
 		return errors.New("-in-process and -servers or -sentinels: choose one")
 	case s.name == "":
 		return errors.New("-name: say what the sentinels call the primary")
+	}
+	if err := s.access.validate(len(s.sentinels) > 0); err != nil {
+		return err
 	}
 	if err := validateAddrs("sentinels", "host1:26379,host2:26379", s.sentinels); err != nil {
 		return err

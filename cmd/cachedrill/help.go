@@ -41,6 +41,7 @@ the drill
   -promise list     what holdfast must keep in every phase, separated by commas; "" for nothing
                     metric@phase is about one phase only: errors@failover<1%%
                     p50, p90, p99, max   time from a request's arrival to its answer: p99<400ms
+                    late                 requests that took longer than 100ms: late<5%%
                     errors               requests without an answer within 1s, or with an error: errors<0.1%%
                     memcached (default "%s")
                     stale                reads answered with a value replaced more than 1s before: stale<0.1%%
@@ -81,15 +82,22 @@ your servers
   -sentinels list   sentinel: addresses of sentinels, host:port separated by commas (default none: a cluster of its own)
                     Load only: failing your cluster over is yours to command.
   -name name        sentinel: what they call the primary (default mymaster)
+  -user name        sentinel: who logs in to the servers (default: nobody, or the default user); the password is in the
+                    environment variable CACHEDRILL_PASSWORD
+  -sentinel-user name
+                    sentinel: who logs in to the sentinels; the password is in CACHEDRILL_SENTINEL_PASSWORD
+  -tls              sentinel: connections to sentinels and servers are encrypted (default false)
+  -tls-ca file      sentinel: certificates, in PEM form, of those who vouch for them (default: those of the system)
   -max-bytes n      most bytes stored in all, both sides together (default 16MiB)
                     Keys begin with "cachedrill:", expire, and are deleted at the end.
+  -yes              memcached: go on without a question where a server evicts, and where one is full (default false)
 
 what you see
   -listen addr      address of the live page (default 127.0.0.1:0, a free port)
   -no-web           no live page (default false)
   -open             open the live page in a browser (default: only on a terminal with a display)
-  -metrics addr     serve the Prometheus metrics of the client under test at http://addr/metrics (default off);
-                    the processes of groupcache serve their own, at addresses that are shown
+  -metrics addr     serve the Prometheus metrics of the client under test at http://addr/metrics (default off); of
+                    groupcache those of all its processes that answer
   -out folder       where the report goes: cachedrill-report.html, .json and .md (default a new temporary folder)
   -version          print the version and exit
   -h                print this and exit

@@ -25,7 +25,7 @@ const (
 )
 
 // run is the program. It returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s, err := parse(args, canOpen(stdout))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "cachedrill", drill.Version())
 		return exitKept
 	}
+	s.stdin = stdin
 	verdict, err := rehearse(ctx, s, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "cachedrill: %v\n", err)
@@ -150,7 +151,9 @@ func introduce(stdout io.Writer, r record.Record) {
 // play runs the drill and shows it until its end, and then the verdict.
 func play(ctx context.Context, d *drill.Drill, stdout io.Writer) error {
 	terminal := isTerminal(stdout)
-	screen := term.New(stdout, term.Options{Live: terminal, Color: terminal && os.Getenv("NO_COLOR") == ""})
+	screen := term.New(stdout, term.Options{
+		Live: terminal, Color: terminal && os.Getenv("NO_COLOR") == "", Width: func() int { return lineWidth(stdout) },
+	})
 	now, updates, stop := d.Journal().Follow(term.Backlog)
 	defer stop()
 	ended := make(chan error, 1)

@@ -115,7 +115,7 @@ func TestExitStatuses(t *testing.T) {
 			if c.status == 0 || c.status == 1 {
 				c.args = append(c.args, "-out", t.TempDir())
 			}
-			if got := run(t.Context(), c.args, &out, &out); got != c.status || !strings.Contains(out.String(), c.says) {
+			if got := run(t.Context(), c.args, nil, &out, &out); got != c.status || !strings.Contains(out.String(), c.says) {
 				t.Errorf("%q: exit status %d, want %d and %q in\n%s", c.args, got, c.status, c.says, out.String())
 			}
 		})
@@ -136,7 +136,7 @@ func TestNoFolderIsLeftWithoutAReport(t *testing.T) {
 	cancel()
 	for status, ctx := range map[int]context.Context{exitFailed: t.Context(), exitInterrupted: ended} {
 		var out output
-		if got := run(ctx, []string{"-sentinels", gone.Addr(), "-no-web"}, &out, &out); got != status {
+		if got := run(ctx, []string{"-sentinels", gone.Addr(), "-no-web"}, nil, &out, &out); got != status {
 			t.Errorf("exit status %d, want %d:\n%s", got, status, out.String())
 		}
 	}
@@ -153,7 +153,7 @@ func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	var out output
 	status := make(chan int)
 	args := []string{"-in-process", "-duration", "4s", "-rate", "200", "-keys", "500", "-timeout", "2s", "-promise", "errors<101%,max<1h", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false"}
-	go func() { status <- run(t.Context(), args, &out, &out) }()
+	go func() { status <- run(t.Context(), args, nil, &out, &out) }()
 	url := strings.TrimPrefix(out.await(t, `live page: http://\S+`), "live page: ")
 	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
 	out.await(t, "server 1 killed")
@@ -181,7 +181,7 @@ func TestAllScenariosAreInOneReport(t *testing.T) {
 	folder := t.TempDir()
 	var out output
 	args := quick("-scenario", "all", "-promise", "errors<101%", "-out", folder, "-metrics", "127.0.0.1:0")
-	if got := run(t.Context(), args, &out, &out); got != 0 {
+	if got := run(t.Context(), args, nil, &out, &out); got != 0 {
 		t.Fatalf("exit status %d, want 0:\n%s", got, out.String())
 	}
 	drills := readRun(t, folder)
@@ -217,7 +217,7 @@ func TestAnInterruptEndsAllScenarios(t *testing.T) {
 	defer cancel()
 	var out output
 	status := make(chan int)
-	go func() { status <- run(ctx, quick("-scenario", "all", "-out", folder), &out, &out) }()
+	go func() { status <- run(ctx, quick("-scenario", "all", "-out", folder), nil, &out, &out) }()
 	out.await(t, "healthy")
 	cancel()
 	if got := <-status; got != 130 {
@@ -233,7 +233,7 @@ func TestAnInterruptBeforeTheDrillIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out output
-	if got := run(ctx, []string{"-sentinels", "127.0.0.1:1", "-no-web", "-out", t.TempDir()}, &out, &out); got != 130 {
+	if got := run(ctx, []string{"-sentinels", "127.0.0.1:1", "-no-web", "-out", t.TempDir()}, nil, &out, &out); got != 130 {
 		t.Errorf("exit status %d, want 130:\n%s", got, out.String())
 	}
 }
@@ -246,7 +246,7 @@ func TestADrillOfSentinelsIsShownAndReported(t *testing.T) {
 	var out output
 	status := make(chan int)
 	args := []string{"-sentinels", strings.Join(cluster.SentinelAddrs(), ","), "-duration", "3s", "-rate", "200", "-keys", "300", "-timeout", "2s", "-out", folder, "-metrics", "127.0.0.1:0", "-open=false", "-promise", "lost=0"}
-	go func() { status <- run(t.Context(), args, &out, &out) }()
+	go func() { status <- run(t.Context(), args, nil, &out, &out) }()
 	metrics := strings.TrimPrefix(out.await(t, `metrics: http://\S+`), "metrics: ")
 	out.await(t, "── load, no faults ──")
 	if text := fetch(t, metrics); !strings.Contains(text, `client="cachedrill"`) || strings.Contains(text, `client="cachedrill-control"`) {
@@ -287,7 +287,7 @@ func TestAnInterruptedDrillReportsWhatWasMeasured(t *testing.T) {
 	var out output
 	status := make(chan int)
 	go func() {
-		status <- run(ctx, []string{"-in-process", "-rate", "100", "-keys", "300", "-timeout", "2s", "-no-web", "-out", folder}, &out, &out)
+		status <- run(ctx, []string{"-in-process", "-rate", "100", "-keys", "300", "-timeout", "2s", "-no-web", "-out", folder}, nil, &out, &out)
 	}()
 	out.await(t, "plain .*holdfast ")
 	cancel()

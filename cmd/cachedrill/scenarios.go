@@ -96,6 +96,9 @@ func servers(ctx context.Context, s settings, stdout io.Writer) (*rig.Rig, error
 			fmt.Fprintln(stdout, "does not answer:", a.Err)
 		}
 	}
+	if err := consent(s, asked, s.stdin, stdout); err != nil {
+		return nil, err
+	}
 	if s.faults {
 		return rig.Through(asked) //nolint:contextcheck // the proxies live until the rig is closed
 	}
@@ -152,7 +155,11 @@ func buildFailover(ctx context.Context, s settings, o drill.Options, _ io.Writer
 // clusters returns those of both sides that the flags ask for.
 func clusters(ctx context.Context, s settings) (both [drill.Sides]failover.Cluster, err error) {
 	if s.foreign() {
-		shared, err := failover.Connect(ctx, s.sentinels, s.name)
+		how, err := s.access.read()
+		if err != nil {
+			return both, err
+		}
+		shared, err := failover.Connect(ctx, s.sentinels, s.name, how)
 		if err != nil {
 			return both, err
 		}

@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/page"
@@ -20,18 +22,17 @@ import (
 
 // site is what is served over HTTP: the live page and the metrics, as far as they are wanted.
 type site struct {
-	page     *page.Server // nil: none
-	metrics  net.Listener // nil: none
-	server   *http.Server
-	registry *prometheus.Registry
-	shown    []prometheus.Collector
-	opened   bool // the page, in a browser
-	workers  sync.WaitGroup
+	page    *page.Server // nil: none
+	metrics net.Listener // nil: none
+	server  *http.Server
+	shown   atomic.Pointer[drill.Drill] // whose metrics are served
+	opened  bool                        // the page, in a browser
+	workers sync.WaitGroup
 }
 
 // listen takes the addresses and prints them.
 func listen(ctx context.Context, s settings, stdout io.Writer) (*site, error) {
-	w := &site{registry: prometheus.NewRegistry()}
+	w := new(site)
 	if !s.noWeb {
 		var err error
 		if w.page, err = page.Listen(ctx, s.listen); err != nil {
@@ -65,17 +66,14 @@ func (w *site) show(ctx context.Context, d *drill.Drill, s settings) {
 	if w.metrics == nil {
 		return
 	}
-	for _, c := range w.shown {
-		w.registry.Unregister(c)
-	}
-	w.shown = d.Collectors()
-	w.registry.MustRegister(w.shown...)
+	w.shown.Store(d)
 	if w.server != nil {
 		return
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))
-	w.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	gather := func() ([]*dto.MetricFamily, error) { return w.shown.Load().Metrics().Gather() }
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(gather), promhttp.HandlerOpts{}))
+	w.server = &http.Server{Handler: page.Guard(s.metrics, mux), ReadHeaderTimeout: 5 * time.Second}
 	w.workers.Go(func() { _ = w.server.Serve(w.metrics) })
 }
 

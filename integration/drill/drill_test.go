@@ -18,7 +18,6 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-go/holdfast/integration/chromium"
@@ -145,8 +144,10 @@ func (b *tab) note(text string) {
 
 func (b *tab) run(t *testing.T, actions ...chromedp.Action) {
 	t.Helper()
-	if err := chromedp.Run(b.Context(), actions...); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(b.Context(), 2*patience) // some wait until there is something to be clicked
+	defer cancel()
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		t.Fatalf("%v: %v", actions, err)
 	}
 }
 
@@ -177,12 +178,12 @@ func points(side string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll("path.line.%s")].map((p) => p.getAttribute("d").split(/[ML]/).length - 1).reduce((a, b) => a + b, 0)`, side)
 }
 
-const shaded = `[...document.querySelectorAll("svg[data-chart=p99] rect.phase")].map((r) => r.dataset.phase + ":" + r.classList[1] + ":" + (r.getBoundingClientRect().width > 5)).join(" ")`
+const shaded = `[...document.querySelectorAll("#drill svg[data-chart=p99] rect.phase")].map((r) => r.dataset.phase + ":" + r.classList[1] + ":" + (r.getBoundingClientRect().width > 5)).join(" ")`
 
 const (
 	subtitle = `document.querySelector("#subtitle").textContent`
-	charts   = `document.querySelectorAll("#charts svg").length`
-	states   = `[...document.querySelectorAll("#choice button")].map((b) => b.className)`
+	charts   = `document.querySelectorAll("#lead svg, #charts svg").length`
+	states   = `[...document.querySelectorAll("#choice button:not(:first-child)")].map((b) => b.className)` // the first is about all
 	unnamed  = `[...document.querySelectorAll("svg.plot")].filter((s) => s.getAttribute("role") !== "img" || !s.getAttribute("aria-label")).length`
 )
 
@@ -191,34 +192,35 @@ type expected struct {
 	scenario  string
 	phases    string // and how they are shaded
 	rows      int    // of the table of phases
+	charts    int
 	inUse     string // selects the stretches in which a server was used, or not
 	stretches int    // how many of them there are at least
 }
 
 func memcached() expected {
 	return expected{
-		scenario: "memcached", rows: 12, inUse: ".breaker.open", stretches: 2,
+		scenario: "memcached", charts: 7, rows: 12, inUse: ".breaker.open", stretches: 2,
 		phases: "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true",
 	}
 }
 
 func sentinel() expected {
 	return expected{
-		scenario: "sentinel", rows: 16, inUse: ".breaker.closed", stretches: 8,
+		scenario: "sentinel", charts: 5, rows: 16, inUse: ".breaker.closed", stretches: 8,
 		phases: "healthy:none:true failover:failover:true steady:after:true killed:killed:true returned:after:true hung:hung:true released:after:true recovered:none:true",
 	}
 }
 
 func groupcache() expected {
 	return expected{
-		scenario: "groupcache", rows: 12, inUse: ".breaker.open", stretches: 2,
+		scenario: "groupcache", charts: 5, rows: 12, inUse: ".breaker.open", stretches: 2,
 		phases: "healthy:none:true killed:killed:true restarted:after:true hung:hung:true released:after:true recovered:none:true",
 	}
 }
 
 func autorefresh() expected {
 	return expected{
-		scenario: "autorefresh", rows: 16, inUse: ".breaker.open", stretches: 4,
+		scenario: "autorefresh", charts: 5, rows: 16, inUse: ".breaker.open", stretches: 4,
 		phases: "healthy:none:true slow:slow:true dead:dead:true back:after:true killed:killed:true restarted:after:true hung:hung:true released:after:true",
 	}
 }
@@ -236,8 +238,8 @@ func (b *tab) checkCharts(t *testing.T, want expected) {
 
 func (l look) check(t *testing.T, want expected) {
 	t.Helper()
-	if l.Charts != 5 {
-		t.Errorf("%d charts, want 5", l.Charts)
+	if l.Charts != want.charts {
+		t.Errorf("%d charts, want %d", l.Charts, want.charts)
 	}
 	if l.Phases != want.phases {
 		t.Errorf("shaded phases %q, want %q", l.Phases, want.phases)
@@ -272,7 +274,7 @@ func (b *tab) checkEnd(t *testing.T, pace *testutil.Pace, want expected) {
 func (b *tab) awaitVerdict(t *testing.T, pace *testutil.Pace) {
 	t.Helper()
 	within(t, pace.Longer(patience), "verdict", func() bool {
-		return eval[string](t, b, `document.querySelector("#status strong").textContent`) == "All promises kept"
+		return eval[string](t, b, `(document.querySelector("#summary:not([hidden]) strong") || document.querySelector("#status strong")).textContent`) == "All promises kept"
 	})
 }
 
@@ -326,7 +328,7 @@ func allInOnePage(t *testing.T, pace *testutil.Pace) {
 	}
 	b.awaitVerdict(t, pace)
 	p.awaitEnd(t)
-	b.checkEnd(t, pace, short) // which is the last
+	b.checkSummary(t, all)
 	live := make([]string, len(all))
 	for i, want := range all {
 		b.choose(t, i, want)
@@ -337,7 +339,7 @@ func allInOnePage(t *testing.T, pace *testutil.Pace) {
 
 	b.ForgetRequests()
 	b.run(t, chromedp.Navigate(p.report()))
-	b.checkEnd(t, pace, short)
+	b.checkSummary(t, all)
 	for i, want := range all {
 		b.choose(t, i, want)
 		b.checkReport(t, pace, want, live[i])
@@ -393,10 +395,26 @@ func (b *tab) watch(t *testing.T, pace *testutil.Pace, number int, want expected
 	return true
 }
 
+// checkSummary looks at what a page of several drills opens on: how each ended, a sentence, and a chart with lines.
+func (b *tab) checkSummary(t *testing.T, all []expected) {
+	t.Helper()
+	await(t, "the summary of all drills", func() bool {
+		return eval[int](t, b, `document.querySelectorAll("#summary:not([hidden]) path.line.plain").length`) == len(all)
+	})
+	if !eval[bool](t, b, `document.querySelector("#drill").hidden`) {
+		t.Errorf("a drill is shown below the summary")
+	}
+	for i, text := range eval[[]string](t, b, `[...document.querySelectorAll("#summary section")].map((s) => s.querySelector("h2").firstChild.textContent + ": " + s.querySelector(".lead").textContent)`) {
+		if !strings.HasPrefix(text, "✓ "+all[i].scenario+": ") || !strings.HasSuffix(text, ".") {
+			t.Errorf("the summary says %q of %s, want that its promises were kept, and a sentence", text, all[i].scenario)
+		}
+	}
+}
+
 // choose shows one of several drills.
 func (b *tab) choose(t *testing.T, i int, want expected) {
 	t.Helper()
-	b.run(t, chromedp.Click(fmt.Sprintf("#choice button:nth-child(%d)", i+1)))
+	b.run(t, chromedp.Click(fmt.Sprintf("#choice button:nth-child(%d)", i+2)))
 	await(t, "the drill of "+want.scenario, func() bool {
 		return strings.HasPrefix(eval[string](t, b, subtitle), want.scenario+": ") &&
 			eval[int](t, b, `document.querySelectorAll("#verdict tbody tr").length`) == want.rows
@@ -418,28 +436,9 @@ func (b *tab) checkReport(t *testing.T, pace *testutil.Pace, want expected, live
 		t.Errorf("the report's table is %q, the live page's was %q", got, live)
 	}
 	checkCrosshair(t, b)
+	checkContrast(t, b)
 	checkPhone(t, b)
 	checkDark(t, b)
+	checkContrast(t, b)
 	b.run(t, chromedp.EmulateViewport(1280, 900), emulation.SetEmulatedMedia())
-}
-
-func checkCrosshair(t *testing.T, b *tab) {
-	t.Helper()
-	b.run(t, chromedp.Focus("svg[data-chart=p99]"), chromedp.KeyEvent(kb.ArrowLeft))
-	await(t, "cross-hair in all charts", func() bool { return eval[int](t, b, `document.querySelectorAll("#charts .cross").length`) == 5 })
-}
-
-func checkPhone(t *testing.T, b *tab) {
-	t.Helper()
-	b.run(t, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
-	await(t, "layout for a phone", func() bool { return eval[int](t, b, "innerWidth") == 390 })
-	await(t, "page that is no wider than a phone", func() bool { return eval[int](t, b, "document.documentElement.scrollWidth") <= 390 })
-}
-
-func checkDark(t *testing.T, b *tab) {
-	t.Helper()
-	background := "getComputedStyle(document.body).backgroundColor"
-	light := eval[string](t, b, background)
-	b.run(t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
-	await(t, "background other than "+light, func() bool { return eval[string](t, b, background) != light })
 }

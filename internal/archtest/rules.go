@@ -132,7 +132,7 @@ func Holdfast() Rules {
 			{Package: etcdExample, May: []string{groupcache, dnspeers, etcdpeers, grpcpeer, prometheus, xxhash}},
 			{Package: cachedrill, May: []string{
 				cachedrill, testServers, breaker, memcache, healing, sentinel, autorefresh, "autorefresh/memcachedstore", gomemcache, radix, otter, prometheus,
-				groupcache, hashRing, singleflight, lru, xxhash, backoff,
+				groupcache, hashRing, singleflight, lru, xxhash, backoff, clientModel, "github.com/prometheus/common", "golang.org/x/sys",
 			}},
 		}),
 		AllTests:      []string{goleak, rapid, testServers},

@@ -31,6 +31,9 @@ func NewAuthority(tb TB) *Authority {
 	return a
 }
 
+// DER returns the authority's own certificate.
+func (a *Authority) DER() []byte { return a.cert.Raw }
+
 // Here makes a certificate of a server and client on 127.0.0.1, for an hour.
 func (a *Authority) Here(tb TB) tls.Certificate {
 	tb.Helper()

@@ -39,8 +39,8 @@ func New(s Scenario, o Options) *Drill {
 // Journal returns the record as it grows.
 func (d *Drill) Journal() *record.Journal { return d.journal }
 
-// Collectors returns the clients that have metrics.
-func (d *Drill) Collectors() []prometheus.Collector { return d.scenario.Collectors() }
+// Metrics returns those of the clients under test.
+func (d *Drill) Metrics() prometheus.Gatherer { return d.scenario.Metrics() }
 
 // Close closes the clients and the servers that belong to the drill. It is idempotent. It must not be called during Run.
 func (d *Drill) Close() error { return d.scenario.Close() }

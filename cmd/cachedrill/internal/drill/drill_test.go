@@ -86,9 +86,9 @@ func (p *play) Release() {
 		p.freed.Do(func() { close(p.stuck) })
 	}
 }
-func (p *play) Sweep(context.Context)              {}
-func (p *play) Collectors() []prometheus.Collector { return nil }
-func (p *play) Close() error                       { p.closed.Add(1); return nil }
+func (p *play) Sweep(context.Context)        {}
+func (p *play) Metrics() prometheus.Gatherer { return drill.Registry() }
+func (p *play) Close() error                 { p.closed.Add(1); return nil }
 
 type handler struct {
 	play *play

@@ -20,7 +20,7 @@ func (d *Drill) firstPage() record.Record {
 		Events: []record.Event{}, Samples: []record.Sample{}, Promises: []record.Promise{}, More: o.More,
 	}
 	for _, p := range o.Promises {
-		r.Promises = append(r.Promises, record.Promise{Text: p.String()})
+		r.Promises = append(r.Promises, record.Promise{Text: p.String(), About: p.About()})
 	}
 	d.scenario.Describe(&r)
 	return r

@@ -14,6 +14,9 @@ import (
 // Patience is how long a caller waits for an answer.
 const Patience = time.Second
 
+// Late is when an answer is late: its user has noticed.
+const Late = 100 * time.Millisecond
+
 // What no flag changes.
 const (
 	zipf   = 1.1
@@ -64,6 +67,7 @@ func (o Options) Settings(shares, workers, limit string) []record.Entry {
 		{Name: "workers", Value: fmt.Sprintf("%d per side", o.Workers), About: "requests worked on at the same time" + workers},
 		{Name: "time limit", Value: o.Timeout.String(), About: limit},
 		{Name: "patience", Value: Patience.String(), About: "a request that has no answer by then has failed; after that its caller has gone"},
+		{Name: "late", Value: Late.String(), About: "a request that takes longer; what has failed by then, at once, is an error instead"},
 		{Name: "duration", Value: o.Duration.String(), About: "of all phases together"},
 	}
 	if o.TTL > 0 {

@@ -45,8 +45,8 @@ type Scenario interface {
 	Sweep(ctx context.Context)
 	// Close closes the clients and the servers that belong to the drill. It is idempotent.
 	Close() error
-	// Collectors returns the clients that have metrics.
-	Collectors() []prometheus.Collector
+	// Metrics returns those of the clients under test.
+	Metrics() prometheus.Gatherer
 }
 
 // Stage is a drill as its scenario sees it. It is safe for concurrent use once the load runs.
@@ -62,4 +62,11 @@ func (s *Stage) Tell(change func(side int)) {
 	for i, l := range s.drill.loads {
 		l.Tell(func() { change(i) })
 	}
+}
+
+// Registry returns the metrics of what has some.
+func Registry(collectors ...prometheus.Collector) prometheus.Gatherer {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors...)
+	return r
 }

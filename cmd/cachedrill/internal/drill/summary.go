@@ -19,7 +19,7 @@ func momentOf(t *workload.Tally, oldest time.Duration, seconds float64) record.M
 	return record.Moment{
 		AnswersRate: float64(t.Answers()) / seconds,
 		P50:         Milliseconds(t.Latency.Quantile(.5)), P99: Milliseconds(t.Latency.Quantile(.99)), Max: Milliseconds(max(t.Latency.Max(), oldest)),
-		ErrorsRate: float64(t.Errors) / seconds,
+		ErrorsRate: float64(t.Errors) / seconds, LateRate: float64(t.Latency.Over(Late)) / seconds,
 	}
 }
 
@@ -51,6 +51,7 @@ func summaryOf(t *workload.Tally, seconds float64) record.Summary {
 		P50:         Milliseconds(t.Latency.Quantile(.5)), P90: Milliseconds(t.Latency.Quantile(.9)),
 		P99: Milliseconds(t.Latency.Quantile(.99)), Max: Milliseconds(t.Latency.Max()),
 		Unanswered: t.Unanswered, Errors: t.Errors, ErrorPercent: Percent(t.Errors, t.Requests()),
+		LatePercent: Percent(t.Latency.Over(Late), t.Latency.Count()),
 	}
 }
 

@@ -23,7 +23,7 @@ type client struct {
 
 func newHoldfast(ctx context.Context, to Cluster) (*client, error) {
 	name := to.Name()
-	c, err := sentinel.New(ctx, to.SentinelAddrs(), sentinel.Options{Names: []string{name}, Name: "cachedrill"})
+	c, err := sentinel.New(ctx, to.SentinelAddrs(), to.Access().options(sentinel.Options{Names: []string{name}, Name: "cachedrill"}))
 	if err != nil {
 		return nil, err
 	}

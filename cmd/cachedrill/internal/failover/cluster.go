@@ -41,6 +41,8 @@ type Cluster interface {
 	// Name is what the sentinels call the primary.
 	Name() string
 	SentinelAddrs() []string
+	// Access says how the sentinels and the servers are reached.
+	Access() Access
 	// Servers returns the addresses of all servers, always in the same order; States how each of them is: "primary", "replica",
 	// "killed", "hung" or "down".
 	Servers() []string
@@ -106,6 +108,9 @@ func InProcess(ctx context.Context) (Cluster, error) {
 
 // Name is what the sentinels call the primary.
 func (o *own) Name() string { return primaryName }
+
+// Access is plain, without a login.
+func (o *own) Access() Access { return Access{} }
 
 // Servers returns the addresses of all servers.
 func (o *own) Servers() []string { return slices.Clone(o.servers) }

@@ -84,9 +84,9 @@ func (f *Failover) Side(i int) (workload.Handler, *workload.Recorder) {
 	return f.sides[i].app, f.sides[i].recorder
 }
 
-// Collectors returns the clients that have metrics.
-func (f *Failover) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{f.sides[drill.Holdfast].client.collector}
+// Metrics returns those of the client.
+func (f *Failover) Metrics() prometheus.Gatherer {
+	return drill.Registry(f.sides[drill.Holdfast].client.collector)
 }
 
 // Prepare stores the values that are read, on both sides at the same time.

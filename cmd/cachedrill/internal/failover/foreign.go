@@ -27,18 +27,19 @@ var errNoFaults = errors.New("this cluster must not be broken")
 type Foreign struct {
 	name    string
 	addrs   []string
+	access  Access
 	servers []string
 	control *sentinel.Client // for what is not measured
 }
 
 // Connect finds the primary of a name through sentinels, within ctx or 5 s. The error names each address and what is wrong
 // with it.
-func Connect(ctx context.Context, addrs []string, name string) (*Foreign, error) {
-	c, err := sentinel.New(ctx, addrs, sentinel.Options{Names: []string{name}, Name: "cachedrill-control"})
+func Connect(ctx context.Context, addrs []string, name string, access Access) (*Foreign, error) {
+	c, err := sentinel.New(ctx, addrs, access.options(sentinel.Options{Names: []string{name}, Name: "cachedrill-control"}))
 	if err != nil {
 		return nil, err
 	}
-	f := &Foreign{name: name, addrs: addrs, control: c}
+	f := &Foreign{name: name, addrs: addrs, access: access, control: c}
 	t := c.Topology(name)
 	f.servers = append(f.servers, t.Primary)
 	for _, r := range t.Replicas {
@@ -57,6 +58,9 @@ func (f *Foreign) Name() string { return f.name }
 
 // SentinelAddrs returns the sentinels that were given.
 func (f *Foreign) SentinelAddrs() []string { return slices.Clone(f.addrs) }
+
+// Access returns what was given.
+func (f *Foreign) Access() Access { return f.access }
 
 // Servers returns the servers there were at the start, the primary first.
 func (f *Foreign) Servers() []string { return slices.Clone(f.servers) }

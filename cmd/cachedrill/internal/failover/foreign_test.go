@@ -56,7 +56,7 @@ func TestALostWriteOfHoldfastBreaksThePromise(t *testing.T) {
 func foreignCluster(t *testing.T) (*redis.InProcess, *failover.Foreign) {
 	t.Helper()
 	c := redis.StartInProcess(t)
-	f, err := failover.Connect(t.Context(), c.SentinelAddrs(), "mymaster")
+	f, err := failover.Connect(t.Context(), c.SentinelAddrs(), "mymaster", failover.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestSentinelsThatDoNotAnswerAreNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := failover.Connect(t.Context(), addrs, "mymaster")
+	_, err := failover.Connect(t.Context(), addrs, "mymaster", failover.Access{})
 	for _, addr := range addrs {
 		if err == nil || !strings.Contains(err.Error(), addr) {
 			t.Errorf("Connect = %v, want an error that names %s", err, addr)

@@ -76,7 +76,7 @@ func connectRadix(ctx context.Context, to Cluster) (*radix.Sentinel, error) {
 	}
 	made := make(chan result, 1)
 	go func() {
-		s, err := radix.SentinelConfig{}.New(ctx, to.Name(), to.SentinelAddrs())
+		s, err := to.Access().Radix().New(ctx, to.Name(), to.SentinelAddrs())
 		made <- result{s, err}
 	}()
 	select {

@@ -57,6 +57,14 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
+// Over returns how many of the durations were longer than d. Those in the same bucket as d do not count.
+func (h *Histogram) Over(d time.Duration) (n int) {
+	for _, c := range h.counts[index(uint64(max(d, 0).Microseconds()))+1:] {
+		n += int(c)
+	}
+	return n
+}
+
 // index returns the bucket of v: v itself below 2*sub, then sub buckets for each power of two.
 func index(v uint64) int {
 	shift := bits.Len64(v>>subBits) - 1

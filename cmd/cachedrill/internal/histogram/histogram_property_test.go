@@ -48,3 +48,26 @@ func TestEdges(t *testing.T) {
 		t.Errorf("after a huge duration: Quantile(1) = %v, Max = %v, want hours and 1000h", got, h.Max())
 	}
 }
+
+func TestOverCountsWhatIsLonger(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var h histogram.Histogram
+		limit := time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "limit"))
+		durations := rapid.SliceOf(rapid.Int64Range(0, int64(2*time.Minute))).Draw(t, "durations")
+		least, most := 0, 0
+		for _, n := range durations {
+			d := time.Duration(n)
+			h.Add(d)
+			if d > limit {
+				most++
+			}
+			if d > limit+limit/64+2*time.Microsecond { // in another bucket for certain
+				least++
+			}
+		}
+		if got := h.Over(limit); got < least || got > most {
+			t.Fatalf("Over(%v) = %d of %v, want %d to %d", limit, got, durations, least, most)
+		}
+	})
+}

@@ -17,12 +17,20 @@ type client struct {
 	close    func() error
 }
 
-func newPlain(addrs []string, timeout time.Duration, conns int) (client, error) {
+// connection is what both clients are given.
+type connection struct {
+	addrs   []string
+	timeout time.Duration
+	conns   int
+	own     bool // the servers are the drill's own, so that any key may be stored there
+}
+
+func newPlain(to connection) (client, error) {
 	servers := new(gomemcache.ServerList)
-	if err := servers.SetServers(addrs...); err != nil {
+	if err := servers.SetServers(to.addrs...); err != nil {
 		return client{}, err
 	}
 	c := gomemcache.NewFromSelector(servers)
-	c.Timeout, c.MaxIdleConns = timeout, conns
+	c.Timeout, c.MaxIdleConns = to.timeout, to.conns
 	return client{cache: c, close: c.Close}, nil
 }

@@ -17,19 +17,23 @@ func (u *Outage) Describe(r *record.Record) {
 	r.Settings = append(o.Settings(fmt.Sprintf("%.0f %% are updates, the others reads", 100*updates),
 		"; also MaxIdleConns of both clients", "Timeout of both clients"),
 		record.Entry{Name: "database", Value: fmt.Sprintf("%v per load, %d at a time", o.DBCost, o.DBSlots), About: fmt.Sprintf("at most %.0f loads/s; more wait", float64(o.DBSlots)/o.DBCost.Seconds())})
-	r.Conditions = conditions(o.Rig)
+	r.Conditions = conditions(o)
 	shares := workload.Shares(u.Shape(), u.owners, len(o.Rig.Kinds))
 	for i, kind := range o.Rig.Kinds {
 		r.Servers = append(r.Servers, record.Server{Name: rig.Name(i), Kind: kind, Share: shares[i]})
 	}
 }
 
-func conditions(r *rig.Rig) []string {
+func conditions(o Options) []string {
+	r := o.Rig
 	c := []string{
 		"Both clients run at the same time in one process, each with its own workers, queue, simulated database and keys; the same seed gives both the same requests at the same moments.",
 		"Requests arrive whether or not the application keeps up. One that finds all workers busy waits in a queue; latency counts from its arrival. A read that waited longer than the patience is given up, counts as an error, and enters the latencies with the patience.",
 		"The application gets; on a miss or an error it loads from the database and answers; after a miss it stores the value. After an error of the client, which stands in a column of its own, it does not try to store, which spares the plain client a second time-out. When a value changes it deletes the key.",
-		"plain is gomemcache as it is, with MaxIdleConns raised from 2 to the number of workers; holdfast has the same time limit and its defaults.",
+		"plain is gomemcache as it is, with MaxIdleConns raised from 2 to the number of workers. holdfast has the same time limit.",
+	}
+	if o.own() {
+		c = append(c, fmt.Sprintf("holdfast has a gutter: what belongs to a server that is down is kept on another for up to %v, so that the database is asked for it once and not each time. Else it has its defaults.", copiesLive))
 	}
 	switch {
 	case r.Proxied:

@@ -33,6 +33,9 @@ type Options struct {
 	DBSlots int
 }
 
+// own tells whether the servers are the drill's own, so that a client may store there what it likes.
+func (o Options) own() bool { return o.Budget == nil }
+
 // Outage is the scenario. It has no useful zero value; New makes one.
 type Outage struct {
 	options Options
@@ -58,8 +61,8 @@ func New(o Options) (*Outage, error) {
 		return nil, errors.Join(err, u.Close())
 	}
 	u.owners = owners
-	for i, connect := range []func([]string, time.Duration, int) (client, error){newPlain, newHoldfast} {
-		c, err := connect(o.Rig.Addrs(i), o.Timeout, o.Workers)
+	for i, connect := range []func(connection) (client, error){newPlain, newHoldfast} {
+		c, err := connect(connection{addrs: o.Rig.Addrs(i), timeout: o.Timeout, conns: o.Workers, own: o.own()})
 		if err != nil {
 			return nil, errors.Join(err, u.Close())
 		}
@@ -87,15 +90,15 @@ func (u *Outage) Side(i int) (workload.Handler, *workload.Recorder) {
 	return u.sides[i].app, u.sides[i].recorder
 }
 
-// Collectors returns the clients that have metrics.
-func (u *Outage) Collectors() []prometheus.Collector {
+// Metrics returns those of the client.
+func (u *Outage) Metrics() prometheus.Gatherer {
 	var collectors []prometheus.Collector
 	for _, s := range u.sides {
 		if c, ok := s.client.cache.(prometheus.Collector); ok {
 			collectors = append(collectors, c)
 		}
 	}
-	return collectors
+	return drill.Registry(collectors...)
 }
 
 // Prepare stores the values that the caches begin with, on both sides at the same time.
@@ -207,9 +210,12 @@ func cacheMoment(t *workload.Tally, seconds float64) *record.CacheMoment {
 }
 
 // Summarize adds what only a cache has.
-func (u *Outage) Summarize(s *record.Summary, _, _ int, t *workload.Tally, _ float64) {
+func (u *Outage) Summarize(s *record.Summary, side, _ int, t *workload.Tally, seconds float64) {
+	var healthy workload.Tally
+	u.sides[side].recorder.Phase(0, &healthy)
 	s.CacheSummary = &record.CacheSummary{
-		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: t.LoadRatio(), CacheErrors: t.CacheErrors,
+		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: t.LoadRatio(),
+		LoadsRate: float64(t.Loads) / max(seconds, 1e-3), LoadFactor: t.LoadFactor(&healthy), CacheErrors: t.CacheErrors,
 		Stale: t.Stale, StalePercent: drill.Percent(t.Stale, t.Reads), FailedWrites: t.FailedWrites,
 	}
 }

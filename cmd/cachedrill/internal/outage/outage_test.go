@@ -109,8 +109,15 @@ func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, o outage.Opt
 				name, p.Plain.Reads, p.Plain.CacheErrors, p.Plain.Errors)
 		}
 	}
-	if p := phase(t, &r, "killed"); p.Holdfast.NeededLoads < 100 || p.Holdfast.LoadRatio < .9 {
-		pace.Errorf("killed: %d loads needed, %.2f times that made; want those of the lost server", p.Holdfast.NeededLoads, p.Holdfast.LoadRatio)
+	if p := phase(t, &r, "killed"); p.Plain.NeededLoads < 100 || p.Plain.LoadRatio < .9 || p.Holdfast.LoadRatio > .7 || p.Holdfast.LoadFactor >= p.Plain.LoadFactor {
+		pace.Errorf("killed: %d loads needed, %.2f times that made by plain, %.2f by holdfast; %.1f and %.1f times their healthy load; want all of the lost server, and fewer by a gutter",
+			p.Plain.NeededLoads, p.Plain.LoadRatio, p.Holdfast.LoadRatio, p.Plain.LoadFactor, p.Holdfast.LoadFactor)
+	}
+	if p := phase(t, &r, "healthy"); p.Plain.LoadFactor != 1 || p.Holdfast.LoadFactor != 1 {
+		t.Errorf("the healthy phase has %.2f and %.2f times its own load, want 1", p.Plain.LoadFactor, p.Holdfast.LoadFactor)
+	}
+	if p := phase(t, &r, "hung"); p.Plain.LatePercent <= p.Holdfast.LatePercent {
+		pace.Errorf("hung: %.1f %% of the answers of plain and %.1f %% of those of holdfast were late, want more of plain", p.Plain.LatePercent, p.Holdfast.LatePercent)
 	}
 	checkBreakers(pace, &r, o.Duration.Seconds())
 }

@@ -14,8 +14,8 @@ func Rules() promise.Rules {
 		Default:  "p99<400ms,errors<0.1%,db<2x,stale<0.1%",
 		Phases:   []string{"healthy", "killed", "restarted", "hung", "released", "slowed", "sped up", "cut", "recovered", "load"},
 		Metrics: append(promise.Common(),
-			promise.Metric{Name: "stale", Field: "stale_percent", Unit: record.PercentUnit},
-			promise.Metric{Name: "db", Field: "load_ratio", Unit: record.Factor}),
+			promise.Metric{Name: "stale", Field: "stale_percent", Unit: record.PercentUnit, About: "answers that had been replaced more than a second before"},
+			promise.Metric{Name: "db", Field: "load_ratio", Unit: record.Factor, About: "database loads as a multiple of those that no cache on one server a key could avoid"}),
 	}
 }
 

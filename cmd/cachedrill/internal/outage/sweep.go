@@ -30,7 +30,7 @@ func (u *Outage) Sweep(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	c, err := newPlain(addrs, limit/2, sweepers) // nothing of this is measured
+	c, err := newPlain(connection{addrs: addrs, timeout: limit / 2, conns: sweepers}) // nothing of this is measured
 	if err == nil {
 		err = u.deleteAll(ctx, c)
 		err = errors.Join(err, c.close())

@@ -27,6 +27,7 @@ const (
 // Server serves the live page at / and its updates at /events. It has no useful zero value; Listen makes one. It is safe
 // for concurrent use.
 type Server struct {
+	addr     string // as it was given
 	listener net.Listener
 	http     *http.Server
 	serving  sync.WaitGroup
@@ -42,7 +43,7 @@ func Listen(ctx context.Context, addr string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("live page: %w", err)
 	}
-	return &Server{listener: listener}, nil
+	return &Server{addr: addr, listener: listener}, nil
 }
 
 // URL returns the address of the page.
@@ -64,7 +65,7 @@ func (s *Server) Serve(j *record.Journal) {
 		_ = write(w, nil) // an error means that the browser has gone
 	})
 	mux.HandleFunc("GET /events", s.events)
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	s.http = &http.Server{Handler: Guard(s.addr, mux), ReadHeaderTimeout: headerTimeout}
 	s.serving.Go(func() { _ = s.http.Serve(s.listener) })
 }
 

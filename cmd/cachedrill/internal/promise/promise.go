@@ -21,6 +21,7 @@ type Metric struct {
 	Name  string
 	Field string      // the name of the figure in the JSON form of a record.Summary
 	Unit  record.Unit // Milliseconds, PercentUnit, Factor or Count
+	About string      // what is measured, for those who read how a promise ended
 	// Except are the names of phases that a promise is not about unless it names them.
 	Except []string
 }
@@ -40,11 +41,12 @@ func (m Metric) example() string {
 // Common returns the metrics that all scenarios have.
 func Common() []Metric {
 	return []Metric{
-		{Name: "p50", Field: "p50_ms", Unit: record.Milliseconds},
-		{Name: "p90", Field: "p90_ms", Unit: record.Milliseconds},
-		{Name: "p99", Field: "p99_ms", Unit: record.Milliseconds},
-		{Name: "max", Field: "max_ms", Unit: record.Milliseconds},
-		{Name: "errors", Field: "error_percent", Unit: record.PercentUnit},
+		{Name: "p50", Field: "p50_ms", Unit: record.Milliseconds, About: "half of the requests are answered within"},
+		{Name: "p90", Field: "p90_ms", Unit: record.Milliseconds, About: "90 % of the requests are answered within"},
+		{Name: "p99", Field: "p99_ms", Unit: record.Milliseconds, About: "99 % of the requests are answered within"},
+		{Name: "max", Field: "max_ms", Unit: record.Milliseconds, About: "all requests are answered within"},
+		{Name: "late", Field: "late_percent", Unit: record.PercentUnit, About: "requests that took longer than 100 ms"},
+		{Name: "errors", Field: "error_percent", Unit: record.PercentUnit, About: "requests for which the application had no answer within a second"},
 	}
 }
 
@@ -153,6 +155,9 @@ func parseNumber(text string) (float64, error) {
 // String returns the promise as it was written, without needless spaces.
 func (p Promise) String() string { return p.text }
 
+// About says in words what is promised.
+func (p Promise) About() string { return p.metric.About }
+
 // Judge compares each promise with the worst of the phases that have begun and had a request, and that it is about.
 func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, kept bool) {
 	kept = true
@@ -173,7 +178,7 @@ func (p Promise) concerns(phase string) bool {
 }
 
 func (p Promise) judge(phases []record.Phase) record.Promise {
-	j := record.Promise{Text: p.text, Worst: -1}
+	j := record.Promise{Text: p.text, Worst: -1, About: p.About()}
 	for i := range phases {
 		if phases[i].Holdfast.Reads == 0 || !p.concerns(phases[i].Name) {
 			continue

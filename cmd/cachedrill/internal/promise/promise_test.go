@@ -14,8 +14,8 @@ func rules() promise.Rules {
 	return promise.Rules{
 		Scenario: "test", Default: "p99<400ms,errors<0.1%,db<2x,lost=0", Phases: []string{"calm", "storm", "flood"},
 		Metrics: append(promise.Common(),
-			promise.Metric{Name: "stale", Field: "stale_percent", Unit: record.PercentUnit},
-			promise.Metric{Name: "db", Field: "load_ratio", Unit: record.Factor},
+			promise.Metric{Name: "stale", Field: "stale_percent", Unit: record.PercentUnit, About: "old answers"},
+			promise.Metric{Name: "db", Field: "load_ratio", Unit: record.Factor, About: "loads"},
 			promise.Metric{Name: "lost", Field: "lost_writes", Unit: record.Count, Except: []string{"storm"}}),
 	}
 }
@@ -52,6 +52,10 @@ func TestThePhaseThatIsWorstDecides(t *testing.T) {
 		judged, kept := promise.Judge(promises, phases())
 		got := judged[len(judged)-1]
 		want.Text = promises[len(promises)-1].String()
+		if got.About == "" {
+			t.Errorf("%q: nobody is told what is promised", text)
+		}
+		got.About = ""
 		if got != want || kept != want.Kept {
 			t.Errorf("%q: judged %+v, kept %t, want %+v", text, got, kept, want)
 		}
@@ -103,7 +107,7 @@ func TestNoErrorsNameNoPhase(t *testing.T) {
 		t.Fatal(err)
 	}
 	judged, _ := promise.Judge(promises, phases()[:1])
-	if want := (record.Promise{Text: "errors<0.1%", Shown: "0", Kept: true}); judged[0] != want {
+	if want := (record.Promise{Text: "errors<0.1%", Shown: "0", Kept: true, About: judged[0].About}); judged[0] != want {
 		t.Errorf("judged %+v, want %+v", judged[0], want)
 	}
 }

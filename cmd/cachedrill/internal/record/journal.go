@@ -21,8 +21,9 @@ type Update struct {
 
 // PhaseUpdate is the Data of an OnPhase update.
 type PhaseUpdate struct {
-	Index int   `json:"index"`
-	Phase Phase `json:"phase"`
+	Index int    `json:"index"`
+	Phase Phase  `json:"phase"`
+	Story *Story `json:"story"` // as it is now
 }
 
 // Journal is a record that grows and tells its followers. It has no useful zero value; NewJournal makes one. It is safe
@@ -101,7 +102,8 @@ func (j *Journal) SetPhase(i int, p Phase) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.record.Phases[i] = p
-	j.tellLocked(Update{OnPhase, PhaseUpdate{i, p}})
+	j.record.Story = NewStory(&j.record)
+	j.tellLocked(Update{OnPhase, PhaseUpdate{i, p, j.record.Story}})
 }
 
 // AddSample appends s.
@@ -129,6 +131,7 @@ func (j *Journal) Finish(change func(*Record)) {
 		return
 	}
 	change(&j.record)
+	j.record.Story = NewStory(&j.record)
 	j.tellLocked(Update{OnEnd, j.snapshotLocked()})
 	for ch := range j.followers {
 		close(ch)

@@ -4,8 +4,13 @@ func autorefreshLayout() Layout {
 	return Layout{
 		About: "otter with a loader and holdfast's autorefresh, side by side, while the source and the second level fail",
 		Lanes: "above: how it is; below in blue: holdfast asks it, hollow: it has stopped asking",
+		Story: []Claim{
+			{"error_percent", PercentUnit, "plain failed %s of the reads, holdfast %s", 2, "errors"},
+			{"source_call_ratio", Factor, "the source was called %s / %s as often as when it was healthy", 1, "calls"},
+			{"too_old_percent", PercentUnit, "%s / %s of the answers were older than asked for", 10, "age"},
+		},
 		Charts: []Chart{
-			{ID: "age", Title: "Age of the answers, p99", Note: "time since the source gave the value; log scale", Field: "age_p99_ms", Unit: Milliseconds, Log: true, Min: 100, Wide: true},
+			{ID: "age", Title: "Age of the answers, p99", Note: "time since the source gave the value; log scale", Field: "age_p99_ms", Unit: Milliseconds, Log: true, Min: 100},
 			{ID: "calls", Title: "Calls of the source", Note: "per second, answered or not", Field: "source_calls_per_s", Unit: PerSecond},
 			{ID: "errors", Title: "Errors", Note: "reads failed or too late, per second", Field: "errors_per_s", Unit: PerSecond},
 			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true},
@@ -23,12 +28,12 @@ func autorefreshLayout() Layout {
 			{Name: "p50", Field: "p50_ms", Unit: Milliseconds},
 			{Name: "p99", Field: "p99_ms", Unit: Milliseconds},
 			{Name: "max", Field: "max_ms", Unit: Milliseconds},
-			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: 1},
+			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: 1, Main: true},
 			{Name: "age p50", Field: "age_p50_ms", Unit: Milliseconds},
-			{Name: "age p99", Field: "age_p99_ms", Unit: Milliseconds},
+			{Name: "age p99", Field: "age_p99_ms", Unit: Milliseconds, Main: true},
 			{Name: "too old", Field: "too_old_percent", Unit: PercentUnit},
 			{Name: "calls/s", Field: "source_calls_per_s", Unit: PerSecond},
-			{Name: "calls", Field: "source_call_ratio", Unit: Factor, Bad: 3},
+			{Name: "calls", Field: "source_call_ratio", Unit: Factor, Bad: 3, Main: true},
 		},
 		Live: []Column{
 			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond, Width: 10, Brief: "%4s/s"},

@@ -4,8 +4,15 @@ func groupcacheLayout() Layout {
 	return Layout{
 		About: "a plain peer cache and holdfast's groupcache, side by side, while processes die and hang",
 		Lanes: "above: the process; below in blue: the others of holdfast ask it, hollow: they have stopped asking",
+		Story: []Claim{
+			{"error_percent", PercentUnit, "plain failed %s of the reads, holdfast %s", 1, "errors"},
+			{"late_percent", PercentUnit, "%s / %s of the reads took longer than 100 ms", 2, "p99"},
+			{"worst_herd_loads", Count, "callers who asked for one key at once caused %s / %s loads of it", 1, "herds"},
+			{"database_load_factor", Factor, "the database had %s / %s its healthy load", 1, "loads"},
+			{"outdated_percent", PercentUnit, "%s / %s of the answers were outdated", .5, "errors"},
+		},
 		Charts: []Chart{
-			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true, Wide: true},
+			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true},
 			{ID: "answers", Title: "Answers", Note: "reads answered in time, per second; the peaks are herds", Field: "answers_per_s", Unit: PerSecond},
 			{ID: "errors", Title: "Errors", Note: "reads failed or too late, per second", Field: "errors_per_s", Unit: PerSecond},
 			{ID: "loads", Title: "Database loads", Note: "per second; dotted: unavoidable", Field: "database_loads_per_s", Unit: PerSecond, Needed: "needed_database_loads_per_s"},
@@ -21,13 +28,13 @@ func groupcacheLayout() Layout {
 		Columns: []Column{
 			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond},
 			{Name: "p50", Field: "p50_ms", Unit: Milliseconds},
-			{Name: "p99", Field: "p99_ms", Unit: Milliseconds},
+			{Name: "p99", Field: "p99_ms", Unit: Milliseconds, Main: true},
 			{Name: "max", Field: "max_ms", Unit: Milliseconds},
-			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: .5},
+			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: .5, Main: true},
 			{Name: "loads", Field: "database_loads", Unit: Count},
 			{Name: "db loads", Field: "database_load_ratio", Unit: Factor, Bad: 1.5},
-			{Name: "herd loads", Field: "worst_herd_loads", Unit: Count, Bad: 2},
-			{Name: "stale", Field: "outdated_percent", Unit: PercentUnit, Bad: .1},
+			{Name: "herd loads", Field: "worst_herd_loads", Unit: Count, Bad: 2, Main: true},
+			{Name: "stale", Field: "outdated_percent", Unit: PercentUnit, Bad: .1, Main: true},
 			{Name: "failed removes", Field: "failed_removes", Unit: Count},
 		},
 		Live: []Column{

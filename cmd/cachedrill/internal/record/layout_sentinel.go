@@ -4,8 +4,14 @@ func sentinelLayout() Layout {
 	return Layout{
 		About: "radix's own Sentinel client and holdfast, side by side, while primaries fail",
 		Lanes: "above: what the server says it is; below: the client of its side sends its commands there",
+		Story: []Claim{
+			{"lost_writes", Count, "plain lost %s acknowledged writes, holdfast %s", 10, "writes"},
+			{"longest_gap_ms", Milliseconds, "no write was kept for %s / %s", 500, "writes"},
+			{"error_percent", PercentUnit, "%s / %s of the requests failed", 5, "errors"},
+			{"late_percent", PercentUnit, "%s / %s of the requests took longer than 100 ms", 5, "p99"},
+		},
 		Charts: []Chart{
-			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true, Wide: true},
+			{ID: "p99", Title: "p99 latency", Note: "log scale, lower is better", Field: "p99_ms", Unit: Milliseconds, Log: true},
 			{ID: "answers", Title: "Answers", Note: "reads and writes answered in time, per second", Field: "answers_per_s", Unit: PerSecond},
 			{ID: "errors", Title: "Errors", Note: "reads and writes failed or too late, per second", Field: "errors_per_s", Unit: PerSecond},
 			{ID: "writes", Title: "Writes acknowledged", Note: "per second; some of them may be lost later", Field: "acknowledged_per_s", Unit: PerSecond},
@@ -21,12 +27,12 @@ func sentinelLayout() Layout {
 		Columns: []Column{
 			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond},
 			{Name: "p50", Field: "p50_ms", Unit: Milliseconds},
-			{Name: "p99", Field: "p99_ms", Unit: Milliseconds},
+			{Name: "p99", Field: "p99_ms", Unit: Milliseconds, Main: true},
 			{Name: "max", Field: "max_ms", Unit: Milliseconds},
-			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: 1},
+			{Name: "errors", Field: "error_percent", Unit: PercentUnit, Bad: 1, Main: true},
 			{Name: "acknowledged", Field: "acknowledged_writes", Unit: Count},
-			{Name: "lost", Field: "lost_writes", Unit: Count, Bad: 1},
-			{Name: "longest gap", Field: "longest_gap_ms", Unit: Milliseconds},
+			{Name: "lost", Field: "lost_writes", Unit: Count, Bad: 1, Main: true},
+			{Name: "longest gap", Field: "longest_gap_ms", Unit: Milliseconds, Main: true},
 		},
 		Live: []Column{
 			{Name: "answers/s", Field: "answers_per_s", Unit: PerSecond, Width: 10, Brief: "%4s/s"},

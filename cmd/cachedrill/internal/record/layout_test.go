@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
@@ -41,6 +42,21 @@ func TestWhatALayoutShowsIsMeasured(t *testing.T) {
 		}
 		for _, c := range layout.Columns {
 			check(&summary, "column "+c.Name, c.Field)
+		}
+		for _, c := range layout.Story {
+			check(&summary, "claim "+c.Text, c.Field)
+			if !charts[c.Chart] || c.Worth <= 0 || strings.Count(c.Text, "%s") != 2 {
+				t.Errorf("%s: the claim %+v needs a chart that exists, a worth, and two figures", scenario, c)
+			}
+		}
+		main := 0
+		for _, c := range layout.Columns {
+			if c.Main {
+				main++
+			}
+		}
+		if main < 3 || main > 4 {
+			t.Errorf("%s: %d main columns; a phone has room for three or four", scenario, main)
 		}
 		for _, tile := range layout.Tiles {
 			check(&summary, "tile "+tile.Title, tile.Field)

@@ -33,6 +33,7 @@ type Record struct {
 	Promises   []Promise `json:"promises"`
 	Events     []Event   `json:"events"`
 	Samples    []Sample  `json:"samples"`
+	Story      *Story    `json:"story"`          // null while there is nothing to tell
 	Conditions []string  `json:"conditions"`     // what a reader must know to judge the numbers
 	More       bool      `json:"more,omitempty"` // the same run drills another scenario after this one
 }
@@ -104,6 +105,7 @@ type Summary struct {
 	Unanswered   int     `json:"unanswered"` // requests without an answer in time
 	Errors       int     `json:"errors"`     // requests without an answer in time, or with an error
 	ErrorPercent float64 `json:"error_percent"`
+	LatePercent  float64 `json:"late_percent"` // requests that took longer than what is late, or had no answer at all
 	*CacheSummary
 	*WriteSummary
 	*AgeSummary
@@ -115,7 +117,9 @@ type CacheSummary struct {
 	HitRatio     float64 `json:"hit_ratio"` // hits among the reads that asked the cache
 	Loads        int     `json:"loads"`     // database loads
 	NeededLoads  int     `json:"needed_loads"`
-	LoadRatio    float64 `json:"load_ratio"`
+	LoadRatio    float64 `json:"load_ratio"`   // Loads as a multiple of NeededLoads
+	LoadsRate    float64 `json:"loads_per_s"`  // database loads
+	LoadFactor   float64 `json:"load_factor"`  // loads of a read, as a multiple of those in the first phase
 	CacheErrors  int     `json:"cache_errors"` // reads to which the client returned an error that is not a miss
 	Stale        int     `json:"stale"`        // reads answered with an outdated value
 	StalePercent float64 `json:"stale_percent"`
@@ -147,6 +151,7 @@ type Moment struct {
 	P99         float64 `json:"p99_ms"`
 	Max         float64 `json:"max_ms"`
 	ErrorsRate  float64 `json:"errors_per_s"`
+	LateRate    float64 `json:"late_per_s"` // requests that took longer than what is late
 	// Breakers tell for each server whether the side asks it: "closed", "half-open" or "open".
 	Breakers []string `json:"breakers,omitempty"`
 	*CacheMoment
@@ -194,10 +199,11 @@ type HerdSummary struct {
 	DatabaseLoads       int     `json:"database_loads"`
 	NeededDatabaseLoads int     `json:"needed_database_loads"`
 	DatabaseLoadRatio   float64 `json:"database_load_ratio"`
-	Herds               int     `json:"herds"`            // that came and ended
-	HerdLoads           int     `json:"herd_loads"`       // that they caused
-	WorstHerd           int     `json:"worst_herd_loads"` // the most that one of them caused
-	Outdated            int     `json:"outdated"`         // reads answered with an outdated value
+	DatabaseLoadFactor  float64 `json:"database_load_factor"` // loads of a read, as a multiple of those in the first phase
+	Herds               int     `json:"herds"`                // that came and ended
+	HerdLoads           int     `json:"herd_loads"`           // that they caused
+	WorstHerd           int     `json:"worst_herd_loads"`     // the most that one of them caused
+	Outdated            int     `json:"outdated"`             // reads answered with an outdated value
 	OutdatedPercent     float64 `json:"outdated_percent"`
 	FailedRemoves       int     `json:"failed_removes"`
 }
@@ -222,5 +228,6 @@ type Promise struct {
 	Worst float64 `json:"worst"` // in the unit of Text, milliseconds for latencies
 	Shown string  `json:"shown"` // Worst in words
 	Phase string  `json:"phase"` // the title of the phase that had it
+	About string  `json:"about"` // what is promised, in words
 	Kept  bool    `json:"kept"`
 }

@@ -77,6 +77,11 @@ func Markdown(w io.Writer, drills []record.Record) error {
 
 func markdown(b *strings.Builder, r record.Record) {
 	fmt.Fprintf(b, "# cachedrill, %s: %s\n\n%s, %.0f s, seed %d.\n\n", r.Scenario, verdict(r), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
+	if r.Story != nil {
+		for _, sentence := range r.Story.Sentences {
+			fmt.Fprintf(b, "%s\n\n", sentence)
+		}
+	}
 	for _, p := range r.Promises {
 		mark := "kept"
 		if !p.Kept {
@@ -85,6 +90,9 @@ func markdown(b *strings.Builder, r record.Record) {
 		fmt.Fprintf(b, "- `%s`: %s, worst %s", p.Text, mark, p.Shown)
 		if p.Phase != "" {
 			fmt.Fprintf(b, " in phase “%s”", p.Phase)
+		}
+		if p.About != "" {
+			fmt.Fprintf(b, " (%s)", p.About)
 		}
 		b.WriteString("\n")
 	}

@@ -39,9 +39,10 @@ func finished() record.Record {
 			{Name: "killed", Title: "server 1 killed", Fault: "killed", Start: 0, End: 8, Begun: true, Late: 3, Plain: summary, Holdfast: summary},
 			{Name: "recovered", Title: "healthy again", Server: -1, Start: 8, End: 16},
 		},
-		Promises:   []record.Promise{{Text: "p99<1ms", Worst: 12.5, Shown: "13 ms", Phase: "server 1 killed"}, {Text: "stale<1%", Shown: "0", Kept: true}},
+		Promises:   []record.Promise{{Text: "p99<1ms", Worst: 12.5, Shown: "13 ms", Phase: "server 1 killed"}, {Text: "stale<1%", Shown: "0", Kept: true, About: "answers that are old"}},
 		Events:     []record.Event{{T: .01, Text: "holdfast stopped asking server 1"}},
 		Samples:    []record.Sample{{T: .5, Faults: []string{"killed"}, Plain: moment, Holdfast: asked}},
+		Story:      &record.Story{Headline: "Server 1 killed, 8 s: a difference.", Chart: "late", Sentences: []string{"Server 1 killed, 8 s: a difference.", "Another one."}},
 		Conditions: []string{"Both at once."},
 	}
 }

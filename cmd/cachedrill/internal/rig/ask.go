@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,11 +18,16 @@ const askTimeout = 2 * time.Second
 // ErrNoAnswer is returned by Ask when not one server answered; it names each address and its error.
 var ErrNoAnswer = errors.New("no server answers")
 
+var errNotMemcached = errors.New("not a memcached")
+
 // Asked is what Ask has found out about a server.
 type Asked struct {
 	Addr string
 	// Kind is what it calls itself, such as "memcached 1.6.18", or "no answer".
 	Kind string
+	// Bytes are those of its items, Limit what it may use and Evictions how many items have had to go. 0: it does not say.
+	Bytes, Limit int64
+	Evictions    uint64
 	// Err is why it does not answer; nil if it does.
 	Err error
 }
@@ -33,11 +39,7 @@ func Ask(ctx context.Context, addrs []string) ([]Asked, error) {
 	var workers sync.WaitGroup
 	for i, addr := range addrs {
 		workers.Go(func() {
-			kind, err := ask(ctx, addr)
-			if err != nil {
-				kind = "no answer"
-			}
-			servers[i], errs[i] = Asked{addr, kind, err}, err
+			servers[i], errs[i] = ask(ctx, addr)
 		})
 	}
 	workers.Wait()
@@ -49,33 +51,69 @@ func Ask(ctx context.Context, addrs []string) ([]Asked, error) {
 	return nil, fmt.Errorf("%w:\n%w", ErrNoAnswer, errors.Join(errs...))
 }
 
-func ask(ctx context.Context, addr string) (kind string, err error) {
+func ask(ctx context.Context, addr string) (Asked, error) {
+	a := Asked{Addr: addr, Kind: "no answer"}
+	if err := a.ask(ctx); err != nil {
+		a.Err = fmt.Errorf("%s: %w", addr, err)
+	}
+	return a, a.Err
+}
+
+func (a *Asked) ask(ctx context.Context) error {
 	network := "tcp"
-	if strings.Contains(addr, "/") {
+	if strings.Contains(a.Addr, "/") {
 		network = "unix"
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, addr)
+	conn, err := dialer.DialContext(ctx, network, a.Addr)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", addr, err)
+		return err
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
-		return "", fmt.Errorf("%s: %w", addr, err)
+		return err
 	}
 	if _, err := conn.Write([]byte("version\r\n")); err != nil {
-		return "", fmt.Errorf("%s: %w", addr, err)
+		return err
 	}
-	line, err := bufio.NewReaderSize(conn, 256).ReadSlice('\n')
+	r := bufio.NewReaderSize(conn, 256)
+	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return "", fmt.Errorf("%s: no answer to the version command: %w", addr, err)
+		return fmt.Errorf("no answer to the version command: %w", err)
 	}
 	version, found := strings.CutPrefix(strings.TrimSpace(string(line)), "VERSION ")
 	if !found {
-		return "", fmt.Errorf("%s: not a memcached: it answers %.40q to the version command", addr, line)
+		return fmt.Errorf("%w: it answers %.40q to the version command", errNotMemcached, line)
 	}
-	return "memcached " + version, nil
+	a.Kind = "memcached " + version
+	if _, err := conn.Write([]byte("stats\r\n")); err == nil {
+		a.stats(r)
+	}
+	return nil
+}
+
+// mostStats bounds how many lines are read; a memcached has about 90.
+const mostStats = 1000
+
+// stats reads how much room there is. A proxy, or who may not ask, gets an error, and room stays unknown.
+func (a *Asked) stats(r *bufio.Reader) {
+	for range mostStats {
+		line, err := r.ReadSlice('\n')
+		fields := strings.Fields(string(line))
+		if err != nil || len(fields) < 3 || fields[0] != "STAT" {
+			return
+		}
+		switch n, err := strconv.ParseUint(fields[2], 10, 63); {
+		case err != nil:
+		case fields[1] == "bytes":
+			a.Bytes = int64(n)
+		case fields[1] == "limit_maxbytes":
+			a.Limit = int64(n)
+		case fields[1] == "evictions":
+			a.Evictions = n
+		}
+	}
 }

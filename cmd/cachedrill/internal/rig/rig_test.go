@@ -124,6 +124,9 @@ func TestForeignServersWithoutFaultsCannotBeBroken(t *testing.T) {
 	if asked[0].Err != nil || asked[0].Kind != "memcached 1.6.0-fake" || asked[1].Err == nil || asked[1].Kind != "no answer" {
 		t.Errorf("Ask() = %+v, want the first to answer", asked)
 	}
+	if asked[0].Limit != 64<<20 || asked[0].Bytes != 0 || asked[0].Evictions != 0 {
+		t.Errorf("Ask() = %+v, want an empty server of 64 MiB", asked[0])
+	}
 	r := rig.Direct(asked)
 	closeAtEnd(t, r)
 	if got := r.Faults(); !slices.Equal(got, []string{"", rig.Down}) {

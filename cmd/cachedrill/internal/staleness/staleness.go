@@ -120,13 +120,13 @@ func (s *Staleness) Side(i int) (workload.Handler, *workload.Recorder) {
 	return s.sides[i].app, s.sides[i].recorder
 }
 
-// Collectors returns the caches that have metrics, and their clients.
-func (s *Staleness) Collectors() []prometheus.Collector {
+// Metrics returns those of the caches and of their clients.
+func (s *Staleness) Metrics() prometheus.Gatherer {
 	var collectors []prometheus.Collector
 	for _, p := range s.sides[drill.Holdfast].app.processes {
 		collectors = append(collectors, p.collectors...)
 	}
-	return collectors
+	return drill.Registry(collectors...)
 }
 
 // Prepare fills the caches, of both sides at the same time.

@@ -3,7 +3,12 @@ package stampede
 import (
 	"context"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
 )
+
+// Gather gathers the metrics of processes.
+func Gather(urls ...string) ([]*dto.MetricFamily, error) { return scraper{urls}.Gather() }
 
 // Rotation gives requests to processes in turn.
 type Rotation struct{ *rotation }

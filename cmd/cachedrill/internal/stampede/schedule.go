@@ -15,9 +15,9 @@ func Rules() promise.Rules {
 		Scenario: record.Groupcache, Default: "errors<0.5%,p99<400ms,db<1.5x,herd=1,stale<0.1%",
 		Phases: []string{"healthy", "killed", "restarted", "hung", "released", "recovered"},
 		Metrics: append(promise.Common(),
-			promise.Metric{Name: "db", Field: "database_load_ratio", Unit: record.Factor},
-			promise.Metric{Name: "herd", Field: "worst_herd_loads", Unit: record.Count},
-			promise.Metric{Name: "stale", Field: "outdated_percent", Unit: record.PercentUnit}),
+			promise.Metric{Name: "db", Field: "database_load_ratio", Unit: record.Factor, About: "database loads as a multiple of those that no cache could avoid"},
+			promise.Metric{Name: "herd", Field: "worst_herd_loads", Unit: record.Count, About: "database loads of one key that many ask for at the same moment"},
+			promise.Metric{Name: "stale", Field: "outdated_percent", Unit: record.PercentUnit, About: "answers that had been replaced more than a second before"}),
 	}
 }
 

@@ -147,8 +147,10 @@ func (s *Stampede) Side(i int) (workload.Handler, *workload.Recorder) {
 	return s.sides[i].app, s.sides[i].recorder
 }
 
-// Collectors returns nothing: the processes serve their metrics themselves.
-func (s *Stampede) Collectors() []prometheus.Collector { return nil }
+// Metrics returns those of all processes of holdfast that answer.
+func (s *Stampede) Metrics() prometheus.Gatherer {
+	return scraper{s.sides[drill.Holdfast].app.family.urls()}
+}
 
 // Prepare starts the processes and fills their caches, of both sides at the same time.
 func (s *Stampede) Prepare(ctx context.Context, stage *drill.Stage) error {
@@ -316,9 +318,11 @@ func (s *Stampede) Observe(sample *record.Sample, tallies *[drill.Sides]workload
 }
 
 // Summarize adds the same of a phase.
-func (s *Stampede) Summarize(summary *record.Summary, _, _ int, t *workload.Tally, _ float64) {
+func (s *Stampede) Summarize(summary *record.Summary, side, _ int, t *workload.Tally, _ float64) {
+	var healthy workload.Tally
+	s.sides[side].recorder.Phase(0, &healthy)
 	summary.HerdSummary = &record.HerdSummary{
-		DatabaseLoads: t.Loads, NeededDatabaseLoads: t.Needed, DatabaseLoadRatio: t.LoadRatio(), Herds: t.Herds, HerdLoads: t.HerdLoads, WorstHerd: t.WorstHerd,
+		DatabaseLoads: t.Loads, NeededDatabaseLoads: t.Needed, DatabaseLoadRatio: t.LoadRatio(), DatabaseLoadFactor: t.LoadFactor(&healthy), Herds: t.Herds, HerdLoads: t.HerdLoads, WorstHerd: t.WorstHerd,
 		Outdated: t.Stale, OutdatedPercent: drill.Percent(t.Stale, t.Reads), FailedRemoves: t.FailedWrites,
 	}
 }

@@ -3,8 +3,10 @@ package stampede_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -154,6 +156,9 @@ func TestAnInterruptedDrillEndsAtOnceAndItsProcessesWithIt(t *testing.T) {
 			_, list, _ := strings.Cut(e.Text, "/metrics at ")
 			urls = strings.Split(list, ", ")
 			checkMetrics(t, urls[2])
+			if families, err := d.Metrics().Gather(); err != nil || len(families) < 20 {
+				t.Errorf("the drill has %d metrics, %v; want those of its processes", len(families), err)
+			}
 		}
 		if s, ok := u.Data.(record.Sample); ok && s.Faults[0] == "killed" {
 			break
@@ -239,5 +244,30 @@ func TestTheRulesAreThoseOfTheScenario(t *testing.T) {
 		if judged, kept := promise.Judge(parsed, phases); kept != want {
 			t.Errorf("%s: kept %t, want %t: %+v", promised, kept, want, judged)
 		}
+	}
+}
+
+func TestMetricsAreThoseOfAllProcessesThatAnswer(t *testing.T) {
+	t.Parallel()
+	serve := func(text string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	refuses := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(refuses.Close)
+	families, err := stampede.Gather(dead.URL, refuses.URL,
+		serve("# TYPE gets_total counter\ngets_total{client=\"1\"} 3\n# TYPE a gauge\na{client=\"1\"} 1\n"), serve("# TYPE gets_total counter\ngets_total{client=\"2\"} 4\n"))
+	var got []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			got = append(got, fmt.Sprintf("%s %s %v", f.GetName(), m.GetLabel()[0].GetValue(), m.GetCounter().GetValue()+m.GetGauge().GetValue()))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"a 1 1", "gets_total 1 3", "gets_total 2 4"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("gathered %q, %v; want %q", got, err, want)
 	}
 }

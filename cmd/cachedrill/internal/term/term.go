@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
@@ -22,6 +21,16 @@ type Options struct {
 	Live bool
 	// Color allows colours.
 	Color bool
+	// Width returns how many characters a line has room for now. 0, or no function: as many as there are.
+	Width func() int
+}
+
+// width returns the room of a line; 0: no end.
+func (s *Screen) width() int {
+	if s.options.Width == nil {
+		return 0
+	}
+	return s.options.Width()
 }
 
 // Screen shows one drill. It has no useful zero value; New makes one. It is not safe for concurrent use.
@@ -43,7 +52,7 @@ const Backlog = 1 << 14
 func (s *Screen) Show(now record.Record, updates <-chan record.Update) {
 	s.record = now
 	if s.options.Live {
-		s.print("\x1b[?7l\x1b[?25l") // long lines are cut instead of wrapped; no cursor
+		s.print("\x1b[?7l\x1b[?25l") // what is too long is cut instead of wrapped; no cursor
 		defer s.print("\x1b[?7h\x1b[?25h")
 	}
 	for u := range updates {
@@ -58,10 +67,10 @@ func (s *Screen) update(u record.Update) {
 		begins := data.Phase.Begun && !s.record.Phases[data.Index].Begun
 		s.record.Phases[data.Index] = data.Phase
 		if begins {
-			s.line(data.Phase.Start, s.bold("── "+data.Phase.Title+" ──"))
+			s.line(data.Phase.Start, "── "+data.Phase.Title+" ──", s.bold)
 		}
 	case record.Event:
-		s.line(data.T, data.Text)
+		s.line(data.T, data.Text, func(text string) string { return text })
 	case record.Sample:
 		s.record.Samples = append(s.record.Samples[:0], data)
 		s.record.Elapsed = data.T
@@ -69,10 +78,11 @@ func (s *Screen) update(u record.Update) {
 	}
 }
 
-// line appends a line above the block.
-func (s *Screen) line(t float64, text string) {
+// line appends a text above the block.
+func (s *Screen) line(t float64, text string, style func(string) string) {
 	s.erase()
-	s.print(fmt.Sprintf("%s  %s\n", clock(t), text))
+	at := clock(t) + "  "
+	s.print(at + style(strings.TrimPrefix(fold(at+text, s.width(), len(at)), at)) + "\n")
 	s.draw()
 }
 
@@ -123,16 +133,25 @@ func clock(seconds float64) string {
 	return fmt.Sprintf("%d:%02d", int(seconds)/60, int(seconds)%60)
 }
 
-// Verdict writes the table of all phases and the promises.
+// Verdict writes what users noticed, the table of all phases and the promises.
 func (s *Screen) Verdict(r record.Record) {
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(r.Columns(), "\t")))
-	for _, row := range r.Rows() {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+	width := s.width()
+	s.print("\n")
+	if r.Story != nil {
+		for i, sentence := range r.Story.Sentences {
+			style := s.bold
+			if i > 0 {
+				style = func(text string) string { return text }
+			}
+			s.print(style(fold(sentence, width, 2)) + "\n")
+		}
+		s.print("\n")
 	}
-	fmt.Fprintln(w)
-	_ = w.Flush()
+	heads := r.Columns()
+	for i := range heads {
+		heads[i] = strings.ToUpper(heads[i])
+	}
+	s.print(tables(heads, r.Rows(), 2, width))
 	s.promises(r)
 }
 
@@ -150,9 +169,13 @@ func (s *Screen) promises(r record.Record) {
 		if p.Phase != "" {
 			where = " in phase “" + p.Phase + "”"
 		}
-		s.print(fmt.Sprintf("%s  %-*s  worst: %s%s\n", s.colored(color, mark), width, p.Text, p.Shown, where))
+		line := fold(fmt.Sprintf("%s  %-*s  worst: %s%s", mark, width, p.Text, p.Shown, where), s.width(), len(mark)+gap)
+		s.print(s.colored(color, mark) + strings.TrimPrefix(line, mark) + "\n")
+		if p.About != "" {
+			s.print(s.colored(dim, strings.Repeat(" ", len(mark)+gap)+fold(p.About, max(s.width()-len(mark)-gap, 0), len(mark)+gap)) + "\n")
+		}
 	}
 	if r.Verdict == record.Interrupted {
-		s.print("The drill was interrupted; the promises are judged on what was measured.\n")
+		s.print(fold("The drill was interrupted; the promises are judged on what was measured.", s.width(), 0) + "\n")
 	}
 }

@@ -52,6 +52,16 @@ func (t *Tally) LoadRatio() float64 {
 	return float64(t.Loads) / max(float64(t.Needed), smallestLoad*float64(t.Reads), 1)
 }
 
+// LoadFactor returns the loads of a read as a multiple of those of an earlier tally, in which nothing was wrong: what the database
+// feels. There are more if servers are down, whether or not a cache could avoid them. 0 if there was none to compare with.
+func (t *Tally) LoadFactor(healthy *Tally) float64 {
+	usual := ratio(max(healthy.Loads, 1), healthy.Reads)
+	if usual == 0 {
+		return 0
+	}
+	return ratio(t.Loads, t.Reads) / usual
+}
+
 func ratio(part, whole int) float64 {
 	if whole == 0 {
 		return 0

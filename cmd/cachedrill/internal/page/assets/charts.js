@@ -93,7 +93,7 @@ class Chart {
     this.figure = figure;
     this.values = Object.fromEntries(SIDES.map((side) => [side, h("b", {}, "–")]));
     this.svg = s("svg", { class: "plot", role: "img", tabindex: 0, "data-chart": figure.id });
-    this.node = h("article", { class: "card chart" + (figure.wide ? " wide" : "") },
+    this.node = h("article", { class: "card chart" },
       h("header", {},
         h("h2", {}, figure.title, h("small", {}, figure.note)),
         h("div", { class: "reading" }, SIDES.map((side) => h("span", {}, h("span", { class: "key " + side }, side), this.values[side])))),
@@ -125,7 +125,7 @@ class Chart {
   draw(record, picked) {
     this.record = record;
     this.picked = picked;
-    const width = Math.max(240, this.svg.clientWidth), height = this.figure.wide ? 230 : 180;
+    const width = Math.max(240, this.svg.clientWidth), height = this.svg.closest("#lead") ? 230 : 180;
     const box = { left: 46, right: width - 8, top: 20, bottom: height - 22 };
     this.box = box;
     const x = (t) => box.left + (Math.min(t, total(record)) / total(record)) * (box.right - box.left);

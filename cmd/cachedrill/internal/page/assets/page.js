@@ -2,7 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 let drills = [];
-let chosen = null; // which of them is shown; null: the last
+const SUMMARY = "summary";
+let chosen = null; // which of them is shown, or SUMMARY; null: the last
 let record = null; // the one that is shown
 let titled = null; // the one whose status is shown
 let picked = null;
@@ -14,36 +15,44 @@ let layout = null;
 let lanes = null;
 let charts = [];
 
-// choose shows one of the drills, the last and whatever follows it if there is none of this number.
+// choose shows one of the drills, the last and whatever follows it if there is none of this number, or the summary of all.
 function choose(index) {
-  chosen = index < drills.length - 1 ? index : null;
-  record = drills[chosen ?? drills.length - 1];
+  chosen = index === SUMMARY || index < drills.length - 1 ? index : null;
+  record = drills[typeof chosen === "number" ? chosen : drills.length - 1];
   arrange();
   drawChoice();
   drawRun();
   redraw();
 }
 
-// drawChoice offers the drills, if there are several.
+const MARKS = { kept: "✓ ", broken: "✗ ", interrupted: "– " };
+
+// drawChoice offers the drills and their summary, if there are several.
 function drawChoice() {
-  const marks = { kept: "✓ ", broken: "✗ ", interrupted: "– " };
   $("choice").hidden = drills.length < 2;
-  $("choice").replaceChildren(...drills.map((r, i) => {
-    const button = h("button", { type: "button", class: r.verdict, "aria-pressed": String(r === record) }, (marks[r.verdict] || "") + r.scenario);
-    button.addEventListener("click", () => choose(i));
-    return button;
-  }));
+  const button = (text, kind, pressed, index) => {
+    const b = h("button", { type: "button", class: kind, "aria-pressed": String(pressed) }, text);
+    b.addEventListener("click", () => choose(index));
+    return b;
+  };
+  $("choice").replaceChildren(button("all", "", chosen === SUMMARY, SUMMARY),
+    ...drills.map((r, i) => button((MARKS[r.verdict] || "") + r.scenario, r.verdict, chosen !== SUMMARY && r === record, i)));
 }
 
-// arrange makes the charts of the record's scenario.
+// arrange makes the charts of the record's scenario. The one that the story is about stands alone, above the others.
 function arrange() {
-  if (layout === LAYOUTS[record.scenario]) return;
-  layout = LAYOUTS[record.scenario];
-  lanes = new Lanes(layout.lanes);
-  charts = layout.charts.map((figure) => new Chart(figure, pick));
-  picked = null;
-  $("servers").replaceChildren(...lanes.node);
-  $("charts").replaceChildren(...charts.map((c) => c.node));
+  const fresh = layout !== LAYOUTS[record.scenario];
+  if (fresh) {
+    layout = LAYOUTS[record.scenario];
+    lanes = new Lanes(layout.lanes);
+    charts = layout.charts.map((figure) => new Chart(figure, pick));
+    picked = null;
+    $("servers").replaceChildren(...lanes.node);
+  }
+  const lead = charts.find((c) => record.story && c.figure.id === record.story.chart) || charts[0];
+  if (!fresh && $("lead").firstChild === lead.node) return;
+  $("lead").replaceChildren(lead.node);
+  $("charts").replaceChildren(...charts.filter((c) => c !== lead).map((c) => c.node));
 }
 
 function pick(index) {
@@ -57,7 +66,15 @@ function redraw() {
   pending = true;
   requestAnimationFrame(() => {
     pending = false;
+    $("summary").hidden = chosen !== SUMMARY;
+    $("drill").hidden = $("status").hidden = chosen === SUMMARY;
+    if (chosen === SUMMARY) {
+      drawSummary();
+      return;
+    }
+    arrange();
     drawStatus();
+    drawStory();
     drawTiles();
     lanes.draw(record);
     for (const chart of charts) chart.draw(record, picked);
@@ -102,6 +119,36 @@ function drawStatus() {
   });
 }
 
+// drawStory says in words what users noticed.
+function drawStory() {
+  const told = record.story;
+  $("story").hidden = !told;
+  if (!told) return;
+  $("story").replaceChildren(h("p", { class: "lead" }, told.headline),
+    told.sentences.length > 1 ? h("ul", {}, told.sentences.slice(1).map((text) => h("li", {}, text))) : "");
+}
+
+// drawSummary has a card for each drill: how it ended, what users noticed, and the chart that shows it.
+function drawSummary() {
+  const broken = drills.filter((r) => r.verdict === "broken").length;
+  const cards = drills.map((r, i) => {
+    const shown = LAYOUTS[r.scenario];
+    const figure = shown.charts.find((f) => r.story && f.id === r.story.chart) || shown.charts[0];
+    const chart = new Chart(figure, () => {});
+    const open = h("button", { type: "button" }, "details");
+    open.addEventListener("click", () => choose(i));
+    const node = h("section", { class: "card" },
+      h("div", { class: "headline" }, h("h2", { class: r.verdict }, (MARKS[r.verdict] || "") + r.scenario, h("small", {}, shown.about)), open),
+      h("p", { class: "lead" }, r.story ? r.story.headline : r.verdict === "running" ? "Running …" : "The sides did not differ noticeably."),
+      chart.node);
+    return { node, chart, r };
+  });
+  $("summary").replaceChildren(
+    h("p", { class: "headline" }, h("strong", { class: broken ? "broken" : "kept" }, broken ? `Promises broken in ${broken} of ${drills.length} drills` : "All promises kept")),
+    ...cards.map((c) => c.node));
+  for (const c of cards) if (c.r.samples.length) c.chart.draw(c.r, null);
+}
+
 // drawTiles shows what is true now; of a drill that has ended, the worst phase.
 function drawTiles() {
   const last = record.samples[picked ?? record.samples.length - 1];
@@ -130,9 +177,10 @@ function drawVerdict() {
   const rows = begun.flatMap((p) => SIDES.map((side) => h("tr", { class: side },
     side === "plain" ? h("th", { scope: "rowgroup", rowspan: 2 }, p.title) : null,
     h("td", {}, h("span", { class: "key " + side }, side)),
-    layout.columns.map((c) => h("td", { class: c.bad && p[side][c.field] >= c.bad ? "bad" : null }, written(c, p[side][c.field]))))));
-  $("verdict").querySelector("div").replaceChildren(h("table", {},
-    h("thead", {}, h("tr", {}, ["phase", "client", ...layout.columns.map((c) => c.name)].map((name) => h("th", { scope: "col" }, name)))),
+    layout.columns.map((c) => h("td", { class: (c.main ? "" : "extra ") + (c.bad && p[side][c.field] >= c.bad ? "bad" : "") }, written(c, p[side][c.field]))))));
+  $("verdict").querySelector(".scroll").replaceChildren(h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "phase"), h("th", { scope: "col" }, "client"),
+      layout.columns.map((c) => h("th", { scope: "col", class: c.main ? null : "extra" }, c.name)))),
     h("tbody", {}, rows)));
 }
 
@@ -142,7 +190,7 @@ function drawPromises() {
   $("promises").querySelector("div").replaceChildren(...record.promises.map((p) => h("div", { class: "promise" },
     h("span", { class: "mark " + (judged ? (p.kept ? "kept" : "broken") : "") }, judged ? (p.kept ? "✓ kept" : "✗ broken") : "pending"),
     h("code", {}, p.text),
-    h("span", {}, judged ? `worst: ${p.shown}` + (p.phase ? `, in phase “${p.phase}”` : "") : "of holdfast, judged at the end"))));
+    h("span", {}, p.about ? p.about + "; " : "", judged ? `worst: ${p.shown}` + (p.phase ? `, in phase “${p.phase}”` : "") : "of holdfast, judged at the end"))));
 }
 
 function drawEvents() {
@@ -159,7 +207,7 @@ function drawRun() {
     { name: "machine", value: `${m.host}: ${m.os}/${m.arch}, ${m.cpus} CPUs`, about: [m.cpu, m.go].filter(Boolean).join(", ") },
     { name: "started", value: new Date(record.started).toString() },
   ];
-  $("subtitle").textContent = `${record.scenario}: ${layout.about}`;
+  $("subtitle").textContent = chosen === SUMMARY ? "all drills of this run" : `${record.scenario}: ${layout.about}`;
   $("run").querySelector("div").replaceChildren(
     h("dl", {}, entries.flatMap((e) => [h("dt", {}, e.name), h("dd", {}, e.value, e.about ? h("small", {}, e.about) : null)])),
     h("ul", {}, record.conditions.map((c) => h("li", {}, c))));
@@ -179,7 +227,8 @@ function drawNumbers() {
 function show(all) {
   drills = all;
   lost = false;
-  choose(chosen ?? drills.length);
+  const last = drills[drills.length - 1];
+  choose(chosen ?? (drills.length > 1 && last.verdict !== "running" && !last.more ? SUMMARY : drills.length));
 }
 
 function live() {
@@ -191,13 +240,17 @@ function live() {
   on("earlier", (x) => { earlier = x; });
   on("record", (x) => show([...earlier, x]));
   on("sample", (x) => { present().samples.push(x); present().elapsed_s = x.t; });
-  on("phase", (x) => { present().phases[x.index] = x.phase; });
+  on("phase", (x) => { present().phases[x.index] = x.phase; present().story = x.story; });
   on("event", (x) => { present().events.push(x); });
   on("end", (x) => { if (!x.more) source.close(); show([...earlier, x]); });
   source.onerror = () => { lost = drills.length > 0 && present().verdict === "running"; redraw(); };
 }
 
 $("numbers").addEventListener("toggle", redraw);
+$("all-figures").addEventListener("click", () => {
+  const all = $("verdict").classList.toggle("all");
+  $("all-figures").setAttribute("aria-pressed", String(all));
+});
 new ResizeObserver(redraw).observe(document.body);
 const saved = JSON.parse($("drills").textContent);
 if (saved) show(saved); else live();
