@@ -87,16 +87,7 @@ const (
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: slices.Concat(aroundSentinel(), aroundAutorefresh(), []Row{
-			{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
-			{Package: "breaker/breakerhttp", May: []string{breaker}},
-			{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
-			{Package: backoff},
-			{Package: observe, May: []string{prometheus}},
-			{Package: tables, May: []string{observe}},
-			{Package: dashboards, May: []string{observe, tables}},
-			{Package: traces},
-			{Package: tracing, May: []string{traces}},
+		Rows: slices.Concat(sharedByAll(), aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: testServers, May: []string{testServers, traces}},
 			{Package: thisPackage},
 			{Package: "docs"},
@@ -144,6 +135,22 @@ func Holdfast() Rules {
 			{Module: grpc, Into: []string{breakerGRPC, grpcStub, grpcpeer, etcdpeers, etcdFace, etcdExample}},
 			{Module: etcd, Into: []string{etcdpeers, etcdFace, etcdExample}},
 		},
+	}
+}
+
+// sharedByAll are the breaker, and what several packages or none of them import.
+func sharedByAll() []Row {
+	return []Row{
+		{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
+		{Package: "breaker/breakerhttp", May: []string{breaker}},
+		{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
+		{Package: backoff},
+		{Package: observe, May: []string{prometheus}},
+		{Package: tables, May: []string{observe}},
+		{Package: dashboards, May: []string{observe, tables}},
+		{Package: "internal/api"},
+		{Package: traces},
+		{Package: tracing, May: []string{traces}},
 	}
 }
 
