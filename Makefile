@@ -3,6 +3,7 @@
 GO ?= go
 FUZZTIME ?= 30s
 FLAKEROUNDS ?= 20
+COVERAGE ?= 90
 FLAKEPACKAGES ?= ./...
 BENCHFLAGS ?=
 DRILLFLAGS ?=
@@ -32,7 +33,7 @@ done; \
 if [ -n "$$failed" ]; then echo "FAILED in:$$failed: $(1)" >&2; exit 1; fi
 endef
 
-.PHONY: help servers test flake check lint fmt tidy vet cross vuln fuzz bench soak drill
+.PHONY: help servers test flake check lint fmt tidy vet cross vuln fuzz cover generate bench soak drill
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +56,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
 	$(call each,HOLDFAST_REQUIRE_SERVERS=1 bash $(CURDIR)/scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes $(FLAKEPACKAGES))
 
-check: test lint tidy vet cross vuln ## everything that CI checks
+check: test lint tidy vet cross vuln fuzz ## everything that CI checks, and fuzzing for FUZZTIME (30s) a target
 
 lint: $(LINT) ## golangci-lint, formatting included
 	$(call each,$(LINT) fmt --diff)
@@ -80,6 +81,12 @@ vuln: $(VULN) ## known vulnerabilities; an unreachable database is said and pass
 
 fuzz: ## every fuzz test for FUZZTIME (30s)
 	$(call each,bash $(CURDIR)/scripts/fuzz.sh $(FUZZTIME))
+
+generate: ## are the generated files up to date? needs the protoc that scripts/generate.sh names
+	bash scripts/generate.sh $(BIN)/generate
+
+cover: servers ## how much of each package its tests reach, by themselves
+	bash scripts/cover.sh $(COVERAGE)
 
 bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
 	$(GO) test -run '^$$' -bench . -benchmem ./...

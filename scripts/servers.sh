@@ -19,6 +19,7 @@ has() {
 package() {
   case $1 in
     etcd) echo etcd-server ;;
+    protoc) echo protobuf-compiler ;;
     *) echo "$1" ;;
   esac
 }
