@@ -47,16 +47,24 @@ wait
 cd "$root" || exit 1
 echo "built in $((SECONDS - begin)) s"
 
+# computed adds up what the builtin times said of child processes: a program that waits may have others beside it.
+computed() { awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, at, /[ms]/); sum += 60 * at[1] + at[2] } } END { printf "%.0f", sum }' "$1"; }
+
 # run runs one test program in its folder, and prints what go test would.
 run() {
   local program=$1 dir name from=$SECONDS
   dir=$(cat "${program%.test}.dir")
   name=${dir#"$root"/}
-  if (cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout=10m) </dev/null >"$program.out" 2>&1; then
-    printf 'ok    %3d s  %s\n' $((SECONDS - from)) "$name"
+  if (
+    cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout=10m
+    code=$?
+    times >"$program.times"
+    exit $code
+  ) </dev/null >"$program.out" 2>&1; then
+    printf 'ok    %3d s (%4s s of a processor)  %s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name"
     grep -E 'SKIPPED' "$program.out" | sort -u | head -5
   else
-    printf 'FAIL  %3d s  %s\n%s\n' $((SECONDS - from)) "$name" "$(cat "$program.out")"
+    printf 'FAIL  %3d s (%4s s of a processor)  %s\n%s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name" "$(cat "$program.out")"
     touch "$work/failed"
   fi
   rm -f "$program"
