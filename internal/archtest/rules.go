@@ -22,6 +22,7 @@ const (
 	memcache     = "reconnectingmemcached/memcache"
 	placement    = "reconnectingmemcached/memcache/internal/placement"
 	adoption     = "reconnectingmemcached/memcache/internal/adoption"
+	history      = "reconnectingmemcached/memcache/internal/history"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
@@ -87,16 +88,11 @@ const (
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: slices.Concat(sharedByAll(), aroundSentinel(), aroundAutorefresh(), []Row{
+		Rows: slices.Concat(sharedByAll(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: testServers, May: []string{testServers, traces}},
 			{Package: thisPackage},
 			{Package: "docs"},
 			{Package: endpoints},
-			{Package: placement, Tests: []string{gomemcache}},
-			{Package: adoption},
-			{Package: memcache, May: []string{placement, adoption, breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
-			{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},
-			{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 			{Package: messages, May: []string{protobuf}},
 			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
 			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
@@ -151,6 +147,18 @@ func sharedByAll() []Row {
 		{Package: "internal/api"},
 		{Package: traces},
 		{Package: tracing, May: []string{traces}},
+	}
+}
+
+// aroundMemcache are the packages around memcache.
+func aroundMemcache() []Row {
+	return []Row{
+		{Package: placement, Tests: []string{gomemcache}},
+		{Package: adoption},
+		{Package: history, May: []string{placement}},
+		{Package: memcache, May: []string{placement, adoption, history, breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
+		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},
+		{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 	}
 }
 

@@ -81,6 +81,9 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	c.gutter = newGutter(c)
 	if c.lists != nil {
 		c.spawn(c.lists.follow)
+		if c.options.HandOver >= 0 {
+			c.spawn(c.lists.followHistory)
+		}
 	}
 	return c
 }

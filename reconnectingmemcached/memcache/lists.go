@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/adoption"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 )
 
 // Lister names the servers of a client, as those of package memcachedservers do. It must honour its context. It is not called by two
@@ -133,21 +134,17 @@ func (l *lists) ask() {
 	if err != nil {
 		l.judge.Fail()
 	} else {
-		verdict = l.judge.Hear(time.Duration(l.core.now()), l.judged(names))
+		verdict = l.judge.Hear(time.Duration(l.core.now()), l.core.options.Hash.ordered(names))
 	}
-	if verdict == adoption.Adopted {
-		l.adopt(names)
+	switch verdict {
+	case adoption.Awaited:
+		l.learn(l.announce(names, l.present(names)))
+	case adoption.Adopted:
+		l.adopt(names, l.announce(names, l.named(names)))
+	case adoption.Same:
 	}
 	l.note(names, verdict, err)
 	l.letGo()
-}
-
-// judged is what makes a list another one: not its order, unless keys are placed by that.
-func (l *lists) judged(names []string) []string {
-	if l.core.options.Hash == CRC {
-		return names
-	}
-	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
 // names is a valid answer of the source, which is the caller's code.
@@ -201,7 +198,7 @@ func (l *lists) note(names []string, verdict adoption.Verdict, err error) {
 
 // adopt makes a list the present one. What this process has written lately of keys that move is deleted at their new owners, before it
 // is read there: others may have brought it there earlier.
-func (l *lists) adopt(names []string) {
+func (l *lists) adopt(names []string, told []history.List) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	before := l.now.Load()
@@ -209,12 +206,13 @@ func (l *lists) adopt(names []string) {
 	if l.core.options.HandOver < 0 {
 		next.former = nil
 	}
+	next, _ = l.with(next, told)
 	l.sayUnknown(next)
 	since := time.Duration(l.core.now()) - l.recentTime()
 	l.doubtRecent(next, since)
 	l.now.Store(next)
 	moved := l.doubtRecent(next, since) // those that were written meanwhile, too
-	if len(moved) > 0 {
+	if len(moved) > 0 && before != nil {
 		l.core.spawn(func() { l.deleteMoved(before, next, moved) })
 	}
 }
@@ -253,9 +251,13 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 		}
 	}
 	launch(l.core.ctx, parts)
+	l.deleteAtOwners(now, keys)
+}
+
+func (l *lists) deleteAtOwners(v *view, keys []string) {
 	owners := make(map[*server]bool)
 	for _, key := range keys {
-		s := now.present.pick(key)
+		s := v.present.pick(key)
 		s.missed.add(key, missedKey{at: l.core.now()})
 		owners[s] = true
 	}

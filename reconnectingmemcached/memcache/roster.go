@@ -31,16 +31,32 @@ func (h Hash) kind() placement.Kind {
 	return placement.CRC
 }
 
+// ordered are names in an order that places keys. If it does not matter, lists of the same servers are one.
+func (h Hash) ordered(names []string) []string {
+	if h == CRC {
+		return names
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
 // roster is a list of servers, and where it places keys. It is immutable, and not empty.
 type roster struct {
+	names   []string
 	place   placement.Placement
 	servers []*server // in the order of their names; nil: let go
 }
 
 func newRoster(c *core, names []string) roster {
-	r := roster{place: placement.New(c.options.Hash.kind(), names), servers: make([]*server, len(names))}
+	return newRosterOf(c, names, func(string) bool { return true })
+}
+
+// newRosterOf leaves out the servers that are not used, but not the keys that they have.
+func newRosterOf(c *core, names []string, isUsed func(name string) bool) roster {
+	r := roster{names: names, place: placement.New(c.options.Hash.kind(), names), servers: make([]*server, len(names))}
 	for i, name := range names {
-		r.servers[i] = c.server(networkOf(name), name)
+		if isUsed(name) {
+			r.servers[i] = c.server(networkOf(name), name)
+		}
 	}
 	return r
 }
@@ -68,5 +84,5 @@ func (r *roster) without(gone []*server) roster {
 			kept[i] = nil
 		}
 	}
-	return roster{r.place, kept}
+	return roster{r.names, r.place, kept}
 }

@@ -1,9 +1,15 @@
 package memcache
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+)
 
 // maxFormer is how many former lists are remembered.
-const maxFormer = 8
+const maxFormer = history.MaxLists
 
 // view is the present list of servers, and those before it. It is immutable.
 type view struct {
@@ -25,6 +31,13 @@ func (v *view) replacedBy(present roster, now time.Duration) *view {
 		next.former = next.former[:min(len(next.former), maxFormer)]
 	}
 	return next
+}
+
+// with is the view that knows of more former lists.
+func (v *view) with(more []formerRoster) *view {
+	former := slices.Concat(v.former, more)
+	slices.SortStableFunc(former, func(a, b formerRoster) int { return cmp.Compare(b.replaced, a.replaced) })
+	return &view{present: v.present, former: former[:min(len(former), maxFormer)]}
 }
 
 // without is the view after servers were let go.

@@ -1,0 +1,181 @@
+package memcache
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+)
+
+// A process that begins after a change of the list has not seen the lists before, where keys were that others may ask for. Those that
+// have seen them say so on the servers, before the change takes effect for them; see package history.
+
+// youngPause is how often a process asks that has begun lately: less than adoption.Settling, so that it hears of a change which others
+// have noticed after it began before they ask where keys were.
+const youngPause = 500 * time.Millisecond
+
+// followHistory asks the servers for former lists for as long as the client lives, and tells those that do not know them.
+func (l *lists) followHistory() {
+	began := l.core.now()
+	for {
+		pause := l.core.options.SourceInterval
+		if time.Duration(l.core.now()-began) < l.recentTime() {
+			pause = min(pause, youngPause)
+		}
+		if !backoff.Pause(l.core.ctx, pause) {
+			return
+		}
+		if v := l.now.Load(); v != nil {
+			l.learn(l.share(l.core.options.Timeout, v.present.names, l.known(v), v.present.unique()))
+		}
+	}
+}
+
+// announce tells servers of a list what is before it, as soon as this process thinks of it, and returns what they tell.
+func (l *lists) announce(names []string, servers []*server) []history.List {
+	if l.core.options.HandOver < 0 {
+		return nil
+	}
+	v := l.now.Load()
+	if v == nil {
+		return l.share(l.core.options.Timeout/4, names, nil, servers) // the first calls wait for it
+	}
+	before := []history.List{{Names: l.ordered(v.present.names), Replaced: time.Now()}}
+	known, _ := history.Add(l.ordered(names), before, l.known(v))
+	return l.share(l.core.options.Timeout, names, known, servers)
+}
+
+// named are the servers of a list, present those of them that are members now.
+func (l *lists) named(names []string) []*server {
+	r := newRoster(l.core, names)
+	return r.unique()
+}
+
+func (l *lists) present(names []string) []*server {
+	servers := l.now.Load().present.unique()
+	return slices.DeleteFunc(servers, func(s *server) bool { return !slices.Contains(names, s.address) })
+}
+
+func (l *lists) ordered(names []string) []string { return l.core.options.Hash.ordered(names) }
+
+// known are the lists before that of a view.
+func (l *lists) known(v *view) (former []history.List) {
+	present, now := l.ordered(v.present.names), time.Now()
+	for i := range v.former {
+		f := &v.former[i]
+		at := now.Add(f.replaced - time.Duration(l.core.now()))
+		if now.Sub(at) < history.Life {
+			former, _ = history.Add(present, former, []history.List{{Names: l.ordered(f.names), Replaced: at}})
+		}
+	}
+	return former
+}
+
+// share brings what is known of the lists before one together with what servers tell, and returns what is new here.
+func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server) []history.List {
+	ctx, cancel := context.WithTimeout(l.core.ctx, limit)
+	defer cancel()
+	names = l.ordered(names)
+	key := history.Key(l.core.options.Hash.kind(), names)
+	asks := make([]part, len(servers))
+	for i, s := range servers {
+		asks[i] = part{server: s, request: request{op: opGet, own: true, key: key}}
+	}
+	launch(ctx, asks)
+	all, told := known, make([][]history.List, len(asks))
+	for i := range asks {
+		told[i] = decodeHistory(asks[i].outcome.item)
+		all, _ = history.Add(names, all, told[i])
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	it := &Item{Key: key, Value: history.Encode(all), Flags: history.Flags, Expiration: secondsLeft(all[0])}
+	tells := make([]part, 0, len(asks))
+	for i := range asks {
+		_, lacking := history.Add(names, told[i], all)
+		if len(lacking) > 0 && asks[i].outcome.replied {
+			tells = append(tells, part{server: asks[i].server, request: request{op: opSet, own: true, key: key, item: it}})
+		}
+	}
+	launch(ctx, tells)
+	_, added := history.Add(names, known, all)
+	return added
+}
+
+// secondsLeft is how long servers need to tell of a list.
+func secondsLeft(l history.List) int32 {
+	return int32(max(1, (history.Life-time.Since(l.Replaced))/time.Second)) //nolint:gosec // a day at most.
+}
+
+func decodeHistory(it *Item) []history.List {
+	if it == nil || it.Flags != history.Flags {
+		return nil
+	}
+	lists, err := history.Decode(it.Value, time.Now(), validateAddress)
+	if err != nil {
+		return nil // it is another version's, say
+	}
+	return lists
+}
+
+// with is a view that knows of former lists which servers told of, and those that it did not know.
+func (l *lists) with(v *view, told []history.List) (next *view, added []formerRoster) {
+	_, lists := history.Add(l.ordered(v.present.names), l.known(v), told)
+	now := time.Duration(l.core.now())
+	for _, f := range lists {
+		replaced := now - time.Since(f.Replaced)
+		isUsed := func(name string) bool {
+			return slices.Contains(v.present.names, name) || l.trusts(name)
+		}
+		added = append(added, formerRoster{newRosterOf(l.core, f.Names, isUsed), replaced})
+	}
+	if len(added) == 0 {
+		return v, nil
+	}
+	return v.with(added), added
+}
+
+// trusts reports whether a server may be dialled that only other servers name. It might not be one of ours, and is not to get the
+// password; with TLS its certificate says so.
+func (l *lists) trusts(name string) bool {
+	return l.core.options.Credentials == nil || l.core.options.TLS != nil && !isUnixPath(name)
+}
+
+// learn takes over former lists, and deletes what this process has written without knowing of them: others may have got from there what
+// it was before.
+func (l *lists) learn(told []history.List) {
+	if len(told) == 0 {
+		return
+	}
+	l.changing.Lock()
+	v, added := l.with(l.now.Load(), told)
+	l.now.Store(v)
+	l.changing.Unlock()
+	for i := range added {
+		l.deleteWritten(v, &added[i])
+	}
+}
+
+func (l *lists) deleteWritten(v *view, former *formerRoster) {
+	var parts []part
+	var keys []string
+	for key := range l.recent.since(former.replaced - l.recentTime()) {
+		owner, s := v.present.pick(key), former.pick(key)
+		if s != nil && s != owner && !l.leavesAlone(key) {
+			keys = append(keys, key)
+			parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key}})
+		}
+	}
+	for len(parts) > 0 {
+		n := min(len(parts), maxMultiKeys)
+		launch(l.core.ctx, parts[:n])
+		for i := range parts[:n] {
+			parts[i].mustBeGone()
+		}
+		parts = parts[n:]
+	}
+	l.deleteAtOwners(v, keys)
+}

@@ -1,0 +1,116 @@
+// Package history is what the processes of a fleet tell each other of the lists of servers before the present one, by an item on its
+// servers: a process that has just begun asks and deletes where keys were before, as those do that have seen the list change. It is
+// pure: items go in and out, and times.
+package history
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+)
+
+const (
+	// Life is how long a list is told of after it was replaced.
+	Life = 24 * time.Hour
+	// MaxLists bounds the lists that are told of.
+	MaxLists = 8
+	// Flags are those of the item. Who can choose keys and values of an application's items can seldom choose their flags, too.
+	Flags = 0x6c697374
+
+	keyPrefix = "holdfast:lists:"
+	version   = "lists 1"
+	maxNames  = 1000
+	// maxSize bounds the item, well below what servers take.
+	maxSize = 256 << 10
+)
+
+// List is one that was replaced.
+type List struct {
+	Names    []string
+	Replaced time.Time
+}
+
+// Key is that of the item which tells of the lists before this one. Names must be in the order that places keys.
+func Key(kind placement.Kind, names []string) string {
+	sum := sha256.Sum256([]byte(strconv.Itoa(int(kind)) + "\n" + strings.Join(names, "\n")))
+	return keyPrefix + hex.EncodeToString(sum[:16])
+}
+
+// Encode words lists as an item's value, the oldest left out if they are too long.
+func Encode(lists []List) []byte {
+	text := []byte(version)
+	for _, l := range lists[:min(len(lists), MaxLists)] {
+		line := fmt.Appendf(nil, "\n%d %s", l.Replaced.UnixMilli(), strings.Join(l.Names, " "))
+		if len(text)+len(line) > maxSize {
+			break
+		}
+		text = append(text, line...)
+	}
+	return text
+}
+
+var errMalformed = errors.New("memcache: malformed item of former lists")
+
+// Decode reads the lists of a value that were replaced less than Life ago. Valid judges each name. Times to come count as now, as clocks
+// differ.
+func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, error) {
+	first, rest, _ := bytes.Cut(text, []byte{'\n'})
+	if string(first) != version {
+		return nil, errMalformed
+	}
+	var lists []List
+	for line := range bytes.Lines(rest) {
+		fields := strings.Split(string(bytes.TrimSuffix(line, []byte{'\n'})), " ")
+		if len(fields) < 2 || len(fields) > 1+maxNames || len(lists) == MaxLists {
+			return nil, errMalformed
+		}
+		at, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return nil, errMalformed
+		}
+		for _, name := range fields[1:] {
+			if err := valid(name); err != nil {
+				return nil, err
+			}
+		}
+		l := List{fields[1:], time.UnixMilli(at)}
+		if l.Replaced.After(now) {
+			l.Replaced = now
+		}
+		if now.Sub(l.Replaced) < Life {
+			lists = append(lists, l)
+		}
+	}
+	return lists, nil
+}
+
+// Add returns known with those of more that are neither there nor the present list, and these alone; both with what was replaced last
+// first, and at most MaxLists.
+func Add(present []string, known, more []List) (all, added []List) {
+	all = slices.Clone(known)
+	for _, l := range more {
+		if !slices.Equal(l.Names, present) && !has(all, l.Names) {
+			all = append(all, l)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b List) int { return b.Replaced.Compare(a.Replaced) })
+	all = all[:min(len(all), MaxLists)]
+	for _, l := range all {
+		if !has(known, l.Names) {
+			added = append(added, l)
+		}
+	}
+	return all, added
+}
+
+func has(lists []List, names []string) bool {
+	return slices.ContainsFunc(lists, func(l List) bool { return slices.Equal(l.Names, names) })
+}
