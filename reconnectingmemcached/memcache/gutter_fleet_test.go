@@ -118,15 +118,15 @@ type pair struct {
 }
 
 // playPair runs a script of cuts and mends beside two processes with few keys, so that each is written often.
-func playPair(t *testing.T, seed uint64, o memcache.Options, aWrites int, script func(p *pair), judge func(p *pair)) {
+func playPair(t *testing.T, seed uint64, o memcache.Options, aWrites int, limit time.Duration, script func(p *pair), judge func(p *pair)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(2000))
 		p := &pair{f, f.newProcess(0, o), f.newProcess(1, o)}
 		p.a.fill()
 		f.began = time.Now()
 		var running sync.WaitGroup
-		running.Go(func() { p.a.run(rand.New(rand.NewPCG(seed, 1)), 150, aWrites, 45*time.Second) })
-		running.Go(func() { p.b.run(rand.New(rand.NewPCG(seed, 2)), 150, 20, 45*time.Second) })
+		running.Go(func() { p.a.run(rand.New(rand.NewPCG(seed, 1)), 150, aWrites, limit) })
+		running.Go(func() { p.b.run(rand.New(rand.NewPCG(seed, 2)), 150, 20, limit) })
 		script(p)
 		running.Wait()
 		judge(p)
@@ -137,15 +137,19 @@ func playPair(t *testing.T, seed uint64, o memcache.Options, aWrites int, script
 
 // TestGutterOfSplitViews: one process cannot reach a server that the other writes to.
 func TestGutterOfSplitViews(t *testing.T) {
+	split := 12 * time.Second
+	if *gutterScale == 1 {
+		split = 30 * time.Second
+	}
 	script := func(p *pair) {
 		time.Sleep(5 * time.Second)
 		p.a.cut(0, true)
-		time.Sleep(30 * time.Second)
+		time.Sleep(split)
 		p.a.cut(0, false)
 	}
 	const most = 3*time.Second + loadTime + staleSlack
 	for seed := range *gutterSeeds {
-		playPair(t, uint64(seed), withGutter(), 0, script, func(p *pair) {
+		playPair(t, uint64(seed), withGutter(), 0, split+15*time.Second, script, func(p *pair) {
 			n, oldest := p.staleIn(0, time.Hour, most)
 			t.Logf("with beacon: the oldest value was old for %v", oldest)
 			if n > 0 {
@@ -155,13 +159,13 @@ func TestGutterOfSplitViews(t *testing.T) {
 	}
 	mute := withGutter()
 	mute.Gutter.Beacon = -1
-	playPair(t, 0, mute, 0, script, func(p *pair) {
+	playPair(t, 0, mute, 0, split+15*time.Second, script, func(p *pair) {
 		if n, oldest := p.staleIn(0, time.Hour, most); n == 0 {
 			t.Errorf("without beacon no value was old for more than %v, but for %v at most: this shows nothing", most, oldest)
 		}
 	})
 	mute.Gutter.Expiration = 5 * time.Second
-	playPair(t, 0, mute, 0, script, func(p *pair) {
+	playPair(t, 0, mute, 0, split+15*time.Second, script, func(p *pair) {
 		if n, oldest := p.staleIn(0, time.Hour, 6*time.Second); n > 0 {
 			t.Errorf("without beacon %d values were older than their copies live, up to %v", n, oldest)
 		}
@@ -253,7 +257,7 @@ func TestNoOldValuesAfterAReturnToSeveral(t *testing.T) {
 func TestNoOldValuesAfterReturnsAtRandom(t *testing.T) {
 	const back = 20 * time.Second
 	for seed := range *gutterSeeds {
-		playPair(t, uint64(seed), withGutter(), 20, func(p *pair) {
+		playPair(t, uint64(seed), withGutter(), 20, 45*time.Second, func(p *pair) {
 			time.Sleep(5 * time.Second)
 			p.a.cut(0, true)
 			time.Sleep(500 * time.Millisecond)
