@@ -89,6 +89,10 @@ func TestOptionsOfLists(t *testing.T) {
 		"Options.Hash":   {Source: source, Hash: 3},
 		"SourceInterval": {Source: source, SourceInterval: -1},
 		"Options.Source": {},
+		// A bare number counts nanoseconds.
+		"Options.SourceInterval is 1ns: use at least 1ms":  {Source: source, SourceInterval: 1},
+		"Options.ResolveInterval is 30ns: use at least 1":  {Source: source, ResolveInterval: 30},
+		"Options.Gutter.Beacon is 999.999µs: use at least": {Source: source, Gutter: memcache.Gutter{Beacon: time.Millisecond - 1}},
 	} {
 		if _, err := memcache.NewWithOptions(nil, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want an error with %q", o, err, want)

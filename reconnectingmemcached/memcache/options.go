@@ -37,7 +37,7 @@ type Options struct {
 	// most half of the servers, for a minute. Failures and empty answers change nothing. Default nil.
 	Source Lister
 
-	// SourceInterval is how often Source is asked, by chance a tenth sooner or later. Default 10 s.
+	// SourceInterval is how often Source is asked, by chance a tenth sooner or later: a millisecond at least. Default 10 s.
 	SourceInterval time.Duration
 
 	// HandOver is how long after a change of the list by Source a miss is asked of the server that had the key before. What that has is
@@ -79,8 +79,8 @@ type Options struct {
 	Credentials func(ctx context.Context, addr string) (user, password string, err error)
 
 	// ResolveInterval is how often host names are looked up while in use. With a DialContext, which does that itself, a connection is
-	// opened and closed; if it and seven more go to one other address, the server has moved there. Default 30 s; negative: only when a
-	// dial fails, and before probes.
+	// opened and closed; if it and seven more go to one other address, the server has moved there. At least a
+	// millisecond. Default 30 s; negative: only when a dial fails, and before probes.
 	ResolveInterval time.Duration
 
 	// HangTimeout is how long a server may leave several callers without a byte before it is taken for hung, if a fresh connection
@@ -135,6 +135,8 @@ const (
 	defaultIdleConns       = 64
 	defaultMaxItemSize     = 128 << 20
 	defaultResolveInterval = 30 * time.Second
+	// leastInterval bounds what is done again and again: a bare number counts nanoseconds.
+	leastInterval = time.Millisecond
 	// longestLimit is what a longer Timeout or ProbeTimeout counts as: so far from the end of time that limits can be added up.
 	longestLimit = 365 * 24 * time.Hour
 )
@@ -156,6 +158,7 @@ func (o Options) withDefaults() Options {
 	if o.SourceInterval == 0 {
 		o.SourceInterval = defaultSourceInterval
 	}
+	o.SourceInterval = min(o.SourceInterval, longestLimit)
 	if o.HandOver == 0 {
 		o.HandOver = defaultHandOver
 	}
@@ -186,6 +189,18 @@ func (o Options) validate() error {
 	} {
 		if n.value < 0 {
 			return fmt.Errorf("memcache: Options.%s is %d: it must not be negative; 0 is the default", n.field, n.value)
+		}
+	}
+	for _, interval := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"SourceInterval", o.SourceInterval},
+		{"ResolveInterval", o.ResolveInterval},
+		{"Gutter.Beacon", o.Gutter.Beacon},
+	} {
+		if interval.value > 0 && interval.value < leastInterval {
+			return fmt.Errorf("memcache: Options.%s is %v: use at least %v; 0 is the default", interval.field, interval.value, leastInterval)
 		}
 	}
 	if o.Overflow != AcceptStale && o.Overflow != FlushServer {
