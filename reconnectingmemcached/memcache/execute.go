@@ -208,6 +208,9 @@ func (c *Client) everywhere(ctx context.Context, o op) error {
 		parts[i].server, parts[i].request.op = s, o
 	}
 	launch(ctx, parts)
+	if o == opFlush {
+		core.loads.forgetAll()
+	}
 	var failed []error
 	for i := range parts {
 		p := &parts[i]

@@ -318,3 +318,8 @@ func ParseMeta(line []byte) (size int, flags uint32, left int64, ok bool) {
 	h, ok := parseMetaHeader(line)
 	return h.size, h.flags, h.ttl, ok
 }
+
+// IsOutdated reports whether a load whose lease is there since a time may not be joined by who has looked later and found another.
+func IsOutdated(held int64, lease string, began int64, found string) bool {
+	return (&loading{held: held, token: lease}).outdatedLocked(asking{began, found})
+}

@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -45,27 +46,108 @@ func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
 	})
 }
 
-// TestLoadAfterAChange: who asks once a Set or Delete of the same process is done does not get what was loaded before it.
+// TestLoadAfterAChange: who asks once a Set, Delete or FlushAll is done, of any process, does not get what was loaded before it. Those
+// of other processes, and FlushAll, were not seen by callers who found a load of their own process under way.
 func TestLoadAfterAChange(t *testing.T) {
-	for _, old := range []bool{false, true} {
-		playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
-			c, source := clients[0], &origin{delay: time.Second}
-			if old {
-				loadAll(t, clients, 1, 10*time.Second, source)
-				time.Sleep(11 * time.Second)
-			}
-			var loading sync.WaitGroup
-			loading.Go(func() { _, _ = c.Load(t.Context(), "k", 10*time.Second, source.load) })
-			time.Sleep(500 * time.Millisecond) // what is loaded has been read from the source
-			before := source.calls.Load()
-			check(t, anyMiss(c.Delete("k")))
-			value, err := c.Load(t.Context(), "k", 10*time.Second, source.load)
-			if err != nil || int64(value[0]-'0') != before+1 {
-				t.Errorf("old value %v: Load = %q, %v after a Delete; the load before that was number %d", old, value, err, before)
-			}
-			loading.Wait()
-		})
+	type doing func(ctx context.Context, c *memcache.Client) error
+	del := func(ctx context.Context, c *memcache.Client) error { return anyMiss(c.DeleteContext(ctx, "k")) }
+	flush := func(ctx context.Context, c *memcache.Client) error { return c.FlushAllContext(ctx) }
+	load := func(ctx context.Context, c *memcache.Client) error {
+		others := &origin{delay: time.Second}
+		others.calls.Store(8)
+		go func() { _, _ = c.Load(ctx, "k", 10*time.Second, others.load) }()
+		synctest.Wait()
+		return nil
 	}
+	for what, change := range map[string]struct {
+		by   int // 0: the process that loads
+		do   []doing
+		want byte // 0: what it loads anew
+	}{
+		"Delete": {0, []doing{del}, 0}, "another's Delete": {1, []doing{del}, 0},
+		"FlushAll": {0, []doing{flush}, 0}, "another's FlushAll": {1, []doing{flush}, 0},
+		"another's Delete and Load": {1, []doing{del, load}, '9'},
+	} {
+		for _, old := range []bool{false, true} {
+			playLoads(t, 2, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
+				c, source := clients[0], &origin{delay: time.Second}
+				if old {
+					loadAll(t, clients[:1], 1, 10*time.Second, source)
+					time.Sleep(11 * time.Second)
+				}
+				var loading sync.WaitGroup
+				loading.Go(func() { _, _ = c.Load(t.Context(), "k", 10*time.Second, source.load) })
+				time.Sleep(500 * time.Millisecond) // what is loaded has been read from the source
+				before := source.calls.Load()
+				for _, do := range change.do {
+					check(t, do(t.Context(), clients[change.by]))
+				}
+				value, err := c.Load(t.Context(), "k", 10*time.Second, source.load)
+				if want := string(cmp.Or(change.want, '0'+byte(before+1))); err != nil || string(value) != want {
+					t.Errorf("%s, old value %v: Load = %q, %v after it, want %q", what, old, value, err, want)
+				}
+				loading.Wait()
+			})
+		}
+	}
+}
+
+// TestALateCallerSharesALoad: nothing was written meanwhile, so that its error is the caller's, too.
+func TestALateCallerSharesALoad(t *testing.T) {
+	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
+		source := &origin{delay: time.Second, err: errors.New("no such user")}
+		var loading sync.WaitGroup
+		for range 3 {
+			loading.Go(func() {
+				if _, err := clients[0].Load(t.Context(), "k", 10*time.Second, source.load); !errors.Is(err, source.err) {
+					t.Errorf("Load = %v", err)
+				}
+			})
+			time.Sleep(300 * time.Millisecond)
+		}
+		loading.Wait()
+		if n := source.calls.Load(); n != 1 {
+			t.Errorf("%d loads, want 1", n)
+		}
+	})
+}
+
+// TestWhichLoadsAreOutdated: a caller may have found nothing because it looked before the lease was there.
+func TestWhichLoadsAreOutdated(t *testing.T) {
+	for _, tt := range []struct {
+		held, began  int64
+		lease, found string
+		want         bool
+	}{
+		{0, 5, "", "", false}, // without a lease
+		{5, 4, "a", "", false},
+		{5, 5, "a", "", false},
+		{5, 6, "a", "", true},
+		{5, 6, "a", "a", false},
+		{5, 6, "a", "b", true},
+	} {
+		if got := memcache.IsOutdated(tt.held, tt.lease, tt.began, tt.found); got != tt.want {
+			t.Errorf("%+v: outdated %v", tt, got)
+		}
+	}
+}
+
+// TestLoadAfterAFlushOfADeadServer: what was loaded without a lease before it is not what a later caller gets.
+func TestLoadAfterAFlushOfADeadServer(t *testing.T) {
+	playLoads(t, 1, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
+		c, source := clients[0], &origin{delay: time.Second}
+		c.ForceDown(fake.Addr())
+		_ = c.Set(&memcache.Item{Key: "k"})
+		c.ForceDown(fake.Addr())
+		var loading sync.WaitGroup
+		loading.Go(func() { _, _ = c.Load(t.Context(), "k", 10*time.Second, source.load) })
+		time.Sleep(500 * time.Millisecond)
+		_ = c.FlushAll()
+		if value, err := c.Load(t.Context(), "k", 10*time.Second, source.load); err != nil || string(value) != "2" {
+			t.Errorf("Load = %q, %v after FlushAll", value, err)
+		}
+		loading.Wait()
+	})
 }
 
 func anyMiss(err error) error {

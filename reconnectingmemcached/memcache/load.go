@@ -24,6 +24,8 @@ const (
 	leaseRenewal = 1500 * time.Millisecond
 	// leasePrefix is before the key of a value that is loaded anew while the old one is there.
 	leasePrefix = "holdfast:load:"
+	// oldValue stands for the token where an old value is in the value's place, and no lease.
+	oldValue = "-"
 	// reloadPause is how long a process leaves a value alone that another loads anew.
 	reloadPause = 200 * time.Millisecond
 	// earliestDate tells flags that are a time, in seconds since 1970, from those of others.
@@ -47,6 +49,20 @@ type loading struct {
 	done    chan struct{}
 	value   []byte
 	err     error
+	held    int64  // since when its function loads and the item in the value's place is there, of the client's clock; 0: none is; guarded by loads.mu
+	token   string // of that item; guarded by loads.mu
+}
+
+// asking is what a caller of Load has found.
+type asking struct {
+	began int64  // when it looked, of the client's clock
+	token string // of the lease that it found
+}
+
+// outdatedLocked reports whether a write, of any process, came between the beginning of the load and a caller: the item that was in the
+// value's place was there when the load began, and the caller has not found it.
+func (f *loading) outdatedLocked(by asking) bool {
+	return f.held != 0 && by.began > f.held && by.token != f.token
 }
 
 // Load returns the value of key, or has fn load it: once for all callers of all processes that ask at the same time, by a lease in
@@ -54,9 +70,9 @@ type loading struct {
 // background. Fn is not to keep its context, which ends when all callers have left, and may be called by several processes if the
 // server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept; a panic is an error.
 //
-// A Set or Delete of the key while it is loaded is not undone: what was loaded is returned but not stored, and a Load that begins after
-// it in this process does not wait for that. Ttl is at least a second. It is
-// kept in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is loaded. The errors are those of
+// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is returned but not stored, and a Load that
+// begins after it, in any process, does not wait for that, but while the server is down after one of this process only. Ttl is at least a
+// second. It is kept in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is loaded. The errors are those of
 // fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers]; a server that is down is none. For values that many want all the time,
 // package autorefresh keeps them in memory, and refreshes them before they are old.
 func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
@@ -68,6 +84,7 @@ func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn fun
 		return nil, err
 	}
 	l := &loader{client: core.client(), core: core, key: key, ttl: ttl, fn: fn}
+	seen := asking{began: core.now()}
 	it, err := c.GetContext(ctx, key)
 	switch {
 	case err == nil && isFresh(it, time.Now()):
@@ -80,7 +97,10 @@ func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn fun
 	case errors.Is(err, ErrMalformedKey), errors.Is(err, ErrNoServers):
 		return nil, err
 	}
-	return l.join(ctx)
+	if err == nil {
+		seen.token = string(it.Value)
+	}
+	return l.join(ctx, seen)
 }
 
 // client is one that ends with the core: one that is used after its Close starts another core.
@@ -102,13 +122,14 @@ type loader struct {
 	key    string
 	ttl    time.Duration
 	fn     func(ctx context.Context) ([]byte, error)
+	flight *loading // that it runs
 }
 
 // join waits for the load of this process, and begins it if there is none. The load outlives its caller while others wait.
 //
 //nolint:contextcheck // see above.
-func (l *loader) join(ctx context.Context) ([]byte, error) {
-	f, mine := l.core.loads.enter(l.key)
+func (l *loader) join(ctx context.Context, seen asking) ([]byte, error) {
+	f, mine := l.core.loads.enter(l.key, seen)
 	if mine {
 		l.run(f, l.load)
 	}
@@ -121,11 +142,11 @@ func (l *loader) join(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// enter returns the load of a key, a new one if there is none: then the caller must run it.
-func (s *loads) enter(key string) (f *loading, mine bool) {
+// enter returns the load of a key, a new one if there is none that the caller may join: then the caller must run it.
+func (s *loads) enter(key string, seen asking) (f *loading, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f = s.flights[key]; f != nil {
+	if f = s.flights[key]; f != nil && !f.outdatedLocked(seen) {
 		f.callers++
 		return f, false
 	}
@@ -168,12 +189,27 @@ func (s *loads) forget(key string) {
 	}
 }
 
+// forgetAll is forget of all keys.
+func (s *loads) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.flights)
+	s.some.Store(0)
+}
+
+// hold takes note that the function is about to be called, with an item in the value's place.
+func (l *loader) hold(token string) {
+	l.core.loads.mu.Lock()
+	defer l.core.loads.mu.Unlock()
+	l.flight.held, l.flight.token = max(l.core.now(), 1), token
+}
+
 // run does the work of a load on a goroutine of its own.
 func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
 	ctx, cancel := context.WithCancel(l.core.ctx)
 	s := &l.core.loads
 	s.mu.Lock()
-	f.cancel = cancel
+	f.cancel, l.flight = cancel, f
 	s.mu.Unlock()
 	f.err = ErrClosed // unless the work is done
 	finish := func() {
@@ -232,6 +268,7 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 			_ = l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
 		}
 	})
+	l.hold(token)
 	value, err := l.call(ctx)
 	stop()
 	renewing.Wait()
@@ -289,7 +326,7 @@ func (l *loader) call(ctx context.Context) (value []byte, err error) {
 
 // reloadSoon loads a value that is old anew, unless somebody does so.
 func (l *loader) reloadSoon(old *Item) {
-	if f, mine := l.core.loads.enter(l.key); mine {
+	if f, mine := l.core.loads.enter(l.key, asking{}); mine {
 		l.run(f, func(ctx context.Context) ([]byte, error) { return l.reload(ctx, old) })
 	} else {
 		l.core.loads.leave(f)
@@ -326,6 +363,7 @@ func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 		}
 		old = it
 	}
+	l.hold(oldValue)
 	value, err := l.call(ctx)
 	if err != nil {
 		backoff.Pause(ctx, reloadPause)
