@@ -15,8 +15,47 @@ import (
 //nolint:gochecknoglobals // a flag
 var expeditionMutants = flag.Bool("expedition-mutants", false, "break the package in many ways, and look whether expeditions show each")
 
-func planted() []testutil.Mutant {
+// What plays histories: of one process, and of several.
+const (
+	expeditionTests = "^TestExpeditions$"
+	fleetTests      = "^(TestGutterOf.*|TestGutterWhile.*|TestNoOldValues.*|TestACopyThatIsStoredLate|TestCallsWhileDownWithAGutter)$"
+)
+
+// plantedDefect is shown by some tests.
+type plantedDefect struct {
+	testutil.Mutant
+	tests string
+}
+
+func planted() (all []plantedDefect) {
+	for _, m := range plantedInProcess() {
+		all = append(all, plantedDefect{m, expeditionTests})
+	}
+	for _, m := range plantedInFleet() {
+		all = append(all, plantedDefect{m, fleetTests})
+	}
+	return all
+}
+
+// plantedInFleet are those defects of the gutter that need a second process, or more time, to show.
+func plantedInFleet() []testutil.Mutant {
 	return []testutil.Mutant{
+		{What: "copies do not expire", File: "gutter.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(longestGutter/time.Second) + 0*int64(life)"},
+		{What: "reads do not linger", File: "window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
+		{What: "beacons are not heard", File: "beacon.go", Right: "			byKey[it.Key].window.hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_ = now"},
+		{What: "beacons are not set", File: "beacon.go", Right: "		if o.isDown() {", Wrong: "		if o.isDown() && o.address == \"\" {"},
+		{What: "a slow Set of a copy outlives the window", File: "detour.go", Right: "max(graceOfCopies, c.options.Timeout+time.Second)", Wrong: "graceOfCopies"},
+		{What: "locks have copies", File: "gutter.go", Right: "	case o == opSet && p != phaseWindow:", Wrong: "	case (o == opSet || o == opAdd) && p != phaseWindow:"},
+	}
+}
+
+func plantedInProcess() []testutil.Mutant {
+	return []testutil.Mutant{
+		{What: "the second holder keeps its copy", File: "gutter.go", Right: "			todo[i] = deedDelete", Wrong: "			todo[i] = deedNone"},
+		{What: "a holder that is down is not told", File: "gutter.go", Right: "			todo[i] = deedLog", Wrong: "			todo[i] = deedNone"},
+		{What: "candidates are those that are up", File: "gutter.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.isDown() {"},
+		{What: "the window ends with the linger", File: "window.go", Right: "	w.until.Store(now + int64(max(linger, care)))", Wrong: "	w.until.Store(now + int64(linger+0*care))"},
+		{What: "a copy stays whose deletion was refused", File: "copies.go", Right: "	if out := &p.outcome; out.err != nil && out.replied && !errors.Is(out.err, ErrCacheMiss) {", Wrong: "	if out := &p.outcome; out.err != nil && out.replied && errors.Is(out.err, ErrNotStored) {"},
 		{What: "missed writes are not logged", File: "missed.go", Right: "	if r.op.leavesOldValue() {", Wrong: "	if r.op.leavesOldValue() && r.seconds > 0 {"},
 		{What: "missed keys are read", File: "server.go", Right: "if r.op.reads() && s.missed.holds(r.key) {", Wrong: "if r.op.reads() && r.delta > 0 && s.missed.holds(r.key) {"},
 		{What: "missed keys are read by GetMulti", File: "execute.go", Right: "s.missed.holds(key) && !s.isDown() {", Wrong: "s.isDown() && key == \"\" {"},
@@ -31,7 +70,7 @@ func planted() []testutil.Mutant {
 	}
 }
 
-// TestExpeditionsFindMutants: each of these defects shows within a hundred histories. They are put into copies of the files.
+// TestExpeditionsFindMutants: each of these defects shows within a hundred histories of one process, or in those of a fleet. They are put into copies of the files.
 func TestExpeditionsFindMutants(t *testing.T) {
 	if !*expeditionMutants {
 		t.Skip("NOT TESTED without -expedition-mutants: builds the package anew for each of them; make soak does")
@@ -54,12 +93,12 @@ func TestExpeditionsFindMutants(t *testing.T) {
 }
 
 // hunt plays histories with a defect, and says what shows it.
-func hunt(t *testing.T, m testutil.Mutant) string {
+func hunt(t *testing.T, m plantedDefect) string {
 	t.Helper()
 	program := m.Build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	text, err := exec.CommandContext(ctx, program, "-test.run", "^TestExpeditions$", "-expeditions", "100", "-test.timeout", "150s").CombinedOutput()
+	text, err := exec.CommandContext(ctx, program, "-test.run", m.tests, "-expeditions", "100", "-test.timeout", "150s").CombinedOutput()
 	if err == nil {
 		return "not found"
 	}
