@@ -89,7 +89,7 @@ func TestASlashAtTheEndOfAURLMakesNoOtherPeer(t *testing.T) {
 func TestAPasswordIsSentAndNotShown(t *testing.T) {
 	var log sharedText
 	c := &cluster{source: newSource()}
-	owner := startNode(t, c.source, patient)
+	owner := startNode(t, c.source, overHTTP)
 	asker := startNode(t, c.source, func(o *groupcache.Options) {
 		patient(o)
 		o.Self = "http://me:secret@" + strings.TrimPrefix(o.Self, "http://")

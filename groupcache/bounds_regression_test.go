@@ -186,7 +186,10 @@ func TestNothingIsReadBeforeTheHeadIsProved(t *testing.T) {
 // A signed head proves nothing of another body.
 func TestABodyThatIsNotTheSignedOneDoesNothing(t *testing.T) {
 	secret := []byte(rand.Text())
-	c := startCluster(t, 2, func(o *groupcache.Options) { o.Auth, o.Secret = groupcache.AuthRequire, secret })
+	c := startCluster(t, 2, func(o *groupcache.Options) {
+		overHTTP(o)
+		o.Auth, o.Secret = groupcache.AuthRequire, secret
+	})
 	owner, writer := c.nodes[0], c.nodes[1]
 	key := c.ownedBy(t, owner)
 	owner.behind(func(h http.Handler) http.Handler {

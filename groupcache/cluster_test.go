@@ -186,7 +186,7 @@ func TestADeadPeerCostsNoError(t *testing.T) {
 
 // Owner hung, and 1 002 callers: with the original 668 errors after 10 s.
 func TestAHungPeerCostsNoError(t *testing.T) {
-	c := startCluster(t, 3, hasty)
+	c := startCluster(t, 3, byHTTP(hasty))
 	c.nodes[0].hung.Store(true)
 	var slow atomic.Int64
 	for round := range 10 {
@@ -211,7 +211,7 @@ func TestAHungPeerCostsNoError(t *testing.T) {
 }
 
 func TestGetMultiAsksEachOwnerOnce(t *testing.T) {
-	c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover = -1 }) // owners ask nobody
+	c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover, o.Frames = -1, groupcache.FramesOff }) // owners ask nobody
 	var keys []string
 	for i := range 100 {
 		keys = append(keys, fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i)})))

@@ -95,6 +95,8 @@ type HTTPPoolOptions struct {
 	MaxValueSize int64
 	// SetOwnerOnly makes Set tell only the owner. Default false.
 	SetOwnerOnly bool
+	// Frames says whether peers are asked by frames on one connection each. Default FramesAuto.
+	Frames Frames
 	// Auth says whether requests of peers are signed with Secret. Default AuthOff.
 	Auth Auth
 	// Secret is shared by all peers, at least 16 bytes. Default none.
@@ -120,9 +122,9 @@ func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 			opts.Transport = o.Transport
 		}
 		opts.PeerTimeout, opts.Silence, opts.MaxValueSize = o.PeerTimeout, o.Silence, o.MaxValueSize
-		opts.SetOwnerOnly, opts.Auth, opts.Secret = o.SetOwnerOnly, o.Auth, o.Secret
+		opts.SetOwnerOnly, opts.Frames, opts.Auth, opts.Secret = o.SetOwnerOnly, o.Frames, o.Auth, o.Secret
 		added := Options{
-			PeerTimeout: o.PeerTimeout, Silence: o.Silence, MaxValueSize: o.MaxValueSize, Auth: o.Auth, Secret: o.Secret,
+			PeerTimeout: o.PeerTimeout, Silence: o.Silence, MaxValueSize: o.MaxValueSize, Frames: o.Frames, Auth: o.Auth, Secret: o.Secret,
 		}
 		if err := added.check(); err != nil {
 			panic(err)

@@ -49,7 +49,7 @@ func TestDrainOfLargeValues(t *testing.T) {
 
 func TestDrainThatCannotHandOver(t *testing.T) {
 	t.Run("nobody is there", func(t *testing.T) {
-		c := startCluster(t, 2, nil)
+		c := startCluster(t, 2, overHTTP)
 		readAll(t, c.nodes...)
 		_ = c.nodes[0].server.Close()
 		if err := c.nodes[1].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
@@ -57,7 +57,7 @@ func TestDrainThatCannotHandOver(t *testing.T) {
 		}
 	})
 	t.Run("no time", func(t *testing.T) {
-		c := startCluster(t, 2, nil)
+		c := startCluster(t, 2, overHTTP)
 		readAll(t, c.nodes...)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

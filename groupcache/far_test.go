@@ -101,7 +101,7 @@ func TestASetOverASlowLinkIsBoundedByProgress(t *testing.T) {
 	var urls []string
 	for range 2 {
 		n := startNode(t, c.source, func(o *groupcache.Options) {
-			patient(o)
+			overHTTP(o)
 			o.PeerTimeout, o.Transport = 500*time.Millisecond, func(context.Context) http.RoundTripper { return transport }
 		})
 		c.nodes, urls = append(c.nodes, n), append(urls, n.url)

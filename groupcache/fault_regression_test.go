@@ -56,7 +56,7 @@ func TestConcurrentSetsAreAllDelivered(t *testing.T) {
 }
 
 func TestConcurrentSetsNameThePeerThatMissesThem(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, overHTTP)
 	_ = c.nodes[2].server.Close()
 	key := c.ownedBy(t, c.nodes[0])
 	var setters sync.WaitGroup
@@ -261,7 +261,7 @@ func TestACallerWhoLeavesTakesNobodyAtOtherPeersAlong(t *testing.T) {
 }
 
 func TestGetMultiIsNotHeldUpByAHungOwner(t *testing.T) {
-	c := startCluster(t, 3, func(o *groupcache.Options) { o.Silence = time.Second }) // the others are not hung, however busy the machine is
+	c := startCluster(t, 3, byHTTP(func(o *groupcache.Options) { o.Silence = time.Second })) // the others are not hung, however busy the machine is
 	c.nodes[2].hung.Store(true)
 	var keys []string
 	for i := range 60 {

@@ -52,7 +52,7 @@ func TestALoadThatIsMetByAHandoverIsAbandoned(t *testing.T) {
 // What is looked for at a former owner, in vain, is loaded for those, too, who wait for that.
 func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
 	s := newTable()
-	nodes := []*node{startNode(t, s.getter(), nil), startNode(t, s.getter(), nil)}
+	nodes := []*node{startNode(t, s.getter(), overHTTP), startNode(t, s.getter(), overHTTP)}
 	setPeers(t, nodes...)
 	keys := (&cluster{nodes: nodes}).formerKeys(t, nodes[0], nodes[1])
 	late := &lateness{made: make(chan struct{}), release: make(chan struct{})}

@@ -98,7 +98,7 @@ func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
 
 func askFormerOwnerOnce(t *testing.T, pace *testutil.Pace) {
 	t.Helper()
-	c := startCluster(t, 3, patient)
+	c := startCluster(t, 3, overHTTP)
 	var keys []string
 	for i := range handedKeys {
 		keys = append(keys, handedKey(i))
@@ -152,7 +152,7 @@ func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, nil)
+			c := startCluster(t, 2, overHTTP)
 			former, owner := c.nodes[1], c.nodes[0]
 			key := c.ownedBy(t, former)
 			if _, err := get(t.Context(), former.group, key); err != nil {
@@ -176,7 +176,7 @@ func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 
 // A peer that has not heard of the change still asks the former owner: told before that one, it could fetch the old value again, and keep it.
 func TestFormerOwnersAreToldFirst(t *testing.T) {
-	c := startCluster(t, 4, patient)
+	c := startCluster(t, 4, overHTTP)
 	writer, unaware, joined := c.nodes[0], c.nodes[1], c.nodes[3]
 	setPeers(t, c.nodes[:3]...)
 	former := c.nodes[2]
@@ -220,7 +220,7 @@ func TestAPeerThatHasLeftIsToldOfWrites(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 3, hasty)
+			c := startCluster(t, 3, byHTTP(hasty))
 			writer, reader, left := c.nodes[0], c.nodes[1], c.nodes[2]
 			key := c.ownedBy(t, left)
 			if _, err := get(t.Context(), left.group, key); err != nil {
@@ -258,7 +258,7 @@ func TestARemovalWhileAValueIsHandedOver(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = time.Minute })
+			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence, o.Frames = time.Minute, groupcache.FramesOff })
 			owner, former := c.nodes[0], c.nodes[1]
 			key := c.ownedBy(t, former)
 			if _, err := get(t.Context(), former.group, key); err != nil {
@@ -333,7 +333,10 @@ func TestHandoverIsNeverStale(t *testing.T) {
 }
 
 func TestAHungFormerOwnerCostsLittle(t *testing.T) {
-	c := startCluster(t, 2, hasty)
+	c := startCluster(t, 2, func(o *groupcache.Options) {
+		hasty(o)
+		overHTTP(o)
+	})
 	readAll(t, c.nodes...)
 	c.withoutHot(t)
 	c.nodes[1].hung.Store(true)

@@ -10,7 +10,7 @@ import (
 
 // The owner takes long, and the next peer on the ring has the value from a time when the owner was away.
 func TestAHedgeAsksACache(t *testing.T) {
-	c := startCluster(t, 3, func(o *groupcache.Options) { o.Silence = 10 * time.Second })
+	c := startCluster(t, 3, byHTTP(func(o *groupcache.Options) { o.Silence = 10 * time.Second }))
 	owner := c.nodes[0]
 	for i := range 100 { // it gets known
 		if _, err := get(t.Context(), c.nodes[1].group, c.ownedBy(t, owner, "known", fmt.Sprint(i))); err != nil {

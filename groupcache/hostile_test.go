@@ -107,7 +107,7 @@ func (s sent) with(field int, value string) sent {
 func startGuarded(t *testing.T, n int, auth groupcache.Auth) (*cluster, []*tap) {
 	t.Helper()
 	c := startCluster(t, n, func(o *groupcache.Options) {
-		patient(o)
+		overHTTP(o)
 		o.Auth, o.Secret, o.Handover = auth, []byte("0123456789abcdef"), -1
 	})
 	taps := make([]*tap, n)
@@ -315,6 +315,7 @@ func TestAPeerThatStartsAnewIsUsedAndTakesNothingOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := startNode(t, c.source, func(o *groupcache.Options) {
+		overHTTP(o)
 		patient(o)
 		o.Auth, o.Secret = groupcache.AuthRequire, []byte("0123456789abcdef")
 	})
@@ -335,6 +336,7 @@ func TestAPrefixMayBeStrippedFromSignedRequests(t *testing.T) {
 	c := &cluster{source: newSource()}
 	for range 2 {
 		n := startNode(t, c.source, func(o *groupcache.Options) {
+			overHTTP(o)
 			patient(o)
 			o.Auth, o.Secret = groupcache.AuthRequire, []byte("0123456789abcdef")
 			o.Self += "/prefix"

@@ -311,7 +311,7 @@ func TestAfterClose(t *testing.T) {
 
 // A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did not answer, in place of loading.
 func TestAGetThatJoinsAFailedBatch(t *testing.T) {
-	c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = time.Second }) // the Get is to come meanwhile
+	c := startCluster(t, 2, byHTTP(func(o *groupcache.Options) { o.Silence = time.Second })) // the Get is to come meanwhile
 	key := c.ownedBy(t, c.nodes[1])
 	c.nodes[1].hung.Store(true)
 	var callers sync.WaitGroup

@@ -142,6 +142,17 @@ func patient(o *groupcache.Options) { o.Silence, o.PeerTimeout = 5*time.Second, 
 // hasty has the defaults, for tests of peers that hang.
 func hasty(o *groupcache.Options) { o.Silence, o.PeerTimeout = 0, 0 }
 
+// overHTTP has peers asked over HTTP, for tests of what happens to requests on their way.
+func overHTTP(o *groupcache.Options) { o.Frames = groupcache.FramesOff }
+
+// byHTTP is overHTTP with other options.
+func byHTTP(adapt func(*groupcache.Options)) func(*groupcache.Options) {
+	return func(o *groupcache.Options) {
+		overHTTP(o)
+		adapt(o)
+	}
+}
+
 // startCluster starts n instances that share a source, and waits until they know each other.
 func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *cluster {
 	t.Helper()

@@ -52,6 +52,26 @@ func (l local) Get(ctx context.Context, group, key string, loading func()) (peer
 	return answerOf(v, err), nil
 }
 
+// Find implements peer.Local. What is stale, absent or to be traced is left to Get.
+func (l local) Find(group, key string) (peer.Answer, bool) {
+	if l.instance.tracer != nil {
+		return peer.Answer{}, false
+	}
+	g := l.instance.Group(group)
+	if g == nil {
+		return peer.Answer{}, false
+	}
+	v, ok := g.peek(key) // which counts nothing
+	if !ok || v.Flags&flagAbsent != 0 {
+		return peer.Answer{}, false
+	}
+	if v, ok = g.find(key); !ok || v.Stale || v.Flags&flagAbsent != 0 { // it has just changed
+		return peer.Answer{}, false
+	}
+	g.Stats.ServerRequests.Add(1)
+	return peer.Answer{Value: v.Value, Expire: v.Expire}, true
+}
+
 // GetMulti implements peer.Local.
 func (l local) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
 	g, err := l.group(group)

@@ -47,6 +47,20 @@ const (
 	Rendezvous
 )
 
+// Frames says whether peers of this module ask each other by frames: many requests at once on one connection, which begins as an upgrade of
+// a request over HTTP/1.1, at the same port. Where the peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried
+// again after a minute.
+type Frames int
+
+const (
+	// FramesAuto asks by frames whoever takes them, and takes them. The default.
+	FramesAuto Frames = iota
+	// FramesAccept takes frames, but asks over HTTP.
+	FramesAccept
+	// FramesOff does neither.
+	FramesOff
+)
+
 // names of the rings between peers, and on the debug page.
 const (
 	nameEven       = "even"
@@ -89,7 +103,10 @@ type Options struct {
 	Ring Ring
 	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
-	// Context makes the context of an HTTP request from a peer. Default: the request's own.
+	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by Transport. Default FramesAuto.
+	Frames Frames
+	// Context makes the context of an HTTP request from a peer. Requests by frames have that of the request that began their connection,
+	// without its end. Default: the request's own.
 	Context func(*http.Request) context.Context
 	// ServerErrorHandler writes the answer to a peer whose HTTP request failed. Default DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
@@ -220,14 +237,17 @@ func (o Options) check() error {
 			reject(field, v, "set a positive value, or 0 for the default")
 		}
 	}
-	if o.Network != nil && (o.Auth != AuthOff || o.TLS != nil || o.RequireClientCert || o.Transport != nil) {
-		bad = append(bad, errors.New("groupcache: Options.Network is set with Auth, TLS, RequireClientCert or Transport, which are for HTTP: set what the network has in their place"))
+	if o.Network != nil && (o.Auth != AuthOff || o.TLS != nil || o.RequireClientCert || o.Transport != nil || o.Frames != FramesAuto) {
+		bad = append(bad, errors.New("groupcache: Options.Network is set with Auth, TLS, RequireClientCert, Transport or Frames, which are for HTTP: set what the network has in their place"))
 	}
 	if o.TLS != nil && o.Transport != nil {
 		bad = append(bad, errors.New("groupcache: Options.TLS and Options.Transport are both set: give the transport its TLS configuration itself"))
 	}
 	if o.Ring < EvenRing || o.Ring > Rendezvous {
 		reject("Ring", int(o.Ring), "set EvenRing, HashRing or Rendezvous")
+	}
+	if o.Frames < FramesAuto || o.Frames > FramesOff {
+		reject("Frames", int(o.Frames), "set FramesAuto, FramesAccept or FramesOff")
 	}
 	if o.Auth < AuthOff || o.Auth > AuthRequire {
 		reject("Auth", int(o.Auth), "set AuthOff, AuthAccept or AuthRequire")

@@ -22,6 +22,7 @@ type pool struct {
 	options  Options
 	network  Network
 	server   *httppeer.Server
+	http1    *httppeer.HTTP1
 
 	openWarned  atomic.Bool // the log has been told that anybody is answered
 	selfChecked atomic.Bool // the log has been told that this process is not among its peers
@@ -31,9 +32,14 @@ type pool struct {
 func (i *Instance) newPool(self string, o Options) (*pool, error) {
 	p := &pool{instance: i, options: o}
 	var signer *httppeer.Signer
+	p.http1 = &httppeer.HTTP1{Of: o.Transport}
+	upgrader := p.http1.RoundTripper
 	if o.Auth != AuthOff {
 		signer = httppeer.NewSigner(o.Secret, o.Auth == AuthAccept)
-		o.Transport = signer.Prove(o.Transport)
+		o.Transport, upgrader = signer.Prove(o.Transport), signer.Prove(upgrader)
+	}
+	if o.Frames != FramesAuto {
+		upgrader = nil
 	}
 	answers := local{i, p}
 	p.server = &httppeer.Server{
@@ -46,11 +52,14 @@ func (i *Instance) newPool(self string, o Options) (*pool, error) {
 		},
 		Signer:            signer,
 		RequireClientCert: o.RequireClientCert,
+		Frames:            o.Frames != FramesOff,
 	}
 	network := o.Network
 	if network == nil {
 		network = &httppeer.Network{
-			Client:   httppeer.Client{RoundTripper: o.Transport, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: i.tracer},
+			Client: httppeer.Client{
+				RoundTripper: o.Transport, Upgrader: upgrader, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: i.tracer,
+			},
 			BasePath: o.BasePath,
 		}
 	}
@@ -100,6 +109,8 @@ func (p *pool) greeting() peer.Greeting {
 
 func (p *pool) close() {
 	_ = p.Close() // its only errors are those of breakers closed twice
+	p.server.Close()
+	p.http1.Close()
 	p.options.closeIdle()
 }
 

@@ -37,7 +37,7 @@ func TestTheChangeToTheEvenRingLoadsNothingTwice(t *testing.T) {
 	var old atomic.Bool
 	old.Store(true)
 	for range 3 {
-		n := startNode(t, source, patient)
+		n := startNode(t, source, overHTTP)
 		n.behind(func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if old.Load() {
@@ -116,7 +116,7 @@ func TestProcessesThatBeginTogetherLoadOnce(t *testing.T) {
 // One of the peers does not answer: a Get waits for it for a moment only.
 func TestAProcessThatBeginsDoesNotWaitLong(t *testing.T) {
 	source := newSource()
-	n, hung := startNode(t, source, hasty), startNode(t, source, hasty)
+	n, hung := startNode(t, source, byHTTP(hasty)), startNode(t, source, byHTTP(hasty))
 	hung.hung.Store(true)
 	if err := n.instance.SetPeers(n.url, hung.url); err != nil {
 		t.Fatal(err)

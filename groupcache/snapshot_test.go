@@ -69,7 +69,7 @@ func TestAWarmStartAsksForRemovals(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 3, nil)
+			c := startCluster(t, 3, overHTTP)
 			n := c.nodes[2]
 			snap, own := c.save(t, n)
 			n.group.Drop()
@@ -98,7 +98,7 @@ func TestAWarmStartAsksForRemovals(t *testing.T) {
 
 // A removal that comes while the peers are being asked wins.
 func TestARemovalDuringAWarmStart(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, overHTTP)
 	n := c.nodes[1]
 	snap, own := c.save(t, n)
 	n.group.Drop()

@@ -30,7 +30,7 @@ func withoutStatus(h http.Handler) http.Handler {
 
 // Where a middleware made 200 of all answers, the text of a Getter's error that happened to parse as a message was an empty value, and no error.
 func TestAnErrorIsNoValueWhateverBecomesOfItsStatus(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, overHTTP)
 	owner, asker := c.nodes[0], c.nodes[1]
 	owner.behind(withoutStatus)
 	key := c.ownedBy(t, owner)
@@ -58,7 +58,7 @@ func TestARefusalIsNoSuccessWhateverBecomesOfItsStatus(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>Who are you?")) })
 	}
 	for what, around := range map[string]func(http.Handler) http.Handler{"the status is lost": withoutStatus, "a page": page} {
-		c := startCluster(t, 2, nil)
+		c := startCluster(t, 2, overHTTP)
 		owner, asker := c.nodes[0], c.nodes[1]
 		owner.behind(func(h http.Handler) http.Handler {
 			h = around(h)
@@ -145,7 +145,7 @@ func TestARemovalThatIsNotLetThroughTakesNoPeerAway(t *testing.T) {
 //nolint:revive // told is what is expected, no control flag
 func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) http.Handler, key string, told bool) {
 	t.Helper()
-	c := startCluster(t, 2, patient) // long keys take long on a busy machine
+	c := startCluster(t, 2, overHTTP) // and patient: long keys take long on a busy machine
 	owner, writer := c.nodes[0], c.nodes[1]
 	for _, n := range c.nodes { // with room for long keys
 		g, err := n.instance.NewGroup("large", 64<<20, c.source)
@@ -191,7 +191,7 @@ func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) htt
 func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 	for what, refused := range map[string][]string{"as mailgun's users mount it": {"POST"}, "as golang's users do": {"POST", "PUT", "DELETE"}} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence = longest }) // a busy machine is no silent peer
+			c := startCluster(t, 2, byHTTP(func(o *groupcache.Options) { o.Silence = longest })) // a busy machine is no silent peer
 			owner, asker := c.nodes[0], c.nodes[1]
 			owner.behind(refuses(http.StatusMethodNotAllowed, method(refused...)))
 			c.source.answer = func(_ context.Context, key string) (string, error) {
@@ -253,8 +253,8 @@ func TestAPeerThatJoinsLaterBehindGETAlone(t *testing.T) {
 		"GET alone": {"POST", "PUT", "DELETE", "OPTIONS"}, "GET and OPTIONS": {"POST", "PUT", "DELETE"}, "the original's methods": {"POST", "OPTIONS"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, patient)
-			c.nodes = append(c.nodes, startNode(t, c.source, patient))
+			c := startCluster(t, 2, overHTTP)
+			c.nodes = append(c.nodes, startNode(t, c.source, overHTTP))
 			late := c.nodes[2]
 			for _, n := range c.nodes {
 				n.behind(refuses(http.StatusMethodNotAllowed, method(refused...)))
@@ -298,7 +298,7 @@ func TestAPeerThatJoinsLaterBehindGETAlone(t *testing.T) {
 // What answers all that is not routed has no body either: a removal that it took was reported as done.
 func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusAccepted, http.StatusNoContent} {
-		c := startCluster(t, 2, nil)
+		c := startCluster(t, 2, overHTTP)
 		owner, writer := c.nodes[0], c.nodes[1]
 		owner.behind(refuses(status, method("DELETE", "PUT", "POST")))
 		key := c.ownedBy(t, owner)
@@ -319,7 +319,7 @@ func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
 
 // A middleware that reads the body, or loses that of the answer, made empty values of it, and removals of nothing.
 func TestABodyThatIsLostIsNoEmptyValue(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, overHTTP)
 	owner, asker := c.nodes[0], c.nodes[1]
 	owner.behind(func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -362,7 +362,7 @@ func TestAPeerThatComesBackIsToldBeforeItIsAsked(t *testing.T) {
 		"something else answers the greeting": refuses(http.StatusOK, method("OPTIONS")),
 	} {
 		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, func(o *groupcache.Options) { o.Handover = 20 * time.Millisecond })
+			c := startCluster(t, 2, byHTTP(func(o *groupcache.Options) { o.Handover = 20 * time.Millisecond }))
 			owner, writer := c.nodes[0], c.nodes[1]
 			var keys []string
 			for i := range 100 {
@@ -398,7 +398,7 @@ func TestAPeerThatComesBackIsToldBeforeItIsAsked(t *testing.T) {
 
 // A removal that was refused for a moment was dropped for good, though the peer took others soon after.
 func TestAPeerThatRefusedARemovalForAMomentForgetsSoonAfter(t *testing.T) {
-	c := startCluster(t, 2, nil)
+	c := startCluster(t, 2, overHTTP)
 	owner, writer := c.nodes[0], c.nodes[1]
 	key := c.ownedBy(t, owner)
 	if _, err := get(t.Context(), owner.group, key); err != nil {

@@ -225,7 +225,7 @@ func TestAProcessThatComesDuringARemovalTakesPartInIt(t *testing.T) {
 		"is back":              func(_ *testing.T, _ *cluster, coming *node) { coming.behind(open) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			c, e := startEditions(t, 3, func(o *groupcache.Options) { o.Handover = -1 }) // with it, what was removed lately is not kept anyway
+			c, e := startEditions(t, 3, func(o *groupcache.Options) { o.Handover, o.Frames = -1, groupcache.FramesOff }) // with it, what was removed lately is not kept anyway
 			writer, slow, coming := c.nodes[0], c.nodes[1], c.nodes[2]
 			key := c.ownedBy(t, slow)
 			c.expect(t, []string{key}, e.of)

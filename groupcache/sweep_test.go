@@ -177,7 +177,7 @@ func TestPeersThatCannotRemoveByPrefix(t *testing.T) {
 		expectRemoval(t, r, err, groupcache.Removal{Done: []string{m.members[2].address()}, Unable: []string{m.old[0].url}})
 	})
 	t.Run("one that is down", func(t *testing.T) {
-		c, e := startEditions(t, 3, nil)
+		c, e := startEditions(t, 3, overHTTP)
 		c.expect(t, userKeys(5), e.of)
 		away := c.nodes[2]
 		down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })

@@ -206,6 +206,7 @@ func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
 func TestEachSpanEndsOnce(t *testing.T) {
 	var seen testutil.Recorder
 	c := startCluster(t, 3, func(o *groupcache.Options) {
+		overHTTP(o)
 		hasty(o)
 		o.Trace = &seen
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,8 +67,13 @@ func TestALargeValueOfAPeerIsRemoved(t *testing.T) {
 	c := startCluster(t, 2, patient)
 	key := c.ownedBy(t, c.nodes[1])
 	here := c.nodes[0].group
-	value := strings.Repeat("v", 400_000)
-	c.source.answer = func(context.Context, string) (string, error) { return value, nil }
+	var source atomic.Pointer[string]
+	load := func(value string) string {
+		source.Store(&value)
+		return value
+	}
+	value := load(strings.Repeat("v", 400_000))
+	c.source.answer = func(context.Context, string) (string, error) { return *source.Load(), nil }
 	want := func(what string) {
 		t.Helper()
 		for range 2 {
@@ -80,17 +86,17 @@ func TestALargeValueOfAPeerIsRemoved(t *testing.T) {
 	if here.CacheStats(groupcache.MainCache).Items != 1 {
 		t.Fatal("the value is not kept where it has room")
 	}
-	value = "small"
+	value = load("small")
 	if err := c.nodes[1].group.Remove(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	want("after a removal")
-	value = strings.Repeat("w", 300_000)
+	value = load(strings.Repeat("w", 300_000))
 	if err := here.Set(t.Context(), key, []byte(value), time.Time{}, true); err != nil {
 		t.Fatal(err)
 	}
 	want("after a Set that keeps it here")
-	value = "small again"
+	value = load("small again")
 	if err := here.Set(t.Context(), key, []byte(value), time.Time{}, true); err != nil {
 		t.Fatal(err)
 	}

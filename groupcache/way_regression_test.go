@@ -91,7 +91,7 @@ func TestSignsOfLifeAreNotUsedWhereTheyDoNotSurvive(t *testing.T) {
 				source := newSource()
 				var nodes []*node
 				for range 3 {
-					n := startNode(t, source, func(o *groupcache.Options) { o.PeerTimeout, o.Silence = longest, p.Longer(silence) })
+					n := startNode(t, source, byHTTP(func(o *groupcache.Options) { o.PeerTimeout, o.Silence = longest, p.Longer(silence) }))
 					n.behind(around)
 					nodes = append(nodes, n)
 				}

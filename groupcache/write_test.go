@@ -41,7 +41,7 @@ func TestSetReachesAllPeers(t *testing.T) {
 }
 
 func TestRemoveNamesThePeersThatItCouldNotTell(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	c := startCluster(t, 3, overHTTP)
 	_ = c.nodes[2].server.Close()
 	key := c.ownedBy(t, c.nodes[0])
 	for what, err := range map[string]error{

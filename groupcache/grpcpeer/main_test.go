@@ -47,6 +47,8 @@ func (s *standIn) Get(ctx context.Context, group, key string, loading func()) (p
 	return s.get(ctx, group, key, loading)
 }
 
+func (s *standIn) Find(string, string) (peer.Answer, bool) { return peer.Answer{}, false }
+
 func (s *standIn) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
 	return s.getMulti(ctx, group, keys)
 }

@@ -54,6 +54,8 @@ const (
 	multiwire    = "groupcache/internal/multiwire"
 	peer         = "groupcache/internal/peer"
 	httppeer     = "groupcache/internal/httppeer"
+	frame        = "groupcache/internal/frame"
+	peerLine     = "groupcache/internal/line"
 	flight       = "groupcache/internal/flight"
 	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
@@ -83,22 +85,30 @@ const (
 	testPackages = "testing"
 )
 
+// betweenPeers are the packages by which groupcache's peers ask each other.
+func betweenPeers() []Row {
+	return []Row{
+		{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
+		{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
+		{Package: writes, May: []string{backoff}},
+		{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
+		{Package: frame},
+		{Package: peerLine, May: []string{frame, multiwire, peer, writes}, Tests: []string{tracing}},
+		{Package: httppeer, May: []string{pbwire, multiwire, peer, peerLine, frame, writes, tracing, observe}},
+	}
+}
+
 // Holdfast returns the rules of this module. Arrows point one way, from add-on to core to internal; siblings never
 // import each other, except that all may import breaker.
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: slices.Concat(sharedByAll(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
+		Rows: slices.Concat(sharedByAll(), betweenPeers(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: testServers, May: []string{testServers, traces}},
 			{Package: thisPackage},
 			{Package: "docs"},
 			{Package: endpoints},
 			{Package: messages, May: []string{protobuf}},
-			{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
-			{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
-			{Package: writes, May: []string{backoff}},
-			{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
-			{Package: httppeer, May: []string{pbwire, multiwire, peer, writes, tracing, observe}},
 			{Package: flight},
 			{Package: store},
 			{Package: snapshot},

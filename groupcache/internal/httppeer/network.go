@@ -20,4 +20,10 @@ func (*Network) CheckAddress(addr string) error {
 func (*Network) Attach(peer.Local) error { return nil }
 
 // Dial makes what asks the peer at an address. Nothing is sent.
-func (n *Network) Dial(addr string) peer.Transport { return n.Client.Dial(addr + n.BasePath) }
+func (n *Network) Dial(addr string) peer.Transport {
+	t := n.Client.Dial(addr + n.BasePath)
+	if n.Client.Upgrader == nil {
+		return t
+	}
+	return newFramed(t)
+}

@@ -41,6 +41,7 @@ var (
 type Proof struct {
 	Digest Digest // that its body must have
 	mac    string
+	client string // the session that it belongs to
 }
 
 func (s *Signer) mac(what string, parts ...string) string {
@@ -74,7 +75,7 @@ func (s *Signer) Check(h http.Header, method, below string, now time.Time) (*Pro
 	if errors.Join(err, errTime, errN, errFloor) != nil || len(digest) != len(Digest{}) {
 		return nil, ErrBadSignature
 	}
-	p := &Proof{Digest: Digest(digest), mac: f[7]}
+	p := &Proof{Digest: Digest(digest), mac: f[7], client: f[2]}
 	if d := now.Sub(time.Unix(seconds, 0)); d > maxSkew || d < -maxSkew {
 		return p, ErrSkew
 	}
@@ -94,7 +95,9 @@ type signing struct {
 	path    string // escaped
 	below   string // of path
 	body    []byte
-	status  int // that the answer arrived with, whatever its proof says that it was sent with
+	status  int    // that the answer arrived with, whatever its proof says that it was sent with
+	mac     string // the proof of the request
+	answer  string // the proof of the answer, empty if it has none
 }
 
 type signingKey struct{}
@@ -142,6 +145,7 @@ func (p *prover) try(r *http.Request, with *signing) (_ *http.Response, proved b
 		strconv.FormatInt(now.Unix(), 10), s.client, strconv.FormatUint(n, 10), strconv.FormatUint(floor, 10), target, hexDigest(with.body),
 	}
 	mac := p.signer.mac("request", append([]string{with.method, with.below}, f...)...)
+	with.mac, with.answer = mac, ""
 	r.Header.Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
 	if p.signer.accept {
 		p.signer.Sign(r.Header, with.method, with.path, with.body, now)
@@ -159,6 +163,8 @@ func (p *prover) try(r *http.Request, with *signing) (_ *http.Response, proved b
 	id, proved := p.signer.believe(response, mac)
 	switch {
 	case proved:
+		with.answer = response.Header.Get(proofHeader)
+		with.answer = with.answer[strings.LastIndexByte(with.answer, ' ')+1:]
 		s.target.Store(&id)
 	case !p.signer.accept || response.Header.Get(proofHeader) != "":
 		response.Header.Del(Marker)
@@ -192,7 +198,9 @@ func (s *Signer) believe(r *http.Response, mac string) (id string, ok bool) {
 	if code != r.StatusCode {
 		r.StatusCode, r.Status = code, f[2]+" "+http.StatusText(code)
 	}
-	r.Body = &provedBody{r.Body, sha256.New(), f[3]}
+	if code != http.StatusSwitchingProtocols { // its body is the connection
+		r.Body = &provedBody{r.Body, sha256.New(), f[3]}
+	}
 	return f[1], true
 }
 
@@ -265,11 +273,17 @@ func (p *Proving) Write(b []byte) (int, error) {
 	return p.body.Write(b)
 }
 
+// proveAnswer puts the proof of an answer into its head, and returns it.
+func (s *Signer) proveAnswer(h http.Header, p *Proof, status int, body []byte) (mac string) {
+	f := []string{s.id, strconv.Itoa(status), hexDigest(body)}
+	mac = s.mac("answer", append(append([]string{p.mac}, f...), proveds(h)...)...)
+	h.Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
+	return mac
+}
+
 func (p *Proving) send(body []byte) (int, error) {
 	p.sent = true
-	f := []string{p.signer.id, strconv.Itoa(p.status), hexDigest(body)}
-	mac := p.signer.mac("answer", append(append([]string{p.proof.mac}, f...), proveds(p.Header())...)...)
-	p.Header().Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
+	p.signer.proveAnswer(p.Header(), p.proof, p.status, body)
 	p.Header().Del(lifeHeader)
 	p.ResponseWriter.WriteHeader(p.status)
 	if len(body) == 0 {
@@ -280,10 +294,11 @@ func (p *Proving) send(body []byte) (int, error) {
 
 // Finish sends the answer.
 func (p *Proving) Finish() {
-	p.WriteHeader(http.StatusOK)
-	if !p.sent {
-		_, _ = p.send(p.body.Bytes()) // the peer has gone: there is nobody to tell
+	if p.sent {
+		return
 	}
+	p.WriteHeader(http.StatusOK)
+	_, _ = p.send(p.body.Bytes()) // the peer has gone: there is nobody to tell
 }
 
 // Flush does nothing: the head has the digest of the whole body.

@@ -34,7 +34,10 @@ type Server struct {
 	Signer *Signer
 	// RequireClientCert refuses what came without a verified certificate of a client.
 	RequireClientCert bool
+	// Frames has connections of peers that ask for it go on with frames.
+	Frames bool
 
+	sessions          sessions
 	unsigned, refused atomic.Uint64
 }
 
@@ -91,8 +94,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, escaped string, 
 		return
 	}
 	switch {
+	case escaped == s.BasePath && IsGreeting(r) && wantsUpgrade(r) && s.upgrade(w, r):
+		return
 	case r.Method == http.MethodOptions, escaped == s.BasePath && IsGreeting(r):
-		s.greet(w)
+		s.greet(w, r)
 		return
 	case escaped == s.BasePath && IsTest(r):
 		AnswerTest(w, r)
@@ -134,10 +139,13 @@ func refuseWith(w http.ResponseWriter, code int, why string) {
 }
 
 // greet answers a peer that asks what is here.
-func (s *Server) greet(w http.ResponseWriter) {
+func (s *Server) greet(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(Marker, MarkerValue)
 	w.Header().Set("Allow", allowedMethods)
 	Greet(w.Header(), s.Local.Greeting())
+	if s.takesFrames(w, r) {
+		w.Header().Set(framesHeader, "1")
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 

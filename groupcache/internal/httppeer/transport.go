@@ -28,6 +28,8 @@ const maxMessage = 64 << 10
 type Client struct {
 	// RoundTripper carries the requests of a context. Required.
 	RoundTripper func(context.Context) http.RoundTripper
+	// Upgrader carries requests of HTTP/1.1 that may go on with frames; nil for no frames.
+	Upgrader func(context.Context) http.RoundTripper
 	// MaxValueSize bounds the values of answers, in bytes. Required.
 	MaxValueSize int64
 	// Signer signs the requests; nil leaves them unsigned.
@@ -47,6 +49,7 @@ type Transport struct {
 	basic   string      // what proves the user of base to what asks for a password, empty without one
 	ours    atomic.Bool // it has sent our mark, and no value without it since
 	signs   atomic.Bool // signs of life are known to survive the way
+	offered atomic.Bool // the last greeting has said that the peer takes frames
 }
 
 var _ peer.Transport = (*Transport)(nil)
@@ -446,6 +449,7 @@ func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, er
 	defer discard(response)
 	h := response.Header
 	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != ""}
+	t.offered.Store(g.Marked && h.Get(framesHeader) != "")
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
 	}

@@ -39,7 +39,7 @@ type waiting struct {
 
 // batcherFor is the batcher of a group, nil if requests are so few that each may go alone, or the key is long.
 func (p *Peer) batcherFor(group, key string) *batcher {
-	if p.inFlight.Load() < batchFrom || !p.Batches() || len(key) > batchedKey {
+	if p.inFlight.Load() < batchFrom || p.isQuick() || !p.Batches() || len(key) > batchedKey {
 		return nil
 	}
 	if b, ok := p.batchers.Load(group); ok {
@@ -56,7 +56,7 @@ func (b *batcher) get(ctx context.Context, key string) (Answer, error) {
 	if len(b.queue) >= b.peer.options.MaxInFlight {
 		b.mu.Unlock()
 		b.peer.counts[countRefused].Add(1)
-		return Answer{}, b.peer.unavailable(errBusy)
+		return Answer{}, b.peer.unavailable(ErrBusy)
 	}
 	if b.leaders < batchFlights {
 		b.leaders++

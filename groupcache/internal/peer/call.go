@@ -88,6 +88,11 @@ func (p *Peer) getAlone(ctx context.Context, group, key string) (Answer, error) 
 }
 
 func (p *Peer) request(ctx context.Context, group, key string) (Answer, error) {
+	if p.isQuick() {
+		if answer, ok, err := p.requestQuickly(ctx, group, key); ok {
+			return answer, err
+		}
+	}
 	var answer Answer
 	err := p.call(ctx, func(ctx context.Context, alive func()) error {
 		p.repay(ctx)
@@ -188,8 +193,8 @@ func (p *Peer) bounded(ctx context.Context, size int, fn func(ctx context.Contex
 	alive := func() { w.feed(time.Since(begun)) } // what has been written may take as long to arrive as it took to be written
 	if p.catching() {
 		if err := fn(watched, alive); err != nil {
-			if errors.Is(context.Cause(watched), errSilent) {
-				err = errSilent
+			if errors.Is(context.Cause(watched), ErrSilent) {
+				err = ErrSilent
 			}
 			return p.unavailable(err)
 		}
@@ -233,7 +238,7 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 		p.inFlight.Add(-1)
 		permit.Done(errGaveUp)
 		p.counts[countRefused].Add(1)
-		return p.unavailable(errBusy)
+		return p.unavailable(ErrBusy)
 	}
 	defer p.inFlight.Add(-1)
 	err = fn()
@@ -244,15 +249,22 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 		}
 		return nil
 	}
-	silent := errors.Is(context.Cause(limited), errSilent)
+	silent := errors.Is(context.Cause(limited), ErrSilent) || errors.Is(err, ErrSilent)
 	if ctx.Err() != nil && !silent {
 		permit.Done(errGaveUp)
 		return ctx.Err()
 	}
 	if silent {
-		err = errSilent
+		err = ErrSilent
 	}
-	permit.Done(err)
+	if errors.Is(err, errGaveUp) || counted(err) {
+		permit.Done(errGaveUp)
+	} else {
+		permit.Done(err)
+	}
+	if errors.Is(err, errGaveUp) {
+		return err
+	}
 	p.counts[countFailed].Add(1)
 	p.sayRefused(err)
 	return p.unavailable(err)

@@ -22,6 +22,11 @@ func (p *Peer) limit() time.Duration {
 	if !p.marked.Load() || Passage(p.signs.Load()) != Passes {
 		return p.patience()
 	}
+	return p.silence()
+}
+
+// silence is how long a peer may be silent that gives signs of life.
+func (p *Peer) silence() time.Duration {
 	usual := p.first.value()
 	if usual == 0 {
 		return max(p.options.Silence, min(unknownSilence, p.options.Timeout), greetingFactor*p.greeting())
@@ -83,5 +88,5 @@ func (w *watchdog) bark() {
 		w.feed(0)
 		return
 	}
-	w.cancel(errSilent)
+	w.cancel(ErrSilent)
 }

@@ -79,6 +79,7 @@ type Peer struct {
 	url       string
 	shown     string // url for people: without a password
 	transport Transport
+	quick     Quick // transport, if it is one
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
@@ -126,6 +127,7 @@ func newPeer(address string, o Options, changed func(), again func(*Peer)) (*Pee
 		url: address, shown: Shown(address), transport: o.Dial(address), options: o,
 		changed: changed, again: again, known: make(chan struct{}),
 	}
+	p.quick, _ = p.transport.(Quick)
 	b, err := breaker.New(o.Name, breaker.Options{
 		Kind:                metrics.KindGroupcache,
 		Endpoint:            p.Label(),
@@ -150,7 +152,7 @@ var errGaveUp = errors.New("the caller has gone")
 
 func classify(err error) breaker.Outcome {
 	switch {
-	case errors.Is(err, errGaveUp), Hopeless(err), errors.Is(err, ErrNoGroup):
+	case errors.Is(err, errGaveUp), errors.Is(err, ErrBusy), Hopeless(err), errors.Is(err, ErrNoGroup):
 		return breaker.Ignored
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return breaker.Hard
@@ -257,6 +259,9 @@ func (p *Peer) explore(ctx context.Context) (ours bool) {
 
 // probeAgain is probe for the breaker. Every other one has more time.
 func (p *Peer) probeAgain(ctx context.Context) error {
+	if p.quick != nil {
+		p.quick.Renew()
+	}
 	if p.probes.Add(1)%2 == 0 {
 		return p.probe(ctx)
 	}

@@ -78,9 +78,9 @@ func outcomeOf(ctx context.Context, err error) trace.Outcome {
 	case err == nil:
 	case errors.Is(err, breaker.ErrOpen):
 		end.Result = trace.Refused
-	case errors.Is(err, errBusy):
+	case errors.Is(err, ErrBusy):
 		end.Result = trace.Busy
-	case errors.Is(err, errSilent):
+	case errors.Is(err, ErrSilent):
 		end.Result = trace.Timeout
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		end.Result = trace.Canceled

@@ -129,8 +129,11 @@ var (
 	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
 	ErrRefused = errors.New("the request was refused")
 
-	errSilent = observe.NewCause("timeout", "silent for too long")
-	errBusy   = errors.New("too many requests under way")
+	// ErrSilent says that nothing was heard of a peer for too long.
+	ErrSilent = observe.NewCause("timeout", "silent for too long")
+	// ErrBusy says that more requests are under way than may be. The peer is well.
+	ErrBusy = errors.New("too many requests under way")
+
 	errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
 )
 

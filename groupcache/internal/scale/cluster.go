@@ -64,7 +64,8 @@ func (c *cluster) start(ctx context.Context, adapt func(*groupcache.Options)) er
 	if err != nil {
 		return err
 	}
-	o := groupcache.Options{Self: "http://" + l.Addr().String(), Ring: groupcache.HashRing} // the ring that join knows
+	// HashRing is the ring that join knows; what is counted are requests and connections of HTTP.
+	o := groupcache.Options{Self: "http://" + l.Addr().String(), Ring: groupcache.HashRing, Frames: groupcache.FramesOff}
 	if adapt != nil {
 		adapt(&o)
 	}

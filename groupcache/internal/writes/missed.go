@@ -182,9 +182,12 @@ const (
 	longestRepay = time.Minute
 )
 
+// Owes says that the peer is to forget what it has as soon as it takes that.
+func (m *Missed) Owes() bool { return m.owes.Load() }
+
 // MayRepay says whether an attempt is due to let the peer forget.
 func (m *Missed) MayRepay() bool {
-	if !m.owes.Load() {
+	if !m.Owes() {
 		return false
 	}
 	m.mu.Lock()

@@ -1,0 +1,196 @@
+package line
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
+	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
+
+// job is a request that a goroutine carries out.
+type job struct {
+	session *Session
+	stream  uint32
+	kind    frame.Kind
+	group   string
+	trace   []byte
+	body    []byte
+}
+
+// errNotUnderstood is the error of a request that this version does not know.
+var errNotUnderstood = errors.New("not understood")
+
+// errStale is the error of what came too late.
+var errStale = errors.New("it was given up before, or is too old")
+
+func (j *job) run(ctx context.Context) {
+	local := j.session.server.Local
+	if len(j.trace) > 0 {
+		ctx = j.extract(ctx)
+	}
+	switch j.kind {
+	case frame.Get:
+		j.get(ctx)
+	case frame.Cached, frame.Multi, frame.Written:
+		answers, err := j.several(ctx)
+		j.finish(err, frame.Answers, multiwire.AppendAnswers(nil, answers))
+	case frame.Set, frame.Remove, frame.Sweep, frame.Offer, frame.Forget:
+		j.finish(j.told(ctx), frame.Done, nil)
+	case frame.Probe:
+		g := local.Greeting()
+		inUse := ""
+		if g.RingInUse {
+			inUse = "1"
+		}
+		j.finish(nil, frame.Greeting, multiwire.AppendRequest(nil, []string{g.Ring, inUse}))
+	default:
+		j.finish(errNotUnderstood, 0, nil)
+	}
+}
+
+func (j *job) extract(ctx context.Context) context.Context {
+	list, err := multiwire.ParseRequest(j.trace)
+	if err != nil {
+		return ctx
+	}
+	return j.session.server.Local.Tracer().Extract(ctx, func(key string) string {
+		for i := 0; i+1 < len(list); i += 2 {
+			if list[i] == key {
+				return list[i+1]
+			}
+		}
+		return ""
+	})
+}
+
+func (j *job) get(ctx context.Context) {
+	x := j.session
+	var signs *peer.Signs
+	key := view(j.body)
+	a, err := x.server.Local.Get(ctx, j.group, key, func() { signs = j.showLife() })
+	signs.Stop()
+	switch {
+	case err != nil:
+		j.finish(err, 0, nil)
+	case a.Outcome == peer.Found:
+		x.out.mu.Lock()
+		delete(x.active, j.stream)
+		x.appendValueLocked(j.stream, a)
+		x.waitLocked()
+		x.out.gatherUnlocking()
+	default:
+		status, message := x.server.Explain(ctx, j.group, key, a)
+		outcome := peer.LoadFailed
+		if status == http.StatusNotFound {
+			outcome = peer.NotFound
+		}
+		n := frame.Absence{Outcome: uint8(outcome), Status: uint16(status), Message: message[:min(len(message), maxMessage)]}
+		j.finish(nil, frame.None, n.Append(nil))
+	}
+}
+
+// showLife begins to tell the peer that its request is worked at.
+func (j *job) showLife() *peer.Signs {
+	w := &j.session.out
+	return peer.StartSigns(func() error {
+		w.mu.Lock()
+		if w.err != nil {
+			defer w.mu.Unlock()
+			return w.err
+		}
+		w.appendLocked(frame.Head{Kind: frame.Loading, Stream: j.stream}, nil, "")
+		w.handUnlocking()
+		return nil
+	})
+}
+
+func (j *job) several(ctx context.Context) ([]peer.Answer, error) {
+	local := j.session.server.Local
+	keys, err := multiwire.ParseRequest(j.body)
+	switch {
+	case err != nil:
+		return nil, errNotUnderstood
+	case j.kind == frame.Cached:
+		return local.GetCached(ctx, j.group, keys)
+	case j.kind == frame.Written:
+		if len(keys) == 0 {
+			return nil, errNotUnderstood
+		}
+		ms, err := strconv.ParseInt(keys[0], 10, 32)
+		if err != nil {
+			return nil, errNotUnderstood
+		}
+		return local.Written(ctx, j.group, time.Duration(ms)*time.Millisecond, keys[1:])
+	}
+	signs := j.showLife()
+	defer signs.Stop()
+	return local.GetMulti(ctx, j.group, keys)
+}
+
+// told carries out what tells this process something.
+func (j *job) told(ctx context.Context) error {
+	local := j.session.server.Local
+	stamp, body, err := frame.ParseStamp(j.body)
+	if err != nil {
+		return errNotUnderstood
+	}
+	if fresh := j.session.server.Fresh; fresh != nil && !fresh(stamp) {
+		return errStale
+	}
+	switch j.kind {
+	case frame.Forget:
+		local.Forget()
+		return nil
+	case frame.Set:
+		key, value, expire, err := frame.ParseSet(body)
+		if err != nil {
+			return errNotUnderstood
+		}
+		return local.Set(ctx, j.group, string(key), string(value), expire)
+	}
+	parts, err := multiwire.ParseRequest(body)
+	switch {
+	case err != nil:
+	case j.kind == frame.Remove:
+		return local.Remove(ctx, j.group, parts...)
+	case j.kind == frame.Sweep && len(parts) == 3:
+		return local.Sweep(ctx, j.group, writes.Sweep{Phase: writes.Phase(parts[0]), ID: parts[1], Prefix: parts[2]})
+	case j.kind == frame.Offer && len(parts) > 0:
+		return local.Offer(ctx, j.group, parts[0], parts[1:])
+	}
+	return errNotUnderstood
+}
+
+// finish gives the last answer: the body, or why there is none.
+func (j *job) finish(err error, kind frame.Kind, body []byte) {
+	x := j.session
+	x.out.mu.Lock()
+	delete(x.active, j.stream)
+	if err != nil {
+		x.appendRefusalLocked(j.stream, codeOf(err), err.Error())
+	} else {
+		x.out.appendLocked(frame.Head{Kind: kind, Stream: j.stream}, nil, view(body))
+	}
+	x.waitLocked()
+	x.out.gatherUnlocking()
+}
+
+func codeOf(err error) frame.Code {
+	switch {
+	case errors.Is(err, peer.ErrNoGroup):
+		return frame.NoGroup
+	case errors.Is(err, peer.ErrTooLarge):
+		return frame.TooLarge
+	case errors.Is(err, peer.ErrEnding):
+		return frame.Ending
+	case errors.Is(err, errStale):
+		return frame.Stale
+	}
+	return frame.NotUnderstood
+}

@@ -1,0 +1,310 @@
+// Package line carries the requests of one process to another over one connection, which many callers share. A Line asks, a Session
+// answers; package frame has the form of what they say.
+//
+// Why no caller gets another's answer: a stream is a slot of the line's table and a number that counts the slot's lives. A slot is given to
+// the next caller only when the last answer to the one before was read, be that one gone or not, and an answer that names another life ends
+// the line.
+package line
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+const (
+	slotBits = 14
+	maxSlots = 1 << slotBits
+
+	readBuffer = 64 << 10
+	// maxOutstanding is how many bytes of requests may be without an answer while callers write themselves: a connection whose peer reads
+	// nothing takes more without blocking.
+	maxOutstanding = 8 << 10
+	// maxQueued is how many bytes may wait to be written; requests are refused above.
+	maxQueued = 64 << 20
+)
+
+// ErrNotTaken says that a request was not carried out, and will not be: it may be made another way.
+var ErrNotTaken = errors.New("the connection takes no more requests")
+
+// Options are what a Line needs to know. All fields are required.
+type Options struct {
+	// MaxValueSize bounds the values of answers, in bytes.
+	MaxValueSize int64
+	// MaxAnswers bounds the body of the answers to so many keys, in bytes.
+	MaxAnswers func(keys int) int64
+	// Stamp numbers what tells the peer something. done is called when it has been answered, or given up.
+	Stamp func() (s frame.Stamp, done func())
+}
+
+// Line asks a peer. It is safe for concurrent use.
+type Line struct {
+	options Options
+	conn    io.ReadWriteCloser
+	out     writer
+	began   time.Time
+	ended   chan struct{}
+	work    sync.WaitGroup
+	watch   watch
+
+	// Guarded by out.mu.
+	slots       []slot
+	free        []uint32 // of slots
+	open        int      // slots that are not free
+	outstanding int      // bytes of requests without an answer
+	leaving     bool     // the peer takes no more
+}
+
+// slot is a place in the table of calls.
+type slot struct {
+	life uint32 // of the stream that has it
+	call *call  // nil if its caller has left
+	used bool   // no answer has been read
+	size int    // of the request
+}
+
+// call is a caller that waits.
+type call struct {
+	done   chan struct{} // of capacity 1
+	stream uint32
+	limit  int64 // that the answer may have
+	alive  func()
+	watched
+
+	head   frame.Head
+	body   []byte
+	value  string
+	expire int64
+	err    error
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }} //nolint:gochecknoglobals // a pool is no state
+
+// newCall makes a call whose answer has so many bytes at most.
+func newCall(limit int64, alive func()) *call {
+	c := calls.Get().(*call) //nolint:forcetypeassert // nothing else is in it
+	c.limit, c.alive = limit, alive
+	return c
+}
+
+// release gives a call back, without what it refers to.
+func (c *call) release() {
+	*c = call{done: c.done}
+	calls.Put(c)
+}
+
+// New makes the line of a connection, whose peer has been told that frames follow.
+func New(conn io.ReadWriteCloser, o Options) *Line {
+	l := &Line{options: o, conn: conn, began: time.Now(), ended: make(chan struct{})}
+	l.out.init(conn, l.end)
+	l.out.gone = l.progressed
+	l.watch.init(l)
+	l.work.Go(func() { l.end(l.read(bufio.NewReaderSize(conn, readBuffer))) })
+	return l
+}
+
+// Ended is closed when the line has ended.
+func (l *Line) Ended() <-chan struct{} { return l.ended }
+
+// Takes reports whether the line takes requests.
+func (l *Line) Takes() bool {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.out.err == nil && !l.leaving
+}
+
+// Close ends the line and all calls, and waits for its goroutines.
+func (l *Line) Close() {
+	l.end(errClosed)
+	l.work.Wait()
+	l.out.work.Wait()
+}
+
+var (
+	errClosed = errors.New("the connection was given up")
+	errLeft   = errors.New("the peer has ended the connection in good order")
+)
+
+// end ends the line: all calls fail, for one reason.
+func (l *Line) end(err error) {
+	l.out.mu.Lock()
+	if l.out.err != nil {
+		l.out.mu.Unlock()
+		return
+	}
+	l.out.endLocked(err)
+	slots := l.slots
+	l.slots, l.free, l.open = nil, nil, 0
+	l.watch.stopLocked()
+	l.out.mu.Unlock()
+	_ = l.conn.Close()
+	lost := &peer.LostError{Cause: err}
+	for i := range slots {
+		if c := slots[i].call; c != nil {
+			c.err = lost
+			c.done <- struct{}{}
+		}
+	}
+	close(l.ended)
+}
+
+// request is what is asked.
+type request struct {
+	kind  frame.Kind
+	group string
+	lead  []byte // of the body, behind the name of the group
+	body  string
+	trace []byte
+}
+
+// ask makes a request and waits for its answer, which is then in c. Nobody uses c any more when it returns.
+func (l *Line) ask(ctx context.Context, c *call, r request) error {
+	if err := l.send(c, r); err != nil {
+		return err
+	}
+	if ctx.Done() == nil {
+		<-c.done
+		return c.err
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+	}
+	if l.leave(c) {
+		return ctx.Err()
+	}
+	<-c.done
+	return c.err
+}
+
+// send gives a call a stream, and writes its request, or has it written.
+func (l *Line) send(c *call, r request) error {
+	var room [256]byte
+	lead := room[:0]
+	h := frame.Head{Kind: r.kind, Group: uint16(len(r.group))}
+	if len(r.trace) > 0 {
+		h.Flags |= frame.Traced
+		lead = frame.AppendTrace(lead, r.trace)
+	}
+	lead = append(append(lead, r.group...), r.lead...)
+	size := frame.HeadSize + len(lead) + len(r.body)
+	w := &l.out
+	w.mu.Lock()
+	if w.err != nil || l.leaving {
+		w.mu.Unlock()
+		return ErrNotTaken
+	}
+	if l.open == maxSlots || w.size > maxQueued {
+		w.mu.Unlock()
+		return peer.ErrBusy
+	}
+	h.Stream = l.enterLocked(c, size)
+	l.watch.startLocked(c)
+	w.appendLocked(h, lead, r.body)
+	switch {
+	case l.outstanding > maxOutstanding:
+		w.handUnlocking()
+	case l.open > 2:
+		w.gatherUnlocking()
+	default:
+		w.writeUnlocking()
+	}
+	return nil
+}
+
+// enterLocked puts a call into a free slot and returns its stream.
+func (l *Line) enterLocked(c *call, size int) uint32 {
+	var at uint32
+	if n := len(l.free); n > 0 {
+		at = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		at = uint32(len(l.slots))
+		l.slots = append(l.slots, slot{})
+	}
+	s := &l.slots[at]
+	s.call, s.used, s.size = c, true, size
+	s.life++
+	l.open++
+	l.outstanding += size
+	c.stream = s.life<<slotBits | at
+	return c.stream
+}
+
+// leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was asked has come.
+func (l *Line) leave(c *call) bool {
+	w := &l.out
+	w.mu.Lock()
+	s := l.slotLocked(c.stream)
+	if s == nil || s.call != c {
+		w.mu.Unlock()
+		return false
+	}
+	l.abandonLocked(s, c.stream)
+	w.handUnlocking()
+	return true
+}
+
+// abandonLocked takes the caller out of a slot and queues that it has left.
+func (l *Line) abandonLocked(s *slot, stream uint32) {
+	s.call = nil
+	if b := l.out.dropLocked(stream); b != nil && !b.begun { // the peer knows nothing of it
+		l.freeLocked(stream)
+		return
+	}
+	l.out.appendLocked(frame.Head{Kind: frame.Cancel, Stream: stream}, nil, "")
+}
+
+// slotLocked is the slot of a stream that has not been answered, nil if there is none.
+func (l *Line) slotLocked(stream uint32) *slot {
+	at := stream & (maxSlots - 1)
+	if int(at) >= len(l.slots) {
+		return nil
+	}
+	s := &l.slots[at]
+	if !s.used || s.life<<slotBits != stream&^(maxSlots-1) {
+		return nil
+	}
+	return s
+}
+
+// freeLocked frees the slot of a stream whose last answer has been read, and returns who waits for it, nil if nobody does.
+func (l *Line) freeLocked(stream uint32) (c *call, ok bool) {
+	s := l.slotLocked(stream)
+	if s == nil {
+		return nil, false
+	}
+	c = s.call
+	l.outstanding -= s.size
+	s.call, s.used = nil, false
+	l.free = append(l.free, stream&(maxSlots-1))
+	l.open--
+	return c, true
+}
+
+// progressed is told of a piece that has gone out: that is a sign of life.
+func (l *Line) progressed(b *longBody) {
+	if s := l.slotLocked(b.head.Stream); s != nil && s.call != nil {
+		l.aliveLocked(s.call)
+	}
+}
+
+func (l *Line) aliveLocked(c *call) {
+	c.sign(int64(time.Since(l.began)))
+	if c.alive != nil {
+		c.alive()
+	}
+}
+
+// wrong is the error of what a peer of ours does not say.
+func wrong(format string, args ...any) error {
+	return fmt.Errorf("%w: %w: "+format, append([]any{peer.ErrForeign, frame.ErrMalformed}, args...)...)
+}

@@ -1,0 +1,172 @@
+package line
+
+import (
+	"bufio"
+	"fmt"
+	"unsafe"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+)
+
+// maxJoined is how many long bodies of one peer may be under way at once. It sends fewer.
+const maxJoined = 2 * longAtOnce
+
+// next reads a frame. The body is overwritten by the next one.
+func next(r *bufio.Reader) (frame.Head, []byte, error) {
+	raw, err := r.Peek(frame.HeadSize)
+	if err != nil {
+		return frame.Head{}, nil, err
+	}
+	h, err := frame.ParseHead(raw)
+	if err != nil {
+		return h, nil, err
+	}
+	n := frame.HeadSize + int(h.Length)
+	if raw, err = r.Peek(n); err != nil {
+		return h, nil, err
+	}
+	_, _ = r.Discard(n) // what was looked at is there
+	return h, raw[frame.HeadSize:], nil
+}
+
+// whole reports whether the next frame can be read without waiting.
+func whole(r *bufio.Reader) bool {
+	n := r.Buffered()
+	if n < frame.HeadSize {
+		return false
+	}
+	raw, _ := r.Peek(frame.HeadSize) // it is there
+	h, err := frame.ParseHead(raw)
+	return err != nil || n >= frame.HeadSize+int(h.Length)
+}
+
+// read hands answers to those who wait for them, until the connection ends.
+func (l *Line) read(r *bufio.Reader) error {
+	joiner := frame.Joiner{Streams: maxJoined, Limit: l.answerLimit}
+	for {
+		h, body, err := next(r)
+		if err != nil {
+			return err
+		}
+		switch {
+		case h.Kind == frame.GoAway:
+			l.out.mu.Lock()
+			l.leaving = true
+			l.out.mu.Unlock()
+		case h.Kind == frame.Loading:
+			l.showLife(h.Stream)
+		case h.Kind.IsRequest():
+			return wrong("a request, kind %d", h.Kind)
+		case h.Kind.IsIgnored():
+		default:
+			if h.Flags&frame.More != 0 || joiner.Open(h.Stream) {
+				l.showLife(h.Stream)
+			}
+			if h.Kind == frame.Refused { // the rest of what was begun does not come
+				joiner.Drop(h.Stream)
+			}
+			w, ok, err := joiner.Add(h, body)
+			if err == nil && ok {
+				err = l.answered(w)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if l.hasLeft() {
+			return errLeft
+		}
+	}
+}
+
+// answerLimit is how long the answer of a stream may be. That to a caller who has left is not kept.
+func (l *Line) answerLimit(h frame.Head) int64 {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	if s := l.slotLocked(h.Stream); s != nil && s.call != nil {
+		return s.call.limit
+	}
+	return 0
+}
+
+func (l *Line) showLife(stream uint32) {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	if s := l.slotLocked(stream); s != nil && s.call != nil {
+		l.aliveLocked(s.call)
+	}
+}
+
+// hasLeft says that the peer takes no more requests, and that all are answered.
+func (l *Line) hasLeft() bool {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.leaving && l.open == 0
+}
+
+// answered hands an answer to the call that waits for it.
+func (l *Line) answered(w frame.Whole) error {
+	l.out.mu.Lock()
+	c, ok := l.freeLocked(w.Head.Stream)
+	l.out.mu.Unlock()
+	switch {
+	case !ok:
+		return wrong("an answer to stream %d, on which nothing was asked", w.Head.Stream)
+	case c == nil:
+		return nil
+	}
+	c.head = w.Head
+	c.take(w)
+	c.done <- struct{}{}
+	return nil
+}
+
+// take keeps what was answered.
+func (c *call) take(w frame.Whole) {
+	switch {
+	case w.TooLarge:
+		c.err = peer.ErrTooLarge
+	case w.Head.Kind == frame.Refused:
+		c.err = refusal(w.Body)
+	case w.Head.Kind == frame.Value:
+		value, expire, err := frame.ParseValue(w.Body)
+		if c.err = err; err == nil {
+			c.expire, c.value = expire, own(value, w)
+		}
+	case w.Owned:
+		c.body = w.Body
+	default:
+		c.body = append([]byte(nil), w.Body...)
+	}
+}
+
+// own makes a string of a part of a body.
+func own(part []byte, w frame.Whole) string {
+	if !w.Owned || cap(part)-len(part) > len(part)/8 {
+		return string(part)
+	}
+	return unsafe.String(unsafe.SliceData(part), len(part)) // nobody else has it
+}
+
+// refusal is the error of a request that was not carried out.
+func refusal(body []byte) error {
+	code, message, err := frame.ParseRefusal(body)
+	if err != nil {
+		return wrong("a refusal without a reason")
+	}
+	switch code {
+	case frame.NoGroup:
+		return peer.ErrNoGroup
+	case frame.TooLarge:
+		return peer.ErrTooLarge
+	case frame.Leaving:
+		return ErrNotTaken
+	case frame.Busy:
+		return peer.ErrBusy
+	case frame.NotUnderstood:
+		return fmt.Errorf("%w: %.200q", peer.ErrRefused, message)
+	case frame.Canceled, frame.Stale, frame.Ending:
+	}
+	return fmt.Errorf("%w: %.200q", peer.ErrForeign, message)
+}
