@@ -2,6 +2,7 @@ package autorefresh
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
@@ -23,7 +24,8 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 // items that rest, see HotFor, are refreshed once they are read. A value that was got before does not
 // come back through the second level: not into this cache, whoever stores it, and what is there of
 // the items that this cache has is deleted, so that other processes do not take it either. What they
-// have in memory stays until they refresh it.
+// have in memory stays until they refresh it; with Options.Watch it is invalidated there, too: of
+// InvalidateFunc the items that this cache has, of InvalidateAll all.
 //
 // Old is called for the items that are there, by the caller, and later for values that the second
 // level offers, by the cache's goroutines: it must be safe for concurrent use, and depend on its
@@ -59,7 +61,29 @@ func (c *Cache[K, V]) invalidate(ctx context.Context, old func(K, V) bool) (int,
 	for _, e := range negative {
 		c.storage.drop(e)
 	}
-	return len(keys), c.fetch.Level.Discard(ctx, keys)
+	err := c.fetch.Level.Discard(ctx, keys)
+	if old == nil {
+		err = errors.Join(err, c.fetch.Level.BuryAll(ctx))
+	}
+	return len(keys), err
+}
+
+// invalidateBefore invalidates what has been got before a time, as another process has done.
+func (c *Cache[K, V]) invalidateBefore(at int64) {
+	c.fetch.Level.DistrustBefore(at)
+	var entries []*timetable.Entry[K, V]
+	for e := range c.storage.all() {
+		switch {
+		case e.LoadedAt() >= at:
+		case e.Has(timetable.Absent):
+			c.storage.drop(e)
+		default:
+			entries = append(entries, e)
+		}
+	}
+	for some := range slices.Chunk(entries, invalidateChunk) {
+		c.invalidateSome(some)
+	}
 }
 
 // invalidateSome returns the keys of entries that were still there.

@@ -3,6 +3,7 @@ package autorefresh
 import (
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -13,6 +14,8 @@ type meter struct {
 	table            *metrics.Autorefresh
 	lateness, served *observe.Histogram
 	misses           atomic.Uint64
+	gaps             atomic.Uint64                   // times when changes may have been missed
+	notices          [changes.Verdicts]atomic.Uint64 // keys looked up because they may have changed
 
 	counts // guarded by the cache's mu
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/internal/metrics"
@@ -76,4 +77,8 @@ func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
 	out.Count(m.StoreKeys, n.Ahead, "ahead")
 	out.Count(m.StoreErrors, n.Errors)
 	out.Count(m.StoreUndecodable, n.Undecodable)
+	for v := range changes.Verdicts {
+		out.Count(m.Notices, c.meter.notices[v].Load(), v.String())
+	}
+	out.Count(m.Gaps, c.meter.gaps.Load())
 }

@@ -73,7 +73,7 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 	})
 	c.teller = newTeller(opts, c.now)
 	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.teller.log)
-	second, err := opts.newLevel(c.now)
+	second, err := opts.newLevel(c.now, func(key K) bool { _, there := c.storage.peek(key); return there })
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +104,7 @@ func (c *Cache[K, V]) start(ctx context.Context) {
 		for range c.opts.Workers {
 			c.hireLocked(false)
 		}
+		c.followLocked()
 	})
 }
 
@@ -127,7 +128,7 @@ func (o *Options[K, V]) rules() timetable.Rules {
 }
 
 // newLevel makes the second level, nil if there is none.
-func (o *Options[K, V]) newLevel(now func() int64) (*level.Level[K, V], error) {
+func (o *Options[K, V]) newLevel(now func() int64, has func(K) bool) (*level.Level[K, V], error) {
 	if isNil(o.Store) {
 		return nil, nil //nolint:nilnil // none is what was asked for.
 	}
@@ -137,6 +138,9 @@ func (o *Options[K, V]) newLevel(now func() int64) (*level.Level[K, V], error) {
 	}
 	if m, ok := o.Store.(Marker); ok {
 		l.Marker = marking{m}
+	}
+	if w, ok := o.Store.(Watcher); ok && o.Watch {
+		l.Announcer, l.Has = w, has
 	}
 	return level.New(l)
 }

@@ -161,6 +161,11 @@ type Options[K comparable, V any] struct {
 
 	// Store is the second level, which other processes share. Default nil: none.
 	Store Store
+	// Watch has this process follow what others change in the second level, within moments: the Store, which must be a [Watcher], tells
+	// it. A value that another process sets, or gets from the source, is adopted; what another deletes leaves, and what it invalidates
+	// is refreshed within a period. After a time when it could not be told, all items are looked up there, over half a second. All
+	// processes that share the Store should watch. Default false: an item follows with its next refresh.
+	Watch bool
 	// StoreTTL is how long values stay in the second level. Default 10 Period or MaxStale, what is longer; at least 1 s.
 	StoreTTL time.Duration
 	// StoreTimeout bounds one call of the second level, by its context. Default 1 s.
@@ -242,6 +247,9 @@ func (o Options[K, V]) check() error {
 		return err
 	}
 	if err := o.checkNumbers(); err != nil {
+		return err
+	}
+	if err := o.checkWatch(); err != nil {
 		return err
 	}
 	switch {

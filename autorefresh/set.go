@@ -11,7 +11,7 @@ import (
 // Set stores a value that the caller has written to the source, or knows to be there. Those who wait for the key get it, a refresh or a load
 // that began before does not bring back what it has got, and the next refresh comes a period later. A final value is replaced, and
 // refreshed again. With a second level it is stored there too, so that no call of another process that began before takes its place; the
-// values that other processes have in memory stay until they are refreshed. The error is [ErrFull], [ErrBadKey] or [ErrClosed], and nothing
+// values that other processes have in memory stay until they are refreshed, or told, see Options.Watch. The error is [ErrFull], [ErrBadKey] or [ErrClosed], and nothing
 // was stored; or one of the second level, with the value in this cache: other processes may have the old one until that level is back.
 func (c *Cache[K, V]) Set(ctx context.Context, key K, v V) error {
 	_, err := c.Update(ctx, key, func(V, bool) (V, bool) { return v, true })

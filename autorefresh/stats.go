@@ -3,6 +3,7 @@ package autorefresh
 import (
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/breaker"
@@ -44,6 +45,11 @@ type Stats struct {
 	// StoreAhead counts values that were dated in the future, by more than a tenth of a period, and are misses: a clock is wrong.
 	StoreAhead uint64
 
+	// Notices counts items that were looked up in the second level because another process may have changed them, see Watch; of them
+	// NoticesAdopted got their value from there, NoticesDropped left as they were deleted, and NoticesDoubted had the source asked.
+	// WatchGaps counts times when changes may have been missed; the first is the start.
+	Notices, NoticesAdopted, NoticesDropped, NoticesDoubted, WatchGaps uint64
+
 	// EventsLost are events and removals that OnEvent or OnRemoval was too slow for.
 	EventsLost uint64
 	// Source is the state of the breaker around the source; closed without one.
@@ -67,6 +73,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.StoreDown, s.StoreHits, s.StoreMisses, s.StoreAhead = l.IsDown(), n.Hits, n.Misses+n.Ahead, n.Ahead
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
+	c.meter.addNotices(&s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.table.Census()
@@ -75,6 +82,16 @@ func (c *Cache[K, V]) Stats() Stats {
 	c.meter.add(&s)
 	addLoads(&s, c.loads.CountsLocked())
 	return s
+}
+
+// addNotices fills in what became of changes by other processes.
+func (m *meter) addNotices(s *Stats) {
+	for v := range m.notices {
+		s.Notices += m.notices[v].Load()
+	}
+	s.NoticesAdopted, s.NoticesDropped = m.notices[changes.Adopt].Load(), m.notices[changes.Drop].Load()
+	s.NoticesDoubted = m.notices[changes.Refresh].Load() + m.notices[changes.Invalidate].Load()
+	s.WatchGaps = m.gaps.Load()
 }
 
 // add fills in what has been counted under mu.

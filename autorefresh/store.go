@@ -11,7 +11,8 @@ import (
 // must be safe for concurrent use. All its methods honour their context, and return an error only if the store did not do what it was
 // asked: a key that is not there is no error. An error means that the store is down, unless it wraps [ErrRefused]. A Store that is a
 // [Leaser] as well lets one process at a time ask the source for a key; one that is a [Reporter] says which of its servers are down; one
-// that is a [Marker] never has a deleted value again, not even for the moment that a look after it was stored takes.
+// that is a [Marker] never has a deleted value again, not even for the moment that a look after it was stored takes; one that is a
+// [Watcher] tells what other processes change.
 type Store interface {
 	// GetMulti returns the values of the keys it has; with an error, of those it could get. They are the caller's to keep.
 	GetMulti(ctx context.Context, keys []string) (map[string][]byte, error)
@@ -49,6 +50,25 @@ type Marked struct {
 	Value []byte
 	Mark  string
 	Seen  []byte
+}
+
+// Watcher tells of changes in the store, see [Options.Watch].
+type Watcher interface {
+	// Announce tells the other processes that keys were stored or deleted, after that was done. A store that finds out by itself what
+	// changes need not do anything. An error means that the store is down; it tells them later what it could not tell.
+	Announce(ctx context.Context, keys ...string) error
+	// Watch calls tell, from one goroutine at a time, whenever keys may have been stored or deleted, by whomever, soon after that. First,
+	// and whenever changes may have been missed, it says so, as soon as it hears of changes again. It returns when its context ends; or,
+	// with an error, if it cannot go on: then it is called again.
+	Watch(ctx context.Context, tell func(Notice)) error
+}
+
+// Notice is what a [Watcher] tells.
+type Notice struct {
+	// Keys may have changed: keys of the store as its methods know them. Those that are not of this cache are passed over.
+	Keys []string
+	// Gap tells that any key may have changed without a word until now.
+	Gap bool
 }
 
 // Codec turns values into bytes for the second level and back. What does not decode counts as no value: change the place where values

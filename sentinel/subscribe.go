@@ -30,6 +30,9 @@ type Message struct {
 	Channel, Pattern string
 	// Payload is what was published.
 	Payload []byte
+	// Changed are the keys that have changed, of a subscription by Client.Track. Flushed tells there that all may have.
+	Changed []string
+	Flushed bool
 	// Resubscribed: this is no message, but says that the subscription was lost and is complete again, on Addr. Messages published in
 	// between are lost.
 	Resubscribed bool
@@ -43,6 +46,7 @@ type Subscription struct {
 	primary  *director.Primary
 	channels []string
 	patterns []string
+	prefixes []string // of keys, of one that tracks
 	messages chan Message
 	cancel   context.CancelFunc
 	ended    context.Context
@@ -51,23 +55,30 @@ type Subscription struct {
 // Subscribe receives the messages of channels at the primary of the name. It returns when the server has confirmed all of them, or ctx
 // ends. Close the subscription after use.
 func (c *Client) Subscribe(ctx context.Context, name string, channels ...string) (*Subscription, error) {
-	return c.subscribe(ctx, name, channels, nil)
+	return c.subscribe(ctx, name, &Subscription{channels: channels})
 }
 
 // PSubscribe is Subscribe with patterns of channels.
 func (c *Client) PSubscribe(ctx context.Context, name string, patterns ...string) (*Subscription, error) {
-	return c.subscribe(ctx, name, nil, patterns)
+	return c.subscribe(ctx, name, &Subscription{patterns: patterns})
 }
 
-func (c *Client) subscribe(ctx context.Context, name string, channels, patterns []string) (*Subscription, error) {
+// Track is Subscribe to the names of the keys of the selected database that begin with one of the prefixes, whenever anybody changes
+// them, this client included: see Message.Changed. One prefix must not begin with another. It needs redis 6, whose RESP3 client tracking
+// in broadcast mode it is, on a connection of its own, and the right to CLIENT TRACKING. Keys that expire or are evicted are told, too.
+func (c *Client) Track(ctx context.Context, name string, prefixes ...string) (*Subscription, error) {
+	return c.subscribe(ctx, name, &Subscription{prefixes: prefixes})
+}
+
+func (c *Client) subscribe(ctx context.Context, name string, s *Subscription) (*Subscription, error) {
 	p, err := c.lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	if len(channels)+len(patterns) == 0 {
-		return nil, errors.New("sentinel: subscribe to one channel or pattern at least")
+	if len(s.channels)+len(s.patterns)+len(s.prefixes) == 0 {
+		return nil, errors.New("sentinel: subscribe to one channel, pattern or prefix at least")
 	}
-	s := &Subscription{client: c, primary: p, channels: channels, patterns: patterns, messages: make(chan Message, messageBuffer)}
+	s.client, s.primary, s.messages = c, p, make(chan Message, messageBuffer)
 	s.ended, s.cancel = context.WithCancel(c.ctx)
 	first, seat, err := s.open(ctx)
 	if err != nil {
@@ -150,6 +161,9 @@ func (s *Subscription) try(ctx context.Context, at *route.Seat) (*wire.Subscribe
 	})
 	defer watching.Wait()
 	defer cancel()
+	if len(s.prefixes) > 0 {
+		return s.primary.Servers.Track(ctx, at.Addr, subscriptionSilence, s.prefixes)
+	}
 	return s.primary.Servers.Subscribe(ctx, at.Addr, subscriptionSilence, s.channels, s.patterns)
 }
 
@@ -199,7 +213,12 @@ func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) {
 	defer cancel()
 	for {
 		m, err := sub.Next()
-		if err != nil || !s.deliver(Message{Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Addr: at.Addr}) {
+		if err != nil {
+			return
+		}
+		if !s.deliver(Message{
+			Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Changed: m.Changed, Flushed: m.Flushed, Addr: at.Addr,
+		}) {
 			return
 		}
 	}

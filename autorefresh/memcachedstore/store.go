@@ -3,6 +3,7 @@
 package memcachedstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,6 +25,8 @@ type Options struct {
 	// values for its own. 1 to 100 bytes without spaces and control characters, nor with ":v" or ":l" before a colon, a "#" or its end:
 	// so the keys of two namespaces never meet. It must be set.
 	Namespace string
+	// PollInterval is how often [Store.Watch] asks memcached whether something has changed, with one get. Default 100 ms.
+	PollInterval time.Duration
 }
 
 // maxNamespace leaves room for a hash in a key of 250 bytes.
@@ -43,6 +46,9 @@ func (o Options) check() error {
 		return fmt.Errorf("memcachedstore: Options.Namespace is %q: set one without the parts :v and :l, "+
 			"by which keys of a shorter namespace go on", o.Namespace)
 	}
+	if o.PollInterval < 0 {
+		return fmt.Errorf("memcachedstore: Options.PollInterval is %v: set a positive duration, or 0 for %v", o.PollInterval, defaultPoll)
+	}
 	return nil
 }
 
@@ -51,10 +57,13 @@ func (o Options) check() error {
 //
 // The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A key that memcached cannot carry, because
 // it has spaces or control characters or is too long, is replaced with its hash: "<namespace>:v#" and the SHA-256 in hexadecimal.
+// What caches with Options.Watch tell each other is under "<namespace>:n" and "<namespace>:n:<number>".
 type Store struct {
 	client    *memcache.Client
 	namespace string
 	token     []byte // what this store's leases hold
+	poll      time.Duration
+	pending   pending
 }
 
 var (
@@ -62,6 +71,7 @@ var (
 	_ autorefresh.Leaser = (*Store)(nil)
 
 	_ autorefresh.Reporter = (*Store)(nil)
+	_ autorefresh.Watcher  = (*Store)(nil)
 )
 
 // New makes a store. It sees servers that are down whatever Options.ReportUnavailable of the client says. The error names the option
@@ -73,7 +83,9 @@ func New(client *memcache.Client, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Store{client: client.Reporting(), namespace: o.Namespace, token: []byte(rand.Text())}, nil
+	return &Store{
+		client: client.Reporting(), namespace: o.Namespace, token: []byte(rand.Text()), poll: cmp.Or(o.PollInterval, defaultPoll),
+	}, nil
 }
 
 // Servers implements [autorefresh.Reporter]: a server is down while the client's breaker keeps calls from it.

@@ -40,6 +40,7 @@ const (
 	otter        = "github.com/maypok86/otter/v2"
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
+	changes      = "autorefresh/internal/changes"
 	envelope     = "autorefresh/internal/envelope"
 	fetching     = "autorefresh/internal/fetch"
 	level        = "autorefresh/internal/level"
@@ -175,6 +176,7 @@ func aroundMemcache() []Row {
 // aroundAutorefresh are package autorefresh, the packages that it is made of, and its stores.
 func aroundAutorefresh() []Row {
 	return []Row{
+		{Package: changes},
 		{Package: envelope},
 		{Package: safe},
 		{Package: task, May: []string{breaker}},
@@ -183,7 +185,7 @@ func aroundAutorefresh() []Row {
 		{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
 		{Package: fetching, May: []string{level, source, task, timetable}},
 		{Package: loader, May: []string{fetching, source, task}},
-		{Package: autorefresh, May: []string{fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
+		{Package: autorefresh, May: []string{changes, fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
 		{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 		{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 	}

@@ -12,6 +12,7 @@ type Autorefresh struct {
 	Lateness, Age                                             observe.HistogramOf
 	StoreDown                                                 observe.Gauge
 	StoreKeys, StoreErrors, StoreUndecodable                  observe.Counter
+	Notices, Gaps                                             observe.Counter
 }
 
 // NewAutorefresh declares them.
@@ -58,5 +59,10 @@ func NewAutorefresh(client string) *Autorefresh {
 			"Calls of the second level that failed.").Shown("Errors of the second level"),
 		StoreUndecodable: t.Counter("store_undecodable_total",
 			"Values that could not be encoded for the second level, or not decoded.").Shown("Errors of the second level"),
+		Notices: t.Counter("notices_total",
+			"Items looked up because another process may have changed them, with Watch: kept, adopted (from the second level), dropped (deleted there), refreshed, "+
+				"invalidated (refreshed within a period), awaited (looked up once more).", "result").Shown("Changes by others"),
+		Gaps: t.Counter("watch_gaps_total",
+			"Times when changes by other processes may have been missed, with Watch: all items are looked up then. The first is the start.").Shown("Changes by others"),
 	}
 }

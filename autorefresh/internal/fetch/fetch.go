@@ -194,7 +194,7 @@ func (f *Fetcher[K, V]) Share(j *Job[K, V], deleted func() []K) {
 		case Updated, Terminal:
 			fresh = append(fresh, s)
 		case Unchanged:
-			s.Value, s.End = w.Entry.Value.Load(), cmp.Or(r.End, w.End)
+			s.Value, s.End, s.Same = w.Entry.Value.Load(), cmp.Or(r.End, w.End), true
 			fresh = append(fresh, s)
 		case Missing:
 			gone = append(gone, w.Key)

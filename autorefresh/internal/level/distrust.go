@@ -59,6 +59,11 @@ func (s *Level[K, V]) Distrust(matches func(K, V) bool) {
 	}
 }
 
+// DistrustBefore has all values from before a time taken for missing.
+func (s *Level[K, V]) DistrustBefore(at int64) {
+	s.distrust.add(rule[K, V]{before: at}, s.now()-int64(s.ttl)-int64(s.fence))
+}
+
 // Discard deletes the values of keys that the user has invalidated; s may be nil. What cannot be
 // told is owed.
 func (s *Level[K, V]) Discard(ctx context.Context, keys []K) error {
@@ -68,10 +73,11 @@ func (s *Level[K, V]) Discard(ctx context.Context, keys []K) error {
 	var failed error
 	for some := range slices.Chunk(s.names(keys), atOnce) {
 		if failed != nil || ctx.Err() != nil {
-			s.owe(some)
+			s.owe(some, Invalidated)
+			s.graves.end(some)
 			continue
 		}
-		failed = s.bury(ctx, some)
+		failed = s.bury(ctx, some, Invalidated)
 	}
 	if failed == nil {
 		failed = ctx.Err()

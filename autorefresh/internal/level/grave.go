@@ -2,7 +2,6 @@ package level
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,6 +49,9 @@ func newTombs(values map[string][]byte) (found Tombs) {
 type debt struct {
 	until int64 // then no value is left
 	stamp uint64
+	kind  Kind
+	doing int  // how many are about to tell it
+	told  bool // it is to be forgotten once they are all done
 }
 
 // graves are the deletions that the second level has not been told yet. It is safe for concurrent use.
@@ -61,8 +63,9 @@ type graves struct {
 	before int64           // then values from before then are distrusted; guarded by mu
 }
 
-// add notes deletions that have not been told, with a stamp.
-func (g *graves) add(names []string, now, until int64) (stamp uint64) {
+// add notes deletions that have not been told, with a stamp. Who notes them is about to tell them, until it calls end: nobody else tells
+// them meanwhile, lest a value that the user has set is deleted while it is on its way.
+func (g *graves) add(names []string, kind Kind, now, until int64) (stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.owed == nil {
@@ -70,11 +73,12 @@ func (g *graves) add(names []string, now, until int64) (stamp uint64) {
 	}
 	g.stamps++
 	for _, name := range names {
-		if _, known := g.owed[name]; !known && len(g.owed) >= mostOwed {
+		old, known := g.owed[name]
+		if !known && len(g.owed) >= mostOwed {
 			g.many, g.before = true, now
 			break
 		}
-		g.owed[name] = debt{until, g.stamps}
+		g.owed[name] = debt{until: until, stamp: g.stamps, kind: kind, doing: old.doing + 1}
 	}
 	return g.stamps
 }
@@ -84,33 +88,65 @@ func (g *graves) told(names []string, stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range names {
-		if g.owed[name].stamp <= stamp {
-			delete(g.owed, name)
+		if d, owed := g.owed[name]; owed && d.stamp <= stamp {
+			d.told = true
+			g.owed[name] = d
 		}
 	}
 }
 
-// any tells whether a deletion is owed.
+// end notes that who has noted deletions does no more about them.
+func (g *graves) end(names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, name := range names {
+		d, owed := g.owed[name]
+		if !owed {
+			continue
+		}
+		if d.doing--; d.doing <= 0 && d.told {
+			delete(g.owed, name)
+			continue
+		}
+		g.owed[name] = d
+	}
+}
+
+// any tells whether a deletion is owed that nobody is about to tell.
 func (g *graves) any() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.owed) > 0
+	for _, d := range g.owed {
+		if d.isOpen() {
+			return true
+		}
+	}
+	return false
 }
 
-// names are those of the deletions that are owed.
-func (g *graves) names(now int64) []string {
+// isOpen tells whether a deletion waits for somebody to tell it.
+func (d debt) isOpen() bool { return d.doing <= 0 && !d.told }
+
+// names are those of the deletions that are owed and that nobody is about to tell, by kind.
+func (g *graves) names(now int64) map[Kind][]string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	maps.DeleteFunc(g.owed, func(_ string, d debt) bool { return d.until <= now })
-	return slices.Collect(maps.Keys(g.owed))
+	maps.DeleteFunc(g.owed, func(_ string, d debt) bool { return d.until <= now && d.doing <= 0 })
+	names := make(map[Kind][]string)
+	for name, d := range g.owed {
+		if d.isOpen() {
+			names[d.kind] = append(names[d.kind], name)
+		}
+	}
+	return names
 }
 
 // covers tells whether a value of a time is one that was deleted, as far as this process knows.
 func (g *graves) covers(name string, loadedAt int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, owed := g.owed[name]
-	return owed || g.many && loadedAt < g.before
+	d, owed := g.owed[name]
+	return owed && !d.told || g.many && loadedAt < g.before
 }
 
 // Forget deletes a key that the user has deleted; s may be nil. What cannot be told is owed.
@@ -124,7 +160,7 @@ func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.inTurn(bounded, name, func() error { return s.bury(bounded, []string{name}) }); err != nil {
+	if err := s.inTurn(bounded, name, Deleted, func() error { return s.bury(bounded, []string{name}, Deleted) }); err != nil {
 		return fmt.Errorf("autorefresh: the second level has not been told of the deletion, which will be made up for: %w", err)
 	}
 	return nil
@@ -137,16 +173,18 @@ func (s *Level[K, V]) ForgetAnyway(key K) {
 	}
 }
 
-// bury leaves tombstones and deletes values.
-func (s *Level[K, V]) bury(ctx context.Context, names []string) error {
+// bury leaves tombstones of a kind and deletes values.
+func (s *Level[K, V]) bury(ctx context.Context, names []string, kind Kind) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	stones := make(map[string][]byte, len(names))
+	now := s.now()
 	for _, name := range names {
-		stones[name+tombEnd] = []byte(tombHead + rand.Text())
+		stones[name+tombEnd] = []byte(s.newStone(kind, now))
 	}
-	stamp := s.owe(names) // until it is done, whatever happens
-	err := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.fence) })
+	stamp := s.owe(names, kind) // until it is done, whatever happens
+	defer s.graves.end(names)
+	err := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.stay()) })
 	if err == nil {
 		err = safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	}
@@ -154,6 +192,9 @@ func (s *Level[K, V]) bury(ctx context.Context, names []string) error {
 		s.graves.told(names, stamp)
 	}
 	s.report(ctx, err)
+	if err == nil {
+		s.announce(ctx, stonesOf(names))
+	}
 	return err
 }
 
@@ -162,22 +203,18 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 	if !s.graves.any() || !s.atones.May(s.now()) {
 		return
 	}
-	for some := range slices.Chunk(s.graves.names(s.now()), atOnce) {
-		if s.bury(ctx, some) != nil {
-			return
+	for kind, names := range s.graves.names(s.now()) {
+		for some := range slices.Chunk(names, atOnce) {
+			if s.bury(ctx, some, kind) != nil {
+				return
+			}
 		}
 	}
 }
 
 // deletedSince are those of names that have tombstones which were not there before.
 func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before Tombs) ([]string, error) {
-	stones := make([]string, len(names))
-	for i, name := range names {
-		stones[i] = name + tombEnd
-	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	values, err := safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, stones) })
+	values, err := s.get(ctx, stonesOf(names))
 	s.report(ctx, err)
 	var deleted []string
 	for name, stone := range newTombs(values) {
@@ -239,7 +276,8 @@ func (s *Level[K, V]) erase(ctx context.Context, names []string) {
 	defer cancel()
 	err := safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	if err != nil {
-		s.graves.add(names, s.now(), s.now()+int64(s.ttl))
+		s.graves.add(names, Lost, s.now(), s.now()+int64(s.ttl))
+		s.graves.end(names)
 	}
 	s.report(ctx, err)
 }

@@ -64,6 +64,8 @@ type Options[K comparable, V any] struct {
 	Timeout   time.Duration  // of one call of the store
 	CallTime  time.Duration  // what a call of the source may take
 	Skew      time.Duration  // how far the clocks may be apart
+	Announcer Announcer      // nil if changes are not told
+	Has       func(K) bool   // tells whether the cache has a key; nil if changes are not told
 	Logger    *slog.Logger
 	Now       func() int64 // the cache's clock
 }
@@ -98,6 +100,10 @@ type Level[K comparable, V any] struct {
 	atones   safe.Seldom
 	distrust distrust[K, V]
 
+	announcer Announcer // nil if changes are not told
+	self      string    // what tombstones of this process have in them
+	index     index[K]
+
 	hits, missed, stores, errors, undecodable, ahead atomic.Uint64
 }
 
@@ -117,6 +123,7 @@ func New[K comparable, V any](o Options[K, V]) (*Level[K, V], error) {
 		store: o.Store, leaser: leaser, marker: o.Marker, health: newStoreHealth(o.Store, o.Logger), codec: o.Codec, keyName: keyName,
 		ttl: o.TTL, timeout: o.Timeout, skew: o.Skew, logger: o.Logger, now: o.Now, held: make(map[string]held),
 		life: context.Background(), fence: fenceFor(o.CallTime, o.Timeout),
+		announcer: o.Announcer, self: newSelf(), index: newIndex(o.KeyString, o.Has),
 	}, nil
 }
 
@@ -127,6 +134,7 @@ type Stored[K comparable, V any] struct {
 	LoadedAt int64 // on the cache's clock
 	Terminal bool
 	End      int64 // when it ends, on the cache's clock; 0 if it does not
+	Same     bool  // it is the value that was there before
 }
 
 func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
@@ -175,8 +183,10 @@ func (s *Level[K, V]) name(key K) (string, bool) {
 		if s.unnamed.May(s.now()) {
 			s.logger.Warn("autorefresh: key has no name in the second level", "key", safe.Quote(key), observe.Cause(err))
 		}
+		return name, false
 	}
-	return name, err == nil
+	s.index.add(name, key)
+	return name, true
 }
 
 // names are the second level's keys of those keys that have one.
@@ -243,9 +253,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 	for _, name := range names[:len(index)] {
 		names = append(names, name+tombEnd)
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	values, err := safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
+	values, err := s.get(ctx, names)
 	l.blind = Blindness(s.report(ctx, err))
 	for n, i := range index {
 		data, ok := values[names[n]]
@@ -268,6 +276,13 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 	return l
 }
 
+// get asks the store for names.
+func (s *Level[K, V]) get(ctx context.Context, names []string) (map[string][]byte, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
+}
+
 // spoiled counts a value that is there and cannot be used: a miss, until the source's takes its place.
 func (s *Level[K, V]) spoiled(key K, err error) {
 	what, count := "autorefresh: value of the second level cannot be decoded", &s.undecodable
@@ -284,6 +299,7 @@ func (s *Level[K, V]) spoiled(key K, err error) {
 func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before Tombs) {
 	s.atone(ctx)
 	sealed := make(map[string][]byte, len(values))
+	var changed []string
 	for _, v := range values {
 		name, ok := s.name(v.Key)
 		if !ok || s.now()-v.LoadedAt > int64(s.fence-3*s.timeout) || s.graves.covers(name, v.LoadedAt) ||
@@ -293,6 +309,9 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 		data, err := s.seal(v)
 		if err == nil {
 			sealed[name] = data
+			if !v.Same {
+				changed = append(changed, name)
+			}
 			continue
 		}
 		s.undecodable.Add(1)
@@ -303,7 +322,9 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 	if len(sealed) == 0 {
 		return
 	}
-	_ = s.put(ctx, sealed, before) // it has been counted
+	if s.put(ctx, sealed, before) == nil { // an error has been counted
+		s.announce(ctx, changed)
+	}
 }
 
 // Leases tells whether the store hands out leases.

@@ -2,7 +2,6 @@ package level
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"sync"
 
@@ -22,7 +21,7 @@ func (s *Level[K, V]) Replace(ctx context.Context, key K, latest func(K) Stored[
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err := s.inTurn(bounded, name, func() error { return s.replace(bounded, name, latest(key)) })
+	err := s.inTurn(bounded, name, Lost, func() error { return s.replace(bounded, name, latest(key)) })
 	if err != nil {
 		return fmt.Errorf("autorefresh: the second level has not been given the value, and other processes may have the old one for a while: %w", err)
 	}
@@ -32,17 +31,18 @@ func (s *Level[K, V]) Replace(ctx context.Context, key K, latest func(K) Stored[
 func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) error {
 	names := []string{name}
 	if v.Value == nil {
-		return s.bury(ctx, names)
+		return s.bury(ctx, names, Deleted)
 	}
-	stamp := s.owe(names)
+	stamp := s.owe(names, Lost)
+	defer s.graves.end(names)
 	data, err := s.seal(v)
 	if err != nil {
 		s.undecodable.Add(1)
 		return err
 	}
-	stone := tombHead + rand.Text()
+	stone := s.newStone(Replaced, v.LoadedAt)
 	err = safe.Do("Store.SetMulti", func() error {
-		return s.store.SetMulti(ctx, map[string][]byte{name + tombEnd: []byte(stone)}, s.fence)
+		return s.store.SetMulti(ctx, map[string][]byte{name + tombEnd: []byte(stone)}, s.stay())
 	})
 	s.report(ctx, err)
 	if err == nil {
@@ -50,19 +50,22 @@ func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) 
 	}
 	if err == nil {
 		s.graves.told(names, stamp)
+		s.announce(ctx, stonesOf(names))
 	}
 	return err
 }
 
 // owe notes that names have old values in the second level, for as long as these may be there.
-func (s *Level[K, V]) owe(names []string) (stamp uint64) {
+// Kind is what is to be said of them. Who notes it is about to say it, until graves.end.
+func (s *Level[K, V]) owe(names []string, kind Kind) (stamp uint64) {
 	now := s.now()
-	return s.graves.add(names, now, now+int64(s.ttl)+int64(s.fence))
+	return s.graves.add(names, kind, now, now+int64(s.ttl)+int64(s.fence))
 }
 
 // inTurn does what concerns the user's own change of a key, one after the other. Until then, and if the turn does not come, the change is owed.
-func (s *Level[K, V]) inTurn(ctx context.Context, name string, do func() error) error {
-	s.owe([]string{name})
+func (s *Level[K, V]) inTurn(ctx context.Context, name string, kind Kind, do func() error) error {
+	s.owe([]string{name}, kind)
+	defer s.graves.end([]string{name})
 	t := s.turns.of(name)
 	defer s.turns.leave(name, t)
 	select {
@@ -70,7 +73,8 @@ func (s *Level[K, V]) inTurn(ctx context.Context, name string, do func() error) 
 		defer func() { <-t.free }()
 		return do()
 	case <-ctx.Done():
-		s.owe([]string{name}) // the one whose turn it is has noted its own
+		defer s.graves.end([]string{name})
+		s.owe([]string{name}, kind) // the one whose turn it is has noted its own
 		return ctx.Err()
 	}
 }

@@ -60,6 +60,7 @@ type Flight[K comparable, V any] struct {
 	waiters   int
 	overrun   bool // its waiters were told that its call is stuck; Done is closed
 	forgotten bool // deleted meanwhile: the result is not for those who come later
+	disowned  bool // forgotten because of a change that the second level has been told
 	orphan    bool // not a load, but the refresh of an entry that was deleted: only to be waited for
 	left      bool // the last waiter has left, or it has been answered
 }
@@ -116,7 +117,14 @@ func (l *Loader[K, V]) IsBusyLocked(key K) bool { return l.busy[key] != nil }
 // ForgetLocked keeps the result of a load under way out of the cache.
 func (l *Loader[K, V]) ForgetLocked(key K) {
 	if f := l.busy[key]; f != nil {
-		f.forgotten = true
+		f.forgotten, f.disowned = true, false
+	}
+}
+
+// DisownLocked is ForgetLocked because of what another process has changed.
+func (l *Loader[K, V]) DisownLocked(key K) {
+	if f := l.busy[key]; f != nil && !f.forgotten {
+		f.forgotten, f.disowned = true, true
 	}
 }
 
@@ -127,10 +135,10 @@ func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
 	case f == nil || f.orphan || f.forgotten:
 		return
 	case f.overrun: // all have been answered
-		f.forgotten = true
+		f.forgotten, f.disowned = true, true
 		return
 	}
-	rest := &Flight[K, V]{Done: make(chan struct{}), Task: f.Task, call: f.call, want: f.want, forgotten: true, left: f.left}
+	rest := &Flight[K, V]{Done: make(chan struct{}), Task: f.Task, call: f.call, want: f.want, forgotten: true, disowned: true, left: f.left}
 	l.busy[key] = rest
 	f.left = true
 	f.Value = v
@@ -256,7 +264,7 @@ func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
 	l.Lock.Lock()
 	defer l.Lock.Unlock()
 	for _, w := range call.wishes {
-		if l.IsForgottenLocked(w) {
+		if f := l.busy[w.Key]; f.forgotten && !f.disowned {
 			keys = append(keys, w.Key)
 		}
 	}

@@ -275,6 +275,23 @@ func (d *Connector) Subscribe(ctx context.Context, addr string, silence time.Dur
 	return s, nil
 }
 
+// Track opens a connection that receives the names of the keys with one of the prefixes that change.
+func (d *Connector) Track(ctx context.Context, addr string, silence time.Duration, prefixes []string) (*wire.Subscriber, error) {
+	conn, as, err := d.open(ctx, addr, ToStay)
+	if err != nil {
+		return nil, err
+	}
+	s, err := wire.Track(ctx, conn, silence, d.MaxReply, prefixes)
+	if err != nil {
+		_ = conn.Close()
+		if RefusesRights(err) {
+			err = Permit(as.user, err, cmp.Or(RefusedCommand(err), "client|tracking"))
+		}
+		return nil, fmt.Errorf("track keys at %s: %w", addr, err)
+	}
+	return s, nil
+}
+
 // Reach dials addr, as the sentinels name it, and encrypts. It also returns the connection beneath the encryption.
 func (d *Connector) Reach(ctx context.Context, addr string) (conn, raw net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.DialTimeout)

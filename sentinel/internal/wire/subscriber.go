@@ -15,6 +15,9 @@ import (
 type Message struct {
 	Pattern, Channel string // Pattern is empty unless it came by one
 	Payload          []byte
+	// Changed are keys, of a Subscriber that Track has made; Flushed tells that all may have changed.
+	Changed []string
+	Flushed bool
 }
 
 // Subscriber is a connection that only receives messages. It asks for a sign of life when none has come for a while. Next is for
@@ -107,6 +110,9 @@ func (s *Subscriber) ping() error {
 func (s *Subscriber) parse(reply []byte) (Message, bool, error) {
 	if reply[0] != '*' && reply[0] != '>' {
 		return Message{}, false, resp3.Unmarshal(&decoder{reply}, nil, s.exchange.opts)
+	}
+	if m, is, err := s.parseInvalidation(reply); is {
+		return m, err == nil, err
 	}
 	reply[0] = '*' // a push is an array but for its first byte
 	var parts [][]byte

@@ -100,7 +100,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 		{Channel: "cc", Pattern: "c*", Payload: []byte("3")},
 	} {
 		if got, err := s.Next(); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("got %q, %v; want %q", got, err, want)
+			t.Errorf("got %+v, %v; want %+v", got, err, want)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func TestASilentServerIsAskedForASignOfLife(t *testing.T) {
 		time.AfterFunc(11*time.Second, func() { dead.Store(true) })
 		began := time.Now()
 		if m, err := s.Next(); err != nil || string(m.Payload) != "1" {
-			t.Errorf("%q, %v", m, err)
+			t.Errorf("%+v, %v", m, err)
 		}
 		if n := pings.Load(); n < 5 {
 			t.Errorf("asked %d times in 10 s of silence", n)

@@ -1,0 +1,290 @@
+package autorefresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/internal/observe"
+)
+
+// watchAgain is after how long a Watcher is asked again that has returned.
+const watchAgain = time.Second
+
+// follower keeps a cache at what other processes change in the second level: the Watcher tells it which keys, and it looks them up.
+type follower[K comparable, V any] struct {
+	cache *Cache[K, V]
+	kick  chan struct{} // there is more to look up
+
+	mu   sync.Mutex
+	book *changes.Book[K] // guarded by mu
+
+	allAt int64 // of the last tombstone of all keys that was obeyed
+}
+
+// followLocked begins to follow, if the options say so.
+func (c *Cache[K, V]) followLocked() {
+	watcher, ok := c.opts.Store.(Watcher)
+	if !c.opts.Watch || !ok {
+		return
+	}
+	f := &follower[K, V]{cache: c, kick: make(chan struct{}, 1), book: changes.NewBook[K](), allAt: math.MinInt64}
+	run := c.life.run
+	c.life.tasks.Go(func() { f.watch(run, watcher) })
+	c.life.tasks.Go(func() { f.lookUp(run) })
+}
+
+// watch has the store tell of changes, until the end.
+func (f *follower[K, V]) watch(run context.Context, watcher Watcher) {
+	t := f.cache.teller
+	for run.Err() == nil {
+		err := safe.Do("Store.Watch", func() error { return watcher.Watch(run, f.tell) })
+		if run.Err() == nil && err != nil {
+			t.write(notice{slog.LevelWarn, "second level does not tell of changes, it is asked again", []any{observe.KeyCause, err}})
+		}
+		sleep(run, watchAgain)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// tell takes note of what the store tells.
+func (f *follower[K, V]) tell(n Notice) {
+	c := f.cache
+	var all []K
+	if n.Gap {
+		c.meter.gaps.Add(1)
+		for e := range c.storage.all() {
+			all = append(all, e.Key)
+		}
+	}
+	known := make([]level.Named[K], 0, len(n.Keys))
+	for _, name := range n.Keys {
+		if named, ok := c.fetch.Level.Identify(name); ok {
+			known = append(known, named)
+		}
+	}
+	known = f.concerning(known)
+	f.mu.Lock()
+	now := c.now()
+	for _, named := range known {
+		if named.All {
+			f.book.TellAll()
+		} else {
+			f.book.Tell(named.Key, named.Stone, now)
+		}
+	}
+	if n.Gap {
+		f.book.Gap(all, now)
+	}
+	f.mu.Unlock()
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// concerning are those of names of keys that the cache has, or is loading.
+func (f *follower[K, V]) concerning(names []level.Named[K]) []level.Named[K] {
+	c := f.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ours := names[:0]
+	for _, n := range names {
+		if _, there := c.storage.peek(n.Key); there || n.All || c.loads.IsBusyLocked(n.Key) {
+			ours = append(ours, n)
+		}
+	}
+	return ours
+}
+
+// lookUp looks up what has changed, until the end.
+func (f *follower[K, V]) lookUp(run context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		look, at := f.book.Next(f.cache.now())
+		f.mu.Unlock()
+		if len(look.Keys) > 0 || look.All {
+			err := safe.Do("follow", func() error { return f.obey(run, look) })
+			f.mu.Lock()
+			if err != nil {
+				f.book.Fail(look, f.cache.now())
+			} else {
+				f.book.Done()
+			}
+			f.mu.Unlock()
+		} else {
+			timer.Reset(time.Duration(at - f.cache.now()))
+			select {
+			case <-timer.C:
+			case <-f.kick:
+			case <-run.Done():
+			}
+		}
+		if run.Err() != nil {
+			return
+		}
+	}
+}
+
+// errBlind says that the second level could not be asked.
+var errBlind = errors.New("autorefresh: the second level cannot be looked at")
+
+// obey looks keys up, and has the cache follow what is found.
+func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
+	c := f.cache
+	if look.All {
+		stone, marked, blind := c.fetch.Level.ExamineAll(run)
+		if blind {
+			return errBlind
+		}
+		if marked && !stone.Own && stone.At > f.allAt {
+			f.allAt = stone.At
+			c.invalidateBefore(stone.At)
+		}
+	}
+	if len(look.Keys) == 0 {
+		return nil
+	}
+	keys := make([]K, len(look.Keys))
+	for i, w := range look.Keys {
+		keys[i] = w.Key
+	}
+	sights, blind := c.fetch.Level.Examine(run, keys)
+	if blind {
+		return errBlind
+	}
+	luck := rand.Float64() // the same for all of them, which stay together
+	for i, w := range look.Keys {
+		verdict := c.follow(w, &sights[i], luck)
+		if verdict == changes.Again {
+			f.mu.Lock()
+			f.book.Again(w, c.now())
+			f.mu.Unlock()
+		}
+		c.meter.notices[verdict].Add(1)
+	}
+	return nil
+}
+
+// follow has the item of a key follow what the second level has.
+func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64) changes.Verdict {
+	s.Key = w.Key
+	seen := changes.Seen{Value: s.Value != nil, LoadedAt: s.LoadedAt, Stone: s.Marked && !s.Stone.Own, Kind: kindOf(s.Stone.Kind), At: s.Stone.At}
+	e, ok := c.storage.peek(w.Key)
+	if !ok {
+		if seen.Stone && w.Told != changes.ByDate {
+			c.mu.Lock()
+			c.loads.DisownLocked(w.Key)
+			c.mu.Unlock()
+		}
+		return changes.Keep
+	}
+	verdict := changes.Judge(changes.Held{LoadedAt: e.LoadedAt(), Negative: e.Has(timetable.Absent)}, seen, w.Told, w.Tries)
+	switch verdict {
+	case changes.Adopt:
+		if s.Terminal || e.Has(timetable.Terminal) {
+			c.succeed(e, s.Stored)
+		} else {
+			c.adopt(e, s.Stored, luck)
+		}
+	case changes.Drop:
+		c.storage.drop(e)
+	case changes.Refresh, changes.Invalidate:
+		c.doubt(e, verdict)
+	default:
+	}
+	return verdict
+}
+
+func kindOf(k level.Kind) changes.Kind {
+	switch k {
+	case level.Deleted:
+		return changes.Deleted
+	case level.Replaced:
+		return changes.Replaced
+	case level.Lost:
+		return changes.Lost
+	case level.Invalidated:
+		return changes.Invalidated
+	default:
+		return changes.Unknown
+	}
+}
+
+// adopt gives an entry the value that another process has stored. The result of a call for it that is under way is not wanted any more.
+func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.isOverLocked() || e.IsDead() || e.Has(timetable.Terminal|timetable.Leaving) {
+		return
+	}
+	now := c.now()
+	c.table.Overtake(e, timetable.Value[V]{Value: s.Value, LoadedAt: min(s.LoadedAt, now), End: s.End, Luck: luck}, now)
+	c.waiters.noteLocked(e, note{started: math.MinInt64}) // it says nothing of the source
+	c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
+}
+
+// succeed is adopt for what is final, or was: another entry takes its place.
+func (c *Cache[K, V]) succeed(old *timetable.Entry[K, V], s level.Stored[K, V]) {
+	e := c.table.NewEntry(old.Key, s.Value, s.LoadedAt)
+	if s.Terminal {
+		e.Set(timetable.Terminal)
+	}
+	_, _ = c.supplant(e, old, func() int64 {
+		now := c.now()
+		c.table.SetEnd(e, s.End)
+		if !s.Terminal {
+			return c.table.FirstDueAdopted(e, now)
+		}
+		end := int64(timetable.Never)
+		if s.End != 0 {
+			end = s.End
+		}
+		return min(timetable.Expiry(now, c.opts.TerminalTTL), end)
+	}, old.IsDead)
+}
+
+// doubt has an entry refreshed, now or within a period.
+func (c *Cache[K, V]) doubt(e *timetable.Entry[K, V], verdict changes.Verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.isOverLocked() || e.IsDead() {
+		return
+	}
+	now := c.now()
+	c.table.Invalidate(e, now)
+	if verdict == changes.Refresh && !e.Has(timetable.Cold) {
+		c.table.Hurry(e, now)
+		c.life.room.Signal()
+	}
+}
+
+// checkWatch tells what is wrong with Options.Watch.
+func (o Options[K, V]) checkWatch() error {
+	if !o.Watch {
+		return nil
+	}
+	if _, ok := o.Store.(Watcher); !ok || isNil(o.Store) {
+		return invalid("Options.Watch", true, fmt.Sprintf("set Options.Store to one that is a Watcher, which a %T is not", o.Store))
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package changes
+
+import "time"
+
+// slack is how far apart two times may be that are the same: each process tells them by its own clock, at different moments.
+const slack = int64(time.Millisecond)
+
+// Kind is what a tombstone says.
+type Kind uint8
+
+// What a tombstone says of values from before it.
+const (
+	Unknown     Kind = iota // they are not good: by a process of before, which says no more and not when
+	Deleted                 // the user has deleted the item
+	Replaced                // the user has set another value, which follows
+	Lost                    // the same, but the value will not come
+	Invalidated             // they are not to be relied on
+)
+
+// Held is what the cache has of a key.
+type Held struct {
+	LoadedAt int64
+	Negative bool // it has no value: the source had none
+}
+
+// Seen is what the second level has of it.
+type Seen struct {
+	Value    bool
+	LoadedAt int64 // of the value
+
+	Stone bool // a tombstone of another process
+	Kind  Kind
+	At    int64 // when it was set
+}
+
+// Verdict is what becomes of what the cache has.
+type Verdict uint8
+
+// What becomes of it.
+const (
+	Keep       Verdict = iota // it stays
+	Adopt                     // the value of the second level takes its place
+	Drop                      // it leaves
+	Refresh                   // the source is asked for it now
+	Invalidate                // the source is asked for it within a period
+	Again                     // the second level is looked at once more
+	Verdicts
+)
+
+// String names the verdict, as metrics have it.
+func (v Verdict) String() string {
+	if v >= Verdicts {
+		return "unknown"
+	}
+	return [Verdicts]string{"kept", "adopted", "dropped", "refreshed", "invalidated", "awaited"}[v]
+}
+
+// Judge tells what becomes of what the cache has. A tombstone counts against what began before this process was told of it, whatever the
+// clocks of the others say; by its date, if nobody has told.
+func Judge(have Held, found Seen, told int64, tries int) Verdict {
+	newer := found.Value && found.LoadedAt > have.LoadedAt+slack
+	current := told != ByDate && have.LoadedAt <= told || told == ByDate && have.LoadedAt < found.At
+	follows := found.Value && found.LoadedAt >= found.At-slack // the value came after the tombstone
+	if !found.Stone || !current {
+		return adoptIf(newer, have)
+	}
+	switch found.Kind {
+	case Replaced:
+		switch {
+		case have.Negative:
+			return Drop
+		case follows:
+			return Adopt
+		case tries < mostTries:
+			return Again
+		}
+		return Refresh
+	case Lost, Unknown:
+		switch {
+		case have.Negative:
+			return Drop
+		case newer && (follows || found.Kind == Unknown):
+			return Adopt
+		}
+		return Refresh
+	}
+	switch {
+	case follows, have.Negative:
+		return adoptIf(newer, have)
+	case found.Kind == Deleted:
+		return Drop
+	}
+	return Invalidate
+}
+
+// adoptIf adopts a value that is newer; what says that there is none gives way to it.
+func adoptIf(newer bool, have Held) Verdict { //nolint:revive // the flag is what was found
+	switch {
+	case !newer:
+		return Keep
+	case have.Negative:
+		return Drop
+	}
+	return Adopt
+}

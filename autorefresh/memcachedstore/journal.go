@@ -1,0 +1,94 @@
+package memcachedstore
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+const (
+	// mostBehind is how many entries of the journal are read at most: whoever has missed more looks all up.
+	mostBehind = 1024
+	// patience is how long an entry is waited for whose number was given out: who was to write it may be gone.
+	patience = time.Second
+	// entryTTL is how long entries stay. Whoever has not read them by then finds that they are missing.
+	entryTTL = time.Minute
+	// maxEntry bounds the names in one entry, in bytes.
+	maxEntry = 64 << 10
+	// mostPending is how many names wait to be written. If there are more, the next entry says that all may have changed.
+	mostPending = 4096
+)
+
+// The journal says which keys have changed. Its version is a counter that each change takes a number from; under the number is an entry
+// with the names of the keys, which is written after the change. A counter that is made anew, because memcached has lost it, begins at
+// the time: so nobody takes it for the old one.
+
+// reading is how far a process has read the journal. It decides, and neither reads nor waits.
+type reading struct {
+	known bool // last is one that the counter had
+	last  uint64
+	holes map[uint64]time.Time // entries that were not there yet, and until when they are waited for
+}
+
+// advance takes note of the counter, and returns which entries are to be read. Gap tells that changes may have been missed.
+func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap bool) {
+	if !r.known || counter < r.last || counter-r.last > mostBehind {
+		*r = reading{known: true, last: counter}
+		return nil, true
+	}
+	for n := range r.holes {
+		entries = append(entries, n)
+	}
+	slices.Sort(entries)
+	for r.last < counter {
+		r.last++
+		entries = append(entries, r.last)
+		if r.holes == nil {
+			r.holes = make(map[uint64]time.Time)
+		}
+		r.holes[r.last] = now.Add(patience)
+	}
+	return entries, false
+}
+
+// found takes note of entries that were read, and tells whether one is given up that was not there.
+func (r *reading) found(entries []uint64, now time.Time) (gap bool) {
+	for _, n := range entries {
+		delete(r.holes, n)
+	}
+	for n, until := range r.holes {
+		if !now.Before(until) {
+			delete(r.holes, n)
+			gap = true
+		}
+	}
+	return gap
+}
+
+// lose notes that the counter is not known any more.
+func (r *reading) lose() { r.known = false }
+
+// seal makes the bytes of an entry, of the first of some names, and returns the others.
+func seal(names []string) (data []byte, rest []string) {
+	for i, name := range names {
+		if i > 0 && len(data)+len(name) > maxEntry {
+			return data, names[i:]
+		}
+		data = binary.AppendUvarint(data, uint64(len(name)))
+		data = append(data, name...)
+	}
+	return data, nil
+}
+
+// open returns the names of an entry; none are all. It is false for what seal does not make.
+func open(data []byte) (names []string, ok bool) {
+	for len(data) > 0 {
+		size, n := binary.Uvarint(data)
+		if n <= 0 || size > uint64(len(data)-n) {
+			return nil, false
+		}
+		names = append(names, string(data[n:n+int(size)]))
+		data = data[n+int(size):]
+	}
+	return names, true
+}
