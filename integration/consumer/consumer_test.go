@@ -30,6 +30,7 @@ func imports() map[string][]string {
 		"reconnectingmemcached":                  nil,
 		"reconnectingmemcached/memcache":         nil,
 		"reconnectingmemcached/memcachedservers": nil,
+		"holdfasttest":                           nil,
 		"sentinel":                               nil,
 		"sentinel/radixv2/redis":                 nil,
 		"autorefresh":                            nil,

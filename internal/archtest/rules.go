@@ -106,6 +106,7 @@ func Holdfast() Rules {
 		Module: thisModule,
 		Rows: slices.Concat(sharedByAll(), betweenPeers(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: testServers, May: []string{testServers, traces}},
+			{Package: "holdfasttest", May: []string{testServers}, Tests: []string{memcache, sentinel, radix}},
 			{Package: thisPackage},
 			{Package: "docs"},
 			{Package: endpoints},
@@ -135,7 +136,7 @@ func Holdfast() Rules {
 		}),
 		AllTests:      []string{goleak, rapid, testServers},
 		Testing:       testServers,
-		Tools:         []string{cachedrill, "examples/...", scale, dashboards},
+		Tools:         []string{cachedrill, "examples/...", scale, dashboards, "holdfasttest"},
 		NeverImported: []string{profiles, publicVars, testPackages},
 		NeverLinked:   []string{profiles, testPackages},
 		Leaves: []Leaf{
