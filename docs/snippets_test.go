@@ -73,6 +73,8 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		var sentinels []string
 		var c *sentinel.Client
 		func token(context.Context, string) (string, error) { return "", nil }`,
+	"docs/environments.md": `
+		func credentials(context.Context, string) (user, password string, err error) { return "", "", nil }`,
 	"docs/memcached.md": `
 		type vault struct{}
 		func (vault) Password(context.Context) (string, error) { return "", nil }
