@@ -42,7 +42,7 @@ func plantedInFleet() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "copies do not expire", File: "gutter.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(longestGutter/time.Second) + 0*int64(life)"},
 		{What: "reads do not linger", File: "window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
-		{What: "beacons are not heard", File: "beacon.go", Right: "			byKey[it.Key].window.hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_ = now"},
+		{What: "beacons are not heard", File: "beacon.go", Right: "			byKey[it.Key].window.hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
 		{What: "beacons are not set", File: "beacon.go", Right: "		if o.isDown() {", Wrong: "		if o.isDown() && o.address == \"\" {"},
 		{What: "a slow Set of a copy outlives the window", File: "detour.go", Right: "max(graceOfCopies, c.options.Timeout+time.Second)", Wrong: "graceOfCopies"},
 		{What: "locks have copies", File: "gutter.go", Right: "	case o == opSet && p != phaseWindow:", Wrong: "	case (o == opSet || o == opAdd) && p != phaseWindow:"},
@@ -51,8 +51,8 @@ func plantedInFleet() []testutil.Mutant {
 
 func plantedInProcess() []testutil.Mutant {
 	return []testutil.Mutant{
-		{What: "the second holder keeps its copy", File: "gutter.go", Right: "			todo[i] = deedDelete", Wrong: "			todo[i] = deedNone"},
-		{What: "a holder that is down is not told", File: "gutter.go", Right: "			todo[i] = deedLog", Wrong: "			todo[i] = deedNone"},
+		{What: "the second holder keeps its copy", File: "copies.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.request.op == opSet || how != storeCopy {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
+		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.logMissed(&p.request, outcome{}) // what it has of the key is old when it is back", Wrong: "			_ = s"},
 		{What: "candidates are those that are up", File: "gutter.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.isDown() {"},
 		{What: "the window ends with the linger", File: "window.go", Right: "	w.until.Store(now + int64(max(linger, care)))", Wrong: "	w.until.Store(now + int64(linger+0*care))"},
 		{What: "a copy stays whose deletion was refused", File: "copies.go", Right: "	if out := &p.outcome; out.err != nil && out.replied && !errors.Is(out.err, ErrCacheMiss) {", Wrong: "	if out := &p.outcome; out.err != nil && out.replied && errors.Is(out.err, ErrNotStored) {"},
@@ -65,8 +65,7 @@ func plantedInProcess() []testutil.Mutant {
 		{What: "a server that stays up is not told", File: "missed.go", Right: "		s.replaySoon() // nothing will re-admit a server that stays up", Wrong: "		_ = s // nothing"},
 		{What: "the end of a replay is not looked behind", File: "probe.go", Right: "	s.replaying.Store(false)\n	s.replaySoon()", Wrong: "	_ = 0"},
 		{What: "writes are repeated", File: "request.go", Right: "func (o op) repeatable() bool {", Wrong: "func (o op) repeatable() bool {\n	if o == opSet {\n		return true\n	}"},
-		{What: "keys of values are not compared", File: "reader.go", Right: "if !r.answered[i] && r.group[i].key == string(key) {", Wrong: "if !r.answered[i] {"},
-		{What: "keys of a GetMulti are not compared", File: "reader.go", Right: "if i := (cursor + n) % len(keys); keys[i] == string(key) {", Wrong: "if i := (cursor + n) % len(keys); len(key) > 0 {"},
+		{What: "keys of values are not compared", File: "reader.go", Right: "return !s.answered && s.key == string(key) }", Wrong: "return !s.answered && len(key) > 0 }"},
 	}
 }
 

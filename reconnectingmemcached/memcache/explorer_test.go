@@ -86,6 +86,9 @@ func explore(t *testing.T, seed uint64, total *tallies) {
 	for i := range w.sites {
 		running.Go(func() { w.haunt(i, rand.New(rand.NewPCG(seed, uint64(100+i)))) })
 	}
+	if seed%4 == 3 {
+		running.Go(func() { w.takeOut(rand.New(rand.NewPCG(seed, 200))) })
+	}
 	time.Sleep(exploreTime)
 	close(w.over)
 	running.Wait()
@@ -140,6 +143,27 @@ func (w *world) haunt(i int, random *rand.Rand) {
 		if w.client.State(site.fake.Addr()) != breaker.Closed {
 			w.total.outages.Add(1)
 		}
+	}
+}
+
+// takeOut takes one server out of use, and meanwhile the others in turn, so that copies of its keys move between those.
+func (w *world) takeOut(random *rand.Rand) {
+	for w.pause(random, 300*time.Millisecond) {
+		order := random.Perm(len(w.sites))
+		out := w.sites[order[0]].fake.Addr()
+		w.ledger.note("server %d: taken out", order[0])
+		w.client.ForceDown(out)
+		for range 6 {
+			w.pause(random, 200*time.Millisecond)
+			other := order[1+random.IntN(len(order)-1)]
+			w.ledger.note("server %d: taken out, too", other)
+			w.client.ForceDown(w.sites[other].fake.Addr())
+			w.pause(random, 200*time.Millisecond)
+			w.ledger.note("server %d: used again", other)
+			w.client.Reset(w.sites[other].fake.Addr())
+		}
+		w.ledger.note("server %d: used again", order[0])
+		w.client.Reset(out)
 	}
 }
 

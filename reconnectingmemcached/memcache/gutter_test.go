@@ -215,20 +215,19 @@ func TestCallsWhileDownWithAGutter(t *testing.T) {
 		}
 		item := &memcache.Item{Key: lock, Value: []byte("1")}
 		_, increment := c.Increment(lock, 1)
+		another := keyAt(t, c, f.fakes[0].Addr(), "another")
+		_, decrement := c.Decrement(another, 1)
 		for what, err := range map[string]error{
 			"Add": c.Add(item), "Set": c.Set(item), "Touch": c.Touch(lock, 1), "Increment": increment, "Delete": c.Delete(lock),
-			"Add of another": c.Add(&memcache.Item{Key: key + "2", Value: []byte("1")}),
-			"Set of a long":  c.Set(&memcache.Item{Key: long, Value: []byte("1")}),
+			"Add of another": c.Add(&memcache.Item{Key: another, Value: []byte("1")}), "Decrement": decrement, "Touch of another": c.Touch(another, 1),
+			"Set of a long": c.Set(&memcache.Item{Key: long, Value: []byte("1")}),
 		} {
-			if owner, _ := c.Owner(key + "2"); what == "Add of another" && owner != f.fakes[0].Addr() {
-				continue
-			}
 			if !errors.As(err, &down) || down.Guttered {
 				t.Errorf("%s while down = %v, want a *ServerDownError that is not Guttered", what, err)
 			}
 		}
-		if sent := append(wire.about(lock), wire.about(long)...); len(sent) > 0 {
-			t.Errorf("of a lock and of a long key was sent: %q", sent)
+		if sent := slices.Concat(wire.about(lock), wire.about(long), wire.about(another)); len(sent) > 0 {
+			t.Errorf("of locks and of a long key was sent: %q", sent)
 		}
 		if err := c.Delete(key); !errors.As(err, &down) {
 			t.Errorf("Delete while down = %v, want a *ServerDownError", err)

@@ -14,7 +14,8 @@ const (
 	// inlineBytes is how much may be on its way unanswered while callers still write by themselves: a write of this size
 	// fits the socket's buffer, so that it cannot hold its caller beyond the end of its context.
 	inlineBytes = 16 << 10
-	// maxJoined bounds the keys of one line of merged Gets, and so the answer that one error line can spoil.
+	// maxJoined bounds the keys of one line of merged Gets and GetMultis, and so the answer that one error line can spoil. A GetMulti of
+	// more is on a line of its own.
 	maxJoined = 128
 	// maxQueuedBytes bounds what waits to be written.
 	maxQueuedBytes = 8 << 20
@@ -24,7 +25,7 @@ const (
 
 // line is the pipelined connection of one server, shared by all callers. Requests are written in the order in which they were
 // queued, and answered in that order. A request that finds the line idle is written at once by its caller; what queues meanwhile
-// goes out in one write, Gets that are next to each other merged into one "gets k1 … kn".
+// goes out in one write, Gets and GetMultis that are next to each other merged into one "gets k1 … kn".
 //
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
@@ -51,7 +52,7 @@ type line struct {
 	queued     []byte        // requests to be written; guarded by mu
 	spare      []byte        // the other write buffer; guarded by mu
 	room       chan struct{} // closed when queued is taken; nil: nobody waits for that; guarded by mu
-	joined     int           // Gets on the unfinished last line of queued; guarded by mu
+	joined     int           // keys of Gets on the unfinished last line of queued; guarded by mu
 	writing    bool          // a caller or the writer goroutine is at it; guarded by mu
 }
 
@@ -121,14 +122,14 @@ func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) 
 	before := len(l.queued)
 	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op, valueless: r.valueless}
 	switch {
-	case r.op == opGet && !r.alone && l.joined > 0 && l.joined < maxJoined:
-		l.queued = append(append(l.queued, ' '), r.key...)
-		l.joined++
-		e.joined = true
-	case r.op == opGet && !r.alone:
-		l.finishGetsLocked()
-		l.queued = append(append(append(l.queued, l.server.core.wordOf(opGet)...), ' '), r.key...)
-		l.joined = 1
+	case (r.op == opGet || r.op == opGetMulti) && !r.alone:
+		keys := max(len(r.keys), 1)
+		if e.joined = l.joined > 0 && l.joined+keys <= maxJoined; !e.joined {
+			l.finishGetsLocked()
+			l.queued = append(l.queued, l.server.core.wordOf(r.op)...)
+		}
+		l.queued = appendKeys(l.queued, r)
+		l.joined += keys
 	default:
 		l.finishGetsLocked()
 		l.queued = appendRequest(l.queued, l.server.core.wordOf(r.op), r)

@@ -11,14 +11,22 @@ import (
 
 // reader reads the replies of one line.
 type reader struct {
-	line     *line
-	conn     *meter
-	in       *bufio.Reader
-	group    []entry // the requests that the next reply answers: one, or Gets on one line
-	answered []bool  // which of group
-	left     int     // how many of group are not
-	done     uint64  // requests answered so far
-	paced    int64   // the arrival that was last told to the pace
+	line  *line
+	conn  *meter
+	in    *bufio.Reader
+	group []entry   // the requests that the next reply answers: one, or Gets and GetMultis on one line
+	slots []slot    // the keys of group, in their order on the line
+	left  int       // how many of slots have no value yet
+	items [][]*Item // what there is of each of group that is a GetMulti
+	done  uint64    // requests answered so far
+	paced int64     // the arrival that was last told to the pace
+}
+
+// slot is one key of a line of Gets and GetMultis.
+type slot struct {
+	key      string
+	entry    int // whose, of group
+	answered bool
 }
 
 // meter tells the server's watch that bytes arrive.
@@ -80,7 +88,7 @@ func (r *reader) step() error {
 // handed to the connection when the bytes at hand arrived is left out: they cannot answer it, and are a surplus reply.
 func (r *reader) next() {
 	l := r.line
-	r.group, r.answered = r.group[:0], r.answered[:0]
+	r.group = r.group[:0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range min(l.written, int(r.conn.handed-r.done)) {
@@ -89,9 +97,7 @@ func (r *reader) next() {
 			break
 		}
 		r.group = append(r.group, *e)
-		r.answered = append(r.answered, false)
 	}
-	r.left = len(r.group)
 }
 
 // answered takes the group out of the queue; true says that the line is retired and this was its last.
@@ -121,8 +127,6 @@ func (r *reader) reply() error {
 		return r.unasked()
 	}
 	switch first := &r.group[0]; {
-	case first.op == opGetMulti:
-		return r.multi(first)
 	case first.op == opHandOver:
 		return r.handOver(first)
 	case first.op.reads():
@@ -177,8 +181,11 @@ func turnedAway(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("ERROR Too many open connections"))
 }
 
-// values reads the reply of one Get, or of Gets that share a line. Each is answered as soon as its value is there.
+// values reads the reply of a Get or GetMulti, or of several that share a line. A Get is answered as soon as its value is there, a
+// GetMulti with the last of its values, or at the end.
 func (r *reader) values() error {
+	r.fillSlots()
+	defer clear(r.items)
 	for cursor := 0; ; {
 		line, err := readLine(r.in)
 		switch {
@@ -192,120 +199,110 @@ func (r *reader) values() error {
 		}
 		h, ok := parseValueHeader(line)
 		if !ok {
-			return badReply(opGet, line)
+			return badReply(r.group[0].op, line)
 		}
 		i, ok := r.find(h.key, cursor)
 		if !ok {
 			return wrongKey(h.key)
 		}
-		e := &r.group[i]
-		r.answered[i] = true
-		r.left--
-		if err := r.tooLarge(h, e.key); err != nil {
-			e.answer(r.conn.heardAt, nil, nil, 0, err)
-			return blameless(err)
-		}
-		it, err := readValue(r.in, h, e.key)
-		if err != nil {
+		if err := r.value(&r.slots[i], h); err != nil {
 			return err
 		}
-		e.answer(r.conn.heardAt, it, nil, 0, nil)
 		cursor = i + 1
 	}
+}
+
+func (r *reader) fillSlots() {
+	r.slots, r.items = r.slots[:0], r.items[:0]
+	for i := range r.group {
+		e := &r.group[i]
+		if e.op != opGetMulti {
+			r.slots, r.items = append(r.slots, slot{key: e.key, entry: i}), append(r.items, nil)
+			continue
+		}
+		for _, key := range e.keys {
+			r.slots = append(r.slots, slot{key: key, entry: i})
+		}
+		r.items = append(r.items, make([]*Item, 0, len(e.keys)))
+	}
+	r.left = len(r.slots)
 }
 
 // find looks for an unanswered request for key, from the cursor on because servers answer in order, then before it because
 // proxies may not.
 func (r *reader) find(key []byte, cursor int) (int, bool) {
-	for n := range r.group {
-		i := (cursor + n) % len(r.group)
-		if !r.answered[i] && r.group[i].key == string(key) {
+	for i := cursor; i < len(r.slots); i++ {
+		if r.slots[i].asks(key) {
+			return i, true
+		}
+	}
+	for i := range min(cursor, len(r.slots)) {
+		if r.slots[i].asks(key) {
 			return i, true
 		}
 	}
 	return 0, false
 }
 
+func (s *slot) asks(key []byte) bool { return !s.answered && s.key == string(key) }
+
+// value reads the value of a slot.
+func (r *reader) value(s *slot, h valueHeader) error {
+	s.answered = true
+	r.left--
+	e, items := &r.group[s.entry], &r.items[s.entry]
+	if err := r.tooLarge(h, s.key); err != nil {
+		e.answer(r.conn.heardAt, nil, *items, 0, err)
+		return blameless(err)
+	}
+	it, err := readValue(r.in, h, s.key)
+	switch {
+	case err != nil:
+		return err
+	case e.op != opGetMulti:
+		e.answer(r.conn.heardAt, it, nil, 0, nil)
+		return nil
+	}
+	if *items = append(*items, it); len(*items) == len(e.keys) {
+		e.answer(r.conn.heardAt, nil, *items, 0, nil)
+	}
+	return nil
+}
+
+// missRest answers all that were not yet: the end of the reply says that there is nothing more.
 func (r *reader) missRest() {
 	if r.left == 0 {
 		return
 	}
-	for i := range r.group {
-		if !r.answered[i] {
-			r.group[i].answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
+	for i := range r.slots {
+		s := &r.slots[i]
+		if e := &r.group[s.entry]; !s.answered && e.op != opGetMulti {
+			e.answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
+		} else if !s.answered {
+			e.answer(r.conn.heardAt, nil, r.items[s.entry], 0, nil) // once: another time it has no effect
 		}
 	}
 }
 
-// refusedValues ends a reply that became an error line. Alone, the Get has its answer. Of several, nobody knows whose error it was:
+// refusedValues ends a reply that became an error line. Alone, a request has its answer. Of several, nobody knows whose error it was:
 // each is asked again on a line of its own. If the reply began with it, nothing more follows, as of a proxy with a dead backend.
 func (r *reader) refusedValues(line []byte) error {
 	if err := r.refusedConn(line); err != nil {
 		return err
 	}
-	err := serverError(line)
+	err, began := serverError(line), r.left == len(r.slots)
 	switch {
-	case len(r.group) == 1 && r.left == 1:
-		r.group[0].answer(r.conn.heardAt, nil, nil, 0, err)
-		return nil
-	case len(r.group) == r.left:
+	case len(r.group) == 1 && r.left > 0:
+		r.group[0].answer(r.conn.heardAt, nil, r.items[0], 0, err)
+	case began:
 		for i := range r.group {
 			r.group[i].fail(blameless(err), true)
 		}
+	}
+	if began {
 		return nil
 	}
 	return blameless(err)
-}
-
-// multi reads the reply of one GetMulti.
-func (r *reader) multi(e *entry) error {
-	items := make([]*Item, 0, len(e.keys))
-	for cursor := 0; ; {
-		line, err := readLine(r.in)
-		switch {
-		case err != nil:
-			return err
-		case string(line) == "END":
-			e.answer(r.conn.heardAt, nil, items, 0, nil)
-			return nil
-		case isErrorLine(line):
-			if err := r.refusedConn(line); err != nil {
-				return err
-			}
-			e.answer(r.conn.heardAt, nil, items, 0, serverError(line))
-			if len(items) == 0 {
-				return nil // as of refusedValues
-			}
-			return blameless(serverError(line))
-		}
-		h, ok := parseValueHeader(line)
-		if !ok || len(items) == len(e.keys) {
-			return badReply(opGetMulti, line)
-		}
-		at, ok := findKey(e.keys, h.key, cursor)
-		if !ok {
-			return wrongKey(h.key)
-		}
-		if err := r.tooLarge(h, e.keys[at]); err != nil {
-			e.answer(r.conn.heardAt, nil, items, 0, err)
-			return blameless(err)
-		}
-		it, err := readValue(r.in, h, e.keys[at])
-		if err != nil {
-			return err
-		}
-		items, cursor = append(items, it), at+1
-	}
-}
-
-// findKey looks for key from the cursor on, then before it.
-func findKey(keys []string, key []byte, cursor int) (int, bool) {
-	for n := range keys {
-		if i := (cursor + n) % len(keys); keys[i] == string(key) {
-			return i, true
-		}
-	}
-	return 0, false
 }
 
 func wrongKey(key []byte) *fault {

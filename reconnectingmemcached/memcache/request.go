@@ -113,12 +113,8 @@ func (c *core) wordOf(o op) string {
 func appendRequest(b []byte, word string, r *request) []byte {
 	b = append(b, word...)
 	switch r.op {
-	case opGet:
-		b = append(append(b, ' '), r.key...)
-	case opGetMulti:
-		for _, k := range r.keys {
-			b = append(append(b, ' '), k...)
-		}
+	case opGet, opGetMulti:
+		b = appendKeys(b, r)
 	case opGetAndTouch:
 		b = strconv.AppendInt(append(b, ' '), int64(r.seconds), 10)
 		b = append(append(b, ' '), r.key...)
@@ -141,6 +137,17 @@ func appendRequest(b []byte, word string, r *request) []byte {
 		b = append(b, r.item.Value...)
 	}
 	return append(b, "\r\n"...)
+}
+
+// appendKeys encodes the keys of a Get or GetMulti, which may follow those of others.
+func appendKeys(b []byte, r *request) []byte {
+	if r.op == opGet {
+		return append(append(b, ' '), r.key...)
+	}
+	for _, key := range r.keys {
+		b = append(append(b, ' '), key...)
+	}
+	return b
 }
 
 // appendStoreHeader encodes what follows the verb of an operation that stores, up to the value.
