@@ -18,7 +18,7 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 
 # What the tests run besides Go. A browser and Prometheus are large, so that only CI installs them, and proxies, which few have use for.
-SERVERS := memcached redis-server redis-sentinel etcd $(if $(CI),chromium prometheus nginx haproxy)
+SERVERS := memcached redis-server redis-sentinel etcd $(if $(CI),chromium prometheus nginx haproxy nutcracker)
 
 BIN := $(CURDIR)/bin
 LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint

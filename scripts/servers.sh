@@ -2,7 +2,7 @@
 # Installs the programs that the tests run, as far as they are missing and apt and the rights are there. It never fails:
 # without a program its tests are skipped, or fail if HOLDFAST_REQUIRE_SERVERS is 1. No system service is started: the
 # tests run their own processes.
-# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, redis-server, redis-sentinel, etcd, chromium, prometheus, nginx, haproxy); check only says what is missing.
+# Usage: scripts/servers.sh install|check PROGRAM…     (memcached, redis-server, redis-sentinel, etcd, chromium, prometheus, nginx, haproxy, nutcracker); check only says what is missing.
 set -uo pipefail
 
 say() { printf 'servers: %s\n' "$*" >&2; }
@@ -10,7 +10,7 @@ say() { printf 'servers: %s\n' "$*" >&2; }
 has() {
   case $1 in
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
-    nginx | haproxy) command -v "$1" || command -v "/usr/sbin/$1" ;;
+    nginx | haproxy | nutcracker) command -v "$1" || command -v "/usr/sbin/$1" ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
 }

@@ -131,6 +131,16 @@ func (f *fifo) push(e entry) {
 	*f.at(f.size - 1) = e
 }
 
+// sharesLine reports whether some of the first n share a line.
+func (f *fifo) sharesLine(n int) bool {
+	for i := range n {
+		if f.at(i).joined {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *fifo) drop(n int) {
 	for i := range n {
 		*f.at(i) = entry{}

@@ -122,7 +122,7 @@ func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) 
 	before := len(l.queued)
 	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op, valueless: r.valueless}
 	switch {
-	case (r.op == opGet || r.op == opGetMulti) && !r.alone:
+	case (r.op == opGet || r.op == opGetMulti) && !r.alone && !l.server.asksAlone(start):
 		keys := max(len(r.keys), 1)
 		if e.joined = l.joined > 0 && l.joined+keys <= maxJoined; !e.joined {
 			l.finishGetsLocked()
@@ -325,6 +325,9 @@ func (l *line) end(err error) {
 	l.makeRoomLocked()
 	l.mu.Unlock()
 
+	if waiting.sharesLine(written) && l.worked.Load() {
+		l.server.askAlone(aloneAtEnd)
+	}
 	l.cancel()
 	l.server.forget(l, err)
 	close(l.gone)

@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,56 @@ func TestDeadBackendOfAProxy(t *testing.T) {
 			t.Errorf("after errors of one backend: %+v, want one connection and nothing missed", st)
 		}
 	})
+}
+
+// TestDeadBackendOfTwemproxy: that ends the connection after an error line for several keys, and the end may be noticed first. Calls of
+// other backends' keys shared lines with those of the dead one again and again, so that all lost their connection each time.
+func TestDeadBackendOfTwemproxy(t *testing.T) {
+	for what, last := range map[string]testutil.Fault{"error line": testutil.ServerError("Connection refused"), "end": testutil.CloseMidReply(0)} {
+		proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
+			check(t, c.Set(&memcache.Item{Key: "good", Value: []byte("v")}))
+			proxy.SetFault(asTwemproxy(last))
+			for range 50 {
+				var callers sync.WaitGroup
+				for range 20 {
+					callers.Go(func() {
+						if it, err := c.Get("good"); err != nil || string(it.Value) != "v" {
+							t.Errorf("%s first: Get of another backend's key = %v, %v", what, it, err)
+						}
+					})
+					callers.Go(func() {
+						if _, err := c.Get("bad"); !errors.Is(err, memcache.ErrServerError) {
+							t.Errorf("%s first: Get = %v, want ErrServerError", what, err)
+						}
+					})
+				}
+				callers.Wait()
+			}
+			if st := c.Stats()[proxy.Addr()]; st.Dials > 3 || st.State != breaker.Closed {
+				t.Errorf("%s first: %+v, want few connections", what, st)
+			}
+		})
+	}
+}
+
+// asTwemproxy ends a connection on which several keys were asked for with one line, one of them of a dead backend. Last is what the line
+// is answered with.
+func asTwemproxy(last testutil.Fault) testutil.Chooser {
+	var mu sync.Mutex
+	ended := make(map[int]bool)
+	dead := deadBackend(ofBadBackend)
+	return func(cmd testutil.Command) testutil.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case ended[cmd.Conn]:
+			return testutil.CloseMidReply(0)
+		case len(cmd.Keys) > 1 && slices.ContainsFunc(cmd.Keys, ofBadBackend):
+			ended[cmd.Conn] = true
+			return last
+		}
+		return dead(cmd)
+	}
 }
 
 // TestProxyIsBackWhileABackendIsDead: neither the canary's backend nor a deletion that is refused keeps the others' keys away.

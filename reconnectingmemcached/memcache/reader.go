@@ -285,7 +285,8 @@ func (r *reader) missRest() {
 }
 
 // refusedValues ends a reply that became an error line. Alone, a request has its answer. Of several, nobody knows whose error it was:
-// each is asked again on a line of its own. If the reply began with it, nothing more follows, as of a proxy with a dead backend.
+// each is asked again on a line of its own, and what comes after them, too, for a while. If the reply began with it, nothing more follows,
+// as of a proxy with a dead backend.
 func (r *reader) refusedValues(line []byte) error {
 	if err := r.refusedConn(line); err != nil {
 		return err
@@ -295,6 +296,7 @@ func (r *reader) refusedValues(line []byte) error {
 	case len(r.group) == 1 && r.left > 0:
 		r.group[0].answer(r.conn.heardAt, nil, r.items[0], 0, err)
 	case began:
+		r.line.server.askAlone(aloneTime)
 		for i := range r.group {
 			r.group[i].fail(blameless(err), true)
 		}

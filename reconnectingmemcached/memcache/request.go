@@ -79,7 +79,8 @@ func (o op) leavesOldValue() bool {
 type request struct {
 	op        op
 	own       bool // the client's own, which is not counted among the operations of callers
-	alone     bool // a Get that must not share its line with others: its line failed once
+	alone     bool // a Get or GetMulti that must not share its line with others: its line failed once
+	again     bool // this is the second try
 	key       string
 	keys      []string // GetMulti
 	item      *Item    // operations that store

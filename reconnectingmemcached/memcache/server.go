@@ -40,6 +40,7 @@ type server struct {
 	doubted     atomic.Bool          // a second opinion is being asked for
 	versionless atomic.Bool          // it does not know the version command, as some proxies
 	asking      atomic.Bool          // it is asked why a connection has ended
+	aloneUntil  atomic.Int64         // until when calls do not share lines, in nanoseconds of the client's clock
 	lastRead    atomic.Int64         // when a byte last arrived on any connection, in nanoseconds of the client's clock
 	resolved    atomic.Int64         // when the host name was last looked up, same clock
 
@@ -68,6 +69,23 @@ func (s *server) heard() int64 {
 	s.lastRead.Store(now)
 	return now
 }
+
+// aloneTime is how long calls do not share lines after an error line for several. Twemproxy ends the connection after one for several
+// keys, and not after one for a single key, so that each shared line with a key of a dead backend would cost everybody the connection.
+// If the end is noticed before that line is read, it is aloneAtEnd, in which calls are sent again.
+const (
+	aloneTime  = time.Minute
+	aloneAtEnd = time.Second
+)
+
+func (s *server) askAlone(limit time.Duration) {
+	until := s.core.now() + int64(limit)
+	for was := s.aloneUntil.Load(); was < until && !s.aloneUntil.CompareAndSwap(was, until); was = s.aloneUntil.Load() {
+	}
+}
+
+// asksAlone reports whether a call that began then must not share its line.
+func (s *server) asksAlone(start int64) bool { return start < s.aloneUntil.Load() }
 
 // flight is one call between begin and finish. The request is not part of it, so that it can stay on its caller's stack.
 type flight struct {
@@ -158,7 +176,8 @@ func (s *server) begin(ctx context.Context, permit breaker.Permit, r *request) f
 func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 	err := s.await(ctx, f, r)
 	for !f.call.replied && err != nil && s.again(ctx, f, r, err) {
-		r.alone = true // also marks the second try
+		r.again = r.again || r.alone || !errors.Is(err, ErrServerError) // else its shared line was refused, and it was not tried itself yet
+		r.alone = true
 		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
@@ -212,7 +231,7 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 // does no harm.
 func (s *server) again(ctx context.Context, f *flight, r *request, err error) bool {
 	var lost *fault
-	if r.alone || !errors.As(err, &lost) || lost.dial || ctx.Err() != nil {
+	if r.again || !errors.As(err, &lost) || lost.dial || ctx.Err() != nil {
 		return false
 	}
 	if f.call.sent && !r.op.repeatable() {
