@@ -62,6 +62,28 @@ func getTen(c cache, in *input) error {
 	return err
 }
 
+// getLarge asks for 100 MB at once.
+func getLarge(c cache) error {
+	names := make([]string, largeValues)
+	for i := range names {
+		names[i] = largeName(i)
+	}
+	got, err := c.GetMulti(names)
+	if err == nil && len(got) != largeValues {
+		return fmt.Errorf("GetMulti found %d of %d", len(got), largeValues)
+	}
+	return err
+}
+
+const (
+	largeValues = 100
+	largeSize   = 1_000_000
+	// besideLarge is the workload beside which one caller asks for 100 MB again and again.
+	besideLarge = "get+100MB"
+)
+
+func largeName(i int) string { return "bench:large:" + strconv.Itoa(i) }
+
 // workloads by name.
 func workloads() map[string]workload {
 	return map[string]workload{
@@ -74,7 +96,8 @@ func workloads() map[string]workload {
 			}
 			return getOne(c, in)
 		}},
-		"multi10": {100, getTen},
+		"multi10":   {100, getTen},
+		besideLarge: {100, getOne},
 		"large1pc": {100, func(c cache, in *input) error {
 			if in.random.IntN(100) == 0 {
 				_, err := c.Get("bench:large")
@@ -174,6 +197,11 @@ func (b *bench) compare(ctx context.Context, name string, goroutines int) (compa
 	if err := raw.Set(&memcache.Item{Key: "bench:large", Value: make([]byte, 500_000)}); err != nil {
 		return comparison{}, err
 	}
+	for i := 0; name == besideLarge && i < largeValues; i++ {
+		if err := raw.Set(&memcache.Item{Key: largeName(i), Value: make([]byte, largeSize)}); err != nil {
+			return comparison{}, err
+		}
+	}
 	var rounds [2][]round
 	for range b.config.rounds {
 		for i, c := range []cache{raw, ours} {
@@ -181,6 +209,10 @@ func (b *bench) compare(ctx context.Context, name string, goroutines int) (compa
 				return comparison{}, ctx.Err()
 			}
 			if b.config.only == "" || b.config.only == []string{"raw", "holdfast"}[i] {
+				if name == besideLarge {
+					rounds[i] = append(rounds[i], b.measureBesideLarge(c, w, goroutines))
+					continue
+				}
 				rounds[i] = append(rounds[i], b.measure(c, w, goroutines))
 			}
 		}
@@ -204,6 +236,29 @@ func median(rounds []round) round {
 	slices.SortFunc(rounds, func(a, b round) int { return int(a.cpu - b.cpu) })
 	m.cpu = rounds[middle].cpu
 	return m
+}
+
+// measureBesideLarge counts among the errors those of the large GetMultis, and if there was none.
+func (b *bench) measureBesideLarge(c cache, w workload, goroutines int) round {
+	var stop atomic.Bool
+	var failed, done int64
+	var large sync.WaitGroup
+	large.Go(func() {
+		for !stop.Load() {
+			if err := getLarge(c); err != nil {
+				failed++
+			} else {
+				done++
+			}
+		}
+	})
+	r := b.measure(c, w, goroutines)
+	stop.Store(true)
+	large.Wait()
+	if r.errors += failed; done == 0 {
+		r.errors++
+	}
+	return r
 }
 
 func (b *bench) measure(c cache, w workload, goroutines int) round {
