@@ -38,14 +38,13 @@ func (c *Cache[K, V]) followLocked() {
 		return
 	}
 	f := &follower[K, V]{cache: c, kick: make(chan struct{}, 1), book: changes.NewBook[K](), allAt: math.MinInt64}
-	run := c.life.run
-	c.life.tasks.Go(func() { f.watch(run, watcher) })
-	c.life.tasks.Go(func() { f.lookUp(run) })
+	c.life.tasks.Go(func() { f.watch(watcher) })
+	c.life.tasks.Go(f.lookUp)
 }
 
 // watch has the store tell of changes, until the end.
-func (f *follower[K, V]) watch(run context.Context, watcher Watcher) {
-	t := f.cache.teller
+func (f *follower[K, V]) watch(watcher Watcher) {
+	run, t := f.cache.life.run, f.cache.teller
 	for run.Err() == nil {
 		err := safe.Do("Store.Watch", func() error { return watcher.Watch(run, f.tell) })
 		if run.Err() == nil && err != nil {
@@ -115,7 +114,8 @@ func (f *follower[K, V]) concerning(names []level.Named[K]) []level.Named[K] {
 }
 
 // lookUp looks up what has changed, until the end.
-func (f *follower[K, V]) lookUp(run context.Context) {
+func (f *follower[K, V]) lookUp() {
+	run := f.cache.life.run
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -191,7 +191,7 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 	seen := changes.Seen{Value: s.Value != nil, LoadedAt: s.LoadedAt, Stone: s.Marked && !s.Stone.Own, Kind: kindOf(s.Stone.Kind), At: s.Stone.At}
 	e, ok := c.storage.peek(w.Key)
 	if !ok {
-		if seen.Stone && w.Told != changes.ByDate {
+		if seen.Stone && w.Told > changes.BySweep {
 			c.mu.Lock()
 			c.loads.DisownLocked(w.Key)
 			c.mu.Unlock()
@@ -201,9 +201,12 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 	verdict := changes.Judge(changes.Held{LoadedAt: e.LoadedAt(), Negative: e.Has(timetable.Absent)}, seen, w.Told, w.Tries)
 	switch verdict {
 	case changes.Adopt:
-		if s.Terminal || e.Has(timetable.Terminal) {
+		switch {
+		case e.Has(timetable.Terminal):
 			c.succeed(e, s.Stored)
-		} else {
+		case s.Terminal && !c.conclude(e, s.Stored):
+			return changes.Again
+		case !s.Terminal:
 			c.adopt(e, s.Stored, luck)
 		}
 	case changes.Drop:
@@ -243,7 +246,23 @@ func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck
 	c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
 }
 
-// succeed is adopt for what is final, or was: another entry takes its place.
+// conclude is adopt of a final value. It is false while a call for the entry is under way, which has to end first.
+func (c *Cache[K, V]) conclude(e *timetable.Entry[K, V], s level.Stored[K, V]) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.isOverLocked() || e.IsDead() {
+		return true
+	}
+	now := c.now()
+	if !c.table.Conclude(e, timetable.Value[V]{Value: s.Value, LoadedAt: min(s.LoadedAt, now), End: s.End}, c.opts.TerminalTTL, now) {
+		return false
+	}
+	c.waiters.noteLocked(e, note{started: math.MinInt64})
+	c.teller.emit(Event[K]{Kind: Final, Key: e.Key})
+	return true
+}
+
+// succeed is adopt for what was final: another entry takes its place.
 func (c *Cache[K, V]) succeed(old *timetable.Entry[K, V], s level.Stored[K, V]) {
 	e := c.table.NewEntry(old.Key, s.Value, s.LoadedAt)
 	if s.Terminal {

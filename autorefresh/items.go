@@ -38,6 +38,7 @@ func (c *Cache[K, V]) insert(e *timetable.Entry[K, V], due func() int64, veto fu
 // supplant is insert, but for an entry that it may take the place of.
 func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
 	c.makeRoom(e)
+	group := c.groupOf(e.Key)
 	var err error
 	there := c.storage.put(e.Key, func(there *timetable.Entry[K, V]) *timetable.Entry[K, V] {
 		c.mu.Lock()
@@ -50,6 +51,7 @@ func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, 
 		case there == nil && c.isFullForLocked(e):
 			err = ErrFull
 		default:
+			c.table.Join(e, group)
 			c.table.Enter(e, due(), c.now())
 			return e
 		}

@@ -131,18 +131,25 @@ type ticket[K comparable, V any] struct {
 
 // board joins the flights of absent keys, and begins those that there are not. If the work has ended all tickets are without a flight.
 func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticket[K, V] {
+	groups := c.groupsOf(keys, absent)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	within := task.Of(ctx)
 	tickets := make([]ticket[K, V], 0, len(absent))
-	var call *loader.Call[K, V]
+	calls := make(map[string]*loader.Call[K, V], 1)
+	var group string
 	callFor := func() *loader.Call[K, V] {
+		call := calls[group]
 		if call == nil || call.IsFullLocked(c.opts.BatchSize) {
-			call = c.loads.CallForLocked(ctx, func() *loader.Call[K, V] { return c.newLoadCall(ctx, within) })
+			call = c.loads.CallForLocked(ctx, group, func() *loader.Call[K, V] { return c.newLoadCall(ctx, within) })
+			calls[group] = call
 		}
 		return call
 	}
-	for _, i := range absent {
+	for n, i := range absent {
+		if groups != nil {
+			group = groups[n]
+		}
 		t := ticket[K, V]{index: i}
 		if _, arrived := c.storage.peek(keys[i]); c.loads.IsBusyLocked(keys[i]) || !arrived && !c.life.isOverLocked() {
 			t.flight, t.joined = c.loads.BoardLocked(keys[i], within, callFor)

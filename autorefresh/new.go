@@ -123,7 +123,7 @@ func (o *Options[K, V]) slowFlags() uint32 {
 func (o *Options[K, V]) rules() timetable.Rules {
 	return timetable.Rules{
 		Period: o.Period, MinPeriod: o.MinPeriod, MaxPeriod: o.MaxPeriod, HotFor: o.HotFor, IdleFor: o.IdleFor, MaxStale: o.MaxStale, MaxBackoff: o.MaxBackoff,
-		Timeout: o.Timeout, First: int(o.First), BatchSize: o.BatchSize, Workers: o.Workers,
+		Timeout: o.Timeout, First: int(o.First), BatchSize: o.BatchSize, Workers: o.Workers, Grouped: o.GroupBy != nil,
 	}
 }
 

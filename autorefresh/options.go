@@ -117,6 +117,10 @@ type Options[K comparable, V any] struct {
 	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
 	// next; if that item is new, failed before or was ordered, only with those due within a tenth of a period. Default 100; for New always 1.
 	BatchSize int
+	// GroupBy says which keys a [BatchFunc] may be given together: those of one group, such as a shard or a tenant, never of two. Items of
+	// a group are due together, so that batches stay full. It depends on the key alone, and must be safe for concurrent use. Each group
+	// that has items takes some 200 bytes. Default nil: all.
+	GroupBy func(key K) string
 	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by an eighth is stuck, and a failure of
 	// the source. Default 30 s.
 	Timeout time.Duration

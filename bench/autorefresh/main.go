@@ -53,6 +53,7 @@ func parts() []part {
 		{"hot", "target 10: only what is read is refreshed", false, playHot},
 		{"batches", "target 11: batches of 500", false, playBatches},
 		{"outage", "target 12: the second level dies under load", true, playOutage},
+		{"watch", "two processes: what one writes the other reads", true, playWatch},
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 const (
 	// ByDate is the Told of a key of whose tombstone nobody has told.
 	ByDate = math.MinInt64
+	// BySweep is the Told of a key that is looked up with all others.
+	BySweep = math.MinInt64 + 1
 
 	// looks is how many keys are looked up at once.
 	looks = 256
@@ -26,7 +28,7 @@ const (
 // Wanted is a key that has to be looked up.
 type Wanted[K comparable] struct {
 	Key   K
-	Told  int64 // when a process was told of its tombstone, or ByDate
+	Told  int64 // when a process was told of its tombstone; or ByDate or BySweep
 	Tries int   // how often the value was not there that the tombstone announces
 }
 
@@ -83,9 +85,10 @@ func (b *Book[K]) Gap(keys []K, now int64) {
 	b.sweep, b.swept, b.since, b.all = keys, 0, now, true
 }
 
-// Again has a key looked up once more, whose tombstone announces a value that was not there yet.
+// Again has a key looked up once more, later each time: its tombstone announces a value that was not there yet, or what was found cannot be
+// taken yet.
 func (b *Book[K]) Again(w Wanted[K], now int64) {
-	at := now + int64(firstAgain)<<w.Tries
+	at := now + int64(firstAgain)<<min(w.Tries, mostTries)
 	w.Tries++
 	b.later = append(b.later, delayed[K]{w, at})
 }
@@ -130,7 +133,7 @@ func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 		b.order = nil
 	}
 	for n := min(due, looks-len(look.Keys)); n > 0; n-- {
-		look.Keys = append(look.Keys, Wanted[K]{Key: b.sweep[b.swept], Told: ByDate})
+		look.Keys = append(look.Keys, Wanted[K]{Key: b.sweep[b.swept], Told: BySweep})
 		b.swept++
 	}
 	if b.swept == len(b.sweep) {

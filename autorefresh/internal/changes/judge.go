@@ -59,7 +59,14 @@ func (v Verdict) String() string {
 // clocks of the others say; by its date, if nobody has told.
 func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	newer := found.Value && found.LoadedAt > have.LoadedAt+slack
-	current := told != ByDate && have.LoadedAt <= told || told == ByDate && have.LoadedAt < found.At
+	before := told
+	switch told {
+	case ByDate:
+		before = found.At - 1
+	case BySweep: // if both are of the same moment, nobody knows which came first
+		before = found.At + slack
+	}
+	current := have.LoadedAt <= before
 	follows := found.Value && found.LoadedAt >= found.At-slack // the value came after the tombstone
 	if !found.Stone || !current {
 		return adoptIf(newer, have)

@@ -56,6 +56,11 @@ func TestJudge(t *testing.T) {
 		{"by a process of before, with an old value", has(early), changes.Seen{Stone: true, Value: true, LoadedAt: early}, told, 0, changes.Refresh},
 		{"by a process of before, unheard", has(early), changes.Seen{Stone: true}, changes.ByDate, 0, changes.Keep},
 
+		{"set unheard, at the same moment", has(stone), both(changes.Replaced, stone), changes.BySweep, 0, changes.Adopt},
+		{"what was set is there", has(stone), both(changes.Replaced, stone), changes.ByDate, 0, changes.Keep},
+		{"set unheard, before it was loaded here", has(late), both(changes.Replaced, stone), changes.BySweep, 0, changes.Keep},
+		{"deleted unheard, found with all others", has(early), marked(changes.Deleted), changes.BySweep, 0, changes.Drop},
+
 		{"invalidated", has(early), marked(changes.Invalidated), told, 0, changes.Invalidate},
 		{"invalidated and got again", has(early), both(changes.Invalidated, late), told, 0, changes.Adopt},
 		{"invalidated before it was loaded here", has(late), marked(changes.Invalidated), changes.ByDate, 0, changes.Keep},

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
@@ -20,9 +21,9 @@ const gatherFor = 2 * time.Millisecond
 
 // gathering is the call that further keys join. Its fields are guarded by the cache's mu.
 type gathering[K comparable, V any] struct {
-	open   *Call[K, V]   // nil if there is none; it may have left the queue
-	pacing int           // calls that wait for the limiter
-	cost   time.Duration // how long a call takes, 0 if that is not known
+	open   map[string]*Call[K, V] // by group; they may have left the queue
+	pacing int                    // calls that wait for the limiter
+	cost   time.Duration          // how long a call takes, 0 if that is not known
 }
 
 // window is how long a load waits for further keys.
@@ -41,15 +42,15 @@ func (g *gathering[K, V]) learn(took time.Duration) {
 	g.cost += (took - g.cost) / 4
 }
 
-// CallForLocked returns the call that a key joins which is absent: an open one, or a new one.
-func (l *Loader[K, V]) CallForLocked(ctx context.Context, create func() *Call[K, V]) *Call[K, V] {
+// CallForLocked returns the call that a key of a group joins which is absent: an open one, or a new one.
+func (l *Loader[K, V]) CallForLocked(ctx context.Context, group string, create func() *Call[K, V]) *Call[K, V] {
 	together := l.Batch > 1 && task.Of(ctx) == nil
-	if open := l.gathering.open; together && open != nil && open.list == &l.queue && len(open.wishes) < l.Batch {
+	if open := l.gathering.open[group]; together && open != nil && open.list == &l.queue && len(open.wishes) < l.Batch {
 		return open
 	}
 	call := create()
 	if together {
-		l.gathering.open = call
+		l.openLocked(group, call)
 		call.young = l.places > 0
 	}
 	if call.young {
@@ -62,6 +63,18 @@ func (l *Loader[K, V]) CallForLocked(ctx context.Context, create func() *Call[K,
 	}
 	l.enqueueLocked(call)
 	return call
+}
+
+// openLocked makes a call the one that further keys of a group join.
+func (l *Loader[K, V]) openLocked(group string, call *Call[K, V]) {
+	g := &l.gathering
+	if g.open == nil {
+		g.open = make(map[string]*Call[K, V])
+	}
+	if len(g.open) > 2*l.queue.Len()+16 { // those of most groups have left the queue
+		maps.DeleteFunc(g.open, func(_ string, c *Call[K, V]) bool { return c.list != &l.queue })
+	}
+	g.open[group] = call
 }
 
 // ripenLocked has a call begin that waits for further keys, if it has waited long enough.
@@ -108,7 +121,9 @@ func (l *Loader[K, V]) endPaceLocked(call *Call[K, V]) {
 	}
 	call.pacing = false
 	g := &l.gathering
-	if g.pacing--; g.pacing == 0 && g.open != nil {
-		l.ripenLocked(g.open)
+	if g.pacing--; g.pacing == 0 {
+		for _, open := range g.open {
+			l.ripenLocked(open)
+		}
 	}
 }

@@ -58,9 +58,9 @@ type Entry[K comparable, V any] struct {
 	// All below belongs to the table.
 	place    place
 	failures uint8  // in a row
-	dead     bool   // no longer in the table
-	again    bool   // to be refreshed once more when the present call ends
-	every    uint32 // its own period in ticks, if periods are adaptive
+	life     life   // what else is known of it
+	every    steps  // its own period, if periods are adaptive
+	group    uint32 // whom it may be called for with, if calls are grouped
 	links    [linkKinds]link[K, V]
 	due      int64
 	readAt   int64 // when the table last saw that it had been read
@@ -79,7 +79,20 @@ func (e *Entry[K, V]) Clear(flags uint32) { e.Flags.And(^flags) }
 func (e *Entry[K, V]) LoadedAt() int64 { return e.loadedAt.Load() }
 
 // IsDead tells whether an entry has left the table.
-func (e *Entry[K, V]) IsDead() bool { return e.dead }
+func (e *Entry[K, V]) IsDead() bool { return e.life&dead != 0 }
+
+// life is what is known of an entry beside its place.
+type life uint8
+
+const (
+	dead  life = 1 << iota // no longer in the table
+	again                  // to be refreshed once more when the present call ends
+)
+
+// steps are an entry's own period: that of all, or with the bit shrunk the shortest, doubled so many times.
+type steps uint8
+
+const shrunk steps = 1 << 7
 
 // IsFlying tells whether an entry is being refreshed.
 func (e *Entry[K, V]) IsFlying() bool { return e.place == placeFlying }

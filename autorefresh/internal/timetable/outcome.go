@@ -33,9 +33,9 @@ func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
 		due = t.calmer(due, t.nextDue(e, v.LoadedAt, rand.Float64()))
 	}
 	t.schedule(e, max(due, now+t.grain(e)))
-	again := e.again
-	e.again = false
-	if again {
+	once := e.life&again != 0
+	e.life &^= again
+	if once {
 		t.Hurry(e, now)
 	}
 }
@@ -69,7 +69,7 @@ func (t *Table[K, V]) Invalidate(e *Entry[K, V], now int64) bool {
 	case e.Has(Terminal):
 		t.reopen(e)
 	case e.place == placeFlying:
-		e.again = true
+		e.life |= again
 		e.Set(Doubted)
 		return true
 	case e.Has(Cold) || e.place != placeWaiting && e.place != placeNoted || e.due <= now+t.round():
@@ -91,7 +91,7 @@ func (t *Table[K, V]) reopen(e *Entry[K, V]) {
 // Finish gives an entry its last value. It leaves after ttl, unless that is 0.
 func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) {
 	t.accept(e, v)
-	e.again = false
+	e.life &^= again
 	e.Set(Terminal)
 	if e.slots[byAge] != notSlotted {
 		t.ages.remove(e)
@@ -103,6 +103,19 @@ func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now 
 		end = Never
 	}
 	t.schedule(e, min(Expiry(now, ttl), end))
+}
+
+// Conclude is Finish with a value that comes from elsewhere. It tells whether the entry has taken it: one that is being called for, or is
+// no such entry, does not.
+func (t *Table[K, V]) Conclude(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) bool {
+	if e.place == placeFlying || e.Has(Absent|Terminal|Leaving) {
+		return false
+	}
+	t.unschedule(e)
+	t.thaw(e, now)
+	e.Clear(Hurried | Forced)
+	t.Finish(e, v, ttl, now)
+	return true
 }
 
 // Expiry is when something is over that lasts for ttl, never if that is 0.
@@ -121,7 +134,7 @@ func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
 		t.SetEnd(e, v.End)
 		t.rejuvenate(e, v.LoadedAt)
 	}
-	e.again = false
+	e.life &^= again
 	if t.outage.active() {
 		e.due = now
 		t.makeReady(e)
@@ -170,9 +183,21 @@ func (t *Table[K, V]) rejuvenate(e *Entry[K, V], loadedAt int64) {
 func (t *Table[K, V]) adapt(e *Entry[K, V], c Change) {
 	switch {
 	case t.rules.MaxPeriod == 0:
-	case c == Same:
-		e.every = uint32(min(2*int64(e.every), int64(t.rules.MaxPeriod)/t.wheel.tick))
+	case c == Same && t.periodOf(e) < int64(t.rules.MaxPeriod):
+		e.every++
 	case c == Changed:
-		e.every = uint32(max(int64(t.rules.MinPeriod)/t.wheel.tick, 1))
+		e.every = shrunk
 	}
+}
+
+// periodOf is an entry's own period.
+func (t *Table[K, V]) periodOf(e *Entry[K, V]) int64 {
+	if t.rules.MaxPeriod == 0 {
+		return int64(t.rules.Period)
+	}
+	base := int64(t.rules.Period)
+	if e.every&shrunk != 0 {
+		base = int64(t.rules.MinPeriod)
+	}
+	return min(base<<(e.every&^shrunk), int64(t.rules.MaxPeriod))
 }

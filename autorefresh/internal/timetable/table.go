@@ -39,7 +39,8 @@ type Rules struct {
 	Timeout                      time.Duration // of a call
 	First                        int
 	BatchSize                    int
-	Workers                      int // calls at once
+	Grouped                      bool // a call is for entries of one group, see Join
+	Workers                      int  // calls at once
 }
 
 // Table is the timetable of a cache.
@@ -57,6 +58,7 @@ type Table[K comparable, V any] struct {
 	ages    wheel[K, V]  // entries by MaxStale
 	finals  chain[K, V]  // terminal entries
 	absents chain[K, V]  // negative entries
+	groups  groups       // of entries
 	ends    sync.Map     // *Entry[K, V] → int64: when values end, of those that do
 	outage  outage
 	census  Census
@@ -74,6 +76,9 @@ func New[K comparable, V any](rules Rules, wake func()) *Table[K, V] {
 		backoff: backoff.Exponential{Base: rules.Period, Cap: rules.MaxBackoff, Factor: 2},
 		wheel:   newWheel[K, V](bySchedule, max(int64(rules.MinPeriod)/slots, int64(minTick)), slots),
 	}
+	if rules.Grouped {
+		t.wheel.again = func(e *Entry[K, V]) { t.groups.note(e.group, int(e.slots[bySchedule])) }
+	}
 	if rules.MaxStale > 0 {
 		t.ages = newWheel[K, V](byAge, max(int64(rules.MaxStale)/ageSlots, int64(minTick)), ageSlots)
 	}
@@ -83,7 +88,6 @@ func New[K comparable, V any](rules Rules, wake func()) *Table[K, V] {
 // NewEntry makes an entry that is not in the table yet.
 func (t *Table[K, V]) NewEntry(key K, v *V, loadedAt int64) *Entry[K, V] {
 	e := &Entry[K, V]{Key: key, slots: [linkKinds]uint16{notSlotted, notSlotted}, readAt: loadedAt}
-	e.every = uint32(int64(t.rules.Period) / t.wheel.tick)
 	e.Value.Store(v)
 	e.loadedAt.Store(loadedAt)
 	return e
@@ -126,7 +130,8 @@ func (t *Table[K, V]) Enter(e *Entry[K, V], due, now int64) {
 
 // Leave takes an entry out of the table, for good.
 func (t *Table[K, V]) Leave(e *Entry[K, V]) {
-	e.dead = true
+	e.life |= dead
+	t.groups.leave(e.group)
 	t.unschedule(e)
 	t.ends.Delete(e) // its flag stays: who has found it before must not take its value for one without end
 	if e.slots[byAge] != notSlotted {
@@ -165,6 +170,7 @@ func (t *Table[K, V]) schedule(e *Entry[K, V], due int64) {
 	} else {
 		e.place = placeWaiting
 		t.wheel.add(e, at)
+		t.groups.note(e.group, int(e.slots[bySchedule]))
 	}
 	t.WakeBy(at)
 }
@@ -246,10 +252,7 @@ func (t *Table[K, V]) round() int64 { return int64(t.rules.Period) - int64(t.rul
 
 // nextDue is when an entry is due again whose value was got at a time: luck, from 0 to 1, makes it up to 10 % early.
 func (t *Table[K, V]) nextDue(e *Entry[K, V], loadedAt int64, luck float64) int64 {
-	period := int64(e.every) * t.wheel.tick
-	if t.rules.MaxPeriod == 0 {
-		period = int64(t.rules.Period)
-	}
+	period := t.periodOf(e)
 	return t.inTime(e, loadedAt+period-int64(luck*float64(period)/10), luck)
 }
 

@@ -21,16 +21,44 @@ func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry
 		size = 1
 		t.chooseTrial()
 	}
-	for t.urgent.n > 0 && len(to) < size {
-		to = t.seize(to, how.Busy, t.urgent.pop(bySchedule), now)
-	}
-	for t.ready.n > 0 && !how.UrgentOnly && len(to) < size {
-		to = t.seize(to, how.Busy, t.ready.pop(bySchedule), now)
+	to = t.pull(to, how.Busy, &t.urgent, size, now)
+	if !how.UrgentOnly {
+		to = t.pull(to, how.Busy, &t.ready, size, now)
 	}
 	if len(to) == 0 {
 		return to
 	}
 	return t.fill(to, how.Busy, size, now)
+}
+
+// pull adds what is due, in its order: of the group of the first, if calls are grouped. Those of a group are due together, so that the
+// others of it are near.
+func (t *Table[K, V]) pull(to []*Entry[K, V], busy func(K) bool, due *chain[K, V], size int, now int64) []*Entry[K, V] {
+	passed := 0
+	for e := due.head; e != nil && len(to) < size && passed < t.visits(size); {
+		next := e.links[bySchedule].next
+		if t.mayJoin(to, e) {
+			due.remove(e, bySchedule)
+			to = t.seize(to, busy, e, now)
+		} else {
+			passed++
+		}
+		e = next
+	}
+	return to
+}
+
+// mayJoin tells whether an entry may be in a call with those there are.
+func (t *Table[K, V]) mayJoin(to []*Entry[K, V], e *Entry[K, V]) bool {
+	return !t.rules.Grouped || len(to) == 0 || to[0].group == e.group
+}
+
+// visits bounds how many entries are looked at for one call: some may not leave early, others are of other groups.
+func (t *Table[K, V]) visits(size int) int {
+	if t.rules.Grouped {
+		return 64 * size
+	}
+	return 4 * size
 }
 
 // trialLook bounds how many entries are looked at for one that a trial may go well with.
@@ -64,16 +92,30 @@ func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now i
 	for _, e := range to {
 		e.Clear(Hurried)
 	}
-	// Bounded, lest entries that may not leave early are looked at over and over.
-	visits := 4 * size
-	for at, ok := t.wheel.nextUsed(t.wheel.cursor + 1); ok && len(to) < size && visits > 0; at, ok = t.wheel.nextUsed(at + 1) {
-		for e := t.wheel.slots[at%slots].head; e != nil && len(to) < size && visits > 0; visits-- {
+	used, group := t.wheel.used, to[0].group
+	if group != 0 {
+		used = t.groups.used(group)
+	}
+	visits := t.visits(size)
+	for at, ok := t.wheel.nextOf(used, t.wheel.cursor+1); ok && len(to) < size && visits > 0; at, ok = t.wheel.nextOf(used, at+1) {
+		left := false // one of them stays there
+		for e := t.wheel.slots[at%slots].head; e != nil; visits-- {
+			if len(to) >= size || visits <= 0 {
+				left = true
+				break
+			}
 			next := e.links[bySchedule].next
-			if t.mayLeaveEarly(e, now, ahead) {
+			switch mine := t.mayJoin(to, e); {
+			case mine && t.mayLeaveEarly(e, now, ahead):
 				t.wheel.remove(e)
 				to = t.seize(to, busy, e, now)
+			case mine:
+				left = true
 			}
 			e = next
+		}
+		if group != 0 && !left {
+			t.groups.clear(group, int(at%slots))
 		}
 	}
 	return to
@@ -83,7 +125,7 @@ func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now i
 func (t *Table[K, V]) mayLeaveEarly(e *Entry[K, V], now, ahead int64) bool {
 	switch {
 	case t.rules.MaxPeriod > 0:
-		ahead = int64(e.every) * t.wheel.tick / 10
+		ahead = t.periodOf(e) / 10
 	case e.failures > 0:
 		ahead = min(ahead, int64(t.rules.Period)/10)
 	}

@@ -129,7 +129,7 @@ func (t *Table[K, V]) thaw(e *Entry[K, V], now int64) {
 func (t *Table[K, V]) Hurry(e *Entry[K, V], now int64) {
 	switch e.place {
 	case placeFlying:
-		e.again = true
+		e.life |= again
 		return
 	case placeUrgent:
 		return

@@ -14,6 +14,7 @@ type wheel[K comparable, V any] struct {
 	slots  []chain[K, V]
 	used   []uint64 // a bit for each slot that is not empty
 	n      int
+	again  func(e *Entry[K, V]) // is told of entries that stay until a later revolution; nil if nobody is
 }
 
 func newWheel[K comparable, V any](kind int, tick int64, slots int) wheel[K, V] {
@@ -50,14 +51,17 @@ func (w *wheel[K, V]) next() (at int64, ok bool) {
 }
 
 // nextUsed returns the first tick from t on, within a revolution after the cursor, whose slot is not empty.
-func (w *wheel[K, V]) nextUsed(t int64) (int64, bool) {
+func (w *wheel[K, V]) nextUsed(t int64) (int64, bool) { return w.nextOf(w.used, t) }
+
+// nextOf is nextUsed for some of the slots, by their bits.
+func (w *wheel[K, V]) nextOf(used []uint64, t int64) (int64, bool) {
 	if w.n == 0 {
 		return 0, false
 	}
 	size := int64(len(w.slots))
 	for end := w.cursor + 1 + size; t < end; {
 		i := int(t % size)
-		if rest := w.used[i/64] >> (i % 64); rest != 0 {
+		if rest := used[i/64] >> (i % 64); rest != 0 {
 			t += int64(bits.TrailingZeros64(rest))
 			return t, t < end
 		}
@@ -87,6 +91,9 @@ func (w *wheel[K, V]) expire(now int64, at func(*Entry[K, V]) int64, out func(*E
 			e.slots[w.kind] = notSlotted
 			if when := at(e); when/w.tick > to {
 				w.add(e, when)
+				if w.again != nil {
+					w.again(e)
+				}
 				continue
 			}
 			out(e)
