@@ -375,3 +375,36 @@ func (c *cluster) readAndWrite(t *testing.T, word string) {
 		}
 	}
 }
+
+// What was told by frames, held back and given up, is not carried out after what was told later by HTTP.
+func TestAWriteThatWasHeldBackByFramesChangesNothing(t *testing.T) {
+	secret := func(o *groupcache.Options) {
+		o.Auth, o.Secret = groupcache.AuthRequire, []byte("0123456789abcdef")
+		o.PeerTimeout = 200 * time.Millisecond
+	}
+	s := newSource()
+	owner, asker := startNode(t, s, secret), startNode(t, s, secret)
+	w := startWire(t, owner.url)
+	if err := asker.instance.SetPeers(w.url()); err != nil {
+		t.Fatal(err)
+	}
+	framed(t, asker)
+	key := "k"
+	if err := asker.group.Set(t.Context(), key, []byte("first"), time.Time{}, false); err != nil {
+		t.Fatal(err)
+	}
+	release := w.hold()
+	defer release()
+	if err := asker.group.Set(t.Context(), key, []byte("held back"), time.Time{}, false); err == nil {
+		t.Fatal("a Set that is held back is no error")
+	}
+	eventually(t, "the peer is back", func() bool { return asker.instance.PeersUp() == 1 })
+	if err := asker.group.Set(t.Context(), key, []byte("last"), time.Time{}, false); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	time.Sleep(100 * time.Millisecond) // it arrives
+	if v, err := get(t.Context(), owner.group, key); err != nil || v != "last" {
+		t.Errorf("%q, %v", v, err)
+	}
+}

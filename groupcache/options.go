@@ -49,7 +49,7 @@ const (
 
 // Frames says whether peers of this module ask each other by frames: many requests at once on one connection, which begins as an upgrade of
 // a request over HTTP/1.1, at the same port. Where the peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried
-// again after a minute.
+// again after a minute. Such connections end with Instance.Close and with http.Server's Shutdown, not with its Close.
 type Frames int
 
 const (

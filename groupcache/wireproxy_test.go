@@ -15,6 +15,7 @@ type wire struct {
 	listener net.Listener
 	to       string
 	frozen   atomic.Bool
+	held     atomic.Pointer[atomic.Bool] // of connections that begin
 	work     sync.WaitGroup
 
 	mu    sync.Mutex
@@ -28,6 +29,7 @@ func startWire(t *testing.T, to string) *wire {
 		t.Fatal(err)
 	}
 	w := &wire{listener: l, to: strings.TrimPrefix(to, "http://")}
+	w.held.Store(new(atomic.Bool))
 	w.work.Go(w.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -53,12 +55,13 @@ func (w *wire) accept() {
 		w.mu.Lock()
 		w.conns = append(w.conns, in, out)
 		w.mu.Unlock()
-		w.work.Go(func() { w.copy(in, out) })
-		w.work.Go(func() { w.copy(out, in) })
+		held := w.held.Load()
+		w.work.Go(func() { w.copy(in, out, held) })
+		w.work.Go(func() { w.copy(out, in, held) })
 	}
 }
 
-func (w *wire) copy(to, from net.Conn) {
+func (w *wire) copy(to, from net.Conn, held *atomic.Bool) {
 	defer func() { _ = to.Close() }()
 	b := make([]byte, 32<<10)
 	for {
@@ -66,13 +69,20 @@ func (w *wire) copy(to, from net.Conn) {
 		if err != nil {
 			return
 		}
-		for w.frozen.Load() {
+		for w.frozen.Load() || held.Load() {
 			time.Sleep(time.Millisecond)
 		}
 		if _, err := to.Write(b[:n]); err != nil {
 			return
 		}
 	}
+}
+
+// hold holds back what is sent on the connections that there are, not on later ones.
+func (w *wire) hold() (release func()) {
+	held := w.held.Swap(new(atomic.Bool))
+	held.Store(true)
+	return func() { held.Store(false) }
 }
 
 // cut ends all connections.

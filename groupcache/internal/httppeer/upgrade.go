@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -198,11 +200,26 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) bool {
 	if err == nil {
 		err = x.answer(h)
 	}
-	session := line.NewSession(context.WithoutCancel(ctx), x.wire(), line.Server{Local: s.Local, Explain: x.explain, Fresh: x.fresh()})
+	session := line.NewSession(context.WithoutCancel(ctx), x.wire(), line.Server{
+		Local: s.Local, Explain: x.explain, Fresh: x.fresh(),
+		Panicked: func(v any) { panicked(by, r.RemoteAddr, v) },
+	})
 	if err != nil || !s.sessions.add(session, by, func() { _ = session.Serve(x.in) }) {
 		session.Close()
 	}
 	return true
+}
+
+// panicked logs what a request has panicked with, as net/http does.
+func panicked(by *http.Server, from string, v any) {
+	if v == http.ErrAbortHandler { //nolint:errorlint // as it is compared there
+		return
+	}
+	printf := log.Printf
+	if by != nil && by.ErrorLog != nil {
+		printf = by.ErrorLog.Printf
+	}
+	printf("http: panic serving %v: %v\n%s", from, v, debug.Stack())
 }
 
 // upgraded is a connection that was one of HTTP.

@@ -26,10 +26,19 @@ type job struct {
 // errNotUnderstood is the error of a request that this version does not know.
 var errNotUnderstood = errors.New("not understood")
 
+// errPanicked is the error of a request that has made the user's code panic.
+var errPanicked = errors.New("the request panicked")
+
 // errStale is the error of what came too late.
 var errStale = errors.New("it was given up before, or is too old")
 
 func (j *job) run(ctx context.Context) {
+	defer func() {
+		if v := recover(); v != nil { // as net/http does: one request must not end the process
+			j.session.server.Panicked(v)
+			j.finish(errPanicked, 0, nil)
+		}
+	}()
 	local := j.session.server.Local
 	if len(j.trace) > 0 {
 		ctx = j.extract(ctx)
@@ -187,7 +196,7 @@ func codeOf(err error) frame.Code {
 		return frame.NoGroup
 	case errors.Is(err, peer.ErrTooLarge):
 		return frame.TooLarge
-	case errors.Is(err, peer.ErrEnding):
+	case errors.Is(err, peer.ErrEnding), errors.Is(err, errPanicked):
 		return frame.Ending
 	case errors.Is(err, errStale):
 		return frame.Stale

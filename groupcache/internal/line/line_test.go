@@ -238,3 +238,18 @@ func TestACallerMayLeave(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
+
+// Code of the user that panics ends its request: net/http does the same.
+func TestAPanicEndsItsRequest(t *testing.T) {
+	answers := &local{get: func(context.Context, string, func()) (peer.Answer, error) { panic("oops") }}
+	l, _ := start(t, answers)
+	if v, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrForeign) {
+		t.Errorf("%q, %v", v, err)
+	}
+	if heard := answers.heard(); !slices.Equal(heard, []string{"panic: oops"}) {
+		t.Errorf("%q", heard)
+	}
+	if _, err := l.Probe(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}

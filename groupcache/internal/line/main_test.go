@@ -3,6 +3,7 @@ package line_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -147,8 +148,9 @@ func start(t *testing.T, answers *local) (*line.Line, *line.Session) {
 func answer(t *testing.T, conn net.Conn, answers *local) *line.Session {
 	t.Helper()
 	s := line.NewSession(t.Context(), conn, line.Server{
-		Local:   answers,
-		Explain: func(_ context.Context, _, _ string, a peer.Answer) (int, string) { return 404, a.Message },
+		Local:    answers,
+		Explain:  func(_ context.Context, _, _ string, a peer.Answer) (int, string) { return 404, a.Message },
+		Panicked: func(v any) { _ = answers.note(fmt.Sprint("panic: ", v)) },
 	})
 	var work sync.WaitGroup
 	work.Go(func() { _ = s.Serve(bufio.NewReaderSize(conn, 64<<10)) })

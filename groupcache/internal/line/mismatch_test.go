@@ -222,3 +222,36 @@ func FuzzPeers(f *testing.F) {
 		s.Close()
 	})
 }
+
+// What is asked after the peer was told to ask no more is refused, so that it can be asked another way.
+func TestWhatComesAfterGoAwayIsRefused(t *testing.T) {
+	client, server := connected(t)
+	defer func() { _ = client.Close() }()
+	s := answer(t, server, &local{find: func(key string) (string, bool) { return key, true }})
+	s.GoAway()
+	p := &peerOf{client, bufio.NewReader(client)}
+	if h, _, err := p.next(); err != nil || h.Kind != frame.GoAway {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	for _, kind := range []frame.Kind{frame.Get, frame.Forget, frame.Probe} {
+		p.say(frame.Head{Kind: kind, Stream: uint32(kind)}, []byte("key"))
+		h, body, err := p.next()
+		if err != nil || h.Kind != frame.Refused || h.Stream != uint32(kind) || frame.Code(body[0]) != frame.Leaving {
+			t.Errorf("kind %d: %+v %q, %v", kind, h, body, err)
+		}
+	}
+}
+
+// What a version to come may ask is refused, or skipped, and nothing else happens.
+func TestWhatIsNotKnownIsRefused(t *testing.T) {
+	client, server := connected(t)
+	defer func() { _ = client.Close() }()
+	answer(t, server, &local{})
+	p := &peerOf{client, bufio.NewReader(client)}
+	p.say(frame.Head{Kind: 200, Stream: 5}, []byte("?"))
+	p.say(frame.Head{Kind: 63, Stream: 6}, []byte("?"))
+	h, body, err := p.next()
+	if err != nil || h.Kind != frame.Refused || h.Stream != 6 || frame.Code(body[0]) != frame.NotUnderstood {
+		t.Errorf("%+v %q, %v", h, body, err)
+	}
+}

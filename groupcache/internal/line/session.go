@@ -29,6 +29,8 @@ type Server struct {
 	Local peer.Local
 	// Explain is what HTTP would answer in the place of a value.
 	Explain func(ctx context.Context, group, key string, a peer.Answer) (status int, message string)
+	// Panicked is told what a request has panicked with.
+	Panicked func(v any)
 	// Fresh reports whether what has a stamp is to be carried out; nil for always.
 	Fresh func(frame.Stamp) bool
 }
