@@ -24,7 +24,7 @@ const (
 func main() {
 	rounds := flag.Int("rounds", 7, "rounds of each measurement, interleaved; the median counts")
 	round := flag.Duration("duration", 300*time.Millisecond, "length of a round")
-	only := flag.String("only", "hit,miss,peer,multi,killed", "parts to play, comma-separated: hit, miss, peer, multi, killed")
+	only := flag.String("only", "hit,miss,peer,frames,multi,killed", "parts to play, comma-separated: hit, miss, peer, frames, multi, killed")
 	child := flag.String("child", "", "for the program's own use: serve as a peer of this kind")
 	flag.Parse()
 	if *child != "" {
@@ -57,6 +57,8 @@ func (b bench) play(part string) error {
 		return b.misses()
 	case "peer":
 		return b.peers()
+	case "frames":
+		return b.frames()
 	case "multi":
 		return b.multi()
 	case "killed":

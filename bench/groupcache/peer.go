@@ -143,7 +143,7 @@ func (b bench) peers() error {
 	theirs := golang.NewGroup(group, 0, golang.GetterFunc(func(context.Context, string, golang.Sink) error {
 		return errors.New("the owner was not asked")
 	}))
-	ours, instance, err := client(ourURL, nil)
+	ours, instance, err := client(ourURL, nil, groupcache.FramesOff)
 	if err != nil {
 		return err
 	}
@@ -183,8 +183,8 @@ func (b bench) peers() error {
 }
 
 // client makes an instance whose only peer is at url.
-func client(url string, transport http.RoundTripper) (*groupcache.Group, *groupcache.Instance, error) {
-	o := groupcache.Options{}
+func client(url string, transport http.RoundTripper, frames groupcache.Frames) (*groupcache.Group, *groupcache.Instance, error) {
+	o := groupcache.Options{Silence: 2 * time.Second, Frames: frames} // a busy machine is no silent peer
 	if transport != nil {
 		o.Transport = func(context.Context) http.RoundTripper { return transport }
 	}
@@ -201,14 +201,14 @@ func client(url string, transport http.RoundTripper) (*groupcache.Group, *groupc
 	if err := instance.SetPeers(url); err != nil {
 		return nil, nil, err
 	}
-	return g, instance, acquaint(instance)
+	return g, instance, acquaint(instance, frames)
 }
 
 // acquaint waits until the instance has learnt who its peers are.
-func acquaint(i *groupcache.Instance) error {
+func acquaint(i *groupcache.Instance, frames groupcache.Frames) error {
 	known := func() bool {
 		for _, p := range i.Debug().Peers {
-			if !p.Ours {
+			if !p.Ours || frames == groupcache.FramesAuto && !p.Frames {
 				return false
 			}
 		}
@@ -225,7 +225,7 @@ func acquaint(i *groupcache.Instance) error {
 // dials counts connections for many requests from 64 callers.
 func (b bench) dials(url string) error {
 	c := &counted{RoundTripper: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
-	g, instance, err := client(url, c)
+	g, instance, err := client(url, c, groupcache.FramesOff)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (b bench) multi() error {
 		urls = append(urls, url)
 	}
 	c := &counted{RoundTripper: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
-	g, instance, err := client(urls[0], c)
+	g, instance, err := client(urls[0], c, groupcache.FramesOff)
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (b bench) multi() error {
 	if err := instance.SetPeers(urls...); err != nil {
 		return err
 	}
-	if err := acquaint(instance); err != nil {
+	if err := acquaint(instance, groupcache.FramesOff); err != nil {
 		return err
 	}
 	keys := make([]string, 100)
@@ -311,7 +311,7 @@ func (b bench) killed() error {
 			if err := instance.SetPeers(url); err != nil {
 				return err
 			}
-			if err := acquaint(instance); err != nil {
+			if err := acquaint(instance, groupcache.FramesOff); err != nil {
 				return err
 			}
 			stop()
