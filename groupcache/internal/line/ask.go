@@ -29,8 +29,8 @@ type Trace []byte
 // Get asks for a key. The error is ErrNotTaken if the peer was not asked, or peer.ErrSilent if nothing was heard of it for too long. first
 // is how long it took to be heard of. alive, if it is not nil, is told of signs of life.
 func (l *Line) Get(ctx context.Context, q peer.Question, t Trace, alive func()) (a peer.Answer, first time.Duration, err error) {
-	c := newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
-	defer c.release()
+	c := l.newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
+	defer l.release(c)
 	c.silence = int64(q.Silence)
 	start := time.Since(l.began)
 	if err := l.ask(ctx, c, request{kind: frame.Get, group: q.Group, body: q.Key, trace: t}); err != nil {
@@ -85,8 +85,8 @@ func (l *Line) Written(ctx context.Context, group string, within time.Duration, 
 func list(parts ...string) string { return string(multiwire.AppendRequest(nil, parts)) }
 
 func (l *Line) several(ctx context.Context, r request, n int, alive func()) ([]peer.Answer, error) {
-	c := newCall(l.options.MaxAnswers(n), alive)
-	defer c.release()
+	c := l.newCall(l.options.MaxAnswers(n), alive)
+	defer l.release(c)
 	if err := l.ask(ctx, c, r); err != nil {
 		return nil, err
 	}
@@ -131,8 +131,8 @@ func (l *Line) tell(ctx context.Context, r request, alive func()) error {
 	defer done()
 	var room [64]byte
 	r.lead = append(stamp.Append(room[:0]), r.lead...)
-	c := newCall(maxMessage, alive)
-	defer c.release()
+	c := l.newCall(maxMessage, alive)
+	defer l.release(c)
 	if err := l.ask(ctx, c, r); err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func (l *Line) tell(ctx context.Context, r request, alive func()) error {
 
 // Probe asks the peer for a sign that the line is one.
 func (l *Line) Probe(ctx context.Context) (peer.Greeting, error) {
-	c := newCall(maxMessage, nil)
-	defer c.release()
+	c := l.newCall(maxMessage, nil)
+	defer l.release(c)
 	if err := l.ask(ctx, c, request{kind: frame.Probe}); err != nil {
 		return peer.Greeting{}, err
 	}

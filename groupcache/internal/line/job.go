@@ -164,6 +164,10 @@ func (j *job) told(ctx context.Context) error {
 		return local.Set(ctx, j.group, string(key), string(value), expire)
 	}
 	parts, err := multiwire.ParseRequest(body)
+	if j.kind == frame.Sweep || j.kind == frame.Offer { // they may take their time
+		signs := j.showLife()
+		defer signs.Stop()
+	}
 	switch {
 	case err != nil:
 	case j.kind == frame.Remove:

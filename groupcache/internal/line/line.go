@@ -53,6 +53,7 @@ type Line struct {
 	ended   chan struct{}
 	work    sync.WaitGroup
 	watch   watch
+	calls   sync.Pool // of *call
 
 	// Guarded by out.mu.
 	slots       []slot
@@ -85,19 +86,20 @@ type call struct {
 	err    error
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }} //nolint:gochecknoglobals // a pool is no state
-
 // newCall makes a call whose answer has so many bytes at most.
-func newCall(limit int64, alive func()) *call {
-	c := calls.Get().(*call) //nolint:forcetypeassert // nothing else is in it
+func (l *Line) newCall(limit int64, alive func()) *call {
+	c, ok := l.calls.Get().(*call)
+	if !ok {
+		c = &call{done: make(chan struct{}, 1)}
+	}
 	c.limit, c.alive = limit, alive
 	return c
 }
 
 // release gives a call back, without what it refers to.
-func (c *call) release() {
+func (l *Line) release(c *call) {
 	*c = call{done: c.done}
-	calls.Put(c)
+	l.calls.Put(c)
 }
 
 // New makes the line of a connection, whose peer has been told that frames follow.
@@ -292,6 +294,7 @@ func (l *Line) freeLocked(stream uint32) (c *call, ok bool) {
 
 // progressed is told of a piece that has gone out: that is a sign of life.
 func (l *Line) progressed(b *longBody) {
+	l.watch.signs.Add(1)
 	if s := l.slotLocked(b.head.Stream); s != nil && s.call != nil {
 		l.aliveLocked(s.call)
 	}

@@ -1,14 +1,19 @@
 package line_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -93,39 +98,38 @@ func TestLongValuesArriveWhole(t *testing.T) {
 	callers.Wait()
 }
 
-// A short answer was to wait for all that was asked for before it.
+// A short answer waits for a piece of each long one at most.
 func TestShortAnswersPassLongOnes(t *testing.T) {
-	client, server := connected(t)
-	gate := &gated{Conn: server, open: make(chan struct{}), passed: 1 << 20}
-	l := newLine(t, client)
-	answer(t, gate, &local{find: func(key string) (string, bool) {
-		if key == "short" {
-			return key, true
-		}
-		return strings.Repeat("x", maxValue), true
-	}})
-	var long sync.WaitGroup
-	for range 3 {
-		long.Go(func() {
-			if v, err := ask(t.Context(), l, "long"); err != nil || len(v) != maxValue {
-				t.Errorf("%d bytes, %v", len(v), err)
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer func() { _ = client.Close() }()
+		answer(t, server, &local{find: func(key string) (string, bool) {
+			if key == "short" {
+				return key, true
 			}
-		})
-	}
-	within(t, "the long ones are under way", func() bool { return gate.isShut() })
-	var short sync.WaitGroup
-	short.Go(func() {
-		if v, err := ask(t.Context(), l, "short"); err != nil || v != "short" {
-			t.Errorf("%q, %v", v, err)
+			return strings.Repeat("x", maxValue), true
+		}})
+		p := &peerOf{client, bufio.NewReader(client)}
+		var long []byte
+		for stream := range uint32(8) {
+			long = append(frame.Head{Kind: frame.Get, Length: 4, Stream: stream}.Append(long), "long"...)
 		}
-		if n := gate.written(); n > 8<<20 {
-			t.Errorf("a short answer came after %d bytes of long ones", n)
+		_, _ = p.Write(long)
+		if h, _, err := p.next(); err != nil || h.Flags&frame.More == 0 {
+			t.Fatalf("%+v, %v, want a piece", h, err)
+		}
+		go p.say(frame.Head{Kind: frame.Get, Stream: 99}, []byte("short"))
+		synctest.Wait() // it is read as soon as what is being written has been
+		for before := 0; ; before++ {
+			h, _, err := p.next()
+			if err != nil || before > 12 {
+				t.Fatalf("%d pieces before the short answer, %v", before, err)
+			}
+			if h.Stream == 99 {
+				return
+			}
 		}
 	})
-	time.Sleep(10 * time.Millisecond) // the request is read meanwhile, as a rule
-	close(gate.open)
-	short.Wait()
-	long.Wait()
 }
 
 func TestGoAwayLosesNothing(t *testing.T) {
@@ -193,28 +197,72 @@ func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 }
 
 func TestASilentPeerEndsACall(t *testing.T) {
-	release := make(chan struct{})
-	l, _ := start(t, &local{get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
-		if key == "says so" {
-			loading()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
+			if key == "says so" {
+				loading()
+			}
+			<-release
+			return peer.Answer{Value: key}, nil
+		}})
+		begun := time.Now()
+		_, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
+		if took := time.Since(begun); !errors.Is(err, peer.ErrSilent) || took > 40*time.Millisecond {
+			t.Errorf("a peer that says nothing: %v after %v", err, took)
 		}
-		<-release
-		return peer.Answer{Value: key}, nil
-	}})
-	_, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
-	if !errors.Is(err, peer.ErrSilent) {
-		t.Errorf("a peer that says nothing: %v", err)
-	}
-	var caller sync.WaitGroup
-	caller.Go(func() {
-		a, first, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "says so", Silence: 500 * time.Millisecond}, nil, nil)
-		if err != nil || a.Value != "says so" || first >= time.Second {
+		time.AfterFunc(time.Minute, func() { close(release) })
+		a, first, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "says so", Silence: 30 * time.Millisecond}, nil, nil)
+		if err != nil || a.Value != "says so" || first != peer.FirstSign {
 			t.Errorf("a peer that says that it loads: %+v after %v, %v", a, first, err)
 		}
 	})
-	time.Sleep(time.Second)
-	close(release)
-	caller.Wait()
+}
+
+// Callers whose time was over sooner than a peer's silence never found out that nothing came any more.
+func TestALineOfWhichNothingComesEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer func() { _ = server.Close() }()
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		l := newLine(t, client)
+		begun := time.Now()
+		for l.Takes() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, _, _ = l.Get(ctx, peer.Question{Group: "g", Key: "k", Silence: time.Second}, nil, nil)
+			cancel()
+		}
+		<-l.Ended()
+		if took := time.Since(begun); took < 10*time.Second || took > 20*time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}
+
+// A line on which nothing is asked may rest, and one whose peer loads may wait.
+func TestALineThatIsAliveGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
+			loading()
+			time.Sleep(time.Minute)
+			return peer.Answer{Value: key}, nil
+		}})
+		for range 2 {
+			time.Sleep(time.Hour)
+			if v, err := ask(t.Context(), l, "k"); err != nil || v != "k" {
+				t.Errorf("%q, %v", v, err)
+			}
+		}
+	})
+}
+
+// piped makes a line and the session that answers it, within a bubble.
+func piped(t *testing.T, answers *local) *line.Line {
+	t.Helper()
+	client, server := net.Pipe()
+	l := newLine(t, client)
+	answer(t, server, answers)
+	return l
 }
 
 func TestACallerMayLeave(t *testing.T) {

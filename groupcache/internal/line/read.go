@@ -49,6 +49,7 @@ func (l *Line) read(r *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
+		l.watch.signs.Add(1)
 		switch {
 		case h.Kind == frame.GoAway:
 			l.out.mu.Lock()

@@ -1,6 +1,8 @@
 package line
 
 import (
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
@@ -11,7 +13,13 @@ const (
 	tick = 5 * time.Millisecond
 	// lateTick is by how much a look may be late. If it is later, this process was what was silent: the answers may be there unread.
 	lateTick = 10 * time.Millisecond
+	// deadAfter is for how long nothing may come of a line, and go out of what is long, while something is asked: a peer that loads says so
+	// each NextSign, whether its caller has left or not.
+	deadAfter = 15 * time.Second
 )
+
+// errDead ends a line of which nothing comes any more. Callers who leave sooner than a peer is silent for too long do not find that out.
+var errDead = errors.New("nothing has come for too long")
 
 // watched is what the watch knows of a call. Guarded by the line's mutex; times are nanoseconds since the line began.
 type watched struct {
@@ -34,6 +42,10 @@ type watch struct {
 	timer *time.Timer
 	armed bool          // guarded by the line's mutex
 	due   time.Duration // when the next look is, since the line began; guarded by the line's mutex
+
+	signs atomic.Uint64 // of life: what has come, and gone out of what is long
+	seen  uint64        // signs at the last look that has found new ones; guarded by the line's mutex
+	since time.Duration // when that was; guarded by the line's mutex
 }
 
 func (w *watch) init(l *Line) {
@@ -44,12 +56,13 @@ func (w *watch) init(l *Line) {
 
 // startLocked watches a call.
 func (w *watch) startLocked(c *call) {
-	if c.silence == 0 {
+	if w.armed && c.silence == 0 {
 		return
 	}
 	now := time.Since(w.line.began)
 	c.due = int64(now) + c.silence
 	if !w.armed {
+		w.since = now
 		w.armLocked(now)
 	}
 }
@@ -71,24 +84,28 @@ func (w *watch) look() {
 	}
 	now := time.Since(l.began)
 	late := now - w.due
-	w.armed = false
+	if n := w.signs.Load(); n != w.seen || late > lateTick {
+		w.seen, w.since = n, now
+	}
+	if l.open > 0 && now-w.since > deadAfter {
+		l.out.mu.Unlock()
+		l.end(errDead)
+		return
+	}
 	for i := range l.slots {
 		s := &l.slots[i]
 		c := s.call
 		switch {
 		case c == nil || c.silence == 0:
-			continue
 		case late > lateTick:
 			c.due += int64(late + lateTick)
 		case c.due < int64(now):
 			c.err = peer.ErrSilent
 			l.abandonLocked(s, c.stream)
 			c.done <- struct{}{}
-			continue
 		}
-		w.armed = true
 	}
-	if w.armed {
+	if w.armed = l.open > 0; w.armed {
 		w.armLocked(now)
 	}
 	l.out.handUnlocking()
