@@ -36,7 +36,8 @@ func framed(t *testing.T, nodes ...*node) {
 	}
 }
 
-// noRequests makes the requests of peers to a node fail that are none of those that find out what is there.
+// noRequests makes the requests of peers to a node fail that are none of those that find out what
+// is there.
 func (n *node) noRequests() {
 	n.behind(func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -379,7 +380,8 @@ func (c *cluster) readAndWrite(t *testing.T, word string) {
 	}
 }
 
-// What was told by frames, held back and given up, is not carried out after what was told later by HTTP.
+// What was told by frames, held back and given up, is not carried out after what was told later by
+// HTTP.
 func TestAWriteThatWasHeldBackByFramesChangesNothing(t *testing.T) {
 	secret := func(o *groupcache.Options) {
 		o.Auth, o.Secret = groupcache.AuthRequire, []byte("0123456789abcdef")

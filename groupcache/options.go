@@ -47,9 +47,11 @@ const (
 	Rendezvous
 )
 
-// Frames says whether peers of this module ask each other by frames: many requests at once on one connection, which begins as an upgrade of
-// a request over HTTP/1.1, at the same port. Where the peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried
-// again after a minute. Such connections end with Instance.Close and with http.Server's Shutdown, not with its Close.
+// Frames says whether peers of this module ask each other by frames: many requests at once on one
+// connection, which begins as an upgrade of a request over HTTP/1.1, at the same port. Where the
+// peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried again after
+// a minute. Such connections end with Instance.Close and with http.Server's Shutdown, not with its
+// Close.
 type Frames int
 
 const (
@@ -103,10 +105,11 @@ type Options struct {
 	Ring Ring
 	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
-	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by Transport. Default FramesAuto.
+	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by
+	// Transport. Default FramesAuto.
 	Frames Frames
-	// Context makes the context of an HTTP request from a peer. Requests by frames have that of the request that began their connection,
-	// without its end. Default: the request's own.
+	// Context makes the context of an HTTP request from a peer. Requests by frames have that of the
+	// request that began their connection, without its end. Default: the request's own.
 	Context func(*http.Request) context.Context
 	// ServerErrorHandler writes the answer to a peer whose HTTP request failed. Default DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)

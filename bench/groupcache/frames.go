@@ -54,7 +54,8 @@ type wayOf struct {
 	get  func(ctx context.Context, key string) error
 }
 
-// ways are those that are compared: golang's, ours over HTTP, ours by frames without and with a deadline for each Get.
+// ways are those that are compared: golang's, ours over HTTP, ours by frames without and with a
+// deadline for each Get.
 func ways(theirURL, ourURL string) ([]wayOf, func(), error) {
 	pool := golang.NewHTTPPoolOpts("http://127.0.0.1:1", nil)
 	pool.Set(theirURL)
@@ -91,13 +92,15 @@ func ways(theirURL, ourURL string) ([]wayOf, func(), error) {
 	}, stop, nil
 }
 
-// framesTargets are ratios to mailgun's throughput, by callers, size and whether each Get has a deadline.
+// framesTargets are ratios to mailgun's throughput, by callers, size and whether each Get has a
+// deadline.
 var framesTargets = map[string]float64{ //nolint:gochecknoglobals // a constant, were there such maps
 	"64/100/frames": 6, "64/10000/frames": 4, "64/100/frames, deadline": 5, "64/10000/frames, deadline": 4,
 	"8/100/frames": 1.8, "8/10000/frames": 1.8, "1/100/frames": 1.3, "1/10000/frames": 1.3,
 }
 
-// frames measures gets of values that the owner has in its cache, with few and with many callers. The caller keeps nothing.
+// frames measures gets of values that the owner has in its cache, with few and with many callers.
+// The caller keeps nothing.
 func (b bench) frames() error {
 	theirURL, stopTheirs, err := start("golang")
 	if err != nil {

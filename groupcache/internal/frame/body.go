@@ -28,8 +28,8 @@ const (
 	Stale
 )
 
-// Stamp orders what one process tells another, whichever connections it takes: what was given up and comes after what followed it is not
-// to be carried out.
+// Stamp orders what one process tells another, whichever connections it takes: what was given up
+// and comes after what followed it is not to be carried out.
 type Stamp struct {
 	Time     time.Time // to the second
 	N, Floor uint64
@@ -139,7 +139,8 @@ func ParseRefusal(b []byte) (c Code, message []byte, err error) {
 	return Code(b[0]), b[1:], nil
 }
 
-// AppendTrace appends what the flag Traced announces: the list of a trace's headers, which has MaxName bytes at most.
+// AppendTrace appends what the flag Traced announces: the list of a trace's headers, which has
+// MaxName bytes at most.
 func AppendTrace(b, list []byte) []byte {
 	return append(binary.LittleEndian.AppendUint16(b, uint16(len(list))), list...)
 }

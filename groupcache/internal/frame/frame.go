@@ -1,16 +1,18 @@
-// Package frame is the form of what two peers say to each other on one connection: frames, each of which belongs to a stream. It
-// encodes and decodes, and does no I/O.
+// Package frame is the form of what two peers say to each other on one connection: frames, each of
+// which belongs to a stream. It encodes and decodes, and does no I/O.
 //
 // A frame is a head of 12 bytes, little endian, and a body:
 //
 //	length u32 | kind u8 | flags u8 | group u16 | stream u32
 //
-// length is that of the body, MaxBody at most. What is longer is cut into frames of the same stream and kind, all but the last of which
-// have the flag More. The joined body begins with what the flag Traced announces, then with the name of a group, whose length is the
-// group of the first head; what follows depends on the kind.
+// length is that of the body, MaxBody at most. What is longer is cut into frames of the same stream
+// and kind, all but the last of which have the flag More. The joined body begins with what the flag
+// Traced announces, then with the name of a group, whose length is the group of the first head;
+// what follows depends on the kind.
 //
-// A stream is a request and its answers. Its number is chosen by who asks, and means no other request before the last answer to it was
-// read, whether the caller has left or not. So every request has exactly one last answer, one that was canceled, too.
+// A stream is a request and its answers. Its number is chosen by who asks, and means no other
+// request before the last answer to it was read, whether the caller has left or not. So every
+// request has exactly one last answer, one that was canceled, too.
 package frame
 
 import (
@@ -32,7 +34,8 @@ const (
 	Written
 	// Set has a Stamp, a time of expiry, a key and a value.
 	Set
-	// Remove has a Stamp and a list of keys, Sweep a Stamp and its three parts, Offer a Stamp, the address of who offers, and keys.
+	// Remove has a Stamp and a list of keys, Sweep a Stamp and its three parts, Offer a Stamp, the
+	// address of who offers, and keys.
 	Remove
 	Sweep
 	Offer
@@ -40,7 +43,8 @@ const (
 	Forget
 	// Probe has nothing.
 	Probe
-	// Cancel has nothing: whoever has asked on its stream has left. It is answered by the answer to that request.
+	// Cancel has nothing: whoever has asked on its stream has left. It is answered by the answer to
+	// that request.
 	Cancel
 )
 
@@ -116,7 +120,8 @@ func (h Head) Append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, h.Stream)
 }
 
-// ParseHead reads the head that b begins with, which has HeadSize bytes at least. The error is ErrMalformed.
+// ParseHead reads the head that b begins with, which has HeadSize bytes at least. The error is
+// ErrMalformed.
 func ParseHead(b []byte) (Head, error) {
 	if len(b) < HeadSize {
 		return Head{}, ErrMalformed
@@ -138,7 +143,8 @@ type Body struct {
 	Rest  []byte
 }
 
-// Split takes a joined body apart by the flags and the group of its first head. The parts share the memory of b.
+// Split takes a joined body apart by the flags and the group of its first head. The parts share the
+// memory of b.
 func Split(h Head, b []byte) (Body, error) {
 	var out Body
 	if h.Flags&Traced != 0 {

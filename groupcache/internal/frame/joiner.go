@@ -1,11 +1,12 @@
 package frame
 
-// Joiner joins the pieces of long bodies. It takes memory for what has arrived, not for what was announced. Make it with its bounds; it
-// is for one reader.
+// Joiner joins the pieces of long bodies. It takes memory for what has arrived, not for what was
+// announced. Make it with its bounds; it is for one reader.
 type Joiner struct {
 	// Streams is how many bodies may be under way at once. More are malformed.
 	Streams int
-	// Limit is how long the body may be that begins with a head. What is longer is read, but not kept.
+	// Limit is how long the body may be that begins with a head. What is longer is read, but not
+	// kept.
 	Limit func(Head) int64
 
 	open map[uint32]*joined

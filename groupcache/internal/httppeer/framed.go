@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// Framed asks one peer by frames on one connection while there is such a connection, else by requests of HTTP.
+// Framed asks one peer by frames on one connection while there is such a connection, else by
+// requests of HTTP.
 type Framed struct {
 	*Transport
 	line atomic.Pointer[line.Line]
@@ -40,16 +41,18 @@ func newFramed(t *Transport) *Framed {
 const (
 	// upgradeFor bounds making a connection.
 	upgradeFor = 5 * time.Second
-	// refusedFor is for how long a peer that has not gone on with frames is not asked to again: something on the way does not know it.
+	// refusedFor is for how long a peer that has not gone on with frames is not asked to again:
+	// something on the way does not know it.
 	refusedFor = time.Minute
-	// lostFor is how long a connection must have lived to be no failure, and lostPause how long it takes to make another one after the first
-	// one, and twice as long after each that follows.
+	// lostFor is how long a connection must have lived to be no failure, and lostPause how long it
+	// takes to make another one after the first one, and twice as long after each that follows.
 	lostFor   = time.Second
 	lostPause = 50 * time.Millisecond
 	maxLost   = 8
 )
 
-// Probe implements peer.Transport. A peer that takes frames is then asked by them, as soon as there is a connection.
+// Probe implements peer.Transport. A peer that takes frames is then asked by them, as soon as there
+// is a connection.
 func (f *Framed) Probe(ctx context.Context) (peer.Greeting, error) {
 	g, err := f.Transport.Probe(ctx)
 	if err == nil && g.Marked && f.offered.Load() && f.line.Load() == nil {
@@ -73,7 +76,8 @@ func (f *Framed) wishLine() {
 	f.work.Go(f.keep)
 }
 
-// keep makes a connection, and another one when it has ended, until none can be made: then a greeting has to find the peer.
+// keep makes a connection, and another one when it has ended, until none can be made: then a
+// greeting has to find the peer.
 func (f *Framed) keep() {
 	for lost := 0; ; lost++ {
 		l, err := f.connect()

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// HTTP1 makes RoundTrippers of HTTP/1.1 of those that requests otherwise go by: HTTP/2 has no upgrades. One that is no http.Transport is
-// taken as it is.
+// HTTP1 makes RoundTrippers of HTTP/1.1 of those that requests otherwise go by: HTTP/2 has no
+// upgrades. One that is no http.Transport is taken as it is.
 type HTTP1 struct {
 	// Of is what requests go by. Required.
 	Of func(context.Context) http.RoundTripper

@@ -22,9 +22,10 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// Two peers of ours may go on with frames on the connection of a request: a greeting by GET asks for it by the headers of an upgrade
-// (RFC 9110, section 7.8), and 101 says that it is so. Request and answer prove who asks and who answers like all others; what follows
-// is sealed with keys of that exchange, if there is a secret. Any other answer is that to a greeting.
+// Two peers of ours may go on with frames on the connection of a request: a greeting by GET asks
+// for it by the headers of an upgrade (RFC 9110, section 7.8), and 101 says that it is so. Request
+// and answer prove who asks and who answers like all others; what follows is sealed with keys of
+// that exchange, if there is a secret. Any other answer is that to a greeting.
 
 const (
 	// framesHeader in the answer to a greeting says that its sender takes frames.
@@ -36,7 +37,8 @@ const (
 // errNoUpgrade says that what answers, or something on the way to it, goes on with HTTP.
 var errNoUpgrade = errors.New("the connection stays one of HTTP")
 
-// keysOf makes the keys of a connection from the proofs of the request that began it and of the answer.
+// keysOf makes the keys of a connection from the proofs of the request that began it and of the
+// answer.
 func (s *Signer) keysOf(asked, answered string) (toServer, toClient []byte, err error) {
 	derive := func(what string) ([]byte, error) {
 		return hkdf.Key(sha256.New, s.secret, []byte(asked+answered), "holdfast groupcache frames "+proofVersion+" "+what, sha256.Size)
@@ -114,7 +116,8 @@ type sessions struct {
 // goAwayFor is how long Close waits for peers to end their connections in good order.
 const goAwayFor = 500 * time.Millisecond
 
-// Close ends all connections that go on with frames, once what is under way on them is answered. Later ones stay with HTTP.
+// Close ends all connections that go on with frames, once what is under way on them is answered.
+// Later ones stay with HTTP.
 func (s *Server) Close() {
 	s.sessions.mu.Lock()
 	s.sessions.closed = true
@@ -170,12 +173,14 @@ func (x *sessions) isClosed() bool {
 	return x.closed
 }
 
-// takesFrames says that the Server goes on with frames, as far as a request shows: one of HTTP/2 does not show whether one of HTTP/1.1 could.
+// takesFrames says that the Server goes on with frames, as far as a request shows: one of HTTP/2
+// does not show whether one of HTTP/1.1 could.
 func (s *Server) takesFrames(w http.ResponseWriter, r *http.Request) bool {
 	return s.Frames && (r.ProtoMajor > 1 || canUpgrade(w)) && !s.sessions.isClosed()
 }
 
-// upgrade goes on with frames on the connection of a request, and reports whether it does. Nothing has been answered otherwise.
+// upgrade goes on with frames on the connection of a request, and reports whether it does. Nothing
+// has been answered otherwise.
 //
 //nolint:contextcheck // the user makes the context of a request; the connection outlives the request
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) bool {
@@ -321,7 +326,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// switchTo proves in the head of an answer that frames follow, and returns the keys of the connection.
+// switchTo proves in the head of an answer that frames follow, and returns the keys of the
+// connection.
 func (p *Proving) switchTo(h http.Header) (*line.Keys, error) {
 	p.sent = true
 	mac := p.signer.proveAnswer(h, p.proof, http.StatusSwitchingProtocols, nil)

@@ -26,8 +26,9 @@ func Fits(group, key string) bool { return len(group)+len(key) <= MaxKey }
 // Trace is the headers of a trace, as multiwire has lists: names and values in turn. Nil is none.
 type Trace []byte
 
-// Get asks for a key. The error is ErrNotTaken if the peer was not asked, or peer.ErrSilent if nothing was heard of it for too long. first
-// is how long it took to be heard of. alive, if it is not nil, is told of signs of life.
+// Get asks for a key. The error is ErrNotTaken if the peer was not asked, or peer.ErrSilent if
+// nothing was heard of it for too long. first is how long it took to be heard of. alive, if it is
+// not nil, is told of signs of life.
 func (l *Line) Get(ctx context.Context, q peer.Question, t Trace, alive func()) (a peer.Answer, first time.Duration, err error) {
 	c := l.newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
 	defer l.release(c)

@@ -1,9 +1,9 @@
-// Package line carries the requests of one process to another over one connection, which many callers share. A Line asks, a Session
-// answers; package frame has the form of what they say.
+// Package line carries the requests of one process to another over one connection, which many
+// callers share. A Line asks, a Session answers; package frame has the form of what they say.
 //
-// Why no caller gets another's answer: a stream is a slot of the line's table and a number that counts the slot's lives. A slot is given to
-// the next caller only when the last answer to the one before was read, be that one gone or not, and an answer that names another life ends
-// the line.
+// Why no caller gets another's answer: a stream is a slot of the line's table and a number that
+// counts the slot's lives. A slot is given to the next caller only when the last answer to the one
+// before was read, be that one gone or not, and an answer that names another life ends the line.
 package line
 
 import (
@@ -24,8 +24,8 @@ const (
 	maxSlots = 1 << slotBits
 
 	readBuffer = 64 << 10
-	// maxOutstanding is how many bytes of requests may be without an answer while callers write themselves: a connection whose peer reads
-	// nothing takes more without blocking.
+	// maxOutstanding is how many bytes of requests may be without an answer while callers write
+	// themselves: a connection whose peer reads nothing takes more without blocking.
 	maxOutstanding = 8 << 10
 	// maxQueued is how many bytes may wait to be written; requests are refused above.
 	maxQueued = 64 << 20
@@ -40,7 +40,8 @@ type Options struct {
 	MaxValueSize int64
 	// MaxAnswers bounds the body of the answers to so many keys, in bytes.
 	MaxAnswers func(keys int) int64
-	// Stamp numbers what tells the peer something. done is called when it has been answered, or given up.
+	// Stamp numbers what tells the peer something. done is called when it has been answered, or
+	// given up.
 	Stamp func() (s frame.Stamp, done func())
 }
 
@@ -166,7 +167,8 @@ type request struct {
 	trace []byte
 }
 
-// ask makes a request and waits for its answer, which is then in c. Nobody uses c any more when it returns.
+// ask makes a request and waits for its answer, which is then in c. Nobody uses c any more when it
+// returns.
 func (l *Line) ask(ctx context.Context, c *call, r request) error {
 	if err := l.send(c, r); err != nil {
 		return err
@@ -241,7 +243,8 @@ func (l *Line) enterLocked(c *call, size int) uint32 {
 	return c.stream
 }
 
-// leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was asked has come.
+// leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was
+// asked has come.
 func (l *Line) leave(c *call) bool {
 	w := &l.out
 	w.mu.Lock()
@@ -278,7 +281,8 @@ func (l *Line) slotLocked(stream uint32) *slot {
 	return s
 }
 
-// freeLocked frees the slot of a stream whose last answer has been read, and returns who waits for it, nil if nobody does.
+// freeLocked frees the slot of a stream whose last answer has been read, and returns who waits for
+// it, nil if nobody does.
 func (l *Line) freeLocked(stream uint32) (c *call, ok bool) {
 	s := l.slotLocked(stream)
 	if s == nil {

@@ -219,7 +219,8 @@ func TestASilentPeerEndsACall(t *testing.T) {
 	})
 }
 
-// Callers whose time was over sooner than a peer's silence never found out that nothing came any more.
+// Callers whose time was over sooner than a peer's silence never found out that nothing came any
+// more.
 func TestALineOfWhichNothingComesEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()

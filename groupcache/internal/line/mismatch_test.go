@@ -194,7 +194,8 @@ func TestAnswersGivenTwiceEndTheLine(t *testing.T) {
 	}
 }
 
-// Whatever a peer says, both ends come to an end of it, and no caller is told what was not said on its stream.
+// Whatever a peer says, both ends come to an end of it, and no caller is told what was not said on
+// its stream.
 func FuzzPeers(f *testing.F) {
 	f.Add([]byte{1, 2, 3})
 	f.Add(append(frame.Head{Length: 9, Kind: frame.Value, Stream: 1 << 14}.Append(nil), "12345678v"...))
@@ -223,7 +224,8 @@ func FuzzPeers(f *testing.F) {
 	})
 }
 
-// What is asked after the peer was told to ask no more is refused, so that it can be asked another way.
+// What is asked after the peer was told to ask no more is refused, so that it can be asked another
+// way.
 func TestWhatComesAfterGoAwayIsRefused(t *testing.T) {
 	client, server := connected(t)
 	defer func() { _ = client.Close() }()

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// recorded is a connection that keeps what is written, and has nothing to read but what it is given.
+// recorded is a connection that keeps what is written, and has nothing to read but what it is
+// given.
 type recorded struct {
 	io.Reader
 	written [][]byte

@@ -59,7 +59,8 @@ func NewSession(ctx context.Context, conn net.Conn, s Server) *Session {
 	return x
 }
 
-// Serve answers until the connection ends, and waits for what is under way. in has what was read of the connection before.
+// Serve answers until the connection ends, and waits for what is under way. in has what was read of
+// the connection before.
 func (x *Session) Serve(in *bufio.Reader) error {
 	err := x.read(in)
 	x.fail(err)
@@ -134,7 +135,8 @@ func (x *Session) flushIfFull() {
 	x.out.writeUnlocking()
 }
 
-// waitLocked waits while too many answers are queued, and somebody writes them: meanwhile the peer cannot ask for more.
+// waitLocked waits while too many answers are queued, and somebody writes them: meanwhile the peer
+// cannot ask for more.
 func (x *Session) waitLocked() {
 	for x.out.size > fullQueue && x.out.writing && x.out.err == nil {
 		x.out.room.Wait()

@@ -11,17 +11,21 @@ import (
 const (
 	// tick is how often the calls of a line are looked at, while there are some.
 	tick = 5 * time.Millisecond
-	// lateTick is by how much a look may be late. If it is later, this process was what was silent: the answers may be there unread.
+	// lateTick is by how much a look may be late. If it is later, this process was what was silent:
+	// the answers may be there unread.
 	lateTick = 10 * time.Millisecond
-	// deadAfter is for how long nothing may come of a line, and go out of what is long, while something is asked: a peer that loads says so
-	// each NextSign, whether its caller has left or not.
+	// deadAfter is for how long nothing may come of a line, and go out of what is long, while
+	// something is asked: a peer that loads says so each NextSign, whether its caller has left or
+	// not.
 	deadAfter = 15 * time.Second
 )
 
-// errDead ends a line of which nothing comes any more. Callers who leave sooner than a peer is silent for too long do not find that out.
+// errDead ends a line of which nothing comes any more. Callers who leave sooner than a peer is
+// silent for too long do not find that out.
 var errDead = errors.New("nothing has come for too long")
 
-// watched is what the watch knows of a call. Guarded by the line's mutex; times are nanoseconds since the line began.
+// watched is what the watch knows of a call. Guarded by the line's mutex; times are nanoseconds
+// since the line began.
 type watched struct {
 	silence int64 // for how long the peer may be silent; 0 if another one watches
 	due     int64 // when it has been for too long
@@ -36,7 +40,8 @@ func (c *watched) sign(now int64) {
 	c.due = now + max(c.silence, int64(3*peer.NextSign))
 }
 
-// watch ends the calls that the peer is silent about. One timer serves all calls of a line, and rests while there are none.
+// watch ends the calls that the peer is silent about. One timer serves all calls of a line, and
+// rests while there are none.
 type watch struct {
 	line  *Line
 	timer *time.Timer

@@ -11,16 +11,19 @@ import (
 )
 
 const (
-	// longAtOnce is how many long bodies take turns; others wait. A short frame waits for one piece of each at most.
+	// longAtOnce is how many long bodies take turns; others wait. A short frame waits for one piece
+	// of each at most.
 	longAtOnce = 4
-	// lend is from which length on a body is written from where it is: a copy costs more than another part of a write.
+	// lend is from which length on a body is written from where it is: a copy costs more than
+	// another part of a write.
 	lend = 2 << 10
 	// keepBuffer is the largest buffer that is kept for the next write.
 	keepBuffer = 256 << 10
 )
 
-// writer gathers frames, so that many go out with one write. Who finds it idle writes; what is queued meanwhile goes out with the next
-// write, by a goroutine that ends when there is nothing left. Long bodies are cut, and short frames go between their pieces.
+// writer gathers frames, so that many go out with one write. Who finds it idle writes; what is
+// queued meanwhile goes out with the next write, by a goroutine that ends when there is nothing
+// left. Long bodies are cut, and short frames go between their pieces.
 type writer struct {
 	to  io.Writer
 	tcp bool // several parts go out with one write

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Quick is a Transport that may also have one connection which many requests share. It watches over the peer's silence itself, so that a
-// request needs no context and no timer of its own.
+// Quick is a Transport that may also have one connection which many requests share. It watches over
+// the peer's silence itself, so that a request needs no context and no timer of its own.
 type Quick interface {
 	Transport
-	// Quick asks for a key on that connection. The error is ErrSilent if the peer was silent for too long. first is how long it took to be
-	// heard of. If not ok, there is no such connection, or the question does not fit, and nothing was asked.
+	// Quick asks for a key on that connection. The error is ErrSilent if the peer was silent for
+	// too long. first is how long it took to be heard of. If not ok, there is no such connection,
+	// or the question does not fit, and nothing was asked.
 	Quick(ctx context.Context, q Question) (a Answer, first time.Duration, ok bool, err error)
 	// HasLine reports whether there is one.
 	HasLine() bool
@@ -27,7 +28,8 @@ type Question struct {
 	Silence time.Duration
 }
 
-// LostError ends all requests of a connection that many share. Only one of them counts as a failure.
+// LostError ends all requests of a connection that many share. Only one of them counts as a
+// failure.
 type LostError struct {
 	Cause   error
 	counted atomic.Bool
@@ -39,7 +41,8 @@ func (e *LostError) Error() string { return "the connection was lost: " + e.Caus
 // Unwrap returns the cause.
 func (e *LostError) Unwrap() error { return e.Cause }
 
-// counted reports whether an error is one of several that have one cause, of which another one has been counted.
+// counted reports whether an error is one of several that have one cause, of which another one has
+// been counted.
 func counted(err error) bool {
 	var lost *LostError
 	return errors.As(err, &lost) && lost.counted.Swap(true)
