@@ -26,6 +26,9 @@ func (i *Instance) Acquainted() bool {
 	return true
 }
 
+// AsksByFrames says that peers are to be asked by frames.
+func (i *Instance) AsksByFrames() bool { return i.options.Frames == FramesAuto }
+
 // Owns says that this instance owns a key.
 func (i *Instance) Owns(key string) bool { return i.pool.Owner(key) == nil }
 

@@ -170,7 +170,20 @@ func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...
 	for _, node := range c.nodes {
 		eventually(t, "the peers know each other", func() bool { return node.instance.Acquainted() })
 	}
+	for _, node := range c.nodes {
+		node.mayAskByFrames()
+	}
 	return c
+}
+
+// mayAskByFrames waits a moment for the connections for frames, if there are to be any.
+func (n *node) mayAskByFrames() {
+	for end := time.Now().Add(time.Second); n.instance.AsksByFrames() && !byFrames(n.instance); {
+		if time.Now().After(end) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *node {
