@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
@@ -52,6 +53,7 @@ type Line struct {
 	out     writer
 	began   time.Time
 	ended   chan struct{}
+	leaving atomic.Bool // the peer takes no more requests
 	work    sync.WaitGroup
 	watch   watch
 	calls   sync.Pool // of *call
@@ -61,7 +63,6 @@ type Line struct {
 	free        []uint32 // of slots
 	open        int      // slots that are not free
 	outstanding int      // bytes of requests without an answer
-	leaving     bool     // the peer takes no more
 }
 
 // slot is a place in the table of calls.
@@ -120,7 +121,7 @@ func (l *Line) Ended() <-chan struct{} { return l.ended }
 func (l *Line) Takes() bool {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
-	return l.out.err == nil && !l.leaving
+	return l.out.err == nil && !l.leaving.Load()
 }
 
 // Close ends the line and all calls, and waits for its goroutines.
@@ -202,7 +203,7 @@ func (l *Line) send(c *call, r request) error {
 	size := frame.HeadSize + len(lead) + len(r.body)
 	w := &l.out
 	w.mu.Lock()
-	if w.err != nil || l.leaving {
+	if w.err != nil || l.leaving.Load() {
 		w.mu.Unlock()
 		return ErrNotTaken
 	}

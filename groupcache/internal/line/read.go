@@ -52,33 +52,37 @@ func (l *Line) read(r *bufio.Reader) error {
 		l.watch.signs.Add(1)
 		switch {
 		case h.Kind == frame.GoAway:
-			l.out.mu.Lock()
-			l.leaving = true
-			l.out.mu.Unlock()
+			l.leaving.Store(true)
 		case h.Kind == frame.Loading:
 			l.showLife(h.Stream)
 		case h.Kind.IsRequest():
 			return wrong("a request, kind %d", h.Kind)
 		case h.Kind.IsIgnored():
 		default:
-			if h.Flags&frame.More != 0 || joiner.Open(h.Stream) {
-				l.showLife(h.Stream)
-			}
-			if h.Kind == frame.Refused { // the rest of what was begun does not come
-				joiner.Drop(h.Stream)
-			}
-			w, ok, err := joiner.Add(h, body)
-			if err == nil && ok {
-				err = l.answered(w)
-			}
-			if err != nil {
+			if err := l.takeAnswer(&joiner, h, body); err != nil {
 				return err
 			}
 		}
-		if l.hasLeft() {
+		if l.leaving.Load() && l.isDone() {
 			return errLeft
 		}
 	}
+}
+
+// takeAnswer takes an answer, or a piece of one. No answer in one frame is too long.
+func (l *Line) takeAnswer(joiner *frame.Joiner, h frame.Head, body []byte) error {
+	if h.Kind == frame.Refused { // the rest of what was begun does not come
+		joiner.Drop(h.Stream)
+	}
+	if h.Flags&frame.More == 0 && !joiner.Open(h.Stream) {
+		return l.answered(frame.Whole{Head: h, Body: body})
+	}
+	l.showLife(h.Stream)
+	w, ok, err := joiner.Add(h, body)
+	if err == nil && ok {
+		err = l.answered(w)
+	}
+	return err
 }
 
 // answerLimit is how long the answer of a stream may be. That to a caller who has left is not kept.
@@ -99,11 +103,11 @@ func (l *Line) showLife(stream uint32) {
 	}
 }
 
-// hasLeft says that the peer takes no more requests, and that all are answered.
-func (l *Line) hasLeft() bool {
+// isDone says that all requests are answered.
+func (l *Line) isDone() bool {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
-	return l.leaving && l.open == 0
+	return l.open == 0
 }
 
 // answered hands an answer to the call that waits for it.
