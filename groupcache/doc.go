@@ -42,4 +42,10 @@
 //
 // An error of a Getter is returned as it is, or from another peer as a RemoteLoadError. A peer that is down or silent costs no error: the next
 // peer on the ring loads in its place, or this process does.
+//
+// # On the wire
+//
+// Peers of this module ask each other by frames, on one connection each, which begins as a request
+// at the base path. What hides or drops upgrades has them ask over HTTP, as peers of the originals
+// are asked. Options.Frames turns that off.
 package groupcache
