@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Breaker guards the calls to one dependency. It has no useful zero value: New makes one. Most callers want [Do], or Allow and
-// [Permit.Done]. It is a prometheus.Collector, and safe for concurrent use.
+// Breaker guards the calls to one dependency. It has no useful zero value: New makes one. Most
+// callers want [Do], or Allow and [Permit.Done]. It is a prometheus.Collector, and safe for
+// concurrent use.
 type Breaker struct {
 	// What the hot path reads comes first and is hardly ever written to.
 	word      atomic.Uint64 // a word
@@ -113,8 +114,9 @@ func (b *Breaker) State() State {
 
 func (b *Breaker) load() word { return word(b.word.Load()) }
 
-// Permit is the leave to make one call. Its zero value is a permit already done with. Do not copy it: a copy that is done with too
-// counts twice, except that a trial ends once. It is for one goroutine at a time.
+// Permit is the leave to make one call. Its zero value is a permit already done with. Do not copy
+// it: a copy that is done with too counts twice, except that a trial ends once. It is for one
+// goroutine at a time.
 type Permit struct {
 	breaker *Breaker
 	word    word
@@ -122,8 +124,8 @@ type Permit struct {
 	mark    uint64        // of a trial its number, of another call its lane in flight
 }
 
-// Allow asks leave to make one call. With a nil error the caller makes the call and then hands its result to Done. The error is
-// a *Refusal, which is ErrOpen, or ErrClosed after Close.
+// Allow asks leave to make one call. With a nil error the caller makes the call and then hands its
+// result to Done. The error is a *Refusal, which is ErrOpen, or ErrClosed after Close.
 func (b *Breaker) Allow() (Permit, error) {
 	if w := b.load(); w&lowMask == 0 {
 		return Permit{breaker: b, word: w}, nil
@@ -164,8 +166,8 @@ func (b *Breaker) refuse() (Permit, error) {
 	return Permit{}, b.refusal.Load()
 }
 
-// grant makes a permit of generation w. It fails if that is over: a tracked permit must be counted before the word is read, lest
-// the Set drops the breaker in between.
+// grant makes a permit of generation w. It fails if that is over: a tracked permit must be counted
+// before the word is read, lest the Set drops the breaker in between.
 func (b *Breaker) grant(w word) (Permit, bool) {
 	p := Permit{breaker: b, word: w}
 	if w&flagTracked != 0 {
@@ -189,8 +191,8 @@ func (b *Breaker) grant(w word) (Permit, bool) {
 // now is the breaker's clock, which is cheaper than time.Now.
 func (b *Breaker) now() time.Duration { return time.Since(b.epoch) }
 
-// Done reports the result of the call the permit was given for, and clears the permit: a second Done does nothing. The error is
-// judged by Options.Classify.
+// Done reports the result of the call the permit was given for, and clears the permit: a second
+// Done does nothing. The error is judged by Options.Classify.
 func (p *Permit) Done(err error) {
 	b := p.breaker
 	if b == nil {
@@ -208,8 +210,9 @@ func (p *Permit) Done(err error) {
 	p.end(outcome, err)
 }
 
-// Settle is Done with the caller's own verdict, for results that an error does not tell: a status, a body. The error is the cause, should
-// the breaker open; nil stands for ErrResult if the outcome is a failure.
+// Settle is Done with the caller's own verdict, for results that an error does not tell: a status,
+// a body. The error is the cause, should the breaker open; nil stands for ErrResult if the outcome
+// is a failure.
 func (p *Permit) Settle(outcome Outcome, err error) {
 	if p.breaker == nil {
 		return
@@ -289,12 +292,15 @@ func (b *Breaker) accuse(w word, ev event) {
 	}
 }
 
-// Do makes a call under the breaker. It returns what fn returns, or, without having called fn, a [*Refusal], which is ErrOpen, or
-// ErrClosed. A panic or runtime.Goexit in fn counts as a failure and goes through.
+// Do makes a call under the breaker. It returns what fn returns, or, without having called fn, a
+// [*Refusal], which is ErrOpen, or ErrClosed. A panic or runtime.Goexit in fn counts as a failure
+// and goes through.
 //
-// With a Judge, that judges the result. Else errors are judged as Done judges them, with what only the context can tell: the failure of a
-// call whose context was over before it began is ignored, and so is, without a Classify, one by the cause that the caller has cancelled
-// the context with. A deadline that passes during the call counts against the dependency, which has not answered in the time it was given.
+// With a Judge, that judges the result. Else errors are judged as Done judges them, with what only
+// the context can tell: the failure of a call whose context was over before it began is ignored,
+// and so is, without a Classify, one by the cause that the caller has cancelled the context with. A
+// deadline that passes during the call counts against the dependency, which has not answered in the
+// time it was given.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
 	over := ctx.Err() != nil
 	p, err := b.Allow()
@@ -337,8 +343,9 @@ func (p *Permit) abort() {
 	}
 }
 
-// Close ends the background work and refuses calls from now on with ErrClosed. It waits for the breaker's goroutines, of a probe
-// that ignores its context and of OnStateChange no longer than 100 ms. It always returns nil and may be called more than once.
+// Close ends the background work and refuses calls from now on with ErrClosed. It waits for the
+// breaker's goroutines, of a probe that ignores its context and of OnStateChange no longer than 100
+// ms. It always returns nil and may be called more than once.
 func (b *Breaker) Close() error {
 	closeAll(b)
 	return nil

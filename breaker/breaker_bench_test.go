@@ -50,7 +50,8 @@ func allowDone(br *breaker.Breaker) func() {
 
 func nothing(context.Context) (int, error) { return 0, nil }
 
-// BenchmarkCall compares a call that does nothing: under a breaker in each of its states, under gobreaker, and with a bare counter.
+// BenchmarkCall compares a call that does nothing: under a breaker in each of its states, under
+// gobreaker, and with a bare counter.
 func BenchmarkCall(b *testing.B) {
 	ctx := context.Background()
 	var counter atomic.Uint64

@@ -21,7 +21,8 @@ const (
 	modelSlice = time.Second     // a tenth of the window
 )
 
-// model is a breaker as plainly as it can be written: no atomics, no goroutines, all calls remembered.
+// model is a breaker as plainly as it can be written: no atomics, no goroutines, all calls
+// remembered.
 type model struct {
 	consecutive, hard, minCalls int
 	ratio                       float64

@@ -22,8 +22,8 @@ func silence(ctx context.Context) (int, error) {
 	return 0, ctx.Err()
 }
 
-// A hung dependency was never found: the deadlines were the callers', and whatever ended with them was ignored. All of a hundred
-// requests waited for it, for as long as they could.
+// A hung dependency was never found: the deadlines were the callers', and whatever ended with them
+// was ignored. All of a hundred requests waited for it, for as long as they could.
 func TestHungDependencyOpensWhateverDeadlineEndsTheCalls(t *testing.T) {
 	for name, o := range map[string]breaker.Options{
 		"failures": {},
@@ -114,7 +114,8 @@ func TestDoJudgesAsDoneDoes(t *testing.T) {
 	})
 }
 
-// A context that is over when the call begins says nothing about the dependency, whatever the classifier makes of the error.
+// A context that is over when the call begins says nothing about the dependency, whatever the
+// classifier makes of the error.
 func TestContextThatWasOverBeforeSaysNothing(t *testing.T) {
 	for name, classifier := range map[string]func(error) breaker.Outcome{"default": nil, "own": classify} {
 		b := newBreaker(t, breaker.Options{ConsecutiveFailures: 1, Classify: classifier})
@@ -129,8 +130,8 @@ func TestContextThatWasOverBeforeSaysNothing(t *testing.T) {
 	}
 }
 
-// A dependency that had become slower than TrialTimeout was never used again: each trial was taken for failed, and its success
-// dropped.
+// A dependency that had become slower than TrialTimeout was never used again: each trial was taken
+// for failed, and its success dropped.
 func TestSlowDependencyIsUsedAgain(t *testing.T) {
 	for _, c := range []struct {
 		takes time.Duration
@@ -209,7 +210,8 @@ func settle(d time.Duration) {
 	synctest.Wait()
 }
 
-// Without calls a half-open breaker stayed so for ever, and an alert with it: eight hours of outage for one of a second.
+// Without calls a half-open breaker stayed so for ever, and an alert with it: eight hours of outage
+// for one of a second.
 func TestHalfOpenEndsWithoutCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{})
@@ -218,7 +220,8 @@ func TestHalfOpenEndsWithoutCalls(t *testing.T) {
 		if s := b.Stats(); s.State != breaker.Closed || s.OpenTime > 2*time.Minute {
 			t.Errorf("Stats() = %+v eight hours later, want closed", s)
 		}
-		// It knows no better than before: the first failure opens it again, unless it answers first.
+		// It knows no better than before: the first failure opens it again, unless it answers
+		// first.
 		_ = report(b, errDown)
 		wantState(t, b, breaker.Open)
 		settle(time.Hour)
@@ -256,7 +259,8 @@ func TestPanickingCallbacksAreSurvived(t *testing.T) {
 	})
 }
 
-// prometheus.MustRegister of what a failed constructor has returned ended in a nil pointer, and not in what was wrong.
+// prometheus.MustRegister of what a failed constructor has returned ended in a nil pointer, and not
+// in what was wrong.
 func TestNilIsRefusedWithAReason(t *testing.T) {
 	for want, c := range map[string]prometheus.Collector{"nil *Breaker": (*breaker.Breaker)(nil), "nil *Set": (*breaker.Set)(nil)} {
 		registry := prometheus.NewRegistry()
@@ -271,13 +275,15 @@ func TestNilIsRefusedWithAReason(t *testing.T) {
 	}
 }
 
-// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily made, panics when it is asked what it wraps.
+// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily
+// made, panics when it is asked what it wraps.
 type wrapper struct{ cause error }
 
 func (w *wrapper) Error() string { return "wrapped: " + w.cause.Error() }
 func (w *wrapper) Unwrap() error { return w.cause }
 
-// The error of a probe was looked at on the breaker's own goroutine, where a panic of its methods ended the process.
+// The error of a probe was looked at on the breaker's own goroutine, where a panic of its methods
+// ended the process.
 func TestErrorsWhoseMethodsPanicAreFailures(t *testing.T) {
 	var slip *wrapper
 	synctest.Test(t, func(t *testing.T) {
@@ -305,7 +311,8 @@ type loud struct{ slog.Handler }
 
 func (loud) Handle(context.Context, slog.Record) error { panic("loud") }
 
-// A log line is written on the breaker's own goroutine, where the panic of a handler ended the process: in the middle of an outage.
+// A log line is written on the breaker's own goroutine, where the panic of a handler ended the
+// process: in the middle of an outage.
 func TestALoggerThatPanicsEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(loud{slog.NewTextHandler(new(bytes.Buffer), nil)})

@@ -6,7 +6,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// cell is one stripe of the counters. Goroutines are spread over the stripes, so that cores seldom write to the same one.
+// cell is one stripe of the counters. Goroutines are spread over the stripes, so that cores seldom
+// write to the same one.
 type cell struct {
 	success, failure, ignored, rejected, started atomic.Uint64
 
@@ -46,8 +47,8 @@ func (c *counters) successes() uint64 {
 // ended is how many calls were made and are over.
 func (c *counters) ended() uint64 { return c.successes() + c.sum(failuresOf) + c.sum(ignoredOf) }
 
-// inUse tells whether tracked permits have yet to be done. The ended are read first: what begins and ends meanwhile then looks in
-// use, never the other way round.
+// inUse tells whether tracked permits have yet to be done. The ended are read first: what begins
+// and ends meanwhile then looks in use, never the other way round.
 func (c *counters) inUse() bool {
 	ended := c.ended()
 	return c.sum(startedOf) > ended

@@ -11,14 +11,15 @@ import (
 const (
 	// flightSteps is in how many steps a call becomes slow.
 	flightSteps = 4
-	// flightSlots is how many steps calls are remembered for: four times as long as it takes to be slow.
+	// flightSlots is how many steps calls are remembered for: four times as long as it takes to be
+	// slow.
 	flightSlots = 16
 	// flightLanes bounds the lanes, and so the memory: 5 kB in all.
 	flightLanes = 16
 )
 
-// flight knows how many calls have been under way for longer than is slow. Calls are counted by the step in which they began, in lanes
-// that goroutines are spread over.
+// flight knows how many calls have been under way for longer than is slow. Calls are counted by the
+// step in which they began, in lanes that goroutines are spread over.
 type flight struct {
 	slow, step time.Duration
 	stripes    observe.Stripes
@@ -102,8 +103,8 @@ func (f *flight) overdue(now time.Duration) (calls uint64) {
 	return calls
 }
 
-// recent tells how many calls have ended within about the time that makes one slow, or since the first look. ended is how many have ended
-// in all. The caller holds Breaker.mu.
+// recent tells how many calls have ended within about the time that makes one slow, or since the
+// first look. ended is how many have ended in all. The caller holds Breaker.mu.
 func (f *flight) recent(now time.Duration, ended uint64) uint64 {
 	base := ended
 	for i := range f.looked {

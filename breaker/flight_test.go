@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// traffic makes rate calls a second for a time, each on its own, and returns how many were let through.
+// traffic makes rate calls a second for a time, each on its own, and returns how many were let
+// through.
 func traffic(t *testing.T, b *breaker.Breaker, rate int, d time.Duration, call func(ctx context.Context, n int) error) int {
 	t.Helper()
 	var passed atomic.Int64
@@ -44,7 +45,8 @@ func after(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// TestAHangIsSeenBeforeTheFirstError: callers are patient for 30 s. A breaker that counts results alone lets all calls of that time in.
+// TestAHangIsSeenBeforeTheFirstError: callers are patient for 30 s. A breaker that counts results
+// alone lets all calls of that time in.
 func TestAHangIsSeenBeforeTheFirstError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{SlowCallDuration: 100 * time.Millisecond})
@@ -91,7 +93,8 @@ func TestSlowCallsMayBeCountedOnly(t *testing.T) {
 	})
 }
 
-// TestOldCallsDoNotCountAfterTheOutage: what hung before the breaker closed again is of the outage before.
+// TestOldCallsDoNotCountAfterTheOutage: what hung before the breaker closed again is of the outage
+// before.
 func TestOldCallsDoNotCountAfterTheOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{SlowCallDuration: time.Second, Backoff: func(error, int) time.Duration { return 5 * time.Second }, Probe: func(context.Context) error { return nil }})

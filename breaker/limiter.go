@@ -2,9 +2,10 @@ package breaker
 
 import "sync"
 
-// Limiter puts a breaker where a library asks before a call and reports after it, in two methods without a connection between them: it is
-// the Limiter of go-redis. Each result is taken for that of the oldest call under way. It has no useful zero value: NewLimiter makes one.
-// It is safe for concurrent use.
+// Limiter puts a breaker where a library asks before a call and reports after it, in two methods
+// without a connection between them: it is the Limiter of go-redis. Each result is taken for that
+// of the oldest call under way. It has no useful zero value: NewLimiter makes one. It is safe for
+// concurrent use.
 type Limiter struct {
 	breaker *Breaker
 
@@ -15,7 +16,8 @@ type Limiter struct {
 // NewLimiter makes a limiter of a breaker, which others may use as well.
 func NewLimiter(b *Breaker) *Limiter { return &Limiter{breaker: b} }
 
-// Allow asks leave for a call. With a nil error the caller makes it and then reports its result; else it must not report.
+// Allow asks leave for a call. With a nil error the caller makes it and then reports its result;
+// else it must not report.
 func (l *Limiter) Allow() error {
 	p, err := l.breaker.Allow()
 	if err != nil {
@@ -27,7 +29,8 @@ func (l *Limiter) Allow() error {
 	return nil
 }
 
-// ReportResult tells how a call has ended. The error is judged as Permit.Done judges it. A report without a call is ignored.
+// ReportResult tells how a call has ended. The error is judged as Permit.Done judges it. A report
+// without a call is ignored.
 func (l *Limiter) ReportResult(result error) {
 	l.mu.Lock()
 	if len(l.underWay) == 0 {

@@ -2,8 +2,8 @@ package breaker
 
 import "github.com/sony/gobreaker/v2"
 
-// machine is gobreaker, driven: it is told only what the breaker has decided. It calls back under its own mutex, so ReadyToTrip
-// does no more than read a field. Guarded by Breaker.mu.
+// machine is gobreaker, driven: it is told only what the breaker has decided. It calls back under
+// its own mutex, so ReadyToTrip does no more than read a field. Guarded by Breaker.mu.
 type machine struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	tripped bool // what ReadyToTrip answers

@@ -9,7 +9,8 @@ import (
 const (
 	// maxProbing bounds the probes that run at once, abandoned ones included.
 	maxProbing = 2
-	// farewell is how long a probe is waited for once its episode is over, and OnStateChange by Close.
+	// farewell is how long a probe is waited for once its episode is over, and OnStateChange by
+	// Close.
 	farewell = 100 * time.Millisecond
 )
 
@@ -27,7 +28,8 @@ func (e *episode) note() {
 	}
 }
 
-// begin starts an episode, which lasts as the breaker does, not as the call that began it. The caller holds mu.
+// begin starts an episode, which lasts as the breaker does, not as the call that began it. The
+// caller holds mu.
 //
 //nolint:contextcheck // see above.
 func (b *Breaker) begin(cause error) {
@@ -147,7 +149,8 @@ func (b *Breaker) noteProbe(e *episode, err error) {
 	}
 }
 
-// runProbe calls fn on a goroutine of its own and waits for it at most so long. Whatever fn does, it returns.
+// runProbe calls fn on a goroutine of its own and waits for it at most so long. Whatever fn does,
+// it returns.
 func (b *Breaker) runProbe(ctx context.Context, limit time.Duration, fn func(context.Context) error) error {
 	select {
 	case b.probing <- struct{}{}:
@@ -194,7 +197,8 @@ func bidFarewell(done <-chan error) error {
 	}
 }
 
-// ProbeStats counts probes by result; a probe followed by OnReady counts once, with both. Without a Probe it counts trials.
+// ProbeStats counts probes by result; a probe followed by OnReady counts once, with both. Without a
+// Probe it counts trials.
 type ProbeStats struct {
 	OK, Failed, TimedOut, Panicked uint64
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// TestARefusalTellsWhoAndWhy: at 3 a.m. the log line of a refused call has to name the dependency and what was wrong with it.
+// TestARefusalTellsWhoAndWhy: at 3 a.m. the log line of a refused call has to name the dependency
+// and what was wrong with it.
 func TestARefusalTellsWhoAndWhy(t *testing.T) {
 	set := newSet(t, breaker.SetOptions{Options: breaker.Options{ConsecutiveFailures: 1, Backoff: never}})
 	b := set.Get("db-1:5432")
@@ -40,7 +41,8 @@ type brokenError struct{ text string }
 
 func (e *brokenError) Error() string { return e.text }
 
-// TestARefusalOutlivesItsCause: what tells of a refused call must not panic for an error that was another call's.
+// TestARefusalOutlivesItsCause: what tells of a refused call must not panic for an error that was
+// another call's.
 func TestARefusalOutlivesItsCause(t *testing.T) {
 	b := newBreaker(t, breaker.Options{ConsecutiveFailures: 1, Backoff: never})
 	_ = report(b, (*brokenError)(nil))
@@ -117,7 +119,8 @@ func TestSettleTakesTheCallersVerdict(t *testing.T) {
 	}
 }
 
-// TestSeveralSuccessesClose: a dependency that fails four calls of five is not well after one that it answered.
+// TestSeveralSuccessesClose: a dependency that fails four calls of five is not well after one that
+// it answered.
 func TestSeveralSuccessesClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{ConsecutiveFailures: 1, SuccessesToClose: 3, Backoff: func(error, int) time.Duration { return time.Second }})
@@ -161,7 +164,8 @@ func TestSeveralProbesClose(t *testing.T) {
 	})
 }
 
-// TestTheRampLetsCallsThroughLittleByLittle: a database with cold caches that gets all calls at once fails again.
+// TestTheRampLetsCallsThroughLittleByLittle: a database with cold caches that gets all calls at
+// once fails again.
 func TestTheRampLetsCallsThroughLittleByLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{ConsecutiveFailures: 1, RampUp: 10 * time.Second, Probe: func(context.Context) error { return nil }})
@@ -216,7 +220,8 @@ func TestAFailureInTheRampCounts(t *testing.T) {
 	})
 }
 
-// TestLostPermitsAreGivenBack: a Set whose endpoints were all used by code that forgot Done is full for a time, not for ever.
+// TestLostPermitsAreGivenBack: a Set whose endpoints were all used by code that forgot Done is full
+// for a time, not for ever.
 func TestLostPermitsAreGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := newSet(t, breaker.SetOptions{MaxEndpoints: 10, IdleExpiry: time.Minute})
@@ -240,7 +245,8 @@ func TestLostPermitsAreGivenBack(t *testing.T) {
 	})
 }
 
-// TestASetFillsInLinearTime: each new endpoint replaced the map of all, so that 16 000 of them took seconds, with the lock held.
+// TestASetFillsInLinearTime: each new endpoint replaced the map of all, so that 16 000 of them took
+// seconds, with the lock held.
 func TestASetFillsInLinearTime(t *testing.T) {
 	fill := func(n int) uint64 {
 		set := newSet(t, breaker.SetOptions{MaxEndpoints: n, Options: breaker.Options{Endpoint: ""}})
@@ -266,7 +272,8 @@ func TestASetFillsInLinearTime(t *testing.T) {
 	}
 }
 
-// TestASetIsUsedWhileItFills: nobody gets the breaker of the endpoints beyond the bound for one that is there, and nobody another's.
+// TestASetIsUsedWhileItFills: nobody gets the breaker of the endpoints beyond the bound for one
+// that is there, and nobody another's.
 func TestASetIsUsedWhileItFills(t *testing.T) {
 	const endpoints = 200
 	set := newSet(t, breaker.SetOptions{MaxEndpoints: endpoints})

@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// roster is a Set's breakers by endpoint as Get was given it. Those that have been there for long are found without a lock; new ones are
-// gathered before the map is replaced, so that n of them cost n and not n times n.
+// roster is a Set's breakers by endpoint as Get was given it. Those that have been there for long
+// are found without a lock; new ones are gathered before the map is replaced, so that n of them
+// cost n and not n times n.
 type roster struct {
 	bound int
 	read  atomic.Pointer[map[string]*Breaker] // replaced, never written to
@@ -43,7 +44,8 @@ func (r *roster) lookup(endpoint string) *Breaker {
 	return b
 }
 
-// add takes a breaker in. The last one that fits can be found without a lock at once. The caller holds Set.mu.
+// add takes a breaker in. The last one that fits can be found without a lock at once. The caller
+// holds Set.mu.
 func (r *roster) add(b *Breaker) {
 	r.fresh[b.member.endpoint] = b
 	if r.len()+1 >= r.bound || freshShare*len(r.fresh) >= len(*r.read.Load()) {

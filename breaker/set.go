@@ -20,7 +20,8 @@ import (
 const (
 	defaultEndpoints  = 1024
 	defaultIdleExpiry = 10 * time.Minute
-	// lostAfter is how many times IdleExpiry a breaker must have been idle for its permits in use to be taken for lost.
+	// lostAfter is how many times IdleExpiry a breaker must have been idle for its permits in use
+	// to be taken for lost.
 	lostAfter = 6
 )
 
@@ -30,19 +31,21 @@ type SetOptions struct {
 	Options
 	// Probe asks an endpoint whether it is back, as Options.Probe does. Default nil.
 	Probe func(ctx context.Context, endpoint string) error
-	// For has the last word on one endpoint's options; it is given those of the Set, with Probe filled in. It is called by Get, and
-	// may be called more than once for an endpoint. If what it returns is out of range, the Set's are used and Logger is told.
-	// Default nil.
+	// For has the last word on one endpoint's options; it is given those of the Set, with Probe
+	// filled in. It is called by Get, and may be called more than once for an endpoint. If what it
+	// returns is out of range, the Set's are used and Logger is told. Default nil.
 	For func(endpoint string, o Options) Options
-	// MaxEndpoints bounds the breakers. Endpoints beyond share one, labelled "_other", which counts calls but never opens.
-	// Default 1024.
+	// MaxEndpoints bounds the breakers. Endpoints beyond share one, labelled "_other", which counts
+	// calls but never opens. Default 1024.
 	MaxEndpoints int
-	// IdleExpiry drops a breaker that was not used for so long, at the latest half as long after; one that is open, half-open,
-	// forced or has permits in use stays; permits that nobody was done with for six times as long are lost. Negative is never, and
-	// makes calls a counter cheaper. Default 10 min.
+	// IdleExpiry drops a breaker that was not used for so long, at the latest half as long after;
+	// one that is open, half-open, forced or has permits in use stays; permits that nobody was done
+	// with for six times as long are lost. Negative is never, and makes calls a counter cheaper.
+	// Default 10 min.
 	IdleExpiry time.Duration
-	// MaxOpenShare is the share of the Set's breakers that may be open or half-open at once, at most 1; beyond it, breakers stay
-	// closed whatever fails. Forced ones do not count. Default 0, no limit.
+	// MaxOpenShare is the share of the Set's breakers that may be open or half-open at once, at
+	// most 1; beyond it, breakers stay closed whatever fails. Forced ones do not count. Default 0,
+	// no limit.
 	MaxOpenShare float64
 }
 
@@ -73,8 +76,8 @@ func (o SetOptions) check() error {
 	return errors.Join(bad...)
 }
 
-// Set keeps one Breaker per endpoint. It has no useful zero value: NewSet makes one. Most callers want Get. It is a
-// prometheus.Collector of all its breakers, and safe for concurrent use.
+// Set keeps one Breaker per endpoint. It has no useful zero value: NewSet makes one. Most callers
+// want Get. It is a prometheus.Collector of all its breakers, and safe for concurrent use.
 type Set struct {
 	options  SetOptions // with defaults
 	metrics  *metrics.Breaker
@@ -90,7 +93,8 @@ type Set struct {
 	closed  bool            // guarded by mu
 }
 
-// member is what a Set keeps with a breaker. The methods of a nil member are those of a lone breaker.
+// member is what a Set keeps with a breaker. The methods of a nil member are those of a lone
+// breaker.
 type member struct {
 	set      *Set
 	endpoint string // as Get was given it
@@ -101,8 +105,8 @@ type member struct {
 	idleSince time.Time // guarded by Set.mu
 }
 
-// NewSet makes a set without breakers. The name becomes the metric label "client", as in New. It fails for an empty name and for
-// options out of range.
+// NewSet makes a set without breakers. The name becomes the metric label "client", as in New. It
+// fails for an empty name and for options out of range.
 func NewSet(name string, opts SetOptions) (*Set, error) {
 	name, err := cleanName(name)
 	if err != nil {
@@ -116,9 +120,9 @@ func NewSet(name string, opts SetOptions) (*Set, error) {
 	return s, nil
 }
 
-// Get returns the endpoint's breaker, made at its first use. It never returns nil: an endpoint beyond MaxEndpoints gets the breaker
-// "_other", and after Close the breakers refuse with ErrClosed. The breaker may be kept: one that expired comes back with its next
-// call.
+// Get returns the endpoint's breaker, made at its first use. It never returns nil: an endpoint
+// beyond MaxEndpoints gets the breaker "_other", and after Close the breakers refuse with
+// ErrClosed. The breaker may be kept: one that expired comes back with its next call.
 func (s *Set) Get(endpoint string) *Breaker {
 	if b := s.find(endpoint); b != nil {
 		return b
@@ -231,8 +235,8 @@ func (m *member) idle(b *Breaker, now time.Time) time.Duration {
 	return now.Sub(m.idleSince)
 }
 
-// drop takes a breaker out of use unless it has to stay. Calls by those who kept it then ask the Set. Permits in use keep it, unless
-// it was idle for so long that they must be lost.
+// drop takes a breaker out of use unless it has to stay. Calls by those who kept it then ask the
+// Set. Permits in use keep it, unless it was idle for so long that they must be lost.
 func (b *Breaker) drop(idle time.Duration) bool {
 	lost := idle >= lostAfter*b.member.set.options.IdleExpiry
 	b.mu.Lock()
@@ -253,8 +257,8 @@ func (b *Breaker) drop(idle time.Duration) bool {
 	return true
 }
 
-// rejoin returns the breaker to use for one that had expired: itself, back in the set; the one that took its place; or nil after
-// Close.
+// rejoin returns the breaker to use for one that had expired: itself, back in the set; the one that
+// took its place; or nil after Close.
 func (s *Set) rejoin(b *Breaker) *Breaker {
 	if current := s.find(b.member.endpoint); current != nil {
 		return current
@@ -278,7 +282,8 @@ func (s *Set) rejoin(b *Breaker) *Breaker {
 	return b
 }
 
-// stateOf answers for a breaker that had expired: the state of the one that took its place, if one did.
+// stateOf answers for a breaker that had expired: the state of the one that took its place, if one
+// did.
 func (s *Set) stateOf(b *Breaker) State {
 	s.mu.Lock()
 	current, closed := s.members.lookup(b.member.endpoint), s.closed
@@ -375,7 +380,8 @@ func (s *Set) Collect(ch chan<- prometheus.Metric) {
 	s.each(func(b *Breaker) { b.Collect(ch) })
 }
 
-// Close closes all breakers, as Breaker.Close does. It always returns nil and may be called more than once.
+// Close closes all breakers, as Breaker.Close does. It always returns nil and may be called more
+// than once.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed = true

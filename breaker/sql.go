@@ -8,10 +8,11 @@ import (
 	"syscall"
 )
 
-// SQL judges the errors of database/sql, for Options.Classify: that a row is missing, that a constraint holds or that a statement is wrong
-// are answers of a database that is well. It knows the SQLSTATE of drivers whose errors tell it by a method SQLState() string, as those of
-// PostgreSQL do, or by a field SQLState [5]byte, as that of MySQL does. An error that tells nothing is a failure. Together with it,
-// Options.Probe is the PingContext of the sql.DB.
+// SQL judges the errors of database/sql, for Options.Classify: that a row is missing, that a
+// constraint holds or that a statement is wrong are answers of a database that is well. It knows
+// the SQLSTATE of drivers whose errors tell it by a method SQLState() string, as those of
+// PostgreSQL do, or by a field SQLState [5]byte, as that of MySQL does. An error that tells nothing
+// is a failure. Together with it, Options.Probe is the PingContext of the sql.DB.
 func SQL(err error) Outcome {
 	switch {
 	case err == nil, is(err, sql.ErrNoRows):
@@ -45,7 +46,8 @@ func ofState(class string) Outcome {
 	}
 }
 
-// sqlState finds the SQLSTATE of an error, or of one that it wraps, "" if there is none, or if a method of the error panics.
+// sqlState finds the SQLSTATE of an error, or of one that it wraps, "" if there is none, or if a
+// method of the error panics.
 func sqlState(err error) (state string) {
 	defer func() {
 		if recover() != nil {

@@ -8,7 +8,8 @@ type State int
 const (
 	// Closed lets calls through: the dependency is healthy.
 	Closed State = iota
-	// HalfOpen is between open and closed: OnReady runs after a good probe, or, without a Probe, one call is let through as a trial.
+	// HalfOpen is between open and closed: OnReady runs after a good probe, or, without a Probe,
+	// one call is let through as a trial.
 	HalfOpen
 	// Open refuses calls.
 	Open
@@ -41,9 +42,10 @@ func (s State) String() string {
 // refuses tells whether user calls are refused, trials excepted.
 func (s State) refuses() bool { return s == HalfOpen || s == Open || s == ForcedOpen }
 
-// A word is all the hot path reads: generation<<genShift | flags | code. The code is a State or one of the two below. Each change
-// of state, and each Reset, makes a new generation. Flags are set for good by the constructor, but for flagRamp, which belongs to
-// the time after an outage; a breaker that has none is on the fast path while its code is Closed, that is while all the low bits are 0.
+// A word is all the hot path reads: generation<<genShift | flags | code. The code is a State or one
+// of the two below. Each change of state, and each Reset, makes a new generation. Flags are set for
+// good by the constructor, but for flagRamp, which belongs to the time after an outage; a breaker
+// that has none is on the fast path while its code is Closed, that is while all the low bits are 0.
 type word uint64
 
 const (

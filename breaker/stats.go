@@ -14,7 +14,8 @@ type Stats struct {
 	Successes, Failures, Ignored, Rejected uint64
 	// Slow counts calls that took SlowCallDuration or longer.
 	Slow uint64
-	// Transitions counts changes of state by their target: Transitions[Open] is how often it opened.
+	// Transitions counts changes of state by their target: Transitions[Open] is how often it
+	// opened.
 	Transitions [states]uint64
 	// OpenTime is the time spent open, forced open or half-open.
 	OpenTime time.Duration
@@ -27,7 +28,8 @@ type Stats struct {
 	LastTransition time.Time
 }
 
-// Stats returns a snapshot. It is meant for a scrape or a status page: it takes the slow path's lock for a moment.
+// Stats returns a snapshot. It is meant for a scrape or a status page: it takes the slow path's
+// lock for a moment.
 func (b *Breaker) Stats() Stats {
 	s := Stats{
 		Name: b.name, Endpoint: b.endpoint,

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// TestStress lets everything happen at once, for the race detector, and checks what must hold whatever happened.
+// TestStress lets everything happen at once, for the race detector, and checks what must hold
+// whatever happened.
 func TestStress(t *testing.T) {
 	for _, probed := range []bool{true, false} {
 		s := newSet(t, breaker.SetOptions{

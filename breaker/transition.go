@@ -119,8 +119,8 @@ func (b *Breaker) force(to State) {
 	b.move(to, nil)
 }
 
-// ForceOpen refuses all calls until Reset. The probe stops. It has no effect after Close, nor on the breaker that endpoints beyond
-// a Set's bound share.
+// ForceOpen refuses all calls until Reset. The probe stops. It has no effect after Close, nor on
+// the breaker that endpoints beyond a Set's bound share.
 func (b *Breaker) ForceOpen() {
 	b.locked(func(b *Breaker) {
 		if !b.member.isOther() {
@@ -129,12 +129,14 @@ func (b *Breaker) ForceOpen() {
 	})
 }
 
-// ForceClosed lets all calls through until Reset, whatever their outcome. The probe stops. It has no effect after Close.
+// ForceClosed lets all calls through until Reset, whatever their outcome. The probe stops. It has
+// no effect after Close.
 func (b *Breaker) ForceClosed() {
 	b.locked(func(b *Breaker) { b.force(ForcedClosed) })
 }
 
-// Reset closes the breaker, be it forced or open, and forgets past failures. It has no effect after Close.
+// Reset closes the breaker, be it forced or open, and forgets past failures. It has no effect after
+// Close.
 func (b *Breaker) Reset() {
 	b.locked(func(b *Breaker) {
 		b.leave()
@@ -149,9 +151,10 @@ func (b *Breaker) Reset() {
 	})
 }
 
-// Trip opens a closed breaker, or re-opens a half-open one, for a reason found elsewhere; nil stands for ErrOpen. It has no effect
-// on one that is open already, but that trials that began before no longer close it; nor on one that is forced or shut, nor where a
-// Set's MaxOpenShare is used up.
+// Trip opens a closed breaker, or re-opens a half-open one, for a reason found elsewhere; nil
+// stands for ErrOpen. It has no effect on one that is open already, but that trials that began
+// before no longer close it; nor on one that is forced or shut, nor where a Set's MaxOpenShare is
+// used up.
 func (b *Breaker) Trip(reason error) {
 	if reason == nil {
 		reason = ErrOpen
@@ -202,8 +205,8 @@ type told struct {
 	after time.Duration
 }
 
-// tell tells Logger and OnStateChange of a change. It does not run on one of the workers: a callback
-// may call Close, which waits for those.
+// tell tells Logger and OnStateChange of a change. It does not run on one of the workers: a
+// callback may call Close, which waits for those.
 func (b *Breaker) tell(c told) {
 	b.log(c)
 	if b.options.OnStateChange != nil {
@@ -211,7 +214,8 @@ func (b *Breaker) tell(c told) {
 	}
 }
 
-// complain tells of a callback that has panicked on one of the breaker's goroutines, where nobody else would recover.
+// complain tells of a callback that has panicked on one of the breaker's goroutines, where nobody
+// else would recover.
 func (b *Breaker) complain(callback string, panicked any) {
 	if b.options.Logger != nil {
 		b.options.Logger.Log(b.life, slog.LevelError, "breaker: callback panicked",
@@ -219,8 +223,8 @@ func (b *Breaker) complain(callback string, panicked any) {
 	}
 }
 
-// log tells of the begin and the end of an outage. What is between, a trial or probe that failed, is
-// for who looks closer: a long outage would fill the log with it.
+// log tells of the begin and the end of an outage. What is between, a trial or probe that failed,
+// is for who looks closer: a long outage would fill the log with it.
 func (b *Breaker) log(c told) {
 	if b.options.Logger == nil {
 		return

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// offerTrials lets one user's call at a time through once the back-off is over, and ends a trial that overruns its time. When nobody
-// calls, what is known of the dependency grows old: the breaker closes.
+// offerTrials lets one user's call at a time through once the back-off is over, and ends a trial
+// that overruns its time. When nobody calls, what is known of the dependency grows old: the breaker
+// closes.
 func (b *Breaker) offerTrials(ctx context.Context, e *episode, cause error) {
 	if !b.pause(ctx, e, cause) || !b.enterHalfOpen(e) {
 		return
@@ -35,7 +36,8 @@ func (b *Breaker) offerTrials(ctx context.Context, e *episode, cause error) {
 	}
 }
 
-// currentTrial returns the number of the trial under way and the time it has left; if none is, 0 and how long one is waited for.
+// currentTrial returns the number of the trial under way and the time it has left; if none is, 0
+// and how long one is waited for.
 func (b *Breaker) currentTrial(e *episode) (uint64, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,8 +47,8 @@ func (b *Breaker) currentTrial(e *episode) (uint64, time.Duration) {
 	return b.lease, b.options.TrialTimeout - time.Since(b.leasedAt)
 }
 
-// forget closes a half-open breaker that nobody has called, and has the next call decide as a trial would: should it fail, the
-// breaker opens again.
+// forget closes a half-open breaker that nobody has called, and has the next call decide as a trial
+// would: should it fail, the breaker opens again.
 func (b *Breaker) forget(e *episode) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,9 +107,10 @@ func (b *Breaker) endTrial(lease uint64, ev event) {
 	}
 }
 
-// endOverdue takes the result of a trial that has overrun its time, and has been counted as failed. Its success closes the breaker
-// nevertheless: else a dependency that is slower than TrialTimeout would never be used again. Its failure says that of earlier trials
-// nothing is to be believed any more. The caller holds mu.
+// endOverdue takes the result of a trial that has overrun its time, and has been counted as failed.
+// Its success closes the breaker nevertheless: else a dependency that is slower than TrialTimeout
+// would never be used again. Its failure says that of earlier trials nothing is to be believed any
+// more. The caller holds mu.
 func (b *Breaker) endOverdue(lease uint64, ev event) {
 	i, found := slices.BinarySearch(b.overdue, lease)
 	switch {

@@ -5,7 +5,8 @@ import "time"
 // tenths is into how many parts a window is cut.
 const tenths = 10
 
-// evidence is what the slow path knows against the dependency since it was last closed. Guarded by Breaker.mu.
+// evidence is what the slow path knows against the dependency since it was last closed. Guarded by
+// Breaker.mu.
 type evidence struct {
 	options *Options
 
@@ -44,7 +45,8 @@ func (e *evidence) doubt(ok uint64) {
 	}
 }
 
-// add takes in an event and returns why to trip, or nil. ok is the success counter, the event included.
+// add takes in an event and returns why to trip, or nil. ok is the success counter, the event
+// included.
 func (e *evidence) add(now time.Duration, ok uint64, ev event) error {
 	s := e.slice(now, ok, ev)
 	if ev.slow {
@@ -71,7 +73,8 @@ func (e *evidence) add(now time.Duration, ok uint64, ev event) error {
 	}
 }
 
-// count keeps the runs. Successes are not seen here: their counter has moved since the last failure, or not.
+// count keeps the runs. Successes are not seen here: their counter has moved since the last
+// failure, or not.
 func (e *evidence) count(ok uint64, outcome Outcome) {
 	if ok != e.lastOK {
 		e.run, e.hardRun, e.lastOK = 0, 0, ok
@@ -104,7 +107,8 @@ func (e *evidence) oldest() *slice {
 	return &e.ring[(e.head-e.size+1+tenths)%tenths]
 }
 
-// totals counts what the window holds. The calls are those since its first event; of earlier successes it knows no time.
+// totals counts what the window holds. The calls are those since its first event; of earlier
+// successes it knows no time.
 func (e *evidence) totals(ok uint64) (failures, slow, calls uint64) {
 	for i := range e.size {
 		s := e.ring[(e.head-i+tenths)%tenths]

@@ -65,7 +65,8 @@ func TestSQL(t *testing.T) {
 	}
 }
 
-// TestLimiter: reports are those of the oldest calls, and one that comes after the outage says nothing of the time after it.
+// TestLimiter: reports are those of the oldest calls, and one that comes after the outage says
+// nothing of the time after it.
 func TestLimiter(t *testing.T) {
 	b := newBreaker(t, breaker.Options{ConsecutiveFailures: 3, Backoff: never})
 	l := breaker.NewLimiter(b)

@@ -91,7 +91,8 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 	"docs/scale.md": "var getter groupcache.Getter",
 }
 
-// elsewhere are documents whose snippets need modules that this one does without: another module compiles them.
+// elsewhere are documents whose snippets need modules that this one does without: another module
+// compiles them.
 var elsewhere = []string{"docs/other-clients.md"} //nolint:gochecknoglobals // never changes
 
 // snippet is a block of code in a document.

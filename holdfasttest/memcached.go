@@ -16,8 +16,8 @@ type TB interface {
 	Cleanup(f func())
 }
 
-// Memcached is a memcached in this process. It speaks the text protocol without the meta commands. StartMemcached makes one. It is safe
-// for concurrent use.
+// Memcached is a memcached in this process. It speaks the text protocol without the meta commands.
+// StartMemcached makes one. It is safe for concurrent use.
 type Memcached struct {
 	tb   TB
 	fake *testutil.Fake
@@ -47,7 +47,8 @@ func (m *Memcached) Release() { m.tb.Helper(); m.must("release", m.fake.Release(
 // Slow makes every answer take as long.
 func (m *Memcached) Slow(d time.Duration) { m.fake.SetFault(testutil.Always(testutil.DelayReply(d))) }
 
-// Fail makes it answer every command with SERVER_ERROR and a text, such as "out of memory storing object".
+// Fail makes it answer every command with SERVER_ERROR and a text, such as "out of memory storing
+// object".
 func (m *Memcached) Fail(text string) {
 	m.fake.SetFault(testutil.Always(testutil.ServerError(text)))
 }

@@ -7,21 +7,25 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// Redis is a primary with two replicas and three sentinels in this process. StartRedis makes one. It is safe for concurrent use.
+// Redis is a primary with two replicas and three sentinels in this process. StartRedis makes one.
+// It is safe for concurrent use.
 //
-// Replication is asynchronous, as Redis' is: a primary that is killed loses what it has acknowledged and not yet sent on. The servers know
-// strings, lists, hashes, transactions and publish/subscribe as far as simple programs need them; scripts they do not know.
+// Replication is asynchronous, as Redis' is: a primary that is killed loses what it has
+// acknowledged and not yet sent on. The servers know strings, lists, hashes, transactions and
+// publish/subscribe as far as simple programs need them; scripts they do not know.
 type Redis struct {
 	tb   TB
 	rig  *redis.InProcess
 	name string
 }
 
-// RedisOptions say how fast failovers are. The zero value is faster than a usual installation, so that tests are.
+// RedisOptions say how fast failovers are. The zero value is faster than a usual installation, so
+// that tests are.
 type RedisOptions struct {
 	// Name is what the sentinels call the primary. Default "mymaster".
 	Name string
-	// DownAfter is how long the primary must be silent before the sentinels choose another. Default 500 ms.
+	// DownAfter is how long the primary must be silent before the sentinels choose another. Default
+	// 500 ms.
 	DownAfter time.Duration
 }
 
@@ -40,7 +44,8 @@ func StartRedis(tb TB, o RedisOptions) *Redis {
 	}), o.Name}
 }
 
-// SentinelAddrs returns the addresses of the sentinels, host:port, for a client. They stay the same.
+// SentinelAddrs returns the addresses of the sentinels, host:port, for a client. They stay the
+// same.
 func (r *Redis) SentinelAddrs() []string { return r.rig.SentinelAddrs() }
 
 // Name is what the sentinels call the primary.
@@ -55,8 +60,9 @@ func (r *Redis) Primary() string {
 	return addr
 }
 
-// Failover has the sentinels choose another primary, as SENTINEL FAILOVER does, and does not wait until it is one. The present one goes on
-// acknowledging writes until it is told; they are lost. While another failover is under way it waits, 30 s at most.
+// Failover has the sentinels choose another primary, as SENTINEL FAILOVER does, and does not wait
+// until it is one. The present one goes on acknowledging writes until it is told; they are lost.
+// While another failover is under way it waits, 30 s at most.
 func (r *Redis) Failover() {
 	r.tb.Helper()
 	r.must("fail over", r.rig.Failover(context.Background(), r.name))
@@ -81,7 +87,8 @@ func (r *Redis) Repair() {
 	r.must("release", r.rig.ReleaseHung())
 }
 
-// Settled waits until there is one primary and all servers that run follow it, or ctx ends, which fails the test.
+// Settled waits until there is one primary and all servers that run follow it, or ctx ends, which
+// fails the test.
 func (r *Redis) Settled(ctx context.Context) {
 	r.tb.Helper()
 	r.must("settle", r.rig.AwaitSettled(ctx))

@@ -22,8 +22,8 @@ type Options struct {
 	// Propagator carries traces between the peers of a groupcache. Default:
 	// otel.GetTextMapPropagator(), which carries nothing until one was set.
 	Propagator propagation.TextMapPropagator
-	// Keys adds the keys of operations, as holdfast.key, and the texts of errors, which may have keys
-	// in them. They may be personal. Default false: neither.
+	// Keys adds the keys of operations, as holdfast.key, and the texts of errors, which may have
+	// keys in them. They may be personal. Default false: neither.
 	Keys bool
 }
 

@@ -191,8 +191,8 @@ func begin(tracer trace.Tracer, op trace.Operation) {
 	}
 }
 
-// BenchmarkTracer is the cost of a span: with a provider that does nothing, with one that samples nothing, and with one that
-// records.
+// BenchmarkTracer is the cost of a span: with a provider that does nothing, with one that samples
+// nothing, and with one that records.
 func BenchmarkTracer(b *testing.B) {
 	op := trace.Operation{System: "memcached", Client: "c", Kind: trace.Client, Name: "get", Endpoint: "a:1", Keys: 1, Key: "k"}
 	dropping, recording := sdk.NewTracerProvider(sdk.WithSampler(sdk.NeverSample())), sdk.NewTracerProvider()

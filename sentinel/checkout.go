@@ -42,9 +42,10 @@ func (e *CmdError) Readonly() bool { return strings.HasPrefix(e.Err.Error(), "RE
 // Loading tells whether the server refused because it is still reading its data from disk.
 func (e *CmdError) Loading() bool { return strings.HasPrefix(e.Err.Error(), "LOADING") }
 
-// NewClient makes a client in the check-out style. The address is that of a sentinel, or of several with commas between them; the
-// network must be "tcp". PoolSize bounds the private connections of each primary, 0 is the default of Options. The error, if any, is a
-// *ClientError. It returns when each primary was found, or after 5 s.
+// NewClient makes a client in the check-out style. The address is that of a sentinel, or of several
+// with commas between them; the network must be "tcp". PoolSize bounds the private connections of
+// each primary, 0 is the default of Options. The error, if any, is a *ClientError. It returns when
+// each primary was found, or after 5 s.
 func NewClient(network, address string, poolSize int, names ...string) (*Client, error) {
 	return NewClientWith(network, address, Options{Names: names, PrivateConns: poolSize})
 }
@@ -73,9 +74,10 @@ func clientError(err error) *ClientError {
 	return e
 }
 
-// GetMaster leases a connection to the primary of the name, as it is at that moment. The lease shares the client's connection until its
-// first command that cannot: from then on it has one of its own. Give it back with PutMaster or CarefullyPutMaster. It is for one
-// goroutine at a time. The error, if any, is a *ClientError.
+// GetMaster leases a connection to the primary of the name, as it is at that moment. The lease
+// shares the client's connection until its first command that cannot: from then on it has one of
+// its own. Give it back with PutMaster or CarefullyPutMaster. It is for one goroutine at a time.
+// The error, if any, is a *ClientError.
 func (c *Client) GetMaster(name string) (*Conn, error) {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -88,16 +90,16 @@ func (c *Client) GetMaster(name string) (*Conn, error) {
 	return &Conn{lease: lease}, nil
 }
 
-// PutMaster gives a lease back. The connection that it may have got of its own is used again if it is as new and still one to the
-// primary.
+// PutMaster gives a lease back. The connection that it may have got of its own is used again if it
+// is as new and still one to the primary.
 func (c *Client) PutMaster(_ string, conn *Conn) {
 	if conn != nil {
 		conn.PutBack()
 	}
 }
 
-// CarefullyPutMaster gives a lease back, but for one whose last error is not the server's: its own connection is closed. It is meant to
-// be deferred:
+// CarefullyPutMaster gives a lease back, but for one whose last error is not the server's: its own
+// connection is closed. It is meant to be deferred:
 //
 //	defer client.CarefullyPutMaster("bucket0", conn, &redisErr)
 func (c *Client) CarefullyPutMaster(name string, conn *Conn, potentialErr *error) {
@@ -117,8 +119,9 @@ type Conn struct {
 	lease *route.Lease
 }
 
-// Cmd sends one command and returns its reply. Arguments may be strings, byte slices, numbers, booleans, nil, or slices and maps of
-// these, which are flattened. It takes at most 5 s; one that blocks, such as BLPOP, as long as it says.
+// Cmd sends one command and returns its reply. Arguments may be strings, byte slices, numbers,
+// booleans, nil, or slices and maps of these, which are flattened. It takes at most 5 s; one that
+// blocks, such as BLPOP, as long as it says.
 //
 // After a failover the lease fails with ErrFailover: the next GetMaster leads to the new primary.
 func (c *Conn) Cmd(cmd string, args ...any) *Reply {
@@ -129,7 +132,8 @@ func (c *Conn) Cmd(cmd string, args ...any) *Reply {
 	return parseReply(raw)
 }
 
-// Do performs an action over the lease, within ctx. Should that have no end, each request has the limit of Cmd.
+// Do performs an action over the lease, within ctx. Should that have no end, each request has the
+// limit of Cmd.
 func (c *Conn) Do(ctx context.Context, a radix.Action) error {
 	return c.lease.Do(ctx, a)
 }
@@ -137,7 +141,8 @@ func (c *Conn) Do(ctx context.Context, a radix.Action) error {
 // Addr is the address of the primary that the lease leads to, or empty if that is none any more.
 func (c *Conn) Addr() string { return c.lease.Addr() }
 
-// Close gives the lease up, and ends the connection that it may have got of its own. It returns nil.
+// Close gives the lease up, and ends the connection that it may have got of its own. It returns
+// nil.
 func (c *Conn) Close() error {
 	c.lease.Spoil()
 	c.PutBack()
@@ -147,7 +152,8 @@ func (c *Conn) Close() error {
 // PutBack is Client.PutMaster, for those who have only the lease.
 func (c *Conn) PutBack() { c.lease.PutBack() }
 
-// commandError makes a *CmdError of what the server replied to the command, which is not what it said to refuse a connection.
+// commandError makes a *CmdError of what the server replied to the command, which is not what it
+// said to refuse a connection.
 func commandError(err error) error {
 	if text, ok := wire.ErrorReply(err); ok && !errors.Is(err, ErrNotSent) && !errors.Is(err, ErrOutcomeUnknown) {
 		return &CmdError{Err: errors.New(text)}

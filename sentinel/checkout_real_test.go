@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// exampleCmd is the first of the two documented examples, with the one correction that it needs to compile: the SET's error is
-// its reply's field Err.
+// exampleCmd is the first of the two documented examples, with the one correction that it needs to
+// compile: the SET's error is its reply's field Err.
 func exampleCmd(client *sentinel.Client) error {
 	conn, redisErr := client.GetMaster("bucket0")
 	if redisErr != nil {

@@ -1,18 +1,24 @@
-// Package sentinel is a Redis client that follows primaries through Sentinel failovers without losing writes.
+// Package sentinel is a Redis client that follows primaries through Sentinel failovers without
+// losing writes.
 //
-// Commands go over one pipelined connection to the primary, and end when their contexts do. While there is no primary they fail within
-// nanoseconds, with ErrNoPrimary. All sentinels are heard, not one: the client fences writes when a failover begins, moves as soon as
-// the new primary says that it is one, and goes back if the sentinels do not agree.
+// Commands go over one pipelined connection to the primary, and end when their contexts do. While
+// there is no primary they fail within nanoseconds, with ErrNoPrimary. All sentinels are heard, not
+// one: the client fences writes when a failover begins, moves as soon as the new primary says that
+// it is one, and goes back if the sentinels do not agree.
 //
-// [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and PutMaster are the check-out style. Programs for
-// radix.v2 change the beginning of their import lines: see the packages below radixv2.
+// [Client.Primary] is a radix.MultiClient, for code that takes one. NewClient, GetMaster and
+// PutMaster are the check-out style. Programs for radix.v2 change the beginning of their import
+// lines: see the packages below radixv2.
 //
-// Without sentinels, Options.Servers are asked who of them is the primary. Other Redis clients follow through [Client.Dialer].
+// Without sentinels, Options.Servers are asked who of them is the primary. Other Redis clients
+// follow through [Client.Dialer].
 //
-// Credentials that rotate are Endpoint.Credentials; what blocks, and what transactions need, has connections of its own.
+// Credentials that rotate are Endpoint.Credentials; what blocks, and what transactions need, has
+// connections of its own.
 //
-// No client can keep writes that a primary acknowledged after it was cut off from its replicas: [Client.DoDurable], which tells how many
-// replicas have a write, and min-replicas-to-write are what redis has against that.
+// No client can keep writes that a primary acknowledged after it was cut off from its replicas:
+// [Client.DoDurable], which tells how many replicas have a write, and min-replicas-to-write are
+// what redis has against that.
 package sentinel
 
 import (
@@ -45,8 +51,8 @@ import (
 // startTimeout is how long New tries if its context has no end.
 const startTimeout = 5 * time.Second
 
-// Client follows one primary or several. It has no useful zero value: New and NewClient make one. Most callers want Do, or Primary. It
-// is a prometheus.Collector, and safe for concurrent use.
+// Client follows one primary or several. It has no useful zero value: New and NewClient make one.
+// Most callers want Do, or Primary. It is a prometheus.Collector, and safe for concurrent use.
 type Client struct {
 	options            Options // with defaults
 	name               string
@@ -70,10 +76,11 @@ type Client struct {
 
 var _ prometheus.Collector = (*Client)(nil)
 
-// New makes a client that follows opts.Names through the sentinels given, as host:port, and through those that these name; or, if there are
-// none, through Options.Servers. It returns
-// when each primary has been found: within ctx, or 5 s if ctx has no deadline. The error says what was wrong: see ErrBadOptions,
-// ErrNoSentinel, ErrNotSentinel, ErrSentinelAuth, ErrServerAuth, ErrUnknownPrimary, ErrNoPrimary.
+// New makes a client that follows opts.Names through the sentinels given, as host:port, and through
+// those that these name; or, if there are none, through Options.Servers. It returns when each
+// primary has been found: within ctx, or 5 s if ctx has no deadline. The error says what was wrong:
+// see ErrBadOptions, ErrNoSentinel, ErrNotSentinel, ErrSentinelAuth, ErrServerAuth,
+// ErrUnknownPrimary, ErrNoPrimary.
 //
 // With Options.StartDown it returns although nothing answers yet.
 //
@@ -203,11 +210,12 @@ func (c *Client) lookup(name string) (*director.Primary, error) {
 	return nil, fmt.Errorf("%w: %q: this client follows %q", ErrUnknownPrimary, name, c.options.Names)
 }
 
-// Do performs an action on the primary of the name. While there is none it fails at once with ErrNoPrimary; writes that find a failover
-// under way wait, for Options.FenceWait at most. An error that is not a reply of the server's has ErrNotSent or ErrOutcomeUnknown in it.
+// Do performs an action on the primary of the name. While there is none it fails at once with
+// ErrNoPrimary; writes that find a failover under way wait, for Options.FenceWait at most. An error
+// that is not a reply of the server's has ErrNotSent or ErrOutcomeUnknown in it.
 //
-// Commands share a connection. Those that cannot (transactions, blocking ones, radix.WithConn) get one of their own for as long as the
-// action takes, and it is reset before the next user gets it.
+// Commands share a connection. Those that cannot (transactions, blocking ones, radix.WithConn) get
+// one of their own for as long as the action takes, and it is reset before the next user gets it.
 func (c *Client) Do(ctx context.Context, name string, a radix.Action) error {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -216,10 +224,12 @@ func (c *Client) Do(ctx context.Context, name string, a radix.Action) error {
 	return p.Perform(ctx, a)
 }
 
-// Exclusive runs fn with a connection to the primary that nobody else uses meanwhile, for WATCH, MULTI and SELECT. When fn returns, the
-// connection is reset; fn must not keep it. Once the primary changes, the connection's commands fail with ErrFailover: begin again.
+// Exclusive runs fn with a connection to the primary that nobody else uses meanwhile, for WATCH,
+// MULTI and SELECT. When fn returns, the connection is reset; fn must not keep it. Once the primary
+// changes, the connection's commands fail with ErrFailover: begin again.
 //
-// As radix has it, EncodeDecode without a receiver only sends, and without a request only waits for the next reply.
+// As radix has it, EncodeDecode without a receiver only sends, and without a request only waits for
+// the next reply.
 func (c *Client) Exclusive(ctx context.Context, name string, fn func(radix.Conn) error) error {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -228,8 +238,8 @@ func (c *Client) Exclusive(ctx context.Context, name string, fn func(radix.Conn)
 	return p.Exclusive(ctx, fn)
 }
 
-// DoReplica performs an action on one of the replicas of the name: see Options.Replicas, ReplicaOnly and MaxLag. Replicas serve on while
-// there is no primary. What they serve may be old.
+// DoReplica performs an action on one of the replicas of the name: see Options.Replicas,
+// ReplicaOnly and MaxLag. Replicas serve on while there is no primary. What they serve may be old.
 func (c *Client) DoReplica(ctx context.Context, name string, a radix.Action) error {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -247,8 +257,8 @@ func (c *Client) Topology(name string) Topology {
 	return topology(name, p.Snapshot())
 }
 
-// WaitReady waits until each of the names has a primary; without names, all of them. It returns the error of ctx, ErrUnknownPrimary or
-// ErrClosed.
+// WaitReady waits until each of the names has a primary; without names, all of them. It returns the
+// error of ctx, ErrUnknownPrimary or ErrClosed.
 func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
 		names = c.options.Names
@@ -275,7 +285,8 @@ func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// Breaker is the breaker of a primary, to force it open in a rehearsal, or to watch it; nil for a name that the client does not follow.
+// Breaker is the breaker of a primary, to force it open in a rehearsal, or to watch it; nil for a
+// name that the client does not follow.
 func (c *Client) Breaker(name string) *breaker.Breaker {
 	if p := c.director.Primary(name); p != nil {
 		return p.Breaker
@@ -283,8 +294,9 @@ func (c *Client) Breaker(name string) *breaker.Breaker {
 	return nil
 }
 
-// Close ends all calls with ErrClosed, closes all connections and waits for the client's goroutines. It may be called more than once,
-// from any goroutine; but not from Options.OnEvent, which it waits for.
+// Close ends all calls with ErrClosed, closes all connections and waits for the client's
+// goroutines. It may be called more than once, from any goroutine; but not from Options.OnEvent,
+// which it waits for.
 func (c *Client) Close() {
 	c.closing.Do(func() {
 		c.director.Close(c.cancel)

@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// Who does not look at New's error and registers what it returned was told of a nil pointer, somewhere deep.
+// Who does not look at New's error and registers what it returned was told of a nil pointer,
+// somewhere deep.
 func TestARegistryRefusesANilClientAndSaysWhy(t *testing.T) {
 	c, err := sentinel.New(t.Context(), nil, sentinel.Options{})
 	if err == nil || c != nil {

@@ -156,7 +156,8 @@ func TestAPlannedFailoverIsFollowedAtThePromotion(t *testing.T) {
 	})
 }
 
-// The leader of a failover has the new epoch before it has the new address. That is not a reason to go back.
+// The leader of a failover has the new epoch before it has the new address. That is not a reason to
+// go back.
 func TestTheLeadersHalfwayReportIsNotFollowed(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]
@@ -212,7 +213,8 @@ func TestAnAbortedFailoverLetsWritesPass(t *testing.T) {
 	})
 }
 
-// The replica became primary, but its sentinel died before it told the others: they will choose anew.
+// The replica became primary, but its sentinel died before it told the others: they will choose
+// anew.
 func TestAMoveThatIsNotAnnouncedIsTakenBack(t *testing.T) {
 	for what, end := range map[string]func(*stage){
 		"no word":  func(s *stage) { time.Sleep(3100 * time.Millisecond) },

@@ -42,7 +42,8 @@ func (v *vault) Credentials(_ context.Context, addr string) (user, password stri
 	return v.user, "secret", v.err
 }
 
-// rotate makes another user on all servers, and the one to log in as from now on. It returns the old one.
+// rotate makes another user on all servers, and the one to log in as from now on. It returns the
+// old one.
 func (v *vault) rotate(ctx context.Context) (old string, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -79,7 +80,8 @@ func startVault(t *testing.T) (*vault, *redis.Cluster) {
 	return v, cluster
 }
 
-// Users come and go; each connection is logged in anew among its commands before its user is deleted, and nobody notices.
+// Users come and go; each connection is logged in anew among its commands before its user is
+// deleted, and nobody notices.
 func TestCredentialsRotateOnLivingConnections(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []int{2, 3} {
@@ -131,7 +133,8 @@ func TestCredentialsRotateOnLivingConnections(t *testing.T) {
 	}
 }
 
-// After a rotation that the client was not told of in time it is down, says why, and comes back by itself once it is told.
+// After a rotation that the client was not told of in time it is down, says why, and comes back by
+// itself once it is told.
 func TestRefusedCredentialsAreNamedAndAskedForAnew(t *testing.T) {
 	t.Parallel()
 	v, cluster := startVault(t)
@@ -214,7 +217,8 @@ func TestStartDownWaitsForCredentials(t *testing.T) {
 	eventually(t, "up", func() bool { return set(t.Context(), c, "a", "1") == nil })
 }
 
-// A server that comes back and knows the user no more was "connection refused" for ever, as it was when it went.
+// A server that comes back and knows the user no more was "connection refused" for ever, as it was
+// when it went.
 func TestTheErrorOfAPrimaryThatIsDownIsItsLast(t *testing.T) {
 	t.Parallel()
 	v, cluster := startVault(t)

@@ -206,7 +206,8 @@ func TestADialerKnowsWhatWasSent(t *testing.T) {
 		if err := half.say("SET", "a", "1"); err != nil {
 			t.Fatal(err)
 		}
-		// A client that reads and writes at once: one reply of two has come, and a third command is refused.
+		// A client that reads and writes at once: one reply of two has come, and a third command is
+		// refused.
 		lines := make(chan string, 2)
 		go func() {
 			for {
@@ -242,7 +243,8 @@ func TestADialerKnowsWhatWasSent(t *testing.T) {
 	})
 }
 
-// A client that reads and writes at once is known by a write beside a read, which may be as late as the write that is refused.
+// A client that reads and writes at once is known by a write beside a read, which may be as late as
+// the write that is refused.
 func TestADialerKnowsLateThatItsUserReadsAtOnce(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: -1}, func(s *stage) {
 		duplex := s.guest()

@@ -14,12 +14,14 @@ type Durability struct {
 	Replicas int
 }
 
-// DoDurable performs an action on the primary of the name and waits, for the timeout at most, until a number of replicas have
-// acknowledged what it wrote: both on one connection, without which redis' WAIT answers for nothing. It returns how many did.
+// DoDurable performs an action on the primary of the name and waits, for the timeout at most, until
+// a number of replicas have acknowledged what it wrote: both on one connection, without which
+// redis' WAIT answers for nothing. It returns how many did.
 //
-// If they are fewer than asked, the error is ErrNotDurable: the action was carried out all the same. Any other error is the
-// action's own, as Client.Do returns it, and nobody was waited for. The timeout is at least 1 ms; should ctx end before, it is
-// shortened. A replica acknowledges what it has received, not what it has on disk; a failover may still choose another replica.
+// If they are fewer than asked, the error is ErrNotDurable: the action was carried out all the
+// same. Any other error is the action's own, as Client.Do returns it, and nobody was waited for.
+// The timeout is at least 1 ms; should ctx end before, it is shortened. A replica acknowledges what
+// it has received, not what it has on disk; a failover may still choose another replica.
 func (c *Client) DoDurable(ctx context.Context, name string, replicas int, timeout time.Duration, a radix.Action) (Durability, error) {
 	p, err := c.lookup(name)
 	if err != nil {

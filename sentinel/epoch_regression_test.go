@@ -25,7 +25,8 @@ func (s *stage) tell(primary *redis.FakeServer, epoch int, some ...*redis.FakeSe
 	}
 }
 
-// monitorAnew is SENTINEL REMOVE and MONITOR at another server, which becomes the primary: the epochs begin anew.
+// monitorAnew is SENTINEL REMOVE and MONITOR at another server, which becomes the primary: the
+// epochs begin anew.
 func (s *stage) monitorAnew(at *redis.FakeServer) {
 	at.Lead()
 	for _, server := range s.cluster.Servers {
@@ -37,7 +38,8 @@ func (s *stage) monitorAnew(at *redis.FakeServer) {
 	s.tell(at, 0, s.cluster.Sentinels...)
 }
 
-// Who has seen one failover never followed sentinels whose epochs began anew: only a new process did.
+// Who has seen one failover never followed sentinels whose epochs began anew: only a new process
+// did.
 func TestEpochsThatBeginAnewAreFollowed(t *testing.T) {
 	for _, mode := range []sentinel.Mode{sentinel.Eager, sentinel.FenceOnly, sentinel.PushOnly} {
 		for to, where := range []string{"at the server that was just left", "", "elsewhere"} {
@@ -68,7 +70,8 @@ func TestEpochsThatBeginAnewAreFollowed(t *testing.T) {
 	}
 }
 
-// All processes are recreated, as by a chart that is installed again, with new addresses and ids; only the sentinels' names stay.
+// All processes are recreated, as by a chart that is installed again, with new addresses and ids;
+// only the sentinels' names stay.
 func TestARecreatedClusterIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := redis.StartFakeCluster(t)
@@ -204,7 +207,8 @@ func TestAMinorityDoesNotLowerTheEpoch(t *testing.T) {
 	}
 }
 
-// A sentinel that tells of a far later epoch hid from the client what all others said: it never found the new primary.
+// A sentinel that tells of a far later epoch hid from the client what all others said: it never
+// found the new primary.
 func TestAFalseLaterEpochHidesNothing(t *testing.T) {
 	for what, limit := range map[string]time.Duration{"of a stranger": 1500 * time.Millisecond, "of a replica": 5 * time.Second} {
 		t.Run(what, func(t *testing.T) {
@@ -229,7 +233,8 @@ func TestAFalseLaterEpochHidesNothing(t *testing.T) {
 	}
 }
 
-// One sentinel that was away, and names another primary, kept one that answers again from being taken back, for ever.
+// One sentinel that was away, and names another primary, kept one that answers again from being
+// taken back, for ever.
 func TestOneSentinelDoesNotKeepAPrimaryFromReturning(t *testing.T) {
 	for what, c := range map[string]struct {
 		epoch int
@@ -260,8 +265,9 @@ func TestOneSentinelDoesNotKeepAPrimaryFromReturning(t *testing.T) {
 	}
 }
 
-// Fail over, look, fail back: the server that was left still says that it is the primary, because nobody has demoted it yet. The client
-// went back to it, lost what it wrote there, and then stayed at the wrong one for ten seconds.
+// Fail over, look, fail back: the server that was left still says that it is the primary, because
+// nobody has demoted it yet. The client went back to it, lost what it wrote there, and then stayed
+// at the wrong one for ten seconds.
 func TestAServerThatWasLeftIsDoubted(t *testing.T) {
 	for what, demoted := range map[string]bool{"never demoted": false, "demoted": true} {
 		t.Run(what, func(t *testing.T) {
@@ -297,8 +303,9 @@ func TestAServerThatWasLeftIsDoubted(t *testing.T) {
 	}
 }
 
-// The new primary is lost before it is announced, while the leader has the new epoch already and the old address still. Its epoch is
-// that of the address to come: taken for the old one's, it kept the client from the announced primary.
+// The new primary is lost before it is announced, while the leader has the new epoch already and
+// the old address still. Its epoch is that of the address to come: taken for the old one's, it kept
+// the client from the announced primary.
 func TestTheEpochOfAFailoverUnderWayIsNotThatOfTheOldAddress(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		old, fresh, leader := s.cluster.Servers[0], s.cluster.Servers[1], s.cluster.Sentinels[1]

@@ -27,10 +27,12 @@ const (
 	Reverted = EventKind(director.Reverted)
 	// RoleMismatch: Candidate was named but does not say that it is the primary.
 	RoleMismatch = EventKind(director.RoleMismatch)
-	// SentinelUp and SentinelDown: the sentinel at Sentinel answers, or no longer does because of Cause.
+	// SentinelUp and SentinelDown: the sentinel at Sentinel answers, or no longer does because of
+	// Cause.
 	SentinelUp   = EventKind(director.SentinelUp)
 	SentinelDown = EventKind(director.SentinelDown)
-	// Resubscribed: the subscription of Client.Subscribe is on Addr now; what was published in between is lost.
+	// Resubscribed: the subscription of Client.Subscribe is on Addr now; what was published in
+	// between is lost.
 	Resubscribed = SentinelDown + 1
 	eventKinds   = Resubscribed + 1
 )
@@ -43,7 +45,8 @@ func (k EventKind) String() string {
 	}[k]
 }
 
-// Event is one change, for Options.OnEvent and the log. Fields that its kind does not name are empty.
+// Event is one change, for Options.OnEvent and the log. Fields that its kind does not name are
+// empty.
 type Event struct {
 	Kind      EventKind
 	At        time.Time

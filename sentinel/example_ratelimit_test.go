@@ -31,12 +31,13 @@ func (l limiter) allow(key string, window, limit int64) bool {
 	return err != nil || hits <= limit
 }
 
-// A service that calls Do with context.Background() changes where its client is made. With radix' own
+// A service that calls Do with context.Background() changes where its client is made. With radix'
+// own
 //
 //	client, err := (radix.SentinelConfig{}).New(ctx, "bucket0", sentinels)
 //
-// every goroutine that counts a hit while the primary hangs stays in Do for as long as it hangs. Here
-// each is answered when the primary is given up, and all others at once.
+// every goroutine that counts a hit while the primary hangs stays in Do for as long as it hangs.
+// Here each is answered when the primary is given up, and all others at once.
 func ExampleClient_Primary_rateLimit() {
 	cluster, reach := demo()
 	defer func() { _ = cluster.Net.Close() }()

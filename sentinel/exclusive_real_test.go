@@ -187,7 +187,8 @@ func TestPrivateConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// A lease of before the failover must not write to the old primary, nor to the new one half of a transaction.
+// A lease of before the failover must not write to the old primary, nor to the new one half of a
+// transaction.
 func TestALeaseEndsWithItsPrimary(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})

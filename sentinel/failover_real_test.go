@@ -35,7 +35,8 @@ func settle(t *testing.T, cluster *redis.Cluster, c *sentinel.Client, old *redis
 	return fresh
 }
 
-// failOver lets the sentinels replace a primary. Just after their own restart they may elect nobody, and on a busy machine be too slow, and give up.
+// failOver lets the sentinels replace a primary. Just after their own restart they may elect
+// nobody, and on a busy machine be too slow, and give up.
 func failOver(t *testing.T, cluster *redis.Cluster, old *redis.Server) {
 	t.Helper()
 	var err error
@@ -64,8 +65,8 @@ func present(t *testing.T, cluster *redis.Cluster) *redis.Server {
 	return p
 }
 
-// Writes are fenced as soon as the selection of a replica is heard of. A process that a busy machine lets stand still just then hears of it too
-// late, whatever it does.
+// Writes are fenced as soon as the selection of a replica is heard of. A process that a busy
+// machine lets stand still just then hears of it too late, whatever it does.
 func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
 	testutil.AtSomePace(t, func(pace *testutil.Pace) {
@@ -122,7 +123,8 @@ func awaitAnnouncement(t *testing.T, pace *testutil.Pace, mode sentinel.Mode) {
 	}
 }
 
-// One sentinel: several that watch this closely split their votes now and then, and take seconds to agree.
+// One sentinel: several that watch this closely split their votes now and then, and take seconds to
+// agree.
 func TestACrashIsFollowed(t *testing.T) {
 	t.Parallel()
 	testutil.AtSomePace(t, func(pace *testutil.Pace) { followACrash(t, pace) })
@@ -279,7 +281,8 @@ func serveAlone(t *testing.T, pace *testutil.Pace) {
 	}
 }
 
-// The primary is cut off from clients but not from its sentinels: there is no failover, and nothing to go to until it is back.
+// The primary is cut off from clients but not from its sentinels: there is no failover, and nothing
+// to go to until it is back.
 func TestACutOffClientHealsWhenItIsLetIn(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{User: "app", UserPassword: "secret"})
@@ -343,7 +346,8 @@ func TestAKilledConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// A hundred failovers would take minutes with real servers; these show that none leaves anything behind, as goleak sees it.
+// A hundred failovers would take minutes with real servers; these show that none leaves anything
+// behind, as goleak sees it.
 func TestFailoversLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})

@@ -16,8 +16,9 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// The flow of the shared connection was lost between, and everything else worked: all calls timed out for as long as the kernel kept
-// the connection, and the primary was up. The queue of calls that had been given up grew and grew.
+// The flow of the shared connection was lost between, and everything else worked: all calls timed
+// out for as long as the kernel kept the connection, and the primary was up. The queue of calls
+// that had been given up grew and grew.
 func TestALostFlowIsReplaced(t *testing.T) {
 	for what, load := range map[string]func(*stage){
 		"calls with deadlines": func(s *stage) {
@@ -129,7 +130,8 @@ func TestALostFlowToAReplicaEndsIt(t *testing.T) {
 	})
 }
 
-// A primary that stalls as a whole is judged by its heartbeat, and one that answers late is not left for it.
+// A primary that stalls as a whole is judged by its heartbeat, and one that answers late is not
+// left for it.
 func TestASlowServerIsNoLostFlow(t *testing.T) {
 	act(t, sentinel.Options{HeartbeatTimeout: 2 * time.Second}, func(s *stage) {
 		s.mustWrite()
@@ -153,7 +155,8 @@ func TestASlowServerIsNoLostFlow(t *testing.T) {
 	})
 }
 
-// Redis closes connections that are idle for its option timeout. An idle client said "primary down" each time.
+// Redis closes connections that are idle for its option timeout. An idle client said "primary down"
+// each time.
 func TestALostConnectionIsNotALostPrimary(t *testing.T) {
 	through := &taps{}
 	actThrough(t, through, redis.FakeClusterOptions{}, sentinel.Options{}, func(s *stage) {

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// One rogue sentinel of three, or a server, ended the process with attributes, which go before a reply in RESP3. They now end its
-// connection, whatever the protocol.
+// One rogue sentinel of three, or a server, ended the process with attributes, which go before a
+// reply in RESP3. They now end its connection, whatever the protocol.
 func TestAFloodOfAttributesEndsNothingButItsConnection(t *testing.T) {
 	flood := redis.Raw(strings.Repeat("|0\r\n", 2_500_000) + "+OK\r\n")
 	for _, protocol := range []int{2, 3} {

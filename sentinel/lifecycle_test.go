@@ -46,8 +46,9 @@ func TestAHungPrimaryIsFoundBySilence(t *testing.T) {
 	})
 }
 
-// A primary that stalls for longer than the heartbeat allows, and not for as long as sentinels do, loses no call that is under way, and is
-// the same primary after it. One that is told to give up at once does.
+// A primary that stalls for longer than the heartbeat allows, and not for as long as sentinels do,
+// loses no call that is under way, and is the same primary after it. One that is told to give up at
+// once does.
 func TestAStallFailsNoCallUnderWay(t *testing.T) {
 	for what, limit := range map[string]time.Duration{"as the sentinels say": 0, "not at all": -1} {
 		t.Run(what, func(t *testing.T) {
@@ -108,7 +109,8 @@ func TestAStallIsNoHang(t *testing.T) {
 	})
 }
 
-// A hung primary that was replaced unnoticed answers again as a primary. The sentinels are asked before it gets a write.
+// A hung primary that was replaced unnoticed answers again as a primary. The sentinels are asked
+// before it gets a write.
 func TestAReturningPrimaryIsCheckedWithTheSentinels(t *testing.T) {
 	act(t, sentinel.Options{Mode: sentinel.PushOnly}, func(s *stage) {
 		old, fresh := s.cluster.Servers[0], s.cluster.Servers[1]

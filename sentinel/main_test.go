@@ -21,7 +21,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
+// side is how many tests run side by side that say they may: most of their time they wait for real
+// sentinels.
 const side = "6"
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 const name = "mymaster"
 
 const (
-	// unhurried is the HeartbeatTimeout of tests that are not about silence: a server that a busy machine lets stand still has not failed.
+	// unhurried is the HeartbeatTimeout of tests that are not about silence: a server that a busy
+	// machine lets stand still has not failed.
 	unhurried = 10 * time.Second
 	// hurried is that of tests in which a server falls silent: the default.
 	hurried = 300 * time.Millisecond
@@ -67,9 +69,10 @@ func get(ctx context.Context, c *sentinel.Client, key string) (string, error) {
 	return value, err
 }
 
-// replicate waits until a write has reached all replicas. In the first second after a replica's first synchronisation its primary holds
-// back what it is to get, and a failover to that one would lose it whatever a client does: sentinels may choose it, as they know its offset
-// of some time ago.
+// replicate waits until a write has reached all replicas. In the first second after a replica's
+// first synchronisation its primary holds back what it is to get, and a failover to that one would
+// lose it whatever a client does: sentinels may choose it, as they know its offset of some time
+// ago.
 func replicate(t *testing.T, c *sentinel.Client) {
 	t.Helper()
 	err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error {

@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// Describe implements prometheus.Collector. That of a nil Client makes a registry refuse it and say why.
+// Describe implements prometheus.Collector. That of a nil Client makes a registry refuse it and say
+// why.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
 		observe.DescribeNil(ch, "sentinel.Client", "New or NewClient")

@@ -32,8 +32,8 @@ func exclusively(ctx context.Context, c *sentinel.Client, key string) (value str
 	return value, err
 }
 
-// Redis answers REPLCONF ACK with nothing. Sent on the connection that everybody shares, it left each caller with the reply to the
-// next one's command, for ever.
+// Redis answers REPLCONF ACK with nothing. Sent on the connection that everybody shares, it left
+// each caller with the reply to the next one's command, for ever.
 func TestWhatIsNotAnsweredOnceIsNotSent(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		if err := set(s.Context(), s.client, "a", "own"); err != nil {
@@ -79,7 +79,8 @@ func TestWhatIsNotAnsweredOnceIsNotSent(t *testing.T) {
 	})
 }
 
-// What the client does not know may be answered never, twice, or late. It gets a connection for itself, which nobody uses after it.
+// What the client does not know may be answered never, twice, or late. It gets a connection for
+// itself, which nobody uses after it.
 func TestUnknownCommandsShareNoConnection(t *testing.T) {
 	act(t, sentinel.Options{Commands: []string{"bf.add", "JSON.*"}}, func(s *stage) {
 		s.mustWrite()
@@ -131,7 +132,8 @@ func TestCommandsAreChecked(t *testing.T) {
 	}
 }
 
-// Alice pops a value and does not look at it. The reply stayed on the connection that she had for it, and was Bob's answer.
+// Alice pops a value and does not look at it. The reply stayed on the connection that she had for
+// it, and was Bob's answer.
 func TestACommandWithoutReceiverLeavesNoReply(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		if err := set(s.Context(), s.client, "bob", "bob's own"); err != nil {
@@ -177,7 +179,8 @@ func TestAConnectionThatOwesAReplyIsNotKept(t *testing.T) {
 	})
 }
 
-// radix leaves out the step whose argument is nil: what is sent without a receiver is received later, and both may go on at once.
+// radix leaves out the step whose argument is nil: what is sent without a receiver is received
+// later, and both may go on at once.
 func TestExclusiveSendsAndReceivesApart(t *testing.T) {
 	const n = 200
 	for _, protocol := range []int{2, 3} {

@@ -25,7 +25,8 @@ func soakTime() time.Duration {
 	return 1200 * time.Millisecond
 }
 
-// rough is a connection that splits at random bytes, waits now and then, and is reset after a while.
+// rough is a connection that splits at random bytes, waits now and then, and is reset after a
+// while.
 type rough struct {
 	net.Conn
 	left atomic.Int64 // bytes until the reset
@@ -86,7 +87,8 @@ func (c *caller) nonce() string {
 	return fmt.Sprintf("caller %d, call %d", c.id, c.n)
 }
 
-// expect judges an answer. Without one there is nothing to judge: connections are reset, and deadlines are short.
+// expect judges an answer. Without one there is nothing to judge: connections are reset, and
+// deadlines are short.
 func (c *caller) expect(what, got, want string, err error) {
 	c.calls.Add(1)
 	switch {
@@ -170,7 +172,8 @@ func (c *caller) lease(context.Context) {
 	c.expect("a lease", got, want, err)
 }
 
-// apart sends first and receives then. What was sent comes, or the connection is lost: it has all the time it needs.
+// apart sends first and receives then. What was sent comes, or the connection is lost: it has all
+// the time it needs.
 //
 //nolint:contextcheck // more than the others have.
 func (c *caller) apart(context.Context) {
@@ -212,8 +215,8 @@ func (c *caller) transaction(ctx context.Context) {
 	})
 }
 
-// run does one thing after the other, often with hardly any time for it. On a machine that is busy with other things it goes on until
-// there is something to judge.
+// run does one thing after the other, often with hardly any time for it. On a machine that is busy
+// with other things it goes on until there is something to judge.
 func (c *caller) run(until time.Time) {
 	kinds := c.kinds()
 	for !c.Failed() && (time.Now().Before(until) || c.right.Load() < 100 && time.Since(until) < 30*time.Second) {
@@ -232,7 +235,8 @@ func (c *caller) run(until time.Time) {
 	}
 }
 
-// Nobody gets an answer that is not to the own question, whatever happens to connections, callers and commands.
+// Nobody gets an answer that is not to the own question, whatever happens to connections, callers
+// and commands.
 func TestMismatchUnderStress(t *testing.T) {
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
 	for _, protocol := range []int{2, 3} {

@@ -25,13 +25,15 @@ import (
 type Mode int
 
 const (
-	// Eager fences writes when sentinels select a replica, and moves to it as soon as it says that it is the primary, about a second
-	// before it is announced. Should the leading sentinel die within that second, the failover may be undone, and the writes made
-	// meanwhile are lost.
+	// Eager fences writes when sentinels select a replica, and moves to it as soon as it says that
+	// it is the primary, about a second before it is announced. Should the leading sentinel die
+	// within that second, the failover may be undone, and the writes made meanwhile are lost.
 	Eager Mode = iota
-	// FenceOnly fences writes as Eager does, but moves only once the change is announced: a second without writes instead.
+	// FenceOnly fences writes as Eager does, but moves only once the change is announced: a second
+	// without writes instead.
 	FenceOnly
-	// PushOnly fences nothing and moves once the change is announced. The old primary acknowledges writes until then, which are lost.
+	// PushOnly fences nothing and moves once the change is announced. The old primary acknowledges
+	// writes until then, which are lost.
 	PushOnly
 )
 
@@ -52,32 +54,37 @@ const (
 	Random = ReplicaPolicy(replica.Random)
 	// RoundRobin takes turns.
 	RoundRobin = ReplicaPolicy(replica.RoundRobin)
-	// LowestLatency picks one of those that answered their last heartbeats fastest: any of those that are within 20 %, or 0.1 ms, of the
-	// least.
+	// LowestLatency picks one of those that answered their last heartbeats fastest: any of those
+	// that are within 20 %, or 0.1 ms, of the least.
 	LowestLatency = ReplicaPolicy(replica.LowestLatency)
 )
 
-// Endpoint says how to reach one kind of process. The zero value dials plain TCP without credentials.
+// Endpoint says how to reach one kind of process. The zero value dials plain TCP without
+// credentials.
 type Endpoint struct {
-	// Dial opens a network connection. The address is host:port as configured or as the sentinels name it, after AddrMap. Default: a
-	// net.Dialer, which looks host names up at each dial.
+	// Dial opens a network connection. The address is host:port as configured or as the sentinels
+	// name it, after AddrMap. Default: a net.Dialer, which looks host names up at each dial.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS encrypts; an empty ServerName is filled in from the address. Default nil: plain.
 	TLS *tls.Config
-	// Username and Password log in. A password alone is that of the default user; a user alone is one with nopass. Default: no login.
+	// Username and Password log in. A password alone is that of the default user; a user alone is
+	// one with nopass. Default: no login.
 	Username, Password string
-	// Credentials returns what to log in with, in place of Username and Password, where that changes: it is asked at each dial, within
-	// Options.DialTimeout, and again at each CredentialsRefresh; the address is as the sentinels name it. If they are refused at a dial
-	// it is asked once more. Both empty: no login. It may be called by several goroutines at once. Default nil.
-	Credentials func(ctx context.Context, addr string) (user, password string, err error)
-	// CredentialsRefresh is how often Credentials is asked for the connections that live: if the answer is another than before they log
-	// in anew, between commands and without losing one. It must come before a token ends. A refusal leaves the login as it is. What is
-	// in use by one caller alone logs in anew before the next; a subscription keeps the login that it began with, and if the server ends it
-	// is made anew with another. Negative: never. Default 1 min.
-	CredentialsRefresh time.Duration
-	// OnConnect is called with each new connection once it has logged in, before anything else is sent on it, within
-	// Options.DialTimeout: an error ends the connection. It must leave nothing behind that a command of another caller could meet.
+	// Credentials returns what to log in with, in place of Username and Password, where that
+	// changes: it is asked at each dial, within Options.DialTimeout, and again at each
+	// CredentialsRefresh; the address is as the sentinels name it. If they are refused at a dial it
+	// is asked once more. Both empty: no login. It may be called by several goroutines at once.
 	// Default nil.
+	Credentials func(ctx context.Context, addr string) (user, password string, err error)
+	// CredentialsRefresh is how often Credentials is asked for the connections that live: if the
+	// answer is another than before they log in anew, between commands and without losing one. It
+	// must come before a token ends. A refusal leaves the login as it is. What is in use by one
+	// caller alone logs in anew before the next; a subscription keeps the login that it began with,
+	// and if the server ends it is made anew with another. Negative: never. Default 1 min.
+	CredentialsRefresh time.Duration
+	// OnConnect is called with each new connection once it has logged in, before anything else is
+	// sent on it, within Options.DialTimeout: an error ends the connection. It must leave nothing
+	// behind that a command of another caller could meet. Default nil.
 	OnConnect func(ctx context.Context, addr string, conn radix.Conn) error
 }
 
@@ -85,92 +92,106 @@ type Endpoint struct {
 type Options struct {
 	// Names are the primaries to follow, as the sentinels call them. At least one.
 	Names []string
-	// Servers are the servers of the one name, as host:port, where there are no sentinels: New is given none then. Each is asked for its role
-	// ten times a second; a promotion is followed when it is seen. A host name stands for all its addresses, and is looked up each second.
-	// See docs/sentinel.md for what this cannot know. Default nil.
+	// Servers are the servers of the one name, as host:port, where there are no sentinels: New is
+	// given none then. Each is asked for its role ten times a second; a promotion is followed when
+	// it is seen. A host name stands for all its addresses, and is looked up each second. See
+	// docs/sentinel.md for what this cannot know. Default nil.
 	Servers []string
 	// LookupHost finds the addresses of the host names in Servers. Default: net.DefaultResolver's.
 	LookupHost func(ctx context.Context, host string) (addrs []string, err error)
-	// Name is the value of the metric label "client", unique by default: "sentinel", "sentinel-2", ….
+	// Name is the value of the metric label "client", unique by default: "sentinel", "sentinel-2",
+	// ….
 	Name string
 	// Mode says when to follow a failover. Default Eager.
 	Mode Mode
-	// FenceWait is how long a write waits for the end of a failover before it fails with ErrFailover; its context may end it earlier.
-	// Negative fails at once. Default 250 ms.
+	// FenceWait is how long a write waits for the end of a failover before it fails with
+	// ErrFailover; its context may end it earlier. Negative fails at once. Default 250 ms.
 	FenceWait time.Duration
-	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad options and a Password that is refused
-	// still fail; what Credentials returns may be better next time. Default false.
+	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad
+	// options and a Password that is refused still fail; what Credentials returns may be better
+	// next time. Default false.
 	StartDown bool
 
-	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials are never taken from one to the
-	// other.
+	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials
+	// are never taken from one to the other.
 	Server, Sentinel Endpoint
-	// ClientName is what servers and sentinels list the connections as (CLIENT SETNAME), beside the library's name, which redis 7.2 and
-	// later know. Default empty: neither is sent.
+	// ClientName is what servers and sentinels list the connections as (CLIENT SETNAME), beside the
+	// library's name, which redis 7.2 and later know. Default empty: neither is sent.
 	ClientName string
 	// DB is the database of the servers. Default 0.
 	DB int
 	// Protocol is 3 to speak RESP3 to the servers, which redis 6 and later know, or 2. Default 2.
 	Protocol int
-	// AddrMap translates addresses that sentinels name, for networks where they are not reachable as such. Default nil: as they are.
+	// AddrMap translates addresses that sentinels name, for networks where they are not reachable
+	// as such. Default nil: as they are.
 	AddrMap func(addr string) string
-	// Allow lists the addresses, before AddrMap, that may become primary. A sentinel's word is not enough for others. Default nil: any
-	// that a majority of the sentinels names.
+	// Allow lists the addresses, before AddrMap, that may become primary. A sentinel's word is not
+	// enough for others. Default nil: any that a majority of the sentinels names.
 	Allow []string
 
 	// DialTimeout bounds each connect with its login. Default 1 s.
 	DialTimeout time.Duration
-	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before new calls are refused. A primary stalls
-	// when it forks or runs a slow script: raise this if yours do so for long, and calls may wait for them. A connection that owes an
-	// answer for so long, while the server answers on another, is ended and replaced, but for blocking commands. At least 100 ms.
-	// Default 300 ms.
+	// HeartbeatTimeout is how long a primary may send nothing at all while it owes answers, before
+	// new calls are refused. A primary stalls when it forks or runs a slow script: raise this if
+	// yours do so for long, and calls may wait for them. A connection that owes an answer for so
+	// long, while the server answers on another, is ended and replaced, but for blocking commands.
+	// At least 100 ms. Default 300 ms.
 	HeartbeatTimeout time.Duration
-	// StallTimeout is how long the calls that are under way live on once a primary sends nothing: after HeartbeatTimeout only new calls are
-	// refused, and a primary that awakes in time has lost none. A failover that begins ends it. Longer than HeartbeatTimeout, or negative
-	// to end all calls with it. Default: as long as most sentinels take to call a server down, from 1 to 30 s.
+	// StallTimeout is how long the calls that are under way live on once a primary sends nothing:
+	// after HeartbeatTimeout only new calls are refused, and a primary that awakes in time has lost
+	// none. A failover that begins ends it. Longer than HeartbeatTimeout, or negative to end all
+	// calls with it. Default: as long as most sentinels take to call a server down, from 1 to 30 s.
 	StallTimeout time.Duration
-	// EpochResetTimeout is how long most sentinels have to agree on a primary at an older config-epoch than the client knows, while there
-	// is none, before it is followed: they were set up anew. At once if they were seen to begin anew. Default 2 s.
+	// EpochResetTimeout is how long most sentinels have to agree on a primary at an older
+	// config-epoch than the client knows, while there is none, before it is followed: they were set
+	// up anew. At once if they were seen to begin anew. Default 2 s.
 	EpochResetTimeout time.Duration
-	// TrustDiscovered has the credentials of Sentinel sent to sentinels that New was not given, too, once one of those that vote names
-	// them. Without it they are spoken to without credentials. Default false.
+	// TrustDiscovered has the credentials of Sentinel sent to sentinels that New was not given,
+	// too, once one of those that vote names them. Without it they are spoken to without
+	// credentials. Default false.
 	TrustDiscovered bool
-	// PrivateConns bounds, for each primary, the connections that serve what cannot share one: transactions, Exclusive, commands that
-	// change the connection's state. They are opened when needed, and kept. Default 64.
+	// PrivateConns bounds, for each primary, the connections that serve what cannot share one:
+	// transactions, Exclusive, commands that change the connection's state. They are opened when
+	// needed, and kept. Default 64.
 	PrivateConns int
-	// BlockingConns bounds those for commands that wait, such as BLPOP, XREAD BLOCK and DoDurable, beside: however many consumers wait,
-	// a transaction finds a connection. What blocks within Exclusive, or on a lease that has a connection already, counts as that
-	// does. Default 1 024.
+	// BlockingConns bounds those for commands that wait, such as BLPOP, XREAD BLOCK and DoDurable,
+	// beside: however many consumers wait, a transaction finds a connection. What blocks within
+	// Exclusive, or on a lease that has a connection already, counts as that does. Default 1 024.
 	BlockingConns int
 
-	// MaxReply bounds one reply of a server, or one message of a subscription, in bytes: a larger one, or a status or error of more than
-	// 64 KiB, ends its connection. At least 64 KiB. Default 512 MiB, which is redis' own limit for one value.
+	// MaxReply bounds one reply of a server, or one message of a subscription, in bytes: a larger
+	// one, or a status or error of more than 64 KiB, ends its connection. At least 64 KiB. Default
+	// 512 MiB, which is redis' own limit for one value.
 	MaxReply int
-	// Commands names commands of modules that may share a connection, such as "BF.ADD", or "JSON.*" for all that begin so: each must be
-	// answered exactly once, within HeartbeatTimeout unless the server stalls as a whole, and leave the connection as it was. Commands
-	// that are neither redis' own nor named here work, but each opens a connection for itself, because one that is not answered would
-	// leave everybody else on a shared one with others' replies. Default none.
+	// Commands names commands of modules that may share a connection, such as "BF.ADD", or "JSON.*"
+	// for all that begin so: each must be answered exactly once, within HeartbeatTimeout unless the
+	// server stalls as a whole, and leave the connection as it was. Commands that are neither
+	// redis' own nor named here work, but each opens a connection for itself, because one that is
+	// not answered would leave everybody else on a shared one with others' replies. Default none.
 	Commands []string
 
 	// Replicas says which replica serves. Default Random.
 	Replicas ReplicaPolicy
-	// ReplicaOnly makes DoReplica fail with ErrNoReplica rather than ask the primary. Default false.
+	// ReplicaOnly makes DoReplica fail with ErrNoReplica rather than ask the primary. Default
+	// false.
 	ReplicaOnly bool
-	// MaxStaleness leaves out replicas that lack what their primary had written so long ago, such as one that was cut off: reads are about
-	// that old at most, and a quarter more until it is noticed. While there is no primary, and nothing is written, replicas serve on.
-	// At least 100 ms; negative: no limit. Default 1 s.
+	// MaxStaleness leaves out replicas that lack what their primary had written so long ago, such
+	// as one that was cut off: reads are about that old at most, and a quarter more until it is
+	// noticed. While there is no primary, and nothing is written, replicas serve on. At least 100
+	// ms; negative: no limit. Default 1 s.
 	MaxStaleness time.Duration
 	// MaxLag leaves out replicas that are more bytes behind their primary. Default 0: no limit.
 	MaxLag int64
 
 	// Logger is told changes, not commands. Default nil, silent.
 	Logger *slog.Logger
-	// OnEvent is told each change, in order, one at a time, on a goroutine of its own; more than 1 024
-	// that wait for it are dropped. If it panics, the log has the panic, and the next event is told all
-	// the same. Default nil.
+	// OnEvent is told each change, in order, one at a time, on a goroutine of its own; more than 1
+	// 024 that wait for it are dropped. If it panics, the log has the panic, and the next event is
+	// told all the same. Default nil.
 	OnEvent func(Event)
-	// Trace is told of each request to a primary or a replica, a pipeline being one, when it begins and when it ends; of the client's own,
-	// such as heartbeats, it is not. Default nil: nobody is, and it costs nothing.
+	// Trace is told of each request to a primary or a replica, a pipeline being one, when it begins
+	// and when it ends; of the client's own, such as heartbeats, it is not. Default nil: nobody is,
+	// and it costs nothing.
 	Trace trace.Tracer
 }
 
@@ -223,8 +244,8 @@ func (e Endpoint) withDefaults() Endpoint {
 	return e
 }
 
-// patience is how long a server has for one question for its role. A user who allows a primary more time has a reason, such as a long way
-// to it.
+// patience is how long a server has for one question for its role. A user who allows a primary more
+// time has a reason, such as a long way to it.
 func (o Options) patience() time.Duration { return max(leastPatience, o.HeartbeatTimeout) }
 
 func orDefault[T comparable](field *T, value T) {

@@ -56,8 +56,8 @@ func setSentinelUser(t *testing.T, cluster *redis.Cluster, rules ...string) {
 	}
 }
 
-// A user who may not send ROLE, as with the usual "-@dangerous", is served all the same: through a failover, and by replicas if it may
-// send INFO.
+// A user who may not send ROLE, as with the usual "-@dangerous", is served all the same: through a
+// failover, and by replicas if it may send INFO.
 func TestAUserWithoutRole(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
@@ -150,7 +150,8 @@ func TestAUserWhoMayNotSelect(t *testing.T) {
 	}
 }
 
-// A password that the server does not ask for, or that belongs to a user who needs none, keeps nobody out. The log says so once.
+// A password that the server does not ask for, or that belongs to a user who needs none, keeps
+// nobody out. The log says so once.
 func TestPasswordsThatAreNotNeeded(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute, Replicas: 1, Sentinels: 1})

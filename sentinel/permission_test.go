@@ -25,7 +25,8 @@ func forbid(s *redis.FakeServer, verbs ...string) {
 	})
 }
 
-// Where no way to ask for a role is left, as at a redis without HELLO, New says at once what to allow.
+// Where no way to ask for a role is left, as at a redis without HELLO, New says at once what to
+// allow.
 func TestAUserWhoMayAskForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := redis.StartFakeCluster(t, redis.FakeClusterOptions{Server: redis.FakeServerOptions{Unknown: []string{"HELLO"}, Users: map[string]string{"app": "secret"}}})
@@ -46,8 +47,8 @@ func TestAUserWhoMayAskForNothing(t *testing.T) {
 	})
 }
 
-// A refused ROLE is not sent ten times a second for ever: servers keep a log of what they refuse. Once a minute it is tried whether it is
-// allowed by now.
+// A refused ROLE is not sent ten times a second for ever: servers keep a log of what they refuse.
+// Once a minute it is tried whether it is allowed by now.
 func TestARefusedRoleIsNotAskedForAgainAndAgain(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		primary := s.cluster.Primary()

@@ -7,7 +7,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// watchChanges counts, while time passes, how many snapshots are made, and how often everybody who waits for a change is woken.
+// watchChanges counts, while time passes, how many snapshots are made, and how often everybody who
+// waits for a change is woken.
 func (s *stage) watchChanges(d time.Duration) (snapshots, wakes int) {
 	last, changed := s.client.Snapshot(name)
 	for range d / time.Millisecond {
@@ -26,8 +27,9 @@ func (s *stage) watchChanges(d time.Duration) (snapshots, wakes int) {
 	return snapshots, wakes
 }
 
-// While a replica is asked every 4 ms whether it is the primary by now, or the last primary whether it answers again, and the sentinels say the
-// same as before, nothing is made anew and nobody is woken: it was done every time.
+// While a replica is asked every 4 ms whether it is the primary by now, or the last primary whether
+// it answers again, and the sentinels say the same as before, nothing is made anew and nobody is
+// woken: it was done every time.
 func TestNothingIsToldThatHasNotChanged(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		if snapshots, wakes := s.watchChanges(5 * time.Second); snapshots+wakes > 0 {

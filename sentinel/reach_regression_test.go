@@ -28,8 +28,8 @@ func (f far) Write(b []byte) (int, error) {
 	return f.Conn.Write(b)
 }
 
-// A poll had 300 ms for its connect, the login, and one question after the other: sentinels 100 ms away never answered in time, nor did
-// nearer ones that were asked for many names.
+// A poll had 300 ms for its connect, the login, and one question after the other: sentinels 100 ms
+// away never answered in time, nor did nearer ones that were asked for many names.
 func TestFarSentinelsAreHeard(t *testing.T) {
 	for _, trip := range []time.Duration{110 * time.Millisecond, 250 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -103,7 +103,8 @@ func inventions(n int) string {
 	return b.String()
 }
 
-// One sentinel that had gone wrong, and named thousands of others, made the client dial all of them five times a second each.
+// One sentinel that had gone wrong, and named thousands of others, made the client dial all of them
+// five times a second each.
 func TestOneSentinelIntroducesFewOthers(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		fault := redis.Raw(inventions(500))
@@ -182,7 +183,8 @@ func TestCloseEndsWhatBlocksOnAReplica(t *testing.T) {
 	})
 }
 
-// Whoever waited for one of the private connections while the primary changed got one to the old primary.
+// Whoever waited for one of the private connections while the primary changed got one to the old
+// primary.
 func TestAWaitForAConnectionOutlivesAFailover(t *testing.T) {
 	act(t, sentinel.Options{PrivateConns: 1}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]
@@ -251,7 +253,8 @@ func TestTheUsersCodeMayPanic(t *testing.T) {
 	})
 }
 
-// A sentinel that gives itself the ids of the others, one after the other, does not speak for them: two votes of three would be its own.
+// A sentinel that gives itself the ids of the others, one after the other, does not speak for them:
+// two votes of three would be its own.
 func TestNobodyTakesAnothersID(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: -1}, func(s *stage) {
 		stranger := s.cluster.Net.Server(redis.FakeServerOptions{Addr: "10.9.9.9:6379"})

@@ -12,17 +12,21 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// ErrNilReply is returned by the methods of a Reply that is nil, such as that to GET for a key that is not there.
+// ErrNilReply is returned by the methods of a Reply that is nil, such as that to GET for a key that
+// is not there.
 var ErrNilReply = errors.New("sentinel: the reply is nil")
 
-// Reply is the reply to one command of Conn.Cmd. Each method converts it, and returns Err if that is set.
+// Reply is the reply to one command of Conn.Cmd. Each method converts it, and returns Err if that
+// is set.
 type Reply struct {
-	// Err is a *CmdError if the server replied an error, else why there is no reply; nil if all went well.
+	// Err is a *CmdError if the server replied an error, else why there is no reply; nil if all
+	// went well.
 	Err   error
 	value any // as wire.Decode has it
 }
 
-// wholeReply receives a reply undecoded, with the attributes before it. (A resp3.RawMessage ends after the first of them.)
+// wholeReply receives a reply undecoded, with the attributes before it. (A resp3.RawMessage ends
+// after the first of them.)
 type wholeReply []byte
 
 // UnmarshalRESP implements resp.Unmarshaler. The reader holds one reply.

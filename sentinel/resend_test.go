@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// A server that was demoted, and of which nobody has said so yet, refuses a write: the caller does not learn of it.
+// A server that was demoted, and of which nobody has said so yet, refuses a write: the caller does
+// not learn of it.
 func TestAWriteThatAReplicaRefusesIsSentAgain(t *testing.T) {
 	unwatched(t, sentinel.Options{FenceWait: time.Second}, func(s *stage) {
 		fresh := s.cluster.Servers[1]
@@ -29,7 +30,8 @@ func TestAWriteThatAReplicaRefusesIsSentAgain(t *testing.T) {
 	})
 }
 
-// If nothing follows, the refusal is what the caller gets, after FenceWait; a pipeline, and what a replica is asked, get it at once.
+// If nothing follows, the refusal is what the caller gets, after FenceWait; a pipeline, and what a
+// replica is asked, get it at once.
 func TestARefusalWithoutAnotherPrimaryIsTold(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: 200 * time.Millisecond}, func(s *stage) {
 		refuse := redis.OnVerbs(redis.Raw("-READONLY You can't write against a read only replica.\r\n"), "SET")

@@ -30,7 +30,8 @@ func planted() []testutil.Mutant {
 	}
 }
 
-// Scenarios find what they are there to find: each of these defects within a few hundred. Defects are put into copies of the files.
+// Scenarios find what they are there to find: each of these defects within a few hundred. Defects
+// are put into copies of the files.
 func TestScenariosFindMutants(t *testing.T) {
 	if !*scenarioMutants {
 		t.Skip("NOT TESTED without -scenario-mutants: builds the package anew for each of them")

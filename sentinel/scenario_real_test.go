@@ -27,7 +27,8 @@ func playForReal(t *testing.T, of script) string {
 	return s.err()
 }
 
-// The scenarios of TestScenarios, with real servers: `go test ./sentinel -run TestRealScenarios -scenarios-real -scenarios 20`.
+// The scenarios of TestScenarios, with real servers: `go test ./sentinel -run TestRealScenarios
+// -scenarios-real -scenarios 20`.
 func TestRealScenarios(t *testing.T) {
 	if !*realScenarios {
 		t.Skip("NOT TESTED without -scenarios-real: each takes half a minute")

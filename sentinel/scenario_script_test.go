@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// A scenario is what sentinel/internal/follow/sim plays with the machine alone, played with a whole client: a seed makes a script of faults, and what
-// must never be is looked for from outside.
+// A scenario is what sentinel/internal/follow/sim plays with the machine alone, played with a whole
+// client: a seed makes a script of faults, and what must never be is looked for from outside.
 
 // deed is one thing that goes wrong, or that an operator does.
 type deed int

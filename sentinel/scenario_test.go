@@ -27,11 +27,14 @@ var (
 )
 
 const (
-	// callLimit is how long a call may take that has no deadline to speak of: as long as the sentinels wait, a dial, and a failover.
+	// callLimit is how long a call may take that has no deadline to speak of: as long as the
+	// sentinels wait, a dial, and a failover.
 	callLimit = 6 * time.Second
-	// foundWithin is how long a client may take to find the primary of a cluster that is well again.
+	// foundWithin is how long a client may take to find the primary of a cluster that is well
+	// again.
 	foundWithin = 5 * time.Second
-	// foundDespite is the same while a sentinel lies, which may seem to know of a failover that the others will hear of.
+	// foundDespite is the same while a sentinel lies, which may seem to know of a failover that the
+	// others will hear of.
 	foundDespite = 17 * time.Second
 	patient      = time.Second // of a call with a deadline
 )
@@ -214,7 +217,8 @@ func (s *scene) set(ctx context.Context, key string) error {
 	return set(ctx, s.client, key, "1")
 }
 
-// write writes keys, each one once, until it is stopped: with a deadline, without one, or in transactions.
+// write writes keys, each one once, until it is stopped: with a deadline, without one, or in
+// transactions.
 func (s *scene) write(ctx, calls context.Context, writer int) {
 	for n := 0; ctx.Err() == nil; n++ {
 		key := fmt.Sprintf("w%d:%d", writer, n)
@@ -277,7 +281,8 @@ func (s *scene) err() string {
 	return fmt.Sprintf("%v%s\n%s", s.script, strings.Join(s.story, "\n"), strings.Join(s.failures, "\n"))
 }
 
-// lie has a sentinel name a server that nobody else knows, as primary and at the latest epoch, again and again.
+// lie has a sentinel name a server that nobody else knows, as primary and at the latest epoch,
+// again and again.
 func (s *scene) lie(ctx context.Context, rogue *redis.FakeSentinel, honest []string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		w := redis.Watched{Primary: s.evil.Addr(), Epoch: n, Replicas: []redis.WatchedReplica{{Addr: s.servers[n%len(s.servers)]}}}
@@ -320,8 +325,9 @@ func playInMemory(t *testing.T, of script) (problem string) {
 	return problem
 }
 
-// Whatever goes wrong, a client does nothing that it must never do, and finds the primary in the end. Each scenario is played from its seed:
-// `go test ./sentinel -run TestScenarios -scenarios 10000`, and with real servers: `-scenarios-real -scenarios 20`.
+// Whatever goes wrong, a client does nothing that it must never do, and finds the primary in the
+// end. Each scenario is played from its seed: `go test ./sentinel -run TestScenarios -scenarios
+// 10000`, and with real servers: `-scenarios-real -scenarios 20`.
 func TestScenarios(t *testing.T) {
 	if *realScenarios {
 		t.Skip("NOT TESTED: the scenarios are played with real servers")
@@ -348,7 +354,8 @@ func seeds(few uint64) iter.Seq[uint64] {
 	}
 }
 
-// TestALiarThatIsHeardAlone: a client that is cut off from the three honest sentinels for 2.5 s, and hears the fourth, which lies, stays with its primary.
+// TestALiarThatIsHeardAlone: a client that is cut off from the three honest sentinels for 2.5 s,
+// and hears the fourth, which lies, stays with its primary.
 func TestALiarThatIsHeardAlone(t *testing.T) {
 	problem := playInMemory(t, script{protocol: 2, replicas: 1, rogue: true, acts: []fault{{at: 300 * time.Millisecond, deed: allSentinels, lasts: 2500 * time.Millisecond}}})
 	if problem != "" {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// wires are a client's connections, which can be cut, lost and slowed down by the address that they lead to: fakes and real servers alike.
+// wires are a client's connections, which can be cut, lost and slowed down by the address that they
+// lead to: fakes and real servers alike.
 type wires struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -75,7 +76,8 @@ func (x *wires) each(addr string, do func(*wired)) {
 	}
 }
 
-// cutOff has an address not be reached, until it is healed. The connections that there are carry nothing any more, and will not again.
+// cutOff has an address not be reached, until it is healed. The connections that there are carry
+// nothing any more, and will not again.
 func (x *wires) cutOff(addr string) {
 	x.mu.Lock()
 	if x.cut[addr] == nil {
@@ -85,7 +87,8 @@ func (x *wires) cutOff(addr string) {
 	x.swallow(addr)
 }
 
-// swallow has the connections to an address carry nothing any more, as those that a firewall has forgotten.
+// swallow has the connections to an address carry nothing any more, as those that a firewall has
+// forgotten.
 func (x *wires) swallow(addr string) { x.each(addr, func(c *wired) { c.gone.Store(true) }) }
 
 // reset ends the connections to an address.

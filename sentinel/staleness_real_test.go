@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// A replica whose link to its primary carries nothing any more, without a word to either side, says for a minute that all is well, and
-// serves what it has.
+// A replica whose link to its primary carries nothing any more, without a word to either side, says
+// for a minute that all is well, and serves what it has.
 func TestReadsFromReplicasHaveABoundInTime(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, DownAfter: time.Minute}) // fast sentinels would set the link right
@@ -30,7 +30,8 @@ func TestReadsFromReplicasHaveABoundInTime(t *testing.T) {
 	if _, err := replica.Do(t.Context(), "REPLICAOF", host, port); err != nil {
 		t.Fatal(err)
 	}
-	// The age is that at the beginning of the call, and a write that took long counts from its end: what a busy machine adds is not the client's.
+	// The age is that at the beginning of the call, and a write that took long counts from its end:
+	// what a busy machine adds is not the client's.
 	served := func(c *sentinel.Client) (byReplica bool, age time.Duration) {
 		var role []any
 		var at int64

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// messageBuffer is how many messages wait for a subscriber before its connection is not read any more.
+	// messageBuffer is how many messages wait for a subscriber before its connection is not read
+	// any more.
 	messageBuffer = 256
 	// subscriptionSilence is after how long a subscription must show that it lives.
 	subscriptionSilence = time.Second
@@ -26,21 +27,24 @@ const (
 
 // Message is what a Subscription brings.
 type Message struct {
-	// Channel is where it was published. Pattern is the one that matched, if the subscription is by pattern.
+	// Channel is where it was published. Pattern is the one that matched, if the subscription is by
+	// pattern.
 	Channel, Pattern string
 	// Payload is what was published.
 	Payload []byte
-	// Changed are the keys that have changed, of a subscription by Client.Track. Flushed tells there that all may have.
+	// Changed are the keys that have changed, of a subscription by Client.Track. Flushed tells
+	// there that all may have.
 	Changed []string
 	Flushed bool
-	// Resubscribed: this is no message, but says that the subscription was lost and is complete again, on Addr. Messages published in
-	// between are lost.
+	// Resubscribed: this is no message, but says that the subscription was lost and is complete
+	// again, on Addr. Messages published in between are lost.
 	Resubscribed bool
 	Addr         string
 }
 
-// Subscription receives what is published at the primary, and follows it through failovers. It has no useful zero value:
-// Client.Subscribe makes one. Next is for one goroutine at a time, Close for any.
+// Subscription receives what is published at the primary, and follows it through failovers. It has
+// no useful zero value: Client.Subscribe makes one. Next is for one goroutine at a time, Close for
+// any.
 type Subscription struct {
 	client   *Client
 	primary  *director.Primary
@@ -52,8 +56,8 @@ type Subscription struct {
 	ended    context.Context
 }
 
-// Subscribe receives the messages of channels at the primary of the name. It returns when the server has confirmed all of them, or ctx
-// ends. Close the subscription after use.
+// Subscribe receives the messages of channels at the primary of the name. It returns when the
+// server has confirmed all of them, or ctx ends. Close the subscription after use.
 func (c *Client) Subscribe(ctx context.Context, name string, channels ...string) (*Subscription, error) {
 	return c.subscribe(ctx, name, &Subscription{channels: channels})
 }
@@ -63,9 +67,11 @@ func (c *Client) PSubscribe(ctx context.Context, name string, patterns ...string
 	return c.subscribe(ctx, name, &Subscription{patterns: patterns})
 }
 
-// Track is Subscribe to the names of the keys of the selected database that begin with one of the prefixes, whenever anybody changes
-// them, this client included: see Message.Changed. One prefix must not begin with another. It needs redis 6, whose RESP3 client tracking
-// in broadcast mode it is, on a connection of its own, and the right to CLIENT TRACKING. Keys that expire or are evicted are told, too.
+// Track is Subscribe to the names of the keys of the selected database that begin with one of the
+// prefixes, whenever anybody changes them, this client included: see Message.Changed. One prefix
+// must not begin with another. It needs redis 6, whose RESP3 client tracking in broadcast mode it
+// is, on a connection of its own, and the right to CLIENT TRACKING. Keys that expire or are evicted
+// are told, too.
 func (c *Client) Track(ctx context.Context, name string, prefixes ...string) (*Subscription, error) {
 	return c.subscribe(ctx, name, &Subscription{prefixes: prefixes})
 }
@@ -150,7 +156,8 @@ func (s *Subscription) open(ctx context.Context) (*wire.Subscriber, *route.Seat,
 	}
 }
 
-// try subscribes at one primary, for as long as it is one. A server that hangs confirms nothing, and there may be another soon.
+// try subscribes at one primary, for as long as it is one. A server that hangs confirms nothing,
+// and there may be another soon.
 func (s *Subscription) try(ctx context.Context, at *route.Seat) (*wire.Subscriber, error) {
 	c := s.client
 	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout+2*subscriptionSilence)
@@ -167,7 +174,8 @@ func (s *Subscription) try(ctx context.Context, at *route.Seat) (*wire.Subscribe
 	return s.primary.Servers.Subscribe(ctx, at.Addr, subscriptionSilence, s.channels, s.patterns)
 }
 
-// reopen subscribes again, whatever the server says: a new primary may refuse for a moment, such as for too many clients.
+// reopen subscribes again, whatever the server says: a new primary may refuse for a moment, such as
+// for too many clients.
 func (s *Subscription) reopen() (*wire.Subscriber, *route.Seat, error) {
 	for told := false; ; told = true {
 		changed := s.primary.Changed.Wait()
@@ -199,7 +207,8 @@ func (s *Subscription) receiveAll(sub *wire.Subscriber, at *route.Seat) {
 	}
 }
 
-// receive returns when the connection is lost, the primary has changed, or the subscription has ended.
+// receive returns when the connection is lost, the primary has changed, or the subscription has
+// ended.
 //
 //nolint:contextcheck // the subscription outlives the call that made it.
 func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) {

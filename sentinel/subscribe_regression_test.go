@@ -28,8 +28,8 @@ func awaitResubscribed(s *stage, sub *sentinel.Subscription, at *redis.FakeServe
 	}
 }
 
-// The new primary took the connection and the login, and hung. The subscription waited for its confirmation for ever, though there was
-// another primary soon.
+// The new primary took the connection and the login, and hung. The subscription waited for its
+// confirmation for ever, though there was another primary soon.
 func TestASubscriptionIsNotHeldByAPrimaryThatHangs(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		sub, err := s.client.Subscribe(s.Context(), name, "news")
@@ -61,7 +61,8 @@ func TestASubscriptionIsTriedAgain(t *testing.T) {
 	})
 }
 
-// A refusal when it subscribed again, such as for too many clients, ended a subscription for good. Its first is the caller's to judge.
+// A refusal when it subscribed again, such as for too many clients, ended a subscription for good.
+// Its first is the caller's to judge.
 func TestASubscriptionOutlivesARefusal(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		sub, err := s.client.Subscribe(s.Context(), name, "news")
@@ -93,7 +94,8 @@ func TestCloseEndsASubscribeThatWaits(t *testing.T) {
 	})
 }
 
-// In RESP3 a subscription is confirmed by a push, which is no call's reply: the call waited for as long as messages came.
+// In RESP3 a subscription is confirmed by a push, which is no call's reply: the call waited for as
+// long as messages came.
 func TestSubscribingByACommandIsRefusedInRESP3(t *testing.T) {
 	act(t, sentinel.Options{Protocol: 3}, func(s *stage) {
 		subscribe := radix.Cmd(nil, "psubscribe", "n*")

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// A script promotes a real replica, and has the old primary replicate it. What the old one has acknowledged after the promotion nobody can
-// keep: it is asked for its role ten times a second.
+// A script promotes a real replica, and has the old primary replicate it. What the old one has
+// acknowledged after the promotion nobody can keep: it is asked for its role ten times a second.
 func TestAScriptPromotesARealReplica(t *testing.T) {
 	t.Parallel()
 	testutil.AtSomePace(t, func(pace *testutil.Pace) {

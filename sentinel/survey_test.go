@@ -18,7 +18,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// unwatched plays with servers that no sentinel watches, the first of which is the primary of the others.
+// unwatched plays with servers that no sentinel watches, the first of which is the primary of the
+// others.
 func unwatched(t *testing.T, o sentinel.Options, play func(*stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,7 +179,8 @@ func TestTwoPrimariesAtTheStartAreRefused(t *testing.T) {
 	})
 }
 
-// A managed service moves its name to another address. An answer of DNS that is empty, or fails, changes nothing.
+// A managed service moves its name to another address. An answer of DNS that is empty, or fails,
+// changes nothing.
 func TestANameThatMoves(t *testing.T) {
 	var mu sync.Mutex
 	var addrs []string
@@ -221,7 +223,8 @@ func TestANameThatMoves(t *testing.T) {
 	})
 }
 
-// A name has both an IPv4 and an IPv6 address of each server, as in a cluster with both, and sometimes an address too many.
+// A name has both an IPv4 and an IPv6 address of each server, as in a cluster with both, and
+// sometimes an address too many.
 func TestServersWithTwoAddressesEach(t *testing.T) {
 	var lookUps atomic.Int64
 	o := sentinel.Options{Servers: []string{"redis.example:6379"}, FenceWait: time.Second}
@@ -269,7 +272,8 @@ func found(of sentinel.PrimaryStats) (n uint64) {
 	return n
 }
 
-// An orchestrator starts the next server while a replica takes over: its address is known before it answers.
+// An orchestrator starts the next server while a replica takes over: its address is known before it
+// answers.
 func TestANewServerThatHangsHoldsNothingUp(t *testing.T) {
 	var more atomic.Pointer[string]
 	o := sentinel.Options{Servers: []string{"redis.example:6379"}, FenceWait: time.Second, DialTimeout: 5 * time.Second}
@@ -293,7 +297,8 @@ func TestANewServerThatHangsHoldsNothingUp(t *testing.T) {
 	})
 }
 
-// One server that refuses connections at once is not the end of a start: the others may need a moment.
+// One server that refuses connections at once is not the end of a start: the others may need a
+// moment.
 func TestAStartWaitsForAllServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cluster := redis.StartFakeCluster(t, redis.FakeClusterOptions{})

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// taps are connections that can be made to carry nothing any more, one by one, without a word to either side: as a flow that a firewall
-// has forgotten.
+// taps are connections that can be made to carry nothing any more, one by one, without a word to
+// either side: as a flow that a firewall has forgotten.
 type taps struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 

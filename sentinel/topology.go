@@ -10,13 +10,15 @@ import (
 // Topology is who plays which role for one name, as the client sees it. It is a snapshot.
 type Topology struct {
 	Name string
-	// Primary is the address that commands go to, as the sentinels name it; empty if there is none. Last is that of the last one.
+	// Primary is the address that commands go to, as the sentinels name it; empty if there is none.
+	// Last is that of the last one.
 	Primary, Last string
 	// Since is when commands began to go there, or when there was none any more.
 	Since time.Time
 	// Epoch is the config-epoch that the sentinels gave the primary.
 	Epoch int64
-	// Provisional: the client moved to the primary before the sentinels announced it. Fenced: writes wait for a failover.
+	// Provisional: the client moved to the primary before the sentinels announced it. Fenced:
+	// writes wait for a failover.
 	Provisional, Fenced bool
 	// Replicas are those that the sentinels list.
 	Replicas []Replica

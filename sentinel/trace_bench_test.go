@@ -26,7 +26,8 @@ func withoutPrimary(tb testing.TB, o sentinel.Options) *sentinel.Client {
 	return c
 }
 
-// BenchmarkRefused is a command while there is no primary, without a tracer and with one that does nothing.
+// BenchmarkRefused is a command while there is no primary, without a tracer and with one that does
+// nothing.
 func BenchmarkRefused(b *testing.B) {
 	for _, bench := range []struct {
 		name    string

@@ -24,9 +24,10 @@ var (
 	_ radix.Client      = stranger{}
 )
 
-// Primary returns one name of the client as a radix.MultiClient, for code that takes one; it is a radix.Client as well. Do goes to the
-// primary and DoSecondary to a replica. Closing it closes nothing but itself. For a name that the client does not follow, every method
-// returns ErrUnknownPrimary.
+// Primary returns one name of the client as a radix.MultiClient, for code that takes one; it is a
+// radix.Client as well. Do goes to the primary and DoSecondary to a replica. Closing it closes
+// nothing but itself. For a name that the client does not follow, every method returns
+// ErrUnknownPrimary.
 func (c *Client) Primary(name string) radix.MultiClient {
 	p, err := c.lookup(name)
 	if err != nil {

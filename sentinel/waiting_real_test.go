@@ -19,7 +19,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// As many consumers as there are private connections waited for messages, and every transaction waited for one of them.
+// As many consumers as there are private connections waited for messages, and every transaction
+// waited for one of them.
 func TestConsumersLeaveConnectionsToTransactions(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
@@ -115,7 +116,8 @@ func TestASlowReceiverHoldsNobodyElse(t *testing.T) {
 	}
 }
 
-// A server that is busy with a script answers nothing but what ends it, and is no primary meanwhile.
+// A server that is busy with a script answers nothing but what ends it, and is no primary
+// meanwhile.
 func TestSCRIPTKILLGetsThroughWhileBusy(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute, Password: "secret"})
@@ -146,8 +148,8 @@ func TestSCRIPTKILLGetsThroughWhileBusy(t *testing.T) {
 	eventually(t, "up again", func() bool { return set(t.Context(), c, "a", "1") == nil })
 }
 
-// A server that has too many clients takes a connection, says so, and closes it. A transaction that was sent meanwhile was "outcome
-// unknown", and a single command neither that nor "not sent".
+// A server that has too many clients takes a connection, says so, and closes it. A transaction that
+// was sent meanwhile was "outcome unknown", and a single command neither that nor "not sent".
 func TestAServerThatIsFullWasSentNothing(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
@@ -192,7 +194,8 @@ func TestAServerThatIsFullWasSentNothing(t *testing.T) {
 	}
 }
 
-// fill opens connections to a server until it turns one away. Before that it may still count some that were closed.
+// fill opens connections to a server until it turns one away. Before that it may still count some
+// that were closed.
 func fill(t *testing.T, server *redis.Server) {
 	t.Helper()
 	for range 200 {
@@ -211,7 +214,8 @@ func fill(t *testing.T, server *redis.Server) {
 	t.Fatal("the server takes any number of connections")
 }
 
-// Whatever is sent of SUBSCRIBE and its kin, and however, nobody waits for a reply that does not come.
+// Whatever is sent of SUBSCRIBE and its kin, and however, nobody waits for a reply that does not
+// come.
 func TestSubscribingByCommandNeverHangs(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})

@@ -65,8 +65,8 @@ type Operation struct {
 	Kind Kind
 	// Name is what is done: of memcached "get", "get_multi" and so on, as in its metrics; of redis
 	// the command, such as "GET", and for several at once "PIPELINE GET", or "PIPELINE" if they
-	// differ; of autorefresh "wait", "load" and "refresh"; of groupcache "get", "get_multi", "load",
-	// "get_cached", "set", "remove" and "remove_prefix". The names of a program are few.
+	// differ; of autorefresh "wait", "load" and "refresh"; of groupcache "get", "get_multi",
+	// "load", "get_cached", "set", "remove" and "remove_prefix". The names of a program are few.
 	Name string
 	// Namespace is the number of the database of redis, the group of groupcache.
 	Namespace string

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// playBurst makes all items at the same time. They are read evenly, for those that refresh only what is read.
+// playBurst makes all items at the same time. They are read evenly, for those that refresh only
+// what is read.
 func playBurst(ctx context.Context, c config, r *record) error {
 	const items, window, readsPerSecond = 20_000, 100 * time.Millisecond, 40_000
 	period := scaled(c, 10*time.Second, 3*time.Second)
@@ -41,7 +42,8 @@ func playBurst(ctx context.Context, c config, r *record) error {
 		even := float64(items) / (evenPeriod * float64(period/window))
 		slices.Sort(seen)
 		r.add("20 000 items made at once: most calls in 100 ms ÷ even rate", atMost(1.3), one.name(), float64(seen[len(seen)-1])/even)
-		// A machine that stalls for a moment makes up for it in the next: that is in the most, and not in this.
+		// A machine that stalls for a moment makes up for it in the next: that is in the most, and
+		// not in this.
 		r.add("the same: in 98 of 100 windows at most", atMost(1.3), one.name(), float64(seen[len(seen)*98/100])/even)
 	}
 	return nil

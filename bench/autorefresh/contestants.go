@@ -40,7 +40,8 @@ func (s setting) keys() []string {
 	return keys
 }
 
-// makers make the contestants that refresh, with keys from 0 to items-1 stored as if they had just been got.
+// makers make the contestants that refresh, with keys from 0 to items-1 stored as if they had just
+// been got.
 func makers() []func(s setting) (contestant, error) {
 	return []func(s setting) (contestant, error){newHoldfast, newOtter, newSturdyc}
 }

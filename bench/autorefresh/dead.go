@@ -80,7 +80,8 @@ func oneDeath(ctx context.Context, c config, r *record, one contestant, source *
 	return nil
 }
 
-// recovery measures what the source sees once it is back: in tenths of a period, the most of them against an even rate.
+// recovery measures what the source sees once it is back: in tenths of a period, the most of them
+// against an even rate.
 func recovery(ctx context.Context, r *record, h *holdfast, source *mortal, items int, period time.Duration) error {
 	source.dead.Store(false)
 	for limit := time.Now().Add(time.Minute); h.cache.Stats().Source != breaker.Closed; rest(ctx, time.Millisecond) {

@@ -45,7 +45,8 @@ func (m *meter) mark(key int) {
 	}
 }
 
-// gaps returns a quantile of the gaps and the longest, in periods. Gaps that have not ended yet count once they are the longest.
+// gaps returns a quantile of the gaps and the longest, in periods. Gaps that have not ended yet
+// count once they are the longest.
 func (m *meter) gaps(share float64) (quantile, most float64) {
 	now := int64(time.Since(m.began)) + 1
 	longest := m.most.Load()

@@ -19,8 +19,8 @@ const (
 	getReads = 1 << 16
 )
 
-// playGet lets the caches take turns of a few milliseconds and compares the medians of the processor time: what else runs on the
-// machine then does not matter much.
+// playGet lets the caches take turns of a few milliseconds and compares the medians of the
+// processor time: what else runs on the machine then does not matter much.
 func playGet(ctx context.Context, c config, r *record) error {
 	turns := scaled(c, 150, 50)
 	for _, x := range []struct {
@@ -41,7 +41,8 @@ func playGet(ctx context.Context, c config, r *record) error {
 	return nil
 }
 
-// sequence are keys as they are read, each a string of its own, as one that has come with a request.
+// sequence are keys as they are read, each a string of its own, as one that has come with a
+// request.
 func sequence(items int) []string {
 	z, random := newZipf(items), rand.New(rand.NewPCG(5, 6))
 	reads := make([]string, getReads)
@@ -84,7 +85,8 @@ func quietCache(bound int) (*autorefresh.Cache[string, int64], error) {
 		autorefresh.Options[string, int64]{Period: time.Hour, MaxItems: bound})
 }
 
-// refreshingReads compares with reads that have something refreshed when it is due, which never happens here.
+// refreshingReads compares with reads that have something refreshed when it is due, which never
+// happens here.
 func refreshingReads(ctx context.Context, turns int, r *record, items int) error {
 	load := func(context.Context, string) (int64, error) { return 0, nil }
 	other := otter.Must(&otter.Options[string, int64]{

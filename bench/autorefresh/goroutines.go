@@ -21,7 +21,8 @@ func playGoroutines(ctx context.Context, c config, r *record) error {
 	return hotKeys(ctx, c, r)
 }
 
-// allLoads asks for everything at once of a source that is slow: items that are due, loads, and calls that hang.
+// allLoads asks for everything at once of a source that is slow: items that are due, loads, and
+// calls that hang.
 func allLoads(ctx context.Context, c config, r *record) error {
 	const workers, loads, stuck, callers, items = 8, 16, 2, 200, 1000
 	var calls, after atomic.Int64

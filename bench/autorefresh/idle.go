@@ -47,7 +47,8 @@ func idleShare(ctx context.Context, c config, period time.Duration) (float64, er
 	return share, cache.Close()
 }
 
-// expiryShare is what otter costs, with an expiry after the period, that is written to as often as the other refreshes.
+// expiryShare is what otter costs, with an expiry after the period, that is written to as often as
+// the other refreshes.
 func expiryShare(ctx context.Context, c config, period time.Duration) float64 {
 	const items = 1_000_000
 	cache := otter.Must(&otter.Options[int, int]{ExpiryCalculator: otter.ExpiryWriting[int, int](period * 21 / 20)})

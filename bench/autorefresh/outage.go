@@ -54,8 +54,9 @@ type reader interface {
 	close() error
 }
 
-// playOutage kills memcached under load. The database's limit in the outage is twice what the cache under test has asked for before;
-// since the shield has to be told that, each way is played twice, the first time only for the healthy rate.
+// playOutage kills memcached under load. The database's limit in the outage is twice what the cache
+// under test has asked for before; since the shield has to be told that, each way is played twice,
+// the first time only for the healthy rate.
 func playOutage(ctx context.Context, c config, r *record) error {
 	s := scene{20_000, time.Minute, 10 * time.Second, 30 * time.Second, 500 * time.Millisecond}
 	if c.quick {
@@ -106,7 +107,8 @@ type outcome struct {
 	asked         float64 // reads a second meanwhile; fewer than wanted if the machine cannot do them
 }
 
-// play warms up, kills memcached, and counts. With no time to be dead it only measures the healthy rate.
+// play warms up, kills memcached, and counts. With no time to be dead it only measures the healthy
+// rate.
 func (s scene) play(ctx context.Context, limit float64, dead time.Duration, make func(addr string, d *dataBase) (reader, error)) (o outcome, err error) {
 	server, err := testutil.LaunchMemcached(ctx, testutil.ProcessOptions{})
 	if err != nil {
@@ -207,7 +209,8 @@ func (t *through) slow(ctx context.Context, key int) error {
 
 func (t *through) close() error { return errors.Join(t.cache.Close(), t.client.Close()) }
 
-// fallback is what one writes by hand: ask memcached, and if it does not have the value the database.
+// fallback is what one writes by hand: ask memcached, and if it does not have the value the
+// database.
 type fallback struct {
 	client   *gomemcache.Client
 	database *dataBase

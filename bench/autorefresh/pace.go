@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// paced calls do for rate times a second, evenly, until ctx ends. After a delay of its own it catches up.
+// paced calls do for rate times a second, evenly, until ctx ends. After a delay of its own it
+// catches up.
 func paced(ctx context.Context, rate int, do func()) {
 	began := time.Now()
 	ticker := time.NewTicker(time.Millisecond)

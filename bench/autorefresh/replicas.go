@@ -46,7 +46,8 @@ func (p *replica) close() error {
 	return err
 }
 
-// playReplicas compares three replicas that share with three that do not and with one, all at the same time.
+// playReplicas compares three replicas that share with three that do not and with one, all at the
+// same time.
 func playReplicas(ctx context.Context, c config, r *record) error {
 	const items = 1000
 	period := scaled(c, 5*time.Second, 2*time.Second)

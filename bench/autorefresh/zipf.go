@@ -5,7 +5,8 @@ import (
 	"sort"
 )
 
-// zipf draws numbers below n; number k comes 1/(k+1) as often as number 0. It is safe for concurrent use.
+// zipf draws numbers below n; number k comes 1/(k+1) as often as number 0. It is safe for
+// concurrent use.
 type zipf struct{ cumulated []float64 }
 
 func newZipf(n int) *zipf {

@@ -17,7 +17,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// A hundred calls a second for a minute. Between begins and ends the dependency has its fault. All of it is in virtual time.
+// A hundred calls a second for a minute. Between begins and ends the dependency has its fault. All
+// of it is in virtual time.
 const (
 	begins, ends, over = 10 * time.Second, 40 * time.Second, time.Minute
 	distance           = 10 * time.Millisecond
@@ -26,7 +27,8 @@ const (
 
 var errNotFound = errors.New("not found")
 
-// answer is what the dependency does with call number n while it has the fault that began some time ago.
+// answer is what the dependency does with call number n while it has the fault that began some time
+// ago.
 type answer func(ctx context.Context, n int, since time.Duration) (int, error)
 
 // fault is what is wrong.
@@ -231,7 +233,8 @@ func (f fault) call(ctx context.Context, o *outcome, through contestant, n int, 
 	})
 }
 
-// TestFaults shows what becomes of 3 000 calls to a dependency that has a fault, and of those that follow. With -v it prints the table of docs/breaker.md.
+// TestFaults shows what becomes of 3 000 calls to a dependency that has a fault, and of those that
+// follow. With -v it prints the table of docs/breaker.md.
 func TestFaults(t *testing.T) {
 	makers := []struct {
 		name string

@@ -1,6 +1,8 @@
-// Command groupcache compares package groupcache with github.com/golang/groupcache in one run, interleaved: hits, misses, and gets from
-// peers over HTTP. mailgun/groupcache v2.6.0, which the targets are about, is not to be had here: its hits cost 1.03 times golang's, and it
-// answers 1.3 times as many peer gets; the table has the ratio to golang's and the one converted by these factors.
+// Command groupcache compares package groupcache with github.com/golang/groupcache in one run,
+// interleaved: hits, misses, and gets from peers over HTTP. mailgun/groupcache v2.6.0, which the
+// targets are about, is not to be had here: its hits cost 1.03 times golang's, and it answers 1.3
+// times as many peer gets; the table has the ratio to golang's and the one converted by these
+// factors.
 package main
 
 import (
@@ -70,7 +72,8 @@ func (b bench) play(part string) error {
 // contestant is one way to do the same work.
 type contestant struct {
 	name string
-	// run does the work until the context ends, on so many goroutines, and returns how often it was done.
+	// run does the work until the context ends, on so many goroutines, and returns how often it was
+	// done.
 	run func(ctx context.Context, workers int) (int, error)
 }
 

@@ -27,7 +27,8 @@ const (
 	startWithin = 10 * time.Second
 )
 
-// serve runs a peer that owns all keys, until its standard input ends. A key says how large its value is: "size/anything".
+// serve runs a peer that owns all keys, until its standard input ends. A key says how large its
+// value is: "size/anything".
 func serve(kind string, args []string) error {
 	if len(args) != 1 {
 		return errors.New("the address is missing")

@@ -1,5 +1,6 @@
-// Command grpcpeer compares the two ways in which peers of a groupcache can ask each other, HTTP and gRPC, in one run, interleaved: gets of values
-// that the owner has in its cache, one by one, from 64 callers at once, and 100 keys at once. The caller keeps nothing.
+// Command grpcpeer compares the two ways in which peers of a groupcache can ask each other, HTTP
+// and gRPC, in one run, interleaved: gets of values that the owner has in its cache, one by one,
+// from 64 callers at once, and 100 keys at once. The caller keeps nothing.
 package main
 
 import (

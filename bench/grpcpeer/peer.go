@@ -27,8 +27,8 @@ const (
 // kinds are the networks, the one that others are compared with first.
 var kinds = []string{overHTTP, overGRPC} //nolint:gochecknoglobals // never changes
 
-// newInstance makes an instance of a kind without an address, and what serves its peers. It stands in for the source: a key says how large its
-// value is, "size/anything".
+// newInstance makes an instance of a kind without an address, and what serves its peers. It stands
+// in for the source: a key says how large its value is, "size/anything".
 func newInstance(kind string, cacheBytes int64) (*groupcache.Instance, *groupcache.Group, func(net.Listener) error, error) {
 	o := groupcache.Options{Silence: startWithin} // a machine that is busy with this is no fault of the peer's
 	var network *grpcpeer.Network

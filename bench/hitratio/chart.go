@@ -40,7 +40,8 @@ func draw(results []result) string {
 	return b.String()
 }
 
-// panel draws one workload. The sizes stand at even distances, as they would crowd on the left else.
+// panel draws one workload. The sizes stand at even distances, as they would crowd on the left
+// else.
 func panel(b *strings.Builder, r result) {
 	top := scale(r)
 	x := func(i int) float64 { return plotLeft + plotW*float64(i)/float64(len(shares())-1) }

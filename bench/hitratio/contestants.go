@@ -70,7 +70,8 @@ func (o otterCache) read(key uint64) (bool, error) {
 
 func (o otterCache) close() { o.cache.StopAllGoroutines() }
 
-// holdfastCache is a group of one process, with values of two kilobytes, so that it has as many parts as it would in use.
+// holdfastCache is a group of one process, with values of two kilobytes, so that it has as many
+// parts as it would in use.
 type holdfastCache struct {
 	instance *groupcache.Instance
 	group    *groupcache.Group

@@ -1,5 +1,6 @@
-// Command hitratio compares how many reads caches of the same number of entries answer: LRU, a group of holdfast's groupcache, and otter. It
-// replays recorded accesses, where they are at hand, and seeded mixes, and prints a table; with -svg it draws it too.
+// Command hitratio compares how many reads caches of the same number of entries answer: LRU, a
+// group of holdfast's groupcache, and otter. It replays recorded accesses, where they are at hand,
+// and seeded mixes, and prints a table; with -svg it draws it too.
 package main
 
 import (

@@ -2,7 +2,8 @@ package main
 
 import "math/rand/v2"
 
-// mixes are seeded workloads that are read otherwise than by a fixed popularity: those that a policy which suits popularity may lose.
+// mixes are seeded workloads that are read otherwise than by a fixed popularity: those that a
+// policy which suits popularity may lose.
 func mixes() []workload {
 	return []workload{
 		made("zipf 0.7", func() []uint64 { return zipf(0.7, 0) }),
@@ -51,7 +52,8 @@ func jump() []uint64 {
 	})
 }
 
-// zipfAndLoop reads 20 000 keys in turn in a third of the reads, by thousands, and others by popularity.
+// zipfAndLoop reads 20 000 keys in turn in a third of the reads, by thousands, and others by
+// popularity.
 func zipfAndLoop() []uint64 {
 	random := rand.New(rand.NewPCG(15, 16))
 	popular := popularity(0.9)
@@ -65,7 +67,8 @@ func zipfAndLoop() []uint64 {
 	})
 }
 
-// recency reads a new key once in five times, and else one that was new so many keys ago, by an exponential distribution of that mean.
+// recency reads a new key once in five times, and else one that was new so many keys ago, by an
+// exponential distribution of that mean.
 func recency(mean float64) []uint64 {
 	random := rand.New(rand.NewPCG(17, 18))
 	keys := 0

@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// popularity returns a function that takes evenly spread numbers below 1 to keys, of which key n has a probability of (n+1)^-s, for any s;
-// that of math/rand/v2 needs s above 1.
+// popularity returns a function that takes evenly spread numbers below 1 to keys, of which key n
+// has a probability of (n+1)^-s, for any s; that of math/rand/v2 needs s above 1.
 func popularity(s float64) func(float64) uint64 {
 	sums := make([]float64, mixKeys)
 	sum := 0.0

@@ -67,7 +67,8 @@ func words(r io.Reader) (keys []uint64, err error) {
 	}
 }
 
-// lines reads a trace with an access a line: a block, or the first of so many blocks. Lines that begin otherwise are marks between programs.
+// lines reads a trace with an access a line: a block, or the first of so many blocks. Lines that
+// begin otherwise are marks between programs.
 func lines(r io.Reader) (keys []uint64, err error) {
 	text := bufio.NewScanner(r)
 	for text.Scan() {
@@ -98,7 +99,8 @@ const (
 	scanKeys = 2000
 )
 
-// zipf draws keys, the n-th most popular with a probability of n^-s, and so large a part of the reads in scans of keys that are read once.
+// zipf draws keys, the n-th most popular with a probability of n^-s, and so large a part of the
+// reads in scans of keys that are read once.
 func zipf(s, scans float64) []uint64 {
 	random := rand.New(rand.NewPCG(1, 2))
 	popular := popularity(s)

@@ -1,5 +1,6 @@
-// Command memcache compares holdfast's memcache with raw gomemcache against one real memcached, in interleaved rounds of one run,
-// and prints the ratios of the medians: throughput, p99, and CPU time (client and server) per operation.
+// Command memcache compares holdfast's memcache with raw gomemcache against one real memcached, in
+// interleaved rounds of one run, and prints the ratios of the medians: throughput, p99, and CPU
+// time (client and server) per operation.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Command rolling restarts five peers one after the other under Zipf load and counts the loads at the source: without handover, with it, and
-// with Drain, each with peers that leave in good order and with peers that are killed. The ways take turns. All peers are instances in this
-// process, over loopback HTTP; discovery tells each of them of a change after a while of its own.
+// Command rolling restarts five peers one after the other under Zipf load and counts the loads at
+// the source: without handover, with it, and with Drain, each with peers that leave in good order
+// and with peers that are killed. The ways take turns. All peers are instances in this process,
+// over loopback HTTP; discovery tells each of them of a change after a while of its own.
 package main
 
 import (

@@ -37,7 +37,8 @@ type settings struct {
 	Via       map[string]string // proxies, by the addresses of the servers that they lead to
 }
 
-// open makes the client of this name, with its own defaults wherever the comparison does not need another choice.
+// open makes the client of this name, with its own defaults wherever the comparison does not need
+// another choice.
 func open(ctx context.Context, name string, s settings, dials *dialLog) (client, error) {
 	dials.via = s.Via
 	switch name {
@@ -74,7 +75,8 @@ type dialLog struct {
 	dials []dial // guarded by mu
 }
 
-// DialContext dials as a net.Dialer does. A client that dials in a loop is bounded by what the system allows.
+// DialContext dials as a net.Dialer does. A client that dials in a loop is bounded by what the
+// system allows.
 func (d *dialLog) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.with(ctx, &net.Dialer{Timeout: 5 * time.Second}, network, addr)
 }

@@ -16,7 +16,8 @@ import (
 // cluster is the servers and sentinels of a stage.
 type cluster struct{ *redis.Cluster }
 
-// launchUsual starts a primary, two replicas and three sentinels with the timings of an installation.
+// launchUsual starts a primary, two replicas and three sentinels with the timings of an
+// installation.
 func launchUsual(ctx context.Context) (cluster, error) { return launch(ctx, redis.ClusterOptions{}) }
 
 // launchLone starts one server with one sentinel.
@@ -72,8 +73,8 @@ func notYet(err error) bool {
 	return errors.As(err, &refusal) && slices.Contains([]string{"NOGOODSLAVE", "INPROG"}, refusal.Code())
 }
 
-// settle waits until the sentinels agree on the primary and all other servers are its replicas, and makes them ask more often for
-// that.
+// settle waits until the sentinels agree on the primary and all other servers are its replicas, and
+// makes them ask more often for that.
 func (c cluster) settle(ctx context.Context, primary string) error {
 	for _, s := range c.Sentinels() {
 		if _, err := s.Do(ctx, "SENTINEL", "DEBUG", "info-period", "100", "publish-period", "500"); err != nil {

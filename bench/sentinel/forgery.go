@@ -21,8 +21,8 @@ const forgeLimit = 2 * time.Second
 // message is what a sentinel publishes.
 type message struct{ channel, payload string }
 
-// forgery stands before the first sentinel, under an address that this one announces as its own, and can add messages to what
-// it publishes. A real sentinel refuses to publish for others.
+// forgery stands before the first sentinel, under an address that this one announces as its own,
+// and can add messages to what it publishes. A real sentinel refuses to publish for others.
 type forgery struct {
 	listener net.Listener
 	sentinel *redis.Sentinel
@@ -44,7 +44,8 @@ type forged struct {
 	patterns []string // guarded by mu
 }
 
-// startForgery makes the first sentinel of the cluster announce the forger's address and starts a foreign server.
+// startForgery makes the first sentinel of the cluster announce the forger's address and starts a
+// foreign server.
 //
 //nolint:contextcheck // it lasts until close, not as long as the call that starts it.
 func startForgery(ctx context.Context, c cluster) (*forgery, error) {
@@ -196,8 +197,8 @@ func (c *forged) answer() {
 	}
 }
 
-// publish sends the message to all that have subscribed to its channel. A subscribed connection is silent between messages, so
-// that it comes between two of them.
+// publish sends the message to all that have subscribed to its channel. A subscribed connection is
+// silent between messages, so that it comes between two of them.
 func (f *forgery) publish(m message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

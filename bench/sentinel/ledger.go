@@ -9,11 +9,13 @@ import (
 const (
 	// lead is how long before the fault the judged time begins.
 	lead = 500 * time.Millisecond
-	// grace separates a gap that was open when the run ended from the last pause between two writes.
+	// grace separates a gap that was open when the run ended from the last pause between two
+	// writes.
 	grace = 500 * time.Millisecond
 )
 
-// write is one call of a client. Times are nanoseconds of the wall clock, so that processes can be compared.
+// write is one call of a client. Times are nanoseconds of the wall clock, so that processes can be
+// compared.
 type write struct {
 	N            int // of the key
 	Began, Ended int64
@@ -34,7 +36,8 @@ type ledger struct {
 	Kinds  []string        // kinds of errors; the first is ""
 	Dials  []dial          // empty if the client does not let its dials be counted
 	Stuck  []time.Duration // ages of the calls that had not returned when the ledger was closed
-	// Switches is how often the client says that it changed its primary; negative if it does not say.
+	// Switches is how often the client says that it changed its primary; negative if it does not
+	// say.
 	Switches int
 }
 
@@ -55,7 +58,8 @@ func (m moments) downtime() time.Duration {
 // never stands for a first write that did not come.
 const never = time.Duration(1<<63 - 1)
 
-// losses are acknowledged writes that the primary does not have, by the time of the acknowledgement.
+// losses are acknowledged writes that the primary does not have, by the time of the
+// acknowledgement.
 type losses struct {
 	before, between, after int // promotion, promotion and first +switch-master, +switch-master
 }
@@ -145,8 +149,8 @@ func (v *verdict) measureGap(good []write, m moments) {
 	}
 }
 
-// firstBegunAfter returns how long after at the first write was acknowledged that began after it: one that had begun
-// before may have been acknowledged by the other primary.
+// firstBegunAfter returns how long after at the first write was acknowledged that began after it:
+// one that had begun before may have been acknowledged by the other primary.
 func firstBegunAfter(good []write, at int64) time.Duration {
 	first := never
 	for _, w := range good {

@@ -30,7 +30,8 @@ func keep(writes ...[]write) map[int]bool {
 	return kept
 }
 
-// planned is a failover commanded at 1 s, with the promotion at 1.2 s and +switch-master at 2.2 s, observed until 5 s.
+// planned is a failover commanded at 1 s, with the promotion at 1.2 s and +switch-master at 2.2 s,
+// observed until 5 s.
 func planned() moments {
 	return moments{fault: at(1000), promotion: at(1200), firstSwitch: at(2200), end: at(5000), primary: "old"}
 }

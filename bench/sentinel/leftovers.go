@@ -26,8 +26,8 @@ type usage struct{ goroutines, sockets int }
 
 func currentUsage() usage { return usage{runtime.NumGoroutine(), openSockets()} }
 
-// leftoversOf closes the client and compares with the usage before it was opened, giving what ends a moment after Close that
-// moment.
+// leftoversOf closes the client and compares with the usage before it was opened, giving what ends
+// a moment after Close that moment.
 func leftoversOf(c client, before usage) Leftovers {
 	began := time.Now()
 	closed := make(chan struct{})
@@ -48,7 +48,8 @@ func leftoversOf(c client, before usage) Leftovers {
 	}
 }
 
-// openSockets counts the sockets of this process, or returns -1 where the system does not list them.
+// openSockets counts the sockets of this process, or returns -1 where the system does not list
+// them.
 func openSockets() int {
 	names, err := filepath.Glob("/proc/self/fd/*")
 	if err != nil || len(names) == 0 {

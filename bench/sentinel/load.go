@@ -65,7 +65,8 @@ func startWriting(l Load, c client, dials *dialLog) *writing {
 	return w
 }
 
-// run writes at a steady pace; a call that takes longer than the pace delays the next and is not made up for.
+// run writes at a steady pace; a call that takes longer than the pace delays the next and is not
+// made up for.
 func (w *writer) run(every, offset time.Duration) {
 	select {
 	case <-w.writing.stop:

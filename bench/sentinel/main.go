@@ -1,7 +1,8 @@
-// Command sentinel compares holdfast's sentinel with radix's own Sentinel, go-redis and rueidis against real servers and
-// sentinels, and says which targets are met: what a failover, a crash, a hang and a lying sentinel cost the callers, how fast
-// the clients are, what a call allocates and what Close leaves behind. Each client runs in a process of its own, so that one
-// that hangs for ever can be killed.
+// Command sentinel compares holdfast's sentinel with radix's own Sentinel, go-redis and rueidis
+// against real servers and sentinels, and says which targets are met: what a failover, a crash, a
+// hang and a lying sentinel cost the callers, how fast the clients are, what a call allocates and
+// what Close leaves behind. Each client runs in a process of its own, so that one that hangs for
+// ever can be killed.
 package main
 
 import (
@@ -178,7 +179,8 @@ func run(c config) error {
 	return failures
 }
 
-// play plays a scenario as often as it wants and prints its table. Its error tells of runs that are missing there.
+// play plays a scenario as often as it wants and prints its table. Its error tells of runs that are
+// missing there.
 func (h *harness) play(ctx context.Context, out io.Writer, s scenario) error {
 	clients := h.config.clients
 	if s.clients != nil {

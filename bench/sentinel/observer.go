@@ -179,7 +179,8 @@ func (o *observer) ready(n int) bool {
 	return o.listening == n
 }
 
-// promotion returns when, after since, a server other than old first called itself primary, and which; 0 if none has.
+// promotion returns when, after since, a server other than old first called itself primary, and
+// which; 0 if none has.
 func (o *observer) promotion(since int64, old string) (at int64, addr string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -215,7 +216,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// await asks every few milliseconds until the answer is yes, at most for limit, and returns the last answer.
+// await asks every few milliseconds until the answer is yes, at most for limit, and returns the
+// last answer.
 func await(ctx context.Context, limit time.Duration, done func() bool) bool {
 	for end := time.Now().Add(limit); time.Now().Before(end); {
 		if done() {

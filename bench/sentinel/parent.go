@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// answerLimit is how long a child may take for an order, besides the time that the order itself names.
+// answerLimit is how long a child may take for an order, besides the time that the order itself
+// names.
 const answerLimit = 15 * time.Second
 
 // handle is the parent's side of a child.

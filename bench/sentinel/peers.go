@@ -45,7 +45,8 @@ func openGoRedis(s settings, dials *dialLog) client {
 	})}
 }
 
-// openBatches is the same with commands in batches; those of a full-duplex one are sent while replies to others come in.
+// openBatches is the same with commands in batches; those of a full-duplex one are sent while
+// replies to others come in.
 //
 //nolint:revive // the flag is an option of go-redis.
 func openBatches(s settings, dials *dialLog, fullDuplex bool) (client, error) {

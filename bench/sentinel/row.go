@@ -66,7 +66,8 @@ func countRow(id, name, target string, count func(verdict) int) row {
 	return r
 }
 
-// timeRow gives the median and the worst of a time; the worst must not exceed the limit, if there is one.
+// timeRow gives the median and the worst of a time; the worst must not exceed the limit, if there
+// is one.
 func timeRow(id, name string, limit time.Duration, figure func(verdict) time.Duration) row {
 	r := row{id: id, name: name, value: func(all []verdict) string {
 		if len(all) == 1 {

@@ -16,7 +16,8 @@ const (
 	settleLimit    = 25 * time.Second
 )
 
-// errNoPromotion means that the sentinels did not agree on a new primary in time, which is not the clients' doing.
+// errNoPromotion means that the sentinels did not agree on a new primary in time, which is not the
+// clients' doing.
 var errNoPromotion = errors.New("no replica was promoted")
 
 // stage is one run of a scenario.
@@ -121,8 +122,8 @@ func (s *stage) start(ctx context.Context, clients []string) error {
 	return pause(ctx, warmUp)
 }
 
-// seedsOf puts the forging sentinel in the place of the first. The peers learn of it alone, as they would not be sure to
-// listen to it otherwise.
+// seedsOf puts the forging sentinel in the place of the first. The peers learn of it alone, as they
+// would not be sure to listen to it otherwise.
 func (s *stage) seedsOf(name string, seeds []string) []string {
 	switch {
 	case s.forgery == nil:

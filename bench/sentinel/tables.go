@@ -75,7 +75,8 @@ func beyondPromotion(v verdict) time.Duration {
 	return v.gap - v.downtime
 }
 
-// dialsRow gives dials by the calls' number: what a client tries in the background is few against them.
+// dialsRow gives dials by the calls' number: what a client tries in the background is few against
+// them.
 func dialsRow() row {
 	each := func(all []verdict) float64 {
 		dials, calls := 0, 0

@@ -21,7 +21,8 @@ import (
 
 // Options are the choices of Interceptors. The zero value works.
 type Options struct {
-	// Endpoint names the breaker of a call, by the connection's target and the full method. Default: the target.
+	// Endpoint names the breaker of a call, by the connection's target and the full method.
+	// Default: the target.
 	Endpoint func(target, method string) string
 	// Judge judges the error of a call, nil included. Default Judge.
 	Judge func(error) breaker.Outcome
@@ -33,7 +34,8 @@ type Interceptors struct {
 	options Options
 }
 
-// New makes interceptors over a set, which keeps a breaker per endpoint and remains the caller's to close.
+// New makes interceptors over a set, which keeps a breaker per endpoint and remains the caller's to
+// close.
 func New(set *breaker.Set, opts Options) *Interceptors {
 	if opts.Endpoint == nil {
 		opts.Endpoint = func(target, _ string) string { return target }
@@ -44,8 +46,9 @@ func New(set *breaker.Set, opts Options) *Interceptors {
 	return &Interceptors{set, opts}
 }
 
-// Judge takes Unavailable, DeadlineExceeded, ResourceExhausted, Internal, Unknown and DataLoss for failures. Canceled is ignored, as the
-// caller has left. All other codes are answers of a server that is well.
+// Judge takes Unavailable, DeadlineExceeded, ResourceExhausted, Internal, Unknown and DataLoss for
+// failures. Canceled is ignored, as the caller has left. All other codes are answers of a server
+// that is well.
 func Judge(err error) breaker.Outcome {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
@@ -57,7 +60,8 @@ func Judge(err error) breaker.Outcome {
 	}
 }
 
-// refused is the error of a call that was not made: a status for callers and proxies that know gRPC, and the *breaker.Refusal in it.
+// refused is the error of a call that was not made: a status for callers and proxies that know
+// gRPC, and the *breaker.Refusal in it.
 type refused struct{ error }
 
 // GRPCStatus is what status.FromError asks for: Unavailable, which others may retry elsewhere.
@@ -89,7 +93,8 @@ func (c *call) end(err error) {
 	c.permit.Settle(c.judge(err), err)
 }
 
-// Unary is a grpc.UnaryClientInterceptor. A call that is refused fails with code Unavailable; errors.Is finds breaker.ErrOpen in it.
+// Unary is a grpc.UnaryClientInterceptor. A call that is refused fails with code Unavailable;
+// errors.Is finds breaker.ErrOpen in it.
 func (i *Interceptors) Unary(
 	ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
@@ -103,8 +108,8 @@ func (i *Interceptors) Unary(
 	return err
 }
 
-// Stream is a grpc.StreamClientInterceptor. A stream is judged by its first message, or by its end if none came: one that lives for hours
-// is no slow call. What ends it later says nothing.
+// Stream is a grpc.StreamClientInterceptor. A stream is judged by its first message, or by its end
+// if none came: one that lives for hours is no slow call. What ends it later says nothing.
 func (i *Interceptors) Stream(
 	ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {

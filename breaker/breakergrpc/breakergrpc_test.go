@@ -97,7 +97,8 @@ func (s *service) breaker() *breaker.Breaker { return s.set.Get(s.conn.Target())
 
 func never(error, int) time.Duration { return time.Hour }
 
-// TestCodes: what says that a server is not well opens its breaker, for calls and for streams; what answers the request does not.
+// TestCodes: what says that a server is not well opens its breaker, for calls and for streams; what
+// answers the request does not.
 func TestCodes(t *testing.T) {
 	failures := map[codes.Code]bool{
 		codes.Unavailable: true, codes.DeadlineExceeded: true, codes.ResourceExhausted: true, codes.Internal: true, codes.Unknown: true, codes.DataLoss: true,
@@ -137,7 +138,8 @@ func TestARefusalIsUnavailable(t *testing.T) {
 	}
 }
 
-// TestWhoLeavesSaysNothing: users who navigate away do not take a server down. Deadlines that pass do.
+// TestWhoLeavesSaysNothing: users who navigate away do not take a server down. Deadlines that pass
+// do.
 func TestWhoLeavesSaysNothing(t *testing.T) {
 	s := start(t, breaker.Options{Backoff: never})
 	s.answers(func(stream grpc.ServerStream) error {

@@ -4,7 +4,8 @@
 //	…
 //	client := &http.Client{Transport: breakerhttp.New(set, breakerhttp.Options{})}
 //
-// A status that says that the server is not well counts as a failure, although it is no error in Go: see [Judge].
+// A status that says that the server is not well counts as a failure, although it is no error in
+// Go: see [Judge].
 package breakerhttp
 
 import (
@@ -25,13 +26,16 @@ import (
 type Options struct {
 	// Base makes the requests. Default http.DefaultTransport.
 	Base http.RoundTripper
-	// Endpoint names the breaker of a request. Default: the host of its URL, with the port if it names one.
+	// Endpoint names the breaker of a request. Default: the host of its URL, with the port if it
+	// names one.
 	Endpoint func(*http.Request) string
-	// Judge judges an answer, or the error of a request that has none. It must not read the body. Default Judge.
+	// Judge judges an answer, or the error of a request that has none. It must not read the body.
+	// Default Judge.
 	Judge func(*http.Response, error) breaker.Outcome
-	// AnswerRefusals answers a refused request with a response of status 503 in place of an error, for code that looks at statuses
-	// alone. Its header Holdfast-Refused tells it from a server's. A request after Close of the set is a mistake of the program, and stays
-	// an error. Default false.
+	// AnswerRefusals answers a refused request with a response of status 503 in place of an error,
+	// for code that looks at statuses alone. Its header Holdfast-Refused tells it from a server's.
+	// A request after Close of the set is a mistake of the program, and stays an error. Default
+	// false.
 	AnswerRefusals bool
 }
 
@@ -41,7 +45,8 @@ type Transport struct {
 	options Options
 }
 
-// New makes a transport over a set, which keeps a breaker per endpoint and remains the caller's to close.
+// New makes a transport over a set, which keeps a breaker per endpoint and remains the caller's to
+// close.
 func New(set *breaker.Set, opts Options) *Transport {
 	if opts.Base == nil {
 		opts.Base = http.DefaultTransport
@@ -55,7 +60,8 @@ func New(set *breaker.Set, opts Options) *Transport {
 	return &Transport{set, opts}
 }
 
-// StatusError is the cause of an opening by answers. Requests never return it: they have the answer.
+// StatusError is the cause of an opening by answers. Requests never return it: they have the
+// answer.
 type StatusError struct {
 	// Status is the status code.
 	Status int
@@ -72,8 +78,9 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Judge takes 429, 500, 502, 503 and 504 for failures, and every other status for an answer of a server that is well. Of errors,
-// context.Canceled is ignored, as the caller has left; a refused connection leaves no doubt; all others are failures.
+// Judge takes 429, 500, 502, 503 and 504 for failures, and every other status for an answer of a
+// server that is well. Of errors, context.Canceled is ignored, as the caller has left; a refused
+// connection leaves no doubt; all others are failures.
 func Judge(answer *http.Response, err error) breaker.Outcome {
 	switch {
 	case err == nil:
@@ -101,8 +108,8 @@ func ofStatus(status int) breaker.Outcome {
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 5 * time.Minute
 
-// Backoff is breaker.Options.Backoff with regard to Retry-After: a server that said when to come back is asked again then, 5 minutes later
-// at most. Without that it is breaker.DefaultBackoff.
+// Backoff is breaker.Options.Backoff with regard to Retry-After: a server that said when to come
+// back is asked again then, 5 minutes later at most. Without that it is breaker.DefaultBackoff.
 func Backoff(cause error, attempt int) time.Duration {
 	var status *StatusError
 	if errors.As(cause, &status) && status.RetryAfter > 0 {
@@ -111,7 +118,8 @@ func Backoff(cause error, attempt int) time.Duration {
 	return breaker.DefaultBackoff(cause, attempt)
 }
 
-// RoundTrip implements http.RoundTripper. The error of a refused request is a *breaker.Refusal. The time that the body takes does not count.
+// RoundTrip implements http.RoundTripper. The error of a refused request is a *breaker.Refusal. The
+// time that the body takes does not count.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	over := r.Context().Err() != nil
 	permit, err := t.set.Get(t.options.Endpoint(r)).Allow()

@@ -75,7 +75,8 @@ func (s *service) breaker() *breaker.Breaker { return s.set.Get(strings.TrimPref
 
 func never(error, int) time.Duration { return time.Hour }
 
-// TestStatuses: what says that a server is not well opens its breaker; what says that the request was wrong does not.
+// TestStatuses: what says that a server is not well opens its breaker; what says that the request
+// was wrong does not.
 func TestStatuses(t *testing.T) {
 	for status, want := range map[int]breaker.State{
 		200: breaker.Closed, 304: breaker.Closed, 400: breaker.Closed, 401: breaker.Closed, 404: breaker.Closed, 409: breaker.Closed, 501: breaker.Closed,

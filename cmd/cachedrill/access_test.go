@@ -17,7 +17,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// A real cluster whose servers and sentinels have passwords of their own is drilled, with both clients.
+// A real cluster whose servers and sentinels have passwords of their own is drilled, with both
+// clients.
 func TestADrillLogsIn(t *testing.T) {
 	if _, err := redis.FindServer(); err != nil {
 		testutil.Missing(t, "redis-server", err)

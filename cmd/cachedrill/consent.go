@@ -11,14 +11,17 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 )
 
-// errNoConsent is returned where a drill would take room that others need, and nobody has said that it may.
+// errNoConsent is returned where a drill would take room that others need, and nobody has said that
+// it may.
 var errNoConsent = errors.New("the drill has not begun")
 
-// crowded is the part of a server's memory above which it is full: what it keeps beside items is not in the bytes that it tells.
+// crowded is the part of a server's memory above which it is full: what it keeps beside items is
+// not in the bytes that it tells.
 const crowded = .9
 
-// consent says what a drill on servers of others stores there. Where it would push out what others stored, it goes on only if that
-// is allowed: by -yes, or, unless a server is full, by an answer to the question.
+// consent says what a drill on servers of others stores there. Where it would push out what others
+// stored, it goes on only if that is allowed: by -yes, or, unless a server is full, by an answer to
+// the question.
 func consent(s settings, asked []rig.Asked, stdin io.Reader, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "The drill stores at most %s in all, under keys that begin with \"cachedrill:\". They are deleted at the end, and live for %v at most.\n",
 		s.maxBytes.String(), s.ttl())
@@ -42,7 +45,8 @@ func consent(s settings, asked []rig.Asked, stdin io.Reader, stdout io.Writer) e
 	return nil
 }
 
-// occupied says of each server for which it is so that it is full, once more bytes are stored, or that it evicts.
+// occupied says of each server for which it is so that it is full, once more bytes are stored, or
+// that it evicts.
 func occupied(asked []rig.Asked, more int64) (full, evicting []string) {
 	for _, a := range asked {
 		switch {

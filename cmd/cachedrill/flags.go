@@ -106,7 +106,8 @@ func flags(canOpen bool) (*flag.FlagSet, *settings) {
 	return f, s
 }
 
-// parse reads the command line. flag.ErrHelp means that help was asked for; any other error is one of usage.
+// parse reads the command line. flag.ErrHelp means that help was asked for; any other error is one
+// of usage.
 func parse(args []string, canOpen bool) (settings, error) {
 	f, s := flags(canOpen)
 	if err := f.Parse(args); err != nil {
@@ -189,7 +190,8 @@ func (s *settings) validate() error {
 	return s.validateServers()
 }
 
-// validateScenario checks the scenario and the flags that only some of them have, and reads the promises.
+// validateScenario checks the scenario and the flags that only some of them have, and reads the
+// promises.
 func (s *settings) validateScenario() error {
 	chosen := s.scenarios()
 	if len(chosen) == 0 {

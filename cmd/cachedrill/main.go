@@ -1,5 +1,6 @@
-// Command cachedrill rehearses a cache outage and shows what an application feels, with a plain client and with holdfast,
-// side by side. Without flags it needs nothing but a minute; -h tells the rest.
+// Command cachedrill rehearses a cache outage and shows what an application feels, with a plain
+// client and with holdfast, side by side. Without flags it needs nothing but a minute; -h tells the
+// rest.
 package main
 
 import (

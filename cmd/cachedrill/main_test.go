@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// The plain side of the sentinel drill may leave goroutines behind: radix's reader can wait for ever for a reply that was given up
-// (radix#347). Ours have none of that name.
+// The plain side of the sentinel drill may leave goroutines behind: radix's reader can wait for
+// ever for a reply that was given up (radix#347). Ours have none of that name.
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" || member.Is(os.Args[1:]) {
 		main()

@@ -54,7 +54,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 }
 
-// rehearse carries the drills out, one after another, shows them and reports on all of them. It returns the worst verdict.
+// rehearse carries the drills out, one after another, shows them and reports on all of them. It
+// returns the worst verdict.
 func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string, err error) {
 	site, err := listen(ctx, s, stdout)
 	if err != nil {

@@ -122,7 +122,8 @@ func TestExitStatuses(t *testing.T) {
 	}
 }
 
-// TestNoFolderIsLeftWithoutAReport tells of the temporary folders of drills that had not begun: each left an empty one behind.
+// TestNoFolderIsLeftWithoutAReport tells of the temporary folders of drills that had not begun:
+// each left an empty one behind.
 func TestNoFolderIsLeftWithoutAReport(t *testing.T) {
 	folder := t.TempDir()
 	for _, name := range []string{"TMPDIR", "TMP"} { // TMP is Windows'
@@ -146,7 +147,8 @@ func TestNoFolderIsLeftWithoutAReport(t *testing.T) {
 	}
 }
 
-// The promise is one that is kept however busy the machine is: what is looked at is that one that is kept is reported so. TestExitStatuses has one that is not.
+// The promise is one that is kept however busy the machine is: what is looked at is that one that
+// is kept is reported so. TestExitStatuses has one that is not.
 func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -238,7 +240,8 @@ func TestAnInterruptBeforeTheDrillIsNoFailure(t *testing.T) {
 	}
 }
 
-// The metrics of the client under test are served, those of a client that is only needed to look after it are not.
+// The metrics of the client under test are served, those of a client that is only needed to look
+// after it are not.
 func TestADrillOfSentinelsIsShownAndReported(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

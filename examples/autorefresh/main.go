@@ -1,5 +1,5 @@
-// Command autorefresh is an HTTP service that serves products of an SQLite database from memory, shares them with its other replicas
-// through memcached, and goes on when memcached dies.
+// Command autorefresh is an HTTP service that serves products of an SQLite database from memory,
+// shares them with its other replicas through memcached, and goes on when memcached dies.
 package main
 
 import (

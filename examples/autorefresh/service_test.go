@@ -105,8 +105,8 @@ type fleet struct {
 	answered, failed atomic.Int64
 }
 
-// TestMemcachedIsKilledUnderLoad: the requests are answered, and the database sees at most twice what it sees otherwise: each product
-// once a period.
+// TestMemcachedIsKilledUnderLoad: the requests are answered, and the database sees at most twice
+// what it sees otherwise: each product once a period.
 func TestMemcachedIsKilledUnderLoad(t *testing.T) {
 	testutil.AtSomePace(t, func(p *testutil.Pace) { killUnderLoad(t, p) })
 }
@@ -160,8 +160,8 @@ func killUnderLoad(t *testing.T, pace *testutil.Pace) {
 	}
 }
 
-// warm has each replica load all products. A busy machine may not ask for the unpopular ones before memcached is killed, and what nobody has loaded is
-// loaded no sooner than the shield lets it be.
+// warm has each replica load all products. A busy machine may not ask for the unpopular ones before
+// memcached is killed, and what nobody has loaded is loaded no sooner than the shield lets it be.
 func (f *fleet) warm(t *testing.T, products int) {
 	t.Helper()
 	var readers sync.WaitGroup

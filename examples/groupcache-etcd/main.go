@@ -1,5 +1,5 @@
-// Command groupcache-etcd is one node of a cluster that shares a cache over gRPC. Nodes find each other by etcd, or by the name of a headless
-// service. README.md says how to start three of them.
+// Command groupcache-etcd is one node of a cluster that shares a cache over gRPC. Nodes find each
+// other by etcd, or by the name of a headless service. README.md says how to start three of them.
 package main
 
 import (

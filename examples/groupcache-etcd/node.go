@@ -66,7 +66,8 @@ func startNode(ctx context.Context, o options, peers net.Listener) (*node, error
 	return n, nil
 }
 
-// discover finds the other nodes. Without an answer in five seconds the node starts alone, and goes on asking.
+// discover finds the other nodes. Without an answer in five seconds the node starts alone, and goes
+// on asking.
 func discover(ctx context.Context, o options, cache *groupcache.Instance) (discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -84,7 +85,8 @@ func discover(ctx context.Context, o options, cache *groupcache.Instance) (disco
 	return etcdpeers.Watch(ctx, cache, "groupcache-example", etcd)
 }
 
-// leave hands over what is read most, leaves the lists of the others, and gives them time to ask for the rest.
+// leave hands over what is read most, leaves the lists of the others, and gives them time to ask
+// for the rest.
 func (n *node) leave(ctx context.Context) error {
 	err := errors.Join(n.cache.Drain(ctx), n.discovery.Close())
 	select {

@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Three nodes find each other by etcd, answer alike, and lose nothing when one of them leaves and one dies.
+// Three nodes find each other by etcd, answer alike, and lose nothing when one of them leaves and
+// one dies.
 func TestThreeNodes(t *testing.T) {
 	etcd := testutil.StartEtcd(t)
 	var nodes []*node

@@ -1,4 +1,5 @@
-// Command groupcache is one node of three that share a cache. Start it three times, as README.md says.
+// Command groupcache is one node of three that share a cache. Start it three times, as README.md
+// says.
 package main
 
 import (
@@ -19,7 +20,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// secretEnv names the variable with the secret that all nodes share: whoever knows it may ask for any key, set it and remove it.
+// secretEnv names the variable with the secret that all nodes share: whoever knows it may ask for
+// any key, set it and remove it.
 const secretEnv = "PEER_SECRET"
 
 func main() {

@@ -1,4 +1,5 @@
-// Package chromium runs a headless Chromium for tests of web pages and records what they ask for over the network.
+// Package chromium runs a headless Chromium for tests of web pages and records what they ask for
+// over the network.
 package chromium
 
 import (
@@ -40,8 +41,8 @@ type TB interface {
 	Context() context.Context
 }
 
-// Browser is a running Chromium with one empty tab. Start makes one. Requests and ForgetRequests are safe for concurrent
-// use.
+// Browser is a running Chromium with one empty tab. Start makes one. Requests and ForgetRequests
+// are safe for concurrent use.
 type Browser struct {
 	ctx context.Context
 
@@ -49,8 +50,8 @@ type Browser struct {
 	requests []string // guarded by mu
 }
 
-// Start runs a Chromium with an empty profile for one test and ends it with the test. If none is installed the test is
-// skipped, or fails if HOLDFAST_REQUIRE_SERVERS is 1.
+// Start runs a Chromium with an empty profile for one test and ends it with the test. If none is
+// installed the test is skipped, or fails if HOLDFAST_REQUIRE_SERVERS is 1.
 func Start(tb TB) *Browser {
 	tb.Helper()
 	path, err := Find()
@@ -120,7 +121,8 @@ func options(path, profile string) []chromedp.ExecAllocatorOption {
 // Context returns the context to give to chromedp.Run. It ends with the test.
 func (b *Browser) Context() context.Context { return b.ctx }
 
-// Requests returns the URL of every request that pages have made, in order, data URLs and websockets included.
+// Requests returns the URL of every request that pages have made, in order, data URLs and
+// websockets included.
 func (b *Browser) Requests() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

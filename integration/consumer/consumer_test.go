@@ -57,8 +57,9 @@ func root(t *testing.T) string {
 	return folder
 }
 
-// A fresh module that imports one package builds, and its go.sum names nothing that only others need. It takes the library from
-// this folder, and everything else from where this module's own builds have it.
+// A fresh module that imports one package builds, and its go.sum names nothing that only others
+// need. It takes the library from this folder, and everything else from where this module's own
+// builds have it.
 func TestWhoImportsOnePackageGetsNothingOfTheOthers(t *testing.T) {
 	t.Parallel()
 	library := root(t)
@@ -82,7 +83,8 @@ func TestWhoImportsOnePackageGetsNothingOfTheOthers(t *testing.T) {
 	}
 }
 
-// mostModules is how many modules a program may come to know of by importing one package that is not a leaf.
+// mostModules is how many modules a program may come to know of by importing one package that is
+// not a leaf.
 const mostModules = 32
 
 // build makes a module that imports one package, and returns its go.sum.

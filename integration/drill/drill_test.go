@@ -158,7 +158,8 @@ func eval[T any](t *testing.T, b *tab, expression string) (value T) {
 	return value
 }
 
-// quiet reports what the pages complained about, and what they asked for that does not begin with origin.
+// quiet reports what the pages complained about, and what they asked for that does not begin with
+// origin.
 func (b *tab) quiet(t *testing.T, origin string) {
 	t.Helper()
 	b.mu.Lock()
@@ -304,7 +305,8 @@ func growAndReport(t *testing.T, pace *testutil.Pace) {
 	b.quiet(t, p.report())
 }
 
-// One run of all scenarios shows the page of each as it grows, and in the end all of them in one page and one report.
+// One run of all scenarios shows the page of each as it grows, and in the end all of them in one
+// page and one report.
 func TestThePageOfAllScenariosHasEachOfThem(t *testing.T) {
 	testutil.AtSomePace(t, func(pace *testutil.Pace) { allInOnePage(t, pace) })
 }
@@ -373,8 +375,8 @@ func (b *tab) look(t *testing.T) look {
 		subtitle, shaded, charts, unnamed, states, points("plain"), points("holdfast")))
 }
 
-// watch looks at the live page of the drill with that number while it grows, and reports whether it was seen to. It was not if the drill had ended before a
-// slow browser was there.
+// watch looks at the live page of the drill with that number while it grows, and reports whether it
+// was seen to. It was not if the drill had ended before a slow browser was there.
 func (b *tab) watch(t *testing.T, pace *testutil.Pace, number int, want expected) (grew bool) {
 	t.Helper()
 	var now look
@@ -395,7 +397,8 @@ func (b *tab) watch(t *testing.T, pace *testutil.Pace, number int, want expected
 	return true
 }
 
-// checkSummary looks at what a page of several drills opens on: how each ended, a sentence, and a chart with lines.
+// checkSummary looks at what a page of several drills opens on: how each ended, a sentence, and a
+// chart with lines.
 func (b *tab) checkSummary(t *testing.T, all []expected) {
 	t.Helper()
 	await(t, "the summary of all drills", func() bool {

@@ -37,7 +37,8 @@ func checkDark(t *testing.T, b *tab) {
 	await(t, "background other than "+light, func() bool { return eval[string](t, b, background) != light })
 }
 
-// contrast returns the text whose contrast to its background is below that of WCAG AA for small text.
+// contrast returns the text whose contrast to its background is below that of WCAG AA for small
+// text.
 const contrast = `(() => {
 	const channels = (color) => color.match(/[\d.]+/g).map(Number);
 	const luminance = (rgb) => rgb.slice(0, 3).map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)

@@ -82,7 +82,8 @@ func (c *cluster) startNode(t *testing.T, adapt func(*groupcache.Options)) *node
 	return n
 }
 
-// load is the Getter of all instances. Every other version takes a moment to load, so that writes overtake loads.
+// load is the Getter of all instances. Every other version takes a moment to load, so that writes
+// overtake loads.
 func (c *cluster) load(ctx context.Context, key string, dest groupcache.Sink) error {
 	stored, _ := c.versions.Load(key)
 	v, _ := stored.(int)
@@ -172,7 +173,8 @@ func (n *node) read(ctx context.Context, key string) (version int, err error) {
 	return strconv.Atoi(v.String())
 }
 
-// write changes the source, and tells the groupcache by Set, with or without a copy in the hot cache, or Remove.
+// write changes the source, and tells the groupcache by Set, with or without a copy in the hot
+// cache, or Remove.
 func (c *cluster) write(ctx context.Context, n *node, key string, version, how int) error {
 	c.versions.Store(key, version)
 	switch how % 4 {

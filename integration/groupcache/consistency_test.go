@@ -126,7 +126,8 @@ func TestGetsOfManyKeysSeeWhatWasWrittenBefore(t *testing.T) {
 	}
 }
 
-// One node is cut off and restored time and again: its own clients go on, as do those of the others.
+// One node is cut off and restored time and again: its own clients go on, as do those of the
+// others.
 func TestGetsSeeWhatWasWrittenBeforeWhileAPeerIsCutOff(t *testing.T) {
 	seed := seed(t)
 	for _, role := range []string{"owner", "other"} {
@@ -187,8 +188,8 @@ func (c *cluster) converges(t *testing.T, key string) {
 	}
 }
 
-// One node leaves the others' lists and comes back time and again, each of them hears of it at another moment, and it hands over what it has. Its
-// own clients go on, as do those of the others.
+// One node leaves the others' lists and comes back time and again, each of them hears of it at
+// another moment, and it hands over what it has. Its own clients go on, as do those of the others.
 func TestGetsSeeWhatWasWrittenBeforeWhileAPeerComesAndGoes(t *testing.T) {
 	seed := seed(t)
 	for _, role := range []string{"owner", "other"} {

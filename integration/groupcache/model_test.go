@@ -1,4 +1,5 @@
-// Package groupcache_test checks histories of Gets, Sets and Removes against what groupcache promises.
+// Package groupcache_test checks histories of Gets, Sets and Removes against what groupcache
+// promises.
 package groupcache_test
 
 import (
@@ -11,12 +12,15 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The model is a regular register with several writers. A write is two operations, its begin and its end, each of which takes effect at
-// once; between the two a Get may see the value from before or the new one, and two Gets need not see them in this order. Its end takes away
-// all values whose writes had ended when it began. A write that failed has no end: its value may be seen from then on, and takes none away.
+// The model is a regular register with several writers. A write is two operations, its begin and
+// its end, each of which takes effect at once; between the two a Get may see the value from before
+// or the new one, and two Gets need not see them in this order. Its end takes away all values whose
+// writes had ended when it began. A write that failed has no end: its value may be seen from then
+// on, and takes none away.
 //
-// Get is one operation. It sees a value of the state at one moment of its own, which is what the package promises: the values of writes that
-// did not end before the last write that ended before the Get, and of those that began before the Get ended.
+// Get is one operation. It sees a value of the state at one moment of its own, which is what the
+// package promises: the values of writes that did not end before the last write that ended before
+// the Get, and of those that began before the Get ended.
 type (
 	// input is what is done.
 	input struct {
@@ -69,7 +73,8 @@ func model() porcupine.Model {
 	}
 }
 
-// begun is the state after the begin of a write. The order of the slices does not depend on that of the operations.
+// begun is the state after the begin of a write. The order of the slices does not depend on that of
+// the operations.
 func (s state) begun(w input) state {
 	next := state{values: add(s.values, value{version: w.version}, func(v value) int { return v.version }), writes: s.writes}
 	if !w.ends {

@@ -129,7 +129,8 @@ func haproxy(t *testing.T, to string) string {
 	}, "-db", "-f")
 }
 
-// runProxy runs a program with a configuration, whose file is its last argument, until the test ends.
+// runProxy runs a program with a configuration, whose file is its last argument, until the test
+// ends.
 func runProxy(t *testing.T, program, file string, config func(addr string) string, args ...string) string {
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -163,10 +164,12 @@ func runProxy(t *testing.T, program, file string, config func(addr string) strin
 	return addr
 }
 
-// silence is what a busy machine can keep, and loading is longer: only signs of life, or doing without them, lets one process load.
+// silence is what a busy machine can keep, and loading is longer: only signs of life, or doing
+// without them, lets one process load.
 const silence, loading = 500 * time.Millisecond, 900 * time.Millisecond
 
-// Wherever the handler is mounted, a key is loaded once, its owner's Getter says whether there is one, and what it says otherwise arrives.
+// Wherever the handler is mounted, a key is loaded once, its owner's Getter says whether there is
+// one, and what it says otherwise arrives.
 func TestSurroundings(t *testing.T) {
 	for _, s := range surroundings() {
 		t.Run(s.name, func(t *testing.T) {
@@ -176,7 +179,8 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
-// The same where peers prove who they are: what a middleware or proxy does to a request or an answer must not make it a forged one.
+// The same where peers prove who they are: what a middleware or proxy does to a request or an
+// answer must not make it a forged one.
 func TestSurroundingsOfPeersThatProveWhoTheyAre(t *testing.T) {
 	for _, s := range surroundings() {
 		t.Run(s.name, func(t *testing.T) {

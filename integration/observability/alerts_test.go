@@ -187,7 +187,8 @@ func stories() map[string]story {
 			`holdfast_groupcache_peer_dropped_removes_total{client="pages",endpoint="http://b"}`:       `0x40 9x20 _x220`,
 			`holdfast_memcached_endpoint_operations_total{client="users",endpoint="a:1",result="hit"}`: `0+3000x60 _x220`,
 		}},
-		// New ones come every 30 s, 20 of them in 10 minutes: at each moment one has just begun, and knows nothing yet.
+		// New ones come every 30 s, 20 of them in 10 minutes: at each moment one has just begun,
+		// and knows nothing yet.
 		"the processes are replaced one after the other": {when: minutes(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), series: beginning(), each: afterAnother},
 		"the processes restart":                          {when: minutes(20, 21, 22, 23, 25, 30), series: restarted()},
 		"the first scrape comes too early":               {when: minutes(0, 1, 2, 3, 5, 10), series: beginning()},
@@ -225,8 +226,8 @@ func restarted() map[string]string {
 }
 
 // TestAlerts plays each story for one process and for twenty. The alert that belongs to it fires
-// once, however many processes see it, and no other. Beside one process stands one of another job, whose clients have the same names,
-// and which is well: its alerts would be another team's.
+// once, however many processes see it, and no other. Beside one process stands one of another job,
+// whose clients have the same names, and which is well: its alerts would be another team's.
 func TestAlerts(t *testing.T) {
 	promtool := look(t, "promtool")
 	rules, err := filepath.Abs(filepath.Join(folder, "alerts.yml"))
@@ -281,7 +282,8 @@ func counts(rules []byte) map[string]string {
 	return all
 }
 
-// TestSeverities: somebody is woken where callers see errors, or values that they should not see. All else waits for the morning.
+// TestSeverities: somebody is woken where callers see errors, or values that they should not see.
+// All else waits for the morning.
 func TestSeverities(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(folder, "alerts.yml"))
 	check(t, err)
@@ -301,7 +303,8 @@ func TestSeverities(t *testing.T) {
 	}
 }
 
-// write adds the story to a file for promtool. Of an alert that counts, counted has the expression: it is the number of processes, as all see the same.
+// write adds the story to a file for promtool. Of an alert that counts, counted has the expression:
+// it is the number of processes, as all see the same.
 func (s story) write(file *strings.Builder, name string, processes int, counted map[string]string) {
 	fmt.Fprintf(file, "- interval: 30s\n  name: %q\n  input_series:\n", fmt.Sprintf("%s, %d processes", name, processes))
 	series := well()

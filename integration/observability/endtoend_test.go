@@ -23,10 +23,11 @@ import (
 )
 
 // TestEndToEnd runs a client of each kind on real servers, lets Prometheus scrape them, takes the
-// servers away and brings them back. Each alert that belongs to it fires and resolves, each expression
-// of each dashboard has shown something, and the log says the outage in a few lines.
+// servers away and brings them back. Each alert that belongs to it fires and resolves, each
+// expression of each dashboard has shown something, and the log says the outage in a few lines.
 //
-// The rules are those of docs, sixty times as fast: what stands there in minutes is in seconds here.
+// The rules are those of docs, sixty times as fast: what stands there in minutes is in seconds
+// here.
 func TestEndToEnd(t *testing.T) {
 	program := look(t, "prometheus")
 	l := startLab(t)
@@ -77,8 +78,8 @@ func (l *lab) warnings(t *testing.T) []map[string]any {
 	return slices.DeleteFunc(l.log.take(t), func(line map[string]any) bool { return line["level"] == "INFO" })
 }
 
-// outageLog checks what an outage of everything has put into the log: a handful of lines a client, each
-// with its client, a warning with its cause, an end with its length.
+// outageLog checks what an outage of everything has put into the log: a handful of lines a client,
+// each with its client, a warning with its cause, an end with its length.
 func (l *lab) outageLog(t *testing.T) {
 	t.Helper()
 	count := make(map[string]int)

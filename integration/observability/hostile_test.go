@@ -24,7 +24,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// badNames are names that a registry, or its text, may not like, some of which look alike when they are cleaned or cut.
+// badNames are names that a registry, or its text, may not like, some of which look alike when they
+// are cleaned or cut.
 func badNames() []string {
 	long := strings.Repeat("0123456789", 1000)
 	return []string{
@@ -106,7 +107,8 @@ func (loud) Handle(context.Context, slog.Record) error { panic("loud") }
 func (l loud) WithAttrs([]slog.Attr) slog.Handler      { return l }
 func (l loud) WithGroup(string) slog.Handler           { return l }
 
-// TestNamesThatNobodyLikes: whatever clients, endpoints and groups are called, a scrape has all of them, also in a second registry.
+// TestNamesThatNobodyLikes: whatever clients, endpoints and groups are called, a scrape has all of
+// them, also in a second registry.
 func TestNamesThatNobodyLikes(t *testing.T) {
 	servers := []string{testutil.StartFake(t).Addr(), "[::1]:1", "localhost:1", t.TempDir() + "/" + strings.Repeat("s", 200)}
 	path := strings.Repeat("/long", 60)

@@ -1,4 +1,5 @@
-// Package observability_test checks the alert rules and the dashboard against the metrics that the clients have.
+// Package observability_test checks the alert rules and the dashboard against the metrics that the
+// clients have.
 package observability_test
 
 import (
@@ -96,8 +97,8 @@ func declared() map[string]bool {
 	return names
 }
 
-// TestTablesAreWhatClientsDescribe: dashboards and docs are made from the tables; what a client sends
-// must be in them, and what they have must be sent by some client.
+// TestTablesAreWhatClientsDescribe: dashboards and docs are made from the tables; what a client
+// sends must be in them, and what they have must be sent by some client.
 func TestTablesAreWhatClientsDescribe(t *testing.T) {
 	sent := described(t)
 	for _, table := range metrics.All() {

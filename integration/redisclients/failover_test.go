@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const name = "mymaster"
 
-// unhurried is the time that a server may stand still: these tests are not about silence, and the machine may be busy.
+// unhurried is the time that a server may stand still: these tests are not about silence, and the
+// machine may be busy.
 const unhurried = 10 * time.Second
 
 // counter is incremented by one program, which remembers what became of it.
@@ -41,8 +42,8 @@ func (c *counter) increment(ctx context.Context, incr func(ctx context.Context, 
 	}
 }
 
-// In real failovers each increment is carried out once if it is acknowledged, at most once if its outcome is unknown, and never if it was
-// not sent, whatever client sends it.
+// In real failovers each increment is carried out once if it is acknowledged, at most once if its
+// outcome is unknown, and never if it was not sent, whatever client sends it.
 func TestIncrementsAreCarriedOutOnce(t *testing.T) {
 	testutil.AtSomePace(t, func(pace *testutil.Pace) {
 		cluster := servers.StartCluster(t, servers.ClusterOptions{Fast: true, DownAfter: time.Minute})
@@ -143,7 +144,8 @@ func judge(t *testing.T, pace *testutil.Pace, rdb *redis.Client, counters []*cou
 	}
 }
 
-// replicate waits until the replicas have what was written: just after a start a primary holds it back.
+// replicate waits until the replicas have what was written: just after a start a primary holds it
+// back.
 func replicate(t *testing.T, rdb *redis.Client) {
 	t.Helper()
 	conn := rdb.Conn()
@@ -156,8 +158,8 @@ func replicate(t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// failOver has the sentinels replace the primary, and waits until the client is at the new one. Just after another failover, and on a busy
-// machine, sentinels give up: they are asked again.
+// failOver has the sentinels replace the primary, and waits until the client is at the new one.
+// Just after another failover, and on a busy machine, sentinels give up: they are asked again.
 func failOver(t *testing.T, cluster *servers.Cluster, client *sentinel.Client) {
 	t.Helper()
 	old, err := cluster.Primary(t.Context(), name)

@@ -1,4 +1,5 @@
-// Package api writes down what the packages of the module export, one declaration a line, so that a change of it is seen.
+// Package api writes down what the packages of the module export, one declaration a line, so that a
+// change of it is seen.
 package api
 
 import (
@@ -14,8 +15,9 @@ import (
 	"strings"
 )
 
-// Of returns the exported declarations of the package in a folder, as this system builds it, sorted: a line for each constant, variable, function and
-// method, each exported field and method of a type, and each type.
+// Of returns the exported declarations of the package in a folder, as this system builds it,
+// sorted: a line for each constant, variable, function and method, each exported field and method
+// of a type, and each type.
 func Of(folder string) ([]string, error) {
 	p, err := build.Default.ImportDir(folder, 0)
 	if err != nil {
@@ -137,7 +139,8 @@ func (w *writer) typeOf(s *ast.TypeSpec) {
 	}
 }
 
-// members writes the fields of a struct, or what an interface wants. Methods that are not exported count: nobody else can have them.
+// members writes the fields of a struct, or what an interface wants. Methods that are not exported
+// count: nobody else can have them.
 func (w *writer) members(of string, list *ast.FieldList, kind string) {
 	for _, f := range list.List {
 		if len(f.Names) == 0 {

@@ -1,5 +1,5 @@
-// Package archtest holds the rules that say which package may import which, and checks them. Its test is what runs
-// them over the module.
+// Package archtest holds the rules that say which package may import which, and checks them. Its
+// test is what runs them over the module.
 package archtest
 
 import (
@@ -19,7 +19,8 @@ import (
 type Package struct {
 	// ImportPath is its full path.
 	ImportPath string
-	// Imports are the paths that its own files import, TestImports and XTestImports those of its tests.
+	// Imports are the paths that its own files import, TestImports and XTestImports those of its
+	// tests.
 	Imports, TestImports, XTestImports []string
 	// Deps are all packages it is built from, directly or not, tests left out.
 	Deps []string
@@ -27,10 +28,11 @@ type Package struct {
 
 // Row says what one package, or one folder of packages, may import besides the standard library.
 type Row struct {
-	// Package is a path below the module; with "/..." at its end it stands for the packages below as well.
+	// Package is a path below the module; with "/..." at its end it stands for the packages below
+	// as well.
 	Package string
-	// May lists packages of this module, below it, and foreign modules by their full path. An entry allows the packages
-	// below it only if it ends in "/..." or is a foreign module.
+	// May lists packages of this module, below it, and foreign modules by their full path. An entry
+	// allows the packages below it only if it ends in "/..." or is a foreign module.
 	May []string
 	// Tests lists what its tests may import besides that, itself and what all tests may.
 	Tests []string
@@ -44,11 +46,14 @@ type Rules struct {
 	Rows []Row
 	// AllTests is what every test may import.
 	AllTests []string
-	// Testing is a package of this module, or a folder of packages, that only tests, itself and the packages of Tools may import.
+	// Testing is a package of this module, or a folder of packages, that only tests, itself and the
+	// packages of Tools may import.
 	Testing string
-	// Tools are the packages, or folders of packages, that are programs of ours and no part of the library.
+	// Tools are the packages, or folders of packages, that are programs of ours and no part of the
+	// library.
 	Tools []string
-	// NeverImported must not be imported by the library; NeverLinked must not even come with what it imports.
+	// NeverImported must not be imported by the library; NeverLinked must not even come with what
+	// it imports.
 	NeverImported, NeverLinked []string
 	// Leaves are modules that only some packages may be built from.
 	Leaves []Leaf
@@ -97,7 +102,8 @@ func (r Rules) row(p Package) (Row, bool) {
 	return r.Rows[i], true
 }
 
-// matches reports whether entry, a path below the module or a foreign module, stands for importPath.
+// matches reports whether entry, a path below the module or a foreign module, stands for
+// importPath.
 func (r Rules) matches(entry, importPath string) bool {
 	if isForeign(entry) {
 		return importPath == entry || strings.HasPrefix(importPath, entry+"/")

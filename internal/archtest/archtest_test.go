@@ -16,8 +16,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // module is the folder of the module.
 const module = "../.."
 
-// readTree opens every folder of the module: the go command reuses an earlier result of a test only while the folders
-// that the test has opened stay the same, and it does not see what `go list` reads.
+// readTree opens every folder of the module: the go command reuses an earlier result of a test only
+// while the folders that the test has opened stay the same, and it does not see what `go list`
+// reads.
 func readTree(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir(module, func(_ string, entry fs.DirEntry, err error) error {

@@ -99,8 +99,8 @@ func betweenPeers() []Row {
 	}
 }
 
-// Holdfast returns the rules of this module. Arrows point one way, from add-on to core to internal; siblings never
-// import each other, except that all may import breaker.
+// Holdfast returns the rules of this module. Arrows point one way, from add-on to core to internal;
+// siblings never import each other, except that all may import breaker.
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
@@ -192,7 +192,8 @@ func aroundAutorefresh() []Row {
 	}
 }
 
-// aroundSentinel are package sentinel, the packages below it that decide, and those with the names of radix.v2's on top of it.
+// aroundSentinel are package sentinel, the packages below it that decide, and those with the names
+// of radix.v2's on top of it.
 func aroundSentinel() []Row {
 	return []Row{
 		{Package: sentinelWire, May: []string{radix, observe}},

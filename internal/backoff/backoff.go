@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Exponential is a growing delay with equal jitter: of each step one half is fixed and the other half random, so that many
-// processes that began together drift apart while none of them comes at once. Its zero value always answers 0. Delay is its only
-// method; a value is safe for concurrent use.
+// Exponential is a growing delay with equal jitter: of each step one half is fixed and the other
+// half random, so that many processes that began together drift apart while none of them comes at
+// once. Its zero value always answers 0. Delay is its only method; a value is safe for concurrent
+// use.
 type Exponential struct {
 	// Base is the first step, before jitter.
 	Base time.Duration
@@ -20,8 +21,8 @@ type Exponential struct {
 	Factor float64
 }
 
-// Delay returns how long to wait before an attempt, counted from 0: between one half and the whole of
-// min(Cap, Base × Factor^attempt). No attempt number overflows; a negative one counts as 0.
+// Delay returns how long to wait before an attempt, counted from 0: between one half and the whole
+// of min(Cap, Base × Factor^attempt). No attempt number overflows; a negative one counts as 0.
 func (e Exponential) Delay(attempt int) time.Duration {
 	step := e.step(attempt)
 	if step <= 0 {

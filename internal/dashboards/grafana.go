@@ -40,7 +40,8 @@ func (d dashboard) render() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// variable chooses values of a label of a metric, of those that fit what the variables before it have chosen.
+// variable chooses values of a label of a metric, of those that fit what the variables before it
+// have chosen.
 func variable(label, metric string, before ...string) object {
 	for _, b := range before {
 		metric = strings.TrimSuffix(metric, "}") + map[bool]string{true: ",", false: "{"}[strings.Contains(metric, "{")] + b + `=~"$` + b + `"}`

@@ -89,7 +89,8 @@ func (p drawn) overlaps(q drawn) bool {
 	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
 }
 
-// checkVariables: first the data source, then what the expressions choose by, each filled anew when the dashboard is used.
+// checkVariables: first the data source, then what the expressions choose by, each filled anew when
+// the dashboard is used.
 func checkVariables(t *testing.T, file string, list []choice) {
 	t.Helper()
 	var names []string
@@ -125,8 +126,8 @@ var (
 	named      = regexp.MustCompile(`holdfast_\w+(.)`)
 )
 
-// checkTargets: a legend tells apart what the aggregation does, and names no label that it takes away; a counter is never shown as
-// it is; a rate looks back as far as the scrapes are apart.
+// checkTargets: a legend tells apart what the aggregation does, and names no label that it takes
+// away; a counter is never shown as it is; a rate looks back as far as the scrapes are apart.
 func checkTargets(t *testing.T, file string, p drawn) {
 	t.Helper()
 	refs := make(map[string]bool)
@@ -166,8 +167,9 @@ func checkTargets(t *testing.T, file string, p drawn) {
 	}
 }
 
-// What is best at 1 is shown by the process where it is least, a share by the process where it is greatest: a fleet of 20 in which one
-// is in trouble must not look well, nor must 20 shares be added up.
+// What is best at 1 is shown by the process where it is least, a share by the process where it is
+// greatest: a fleet of 20 in which one is in trouble must not look well, nor must 20 shares be
+// added up.
 func TestAFleetShowsItsWorstProcess(t *testing.T) {
 	want := map[string]string{
 		"holdfast_redis_primary_up": "min", "holdfast_redis_sentinels_up": "min", "holdfast_groupcache_etcd_up": "min",

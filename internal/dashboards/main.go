@@ -1,5 +1,5 @@
-// Command dashboards writes the Grafana dashboards of docs/observability, and the table of metrics in
-// its README, from the tables of package metrics. `go generate ./internal/metrics` runs it.
+// Command dashboards writes the Grafana dashboards of docs/observability, and the table of metrics
+// in its README, from the tables of package metrics. `go generate ./internal/metrics` runs it.
 package main
 
 import (

@@ -33,8 +33,8 @@ const (
 	selector = `{` + chosen + `}`
 )
 
-// panelsOf makes a table's panels, in the order in which its rows name them. A row on no panel needs
-// a reason, and rows on one panel need the same unit.
+// panelsOf makes a table's panels, in the order in which its rows name them. A row on no panel
+// needs a reason, and rows on one panel need the same unit.
 func panelsOf(table *observe.Table) ([]panel, error) {
 	var panels []panel
 	for _, row := range table.Rows() {

@@ -1,4 +1,5 @@
-// Package endpoints asks DNS for the endpoints of a service, "host:port": the addresses of a name, or records of a service (SRV).
+// Package endpoints asks DNS for the endpoints of a service, "host:port": the addresses of a name,
+// or records of a service (SRV).
 package endpoints
 
 import (
@@ -27,11 +28,13 @@ type Question struct {
 	Name string
 	// Port is that of all addresses of a host. It is not used with a service.
 	Port int
-	// Service is that of SRV records, "_service._tcp.name" or just the name if it is [BareName]; empty: the name's addresses.
+	// Service is that of SRV records, "_service._tcp.name" or just the name if it is [BareName];
+	// empty: the name's addresses.
 	Service string
 }
 
-// Ask returns endpoints as the records have them, usable or not. An error may come with some: others are malformed.
+// Ask returns endpoints as the records have them, usable or not. An error may come with some:
+// others are malformed.
 func (q Question) Ask(ctx context.Context, r Resolver) ([]string, error) {
 	if q.Service == "" {
 		found, err := r.LookupHost(ctx, q.Name)

@@ -28,8 +28,8 @@ type Row struct {
 	// Panel is the title of the panel that shows it on the dashboard of its package; metrics with
 	// the same title share one. Empty: it is not shown, for the reason in Hidden.
 	Panel, Hidden string
-	// Low says that of all processes the one with the least matters, as of something that is up. Rare
-	// counts what happens now and then, and is shown as a number, not as a rate.
+	// Low says that of all processes the one with the least matters, as of something that is up.
+	// Rare counts what happens now and then, and is shown as a number, not as a rate.
 	Low, Rare bool
 
 	desc *prometheus.Desc

@@ -30,7 +30,8 @@ func (b broken) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// A handler that panics loses the line, and not the process: clients log where nobody else recovers.
+// A handler that panics loses the line, and not the process: clients log where nobody else
+// recovers.
 func TestAHandlerThatPanicsLosesItsLineOnly(t *testing.T) {
 	for at, want := range map[string]int{"": 2, "Enabled": 0, "WithAttrs": 2, "WithGroup": 2, "Handle": 0} {
 		handled := 0

@@ -56,8 +56,8 @@ type labelled struct{ label, text string }
 
 func (e *labelled) Error() string { return e.text }
 
-// NewCause is errors.New for what a client itself finds wrong, with the label that it has in metrics,
-// such as "timeout": neither its type nor its text says so.
+// NewCause is errors.New for what a client itself finds wrong, with the label that it has in
+// metrics, such as "timeout": neither its type nor its text says so.
 func NewCause(label, text string) error { return &labelled{label, text} }
 
 // CauseLabel names the kind of an error for a metric, of a score: its text may have an address in

@@ -33,8 +33,9 @@ func Name(given, kind string) string {
 	return kind
 }
 
-// NameOf is the name of what serves an instance, such as a watcher of its peers: the given one; else
-// that of the instance, so that their metrics can be joined, if it has a method Name; else fallback.
+// NameOf is the name of what serves an instance, such as a watcher of its peers: the given one;
+// else that of the instance, so that their metrics can be joined, if it has a method Name; else
+// fallback.
 func NameOf(instance any, given, fallback string) string {
 	if named, ok := instance.(interface{ Name() string }); ok && given == "" {
 		return named.Name()

@@ -7,10 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A collector that is nil, because its constructor failed and nobody looked at the error, says so in place of its metrics: a registry refuses it with
-// that text, where a dereference would only crash.
+// A collector that is nil, because its constructor failed and nobody looked at the error, says so
+// in place of its metrics: a registry refuses it with that text, where a dereference would only
+// crash.
 
-// DescribeNil is what Describe of a nil collector does. Its type is written as in sentinel.Client, its constructor as in New.
+// DescribeNil is what Describe of a nil collector does. Its type is written as in sentinel.Client,
+// its constructor as in New.
 func DescribeNil(ch chan<- *prometheus.Desc, kind, constructor string) {
 	ch <- prometheus.NewInvalidDesc(errNil(kind, constructor))
 }

@@ -13,9 +13,9 @@ import (
 // wakeUp is about what passes between the moment a timer fires and the moment its user runs.
 const wakeUp = 25 * time.Microsecond
 
-// alarm wakes its one user at a given time. The runtime's own timers are late by up to a millisecond when nothing else
-// is to be done, which is more than the delays a proxy has to make; a timer of the kernel is exact to some microseconds,
-// and waiting for it costs no processor time.
+// alarm wakes its one user at a given time. The runtime's own timers are late by up to a
+// millisecond when nothing else is to be done, which is more than the delays a proxy has to make; a
+// timer of the kernel is exact to some microseconds, and waiting for it costs no processor time.
 type alarm struct {
 	mu     sync.Mutex
 	timer  *os.File // guarded by mu; a timerfd, made when first needed
@@ -44,7 +44,8 @@ func (a *alarm) file() (*os.File, error) {
 	return a.timer, nil
 }
 
-// wait waits until due. It returns false if the alarm is closed first; done is closed at the same time.
+// wait waits until due. It returns false if the alarm is closed first; done is closed at the same
+// time.
 func (a *alarm) wait(due time.Time, done <-chan struct{}) bool {
 	d := time.Until(due) - wakeUp
 	if d <= 0 {

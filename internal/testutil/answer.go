@@ -15,8 +15,8 @@ import (
 
 const answerTimeout = time.Second
 
-// awaitAnswer waits until the process, not another one on the same port, answers at addr. It returns its name and
-// version.
+// awaitAnswer waits until the process, not another one on the same port, answers at addr. It
+// returns its name and version.
 func awaitAnswer(ctx context.Context, r *host.Run, network, addr string) (string, error) {
 	for {
 		stats, err := askStats(ctx, network, addr)

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// The protocol is that of memcached's doc/protocol.txt; where that is silent, memcached 1.6 is the model.
+// The protocol is that of memcached's doc/protocol.txt; where that is silent, memcached 1.6 is the
+// model.
 const (
 	maxKey       = 250
 	maxLine      = 16 << 10
@@ -43,9 +44,11 @@ const VerbConnect = "connect"
 type Command struct {
 	// Conn is the number of the connection, counted from 1 over the life of the Fake.
 	Conn int
-	// Index is the number of the command on its connection, counted from 1; 0 stands for the connection itself.
+	// Index is the number of the command on its connection, counted from 1; 0 stands for the
+	// connection itself.
 	Index int
-	// Verb is the first word, such as "get" or "set"; VerbConnect for a connection, empty for an empty line.
+	// Verb is the first word, such as "get" or "set"; VerbConnect for a connection, empty for an
+	// empty line.
 	Verb string
 	// Args are the words after the verb.
 	Args []string
@@ -74,7 +77,8 @@ type request struct {
 	verdict string // the reply, if reading the request has settled it
 }
 
-// refuse settles the reply. A line that is no command at all is answered even if its last word is noreply.
+// refuse settles the reply. A line that is no command at all is answered even if its last word is
+// noreply.
 func (r *request) refuse(line string) {
 	r.verdict = line
 	r.NoReply = r.NoReply && line != replyError
@@ -223,7 +227,8 @@ func (r *request) setSeconds(word string) bool {
 	return true
 }
 
-// truncated keeps the 32 bits that memcached keeps of an expiry: a time beyond the year 2038 lies in its past.
+// truncated keeps the 32 bits that memcached keeps of an expiry: a time beyond the year 2038 lies
+// in its past.
 func truncated(seconds int64) int64 { return int64(int32(seconds)) }
 
 func (r *request) parseCount() {
@@ -289,14 +294,15 @@ func (r *request) parseVerbosity() {
 	}
 }
 
-// parseUnsigned reads a word of a command line as memcached does: a plus sign is allowed, a minus sign is not.
+// parseUnsigned reads a word of a command line as memcached does: a plus sign is allowed, a minus
+// sign is not.
 func parseUnsigned(word string) (uint64, bool) {
 	number, err := strconv.ParseUint(strings.TrimPrefix(word, "+"), 10, 64)
 	return number, err == nil
 }
 
-// parseCounter reads a stored value as memcached does: white space may come before the number and anything after the
-// white space that ends it.
+// parseCounter reads a stored value as memcached does: white space may come before the number and
+// anything after the white space that ends it.
 func parseCounter(value []byte) (uint64, bool) {
 	const space = " \t\n\v\f\r"
 	word := string(bytes.TrimLeft(value, space))

@@ -28,8 +28,8 @@ const (
 // errNotReady means that an etcd answers, but has no leader yet.
 var errNotReady = errors.New("testutil: etcd has no leader yet")
 
-// EtcdOptions says how to run an etcd. The zero value runs the one of PATH as a cluster of one on free ports of 127.0.0.1, with
-// elections so fast that it is ready at once and takes leases of 1 s.
+// EtcdOptions says how to run an etcd. The zero value runs the one of PATH as a cluster of one on
+// free ports of 127.0.0.1, with elections so fast that it is ready at once and takes leases of 1 s.
 type EtcdOptions struct {
 	// Path is the program. Default: what FindEtcd finds.
 	Path string
@@ -39,8 +39,8 @@ type EtcdOptions struct {
 	Args []string
 }
 
-// Etcd is a real etcd in a process of its own, with its data in a temporary folder. It has no useful zero value; LaunchEtcd and
-// StartEtcd make one. It is safe for concurrent use.
+// Etcd is a real etcd in a process of its own, with its data in a temporary folder. It has no
+// useful zero value; LaunchEtcd and StartEtcd make one. It is safe for concurrent use.
 type Etcd struct {
 	options            EtcdOptions
 	addr, peer, folder string
@@ -60,8 +60,8 @@ func FindEtcd() (path string, err error) {
 	return path, nil
 }
 
-// StartEtcd runs an etcd for one test, with the first of o if there is one, and closes it when the test ends. A missing program skips
-// the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+// StartEtcd runs an etcd for one test, with the first of o if there is one, and closes it when the
+// test ends. A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
 func StartEtcd(tb TB, o ...EtcdOptions) *Etcd {
 	tb.Helper()
 	e, err := LaunchEtcd(context.Background(), first(o))
@@ -80,8 +80,8 @@ func StartEtcd(tb TB, o ...EtcdOptions) *Etcd {
 	return e
 }
 
-// LaunchEtcd starts an etcd and returns once it can take writes. ctx bounds only the start, which takes 10 s at most. On Linux the
-// process dies with its parent.
+// LaunchEtcd starts an etcd and returns once it can take writes. ctx bounds only the start, which
+// takes 10 s at most. On Linux the process dies with its parent.
 func LaunchEtcd(ctx context.Context, o EtcdOptions) (*Etcd, error) {
 	if o.Path == "" {
 		path, err := FindEtcd()
@@ -235,19 +235,23 @@ func (e *Etcd) Addr() string { return e.addr }
 // Kind returns "etcd" and the version that the process reports.
 func (e *Etcd) Kind() string { return e.kind }
 
-// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. Killing a killed one does nothing.
+// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. Killing a killed one
+// does nothing.
 func (e *Etcd) Kill() error { return e.locked(func() error { return e.run.Kill() }) }
 
-// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns ErrCannotHang on systems without such a signal.
+// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns
+// ErrCannotHang on systems without such a signal.
 func (e *Etcd) Hang() error { return e.locked(func() error { return e.run.Hang() }) }
 
 // Release lets a hung process go on with SIGCONT.
 func (e *Etcd) Release() error { return e.locked(func() error { return e.run.Release() }) }
 
-// Restart kills the process if it runs, starts it again at the same address with the data that it had, and waits until it is ready.
+// Restart kills the process if it runs, starts it again at the same address with the data that it
+// had, and waits until it is ready.
 func (e *Etcd) Restart() error { return e.locked(func() error { return e.restart(e.keepData) }) }
 
-// RestartEmpty is Restart with all data lost: the revision begins anew, leases and keys are gone. The identity of the cluster stays.
+// RestartEmpty is Restart with all data lost: the revision begins anew, leases and keys are gone.
+// The identity of the cluster stays.
 func (e *Etcd) RestartEmpty() error { return e.locked(func() error { return e.restart(e.loseData) }) }
 
 func (e *Etcd) restart(prepare func() error) error {

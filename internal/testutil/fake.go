@@ -19,11 +19,12 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/internal/memnet"
 )
 
-// FakeOptions says how a Fake is made. The zero value is a memcached on a free port of 127.0.0.1 with the limits of a
-// real one.
+// FakeOptions says how a Fake is made. The zero value is a memcached on a free port of 127.0.0.1
+// with the limits of a real one.
 type FakeOptions struct {
-	// InMemory leaves out the listener: the fake is reached through its Dial only and opens no socket, as tests in a
-	// synctest bubble need it. Default: a TCP listener on a free port of 127.0.0.1.
+	// InMemory leaves out the listener: the fake is reached through its Dial only and opens no
+	// socket, as tests in a synctest bubble need it. Default: a TCP listener on a free port of
+	// 127.0.0.1.
 	InMemory bool
 	// Addr is the address to listen on, or what Addr returns in memory. Default: a free one.
 	Addr string
@@ -33,7 +34,8 @@ type FakeOptions struct {
 	MaxItemSize int
 	// Version is what the version command reports. Default: "1.6.0-fake".
 	Version string
-	// Meta adds the meta command mg, with the flags c, f, t and v. Default: ERROR, as of memcached before 1.6.
+	// Meta adds the meta command mg, with the flags c, f, t and v. Default: ERROR, as of memcached
+	// before 1.6.
 	Meta bool
 	// TLS makes the listener speak TLS. Default nil: plain TCP.
 	TLS *tls.Config
@@ -52,11 +54,12 @@ func (o FakeOptions) withDefaults() FakeOptions {
 	return o
 }
 
-// Fake is a memcached in this process that speaks the text protocol (without the meta commands) and can be told to
-// misbehave. It has no useful zero value; NewFake and StartFake make one. It is safe for concurrent use.
+// Fake is a memcached in this process that speaks the text protocol (without the meta commands) and
+// can be told to misbehave. It has no useful zero value; NewFake and StartFake make one. It is safe
+// for concurrent use.
 //
-// It differs from a real server where that cannot matter to a client: items expire on time instead of within a second,
-// and stats knows only the general group.
+// It differs from a real server where that cannot matter to a client: items expire on time instead
+// of within a second, and stats knows only the general group.
 type Fake struct {
 	options  FakeOptions
 	addr     string
@@ -81,7 +84,8 @@ type life struct {
 	conns map[*fakeConn]struct{} // guarded by mu; nil when the life is over
 }
 
-// StartFake makes a fake for one test, with the first of o if there is one, and closes it when the test ends.
+// StartFake makes a fake for one test, with the first of o if there is one, and closes it when the
+// test ends.
 func StartFake(tb TB, o ...FakeOptions) *Fake {
 	tb.Helper()
 	f, err := NewFake(first(o))
@@ -126,8 +130,9 @@ func (f *Fake) newLife(addr string) (*life, error) {
 	return l, nil
 }
 
-// addr returns the address of a fake's first life. In memory that is one of the block reserved for benchmarks, which
-// needs no resolver and reaches nobody, drawn at random so that several fakes differ.
+// addr returns the address of a fake's first life. In memory that is one of the block reserved for
+// benchmarks, which needs no resolver and reaches nobody, drawn at random so that several fakes
+// differ.
 func (l *life) addr(o FakeOptions) string {
 	switch {
 	case l.listener != nil:
@@ -145,8 +150,8 @@ func (f *Fake) Addr() string { return f.addr }
 // Kind returns "in-process".
 func (f *Fake) Kind() string { return "in-process" }
 
-// Kill closes the listener and all connections. It does not wait for a command that is being carried out, so that it
-// may be called by a Chooser.
+// Kill closes the listener and all connections. It does not wait for a command that is being
+// carried out, so that it may be called by a Chooser.
 func (f *Fake) Kill() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,7 +161,8 @@ func (f *Fake) Kill() error {
 	return f.life.end()
 }
 
-// Restart starts it again at the same address, empty. Faults, counters and the log of deleted keys stay.
+// Restart starts it again at the same address, empty. Faults, counters and the log of deleted keys
+// stay.
 func (f *Fake) Restart() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -208,8 +214,8 @@ func (f *Fake) Close() error {
 	return err
 }
 
-// SetFault lets choose decide, for each new connection and each command, what goes wrong; nil ends all faults. It takes
-// effect with the next command. choose is called from many goroutines.
+// SetFault lets choose decide, for each new connection and each command, what goes wrong; nil ends
+// all faults. It takes effect with the next command. choose is called from many goroutines.
 func (f *Fake) SetFault(choose Chooser) {
 	if choose == nil {
 		f.fault.Store(nil)
@@ -226,9 +232,9 @@ func (f *Fake) faultFor(cmd Command) Fault {
 	return (*choose)(cmd)
 }
 
-// Dial opens a connection in memory: a net.Pipe whose other end is served by the fake. It has the signature of
-// net.Dialer.DialContext and ignores network and addr. A killed fake refuses with syscall.ECONNREFUSED. As with a
-// socket, a hung fake is dialed and written to without an error.
+// Dial opens a connection in memory: a net.Pipe whose other end is served by the fake. It has the
+// signature of net.Dialer.DialContext and ignores network and addr. A killed fake refuses with
+// syscall.ECONNREFUSED. As with a socket, a hung fake is dialed and written to without an error.
 func (f *Fake) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: err}
@@ -322,7 +328,8 @@ type FakeStats struct {
 	Commands map[string]int
 	// BytesIn and BytesOut count what has been read from and written to clients.
 	BytesIn, BytesOut int64
-	// Items and Bytes are how many items are stored now, dead ones not yet found included, and their size.
+	// Items and Bytes are how many items are stored now, dead ones not yet found included, and
+	// their size.
 	Items int
 	Bytes int64
 }
@@ -337,8 +344,8 @@ func (f *Fake) Stats() FakeStats {
 	return stats
 }
 
-// Deleted returns the keys of the last delete commands carried out, oldest first and at most 4096, whether they were
-// there or not.
+// Deleted returns the keys of the last delete commands carried out, oldest first and at most 4096,
+// whether they were there or not.
 func (f *Fake) Deleted() []string {
 	f.counters.mu.Lock()
 	defer f.counters.mu.Unlock()

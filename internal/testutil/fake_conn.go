@@ -112,8 +112,9 @@ func (c *fakeConn) answer(r *request) error {
 	return err
 }
 
-// pause waits for d, or until the connection is closed. What an in-memory client had sent before it left meanwhile is not carried out:
-// the pause is the network's, and a reset drops what that holds. A fake that hangs does work it off.
+// pause waits for d, or until the connection is closed. What an in-memory client had sent before it
+// left meanwhile is not carried out: the pause is the network's, and a reset drops what that holds.
+// A fake that hangs does work it off.
 func (c *fakeConn) pause(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// exchange sends text and returns all replies up to the answer to a marker that follows it, a command that nothing else
-// answers like.
+// exchange sends text and returns all replies up to the answer to a marker that follows it, a
+// command that nothing else answers like.
 func (w *wire) exchange(t *testing.T, text string) string {
 	t.Helper()
 	w.send(t, text+"stats reset\r\n")
@@ -32,7 +32,8 @@ func (w *wire) exchange(t *testing.T, text string) string {
 	}
 }
 
-// scripts are command sequences whose replies are fixed by the protocol or by habit of the real server.
+// scripts are command sequences whose replies are fixed by the protocol or by habit of the real
+// server.
 func scripts() []string {
 	long := strings.Repeat("k", 251)
 	block := func(head string, size int) string {
@@ -64,8 +65,8 @@ func scripts() []string {
 	}
 }
 
-// padded matches a stored number that a count has made shorter: it keeps its length or not, depending on whether another
-// thread of memcached holds the item at that moment.
+// padded matches a stored number that a count has made shorter: it keeps its length or not,
+// depending on whether another thread of memcached holds the item at that moment.
 var padded = regexp.MustCompile(`(VALUE \S+ \d+) \d+( \d+)?\r\n(\d+) *\r\n`)
 
 // casID matches the header of a value that came with its cas id.
@@ -148,7 +149,8 @@ func (g generator) key() string { return pick(g, "a", "b", "c", g.counter(), "so
 // counter returns a key that nothing is appended to: the result would depend on the padding.
 func (g generator) counter() string { return pick(g, "counter-1", "counter-2") }
 
-// command has numbers that stay below 1<<63: for larger ones memcached looks for a minus sign in the memory behind the value, too, and may find one there.
+// command has numbers that stay below 1<<63: for larger ones memcached looks for a minus sign in
+// the memory behind the value, too, and may find one there.
 func (g generator) command(cas string) string {
 	value := pick(g, "", "1", "99", "100", "007", "text", " 5", "4294967296", strings.Repeat("v", g.IntN(5000)))
 	noreply := pick(g, "", "", "", " noreply")

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Fault is one way of misbehaving on one command, or on a fresh connection. The zero Fault is none. The functions below
-// make the others. A fault that answers something else does not carry the command out; the others do.
+// Fault is one way of misbehaving on one command, or on a fresh connection. The zero Fault is none.
+// The functions below make the others. A fault that answers something else does not carry the
+// command out; the others do.
 type Fault struct {
 	instead bool                                               // the command is not carried out
 	only    func(Command) bool                                 // the commands it applies to; nil: all
@@ -34,7 +35,8 @@ func Always(fault Fault) Chooser {
 	}
 }
 
-// OnVerbs returns a Chooser that applies fault to the commands named; VerbConnect names fresh connections.
+// OnVerbs returns a Chooser that applies fault to the commands named; VerbConnect names fresh
+// connections.
 func OnVerbs(fault Fault, verbs ...string) Chooser {
 	return func(cmd Command) Fault {
 		if slices.Contains(verbs, cmd.Verb) {
@@ -44,7 +46,8 @@ func OnVerbs(fault Fault, verbs ...string) Chooser {
 	}
 }
 
-// Times returns a Chooser that does what choose does until n faults have been applied, and nothing from then on.
+// Times returns a Chooser that does what choose does until n faults have been applied, and nothing
+// from then on.
 func Times(n int, choose Chooser) Chooser {
 	var used atomic.Int64
 	return func(cmd Command) Fault {
@@ -76,7 +79,8 @@ func ServerError(text string) Fault { return answering([]byte("SERVER_ERROR " + 
 // ClientError answers CLIENT_ERROR and text.
 func ClientError(text string) Fault { return answering([]byte("CLIENT_ERROR " + text + "\r\n")) }
 
-// WrongKey answers a get with values whose keys are others than those asked for, of the same length.
+// WrongKey answers a get with values whose keys are others than those asked for, of the same
+// length.
 func WrongKey() Fault {
 	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error {
 		_, err := c.out.Write(renameKeys(reply))
@@ -109,7 +113,8 @@ func otherByte(b byte) byte {
 	return '!'
 }
 
-// ExtraReply sends the reply twice, so that every later reply on the connection answers the command before it.
+// ExtraReply sends the reply twice, so that every later reply on the connection answers the command
+// before it.
 func ExtraReply() Fault {
 	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error {
 		_, err := c.out.Write(append(bytes.Clone(reply), reply...))
@@ -117,7 +122,8 @@ func ExtraReply() Fault {
 	}}
 }
 
-// ExtraReplyAfter is ExtraReply whose second reply comes by itself, d later; later commands on the connection wait for it.
+// ExtraReplyAfter is ExtraReply whose second reply comes by itself, d later; later commands on the
+// connection wait for it.
 func ExtraReplyAfter(d time.Duration) Fault {
 	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error {
 		if err := c.put(reply); err != nil {
@@ -135,13 +141,14 @@ func DropReply() Fault {
 	return Fault{send: func(*fakeConn, Command, []byte) error { return nil }}
 }
 
-// ForgedSize answers a get with a VALUE header that announces size bytes, sends a few of them and then nothing more.
+// ForgedSize answers a get with a VALUE header that announces size bytes, sends a few of them and
+// then nothing more.
 func ForgedSize(size int64) Fault {
 	return forged(size, (*fakeConn).mute)
 }
 
-// ForgedFlood answers a get with a VALUE header that announces size bytes and sends bytes without end, until the
-// connection is closed. In a synctest bubble that stops the clock.
+// ForgedFlood answers a get with a VALUE header that announces size bytes and sends bytes without
+// end, until the connection is closed. In a synctest bubble that stops the clock.
 func ForgedFlood(size int64) Fault {
 	return forged(size, func(c *fakeConn) error {
 		flood := bytes.Repeat([]byte("x"), maxLine)
@@ -179,33 +186,37 @@ func Trickle(interval time.Duration, chunk int) Fault {
 	}}
 }
 
-// AcceptSilent keeps the connection open and answers nothing on it from now on. Applied to VerbConnect, the server
-// accepts and stays silent; unlike after Hang, other connections work and an end of this one is noticed.
+// AcceptSilent keeps the connection open and answers nothing on it from now on. Applied to
+// VerbConnect, the server accepts and stays silent; unlike after Hang, other connections work and
+// an end of this one is noticed.
 func AcceptSilent() Fault {
 	return Fault{instead: true, send: func(c *fakeConn, _ Command, _ []byte) error { return c.mute() }}
 }
 
-// HangGets answers every command but get, gets, gat and gats; one of those silences its connection for good.
+// HangGets answers every command but get, gets, gat and gats; one of those silences its connection
+// for good.
 func HangGets() Fault {
 	fault := AcceptSilent()
 	fault.only = Command.IsGet
 	return fault
 }
 
-// TooManyConns answers as memcached does at its connection limit, an error line and the end of the connection; meant
-// for VerbConnect.
+// TooManyConns answers as memcached does at its connection limit, an error line and the end of the
+// connection; meant for VerbConnect.
 func TooManyConns() Fault {
 	return Fault{instead: true, send: func(c *fakeConn, _ Command, _ []byte) error {
 		return c.last([]byte("ERROR Too many open connections\r\n"))
 	}}
 }
 
-// CloseMidReply carries the command out, sends the first n bytes of the reply and closes the connection.
+// CloseMidReply carries the command out, sends the first n bytes of the reply and closes the
+// connection.
 func CloseMidReply(n int) Fault {
 	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error { return c.last(reply[:min(n, len(reply))]) }}
 }
 
-// DelayReply carries the command out and sends the reply d later; later commands on the connection wait.
+// DelayReply carries the command out and sends the reply d later; later commands on the connection
+// wait.
 func DelayReply(d time.Duration) Fault {
 	return Fault{send: func(c *fakeConn, _ Command, reply []byte) error {
 		if err := c.out.Flush(); err != nil {

@@ -10,8 +10,8 @@ import (
 
 const (
 	chunkSize = 64 << 10
-	// linkBuffer is how many bytes may be under way in one direction before the sender has to wait; large enough not to
-	// limit the throughput at any delay worth testing.
+	// linkBuffer is how many bytes may be under way in one direction before the sender has to wait;
+	// large enough not to limit the throughput at any delay worth testing.
 	linkBuffer = 64 << 20
 )
 
@@ -22,7 +22,8 @@ type chunk struct {
 	due  time.Time
 }
 
-// link carries one direction of a proxied connection: a queue of chunks, each with the time when it is to arrive.
+// link carries one direction of a proxied connection: a queue of chunks, each with the time when it
+// is to arrive.
 type link struct {
 	conn     *proxied
 	from, to net.Conn
@@ -42,8 +43,8 @@ func newLink(c *proxied, from, to net.Conn) *link {
 	return l
 }
 
-// receive reads until the stream ends and queues what it reads. While the proxy hangs it leaves the rest to the kernel's
-// buffers, as a stopped process does.
+// receive reads until the stream ends and queues what it reads. While the proxy hangs it leaves the
+// rest to the kernel's buffers, as a stopped process does.
 func (l *link) receive() {
 	buf := make([]byte, chunkSize)
 	for {
@@ -62,7 +63,8 @@ func (l *link) receive() {
 	}
 }
 
-// pass waits while the proxy, or the connection, is held up. It returns false when the connection is closed.
+// pass waits while the proxy, or the connection, is held up. It returns false when the connection
+// is closed.
 func (l *link) pass() bool { return l.conn.way.gate.Pass(l.done) && l.conn.gate.Pass(l.done) }
 
 // push queues c. It returns false when the link is closed.
@@ -78,7 +80,8 @@ func (l *link) push(c chunk) bool {
 	return !l.closed
 }
 
-// head waits for something to be queued and returns the first of it. It returns false when the link is closed.
+// head waits for something to be queued and returns the first of it. It returns false when the link
+// is closed.
 func (l *link) head() (chunk, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +94,8 @@ func (l *link) head() (chunk, bool) {
 	return l.queue[0], true
 }
 
-// takeDue removes what is due from the queue, about chunkSize of it at most. The error is that of the end, if due.
+// takeDue removes what is due from the queue, about chunkSize of it at most. The error is that of
+// the end, if due.
 func (l *link) takeDue(buf []byte) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,7 +113,8 @@ func (l *link) takeDue(buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// send writes what is queued when it is due. It returns nil after an orderly end, whose half it has closed.
+// send writes what is queued when it is due. It returns nil after an orderly end, whose half it has
+// closed.
 func (l *link) send() error {
 	var buf []byte
 	for {

@@ -17,7 +17,8 @@ type Mutant struct {
 	Wrong string
 }
 
-// Build builds the test program of the test's folder with the defect, which is in a copy of the file, and returns its path.
+// Build builds the test program of the test's folder with the defect, which is in a copy of the
+// file, and returns its path.
 func (m Mutant) Build(tb interface {
 	TB
 	TempDir() string

@@ -26,9 +26,10 @@ func (p *Pace) Errorf(format string, args ...any) {
 	p.wrong = append(p.wrong, fmt.Sprintf(format, args...))
 }
 
-// AtSomePace calls try, and again at a slower pace while something was wrong; if it was at the slowest too, the test fails. It is for what users feel while
-// servers are broken, which no machine that is busy with other things can show at just any pace: the same must be seen in a longer time, with fewer requests
-// a second. What must be so at any pace does not belong into Pace.Errorf.
+// AtSomePace calls try, and again at a slower pace while something was wrong; if it was at the
+// slowest too, the test fails. It is for what users feel while servers are broken, which no machine
+// that is busy with other things can show at just any pace: the same must be seen in a longer time,
+// with fewer requests a second. What must be so at any pace does not belong into Pace.Errorf.
 func AtSomePace(tb TB, try func(p *Pace)) {
 	tb.Helper()
 	all := paces()

@@ -21,8 +21,8 @@ const (
 	pollInterval = 2 * time.Millisecond
 )
 
-// ProcessOptions says how to run a memcached process. The zero value runs the memcached of PATH with its own defaults
-// on a free TCP port of 127.0.0.1.
+// ProcessOptions says how to run a memcached process. The zero value runs the memcached of PATH
+// with its own defaults on a free TCP port of 127.0.0.1.
 type ProcessOptions struct {
 	// Path is the program. Default: what FindMemcached finds.
 	Path string
@@ -48,8 +48,8 @@ func (o ProcessOptions) withDefaults() (ProcessOptions, error) {
 	return o, nil
 }
 
-// Process is a real memcached in a process of its own. It has no useful zero value; LaunchMemcached and StartMemcached
-// make one. It is safe for concurrent use.
+// Process is a real memcached in a process of its own. It has no useful zero value; LaunchMemcached
+// and StartMemcached make one. It is safe for concurrent use.
 type Process struct {
 	options ProcessOptions
 	addr    string
@@ -61,7 +61,8 @@ type Process struct {
 	closed bool      // guarded by mu
 }
 
-// FindMemcached returns the path of the memcached program in PATH, or an error that wraps exec.ErrNotFound.
+// FindMemcached returns the path of the memcached program in PATH, or an error that wraps
+// exec.ErrNotFound.
 func FindMemcached() (path string, err error) {
 	path, err = exec.LookPath("memcached")
 	if err != nil {
@@ -70,8 +71,9 @@ func FindMemcached() (path string, err error) {
 	return path, nil
 }
 
-// StartMemcached runs a memcached for one test, with the first of o if there is one, and closes it when the test ends.
-// A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+// StartMemcached runs a memcached for one test, with the first of o if there is one, and closes it
+// when the test ends. A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is
+// 1.
 func StartMemcached(tb TB, o ...ProcessOptions) *Process {
 	tb.Helper()
 	options := first(o)
@@ -96,8 +98,9 @@ func first[T any](optional []T) T {
 	return zero
 }
 
-// LaunchMemcached starts a memcached and returns once it answers. ctx bounds only the start, which takes 10 s at most.
-// If another process takes the port meanwhile, it tries the next one. On Linux the process dies with its parent.
+// LaunchMemcached starts a memcached and returns once it answers. ctx bounds only the start, which
+// takes 10 s at most. If another process takes the port meanwhile, it tries the next one. On Linux
+// the process dies with its parent.
 func LaunchMemcached(ctx context.Context, o ProcessOptions) (*Process, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -154,8 +157,8 @@ func (p *Process) arguments() []string {
 		args = append(args, "-l", host, "-p", port, "-U", "0")
 	}
 	if os.Getuid() == 0 {
-		// memcached refuses to run as root unless told to. Any other user would make the kernel forget that the process
-		// is to die with its parent.
+		// memcached refuses to run as root unless told to. Any other user would make the kernel
+		// forget that the process is to die with its parent.
 		args = append(args, "-u", "root")
 	}
 	return append(args, p.options.Args...)
@@ -195,7 +198,8 @@ func (p *Process) PID() int {
 	return p.run.PID()
 }
 
-// Stderr returns the beginning of what the last run has written to its standard error, at most 8 KiB.
+// Stderr returns the beginning of what the last run has written to its standard error, at most 8
+// KiB.
 func (p *Process) Stderr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -212,7 +216,8 @@ func (p *Process) Kill() error {
 	return p.run.Kill()
 }
 
-// Restart kills the process if it runs, starts a new one with the same arguments and waits until that answers.
+// Restart kills the process if it runs, starts a new one with the same arguments and waits until
+// that answers.
 func (p *Process) Restart() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,8 +237,8 @@ func (p *Process) Restart() error {
 	return nil
 }
 
-// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns ErrCannotHang on systems
-// without such a signal.
+// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns
+// ErrCannotHang on systems without such a signal.
 func (p *Process) Hang() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

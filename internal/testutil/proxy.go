@@ -16,9 +16,9 @@ import (
 // proxyDialTimeout bounds how long a proxied connection waits for the target.
 const proxyDialTimeout = 10 * time.Second
 
-// Proxy stands before a TCP server and breaks the way to it; the server itself is never touched. Kill refuses and cuts
-// connections, Hang accepts them and holds back the data of both directions until Release. It has no useful zero
-// value; NewProxy makes one. It is safe for concurrent use.
+// Proxy stands before a TCP server and breaks the way to it; the server itself is never touched.
+// Kill refuses and cuts connections, Hang accepts them and holds back the data of both directions
+// until Release. It has no useful zero value; NewProxy makes one. It is safe for concurrent use.
 type Proxy struct {
 	target  string
 	addr    string
@@ -53,8 +53,8 @@ func StartProxy(tb TB, target string) *Proxy {
 	return p
 }
 
-// NewProxy makes a proxy on a free port of 127.0.0.1 to target, a host:port. The target is dialed once for each
-// connection; when that fails, the connection is cut.
+// NewProxy makes a proxy on a free port of 127.0.0.1 to target, a host:port. The target is dialed
+// once for each connection; when that fails, the connection is cut.
 func NewProxy(target string) (*Proxy, error) {
 	p := &Proxy{target: target}
 	listener, err := host.ListenFree(context.Background())
@@ -78,8 +78,9 @@ func (p *Proxy) Addr() string { return p.addr }
 // Kind returns "proxy".
 func (p *Proxy) Kind() string { return "proxy" }
 
-// SetDelay makes each round trip through the proxy take d longer, half of it each way; 0 ends that. It holds for data
-// that arrives from now on, keeps its order and does not limit the throughput. Opening a connection is not delayed.
+// SetDelay makes each round trip through the proxy take d longer, half of it each way; 0 ends that.
+// It holds for data that arrives from now on, keeps its order and does not limit the throughput.
+// Opening a connection is not delayed.
 func (p *Proxy) SetDelay(d time.Duration) { p.delay.Store(int64(max(0, d))) }
 
 func (p *Proxy) oneWay() time.Duration { return time.Duration(p.delay.Load() / 2) }
@@ -136,7 +137,8 @@ func (p *Proxy) Release() error {
 	})
 }
 
-// Stall holds back all data of the connections there are until they end, as packets that are lost do; new ones work.
+// Stall holds back all data of the connections there are until they end, as packets that are lost
+// do; new ones work.
 func (p *Proxy) Stall() error {
 	return p.withWay(func(w *way) error {
 		w.mu.Lock()
@@ -265,7 +267,8 @@ func (c *proxied) atClose(closer func()) {
 	c.closers = append(c.closers, closer)
 }
 
-// run dials the target and carries both directions until they have ended, one of them fails or close is called.
+// run dials the target and carries both directions until they have ended, one of them fails or
+// close is called.
 func (c *proxied) run() {
 	defer func() {
 		c.close()

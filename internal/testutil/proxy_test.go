@@ -38,7 +38,8 @@ func TestProxyDelaysEachRoundTrip(t *testing.T) {
 	base := roundTrip(t, w, 200)
 	for _, delay := range []time.Duration{200 * time.Microsecond, 800 * time.Microsecond, 5 * time.Millisecond} {
 		p.SetDelay(delay)
-		// A machine that is busy with other things makes all of it late, for a while. A runtime timer would always be.
+		// A machine that is busy with other things makes all of it late, for a while. A runtime
+		// timer would always be.
 		precise := func(got time.Duration) bool { return got <= base+delay+700*time.Microsecond }
 		got := soonIs(t, w, precise)
 		t.Logf("%v more: %v", delay, got-base)

@@ -95,8 +95,8 @@ func (r *Recorder) Spans() []Recorded {
 	return spans
 }
 
-// Last returns the span of a name that began last. The test fails if there is none, or if it was not
-// ended exactly once.
+// Last returns the span of a name that began last. The test fails if there is none, or if it was
+// not ended exactly once.
 func (r *Recorder) Last(tb TB, name string) Recorded {
 	tb.Helper()
 	spans := r.Spans()

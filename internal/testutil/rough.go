@@ -18,16 +18,19 @@ import (
 type RoughOptions struct {
 	// Addr is the address to listen on. Default: a free port of 127.0.0.1.
 	Addr string
-	// MaxPiece is the largest piece that data is cut into. Default 4 KiB; most pieces are far smaller.
+	// MaxPiece is the largest piece that data is cut into. Default 4 KiB; most pieces are far
+	// smaller.
 	MaxPiece int
 	// MaxDelay is the longest delay of a piece; one in sixteen is delayed. Default 2 ms.
 	MaxDelay time.Duration
 	// Life is the mean life of a connection, which ends with a reset or in silence. Default 150 ms.
 	Life time.Duration
-	// Stall is how long a lost packet holds up what the client sends on a connection; one piece in 64 is lost. Default: none is.
+	// Stall is how long a lost packet holds up what the client sends on a connection; one piece in
+	// 64 is lost. Default: none is.
 	Stall time.Duration
-	// Late is when data that was sent into the silence arrives after all, counted from the end of its connection, unless the client
-	// reset that: TCP sends again what was not acknowledged for as long as the socket lives. Default 300 ms.
+	// Late is when data that was sent into the silence arrives after all, counted from the end of
+	// its connection, unless the client reset that: TCP sends again what was not acknowledged for
+	// as long as the socket lives. Default 300 ms.
 	Late time.Duration
 }
 
@@ -47,8 +50,8 @@ func (o RoughOptions) withDefaults() RoughOptions {
 	return o
 }
 
-// Rough is a rough way to a TCP server, for stress tests: it splits data at random bytes, delays it, resets connections, and loses
-// what it cannot deliver as a network does. StartRough makes one.
+// Rough is a rough way to a TCP server, for stress tests: it splits data at random bytes, delays
+// it, resets connections, and loses what it cannot deliver as a network does. StartRough makes one.
 type Rough struct {
 	options  RoughOptions
 	target   string
@@ -86,8 +89,8 @@ func StartRough(tb TB, target string, o RoughOptions) *Rough {
 // Addr returns the address that clients dial instead of the target's.
 func (r *Rough) Addr() string { return r.listener.Addr().String() }
 
-// Revived is on how many connections data that had been sent into the silence arrived late, because the client gave them up without a
-// reset. What TLS says of its own accord does not count.
+// Revived is on how many connections data that had been sent into the silence arrived late, because
+// the client gave them up without a reset. What TLS says of its own accord does not count.
 func (r *Rough) Revived() int { return int(r.revived.Load()) }
 
 func (r *Rough) close() {
@@ -162,7 +165,8 @@ func (r *Rough) serve(client net.Conn) {
 		}
 	})
 	held, err := r.carry(server, client, silence, client)
-	// A write to the client may have got the reset, so that the read was told of no more than an end.
+	// A write to the client may have got the reset, so that the read was told of no more than an
+	// end.
 	politely := errors.Is(err, io.EOF) && !isReset(client)
 	if len(held) > 0 && politely && r.pause(r.options.Late) {
 		if len(held) > goodbye {
@@ -175,8 +179,9 @@ func (r *Rough) serve(client net.Conn) {
 	both.Wait()
 }
 
-// carry moves data in pieces until an end closes. What comes once silence has fallen is held, and returned. What the client has sent
-// and then reset is lost if it is still here: in a process that is starved that may be long after.
+// carry moves data in pieces until an end closes. What comes once silence has fallen is held, and
+// returned. What the client has sent and then reset is lost if it is still here: in a process that
+// is starved that may be long after.
 func (r *Rough) carry(to, from net.Conn, silence <-chan struct{}, client net.Conn) (held []byte, err error) {
 	b := make([]byte, r.options.MaxPiece)
 	for {

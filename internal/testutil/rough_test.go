@@ -36,7 +36,8 @@ func TestRoughKeepsBytes(t *testing.T) {
 	}
 }
 
-// TestRoughLosesWhatWasReset: data sent into the silence arrives late, unless the client reset the connection.
+// TestRoughLosesWhatWasReset: data sent into the silence arrives late, unless the client reset the
+// connection.
 func TestRoughLosesWhatWasReset(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		f := testutil.StartFake(t)

@@ -7,10 +7,12 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
 )
 
-// Child is another process of the program that is running. It dies with its parent (on Linux). Its methods are safe for concurrent use.
+// Child is another process of the program that is running. It dies with its parent (on Linux). Its
+// methods are safe for concurrent use.
 type Child struct{ run *host.Run }
 
-// LaunchSelf starts the running program once more, with other arguments. The context does not bound its life; Kill must be called.
+// LaunchSelf starts the running program once more, with other arguments. The context does not bound
+// its life; Kill must be called.
 func LaunchSelf(ctx context.Context, args ...string) (*Child, error) {
 	path, err := os.Executable()
 	if err != nil {
@@ -23,7 +25,8 @@ func LaunchSelf(ctx context.Context, args ...string) (*Child, error) {
 	return &Child{run}, nil
 }
 
-// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. It does nothing if it has ended.
+// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. It does nothing if
+// it has ended.
 func (c *Child) Kill() error { return c.run.Kill() }
 
 // Hang stops the process with SIGSTOP and returns when that has taken effect.

@@ -10,7 +10,8 @@ import (
 const (
 	// itemOverhead is what memcached adds to key and value of each item.
 	itemOverhead = 48 + 8 + 1 + 2
-	// relativeLimit is the greatest expiry in seconds that counts from now; greater ones are Unix times.
+	// relativeLimit is the greatest expiry in seconds that counts from now; greater ones are Unix
+	// times.
 	relativeLimit = 30 * 24 * 60 * 60
 )
 
@@ -26,7 +27,8 @@ type item struct {
 
 func (i *item) size() int64 { return int64(itemOverhead + len(i.key) + len(i.value)) }
 
-// store holds the items of one life of a Fake, bounded in bytes; the least recently used item goes first.
+// store holds the items of one life of a Fake, bounded in bytes; the least recently used item goes
+// first.
 type store struct {
 	maxBytes int64
 	maxItem  int64
@@ -184,8 +186,8 @@ func (i *item) with(value []byte) item {
 
 func concat(a, b []byte) []byte { return append(append(make([]byte, 0, len(a)+len(b)), a...), b...) }
 
-// count adds delta to the number under key, or takes it off with verb decr, and returns the reply line. A shorter
-// result is filled up with spaces to the old length, as memcached does.
+// count adds delta to the number under key, or takes it off with verb decr, and returns the reply
+// line. A shorter result is filled up with spaces to the old length, as memcached does.
 func (s *store) count(verb, key string, delta uint64, now time.Time) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

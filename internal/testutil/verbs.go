@@ -61,7 +61,8 @@ func (l *life) change(r *request, now time.Time) string {
 	}
 }
 
-// statsOf answers stats with an argument: the groups of memcached that a fake has no figures for are empty.
+// statsOf answers stats with an argument: the groups of memcached that a fake has no figures for
+// are empty.
 func statsOf(group string) string {
 	switch group {
 	case "reset":

@@ -59,12 +59,14 @@ func (s Span) End(o trace.Outcome) {
 	s.span.End(o)
 }
 
-// maxHeader is how long a header that carries a trace is at most, in bytes: as much as baggage may be by the standard
-// (https://www.w3.org/TR/baggage/#limits), and as much as all proxies let through.
+// maxHeader is how long a header that carries a trace is at most, in bytes: as much as baggage may
+// be by the standard (https://www.w3.org/TR/baggage/#limits), and as much as all proxies let
+// through.
 const maxHeader = 8 << 10
 
-// Inject hands the headers of a request to set. Those that no request can have, or that would make it fail on the way, are left out: a
-// trace that is cut off is a lesser evil than a peer that is taken for down.
+// Inject hands the headers of a request to set. Those that no request can have, or that would make
+// it fail on the way, are left out: a trace that is cut off is a lesser evil than a peer that is
+// taken for down.
 func (t *Tracer) Inject(ctx context.Context, set func(key, value string)) {
 	if t == nil || t.propagator == nil {
 		return
@@ -77,7 +79,8 @@ func (t *Tracer) Inject(ctx context.Context, set func(key, value string)) {
 	})
 }
 
-// isName reports whether a header may be called so, over HTTP as over gRPC, which keeps a prefix for itself.
+// isName reports whether a header may be called so, over HTTP as over gRPC, which keeps a prefix
+// for itself.
 func isName(key string) bool {
 	const allowed = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 	key = strings.ToLower(key)

@@ -137,7 +137,8 @@ func (s shout) Extract(ctx context.Context, get func(key string) string) context
 	return ctx
 }
 
-// A header that HTTP or gRPC refuses made each request of a trace fail, so that the peers were taken for down.
+// A header that HTTP or gRPC refuses made each request of a trace fail, so that the peers were
+// taken for down.
 func TestHeadersThatNoRequestCanHaveAreLeftOut(t *testing.T) {
 	long := strings.Repeat("x", 8<<10)
 	s := shout{func(trace.Operation) {}, [][2]string{

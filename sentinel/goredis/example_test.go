@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/goredis"
 )
 
-// A cache in front of a database: while there is no primary every read is a miss, within a microsecond.
+// A cache in front of a database: while there is no primary every read is a miss, within a
+// microsecond.
 func ExampleNew() {
 	ctx := context.Background()
 	c, err := sentinel.New(ctx, []string{"sentinel-1:26379", "sentinel-2:26379", "sentinel-3:26379"}, sentinel.Options{Names: []string{"mymaster"}})

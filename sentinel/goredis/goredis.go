@@ -20,12 +20,14 @@ const (
 	longestBackoff = time.Second
 )
 
-// New returns a go-redis client of the primary of a name. Nil options are the defaults. Close both clients, this one first.
+// New returns a go-redis client of the primary of a name. Nil options are the defaults. Close both
+// clients, this one first.
 //
-// Where and how to connect is said by the sentinel client's options: Addr and Network are not used, and Dialer and TLSConfig are refused
-// with sentinel.ErrBadOptions. The login, the database and all else are these options' own. MaxRetries is how often a command is sent
-// again that was not carried out: at once if it was not sent, after a back-off if the server refused it for a while (READONLY, LOADING).
-// ContextTimeoutEnabled is always on.
+// Where and how to connect is said by the sentinel client's options: Addr and Network are not used,
+// and Dialer and TLSConfig are refused with sentinel.ErrBadOptions. The login, the database and all
+// else are these options' own. MaxRetries is how often a command is sent again that was not carried
+// out: at once if it was not sent, after a back-off if the server refused it for a while (READONLY,
+// LOADING). ContextTimeoutEnabled is always on.
 //
 // If the sentinel client does not follow the name it returns sentinel.ErrUnknownPrimary.
 func New(c *sentinel.Client, name string, o *redis.Options) (*redis.Client, error) {
@@ -70,8 +72,9 @@ func check(c *sentinel.Client, o redis.Options) error {
 	return nil
 }
 
-// maintenance turns notifications of a managed service's maintenance off, unless they are asked for: they would be asked for at each dial.
-// With another type of end point go-redis would look the primary's name up in DNS.
+// maintenance turns notifications of a managed service's maintenance off, unless they are asked
+// for: they would be asked for at each dial. With another type of end point go-redis would look the
+// primary's name up in DNS.
 func maintenance(asked *maintnotifications.Config) *maintnotifications.Config {
 	c := maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	if asked != nil {

@@ -77,8 +77,8 @@ func (s *stage) mustSet(key, value string) {
 	}
 }
 
-// A planned failover costs the program no error: writes wait, reads pass, and what was refused by connections to the old primary is sent
-// again.
+// A planned failover costs the program no error: writes wait, reads pass, and what was refused by
+// connections to the old primary is sent again.
 func TestAPlannedFailoverIsNotFelt(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: time.Second}, &goredisv9.Options{PoolSize: 4}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]
@@ -160,7 +160,8 @@ func TestPipelinesAndTransactionsFollow(t *testing.T) {
 	})
 }
 
-// While there is no primary, commands fail at once, and nothing is dialled; when it is back they work at once, however many have failed.
+// While there is no primary, commands fail at once, and nothing is dialled; when it is back they
+// work at once, however many have failed.
 func TestWithoutAPrimaryCommandsFailAtOnce(t *testing.T) {
 	act(t, sentinel.Options{Mode: sentinel.PushOnly}, &goredisv9.Options{PoolSize: 3, MinIdleConns: 2}, func(s *stage) {
 		primary := s.cluster.Primary()
@@ -198,7 +199,8 @@ func TestWithoutAPrimaryCommandsFailAtOnce(t *testing.T) {
 	})
 }
 
-// Dials that fail cost go-redis' pool nothing: it would repeat each of them, with pauses, and dial no more for a while.
+// Dials that fail cost go-redis' pool nothing: it would repeat each of them, with pauses, and dial
+// no more for a while.
 func TestFailedDialsAreForgotten(t *testing.T) {
 	var broken atomic.Bool
 	var dial dialFunc
@@ -352,7 +354,8 @@ func TestASubscriptionFollows(t *testing.T) {
 	})
 }
 
-// A transaction that watches keys is not carried out on another connection than the one that watched.
+// A transaction that watches keys is not carried out on another connection than the one that
+// watched.
 func TestAWatchEndsWithItsPrimary(t *testing.T) {
 	act(t, sentinel.Options{}, nil, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]

@@ -23,8 +23,8 @@ type hook struct {
 
 var _ redis.Hook = (*hook)(nil)
 
-// dial returns, while nobody can be dialled, a connection to nobody. After some errors of its dialer go-redis' pool would not dial for
-// a second, and it would repeat each dial, with pauses.
+// dial returns, while nobody can be dialled, a connection to nobody. After some errors of its
+// dialer go-redis' pool would not dial for a second, and it would repeat each dial, with pauses.
 func (h *hook) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := h.dialer.DialContext(ctx, network, addr)
 	if err != nil {
@@ -84,7 +84,8 @@ func (h *hook) admit(ctx context.Context, write bool) error {
 	return h.dialer.Admit(ctx, write)
 }
 
-// judgeAll says of each command of a pipeline that failed whether it was sent. It returns whether the server has answered any.
+// judgeAll says of each command of a pipeline that failed whether it was sent. It returns whether
+// the server has answered any.
 func (h *hook) judgeAll(cmds []redis.Cmder) (partly bool) {
 	for _, cmd := range cmds {
 		err := cmd.Err()
@@ -146,7 +147,8 @@ type tries struct {
 	repeats, outdated int
 }
 
-// again tells whether a command may be sent again after an error, and waits if the server is to be given time.
+// again tells whether a command may be sent again after an error, and waits if the server is to be
+// given time.
 func (t *tries) again(ctx context.Context, err error, write bool) bool {
 	if err == nil || ctx.Err() != nil {
 		return false

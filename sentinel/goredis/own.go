@@ -10,16 +10,19 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// errOwn is part of what the program's own code returns that go-redis runs before it sends a command.
+// errOwn is part of what the program's own code returns that go-redis runs before it sends a
+// command.
 var errOwn = errors.New("the program's own code has refused it")
 
-// ownError is such an error: the command was not sent. Nor is it sent again, as the same code would be asked again at once; but it is where
-// the code only passes on what has become of its connection.
+// ownError is such an error: the command was not sent. Nor is it sent again, as the same code would
+// be asked again at once; but it is where the code only passes on what has become of its
+// connection.
 //
 // It has no Unwrap: go-redis takes the outermost error of a dial off where it can.
 type ownError struct{ error }
 
-// Is finds what the program's code has returned, and says of the command what holds for that: what was sent before it is another matter.
+// Is finds what the program's code has returned, and says of the command what holds for that: what
+// was sent before it is another matter.
 func (e ownError) Is(target error) bool {
 	switch target {
 	case sentinel.ErrNotSent:
@@ -67,7 +70,8 @@ type limiter struct{ redis.Limiter }
 // Allow marks a refusal.
 func (l limiter) Allow() error { return own(l.Limiter.Allow()) }
 
-// credentials are those of the program. go-redis subscribes to them for each connection that it opens.
+// credentials are those of the program. go-redis subscribes to them for each connection that it
+// opens.
 type credentials struct {
 	auth.StreamingCredentialsProvider
 }

@@ -44,8 +44,8 @@ func TestALimitersRefusalIsNotSent(t *testing.T) {
 	})
 }
 
-// What the program's own code returns while a connection is opened comes before the command: that was not sent, and is not tried three
-// times more.
+// What the program's own code returns while a connection is opened comes before the command: that
+// was not sent, and is not tried three times more.
 func TestAnErrorWhileAConnectionIsOpenedIsNotSent(t *testing.T) {
 	errOwn := errors.New("no token")
 	var asked atomic.Int64
@@ -77,7 +77,8 @@ func TestAnErrorWhileAConnectionIsOpenedIsNotSent(t *testing.T) {
 	}
 }
 
-// What a connection returns to OnConnect because it has ended is not the program's own error: the command goes over another.
+// What a connection returns to OnConnect because it has ended is not the program's own error: the
+// command goes over another.
 func TestAConnectionThatEndsInOnConnectIsReplaced(t *testing.T) {
 	for what, end := range map[string]func(*stage){
 		"the primary is another": func(s *stage) {
@@ -126,7 +127,8 @@ func TestAPipelineIsSentAgainAfterOnConnectWasRefusedForNow(t *testing.T) {
 	})
 }
 
-// What the program has sent while a connection was opened may have been carried out; the command was not sent, and says that alone.
+// What the program has sent while a connection was opened may have been carried out; the command
+// was not sent, and says that alone.
 func TestWhatIsUnknownInOnConnectIsNotTheCommand(t *testing.T) {
 	var s *stage
 	connected := func(ctx context.Context, conn *goredisv9.Conn) error {

@@ -20,7 +20,8 @@ const (
 	// primaryLooks is how often servers that have not answered are asked again who is the primary.
 	primaryLooks   = 10
 	settleInterval = 20 * time.Millisecond
-	// roleInterval is how often it is asked who has become primary. A failover takes hundreds of milliseconds.
+	// roleInterval is how often it is asked who has become primary. A failover takes hundreds of
+	// milliseconds.
 	roleInterval = 5 * time.Millisecond
 )
 
@@ -31,8 +32,8 @@ var (
 	ErrNoPrimary = errors.New("redis: no primary")
 )
 
-// ClusterOptions says what a cluster consists of. The zero value is one primary with two replicas and three sentinels,
-// with the timings of a default installation.
+// ClusterOptions says what a cluster consists of. The zero value is one primary with two replicas
+// and three sentinels, with the timings of a default installation.
 type ClusterOptions struct {
 	// Path is the program redis-server. Default: what FindServer finds.
 	Path string
@@ -47,7 +48,8 @@ type ClusterOptions struct {
 	// DownAfter, FailoverTimeout and Fast are as in SentinelOptions.
 	DownAfter, FailoverTimeout time.Duration
 	Fast                       bool
-	// Password is what clients of the servers need; SentinelPassword what those of the sentinels need. Default: none.
+	// Password is what clients of the servers need; SentinelPassword what those of the sentinels
+	// need. Default: none.
 	Password, SentinelPassword string
 	// User and UserPassword are a second login to the servers, see ServerOptions. Default: none.
 	User, UserPassword string
@@ -71,16 +73,16 @@ func (o ClusterOptions) withDefaults() ClusterOptions {
 	return o
 }
 
-// Cluster is a set of real servers and the sentinels that watch them. It has no useful zero value; LaunchCluster and
-// StartCluster make one. It is safe for concurrent use.
+// Cluster is a set of real servers and the sentinels that watch them. It has no useful zero value;
+// LaunchCluster and StartCluster make one. It is safe for concurrent use.
 type Cluster struct {
 	options   ClusterOptions
 	servers   map[string][]*Server
 	sentinels []*Sentinel
 }
 
-// StartCluster runs a cluster for one test, with the first of o if there is one, and closes it when the test ends. A
-// missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+// StartCluster runs a cluster for one test, with the first of o if there is one, and closes it when
+// the test ends. A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
 func StartCluster(tb testutil.TB, o ...ClusterOptions) *Cluster {
 	tb.Helper()
 	c, err := LaunchCluster(context.Background(), first(o))
@@ -88,8 +90,9 @@ func StartCluster(tb testutil.TB, o ...ClusterOptions) *Cluster {
 	return c
 }
 
-// LaunchCluster starts a cluster and returns once all replicas are in sync and every sentinel knows every replica and
-// every other sentinel, which takes about half a second. ctx bounds only the start, which takes a minute at most.
+// LaunchCluster starts a cluster and returns once all replicas are in sync and every sentinel knows
+// every replica and every other sentinel, which takes about half a second. ctx bounds only the
+// start, which takes a minute at most.
 func LaunchCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -106,7 +109,8 @@ func (c *Cluster) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	// The first thing a sentinel asks a primary is who its replicas are; it asks again only after 10 s.
+	// The first thing a sentinel asks a primary is who its replicas are; it asks again only after
+	// 10 s.
 	if err := c.await(ctx, c.replicationProblem); err != nil {
 		return err
 	}
@@ -146,7 +150,8 @@ func (c *Cluster) launchSentinels(ctx context.Context) error {
 	return c.introduce(ctx)
 }
 
-// launchAll starts n processes side by side, and returns those that have started, whatever became of the others.
+// launchAll starts n processes side by side, and returns those that have started, whatever became
+// of the others.
 func launchAll[T any](n int, launch func() (*T, error)) ([]*T, error) {
 	var starting sync.WaitGroup
 	all, errs := make([]*T, n), make([]error, n)
@@ -197,11 +202,12 @@ func (c *Cluster) SentinelAddrs() []string {
 	return addrs
 }
 
-// Servers returns the servers of a name, running or not, in the order of their start: the first primary, then the first
-// replicas.
+// Servers returns the servers of a name, running or not, in the order of their start: the first
+// primary, then the first replicas.
 func (c *Cluster) Servers(name string) []*Server { return slices.Clone(c.servers[name]) }
 
-// roles asks all running servers of a name at the same time. One that does not answer in time is left out.
+// roles asks all running servers of a name at the same time. One that does not answer in time is
+// left out.
 func (c *Cluster) roles(ctx context.Context, name string) map[*Server]Role {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -239,8 +245,9 @@ func primaries(roles map[*Server]Role) []*Server {
 	return found
 }
 
-// Primary returns the running server of a name whose ROLE says that it is the primary. Should several say so, as between
-// a promotion and the demotion of the predecessor, it is the one that the sentinels name. ErrNoPrimary if there is none.
+// Primary returns the running server of a name whose ROLE says that it is the primary. Should
+// several say so, as between a promotion and the demotion of the predecessor, it is the one that
+// the sentinels name. ErrNoPrimary if there is none.
 func (c *Cluster) Primary(ctx context.Context, name string) (*Server, error) {
 	if _, ok := c.servers[name]; !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
@@ -279,7 +286,8 @@ func (c *Cluster) running(name string) (n int) {
 	return n
 }
 
-// namedPrimary returns the address with the highest epoch that a running sentinel names, "" if none answers.
+// namedPrimary returns the address with the highest epoch that a running sentinel names, "" if none
+// answers.
 func (c *Cluster) namedPrimary(ctx context.Context, name string) string {
 	var best View
 	for _, view := range c.views(ctx, name) {
@@ -318,9 +326,9 @@ func (c *Cluster) Replicas(ctx context.Context, name string) ([]*Server, error) 
 	}), nil
 }
 
-// Failover asks one running sentinel for a planned failover, again and again for 30 s while it answers that there is no
-// good replica or that a failover is under way. It returns when the sentinel has agreed: the promotion comes later, see
-// AwaitPrimary.
+// Failover asks one running sentinel for a planned failover, again and again for 30 s while it
+// answers that there is no good replica or that a failover is under way. It returns when the
+// sentinel has agreed: the promotion comes later, see AwaitPrimary.
 func (c *Cluster) Failover(ctx context.Context, name string) error {
 	if _, ok := c.servers[name]; !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownName, name)
@@ -350,9 +358,9 @@ func (c *Cluster) Failover(ctx context.Context, name string) error {
 	}
 }
 
-// AwaitPrimary waits until a server of a name other than not says that it is the primary, and returns it at once: the
-// sentinels may not have announced it yet. not may be nil. It takes 30 s at most; a crash with three sentinels may need
-// that long if their votes split.
+// AwaitPrimary waits until a server of a name other than not says that it is the primary, and
+// returns it at once: the sentinels may not have announced it yet. not may be nil. It takes 30 s at
+// most; a crash with three sentinels may need that long if their votes split.
 func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*Server, error) {
 	if _, ok := c.servers[name]; !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)

@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// AwaitSettled waits until every name has one primary, all running servers besides it are its replicas and in sync, and
-// all running sentinels agree on that and know each other. It takes a minute at most. Without Fast it takes some 20 s after
-// a failover, because sentinels look only every 10 s.
+// AwaitSettled waits until every name has one primary, all running servers besides it are its
+// replicas and in sync, and all running sentinels agree on that and know each other. It takes a
+// minute at most. Without Fast it takes some 20 s after a failover, because sentinels look only
+// every 10 s.
 func (c *Cluster) AwaitSettled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -63,7 +64,8 @@ func (c *Cluster) rolesProblem(name string, roles map[*Server]Role) string {
 	return ""
 }
 
-// sentinelProblem says what the sentinels still miss, "" if nothing. The roles are those of servers that have no problem.
+// sentinelProblem says what the sentinels still miss, "" if nothing. The roles are those of servers
+// that have no problem.
 func (c *Cluster) sentinelProblem(ctx context.Context, name string, roles map[*Server]Role) string {
 	primary := primaries(roles)[0]
 	replicas := slices.DeleteFunc(c.Servers(name), func(s *Server) bool {
@@ -108,7 +110,8 @@ func (c *Cluster) viewProblem(view View, primary *Server, replicas []*Server) st
 	return c.strangersProblem(view)
 }
 
-// strangersProblem says which running sentinels are not known to the one whose view it is, "" if it knows them all.
+// strangersProblem says which running sentinels are not known to the one whose view it is, "" if it
+// knows them all.
 func (c *Cluster) strangersProblem(view View) string {
 	known := make(map[string]bool)
 	for _, other := range view.Sentinels {

@@ -31,10 +31,12 @@ type Push []any
 // errProtocol is returned for bytes that are no reply.
 var errProtocol = errors.New("redis: malformed reply")
 
-// Conn is a plain connection to a redis or a sentinel, without any cleverness: for control and for looking at what goes
-// over the wire. It has no useful zero value; Dial and NewConn make one. One goroutine may send while another receives.
+// Conn is a plain connection to a redis or a sentinel, without any cleverness: for control and for
+// looking at what goes over the wire. It has no useful zero value; Dial and NewConn make one. One
+// goroutine may send while another receives.
 //
-// Replies are nil, string, int64, float64, bool, *big.Int, []any, map[any]any, Push or, within an array, ReplyError.
+// Replies are nil, string, int64, float64, bool, *big.Int, []any, map[any]any, Push or, within an
+// array, ReplyError.
 type Conn struct {
 	raw net.Conn
 	in  *bufio.Reader
@@ -65,13 +67,14 @@ func Dial(ctx context.Context, addr, password string) (*Conn, error) {
 	return c, nil
 }
 
-// Do sends a command and waits for its reply until ctx ends, and 5 s at most. An error reply is returned as a
-// ReplyError. After any other error the connection is of no more use.
+// Do sends a command and waits for its reply until ctx ends, and 5 s at most. An error reply is
+// returned as a ReplyError. After any other error the connection is of no more use.
 func (c *Conn) Do(ctx context.Context, args ...string) (any, error) {
 	if err := c.raw.SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return nil, err
 	}
-	// The context's own deadline is no deadline of the connection: that might pass first, and look like a server that is silent.
+	// The context's own deadline is no deadline of the connection: that might pass first, and look
+	// like a server that is silent.
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := c.Send(args...); err != nil {
@@ -234,7 +237,8 @@ func readMap(in *bufio.Reader, size int) (any, error) {
 	return m, nil
 }
 
-// fields turns the flat list of names and values that a sentinel answers, or a map, into a map of strings.
+// fields turns the flat list of names and values that a sentinel answers, or a map, into a map of
+// strings.
 func fields(reply any) (map[string]string, error) {
 	found := make(map[string]string)
 	switch reply := reply.(type) {

@@ -30,7 +30,8 @@ const (
 	spreading
 )
 
-// director makes happen in an InProcess what real sentinels would do. All of it is done by one goroutine.
+// director makes happen in an InProcess what real sentinels would do. All of it is done by one
+// goroutine.
 type director struct {
 	*InProcess
 	phase     phase
@@ -182,7 +183,8 @@ func (d *director) end() {
 	d.busy.Store(false)
 }
 
-// reconcile makes running servers follow the primary: replicas at once, former primaries after a while.
+// reconcile makes running servers follow the primary: replicas at once, former primaries after a
+// while.
 func (d *director) reconcile(now time.Time) {
 	primary := d.cluster.Primary()
 	if !primary.Running() || len(d.running()) == 0 {
@@ -205,7 +207,8 @@ func (d *director) reconcile(now time.Time) {
 	}
 }
 
-// inform keeps up to date what the running sentinels answer. One that was away announces what it has missed.
+// inform keeps up to date what the running sentinels answer. One that was away announces what it
+// has missed.
 func (d *director) inform(now time.Time) {
 	states := make(map[string]WatchedReplica)
 	for _, s := range d.cluster.Servers {

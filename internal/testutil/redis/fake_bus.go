@@ -26,7 +26,8 @@ func (s *subscriptions) topics(verb string) map[string]struct{} {
 	return s.channels
 }
 
-// subscribe confirms each topic before any message of it can follow. verb is in lower case, as in the confirmation.
+// subscribe confirms each topic before any message of it can follow. verb is in lower case, as in
+// the confirmation.
 func (b *bus) subscribe(c *fakeConn, verb string, topics []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

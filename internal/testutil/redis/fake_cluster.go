@@ -16,8 +16,8 @@ const nobody = "?:0"
 // defaultLag is how long a write needs to get from a fake primary to its replicas.
 const defaultLag = time.Millisecond
 
-// FakeClusterOptions says what a fake cluster consists of. The zero value is one primary with two replicas and three
-// sentinels.
+// FakeClusterOptions says what a fake cluster consists of. The zero value is one primary with two
+// replicas and three sentinels.
 type FakeClusterOptions struct {
 	// Name is the primary's name. Default: "mymaster".
 	Name string
@@ -49,14 +49,15 @@ func (o FakeClusterOptions) withDefaults() FakeClusterOptions {
 	return o
 }
 
-// FakeCluster is a primary, its replicas and its sentinels, all fakes. Nothing happens in it by itself besides
-// replication: its methods are the steps of a failover. It has no useful zero value; FakeNet.Cluster makes one. It is safe
-// for concurrent use.
+// FakeCluster is a primary, its replicas and its sentinels, all fakes. Nothing happens in it by
+// itself besides replication: its methods are the steps of a failover. It has no useful zero value;
+// FakeNet.Cluster makes one. It is safe for concurrent use.
 type FakeCluster struct {
 	// Net is the network, nil if the fakes listen on TCP; Name the primary's name.
 	Net  *FakeNet
 	Name string
-	// Servers are all servers, the first primary first; Sentinels are all sentinels. Neither changes.
+	// Servers are all servers, the first primary first; Sentinels are all sentinels. Neither
+	// changes.
 	Servers   []*FakeServer
 	Sentinels []*FakeSentinel
 
@@ -68,8 +69,8 @@ type FakeCluster struct {
 	epoch     int         // guarded by mu
 }
 
-// StartFakeCluster makes a network with one cluster for one test, with the first of o if there is one, and closes it when
-// the test ends.
+// StartFakeCluster makes a network with one cluster for one test, with the first of o if there is
+// one, and closes it when the test ends.
 func StartFakeCluster(tb testutil.TB, o ...FakeClusterOptions) *FakeCluster {
 	tb.Helper()
 	return StartFakeNet(tb).Cluster(first(o))
@@ -117,7 +118,8 @@ func (c *FakeCluster) wire() {
 	}
 }
 
-// view returns what a sentinel knows when all servers besides the primary are healthy replicas of it.
+// view returns what a sentinel knows when all servers besides the primary are healthy replicas of
+// it.
 func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Watched {
 	w := Watched{Primary: primary.Addr(), Epoch: epoch}
 	for _, s := range c.Servers {
@@ -176,7 +178,8 @@ func (c *FakeCluster) all(some []*FakeSentinel) []*FakeSentinel {
 	return some
 }
 
-// publish sends an event about a replica to the subscribers of some sentinels. It names the primary that each knows.
+// publish sends an event about a replica to the subscribers of some sentinels. It names the primary
+// that each knows.
 func (c *FakeCluster) publish(channel string, replica *FakeServer, some []*FakeSentinel) {
 	for _, s := range c.all(some) {
 		if w, ok := s.Watched(c.Name); ok {
@@ -185,8 +188,8 @@ func (c *FakeCluster) publish(channel string, replica *FakeServer, some []*FakeS
 	}
 }
 
-// Select is the first step: the sentinels named, or all, have a failover under way, and publish +selected-slave. (In reality the leader
-// alone does.)
+// Select is the first step: the sentinels named, or all, have a failover under way, and publish
+// +selected-slave. (In reality the leader alone does.)
 func (c *FakeCluster) Select(replica *FakeServer, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {
 		s.Update(c.Name, func(w *Watched) {
@@ -201,8 +204,8 @@ func (c *FakeCluster) Select(replica *FakeServer, some ...*FakeSentinel) {
 	c.publish("+selected-slave", replica, some)
 }
 
-// Promote is the second step: the replica becomes a primary and drops its clients, as on the command of a sentinel. Its
-// predecessor remains one as well.
+// Promote is the second step: the replica becomes a primary and drops its clients, as on the
+// command of a sentinel. Its predecessor remains one as well.
 func (c *FakeCluster) Promote(replica *FakeServer) {
 	c.mu.Lock()
 	c.primary = replica
@@ -211,8 +214,9 @@ func (c *FakeCluster) Promote(replica *FakeServer) {
 	replica.Lead()
 }
 
-// Confirm is the third step: the sentinels named, or all, publish +promoted-slave for the Primary. (In reality the leader
-// alone does, when it has seen the promotion.) Those that have a failover under way give the old address its epoch from then on.
+// Confirm is the third step: the sentinels named, or all, publish +promoted-slave for the Primary.
+// (In reality the leader alone does, when it has seen the promotion.) Those that have a failover
+// under way give the old address its epoch from then on.
 func (c *FakeCluster) Confirm(some ...*FakeSentinel) {
 	primary, epoch := c.decided()
 	for _, s := range c.all(some) {
@@ -226,7 +230,8 @@ func (c *FakeCluster) Confirm(some ...*FakeSentinel) {
 	c.publish("+promoted-slave", primary, some)
 }
 
-// decided returns the Primary and its epoch, which is a new one if nobody has confirmed or announced it yet.
+// decided returns the Primary and its epoch, which is a new one if nobody has confirmed or
+// announced it yet.
 func (c *FakeCluster) decided() (*FakeServer, int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -237,8 +242,9 @@ func (c *FakeCluster) decided() (*FakeServer, int) {
 	return c.primary, c.epoch
 }
 
-// Announce is the last step: the sentinels named, or all, publish +switch-master if the Primary is not who they know
-// already, and answer with it, and a higher epoch, from then on; and a +slave for each other server.
+// Announce is the last step: the sentinels named, or all, publish +switch-master if the Primary is
+// not who they know already, and answer with it, and a higher epoch, from then on; and a +slave for
+// each other server.
 func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 	primary, epoch := c.decided()
 	for _, s := range c.all(some) {
@@ -268,7 +274,8 @@ func (c *FakeCluster) monitorAnew() {
 	}
 }
 
-// Abort publishes what a leader says when it gives up a failover after Select: reason is such as "-failover-abort-slave-timeout".
+// Abort publishes what a leader says when it gives up a failover after Select: reason is such as
+// "-failover-abort-slave-timeout".
 func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {
 		if w, ok := s.Watched(c.Name); ok {
@@ -284,7 +291,8 @@ func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 	}
 }
 
-// Demote makes a server a replica of the Primary and drops its clients, as on the command of a sentinel.
+// Demote makes a server a replica of the Primary and drops its clients, as on the command of a
+// sentinel.
 func (c *FakeCluster) Demote(old *FakeServer) {
 	old.Follow(c.Primary(), c.lag)
 	_ = old.DropClients() // a killed one has none
@@ -295,7 +303,8 @@ func (c *FakeCluster) Demote(old *FakeServer) {
 	}
 }
 
-// Failover goes through all steps at once: the replica is the new primary, everybody knows and follows it.
+// Failover goes through all steps at once: the replica is the new primary, everybody knows and
+// follows it.
 func (c *FakeCluster) Failover(replica *FakeServer) {
 	c.Select(replica)
 	c.Promote(replica)

@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// queuedCommands is how many commands of one connection are read ahead, so that its end is seen although one of them
-// blocks.
+// queuedCommands is how many commands of one connection are read ahead, so that its end is seen
+// although one of them blocks.
 const queuedCommands = 1024
 
-// fakeConn is the server's side of one connection. One goroutine reads, one carries commands out, one writes.
+// fakeConn is the server's side of one connection. One goroutine reads, one carries commands out,
+// one writes.
 type fakeConn struct {
 	life *life
 	raw  io.ReadWriteCloser

@@ -23,7 +23,8 @@ func (c Command) Verb() string {
 	return strings.ToUpper(c.Args[0])
 }
 
-// Fault is one way of misbehaving on one command. The zero Fault is none; the functions below make the others.
+// Fault is one way of misbehaving on one command. The zero Fault is none; the functions below make
+// the others.
 type Fault struct {
 	delay   time.Duration
 	instead []byte // sent instead of the reply if not nil; the command is not carried out
@@ -32,13 +33,16 @@ type Fault struct {
 	keep    int
 }
 
-// Delay returns a fault that waits for d before it carries the command out; commands behind it wait as well.
+// Delay returns a fault that waits for d before it carries the command out; commands behind it wait
+// as well.
 func Delay(d time.Duration) Fault { return Fault{delay: d} }
 
-// Raw returns a fault that sends any bytes instead of carrying the command out, such as "-LOADING …\r\n".
+// Raw returns a fault that sends any bytes instead of carrying the command out, such as "-LOADING
+// …\r\n".
 func Raw(data string) Fault { return Fault{instead: append([]byte{}, data...)} }
 
-// Cut returns a fault that carries the command out and ends the connection after the first keep bytes of the reply.
+// Cut returns a fault that carries the command out and ends the connection after the first keep
+// bytes of the reply.
 func Cut(keep int) Fault { return Fault{cut: true, keep: keep} }
 
 // RawCut returns a fault that does not carry the command out, sends data and ends the connection.
@@ -46,7 +50,8 @@ func RawCut(data string) Fault {
 	return Fault{instead: append([]byte{}, data...), cut: true, keep: len(data)}
 }
 
-// Mute returns a fault that carries the command out and answers nothing more on its connection, which stays open.
+// Mute returns a fault that carries the command out and answers nothing more on its connection,
+// which stays open.
 func Mute() Fault { return Fault{mute: true} }
 
 func (f Fault) isNone() bool {
@@ -69,7 +74,8 @@ func OnVerbs(fault Fault, verbs ...string) Chooser {
 	}
 }
 
-// Times returns a Chooser that does what choose does until n faults have been applied, and nothing from then on.
+// Times returns a Chooser that does what choose does until n faults have been applied, and nothing
+// from then on.
 func Times(n int, choose Chooser) Chooser {
 	var used atomic.Int64
 	return func(cmd Command) Fault {

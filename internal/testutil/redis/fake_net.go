@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// FakeNet is a network in memory with fake servers and sentinels at made-up addresses. It opens no socket and runs on the
-// clock of a synctest bubble. It has no useful zero value; NewFakeNet and StartFakeNet make one. It is safe for concurrent
-// use.
+// FakeNet is a network in memory with fake servers and sentinels at made-up addresses. It opens no
+// socket and runs on the clock of a synctest bubble. It has no useful zero value; NewFakeNet and
+// StartFakeNet make one. It is safe for concurrent use.
 type FakeNet struct {
 	mu     sync.Mutex
 	nodes  map[string]*node             // guarded by mu
@@ -32,8 +32,9 @@ func StartFakeNet(tb testutil.TB) *FakeNet {
 // NewFakeNet makes an empty network.
 func NewFakeNet() *FakeNet { return &FakeNet{nodes: make(map[string]*node)} }
 
-// Dial connects to the fake at addr. It has the signature of net.Dialer.DialContext and ignores network. Where there is no
-// fake, or a killed one, it fails with syscall.ECONNREFUSED; a lost one makes it wait until ctx ends.
+// Dial connects to the fake at addr. It has the signature of net.Dialer.DialContext and ignores
+// network. Where there is no fake, or a killed one, it fails with syscall.ECONNREFUSED; a lost one
+// makes it wait until ctx ends.
 func (f *FakeNet) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, dialError(addr, err)

@@ -22,7 +22,8 @@ import (
 // commandsKept is how many commands a fake remembers.
 const commandsKept = 8192
 
-// node is what a fake redis and a fake sentinel have in common: an address, lives, connections, faults and counters.
+// node is what a fake redis and a fake sentinel have in common: an address, lives, connections,
+// faults and counters.
 type node struct {
 	addr     string
 	tcp      bool // reached through a listener besides FakeNet
@@ -123,7 +124,8 @@ func (n *node) isHung() bool {
 	return !n.life.over() && n.life.gate.Shut()
 }
 
-// Kill cuts all connections and refuses new ones. It does not wait for a command that is being carried out.
+// Kill cuts all connections and refuses new ones. It does not wait for a command that is being
+// carried out.
 func (n *node) Kill() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -134,8 +136,8 @@ func (n *node) Kill() error {
 	return n.life.end()
 }
 
-// Restart starts it again at the same address, killing it first if it runs; it is not hung then. Faults, counters and
-// what it has recorded stay.
+// Restart starts it again at the same address, killing it first if it runs; it is not hung then.
+// Faults, counters and what it has recorded stay.
 func (n *node) Restart() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -157,7 +159,8 @@ func (n *node) Restart() error {
 	return nil
 }
 
-// Hang stops it from answering; it still accepts connections and data. A reply that is just being sent may still go out.
+// Hang stops it from answering; it still accepts connections and data. A reply that is just being
+// sent may still go out.
 func (n *node) Hang() error { return n.withLife(func(l *life) { l.gate.Close() }) }
 
 // Release lets it go on and answer what has been queued meanwhile.
@@ -172,7 +175,8 @@ func (n *node) DropClients() error {
 	})
 }
 
-// Lose makes FakeNet.Dial of it wait until its context ends, as behind a network that drops packets, and hangs it.
+// Lose makes FakeNet.Dial of it wait until its context ends, as behind a network that drops
+// packets, and hangs it.
 func (n *node) Lose() error {
 	return n.withLife(func(l *life) {
 		l.gate.Close()
@@ -235,8 +239,8 @@ func (n *node) spawn(f func()) bool {
 	return true
 }
 
-// SetFault lets choose decide, for each command, what goes wrong; nil ends all faults. It takes effect with the next
-// command that is carried out.
+// SetFault lets choose decide, for each command, what goes wrong; nil ends all faults. It takes
+// effect with the next command that is carried out.
 func (n *node) SetFault(choose Chooser) {
 	if choose == nil {
 		n.fault.Store(nil)
@@ -255,8 +259,8 @@ func (n *node) faultFor(cmd Command) Fault {
 
 // FakeStats are the counters of a fake over all its lives.
 type FakeStats struct {
-	// Dialed counts the attempts to connect through FakeNet, refused ones included; Accepted counts connections; Open is
-	// how many are open now.
+	// Dialed counts the attempts to connect through FakeNet, refused ones included; Accepted counts
+	// connections; Open is how many are open now.
 	Dialed, Accepted, Open int
 	// Commands counts commands by name in upper case, those answered with an error included.
 	Commands map[string]int
@@ -269,7 +273,8 @@ func (n *node) Stats() FakeStats {
 	return FakeStats{Dialed: n.dialed, Accepted: n.accepted, Open: len(n.life.all()), Commands: maps.Clone(n.counts)}
 }
 
-// Commands returns the last commands in the order in which it has begun to carry them out, at most 8192.
+// Commands returns the last commands in the order in which it has begun to carry them out, at most
+// 8192.
 func (n *node) Commands() []Command {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -47,8 +47,8 @@ func answer(t *testing.T, c *redis.Conn, line string) string {
 	return fmt.Sprintf("%#v", reply)
 }
 
-// serverScript holds commands whose replies are the same on every fresh server with one user app:pw; "!" at the beginning
-// opens a new connection.
+// serverScript holds commands whose replies are the same on every fresh server with one user
+// app:pw; "!" at the beginning opens a new connection.
 func serverScript() []string {
 	return []string{
 		"PING", "PING x", "PING a b", "ECHO x", "GET a", "SET a 1", "GET a", "INCR a", "INCR", "INCRBY a 5", "INCRBY a -2", "INCRBY a x", "INCRBY a", "INCRBY a 9223372036854775807", "EXPIRE a 100", "GET a", "EXPIRE no 1", "EXPIRE a x", "get a", "MGET a b a", "DEL a b", "EXISTS a", "SET a x", "INCR a",
@@ -215,7 +215,8 @@ func TestFakeSentinelAnswersAsTheRealOne(t *testing.T) {
 	}
 }
 
-// events collects what a sentinel publishes, channel and payload in one line, without the addresses' digits.
+// events collects what a sentinel publishes, channel and payload in one line, without the
+// addresses' digits.
 func events(t *testing.T, c *redis.Conn, until string) []string {
 	t.Helper()
 	check(t, c.Send("PSUBSCRIBE", "*"))

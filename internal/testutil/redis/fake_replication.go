@@ -24,8 +24,9 @@ type timedChange struct {
 	due time.Time
 }
 
-// Follow makes it a replica that has the data of a primary and copies every change, lag after it has happened there. It
-// ends with the next Follow or Lead, or when one of the two is killed or closed.
+// Follow makes it a replica that has the data of a primary and copies every change, lag after it
+// has happened there. It ends with the next Follow or Lead, or when one of the two is killed or
+// closed.
 func (f *FakeServer) Follow(primary *FakeServer, lag time.Duration) {
 	f.unfollow()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,7 +13,8 @@ const (
 	maxBulk = 16 << 20
 )
 
-// What a fake answers is one of: nil, string (a bulk string), int64, ReplyError, []any, or one of these.
+// What a fake answers is one of: nil, string (a bulk string), int64, ReplyError, []any, or one of
+// these.
 type (
 	status    string // a simple string
 	pairs     []any  // names and values: a map in RESP3, a flat array in RESP2

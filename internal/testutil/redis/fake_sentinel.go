@@ -10,9 +10,11 @@ import (
 	"strings"
 )
 
-// FakeSentinelOptions says how a FakeSentinel is made. The zero value watches nothing and needs no password.
+// FakeSentinelOptions says how a FakeSentinel is made. The zero value watches nothing and needs no
+// password.
 type FakeSentinelOptions struct {
-	// Addr is the made-up address under which FakeNet finds it. Default: a free one, such as "10.0.1.1:26379".
+	// Addr is the made-up address under which FakeNet finds it. Default: a free one, such as
+	// "10.0.1.1:26379".
 	Addr string
 	// Password is that of the default user, Users are further ones with theirs. Default: none.
 	Password string
@@ -29,11 +31,14 @@ type Watched struct {
 	Primary string
 	// Epoch is the config-epoch. Default: 0.
 	Epoch int
-	// Flags are such as "s_down,master"; their order is redis' own, whatever it is here. Default: "master".
+	// Flags are such as "s_down,master"; their order is redis' own, whatever it is here. Default:
+	// "master".
 	Flags string
-	// Unmet says that it has just heard of the primary, and not asked it anything yet: it is disconnected and has no run id.
+	// Unmet says that it has just heard of the primary, and not asked it anything yet: it is
+	// disconnected and has no run id.
 	Unmet bool
-	// Quorum is how many sentinels have to agree that it is down. Default: the majority of Sentinels and itself.
+	// Quorum is how many sentinels have to agree that it is down. Default: the majority of
+	// Sentinels and itself.
 	Quorum int
 	// Replicas and Sentinels are the others it knows. Default: none.
 	Replicas  []WatchedReplica
@@ -68,8 +73,9 @@ type WatchedSentinel struct {
 	Flags string
 }
 
-// FakeSentinel is a sentinel in this process that knows and says what the test tells it. It has no useful zero value;
-// FakeNet.Sentinel makes one. It is a testutil.Server and safe for concurrent use.
+// FakeSentinel is a sentinel in this process that knows and says what the test tells it. It has no
+// useful zero value; FakeNet.Sentinel makes one. It is a testutil.Server and safe for concurrent
+// use.
 type FakeSentinel struct {
 	node
 	onFailover func(name string) any // what SENTINEL FAILOVER does; called without a lock
@@ -286,7 +292,8 @@ func inOrder(flags string) string {
 	return strings.Join(given, ",")
 }
 
-// met returns the flags and the run id of a server, depending on whether the sentinel has asked it anything.
+// met returns the flags and the run id of a server, depending on whether the sentinel has asked it
+// anything.
 func met(unmet bool, flags, id string) (sayFlags, sayID string) { //nolint:revive // a field of the caller's
 	if unmet {
 		return flags + ",disconnected", ""

@@ -20,26 +20,30 @@ const (
 	MasterDown Condition = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 )
 
-// FakeServerOptions says how a FakeServer is made. The zero value is an empty primary without a password.
+// FakeServerOptions says how a FakeServer is made. The zero value is an empty primary without a
+// password.
 type FakeServerOptions struct {
-	// Addr is the made-up address under which FakeNet finds it. Default: a free one, such as "10.0.0.1:6379".
+	// Addr is the made-up address under which FakeNet finds it. Default: a free one, such as
+	// "10.0.0.1:6379".
 	Addr string
 	// Password is that of the default user, Users are further ones with theirs. Default: none.
 	Password string
 	Users    map[string]string
 	// Unknown are commands that it does not know, such as "HELLO" for an old redis. Default: none.
 	Unknown []string
-	// Eval is what EVAL and EVALSHA answer: nil, a string, an int64, a ReplyError or []any of these. Default: nil.
+	// Eval is what EVAL and EVALSHA answer: nil, a string, an int64, a ReplyError or []any of
+	// these. Default: nil.
 	Eval any
 
 	tcp bool // listens on a free port of 127.0.0.1 instead
 }
 
-// FakeServer is a redis in this process that can be told to misbehave. It has no useful zero value; FakeNet.Server makes
-// one. It is a testutil.Server and safe for concurrent use.
+// FakeServer is a redis in this process that can be told to misbehave. It has no useful zero value;
+// FakeNet.Server makes one. It is a testutil.Server and safe for concurrent use.
 //
-// It knows the strings and lists that a client of ours is tested with, transactions, publishing, blocking commands and
-// both protocol versions, and answers as redis 7.0 does. What it is to others, ROLE says and the test sets.
+// It knows the strings and lists that a client of ours is tested with, transactions, publishing,
+// blocking commands and both protocol versions, and answers as redis 7.0 does. What it is to
+// others, ROLE says and the test sets.
 type FakeServer struct {
 	node
 	options FakeServerOptions
@@ -95,7 +99,8 @@ func (f *FakeServer) forget() {
 	f.unfollow()
 }
 
-// SetRole sets what it says it is. A replica refuses writes and unblocks who waits in a blocking command. The data stays.
+// SetRole sets what it says it is. A replica refuses writes and unblocks who waits in a blocking
+// command. The data stays.
 func (f *FakeServer) SetRole(role Role) {
 	f.state.Lock()
 	defer f.state.Unlock()

@@ -40,8 +40,8 @@ type command struct {
 	run    func(s *session, args []string) any // with the node's state locked
 }
 
-// waiting is the result of a command that blocks: try is called with the state locked, now and whenever it has changed,
-// until it says that it is done.
+// waiting is the result of a command that blocks: try is called with the state locked, now and
+// whenever it has changed, until it says that it is done.
 type waiting struct {
 	timeout   time.Duration // 0: for ever
 	try       func() (result any, done bool)
@@ -84,7 +84,8 @@ func (n *node) SetUser(user, password string) {
 	n.access.users[user] = password
 }
 
-// RemoveUser cuts off a user: the connections that are logged in so are closed, and new logins refused.
+// RemoveUser cuts off a user: the connections that are logged in so are closed, and new logins
+// refused.
 func (n *node) RemoveUser(user string) {
 	n.access.mu.Lock()
 	delete(n.access.users, user)
@@ -109,7 +110,8 @@ const (
 	replySkip
 )
 
-// session is what a connection has set up for itself. It belongs to the goroutine that carries its commands out.
+// session is what a connection has set up for itself. It belongs to the goroutine that carries its
+// commands out.
 type session struct {
 	c       *fakeConn
 	name    string

@@ -235,7 +235,8 @@ func TestFakeConditions(t *testing.T) {
 			t.Errorf("EVAL: %s", got)
 		}
 
-		// A pipeline that meets a demotion: some of its writes are carried out, the others are refused.
+		// A pipeline that meets a demotion: some of its writes are carried out, the others are
+		// refused.
 		check(t, c.Send("SET", "a", "1"))
 		if got := receive(t, c); got != "OK" {
 			t.Error(got)

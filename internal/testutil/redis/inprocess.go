@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// InProcessOptions says what an InProcess consists of and how fast its failovers are. The zero value is one primary with
-// two replicas and three sentinels, with the timings measured on a default installation; they can be anything.
+// InProcessOptions says what an InProcess consists of and how fast its failovers are. The zero
+// value is one primary with two replicas and three sentinels, with the timings measured on a
+// default installation; they can be anything.
 type InProcessOptions struct {
 	// Name is the primary's name. Default: "mymaster".
 	Name string
@@ -22,15 +23,16 @@ type InProcessOptions struct {
 	Sentinels int
 	// Lag is how long a write needs to the replicas. Default: 2 ms.
 	Lag time.Duration
-	// DownAfter is how long the primary must be silent before its successor is selected. Default: 1 s.
+	// DownAfter is how long the primary must be silent before its successor is selected. Default: 1
+	// s.
 	DownAfter time.Duration
 	// Promotion is the time from the selection of a successor to its promotion. Default: 200 ms.
 	Promotion time.Duration
-	// Announcement is the time from the promotion to the first sentinel's +switch-master, Spread that from there to the
-	// other sentinels'. Default: 1 s and 800 ms.
+	// Announcement is the time from the promotion to the first sentinel's +switch-master, Spread
+	// that from there to the other sentinels'. Default: 1 s and 800 ms.
 	Announcement, Spread time.Duration
-	// Demotion is how long a server that should be a replica may go on as a primary, and acknowledge writes that will be
-	// lost, once all sentinels know its successor. Default: 8 s.
+	// Demotion is how long a server that should be a replica may go on as a primary, and
+	// acknowledge writes that will be lost, once all sentinels know its successor. Default: 8 s.
 	Demotion time.Duration
 }
 
@@ -49,12 +51,13 @@ func (o InProcessOptions) withDefaults() InProcessOptions {
 // directorInterval is how often the director of an InProcess looks at it.
 const directorInterval = 5 * time.Millisecond
 
-// InProcess is a Rig of fakes that listen on ports of 127.0.0.1, for machines without redis. It has no useful zero value;
-// LaunchInProcess and StartInProcess make one.
+// InProcess is a Rig of fakes that listen on ports of 127.0.0.1, for machines without redis. It has
+// no useful zero value; LaunchInProcess and StartInProcess make one.
 //
-// What happens in it is a simple model of the real thing: replication is asynchronous; a planned failover selects a
-// successor, promotes it, announces it, and leaves the predecessor acknowledging writes that are lost when it is demoted;
-// a primary that is killed or hung is replaced when a majority of sentinels has missed it for a while.
+// What happens in it is a simple model of the real thing: replication is asynchronous; a planned
+// failover selects a successor, promotes it, announces it, and leaves the predecessor acknowledging
+// writes that are lost when it is demoted; a primary that is killed or hung is replaced when a
+// majority of sentinels has missed it for a while.
 type InProcess struct {
 	options InProcessOptions
 	cluster *FakeCluster
@@ -67,7 +70,8 @@ type InProcess struct {
 	promising atomic.Bool   // there is a replica to promote
 }
 
-// StartInProcess makes a rig for one test, with the first of o if there is one, and closes it when the test ends.
+// StartInProcess makes a rig for one test, with the first of o if there is one, and closes it when
+// the test ends.
 func StartInProcess(tb testutil.TB, o ...InProcessOptions) *InProcess {
 	tb.Helper()
 	p, err := LaunchInProcess(context.Background(), first(o))
@@ -90,8 +94,8 @@ func LaunchInProcess(ctx context.Context, o InProcessOptions) (*InProcess, error
 		})
 }
 
-// InProcess adds a rig to the network that opens no socket, and runs on the clock of a synctest bubble. It is to be closed before the
-// network is.
+// InProcess adds a rig to the network that opens no socket, and runs on the clock of a synctest
+// bubble. It is to be closed before the network is.
 func (f *FakeNet) InProcess(o InProcessOptions) *InProcess {
 	p, err := launchInProcess(o, f.server, f.sentinel)
 	if err != nil {
@@ -164,8 +168,8 @@ func (p *InProcess) PrimaryAddr(_ context.Context, name string) (string, error) 
 	return s.Addr(), nil
 }
 
-// Failover begins a planned failover. While there is no replica to promote, or a failover is under way, it waits, 30 s at
-// most.
+// Failover begins a planned failover. While there is no replica to promote, or a failover is under
+// way, it waits, 30 s at most.
 func (p *InProcess) Failover(ctx context.Context, name string) error {
 	if name != p.cluster.Name {
 		return fmt.Errorf("%w: %q", ErrUnknownName, name)
@@ -183,8 +187,8 @@ func (p *InProcess) Failover(ctx context.Context, name string) error {
 	}
 }
 
-// MonitorAnew removes the name at all sentinels and monitors it again where the primary is: their epochs begin anew. It is done once no failover
-// is under way.
+// MonitorAnew removes the name at all sentinels and monitors it again where the primary is: their
+// epochs begin anew. It is done once no failover is under way.
 func (p *InProcess) MonitorAnew(context.Context, string) error {
 	p.anew.Store(true)
 	return nil
@@ -240,7 +244,8 @@ func (p *InProcess) ReleaseHung() error {
 		repairAll(p.cluster.Sentinels, (*FakeSentinel).isHung, (*FakeSentinel).Release))
 }
 
-// AwaitSettled waits until the running servers and sentinels agree on who is primary. It takes a minute at most.
+// AwaitSettled waits until the running servers and sentinels agree on who is primary. It takes a
+// minute at most.
 func (p *InProcess) AwaitSettled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()

@@ -15,7 +15,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// What a sentinel says is compared by the roles that those play whom it speaks of: the same scenario may have another replica promoted.
+// What a sentinel says is compared by the roles that those play whom it speaks of: the same
+// scenario may have another replica promoted.
 
 // witness collects what the sentinels of a rig say, each line once until it changes.
 type witness struct {
@@ -59,7 +60,8 @@ func (w *witness) end() {
 	w.workers.Wait()
 }
 
-// heardBy are the channels that a client of ours subscribes to, as far as they play a part here. (Which of them says +convert-to-slave is chance.)
+// heardBy are the channels that a client of ours subscribes to, as far as they play a part here.
+// (Which of them says +convert-to-slave is chance.)
 var heardBy = []string{ //nolint:gochecknoglobals // a constant
 	"+selected-slave", "+promoted-slave", "+switch-master", "+odown", "+sdown", "-sdown", "+slave", "+failover-end",
 }
@@ -113,10 +115,12 @@ func fieldsOf(reply any) map[string]string {
 	return fields
 }
 
-// fleeting are flags that come and go between two looks: a connection that is opened anew, and the steps of a replica that is pointed elsewhere.
+// fleeting are flags that come and go between two looks: a connection that is opened anew, and the
+// steps of a replica that is pointed elsewhere.
 var fleeting = regexp.MustCompile(`,(disconnected|master_down|reconf_\w+)`) //nolint:gochecknoglobals // a constant
 
-// note adds what is said, unless it was said last, or will be said otherwise in a moment: of whom it has just heard a sentinel knows nothing.
+// note adds what is said, unless it was said last, or will be said otherwise in a moment: of whom
+// it has just heard a sentinel knows nothing.
 func (w *witness) note(sentinel, what string, f map[string]string) {
 	whom := w.names.Replace(net.JoinHostPort(f["ip"], f["port"]))
 	line := fmt.Sprintf("%s %s", fleeting.ReplaceAllString(f["flags"], ""), f["role-reported"])
@@ -136,13 +140,15 @@ func (w *witness) note(sentinel, what string, f map[string]string) {
 	}
 }
 
-// account is what one sentinel has said. The new primary is called N, the old one O and the other replica X.
+// account is what one sentinel has said. The new primary is called N, the old one O and the other
+// replica X.
 type account struct {
 	events []string
 	states map[string][]string
 }
 
-// accounts returns what the leader has said, and what one of the others has. It fails if there was no failover.
+// accounts returns what the leader has said, and what one of the others has. It fails if there was
+// no failover.
 func (w *witness) accounts() (leader, other account, err error) {
 	w.end()
 	if w.leader == "" {
@@ -185,7 +191,8 @@ func (w *witness) accounts() (leader, other account, err error) {
 	return leader, other, nil
 }
 
-// epochs puts the first epoch and the second in place of their numbers: after a crash several elections may be needed.
+// epochs puts the first epoch and the second in place of their numbers: after a crash several
+// elections may be needed.
 func epochs(lines []string) []string {
 	number := regexp.MustCompile(`epoch \d+`)
 	var seen []string
@@ -210,7 +217,8 @@ func rename(of *strings.Replacer, line string) string {
 	return strings.Join(words, " ")
 }
 
-// within returns the first of the lines that is not in others in the same order; empty if they all are.
+// within returns the first of the lines that is not in others in the same order; empty if they all
+// are.
 func within(lines, others []string) string {
 	for _, line := range lines {
 		i := slices.Index(others, line)
@@ -222,8 +230,8 @@ func within(lines, others []string) string {
 	return ""
 }
 
-// differences returns what the fake says that is no part of what the real one says in the same order, and what the real one says that the fake
-// does not, and that is not left out on purpose.
+// differences returns what the fake says that is no part of what the real one says in the same
+// order, and what the real one says that the fake does not, and that is not left out on purpose.
 func differences(who string, real, fake account, leftOut *regexp.Regexp) []string {
 	var found []string
 	compareLines := func(what string, real, fake []string) {
@@ -261,8 +269,9 @@ type played struct {
 	servers []string
 }
 
-// play has two rigs go through the same, and compares what their sentinels say. What real sentinels do is partly chance: a failover that needs two
-// elections, a promotion that is heard of late. The fake is to do what the real ones can do, and so there are three tries.
+// play has two rigs go through the same, and compares what their sentinels say. What real sentinels
+// do is partly chance: a failover that needs two elections, a promotion that is heard of late. The
+// fake is to do what the real ones can do, and so there are three tries.
 func play(t *testing.T, leftOut string, do func(ctx context.Context, rig redis.Rig) error) {
 	t.Helper()
 	var found []string
@@ -316,8 +325,9 @@ func bothRigs(t *testing.T) (real, fake played) {
 	return real, fake
 }
 
-// The fakes of this process say what real sentinels say: flags in their order, the roles reported, epochs, numbers and events, of a failover that
-// was asked for, from the selection until the old primary is demoted.
+// The fakes of this process say what real sentinels say: flags in their order, the roles reported,
+// epochs, numbers and events, of a failover that was asked for, from the selection until the old
+// primary is demoted.
 func TestSentinelsOfFakesSayOfAFailoverWhatRealOnesDo(t *testing.T) {
 	t.Parallel()
 	// Others may hear of the promotion from the replica itself, before its announcement.
@@ -334,7 +344,8 @@ func TestSentinelsOfFakesSayOfAFailoverWhatRealOnesDo(t *testing.T) {
 // The same of a primary that is killed, and that comes back when another has taken its place.
 func TestSentinelsOfFakesSayOfACrashWhatRealOnesDo(t *testing.T) {
 	t.Parallel()
-	// The steps from s_down to o_down and back may be too short to be seen; the dead one is noted again as a replica.
+	// The steps from s_down to o_down and back may be too short to be seen; the dead one is noted
+	// again as a replica.
 	const leftOut = `^N: slave master$|^primary: O (s_down,master|s_down,o_down,master|s_down,master,failover_in_progress) |^events: [+-]sdown slave O|` +
 		`^events: \+[so]down master|^O: s_down,slave|^sentinels: `
 	play(t, leftOut, func(ctx context.Context, rig redis.Rig) error {

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// side is how many tests run side by side that say they may: most of their time they wait for real sentinels.
+// side is how many tests run side by side that say they may: most of their time they wait for real
+// sentinels.
 const side = "6"
 
 // TestMain looks for goroutines and temporary folders that the tests have left behind.

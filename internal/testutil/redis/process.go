@@ -23,7 +23,8 @@ const (
 	logKept    = 16 << 10
 )
 
-// process is a redis or a sentinel in a process of its own, with its configuration in a temporary folder.
+// process is a redis or a sentinel in a process of its own, with its configuration in a temporary
+// folder.
 type process struct {
 	path, password string
 	args           []string                    // after the path of the configuration
@@ -180,8 +181,9 @@ func (p *process) Log() string {
 	return string(text[max(0, len(text)-logKept):])
 }
 
-// Do sends one command over a connection of its own, logged in as the default user, and returns the reply: nil, a
-// string, an int64 or []any. An error that the server answers is a ReplyError. It takes 5 s at most.
+// Do sends one command over a connection of its own, logged in as the default user, and returns the
+// reply: nil, a string, an int64 or []any. An error that the server answers is a ReplyError. It
+// takes 5 s at most.
 func (p *process) Do(ctx context.Context, args ...string) (any, error) {
 	reply, err := call(ctx, p.addr, p.password, args...)
 	if err != nil {
@@ -190,11 +192,12 @@ func (p *process) Do(ctx context.Context, args ...string) (any, error) {
 	return reply, nil
 }
 
-// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. Killing a killed one does nothing.
+// Kill ends the process with SIGKILL, hung or not, and waits until it is gone. Killing a killed one
+// does nothing.
 func (p *process) Kill() error { return p.locked(func() error { return p.run.Kill() }) }
 
-// Restart kills the process if it runs, starts it again at the same address and waits until that answers. It keeps the
-// configuration, as redis itself has rewritten it meanwhile, and no data.
+// Restart kills the process if it runs, starts it again at the same address and waits until that
+// answers. It keeps the configuration, as redis itself has rewritten it meanwhile, and no data.
 func (p *process) Restart() error { return p.locked(p.restartLocked) }
 
 func (p *process) restartLocked() error {
@@ -209,8 +212,8 @@ func (p *process) restartLocked() error {
 	return nil
 }
 
-// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns testutil.ErrCannotHang on
-// systems without such a signal.
+// Hang stops the process with SIGSTOP and returns when that has taken effect. It returns
+// testutil.ErrCannotHang on systems without such a signal.
 func (p *process) Hang() error { return p.setHung(true, (*host.Run).Hang) }
 
 // Release lets a hung process go on with SIGCONT.

@@ -1,8 +1,9 @@
-// Package redis provides redis servers and sentinels that can be broken on command: real processes and whole clusters
-// of them, and fakes that live in this process.
+// Package redis provides redis servers and sentinels that can be broken on command: real processes
+// and whole clusters of them, and fakes that live in this process.
 //
-// It is for tests, benchmarks and the outage drill only; the library itself never imports it. It uses nothing but the
-// standard library, and not package testing. Everything it starts is reached through 127.0.0.1 or in memory.
+// It is for tests, benchmarks and the outage drill only; the library itself never imports it. It
+// uses nothing but the standard library, and not package testing. Everything it starts is reached
+// through 127.0.0.1 or in memory.
 package redis
 
 import (
@@ -19,11 +20,13 @@ const (
 	startTimeout = 10 * time.Second
 	startTries   = 10
 	pollInterval = 2 * time.Millisecond
-	// callTimeout bounds a command that is sent for control purposes, if the caller's context does not.
+	// callTimeout bounds a command that is sent for control purposes, if the caller's context does
+	// not.
 	callTimeout = 5 * time.Second
 )
 
-// FindServer returns the path of the redis-server program in PATH, or an error that wraps exec.ErrNotFound.
+// FindServer returns the path of the redis-server program in PATH, or an error that wraps
+// exec.ErrNotFound.
 func FindServer() (path string, err error) {
 	path, err = exec.LookPath("redis-server")
 	if err != nil {
@@ -32,8 +35,9 @@ func FindServer() (path string, err error) {
 	return path, nil
 }
 
-// closeAtEnd hands v to a test: a missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1; any other
-// error fails it; what has started is closed when the test ends.
+// closeAtEnd hands v to a test: a missing program skips the test, or fails it if
+// HOLDFAST_REQUIRE_SERVERS is 1; any other error fails it; what has started is closed when the test
+// ends.
 func closeAtEnd(tb testutil.TB, what string, v interface{ Close() error }, err error) {
 	tb.Helper()
 	switch {

@@ -8,16 +8,18 @@ import (
 	"strconv"
 )
 
-// Rig is a primary with its replicas and sentinels, real or not, that a drill can break. It is safe for concurrent use.
+// Rig is a primary with its replicas and sentinels, real or not, that a drill can break. It is safe
+// for concurrent use.
 type Rig interface {
 	// Kind says in a word what the servers are: "redis 7.0.15" or "in-process".
 	Kind() string
 	// SentinelAddrs returns the host:port of each sentinel.
 	SentinelAddrs() []string
-	// PrimaryAddr returns the host:port of the running primary of a name, or an error that wraps ErrNoPrimary or
-	// ErrUnknownName.
+	// PrimaryAddr returns the host:port of the running primary of a name, or an error that wraps
+	// ErrNoPrimary or ErrUnknownName.
 	PrimaryAddr(ctx context.Context, name string) (string, error)
-	// Failover begins a planned failover and returns when a sentinel has agreed; the promotion comes later.
+	// Failover begins a planned failover and returns when a sentinel has agreed; the promotion
+	// comes later.
 	Failover(ctx context.Context, name string) error
 	// KillPrimary and HangPrimary break the server that PrimaryAddr names.
 	KillPrimary(ctx context.Context, name string) error
@@ -25,12 +27,12 @@ type Rig interface {
 	// KillSentinel and HangSentinel break one sentinel, by its index in SentinelAddrs.
 	KillSentinel(i int) error
 	HangSentinel(i int) error
-	// RestartKilled starts all killed servers and sentinels again, servers without data, and ReleaseHung lets all hung ones
-	// go on. Who is primary is then up to the sentinels.
+	// RestartKilled starts all killed servers and sentinels again, servers without data, and
+	// ReleaseHung lets all hung ones go on. Who is primary is then up to the sentinels.
 	RestartKilled() error
 	ReleaseHung() error
-	// AwaitSettled waits until the running servers and sentinels agree on who is primary and the replicas are in sync. It
-	// takes a minute at most.
+	// AwaitSettled waits until the running servers and sentinels agree on who is primary and the
+	// replicas are in sync. It takes a minute at most.
 	AwaitSettled(ctx context.Context) error
 	// Snapshot returns the strings in database 0 of the server that PrimaryAddr names.
 	Snapshot(ctx context.Context, name string) (map[string]string, error)
@@ -125,7 +127,8 @@ func (c *Cluster) HangSentinel(i int) error {
 	return s.Hang()
 }
 
-// MonitorAnew removes the name at all running sentinels, and monitors it again where the primary is: their epochs begin anew.
+// MonitorAnew removes the name at all running sentinels, and monitors it again where the primary
+// is: their epochs begin anew.
 func (c *Cluster) MonitorAnew(ctx context.Context, name string) error {
 	primary, err := c.Primary(ctx, name)
 	if err != nil {

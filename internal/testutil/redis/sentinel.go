@@ -29,15 +29,18 @@ type SentinelOptions struct {
 	Monitors []Monitor
 	// ServerPassword is what the primaries and their replicas need. Default: none.
 	ServerPassword string
-	// DownAfter is how long a server must be silent to be down. Default: 1 s, or 500 ms if Fast. Below that a fast sentinel
-	// may find no replica good enough, or take a new primary for dead before it has asked it.
+	// DownAfter is how long a server must be silent to be down. Default: 1 s, or 500 ms if Fast.
+	// Below that a fast sentinel may find no replica good enough, or take a new primary for dead
+	// before it has asked it.
 	DownAfter time.Duration
-	// FailoverTimeout bounds a failover; a failed one is tried again after twice that time. Default: 10 s, or 3 s if Fast.
+	// FailoverTimeout bounds a failover; a failed one is tried again after twice that time.
+	// Default: 10 s, or 3 s if Fast.
 	FailoverTimeout time.Duration
 	// ParallelSyncs is how many replicas are pointed to a new primary at a time. Default: 1.
 	ParallelSyncs int
-	// Fast shortens the intervals at which it asks, so that tests take less time: info 250 ms, ping 200 ms (less
-	// if DownAfter is below 500 ms), ask 50 ms, publish 500 ms; and it trusts its clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
+	// Fast shortens the intervals at which it asks, so that tests take less time: info 250 ms, ping
+	// 200 ms (less if DownAfter is below 500 ms), ask 50 ms, publish 500 ms; and it trusts its
+	// clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
 	Fast bool
 	// Args are further arguments, such as "--loglevel", "debug". Default: none.
 	Args []string
@@ -68,16 +71,17 @@ func timings(downAfter, failoverTimeout time.Duration, fast bool) (down, failove
 	return down, failover
 }
 
-// Sentinel is a real sentinel in a process of its own. It has no useful zero value; LaunchSentinel and StartSentinel make
-// one. It is a testutil.Server and safe for concurrent use. Restart keeps its configuration file, and with it its id, its
-// epochs and whom it knows.
+// Sentinel is a real sentinel in a process of its own. It has no useful zero value; LaunchSentinel
+// and StartSentinel make one. It is a testutil.Server and safe for concurrent use. Restart keeps
+// its configuration file, and with it its id, its epochs and whom it knows.
 type Sentinel struct {
 	process
 	options SentinelOptions
 }
 
-// StartSentinel runs a sentinel for one test, with the first of o if there is one, and closes it when the test ends. A
-// missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+// StartSentinel runs a sentinel for one test, with the first of o if there is one, and closes it
+// when the test ends. A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is
+// 1.
 func StartSentinel(tb testutil.TB, o ...SentinelOptions) *Sentinel {
 	tb.Helper()
 	s, err := LaunchSentinel(context.Background(), first(o))
@@ -85,8 +89,9 @@ func StartSentinel(tb testutil.TB, o ...SentinelOptions) *Sentinel {
 	return s
 }
 
-// LaunchSentinel starts a sentinel and returns once it answers; it may not know replicas and other sentinels by then. ctx
-// bounds only the start, which takes 10 s at most. On Linux the process dies with its parent.
+// LaunchSentinel starts a sentinel and returns once it answers; it may not know replicas and other
+// sentinels by then. ctx bounds only the start, which takes 10 s at most. On Linux the process dies
+// with its parent.
 func LaunchSentinel(ctx context.Context, o SentinelOptions) (*Sentinel, error) {
 	s := &Sentinel{options: o.withDefaults()}
 	for _, monitor := range o.Monitors {
@@ -124,12 +129,13 @@ func (s *Sentinel) config() []string {
 	return lines
 }
 
-// hurry shortens the intervals, which is not kept in the configuration. A publish-period below 500 ms makes the other
-// sentinels turn a promoted replica back before they hear of its promotion. While a primary is down its replicas are asked
-// once a second, however short the info-period is, and are no good once what they have said is five ping-periods old. On the
-// other hand a new primary is pinged for the first time after one ping-period, and is down if it has said nothing for
-// DownAfter. In a planned failover replicas are no good once they have said nothing for three info-periods, which a busy machine may need
-// between two of the sentinel's steps.
+// hurry shortens the intervals, which is not kept in the configuration. A publish-period below 500
+// ms makes the other sentinels turn a promoted replica back before they hear of its promotion.
+// While a primary is down its replicas are asked once a second, however short the info-period is,
+// and are no good once what they have said is five ping-periods old. On the other hand a new
+// primary is pinged for the first time after one ping-period, and is down if it has said nothing
+// for DownAfter. In a planned failover replicas are no good once they have said nothing for three
+// info-periods, which a busy machine may need between two of the sentinel's steps.
 func (s *Sentinel) hurry(ctx context.Context) error {
 	if !s.options.Fast {
 		return nil
@@ -146,7 +152,8 @@ type View struct {
 	Primary string
 	// Epoch is the config-epoch: that of the last failover it knows of.
 	Epoch int
-	// Master are its fields as SENTINEL MASTER answers them; Replicas and Sentinels those of the others it knows.
+	// Master are its fields as SENTINEL MASTER answers them; Replicas and Sentinels those of the
+	// others it knows.
 	Master              map[string]string
 	Replicas, Sentinels []map[string]string
 }

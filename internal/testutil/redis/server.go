@@ -13,30 +13,32 @@ import (
 // errNoUser is returned by Partition and Heal of a server without a user to cut off.
 var errNoUser = errors.New("redis: the server has no ServerOptions.User to cut off")
 
-// ServerOptions says how to run a redis-server, version 7 or later. The zero value runs the one of PATH on a free port
-// of 127.0.0.1, without persistence and password, as a primary.
+// ServerOptions says how to run a redis-server, version 7 or later. The zero value runs the one of
+// PATH on a free port of 127.0.0.1, without persistence and password, as a primary.
 type ServerOptions struct {
 	// Path is the program. Default: what FindServer finds.
 	Path string
 	// Password is what the default user needs, and what it shows to its primary. Default: none.
 	Password string
-	// User and UserPassword are a second login, with all rights, that Partition cuts off. Default: none.
+	// User and UserPassword are a second login, with all rights, that Partition cuts off. Default:
+	// none.
 	User, UserPassword string
 	// ReplicaOf is the host:port of a primary. Default: it is a primary itself.
 	ReplicaOf string
-	// Args are further arguments, such as "--maxmemory", "10mb". They win over the configuration file. Default: none.
+	// Args are further arguments, such as "--maxmemory", "10mb". They win over the configuration
+	// file. Default: none.
 	Args []string
 }
 
-// Server is a real redis in a process of its own. It has no useful zero value; LaunchServer and StartServer make one. It
-// is a testutil.Server and safe for concurrent use.
+// Server is a real redis in a process of its own. It has no useful zero value; LaunchServer and
+// StartServer make one. It is a testutil.Server and safe for concurrent use.
 type Server struct {
 	process
 	options ServerOptions // ReplicaOf is guarded by process.mu
 }
 
-// StartServer runs a redis for one test, with the first of o if there is one, and closes it when the test ends. A missing
-// program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
+// StartServer runs a redis for one test, with the first of o if there is one, and closes it when
+// the test ends. A missing program skips the test, or fails it if HOLDFAST_REQUIRE_SERVERS is 1.
 func StartServer(tb testutil.TB, o ...ServerOptions) *Server {
 	tb.Helper()
 	s, err := LaunchServer(context.Background(), first(o))
@@ -44,8 +46,9 @@ func StartServer(tb testutil.TB, o ...ServerOptions) *Server {
 	return s
 }
 
-// LaunchServer starts a redis and returns once it answers; a replica may still be without its data then. ctx bounds only
-// the start, which takes 10 s at most. On Linux the process dies with its parent.
+// LaunchServer starts a redis and returns once it answers; a replica may still be without its data
+// then. ctx bounds only the start, which takes 10 s at most. On Linux the process dies with its
+// parent.
 func LaunchServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	s := &Server{options: o}
 	s.process = process{
@@ -64,9 +67,11 @@ func LaunchServer(ctx context.Context, o ServerOptions) (*Server, error) {
 func (s *Server) config() []string {
 	lines := []string{
 		`save ""`, "appendonly no", "dbfilename " + dataFile, "enable-debug-command local",
-		// A replica that was sent its data without a file is held back until its next sign of life, a second later.
+		// A replica that was sent its data without a file is held back until its next sign of life,
+		// a second later.
 		"repl-diskless-sync no",
-		// What a server does on its own, such as the next step of a replication, it does ten times a second by default.
+		// What a server does on its own, such as the next step of a replication, it does ten times
+		// a second by default.
 		"hz 50",
 	}
 	if s.options.Password != "" {
@@ -82,7 +87,8 @@ func (s *Server) config() []string {
 	return lines
 }
 
-// RestartAs is Restart with a fresh configuration: as a replica of a host:port, or as a primary if that is empty.
+// RestartAs is Restart with a fresh configuration: as a replica of a host:port, or as a primary if
+// that is empty.
 func (s *Server) RestartAs(replicaOf string) error {
 	return s.locked(func() error {
 		s.options.ReplicaOf = replicaOf
@@ -96,8 +102,9 @@ func (s *Server) RestartAs(replicaOf string) error {
 	})
 }
 
-// Partition cuts off everybody who is logged in as ServerOptions.User: their connections are closed and new logins
-// answered with WRONGPASS, while replication and sentinels, which use the default user, go on.
+// Partition cuts off everybody who is logged in as ServerOptions.User: their connections are closed
+// and new logins answered with WRONGPASS, while replication and sentinels, which use the default
+// user, go on.
 func (s *Server) Partition(ctx context.Context) error {
 	if err := s.setUser(ctx, "off"); err != nil {
 		return err
@@ -121,7 +128,8 @@ func (s *Server) setUser(ctx context.Context, state string) error {
 type Role struct {
 	// Primary says that it is one.
 	Primary bool
-	// Of is the host:port of a replica's primary, LinkUp whether it is connected to that and in sync.
+	// Of is the host:port of a replica's primary, LinkUp whether it is connected to that and in
+	// sync.
 	Of     string
 	LinkUp bool
 	// Replicas are the host:port of the replicas connected to a primary.

@@ -158,7 +158,8 @@ func TestPartitionCutsOffTheUserOnly(t *testing.T) {
 	}
 }
 
-// watchFolder makes temporary folders appear in a place of their own and fails the test if any is left there.
+// watchFolder makes temporary folders appear in a place of their own and fails the test if any is
+// left there.
 func watchFolder(t *testing.T) {
 	t.Helper()
 	folder := t.TempDir()

@@ -1,5 +1,5 @@
-// Package access opens connections to servers and sentinels: it dials, encrypts, logs in and keeps the logins up; and it says what a server
-// is, and which rights a user lacks.
+// Package access opens connections to servers and sentinels: it dials, encrypts, logs in and keeps
+// the logins up; and it says what a server is, and which rights a user lacks.
 package access
 
 import (
@@ -37,7 +37,8 @@ type Endpoint struct {
 // Config is what a Connector needs to know. All fields but ClientName are needed.
 type Config struct {
 	Endpoint Endpoint
-	// Field is the one of sentinel.Options that has the endpoint, for errors, and Refused is what wraps an error reply about credentials.
+	// Field is the one of sentinel.Options that has the endpoint, for errors, and Refused is what
+	// wraps an error reply about credentials.
 	Field   string
 	Refused error
 	// DB and Protocol are those of servers; 0 for sentinels.
@@ -47,8 +48,8 @@ type Config struct {
 	DialTimeout time.Duration
 	AddrMap     func(addr string) string
 	ClientName  string
-	// Context is the client's: once it has ended, so do new connections. Epoch is the zero of its clock, and Spawn runs what belongs to a
-	// connection.
+	// Context is the client's: once it has ended, so do new connections. Epoch is the zero of its
+	// clock, and Spawn runs what belongs to a connection.
 	Context context.Context //nolint:containedctx // the client's lifetime
 	Epoch   time.Time
 	Calls   *wire.Calls
@@ -81,9 +82,11 @@ func (d *Connector) WithoutLogin() *Connector {
 type Visit int
 
 const (
-	// ToStay is a connection that says something of itself first, or that is asked for a role at once.
+	// ToStay is a connection that says something of itself first, or that is asked for a role at
+	// once.
 	ToStay Visit = iota
-	// ToServe is a connection that must prove before its first command that the server has accepted it.
+	// ToServe is a connection that must prove before its first command that the server has accepted
+	// it.
 	ToServe
 	// ToRescue is a connection to a server that answers next to nothing: it logs in, and no more.
 	ToRescue
@@ -102,7 +105,8 @@ func (d *Connector) ForgetNames(keep func(addr string) bool) {
 	})
 }
 
-// open dials addr, as the sentinels name it, and logs in. Credentials that are refused are asked for anew, once.
+// open dials addr, as the sentinels name it, and logs in. Credentials that are refused are asked
+// for anew, once.
 func (d *Connector) open(ctx context.Context, addr string, why Visit) (net.Conn, login, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.DialTimeout)
 	defer cancel()
@@ -181,7 +185,8 @@ func (d *Connector) encrypt(ctx context.Context, conn net.Conn, addr string) (ne
 	return secured, secured.HandshakeContext(ctx)
 }
 
-// greet says what a fresh connection begins with, and runs the user's own code, which must not take the process down with it.
+// greet says what a fresh connection begins with, and runs the user's own code, which must not take
+// the process down with it.
 func (d *Connector) greet(ctx context.Context, conn net.Conn, addr string, g wire.Greeting) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -275,7 +280,8 @@ func (d *Connector) Subscribe(ctx context.Context, addr string, silence time.Dur
 	return s, nil
 }
 
-// Track opens a connection that receives the names of the keys with one of the prefixes that change.
+// Track opens a connection that receives the names of the keys with one of the prefixes that
+// change.
 func (d *Connector) Track(ctx context.Context, addr string, silence time.Duration, prefixes []string) (*wire.Subscriber, error) {
 	conn, as, err := d.open(ctx, addr, ToStay)
 	if err != nil {
@@ -292,7 +298,8 @@ func (d *Connector) Track(ctx context.Context, addr string, silence time.Duratio
 	return s, nil
 }
 
-// Reach dials addr, as the sentinels name it, and encrypts. It also returns the connection beneath the encryption.
+// Reach dials addr, as the sentinels name it, and encrypts. It also returns the connection beneath
+// the encryption.
 func (d *Connector) Reach(ctx context.Context, addr string) (conn, raw net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.DialTimeout)
 	defer cancel()

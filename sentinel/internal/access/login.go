@@ -108,7 +108,8 @@ func (l *logins) done(conn *wire.Conn, as login) {
 	}
 }
 
-// login returns what to log in with at an address. It runs the user's own code, which must not take the process down with it.
+// login returns what to log in with at an address. It runs the user's own code, which must not take
+// the process down with it.
 func (d *Connector) login(ctx context.Context, addr string) (as login, err error) {
 	e := d.Endpoint
 	if e.Credentials == nil {
@@ -125,8 +126,8 @@ func (d *Connector) login(ctx context.Context, addr string) (as login, err error
 	return as, nil
 }
 
-// KeepLogins asks for credentials now and then, and logs the connections in anew, until ctx ends. Where they do not change it returns at
-// once.
+// KeepLogins asks for credentials now and then, and logs the connections in anew, until ctx ends.
+// Where they do not change it returns at once.
 func (d *Connector) KeepLogins(ctx context.Context) {
 	if !d.rotates() {
 		return
@@ -145,8 +146,8 @@ func (d *Connector) rotates() bool {
 	return d.Endpoint.Credentials != nil && d.Endpoint.CredentialsRefresh > 0
 }
 
-// keepLogin logs the shared connections to an address in anew, if its credentials have changed. Those that are refused are asked for
-// once more.
+// keepLogin logs the shared connections to an address in anew, if its credentials have changed.
+// Those that are refused are asked for once more.
 func (d *Connector) keepLogin(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, d.DialTimeout)
 	defer cancel()
@@ -169,8 +170,8 @@ func (d *Connector) keepLogin(ctx context.Context, addr string) error {
 	return refused
 }
 
-// relogin sends the login among the commands of others: those before it run as the old user, those after it as the new. One that is
-// refused changes nothing.
+// relogin sends the login among the commands of others: those before it run as the old user, those
+// after it as the new. One that is refused changes nothing.
 func (d *Connector) relogin(ctx context.Context, conn *wire.Conn, as login) error {
 	args := as.auth()
 	if as == (login{}) {
@@ -186,7 +187,8 @@ func (d *Connector) relogin(ctx context.Context, conn *wire.Conn, as login) erro
 	return err
 }
 
-// Renew logs a connection in anew that is about to be used by one caller, if its credentials have changed.
+// Renew logs a connection in anew that is about to be used by one caller, if its credentials have
+// changed.
 func (d *Connector) Renew(ctx context.Context, conn *wire.Conn) error {
 	if d.Endpoint.Credentials == nil {
 		return nil

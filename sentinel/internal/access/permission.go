@@ -9,11 +9,13 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// What the user of a login may send: https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/.
+// What the user of a login may send:
+// https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/.
 
 const defaultUser = "default"
 
-// refusesCommand tells whether an error reply is about a command that this user, or nobody, may send.
+// refusesCommand tells whether an error reply is about a command that this user, or nobody, may
+// send.
 func refusesCommand(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && (strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown command"))
@@ -33,13 +35,15 @@ func RefusesCredentials(err error) bool {
 	return false
 }
 
-// RefusesRights tells whether an error reply is about what the user may do, and nothing else is wrong with the login.
+// RefusesRights tells whether an error reply is about what the user may do, and nothing else is
+// wrong with the login.
 func RefusesRights(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && strings.HasPrefix(text, "NOPERM")
 }
 
-// Permit adds to an error for want of rights the command that gives them to the user: such as "role" or "sentinel|master".
+// Permit adds to an error for want of rights the command that gives them to the user: such as
+// "role" or "sentinel|master".
 func Permit(user string, err error, rights ...string) error {
 	if user == "" {
 		user = defaultUser
@@ -47,7 +51,8 @@ func Permit(user string, err error, rights ...string) error {
 	return fmt.Errorf("allow it with \"ACL SETUSER %s +%s\": %w", user, strings.Join(rights, " +"), err)
 }
 
-// RefusedCommand is the command, or subcommand, that an error reply says the user may not send; empty if it does not say.
+// RefusedCommand is the command, or subcommand, that an error reply says the user may not send;
+// empty if it does not say.
 func RefusedCommand(err error) string {
 	text, _ := wire.ErrorReply(err)
 	_, after, _ := strings.Cut(text, "permissions to run the '")
@@ -58,7 +63,8 @@ func RefusedCommand(err error) string {
 	return strings.ToLower(command)
 }
 
-// Needed are the rights that were found to be missing or, if the time was over before one was found, the one that the error is about.
+// Needed are the rights that were found to be missing or, if the time was over before one was
+// found, the one that the error is about.
 func Needed(found []string, err error) []string {
 	if len(found) > 0 {
 		return found
@@ -66,7 +72,8 @@ func Needed(found []string, err error) []string {
 	return []string{cmp.Or(RefusedCommand(err), "sentinel")}
 }
 
-// asksForNone tells whether an error reply to a login with a password alone says that the server lets everybody in.
+// asksForNone tells whether an error reply to a login with a password alone says that the server
+// lets everybody in.
 func asksForNone(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && (strings.HasPrefix(text, "ERR AUTH <password> called without any password configured") ||
@@ -87,8 +94,8 @@ func (l *logins) user(conn *wire.Conn) string {
 	return l.of[conn].as.user
 }
 
-// forgives reports whether a login that failed was not needed: the server lets everybody in, and only tells those who come with a password
-// alone. The log has it once.
+// forgives reports whether a login that failed was not needed: the server lets everybody in, and
+// only tells those who come with a password alone. The log has it once.
 func (d *Connector) forgives(err error) bool {
 	if !asksForNone(err) {
 		return false

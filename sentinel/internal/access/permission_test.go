@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/access"
 )
 
-// The time may be over before it is known which rights are missing; the advice was "ACL SETUSER one +" then.
+// The time may be over before it is known which rights are missing; the advice was "ACL SETUSER one
+// +" then.
 func TestTheAdviceNamesARightInAnyCase(t *testing.T) {
 	refused := resp3.SimpleError{S: "NOPERM this user has no permissions to run the 'sentinel|replicas' command"}
 	for _, c := range []struct {

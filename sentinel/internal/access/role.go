@@ -24,15 +24,16 @@ type Role struct {
 	Curt bool
 }
 
-// Inquirer asks one server for its role: by ROLE, or by INFO if the user may not send that, or else by HELLO, which tells no offset. It is
-// for one goroutine at a time.
+// Inquirer asks one server for its role: by ROLE, or by INFO if the user may not send that, or else
+// by HELLO, which tells no offset. It is for one goroutine at a time.
 type Inquirer struct {
 	servers *Connector
 	way     int       // the first that was not refused
 	again   time.Time // when those before it are tried anew
 }
 
-// inquiries are the ways to ask, and regrantedAfter is how often it is tried whether the user may by now go a better one.
+// inquiries are the ways to ask, and regrantedAfter is how often it is tried whether the user may
+// by now go a better one.
 const (
 	byRole = iota
 	byInfo
@@ -89,7 +90,8 @@ func (q *Inquirer) inquire(ctx context.Context, conn *wire.Conn) (Role, error) {
 	}
 }
 
-// ProcessID asks a server which process it is. It is empty if the server does not tell: its user may not ask, or it has no identifier.
+// ProcessID asks a server which process it is. It is empty if the server does not tell: its user
+// may not ask, or it has no identifier.
 func (q *Inquirer) ProcessID(ctx context.Context, conn *wire.Conn) (string, error) {
 	var text string
 	if err := conn.Do(ctx, radix.Cmd(&text, "INFO", "server")); err != nil {
@@ -101,7 +103,8 @@ func (q *Inquirer) ProcessID(ctx context.Context, conn *wire.Conn) (string, erro
 	return parseProcessID(text), nil
 }
 
-// parseProcessID reads the section on the server of INFO. What is no identifier, such as one of zeroes alone, is not taken for one.
+// parseProcessID reads the section on the server of INFO. What is no identifier, such as one of
+// zeroes alone, is not taken for one.
 func parseProcessID(info string) string {
 	for line := range strings.Lines(info) {
 		id, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:")

@@ -1,4 +1,5 @@
-// Package director carries out what the machine of package follow decides, and tells it what comes of that.
+// Package director carries out what the machine of package follow decides, and tells it what comes
+// of that.
 package director
 
 import (
@@ -43,8 +44,8 @@ type Config struct {
 	Tell func(Event)
 }
 
-// Director hears the sentinels and runs what follows each name. It is one goroutine, which never dials and never waits: what takes time
-// is done by workers, who post their results to it.
+// Director hears the sentinels and runs what follows each name. It is one goroutine, which never
+// dials and never waits: what takes time is done by workers, who post their results to it.
 type Director struct {
 	Config
 	*route.Shared
@@ -95,8 +96,8 @@ func (d *Director) Primaries() map[string]*Primary { return d.primaries }
 // Run hears the sentinels, until its client's context has ended.
 func (d *Director) Run() { d.mail.Run(d.Context) }
 
-// Started tells what is known of a client that has just been made: whether all primaries are there, and whether the first try to find
-// each is over; and why it can not work, if that is known.
+// Started tells what is known of a client that has just been made: whether all primaries are there,
+// and whether the first try to find each is over; and why it can not work, if that is known.
 func (d *Director) Started() (ready, tried bool, err error) {
 	d.ask(func() { ready, tried, err = d.started() })
 	return ready, tried, err
@@ -119,7 +120,8 @@ func (d *Director) Views() map[string]follow.View {
 	return views
 }
 
-// Close ends all that the director has, once cancel has ended the context of its client: whatever comes later finds that.
+// Close ends all that the director has, once cancel has ended the context of its client: whatever
+// comes later finds that.
 func (d *Director) Close(cancel func()) {
 	d.ask(func() {
 		cancel()
@@ -351,8 +353,8 @@ func (d *Director) startError() error {
 	return nil
 }
 
-// started tells what is known of a client that has just been made: whether all primaries are there, and whether the first try to find
-// each is over.
+// started tells what is known of a client that has just been made: whether all primaries are there,
+// and whether the first try to find each is over.
 func (d *Director) started() (ready, tried bool, err error) {
 	ready, tried = true, true
 	for _, f := range d.followers {

@@ -4,7 +4,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// EventKind says what an Event is about. Its constants are those of sentinel.EventKind, in the same order.
+// EventKind says what an Event is about. Its constants are those of sentinel.EventKind, in the same
+// order.
 type EventKind int
 
 // The kinds of events, as sentinel has them.

@@ -16,7 +16,8 @@ import (
 // drainTime is how long calls under way may go on at a primary that was left.
 const drainTime = 50 * time.Millisecond
 
-// follower carries out what the state of one name decides, and tells it what comes of that. It belongs to the director's goroutine.
+// follower carries out what the state of one name decides, and tells it what comes of that. It
+// belongs to the director's goroutine.
 type follower struct {
 	director   *Director
 	primary    *Primary
@@ -351,8 +352,8 @@ func (f *follower) close() {
 	f.endCalls(old.Generation+1, outcome.ErrClosed)
 }
 
-// explain takes in why a server could not be asked. What it replied, or who has its credentials, says of a primary that is down tells more
-// than the lost connection that it began with.
+// explain takes in why a server could not be asked. What it replied, or who has its credentials,
+// says of a primary that is down tells more than the lost connection that it began with.
 func (f *follower) explain(err error) {
 	present := f.primary.Seat()
 	if _, replied := wire.ErrorReply(err); present.Err == nil || !replied && !errors.Is(err, access.ErrNoCredentials) || f.director.Context.Err() != nil {

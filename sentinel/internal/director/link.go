@@ -48,7 +48,8 @@ type candidate struct {
 	link   *link // nil while it is dialled
 }
 
-// dial opens a link. One that takes the place of a connection that was lost is watched by the same heartbeat.
+// dial opens a link. One that takes the place of a connection that was lost is watched by the same
+// heartbeat.
 //
 //nolint:contextcheck // it belongs to the client, not to whoever brought the news.
 func (f *follower) dial(e follow.Dial) {

@@ -15,14 +15,14 @@ import (
 
 const (
 	beatInterval = 100 * time.Millisecond
-	// pulseTick is how often silence is judged. A tick that comes late counts for little more than one that does not: the process was
-	// starved then, and the answer may be there unread.
+	// pulseTick is how often silence is judged. A tick that comes late counts for little more than
+	// one that does not: the process was starved then, and the answer may be there unread.
 	pulseTick = 25 * time.Millisecond
 	tickWorth = pulseTick * 3 / 2
 )
 
-// pulse asks the primary for its role ten times a second, on a connection of its own, and measures its silence. What it finds goes to the
-// state.
+// pulse asks the primary for its role ten times a second, on a connection of its own, and measures
+// its silence. What it finds goes to the state.
 type pulse struct {
 	follower  *follower
 	addr      string
@@ -143,7 +143,8 @@ func (b *pulse) await(ctx context.Context, results <-chan beaten) beaten {
 // heard is when the server was last heard at all.
 func (b *pulse) heard() int64 { return max(b.link.Load().heard.Load(), b.beats.Load()) }
 
-// beat asks for the role. A connection that was lost is opened again: only if that fails is the server at fault.
+// beat asks for the role. A connection that was lost is opened again: only if that fails is the
+// server at fault.
 func (b *pulse) beat(ctx context.Context) beaten {
 	for try := 0; ; try++ {
 		conn, err := b.connect(ctx)

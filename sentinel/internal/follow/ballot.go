@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// tally is how many reports name an address as the primary's, and the earliest epoch at which they do: the latest may be invented.
+// tally is how many reports name an address as the primary's, and the earliest epoch at which they
+// do: the latest may be invented.
 type tally struct {
 	addr  string
 	n     int
@@ -28,7 +29,8 @@ func (s *State) majority(n int) bool {
 	return 2*n > s.voters.electors
 }
 
-// count counts reports by the primary that they name. The epoch of one that is midway is that of another address.
+// count counts reports by the primary that they name. The epoch of one that is midway is that of
+// another address.
 func (s *State) count(reports []*voter, counts func(*voter) bool) []tally {
 	var all []tally
 	for _, v := range reports {
@@ -50,7 +52,8 @@ func (s *State) count(reports []*voter, counts func(*voter) bool) []tally {
 	return all
 }
 
-// elect returns whom the sentinels call primary: the majority's choice or, while there is none, the one at the highest epoch.
+// elect returns whom the sentinels call primary: the majority's choice or, while there is none, the
+// one at the highest epoch.
 func (s *State) elect() (elected tally, majority bool) {
 	reports := s.fresh()
 	for _, t := range s.count(reports, nil) {
@@ -68,7 +71,8 @@ func (s *State) elect() (elected tally, majority bool) {
 	return elected, false
 }
 
-// agreed is the latest epoch that most have reached who call addr primary: one that has gone wrong may say any.
+// agreed is the latest epoch that most have reached who call addr primary: one that has gone wrong
+// may say any.
 func (s *State) agreed(addr string, reports []*voter) int64 {
 	epochs := make([]int64, 0, len(reports))
 	for _, v := range reports {
@@ -83,8 +87,9 @@ func (s *State) agreed(addr string, reports []*voter) int64 {
 	return epochs[max(len(epochs)-s.voters.electors/2-1, 0)]
 }
 
-// named is the address of the primary that a report names. Sentinels may call one server by several addresses, by IP address and by name:
-// what has the run id of the present primary is the present primary, for as long as that one is reached at the address that it has.
+// named is the address of the primary that a report names. Sentinels may call one server by several
+// addresses, by IP address and by name: what has the run id of the present primary is the present
+// primary, for as long as that one is reached at the address that it has.
 func (s *State) named(v *voter) string {
 	if s.phase != Searching && v.report.RunID != "" && v.report.RunID == s.primary.id {
 		return s.primary.addr
@@ -108,7 +113,8 @@ func (s *State) identify() {
 	}
 }
 
-// names tells whether a report has addr as primary or replica. The present primary may be listed by another address of its.
+// names tells whether a report has addr as primary or replica. The present primary may be listed by
+// another address of its.
 func (s *State) names(v *voter, addr string) bool {
 	id := s.primary.id
 	return s.named(v) == addr || v.lists(addr) ||
@@ -141,7 +147,8 @@ func (s *State) most(is func(*voter) bool) bool {
 	return s.majority(n)
 }
 
-// known tells whether most sentinels list addr: as a replica or, if they have not heard of the last failover yet, as the primary.
+// known tells whether most sentinels list addr: as a replica or, if they have not heard of the last
+// failover yet, as the primary.
 func (s *State) known(addr string) bool {
 	return s.most(func(v *voter) bool { return s.names(v, addr) })
 }
@@ -150,8 +157,9 @@ func (s *State) allowed(addr string) bool {
 	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
 }
 
-// mayFollow tells whether addr may become primary at all: most sentinels list it and, unless it has been a replica of late, most call it
-// primary. The one that was just left they must call so anew. To others no credentials are sent.
+// mayFollow tells whether addr may become primary at all: most sentinels list it and, unless it has
+// been a replica of late, most call it primary. The one that was just left they must call so anew.
+// To others no credentials are sent.
 func (s *State) mayFollow(addr string) bool {
 	l := s.leaver(addr)
 	left := l != nil && s.now.Before(l.until)
@@ -194,12 +202,13 @@ func (s *State) decide() {
 	}
 }
 
-// undecided tells whether the sentinels' choice is needed: there is no primary, and none that was moved to before its announcement has just been
-// lost.
+// undecided tells whether the sentinels' choice is needed: there is no primary, and none that was
+// moved to before its announcement has just been lost.
 func (s *State) undecided() bool { return !s.phase.Serves() && s.move.from == "" }
 
-// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may say any, so most must be as far. That one
-// of them gives it a later one than before is its announcement.
+// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
+// say any, so most must be as far. That one of them gives it a later one than before is its
+// announcement.
 func (s *State) raise() {
 	reports, best := s.fresh(), s.primary.epoch
 	for _, v := range reports {
@@ -230,8 +239,9 @@ func (s *State) ahead(refuted bool) []tally {
 	})
 }
 
-// later returns whom reports of later epochs than the present one name, of those who can be followed: whom most of them name, then who is
-// asked already, then who has the latest epoch. Others are counted: one sentinel that has gone wrong must not hide what the rest says. Reports
+// later returns whom reports of later epochs than the present one name, of those who can be
+// followed: whom most of them name, then who is asked already, then who has the latest epoch.
+// Others are counted: one sentinel that has gone wrong must not hide what the rest says. Reports
 // that were refuted come last.
 func (s *State) later(refuted bool) (said saying, ok bool) {
 	best := tally{}
@@ -286,8 +296,9 @@ func (s *State) aim(addr string, epoch int64) {
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
 }
 
-// claim is what most sentinels say at a lower config-epoch than that of the primary that is known. A single sentinel that does so was away.
-// If most of them do, the epochs have begun anew: they were installed again, or the name was removed and monitored again.
+// claim is what most sentinels say at a lower config-epoch than that of the primary that is known.
+// A single sentinel that does so was away. If most of them do, the epochs have begun anew: they
+// were installed again, or the name was removed and monitored again.
 type claim struct {
 	tally
 	since time.Time
@@ -307,8 +318,9 @@ func (s *State) reckonClaim() {
 	s.claim.tally = claimed
 }
 
-// claimed returns the address that most who vote name at a lower epoch. At the same epoch it is that of a name that was monitored anew, if
-// they do not know the primary any more, or that from which a few have led the client away.
+// claimed returns the address that most who vote name at a lower epoch. At the same epoch it is
+// that of a name that was monitored anew, if they do not know the primary any more, or that from
+// which a few have led the client away.
 func (s *State) claimed() (tally, bool) {
 	disowned, few := s.disowned(), s.byFew()
 	for _, t := range s.count(s.fresh(), func(v *voter) bool {
@@ -323,18 +335,20 @@ func (s *State) claimed() (tally, bool) {
 	return tally{}, false
 }
 
-// disowned tells whether most have the primary neither as the primary nor as a replica. After a failover they all have it as one of them.
+// disowned tells whether most have the primary neither as the primary nor as a replica. After a
+// failover they all have it as one of them.
 func (s *State) disowned() bool {
 	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
 }
 
-// byFew tells whether the primary was announced by a few only, at an epoch that most have not reached. They may have gone wrong, or the others
-// have yet to hear of it.
+// byFew tells whether the primary was announced by a few only, at an epoch that most have not
+// reached. They may have gone wrong, or the others have yet to hear of it.
 func (s *State) byFew() bool { return s.primary.told > s.primary.epoch }
 
-// judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to begin anew, else when they have agreed and
-// there was no primary for a while. While there is a primary it moves nothing, for that primary answers and says that it is one, unless
-// they know nothing of it any more, or only a few have announced it and most have not followed them in time.
+// judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to
+// begin anew, else when they have agreed and there was no primary for a while. While there is a
+// primary it moves nothing, for that primary answers and says that it is one, unless they know
+// nothing of it any more, or only a few have announced it and most have not followed them in time.
 func (s *State) judgeClaim() {
 	claimed := s.claim
 	if claimed.addr == "" {

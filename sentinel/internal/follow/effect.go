@@ -26,7 +26,8 @@ type Ask struct{ Link Link }
 // End closes a connection, and ends a dial that is under way.
 type End struct{ Link Link }
 
-// Swap makes the server of a link the primary. What went before is drained and ended; a heartbeat begins, whose events have Term Link.
+// Swap makes the server of a link the primary. What went before is drained and ended; a heartbeat
+// begins, whose events have Term Link.
 type Swap struct {
 	Link     Link
 	Addr     string
@@ -35,7 +36,8 @@ type Swap struct {
 	Trigger  Trigger
 }
 
-// Down has commands refused from now on. Those under way end at once, or live on if Keep is set, as the primary may only stall.
+// Down has commands refused from now on. Those under way end at once, or live on if Keep is set, as
+// the primary may only stall.
 type Down struct {
 	Cause error
 	Keep  bool
@@ -87,7 +89,8 @@ type Mismatch struct {
 // Strayed tells that the phase has changed as it never should.
 type Strayed struct{ From, To Phase }
 
-// Doubted counts a report that is not followed, or a server that says replica where a primary is expected.
+// Doubted counts a report that is not followed, or a server that says replica where a primary is
+// expected.
 type Doubted struct{ Role bool }
 
 // Reborn says that the sentinels' epochs begin anew.

@@ -41,7 +41,8 @@ type Peer struct{ ID, Addr string }
 // Unheard is a poll that has failed.
 type Unheard struct{ Sentinel string }
 
-// Pushed is an event that a sentinel has published. It is a hint: polls and the servers' own words decide.
+// Pushed is an event that a sentinel has published. It is a hint: polls and the servers' own words
+// decide.
 type Pushed struct {
 	Sentinel string
 	Kind     PushKind
@@ -84,8 +85,9 @@ type Ended struct {
 	Err  error
 }
 
-// Beat is an answer of the primary to the heartbeat: it says that it is one. Connected is when the heartbeat's connection was opened, Asked
-// when the question was sent. Term is the number of the Swap that the heartbeat began with.
+// Beat is an answer of the primary to the heartbeat: it says that it is one. Connected is when the
+// heartbeat's connection was opened, Asked when the question was sent. Term is the number of the
+// Swap that the heartbeat began with.
 type Beat struct {
 	Term             Link
 	Connected, Asked time.Time
@@ -97,7 +99,8 @@ type Silent struct {
 	For  time.Duration
 }
 
-// Died is a heartbeat that has ended: its connection cannot be opened again, or the primary says that it is a replica.
+// Died is a heartbeat that has ended: its connection cannot be opened again, or the primary says
+// that it is a replica.
 type Died struct {
 	Term Link
 	Err  error

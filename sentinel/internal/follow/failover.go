@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// move is a failover that is under way: in phase Fenced until the replica is the primary, in phase Provisional, or after the loss of such a
-// primary, until it is announced.
+// move is a failover that is under way: in phase Fenced until the replica is the primary, in phase
+// Provisional, or after the loss of such a primary, until it is announced.
 type move struct {
 	chosen   []selection
 	from     string    // the primary before; empty unless the move was made, and is not announced yet
@@ -28,7 +28,8 @@ type fenced struct {
 // maxFences is how many fences there may be in fencePeriod, however short.
 const maxFences = 64
 
-// selection is a replica that a sentinel has chosen to promote. While there are several, each replica is asked in turn.
+// selection is a replica that a sentinel has chosen to promote. While there are several, each
+// replica is asked in turn.
 type selection struct{ by, addr string }
 
 // leaver is a server that was left.
@@ -65,8 +66,9 @@ func (s *State) comeBack(addr string) {
 // maxStandbys is how many servers that have been replicas are remembered.
 const maxStandbys = 64
 
-// stoodBy tells whether a server has been a replica since it was the primary, as far as is known: before, its word that it is the primary
-// means nothing. It may be one of before that has come back, and has not been demoted yet.
+// stoodBy tells whether a server has been a replica since it was the primary, as far as is known:
+// before, its word that it is the primary means nothing. It may be one of before that has come
+// back, and has not been demoted yet.
 func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }
 
 // wasReplica notes that a server says, or most sentinels see, that it is a replica.
@@ -84,8 +86,9 @@ func (s *State) noReplica(addr string) {
 	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
 }
 
-// reckonReplicas notes which servers most sentinels see replicate, and which of them have become the primary since, or were lost: those may
-// come back as anything. Of one that was left they must have seen it since.
+// reckonReplicas notes which servers most sentinels see replicate, and which of them have become
+// the primary since, or were lost: those may come back as anything. Of one that was left they must
+// have seen it since.
 func (s *State) reckonReplicas() {
 	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
 		return s.calledPrimary(addr) || s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
@@ -147,8 +150,8 @@ func (s *State) toSelected(addr string) asker {
 	return asker{addr: addr, interval: selectedInterval, trigger: BySelection}
 }
 
-// rotate asks the next of those that may be about to be the primary, if there are several: a sentinel that has gone wrong may have selected
-// or announced one of them.
+// rotate asks the next of those that may be about to be the primary, if there are several: a
+// sentinel that has gone wrong may have selected or announced one of them.
 func (s *State) rotate() {
 	if s.calledPrimary(s.next.addr) {
 		return
@@ -186,7 +189,8 @@ func (s *State) candidates() []asker {
 	return all
 }
 
-// fence holds writes back until the end of a failover, if fences that came to nothing have not used up their time.
+// fence holds writes back until the end of a failover, if fences that came to nothing have not used
+// up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
 	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == e.Sentinel })
@@ -253,7 +257,8 @@ func (s *State) dueMove() {
 	}
 }
 
-// judgeMove looks for an abort in what the sentinel says that leads the failover: it has ended, and the primary is the same.
+// judgeMove looks for an abort in what the sentinel says that leads the failover: it has ended, and
+// the primary is the same.
 func (s *State) judgeMove() {
 	m := &s.move
 	if s.phase != Fenced && s.phase != Provisional {
@@ -328,7 +333,8 @@ func (s *State) revert(why error) {
 	s.aim(elected.addr, elected.epoch)
 }
 
-// install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have not announced it yet.
+// install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have
+// not announced it yet.
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	p, from := &s.primary, s.primary.last
 	moved := addr != from && from != ""

@@ -140,7 +140,8 @@ func TestAnAbortIsTheLeaders(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
-// Two sentinels select different replicas, one of them in error: both are asked, and the one that is promoted is followed.
+// Two sentinels select different replicas, one of them in error: both are asked, and the one that
+// is promoted is followed.
 func TestEachSelectedReplicaIsAsked(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.push(seeds()[0], follow.Selected, serverB)
@@ -151,7 +152,8 @@ func TestEachSelectedReplicaIsAsked(t *testing.T) {
 	p.is(follow.Provisional, serverC)
 }
 
-// Sentinels that begin to announce names instead of addresses speak of the same server, whatever epoch they give it.
+// Sentinels that begin to announce names instead of addresses speak of the same server, whatever
+// epoch they give it.
 func TestAServerIsKnownByItsRunID(t *testing.T) {
 	p := up(t, follow.Config{})
 	named := report(serverA, 4)
@@ -178,7 +180,8 @@ func TestAllowHoldsForReplicas(t *testing.T) {
 	}
 }
 
-// A script that writes to a replica raises an alarm at each call. The primary and the sentinels are asked ten times a second at most.
+// A script that writes to a replica raises an alarm at each call. The primary and the sentinels are
+// asked ten times a second at most.
 func TestAlarmsAreBounded(t *testing.T) {
 	p := up(t, follow.Config{})
 	for range 1000 {
@@ -255,8 +258,9 @@ func TestNothingHappensAfterClose(t *testing.T) {
 	}
 }
 
-// One of three sentinels died with the primary, and the one that led the failover waited for a replica to follow, for minutes: the only other
-// one to announce the new primary was not most, and as soon as that one was silent for a moment it was left, as one that is replaced.
+// One of three sentinels died with the primary, and the one that led the failover waited for a
+// replica to follow, for minutes: the only other one to announce the new primary was not most, and
+// as soon as that one was silent for a moment it was left, as one that is replaced.
 func TestALeaderThatWaitsForReplicasIsNotTheNextFailover(t *testing.T) {
 	for name, mode := range map[string]follow.Mode{"announced": follow.PushOnly, "selected": follow.Eager} {
 		t.Run(name, func(t *testing.T) {

@@ -44,7 +44,8 @@ func (p *play) listed(addr string) bool {
 	return false
 }
 
-// Who says the same as others, at an invented epoch, made it the present one: the next failover was not followed.
+// Who says the same as others, at an invented epoch, made it the present one: the next failover was
+// not followed.
 func TestAnInventedEpochIsNotTaken(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
 	p.hear(report(serverB, 1<<40), seeds()[0])
@@ -56,8 +57,8 @@ func TestAnInventedEpochIsNotTaken(t *testing.T) {
 	}
 }
 
-// The first to announce a true failover gave it an invented epoch. What the others announced later was older, and not followed while the
-// primary of before lived.
+// The first to announce a true failover gave it an invented epoch. What the others announced later
+// was older, and not followed while the primary of before lived.
 func TestAnEpochThatOneAloneTellsIsNotTaken(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
 	p.hear(report(serverB, 1<<40), seeds()[0])
@@ -75,8 +76,8 @@ func TestAnEpochThatOneAloneTellsIsNotTaken(t *testing.T) {
 	p.is(follow.Up, serverC)
 }
 
-// One sentinel had selected a server that hung, by mistake, and the replica that another one promoted meanwhile was not asked: writes were
-// held back, and then went to the primary of before.
+// One sentinel had selected a server that hung, by mistake, and the replica that another one
+// promoted meanwhile was not asked: writes were held back, and then went to the primary of before.
 func TestASelectionThatHangsHidesNoOther(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.push(seeds()[0], follow.Selected, serverC) // which is dialled, and does not answer
@@ -116,7 +117,8 @@ func TestOfTwoThatAreFarEachHasItsTime(t *testing.T) {
 	t.Errorf("it is %v at %s", p.state.View().Phase, p.state.View().Last)
 }
 
-// A primary of before came back as a primary, and one sentinel that had gone wrong announced it before the others had demoted it.
+// A primary of before came back as a primary, and one sentinel that had gone wrong announced it
+// before the others had demoted it.
 func TestAPrimaryOfBeforeNeedsMost(t *testing.T) {
 	for _, known := range []bool{true, false} { // to be a primary of before, by the client
 		t.Run(fmt.Sprint(known), func(t *testing.T) {
@@ -177,7 +179,8 @@ func TestAnAnnouncementMayGrowOld(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// A replica that was away has come back as a primary, as one whose configuration is not kept. One sentinel says that this is its will.
+// A replica that was away has come back as a primary, as one whose configuration is not kept. One
+// sentinel says that this is its will.
 func TestAReplicaThatWasLostNeedsMost(t *testing.T) {
 	p := up(t, follow.Config{})
 	lost := report(serverA, 1)
@@ -193,7 +196,8 @@ func TestAReplicaThatWasLostNeedsMost(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// A name was removed and monitored at another server while the old one went on as a primary: it was served for as long as it lived.
+// A name was removed and monitored at another server while the old one went on as a primary: it was
+// served for as long as it lived.
 func TestANameThatIsMonitoredAnewIsFollowed(t *testing.T) {
 	for _, epoch := range []int64{0, 1} { // 1 is that of before
 		p := up(t, follow.Config{})
@@ -223,7 +227,8 @@ func TestASelectionHidesNoClaim(t *testing.T) {
 	}
 }
 
-// Sentinels that are a failover behind do not undo it, though most of them are: they know the primary as a replica.
+// Sentinels that are a failover behind do not undo it, though most of them are: they know the
+// primary as a replica.
 func TestSentinelsThatLagMoveNothing(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
 	p.hear(report(serverB, 2), seeds()[0])
@@ -236,7 +241,8 @@ func TestSentinelsThatLagMoveNothing(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// One sentinel announces a replica again and again. It kept the client from asking the one that was selected.
+// One sentinel announces a replica again and again. It kept the client from asking the one that was
+// selected.
 func TestAFalseAnnouncementHidesNoSelection(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.push(seeds()[1], follow.Selected, serverB)
@@ -284,7 +290,8 @@ func TestAServerThatHangsHidesNoAnnouncement(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// A promoted replica was held for the announcement of a failover that was undone, and kept the primary from returning.
+// A promoted replica was held for the announcement of a failover that was undone, and kept the
+// primary from returning.
 func TestWhatIsHeldIsDropped(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.FenceOnly})
 	p.push(seeds()[0], follow.Selected, serverB)
@@ -301,7 +308,8 @@ func TestWhatIsHeldIsDropped(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
-// One sentinel announces replicas without end. It kept the client from what most others agree on at a lower epoch.
+// One sentinel announces replicas without end. It kept the client from what most others agree on at
+// a lower epoch.
 func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.hear(report(serverA, 5), seeds()...)
@@ -319,8 +327,8 @@ func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// The leader of a failover that is announced waits for replicas to follow, and names the primary of before: the new one could not return for
-// 15 s, and a stall of it was taken for its end.
+// The leader of a failover that is announced waits for replicas to follow, and names the primary of
+// before: the new one could not return for 15 s, and a stall of it was taken for its end.
 func TestALeaderMayWaitForReplicas(t *testing.T) {
 	p := up(t, follow.Config{})
 	waits := report(serverA, 2)
@@ -357,8 +365,9 @@ func TestAFalseDownAfterKeepsNoCalls(t *testing.T) {
 	}
 }
 
-// While the primary stalled, a sentinel announced one replica, and reported another: both were asked in turn, and the first said that it was
-// the primary. The machine took a way that it does not have, and ended the process.
+// While the primary stalled, a sentinel announced one replica, and reported another: both were
+// asked in turn, and the first said that it was the primary. The machine took a way that it does
+// not have, and ended the process.
 func TestAReplicaIsFollowedWhileThePrimaryStalls(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.step(follow.Silent{Term: p.links[serverA], For: 300 * time.Millisecond})
@@ -374,8 +383,9 @@ func TestAReplicaIsFollowedWhileThePrimaryStalls(t *testing.T) {
 	}
 }
 
-// One sentinel announced, at a later epoch, a server that was not demoted yet: it was followed, for it might have led a failover. All others
-// named the true primary on and on, at the epoch that the client knew, and that moved nothing.
+// One sentinel announced, at a later epoch, a server that was not demoted yet: it was followed, for
+// it might have led a failover. All others named the true primary on and on, at the epoch that the
+// client knew, and that moved nothing.
 func TestWhatOneAnnouncesYieldsToTheOthersInTheEnd(t *testing.T) {
 	p := up(t, follow.Config{Mode: follow.PushOnly})
 	rest := func() {

@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// monkey has anything happen, in any order, that whoever carries out the effects may post, and checks that the effects fit each other.
+// monkey has anything happen, in any order, that whoever carries out the effects may post, and
+// checks that the effects fit each other.
 type monkey struct {
 	*testing.T
 	rng     *rand.Rand
@@ -182,8 +183,9 @@ func (m *monkey) run(effects []follow.Effect) {
 	must((m.state.Phase() == follow.Fenced) == m.fenced, "the phase has another fence")
 }
 
-// Whatever comes, in whatever order, with whatever addresses, ids and epochs, and with clocks that are set back: no panic, no transition
-// that is not in the table, and effects that fit each other. At last all is well, and the primary is found.
+// Whatever comes, in whatever order, with whatever addresses, ids and epochs, and with clocks that
+// are set back: no panic, no transition that is not in the table, and effects that fit each other.
+// At last all is well, and the primary is found.
 func TestAnyOrderOfEvents(t *testing.T) {
 	rounds := 1_000
 	if testing.Short() {

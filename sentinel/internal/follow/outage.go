@@ -95,8 +95,9 @@ func (s *State) stallTimeout() time.Duration {
 	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
-// replaces tells whether a sentinel leads a failover of the present primary. One that leads the last one may still wait for replicas to follow,
-// for minutes, and names the primary of before; others have announced this one then.
+// replaces tells whether a sentinel leads a failover of the present primary. One that leads the
+// last one may still wait for replicas to follow, for minutes, and names the primary of before;
+// others have announced this one then.
 func (s *State) replaces(v *voter) bool {
 	return v.report.Midway && (v.report.Epoch > max(s.primary.epoch, s.primary.told) || s.named(v) == s.primary.addr)
 }
@@ -142,9 +143,9 @@ func (s *State) lookIntoAlarm() {
 	}
 }
 
-// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has named it since it did. Without any it may
-// return at once. A few that know better, because a failover is under way or over, are waited for, though not for ever: they may have gone
-// wrong.
+// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has
+// named it since it did. Without any it may return at once. A few that know better, because a
+// failover is under way or over, are waited for, though not for ever: they may have gone wrong.
 func (s *State) judgeReturn() {
 	if s.phase != Returning {
 		return
@@ -198,8 +199,9 @@ func (s *State) leaveReturn() {
 	}
 }
 
-// repair replaces the connection of a primary that goes on without it: commands wait for it, and nobody else notices. A server closes
-// connections that are idle (its option timeout), or that take too much memory; a flow may be lost between.
+// repair replaces the connection of a primary that goes on without it: commands wait for it, and
+// nobody else notices. A server closes connections that are idle (its option timeout), or that take
+// too much memory; a flow may be lost between.
 type repair struct {
 	link     Link // of the new connection
 	lostAt   time.Time
@@ -238,8 +240,8 @@ func (s *State) repairAnswered(e Answered) {
 	s.judgeRepair()
 }
 
-// judgeRepair gives commands the new connection. Whether the server is the same as before is not its own word alone: the heartbeat, which
-// has a connection of its own, must have gone on unbroken.
+// judgeRepair gives commands the new connection. Whether the server is the same as before is not
+// its own word alone: the heartbeat, which has a connection of its own, must have gone on unbroken.
 func (s *State) judgeRepair() {
 	r := &s.repair
 	switch b := s.primary.beat; {

@@ -38,7 +38,8 @@ type Transition struct {
 	Why      string
 }
 
-// Transitions are all that there are, but for those to Forced and Closed, which lead from everywhere.
+// Transitions are all that there are, but for those to Forced and Closed, which lead from
+// everywhere.
 func Transitions() []Transition {
 	return []Transition{
 		{Searching, Up, "a server that most sentinels name says that it is the primary"},

@@ -20,12 +20,13 @@ type Config struct {
 	Mode  Mode
 	Seeds []string // the sentinels that the user gave
 	Allow []string // the addresses that may be used; none: all
-	// StallTimeout is how long a silent primary keeps the commands that are under way; 0: as long as most sentinels take to call it down,
-	// at least a second.
+	// StallTimeout is how long a silent primary keeps the commands that are under way; 0: as long
+	// as most sentinels take to call it down, at least a second.
 	StallTimeout time.Duration
 	// RepairTimeout bounds the replacement of a connection that was lost.
 	RepairTimeout time.Duration
-	// ResetTimeout is how long most sentinels have to agree on a lower epoch, without a proof that theirs have begun anew.
+	// ResetTimeout is how long most sentinels have to agree on a lower epoch, without a proof that
+	// theirs have begun anew.
 	ResetTimeout time.Duration
 }
 
@@ -147,7 +148,8 @@ func (s *State) take() []Effect {
 	return out
 }
 
-// become changes the phase. A transition that is not in the table is a defect of this package, and told: a process does not end for it.
+// become changes the phase. A transition that is not in the table is a defect of this package, and
+// told: a process does not end for it.
 func (s *State) become(to Phase) {
 	if s.phase == to || s.phase == Closed {
 		return

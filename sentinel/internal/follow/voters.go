@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Who votes: the sentinels that the user gave, and those that most who vote name. Anybody can invent others, and one that has gone wrong
-// would be a majority with them.
+// Who votes: the sentinels that the user gave, and those that most who vote name. Anybody can
+// invent others, and one that has gone wrong would be a majority with them.
 
-// maxVoters bounds the sentinels that are watched: even most of the seeds may be made to name thousands.
+// maxVoters bounds the sentinels that are watched: even most of the seeds may be made to name
+// thousands.
 const maxVoters = 64
 
 // voter is a sentinel.
@@ -66,7 +67,8 @@ func (e *electorate) add(addr string, now time.Time) *voter {
 	return v
 }
 
-// settled tells whether enough is known for the first decision: each sentinel has been heard or has failed, or had time for it.
+// settled tells whether enough is known for the first decision: each sentinel has been heard or has
+// failed, or had time for it.
 func (e *electorate) settled(now time.Time) bool {
 	return e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
 }
@@ -83,8 +85,9 @@ func (e *electorate) wait(now time.Time) bool {
 	return false
 }
 
-// lives tells whether a sentinel has a vote, whether it is heard at present or not: else, when most are away for a moment, one that has gone
-// wrong would be most of those that are left. One that has told nothing for a minute is no member of anything any more.
+// lives tells whether a sentinel has a vote, whether it is heard at present or not: else, when most
+// are away for a moment, one that has gone wrong would be most of those that are left. One that has
+// told nothing for a minute is no member of anything any more.
 func (e *electorate) lives(v *voter, now time.Time) bool {
 	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
 }
@@ -109,8 +112,8 @@ func (e *electorate) count(now time.Time) {
 	}
 }
 
-// twin tells whether two are one sentinel at two addresses. One that has had another id is not: it may have taken this one. If they do not
-// say the same they count as two all the same.
+// twin tells whether two are one sentinel at two addresses. One that has had another id is not: it
+// may have taken this one. If they do not say the same they count as two all the same.
 func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
 
 // same tells whether two reports say the same.
@@ -119,9 +122,11 @@ func (r *Report) same(o *Report) bool {
 		slices.Equal(r.Replicas, o.Replicas) && slices.Equal(r.Peers, o.Peers)
 }
 
-// own tells whether v speaks for the sentinel with an id: the first to come with it does, for as long as it answers, because else whoever
-// takes another's id would speak for it. An address that the user gave goes before one that was found, which may be the same sentinel's,
-// unless it has had another id, and may have taken this one: then each speaks for itself, as do two that the user gave.
+// own tells whether v speaks for the sentinel with an id: the first to come with it does, for as
+// long as it answers, because else whoever takes another's id would speak for it. An address that
+// the user gave goes before one that was found, which may be the same sentinel's, unless it has had
+// another id, and may have taken this one: then each speaks for itself, as do two that the user
+// gave.
 func (e *electorate) own(v *voter, id string) bool {
 	if e.owners == nil {
 		e.owners = make(map[string]*voter)
@@ -146,8 +151,9 @@ func (e *electorate) disown(v *voter) {
 	}
 }
 
-// admit has the sentinels watched that most who vote name, one of whom was just heard, and notes that they vote. Who votes does so while one
-// still says it, or none that the user gave has a vote any more.
+// admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
+// that they vote. Who votes does so while one still says it, or none that the user gave has a vote
+// any more.
 func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
@@ -198,7 +204,8 @@ func naming(reports []*voter, p Peer) (n int) {
 
 func (v *voter) fresh(now time.Time) bool { return v.report != nil && now.Sub(v.asked) <= freshFor }
 
-// forget stops watching the sentinels that nobody has named for a while. Seeds are never forgotten, nor is anybody while none answers.
+// forget stops watching the sentinels that nobody has named for a while. Seeds are never forgotten,
+// nor is anybody while none answers.
 func (s *State) forget() {
 	s.voters.all = slices.DeleteFunc(s.voters.all, func(v *voter) bool {
 		gone := !v.seed && !v.member && s.now.Sub(v.namedAt) > forgetAfter
@@ -256,8 +263,8 @@ func (s *State) heard(e Heard) {
 	s.decide()
 }
 
-// notice compares a sentinel's epoch with what it said before, and with the present one. An epoch only ever rises, but for a sentinel that
-// has lost what it knew.
+// notice compares a sentinel's epoch with what it said before, and with the present one. An epoch
+// only ever rises, but for a sentinel that has lost what it knew.
 func (v *voter) notice(epoch, present int64) {
 	if epoch < v.said {
 		v.reborn = true
@@ -268,7 +275,8 @@ func (v *voter) notice(epoch, present int64) {
 	}
 }
 
-// rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and has lost what it knew.
+// rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and
+// has lost what it knew.
 func (v *voter) rename(id string) {
 	if v.id != v.addr && v.id != id {
 		v.reborn, v.renamed = true, true

@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// One sentinel that repeats itself was as good as many: what it invented was watched, voted, and got passwords.
+// One sentinel that repeats itself was as good as many: what it invented was watched, voted, and
+// got passwords.
 func TestARepetitionCountsOnce(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.hear(withPeers(withReplica(report(serverA, 1), evil, 5), 5, "10.9.9.9:1", "10.9.9.9:2"), seeds()[0])
@@ -21,7 +22,8 @@ func TestARepetitionCountsOnce(t *testing.T) {
 	}
 }
 
-// While most sentinels were away for a moment, one that had gone wrong was most of those that were left.
+// While most sentinels were away for a moment, one that had gone wrong was most of those that were
+// left.
 func TestAMajorityIsOfAllThatVote(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
@@ -109,7 +111,8 @@ func TestASentinelThatIsGivenTwiceHasOneVote(t *testing.T) {
 	}
 }
 
-// A sentinel that does not know the name has no vote on it: it kept the primary from returning, and a client from its start.
+// A sentinel that does not know the name has no vote on it: it kept the primary from returning, and
+// a client from its start.
 func TestASentinelThatDoesNotKnowTheNameHasNoVote(t *testing.T) {
 	p := newPlay(t, follow.Config{})
 	unknown := errors.New("unknown")

@@ -1,5 +1,6 @@
-// Package outcome has the errors that callers look for, and says of a command that failed whether it may have been carried out. What each
-// error means to callers is said where package sentinel has it under the same name.
+// Package outcome has the errors that callers look for, and says of a command that failed whether
+// it may have been carried out. What each error means to callers is said where package sentinel has
+// it under the same name.
 package outcome
 
 import (
@@ -35,7 +36,8 @@ var (
 	ErrServerAuth     = observe.NewCause("credentials refused", "sentinel: a server refuses the credentials")
 )
 
-// Of turns a connection's failure into an error that says whether the command may have been carried out. The failure stays in it.
+// Of turns a connection's failure into an error that says whether the command may have been carried
+// out. The failure stays in it.
 func Of(f *wire.Failure, name, addr string) error {
 	verdict := ErrNotSent
 	if f.Sent {

@@ -30,8 +30,8 @@ func (r *Replica) Do(ctx context.Context, a radix.Action) error {
 	return a.Perform(ctx, c)
 }
 
-// connect opens a connection beside the shared one, for one action, which ends it. The end of the client does as well: what blocks may
-// wait for ever.
+// connect opens a connection beside the shared one, for one action, which ends it. The end of the
+// client does as well: what blocks may wait for ever.
 //
 //nolint:contextcheck // the client's end is not the caller's.
 func (r *Replica) connect(ctx context.Context) (conn *wire.Conn, end func(), err error) {

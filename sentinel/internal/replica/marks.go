@@ -14,7 +14,8 @@ type mark struct {
 // marks are those of one primary, oldest first. They are not changed, but replaced.
 type marks []mark
 
-// maxMarks is how many marks are kept: for about twice as long as the bound, and for sixteen questions at least.
+// maxMarks is how many marks are kept: for about twice as long as the bound, and for sixteen
+// questions at least.
 const maxMarks = 64
 
 // add appends a mark, unless there is one of a moment ago. Those of another primary are dropped.
@@ -33,7 +34,8 @@ func (m marks) add(next mark, least time.Duration) marks {
 	return append(grown, next)
 }
 
-// reached is the time of the latest mark that an offset has reached: whoever has that offset has everything that was written before.
+// reached is the time of the latest mark that an offset has reached: whoever has that offset has
+// everything that was written before.
 func (m marks) reached(offset int64) (time.Time, bool) {
 	for i := len(m) - 1; i >= 0; i-- {
 		if offset >= m[i].offset {

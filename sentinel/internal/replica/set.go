@@ -25,14 +25,17 @@ import (
 )
 
 const (
-	// replicaInterval is how often a replica is asked whether it may serve; more often if a bound in time wants that.
+	// replicaInterval is how often a replica is asked whether it may serve; more often if a bound
+	// in time wants that.
 	replicaInterval = time.Second
-	// alike is by how much the latencies of replicas may differ that count as equal, as a part of the least, or by itself: less is chance.
+	// alike is by how much the latencies of replicas may differ that count as equal, as a part of
+	// the least, or by itself: less is chance.
 	alike      = 0.2
 	alikeAtAll = 100 * time.Microsecond
 )
 
-// Policy says which of those that may serve does. Its constants are those of sentinel.ReplicaPolicy.
+// Policy says which of those that may serve does. Its constants are those of
+// sentinel.ReplicaPolicy.
 type Policy int
 
 // The policies.
@@ -51,7 +54,8 @@ type Config struct {
 	Patience     time.Duration
 }
 
-// Set is the replicas of one name. Connections to them are opened once the first command is for a replica.
+// Set is the replicas of one name. Connections to them are opened once the first command is for a
+// replica.
 type Set struct {
 	Config
 
@@ -194,8 +198,8 @@ func (r *Replica) serve(conn *wire.Conn, err error) {
 	}
 }
 
-// check asks whether the replica is one, is linked to its primary, and not too far behind. One that does not answer in time loses its
-// connection, and the calls on it.
+// check asks whether the replica is one, is linked to its primary, and not too far behind. One that
+// does not answer in time loses its connection, and the calls on it.
 func (r *Replica) check(ctx context.Context, conn *wire.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, r.set.Patience)
 	defer cancel()
@@ -221,7 +225,8 @@ func (r *Replica) check(ctx context.Context, conn *wire.Conn) error {
 	return r.checkAge(conn, marks, is)
 }
 
-// checkAge tells whether the replica has what the primary had written a while ago. While there is no primary nothing is written.
+// checkAge tells whether the replica has what the primary had written a while ago. While there is
+// no primary nothing is written.
 func (r *Replica) checkAge(conn *wire.Conn, of marks, is access.Role) error {
 	p := r.set.primary
 	limit := r.set.MaxStaleness
@@ -346,8 +351,8 @@ func (s *Set) order() []*Replica {
 	return slices.Concat(all[first:], all[:first])
 }
 
-// fastest picks one of those that are about as fast as the fastest, by chance: a strict minimum would send all clients to one, whose lead
-// is often no more than chance.
+// fastest picks one of those that are about as fast as the fastest, by chance: a strict minimum
+// would send all clients to one, whose lead is often no more than chance.
 func fastest(all []*Replica) (picked int) {
 	least := all[0].latency.Load()
 	for _, r := range all[1:] {

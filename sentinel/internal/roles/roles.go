@@ -1,9 +1,11 @@
-// Package roles decides which of some servers is the primary where no sentinels say so, from what each says that it is. It has no clock and
-// no connections.
+// Package roles decides which of some servers is the primary where no sentinels say so, from what
+// each says that it is. It has no clock and no connections.
 //
-// A promotion that was seen decides: a server that said replica and now says primary, on one connection. Without one, a server that says
-// primary counts if it is the only one, and the last choice is away or says that it is a replica. A server that says primary beside the
-// choice is in doubt: when the choice is away for a moment it does not take over; it may be one of before that nobody has told.
+// A promotion that was seen decides: a server that said replica and now says primary, on one
+// connection. Without one, a server that says primary counts if it is the only one, and the last
+// choice is away or says that it is a replica. A server that says primary beside the choice is in
+// doubt: when the choice is away for a moment it does not take over; it may be one of before that
+// nobody has told.
 package roles
 
 import (
@@ -16,7 +18,8 @@ import (
 var (
 	// ErrNone is that no server says that it is the primary.
 	ErrNone = errors.New("no server says that it is the primary")
-	// ErrSeveral is that several have done so from the beginning, so that nobody can know which of them is right.
+	// ErrSeveral is that several have done so from the beginning, so that nobody can know which of
+	// them is right.
 	ErrSeveral = errors.New("several servers say that they are the primary: have all but one replicate it (REPLICAOF)")
 )
 
@@ -103,7 +106,8 @@ func (s *Servers) Hear(addr string, a Answer) (promoted bool) {
 	return false
 }
 
-// Miss takes in that a server did not answer, or that the connection to it has ended: what it says next may be said by another process.
+// Miss takes in that a server did not answer, or that the connection to it has ended: what it says
+// next may be said by another process.
 func (s *Servers) Miss(addr string) {
 	if o := s.find(addr); o != nil {
 		o.judged, o.answers = true, false
@@ -111,8 +115,8 @@ func (s *Servers) Miss(addr string) {
 	}
 }
 
-// twin is the address that counts for the server that answers at o; nil if that is o. Two servers that differ in their roles are not one,
-// whatever they call themselves.
+// twin is the address that counts for the server that answers at o; nil if that is o. Two servers
+// that differ in their roles are not one, whatever they call themselves.
 func (s *Servers) twin(o *server, a Answer) *server {
 	if a.ID == "" || o == s.chosen {
 		return nil
@@ -188,7 +192,8 @@ func (s *Servers) Verdict() (Verdict, error) {
 	return v, nil
 }
 
-// Settled tells whether there is a verdict: each has answered, or has failed to, once. A server that is added later holds nothing up.
+// Settled tells whether there is a verdict: each has answered, or has failed to, once. A server
+// that is added later holds nothing up.
 func (s *Servers) Settled() bool {
 	return s.chosen != nil || !slices.ContainsFunc(s.all, func(o *server) bool { return !o.judged })
 }

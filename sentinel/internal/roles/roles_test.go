@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/roles"
 )
 
-// tell plays what servers say: "a=" and one of p (primary), r (replica), u (replica whose link is down), - (no answer), x (it is removed).
-// After p and r there may be what it calls itself.
+// tell plays what servers say: "a=" and one of p (primary), r (replica), u (replica whose link is
+// down), - (no answer), x (it is removed). After p and r there may be what it calls itself.
 func tell(script string) (s *roles.Servers, promotions int) {
 	s = &roles.Servers{}
 	for _, addr := range []string{"a", "b", "c"} {

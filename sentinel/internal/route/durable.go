@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// DoDurable performs an action on the primary and waits, for the timeout at most, until replicas have acknowledged what it wrote: both on
-// one connection. It returns how many have.
+// DoDurable performs an action on the primary and waits, for the timeout at most, until replicas
+// have acknowledged what it wrote: both on one connection. It returns how many have.
 func (p *Route) DoDurable(ctx context.Context, replicas int, timeout time.Duration, a radix.Action) (n int, err error) {
 	err = p.reserve(ctx, p.private.blocking, func(conn radix.Conn) error {
 		if err := a.Perform(ctx, conn); err != nil {
@@ -45,7 +45,8 @@ func (p *Route) reached(ctx context.Context, conn radix.Conn, replicas int, time
 	return n, nil
 }
 
-// pointless refuses a request that asks about the writes of a connection that has none, and drops it.
+// pointless refuses a request that asks about the writes of a connection that has none, and drops
+// it.
 func (p *Route) pointless(r wire.Request) error {
 	if r.Class()&wire.Waits == 0 {
 		return nil

@@ -30,8 +30,8 @@ type followed struct {
 	ended      atomic.Pointer[error]
 }
 
-// Write writes, or refuses: once the primary is another, or there is none. It holds commands that change data back while a failover is
-// under way.
+// Write writes, or refuses: once the primary is another, or there is none. It holds commands that
+// change data back while a failover is under way.
 func (f *followed) Write(b []byte) (int, error) {
 	if f.reading.Load() {
 		f.duplex.Store(true)
@@ -55,8 +55,8 @@ func (f *followed) Write(b []byte) (int, error) {
 	return n, f.unsent(f.reason(err))
 }
 
-// owing tells whether a reply may be still to come: something was written, and nothing has been read since by a user that reads only after
-// it has written.
+// owing tells whether a reply may be still to come: something was written, and nothing has been
+// read since by a user that reads only after it has written.
 func (f *followed) owing() bool {
 	written := f.written.Load()
 	return written != f.answered.Load() || written > 0 && f.duplex.Load()
@@ -89,8 +89,8 @@ func (f *followed) admit(s *Seat, b []byte) error {
 	return nil
 }
 
-// unsent is the error of a Write that has failed. If a reply is owed its user may have sent a part of a command before, or wait for
-// another's: what became of that is not known.
+// unsent is the error of a Write that has failed. If a reply is owed its user may have sent a part
+// of a command before, or wait for another's: what became of that is not known.
 func (f *followed) unsent(err error) error {
 	if f.owing() {
 		return f.unknown(err)
@@ -143,8 +143,9 @@ func (f *followed) Close() error {
 	return f.unlessEnded(f.Conn.Close())
 }
 
-// SetDeadline sets both deadlines. As the two others, it returns nil for a connection that the client has ended: Read and Write say what
-// there is to be said, and know whether something was sent.
+// SetDeadline sets both deadlines. As the two others, it returns nil for a connection that the
+// client has ended: Read and Write say what there is to be said, and know whether something was
+// sent.
 func (f *followed) SetDeadline(t time.Time) error {
 	f.noteDeadline(t)
 	return f.unlessEnded(f.Conn.SetDeadline(t))
@@ -187,8 +188,8 @@ func (f *followed) abort() {
 	_ = f.raw.Close()
 }
 
-// followedSocket is one whose socket can be looked at. A pool that does so before it uses a connection finds that this one leads to the
-// primary no more.
+// followedSocket is one whose socket can be looked at. A pool that does so before it uses a
+// connection finds that this one leads to the primary no more.
 type followedSocket struct {
 	*followed
 

@@ -19,8 +19,8 @@ func (c lateConn) Read(b []byte) (int, error) {
 	return copy(b, "+OK\r\n"), nil
 }
 
-// A reply is to what was written before it was read. A command that is written meanwhile is owed its own: after a refusal of the next one
-// nobody may believe that it was not sent.
+// A reply is to what was written before it was read. A command that is written meanwhile is owed
+// its own: after a refusal of the next one nobody may believe that it was not sent.
 func TestAReplyIsNotToALaterWrite(t *testing.T) {
 	p := &Route{}
 	p.Install(&Seat{Generation: 1})

@@ -18,8 +18,8 @@ type followers struct {
 	conns map[*followed]struct{} // guarded by mu
 }
 
-// add takes a connection in, unless the primary is another by now. Whoever changes the primary changes the seat first, and looks at the
-// followers then: none is missed.
+// add takes a connection in, unless the primary is another by now. Whoever changes the primary
+// changes the seat first, and looks at the followers then: none is missed.
 func (s *followers) add(f *followed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,8 @@ func (p *Route) EndIdleFollowed(generation uint64, cause error) {
 	p.endFollowed(generation, func(f *followed) bool { return !f.owing() }, cause)
 }
 
-// endFollowed ends connections. Their users learn it at once; the sockets are closed beside, as there may be many.
+// endFollowed ends connections. Their users learn it at once; the sockets are closed beside, as
+// there may be many.
 func (p *Route) endFollowed(generation uint64, which func(*followed) bool, cause error) {
 	taken := p.followers.takeBefore(generation, which)
 	if len(taken) == 0 {
@@ -95,7 +96,8 @@ func (p *Route) Followed() int { return p.followers.count() }
 // attempts is how often a dial begins again because the primary has changed meanwhile.
 const attempts = 3
 
-// Dial opens a connection to the present primary for another client. While there is none it fails at once, and does not dial.
+// Dial opens a connection to the present primary for another client. While there is none it fails
+// at once, and does not dial.
 func (p *Route) Dial(ctx context.Context) (net.Conn, error) {
 	for range attempts {
 		s := p.Seat()
@@ -120,8 +122,8 @@ func (p *Route) Dial(ctx context.Context) (net.Conn, error) {
 	return nil, p.notSent(p.Seat().Addr, fmt.Errorf("%w: the primary has changed during %d dials", outcome.ErrFailover, attempts))
 }
 
-// Admit tells whether a command of a class may be sent now. If it may change data and a failover is under way, it waits for the end of
-// that, for FenceWait at most.
+// Admit tells whether a command of a class may be sent now. If it may change data and a failover is
+// under way, it waits for the end of that, for FenceWait at most.
 func (p *Route) Admit(ctx context.Context, class wire.Class) error {
 	s := p.Seat()
 	if s.Err == nil && (s.Fence == nil || class&wire.Writes == 0) {

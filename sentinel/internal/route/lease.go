@@ -14,8 +14,9 @@ import (
 // leaseTimeout bounds a request on a lease whose context has no end, unless it blocks.
 const leaseTimeout = 5 * time.Second
 
-// Lease leads to the primary as it was when the lease began. It shares the connection of all until its first command that cannot: from
-// then on it has one of its own. It is for one goroutine at a time.
+// Lease leads to the primary as it was when the lease began. It shares the connection of all until
+// its first command that cannot: from then on it has one of its own. It is for one goroutine at a
+// time.
 type Lease struct {
 	route      *Route
 	generation uint64
@@ -42,7 +43,8 @@ func (c *Lease) Addr() string {
 	return ""
 }
 
-// Do performs an action over the lease, within ctx or, should that have no end, with 5 s for each request that does not block.
+// Do performs an action over the lease, within ctx or, should that have no end, with 5 s for each
+// request that does not block.
 func (c *Lease) Do(ctx context.Context, a radix.Action) error {
 	p := c.route
 	s := p.Seat()
@@ -79,14 +81,16 @@ func (c *Lease) PutBack() {
 	}
 }
 
-// lessee is what the actions of a lease are performed on. While it shares the connection it finds out whether it still can.
+// lessee is what the actions of a lease are performed on. While it shares the connection it finds
+// out whether it still can.
 type lessee struct {
 	*Route
 
 	lease *Lease
 }
 
-// EncodeDecode sends one request, or, on a connection of its own, waits for the reply to an earlier one.
+// EncodeDecode sends one request, or, on a connection of its own, waits for the reply to an earlier
+// one.
 func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
 	own := l.lease.own
 	switch {
@@ -114,7 +118,8 @@ func (l *lessee) EncodeDecode(ctx context.Context, request, into any) error {
 	return err
 }
 
-// forward sends a request on the shared connection, or takes one of its own for the rest of the lease.
+// forward sends a request on the shared connection, or takes one of its own for the rest of the
+// lease.
 func (l *lessee) forward(ctx context.Context, r wire.Request, into any) error {
 	if l.lease.own == nil && r.Class()&wire.Private == 0 {
 		l.lease.wrote = l.lease.wrote || r.Class()&wire.Writes != 0

@@ -9,8 +9,9 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
 )
 
-// lostError is the end of a connection of a Dialer. It wraps nothing: other clients look for io.EOF and net.Error in what they get, and
-// send a command again if they find one, although it may have been carried out.
+// lostError is the end of a connection of a Dialer. It wraps nothing: other clients look for io.EOF
+// and net.Error in what they get, and send a command again if they find one, although it may have
+// been carried out.
 type lostError struct {
 	text    string
 	cause   error
@@ -32,7 +33,8 @@ func (e *lostError) Is(target error) bool {
 	return false
 }
 
-// unsentError is a lostError of a command that was not sent. Other clients take it for a passing error of the network, and try again.
+// unsentError is a lostError of a command that was not sent. Other clients take it for a passing
+// error of the network, and try again.
 type unsentError struct{ lostError }
 
 var _ net.Error = (*unsentError)(nil)

@@ -11,7 +11,8 @@ import (
 type Metrics struct {
 	// Refused had no primary, and Fenced waited for a failover in vain: nothing was sent.
 	Refused, Fenced atomic.Uint64
-	// NotSent were lost before they were sent; of Unknown nobody knows whether they were carried out.
+	// NotSent were lost before they were sent; of Unknown nobody knows whether they were carried
+	// out.
 	NotSent, Unknown atomic.Uint64
 	// Replied is how long replies took, and ErrorReplies counts those of them that were errors.
 	Replied      *observe.Histogram

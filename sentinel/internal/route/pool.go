@@ -150,8 +150,8 @@ func (v *privates) each(do func(*wire.Conn)) {
 	}
 }
 
-// leave gives all connections up that are older than the generation: idle ones at once, the others when their users are done, or
-// are ended with the function returned.
+// leave gives all connections up that are older than the generation: idle ones at once, the others
+// when their users are done, or are ended with the function returned.
 func (v *privates) leave(generation uint64) (end func(error)) {
 	v.mu.Lock()
 	idle := v.idle
@@ -192,6 +192,6 @@ func (p *Route) PrivateCount() int { return p.private.count() }
 // EachPrivate does something with each of them.
 func (p *Route) EachPrivate(do func(*wire.Conn)) { p.private.each(do) }
 
-// LeavePrivate gives up those that are older than the generation: idle ones at once, the others when their users are done, or are ended
-// with the function returned.
+// LeavePrivate gives up those that are older than the generation: idle ones at once, the others
+// when their users are done, or are ended with the function returned.
 func (p *Route) LeavePrivate(generation uint64) (end func(error)) { return p.private.leave(generation) }

@@ -18,7 +18,8 @@ import (
 // unwatchTimeout bounds what a connection is worth before it is closed instead.
 const unwatchTimeout = 100 * time.Millisecond
 
-// private is a connection of one caller at a time. It is a radix.Conn for that caller, until it is given back.
+// private is a connection of one caller at a time. It is a radix.Conn for that caller, until it is
+// given back.
 type private struct {
 	pool       *privates
 	slots      slots // that it has a token of
@@ -82,8 +83,8 @@ func (c *private) Close() error {
 	return nil
 }
 
-// EncodeDecode sends a request and decodes its replies. As radix has it, the step whose argument is nil is left out: the replies then
-// wait for calls without a request.
+// EncodeDecode sends a request and decodes its replies. As radix has it, the step whose argument is
+// nil is left out: the replies then wait for calls without a request.
 func (c *private) EncodeDecode(ctx context.Context, request, into any) error {
 	if c.returned.Load() {
 		return resp.ErrConnUsable{Err: fmt.Errorf("%w: the connection was given back: do not use it after its function", outcome.ErrNotSent)}

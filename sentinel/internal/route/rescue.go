@@ -24,8 +24,9 @@ func (p *Route) Perform(ctx context.Context, a radix.Action) error {
 	return p.rescue(ctx, a, err)
 }
 
-// rescue sends SCRIPT KILL and FUNCTION KILL, of all that was refused, to the server that was the primary last: it may be none because
-// it is busy with a script, and answers nothing else. They do no harm twice.
+// rescue sends SCRIPT KILL and FUNCTION KILL, of all that was refused, to the server that was the
+// primary last: it may be none because it is busy with a script, and answers nothing else. They do
+// no harm twice.
 func (p *Route) rescue(ctx context.Context, a radix.Action, refused error) error {
 	if len(a.Properties().Keys) > 0 || p.Seat().Addr == "" || !errors.Is(refused, outcome.ErrNoPrimary) && !errors.Is(refused, outcome.ErrOutcomeUnknown) {
 		return refused

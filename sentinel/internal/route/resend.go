@@ -8,14 +8,16 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// demoted tells whether a server has refused a write because it is a replica: it has not carried it out.
+// demoted tells whether a server has refused a write because it is a replica: it has not carried it
+// out.
 func demoted(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && strings.HasPrefix(text, "READONLY ")
 }
 
-// sendAgain sends a write again that a server has refused because it is a replica, once there is another primary. The refusal has had it
-// asked for its role. It waits as a write does that finds a failover under way.
+// sendAgain sends a write again that a server has refused because it is a replica, once there is
+// another primary. The refusal has had it asked for its role. It waits as a write does that finds a
+// failover under way.
 func (p *Route) sendAgain(ctx context.Context, refusedBy *Seat, request, into any, refusal error) error {
 	if !p.awaitOther(ctx, refusedBy.Generation) {
 		if s := p.Seat(); s.Err != nil {

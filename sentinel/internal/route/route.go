@@ -1,5 +1,6 @@
-// Package route is what the commands for a primary go through: the connection that all share, those of one caller each, and those of other
-// clients. It decides nothing: where commands go is a Seat, and others install it.
+// Package route is what the commands for a primary go through: the connection that all share, those
+// of one caller each, and those of other clients. It decides nothing: where commands go is a Seat,
+// and others install it.
 package route
 
 import (
@@ -23,7 +24,8 @@ import (
 
 // Shared is what the routes of one client share.
 type Shared struct {
-	// Context is the client's, Now its clock in nanoseconds; Spawn runs a goroutine that its Close waits for, and reports whether it will.
+	// Context is the client's, Now its clock in nanoseconds; Spawn runs a goroutine that its Close
+	// waits for, and reports whether it will.
 	Context context.Context //nolint:containedctx // the client's lifetime
 	Now     func() int64
 	Spawn   func(work func()) bool
@@ -36,12 +38,13 @@ type Shared struct {
 	// These four are sentinel.Options'.
 	FenceWait, HeartbeatTimeout time.Duration
 	PrivateConns, BlockingConns int
-	// Alarmed is told of a reply of the primary of a name that none sends, such as READONLY, and of the generation of its seat.
+	// Alarmed is told of a reply of the primary of a name that none sends, such as READONLY, and of
+	// the generation of its seat.
 	Alarmed func(name string, generation uint64)
 }
 
-// Route is what the commands for one name go through. As a radix.Conn it is the shared connection to whoever is the primary when a
-// command is sent.
+// Route is what the commands for one name go through. As a radix.Conn it is the shared connection
+// to whoever is the primary when a command is sent.
 type Route struct {
 	*Shared
 
@@ -152,7 +155,8 @@ func (p *Route) send(ctx context.Context, r wire.Request, into any) error {
 	}
 }
 
-// changed reports whether the seat is another now. If its connection has ended it will be in a moment, which is waited for.
+// changed reports whether the seat is another now. If its connection has ended it will be in a
+// moment, which is waited for.
 func (p *Route) changed(ctx context.Context, s *Seat) bool {
 	for {
 		changed := p.Changed.Wait()

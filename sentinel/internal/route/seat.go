@@ -12,8 +12,8 @@ type Seat struct {
 	Generation uint64
 	// Addr is as the sentinels name it; of the last primary if there is none now.
 	Addr string
-	// Conn is what all callers share, and Beats when the heartbeat was last heard, on a connection of its own; both are nil if there is no
-	// primary.
+	// Conn is what all callers share, and Beats when the heartbeat was last heard, on a connection
+	// of its own; both are nil if there is no primary.
 	Conn  *wire.Conn
 	Beats *atomic.Int64
 	// Err is why there is none.

@@ -45,12 +45,14 @@ func (t *Tracer) Unsent(ctx context.Context, primary, addr string, err error) {
 }
 
 const (
-	// maxCommand is how long the name of a command is in a span at most, maxCommands how many are kept.
+	// maxCommand is how long the name of a command is in a span at most, maxCommands how many are
+	// kept.
 	maxCommand  = 64
 	maxCommands = 1024
 )
 
-// name is the name of a request: that of its command, or of its commands if they are the same. It is made once.
+// name is the name of a request: that of its command, or of its commands if they are the same. It
+// is made once.
 func (t *Tracer) name(r wire.Request) string {
 	command, same := r.Command()
 	if !same {
@@ -104,7 +106,8 @@ func OutcomeOf(err error, addr string) trace.Outcome {
 	return o
 }
 
-// errorCode is the first word of an error reply, by which redis names the error; scripts may return others.
+// errorCode is the first word of an error reply, by which redis names the error; scripts may return
+// others.
 func errorCode(text string) string {
 	code, _, _ := strings.Cut(text, " ")
 	if len(code) > maxCommand || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {

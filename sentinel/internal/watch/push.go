@@ -7,7 +7,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// The events of sentinels that matter here: https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/#pubsub-messages.
+// The events of sentinels that matter here:
+// https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/#pubsub-messages.
 const (
 	Selected = "+selected-slave"
 	Promoted = "+promoted-slave"
@@ -29,12 +30,14 @@ type Push struct {
 	Channel string
 	// Name is that of the primary.
 	Name string
-	// Addr is that of the replica that is selected or promoted, or of the primary that is switched to.
+	// Addr is that of the replica that is selected or promoted, or of the primary that is switched
+	// to.
 	Addr string
 }
 
-// ParsePush reads the two shapes of payloads that there are: "<name> <old ip> <old port> <new ip> <new port>" of +switch-master, and
-// "<type> <name> <ip> <port> @ <primary> <ip> <port>", whose second half is left out if it would repeat the first.
+// ParsePush reads the two shapes of payloads that there are: "<name> <old ip> <old port> <new ip>
+// <new port>" of +switch-master, and "<type> <name> <ip> <port> @ <primary> <ip> <port>", whose
+// second half is left out if it would repeat the first.
 func ParsePush(channel, payload string) (Push, bool) {
 	f := strings.Fields(payload)
 	p := Push{Channel: channel}

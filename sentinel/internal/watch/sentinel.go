@@ -1,4 +1,5 @@
-// Package watch hears what sentinels say of the primaries and, where there are none, asks the servers. It decides nothing.
+// Package watch hears what sentinels say of the primaries and, where there are none, asks the
+// servers. It decides nothing.
 package watch
 
 import (
@@ -22,12 +23,15 @@ import (
 )
 
 const (
-	// leastPatience is how long a sentinel may take to answer before it is taken for hung, at least. It has as long as three times what the
-	// connect took if that is more, which was a round trip at least.
+	// leastPatience is how long a sentinel may take to answer before it is taken for hung, at
+	// least. It has as long as three times what the connect took if that is more, which was a round
+	// trip at least.
 	leastPatience = 300 * time.Millisecond
-	// retryCap bounds the time between two dials of a sentinel that is down: a failover may begin as soon as it is back.
+	// retryCap bounds the time between two dials of a sentinel that is down: a failover may begin
+	// as soon as it is back.
 	retryCap = 200 * time.Millisecond
-	// neverReached bounds the same for a sentinel that has not answered yet: its address may be wrong.
+	// neverReached bounds the same for a sentinel that has not answered yet: its address may be
+	// wrong.
 	neverReached = 2 * time.Second
 	// pushSilence is after how long a subscription must show that it lives.
 	pushSilence = 500 * time.Millisecond
@@ -39,8 +43,8 @@ type Config struct {
 	Names       []string
 	DialTimeout time.Duration
 	Log         *slog.Logger
-	// Spawn runs a goroutine of the client's, and Post hands work to its one goroutine that decides: each reports whether it will be done.
-	// Heard and Pushed are called there.
+	// Spawn runs a goroutine of the client's, and Post hands work to its one goroutine that
+	// decides: each reports whether it will be done. Heard and Pushed are called there.
 	Spawn, Post func(work func()) bool
 	// Heard is told the end of each poll, and Pushed each event of a sentinel.
 	Heard  func(*Answer, error)
@@ -171,7 +175,8 @@ func (w *Sentinel) askFor(ctx context.Context, at *contact, name string) (*follo
 	return r, nil
 }
 
-// identify asks for the sentinel's run id. Those before redis 6.2 do not tell, and are known by their address.
+// identify asks for the sentinel's run id. Those before redis 6.2 do not tell, and are known by
+// their address.
 func (w *Sentinel) identify(ctx context.Context, at *contact) string {
 	ctx, cancel := context.WithTimeout(ctx, at.patience)
 	defer cancel()

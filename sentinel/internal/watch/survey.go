@@ -28,7 +28,8 @@ const (
 	lookupInterval = time.Second
 )
 
-// Survey asks servers for their roles, where there are no sentinels, and tells what one sentinel would.
+// Survey asks servers for their roles, where there are no sentinels, and tells what one sentinel
+// would.
 type Survey struct {
 	Config
 
@@ -50,8 +51,8 @@ type surveyed struct {
 	wake   signals.Waker // asks for a question now
 }
 
-// NewSurvey returns one that asks the servers given, as host:port, for the one name of its Config. Patience is how long a question may
-// take.
+// NewSurvey returns one that asks the servers given, as host:port, for the one name of its Config.
+// Patience is how long a question may take.
 func NewSurvey(c Config, servers []string, lookup func(context.Context, string) ([]string, error), patience time.Duration, through *access.Connector) *Survey {
 	return &Survey{
 		Config: c, given: servers, lookup: lookup, patience: patience, connector: through, wake: signals.NewWaker(),
@@ -86,7 +87,8 @@ func (s *Survey) hurry(ctx context.Context) {
 	}
 }
 
-// lookUp finds the addresses of the servers, again and again. What it does not find changes nothing.
+// lookUp finds the addresses of the servers, again and again. What it does not find changes
+// nothing.
 func (s *Survey) lookUp(ctx context.Context) {
 	known := make(map[string]map[string]string) // host names, by address, by what the user gave
 	for {
@@ -149,8 +151,8 @@ func (s *Survey) lookUpHost(ctx context.Context, host string) (addrs []string, e
 	return s.lookup(ctx, host)
 }
 
-// found takes in the addresses of the servers, with the host names that they are of. One that is not among them any more is asked on for as
-// long as it answers.
+// found takes in the addresses of the servers, with the host names that they are of. One that is
+// not among them any more is asked on for as long as it answers.
 func (s *Survey) found(ctx context.Context, addrs map[string]string, err error) {
 	if len(s.asked) == 0 && len(addrs) == 0 {
 		s.Heard(nil, err)

@@ -8,7 +8,8 @@ import (
 	"github.com/mediocregopher/radix/v4/resp"
 )
 
-// The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does after that.
+// The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does
+// after that.
 const (
 	pending int32 = iota
 	settled
@@ -17,7 +18,8 @@ const (
 
 // call is one request and the place where its caller waits for the reply.
 //
-// A settled one is used again; one that was given up is not, because the connection still expects its reply.
+// A settled one is used again; one that was given up is not, because the connection still expects
+// its reply.
 type call struct {
 	state atomic.Int32
 	done  chan struct{} // receives once, from whoever settles it; capacity 1
@@ -51,7 +53,8 @@ func (c *call) letGo() { c.request, c.into, c.ctx = nil, nil, nil }
 type Calls struct {
 	// Known are commands beyond the table that may share a connection. Default none.
 	Known Known
-	// Pushes says that the connections speak RESP3, where some commands are answered by pushes alone. Default false.
+	// Pushes says that the connections speak RESP3, where some commands are answered by pushes
+	// alone. Default false.
 	Pushes bool
 
 	pool sync.Pool
@@ -65,8 +68,8 @@ func (p *Calls) take() *call {
 	return c
 }
 
-// keepRequest is the largest request buffer that is kept for the next call. That of a reply may be larger: connections give their own
-// away instead, if a reply is longer than keepBuffer.
+// keepRequest is the largest request buffer that is kept for the next call. That of a reply may be
+// larger: connections give their own away instead, if a reply is longer than keepBuffer.
 const keepRequest = 16 << 10
 
 func (p *Calls) put(c *call) {

@@ -15,7 +15,8 @@ type Class uint16
 const (
 	// Writes may change data.
 	Writes Class = 1 << iota
-	// Private needs a connection that no other caller uses: the command changes its state, or blocks it.
+	// Private needs a connection that no other caller uses: the command changes its state, or
+	// blocks it.
 	Private
 	// Dirty leaves the connection in a state that the next user must not find.
 	Dirty
@@ -29,14 +30,16 @@ const (
 	Unwatches
 	// Blocks may wait for an event as long as its caller allows, while others are answered.
 	Blocks
-	// Unmatched is not answered, or ends that others are. No connection that matches replies to commands by their order can send it.
+	// Unmatched is not answered, or ends that others are. No connection that matches replies to
+	// commands by their order can send it.
 	Unmatched
 	// Pushed is answered by pushes alone in RESP3, and pushes are nobody's.
 	Pushed
-	// Unknown is not in the table. How often it is answered and what else it does is not known either, so that it counts as all of
-	// Writes, Private, Dirty and Blocks.
+	// Unknown is not in the table. How often it is answered and what else it does is not known
+	// either, so that it counts as all of Writes, Private, Dirty and Blocks.
 	Unknown
-	// Waits asks what became of the writes before it on its connection, and the request has none before it.
+	// Waits asks what became of the writes before it on its connection, and the request has none
+	// before it.
 	Waits
 	// Rescues ends what keeps a server from answering anything else.
 	Rescues
@@ -57,8 +60,8 @@ var ErrUnmatched = errors.New("it is not answered by one reply, and would leave 
 // ErrPushed refuses a command that is Pushed.
 var ErrPushed = errors.New("in RESP3 it is answered by pushes, which no call gets")
 
-// Known are commands beyond the table that are known to be answered exactly once, at once, and to leave the connection as it was. The
-// zero value has none.
+// Known are commands beyond the table that are known to be answered exactly once, at once, and to
+// leave the connection as it was. The zero value has none.
 type Known struct {
 	names    map[string]bool
 	prefixes []string
@@ -86,8 +89,8 @@ func (k Known) has(name []byte) bool {
 	return k.names[upper] || slices.ContainsFunc(k.prefixes, func(p string) bool { return strings.HasPrefix(upper, p) })
 }
 
-// Inspect reads encoded commands: how many there are, and what they do together. Begins and Watches are those that the last of
-// them leaves open, and Waits is of those that come before every write.
+// Inspect reads encoded commands: how many there are, and what they do together. Begins and Watches
+// are those that the last of them leaves open, and Waits is of those that come before every write.
 func (k Known) Inspect(b []byte) (commands int, class Class, err error) {
 	for len(b) > 0 {
 		size, c, err := k.inspectOne(b)
@@ -174,8 +177,8 @@ func header(b []byte, kind byte) (n, size int, ok bool) {
 	return 0, 0, false
 }
 
-// spelling is a command's name and its first arguments, in upper case and with spaces between, as the table has them. It takes no
-// memory of its own.
+// spelling is a command's name and its first arguments, in upper case and with spaces between, as
+// the table has them. It takes no memory of its own.
 type spelling struct {
 	b    [longest + 1]byte // one more: what is longer than every name is none of them
 	size int

@@ -86,7 +86,8 @@ func (d described) sample() string {
 	return strings.Join(words, " ")
 }
 
-// repliesTo sends a command and a mark, and counts the replies before that of the mark; answered is false if that did not come.
+// repliesTo sends a command and a mark, and counts the replies before that of the mark; answered is
+// false if that did not come.
 func repliesTo(t *testing.T, addr, protocol, command string, limit time.Duration) (replies int, answered bool) {
 	t.Helper()
 	raw, err := net.Dial("tcp", addr)
@@ -115,8 +116,8 @@ func repliesTo(t *testing.T, addr, protocol, command string, limit time.Duration
 	}
 }
 
-// awaitIdle waits until the server saves nothing: until then it does not answer a replica that begins, and closes its connection, as the mark
-// asks for a reply.
+// awaitIdle waits until the server saves nothing: until then it does not answer a replica that
+// begins, and closes its connection, as the mark asks for a reply.
 func awaitIdle(t *testing.T, server *redis.Server) {
 	t.Helper()
 	for range 1000 {
@@ -132,7 +133,8 @@ func awaitIdle(t *testing.T, server *redis.Server) {
 	}
 }
 
-// Whatever a real server answers with other than one reply, or on a whim of the connection, must not share a connection.
+// Whatever a real server answers with other than one reply, or on a whim of the connection, must
+// not share a connection.
 func TestTheTableAgreesWithTheServer(t *testing.T) {
 	server := redis.StartServer(t, redis.ServerOptions{Args: []string{"--enable-debug-command", "yes"}})
 	reply, err := server.Do(t.Context(), "COMMAND")

@@ -2,8 +2,9 @@ package wire
 
 import "strings"
 
-// The commands of redis up to 8 and of valkey up to 9, by what they do: https://redis.io/docs/latest/commands/ and
-// https://valkey.io/commands/. What modules add is not here: see Known.
+// The commands of redis up to 8 and of valkey up to 9, by what they do:
+// https://redis.io/docs/latest/commands/ and https://valkey.io/commands/. What modules add is not
+// here: see Known.
 
 // reading is answered once and changes nothing.
 const reading = `
@@ -32,8 +33,8 @@ const writing = `
 	ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZMPOP ZPOPMAX ZPOPMIN ZRANGESTORE ZREM ZREMRANGEBYLEX
 	ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`
 
-// blocking is answered once, and maybe late. FLUSHALL and FLUSHDB are since redis 8, where others go on being answered meanwhile;
-// SHUTDOWN waits for replicas.
+// blocking is answered once, and maybe late. FLUSHALL and FLUSHDB are since redis 8, where others
+// go on being answered meanwhile; SHUTDOWN waits for replicas.
 const blocking = `
 	BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN FLUSHALL FLUSHDB SFLUSH`
 
@@ -83,7 +84,8 @@ func tabulate() map[string]Class {
 		"SCRIPT":   Writes | byArgument, "SYNC": Private | Dirty | Unmatched, "SHUTDOWN": Private | Dirty | Writes | Blocks,
 		"WAIT": Private | Blocks | Waits, "WAITAOF": Private | Blocks | Waits, "XREAD": byArgument, "XREADGROUP": Writes | byArgument,
 
-		// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs the primary.
+		// Transactions. Those that WATCH and then only read end with EXEC all the same, which needs
+		// the primary.
 		"MULTI": Private | Writes | Begins, "EXEC": Private | Writes | Ends, "DISCARD": Private | Ends,
 		"WATCH": Private | Watches, "UNWATCH": Private | Unwatches,
 	}

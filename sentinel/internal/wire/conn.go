@@ -1,5 +1,5 @@
-// Package wire is the connection that package sentinel sends commands over: one that any number of callers share, whose calls end
-// when their contexts do, whatever the server does.
+// Package wire is the connection that package sentinel sends commands over: one that any number of
+// callers share, whose calls end when their contexts do, whatever the server does.
 package wire
 
 import (
@@ -18,12 +18,14 @@ import (
 )
 
 const (
-	// inlineBytes is how much may be on its way unanswered while callers still write by themselves: a write of this size fits the
-	// socket's buffer, so that it cannot hold its caller beyond the end of its context.
+	// inlineBytes is how much may be on its way unanswered while callers still write by themselves:
+	// a write of this size fits the socket's buffer, so that it cannot hold its caller beyond the
+	// end of its context.
 	inlineBytes = 16 << 10
 	// maxQueued is how much may wait to be written before callers wait for room.
 	maxQueued = 16 << 20
-	// maxAbandoned is how many calls that were given up keep their places before callers wait for room.
+	// maxAbandoned is how many calls that were given up keep their places before callers wait for
+	// room.
 	maxAbandoned = 10_000
 	// keepBuffer is the largest buffer that an idle connection keeps.
 	keepBuffer = 256 << 10
@@ -35,7 +37,8 @@ var ErrClosed = errors.New("the connection was closed")
 // ErrFenced refuses a write on a connection that takes only reads at the moment.
 var ErrFenced = errors.New("the connection takes no writes")
 
-// ErrRetired refuses calls on a connection that is no longer used, and ends it after its last reply.
+// ErrRetired refuses calls on a connection that is no longer used, and ends it after its last
+// reply.
 var ErrRetired = errors.New("the connection is no longer used")
 
 // ErrStuck ends a connection that is not answered on while the server answers on another.
@@ -45,7 +48,8 @@ var ErrStuck = observe.NewCause("connection stuck", "the connection is not answe
 type Failure struct {
 	// Sent says that the server may have got the command, and carried it out.
 	Sent bool
-	// Unused says that the request can still be sent, on another connection; else it must be dropped.
+	// Unused says that the request can still be sent, on another connection; else it must be
+	// dropped.
 	Unused bool
 	// Err is the reason: the context's error, or the connection's.
 	Err error
@@ -59,31 +63,38 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // Options say how a connection works.
 type Options struct {
-	// Epoch is the zero of the clock of all times that are numbers, which count nanoseconds; required.
+	// Epoch is the zero of the clock of all times that are numbers, which count nanoseconds;
+	// required.
 	Epoch time.Time
 	// Calls recycles calls among connections; required.
 	Calls *Calls
-	// OnAlarm is told of replies such as READONLY, by the goroutine that reads: it must not wait. Default nil.
+	// OnAlarm is told of replies such as READONLY, by the goroutine that reads: it must not wait.
+	// Default nil.
 	OnAlarm func(Alarm)
-	// OnEnd is told once why the connection ended, before its calls are. It must not wait. Default nil.
+	// OnEnd is told once why the connection ended, before its calls are. It must not wait. Default
+	// nil.
 	OnEnd func(error)
 	// Go runs the connection's goroutines; required. They end soon after the connection has.
 	Go func(func())
 	// MaxReply bounds one reply, in bytes; a larger one ends the connection. Default 2 GiB.
 	MaxReply int
-	// Heard is set to the time when bytes were last read; several connections to a server may share one. Default: one of its own.
+	// Heard is set to the time when bytes were last read; several connections to a server may share
+	// one. Default: one of its own.
 	Heard *atomic.Int64
-	// Silence is how long the oldest request may go unanswered while nothing is read, and Witness tells when the server was last heard
-	// on another connection. If it is heard there meanwhile, this connection has lost its way, and ends with ErrStuck. Requests that
-	// block may take as long as they like. Default 0: no limit.
+	// Silence is how long the oldest request may go unanswered while nothing is read, and Witness
+	// tells when the server was last heard on another connection. If it is heard there meanwhile,
+	// this connection has lost its way, and ends with ErrStuck. Requests that block may take as
+	// long as they like. Default 0: no limit.
 	Silence time.Duration
 	Witness *atomic.Int64
 }
 
-// Conn is a connection to a redis or a sentinel. It implements radix.Conn. Any number of callers may use it at once: their
-// commands are written in the order in which they came, many with one system call, and answered in that order.
+// Conn is a connection to a redis or a sentinel. It implements radix.Conn. Any number of callers
+// may use it at once: their commands are written in the order in which they came, many with one
+// system call, and answered in that order.
 //
-// A caller that has the connection for itself reads its own reply; the others leave that to a goroutine.
+// A caller that has the connection for itself reads its own reply; the others leave that to a
+// goroutine.
 type Conn struct {
 	options Options
 	net     net.Conn
@@ -143,9 +154,10 @@ func (c *Conn) Addr() net.Addr { return c.net.RemoteAddr() }
 // Do performs an action on this connection.
 func (c *Conn) Do(ctx context.Context, a radix.Action) error { return a.Perform(ctx, c) }
 
-// EncodeDecode sends a request and decodes its replies, one for each command in it. A nil request only waits for a reply, a nil
-// receiver only sends; what a later call with a nil request gets is then the reply to it. With both nil there is nothing to do. An
-// error that is not the server's, nor one of encoding or decoding, is a *Failure.
+// EncodeDecode sends a request and decodes its replies, one for each command in it. A nil request
+// only waits for a reply, a nil receiver only sends; what a later call with a nil request gets is
+// then the reply to it. With both nil there is nothing to do. An error that is not the server's,
+// nor one of encoding or decoding, is a *Failure.
 func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 	if request == nil && into == nil {
 		return nil
@@ -165,8 +177,9 @@ func (c *Conn) EncodeDecode(ctx context.Context, request, into any) error {
 	return err
 }
 
-// Send sends the request, decodes the replies into the receiver (nil: drops them), and returns when they had arrived, on the
-// clock of Options, or 0 if none had. Unless the error is a Failure that says otherwise, the request is used up.
+// Send sends the request, decodes the replies into the receiver (nil: drops them), and returns when
+// they had arrived, on the clock of Options, or 0 if none had. Unless the error is a Failure that
+// says otherwise, the request is used up.
 func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	call := r.call
 	if call.apart = !prompt(into); !call.apart {
@@ -194,7 +207,8 @@ func (c *Conn) Send(r Request, into any) (at int64, err error) {
 	return at, err
 }
 
-// enqueue queues a call and, if nobody is writing, writes. With read the caller has got the role of the reader.
+// enqueue queues a call and, if nobody is writing, writes. With read the caller has got the role of
+// the reader.
 func (c *Conn) enqueue(r *call) (read bool, err error) {
 	c.mu.Lock()
 	if err := c.admitLocked(r); err != nil {
@@ -287,8 +301,8 @@ func (c *Conn) writeAll() {
 	}
 }
 
-// writeOnce writes what has queued, and reports whether more has queued meanwhile. The caller has the role of the writer, and
-// keeps it if there is more.
+// writeOnce writes what has queued, and reports whether more has queued meanwhile. The caller has
+// the role of the writer, and keeps it if there is more.
 func (c *Conn) writeOnce() (more bool) {
 	batch, arrived := c.takeQueued()
 	if len(batch) > 0 {
@@ -302,7 +316,8 @@ func (c *Conn) writeOnce() (more bool) {
 	return c.doneWriting(batch)
 }
 
-// takeQueued takes what is to be written. With arrived the reader may hold replies already that the calls are waiting for.
+// takeQueued takes what is to be written. With arrived the reader may hold replies already that the
+// calls are waiting for.
 func (c *Conn) takeQueued() (batch []byte, arrived bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -331,7 +346,8 @@ func (c *Conn) doneWriting(batch []byte) (more bool) {
 	return c.writing
 }
 
-// settleSentLocked ends the calls that expect no reply, which are only those of a connection with one user: they come first.
+// settleSentLocked ends the calls that expect no reply, which are only those of a connection with
+// one user: they come first.
 func (c *Conn) settleSentLocked() {
 	for c.written > 0 && c.waiting.at(0).replies == 0 {
 		r := c.waiting.pop()
@@ -425,9 +441,9 @@ func (c *Conn) end(err error) {
 	}
 }
 
-// discard closes the network connection at once. Bytes that the server has not acknowledged are dropped with it: a write whose
-// caller was told that it had failed must not arrive once the network heals. What is wrapped (TLS) is closed first, so that nobody says
-// goodbye and flushes.
+// discard closes the network connection at once. Bytes that the server has not acknowledged are
+// dropped with it: a write whose caller was told that it had failed must not arrive once the
+// network heals. What is wrapped (TLS) is closed first, so that nobody says goodbye and flushes.
 func (c *Conn) discard() {
 	inner := c.net
 	for {

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// BenchmarkGet is one connection shared by a number of callers, each with a deadline, at a real server.
+// BenchmarkGet is one connection shared by a number of callers, each with a deadline, at a real
+// server.
 func BenchmarkGet(b *testing.B) {
 	server := redis.StartServer(b)
 	for _, size := range []int{100, 64 << 10} {

@@ -27,7 +27,8 @@ func TestTheBeginningOfASurplusReplyEndsTheConnection(t *testing.T) {
 	})
 }
 
-// Below TLS a connection is reset as well, and nothing that was written is sent once the network heals.
+// Below TLS a connection is reset as well, and nothing that was written is sent once the network
+// heals.
 func TestWhatIsWrappedIsResetToo(t *testing.T) {
 	inner := &resettable{}
 	client, server := net.Pipe()

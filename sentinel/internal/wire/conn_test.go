@@ -42,7 +42,8 @@ func TestManyCallersGetTheirOwnReplies(t *testing.T) {
 	callers.Wait()
 }
 
-// The lone caller reads its own replies after the first tick; nothing may be lost when others join and leave.
+// The lone caller reads its own replies after the first tick; nothing may be lost when others join
+// and leave.
 func TestTheReaderChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, echo)
@@ -344,7 +345,8 @@ func TestCallersWaitForRoom(t *testing.T) {
 	})
 }
 
-// The replies may be there before anybody comes for them, and even before the call that sent the request has returned.
+// The replies may be there before anybody comes for them, and even before the call that sent the
+// request has returned.
 func TestSendWithoutReplyAndReplyWithoutSend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, echo)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A server that answers within a look is looked for each time; one that is far away costs a few looks, and then one in 64.
+// A server that answers within a look is looked for each time; one that is far away costs a few
+// looks, and then one in 64.
 func TestTheReaderLooksWhereThatPays(t *testing.T) {
 	e, now := eagerness{score: lookScore}, int64(0)
 	count := func(n int, found bool) (looks int) {
@@ -29,8 +30,8 @@ func TestTheReaderLooksWhereThatPays(t *testing.T) {
 	}
 }
 
-// On a processor that is shared a look takes as long as others have the processor: it stops for a while then, for longer each time, and begins
-// again once nothing disturbs.
+// On a processor that is shared a look takes as long as others have the processor: it stops for a
+// while then, for longer each time, and begins again once nothing disturbs.
 func TestTheReaderDoesNotLookOnASharedProcessor(t *testing.T) {
 	e, now := eagerness{score: lookScore}, int64(0)
 	looks := func(d time.Duration, took time.Duration) (n int) {

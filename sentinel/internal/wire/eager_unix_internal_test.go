@@ -38,7 +38,8 @@ func sockets(t *testing.T) (client, server *net.TCPConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-// The system tells of a reset once. A look that finds it must not leave the next read with a mere end.
+// The system tells of a reset once. A look that finds it must not leave the next read with a mere
+// end.
 func TestALookTellsOfAReset(t *testing.T) {
 	for range 20 {
 		client, server := sockets(t)

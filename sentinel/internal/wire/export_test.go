@@ -1,6 +1,7 @@
 package wire
 
-// FrameSizes splits b into replies as they arrive in pieces of the size given, and returns their sizes.
+// FrameSizes splits b into replies as they arrive in pieces of the size given, and returns their
+// sizes.
 func FrameSizes(b []byte, piece int) (sizes []int, alarms []Alarm, err error) {
 	var f framer
 	from := 0

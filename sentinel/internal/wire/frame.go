@@ -14,23 +14,27 @@ import (
 const (
 	// maxDepth bounds how deep a reply may nest; redis nests less than ten deep.
 	maxDepth = 64
-	// maxBulk bounds the announced size of one string; redis' own limit is 512 MiB unless configured otherwise. Twice as much is still an
-	// int, on machines of 32 bits as well.
+	// maxBulk bounds the announced size of one string; redis' own limit is 512 MiB unless
+	// configured otherwise. Twice as much is still an int, on machines of 32 bits as well.
 	maxBulk = min(1<<31, math.MaxInt/2)
-	// maxElements bounds the announced number of elements; each takes three bytes at least, so that the buffer bounds it as well.
+	// maxElements bounds the announced number of elements; each takes three bytes at least, so that
+	// the buffer bounds it as well.
 	maxElements = maxBulk
 	// maxHeader is the longest line that may announce a length, maxLine any other.
 	maxHeader = 64
 	maxLine   = 64 << 10
-	// maxAttributes bounds how many attributes come before one element. Whoever decodes recurses once for each.
+	// maxAttributes bounds how many attributes come before one element. Whoever decodes recurses
+	// once for each.
 	maxAttributes = 8
 	maxQuoted     = 64
 )
 
-// ErrBadReply says that bytes were read that cannot be a reply, or that nobody had asked for: the connection is lost.
+// ErrBadReply says that bytes were read that cannot be a reply, or that nobody had asked for: the
+// connection is lost.
 var ErrBadReply = observe.NewCause("bad reply", "not a redis reply")
 
-// Alarm is an error reply that says that the server is not the primary it was taken for, or cannot serve as one.
+// Alarm is an error reply that says that the server is not the primary it was taken for, or cannot
+// serve as one.
 type Alarm uint8
 
 // The alarms; AlarmNone is no such error.
@@ -57,9 +61,9 @@ func alarmOf(line []byte) Alarm {
 // streamed is the count of an aggregate of unknown length, which a "." ends.
 const streamed = -1
 
-// framer finds where replies end, without decoding them, in bytes that arrive piece by piece. It understands RESP2 and RESP3:
-// https://redis.io/docs/latest/develop/reference/protocol-spec/. It goes on where it stopped, so that a large reply is looked at
-// once.
+// framer finds where replies end, without decoding them, in bytes that arrive piece by piece. It
+// understands RESP2 and RESP3: https://redis.io/docs/latest/develop/reference/protocol-spec/. It
+// goes on where it stopped, so that a large reply is looked at once.
 type framer struct {
 	limit  int     // of bytes in one reply; 0: maxBulk
 	at     int     // bytes of the present reply that have been looked at
@@ -71,8 +75,8 @@ type framer struct {
 	alarm  Alarm
 }
 
-// next looks for the end of the reply that b begins with. Zero means that more bytes are needed. After a reply the framer is ready
-// for the next one, which begins at the size returned.
+// next looks for the end of the reply that b begins with. Zero means that more bytes are needed.
+// After a reply the framer is ready for the next one, which begins at the size returned.
 func (f *framer) next(b []byte) (size int, push bool, alarm Alarm, err error) {
 	if f.depth == 0 {
 		f.left, f.attrs = append(f.left[:0], 1), append(f.attrs[:0], 0)
@@ -304,7 +308,8 @@ func bad(what string, b []byte) error {
 	return fmt.Errorf("%w: %s: %q", ErrBadReply, what, b[:min(len(b), maxQuoted)])
 }
 
-// decoder is a resp.BufferedReader over replies that are complete, so that decoding them never waits.
+// decoder is a resp.BufferedReader over replies that are complete, so that decoding them never
+// waits.
 type decoder struct {
 	b []byte
 }

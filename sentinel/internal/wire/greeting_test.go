@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// What may be refused is not required; but a server that turns the connection away does so with the first reply, whatever was asked.
+// What may be refused is not required; but a server that turns the connection away does so with the
+// first reply, whatever was asked.
 func TestOptionalCommandsOfAGreetingMayBeRefused(t *testing.T) {
 	for reply, fits := range map[string]bool{
 		"+OK": true,

@@ -90,8 +90,9 @@ func (e *exchange) cause(err error) error {
 	return err
 }
 
-// turnsAway reports whether a reply is how a server refuses a connection: it takes it, says why, and closes it. A cluster says "clients +
-// cluster connections"; DENIED comes from redis and valkey in protected mode.
+// turnsAway reports whether a reply is how a server refuses a connection: it takes it, says why,
+// and closes it. A cluster says "clients + cluster connections"; DENIED comes from redis and valkey
+// in protected mode.
 func turnsAway(reply []byte) bool {
 	return bytes.HasPrefix(reply, []byte("-ERR max number of clients")) || bytes.HasPrefix(reply, []byte("-DENIED "))
 }
@@ -100,14 +101,15 @@ func turnsAway(reply []byte) bool {
 type Greeting struct {
 	// Required are commands whose error replies end the connection, Optional those whose do not.
 	Required, Optional [][]string
-	// Forgive tells of an error reply to a required command that it ends nothing. Default nil: none.
+	// Forgive tells of an error reply to a required command that it ends nothing. Default nil:
+	// none.
 	Forgive func(error) bool
 	// Finally uses the connection for itself, as long as it runs. Default nil.
 	Finally func(radix.Conn) error
 }
 
-// Greet sends all commands of a greeting at once, and fails with the first error reply to a required one, or when ctx ends. The
-// connection can be used afterwards if it has not failed.
+// Greet sends all commands of a greeting at once, and fails with the first error reply to a
+// required one, or when ctx ends. The connection can be used afterwards if it has not failed.
 func Greet(ctx context.Context, conn net.Conn, g Greeting) error {
 	e := begin(ctx, conn, maxGreeting)
 	var all call
@@ -157,7 +159,8 @@ func (g *greeter) Do(ctx context.Context, a radix.Action) error { return a.Perfo
 // Close ends the connection.
 func (g *greeter) Close() error { return g.exchange.conn.Close() }
 
-// EncodeDecode sends a request and decodes the replies to it. Of contexts only that of the greeting counts.
+// EncodeDecode sends a request and decodes the replies to it. Of contexts only that of the greeting
+// counts.
 func (g *greeter) EncodeDecode(_ context.Context, request, into any) error {
 	e, c, expected := g.exchange, &call{opts: g.exchange.opts}, 1
 	if request != nil {

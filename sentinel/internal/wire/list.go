@@ -9,7 +9,8 @@ func Texts(list [][]byte) []string {
 	return texts
 }
 
-// Pairs is the map of a list of keys and values in turn, as RESP2 has maps; it reports false if the last key has no value.
+// Pairs is the map of a list of keys and values in turn, as RESP2 has maps; it reports false if the
+// last key has no value.
 func Pairs(list []string) (map[string]string, bool) {
 	if len(list)%2 != 0 {
 		return nil, false

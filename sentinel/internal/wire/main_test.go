@@ -28,7 +28,8 @@ type rig struct {
 	ended   chan error
 }
 
-// start connects to a server that answers each command with what answer returns, which may be nothing.
+// start connects to a server that answers each command with what answer returns, which may be
+// nothing.
 func start(t *testing.T, answer func(args []string) string) *rig {
 	t.Helper()
 	return startWith(t, wire.Options{Epoch: time.Now().Add(-time.Second)}, answer)
@@ -66,7 +67,8 @@ func dial(t *testing.T, answer func(args []string) string) (client, server net.C
 	return client, server
 }
 
-// serve answers until the connection ends. Commands are read ahead of the answers, as a socket does.
+// serve answers until the connection ends. Commands are read ahead of the answers, as a socket
+// does.
 func serve(conn net.Conn, answer func(args []string) string) {
 	commands := make(chan []string, 10000)
 	var reading sync.WaitGroup

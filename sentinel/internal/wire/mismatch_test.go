@@ -51,7 +51,8 @@ func chatter(args []string) string {
 	return text
 }
 
-// Callers that give up at any moment, replies in pieces and connections that end between them leave nobody with another's reply.
+// Callers that give up at any moment, replies in pieces and connections that end between them leave
+// nobody with another's reply.
 func TestMismatchOnAConnection(t *testing.T) {
 	var present atomic.Pointer[wire.Conn]
 	var connections sync.WaitGroup

@@ -15,8 +15,9 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// A connection without a buffer, such as a net.Pipe, to a server that reads and writes in turn: whoever reads replies must not wait for the
-// server to read, as that waits for its reply to be read.
+// A connection without a buffer, such as a net.Pipe, to a server that reads and writes in turn:
+// whoever reads replies must not wait for the server to read, as that waits for its reply to be
+// read.
 func TestTheReaderDoesNotWaitForTheServerToRead(t *testing.T) {
 	client, server := net.Pipe()
 	var workers sync.WaitGroup

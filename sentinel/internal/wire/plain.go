@@ -8,7 +8,8 @@ import (
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
-// Plain is a connection of one caller, that sends and receives as it is told, and waits no longer than the connection's deadlines.
+// Plain is a connection of one caller, that sends and receives as it is told, and waits no longer
+// than the connection's deadlines.
 type Plain struct{ exchange exchange }
 
 // NewPlain makes a Plain of a network connection, which it owns until Detach.
@@ -31,7 +32,8 @@ func (p *Plain) Send(commands [][]string) error {
 	return err
 }
 
-// Next returns the next reply, undecoded; it is valid until the next call. After a timeout it goes on where it was.
+// Next returns the next reply, undecoded; it is valid until the next call. After a timeout it goes
+// on where it was.
 func (p *Plain) Next() ([]byte, error) {
 	reply, _, err := p.exchange.next()
 	return reply, err

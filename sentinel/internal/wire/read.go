@@ -24,7 +24,8 @@ type inbox struct {
 	decoder decoder // used again, to save an allocation for each reply
 }
 
-// readForOthers is the reader goroutine: it reads while callers share the connection, or none is there.
+// readForOthers is the reader goroutine: it reads while callers share the connection, or none is
+// there.
 func (c *Conn) readForOthers() {
 	for {
 		select {
@@ -39,7 +40,8 @@ func (c *Conn) readForOthers() {
 	}
 }
 
-// readOwn reads until the caller's own call has ended, and leaves the rest to the goroutine. The caller has the role of the reader.
+// readOwn reads until the caller's own call has ended, and leaves the rest to the goroutine. The
+// caller has the role of the reader.
 func (c *Conn) readOwn(own *call) {
 	if err := c.read(own); err != nil {
 		c.end(err)
@@ -55,8 +57,8 @@ func (c *Conn) readOwn(own *call) {
 	c.handed <- struct{}{}
 }
 
-// read reads and delivers replies: until own has ended, or without end if that is nil. It returns why the connection must end, or
-// errAlone.
+// read reads and delivers replies: until own has ended, or without end if that is nil. It returns
+// why the connection must end, or errAlone.
 func (c *Conn) read(own *call) error {
 	in := &c.inbox
 	for {
@@ -108,7 +110,8 @@ func (c *Conn) leave() bool {
 	return true
 }
 
-// space makes room for more bytes. The buffer grows with what has arrived, never with what was announced.
+// space makes room for more bytes. The buffer grows with what has arrived, never with what was
+// announced.
 func (in *inbox) space() []byte {
 	if in.from == in.to {
 		in.from, in.to, in.scanned = 0, 0, 0
@@ -162,8 +165,8 @@ func (c *Conn) scan() error {
 	return nil
 }
 
-// deliver hands the complete replies to their calls, and reports whether there were any. Where the reader reads for others, it may write for
-// them as well.
+// deliver hands the complete replies to their calls, and reports whether there were any. Where the
+// reader reads for others, it may write for them as well.
 func (c *Conn) deliver(own *call) (delivered bool, err error) {
 	if err := c.scan(); err != nil {
 		return false, err
@@ -197,7 +200,8 @@ func (c *Conn) deliver(own *call) (delivered bool, err error) {
 	return len(in.batch) > 0, nil
 }
 
-// claim takes the calls out of the queue whose replies are all there. With shares the reader has the role of the writer, too.
+// claim takes the calls out of the queue whose replies are all there. With shares the reader has
+// the role of the writer, too.
 func (c *Conn) claim(own *call) (retired, shares bool, err error) {
 	in := &c.inbox
 	in.batch = in.batch[:0]
@@ -251,8 +255,8 @@ func (in *inbox) excerpt(i int) []byte {
 	return reply[:min(len(reply), maxQuoted)]
 }
 
-// answer decodes replies for a call that is no longer in the queue, or hands them to it, unless it was given up. It reports whether the call
-// keeps them where they are.
+// answer decodes replies for a call that is no longer in the queue, or hands them to it, unless it
+// was given up. It reports whether the call keeps them where they are.
 func (c *Conn) answer(r *call, replies []byte) (kept bool) {
 	if !r.claim(settled) {
 		return false

@@ -9,11 +9,12 @@ import (
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
-// A receiver may be slow, as an io.Writer, or use the connection itself: the goroutine that reads for all must not run its code. It decodes
-// for the usual receivers alone, which wakes their callers with all done; the others get their replies as they came.
+// A receiver may be slow, as an io.Writer, or use the connection itself: the goroutine that reads
+// for all must not run its code. It decodes for the usual receivers alone, which wakes their
+// callers with all done; the others get their replies as they came.
 
-// action is radix' action of one command, which is the receiver of its own reply, and receiver the place of the true one in it. If radix
-// changes them, every command gets its reply as it came.
+// action is radix' action of one command, which is the receiver of its own reply, and receiver the
+// place of the true one in it. If radix changes them, every command gets its reply as it came.
 //
 //nolint:gochecknoglobals // never written.
 var action, receiver = actionType()
@@ -60,7 +61,8 @@ func prompt(into any) bool {
 	return false
 }
 
-// decode decodes replies with what is needed for that. The receiver's own code must not take the goroutine down with it.
+// decode decodes replies with what is needed for that. The receiver's own code must not take the
+// goroutine down with it.
 func decode(d *decoder, replies []byte, into any, o *resp.Opts) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -12,8 +12,9 @@ import (
 // Request is an encoded request that has not been sent.
 type Request struct{ call *call }
 
-// Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one that was only sent. The error is
-// ErrNotCommand, ErrUnmatched or ErrPushed for what cannot be sent.
+// Encode encodes a request. It must be sent or dropped. A nil request waits for the reply to one
+// that was only sent. The error is ErrNotCommand, ErrUnmatched or ErrPushed for what cannot be
+// sent.
 func (p *Calls) Encode(ctx context.Context, request any) (Request, error) {
 	if err := ctx.Err(); err != nil {
 		return Request{}, &Failure{Err: err}

@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// Calls that were given up keep their places until they are answered. A server that answered none of them took all memory.
+// Calls that were given up keep their places until they are answered. A server that answered none
+// of them took all memory.
 func TestCallsThatWereGivenUpAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -36,8 +36,8 @@ func newSocket(conn net.Conn) *socket {
 
 func (s *socket) readable() bool { return s.raw != nil }
 
-// tryRead returns what is there. With again nothing is, yet; with neither, the next read tells why. An error is returned here, as the
-// system tells it once.
+// tryRead returns what is there. With again nothing is, yet; with neither, the next read tells why.
+// An error is returned here, as the system tells it once.
 func (s *socket) tryRead(b []byte) (n int, again bool, err error) {
 	s.buf = b
 	err = s.raw.Read(s.try)

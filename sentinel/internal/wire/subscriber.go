@@ -15,13 +15,14 @@ import (
 type Message struct {
 	Pattern, Channel string // Pattern is empty unless it came by one
 	Payload          []byte
-	// Changed are keys, of a Subscriber that Track has made; Flushed tells that all may have changed.
+	// Changed are keys, of a Subscriber that Track has made; Flushed tells that all may have
+	// changed.
 	Changed []string
 	Flushed bool
 }
 
-// Subscriber is a connection that only receives messages. It asks for a sign of life when none has come for a while. Next is for
-// one goroutine; Close may be called from any.
+// Subscriber is a connection that only receives messages. It asks for a sign of life when none has
+// come for a while. Next is for one goroutine; Close may be called from any.
 type Subscriber struct {
 	exchange *exchange
 	silence  time.Duration
@@ -33,8 +34,9 @@ type Subscriber struct {
 // maxEarly bounds the payloads that come before a subscription is complete, in bytes.
 const maxEarly = 16 << 20
 
-// Subscribe turns a connection into a Subscriber, and returns once the server has confirmed each channel and pattern. A server that
-// is silent for the time given, twice, ends it, and so does a message of more than maxReply bytes.
+// Subscribe turns a connection into a Subscriber, and returns once the server has confirmed each
+// channel and pattern. A server that is silent for the time given, twice, ends it, and so does a
+// message of more than maxReply bytes.
 func Subscribe(ctx context.Context, conn net.Conn, silence time.Duration, maxReply int, channels, patterns []string) (*Subscriber, error) {
 	e := begin(ctx, conn, maxReply)
 	for _, c := range []struct {

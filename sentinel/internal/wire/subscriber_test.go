@@ -30,7 +30,8 @@ func TestHandshakeFailsWithTheFirstErrorReply(t *testing.T) {
 	}
 }
 
-// A push between two replies was taken for one of them. The last reply then waited on the connection for the first call.
+// A push between two replies was taken for one of them. The last reply then waited on the
+// connection for the first call.
 func TestHandshakeMatchesItsReplies(t *testing.T) {
 	const ok, push = "+OK\r\n", ">2\r\n$10\r\ninvalidate\r\n*0\r\n"
 	for _, x := range []struct {

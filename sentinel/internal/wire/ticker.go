@@ -10,8 +10,9 @@ import (
 // tickInterval is how late a context without a deadline may end its call.
 const tickInterval = 10 * time.Millisecond
 
-// ticker ends the calls whose contexts have ended. It ticks only while calls are under way, on a timer, without a goroutine of its
-// own; callers need neither a timer nor a select each, which makes a context with a deadline as cheap as one without.
+// ticker ends the calls whose contexts have ended. It ticks only while calls are under way, on a
+// timer, without a goroutine of its own; callers need neither a timer nor a select each, which
+// makes a context with a deadline as cheap as one without.
 type ticker struct {
 	conn *Conn
 	due  atomic.Int64 // when the next tick comes, on the connection's clock; 0: none is planned
@@ -120,9 +121,9 @@ func (c *Conn) expire(now int64) (next int64) {
 	return next
 }
 
-// chooseReaderLocked judges what went on since the last tick. Callers who came one at a time read their own replies from now on,
-// which saves a change of goroutines for each; an idle or shared connection is read by the goroutine. The result says that the
-// reader must look up to notice.
+// chooseReaderLocked judges what went on since the last tick. Callers who came one at a time read
+// their own replies from now on, which saves a change of goroutines for each; an idle or shared
+// connection is read by the goroutine. The result says that the reader must look up to notice.
 func (c *Conn) chooseReaderLocked() (interrupt bool) {
 	peak := c.peak
 	c.peak = c.waiting.size

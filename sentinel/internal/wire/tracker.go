@@ -13,8 +13,8 @@ import (
 // invalidation is how a push begins that says which keys have changed.
 const invalidation = "$10\r\ninvalidate\r\n"
 
-// Track turns a connection into a Subscriber to the names of the keys with one of the prefixes that anybody changes, itself included,
-// and returns once the server has confirmed it. It needs redis 6.
+// Track turns a connection into a Subscriber to the names of the keys with one of the prefixes that
+// anybody changes, itself included, and returns once the server has confirmed it. It needs redis 6.
 func Track(ctx context.Context, conn net.Conn, silence time.Duration, maxReply int, prefixes []string) (*Subscriber, error) {
 	e := begin(ctx, conn, maxReply)
 	tracking := []string{"CLIENT", "TRACKING", "ON", "BCAST"}

@@ -25,8 +25,9 @@ func ErrorReply(err error) (string, bool) {
 	return "", false
 }
 
-// Decode decodes one complete reply into nil, int64, float64, bool, []byte, ReplyError or []any of these. A map becomes the list of its
-// keys and values in turn, as RESP2 has it; attributes are dropped, and big numbers stay texts.
+// Decode decodes one complete reply into nil, int64, float64, bool, []byte, ReplyError or []any of
+// these. A map becomes the list of its keys and values in turn, as RESP2 has it; attributes are
+// dropped, and big numbers stay texts.
 func Decode(reply []byte) (any, error) {
 	v, _, err := decodeValue(reply)
 	return v, err

@@ -40,7 +40,8 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-// FuzzDecode checks that whatever is framed as one reply can be decoded or is refused, without a panic.
+// FuzzDecode checks that whatever is framed as one reply can be decoded or is refused, without a
+// panic.
 func FuzzDecode(f *testing.F) {
 	for _, reply := range replies() {
 		f.Add([]byte(reply))

@@ -1,5 +1,5 @@
-// Package pool has the names of github.com/mediocregopher/radix.v2/pool: connections to one server. See package
-// redis beside. Where sentinels watch the server, use package sentinel.
+// Package pool has the names of github.com/mediocregopher/radix.v2/pool: connections to one server.
+// See package redis beside. Where sentinels watch the server, use package sentinel.
 package pool
 
 import (
@@ -15,7 +15,8 @@ var ErrClosed = errors.New("pool: it was emptied")
 // DialFunc opens a connection to a server and prepares it.
 type DialFunc func(network, addr string) (*redis.Client, error)
 
-// Pool is connections to one server. It has no useful zero value: New makes one. It is safe for concurrent use.
+// Pool is connections to one server. It has no useful zero value: New makes one. It is safe for
+// concurrent use.
 type Pool struct {
 	// Network and Addr are what is dialed.
 	Network, Addr string

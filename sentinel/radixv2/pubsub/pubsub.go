@@ -1,6 +1,6 @@
-// Package pubsub has the names of github.com/mediocregopher/radix.v2/pubsub: subscriptions on one connection. See
-// package redis beside. A subscription ends with its connection; Client.Subscribe of package
-// github.com/holdfast-go/holdfast/sentinel follows failovers.
+// Package pubsub has the names of github.com/mediocregopher/radix.v2/pubsub: subscriptions on one
+// connection. See package redis beside. A subscription ends with its connection; Client.Subscribe
+// of package github.com/holdfast-go/holdfast/sentinel follows failovers.
 package pubsub
 
 import (

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-// flatten appends the strings that arguments are sent as: the elements of slices, and the keys and values of maps, one by one.
+// flatten appends the strings that arguments are sent as: the elements of slices, and the keys and
+// values of maps, one by one.
 func flatten(args []string, v any) []string {
 	switch x := v.(type) {
 	case nil:
@@ -44,7 +45,8 @@ func flattenReply(args []string, r *Resp) []string {
 	return args
 }
 
-// each does something with the elements of a slice, or the keys and values of a map. It reports whether v is one.
+// each does something with the elements of a slice, or the keys and values of a map. It reports
+// whether v is one.
 func each(v any, do func(any)) bool {
 	r := reflect.ValueOf(v)
 	switch r.Kind() {

@@ -19,13 +19,13 @@ var ErrPipelineEmpty = errors.New("pipeline queue empty")
 
 var errClosed = errors.New("the connection was closed")
 
-// Client is a connection: one of its own, by Dial, or a lease on one to a primary, by GetMaster of package sentinel beside. It has no
-// useful zero value. Most callers want Cmd.
+// Client is a connection: one of its own, by Dial, or a lease on one to a primary, by GetMaster of
+// package sentinel beside. It has no useful zero value. Most callers want Cmd.
 type Client struct {
 	// Network and Addr are what was dialed; of a lease the primary's address at its begin.
 	Network, Addr string
-	// ReadTimeout bounds each reply, WriteTimeout each write; 0 is no limit. On a lease the former bounds both together, and 0 is 5 s, but
-	// for commands that block.
+	// ReadTimeout bounds each reply, WriteTimeout each write; 0 is no limit. On a lease the former
+	// bounds both together, and 0 is 5 s, but for commands that block.
 	ReadTimeout, WriteTimeout time.Duration
 	// LastCritical is the last error that was not the server's. The connection is closed with it.
 	LastCritical error
@@ -50,7 +50,8 @@ type link interface {
 // Dial connects to a server.
 func Dial(network, addr string) (*Client, error) { return DialTimeout(network, addr, 0) }
 
-// DialTimeout connects to a server within a time, which is also the time that each of its reads and writes may take; 0 is no limit.
+// DialTimeout connects to a server within a time, which is also the time that each of its reads and
+// writes may take; 0 is no limit.
 func DialTimeout(network, addr string, timeout time.Duration) (*Client, error) {
 	conn, err := net.DialTimeout(network, addr, timeout) //nolint:noctx // there is none
 	if err != nil {
@@ -59,8 +60,8 @@ func DialTimeout(network, addr string, timeout time.Duration) (*Client, error) {
 	return &Client{Network: network, Addr: addr, ReadTimeout: timeout, WriteTimeout: timeout, link: &dialed{wire.NewPlain(conn)}}, nil
 }
 
-// Leased makes a Client of a lease. What a lease cannot do, which is to subscribe and to monitor, is done on a connection that dial
-// opens.
+// Leased makes a Client of a lease. What a lease cannot do, which is to subscribe and to monitor,
+// is done on a connection that dial opens.
 func Leased(lease *sentinel.Conn, dial func() (*Client, error)) *Client {
 	return &Client{Network: "tcp", Addr: lease.Addr(), link: &leased{lease}, dial: dial}
 }
@@ -72,7 +73,8 @@ func (c *Client) Close() error {
 	return link.close()
 }
 
-// Detach gives the network connection away that Dial has opened, as it is. The client is closed after that.
+// Detach gives the network connection away that Dial has opened, as it is. The client is closed
+// after that.
 func (c *Client) Detach() (net.Conn, error) {
 	conn, err := c.link.detach()
 	if err != nil {
@@ -92,8 +94,8 @@ func (c *Client) PipeAppend(cmd string, args ...any) {
 	c.pending = append(c.pending, flatten([]string{cmd}, args))
 }
 
-// PipeResp returns the next reply to a command of PipeAppend. The first call sends them all at once. Without any its Err is
-// ErrPipelineEmpty.
+// PipeResp returns the next reply to a command of PipeAppend. The first call sends them all at
+// once. Without any its Err is ErrPipelineEmpty.
 func (c *Client) PipeResp() *Resp {
 	if len(c.completed) == 0 {
 		if len(c.pending) == 0 {
@@ -108,14 +110,16 @@ func (c *Client) PipeResp() *Resp {
 	return r
 }
 
-// PipeClear forgets the commands that were not sent, and the replies that were not read, and returns how many of each there were.
+// PipeClear forgets the commands that were not sent, and the replies that were not read, and
+// returns how many of each there were.
 func (c *Client) PipeClear() (commands, replies int) {
 	commands, replies = len(c.pending), len(c.completed)
 	c.pending, c.completed = nil, nil
 	return commands, replies
 }
 
-// ReadResp waits for a reply without sending anything, such as for messages after SUBSCRIBE. A timeout does not close the connection.
+// ReadResp waits for a reply without sending anything, such as for messages after SUBSCRIBE. A
+// timeout does not close the connection.
 func (c *Client) ReadResp() *Resp {
 	raw, err := c.link.receive(c)
 	if err != nil {
@@ -195,7 +199,8 @@ func (closed) receive(*Client) ([]byte, error)              { return nil, errClo
 func (closed) detach() (net.Conn, error)                    { return nil, errClosed }
 func (closed) close() error                                 { return nil }
 
-// PutBack gives a lease back, if the client is one that works; a connection is closed. PutMaster of package sentinel beside calls it.
+// PutBack gives a lease back, if the client is one that works; a connection is closed. PutMaster of
+// package sentinel beside calls it.
 func (c *Client) PutBack() {
 	if l, ok := c.link.(*leased); ok && c.LastCritical == nil {
 		c.link = closed{}

@@ -17,7 +17,8 @@ import (
 // RespType says what a Resp is. Types can be joined: Str is SimpleStr|BulkStr.
 type RespType int
 
-// The types of a Resp. An IOErr is why there is no reply, an AppErr an error that the server replied.
+// The types of a Resp. An IOErr is why there is no reply, an AppErr an error that the server
+// replied.
 const (
 	SimpleStr RespType = 1 << iota
 	BulkStr
@@ -31,7 +32,8 @@ const (
 	Err = IOErr | AppErr
 )
 
-// ErrRespNil is returned by the methods of a Resp that is nil, such as that to GET for a key that is not there.
+// ErrRespNil is returned by the methods of a Resp that is nil, such as that to GET for a key that
+// is not there.
 var ErrRespNil = errors.New("response is nil")
 
 var (
@@ -42,7 +44,8 @@ var (
 	errOdd      = errors.New("reply has odd number of elements")
 )
 
-// Resp is one reply. It has no useful zero value. Its methods convert it, and return Err if that is set.
+// Resp is one reply. It has no useful zero value. Its methods convert it, and return Err if that is
+// set.
 type Resp struct {
 	// Err is an IOErr or an AppErr, see IsType; nil if all went well.
 	Err error
@@ -53,7 +56,8 @@ type Resp struct {
 	parts []*Resp
 }
 
-// NewResp makes a reply of a value: a string, bytes, number, bool, error, nil, or a slice or map of these.
+// NewResp makes a reply of a value: a string, bytes, number, bool, error, nil, or a slice or map of
+// these.
 func NewResp(v any) *Resp { return format(v) }
 
 // NewRespSimple makes a SimpleStr.

@@ -39,7 +39,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The programs of sessions_test.go are as users of the original write them. They must compile, and do what they did.
+// The programs of sessions_test.go are as users of the original write them. They must compile, and
+// do what they did.
 func TestProgramsOfTheOriginal(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t)
@@ -135,7 +136,8 @@ func TestSubscribersOfTheOriginal(t *testing.T) {
 	stop()
 }
 
-// A connection that is in use when the primary changes fails, and the next one leads to the new one.
+// A connection that is in use when the primary changes fails, and the next one leads to the new
+// one.
 func TestProgramsFollowAFailover(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t)

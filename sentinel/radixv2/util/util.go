@@ -1,5 +1,5 @@
-// Package util has the names of github.com/mediocregopher/radix.v2/util: scripts and scans. See package redis
-// beside.
+// Package util has the names of github.com/mediocregopher/radix.v2/util: scripts and scans. See
+// package redis beside.
 package util
 
 import (
@@ -16,7 +16,8 @@ type Cmder interface {
 	Cmd(cmd string, args ...any) *redis.Resp
 }
 
-// LuaEval runs a script with a number of keys among its arguments. It sends the script only if the server does not know it.
+// LuaEval runs a script with a number of keys among its arguments. It sends the script only if the
+// server does not know it.
 func LuaEval(c Cmder, script string, keys int, args ...any) *redis.Resp {
 	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
 	r := c.Cmd("EVALSHA", hex.EncodeToString(sum[:]), keys, args)

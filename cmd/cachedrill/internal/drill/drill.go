@@ -1,5 +1,5 @@
-// Package drill drives the same load through two clients while servers are broken and repaired, and records what their
-// callers notice. What the servers and clients are is up to a Scenario.
+// Package drill drives the same load through two clients while servers are broken and repaired, and
+// records what their callers notice. What the servers and clients are is up to a Scenario.
 package drill
 
 import (
@@ -16,7 +16,8 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
-// Drill is one rehearsal. It has no useful zero value; New makes one, Run carries it out. Close must be called.
+// Drill is one rehearsal. It has no useful zero value; New makes one, Run carries it out. Close
+// must be called.
 type Drill struct {
 	scenario  Scenario
 	options   Options
@@ -42,11 +43,12 @@ func (d *Drill) Journal() *record.Journal { return d.journal }
 // Metrics returns those of the clients under test.
 func (d *Drill) Metrics() prometheus.Gatherer { return d.scenario.Metrics() }
 
-// Close closes the clients and the servers that belong to the drill. It is idempotent. It must not be called during Run.
+// Close closes the clients and the servers that belong to the drill. It is idempotent. It must not
+// be called during Run.
 func (d *Drill) Close() error { return d.scenario.Close() }
 
-// Run prepares, warms up and plays all phases. It returns when all requests have ended and the journal is finished, also
-// when ctx ends early, and closes the drill.
+// Run prepares, warms up and plays all phases. It returns when all requests have ended and the
+// journal is finished, also when ctx ends early, and closes the drill.
 func (d *Drill) Run(ctx context.Context) error {
 	err := d.run(ctx)
 	if ctx.Err() != nil {

@@ -30,7 +30,8 @@ const (
 	worthTelling = 20.0 // milliseconds that the load itself was late
 )
 
-// Options are what all scenarios have in common. All fields but TTL, Budget, Promises and More must be set.
+// Options are what all scenarios have in common. All fields but TTL, Budget, Promises and More must
+// be set.
 type Options struct {
 	Seed      uint64
 	Duration  time.Duration // of all phases together
@@ -58,7 +59,8 @@ func (o Options) interval() time.Duration {
 	return max(each, o.Duration/mostSamples)
 }
 
-// Settings returns the options in words. shares says what the requests are, workers and limit what else these mean.
+// Settings returns the options in words. shares says what the requests are, workers and limit what
+// else these mean.
 func (o Options) Settings(shares, workers, limit string) []record.Entry {
 	entries := []record.Entry{
 		{Name: "rate", Value: fmt.Sprintf("%d/s per side", o.Rate), About: "requests, evenly spaced; " + shares},

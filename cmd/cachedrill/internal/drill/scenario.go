@@ -35,9 +35,11 @@ type Scenario interface {
 	Begin(ctx context.Context, step int) error
 	// Settle runs when the time of a phase is up. The phase goes on until it returns.
 	Settle(ctx context.Context, step int) error
-	// Observe adds to a sample how the servers and the clients are; tallies are what was counted in its seconds.
+	// Observe adds to a sample how the servers and the clients are; tallies are what was counted in
+	// its seconds.
 	Observe(s *record.Sample, tallies *[Sides]workload.Tally, seconds float64)
-	// Summarize adds to the summary of a side of a phase what only this scenario measures; t is what was counted in its seconds.
+	// Summarize adds to the summary of a side of a phase what only this scenario measures; t is
+	// what was counted in its seconds.
 	Summarize(s *record.Summary, side, step int, t *workload.Tally, seconds float64)
 	// Release makes calls return that might never do so, when the load has ended or ctx has.
 	Release()
@@ -57,7 +59,8 @@ func (s *Stage) Event(text string) {
 	s.drill.journal.AddEvent(record.Event{T: s.drill.elapsed(), Text: text})
 }
 
-// Tell has change called for each side before its next arrivals, by the goroutine that calls its Arrive.
+// Tell has change called for each side before its next arrivals, by the goroutine that calls its
+// Arrive.
 func (s *Stage) Tell(change func(side int)) {
 	for i, l := range s.drill.loads {
 		l.Tell(func() { change(i) })

@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
-// momentOf returns what was counted in an interval. Reads that still wait show in the latencies: while nothing is answered,
-// the oldest stands for all.
+// momentOf returns what was counted in an interval. Reads that still wait show in the latencies:
+// while nothing is answered, the oldest stands for all.
 func momentOf(t *workload.Tally, oldest time.Duration, seconds float64) record.Moment {
 	if t.Requests() == 0 && oldest > 0 {
 		t.Latency.Add(oldest)

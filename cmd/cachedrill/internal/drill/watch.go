@@ -8,8 +8,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
-// Watch looks at the servers of a scenario again and again, in the background, and keeps what was done last to them, so that an event
-// can say how long a client took. Its zero value is ready for use. It is safe for concurrent use.
+// Watch looks at the servers of a scenario again and again, in the background, and keeps what was
+// done last to them, so that an event can say how long a client took. Its zero value is ready for
+// use. It is safe for concurrent use.
 type Watch[Step any] struct {
 	looks sync.WaitGroup
 

@@ -19,8 +19,8 @@ const (
 	keyOverhead = 100
 )
 
-// app is an application that reads popular keys, and writes keys that it never writes twice. It is safe for concurrent use,
-// Arrive excepted.
+// app is an application that reads popular keys, and writes keys that it never writes twice. It is
+// safe for concurrent use, Arrive excepted.
 type app struct {
 	options  drill.Options
 	prefix   string
@@ -58,7 +58,8 @@ func (a *app) keys() []string {
 	return keys
 }
 
-// fill stores the popular keys, as many as half of the side's budget allows. They are acknowledged writes like others.
+// fill stores the popular keys, as many as half of the side's budget allows. They are acknowledged
+// writes like others.
 func (a *app) fill(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -21,8 +21,8 @@ const primaryName = "mymaster"
 const (
 	replicas  = 2
 	sentinels = 3
-	// downAfter is how long a primary is silent before the first sentinel has it replaced. The others wait longer, so that
-	// they vote for the first one instead of each for itself.
+	// downAfter is how long a primary is silent before the first sentinel has it replaced. The
+	// others wait longer, so that they vote for the first one instead of each for itself.
 	downAfter      = 500 * time.Millisecond
 	downAfterOther = 2 * time.Second
 
@@ -30,7 +30,8 @@ const (
 	settleTime = time.Minute
 	// switchTime is more than sentinels take for a planned failover, whether it succeeds or not.
 	switchTime = 5 * time.Second
-	// catchUpTime is how long the primary waits, each time it is asked, for its replicas to have what it has.
+	// catchUpTime is how long the primary waits, each time it is asked, for its replicas to have
+	// what it has.
 	catchUpTime = 100 * time.Millisecond
 )
 
@@ -43,14 +44,15 @@ type Cluster interface {
 	SentinelAddrs() []string
 	// Access says how the sentinels and the servers are reached.
 	Access() Access
-	// Servers returns the addresses of all servers, always in the same order; States how each of them is: "primary", "replica",
-	// "killed", "hung" or "down".
+	// Servers returns the addresses of all servers, always in the same order; States how each of
+	// them is: "primary", "replica", "killed", "hung" or "down".
 	Servers() []string
 	States(ctx context.Context) []string
 	// Breakable tells whether Do does anything.
 	Breakable() bool
 	Do(ctx context.Context, a Action) error
-	// Settle waits until there is one primary, and all servers that run follow it and have what it has.
+	// Settle waits until there is one primary, and all servers that run follow it and have what it
+	// has.
 	Settle(ctx context.Context) error
 	// Present returns which of the keys the primary has.
 	Present(ctx context.Context, keys []string) (map[string]bool, error)
@@ -67,7 +69,8 @@ type own struct {
 	leaving string            // guarded by mu; the primary when a planned failover was asked for; "" once it has happened
 }
 
-// Launch starts a cluster: processes where redis-server is installed, else servers in this process. ctx bounds the start.
+// Launch starts a cluster: processes where redis-server is installed, else servers in this process.
+// ctx bounds the start.
 func Launch(ctx context.Context) (Cluster, error) {
 	if _, err := redis.FindServer(); err != nil || !rig.CanHang() {
 		return InProcess(ctx)
@@ -147,8 +150,8 @@ func (o *own) begin(ctx context.Context) error {
 	return o.Failover(ctx, primaryName)
 }
 
-// switched waits until the planned failover has happened, if one was asked for. A sentinel that is short of time gives one up that it
-// has agreed to; it is then asked again.
+// switched waits until the planned failover has happened, if one was asked for. A sentinel that is
+// short of time gives one up that it has agreed to; it is then asked again.
 func (o *own) switched(ctx context.Context) error {
 	o.mu.Lock()
 	leaving := o.leaving
@@ -201,8 +204,9 @@ func (o *own) repair(state string, act func() error) error {
 	return nil
 }
 
-// Settle waits until the servers that run and the sentinels agree, and until all that runs has caught up: for about a second
-// after a replica has come, redis keeps back what it should send there, and a failover in that second would lose it.
+// Settle waits until the servers that run and the sentinels agree, and until all that runs has
+// caught up: for about a second after a replica has come, redis keeps back what it should send
+// there, and a failover in that second would lose it.
 func (o *own) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()

@@ -1,5 +1,6 @@
-// Package failover is the scenario in which redis primaries fail over, die and hang: radix's own Sentinel client and
-// holdfast, each with an application that reads, and writes keys that it never writes twice.
+// Package failover is the scenario in which redis primaries fail over, die and hang: radix's own
+// Sentinel client and holdfast, each with an application that reads, and writes keys that it never
+// writes twice.
 package failover
 
 import (
@@ -26,7 +27,8 @@ const (
 // Options say what to drill. All fields must be set.
 type Options struct {
 	drill.Options
-	// Clusters are those of the sides: one that Launch or InProcess made for each, or the same Foreign twice.
+	// Clusters are those of the sides: one that Launch or InProcess made for each, or the same
+	// Foreign twice.
 	Clusters [drill.Sides]Cluster
 }
 
@@ -131,9 +133,9 @@ func (f *Failover) Begin(ctx context.Context, i int) error {
 	return f.both(func(s *side) error { return s.cluster.Do(ctx, step.action) })
 }
 
-// Settle waits until both clusters have one primary again, with all servers behind it, and then looks which of the
-// acknowledged writes are there. If calls of the plain client are stuck then, it gets a new one, so that the next phase shows what
-// that phase does to it.
+// Settle waits until both clusters have one primary again, with all servers behind it, and then
+// looks which of the acknowledged writes are there. If calls of the plain client are stuck then, it
+// gets a new one, so that the next phase shows what that phase does to it.
 func (f *Failover) Settle(ctx context.Context, i int) error {
 	if err := f.both(func(s *side) error { return s.cluster.Settle(ctx) }); err != nil {
 		return err
@@ -172,7 +174,8 @@ func (f *Failover) Close() error {
 	return errors.Join(errs...)
 }
 
-// Observe adds how the servers are, who the clients take for the primary, and how many writes were acknowledged.
+// Observe adds how the servers are, who the clients take for the primary, and how many writes were
+// acknowledged.
 func (f *Failover) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tally, seconds float64) {
 	s.Faults = f.watch.states()
 	for i, moment := range []*record.Moment{&s.Plain, &s.Holdfast} {

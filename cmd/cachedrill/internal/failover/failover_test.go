@@ -143,7 +143,8 @@ func checkDrill(t *testing.T, pace *testutil.Pace, r record.Record, kind string)
 			pace.Errorf("%s begins at %.1fs, before the end of the phase before at %.1fs", p.Name, p.Start, r.Phases[i-1].End)
 		}
 	}
-	// For about a second only the new primary knows that it is one, unless one listens as holdfast does.
+	// For about a second only the new primary knows that it is one, unless one listens as holdfast
+	// does.
 	if p := phase(t, &r, "failover"); *p.Plain.Lost == 0 || *p.Holdfast.Lost > 0 {
 		pace.Errorf("failover: plain lost %d acknowledged writes and holdfast %d, want some and none", *p.Plain.Lost, *p.Holdfast.Lost)
 	}

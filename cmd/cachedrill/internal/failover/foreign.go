@@ -22,8 +22,8 @@ const (
 // errNoFaults is returned for actions on clusters that must not be touched.
 var errNoFaults = errors.New("this cluster must not be broken")
 
-// Foreign is a cluster that was there before the drill. It is loaded, and left alone otherwise. It has no useful zero value;
-// Connect makes one.
+// Foreign is a cluster that was there before the drill. It is loaded, and left alone otherwise. It
+// has no useful zero value; Connect makes one.
 type Foreign struct {
 	name    string
 	addrs   []string
@@ -32,8 +32,8 @@ type Foreign struct {
 	control *sentinel.Client // for what is not measured
 }
 
-// Connect finds the primary of a name through sentinels, within ctx or 5 s. The error names each address and what is wrong
-// with it.
+// Connect finds the primary of a name through sentinels, within ctx or 5 s. The error names each
+// address and what is wrong with it.
 func Connect(ctx context.Context, addrs []string, name string, access Access) (*Foreign, error) {
 	c, err := sentinel.New(ctx, addrs, access.options(sentinel.Options{Names: []string{name}, Name: "cachedrill-control"}))
 	if err != nil {
@@ -118,7 +118,8 @@ func (f *Foreign) count(ctx context.Context, keys []string) (n int, err error) {
 	return n, err
 }
 
-// patiently performs what may be done twice, again after a moment in which there was no primary, or one that hung: that is no reason to end a drill.
+// patiently performs what may be done twice, again after a moment in which there was no primary, or
+// one that hung: that is no reason to end a drill.
 func (f *Foreign) patiently(ctx context.Context, action func() radix.Action) error {
 	limited, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -147,7 +148,8 @@ func (f *Foreign) remove(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// Sweep deletes all keys of the drill on a cluster that was there before. What it cannot delete expires.
+// Sweep deletes all keys of the drill on a cluster that was there before. What it cannot delete
+// expires.
 func (f *Failover) Sweep(ctx context.Context) {
 	cluster, ok := f.options.Clusters[0].(*Foreign)
 	if !ok || f.stage == nil {

@@ -20,7 +20,8 @@ type audit struct {
 	gap   time.Duration // the longest time without the acknowledgement of a write that was kept
 }
 
-// ledger keeps the acknowledged writes of one side. The zero value is empty and ready. It is safe for concurrent use.
+// ledger keeps the acknowledged writes of one side. The zero value is empty and ready. It is safe
+// for concurrent use.
 type ledger struct {
 	mu    sync.Mutex
 	begun time.Time // of the phase; guarded by mu
@@ -41,7 +42,8 @@ func (l *ledger) begin(at time.Time) {
 	l.begun = at
 }
 
-// audit asks which of the writes acknowledged so far are present, and forgets the others. Each is lost only once.
+// audit asks which of the writes acknowledged so far are present, and forgets the others. Each is
+// lost only once.
 func (l *ledger) audit(ctx context.Context, present func(context.Context, []string) (map[string]bool, error)) (audit, error) {
 	now := time.Now()
 	l.mu.Lock()
@@ -71,7 +73,8 @@ func (l *ledger) audit(ctx context.Context, present func(context.Context, []stri
 	return a, nil
 }
 
-// longestGap returns the longest time between from and to in which none of the entries, which are in order, was acknowledged.
+// longestGap returns the longest time between from and to in which none of the entries, which are
+// in order, was acknowledged.
 func longestGap(entries []entry, from, to time.Time) (gap time.Duration) {
 	last := from
 	for _, e := range entries {

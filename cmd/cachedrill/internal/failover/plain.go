@@ -18,12 +18,14 @@ var errAbandoned = errors.New("the plain client did not return in time")
 
 const (
 	lookEach = 5 * time.Millisecond
-	// leaveAfter is how long Close of the plain client may take: with connections to dead servers it never returns.
+	// leaveAfter is how long Close of the plain client may take: with connections to dead servers
+	// it never returns.
 	leaveAfter = 500 * time.Millisecond
 )
 
-// plain is radix's own Sentinel client. Its calls may never return, whatever their contexts say, and so may its constructor and its
-// Close: each runs on a goroutine of its own that is left behind if need be, and ends with the program.
+// plain is radix's own Sentinel client. Its calls may never return, whatever their contexts say,
+// and so may its constructor and its Close: each runs on a goroutine of its own that is left behind
+// if need be, and ends with the program.
 type plain struct {
 	cluster Cluster
 	life    atomic.Pointer[life]
@@ -92,7 +94,8 @@ func connectRadix(ctx context.Context, to Cluster) (*radix.Sentinel, error) {
 	}
 }
 
-// restart begins a new life if calls of this one are stuck, as somebody who runs an application would restart it.
+// restart begins a new life if calls of this one are stuck, as somebody who runs an application
+// would restart it.
 func (p *plain) restart(ctx context.Context) string {
 	old := p.life.Load()
 	stuck, longest := old.stuck()
@@ -109,7 +112,8 @@ func (p *plain) restart(ctx context.Context) string {
 	return text
 }
 
-// stuck returns how many calls have been under way for longer than a caller's patience, and for how long the oldest has.
+// stuck returns how many calls have been under way for longer than a caller's patience, and for how
+// long the oldest has.
 func (l *life) stuck() (count int, longest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,7 +155,8 @@ func (l *life) end(call int) {
 	delete(l.calls, call)
 }
 
-// watch looks again and again who the primary is, until the life is abandoned or looking never ends.
+// watch looks again and again who the primary is, until the life is abandoned or looking never
+// ends.
 func (l *life) watch() {
 	ticker := time.NewTicker(lookEach)
 	defer ticker.Stop()

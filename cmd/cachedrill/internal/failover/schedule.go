@@ -25,7 +25,8 @@ type step struct {
 	after  string // what has been done, in words
 }
 
-// OwnRules returns what can be promised of clusters of the drill's own, and what holdfast promises of itself.
+// OwnRules returns what can be promised of clusters of the drill's own, and what holdfast promises
+// of itself.
 func OwnRules() promise.Rules {
 	return rules("lost=0,p99<700ms,errors<50%,errors@failover<1%,gap<5s", ownSteps())
 }
@@ -43,7 +44,8 @@ func rules(byDefault string, steps []step) promise.Rules {
 	return promise.Rules{
 		Scenario: record.Sentinel, Default: byDefault, Phases: names,
 		Metrics: append(promise.Common(),
-			// What a primary had acknowledged and not yet replicated dies with it, whatever the client does.
+			// What a primary had acknowledged and not yet replicated dies with it, whatever the
+			// client does.
 			promise.Metric{Name: "lost", Field: "lost_writes", Unit: record.Count, About: "acknowledged writes that are gone", Except: []string{"killed", "hung"}},
 			promise.Metric{Name: "gap", Field: "longest_gap_ms", Unit: record.Milliseconds, About: "the longest time without a write that was kept"}),
 	}

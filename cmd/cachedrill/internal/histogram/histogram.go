@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// subBits sets the precision: 2^subBits buckets per power of two, so that a bucket is 1/64 of its value wide.
+	// subBits sets the precision: 2^subBits buckets per power of two, so that a bucket is 1/64 of
+	// its value wide.
 	subBits = 6
 	sub     = 1 << subBits
 	// octaves covers 1 µs to about 2.4 hours; what is longer counts in the last bucket.
@@ -15,8 +16,9 @@ const (
 	buckets = sub * (octaves + 1)
 )
 
-// Histogram counts durations in buckets that are at most 1/64 of their value wide, to the microsecond below 64 µs. The
-// zero value is empty and ready. Most callers want Add and Quantile. It is not safe for concurrent use.
+// Histogram counts durations in buckets that are at most 1/64 of their value wide, to the
+// microsecond below 64 µs. The zero value is empty and ready. Most callers want Add and Quantile.
+// It is not safe for concurrent use.
 type Histogram struct {
 	counts [buckets]uint32
 	total  int
@@ -37,8 +39,8 @@ func (h *Histogram) Count() int { return h.total }
 // Max returns the longest duration added, exactly; zero if there is none.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Quantile returns the duration that the share q (0 to 1) of all durations does not exceed, to 1/64 of its value and
-// never below the truth by more than a microsecond; zero if there is none.
+// Quantile returns the duration that the share q (0 to 1) of all durations does not exceed, to 1/64
+// of its value and never below the truth by more than a microsecond; zero if there is none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.total == 0 {
 		return 0
@@ -57,7 +59,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// Over returns how many of the durations were longer than d. Those in the same bucket as d do not count.
+// Over returns how many of the durations were longer than d. Those in the same bucket as d do not
+// count.
 func (h *Histogram) Over(d time.Duration) (n int) {
 	for _, c := range h.counts[index(uint64(max(d, 0).Microseconds()))+1:] {
 		n += int(c)

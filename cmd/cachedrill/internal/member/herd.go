@@ -24,7 +24,8 @@ func serveHerd(w http.ResponseWriter, r *http.Request, m cache, timeout time.Dur
 	replyJSON(w, callTogether(r.Context(), m, r.FormValue("key"), callers, timeout))
 }
 
-// callTogether lets many callers, who have no longer than the timeout, get a key at the same moment.
+// callTogether lets many callers, who have no longer than the timeout, get a key at the same
+// moment.
 func callTogether(ctx context.Context, m cache, key string, callers int, timeout time.Duration) (h Herd) {
 	var mu sync.Mutex
 	var running sync.WaitGroup

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// holdfast is package groupcache with its defaults, but for the hash function and a budget that is counted as plain counts its room.
+// holdfast is package groupcache with its defaults, but for the hash function and a budget that is
+// counted as plain counts its room.
 type holdfast struct {
 	urls     []string
 	loader   loader

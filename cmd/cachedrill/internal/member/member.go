@@ -1,5 +1,5 @@
-// Package member is the program of one of the processes that share a cache in the drill: cachedrill itself, started with an argument that
-// nobody types.
+// Package member is the program of one of the processes that share a cache in the drill: cachedrill
+// itself, started with an argument that nobody types.
 package member
 
 import (
@@ -100,7 +100,8 @@ func Run(args []string) error {
 	return c.serve(listener)
 }
 
-// leaveWith ends this process when its parent has ended. Linux sees to that at once, other systems do not.
+// leaveWith ends this process when its parent has ended. Linux sees to that at once, other systems
+// do not.
 func leaveWith(parent int) {
 	for range time.Tick(orphanCheck) {
 		if os.Getppid() != parent {

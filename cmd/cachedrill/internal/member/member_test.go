@@ -140,7 +140,8 @@ func sides(t *testing.T, test func(t *testing.T, f *family)) {
 	}
 }
 
-// A process that gets no processor for a quarter of a second is a silent one to holdfast, and the next owner loads in its place.
+// A process that gets no processor for a quarter of a second is a silent one to holdfast, and the
+// next owner loads in its place.
 func TestAHerdIsLoadedOnce(t *testing.T) {
 	sides(t, func(t *testing.T, f *family) {
 		most := 1

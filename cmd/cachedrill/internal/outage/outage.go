@@ -1,5 +1,5 @@
-// Package outage is the scenario in which memcached servers fail: a plain client and holdfast, each with an application
-// that reads through its cache to a database.
+// Package outage is the scenario in which memcached servers fail: a plain client and holdfast, each
+// with an application that reads through its cache to a database.
 package outage
 
 import (
@@ -33,7 +33,8 @@ type Options struct {
 	DBSlots int
 }
 
-// own tells whether the servers are the drill's own, so that a client may store there what it likes.
+// own tells whether the servers are the drill's own, so that a client may store there what it
+// likes.
 func (o Options) own() bool { return o.Budget == nil }
 
 // Outage is the scenario. It has no useful zero value; New makes one.

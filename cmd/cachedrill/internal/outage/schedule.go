@@ -46,7 +46,8 @@ func (u *Outage) Steps() []drill.Step {
 	return steps
 }
 
-// schedule returns the steps of a drill on servers that can be broken, or the single step of one that cannot.
+// schedule returns the steps of a drill on servers that can be broken, or the single step of one
+// that cannot.
 func schedule(r *rig.Rig) []step {
 	if !r.Breakable() {
 		return []step{newStep("load", "load, no faults", "", -1)}

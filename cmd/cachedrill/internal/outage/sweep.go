@@ -18,7 +18,8 @@ const (
 	sweepTimeHasty = 2 * time.Second // after Ctrl-C
 )
 
-// Sweep deletes all keys of the drill on servers that were there before, directly. What it cannot delete expires.
+// Sweep deletes all keys of the drill on servers that were there before, directly. What it cannot
+// delete expires.
 func (u *Outage) Sweep(ctx context.Context) {
 	addrs := u.options.Rig.Foreign()
 	if len(addrs) == 0 || u.stage == nil {
@@ -42,7 +43,8 @@ func (u *Outage) Sweep(ctx context.Context) {
 	u.stage.Event(text)
 }
 
-// deleteAll deletes the keys of both sides. It leaves a server alone after its first error, and returns those errors.
+// deleteAll deletes the keys of both sides. It leaves a server alone after its first error, and
+// returns those errors.
 func (u *Outage) deleteAll(ctx context.Context, c client) error {
 	var mu sync.Mutex
 	failed := make([]error, len(u.options.Rig.Kinds)) // guarded by mu

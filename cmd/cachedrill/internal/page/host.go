@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Guard refuses requests for a host name that is not this machine's: a page of a stranger may have had its own name resolved to the
-// loopback address, and would read what is served here. addr is what is listened on; a name in it is allowed.
+// Guard refuses requests for a host name that is not this machine's: a page of a stranger may have
+// had its own name resolved to the loopback address, and would read what is served here. addr is
+// what is listened on; a name in it is allowed.
 func Guard(addr string, next http.Handler) http.Handler {
 	allowed := []string{"localhost"}
 	if name, err := os.Hostname(); err == nil {

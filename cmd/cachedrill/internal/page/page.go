@@ -1,4 +1,5 @@
-// Package page shows a record in a browser: live, by server-sent events, and as a self-contained report.
+// Package page shows a record in a browser: live, by server-sent events, and as a self-contained
+// report.
 package page
 
 import (
@@ -23,7 +24,8 @@ var charts string //nolint:gochecknoglobals // as above.
 //go:embed assets/page.js
 var script string //nolint:gochecknoglobals // as above.
 
-// Report writes the page of complete records, one for each drill of a run. It needs nothing but itself.
+// Report writes the page of complete records, one for each drill of a run. It needs nothing but
+// itself.
 func Report(w io.Writer, drills []record.Record) error { return write(w, drills) }
 
 // write fills the document in; without drills it makes the live page.

@@ -24,8 +24,8 @@ const (
 	farewell = 2 * time.Second
 )
 
-// Server serves the live page at / and its updates at /events. It has no useful zero value; Listen makes one. It is safe
-// for concurrent use.
+// Server serves the live page at / and its updates at /events. It has no useful zero value; Listen
+// makes one. It is safe for concurrent use.
 type Server struct {
 	addr     string // as it was given
 	listener net.Listener
@@ -49,8 +49,8 @@ func Listen(ctx context.Context, addr string) (*Server, error) {
 // URL returns the address of the page.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/" }
 
-// Serve shows a journal, and those of its earlier calls, which are complete, beside it. It returns at once. Its calls must not
-// overlap, with each other or with Close.
+// Serve shows a journal, and those of its earlier calls, which are complete, beside it. It returns
+// at once. Its calls must not overlap, with each other or with Close.
 func (s *Server) Serve(j *record.Journal) {
 	s.mu.Lock()
 	s.journals = append(s.journals, j)
@@ -84,8 +84,9 @@ func (s *Server) Close() error {
 	return err
 }
 
-// events sends the records of the earlier drills and the present one's as it is, and then what changes. A reader that is too slow
-// is cut off; the browser then connects again and gets all of it.
+// events sends the records of the earlier drills and the present one's as it is, and then what
+// changes. A reader that is too slow is cut off; the browser then connects again and gets all of
+// it.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	last := len(s.journals) - 1

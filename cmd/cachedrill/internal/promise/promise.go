@@ -1,4 +1,5 @@
-// Package promise reads what is promised about a drill, such as "p99<400ms,errors<0.1%", and judges it.
+// Package promise reads what is promised about a drill, such as "p99<400ms,errors<0.1%", and judges
+// it.
 package promise
 
 import (
@@ -158,7 +159,8 @@ func (p Promise) String() string { return p.text }
 // About says in words what is promised.
 func (p Promise) About() string { return p.metric.About }
 
-// Judge compares each promise with the worst of the phases that have begun and had a request, and that it is about.
+// Judge compares each promise with the worst of the phases that have begun and had a request, and
+// that it is about.
 func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, kept bool) {
 	kept = true
 	for _, p := range promises {

@@ -26,8 +26,8 @@ type PhaseUpdate struct {
 	Story *Story `json:"story"` // as it is now
 }
 
-// Journal is a record that grows and tells its followers. It has no useful zero value; NewJournal makes one. It is safe
-// for concurrent use.
+// Journal is a record that grows and tells its followers. It has no useful zero value; NewJournal
+// makes one. It is safe for concurrent use.
 type Journal struct {
 	mu        sync.Mutex
 	record    Record                   // guarded by mu
@@ -55,8 +55,8 @@ func (j *Journal) snapshotLocked() Record {
 	return r
 }
 
-// Follow returns the record as it is now and the changes from then on. The channel is closed after OnEnd, by stop, and
-// when its buffer of size updates overflows: who is too slow starts again.
+// Follow returns the record as it is now and the changes from then on. The channel is closed after
+// OnEnd, by stop, and when its buffer of size updates overflows: who is too slow starts again.
 func (j *Journal) Follow(size int) (now Record, updates <-chan Update, stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -123,7 +123,8 @@ func (j *Journal) AddEvent(e Event) {
 	j.tellLocked(Update{OnEvent, e})
 }
 
-// Finish changes the record a last time, tells the followers and lets them go. The second call does nothing.
+// Finish changes the record a last time, tells the followers and lets them go. The second call does
+// nothing.
 func (j *Journal) Finish(change func(*Record)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

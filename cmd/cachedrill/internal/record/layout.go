@@ -8,7 +8,8 @@ const (
 	Autorefresh = "autorefresh"
 )
 
-// Layout says how the records of a scenario are shown: on the page, on the terminal and in the tables.
+// Layout says how the records of a scenario are shown: on the page, on the terminal and in the
+// tables.
 type Layout struct {
 	// About finishes the sentence that begins with the name of the scenario.
 	About string `json:"about"`
@@ -16,7 +17,8 @@ type Layout struct {
 	Lanes string `json:"lanes"`
 	// Story is what a sentence about a phase may say, in this order.
 	Story []Claim `json:"-"`
-	// Charts show figures of a Moment over time. The one that the story is about comes first and is larger; else the first.
+	// Charts show figures of a Moment over time. The one that the story is about comes first and is
+	// larger; else the first.
 	Charts []Chart `json:"charts"`
 	// Tiles show what is true now and, at the end, what was worst.
 	Tiles []Tile `json:"tiles"`
@@ -53,7 +55,8 @@ type Chart struct {
 	Min    float64 `json:"min,omitempty"`    // of a log axis, unless there is less; 0: 1
 }
 
-// Tile is a figure of both sides: the present value of a chart and, at the end, Field over all phases.
+// Tile is a figure of both sides: the present value of a chart and, at the end, Field over all
+// phases.
 type Tile struct {
 	Chart string `json:"chart"`
 	Title string `json:"title"`

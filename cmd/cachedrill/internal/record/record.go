@@ -1,5 +1,5 @@
-// Package record holds what a drill measured: the settings, the phases, the samples over time and the verdict. Its JSON
-// form is what the live page draws and what cachedrill-report.json contains.
+// Package record holds what a drill measured: the settings, the phases, the samples over time and
+// the verdict. Its JSON form is what the live page draws and what cachedrill-report.json contains.
 package record
 
 import "time"
@@ -15,7 +15,8 @@ const (
 	Interrupted = "interrupted"
 )
 
-// Record is a whole drill. Times are seconds since the begin of the first phase, latencies are milliseconds.
+// Record is a whole drill. Times are seconds since the begin of the first phase, latencies are
+// milliseconds.
 type Record struct {
 	Schema     int       `json:"schema"`
 	Tool       string    `json:"tool"`
@@ -175,7 +176,8 @@ type WriteMoment struct {
 	Primary          string  `json:"primary"` // the address that the client takes for the primary's; empty: none
 }
 
-// AgeSummary is what is measured of values that grow old. The age of an answer is the time since the source gave the value.
+// AgeSummary is what is measured of values that grow old. The age of an answer is the time since
+// the source gave the value.
 type AgeSummary struct {
 	AgeP50        float64 `json:"age_p50_ms"`
 	AgeP99        float64 `json:"age_p99_ms"`

@@ -12,7 +12,8 @@ type Story struct {
 	Headline string `json:"headline"`
 	// Chart is the ID of the chart that shows the largest difference in that phase.
 	Chart string `json:"chart"`
-	// Sentences are about the phases in which the sides differed noticeably, those that differed most first.
+	// Sentences are about the phases in which the sides differed noticeably, those that differed
+	// most first.
 	Sentences []string `json:"sentences"`
 }
 
@@ -40,8 +41,8 @@ func (c Claim) weight(p *Phase) (weight float64, ok bool) {
 	return math.Abs(plain-holdfast) / c.Worth, ok && both
 }
 
-// NewStory tells what has been measured until now; nil if that is nothing noticeable. A phase that has not ended is left out, unless
-// no other has anything to tell.
+// NewStory tells what has been measured until now; nil if that is nothing noticeable. A phase that
+// has not ended is left out, unless no other has anything to tell.
 func NewStory(r *Record) *Story {
 	over := func(p *Phase) bool { return r.Verdict != Running || r.Elapsed >= p.End }
 	if s := storyOf(r, over); s != nil {
@@ -79,7 +80,8 @@ func storyOf(r *Record, counts func(*Phase) bool) *Story {
 	return &told
 }
 
-// tell makes the sentence about a phase, of the claims in which the sides differ; weight and chart are those of the largest difference.
+// tell makes the sentence about a phase, of the claims in which the sides differ; weight and chart
+// are those of the largest difference.
 func tell(r *Record, p *Phase) (sentence string, weight float64, chart string) {
 	var parts []string
 	for _, c := range LayoutOf(r.Scenario).Story {

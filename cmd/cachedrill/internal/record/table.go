@@ -48,7 +48,8 @@ func (c Column) Of(from any) string {
 	return c.Unit.Format(v)
 }
 
-// Value returns the number that the JSON form of a Summary or a Moment has under a name; false if it has none.
+// Value returns the number that the JSON form of a Summary or a Moment has under a name; false if
+// it has none.
 func Value(from any, field string) (v float64, ok bool) {
 	return value(reflect.Indirect(reflect.ValueOf(from)), field)
 }

@@ -26,8 +26,8 @@ func Folder(folder string) (string, error) {
 	return folder, os.MkdirAll(folder, 0o755)
 }
 
-// Write writes the three files about the drills of one run into the folder and returns their paths, the page first. Files
-// that are there already are replaced.
+// Write writes the three files about the drills of one run into the folder and returns their paths,
+// the page first. Files that are there already are replaced.
 func Write(folder string, drills []record.Record) (paths []string, err error) {
 	for _, form := range []struct {
 		extension string

@@ -68,8 +68,8 @@ func failedOver() record.Record {
 	return r
 }
 
-// What others read must not change by accident: a change of the files in testdata is a change of record.Schema, or an
-// addition.
+// What others read must not change by accident: a change of the files in testdata is a change of
+// record.Schema, or an addition.
 func TestTheFormsAreThoseOfTheGoldenFiles(t *testing.T) {
 	files := make(map[string][]byte)
 	for name, drills := range map[string][]record.Record{"report": {finished()}, "report-all": {finished(), failedOver()}} {

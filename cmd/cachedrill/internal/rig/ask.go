@@ -25,7 +25,8 @@ type Asked struct {
 	Addr string
 	// Kind is what it calls itself, such as "memcached 1.6.18", or "no answer".
 	Kind string
-	// Bytes are those of its items, Limit what it may use and Evictions how many items have had to go. 0: it does not say.
+	// Bytes are those of its items, Limit what it may use and Evictions how many items have had to
+	// go. 0: it does not say.
 	Bytes, Limit int64
 	Evictions    uint64
 	// Err is why it does not answer; nil if it does.
@@ -98,7 +99,8 @@ func (a *Asked) ask(ctx context.Context) error {
 // mostStats bounds how many lines are read; a memcached has about 90.
 const mostStats = 1000
 
-// stats reads how much room there is. A proxy, or who may not ask, gets an error, and room stays unknown.
+// stats reads how much room there is. A proxy, or who may not ask, gets an error, and room stays
+// unknown.
 func (a *Asked) stats(r *bufio.Reader) {
 	for range mostStats {
 		line, err := r.ReadSlice('\n')

@@ -35,7 +35,8 @@ const (
 // Down is what is wrong with a server that did not answer before the drill began.
 const Down = "down"
 
-// Fault returns what is wrong with a server after the action: "killed", "hung", "slow", or "" for nothing.
+// Fault returns what is wrong with a server after the action: "killed", "hung", "slow", or "" for
+// nothing.
 func (a Action) Fault() string {
 	switch a {
 	case Kill:
@@ -51,8 +52,8 @@ func (a Action) Fault() string {
 // ErrNoFaults is returned by Do when the servers must not be touched.
 var ErrNoFaults = errors.New("these servers cannot be broken")
 
-// Rig is the servers of both sides. It has no useful zero value; Own, InProcess, Direct and Through make one. It is safe for concurrent
-// use.
+// Rig is the servers of both sides. It has no useful zero value; Own, InProcess, Direct and Through
+// make one. It is safe for concurrent use.
 type Rig struct {
 	// Kinds says for each server what it is.
 	Kinds []string
@@ -69,8 +70,8 @@ type Rig struct {
 	faults []string // guarded by mu; per server
 }
 
-// Own starts count servers for each side: memcached processes where the program is installed, else servers in this
-// process. ctx bounds the start.
+// Own starts count servers for each side: memcached processes where the program is installed, else
+// servers in this process. ctx bounds the start.
 func Own(ctx context.Context, count int) (*Rig, error) {
 	path, err := testutil.FindMemcached()
 	if err != nil || !CanHang() {
@@ -97,7 +98,8 @@ func Direct(servers []Asked) *Rig {
 	return r
 }
 
-// Through returns a rig of servers that are there already. Each side reaches each of them through a proxy of its own.
+// Through returns a rig of servers that are there already. Each side reaches each of them through a
+// proxy of its own.
 func Through(servers []Asked) (*Rig, error) {
 	r := foreign(servers)
 	r.Proxied = true
@@ -142,7 +144,8 @@ func Name(server int) string { return fmt.Sprintf("server %d", server+1) }
 // Addrs returns where a side reaches its servers.
 func (r *Rig) Addrs(side int) []string { return slices.Clone(r.addrs[side]) }
 
-// Foreign returns the addresses of servers that were there before the rig; nil for servers of its own.
+// Foreign returns the addresses of servers that were there before the rig; nil for servers of its
+// own.
 func (r *Rig) Foreign() []string { return slices.Clone(r.foreign) }
 
 // Do carries an action out on a server of both sides at the same time, and returns when it is done.
@@ -198,7 +201,8 @@ func (r *Rig) Faults() []string {
 	return slices.Clone(r.faults)
 }
 
-// Close stops what the rig has started; servers that were there before are left alone. It is idempotent.
+// Close stops what the rig has started; servers that were there before are left alone. It is
+// idempotent.
 func (r *Rig) Close() error {
 	var workers sync.WaitGroup
 	var mu sync.Mutex

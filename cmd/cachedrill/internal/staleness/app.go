@@ -12,7 +12,8 @@ import (
 
 const fillers = 16
 
-// app is an application of several processes, which take turns. It is safe for concurrent use, Arrive excepted.
+// app is an application of several processes, which take turns. It is safe for concurrent use,
+// Arrive excepted.
 type app struct {
 	options   Options
 	prefix    string
@@ -23,7 +24,8 @@ type app struct {
 
 func (a *app) key(rank int) string { return fmt.Sprintf("%s:%d", a.prefix, rank) }
 
-// fill has each process load all keys, the most popular last: these stay where there is no room for all.
+// fill has each process load all keys, the most popular last: these stay where there is no room for
+// all.
 func (a *app) fill(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -52,7 +54,8 @@ func (a *app) fill(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Arrive says which process an arrival goes to: its Key is then the rank times the number of processes, and the process added.
+// Arrive says which process an arrival goes to: its Key is then the rank times the number of
+// processes, and the process added.
 func (a *app) Arrive(r *workload.Arrival) {
 	r.Key = r.Key*len(a.processes) + a.turn
 	a.turn = (a.turn + 1) % len(a.processes)

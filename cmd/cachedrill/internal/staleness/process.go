@@ -19,7 +19,8 @@ import (
 // firstTrial is when a breaker first tries the source again.
 const firstTrial = 100 * time.Millisecond
 
-// process stands for one of the processes of a side: it has a cache of its own, and shares the second level with the others.
+// process stands for one of the processes of a side: it has a cache of its own, and shares the
+// second level with the others.
 type process struct {
 	get   func(ctx context.Context, key string) (value, error)
 	uses  func() (source, second bool) // whether it asks them now; nil: it always does
@@ -28,8 +29,9 @@ type process struct {
 	collectors []prometheus.Collector
 }
 
-// newPlain makes a process with otter and its loader, as they are: reads of values older than the period have them loaded again. The
-// loader reads through the second level, where values live for a period.
+// newPlain makes a process with otter and its loader, as they are: reads of values older than the
+// period have them loaded again. The loader reads through the second level, where values live for a
+// period.
 func newPlain(o Options, _ int, addr string, src *source) (process, error) {
 	second := gomemcache.New(addr)
 	second.Timeout, second.MaxIdleConns = o.Timeout, o.Workers

@@ -30,8 +30,8 @@ func decode(data []byte) (v value, err error) {
 	return v, err
 }
 
-// source is a simulated one: a call takes a slot for a while, and waits for one if all are taken. While it is dead it refuses at
-// once. It is safe for concurrent use.
+// source is a simulated one: a call takes a slot for a while, and waits for one if all are taken.
+// While it is dead it refuses at once. It is safe for concurrent use.
 type source struct {
 	content string
 	usual   time.Duration

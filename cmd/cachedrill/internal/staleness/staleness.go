@@ -1,5 +1,6 @@
-// Package staleness is the scenario in which the source of cached values slows, dies and comes back, and then the second level that
-// several processes share fails: otter with a loader, which refreshes what is read, and holdfast's autorefresh.
+// Package staleness is the scenario in which the source of cached values slows, dies and comes
+// back, and then the second level that several processes share fails: otter with a loader, which
+// refreshes what is read, and holdfast's autorefresh.
 package staleness
 
 import (
@@ -22,7 +23,8 @@ import (
 // Keys is the usual number of different keys of a drill that is not so short that its period is.
 const Keys = 2000
 
-// KeysFor returns the usual number of different keys of a drill: the shorter its period the fewer, so that the source is called as often.
+// KeysFor returns the usual number of different keys of a drill: the shorter its period the fewer,
+// so that the source is called as often.
 func KeysFor(duration time.Duration) int {
 	return int(Keys * period(duration) / longestPeriod)
 }
@@ -63,8 +65,8 @@ func (o Options) tolerated() time.Duration { return o.period() + o.period()/10 }
 // local returns how many values a process has room for.
 func (o Options) local() int { return max(o.Keys/keptShare, 1) }
 
-// shieldRate returns how many calls of the source a second a process makes at most while the second level is down: half as many again
-// as it takes to refresh what it has.
+// shieldRate returns how many calls of the source a second a process makes at most while the second
+// level is down: half as many again as it takes to refresh what it has.
 func (o Options) shieldRate() float64 { return 1.5 * float64(o.local()) / o.period().Seconds() }
 
 // Staleness is the scenario. It has no useful zero value; New makes one.

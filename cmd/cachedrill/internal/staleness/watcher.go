@@ -46,7 +46,8 @@ func (w *watcher) ask() (now []usage) {
 	return now
 }
 
-// states returns for the source and the second level whether the processes ask them, in the words of a breaker.
+// states returns for the source and the second level whether the processes ask them, in the words
+// of a breaker.
 func (w *watcher) states() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -30,7 +30,8 @@ func rankOf(key string) (int, error) {
 	return strconv.Atoi(parts[1])
 }
 
-// database is the simulated one of a side, which its processes reach over HTTP. It counts the loads that it is asked for.
+// database is the simulated one of a side, which its processes reach over HTTP. It counts the loads
+// that it is asked for.
 type database struct {
 	values *workload.Database
 	size   int            // bytes per value
@@ -81,7 +82,8 @@ func (d *database) load(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(value) // as above
 }
 
-// outdated tells of a value whether it had been replaced for longer than the grace, or is none of this database's.
+// outdated tells of a value whether it had been replaced for longer than the grace, or is none of
+// this database's.
 func (d *database) outdated(rank int, value []byte, grace time.Duration) bool {
 	return len(value) != d.size || d.values.Outdated(rank, int64(binary.BigEndian.Uint64(value)), grace)
 }

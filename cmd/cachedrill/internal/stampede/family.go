@@ -126,7 +126,8 @@ func (f *family) child(i int) *testutil.Child {
 	return f.children[i]
 }
 
-// do carries an action out on a process. What takes it away waits until it has no requests of the drill.
+// do carries an action out on a process. What takes it away waits until it has no requests of the
+// drill.
 func (f *family) do(ctx context.Context, a rig.Action, i int) error {
 	switch a {
 	case rig.Kill:

@@ -12,7 +12,8 @@ import (
 // drainEach is how often a drain looks whether it is done.
 const drainEach = time.Millisecond
 
-// rotation gives requests to processes in turn, as a load balancer does that knows which of them are up. It is safe for concurrent use.
+// rotation gives requests to processes in turn, as a load balancer does that knows which of them
+// are up. It is safe for concurrent use.
 type rotation struct {
 	mu    sync.Mutex
 	up    []int // guarded by mu

@@ -17,7 +17,8 @@ import (
 // scrapeTime bounds how long one process is asked for its metrics.
 const scrapeTime = time.Second
 
-// scraper gathers the metrics of processes. Those that do not answer are left out: they may be dead or hung.
+// scraper gathers the metrics of processes. Those that do not answer are left out: they may be dead
+// or hung.
 type scraper struct{ urls []string }
 
 // Gather asks all processes, side by side.

@@ -1,5 +1,6 @@
-// Package stampede is the scenario in which processes share a cache, and those of them that own keys die and hang while many callers ask for
-// the same key: a peer cache written plainly, and holdfast's groupcache.
+// Package stampede is the scenario in which processes share a cache, and those of them that own
+// keys die and hang while many callers ask for the same key: a peer cache written plainly, and
+// holdfast's groupcache.
 package stampede
 
 import (
@@ -21,7 +22,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
-// What is usual: each request takes two or three more between processes, so fewer of them keep a machine as busy.
+// What is usual: each request takes two or three more between processes, so fewer of them keep a
+// machine as busy.
 const (
 	Rate = 1000
 	Keys = 5000
@@ -35,15 +37,17 @@ const (
 	updates     = 0.02
 	grace       = time.Second // after which a value that was replaced counts as outdated
 	fillTime    = 30 * time.Second
-	// backAfter is when a process that is up again gets requests again, or a quarter of the phase, if that is less: load balancers take
-	// their time, too.
+	// backAfter is when a process that is up again gets requests again, or a quarter of the phase,
+	// if that is less: load balancers take their time, too.
 	backAfter = 1500 * time.Millisecond
-	// spare is how much more room a process has than for all keys, since parts of a cache fill unevenly.
+	// spare is how much more room a process has than for all keys, since parts of a cache fill
+	// unevenly.
 	spare = 4
 )
 
-// herdTimes says when in a phase the herds come, as shares of it. At the very begin there is one only if something is broken then: while a
-// process comes back, some of the others know it and some do not yet.
+// herdTimes says when in a phase the herds come, as shares of it. At the very begin there is one
+// only if something is broken then: while a process comes back, some of the others know it and some
+// do not yet.
 func herdTimes() [herdsEach]float64 { return [herdsEach]float64{0, .4, .55, .7} }
 
 // Options say what to drill. All fields must be set.

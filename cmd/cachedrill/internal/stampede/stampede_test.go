@@ -57,8 +57,10 @@ func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 	return &r.Phases[i]
 }
 
-// A process that gets no processor for 30 ms is a silent one, so a herd may be loaded by its owner and by the one that stands in for it, which must be
-// rare; and reads fail that a machine answers too late which stood still for half a second, so their number is compared with plain's in the same phase.
+// A process that gets no processor for 30 ms is a silent one, so a herd may be loaded by its owner
+// and by the one that stands in for it, which must be rare; and reads fail that a machine answers
+// too late which stood still for half a second, so their number is compared with plain's in the
+// same phase.
 func TestADrillTellsTheCachesApart(t *testing.T) {
 	if !rig.CanHang() {
 		t.Skip("NOT TESTED: nothing can be hung on this system")

@@ -16,7 +16,8 @@ const (
 	open, closed = "open", "closed"
 )
 
-// watcher asks the processes of holdfast often which of the others they ask, so that the journal can say how long they took.
+// watcher asks the processes of holdfast often which of the others they ask, so that the journal
+// can say how long they took.
 type watcher struct {
 	drill.Watch[step]
 

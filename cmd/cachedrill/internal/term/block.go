@@ -55,7 +55,8 @@ func (s *Screen) columns() []record.Column { return record.LayoutOf(s.record.Sce
 // nameWidth is the width of what is left of the figures.
 const nameWidth = 11
 
-// shown are the columns that there is room for. Those that tell of trouble come first, and the others in their order.
+// shown are the columns that there is room for. Those that tell of trouble come first, and the
+// others in their order.
 func (s *Screen) shown() []record.Column {
 	columns := s.columns()
 	width := s.width()
@@ -102,7 +103,8 @@ func (s *Screen) bar(now record.Sample, width int) string {
 	return string(cells)
 }
 
-// servers says how each server is and whether it is used, one line for each side if they have their own, or more if need be.
+// servers says how each server is and whether it is used, one line for each side if they have their
+// own, or more if need be.
 func (s *Screen) servers(now record.Sample) string {
 	var b strings.Builder
 	side, used, width := "none yet", 0, s.width()

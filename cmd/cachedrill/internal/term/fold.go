@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// fold breaks a text between words so that no line is longer than width. Lines after the first are indented. A word that is longer
-// stands alone. No width, no folding.
+// fold breaks a text between words so that no line is longer than width. Lines after the first are
+// indented. A word that is longer stands alone. No width, no folding.
 func fold(text string, width, indent int) string {
 	if width <= 0 {
 		return text
@@ -30,8 +30,8 @@ func fold(text string, width, indent int) string {
 // gap is between the columns of a table.
 const gap = 2
 
-// tables writes the rows of a table below its heads. What is wider than width goes on in another table below, which begins with the
-// same first columns.
+// tables writes the rows of a table below its heads. What is wider than width goes on in another
+// table below, which begins with the same first columns.
 func tables(heads []string, rows [][]string, first, width int) string {
 	widths := make([]int, len(heads))
 	for _, row := range append([][]string{heads}, rows...) {
@@ -53,7 +53,8 @@ func tables(heads []string, rows [][]string, first, width int) string {
 	return b.String()
 }
 
-// split distributes the columns over as many tables as need be. Each begins with the first ones, and has one more at least.
+// split distributes the columns over as many tables as need be. Each begins with the first ones,
+// and has one more at least.
 func split(widths []int, first, width int) (all [][]int) {
 	var now []int
 	used := 0

@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/term"
 )
 
-// TestNothingIsCutOffOnANarrowTerminal tells of terminals of 60 and 80 columns, where the right edge of long lines was overwritten: it
-// was their figures that got lost.
+// TestNothingIsCutOffOnANarrowTerminal tells of terminals of 60 and 80 columns, where the right
+// edge of long lines was overwritten: it was their figures that got lost.
 func TestNothingIsCutOffOnANarrowTerminal(t *testing.T) {
 	t.Parallel()
 	event := "holdfast stopped asking server 1, which had taken 225 ms for the last of its answers, after it was killed 115 ms before that"
@@ -33,7 +33,8 @@ func TestNothingIsCutOffOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// showWith shows a drill with an event and returns all that was on the screen, without control sequences.
+// showWith shows a drill with an event and returns all that was on the screen, without control
+// sequences.
 func showWith(t *testing.T, o term.Options, event string) string {
 	t.Helper()
 	var out strings.Builder

@@ -21,7 +21,8 @@ type Options struct {
 	Live bool
 	// Color allows colours.
 	Color bool
-	// Width returns how many characters a line has room for now. 0, or no function: as many as there are.
+	// Width returns how many characters a line has room for now. 0, or no function: as many as
+	// there are.
 	Width func() int
 }
 
@@ -33,7 +34,8 @@ func (s *Screen) width() int {
 	return s.options.Width()
 }
 
-// Screen shows one drill. It has no useful zero value; New makes one. It is not safe for concurrent use.
+// Screen shows one drill. It has no useful zero value; New makes one. It is not safe for concurrent
+// use.
 type Screen struct {
 	out     io.Writer
 	options Options
@@ -45,7 +47,8 @@ type Screen struct {
 // New returns a screen that writes to out.
 func New(out io.Writer, o Options) *Screen { return &Screen{out: out, options: o} }
 
-// Backlog is how many updates the channel given to Show should hold: more than a busy terminal can fall behind.
+// Backlog is how many updates the channel given to Show should hold: more than a busy terminal can
+// fall behind.
 const Backlog = 1 << 14
 
 // Show shows what a journal's Follow returned before the drill began, until the updates end.

@@ -10,7 +10,8 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// Cache is what the application uses of a client. Both clients under test have exactly these methods.
+// Cache is what the application uses of a client. Both clients under test have exactly these
+// methods.
 type Cache interface {
 	Get(key string) (*memcache.Item, error)
 	Set(item *memcache.Item) error
@@ -23,7 +24,8 @@ const (
 	itemOverhead = 50
 )
 
-// AppOptions are the properties of an application. All but Budget must be set; Oracle may be set after Fill.
+// AppOptions are the properties of an application. All but Budget must be set; Oracle may be set
+// after Fill.
 type AppOptions struct {
 	Cache     Cache
 	Keys      []string
@@ -37,8 +39,9 @@ type AppOptions struct {
 	Budget    *atomic.Int64 // bytes that may still be stored; nil: no limit
 }
 
-// App reads through the cache, as applications do: get; on a miss or an error load from the database, answer, and after
-// a miss store the value. When a value changes it deletes the key. It is safe for concurrent use.
+// App reads through the cache, as applications do: get; on a miss or an error load from the
+// database, answer, and after a miss store the value. When a value changes it deletes the key. It
+// is safe for concurrent use.
 type App struct{ AppOptions }
 
 // Arrive has the oracle and the database learn of an arrival.
@@ -147,8 +150,8 @@ func (a *App) failedWrite(r Arrival) {
 	a.Recorder.Count(r.Phase, func(t *Tally) { t.FailedWrites++ })
 }
 
-// Fill stores the most popular keys, all of them if half of the budget suffices, and returns which it stored. It leaves a
-// server alone that does not take one; those errors are returned joined.
+// Fill stores the most popular keys, all of them if half of the budget suffices, and returns which
+// it stored. It leaves a server alone that does not take one; those errors are returned joined.
 func (a *App) Fill(ctx context.Context, owners []int, servers int) (stored []bool, err error) {
 	stored = make([]bool, len(a.Keys))
 	failed := make([]error, servers)

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Database is a simulated one: a load takes a slot for a while, and waits for one if all are taken. It knows for each key
-// when its value last changed, and for nothing else. It is safe for concurrent use.
+// Database is a simulated one: a load takes a slot for a while, and waits for one if all are taken.
+// It knows for each key when its value last changed, and for nothing else. It is safe for
+// concurrent use.
 type Database struct {
 	cost    time.Duration
 	slots   chan struct{}
@@ -44,7 +45,8 @@ func (d *Database) Change(key int) { d.changed[key].Store(int64(time.Since(d.bor
 // Version returns the version of key's value without the cost of a load.
 func (d *Database) Version(key int) int64 { return d.changed[key].Load() }
 
-// Outdated reports whether a value of this version was replaced more than grace ago. It errs in favour of the value.
+// Outdated reports whether a value of this version was replaced more than grace ago. It errs in
+// favour of the value.
 func (d *Database) Outdated(key int, version int64, grace time.Duration) bool {
 	current := d.Version(key)
 	return version < current && current < int64(time.Since(d.born)-grace)

@@ -11,9 +11,9 @@ import (
 // Prefix begins every key that a drill writes.
 const Prefix = "cachedrill:"
 
-// Keys returns count keys for each of the names, all beginning with Prefix and run, and the index of the server that owns
-// the keys of each rank: the ranks are dealt out to the servers in turn. So neither the run nor the name decides which
-// servers have the popular keys.
+// Keys returns count keys for each of the names, all beginning with Prefix and run, and the index
+// of the server that owns the keys of each rank: the ranks are dealt out to the servers in turn. So
+// neither the run nor the name decides which servers have the popular keys.
 func Keys(run string, count, servers int, names ...string) (keys [][]string, owners []int, err error) {
 	picker, err := newPicker(servers)
 	if err != nil {

@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
-// lateness is how late a request may be made before it is worth noting: timers are no better than that.
+// lateness is how late a request may be made before it is worth noting: timers are no better than
+// that.
 const lateness = 5 * time.Millisecond
 
 // Handler is an application under load.
 type Handler interface {
-	// Arrive is called for each arrival at its time, before it waits for a worker, by one goroutine. It may change r.
+	// Arrive is called for each arrival at its time, before it waits for a worker, by one
+	// goroutine. It may change r.
 	Arrive(r *Arrival)
 	// Serve carries an arrival out. It is called by many goroutines.
 	Serve(ctx context.Context, r Arrival)
@@ -28,9 +30,9 @@ type LoadOptions struct {
 	Recorder *Recorder     // told when the load itself is late
 }
 
-// Load makes requests to an application at fixed times. A request that finds all workers busy waits in a queue; one that
-// has waited longer than the patience is given up. Latencies count from the arrival, so that a blocked application
-// cannot hide the requests that it kept waiting.
+// Load makes requests to an application at fixed times. A request that finds all workers busy waits
+// in a queue; one that has waited longer than the patience is given up. Latencies count from the
+// arrival, so that a blocked application cannot hide the requests that it kept waiting.
 type Load struct {
 	handler Handler
 	options LoadOptions
@@ -40,7 +42,8 @@ type Load struct {
 	queue   *queue
 }
 
-// NewLoad returns the load of one application. Arrivals before the first SetPhase belong to no phase.
+// NewLoad returns the load of one application. Arrivals before the first SetPhase belong to no
+// phase.
 func NewLoad(h Handler, o LoadOptions) *Load {
 	l := &Load{handler: h, options: o, stream: NewStream(o.Shape), queue: newQueue(), changes: make(chan func(), 16)}
 	l.phase.Store(-1)
@@ -50,12 +53,12 @@ func NewLoad(h Handler, o LoadOptions) *Load {
 // SetPhase says to which phase coming arrivals belong.
 func (l *Load) SetPhase(phase int) { l.phase.Store(int64(phase)) }
 
-// Tell has change called before the next arrivals, by the goroutine that calls Arrive. It may be called 16 times while Run
-// does not run.
+// Tell has change called before the next arrivals, by the goroutine that calls Arrive. It may be
+// called 16 times while Run does not run.
 func (l *Load) Tell(change func()) { l.changes <- change }
 
-// Run makes requests from start until stop is closed, and returns when all of them have ended; when ctx ends it leaves out
-// those that still wait.
+// Run makes requests from start until stop is closed, and returns when all of them have ended; when
+// ctx ends it leaves out those that still wait.
 func (l *Load) Run(ctx context.Context, start time.Time, stop <-chan struct{}) {
 	var workers sync.WaitGroup
 	for range l.options.Workers {
@@ -72,7 +75,8 @@ func (l *Load) Run(ctx context.Context, start time.Time, stop <-chan struct{}) {
 	workers.Wait()
 }
 
-// Oldest returns how long the oldest read that no worker has taken yet has been waiting; 0 if none waits.
+// Oldest returns how long the oldest read that no worker has taken yet has been waiting; 0 if none
+// waits.
 func (l *Load) Oldest() time.Duration {
 	at, waits := l.queue.oldest()
 	if !waits {

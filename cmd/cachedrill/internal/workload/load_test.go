@@ -137,7 +137,8 @@ func TestReadsGoThroughTheCache(t *testing.T) {
 	})
 }
 
-// A closed loop would make 4 reads a second here, find all of them at 1 s, and miss the 76 that had to wait.
+// A closed loop would make 4 reads a second here, find all of them at 1 s, and miss the 76 that had
+// to wait.
 func TestLatencyCountsFromTheArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newSetup(t, workload.Shape{Seed: 1, Rate: 100, Keys: 100, Zipf: 1.1, Updates: .2}, 4)

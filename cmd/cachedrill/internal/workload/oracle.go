@@ -1,16 +1,17 @@
 package workload
 
-// Oracle counts the loads that no cache can avoid. A read needs a load when its server is down, and when the value was
-// not stored since it last changed, since the server was last emptied, or since it was last loaded while the server was
-// down: the server may then still hold the value from before. It is not safe for concurrent use.
+// Oracle counts the loads that no cache can avoid. A read needs a load when its server is down, and
+// when the value was not stored since it last changed, since the server was last emptied, or since
+// it was last loaded while the server was down: the server may then still hold the value from
+// before. It is not safe for concurrent use.
 type Oracle struct {
 	owners []int
 	stored []bool // per key
 	down   []bool // per server
 }
 
-// NewOracle returns the oracle of a cache that begins with the keys marked in stored, and of which all servers answer.
-// It keeps stored.
+// NewOracle returns the oracle of a cache that begins with the keys marked in stored, and of which
+// all servers answer. It keeps stored.
 func NewOracle(owners []int, servers int, stored []bool) *Oracle {
 	return &Oracle{owners: owners, stored: stored, down: make([]bool, servers)}
 }

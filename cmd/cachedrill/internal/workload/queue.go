@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// queue holds the arrivals that no worker has taken yet, oldest first. It is safe for concurrent use.
+// queue holds the arrivals that no worker has taken yet, oldest first. It is safe for concurrent
+// use.
 type queue struct {
 	mu     sync.Mutex
 	filled sync.Cond

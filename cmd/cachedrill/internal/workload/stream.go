@@ -1,5 +1,5 @@
-// Package workload is the application of a drill: readers that go through a cache to a simulated database, at times and
-// for keys that a seed fixes.
+// Package workload is the application of a drill: readers that go through a cache to a simulated
+// database, at times and for keys that a seed fixes.
 package workload
 
 import (
@@ -16,7 +16,8 @@ type Shape struct {
 	Updates float64 // share of the arrivals that change a value, 0 to 1
 }
 
-// Arrival is a request that the outside world makes at a fixed time, whether the application keeps up or not.
+// Arrival is a request that the outside world makes at a fixed time, whether the application keeps
+// up or not.
 type Arrival struct {
 	At     time.Time
 	Key    int // 0 is the most popular
@@ -49,8 +50,8 @@ func (s *Stream) Next(start time.Time) Arrival {
 	return Arrival{At: at, Key: int(s.zipf.Uint64()), Update: s.coin.Float64() < s.shape.Updates}
 }
 
-// Shares returns the share of the reads that goes to each of the servers, given the owner of each key. It is measured on
-// the beginning of the stream.
+// Shares returns the share of the reads that goes to each of the servers, given the owner of each
+// key. It is measured on the beginning of the stream.
 func Shares(s Shape, owners []int, servers int) []float64 {
 	const drawn = 100_000
 	stream := NewStream(s)

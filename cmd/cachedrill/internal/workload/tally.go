@@ -40,11 +40,12 @@ func (t *Tally) HitRatio() float64 {
 	return ratio(t.Hits, t.Hits+t.Misses+t.CacheErrors)
 }
 
-// smallestLoad is a share of the reads: fewer needed loads count as that many when loads are compared.
+// smallestLoad is a share of the reads: fewer needed loads count as that many when loads are
+// compared.
 const smallestLoad = 0.05
 
-// LoadRatio returns the loads as a multiple of those that no cache could avoid, the latter taken for at least 5 % of the reads: three loads
-// instead of one are no stampede.
+// LoadRatio returns the loads as a multiple of those that no cache could avoid, the latter taken
+// for at least 5 % of the reads: three loads instead of one are no stampede.
 func (t *Tally) LoadRatio() float64 {
 	if t.Loads == 0 {
 		return 0
@@ -52,8 +53,9 @@ func (t *Tally) LoadRatio() float64 {
 	return float64(t.Loads) / max(float64(t.Needed), smallestLoad*float64(t.Reads), 1)
 }
 
-// LoadFactor returns the loads of a read as a multiple of those of an earlier tally, in which nothing was wrong: what the database
-// feels. There are more if servers are down, whether or not a cache could avoid them. 0 if there was none to compare with.
+// LoadFactor returns the loads of a read as a multiple of those of an earlier tally, in which
+// nothing was wrong: what the database feels. There are more if servers are down, whether or not a
+// cache could avoid them. 0 if there was none to compare with.
 func (t *Tally) LoadFactor(healthy *Tally) float64 {
 	usual := ratio(max(healthy.Loads, 1), healthy.Reads)
 	if usual == 0 {
@@ -77,7 +79,8 @@ type outcome struct {
 	stale                               int
 }
 
-// Recorder counts per phase and for the window since it was last asked. It is safe for concurrent use.
+// Recorder counts per phase and for the window since it was last asked. It is safe for concurrent
+// use.
 type Recorder struct {
 	mu     sync.Mutex
 	window Tally   // guarded by mu

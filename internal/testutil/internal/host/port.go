@@ -10,8 +10,9 @@ import (
 	"sync"
 )
 
-// Ports are taken from below the ranges that Linux, macOS and Windows hand out to outgoing connections: else a client's
-// own connection may sit on the port of a killed server when that is restarted.
+// Ports are taken from below the ranges that Linux, macOS and Windows hand out to outgoing
+// connections: else a client's own connection may sit on the port of a killed server when that is
+// restarted.
 const (
 	lowestPort  = 12_000
 	highestPort = 32_000
@@ -20,9 +21,9 @@ const (
 	portTries   = 200
 )
 
-// Ports hands out ports of blocks of its own, each of which comes again only after all others: a server that is killed finds
-// its port free when it is restarted, whatever other processes of this kind start meanwhile. The zero value is ready. It is
-// safe for concurrent use.
+// Ports hands out ports of blocks of its own, each of which comes again only after all others: a
+// server that is killed finds its port free when it is restarted, whatever other processes of this
+// kind start meanwhile. The zero value is ready. It is safe for concurrent use.
 type Ports struct {
 	mu     sync.Mutex
 	blocks []net.Listener // guarded by mu; each on the first port of a block, which nobody else uses as long as it listens
@@ -45,7 +46,8 @@ func (p *Ports) Take(ctx context.Context) (int, error) {
 	return p.blocks[p.block].Addr().(*net.TCPAddr).Port + p.next, nil
 }
 
-// turn goes on to another block: a new one, or if it has enough, or there is none, the one that was used the longest ago. The caller holds mu.
+// turn goes on to another block: a new one, or if it has enough, or there is none, the one that was
+// used the longest ago. The caller holds mu.
 func (p *Ports) turn(ctx context.Context) error {
 	p.next = 1
 	var last error
@@ -79,7 +81,8 @@ func (p *Ports) Close() error {
 	return errors.Join(errs...)
 }
 
-// FreePort returns a TCP port that nobody listens on at 127.0.0.1, and no other process that asks like this will.
+// FreePort returns a TCP port that nobody listens on at 127.0.0.1, and no other process that asks
+// like this will.
 func FreePort(ctx context.Context) (int, error) {
 	ln, err := ListenFree(ctx)
 	if err != nil {

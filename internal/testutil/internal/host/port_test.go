@@ -6,8 +6,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
 )
 
-// TestPortsAreNotSharedWithOtherProcesses tells of the server that was killed, and could not be restarted: the test program beside had started one at its
-// port.
+// TestPortsAreNotSharedWithOtherProcesses tells of the server that was killed, and could not be
+// restarted: the test program beside had started one at its port.
 func TestPortsAreNotSharedWithOtherProcesses(t *testing.T) {
 	const each = 500
 	mine, theirs := new(host.Ports), new(host.Ports) // as two processes have

@@ -1,4 +1,5 @@
-// Package host runs programs on this machine for tests: children that die with their parent, and free ports for them.
+// Package host runs programs on this machine for tests: children that die with their parent, and
+// free ports for them.
 package host
 
 import (
@@ -16,12 +17,14 @@ const (
 	stderrKept   = 8 << 10
 	stopTimeout  = 2 * time.Second
 	pollInterval = 200 * time.Microsecond
-	// outputDelay is how long the output of a dead process is waited for, should a child of its own still hold it.
+	// outputDelay is how long the output of a dead process is waited for, should a child of its own
+	// still hold it.
 	outputDelay = time.Second
 )
 
 var (
-	// ErrPortTaken means that the port picked for a process belonged to another one by the time the process started.
+	// ErrPortTaken means that the port picked for a process belonged to another one by the time the
+	// process started.
 	ErrPortTaken = errors.New("the port was taken meanwhile")
 	// ErrNotRunning is returned by Hang and Release of a process that has ended.
 	ErrNotRunning = errors.New("testutil: server is not running")
@@ -29,15 +32,17 @@ var (
 	ErrCannotHang = errors.New("testutil: a process cannot be hung on this operating system")
 )
 
-// Run is one life of a program. It has no useful zero value; Start makes one. It is safe for concurrent use.
+// Run is one life of a program. It has no useful zero value; Start makes one. It is safe for
+// concurrent use.
 type Run struct {
 	process *os.Process
 	stderr  *head
 	exited  chan struct{} // closed when the process has been reaped
 }
 
-// Start starts the program, whose life ctx does not bound. The thread that does so stays with the process for its whole
-// life, because on Linux the end of that thread, not of the parent process, is what takes the child along.
+// Start starts the program, whose life ctx does not bound. The thread that does so stays with the
+// process for its whole life, because on Linux the end of that thread, not of the parent process,
+// is what takes the child along.
 func Start(ctx context.Context, path string, args []string) (*Run, error) {
 	r := &Run{stderr: &head{limit: stderrKept}, exited: make(chan struct{})}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, args...)
@@ -82,7 +87,8 @@ func (r *Run) Ended() bool {
 	}
 }
 
-// Kill ends the process and waits until its socket is closed. It does nothing if the process has ended.
+// Kill ends the process and waits until its socket is closed. It does nothing if the process has
+// ended.
 func (r *Run) Kill() error {
 	if err := r.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("testutil: killing process %d: %w", r.process.Pid, err)

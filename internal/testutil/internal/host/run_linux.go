@@ -8,14 +8,14 @@ import (
 	"syscall"
 )
 
-// dieWithParent makes the kernel kill the child when the thread that starts it ends, so that an aborted test run leaves
-// no server behind.
+// dieWithParent makes the kernel kill the child when the thread that starts it ends, so that an
+// aborted test run leaves no server behind.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// isStopped reports whether a stop signal has taken effect: signals are delivered when the process is next scheduled,
-// and until then it still answers.
+// isStopped reports whether a stop signal has taken effect: signals are delivered when the process
+// is next scheduled, and until then it still answers.
 func isStopped(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

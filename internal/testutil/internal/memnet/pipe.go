@@ -1,4 +1,5 @@
-// Package memnet provides in-memory connections for servers that live in this process, and what holds them back.
+// Package memnet provides in-memory connections for servers that live in this process, and what
+// holds them back.
 package memnet
 
 import (
@@ -9,13 +10,13 @@ import (
 	"syscall"
 )
 
-// pipeBuffer is how much one direction of an in-memory connection takes before a writer has to wait; an operating system
-// does the same for a socket.
+// pipeBuffer is how much one direction of an in-memory connection takes before a writer has to
+// wait; an operating system does the same for a socket.
 const pipeBuffer = 256 << 10
 
-// Pipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with its deadlines;
-// what is written to it is taken even while the server does not read. Whoever makes it runs PumpIn and PumpOut, each in a
-// goroutine of its own, until they return.
+// Pipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with
+// its deadlines; what is written to it is taken even while the server does not read. Whoever makes
+// it runs PumpIn and PumpOut, each in a goroutine of its own, until they return.
 func Pipe(addr string) (net.Conn, *Server) {
 	outer, inner := net.Pipe()
 	server := &Server{inner: inner, in: newStream(), out: newStream()}

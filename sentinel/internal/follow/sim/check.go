@@ -7,18 +7,22 @@ import (
 )
 
 const (
-	// fenceMost is how long a fence may stand: until the replica is the primary, and from then on until the announcement.
+	// fenceMost is how long a fence may stand: until the replica is the primary, and from then on
+	// until the announcement.
 	fenceMost = 5 * time.Second
-	// fencesMost is how long fences of failovers that did not happen may stand within 15 s: a second, or until the announcement of a
-	// server that says it is the primary.
+	// fencesMost is how long fences of failovers that did not happen may stand within 15 s: a
+	// second, or until the announcement of a server that says it is the primary.
 	fencesMost = 4100 * time.Millisecond
-	// questionsMost is how many questions to the primary and to all sentinels there may be in a second.
+	// questionsMost is how many questions to the primary and to all sentinels there may be in a
+	// second.
 	questionsMost = 60
 	// announcedMost is how old the word of a server may be that waits for the sentinels.
 	announcedMost = 5 * time.Second
-	// followWithin is how long commands may go to a server that most sentinels do not name any more, while the client hears them.
+	// followWithin is how long commands may go to a server that most sentinels do not name any
+	// more, while the client hears them.
 	followWithin = 5 * time.Second
-	// yieldWithin is how long the word of one sentinel, and of the server that it names, may go before that of most others.
+	// yieldWithin is how long the word of one sentinel, and of the server that it names, may go
+	// before that of most others.
 	yieldWithin = 8 * time.Second
 )
 
@@ -83,8 +87,8 @@ func (c *client) takesWrites(s *server) bool {
 	return !c.paused() && !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary
 }
 
-// promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a planned failover whose selection was heard
-// writes wait by then.
+// promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a
+// planned failover whose selection was heard writes wait by then.
 func (c *client) promoted(f *failover) {
 	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
 		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)

@@ -51,7 +51,8 @@ func (c *client) serverDemoted(s *server) {
 	}
 }
 
-// swallow has all that is sent to the primary on old connections lost, unseen. Others can be opened.
+// swallow has all that is sent to the primary on old connections lost, unseen. Others can be
+// opened.
 func (c *client) swallow() {
 	l, w, term := c.serving, c.world, c.term
 	if l == nil || !l.to.answers() || c.held {

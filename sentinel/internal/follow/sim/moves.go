@@ -10,8 +10,8 @@ import (
 const (
 	// freshFor is how long a report counts.
 	freshFor = 3 * time.Second
-	// foundWithin is how long writes may wait once the replica that was selected is the primary: others may have been selected by mistake,
-	// and each is asked in its turn.
+	// foundWithin is how long writes may wait once the replica that was selected is the primary:
+	// others may have been selected by mistake, and each is asked in its turn.
 	foundWithin = 300 * time.Millisecond
 )
 
@@ -84,7 +84,8 @@ func (c *client) hears() bool {
 	return false
 }
 
-// cameBack looks at a primary that returns: most sentinels that are heard must not have named another since before it said that it is one.
+// cameBack looks at a primary that returns: most sentinels that are heard must not have named
+// another since before it said that it is one.
 func (c *client) cameBack(l *connection) {
 	w := c.world
 	if w.trouble+2*time.Second > w.now {
@@ -101,7 +102,8 @@ func (c *client) cameBack(l *connection) {
 	}
 }
 
-// found looks whether a replica that was selected is found once it is the primary, whatever else was selected by those that have gone wrong.
+// found looks whether a replica that was selected is found once it is the primary, whatever else
+// was selected by those that have gone wrong.
 func (c *client) found(f *failover) {
 	w, at, fenced := c.world, c.world.now, c.fencedAt
 	if slices.ContainsFunc(w.sentinels, func(q *sentinel) bool { return q.blank > 0 || q.ignorant > 0 }) {
@@ -122,7 +124,8 @@ func (c *client) found(f *failover) {
 
 func (c *client) paused() bool { return c.world.now < c.pausedUntil }
 
-// pause has the client's process stand still for a while. What has come meanwhile is found then, in any order to its timers.
+// pause has the client's process stand still for a while. What has come meanwhile is found then, in
+// any order to its timers.
 func (c *client) pause(d time.Duration) {
 	w := c.world
 	if c.paused() || c.calm {

@@ -54,7 +54,8 @@ func planted() []testutil.Mutant {
 	}
 }
 
-// Histories find what they are there to find: each of these defects within a hundred thousand. Defects are put into copies of the files.
+// Histories find what they are there to find: each of these defects within a hundred thousand.
+// Defects are put into copies of the files.
 func TestHistoriesFindMutants(t *testing.T) {
 	if !*mutants {
 		t.Skip("NOT TESTED without -mutants: builds the package anew for each of them; make soak does")

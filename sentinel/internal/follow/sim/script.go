@@ -180,7 +180,8 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 	}
 }
 
-// retire takes a replica out of the cluster. Once the sentinels have forgotten it, and the client has heard that, it is somebody else's.
+// retire takes a replica out of the cluster. Once the sentinels have forgotten it, and the client
+// has heard that, it is somebody else's.
 func (w *World) retire(s *server) {
 	replicas := 0
 	for _, x := range w.servers {
@@ -215,7 +216,8 @@ func (w *World) force() {
 	w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
 }
 
-// spare takes a sentinel away for a while. The client has to have heard it before: of those that never tell it anything it knows nothing.
+// spare takes a sentinel away for a while. The client has to have heard it before: of those that
+// never tell it anything it knows nothing.
 func (w *World) spare(q *sentinel, away, back func()) {
 	if !q.rogue && !q.heard && w.rogues() > 0 {
 		return

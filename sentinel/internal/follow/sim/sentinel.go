@@ -249,7 +249,8 @@ func (f *failover) promote() {
 	w.after(w.between(0, time.Second), f.notice)
 }
 
-// notice is when the leader sees the promotion: the failover cannot be undone but by the leader's death.
+// notice is when the leader sees the promotion: the failover cannot be undone but by the leader's
+// death.
 func (f *failover) notice() {
 	w := f.world
 	if !f.leader.alive || !f.to.alive {
@@ -262,7 +263,8 @@ func (f *failover) notice() {
 	w.after(w.between(0, time.Second), f.announce)
 }
 
-// undo leaves two primaries: the sentinels still name the old one, and make the other a replica again.
+// undo leaves two primaries: the sentinels still name the old one, and make the other a replica
+// again.
 func (f *failover) undo() {
 	f.leader.midway = false
 	f.world.tell("failover undone")
@@ -382,7 +384,8 @@ func (w *World) setUpAnew() {
 	w.client.named(w.truth)
 }
 
-// monitorElsewhere has the sentinels drop the name, and take it for another server, while the old one goes on as a primary.
+// monitorElsewhere has the sentinels drop the name, and take it for another server, while the old
+// one goes on as a primary.
 func (w *World) monitorElsewhere(to *server) {
 	old := w.truth
 	if w.leader != nil || to == old || to.evil || to.disowned || !to.answers() || len(w.honest())+w.rogues() < w.members() {

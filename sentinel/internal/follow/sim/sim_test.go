@@ -45,8 +45,9 @@ func (f *failures) any() bool {
 // progress is after how many histories a long run says how far it has come.
 const progress = 1_000_000
 
-// Whatever goes wrong, the client does nothing that it must never do, and in the end it finds the primary. Each history is played from its
-// seed: `go test ./sentinel/internal/follow/sim -histories 10000000`. The first that fails tells its story.
+// Whatever goes wrong, the client does nothing that it must never do, and in the end it finds the
+// primary. Each history is played from its seed: `go test ./sentinel/internal/follow/sim -histories
+// 10000000`. The first that fails tells its story.
 func TestHistories(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	var next, steps atomic.Uint64
@@ -86,7 +87,8 @@ func TestAHistoryIsItsSeeds(t *testing.T) {
 	}
 }
 
-// Every transition of the table is taken in some history: none is dead, and the histories go everywhere.
+// Every transition of the table is taken in some history: none is dead, and the histories go
+// everywhere.
 func TestHistoriesGoEverywhere(t *testing.T) {
 	missing := make(map[[2]follow.Phase]bool)
 	for _, way := range follow.Transitions() {
