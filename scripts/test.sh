@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then they run two at a time: first most of them, then the drills, which
-# wait more than they compute. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
+# Builds and tests modules. First all test programs are built, with every processor. Then most of them run three at a time, as they wait more than they
+# compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -13,8 +13,9 @@ if [ "${1-}" = keep ]; then
 fi
 
 measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
-drills='/(cmd/cachedrill[a-z/]*|integration/drill)$'
-long='/(groupcache|integration/(drill|observability)|cmd/cachedrill/internal/failover)$' # these begin, so that nobody waits for them at the end
+lanes=3
+# These begin, so that nobody waits for them at the end.
+long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
 
 root=$PWD
 modules=()
@@ -70,25 +71,23 @@ run() {
   rm -f "$program"
 }
 
-# lane runs the programs whose names it reads. Two lanes may read from one file: each name is read once.
+# lane runs the programs whose names it reads. Several lanes may read from one file: each name is read once.
 lane() {
   local program
   while read -r program; do run "$program"; done
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-kept | sort | awk -v measure="$measure" -v drills="$drills" -v long="$long" -v work="$work" '
-  { file = $1 ~ measure ? "alone" : $1 ~ drills ? "drills" : "most" }
+kept | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
+  { file = $1 ~ measure ? "alone" : "most" }
   $1 ~ long { print $2 > (work "/" file); next }
   { later[file] = later[file] $2 "\n" }
   END { for (file in later) printf "%s", later[file] > (work "/" file) }'
-for file in most drills alone; do
-  touch "$work/$file"
-  {
-    lane &
-    [ $file = alone ] || lane &
-    wait
-  } <"$work/$file"
-done
+touch "$work/most" "$work/alone"
+{
+  for ((n = 0; n < lanes; n++)); do lane & done
+  wait
+} <"$work/most"
+lane <"$work/alone"
 echo "tested in $((SECONDS - begin)) s, the build included"
 [ ! -e "$work/failed" ]
