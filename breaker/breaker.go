@@ -344,8 +344,8 @@ func (p *Permit) abort() {
 }
 
 // Close ends the background work and refuses calls from now on with ErrClosed. It waits for the
-// breaker's goroutines, of a probe that ignores its context and of OnStateChange no longer than 100
-// ms. It always returns nil and may be called more than once.
+// breaker's goroutines, of a probe that ignores its context and of OnStateChange no longer than
+// 100 ms. It always returns nil and may be called more than once.
 func (b *Breaker) Close() error {
 	closeAll(b)
 	return nil

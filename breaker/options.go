@@ -98,8 +98,8 @@ type Options struct {
 	ReadyTimeout time.Duration
 	// TrialTimeout is how long, without a Probe, a trial call may take before it counts as failed
 	// and another call may be the trial. If it succeeds later, the breaker closes nevertheless,
-	// unless a trial that began after it has failed. Set it above what a slow call takes. Default 5
-	// s.
+	// unless a trial that began after it has failed. Set it above what a slow call takes. Default
+	// 5 s.
 	TrialTimeout time.Duration
 	// SuccessesToClose is how many trial calls in a row must succeed before the breaker closes, or,
 	// with a Probe, how many probes, each right after the other. Default 1.

@@ -177,8 +177,8 @@ type Options struct {
 	ReplicaOnly bool
 	// MaxStaleness leaves out replicas that lack what their primary had written so long ago, such
 	// as one that was cut off: reads are about that old at most, and a quarter more until it is
-	// noticed. While there is no primary, and nothing is written, replicas serve on. At least 100
-	// ms; negative: no limit. Default 1 s.
+	// noticed. While there is no primary, and nothing is written, replicas serve on. At least
+	// 100 ms; negative: no limit. Default 1 s.
 	MaxStaleness time.Duration
 	// MaxLag leaves out replicas that are more bytes behind their primary. Default 0: no limit.
 	MaxLag int64

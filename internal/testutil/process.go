@@ -198,8 +198,8 @@ func (p *Process) PID() int {
 	return p.run.PID()
 }
 
-// Stderr returns the beginning of what the last run has written to its standard error, at most 8
-// KiB.
+// Stderr returns the beginning of what the last run has written to its standard error, at most
+// 8 KiB.
 func (p *Process) Stderr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,8 +23,8 @@ type InProcessOptions struct {
 	Sentinels int
 	// Lag is how long a write needs to the replicas. Default: 2 ms.
 	Lag time.Duration
-	// DownAfter is how long the primary must be silent before its successor is selected. Default: 1
-	// s.
+	// DownAfter is how long the primary must be silent before its successor is selected. Default:
+	// 1 s.
 	DownAfter time.Duration
 	// Promotion is the time from the selection of a successor to its promotion. Default: 200 ms.
 	Promotion time.Duration

@@ -129,8 +129,8 @@ func (s *Sentinel) config() []string {
 	return lines
 }
 
-// hurry shortens the intervals, which is not kept in the configuration. A publish-period below 500
-// ms makes the other sentinels turn a promoted replica back before they hear of its promotion.
+// hurry shortens the intervals, which is not kept in the configuration. A publish-period below
+// 500 ms makes the other sentinels turn a promoted replica back before they hear of its promotion.
 // While a primary is down its replicas are asked once a second, however short the info-period is,
 // and are no good once what they have said is five ping-periods old. On the other hand a new
 // primary is pinged for the first time after one ping-period, and is down if it has said nothing
