@@ -209,6 +209,7 @@ const (
 	defaultMaxReply  = 512<<20 + 64
 	leastMaxReply    = 64 << 10
 	leastPatience    = 300 * time.Millisecond
+	leastTime        = time.Millisecond // below, a number was given without a unit
 )
 
 func (o Options) withDefaults() Options {
@@ -326,8 +327,13 @@ func checkCommands(commands []string) error {
 func (o Options) checkTimes() error {
 	var bad []error
 	complain := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
-	if o.DialTimeout < 0 {
-		complain("Options.DialTimeout is %v: use a positive time, or 0 for %v", o.DialTimeout, defaultDial)
+	if o.DialTimeout != 0 && o.DialTimeout < leastTime {
+		complain("Options.DialTimeout is %v: use at least %v, as 2*time.Second, or 0 for %v", o.DialTimeout, leastTime, defaultDial)
+	}
+	for field, e := range map[string]Endpoint{"Server": o.Server, "Sentinel": o.Sentinel} {
+		if r := e.CredentialsRefresh; r > 0 && r < leastTime {
+			complain("Options.%s.CredentialsRefresh is %v: use at least %v, as 5*time.Minute, 0 for %v, or a negative time for never", field, r, leastTime, defaultRefresh)
+		}
 	}
 	if o.HeartbeatTimeout != 0 && o.HeartbeatTimeout < leastHeartbeat {
 		complain("Options.HeartbeatTimeout is %v: use at least %v, or 0 for %v", o.HeartbeatTimeout, leastHeartbeat, defaultHeartbeat)
@@ -335,8 +341,8 @@ func (o Options) checkTimes() error {
 	if heartbeat := cmp.Or(o.HeartbeatTimeout, defaultHeartbeat); o.StallTimeout > 0 && o.StallTimeout < heartbeat {
 		complain("Options.StallTimeout is %v: use more than HeartbeatTimeout, which is %v, or a negative one to end calls with it", o.StallTimeout, heartbeat)
 	}
-	if o.EpochResetTimeout < 0 {
-		complain("Options.EpochResetTimeout is %v: use a positive time, or 0 for %v", o.EpochResetTimeout, defaultReset)
+	if o.EpochResetTimeout != 0 && o.EpochResetTimeout < leastTime {
+		complain("Options.EpochResetTimeout is %v: use at least %v, or 0 for %v", o.EpochResetTimeout, leastTime, defaultReset)
 	}
 	return errors.Join(bad...)
 }

@@ -30,6 +30,11 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{good, sentinel.Options{Names: names, Replicas: -1}, "Options.Replicas is -1"},
 		{good, sentinel.Options{Names: names, Protocol: 4}, "Options.Protocol is 4"},
 		{good, sentinel.Options{Names: names, DialTimeout: -1}, "Options.DialTimeout"},
+		// Numbers without a unit, which are nanoseconds.
+		{good, sentinel.Options{Names: names, DialTimeout: 2}, "Options.DialTimeout is 2ns: use at least 1ms"},
+		{good, sentinel.Options{Names: names, EpochResetTimeout: 2}, "Options.EpochResetTimeout is 2ns"},
+		{good, sentinel.Options{Names: names, Server: sentinel.Endpoint{CredentialsRefresh: 60}}, "Options.Server.CredentialsRefresh is 60ns"},
+		{good, sentinel.Options{Names: names, Sentinel: sentinel.Endpoint{CredentialsRefresh: 60}}, "Options.Sentinel.CredentialsRefresh is 60ns"},
 		{good, sentinel.Options{Names: names, HeartbeatTimeout: time.Millisecond}, "Options.HeartbeatTimeout is 1ms"},
 		{good, sentinel.Options{Names: names, PrivateConns: -1}, "Options.PrivateConns is -1"},
 		{good, sentinel.Options{Names: names, DB: -1}, "Options.DB is -1"},

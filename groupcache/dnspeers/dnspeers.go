@@ -103,8 +103,10 @@ func (o Options) check(name string) error {
 	if o.Scheme != "" && o.Scheme != "http" && o.Scheme != "https" && o.Scheme != bareAddress {
 		reject("Options.Scheme is %q: set http, https or none", o.Scheme)
 	}
-	if o.Interval < 0 || o.Timeout < 0 {
-		reject("Options.Interval is %v and Timeout %v: set positive durations, or 0 for the defaults", o.Interval, o.Timeout)
+	for field, d := range map[string]time.Duration{"Interval": o.Interval, "Timeout": o.Timeout} {
+		if d != 0 && d < time.Millisecond {
+			reject("Options.%s is %v: set at least a millisecond, as 10*time.Second, or 0 for the default", field, d)
+		}
 	}
 	return errors.Join(bad...)
 }

@@ -243,6 +243,8 @@ func TestBadOptions(t *testing.T) {
 		"leave one":             {Port: 80, Service: "cache"},
 		"Options.Scheme":        {Port: 80, Scheme: "ftp"},
 		"Options.Interval":      {Port: 80, Interval: -1},
+		"Options.Interval is 5": {Port: 80, Interval: 5}, // 5 ns, which asked DNS without a pause
+		"Options.Timeout is 1":  {Port: 80, Timeout: 1},
 	} {
 		if _, err := dnspeers.Watch(t.Context(), &instance{}, "users.svc", o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
