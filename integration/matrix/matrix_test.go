@@ -1,0 +1,308 @@
+package matrix_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	if err := testutil.SideBySide("6"); err != nil { // most of their time they wait
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+//nolint:gochecknoglobals // a test flag.
+var write = flag.Bool("write", false, "rewrite the table of docs/failure-modes.md")
+
+// outcome is what callers get once a fault has lasted for a moment.
+type outcome int
+
+const (
+	served  outcome = iota // the server's answers
+	refused                // at once, what there is in their place: a miss, an error, a load of one's own
+	either                 // now this, now that
+)
+
+// fault is something that befalls the way to a server, from begin to end.
+type fault struct {
+	name       string
+	begin, end func(w *way)
+	want       outcome
+	// unlike says for which subjects it ends otherwise.
+	unlike map[string]outcome
+}
+
+func faults() []fault {
+	changed := func(how func(*way), name string, want outcome, unlike map[string]outcome) fault {
+		return fault{name, func(w *way) { how(w); w.cut() }, func(w *way) { w.answers(nil); w.cut() }, want, unlike}
+	}
+	return []fault{
+		{"refused", func(w *way) { _ = w.Kill() }, func(w *way) { _ = w.Restart() }, refused, nil},
+		{"black hole: connections open, nothing comes", func(w *way) { _ = w.Hang() }, func(w *way) { _ = w.Release() }, refused, nil},
+		{"black hole for the connections there are; new ones work", func(w *way) { _ = w.Stall() }, func(w *way) { w.cut() }, served, nil},
+		{"reset of all connections, once", func(w *way) { w.cut() }, func(*way) {}, served, nil},
+		{"20 ms more of round trip", func(w *way) { w.SetDelay(20 * time.Millisecond) }, func(w *way) { w.SetDelay(0) }, served, nil},
+		{"150 ms more of round trip", func(w *way) { w.SetDelay(150 * time.Millisecond) }, func(w *way) { w.SetDelay(0) }, served, map[string]outcome{"groupcache": either}},
+		{"stalls of 90 ms, twice a second", stalls, (*way).calm, served, map[string]outcome{"groupcache": either}},
+		{"refused for 300 ms, well for 300 ms, in turn", flaps, (*way).calm, either, nil},
+		changed(func(w *way) { w.answers(drip) }, "answers come byte by byte", served, nil),
+		changed(func(w *way) { w.answers(none) }, "the connection ends instead of an answer", refused, nil),
+		changed(func(w *way) { w.answers(half) }, "the connection ends in the middle of an answer", refused, nil),
+		changed(func(w *way) { w.answers(garbage) }, "answers are garbage", refused, nil),
+		changed(func(w *way) { w.answers(line) }, "answers are a line without an end", refused, nil),
+	}
+}
+
+// subjects are the columns.
+func subjects() []struct {
+	name string
+	open func(*testing.T) *subject
+	// instead says what refused means for its callers.
+	instead string
+} {
+	return []struct {
+		name    string
+		open    func(*testing.T) *subject
+		instead string
+	}{
+		{"memcache", memcached, "misses, at once"},
+		{"sentinel", redisPrimary, "`ErrNotSent`, at once"},
+		{"groupcache", peers, "loaded by the caller's process"},
+		{"autorefresh, second level", secondLevel, "loaded from the source"},
+	}
+}
+
+const (
+	deadline = 300 * time.Millisecond
+	slack    = 5 * time.Second // for a busy machine: what hangs takes longer
+	callers  = 4
+	moment   = 2 * time.Second // after which it is fast again
+	looked   = time.Second
+	healing  = 30 * time.Second
+	atOnce   = deadline / 6
+)
+
+// Each cell is a test.
+func TestMatrix(t *testing.T) {
+	for _, f := range faults() {
+		for _, s := range subjects() {
+			want, ok := f.unlike[s.name]
+			if !ok {
+				want = f.want
+			}
+			t.Run(strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(f.name+"/"+s.name), func(t *testing.T) {
+				t.Parallel()
+				testutil.AtSomePace(t, func(p *testutil.Pace) { cell(t, p, s.open, f, want) })
+			})
+		}
+	}
+}
+
+// cell tries one fault on one subject.
+func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T) *subject, f fault, want outcome) {
+	t.Helper()
+	s := open(t)
+	defer s.close()
+	await(t, "answer before the fault", s)
+	ledger := keepLedger(t, s)
+	f.begin(s.way)
+	s.load(t, pace.Longer(moment))
+	got := s.load(t, looked)
+	f.end(s.way)
+	switch share, took := got.served(), got.median(); {
+	case want == refused && took > atOnce:
+		pace.Errorf("half of the calls take %v or more, want that they are refused at once", took)
+	case want == served && share < .9:
+		pace.Errorf("%.0f %% of %d calls are answered by the server, want all", 100*share, len(got.took))
+	case want == refused && share > 0:
+		t.Errorf("%.0f %% of %d calls are answered by the server, which cannot be", 100*share, len(got.took))
+	}
+	await(t, "answer after the fault", s)
+	ledger.check(t)
+}
+
+// await waits until ten calls in a row are answered by the server.
+func await(t *testing.T, what string, s *subject) {
+	t.Helper()
+	row := 0
+	for begin := time.Now(); row < 10; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > healing {
+			t.Fatalf("no %s within %v", what, healing)
+		}
+		row++
+		if answered, _ := s.call(t); !answered {
+			row = 0
+		}
+	}
+}
+
+// call makes one call, which must be bounded and end in a documented outcome.
+func (s *subject) call(t *testing.T) (answered bool, took time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	begin := time.Now()
+	answered, err := s.read(ctx)
+	took = time.Since(begin)
+	if err != nil {
+		t.Errorf("a read: %v", err)
+	}
+	if took > deadline+slack {
+		t.Errorf("a read with a deadline of %v took %v", deadline, took)
+	}
+	return answered, took
+}
+
+// calls are those of some time.
+type calls struct {
+	mu       sync.Mutex
+	took     []time.Duration // guarded by mu
+	answered int             // guarded by mu
+}
+
+func (c *calls) median() time.Duration {
+	slices.Sort(c.took)
+	return c.took[len(c.took)/2]
+}
+
+func (c *calls) served() float64 { return float64(c.answered) / float64(len(c.took)) }
+
+// load has callers make calls for a while.
+func (s *subject) load(t *testing.T, length time.Duration) *calls {
+	t.Helper()
+	var all calls
+	var running sync.WaitGroup
+	end := time.Now().Add(length)
+	for range callers {
+		running.Go(func() {
+			for time.Now().Before(end) {
+				answered, took := s.call(t)
+				all.mu.Lock()
+				all.took = append(all.took, took)
+				if answered {
+					all.answered++
+				}
+				all.mu.Unlock()
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+	running.Wait()
+	return &all
+}
+
+// ledger stores numbers, one after another, and remembers which were said to be stored.
+type ledger struct {
+	subject     *subject
+	stop        context.CancelFunc
+	ended       chan struct{}
+	tried, done int // of the goroutine until ended is closed
+}
+
+// keepLedger writes until check is called.
+func keepLedger(t *testing.T, s *subject) *ledger {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l := &ledger{subject: s, stop: stop, ended: make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		for s.write != nil && ctx.Err() == nil {
+			one, cancel := context.WithTimeout(ctx, deadline)
+			l.tried++
+			done, err := s.write(one, l.tried)
+			cancel()
+			if err != nil {
+				t.Errorf("write %d: %v", l.tried, err)
+			}
+			if done {
+				l.done = l.tried
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	return l
+}
+
+// check looks whether the last number that was said to be stored, or a later one, is.
+func (l *ledger) check(t *testing.T) {
+	t.Helper()
+	l.stop()
+	<-l.ended
+	if l.subject.write == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), slack)
+	defer cancel()
+	n, ok, err := l.subject.last(ctx)
+	if err != nil {
+		t.Errorf("reading what was written: %v", err)
+	}
+	if ok && (n < l.done || n > l.tried) {
+		t.Errorf("%d is stored, although %d was said to be, and %d was tried last", n, l.done, l.tried)
+	}
+	if l.done == 0 {
+		t.Error("no write was ever done: nothing was looked at")
+	}
+}
+
+// The table of the documents is that of the tests.
+func TestTheTableIsUpToDate(t *testing.T) {
+	t.Parallel()
+	const begin, end = "<!-- matrix -->\n", "<!-- end of matrix -->\n"
+	path := filepath.Join("..", "..", "docs", "failure-modes.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, both := strings.Cut(rest, end)
+	if !ok || !both {
+		t.Fatalf("%s has no place for the table: %q and %q", path, begin, end)
+	}
+	want := before + begin + table() + end + after
+	if want == string(text) {
+		return
+	}
+	if !*write {
+		t.Fatalf("%s has another table: go test ./matrix -run UpToDate -write, in integration", path)
+	}
+	if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// table says in words what TestMatrix looks for.
+func table() string {
+	var b strings.Builder
+	b.WriteString("| on the way to the server |")
+	for _, s := range subjects() {
+		b.WriteString(" " + s.name + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(subjects())) + "\n")
+	for _, f := range faults() {
+		b.WriteString("| " + f.name + " |")
+		for _, s := range subjects() {
+			want, ok := f.unlike[s.name]
+			if !ok {
+				want = f.want
+			}
+			words := map[outcome]string{served: "answered", refused: s.instead, either: "answered, or " + s.instead}[want]
+			fmt.Fprintf(&b, " %s |", words)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,247 @@
+package matrix_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mediocregopher/radix/v4"
+
+	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/autorefresh/memcachedstore"
+	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+	"github.com/holdfast-go/holdfast/sentinel"
+)
+
+// subject is a client of a package, with a server behind a way.
+type subject struct {
+	way *way
+	// read makes one call about something that the server has. served tells whether the server
+	// answered, and not something in its place. The error is one that must not be.
+	read func(ctx context.Context) (served bool, err error)
+	// write stores a number; done tells whether the caller was told that it is stored. Nil: there is none.
+	write func(ctx context.Context, n int) (done bool, err error)
+	// last returns the number that is stored; false if there is none.
+	last  func(ctx context.Context) (n int, ok bool, err error)
+	close func()
+}
+
+// keys are how many things the servers have.
+const keys = 4000
+
+func key(i int) string { return "key-" + strconv.Itoa(i%keys) }
+
+var errWrong = errors.New("the answer is another's")
+
+func memcached(t *testing.T) *subject {
+	t.Helper()
+	server := testutil.StartMemcached(t)
+	fill := memcache.New(server.Addr())
+	for i := range keys {
+		if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = fill.Close()
+	w := newWay(t, server.Addr())
+	c := memcache.New(w.addr())
+	var next atomic.Int64
+	return &subject{
+		way: w, close: func() { _ = c.Close() },
+		read: func(ctx context.Context) (bool, error) {
+			k := key(int(next.Add(1)))
+			it, err := c.GetContext(ctx, k)
+			switch {
+			case err == nil && string(it.Value) != k:
+				return true, fmt.Errorf("%w: %q of %s", errWrong, it.Value, k)
+			case err == nil:
+				return true, nil
+			case errors.Is(err, memcache.ErrCacheMiss), ctx.Err() != nil:
+				return false, nil
+			}
+			return false, err
+		},
+		write: func(ctx context.Context, n int) (bool, error) {
+			err := c.SetContext(ctx, &memcache.Item{Key: "ledger", Value: []byte(strconv.Itoa(n))})
+			return err == nil, nil
+		},
+		last: func(ctx context.Context) (int, bool, error) {
+			it, err := c.GetContext(ctx, "ledger")
+			if errors.Is(err, memcache.ErrCacheMiss) {
+				return 0, false, nil
+			}
+			if err != nil {
+				return 0, false, err
+			}
+			n, err := strconv.Atoi(string(it.Value))
+			return n, true, err
+		},
+	}
+}
+
+func redisPrimary(t *testing.T) *subject {
+	t.Helper()
+	server := redis.StartServer(t)
+	w := newWay(t, server.Addr())
+	c, err := sentinel.New(t.Context(), nil, sentinel.Options{Names: []string{"m"}, Servers: []string{w.addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range keys {
+		if err := c.Do(t.Context(), "m", radix.Cmd(nil, "SET", key(i), key(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	documented := func(ctx context.Context, err error) error {
+		if err == nil || errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) || ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	var next atomic.Int64
+	return &subject{
+		way: w, close: c.Close,
+		read: func(ctx context.Context) (bool, error) {
+			k, v := key(int(next.Add(1))), ""
+			err := c.Do(ctx, "m", radix.Cmd(&v, "GET", k))
+			if err == nil && v != k {
+				return true, fmt.Errorf("%w: %q of %s", errWrong, v, k)
+			}
+			return err == nil, documented(ctx, err)
+		},
+		write: func(ctx context.Context, n int) (bool, error) {
+			err := c.Do(ctx, "m", radix.Cmd(nil, "SET", "ledger", strconv.Itoa(n)))
+			return err == nil, documented(ctx, err)
+		},
+		last: func(ctx context.Context) (n int, ok bool, err error) {
+			err = c.Do(ctx, "m", radix.Cmd(&n, "GET", "ledger"))
+			return n, true, err
+		},
+	}
+}
+
+// peers are two processes that share a cache. One knows only the other, and asks it for all keys.
+func peers(t *testing.T) *subject {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWay(t, listener.Addr().String())
+	member := func(name, self string) (*groupcache.Instance, *groupcache.Group) {
+		i, err := groupcache.New(groupcache.Options{Self: self})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := i.NewGroup("g", 1<<20, groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
+			return dest.SetString(name+key, time.Time{})
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.SetPeers("http://" + w.addr()); err != nil {
+			t.Fatal(err)
+		}
+		return i, g
+	}
+	owner, _ := member("owner:", "http://"+w.addr())
+	server := &http.Server{Handler: owner.Handler(), ReadHeaderTimeout: time.Minute}
+	served := running(func() { _ = server.Serve(listener) })
+	asker, group := member("asker:", "http://127.0.0.1:1")
+	var next atomic.Int64
+	return &subject{
+		way: w,
+		close: func() {
+			_ = asker.Close()
+			_ = owner.Close()
+			_ = server.Close()
+			<-served
+		},
+		read: func(ctx context.Context) (bool, error) {
+			k := "key-" + strconv.FormatInt(next.Add(1), 10)
+			v, err := group.View(ctx, k)
+			if err != nil {
+				if ctx.Err() != nil {
+					return false, nil
+				}
+				return false, err
+			}
+			by, got, _ := strings.Cut(v.String(), ":")
+			if got != k {
+				return true, fmt.Errorf("%w: %q of %s", errWrong, v.String(), k)
+			}
+			return by == "owner", nil
+		},
+	}
+}
+
+// running runs f and returns a channel that is closed when it has returned.
+func running(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	return done
+}
+
+// secondLevel is a cache that finds in memcached what another process has stored.
+func secondLevel(t *testing.T) *subject {
+	t.Helper()
+	server := testutil.StartMemcached(t)
+	w := newWay(t, server.Addr())
+	open := func(addr, from string) (*autorefresh.Cache[string, string], func()) {
+		client := memcache.New(addr)
+		store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := autorefresh.New(func(_ context.Context, key, _ string) (string, error) { return from + key, nil },
+			autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, func() {
+			c.Close()
+			_ = client.Close()
+		}
+	}
+	first, closeFirst := open(server.Addr(), "level:")
+	for i := range keys {
+		if _, err := first.Load(t.Context(), key(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeFirst()
+	c, end := open(w.addr(), "source:")
+	var next atomic.Int64
+	return &subject{
+		way: w, close: end,
+		read: func(ctx context.Context) (bool, error) {
+			k := key(int(next.Add(1)))
+			v, err := c.Load(ctx, k)
+			if err != nil {
+				if ctx.Err() != nil {
+					return false, nil
+				}
+				return false, err
+			}
+			from, got, _ := strings.Cut(v, ":")
+			if got != k {
+				return true, fmt.Errorf("%w: %q of %s", errWrong, v, k)
+			}
+			return from == "level", nil
+		},
+	}
+}

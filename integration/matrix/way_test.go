@@ -1,0 +1,234 @@
+package matrix_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+)
+
+// way is the way to a server: a proxy that holds back and refuses, and before it one that changes
+// what the server answers.
+type way struct {
+	*testutil.Proxy
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	answer func(to net.Conn, data []byte) bool // guarded by mu; nil: as it is. False ends the connection
+	rest   func()                              // guarded by mu; ends what goes on by itself; nil: nothing does
+	conns  map[net.Conn]struct{}               // guarded by mu; nil once closed
+}
+
+func newWay(t *testing.T, target string) *way {
+	t.Helper()
+	w := &way{Proxy: testutil.StartProxy(t, target), conns: make(map[net.Conn]struct{})}
+	var err error
+	if w.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	w.running.Go(w.accept)
+	t.Cleanup(func() {
+		w.calm()
+		_ = w.listener.Close()
+		w.mu.Lock()
+		for c := range w.conns {
+			_ = c.Close()
+		}
+		w.conns = nil
+		w.mu.Unlock()
+		_ = w.Release()
+		w.running.Wait()
+	})
+	return w
+}
+
+// addr is where clients go.
+func (w *way) addr() string { return w.listener.Addr().String() }
+
+// answers has what the server answers changed from now on; nil ends that.
+func (w *way) answers(change func(to net.Conn, data []byte) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = change
+}
+
+// repeat does something again and again until calm.
+func (w *way) repeat(once func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	w.mu.Lock()
+	w.rest = func() {
+		close(stop)
+		<-stopped
+	}
+	w.mu.Unlock()
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				once()
+			}
+		}
+	}()
+}
+
+// calm ends what repeat began.
+func (w *way) calm() {
+	w.mu.Lock()
+	rest := w.rest
+	w.rest = nil
+	w.mu.Unlock()
+	if rest != nil {
+		rest()
+	}
+}
+
+func stalls(w *way) {
+	w.repeat(func() {
+		_ = w.Hang()
+		time.Sleep(90 * time.Millisecond)
+		_ = w.Release()
+		time.Sleep(410 * time.Millisecond)
+	})
+}
+
+func flaps(w *way) {
+	w.repeat(func() {
+		_ = w.Kill()
+		time.Sleep(300 * time.Millisecond)
+		_ = w.Restart()
+		time.Sleep(300 * time.Millisecond)
+	})
+}
+
+// cut closes the connections there are.
+func (w *way) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		_ = c.Close()
+	}
+}
+
+func (w *way) accept() {
+	for {
+		client, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+		w.running.Go(func() { w.serve(client) })
+	}
+}
+
+// keep notes a connection; false: it is too late.
+func (w *way) keep(c net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conns == nil {
+		return false
+	}
+	w.conns[c] = struct{}{}
+	return true
+}
+
+func (w *way) forget(c net.Conn) {
+	_ = c.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.conns, c)
+}
+
+func (w *way) serve(client net.Conn) {
+	defer w.forget(client)
+	server, err := net.DialTimeout("tcp", w.Addr(), time.Second)
+	if err != nil || !w.keep(client) || !w.keep(server) {
+		if err == nil {
+			_ = server.Close()
+		}
+		return
+	}
+	defer w.forget(server)
+	w.running.Go(func() {
+		w.copy(server, client, func() func(net.Conn, []byte) bool { return nil })
+	})
+	w.copy(client, server, func() func(net.Conn, []byte) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.answer
+	})
+}
+
+// copy hands on what comes, changed by what change returns at that time, until one end closes.
+func (w *way) copy(to, from net.Conn, change func() func(net.Conn, []byte) bool) {
+	defer to.Close()
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			f := change()
+			if f == nil {
+				f = asItIs
+			}
+			if !f(to, buffer[:n]) {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// asItIs hands on what has come.
+func asItIs(to net.Conn, data []byte) bool {
+	_, err := to.Write(data)
+	return err == nil
+}
+
+// drip hands on a byte at a time.
+func drip(to net.Conn, data []byte) bool {
+	for i := range data {
+		if _, err := to.Write(data[i : i+1]); err != nil {
+			return false
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	return true
+}
+
+// half hands on the first half of an answer and ends the connection.
+func half(to net.Conn, data []byte) bool {
+	_, _ = to.Write(data[:len(data)/2])
+	return false
+}
+
+// none ends the connection in the place of an answer.
+func none(net.Conn, []byte) bool { return false }
+
+// garbage answers bytes by chance, as many.
+func garbage(to net.Conn, data []byte) bool {
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	_, err := to.Write(data)
+	return err == nil
+}
+
+// line answers a line without an end, 256 KiB of it for each answer.
+func line(to net.Conn, data []byte) bool {
+	for range 16 {
+		for i := range data[:cap(data)] {
+			data[:cap(data)][i] = 'x'
+		}
+		if _, err := to.Write(data[:cap(data)]); err != nil {
+			return false
+		}
+	}
+	return true
+}
