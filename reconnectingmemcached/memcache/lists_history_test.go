@@ -71,6 +71,26 @@ func TestAProcessThatBeginsAfterAServerLeft(t *testing.T) {
 	}
 }
 
+// TestAListThatIsReplacedOnceMore counts from then on: a process that begins after that deletes at the server that left, as others ask it.
+func TestAListThatIsReplacedOnceMore(t *testing.T) {
+	playListed(t, memcache.Options{}, func(l *listed) {
+		key := l.moved[0]
+		for range 2 {
+			l.grow()
+			l.set(key, "old", 0)
+			time.Sleep(30 * time.Minute)
+			l.source.set(nil, l.first(1)...)
+			time.Sleep(85 * time.Second) // one that lacks so many is adopted after a minute
+		}
+		p := l.begun(1, memcache.Options{})
+		check(t, anyMiss(p.client.Delete(key)))
+		if it, err := l.client.Get(key); err == nil {
+			t.Errorf("Get = %q after another's Delete", it.Value)
+		}
+		check(t, p.client.Close())
+	})
+}
+
 // TestAProcessThatBeginsBeforeAChange takes effect for others, who have heard of it, deletes where those still have their keys.
 func TestAProcessThatBeginsBeforeAChange(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {

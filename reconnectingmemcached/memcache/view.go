@@ -33,9 +33,15 @@ func (v *view) replacedBy(present roster, now time.Duration) *view {
 	return next
 }
 
-// with is the view that knows of more former lists.
+// with is the view that knows of more former lists, or of later times of theirs.
 func (v *view) with(more []formerRoster) *view {
-	former := slices.Concat(v.former, more)
+	former := slices.Clone(more)
+	for _, f := range v.former {
+		isKnown := func(m formerRoster) bool { return slices.Equal(m.names, f.names) }
+		if !slices.ContainsFunc(more, isKnown) {
+			former = append(former, f)
+		}
+	}
 	slices.SortStableFunc(former, func(a, b formerRoster) int { return cmp.Compare(b.replaced, a.replaced) })
 	return &view{present: v.present, former: former[:min(len(former), maxFormer)]}
 }

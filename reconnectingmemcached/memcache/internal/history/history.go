@@ -30,6 +30,8 @@ const (
 	maxNames  = 1000
 	// maxSize bounds the item, well below what servers take.
 	maxSize = 256 << 10
+	// sameChange is more than how much later than others a process notices that a list was replaced.
+	sameChange = time.Minute
 )
 
 // List is one that was replaced.
@@ -62,6 +64,9 @@ var errMalformed = errors.New("memcache: malformed item of former lists")
 // Decode reads the lists of a value that were replaced less than Life ago. Valid judges each name. Times to come count as now, as clocks
 // differ.
 func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, error) {
+	if len(text) > maxSize {
+		return nil, errMalformed
+	}
 	first, rest, _ := bytes.Cut(text, []byte{'\n'})
 	if string(first) != version {
 		return nil, errMalformed
@@ -93,24 +98,30 @@ func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, 
 }
 
 // Add returns known with those of more that are neither there nor the present list, and these alone; both with what was replaced last
-// first, and at most MaxLists.
+// first, and at most MaxLists. One that is there counts as new if it was replaced once more, later.
 func Add(present []string, known, more []List) (all, added []List) {
 	all = slices.Clone(known)
 	for _, l := range more {
-		if !slices.Equal(l.Names, present) && !has(all, l.Names) {
+		switch i := index(all, l.Names); {
+		case slices.Equal(l.Names, present):
+		case i < 0:
 			all = append(all, l)
+		case l.replacedAfter(all[i]):
+			all[i] = l
 		}
 	}
 	slices.SortStableFunc(all, func(a, b List) int { return b.Replaced.Compare(a.Replaced) })
 	all = all[:min(len(all), MaxLists)]
 	for _, l := range all {
-		if !has(known, l.Names) {
+		if i := index(known, l.Names); i < 0 || l.replacedAfter(known[i]) {
 			added = append(added, l)
 		}
 	}
 	return all, added
 }
 
-func has(lists []List, names []string) bool {
-	return slices.ContainsFunc(lists, func(l List) bool { return slices.Equal(l.Names, names) })
+func (l List) replacedAfter(other List) bool { return l.Replaced.Sub(other.Replaced) > sameChange }
+
+func index(lists []List, names []string) int {
+	return slices.IndexFunc(lists, func(l List) bool { return slices.Equal(l.Names, names) })
 }

@@ -44,6 +44,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 		"no time":          "lists 1\na:1 b:1",
 		"an invalid name":  "lists 1\n1800000000000 a:1 b",
 		"too many lists":   "lists 1" + strings.Repeat("\n1800000000000 a:1", history.MaxLists+1),
+		"too long":         "lists 1\n1800000000000 a:1" + strings.Repeat("\n1 a:1", 1<<16),
 		"too many servers": "lists 1\n1800000000000" + strings.Repeat(" a:1", 1001),
 	} {
 		if got, err := history.Decode([]byte(text), now, valid); err == nil {
@@ -84,6 +85,7 @@ func TestAdd(t *testing.T) {
 	present := []string{"a:1", "b:1"}
 	one, two, other := list(ago(10), "a:1"), list(ago(30), "b:1"), list(ago(20), "b:1", "a:1")
 	later := list(ago(5), "a:1")
+	old, again := list(ago(time.Hour), "c:1"), list(ago(time.Nanosecond), "c:1")
 	for _, tt := range []struct {
 		what               string
 		known, more        []history.List
@@ -94,6 +96,8 @@ func TestAdd(t *testing.T) {
 		{"what is known stays", []history.List{one}, []history.List{later}, []history.List{one}, nil},
 		{"between", []history.List{one, two}, []history.List{other}, []history.List{one, other, two}, []history.List{other}},
 		{"the present one", []history.List{one}, []history.List{list(ago(1), present...)}, []history.List{one}, nil},
+		{"replaced once more", []history.List{two, old}, []history.List{again}, []history.List{again, two}, []history.List{again}},
+		{"an old time", []history.List{again}, []history.List{old}, []history.List{again}, nil},
 		{"twice", nil, []history.List{one, later}, []history.List{one}, []history.List{one}},
 	} {
 		all, added := history.Add(present, tt.known, tt.more)
