@@ -98,6 +98,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "found down", func() bool { _, _ = c.Get("k"); return !c.Available() })
+	eventually(t, "cause known", func() bool { return c.Stats()[addr].DownCause != nil })
 	_, _ = c.Get("k")
 	_ = c.Delete("k")
 
