@@ -233,7 +233,8 @@ const maxMultiKeys = 256
 
 // GetMulti returns the items of the keys that are found, by key; each server is asked once, all at the same time. While a server is
 // down its keys are missing from the map, and the error is nil unless the client is [Client.Reporting]. Those of a server that is up
-// and did not answer in time are missing, too, and the error wraps [ErrTimeout].
+// and did not answer in time are missing, too, and the error wraps [ErrTimeout]; so are those whose connection ended under them, and
+// once more when they were asked for again: the error is a [*ServerDownError] with the cause.
 func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
 	return c.GetMultiContext(context.Background(), keys)
 }
@@ -275,8 +276,8 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	return items, errors.Join(failed...)
 }
 
-// partError is nil for a part whose server is down, unless the client is to report that. One that was not answered in time by a server
-// that is up is no outage: its keys may well be there, and nothing else tells.
+// partError is nil for a part whose server is down, unless the client is to report that. One that a server which is up did not answer is
+// no outage: its keys may well be there, and nothing else tells.
 func (c *Client) partError(ctx context.Context, p *part) error {
 	if p.outcome.err == nil || p.outcome.replied {
 		return p.outcome.err
@@ -285,10 +286,16 @@ func (c *Client) partError(ctx context.Context, p *part) error {
 	switch {
 	case err != ErrCacheMiss: //nolint:errorlint // the very value that unanswered gives for "down".
 		return err
-	case errors.Is(p.outcome.err, ErrTimeout) && !p.server.isDown():
+	case (errors.Is(p.outcome.err, ErrTimeout) || isCut(p.outcome.err)) && !p.server.isDown():
 		return p.server.downError(opGetMulti, p.outcome)
 	}
 	return nil
+}
+
+// isCut recognises the end of a connection under a call, but not by Close.
+func isCut(err error) bool {
+	var lost *fault
+	return errors.As(err, &lost) && !lost.dial && !errors.Is(err, ErrClosed)
 }
 
 // foundIn tells whether items has all keys of a part, which copies may have brought.

@@ -123,3 +123,26 @@ func TestGetMultiOutOfTime(t *testing.T) {
 		}
 	})
 }
+
+// TestGetMultiThatIsCut tells of the GetMulti whose connection ended under it, and the next one, too, on a server that was up: it returned
+// what there was, and a nil error.
+func TestGetMultiThatIsCut(t *testing.T) {
+	for cuts, want := range []bool{false, false, true} {
+		proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
+			check(t, c.Ping())
+			time.Sleep(time.Millisecond)
+			check(t, c.Set(&memcache.Item{Key: "a", Value: []byte("v")})) // it is up: it has answered lately, and not at time zero
+			proxy.SetFault(testutil.Times(cuts, func(cmd testutil.Command) testutil.Fault {
+				if len(cmd.Keys) < 2 {
+					return testutil.Fault{}
+				}
+				return testutil.CloseMidReply(3)
+			}))
+			items, err := c.GetMulti([]string{"a", "b"})
+			var down *memcache.ServerDownError
+			if errors.As(err, &down) != want || (items["a"] == nil) != want || want && (!down.Since.IsZero() || !down.Sent) {
+				t.Errorf("after %d ends: %v, %v", cuts, items, err)
+			}
+		})
+	}
+}
