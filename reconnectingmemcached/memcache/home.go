@@ -289,7 +289,7 @@ func (s *server) moveTo(at netip.Addr) {
 	}
 	for _, l := range s.liveLines() {
 		if to, known := l.remote(); known && to != at {
-			s.current.CompareAndSwap(l, nil)
+			s.leave(l)
 			l.retire()
 		}
 	}

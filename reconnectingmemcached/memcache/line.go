@@ -30,6 +30,7 @@ const (
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
 	server   *server
+	isSecond bool               // the one beside
 	cancel   context.CancelFunc // ends the dial
 	kick     chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
 	gone     chan struct{}      // closed by end, once the breaker knows
@@ -223,7 +224,14 @@ func (l *line) write() {
 func (l *line) run(ctx context.Context) {
 	defer l.cancel()
 	l.dialling()
-	dialled, err := l.server.open(ctx, l.server.dialShared)
+	dial := l.server.dialShared
+	if l.isSecond {
+		dial = l.server.dialPrivate
+	}
+	dialled, err := l.server.open(ctx, dial)
+	if err != nil && l.isSecond {
+		err = blameless(errRetired) // its calls take their turn on the one that all share, which tells how the server is
+	}
 	if err != nil {
 		l.end(err)
 		return

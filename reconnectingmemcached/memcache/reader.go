@@ -255,6 +255,7 @@ func (r *reader) value(s *slot, h valueHeader) error {
 		e.answer(r.conn.heardAt, nil, *items, 0, err)
 		return blameless(err)
 	}
+	r.line.server.beside.note(r.line, s.key, h.size)
 	it, err := readValue(r.in, h, s.key)
 	switch {
 	case err != nil:

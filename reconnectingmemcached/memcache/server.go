@@ -35,6 +35,7 @@ type server struct {
 	slots   chan struct{} // bounds private connections
 
 	current     atomic.Pointer[line] // where requests go; nil: the next one dials
+	beside      beside               // where GetMultis with large replies go
 	replaying   atomic.Bool          // a background replay is under way
 	probes      atomic.Int64         // since it went down
 	doubted     atomic.Bool          // a second opinion is being asked for
@@ -275,7 +276,7 @@ func waitFor(ctx context.Context, room <-chan struct{}, limit time.Duration) boo
 func (s *server) trySend(f *flight, r *request) error {
 	var err error
 	for range 3 { // a line may end or retire between the two steps
-		l, unusable := s.line()
+		l, unusable := s.line(s.placeOf(r))
 		if unusable != nil {
 			return unusable
 		}
@@ -284,16 +285,16 @@ func (s *server) trySend(f *flight, r *request) error {
 		if err == nil || errors.Is(err, ErrBusy) || errors.As(err, &lost) && lost.dial {
 			return err
 		}
-		s.current.CompareAndSwap(l, nil)
+		s.leave(l)
 	}
 	return err
 }
 
-// line returns the pipelined connection; a new one starts to dial. It outlives the call that needed it.
+// line returns the pipelined connection that is kept in a place; a new one starts to dial. It outlives the call that needed it.
 //
 //nolint:contextcheck // see above.
-func (s *server) line() (*line, error) {
-	if l := s.current.Load(); l != nil {
+func (s *server) line(kept *atomic.Pointer[line]) (*line, error) {
+	if l := kept.Load(); l != nil {
 		s.lookAgain()
 		return l, nil
 	}
@@ -302,13 +303,13 @@ func (s *server) line() (*line, error) {
 	if err := s.unusableLocked(); err != nil {
 		return nil, err
 	}
-	if l := s.current.Load(); l != nil {
+	if l := kept.Load(); l != nil {
 		return l, nil
 	}
 	ctx, cancel := context.WithCancel(s.core.ctx)
-	l := &line{server: s, cancel: cancel, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, cancel: cancel, isSecond: kept != &s.current, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.lines[l] = struct{}{}
-	s.current.Store(l)
+	kept.Store(l)
 	s.core.running.Go(func() { l.run(ctx) })
 	return l, nil
 }
@@ -330,7 +331,7 @@ func (s *server) isDown() bool { return isDown(s.breaker.State()) }
 
 // forget drops a line that ended with err, and charges err.
 func (s *server) forget(l *line, err error) {
-	s.current.CompareAndSwap(l, nil)
+	s.leave(l)
 	s.mu.Lock()
 	delete(s.lines, l)
 	var stale []*private

@@ -1,0 +1,78 @@
+package memcache
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// largeReply is from which size on a reply to a GetMulti is asked for on a connection beside the one that all share, lest the
+	// calls behind it wait for its end.
+	largeReply = 256 << 10
+	// notedSize is from which size on a value is remembered.
+	notedSize = 8 << 10
+	// notedKeys is how many are.
+	notedKeys = 4096
+	// besidePause is how long large replies are asked for as all others after no connection for them could be had.
+	besidePause = 30 * time.Second
+)
+
+// beside is a server's second connection, for GetMultis with large replies. It is dialled when the first is expected.
+type beside struct {
+	line  atomic.Pointer[line]
+	from  atomic.Int64 // when it may be used, in nanoseconds of the client's clock
+	sizes atomic.Pointer[sizes]
+}
+
+// sizes are those of large values as they were last read. A key may push out another's.
+type sizes struct {
+	seed maphash.Seed
+	of   [notedKeys]atomic.Uint64 // the upper half is the key's hash
+}
+
+// note takes note of the size of a value; of a small one only if it has come on the line beside, where a large one was expected.
+func (b *beside) note(l *line, key string, size int) {
+	known := b.sizes.Load()
+	switch {
+	case size < notedSize && (known == nil || l != b.line.Load()):
+		return
+	case known == nil:
+		b.sizes.CompareAndSwap(nil, &sizes{seed: maphash.MakeSeed()})
+		known = b.sizes.Load()
+	}
+	hash := maphash.String(known.seed, key)
+	known.of[hash%notedKeys].Store(hash>>32<<32 | uint64(size)) //nolint:gosec // it is below 1<<31.
+}
+
+// wanted tells whether a large reply is expected.
+func (b *beside) wanted(r *request, now int64) bool {
+	known := b.sizes.Load()
+	if known == nil || r.alone || now < b.from.Load() {
+		return false
+	}
+	expected := uint64(0)
+	for _, key := range r.keys {
+		hash := maphash.String(known.seed, key)
+		if noted := known.of[hash%notedKeys].Load(); noted>>32 == hash>>32 {
+			expected += noted & (1<<32 - 1)
+		}
+	}
+	return expected >= largeReply
+}
+
+// placeOf is where the line for a request is kept.
+func (s *server) placeOf(r *request) *atomic.Pointer[line] {
+	if r.op == opGetMulti && s.beside.wanted(r, s.core.now()) {
+		return &s.beside.line
+	}
+	return &s.current
+}
+
+// leave gives up a line. If it was the one beside and never worked, there may be no second connection to be had.
+func (s *server) leave(l *line) {
+	s.current.CompareAndSwap(l, nil)
+	if s.beside.line.CompareAndSwap(l, nil) && !l.worked.Load() {
+		s.beside.from.Store(s.core.now() + int64(besidePause))
+	}
+}
