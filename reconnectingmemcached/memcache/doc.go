@@ -19,7 +19,8 @@
 // # The wire
 //
 // All callers share one pipelined connection per server (classic text protocol); requests that queue while another is being
-// written go out together, Gets merged into one line. Values above 32 KiB are sent on private connections. A call takes at
+// written go out together, Gets merged into one line. Values above 32 KiB are sent on private connections. GetMultis of
+// values that are known to be large, 256 KiB together, go on a second connection that they share. A call takes at
 // most [Options.Timeout], queueing and one retry included; a hang is found before that, by its silence and that of a fresh connection
 // (a fifth of Timeout; [Options.HangTimeout]).
 //
