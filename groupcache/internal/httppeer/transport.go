@@ -319,9 +319,12 @@ func (l *lively) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// discard reads what little may be left, so that the connection can be used again.
+// discard reads what little may be left, so that the connection can be used again. That of 101 is
+// the connection, of which nothing may come.
 func discard(response *http.Response) {
-	_, _ = io.CopyN(io.Discard, response.Body, maxMessage)
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.CopyN(io.Discard, response.Body, maxMessage)
+	}
 	_ = response.Body.Close()
 }
 

@@ -66,7 +66,7 @@ func (t *Transport) upgrade(ctx context.Context) (io.ReadWriteCloser, error) {
 	}
 	conn, ok := response.Body.(io.ReadWriteCloser)
 	if response.StatusCode != http.StatusSwitchingProtocols || !ok || !isMarked(response) || response.Header.Get("Upgrade") != protocol {
-		discard(response)
+		_ = response.Body.Close() // unread: it may be the connection, of which nothing comes
 		return nil, fmt.Errorf("%w: %s", errNoUpgrade, response.Status)
 	}
 	if t.client.Signer == nil {
