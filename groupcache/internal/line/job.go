@@ -29,6 +29,9 @@ var errNotUnderstood = errors.New("not understood")
 // errPanicked is the error of a request that has made the user's code panic.
 var errPanicked = errors.New("the request panicked")
 
+// errCanceled is the error of what the caller did not wait for.
+var errCanceled = errors.New("its caller has left")
+
 // errStale is the error of what came too late.
 var errStale = errors.New("it was given up before, or is too old")
 
@@ -82,6 +85,7 @@ func (j *job) get(ctx context.Context) {
 	x := j.session
 	var signs *peer.Signs
 	key := view(j.body)
+	defer func() { signs.Stop() }() // if it panics
 	a, err := x.server.Local.Get(ctx, j.group, key, func() { signs = j.showLife() })
 	signs.Stop()
 	switch {
@@ -142,7 +146,8 @@ func (j *job) several(ctx context.Context) ([]peer.Answer, error) {
 	return local.GetMulti(ctx, j.group, keys)
 }
 
-// told carries out what tells this process something.
+// told carries out what tells this process something. What the caller did not wait for is not
+// carried out any more: jobs overtake each other, and what the caller told next may be done.
 func (j *job) told(ctx context.Context) error {
 	local := j.session.server.Local
 	stamp, body, err := frame.ParseStamp(j.body)
@@ -151,6 +156,9 @@ func (j *job) told(ctx context.Context) error {
 	}
 	if fresh := j.session.server.Fresh; fresh != nil && !fresh(stamp) {
 		return errStale
+	}
+	if ctx.Err() != nil {
+		return errCanceled
 	}
 	switch j.kind {
 	case frame.Forget:
@@ -161,7 +169,11 @@ func (j *job) told(ctx context.Context) error {
 		if err != nil {
 			return errNotUnderstood
 		}
-		return local.Set(ctx, j.group, string(key), string(value), expire)
+		k, v := string(key), string(value)
+		if ctx.Err() != nil { // that took its time
+			return errCanceled
+		}
+		return local.Set(ctx, j.group, k, v, expire)
 	}
 	parts, err := multiwire.ParseRequest(body)
 	if j.kind == frame.Sweep || j.kind == frame.Offer { // they may take their time
@@ -204,6 +216,8 @@ func codeOf(err error) frame.Code {
 		return frame.Ending
 	case errors.Is(err, errStale):
 		return frame.Stale
+	case errors.Is(err, errCanceled):
+		return frame.Canceled
 	}
 	return frame.NotUnderstood
 }

@@ -302,3 +302,26 @@ func TestAPanicEndsItsRequest(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
+
+// A request that had panicked was said to be worked at for as long as the connection lived.
+func TestAPanicEndsTheSignsOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer func() { _ = client.Close() }()
+		answer(t, server, &local{get: func(_ context.Context, _ string, loading func()) (peer.Answer, error) {
+			loading()
+			panic("oops")
+		}})
+		p := &peerOf{client, bufio.NewReader(client)}
+		p.say(frame.Head{Kind: frame.Get, Stream: 5}, []byte("key"))
+		if h, _, err := p.next(); err != nil || h.Kind != frame.Refused {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		if err := client.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if h, _, err := p.next(); err == nil {
+			t.Errorf("%+v after the answer", h)
+		}
+	})
+}

@@ -31,6 +31,8 @@ const (
 type local struct {
 	find func(key string) (string, bool)
 	get  func(ctx context.Context, key string, loading func()) (peer.Answer, error)
+	// traced runs before what has a trace is carried out.
+	traced func()
 
 	mu   sync.Mutex
 	told []string // guarded by mu
@@ -105,8 +107,13 @@ func (l *local) Offer(_ context.Context, group, from string, keys []string) erro
 }
 func (l *local) Forget()                 { _ = l.note("forget") }
 func (l *local) Greeting() peer.Greeting { return peer.Greeting{Ring: "even", RingInUse: true} }
-func (l *local) Tracer() *tracing.Tracer { return nil }
 func (l *local) MaxValueSize() int64     { return maxValue }
+func (l *local) Tracer() *tracing.Tracer {
+	if l.traced != nil {
+		l.traced()
+	}
+	return nil
+}
 
 // connected are the two ends of a TCP connection.
 func connected(t *testing.T) (client, server net.Conn) {
