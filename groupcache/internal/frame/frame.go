@@ -96,6 +96,9 @@ const (
 	MaxBody = Piece + 1<<10
 	// MaxFrame is the length of the longest frame.
 	MaxFrame = HeadSize + MaxBody
+	// AtOnce is how many bytes the bodies may have together that a peer sends piece by piece in
+	// turns. A longer one goes alone.
+	AtOnce = 64 << 20
 	// MaxName is how long a name of a group may be that goes into a head.
 	MaxName = 1<<16 - 1
 )

@@ -124,6 +124,34 @@ func TestJoinerRefuses(t *testing.T) {
 	}
 }
 
+// One body may be longer than all that are under way at once.
+func TestJoinerKeepsSoMuchOfSeveralBodies(t *testing.T) {
+	j := &frame.Joiner{Streams: 8, Limit: func(frame.Head) int64 { return 2 * frame.AtOnce }}
+	piece := make([]byte, frame.MaxBody)
+	add := func(stream uint32) error {
+		_, _, err := j.Add(frame.Head{Kind: frame.Value, Flags: frame.More, Stream: stream}, piece)
+		return err
+	}
+	for range frame.AtOnce/frame.MaxBody + 2 {
+		if err := add(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := add(2); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("another one beside a very long one: %v", err)
+	}
+	j.Drop(1)
+	j.Drop(2)
+	for range frame.AtOnce / frame.MaxBody / 2 {
+		if err := errors.Join(add(3), add(4)); err != nil {
+			t.Fatalf("after they were dropped: %v", err)
+		}
+	}
+	if err := errors.Join(add(3), add(4)); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("two that are too long together: %v", err)
+	}
+}
+
 // Whatever arrives, what is kept is not more than what has arrived, and what is whole was sent so.
 func FuzzFrames(f *testing.F) {
 	f.Add(append(frame.Head{Length: 3, Kind: frame.Get, Group: 1}.Append(nil), "gk!"...))

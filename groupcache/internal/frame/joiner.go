@@ -1,7 +1,9 @@
 package frame
 
+import "fmt"
+
 // Joiner joins the pieces of long bodies. It takes memory for what has arrived, not for what was
-// announced. Make it with its bounds; it is for one reader.
+// announced, and for no more than AtOnce, or one body. Make it with its bounds; it is for one reader.
 type Joiner struct {
 	// Streams is how many bodies may be under way at once. More are malformed.
 	Streams int
@@ -10,6 +12,7 @@ type Joiner struct {
 	Limit func(Head) int64
 
 	open map[uint32]*joined
+	held int // bytes of open
 }
 
 type joined struct {
@@ -50,11 +53,16 @@ func (j *Joiner) Add(h Head, body []byte) (w Whole, ok bool, err error) {
 	if more && len(body) == 0 { // or it would cost nothing to go on for ever
 		return Whole{}, false, ErrMalformed
 	}
+	j.held -= len(o.body)
 	o.add(body, j.Limit(o.first))
+	j.held += len(o.body)
+	if j.held > AtOnce && j.held > len(o.body) {
+		return Whole{}, false, fmt.Errorf("%w: more than %d bytes in pieces at once", ErrMalformed, AtOnce)
+	}
 	if more {
 		return Whole{}, false, nil
 	}
-	delete(j.open, h.Stream)
+	j.Drop(h.Stream)
 	return Whole{Head: o.first, Body: o.body, Owned: true, TooLarge: o.tooLarge}, true, nil
 }
 
@@ -70,7 +78,12 @@ func (o *joined) add(body []byte, limit int64) {
 func (j *Joiner) Open(stream uint32) bool { return j.open[stream] != nil }
 
 // Drop forgets what has arrived of a body: the rest will not come.
-func (j *Joiner) Drop(stream uint32) { delete(j.open, stream) }
+func (j *Joiner) Drop(stream uint32) {
+	if o := j.open[stream]; o != nil {
+		j.held -= len(o.body)
+		delete(j.open, stream)
+	}
+}
 
 // TooLarge says that the body under way of a stream is longer than allowed.
 func (j *Joiner) TooLarge(stream uint32) bool {

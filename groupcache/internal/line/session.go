@@ -181,12 +181,16 @@ func (x *Session) found(stream uint32, parts frame.Body) bool {
 	}
 	x.out.mu.Lock()
 	defer x.out.mu.Unlock()
-	if x.leaving {
+	if x.leaving || x.fullLocked() {
 		return false
 	}
 	x.appendValueLocked(stream, a)
 	return true
 }
+
+// fullLocked says that no more requests are taken before others are answered: those whose long
+// answers wait are not. No peer of ours has as many.
+func (x *Session) fullLocked() bool { return len(x.active)+len(x.out.long) >= maxActive }
 
 // view is a string of bytes that stay as they are while it is used.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -247,7 +251,7 @@ func (x *Session) start(w frame.Whole, parts frame.Body) error {
 	case x.leaving:
 		x.appendRefusalLocked(j.stream, frame.Leaving, "")
 		return nil
-	case len(x.active) >= maxActive:
+	case x.fullLocked():
 		x.appendRefusalLocked(j.stream, frame.Busy, "")
 		return nil
 	}

@@ -55,6 +55,7 @@ type longBody struct {
 	lead []byte // goes before the first piece
 	body string
 
+	whole int  // length of lead and body at first
 	begun bool // a piece has gone out
 }
 
@@ -68,7 +69,7 @@ func (w *writer) init(to io.Writer, failed func(error)) {
 func (w *writer) appendLocked(h frame.Head, lead []byte, body string) {
 	n := len(lead) + len(body)
 	if n > frame.Piece {
-		w.long = append(w.long, &longBody{head: h, lead: append([]byte(nil), lead...), body: body})
+		w.long = append(w.long, &longBody{head: h, lead: append([]byte(nil), lead...), body: body, whole: n})
 		return
 	}
 	h.Length = uint32(n)
@@ -177,12 +178,24 @@ func (w *writer) passLocked() (more bool) {
 	return w.writing
 }
 
+// turnsLocked is how many long bodies take turns. Those that have begun are among them.
+func (w *writer) turnsLocked() (n int) {
+	all := 0
+	for _, l := range w.long[:min(len(w.long), longAtOnce)] {
+		if all += l.whole; n > 0 && all > frame.AtOnce {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // cutLocked takes a piece of each long body whose turn it is.
 func (w *writer) cutLocked(batch []byte, lent []lentBody) ([]byte, []lentBody, []*longBody) {
 	if len(w.long) == 0 {
 		return batch, lent, nil
 	}
-	turns := min(len(w.long), longAtOnce)
+	turns := w.turnsLocked()
 	cut := append([]*longBody(nil), w.long[:turns]...)
 	rest := w.long[:0]
 	for i, l := range w.long {
