@@ -148,7 +148,6 @@ func (l *Line) end(err error) {
 	l.slots, l.free, l.open = nil, nil, 0
 	l.watch.stopLocked()
 	l.out.mu.Unlock()
-	_ = l.conn.Close()
 	lost := &peer.LostError{Cause: err}
 	for i := range slots {
 		if c := slots[i].call; c != nil {
@@ -156,6 +155,7 @@ func (l *Line) end(err error) {
 			c.done <- struct{}{}
 		}
 	}
+	_ = l.conn.Close() // last: that of TLS may take seconds to say so to a peer that reads nothing
 	close(l.ended)
 }
 

@@ -325,3 +325,29 @@ func TestAPanicEndsTheSignsOfLife(t *testing.T) {
 		}
 	})
 }
+
+// slowlyClosed is a connection as those of TLS, which tell their peer of the end.
+type slowlyClosed struct{ net.Conn }
+
+// Close implements io.Closer.
+func (c slowlyClosed) Close() error {
+	time.Sleep(5 * time.Second)
+	return c.Conn.Close()
+}
+
+// Callers waited until the connection was closed, whatever their contexts.
+func TestALineEndsItsCallsBeforeItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer func() { _ = server.Close() }()
+		l := newLine(t, slowlyClosed{client})
+		time.AfterFunc(time.Second, l.Close)
+		go func() { _, _ = io.Copy(io.Discard, server) }()
+		begun := time.Now()
+		var lost *peer.LostError
+		if _, err := ask(t.Context(), l, "k"); !errors.As(err, &lost) || time.Since(begun) > 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		<-l.Ended()
+	})
+}
