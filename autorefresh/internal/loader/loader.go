@@ -148,8 +148,12 @@ func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
 	}
 }
 
-// OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call.
+// OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call. A load that has begun since the entry
+// left the storage, and before the timetable was told, goes on: its flight is that of the key.
 func (l *Loader[K, V]) OrphanLocked(key K, by *task.Task) {
+	if l.busy[key] != nil {
+		return
+	}
 	l.busy[key] = &Flight[K, V]{Done: make(chan struct{}), orphan: true, Task: by}
 }
 
