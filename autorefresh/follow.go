@@ -113,6 +113,16 @@ func (f *follower[K, V]) concerning(names []level.Named[K]) []level.Named[K] {
 	return ours
 }
 
+// isOfInterest tells whether the cache has a key, or is loading it.
+func (c *Cache[K, V]) isOfInterest(key K) bool {
+	if _, there := c.storage.peek(key); there {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loads.IsBusyLocked(key)
+}
+
 // lookUp looks up what has changed, until the end.
 func (f *follower[K, V]) lookUp() {
 	run := f.cache.life.run

@@ -57,6 +57,9 @@ func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, 
 		}
 		return nil
 	})
+	if there == e {
+		c.fetch.Level.Meet(e.Key)
+	}
 	c.trim(e)
 	return there, err
 }

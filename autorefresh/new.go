@@ -73,7 +73,7 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 	})
 	c.teller = newTeller(opts, c.now)
 	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.teller.log)
-	second, err := opts.newLevel(c.now, func(key K) bool { _, there := c.storage.peek(key); return there })
+	second, err := opts.newLevel(c.now, c.isOfInterest)
 	if err != nil {
 		return nil, err
 	}

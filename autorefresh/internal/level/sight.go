@@ -68,6 +68,13 @@ func (s *Level[K, V]) Identify(name string) (n Named[K], ok bool) {
 	return n, ok
 }
 
+// Meet notes the name of a key that the cache has from now on; s may be nil.
+func (s *Level[K, V]) Meet(key K) {
+	if s != nil && s.index.isNeeded() {
+		_, _ = s.name(key)
+	}
+}
+
 // index finds keys by their names. It is safe for concurrent use.
 type index[K comparable] struct {
 	plain bool         // keys are their names
@@ -86,9 +93,12 @@ func newIndex[K comparable](named func(K) string, keep func(K) bool) index[K] {
 	return index[K]{plain: named == nil && reflect.TypeFor[K]().Kind() == reflect.String, keep: keep, keys: make(map[string]K), limit: smallIndex}
 }
 
+// isNeeded tells whether names of keys are to be noted.
+func (x *index[K]) isNeeded() bool { return x.keep != nil && !x.plain }
+
 // add notes the name of a key.
 func (x *index[K]) add(name string, key K) {
-	if x.keep == nil || x.plain {
+	if !x.isNeeded() {
 		return
 	}
 	x.mu.Lock()
