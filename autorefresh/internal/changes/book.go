@@ -38,9 +38,10 @@ type Book[K comparable] struct {
 	order []K // of told, the oldest first; keys that are in it no more are passed over
 	later []delayed[K]
 
-	sweep  []K // what remains of it
+	sweep  []K // all keys, of which the first are swept
 	swept  int // how much of it has been handed out
 	since  int64
+	after  []K   // all keys once more, after that
 	all    bool  // whether there is a tombstone of all keys is to be looked up
 	failed int   // looks in a row
 	rest   int64 // no look before then
@@ -80,9 +81,15 @@ func (b *Book[K]) want(w Wanted[K]) {
 func (b *Book[K]) TellAll() { b.all = true }
 
 // Gap notes that anything may have changed without a word until now: all keys there are have to be looked up. They are handed out over
-// a while.
+// a while. A look for all keys that is under way goes on, lest the last of them never have their turn if changes are missed again and
+// again, and another follows.
 func (b *Book[K]) Gap(keys []K, now int64) {
-	b.sweep, b.swept, b.since, b.all = keys, 0, now, true
+	b.all = true
+	if b.swept < len(b.sweep) {
+		b.after = keys
+		return
+	}
+	b.sweep, b.swept, b.since = keys, 0, now
 }
 
 // Again has a key looked up once more, later each time: its tombstone announces a value that was not there yet, or what was found cannot be
@@ -137,8 +144,10 @@ func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 		b.swept++
 	}
 	if b.swept == len(b.sweep) {
-		b.sweep, b.swept = nil, 0
-	} else {
+		b.sweep, b.swept, b.since = b.after, 0, now
+		b.after = nil
+	}
+	if len(b.sweep) > 0 {
 		at = min(at, b.nextSweep())
 	}
 	look.All, b.all = b.all, false

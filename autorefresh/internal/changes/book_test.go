@@ -145,3 +145,29 @@ func TestLooksThatFailAreRepeatedLessAndLessOften(t *testing.T) {
 		t.Errorf("%d looks in a minute in which all fail", n)
 	}
 }
+
+// Changes that are missed again and again, such as by a poll that lags behind a fast writer, began the look for all keys anew each time:
+// the last of them never had their turn.
+func TestGapsThatComeOnAndOnKeepNoKeyFromItsTurn(t *testing.T) {
+	const n = 10_000
+	b := changes.NewBook[int]()
+	keys := make([]int, n)
+	for i := range keys {
+		keys[i] = i
+	}
+	last := make([]int64, n)
+	for now := second; now < 6*second; now += second / 10 {
+		b.Gap(keys, now)
+		play(b, now, now+second/10-1, func(at int64, look changes.Look[int]) bool {
+			for _, w := range look.Keys {
+				last[w.Key] = at
+			}
+			return false
+		})
+		for key, at := range last {
+			if now > 3*second && now-at > second+second/10 {
+				t.Fatalf("key %d has not been looked up for %v", key, time.Duration(now-max(at, second)))
+			}
+		}
+	}
+}
