@@ -208,19 +208,19 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 		}
 		return changes.Keep
 	}
-	verdict := changes.Judge(changes.Held{LoadedAt: e.LoadedAt(), Negative: e.Has(timetable.Absent)}, seen, w.Told, w.Tries)
+	was := e.LoadedAt()
+	isSame := func() bool { return e.LoadedAt() == was } // not if the user, or a call, has changed it since
+	verdict := changes.Judge(changes.Held{LoadedAt: was, Negative: e.Has(timetable.Absent)}, seen, w.Told, w.Tries)
 	switch verdict {
 	case changes.Adopt:
 		switch {
 		case e.Has(timetable.Terminal):
-			c.succeed(e, s.Stored)
-		case s.Terminal && !c.conclude(e, s.Stored):
+			c.succeed(e, s.Stored, isSame)
+		case s.Terminal && !c.conclude(e, s.Stored, isSame), !s.Terminal && !c.adopt(e, s.Stored, luck, isSame):
 			return changes.Again
-		case !s.Terminal:
-			c.adopt(e, s.Stored, luck)
 		}
 	case changes.Drop:
-		c.storage.drop(e)
+		c.storage.dropIf(e, isSame)
 	case changes.Refresh, changes.Invalidate:
 		c.doubt(e, verdict)
 	default:
@@ -244,24 +244,32 @@ func kindOf(k level.Kind) changes.Kind {
 }
 
 // adopt gives an entry the value that another process has stored. The result of a call for it that is under way is not wanted any more.
-func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck float64) {
+// It is false if the entry is not the same as was judged.
+func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck float64, isSame func() bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.life.isOverLocked() || e.IsDead() || e.Has(timetable.Terminal|timetable.Leaving) {
-		return
+	switch {
+	case c.life.isOverLocked() || e.IsDead() || e.Has(timetable.Terminal|timetable.Leaving):
+		return true
+	case !isSame():
+		return false
 	}
 	now := c.now()
 	c.table.Overtake(e, timetable.Value[V]{Value: s.Value, LoadedAt: min(s.LoadedAt, now), End: s.End, Luck: luck}, now)
 	c.waiters.noteLocked(e, note{started: math.MinInt64}) // it says nothing of the source
 	c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
+	return true
 }
 
-// conclude is adopt of a final value. It is false while a call for the entry is under way, which has to end first.
-func (c *Cache[K, V]) conclude(e *timetable.Entry[K, V], s level.Stored[K, V]) bool {
+// conclude is adopt of a final value. It is false, too, while a call for the entry is under way, which has to end first.
+func (c *Cache[K, V]) conclude(e *timetable.Entry[K, V], s level.Stored[K, V], isSame func() bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.life.isOverLocked() || e.IsDead() {
+	switch {
+	case c.life.isOverLocked() || e.IsDead():
 		return true
+	case !isSame():
+		return false
 	}
 	now := c.now()
 	if !c.table.Conclude(e, timetable.Value[V]{Value: s.Value, LoadedAt: min(s.LoadedAt, now), End: s.End}, c.opts.TerminalTTL, now) {
@@ -273,7 +281,7 @@ func (c *Cache[K, V]) conclude(e *timetable.Entry[K, V], s level.Stored[K, V]) b
 }
 
 // succeed is adopt for what was final: another entry takes its place.
-func (c *Cache[K, V]) succeed(old *timetable.Entry[K, V], s level.Stored[K, V]) {
+func (c *Cache[K, V]) succeed(old *timetable.Entry[K, V], s level.Stored[K, V], isSame func() bool) {
 	e := c.table.NewEntry(old.Key, s.Value, s.LoadedAt)
 	if s.Terminal {
 		e.Set(timetable.Terminal)
@@ -289,7 +297,7 @@ func (c *Cache[K, V]) succeed(old *timetable.Entry[K, V], s level.Stored[K, V]) 
 			end = s.End
 		}
 		return min(timetable.Expiry(now, c.opts.TerminalTTL), end)
-	}, old.IsDead)
+	}, func() bool { return old.IsDead() || !isSame() })
 }
 
 // doubt has an entry refreshed, now or within a period.

@@ -1,0 +1,42 @@
+package autorefresh
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+)
+
+// What another process had stored took the place of a newer value that came while it was being judged: a Set was lost.
+func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
+	c, err := New(func(context.Context, int, int) (int, error) { return 0, nil }, Options[int, int]{Period: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for key, found := range map[int]level.Sight[int, int]{
+		1: {Stored: level.Stored[int, int]{Value: new(int)}},
+		2: {Stored: level.Stored[int, int]{Value: new(int), Terminal: true}},
+	} {
+		if _, _, err := c.GetOrCreate(key, 1); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := c.storage.peek(key)
+		found.LoadedAt = c.now() + int64(2*time.Millisecond)
+		c.mu.Lock()
+		done := make(chan changes.Verdict)
+		go func() { done <- c.follow(changes.Wanted[int]{Key: key, Told: c.now()}, &found, 0) }()
+		time.Sleep(20 * time.Millisecond) // it has judged, and waits for the lock
+		newest := 7
+		now := c.now()
+		c.table.Overtake(e, timetable.Value[int]{Value: &newest, LoadedAt: now}, now)
+		c.mu.Unlock()
+		verdict := <-done
+		if v, ok := c.Get(key); v != 7 {
+			t.Errorf("item %d: Get = %d, %v after a notice that was %v, want the 7 that was set meanwhile", key, v, ok, verdict)
+		}
+	}
+}
