@@ -198,7 +198,8 @@ func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 // follow has the item of a key follow what the second level has.
 func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64) changes.Verdict {
 	s.Key = w.Key
-	seen := changes.Seen{Value: s.Value != nil, LoadedAt: s.LoadedAt, Stone: s.Marked && !s.Stone.Own, Kind: kindOf(s.Stone.Kind), At: s.Stone.At}
+	dated := s.LoadedAt + s.Ahead // by the clock that has dated the tombstone, too
+	seen := changes.Seen{Value: s.Value != nil, LoadedAt: dated, Stone: s.Marked && !s.Stone.Own, Kind: kindOf(s.Stone.Kind), At: s.Stone.At}
 	e, ok := c.storage.peek(w.Key)
 	if !ok {
 		if seen.Stone && w.Told > changes.BySweep {

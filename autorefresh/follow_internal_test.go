@@ -40,3 +40,28 @@ func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 		}
 	}
 }
+
+// A value that was set by a process whose clock is ahead was not taken for the one that its tombstone announces: it was looked for again
+// and again, and the source was asked in the end.
+func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
+	c, err := New(func(context.Context, int, int) (int, error) { return 0, nil }, Options[int, int]{Period: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, _, err := c.GetOrCreate(1, 1); err != nil {
+		t.Fatal(err)
+	}
+	const ahead = int64(time.Minute)
+	v, now := 7, c.now()
+	s := level.Sight[int, int]{
+		Stored: level.Stored[int, int]{Value: &v, LoadedAt: now, Ahead: ahead},
+		Marked: true, Stone: level.Stone{Kind: level.Replaced, At: now + ahead},
+	}
+	if verdict := c.follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0); verdict != changes.Adopt {
+		t.Errorf("it is %v", verdict)
+	}
+	if got, _ := c.Get(1); got != v {
+		t.Errorf("Get = %d, want the %d that was set", got, v)
+	}
+}

@@ -135,6 +135,7 @@ type Stored[K comparable, V any] struct {
 	Terminal bool
 	End      int64 // when it ends, on the cache's clock; 0 if it does not
 	Same     bool  // it is the value that was there before
+	Ahead    int64 // by how much it is dated in the future, 0 if it is not: LoadedAt is now instead
 }
 
 func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
@@ -168,7 +169,7 @@ func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	if err != nil {
 		return Stored[K, V]{}, err
 	}
-	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: s.now() - int64(max(age, 0)), Terminal: e.Terminal}
+	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: s.now() - int64(max(age, 0)), Terminal: e.Terminal, Ahead: int64(max(-age, 0))}
 	if !e.End.IsZero() {
 		stored.End = s.now() + int64(time.Until(e.End))
 	}
