@@ -9,12 +9,16 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// The interface of the auto-refresh cache of Flyte as it is today (flytestdlib/cache), as far as its users see it.
+// The interface of the auto-refresh cache of Flyte (flytestdlib/autorefreshcache, before flytestdlib/cache), as far as its users see it.
 type (
 	flyteItem    interface{ IsTerminal() bool }
-	flyteWrapper struct {
-		ID   string
-		Item flyteItem
+	flyteWrapper interface {
+		GetID() string
+		GetItem() flyteItem
+	}
+	flyteWrapped struct {
+		id   string
+		item flyteItem
 	}
 	flyteAction   int
 	flyteResponse struct {
@@ -32,7 +36,10 @@ const (
 
 var errFlyteNotFound = errors.New("item is not in the cache")
 
-// flyteCache has the methods of Flyte's cache.AutoRefresh on a Cache.
+func (w flyteWrapped) GetID() string      { return w.id }
+func (w flyteWrapped) GetItem() flyteItem { return w.item }
+
+// flyteCache has the methods of Flyte's AutoRefresh, and Update, on a Cache.
 type flyteCache struct {
 	items *autorefresh.Cache[string, flyteItem]
 }
@@ -40,10 +47,17 @@ type flyteCache struct {
 // newFlyteCache is NewAutoRefreshBatchedCache. What its CreateBatchesFunc does is said by a size and a group: a call never has items of two.
 func newFlyteCache(sync flyteSync, period time.Duration, parallelism, size, batch int, group func(id string) string) (*flyteCache, error) {
 	items, err := autorefresh.NewBatch(func(ctx context.Context, items []autorefresh.Item[string, flyteItem], out []autorefresh.Result[flyteItem]) error {
-		place, wrapped := make(map[string]int, len(items)), make([]flyteWrapper, len(items))
+		place, wrapped := make(map[string]int, len(items)), make([]flyteWrapper, 0, len(items))
 		for i, item := range items {
-			place[item.Key], wrapped[i] = i, flyteWrapper{item.Key, item.Old}
+			if item.Old.IsTerminal() { // it was when it was created
+				out[i].Value, out[i].Err = autorefresh.Terminal(item.Old)
+				continue
+			}
+			place[item.Key], wrapped = i, append(wrapped, flyteWrapped{item.Key, item.Old})
 			out[i].Err = autorefresh.ErrUnchanged // what there is no response for
+		}
+		if len(wrapped) == 0 {
+			return nil
 		}
 		responses, err := sync(ctx, wrapped)
 		if err != nil {
@@ -62,6 +76,7 @@ func newFlyteCache(sync flyteSync, period time.Duration, parallelism, size, batc
 		return nil
 	}, autorefresh.Options[string, flyteItem]{
 		Period: period, Workers: parallelism, MaxItems: size, BatchSize: batch, GroupBy: group,
+		First: autorefresh.FirstImmediate, // as there, an item is synced when it is created
 	})
 	return &flyteCache{items}, err
 }
@@ -84,11 +99,18 @@ func (c *flyteCache) GetOrCreate(id string, item flyteItem) (flyteItem, error) {
 	return item, err
 }
 
-// DeleteDelayed deletes at once: a call under way does not bring the item back.
+// Update gives an item that is there, and not terminal, another value.
+func (c *flyteCache) Update(id string, item flyteItem) (ok bool) {
+	_, err := c.items.Update(context.Background(), id, func(old flyteItem, known bool) (flyteItem, bool) {
+		ok = known && !old.IsTerminal()
+		return item, ok
+	})
+	return ok && err == nil
+}
+
+// DeleteDelayed deletes at once, not with the next round: a call under way does not bring the item back.
 func (c *flyteCache) DeleteDelayed(id string) error {
-	if !c.items.Delete(id) {
-		return errFlyteNotFound
-	}
+	c.items.Delete(id)
 	return nil
 }
 
@@ -100,7 +122,7 @@ func (j flyteJob) IsTerminal() bool { return j == "done" }
 func Example_flyte() {
 	jobs, err := newFlyteCache(func(_ context.Context, batch []flyteWrapper) (responses []flyteResponse, _ error) {
 		for _, w := range batch {
-			responses = append(responses, flyteResponse{ID: w.ID, Item: flyteJob("done"), Action: flyteUpdate})
+			responses = append(responses, flyteResponse{ID: w.GetID(), Item: flyteJob("done"), Action: flyteUpdate})
 		}
 		return responses, nil
 	}, 50*time.Millisecond, 4, 1_000, 10, func(id string) string { return id[:1] })
