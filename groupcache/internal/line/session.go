@@ -21,6 +21,8 @@ const (
 	fullQueue = 8 << 20
 	// stalled is how long a peer may take nothing of its answers.
 	stalled = 10 * time.Second
+	// slowest is how many bytes a second a peer must take of answers, apart from one stall.
+	slowest = 64 << 10
 )
 
 // Server is what sessions share. All fields but Fresh are required.
@@ -270,10 +272,12 @@ type patience struct {
 	until time.Time
 }
 
-// extend is called before each write.
-func (p *patience) extend() {
-	if now := time.Now(); p.until.Sub(now) < stalled/2 {
-		p.until = now.Add(stalled)
+// extend is called before each write. What is long may take long: a peer that takes it steadily is
+// not cut off.
+func (p *patience) extend(bytes int) {
+	long := time.Duration(bytes/slowest) * time.Second
+	if now := time.Now(); p.until.Sub(now) < stalled/2+long {
+		p.until = now.Add(stalled + long)
 		_ = p.conn.SetWriteDeadline(p.until)
 	}
 }

@@ -38,7 +38,7 @@ type writer struct {
 	err     error           // guarded by mu
 	room    sync.Cond       // of mu: something has gone out, or err is set
 	gone    func(*longBody) // is told, with mu locked, of each piece that has gone out; may be nil
-	before  func()          // is called before each write; may be nil
+	before  func(bytes int) // is called before each write of so many bytes; may be nil
 	failed  func(error)     // is told that a write has failed
 	work    sync.WaitGroup
 }
@@ -228,7 +228,11 @@ func (w *writer) cutLocked(batch []byte, lent []lentBody) ([]byte, []lentBody, [
 
 func (w *writer) write(batch []byte, lent []lentBody) error {
 	if w.before != nil {
-		w.before()
+		size := len(batch)
+		for _, l := range lent {
+			size += len(l.body)
+		}
+		w.before(size)
 	}
 	if len(lent) == 0 {
 		_, err := w.to.Write(batch)
