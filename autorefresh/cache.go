@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
-// Cache keeps values in memory and refreshes each of them once a period. It has no useful zero value: [New] or [NewBatch] makes one,
-// and Close ends it. Most callers want Get, with GetOrCreate or Load to fill it. It is a prometheus.Collector, and safe for
-// concurrent use.
+// Cache keeps values in memory and refreshes each of them once a period. It has no useful zero
+// value: [New] or [NewBatch] makes one, and Close ends it. Most callers want Get, with GetOrCreate
+// or Load to fill it. It is a prometheus.Collector, and safe for concurrent use.
 type Cache[K comparable, V any] struct {
 	// What reads need comes first and is never written to after the start.
 	storage storage[K, V]
@@ -28,7 +28,8 @@ type Cache[K comparable, V any] struct {
 	teller  *teller[K, V]
 	life    life
 
-	// mu is a leaf: nothing that can wait is called under it. It guards what methods whose name ends in Locked use.
+	// mu is a leaf: nothing that can wait is called under it. It guards what methods whose name
+	// ends in Locked use.
 	mu      sync.Mutex
 	table   *timetable.Table[K, V] // what is due when
 	crew    crew[K, V]             // refreshes it
@@ -39,8 +40,8 @@ type Cache[K comparable, V any] struct {
 // now is the cache's clock, in nanoseconds.
 func (c *Cache[K, V]) now() int64 { return int64(time.Since(c.epoch)) }
 
-// Get returns the value of a key from memory, false if there is none or it is too old, see MaxStale. It never waits and does not
-// allocate. After Close it still returns what is there.
+// Get returns the value of a key from memory, false if there is none or it is too old, see
+// MaxStale. It never waits and does not allocate. After Close it still returns what is there.
 func (c *Cache[K, V]) Get(key K) (V, bool) {
 	if e, ok := c.storage.get(key); ok && e.Flags.Load()&c.slow == 0 {
 		return *e.Value.Load(), true
@@ -52,7 +53,8 @@ func (c *Cache[K, V]) Get(key K) (V, bool) {
 	return zero, false
 }
 
-// look takes notice of a read of an entry that has flags which matter to reads, and tells whether it may be served.
+// look takes notice of a read of an entry that has flags which matter to reads, and reports whether
+// it may be served.
 func (c *Cache[K, V]) look(e *timetable.Entry[K, V]) bool {
 	flags := e.Flags.Load()
 	if flags&timetable.Unread != 0 {
@@ -64,7 +66,7 @@ func (c *Cache[K, V]) look(e *timetable.Entry[K, V]) bool {
 	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0 && !c.isPast(e)
 }
 
-// isPast tells whether the value of an entry has ended.
+// isPast reports whether the value of an entry has ended.
 func (c *Cache[K, V]) isPast(e *timetable.Entry[K, V]) bool {
 	return e.Has(timetable.Bounded) && c.table.IsOver(e, c.now())
 }
@@ -83,18 +85,20 @@ func (c *Cache[K, V]) warm(e *timetable.Entry[K, V]) {
 // Entry is a value with what is known of it.
 type Entry[V any] struct {
 	Value V
-	// LoadedAt is when the call of the source began that gave the value or confirmed it; for GetOrCreate, when it was created.
+	// LoadedAt is when the call of the source began that gave the value or confirmed it; for
+	// GetOrCreate, when it was created.
 	LoadedAt time.Time
 	// Terminal tells that the value is final.
 	Terminal bool
 	// GoodUntil is when it ends, the zero time if it does not, see the function of that name.
 	GoodUntil time.Time
-	// Stale tells that it is older than MaxStale or has ended, Resting that it is not refreshed until read, see HotFor.
+	// Stale tells that it is older than MaxStale or has ended, Resting that it is not refreshed
+	// until read, see HotFor.
 	Stale, Resting bool
 }
 
-// Lookup is Get with what is known of the value. It returns values that are too old to be served, too, and does not count as a read
-// for HotFor.
+// Lookup is Get with what is known of the value. It returns values that are too old to be served,
+// too, and does not count as a read for HotFor.
 func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 	e, ok := c.storage.peek(key)
 	if !ok || e.Has(timetable.Absent) {
@@ -113,7 +117,8 @@ func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 	return found, true
 }
 
-// All are the items that Get would return, in no order, at about the time they are asked for. It does not count as reads.
+// All are the items that Get would return, in no order, at about the time they are asked for. It
+// does not count as reads.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for e := range c.storage.all() {
@@ -124,9 +129,10 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// Close ends the background work: it cancels the calls under way, wakes all who wait, and waits for its goroutines, but for a
-// refresh function that ignores its context no longer than a second; then it returns [ErrStuck]. No call of the refresh function
-// begins after Close has returned. It may be called more than once.
+// Close ends the background work: it cancels the calls under way, wakes all who wait, and waits for
+// its goroutines, but for a refresh function that ignores its context no longer than a second; then
+// it returns [ErrStuck]. No call of the refresh function begins after Close has returned. It may be
+// called more than once.
 func (c *Cache[K, V]) Close() error {
 	c.mu.Lock()
 	c.life.haltLocked()
@@ -136,6 +142,7 @@ func (c *Cache[K, V]) Close() error {
 	return c.life.wait(c.teller.wait)
 }
 
-// Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen to keep the source from being asked,
-// ForceClosed, Reset. It is nil with NoBreaker. The cache closes it.
+// Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen
+// to keep the source from being asked, ForceClosed, Reset. It is nil with NoBreaker. The cache
+// closes it.
 func (c *Cache[K, V]) Breaker() *breaker.Breaker { return c.fetch.Source.Breaker() }

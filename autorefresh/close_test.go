@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// During Close Load answered with what Close had done to the breaker and to the context of the call, as if the source were down.
+// During Close Load answered with what Close had done to the breaker and to the context of the
+// call, as if the source were down.
 func TestLoadDuringClose(t *testing.T) {
 	for range 200 {
 		c, err := autorefresh.New(func(ctx context.Context, key, _ int) (int, error) {

@@ -9,10 +9,11 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// crew are the workers, which pull what is due and refresh it. They take turns: as many calls are under way as there are workers. A call
-// whose refresh function waits for another item of the cache, for its refresh or its load, lends its turn to an extra worker, which takes
-// only what calls wait for. Else, when all workers wait like that, nobody would be left for what they wait for. All of it is guarded by
-// the cache's mu.
+// crew are the workers, which pull what is due and refresh it. They take turns: as many calls are
+// under way as there are workers. A call whose refresh function waits for another item of the
+// cache, for its refresh or its load, lends its turn to an extra worker, which takes only what
+// calls wait for. Else, when all workers wait like that, nobody would be left for what they wait
+// for. All of it is guarded by the cache's mu.
 type crew[K comparable, V any] struct {
 	workers map[*worker[K, V]]struct{}
 	flying  int // entries being refreshed
@@ -55,7 +56,8 @@ func (w *crew[K, V]) endLocked(by *worker[K, V]) {
 	w.flying -= len(by.entries)
 }
 
-// overrunLocked returns the workers whose call has overrun since it was called last; they have no turn any more.
+// overrunLocked returns the workers whose call has overrun since it was called last; they have no
+// turn any more.
 func (w *crew[K, V]) overrunLocked(now int64) (late []*worker[K, V]) {
 	for one := range w.workers {
 		deadline := one.deadline.Load()
@@ -92,7 +94,7 @@ func (w *crew[K, V]) callOfLocked(e *timetable.Entry[K, V]) *task.Task {
 	return nil
 }
 
-// isRefreshLocked tells whether a call, or one that it is part of, is the refresh of an entry.
+// isRefreshLocked reports whether a call, or one that it is part of, is the refresh of an entry.
 func (w *crew[K, V]) isRefreshLocked(t *task.Task, e *timetable.Entry[K, V]) bool {
 	if t == nil || !e.IsFlying() {
 		return false
@@ -101,7 +103,7 @@ func (w *crew[K, V]) isRefreshLocked(t *task.Task, e *timetable.Entry[K, V]) boo
 	return by != nil && by.Reaches(t, make(map[*task.Task]bool))
 }
 
-// lendLocked lends the turn of a call that waits for another, and tells whether it has.
+// lendLocked lends the turn of a call that waits for another, and reports whether it has.
 func (w *crew[K, V]) lendLocked(t *task.Task) bool {
 	if t.Turn.Blocked++; t.Turn.Lent || t.Turn.Over {
 		return false

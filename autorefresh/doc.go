@@ -1,8 +1,9 @@
-// Package autorefresh serves values from memory and refreshes every one of them in the background, whether it is read or not: a
-// read never waits for the source, and no value grows older than its period while the source answers.
+// Package autorefresh serves values from memory and refreshes every one of them in the background,
+// whether it is read or not: a read never waits for the source, and no value grows older than its
+// period while the source answers.
 //
-// [New] makes a [Cache] around one function that refreshes a value, [NewBatch] around one that refreshes many at once.
-// [NewAutoRefreshCache] is the older, item-based face over the same core.
+// [New] makes a [Cache] around one function that refreshes a value, [NewBatch] around one that
+// refreshes many at once. [NewAutoRefreshCache] is the older, item-based face over the same core.
 //
 // # What happens when
 //

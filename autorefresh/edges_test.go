@@ -20,7 +20,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// A batch function that assigns values only has given results. A zero value alone is none: nothing tells it from an item left out.
+// A batch function that assigns values only has given results. A zero value alone is none: nothing
+// tells it from an item left out.
 func TestBatchResultsThatAreValuesAlone(t *testing.T) {
 	type row struct {
 		Name  string

@@ -27,7 +27,8 @@ const (
 	kinds
 )
 
-// String names the kind: "updated", "gone", "final", "failed", "evicted", "stale", "stuck", "source down" or "source up".
+// String names the kind: "updated", "gone", "final", "failed", "evicted", "stale", "stuck", "source
+// down" or "source up".
 func (k Kind) String() string {
 	if k < 0 || k >= kinds {
 		return "unknown"

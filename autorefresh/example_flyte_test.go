@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// The interface of the auto-refresh cache of Flyte (flytestdlib/autorefreshcache, before flytestdlib/cache), as far as its users see it.
+// The interface of the auto-refresh cache of Flyte (flytestdlib/autorefreshcache, before
+// flytestdlib/cache), as far as its users see it.
 type (
 	flyteItem    interface{ IsTerminal() bool }
 	flyteWrapper interface {
@@ -44,7 +45,8 @@ type flyteCache struct {
 	items *autorefresh.Cache[string, flyteItem]
 }
 
-// newFlyteCache is NewAutoRefreshBatchedCache. What its CreateBatchesFunc does is said by a size and a group: a call never has items of two.
+// newFlyteCache is NewAutoRefreshBatchedCache. What its CreateBatchesFunc does is said by a size
+// and a group: a call never has items of two.
 func newFlyteCache(sync flyteSync, period time.Duration, parallelism, size, batch int, group func(id string) string) (*flyteCache, error) {
 	items, err := autorefresh.NewBatch(func(ctx context.Context, items []autorefresh.Item[string, flyteItem], out []autorefresh.Result[flyteItem]) error {
 		place, wrapped := make(map[string]int, len(items)), make([]flyteWrapper, 0, len(items))
@@ -108,7 +110,8 @@ func (c *flyteCache) Update(id string, item flyteItem) (ok bool) {
 	return ok && err == nil
 }
 
-// DeleteDelayed deletes at once, not with the next round: a call under way does not bring the item back.
+// DeleteDelayed deletes at once, not with the next round: a call under way does not bring the item
+// back.
 func (c *flyteCache) DeleteDelayed(id string) error {
 	c.items.Delete(id)
 	return nil

@@ -23,7 +23,8 @@ type statusItem struct {
 
 func (i *statusItem) ID() string { return i.id }
 
-// statusService is a service that jobs run on. A job has started the first time it is asked for, and is completed right after.
+// statusService is a service that jobs run on. A job has started the first time it is asked for,
+// and is completed right after.
 type statusService struct{ jobs map[string]status }
 
 func (s *statusService) get(id string) *statusItem {

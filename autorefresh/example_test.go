@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// A price list whose prices come from a slow service. Reads come from memory, and each price is at most a minute old while the service
-// answers; while it does not, the last known price is served.
+// A price list whose prices come from a slow service. Reads come from memory, and each price is at
+// most a minute old while the service answers; while it does not, the last known price is served.
 func Example() {
 	fromService := func(_ context.Context, product string, _ int) (int, error) {
 		if product == "unknown" {

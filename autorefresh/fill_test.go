@@ -19,8 +19,8 @@ type traffic struct {
 	downs       int
 }
 
-// play has a cache of 2 000 items, in batches of 100, live for a while, of which those below poison fail; besides, every so often, each
-// disturb is called. Then it measures ten periods.
+// play has a cache of 2 000 items, in batches of 100, live for a while, of which those below poison
+// fail; besides, every so often, each disturb is called. Then it measures ten periods.
 func play(t *testing.T, poison int, every time.Duration, disturb ...func(c *cache, n int)) *traffic {
 	t.Helper()
 	const period, items = time.Minute, 2000
@@ -80,8 +80,8 @@ func play(t *testing.T, poison int, every time.Duration, disturb ...func(c *cach
 	return l
 }
 
-// What fails, what is ordered and what is new left with a full batch of items that were not due: one item in twenty that failed cost ten
-// times the rows.
+// What fails, what is ordered and what is new left with a full batch of items that were not due:
+// one item in twenty that failed cost ten times the rows.
 func TestCallsThatComeEarlyTakeOnlyWhatIsNearlyDue(t *testing.T) {
 	well := play(t, 0, time.Second)
 	refresh := func(c *cache, n int) { _ = c.Refresh(context.Background(), 1000+n%200) }
@@ -118,8 +118,8 @@ func TestCallsThatComeEarlyTakeOnlyWhatIsNearlyDue(t *testing.T) {
 	}
 }
 
-// A cache that begins with keys that always fail takes its source for down; what is well must not wait until each of them was tried. It was
-// seven minutes for the five hundred here, at best.
+// A cache that begins with keys that always fail takes its source for down; what is well must not
+// wait until each of them was tried. It was seven minutes for the five hundred here, at best.
 func TestBadKeysFirstDoNotKeepTheSourceDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		downs := 0
@@ -205,7 +205,8 @@ func TestBadKeysOpenNoBreaker(t *testing.T) {
 	}
 }
 
-// Items whose own fault it is stay with the cache, and say nothing of the source for as long as one item is well.
+// Items whose own fault it is stay with the cache, and say nothing of the source for as long as one
+// item is well.
 func TestItemsThatAlwaysFailOpenNoBreaker(t *testing.T) {
 	s := newSource()
 	s.setFail(func(key int) error {

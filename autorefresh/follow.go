@@ -20,7 +20,8 @@ import (
 // watchAgain is after how long a Watcher is asked again that has returned.
 const watchAgain = time.Second
 
-// follower keeps a cache at what other processes change in the second level: the Watcher tells it which keys, and it looks them up.
+// follower keeps a cache at what other processes change in the second level: the Watcher tells it
+// which keys, and it looks them up.
 type follower[K comparable, V any] struct {
 	cache *Cache[K, V]
 	kick  chan struct{} // there is more to look up
@@ -113,7 +114,7 @@ func (f *follower[K, V]) concerning(names []level.Named[K]) []level.Named[K] {
 	return ours
 }
 
-// isOfInterest tells whether the cache has a key, or is loading it.
+// isOfInterest reports whether the cache has a key, or is loading it.
 func (c *Cache[K, V]) isOfInterest(key K) bool {
 	if _, there := c.storage.peek(key); there {
 		return true
@@ -244,8 +245,8 @@ func kindOf(k level.Kind) changes.Kind {
 	}
 }
 
-// adopt gives an entry the value that another process has stored. The result of a call for it that is under way is not wanted any more.
-// It is false if the entry is not the same as was judged.
+// adopt gives an entry the value that another process has stored. The result of a call for it that
+// is under way is not wanted any more. It is false if the entry is not the same as was judged.
 func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck float64, isSame func() bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,7 +263,8 @@ func (c *Cache[K, V]) adopt(e *timetable.Entry[K, V], s level.Stored[K, V], luck
 	return true
 }
 
-// conclude is adopt of a final value. It is false, too, while a call for the entry is under way, which has to end first.
+// conclude is adopt of a final value. It is false, too, while a call for the entry is under way,
+// which has to end first.
 func (c *Cache[K, V]) conclude(e *timetable.Entry[K, V], s level.Stored[K, V], isSame func() bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

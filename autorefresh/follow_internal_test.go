@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// What another process had stored took the place of a newer value that came while it was being judged: a Set was lost.
+// What another process had stored took the place of a newer value that came while it was being
+// judged: a Set was lost.
 func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 	c, err := New(func(context.Context, int, int) (int, error) { return 0, nil }, Options[int, int]{Period: time.Hour})
 	if err != nil {
@@ -41,8 +42,8 @@ func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 	}
 }
 
-// A value that was set by a process whose clock is ahead was not taken for the one that its tombstone announces: it was looked for again
-// and again, and the source was asked in the end.
+// A value that was set by a process whose clock is ahead was not taken for the one that its
+// tombstone announces: it was looked for again and again, and the source was asked in the end.
 func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
 	c, err := New(func(context.Context, int, int) (int, error) { return 0, nil }, Options[int, int]{Period: time.Hour})
 	if err != nil {

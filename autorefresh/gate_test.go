@@ -26,7 +26,8 @@ func crowd(t *testing.T, s *source, limiter autorefresh.RateLimiter, items int) 
 	return c
 }
 
-// Loads and refreshes waited in one line before the limiter: a user's load behind as many refreshes as there are workers.
+// Loads and refreshes waited in one line before the limiter: a user's load behind as many refreshes
+// as there are workers.
 func TestLoadsGoBeforeRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crowd(t, newSource(), rate.NewLimiter(10, 1), 1000)
@@ -118,7 +119,8 @@ func TestLoadsThatAreGivenUpTakeNoTurn(t *testing.T) {
 	})
 }
 
-// A limiter that fails, fails those who wait before it, in whatever line, and nobody waits for ever.
+// A limiter that fails, fails those who wait before it, in whatever line, and nobody waits for
+// ever.
 func TestLimiterThatFailsKeepsNobodyWaiting(t *testing.T) {
 	errLimit := errors.New("limiter is broken")
 	synctest.Test(t, func(t *testing.T) {

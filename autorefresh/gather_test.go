@@ -44,8 +44,8 @@ func newBatches(t *testing.T, refresh autorefresh.BatchFunc[int, int], limiter a
 	return c
 }
 
-// missTogether loads so many keys, one by one, with so much time between them, and returns how long that takes longer than the time
-// between them.
+// missTogether loads so many keys, one by one, with so much time between them, and returns how long
+// that takes longer than the time between them.
 func missTogether(t *testing.T, c *cache, loads int, apart time.Duration) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -128,7 +128,8 @@ func TestGatheringDelaysLoadsByNextToNothing(t *testing.T) {
 	}
 }
 
-// Those of a gathered call that give up before it begins are not asked for, and those who come later get an answer of their own.
+// Those of a gathered call that give up before it begins are not asked for, and those who come
+// later get an answer of their own.
 func TestGatheredLoadsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &batchSource{cost: 50 * time.Millisecond}

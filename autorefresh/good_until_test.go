@@ -28,10 +28,11 @@ func (s *tokens) refresh(context.Context, int, int) (int, error) {
 	return autorefresh.GoodUntil(int(end.Sub(s.began)), end)
 }
 
-// isGood tells whether a token may still be used.
+// isGood reports whether a token may still be used.
 func (s *tokens) isGood(token int) bool { return time.Now().Before(s.began.Add(time.Duration(token))) }
 
-// A token is refreshed before its end however long the period is, and no reader sees one that has ended.
+// A token is refreshed before its end however long the period is, and no reader sees one that has
+// ended.
 func TestGoodUntilIsRefreshedInTime(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 10 * time.Second, 5 * time.Minute, time.Hour, 100 * time.Hour} {
 		for _, o := range []options{
@@ -214,8 +215,8 @@ func TestGoodUntilOfUnchangedAndFinalValues(t *testing.T) {
 	})
 }
 
-// A source that has nothing new to say of a value that has ended, as one that answers 304 without a new
-// Cache-Control, gives nothing that may be served. It is not asked all the time.
+// A source that has nothing new to say of a value that has ended, as one that answers 304 without a
+// new Cache-Control, gives nothing that may be served. It is not asked all the time.
 func TestUnchangedAfterTheEndIsAFailure(t *testing.T) {
 	var calls atomic.Int64
 	source := func(_ context.Context, _, old int) (int, error) {

@@ -18,7 +18,8 @@ type delivery struct {
 	action func(other *cache) // of the other process
 }
 
-// A call of another process that read the source before it was written to brought the old value back, for nine tenths of a period.
+// A call of another process that read the source before it was written to brought the old value
+// back, for nine tenths of a period.
 func TestDeletedValueDoesNotComeBackFromAnotherProcess(t *testing.T) {
 	refresh := func(other *cache) { _ = other.Refresh(context.Background(), 1) }
 	load := func(other *cache) {
@@ -204,8 +205,8 @@ func (s distant) Delete(ctx context.Context, keys ...string) error {
 	return s.far(func() error { return s.marking.Delete(ctx, keys...) })
 }
 
-// A value that was stored just after it was deleted was there for others until the second look: for a round trip of a process that is
-// farther away than the one that deletes.
+// A value that was stored just after it was deleted was there for others until the second look: for
+// a round trip of a process that is farther away than the one that deletes.
 func TestDeletedValueIsNeverThereAgainWithMarks(t *testing.T) {
 	for deleted := time.Duration(0); deleted < 300*time.Millisecond; deleted += 2 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {

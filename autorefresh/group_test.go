@@ -40,7 +40,8 @@ func (s *shards) count() int {
 	return s.calls
 }
 
-// Refreshes, single loads and loads of many never mix groups, and make hardly more calls than they have to.
+// Refreshes, single loads and loads of many never mix groups, and make hardly more calls than they
+// have to.
 func TestACallIsForOneGroup(t *testing.T) {
 	const shardCount, size, period = 50, 20, time.Minute
 	synctest.Test(t, func(t *testing.T) {

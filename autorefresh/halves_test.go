@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// What has just been loaded is fresh: to refresh it at once would take the source's time from those who wait for other keys.
+// What has just been loaded is fresh: to refresh it at once would take the source's time from those
+// who wait for other keys.
 func TestWhatHasJustBeenLoadedIsLeftAloneForHalfAPeriod(t *testing.T) {
 	const period, items = 20 * time.Second, 500
 	s := newSource()

@@ -125,8 +125,8 @@ func downs(t *testing.T, c prometheus.Collector) (down []string, all int) {
 	return down, all
 }
 
-// With one of three servers dead, calls for its keys said "down" and calls for others "is back": 80 to 300 lines a second, and a metric
-// that was a coin toss.
+// With one of three servers dead, calls for its keys said "down" and calls for others "is back": 80
+// to 300 lines a second, and a metric that was a coin toss.
 func TestDeadServerIsSaidOnceAndMeasured(t *testing.T) {
 	store, log := newFleet(), new(journal)
 	o := options{Name: "prices", Period: 10 * time.Second, Store: store, Logger: log.logger()}
@@ -237,7 +237,8 @@ func TestChangesAreSaidOnceASecond(t *testing.T) {
 	})
 }
 
-// Registering what a failed constructor has returned ended in a nil pointer, and not in what was wrong.
+// Registering what a failed constructor has returned ended in a nil pointer, and not in what was
+// wrong.
 func TestNilIsRefusedWithAReason(t *testing.T) {
 	var c *cache
 	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *Cache: check the error of New") {

@@ -197,8 +197,8 @@ func TestRemovalsAreBounded(t *testing.T) {
 	})
 }
 
-// A value may be good for so short a time that its entry does not wait in the wheel. Resting, it leaves
-// all the same.
+// A value may be good for so short a time that its entry does not wait in the wheel. Resting, it
+// leaves all the same.
 func TestShortLivedValuesThatRestLeave(t *testing.T) {
 	source := func(context.Context, int, int) (int, error) {
 		return autorefresh.GoodUntil(1, time.Now().Add(time.Minute))

@@ -21,16 +21,16 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 // [Cache.Delete]; who needs the new value now calls [Cache.Refresh].
 //
 // Final values are refreshed again, negative entries end, if old says so of the zero value, and
-// items that rest, see HotFor, are refreshed once they are read. A value that was got before does not
-// come back through the second level: not into this cache, whoever stores it, and what is there of
-// the items that this cache has is deleted, so that other processes do not take it either. What they
-// have in memory stays until they refresh it; with Options.Watch it is invalidated there, too: of
-// InvalidateFunc the items that this cache has, of InvalidateAll all.
+// items that rest, see HotFor, are refreshed once they are read. A value that was got before does
+// not come back through the second level: not into this cache, whoever stores it, and what is there
+// of the items that this cache has is deleted, so that other processes do not take it either. What
+// they have in memory stays until they refresh it; with Options.Watch it is invalidated there, too:
+// of InvalidateFunc the items that this cache has, of InvalidateAll all.
 //
 // Old is called for the items that are there, by the caller, and later for values that the second
 // level offers, by the cache's goroutines: it must be safe for concurrent use, and depend on its
-// arguments alone. A panic of it then counts as true. The error is [ErrClosed], and nothing was done;
-// or one of the second level, with this cache invalidated: what could not be deleted there is
+// arguments alone. A panic of it then counts as true. The error is [ErrClosed], and nothing was
+// done; or one of the second level, with this cache invalidated: what could not be deleted there is
 // deleted as soon as it can be.
 func (c *Cache[K, V]) InvalidateFunc(ctx context.Context, old func(key K, v V) bool) (int, error) {
 	return c.invalidate(ctx, old)

@@ -20,7 +20,8 @@ func invalidateAll(t *testing.T, c *cache) {
 	}
 }
 
-// Items whose periods have grown long are refreshed within one Period, evenly, and read all the time.
+// Items whose periods have grown long are refreshed within one Period, evenly, and read all the
+// time.
 func TestInvalidateAllSpreadsRefreshes(t *testing.T) {
 	const n = 400
 	s := newSource()

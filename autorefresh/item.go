@@ -28,36 +28,41 @@ type CacheItem interface {
 // A nil pointer in the interface counts as nil. A panic is a failure.
 type CacheSyncItem func(ctx context.Context, obj CacheItem) (CacheItem, error)
 
-// AutoRefreshCache keeps items, and has each of them refreshed by a callback once a period. [NewAutoRefreshCache] makes one. All methods
-// are safe for concurrent use.
+// AutoRefreshCache keeps items, and has each of them refreshed by a callback once a period.
+// [NewAutoRefreshCache] makes one. All methods are safe for concurrent use.
 //
 //nolint:revive // the original's name.
 type AutoRefreshCache interface {
-	// Start begins the refreshes, which go on until ctx ends; then no further callback begins, and the items stay as they are. A
-	// second Start does nothing while they go on; after the end it begins them again, once the callback under way has returned.
+	// Start begins the refreshes, which go on until ctx ends; then no further callback begins, and
+	// the items stay as they are. A second Start does nothing while they go on; after the end it
+	// begins them again, once the callback under way has returned.
 	Start(ctx context.Context)
 
 	// Get returns an item, nil if there is none. It never waits.
 	Get(id string) CacheItem
 
-	// GetOrCreate returns the item that has the same ID, or stores this one and returns it. It fails for an item that is nil, and
-	// after Close.
+	// GetOrCreate returns the item that has the same ID, or stores this one and returns it. It
+	// fails for an item that is nil, and after Close.
 	GetOrCreate(item CacheItem) (CacheItem, error)
 }
 
-// ItemCache is what [NewAutoRefreshCache] returns, for those who need more than the interface has: an assertion to *ItemCache gives
-// access to Delete, Close and Stats. It has no useful zero value, and is safe for concurrent use.
+// ItemCache is what [NewAutoRefreshCache] returns, for those who need more than the interface has:
+// an assertion to *ItemCache gives access to Delete, Close and Stats. It has no useful zero value,
+// and is safe for concurrent use.
 type ItemCache struct {
 	cache *Cache[string, CacheItem]
 }
 
-// NewAutoRefreshCache makes a cache whose items are refreshed by syncCb once a resyncPeriod, one at a time, each callback after a turn of
-// the limiter if that is not nil. An item is refreshed for the first time at a random moment of the first period after Start.
-// After 20 failures in a row a breaker lets through one callback at a time until one succeeds. The result is an [*ItemCache]. It panics if syncCb is nil or the period not positive.
+// NewAutoRefreshCache makes a cache whose items are refreshed by syncCb once a resyncPeriod, one at
+// a time, each callback after a turn of the limiter if that is not nil. An item is refreshed for
+// the first time at a random moment of the first period after Start. After 20 failures in a row a
+// breaker lets through one callback at a time until one succeeds. The result is an [*ItemCache]. It
+// panics if syncCb is nil or the period not positive.
 func NewAutoRefreshCache(syncCb CacheSyncItem, syncRateLimiter RateLimiter, resyncPeriod time.Duration) AutoRefreshCache {
 	opts := Options[string, CacheItem]{
 		Period: resyncPeriod, Workers: 1, MaxStuck: -1, BatchSize: 1,
-		// Callbacks fail for reasons of their item more often than of the source: only if all fail is the source at fault.
+		// Callbacks fail for reasons of their item more often than of the source: only if all fail
+		// is the source at fault.
 		Breaker: breaker.Options{ConsecutiveFailures: itemFailures, FailureRatio: -1},
 	}
 	if !isNil(syncRateLimiter) {
@@ -117,7 +122,8 @@ func (c *ItemCache) GetOrCreate(item CacheItem) (CacheItem, error) {
 	return got, err
 }
 
-// Delete deletes an item and tells whether there was one. A callback under way does not bring it back.
+// Delete deletes an item and reports whether there was one. A callback under way does not bring it
+// back.
 func (c *ItemCache) Delete(id string) bool { return c.cache.Delete(id) }
 
 // Stats returns a snapshot.
@@ -126,12 +132,14 @@ func (c *ItemCache) Stats() Stats { return c.cache.Stats() }
 // Breaker returns the breaker that stops the callbacks when they all fail, for operators.
 func (c *ItemCache) Breaker() *breaker.Breaker { return c.cache.Breaker() }
 
-// Close ends the refreshes for good, as [Cache.Close] does. It is not needed if the context given to Start ends.
+// Close ends the refreshes for good, as [Cache.Close] does. It is not needed if the context given
+// to Start ends.
 func (c *ItemCache) Close() error { return c.cache.Close() }
 
-// NewRateLimiter makes a limiter that lets through tps callbacks a second, and burst at once. A tps of math.MaxFloat64, or infinite, is no
-// limit, whatever the burst; with another one, a burst or a tps that is not positive lets nothing through: Wait fails. It panics if tps is
-// NaN. The name says what it is for, where it is made.
+// NewRateLimiter makes a limiter that lets through tps callbacks a second, and burst at once. A tps
+// of math.MaxFloat64, or infinite, is no limit, whatever the burst; with another one, a burst or a
+// tps that is not positive lets nothing through: Wait fails. It panics if tps is NaN. The name says
+// what it is for, where it is made.
 func NewRateLimiter(rateLimiterName string, tps float64, burst int) RateLimiter {
 	if math.IsNaN(tps) {
 		panic(invalid("tps of rate limiter "+safe.Quote(rateLimiterName), tps, "set a number").Error())

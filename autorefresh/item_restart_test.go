@@ -74,7 +74,8 @@ func TestItemStartAfterTheContextEndedStartsAgain(t *testing.T) {
 				t.Errorf("%d callbacks after the end of round %d", n, round)
 			}
 		}
-		// A callback that ignores its context is waited for, and the last Start whose context lives counts.
+		// A callback that ignores its context is waited for, and the last Start whose context lives
+		// counts.
 		fails.Store(true)
 		first, cancel := context.WithCancel(t.Context())
 		c.Start(first)
@@ -106,7 +107,8 @@ func TestItemStartAfterTheContextEndedStartsAgain(t *testing.T) {
 	})
 }
 
-// An outage does not outlive the run in which it began: all fail, the context ends, the next run begins with a closed breaker.
+// An outage does not outlive the run in which it began: all fail, the context ends, the next run
+// begins with a closed breaker.
 func TestItemStartAfterAnOutage(t *testing.T) {
 	var calls atomic.Int32
 	var fails atomic.Bool

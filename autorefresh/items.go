@@ -6,9 +6,10 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// GetOrCreate returns the value of a key, or stores v if there is none; created tells which. Of several callers with one key one
-// creates, and all get its value. A value that is too old to be served is returned nevertheless: the item is there. The error is
-// [ErrFull], [ErrBadKey] or [ErrClosed].
+// GetOrCreate returns the value of a key, or stores v if there is none; created tells which. Of
+// several callers with one key one creates, and all get its value. A value that is too old to be
+// served is returned nevertheless: the item is there. The error is [ErrFull], [ErrBadKey] or
+// [ErrClosed].
 func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error) {
 	if e, ok := c.storage.get(key); ok && !e.Has(timetable.Absent) && !c.life.closed.Load() {
 		c.look(e)
@@ -29,8 +30,8 @@ func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error)
 	return *there.Value.Load(), there == e, nil
 }
 
-// insert stores an entry, due when the function says, which is called under mu; unless the key has one already, or veto, called
-// under mu, says no. It returns the key's entry, nil after a veto.
+// insert stores an entry, due when the function says, which is called under mu; unless the key has
+// one already, or veto, called under mu, says no. It returns the key's entry, nil after a veto.
 func (c *Cache[K, V]) insert(e *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
 	return c.supplant(e, nil, due, veto)
 }
@@ -64,7 +65,8 @@ func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, 
 	return there, err
 }
 
-// isFullForLocked tells whether there is no room for an entry. Negative entries give theirs to others.
+// isFullForLocked reports whether there is no room for an entry. Negative entries give theirs to
+// others.
 func (c *Cache[K, V]) isFullForLocked(e *timetable.Entry[K, V]) bool {
 	n := c.table.Census().Items
 	if !e.Has(timetable.Absent) {
@@ -87,15 +89,15 @@ func (c *Cache[K, V]) trim(e *timetable.Entry[K, V]) {
 	}
 }
 
-// isOver tells whether there are more entries than there may be.
+// isOver reports whether there are more entries than there may be.
 func (c *Cache[K, V]) isOver() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.table.Census().Items > c.opts.MaxItems && (c.opts.Overflow == Evict || c.table.Absent() != nil)
 }
 
-// makeRoom deletes an entry of those that are worth least if the cache is full: a negative one or, if it evicts, a terminal one. Which
-// entry a negative one evicts is for the storage to say.
+// makeRoom deletes an entry of those that are worth least if the cache is full: a negative one or,
+// if it evicts, a terminal one. Which entry a negative one evicts is for the storage to say.
 func (c *Cache[K, V]) makeRoom(e *timetable.Entry[K, V]) {
 	if c.opts.MaxItems == 0 || c.opts.Overflow == Evict && e.Has(timetable.Absent) {
 		return
@@ -118,22 +120,24 @@ func (c *Cache[K, V]) makeRoom(e *timetable.Entry[K, V]) {
 	c.storage.drop(victim)
 }
 
-// Delete deletes an item and tells whether there was one. A refresh or a load of it under way does not bring it back. With a second
-// level the value is deleted there too, for at most StoreTimeout, and no call of another process that began before brings it back; if that
-// level is down it is told when it is back, see [Cache.DeleteContext].
+// Delete deletes an item and reports whether there was one. A refresh or a load of it under way does
+// not bring it back. With a second level the value is deleted there too, for at most StoreTimeout,
+// and no call of another process that began before brings it back; if that level is down it is told
+// when it is back, see [Cache.DeleteContext].
 func (c *Cache[K, V]) Delete(key K) bool {
 	found := c.detach(key)
 	c.fetch.Level.ForgetAnyway(key)
 	return found
 }
 
-// DeleteContext is Delete with a context for the second level, and an error if that could not be told. Then the cache does not take the
-// value from there, and tells it as soon as it can, before it reads from it again; other processes may take the old value until then.
+// DeleteContext is Delete with a context for the second level, and an error if that could not be
+// told. Then the cache does not take the value from there, and tells it as soon as it can, before
+// it reads from it again; other processes may take the old value until then.
 func (c *Cache[K, V]) DeleteContext(ctx context.Context, key K) (bool, error) {
 	return c.detach(key), c.fetch.Level.Forget(ctx, key)
 }
 
-// detach deletes an item from memory and tells whether there was one.
+// detach deletes an item from memory and reports whether there was one.
 func (c *Cache[K, V]) detach(key K) bool {
 	c.mu.Lock()
 	c.loads.ForgetLocked(key)

@@ -14,8 +14,8 @@ import (
 
 type tenantKey struct{ Tenant, Name string }
 
-// Two keys of a struct had one text, "{acme prod report}", and so one place in the second level: one tenant was served what was
-// another's.
+// Two keys of a struct had one text, "{acme prod report}", and so one place in the second level:
+// one tenant was served what was another's.
 func TestTenantsDoNotMeetInTheSecondLevel(t *testing.T) {
 	store := newShared()
 	load := func(_ context.Context, key tenantKey, _ string) (string, error) {
@@ -172,7 +172,8 @@ func apart[K comparable](t *testing.T, a, b K) {
 	}
 }
 
-// TestMismatchOfKeys has processes share what they have of keys that are alike: a value carries the key it is of.
+// TestMismatchOfKeys has processes share what they have of keys that are alike: a value carries the
+// key it is of.
 func TestMismatchOfKeys(t *testing.T) {
 	words := []string{"", "a", "b", "a b", "ab", "a:", "1:a", ":", "1", "12", "2:", "\x00"}
 	var pairs []tenantKey

@@ -86,7 +86,8 @@ func (s late) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[
 	return s.leasing.Lease(ctx, keys, ttl)
 }
 
-// A process that had found nothing, and got the lease when the one that had it before had got the value, loaded it a second time.
+// A process that had found nothing, and got the lease when the one that had it before had got the
+// value, loaded it a second time.
 func TestAValueThatCameBeforeTheLeaseIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, store := newSource(), leasing{newShared()}
@@ -119,7 +120,8 @@ func TestAValueThatCameBeforeTheLeaseIsFound(t *testing.T) {
 	})
 }
 
-// A caller who left while the lease was being asked for left it behind: for as long as Timeout lets a call take, no process loaded the key.
+// A caller who left while the lease was being asked for left it behind: for as long as Timeout lets
+// a call take, no process loaded the key.
 func TestLeaseOfACallerWhoLeftEnds(t *testing.T) {
 	s := newSource()
 	store := slow{leasing{newShared()}}

@@ -27,7 +27,7 @@ type life struct {
 	next context.Context // the next run's, while the last has not ended
 }
 
-// isOverLocked tells whether the background work has ended, or is about to.
+// isOverLocked reports whether the background work has ended, or is about to.
 func (l *life) isOverLocked() bool { return l.run != nil && l.run.Err() != nil }
 
 // wake has the pump look again.
@@ -38,8 +38,8 @@ func (l *life) wake() {
 	}
 }
 
-// chore leaves work of the storage to the pump if that has nothing to do, so that readers do not have to do it: all goroutines here
-// have an owner.
+// chore leaves work of the storage to the pump if that has nothing to do, so that readers do not
+// have to do it: all goroutines here have an owner.
 func (l *life) chore(work func()) {
 	select {
 	case l.chores <- work:
@@ -48,8 +48,8 @@ func (l *life) chore(work func()) {
 	}
 }
 
-// startLocked has begin called with a context that ends with ctx or with haltLocked: now, or once the last run has ended. It does nothing
-// while a run goes on.
+// startLocked has begin called with a context that ends with ctx or with haltLocked: now, or once
+// the last run has ended. It does nothing while a run goes on.
 func (l *life) startLocked(ctx context.Context, begin func()) {
 	switch {
 	case l.closed.Load():
@@ -84,7 +84,8 @@ func (l *life) haltLocked() {
 	l.room.Broadcast()
 }
 
-// wait waits until all that the work did has returned, then for what goes on after it; but not for long.
+// wait waits until all that the work did has returned, then for what goes on after it; but not for
+// long.
 func (l *life) wait(rest func()) error {
 	l.once.Do(func() {
 		go func() {

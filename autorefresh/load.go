@@ -12,15 +12,18 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// Load returns the value of a key from memory, or loads it with the refresh function: once, however many callers wait, each as long
-// as its own context lives. With [NewBatch], keys that are missed at about the same time go with one call: one that is missed while others
-// are under way may wait for further ones, 2 ms at most. The call has the values of the first caller's context; it is cancelled when the
-// last waiter leaves. The error is the context's, what the refresh function returned, [ErrNotFound], [ErrUnavailable], [ErrStale],
-// [ErrStuck] or [ErrClosed].
+// Load returns the value of a key from memory, or loads it with the refresh function: once, however
+// many callers wait, each as long as its own context lives. With [NewBatch], keys that are missed
+// at about the same time go with one call: one that is missed while others are under way may wait
+// for further ones, 2 ms at most. The call has the values of the first caller's context; it is
+// cancelled when the last waiter leaves. The error is the context's, what the refresh function
+// returned, [ErrNotFound], [ErrUnavailable], [ErrStale], [ErrStuck] or [ErrClosed].
 //
-// A refresh function may load other keys, with the context it was given: it waits for them without keeping its place among the
-// MaxLoads, or the Workers. If in the end it would wait for itself, the error is [ErrCycle]: with [NewBatch] so may be the load of a key that
-// needs another one which was missed at the same time, and is in the same call. Such a refresh function loads what it needs itself.
+// A refresh function may load other keys, with the context it was given: it waits for them without
+// keeping its place among the MaxLoads, or the Workers. If in the end it would wait for itself, the
+// error is [ErrCycle]: with [NewBatch] so may be the load of a key that needs another one which was
+// missed at the same time, and is in the same call. Such a refresh function loads what it needs
+// itself.
 func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
 	if e, ok := c.storage.get(key); ok && e.Flags.Load()&c.slow == 0 && !c.life.closed.Load() {
 		return *e.Value.Load(), nil
@@ -29,8 +32,9 @@ func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
 	return answers[0].value, answers[0].err
 }
 
-// LoadMulti returns the values of keys from memory and loads those it does not have, up to BatchSize with one call. Keys that the
-// source does not have are left out. The error joins those of the other keys that are left out, each once.
+// LoadMulti returns the values of keys from memory and loads those it does not have, up to
+// BatchSize with one call. Keys that the source does not have are left out. The error joins those
+// of the other keys that are left out, each once.
 func (c *Cache[K, V]) LoadMulti(ctx context.Context, keys []K) (map[K]V, error) {
 	answers := c.load(ctx, keys)
 	found := make(map[K]V, len(keys))
@@ -129,7 +133,8 @@ type ticket[K comparable, V any] struct {
 	joined bool                 // its result is wanted; else only its end
 }
 
-// board joins the flights of absent keys, and begins those that there are not. If the work has ended all tickets are without a flight.
+// board joins the flights of absent keys, and begins those that there are not. If the work has
+// ended all tickets are without a flight.
 func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticket[K, V] {
 	groups := c.groupsOf(keys, absent)
 	c.mu.Lock()
@@ -159,7 +164,7 @@ func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticke
 	return tickets
 }
 
-// retry tells whether a key has to be looked for once more.
+// retry reports whether a key has to be looked for once more.
 type retry bool
 
 const toRetry retry = true

@@ -55,8 +55,9 @@ func (c *Cache[K, V]) runLoads() {
 	}
 }
 
-// loadNow gets the values of a call's keys: from the second level if it has young ones, from the source, or else what the second
-// level still has. Keys that another process is asking for wait, without a place: parked tells that all of them do.
+// loadNow gets the values of a call's keys: from the second level if it has young ones, from the
+// source, or else what the second level still has. Keys that another process is asking for wait,
+// without a place: parked tells that all of them do.
 func (c *Cache[K, V]) loadNow(call *loader.Call[K, V]) (parked bool) {
 	j := call.Job
 	if call.End == 0 {
@@ -128,7 +129,8 @@ func (c *Cache[K, V]) noteOverrun(call *loader.Call[K, V]) {
 	}
 }
 
-// shield answers keys whose load has failed with what the second level knows of them, if that may still be served.
+// shield answers keys whose load has failed with what the second level knows of them, if that may
+// still be served.
 func (c *Cache[K, V]) shield(wishes []*fetch.Want[K, V]) {
 	for _, w := range wishes {
 		now := c.now()
@@ -150,7 +152,8 @@ func (c *Cache[K, V]) deliver(wishes []*fetch.Want[K, V]) {
 	}
 }
 
-// keep stores the result of one key, unless the key was deleted meanwhile, and returns the answer for those who wait.
+// keep stores the result of one key, unless the key was deleted meanwhile, and returns the answer
+// for those who wait.
 func (c *Cache[K, V]) keep(w *fetch.Want[K, V]) (a answer[V]) {
 	now, r := c.now(), &w.Result
 	unwanted := func() bool { return c.loads.IsForgottenLocked(w) }
@@ -192,7 +195,8 @@ func (c *Cache[K, V]) keep(w *fetch.Want[K, V]) (a answer[V]) {
 	return a
 }
 
-// ownError is the error of a load as its caller is told it: one that was cancelled by Close, not by the caller, says so.
+// ownError is the error of a load as its caller is told it: one that was cancelled by Close, not by
+// the caller, says so.
 func (c *Cache[K, V]) ownError(err error) error {
 	if c.life.run.Err() != nil && errors.Is(err, context.Canceled) {
 		return ErrClosed

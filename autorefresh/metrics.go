@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Describe implements prometheus.Collector. To register a nil cache fails with an error that says so.
+// Describe implements prometheus.Collector. To register a nil cache fails with an error that says
+// so.
 func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
 		observe.DescribeNil(ch, "autorefresh.Cache", "New")

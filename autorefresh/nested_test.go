@@ -44,7 +44,8 @@ func newTexts(t *testing.T, refresh autorefresh.RefreshFunc[string, string], o t
 	return c
 }
 
-// loadTexts loads keys at once, each with a caller who waits as long as it takes, and returns what has come within a time.
+// loadTexts loads keys at once, each with a caller who waits as long as it takes, and returns what
+// has come within a time.
 func loadTexts(c *texts, within time.Duration, keys ...string) map[string]error {
 	var mu sync.Mutex
 	got := make(map[string]error)
@@ -83,8 +84,8 @@ func wantAll(t *testing.T, got map[string]error, n int) {
 	}
 }
 
-// A refresh function that loads another key deadlocked once MaxLoads of them ran at once: all places were taken by calls that waited for
-// one.
+// A refresh function that loads another key deadlocked once MaxLoads of them ran at once: all
+// places were taken by calls that waited for one.
 func TestLoadsWithinLoads(t *testing.T) {
 	for _, maxLoads := range []int{1, 2, 16} {
 		synctest.Test(t, func(t *testing.T) {
@@ -251,7 +252,8 @@ func TestTwoCachesThatLoadFromEachOther(t *testing.T) {
 	})
 }
 
-// While the source is on trial one call at a time is let through. The loads within it are part of it: refused, they would fail each trial.
+// While the source is on trial one call at a time is let through. The loads within it are part of
+// it: refused, they would fail each trial.
 func TestTrialMayLoadOtherKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -279,7 +281,8 @@ func TestTrialMayLoadOtherKeys(t *testing.T) {
 	})
 }
 
-// Without the context of the call nobody can know that a load is within it. LoadTimeout ends the wait.
+// Without the context of the call nobody can know that a load is within it. LoadTimeout ends the
+// wait.
 func TestLoadWithinALoadWithoutItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *texts

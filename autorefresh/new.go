@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// New makes a cache that refreshes items one by one. It fails, naming the field and the value, if the options make no sense. Its
-// background work begins at once.
+// New makes a cache that refreshes items one by one. It fails, naming the field and the value, if
+// the options make no sense. Its background work begins at once.
 func New[K comparable, V any](refresh RefreshFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
 	if refresh == nil {
 		return nil, errNoFunction
@@ -28,8 +28,8 @@ func New[K comparable, V any](refresh RefreshFunc[K, V], opts Options[K, V]) (*C
 	return launch(oneByOne(refresh), opts)
 }
 
-// NewBatch makes a cache that refreshes many items with one call. It fails, naming the field and the value, if the options make no
-// sense. Its background work begins at once.
+// NewBatch makes a cache that refreshes many items with one call. It fails, naming the field and
+// the value, if the options make no sense. Its background work begins at once.
 func NewBatch[K comparable, V any](refresh BatchFunc[K, V], opts Options[K, V]) (*Cache[K, V], error) {
 	if refresh == nil {
 		return nil, errNoFunction
@@ -94,8 +94,8 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 	return c, nil
 }
 
-// start begins the background work, which goes on until ctx ends or Close. While it goes on a second start does nothing; once it has
-// ended it begins again, when all that it did has returned.
+// start begins the background work, which goes on until ctx ends or Close. While it goes on a
+// second start does nothing; once it has ended it begins again, when all that it did has returned.
 func (c *Cache[K, V]) start(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

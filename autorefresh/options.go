@@ -13,9 +13,10 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// RefreshFunc gets the present value of a key from the source. Old is the value the cache has, the zero value if it has none, as
-// when Load asks. It must honour its context, which ends after Options.Timeout, and be safe for concurrent use for different keys;
-// it is never called for a key whose call has not returned. Its error says what to do:
+// RefreshFunc gets the present value of a key from the source. Old is the value the cache has, the
+// zero value if it has none, as when Load asks. It must honour its context, which ends after
+// Options.Timeout, and be safe for concurrent use for different keys; it is never called for a key
+// whose call has not returned. Its error says what to do:
 //
 //   - nil: the value is stored.
 //   - [ErrUnchanged]: the old value is good for another period.
@@ -41,10 +42,11 @@ type Result[V any] struct {
 	Err   error
 }
 
-// BatchFunc gets the present values of up to Options.BatchSize keys at once: it assigns to out[i] the [Result] of items[i]. An item
-// without a result has failed with [ErrNoResult]. To assign a Value alone is enough, unless that is the zero value, which nobody could tell
-// from none. An error says that the call as a whole failed: all items have. It must not keep
-// the slices after it returns.
+// BatchFunc gets the present values of up to Options.BatchSize keys at once: it assigns to out[i]
+// the [Result] of items[i]. An item without a result has failed with [ErrNoResult]. To assign a
+// Value alone is enough, unless that is the zero value, which nobody could tell from none. An error
+// says that the call as a whole failed: all items have. It must not keep the slices after it
+// returns.
 type BatchFunc[K comparable, V any] func(ctx context.Context, items []Item[K, V], out []Result[V]) error
 
 // RateLimiter makes callers wait for their turn. *rate.Limiter is one.
@@ -57,8 +59,8 @@ type RateLimiter interface {
 type FirstRefresh int
 
 const (
-	// FirstSpread is at a random moment of the first period, so that items made at the same time drift apart; for what was loaded, at one
-	// of its second half.
+	// FirstSpread is at a random moment of the first period, so that items made at the same time
+	// drift apart; for what was loaded, at one of its second half.
 	FirstSpread FirstRefresh = iota
 	// FirstImmediate is at the next tick, with whatever else is due.
 	FirstImmediate
@@ -82,67 +84,80 @@ const (
 type Overflow int
 
 const (
-	// Evict deletes a terminal item, or if there is none the one least worth keeping by recency and frequency of reads.
+	// Evict deletes a terminal item, or if there is none the one least worth keeping by recency and
+	// frequency of reads.
 	Evict Overflow = iota
-	// Reject keeps what is there: GetOrCreate fails with [ErrFull], and Load returns values without keeping them.
+	// Reject keeps what is there: GetOrCreate fails with [ErrFull], and Load returns values without
+	// keeping them.
 	Reject
 )
 
 // Options are a cache's choices. Period must be set; all else has a default.
 type Options[K comparable, V any] struct {
-	// Name is the cache's name in metrics: the label "client". Default "autorefresh", then "autorefresh-2" and so on.
+	// Name is the cache's name in metrics: the label "client". Default "autorefresh", then
+	// "autorefresh-2" and so on.
 	Name string
 
-	// Period is how old a value may grow before it is refreshed: refreshes come 0 to 10 % early. It must be set, and be positive.
+	// Period is how old a value may grow before it is refreshed: refreshes come 0 to 10 % early. It
+	// must be set, and be positive.
 	Period time.Duration
-	// MaxPeriod, if longer than Period, makes periods adaptive: an item's period doubles up to MaxPeriod each time it is unchanged,
-	// and falls back to MinPeriod when it has changed. Default 0, off.
+	// MaxPeriod, if longer than Period, makes periods adaptive: an item's period doubles up to
+	// MaxPeriod each time it is unchanged, and falls back to MinPeriod when it has changed. Default
+	// 0, off.
 	MaxPeriod time.Duration
-	// MinPeriod is the period of an item that has just changed, with MaxPeriod set. At most Period. Default Period.
+	// MinPeriod is the period of an item that has just changed, with MaxPeriod set. At most Period.
+	// Default Period.
 	MinPeriod time.Duration
 	// First says when a new item is refreshed for the first time. Default FirstSpread.
 	First FirstRefresh
-	// HotFor is how long after its last read an item is refreshed; one not read for longer rests until it is read again, and that
-	// read has it refreshed at once. Reads are looked at once a period. Default 0: items are refreshed whether read or not.
+	// HotFor is how long after its last read an item is refreshed; one not read for longer rests
+	// until it is read again, and that read has it refreshed at once. Reads are looked at once a
+	// period. Default 0: items are refreshed whether read or not.
 	HotFor time.Duration
 
-	// IdleFor is how long after its last read an item leaves the cache, be it final, so that its memory is
-	// free; reads are looked at once a period, or once in IdleFor if that is shorter, so that it may
-	// be there for that time longer. Who waits for an item reads it. The second level keeps its value.
-	// With HotFor the item rests first. Default 0: items stay.
+	// IdleFor is how long after its last read an item leaves the cache, be it final, so that its
+	// memory is free; reads are looked at once a period, or once in IdleFor if that is shorter, so
+	// that it may be there for that time longer. Who waits for an item reads it. The second level
+	// keeps its value. With HotFor the item rests first. Default 0: items stay.
 	IdleFor time.Duration
 
 	// Workers is how many refreshes run at once, those not counted that wait for others. Default 8.
 	Workers int
-	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first item is due, filled with those due
-	// next; if that item is new, failed before or was ordered, only with those due within a tenth of a period. Default 100; for New always 1.
+	// BatchSize is how many items a [BatchFunc] is given at most. A batch leaves when its first
+	// item is due, filled with those due next; if that item is new, failed before or was ordered,
+	// only with those due within a tenth of a period. Default 100; for New always 1.
 	BatchSize int
-	// GroupBy says which keys a [BatchFunc] may be given together: those of one group, such as a shard or a tenant, never of two. Items of
-	// a group are due together, so that batches stay full. It depends on the key alone, and must be safe for concurrent use. Each group
-	// that has items takes some 200 bytes. Default nil: all.
+	// GroupBy says which keys a [BatchFunc] may be given together: those of one group, such as a
+	// shard or a tenant, never of two. Items of a group are due together, so that batches stay
+	// full. It depends on the key alone, and must be safe for concurrent use. Each group that has
+	// items takes some 200 bytes. Default nil: all.
 	GroupBy func(key K) string
-	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by an eighth is stuck, and a failure of
-	// the source. Default 30 s.
+	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by
+	// an eighth is stuck, and a failure of the source. Default 30 s.
 	Timeout time.Duration
-	// MaxStuck is how many workers whose call is stuck are replaced; beyond that fewer workers are left. As many stuck loads give their
-	// place among MaxLoads to others; beyond that only the last place left is given away. Negative: none. Default 2.
+	// MaxStuck is how many workers whose call is stuck are replaced; beyond that fewer workers are
+	// left. As many stuck loads give their place among MaxLoads to others; beyond that only the
+	// last place left is given away. Negative: none. Default 2.
 	MaxStuck int
-	// MaxBackoff bounds the wait of an item whose refreshes fail: a random part of Period, 2 Period, 4 Period … Default 16 Period,
-	// but not over 5 minutes unless Period is.
+	// MaxBackoff bounds the wait of an item whose refreshes fail: a random part of Period, 2
+	// Period, 4 Period … Default 16 Period, but not over 5 minutes unless Period is.
 	MaxBackoff time.Duration
-	// Limiter is waited for before each call of the refresh function, one turn a call: loads, and refreshes that somebody has ordered, go
-	// before those that are due, which keep one turn in eight. Default nil: none.
+	// Limiter is waited for before each call of the refresh function, one turn a call: loads, and
+	// refreshes that somebody has ordered, go before those that are due, which keep one turn in
+	// eight. Default nil: none.
 	Limiter RateLimiter
-	// Breaker are the options of the breaker around the source. A call that failed, or all of whose items did, is a failure, unless it
-	// may be the fault of its keys: keys that were asked for the first time count once 20 of them have failed and no call has succeeded
-	// for a second, or if ConsecutiveFailures is set; items that failed before, if no item is well. What comes too late, or Classify calls
-	// hard, counts at once. Its TrialTimeout is by default what a call may take, 9/8 of Timeout or LoadTimeout; at least 5 s.
+	// Breaker are the options of the breaker around the source. A call that failed, or all of whose
+	// items did, is a failure, unless it may be the fault of its keys: keys that were asked for the
+	// first time count once 20 of them have failed and no call has succeeded for a second, or if
+	// ConsecutiveFailures is set; items that failed before, if no item is well. What comes too
+	// late, or Classify calls hard, counts at once. Its TrialTimeout is by default what a call may
+	// take, 9/8 of Timeout or LoadTimeout; at least 5 s.
 	Breaker breaker.Options
 	// NoBreaker lets calls go on whatever their results. Default false.
 	NoBreaker bool
 
-	// MaxStale is how long after it was got from the source a value is served while refreshes fail; at least Period, or MaxPeriod.
-	// Default 0: as long as it takes.
+	// MaxStale is how long after it was got from the source a value is served while refreshes fail;
+	// at least Period, or MaxPeriod. Default 0: as long as it takes.
 	MaxStale time.Duration
 	// WhenStale says what becomes of values older than MaxStale. Default StaleFails.
 	WhenStale StalePolicy
@@ -154,48 +169,57 @@ type Options[K comparable, V any] struct {
 	// Overflow says what happens to item MaxItems + 1. Default Evict.
 	Overflow Overflow
 
-	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest is next: the callers of the oldest
-	// are about to give up. Default 16.
+	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest
+	// is next: the callers of the oldest are about to give up. Default 16.
 	MaxLoads int
-	// LoadTimeout bounds the call of a load, by its context. It ends too when its last waiter has left. If it is stuck, as for Timeout,
-	// Load answers [ErrStuck]. Negative: none. Default Timeout.
+	// LoadTimeout bounds the call of a load, by its context. It ends too when its last waiter has
+	// left. If it is stuck, as for Timeout, Load answers [ErrStuck]. Negative: none. Default
+	// Timeout.
 	LoadTimeout time.Duration
-	// NegativeTTL is how long Load remembers that the source does not have a key. GetOrCreate and Delete end it. Default 0: not.
+	// NegativeTTL is how long Load remembers that the source does not have a key. GetOrCreate and
+	// Delete end it. Default 0: not.
 	NegativeTTL time.Duration
 
 	// Store is the second level, which other processes share. Default nil: none.
 	Store Store
-	// Watch has this process follow what others change in the second level, within moments: the Store, which must be a [Watcher], tells
-	// it. A value that another process sets, or gets from the source, is adopted; what another deletes leaves, and what it invalidates
-	// is refreshed within a period. After a time when it could not be told, all items are looked up there, over half a second. All
-	// processes that share the Store should watch. Default false: an item follows with its next refresh.
+	// Watch has this process follow what others change in the second level, within moments: the
+	// Store, which must be a [Watcher], tells it. A value that another process sets, or gets from
+	// the source, is adopted; what another deletes leaves, and what it invalidates is refreshed
+	// within a period. After a time when it could not be told, all items are looked up there, over
+	// half a second. All processes that share the Store should watch. Default false: an item
+	// follows with its next refresh.
 	Watch bool
-	// StoreTTL is how long values stay in the second level. Default 10 Period or MaxStale, what is longer; at least 1 s.
+	// StoreTTL is how long values stay in the second level. Default 10 Period or MaxStale, what is
+	// longer; at least 1 s.
 	StoreTTL time.Duration
 	// StoreTimeout bounds one call of the second level, by its context. Default 1 s.
 	StoreTimeout time.Duration
-	// Codec encodes values for the second level. Default: []byte and string as they are, all else as JSON. New fails for types of which
-	// JSON would lose something, such as fields that are not exported, and interfaces.
+	// Codec encodes values for the second level. Default: []byte and string as they are, all else
+	// as JSON. New fails for types of which JSON would lose something, such as fields that are not
+	// exported, and interfaces.
 	Codec Codec[V]
-	// KeyString makes the second level's key of a key: two keys must not have the same. Default: strings, numbers and booleans as they
-	// are, arrays and structs by their parts, so that no two are alike. New fails for types that have pointers or interfaces in them.
+	// KeyString makes the second level's key of a key: two keys must not have the same. Default:
+	// strings, numbers and booleans as they are, arrays and structs by their parts, so that no two
+	// are alike. New fails for types that have pointers or interfaces in them.
 	KeyString func(K) string
-	// ShieldRate bounds the calls of the source, per second, while the second level is down and this process can no longer share
-	// what others load. Default 0: Limiter and MaxLoads alone.
+	// ShieldRate bounds the calls of the source, per second, while the second level is down and
+	// this process can no longer share what others load. Default 0: Limiter and MaxLoads alone.
 	ShieldRate float64
 
-	// OnEvent is told what happens, in order, one at a time, on a goroutine of its own: it may call the cache, except Close. What
-	// it is too slow for is dropped and counted. Default nil.
+	// OnEvent is told what happens, in order, one at a time, on a goroutine of its own: it may call
+	// the cache, except Close. What it is too slow for is dropped and counted. Default nil.
 	OnEvent func(Event[K])
-	// OnRemoval is told of each item that leaves the cache, with its last value, as OnEvent is told of
-	// events: outside of all locks, and 1 024 removals at most wait for it. A new value of an item that stays is
-	// no removal, and Close removes nothing. Default nil.
+	// OnRemoval is told of each item that leaves the cache, with its last value, as OnEvent is told
+	// of events: outside of all locks, and 1 024 removals at most wait for it. A new value of an
+	// item that stays is no removal, and Close removes nothing. Default nil.
 	OnRemoval func(Removal[K, V])
-	// Logger is told changes of the state of the source and of the second level. Default nil: silent.
+	// Logger is told changes of the state of the source and of the second level. Default nil:
+	// silent.
 	Logger *slog.Logger
-	// Trace is told of each call of the refresh function, "load" or "refresh", with its wait for the Limiter; and of each time that
-	// Load, LoadMulti or a value older than MaxStale waits, "wait". What comes from memory it is not told. The context of the refresh
-	// function is that of its span. Default nil: nobody is told, and it costs nothing.
+	// Trace is told of each call of the refresh function, "load" or "refresh", with its wait for
+	// the Limiter; and of each time that Load, LoadMulti or a value older than MaxStale waits,
+	// "wait". What comes from memory it is not told. The context of the refresh function is that of
+	// its span. Default nil: nobody is told, and it costs nothing.
 	Trace trace.Tracer
 }
 
@@ -328,7 +352,7 @@ func (o Options[K, V]) checkNumbers() error {
 	return nil
 }
 
-// checkCapacity tells whether a batch, of the size that has been settled on, fits into the cache.
+// checkCapacity reports whether a batch, of the size that has been settled on, fits into the cache.
 func (o Options[K, V]) checkCapacity() error {
 	if o.MaxItems > 0 && o.MaxItems < o.BatchSize {
 		return invalid("Options.MaxItems", o.MaxItems, fmt.Sprintf("set at least BatchSize, %d", o.BatchSize))
@@ -336,7 +360,7 @@ func (o Options[K, V]) checkCapacity() error {
 	return nil
 }
 
-// isNil tells whether an interface holds nothing, be it a typed nothing.
+// isNil reports whether an interface holds nothing, be it a typed nothing.
 func isNil(v any) bool {
 	if v == nil {
 		return true

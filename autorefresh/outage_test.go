@@ -220,8 +220,8 @@ func TestGoexitInTheRefreshFunctionCostsNoWorker(t *testing.T) {
 	})
 }
 
-// What was ordered while the source was on trial, and was not the trial, was waited for until the end of the outage, however the trial
-// went.
+// What was ordered while the source was on trial, and was not the trial, was waited for until the
+// end of the outage, however the trial went.
 func TestOrderBesideATrialIsToldHowThatWent(t *testing.T) {
 	s := newSource()
 	s.cost = time.Second

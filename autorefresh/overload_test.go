@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// Ten times as many loads as the source can answer: those that it answers must be ones that somebody still waits for.
+// Ten times as many loads as the source can answer: those that it answers must be ones that
+// somebody still waits for.
 func TestOverloadedSourceWorksForThoseWhoWait(t *testing.T) {
 	const seconds, perSecond, patience = 20, 100, 250 * time.Millisecond
 	s := newSource()

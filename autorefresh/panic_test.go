@@ -98,7 +98,8 @@ func (s explosiveStore) Servers() map[string]error {
 	return map[string]error{"server": nil}
 }
 
-// A callback that panics on a goroutine of the cache ended the process: one poisoned value in memcached ended every replica that read it.
+// A callback that panics on a goroutine of the cache ended the process: one poisoned value in
+// memcached ended every replica that read it.
 func TestPanickingCallbacksAreSurvived(t *testing.T) {
 	for _, where := range []string{
 		"refresh function", "Codec.Encode", "Codec.Decode", "KeyString", "OnEvent", "Limiter.Wait", "Breaker.Classify",
@@ -214,14 +215,15 @@ func TestPanicOfALimiterIsTheLoadsError(t *testing.T) {
 	})
 }
 
-// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily made, panics when it is asked what it wraps.
+// wrapper is an error that wraps another. A nil pointer to it in an error, a slip that is easily
+// made, panics when it is asked what it wraps.
 type wrapper struct{ cause error }
 
 func (w *wrapper) Error() string { return "wrapped: " + w.cause.Error() }
 func (w *wrapper) Unwrap() error { return w.cause }
 
-// An error of the refresh function whose methods panic left a call behind that was taken for stuck: looking for its items, the cache froze, for
-// ever and for all.
+// An error of the refresh function whose methods panic left a call behind that was taken for stuck:
+// looking for its items, the cache froze, for ever and for all.
 func TestErrorsWhoseMethodsPanicAreFailures(t *testing.T) {
 	var slip *wrapper
 	for name, refresh := range map[string]autorefresh.BatchFunc[int, int]{

@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// pump is the goroutine that turns the timetable and has workers take what falls due. It sleeps until something does, but for the
-// chores of the storage.
+// pump is the goroutine that turns the timetable and has workers take what falls due. It sleeps
+// until something does, but for the chores of the storage.
 func (c *Cache[K, V]) pump() {
 	defer c.retire()
 	timer := time.NewTimer(0)
@@ -34,8 +34,8 @@ func (c *Cache[K, V]) pump() {
 	}
 }
 
-// retire ends what depends on the background work. The breaker's own goroutine ends here too if it was the context that ended, not
-// Close: then the work may begin again.
+// retire ends what depends on the background work. The breaker's own goroutine ends here too if it
+// was the context that ended, not Close: then the work may begin again.
 func (c *Cache[K, V]) retire() {
 	c.mu.Lock()
 	c.life.room.Broadcast()
@@ -49,7 +49,8 @@ func (c *Cache[K, V]) retire() {
 	}
 }
 
-// turn does what is due now and sets the timer for the next turn. It returns true if there is more to do at once.
+// turn does what is due now and sets the timer for the next turn. It returns true if there is more
+// to do at once.
 func (c *Cache[K, V]) turn(timer *time.Timer) bool {
 	c.mu.Lock()
 	now := c.now()

@@ -195,7 +195,8 @@ func TestGoroutinesAreBounded(t *testing.T) {
 	most := 0
 	var last [16]int
 	for i, end := 0, time.Now().Add(300*time.Millisecond); time.Now().Before(end); i++ {
-		// One that has done its work may not have left yet when the next begins: what counts is what stays for some milliseconds.
+		// One that has done its work may not have left yet when the next begins: what counts is
+		// what stays for some milliseconds.
 		last[i%len(last)] = runtime.NumGoroutine()
 		most = max(most, slices.Min(last[:])-before-callers)
 		time.Sleep(time.Millisecond)

@@ -98,7 +98,8 @@ type anyCodec struct{}
 func (anyCodec) Encode(any) ([]byte, error) { return nil, nil }
 func (anyCodec) Decode([]byte) (any, error) { return 1, nil }
 
-// A struct whose fields are not exported was stored as {}: other processes sold teapots for nothing, and nothing said so.
+// A struct whose fields are not exported was stored as {}: other processes sold teapots for
+// nothing, and nothing said so.
 func TestValuesThatJSONLosesAreRefused(t *testing.T) {
 	wantLossy[secretPrice](t, "field cents of autorefresh_test.secretPrice is not exported")
 	wantLossy[*secretPrice](t, "field cents")
@@ -146,7 +147,8 @@ type (
 	}
 )
 
-// optional is a value that may be missing. The methods of a type with parameters are its own, not those of an embedded field.
+// optional is a value that may be missing. The methods of a type with parameters are its own, not
+// those of an embedded field.
 type optional[T any] struct {
 	value T
 	given bool
@@ -158,7 +160,8 @@ func (o *optional[T]) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &o.value)
 }
 
-// Made of themselves without a struct between, these overflowed the stack of New, which ends the process.
+// Made of themselves without a struct between, these overflowed the stack of New, which ends the
+// process.
 type (
 	tree   []tree
 	table  map[string]table

@@ -8,19 +8,24 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// Set stores a value that the caller has written to the source, or knows to be there. Those who wait for the key get it, a refresh or a load
-// that began before does not bring back what it has got, and the next refresh comes a period later. A final value is replaced, and
-// refreshed again. With a second level it is stored there too, so that no call of another process that began before takes its place; the
-// values that other processes have in memory stay until they are refreshed, or told, see Options.Watch. The error is [ErrFull], [ErrBadKey] or [ErrClosed], and nothing
-// was stored; or one of the second level, with the value in this cache: other processes may have the old one until that level is back.
+// Set stores a value that the caller has written to the source, or knows to be there. Those who
+// wait for the key get it, a refresh or a load that began before does not bring back what it has
+// got, and the next refresh comes a period later. A final value is replaced, and refreshed again.
+// With a second level it is stored there too, so that no call of another process that began before
+// takes its place; the values that other processes have in memory stay until they are refreshed, or
+// told, see Options.Watch. The error is [ErrFull], [ErrBadKey] or [ErrClosed], and nothing was
+// stored; or one of the second level, with the value in this cache: other processes may have the
+// old one until that level is back.
 func (c *Cache[K, V]) Set(ctx context.Context, key K, v V) error {
 	_, err := c.Update(ctx, key, func(V, bool) (V, bool) { return v, true })
 	return err
 }
 
-// Update is Set of a value that depends on the present one: change is given that, with known, or the zero value if there is none, and says
-// whether its result is to be stored. If the value has changed meanwhile it is called again. Update returns the value that is there
-// afterwards. The source is not written to, and not asked; two processes that update one key at once do not see each other.
+// Update is Set of a value that depends on the present one: change is given that, with known, or
+// the zero value if there is none, and says whether its result is to be stored. If the value has
+// changed meanwhile it is called again. Update returns the value that is there afterwards. The
+// source is not written to, and not asked; two processes that update one key at once do not see
+// each other.
 func (c *Cache[K, V]) Update(ctx context.Context, key K, change func(old V, known bool) (v V, store bool)) (V, error) {
 	if key != key { //nolint:staticcheck // NaN.
 		var zero V

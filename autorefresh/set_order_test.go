@@ -58,7 +58,8 @@ func TestSetIsNoSignThatAnItemHardlyChanges(t *testing.T) {
 	})
 }
 
-// Of two values that are set one after the other the second level keeps the second, also if the first takes longer to get there.
+// Of two values that are set one after the other the second level keeps the second, also if the
+// first takes longer to get there.
 func TestTheSecondLevelKeepsWhatWasSetLast(t *testing.T) {
 	for name, waits := range map[string][]time.Duration{
 		"first is slow to begin": {400 * time.Millisecond},

@@ -176,7 +176,8 @@ func TestUpdateSeesEveryOther(t *testing.T) {
 	}
 }
 
-// A call of another process that read the source before it was written to must not bring the old value back.
+// A call of another process that read the source before it was written to must not bring the old
+// value back.
 func TestSetIsNotUndoneByAnotherProcess(t *testing.T) {
 	for name, store := range map[string]func() autorefresh.Store{
 		"plain":      func() autorefresh.Store { return newShared() },

@@ -23,8 +23,9 @@ func needsSoak(t *testing.T) {
 	}
 }
 
-// TestSoak lets everything happen at once for ten minutes: creations, deletions, loads, forced refreshes, waits, and a source that
-// is slow, fails, or panics for seconds at a time. The history is that of HOLDFAST_SEED.
+// TestSoak lets everything happen at once for ten minutes: creations, deletions, loads, forced
+// refreshes, waits, and a source that is slow, fails, or panics for seconds at a time. The history
+// is that of HOLDFAST_SEED.
 func TestSoak(t *testing.T) {
 	needsSoak(t)
 	seed, err := strconv.ParseUint(os.Getenv("HOLDFAST_SEED"), 10, 64)

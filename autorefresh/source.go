@@ -39,7 +39,8 @@ var errIsOver = fmt.Errorf("%w: unchanged, but it has ended: join GoodUntil with
 // errKeepsNothing is the failure of a load that is told to keep a value.
 var errKeepsNothing = errors.New("autorefresh: unchanged, but there is no value to keep")
 
-// ask calls the refresh function for wants, and judges its results. The verdict is that on the call.
+// ask calls the refresh function for wants, and judges its results. The verdict is that on the
+// call.
 func (a *asking[K, V]) ask(ctx context.Context, wants []*fetch.Want[K, V]) (verdict, err error) {
 	a.items, a.out = a.items[:0], a.out[:0]
 	for _, w := range wants {
@@ -67,7 +68,8 @@ func (a *asking[K, V]) ask(ctx context.Context, wants []*fetch.Want[K, V]) (verd
 	return verdict, err
 }
 
-// protect turns a panic of the refresh function into an error, and errors that would panic later into such.
+// protect turns a panic of the refresh function into an error, and errors that would panic later
+// into such.
 func (a *asking[K, V]) protect(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -124,7 +126,7 @@ func judgeUntil[V any](r Result[V], end time.Time, now func() int64) fetch.Resul
 	return got
 }
 
-// isFailure tells whether an error speaks against the source.
+// isFailure reports whether an error speaks against the source.
 func isFailure(err error) bool {
 	var until *untilError
 	return err != nil && !errors.Is(err, ErrUnchanged) && !errors.Is(err, ErrTerminal) && !errors.Is(err, ErrNotFound) && !errors.As(err, &until)

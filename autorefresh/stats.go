@@ -11,16 +11,17 @@ import (
 
 // Stats is a snapshot of what a cache has and what it has done since it was made.
 type Stats struct {
-	// Items are those in the cache. Of them Terminal are final, Resting not refreshed until read, Absent negative entries, and
-	// Failing back off; Stale are older than MaxStale.
+	// Items are those in the cache. Of them Terminal are final, Resting not refreshed until read,
+	// Absent negative entries, and Failing back off; Stale are older than MaxStale.
 	Items, Terminal, Resting, Absent, Failing, Stale int
 	// Due are items that are due and not being refreshed yet.
 	Due int
 
-	// Updated, Unchanged, Gone, Final and Failed count refreshes by what the refresh function said of an item.
+	// Updated, Unchanged, Gone, Final and Failed count refreshes by what the refresh function said
+	// of an item.
 	Updated, Unchanged, Gone, Final, Failed uint64
-	// Adopted counts refreshes taken from the second level, Leased those left to another process for the moment, and Postponed those
-	// for which the source was not asked because it is failing.
+	// Adopted counts refreshes taken from the second level, Leased those left to another process
+	// for the moment, and Postponed those for which the source was not asked because it is failing.
 	Adopted, Leased, Postponed uint64
 	// Evicted are items deleted for want of room.
 	Evicted uint64
@@ -29,33 +30,39 @@ type Stats struct {
 	// Misses are calls of Get without a result, and those of Load for values too old to be served.
 	Misses uint64
 
-	// Loads counts keys that were loaded: of them LoadsAdopted came from the second level, LoadsShielded were answered with an old value
-	// from there because the source failed, LoadsNotFound were not there, and LoadsFailed failed or were given up.
+	// Loads counts keys that were loaded: of them LoadsAdopted came from the second level,
+	// LoadsShielded were answered with an old value from there because the source failed,
+	// LoadsNotFound were not there, and LoadsFailed failed or were given up.
 	Loads, LoadsAdopted, LoadsShielded, LoadsNotFound, LoadsFailed uint64
 
-	// Calls of the source are under way; Stuck of them have overrun Timeout, or LoadTimeout, and Overruns ever did.
+	// Calls of the source are under way; Stuck of them have overrun Timeout, or LoadTimeout, and
+	// Overruns ever did.
 	Calls, Stuck int
 	Overruns     uint64
 
-	// StoreDown tells that a server of the second level is down, as the store says; of one that does not say, that its calls fail.
+	// StoreDown tells that a server of the second level is down, as the store says; of one that
+	// does not say, that its calls fail.
 	StoreDown bool
-	// StoreHits and StoreMisses count keys looked for in the second level, StoreErrors its calls that failed. StoreUndecodable counts
-	// values that could not be encoded for it, or were there and could not be read, which are misses.
+	// StoreHits and StoreMisses count keys looked for in the second level, StoreErrors its calls
+	// that failed. StoreUndecodable counts values that could not be encoded for it, or were there
+	// and could not be read, which are misses.
 	StoreHits, StoreMisses, StoreErrors, StoreUndecodable uint64
-	// StoreAhead counts values that were dated in the future, by more than a tenth of a period, and are misses: a clock is wrong.
+	// StoreAhead counts values that were dated in the future, by more than a tenth of a period, and
+	// are misses: a clock is wrong.
 	StoreAhead uint64
 
-	// Notices counts items that were looked up in the second level because another process may have changed them, see Watch; of them
-	// NoticesAdopted got their value from there, NoticesDropped left as they were deleted, and NoticesDoubted had the source asked.
-	// WatchGaps counts times when changes may have been missed; the first is the start.
+	// Notices counts items that were looked up in the second level because another process may have
+	// changed them, see Watch; of them NoticesAdopted got their value from there, NoticesDropped
+	// left as they were deleted, and NoticesDoubted had the source asked. WatchGaps counts times
+	// when changes may have been missed; the first is the start.
 	Notices, NoticesAdopted, NoticesDropped, NoticesDoubted, WatchGaps uint64
 
 	// EventsLost are events and removals that OnEvent or OnRemoval was too slow for.
 	EventsLost uint64
 	// Source is the state of the breaker around the source; closed without one.
 	Source breaker.State
-	// LastError is the error of the last call of the source that failed, with all of its items, and LastErrorAt when that was; nil if none
-	// did. It stays when calls succeed again.
+	// LastError is the error of the last call of the source that failed, with all of its items, and
+	// LastErrorAt when that was; nil if none did. It stays when calls succeed again.
 	LastError   error
 	LastErrorAt time.Time
 	// Lateness is how long after it was due a refresh began, on average.

@@ -8,13 +8,15 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// storage is where entries are found by key. It knows nothing of time: otter is used as a map that may evict.
+// storage is where entries are found by key. It knows nothing of time: otter is used as a map that
+// may evict.
 type storage[K comparable, V any] struct {
 	cache *otter.Cache[K, *timetable.Entry[K, V]]
 }
 
-// newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called before an entry leaves, under a lock
-// of the storage: it must not call the storage. Run is given what the storage has to do from time to time; it must not wait.
+// newStorage makes a storage that evicts beyond maximum, never if that is 0. Removed is called
+// before an entry leaves, under a lock of the storage: it must not call the storage. Run is given
+// what the storage has to do from time to time; it must not wait.
 func newStorage[K comparable, V any](maximum int, removed func(e *timetable.Entry[K, V], how exit), run func(chore func())) (storage[K, V], error) {
 	cache, err := otter.New(&otter.Options[K, *timetable.Entry[K, V]]{
 		MaximumSize: maximum,
@@ -55,8 +57,8 @@ func (s storage[K, V]) peek(key K) (*timetable.Entry[K, V], bool) {
 	return found.Value, ok
 }
 
-// put stores what choose returns, if that is not nil, and returns what is there afterwards. Choose is told what is there, nil if
-// nothing is, and runs under a lock of the storage.
+// put stores what choose returns, if that is not nil, and returns what is there afterwards. Choose
+// is told what is there, nil if nothing is, and runs under a lock of the storage.
 func (s storage[K, V]) put(key K, choose func(there *timetable.Entry[K, V]) *timetable.Entry[K, V]) *timetable.Entry[K, V] {
 	e, _ := s.cache.Compute(key, func(there *timetable.Entry[K, V], found bool) (*timetable.Entry[K, V], otter.ComputeOp) {
 		if !found {

@@ -31,7 +31,7 @@ func newShared() *shared {
 	return &shared{values: make(map[string]sharedValue), leases: make(map[string]time.Time)}
 }
 
-// begin locks the store, and tells whether it does what it is asked.
+// begin locks the store, and reports whether it does what it is asked.
 func (s *shared) begin(ctx context.Context) error {
 	s.mu.Lock()
 	return errors.Join(s.down, ctx.Err())

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// A source that takes longer than the breaker's TrialTimeout of 5 s, and less than Timeout, was never used again after an outage: each
-// trial was taken for failed while it was under way.
+// A source that takes longer than the breaker's TrialTimeout of 5 s, and less than Timeout, was
+// never used again after an outage: each trial was taken for failed while it was under way.
 func TestSlowSourceIsUsedAgainAfterAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		takes, trial time.Duration
@@ -73,7 +73,8 @@ func inBubbleWith(t *testing.T, o options, h *hanging, test func(t *testing.T, c
 	})
 }
 
-// loadAll begins to load keys from 0 to n-1 with callers who wait as long as it takes, and returns their errors.
+// loadAll begins to load keys from 0 to n-1 with callers who wait as long as it takes, and returns
+// their errors.
 func loadAll(t *testing.T, c *cache, n int) (errs func() []error) {
 	t.Helper()
 	var mu sync.Mutex

@@ -83,8 +83,8 @@ func endOfCall[K comparable, V any](ctx context.Context, wants []*fetch.Want[K, 
 	return judged(ctx, end)
 }
 
-// judged gives an outcome the result that its error and its items stand for. Ctx is that of who waited: a call that has used up its
-// own time is another thing than a caller who has left.
+// judged gives an outcome the result that its error and its items stand for. Ctx is that of who
+// waited: a call that has used up its own time is another thing than a caller who has left.
 func judged(ctx context.Context, end trace.Outcome) trace.Outcome {
 	switch {
 	case end.Err == nil && end.Items == 0:

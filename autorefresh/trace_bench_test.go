@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// BenchmarkTrace is a Get from memory and a Load that calls the source, without a tracer and with one that does
-// nothing.
+// BenchmarkTrace is a Get from memory and a Load that calls the source, without a tracer and with
+// one that does nothing.
 func BenchmarkTrace(b *testing.B) {
 	for _, bench := range []struct {
 		name  string

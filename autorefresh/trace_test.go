@@ -37,8 +37,8 @@ func traceSource(ctx context.Context, key, _ string) (string, error) {
 	return key, nil
 }
 
-// A Load that waits is told to the tracer, and the call of the source that it waits for is within it; what
-// comes from memory is told to nobody.
+// A Load that waits is told to the tracer, and the call of the source that it waits for is within
+// it; what comes from memory is told to nobody.
 func TestTraceTellsOfWaitsAndOfCallsOfTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen testutil.Recorder

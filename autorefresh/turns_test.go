@@ -13,8 +13,9 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// Once all workers were in refresh functions that waited for items too old to be served, nobody was left to refresh those: each such call
-// ended with Timeout, and the source was down for good after an outage longer than MaxStale.
+// Once all workers were in refresh functions that waited for items too old to be served, nobody was
+// left to refresh those: each such call ended with Timeout, and the source was down for good after
+// an outage longer than MaxStale.
 func TestRefreshesWaitForOldItems(t *testing.T) {
 	for _, workers := range []int{1, 2, 8} {
 		synctest.Test(t, func(t *testing.T) {
@@ -46,7 +47,8 @@ func TestRefreshesWaitForOldItems(t *testing.T) {
 	}
 }
 
-// Refreshes in chains, and in a fan: however they wait, no more than Workers are at work, and none waits in vain.
+// Refreshes in chains, and in a fan: however they wait, no more than Workers are at work, and none
+// waits in vain.
 func TestRefreshesWithinRefreshes(t *testing.T) {
 	const depth, width = 20, 30
 	for _, workers := range []int{1, 3} {

@@ -33,9 +33,11 @@ func (c *Cache[K, V]) unwatch(within *task.Task, e *timetable.Entry[K, V], w *wa
 	c.waiters.unwatchLocked(e, w, within, by)
 }
 
-// Refresh gets the values of keys from the source now, rather than when they are due, and waits for them; a call that was under way
-// already does not count. Terminal values stay; keys that the source did not have, see NegativeTTL, are asked for again. It returns the joined errors: what the refresh function returned, [ErrNotFound] for
-// keys that the cache or the source does not have, [ErrBadKey], [ErrUnavailable] if the source was not asked, [ErrCycle] in a refresh function that
+// Refresh gets the values of keys from the source now, rather than when they are due, and waits for
+// them; a call that was under way already does not count. Terminal values stay; keys that the
+// source did not have, see NegativeTTL, are asked for again. It returns the joined errors: what the
+// refresh function returned, [ErrNotFound] for keys that the cache or the source does not have,
+// [ErrBadKey], [ErrUnavailable] if the source was not asked, [ErrCycle] in a refresh function that
 // orders the item it is called for; or the context's.
 func (c *Cache[K, V]) Refresh(ctx context.Context, keys ...K) error {
 	type pending struct {
@@ -132,7 +134,8 @@ func (c *Cache[K, V]) attend(ctx context.Context, e *timetable.Entry[K, V], w *w
 	}
 }
 
-// reorder registers a waiter once more after a call that began too early, and sees to it that another one follows.
+// reorder registers a waiter once more after a call that began too early, and sees to it that
+// another one follows.
 func (c *Cache[K, V]) reorder(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,10 +148,11 @@ func (c *Cache[K, V]) reorder(within *task.Task, e *timetable.Entry[K, V]) (*wat
 	return c.orderLocked(within, e)
 }
 
-// Wait waits until a value satisfies a condition, such as that a job is done, and returns it. It looks at the value at once and
-// after each refresh; a value that fails to refresh is waited for further. With the error comes the last value seen: [ErrNotFound] if the
-// key is not there or is deleted, [ErrTerminal] if its value has become final without satisfying the condition, [ErrClosed], or
-// the context's.
+// Wait waits until a value satisfies a condition, such as that a job is done, and returns it. It
+// looks at the value at once and after each refresh; a value that fails to refresh is waited for
+// further. With the error comes the last value seen: [ErrNotFound] if the key is not there or is
+// deleted, [ErrTerminal] if its value has become final without satisfying the condition,
+// [ErrClosed], or the context's.
 func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, error) {
 	e, ok := c.storage.get(key)
 	if !ok || e.Has(timetable.Absent) {
@@ -179,7 +183,8 @@ func (c *Cache[K, V]) Wait(ctx context.Context, key K, until func(V) bool) (V, e
 	}
 }
 
-// sight returns an entry's value and registers a waiter for the next; the error says why there will be none.
+// sight returns an entry's value and registers a waiter for the next; the error says why there will
+// be none.
 func (c *Cache[K, V]) sight(within *task.Task, e *timetable.Entry[K, V]) (w *watch, last V, end error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -33,7 +33,8 @@ func settled() *watch {
 	return w
 }
 
-// watchLocked registers a waiter, within a call or not, for an entry that is not dead; by is the call that refreshes it, nil if none does.
+// watchLocked registers a waiter, within a call or not, for an entry that is not dead; by is the
+// call that refreshes it, nil if none does.
 func (a *waiters[K, V]) watchLocked(e *timetable.Entry[K, V], within, by *task.Task) *watch {
 	w := a.watches[e]
 	if w == nil {
@@ -82,8 +83,8 @@ func (a *waiters[K, V]) noteIdleLocked(n note) {
 	}
 }
 
-// takenLocked notes that a call is under way for an entry that others wait for. A trial is the one call by which a source that was down is
-// tried: what it waits for is part of it.
+// takenLocked notes that a call is under way for an entry that others wait for. A trial is the one
+// call by which a source that was down is tried: what it waits for is part of it.
 func (a *waiters[K, V]) takenLocked(e *timetable.Entry[K, V], by *task.Task, source timetable.Source) {
 	if !e.Has(timetable.Watched) {
 		return

@@ -9,8 +9,9 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// With keys that are not strings a process did not hear of changes of items that it had taken from the second level: their names were
-// forgotten while they were being loaded, and those of items that were created here and never refreshed were not known.
+// With keys that are not strings a process did not hear of changes of items that it had taken from
+// the second level: their names were forgotten while they were being loaded, and those of items
+// that were created here and never refreshed were not known.
 func TestAllItemsFollowWhateverTheirKeysAre(t *testing.T) {
 	const items = 3_000
 	synctest.Test(t, func(t *testing.T) {

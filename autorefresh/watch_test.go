@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-// wired is a second level that tells those who watch of changes, after a millisecond, as redis does. While it is cut nobody hears of any.
+// wired is a second level that tells those who watch of changes, after a millisecond, as redis
+// does. While it is cut nobody hears of any.
 type wired struct {
 	marking
 
@@ -308,8 +309,8 @@ func (l *ledger) count() int {
 	return l.calls
 }
 
-// A process that could not be told for 30 s has all that was written meanwhile a second later. No item is missed meanwhile, and the source
-// is asked no more than without a cut.
+// A process that could not be told for 30 s has all that was written meanwhile a second later. No
+// item is missed meanwhile, and the source is asked no more than without a cut.
 func TestACutIsMadeUpFor(t *testing.T) {
 	const items, period = 5_000, 40 * time.Second
 	calls := func(cut bool) (n int) {
@@ -372,7 +373,8 @@ func TestACutIsMadeUpFor(t *testing.T) {
 	}
 }
 
-// A value that is set while it is being deleted as owed was lost for the second level: what is on its way was taken for owed.
+// A value that is set while it is being deleted as owed was lost for the second level: what is on
+// its way was taken for owed.
 func TestWhatIsBeingSetIsNotTakenForOwed(t *testing.T) {
 	for _, store := range []autorefresh.Store{newShared(), marking{leasing{newShared()}}} {
 		synctest.Test(t, func(t *testing.T) {

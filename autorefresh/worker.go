@@ -65,7 +65,7 @@ func (c *Cache[K, V]) take(w *worker[K, V]) bool {
 	return true
 }
 
-// gatherLocked takes entries for a call, and tells whether there are any.
+// gatherLocked takes entries for a call, and reports whether there are any.
 func (c *Cache[K, V]) gatherLocked(w *worker[K, V]) bool {
 	now := c.now()
 	w.entries = c.table.Take(w.entries[:0], timetable.Taking[K]{UrgentOnly: w.extra, Busy: c.loads.BusyLocked()}, now)
@@ -106,7 +106,8 @@ func (c *Cache[K, V]) refresh(w *worker[K, V]) {
 	c.settle(w)
 }
 
-// carryOut gets the values: the second level's, where others have refreshed them, and else the source's.
+// carryOut gets the values: the second level's, where others have refreshed them, and else the
+// source's.
 func (c *Cache[K, V]) carryOut(w *worker[K, V]) {
 	j := w.job
 	j.Ctx, j.Life, j.Task = c.life.run, c.life.run, w.call.Load()
@@ -178,7 +179,8 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 	}
 }
 
-// overtaken is what is left of the result of a call that began before Set has stored a value: that the source has answered, if it has.
+// overtaken is what is left of the result of a call that began before Set has stored a value: that
+// the source has answered, if it has.
 func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V], got timetable.Value[V]) (*fetch.Result[V], timetable.Value[V]) {
 	e.Clear(timetable.Overtaken)
 	if r.Outcome == fetch.Postponed || r.Outcome == fetch.Leased {
@@ -187,7 +189,8 @@ func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V]
 	return &fetch.Result[V]{Outcome: fetch.Unchanged}, timetable.Value[V]{LoadedAt: e.LoadedAt(), Luck: got.Luck, Change: timetable.Unknown}
 }
 
-// applyLocked gives an entry its result and schedules it. It returns true if the entry is to be dropped.
+// applyLocked gives an entry its result and schedules it. It returns true if the entry is to be
+// dropped.
 func (c *Cache[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], now int64, luck float64) (drop bool) {
 	c.meter.refreshes[r.Outcome]++
 	doubted := c.table.Land(e)
@@ -275,7 +278,8 @@ func (c *Cache[K, V]) staffLocked() {
 	c.life.room.Broadcast()
 }
 
-// replaceLocked replaces workers whose call is stuck, MaxStuck of them at most, and returns the calls.
+// replaceLocked replaces workers whose call is stuck, MaxStuck of them at most, and returns the
+// calls.
 func (c *Cache[K, V]) replaceLocked(late []*worker[K, V]) (hung []*task.Task) {
 	for _, w := range late {
 		hung = append(hung, w.call.Load())

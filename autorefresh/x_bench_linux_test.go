@@ -30,8 +30,9 @@ func zipfKeys(n int) []string {
 
 func same(_ context.Context, _ string, old int) (int, error) { return old, nil }
 
-// BenchmarkGet compares a read with one of the storage alone: the two take turns of a few milliseconds, and the medians of their
-// processor time are compared, so that what else runs on the machine does not matter much.
+// BenchmarkGet compares a read with one of the storage alone: the two take turns of a few
+// milliseconds, and the medians of their processor time are compared, so that what else runs on the
+// machine does not matter much.
 func BenchmarkGet(b *testing.B) {
 	const mask = 1<<17 - 1
 	reads := zipfKeys(mask + 1)
@@ -81,7 +82,8 @@ func median(values []float64) float64 {
 //nolint:gochecknoglobals // keeps results alive.
 var sink atomic.Int64
 
-// BenchmarkSchedule measures what it costs to keep a million items refreshed once a minute by a function that does nothing.
+// BenchmarkSchedule measures what it costs to keep a million items refreshed once a minute by a
+// function that does nothing.
 func BenchmarkSchedule(b *testing.B) {
 	for _, period := range []time.Duration{time.Minute, time.Hour} {
 		b.Run(period.String(), func(b *testing.B) {

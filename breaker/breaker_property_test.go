@@ -95,7 +95,7 @@ func (m *model) wakes() bool {
 	return m.state == breaker.Open || m.state == breaker.HalfOpen
 }
 
-// admits tells whether a call would be let through.
+// admits reports whether a call would be let through.
 func (m *model) admits() bool {
 	switch m.state {
 	case breaker.Closed, breaker.ForcedClosed:

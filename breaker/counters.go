@@ -47,7 +47,7 @@ func (c *counters) successes() uint64 {
 // ended is how many calls were made and are over.
 func (c *counters) ended() uint64 { return c.successes() + c.sum(failuresOf) + c.sum(ignoredOf) }
 
-// inUse tells whether tracked permits have yet to be done. The ended are read first: what begins
+// inUse reports whether tracked permits have yet to be done. The ended are read first: what begins
 // and ends meanwhile then looks in use, never the other way round.
 func (c *counters) inUse() bool {
 	ended := c.ended()

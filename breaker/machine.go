@@ -29,7 +29,7 @@ func (m *machine) trip() {
 	m.tripped = false
 }
 
-// halfOpen leaves open, and tells whether it could.
+// halfOpen leaves open, and reports whether it could.
 func (m *machine) halfOpen() bool {
 	return m.breaker.State() == gobreaker.StateHalfOpen
 }

@@ -90,7 +90,7 @@ func (b *Breaker) finish(ctx context.Context, e *episode) {
 	b.heal()
 }
 
-// pause waits for what Backoff says, and tells whether the episode still goes on.
+// pause waits for what Backoff says, and reports whether the episode still goes on.
 func (b *Breaker) pause(ctx context.Context, e *episode, cause error) bool {
 	b.mu.Lock()
 	attempt := b.attempt

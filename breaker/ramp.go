@@ -5,7 +5,7 @@ import "math/rand/v2"
 // rampFloor is the share of the calls that is let through at once after an outage.
 const rampFloor = 0.05
 
-// admit tells whether a call of generation w is let through while the ramp lasts, and ends the
+// admit reports whether a call of generation w is let through while the ramp lasts, and ends the
 // ramp.
 func (b *Breaker) admit(w word) bool {
 	share := float64(int64(b.now())-b.ramped.Load()) / float64(b.options.RampUp)

@@ -305,7 +305,7 @@ func (b *Breaker) revive() {
 	b.word.Store(uint64(b.load().next(word(Closed))))
 }
 
-// expires tells whether permits in use have to be counted.
+// expires reports whether permits in use have to be counted.
 func (m *member) expires() bool { return m != nil && !m.isOther() && m.set.options.IdleExpiry > 0 }
 
 func (m *member) isOther() bool { return m != nil && m.shared }

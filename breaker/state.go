@@ -39,7 +39,7 @@ func (s State) String() string {
 	}
 }
 
-// refuses tells whether user calls are refused, trials excepted.
+// refuses reports whether user calls are refused, trials excepted.
 func (s State) refuses() bool { return s == HalfOpen || s == Open || s == ForcedOpen }
 
 // A word is all the hot path reads: generation<<genShift | flags | code. The code is a State or one
@@ -74,7 +74,7 @@ func (w word) state() State {
 	}
 }
 
-// same tells whether both are of one generation.
+// same reports whether both are of one generation.
 func (w word) same(other word) bool { return (w^other)&^flagRamp == 0 }
 
 // next is the word of a new generation.

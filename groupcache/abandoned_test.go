@@ -55,7 +55,8 @@ func TestALoadEndsSomeTimeAfterNobodyIsLeft(t *testing.T) {
 	}
 }
 
-// A load whose last caller had left was thrown away, and the next one began another: with callers in a hurry no value ever came.
+// A load whose last caller had left was thrown away, and the next one began another: with callers
+// in a hurry no value ever came.
 func TestALoadThatNobodyWaitsForIsKept(t *testing.T) {
 	for _, honours := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -111,7 +112,8 @@ func TestImpatientCallersShareALoad(t *testing.T) {
 	})
 }
 
-// What was written while nobody waited for a load is newer than what it brings, also when it was cancelled in vain before.
+// What was written while nobody waited for a load is newer than what it brings, also when it was
+// cancelled in vain before.
 func TestALoadThatNobodyWaitsForIsFencedByAWrite(t *testing.T) {
 	for _, after := range []time.Duration{0, 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {

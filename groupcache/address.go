@@ -5,7 +5,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// address returns the address of a peer as the ring and the network have it, or tells what is wrong with it.
+// address returns the address of a peer as the ring and the network have it, or tells what is wrong
+// with it.
 func (o Options) address(s string) (string, error) {
 	if o.Network != nil {
 		return s, o.Network.CheckAddress(s)
@@ -39,7 +40,8 @@ func (p *pool) checkSelf(urls []string) {
 	p.instance.log.Warn("groupcache: this process is not among its peers and owns no keys: give all processes the same list, with Self in it", "self", httppeer.Shown(self))
 }
 
-// addresses are those of peers as the ring has them, each once, in their order, and what is wrong with the others.
+// addresses are those of peers as the ring has them, each once, in their order, and what is wrong
+// with the others.
 func (p *pool) addresses(urls []string) (good []string, bad []error) {
 	seen := make(map[string]bool, len(urls))
 	for _, u := range urls {
@@ -56,7 +58,8 @@ func (p *pool) addresses(urls []string) (good []string, bad []error) {
 	return good, bad
 }
 
-// selfOf is the address of this process. What is none is said in the log, as the original takes anything.
+// selfOf is the address of this process. What is none is said in the log, as the original takes
+// anything.
 func (i *Instance) selfOf(self string, o Options) string {
 	if self == "" {
 		return ""

@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// URLs that no request could be made of, or that asked another path than that of the peers, were taken without a word: each process was alone then.
+// URLs that no request could be made of, or that asked another path than that of the peers, were
+// taken without a word: each process was alone then.
 func TestURLsThatCannotWorkAreRefused(t *testing.T) {
 	for bad, advice := range map[string]string{
 		"http://h:99999":           "port from 1 to 65535",
@@ -48,7 +49,8 @@ func TestURLsThatCannotWorkAreRefused(t *testing.T) {
 	}
 }
 
-// Where Self or the list had a slash at the end, requests went to //_groupcache/, and every process loaded all keys for itself.
+// Where Self or the list had a slash at the end, requests went to //_groupcache/, and every process
+// loaded all keys for itself.
 func TestASlashAtTheEndOfAURLMakesNoOtherPeer(t *testing.T) {
 	for _, ends := range [][2]string{{"", "/"}, {"/", ""}, {"/", "/"}, {"//", "/"}} {
 		c := &cluster{source: newSource()}
@@ -155,7 +157,8 @@ func TestSelfThatIsNotInTheListIsSaidOnce(t *testing.T) {
 	}
 }
 
-// A peer that refused all requests, for a prefix that an ingress strips from the signed path, a clock or a secret, was said by nothing at the caller.
+// A peer that refused all requests, for a prefix that an ingress strips from the signed path, a
+// clock or a secret, was said by nothing at the caller.
 func TestARefusalIsSaidInTheCallersLogOnce(t *testing.T) {
 	var log sharedText
 	secret := []byte("0123456789abcdef")

@@ -12,14 +12,17 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// A BatchGetter is a Getter that can load several keys at once, with one query. A group whose Getter is one has it load the keys of a GetMulti
-// that no cache has: in this process those that it owns, and at their owner those that a peer asks for. Keys that are being loaded already
-// are waited for instead. Single Gets are loaded by Get.
+// A BatchGetter is a Getter that can load several keys at once, with one query. A group whose
+// Getter is one has it load the keys of a GetMulti that no cache has: in this process those that it
+// owns, and at their owner those that a peer asks for. Keys that are being loaded already are
+// waited for instead. Single Gets are loaded by Get.
 type BatchGetter interface {
 	Getter
-	// GetBatch loads the values of keys, at most MaxBatch and no key twice, and gives each to its sink. A key whose sink is given nothing does
-	// not exist: its callers get an *ErrNotFound. An error is that of all keys whose sinks were given nothing; KeyErrors are errors of single
-	// keys. The context is as that of Getter.Get; dest must not be called once GetBatch has returned.
+	// GetBatch loads the values of keys, at most MaxBatch and no key twice, and gives each to its
+	// sink. A key whose sink is given nothing does not exist: its callers get an *ErrNotFound. An
+	// error is that of all keys whose sinks were given nothing; KeyErrors are errors of single
+	// keys. The context is as that of Getter.Get; dest must not be called once GetBatch has
+	// returned.
 	GetBatch(ctx context.Context, keys []string, dest func(key string) Sink) error
 }
 
@@ -29,8 +32,8 @@ const MaxBatch = 500
 // batchesAtOnce is how many calls of a BatchGetter one GetMulti makes at the same time.
 const batchesAtOnce = 4
 
-// KeyErrors is what a BatchGetter returns if some of the keys could not be loaded: why, by key. An *ErrNotFound among them is kept as that of a
-// Getter.
+// KeyErrors is what a BatchGetter returns if some of the keys could not be loaded: why, by key. An
+// *ErrNotFound among them is kept as that of a Getter.
 type KeyErrors map[string]error
 
 // Error names the first of the keys.
@@ -78,8 +81,8 @@ func (f BatchGetterFunc) Get(ctx context.Context, key string, dest Sink) error {
 	return dest.setView(own.view)
 }
 
-// notSet is why a key has no value after a batch that ended with err; nil if it has one. A key that is not there is known to be absent only if
-// there was no error but those of other keys.
+// notSet is why a key has no value after a batch that ended with err; nil if it has one. A key that
+// is not there is known to be absent only if there was no error but those of other keys.
 func notSet(key string, s *loadSink, err error) error {
 	others, own := partErrors(err, key)
 	switch {
@@ -95,7 +98,8 @@ func notSet(key string, s *loadSink, err error) error {
 	return ofAll{err, others}
 }
 
-// partErrors parts what a batch returned into the errors that are not of single keys and that of a key.
+// partErrors parts what a batch returned into the errors that are not of single keys and that of a
+// key.
 func partErrors(err error, key string) (others []error, own error) {
 	if !errors.As(err, new(KeyErrors)) {
 		return []error{err}, nil
@@ -117,8 +121,8 @@ func partErrors(err error, key string) (others []error, own error) {
 	return others, own
 }
 
-// ofAll is the error of all keys that a batch returned, beside those of single keys perhaps. It wraps what is not of those: that another key is
-// known to be absent says nothing about this one.
+// ofAll is the error of all keys that a batch returned, beside those of single keys perhaps. It
+// wraps what is not of those: that another key is known to be absent says nothing about this one.
 type ofAll struct {
 	error
 	others []error
@@ -148,7 +152,8 @@ func (g *Group) apart(keys []string) (own, others []string) {
 	return own, others
 }
 
-// batchFor is how many of n keys a BatchGetter is to load for an answer that has so many bytes left, by the mean size of what it has loaded.
+// batchFor is how many of n keys a BatchGetter is to load for an answer that has so many bytes
+// left, by the mean size of what it has loaded.
 func (g *Group) batchFor(left, n int) int {
 	mean := int(g.meanSize.Load())
 	if g.batches == nil || mean == 0 {
@@ -166,7 +171,8 @@ func (g *Group) sawSize(size int) {
 	g.meanSize.Store(max(mean+(int64(size)-mean)/8, 1))
 }
 
-// loadSeveral has a BatchGetter load keys, and returns those that are to be loaded one by one: all, if there is none.
+// loadSeveral has a BatchGetter load keys, and returns those that are to be loaded one by one: all,
+// if there is none.
 func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string, ByteView, error)) (left []string) {
 	if g.batches == nil || len(keys) < 2 {
 		return keys
@@ -213,7 +219,8 @@ func (g *Group) loadSeveral(ctx context.Context, keys []string, take func(string
 	return nil
 }
 
-// loadBatch has the BatchGetter load the keys of a batch, and lands all flights. If it panics, or ends its goroutine, that is the error of all.
+// loadBatch has the BatchGetter load the keys of a batch, and lands all flights. If it panics, or
+// ends its goroutine, that is the error of all.
 func (g *Group) loadBatch(ctx context.Context, b *flight.Batch[loaded]) {
 	returned := false
 	defer func() {

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// That one key is known to be absent says nothing about others that an error kept from being looked for: they were taken for absent, too, without
-// a word, and kept as such.
+// That one key is known to be absent says nothing about others that an error kept from being looked
+// for: they were taken for absent, too, without a word, and kept as such.
 func TestAnErrorOfAllKeysHidesBehindNone(t *testing.T) {
 	broken := errors.New("the database is away")
 	for what, answer := range map[string]error{
@@ -39,7 +39,8 @@ func TestAnErrorOfAllKeysHidesBehindNone(t *testing.T) {
 	}
 }
 
-// A caller who has left begins no more batches: all that were left began at once, on a database that was late already.
+// A caller who has left begins no more batches: all that were left began at once, on a database
+// that was late already.
 func TestBatchesEndWithTheirCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -69,7 +70,8 @@ func TestBatchesEndWithTheirCaller(t *testing.T) {
 	})
 }
 
-// Close may end some of a batch's loads while the others are being begun: who waits was counted without a lock.
+// Close may end some of a batch's loads while the others are being begun: who waits was counted
+// without a lock.
 func TestCloseWhileABatchBegins(t *testing.T) {
 	keys := numbered("key", groupcache.MaxBatch)
 	for n := range 200 {

@@ -79,7 +79,8 @@ func has(t *testing.T, found map[string]groupcache.ByteView, keys []string) {
 	}
 }
 
-// Keys that miss together are loaded together, a bounded number at once; and a single one is a batch of one.
+// Keys that miss together are loaded together, a bounded number at once; and a single one is a
+// batch of one.
 func TestKeysThatMissTogetherAreLoadedTogether(t *testing.T) {
 	s := newTable()
 	g := aloneWith(t, s.getter())
@@ -126,7 +127,8 @@ func TestOwnersLoadTogetherWhatAPeerAsksFor(t *testing.T) {
 	}
 }
 
-// An answer has room for 8 MiB. What finds none is not loaded, as far as the size of values is known: it was loaded, not kept, and asked for again.
+// An answer has room for 8 MiB. What finds none is not loaded, as far as the size of values is
+// known: it was loaded, not kept, and asked for again.
 func TestAnOwnerLoadsWhatItsAnswerHasRoomFor(t *testing.T) {
 	var loaded atomic.Int64
 	getter := groupcache.BatchGetterFunc(func(_ context.Context, keys []string, dest func(string) groupcache.Sink) error {
@@ -158,7 +160,8 @@ func TestAnOwnerLoadsWhatItsAnswerHasRoomFor(t *testing.T) {
 	}
 }
 
-// An error of single keys is theirs, an error of the batch is that of all keys that have no value, and what is known to be absent is kept.
+// An error of single keys is theirs, an error of the batch is that of all keys that have no value,
+// and what is known to be absent is kept.
 func TestErrorsOfABatch(t *testing.T) {
 	s := newTable()
 	locked, broken := errors.New("the row is locked"), errors.New("the database is away")
@@ -238,8 +241,8 @@ func TestABatchThatPanics(t *testing.T) {
 	has(t, found, []string{"a", "b"})
 }
 
-// What is being loaded is not loaded again; what is written meanwhile is not kept; a caller who leaves does not end what others wait for, and the
-// last one ends it after a while.
+// What is being loaded is not loaded again; what is written meanwhile is not kept; a caller who
+// leaves does not end what others wait for, and the last one ends it after a while.
 func TestABatchIsManyLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable()

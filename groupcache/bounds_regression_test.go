@@ -47,7 +47,8 @@ func TestAKeyIsAnsweredOnceInAnAnswer(t *testing.T) {
 	}
 }
 
-// An answer was built whole in memory, however many keys were asked for, and however large their values.
+// An answer was built whole in memory, however many keys were asked for, and however large their
+// values.
 func TestAnswersAreBounded(t *testing.T) {
 	const size = 1 << 20
 	s := newSource()
@@ -110,7 +111,8 @@ func TestGetMultiHasAllKeysHoweverManyAndLarge(t *testing.T) {
 	}
 }
 
-// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a silent one.
+// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a
+// silent one.
 func TestAPeerShowsLifeWhileItIsSentKeys(t *testing.T) {
 	n := startNode(t, newSource(), nil)
 	conn, err := (&net.Dialer{Timeout: longest}).DialContext(t.Context(), "tcp", strings.TrimPrefix(n.url, "http://"))
@@ -292,7 +294,8 @@ func TestASecretWithoutAuthIsRefused(t *testing.T) {
 	}
 }
 
-// A request for many keys whose caller had left began to load all of them at once: the bound of loads counted those who wait.
+// A request for many keys whose caller had left began to load all of them at once: the bound of
+// loads counted those who wait.
 func TestNobodyLoadsForACallerWhoHasLeft(t *testing.T) {
 	s := newSource()
 	release := make(chan struct{})

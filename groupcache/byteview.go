@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A ByteView is an immutable view of bytes, used as a value. Its zero value is empty. It is safe for concurrent use.
+// A ByteView is an immutable view of bytes, used as a value. Its zero value is empty. It is safe
+// for concurrent use.
 type ByteView struct {
 	s      string
 	expire int64 // Unix nanoseconds; 0: never

@@ -39,7 +39,8 @@ func TestEachKeyIsLoadedOnceForAllPeers(t *testing.T) {
 	}
 }
 
-// hostile are keys that were mangled on their way to the owner by one of the originals, or could be.
+// hostile are keys that were mangled on their way to the owner by one of the originals, or could
+// be.
 var hostile = []string{ //nolint:gochecknoglobals // the keys of several tests
 	"", " ", "a b", "a+b", "a%2Fb", "a/b", "/", "//", ".", "..", "../a", "a/../b", "?", "a?b=c", "#", "%", "%zz", "ü", "日本", "\x00", "\xff\xfe", "\n",
 	"a\r\nHost: b", ":", ";", "&", "=", "\\", "\"", "'", strings.Repeat("k", 4000),

@@ -38,7 +38,8 @@ type DebugPeer struct {
 	Found, NotFound, LoadErrors, Failed, Refused uint64
 	InFlight                                     int64
 	MissedRemoves                                int
-	// DroppedRemoves are those that nothing lets through to the peer: it may answer with old values until they expire.
+	// DroppedRemoves are those that nothing lets through to the peer: it may answer with old values
+	// until they expire.
 	DroppedRemoves uint64
 }
 
@@ -123,8 +124,8 @@ func (g *Group) hottest() (keys []DebugKey) {
 	return keys
 }
 
-// DebugHandler shows the instance to a person, or as JSON to a machine that accepts it, or asks for ?format=json. It is on no mux unless
-// mounted; keys are shown only with Options.DebugKeys.
+// DebugHandler shows the instance to a person, or as JSON to a machine that accepts it, or asks for
+// ?format=json. It is on no mux unless mounted; keys are shown only with Options.DebugKeys.
 func (i *Instance) DebugHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := i.Debug()

@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/lru"
 )
 
-// NowFunc is the clock by which values of the default instance expire. Set it before the first group is made, in tests.
+// NowFunc is the clock by which values of the default instance expire. Set it before the first
+// group is made, in tests.
 var NowFunc lru.NowFunc = time.Now //nolint:gochecknoglobals // the original's
 
 // defaultLog is where the default instance writes; SetLogger changes it.
@@ -25,7 +26,8 @@ func newStandard() *Instance {
 	return must(newInstance(o.withDefaults(), func() time.Time { return NowFunc() }))
 }
 
-// must panics for what can only be a mistake in the program: the original's functions have no error to return.
+// must panics for what can only be a mistake in the program: the original's functions have no error
+// to return.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -33,10 +35,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Default is the Instance that the package-level functions work on, for its metrics and its DebugHandler.
+// Default is the Instance that the package-level functions work on, for its metrics and its
+// DebugHandler.
 func Default() *Instance { return standard() }
 
-// NewGroup makes a group of the default instance. It panics if there is one of that name, or no getter, as the original does.
+// NewGroup makes a group of the default instance. It panics if there is one of that name, or no
+// getter, as the original does.
 func NewGroup(name string, cacheBytes int64, getter Getter, opts ...GroupOption) *Group {
 	return must(standard().NewGroup(name, max(cacheBytes, 0), getter, opts...))
 }
@@ -50,23 +54,23 @@ func GetGroups() []*Group { return standard().Groups() }
 // DeregisterGroup removes a group from the default instance.
 func DeregisterGroup(name string) { standard().Deregister(name) }
 
-// RegisterPeerPicker sets what makes the PeerPicker of the default instance's groups. It panics if one was registered before, as the
-// original does.
+// RegisterPeerPicker sets what makes the PeerPicker of the default instance's groups. It panics if
+// one was registered before, as the original does.
 func RegisterPeerPicker(fn func() PeerPicker) {
 	once := sync.OnceValue(fn)
 	standard().registerPicker(func(string) PeerPicker { return once() })
 }
 
-// RegisterPerGroupPeerPicker sets what makes the PeerPicker of each of the default instance's groups. It panics if one was registered
-// before, as the original does.
+// RegisterPerGroupPeerPicker sets what makes the PeerPicker of each of the default instance's
+// groups. It panics if one was registered before, as the original does.
 func RegisterPerGroupPeerPicker(fn func(groupName string) PeerPicker) { standard().registerPicker(fn) }
 
-// RegisterNewGroupHook sets a function that is called with each group made in the default instance from then on. It panics if one was set
-// before, as the original does.
+// RegisterNewGroupHook sets a function that is called with each group made in the default instance
+// from then on. It panics if one was set before, as the original does.
 func RegisterNewGroupHook(fn func(*Group)) { standard().registerGroupHook(fn) }
 
-// RegisterServerStart sets a function that is called when the first group of the default instance is made. It panics if one was set before,
-// as the original does.
+// RegisterServerStart sets a function that is called when the first group of the default instance
+// is made. It panics if one was set before, as the original does.
 func RegisterServerStart(fn func()) { standard().registerServerStart(fn) }
 
 // HTTPPoolOptions are the choices of an HTTPPool.
@@ -81,13 +85,15 @@ type HTTPPoolOptions struct {
 	Transport func(context.Context) http.RoundTripper
 	// Context makes the context of a request from a peer. Default: the request's own.
 	Context func(*http.Request) context.Context
-	// ServerErrorHandler writes the answer to a peer whose request failed. Default DefaultServerErrorHandler.
+	// ServerErrorHandler writes the answer to a peer whose request failed. Default
+	// DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
 
-	// What follows the original does not have. Each is as in Options, and holds for all groups of the default instance.
+	// What follows the original does not have. Each is as in Options, and holds for all groups of
+	// the default instance.
 
-	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead: set it above the time that their
-	// loads take. Default 1 s.
+	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are
+	// loading or dead: set it above the time that their loads take. Default 1 s.
 	PeerTimeout time.Duration
 	// Silence is how long a peer of ours may give no sign of life. Default 30 ms.
 	Silence time.Duration
@@ -103,16 +109,18 @@ type HTTPPoolOptions struct {
 	Secret []byte
 }
 
-// NewHTTPPool makes the pool of peers of the default instance, and registers it with http.DefaultServeMux. Self is this process's base URL,
-// such as http://example.net:8000. It panics if a PeerPicker was registered before, as the original does.
+// NewHTTPPool makes the pool of peers of the default instance, and registers it with
+// http.DefaultServeMux. Self is this process's base URL, such as http://example.net:8000. It panics
+// if a PeerPicker was registered before, as the original does.
 func NewHTTPPool(self string) *HTTPPool {
 	p := NewHTTPPoolOpts(self, nil)
 	http.Handle(p.pool.options.BasePath, p)
 	return p
 }
 
-// NewHTTPPoolOpts is NewHTTPPool with options, of which nil means the defaults. The pool must be registered as a handler by its caller. It also panics
-// if those that the original does not have are wrong, such as an Auth without a Secret.
+// NewHTTPPoolOpts is NewHTTPPool with options, of which nil means the defaults. The pool must be
+// registered as a handler by its caller. It also panics if those that the original does not have
+// are wrong, such as an Auth without a Secret.
 func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 	opts := standard().options
 	if o != nil {

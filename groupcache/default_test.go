@@ -68,7 +68,8 @@ func panics(fn func()) (cause any) {
 	return nil
 }
 
-// sharedText is a log that may be read while others still write to it: peers are greeted in the background.
+// sharedText is a log that may be read while others still write to it: peers are greeted in the
+// background.
 type sharedText struct {
 	mu   sync.Mutex
 	text strings.Builder // guarded by mu
@@ -367,8 +368,8 @@ func testGroupsAlone(t *testing.T) {
 	}
 }
 
-// Close once ended the loads of such a group by their context alone; now that a load has a context of
-// its own it must be found.
+// Close once ended the loads of such a group by their context alone; now that a load has a context
+// of its own it must be found.
 func TestCloseEndsTheLoadsOfGroupsThatAreNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, err := groupcache.New(groupcache.Options{})

@@ -1,5 +1,6 @@
-// Package groupcache is a cache that several processes of an application share: each key has an owner among them, which loads it once for
-// all. It speaks the wire of github.com/mailgun/groupcache, of which it is a drop-in, and stays quick when peers die or hang.
+// Package groupcache is a cache that several processes of an application share: each key has an
+// owner among them, which loads it once for all. It speaks the wire of
+// github.com/mailgun/groupcache, of which it is a drop-in, and stays quick when peers die or hang.
 //
 // An Instance is this process among its peers:
 //
@@ -17,31 +18,37 @@
 //	…
 //	user, err := users.View(ctx, "42")
 //
-// The package-level functions, NewGroup and NewHTTPPool first of all, are the original's; they work on a default Instance.
+// The package-level functions, NewGroup and NewHTTPPool first of all, are the original's; they work
+// on a default Instance.
 //
 // # What callers may rely on
 //
-// A Get that begins after a Set or Remove of its key has returned nil, at any peer, gets that value, the value of a later Set, or one that
-// was loaded after the Set or Remove began. While a peer cannot be told, Set and Remove return an error that names it; it is told before this
-// process asks it again, but meanwhile it may answer others with what it has.
+// A Get that begins after a Set or Remove of its key has returned nil, at any peer, gets that
+// value, the value of a later Set, or one that was loaded after the Set or Remove began. While a
+// peer cannot be told, Set and Remove return an error that names it; it is told before this process
+// asks it again, but meanwhile it may answer others with what it has.
 //
-// That holds, too, while peers that all have known leave and come back, and hear of it at different times. A peer that a writer does not know,
-// because it is new or was away, cannot be told: it may answer with old values until the writer hears of it, and then drops them.
+// That holds, too, while peers that all have known leave and come back, and hear of it at different
+// times. A peer that a writer does not know, because it is new or was away, cannot be told: it may
+// answer with old values until the writer hears of it, and then drops them.
 //
 // # Several keys at once
 //
-// GetMulti asks each owner once. If the Getter is a BatchGetter, too, what misses is loaded with one call for many keys, here and at the owners.
+// GetMulti asks each owner once. If the Getter is a BatchGetter, too, what misses is loaded with
+// one call for many keys, here and at the owners.
 //
 // # When peers come and go
 //
-// For a minute after SetPeers has changed the owner of a key, a load first asks the former owners' caches. A process that is to end calls Drain,
-// which hands over what is read most, leaves the lists of the others, goes on answering for a few seconds, and then calls Close. So a rolling
+// For a minute after SetPeers has changed the owner of a key, a load first asks the former owners'
+// caches. A process that is to end calls Drain, which hands over what is read most, leaves the
+// lists of the others, goes on answering for a few seconds, and then calls Close. So a rolling
 // restart loads little more than what is new.
 //
 // # Failures
 //
-// An error of a Getter is returned as it is, or from another peer as a RemoteLoadError. A peer that is down or silent costs no error: the next
-// peer on the ring loads in its place, or this process does.
+// An error of a Getter is returned as it is, or from another peer as a RemoteLoadError. A peer that
+// is down or silent costs no error: the next peer on the ring loads in its place, or this process
+// does.
 //
 // # On the wire
 //

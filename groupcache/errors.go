@@ -12,20 +12,23 @@ import (
 )
 
 var (
-	// ErrClosed is returned by all methods of an Instance and its groups after Close. Make a new one.
+	// ErrClosed is returned by all methods of an Instance and its groups after Close. Make a new
+	// one.
 	ErrClosed = errors.New("groupcache: the instance is closed")
-	// ErrPeerUnavailable is wrapped by the errors of Set and Remove that could not reach a peer, and told to a PeerErrorHandler when
-	// an owner could not be asked: it is down, silent, busy, or its answer was not one of groupcache. Try again later: a removal
-	// that missed a peer is repeated when that peer is back.
+	// ErrPeerUnavailable is wrapped by the errors of Set and Remove that could not reach a peer,
+	// and told to a PeerErrorHandler when an owner could not be asked: it is down, silent, busy, or
+	// its answer was not one of groupcache. Try again later: a removal that missed a peer is
+	// repeated when that peer is back.
 	ErrPeerUnavailable = errors.New("groupcache: peer unavailable")
 	// ErrValueTooLarge is returned by Get and Set for values above Options.MaxValueSize.
 	ErrValueTooLarge = errors.New("groupcache: the value is larger than Options.MaxValueSize")
-	// ErrGetterPanicked is wrapped by the error of a load whose Getter panicked or ended its goroutine. The key can be loaded again.
+	// ErrGetterPanicked is wrapped by the error of a load whose Getter panicked or ended its
+	// goroutine. The key can be loaded again.
 	ErrGetterPanicked = errors.New("groupcache: the getter panicked")
 )
 
-// ErrNotFound is returned by a Getter to say that there is no such key; a Get at any peer returns it too. Match it with
-// errors.Is(err, &ErrNotFound{}).
+// ErrNotFound is returned by a Getter to say that there is no such key; a Get at any peer returns
+// it too. Match it with errors.Is(err, &ErrNotFound{}).
 type ErrNotFound struct{ Msg string }
 
 // Error implements error.
@@ -37,7 +40,8 @@ func (e *ErrNotFound) Is(target error) bool {
 	return ok
 }
 
-// ErrRemoteCall is the error of a Getter at another peer. Match it with errors.Is(err, &ErrRemoteCall{}).
+// ErrRemoteCall is the error of a Getter at another peer. Match it with errors.Is(err,
+// &ErrRemoteCall{}).
 type ErrRemoteCall struct{ Msg string }
 
 // Error implements error.
@@ -49,7 +53,8 @@ func (e *ErrRemoteCall) Is(target error) bool {
 	return ok
 }
 
-// RemoteLoadError is the error of a load at another peer, with the peer's answer. It wraps an ErrNotFound or ErrRemoteCall.
+// RemoteLoadError is the error of a load at another peer, with the peer's answer. It wraps an
+// ErrNotFound or ErrRemoteCall.
 type RemoteLoadError struct {
 	Group      string
 	Key        string
@@ -70,13 +75,15 @@ func (r RemoteLoadError) Error() string {
 // Unwrap returns Err.
 func (r RemoteLoadError) Unwrap() error { return r.Err }
 
-// BadGroupcacheRequestError is given to a ServerErrorHandler for a request that is not one of groupcache.
+// BadGroupcacheRequestError is given to a ServerErrorHandler for a request that is not one of
+// groupcache.
 type BadGroupcacheRequestError struct{ reason string }
 
 // Error implements error.
 func (e BadGroupcacheRequestError) Error() string { return "bad groupcache request: " + e.reason }
 
-// GroupNotFoundError is given to a ServerErrorHandler for a request to a group that this process does not have.
+// GroupNotFoundError is given to a ServerErrorHandler for a request to a group that this process
+// does not have.
 type GroupNotFoundError struct{ group string }
 
 // Error implements error.
@@ -99,9 +106,9 @@ func served(err error) error {
 	return err
 }
 
-// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group that this process does not have or
-// that is being closed, 413 for a value that is too large, and 503 for all other errors, as the original's peers expect it, with the error's
-// text.
+// DefaultServerErrorHandler answers 404 for an ErrNotFound, 400 for a bad request, 500 for a group
+// that this process does not have or that is being closed, 413 for a value that is too large, and
+// 503 for all other errors, as the original's peers expect it, with the error's text.
 func DefaultServerErrorHandler(_ context.Context, w http.ResponseWriter, _ *http.Request, err error) {
 	code := http.StatusServiceUnavailable
 	switch {

@@ -39,7 +39,8 @@ func ExampleGroup_GetMulti() {
 	// 2 user 1 user 2 <nil>
 }
 
-// A program that writes to the source tells the caches: of the new value, or that the old one is out of date.
+// A program that writes to the source tells the caches: of the new value, or that the old one is
+// out of date.
 func ExampleGroup_Set() {
 	users, done := newUsers()
 	defer done()
@@ -77,7 +78,8 @@ func ExampleGroup_RemovePrefix() {
 	// 2
 }
 
-// A process keeps what is read most for the one that takes its place: in a file, as a rule. With peers, Load belongs after SetPeers.
+// A process keeps what is read most for the one that takes its place: in a file, as a rule. With
+// peers, Load belongs after SetPeers.
 func ExampleGroup_Save() {
 	users, done := newUsers()
 	_, _ = users.View(context.Background(), "1")
@@ -99,7 +101,8 @@ func ExampleGroup_Save() {
 	// user 1 <nil>
 }
 
-// Values that the Getter gives no expiry live for ten minutes, less up to a tenth, so that they do not all expire at once.
+// Values that the Getter gives no expiry live for ten minutes, less up to a tenth, so that they do
+// not all expire at once.
 func ExampleWithTTL() {
 	users, done := newUsers(groupcache.WithTTL(10*time.Minute, 0.1))
 	defer done()

@@ -17,7 +17,8 @@ func ExampleNewHTTPPool() {
 	log.Fatal(http.ListenAndServe(":8080", nil))
 }
 
-// Peers that DNS names, as the headless service of Kubernetes does. They prove to each other that they have the secret, on a port of their own.
+// Peers that DNS names, as the headless service of Kubernetes does. They prove to each other that
+// they have the secret, on a port of their own.
 func ExampleNew_dns() {
 	cache, err := groupcache.New(groupcache.Options{
 		Self: "http://" + os.Getenv("POD_IP") + ":8081",

@@ -41,7 +41,8 @@ func Example() {
 	// true no user 43
 }
 
-// A process that ends hands over what it has, leaves the lists of its peers, and answers them for a while yet.
+// A process that ends hands over what it has, leaves the lists of its peers, and answers them for a
+// while yet.
 func ExampleInstance_Drain() {
 	load := groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
 		fmt.Println("loaded", key)
@@ -83,7 +84,8 @@ func ExampleInstance_Drain() {
 	// value <nil>
 }
 
-// Keys that miss together are loaded with one query, in this process and at the peers that own them.
+// Keys that miss together are loaded with one query, in this process and at the peers that own
+// them.
 func ExampleBatchGetter() {
 	query := func(_ context.Context, ids []string) map[string]string { // SELECT id, name FROM users WHERE id IN (…)
 		fmt.Println("query for", len(ids))

@@ -15,8 +15,8 @@ import (
 // slower has a load of a peer of the original last a little longer than the default PeerTimeout.
 const slower = 1200 * time.Millisecond
 
-// The drop-in face had no PeerTimeout: an owner of the original was asked three times for what it loads in 1.5 s, then taken for down, and the key loaded
-// here.
+// The drop-in face had no PeerTimeout: an owner of the original was asked three times for what it
+// loads in 1.5 s, then taken for down, and the key loaded here.
 func TestTheFaceSetsWhatItNeeds(t *testing.T) {
 	groupcache.ResetDefault()
 	defer groupcache.ResetDefault()

@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// Of thirty keys of an owner 300 ms away two were asked of it, and the others loaded by each process for itself.
+// Of thirty keys of an owner 300 ms away two were asked of it, and the others loaded by each
+// process for itself.
 func TestAPeerAcrossRegionsIsUsed(t *testing.T) {
 	for _, rtt := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 500 * time.Millisecond} {
 		t.Run(rtt.String(), func(t *testing.T) {
@@ -93,7 +94,8 @@ func (s slowConn) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// A value that took longer than PeerTimeout on its way was sent three times in vain, and its owner was taken for down, although bytes flowed.
+// A value that took longer than PeerTimeout on its way was sent three times in vain, and its owner
+// was taken for down, although bytes flowed.
 func TestASetOverASlowLinkIsBoundedByProgress(t *testing.T) {
 	c := &cluster{source: newSource()}
 	transport := slowly(400 << 10)

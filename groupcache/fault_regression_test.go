@@ -312,7 +312,8 @@ func TestGetMultiEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// An instance that is closed while peers wait for its loads costs them nothing: they load elsewhere.
+// An instance that is closed while peers wait for its loads costs them nothing: they load
+// elsewhere.
 func TestCloseWhilePeersWait(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	owner := c.nodes[0]

@@ -15,9 +15,10 @@ import (
 
 // A Getter loads values.
 type Getter interface {
-	// Get loads the value of a key and gives it to dest. It returns an *ErrNotFound if there is none. The context has the values of
-	// the first caller's, but not its end: it ends when nobody has waited for as long as the load had taken before, a second at least; with
-	// WithLoadTimeout then instead; and at Close. A value that comes later is kept, too.
+	// Get loads the value of a key and gives it to dest. It returns an *ErrNotFound if there is
+	// none. The context has the values of the first caller's, but not its end: it ends when nobody
+	// has waited for as long as the load had taken before, a second at least; with WithLoadTimeout
+	// then instead; and at Close. A value that comes later is kept, too.
 	Get(ctx context.Context, key string, dest Sink) error
 }
 
@@ -27,8 +28,8 @@ type GetterFunc func(ctx context.Context, key string, dest Sink) error
 // Get calls f.
 func (f GetterFunc) Get(ctx context.Context, key string, dest Sink) error { return f(ctx, key, dest) }
 
-// A Group is a set of keys with one Getter, whose values are spread over the peers. Make it with NewGroup; most callers want Get or
-// View. It is safe for concurrent use.
+// A Group is a set of keys with one Getter, whose values are spread over the peers. Make it with
+// NewGroup; most callers want Get or View. It is safe for concurrent use.
 type Group struct {
 	// Stats count what the group does.
 	Stats Stats
@@ -70,8 +71,8 @@ type groupConfig struct {
 // A GroupOption is a choice of a group.
 type GroupOption func(group *Group)
 
-// WithPeerErrorHandler sets what follows a peer's error. Without it, errors of the peer's Getter are returned, and other peers or this
-// process's Getter stand in for peers that cannot be asked.
+// WithPeerErrorHandler sets what follows a peer's error. Without it, errors of the peer's Getter
+// are returned, and other peers or this process's Getter stand in for peers that cannot be asked.
 func WithPeerErrorHandler(handler PeerErrorHandler) GroupOption {
 	return func(g *Group) { g.config.onPeerError = handler }
 }
@@ -85,8 +86,9 @@ func WithPeerPicker(picker PeerPicker) GroupOption {
 type Eviction int
 
 const (
-	// S3FIFO keeps what was asked for more than once from what was asked for once (Yang et al., SOSP 2023). How much room the
-	// latter has follows what comes back, so that it keeps near LRU where keys are asked for by recency.
+	// S3FIFO keeps what was asked for more than once from what was asked for once (Yang et al.,
+	// SOSP 2023). How much room the latter has follows what comes back, so that it keeps near LRU
+	// where keys are asked for by recency.
 	S3FIFO Eviction = iota
 	// LRU keeps what was asked for last.
 	LRU
@@ -102,35 +104,36 @@ func WithEviction(e Eviction) GroupOption {
 	}
 }
 
-// WithPayloadBudget makes cacheBytes bound keys and values alone, as the original does. By default it bounds what they really take,
-// with all that is kept to find them.
+// WithPayloadBudget makes cacheBytes bound keys and values alone, as the original does. By default
+// it bounds what they really take, with all that is kept to find them.
 func WithPayloadBudget() GroupOption { return func(g *Group) { g.config.payloadBudget = true } }
 
-// WithTTL makes values without an expiry of their own expire after ttl, less a random share of it of at most jitter (0 to 1), so that
-// values loaded together do not expire together.
+// WithTTL makes values without an expiry of their own expire after ttl, less a random share of it
+// of at most jitter (0 to 1), so that values loaded together do not expire together.
 func WithTTL(ttl time.Duration, jitter float64) GroupOption {
 	return func(g *Group) { g.config.ttl, g.config.jitter = ttl, min(max(jitter, 0), 1) }
 }
 
-// WithNegativeTTL keeps the answer "not found" of this process's Getter for ttl, or until the key is set or removed. Default 0: not kept.
+// WithNegativeTTL keeps the answer "not found" of this process's Getter for ttl, or until the key
+// is set or removed. Default 0: not kept.
 func WithNegativeTTL(ttl time.Duration) GroupOption {
 	return func(g *Group) { g.config.negativeTTL = ttl }
 }
 
-// WithStaleWhileRevalidate answers with an expired value for so long after its expiry, while it is loaded again in the background.
-// Default 0: an expired value is gone.
+// WithStaleWhileRevalidate answers with an expired value for so long after its expiry, while it is
+// loaded again in the background. Default 0: an expired value is gone.
 func WithStaleWhileRevalidate(d time.Duration) GroupOption {
 	return func(g *Group) { g.config.stale = d }
 }
 
-// WithLoadTimeout bounds a call of the Getter, by its context, whether somebody waits or not. Default 0: it ends some time after the last caller
-// has left, see Getter.
+// WithLoadTimeout bounds a call of the Getter, by its context, whether somebody waits or not.
+// Default 0: it ends some time after the last caller has left, see Getter.
 func WithLoadTimeout(d time.Duration) GroupOption {
 	return func(g *Group) { g.config.loadTimeout = d }
 }
 
-// hotShare is the part of a group's budget that is for keys of other owners. Values of theirs that are too large for it are kept among this process's
-// own.
+// hotShare is the part of a group's budget that is for keys of other owners. Values of theirs that
+// are too large for it are kept among this process's own.
 const hotShare = 8
 
 func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []GroupOption) *Group {
@@ -152,7 +155,8 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	return g
 }
 
-// countGets makes two of the Stats sums of what the caches count. Two counters that all hits share would cost a hit as much as all the rest.
+// countGets makes two of the Stats sums of what the caches count. Two counters that all hits share
+// would cost a hit as much as all the rest.
 func (g *Group) countGets() {
 	g.Stats.Gets.also = func() int64 {
 		mainHits, _ := g.main.Counts()
@@ -189,8 +193,9 @@ func (g *Group) route() router {
 
 var errNilSink = errors.New("groupcache: Get: dest is nil: pass a Sink, such as StringSink(&s)")
 
-// Get finds the value of a key and gives it to dest: from this process's caches, else from the key's owner, else from the Getter. All who
-// ask for a key at the same time share one load. It returns the Getter's error, wherever that ran, or the context's.
+// Get finds the value of a key and gives it to dest: from this process's caches, else from the
+// key's owner, else from the Getter. All who ask for a key at the same time share one load. It
+// returns the Getter's error, wherever that ran, or the context's.
 func (g *Group) Get(ctx context.Context, key string, dest Sink) error {
 	if dest == nil {
 		return errNilSink
@@ -214,7 +219,8 @@ func (g *Group) View(ctx context.Context, key string) (ByteView, error) {
 	return result(v)
 }
 
-// find looks into the caches. That is a Get, and perhaps a hit: the caches count both, see countGets.
+// find looks into the caches. That is a Get, and perhaps a hit: the caches count both, see
+// countGets.
 func (g *Group) find(key string) (store.View, bool) {
 	v, ok := g.main.Get(key)
 	if !ok {
@@ -294,7 +300,8 @@ func (g *Group) keepGuest(item store.Item) {
 	to.Add(item)
 }
 
-// Clear drops all values of the group from this process's caches, and what is being loaded is not kept. Peers keep theirs.
+// Clear drops all values of the group from this process's caches, and what is being loaded is not
+// kept. Peers keep theirs.
 func (g *Group) Clear() {
 	g.touched.AddAll()
 	g.drop()

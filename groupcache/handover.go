@@ -17,8 +17,8 @@ import (
 // inheritBudget bounds how long a load waits for former owners.
 const inheritBudget = 50 * time.Millisecond
 
-// inherit looks for a key in the caches of those who owned it before the peers changed. What was set or removed here lately is not asked
-// for: they may not have been told yet.
+// inherit looks for a key in the caches of those who owned it before the peers changed. What was
+// set or removed here lately is not asked for: they may not have been told yet.
 func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	former := g.route().former(key)
 	if len(former) == 0 || g.touched.Has(key) {
@@ -39,11 +39,13 @@ func (g *Group) inherit(ctx context.Context, key string) (ByteView, bool) {
 	return ByteView{}, false
 }
 
-// askedFor is the key of what a context knows of former owners that were asked in vain: map[string][]*peer.Peer.
+// askedFor is the key of what a context knows of former owners that were asked in vain:
+// map[string][]*peer.Peer.
 type askedFor struct{}
 
-// inheritMulti is inherit for several keys that are to be loaded, as far as they are this process's own, with one request to each former owner: first
-// to those that owned them last, then, for what these do not have, to those before. The context it returns is for loading what is still missing.
+// inheritMulti is inherit for several keys that are to be loaded, as far as they are this process's
+// own, with one request to each former owner: first to those that owned them last, then, for what
+// these do not have, to those before. The context it returns is for loading what is still missing.
 func (g *Group) inheritMulti(ctx context.Context, keys []string) context.Context {
 	if len(keys) < 2 {
 		return ctx
@@ -87,9 +89,10 @@ func (g *Group) takeFromEach(ctx context.Context, by map[*peer.Peer][]string) {
 	all.Wait()
 }
 
-// keepApart makes the fetch under way of a key that was written lately one that is not joined, and whose value is not kept, while the peers
-// change: the peer that this process takes for the owner may not have been told of the write yet. It does the same while a removal of all keys that
-// begin with a prefix is under way.
+// keepApart makes the fetch under way of a key that was written lately one that is not joined, and
+// whose value is not kept, while the peers change: the peer that this process takes for the owner
+// may not have been told of the write yet. It does the same while a removal of all keys that begin
+// with a prefix is under way.
 func (g *Group) keepApart(key string) {
 	pool := g.route().pool()
 	if g.sweeps.Covers(key) || pool != nil && pool.Changing() && g.touched.Has(key) {
@@ -97,7 +100,8 @@ func (g *Group) keepApart(key string) {
 	}
 }
 
-// forget drops all values: a peer has made writes that this process was not told of, because the peer did not know it.
+// forget drops all values: a peer has made writes that this process was not told of, because the
+// peer did not know it.
 func (i *Instance) forget() {
 	for _, g := range i.Groups() {
 		g.drop()
@@ -124,12 +128,14 @@ const (
 	maxOffered = 1 << 16
 )
 
-// Drain hands over what is read most to the peers that will own it when this process has left, so that they need not load it. Call it first
-// when the process is to end, while it is still among the peers; then let it leave their lists, and Close it some seconds later, if there is
-// time: until then they ask it for what was not handed over.
+// Drain hands over what is read most to the peers that will own it when this process has left, so
+// that they need not load it. Call it first when the process is to end, while it is still among the
+// peers; then let it leave their lists, and Close it some seconds later, if there is time: until
+// then they ask it for what was not handed over.
 //
-// It returns when all is handed over or the context ends, with the context's error then. Other errors name peers that took nothing; what they
-// lack will be loaded. With Options.SetOwnerOnly, or a negative Options.Handover, nothing is handed over.
+// It returns when all is handed over or the context ends, with the context's error then. Other
+// errors name peers that took nothing; what they lack will be loaded. With Options.SetOwnerOnly, or
+// a negative Options.Handover, nothing is handed over.
 func (i *Instance) Drain(ctx context.Context) error {
 	if i.isClosed() {
 		return ErrClosed
@@ -214,9 +220,10 @@ func (g *Group) takeOver(ctx context.Context, from string, keys []string) error 
 	return nil
 }
 
-// takeFrom keeps what a peer has in its cache of keys, as loads that others may join, and returns how many values that were. It asks again for
-// what did not find room in the answer. Loads of what the peer does not have end without a value: who waits for them loads. What was set or
-// removed here lately is not asked for, as the peer may not have been told.
+// takeFrom keeps what a peer has in its cache of keys, as loads that others may join, and returns
+// how many values that were. It asks again for what did not find room in the answer. Loads of what
+// the peer does not have end without a value: who waits for them loads. What was set or removed
+// here lately is not asked for, as the peer may not have been told.
 //
 //nolint:contextcheck // the batch's context ends with ctx
 func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (taken int64) {
@@ -254,6 +261,6 @@ func (g *Group) takeFrom(ctx context.Context, p *peer.Peer, keys []string) (take
 }
 
 // wroteBefore reports whether the key of a load under way was set or removed here lately. A write
-// that comes later fences the load. Asked before the load has begun, it would miss a write that comes
-// in between.
+// that comes later fences the load. Asked before the load has begun, it would miss a write that
+// comes in between.
 func (g *Group) wroteBefore(f *loading) bool { return g.touched.Has(f.Key) }

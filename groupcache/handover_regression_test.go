@@ -20,7 +20,8 @@ func (c *cluster) formerKeys(t *testing.T, owner, former *node) []string {
 	return keys
 }
 
-// A load that a GetMulti meets while it looks for values at a former owner still ends when all have left.
+// A load that a GetMulti meets while it looks for values at a former owner still ends when all have
+// left.
 func TestALoadThatIsMetByAHandoverIsAbandoned(t *testing.T) {
 	c := startCluster(t, 2, nil)
 	owner := c.nodes[0]
@@ -77,7 +78,8 @@ func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
 	}
 }
 
-// A batch asked the last owner of its keys alone. After two changes of the peers in a row, what the one before still had was loaded again.
+// A batch asked the last owner of its keys alone. After two changes of the peers in a row, what the
+// one before still had was loaded again.
 func TestABatchAsksBothFormerOwners(t *testing.T) {
 	testutil.AtSomePace(t, func(pace *testutil.Pace) {
 		s := newTable()

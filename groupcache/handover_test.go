@@ -16,8 +16,8 @@ import (
 
 const handedKeys = 300
 
-// mostLoads is how many loads of handedKeys there may be where all of them are handed over: a busy machine may be silent for longer than a load waits
-// for a former owner.
+// mostLoads is how many loads of handedKeys there may be where all of them are handed over: a busy
+// machine may be silent for longer than a load waits for a former owner.
 const mostLoads = handedKeys + handedKeys/10
 
 func handedKey(i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) }
@@ -118,8 +118,9 @@ func askFormerOwnerOnce(t *testing.T, pace *testutil.Pace) {
 			t.Errorf("%q: %q", key, v)
 		}
 	}
-	// Both others ask: once for what there is, and once more, in vain, for what there is not. Among their own keys of before are some that
-	// nobody has read; it may have been their owner before they came.
+	// Both others ask: once for what there is, and once more, in vain, for what there is not. Among
+	// their own keys of before are some that nobody has read; it may have been their owner before
+	// they came.
 	if asked := c.nodes[2].posts.Load() - before; asked < 2 || asked > 10 {
 		pace.Errorf("the former owner was asked %d times by two peers", asked)
 	}
@@ -139,7 +140,8 @@ func TestWithoutHandoverKeysThatMoveAreLoadedAgain(t *testing.T) {
 	}
 }
 
-// A former owner that was not told of a removal has the old value still; the new owner must not take it from there.
+// A former owner that was not told of a removal has the old value still; the new owner must not
+// take it from there.
 func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 	for what, write := range map[string]func(*node, string) error{
 		"removed": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
@@ -174,7 +176,8 @@ func TestWhatWasRemovedIsNotInherited(t *testing.T) {
 	}
 }
 
-// A peer that has not heard of the change still asks the former owner: told before that one, it could fetch the old value again, and keep it.
+// A peer that has not heard of the change still asks the former owner: told before that one, it
+// could fetch the old value again, and keep it.
 func TestFormerOwnersAreToldFirst(t *testing.T) {
 	c := startCluster(t, 4, overHTTP)
 	writer, unaware, joined := c.nodes[0], c.nodes[1], c.nodes[3]
@@ -353,7 +356,8 @@ func TestAHungFormerOwnerCostsLittle(t *testing.T) {
 	}
 }
 
-// A process that was paused beyond its registration, or cut off, was not told of what was written meanwhile.
+// A process that was paused beyond its registration, or cut off, was not told of what was written
+// meanwhile.
 func TestAPeerThatWasAwayForgets(t *testing.T) {
 	const handover = 50 * time.Millisecond
 	for _, role := range []string{"owner", "other"} {

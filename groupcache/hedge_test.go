@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// The owner takes long, and the next peer on the ring has the value from a time when the owner was away.
+// The owner takes long, and the next peer on the ring has the value from a time when the owner was
+// away.
 func TestAHedgeAsksACache(t *testing.T) {
 	c := startCluster(t, 3, byHTTP(func(o *groupcache.Options) { o.Silence = 10 * time.Second }))
 	owner := c.nodes[0]

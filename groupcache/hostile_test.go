@@ -93,7 +93,8 @@ func (s sent) to(t *testing.T, url string) int {
 	return response.StatusCode
 }
 
-// proofHeader is where requests and answers prove who they come from: version, time, session, number, floor, target, digest, signature.
+// proofHeader is where requests and answers prove who they come from: version, time, session,
+// number, floor, target, digest, signature.
 const proofHeader = "X-Holdfast-Proof"
 
 func (s sent) with(field int, value string) sent {
@@ -118,7 +119,8 @@ func startGuarded(t *testing.T, n int, auth groupcache.Auth) (*cluster, []*tap) 
 	return c, taps
 }
 
-// A signed request could be sent again, to any peer, for 30 s: it brought back what had been removed.
+// A signed request could be sent again, to any peer, for 30 s: it brought back what had been
+// removed.
 func TestAMessageThatWasSeenChangesNothing(t *testing.T) {
 	c, taps := startGuarded(t, 3, groupcache.AuthRequire)
 	owner, asker, third := c.nodes[0], c.nodes[1], c.nodes[2]
@@ -306,7 +308,8 @@ func TestAnImpostorIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A peer that starts anew, at the same address, takes no message that was meant for the one before, and is used at once.
+// A peer that starts anew, at the same address, takes no message that was meant for the one before,
+// and is used at once.
 func TestAPeerThatStartsAnewIsUsedAndTakesNothingOld(t *testing.T) {
 	c, taps := startGuarded(t, 2, groupcache.AuthRequire)
 	owner, asker := c.nodes[0], c.nodes[1]

@@ -9,14 +9,16 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it with NewHTTPPool, or have an Instance.
+// HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it
+// with NewHTTPPool, or have an Instance.
 type HTTPPool struct{ pool *pool }
 
-// Set replaces the peers: their base URLs, this process's own among them. A URL that is none is logged and left out.
+// Set replaces the peers: their base URLs, this process's own among them. A URL that is none is
+// logged and left out.
 func (p *HTTPPool) Set(peers ...string) { p.pool.setGood(peers) }
 
-// ServeHTTP answers a peer: from the caches, or by the Getter. It never asks another peer. A path that is not below the base path is
-// answered with 404.
+// ServeHTTP answers a peer: from the caches, or by the Getter. It never asks another peer. A path
+// that is not below the base path is answered with 404.
 func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.pool.server.ServeHTTP(w, r) }
 
 // GetAll returns all peers that were set.

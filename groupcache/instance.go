@@ -20,9 +20,9 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// An Instance is this process among its peers: it owns groups, peers and metrics. Several of them may live in one process. The
-// package-level functions work on a default Instance that is never closed. An Instance is a prometheus.Collector. It is safe for
-// concurrent use.
+// An Instance is this process among its peers: it owns groups, peers and metrics. Several of them
+// may live in one process. The package-level functions work on a default Instance that is never
+// closed. An Instance is a prometheus.Collector. It is safe for concurrent use.
 type Instance struct {
 	options Options
 	metrics *metrics.Groupcache
@@ -50,8 +50,8 @@ type Instance struct {
 	serverRun bool                              // onServer has been called; guarded by mu
 }
 
-// New makes an Instance without peers. It opens no port: mount Handler at Options.BasePath, then call SetPeers. The error tells which
-// option is wrong.
+// New makes an Instance without peers. It opens no port: mount Handler at Options.BasePath, then
+// call SetPeers. The error tells which option is wrong.
 func New(opts Options) (*Instance, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -90,8 +90,9 @@ func (i *Instance) setOwnerOnly() bool { return i.rules.Load().setOwnerOnly }
 // Name is the instance's name in metrics and logs: Options.Name or its default.
 func (i *Instance) Name() string { return i.options.Name }
 
-// SetPeers replaces the peers: their base URLs, this process's own among them, such as http://10.0.0.1:8080. All peers must be given the
-// same list, in any order. Those that stay keep their connections. With a bad URL nothing changes.
+// SetPeers replaces the peers: their base URLs, this process's own among them, such as
+// http://10.0.0.1:8080. All peers must be given the same list, in any order. Those that stay keep
+// their connections. With a bad URL nothing changes.
 func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
 
 // PeerPicker is what says which of the peers owns a key.
@@ -100,8 +101,9 @@ func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 // Handler serves the requests of peers. Mount it at Options.BasePath.
 func (i *Instance) Handler() http.Handler { return i.pool.server }
 
-// NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in this process; 0 caches nothing, but still
-// loads a key once for all who ask at the same time. Peers know the group by its name, which is unique within the instance.
+// NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in
+// this process; 0 caches nothing, but still loads a key once for all who ask at the same time.
+// Peers know the group by its name, which is unique within the instance.
 func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts ...GroupOption) (*Group, error) {
 	switch {
 	case getter == nil:
@@ -155,7 +157,8 @@ func (i *Instance) Groups() []*Group {
 	return all
 }
 
-// Deregister forgets a group: peers are told that there is none. Those who hold the group may go on using it.
+// Deregister forgets a group: peers are told that there is none. Those who hold the group may go on
+// using it.
 func (i *Instance) Deregister(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -237,8 +240,8 @@ func (i *Instance) getterPanicked(key string, cause any) error {
 	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
 }
 
-// Close cancels all loads under way and ends what runs in the background; it waits for both. Peers are then told that there is no such
-// group, and every method that could wait returns ErrClosed.
+// Close cancels all loads under way and ends what runs in the background; it waits for both. Peers
+// are then told that there is no such group, and every method that could wait returns ErrClosed.
 func (i *Instance) Close() error {
 	i.mu.Lock()
 	if i.closed {

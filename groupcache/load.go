@@ -113,8 +113,9 @@ func (g *Group) askGetter(ctx context.Context, f *loading) (ByteView, error) {
 	return f.Data.sink.view, nil
 }
 
-// keep stores what the Getter has said, unless the key was set or removed meanwhile. What belongs to another owner is kept for a short
-// time: its removal goes to the owner first, and to this process only while it is a peer.
+// keep stores what the Getter has said, unless the key was set or removed meanwhile. What belongs
+// to another owner is kept for a short time: its removal goes to the owner first, and to this
+// process only while it is a peer.
 func (g *Group) keep(v ByteView, f *loading) {
 	item := store.Item{Key: f.Key, Value: v.s, Expire: v.expire, Fence: &f.Fence}
 	if g.owns(f.Key) {
@@ -139,8 +140,9 @@ func (g *Group) keepAbsence(f *loading, err error) {
 	})
 }
 
-// serve answers a peer: from the caches, else by the Getter, but never by another peer. It calls loading, if it must load. ErrClosed says
-// that Close has ended the load: that is no answer of the Getter.
+// serve answers a peer: from the caches, else by the Getter, but never by another peer. It calls
+// loading, if it must load. ErrClosed says that Close has ended the load: that is no answer of the
+// Getter.
 func (g *Group) serve(ctx context.Context, key string, loading func()) (ByteView, error) {
 	v, hit, err := g.serveFromCache(key)
 	if hit {
@@ -212,8 +214,8 @@ func (g *Group) fetch(ctx context.Context, f *loading) (ByteView, error) {
 // hedgeShare is the budget of hedges: one of so many fetches.
 const hedgeShare = 20
 
-// askOwner asks the first of the owners. If that takes longer than 95 of 100 times, it asks the cache of the next one, too, within a budget: a
-// hedge never causes a load.
+// askOwner asks the first of the owners. If that takes longer than 95 of 100 times, it asks the
+// cache of the next one, too, within a budget: a hedge never causes a load.
 func (g *Group) askOwner(ctx context.Context, owners []remote, key string) (ByteView, error) {
 	g.fetchCount.Add(1)
 	owner, next := owners[0], remote{}
@@ -252,7 +254,8 @@ func (g *Group) fetched(start time.Time, size int) {
 	g.Stats.GetFromPeersLatencyLower.raise(time.Since(start).Milliseconds())
 }
 
-// afterRefusal does what the group's handler says about the error of a peer; without one it is returned.
+// afterRefusal does what the group's handler says about the error of a peer; without one it is
+// returned.
 func (g *Group) afterRefusal(ctx context.Context, key, url string, err error) (ByteView, error) {
 	if g.config.onPeerError == nil {
 		return ByteView{}, err

@@ -309,7 +309,8 @@ func TestAfterClose(t *testing.T) {
 	})
 }
 
-// A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did not answer, in place of loading.
+// A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did
+// not answer, in place of loading.
 func TestAGetThatJoinsAFailedBatch(t *testing.T) {
 	c := startCluster(t, 2, byHTTP(func(o *groupcache.Options) { o.Silence = time.Second })) // the Get is to come meanwhile
 	key := c.ownedBy(t, c.nodes[1])

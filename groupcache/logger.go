@@ -9,8 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Logger is the original's interface to loggers, for SetLoggerFromLogger. Each method but Printf returns a Logger for the rest of the
-// sentence. New code sets Options.Logger.
+// Logger is the original's interface to loggers, for SetLoggerFromLogger. Each method but Printf
+// returns a Logger for the rest of the sentence. New code sets Options.Logger.
 type Logger interface {
 	Error() Logger
 	Warn() Logger
@@ -22,7 +22,8 @@ type Logger interface {
 	Printf(format string, args ...interface{})
 }
 
-// SetLogger sends what the default instance has to say to a logrus logger; nil silences it. It may be called at any time.
+// SetLogger sends what the default instance has to say to a logrus logger; nil silences it. It may
+// be called at any time.
 func SetLogger(log *logrus.Entry) {
 	if log == nil {
 		SetLoggerFromLogger(nil)
@@ -31,7 +32,8 @@ func SetLogger(log *logrus.Entry) {
 	SetLoggerFromLogger(logrusLogger{entry: log, level: logrus.InfoLevel})
 }
 
-// SetLoggerFromLogger sends what the default instance has to say to any logger; nil silences it. It may be called at any time.
+// SetLoggerFromLogger sends what the default instance has to say to any logger; nil silences it. It
+// may be called at any time.
 func SetLoggerFromLogger(log Logger) { defaultLog.target.Store(&log) }
 
 // logrusLogger is a Logger over logrus.

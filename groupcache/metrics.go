@@ -20,8 +20,8 @@ func newHistograms() histograms {
 	}
 }
 
-// groupTotals are what the metrics of an instance tell of all groups together. Those that are no more
-// count on: a counter must not fall.
+// groupTotals are what the metrics of an instance tell of all groups together. Those that are no
+// more count on: a counter must not fall.
 type groupTotals struct{ hedges, hedgesWon, takenOver, refused int64 }
 
 func (t *groupTotals) add(g *Group) {
@@ -71,8 +71,9 @@ func (i *Instance) collectGroups(ch chan<- prometheus.Metric) {
 	out.Count(m.Refused, count(totals.refused))
 }
 
-// collectPeers sends what is known of the peers of now. Those that have left lately are told of removals for a while, and are in no
-// metric: mostly they are gone with all that they had, and what refuses a removal at their address is somebody else.
+// collectPeers sends what is known of the peers of now. Those that have left lately are told of
+// removals for a while, and are in no metric: mostly they are gone with all that they had, and what
+// refuses a removal at their address is somebody else.
 func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 	i.mu.RLock()
 	pools := i.pools

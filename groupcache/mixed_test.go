@@ -358,7 +358,8 @@ func write(t *testing.T, m *mixed, prefix string) {
 	}
 }
 
-// An old peer that is asked for a key of another one passes the request on. Ours must not ask it in the place of a dead or hung owner.
+// An old peer that is asked for a key of another one passes the request on. Ours must not ask it in
+// the place of a dead or hung owner.
 func TestMixedADeadOldOwnerIsReplacedByOurs(t *testing.T) {
 	for what, c := range map[string]struct {
 		ours       int

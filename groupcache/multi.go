@@ -15,11 +15,13 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// atOnce is how many keys of one GetMulti are loaded at once by this process, or fetched one by one.
+// atOnce is how many keys of one GetMulti are loaded at once by this process, or fetched one by
+// one.
 const atOnce = 32
 
-// GetMulti finds the values of several keys, with one request to each owner. A key that is not found is missing in the map. The error joins
-// what went wrong with other keys, whose values are missing, too; the map is never nil.
+// GetMulti finds the values of several keys, with one request to each owner. A key that is not
+// found is missing in the map. The error joins what went wrong with other keys, whose values are
+// missing, too; the map is never nil.
 func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteView, error) {
 	g.route().settle(orBackground(ctx))
 	found := make(map[string]ByteView, len(keys))
@@ -115,7 +117,8 @@ func (g *Group) oneByOne(ctx context.Context, keys []string, take func(string, B
 	all.Wait()
 }
 
-// fetchBatch asks a peer for several keys at once, those left out that are being fetched. It returns the keys that are still missing.
+// fetchBatch asks a peer for several keys at once, those left out that are being fetched. It
+// returns the keys that are still missing.
 func (g *Group) fetchBatch(ctx context.Context, p *peer.Peer, keys []string, take func(string, ByteView, error)) (left []string) {
 	var batches []*flight.Batch[loaded]
 	for part := range multiwire.Parts(keys) {
@@ -193,7 +196,8 @@ type room struct {
 	full bool // one found no room; guarded by mu
 }
 
-// take returns an answer if there is room for it, or if it is the first. Otherwise, it is Absent, and so are all that follow.
+// take returns an answer if there is room for it, or if it is the first. Otherwise, it is Absent,
+// and so are all that follow.
 func (r *room) take(a peer.Answer) peer.Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -239,7 +243,8 @@ func (g *Group) serveCached(keys []string) []peer.Answer {
 	})
 }
 
-// eachOnce answers each key where it stands first. Where it stands again, it is Absent: a request must not be answered by many times its length.
+// eachOnce answers each key where it stands first. Where it stands again, it is Absent: a request
+// must not be answered by many times its length.
 func eachOnce(keys []string, answer func(string) peer.Answer) []peer.Answer {
 	answers := make([]peer.Answer, len(keys))
 	seen := make(map[string]struct{}, len(keys))
@@ -269,7 +274,8 @@ func answerOf(v ByteView, err error) peer.Answer {
 	return a
 }
 
-// serveMulti answers a peer for several keys, which are loaded as long as there is room in the answer.
+// serveMulti answers a peer for several keys, which are loaded as long as there is room in the
+// answer.
 func (g *Group) serveMulti(ctx context.Context, keys []string) []peer.Answer {
 	space := room{limit: multiwire.MaxAnswer}
 	results := make(map[string]peer.Answer, len(keys))

@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
-// A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over gRPC; other modules cannot make one. It
-// serves one Instance.
+// A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over
+// gRPC; other modules cannot make one. It serves one Instance.
 type Network interface {
 	// CheckAddress tells what is wrong with the address of a peer.
 	CheckAddress(addr string) error

@@ -170,7 +170,8 @@ func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// Two peers whose addresses are long, and alike at first, spoiled the whole scrape; the password of a peer was a label.
+// Two peers whose addresses are long, and alike at first, spoiled the whole scrape; the password of
+// a peer was a label.
 func TestPeersAreToldApartWithoutTheirPasswords(t *testing.T) {
 	i, err := groupcache.New(groupcache.Options{})
 	if err != nil {

@@ -16,17 +16,19 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// Auth says whether peers must prove who they are, by Options.Secret. Change it one step at a time in a running cluster: first Accept
-// everywhere, then Require.
+// Auth says whether peers must prove who they are, by Options.Secret. Change it one step at a time
+// in a running cluster: first Accept everywhere, then Require.
 type Auth int
 
 const (
 	// AuthOff neither signs nor checks.
 	AuthOff Auth = iota
-	// AuthAccept signs, refuses bad signatures, and counts requests without one. It believes answers without a proof. It also signs in the format of versions
-	// whose answers had no proof, and counts requests in it as unsigned.
+	// AuthAccept signs, refuses bad signatures, and counts requests without one. It believes
+	// answers without a proof. It also signs in the format of versions whose answers had no proof,
+	// and counts requests in it as unsigned.
 	AuthAccept
-	// AuthRequire signs, refuses requests without a good signature, and believes no answer that a holder of the secret has not proved.
+	// AuthRequire signs, refuses requests without a good signature, and believes no answer that a
+	// holder of the secret has not proved.
 	AuthRequire
 )
 
@@ -34,24 +36,28 @@ const (
 type Ring int
 
 const (
-	// EvenRing gives no peer more than 1.05 times its share, and spreads keys that are alike over all. It is made of the points of HashRing,
-	// from which it differs in where keys are on it, and in that a peer that has its share leaves the rest to the next one. It is used as
-	// soon as every peer has shown that it would use it; until then, and with peers of the original, HashRing is. So it can be rolled out
-	// like any other change; the keys that move then are taken over from their former owners (Handover). The default.
+	// EvenRing gives no peer more than 1.05 times its share, and spreads keys that are alike over
+	// all. It is made of the points of HashRing, from which it differs in where keys are on it, and
+	// in that a peer that has its share leaves the rest to the next one. It is used as soon as
+	// every peer has shown that it would use it; until then, and with peers of the original,
+	// HashRing is. So it can be rolled out like any other change; the keys that move then are taken
+	// over from their former owners (Handover). The default.
 	EvenRing Ring = iota
-	// HashRing is the original's ring, on which Replicas and HashFn place the peers. With 50 replicas the busiest of ten peers may have
-	// twice its share of the keys, and with the default HashFn all of a small set of keys that differ in their last characters only.
+	// HashRing is the original's ring, on which Replicas and HashFn place the peers. With 50
+	// replicas the busiest of ten peers may have twice its share of the keys, and with the default
+	// HashFn all of a small set of keys that differ in their last characters only.
 	HashRing
-	// Rendezvous is as even as EvenRing, is used under the same condition, and moves fewer keys when one of many peers comes or goes; but it
-	// takes a millisecond a peer to make, for each change, and needs neither Replicas nor HashFn.
+	// Rendezvous is as even as EvenRing, is used under the same condition, and moves fewer keys
+	// when one of many peers comes or goes; but it takes a millisecond a peer to make, for each
+	// change, and needs neither Replicas nor HashFn.
 	Rendezvous
 )
 
 // Frames says whether peers of this module ask each other by frames: many requests at once on one
 // connection, which begins as an upgrade of a request over HTTP/1.1, at the same port. Where the
-// peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried again after
-// a minute. Such connections end with Instance.Close and with http.Server's Shutdown, not with its
-// Close.
+// peer, or what stands between, goes on with HTTP, requests do, and the upgrade is tried again
+// after a minute. Such connections end with Instance.Close and with http.Server's Shutdown, not
+// with its Close.
 type Frames int
 
 const (
@@ -70,7 +76,8 @@ const (
 	nameRendezvous = "rendezvous"
 )
 
-// name is what peers call a ring that is used if all would use it, empty for the one that needs no consent.
+// name is what peers call a ring that is used if all would use it, empty for the one that needs no
+// consent.
 func (r Ring) name() string {
 	switch r {
 	case EvenRing:
@@ -83,27 +90,30 @@ func (r Ring) name() string {
 
 // Options are an Instance's choices. The zero value is an instance without peers.
 type Options struct {
-	// Name is the instance's name in metrics: the label "client". Default "groupcache", then "groupcache-2" and so on within the
-	// process.
+	// Name is the instance's name in metrics: the label "client". Default "groupcache", then
+	// "groupcache-2" and so on within the process.
 	Name string
-	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as http://10.0.0.1:8080. The user of a base
-	// URL is sent as Basic auth. Default empty: this process owns nothing as soon as there are peers.
+	// Self is the base URL at which peers reach this process, as it stands in SetPeers, such as
+	// http://10.0.0.1:8080. The user of a base URL is sent as Basic auth. Default empty: this
+	// process owns nothing as soon as there are peers.
 	Self string
-	// Network carries requests between peers, such as that of package grpcpeer, which has options of its own for what belongs to it.
-	// Addresses in Self and SetPeers are then the Network's, and those options that say "HTTP" must not be set. Default nil: HTTP.
+	// Network carries requests between peers, such as that of package grpcpeer, which has options
+	// of its own for what belongs to it. Addresses in Self and SetPeers are then the Network's, and
+	// those options that say "HTTP" must not be set. Default nil: HTTP.
 	Network Network
-	// BasePath is the path of requests from peers; it begins and ends with a slash, and is the same at all peers. Default
-	// "/_groupcache/".
+	// BasePath is the path of requests from peers; it begins and ends with a slash, and is the same
+	// at all peers. Default "/_groupcache/".
 	BasePath string
-	// Replicas is how many points each peer has on the ring; all peers must have the same number. More make the shares more even.
-	// Default 50, the original's.
+	// Replicas is how many points each peer has on the ring; all peers must have the same number.
+	// More make the shares more even. Default 50, the original's.
 	Replicas int
-	// HashFn hashes keys and points; all peers must have the same. Keys with the same hash have the same owner. Default FNV-1 of 64 bits, the
-	// original's, for which EvenRing hashes keys better.
+	// HashFn hashes keys and points; all peers must have the same. Keys with the same hash have the
+	// same owner. Default FNV-1 of 64 bits, the original's, for which EvenRing hashes keys better.
 	HashFn consistenthash.Hash
 	// Ring says how keys are given to peers. Default EvenRing.
 	Ring Ring
-	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256 idle connections to each peer.
+	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256
+	// idle connections to each peer.
 	Transport func(context.Context) http.RoundTripper
 	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by
 	// Transport. Default FramesAuto.
@@ -111,47 +121,56 @@ type Options struct {
 	// Context makes the context of an HTTP request from a peer. Requests by frames have that of the
 	// request that began their connection, without its end. Default: the request's own.
 	Context func(*http.Request) context.Context
-	// ServerErrorHandler writes the answer to a peer whose HTTP request failed. Default DefaultServerErrorHandler.
+	// ServerErrorHandler writes the answer to a peer whose HTTP request failed. Default
+	// DefaultServerErrorHandler.
 	ServerErrorHandler func(context.Context, http.ResponseWriter, *http.Request, error)
 
 	// MaxValueSize bounds values in bytes: those of Getters, of Set, and of peers. Default 128 MiB.
 	MaxValueSize int64
-	// Auth says whether HTTP requests of peers and the answers to them are signed with Secret. What is repeated, sent on to another process, changed, or
-	// arrives after its sender has given it up and gone on, or after 30 s, is not taken; but whoever is on the way can read all, and keep it from
-	// arriving: against that there is TLS. Default AuthOff.
+	// Auth says whether HTTP requests of peers and the answers to them are signed with Secret. What
+	// is repeated, sent on to another process, changed, or arrives after its sender has given it up
+	// and gone on, or after 30 s, is not taken; but whoever is on the way can read all, and keep it
+	// from arriving: against that there is TLS. Default AuthOff.
 	Auth Auth
 	// Secret is shared by all peers, at least 16 bytes. Default none.
 	Secret []byte
 
-	// TLS is for HTTP: connections to https peers by the default Transport: the authority that signed them, and this process's own
-	// certificate for peers that require one. Default nil, the system's authorities and no certificate.
+	// TLS is for HTTP: connections to https peers by the default Transport: the authority that
+	// signed them, and this process's own certificate for peers that require one. Default nil, the
+	// system's authorities and no certificate.
 	TLS *tls.Config
-	// RequireClientCert refuses HTTP requests that did not come over TLS with a client certificate which the http.Server has verified (its
-	// TLSConfig.ClientAuth). Default false.
+	// RequireClientCert refuses HTTP requests that did not come over TLS with a client certificate
+	// which the http.Server has verified (its TLSConfig.ClientAuth). Default false.
 	RequireClientCert bool
 
-	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are loading or dead, Removes, and each time in
-	// which nothing of a Set goes out; for a peer that is far away it is twice what its greeting took, if that is longer. Default 1 s.
+	// PeerTimeout bounds requests to peers of the original, which do not tell whether they are
+	// loading or dead, Removes, and each time in which nothing of a Set goes out; for a peer that
+	// is far away it is twice what its greeting took, if that is longer. Default 1 s.
 	PeerTimeout time.Duration
-	// Silence is how long a peer of ours may give no sign of life, or four times the 99th percentile of its first signs if that is
-	// longer. It is not a limit to its loads: a peer that is loading says so. Before a peer is known it may be silent for 250 ms, or twice
-	// what its greeting took. Default 30 ms.
+	// Silence is how long a peer of ours may give no sign of life, or four times the 99th
+	// percentile of its first signs if that is longer. It is not a limit to its loads: a peer that
+	// is loading says so. Before a peer is known it may be silent for 250 ms, or twice what its
+	// greeting took. Default 30 ms.
 	Silence time.Duration
 	// MaxInFlight bounds the requests to one peer; what is above goes elsewhere. Default 4096.
 	MaxInFlight int
-	// SetOwnerOnly makes Set tell only the owner; the others then keep what they have until it expires. Default false.
+	// SetOwnerOnly makes Set tell only the owner; the others then keep what they have until it
+	// expires. Default false.
 	SetOwnerOnly bool
-	// Handover is for how long after a change of the peers a load first asks the caches of those that owned the key before, for 50 ms at
-	// most, and for how long a process remembers which keys were set or removed, for the Load of others. Default 1 min; negative: never.
+	// Handover is for how long after a change of the peers a load first asks the caches of those
+	// that owned the key before, for 50 ms at most, and for how long a process remembers which keys
+	// were set or removed, for the Load of others. Default 1 min; negative: never.
 	Handover time.Duration
 	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
 	DebugKeys bool
 	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
 	Logger *slog.Logger
-	// Trace is told of what the caches do not have: of each Get and GetMulti that waits, of each call of a Getter, of each request to a
-	// peer, and of each request of a peer for values. Of a Get that a cache of this process answers it is not told. If it is a
-	// trace.Propagator, requests to peers carry the trace, over HTTP and over gRPC, so that it goes on at the owner. A request that
-	// several callers share belongs to the trace of the first. Default nil: nobody is told, and it costs nothing.
+	// Trace is told of what the caches do not have: of each Get and GetMulti that waits, of each
+	// call of a Getter, of each request to a peer, and of each request of a peer for values. Of a
+	// Get that a cache of this process answers it is not told. If it is a trace.Propagator,
+	// requests to peers carry the trace, over HTTP and over gRPC, so that it goes on at the owner.
+	// A request that several callers share belongs to the trace of the first. Default nil: nobody
+	// is told, and it costs nothing.
 	Trace trace.Tracer
 
 	closeIdle func() // closes the idle connections of the default transport; a caller's own are left alone

@@ -6,8 +6,8 @@ import (
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 )
 
-// ProtoGetter is a peer: another process that can be asked for a key. One that has a method Set(context.Context, *pb.SetRequest) error
-// as well is also told of values set.
+// ProtoGetter is a peer: another process that can be asked for a key. One that has a method
+// Set(context.Context, *pb.SetRequest) error as well is also told of values set.
 type ProtoGetter interface {
 	Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error
 	Remove(ctx context.Context, in *pb.GetRequest) error
@@ -37,12 +37,14 @@ func (NoPeers) PickPeer(string) (ProtoGetter, bool) { return nil, false }
 // GetAll returns no peers.
 func (NoPeers) GetAll() []ProtoGetter { return []ProtoGetter{} }
 
-// PeerErrorHandler decides what follows a peer's error: a load by this process's own Getter, or an error. It is asked for errors of the
-// peer's Getter (a RemoteLoadError) and for peers that could not be asked (ErrPeerUnavailable).
+// PeerErrorHandler decides what follows a peer's error: a load by this process's own Getter, or an
+// error. It is asked for errors of the peer's Getter (a RemoteLoadError) and for peers that could
+// not be asked (ErrPeerUnavailable).
 type PeerErrorHandler func(ctx context.Context, group *Group, key string, peerURL string, peerError error) (tryLocally bool, err error)
 
-// DefaultPeerErrorHandler loads locally unless the context has ended. It is used only if it is passed to WithPeerErrorHandler: a group
-// without a handler returns the errors of the peer's Getter, and loads elsewhere only if the peer could not be asked.
+// DefaultPeerErrorHandler loads locally unless the context has ended. It is used only if it is
+// passed to WithPeerErrorHandler: a group without a handler returns the errors of the peer's
+// Getter, and loads elsewhere only if the peer could not be asked.
 func DefaultPeerErrorHandler(ctx context.Context, _ *Group, _ string, _ string, err error) (tryLocally bool, e error) {
 	if ctx.Err() != nil {
 		return false, err

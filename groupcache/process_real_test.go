@@ -22,13 +22,16 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// peerArgument as the first argument makes this program a peer: then follow the port, the URL of the database, and those of all peers.
+// peerArgument as the first argument makes this program a peer: then follow the port, the URL of
+// the database, and those of all peers.
 const peerArgument = "run-as-groupcache-peer"
 
-// runPeer is the program of a peer. It loads from the database over HTTP, so that the test can count, and ends by a signal.
+// runPeer is the program of a peer. It loads from the database over HTTP, so that the test can
+// count, and ends by a signal.
 func runPeer(args []string) error {
 	port, database, peers := args[0], args[1], args[2:]
-	// A busy machine makes processes silent for longer than the default allows, and the next owner load.
+	// A busy machine makes processes silent for longer than the default allows, and the next owner
+	// load.
 	i, err := groupcache.New(groupcache.Options{Self: "http://127.0.0.1:" + port, Silence: time.Second})
 	if err != nil {
 		return err
@@ -226,7 +229,8 @@ func (f *family) herd(t *testing.T, i int, key string, n int) (h herd) {
 	return h
 }
 
-// stampede lets 1 002 callers ask processes 1 and 2 for a key that process 0 owns, and checks that all of them get it.
+// stampede lets 1 002 callers ask processes 1 and 2 for a key that process 0 owns, and checks that
+// all of them get it.
 func (f *family) stampede(t *testing.T, key string) {
 	t.Helper()
 	var both sync.WaitGroup
@@ -286,7 +290,8 @@ func (f *family) release(t *testing.T) {
 	f.allUp(t)
 }
 
-// A process that was stopped while a key was removed must not serve the old value to those who removed it when it goes on.
+// A process that was stopped while a key was removed must not serve the old value to those who
+// removed it when it goes on.
 func removeFromAHungPeer(t *testing.T, f *family) {
 	t.Helper()
 	key := f.ownedBy(t, 0, "removed")

@@ -29,8 +29,8 @@ func TestKeysThatAreAlikeHaveSeveralOwners(t *testing.T) {
 	}
 }
 
-// A cluster that has begun with peers that cannot use the even ring changes to it when the last of them is replaced, each process in its own time.
-// Nothing is loaded again.
+// A cluster that has begun with peers that cannot use the even ring changes to it when the last of
+// them is replaced, each process in its own time. Nothing is loaded again.
 func TestTheChangeToTheEvenRingLoadsNothingTwice(t *testing.T) {
 	source := newSource()
 	var nodes []*node
@@ -93,7 +93,8 @@ func (n noRing) WriteHeader(status int) {
 
 func (n noRing) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
-// Processes that begin together load what they are asked for at once, before they know each other, but once.
+// Processes that begin together load what they are asked for at once, before they know each other,
+// but once.
 func TestProcessesThatBeginTogetherLoadOnce(t *testing.T) {
 	source := newSource()
 	var nodes []*node

@@ -9,14 +9,16 @@ import (
 	"google.golang.org/protobuf/runtime/protoimpl"
 )
 
-// A Sink receives the value of a Get. A Getter must call exactly one of the Set methods when it succeeds. The time is when the value
-// expires; the zero time means never. A Sink serves one Get at a time.
+// A Sink receives the value of a Get. A Getter must call exactly one of the Set methods when it
+// succeeds. The time is when the value expires; the zero time means never. A Sink serves one Get at
+// a time.
 type Sink interface {
 	// SetString sets the value to s.
 	SetString(s string, e time.Time) error
 	// SetBytes sets the value to the bytes of v, which stays the caller's.
 	SetBytes(v []byte, e time.Time) error
-	// SetProto sets the value to the encoded m, which stays the caller's. Any message of the first or second Go API will do.
+	// SetProto sets the value to the encoded m, which stays the caller's. Any message of the first
+	// or second Go API will do.
 	SetProto(m protoiface.MessageV1, e time.Time) error
 
 	// setView sets the value to a view that nobody will change.
@@ -107,7 +109,8 @@ func (s *protoSink) SetBytes(v []byte, _ time.Time) error { return s.setView(Byt
 
 func (s *protoSink) SetProto(m protoiface.MessageV1, e time.Time) error { return setProto(s, m, e) }
 
-// AllocatingByteSliceSink returns a Sink that sets a byte slice to a copy of the value, which is the caller's.
+// AllocatingByteSliceSink returns a Sink that sets a byte slice to a copy of the value, which is
+// the caller's.
 func AllocatingByteSliceSink(dst *[]byte) Sink { return allocatingSink{dst} }
 
 type allocatingSink struct{ dst *[]byte }
@@ -128,7 +131,8 @@ func (s allocatingSink) SetBytes(v []byte, _ time.Time) error {
 
 func (s allocatingSink) SetProto(m protoiface.MessageV1, e time.Time) error { return setProto(s, m, e) }
 
-// TruncatingByteSliceSink returns a Sink that copies as much of the value as fits into *dst, and shortens *dst to what was copied.
+// TruncatingByteSliceSink returns a Sink that copies as much of the value as fits into *dst, and
+// shortens *dst to what was copied.
 func TruncatingByteSliceSink(dst *[]byte) Sink { return truncatingSink{dst} }
 
 type truncatingSink struct{ dst *[]byte }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// An AtomicInt is a counter that several goroutines may use at once. The zero value is 0. It is printed, and encoded as JSON, as its value.
+// An AtomicInt is a counter that several goroutines may use at once. The zero value is 0. It is
+// printed, and encoded as JSON, as its value.
 type AtomicInt struct {
 	own  int64
 	also func() int64 // what is counted elsewhere; nil for nothing
@@ -33,7 +34,8 @@ func (i *AtomicInt) elsewhere() int64 {
 // String is the value in decimal.
 func (i *AtomicInt) String() string { return strconv.FormatInt(i.Get(), 10) }
 
-// Format implements fmt.Formatter. It has no pointer receiver, so that a Stats is printed as numbers.
+// Format implements fmt.Formatter. It has no pointer receiver, so that a Stats is printed as
+// numbers.
 func (i AtomicInt) Format(f fmt.State, verb rune) {
 	if verb == 's' { // as String
 		verb = 'd'
@@ -53,12 +55,13 @@ func (i *AtomicInt) raise(n int64) {
 	}
 }
 
-// Stats count what a group does. They are live: read them with Get. Those of hits are summed up from what the caches count: they cost a
-// hit nothing, and their Get some hundred nanoseconds.
+// Stats count what a group does. They are live: read them with Get. Those of hits are summed up
+// from what the caches count: they cost a hit nothing, and their Get some hundred nanoseconds.
 type Stats struct {
 	Gets      AtomicInt // asked for a key, also by peers
 	CacheHits AtomicInt // answered by a cache
-	// GetFromPeersLatencyLower is the slowest answer of a peer so far in milliseconds, whatever its name (the original's) says.
+	// GetFromPeersLatencyLower is the slowest answer of a peer so far in milliseconds, whatever its
+	// name (the original's) says.
 	GetFromPeersLatencyLower AtomicInt
 	PeerLoads                AtomicInt // values that came from peers
 	PeerErrors               AtomicInt // peers that did not answer, or answered with an error

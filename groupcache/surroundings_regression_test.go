@@ -17,7 +17,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// onlyOK is a writer that knows no status but 200, as recorders of the status that take the first one, such as 102, in effect do.
+// onlyOK is a writer that knows no status but 200, as recorders of the status that take the first
+// one, such as 102, in effect do.
 type onlyOK struct{ http.ResponseWriter }
 
 func (onlyOK) WriteHeader(int) {}
@@ -28,7 +29,8 @@ func withoutStatus(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(onlyOK{w}, r) })
 }
 
-// Where a middleware made 200 of all answers, the text of a Getter's error that happened to parse as a message was an empty value, and no error.
+// Where a middleware made 200 of all answers, the text of a Getter's error that happened to parse
+// as a message was an empty value, and no error.
 func TestAnErrorIsNoValueWhateverBecomesOfItsStatus(t *testing.T) {
 	c := startCluster(t, 2, overHTTP)
 	owner, asker := c.nodes[0], c.nodes[1]
@@ -52,7 +54,8 @@ func TestAnErrorIsNoValueWhateverBecomesOfItsStatus(t *testing.T) {
 	}
 }
 
-// A refused Set whose status was lost was reported as done, and so was one that a page asking for a password answered.
+// A refused Set whose status was lost was reported as done, and so was one that a page asking for a
+// password answered.
 func TestARefusalIsNoSuccessWhateverBecomesOfItsStatus(t *testing.T) {
 	page := func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>Who are you?")) })
@@ -80,7 +83,8 @@ func TestARefusalIsNoSuccessWhateverBecomesOfItsStatus(t *testing.T) {
 	}
 }
 
-// The text of a Getter's error was taken for the words of a peer without the group, and the key loaded elsewhere.
+// The text of a Getter's error was taken for the words of a peer without the group, and the key
+// loaded elsewhere.
 func TestAGetterMaySayAnything(t *testing.T) {
 	c := startCluster(t, 2, patient)
 	key := c.ownedBy(t, c.nodes[0])
@@ -113,8 +117,8 @@ func method(names ...string) func(*http.Request) bool {
 
 func longURI(r *http.Request) bool { return len(r.RequestURI) > 8000 }
 
-// One removal that something on the way answered itself was kept for the peer, had to be delivered before the peer was used, and never could be: all
-// peers were away for ever.
+// One removal that something on the way answered itself was kept for the peer, had to be delivered
+// before the peer was used, and never could be: all peers were away for ever.
 func TestARemovalThatIsNotLetThroughTakesNoPeerAway(t *testing.T) {
 	long := strings.Repeat("k", 9000)
 	for _, c := range []struct {
@@ -187,7 +191,8 @@ func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) htt
 	}
 }
 
-// Where only the originals' methods were let through, the first request that many callers shared took the peer down, again and again.
+// Where only the originals' methods were let through, the first request that many callers shared
+// took the peer down, again and again.
 func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 	for what, refused := range map[string][]string{"as mailgun's users mount it": {"POST"}, "as golang's users do": {"POST", "PUT", "DELETE"}} {
 		t.Run(what, func(t *testing.T) {
@@ -230,7 +235,7 @@ func TestPeersThatTakeNoBatchesAreAskedKeyByKey(t *testing.T) {
 	}
 }
 
-// agree tells whether each of n keys has one owner.
+// agree reports whether each of n keys has one owner.
 func (c *cluster) agree(n int) bool {
 	for i := range n {
 		owners := 0
@@ -246,8 +251,8 @@ func (c *cluster) agree(n int) bool {
 	return true
 }
 
-// A peer that joins later, and is mounted for the originals' methods as the others are, owns its share, and is asked for it. What it cannot be told to
-// forget is said.
+// A peer that joins later, and is mounted for the originals' methods as the others are, owns its
+// share, and is asked for it. What it cannot be told to forget is said.
 func TestAPeerThatJoinsLaterBehindGETAlone(t *testing.T) {
 	for what, refused := range map[string][]string{
 		"GET alone": {"POST", "PUT", "DELETE", "OPTIONS"}, "GET and OPTIONS": {"POST", "PUT", "DELETE"}, "the original's methods": {"POST", "OPTIONS"},
@@ -295,7 +300,8 @@ func TestAPeerThatJoinsLaterBehindGETAlone(t *testing.T) {
 	}
 }
 
-// What answers all that is not routed has no body either: a removal that it took was reported as done.
+// What answers all that is not routed has no body either: a removal that it took was reported as
+// done.
 func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusAccepted, http.StatusNoContent} {
 		c := startCluster(t, 2, overHTTP)
@@ -317,7 +323,8 @@ func TestAnEmptyAnswerOfSomethingElseIsNoSuccess(t *testing.T) {
 	}
 }
 
-// A middleware that reads the body, or loses that of the answer, made empty values of it, and removals of nothing.
+// A middleware that reads the body, or loses that of the answer, made empty values of it, and
+// removals of nothing.
 func TestABodyThatIsLostIsNoEmptyValue(t *testing.T) {
 	c := startCluster(t, 2, overHTTP)
 	owner, asker := c.nodes[0], c.nodes[1]
@@ -347,7 +354,8 @@ func TestABodyThatIsLostIsNoEmptyValue(t *testing.T) {
 	}
 }
 
-// A peer that comes back after its removals were not noted any more was asked before it was told to drop what it has.
+// A peer that comes back after its removals were not noted any more was asked before it was told to
+// drop what it has.
 func TestAPeerThatComesBackIsToldBeforeItIsAsked(t *testing.T) {
 	slowly := func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -396,7 +404,8 @@ func TestAPeerThatComesBackIsToldBeforeItIsAsked(t *testing.T) {
 	}
 }
 
-// A removal that was refused for a moment was dropped for good, though the peer took others soon after.
+// A removal that was refused for a moment was dropped for good, though the peer took others soon
+// after.
 func TestAPeerThatRefusedARemovalForAMomentForgetsSoonAfter(t *testing.T) {
 	c := startCluster(t, 2, overHTTP)
 	owner, writer := c.nodes[0], c.nodes[1]

@@ -123,8 +123,8 @@ func (g *Group) haveBegun(id string) {
 	}
 }
 
-// endElsewhere tells those of the end who have begun as they came, or came back, while others began.
-// One that does not hear it waits no longer for it than for a writer that has died.
+// endElsewhere tells those of the end who have begun as they came, or came back, while others
+// began. One that does not hear it waits no longer for it than for a writer that has died.
 func (g *Group) endElsewhere(ctx context.Context, end writes.Sweep, begun []target) {
 	pool := g.route().pool()
 	if pool == nil {

@@ -217,8 +217,8 @@ func TestAPeerThatBeginsTooLateHasMissedARemoval(t *testing.T) {
 	})
 }
 
-// A process that came while others had still to begin a removal was told to drop what it had, got an old
-// value from one of the others, and kept it.
+// A process that came while others had still to begin a removal was told to drop what it had, got
+// an old value from one of the others, and kept it.
 func TestAProcessThatComesDuringARemovalTakesPartInIt(t *testing.T) {
 	for what, comes := range map[string]func(t *testing.T, c *cluster, coming *node){
 		"is new to the writer": func(t *testing.T, c *cluster, _ *node) { setPeers(t, c.nodes...) },

@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// TestTraceAllocations: a tracer that allocates nothing makes no View allocate more, be it a hit or a miss.
+// TestTraceAllocations: a tracer that allocates nothing makes no View allocate more, be it a hit or
+// a miss.
 func TestTraceAllocations(t *testing.T) {
 	count := func(o groupcache.Options, cacheBytes int64) float64 {
 		i, err := groupcache.New(o)

@@ -86,7 +86,8 @@ func TestTraceTellsOfErrorsOfTheOwner(t *testing.T) {
 	}
 }
 
-// GetMulti has one span, with a request to each owner in it; Set and Remove have one for each peer that is told.
+// GetMulti has one span, with a request to each owner in it; Set and Remove have one for each peer
+// that is told.
 func TestTraceTellsOfSeveralKeysAndOfWrites(t *testing.T) {
 	var seen testutil.Recorder
 	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = &seen, -1 })
@@ -112,7 +113,8 @@ func TestTraceTellsOfSeveralKeysAndOfWrites(t *testing.T) {
 	requestAndAnswer(t, &seen, "remove", keys[0], owner)
 }
 
-// requestAndAnswer checks the last two spans: a request for a key, and within it what the owner made of it.
+// requestAndAnswer checks the last two spans: a request for a key, and within it what the owner
+// made of it.
 func requestAndAnswer(t *testing.T, seen *testutil.Recorder, name, key string, owner *node) {
 	t.Helper()
 	spans := seen.Spans()
@@ -202,7 +204,8 @@ func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
 	}
 }
 
-// Whatever becomes of a request — it is joined, hedged, given up by its caller, or its peer hangs — each span ends, and once.
+// Whatever becomes of a request — it is joined, hedged, given up by its caller, or its peer hangs —
+// each span ends, and once.
 func TestEachSpanEndsOnce(t *testing.T) {
 	var seen testutil.Recorder
 	c := startCluster(t, 3, func(o *groupcache.Options) {

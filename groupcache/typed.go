@@ -37,7 +37,8 @@ type Typed[T any] struct {
 	codec Codec[T]
 }
 
-// NewTyped makes a Typed of a group, whose Getter must encode values as the codec does; TypedGetter makes one. A nil codec is JSON.
+// NewTyped makes a Typed of a group, whose Getter must encode values as the codec does; TypedGetter
+// makes one. A nil codec is JSON.
 func NewTyped[T any](g *Group, codec Codec[T]) *Typed[T] {
 	return &Typed[T]{g, orJSON(codec)}
 }
@@ -49,7 +50,8 @@ func orJSON[T any](codec Codec[T]) Codec[T] {
 	return codec
 }
 
-// TypedGetter makes a Getter of a function that loads a value and says when it expires, the zero time for never. A nil codec is JSON.
+// TypedGetter makes a Getter of a function that loads a value and says when it expires, the zero
+// time for never. A nil codec is JSON.
 func TypedGetter[T any](codec Codec[T], load func(ctx context.Context, key string) (T, time.Time, error)) Getter {
 	codec = orJSON(codec)
 	return GetterFunc(func(ctx context.Context, key string, dest Sink) error {
@@ -65,8 +67,9 @@ func TypedGetter[T any](codec Codec[T], load func(ctx context.Context, key strin
 	})
 }
 
-// TypedBatchGetter makes a BatchGetter of a function that loads the values of several keys, and says when they expire, the zero time for never. Keys that
-// are not in the map do not exist. A nil codec is JSON.
+// TypedBatchGetter makes a BatchGetter of a function that loads the values of several keys, and
+// says when they expire, the zero time for never. Keys that are not in the map do not exist. A nil
+// codec is JSON.
 func TypedBatchGetter[T any](codec Codec[T], load func(ctx context.Context, keys []string) (map[string]T, time.Time, error)) BatchGetter {
 	codec = orJSON(codec)
 	return BatchGetterFunc(func(ctx context.Context, keys []string, dest func(key string) Sink) error {
@@ -101,7 +104,8 @@ func (t *Typed[T]) Get(ctx context.Context, key string) (T, error) {
 	return t.decode(key, view)
 }
 
-// GetMulti finds the values of several keys. See Group.GetMulti. A value that cannot be decoded is missing, too, and an error.
+// GetMulti finds the values of several keys. See Group.GetMulti. A value that cannot be decoded is
+// missing, too, and an error.
 func (t *Typed[T]) GetMulti(ctx context.Context, keys []string) (map[string]T, error) {
 	views, err := t.group.GetMulti(ctx, keys)
 	values, errs := make(map[string]T, len(views)), []error{err}

@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// Values above an eighth of the budget, or of peers above a 64th, were loaded for each Get. The table is the one of docs/benchmarks, which
-// says how to get it.
+// Values above an eighth of the budget, or of peers above a 64th, were loaded for each Get. The
+// table is the one of docs/benchmarks, which says how to get it.
 func TestLargeValuesAreKept(t *testing.T) {
 	const budget = 8 << 20
 	gets := cut(10, 3)

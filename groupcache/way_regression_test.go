@@ -18,7 +18,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// firstStatus is a writer that takes the first status for that of the answer, as recorders of the status in logs and metrics do.
+// firstStatus is a writer that takes the first status for that of the answer, as recorders of the
+// status in logs and metrics do.
 type firstStatus struct {
 	http.ResponseWriter
 	done bool
@@ -81,8 +82,8 @@ func ways() map[string]func(http.Handler) http.Handler {
 	}
 }
 
-// Signs of life (102 Processing) that something on the way takes for the status, or does not pass on, made peers load two or three times, and lose what
-// their Getters say.
+// Signs of life (102 Processing) that something on the way takes for the status, or does not pass
+// on, made peers load two or three times, and lose what their Getters say.
 func TestSignsOfLifeAreNotUsedWhereTheyDoNotSurvive(t *testing.T) {
 	for what, around := range ways() {
 		t.Run(what, func(t *testing.T) {

@@ -12,12 +12,14 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// Set stores a value at the owner of the key, and removes the key from the caches of all others, so that no caller gets an older value
-// after Set has returned nil. With a hotCache a process that is not the owner keeps the value, too. The value is copied; the zero time
-// means that it never expires.
+// Set stores a value at the owner of the key, and removes the key from the caches of all others, so
+// that no caller gets an older value after Set has returned nil. With a hotCache a process that is
+// not the owner keeps the value, too. The value is copied; the zero time means that it never
+// expires.
 //
-// The error names the peers that could not be told; each of them is told to drop the key before this process asks it again. What something on the
-// way never lets through is given up, said in the log and counted: such a peer may have the old value until it expires.
+// The error names the peers that could not be told; each of them is told to drop the key before
+// this process asks it again. What something on the way never lets through is given up, said in the
+// log and counted: such a peer may have the old value until it expires.
 func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.Time, hotCache bool) error { //nolint:revive // the original's signature
 	if limit := g.instance.maxValueSize(); int64(len(value)) > limit {
 		return fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, len(value), limit)
@@ -45,11 +47,12 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	})
 }
 
-// Remove drops a key from the caches of all peers, so that no caller gets a value loaded before, after Remove has returned nil. It works on
-// if the context ends, and returns then.
+// Remove drops a key from the caches of all peers, so that no caller gets a value loaded before,
+// after Remove has returned nil. It works on if the context ends, and returns then.
 //
-// The error names the peers that could not be told; each of them is told before this process asks it again. What something on the way never lets
-// through is given up, said in the log and counted: such a peer may have the value until it expires.
+// The error names the peers that could not be told; each of them is told before this process asks
+// it again. What something on the way never lets through is given up, said in the log and counted:
+// such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
 	g.route().settle(orBackground(ctx))
 	return g.write(ctx, key, g.route().all(g.name, key), func(ctx context.Context, t target) error {
@@ -61,8 +64,9 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 	})
 }
 
-// write tells all targets, those first and one after the other that answer for the key in the place of the one before. Told earlier, one of
-// the others could fetch the old value from them again, and keep it.
+// write tells all targets, those first and one after the other that answer for the key in the place
+// of the one before. Told earlier, one of the others could fetch the old value from them again, and
+// keep it.
 func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
@@ -101,7 +105,8 @@ func unavailable(targets []target, errs []error) error {
 	return errors.Join(errs...)
 }
 
-// dropLoads makes the loads under way of a key ones that are not joined, and whose result is not kept.
+// dropLoads makes the loads under way of a key ones that are not joined, and whose result is not
+// kept.
 func (g *Group) dropLoads(key string) {
 	g.loads.Fence(key)
 	g.fetches.Fence(key)

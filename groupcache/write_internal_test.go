@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A load that begins while a removal is at work may find the old value in the cache. It must not be joined by those who come after the
-// removal.
+// A load that begins while a removal is at work may find the old value in the cache. It must not be
+// joined by those who come after the removal.
 func TestALoadThatFoundTheOldValueDuringAWriteIsNotJoined(t *testing.T) {
 	for what, write := range map[string]struct {
 		keep func(*Group, string, ByteView)

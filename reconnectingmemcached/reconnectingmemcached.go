@@ -1,7 +1,9 @@
-// Package reconnectingmemcached is a memcached client that answers yes or no: a value, or the word that the caller should use its
-// fallback. While a server is down its methods return at once, and the connection heals in the background.
+// Package reconnectingmemcached is a memcached client that answers yes or no: a value, or the word
+// that the caller should use its fallback. While a server is down its methods return at once, and
+// the connection heals in the background.
 //
-// It is a thin face on [github.com/holdfast-go/holdfast/reconnectingmemcached/memcache], which has all commands and tells errors.
+// It is a thin face on [github.com/holdfast-go/holdfast/reconnectingmemcached/memcache], which has
+// all commands and tells errors.
 package reconnectingmemcached
 
 import (
@@ -24,55 +26,64 @@ import (
 const (
 	// DefaultTimeout is the time limit of a call when Options.Timeout is 0.
 	DefaultTimeout = 100 * time.Millisecond
-	// DefaultMaxIdleConnections is how many private connections are kept per server when Options.MaxIdleConnections is 0.
+	// DefaultMaxIdleConnections is how many private connections are kept per server when
+	// Options.MaxIdleConnections is 0.
 	DefaultMaxIdleConnections = 2
 )
 
-// Client is what callers need; [*HealingClient] implements it. The boolean results say whether the answer counts: if false, use
-// the fallback.
+// Client is what callers need; [*HealingClient] implements it. The boolean results say whether the
+// answer counts: if false, use the fallback.
 type Client interface {
-	// ConnectionAvailable reports whether at least one server is in use. If not, connections are being restored.
+	// ConnectionAvailable reports whether at least one server is in use. If not, connections are
+	// being restored.
 	ConnectionAvailable() bool
-	// GetMulti returns the items that were found, by key. The result counts (true) while any server that owns one of the
-	// keys is up; the keys of the others are then missing from the map. Else it is nil, false.
+	// GetMulti returns the items that were found, by key. The result counts (true) while any server
+	// that owns one of the keys is up; the keys of the others are then missing from the map. Else
+	// it is nil, false.
 	GetMulti(keys []string) (map[string]*gomemcache.Item, bool)
 	// Ping returns an error if any server is down; it names the server.
 	Ping() error
-	// Set stores the item, whatever was there. It returns false if that failed or its server is down.
+	// Set stores the item, whatever was there. It returns false if that failed or its server is
+	// down.
 	Set(i *gomemcache.Item) bool
 }
 
 // Options are the choices of [NewClient]. Only Servers has no default.
 type Options struct {
-	// Servers are the addresses of the servers, "host:port" or the path of a unix socket, all of equal weight.
+	// Servers are the addresses of the servers, "host:port" or the path of a unix socket, all of
+	// equal weight.
 	Servers []string
 	// Timeout bounds a whole call, dialling included. Default 100 ms.
 	Timeout time.Duration
-	// MaxIdleConnections is how many private connections, for values above 32 KiB, are kept per server. All other calls share
-	// one connection per server, so that it need not grow with the load. Default 2.
+	// MaxIdleConnections is how many private connections, for values above 32 KiB, are kept per
+	// server. All other calls share one connection per server, so that it need not grow with the
+	// load. Default 2.
 	MaxIdleConnections int
-	// AllowedFailuresBeforeHealing is how many connection errors in a row take a server out of use. Default 0: one refused
-	// connection or three time-outs. A server that hangs is found by its silence either way.
+	// AllowedFailuresBeforeHealing is how many connection errors in a row take a server out of use.
+	// Default 0: one refused connection or three time-outs. A server that hangs is found by its
+	// silence either way.
 	AllowedFailuresBeforeHealing int
 
-	// Name is the client's name in metrics and logs. Default: "memcached", made unique in the process.
+	// Name is the client's name in metrics and logs. Default: "memcached", made unique in the
+	// process.
 	Name string
 	// DialContext opens connections and must honour its context. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS and Credentials are those of memcache.Options. Default nil: plain connections, no login.
 	TLS         *tls.Config
 	Credentials func(ctx context.Context, addr string) (user, password string, err error)
-	// HangTimeout and ProbeTimeout are those of memcache.Options. Default 0: they follow Timeout and what the servers usually take.
+	// HangTimeout and ProbeTimeout are those of memcache.Options. Default 0: they follow Timeout
+	// and what the servers usually take.
 	HangTimeout, ProbeTimeout time.Duration
-	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(), of a client whose servers have
-	// given it no answer yet.
+	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(),
+	// of a client whose servers have given it no answer yet.
 	Logger *slog.Logger
 	// Trace is told of each request to a server, as in memcache.Options. Default nil: nobody is.
 	Trace trace.Tracer
 }
 
-// HealingClient is the [Client] that [NewClient] makes. Most callers want GetMulti and Set. It is safe for concurrent use, and a
-// prometheus.Collector. Its zero value knows no server.
+// HealingClient is the [Client] that [NewClient] makes. Most callers want GetMulti and Set. It is
+// safe for concurrent use, and a prometheus.Collector. Its zero value knows no server.
 type HealingClient struct {
 	client  *memcache.Client // nil if the options were wrong
 	reports *memcache.Client // tells a server that is down from a miss
@@ -81,8 +92,9 @@ type HealingClient struct {
 
 var _ Client = (*HealingClient)(nil)
 
-// NewClient returns a client of the servers. Nothing is dialled yet: servers that are down heal like any other. Wrong options never
-// panic: the client then never has a connection, and Ping says what is wrong. [New] returns that error at once.
+// NewClient returns a client of the servers. Nothing is dialled yet: servers that are down heal
+// like any other. Wrong options never panic: the client then never has a connection, and Ping says
+// what is wrong. [New] returns that error at once.
 func NewClient(opts Options) *HealingClient {
 	c, err := New(opts)
 	if err != nil {
@@ -114,14 +126,15 @@ func New(opts Options) (*HealingClient, error) {
 	return &HealingClient{client: c, reports: c.Reporting()}, nil
 }
 
-// Client returns the client underneath, which has all commands and returns errors. It is nil if the options were wrong.
+// Client returns the client underneath, which has all commands and returns errors. It is nil if the
+// options were wrong.
 func (h *HealingClient) Client() *memcache.Client { return h.client }
 
 // ConnectionAvailable reports whether at least one server is in use. It asks none.
 func (h *HealingClient) ConnectionAvailable() bool { return h.client != nil && h.client.Available() }
 
-// GetMulti returns the items that were found, by key, and true; or nil and false if no server that owns one of the keys is up, or
-// a key is malformed.
+// GetMulti returns the items that were found, by key, and true; or nil and false if no server that
+// owns one of the keys is up, or a key is malformed.
 func (h *HealingClient) GetMulti(keys []string) (map[string]*gomemcache.Item, bool) {
 	if h.client == nil {
 		return nil, false
@@ -133,7 +146,7 @@ func (h *HealingClient) GetMulti(keys []string) (map[string]*gomemcache.Item, bo
 	return items, true
 }
 
-// answered tells whether err leaves a server that owns one of the keys.
+// answered reports whether err leaves a server that owns one of the keys.
 func (h *HealingClient) answered(keys []string, err error) bool {
 	down := downServers(err)
 	if len(down) == 0 {
@@ -163,7 +176,8 @@ func downServers(err error) map[string]bool {
 	return down
 }
 
-// Ping asks every server. The error joins those of the servers that are down, each with its address.
+// Ping asks every server. The error joins those of the servers that are down, each with its
+// address.
 func (h *HealingClient) Ping() error {
 	if h.client == nil {
 		return h.notConfigured()
@@ -187,7 +201,8 @@ func (h *HealingClient) Close() error {
 	return h.client.Close()
 }
 
-// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
+// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what
+// Register then returns.
 func (h *HealingClient) Describe(ch chan<- *prometheus.Desc) {
 	switch {
 	case h == nil:

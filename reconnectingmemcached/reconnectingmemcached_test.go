@@ -135,7 +135,8 @@ func TestOneOfTwoDown(t *testing.T) {
 	eventually(t, "healed", c.ConnectionAvailable)
 }
 
-// TestAllowedFailures tells of the original's threshold, which compared a number with itself and opened at the first error.
+// TestAllowedFailures tells of the original's threshold, which compared a number with itself and
+// opened at the first error.
 func TestAllowedFailures(t *testing.T) {
 	for allowed, want := range map[int]int{0: 1, 1: 1, 3: 3, 7: 7} {
 		fake := testutil.StartFake(t)
@@ -182,8 +183,8 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked at: the process crashed on a nil
-// pointer, in a line that said nothing of why.
+// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked
+// at: the process crashed on a nil pointer, in a line that said nothing of why.
 func TestNilClientIsNotRegistered(t *testing.T) {
 	c, err := reconnectingmemcached.New(reconnectingmemcached.Options{})
 	if err == nil {

@@ -36,10 +36,10 @@ func (e *CmdError) Error() string { return e.Err.Error() }
 // Unwrap returns the reply.
 func (e *CmdError) Unwrap() error { return e.Err }
 
-// Readonly tells whether the server refused a write because it is a replica.
+// Readonly reports whether the server refused a write because it is a replica.
 func (e *CmdError) Readonly() bool { return strings.HasPrefix(e.Err.Error(), "READONLY") }
 
-// Loading tells whether the server refused because it is still reading its data from disk.
+// Loading reports whether the server refused because it is still reading its data from disk.
 func (e *CmdError) Loading() bool { return strings.HasPrefix(e.Err.Error(), "LOADING") }
 
 // NewClient makes a client in the check-out style. The address is that of a sentinel, or of several

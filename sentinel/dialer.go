@@ -49,7 +49,7 @@ func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 	return d.primary.Dial(ctx)
 }
 
-// Admit tells whether a command may be sent now. While there is no primary it returns ErrNoPrimary,
+// Admit reports whether a command may be sent now. While there is no primary it returns ErrNoPrimary,
 // at once. If the command may change data and a failover is under way, it waits for the end of
 // that, for Options.FenceWait at most, and returns ErrFailover if that was too short. It is for
 // clients that would otherwise take a connection from a pool and wait with it.
@@ -74,7 +74,7 @@ func (d *Dialer) Suspect() {
 	}
 }
 
-// Writes tells whether a command may change data, by its name. It is true of commands that are not
+// Writes reports whether a command may change data, by its name. It is true of commands that are not
 // redis' own.
 func Writes(command string) bool {
 	return wire.ClassOf([]byte(strings.ToUpper(command)))&wire.Writes != 0

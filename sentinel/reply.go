@@ -48,7 +48,7 @@ func parseReply(raw wholeReply) *Reply {
 	return &Reply{value: value}
 }
 
-// IsNil tells whether the reply is nil. It is false if Err is set.
+// IsNil reports whether the reply is nil. It is false if Err is set.
 func (r *Reply) IsNil() bool { return r.Err == nil && r.value == nil }
 
 // Bytes converts a string, status or number to bytes.

@@ -263,7 +263,7 @@ func (s *scene) writeOnce(ctx context.Context, key string, writer int) error {
 	return s.client.Exclusive(ctx, name, func(conn radix.Conn) error { return conn.Do(ctx, radix.Cmd(nil, "SET", key, "1")) })
 }
 
-// isRefusal tells whether an error is what a server replies that is no primary, or not yet.
+// isRefusal reports whether an error is what a server replies that is no primary, or not yet.
 func isRefusal(err error) bool {
 	for _, prefix := range []string{"READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"} {
 		if strings.HasPrefix(err.Error(), prefix) {

@@ -1,7 +1,8 @@
-// Package goredisstore is a second level of autorefresh on a redis that a go-redis client reaches: processes that share it share what one of
-// them has refreshed. With the client of sentinel/goredis it follows failovers. Its keys are those of redisstore: processes that use the one
-// and the other may share a namespace. It is no Watcher, see Options.Watch of package autorefresh; those who watch with redisstore are
-// told of what it stores.
+// Package goredisstore is a second level of autorefresh on a redis that a go-redis client reaches:
+// processes that share it share what one of them has refreshed. With the client of sentinel/goredis
+// it follows failovers. Its keys are those of redisstore: processes that use the one and the other
+// may share a namespace. It is no Watcher, see Options.Watch of package autorefresh; those who
+// watch with redisstore are told of what it stores.
 package goredisstore
 
 import (
@@ -20,17 +21,19 @@ import (
 
 // Options are a store's choices. Namespace must be set.
 type Options struct {
-	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its replicas: a cache would take another's
-	// values for its own. ":v" and ":l" must not be in it before a colon or its end: so the keys of two namespaces never meet. It must be
-	// set.
+	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its
+	// replicas: a cache would take another's values for its own. ":v" and ":l" must not be in it
+	// before a colon or its end: so the keys of two namespaces never meet. It must be set.
 	Namespace string
 }
 
-// Store keeps the values of one cache in redis. It has no useful zero value: [New] makes one, for Options.Store of a cache. It is safe
-// for concurrent use, starts nothing, and leaves the client open.
+// Store keeps the values of one cache in redis. It has no useful zero value: [New] makes one, for
+// Options.Store of a cache. It is safe for concurrent use, starts nothing, and leaves the client
+// open.
 //
-// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A failover may lose the last writes: then
-// values are loaded again, and a key may be asked for by two processes once.
+// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A
+// failover may lose the last writes: then values are loaded again, and a key may be asked for by
+// two processes once.
 type Store struct {
 	client    redis.UniversalClient
 	namespace string
@@ -43,8 +46,8 @@ var (
 	_ autorefresh.Marker = (*Store)(nil)
 )
 
-// New makes a store. A client of a Redis Cluster, or a Ring, is refused: a value and the mark of its deletion may be at two servers then. The
-// error names what is wrong.
+// New makes a store. A client of a Redis Cluster, or a Ring, is refused: a value and the mark of
+// its deletion may be at two servers then. The error names what is wrong.
 func New(client redis.UniversalClient, o Options) (*Store, error) {
 	switch c := client.(type) {
 	case nil:
@@ -80,8 +83,9 @@ const (
 	ofLease kind = "l"
 )
 
-// ambiguous tells whether keys of a namespace could be those of a shorter one: a key begins with the namespace, a colon, its kind and a
-// colon. Two keys are the same only if the longer namespace goes on like that after the shorter one.
+// ambiguous reports whether keys of a namespace could be those of a shorter one: a key begins with
+// the namespace, a colon, its kind and a colon. Two keys are the same only if the longer namespace
+// goes on like that after the shorter one.
 func ambiguous(namespace string) bool {
 	return strings.Contains(namespace+":", ":"+string(ofValue)+":") || strings.Contains(namespace+":", ":"+string(ofLease)+":")
 }
@@ -136,7 +140,8 @@ func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time
 	return err
 }
 
-// setUnlessMarked sets each first key of two unless the second, its mark, is there with another value than was seen.
+// setUnlessMarked sets each first key of two unless the second, its mark, is there with another
+// value than was seen.
 const setUnlessMarked = `for i = 1, #KEYS, 2 do
 local mark = redis.call("GET", KEYS[i + 1])
 if not mark or mark == ARGV[i + 2] then redis.call("SET", KEYS[i], ARGV[i + 1], "PX", ARGV[1]) end
@@ -212,7 +217,8 @@ func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (ma
 // release deletes those of the keys that hold the caller's token.
 const release = `for _, key in ipairs(KEYS) do if redis.call("GET", key) == ARGV[1] then redis.call("DEL", key) end end`
 
-// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another process has now, stays.
+// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another
+// process has now, stays.
 func (s *Store) Release(ctx context.Context, keys ...string) error {
 	for some := range slices.Chunk(keys, maxKeys) {
 		if err := s.eval(ctx, release, s.names(ofLease, some), s.token); err != nil {

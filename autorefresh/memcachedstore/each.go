@@ -12,11 +12,13 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// atOnce is how many calls for one key each are under way for one call of the store: the client sends together what comes together.
+// atOnce is how many calls for one key each are under way for one call of the store: the client
+// sends together what comes together.
 const atOnce = 16
 
-// each runs work for 0 to n-1, and returns what has gone wrong. Some of it runs on goroutines of its own, where a panic of the client's
-// selector, or of another function that the caller gave it, would end the process.
+// each runs work for 0 to n-1, and returns what has gone wrong. Some of it runs on goroutines of
+// its own, where a panic of the client's selector, or of another function that the caller gave it,
+// would end the process.
 func each(n int, work func(i int) error) error {
 	var next atomic.Int64
 	var failed failures

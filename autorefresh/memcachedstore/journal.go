@@ -7,21 +7,26 @@ import (
 )
 
 const (
-	// mostBehind is how many entries of the journal are read at most: whoever has missed more looks all up.
+	// mostBehind is how many entries of the journal are read at most: whoever has missed more looks
+	// all up.
 	mostBehind = 1024
-	// patience is how long an entry is waited for whose number was given out: who was to write it may be gone.
+	// patience is how long an entry is waited for whose number was given out: who was to write it
+	// may be gone.
 	patience = time.Second
-	// entryTTL is how long entries stay. Whoever has not read them by then finds that they are missing.
+	// entryTTL is how long entries stay. Whoever has not read them by then finds that they are
+	// missing.
 	entryTTL = time.Minute
 	// maxEntry bounds the names in one entry, in bytes.
 	maxEntry = 64 << 10
-	// mostPending is how many names wait to be written. If there are more, the next entry says that all may have changed.
+	// mostPending is how many names wait to be written. If there are more, the next entry says that
+	// all may have changed.
 	mostPending = 4096
 )
 
-// The journal says which keys have changed. Its version is a counter that each change takes a number from; under the number is an entry
-// with the names of the keys, which is written after the change. A counter that is made anew, because memcached has lost it, begins at
-// the time: so nobody takes it for the old one.
+// The journal says which keys have changed. Its version is a counter that each change takes a
+// number from; under the number is an entry with the names of the keys, which is written after the
+// change. A counter that is made anew, because memcached has lost it, begins at the time: so nobody
+// takes it for the old one.
 
 // reading is how far a process has read the journal. It decides, and neither reads nor waits.
 type reading struct {
@@ -30,7 +35,8 @@ type reading struct {
 	holes map[uint64]time.Time // entries that were not there yet, and until when they are waited for
 }
 
-// advance takes note of the counter, and returns which entries are to be read. Gap tells that changes may have been missed.
+// advance takes note of the counter, and returns which entries are to be read. Gap tells that
+// changes may have been missed.
 func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap bool) {
 	if !r.known || counter < r.last || counter-r.last > mostBehind {
 		*r = reading{known: true, last: counter}
@@ -51,7 +57,7 @@ func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap 
 	return entries, false
 }
 
-// found takes note of entries that were read, and tells whether one is given up that was not there.
+// found takes note of entries that were read, and reports whether one is given up that was not there.
 func (r *reading) found(entries []uint64, now time.Time) (gap bool) {
 	for _, n := range entries {
 		delete(r.holes, n)

@@ -16,8 +16,9 @@ const (
 
 const maxKey = 250
 
-// ambiguous tells whether keys of a namespace could be those of a shorter one: a key begins with the namespace, a colon, its kind, and a
-// colon or, if it is a hash, "#". Two keys are the same only if the longer namespace goes on like that after the shorter one.
+// ambiguous reports whether keys of a namespace could be those of a shorter one: a key begins with
+// the namespace, a colon, its kind, and a colon or, if it is a hash, "#". Two keys are the same
+// only if the longer namespace goes on like that after the shorter one.
 func ambiguous(namespace string) bool {
 	for _, k := range []kind{ofValue, ofLease} {
 		part := ":" + string(k)
@@ -46,7 +47,7 @@ func (s *Store) names(k kind, keys []string) []string {
 	return names
 }
 
-// plain tells whether memcached's protocol can carry all bytes of a key.
+// plain reports whether memcached's protocol can carry all bytes of a key.
 func plain(key string) bool {
 	for i := range len(key) {
 		if c := key[i]; c <= ' ' || c == 0x7f {

@@ -14,7 +14,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is a Timeout for tests that are not about silence: a server that a busy machine lets stand still has not failed.
+// patience is a Timeout for tests that are not about silence: a server that a busy machine lets
+// stand still has not failed.
 const patience = 5 * time.Second
 
 // newClient makes a client for one test, a patient one unless the options say otherwise.

@@ -50,8 +50,8 @@ func brief(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { timer.Stop(); cancel() }
 }
 
-// TestMismatch has many callers use stores whose names and keys are alike, on servers that answer badly, and leave early. A value says
-// where it belongs.
+// TestMismatch has many callers use stores whose names and keys are alike, on servers that answer
+// badly, and leave early. A value says where it belongs.
 func TestMismatch(t *testing.T) {
 	_, client, servers := fakeStore(t, 2)
 	for _, server := range servers {

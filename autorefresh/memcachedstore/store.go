@@ -1,5 +1,6 @@
-// Package memcachedstore is a second level of autorefresh on memcached: processes that share the servers share what one of them has
-// refreshed. It uses the client of this module, which answers at once while a server is down, and heals.
+// Package memcachedstore is a second level of autorefresh on memcached: processes that share the
+// servers share what one of them has refreshed. It uses the client of this module, which answers at
+// once while a server is down, and heals.
 package memcachedstore
 
 import (
@@ -21,11 +22,13 @@ import (
 
 // Options are a store's choices. Namespace must be set.
 type Options struct {
-	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its replicas: a cache would take another's
-	// values for its own. 1 to 100 bytes without spaces and control characters, nor with ":v" or ":l" before a colon, a "#" or its end:
-	// so the keys of two namespaces never meet. It must be set.
+	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its
+	// replicas: a cache would take another's values for its own. 1 to 100 bytes without spaces and
+	// control characters, nor with ":v" or ":l" before a colon, a "#" or its end: so the keys of
+	// two namespaces never meet. It must be set.
 	Namespace string
-	// PollInterval is how often [Store.Watch] asks memcached whether something has changed, with one get. Default 100 ms.
+	// PollInterval is how often [Store.Watch] asks memcached whether something has changed, with
+	// one get. Default 100 ms.
 	PollInterval time.Duration
 }
 
@@ -52,12 +55,14 @@ func (o Options) check() error {
 	return nil
 }
 
-// Store keeps the values of one cache in memcached. It has no useful zero value: [New] makes one, for Options.Store of a cache. It is
-// safe for concurrent use, starts nothing, and leaves the client open.
+// Store keeps the values of one cache in memcached. It has no useful zero value: [New] makes one,
+// for Options.Store of a cache. It is safe for concurrent use, starts nothing, and leaves the
+// client open.
 //
-// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A key that memcached cannot carry, because
-// it has spaces or control characters or is too long, is replaced with its hash: "<namespace>:v#" and the SHA-256 in hexadecimal.
-// What caches with Options.Watch tell each other is under "<namespace>:n" and "<namespace>:n:<number>".
+// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A key
+// that memcached cannot carry, because it has spaces or control characters or is too long, is
+// replaced with its hash: "<namespace>:v#" and the SHA-256 in hexadecimal. What caches with
+// Options.Watch tell each other is under "<namespace>:n" and "<namespace>:n:<number>".
 type Store struct {
 	client    *memcache.Client
 	namespace string
@@ -74,8 +79,8 @@ var (
 	_ autorefresh.Watcher  = (*Store)(nil)
 )
 
-// New makes a store. It sees servers that are down whatever Options.ReportUnavailable of the client says. The error names the option
-// that is wrong, and its value.
+// New makes a store. It sees servers that are down whatever Options.ReportUnavailable of the client
+// says. The error names the option that is wrong, and its value.
 func New(client *memcache.Client, o Options) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("memcachedstore: client is nil: pass one that memcache.New has made")
@@ -88,7 +93,8 @@ func New(client *memcache.Client, o Options) (*Store, error) {
 	}, nil
 }
 
-// Servers implements [autorefresh.Reporter]: a server is down while the client's breaker keeps calls from it.
+// Servers implements [autorefresh.Reporter]: a server is down while the client's breaker keeps
+// calls from it.
 func (s *Store) Servers() map[string]error {
 	servers := make(map[string]error)
 	for addr, stats := range s.client.Stats() {
@@ -104,7 +110,8 @@ func (s *Store) Servers() map[string]error {
 	return servers
 }
 
-// GetMulti implements [autorefresh.Store]. While some servers are down it returns what the others have, and the error.
+// GetMulti implements [autorefresh.Store]. While some servers are down it returns what the others
+// have, and the error.
 func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte, error) {
 	names := s.names(ofValue, keys)
 	items, err := s.client.GetMultiContext(ctx, names)
@@ -117,8 +124,9 @@ func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte,
 	return found, err
 }
 
-// SetMulti implements [autorefresh.Store]. The ttl is rounded up to whole seconds; memcached knows no longer one than 30 days. A value
-// that is too large for memcached, 1 MiB by default, is refused: with [autorefresh.ErrRefused], if nothing worse has happened.
+// SetMulti implements [autorefresh.Store]. The ttl is rounded up to whole seconds; memcached knows
+// no longer one than 30 days. A value that is too large for memcached, 1 MiB by default, is
+// refused: with [autorefresh.ErrRefused], if nothing worse has happened.
 func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time.Duration) error {
 	keys := slices.Collect(maps.Keys(values))
 	return each(len(keys), func(i int) error {
@@ -142,8 +150,9 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	})
 }
 
-// Lease implements [autorefresh.Leaser]. The ttl is rounded up to whole seconds, and one more is added, because memcached counts seconds
-// by its own clock: what is to last for one may end after a moment.
+// Lease implements [autorefresh.Leaser]. The ttl is rounded up to whole seconds, and one more is
+// added, because memcached counts seconds by its own clock: what is to last for one may end after a
+// moment.
 func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[string]bool, error) {
 	taken := make(map[string]bool)
 	var mu sync.Mutex
@@ -162,7 +171,8 @@ func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (ma
 	return taken, err
 }
 
-// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another process has now, stays.
+// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another
+// process has now, stays.
 func (s *Store) Release(ctx context.Context, keys ...string) error {
 	names := s.names(ofLease, keys)
 	items, err := s.client.GetMultiContext(ctx, names)

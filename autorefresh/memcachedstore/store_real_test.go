@@ -38,7 +38,8 @@ func (s *source) load(ctx context.Context, _ int, _ int64) (int64, error) {
 	}
 }
 
-// replica makes a cache as a process of its own would: with its own client, a patient one unless it is in the options.
+// replica makes a cache as a process of its own would: with its own client, a patient one unless it
+// is in the options.
 func replica(t *testing.T, addr string, s *source, o options) *cache {
 	t.Helper()
 	if addr != "" && o.Store == nil {
@@ -116,8 +117,8 @@ func TestHerdLoadsOnce(t *testing.T) {
 	}
 }
 
-// TestServerBreaksAndHeals: whatever happens to memcached, values are served, the source sees no more than the shield's rate, and
-// replicas share again afterwards.
+// TestServerBreaksAndHeals: whatever happens to memcached, values are served, the source sees no
+// more than the shield's rate, and replicas share again afterwards.
 func TestServerBreaksAndHeals(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
@@ -210,7 +211,8 @@ func sharesAgain(t *testing.T, addr string, c *cache, s *source) {
 	})
 }
 
-// TestShieldServesWhatMemcachedHas: a process that starts while the source is down has the values that others have loaded.
+// TestShieldServesWhatMemcachedHas: a process that starts while the source is down has the values
+// that others have loaded.
 func TestShieldServesWhatMemcachedHas(t *testing.T) {
 	server := testutil.StartMemcached(t)
 	var s source
@@ -231,7 +233,8 @@ func TestShieldServesWhatMemcachedHas(t *testing.T) {
 	}
 }
 
-// TestLeasesLastAsLongAsTheyMust: memcached counts whole seconds by its own clock, whose phase must not matter.
+// TestLeasesLastAsLongAsTheyMust: memcached counts whole seconds by its own clock, whose phase must
+// not matter.
 func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
 	t.Parallel()
 	const ttl = time.Second
@@ -252,7 +255,8 @@ func TestLeasesLastAsLongAsTheyMust(t *testing.T) {
 					return
 				}
 				if !taken[key] {
-					// A memcached that a busy machine wakes late has a clock that is late. A phase that mattered would end some at once.
+					// A memcached that a busy machine wakes late has a clock that is late. A phase
+					// that mattered would end some at once.
 					if d := time.Since(began); d < ttl/2 {
 						t.Errorf("a lease for %v ended after %v", ttl, d)
 					}

@@ -77,7 +77,8 @@ func TestStateOfEachServer(t *testing.T) {
 	eventually(t, "it is back", func() bool { return s.Servers()[servers[1].Addr()] == nil })
 }
 
-// awkward are keys that memcached cannot carry as they are, and some that look like what others become.
+// awkward are keys that memcached cannot carry as they are, and some that look like what others
+// become.
 func awkward() []string {
 	hash := sha256.Sum256([]byte("with a space"))
 	return []string{
@@ -330,8 +331,8 @@ type panicky struct{}
 func (panicky) PickServer(string) (net.Addr, error)  { panic("no such zone") }
 func (panicky) Each(func(addr net.Addr) error) error { return nil }
 
-// TestPanicOfASelectorIsAnError tells of the selector that panicked and ended the process: some keys are stored on goroutines of the
-// store, where nobody can recover.
+// TestPanicOfASelectorIsAnError tells of the selector that panicked and ended the process: some
+// keys are stored on goroutines of the store, where nobody can recover.
 func TestPanicOfASelectorIsAnError(t *testing.T) {
 	client, err := memcache.NewWithOptions(panicky{}, memcache.Options{})
 	if err != nil {

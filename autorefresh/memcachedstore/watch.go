@@ -103,8 +103,8 @@ func (s *Store) begin(ctx context.Context) error {
 	return err
 }
 
-// Watch implements [autorefresh.Watcher]: every Options.PollInterval it looks whether there are new entries in the journal that Announce
-// writes, with one get.
+// Watch implements [autorefresh.Watcher]: every Options.PollInterval it looks whether there are new
+// entries in the journal that Announce writes, with one get.
 func (s *Store) Watch(ctx context.Context, tell func(autorefresh.Notice)) error {
 	ticker := time.NewTicker(s.poll)
 	defer ticker.Stop()

@@ -35,8 +35,8 @@ func load(t *testing.T, c *cache, key int) int64 {
 	return v
 }
 
-// TestWhatOneProcessWritesTheOtherReads: what is set and deleted in one process is so in the other soon after, and the source is not asked
-// because of it.
+// TestWhatOneProcessWritesTheOtherReads: what is set and deleted in one process is so in the other
+// soon after, and the source is not asked because of it.
 func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	t.Parallel()
 	server := testutil.StartMemcached(t)
@@ -74,7 +74,8 @@ func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	}
 }
 
-// TestAGapIsMadeUpForByLooks: a memcached that has lost everything, its version with it, costs no item and no call of the source.
+// TestAGapIsMadeUpForByLooks: a memcached that has lost everything, its version with it, costs no
+// item and no call of the source.
 func TestAGapIsMadeUpForByLooks(t *testing.T) {
 	t.Parallel()
 	server := testutil.StartMemcached(t)

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// side is how many tests run side by side that say they may: most of their time they wait for periods, and for real sentinels.
+// side is how many tests run side by side that say they may: most of their time they wait for
+// periods, and for real sentinels.
 const side = "6"
 
 func TestMain(m *testing.M) {
@@ -31,7 +32,8 @@ func follow(t *testing.T, sentinels []string, reach sentinel.Endpoint) *sentinel
 	return followWith(t, sentinels, sentinel.Options{Names: []string{primary}, Server: reach, Sentinel: reach})
 }
 
-// followUnhurried is for tests that are not about silence: a server that a busy machine lets stand still has not failed.
+// followUnhurried is for tests that are not about silence: a server that a busy machine lets stand
+// still has not failed.
 func followUnhurried(t *testing.T, sentinels []string) *sentinel.Client {
 	t.Helper()
 	return followWith(t, sentinels, sentinel.Options{Names: []string{primary}, HeartbeatTimeout: 10 * time.Second, DialTimeout: 10 * time.Second})

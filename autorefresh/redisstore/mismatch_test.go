@@ -24,7 +24,8 @@ func stressTime() time.Duration {
 	return time.Second
 }
 
-// TestMismatch has many callers use stores whose names and keys are alike, and leave early. A value says where it belongs.
+// TestMismatch has many callers use stores whose names and keys are alike, and leave early. A value
+// says where it belongs.
 func TestMismatch(t *testing.T) {
 	cluster := redis.StartFakeCluster(t, redis.FakeClusterOptions{Name: primary})
 	reach := sentinel.Endpoint{Dial: cluster.Net.Dial}

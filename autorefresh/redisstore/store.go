@@ -1,5 +1,5 @@
-// Package redisstore is a second level of autorefresh on a redis primary that sentinels watch: processes that share it share what one of
-// them has refreshed, failovers included.
+// Package redisstore is a second level of autorefresh on a redis primary that sentinels watch:
+// processes that share it share what one of them has refreshed, failovers included.
 package redisstore
 
 import (
@@ -21,19 +21,22 @@ import (
 
 // Options are a store's choices. Primary and Namespace must be set.
 type Options struct {
-	// Primary is the name of the primary to use, as the sentinels call it; the client must follow it. It must be set.
+	// Primary is the name of the primary to use, as the sentinels call it; the client must follow
+	// it. It must be set.
 	Primary string
-	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its replicas: a cache would take another's
-	// values for its own. ":v" and ":l" must not be in it before a colon or its end: so the keys of two namespaces never meet. It must be
-	// set.
+	// Namespace is what the store's keys begin with. Each cache needs its own, shared by its
+	// replicas: a cache would take another's values for its own. ":v" and ":l" must not be in it
+	// before a colon or its end: so the keys of two namespaces never meet. It must be set.
 	Namespace string
 }
 
-// Store keeps the values of one cache in redis. It has no useful zero value: [New] makes one, for Options.Store of a cache. It is safe
-// for concurrent use, starts nothing, and leaves the client open.
+// Store keeps the values of one cache in redis. It has no useful zero value: [New] makes one, for
+// Options.Store of a cache. It is safe for concurrent use, starts nothing, and leaves the client
+// open.
 //
-// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A failover may lose the last writes: then
-// values are loaded again, and a key may be asked for by two processes once.
+// The value of the key "42" is under "<namespace>:v:42", its lease under "<namespace>:l:42". A
+// failover may lose the last writes: then values are loaded again, and a key may be asked for by
+// two processes once.
 type Store struct {
 	client    *sentinel.Client
 	primary   string
@@ -68,7 +71,8 @@ func New(client *sentinel.Client, o Options) (*Store, error) {
 }
 
 const (
-	// maxKeys and maxBytes are the most that one request carries, lest it holds up those of others: they share a connection.
+	// maxKeys and maxBytes are the most that one request carries, lest it holds up those of others:
+	// they share a connection.
 	maxKeys  = 256
 	maxBytes = 1 << 20
 )
@@ -81,8 +85,9 @@ const (
 	ofLease kind = "l"
 )
 
-// ambiguous tells whether keys of a namespace could be those of a shorter one: a key begins with the namespace, a colon, its kind and a
-// colon. Two keys are the same only if the longer namespace goes on like that after the shorter one.
+// ambiguous reports whether keys of a namespace could be those of a shorter one: a key begins with
+// the namespace, a colon, its kind and a colon. Two keys are the same only if the longer namespace
+// goes on like that after the shorter one.
 func ambiguous(namespace string) bool {
 	return strings.Contains(namespace+":", ":"+string(ofValue)+":") || strings.Contains(namespace+":", ":"+string(ofLease)+":")
 }
@@ -99,7 +104,8 @@ func (s *Store) names(k kind, keys []string) []string {
 
 func (s *Store) do(ctx context.Context, a radix.Action) error { return s.client.Do(ctx, s.primary, a) }
 
-// Servers implements [autorefresh.Reporter]: the primary is down while the client has none that it may use.
+// Servers implements [autorefresh.Reporter]: the primary is down while the client has none that it
+// may use.
 func (s *Store) Servers() map[string]error {
 	stats := s.client.Breaker(s.primary).Stats()
 	switch {
@@ -152,7 +158,8 @@ func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time
 	return s.do(ctx, p)
 }
 
-// setUnlessMarked sets each first key of two unless the second, its mark, is there with another value than was seen.
+// setUnlessMarked sets each first key of two unless the second, its mark, is there with another
+// value than was seen.
 const setUnlessMarked = `for i = 1, #KEYS, 2 do
 local mark = redis.call("GET", KEYS[i + 1])
 if not mark or mark == ARGV[i + 2] then redis.call("SET", KEYS[i], ARGV[i + 1], "PX", ARGV[1]) end
@@ -219,7 +226,8 @@ func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (ma
 // release deletes those of the keys that hold the caller's token.
 const release = `for _, key in ipairs(KEYS) do if redis.call("GET", key) == ARGV[1] then redis.call("DEL", key) end end`
 
-// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another process has now, stays.
+// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another
+// process has now, stays.
 func (s *Store) Release(ctx context.Context, keys ...string) error {
 	for some := range slices.Chunk(keys, maxKeys) {
 		args := append([]string{release, strconv.Itoa(len(some))}, s.names(ofLease, some)...)

@@ -85,8 +85,8 @@ func TestLeasesOnARealServer(t *testing.T) {
 	}
 }
 
-// TestReplicasShareRefreshesThroughAFailover: three replicas cost the source hardly more than one, while the primary is replaced by plan
-// or after a crash.
+// TestReplicasShareRefreshesThroughAFailover: three replicas cost the source hardly more than one,
+// while the primary is replaced by plan or after a crash.
 func TestReplicasShareRefreshesThroughAFailover(t *testing.T) {
 	t.Parallel()
 	for what, change := range map[string]func(*redis.Cluster, context.Context, string) error{
@@ -155,7 +155,8 @@ func shareThrough(t *testing.T, change func(*redis.Cluster) error) {
 	}
 }
 
-// TestPrimaryThatHangsIsShielded: while there is no primary all values are served, and the source sees no more than the shield's rate.
+// TestPrimaryThatHangsIsShielded: while there is no primary all values are served, and the source
+// sees no more than the shield's rate.
 func TestPrimaryThatHangsIsShielded(t *testing.T) {
 	t.Parallel()
 	const items, rate = 300, 20.0

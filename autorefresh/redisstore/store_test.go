@@ -184,7 +184,8 @@ func TestDownIsAnErrorAndNotAMiss(t *testing.T) {
 	}
 }
 
-// Values have their keys by their places. Of an answer that lacks one, the last key's value was taken for the first's.
+// Values have their keys by their places. Of an answer that lacks one, the last key's value was
+// taken for the first's.
 func TestAnAnswerThatLacksAValueIsAnError(t *testing.T) {
 	s, cluster := fakeStore(t)
 	for _, answer := range []string{"*1\r\n$5\r\nof 2!\r\n", "*0\r\n", "*-1\r\n", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"} {

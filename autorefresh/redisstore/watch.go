@@ -10,11 +10,13 @@ import (
 
 var _ autorefresh.Watcher = (*Store)(nil)
 
-// Announce implements [autorefresh.Watcher]: redis tells of changes by itself, also of those by processes that do not watch.
+// Announce implements [autorefresh.Watcher]: redis tells of changes by itself, also of those by
+// processes that do not watch.
 func (s *Store) Announce(context.Context, ...string) error { return nil }
 
-// Watch implements [autorefresh.Watcher], with the client tracking of redis 6 in broadcast mode, on a connection of its own, which follows
-// failovers. A user of redis needs the right to CLIENT TRACKING.
+// Watch implements [autorefresh.Watcher], with the client tracking of redis 6 in broadcast mode, on
+// a connection of its own, which follows failovers. A user of redis needs the right to CLIENT
+// TRACKING.
 func (s *Store) Watch(ctx context.Context, tell func(autorefresh.Notice)) error {
 	prefix := s.name(ofValue, "")
 	changes, err := s.client.Track(ctx, s.primary, prefix)

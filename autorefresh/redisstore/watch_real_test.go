@@ -36,8 +36,8 @@ func load(t *testing.T, c *cache, key int) int64 {
 	return v
 }
 
-// TestWhatOneProcessWritesTheOtherReads: what is set, deleted and invalidated in one process is so in the other a moment later, and the
-// source is not asked because of it.
+// TestWhatOneProcessWritesTheOtherReads: what is set, deleted and invalidated in one process is so
+// in the other a moment later, and the source is not asked because of it.
 func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})
@@ -97,7 +97,8 @@ func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	}
 }
 
-// TestAGapIsMadeUpForByLooks: what changed while nobody was told is there soon after, and the source is not asked for it.
+// TestAGapIsMadeUpForByLooks: what changed while nobody was told is there soon after, and the
+// source is not asked for it.
 func TestAGapIsMadeUpForByLooks(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})

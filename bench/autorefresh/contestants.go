@@ -19,7 +19,7 @@ type contestant interface {
 	name() string
 	// read returns a value, as one does who needs it; what is missing is loaded.
 	read(ctx context.Context, key int) (int64, bool)
-	// has tells whether a value is in memory.
+	// has reports whether a value is in memory.
 	has(key int) bool
 	close() error
 }

@@ -265,7 +265,7 @@ func (p *pair) writeFor(ctx context.Context, d time.Duration, items int) (calls 
 	return p.source.calls.Load() - before, err
 }
 
-// same tells whether both have what the source has.
+// same reports whether both have what the source has.
 func (p *pair) same(items int) bool {
 	p.source.mu.Lock()
 	defer p.source.mu.Unlock()

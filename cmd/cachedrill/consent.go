@@ -59,7 +59,7 @@ func occupied(asked []rig.Asked, more int64) (full, evicting []string) {
 	return full, evicting
 }
 
-// interactive tells whether somebody can answer.
+// interactive reports whether somebody can answer.
 func interactive(stdin io.Reader) bool {
 	if file, ok := stdin.(*os.File); ok {
 		info, err := file.Stat()

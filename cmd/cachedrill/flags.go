@@ -132,7 +132,7 @@ func parse(args []string, canOpen bool) (settings, error) {
 	return full, err
 }
 
-// foreign tells whether the servers are there already.
+// foreign reports whether the servers are there already.
 func (s settings) foreign() bool { return len(s.servers)+len(s.sentinels) > 0 }
 
 // withDefaults fills in what depends on whose servers are used.

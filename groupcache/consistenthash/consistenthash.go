@@ -1,5 +1,5 @@
-// Package consistenthash is the ring that says which peer owns a key. It is, bit for bit, that of github.com/mailgun/groupcache, so that
-// processes of both kinds agree.
+// Package consistenthash is the ring that says which peer owns a key. It is, bit for bit, that of
+// github.com/mailgun/groupcache, so that processes of both kinds agree.
 package consistenthash
 
 import (
@@ -11,11 +11,12 @@ import (
 	"unsafe"
 )
 
-// Hash maps data to a place on the ring. It must neither change nor keep the data, which may be memory of a string.
+// Hash maps data to a place on the ring. It must neither change nor keep the data, which may be
+// memory of a string.
 type Hash func(data []byte) uint64
 
-// Map is a ring of peers. Get says who owns a key. A Map without peers, as also the zero value, answers "". Add must not run beside
-// other calls; those are safe for concurrent use.
+// Map is a ring of peers. Get says who owns a key. A Map without peers, as also the zero value,
+// answers "". Add must not run beside other calls; those are safe for concurrent use.
 type Map struct {
 	hash     Hash
 	replicas int
@@ -24,7 +25,8 @@ type Map struct {
 	names    []string
 }
 
-// New returns an empty ring on which each peer has so many points. Without a hash function fn it is FNV-1 of 64 bits.
+// New returns an empty ring on which each peer has so many points. Without a hash function fn it is
+// FNV-1 of 64 bits.
 func New(replicas int, fn Hash) *Map {
 	if fn == nil {
 		fn = fnv1
@@ -32,7 +34,8 @@ func New(replicas int, fn Hash) *Map {
 	return &Map{hash: fn, replicas: replicas}
 }
 
-// fnv1 is the 64-bit FNV-1 hash (http://www.isthe.com/chongo/tech/comp/fnv/). The one in hash/fnv would allocate.
+// fnv1 is the 64-bit FNV-1 hash (http://www.isthe.com/chongo/tech/comp/fnv/). The one in hash/fnv
+// would allocate.
 func fnv1(data []byte) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	sum := uint64(offset)
@@ -47,10 +50,11 @@ func (m *Map) at(key string) int64 {
 	return int64(m.hash(unsafe.Slice(unsafe.StringData(key), len(key))))
 }
 
-// IsEmpty tells whether there are no peers.
+// IsEmpty reports whether there are no peers.
 func (m *Map) IsEmpty() bool { return len(m.points) == 0 }
 
-// Add adds peers. Where points of two fall together, which with a good hash never happens, the one that was added last has the place.
+// Add adds peers. Where points of two fall together, which with a good hash never happens, the one
+// that was added last has the place.
 func (m *Map) Add(keys ...string) {
 	type point struct {
 		at    int64
@@ -86,7 +90,8 @@ func (m *Map) name(key string) int32 {
 	return int32(i)
 }
 
-// first returns the index of the first point at or after the place of a key, on a ring that is not empty.
+// first returns the index of the first point at or after the place of a key, on a ring that is not
+// empty.
 func (m *Map) first(key string) int {
 	i, _ := slices.BinarySearch(m.points, m.at(key))
 	if i == len(m.points) {
@@ -95,8 +100,8 @@ func (m *Map) first(key string) int {
 	return i
 }
 
-// Points yields the places of the peers' points with the peers they belong to, in the order of the ring, beginning anywhere. It is for
-// rings of other kinds that are made of the same points.
+// Points yields the places of the peers' points with the peers they belong to, in the order of the
+// ring, beginning anywhere. It is for rings of other kinds that are made of the same points.
 func (m *Map) Points(yield func(at uint64, peer string) bool) {
 	for i, at := range m.points {
 		if !yield(uint64(at), m.names[m.owners[i]]) {
@@ -113,8 +118,8 @@ func (m *Map) Get(key string) string {
 	return m.names[m.owners[m.first(key)]]
 }
 
-// Owners appends to dst up to n peers, no two the same: the owner of a key, then who would own it without those before. With room in dst
-// it does not allocate.
+// Owners appends to dst up to n peers, no two the same: the owner of a key, then who would own it
+// without those before. With room in dst it does not allocate.
 func (m *Map) Owners(dst []string, key string, n int) []string {
 	if m.IsEmpty() {
 		return dst

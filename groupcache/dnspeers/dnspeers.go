@@ -1,5 +1,5 @@
-// Package dnspeers keeps the peers of a groupcache at what DNS says: the addresses of a name, such as that of a headless service of
-// Kubernetes, or the records of a service (SRV).
+// Package dnspeers keeps the peers of a groupcache at what DNS says: the addresses of a name, such
+// as that of a headless service of Kubernetes, or the records of a service (SRV).
 //
 //	cache, err := groupcache.New(groupcache.Options{Self: "http://" + podIP + ":8080"})
 //	peers, err := dnspeers.Watch(ctx, cache, "users.default.svc.cluster.local", dnspeers.Options{Port: 8080})
@@ -40,18 +40,19 @@ type Resolver interface {
 
 // Options are a Watcher's choices. The zero value lacks either Port or Service.
 type Options struct {
-	// Name is the value of the metric label "client". Default: that of the instance, if it has a method
-	// Name, as a groupcache.Instance has; else the name that is looked up.
+	// Name is the value of the metric label "client". Default: that of the instance, if it has a
+	// method Name, as a groupcache.Instance has; else the name that is looked up.
 	Name string
 	// Port is that of all peers; needed without Service.
 	Port int
-	// Service is that of SRV records, which bring their own ports: "_service._tcp.name" is asked for, or just the name if Service is
-	// "-". Default empty: the name's addresses are asked for.
+	// Service is that of SRV records, which bring their own ports: "_service._tcp.name" is asked
+	// for, or just the name if Service is "-". Default empty: the name's addresses are asked for.
 	Service string
-	// Scheme of the peers' URLs: "http", "https", or "none" for addresses without one, as peers over gRPC have them. Default "http".
+	// Scheme of the peers' URLs: "http", "https", or "none" for addresses without one, as peers
+	// over gRPC have them. Default "http".
 	Scheme string
-	// Interval is the time between two look-ups, less up to a tenth of it by chance. Go's resolver does not tell how long an answer
-	// holds. Default 5 s.
+	// Interval is the time between two look-ups, less up to a tenth of it by chance. Go's resolver
+	// does not tell how long an answer holds. Default 5 s.
 	Interval time.Duration
 	// Timeout bounds a look-up. Default 2 s.
 	Timeout time.Duration
@@ -117,15 +118,18 @@ type Stats struct {
 	Peers []string
 	// Updated is when they were last confirmed by an answer; zero before the first.
 	Updated time.Time
-	// Lookups counts questions, Failures those without a usable answer; an empty one is a failure. Changes counts new lists.
+	// Lookups counts questions, Failures those without a usable answer; an empty one is a failure.
+	// Changes counts new lists.
 	Lookups, Failures, Changes uint64
-	// Ignored is how many records of the last answer name no address that a peer can have, such as one with port 0. They are left out.
+	// Ignored is how many records of the last answer name no address that a peer can have, such as
+	// one with port 0. They are left out.
 	Ignored int
 	// Err is why the last question failed, nil if it did not.
 	Err error
 }
 
-// Watcher keeps the peers of an Instance up to date. Make it with Watch. It is safe for concurrent use.
+// Watcher keeps the peers of an Instance up to date. Make it with Watch. It is safe for concurrent
+// use.
 type Watcher struct {
 	instance Instance
 	name     string
@@ -141,8 +145,9 @@ type Watcher struct {
 	stats Stats // guarded by mu
 }
 
-// Watch looks the name up, sets the peers, and goes on doing so until Close. It returns as soon as the first answer has come or ctx has
-// ended; without an answer it goes on trying, and the error of the first try is in Stats. The error tells which option is wrong.
+// Watch looks the name up, sets the peers, and goes on doing so until Close. It returns as soon as
+// the first answer has come or ctx has ended; without an answer it goes on trying, and the error of
+// the first try is in Stats. The error tells which option is wrong.
 func Watch(ctx context.Context, instance Instance, name string, opts Options) (*Watcher, error) {
 	if err := opts.check(name); err != nil {
 		return nil, err
@@ -164,7 +169,8 @@ func (w *Watcher) loop() {
 	}
 }
 
-// Refresh looks the name up now. A failed or empty answer leaves the peers as they are, and is the error.
+// Refresh looks the name up now. A failed or empty answer leaves the peers as they are, and is the
+// error.
 //
 //nolint:contextcheck // Close ends it, too
 func (w *Watcher) Refresh(ctx context.Context) error {
@@ -215,7 +221,8 @@ func (w *Watcher) lookUp(ctx context.Context) ([]string, error) {
 	return slices.Compact(urls), nil
 }
 
-// noteIgnored takes note of records that are left out, and says so in the log when there is news of it.
+// noteIgnored takes note of records that are left out, and says so in the log when there is news of
+// it.
 func (w *Watcher) noteIgnored(n int) {
 	w.mu.Lock()
 	before := w.stats.Ignored

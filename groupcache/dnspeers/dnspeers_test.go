@@ -284,7 +284,8 @@ func TestTheRealResolver(t *testing.T) {
 	}
 }
 
-// One record that names no peer, such as one with port 0, kept the whole list from being taken, for ever.
+// One record that names no peer, such as one with port 0, kept the whole list from being taken, for
+// ever.
 func TestABadRecordLeavesTheOthers(t *testing.T) {
 	good := &net.SRV{Target: "a.svc.", Port: 80}
 	for what, c := range map[string]struct {

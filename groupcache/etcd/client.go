@@ -25,9 +25,10 @@ type client struct {
 
 var _ Fetcher = (*client)(nil)
 
-// NewClient makes a Fetcher that asks one peer, of this module or the original's, by the name under which it is registered, such as
-// groupcache/10.0.0.1:6324, or by its address alone. A wrong name is an error of Fetch. It speaks plain text, connects when it is first asked, and
-// keeps the connection for as long as it is used. A Server does not need it.
+// NewClient makes a Fetcher that asks one peer, of this module or the original's, by the name under
+// which it is registered, such as groupcache/10.0.0.1:6324, or by its address alone. A wrong name
+// is an error of Fetch. It speaks plain text, connects when it is first asked, and keeps the
+// connection for as long as it is used. A Server does not need it.
 func NewClient(service string) *client { //nolint:revive // the original's signature
 	c := &client{addr: service[strings.LastIndexByte(service, '/')+1:]}
 	if c.err = (&grpcpeer.Network{}).CheckAddress(c.addr); c.err != nil {
@@ -45,7 +46,8 @@ func NewClient(service string) *client { //nolint:revive // the original's signa
 	return c
 }
 
-// Fetch asks the peer for a key. It takes 10 s at most. The error of the peer's Retriever is one of gRPC, too.
+// Fetch asks the peer for a key. It takes 10 s at most. The error of the peer's Retriever is one of
+// gRPC, too.
 func (c *client) Fetch(group string, key string) ([]byte, error) {
 	if c.err != nil {
 		return nil, c.err

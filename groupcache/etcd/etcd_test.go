@@ -342,7 +342,8 @@ func TestLinesNameTheirServer(t *testing.T) {
 	}
 }
 
-// A server answered only for the groups that were registered with it; the original's answers for all of the process.
+// A server answered only for the groups that were registered with it; the original's answers for
+// all of the process.
 func TestAServerAnswersForEveryGroupOfTheProcess(t *testing.T) {
 	n := newNode(t, freeAddr(t), newSource(), away(t))
 	n.start(t)

@@ -9,13 +9,15 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// everyGroup answers peers for the groups of a Server, and in the place of one that it does not have for the newest group of that name in the process,
-// registered with another Server or with none.
+// everyGroup answers peers for the groups of a Server, and in the place of one that it does not
+// have for the newest group of that name in the process, registered with another Server or with
+// none.
 type everyGroup struct{ peer.Local }
 
 var _ peer.Local = everyGroup{}
 
-// elsewhere is what answers for a group that is none of the Server's, which said err; nil if nothing does.
+// elsewhere is what answers for a group that is none of the Server's, which said err; nil if
+// nothing does.
 func elsewhere(group string, err error) peer.Local {
 	if !errors.Is(err, peer.ErrNoGroup) {
 		return nil
@@ -89,7 +91,8 @@ func (e everyGroup) Written(ctx context.Context, group string, within time.Durat
 	return a, err
 }
 
-// Forget implements peer.Local. What others have is out of date, too: they are not told of writes in another way.
+// Forget implements peer.Local. What others have is out of date, too: they are not told of writes
+// in another way.
 func (e everyGroup) Forget() {
 	e.Local.Forget()
 	for _, g := range groups.all() {

@@ -18,7 +18,8 @@ var ErrEmptyKey = errors.New("etcd: the key is empty")
 
 // A Retriever loads values.
 type Retriever interface {
-	// Retrieve loads the value of a key. An error that is a *groupcache.ErrNotFound says that there is none.
+	// Retrieve loads the value of a key. An error that is a *groupcache.ErrNotFound says that there
+	// is none.
 	Retrieve(key string) ([]byte, error)
 }
 
@@ -39,7 +40,8 @@ type Picker interface {
 	Pick(key string) (Fetcher, bool)
 }
 
-// A Group is a set of keys with one Retriever. Make it with NewGroup; most callers want Get. It is safe for concurrent use.
+// A Group is a set of keys with one Retriever. Make it with NewGroup; most callers want Get. It is
+// safe for concurrent use.
 type Group struct {
 	name      string
 	maxBytes  int64
@@ -89,8 +91,10 @@ func (r *registry) take(name string) *Group {
 	return g
 }
 
-// NewGroup makes a group that works alone until RegisterServer; peers that ask a Server of this process for its keys are answered. The
-// budget is in bytes, for all its values in this process; 0 caches nothing. A group of the same name is not found by GetGroup any more, but works on. It panics without a Retriever, as the original does.
+// NewGroup makes a group that works alone until RegisterServer; peers that ask a Server of this
+// process for its keys are answered. The budget is in bytes, for all its values in this process; 0
+// caches nothing. A group of the same name is not found by GetGroup any more, but works on. It
+// panics without a Retriever, as the original does.
 func NewGroup(name string, maxBytes int64, retriever Retriever) *Group {
 	if retriever == nil {
 		panic("etcd: NewGroup: the group has no Retriever: pass what loads its values")
@@ -103,7 +107,8 @@ func NewGroup(name string, maxBytes int64, retriever Retriever) *Group {
 // GetGroup is the newest group of a name, nil if there is none.
 func GetGroup(name string) *Group { return groups.get(name) }
 
-// DestroyGroup forgets the group of a name, and stops its server if that has no other one. Without such a group it does nothing.
+// DestroyGroup forgets the group of a name, and stops its server if that has no other one. Without
+// such a group it does nothing.
 func DestroyGroup(name string) {
 	g := groups.take(name)
 	if g == nil {
@@ -120,8 +125,9 @@ func DestroyGroup(name string) {
 // DestroryGroup is DestroyGroup under the original's name.
 func DestroryGroup(name string) { DestroyGroup(name) }
 
-// RegisterServer lets the group share its values with the peers of a server; the server's peers then get its keys. With a Picker of the caller's
-// the group asks its Fetchers, and loads what they fail to get; peers do not get its keys. Values that were cached before are loaded again. It
+// RegisterServer lets the group share its values with the peers of a server; the server's peers
+// then get its keys. With a Picker of the caller's the group asks its Fetchers, and loads what they
+// fail to get; peers do not get its keys. Values that were cached before are loaded again. It
 // panics if it was called before, as the original does.
 func (g *Group) RegisterServer(p Picker) {
 	g.mu.Lock()
@@ -209,8 +215,9 @@ func (g *Group) retrieve(_ context.Context, key string, dest groupcache.Sink) er
 	return dest.SetBytes(b, time.Time{})
 }
 
-// Get finds the value of a key: in this process's cache, else at the key's owner, else by the Retriever. All who ask for a key at the same time
-// share one load. The error is the Retriever's, wherever that ran, or ErrEmptyKey.
+// Get finds the value of a key: in this process's cache, else at the key's owner, else by the
+// Retriever. All who ask for a key at the same time share one load. The error is the Retriever's,
+// wherever that ran, or ErrEmptyKey.
 func (g *Group) Get(key string) (ByteView, error) {
 	if key == "" {
 		return ByteView{}, ErrEmptyKey

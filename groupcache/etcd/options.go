@@ -22,17 +22,22 @@ const (
 type Options struct {
 	// Service is the name under which peers register. Default "groupcache", the original's.
 	Service string
-	// Listen is the address that Start listens on, if it is not that by which peers reach the server. Default empty: that one.
+	// Listen is the address that Start listens on, if it is not that by which peers reach the
+	// server. Default empty: that one.
 	Listen string
-	// Endpoints are etcd's. Default: those of the environment variable ETCDCTL_ENDPOINTS, separated by commas, else localhost:2379.
+	// Endpoints are etcd's. Default: those of the environment variable ETCDCTL_ENDPOINTS, separated
+	// by commas, else localhost:2379.
 	Endpoints []string
 	// Username and Password log in to etcd. Default: no login.
 	Username, Password string
-	// TLS is for connections to etcd. Default nil: plain text, unless an endpoint begins with https://.
+	// TLS is for connections to etcd. Default nil: plain text, unless an endpoint begins with
+	// https://.
 	TLS *tls.Config
-	// TTL is how long the registration of a process that died is kept by etcd, in whole seconds. Default 10 s.
+	// TTL is how long the registration of a process that died is kept by etcd, in whole seconds.
+	// Default 10 s.
 	TTL time.Duration
-	// Peers are the choices for what peers say to each other: TLS, credentials. Default: plain text.
+	// Peers are the choices for what peers say to each other: TLS, credentials. Default: plain
+	// text.
 	Peers grpcpeer.Options
 	// Cache are those of the Instance; Self and Network are the Server's.
 	Cache groupcache.Options

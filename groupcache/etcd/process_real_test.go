@@ -25,16 +25,18 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// peerArgument as the first argument makes this program a server: then follow its address for peers, that for the test, the endpoint of etcd, and
-// the URL of the database.
+// peerArgument as the first argument makes this program a server: then follow its address for
+// peers, that for the test, the endpoint of etcd, and the URL of the database.
 const peerArgument = "run-as-etcd-server"
 
-// silence is longer than the default: a busy machine makes processes silent for longer, and the next owner load.
+// silence is longer than the default: a busy machine makes processes silent for longer, and the
+// next owner load.
 const silence = time.Second
 
 func isPeer() bool { return len(os.Args) > 5 && os.Args[1] == peerArgument }
 
-// runPeer is the program of a server. It loads from the database over HTTP, so that the test can count, and ends by a signal.
+// runPeer is the program of a server. It loads from the database over HTTP, so that the test can
+// count, and ends by a signal.
 //
 //nolint:contextcheck // the original's Get has no context
 func runPeer(args []string) error {
@@ -186,7 +188,8 @@ func (f *family) knows(t *testing.T, i, n int) bool {
 	return len(peers) == n
 }
 
-// stampede lets many callers at some processes ask for keys, all at once, and checks that all get them, and each key is loaded once.
+// stampede lets many callers at some processes ask for keys, all at once, and checks that all get
+// them, and each key is loaded once.
 func (f *family) stampede(t *testing.T, prefix string, processes ...int) {
 	t.Helper()
 	for n := range 10 {
@@ -229,8 +232,9 @@ func (f *family) owned(i int, prefix string) string {
 	}
 }
 
-// Processes find each other by etcd, and each key is loaded once, whoever asks. One that is killed is missed by nobody: at first the next owner
-// loads for all, then etcd takes it off the list. One that comes back gets its keys again.
+// Processes find each other by etcd, and each key is loaded once, whoever asks. One that is killed
+// is missed by nobody: at first the next owner loads for all, then etcd takes it off the list. One
+// that comes back gets its keys again.
 func TestProcessesFindEachOther(t *testing.T) {
 	t.Parallel()
 	f := startFamily(t, 4)
@@ -352,7 +356,8 @@ func TestServersThatBeginBeforeEtcd(t *testing.T) {
 	expectOnce(t, s, "together", nodes...)
 }
 
-// The endpoints of a server without options are those of the environment, and it registers like the original: others find it by its key.
+// The endpoints of a server without options are those of the environment, and it registers like the
+// original: others find it by its key.
 func TestDefaultsAreTheOriginals(t *testing.T) {
 	e := testutil.StartEtcd(t)
 	t.Setenv("ETCDCTL_ENDPOINTS", e.Addr())

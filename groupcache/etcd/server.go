@@ -27,15 +27,16 @@ var ErrRunning = errors.New("etcd: the server is running already")
 // ErrClosed is returned by Start after Close. Make a new Server.
 var ErrClosed = errors.New("etcd: the server is closed")
 
-// A Server answers peers for all groups of the process, and finds the others through etcd. Make it with NewServer; the zero value
-// is of no use. Several may be in one process. Its methods are safe for concurrent use.
+// A Server answers peers for all groups of the process, and finds the others through etcd. Make it
+// with NewServer; the zero value is of no use. Several may be in one process. Its methods are safe
+// for concurrent use.
 type Server struct {
 	grpcpb.UnimplementedGroupCacheServer
 
 	// Addr is the host:port by which peers reach the server. It must not be changed.
 	Addr string
-	// Status says that the server is running. Start and Stop write it: a program that reads it while they may be called has a data race, and
-	// should call Running.
+	// Status says that the server is running. Start and Stop write it: a program that reads it
+	// while they may be called has a data race, and should call Running.
 	Status bool
 
 	options  Options
@@ -55,11 +56,13 @@ var (
 	_ grpcpb.GroupCacheServer = (*Server)(nil)
 )
 
-// NewServer makes a server that peers reach at host:port; empty is 127.0.0.1:6324. It knows no peers, and does not listen: see SetPeers and Start.
-// The endpoints of etcd are those of the environment variable ETCDCTL_ENDPOINTS, else localhost:2379.
+// NewServer makes a server that peers reach at host:port; empty is 127.0.0.1:6324. It knows no
+// peers, and does not listen: see SetPeers and Start. The endpoints of etcd are those of the
+// environment variable ETCDCTL_ENDPOINTS, else localhost:2379.
 func NewServer(addr string) (*Server, error) { return NewServerWith(addr, Options{}) }
 
-// NewServerWith is NewServer with options. The error tells which of them is wrong; those for etcd are looked at by Start.
+// NewServerWith is NewServer with options. The error tells which of them is wrong; those for etcd
+// are looked at by Start.
 func NewServerWith(addr string, opts Options) (*Server, error) {
 	if addr == "" {
 		addr = defaultAddr
@@ -85,7 +88,8 @@ func NewServerWith(addr string, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// network is that of the Instance: it asks peers as long as there is the Server. Each run has another one that answers them.
+// network is that of the Instance: it asks peers as long as there is the Server. Each run has
+// another one that answers them.
 type network struct {
 	*grpcpeer.Network
 	own   peer.Local // answers for the server's groups
@@ -100,7 +104,8 @@ func (n *network) Attach(local peer.Local) error {
 	return n.Network.Attach(n.local)
 }
 
-// Instance is the cache behind the server: for its metrics, its DebugHandler, and what it has beyond this package.
+// Instance is the cache behind the server: for its metrics, its DebugHandler, and what it has
+// beyond this package.
 func (s *Server) Instance() *groupcache.Instance { return s.instance }
 
 // Running says that Start has been called and has not returned.
@@ -110,8 +115,10 @@ func (s *Server) Running() bool {
 	return s.run != nil
 }
 
-// SetPeers replaces the peers by host:port, that of this server among them: all must be given the same, in any order. What is no address is logged
-// and left out. While the server is running and etcd is there, etcd's list of servers that run replaces it, at each change; without etcd it stays.
+// SetPeers replaces the peers by host:port, that of this server among them: all must be given the
+// same, in any order. What is no address is logged and left out. While the server is running and
+// etcd is there, etcd's list of servers that run replaces it, at each change; without etcd it
+// stays.
 func (s *Server) SetPeers(peersAddr []string) {
 	good := make([]string, 0, len(peersAddr))
 	for _, addr := range peersAddr {
@@ -189,8 +196,9 @@ type run struct {
 	ended    chan struct{} // closed when Start returns
 }
 
-// Start listens, registers with etcd, and answers peers until Stop; then it returns nil. Without etcd it answers nevertheless, and goes on trying
-// to register. The error is that of listening, ErrRunning, ErrClosed, or tells which option for etcd is wrong.
+// Start listens, registers with etcd, and answers peers until Stop; then it returns nil. Without
+// etcd it answers nevertheless, and goes on trying to register. The error is that of listening,
+// ErrRunning, ErrClosed, or tells which option for etcd is wrong.
 func (s *Server) Start() error {
 	r, err := s.begin()
 	if err != nil {
@@ -263,7 +271,8 @@ func (s *Server) serve(r *run) error {
 	}
 }
 
-// depart leaves the others in an order in which they do not notice: values first, then the list, then the connections.
+// depart leaves the others in an order in which they do not notice: values first, then the list,
+// then the connections.
 func (s *Server) depart(r *run, watcher *etcdpeers.Watcher) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -281,8 +290,9 @@ func (s *Server) depart(r *run, watcher *etcdpeers.Watcher) {
 	_ = s.instance.SetPeers() // its only error is that of a closed Instance
 }
 
-// Stop lets the values that are read most go to other servers, takes this one off etcd's list, lets requests of peers end, and waits until Start has
-// returned: for 8 s at most. The groups work on, alone. It does nothing if the server is not running; it can be started again.
+// Stop lets the values that are read most go to other servers, takes this one off etcd's list, lets
+// requests of peers end, and waits until Start has returned: for 8 s at most. The groups work on,
+// alone. It does nothing if the server is not running; it can be started again.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	r := s.run
@@ -294,7 +304,8 @@ func (s *Server) Stop() {
 	<-r.ended
 }
 
-// Close is Stop for good: it ends all that the server's groups have under way, too; their Gets return groupcache.ErrClosed. It returns nil.
+// Close is Stop for good: it ends all that the server's groups have under way, too; their Gets
+// return groupcache.ErrClosed. It returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true

@@ -125,7 +125,8 @@ func TestHungEtcd(t *testing.T) {
 	}
 }
 
-// A hang that is over before a question has timed out is not noticed by the questions, only by the silence.
+// A hang that is over before a question has timed out is not noticed by the questions, only by the
+// silence.
 func TestEtcdHangsForShort(t *testing.T) {
 	t.Parallel()
 	for range 3 {
@@ -202,7 +203,8 @@ func TestEtcdLosesItsData(t *testing.T) {
 	observer.awaitPeers(t, a, b, "10.0.0.4:8080", c)
 }
 
-// Processes that do not come back after etcd has lost its data are kept for the length of a lease, and dropped then.
+// Processes that do not come back after etcd has lost its data are kept for the length of a lease,
+// and dropped then.
 func TestPeersAreHeldForOneLease(t *testing.T) {
 	t.Parallel()
 	e := testutil.StartEtcd(t)

@@ -1,19 +1,22 @@
-// Package etcdpeers keeps the peers of a groupcache at what etcd lists, and this process on that list.
+// Package etcdpeers keeps the peers of a groupcache at what etcd lists, and this process on that
+// list.
 //
 //	cache, err := groupcache.New(groupcache.Options{Self: "http://" + podIP + ":8080"})
 //	peers, err := etcdpeers.Watch(ctx, cache, "groupcache", etcdpeers.Options{Self: podIP + ":8080", Scheme: "http"})
 //	defer peers.Close()
 //
-// A process is registered under the key "service/host:port" with the value {"Op":0,"Addr":"host:port","Metadata":null} and a lease.
-// This is how the package naming/endpoints of etcd's client lays out the endpoints of gRPC: programs that use that see our processes,
-// and ours see theirs.
+// A process is registered under the key "service/host:port" with the value
+// {"Op":0,"Addr":"host:port","Metadata":null} and a lease. This is how the package naming/endpoints
+// of etcd's client lays out the endpoints of gRPC: programs that use that see our processes, and
+// ours see theirs.
 //
 // # When peers are dropped
 //
-// A peer that etcd removes while all is well, because it has deregistered or its lease has expired, is dropped at once. After trouble
-// the list cannot be trusted to be whole: an etcd that was hung expires the leases of all processes as it goes on, one whose data was
-// lost knows nobody until they have registered again. So for the length of a lease (Options.TTL) after each of the following, peers are
-// added and none is dropped:
+// A peer that etcd removes while all is well, because it has deregistered or its lease has expired,
+// is dropped at once. After trouble the list cannot be trusted to be whole: an etcd that was hung
+// expires the leases of all processes as it goes on, one whose data was lost knows nobody until
+// they have registered again. So for the length of a lease (Options.TTL) after each of the
+// following, peers are added and none is dropped:
 //   - the watch has broken off and the list was asked for again, for whatever reason;
 //   - nothing was heard from etcd for half the length of a lease, which is too short for a lease to expire of that;
 //   - the own registration has vanished.
@@ -43,8 +46,8 @@ type Instance interface {
 	SetPeers(addrs ...string) error
 }
 
-// retries are the pauses before something is tried again. They are short, as etcd's return must not find leases expired; and what is
-// tried waits for the connection anyway.
+// retries are the pauses before something is tried again. They are short, as etcd's return must not
+// find leases expired; and what is tried waits for the connection anyway.
 func retries() backoff.Exponential {
 	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Factor: 2}
 }
@@ -55,22 +58,25 @@ type Stats struct {
 	Peers []string
 	// Updated is when etcd last confirmed its list; zero before the first time.
 	Updated time.Time
-	// Connected says that etcd answers and the list is followed. Registered says that this process is on the list, as far as it knows:
-	// its lease has not run out.
+	// Connected says that etcd answers and the list is followed. Registered says that this process
+	// is on the list, as far as it knows: its lease has not run out.
 	Connected, Registered bool
-	// Listed is how many entries etcd's list has: fewer than there are peers while some are kept that are not on it. Ignored is how many
-	// more it has that name no usable address.
+	// Listed is how many entries etcd's list has: fewer than there are peers while some are kept
+	// that are not on it. Ignored is how many more it has that name no usable address.
 	Listed, Ignored int
-	// Registrations counts how often this process has put itself on the list: once, and again whenever it was lost. Changes counts new
-	// lists of peers. Failures counts tries to connect, to follow the list or to register that etcd did not answer, or refused.
+	// Registrations counts how often this process has put itself on the list: once, and again
+	// whenever it was lost. Changes counts new lists of peers. Failures counts tries to connect, to
+	// follow the list or to register that etcd did not answer, or refused.
 	Registrations, Changes, Failures uint64
 	// Relists counts how often the list was asked for again, by cause: one of the constants Cause….
 	Relists map[string]uint64
-	// Err is what is wrong now: with the list, the registration or the instance, joined; nil if nothing.
+	// Err is what is wrong now: with the list, the registration or the instance, joined; nil if
+	// nothing.
 	Err error
 }
 
-// Watcher keeps the peers of an Instance up to date. Make it with Watch. It is safe for concurrent use.
+// Watcher keeps the peers of an Instance up to date. Make it with Watch. It is safe for concurrent
+// use.
 type Watcher struct {
 	instance Instance
 	service  string
@@ -103,9 +109,11 @@ type Watcher struct {
 	publishErr  error            // guarded by mu
 }
 
-// Watch registers this process with etcd, sets the peers, and goes on doing so until Close. It returns as soon as the first list was set,
-// the first try to get one has failed, or ctx has ended; without an answer it goes on trying, and the error of the last try is in Stats.
-// Call it when this process answers its peers, and Close before it ceases to: they ask it as soon as they see it. The error tells which options are wrong.
+// Watch registers this process with etcd, sets the peers, and goes on doing so until Close. It
+// returns as soon as the first list was set, the first try to get one has failed, or ctx has ended;
+// without an answer it goes on trying, and the error of the last try is in Stats. Call it when this
+// process answers its peers, and Close before it ceases to: they ask it as soon as they see it. The
+// error tells which options are wrong.
 //
 //nolint:contextcheck // Close ends what it starts
 func Watch(ctx context.Context, instance Instance, service string, opts Options) (*Watcher, error) {
@@ -143,7 +151,8 @@ func (w *Watcher) request(ctx context.Context) (context.Context, context.CancelF
 	return w.requestWithin(ctx, w.options.patience())
 }
 
-// requestWithin ends a request also when the caller has closed his client: that would try it a hundred times.
+// requestWithin ends a request also when the caller has closed his client: that would try it a
+// hundred times.
 func (w *Watcher) requestWithin(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	stop := context.AfterFunc(w.client.Ctx(), cancel)
@@ -195,8 +204,9 @@ func (w *Watcher) Stats() Stats {
 	return s
 }
 
-// Close takes this process off the list and ends everything. The peers stay as they are. It takes Options.Timeout at most; the error
-// is that of etcd, which then takes this process off the list when the lease runs out. It may be called more than once.
+// Close takes this process off the list and ends everything. The peers stay as they are. It takes
+// Options.Timeout at most; the error is that of etcd, which then takes this process off the list
+// when the lease runs out. It may be called more than once.
 func (w *Watcher) Close() error { return w.closing() }
 
 func (w *Watcher) shut() error {

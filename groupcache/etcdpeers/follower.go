@@ -53,9 +53,10 @@ func causeOf(err error) string {
 	}
 }
 
-// follower reads the list and follows it by a watch. etcd's client resumes a watch without a word, also with an etcd that has lost its
-// data and will be silent until its revision is beyond what was seen before; and it waits for ever for one that hangs. So etcd is
-// asked at intervals where it stands.
+// follower reads the list and follows it by a watch. etcd's client resumes a watch without a word,
+// also with an etcd that has lost its data and will be silent until its revision is beyond what was
+// seen before; and it waits for ever for one that hangs. So etcd is asked at intervals where it
+// stands.
 type follower struct {
 	watcher  *Watcher
 	cause    string // why the list is asked for again; "" the first time
@@ -130,8 +131,9 @@ func (f *follower) saw(cluster uint64, revision int64) error {
 	return nil
 }
 
-// watch follows changes after what was listed, until something is wrong. etcd's client waits for the first answer without a bound of its own,
-// so cancel ends ctx. With our own client each watch has its own stream: one that is never answered would hold up all later ones.
+// watch follows changes after what was listed, until something is wrong. etcd's client waits for
+// the first answer without a bound of its own, so cancel ends ctx. With our own client each watch
+// has its own stream: one that is never answered would hold up all later ones.
 func (f *follower) watch(ctx context.Context, cancel context.CancelFunc) error {
 	w := f.watcher
 	var watcher clientv3.Watcher = w.client
@@ -185,7 +187,8 @@ func (f *follower) take(answer clientv3.WatchResponse) error {
 	return nil
 }
 
-// ask lets etcd tell where it stands: its revision, how many keys there are, and which of them is the newest.
+// ask lets etcd tell where it stands: its revision, how many keys there are, and which of them is
+// the newest.
 func (f *follower) ask(ctx context.Context) error {
 	w := f.watcher
 	ctx, cancel := w.request(ctx)

@@ -19,16 +19,19 @@ import (
 )
 
 const (
-	// aliveInterval is how long a connection may be silent before it is probed; etcd cuts clients off that probe more than twice as often.
+	// aliveInterval is how long a connection may be silent before it is probed; etcd cuts clients
+	// off that probe more than twice as often.
 	aliveInterval = 10 * time.Second
-	// connectTimeout bounds one try to connect. An etcd that hangs takes the connection and says nothing.
+	// connectTimeout bounds one try to connect. An etcd that hangs takes the connection and says
+	// nothing.
 	connectTimeout = 5 * time.Second
 	loginMethod    = "/etcdserverpb.Auth/Authenticate"
 )
 
-// link stands between etcd's client and the connection. It logs in: etcd's own client would show a token that is no longer valid also
-// when it asks for a new one, which etcd 3.4 refuses, and would then ask for a token to ask for a token. And it remembers why requests were
-// not answered: etcd's client says only that time was up.
+// link stands between etcd's client and the connection. It logs in: etcd's own client would show a
+// token that is no longer valid also when it asks for a new one, which etcd 3.4 refuses, and would
+// then ask for a token to ask for a token. And it remembers why requests were not answered: etcd's
+// client says only that time was up.
 type link struct {
 	username, password string
 	timeout            time.Duration
@@ -39,7 +42,8 @@ type link struct {
 	reason   string // guarded by mu
 }
 
-// connect returns the caller's client, or one of our own, which goes through l. It does not wait for etcd.
+// connect returns the caller's client, or one of our own, which goes through l. It does not wait
+// for etcd.
 func (o Options) connect(l *link) (*clientv3.Client, error) {
 	if o.Client != nil {
 		return o.Client, nil
@@ -71,7 +75,8 @@ func (l *link) call(ctx context.Context, method string, request, reply any, conn
 	return l.note(err)
 }
 
-// refused tells an error that a new token may cure. etcd 3.4 does not answer at all while a token is newer than its data.
+// refused tells an error that a new token may cure. etcd 3.4 does not answer at all while a token
+// is newer than its data.
 func refused(err error) bool {
 	if status.Code(err) == codes.DeadlineExceeded {
 		return true

@@ -26,9 +26,11 @@ const (
 	ttl     = 2 * time.Second
 	// patience is how long a test waits for what has to come.
 	patience = 30 * time.Second
-	// sideBySide is how many tests run at once, however few the processors: they mostly wait, for leases to run out.
+	// sideBySide is how many tests run at once, however few the processors: they mostly wait, for
+	// leases to run out.
 	sideBySide = "6"
-	// peerArgument as the first argument makes this program a registered process: then follow the endpoint of etcd and the address.
+	// peerArgument as the first argument makes this program a registered process: then follow the
+	// endpoint of etcd and the address.
 	peerArgument = "run-as-registered-process"
 )
 
@@ -175,7 +177,8 @@ func (j *journal) String() string {
 
 func (j *journal) count(text string) int { return strings.Count(j.String(), text) }
 
-// says waits for a line of the log, which comes after what is counted, and fails if there is a second one.
+// says waits for a line of the log, which comes after what is counted, and fails if there is a
+// second one.
 func (j *journal) says(t *testing.T, text string) {
 	t.Helper()
 	eventually(t, "the log says "+text, func() bool { return j.count(text) > 0 })

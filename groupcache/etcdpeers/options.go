@@ -16,7 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// EndpointsEnv is the environment variable, that of etcdctl, which names etcd's endpoints if Options do not.
+// EndpointsEnv is the environment variable, that of etcdctl, which names etcd's endpoints if
+// Options do not.
 const EndpointsEnv = "ETCDCTL_ENDPOINTS"
 
 const (
@@ -27,33 +28,41 @@ const (
 	defaultTimeout  = 2 * time.Second
 )
 
-// Options are a Watcher's choices. The zero value follows the list of an etcd on this machine, and does not register.
+// Options are a Watcher's choices. The zero value follows the list of an etcd on this machine, and
+// does not register.
 type Options struct {
-	// Name is the value of the metric label "client". Default: that of the instance, if it has a method
-	// Name, as a groupcache.Instance has; else the service.
+	// Name is the value of the metric label "client". Default: that of the instance, if it has a
+	// method Name, as a groupcache.Instance has; else the service.
 	Name string
-	// Self is the address to register, "host:port", as the others reach it. It is always among the peers. Default empty: only watch.
+	// Self is the address to register, "host:port", as the others reach it. It is always among the
+	// peers. Default empty: only watch.
 	Self string
-	// Scheme makes URLs of the addresses for SetPeers: "http" or "https". Default empty: addresses as they stand, as gRPC wants them.
+	// Scheme makes URLs of the addresses for SetPeers: "http" or "https". Default empty: addresses
+	// as they stand, as gRPC wants them.
 	Scheme string
-	// Endpoints are etcd's: "host:port", or with http:// or https:// before it. Default: those of the environment variable
-	// ETCDCTL_ENDPOINTS, separated by commas, else localhost:2379.
+	// Endpoints are etcd's: "host:port", or with http:// or https:// before it. Default: those of
+	// the environment variable ETCDCTL_ENDPOINTS, separated by commas, else localhost:2379.
 	Endpoints []string
 	// Username and Password log in to etcd. Default: no login.
 	Username, Password string
-	// TLS encrypts the connections to etcd. Default nil: not encrypted, unless an endpoint begins with https://.
+	// TLS encrypts the connections to etcd. Default nil: not encrypted, unless an endpoint begins
+	// with https://.
 	TLS *tls.Config
-	// Client is the caller's own and stays open; then Endpoints, Username, Password and TLS must be empty. Two things are the caller's
-	// then: gRPC's pauses between tries to connect grow to two minutes, unless its DialOptions say otherwise; and a client of version 3.6
-	// that logs in to an etcd 3.4 never comes back when its token is no longer valid, and calls itself without end. Default nil: one is
-	// made that has neither fault.
+	// Client is the caller's own and stays open; then Endpoints, Username, Password and TLS must be
+	// empty. Two things are the caller's then: gRPC's pauses between tries to connect grow to two
+	// minutes, unless its DialOptions say otherwise; and a client of version 3.6 that logs in to an
+	// etcd 3.4 never comes back when its token is no longer valid, and calls itself without end.
+	// Default nil: one is made that has neither fault.
 	Client *clientv3.Client
-	// TTL is how long a registration outlives its process, and how long peers are kept after trouble with etcd. Whole seconds, at least
-	// 2 s. It is renewed, and etcd asked whether it is there, three times in that. Default 10 s.
+	// TTL is how long a registration outlives its process, and how long peers are kept after
+	// trouble with etcd. Whole seconds, at least 2 s. It is renewed, and etcd asked whether it is
+	// there, three times in that. Default 10 s.
 	TTL time.Duration
-	// Debounce is how long changes are gathered before SetPeers is called. The first list does not wait. Default 100 ms.
+	// Debounce is how long changes are gathered before SetPeers is called. The first list does not
+	// wait. Default 100 ms.
 	Debounce time.Duration
-	// Timeout bounds each request to etcd; those of a Watcher that runs take a third of TTL at most. Default 2 s.
+	// Timeout bounds each request to etcd; those of a Watcher that runs take a third of TTL at
+	// most. Default 2 s.
 	Timeout time.Duration
 	// Logger is told of changes and failures. Default nil, silent.
 	Logger *slog.Logger
@@ -181,10 +190,12 @@ func checkSelf(addr string) error {
 	return nil
 }
 
-// patience bounds the requests of a Watcher that runs: that etcd hangs must be noticed before leases expire.
+// patience bounds the requests of a Watcher that runs: that etcd hangs must be noticed before
+// leases expire.
 func (o Options) patience() time.Duration { return min(o.Timeout, o.interval()) }
 
-// interval is the time between two renewals of the lease, and between two questions whether etcd is there.
+// interval is the time between two renewals of the lease, and between two questions whether etcd is
+// there.
 func (o Options) interval() time.Duration { return o.TTL / 3 }
 
 // urls returns addresses as SetPeers takes them.

@@ -98,7 +98,8 @@ func (w *Watcher) heard() {
 // keepAll has nobody dropped for the length of a lease. The caller holds mu.
 func (w *Watcher) keepAll() { w.dropFrom = time.Now().Add(w.options.TTL) }
 
-// confirm compares what etcd says of its list, the number of keys and the newest of them, with what the watch has told.
+// confirm compares what etcd says of its list, the number of keys and the newest of them, with what
+// the watch has told.
 func (w *Watcher) confirm(count int64, newest []*mvccpb.KeyValue) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,7 +172,8 @@ func (w *Watcher) hasPeers() bool {
 	return len(w.published) > 0
 }
 
-// set tells the instance, if anything has changed. It returns when to look again, 0 for not before the next change.
+// set tells the instance, if anything has changed. It returns when to look again, 0 for not before
+// the next change.
 func (w *Watcher) set() (again time.Duration, err error) {
 	w.mu.Lock()
 	addrs, again := w.next()
@@ -197,7 +199,8 @@ func (w *Watcher) set() (again time.Duration, err error) {
 	return again, err
 }
 
-// next returns the peers as they should be now, ordered, and how long those that are not listed are kept. The caller holds mu.
+// next returns the peers as they should be now, ordered, and how long those that are not listed are
+// kept. The caller holds mu.
 func (w *Watcher) next() (addrs []string, keep time.Duration) {
 	set := make(map[string]bool)
 	for _, e := range w.entries {

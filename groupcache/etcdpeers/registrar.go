@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// registration is the value of a key, as the package naming/endpoints of etcd's client has it. What is read is only the address.
+// registration is the value of a key, as the package naming/endpoints of etcd's client has it. What
+// is read is only the address.
 type registration struct {
 	Op       uint8
 	Addr     string
@@ -46,8 +47,9 @@ func (w *Watcher) ownKey() string {
 	return w.prefix() + w.options.Self
 }
 
-// registrar keeps this process on the list: a lease that is renewed, and a key that is put again when it has vanished. It goes on while
-// the list cannot be read, and the other way round: an etcd that is full refuses writes and still answers reads.
+// registrar keeps this process on the list: a lease that is renewed, and a key that is put again
+// when it has vanished. It goes on while the list cannot be read, and the other way round: an etcd
+// that is full refuses writes and still answers reads.
 type registrar struct {
 	watcher *Watcher
 	listed  bool // the key was put with the lease there is
@@ -138,8 +140,8 @@ func (r *registrar) expired() {
 	signal(w.doubted)
 }
 
-// put registers. A key that is only doubted is left alone if it has the right value after all, with whatever lease: two processes that
-// claim one address must not put it in turns.
+// put registers. A key that is only doubted is left alone if it has the right value after all, with
+// whatever lease: two processes that claim one address must not put it in turns.
 func (r *registrar) put() error {
 	w := r.watcher
 	value, err := encode(w.options.Self)
@@ -200,7 +202,8 @@ func (w *Watcher) unregistered(err error) {
 	}
 }
 
-// deregister gives the lease back, and with it the key, unless another process has put that meanwhile.
+// deregister gives the lease back, and with it the key, unless another process has put that
+// meanwhile.
 func (w *Watcher) deregister() error {
 	if w.lease == clientv3.NoLease {
 		return nil

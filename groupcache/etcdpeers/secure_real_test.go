@@ -16,7 +16,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// certify makes a certificate for this machine and returns the files of it and its key, and the pool of those who trust it.
+// certify makes a certificate for this machine and returns the files of it and its key, and the
+// pool of those who trust it.
 func certify(t *testing.T) (certFile, keyFile string, trust *x509.CertPool) {
 	t.Helper()
 	ca := testutil.NewAuthority(t)

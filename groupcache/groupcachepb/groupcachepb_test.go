@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A program that imports the original too must not find two messages of one name: registering the second panics.
+// A program that imports the original too must not find two messages of one name: registering the
+// second panics.
 func TestNamesAreNotTheOriginals(t *testing.T) {
 	files := 0
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {

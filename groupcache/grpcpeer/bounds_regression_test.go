@@ -34,7 +34,8 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string, in any) e
 	return err
 }
 
-// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a silent one.
+// A peer that is still being sent the keys said nothing: many of them, on a slow network, made it a
+// silent one.
 func TestAPeerShowsLifeWhileItIsSentKeys(t *testing.T) {
 	_, addr := serve(t, &standIn{}, grpcpeer.Options{})
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))

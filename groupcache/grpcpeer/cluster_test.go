@@ -218,7 +218,8 @@ func TestTheNextOwnerLoadsForADeadOne(t *testing.T) {
 	}
 }
 
-// Peers that a discovery brings and takes away leave no connections behind, and disturb nobody: goleak counts, too.
+// Peers that a discovery brings and takes away leave no connections behind, and disturb nobody:
+// goleak counts, too.
 func TestPeersComeAndGo(t *testing.T) {
 	c := startCluster(t, 3, nil, grpcpeer.Options{})
 	stop := make(chan struct{})

@@ -15,7 +15,8 @@ type counts struct {
 	connects, failures atomic.Uint64
 }
 
-// served counts a request of a peer. A code that gRPC does not have, which a Getter may have made up, counts as Unknown.
+// served counts a request of a peer. A code that gRPC does not have, which a Getter may have made
+// up, counts as Unknown.
 func (c *counts) served(method int, code codes.Code) {
 	if code > codes.Unauthenticated {
 		code = codes.Unknown
@@ -33,10 +34,12 @@ func (c *counts) connected(err error) {
 
 // Stats are the counters of a Network at one moment.
 type Stats struct {
-	// Served are the answered requests of peers, by method, such as "Get", and by code. Requests whose Getter failed have the code OK, as they were
-	// answered, unless the peer is one of the original's.
+	// Served are the answered requests of peers, by method, such as "Get", and by code. Requests
+	// whose Getter failed have the code OK, as they were answered, unless the peer is one of the
+	// original's.
 	Served map[string]map[codes.Code]uint64
-	// Connects are connections to peers that were made, ConnectFailures those that could not be: refused, or not in time.
+	// Connects are connections to peers that were made, ConnectFailures those that could not be:
+	// refused, or not in time.
 	Connects, ConnectFailures uint64
 }
 

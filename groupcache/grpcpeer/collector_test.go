@@ -106,7 +106,8 @@ func TestANilCollectorSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A peer over gRPC that hung, was cut off or spoke no TLS had the cause "error": grpc has but text for it.
+// A peer over gRPC that hung, was cut off or spoke no TLS had the cause "error": grpc has but text
+// for it.
 func TestCausesHaveLabels(t *testing.T) {
 	_, plain := serve(t, answerAll(), grpcpeer.Options{})
 	for want, c := range map[string]struct {
@@ -130,7 +131,8 @@ func TestCausesHaveLabels(t *testing.T) {
 	}
 }
 
-// accepting is the address of something that accepts connections, and does no more than this with them.
+// accepting is the address of something that accepts connections, and does no more than this with
+// them.
 func accepting(t *testing.T, do func(net.Conn)) string {
 	t.Helper()
 	l := listen(t, "127.0.0.1:0")

@@ -19,13 +19,15 @@ type conn struct {
 	retired bool                  // is closed when the last user has gone; guarded by the transport's mu
 }
 
-// dialer connects. A peer that has vanished without a word is noticed by the system in the end, too.
+// dialer connects. A peer that has vanished without a word is noticed by the system in the end,
+// too.
 var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}} //nolint:gochecknoglobals // never changes
 
 // errClosed is the error of requests to a peer that is not one any more.
 var errClosed = errors.New("the connection is closed")
 
-// connect makes a connection. The address is taken as it stands: names are resolved by each attempt to connect.
+// connect makes a connection. The address is taken as it stands: names are resolved by each attempt
+// to connect.
 func (t *transport) connect() (*conn, error) {
 	c := &conn{}
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
@@ -70,7 +72,8 @@ func (t *transport) release(c *conn) {
 	}
 }
 
-// retire makes later requests use another connection, and ends this one when its requests have ended.
+// retire makes later requests use another connection, and ends this one when its requests have
+// ended.
 func (t *transport) retire(c *conn) {
 	t.mu.Lock()
 	first := !c.retired

@@ -1,4 +1,5 @@
-// Package grpcpeer carries the requests between the peers of a groupcache over gRPC in the place of HTTP.
+// Package grpcpeer carries the requests between the peers of a groupcache over gRPC in the place of
+// HTTP.
 //
 //	network, err := grpcpeer.New(grpcpeer.Options{})
 //	cache, err := groupcache.New(groupcache.Options{Self: "10.0.0.1:6324", Network: network})
@@ -7,9 +8,11 @@
 //
 // At the end: network.Shutdown, then cache.Close.
 //
-// Peers are reached by host:port, with one connection to each. They speak the service groupcachepb.GroupCache: what the original's peers know of it
-// is its method Get, with which they can ask peers of ours, and be asked. Between peers of ours values, keys and errors are as over HTTP. All peers
-// of a cluster use the same network: a cluster that speaks HTTP is replaced by a new one, not changed process by process.
+// Peers are reached by host:port, with one connection to each. They speak the service
+// groupcachepb.GroupCache: what the original's peers know of it is its method Get, with which they
+// can ask peers of ours, and be asked. Between peers of ours values, keys and errors are as over
+// HTTP. All peers of a cluster use the same network: a cluster that speaks HTTP is replaced by a
+// new one, not changed process by process.
 package grpcpeer
 
 import (
@@ -35,12 +38,14 @@ import (
 var (
 	// ErrClosed is returned by Serve after Shutdown or Close. Make a new Network.
 	ErrClosed = errors.New("grpcpeer: the network is closed")
-	// ErrNoInstance is returned by Serve before the Network is in the Options of an Instance. Make the Instance first.
+	// ErrNoInstance is returned by Serve before the Network is in the Options of an Instance. Make
+	// the Instance first.
 	ErrNoInstance = errors.New("grpcpeer: the network has no Instance: pass it in groupcache.Options.Network first")
 )
 
-// A Network carries requests between peers over gRPC: those of one Instance to others, and with Serve or Register those of others to it. Make it
-// with New. It is a prometheus.Collector, and safe for concurrent use.
+// A Network carries requests between peers over gRPC: those of one Instance to others, and with
+// Serve or Register those of others to it. Make it with New. It is a prometheus.Collector, and safe
+// for concurrent use.
 type Network struct {
 	options Options
 	local   atomic.Pointer[peer.Local]
@@ -93,8 +98,8 @@ func (n *Network) Attach(local peer.Local) error {
 	return nil
 }
 
-// Guarded reports whether peers must prove who they are: by Authorize or by certificates. What ServerOptions do, or a server of the caller's, is not known
-// here and taken for such a proof.
+// Guarded reports whether peers must prove who they are: by Authorize or by certificates. What
+// ServerOptions do, or a server of the caller's, is not known here and taken for such a proof.
 func (n *Network) Guarded() bool {
 	o := n.options
 	return o.Authorize != nil || len(o.ServerOptions) > 0 || n.registered.Load() ||
@@ -104,9 +109,11 @@ func (n *Network) Guarded() bool {
 // Dial implements groupcache.Network. It connects when the peer is first asked.
 func (n *Network) Dial(addr string) peer.Transport { return &transport{network: n, addr: addr} }
 
-// Register makes a server of the caller's answer peers, with the service of groupcache, and the health service if the server does not have
-// it. That server's options apply: give it grpc.MaxRecvMsgSize if peers Set values of more than 4 MB, and for graceful ends
-// grpc.WaitForHandlers. Its stream interceptors see all requests of peers. Shutdown and Close leave it running.
+// Register makes a server of the caller's answer peers, with the service of groupcache, and the
+// health service if the server does not have it. That server's options apply: give it
+// grpc.MaxRecvMsgSize if peers Set values of more than 4 MB, and for graceful ends
+// grpc.WaitForHandlers. Its stream interceptors see all requests of peers. Shutdown and Close leave
+// it running.
 func (n *Network) Register(s grpc.ServiceRegistrar) {
 	n.registered.Store(true)
 	n.register(s)
@@ -125,7 +132,8 @@ func (n *Network) register(s grpc.ServiceRegistrar) {
 	grpc_health_v1.RegisterHealthServer(s, n.health)
 }
 
-// Serve answers peers on a listener, which it closes, until Shutdown or Close; then it returns nil. It may be called for several listeners.
+// Serve answers peers on a listener, which it closes, until Shutdown or Close; then it returns nil.
+// It may be called for several listeners.
 func (n *Network) Serve(l net.Listener) error {
 	s, err := n.ownServer()
 	if err != nil {
@@ -155,7 +163,8 @@ func (n *Network) ownServer() (*grpc.Server, error) {
 	return n.server, nil
 }
 
-// end makes peers and health checks see that this process is leaving, and returns the server of Serve, if there is one.
+// end makes peers and health checks see that this process is leaving, and returns the server of
+// Serve, if there is one.
 func (n *Network) end() *grpc.Server {
 	n.health.end()
 	n.mu.Lock()
@@ -164,8 +173,9 @@ func (n *Network) end() *grpc.Server {
 	return n.server
 }
 
-// Shutdown says "not serving" to health checks, takes no more requests on the listeners of Serve, and waits for those under way. If the context
-// ends before, they are ended, and its error is returned. Requests to peers are not concerned: Instance.Close ends them.
+// Shutdown says "not serving" to health checks, takes no more requests on the listeners of Serve,
+// and waits for those under way. If the context ends before, they are ended, and its error is
+// returned. Requests to peers are not concerned: Instance.Close ends them.
 func (n *Network) Shutdown(ctx context.Context) error {
 	s := n.end()
 	if s == nil {
@@ -186,7 +196,8 @@ func (n *Network) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close is Shutdown without waiting: requests under way on the listeners of Serve are ended. It returns nil.
+// Close is Shutdown without waiting: requests under way on the listeners of Serve are ended. It
+// returns nil.
 func (n *Network) Close() error {
 	if s := n.end(); s != nil {
 		s.Stop()
@@ -194,7 +205,8 @@ func (n *Network) Close() error {
 	return nil
 }
 
-// overhead is how much larger than its value a message may be: it has the group and the key, or the Getter's error, too.
+// overhead is how much larger than its value a message may be: it has the group and the key, or the
+// Getter's error, too.
 const overhead = 64 << 10
 
 // messageSize is the size of messages for values of a size.

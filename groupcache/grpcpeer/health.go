@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 )
 
-// healthService says whether this process answers peers, for the server and the service of groupcache.
+// healthService says whether this process answers peers, for the server and the service of
+// groupcache.
 type healthService struct {
 	*health.Server
 	life  context.Context // until this process leaves
@@ -36,7 +37,8 @@ func (h *healthService) end() {
 	h.leave()
 }
 
-// Watch implements the health service. It ends when this process leaves: a graceful end of the server would wait for it for ever.
+// Watch implements the health service. It ends when this process leaves: a graceful end of the
+// server would wait for it for ever.
 func (h *healthService) Watch(in *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()

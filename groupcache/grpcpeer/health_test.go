@@ -23,7 +23,8 @@ func plainConn(t *testing.T, addr string) *grpc.ClientConn {
 	return c
 }
 
-// healthOf makes what asks for the health of the service at an address, each time with a new connection.
+// healthOf makes what asks for the health of the service at an address, each time with a new
+// connection.
 func healthOf(t *testing.T, addr string) func() string {
 	t.Helper()
 	return func() string {

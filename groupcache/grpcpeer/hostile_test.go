@@ -40,7 +40,8 @@ func touched(n *atomic.Int64) *standIn {
 	}
 }
 
-// ask makes a request of a method as a stranger may, whose message may never come, and returns the code of the answer.
+// ask makes a request of a method as a stranger may, whose message may never come, and returns the
+// code of the answer.
 func ask(t *testing.T, conn *grpc.ClientConn, method string, messages int) codes.Code {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -120,7 +121,8 @@ func (c recorded) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// What was recorded of a peer's connection with certificates changes nothing when it is sent again, to the same process or to another one.
+// What was recorded of a peer's connection with certificates changes nothing when it is sent again,
+// to the same process or to another one.
 func TestARecordedConnectionChangesNothing(t *testing.T) {
 	ca := testutil.NewAuthority(t)
 	server := &tls.Config{Certificates: []tls.Certificate{ca.Here(t)}, ClientCAs: ca.Pool, ClientAuth: tls.RequireAndVerifyClientCert}

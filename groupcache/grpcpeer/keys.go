@@ -26,8 +26,8 @@ var (
 	offeredFields = keyFields{group: 1, from: 2, key: 3} //nolint:gochecknoglobals // never changes
 )
 
-// receiveKeys receives a message with keys. As a message of protobuf it would take many times its length before the keys could be counted: so it is
-// taken for one of unknown fields.
+// receiveKeys receives a message with keys. As a message of protobuf it would take many times its
+// length before the keys could be counted: so it is taken for one of unknown fields.
 func receiveKeys(s grpc.ServerStream, fields keyFields) (in keysOf, err error) {
 	var raw grpcpb.Nothing
 	if err := s.RecvMsg(&raw); err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 )
 
-// roughListener's connections hand over their bytes in pieces of any length, and are reset in the middle of anything.
+// roughListener's connections hand over their bytes in pieces of any length, and are reset in the
+// middle of anything.
 type roughListener struct{ net.Listener }
 
 // Accept implements net.Listener.
@@ -52,7 +53,8 @@ func (c *roughConn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// mismatchTime is how long callers try to get each other's answers: two seconds, or ten minutes with HOLDFAST_SOAK=1.
+// mismatchTime is how long callers try to get each other's answers: two seconds, or ten minutes
+// with HOLDFAST_SOAK=1.
 func mismatchTime() time.Duration {
 	if os.Getenv("HOLDFAST_SOAK") == "1" {
 		return 10 * time.Minute
@@ -60,7 +62,8 @@ func mismatchTime() time.Duration {
 	return 2 * time.Second
 }
 
-// Whatever is cancelled, late, cut or reset: a key's answer is its own, be it a value, an error or that there is none.
+// Whatever is cancelled, late, cut or reset: a key's answer is its own, be it a value, an error or
+// that there is none.
 func TestMismatchOfAnswers(t *testing.T) {
 	const nodes = 3
 	for what, start := range map[string]func(t *testing.T, n int) (groupcache.Options, func(*groupcache.Instance)){
@@ -100,7 +103,8 @@ type onlyOK struct{ http.ResponseWriter }
 
 func (onlyOK) WriteHeader(int) {}
 
-// roughHTTP lets the n-th of several instances be asked over HTTP. The first of them is behind a middleware.
+// roughHTTP lets the n-th of several instances be asked over HTTP. The first of them is behind a
+// middleware.
 func roughHTTP(t *testing.T, n int) (groupcache.Options, func(*groupcache.Instance)) {
 	t.Helper()
 	l := listen(t, "127.0.0.1:0")

@@ -17,22 +17,28 @@ import (
 
 // Options are a Network's choices. The zero value speaks plain text, and answers everybody.
 type Options struct {
-	// Name is the network's name in metrics: the constant label "name". Default "grpcpeer", then "grpcpeer-2" and so on within the process.
+	// Name is the network's name in metrics: the constant label "name". Default "grpcpeer", then
+	// "grpcpeer-2" and so on within the process.
 	Name string
-	// ServerTLS is for Serve: the certificate of this process, and with ClientAuth tls.RequireAndVerifyClientCert and ClientCAs only peers
-	// that have one, too, are answered. Default nil, no TLS.
+	// ServerTLS is for Serve: the certificate of this process, and with ClientAuth
+	// tls.RequireAndVerifyClientCert and ClientCAs only peers that have one, too, are answered.
+	// Default nil, no TLS.
 	ServerTLS *tls.Config
-	// ClientTLS is for connections to peers: the authority that signed them, and the certificate of this process. A peer's certificate must be
-	// for the host of its address, unless ServerName is set. Default nil, no TLS.
+	// ClientTLS is for connections to peers: the authority that signed them, and the certificate of
+	// this process. A peer's certificate must be for the host of its address, unless ServerName is
+	// set. Default nil, no TLS.
 	ClientTLS *tls.Config
 	// PerRPC is sent with each request to peers. Default none.
 	PerRPC credentials.PerRPCCredentials
-	// Authorize is asked before a request of a peer is looked at, with its context, which has the metadata and the certificates, and its
-	// full method, such as /groupcachepb.GroupCache/Get. With an error the peer is refused: with the code Unauthenticated if the error
-	// has it (package status), else PermissionDenied, as with a panic. The health service is not asked for. Default nil, everybody is answered.
+	// Authorize is asked before a request of a peer is looked at, with its context, which has the
+	// metadata and the certificates, and its full method, such as /groupcachepb.GroupCache/Get.
+	// With an error the peer is refused: with the code Unauthenticated if the error has it (package
+	// status), else PermissionDenied, as with a panic. The health service is not asked for. Default
+	// nil, everybody is answered.
 	Authorize func(ctx context.Context, method string) error
-	// Keepalive is after which silence a peer that has a request is asked for a sign on its connection, which is given up after half as long
-	// again. Requests are given up much earlier, see groupcache.Options.Silence. Default 10 s, which is gRPC's least.
+	// Keepalive is after which silence a peer that has a request is asked for a sign on its
+	// connection, which is given up after half as long again. Requests are given up much earlier,
+	// see groupcache.Options.Silence. Default 10 s, which is gRPC's least.
 	Keepalive time.Duration
 	// DialOptions are added to those of connections to peers. Default none.
 	DialOptions []grpc.DialOption
@@ -44,7 +50,8 @@ const (
 	defaultKeepalive = 10 * time.Second
 	// connectTimeout bounds an attempt to connect.
 	connectTimeout = 5 * time.Second
-	// streamWindow and connWindow are what may be under way to a reader: of one answer, and of all on a connection.
+	// streamWindow and connWindow are what may be under way to a reader: of one answer, and of all
+	// on a connection.
 	streamWindow = 1 << 20
 	connWindow   = 16 << 20
 	// idleServer is after which silence a connection is asked for a sign by the server.

@@ -20,7 +20,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// original is a peer of the original's: a server of the one method, whose errors are those of its function.
+// original is a peer of the original's: a server of the one method, whose errors are those of its
+// function.
 type original struct {
 	grpcpb.UnimplementedGroupCacheServer
 	get func(ctx context.Context, group, key string) (string, error)
@@ -135,7 +136,8 @@ func TestOriginalsAnswer(t *testing.T) {
 	}
 }
 
-// In a mixed cluster both kinds get what the other loads, and a slow original's peer is given up after PeerTimeout.
+// In a mixed cluster both kinds get what the other loads, and a slow original's peer is given up
+// after PeerTimeout.
 func TestAClusterOfBothKinds(t *testing.T) {
 	slow := make(chan struct{})
 	addr := startOriginal(t, func(ctx context.Context, _, key string) (string, error) {
@@ -190,7 +192,8 @@ func TestAClusterOfBothKinds(t *testing.T) {
 	}
 }
 
-// A peer that has shown that it is one of ours does not answer like the original's: something else answers in its place.
+// A peer that has shown that it is one of ours does not answer like the original's: something else
+// answers in its place.
 func TestAnAnswerWithoutTheMarkIsForeign(t *testing.T) {
 	s := newSource()
 	n := startNode(t, s, nil, grpcpeer.Options{})

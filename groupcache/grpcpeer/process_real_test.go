@@ -23,20 +23,22 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// peerArgument as the first argument makes this program a peer: then follow its address for peers, the port for the test, the URL of the
-// database, and the addresses of all peers.
+// peerArgument as the first argument makes this program a peer: then follow its address for peers,
+// the port for the test, the URL of the database, and the addresses of all peers.
 const peerArgument = "run-as-grpc-peer"
 
 func isPeer() bool { return len(os.Args) > 1 && os.Args[1] == peerArgument }
 
-// runPeer is the program of a peer. It loads from the database over HTTP, so that the test can count, and ends by a signal.
+// runPeer is the program of a peer. It loads from the database over HTTP, so that the test can
+// count, and ends by a signal.
 func runPeer(args []string) error {
 	self, port, database, peers := args[0], args[1], args[2], args[3:]
 	network, err := grpcpeer.New(grpcpeer.Options{})
 	if err != nil {
 		return err
 	}
-	// A busy machine makes processes silent for longer than the default allows, and the next owner load.
+	// A busy machine makes processes silent for longer than the default allows, and the next owner
+	// load.
 	i, err := groupcache.New(groupcache.Options{Self: self, Network: network, Ring: groupcache.HashRing, Silence: time.Second})
 	if err != nil {
 		return err
@@ -250,7 +252,8 @@ func (f *family) herd(t *testing.T, i int, key string, n int) (h herd) {
 	return h
 }
 
-// stampede lets 501 callers each ask all processes but the first for a key, and checks that all of them get it from one load.
+// stampede lets 501 callers each ask all processes but the first for a key, and checks that all of
+// them get it from one load.
 func (f *family) stampede(t *testing.T, key string) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -296,7 +299,8 @@ func hang(t *testing.T, c *testutil.Child) {
 func TestAHerdCausesOneLoad(t *testing.T) {
 	f := startFamily(t, 3)
 	t.Run("owner alive", func(t *testing.T) { f.stampede(t, f.ownedBy(0, "cold")) })
-	// A database that is slow is no fault of the owner's: it says that it is at work, and nobody loads the key a second time.
+	// A database that is slow is no fault of the owner's: it says that it is at work, and nobody
+	// loads the key a second time.
 	t.Run("slow load", func(t *testing.T) {
 		f.setPause(2 * time.Second)
 		defer f.setPause(usualPause)
@@ -320,7 +324,8 @@ func TestAHerdCausesOneLoad(t *testing.T) {
 	})
 }
 
-// Of five processes each loads what it owns, once. One that was hung, or killed and started again at its address, gets its keys back.
+// Of five processes each loads what it owns, once. One that was hung, or killed and started again
+// at its address, gets its keys back.
 func TestPeersComeBack(t *testing.T) {
 	f := startFamily(t, 5)
 	for i := range f.addrs {

@@ -50,8 +50,9 @@ const ringOfOld = "rendezvous"
 // path is the path of a method.
 func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNames[method] }
 
-// service describes what answers peers. All methods are streams of the server, which may send signs of life before an answer, and answers in
-// pieces; a client without streams does not notice, as long as it gets one message.
+// service describes what answers peers. All methods are streams of the server, which may send signs
+// of life before an answer, and answers in pieces; a client without streams does not notice, as
+// long as it gets one message.
 func (n *Network) service() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: grpcpb.ServiceName, HandlerType: (*any)(nil)}
 	for method, answer := range [methods]answering{
@@ -107,7 +108,8 @@ func (n *Network) authorised(ctx context.Context, path string) error {
 	return status.Error(codes.PermissionDenied, status.Convert(err).Message())
 }
 
-// askUser calls Authorize. One that panics has not allowed the request: gRPC, unlike net/http, would let the process end.
+// askUser calls Authorize. One that panics has not allowed the request: gRPC, unlike net/http,
+// would let the process end.
 func (n *Network) askUser(ctx context.Context, path string) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -181,7 +183,8 @@ const maxStatus = 4 << 10
 
 func cut(message string) string { return message[:min(len(message), maxStatus)] }
 
-// pieceSize is how much of an answer is in one message. The arrival of each is a sign of life. The message just fits into a buffer of grpc's.
+// pieceSize is how much of an answer is in one message. The arrival of each is a sign of life. The
+// message just fits into a buffer of grpc's.
 const pieceSize = 31 << 10
 
 var (

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// One trace leads from who asks, over gRPC, to the Getter at the owner, for one key and for several.
+// One trace leads from who asks, over gRPC, to the Getter at the owner, for one key and for
+// several.
 func TestTraceLeadsFromTheAskerToTheGetterOfTheOwner(t *testing.T) {
 	var seen testutil.Recorder
 	c := startCluster(t, 2, func(o *groupcache.Options) { o.Trace, o.Handover = &seen, -1 }, grpcpeer.Options{})

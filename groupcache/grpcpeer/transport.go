@@ -96,7 +96,8 @@ func (t *transport) GetMulti(ctx context.Context, group string, keys []string, a
 	return parse(*pieces, len(keys))
 }
 
-// announced is for how much of an answer room is made at once. What a peer says of it is not believed above a limit.
+// announced is for how much of an answer room is made at once. What a peer says of it is not
+// believed above a limit.
 func announced(size uint64, limit int64) int { return int(min(size, uint64(limit), maxAnnounced)) }
 
 // maxAnnounced bounds the memory that is taken for an answer before it is there.
@@ -134,7 +135,8 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 	if len(value) < longValue {
 		return t.invoke(ctx, methodSet, in, &grpcpb.Nothing{}, 0)
 	}
-	// A peer that knows it shows signs of life while the value arrives: of what is written nothing is seen here.
+	// A peer that knows it shows signs of life while the value arrives: of what is written nothing
+	// is seen here.
 	ctx = metadata.AppendToOutgoingContext(ctx, signsWanted, markerValue)
 	s, c, end, err := t.open(ctx, methodSet, in, 0)
 	if err != nil {
@@ -153,7 +155,8 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 	}
 }
 
-// longValue is from which length on a value takes so long to arrive that signs of life are asked for meanwhile.
+// longValue is from which length on a value takes so long to arrive that signs of life are asked
+// for meanwhile.
 const longValue = 64 << 10
 
 // signsWanted is a header that asks for signs of life.
@@ -214,7 +217,8 @@ func (t *transport) Forget(ctx context.Context) error {
 	return t.invoke(ctx, methodForget, &grpcpb.Nothing{}, &grpcpb.Nothing{}, 0)
 }
 
-// Probe implements peer.Transport. After one that failed a new connection is made: neither a dead one nor grpc's back-off is in its way.
+// Probe implements peer.Transport. After one that failed a new connection is made: neither a dead
+// one nor grpc's back-off is in its way.
 func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	c, err := t.acquire()
 	if err != nil {
@@ -264,8 +268,8 @@ func (t *transport) invoke(ctx context.Context, method int, in, out any, size in
 	return refusal{err: err, method: method, header: header, trailer: trailer}.error(c)
 }
 
-// stream makes a request with several messages for an answer, for values of a size. Each of them is in out when take is called, which says
-// whether another one follows.
+// stream makes a request with several messages for an answer, for values of a size. Each of them is
+// in out when take is called, which says whether another one follows.
 func (t *transport) stream(ctx context.Context, method int, in, out any, size int64, take func() (more bool, err error)) error {
 	s, c, end, err := t.open(ctx, method, in, size)
 	if err != nil {

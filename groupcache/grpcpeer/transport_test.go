@@ -390,7 +390,8 @@ func TestStrangersAreRecognised(t *testing.T) {
 	}
 }
 
-// What a proxy or another server answers in the place of a peer must not pass for a peer's answer, nor for a greeting.
+// What a proxy or another server answers in the place of a peer must not pass for a peer's answer,
+// nor for a greeting.
 func TestServersWithoutGRPCAreNoPeers(t *testing.T) {
 	for _, code := range []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable, http.StatusInternalServerError} {
 		t.Run(http.StatusText(code), func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package lru is a cache that drops what was used least recently, with the API of github.com/mailgun/groupcache/v2/lru. The groups of this
-// module do not use it.
+// Package lru is a cache that drops what was used least recently, with the API of
+// github.com/mailgun/groupcache/v2/lru. The groups of this module do not use it.
 package lru
 
 import "time"
@@ -10,12 +10,14 @@ type NowFunc func() time.Time
 // Key is what a value is found by. Its dynamic type must be comparable.
 type Key interface{}
 
-// Cache keeps values by key. Its zero value is ready for use and has no limit. It is not safe for concurrent use.
+// Cache keeps values by key. Its zero value is ready for use and has no limit. It is not safe for
+// concurrent use.
 type Cache struct {
-	// MaxEntries is how many entries are kept; one more drops the one that was used least recently. 0 means no limit.
+	// MaxEntries is how many entries are kept; one more drops the one that was used least recently.
+	// 0 means no limit.
 	MaxEntries int
-	// OnEvicted, if not nil, is called with each value that leaves the cache, be it dropped, removed, expired, cleared or replaced by
-	// another under its key.
+	// OnEvicted, if not nil, is called with each value that leaves the cache, be it dropped,
+	// removed, expired, cleared or replaced by another under its key.
 	OnEvicted func(key Key, value interface{})
 	// Now is the clock that expiries are compared with; nil means time.Now.
 	Now NowFunc
@@ -36,7 +38,8 @@ func New(maxEntries int) *Cache {
 	return &Cache{MaxEntries: maxEntries, Now: time.Now}
 }
 
-// Add stores a value, which counts as a use. It expires after the time expire, or never if that is zero.
+// Add stores a value, which counts as a use. It expires after the time expire, or never if that is
+// zero.
 func (c *Cache) Add(key Key, value interface{}, expire time.Time) {
 	if e, ok := c.entries[key]; ok {
 		old := e.value

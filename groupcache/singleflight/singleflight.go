@@ -1,5 +1,6 @@
-// Package singleflight lets many callers share one call of a function, with the API of github.com/mailgun/groupcache/v2/singleflight. The
-// groups of this module do not use it: their loads also heed contexts.
+// Package singleflight lets many callers share one call of a function, with the API of
+// github.com/mailgun/groupcache/v2/singleflight. The groups of this module do not use it: their
+// loads also heed contexts.
 package singleflight
 
 import (
@@ -8,13 +9,15 @@ import (
 	"sync"
 )
 
-// ErrPanicked is what those get who waited for a function that panicked, with the panic's value. Whose call it was has the panic itself.
+// ErrPanicked is what those get who waited for a function that panicked, with the panic's value.
+// Whose call it was has the panic itself.
 var ErrPanicked = errors.New("singleflight leader panicked")
 
 // ErrExited is what those get who waited for a function that ended its goroutine by runtime.Goexit.
 var ErrExited = errors.New("singleflight leader exited")
 
-// Group shares calls by key. Its zero value is ready for use; Do is what it is for. It is safe for concurrent use.
+// Group shares calls by key. Its zero value is ready for use; Do is what it is for. It is safe for
+// concurrent use.
 type Group struct {
 	mu    sync.Mutex
 	calls map[string]*call // under way; guarded by mu
@@ -26,8 +29,9 @@ type call struct {
 	err   error
 }
 
-// Do calls fn and returns its results, unless a call with the same key is under way: then it waits for that and returns its results. A
-// panic of fn goes on in the goroutine that called it; the key is free again, and those who waited get ErrPanicked.
+// Do calls fn and returns its results, unless a call with the same key is under way: then it waits
+// for that and returns its results. A panic of fn goes on in the goroutine that called it; the key
+// is free again, and those who waited get ErrPanicked.
 func (g *Group) Do(key string, fn func() (interface{}, error)) (interface{}, error) {
 	g.mu.Lock()
 	if c, ok := g.calls[key]; ok {
@@ -47,7 +51,8 @@ func (g *Group) Do(key string, fn func() (interface{}, error)) (interface{}, err
 	return c.value, c.err
 }
 
-// finish is deferred by whoever called the function. It frees the key before it wakes the others, so that who comes later gets nothing old.
+// finish is deferred by whoever called the function. It frees the key before it wakes the others,
+// so that who comes later gets nothing old.
 func (g *Group) finish(key string, c *call) {
 	panicked := recover()
 	if panicked != nil {

@@ -42,7 +42,8 @@ type outcome struct {
 	panicked any
 }
 
-// flight starts n calls of one key with a function that ends as fn does, once all wait, and returns how each ended.
+// flight starts n calls of one key with a function that ends as fn does, once all wait, and returns
+// how each ended.
 func flight(g *singleflight.Group, n int, fn func() (any, error)) (outcomes []outcome, calls int64) {
 	var called atomic.Int64
 	release := make(chan struct{})

@@ -26,10 +26,11 @@ import (
 // subject is a client of a package, with a server behind a way.
 type subject struct {
 	way *way
-	// read makes one call about something that the server has. served tells whether the server
+	// read makes one call about something that the server has. served reports whether the server
 	// answered, and not something in its place. The error is one that must not be.
 	read func(ctx context.Context) (served bool, err error)
-	// write stores a number; done tells whether the caller was told that it is stored. Nil: there is none.
+	// write stores a number; done reports whether the caller was told that it is stored. Nil: there
+	// is none.
 	write func(ctx context.Context, n int) (done bool, err error)
 	// last returns the number that is stored; false if there is none.
 	last  func(ctx context.Context) (n int, ok bool, err error)

@@ -14,8 +14,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestAddressWithScheme tells of http://cache-1:11211, which was taken for the path of a unix socket because it has a slash: every
-// read was a miss for ever, without a word. The error says what to write instead, wherever the address was given.
+// TestAddressWithScheme tells of http://cache-1:11211, which was taken for the path of a unix
+// socket because it has a slash: every read was a miss for ever, without a word. The error says
+// what to write instead, wherever the address was given.
 func TestAddressWithScheme(t *testing.T) {
 	for addr, want := range map[string]string{
 		"http://cache-1:11211":            `use "cache-1:11211"`,
@@ -87,14 +88,15 @@ type nowhere struct{}
 func (nowhere) PickServer(string) (net.Addr, error)        { return nil, nil } //nolint:nilnil // the mistake.
 func (nowhere) Each(visit func(addr net.Addr) error) error { return visit(nil) }
 
-// TestSelectorReturnsNothing tells of the selector without servers that was a nil pointer in every call, as it is with gomemcache:
-// neither an address nor an error is an error.
+// TestSelectorReturnsNothing tells of the selector without servers that was a nil pointer in every
+// call, as it is with gomemcache: neither an address nor an error is an error.
 func TestSelectorReturnsNothing(t *testing.T) {
 	checkRefused(t, memcache.NewFromSelector(nowhere{}), "", "the selector returned neither an address nor an error")
 }
 
-// TestNeverAnswered tells of the client with a wrong address and no logger, which looked like a cold cache for ever. It says so once,
-// after a while; one that had an answer, or lost its servers later, does not.
+// TestNeverAnswered tells of the client with a wrong address and no logger, which looked like a
+// cold cache for ever. It says so once, after a while; one that had an answer, or lost its servers
+// later, does not.
 func TestNeverAnswered(t *testing.T) {
 	var fallback lockedBuffer
 	old := slog.Default()

@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// askedKeys are the keys that this process has asked former owners for, until they are copied or not. A write of such a key is told to
-// who copies it: the former owner tells that, too, but a request later, and until then the copy would be read.
+// askedKeys are the keys that this process has asked former owners for, until they are copied or
+// not. A write of such a key is told to who copies it: the former owner tells that, too, but a
+// request later, and until then the copy would be read.
 type askedKeys struct {
 	some atomic.Int64 // len(keys), for writers that need no lock then
 	mu   sync.Mutex

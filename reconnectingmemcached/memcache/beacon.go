@@ -5,8 +5,8 @@ import "time"
 // beaconPrefix is before the address of a server that is down, in the key that says so.
 const beaconPrefix = "holdfast:gutter:"
 
-// beat tells the other processes which servers' keys may have copies, and hears it from them: at each interval, and as soon as a server
-// goes down.
+// beat tells the other processes which servers' keys may have copies, and hears it from them: at
+// each interval, and as soon as a server goes down.
 func (g *gutter) beat() {
 	ticks := time.NewTicker(g.options.Beacon)
 	defer ticks.Stop()

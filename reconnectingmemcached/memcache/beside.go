@@ -7,18 +7,20 @@ import (
 )
 
 const (
-	// largeReply is from which size on a reply to a GetMulti is asked for on a connection beside the one that all share, lest the
-	// calls behind it wait for its end.
+	// largeReply is from which size on a reply to a GetMulti is asked for on a connection beside
+	// the one that all share, lest the calls behind it wait for its end.
 	largeReply = 256 << 10
 	// notedSize is from which size on a value is remembered.
 	notedSize = 8 << 10
 	// notedKeys is how many are.
 	notedKeys = 4096
-	// besidePause is how long large replies are asked for as all others after no connection for them could be had.
+	// besidePause is how long large replies are asked for as all others after no connection for
+	// them could be had.
 	besidePause = 30 * time.Second
 )
 
-// beside is a server's second connection, for GetMultis with large replies. It is dialled when the first is expected.
+// beside is a server's second connection, for GetMultis with large replies. It is dialled when the
+// first is expected.
 type beside struct {
 	line  atomic.Pointer[line]
 	from  atomic.Int64 // when it may be used, in nanoseconds of the client's clock
@@ -31,7 +33,8 @@ type sizes struct {
 	of   [notedKeys]atomic.Uint64 // the upper half is the key's hash
 }
 
-// note takes note of the size of a value; of a small one only if it has come on the line beside, where a large one was expected.
+// note takes note of the size of a value; of a small one only if it has come on the line beside,
+// where a large one was expected.
 func (b *beside) note(l *line, key string, size int) {
 	known := b.sizes.Load()
 	switch {
@@ -45,7 +48,7 @@ func (b *beside) note(l *line, key string, size int) {
 	known.of[hash%notedKeys].Store(hash>>32<<32 | uint64(size)) //nolint:gosec // it is below 1<<31.
 }
 
-// wanted tells whether a large reply is expected.
+// wanted reports whether a large reply is expected.
 func (b *beside) wanted(r *request, now int64) bool {
 	known := b.sizes.Load()
 	if known == nil || r.alone || now < b.from.Load() {
@@ -69,7 +72,8 @@ func (s *server) placeOf(r *request) *atomic.Pointer[line] {
 	return &s.current
 }
 
-// leave gives up a line. If it was the one beside and never worked, there may be no second connection to be had.
+// leave gives up a line. If it was the one beside and never worked, there may be no second
+// connection to be had.
 func (s *server) leave(l *line) {
 	s.current.CompareAndSwap(l, nil)
 	if s.beside.line.CompareAndSwap(l, nil) && !l.worked.Load() {

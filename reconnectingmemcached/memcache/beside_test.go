@@ -79,8 +79,8 @@ func (b *besideLarge) multi(t *testing.T) (waited time.Duration) {
 	return waited
 }
 
-// TestGetBesideALargeReply does not wait for it, once the server's values are known to be large, and does without a second connection
-// once they are not.
+// TestGetBesideALargeReply does not wait for it, once the server's values are known to be large,
+// and does without a second connection once they are not.
 func TestGetBesideALargeReply(t *testing.T) {
 	playBeside(t, nil, func(b *besideLarge) {
 		for n, want := range []time.Duration{200 * time.Millisecond, 0, 0} {
@@ -97,7 +97,8 @@ func TestGetBesideALargeReply(t *testing.T) {
 	})
 }
 
-// TestNoConnectionForLargeReplies: they come on the connection that all share; another is tried now and then, and nobody is blamed.
+// TestNoConnectionForLargeReplies: they come on the connection that all share; another is tried now
+// and then, and nobody is blamed.
 func TestNoConnectionForLargeReplies(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: net.UnknownNetworkError("refused")}
 	for what, refuse := range map[string]func(b *besideLarge) (net.Conn, error){

@@ -12,8 +12,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestBurst tells of 3 000 calls at once to a healthy, idle server: two thirds of the Gets were misses and of the Sets errors, because
-// no more than 1 024 were let in. They queue, in a bounded buffer; what does not fit waits for room.
+// TestBurst tells of 3 000 calls at once to a healthy, idle server: two thirds of the Gets were
+// misses and of the Sets errors, because no more than 1 024 were let in. They queue, in a bounded
+// buffer; what does not fit waits for room.
 func TestBurst(t *testing.T) {
 	for name, size := range map[string]int{"small": 10, "more than the queue holds": 24 << 10, "large": memcache.LargeValue + 1} {
 		t.Run(name, func(t *testing.T) {
@@ -50,7 +51,8 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context, and nobody is blamed.
+// TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context,
+// and nobody is blamed.
 func TestFullQueueEndsInTime(t *testing.T) {
 	inLab(t, memcache.Options{Timeout: 500 * time.Millisecond, HangTimeout: -1}, func(t *testing.T, l *lab) {
 		check(t, l.fake.Hang())

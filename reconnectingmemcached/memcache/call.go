@@ -8,9 +8,10 @@ import (
 
 // call is where one caller waits for one reply.
 //
-// Whoever settles it first wins: the reader that has the reply, the watch whose time limit passed, the connection that failed, or
-// the caller whose context ended. They hold its generation, so that a settled call can be used again at once, although a
-// connection may still hold an entry for its former life.
+// Whoever settles it first wins: the reader that has the reply, the watch whose time limit passed,
+// the connection that failed, or the caller whose context ended. They hold its generation, so that
+// a settled call can be used again at once, although a connection may still hold an entry for its
+// former life.
 type call struct {
 	state atomic.Uint64 // generation<<1 | settled
 	done  chan struct{} // receives once for each life that another than the caller settles
@@ -60,7 +61,7 @@ func (c *call) settle(generation uint64) bool {
 	return c.state.CompareAndSwap(generation<<1, generation<<1|1)
 }
 
-// settled tells whether that life is over for its caller.
+// settled reports whether that life is over for its caller.
 func (c *call) settled(generation uint64) bool { return c.state.Load() != generation<<1 }
 
 // wait returns when the call is settled, by another or by the end of ctx.
@@ -101,7 +102,8 @@ func (e *entry) fail(err error, sent bool) {
 	}
 }
 
-// answer gives the outcome of a reply that was read at the time given. Exactly one of item, items and number has a meaning.
+// answer gives the outcome of a reply that was read at the time given. Exactly one of item, items
+// and number has a meaning.
 func (e *entry) answer(at int64, item *Item, items []*Item, number uint64, err error) {
 	if e.call.settle(e.generation) {
 		e.call.item, e.call.items, e.call.number = item, items, number

@@ -16,22 +16,27 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Client is a memcached client that fails fast while a server is down and heals by itself. Its methods and exported fields are
-// those of gomemcache's Client. The zero value knows no server; most callers want [New], then [Client.Get] and [Client.Set].
-// It is safe for concurrent use, and a prometheus.Collector.
+// Client is a memcached client that fails fast while a server is down and heals by itself. Its
+// methods and exported fields are those of gomemcache's Client. The zero value knows no server;
+// most callers want [New], then [Client.Get] and [Client.Set]. It is safe for concurrent use, and a
+// prometheus.Collector.
 //
-// While a server is down, Get and GetAndTouch return [ErrCacheMiss], GetMulti returns what the other servers have and a nil
-// error, and writes and Ping return a [*ServerDownError]. All of them return at once.
+// While a server is down, Get and GetAndTouch return [ErrCacheMiss], GetMulti returns what the
+// other servers have and a nil error, and writes and Ping return a [*ServerDownError]. All of them
+// return at once.
 type Client struct {
-	// DialContext opens connections; nil is a net.Dialer. It must honour its context. The address is the server's as it was
-	// given to New, so it may hold a host name. Read at the client's first use.
+	// DialContext opens connections; nil is a net.Dialer. It must honour its context. The address
+	// is the server's as it was given to New, so it may hold a host name. Read at the client's
+	// first use.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Timeout bounds a whole call, dialling and queueing included. 0 is [DefaultTimeout], 500 ms. Read at the client's first use.
+	// Timeout bounds a whole call, dialling and queueing included. 0 is [DefaultTimeout], 500 ms.
+	// Read at the client's first use.
 	Timeout time.Duration
 
-	// MaxIdleConns is how many private connections, for large values, are kept per server; all other calls share one
-	// connection. 0 is 64, not [DefaultMaxIdleConns]. Read at the client's first use.
+	// MaxIdleConns is how many private connections, for large values, are kept per server; all
+	// other calls share one connection. 0 is 64, not [DefaultMaxIdleConns]. Read at the client's
+	// first use.
 	MaxIdleConns int
 
 	shared    *shared
@@ -52,9 +57,10 @@ type shared struct {
 	named bool   // the name is final, which it is from the first need on; guarded by mu
 }
 
-// New returns a client of the given servers: "host:port" or the path of a unix socket. A server that is listed twice gets twice
-// the keys. Names are kept and looked up again when needed; an address that cannot be one makes every call fail with an error that
-// wraps [ErrNoServers] and names it. Nothing is dialled yet.
+// New returns a client of the given servers: "host:port" or the path of a unix socket. A server
+// that is listed twice gets twice the keys. Names are kept and looked up again when needed; an
+// address that cannot be one makes every call fail with an error that wraps [ErrNoServers] and
+// names it. Nothing is dialled yet.
 func New(server ...string) *Client {
 	return newClient(nil, Options{Servers: server})
 }
@@ -64,8 +70,9 @@ func NewFromSelector(ss ServerSelector) *Client {
 	return newClient(ss, Options{})
 }
 
-// NewWithOptions returns a client of the selector's servers, or, when ss is nil, of Options.Servers or Options.Source. The error names the field
-// that is wrong. Nothing is dialled yet: a server that is down is found down by the first calls, and heals like any other.
+// NewWithOptions returns a client of the selector's servers, or, when ss is nil, of Options.Servers
+// or Options.Source. The error names the field that is wrong. Nothing is dialled yet: a server that
+// is down is found down by the first calls, and heals like any other.
 func NewWithOptions(ss ServerSelector, o Options) (*Client, error) {
 	switch given := countTrue(ss != nil, len(o.Servers) > 0, o.Source != nil); {
 	case given == 0:
@@ -102,16 +109,18 @@ func newClient(ss ServerSelector, o Options) *Client {
 	return c
 }
 
-// Reporting returns a view of the client whose reads tell a server that is down from a miss, as with
-// [Options.ReportUnavailable]. It shares servers, connections and metrics with c; closing either closes both.
+// Reporting returns a view of the client whose reads tell a server that is down from a miss, as
+// with [Options.ReportUnavailable]. It shares servers, connections and metrics with c; closing
+// either closes both.
 func (c *Client) Reporting() *Client {
 	view := &Client{DialContext: c.DialContext, Timeout: c.Timeout, MaxIdleConns: c.MaxIdleConns, reporting: true}
 	view.shared = c.shared
 	return view
 }
 
-// Close closes all connections, ends all background work and waits for it. Calls under way end as if their server were down.
-// As gomemcache promises, the client may be used again: the next call starts afresh, without knowledge of the past.
+// Close closes all connections, ends all background work and waits for it. Calls under way end as
+// if their server were down. As gomemcache promises, the client may be used again: the next call
+// starts afresh, without knowledge of the past.
 func (c *Client) Close() error {
 	if c.shared == nil {
 		return nil
@@ -178,7 +187,8 @@ func isDown(state breaker.State) bool {
 	return state != breaker.Closed && state != breaker.ForcedClosed
 }
 
-// State returns the state of a server's breaker. A server that is not known, or was not used yet, is [breaker.Closed].
+// State returns the state of a server's breaker. A server that is not known, or was not used yet,
+// is [breaker.Closed].
 func (c *Client) State(addr string) breaker.State {
 	if b := c.breakerOf(addr); b != nil {
 		return b.State()
@@ -208,8 +218,8 @@ func (c *Client) Owner(key string) (addr string, err error) {
 	return s.address, nil
 }
 
-// ForceDown takes a server out of use until [Client.Reset], as for maintenance or to rehearse an outage. It reports whether the
-// client knows the server.
+// ForceDown takes a server out of use until [Client.Reset], as for maintenance or to rehearse an
+// outage. It reports whether the client knows the server.
 func (c *Client) ForceDown(addr string) bool {
 	b := c.breakerOf(addr)
 	if b != nil {
@@ -218,7 +228,8 @@ func (c *Client) ForceDown(addr string) bool {
 	return b != nil
 }
 
-// Reset ends ForceDown and forgets a server's failures. It reports whether the client knows the server.
+// Reset ends ForceDown and forgets a server's failures. It reports whether the client knows the
+// server.
 func (c *Client) Reset(addr string) bool {
 	b := c.breakerOf(addr)
 	if b != nil {
@@ -240,8 +251,8 @@ type ServerStats struct {
 	Dials, DialErrors uint64
 	// Refused counts calls that failed fast, of a GetMulti each key.
 	Refused uint64
-	// MissedInvalidations is the number of keys to delete before re-admission; Replayed counts those deleted so far, Lost
-	// those that did not fit the log.
+	// MissedInvalidations is the number of keys to delete before re-admission; Replayed counts
+	// those deleted so far, Lost those that did not fit the log.
 	MissedInvalidations int
 	Replayed, Lost      uint64
 }
@@ -277,7 +288,8 @@ func (s *server) stats() ServerStats {
 	return st
 }
 
-// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what Register then returns.
+// Describe implements prometheus.Collector. Of a nil client it says what is wrong, which is what
+// Register then returns.
 func (c *Client) Describe(ch chan<- *prometheus.Desc) {
 	if c == nil {
 		observe.DescribeNil(ch, "memcache.Client", "NewWithOptions")

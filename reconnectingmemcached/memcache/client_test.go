@@ -185,7 +185,8 @@ func TestContext(t *testing.T) {
 	if st := c.Stats()[fake.Addr()]; st.State != breaker.Closed || st.Refused > 0 {
 		t.Errorf("callers' deadlines opened the breaker: %+v", st)
 	}
-	// The places of the callers that left stay in the order of replies: the next ones must get their own answers.
+	// The places of the callers that left stay in the order of replies: the next ones must get
+	// their own answers.
 	for i := range 5 {
 		key := fmt.Sprint("after", i)
 		if err := c.Set(&memcache.Item{Key: key, Value: []byte(key)}); err != nil {
@@ -299,7 +300,8 @@ func TestForceDown(t *testing.T) {
 	eventually(t, "up again", func() bool { it, err := c.Get("k"); return err == nil && string(it.Value) == "v" })
 }
 
-// TestDistribution: keys go where gomemcache sends them, listed twice means twice the keys, and a key has one owner.
+// TestDistribution: keys go where gomemcache sends them, listed twice means twice the keys, and a
+// key has one owner.
 func TestDistribution(t *testing.T) {
 	addrs := []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:2"}
 	list := new(memcache.ServerList)

@@ -2,8 +2,9 @@ package memcache
 
 import "context"
 
-// Get returns the item of key, or [ErrCacheMiss], also while its server is down. If the server refuses the client's login or either
-// its certificate, and no server has answered the client yet, it is a [*ServerDownError] that says so.
+// Get returns the item of key, or [ErrCacheMiss], also while its server is down. If the server
+// refuses the client's login or either its certificate, and no server has answered the client yet,
+// it is a [*ServerDownError] that says so.
 func (c *Client) Get(key string) (*Item, error) { return c.GetContext(context.Background(), key) }
 
 // GetContext is [Client.Get] that ends with ctx at the latest.
@@ -11,7 +12,8 @@ func (c *Client) GetContext(ctx context.Context, key string) (*Item, error) {
 	return c.read(ctx, &request{op: opGet, key: key})
 }
 
-// GetAndTouch is Get that also sets the expiration, in seconds as in [Client.Touch]. The item's CasID is 0.
+// GetAndTouch is Get that also sets the expiration, in seconds as in [Client.Touch]. The item's
+// CasID is 0.
 func (c *Client) GetAndTouch(key string, expiration int32) (*Item, error) {
 	return c.GetAndTouchContext(context.Background(), key, expiration)
 }
@@ -21,8 +23,8 @@ func (c *Client) GetAndTouchContext(ctx context.Context, key string, expiration 
 	return c.read(ctx, &request{op: opGetAndTouch, key: key, seconds: expiration})
 }
 
-// Touch sets the expiration of key: 0 never, up to 30 days in seconds from now, beyond that as Unix time in seconds.
-// [ErrCacheMiss] says that the server does not have the key.
+// Touch sets the expiration of key: 0 never, up to 30 days in seconds from now, beyond that as Unix
+// time in seconds. [ErrCacheMiss] says that the server does not have the key.
 func (c *Client) Touch(key string, seconds int32) error {
 	return c.TouchContext(context.Background(), key, seconds)
 }
@@ -36,8 +38,8 @@ func (c *Client) TouchContext(ctx context.Context, key string, seconds int32) er
 // Set stores the item, whatever was there.
 func (c *Client) Set(item *Item) error { return c.SetContext(context.Background(), item) }
 
-// SetContext is [Client.Set] that ends with ctx at the latest. If ctx ends first the item may have been stored or not; its key is
-// then deleted in the background.
+// SetContext is [Client.Set] that ends with ctx at the latest. If ctx ends first the item may have
+// been stored or not; its key is then deleted in the background.
 func (c *Client) SetContext(ctx context.Context, item *Item) error { return c.store(ctx, opSet, item) }
 
 // Add stores the item if the server has none of its key, else returns [ErrNotStored].
@@ -70,8 +72,8 @@ func (c *Client) PrependContext(ctx context.Context, item *Item) error {
 	return c.store(ctx, opPrepend, item)
 }
 
-// CompareAndSwap stores an item that was got from the server if it has not changed since: else [ErrCASConflict], or
-// [ErrCacheMiss] if it is gone.
+// CompareAndSwap stores an item that was got from the server if it has not changed since: else
+// [ErrCASConflict], or [ErrCacheMiss] if it is gone.
 func (c *Client) CompareAndSwap(item *Item) error {
 	return c.CompareAndSwapContext(context.Background(), item)
 }
@@ -81,7 +83,8 @@ func (c *Client) CompareAndSwapContext(ctx context.Context, item *Item) error {
 	return c.store(ctx, opCompareAndSwap, item)
 }
 
-// Delete removes key. [ErrCacheMiss] says that the server did not have it; it is never returned because the server is down.
+// Delete removes key. [ErrCacheMiss] says that the server did not have it; it is never returned
+// because the server is down.
 func (c *Client) Delete(key string) error { return c.DeleteContext(context.Background(), key) }
 
 // DeleteContext is [Client.Delete] that ends with ctx at the latest.
@@ -90,8 +93,8 @@ func (c *Client) DeleteContext(ctx context.Context, key string) error {
 	return err
 }
 
-// Increment adds delta to the decimal number stored under key, wrapping at 64 bits, and returns the sum. [ErrCacheMiss] says that
-// the server does not have the key.
+// Increment adds delta to the decimal number stored under key, wrapping at 64 bits, and returns the
+// sum. [ErrCacheMiss] says that the server does not have the key.
 func (c *Client) Increment(key string, delta uint64) (newValue uint64, err error) {
 	return c.IncrementContext(context.Background(), key, delta)
 }
@@ -101,8 +104,8 @@ func (c *Client) IncrementContext(ctx context.Context, key string, delta uint64)
 	return c.write(ctx, &request{op: opIncrement, key: key, delta: delta})
 }
 
-// Decrement subtracts delta from the decimal number stored under key, stopping at 0, and returns the difference. [ErrCacheMiss]
-// says that the server does not have the key.
+// Decrement subtracts delta from the decimal number stored under key, stopping at 0, and returns
+// the difference. [ErrCacheMiss] says that the server does not have the key.
 func (c *Client) Decrement(key string, delta uint64) (newValue uint64, err error) {
 	return c.DecrementContext(context.Background(), key, delta)
 }
@@ -112,13 +115,15 @@ func (c *Client) DecrementContext(ctx context.Context, key string, delta uint64)
 	return c.write(ctx, &request{op: opDecrement, key: key, delta: delta})
 }
 
-// Ping asks every server for its version, all at once. The error joins a [*ServerDownError] for each that is down.
+// Ping asks every server for its version, all at once. The error joins a [*ServerDownError] for
+// each that is down.
 func (c *Client) Ping() error { return c.PingContext(context.Background()) }
 
 // PingContext is [Client.Ping] that ends with ctx at the latest.
 func (c *Client) PingContext(ctx context.Context) error { return c.everywhere(ctx, opPing) }
 
-// FlushAll empties every server, all at once. The error joins those of the servers that could not be emptied.
+// FlushAll empties every server, all at once. The error joins those of the servers that could not
+// be emptied.
 func (c *Client) FlushAll() error { return c.FlushAllContext(context.Background()) }
 
 // FlushAllContext is [Client.FlushAll] that ends with ctx at the latest.

@@ -27,7 +27,8 @@ func newGutter(c *core) *gutter {
 	return g
 }
 
-// pool are the servers that may take copies. Those of a caller's selector may be others at each call.
+// pool are the servers that may take copies. Those of a caller's selector may be others at each
+// call.
 func (g *gutter) pool() []*server {
 	if len(g.options.Servers) == 0 {
 		all, err := g.core.picker.each()
@@ -43,7 +44,7 @@ func (g *gutter) pool() []*server {
 	return named
 }
 
-// takes tells whether a key may have copies.
+// takes reports whether a key may have copies.
 func (g *gutter) takes(key string) bool {
 	skip := g.core.options.NoReplay
 	return len(key)+len(copyPrefix) <= maxKeyLength && (skip == nil || !skip(key))
@@ -109,7 +110,8 @@ func asOriginal(it *Item) *Item {
 	return it
 }
 
-// copies are the requests that see to the copies of a key. They must be settled. Those of servers that are down are logged.
+// copies are the requests that see to the copies of a key. They must be settled. Those of servers
+// that are down are logged.
 func (g *gutter) copies(owner *server, r *request, at phase, began int64) []part {
 	how := at.copying(r.op)
 	if g == nil || how == leaveCopies || !g.takes(r.key) {

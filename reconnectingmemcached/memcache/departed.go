@@ -11,19 +11,21 @@ import (
 )
 
 const (
-	// departedAfter is how long a server may go unnamed by a caller's selector, and unused, before it is let go.
+	// departedAfter is how long a server may go unnamed by a caller's selector, and unused, before
+	// it is let go.
 	departedAfter = time.Minute
 	// rollCall is how often the selector is asked for its servers.
 	rollCall = 15 * time.Second
-	// memoryTime is how long the keys of writes that a server missed are remembered after it was let go.
+	// memoryTime is how long the keys of writes that a server missed are remembered after it was
+	// let go.
 	memoryTime = 24 * time.Hour
 	// maxRemembered bounds the servers that are remembered, and maxRememberedKeys their keys.
 	maxRemembered     = 256
 	maxRememberedKeys = maxMissedKeys
 )
 
-// rolls finds out which servers a caller's selector no longer names, as when pods come back with new addresses: they would be probed
-// for ever, at addresses that others may have by then.
+// rolls finds out which servers a caller's selector no longer names, as when pods come back with
+// new addresses: they would be probed for ever, at addresses that others may have by then.
 type rolls struct {
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu
@@ -115,7 +117,8 @@ func (c *core) departed(named map[serverAddr]bool, now time.Duration) []*server 
 	return gone
 }
 
-// dismiss lets servers go: their breakers, connections and metrics. What they missed is remembered by address.
+// dismiss lets servers go: their breakers, connections and metrics. What they missed is remembered
+// by address.
 func (c *core) dismiss(gone []*server) {
 	if len(gone) == 0 {
 		return
@@ -149,8 +152,9 @@ func (c *core) dismiss(gone []*server) {
 	closeBreakers(breakers)
 }
 
-// forgetLocked drops what is too old, or too much, the oldest first. Of a server whose keys are too many it stays known that it
-// missed some. One that has missed nothing is remembered for a moment: a call that was just under way may have failed since.
+// forgetLocked drops what is too old, or too much, the oldest first. Of a server whose keys are too
+// many it stays known that it missed some. One that has missed nothing is remembered for a moment:
+// a call that was just under way may have failed since.
 func (c *core) forgetLocked() {
 	m := c.rolls.memory
 	now := time.Duration(c.now())

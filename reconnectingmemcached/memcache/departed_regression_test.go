@@ -101,8 +101,9 @@ func withPods(t *testing.T, test func(t *testing.T, c *memcache.Client, p *pods)
 	})
 }
 
-// TestServersThatLeft tells of the client whose selector had had fifty servers before: it probed them for ever, 265 dials a second
-// to addresses that others may have had by then, with a breaker, a goroutine and thirty series each.
+// TestServersThatLeft tells of the client whose selector had had fifty servers before: it probed
+// them for ever, 265 dials a second to addresses that others may have had by then, with a breaker,
+// a goroutine and thirty series each.
 func TestServersThatLeft(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		registry := prometheus.NewPedanticRegistry()
@@ -150,8 +151,8 @@ func TestServersThatLeft(t *testing.T) {
 	})
 }
 
-// TestManyServersThatLeft: servers beyond those that have a label of their own share one, whose counters fell when one of them left. To a rate that is a
-// restart, and the whole count a burst.
+// TestManyServersThatLeft: servers beyond those that have a label of their own share one, whose
+// counters fell when one of them left. To a rate that is a restart, and the whole count a burst.
 func TestManyServersThatLeft(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		registry := prometheus.NewPedanticRegistry()
@@ -181,7 +182,8 @@ func TestManyServersThatLeft(t *testing.T) {
 	})
 }
 
-// TestServerThatIsUsedStays: a selector whose Each fails, or leaves out what its PickServer names, loses nothing.
+// TestServerThatIsUsedStays: a selector whose Each fails, or leaves out what its PickServer names,
+// loses nothing.
 func TestServerThatIsUsedStays(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		p.hide()
@@ -202,7 +204,8 @@ func TestServerThatIsUsedStays(t *testing.T) {
 	})
 }
 
-// TestServerThatComesBack: what a server missed before it left is deleted when it is named again; until then it is a miss.
+// TestServerThatComesBack: what a server missed before it left is deleted when it is named again;
+// until then it is a miss.
 func TestServerThatComesBack(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		first := p.fakes["10.0.0.1:11211"]
@@ -244,8 +247,9 @@ func TestServerThatComesBack(t *testing.T) {
 	})
 }
 
-// TestCallWhileServerIsLetGo tells of the Set that began in the moment in which its server was let go: nobody remembered that it had
-// failed, and when the server was named again the old value was served.
+// TestCallWhileServerIsLetGo tells of the Set that began in the moment in which its server was let
+// go: nobody remembered that it had failed, and when the server was named again the old value was
+// served.
 func TestCallWhileServerIsLetGo(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		const addr = "10.0.0.1:11211"
@@ -275,7 +279,8 @@ func TestCallWhileServerIsLetGo(t *testing.T) {
 	})
 }
 
-// TestNativeOutlivesItsServer: a connection of gomemcache's pool works on after its server was let go and named again.
+// TestNativeOutlivesItsServer: a connection of gomemcache's pool works on after its server was let
+// go and named again.
 func TestNativeOutlivesItsServer(t *testing.T) {
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		native := c.Native()

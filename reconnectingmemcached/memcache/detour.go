@@ -11,10 +11,11 @@ import (
 // phase is how the server stands.
 func (s *server) phase() phase { return s.window.phase(s.core.now(), s.isDown()) }
 
-// opensWindows tells whether the windows of servers are used at all.
+// opensWindows reports whether the windows of servers are used at all.
 func (c *core) opensWindows() bool { return c.gutter != nil || c.options.Linger > 0 }
 
-// careTime is how long after a re-admission there may be copies: the Set of one may have begun just before, and take all of Timeout.
+// careTime is how long after a re-admission there may be copies: the Set of one may have begun just
+// before, and take all of Timeout.
 func (c *core) careTime() time.Duration {
 	if c.gutter == nil {
 		return 0
@@ -60,7 +61,8 @@ func (c *Client) readFailed(ctx context.Context, s *server, r *request, out outc
 	return nil, c.unanswered(ctx, s, r.op, out)
 }
 
-// leavesTo tells whether a copy may stand in for the answer of a server whose call ended so. A time-out has used up the call's time.
+// leavesTo reports whether a copy may stand in for the answer of a server whose call ended so. A
+// time-out has used up the call's time.
 func (s *server) leavesTo(err error) bool {
 	return s.core.gutter != nil && !errors.Is(err, ErrTimeout) && (s.isDown() || errors.Is(err, ErrBusy) && s.ramp.rising.Load())
 }
@@ -83,7 +85,8 @@ func (c *Client) writeAround(ctx context.Context, s *server, r *request) (uint64
 	return out.number, out.err
 }
 
-// writeFailed sees to the copies of a key whose owner is down. A Set is done if there is one of its value.
+// writeFailed sees to the copies of a key whose owner is down. A Set is done if there is one of its
+// value.
 func (c *Client) writeFailed(ctx context.Context, s *server, r *request, out outcome) error {
 	stored := s.leavesTo(out.err) && s.core.gutter.keep(ctx, s, r, phaseDown, out.began)
 	if stored && !c.reporting {
@@ -104,7 +107,8 @@ func (g *gutter) keep(ctx context.Context, s *server, r *request, at phase, bega
 	return g.settle(parts)
 }
 
-// missing are the keys of a GetMulti that may have copies: those of parts whose server is down, and those doubted that it does not have.
+// missing are the keys of a GetMulti that may have copies: those of parts whose server is down, and
+// those doubted that it does not have.
 func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string) (keys []string) {
 	for _, key := range doubted {
 		if items[key] == nil {

@@ -46,7 +46,8 @@ func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// dialSafely dials with the caller's function, whose panic must not end the process: it runs on a goroutine of ours.
+// dialSafely dials with the caller's function, whose panic must not end the process: it runs on a
+// goroutine of ours.
 func (c *core) dialSafely(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -60,8 +61,9 @@ func (c *core) dialSafely(ctx context.Context, network, address string) (conn ne
 	return conn, err
 }
 
-// dialFault classifies. A dial that ran out of time says little if the server answered others meanwhile: one lost packet is
-// enough for that. A shortage of this machine's own says nothing about the server.
+// dialFault classifies. A dial that ran out of time says little if the server answered others
+// meanwhile: one lost packet is enough for that. A shortage of this machine's own says nothing
+// about the server.
 func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
 	var known *fault
 	switch {
@@ -88,7 +90,7 @@ func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
 	return hard(err)
 }
 
-// answers tells whether a connection lives that has brought an answer.
+// answers reports whether a connection lives that has brought an answer.
 func (s *server) answers() bool {
 	for _, l := range s.liveLines() {
 		if l.worked.Load() {

@@ -39,8 +39,8 @@ type plainClient interface {
 // step does one command and renders its outcome.
 type step func(c plainClient) string
 
-// TestDifferential runs the same random commands through gomemcache and through this package, each against a real memcached of
-// its own, and wants the same outcome of each.
+// TestDifferential runs the same random commands through gomemcache and through this package, each
+// against a real memcached of its own, and wants the same outcome of each.
 func TestDifferential(t *testing.T) {
 	for _, unix := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unix=%v", unix), func(t *testing.T) {
@@ -128,7 +128,8 @@ var noise = sync.OnceValue(func() []byte {
 	return b
 })
 
-// swap changes the item between Get and CompareAndSwap in one case of three, and removes it in another.
+// swap changes the item between Get and CompareAndSwap in one case of three, and removes it in
+// another.
 func swap(c plainClient, item *memcache.Item, how uint64) string {
 	old, err := c.Get(item.Key)
 	if err != nil {

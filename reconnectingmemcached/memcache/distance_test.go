@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
-// distance is a way to an in-memory server, in a bubble's virtual time: a dial takes one round trip, and data half of one.
+// distance is a way to an in-memory server, in a bubble's virtual time: a dial takes one round
+// trip, and data half of one.
 type distance struct {
 	fake *testutil.Fake
 	rtt  time.Duration
@@ -42,7 +43,8 @@ func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, er
 	return near, nil
 }
 
-// stall holds what the server sends on the connections that are open now for so long, as a lost packet does.
+// stall holds what the server sends on the connections that are open now for so long, as a lost
+// packet does.
 func (d *distance) stall(pause time.Duration) {
 	d.eachConn(func(f *far) { f.until.Store(time.Now().Add(pause).UnixNano()) })
 }

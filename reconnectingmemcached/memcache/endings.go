@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// endings keeps at which commands a server ends the connection, as some proxies do at those that they do not know. Each such end
-// costs all calls under way, so a command at which the server does that is not sent any more.
+// endings keeps at which commands a server ends the connection, as some proxies do at those that
+// they do not know. Each such end costs all calls under way, so a command at which the server does
+// that is not sent any more.
 type endings struct {
 	inARow  [opCount]atomic.Int32 // connections that ended with that command first in the queue
 	refused [opCount]atomic.Int64 // until when it is not sent; 0: it is
@@ -55,7 +56,8 @@ func (l *line) endedAt(err error) (o op, ok bool) {
 	return o, o.rare()
 }
 
-// doubtCommand asks on a connection of its own whether it is the server that ends connections, or a command that does.
+// doubtCommand asks on a connection of its own whether it is the server that ends connections, or a
+// command that does.
 //
 //nolint:contextcheck // it outlives the call.
 func (s *server) doubtCommand(o op) {

@@ -10,31 +10,37 @@ import (
 )
 
 var (
-	// ErrServerDown matches every [*ServerDownError]: the call was refused, or failed on the way, because of its server. Use the
-	// fallback; the client heals by itself.
+	// ErrServerDown matches every [*ServerDownError]: the call was refused, or failed on the way,
+	// because of its server. Use the fallback; the client heals by itself.
 	ErrServerDown = errors.New("memcache: server down")
 
-	// ErrItemTooLarge says that a value is larger than [Options.MaxItemSize]. It was not read; its connection was dropped.
+	// ErrItemTooLarge says that a value is larger than [Options.MaxItemSize]. It was not read; its
+	// connection was dropped.
 	ErrItemTooLarge = errors.New("memcache: item larger than MaxItemSize")
 
-	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls under way, took no more bytes
-	// within [Options.Timeout], or is being re-admitted a few calls at a time. Treat it as a server that is down.
+	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls
+	// under way, took no more bytes within [Options.Timeout], or is being re-admitted a few calls
+	// at a time. Treat it as a server that is down.
 	ErrBusy = errors.New("memcache: too many calls in flight")
 
 	// ErrTimeout is the cause of a [*ServerDownError] when no reply came within [Options.Timeout].
 	ErrTimeout = observe.NewCause("timeout", "memcache: no reply in time")
 
-	// ErrHung is the cause of a [*ServerDownError] when several calls waited and the server sent not a byte.
+	// ErrHung is the cause of a [*ServerDownError] when several calls waited and the server sent
+	// not a byte.
 	ErrHung = observe.NewCause("timeout", "memcache: server accepts calls but does not answer")
 
-	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered another key.
+	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered
+	// another key.
 	ErrBadReply = observe.NewCause("bad reply", "memcache: reply does not fit the request")
 
-	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client can be used again.
+	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client
+	// can be used again.
 	ErrClosed = errors.New("memcache: client closed")
 
-	// ErrAuth is the cause of a [*ServerDownError] when the server has refused what [Options.Credentials] returned, or takes a
-	// connection for not logged in. Mend the credentials, or the server's list of users; the client tries again by itself.
+	// ErrAuth is the cause of a [*ServerDownError] when the server has refused what
+	// [Options.Credentials] returned, or takes a connection for not logged in. Mend the
+	// credentials, or the server's list of users; the client tries again by itself.
 	ErrAuth = observe.NewCause("authentication", "memcache: login refused")
 
 	errCredentials  = observe.NewCause("credentials", "memcache: no credentials")
@@ -44,20 +50,23 @@ var (
 	errNilItem      = errors.New("memcache: nil *Item: pass an item with a key")
 )
 
-// ServerDownError says that a call did not get its answer because of its server. It matches [ErrServerDown], and its cause.
+// ServerDownError says that a call did not get its answer because of its server. It matches
+// [ErrServerDown], and its cause.
 type ServerDownError struct {
 	// Addr is the server, as it was configured.
 	Addr string
 	// Op is the operation: "get", "set", …
 	Op string
-	// Since is when the server was found down; zero if it is not (yet) taken for down, as after a single time-out.
+	// Since is when the server was found down; zero if it is not (yet) taken for down, as after a
+	// single time-out.
 	Since time.Time
 	// Cause is what happened: a dial error, [ErrTimeout], [ErrHung], [ErrBusy], …
 	Cause error
-	// Sent tells whether a byte of the request may have reached the server. If false, it was certainly not carried out.
+	// Sent reports whether a byte of the request may have reached the server. If false, it was
+	// certainly not carried out.
 	Sent bool
-	// Guttered tells whether [Options.Gutter] has stored the value of this Set for the server that is down. Only a client that is
-	// [Client.Reporting] gets an error then.
+	// Guttered reports whether [Options.Gutter] has stored the value of this Set for the server that
+	// is down. Only a client that is [Client.Reporting] gets an error then.
 	Guttered bool
 }
 
@@ -87,7 +96,8 @@ func hard(err error) *fault      { return &fault{err: err, outcome: breaker.Hard
 func soft(err error) *fault      { return &fault{err: err, outcome: breaker.Failure} }
 func blameless(err error) *fault { return &fault{err: err, outcome: breaker.Ignored} }
 
-// classify is the breaker's view of what ended a call: calls that got an answer report nil, whatever the answer was.
+// classify is the breaker's view of what ended a call: calls that got an answer report nil,
+// whatever the answer was.
 func classify(err error) breaker.Outcome {
 	if err == nil {
 		return breaker.Success

@@ -14,7 +14,8 @@ import (
 
 func loadFromDatabase(key string) string { return "value of " + key }
 
-// Only the import line differs from code for gomemcache. Here no server listens, so every read falls back.
+// Only the import line differs from code for gomemcache. Here no server listens, so every read
+// falls back.
 func Example() {
 	folder, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -100,8 +100,9 @@ func (c *Client) unanswered(ctx context.Context, s *server, o op, out outcome) e
 	return s.downError(o, out)
 }
 
-// neverWorked tells a client whose options are wrong from one that meets with an outage: no server has answered it yet, and this one
-// refuses its login or its certificate. Its reads say so, lest a wrong password look like a cold cache.
+// neverWorked tells a client whose options are wrong from one that meets with an outage: no server
+// has answered it yet, and this one refuses its login or its certificate. Its reads say so, lest a
+// wrong password look like a cold cache.
 func (s *server) neverWorked(err error) bool {
 	if s.core.unanswered.answered.Load() {
 		return false
@@ -228,13 +229,16 @@ func (c *Client) everywhere(ctx context.Context, o op) error {
 	return errors.Join(failed...)
 }
 
-// maxMultiKeys bounds the keys of one request of a GetMulti, so that a large one does not hold up everybody's replies.
+// maxMultiKeys bounds the keys of one request of a GetMulti, so that a large one does not hold up
+// everybody's replies.
 const maxMultiKeys = 256
 
-// GetMulti returns the items of the keys that are found, by key; each server is asked once, all at the same time. While a server is
-// down its keys are missing from the map, and the error is nil unless the client is [Client.Reporting]. Those of a server that is up
-// and did not answer in time are missing, too, and the error wraps [ErrTimeout]; so are those whose connection ended under them, and
-// once more when they were asked for again: the error is a [*ServerDownError] with the cause.
+// GetMulti returns the items of the keys that are found, by key; each server is asked once, all at
+// the same time. While a server is down its keys are missing from the map, and the error is nil
+// unless the client is [Client.Reporting]. Those of a server that is up and did not answer in time
+// are missing, too, and the error wraps [ErrTimeout]; so are those whose connection ended under
+// them, and once more when they were asked for again: the error is a [*ServerDownError] with the
+// cause.
 func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
 	return c.GetMultiContext(context.Background(), keys)
 }
@@ -276,8 +280,9 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	return items, errors.Join(failed...)
 }
 
-// partError is nil for a part whose server is down, unless the client is to report that. One that a server which is up did not answer is
-// no outage: its keys may well be there, and nothing else tells.
+// partError is nil for a part whose server is down, unless the client is to report that. One that a
+// server which is up did not answer is no outage: its keys may well be there, and nothing else
+// tells.
 func (c *Client) partError(ctx context.Context, p *part) error {
 	if p.outcome.err == nil || p.outcome.replied {
 		return p.outcome.err
@@ -298,7 +303,7 @@ func isCut(err error) bool {
 	return errors.As(err, &lost) && !lost.dial && !errors.Is(err, ErrClosed)
 }
 
-// foundIn tells whether items has all keys of a part, which copies may have brought.
+// foundIn reports whether items has all keys of a part, which copies may have brought.
 func (p *part) foundIn(items map[string]*Item) bool {
 	for _, key := range p.request.keys {
 		if items[key] == nil {
@@ -308,8 +313,8 @@ func (p *part) foundIn(items map[string]*Item) bool {
 	return true
 }
 
-// split groups keys by server, in their order. Doubted keys are those that may have copies to be looked at if the server does not have
-// them, or is not to be asked.
+// split groups keys by server, in their order. Doubted keys are those that may have copies to be
+// looked at if the server does not have them, or is not to be asked.
 func split(core *core, keys []string) (parts []part, doubted []string, err error) {
 	parts = make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
 	for _, key := range keys {
@@ -347,8 +352,8 @@ func addKey(parts []part, s *server, key string, most int) []part {
 	return parts
 }
 
-// openPart finds the part of s that still takes keys: the last of s, unless it is full. There are as many parts as servers, or a
-// few more.
+// openPart finds the part of s that still takes keys: the last of s, unless it is full. There are
+// as many parts as servers, or a few more.
 func openPart(parts []part, s *server) int {
 	for i := len(parts) - 1; i >= 0; i-- {
 		if parts[i].server == s {

@@ -69,7 +69,8 @@ func plantedInProcess() []testutil.Mutant {
 	}
 }
 
-// TestExpeditionsFindMutants: each of these defects shows within a hundred histories of one process, or in those of a fleet. They are put into copies of the files.
+// TestExpeditionsFindMutants: each of these defects shows within a hundred histories of one
+// process, or in those of a fleet. They are put into copies of the files.
 func TestExpeditionsFindMutants(t *testing.T) {
 	if !*expeditionMutants {
 		t.Skip("NOT TESTED without -expedition-mutants: builds the package anew for each of them; make soak does")

@@ -15,8 +15,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// The explorer lets callers read and write on three servers while faults befall servers and network at random, in virtual time, and
-// checks what the package promises: see ledger and world.settle. A seed fixes what is tried, not how goroutines take turns.
+// The explorer lets callers read and write on three servers while faults befall servers and network
+// at random, in virtual time, and checks what the package promises: see ledger and world.settle. A
+// seed fixes what is tried, not how goroutines take turns.
 
 //nolint:gochecknoglobals // a flag
 var expeditions = flag.Int("expeditions", 5, "how many random histories TestExpeditions plays")
@@ -25,8 +26,8 @@ const (
 	explorers      = 8
 	exploreTime    = 8 * time.Second
 	exploreTimeout = 500 * time.Millisecond
-	// healBound is how long after the end of all faults a server may be out of use: a probe that is stuck, the pause behind it, and
-	// deletions that are.
+	// healBound is how long after the end of all faults a server may be out of use: a probe that is
+	// stuck, the pause behind it, and deletions that are.
 	healBound = 4 * time.Second
 )
 
@@ -97,7 +98,8 @@ func explore(t *testing.T, seed uint64, total *tallies) {
 	time.Sleep(time.Second) // for links that hold something back
 }
 
-// settle checks that every server is used again, and that nothing is owed, soon after the last fault.
+// settle checks that every server is used again, and that nothing is owed, soon after the last
+// fault.
 func (w *world) settle() {
 	time.Sleep(healBound)
 	for i, site := range w.sites {
@@ -146,7 +148,8 @@ func (w *world) haunt(i int, random *rand.Rand) {
 	}
 }
 
-// takeOut takes one server out of use, and meanwhile the others in turn, so that copies of its keys move between those.
+// takeOut takes one server out of use, and meanwhile the others in turn, so that copies of its keys
+// move between those.
 func (w *world) takeOut(random *rand.Rand) {
 	for w.pause(random, 300*time.Millisecond) {
 		order := random.Perm(len(w.sites))
@@ -239,8 +242,8 @@ func faults() []mishap {
 	return all
 }
 
-// worksOff delays what each connection there is sends first: a server that was stopped takes its time for the writes that its sockets
-// held, and may be asked for deletions before.
+// worksOff delays what each connection there is sends first: a server that was stopped takes its
+// time for the writes that its sockets held, and may be asked for deletions before.
 func worksOff(delay time.Duration) testutil.Chooser {
 	var mu sync.Mutex
 	seen := make(map[int]bool)

@@ -113,14 +113,15 @@ func DeleteAll(conn net.Conn, n int) error {
 	return c.deleteAll(keys, func(map[string]missedKey) {})
 }
 
-// Readable tells whether bytes wait in a connection's socket.
+// Readable reports whether bytes wait in a connection's socket.
 func Readable(conn net.Conn) bool { return readable(conn) }
 
 // Discard closes a connection as one that is given up.
 func Discard(conn net.Conn) { discard(conn) }
 
-// ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two replies arrive at once, the
-// first answers a Set, and a second Set is sent before the reader looks at what is left. It returns what becomes of the reader.
+// ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two
+// replies arrive at once, the first answers a Set, and a second Set is sent before the reader looks
+// at what is left. It returns what becomes of the reader.
 func (c *Client) ReplyBeforeRequest(replies string) error {
 	s, err := c.route(context.Background(), "k")
 	if err != nil {
@@ -174,8 +175,9 @@ func (c *Client) LetGo(addr string) {
 	core.dismiss([]*server{core.all()[serverAddr{"tcp", addr}]})
 }
 
-// GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and then connects that. It returns
-// whether the Set is said to have been sent, and what is written in the end.
+// GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and
+// then connects that. It returns whether the Set is said to have been sent, and what is written in
+// the end.
 func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {
 	s, err := c.route(context.Background(), "k")
 	if err != nil {
@@ -222,7 +224,8 @@ func Candidate(at netip.Addr, addrs []netip.Addr, down time.Duration, attempt in
 	return candidate(at, addrs, down < homeGrace, attempt)
 }
 
-// SetGrace replaces the time in which a server that is down is looked for at its own address alone. To be called before any use.
+// SetGrace replaces the time in which a server that is down is looked for at its own address alone.
+// To be called before any use.
 func (c *Client) SetGrace(grace time.Duration) error {
 	core, err := c.start()
 	if err == nil {
@@ -282,7 +285,8 @@ func Holders(key, owner string, addrs ...string) (holders []string) {
 	return holders
 }
 
-// Deeds are what a write of the named operation does with copies, in the named phase, if the holders are up as given.
+// Deeds are what a write of the named operation does with copies, in the named phase, if the
+// holders are up as given.
 func Deeds(operation, in string, up ...bool) string {
 	phases := map[string]phase{"up": phaseUp, "window": phaseWindow, "linger": phaseLinger, "down": phaseDown}
 	words := [...]string{deedNone: "-", deedDelete: "delete", deedStore: "store", deedLog: "log"}
@@ -319,7 +323,8 @@ func ParseMeta(line []byte) (size int, flags uint32, left int64, ok bool) {
 	return h.size, h.flags, h.ttl, ok
 }
 
-// IsOutdated reports whether a load whose lease is there since a time may not be joined by who has looked later and found another.
+// IsOutdated reports whether a load whose lease is there since a time may not be joined by who has
+// looked later and found another.
 func IsOutdated(held int64, lease string, began int64, found string) bool {
 	return (&loading{held: held, token: lease}).outdatedLocked(asking{began, found})
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// The bounds below are the targets of docs/benchmarks; each test logs what it measured. Times are only logged: timing_test.go has them,
-// in virtual time. What a machine is too busy for at the usual pace it must show at a slower one.
+// The bounds below are the targets of docs/benchmarks; each test logs what it measured. Times are
+// only logged: timing_test.go has them, in virtual time. What a machine is too busy for at the
+// usual pace it must show at a slower one.
 
 func isUp(c *memcache.Client, addr string) func() bool {
 	return func() bool { return c.State(addr) == breaker.Closed }
@@ -81,8 +82,8 @@ func dials(c *memcache.Client, addr string) uint64 {
 	return st.Dials + st.DialErrors
 }
 
-// TestHung: one of three servers is stopped by SIGSTOP: the kernel accepts connections and data, nobody answers. And the same
-// with a black hole in front.
+// TestHung: one of three servers is stopped by SIGSTOP: the kernel accepts connections and data,
+// nobody answers. And the same with a black hole in front.
 func TestHung(t *testing.T) {
 	for _, hole := range []bool{false, true} {
 		t.Run(fmt.Sprintf("black hole=%v", hole), func(t *testing.T) {
@@ -125,7 +126,8 @@ func hung(t *testing.T, pace *testutil.Pace, c *memcache.Client, server testutil
 	t.Logf("healed %v after the release", back)
 }
 
-// TestQuickRestart: a server restarts within 35 ms. Reads carry on, and it is used again within moments.
+// TestQuickRestart: a server restarts within 35 ms. Reads carry on, and it is used again within
+// moments.
 func TestQuickRestart(t *testing.T) {
 	testutil.AtSomePace(t, func(p *testutil.Pace) { restartQuickly(t, p) })
 }
@@ -158,8 +160,8 @@ func restartQuickly(t *testing.T, pace *testutil.Pace) {
 	}
 }
 
-// TestRestartOfHealthyServer tells of the pool of N stale connections that failed N calls after a restart: here no Get fails, and
-// stale connections do not open the breaker.
+// TestRestartOfHealthyServer tells of the pool of N stale connections that failed N calls after a
+// restart: here no Get fails, and stale connections do not open the breaker.
 func TestRestartOfHealthyServer(t *testing.T) {
 	server := testutil.StartMemcached(t)
 	proxy := testutil.StartProxy(t, server.Addr())
@@ -248,8 +250,8 @@ func TestGetMultiWithOneDown(t *testing.T) {
 	}
 }
 
-// TestNoStaleReads tells of the write that failed during an outage: after it, the server served the old value for as long as that
-// lived, and a write that had been given up became visible later.
+// TestNoStaleReads tells of the write that failed during an outage: after it, the server served the
+// old value for as long as that lived, and a write that had been given up became visible later.
 func TestNoStaleReads(t *testing.T) {
 	runs := 10
 	if testing.Short() {
@@ -276,7 +278,8 @@ func TestNoStaleReads(t *testing.T) {
 	})
 }
 
-// staleReads overwrites and deletes 40 keys during an outage, and counts old values and resurrected writes after it.
+// staleReads overwrites and deletes 40 keys during an outage, and counts old values and resurrected
+// writes after it.
 func staleReads(t *testing.T, addr string, breakIt, heal func() error) (stale int) {
 	t.Helper()
 	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: 100 * time.Millisecond})

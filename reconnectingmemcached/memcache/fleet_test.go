@@ -18,9 +18,10 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// A fleet is some processes with three servers and a database, in a bubble's virtual time. Processes read keys of a Zipf distribution
-// (0.9), load what they miss, and write: the database first, then they delete the key. The database counts its loads, and knows of
-// each version of each key since when it was old.
+// A fleet is some processes with three servers and a database, in a bubble's virtual time.
+// Processes read keys of a Zipf distribution (0.9), load what they miss, and write: the database
+// first, then they delete the key. The database counts its loads, and knows of each version of each
+// key since when it was old.
 
 const (
 	loadTime = 2 * time.Millisecond
@@ -140,7 +141,8 @@ func (f *fleet) version(key int) int {
 	return len(f.commits[key])
 }
 
-// read is look-aside: a value that changed while it was stored is deleted again, so that no race of the application counts.
+// read is look-aside: a value that changed while it was stored is deleted again, so that no race of
+// the application counts.
 func (p *process) read(key int) {
 	f, began := p.fleet, time.Now()
 	it, err := p.client.Get(name(key))
@@ -249,7 +251,8 @@ func (f *fleet) peakIn(from, to int) (most float64) {
 	return most
 }
 
-// staleIn are the stale reads between two times that were older than a limit, and the oldest of all.
+// staleIn are the stale reads between two times that were older than a limit, and the oldest of
+// all.
 func (f *fleet) staleIn(from, to, limit time.Duration) (n int, oldest time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

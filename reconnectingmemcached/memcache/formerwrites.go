@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// writeListed runs the operations that change something, of a client whose list of servers changes. What former owners have is deleted
-// before the owner is told, as long as they may be asked for it; see [lists.copyAll].
+// writeListed runs the operations that change something, of a client whose list of servers changes.
+// What former owners have is deleted before the owner is told, as long as they may be asked for it;
+// see [lists.copyAll].
 func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64, error) {
 	began := l.core.now()
 	if r.op != opTouch {
@@ -42,7 +43,8 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 		had = l.finishDeletes(ctx, parts)
 	}
 	if v.changedAfter(time.Duration(began) - l.recentTime()) {
-		// Others may not have heard of the change, and copy in the other direction: from the owner that has just been told.
+		// Others may not have heard of the change, and copy in the other direction: from the owner
+		// that has just been told.
 		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.key, began))
 	}
 	l.overtaken(v, s, r)
@@ -52,7 +54,8 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 	return number, err
 }
 
-// written sees to what a write of Native leaves behind: values at former owners, and loads that began before it.
+// written sees to what a write of Native leaves behind: values at former owners, and loads that
+// began before it.
 //
 //nolint:contextcheck // gomemcache has none.
 func (c *core) written(r *request) {
@@ -92,7 +95,8 @@ func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, be
 	return parts
 }
 
-// finishDeletes tells whether one of them had the key. Those that were not done are logged, and done later.
+// finishDeletes reports whether one of them had the key. Those that were not done are logged, and
+// done later.
 func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
 	for i := range parts {
 		parts[i].await(ctx)
@@ -102,8 +106,8 @@ func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
 	return had
 }
 
-// flushLeft empties the servers that left the list and may be asked yet: what they have would come back. One that cannot be emptied now
-// is not asked before it was.
+// flushLeft empties the servers that left the list and may be asked yet: what they have would come
+// back. One that cannot be emptied now is not asked before it was.
 func (l *lists) flushLeft(ctx context.Context) {
 	if l == nil {
 		return

@@ -41,8 +41,8 @@ func FuzzParseLine(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, line []byte) { memcache.ParseLine(line) })
 }
 
-// FuzzConversation lets a server answer pipelined Gets, merged ones too, with any bytes: nothing panics, no call hangs, and a Get
-// returns only a value that the server sent under that Get's key.
+// FuzzConversation lets a server answer pipelined Gets, merged ones too, with any bytes: nothing
+// panics, no call hangs, and a Get returns only a value that the server sent under that Get's key.
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte("END\r\n"))
 	f.Add([]byte("VALUE a 0 1\r\nA\r\nVALUE b 0 1\r\nB\r\nEND\r\nEND\r\n"))

@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// ownGoroutines counts the goroutines that run code of this module and were not started by a test. It is the median of several
-// looks: the watch and a probe have goroutines for moments.
+// ownGoroutines counts the goroutines that run code of this module and were not started by a test.
+// It is the median of several looks: the watch and a probe have goroutines for moments.
 func ownGoroutines() int {
 	looks := make([]int, 31)
 	stacks := make([]byte, 8<<20)
@@ -31,7 +31,8 @@ func ownGoroutines() int {
 	return looks[len(looks)/2]
 }
 
-// TestGoroutines: two for each connected server, one more for each that is down, none after Close; callers do not count.
+// TestGoroutines: two for each connected server, one more for each that is down, none after Close;
+// callers do not count.
 func TestGoroutines(t *testing.T) {
 	servers, addrs := threeServers(t)
 	c := newClient(t, memcache.Options{Servers: addrs})

@@ -8,27 +8,33 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
-// Gutter keeps the keys of a server that is down on two of the others for a while, so that the database is asked for each key once in
-// a while instead of each time. The zero value is off; most callers want Expiration alone.
+// Gutter keeps the keys of a server that is down on two of the others for a while, so that the
+// database is asked for each key once in a while instead of each time. The zero value is off; most
+// callers want Expiration alone.
 //
-// Set stores a copy under another name there and returns nil. Get, GetAndTouch and GetMulti read copies; their CasID is 0.
-// What changes or deletes a key deletes its copies. Add, Increment, Decrement and Touch are never sent to another server: a lock or a
-// counter must not exist twice. Keys for which [Options.NoReplay] is true, and those of more than 239 bytes, have no copies.
+// Set stores a copy under another name there and returns nil. Get, GetAndTouch and GetMulti read
+// copies; their CasID is 0. What changes or deletes a key deletes its copies. Add, Increment,
+// Decrement and Touch are never sent to another server: a lock or a counter must not exist twice.
+// Keys for which [Options.NoReplay] is true, and those of more than 239 bytes, have no copies.
 type Gutter struct {
-	// Expiration is how long a copy lives at most, in whole seconds. It bounds how old a copy is, on top of the time that a load
-	// takes, where other clients write the same keys without a gutter, or with other servers. Default 0: no gutter. Take 10 s, and
-	// 5 min once all that write have it.
+	// Expiration is how long a copy lives at most, in whole seconds. It bounds how old a copy is,
+	// on top of the time that a load takes, where other clients write the same keys without a
+	// gutter, or with other servers. Default 0: no gutter. Take 10 s, and 5 min once all that write
+	// have it.
 	Expiration time.Duration
 
-	// Servers take the copies. All processes must name the same. Default: the servers of the client.
+	// Servers take the copies. All processes must name the same. Default: the servers of the
+	// client.
 	Servers []string
 
-	// Beacon is how often the processes tell each other, by a key on each server, whose copies there may be. Those that write see
-	// to the copies then, so that a copy is older than three times Beacon by the time of a load at most. Default 0: 1 s; negative:
-	// none, and Expiration is the bound.
+	// Beacon is how often the processes tell each other, by a key on each server, whose copies
+	// there may be. Those that write see to the copies then, so that a copy is older than three
+	// times Beacon by the time of a load at most. Default 0: 1 s; negative: none, and Expiration is
+	// the bound.
 	Beacon time.Duration
 
-	// MaxShare is which part of Options.MaxInFlight a server gives to calls for others, if that is set. Default 0: a half.
+	// MaxShare is which part of Options.MaxInFlight a server gives to calls for others, if that is
+	// set. Default 0: a half.
 	MaxShare float64
 }
 
@@ -39,8 +45,8 @@ const (
 	defaultLinger = 2 * time.Second
 	longestGutter = 30 * 24 * time.Hour // beyond, memcached takes seconds for a date
 	copyHolders   = 2
-	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at once, and asked about each
-	// Beacon, by a call that may take as long.
+	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at
+	// once, and asked about each Beacon, by a call that may take as long.
 	beatsToBeHeard = 2
 	beatsUnheard   = 3 // how many Beacons a copy lives until then
 	// graceOfCopies is how much longer than they live copies are taken care of.
@@ -77,7 +83,8 @@ func (g Gutter) withDefaults() Gutter {
 	return g
 }
 
-// phase is how a server stands, as one process sees it. It decides where its keys are read, and what a write does with their copies.
+// phase is how a server stands, as one process sees it. It decides where its keys are read, and
+// what a write does with their copies.
 type phase uint8
 
 const (
@@ -116,8 +123,8 @@ const (
 	storeCopy
 )
 
-// copying is none for locks and counters while their owner is down, as they are refused then. Once it is back they must not be hidden
-// behind a copy of a former value.
+// copying is none for locks and counters while their owner is down, as they are refused then. Once
+// it is back they must not be hidden behind a copy of a former value.
 func (p phase) copying(o op) copying {
 	switch {
 	case p == phaseUp || o.reads() || o == opTouch:
@@ -140,8 +147,8 @@ const (
 	deedLog // to delete it before that server is used again
 )
 
-// deeds are those at the holders of a copy, of which some are up. A new copy goes to the first of them, and the other must not keep an
-// older one.
+// deeds are those at the holders of a copy, of which some are up. A new copy goes to the first of
+// them, and the other must not keep an older one.
 func (c copying) deeds(up [copyHolders]bool) (todo [copyHolders]deed) {
 	if c == leaveCopies {
 		return todo
@@ -160,11 +167,12 @@ func (c copying) deeds(up [copyHolders]bool) (todo [copyHolders]deed) {
 	return todo
 }
 
-// everKnown is how long a server counts as down whose outage the other processes know of from one shortly before.
+// everKnown is how long a server counts as down whose outage the other processes know of from one
+// shortly before.
 const everKnown = time.Duration(math.MaxInt64)
 
-// copyLife is how long a copy lives: three Beacons while some processes may not know yet that there are copies. The owner has been
-// down for so long, if it is.
+// copyLife is how long a copy lives: three Beacons while some processes may not know yet that there
+// are copies. The owner has been down for so long, if it is.
 func (g Gutter) copyLife(owner phase, downFor time.Duration) time.Duration {
 	if g.Beacon < 0 || owner == phaseDown && downFor >= beatsToBeHeard*g.Beacon {
 		return g.Expiration
@@ -172,7 +180,8 @@ func (g Gutter) copyLife(owner phase, downFor time.Duration) time.Duration {
 	return min(g.Expiration, max((beatsUnheard*g.Beacon).Truncate(time.Second), time.Second))
 }
 
-// copyExpiration is that of a copy of an item with the expiration given, in seconds. A date counts by this machine's clock.
+// copyExpiration is that of a copy of an item with the expiration given, in seconds. A date counts
+// by this machine's clock.
 func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
 	most := int64(life / time.Second)
 	left := int64(expiration)
@@ -188,8 +197,9 @@ func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
 	return int32(left) //nolint:gosec // most is at most 30 days, in seconds.
 }
 
-// holdersOf chooses the servers that may have a copy of key: those of the highest scores (rendezvous hashing). All processes with the
-// same servers choose the same, and those of a key do not change when another server goes down.
+// holdersOf chooses the servers that may have a copy of key: those of the highest scores
+// (rendezvous hashing). All processes with the same servers choose the same, and those of a key do
+// not change when another server goes down.
 func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]*server) {
 	sum := placement.Sum(key)
 	var best [copyHolders]uint64
@@ -209,5 +219,6 @@ func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]
 	return holders
 }
 
-// tooManyDown is true when more than half of all servers are down: the others are not to bear their load, too.
+// tooManyDown is true when more than half of all servers are down: the others are not to bear their
+// load, too.
 func tooManyDown(down, all int) bool { return down > (all+1)/2 }

@@ -66,7 +66,8 @@ func playOutage(t *testing.T, seed uint64, o memcache.Options, keys *zipf, reads
 	return got
 }
 
-// TestGutterSparesTheDatabase: what a dead server costs the database falls instead of lasting, and its return costs less.
+// TestGutterSparesTheDatabase: what a dead server costs the database falls instead of lasting, and
+// its return costs less.
 func TestGutterSparesTheDatabase(t *testing.T) {
 	keys := newZipf(100_000 / *gutterScale)
 	rates := []struct {
@@ -117,7 +118,8 @@ type pair struct {
 	a, b *process
 }
 
-// playPair runs a script of cuts and mends beside two processes with few keys, so that each is written often.
+// playPair runs a script of cuts and mends beside two processes with few keys, so that each is
+// written often.
 func playPair(t *testing.T, seed uint64, o memcache.Options, aWrites int, limit time.Duration, script func(p *pair), judge func(p *pair)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(2000))
@@ -198,8 +200,8 @@ func TestGutterWhileAServerFlaps(t *testing.T) {
 	}
 }
 
-// TestNoOldValuesAfterAReturnToSeveral: two processes lose a server that lives on, and get it back one after the other. The first must
-// not read what the second has overwritten and not deleted yet.
+// TestNoOldValuesAfterAReturnToSeveral: two processes lose a server that lives on, and get it back
+// one after the other. The first must not read what the second has overwritten and not deleted yet.
 func TestNoOldValuesAfterAReturnToSeveral(t *testing.T) {
 	lingering := withoutGutter()
 	lingering.Linger = 2 * time.Second

@@ -10,8 +10,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestACopyThatIsStoredLate tells of a copy whose Set took most of a long Timeout: it arrived after the time in which, since its owner
-// was back, writes see to copies. It outlived a later Set, and was read when the owner went down again.
+// TestACopyThatIsStoredLate tells of a copy whose Set took most of a long Timeout: it arrived after
+// the time in which, since its owner was back, writes see to copies. It outlived a later Set, and
+// was read when the owner went down again.
 func TestACopyThatIsStoredLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))

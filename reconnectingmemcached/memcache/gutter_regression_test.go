@@ -10,8 +10,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestACopyWhoseDeletionIsRefused tells of a holder that answered the deletion of a copy with an error line: the copy was read after
-// that, by the process that had deleted the key. A copy that waits for its deletion was read by GetMulti, though not by Get.
+// TestACopyWhoseDeletionIsRefused tells of a holder that answered the deletion of a copy with an
+// error line: the copy was read after that, by the process that had deleted the key. A copy that
+// waits for its deletion was read by GetMulti, though not by Get.
 func TestACopyWhoseDeletionIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(30))

@@ -11,7 +11,8 @@ type GutterStats struct {
 	Hits, Misses uint64
 	// Stored and Deleted count copies, Deleted also those that were not there.
 	Stored, Deleted uint64
-	// Full counts calls that were not made because their server had Gutter.MaxShare under way for others.
+	// Full counts calls that were not made because their server had Gutter.MaxShare under way for
+	// others.
 	Full uint64
 }
 

@@ -115,7 +115,8 @@ func TestCopyExpiration(t *testing.T) {
 	}
 }
 
-// TestHoldersAreTheSameEverywhere: whatever the order of the servers; each gets its share, and one that leaves changes its own only.
+// TestHoldersAreTheSameEverywhere: whatever the order of the servers; each gets its share, and one
+// that leaves changes its own only.
 func TestHoldersAreTheSameEverywhere(t *testing.T) {
 	servers := []string{"a:1", "b:1", "c:1", "d:1", "e:1"}
 	reversed := slices.Clone(servers)
@@ -254,7 +255,8 @@ func keyAt(t *testing.T, c *memcache.Client, addr, prefix string) string {
 	return ""
 }
 
-// TestReturnWithAGutter: copies are read for a while after the return, later on a miss; what is written then is not hidden by one.
+// TestReturnWithAGutter: copies are read for a while after the return, later on a miss; what is
+// written then is not hidden by one.
 func TestReturnWithAGutter(t *testing.T) {
 	silent := withGutter()
 	silent.Gutter.Beacon = -1
@@ -351,7 +353,8 @@ func TestNamedGutterServers(t *testing.T) {
 	})
 }
 
-// TestCopyAtAServerThatWasAway: what a holder of copies misses is deleted there before it is used again.
+// TestCopyAtAServerThatWasAway: what a holder of copies misses is deleted there before it is used
+// again.
 func TestCopyAtAServerThatWasAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
@@ -384,7 +387,8 @@ func TestCopyAtAServerThatWasAway(t *testing.T) {
 	})
 }
 
-// TestCopiesOfTheFirstMoment: before another process can have heard of the outage it does not see to copies, so they live shortly.
+// TestCopiesOfTheFirstMoment: before another process can have heard of the outage it does not see
+// to copies, so they live shortly.
 func TestCopiesOfTheFirstMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(100))

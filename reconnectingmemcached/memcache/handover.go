@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// A hand-over is what becomes of keys whose owner changes with the list of servers: a miss asks the owner of before, and what that has
-// is copied. Each write deletes at all owners of before, so that what they have is never old.
+// A hand-over is what becomes of keys whose owner changes with the list of servers: a miss asks the
+// owner of before, and what that has is copied. Each write deletes at all owners of before, so that
+// what they have is never old.
 
 const (
 	// leastHandOver is the time that a former owner has at least to answer a miss.
 	leastHandOver = 5 * time.Millisecond
 	// maxCopying bounds the copies under way.
 	maxCopying = 64
-	// unknownLife is how long a copy lives of an item whose expiration cannot be asked for, in seconds.
+	// unknownLife is how long a copy lives of an item whose expiration cannot be asked for, in
+	// seconds.
 	unknownLife = 60
 )
 
@@ -95,8 +97,8 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 	l.copySoon(all)
 }
 
-// asks adds the question for the key of r, if there is a former owner that may have it. It must be answered, and the key then copied or
-// no longer held for one that is.
+// asks adds the question for the key of r, if there is a former owner that may have it. It must be
+// answered, and the key then copied or no longer held for one that is.
 func (l *lists) asks(parts []part, owner *server, r *request) []part {
 	v := l.now.Load()
 	s := v.asked(r.key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
@@ -118,7 +120,7 @@ func (s *server) handOverRequest(key string) request {
 	return request{op: opGet, own: true, key: key}
 }
 
-// leavesAlone tells whether a key is none that is handed over.
+// leavesAlone reports whether a key is none that is handed over.
 func (l *lists) leavesAlone(key string) bool {
 	skip := l.core.options.NoReplay
 	return skip != nil && skip(key)
@@ -135,7 +137,8 @@ func (l *lists) handAsk(ctx context.Context, parts []part) {
 	launch(limited, parts)
 }
 
-// found takes an answer apart: the caller's item, and what is copied. Its CasID would be another server's.
+// found takes an answer apart: the caller's item, and what is copied. Its CasID would be another
+// server's.
 func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
 	out := &p.outcome
 	switch {
@@ -164,7 +167,8 @@ func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
 	return f, it
 }
 
-// expirationIn is that of an item with so many seconds left and 1, or 0 for no end. Of many seconds, memcached takes a date.
+// expirationIn is that of an item with so many seconds left and 1, or 0 for no end. Of many
+// seconds, memcached takes a date.
 func expirationIn(left uint64, now time.Time) int32 {
 	if left == 0 {
 		return 0
@@ -207,9 +211,9 @@ func (l *lists) endCopying(all []found) {
 	}
 }
 
-// copyAll stores what former owners have at the owners that have nothing, and looks whether the former ones still have it. A write
-// deletes there first: if that has come meanwhile, the copy is old, and deleted; if not, the write deletes the copy.
-// Of a write of this process it is told.
+// copyAll stores what former owners have at the owners that have nothing, and looks whether the
+// former ones still have it. A write deletes there first: if that has come meanwhile, the copy is
+// old, and deleted; if not, the write deletes the copy. Of a write of this process it is told.
 func (l *lists) copyAll(all []found) {
 	parts := make([]part, 0, len(all))
 	copied := make([]*found, 0, len(all))
@@ -244,7 +248,8 @@ func (l *lists) copyAll(all []found) {
 	}
 }
 
-// stillAt tells whether the former owner has what was copied. Without CasIDs the values tell, which is as good.
+// stillAt reports whether the former owner has what was copied. Without CasIDs the values tell, which
+// is as good.
 func (f *found) stillAt(out *outcome) bool {
 	switch {
 	case out.err != nil:

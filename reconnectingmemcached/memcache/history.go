@@ -9,14 +9,17 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 )
 
-// A process that begins after a change of the list has not seen the lists before, where keys were that others may ask for. Those that
-// have seen them say so on the servers, before the change takes effect for them; see package history.
+// A process that begins after a change of the list has not seen the lists before, where keys were
+// that others may ask for. Those that have seen them say so on the servers, before the change takes
+// effect for them; see package history.
 
-// youngPause is how often a process asks that has begun lately: less than adoption.Settling, so that it hears of a change which others
-// have noticed after it began before they ask where keys were.
+// youngPause is how often a process asks that has begun lately: less than adoption.Settling, so
+// that it hears of a change which others have noticed after it began before they ask where keys
+// were.
 const youngPause = 500 * time.Millisecond
 
-// followHistory asks the servers for former lists for as long as the client lives, and tells those that do not know them.
+// followHistory asks the servers for former lists for as long as the client lives, and tells those
+// that do not know them.
 func (l *lists) followHistory() {
 	began := l.core.now()
 	for {
@@ -33,7 +36,8 @@ func (l *lists) followHistory() {
 	}
 }
 
-// announce tells servers of a list what is before it, as soon as this process thinks of it, and returns what they tell.
+// announce tells servers of a list what is before it, as soon as this process thinks of it, and
+// returns what they tell.
 func (l *lists) announce(names []string, servers []*server) []history.List {
 	if l.core.options.HandOver < 0 {
 		return nil
@@ -73,7 +77,8 @@ func (l *lists) known(v *view) (former []history.List) {
 	return former
 }
 
-// share brings what is known of the lists before one together with what servers tell, and returns what is new here.
+// share brings what is known of the lists before one together with what servers tell, and returns
+// what is new here.
 func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server) []history.List {
 	ctx, cancel := context.WithTimeout(l.core.ctx, limit)
 	defer cancel()
@@ -138,14 +143,14 @@ func (l *lists) with(v *view, told []history.List) (next *view, added []formerRo
 	return v.with(added), added
 }
 
-// trusts reports whether a server may be dialled that only other servers name. It might not be one of ours, and is not to get the
-// password; with TLS its certificate says so.
+// trusts reports whether a server may be dialled that only other servers name. It might not be one
+// of ours, and is not to get the password; with TLS its certificate says so.
 func (l *lists) trusts(name string) bool {
 	return l.core.options.Credentials == nil || l.core.options.TLS != nil && !isUnixPath(name)
 }
 
-// learn takes over former lists, and deletes what this process has written without knowing of them: others may have got from there what
-// it was before.
+// learn takes over former lists, and deletes what this process has written without knowing of them:
+// others may have got from there what it was before.
 func (l *lists) learn(told []history.List) {
 	if len(told) == 0 {
 		return

@@ -18,13 +18,14 @@ import (
 const (
 	// lookupTime bounds one look-up in the background.
 	lookupTime = 5 * time.Second
-	// homeGrace is how long a server that is down is looked for at its own address alone, while its name has that still: going to
-	// another and back would bring old values with it.
+	// homeGrace is how long a server that is down is looked for at its own address alone, while its
+	// name has that still: going to another and back would bring old values with it.
 	homeGrace = 5 * time.Second
-	// homeDials is how often a caller's dialer is asked for one connection, when the name it is given has several addresses.
+	// homeDials is how often a caller's dialer is asked for one connection, when the name it is
+	// given has several addresses.
 	homeDials = 4
-	// moveDials is how many connections of a caller's dialer must go to one other address for the server to have moved there, while
-	// the ones to its home work.
+	// moveDials is how many connections of a caller's dialer must go to one other address for the
+	// server to have moved there, while the ones to its home work.
 	moveDials = 8
 	// strayPause is how long no further such connections are asked for after that.
 	strayPause = int64(time.Second)
@@ -32,8 +33,9 @@ const (
 
 var errElsewhere = errors.New("memcache: the connection goes to another address of the name than the others")
 
-// home is the one address that a server has at a time, whatever its name has: for its shared connection, its private ones, its
-// probes and its deletions. Else a value could be written to one memcached and read from another. It moves as a whole.
+// home is the one address that a server has at a time, whatever its name has: for its shared
+// connection, its private ones, its probes and its deletions. Else a value could be written to one
+// memcached and read from another. It moves as a whole.
 type home struct {
 	host, port string        // of a name that is ours to look up; host is empty if there is none
 	checked    bool          // connections may go elsewhere: there is a name, or a caller's dialer
@@ -68,8 +70,8 @@ func (h *home) address() netip.Addr {
 	return h.at
 }
 
-// takes tells whether a connection goes to the home. Where it goes cannot be told of all connections; the first of which it can
-// decides.
+// takes reports whether a connection goes to the home. Where it goes cannot be told of all
+// connections; the first of which it can decides.
 func (h *home) takes(conn net.Conn) bool {
 	to, ok := remoteOf(conn)
 	if !ok || !h.checked {
@@ -83,8 +85,8 @@ func (h *home) takes(conn net.Conn) bool {
 	return h.at == to
 }
 
-// candidate chooses where to probe next. A server that is down is looked for at its own address first; after the grace, or once its
-// name has lost that address, at all that the name has in turn.
+// candidate chooses where to probe next. A server that is down is looked for at its own address
+// first; after the grace, or once its name has lost that address, at all that the name has in turn.
 func candidate(at netip.Addr, addrs []netip.Addr, inGrace bool, attempt int) netip.Addr {
 	i := slices.Index(addrs, at)
 	switch {
@@ -113,7 +115,8 @@ func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// addresses looks the server's name up, and says once if it stands for several servers: a machine has one address of each family.
+// addresses looks the server's name up, and says once if it stands for several servers: a machine
+// has one address of each family.
 func (s *server) addresses(ctx context.Context) ([]netip.Addr, error) {
 	addrs, err := s.core.lookup(ctx, s.home.host)
 	if err != nil {
@@ -159,8 +162,8 @@ func (s *server) dialHome(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// dialShared is dialHome for the shared connection. A caller's dialer cannot be told where to go: where its connection goes is the
-// home from now on.
+// dialShared is dialHome for the shared connection. A caller's dialer cannot be told where to go:
+// where its connection goes is the home from now on.
 func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
 	if s.core.resolves {
 		return s.dialHome(ctx)
@@ -173,8 +176,8 @@ func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
 	return stray, nil
 }
 
-// dialNamed asks the caller's dialer for a connection to the home, a few times. All that went elsewhere are closed but the last,
-// which is returned as a stray, for the caller to take or close.
+// dialNamed asks the caller's dialer for a connection to the home, a few times. All that went
+// elsewhere are closed but the last, which is returned as a stray, for the caller to take or close.
 func (s *server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error) {
 	for range homeDials {
 		if stray != nil {
@@ -209,7 +212,8 @@ func (s *server) dialPrivate(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// dialResolved dials the home's address. If nobody is there, and the name has moved away, the home moves.
+// dialResolved dials the home's address. If nobody is there, and the name has moved away, the home
+// moves.
 func (s *server) dialResolved(ctx context.Context) (net.Conn, error) {
 	at := s.home.address()
 	if !at.IsValid() {
@@ -227,7 +231,8 @@ func (s *server) dialResolved(ctx context.Context) (net.Conn, error) {
 
 func (h *home) join(at netip.Addr) string { return net.JoinHostPort(at.String(), h.port) }
 
-// settle finds the first of the name's addresses that takes a connection, unless another call has done so since the home was "from".
+// settle finds the first of the name's addresses that takes a connection, unless another call has
+// done so since the home was "from".
 func (s *server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) {
 	select {
 	case s.home.settling <- struct{}{}:
@@ -295,8 +300,8 @@ func (s *server) moveTo(at netip.Addr) {
 	}
 }
 
-// lookAgain looks the host name up once in each ResolveInterval, or has a caller's dialer do so. If it has moved away from the server's
-// home, so does the server; calls under way finish.
+// lookAgain looks the host name up once in each ResolveInterval, or has a caller's dialer do so. If
+// it has moved away from the server's home, so does the server; calls under way finish.
 func (s *server) lookAgain() {
 	interval := int64(s.core.options.ResolveInterval)
 	if interval < 0 || s.home.host == "" && !s.home.redials {
@@ -313,8 +318,8 @@ func (s *server) lookAgain() {
 	s.core.spawn(s.followName)
 }
 
-// followDialer asks the caller's dialer where the name leads now. If it is a name of several addresses, one connection that goes
-// elsewhere says nothing: all must go to the same address.
+// followDialer asks the caller's dialer where the name leads now. If it is a name of several
+// addresses, one connection that goes elsewhere says nothing: all must go to the same address.
 func (s *server) followDialer() {
 	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
 	defer cancel()
@@ -356,7 +361,8 @@ func (l *line) remote() (netip.Addr, bool) {
 	return remoteOf(l.conn)
 }
 
-// unknownName spaces the look-ups of a name that is gone, by the probes of its server. All processes of a fleet ask one name service.
+// unknownName spaces the look-ups of a name that is gone, by the probes of its server. All
+// processes of a fleet ask one name service.
 type unknownName struct {
 	mu    sync.Mutex
 	times int   // failures in a row; guarded by mu
@@ -364,7 +370,8 @@ type unknownName struct {
 	err   error // the last one's; guarded by mu
 }
 
-// addressesAgain is addresses for probes, of which there is one at a time: the failure of one look-up stands for a while.
+// addressesAgain is addresses for probes, of which there is one at a time: the failure of one
+// look-up stands for a while.
 func (s *server) addressesAgain(ctx context.Context) ([]netip.Addr, error) {
 	if err := s.home.unknown.failure(s.core.now()); err != nil {
 		return nil, err

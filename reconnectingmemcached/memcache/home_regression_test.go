@@ -20,7 +20,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// twoHomes starts two memcacheds at one port of two addresses, as the pods of a headless service are.
+// twoHomes starts two memcacheds at one port of two addresses, as the pods of a headless service
+// are.
 func twoHomes(t *testing.T) (fakes [2]*testutil.Fake, addrs [2]netip.Addr, port string) {
 	t.Helper()
 	addrs = [2]netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}
@@ -71,8 +72,9 @@ func rotatingDialer(addrs [2]netip.Addr, port string) dialFunc {
 	}
 }
 
-// TestOneNameSeveralAddresses tells of a headless service, whose name has the addresses of all pods: each connection looked it up
-// anew, so that of twenty large Sets that succeeded twelve were followed by the old value, read from another pod.
+// TestOneNameSeveralAddresses tells of a headless service, whose name has the addresses of all
+// pods: each connection looked it up anew, so that of twenty large Sets that succeeded twelve were
+// followed by the old value, read from another pod.
 func TestOneNameSeveralAddresses(t *testing.T) {
 	_, addrs, port := twoHomes(t)
 	for name, dial := range map[string]dialFunc{"own dialer": nil, "caller's dialer": rotatingDialer(addrs, port)} {
@@ -115,7 +117,8 @@ func TestOneNameSeveralAddresses(t *testing.T) {
 	}
 }
 
-// TestReplayGoesHome: a write that failed is deleted where it would have been read from, and nowhere else.
+// TestReplayGoesHome: a write that failed is deleted where it would have been read from, and
+// nowhere else.
 func TestReplayGoesHome(t *testing.T) {
 	for name, own := range map[string]bool{"own dialer": true, "caller's dialer": false} {
 		t.Run(name, func(t *testing.T) {
@@ -149,8 +152,8 @@ func TestReplayGoesHome(t *testing.T) {
 	}
 }
 
-// TestNameMoves: a host name that comes to mean another address is followed as a whole, though the old one still answers; a name
-// service that fails or answers in another order moves nothing.
+// TestNameMoves: a host name that comes to mean another address is followed as a whole, though the
+// old one still answers; a name service that fails or answers in another order moves nothing.
 func TestNameMoves(t *testing.T) {
 	fakes, addrs, port := twoHomes(t)
 	addr := "cache.test:" + port
@@ -195,7 +198,8 @@ func TestNameMoves(t *testing.T) {
 	}
 }
 
-// TestDeadHome: a server whose address is gone for good is found at another one: at once when the name says so, else after a while.
+// TestDeadHome: a server whose address is gone for good is found at another one: at once when the
+// name says so, else after a while.
 func TestDeadHome(t *testing.T) {
 	fakes, addrs, port := twoHomes(t)
 	c := newClient(t, memcache.Options{Servers: []string{"cache.test:" + port}, Timeout: time.Second})
@@ -239,8 +243,8 @@ func TestWhereToProbe(t *testing.T) {
 	}
 }
 
-// TestStrayDialer: a caller's dialer that reaches the server's address once and never again does not keep large values from it, nor
-// the server out of use.
+// TestStrayDialer: a caller's dialer that reaches the server's address once and never again does
+// not keep large values from it, nor the server out of use.
 func TestStrayDialer(t *testing.T) {
 	fakes, addrs, port := twoHomes(t)
 	var dials atomic.Int64

@@ -18,8 +18,9 @@ import (
 
 const hostileTimeout = 300 * time.Millisecond
 
-// TestHostileReplies runs every command against every kind of broken reply: nothing panics, no call takes longer than 1.2 times
-// its limit, and no Get ever returns another value than the one that was stored.
+// TestHostileReplies runs every command against every kind of broken reply: nothing panics, no call
+// takes longer than 1.2 times its limit, and no Get ever returns another value than the one that
+// was stored.
 func TestHostileReplies(t *testing.T) {
 	faults := map[string]testutil.Fault{
 		"garbage":        testutil.Garbage([]byte("\x00\xff nonsense\r\n")),
@@ -92,7 +93,8 @@ func runAllCommands(t *testing.T, c *memcache.Client) {
 			if err := command(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			// The bound of the contract is 1.2 × Timeout. A call without a limit waits for ever, or as long as the trickle lasts.
+			// The bound of the contract is 1.2 × Timeout. A call without a limit waits for ever, or
+			// as long as the trickle lasts.
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("%s took %v, want at most 1.2 × %v", name, took, hostileTimeout)
 			}
@@ -123,7 +125,8 @@ func checkValues(items map[string]*memcache.Item, _ error) error {
 	return nil
 }
 
-// TestForgedSizeMemory tells of a 20-byte header that made the client allocate 4 GiB: memory has to grow with the bytes received.
+// TestForgedSizeMemory tells of a 20-byte header that made the client allocate 4 GiB: memory has to
+// grow with the bytes received.
 func TestForgedSizeMemory(t *testing.T) {
 	const received = 24 << 20
 	var before, after runtime.MemStats
@@ -175,7 +178,8 @@ func TestItemTooLarge(t *testing.T) {
 	}
 }
 
-// TestExtraReply tells of a server that answered once too often: from then on, each Get returned the value of the Get before it.
+// TestExtraReply tells of a server that answered once too often: from then on, each Get returned
+// the value of the Get before it.
 func TestExtraReply(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
@@ -193,8 +197,8 @@ func TestExtraReply(t *testing.T) {
 	}
 }
 
-// TestEmptyKey tells of Set("", "flush_all"): the empty key shifted the words of the command line, and the value was run as a
-// command, which emptied the server.
+// TestEmptyKey tells of Set("", "flush_all"): the empty key shifted the words of the command line,
+// and the value was run as a command, which emptied the server.
 func TestEmptyKey(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
@@ -227,7 +231,8 @@ func TestEmptyKey(t *testing.T) {
 	}
 }
 
-// TestErrorLineOfMergedGets: nobody knows whose error it was, so each is asked again alone; all get their answer.
+// TestErrorLineOfMergedGets: nobody knows whose error it was, so each is asked again alone; all get
+// their answer.
 func TestErrorLineOfMergedGets(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 20 * time.Second}) // a busy machine is no time-out

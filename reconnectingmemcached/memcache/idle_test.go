@@ -10,8 +10,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestDeadWhileNobodyCalled tells of the servers that died while nobody called: they were taken for well until somebody did, however long
-// that was, and whoever asked whether there is a cache was told so.
+// TestDeadWhileNobodyCalled tells of the servers that died while nobody called: they were taken for
+// well until somebody did, however long that was, and whoever asked whether there is a cache was
+// told so.
 func TestDeadWhileNobodyCalled(t *testing.T) {
 	for name, die := range map[string]func(*testutil.Fake) error{
 		"killed": (*testutil.Fake).Kill,
@@ -39,8 +40,8 @@ func TestDeadWhileNobodyCalled(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsEnd: a server that ends idle connections is asked once, and left alone until the next call, which sees nothing of
-// it.
+// TestIdleConnectionsEnd: a server that ends idle connections is asked once, and left alone until
+// the next call, which sees nothing of it.
 func TestIdleConnectionsEnd(t *testing.T) {
 	inBubble(t, time.Millisecond, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)

@@ -14,10 +14,11 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestWriteGivenUpOnLivingConnection tells of the Set whose caller left while a lost packet held its connection up. The key was
-// deleted twice, 100 ms apart, and then was the server's again; the connection went on after 210 ms, and the Set that had been given
-// up overwrote what was written meanwhile on another connection. What may still be on its way on a connection that lives is a miss
-// until the connection says what became of it.
+// TestWriteGivenUpOnLivingConnection tells of the Set whose caller left while a lost packet held
+// its connection up. The key was deleted twice, 100 ms apart, and then was the server's again; the
+// connection went on after 210 ms, and the Set that had been given up overwrote what was written
+// meanwhile on another connection. What may still be on its way on a connection that lives is a
+// miss until the connection says what became of it.
 func TestWriteGivenUpOnLivingConnection(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"answered late": 500 * time.Millisecond, "ended by its time limit": 150 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -53,8 +54,9 @@ func TestWriteGivenUpOnLivingConnection(t *testing.T) {
 	}
 }
 
-// TestGivenUpBeforeItWasWritten tells of the Set that ran out of time while its connection was still being made: the error said that
-// it had certainly not been sent, and when a process that was starved let the connection live on, it was.
+// TestGivenUpBeforeItWasWritten tells of the Set that ran out of time while its connection was
+// still being made: the error said that it had certainly not been sent, and when a process that was
+// starved let the connection live on, it was.
 func TestGivenUpBeforeItWasWritten(t *testing.T) {
 	for _, endStuck := range []bool{false, true} {
 		c := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
@@ -68,8 +70,8 @@ func TestGivenUpBeforeItWasWritten(t *testing.T) {
 	}
 }
 
-// TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the deletions of others ended: nobody saw to its
-// own, and its key was a miss for ever.
+// TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the
+// deletions of others ended: nobody saw to its own, and its key was a miss for ever.
 func TestMissedWhileReplayEnds(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
@@ -82,8 +84,8 @@ func TestMissedWhileReplayEnds(t *testing.T) {
 	eventually(t, "key deleted", func() bool { return c.Stats()[fake.Addr()].MissedInvalidations == 0 })
 }
 
-// TestGetMultiOutOfTime tells of the large GetMulti that ran out of time on a server that was up: it returned what there was, and a nil
-// error, as if the rest was not there.
+// TestGetMultiOutOfTime tells of the large GetMulti that ran out of time on a server that was up:
+// it returned what there was, and a nil error, as if the rest was not there.
 func TestGetMultiOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		prompt := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.1:11211"})
@@ -124,8 +126,8 @@ func TestGetMultiOutOfTime(t *testing.T) {
 	})
 }
 
-// TestGetMultiThatIsCut tells of the GetMulti whose connection ended under it, and the next one, too, on a server that was up: it returned
-// what there was, and a nil error.
+// TestGetMultiThatIsCut tells of the GetMulti whose connection ended under it, and the next one,
+// too, on a server that was up: it returned what there was, and a nil error.
 func TestGetMultiThatIsCut(t *testing.T) {
 	for cuts, want := range []bool{false, false, true} {
 		proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestLoadOfAnItemThatCannotBeRead: it is there, so that no lease can be put in its place, and it cannot be read. Callers used to wait
-// for ever.
+// TestLoadOfAnItemThatCannotBeRead: it is there, so that no lease can be put in its place, and it
+// cannot be read. Callers used to wait for ever.
 func TestLoadOfAnItemThatCannotBeRead(t *testing.T) {
 	playLoads(t, 2, memcache.Options{MaxItemSize: 100}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		check(t, clients[0].Set(&memcache.Item{Key: "k", Value: make([]byte, 1000)}))
@@ -29,8 +29,8 @@ func TestLoadOfAnItemThatCannotBeRead(t *testing.T) {
 	})
 }
 
-// TestLoadOfAnItemThatMayBeOld: while Options.Linger lasts, reads are misses, although the item is there. Callers used to wait until
-// then.
+// TestLoadOfAnItemThatMayBeOld: while Options.Linger lasts, reads are misses, although the item is
+// there. Callers used to wait until then.
 func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
 	playLoads(t, 1, memcache.Options{Linger: time.Minute}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		c := clients[0]
@@ -46,8 +46,9 @@ func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
 	})
 }
 
-// TestLoadAfterAChange: who asks once a Set, Delete or FlushAll is done, of any process, does not get what was loaded before it. Those
-// of other processes, and FlushAll, were not seen by callers who found a load of their own process under way.
+// TestLoadAfterAChange: who asks once a Set, Delete or FlushAll is done, of any process, does not
+// get what was loaded before it. Those of other processes, and FlushAll, were not seen by callers
+// who found a load of their own process under way.
 func TestLoadAfterAChange(t *testing.T) {
 	type doing func(ctx context.Context, c *memcache.Client) error
 	del := func(ctx context.Context, c *memcache.Client) error { return anyMiss(c.DeleteContext(ctx, "k")) }
@@ -92,7 +93,8 @@ func TestLoadAfterAChange(t *testing.T) {
 	}
 }
 
-// TestALateCallerSharesALoad: nothing was written meanwhile, so that its error is the caller's, too.
+// TestALateCallerSharesALoad: nothing was written meanwhile, so that its error is the caller's,
+// too.
 func TestALateCallerSharesALoad(t *testing.T) {
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: time.Second, err: errors.New("no such user")}
@@ -112,7 +114,8 @@ func TestALateCallerSharesALoad(t *testing.T) {
 	})
 }
 
-// TestWhichLoadsAreOutdated: a caller may have found nothing because it looked before the lease was there.
+// TestWhichLoadsAreOutdated: a caller may have found nothing because it looked before the lease was
+// there.
 func TestWhichLoadsAreOutdated(t *testing.T) {
 	for _, tt := range []struct {
 		held, began  int64
@@ -132,7 +135,8 @@ func TestWhichLoadsAreOutdated(t *testing.T) {
 	}
 }
 
-// TestLoadAfterAFlushOfADeadServer: what was loaded without a lease before it is not what a later caller gets.
+// TestLoadAfterAFlushOfADeadServer: what was loaded without a lease before it is not what a later
+// caller gets.
 func TestLoadAfterAFlushOfADeadServer(t *testing.T) {
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		c, source := clients[0], &origin{delay: time.Second}
@@ -157,7 +161,8 @@ func anyMiss(err error) error {
 	return err
 }
 
-// TestAValueThatLooksLikeALease: Flags are the time when a value is to be loaded anew, and one second of 2027 is those of a lease.
+// TestAValueThatLooksLikeALease: Flags are the time when a value is to be loaded anew, and one
+// second of 2027 is those of a lease.
 func TestAValueThatLooksLikeALease(t *testing.T) {
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		const lease = 0x6c6f6164
@@ -173,7 +178,8 @@ func TestAValueThatLooksLikeALease(t *testing.T) {
 	})
 }
 
-// TestAValueThatIsTooLarge for the server cannot replace its lease, which must not keep the others waiting.
+// TestAValueThatIsTooLarge for the server cannot replace its lease, which must not keep the others
+// waiting.
 func TestAValueThatIsTooLarge(t *testing.T) {
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		load := func(context.Context) ([]byte, error) { return make([]byte, 2<<20), nil }

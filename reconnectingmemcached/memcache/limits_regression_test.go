@@ -45,8 +45,9 @@ func set(t *testing.T, c *memcache.Client) {
 	}
 }
 
-// TestFarServerComesBack tells of the server 60 ms away: dialling and asking took longer than the 100 ms that a probe had, so it was
-// never used again after its first outage, whatever Timeout said.
+// TestFarServerComesBack tells of the server 60 ms away: dialling and asking took longer than the
+// 100 ms that a probe had, so it was never used again after its first outage, whatever Timeout
+// said.
 func TestFarServerComesBack(t *testing.T) {
 	for _, rtt := range []time.Duration{0, 60 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond, 900 * time.Millisecond} {
 		for _, known := range []bool{true, false} {
@@ -80,8 +81,8 @@ func TestFarServerComesBack(t *testing.T) {
 	}
 }
 
-// TestFarServerIsNotHung tells of the healthy server 150 ms away that answered no Get at all to eight callers: they waited longer
-// without a byte than servers were allowed to.
+// TestFarServerIsNotHung tells of the healthy server 150 ms away that answered no Get at all to
+// eight callers: they waited longer without a byte than servers were allowed to.
 func TestFarServerIsNotHung(t *testing.T) {
 	for _, timeout := range []time.Duration{500 * time.Millisecond, 2 * time.Second} {
 		t.Run(fmt.Sprint(timeout), func(t *testing.T) {
@@ -141,8 +142,8 @@ func work(c *memcache.Client, stop <-chan struct{}) (misses, failedSets, refused
 	return misses, failedSets, refused, callers.Wait
 }
 
-// TestStallingServer tells of servers that stand still for 150 ms now and then, as with a CPU quota: with a Timeout of 2 s
-// thousands of hits became misses and hundreds of Sets failed.
+// TestStallingServer tells of servers that stand still for 150 ms now and then, as with a CPU
+// quota: with a Timeout of 2 s thousands of hits became misses and hundreds of Sets failed.
 func TestStallingServer(t *testing.T) {
 	inBubble(t, 200*time.Microsecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
@@ -162,8 +163,9 @@ func TestStallingServer(t *testing.T) {
 	})
 }
 
-// TestOneStuckConnection tells of the lost packet: it silences a connection for 210 ms, and took a healthy server out of use ten
-// times of ten. A fresh connection answers, so only the one that is stuck goes.
+// TestOneStuckConnection tells of the lost packet: it silences a connection for 210 ms, and took a
+// healthy server out of use ten times of ten. A fresh connection answers, so only the one that is
+// stuck goes.
 func TestOneStuckConnection(t *testing.T) {
 	inBubble(t, 200*time.Microsecond, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
@@ -184,8 +186,8 @@ func TestOneStuckConnection(t *testing.T) {
 	})
 }
 
-// TestStuckConnectionBehindProxy tells of the far server behind a near proxy: the time of the dial counted as its pace, and a fresh
-// connection was given too little time to answer.
+// TestStuckConnectionBehindProxy tells of the far server behind a near proxy: the time of the dial
+// counted as its pace, and a fresh connection was given too little time to answer.
 func TestStuckConnectionBehindProxy(t *testing.T) {
 	inBubble(t, 100*time.Millisecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		d.nearProxy = true
@@ -242,7 +244,8 @@ func TestHangIsFound(t *testing.T) {
 	}
 }
 
-// TestCauseIsTheProbes tells of the error that named the first outage for hours while the probes failed for another reason.
+// TestCauseIsTheProbes tells of the error that named the first outage for hours while the probes
+// failed for another reason.
 func TestCauseIsTheProbes(t *testing.T) {
 	inBubble(t, 0, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
@@ -272,8 +275,8 @@ func TestCauseIsTheProbes(t *testing.T) {
 	})
 }
 
-// TestLongReplay tells of the far server that had missed many writes: their deletion took longer than one replay may, and each began
-// anew.
+// TestLongReplay tells of the far server that had missed many writes: their deletion took longer
+// than one replay may, and each began anew.
 func TestLongReplay(t *testing.T) {
 	inBubble(t, 600*time.Millisecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
@@ -320,8 +323,9 @@ func TestProbeTimeout(t *testing.T) {
 	})
 }
 
-// TestNoTimeLimits tells of the options that mean "no limit": a ProbeTimeout without end was a panic at the first call, and with such a
-// Timeout a server was never used again after its first outage.
+// TestNoTimeLimits tells of the options that mean "no limit": a ProbeTimeout without end was a
+// panic at the first call, and with such a Timeout a server was never used again after its first
+// outage.
 func TestNoTimeLimits(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	for name, o := range map[string]memcache.Options{

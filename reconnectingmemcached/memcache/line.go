@@ -11,11 +11,12 @@ import (
 )
 
 const (
-	// inlineBytes is how much may be on its way unanswered while callers still write by themselves: a write of this size
-	// fits the socket's buffer, so that it cannot hold its caller beyond the end of its context.
+	// inlineBytes is how much may be on its way unanswered while callers still write by themselves:
+	// a write of this size fits the socket's buffer, so that it cannot hold its caller beyond the
+	// end of its context.
 	inlineBytes = 16 << 10
-	// maxJoined bounds the keys of one line of merged Gets and GetMultis, and so the answer that one error line can spoil. A GetMulti of
-	// more is on a line of its own.
+	// maxJoined bounds the keys of one line of merged Gets and GetMultis, and so the answer that
+	// one error line can spoil. A GetMulti of more is on a line of its own.
 	maxJoined = 128
 	// maxQueuedBytes bounds what waits to be written.
 	maxQueuedBytes = 8 << 20
@@ -23,9 +24,10 @@ const (
 	keepBuffer = 256 << 10
 )
 
-// line is the pipelined connection of one server, shared by all callers. Requests are written in the order in which they were
-// queued, and answered in that order. A request that finds the line idle is written at once by its caller; what queues meanwhile
-// goes out in one write, Gets and GetMultis that are next to each other merged into one "gets k1 … kn".
+// line is the pipelined connection of one server, shared by all callers. Requests are written in
+// the order in which they were queued, and answered in that order. A request that finds the line
+// idle is written at once by its caller; what queues meanwhile goes out in one write, Gets and
+// GetMultis that are next to each other merged into one "gets k1 … kn".
 //
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
@@ -57,7 +59,8 @@ type line struct {
 	writing    bool          // a caller or the writer goroutine is at it; guarded by mu
 }
 
-// enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full and nothing of r was sent.
+// enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full
+// and nothing of r was sent.
 func (l *line) enqueue(r *request, c *call, generation uint64, start int64) error {
 	l.mu.Lock()
 	if err := l.refusesLocked(r); err != nil {
@@ -149,8 +152,8 @@ func (l *line) finishGetsLocked() {
 	}
 }
 
-// writeOnce writes what has queued. If more has queued meanwhile, the writer goroutine goes on with it: a caller must not write
-// for others for ever. The caller holds l.writing.
+// writeOnce writes what has queued. If more has queued meanwhile, the writer goroutine goes on with
+// it: a caller must not write for others for ever. The caller holds l.writing.
 func (l *line) writeOnce() {
 	conn, batch := l.takeQueued()
 	if batch != nil {
@@ -255,7 +258,8 @@ func (l *line) dialling() {
 	l.owedSince = l.server.core.now()
 }
 
-// owed tells since when the line waits for the server, not for this process. The connection is nil while dialling.
+// owed tells since when the line waits for the server, not for this process. The connection is nil
+// while dialling.
 func (l *line) owed() (since int64, conn *meter, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -292,8 +296,8 @@ func (l *line) lost(err error) error {
 	return l.server.freshFault(err)
 }
 
-// usedFault classifies the end of a connection that had worked: it has simply ended, and the next dial tells whether the server is
-// down.
+// usedFault classifies the end of a connection that had worked: it has simply ended, and the next
+// dial reports whether the server is down.
 func usedFault(err error) *fault {
 	var f *fault
 	if errors.As(err, &f) {
@@ -302,11 +306,12 @@ func usedFault(err error) *fault {
 	return blameless(err)
 }
 
-// answeredLately is how recent the server's last byte must be for the end of one fresh connection to leave doubt.
+// answeredLately is how recent the server's last byte must be for the end of one fresh connection
+// to leave doubt.
 const answeredLately = int64(100 * time.Millisecond)
 
-// freshFault classifies the end of a connection that never brought a reply: it is taken as the server's state, unless others
-// brought one a moment ago.
+// freshFault classifies the end of a connection that never brought a reply: it is taken as the
+// server's state, unless others brought one a moment ago.
 func (s *server) freshFault(err error) *fault {
 	var f *fault
 	switch {
@@ -320,7 +325,8 @@ func (s *server) freshFault(err error) *fault {
 	return hard(err)
 }
 
-// end closes the connection, settles every call on it with err, and charges err to the breaker once. Only the first err counts.
+// end closes the connection, settles every call on it with err, and charges err to the breaker
+// once. Only the first err counts.
 func (l *line) end(err error) {
 	l.mu.Lock()
 	if l.err != nil {
@@ -358,9 +364,10 @@ func (l *line) retire() {
 	}
 }
 
-// overdue settles the calls that began before the given time, but does not wake them yet. It reports the start of the latest, and
-// whether the oldest was first in the line: then the connection is stuck, and if it is to end for that, nothing more is written. On
-// one that goes on, what was not written yet will be.
+// overdue settles the calls that began before the given time, but does not wake them yet. It
+// reports the start of the latest, and whether the oldest was first in the line: then the
+// connection is stuck, and if it is to end for that, nothing more is written. On one that goes on,
+// what was not written yet will be.
 func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -380,9 +387,10 @@ func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int
 	return settled, latest, stuck
 }
 
-// oldest is the start of the oldest request that may run out of time, or have the line ended: that of the first in the line, and of
-// those whose callers wait. What was settled behind the first has to wait for its turn, however old it is: one that was tried on
-// another line before comes behind younger ones.
+// oldest is the start of the oldest request that may run out of time, or have the line ended: that
+// of the first in the line, and of those whose callers wait. What was settled behind the first has
+// to wait for its turn, however old it is: one that was tried on another line before comes behind
+// younger ones.
 func (l *line) oldest() (start int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -404,7 +412,8 @@ type place struct {
 	number uint64
 }
 
-// open tells whether the request may still be carried out: its line lives and has brought no answer to it. Its caller may be gone.
+// open reports whether the request may still be carried out: its line lives and has brought no answer
+// to it. Its caller may be gone.
 func (p place) open() bool {
 	if p.line == nil {
 		return false

@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// ListStats is what a client knows of its [Options.Source]. Counts begin with the client's first use.
+// ListStats is what a client knows of its [Options.Source]. Counts begin with the client's first
+// use.
 type ListStats struct {
 	// Servers are the present ones, as they were named; nil before the first list.
 	Servers []string
@@ -16,11 +17,12 @@ type ListStats struct {
 	Since time.Time
 	// Err is why the last answer was of no use; nil if it was.
 	Err error
-	// Changes counts lists that were adopted, the first included. Awaited counts answers that differ from the present list and are to be
-	// repeated first, Failures those of no use.
+	// Changes counts lists that were adopted, the first included. Awaited counts answers that
+	// differ from the present list and are to be repeated first, Failures those of no use.
 	Changes, Awaited, Failures uint64
-	// Copied, Missed and Skipped count keys that a former owner was asked for: copied to their owner, not there, and not asked for or
-	// not answered in time. FormerDeletes counts deletions at former owners.
+	// Copied, Missed and Skipped count keys that a former owner was asked for: copied to their
+	// owner, not there, and not asked for or not answered in time. FormerDeletes counts deletions
+	// at former owners.
 	Copied, Missed, Skipped, FormerDeletes uint64
 }
 

@@ -16,11 +16,12 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 )
 
-// Lister names the servers of a client, as those of package memcachedservers do. It must honour its context. It is not called by two
-// goroutines at once for one client.
+// Lister names the servers of a client, as those of package memcachedservers do. It must honour its
+// context. It is not called by two goroutines at once for one client.
 type Lister interface {
-	// List returns all servers, "host:port" or paths of unix sockets. Names should be those that a server keeps when it comes back: keys
-	// are placed by them, and in their order if Options.Hash is CRC.
+	// List returns all servers, "host:port" or paths of unix sockets. Names should be those that a
+	// server keeps when it comes back: keys are placed by them, and in their order if Options.Hash
+	// is CRC.
 	List(ctx context.Context) ([]string, error)
 }
 
@@ -196,8 +197,8 @@ func (l *lists) note(names []string, verdict adoption.Verdict, err error) {
 	}
 }
 
-// adopt makes a list the present one. What this process has written lately of keys that move is deleted at their new owners, before it
-// is read there: others may have brought it there earlier.
+// adopt makes a list the present one. What this process has written lately of keys that move is
+// deleted at their new owners, before it is read there: others may have brought it there earlier.
 func (l *lists) adopt(names []string, told []history.List) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -217,7 +218,8 @@ func (l *lists) adopt(names []string, told []history.List) {
 	}
 }
 
-// doubtRecent has the keys written since a time be misses at the owners that they move to, and returns them.
+// doubtRecent has the keys written since a time be misses at the owners that they move to, and
+// returns them.
 func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 	if len(next.former) == 0 {
 		return nil
@@ -231,8 +233,9 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 	return moved
 }
 
-// deleteMoved deletes keys at their new owners; at the former ones before, as all writes do, if this process may have copied the other
-// way until now: because the list is one that was there before.
+// deleteMoved deletes keys at their new owners; at the former ones before, as all writes do, if
+// this process may have copied the other way until now: because the list is one that was there
+// before.
 func (l *lists) deleteMoved(before, now *view, keys []string) {
 	parts := make([]part, 0, maxMultiKeys)
 	for _, key := range keys {
@@ -266,7 +269,8 @@ func (l *lists) deleteAtOwners(v *view, keys []string) {
 	}
 }
 
-// sayUnknown warns of servers that come back after so long that writes were not deleted there any more.
+// sayUnknown warns of servers that come back after so long that writes were not deleted there any
+// more.
 func (l *lists) sayUnknown(next *view) {
 	for _, s := range next.present.unique() {
 		if s.missed.overflowed() && l.core.options.Overflow == AcceptStale {
@@ -280,7 +284,8 @@ func (l *lists) recentTime() time.Duration {
 	return max(leastRecent, 2*l.core.options.SourceInterval)
 }
 
-// letGo ends the connections to servers that left long enough ago. What they have is not known from then on.
+// letGo ends the connections to servers that left long enough ago. What they have is not known from
+// then on.
 func (l *lists) letGo() {
 	v := l.now.Load()
 	if v == nil {

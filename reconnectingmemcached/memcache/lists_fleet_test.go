@@ -44,7 +44,8 @@ func (f *fleet) first(n int) (names []string) {
 	return names
 }
 
-// changes are what three changes of the list cost: 3 to 4 servers, back, and again, the fourth with what it had.
+// changes are what three changes of the list cost: 3 to 4 servers, back, and again, the fourth with
+// what it had.
 type changes struct {
 	loads  [3]float64 // after each change
 	stale  int
@@ -118,7 +119,8 @@ func playChanges(t *testing.T, seed uint64, play playLists) (got changes) {
 	return got
 }
 
-// TestListsChangeWithoutAStampede: when the list changes, what moves is handed over instead of loaded, and nothing that is old is read.
+// TestListsChangeWithoutAStampede: when the list changes, what moves is handed over instead of
+// loaded, and nothing that is old is read.
 func TestListsChangeWithoutAStampede(t *testing.T) {
 	play := playLists{processes: 1, writes: 10 / *listScale, lists: [3]int{3, 3, 3}}
 	var unchanged []changes // whatever the hash
@@ -155,8 +157,8 @@ func TestListsChangeWithoutAStampede(t *testing.T) {
 	}
 }
 
-// TestListsOfTwoProcesses: what one has not heard of yet is old for the other no longer than the skew between them: that of their sources,
-// and up to a second until it asks again.
+// TestListsOfTwoProcesses: what one has not heard of yet is old for the other no longer than the
+// skew between them: that of their sources, and up to a second until it asks again.
 func TestListsOfTwoProcesses(t *testing.T) {
 	const skew = 3 * time.Second
 	for _, hash := range []memcache.Hash{memcache.CRC, memcache.Rendezvous} {

@@ -20,7 +20,8 @@ func (l *listed) begun(number int, o memcache.Options) *process {
 	return p
 }
 
-// TestAProcessThatBeginsAfterAChange asks where keys were, and deletes there, as the one does that has seen it, for a day.
+// TestAProcessThatBeginsAfterAChange asks where keys were, and deletes there, as the one does that
+// has seen it, for a day.
 func TestAProcessThatBeginsAfterAChange(t *testing.T) {
 	for _, later := range []time.Duration{time.Second, 9 * time.Minute, 23 * time.Hour, 25 * time.Hour} {
 		playListed(t, memcache.Options{}, func(l *listed) {
@@ -45,8 +46,8 @@ func TestAProcessThatBeginsAfterAChange(t *testing.T) {
 	}
 }
 
-// TestAProcessThatBeginsAfterAServerLeft asks that, too, within HandOver, unless it would have to give it the password without knowing
-// who it is.
+// TestAProcessThatBeginsAfterAServerLeft asks that, too, within HandOver, unless it would have to
+// give it the password without knowing who it is.
 func TestAProcessThatBeginsAfterAServerLeft(t *testing.T) {
 	login := func(context.Context, string) (user, password string, err error) { return "app", "secret", nil }
 	for _, tt := range []struct {
@@ -71,7 +72,8 @@ func TestAProcessThatBeginsAfterAServerLeft(t *testing.T) {
 	}
 }
 
-// TestAListThatIsReplacedOnceMore counts from then on: a process that begins after that deletes at the server that left, as others ask it.
+// TestAListThatIsReplacedOnceMore counts from then on: a process that begins after that deletes at
+// the server that left, as others ask it.
 func TestAListThatIsReplacedOnceMore(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
@@ -91,7 +93,8 @@ func TestAListThatIsReplacedOnceMore(t *testing.T) {
 	})
 }
 
-// TestAProcessThatBeginsBeforeAChange takes effect for others, who have heard of it, deletes where those still have their keys.
+// TestAProcessThatBeginsBeforeAChange takes effect for others, who have heard of it, deletes where
+// those still have their keys.
 func TestAProcessThatBeginsBeforeAChange(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
@@ -128,8 +131,8 @@ func (l *listed) historyKey(server int) string {
 	return <-keys
 }
 
-// TestAHistoryThatIsLost is restored by those that know it. What was written meanwhile by one that did not is deleted then, and what
-// others have copied.
+// TestAHistoryThatIsLost is restored by those that know it. What was written meanwhile by one that
+// did not is deleted then, and what others have copied.
 func TestAHistoryThatIsLost(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		set, deleted := l.moved[0], l.moved[1]
@@ -157,7 +160,8 @@ func TestAHistoryThatIsLost(t *testing.T) {
 	})
 }
 
-// TestWhatIsNoHistory: an item of the application's under such a key, or of another version, brings no servers.
+// TestWhatIsNoHistory: an item of the application's under such a key, or of another version, brings
+// no servers.
 func TestWhatIsNoHistory(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		history := &memcache.Item{Key: l.historyKey(0)}
@@ -179,7 +183,8 @@ func TestWhatIsNoHistory(t *testing.T) {
 	})
 }
 
-// TestAHistoryThatIsAwaited: one server that does not answer holds up the first calls for a quarter of Timeout.
+// TestAHistoryThatIsAwaited: one server that does not answer holds up the first calls for a quarter
+// of Timeout.
 func TestAHistoryThatIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleetOf(t, newZipf(1), 2, testutil.FakeOptions{})

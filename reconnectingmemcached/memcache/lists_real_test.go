@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestHandOverBetweenRealServers: they have meta commands, so that copies end with what they are copies of.
+// TestHandOverBetweenRealServers: they have meta commands, so that copies end with what they are
+// copies of.
 func TestHandOverBetweenRealServers(t *testing.T) {
 	var names []string
 	for range 3 {

@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestAListInAnotherOrder: what names servers in any order, as a map does, brings no change if the order does not matter; and a change
-// takes effect although no two answers are the same. Else it never did, and each order took the place of a former list.
+// TestAListInAnotherOrder: what names servers in any order, as a map does, brings no change if the
+// order does not matter; and a change takes effect although no two answers are the same. Else it
+// never did, and each order took the place of a former list.
 func TestAListInAnotherOrder(t *testing.T) {
 	playListed(t, memcache.Options{SourceInterval: time.Second}, func(l *listed) {
 		names := l.first(3)
@@ -29,7 +30,8 @@ func TestAListInAnotherOrder(t *testing.T) {
 	})
 }
 
-// TestNativeWritesReachFormerOwners: what Native deletes does not come back from the server that had it before.
+// TestNativeWritesReachFormerOwners: what Native deletes does not come back from the server that
+// had it before.
 func TestNativeWritesReachFormerOwners(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
@@ -42,8 +44,8 @@ func TestNativeWritesReachFormerOwners(t *testing.T) {
 	})
 }
 
-// TestAWriteBeforeItsCopy: what a large GetMulti has brought is copied little by little. A key that is deleted meanwhile does not come
-// back, not even until the copy has been found out.
+// TestAWriteBeforeItsCopy: what a large GetMulti has brought is copied little by little. A key that
+// is deleted meanwhile does not come back, not even until the copy has been found out.
 func TestAWriteBeforeItsCopy(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		var keys []string

@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// playStart has the list go from 3 servers to 4, back and to 4 again, each after 10 s. One process begins so long after the first change.
-// The one that was there before ends 5 s later, and a third begins then, which has the history from the second at best.
+// playStart has the list go from 3 servers to 4, back and to 4 again, each after 10 s. One process
+// begins so long after the first change. The one that was there before ends 5 s later, and a third
+// begins then, which has the history from the second at best.
 func playStart(t *testing.T, seed uint64, o memcache.Options, after time.Duration) (stale int, oldest time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		const phase = 10 * time.Second
@@ -46,9 +47,10 @@ func playStart(t *testing.T, seed uint64, o memcache.Options, after time.Duratio
 	return stale, oldest
 }
 
-// TestAProcessThatStartsAroundAChange: it deletes where keys were before, although it has not seen the lists of then, and so does one that
-// has the history from it. What is old is so for no longer than it takes all to notice a change: a second until the source is
-// asked, another until its answer was repeated, and half a one for who has just begun.
+// TestAProcessThatStartsAroundAChange: it deletes where keys were before, although it has not seen
+// the lists of then, and so does one that has the history from it. What is old is so for no longer
+// than it takes all to notice a change: a second until the source is asked, another until its
+// answer was repeated, and half a one for who has just begun.
 func TestAProcessThatStartsAroundAChange(t *testing.T) {
 	const most = 2700*time.Millisecond + staleSlack
 	starts := []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}

@@ -136,7 +136,8 @@ func TestHandOverEnds(t *testing.T) {
 	})
 }
 
-// TestWritesReachFormerOwners: whatever changes a key deletes it where it was before, for as long as the process lives.
+// TestWritesReachFormerOwners: whatever changes a key deletes it where it was before, for as long
+// as the process lives.
 func TestWritesReachFormerOwners(t *testing.T) {
 	for what, write := range map[string]struct {
 		do   func(c *memcache.Client, key string) error
@@ -189,7 +190,8 @@ func TestADeletionThatAFormerOwnerMisses(t *testing.T) {
 	})
 }
 
-// TestACopyThatAWriteOvertakes: what is copied while another process changes it does not stay, whatever the order.
+// TestACopyThatAWriteOvertakes: what is copied while another process changes it does not stay,
+// whatever the order.
 func TestACopyThatAWriteOvertakes(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
@@ -238,7 +240,8 @@ func TestAFormerOwnerThatIsSlow(t *testing.T) {
 	})
 }
 
-// TestAServerThatLeft is asked, emptied by FlushAll, and told of writes, until HandOver has passed. What it holds later is not known.
+// TestAServerThatLeft is asked, emptied by FlushAll, and told of writes, until HandOver has passed.
+// What it holds later is not known.
 func TestAServerThatLeft(t *testing.T) {
 	for _, overflow := range []memcache.Overflow{memcache.AcceptStale, memcache.FlushServer} {
 		playListed(t, memcache.Options{HandOver: 5 * time.Minute, Overflow: overflow}, func(l *listed) {
@@ -318,7 +321,8 @@ func TestAWriteWhileTheListChanges(t *testing.T) {
 	})
 }
 
-// TestRecentWritesAreDeletedAtNewOwners: this process is the last to hear of a list, and another has copied before.
+// TestRecentWritesAreDeletedAtNewOwners: this process is the last to hear of a list, and another
+// has copied before.
 func TestRecentWritesAreDeletedAtNewOwners(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.source.set(nil, l.first(2)...)
@@ -333,8 +337,8 @@ func TestRecentWritesAreDeletedAtNewOwners(t *testing.T) {
 	})
 }
 
-// TestACopyOfAProcessThatLagsBehind goes the other way: it has the key's former owner for its owner, and copies there what it finds at
-// the owner while another process deletes it at both.
+// TestACopyOfAProcessThatLagsBehind goes the other way: it has the key's former owner for its
+// owner, and copies there what it finds at the owner while another process deletes it at both.
 func TestACopyOfAProcessThatLagsBehind(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.grow()
@@ -380,7 +384,8 @@ func TestAKeyThatMovesTwice(t *testing.T) {
 	})
 }
 
-// TestRecentWritesAreDeletedAtFormerOwners: a process that lags behind may have copied there what another had copied to the new one.
+// TestRecentWritesAreDeletedAtFormerOwners: a process that lags behind may have copied there what
+// another had copied to the new one.
 func TestRecentWritesAreDeletedAtFormerOwners(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.grow()

@@ -19,7 +19,8 @@ import (
 const (
 	// leaseFlags are those of the item that stands for a value which somebody loads.
 	leaseFlags = 0x6c6f6164
-	// leaseLife is how long it lives after its holder has died, in seconds, and leaseRenewal how often a living one prolongs it.
+	// leaseLife is how long it lives after its holder has died, in seconds, and leaseRenewal how
+	// often a living one prolongs it.
 	leaseLife    = 5
 	leaseRenewal = 1500 * time.Millisecond
 	// leasePrefix is before the key of a value that is loaded anew while the old one is there.
@@ -30,7 +31,8 @@ const (
 	reloadPause = 200 * time.Millisecond
 	// earliestDate tells flags that are a time, in seconds since 1970, from those of others.
 	earliestDate = 900_000_000
-	// hiddenLeases is how many leases in a row are refused for an item that is not found: it cannot be read, or not yet.
+	// hiddenLeases is how many leases in a row are refused for an item that is not found: it cannot
+	// be read, or not yet.
 	hiddenLeases = 5
 )
 
@@ -59,22 +61,27 @@ type asking struct {
 	token string // of the lease that it found
 }
 
-// outdatedLocked reports whether a write, of any process, came between the beginning of the load and a caller: the item that was in the
-// value's place was there when the load began, and the caller has not found it.
+// outdatedLocked reports whether a write, of any process, came between the beginning of the load
+// and a caller: the item that was in the value's place was there when the load began, and the
+// caller has not found it.
 func (f *loading) outdatedLocked(by asking) bool {
 	return f.held != 0 && by.began > f.held && by.token != f.token
 }
 
-// Load returns the value of key, or has fn load it: once for all callers of all processes that ask at the same time, by a lease in
-// memcached. The others wait. A value older than ttl is still returned, for as long again, while one caller loads it anew in the
-// background. Fn is not to keep its context, which ends when all callers have left, and may be called by several processes if the
-// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept; a panic is an error.
+// Load returns the value of key, or has fn load it: once for all callers of all processes that ask
+// at the same time, by a lease in memcached. The others wait. A value older than ttl is still
+// returned, for as long again, while one caller loads it anew in the background. Fn is not to keep
+// its context, which ends when all callers have left, and may be called by several processes if the
+// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept;
+// a panic is an error.
 //
-// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is returned but not stored, and a Load that
-// begins after it, in any process, does not wait for that, but while the server is down after one of this process only. Ttl is at least a
-// second. It is kept in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is loaded. The errors are those of
-// fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers]; a server that is down is none. For values that many want all the time,
-// package autorefresh keeps them in memory, and refreshes them before they are old.
+// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is
+// returned but not stored, and a Load that begins after it, in any process, does not wait for that,
+// but while the server is down after one of this process only. Ttl is at least a second. It is kept
+// in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is
+// loaded. The errors are those of fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers];
+// a server that is down is none. For values that many want all the time, package autorefresh keeps
+// them in memory, and refreshes them before they are old.
 func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
 	if ttl < time.Second {
 		return nil, fmt.Errorf("memcache: Load of %.100q: ttl is %v: use at least a second", key, ttl)
@@ -110,7 +117,8 @@ func (c *core) client() *Client {
 	return &Client{shared: s, loads: true}
 }
 
-// isFresh judges by the time that Load keeps in the flags. What others have stored is fresh as long as it is there.
+// isFresh judges by the time that Load keeps in the flags. What others have stored is fresh as long
+// as it is there.
 func isFresh(it *Item, now time.Time) bool {
 	return it.Flags != leaseFlags && (it.Flags < earliestDate || now.Unix() < int64(it.Flags))
 }
@@ -125,7 +133,8 @@ type loader struct {
 	flight *loading // that it runs
 }
 
-// join waits for the load of this process, and begins it if there is none. The load outlives its caller while others wait.
+// join waits for the load of this process, and begins it if there is none. The load outlives its
+// caller while others wait.
 //
 //nolint:contextcheck // see above.
 func (l *loader) join(ctx context.Context, seen asking) ([]byte, error) {
@@ -142,7 +151,8 @@ func (l *loader) join(ctx context.Context, seen asking) ([]byte, error) {
 	}
 }
 
-// enter returns the load of a key, a new one if there is none that the caller may join: then the caller must run it.
+// enter returns the load of a key, a new one if there is none that the caller may join: then the
+// caller must run it.
 func (s *loads) enter(key string, seen asking) (f *loading, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +187,8 @@ func (s *loads) removeLocked(f *loading) {
 	}
 }
 
-// forget has the next caller begin another load: what is loaded now may be from before a write that has just been done.
+// forget has the next caller begin another load: what is loaded now may be from before a write that
+// has just been done.
 func (s *loads) forget(key string) {
 	if s.some.Load() == 0 {
 		return
@@ -259,7 +270,8 @@ func (l *loader) load(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// loadWith loads while it holds the lease, and replaces that. If it is gone, the key was written meanwhile.
+// loadWith loads while it holds the lease, and replaces that. If it is gone, the key was written
+// meanwhile.
 func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 	renewals, stop := context.WithCancel(ctx)
 	var renewing sync.WaitGroup
@@ -291,8 +303,9 @@ func (l *loader) replaceLease(ctx context.Context, token string, next *Item) err
 	return nil
 }
 
-// loadWithout loads without a lease, while the server is down or the item cannot be read. Gutter may keep the value if the server is
-// down still: once it is up, others may have stored a later one there.
+// loadWithout loads without a lease, while the server is down or the item cannot be read. Gutter
+// may keep the value if the server is down still: once it is up, others may have stored a later one
+// there.
 func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 	value, err := l.call(ctx)
 	if err != nil || l.core.gutter == nil {
@@ -342,7 +355,8 @@ func reloadLease(key string) string {
 	return leasePrefix + hex.EncodeToString(sum[:])
 }
 
-// reload replaces the old value if nobody has changed it meanwhile. Whoever finds it gone joins this load.
+// reload replaces the old value if nobody has changed it meanwhile. Whoever finds it gone joins
+// this load.
 func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()

@@ -47,8 +47,9 @@ func startWithPassword(t *testing.T, password string) *bareServer {
 	return startBare(t, new(net.Dialer).DialContext, "-Y", file)
 }
 
-// TestLoginWithRealServer: every connection of a client logs in: the shared one, those of large values, of probes, of deletions, and
-// of Native. A password that was replaced is asked for again, and one that is wrong is told, also by reads.
+// TestLoginWithRealServer: every connection of a client logs in: the shared one, those of large
+// values, of probes, of deletions, and of Native. A password that was replaced is asked for again,
+// and one that is wrong is told, also by reads.
 func TestLoginWithRealServer(t *testing.T) {
 	server := startWithPassword(t, "right")
 	t.Run("rotated", func(t *testing.T) {
@@ -90,7 +91,8 @@ func TestLoginWithRealServer(t *testing.T) {
 	})
 }
 
-// TestCredentialsOfAServerThatAsksForNone: it takes the login for a value, which is not to be read by anybody.
+// TestCredentialsOfAServerThatAsksForNone: it takes the login for a value, which is not to be read
+// by anybody.
 func TestCredentialsOfAServerThatAsksForNone(t *testing.T) {
 	server := testutil.StartMemcached(t)
 	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}, Credentials: (&passwords{next: []string{"secret"}}).credentials})

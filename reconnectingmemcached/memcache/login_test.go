@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// scriptedDial serves each connection with the next of the scripts; the last serves all that follow.
+// scriptedDial serves each connection with the next of the scripts; the last serves all that
+// follow.
 func scriptedDial(scripts ...func(in *bufio.Reader, out io.Writer)) dialFunc {
 	next := make(chan func(*bufio.Reader, io.Writer), len(scripts))
 	for _, s := range scripts {
@@ -62,7 +63,8 @@ func credentials(user, password string, err error) func(context.Context, string)
 	return func(context.Context, string) (string, string, error) { return user, password, err }
 }
 
-// TestUnauthenticatedIsNoAnswer: a connection that the server no longer takes for logged in is replaced, and a read asks again.
+// TestUnauthenticatedIsNoAnswer: a connection that the server no longer takes for logged in is
+// replaced, and a read asks again.
 func TestUnauthenticatedIsNoAnswer(t *testing.T) {
 	forgetful := guarded("STORED\r\n", func(string) string { return "CLIENT_ERROR unauthenticated\r\n" })
 	good := guarded("STORED\r\n", func(string) string { return "VALUE k 0 1 7\r\nv\r\nEND\r\n" })
@@ -114,7 +116,8 @@ func TestLoginRefusedIsTriedRarely(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAClientThatHasWorked: once a server has answered, a login that is refused is an outage like others: reads are misses.
+// TestRefusalOfAClientThatHasWorked: once a server has answered, a login that is refused is an
+// outage like others: reads are misses.
 func TestRefusalOfAClientThatHasWorked(t *testing.T) {
 	good := func(in *bufio.Reader, out io.Writer) {
 		for _, reply := range []string{"", "STORED\r\n", "END\r\n"} { // to the login's two lines, and to one command

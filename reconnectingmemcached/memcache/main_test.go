@@ -23,10 +23,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is a Timeout for tests that are not about silence: a server that a busy machine lets stand still has not failed.
+// patience is a Timeout for tests that are not about silence: a server that a busy machine lets
+// stand still has not failed.
 const patience = 20 * time.Second
 
-// newClient returns a client that ends with the test, and is patient unless the options say otherwise.
+// newClient returns a client that ends with the test, and is patient unless the options say
+// otherwise.
 func newClient(t testing.TB, o memcache.Options) *memcache.Client {
 	t.Helper()
 	o.Timeout = cmp.Or(o.Timeout, patience)
@@ -42,7 +44,8 @@ func newClient(t testing.TB, o memcache.Options) *memcache.Client {
 	return c
 }
 
-// eventually waits for what a background task brings about. It fails after a time that only a hang needs.
+// eventually waits for what a background task brings about. It fails after a time that only a hang
+// needs.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {

@@ -23,8 +23,8 @@ func downClient(b testing.TB) *memcache.Client {
 	return c
 }
 
-// BenchmarkFailFast is a Get whose server is down, choice of three servers and metrics included; beside it, gomemcache's choice
-// of a server alone.
+// BenchmarkFailFast is a Get whose server is down, choice of three servers and metrics included;
+// beside it, gomemcache's choice of a server alone.
 func BenchmarkFailFast(b *testing.B) {
 	b.Run("Get", func(b *testing.B) {
 		c := downClient(b)
@@ -58,7 +58,8 @@ func BenchmarkFailFast(b *testing.B) {
 	})
 }
 
-// BenchmarkGuard is what a healthy call pays beside the wire: choice of server, breaker, bulkhead, watch, counters, histogram.
+// BenchmarkGuard is what a healthy call pays beside the wire: choice of server, breaker, bulkhead,
+// watch, counters, histogram.
 func BenchmarkGuard(b *testing.B) {
 	o := memcache.Options{Timeout: memcache.DefaultTimeout, Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}
 	c := newClient(b, o)

@@ -29,8 +29,9 @@ func numbers(from, to int) (all []int) {
 	return all
 }
 
-// TestGetsAndGetMultisOnOneLine: what queues while a connection is dialled goes out together, and each caller gets its own: of the same
-// keys, too, of keys that are not there, and if the server refuses lines of several.
+// TestGetsAndGetMultisOnOneLine: what queues while a connection is dialled goes out together, and
+// each caller gets its own: of the same keys, too, of keys that are not there, and if the server
+// refuses lines of several.
 func TestGetsAndGetMultisOnOneLine(t *testing.T) {
 	asked := [][]string{
 		keysOf(0), keysOf(0, 1, 900), keysOf(901), keysOf(1, 1, 2), keysOf(2), keysOf(0, 1), keysOf(902, 903), keysOf(3),

@@ -10,10 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// The meta commands of memcached 1.6 (https://github.com/memcached/memcached/blob/master/doc/protocol.txt) tell when an item expires.
+// The meta commands of memcached 1.6
+// (https://github.com/memcached/memcached/blob/master/doc/protocol.txt) tell when an item expires.
 
-// metaKnowledge is whether a server has the meta commands. Some proxies end the connection at them, so that is found out on one that
-// nobody else uses.
+// metaKnowledge is whether a server has the meta commands. Some proxies end the connection at them,
+// so that is found out on one that nobody else uses.
 type metaKnowledge struct{ state atomic.Int32 }
 
 const (
@@ -114,7 +115,8 @@ func (h *metaHeader) take(flag byte, text []byte) bool {
 	return ok
 }
 
-// handOver reads the reply of one. The number of the outcome is the seconds that the item has left and 1, or 0 for no end.
+// handOver reads the reply of one. The number of the outcome is the seconds that the item has left
+// and 1, or 0 for no end.
 func (r *reader) handOver(e *entry) error {
 	line, err := readLine(r.in)
 	switch {

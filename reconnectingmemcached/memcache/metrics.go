@@ -36,8 +36,8 @@ func (r result) label() string {
 	}[r]
 }
 
-// possible tells the results that an operation can have. They are all there from the start, at 0: a rate sees no series that begins
-// with its first burst.
+// possible tells the results that an operation can have. They are all there from the start, at 0: a
+// rate sees no series that begins with its first burst.
 func possible(o op, r result) bool {
 	if o == opHandOver {
 		return false

@@ -49,7 +49,8 @@ func value(m *dto.Metric) float64 {
 	return float64(m.GetHistogram().GetSampleCount())
 }
 
-// TestTwoClientsOneRegistry tells of two clients in one process, whose equal metrics made registering the second panic.
+// TestTwoClientsOneRegistry tells of two clients in one process, whose equal metrics made
+// registering the second panic.
 func TestTwoClientsOneRegistry(t *testing.T) {
 	fake := testutil.StartFake(t)
 	registry := prometheus.NewPedanticRegistry()
@@ -144,8 +145,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestSeriesFromTheStart tells of the first burst that no rate() saw: a series began with its first count. All that an operation can
-// end with is there from the start, before the first use already.
+// TestSeriesFromTheStart tells of the first burst that no rate() saw: a series began with its first
+// count. All that an operation can end with is there from the start, before the first use already.
 func TestSeriesFromTheStart(t *testing.T) {
 	fake := testutil.StartFake(t)
 	list := new(memcache.ServerList)
@@ -207,7 +208,8 @@ func useAll(c *memcache.Client) {
 	_, _ = c.Ping(), c.FlushAll()
 }
 
-// TestGetMultiCountsKeys tells of the hit ratio that knew nothing of GetMulti: it counted requests as "ok".
+// TestGetMultiCountsKeys tells of the hit ratio that knew nothing of GetMulti: it counted requests
+// as "ok".
 func TestGetMultiCountsKeys(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Name: "multi", Servers: []string{fake.Addr()}})
@@ -239,8 +241,8 @@ func TestGetMultiCountsKeys(t *testing.T) {
 	}
 }
 
-// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked at: the process crashed on a nil
-// pointer, in a line that said nothing of why.
+// TestNilClientIsNotRegistered tells of the client that was registered before its error was looked
+// at: the process crashed on a nil pointer, in a line that said nothing of why.
 func TestNilClientIsNotRegistered(t *testing.T) {
 	c, err := memcache.NewWithOptions(nil, memcache.Options{})
 	if err == nil {

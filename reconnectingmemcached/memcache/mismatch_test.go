@@ -25,10 +25,12 @@ const (
 	roughLife       = 300 * time.Millisecond // of a connection, on average
 )
 
-// TestMismatch lets 64 callers, with deadlines of 0 to 2 ms, cancellations and none, loose on servers that refuse writes, answer large
-// ones twice and turn connections away, behind a network that splits at random bytes, delays, holds up, resets and delivers late. Each
-// value carries its key and a number that grows with each Set of its only writer. No reply may be another's, and no value older than
-// the last Set that succeeded, or failed with an unknown outcome. What is given up must be reset, or it arrives late.
+// TestMismatch lets 64 callers, with deadlines of 0 to 2 ms, cancellations and none, loose on
+// servers that refuse writes, answer large ones twice and turn connections away, behind a network
+// that splits at random bytes, delays, holds up, resets and delivers late. Each value carries its
+// key and a number that grows with each Set of its only writer. No reply may be another's, and no
+// value older than the last Set that succeeded, or failed with an unknown outcome. What is given up
+// must be reset, or it arrives late.
 func TestMismatch(t *testing.T) {
 	duration := 900 * time.Millisecond
 	if soak() {
@@ -98,7 +100,8 @@ func mismatch(t *testing.T, duration time.Duration, o memcache.Options, look loo
 	}
 }
 
-// unreliable makes servers refuse large values now and then, answer them twice, and turn connections away.
+// unreliable makes servers refuse large values now and then, answer them twice, and turn
+// connections away.
 func unreliable(cmd testutil.Command) testutil.Fault {
 	switch {
 	case cmd.Verb == testutil.VerbConnect && rand.IntN(30) == 0:

@@ -14,8 +14,8 @@ const (
 	maxMissedBytes = 16 << 20
 )
 
-// missedLog remembers the keys of writes that a server may have missed, so that they can be deleted there: a deleted key is a
-// miss, never an old value.
+// missedLog remembers the keys of writes that a server may have missed, so that they can be deleted
+// there: a deleted key is a miss, never an old value.
 type missedLog struct {
 	waiting atomic.Int64 // len(keys), for readers that need no lock then
 
@@ -28,7 +28,8 @@ type missedLog struct {
 	replayed uint64               // keys deleted on the server, ever; guarded by mu
 }
 
-// missedKey is one entry. A key that was missed again after a replay had begun has a later sequence, and stays.
+// missedKey is one entry. A key that was missed again after a replay had begun has a later
+// sequence, and stays.
 type missedKey struct {
 	sequence uint64
 	at       int64   // when, of the client's clock; 0: not known
@@ -37,7 +38,8 @@ type missedKey struct {
 	places   []place // of writes on connections that may live
 }
 
-// open tells whether a write may still be carried out by a connection that lives. A deletion must wait for that: it would come first.
+// open reports whether a write may still be carried out by a connection that lives. A deletion must
+// wait for that: it would come first.
 func (k missedKey) open() bool { return slices.ContainsFunc(k.places, place.open) }
 
 // with is the entry after one more write was missed.
@@ -75,7 +77,7 @@ func (m *missedLog) add(key string, missed missedKey) (overflowed bool) {
 	return false
 }
 
-// holds tells whether key waits for its deletion: what the server has of it may be old.
+// holds reports whether key waits for its deletion: what the server has of it may be old.
 func (m *missedLog) holds(key string) bool {
 	if m.waiting.Load() == 0 {
 		return false
@@ -140,7 +142,7 @@ func (m *missedLog) settleOverflow() {
 	m.overflow = false
 }
 
-// open tells whether keys wait for what becomes of their writes.
+// open reports whether keys wait for what becomes of their writes.
 func (m *missedLog) open() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +154,7 @@ func (m *missedLog) open() bool {
 	return false
 }
 
-// pending tells whether the server has missed anything.
+// pending reports whether the server has missed anything.
 func (m *missedLog) pending() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -37,8 +37,8 @@ func proxiedClient(t *testing.T, o memcache.Options) (*memcache.Client, *testuti
 	return newClient(t, o), fake, proxy
 }
 
-// TestReplayLeavesLocksAlone tells of the lock that a replay released: A's Add was refused during the outage, B took the lock, and
-// the deletion of A's key gave it to a second holder.
+// TestReplayLeavesLocksAlone tells of the lock that a replay released: A's Add was refused during
+// the outage, B took the lock, and the deletion of A's key gave it to a second holder.
 func TestReplayLeavesLocksAlone(t *testing.T) {
 	c, fake, proxy := proxiedClient(t, memcache.Options{NoReplay: func(key string) bool { return key == "exempt" }})
 	outage(t, c, proxy, func() {
@@ -61,7 +61,8 @@ func TestReplayLeavesLocksAlone(t *testing.T) {
 	}
 }
 
-// TestReplayOverflow: more missed writes than the log holds are counted as lost, not forgotten; the server is emptied only if asked.
+// TestReplayOverflow: more missed writes than the log holds are counted as lost, not forgotten; the
+// server is emptied only if asked.
 func TestReplayOverflow(t *testing.T) {
 	for _, overflow := range []memcache.Overflow{memcache.AcceptStale, memcache.FlushServer} {
 		t.Run(fmt.Sprint(overflow), func(t *testing.T) {
@@ -96,8 +97,9 @@ func TestReplayOverflow(t *testing.T) {
 	}
 }
 
-// TestReplayThatIsCutShortResets tells of the deletions of a second batch that were given up: their connection was closed politely,
-// because the first batch had been answered, and they went on to arrive whenever the network let them.
+// TestReplayThatIsCutShortResets tells of the deletions of a second batch that were given up: their
+// connection was closed politely, because the first batch had been answered, and they went on to
+// arrive whenever the network let them.
 func TestReplayThatIsCutShortResets(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestANameThatIsGone tells of five look-ups a second and process, for as long as the name was gone.
+// TestANameThatIsGone tells of five look-ups a second and process, for as long as the name was
+// gone.
 func TestANameThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{"cache.test:11211"}})
@@ -52,7 +53,8 @@ type moving struct {
 func (m moving) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(m.to) }
 func (m moving) NetConn() net.Conn    { return m.Conn }
 
-// TestANameBehindACallersDialer tells of clients with a dialer of their own, which stayed at the address where a name had been.
+// TestANameBehindACallersDialer tells of clients with a dialer of their own, which stayed at the
+// address where a name had been.
 func TestANameBehindACallersDialer(t *testing.T) {
 	for what, tt := range map[string]struct {
 		at       func(dial int64) int // which server a dial goes to, after the name has changed

@@ -12,10 +12,11 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// Native returns a client of gomemcache's own type, for code that names that type. It shares the servers and their breakers with
-// c: while a server is down its reads are misses and its writes fail at once, and the keys of writes that it misses are deleted before
-// the server is used again, as c's are. It does not share connections, so it has gomemcache's speed, and none of c's checks of keys and
-// replies. Prefer c where you can.
+// Native returns a client of gomemcache's own type, for code that names that type. It shares the
+// servers and their breakers with c: while a server is down its reads are misses and its writes
+// fail at once, and the keys of writes that it misses are deleted before the server is used again,
+// as c's are. It does not share connections, so it has gomemcache's speed, and none of c's checks
+// of keys and replies. Prefer c where you can.
 func (c *Client) Native() *gomemcache.Client {
 	n := gomemcache.NewFromSelector(nativeSelector{c})
 	n.Timeout, n.MaxIdleConns = c.Timeout, c.MaxIdleConns
@@ -61,8 +62,9 @@ func (n nativeSelector) Each(visit func(net.Addr) error) error {
 	return nil
 }
 
-// nativeConn is a connection that exists while its server is up. While it is down, requests are answered here. gomemcache uses a
-// connection for one request at a time, which begins with a Write after a Read.
+// nativeConn is a connection that exists while its server is up. While it is down, requests are
+// answered here. gomemcache uses a connection for one request at a time, which begins with a Write
+// after a Read.
 type nativeConn struct {
 	client           *Client
 	network, address string
@@ -140,8 +142,8 @@ func (n *nativeConn) refuse() {
 	n.failure = n.server.downError(n.asked.op, outcome{err: errRefused})
 }
 
-// parseRequest finds the operation of a request of gomemcache's, which writes the line as a whole, and the key of a write. A command
-// that it does not know is taken for a read.
+// parseRequest finds the operation of a request of gomemcache's, which writes the line as a whole,
+// and the key of a write. A command that it does not know is taken for a read.
 func parseRequest(b []byte) (r request) {
 	line, _, _ := bytes.Cut(b, []byte("\r\n"))
 	word, rest, _ := bytes.Cut(line, []byte{' '})
@@ -158,7 +160,8 @@ func parseRequest(b []byte) (r request) {
 	return r
 }
 
-// attach finds the server, which is another one once the first was let go, or its client was closed and is used again.
+// attach finds the server, which is another one once the first was let go, or its client was closed
+// and is used again.
 func (n *nativeConn) attach() error {
 	core, err := n.client.start()
 	if err != nil {
@@ -196,7 +199,8 @@ func (n *nativeConn) current() net.Conn {
 	return n.real
 }
 
-// broken charges the breaker and gives the connection up. A write under way may have been carried out, or may yet be.
+// broken charges the breaker and gives the connection up. A write under way may have been carried
+// out, or may yet be.
 func (n *nativeConn) broken(err error) error {
 	n.drop()
 	n.server.noteMissed(&n.asked, outcome{sent: true})

@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestNative: code that names gomemcache's type gets fast misses and errors while the server is down, and a working client after.
+// TestNative: code that names gomemcache's type gets fast misses and errors while the server is
+// down, and a working client after.
 func TestNative(t *testing.T) {
 	server := testutil.StartMemcached(t)
 	c := newClient(t, memcache.Options{Servers: []string{server.Addr()}})

@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestNativeDeletesWhatItMissed: neither a value that was deleted in an outage nor one whose Set failed is read after it.
+// TestNativeDeletesWhatItMissed: neither a value that was deleted in an outage nor one whose Set
+// failed is read after it.
 func TestNativeDeletesWhatItMissed(t *testing.T) {
 	proxied(t, memcache.Options{}, func(t *testing.T, server *testutil.Fake, c *memcache.Client) {
 		native := c.Native()

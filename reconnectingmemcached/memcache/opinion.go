@@ -12,8 +12,9 @@ import (
 
 var errStuck = observe.NewCause("connection stuck", "memcache: connection stuck, while the server answers on others")
 
-// secondOpinion asks a silent server on a fresh connection. One lost packet silences a connection for 200 ms, the least time after
-// which TCP sends it again, and is no reason to take the server out of use: if it answers, only the connections that are stuck go.
+// secondOpinion asks a silent server on a fresh connection. One lost packet silences a connection
+// for 200 ms, the least time after which TCP sends it again, and is no reason to take the server
+// out of use: if it answers, only the connections that are stuck go.
 //
 //nolint:contextcheck // it outlives the calls that wait.
 func (s *server) secondOpinion() {
@@ -43,8 +44,9 @@ func (s *server) secondOpinion() {
 // endedPause is how long the next call has to open another connection before the client does.
 const endedPause = 100 * time.Millisecond
 
-// askSoon asks a server once that has ended a connection, unless a call does: so that those who only look, or ask when they need it,
-// learn of an outage in which nobody called. The connection is not kept, and a server that ends idle ones is not asked again.
+// askSoon asks a server once that has ended a connection, unless a call does: so that those who
+// only look, or ask when they need it, learn of an outage in which nobody called. The connection is
+// not kept, and a server that ends idle ones is not asked again.
 func (s *server) askSoon(end error) {
 	if errors.Is(end, net.ErrClosed) || !s.asking.CompareAndSwap(false, true) { // closed by this client
 		return
@@ -84,8 +86,8 @@ func (s *server) endStuck() {
 	}
 }
 
-// condemn opens the breaker of a server that is silent on all connections. The cause is what the fresh one met with, unless that was
-// silence, too.
+// condemn opens the breaker of a server that is silent on all connections. The cause is what the
+// fresh one met with, unless that was silence, too.
 func (s *server) condemn(err error) {
 	if s.ramp.inflight.Load() == 0 {
 		return // nobody waits any more: the next calls will tell

@@ -13,8 +13,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestUnknownOutcome tells of the write that timed out at a server that stayed up: nothing re-admitted it, so nothing removed the
-// old value. It is not served from the moment the write has failed, and deleted as soon as the server lets us.
+// TestUnknownOutcome tells of the write that timed out at a server that stayed up: nothing
+// re-admitted it, so nothing removed the old value. It is not served from the moment the write has
+// failed, and deleted as soon as the server lets us.
 func TestUnknownOutcome(t *testing.T) {
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		l.fake.SetFault(testutil.OnVerbs(testutil.AcceptSilent(), "set", "delete"))
@@ -45,8 +46,9 @@ func TestUnknownOutcome(t *testing.T) {
 	})
 }
 
-// TestZombieWrite tells of the write that was given up and arrived after all: a server that had been stopped worked off its
-// sockets after the missed keys had been deleted, and the value came back.
+// TestZombieWrite tells of the write that was given up and arrived after all: a server that had
+// been stopped worked off its sockets after the missed keys had been deleted, and the value came
+// back.
 func TestZombieWrite(t *testing.T) {
 	inLab(t, memcache.Options{ConsecutiveFailures: 1}, func(t *testing.T, l *lab) {
 		other, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{l.fake.Addr()}, DialContext: l.fake.Dial})
@@ -74,8 +76,9 @@ func TestZombieWrite(t *testing.T) {
 	})
 }
 
-// TestWritesAreNotRepeated tells of the increment that counted twice: the server had carried it out and the connection was lost
-// before the reply. Reads are tried once more; what changes something is not.
+// TestWritesAreNotRepeated tells of the increment that counted twice: the server had carried it out
+// and the connection was lost before the reply. Reads are tried once more; what changes something
+// is not.
 func TestWritesAreNotRepeated(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
@@ -104,7 +107,8 @@ func TestWritesAreNotRepeated(t *testing.T) {
 	}
 }
 
-// TestConnectionLimit: a server at its limit turns connections away with an error line. One of these is not an outage.
+// TestConnectionLimit: a server at its limit turns connections away with an error line. One of
+// these is not an outage.
 func TestConnectionLimit(t *testing.T) {
 	fake := testutil.StartFake(t)
 	fake.SetFault(testutil.Times(2, testutil.OnVerbs(testutil.TooManyConns(), testutil.VerbConnect)))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pace is how long a server takes to answer, as seen on its shared connection: smoothed as TCP smooths its round trips. A far server
-// has its own normal.
+// pace is how long a server takes to answer, as seen on its shared connection: smoothed as TCP
+// smooths its round trips. A far server has its own normal.
 type pace struct{ answer atomic.Int64 } // nanoseconds; 0: nothing seen yet; negative: a guess
 
 // saw takes note of one answer. Notes that come at the same time may be lost.
@@ -20,7 +20,8 @@ func (p *pace) saw(took int64) {
 	p.answer.Store(max(old+(took-old)/8, 1))
 }
 
-// guess stands in for the first answer: the time of a dial, which may end at something nearer than the server, like a proxy.
+// guess stands in for the first answer: the time of a dial, which may end at something nearer than
+// the server, like a proxy.
 func (p *pace) guess(took int64) { p.answer.CompareAndSwap(0, -max(took, 1)) }
 
 // seen is 0 if nothing was.
@@ -32,7 +33,8 @@ func (p *pace) seen() time.Duration {
 const (
 	leastSilence = 60 * time.Millisecond
 	leastProbe   = 100 * time.Millisecond
-	// leastOpinion bounds a second opinion on a near server, so that a hang is found within 150 ms of a 500 ms time limit.
+	// leastOpinion bounds a second opinion on a near server, so that a hang is found within 150 ms
+	// of a 500 ms time limit.
 	leastOpinion = 30 * time.Millisecond
 )
 
@@ -43,8 +45,8 @@ type limits struct {
 	probe   time.Duration // Options.ProbeTimeout
 }
 
-// silence is how long a server may owe answers to several callers without a byte. While nothing was heard of it yet, nobody knows
-// what is normal there, and calls have their time limit.
+// silence is how long a server may owe answers to several callers without a byte. While nothing was
+// heard of it yet, nobody knows what is normal there, and calls have their time limit.
 func (l limits) silence(answer time.Duration) time.Duration {
 	switch {
 	case l.hang > 0:
@@ -58,20 +60,22 @@ func (l limits) silence(answer time.Duration) time.Duration {
 	return max(min(3*answer, l.timeout), floor)
 }
 
-// opinion is how long a fresh connection may take to answer before the silence of the others counts.
+// opinion is how long a fresh connection may take to answer before the silence of the others
+// counts.
 func (l limits) opinion(answer time.Duration) time.Duration {
 	return min(max(5*answer, leastOpinion), max(l.timeout, leastOpinion))
 }
 
-// doubt is the silence after which a second opinion is asked for, so that it is there when the silence has lasted too long.
+// doubt is the silence after which a second opinion is asked for, so that it is there when the
+// silence has lasted too long.
 func (l limits) doubt(answer time.Duration) time.Duration {
 	silence := l.silence(answer)
 	return max(silence-l.opinion(answer), silence/2)
 }
 
-// probeTime bounds a probe: look-up, dial, TLS and two replies. Every other probe has all the time that a call's connection and its
-// reply would have, so that no server is too far or too slow to be found up; the others are short, lest one that is lost to a
-// black hole outlasts the outage.
+// probeTime bounds a probe: look-up, dial, TLS and two replies. Every other probe has all the time
+// that a call's connection and its reply would have, so that no server is too far or too slow to be
+// found up; the others are short, lest one that is lost to a black hole outlasts the outage.
 func (l limits) probeTime(answer time.Duration, attempt int) time.Duration {
 	if l.probe > 0 {
 		return l.probe

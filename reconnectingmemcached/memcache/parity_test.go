@@ -18,8 +18,8 @@ const (
 	oursPath     = "github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestParity fails when gomemcache exports anything that this package does not have with the same meaning: changing the import
-// line must be the whole migration.
+// TestParity fails when gomemcache exports anything that this package does not have with the same
+// meaning: changing the import line must be the whole migration.
 func TestParity(t *testing.T) {
 	imp := importerOf(t, upstreamPath, oursPath)
 	upstream, err := imp.Import(upstreamPath)
@@ -72,8 +72,8 @@ func importerOf(t *testing.T, paths ...string) types.Importer {
 	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 }
 
-// describeObject renders all of an object that code can depend on, with Client as one and the same type, and the methods of the given
-// names: others are additions.
+// describeObject renders all of an object that code can depend on, with Client as one and the same
+// type, and the methods of the given names: others are additions.
 func describeObject(o types.Object, known map[string]bool) string {
 	qualifier := func(p *types.Package) string {
 		if p.Path() == oursPath || p.Path() == upstreamPath {

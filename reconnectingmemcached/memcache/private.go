@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// largeValue is from which size on a value is sent on a connection of its own, so that the calls behind it on the shared
-	// one need not wait for it.
+	// largeValue is from which size on a value is sent on a connection of its own, so that the
+	// calls behind it on the shared one need not wait for it.
 	largeValue = 32 << 10
 	// maxIdleTime is how long an unused private connection is trusted.
 	maxIdleTime = int64(30 * time.Second)
 )
 
-// private is a connection that one call at a time has for itself. Between two calls nothing may arrive on it: a reply that nobody
-// asked for would be taken for the next call's.
+// private is a connection that one call at a time has for itself. Between two calls nothing may
+// arrive on it: a reply that nobody asked for would be taken for the next call's.
 type private struct {
 	conn   net.Conn
 	in     *bufio.Reader
@@ -115,8 +115,8 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 	defer stop()
 	f.call.sent = true
 	header := appendStoreHeader([]byte(r.op.word()), r)
-	// The barrier is a buffer of its own, and so a TLS record of its own: memcached forgets what is left of a record that it has
-	// read the end of a value from, until more arrives.
+	// The barrier is a buffer of its own, and so a TLS record of its own: memcached forgets what is
+	// left of a record that it has read the end of a value from, until more arrives.
 	request := net.Buffers{header, r.item.Value, []byte("\r\n"), []byte(p.ending)}
 	_, unsent := request.WriteTo(p.conn)
 	if unsent != nil && p.worked {
@@ -146,8 +146,9 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 	return got, nil
 }
 
-// barrier reads the reply to the ending behind the request, which can be told from that of any other: if it comes second, what came
-// first is the answer, and not a surplus reply to the call before, however late that was.
+// barrier reads the reply to the ending behind the request, which can be told from that of any
+// other: if it comes second, what came first is the answer, and not a surplus reply to the call
+// before, however late that was.
 func (p *private) barrier(o op) error {
 	line, err := readLine(p.in)
 	switch {
@@ -213,7 +214,8 @@ func (s *server) popIdle() (*private, error) {
 // lookTime is how long an idle connection is read from that cannot be looked into otherwise.
 const lookTime = 500 * time.Microsecond
 
-// quiet tells whether nothing has arrived on an idle connection, not even its end, and ends the guard.
+// quiet reports whether nothing has arrived on an idle connection, not even its end, and ends the
+// guard.
 func (p *private) quiet() bool {
 	if p.guard == nil {
 		return !readable(p.conn)
@@ -248,8 +250,8 @@ func (s *server) adopt(conn net.Conn) error {
 	return err
 }
 
-// putPrivate keeps the connection for the next call, if there is room. Where bytes may hide above the socket, as in a TLS
-// connection, it is read from meanwhile.
+// putPrivate keeps the connection for the next call, if there is room. Where bytes may hide above
+// the socket, as in a TLS connection, it is read from meanwhile.
 func (s *server) putPrivate(p *private) {
 	s.mu.Lock()
 	delete(s.privates, p.conn)
@@ -268,7 +270,8 @@ func (s *server) putPrivate(p *private) {
 	}
 }
 
-// guardIdle reads from an idle connection until its next user ends that by a deadline. Whatever comes before ends the connection.
+// guardIdle reads from an idle connection until its next user ends that by a deadline. Whatever
+// comes before ends the connection.
 func (s *server) guardIdle(p *private, ended chan<- error) {
 	_, err := p.in.Peek(1)
 	ended <- err

@@ -43,7 +43,8 @@ func secureFake(t *testing.T) (*testutil.Fake, dialFunc) {
 		}
 		socket := raw.(*net.TCPConn)
 		conn := tls.Client(socket, client)
-		// A handshake that is given up is reset, too: its own bytes do no harm, but tests look for what is closed politely.
+		// A handshake that is given up is reset, too: its own bytes do no harm, but tests look for
+		// what is closed politely.
 		if err := errors.Join(socket.SetLinger(0), conn.HandshakeContext(ctx), socket.SetLinger(-1)); err != nil {
 			_ = socket.Close()
 			return nil, err
@@ -69,8 +70,9 @@ func eachKindOfConnection(t *testing.T, test func(t *testing.T, fake *testutil.F
 	})
 }
 
-// TestSurplusReplyToLargeSet tells of a confused proxy that answered a large Set twice: the second answer stayed in the private
-// connection and was given to the next large Set, which was told that it was stored although the server had refused it.
+// TestSurplusReplyToLargeSet tells of a confused proxy that answered a large Set twice: the second
+// answer stayed in the private connection and was given to the next large Set, which was told that
+// it was stored although the server had refused it.
 func TestSurplusReplyToLargeSet(t *testing.T) {
 	for name, surplus := range map[string]testutil.Fault{
 		"at once": testutil.ExtraReply(), "on its own": testutil.ExtraReplyAfter(0), "later": testutil.ExtraReplyAfter(2 * time.Millisecond),
@@ -104,8 +106,8 @@ func TestSurplusReplyToLargeSet(t *testing.T) {
 	}
 }
 
-// TestSurplusReplyOnItsWay tells of the surplus that was still on its way when the next large Set was sent: it came first, and the
-// Set was told that it was stored although the server refused it.
+// TestSurplusReplyOnItsWay tells of the surplus that was still on its way when the next large Set
+// was sent: it came first, and the Set was told that it was stored although the server refused it.
 func TestSurplusReplyOnItsWay(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}, Timeout: 10 * time.Second})
@@ -153,8 +155,9 @@ func TestIdleConnectionIsKept(t *testing.T) {
 	})
 }
 
-// TestReplyBeforeRequest tells of the same surplus on the shared connection: it was there before the next Set was sent, and the
-// reader, which looked for the Set only then, took it for its answer.
+// TestReplyBeforeRequest tells of the same surplus on the shared connection: it was there before
+// the next Set was sent, and the reader, which looked for the Set only then, took it for its
+// answer.
 func TestReplyBeforeRequest(t *testing.T) {
 	c := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
 	if err := c.ReplyBeforeRequest("STORED\r\nSTORED\r\n"); !errors.Is(err, memcache.ErrBadReply) {
@@ -162,8 +165,9 @@ func TestReplyBeforeRequest(t *testing.T) {
 	}
 }
 
-// TestLargeSetTurnedAway tells of the large Set at the server's connection limit: the line with which memcached turned the
-// connection away was booked as the answer, so the key was not deleted, and the old value was served for as long as it lived.
+// TestLargeSetTurnedAway tells of the large Set at the server's connection limit: the line with
+// which memcached turned the connection away was booked as the answer, so the key was not deleted,
+// and the old value was served for as long as it lived.
 func TestLargeSetTurnedAway(t *testing.T) {
 	for _, size := range []int{memcache.LargeValue + 1, 16 << 20} { // fits the socket's buffer, or not
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -203,8 +207,9 @@ type described struct {
 	syscall.Conn
 }
 
-// TestDiscardResets tells of the write over TLS that was reported as failed and arrived later, over two newer ones: the connection
-// had been closed politely, so the kernel went on sending what it held. A connection that is given up is reset, whatever wraps it.
+// TestDiscardResets tells of the write over TLS that was reported as failed and arrived later, over
+// two newer ones: the connection had been closed politely, so the kernel went on sending what it
+// held. A connection that is given up is reset, whatever wraps it.
 func TestDiscardResets(t *testing.T) {
 	authority := testutil.NewAuthority(t)
 	server := &tls.Config{Certificates: []tls.Certificate{authority.Here(t)}, MinVersion: tls.VersionTLS12}

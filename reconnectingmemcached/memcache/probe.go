@@ -15,17 +15,20 @@ import (
 )
 
 const (
-	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may not honour its context.
+	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may
+	// not honour its context.
 	probeMargin = time.Second
 	canaryKey   = "holdfast:canary"
-	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a server that was stopped works
-	// off what its sockets held, which may be the very writes that were given up.
+	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a
+	// server that was stopped works off what its sockets held, which may be the very writes that
+	// were given up.
 	zombieDelay = 100 * time.Millisecond
 	// replayBatch bounds the deletions under way unanswered.
 	replayBatch = 1024
 	// replayRounds bounds how often a replay starts again because more was missed meanwhile.
 	replayRounds = 3
-	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet silences holds up no more.
+	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet
+	// silences holds up no more.
 	leastPatience = time.Second
 	// openPause spaces the looks at what becomes of writes on connections that live.
 	openPause = 5 * time.Millisecond
@@ -34,8 +37,8 @@ const (
 	replayPause = time.Second
 )
 
-// probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for one that hangs; widest where
-// somebody has to mend something first.
+// probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for
+// one that hangs; widest where somebody has to mend something first.
 func probeDelay(cause error, attempt int) time.Duration {
 	if isMisconfigured(cause) {
 		return backoff.Exponential{Base: time.Second, Factor: 2, Cap: 30 * time.Second}.Delay(attempt)
@@ -87,8 +90,9 @@ func (c *session) close() {
 	discard(c.conn)
 }
 
-// canary reads the reply to the ending, which can be told from those of all other commands: it says that they are all here, and no more
-// than were asked for. A proxy whose backend for that key is dead answers with an error line, which is as good as an end.
+// canary reads the reply to the ending, which can be told from those of all other commands: it says
+// that they are all here, and no more than were asked for. A proxy whose backend for that key is
+// dead answers with an error line, which is as good as an end.
 func (c *session) canary() error {
 	line, err := readLine(c.in)
 	if err != nil {
@@ -109,7 +113,8 @@ func (c *session) canary() error {
 	return nil
 }
 
-// probe asks a server that is down whether it is back. Why it is not is what callers are told from then on.
+// probe asks a server that is down whether it is back. Why it is not is what callers are told from
+// then on.
 func (s *server) probe(ctx context.Context) error {
 	limit := s.core.limits.probeTime(s.pace.seen(), int(s.probes.Add(1)-1))
 	limited, cancel := context.WithTimeout(ctx, limit)
@@ -152,8 +157,9 @@ func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
 	return s.knock(ctx, s.home.join(candidate(at, addrs, inGrace, int(s.probes.Load()))))
 }
 
-// ask asks on a fresh connection for the version and for a key: a proxy may answer the one while the other hangs. One that ends the
-// connection at the version does not know that command: it is asked for the key alone.
+// ask asks on a fresh connection for the version and for a key: a proxy may answer the one while
+// the other hangs. One that ends the connection at the version does not know that command: it is
+// asked for the key alone.
 func (s *server) ask(ctx context.Context, dial dialing) error {
 	err := s.askFor(ctx, dial, versionRequest)
 	if errors.Is(err, io.EOF) && ctx.Err() == nil {
@@ -181,7 +187,8 @@ func (s *server) askFor(ctx context.Context, dial dialing, first string) error {
 	return nil
 }
 
-// greet asks for the version, unless that is left out, and for the canary. An error line is an answer.
+// greet asks for the version, unless that is left out, and for the canary. An error line is an
+// answer.
 func (c *session) greet(first string) error {
 	if _, err := io.WriteString(c.conn, first+c.ending); err != nil {
 		return err
@@ -202,7 +209,8 @@ func (c *session) greet(first string) error {
 // versionRequest is asked before the canary.
 const versionRequest = "version\r\n"
 
-// refusedSession words an error line that the background met with. It is no answer to a call, so it is not an [ErrServerError].
+// refusedSession words an error line that the background met with. It is no answer to a call, so it
+// is not an [ErrServerError].
 func refusedSession(line []byte, err error) error {
 	switch {
 	case turnedAway(line):
@@ -213,10 +221,12 @@ func refusedSession(line []byte, err error) error {
 	return err
 }
 
-// errNotDeleted says that the server has refused deletions of missed keys. They stay in the log, and are tried again.
+// errNotDeleted says that the server has refused deletions of missed keys. They stay in the log,
+// and are tried again.
 var errNotDeleted = errors.New("memcache: deletions of missed writes refused")
 
-// makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are misses; the others do not wait for them.
+// makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are
+// misses; the others do not wait for them.
 func (s *server) makeReady(ctx context.Context) error {
 	s.forgetRestarted(ctx)
 	if err := s.replay(ctx); !errors.Is(err, errNotDeleted) {
@@ -225,8 +235,8 @@ func (s *server) makeReady(ctx context.Context) error {
 	return nil
 }
 
-// replay deletes the keys of missed writes until none is left. Those that may still be on their way stay in the log, and so are
-// misses here, until [server.replaySoon] has deleted them once more.
+// replay deletes the keys of missed writes until none is left. Those that may still be on their way
+// stay in the log, and so are misses here, until [server.replaySoon] has deleted them once more.
 func (s *server) replay(ctx context.Context) error {
 	for range replayRounds {
 		batch := s.missed.fresh()
@@ -291,8 +301,8 @@ func (c *session) flush() error {
 	return nil
 }
 
-// deleteAll deletes in batches, each settled as soon as it is done: over a long way, all of them may take longer than one replay
-// may. Keys whose deletion was refused are not settled.
+// deleteAll deletes in batches, each settled as soon as it is done: over a long way, all of them
+// may take longer than one replay may. Keys whose deletion was refused are not settled.
 func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]missedKey)) error {
 	batch := make([]string, 0, min(len(keys), replayBatch))
 	send := func() error {
@@ -317,8 +327,8 @@ func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]mi
 	return send()
 }
 
-// deleteBatch returns the keys that are gone. It counts a surplus reply as a failure: it would be taken for that of a deletion which the
-// server refuses.
+// deleteBatch returns the keys that are gone. It counts a surplus reply as a failure: it would be
+// taken for that of a deletion which the server refuses.
 func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 	timer := time.AfterFunc(c.patience, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer timer.Stop()
@@ -348,8 +358,9 @@ func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 	return gone, c.canary()
 }
 
-// replaySoon replays in the background, for a server that is up: after a time-out that did not trip it, and for what was missed
-// between the last replay and the re-admission. It outlives the call that asked for it.
+// replaySoon replays in the background, for a server that is up: after a time-out that did not trip
+// it, and for what was missed between the last replay and the re-admission. It outlives the call
+// that asked for it.
 //
 //nolint:contextcheck // see above.
 func (s *server) replaySoon() {
@@ -363,16 +374,18 @@ func (s *server) replaySoon() {
 	})
 }
 
-// endReplay lets the next begin, and begins it for what came after the last look and found this one still under way.
+// endReplay lets the next begin, and begins it for what came after the last look and found this one
+// still under way.
 func (s *server) endReplay() {
 	s.replaying.Store(false)
 	s.replaySoon()
 }
 
-// replays tells whether there is something to delete, and a server to ask.
+// replays reports whether there is something to delete, and a server to ask.
 func (s *server) replays() bool { return s.missed.pending() && !s.isDown() }
 
-// replayInBackground is one try, and the pause before the next. It is false once the client is closed.
+// replayInBackground is one try, and the pause before the next. It is false once the client is
+// closed.
 func (s *server) replayInBackground() bool {
 	ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
 	defer cancel()
@@ -385,9 +398,11 @@ func (s *server) replayInBackground() bool {
 		s.charge(err)
 		return backoff.Pause(s.core.ctx, replayPause)
 	case s.missed.open():
-		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits there any more.
+		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits
+		// there any more.
 		s.watch.arm()
-		// Each look is at all keys, under the lock that reads need while there are any: the more there are, the rarer it is.
+		// Each look is at all keys, under the lock that reads need while there are any: the more
+		// there are, the rarer it is.
 		return backoff.Pause(s.core.ctx, openPause+time.Duration(s.missed.size())*time.Microsecond)
 	}
 	return true

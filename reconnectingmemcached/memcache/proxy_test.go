@@ -17,7 +17,8 @@ import (
 
 // A proxy answers as a memcached does, but for one backend, verb or key.
 
-// deadBackend answers all requests that name one of its keys as twemproxy does while a backend is down, the other keys included.
+// deadBackend answers all requests that name one of its keys as twemproxy does while a backend is
+// down, the other keys included.
 func deadBackend(owns func(key string) bool) testutil.Chooser {
 	return func(cmd testutil.Command) testutil.Fault {
 		for _, key := range cmd.Keys {
@@ -31,7 +32,8 @@ func deadBackend(owns func(key string) bool) testutil.Chooser {
 
 func ofBadBackend(key string) bool { return strings.HasPrefix(key, "bad") }
 
-// proxied runs a test with a client of one proxy, which is a fake that misbehaves, in a bubble's virtual time.
+// proxied runs a test with a client of one proxy, which is a fake that misbehaves, in a bubble's
+// virtual time.
 func proxied(t *testing.T, o memcache.Options, test func(t *testing.T, proxy *testutil.Fake, c *memcache.Client)) {
 	synctest.Test(t, func(t *testing.T) {
 		proxy := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.1:11211"})
@@ -43,7 +45,8 @@ func proxied(t *testing.T, o memcache.Options, test func(t *testing.T, proxy *te
 	})
 }
 
-// TestDeadBackendOfAProxy: callers of its keys get its error; nobody else notices, on one connection.
+// TestDeadBackendOfAProxy: callers of its keys get its error; nobody else notices, on one
+// connection.
 func TestDeadBackendOfAProxy(t *testing.T) {
 	proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
 		proxy.SetFault(deadBackend(ofBadBackend))
@@ -78,8 +81,9 @@ func TestDeadBackendOfAProxy(t *testing.T) {
 	})
 }
 
-// TestDeadBackendOfTwemproxy: that ends the connection after an error line for several keys, and the end may be noticed first. Calls of
-// other backends' keys shared lines with those of the dead one again and again, so that all lost their connection each time.
+// TestDeadBackendOfTwemproxy: that ends the connection after an error line for several keys, and
+// the end may be noticed first. Calls of other backends' keys shared lines with those of the dead
+// one again and again, so that all lost their connection each time.
 func TestDeadBackendOfTwemproxy(t *testing.T) {
 	for what, last := range map[string]testutil.Fault{"error line": testutil.ServerError("Connection refused"), "end": testutil.CloseMidReply(0)} {
 		proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
@@ -108,8 +112,8 @@ func TestDeadBackendOfTwemproxy(t *testing.T) {
 	}
 }
 
-// asTwemproxy ends a connection on which several keys were asked for with one line, one of them of a dead backend. Last is what the line
-// is answered with.
+// asTwemproxy ends a connection on which several keys were asked for with one line, one of them of
+// a dead backend. Last is what the line is answered with.
 func asTwemproxy(last testutil.Fault) testutil.Chooser {
 	var mu sync.Mutex
 	ended := make(map[int]bool)
@@ -128,7 +132,8 @@ func asTwemproxy(last testutil.Fault) testutil.Chooser {
 	}
 }
 
-// TestProxyIsBackWhileABackendIsDead: neither the canary's backend nor a deletion that is refused keeps the others' keys away.
+// TestProxyIsBackWhileABackendIsDead: neither the canary's backend nor a deletion that is refused
+// keeps the others' keys away.
 func TestProxyIsBackWhileABackendIsDead(t *testing.T) {
 	for name, owns := range map[string]func(string) bool{
 		"of the canary":           func(key string) bool { return key == memcache.CanaryKey },
@@ -224,7 +229,8 @@ func TestProxyThatRefusesGets(t *testing.T) {
 	})
 }
 
-// TestProxyThatEndsConnectionsAtACommand: after the first tries it is not sent any more, and other callers notice nothing.
+// TestProxyThatEndsConnectionsAtACommand: after the first tries it is not sent any more, and other
+// callers notice nothing.
 func TestProxyThatEndsConnectionsAtACommand(t *testing.T) {
 	proxied(t, memcache.Options{}, func(t *testing.T, proxy *testutil.Fake, c *memcache.Client) {
 		proxy.SetFault(testutil.OnVerbs(testutil.CloseMidReply(0), "gat"))

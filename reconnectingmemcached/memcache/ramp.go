@@ -13,8 +13,8 @@ const (
 	rampDuration = int64(time.Second)
 )
 
-// ramp bounds the calls in flight to one server: at all times by MaxInFlight, if that is set, and after a re-admission by 4, doubled
-// with each full window of successes, until 256 or one second.
+// ramp bounds the calls in flight to one server: at all times by MaxInFlight, if that is set, and
+// after a re-admission by 4, doubled with each full window of successes, until 256 or one second.
 type ramp struct {
 	inflight atomic.Int64
 	limit    atomic.Int64

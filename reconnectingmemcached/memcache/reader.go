@@ -84,8 +84,9 @@ func (r *reader) step() error {
 	return nil
 }
 
-// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees it. A request that was not yet
-// handed to the connection when the bytes at hand arrived is left out: they cannot answer it, and are a surplus reply.
+// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees
+// it. A request that was not yet handed to the connection when the bytes at hand arrived is left
+// out: they cannot answer it, and are a surplus reply.
 func (r *reader) next() {
 	l := r.line
 	r.group = r.group[:0]
@@ -100,7 +101,8 @@ func (r *reader) next() {
 	}
 }
 
-// answered takes the group out of the queue; true says that the line is retired and this was its last.
+// answered takes the group out of the queue; true says that the line is retired and this was its
+// last.
 func (l *line) answered(n int) bool {
 	if !l.worked.Load() {
 		l.worked.Store(true)
@@ -151,8 +153,8 @@ func (r *reader) reply() error {
 	}
 }
 
-// unasked handles bytes that nobody asked for: a surplus reply, which would shift all later ones, or a server that turns a fresh
-// connection away.
+// unasked handles bytes that nobody asked for: a surplus reply, which would shift all later ones,
+// or a server that turns a fresh connection away.
 func (r *reader) unasked() error {
 	line, err := readLine(r.in)
 	if err != nil {
@@ -164,8 +166,9 @@ func (r *reader) unasked() error {
 	return soft(fmt.Errorf("%w: %q without a request", ErrBadReply, line[:min(len(line), maxQuoted)]))
 }
 
-// refusedConn recognises answers to no request, but to the connection: memcached's at its connection limit, which it gives before it
-// closes, and that of a server which does not know the login.
+// refusedConn recognises answers to no request, but to the connection: memcached's at its
+// connection limit, which it gives before it closes, and that of a server which does not know the
+// login.
 func (r *reader) refusedConn(line []byte) error {
 	if !r.line.worked.Load() && turnedAway(line) {
 		return soft(errTooManyConns)
@@ -176,13 +179,14 @@ func (r *reader) refusedConn(line []byte) error {
 	return nil
 }
 
-// turnedAway recognises memcached's answer at its connection limit. It answers no request, but the connection.
+// turnedAway recognises memcached's answer at its connection limit. It answers no request, but the
+// connection.
 func turnedAway(line []byte) bool {
 	return bytes.HasPrefix(line, []byte("ERROR Too many open connections"))
 }
 
-// values reads the reply of a Get or GetMulti, or of several that share a line. A Get is answered as soon as its value is there, a
-// GetMulti with the last of its values, or at the end.
+// values reads the reply of a Get or GetMulti, or of several that share a line. A Get is answered
+// as soon as its value is there, a GetMulti with the last of its values, or at the end.
 func (r *reader) values() error {
 	r.fillSlots()
 	defer clear(r.items)
@@ -228,8 +232,8 @@ func (r *reader) fillSlots() {
 	r.left = len(r.slots)
 }
 
-// find looks for an unanswered request for key, from the cursor on because servers answer in order, then before it because
-// proxies may not.
+// find looks for an unanswered request for key, from the cursor on because servers answer in order,
+// then before it because proxies may not.
 func (r *reader) find(key []byte, cursor int) (int, bool) {
 	for i := cursor; i < len(r.slots); i++ {
 		if r.slots[i].asks(key) {
@@ -285,9 +289,10 @@ func (r *reader) missRest() {
 	}
 }
 
-// refusedValues ends a reply that became an error line. Alone, a request has its answer. Of several, nobody knows whose error it was:
-// each is asked again on a line of its own, and what comes after them, too, for a while. If the reply began with it, nothing more follows,
-// as of a proxy with a dead backend.
+// refusedValues ends a reply that became an error line. Alone, a request has its answer. Of
+// several, nobody knows whose error it was: each is asked again on a line of its own, and what
+// comes after them, too, for a while. If the reply began with it, nothing more follows, as of a
+// proxy with a dead backend.
 func (r *reader) refusedValues(line []byte) error {
 	if err := r.refusedConn(line); err != nil {
 		return err

@@ -12,8 +12,9 @@ const (
 	leastRecent = 10 * time.Second
 )
 
-// recentWrites are the keys that this process has written last. When the list of servers changes, other processes may have read their
-// new owners before: what those have got from the former ones may be older than these writes.
+// recentWrites are the keys that this process has written last. When the list of servers changes,
+// other processes may have read their new owners before: what those have got from the former ones
+// may be older than these writes.
 type recentWrites struct {
 	mu   sync.Mutex
 	ring []recentWrite // grows up to maxRecent; guarded by mu

@@ -46,8 +46,8 @@ func isErrorLine(line []byte) bool {
 		bytes.HasPrefix(line, []byte("SERVER_ERROR")) || bytes.HasPrefix(line, []byte("CLIENT_ERROR"))
 }
 
-// lineReply is what an operation that is answered by one line got: a number, or the caller's error. A non-nil end says that the
-// connection cannot be used further.
+// lineReply is what an operation that is answered by one line got: a number, or the caller's error.
+// A non-nil end says that the connection cannot be used further.
 type lineReply struct {
 	number uint64
 	err    error
@@ -87,8 +87,8 @@ func refusal(o op, line []byte) error {
 	return serverError(line)
 }
 
-// endAfterRefusal decides whether replies still answer the requests in their order: a server that did not understand the header
-// of a value reads the value as a command and answers that too.
+// endAfterRefusal decides whether replies still answer the requests in their order: a server that
+// did not understand the header of a value reads the value as a command and answers that too.
 func endAfterRefusal(o op, line []byte) *fault {
 	if o.stores() && !bytes.HasPrefix(line, []byte("SERVER_ERROR")) {
 		return blameless(serverError(line))
@@ -96,7 +96,8 @@ func endAfterRefusal(o op, line []byte) *fault {
 	return nil
 }
 
-// valueHeader is a parsed "VALUE <key> <flags> <bytes> [<cas>]"; its key is valid until the next read.
+// valueHeader is a parsed "VALUE <key> <flags> <bytes> [<cas>]"; its key is valid until the next
+// read.
 type valueHeader struct {
 	key   []byte
 	flags uint32
@@ -148,8 +149,8 @@ func parseUint(b []byte, limit uint64) (n uint64, ok bool) {
 	return n, true
 }
 
-// readValue reads the value that h announces, and the CRLF after it, into a new item. Memory grows with the bytes that arrive,
-// never with the announced size: a forged header costs nothing.
+// readValue reads the value that h announces, and the CRLF after it, into a new item. Memory grows
+// with the bytes that arrive, never with the announced size: a forged header costs nothing.
 func readValue(r *bufio.Reader, h valueHeader, key string) (*Item, error) {
 	read := readSmallItem
 	if h.size+2 > readBuffer {
@@ -178,8 +179,8 @@ func readSmallItem(r *bufio.Reader, size int) (*Item, error) {
 	return it, nil
 }
 
-// readLargeItem collects pieces and joins them when all is there: at no time is more allocated than twice the received bytes, and
-// a piece. The pieces are used again.
+// readLargeItem collects pieces and joins them when all is there: at no time is more allocated than
+// twice the received bytes, and a piece. The pieces are used again.
 func readLargeItem(r *bufio.Reader, size int) (*Item, error) {
 	pieces := make([]*[pieceSize]byte, 0, 8)
 	defer func() {
@@ -226,8 +227,9 @@ const pieceSize = 128 << 10
 //nolint:gochecknoglobals // holds nothing that belongs to a client.
 var piecePool sync.Pool
 
-// newItem copies a value into a new item. Item and value share one allocation of a size that the allocator has, because two
-// allocations a Get are what a busy client spends most of its own time on.
+// newItem copies a value into a new item. Item and value share one allocation of a size that the
+// allocator has, because two allocations a Get are what a busy client spends most of its own time
+// on.
 func newItem(value []byte) *Item {
 	var it *Item
 	n := len(value)

@@ -59,13 +59,15 @@ func (o op) reads() bool { return o <= opHandOver }
 // stores tells the operations that carry a value.
 func (o op) stores() bool { return o >= opSet && o <= opCompareAndSwap }
 
-// repeatable tells the operations that may be sent again although the first try may have been carried out.
+// repeatable tells the operations that may be sent again although the first try may have been
+// carried out.
 func (o op) repeatable() bool {
 	return o.reads() || o == opTouch || o == opPing
 }
 
-// leavesOldValue tells the operations whose loss leaves a value on the server that the application meant to be gone. Add,
-// Increment, Decrement and Touch are not among them: deleting their keys later would release locks and reset counters.
+// leavesOldValue tells the operations whose loss leaves a value on the server that the application
+// meant to be gone. Add, Increment, Decrement and Touch are not among them: deleting their keys
+// later would release locks and reset counters.
 func (o op) leavesOldValue() bool {
 	switch o {
 	case opSet, opReplace, opAppend, opPrepend, opCompareAndSwap, opDelete:
@@ -110,7 +112,8 @@ func (c *core) wordOf(o op) string {
 	return o.word()
 }
 
-// appendRequest encodes r in full with its command, as https://github.com/memcached/memcached/blob/master/doc/protocol.txt has it.
+// appendRequest encodes r in full with its command, as
+// https://github.com/memcached/memcached/blob/master/doc/protocol.txt has it.
 func appendRequest(b []byte, word string, r *request) []byte {
 	b = append(b, word...)
 	switch r.op {
@@ -165,8 +168,8 @@ func appendStoreHeader(b []byte, r *request) []byte {
 
 const maxKeyLength = 250
 
-// legalKey tells whether the protocol can carry the key. Unlike gomemcache it refuses the empty key, with which
-// Set("", "flush_all") would be read as a command.
+// legalKey reports whether the protocol can carry the key. Unlike gomemcache it refuses the empty
+// key, with which Set("", "flush_all") would be read as a command.
 func legalKey(key string) bool {
 	if key == "" || len(key) > maxKeyLength {
 		return false

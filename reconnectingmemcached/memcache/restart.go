@@ -20,9 +20,10 @@ const (
 
 var errNoUptime = errors.New("memcache: no memcached's uptime")
 
-// forgetRestarted drops from the log what a server has missed before it was started, empty: there is nothing to delete, and others may
-// have stored it since. (A memcached that is restarted with its items, by option -e, goes on counting.) A server that does not tell is
-// taken for one that went on; so is a proxy, whose own start says nothing.
+// forgetRestarted drops from the log what a server has missed before it was started, empty: there
+// is nothing to delete, and others may have stored it since. (A memcached that is restarted with
+// its items, by option -e, goes on counting.) A server that does not tell is taken for one that
+// went on; so is a proxy, whose own start says nothing.
 func (s *server) forgetRestarted(ctx context.Context) {
 	if s.missed.size() == 0 {
 		return

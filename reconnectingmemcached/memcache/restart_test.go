@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestARestartNeedsNoDeletions: what a server missed before it began, empty, is not there; what it missed later may be, from others.
+// TestARestartNeedsNoDeletions: what a server missed before it began, empty, is not there; what it
+// missed later may be, from others.
 func TestARestartNeedsNoDeletions(t *testing.T) {
 	for _, tt := range []struct {
 		what  string

@@ -23,8 +23,8 @@ const (
 	tlsSessions = 64
 )
 
-// secure makes a connection what the options ask for before anything else is said on it: TLS, then the
-// login. All connections pass through it, those of probes, of deletions and of Native as well.
+// secure makes a connection what the options ask for before anything else is said on it: TLS, then
+// the login. All connections pass through it, those of probes, of deletions and of Native as well.
 type secure struct {
 	tls         *tls.Config // nil: plain
 	credentials func(ctx context.Context, addr string) (user, password string, err error)
@@ -79,7 +79,8 @@ func (c *secure) configFor(address string) *tls.Config {
 	return config
 }
 
-// login authenticates. Credentials that are refused may just have been replaced: they are asked for once more.
+// login authenticates. Credentials that are refused may just have been replaced: they are asked for
+// once more.
 func (s *server) login(ctx context.Context, conn net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -96,7 +97,8 @@ func (s *server) login(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// loginOnce returns what it sent. If that is what was refused before, it sends nothing and returns errSettled.
+// loginOnce returns what it sent. If that is what was refused before, it sends nothing and returns
+// errSettled.
 func (s *server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader, refused string) (string, error) {
 	token, err := s.core.secure.token(ctx, s.address)
 	if err != nil {
@@ -123,7 +125,8 @@ func (s *server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader,
 	return token, nil
 }
 
-// token asks for the credentials. The caller's function runs on a goroutine of ours, so its panic must not end the process.
+// token asks for the credentials. The caller's function runs on a goroutine of ours, so its panic
+// must not end the process.
 func (c *secure) token(ctx context.Context, address string) (token string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -151,13 +154,14 @@ func (s *server) warnOfPlainText(conn net.Conn) {
 	s.core.log.Warn("memcached password is sent in plain text: set Options.TLS", observe.Endpoint(s.address))
 }
 
-// unauthenticated recognises the answer of a server that no longer takes a connection for logged in, as
-// behind a proxy that has dialled anew.
+// unauthenticated recognises the answer of a server that no longer takes a connection for logged
+// in, as behind a proxy that has dialled anew.
 func (c *secure) unauthenticated(line []byte) bool {
 	return c.credentials != nil && bytes.HasPrefix(line, []byte("CLIENT_ERROR unauthenticated"))
 }
 
-// isMisconfigured tells errors that a wrong option causes rather than an outage: they last until somebody mends it.
+// isMisconfigured tells errors that a wrong option causes rather than an outage: they last until
+// somebody mends it.
 func isMisconfigured(err error) bool {
 	if errors.Is(err, ErrAuth) || errors.Is(err, errCredentials) {
 		return true

@@ -71,9 +71,10 @@ func (s *server) heard() int64 {
 	return now
 }
 
-// aloneTime is how long calls do not share lines after an error line for several. Twemproxy ends the connection after one for several
-// keys, and not after one for a single key, so that each shared line with a key of a dead backend would cost everybody the connection.
-// If the end is noticed before that line is read, it is aloneAtEnd, in which calls are sent again.
+// aloneTime is how long calls do not share lines after an error line for several. Twemproxy ends
+// the connection after one for several keys, and not after one for a single key, so that each
+// shared line with a key of a dead backend would cost everybody the connection. If the end is
+// noticed before that line is read, it is aloneAtEnd, in which calls are sent again.
 const (
 	aloneTime  = time.Minute
 	aloneAtEnd = time.Second
@@ -88,7 +89,8 @@ func (s *server) askAlone(limit time.Duration) {
 // asksAlone reports whether a call that began then must not share its line.
 func (s *server) asksAlone(start int64) bool { return start < s.aloneUntil.Load() }
 
-// flight is one call between begin and finish. The request is not part of it, so that it can stay on its caller's stack.
+// flight is one call between begin and finish. The request is not part of it, so that it can stay
+// on its caller's stack.
 type flight struct {
 	call       *call
 	generation uint64
@@ -131,8 +133,9 @@ func refusedOutcome(err error) outcome {
 	return outcome{err: err, replied: err == ErrCacheMiss || errors.Is(err, ErrServerError)} //nolint:errorlint // the very value that admit gives.
 }
 
-// admit lets a call in, or says why not: errRefused, [ErrBusy], [ErrCacheMiss] for a key whose value on the server may be old, or
-// an [ErrServerError] for a command at which the server ends connections.
+// admit lets a call in, or says why not: errRefused, [ErrBusy], [ErrCacheMiss] for a key whose
+// value on the server may be old, or an [ErrServerError] for a command at which the server ends
+// connections.
 func (s *server) admit(r *request) (breaker.Permit, error) {
 	if r.op.rare() {
 		if err := s.endings.refusal(r.op, s.core.now); err != nil {
@@ -219,7 +222,8 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 		if !errors.Is(err, errElsewhere) {
 			return err
 		}
-		// No connection beside the shared one goes to where that goes: the value takes its turn there.
+		// No connection beside the shared one goes to where that goes: the value takes its turn
+		// there.
 		if err := s.send(ctx, f, r); err != nil {
 			f.call.err = err
 			return err
@@ -228,8 +232,8 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 	return f.call.wait(ctx, f.generation)
 }
 
-// again decides on the one retry: the connection went down with the call, the server is not known to be down, and sending twice
-// does no harm.
+// again decides on the one retry: the connection went down with the call, the server is not known
+// to be down, and sending twice does no harm.
 func (s *server) again(ctx context.Context, f *flight, r *request, err error) bool {
 	var lost *fault
 	if r.again || !errors.As(err, &lost) || lost.dial || ctx.Err() != nil {
@@ -290,7 +294,8 @@ func (s *server) trySend(f *flight, r *request) error {
 	return err
 }
 
-// line returns the pipelined connection that is kept in a place; a new one starts to dial. It outlives the call that needed it.
+// line returns the pipelined connection that is kept in a place; a new one starts to dial. It
+// outlives the call that needed it.
 //
 //nolint:contextcheck // see above.
 func (s *server) line(kept *atomic.Pointer[line]) (*line, error) {

@@ -15,7 +15,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestSpinners: a process that is starved of CPU, by others or by itself, must not take healthy servers for hung.
+// TestSpinners: a process that is starved of CPU, by others or by itself, must not take healthy
+// servers for hung.
 func TestSpinners(t *testing.T) {
 	duration := 1500 * time.Millisecond
 	if soak() {

@@ -17,7 +17,8 @@ type strikes struct {
 
 const garbageWindow = int64(10 * time.Second)
 
-// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that do not parse open it.
+// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that
+// do not parse open it.
 func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
 	if classify(err) == breaker.Ignored {
 		return
@@ -37,8 +38,8 @@ func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
 	}
 }
 
-// chargeTimeout charges a time-out unless the call began before the last one was charged: callers that waited together were let
-// down once.
+// chargeTimeout charges a time-out unless the call began before the last one was charged: callers
+// that waited together were let down once.
 func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
 	k.mu.Lock()
 	fresh := began >= k.timeout

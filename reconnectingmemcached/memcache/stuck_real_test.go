@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// TestStuckConnectionToRealServer is TestOneStuckConnection with a real server and real sockets: a fresh connection is asked before the
-// server is taken out of use. The way is far, so that a busy machine has time to answer.
+// TestStuckConnectionToRealServer is TestOneStuckConnection with a real server and real sockets: a
+// fresh connection is asked before the server is taken out of use. The way is far, so that a busy
+// machine has time to answer.
 func TestStuckConnectionToRealServer(t *testing.T) {
 	testutil.AtSomePace(t, func(p *testutil.Pace) {
 		server := testutil.StartMemcached(t)

@@ -104,8 +104,9 @@ func (l *lab) fall(t *testing.T) {
 	}
 }
 
-// TestTimeOfAHang: with several callers a hang is found after 80 ms without a byte, the first tick behind the doubt, and the 30 ms of
-// a second opinion; all calls end then. A caller alone has its time limit, and three of these in a row open the breaker.
+// TestTimeOfAHang: with several callers a hang is found after 80 ms without a byte, the first tick
+// behind the doubt, and the 30 ms of a second opinion; all calls end then. A caller alone has its
+// time limit, and three of these in a row open the breaker.
 func TestTimeOfAHang(t *testing.T) {
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		check(t, l.fake.Hang())
@@ -141,8 +142,9 @@ func TestTimeOfAHang(t *testing.T) {
 	})
 }
 
-// TestTimeOfHealing: a dead server is probed at 20, 30, 45 … 250 ms, a hung one up to a second apart and for 100 ms and 1 s by turns;
-// pauses are cut by up to a half. It is used again with the first probe that finds it well.
+// TestTimeOfHealing: a dead server is probed at 20, 30, 45 … 250 ms, a hung one up to a second
+// apart and for 100 ms and 1 s by turns; pauses are cut by up to a half. It is used again with the
+// first probe that finds it well.
 func TestTimeOfHealing(t *testing.T) {
 	for _, hung := range []bool{false, true} {
 		t.Run(fmt.Sprint("hung ", hung), func(t *testing.T) {
@@ -197,7 +199,8 @@ func (l *lab) judgeProbes(t *testing.T, down, healed time.Time, limit time.Durat
 	}
 }
 
-// TestTimeOfTheRamp: a server that is back takes 4 calls at once, then 8, up to 256 while they are answered; after a second, any number.
+// TestTimeOfTheRamp: a server that is back takes 4 calls at once, then 8, up to 256 while they are
+// answered; after a second, any number.
 func TestTimeOfTheRamp(t *testing.T) {
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		wave := func() (answered int64) {
@@ -237,8 +240,9 @@ func TestTimeOfTheRamp(t *testing.T) {
 	})
 }
 
-// TestTimeOfTheDeletions: what was missed is deleted before the server is used again, and once more 100 ms later if it may still have
-// been on its way; until then it is a miss, though the server works off what its sockets held.
+// TestTimeOfTheDeletions: what was missed is deleted before the server is used again, and once more
+// 100 ms later if it may still have been on its way; until then it is a miss, though the server
+// works off what its sockets held.
 func TestTimeOfTheDeletions(t *testing.T) {
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		var deletions diary
@@ -275,8 +279,9 @@ func TestTimeOfTheDeletions(t *testing.T) {
 	})
 }
 
-// TestRoundsOfDeletions: writes that are missed while those before them are being deleted are deleted in up to three rounds; what is
-// missed after that does not keep the server out of use, but is a miss until it was deleted, too.
+// TestRoundsOfDeletions: writes that are missed while those before them are being deleted are
+// deleted in up to three rounds; what is missed after that does not keep the server out of use, but
+// is a miss until it was deleted, too.
 func TestRoundsOfDeletions(t *testing.T) {
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		var deleted []string
@@ -308,7 +313,8 @@ func TestRoundsOfDeletions(t *testing.T) {
 	})
 }
 
-// TestTimeOfStrikes: replies that do not parse open the breaker when the second comes within ten seconds of the first.
+// TestTimeOfStrikes: replies that do not parse open the breaker when the second comes within ten
+// seconds of the first.
 func TestTimeOfStrikes(t *testing.T) {
 	for pause, want := range map[time.Duration]bool{10*time.Second - 1: false, 10 * time.Second: true} {
 		inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
@@ -329,8 +335,9 @@ func TestTimeOfStrikes(t *testing.T) {
 	}
 }
 
-// TestWhenToLookNext tells of the Get that had been tried on a connection before, and had to wait behind younger calls on the next: when
-// it ran out of time, it kept the watch at work without a pause until those did, too.
+// TestWhenToLookNext tells of the Get that had been tried on a connection before, and had to wait
+// behind younger calls on the next: when it ran out of time, it kept the watch at work without a
+// pause until those did, too.
 func TestWhenToLookNext(t *testing.T) {
 	for _, c := range []struct {
 		requests []memcache.Waiting

@@ -21,7 +21,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// bareServer is a real memcached that StartMemcached cannot tell to be up, because it speaks to few.
+// bareServer is a real memcached that StartMemcached cannot tell to be up, because it speaks to
+// few.
 type bareServer struct {
 	addr string
 	args []string
@@ -29,7 +30,8 @@ type bareServer struct {
 	stop func()
 }
 
-// startBare runs a real memcached with these arguments, until the test ends, and waits until dial can reach it.
+// startBare runs a real memcached with these arguments, until the test ends, and waits until dial
+// can reach it.
 func startBare(t *testing.T, dial dialFunc, args ...string) *bareServer {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -104,8 +106,8 @@ func writePair(t *testing.T, pair tls.Certificate) (chain, key string) {
 	return chain, key
 }
 
-// TestTLSWithRealServer tells of the large Set over TLS that had no reply: memcached forgot the command behind the value, which had
-// come in the same record.
+// TestTLSWithRealServer tells of the large Set over TLS that had no reply: memcached forgot the
+// command behind the value, which had come in the same record.
 func TestTLSWithRealServer(t *testing.T) {
 	addr, config := startSecure(t)
 	ownDialer := &tls.Dialer{Config: config}

@@ -95,8 +95,9 @@ func (p *twemproxy) keysAt(c *memcache.Client, most int) [][]string {
 	return keys
 }
 
-// TestTwemproxy: all calls work through it; a dead backend fails the calls for its keys and no others, although twemproxy ends a
-// connection on which several keys were asked for with one line; and the proxy is used again after its own restart.
+// TestTwemproxy: all calls work through it; a dead backend fails the calls for its keys and no
+// others, although twemproxy ends a connection on which several keys were asked for with one line;
+// and the proxy is used again after its own restart.
 func TestTwemproxy(t *testing.T) {
 	p := startTwemproxy(t, 2)
 	c := newClient(t, memcache.Options{Servers: []string{p.addr}, Timeout: 20 * time.Second})

@@ -12,8 +12,9 @@ import (
 // unansweredTime is how long after its first failure a client without a single answer says so.
 const unansweredTime = 5 * time.Second
 
-// unanswered tells of a client that no server has ever answered: its reads are misses and its writes fail, as in an outage, but an
-// address, a port or TLS is more likely wrong than all servers down. It says so once, to the default logger if the client has none.
+// unanswered tells of a client that no server has ever answered: its reads are misses and its
+// writes fail, as in an outage, but an address, a port or TLS is more likely wrong than all servers
+// down. It says so once, to the default logger if the client has none.
 type unanswered struct {
 	core     *core
 	once     sync.Once

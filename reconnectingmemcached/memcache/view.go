@@ -55,8 +55,8 @@ func (v *view) without(gone []*server) *view {
 	return next
 }
 
-// asked is the server to ask for a key that its owner does not have: the one that had it last, if that was after a time. It is nil if
-// there is none.
+// asked is the server to ask for a key that its owner does not have: the one that had it last, if
+// that was after a time. It is nil if there is none.
 func (v *view) asked(key string, owner *server, after time.Duration) *server {
 	for i := range v.former {
 		f := &v.former[i]
@@ -70,7 +70,8 @@ func (v *view) asked(key string, owner *server, after time.Duration) *server {
 	return nil
 }
 
-// owners are those that a key had before, each once, the latest first: what they have of it would be old if they got it back.
+// owners are those that a key had before, each once, the latest first: what they have of it would
+// be old if they got it back.
 type owners struct {
 	servers [maxFormer]*server
 	n       int

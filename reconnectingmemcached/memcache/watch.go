@@ -9,14 +9,17 @@ import (
 
 const (
 	watchInterval = 20 * time.Millisecond
-	// watchSlack is how late a tick may be before it says that this process was starved, not the server silent.
+	// watchSlack is how late a tick may be before it says that this process was starved, not the
+	// server silent.
 	watchSlack = 10 * time.Millisecond
-	// hungCallers is how many callers must wait before silence is taken for a hang ahead of their time limit.
+	// hungCallers is how many callers must wait before silence is taken for a hang ahead of their
+	// time limit.
 	hungCallers = 4
 )
 
-// watch keeps the time limits of a server's calls, and finds a hang before they pass. It ticks only while calls are in flight,
-// on a timer, without a goroutine of its own; callers need no timer each.
+// watch keeps the time limits of a server's calls, and finds a hang before they pass. It ticks only
+// while calls are in flight, on a timer, without a goroutine of its own; callers need no timer
+// each.
 type watch struct {
 	server   *server
 	interval time.Duration
@@ -72,8 +75,9 @@ func (w *watch) tick() {
 	now := s.core.now()
 	next, late, silent := w.look(now)
 	if silent {
-		// A reader may have taken the reply out of its socket and wait for its turn since. Whoever waits for that ahead of this
-		// goroutine gets it now; in a process that is starved this takes so long that the second look finds itself late.
+		// A reader may have taken the reply out of its socket and wait for its turn since. Whoever
+		// waits for that ahead of this goroutine gets it now; in a process that is starved this
+		// takes so long that the second look finds itself late.
 		for range 3 {
 			runtime.Gosched()
 		}
@@ -126,8 +130,9 @@ func (w *watch) look(now int64) (next int64, late, silent bool) {
 	return max(next, now), late, silent
 }
 
-// silence is for how long the server has owed an answer on l without sending a byte there. Bytes that have arrived but were not
-// worked off yet count as sent: this process is the slow one then, and the server gets its full time again.
+// silence is for how long the server has owed an answer on l without sending a byte there. Bytes
+// that have arrived but were not worked off yet count as sent: this process is the slow one then,
+// and the server gets its full time again.
 func (w *watch) silence(l *line, now, quiet, doubt int64) int64 {
 	since, conn, ok := l.owed()
 	if !ok {
@@ -163,7 +168,8 @@ type overdueLine struct {
 	stuck  bool  // the first reply of the line is overdue
 }
 
-// expire settles the calls whose time has passed, and halts the lines that are stuck if they are to end.
+// expire settles the calls whose time has passed, and halts the lines that are stuck if they are to
+// end.
 func (s *server) expire(now int64, endStuck bool) []overdueLine {
 	var all []overdueLine
 	for _, l := range s.liveLines() {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// window is the time in which the keys of a server may have copies elsewhere, or in which it may have values that other processes
-// have not deleted yet. It is shut while all is well, which the healthy path sees by one load.
+// window is the time in which the keys of a server may have copies elsewhere, or in which it may
+// have values that other processes have not deleted yet. It is shut while all is well, which the
+// healthy path sees by one load.
 type window struct {
 	until       atomic.Int64 // 0: shut; of the client's clock
 	lingerUntil atomic.Int64

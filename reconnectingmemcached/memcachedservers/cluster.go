@@ -15,11 +15,14 @@ import (
 	"time"
 )
 
-// Cluster names the nodes of a cluster that lists itself, as those of Amazon ElastiCache and Google Memorystore do
-// (https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/AutoDiscovery.AddingToYourClientLibrary.html): it asks its endpoint and the
-// nodes in turn, and takes the list with the highest version. Nodes are named by their host names, ordered.
+// Cluster names the nodes of a cluster that lists itself, as those of Amazon ElastiCache and Google
+// Memorystore do
+// (https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/AutoDiscovery.AddingToYourClientLibrary.html):
+// it asks its endpoint and the nodes in turn, and takes the list with the highest version. Nodes
+// are named by their host names, ordered.
 type Cluster struct {
-	// Endpoint is the cluster's configuration or discovery endpoint, or one of its nodes, "host:port".
+	// Endpoint is the cluster's configuration or discovery endpoint, or one of its nodes,
+	// "host:port".
 	Endpoint string
 	// TLS encrypts the connections. An empty ServerName stands for the host. Default nil: plain.
 	TLS *tls.Config
@@ -125,8 +128,9 @@ var (
 	errMalformed      = errors.New("memcachedservers: malformed list of nodes")
 )
 
-// readConfig reads "CONFIG cluster 0 <length>" or "VALUE AmazonElastiCache:cluster 0 <length>", the version, the nodes, and END. The
-// length is not believed, as some servers count it wrongly; the lines may end in LF or CRLF.
+// readConfig reads "CONFIG cluster 0 <length>" or "VALUE AmazonElastiCache:cluster 0 <length>", the
+// version, the nodes, and END. The length is not believed, as some servers count it wrongly; the
+// lines may end in LF or CRLF.
 func readConfig(in *bufio.Reader) (config, error) {
 	header, err := readLine(in)
 	switch {
@@ -184,7 +188,8 @@ func parseConfig(version, nodes string) (c config, err error) {
 	return c, nil
 }
 
-// parseNode reads "host|ip|port". The host keeps its name when its address changes; one without a name is known by its address.
+// parseNode reads "host|ip|port". The host keeps its name when its address changes; one without a
+// name is known by its address.
 func parseNode(node string) (string, error) {
 	parts := strings.Split(node, "|")
 	if len(parts) != 3 {
@@ -202,7 +207,8 @@ func parseNode(node string) (string, error) {
 	return net.JoinHostPort(strings.TrimSuffix(host, "."), parts[2]), nil
 }
 
-// staleTime is how long lower versions are taken for those of nodes that lag behind, and not of a cluster that was built anew.
+// staleTime is how long lower versions are taken for those of nodes that lag behind, and not of a
+// cluster that was built anew.
 const staleTime = time.Minute
 
 // history is the list of the highest version seen.

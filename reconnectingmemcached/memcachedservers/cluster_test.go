@@ -56,7 +56,8 @@ const (
 	before1414 = "get AmazonElastiCache:cluster"
 )
 
-// says answers with a list of nodes; the length is that of a correct server, and what is added to it.
+// says answers with a list of nodes; the length is that of a correct server, and what is added to
+// it.
 func says(version int, nodes string, wrong int) func(string) string {
 	return func(command string) string {
 		if command != since1414 {
@@ -121,7 +122,8 @@ func TestAnswersOfNodes(t *testing.T) {
 	}
 }
 
-// TestVersionsOfNodes: nodes that lag behind are not believed, but a cluster that was built anew is.
+// TestVersionsOfNodes: nodes that lag behind are not believed, but a cluster that was built anew
+// is.
 func TestVersionsOfNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c cluster

@@ -18,13 +18,15 @@ type Resolver interface {
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, records []*net.SRV, err error)
 }
 
-// DNS names the servers that DNS has for a name, ordered: those of its SRV records, or of its addresses. Prefer SRV: the names of a
-// StatefulSet's pods are the same after a restart, and so are their keys; addresses are not. Answers come with pods that are ready only,
-// unless the headless service has publishNotReadyAddresses.
+// DNS names the servers that DNS has for a name, ordered: those of its SRV records, or of its
+// addresses. Prefer SRV: the names of a StatefulSet's pods are the same after a restart, and so are
+// their keys; addresses are not. Answers come with pods that are ready only, unless the headless
+// service has publishNotReadyAddresses.
 type DNS struct {
 	// Name is that of a headless service, or another name.
 	Name string
-	// Service is that of SRV records: "_service._tcp.name" is asked for, or just the name if Service is "-". Empty: the name's addresses.
+	// Service is that of SRV records: "_service._tcp.name" is asked for, or just the name if
+	// Service is "-". Empty: the name's addresses.
 	Service string
 	// Port is that of all addresses. Needed without Service, which brings ports.
 	Port int
@@ -44,8 +46,8 @@ func (d *DNS) check() error {
 	return nil
 }
 
-// List asks DNS. Records that name no address of a server, such as one with port 0, are an error: the list would not be whole. It is safe
-// for concurrent use.
+// List asks DNS. Records that name no address of a server, such as one with port 0, are an error:
+// the list would not be whole. It is safe for concurrent use.
 func (d *DNS) List(ctx context.Context) ([]string, error) {
 	if err := d.check(); err != nil {
 		return nil, err

@@ -147,7 +147,7 @@ type tries struct {
 	repeats, outdated int
 }
 
-// again tells whether a command may be sent again after an error, and waits if the server is to be
+// again reports whether a command may be sent again after an error, and waits if the server is to be
 // given time.
 func (t *tries) again(ctx context.Context, err error, write bool) bool {
 	if err == nil || ctx.Err() != nil {
@@ -186,7 +186,7 @@ func (t *tries) pause(ctx context.Context) bool {
 	}
 }
 
-// refusedForNow tells whether the server has not carried a command out, and may do so later.
+// refusedForNow reports whether the server has not carried a command out, and may do so later.
 func refusedForNow(err error) bool {
 	return slices.ContainsFunc([]string{"READONLY", "LOADING", "MASTERDOWN", "TRYAGAIN", "max number of clients"}, func(prefix string) bool {
 		return redis.HasErrorPrefix(err, prefix)

@@ -1,5 +1,6 @@
-// Package changes says which keys have to be looked up in the second level, and when, because another process may have changed them; and
-// what becomes of what is found. Nothing in it waits, locks or looks at a clock. It is not safe for concurrent use.
+// Package changes says which keys have to be looked up in the second level, and when, because
+// another process may have changed them; and what becomes of what is found. Nothing in it waits,
+// locks or looks at a clock. It is not safe for concurrent use.
 package changes
 
 import (
@@ -15,12 +16,14 @@ const (
 
 	// looks is how many keys are looked up at once.
 	looks = 256
-	// sweepTime is over how long the look for all keys is spread, after a time when changes may have been missed.
+	// sweepTime is over how long the look for all keys is spread, after a time when changes may
+	// have been missed.
 	sweepTime = 500 * time.Millisecond
 	// firstRetry and lastRetry bound the wait after a look that has failed.
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
-	// firstAgain is after how long a value is looked for that is about to come, and mostTries how often: about 2.5 s in all.
+	// firstAgain is after how long a value is looked for that is about to come, and mostTries how
+	// often: about 2.5 s in all.
 	firstAgain = 10 * time.Millisecond
 	mostTries  = 8
 )
@@ -80,9 +83,10 @@ func (b *Book[K]) want(w Wanted[K]) {
 // TellAll notes that all keys may be old.
 func (b *Book[K]) TellAll() { b.all = true }
 
-// Gap notes that anything may have changed without a word until now: all keys there are have to be looked up. They are handed out over
-// a while. A look for all keys that is under way goes on, lest the last of them never have their turn if changes are missed again and
-// again, and another follows.
+// Gap notes that anything may have changed without a word until now: all keys there are have to be
+// looked up. They are handed out over a while. A look for all keys that is under way goes on, lest
+// the last of them never have their turn if changes are missed again and again, and another
+// follows.
 func (b *Book[K]) Gap(keys []K, now int64) {
 	b.all = true
 	if b.swept < len(b.sweep) {
@@ -92,8 +96,8 @@ func (b *Book[K]) Gap(keys []K, now int64) {
 	b.sweep, b.swept, b.since = keys, 0, now
 }
 
-// Again has a key looked up once more, later each time: its tombstone announces a value that was not there yet, or what was found cannot be
-// taken yet.
+// Again has a key looked up once more, later each time: its tombstone announces a value that was
+// not there yet, or what was found cannot be taken yet.
 func (b *Book[K]) Again(w Wanted[K], now int64) {
 	at := now + int64(firstAgain)<<min(w.Tries, mostTries)
 	w.Tries++
@@ -119,7 +123,8 @@ type Look[K comparable] struct {
 	All  bool // and the tombstone of all keys
 }
 
-// Next returns what is to be looked up now; if that is nothing, it says when Next is to be called again, Never if there is nothing to come.
+// Next returns what is to be looked up now; if that is nothing, it says when Next is to be called
+// again, Never if there is nothing to come.
 func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 	if now < b.rest {
 		return look, b.rest
@@ -157,7 +162,8 @@ func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 // Never is when nothing is to come.
 const Never = math.MaxInt64
 
-// ripen moves what waited for its time to what is to be looked up, and returns when the next of it comes.
+// ripen moves what waited for its time to what is to be looked up, and returns when the next of it
+// comes.
 func (b *Book[K]) ripen(now int64) (next int64) {
 	next = Never
 	rest := b.later[:0]

@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 )
 
-// play takes looks at the times that the book says, as if a look took no time, and returns when each key was looked up first since the
-// beginning.
+// play takes looks at the times that the book says, as if a look took no time, and returns when
+// each key was looked up first since the beginning.
 func play(b *changes.Book[int], from, to int64, see func(at int64, look changes.Look[int]) (failed bool)) {
 	for now := from; now <= to; {
 		look, at := b.Next(now)
@@ -63,8 +63,8 @@ func TestAGapIsLookedUpOverHalfASecond(t *testing.T) {
 	}
 }
 
-// Whatever is told, in whatever order, and however many looks fail: each key is looked up successfully after it was told last, soon, with
-// the latest time at which its tombstone was told.
+// Whatever is told, in whatever order, and however many looks fail: each key is looked up
+// successfully after it was told last, soon, with the latest time at which its tombstone was told.
 func TestWhatIsToldIsLookedUp(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := changes.NewBook[int]()
@@ -146,8 +146,8 @@ func TestLooksThatFailAreRepeatedLessAndLessOften(t *testing.T) {
 	}
 }
 
-// Changes that are missed again and again, such as by a poll that lags behind a fast writer, began the look for all keys anew each time:
-// the last of them never had their turn.
+// Changes that are missed again and again, such as by a poll that lags behind a fast writer, began
+// the look for all keys anew each time: the last of them never had their turn.
 func TestGapsThatComeOnAndOnKeepNoKeyFromItsTurn(t *testing.T) {
 	const n = 10_000
 	b := changes.NewBook[int]()

@@ -2,7 +2,8 @@ package changes
 
 import "time"
 
-// slack is how far apart two times may be that are the same: each process tells them by its own clock, at different moments.
+// slack is how far apart two times may be that are the same: each process tells them by its own
+// clock, at different moments.
 const slack = int64(time.Millisecond)
 
 // Kind is what a tombstone says.
@@ -55,8 +56,8 @@ func (v Verdict) String() string {
 	return [Verdicts]string{"kept", "adopted", "dropped", "refreshed", "invalidated", "awaited"}[v]
 }
 
-// Judge tells what becomes of what the cache has. A tombstone counts against what began before this process was told of it, whatever the
-// clocks of the others say; by its date, if nobody has told.
+// Judge tells what becomes of what the cache has. A tombstone counts against what began before this
+// process was told of it, whatever the clocks of the others say; by its date, if nobody has told.
 func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	newer := found.Value && found.LoadedAt > have.LoadedAt+slack
 	before := told

@@ -1,5 +1,6 @@
-// Package envelope is the form that values have in a second level: a few bytes that say what is inside and when it was got, and the
-// encoded value. It is the same whatever store the bytes are kept in.
+// Package envelope is the form that values have in a second level: a few bytes that say what is
+// inside and when it was got, and the encoded value. It is the same whatever store the bytes are
+// kept in.
 package envelope
 
 import (
@@ -7,9 +8,9 @@ import (
 	"time"
 )
 
-// An envelope begins with a byte that no UTF-8 text begins with, the version, flags, and the wall clock when the value was got, in
-// nanoseconds since 1970, big-endian; then, if a flag says so, when it ends, in the same form. The
-// encoded value is all that follows.
+// An envelope begins with a byte that no UTF-8 text begins with, the version, flags, and the wall
+// clock when the value was got, in nanoseconds since 1970, big-endian; then, if a flag says so,
+// when it ends, in the same form. The encoded value is all that follows.
 const (
 	magic    = 0xAF
 	version  = 1
@@ -47,8 +48,9 @@ func Seal(e Envelope) []byte {
 	return append(data, e.Value...)
 }
 
-// Open returns the envelope that Seal has made bytes of; its value is part of data. It returns false for anything else: another
-// version, flags that this one does not know, a time that cannot be, or the data of another program.
+// Open returns the envelope that Seal has made bytes of; its value is part of data. It returns
+// false for anything else: another version, flags that this one does not know, a time that cannot
+// be, or the data of another program.
 func Open(data []byte) (Envelope, bool) {
 	if len(data) < size || data[0] != magic || data[1] != version || data[2]&^known != 0 {
 		return Envelope{}, false

@@ -14,7 +14,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func birth() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC) }
 
-// layout is what the envelope of "value" looks like: processes of different releases share a second level.
+// layout is what the envelope of "value" looks like: processes of different releases share a second
+// level.
 const layout = "\xaf\x01\x00\x18\x86\xca\xf2\x1c\x96\x32\x06value"
 
 func TestWhatIsSealedOpens(t *testing.T) {

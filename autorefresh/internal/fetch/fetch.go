@@ -1,5 +1,5 @@
-// Package fetch gets values, for refreshes and for loads: it consults the second level, asks the source, and shares with other processes
-// what that has said.
+// Package fetch gets values, for refreshes and for loads: it consults the second level, asks the
+// source, and shares with other processes what that has said.
 package fetch
 
 import (
@@ -22,7 +22,8 @@ type Fetcher[K comparable, V any] struct {
 	Source *source.Source[K]
 	Period time.Duration
 	Now    func() int64
-	// Latest is until when a value may be taken over that is good from one time to another, 0 being without end.
+	// Latest is until when a value may be taken over that is good from one time to another, 0 being
+	// without end.
 	Latest func(loadedAt, end int64) int64
 	// Observe is given each call of the source to make it, if it is not nil.
 	Observe func(j *Job[K, V], ask func(context.Context) error) error
@@ -39,7 +40,8 @@ type Want[K comparable, V any] struct {
 }
 
 const (
-	// OnlySource is the Want.Newer of what has to be got from the source, whatever the second level has.
+	// OnlySource is the Want.Newer of what has to be got from the source, whatever the second level
+	// has.
 	OnlySource = math.MaxInt64
 	// AnyAge is that of what the cache has nothing of.
 	AnyAge = math.MinInt64
@@ -54,7 +56,8 @@ func KeysOf[K comparable, V any](wants []*Want[K, V]) []K {
 	return keys
 }
 
-// Job is one call of the source, with what comes before and after. It may be used for several calls, one after the other.
+// Job is one call of the source, with what comes before and after. It may be used for several
+// calls, one after the other.
 type Job[K comparable, V any] struct {
 	Ctx      context.Context // of the call
 	Life     context.Context // of the second level, also when the call is over
@@ -64,8 +67,8 @@ type Job[K comparable, V any] struct {
 	Standing source.Standing
 	Begin    func(at int64) // is told when the call begins
 	Twice    bool           // the second level is to be looked at once more when leases have been got
-	// Call calls the source for wants and gives them their results, but for when they were loaded, which are of no use with an error. It
-	// returns what the breaker is to be told as well.
+	// Call calls the source for wants and gives them their results, but for when they were loaded,
+	// which are of no use with an error. It returns what the breaker is to be told as well.
 	Call func(ctx context.Context, wants []*Want[K, V]) (verdict, err error)
 
 	Wants   []*Want[K, V]   // those that the source is asked for
@@ -93,7 +96,8 @@ func NewJob[K comparable, V any](call func(ctx context.Context, wants []*Want[K,
 	return j
 }
 
-// Consulted says which wants the second level has granted, for which the source has to be asked, and which another process is asking for.
+// Consulted says which wants the second level has granted, for which the source has to be asked,
+// and which another process is asking for.
 type Consulted[K comparable, V any] struct{ Granted, Mine, Taken []*Want[K, V] }
 
 // Consult asks the second level.
@@ -120,8 +124,9 @@ func (f *Fetcher[K, V]) Consult(j *Job[K, V], wants []*Want[K, V]) (c Consulted[
 	return c
 }
 
-// consultAgain looks once more for what the source would be asked for. Another process may have got the value, and ended its lease,
-// between the look for the value and the lease that this one has got.
+// consultAgain looks once more for what the source would be asked for. Another process may have got
+// the value, and ended its lease, between the look for the value and the lease that this one has
+// got.
 func (f *Fetcher[K, V]) consultAgain(j *Job[K, V], c *Consulted[K, V]) {
 	granted, mine := f.grant(c.Mine, f.Level.LookAgain(j.Ctx, KeysOf(c.Mine)))
 	f.Level.Release(j.Life, KeysOf(granted))
@@ -145,7 +150,7 @@ func (f *Fetcher[K, V]) grant(wants []*Want[K, V], found []level.Stored[K, V]) (
 	return granted, old
 }
 
-// isYoung tells whether a value from then needs no refresh yet.
+// isYoung reports whether a value from then needs no refresh yet.
 func (f *Fetcher[K, V]) isYoung(loadedAt int64) bool { return f.Now()-loadedAt < int64(f.Period)/10*9 }
 
 // Ask calls the source for wants, and gives them their results.
@@ -179,8 +184,9 @@ func (f *Fetcher[K, V]) Ask(j *Job[K, V], wants []*Want[K, V]) {
 	}
 }
 
-// Share gives the second level what the source has answered, and ends the leases. Deleted are the keys that were deleted while the call was
-// under way, and from the second level too early; it is called when the answers have been given.
+// Share gives the second level what the source has answered, and ends the leases. Deleted are the
+// keys that were deleted while the call was under way, and from the second level too early; it is
+// called when the answers have been given.
 func (f *Fetcher[K, V]) Share(j *Job[K, V], deleted func() []K) {
 	if f.Level == nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"reflect"
 )
 
-// DefaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some of them: other processes would take
-// what is left for the value.
+// DefaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some
+// of them: other processes would take what is left for the value.
 func DefaultCodec[V any]() (Codec[V], error) {
 	var plain any
 	switch any((*V)(nil)).(type) {
@@ -43,7 +43,8 @@ func (stringCodec) Decode(data []byte) (string, error) { return string(data), ni
 // JSON is the codec of values whose type it keeps.
 type JSON[V any] struct{}
 
-// Encode fails for values of which JSON, unlike of their type, would lose something: strings that are not UTF-8, and NaN.
+// Encode fails for values of which JSON, unlike of their type, would lose something: strings that
+// are not UTF-8, and NaN.
 func (c JSON[V]) Encode(v V) ([]byte, error) {
 	data, err := json.Marshal(&v) // by address, so that methods of pointers are found
 	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) && !bytes.Contains(data, []byte("\uFFFD")) {

@@ -36,7 +36,7 @@ func (d *distrust[K, V]) add(r rule[K, V], forgotten int64) {
 	d.rules = append(rules, r)
 }
 
-// covers tells whether a value was invalidated. The functions are called without a lock.
+// covers reports whether a value was invalidated. The functions are called without a lock.
 func (d *distrust[K, V]) covers(key K, v V, loadedAt int64) bool {
 	d.mu.Lock()
 	rules := d.rules
@@ -50,8 +50,9 @@ func (d *distrust[K, V]) covers(key K, v V, loadedAt int64) bool {
 	})
 }
 
-// Distrust has values from before now that match, all if matches is nil, taken for missing, whatever
-// other processes store; s may be nil. Clocks may differ: what they date a little later is old, too.
+// Distrust has values from before now that match, all if matches is nil, taken for missing,
+// whatever other processes store; s may be nil. Clocks may differ: what they date a little later is
+// old, too.
 func (s *Level[K, V]) Distrust(matches func(K, V) bool) {
 	if s != nil {
 		now := s.now()

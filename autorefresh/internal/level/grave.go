@@ -12,18 +12,20 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 )
 
-// A deleted value must not come back through the second level, from a call of another process that began before. So a deletion leaves a
-// tombstone, beside the value, for as long as such a call may take, and then deletes the value. A call notes the tombstones that are there
-// before it asks the source. Afterwards it stores its value if there is no other one, looks once more, and deletes the value again if one
-// has come meanwhile: either it sees the tombstone, or the deletion, which comes after that, finds the value. A store that looks and stores
-// in one step does all of that at once.
+// A deleted value must not come back through the second level, from a call of another process that
+// began before. So a deletion leaves a tombstone, beside the value, for as long as such a call may
+// take, and then deletes the value. A call notes the tombstones that are there before it asks the
+// source. Afterwards it stores its value if there is no other one, looks once more, and deletes the
+// value again if one has come meanwhile: either it sees the tombstone, or the deletion, which comes
+// after that, finds the value. A store that looks and stores in one step does all of that at once.
 
 const (
 	// tombEnd makes a tombstone's name of a key's.
 	tombEnd = "\x00holdfast:deleted"
 	// tombHead is what tombstones begin with: an envelope with a flag that says so to nobody else.
 	tombHead = "\xaf\x01\x02"
-	// mostOwed is how many deletions are owed by name. If there are more, all values of that time are distrusted.
+	// mostOwed is how many deletions are owed by name. If there are more, all values of that time
+	// are distrusted.
 	mostOwed = 1 << 14
 	// atOnce is how many deletions are told at once.
 	atOnce = 1024
@@ -54,7 +56,8 @@ type debt struct {
 	told  bool // it is to be forgotten once they are all done
 }
 
-// graves are the deletions that the second level has not been told yet. It is safe for concurrent use.
+// graves are the deletions that the second level has not been told yet. It is safe for concurrent
+// use.
 type graves struct {
 	mu     sync.Mutex
 	owed   map[string]debt // by name; guarded by mu
@@ -63,8 +66,9 @@ type graves struct {
 	before int64           // then values from before then are distrusted; guarded by mu
 }
 
-// add notes deletions that have not been told, with a stamp. Who notes them is about to tell them, until it calls end: nobody else tells
-// them meanwhile, lest a value that the user has set is deleted while it is on its way.
+// add notes deletions that have not been told, with a stamp. Who notes them is about to tell them,
+// until it calls end: nobody else tells them meanwhile, lest a value that the user has set is
+// deleted while it is on its way.
 func (g *graves) add(names []string, kind Kind, now, until int64) (stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,7 +87,8 @@ func (g *graves) add(names []string, kind Kind, now, until int64) (stamp uint64)
 	return g.stamps
 }
 
-// told forgets deletions, but not those that were noted after the one with the stamp: they are others.
+// told forgets deletions, but not those that were noted after the one with the stamp: they are
+// others.
 func (g *graves) told(names []string, stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -112,7 +117,7 @@ func (g *graves) end(names []string) {
 	}
 }
 
-// any tells whether a deletion is owed that nobody is about to tell.
+// any reports whether a deletion is owed that nobody is about to tell.
 func (g *graves) any() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -124,7 +129,7 @@ func (g *graves) any() bool {
 	return false
 }
 
-// isOpen tells whether a deletion waits for somebody to tell it.
+// isOpen reports whether a deletion waits for somebody to tell it.
 func (d debt) isOpen() bool { return d.doing <= 0 && !d.told }
 
 // names are those of the deletions that are owed and that nobody is about to tell, by kind.
@@ -141,7 +146,7 @@ func (g *graves) names(now int64) map[Kind][]string {
 	return names
 }
 
-// covers tells whether a value of a time is one that was deleted, as far as this process knows.
+// covers reports whether a value of a time is one that was deleted, as far as this process knows.
 func (g *graves) covers(name string, loadedAt int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -225,7 +230,8 @@ func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before T
 	return deleted, err
 }
 
-// put stores the sealed values of a call that saw the tombstones before, unless they were deleted meanwhile.
+// put stores the sealed values of a call that saw the tombstones before, unless they were deleted
+// meanwhile.
 func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before Tombs) error {
 	if s.marker != nil {
 		return s.putMarked(ctx, sealed, before)
@@ -282,7 +288,8 @@ func (s *Level[K, V]) erase(ctx context.Context, names []string) {
 	s.report(ctx, err)
 }
 
-// fenceFor is how long a tombstone stays: as long as a call may take, and what it does before and after.
+// fenceFor is how long a tombstone stays: as long as a call may take, and what it does before and
+// after.
 func fenceFor(callTime, storeTimeout time.Duration) time.Duration {
 	return callTime + 4*storeTimeout
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// storeHealth knows which servers of the second level are down, and has changes logged, at most once a second. A store that does not
-// report is one server without a name, and down while its calls fail.
+// storeHealth knows which servers of the second level are down, and has changes logged, at most
+// once a second. A store that does not report is one server without a name, and down while its
+// calls fail.
 type storeHealth struct {
 	reporter Reporter // nil if the store is none
 	logger   *slog.Logger
@@ -44,7 +45,7 @@ func (h *storeHealth) servers() map[string]error {
 	return map[string]error{"": h.last}
 }
 
-// isDown tells whether any server is.
+// isDown reports whether any server is.
 func (h *storeHealth) isDown() bool {
 	for _, err := range h.servers() {
 		if err != nil {
@@ -54,7 +55,7 @@ func (h *storeHealth) isDown() bool {
 	return false
 }
 
-// isUp tells whether a server is known to be up although a call has failed.
+// isUp reports whether a server is known to be up although a call has failed.
 func (h *storeHealth) isUp() bool {
 	if h.reporter == nil {
 		return false
@@ -93,7 +94,8 @@ type recovery struct {
 	after   time.Duration // the longest
 }
 
-// compare notes the present state, and returns the servers that went down, with the reasons, and those that came back.
+// compare notes the present state, and returns the servers that went down, with the reasons, and
+// those that came back.
 func (h *storeHealth) compare(now int64, servers map[string]error) (went map[string]error, came recovery) {
 	went = make(map[string]error)
 	h.mu.Lock()
@@ -137,7 +139,8 @@ func named(servers []string, attrs ...any) []any {
 	return append([]any{observe.KeyEndpoint, servers}, attrs...)
 }
 
-// report takes notice of how a call of the store went, and tells whether it failed; one that the caller has given up says nothing.
+// report takes notice of how a call of the store went, and reports whether it failed; one that the
+// caller has given up says nothing.
 func (s *Level[K, V]) report(ctx context.Context, err error) (failed bool) {
 	refused := errors.Is(err, ErrRefused)
 	if err != nil && !refused && ctx.Err() != nil {

@@ -10,8 +10,8 @@ import (
 // releaseTime is how long the end of a lease may take, so that Close need not wait for longer.
 const releaseTime = time.Second / 2
 
-// Lease asks for the leases on keys, and tells of each whether another process has it. If there is nobody to ask, none has: blind says
-// that the look for the same keys has failed.
+// Lease asks for the leases on keys, and tells of each whether another process has it. If there is
+// nobody to ask, none has: blind says that the look for the same keys has failed.
 func (s *Level[K, V]) Lease(ctx context.Context, keys []K, ttl time.Duration, blind Blindness) []bool {
 	taken := make([]bool, len(keys))
 	if s.leaser == nil || len(keys) == 0 || bool(blind) && !s.health.isUp() {
@@ -55,8 +55,8 @@ func (s *Level[K, V]) Release(ctx context.Context, keys []K) {
 	s.releaseNames(ctx, names)
 }
 
-// releaseNames ends leases, even after Close. Those that it cannot end are ended when the store is back: nobody refreshes their keys
-// before they end, and Timeout may be much longer than that.
+// releaseNames ends leases, even after Close. Those that it cannot end are ended when the store is
+// back: nobody refreshes their keys before they end, and Timeout may be much longer than that.
 func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 	if len(names) == 0 {
 		return
@@ -78,7 +78,8 @@ func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 	s.report(ctx, err)
 }
 
-// redeem makes up for the deletions that could not be told and ends the leases that could not be released, now that a call of the store has succeeded.
+// redeem makes up for the deletions that could not be told and ends the leases that could not be
+// released, now that a call of the store has succeeded.
 func (s *Level[K, V]) redeem(ctx context.Context) {
 	s.atone(ctx)
 	if s.owes.Load() && s.redeems.May(s.now()) {

@@ -1,5 +1,5 @@
-// Package level is the second level of a cache, which several processes share: its values, leases on keys, and deletions that are not
-// undone.
+// Package level is the second level of a cache, which several processes share: its values, leases
+// on keys, and deletions that are not undone.
 package level
 
 import (
@@ -18,7 +18,8 @@ import (
 // ErrRefused says that a store works and yet does not keep a value.
 var ErrRefused = errors.New("autorefresh: refused by the second level")
 
-// Store is the user's; package autorefresh says what it has to do. It may have the methods of the interfaces below as well.
+// Store is the user's; package autorefresh says what it has to do. It may have the methods of the
+// interfaces below as well.
 type Store interface {
 	GetMulti(ctx context.Context, keys []string) (map[string][]byte, error)
 	SetMulti(ctx context.Context, values map[string][]byte, ttl time.Duration) error
@@ -70,7 +71,8 @@ type Options[K comparable, V any] struct {
 	Now       func() int64 // the cache's clock
 }
 
-// Level is the second level of a cache. The methods of a nil Level are those of a cache that has none. It is safe for concurrent use.
+// Level is the second level of a cache. The methods of a nil Level are those of a cache that has
+// none. It is safe for concurrent use.
 type Level[K comparable, V any] struct {
 	store    Store
 	leaser   Leaser // nil if the store is none
@@ -154,8 +156,8 @@ func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
 // errAhead says that a value is dated in the future: nothing is known of its age.
 var errAhead = errors.New("autorefresh: it is dated in the future: set the clocks of the machines")
 
-// open reads an envelope. A value that another clock has dated in the future was got now, if that is not by more than the clocks may
-// differ.
+// open reads an envelope. A value that another clock has dated in the future was got now, if that
+// is not by more than the clocks may differ.
 func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	e, ok := envelope.Open(data)
 	if !ok {
@@ -176,7 +178,8 @@ func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	return stored, nil
 }
 
-// name returns the second level's key of a key, false if it has none: then the second level knows nothing of it.
+// name returns the second level's key of a key, false if it has none: then the second level knows
+// nothing of it.
 func (s *Level[K, V]) name(key K) (string, bool) {
 	name, err := safe.Call("KeyString", func() (string, error) { return s.keyName(key) })
 	if err != nil {
@@ -204,7 +207,8 @@ func (s *Level[K, V]) names(keys []K) []string {
 // Blindness tells that the second level could not be asked, at least for some keys.
 type Blindness bool
 
-// Lookup returns what the second level has of keys, in their order, and which of them have been deleted lately.
+// Lookup returns what the second level has of keys, in their order, and which of them have been
+// deleted lately.
 func (s *Level[K, V]) Lookup(ctx context.Context, keys []K) (found []Stored[K, V], deleted Tombs, blind Blindness) {
 	s.atone(ctx)
 	l := s.look(ctx, keys, s.spoiled)
@@ -214,7 +218,8 @@ func (s *Level[K, V]) Lookup(ctx context.Context, keys []K) (found []Stored[K, V
 	return l.found, l.deleted, l.blind
 }
 
-// LookAgain is Lookup for keys that were not there a moment ago. What is not there, or cannot be read, does not count again.
+// LookAgain is Lookup for keys that were not there a moment ago. What is not there, or cannot be
+// read, does not count again.
 func (s *Level[K, V]) LookAgain(ctx context.Context, keys []K) []Stored[K, V] {
 	if len(keys) == 0 {
 		return nil
@@ -242,7 +247,8 @@ type looked[K comparable, V any] struct {
 	blind   Blindness
 }
 
-// look asks the second level for keys, but for those that have no name. Spoiled is told of values that cannot be used.
+// look asks the second level for keys, but for those that have no name. Spoiled is told of values
+// that cannot be used.
 func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)) looked[K, V] {
 	l := looked[K, V]{found: make([]Stored[K, V], len(keys))}
 	names, index := make([]string, 0, 2*len(keys)), make([]int, 0, len(keys))
@@ -284,7 +290,8 @@ func (s *Level[K, V]) get(ctx context.Context, names []string) (map[string][]byt
 	return safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
 }
 
-// spoiled counts a value that is there and cannot be used: a miss, until the source's takes its place.
+// spoiled counts a value that is there and cannot be used: a miss, until the source's takes its
+// place.
 func (s *Level[K, V]) spoiled(key K, err error) {
 	what, count := "autorefresh: value of the second level cannot be decoded", &s.undecodable
 	if errors.Is(err, errAhead) {
@@ -296,7 +303,8 @@ func (s *Level[K, V]) spoiled(key K, err error) {
 	}
 }
 
-// Save stores values of calls that saw the tombstones before, but not those of a call that took longer than tombstones stay.
+// Save stores values of calls that saw the tombstones before, but not those of a call that took
+// longer than tombstones stay.
 func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before Tombs) {
 	s.atone(ctx)
 	sealed := make(map[string][]byte, len(values))
@@ -328,11 +336,12 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 	}
 }
 
-// Leases tells whether the store hands out leases.
+// Leases reports whether the store hands out leases.
 func (s *Level[K, V]) Leases() bool { return s.leaser != nil }
 
-// Counts are what has been counted since the level was made: keys that it had, that it did not have and that it had dated in the future;
-// its calls that failed; and values that could not be encoded or decoded.
+// Counts are what has been counted since the level was made: keys that it had, that it did not have
+// and that it had dated in the future; its calls that failed; and values that could not be encoded
+// or decoded.
 type Counts struct{ Hits, Misses, Ahead, Errors, Undecodable uint64 }
 
 // Counts returns a snapshot.
@@ -343,7 +352,7 @@ func (s *Level[K, V]) Counts() Counts {
 // Servers are the servers of the store, and why they are down.
 func (s *Level[K, V]) Servers() map[string]error { return s.health.servers() }
 
-// IsDown tells whether any server of the store is down.
+// IsDown reports whether any server of the store is down.
 func (s *Level[K, V]) IsDown() bool { return s.health.isDown() }
 
 // Remove deletes keys.

@@ -12,13 +12,14 @@ import (
 // errNameless says that a key cannot have a name in the second level.
 var errNameless = errors.New("autorefresh: key has no name in the second level: NaN is not equal to itself")
 
-// namer writes keys of one type, so that different keys have different names. Names of strings, integers and booleans are what they
-// look like. Within arrays and structs each part shows where it ends: strings by their length, arrays of bytes by their type, all else
-// by a comma. It does not ask methods such as String, which may have one answer for many keys.
+// namer writes keys of one type, so that different keys have different names. Names of strings,
+// integers and booleans are what they look like. Within arrays and structs each part shows where it
+// ends: strings by their length, arrays of bytes by their type, all else by a comma. It does not
+// ask methods such as String, which may have one answer for many keys.
 type namer func(to []byte, key reflect.Value) ([]byte, error)
 
-// newNamer makes the default of Options.KeyString. It fails for types whose values mean nothing outside of the process, or do not have
-// one type.
+// newNamer makes the default of Options.KeyString. It fails for types whose values mean nothing
+// outside of the process, or do not have one type.
 func newNamer(t reflect.Type) (namer, error) {
 	if t.Kind() == reflect.String {
 		return func(to []byte, v reflect.Value) ([]byte, error) { return append(to, v.String()...), nil }, nil

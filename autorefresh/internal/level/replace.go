@@ -8,9 +8,10 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 )
 
-// Replace tells the second level that the user has set the value of a key, in place of all that calls which began before have got; s may
-// be nil. It stores the value that the cache has when it is this call's turn: another one may have come meanwhile, and this one must not
-// take its place. A value that the cache has dropped is deleted here. What cannot be told is owed, as a deletion.
+// Replace tells the second level that the user has set the value of a key, in place of all that
+// calls which began before have got; s may be nil. It stores the value that the cache has when it
+// is this call's turn: another one may have come meanwhile, and this one must not take its place. A
+// value that the cache has dropped is deleted here. What cannot be told is owed, as a deletion.
 func (s *Level[K, V]) Replace(ctx context.Context, key K, latest func(K) Stored[K, V]) error {
 	if s == nil {
 		return nil
@@ -62,7 +63,8 @@ func (s *Level[K, V]) owe(names []string, kind Kind) (stamp uint64) {
 	return s.graves.add(names, kind, now, now+int64(s.ttl)+int64(s.fence))
 }
 
-// inTurn does what concerns the user's own change of a key, one after the other. Until then, and if the turn does not come, the change is owed.
+// inTurn does what concerns the user's own change of a key, one after the other. Until then, and if
+// the turn does not come, the change is owed.
 func (s *Level[K, V]) inTurn(ctx context.Context, name string, kind Kind, do func() error) error {
 	s.owe([]string{name}, kind)
 	defer s.graves.end([]string{name})

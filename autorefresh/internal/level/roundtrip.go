@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// checkJSON tells what encoding/json would lose of values of a type, nil if nothing. Types that marshal themselves are trusted.
+// checkJSON tells what encoding/json would lose of values of a type, nil if nothing. Types that
+// marshal themselves are trusted.
 func checkJSON(t reflect.Type) error {
 	return (&jsonCheck{seen: make(map[visit]bool), embedding: make(map[reflect.Type]bool)}).check(t, true)
 }
@@ -58,7 +59,8 @@ func (c *jsonCheck) check(t reflect.Type, fixed addressable) error {
 	}
 }
 
-// checkFields looks at the fields of t, which is outer or embedded in it. Names has the fields found so far by their names in JSON.
+// checkFields looks at the fields of t, which is outer or embedded in it. Names has the fields
+// found so far by their names in JSON.
 func (c *jsonCheck) checkFields(outer, t reflect.Type, fixed addressable, names map[string]string) error {
 	if c.embedding[t] {
 		return nil
@@ -137,8 +139,9 @@ var (
 	textPair = pair{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()}
 )
 
-// marshalsItself tells whether a type has methods of its own for both ways. An error says that it does so for one way only, or that the
-// methods are those of an embedded field, which know nothing of the other fields.
+// marshalsItself reports whether a type has methods of its own for both ways. An error says that it
+// does so for one way only, or that the methods are those of an embedded field, which know nothing
+// of the other fields.
 func marshalsItself(t reflect.Type, fixed addressable) (bool, error) {
 	for _, p := range []pair{jsonPair, textPair} {
 		if custom, err := hasPair(t, p, fixed); custom || err != nil {
@@ -172,7 +175,8 @@ func hasPair(t reflect.Type, p pair, fixed addressable) (bool, error) {
 	return true, nil
 }
 
-// isPromoted tells whether a method of a type, or of its pointer, is that of an embedded field: then it is the compiler's work.
+// isPromoted reports whether a method of a type, or of its pointer, is that of an embedded field:
+// then it is the compiler's work.
 func isPromoted(t reflect.Type, method string) bool {
 	m, ok := t.MethodByName(method)
 	if !ok {

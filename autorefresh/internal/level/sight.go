@@ -18,7 +18,8 @@ type Sight[K comparable, V any] struct {
 	Marked bool // there is a tombstone
 }
 
-// Examine returns what the second level has of keys, in their order. It does not count as a use of them.
+// Examine returns what the second level has of keys, in their order. It does not count as a use of
+// them.
 func (s *Level[K, V]) Examine(ctx context.Context, keys []K) (sights []Sight[K, V], blind Blindness) {
 	s.atone(ctx)
 	l := s.look(ctx, keys, func(K, error) {})
@@ -57,7 +58,8 @@ type Named[K comparable] struct {
 	Stone bool // not the value, but the tombstone
 }
 
-// Identify tells what a name stands for that another process may have made; false if this process has not met it.
+// Identify tells what a name stands for that another process may have made; false if this process
+// has not met it.
 func (s *Level[K, V]) Identify(name string) (n Named[K], ok bool) {
 	name, n.Stone = strings.CutSuffix(name, tombEnd)
 	if name == allName {
@@ -93,7 +95,7 @@ func newIndex[K comparable](named func(K) string, keep func(K) bool) index[K] {
 	return index[K]{plain: named == nil && reflect.TypeFor[K]().Kind() == reflect.String, keep: keep, keys: make(map[string]K), limit: smallIndex}
 }
 
-// isNeeded tells whether names of keys are to be noted.
+// isNeeded reports whether names of keys are to be noted.
 func (x *index[K]) isNeeded() bool { return x.keep != nil && !x.plain }
 
 // add notes the name of a key.

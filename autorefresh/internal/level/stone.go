@@ -13,7 +13,8 @@ import (
 type Kind byte
 
 const (
-	// Unknown is that of the tombstones of processes of before, which say no more than that the value is not good.
+	// Unknown is that of the tombstones of processes of before, which say no more than that the
+	// value is not good.
 	Unknown Kind = 0
 	// Deleted is that the user has deleted the item.
 	Deleted Kind = 'd'
@@ -35,8 +36,8 @@ type Stone struct {
 // selfSize is how many bytes name a process, in a tombstone.
 const selfSize = 12
 
-// longStay is how long tombstones stay if others hear of changes: as long as one may hear nothing, and
-// still be told afterwards.
+// longStay is how long tombstones stay if others hear of changes: as long as one may hear nothing,
+// and still be told afterwards.
 const longStay = 5 * time.Minute
 
 // newSelf names a process.
@@ -81,8 +82,8 @@ type Announcer interface {
 	Announce(ctx context.Context, keys ...string) error
 }
 
-// announce tells other processes that keys of the second level have changed, if they want to know. What could not be told, the store
-// tells later, or they find it when they look all up.
+// announce tells other processes that keys of the second level have changed, if they want to know.
+// What could not be told, the store tells later, or they find it when they look all up.
 func (s *Level[K, V]) announce(ctx context.Context, names []string) {
 	if s.announcer == nil || len(names) == 0 {
 		return

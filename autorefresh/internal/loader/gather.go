@@ -8,8 +8,9 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
-// Keys that are missed at about the same time go with one call, if the source takes batches: a call that waits in the queue takes further
-// keys in. One that could begin waits for them a moment only if that costs little:
+// Keys that are missed at about the same time go with one call, if the source takes batches: a call
+// that waits in the queue takes further keys in. One that could begin waits for them a moment only
+// if that costs little:
 //
 //   - A load while no other call is under way begins at once: it has nobody to wait for.
 //   - Else it begins when its batch is full, when no other call is under way any more, or after a quarter of what a call takes, 2 ms at
@@ -42,7 +43,8 @@ func (g *gathering[K, V]) learn(took time.Duration) {
 	g.cost += (took - g.cost) / 4
 }
 
-// CallForLocked returns the call that a key of a group joins which is absent: an open one, or a new one.
+// CallForLocked returns the call that a key of a group joins which is absent: an open one, or a new
+// one.
 func (l *Loader[K, V]) CallForLocked(ctx context.Context, group string, create func() *Call[K, V]) *Call[K, V] {
 	together := l.Batch > 1 && task.Of(ctx) == nil
 	if open := l.gathering.open[group]; together && open != nil && open.list == &l.queue && len(open.wishes) < l.Batch {

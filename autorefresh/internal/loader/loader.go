@@ -1,5 +1,5 @@
-// Package loader has the calls for keys that are not in a cache: it gathers them, lets them take turns, and knows who waits for them. It
-// makes no calls itself.
+// Package loader has the calls for keys that are not in a cache: it gathers them, lets them take
+// turns, and knows who waits for them. It makes no calls itself.
 package loader
 
 import (
@@ -26,21 +26,25 @@ type Options struct {
 	Spare  int         // how many stuck calls give their place away
 }
 
-// Loader has the calls for keys that are not in the cache: which are under way, which wait for their turn, and who waits for them. Calls
-// take turns on places. A call whose refresh function waits for another load lends its place to calls that are waited for in this way:
-// they may be the ones it waits for. One that is stuck gives it away, one that waits for another process leaves it. Methods whose name
-// ends in Locked are called under the lock, all others without it.
+// Loader has the calls for keys that are not in the cache: which are under way, which wait for
+// their turn, and who waits for them. Calls take turns on places. A call whose refresh function
+// waits for another load lends its place to calls that are waited for in this way: they may be the
+// ones it waits for. One that is stuck gives it away, one that waits for another process leaves it.
+// Methods whose name ends in Locked are called under the lock, all others without it.
 type Loader[K comparable, V any] struct {
 	Options
 
 	// All below is guarded by the lock.
 
-	// busy has the keys that may not be called for because a call is under way: of a load, or of a refresh of a deleted entry.
+	// busy has the keys that may not be called for because a call is under way: of a load, or of a
+	// refresh of a deleted entry.
 	busy map[K]*Flight[K, V]
-	// queue has the calls that wait for their turn, inner those of them that calls under way wait for.
+	// queue has the calls that wait for their turn, inner those of them that calls under way wait
+	// for.
 	queue, inner list.List // of *Call
 	gathering    gathering[K, V]
-	// places are taken by calls under way; of those calls lent wait for others, and let inner ones have their place.
+	// places are taken by calls under way; of those calls lent wait for others, and let inner ones
+	// have their place.
 	places, lent int
 	// stuck calls have overrun; of them gone have given up their place.
 	stuck, gone int
@@ -65,8 +69,8 @@ type Flight[K comparable, V any] struct {
 	left      bool // the last waiter has left, or it has been answered
 }
 
-// Call is one call of the source for one or more flights. Those of them that another process is asking for wait until it has
-// answered, and the call takes its turn again.
+// Call is one call of the source for one or more flights. Those of them that another process is
+// asking for wait until it has answered, and the call takes its turn again.
 type Call[K comparable, V any] struct {
 	Job *fetch.Job[K, V]
 	End int64 // until when leases of others are waited for; 0 before the first turn
@@ -95,7 +99,8 @@ func New[K comparable, V any](o Options) *Loader[K, V] {
 	return &Loader[K, V]{Options: o, busy: make(map[K]*Flight[K, V])}
 }
 
-// NewCall makes a call without keys, for a caller within another call or not. It outlives the caller, whose values it has.
+// NewCall makes a call without keys, for a caller within another call or not. It outlives the
+// caller, whose values it has.
 func (l *Loader[K, V]) NewCall(ctx context.Context, j *fetch.Job[K, V], outer *task.Task) *Call[K, V] {
 	call := &Call[K, V]{Job: j, wait: firstLook, inner: outer != nil}
 	j.Ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -103,7 +108,7 @@ func (l *Loader[K, V]) NewCall(ctx context.Context, j *fetch.Job[K, V], outer *t
 	return call
 }
 
-// BusyLocked returns what tells whether a call for a key is under way, nil if there is none at all.
+// BusyLocked returns what reports whether a call for a key is under way, nil if there is none at all.
 func (l *Loader[K, V]) BusyLocked() func(K) bool {
 	if len(l.busy) == 0 {
 		return nil
@@ -111,7 +116,7 @@ func (l *Loader[K, V]) BusyLocked() func(K) bool {
 	return func(key K) bool { return l.busy[key] != nil }
 }
 
-// IsBusyLocked tells whether a call for a key is under way.
+// IsBusyLocked reports whether a call for a key is under way.
 func (l *Loader[K, V]) IsBusyLocked(key K) bool { return l.busy[key] != nil }
 
 // ForgetLocked keeps the result of a load under way out of the cache.
@@ -128,7 +133,8 @@ func (l *Loader[K, V]) DisownLocked(key K) {
 	}
 }
 
-// OvertakeLocked answers those who wait for a key with a value that has come from elsewhere. The result of the load under way is not wanted.
+// OvertakeLocked answers those who wait for a key with a value that has come from elsewhere. The
+// result of the load under way is not wanted.
 func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
 	f := l.busy[key]
 	switch {
@@ -148,8 +154,9 @@ func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
 	}
 }
 
-// OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call. A load that has begun since the entry
-// left the storage, and before the timetable was told, goes on: its flight is that of the key.
+// OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call. A load
+// that has begun since the entry left the storage, and before the timetable was told, goes on: its
+// flight is that of the key.
 func (l *Loader[K, V]) OrphanLocked(key K, by *task.Task) {
 	if l.busy[key] != nil {
 		return
@@ -165,8 +172,8 @@ func (l *Loader[K, V]) LandLocked(key K) {
 	}
 }
 
-// BoardLocked joins the flight of a key within a call or not, or begins one, with the call that callFor returns. Joined is false if only
-// the end of the flight is to be waited for.
+// BoardLocked joins the flight of a key within a call or not, or begins one, with the call that
+// callFor returns. Joined is false if only the end of the flight is to be waited for.
 func (l *Loader[K, V]) BoardLocked(key K, within *task.Task, callFor func() *Call[K, V]) (f *Flight[K, V], joined bool) {
 	f = l.busy[key]
 	switch {
@@ -206,7 +213,8 @@ func (l *Loader[K, V]) desertLocked(f *Flight[K, V]) {
 	}
 }
 
-// abandonLocked cancels a call, and ends it if it has not begun: those who want its keys from now on need not wait for its turn.
+// abandonLocked cancels a call, and ends it if it has not begun: those who want its keys from now
+// on need not wait for its turn.
 func (l *Loader[K, V]) abandonLocked(call *Call[K, V]) {
 	call.cancel()
 	switch {
@@ -245,7 +253,8 @@ func (l *Loader[K, V]) giveUpLocked(wishes ...*fetch.Want[K, V]) {
 	}
 }
 
-// AnswerLocked ends the flight of a wish. Who was told that the call is stuck has left: the value is kept nevertheless.
+// AnswerLocked ends the flight of a wish. Who was told that the call is stuck has left: the value
+// is kept nevertheless.
 func (l *Loader[K, V]) AnswerLocked(w *fetch.Want[K, V], v V, err error) {
 	f := l.busy[w.Key]
 	delete(l.busy, w.Key)
@@ -259,10 +268,11 @@ func (l *Loader[K, V]) AnswerLocked(w *fetch.Want[K, V], v V, err error) {
 	close(f.Done)
 }
 
-// IsForgottenLocked tells whether the key of a wish was deleted since the load began.
+// IsForgottenLocked reports whether the key of a wish was deleted since the load began.
 func (l *Loader[K, V]) IsForgottenLocked(w *fetch.Want[K, V]) bool { return l.busy[w.Key].forgotten }
 
-// Forgotten are the keys that were deleted while a call was under way, and from the second level too early.
+// Forgotten are the keys that were deleted while a call was under way, and from the second level
+// too early.
 func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
 	var keys []K
 	l.Lock.Lock()
@@ -285,7 +295,7 @@ func (l *Loader[K, V]) Wishes(call *Call[K, V]) []*fetch.Want[K, V] {
 // Finish ends a call: all of it has been answered, or split off.
 func (c *Call[K, V]) Finish() { c.cancel() }
 
-// IsFullLocked tells whether a call has so many keys.
+// IsFullLocked reports whether a call has so many keys.
 func (c *Call[K, V]) IsFullLocked(size int) bool { return len(c.wishes) == size }
 
 // addLocked makes a flight one of a call.

@@ -10,8 +10,9 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
-// An entry leaves the storage a moment before the timetable hears of it. If a load of its key began in between, and the entry was being
-// refreshed, that refresh took the place of the load: its answer then panicked with the cache's lock held, and all calls hung for ever.
+// An entry leaves the storage a moment before the timetable hears of it. If a load of its key began
+// in between, and the entry was being refreshed, that refresh took the place of the load: its
+// answer then panicked with the cache's lock held, and all calls hung for ever.
 func TestALoadThatBeginsBeforeTheOldRefreshIsNotedIsAnswered(t *testing.T) {
 	var mu sync.Mutex
 	l := loader.New[int, int](loader.Options{

@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 )
 
-// firstLook is after what time a load looks for the first time what another process has got meanwhile. Each further time it waits longer.
+// firstLook is after what time a load looks for the first time what another process has got
+// meanwhile. Each further time it waits longer.
 const firstLook = 5 * time.Millisecond
 
 // enqueueLocked has a call take its turn.
@@ -48,9 +49,10 @@ func (l *Loader[K, V]) dispatchLocked() {
 	}
 }
 
-// Next takes the newest call off the queues, those first that calls under way wait for; nil, and the place is left, if there is none
-// to be made on it. When there are more than can be made the oldest are those whose callers are about to give up: to make them first
-// would be to make all in vain.
+// Next takes the newest call off the queues, those first that calls under way wait for; nil, and
+// the place is left, if there is none to be made on it. When there are more than can be made the
+// oldest are those whose callers are about to give up: to make them first would be to make all in
+// vain.
 func (l *Loader[K, V]) Next() *Call[K, V] {
 	l.Lock.Lock()
 	defer l.Lock.Unlock()
@@ -72,7 +74,8 @@ func (l *Loader[K, V]) Next() *Call[K, V] {
 	return call
 }
 
-// newestRipeLocked returns the newest call of the queue that waits for no further keys, or the newest of all if no others are under way.
+// newestRipeLocked returns the newest call of the queue that waits for no further keys, or the
+// newest of all if no others are under way.
 func (l *Loader[K, V]) newestRipeLocked(others int) *list.Element {
 	for e := l.queue.Back(); e != nil; e = e.Prev() {
 		if call, _ := e.Value.(*Call[K, V]); !call.young || others == 0 {
@@ -82,7 +85,7 @@ func (l *Loader[K, V]) newestRipeLocked(others int) *list.Element {
 	return nil
 }
 
-// Leave ends a call's turn, and tells whether the place is still there for another.
+// Leave ends a call's turn, and reports whether the place is still there for another.
 func (l *Loader[K, V]) Leave(call *Call[K, V]) bool {
 	l.Lock.Lock()
 	defer l.Lock.Unlock()
@@ -122,7 +125,8 @@ func (l *Loader[K, V]) takeBackLocked(call *Call[K, V]) {
 	}
 }
 
-// Park has a call wait, without a place, for what another process is getting; longer each time, but not longer than so long.
+// Park has a call wait, without a place, for what another process is getting; longer each time, but
+// not longer than so long.
 func (l *Loader[K, V]) Park(call *Call[K, V], most time.Duration) {
 	l.Lock.Lock()
 	defer l.Lock.Unlock()
@@ -161,8 +165,8 @@ func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
 	})
 }
 
-// OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It returns a key of the call, false if it has
-// returned after all.
+// OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It
+// returns a key of the call, false if it has returned after all.
 func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
 	if call.back || l.IsOver() {
 		return key, false
@@ -179,7 +183,8 @@ func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
 	return call.wishes[0].Key, true
 }
 
-// giveAwayLocked gives up the place of a stuck call: of as many as are to spare, and always if none would be left.
+// giveAwayLocked gives up the place of a stuck call: of as many as are to spare, and always if none
+// would be left.
 func (l *Loader[K, V]) giveAwayLocked(call *Call[K, V]) {
 	last := l.places <= l.stuck-l.gone
 	if l.Spare == 0 || l.gone >= l.Spare && !last {

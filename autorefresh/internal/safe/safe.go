@@ -1,4 +1,5 @@
-// Package safe calls functions of the user's, which may panic, where nobody else would recover; and writes down their keys.
+// Package safe calls functions of the user's, which may panic, where nobody else would recover; and
+// writes down their keys.
 package safe
 
 import (
@@ -8,7 +9,8 @@ import (
 	"time"
 )
 
-// Call calls a function of the user's on one of the cache's goroutines and turns its panic into an error. What names the function.
+// Call calls a function of the user's on one of the cache's goroutines and turns its panic into an
+// error. What names the function.
 func Call[T any](what string, fn func() (T, error)) (result T, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -19,8 +21,8 @@ func Call[T any](what string, fn func() (T, error)) (result T, err error) {
 	return result, Sound(err)
 }
 
-// Sound returns an error of the user's, or one that says that its methods panic, as those of a nil pointer in an error do: it will be
-// looked at where nobody recovers.
+// Sound returns an error of the user's, or one that says that its methods panic, as those of a nil
+// pointer in an error do: it will be looked at where nobody recovers.
 func Sound(err error) (safe error) {
 	if err == nil {
 		return nil
@@ -68,7 +70,7 @@ func Do(what string, fn func() error) error {
 // Seldom lets something be done once a second. Its zero value has not let it be done yet.
 type Seldom struct{ last atomic.Int64 }
 
-// May tells whether it may be done now. Times are those of the cache's clock.
+// May reports whether it may be done now. Times are those of the cache's clock.
 func (s *Seldom) May(now int64) bool {
 	now += int64(time.Second) // 0 is for never
 	last := s.last.Load()

@@ -13,8 +13,9 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Keys fail for reasons of their own: a bad id, a row that cannot be read. The breaker around the source must not be opened by them, and
-// has to be opened when the source is down, even if nothing has been got from it yet. What a failed call says depends on its keys:
+// Keys fail for reasons of their own: a bad id, a row that cannot be read. The breaker around the
+// source must not be opened by them, and has to be opened when the source is down, even if nothing
+// has been got from it yet. What a failed call says depends on its keys:
 //
 //   - One that the source has answered for the last time it was asked: the call speaks against the source.
 //   - One that has not been asked for before, as in loads: it does if the source has not answered in time, or if doubtKeys such keys have
@@ -35,7 +36,8 @@ type Standing struct {
 	Hopeless bool // all items of the cache fail
 }
 
-// doubt is the run of calls that have failed since the last one that did not. It is safe for concurrent use.
+// doubt is the run of calls that have failed since the last one that did not. It is safe for
+// concurrent use.
 type doubt[K comparable] struct {
 	literal  bool        // new keys count as they come
 	patience int64       // two of the longest periods
@@ -59,7 +61,7 @@ func (d *doubt[K]) clear() {
 	d.quiet.Store(true)
 }
 
-// counts tells whether a call that has failed speaks against the source.
+// counts reports whether a call that has failed speaks against the source.
 func (d *doubt[K]) counts(now int64, s Standing, keys iter.Seq[K], err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -99,7 +101,8 @@ func (d *doubt[K]) add(keys iter.Seq[K]) {
 // ownFault is a failure that is taken for that of the keys.
 type ownFault struct{ error }
 
-// classifier is what the breaker judges errors by: as it was told to, but for failures that are those of keys.
+// classifier is what the breaker judges errors by: as it was told to, but for failures that are
+// those of keys.
 func (s *Source[K]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
 	if classify == nil {
 		classify = func(err error) breaker.Outcome {

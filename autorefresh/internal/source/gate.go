@@ -19,13 +19,15 @@ const (
 	Awaited                // a load, or a refresh that somebody has ordered
 )
 
-// backgroundShare is which part of its turns the background keeps, so that it does not starve: one in so many.
+// backgroundShare is which part of its turns the background keeps, so that it does not starve: one
+// in so many.
 const backgroundShare = 8
 
-// gate is a limiter before which those go first who are waited for. All calls of the background wait for the limiter at once, as they
-// would without a gate, but give most of the turns that they get to others. Those wait for the limiter themselves only if no call of the
-// background does: a turn that was waited for at the end of its queue would come later. The zero value but for its limiter is ready for
-// use, and safe for concurrent use.
+// gate is a limiter before which those go first who are waited for. All calls of the background
+// wait for the limiter at once, as they would without a gate, but give most of the turns that they
+// get to others. Those wait for the limiter themselves only if no call of the background does: a
+// turn that was waited for at the end of its queue would come later. The zero value but for its
+// limiter is ready for use, and safe for concurrent use.
 type gate struct {
 	limiter limiter
 	name    string // for the error of a panic
@@ -86,8 +88,9 @@ func (g *gate) lead(ctx context.Context) error {
 	}
 }
 
-// retire ends a wait of the background. After the last of them, or one that has failed, those in the line wait for the limiter
-// themselves: it has turns for them that nobody would get, or an error.
+// retire ends a wait of the background. After the last of them, or one that has failed, those in
+// the line wait for the limiter themselves: it has turns for them that nobody would get, or an
+// error.
 func (g *gate) retire(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,7 +100,8 @@ func (g *gate) retire(err error) {
 	}
 }
 
-// join has a caller wait for the next turn of the background, or returns nil if nobody waits for one.
+// join has a caller wait for the next turn of the background, or returns nil if nobody waits for
+// one.
 func (g *gate) join() *pass {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,7 +113,8 @@ func (g *gate) join() *pass {
 	return p
 }
 
-// leave ends the wait of a caller who has given up. A turn that came too late for him is the next one's.
+// leave ends the wait of a caller who has given up. A turn that came too late for him is the next
+// one's.
 func (g *gate) leave(p *pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -121,7 +126,7 @@ func (g *gate) leave(p *pass) {
 	}
 }
 
-// give gives a turn of the background to the first in the line, and tells whether it has.
+// give gives a turn of the background to the first in the line, and reports whether it has.
 func (g *gate) give() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

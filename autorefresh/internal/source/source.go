@@ -1,4 +1,5 @@
-// Package source stands between a cache and its source: it decides when the source may be asked, and what a failed call says about it.
+// Package source stands between a cache and its source: it decides when the source may be asked,
+// and what a failed call says about it.
 package source
 
 import (
@@ -77,7 +78,8 @@ func New[K comparable](o Options) (*Source[K], error) {
 	if o.NoBreaker {
 		return s, nil
 	}
-	// A trial may take as long as any call; else a source that is slower than that is never used again once it was down.
+	// A trial may take as long as any call; else a source that is slower than that is never used
+	// again once it was down.
 	if o.Breaker.TrialTimeout == 0 {
 		o.Breaker.TrialTimeout = max(minTrial, Overrun(o.Longest))
 	}
@@ -88,7 +90,8 @@ func New[K comparable](o Options) (*Source[K], error) {
 	return s, err
 }
 
-// Overrun is after what time a call that is given so long is taken for one that ignores its context.
+// Overrun is after what time a call that is given so long is taken for one that ignores its
+// context.
 func Overrun(timeout time.Duration) time.Duration { return timeout + timeout/8 }
 
 // Order is a call that is to be made.
@@ -102,8 +105,9 @@ type Order[K comparable] struct {
 	Begin    func(at int64) // is told when the call begins
 }
 
-// Ask makes a call once the limiter and the breaker allow it; it returns what the breaker is to be told. It returns when the call began;
-// asked is false if it did not, and the error, which wraps [ErrUnavailable] or [ErrClosed] or is the context's, says why.
+// Ask makes a call once the limiter and the breaker allow it; it returns what the breaker is to be
+// told. It returns when the call began; asked is false if it did not, and the error, which wraps
+// [ErrUnavailable] or [ErrClosed] or is the context's, says why.
 func (s *Source[K]) Ask(ctx context.Context, o Order[K], call func(context.Context) error) (started int64, err error) {
 	if err := s.pace(ctx, &o); err != nil {
 		return s.now(), err
@@ -142,8 +146,9 @@ func (s *Source[K]) Ask(ctx context.Context, o Order[K], call func(context.Conte
 	return started, nil
 }
 
-// pace waits until the source may be called: for the user's limiter and, if the second level could not be asked, for the shield's. What
-// was shared by all processes is then asked for by each of them, and the source must not see all of that.
+// pace waits until the source may be called: for the user's limiter and, if the second level could
+// not be asked, for the shield's. What was shared by all processes is then asked for by each of
+// them, and the source must not see all of that.
 func (s *Source[K]) pace(ctx context.Context, o *Order[K]) error {
 	if err := s.gate.wait(ctx, o.Rank); err != nil {
 		return err
@@ -193,7 +198,7 @@ func (s *Source[K]) State() breaker.State {
 	return s.breaker.State()
 }
 
-// Paced tells whether calls wait for a limiter.
+// Paced reports whether calls wait for a limiter.
 func (s *Source[K]) Paced() bool { return s.gate != nil }
 
 // Calls is how many calls are under way.

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// callContext is the context of a call of the source, and leads to its task. It has the deadline of context.WithDeadline for calls most
-// of which end before anybody asks for Done: the timer, which costs more than a refresh otherwise does, is made when it is asked for.
+// callContext is the context of a call of the source, and leads to its task. It has the deadline of
+// context.WithDeadline for calls most of which end before anybody asks for Done: the timer, which
+// costs more than a refresh otherwise does, is made when it is asked for.
 type callContext struct {
 	parent   context.Context
 	task     *Task

@@ -1,4 +1,5 @@
-// Package task knows which call of a source waits for which: a refresh function may load other keys of its cache.
+// Package task knows which call of a source waits for which: a refresh function may load other keys
+// of its cache.
 package task
 
 import (
@@ -10,13 +11,15 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// Task is a call of the source: under way, or of a load that waits for its turn. The context of the call leads to it, so that what the
-// refresh function waits for within the call is known as such: else loads within loads would wait for each other's places, or for
-// themselves. The methods of a nil task are those of a caller who is in no call.
+// Task is a call of the source: under way, or of a load that waits for its turn. The context of the
+// call leads to it, so that what the refresh function waits for within the call is known as such:
+// else loads within loads would wait for each other's places, or for themselves. The methods of a
+// nil task are those of a caller who is in no call.
 type Task struct {
 	Cache any   // whose call it is
 	Outer *Task // the call within which it was asked for, nil if none
-	// Lend and Reclaim are called, with it, when the call begins and ends to wait for another; nil if it has nothing to lend.
+	// Lend and Reclaim are called, with it, when the call begins and ends to wait for another; nil
+	// if it has nothing to lend.
 	Lend, Reclaim func(*Task)
 	Turn          Turn // guarded by the cache's lock
 
@@ -26,7 +29,8 @@ type Task struct {
 	waits  []*Task        // which it waits for at present; guarded by mu
 }
 
-// Turn is the turn, among as many calls as there may be at once, of a call that may lend it while it waits for another.
+// Turn is the turn, among as many calls as there may be at once, of a call that may lend it while
+// it waits for another.
 type Turn struct {
 	Blocked int  // waits of its refresh function for other calls
 	Lent    bool // another call has it
@@ -42,7 +46,7 @@ func Of(ctx context.Context) *Task {
 	return t
 }
 
-// IsWithin tells whether it is a call of a cache, or was asked for within one.
+// IsWithin reports whether it is a call of a cache, or was asked for within one.
 func (t *Task) IsWithin(cache any) bool {
 	for ; t != nil; t = t.Outer {
 		if t.Cache == cache && !t.isOver() {
@@ -84,8 +88,8 @@ func (t *Task) Settle(verdict error) {
 // ErrCycle says that a call would wait for itself.
 var ErrCycle = errors.New("autorefresh: load within a load waits for itself")
 
-// Wait notes that the call waits for another, and lends what it has. It refuses, with [ErrCycle], if the other waits for this one: who
-// comes later sees it, because both note it first.
+// Wait notes that the call waits for another, and lends what it has. It refuses, with [ErrCycle],
+// if the other waits for this one: who comes later sees it, because both note it first.
 func (t *Task) Wait(other *Task) error {
 	if t == nil {
 		return nil
@@ -138,7 +142,7 @@ func (t *Task) Forget(other *Task) {
 	}
 }
 
-// Reaches tells whether a call is another, or waits for it, directly or through others.
+// Reaches reports whether a call is another, or waits for it, directly or through others.
 func (t *Task) Reaches(other *Task, seen map[*Task]bool) bool {
 	if t == other {
 		return true

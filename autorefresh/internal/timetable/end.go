@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// A value may have an end of its own, after which it is not to be served. Few caches have such values:
-// the ends are kept beside the entries.
+// A value may have an end of its own, after which it is not to be served. Few caches have such
+// values: the ends are kept beside the entries.
 
 // End is when the value of an entry ends, false if it does not. It may be asked at any time.
 func (t *Table[K, V]) End(e *Entry[K, V]) (int64, bool) {
@@ -21,7 +21,7 @@ func (t *Table[K, V]) End(e *Entry[K, V]) (int64, bool) {
 	return end, ok
 }
 
-// IsOver tells whether the value of an entry has ended. It may be asked at any time.
+// IsOver reports whether the value of an entry has ended. It may be asked at any time.
 func (t *Table[K, V]) IsOver(e *Entry[K, V], now int64) bool {
 	if !e.Has(Bounded) {
 		return false
@@ -45,13 +45,14 @@ func (t *Table[K, V]) SetEnd(e *Entry[K, V], end int64) {
 }
 
 // lead is how long before its end a value is refreshed that is good for so long: in time for a call
-// that takes as long as it may, and for another one; and for values that last, a tenth of that time.
+// that takes as long as it may, and for another one; and for values that last, a tenth of that
+// time.
 func (t *Table[K, V]) lead(life int64) int64 {
 	return max(min(max(life/10, 2*int64(t.rules.Timeout)), life/5), 0)
 }
 
-// Latest is when a value is due, or may not be taken over from others any more, that is good from one
-// time to another; end is 0 if it has none.
+// Latest is when a value is due, or may not be taken over from others any more, that is good from
+// one time to another; end is 0 if it has none.
 func (t *Table[K, V]) Latest(loadedAt, end int64) int64 {
 	if end == 0 {
 		return Never
@@ -59,8 +60,8 @@ func (t *Table[K, V]) Latest(loadedAt, end int64) int64 {
 	return end - t.lead(end-loadedAt)
 }
 
-// inTime makes a time when an entry would be due early enough for the end of its value. Luck, from 0
-// to 1, keeps values apart that end together.
+// inTime makes a time when an entry would be due early enough for the end of its value. Luck, from
+// 0 to 1, keeps values apart that end together.
 func (t *Table[K, V]) inTime(e *Entry[K, V], due int64, luck float64) int64 {
 	end, bounded := t.End(e)
 	if !bounded {
@@ -70,8 +71,9 @@ func (t *Table[K, V]) inTime(e *Entry[K, V], due int64, luck float64) int64 {
 	return min(due, end-lead-int64(luck*float64(lead)/4))
 }
 
-// soon is after what time an entry is tried again whose call has failed, if its value has an end: in
-// half of the time that is left at the latest, and later at the pace of the value, not of the cache.
+// soon is after what time an entry is tried again whose call has failed, if its value has an end:
+// in half of the time that is left at the latest, and later at the pace of the value, not of the
+// cache.
 func (t *Table[K, V]) soon(e *Entry[K, V], delay, now int64) int64 {
 	end, bounded := t.End(e)
 	if !bounded {
@@ -84,8 +86,8 @@ func (t *Table[K, V]) soon(e *Entry[K, V], delay, now int64) int64 {
 	return min(delay, max((end-now)/2, t.lead(life)/32, int64(minTick)))
 }
 
-// grain is how exactly the time can be kept at which an entry is due. The ticks of the wheel are made
-// for the period, and may be long beside what a value is good for.
+// grain is how exactly the time can be kept at which an entry is due. The ticks of the wheel are
+// made for the period, and may be long beside what a value is good for.
 func (t *Table[K, V]) grain(e *Entry[K, V]) int64 {
 	if t.isShort(e) {
 		return int64(minTick)
@@ -93,20 +95,21 @@ func (t *Table[K, V]) grain(e *Entry[K, V]) int64 {
 	return t.wheel.tick
 }
 
-// isShort tells whether the value of an entry is good for too short a time for the wheel.
+// isShort reports whether the value of an entry is good for too short a time for the wheel.
 func (t *Table[K, V]) isShort(e *Entry[K, V]) bool {
 	end, bounded := t.End(e)
 	return bounded && t.wheel.tick > (end-e.LoadedAt())/64
 }
 
-// isNoted tells whether an entry that waits is in the agenda: if it rests, only IdleFor is waited for.
+// isNoted reports whether an entry that waits is in the agenda: if it rests, only IdleFor is waited
+// for.
 func (t *Table[K, V]) isNoted(e *Entry[K, V]) bool { return e.due != Never && t.isShort(e) }
 
 // spare is how many appointments the agenda may have that are not kept, beside as many as are.
 const spare = 64
 
-// note makes an appointment with an entry, and forgets those that are not kept before they are most:
-// entries that have left must not be held until they would have been due.
+// note makes an appointment with an entry, and forgets those that are not kept before they are
+// most: entries that have left must not be held until they would have been due.
 func (t *Table[K, V]) note(e *Entry[K, V], at int64) {
 	t.agenda.keep(e, at)
 	t.noted++
@@ -116,8 +119,8 @@ func (t *Table[K, V]) note(e *Entry[K, V], at int64) {
 	}
 }
 
-// agenda has the entries that are too short for the wheel, by when they are due. What is not due then
-// any more is skipped, and taken out before only if there is much of it, see note.
+// agenda has the entries that are too short for the wheel, by when they are due. What is not due
+// then any more is skipped, and taken out before only if there is much of it, see note.
 type agenda[K comparable, V any] []appointment[K, V]
 
 type appointment[K comparable, V any] struct {

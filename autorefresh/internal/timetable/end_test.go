@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// A reader that has found an entry, and looks whether its value has ended once the entry has left, must
-// not take it for one that is good for ever.
+// A reader that has found an entry, and looks whether its value has ended once the entry has left,
+// must not take it for one that is good for ever.
 func TestAnEntryThatHasLeftHasNotLostItsEnd(t *testing.T) {
 	table := timetable.New[int, int](timetable.Rules{Period: time.Minute, MinPeriod: time.Minute, Workers: 1, BatchSize: 1}, func() {})
 	const end = int64(time.Hour)
@@ -32,8 +32,8 @@ func TestAnEntryThatHasLeftHasNotLostItsEnd(t *testing.T) {
 	}
 }
 
-// A cache that is bounded keeps many short-lived values one after the other. Those that have left must
-// not stay in memory until they would have been due.
+// A cache that is bounded keeps many short-lived values one after the other. Those that have left
+// must not stay in memory until they would have been due.
 func TestEntriesThatHaveLeftAreNotKeptForTheirAppointments(t *testing.T) {
 	const bound, all = 100, 20_000
 	table := timetable.New[int, int](timetable.Rules{Period: 24 * time.Hour, MinPeriod: 24 * time.Hour, Timeout: time.Second, Workers: 1, BatchSize: 1}, func() {})

@@ -1,5 +1,6 @@
-// Package timetable says when which entry of a cache is due: it has their places, their periods and their failures. Nothing in it waits,
-// locks or looks at a clock. It is not safe for concurrent use, but for what reads of an entry need.
+// Package timetable says when which entry of a cache is due: it has their places, their periods and
+// their failures. Nothing in it waits, locks or looks at a clock. It is not safe for concurrent
+// use, but for what reads of an entry need.
 package timetable
 
 import "sync/atomic"
@@ -45,8 +46,9 @@ const (
 
 type link[K comparable, V any] struct{ prev, next *Entry[K, V] }
 
-// Entry is one item. Its value is swapped by refreshes, which therefore never touch the storage. Times are nanoseconds since the
-// cache was made. The fields are ordered and sized to keep it small: there may be millions.
+// Entry is one item. Its value is swapped by refreshes, which therefore never touch the storage.
+// Times are nanoseconds since the cache was made. The fields are ordered and sized to keep it
+// small: there may be millions.
 type Entry[K comparable, V any] struct {
 	// Value and Flags are what reads need. They may be read at any time.
 	Value    atomic.Pointer[V]
@@ -66,7 +68,7 @@ type Entry[K comparable, V any] struct {
 	readAt   int64 // when the table last saw that it had been read
 }
 
-// Has tells whether an entry has any of some flags.
+// Has reports whether an entry has any of some flags.
 func (e *Entry[K, V]) Has(flags uint32) bool { return e.Flags.Load()&flags != 0 }
 
 // Set sets flags.
@@ -78,7 +80,7 @@ func (e *Entry[K, V]) Clear(flags uint32) { e.Flags.And(^flags) }
 // LoadedAt is when the call began that gave the value. It may be asked at any time.
 func (e *Entry[K, V]) LoadedAt() int64 { return e.loadedAt.Load() }
 
-// IsDead tells whether an entry has left the table.
+// IsDead reports whether an entry has left the table.
 func (e *Entry[K, V]) IsDead() bool { return e.life&dead != 0 }
 
 // life is what is known of an entry beside its place.
@@ -89,27 +91,29 @@ const (
 	again                  // to be refreshed once more when the present call ends
 )
 
-// steps are an entry's own period: that of all, or with the bit shrunk the shortest, doubled so many times.
+// steps are an entry's own period: that of all, or with the bit shrunk the shortest, doubled so
+// many times.
 type steps uint8
 
 const shrunk steps = 1 << 7
 
-// IsFlying tells whether an entry is being refreshed.
+// IsFlying reports whether an entry is being refreshed.
 func (e *Entry[K, V]) IsFlying() bool { return e.place == placeFlying }
 
 // Lateness is how long an entry has been due.
 func (e *Entry[K, V]) Lateness(now int64) int64 { return max(now-e.due, 0) }
 
-// IsProven tells whether the source had an answer for an entry the last time.
+// IsProven reports whether the source had an answer for an entry the last time.
 func (e *Entry[K, V]) IsProven() bool { return e.failures == 0 && !e.Has(Unproven) }
 
-// IsFresh tells whether the source has not been asked for an entry before.
+// IsFresh reports whether the source has not been asked for an entry before.
 func (e *Entry[K, V]) IsFresh() bool { return e.failures == 0 && e.Has(Unproven) }
 
-// refreshed tells whether the entry is one that refreshes are for.
+// refreshed reports whether the entry is one that refreshes are for.
 func (e *Entry[K, V]) refreshed() bool { return !e.Has(Absent | Terminal) }
 
-// onSchedule tells whether an entry is due because its period has passed: it comes again a period later, behind all others.
+// onSchedule reports whether an entry is due because its period has passed: it comes again a period
+// later, behind all others.
 func (e *Entry[K, V]) onSchedule() bool { return e.failures == 0 && !e.Has(Hurried|Unproven) }
 
 // chain is a list of entries through one kind of their links.

@@ -1,7 +1,8 @@
 package timetable
 
-// groups are the groups of entries that may be called for together. Each knows in which slots of the wheel it has entries, or had: so
-// those that are due next are found without a look at the others.
+// groups are the groups of entries that may be called for together. Each knows in which slots of
+// the wheel it has entries, or had: so those that are due next are found without a look at the
+// others.
 type groups struct {
 	names map[string]uint32
 	all   []group // by number; 0 is the one of all entries, if there are no groups

@@ -10,8 +10,8 @@ const (
 	Down
 )
 
-// outage is the time from when the source goes down until it is up again, and what remains of it: as many calls at once as are
-// allowed, and what has to be spread.
+// outage is the time from when the source goes down until it is up again, and what remains of it:
+// as many calls at once as are allowed, and what has to be spread.
 type outage struct {
 	source Source
 	since  int64
@@ -44,7 +44,7 @@ func (t *Table[K, V]) Note(s Source, now int64) (before Source) {
 	return before
 }
 
-// MayRun tells whether one more call may be made beside those that are running.
+// MayRun reports whether one more call may be made beside those that are running.
 func (t *Table[K, V]) MayRun(running int) bool {
 	switch {
 	case t.outage.spread > 0:
@@ -56,7 +56,8 @@ func (t *Table[K, V]) MayRun(running int) bool {
 	}
 }
 
-// Ramp allows twice as many calls at once after one that went well, and tells whether there may be more than before.
+// Ramp allows twice as many calls at once after one that went well, and reports whether there may be
+// more than before.
 func (t *Table[K, V]) Ramp() bool {
 	if t.outage.active() || t.outage.limit >= t.rules.Workers {
 		return false
@@ -65,7 +66,8 @@ func (t *Table[K, V]) Ramp() bool {
 	return true
 }
 
-// SpreadSome spreads some of what fell due in an outage, and tells whether there is more. Nothing is taken meanwhile.
+// SpreadSome spreads some of what fell due in an outage, and reports whether there is more. Nothing
+// is taken meanwhile.
 func (t *Table[K, V]) SpreadSome(now int64) bool {
 	if t.outage.spread == 0 {
 		return false
@@ -82,7 +84,8 @@ func (t *Table[K, V]) SpreadSome(now int64) bool {
 	return t.outage.spread > 0
 }
 
-// hasten brings forward what is backing off for longer than a period, because of an outage that is over.
+// hasten brings forward what is backing off for longer than a period, because of an outage that is
+// over.
 func (t *Table[K, V]) hasten(now int64) {
 	var late []*Entry[K, V] // moved afterwards, lest some are met twice, and counted for others
 	horizon := now + int64(t.rules.Period)

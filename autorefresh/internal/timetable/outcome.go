@@ -40,8 +40,8 @@ func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
 	}
 }
 
-// Overtake gives an entry a value that comes from elsewhere, and schedules it as if it had been got now. The result of a call for it that is
-// under way is not wanted any more.
+// Overtake gives an entry a value that comes from elsewhere, and schedules it as if it had been got
+// now. The result of a call for it that is under way is not wanted any more.
 func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
 	if e.failures > 0 {
 		t.recover(e)
@@ -60,8 +60,9 @@ func (t *Table[K, V]) Overtake(e *Entry[K, V], v Value[V], now int64) {
 	}
 }
 
-// Invalidate has an entry refreshed within a period that would be later, and tells whether it is one
-// that is to be refreshed at all. A final one is so no more, one that rests waits for its next read.
+// Invalidate has an entry refreshed within a period that would be later, and reports whether it is
+// one that is to be refreshed at all. A final one is so no more, one that rests waits for its next
+// read.
 func (t *Table[K, V]) Invalidate(e *Entry[K, V], now int64) bool {
 	switch {
 	case e.Has(Absent):
@@ -105,8 +106,8 @@ func (t *Table[K, V]) Finish(e *Entry[K, V], v Value[V], ttl time.Duration, now 
 	t.schedule(e, min(Expiry(now, ttl), end))
 }
 
-// Conclude is Finish with a value that comes from elsewhere. It tells whether the entry has taken it: one that is being called for, or is
-// no such entry, does not.
+// Conclude is Finish with a value that comes from elsewhere. It reports whether the entry has taken
+// it: one that is being called for, or is no such entry, does not.
 func (t *Table[K, V]) Conclude(e *Entry[K, V], v Value[V], ttl time.Duration, now int64) bool {
 	if e.place == placeFlying || e.Has(Absent|Terminal|Leaving) {
 		return false
@@ -126,8 +127,9 @@ func Expiry(now int64, ttl time.Duration) int64 {
 	return now + int64(ttl)
 }
 
-// Fail schedules another attempt for an entry. The call may have had a value nevertheless. While the source as a whole is failing, nothing
-// is known of the entry: it stays due, at the end of the line.
+// Fail schedules another attempt for an entry. The call may have had a value nevertheless. While
+// the source as a whole is failing, nothing is known of the entry: it stays due, at the end of the
+// line.
 func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
 	if v.Value != nil {
 		e.Value.Store(v.Value)

@@ -7,8 +7,9 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// An entry that rested is about to leave, as nobody reads it, and is read at the last moment. That read
-// has it refreshed. Given a second place when it was kept, it would be taken twice, or for ever.
+// An entry that rested is about to leave, as nobody reads it, and is read at the last moment. That
+// read has it refreshed. Given a second place when it was kept, it would be taken twice, or for
+// ever.
 func TestAnEntryThatIsKeptHasOnePlace(t *testing.T) {
 	const minute = int64(time.Minute)
 	for _, x := range []struct {

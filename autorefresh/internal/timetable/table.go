@@ -18,7 +18,8 @@ const (
 	minTick  = time.Millisecond
 	// chunk is how many entries are spread at one go.
 	chunk = 4096
-	// pollOutage is how often the table is to be looked at while the source is down: whether a trial may be made.
+	// pollOutage is how often the table is to be looked at while the source is down: whether a
+	// trial may be made.
 	pollOutage = 20 * time.Millisecond
 )
 
@@ -102,7 +103,8 @@ func (t *Table[K, V]) Due() int { return t.ready.n + t.urgent.n }
 // Urgent is how many of them calls under way wait for.
 func (t *Table[K, V]) Urgent() int { return t.urgent.n }
 
-// Absent is an entry of those that are negative, nil if there is none; Final one of those that are terminal.
+// Absent is an entry of those that are negative, nil if there is none; Final one of those that are
+// terminal.
 func (t *Table[K, V]) Absent() *Entry[K, V] { return t.absents.head }
 
 // Final is the terminal entry that has been there for longest, nil if there is none.
@@ -230,8 +232,8 @@ func (t *Table[K, V]) FirstDue(e *Entry[K, V], now int64) int64 {
 	}
 }
 
-// FirstDueLoaded is when an entry is refreshed first that was loaded just now. What was loaded is as fresh as can be: with FirstSpread its
-// turn comes in the second half of its period.
+// FirstDueLoaded is when an entry is refreshed first that was loaded just now. What was loaded is
+// as fresh as can be: with FirstSpread its turn comes in the second half of its period.
 func (t *Table[K, V]) FirstDueLoaded(e *Entry[K, V], now int64) int64 {
 	if t.rules.First != FirstSpread {
 		return t.FirstDueAdopted(e, now)
@@ -246,11 +248,13 @@ func (t *Table[K, V]) FirstDueAdopted(e *Entry[K, V], now int64) int64 {
 	return max(t.nextDue(e, e.LoadedAt(), rand.Float64()), now+t.grain(e))
 }
 
-// round is over how long many refreshes are spread that could begin at once. They come again after nine tenths of a period at the
-// earliest: were the round longer, its end would meet the beginning of the next.
+// round is over how long many refreshes are spread that could begin at once. They come again after
+// nine tenths of a period at the earliest: were the round longer, its end would meet the beginning
+// of the next.
 func (t *Table[K, V]) round() int64 { return int64(t.rules.Period) - int64(t.rules.Period)/10 }
 
-// nextDue is when an entry is due again whose value was got at a time: luck, from 0 to 1, makes it up to 10 % early.
+// nextDue is when an entry is due again whose value was got at a time: luck, from 0 to 1, makes it
+// up to 10 % early.
 func (t *Table[K, V]) nextDue(e *Entry[K, V], loadedAt int64, luck float64) int64 {
 	period := t.periodOf(e)
 	return t.inTime(e, loadedAt+period-int64(luck*float64(period)/10), luck)

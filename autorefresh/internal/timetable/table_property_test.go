@@ -140,7 +140,8 @@ func (m *model) land(how uint64) {
 	m.flying = nil
 }
 
-// source goes down, or up: then all that is due is spread over a period, and all that backs off comes within one.
+// source goes down, or up: then all that is due is spread over a period, and all that backs off
+// comes within one.
 func (m *model) source(s timetable.Source) {
 	before := m.table.Note(s, m.now)
 	if before == timetable.Up || s != timetable.Up {
@@ -174,8 +175,8 @@ func (m *model) check() {
 	}
 }
 
-// A table is driven through a life that no test would think of: all that is refreshed is called for once in a period, never twice at once,
-// and the census is right all the time.
+// A table is driven through a life that no test would think of: all that is refreshed is called for
+// once in a period, never twice at once, and the census is right all the time.
 func TestATimetableKeepsItsPromise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)

@@ -9,12 +9,14 @@ import (
 // Taking is how entries are to be taken for a call.
 type Taking[K comparable] struct {
 	UrgentOnly bool
-	// Busy tells whether a call for a key is under way which is not a refresh; nil if there is none.
+	// Busy reports whether a call for a key is under way which is not a refresh; nil if there is
+	// none.
 	Busy func(K) bool
 }
 
-// Take adds entries for one call to a list: those that are due and, if there is room, those that will be due next, because a call that has
-// to be made is made for as many entries as it can carry. In an outage it takes one.
+// Take adds entries for one call to a list: those that are due and, if there is room, those that
+// will be due next, because a call that has to be made is made for as many entries as it can carry.
+// In an outage it takes one.
 func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry[K, V] {
 	size := t.rules.BatchSize
 	if t.outage.active() {
@@ -31,8 +33,8 @@ func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry
 	return t.fill(to, how.Busy, size, now)
 }
 
-// pull adds what is due, in its order: of the group of the first, if calls are grouped. Those of a group are due together, so that the
-// others of it are near.
+// pull adds what is due, in its order: of the group of the first, if calls are grouped. Those of a
+// group are due together, so that the others of it are near.
 func (t *Table[K, V]) pull(to []*Entry[K, V], busy func(K) bool, due *chain[K, V], size int, now int64) []*Entry[K, V] {
 	passed := 0
 	for e := due.head; e != nil && len(to) < size && passed < t.visits(size); {
@@ -48,12 +50,13 @@ func (t *Table[K, V]) pull(to []*Entry[K, V], busy func(K) bool, due *chain[K, V
 	return to
 }
 
-// mayJoin tells whether an entry may be in a call with those there are.
+// mayJoin reports whether an entry may be in a call with those there are.
 func (t *Table[K, V]) mayJoin(to []*Entry[K, V], e *Entry[K, V]) bool {
 	return !t.rules.Grouped || len(to) == 0 || to[0].group == e.group
 }
 
-// visits bounds how many entries are looked at for one call: some may not leave early, others are of other groups.
+// visits bounds how many entries are looked at for one call: some may not leave early, others are
+// of other groups.
 func (t *Table[K, V]) visits(size int) int {
 	if t.rules.Grouped {
 		return 64 * size
@@ -64,8 +67,9 @@ func (t *Table[K, V]) visits(size int) int {
 // trialLook bounds how many entries are looked at for one that a trial may go well with.
 const trialLook = 4096
 
-// chooseTrial brings to the front of what is due an entry for which the source had an answer the last time or, where there is none, any:
-// were they taken in order, keys that always fail would keep a source down for as long as it takes to try each of them.
+// chooseTrial brings to the front of what is due an entry for which the source had an answer the
+// last time or, where there is none, any: were they taken in order, keys that always fail would
+// keep a source down for as long as it takes to try each of them.
 func (t *Table[K, V]) chooseTrial() {
 	if t.ready.n < 2 {
 		return
@@ -82,8 +86,9 @@ func (t *Table[K, V]) chooseTrial() {
 	}
 }
 
-// fill adds to a call what is due next: what is due within a period, if the call has something whose own period has passed; else, as such
-// calls come at any time and however often, what is due within a tenth of it.
+// fill adds to a call what is due next: what is due within a period, if the call has something
+// whose own period has passed; else, as such calls come at any time and however often, what is due
+// within a tenth of it.
 func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now int64) []*Entry[K, V] {
 	ahead := int64(t.rules.Period)
 	if !slices.ContainsFunc(to, (*Entry[K, V]).onSchedule) {
@@ -121,7 +126,7 @@ func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now i
 	return to
 }
 
-// mayLeaveEarly tells whether an entry may fill up a call although it is due only after a while.
+// mayLeaveEarly reports whether an entry may fill up a call although it is due only after a while.
 func (t *Table[K, V]) mayLeaveEarly(e *Entry[K, V], now, ahead int64) bool {
 	switch {
 	case t.rules.MaxPeriod > 0:
@@ -143,8 +148,8 @@ func (t *Table[K, V]) seize(to []*Entry[K, V], busy func(K) bool, e *Entry[K, V]
 	return append(to, e)
 }
 
-// Land ends the flight of an entry: its call is over, and one of the methods below says what became of it, unless it is dead.
-// It tells whether the entry was invalidated meanwhile.
+// Land ends the flight of an entry: its call is over, and one of the methods below says what became
+// of it, unless it is dead. It reports whether the entry was invalidated meanwhile.
 func (t *Table[K, V]) Land(e *Entry[K, V]) (doubted bool) {
 	e.place = placeIdle
 	doubted = e.Has(Doubted)

@@ -7,7 +7,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// tableOf makes a table of entries that are all due, and of which those below bad have failed before.
+// tableOf makes a table of entries that are all due, and of which those below bad have failed
+// before.
 func tableOf(items, bad int) (*timetable.Table[int, int], int64) {
 	const period = time.Minute
 	table := timetable.New[int, int](timetable.Rules{
@@ -35,8 +36,8 @@ func tableOf(items, bad int) (*timetable.Table[int, int], int64) {
 	return table, now
 }
 
-// What a trial of a source that is down is made with decides whether it is up again: it is made with an entry that was well, if one is due,
-// however many are due before it that always fail.
+// What a trial of a source that is down is made with decides whether it is up again: it is made
+// with an entry that was well, if one is due, however many are due before it that always fail.
 func TestATrialIsMadeWithWhatWasWell(t *testing.T) {
 	table, now := tableOf(2000, 500)
 	table.Note(timetable.Down, now)

@@ -55,8 +55,8 @@ func (t *Table[K, V]) lookAt(e *Entry[K, V]) int64 {
 	return min(e.due, e.readAt+int64(t.rules.IdleFor))
 }
 
-// lag tells over how long what is overdue has to be spread because the process was suspended: 0 if it was not. A backlog of L
-// spread over 2 L raises the rate of refreshes by one half.
+// lag tells over how long what is overdue has to be spread because the process was suspended: 0 if
+// it was not. A backlog of L spread over 2 L raises the rate of refreshes by one half.
 func (t *Table[K, V]) lag(now int64) int64 {
 	late := now - t.wakeAt
 	if t.wakeAt == Never || late < max(int64(t.rules.Period)/8, int64(100*time.Millisecond)) {
@@ -65,7 +65,8 @@ func (t *Table[K, V]) lag(now int64) int64 {
 	return min(2*late, t.round())
 }
 
-// NextTurn is when Turn has to be called again: at latest, which is when a call will be found stuck, or Never.
+// NextTurn is when Turn has to be called again: at latest, which is when a call will be found
+// stuck, or Never.
 func (t *Table[K, V]) NextTurn(now, latest int64) int64 {
 	next := min(latest, t.agenda.next())
 	if at, ok := t.wheel.next(); ok {
@@ -84,8 +85,8 @@ func (t *Table[K, V]) NextTurn(now, latest int64) int64 {
 	return t.wakeAt
 }
 
-// unreadFor tells for how long an entry has not been read, as far as that matters, and notes that it
-// was looked at. Who waits for an entry reads it.
+// unreadFor tells for how long an entry has not been read, as far as that matters, and notes that
+// it was looked at. Who waits for an entry reads it.
 func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
 	switch {
 	case t.rules.HotFor == 0 && t.rules.IdleFor == 0 || e.Has(Absent):
@@ -98,8 +99,8 @@ func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
 	return now - e.readAt
 }
 
-// Revive keeps an entry that was idle, and was read before it left. If that read, or whoever else came
-// before, has had it refreshed, it has its place already.
+// Revive keeps an entry that was idle, and was read before it left. If that read, or whoever else
+// came before, has had it refreshed, it has its place already.
 func (t *Table[K, V]) Revive(e *Entry[K, V], now int64) {
 	e.Clear(Idle | Leaving)
 	e.readAt = now
@@ -143,7 +144,8 @@ func (t *Table[K, V]) Hurry(e *Entry[K, V], now int64) {
 	t.WakeBy(now + int64(t.rules.Timeout))
 }
 
-// Expedite makes an entry that is due one that a call under way waits for, and tells whether it has.
+// Expedite makes an entry that is due one that a call under way waits for, and reports whether it
+// has.
 func (t *Table[K, V]) Expedite(e *Entry[K, V]) bool {
 	if e.place != placeReady {
 		return false

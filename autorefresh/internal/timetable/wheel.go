@@ -5,8 +5,9 @@ import "math/bits"
 // notSlotted marks an entry that is in no slot of a wheel.
 const notSlotted = ^uint16(0)
 
-// wheel is a ring of slots, each a tick long, that holds entries by the time at which they are due. Adding, removing and expiring
-// cost the same however many there are. Entries due more than a revolution ahead stay in their slot until their turn.
+// wheel is a ring of slots, each a tick long, that holds entries by the time at which they are due.
+// Adding, removing and expiring cost the same however many there are. Entries due more than a
+// revolution ahead stay in their slot until their turn.
 type wheel[K comparable, V any] struct {
 	kind   int
 	tick   int64 // nanoseconds
@@ -50,7 +51,8 @@ func (w *wheel[K, V]) next() (at int64, ok bool) {
 	return t * w.tick, ok
 }
 
-// nextUsed returns the first tick from t on, within a revolution after the cursor, whose slot is not empty.
+// nextUsed returns the first tick from t on, within a revolution after the cursor, whose slot is
+// not empty.
 func (w *wheel[K, V]) nextUsed(t int64) (int64, bool) { return w.nextOf(w.used, t) }
 
 // nextOf is nextUsed for some of the slots, by their bits.

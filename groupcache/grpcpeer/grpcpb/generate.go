@@ -1,5 +1,6 @@
-// Package grpcpb holds what peers say to each other over gRPC: the messages of package grpcpeer, and the service of the original with its one
-// method, as the original's generated code declares it. The service has the original's name; the messages are registered under ours, so that a
+// Package grpcpb holds what peers say to each other over gRPC: the messages of package grpcpeer,
+// and the service of the original with its one method, as the original's generated code declares
+// it. The service has the original's name; the messages are registered under ours, so that a
 // program may have the original's, too.
 package grpcpb
 

@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A program that imports the original too must not find two messages or files of one name: registering the second panics.
+// A program that imports the original too must not find two messages or files of one name:
+// registering the second panics.
 func TestNamesAreNotTheOriginals(t *testing.T) {
 	protoregistry.GlobalFiles.RangeFilesByPackage("groupcachepb", func(f protoreflect.FileDescriptor) bool {
 		t.Errorf("file %s is registered in the original's package", f.Path())
@@ -31,7 +32,8 @@ func TestNamesAreNotTheOriginals(t *testing.T) {
 	}
 }
 
-// The original skips what it does not know, and what it says is understood: the fields of both have the same numbers.
+// The original skips what it does not know, and what it says is understood: the fields of both have
+// the same numbers.
 func TestTheMessagesOfGetAreTheOriginals(t *testing.T) {
 	group, key, value, expire, version := "g\xff", "k\xff", "v\xff", int64(5), uint32(1)
 	ours := &grpcpb.Key{Group: &group, Key: &key, Version: &version}

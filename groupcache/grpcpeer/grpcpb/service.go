@@ -22,7 +22,8 @@ type GroupCacheServer interface {
 	Get(ctx context.Context, in *pb.GetRequest) (*pb.GetResponse, error)
 }
 
-// UnimplementedGroupCacheServer is embedded in implementations of GroupCacheServer, so that they need not have all methods.
+// UnimplementedGroupCacheServer is embedded in implementations of GroupCacheServer, so that they
+// need not have all methods.
 type UnimplementedGroupCacheServer struct{}
 
 // Get returns an error with the code Unimplemented.
@@ -30,7 +31,8 @@ func (UnimplementedGroupCacheServer) Get(context.Context, *pb.GetRequest) (*pb.G
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
 }
 
-// RegisterGroupCacheServer makes a gRPC server answer with an implementation of the original's service. A grpcpeer.Network registers itself.
+// RegisterGroupCacheServer makes a gRPC server answer with an implementation of the original's
+// service. A grpcpeer.Network registers itself.
 func RegisterGroupCacheServer(s grpc.ServiceRegistrar, srv GroupCacheServer) {
 	get := func(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC's signature
 		in := new(pb.GetRequest)

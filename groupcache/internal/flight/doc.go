@@ -6,6 +6,6 @@
 // flights of its key: they are not joined any more, and what they bring is not kept. Several keys
 // that are loaded together are a [Batch], of which each is a flight that others can join.
 //
-// A flight is the context of its load. So nothing is made for a Getter that does not look at it, and
-// no tree of contexts has a lock that all flights share.
+// A flight is the context of its load. So nothing is made for a Getter that does not look at it,
+// and no tree of contexts has a lock that all flights share.
 package flight

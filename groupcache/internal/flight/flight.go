@@ -94,8 +94,8 @@ func (f *Flight[T]) Leave() {
 	f.idle.Reset(patience)
 }
 
-// abandon ends a load that nobody waits for. It cannot be joined any more; if it has a value all the
-// same, that is kept.
+// abandon ends a load that nobody waits for. It cannot be joined any more; if it has a value all
+// the same, that is kept.
 func (f *Flight[T]) abandon() {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()

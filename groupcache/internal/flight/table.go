@@ -76,8 +76,9 @@ func (t *Table[T]) Start(ctx context.Context, key string) {
 	}
 }
 
-// Join returns the key's flight under way, or a new one with its context, whose work the caller must
-// do and whose landing it must see to. The context has the values of the caller's, not its end.
+// Join returns the key's flight under way, or a new one with its context, whose work the caller
+// must do and whose landing it must see to. The context has the values of the caller's, not its
+// end.
 func (t *Table[T]) Join(ctx context.Context, key string) (f *Flight[T], ctxOfLoad context.Context, err error) {
 	s := t.shard(key)
 	s.mu.Lock()

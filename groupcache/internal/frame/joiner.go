@@ -3,7 +3,8 @@ package frame
 import "fmt"
 
 // Joiner joins the pieces of long bodies. It takes memory for what has arrived, not for what was
-// announced, and for no more than AtOnce, or one body. Make it with its bounds; it is for one reader.
+// announced, and for no more than AtOnce, or one body. Make it with its bounds; it is for one
+// reader.
 type Joiner struct {
 	// Streams is how many bodies may be under way at once. More are malformed.
 	Streams int

@@ -18,8 +18,9 @@ const (
 	maxSkew = 30 * time.Second
 )
 
-// Signer proves who asks and who answers with a shared secret, and checks what others prove. Sign and Verify are the previous format: HMAC-SHA256 over the
-// method, the escaped path, the Unix time in seconds and the SHA-256 of the body.
+// Signer proves who asks and who answers with a shared secret, and checks what others prove. Sign
+// and Verify are the previous format: HMAC-SHA256 over the method, the escaped path, the Unix time
+// in seconds and the SHA-256 of the body.
 type Signer struct {
 	secret  []byte
 	id      string // of this process
@@ -27,7 +28,8 @@ type Signer struct {
 	windows windows
 }
 
-// NewSigner makes a signer of a secret, which is copied. One that accepts signs requests in the previous format, too, and believes answers without a proof.
+// NewSigner makes a signer of a secret, which is copied. One that accepts signs requests in the
+// previous format, too, and believes answers without a proof.
 func NewSigner(secret []byte, accept bool) *Signer {
 	return &Signer{secret: append([]byte(nil), secret...), id: randomName(), accept: accept}
 }
@@ -59,7 +61,8 @@ func (s *Signer) Sign(h http.Header, method, escapedPath string, body []byte, no
 	h.Set(signatureHeader, hex.EncodeToString(s.sum(method, escapedPath, at, digest)))
 }
 
-// Verify checks the signature of a request by its head. The body must then have the digest that it returns.
+// Verify checks the signature of a request by its head. The body must then have the digest that it
+// returns.
 func (s *Signer) Verify(h http.Header, method, escapedPath string, now time.Time) (Digest, error) {
 	at, signature := h.Get(timeHeader), h.Get(signatureHeader)
 	if at == "" || signature == "" {

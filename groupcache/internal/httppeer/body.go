@@ -16,7 +16,8 @@ const (
 	stall = 10 * time.Second
 	// slowest is how many bytes a second a body must have on average, apart from one stall.
 	slowest = 64 << 10
-	// maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does not see the answer.
+	// maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does
+	// not see the answer.
 	maxDiscarded = 16 << 20
 )
 
@@ -27,8 +28,9 @@ var (
 	ErrBodyUnread = errors.New("the body did not arrive")
 )
 
-// ReadBody reads a request's body of limit bytes at most, in memory that grows with what arrives. One that stalls for 10 s, or comes at less than
-// 64 KiB a second, is given up, unless the http.Server has a ReadTimeout, which holds then. The error is ErrBodyTooLarge or ErrBodyUnread.
+// ReadBody reads a request's body of limit bytes at most, in memory that grows with what arrives.
+// One that stalls for 10 s, or comes at less than 64 KiB a second, is given up, unless the
+// http.Server has a ReadTimeout, which holds then. The error is ErrBodyTooLarge or ErrBodyUnread.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
@@ -60,7 +62,8 @@ func DiscardBody(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.CopyN(io.Discard, in, maxDiscarded)
 }
 
-// pace makes a reader of a body that does not wait for ever. After stop the connection has no deadline any more.
+// pace makes a reader of a body that does not wait for ever. After stop the connection has no
+// deadline any more.
 func pace(w http.ResponseWriter, r *http.Request) (in io.Reader, stop func()) {
 	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.ReadTimeout > 0 {
 		return r.Body, func() {}
@@ -92,13 +95,15 @@ func (p *paced) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// longBody is from which length on the sending of a body takes so long that it is watched, and its receiver shows signs of life.
+// longBody is from which length on the sending of a body takes so long that it is watched, and its
+// receiver shows signs of life.
 const longBody = 64 << 10
 
 // IsLong says that the body of a request may take long to arrive.
 func IsLong(r *http.Request) bool { return r.ContentLength < 0 || r.ContentLength >= longBody }
 
-// progress is the key of a context whose value is called when a part of the request's body has gone out.
+// progress is the key of a context whose value is called when a part of the request's body has gone
+// out.
 type progress struct{}
 
 // bodyOf makes the body of a request of a context.

@@ -1,4 +1,5 @@
-// Package httppeer is the wire between groupcache peers over HTTP: the original's, and what peers of ours know beyond it.
+// Package httppeer is the wire between groupcache peers over HTTP: the original's, and what peers
+// of ours know beyond it.
 package httppeer
 
 import (
@@ -8,17 +9,20 @@ import (
 
 // The headers of peers of ours.
 const (
-	// Marker is sent with every request and every answer of ours. Its value is the version, MarkerValue, or MarkerRefused if the
-	// request did not reach a group.
+	// Marker is sent with every request and every answer of ours. Its value is the version,
+	// MarkerValue, or MarkerRefused if the request did not reach a group.
 	Marker        = "X-Holdfast-Groupcache"
 	MarkerValue   = "1"
 	MarkerRefused = "refused"
-	// ringHeader in the answer to a probe names the ring that the peer would use, if all do, and ringUsedHeader says that it does.
+	// ringHeader in the answer to a probe names the ring that the peer would use, if all do, and
+	// ringUsedHeader says that it does.
 	ringHeader     = "X-Holdfast-Ring"
 	ringUsedHeader = "X-Holdfast-Ring-Used"
-	// pathHeader makes of a GET or POST of the base path a test of the way to the peer; its answer has it, too, with the length of the body.
+	// pathHeader makes of a GET or POST of the base path a test of the way to the peer; its answer
+	// has it, too, with the length of the body.
 	pathHeader = "X-Holdfast-Path"
-	// greetingHeader makes of a GET of the base path what OPTIONS is, for where that is not mounted.
+	// greetingHeader makes of a GET of the base path what OPTIONS is, for where that is not
+	// mounted.
 	greetingHeader = "X-Holdfast-Greeting"
 	// quietHeader asks for an answer without signs of life: they do not survive the way.
 	quietHeader = "X-Holdfast-Quiet"
@@ -26,7 +30,8 @@ const (
 	statusHeader = "X-Holdfast-Status"
 	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
 	CachedOnly = "cached"
-	// Offered in the place of the key of a POST offers keys. The first one in the body is the address of the peer that has them.
+	// Offered in the place of the key of a POST offers keys. The first one in the body is the
+	// address of the peer that has them.
 	Offered = "offered"
 	// Removed in the place of the key of a POST removes the keys in the body.
 	Removed = "removed"
@@ -45,7 +50,8 @@ func Escape(s string) string {
 	return url.PathEscape(s)
 }
 
-// Split takes the group and the key out of an escaped path below base. A path without a slash behind the group has none.
+// Split takes the group and the key out of an escaped path below base. A path without a slash
+// behind the group has none.
 func Split(base, escaped string) (group, key string, ok bool) {
 	rest, ok := strings.CutPrefix(escaped, base)
 	if !ok {

@@ -20,9 +20,11 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// A request proves by its head who asks: HMAC-SHA256 (RFC 2104) with the shared secret over its method, its path below the base path, the time, the session and
-// the number in it, the process it is meant for, and the SHA-256 of its body. The answer proves who answers, by another over the request's, its own status, its
-// body's SHA-256, and the headers that mean something. So do signs of life. None of it hides anything: that is for TLS.
+// A request proves by its head who asks: HMAC-SHA256 (RFC 2104) with the shared secret over its
+// method, its path below the base path, the time, the session and the number in it, the process it
+// is meant for, and the SHA-256 of its body. The answer proves who answers, by another over the
+// request's, its own status, its body's SHA-256, and the headers that mean something. So do signs
+// of life. None of it hides anything: that is for TLS.
 
 const (
 	proofHeader  = "X-Holdfast-Proof"
@@ -31,7 +33,8 @@ const (
 	noTarget     = "-"
 )
 
-// ErrReplayed and ErrTarget are errors of requests that come from a peer, but were taken before, or are not meant for this process.
+// ErrReplayed and ErrTarget are errors of requests that come from a peer, but were taken before, or
+// are not meant for this process.
 var (
 	ErrReplayed = errors.New("the request was taken before, or given up by its sender")
 	ErrTarget   = errors.New("the request is not meant for this process, or for the one that was here before")
@@ -59,7 +62,8 @@ func hexDigest(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Check finds out by the head of a request who asks. There is a Proof if that is a peer, whether it is to be answered or not; its answer is to be proved.
+// Check finds out by the head of a request who asks. There is a Proof if that is a peer, whether it
+// is to be answered or not; its answer is to be proved.
 func (s *Signer) Check(h http.Header, method, below string, now time.Time) (*Proof, error) {
 	f := strings.Split(h.Get(proofHeader), " ")
 	if len(f) == 1 {
@@ -112,8 +116,8 @@ type prover struct {
 	next   http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper. A request that the peer knows to be one, but does not take, is made once more: it has started anew, or net/http has
-// sent the request twice.
+// RoundTrip implements http.RoundTripper. A request that the peer knows to be one, but does not
+// take, is made once more: it has started anew, or net/http has sent the request twice.
 func (p *prover) RoundTrip(r *http.Request) (*http.Response, error) {
 	with, ok := r.Context().Value(signingKey{}).(*signing)
 	if !ok {
@@ -181,7 +185,8 @@ func proveds(h http.Header) []string {
 	return []string{h.Get(Marker), h.Get(ringHeader), h.Get(ringUsedHeader)}
 }
 
-// believe checks the proof of an answer to a request, and returns who gave it. A body that is another one ends with an error.
+// believe checks the proof of an answer to a request, and returns who gave it. A body that is
+// another one ends with an error.
 func (s *Signer) believe(r *http.Response, mac string) (id string, ok bool) {
 	f := strings.Split(r.Header.Get(proofHeader), " ")
 	if len(f) != 5 || f[0] != proofVersion {
@@ -241,7 +246,8 @@ func (s *Signer) Answer(w http.ResponseWriter, p *Proof) *Proving {
 	return &Proving{ResponseWriter: w, signer: s, proof: p}
 }
 
-// Proving is a writer that proves an answer in its head. It keeps the body until all of it is there.
+// Proving is a writer that proves an answer in its head. It keeps the body until all of it is
+// there.
 type Proving struct {
 	http.ResponseWriter
 	signer *Signer

@@ -11,8 +11,9 @@ import (
 // windowSize is how many requests of one peer may overtake each other. A multiple of 64.
 const windowSize = 16384
 
-// session numbers the requests of this process to one peer. Each number is used once; those below the floor are used no more, so that a request that was
-// given up and arrives after what followed it is not taken.
+// session numbers the requests of this process to one peer. Each number is used once; those below
+// the floor are used no more, so that a request that was given up and arrives after what followed
+// it is not taken.
 type session struct {
 	client string
 	target atomic.Pointer[string] // the process that has answered there

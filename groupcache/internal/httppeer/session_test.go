@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 )
 
-// A number is taken once, whatever comes in which order, unless it is below a floor, or overtaken by more than a window.
+// A number is taken once, whatever comes in which order, unless it is below a floor, or overtaken
+// by more than a window.
 func TestANumberIsTakenOnce(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	w := httppeer.NewWindow()
@@ -42,7 +43,8 @@ func TestANumberIsTakenOnce(t *testing.T) {
 	}
 }
 
-// A sender's floor is below all that is under way, but for what has been under way for a whole window.
+// A sender's floor is below all that is under way, but for what has been under way for a whole
+// window.
 func TestAFloorIsBelowWhatIsUnderWay(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	s := httppeer.NewSession()

@@ -54,8 +54,9 @@ type Transport struct {
 
 var _ peer.Transport = (*Transport)(nil)
 
-// Dial makes a Transport to the peer whose groupcache is at base, such as http://example.net:8000/_groupcache/. Nothing is sent. A base
-// that is no URL makes each request fail.
+// Dial makes a Transport to the peer whose groupcache is at base, such as
+// http://example.net:8000/_groupcache/. Nothing is sent. A base that is no URL makes each request
+// fail.
 func (c *Client) Dial(base string) *Transport {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -191,8 +192,9 @@ func (t *Transport) watched(ctx context.Context, alive func()) context.Context {
 	})
 }
 
-// noValue tells why an answer with the status 200 is none of a group: a middleware may have replaced the status of any other, such as a Getter's
-// error, whose text may even be a message. Values have their content type, at the original's peers, too.
+// noValue tells why an answer with the status 200 is none of a group: a middleware may have
+// replaced the status of any other, such as a Getter's error, whose text may even be a message.
+// Values have their content type, at the original's peers, too.
 func noValue(r *http.Response) error {
 	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	switch {
@@ -206,7 +208,8 @@ func noValue(r *http.Response) error {
 
 func isMarked(r *http.Response) bool { return len(r.Header[Marker]) > 0 }
 
-// refusal reads an answer without a value: that of the peer's Getter, or of something that is no peer.
+// refusal reads an answer without a value: that of the peer's Getter, or of something that is no
+// peer.
 func refusal(response *http.Response) (peer.Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxMessage))
 	if err != nil {
@@ -267,7 +270,8 @@ func refusedByOurs(response *http.Response, message string) error {
 	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
 }
 
-// isPlain recognises an answer by http.Error, in which the original's peers report a Getter's errors.
+// isPlain recognises an answer by http.Error, in which the original's peers report a Getter's
+// errors.
 func isPlain(r *http.Response) bool {
 	return r.Header.Get("Content-Type") == "text/plain; charset=utf-8" && r.Header.Get("X-Content-Type-Options") == "nosniff"
 }
@@ -378,8 +382,9 @@ func refusalOf(response *http.Response) error {
 	return fmt.Errorf("%w: %s: %.200q", class, answer.Status, answer.Message)
 }
 
-// done says whether an answer is that of a peer which has done what it was told: it has no body, and our mark if the peer is one of ours. A
-// middleware may have replaced the status of a refusal, and what answers all that is not routed may have the same one.
+// done says whether an answer is that of a peer which has done what it was told: it has no body,
+// and our mark if the peer is one of ours. A middleware may have replaced the status of a refusal,
+// and what answers all that is not routed may have the same one.
 func (t *Transport) done(r *http.Response) bool {
 	switch {
 	case r.StatusCode < 200 || r.StatusCode > 299, r.Header.Get(Marker) == MarkerRefused:
@@ -391,8 +396,9 @@ func (t *Transport) done(r *http.Response) bool {
 	return n == 0 && errors.Is(err, io.EOF)
 }
 
-// neverPasses says of an answer that is not a peer's of ours that the same request will have it again: something on the way does not let its method,
-// its address or its length through. Those left out are a matter of time, or of the server's state.
+// neverPasses says of an answer that is not a peer's of ours that the same request will have it
+// again: something on the way does not let its method, its address or its length through. Those
+// left out are a matter of time, or of the server's state.
 func neverPasses(r *http.Response) bool {
 	if isMarked(r) {
 		return false
@@ -425,8 +431,9 @@ func IsGreeting(r *http.Request) bool {
 	return r.Method == http.MethodOptions || r.Method == http.MethodGet && len(r.Header[greetingHeader]) > 0
 }
 
-// Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is no request of theirs. What does not prove who it is may
-// be a router that has no OPTIONS: where GET alone is mounted, a GET asks.
+// Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is
+// no request of theirs. What does not prove who it is may be a router that has no OPTIONS: where
+// GET alone is mounted, a GET asks.
 func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	g, err := t.greet(ctx, http.MethodOptions)
 	if errors.Is(err, peer.ErrUnproved) {

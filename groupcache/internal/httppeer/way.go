@@ -12,8 +12,10 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// The way to a peer may have middlewares and proxies that do not let signs of life (102 Processing) through, take them for the status of the answer, or
-// route some methods only. A greeting finds out: a GET that is answered by a sign and then by a status that no value has, and a POST with a body.
+// The way to a peer may have middlewares and proxies that do not let signs of life (102 Processing)
+// through, take them for the status of the answer, or route some methods only. A greeting finds
+// out: a GET that is answered by a sign and then by a status that no value has, and a POST with a
+// body.
 
 const (
 	testedStatus = http.StatusNotFound
@@ -40,7 +42,8 @@ func AnswerTest(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, http.StatusText(testedStatus), testedStatus)
 }
 
-// WantsSigns says that the peer that makes a request understands signs of life, and that they reach it.
+// WantsSigns says that the peer that makes a request understands signs of life, and that they reach
+// it.
 func WantsSigns(r *http.Request) bool {
 	return len(r.Header[Marker]) > 0 && len(r.Header[quietHeader]) == 0 && r.ProtoAtLeast(1, 1)
 }

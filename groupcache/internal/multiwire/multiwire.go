@@ -1,5 +1,5 @@
-// Package multiwire encodes requests for several keys and their answers, as protocol buffers: the messages GetMultiRequest and
-// GetMultiResponse of groupcache.proto.
+// Package multiwire encodes requests for several keys and their answers, as protocol buffers: the
+// messages GetMultiRequest and GetMultiResponse of groupcache.proto.
 package multiwire
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// The fields of GetMultiRequest: repeated bytes key = 1; of GetMultiResponse: repeated Entry entry = 1; of Entry: uint32 outcome = 1,
-// bytes value = 2, int64 expire = 3, bytes message = 4.
+// The fields of GetMultiRequest: repeated bytes key = 1; of GetMultiResponse: repeated Entry entry
+// = 1; of Entry: uint32 outcome = 1, bytes value = 2, int64 expire = 3, bytes message = 4.
 const (
 	fieldKey   = 1
 	fieldEntry = 1
@@ -28,10 +28,11 @@ const (
 const (
 	// MaxKeys is how many keys a request has at most.
 	MaxKeys = 8192
-	// MaxRequest is how many bytes a request has at most. One that is made here has half of that, unless it has but one key.
+	// MaxRequest is how many bytes a request has at most. One that is made here has half of that,
+	// unless it has but one key.
 	MaxRequest = 8 << 20
-	// MaxAnswer is how many bytes of values and messages an answer has at most, unless it has but one value. Other keys are Absent: they are to be
-	// asked for again.
+	// MaxAnswer is how many bytes of values and messages an answer has at most, unless it has but
+	// one value. Other keys are Absent: they are to be asked for again.
 	MaxAnswer = 8 << 20
 )
 

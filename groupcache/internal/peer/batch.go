@@ -13,12 +13,14 @@ const (
 	batchFlights = 4
 	// batchKeys is how many keys share a request at most.
 	batchKeys = 128
-	// batchedKey is how many bytes a key has at most that shares a request. A longer one must not make the request too large for others.
+	// batchedKey is how many bytes a key has at most that shares a request. A longer one must not
+	// make the request too large for others.
 	batchedKey = 4 << 10
 )
 
-// batcher lets many callers share requests for what the peer has in its cache. What it has to load is then asked for one by one: nobody
-// waits for another's load. There is no goroutine: one of the callers makes the request for all that wait.
+// batcher lets many callers share requests for what the peer has in its cache. What it has to load
+// is then asked for one by one: nobody waits for another's load. There is no goroutine: one of the
+// callers makes the request for all that wait.
 type batcher struct {
 	peer  *Peer
 	group string
@@ -37,7 +39,8 @@ type waiting struct {
 	err    error
 }
 
-// batcherFor is the batcher of a group, nil if requests are so few that each may go alone, or the key is long.
+// batcherFor is the batcher of a group, nil if requests are so few that each may go alone, or the
+// key is long.
 func (p *Peer) batcherFor(group, key string) *batcher {
 	if p.inFlight.Load() < batchFrom || p.isQuick() || !p.Batches() || len(key) > batchedKey {
 		return nil
@@ -49,7 +52,8 @@ func (p *Peer) batcherFor(group, key string) *batcher {
 	return b.(*batcher) //nolint:forcetypeassert // nothing else is stored
 }
 
-// get asks for a key together with others. An answer with the outcome Absent says that the peer does not have it in its cache.
+// get asks for a key together with others. An answer with the outcome Absent says that the peer
+// does not have it in its cache.
 func (b *batcher) get(ctx context.Context, key string) (Answer, error) {
 	w := &waiting{key: key, done: make(chan struct{})}
 	b.mu.Lock()
@@ -112,7 +116,8 @@ func (b *batcher) lead(ctx context.Context, own *waiting) {
 	for i, w := range batch {
 		keys[i] = w.key
 	}
-	// The others wait for it, too: the end of this caller's context does not end it. It is a matter of a round trip, no load.
+	// The others wait for it, too: the end of this caller's context does not end it. It is a matter
+	// of a round trip, no load.
 	answers, err := b.peer.CachedMulti(context.WithoutCancel(ctx), b.group, keys)
 	for i, w := range batch {
 		if w.err = err; err == nil {

@@ -103,7 +103,8 @@ func TestAFailedBatchFailsItsCallers(t *testing.T) {
 	})
 }
 
-// A caller that was told to make the next request, and leaves, must not leave the others waiting for it.
+// A caller that was told to make the next request, and leaves, must not leave the others waiting
+// for it.
 func TestCallersLeaveBatches(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startBounded(t, 1000, "a")

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// beginning is the moment after a process was given its first peers, in which it does not know yet which ring they use: what it loaded then would be
-// loaded again.
+// beginning is the moment after a process was given its first peers, in which it does not know yet
+// which ring they use: what it loaded then would be loaded again.
 type beginning struct {
 	begun atomic.Bool
 	over  atomic.Bool
@@ -44,7 +44,8 @@ func (b *beginning) end() {
 	})
 }
 
-// Settle waits, in a process that has just begun, until it is known which ring the peers use: a round trip as a rule, 100 ms at most.
+// Settle waits, in a process that has just begun, until it is known which ring the peers use: a
+// round trip as a rule, 100 ms at most.
 func (p *Pool) Settle(ctx context.Context) {
 	if !p.begins.open() {
 		return

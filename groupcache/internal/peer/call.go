@@ -19,7 +19,8 @@ func (p *Peer) Get(ctx context.Context, group, key string) (Answer, error) {
 	return p.getAlone(ctx, group, key)
 }
 
-// Usual is how long 95 of 100 first signs of life of the peer took at most lately, 0 if that is not known.
+// Usual is how long 95 of 100 first signs of life of the peer took at most lately, 0 if that is not
+// known.
 func (p *Peer) Usual() time.Duration { return time.Duration(p.first.p95.Load()) }
 
 // Cached asks for a key that the peer may have in its cache.
@@ -35,8 +36,8 @@ func (p *Peer) Cached(ctx context.Context, group, key string) (a Answer, ok bool
 	return answers[0], true
 }
 
-// CachedMulti asks for what the peer has in its cache of several keys, as many as fit into a request. An error wraps ErrUnavailable, or is the
-// context's.
+// CachedMulti asks for what the peer has in its cache of several keys, as many as fit into a
+// request. An error wraps ErrUnavailable, or is the context's.
 func (p *Peer) CachedMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
 	return p.several(ctx, severalKeys{"get_cached", group, keys, func(ctx context.Context, _ func()) ([]Answer, error) {
 		return p.transport.GetCached(ctx, group, keys)
@@ -50,7 +51,8 @@ type severalKeys struct {
 	ask         func(ctx context.Context, alive func()) ([]Answer, error)
 }
 
-// several makes a request for several keys. Once such a request was not let through, none is made for a minute, or until the peer is greeted again.
+// several makes a request for several keys. Once such a request was not let through, none is made
+// for a minute, or until the peer is greeted again.
 func (p *Peer) several(ctx context.Context, s severalKeys) ([]Answer, error) {
 	if p.options.Trace != nil {
 		return p.severalTraced(ctx, s)
@@ -109,7 +111,8 @@ func (p *Peer) request(ctx context.Context, group, key string) (Answer, error) {
 	return answer, nil
 }
 
-// GetMulti asks a marked peer for several keys at once, as many as fit into a request. An error wraps ErrUnavailable, or is the context's.
+// GetMulti asks a marked peer for several keys at once, as many as fit into a request. An error
+// wraps ErrUnavailable, or is the context's.
 func (p *Peer) GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error) {
 	return p.several(ctx, severalKeys{"get_multi", group, keys, func(ctx context.Context, alive func()) ([]Answer, error) {
 		return p.transport.GetMulti(ctx, group, keys, alive)
@@ -128,8 +131,8 @@ func (p *Peer) count(a Answer) {
 	}
 }
 
-// believe learns who has answered. What a proxy or another service answers in the place of a peer of ours lacks our mark; only a value
-// is proof that an older peer has taken its place.
+// believe learns who has answered. What a proxy or another service answers in the place of a peer
+// of ours lacks our mark; only a value is proof that an older peer has taken its place.
 func (p *Peer) believe(a Answer) error {
 	switch {
 	case a.Marked && !p.marked.Swap(true):
@@ -149,7 +152,8 @@ func (p *Peer) believe(a Answer) error {
 	return nil
 }
 
-// Set stores a value at the peer. If the peer does not take it, the key is removed there. An error wraps ErrUnavailable, or is the context's.
+// Set stores a value at the peer. If the peer does not take it, the key is removed there. An error
+// wraps ErrUnavailable, or is the context's.
 func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
 	return p.tell(ctx, telling{"set", group, key, len(value)}, func(ctx context.Context, alive func()) error {
 		err := p.transport.Set(ctx, group, key, value, expire, alive)
@@ -163,7 +167,8 @@ func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) 
 	})
 }
 
-// Remove drops a key from the peer's caches, of which it has none without the group. An error wraps ErrUnavailable, or is the context's.
+// Remove drops a key from the peer's caches, of which it has none without the group. An error wraps
+// ErrUnavailable, or is the context's.
 func (p *Peer) Remove(ctx context.Context, group, key string) error {
 	return p.tell(ctx, telling{"remove", group, key, 0}, func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) })
 }
@@ -182,8 +187,9 @@ func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context,
 	return p.bounded(ctx, t.size, fn)
 }
 
-// bounded makes a request that tells the peer something of a size. It may take as long as something of it goes out. A peer that is being told what it has
-// missed is told what is written meanwhile, too: otherwise there would always be more.
+// bounded makes a request that tells the peer something of a size. It may take as long as something
+// of it goes out. A peer that is being told what it has missed is told what is written meanwhile,
+// too: otherwise there would always be more.
 func (p *Peer) bounded(ctx context.Context, size int, fn func(ctx context.Context, alive func()) error) error {
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -227,7 +233,8 @@ func (p *Peer) call(ctx context.Context, fn func(ctx context.Context, alive func
 	})
 }
 
-// guard asks the breaker for leave and tells it what came of it. The context limited ends when the peer has had its time.
+// guard asks the breaker for leave and tells it what came of it. The context limited ends when the
+// peer has had its time.
 func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 	permit, err := p.breaker.Allow()
 	if err != nil {
@@ -270,7 +277,8 @@ func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
 	return p.unavailable(err)
 }
 
-// sayRefused says in the log, once, that the peer and this process do not take each other for peers.
+// sayRefused says in the log, once, that the peer and this process do not take each other for
+// peers.
 func (p *Peer) sayRefused(err error) {
 	if (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnproved)) && !p.refuses.Swap(true) {
 		p.options.log.Warn("groupcache: a peer refuses requests of this process, or is not believed", observe.Endpoint(p.shown), observe.Cause(err))

@@ -2,8 +2,8 @@ package peer
 
 import "sync"
 
-// crew runs work in the background, a bounded number at once: a list of peers may have thousands of addresses, of which nobody answers. Its zero value is
-// ready, and safe for concurrent use.
+// crew runs work in the background, a bounded number at once: a list of peers may have thousands of
+// addresses, of which nobody answers. Its zero value is ready, and safe for concurrent use.
 type crew struct {
 	all sync.WaitGroup
 

@@ -57,7 +57,8 @@ func TestAPeerThatComesBackIsToldWhatItHasMissed(t *testing.T) {
 	})
 }
 
-// A process that starts may hear of some peers later than of others. It must not empty their caches for that.
+// A process that starts may hear of some peers later than of others. It must not empty their caches
+// for that.
 func TestANewProcessTellsWhatItHasWritten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startChanging(t)

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// percentile keeps the 95th and 99th percentile of recent durations, to a quarter. Its zero value has seen nothing.
+// percentile keeps the 95th and 99th percentile of recent durations, to a quarter. Its zero value
+// has seen nothing.
 type percentile struct {
 	buckets [64]atomic.Uint32 // four to each doubling, from firstBucket on
 	seen    atomic.Uint32

@@ -13,20 +13,22 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// The attempts, one after each good probe, after which a peer that does not take its removals is to drop all that it has in their place, and after
-// as many again is used without having been told: what cannot be delivered must not keep a peer away for ever.
+// The attempts, one after each good probe, after which a peer that does not take its removals is to
+// drop all that it has in their place, and after as many again is used without having been told:
+// what cannot be delivered must not keep a peer away for ever.
 const (
 	// answeredAttempts are those that something has answered.
 	answeredAttempts = 10
-	// silentAttempts are those that nothing has answered: the network may be at fault, so that more of them make sense. With the longest pause
-	// between probes they take a minute.
+	// silentAttempts are those that nothing has answered: the network may be at fault, so that more
+	// of them make sense. With the longest pause between probes they take a minute.
 	silentAttempts = 60
 )
 
 // aloneAtOnce is how many removals are under way at once where each needs a request of its own.
 const aloneAtOnce = 16
 
-// Miss keeps a removal for the peer, which could not be told, and does not use the peer again before it was.
+// Miss keeps a removal for the peer, which could not be told, and does not use the peer again
+// before it was.
 func (p *Peer) Miss(r writes.Removal, cause error) {
 	if p.missed.Add(r) {
 		p.options.log.Warn("groupcache: a peer misses more removals than are kept: it is to drop all that it has when it is back",
@@ -71,7 +73,8 @@ func attempts(err error) int {
 	return silentAttempts
 }
 
-// errUnfinished says that some removals were delivered, before the time was over or the connection ended. That is no failed attempt.
+// errUnfinished says that some removals were delivered, before the time was over or the connection
+// ended. That is no failed attempt.
 var errUnfinished = errors.New("not all removals were delivered")
 
 func (p *Peer) tellMissed(ctx context.Context) error {
@@ -136,7 +139,8 @@ func (p *Peer) tellAll(ctx context.Context, group string, keys map[string]uint64
 	return <-errs // nil if there is none
 }
 
-// forgetMissed lets a peer of ours that has missed an unknown number of removals drop all that it has.
+// forgetMissed lets a peer of ours that has missed an unknown number of removals drop all that it
+// has.
 func (p *Peer) forgetMissed(ctx context.Context) error {
 	at, ok := p.missed.MustForget()
 	if !ok || !p.marked.Load() {
@@ -155,8 +159,9 @@ func (p *Peer) forgetMissed(ctx context.Context) error {
 	return nil
 }
 
-// remove drops a key from the peer's caches, of which it has none without the group. If what answers does not let the request through, the key
-// is sent in a body in place of the path, and then the peer is to forget everything. The error is Hopeless if none of this can ever arrive; the
+// remove drops a key from the peer's caches, of which it has none without the group. If what
+// answers does not let the request through, the key is sent in a body in place of the path, and
+// then the peer is to forget everything. The error is Hopeless if none of this can ever arrive; the
 // removal is then given up.
 func (p *Peer) remove(ctx context.Context, group, key string) error {
 	err := p.transport.Remove(ctx, group, key)
@@ -173,7 +178,8 @@ func (p *Peer) remove(ctx context.Context, group, key string) error {
 	return err
 }
 
-// repay lets a peer forget all that did not take a removal before, as soon as it takes that. It is tried now and then, before a request.
+// repay lets a peer forget all that did not take a removal before, as soon as it takes that. It is
+// tried now and then, before a request.
 func (p *Peer) repay(ctx context.Context) {
 	if p.missed.MayRepay() && p.marked.Load() && p.transport.Forget(ctx) == nil {
 		p.missed.Repaid()

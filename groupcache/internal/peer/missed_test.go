@@ -139,7 +139,8 @@ func TestARemovalThatIsMissedMeanwhileIsNotForgotten(t *testing.T) {
 	})
 }
 
-// Each write that a peer missed while it was being told of those before began its outage anew: with steady writes it never ended.
+// Each write that a peer missed while it was being told of those before began its outage anew: with
+// steady writes it never ended.
 func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 	for what, every := range map[string]time.Duration{"slower than it is told": 30 * time.Millisecond, "faster": time.Millisecond} {
 		inBubble(t, func(t *testing.T) {
@@ -185,7 +186,8 @@ func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 	}
 }
 
-// Each refused removal was tried ten times anew, so that a peer behind something that answers writes was away nearly always.
+// Each refused removal was tried ten times anew, so that a peer behind something that answers
+// writes was away nearly always.
 func TestWhatWasGivenUpOnceIsGivenUpAtOnce(t *testing.T) {
 	for _, answer := range []error{fmt.Errorf("%w: 500", peer.ErrForeign), syscall.ECONNRESET} {
 		inBubble(t, func(t *testing.T) {

@@ -6,18 +6,21 @@ import (
 	"time"
 )
 
-// The limits of time follow what is seen of the network. What a greeting took, with a new connection as a rule, says how far away a peer is before
-// there are answers; then the answers do, until a greeting that takes longer than a request may shows that the way is another one.
+// The limits of time follow what is seen of the network. What a greeting took, with a new
+// connection as a rule, says how far away a peer is before there are answers; then the answers do,
+// until a greeting that takes longer than a request may shows that the way is another one.
 
 const (
 	// greetingFactor is how many times what a greeting took a peer may be silent.
 	greetingFactor = 2
-	// farFactor is how many times ProbeTimeout a greeting may take, and every other probe, so that no peer is too far to be found up. The other probes
-	// are short, lest one that is lost to a black hole outlasts the outage.
+	// farFactor is how many times ProbeTimeout a greeting may take, and every other probe, so that
+	// no peer is too far to be found up. The other probes are short, lest one that is lost to a
+	// black hole outlasts the outage.
 	farFactor = 4
 )
 
-// limit is how long the peer may be silent at the start of a request. Until something is known of it, connecting may take its time.
+// limit is how long the peer may be silent at the start of a request. Until something is known of
+// it, connecting may take its time.
 func (p *Peer) limit() time.Duration {
 	if !p.marked.Load() || Passage(p.signs.Load()) != Passes {
 		return p.patience()
@@ -40,8 +43,8 @@ func (p *Peer) patience() time.Duration { return max(p.options.Timeout, greeting
 // greeting is what the last greeting took.
 func (p *Peer) greeting() time.Duration { return time.Duration(p.greeted.Load()) }
 
-// sawGreeting takes note of what the greeting of a peer took that was not used before. If a request may not take as long, what is known of requests is of
-// another time.
+// sawGreeting takes note of what the greeting of a peer took that was not used before. If a request
+// may not take as long, what is known of requests is of another time.
 func (p *Peer) sawGreeting(took time.Duration) {
 	if p.first.value() > 0 && took > p.limit() {
 		p.first.reset()
@@ -50,12 +53,14 @@ func (p *Peer) sawGreeting(took time.Duration) {
 }
 
 const (
-	// buffered is how much of a value may have been written that has not been sent, and slowestLink how many bytes a second are sent at least.
+	// buffered is how much of a value may have been written that has not been sent, and slowestLink
+	// how many bytes a second are sent at least.
 	buffered    = 4 << 20
 	slowestLink = 1 << 20
 )
 
-// underWay is for how long the peer may be silent, as the last of a value of some size that was written is still on its way to it.
+// underWay is for how long the peer may be silent, as the last of a value of some size that was
+// written is still on its way to it.
 func underWay(size int) time.Duration {
 	return time.Duration(min(size, buffered)) * time.Second / slowestLink
 }
@@ -82,7 +87,8 @@ func (w *watchdog) feed(least time.Duration) {
 	w.timer.Reset(d)
 }
 
-// bark ends the request, unless it comes so late that this process is what was silent: then the answer may be there unread.
+// bark ends the request, unless it comes so late that this process is what was silent: then the
+// answer may be there unread.
 func (w *watchdog) bark() {
 	if late := time.Now().UnixNano() - w.due.Load(); late > int64(w.limit/4) {
 		w.feed(0)

@@ -43,7 +43,8 @@ func (f *fake) far(rtt time.Duration) {
 	})
 }
 
-// A peer that was further away than 250 ms was cut off before its first answer, so that nothing was ever learnt of it: two of thirty keys were asked of it.
+// A peer that was further away than 250 ms was cut off before its first answer, so that nothing was
+// ever learnt of it: two of thirty keys were asked of it.
 func TestAPeerFarAwayIsUsed(t *testing.T) {
 	for _, rtt := range []time.Duration{20, 100, 250, 300, 500, 900} {
 		rtt *= time.Millisecond
@@ -75,7 +76,8 @@ func TestAPeerFarAwayIsUsed(t *testing.T) {
 	}
 }
 
-// A peer of the original, of which no signs of life are known, has PeerTimeout, or what its distance asks for.
+// A peer of the original, of which no signs of life are known, has PeerTimeout, or what its
+// distance asks for.
 func TestAnOriginalFarAwayIsUsed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
@@ -105,7 +107,8 @@ func TestAnOriginalFarAwayIsUsed(t *testing.T) {
 	})
 }
 
-// When the way to a peer became another one, longer than its limit, the limit stayed: it was cut off, found up, cut off again, for ever.
+// When the way to a peer became another one, longer than its limit, the limit stayed: it was cut
+// off, found up, cut off again, for ever.
 func TestAWayThatGetsLongerIsLearnt(t *testing.T) {
 	for _, longer := range []time.Duration{150, 300, 600} {
 		longer *= time.Millisecond
@@ -133,7 +136,8 @@ func TestAWayThatGetsLongerIsLearnt(t *testing.T) {
 	}
 }
 
-// A Set had one second from its beginning to its end, however large the value, and although its bytes flowed.
+// A Set had one second from its beginning to its end, however large the value, and although its
+// bytes flowed.
 func TestASetIsBoundedByItsProgress(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")

@@ -23,7 +23,8 @@ const (
 	maxFormer = 2
 )
 
-// Former appends the peers that owned a key before the last changes, the latest first, as far as they can be asked.
+// Former appends the peers that owned a key before the last changes, the latest first, as far as
+// they can be asked.
 func (p *Pool) Former(dst []*Peer, key string) []*Peer {
 	m := p.members.Load()
 	if len(m.pasts) == 0 {
@@ -44,8 +45,9 @@ func (p *Pool) Former(dst []*Peer, key string) []*Peer {
 	return dst
 }
 
-// Holder is the owner of a key that this process does not own, if others may be ahead of it: while it waits for the even ring they may use that
-// already, and ask it for keys that another peer has. Nil if there is none.
+// Holder is the owner of a key that this process does not own, if others may be ahead of it: while
+// it waits for the even ring they may use that already, and ask it for keys that another peer has.
+// Nil if there is none.
 func (p *Pool) Holder(key string) *Peer {
 	m := p.members.Load()
 	if p.rings.Even == nil || m.even || len(m.list) == 0 {
@@ -79,10 +81,12 @@ func (p *Pool) Shared() bool {
 	return len(m.list) > 0 || len(m.pasts) > 0
 }
 
-// Departed are the peers that have left lately, and may still be asked by others that do not know. The slice must not be changed.
+// Departed are the peers that have left lately, and may still be asked by others that do not know.
+// The slice must not be changed.
 func (p *Pool) Departed() []*Peer { return p.members.Load().departed }
 
-// Heirs makes a function that tells which peer will own a key when this process has left, nil if there is none.
+// Heirs makes a function that tells which peer will own a key when this process has left, nil if
+// there is none.
 func (p *Pool) Heirs() func(key string) *Peer {
 	m := p.members.Load()
 	ring := m.ringOf(p.rings, p.others(m.urls))
@@ -194,10 +198,12 @@ func (m *members) setPasts(pasts []past) {
 	}
 }
 
-// ErrTooLate is the cause of the end of a context that bounds how long a load waits for a former owner.
+// ErrTooLate is the cause of the end of a context that bounds how long a load waits for a former
+// owner.
 var ErrTooLate = errors.New("a former owner takes too long")
 
-// sparedFor is for how long a former owner is not asked that was too late for several loads in a row: it may be far from what counts as silent.
+// sparedFor is for how long a former owner is not asked that was too late for several loads in a
+// row: it may be far from what counts as silent.
 const sparedFor = time.Second
 
 // Inherit asks a former owner for a key that it may have in its cache.
@@ -215,7 +221,8 @@ func (p *Peer) Inherit(ctx context.Context, group, key string) (a Answer, ok boo
 	return a, ok
 }
 
-// AwaitGreeting waits until it is known what the peer is. The error is the context's, or that the peer is down or none of ours.
+// AwaitGreeting waits until it is known what the peer is. The error is the context's, or that the
+// peer is down or none of ours.
 func (p *Peer) AwaitGreeting(ctx context.Context) error {
 	select {
 	case <-p.known:
@@ -228,7 +235,8 @@ func (p *Peer) AwaitGreeting(ctx context.Context) error {
 	return nil
 }
 
-// Offer tells the peer that this process has values of keys that will be the peer's own, and waits until it has taken them.
+// Offer tells the peer that this process has values of keys that will be the peer's own, and waits
+// until it has taken them.
 func (p *Peer) Offer(ctx context.Context, group, from string, keys []string) error {
 	return p.bounded(ctx, 0, func(ctx context.Context, _ func()) error { return p.transport.Offer(ctx, group, from, keys) })
 }

@@ -182,7 +182,8 @@ func TestHeirs(t *testing.T) {
 	})
 }
 
-// A former owner that hung was not down while its usual latency allowed for more silence than a load waits for it: it cost each load 50 ms.
+// A former owner that hung was not down while its usual latency allowed for more silence than a
+// load waits for it: it cost each load 50 ms.
 func TestAFormerOwnerThatIsTooLateIsSparedForAWhile(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")

@@ -25,7 +25,8 @@ const (
 	NextSign = 100 * time.Millisecond
 )
 
-// unknownSilence is how long a marked peer may be silent before it has answered a number of requests.
+// unknownSilence is how long a marked peer may be silent before it has answered a number of
+// requests.
 const unknownSilence = 250 * time.Millisecond
 
 // silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
@@ -37,13 +38,15 @@ type Options struct {
 	Name string
 	// Dial makes the transport to a peer.
 	Dial func(url string) Transport
-	// Timeout bounds requests to a peer that has not sent our mark, and those that carry no load: Set, Remove.
+	// Timeout bounds requests to a peer that has not sent our mark, and those that carry no load:
+	// Set, Remove.
 	Timeout time.Duration
 	// Silence is how long a marked peer may always be silent.
 	Silence time.Duration
 	// MaxInFlight bounds the requests to one peer.
 	MaxInFlight int
-	// ProbeTimeout bounds the question whether a peer is back, if nothing shows that it is far away.
+	// ProbeTimeout bounds the question whether a peer is back, if nothing shows that it is far
+	// away.
 	ProbeTimeout time.Duration
 	// Handover is for how long after a change the owners of before are known, 0 for none.
 	Handover time.Duration
@@ -62,15 +65,18 @@ type Options struct {
 
 // Stats count the requests to a peer.
 type Stats struct {
-	// Found, NotFound, LoadFailed are answers; Failed got none; Refused were not sent, because the peer was down or busy.
+	// Found, NotFound, LoadFailed are answers; Failed got none; Refused were not sent, because the
+	// peer was down or busy.
 	Found, NotFound, LoadFailed, Failed, Refused uint64
 	// InFlight is how many requests are under way.
 	InFlight int64
 	// MissedRemoves is how many removals the peer has still to be told.
 	MissedRemoves int
-	// LostRemoves is how many removals were not kept for it, because too many were waiting: it is to drop all that it has.
+	// LostRemoves is how many removals were not kept for it, because too many were waiting: it is
+	// to drop all that it has.
 	LostRemoves uint64
-	// DroppedRemoves is how many removals were given up, because nothing lets them through to it: it may answer with old values.
+	// DroppedRemoves is how many removals were given up, because nothing lets them through to it:
+	// it may answer with old values.
 	DroppedRemoves uint64
 }
 
@@ -241,7 +247,8 @@ func (p *Peer) probe(ctx context.Context) error {
 	return nil
 }
 
-// explore finds out what gets through to the peer and back. What gets no answer, as happens when processes are busy, is as it was.
+// explore finds out what gets through to the peer and back. What gets no answer, as happens when
+// processes are busy, is as it was.
 func (p *Peer) explore(ctx context.Context) (ours bool) {
 	w := p.transport.Explore(ctx)
 	if w.Marked {
@@ -285,7 +292,8 @@ func (p *Peer) learnRing(g Greeting) {
 	}
 }
 
-// greetBriefly asks a peer that is up what it is by now, and what gets through to it if that is not known. What fails is left to the requests.
+// greetBriefly asks a peer that is up what it is by now, and what gets through to it if that is not
+// known. What fails is left to the requests.
 func (p *Peer) greetBriefly(ctx context.Context) {
 	if !p.explored.Load() {
 		p.greetAgain(ctx)
@@ -321,8 +329,8 @@ func (p *Peer) ask(ctx context.Context) (Greeting, error) {
 	return p.transport.Probe(limited)
 }
 
-// greet finds out whether the peer is there and one of ours, before the first request needs to know. One that is not there is left alone
-// until a probe finds it.
+// greet finds out whether the peer is there and one of ours, before the first request needs to
+// know. One that is not there is left alone until a probe finds it.
 func (p *Peer) greet(ctx context.Context) {
 	defer close(p.known)
 	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)

@@ -24,7 +24,8 @@ type Ring interface {
 type Rings struct {
 	// Plain makes the ring that all versions know.
 	Plain func(urls []string) Ring
-	// Even makes a ring that is used as soon as all peers say that they would use it, by its Name. Nil: never.
+	// Even makes a ring that is used as soon as all peers say that they would use it, by its Name.
+	// Nil: never.
 	Even func(urls []string) Ring
 	// Name is what the even ring is called between peers.
 	Name string
@@ -65,7 +66,8 @@ type members struct {
 	departed []*Peer // those of pasts that are no peers any more
 }
 
-// NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on the ring.
+// NewPool makes a pool of no peers. Self is the URL of this process, by which it knows itself on
+// the ring.
 func NewPool(self string, rings Rings, o Options) *Pool {
 	o.log, o.ring, o.beginning = observe.Logger(o.Logger, o.Name), rings.Name, new(writes.Beginning)
 	p := &Pool{self: self, options: o, rings: rings, early: writes.NewEarly(o.Handover)}
@@ -118,7 +120,8 @@ func (p *Pool) Set(urls []string) error {
 	return nil
 }
 
-// greetEvery is how often peers of ours are asked what they are by now: one that was replaced need not have been missed.
+// greetEvery is how often peers of ours are asked what they are by now: one that was replaced need
+// not have been missed.
 const greetEvery = 30 * time.Second
 
 // exploreEvery: one in so many of these greetings finds out what reaches them.
@@ -153,8 +156,9 @@ func (p *Pool) greetWith(greet func(*Peer, context.Context), peer *Peer) {
 	}
 }
 
-// wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave things as they are: else each one that
-// comes would move nearly all keys, and back. But a process that has just begun does as those that use it: they know the others.
+// wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave
+// things as they are: else each one that comes would move nearly all keys, and back. But a process
+// that has just begun does as those that use it: they know the others.
 func (p *Pool) wantsEven(peers []*Peer, now *members) bool {
 	if p.rings.Even == nil {
 		return false
@@ -257,7 +261,8 @@ func (p *Pool) WrotePrefix(group, prefix string) {
 // Beginning are the removals of this process by prefix whose first step is under way.
 func (p *Pool) Beginning() *writes.Beginning { return p.options.beginning }
 
-// Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers it is this process alone.
+// Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers
+// it is this process alone.
 //
 // Behind the owner come only peers of ours: another one would pass the request on to the owner.
 func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
@@ -313,7 +318,8 @@ func (p *Pool) URLs() []string { return p.members.Load().urls }
 // Self is the URL of this process.
 func (p *Pool) Self() string { return p.self }
 
-// Close ends the work in the background. Requests under way go on; later ones find the peers unavailable.
+// Close ends the work in the background. Requests under way go on; later ones find the peers
+// unavailable.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed {

@@ -172,7 +172,8 @@ func (f *fake) greets(g peer.Greeting) {
 	f.with(func() { f.probe = func() (peer.Greeting, error) { return g, nil } })
 }
 
-// A process that began while one of the peers was down used another ring than all others, for as long as that one was down.
+// A process that began while one of the peers was down used another ring than all others, for as
+// long as that one was down.
 func TestAProcessThatBeginsUsesTheRingThatTheOthersUse(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
@@ -195,7 +196,8 @@ func TestAProcessThatBeginsUsesTheRingThatTheOthersUse(t *testing.T) {
 	})
 }
 
-// A peer that was replaced so fast that no request failed was taken for what it was before, for ever.
+// A peer that was replaced so fast that no request failed was taken for what it was before, for
+// ever.
 func TestAPeerIsAskedAgainWhatItIs(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
@@ -243,7 +245,8 @@ func TestAnotherEvenRingIsNotAgreedOn(t *testing.T) {
 	})
 }
 
-// While this process waits for the even ring, others that do not may ask it for what another peer has.
+// While this process waits for the even ring, others that do not may ask it for what another peer
+// has.
 func TestTheHolderOfAKeyWhileTheRingIsWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b") // which are not ready for the even ring

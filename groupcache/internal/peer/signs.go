@@ -23,7 +23,8 @@ func StartSigns(send func() error) *Signs {
 	return s
 }
 
-// show holds the lock while it sends: Stop waits for that, as the answer must not be written at the same time.
+// show holds the lock while it sends: Stop waits for that, as the answer must not be written at the
+// same time.
 func (s *Signs) show() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,8 +56,8 @@ func (p *Peer) Written(ctx context.Context, group string, within time.Duration, 
 	return answers, err
 }
 
-// beginMissed has the peer take part in the removals by prefix that are under way: some of those that
-// it may ask for values have not begun yet.
+// beginMissed has the peer take part in the removals by prefix that are under way: some of those
+// that it may ask for values have not begun yet.
 func (p *Peer) beginMissed(ctx context.Context) error {
 	for _, s := range p.options.beginning.All() {
 		if err := p.sweep(ctx, s.Group, s.Sweep); err != nil && !Hopeless(err) {

@@ -1,5 +1,5 @@
-// Package peer asks the other processes of a groupcache: it knows who owns a key, whether that process answers, and what it must
-// still be told.
+// Package peer asks the other processes of a groupcache: it knows who owns a key, whether that
+// process answers, and what it must still be told.
 package peer
 
 import (
@@ -22,7 +22,8 @@ const (
 	NotFound
 	// LoadFailed comes with the message of the peer's Getter.
 	LoadFailed
-	// Absent is the answer to GetCached for what is not in the peer's cache, and to a key that has no room in an answer of several.
+	// Absent is the answer to GetCached for what is not in the peer's cache, and to a key that has
+	// no room in an answer of several.
 	Absent
 )
 
@@ -70,7 +71,8 @@ const (
 type Way struct {
 	// Marked says that a peer of ours has answered.
 	Marked bool
-	// Signs are those of life, while the peer loads. They pass if they also leave the answer as it is.
+	// Signs are those of life, while the peer loads. They pass if they also leave the answer as it
+	// is.
 	Signs Passage
 	// Batches are requests for several keys.
 	Batches Passage
@@ -78,35 +80,42 @@ type Way struct {
 	Sure bool
 }
 
-// Transport carries requests to one peer. An error means that the peer could not be asked, never that its Getter failed.
+// Transport carries requests to one peer. An error means that the peer could not be asked, never
+// that its Getter failed.
 type Transport interface {
-	// Get asks for a key. Before it returns, alive is called whenever the peer shows that it is at work.
+	// Get asks for a key. Before it returns, alive is called whenever the peer shows that it is at
+	// work.
 	Get(ctx context.Context, group, key string, alive func()) (Answer, error)
-	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the order of the keys; Absent ones found no room
-	// and are to be asked for again.
+	// GetMulti asks for several keys at once, which only marked peers know. The answers are in the
+	// order of the keys; Absent ones found no room and are to be asked for again.
 	GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]Answer, error)
-	// GetCached is GetMulti for what the peer has in its cache. It may answer Absent for what it has, too, if the answer would be long.
+	// GetCached is GetMulti for what the peer has in its cache. It may answer Absent for what it
+	// has, too, if the answer would be long.
 	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
-	// Set stores a value at the peer. Before it returns, alive is called whenever a part of the value has gone out, or the peer shows that it is
-	// taking it.
+	// Set stores a value at the peer. Before it returns, alive is called whenever a part of the
+	// value has gone out, or the peer shows that it is taking it.
 	Set(ctx context.Context, group, key, value string, expire int64, alive func()) error
 	// Remove drops a key from the peer's caches.
 	Remove(ctx context.Context, group, key string) error
-	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address, whose length and form are limited.
+	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address,
+	// whose length and form are limited.
 	RemoveMulti(ctx context.Context, group string, keys []string) error
-	// Sweep drops all keys that begin with a prefix, which only marked peers know, and of those not all versions.
+	// Sweep drops all keys that begin with a prefix, which only marked peers know, and of those not
+	// all versions.
 	Sweep(ctx context.Context, group string, s writes.Sweep) error
-	// Written asks which of several keys the peer knows to have been set or removed within so long a time: their answers are Found, those of others
-	// Absent. Only marked peers know it, and of those not all versions.
+	// Written asks which of several keys the peer knows to have been set or removed within so long
+	// a time: their answers are Found, those of others Absent. Only marked peers know it, and of
+	// those not all versions.
 	Written(ctx context.Context, group string, within time.Duration, keys []string) ([]Answer, error)
-	// Offer tells the peer that this process, which it knows by the address from, has the values of keys that will be the peer's own. It
-	// returns when the peer has taken what it wants.
+	// Offer tells the peer that this process, which it knows by the address from, has the values of
+	// keys that will be the peer's own. It returns when the peer has taken what it wants.
 	Offer(ctx context.Context, group, from string, keys []string) error
 	// Forget lets the peer drop all that it has in its caches: it was not told of all writes.
 	Forget(ctx context.Context) error
 	// Probe asks whether the peer is there, and what it is.
 	Probe(ctx context.Context) (Greeting, error)
-	// Explore finds out what gets through to a peer that Probe has found, and back. It may leave traces in the peer's log.
+	// Explore finds out what gets through to a peer that Probe has found, and back. It may leave
+	// traces in the peer's log.
 	Explore(ctx context.Context) Way
 	// Close gives up idle connections.
 	Close()
@@ -121,10 +130,11 @@ var (
 	ErrTooLarge = errors.New("the value is too large")
 	// ErrNoGroup says that the peer has no group of that name. It is well.
 	ErrNoGroup = errors.New("the peer has no such group")
-	// ErrUndeliverable says that what answers in the peer's place, or on the way to it, will never let this request through: its method, its
-	// address or its length. The peer is well.
+	// ErrUndeliverable says that what answers in the peer's place, or on the way to it, will never
+	// let this request through: its method, its address or its length. The peer is well.
 	ErrUndeliverable = errors.New("the request is not let through")
-	// ErrUnproved says that what answered has not proved that it is a peer, as it must: it is not believed, nor what it refuses.
+	// ErrUnproved says that what answered has not proved that it is a peer, as it must: it is not
+	// believed, nor what it refuses.
 	ErrUnproved = observe.NewCause("unproved answer", "the answer does not prove that it comes from a peer with the same secret")
 	// ErrRefused says that the peer does not take the request: not authorised, or not understood.
 	ErrRefused = errors.New("the request was refused")
@@ -137,7 +147,8 @@ var (
 	errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
 )
 
-// Hopeless says that an error is about the request, not about the peer, and that the same request will fail again.
+// Hopeless says that an error is about the request, not about the peer, and that the same request
+// will fail again.
 func Hopeless(err error) bool {
 	return !errors.Is(err, ErrUnproved) && (errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge))
 }

@@ -50,7 +50,8 @@ func silentFor(t *testing.T, p *peer.Peer) time.Duration {
 	return time.Since(began)
 }
 
-// A machine that was busy answered a test of the way too late. Peers then counted as if no signs of life got through to them, for ten minutes.
+// A machine that was busy answered a test of the way too late. Peers then counted as if no signs of
+// life got through to them, for ten minutes.
 func TestATestOfTheWayThatIsLateChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
@@ -78,7 +79,8 @@ func TestATestOfTheWayThatIsLateChangesNothing(t *testing.T) {
 	})
 }
 
-// What the first greeting does not find out is looked at again at once, and then with each greeting.
+// What the first greeting does not find out is looked at again at once, and then with each
+// greeting.
 func TestAWayThatIsNotKnownIsLookedAtAgainSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)

@@ -16,11 +16,12 @@ const (
 	partsPerPeer = 128
 )
 
-// Even is a ring of package consistenthash on which the peers have even shares, and keys that are alike do not meet. The places of its points
-// are mixed, as are those of keys, and the circle is cut into equal parts: each belongs to the peer whose point comes next, or if that has
-// 1.05 times its fair share already, to the next one that has not (V. Mirrokni et al., "Consistent hashing with bounded loads", 2016). It
-// depends on nothing but the points, so that all processes agree. Use NewEven; Owners says who owns a key. It does not change and is safe
-// for concurrent use.
+// Even is a ring of package consistenthash on which the peers have even shares, and keys that are
+// alike do not meet. The places of its points are mixed, as are those of keys, and the circle is
+// cut into equal parts: each belongs to the peer whose point comes next, or if that has 1.05 times
+// its fair share already, to the next one that has not (V. Mirrokni et al., "Consistent hashing
+// with bounded loads", 2016). It depends on nothing but the points, so that all processes agree.
+// Use NewEven; Owners says who owns a key. It does not change and is safe for concurrent use.
 type Even struct {
 	hash   consistenthash.Hash // nil: xxhash
 	names  []string
@@ -35,8 +36,8 @@ type point struct {
 	owner int32
 }
 
-// NewEven makes the even form of a ring, for keys that are hashed by a function, which may put keys together that belong together; nil is
-// a good hash.
+// NewEven makes the even form of a ring, for keys that are hashed by a function, which may put keys
+// together that belong together; nil is a good hash.
 func NewEven(m *consistenthash.Map, hash consistenthash.Hash) *Even {
 	e := &Even{hash: hash}
 	known := make(map[string]int32)
@@ -54,7 +55,8 @@ func NewEven(m *consistenthash.Map, hash consistenthash.Hash) *Even {
 	return e
 }
 
-// assign gives out the parts, in an order that jumps about: so what the busiest cannot take is spread over all others.
+// assign gives out the parts, in an order that jumps about: so what the busiest cannot take is
+// spread over all others.
 func (e *Even) assign() {
 	if len(e.names) == 0 {
 		return
@@ -109,8 +111,8 @@ func (e *Even) Get(key string) string {
 	return e.names[e.owners[e.place(key)>>e.shift]]
 }
 
-// Owners appends to dst up to n peers, no two the same: the owner of a key, then those whose points come next, as would own it without
-// those before. With room in dst it does not allocate.
+// Owners appends to dst up to n peers, no two the same: the owner of a key, then those whose points
+// come next, as would own it without those before. With room in dst it does not allocate.
 func (e *Even) Owners(dst []string, key string, n int) []string {
 	n = min(n, len(e.names))
 	if n <= 0 {

@@ -70,7 +70,8 @@ func alike() []struct {
 	}
 }
 
-// Sixty keys k0 … k59 on three peers all had the same owner. The table is the one of docs/benchmarks, which says how to get it.
+// Sixty keys k0 … k59 on three peers all had the same owner. The table is the one of
+// docs/benchmarks, which says how to get it.
 func TestKeysThatAreAlikeAreSpread(t *testing.T) {
 	const sets = 31             // of names
 	made := map[string]picker{} // making Rendezvous takes long

@@ -130,7 +130,8 @@ func TestOwnersAreDistinctAndBeginWithTheOwner(t *testing.T) {
 	})
 }
 
-// When a peer fails, its keys go to the next owners: all of them, and most to where they would belong without it.
+// When a peer fails, its keys go to the next owners: all of them, and most to where they would
+// belong without it.
 func TestNextOwnersShareTheLoadOfAFailedPeer(t *testing.T) {
 	all := peers(10)
 	r, without := ring.New(all), ring.New(all[1:])

@@ -10,7 +10,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// faultTimeout is the PeerTimeout of the clusters with faults: a fifth of the default, to save time.
+// faultTimeout is the PeerTimeout of the clusters with faults: a fifth of the default, to save
+// time.
 const faultTimeout = 200 * time.Millisecond
 
 func impatient(o *groupcache.Options) { o.PeerTimeout = faultTimeout }
@@ -85,7 +86,8 @@ func missedBy(i *groupcache.Instance, url string) int {
 	return 0
 }
 
-// missedRemovals measures what removals cost that are kept for a peer, and how fast it is told of them.
+// missedRemovals measures what removals cost that are kept for a peer, and how fast it is told of
+// them.
 func missedRemovals(ctx context.Context, s settings, m *measured) (tables []table, err error) {
 	c, err := newCluster(ctx, 2, impatient)
 	if err != nil {

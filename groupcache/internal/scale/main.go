@@ -1,5 +1,6 @@
-// Command scale says what a groupcache of many peers costs. What one machine can show it measures: rings of any size, instances in memory,
-// and up to 100 instances over loopback. What follows for more it computes, and says from which figures.
+// Command scale says what a groupcache of many peers costs. What one machine can show it measures:
+// rings of any size, instances in memory, and up to 100 instances over loopback. What follows for
+// more it computes, and says from which figures.
 //
 //	go run ./groupcache/internal/scale          # about two minutes
 //	go run ./groupcache/internal/scale -quick   # a few seconds, smaller and rougher

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// percentile is the value below which so many of a hundred values lie. The values are sorted by it; there must be one.
+// percentile is the value below which so many of a hundred values lie. The values are sorted by it;
+// there must be one.
 func percentile[T int | float64 | time.Duration](values []T, hundredths int) T {
 	slices.Sort(values)
 	return values[min(len(values)*hundredths/100, len(values)-1)]

@@ -43,7 +43,8 @@ func (t *tally) of(methods ...string) (n int) {
 	return n
 }
 
-// memory is a network that is a call of a function: a RoundTripper that has one handler answer for all hosts.
+// memory is a network that is a call of a function: a RoundTripper that has one handler answer for
+// all hosts.
 type memory struct {
 	handler http.Handler
 	dead    map[string]bool // hosts that refuse connections; not changed in use
@@ -98,8 +99,9 @@ var hundred = groupcache.GetterFunc(func(_ context.Context, _ string, dest group
 	return dest.SetString(strings.Repeat("v", 100), time.Time{})
 })
 
-// newInstance makes an instance with one group. It hands nothing over, so that calls cost what they do when the peers have not changed lately,
-// and is patient unless it is told otherwise, so that on a busy machine nothing is asked twice.
+// newInstance makes an instance with one group. It hands nothing over, so that calls cost what they
+// do when the peers have not changed lately, and is patient unless it is told otherwise, so that on
+// a busy machine nothing is asked twice.
 func newInstance(o groupcache.Options) (*groupcache.Instance, *groupcache.Group, error) {
 	o.Handover = -1
 	if o.PeerTimeout == 0 {
@@ -125,7 +127,8 @@ type pair struct {
 	urls     []string
 }
 
-// newPair makes an instance among n peers, of which the last ones are dead. Nothing is sent before join.
+// newPair makes an instance among n peers, of which the last ones are dead. Nothing is sent before
+// join.
 func newPair(n, dead int, adapt func(*groupcache.Options)) (*pair, error) {
 	served, _, err := newInstance(groupcache.Options{})
 	if err != nil {

@@ -37,7 +37,8 @@ func ownersAsked(n, k int) float64 { return float64(n) * (1 - math.Pow(1-1/float
 // allUp is how likely none of the others is down, if each is with this probability.
 func allUp(n int, down float64) float64 { return math.Pow(1-down, float64(n-1)) }
 
-// affordable is how many writes a second, of all processes together, cost each process no more than the budget.
+// affordable is how many writes a second, of all processes together, cost each process no more than
+// the budget.
 func affordable(n int, told time.Duration) float64 {
 	return budget / told.Seconds() * float64(n) / float64(n-1)
 }
@@ -132,8 +133,9 @@ const (
 	idleTime    = 90 * time.Second // of the default Transport
 )
 
-// connectionsFor is how many connections are kept to a peer that gets so many requests a second: so many that fewer than one request finds
-// them all busy in the time after which an idle one is closed. Those under way are as many as Poisson says.
+// connectionsFor is how many connections are kept to a peer that gets so many requests a second: so
+// many that fewer than one request finds them all busy in the time after which an idle one is
+// closed. Those under way are as many as Poisson says.
 func connectionsFor(rate float64) int {
 	busy := rate * requestTime.Seconds()
 	exactly := math.Exp(-busy) // how likely k requests are under way

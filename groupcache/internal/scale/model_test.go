@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// Fan-out of real instances, counted by the RoundTripper: knownPeersOf fails if a Remove does not tell all others.
+// Fan-out of real instances, counted by the RoundTripper: knownPeersOf fails if a Remove does not
+// tell all others.
 func TestARemoveTellsAllOthers(t *testing.T) {
 	for _, n := range []int{3, 10, 40} {
 		p, err := newPair(n, 0, nil)
@@ -102,8 +103,9 @@ func (e even) Owners(dst []string, key string, _ int) []string {
 }
 
 func TestConnectionsUnderLoad(t *testing.T) {
-	// 2000 requests of half a millisecond a second are 1 at a time on average. Of the 180 000 that come while an idle connection lives, 1.0e-5
-	// find eight or more under way, which is 1.8 of them, so that there is a ninth; 1.1e-6 find nine or more, which is none.
+	// 2000 requests of half a millisecond a second are 1 at a time on average. Of the 180 000 that
+	// come while an idle connection lives, 1.0e-5 find eight or more under way, which is 1.8 of
+	// them, so that there is a ninth; 1.1e-6 find nine or more, which is none.
 	if got := connectionsFor(2000); got != 9 {
 		t.Errorf("connectionsFor(2000) = %d, want 9", got)
 	}
@@ -115,7 +117,8 @@ func TestConnectionsUnderLoad(t *testing.T) {
 	}
 }
 
-// What docs/scale.md advises for thousands of processes: some that cache, and others that ask them and keep nothing.
+// What docs/scale.md advises for thousands of processes: some that cache, and others that ask them
+// and keep nothing.
 func TestCachesApart(t *testing.T) {
 	c, err := newCluster(t.Context(), 4, nil)
 	if err != nil {

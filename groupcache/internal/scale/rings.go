@@ -24,7 +24,8 @@ type owners interface {
 type kind struct {
 	name  string
 	build func(urls []string) owners
-	// places makes a ring on which the same peers have the same parts, and which can be asked for places: those of keys.
+	// places makes a ring on which the same peers have the same parts, and which can be asked for
+	// places: those of keys.
 	places func(urls []string) owners
 	keys   func(n int) []string // evenly spread, n or more
 }
@@ -63,8 +64,8 @@ func fnv1(data []byte) uint64 {
 	return h.Sum64()
 }
 
-// placed is a hash for which keys of eight bytes are the places they fall at. Points of peers, which are longer, fall where they do with the
-// original hash; nil is the default one.
+// placed is a hash for which keys of eight bytes are the places they fall at. Points of peers,
+// which are longer, fall where they do with the original hash; nil is the default one.
 func placed(hash consistenthash.Hash) consistenthash.Hash {
 	if hash == nil {
 		hash = fnv1
@@ -103,7 +104,8 @@ func partitionKeys() []string {
 	return keys
 }
 
-// scattered is a key that has nothing in common with others: the default hash puts keys that differ in their last character only at one peer.
+// scattered is a key that has nothing in common with others: the default hash puts keys that differ
+// in their last character only at one peer.
 func scattered(kind string, numbers ...int) string {
 	return strconv.FormatUint(xxhash.Sum64String(fmt.Sprint(kind, numbers)), 36)
 }
@@ -169,7 +171,8 @@ func moved(before, after []string) float64 {
 	return float64(n) / float64(len(before))
 }
 
-// sets is how many sets of names are tried for so many peers: fewer of the large ones, which differ less.
+// sets is how many sets of names are tried for so many peers: fewer of the large ones, which differ
+// less.
 func (s settings) sets(peers int) int { return max(1, min(2*s.rounds+1, 2000/peers)) }
 
 // rings measures all kinds of rings.
@@ -253,7 +256,8 @@ func lookup(s settings, r owners, keys []string, peers int) time.Duration {
 	return median(times)
 }
 
-// ringEvenness is who owns how much, medians of several sets of names but for the worst and what moves, which is the mean.
+// ringEvenness is who owns how much, medians of several sets of names but for the worst and what
+// moves, which is the mean.
 type ringEvenness struct {
 	most, worst, least float64
 	without            int

@@ -4,7 +4,8 @@ import "unsafe"
 
 const (
 	entryBytes = int64(unsafe.Sizeof(entry{}))
-	// indexBytes and ghostBytes are what an entry takes in the index and in the memory of evicted keys, on average.
+	// indexBytes and ghostBytes are what an entry takes in the index and in the memory of evicted
+	// keys, on average.
 	indexBytes = 16
 	ghostBytes = 20
 )
@@ -28,7 +29,8 @@ func (c costs) of(key, value int) int64 {
 
 func (c costs) ofEntry(e *entry) int64 { return c.of(int(e.keyLen), int(e.valueLen)) }
 
-// allocated returns how much memory Go's allocator takes for n bytes without pointers (runtime/sizeclasses.go).
+// allocated returns how much memory Go's allocator takes for n bytes without pointers
+// (runtime/sizeclasses.go).
 func allocated(n int) int64 {
 	switch {
 	case n == 0:

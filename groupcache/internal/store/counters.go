@@ -7,10 +7,12 @@ import (
 	"unsafe"
 )
 
-// cacheLine is the distance that keeps what one core writes from what another reads; twice 64 bytes, as processors fetch lines in pairs.
+// cacheLine is the distance that keeps what one core writes from what another reads; twice
+// 64 bytes, as processors fetch lines in pairs.
 const cacheLine = 128
 
-// counters count hits and misses, in stripes: goroutines are spread over them, so that cores seldom write to the same one.
+// counters count hits and misses, in stripes: goroutines are spread over them, so that cores seldom
+// write to the same one.
 type counters struct {
 	cells []cell // a power of two
 	shift uint   // takes a hash to a cell
@@ -29,7 +31,8 @@ func newCounters() counters {
 	return counters{cells: make([]cell, 1<<n), shift: uint(64 - n)}
 }
 
-// here returns the cell for the calling goroutine: the address of something on its stack tells it from others, and costs nothing.
+// here returns the cell for the calling goroutine: the address of something on its stack tells it
+// from others, and costs nothing.
 func (c *counters) here() *cell {
 	const golden = 0x9E3779B97F4A7C15
 	var local byte

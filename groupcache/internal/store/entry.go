@@ -8,8 +8,9 @@ import (
 // copied is the size up to which key and value share one allocation, made by the store.
 const copied = 1 << 10
 
-// entry is one item in the store. All but its uses and what its policy notes is set before readers see it and never changes. It fills
-// 64 bytes, one of the allocator's sizes, which is why it holds pointers and lengths in place of strings.
+// entry is one item in the store. All but its uses and what its policy notes is set before readers
+// see it and never changes. It fills 64 bytes, one of the allocator's sizes, which is why it holds
+// pointers and lengths in place of strings.
 type entry struct {
 	next, prev *entry // in its queue; guarded by the shard's mu
 	hash       uint64
@@ -33,9 +34,11 @@ const (
 )
 
 const (
-	// wasUsed is set by a use, unless it is set already: an entry that is read all the time is not written all the time.
+	// wasUsed is set by a use, unless it is set already: an entry that is read all the time is not
+	// written all the time.
 	wasUsed = 1
-	// One hit in sampled makes its entry warmer. It is a prime, so that keys that are read in turn all have their turn.
+	// One hit in sampled makes its entry warmer. It is a prime, so that keys that are read in turn
+	// all have their turn.
 	sampled = 61
 	// One degree of warmth. The bit below it is wasUsed.
 	degree  = 2

@@ -133,7 +133,8 @@ func (s *Store) MainUses() int {
 	return n
 }
 
-// GhostPlaces is how many ghosts the first shard has room for, of its small queue and of its main one.
+// GhostPlaces is how many ghosts the first shard has room for, of its small queue and of its main
+// one.
 func (s *Store) GhostPlaces() (small, main int) {
 	f := s.shards[0].policy.(*s3fifo)
 	return len(f.left.buckets) * bucketSize, len(f.leftMain.buckets) * bucketSize

@@ -1,13 +1,15 @@
 package store
 
-// ghosts remembers entries that have left, and when they were used last. It is approximate: a hash is remembered by 32 of its bits, and one
-// may be dropped early when many fall into the same bucket.
+// ghosts remembers entries that have left, and when they were used last. It is approximate: a hash
+// is remembered by 32 of its bits, and one may be dropped early when many fall into the same
+// bucket.
 type ghosts struct {
 	buckets []bucket
 	clock   ticker // counts what is remembered
 }
 
-// bucket has one cache line: in each word the bits of a hash and, below them, when the entry was used last, and when it left; 0 is nothing.
+// bucket has one cache line: in each word the bits of a hash and, below them, when the entry was
+// used last, and when it left; 0 is nothing.
 type bucket [bucketSize]uint64
 
 const (

@@ -176,7 +176,8 @@ func hitRatio(keys []uint64, s simulation) float64 {
 	return 100 * float64(hits) / float64(len(keys))
 }
 
-// compare runs keys through the store, whole and in shards, and holds the result against LRU and the plain algorithm.
+// compare runs keys through the store, whole and in shards, and holds the result against LRU and
+// the plain algorithm.
 func compare(t *testing.T, keys []uint64) {
 	t.Helper()
 	short := len(keys) > traceLimit // too short for the share of the small queue to be found
@@ -210,8 +211,8 @@ func TestHitRatioOnTraces(t *testing.T) {
 	}
 }
 
-// A loop over four times as many keys as there is room for is the worst that a queue can meet. What is
-// kept of it is hit each time around.
+// A loop over four times as many keys as there is room for is the worst that a queue can meet. What
+// is kept of it is hit each time around.
 func TestHitRatioOfALoop(t *testing.T) {
 	keys := make([]uint64, 200_000)
 	for i := range keys {
@@ -222,8 +223,8 @@ func TestHitRatioOfALoop(t *testing.T) {
 	}
 }
 
-// The store was 7 to 12 points below LRU on reads by recency, and on popularity that drifts and jumps, as
-// keys that come back a little later than they stay in the small queue missed twice.
+// The store was 7 to 12 points below LRU on reads by recency, and on popularity that drifts and
+// jumps, as keys that come back a little later than they stay in the small queue missed twice.
 func TestHitRatioOfMixes(t *testing.T) {
 	const keys = 20_000
 	type mix func(random *rand.Rand, popular func() int) (next func(i int) int)
@@ -287,7 +288,8 @@ func TestHitRatioOfMixes(t *testing.T) {
 	}
 }
 
-// Values of many sizes make room in steps that differ: what is read once must not get into the main queue by that.
+// Values of many sizes make room in steps that differ: what is read once must not get into the main
+// queue by that.
 func TestHitRatioOfValuesOfManySizes(t *testing.T) {
 	const budget = 4 << 20
 	random := rand.New(rand.NewPCG(5, 6))

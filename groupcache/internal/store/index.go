@@ -5,13 +5,16 @@ import (
 	"sync/atomic"
 )
 
-// index finds entries by key. Readers take no lock; there is one writer at a time, who holds the shard's mu.
+// index finds entries by key. Readers take no lock; there is one writer at a time, who holds the
+// shard's mu.
 //
-// It is a directory of small hash tables, chosen by the hash's first bits. A table that has become too full is replaced by a larger one
-// or by two, so that no writer ever moves more than one table's entries. A table is a power of two of groups of eight slots; a group's
-// tags, one byte a slot, say in one word which slots are worth looking at. A reader goes from group to group until it meets an empty
-// slot. It cannot miss an entry that is there all the time: an entry never moves within its table, and a group with no empty slot never
-// gets one. A table that was replaced is not written again, so that its readers see it as it was then.
+// It is a directory of small hash tables, chosen by the hash's first bits. A table that has become
+// too full is replaced by a larger one or by two, so that no writer ever moves more than one
+// table's entries. A table is a power of two of groups of eight slots; a group's tags, one byte a
+// slot, say in one word which slots are worth looking at. A reader goes from group to group until
+// it meets an empty slot. It cannot miss an entry that is there all the time: an entry never moves
+// within its table, and a group with no empty slot never gets one. A table that was replaced is not
+// written again, so that its readers see it as it was then.
 type index struct {
 	skip uint // leading bits of the hash that the shard was chosen by
 	dir  atomic.Pointer[directory]
@@ -59,7 +62,8 @@ func newTable(groups int, depth uint) *table {
 // fillable is how many slots may be filled: seven eighths, so that a search always ends soon.
 func fillable(groups int) int { return groups * (groupSize - 1) }
 
-// groupsFor returns how many groups n entries need so that at least an eighth of what may be filled is still free.
+// groupsFor returns how many groups n entries need so that at least an eighth of what may be filled
+// is still free.
 func groupsFor(n int) int {
 	groups := 1
 	for n > fillable(groups)*7/8 {
@@ -83,7 +87,8 @@ func (d *directory) at(hash uint64) *table { return d.tables[hash>>(64-d.depth)]
 
 func (x *index) table(hash uint64) *table { return x.dir.Load().at(hash << x.skip) }
 
-// probe walks the groups of a table in the order in which a hash's entry is looked for. It meets each once.
+// probe walks the groups of a table in the order in which a hash's entry is looked for. It meets
+// each once.
 type probe struct{ at, step, mask uint64 }
 
 func (t *table) probe(hash uint64) probe {
@@ -96,7 +101,8 @@ func (p *probe) next() {
 	p.at = (p.at + p.step) & p.mask
 }
 
-// matching returns a word with the high bit of each byte set whose tag is the hash's, and perhaps that of the byte after one.
+// matching returns a word with the high bit of each byte set whose tag is the hash's, and perhaps
+// that of the byte after one.
 func matching(tags, hash uint64) uint64 {
 	x := tags ^ eachByte*(hash&tagMask)
 	return (x - eachByte) &^ x & highBits
@@ -217,7 +223,8 @@ func (t *table) all(yield func(*entry) bool) {
 	}
 }
 
-// grow makes room in the table for a hash: it drops the traces of removed entries, or doubles the table, or splits it.
+// grow makes room in the table for a hash: it drops the traces of removed entries, or doubles the
+// table, or splits it.
 func (x *index) grow(t *table, hash uint64) {
 	groups := groupsFor(t.live)
 	if groups <= maxGroups {
@@ -246,7 +253,8 @@ func (d *directory) doubled() *directory {
 	return n
 }
 
-// replaceTable publishes tables in the places of the one that a hash leads to; two take a half of its places each.
+// replaceTable publishes tables in the places of the one that a hash leads to; two take a half of
+// its places each.
 func (x *index) replaceTable(t *table, hash uint64, by ...*table) {
 	d := x.dir.Load()
 	places := 1 << (d.depth - t.depth)
@@ -256,7 +264,8 @@ func (x *index) replaceTable(t *table, hash uint64, by ...*table) {
 	}
 }
 
-// after returns the table that a position among the hashes leads to, and the position of the one after it, 0 after the last.
+// after returns the table that a position among the hashes leads to, and the position of the one
+// after it, 0 after the last.
 func (x *index) after(position uint64) (t *table, next uint64) {
 	t = x.dir.Load().at(position)
 	return t, (position>>(64-t.depth) + 1) << (64 - t.depth)

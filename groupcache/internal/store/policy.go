@@ -9,7 +9,8 @@ type policy interface {
 	// replace takes in an entry for an old one with its key, which has been removed.
 	replace(e, old *entry)
 	remove(e *entry)
-	// victim removes and returns the entry that goes next, to make room for one of such a cost, nil if there is none.
+	// victim removes and returns the entry that goes next, to make room for one of such a cost, nil
+	// if there is none.
 	victim(incoming int64) *entry
 	clear()
 }

@@ -2,18 +2,18 @@ package store
 
 // s3fifo is S3-FIFO with two additions, which it needs where keys are read again at a distance.
 //
-// What is new enters the small queue. What reaches the end of it goes on to the main queue if it was
-// read meanwhile; else it leaves, and is remembered as a ghost. What reaches the end of the main
-// queue goes round again if it was read meanwhile; else it leaves, as a ghost of that queue.
+// What is new enters the small queue. What reaches the end of it goes on to the main queue if it
+// was read meanwhile; else it leaves, and is remembered as a ghost. What reaches the end of the
+// main queue goes round again if it was read meanwhile; else it leaves, as a ghost of that queue.
 //
-// A ghost that comes back has been read at a distance. It goes to the main queue only if it was read
-// later than what leaves that next: then it is the better one of the two (LIRS compares so). And the
-// share of the small queue grows while keys come back that have just left it, and shrinks while keys
-// come back that have just left the main queue (as in ARC): where reads are recent ones, the small
-// queue becomes nearly all, and the store comes close to LRU.
+// A ghost that comes back has been read at a distance. It goes to the main queue only if it was
+// read later than what leaves that next: then it is the better one of the two (LIRS compares so).
+// And the share of the small queue grows while keys come back that have just left it, and shrinks
+// while keys come back that have just left the main queue (as in ARC): where reads are recent ones,
+// the small queue becomes nearly all, and the store comes close to LRU.
 //
-// The main queue takes what leaves the small one unread, too, as long as it has less than its share:
-// in a loop over more keys than there is room for, it keeps some of them.
+// The main queue takes what leaves the small one unread, too, as long as it has less than its
+// share: in a loop over more keys than there is room for, it keeps some of them.
 type s3fifo struct {
 	costs       costs
 	small, main queue
@@ -30,13 +30,14 @@ const (
 	mostShare  = 0.98
 	// step is how many entries the small queue grows or shrinks by at once.
 	step = 2
-	// Ghosts move the share while they are young: among the last n/young that have left, or fewYoung.
+	// Ghosts move the share while they are young: among the last n/young that have left, or
+	// fewYoung.
 	young    = 10
 	fewYoung = 8
 	// ticks is how often the clock ticks while as much is added as there is.
 	ticks = 64
-	// maxMoves bounds how many entries one eviction moves to the main queue, or round in it, as writers wait meanwhile. Then the next
-	// one goes, used or not.
+	// maxMoves bounds how many entries one eviction moves to the main queue, or round in it, as
+	// writers wait meanwhile. Then the next one goes, used or not.
 	maxMoves = 256
 )
 
@@ -142,18 +143,21 @@ func (f *s3fifo) victim(incoming int64) *entry {
 // target is what the entries of the small queue are to cost.
 func (f *s3fifo) target() int64 { return int64(f.share * float64(f.small.cost+f.main.cost)) }
 
-// smallIsOver tells whether the small queue has more than its share, or will have, with an entry that costs more than others do.
+// smallIsOver reports whether the small queue has more than its share, or will have, with an entry
+// that costs more than others do.
 func (f *s3fifo) smallIsOver(incoming int64) bool {
 	return f.small.count > 0 && (f.main.count == 0 || f.small.cost+max(0, incoming-f.mean()) > f.target())
 }
 
-// mainHasRoom tells whether the next one to leave the small queue fits into the share of the main queue.
+// mainHasRoom reports whether the next one to leave the small queue fits into the share of the main
+// queue.
 func (f *s3fifo) mainHasRoom() bool {
 	e := f.small.first()
 	return e != nil && f.small.cost > f.target()+f.mean() && f.small.cost-f.costs.ofEntry(e) > f.target()
 }
 
-// hand lets what was used go round in the main queue, and returns the one that leaves it next, nil if there is none.
+// hand lets what was used go round in the main queue, and returns the one that leaves it next, nil
+// if there is none.
 func (f *s3fifo) hand() *entry {
 	e := f.main.first()
 	for moves := 0; e != nil && moves < maxMoves && e.used(); moves++ {

@@ -63,7 +63,8 @@ func (s *shard) add(e *entry, fence *atomic.Bool, cost, budget int64) bool {
 	return true
 }
 
-// insert puts an entry into everything, in the place of an old one that is in the index only, if there is one.
+// insert puts an entry into everything, in the place of an old one that is in the index only, if
+// there is one.
 func (s *shard) insert(e, old *entry, cost int64) {
 	s.account(e, 1, cost)
 	if old == nil {
@@ -76,7 +77,8 @@ func (s *shard) insert(e, old *entry, cost int64) {
 	s.index.replace(old, e)
 }
 
-// makeRoom evicts until so much more fits, or the shard has no more than its share: then others have more, and settle sees to them.
+// makeRoom evicts until so much more fits, or the shard has no more than its share: then others
+// have more, and settle sees to them.
 func (s *shard) makeRoom(cost, budget int64) {
 	large := s.store.large()
 	for s.store.used.Load()+cost > budget {
@@ -193,7 +195,7 @@ func (s *shard) touch(e *entry) {
 	}
 }
 
-// has tells whether an entry that a reader found is still there.
+// has reports whether an entry that a reader found is still there.
 func (s *shard) has(e *entry) bool { return s.index.find(e.hash, e.key()) == e }
 
 func (s *shard) clear() {

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Stats is a snapshot of a store's counts. Bytes, Cost and Items are what is there now; the others only grow.
+// Stats is a snapshot of a store's counts. Bytes, Cost and Items are what is there now; the others
+// only grow.
 type Stats struct {
 	Bytes     int64 // of keys and values, exactly
 	Cost      int64 // what they take of the budget
@@ -48,8 +49,8 @@ type Hot struct {
 	Hits int64
 }
 
-// Hottest returns the n entries that are read most, the most read first, without those that have expired. It looks at all entries, but
-// stops neither readers nor writers.
+// Hottest returns the n entries that are read most, the most read first, without those that have
+// expired. It looks at all entries, but stops neither readers nor writers.
 func (s *Store) Hottest(n int) []Hot {
 	if n <= 0 {
 		return nil

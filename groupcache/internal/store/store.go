@@ -13,8 +13,9 @@ import (
 type Policy uint8
 
 const (
-	// S3FIFO keeps what was read again soon after it came, and what comes back and was read later than what would go for it. Keys
-	// read once pass through a part of the room that follows what comes back. The default.
+	// S3FIFO keeps what was read again soon after it came, and what comes back and was read later
+	// than what would go for it. Keys read once pass through a part of the room that follows what
+	// comes back. The default.
 	S3FIFO Policy = iota
 	// LRU keeps what was read last. A hit takes the shard's lock.
 	LRU
@@ -24,19 +25,22 @@ const (
 type Options struct {
 	// MaxBytes is the budget; see Payload for what is counted. With 0 or less nothing is stored.
 	MaxBytes int64
-	// Beside is what the owner has besides MaxBytes, in other stores: an item may have half of the sum of both. 0.
+	// Beside is what the owner has besides MaxBytes, in other stores: an item may have half of the
+	// sum of both. 0.
 	Beside int64
 	// Policy is what goes first; S3FIFO.
 	Policy Policy
-	// Payload makes the budget count keys and values alone, instead of the memory that they take with all around them (see Cost);
-	// false.
+	// Payload makes the budget count keys and values alone, instead of the memory that they take
+	// with all around them (see Cost); false.
 	Payload bool
-	// Shards is how many parts are locked separately by writers, rounded up to a power of two and at most 1024; 0 means by
-	// GOMAXPROCS, but one for each 4 MiB at most.
+	// Shards is how many parts are locked separately by writers, rounded up to a power of two and
+	// at most 1024; 0 means by GOMAXPROCS, but one for each 4 MiB at most.
 	Shards int
-	// Stale is how long an entry is still answered after its expiry, marked as stale; 0 means not at all.
+	// Stale is how long an entry is still answered after its expiry, marked as stale; 0 means not
+	// at all.
 	Stale time.Duration
-	// Now is the clock that expiries are compared with; nil means time.Now. It is asked only about entries that expire.
+	// Now is the clock that expiries are compared with; nil means time.Now. It is asked only about
+	// entries that expire.
 	Now func() time.Time
 }
 
@@ -55,12 +59,13 @@ func (o Options) withDefaults() Options {
 }
 
 const (
-	// bytesPerShard is the least that is worth a shard: a small one would know too little of what is read.
+	// bytesPerShard is the least that is worth a shard: a small one would know too little of what
+	// is read.
 	bytesPerShard = 4 << 20
 	maxShards     = 1024
 
-	// An item may have half of the budget, so that none empties the store; where that is less than smallItem, it may have that, if the budget has
-	// it.
+	// An item may have half of the budget, so that none empties the store; where that is less than
+	// smallItem, it may have that, if the budget has it.
 	largestPart = 2
 	smallItem   = 4 << 10
 )
@@ -69,15 +74,15 @@ const (
 type Item struct {
 	// Key is copied.
 	Key string
-	// Value is copied while it and the key take 1 KiB at most. A larger one is kept: it should be an allocation of its own, as the
-	// store counts its length.
+	// Value is copied while it and the key take 1 KiB at most. A larger one is kept: it should be
+	// an allocation of its own, as the store counts its length.
 	Value string
 	// Expire is when the value expires, in nanoseconds since 1970; 0 means never.
 	Expire int64
 	// Flags are the caller's: the View has them.
 	Flags uint8
-	// Fence, if there is one, is read with the shard locked, and the item is not stored if it is true. Who sets it and then removes
-	// the key can be sure that the item is not there afterwards.
+	// Fence, if there is one, is read with the shard locked, and the item is not stored if it is
+	// true. Who sets it and then removes the key can be sure that the item is not there afterwards.
 	Fence *atomic.Bool
 }
 
@@ -90,8 +95,9 @@ type View struct {
 	Stale bool
 }
 
-// Store keeps values by key within a budget of bytes. Use New; Get is what it is for. It is safe for concurrent use, starts no
-// goroutine and needs no closing; the owner calls Sweep now and then if entries expire.
+// Store keeps values by key within a budget of bytes. Use New; Get is what it is for. It is safe
+// for concurrent use, starts no goroutine and needs no closing; the owner calls Sweep now and then
+// if entries expire.
 type Store struct {
 	seed   maphash.Seed
 	shift  uint    // takes a hash to a shard
@@ -136,7 +142,8 @@ func New(o Options) *Store {
 	return s
 }
 
-// Get returns what is stored under key. It counts, as a hit or a miss, and a hit helps the entry to stay.
+// Get returns what is stored under key. It counts, as a hit or a miss, and a hit helps the entry to
+// stay.
 func (s *Store) Get(key string) (View, bool) {
 	hash := maphash.String(s.seed, key)
 	shard := &s.shards[hash>>s.shift]
@@ -193,7 +200,8 @@ func (s *Store) age(e *entry) int64 {
 	return since(s.now().UnixNano(), e.expire)
 }
 
-// since returns now - then without overflow; for whom then is far off, anything of its sign is as good.
+// since returns now - then without overflow; for whom then is far off, anything of its sign is as
+// good.
 func since(now, then int64) int64 {
 	d := now - then
 	if now >= 0 && then < 0 && d < 0 {
@@ -205,9 +213,10 @@ func since(now, then int64) int64 {
 	return d
 }
 
-// Add stores an item in place of what was under its key, and reports whether it did. It does not if the item's fence is up: then
-// nothing changes. Nor does it if the item has expired, if it is too large (see Fits), which Stats counts as refused, or if there is no budget: then
-// the old value, which is out of date, is removed.
+// Add stores an item in place of what was under its key, and reports whether it did. It does not if
+// the item's fence is up: then nothing changes. Nor does it if the item has expired, if it is too
+// large (see Fits), which Stats counts as refused, or if there is no budget: then the old value,
+// which is out of date, is removed.
 func (s *Store) Add(it Item) bool {
 	hash := maphash.String(s.seed, it.Key)
 	shard := &s.shards[hash>>s.shift]
@@ -226,24 +235,27 @@ func (s *Store) Add(it Item) bool {
 	return stored
 }
 
-// Fits tells whether an item whose key and value have these lengths may be stored: it has half of the budget at most (or 4 KiB, in a small one), and
-// less than 4 GiB.
+// Fits reports whether an item whose key and value have these lengths may be stored: it has half of
+// the budget at most (or 4 KiB, in a small one), and less than 4 GiB.
 func (s *Store) Fits(key, value int) bool {
 	budget, size := s.budget.Load(), int64(key)+int64(value)
 	return size <= max((budget+s.beside)/largestPart, smallItem) && size <= math.MaxUint32 && s.costs.of(key, value) <= budget
 }
 
-// Room tells whether an item whose key and value have these lengths would be stored without driving out another.
+// Room reports whether an item whose key and value have these lengths would be stored without driving
+// out another.
 func (s *Store) Room(key, value int) bool {
 	cost, budget := s.costs.of(key, value), s.budget.Load()
 	return s.Fits(key, value) && s.used.Load()+cost <= budget
 }
 
-// Cost returns what an item whose key and value have these lengths takes of the budget, in bytes: with Options.Payload their sum, else
-// the memory of both, rounded up as the allocator does, with that of the entry and its part of the index.
+// Cost returns what an item whose key and value have these lengths takes of the budget, in bytes:
+// with Options.Payload their sum, else the memory of both, rounded up as the allocator does, with
+// that of the entry and its part of the index.
 func (s *Store) Cost(key, value int) int64 { return s.costs.of(key, value) }
 
-// settle evicts until the store is within its budget, from whichever shard has most: so shards that have lent their room get it back.
+// settle evicts until the store is within its budget, from whichever shard has most: so shards that
+// have lent their room get it back.
 func (s *Store) settle() {
 	for s.used.Load() > s.budget.Load() {
 		most := &s.shards[0]

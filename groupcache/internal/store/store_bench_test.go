@@ -22,7 +22,8 @@ func benchNames() []string {
 	return keys
 }
 
-// BenchmarkGet compares hits with those of a map behind a read lock, which has neither a budget nor counts nor an order.
+// BenchmarkGet compares hits with those of a map behind a read lock, which has neither a budget nor
+// counts nor an order.
 func BenchmarkGet(b *testing.B) {
 	keys := benchNames()
 	value := strings.Repeat("v", 100)

@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
 
-// FuzzStore takes each four bytes for an operation on a small store, and compares with a map after each.
+// FuzzStore takes each four bytes for an operation on a small store, and compares with a map after
+// each.
 func FuzzStore(f *testing.F) {
 	f.Add([]byte("\x00\x01\x02\x03\x10\x01\x02\x03\x20\x01\x02\x03"))
 	f.Add([]byte(strings.Repeat("\x00a\xff\x00\x01a\x01\x05\x02a\x00\x00", 20)))

@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
 
-// model is what a store must agree with: what was last written under each key. The store may have evicted any of it.
+// model is what a store must agree with: what was last written under each key. The store may have
+// evicted any of it.
 type model struct {
 	store  *store.Store
 	now    int64
@@ -116,7 +117,8 @@ func TestStoreAgreesWithItsModel(t *testing.T) {
 	})
 }
 
-// TestStoreWithRoomLosesNothing says what the model above cannot, as there anything may have been evicted.
+// TestStoreWithRoomLosesNothing says what the model above cannot, as there anything may have been
+// evicted.
 func TestStoreWithRoomLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := store.New(store.Options{MaxBytes: 1 << 30, Shards: rapid.SampledFrom([]int{1, 8}).Draw(t, "shards")})

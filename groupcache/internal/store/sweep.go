@@ -9,9 +9,10 @@ type sweeper struct {
 	position uint64 // among the shard's hashes; guarded by mu
 }
 
-// Sweep looks at the next entries, in the order of their hashes, and removes those that have expired, and for longer than Options.Stale. It
-// looks at so many or somewhat more (whole tables of up to a thousand places), but at none twice, and returns how many it has removed.
-// Where nothing expires it does nothing.
+// Sweep looks at the next entries, in the order of their hashes, and removes those that have
+// expired, and for longer than Options.Stale. It looks at so many or somewhat more (whole tables of
+// up to a thousand places), but at none twice, and returns how many it has removed. Where nothing
+// expires it does nothing.
 func (s *Store) Sweep(look int) (removed int) {
 	now := s.now().UnixNano()
 	s.sweep.mu.Lock()
@@ -38,7 +39,7 @@ func (s *Store) Sweep(look int) (removed int) {
 	return removed
 }
 
-// expires tells whether any entry has an expiry.
+// expires reports whether any entry has an expiry.
 func (s *shard) expires() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package store
 
-// ticker is a coarse clock: it ticks once in so many counts. Times of it that are more than 65 535 ticks apart look closer than they are.
+// ticker is a coarse clock: it ticks once in so many counts. Times of it that are more than 65 535
+// ticks apart look closer than they are.
 type ticker struct {
 	now    uint16
 	counts int // since the last tick

@@ -59,8 +59,8 @@ func kept(prefix string) string {
 }
 
 // BeginWithin is how long the writer of a sweep waits for a process to begin. One that begins later
-// has missed the sweep: those that began first may have stopped waiting for the End by then, and may
-// have kept what they got from it.
+// has missed the sweep: those that began first may have stopped waiting for the End by then, and
+// may have kept what they got from it.
 const BeginWithin = longestSweep * 2 / 3
 
 const (

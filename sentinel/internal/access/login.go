@@ -205,7 +205,7 @@ func (d *Connector) Renew(ctx context.Context, conn *wire.Conn) error {
 // ErrNoCredentials is part of the error where Endpoint.Credentials returned one.
 var ErrNoCredentials = errors.New("there are no credentials")
 
-// refusesLogin tells whether a login was refused, rather than a command for want of rights.
+// refusesLogin reports whether a login was refused, rather than a command for want of rights.
 func refusesLogin(err error) bool {
 	return RefusesCredentials(err) && !RefusesRights(err)
 }

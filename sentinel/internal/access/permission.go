@@ -14,14 +14,14 @@ import (
 
 const defaultUser = "default"
 
-// refusesCommand tells whether an error reply is about a command that this user, or nobody, may
+// refusesCommand reports whether an error reply is about a command that this user, or nobody, may
 // send.
 func refusesCommand(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && (strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown command"))
 }
 
-// RefusesCredentials tells whether an error reply is about user or password.
+// RefusesCredentials reports whether an error reply is about user or password.
 func RefusesCredentials(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	if !ok {
@@ -35,7 +35,7 @@ func RefusesCredentials(err error) bool {
 	return false
 }
 
-// RefusesRights tells whether an error reply is about what the user may do, and nothing else is
+// RefusesRights reports whether an error reply is about what the user may do, and nothing else is
 // wrong with the login.
 func RefusesRights(err error) bool {
 	text, ok := wire.ErrorReply(err)
@@ -72,7 +72,7 @@ func Needed(found []string, err error) []string {
 	return []string{cmp.Or(RefusedCommand(err), "sentinel")}
 }
 
-// asksForNone tells whether an error reply to a login with a password alone says that the server
+// asksForNone reports whether an error reply to a login with a password alone says that the server
 // lets everybody in.
 func asksForNone(err error) bool {
 	text, ok := wire.ErrorReply(err)

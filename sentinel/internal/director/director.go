@@ -294,7 +294,7 @@ func (d *Director) publish() {
 	}
 }
 
-// surveys tells whether servers are asked, as there are no sentinels.
+// surveys reports whether servers are asked, as there are no sentinels.
 func (d *Director) surveys() bool { return len(d.Surveyed) > 0 }
 
 // sentinels are those that are known.
@@ -385,7 +385,7 @@ func (d *Director) missing() error {
 	return errors.Join(all...)
 }
 
-// Permanent tells whether an error will stay until somebody changes a configuration.
+// Permanent reports whether an error will stay until somebody changes a configuration.
 func Permanent(err error) bool {
 	for _, known := range []error{outcome.ErrSentinelAuth, outcome.ErrServerAuth, outcome.ErrNotSentinel, outcome.ErrUnknownPrimary} {
 		if errors.Is(err, known) {

@@ -80,7 +80,7 @@ type Snapshot struct {
 	Sentinels []Sentinel
 }
 
-// same tells whether both are the same to whoever looks. What is listed of replicas follows from
+// same reports whether both are the same to whoever looks. What is listed of replicas follows from
 // the view.
 func (p *Snapshot) same(o *Snapshot) bool {
 	if o == nil {

@@ -23,7 +23,7 @@ func (s *State) fresh() []*voter {
 	return s.voters.reports
 }
 
-// majority tells whether n are most of all that vote.
+// majority reports whether n are most of all that vote.
 func (s *State) majority(n int) bool {
 	s.fresh()
 	return 2*n > s.voters.electors
@@ -113,7 +113,7 @@ func (s *State) identify() {
 	}
 }
 
-// names tells whether a report has addr as primary or replica. The present primary may be listed by
+// names reports whether a report has addr as primary or replica. The present primary may be listed by
 // another address of its.
 func (s *State) names(v *voter, addr string) bool {
 	id := s.primary.id
@@ -121,12 +121,12 @@ func (s *State) names(v *voter, addr string) bool {
 		addr == s.primary.addr && id != "" && slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.RunID == id })
 }
 
-// lists tells whether a report has addr as a replica.
+// lists reports whether a report has addr as a replica.
 func (v *voter) lists(addr string) bool {
 	return v.sees(addr, func(*Replica) bool { return true })
 }
 
-// sees tells whether a report has addr as a replica that is such.
+// sees reports whether a report has addr as a replica that is such.
 func (v *voter) sees(addr string, is func(*Replica) bool) bool {
 	for i := range v.report.Replicas {
 		if r := &v.report.Replicas[i]; r.Addr == addr && is(r) {
@@ -136,7 +136,7 @@ func (v *voter) sees(addr string, is func(*Replica) bool) bool {
 	return false
 }
 
-// most tells whether most of all that vote say such.
+// most reports whether most of all that vote say such.
 func (s *State) most(is func(*voter) bool) bool {
 	n := 0
 	for _, v := range s.fresh() {
@@ -147,7 +147,7 @@ func (s *State) most(is func(*voter) bool) bool {
 	return s.majority(n)
 }
 
-// known tells whether most sentinels list addr: as a replica or, if they have not heard of the last
+// known reports whether most sentinels list addr: as a replica or, if they have not heard of the last
 // failover yet, as the primary.
 func (s *State) known(addr string) bool {
 	return s.most(func(v *voter) bool { return s.names(v, addr) })
@@ -157,7 +157,7 @@ func (s *State) allowed(addr string) bool {
 	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
 }
 
-// mayFollow tells whether addr may become primary at all: most sentinels list it and, unless it has
+// mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it has
 // been a replica of late, most call it primary. The one that was just left they must call so anew.
 // To others no credentials are sent.
 func (s *State) mayFollow(addr string) bool {
@@ -202,7 +202,7 @@ func (s *State) decide() {
 	}
 }
 
-// undecided tells whether the sentinels' choice is needed: there is no primary, and none that was
+// undecided reports whether the sentinels' choice is needed: there is no primary, and none that was
 // moved to before its announcement has just been lost.
 func (s *State) undecided() bool { return !s.phase.Serves() && s.move.from == "" }
 
@@ -274,7 +274,7 @@ func toAnnounced(said saying) asker {
 	return asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement}
 }
 
-// calledPrimary tells whether most call addr the primary.
+// calledPrimary reports whether most call addr the primary.
 func (s *State) calledPrimary(addr string) bool {
 	return s.most(func(v *voter) bool { return s.named(v) == addr })
 }
@@ -335,13 +335,13 @@ func (s *State) claimed() (tally, bool) {
 	return tally{}, false
 }
 
-// disowned tells whether most have the primary neither as the primary nor as a replica. After a
+// disowned reports whether most have the primary neither as the primary nor as a replica. After a
 // failover they all have it as one of them.
 func (s *State) disowned() bool {
 	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
 }
 
-// byFew tells whether the primary was announced by a few only, at an epoch that most have not
+// byFew reports whether the primary was announced by a few only, at an epoch that most have not
 // reached. They may have gone wrong, or the others have yet to hear of it.
 func (s *State) byFew() bool { return s.primary.told > s.primary.epoch }
 
@@ -392,5 +392,5 @@ func (s *State) judgeClaim() {
 	s.claim = claim{}
 }
 
-// provenAnew tells whether most of all sentinels that vote have been seen to begin anew.
+// provenAnew reports whether most of all sentinels that vote have been seen to begin anew.
 func (s *State) provenAnew() bool { return s.most(func(v *voter) bool { return v.reborn }) }

@@ -66,7 +66,7 @@ func (s *State) comeBack(addr string) {
 // maxStandbys is how many servers that have been replicas are remembered.
 const maxStandbys = 64
 
-// stoodBy tells whether a server has been a replica since it was the primary, as far as is known:
+// stoodBy reports whether a server has been a replica since it was the primary, as far as is known:
 // before, its word that it is the primary means nothing. It may be one of before that has come
 // back, and has not been demoted yet.
 func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }

@@ -34,7 +34,7 @@ func (p *play) unheard(sentinels ...string) {
 	}
 }
 
-// listed tells whether addr is among the replicas that may be asked.
+// listed reports whether addr is among the replicas that may be asked.
 func (p *play) listed(addr string) bool {
 	for _, r := range p.state.View().Replicas {
 		if r.Addr == addr {

@@ -95,14 +95,14 @@ func (s *State) stallTimeout() time.Duration {
 	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
-// replaces tells whether a sentinel leads a failover of the present primary. One that leads the
+// replaces reports whether a sentinel leads a failover of the present primary. One that leads the
 // last one may still wait for replicas to follow, for minutes, and names the primary of before;
 // others have announced this one then.
 func (s *State) replaces(v *voter) bool {
 	return v.report.Midway && (v.report.Epoch > max(s.primary.epoch, s.primary.told) || s.named(v) == s.primary.addr)
 }
 
-// failoverBegins tells whether a sentinel leads a failover, or most name another primary.
+// failoverBegins reports whether a sentinel leads a failover, or most name another primary.
 func (s *State) failoverBegins() bool {
 	if slices.ContainsFunc(s.fresh(), s.replaces) {
 		return true

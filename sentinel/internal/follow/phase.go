@@ -29,7 +29,7 @@ func (p Phase) String() string {
 	return [phases]string{"searching", "returning", "up", "fenced", "provisional", "stalled", "forced", "closed"}[p]
 }
 
-// Serves tells whether commands have a primary.
+// Serves reports whether commands have a primary.
 func (p Phase) Serves() bool { return p == Up || p == Fenced || p == Provisional }
 
 // Transition is a way from one phase to another.
@@ -65,7 +65,7 @@ func Transitions() []Transition {
 	}
 }
 
-// allowed tells whether a transition is among them.
+// allowed reports whether a transition is among them.
 func allowed(from, to Phase) bool {
 	if to == Forced || to == Closed {
 		return true

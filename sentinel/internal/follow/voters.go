@@ -67,13 +67,13 @@ func (e *electorate) add(addr string, now time.Time) *voter {
 	return v
 }
 
-// settled tells whether enough is known for the first decision: each sentinel has been heard or has
+// settled reports whether enough is known for the first decision: each sentinel has been heard or has
 // failed, or had time for it.
 func (e *electorate) settled(now time.Time) bool {
 	return e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
 }
 
-// late tells whether the time is over that sentinels had for the first decision.
+// late reports whether the time is over that sentinels had for the first decision.
 func (e *electorate) late(now time.Time) bool { return e.heard && !now.Before(e.firstUntil) }
 
 // wait reports, once, that the wait for the first decision is over.
@@ -85,7 +85,7 @@ func (e *electorate) wait(now time.Time) bool {
 	return false
 }
 
-// lives tells whether a sentinel has a vote, whether it is heard at present or not: else, when most
+// lives reports whether a sentinel has a vote, whether it is heard at present or not: else, when most
 // are away for a moment, one that has gone wrong would be most of those that are left. One that has
 // told nothing for a minute is no member of anything any more.
 func (e *electorate) lives(v *voter, now time.Time) bool {
@@ -112,17 +112,17 @@ func (e *electorate) count(now time.Time) {
 	}
 }
 
-// twin tells whether two are one sentinel at two addresses. One that has had another id is not: it
+// twin reports whether two are one sentinel at two addresses. One that has had another id is not: it
 // may have taken this one. If they do not say the same they count as two all the same.
 func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
 
-// same tells whether two reports say the same.
+// same reports whether two reports say the same.
 func (r *Report) same(o *Report) bool {
 	return r.Addr == o.Addr && r.RunID == o.RunID && r.Epoch == o.Epoch && r.Midway == o.Midway &&
 		slices.Equal(r.Replicas, o.Replicas) && slices.Equal(r.Peers, o.Peers)
 }
 
-// own tells whether v speaks for the sentinel with an id: the first to come with it does, for as
+// own reports whether v speaks for the sentinel with an id: the first to come with it does, for as
 // long as it answers, because else whoever takes another's id would speak for it. An address that
 // the user gave goes before one that was found, which may be the same sentinel's, unless it has had
 // another id, and may have taken this one: then each speaks for itself, as do two that the user

@@ -225,7 +225,7 @@ func (r *Replica) check(ctx context.Context, conn *wire.Conn) error {
 	return r.checkAge(conn, marks, is)
 }
 
-// checkAge tells whether the replica has what the primary had written a while ago. While there is
+// checkAge reports whether the replica has what the primary had written a while ago. While there is
 // no primary nothing is written.
 func (r *Replica) checkAge(conn *wire.Conn, of marks, is access.Role) error {
 	p := r.set.primary

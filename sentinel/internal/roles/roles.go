@@ -192,13 +192,13 @@ func (s *Servers) Verdict() (Verdict, error) {
 	return v, nil
 }
 
-// Settled tells whether there is a verdict: each has answered, or has failed to, once. A server
+// Settled reports whether there is a verdict: each has answered, or has failed to, once. A server
 // that is added later holds nothing up.
 func (s *Servers) Settled() bool {
 	return s.chosen != nil || !slices.ContainsFunc(s.all, func(o *server) bool { return !o.judged })
 }
 
-// Answers tells whether any server answers.
+// Answers reports whether any server answers.
 func (s *Servers) Answers() bool {
 	return slices.ContainsFunc(s.all, func(o *server) bool { return o.answers })
 }

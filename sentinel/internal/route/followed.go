@@ -55,7 +55,7 @@ func (f *followed) Write(b []byte) (int, error) {
 	return n, f.unsent(f.reason(err))
 }
 
-// owing tells whether a reply may be still to come: something was written, and nothing has been
+// owing reports whether a reply may be still to come: something was written, and nothing has been
 // read since by a user that reads only after it has written.
 func (f *followed) owing() bool {
 	written := f.written.Load()

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// demoted tells whether a server has refused a write because it is a replica: it has not carried it
+// demoted reports whether a server has refused a write because it is a replica: it has not carried it
 // out.
 func demoted(err error) bool {
 	text, ok := wire.ErrorReply(err)

@@ -43,10 +43,10 @@ type eagerness struct {
 	pause time.Duration
 }
 
-// pauses tells whether the processor was found to be shared a moment ago.
+// pauses reports whether the processor was found to be shared a moment ago.
 func (e *eagerness) pauses(now int64) bool { return now < e.until }
 
-// look tells whether to look before parking.
+// look reports whether to look before parking.
 func (e *eagerness) look(now int64) bool {
 	if e.pauses(now) {
 		return false

@@ -149,7 +149,7 @@ func (f *framer) element(b []byte) (int, error) {
 	return 0, bad("an unknown type", b)
 }
 
-// tooLong tells whether a line without an end in its first bytes can be one.
+// tooLong reports whether a line without an end in its first bytes can be one.
 func tooLong(b []byte) error {
 	end := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
 	switch {

@@ -57,7 +57,7 @@ func (c *Conn) stuckLocked(now int64) bool {
 	return c.silence.goesOn(now, c.options.Witness.Load(), c.options.Silence+transfer)
 }
 
-// mayBeLateLocked tells whether the oldest request may wait for an event.
+// mayBeLateLocked reports whether the oldest request may wait for an event.
 func (c *Conn) mayBeLateLocked() bool {
 	oldest := c.waiting.at(0)
 	if oldest.receives() {

@@ -36,7 +36,7 @@ func Track(ctx context.Context, conn net.Conn, silence time.Duration, maxReply i
 	return &Subscriber{exchange: e, silence: silence}, e.end()
 }
 
-// parseInvalidation reads a push that says which keys have changed; is tells whether it is one.
+// parseInvalidation reads a push that says which keys have changed; is reports whether it is one.
 func (s *Subscriber) parseInvalidation(reply []byte) (m Message, is bool, err error) {
 	_, rest, _ := bytes.Cut(reply, []byte("\r\n"))
 	rest, is = bytes.CutPrefix(rest, []byte(invalidation))

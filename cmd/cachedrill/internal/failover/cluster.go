@@ -48,7 +48,7 @@ type Cluster interface {
 	// them is: "primary", "replica", "killed", "hung" or "down".
 	Servers() []string
 	States(ctx context.Context) []string
-	// Breakable tells whether Do does anything.
+	// Breakable reports whether Do does anything.
 	Breakable() bool
 	Do(ctx context.Context, a Action) error
 	// Settle waits until there is one primary, and all servers that run follow it and have what it

@@ -32,7 +32,7 @@ type Options struct {
 	Clusters [drill.Sides]Cluster
 }
 
-// foreign tells whether the cluster was there before the drill.
+// foreign reports whether the cluster was there before the drill.
 func (o Options) foreign() bool { return !o.Clusters[0].Breakable() }
 
 // Failover is the scenario. It has no useful zero value; New makes one.

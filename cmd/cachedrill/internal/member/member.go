@@ -63,7 +63,7 @@ func (c Config) Args() ([]string, error) {
 	return []string{argument, string(text)}, err
 }
 
-// Is tells whether the arguments, without the program's name, are those of a member.
+// Is reports whether the arguments, without the program's name, are those of a member.
 func Is(args []string) bool { return len(args) == 2 && args[0] == argument }
 
 // State says of each other member, by its URL, whether this one asks it.

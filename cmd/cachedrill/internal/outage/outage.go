@@ -33,7 +33,7 @@ type Options struct {
 	DBSlots int
 }
 
-// own tells whether the servers are the drill's own, so that a client may store there what it
+// own reports whether the servers are the drill's own, so that a client may store there what it
 // likes.
 func (o Options) own() bool { return o.Budget == nil }
 

@@ -28,7 +28,7 @@ func Guard(addr string, next http.Handler) http.Handler {
 	})
 }
 
-// ours tells whether a Host header is an address, or one of the names.
+// ours reports whether a Host header is an address, or one of the names.
 func ours(header string, names []string) bool {
 	host := header
 	if h, _, err := net.SplitHostPort(header); err == nil {

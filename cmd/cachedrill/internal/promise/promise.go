@@ -171,7 +171,7 @@ func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, 
 	return judged, kept
 }
 
-// concerns tells whether the promise is about a phase.
+// concerns reports whether the promise is about a phase.
 func (p Promise) concerns(phase string) bool {
 	if p.phase != "" {
 		return phase == p.phase

@@ -2,5 +2,5 @@
 
 package rig
 
-// CanHang tells whether a process can be stopped by a signal.
+// CanHang reports whether a process can be stopped by a signal.
 func CanHang() bool { return true }

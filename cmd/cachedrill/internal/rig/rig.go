@@ -57,9 +57,9 @@ var ErrNoFaults = errors.New("these servers cannot be broken")
 type Rig struct {
 	// Kinds says for each server what it is.
 	Kinds []string
-	// Empties tells whether a killed server has lost what it stored.
+	// Empties reports whether a killed server has lost what it stored.
 	Empties bool
-	// Proxied tells whether the actions that need a proxy are possible.
+	// Proxied reports whether the actions that need a proxy are possible.
 	Proxied bool
 
 	foreign []string // the servers that were there before
@@ -221,5 +221,5 @@ func (r *Rig) Close() error {
 	return errors.Join(errs...)
 }
 
-// Breakable tells whether Do can do anything.
+// Breakable reports whether Do can do anything.
 func (r *Rig) Breakable() bool { return len(r.servers[0]) > 0 }

@@ -34,7 +34,7 @@ func closeAtEnd(t *testing.T, r *rig.Rig) {
 	})
 }
 
-// answers tells whether the server of an index answers, on each side.
+// answers reports whether the server of an index answers, on each side.
 func answers(t *testing.T, r *rig.Rig, server int) (both [rig.Sides]bool) {
 	t.Helper()
 	for side := range both {

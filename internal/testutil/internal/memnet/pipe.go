@@ -86,7 +86,7 @@ func (s *Server) Read(p []byte) (int, error) { return s.in.Read(p) }
 // Write sends p to the client.
 func (s *Server) Write(p []byte) (int, error) { return s.out.Write(p) }
 
-// Gone tells whether the client has closed the connection; what it had sent can still be read.
+// Gone reports whether the client has closed the connection; what it had sent can still be read.
 func (s *Server) Gone() bool {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package adoption decides when a list of servers that a source names takes the place of the present one. It is pure: answers and
-// times go in, verdicts come out.
+// Package adoption decides when a list of servers that a source names takes the place of the
+// present one. It is pure: answers and times go in, verdicts come out.
 package adoption
 
 import (
@@ -10,8 +10,8 @@ import (
 const (
 	// Settling is how long an answer must be repeated before it is adopted.
 	Settling = time.Second
-	// Doubting is how long that is for an answer that keeps at most half of the present servers: it may be that of a source which
-	// knows only some, or others.
+	// Doubting is how long that is for an answer that keeps at most half of the present servers: it
+	// may be that of a source which knows only some, or others.
 	Doubting = time.Minute
 )
 
@@ -27,14 +27,16 @@ const (
 	Adopted
 )
 
-// Judge compares answers with the present list. The zero value has none, and adopts the first answer at once.
+// Judge compares answers with the present list. The zero value has none, and adopts the first
+// answer at once.
 type Judge struct {
 	present []string
 	pending []string // the answer that is awaited again; nil: none
 	since   time.Duration
 }
 
-// Hear takes a valid answer of at least one server, at a time that does not go back. It keeps the slice.
+// Hear takes a valid answer of at least one server, at a time that does not go back. It keeps the
+// slice.
 func (j *Judge) Hear(now time.Duration, answer []string) Verdict {
 	switch {
 	case len(j.present) == 0:
@@ -53,7 +55,8 @@ func (j *Judge) Hear(now time.Duration, answer []string) Verdict {
 	return Adopted
 }
 
-// Fail takes note that the source did not answer, or with nothing of use. What was awaited must be repeated anew.
+// Fail takes note that the source did not answer, or with nothing of use. What was awaited must be
+// repeated anew.
 func (j *Judge) Fail() { j.pending = nil }
 
 // Awaits reports whether an answer is awaited again.

@@ -77,8 +77,8 @@ func TestDoubts(t *testing.T) {
 	}
 }
 
-// TestNothingIsAdoptedThatWasNotRepeated: whatever the answers, a list is adopted only if it was the answer for long enough without
-// another between.
+// TestNothingIsAdoptedThatWasNotRepeated: whatever the answers, a list is adopted only if it was
+// the answer for long enough without another between.
 func TestNothingIsAdoptedThatWasNotRepeated(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var j adoption.Judge

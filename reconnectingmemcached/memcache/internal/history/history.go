@@ -1,6 +1,7 @@
-// Package history is what the processes of a fleet tell each other of the lists of servers before the present one, by an item on its
-// servers: a process that has just begun asks and deletes where keys were before, as those do that have seen the list change. It is
-// pure: items go in and out, and times.
+// Package history is what the processes of a fleet tell each other of the lists of servers before
+// the present one, by an item on its servers: a process that has just begun asks and deletes where
+// keys were before, as those do that have seen the list change. It is pure: items go in and out,
+// and times.
 package history
 
 import (
@@ -22,7 +23,8 @@ const (
 	Life = 24 * time.Hour
 	// MaxLists bounds the lists that are told of.
 	MaxLists = 8
-	// Flags are those of the item. Who can choose keys and values of an application's items can seldom choose their flags, too.
+	// Flags are those of the item. Who can choose keys and values of an application's items can
+	// seldom choose their flags, too.
 	Flags = 0x6c697374
 
 	keyPrefix = "holdfast:lists:"
@@ -30,7 +32,8 @@ const (
 	maxNames  = 1000
 	// maxSize bounds the item, well below what servers take.
 	maxSize = 256 << 10
-	// sameChange is more than how much later than others a process notices that a list was replaced.
+	// sameChange is more than how much later than others a process notices that a list was
+	// replaced.
 	sameChange = time.Minute
 )
 
@@ -40,7 +43,8 @@ type List struct {
 	Replaced time.Time
 }
 
-// Key is that of the item which tells of the lists before this one. Names must be in the order that places keys.
+// Key is that of the item which tells of the lists before this one. Names must be in the order that
+// places keys.
 func Key(kind placement.Kind, names []string) string {
 	sum := sha256.Sum256([]byte(strconv.Itoa(int(kind)) + "\n" + strings.Join(names, "\n")))
 	return keyPrefix + hex.EncodeToString(sum[:16])
@@ -61,8 +65,8 @@ func Encode(lists []List) []byte {
 
 var errMalformed = errors.New("memcache: malformed item of former lists")
 
-// Decode reads the lists of a value that were replaced less than Life ago. Valid judges each name. Times to come count as now, as clocks
-// differ.
+// Decode reads the lists of a value that were replaced less than Life ago. Valid judges each name.
+// Times to come count as now, as clocks differ.
 func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, error) {
 	if len(text) > maxSize {
 		return nil, errMalformed
@@ -97,8 +101,9 @@ func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, 
 	return lists, nil
 }
 
-// Add returns known with those of more that are neither there nor the present list, and these alone; both with what was replaced last
-// first, and at most MaxLists. One that is there counts as new if it was replaced once more, later.
+// Add returns known with those of more that are neither there nor the present list, and these
+// alone; both with what was replaced last first, and at most MaxLists. One that is there counts as
+// new if it was replaced once more, later.
 func Add(present []string, known, more []List) (all, added []List) {
 	all = slices.Clone(known)
 	for _, l := range more {

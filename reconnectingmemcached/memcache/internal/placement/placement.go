@@ -1,4 +1,5 @@
-// Package placement says which of some servers a key goes to. It is pure: the same names place the same keys, in any process.
+// Package placement says which of some servers a key goes to. It is pure: the same names place the
+// same keys, in any process.
 package placement
 
 import (
@@ -16,9 +17,11 @@ import (
 type Kind int
 
 const (
-	// CRC is that of gomemcache: CRC-32 (IEEE) of the key modulo the number of names, in their order.
+	// CRC is that of gomemcache: CRC-32 (IEEE) of the key modulo the number of names, in their
+	// order.
 	CRC Kind = iota
-	// Rendezvous takes the name with the highest score for the key, so that a name more or less moves that name's keys only.
+	// Rendezvous takes the name with the highest score for the key, so that a name more or less
+	// moves that name's keys only.
 	Rendezvous
 	// Ketama is libmemcached's weighted ketama with MD5, all weights being 1.
 	Ketama
@@ -38,7 +41,8 @@ type point struct {
 	name  int
 }
 
-// New places keys on names. For Rendezvous and Ketama their order does not matter, and a name that is there twice counts once.
+// New places keys on names. For Rendezvous and Ketama their order does not matter, and a name that
+// is there twice counts once.
 func New(kind Kind, names []string) Placement {
 	p := Placement{kind: kind, names: len(names)}
 	switch kind {
@@ -54,7 +58,8 @@ func New(kind Kind, names []string) Placement {
 	return p
 }
 
-// Pick returns the index of the name that key goes to, and -1 if there are no names. It does not allocate.
+// Pick returns the index of the name that key goes to, and -1 if there are no names. It does not
+// allocate.
 func (p *Placement) Pick(key string) int {
 	switch {
 	case p.names <= 1:
@@ -96,14 +101,16 @@ func (p *Placement) next(key string) int {
 }
 
 const (
-	// pointsPerServer is how many points a server has on the average, pointsPerDigest how many come of one MD5.
+	// pointsPerServer is how many points a server has on the average, pointsPerDigest how many come
+	// of one MD5.
 	pointsPerServer = 160
 	pointsPerDigest = 4
 	// unwrittenPort is left out of the names that are hashed.
 	unwrittenPort = "11211"
 )
 
-// circle computes with the precision that libmemcached does, which gives each server four points fewer for some numbers of them.
+// circle computes with the precision that libmemcached does, which gives each server four points
+// fewer for some numbers of them.
 func circle(names []string) []point {
 	unique := float32(len(slices.Compact(slices.Sorted(slices.Values(names)))))
 	share := 1 / unique

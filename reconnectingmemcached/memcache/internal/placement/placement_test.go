@@ -17,7 +17,8 @@ import (
 //go:embed testdata/ketama.golden
 var golden string
 
-// TestKetamaIsLibmemcacheds compares with what the library itself has answered; testdata/ketama.c says how.
+// TestKetamaIsLibmemcacheds compares with what the library itself has answered; testdata/ketama.c
+// says how.
 func TestKetamaIsLibmemcacheds(t *testing.T) {
 	lists := 0
 	for line := range strings.Lines(golden) {
@@ -65,7 +66,8 @@ func TestCRCIsGomemcaches(t *testing.T) {
 	}
 }
 
-// TestWhatMoves: of 3 servers that become 4, rendezvous and ketama move a quarter of the keys, all of them to the new one.
+// TestWhatMoves: of 3 servers that become 4, rendezvous and ketama move a quarter of the keys, all
+// of them to the new one.
 func TestWhatMoves(t *testing.T) {
 	three := []string{"a:1", "b:1", "c:1"}
 	four := []string{"d:1", "c:1", "a:1", "b:1"} // the order does not matter

@@ -82,7 +82,7 @@ func (c *client) countQuestion() {
 	}
 }
 
-// takesWrites tells whether writes reach a server now.
+// takesWrites reports whether writes reach a server now.
 func (c *client) takesWrites(s *server) bool {
 	return !c.paused() && !c.refused && !c.fenced && !c.held && c.serving != nil && c.serving.to == s && !c.serving.dead && s.answers() && s.primary
 }
@@ -130,7 +130,7 @@ func (c *client) named(s *server) {
 	w.after(followWithin, look)
 }
 
-// named tells whether most sentinels name a server.
+// named reports whether most sentinels name a server.
 func (w *World) named(s *server) bool {
 	n := 0
 	for _, q := range w.sentinels {

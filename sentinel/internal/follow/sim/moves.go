@@ -74,7 +74,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	}
 }
 
-// hears tells whether a sentinel was heard of late.
+// hears reports whether a sentinel was heard of late.
 func (c *client) hears() bool {
 	for _, at := range c.heardAt {
 		if c.world.now-at <= freshFor {

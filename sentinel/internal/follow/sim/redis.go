@@ -23,7 +23,7 @@ type server struct {
 
 func (s *server) stalled() bool { return s.world.now < s.stalledUntil }
 
-// answers tells whether the client hears from it.
+// answers reports whether the client hears from it.
 func (s *server) answers() bool { return s.alive && !s.cut && !s.stalled() }
 
 func (s *server) die() {

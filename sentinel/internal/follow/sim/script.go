@@ -274,7 +274,7 @@ func (w *World) tidy() {
 	}
 }
 
-// well tells whether all agree, and the client has found the primary: then nothing else happens.
+// well reports whether all agree, and the client has found the primary: then nothing else happens.
 func (w *World) well() bool {
 	for _, s := range w.sentinels {
 		if !s.rogue && (s.primary != w.truth || s.epoch != w.epoch) {
