@@ -20,9 +20,11 @@ type CacheItem interface {
 
 // CacheSyncItem gets the present state of an item. Calls are serial. Its result decides:
 //
-//   - (item, nil): the item is stored. Its ID must be that of the item it was called for, all else is a failure.
+//   - (item, nil): the item is stored. Its ID must be that of the item it was called for, all else
+//     is a failure.
 //   - (nil, nil): the item is deleted.
-//   - (nil, err): the item is kept as it is, and tried again later each time. The cache this is the successor of deleted it.
+//   - (nil, err): the item is kept as it is, and tried again later each time. The cache this is the
+//     successor of deleted it.
 //   - (item, err): the item is stored, and tried again later each time.
 //
 // A nil pointer in the interface counts as nil. A panic is a failure.

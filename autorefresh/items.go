@@ -120,10 +120,10 @@ func (c *Cache[K, V]) makeRoom(e *timetable.Entry[K, V]) {
 	c.storage.drop(victim)
 }
 
-// Delete deletes an item and reports whether there was one. A refresh or a load of it under way does
-// not bring it back. With a second level the value is deleted there too, for at most StoreTimeout,
-// and no call of another process that began before brings it back; if that level is down it is told
-// when it is back, see [Cache.DeleteContext].
+// Delete deletes an item and reports whether there was one. A refresh or a load of it under way
+// does not bring it back. With a second level the value is deleted there too, for at most
+// StoreTimeout, and no call of another process that began before brings it back; if that level is
+// down it is told when it is back, see [Cache.DeleteContext].
 func (c *Cache[K, V]) Delete(key K) bool {
 	found := c.detach(key)
 	c.fetch.Level.ForgetAnyway(key)

@@ -49,10 +49,10 @@ func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 	return d.primary.Dial(ctx)
 }
 
-// Admit reports whether a command may be sent now. While there is no primary it returns ErrNoPrimary,
-// at once. If the command may change data and a failover is under way, it waits for the end of
-// that, for Options.FenceWait at most, and returns ErrFailover if that was too short. It is for
-// clients that would otherwise take a connection from a pool and wait with it.
+// Admit reports whether a command may be sent now. While there is no primary it returns
+// ErrNoPrimary, at once. If the command may change data and a failover is under way, it waits for
+// the end of that, for Options.FenceWait at most, and returns ErrFailover if that was too short. It
+// is for clients that would otherwise take a connection from a pool and wait with it.
 //
 //nolint:revive // the flag is what Writes returns
 func (d *Dialer) Admit(ctx context.Context, write bool) error {
@@ -74,8 +74,8 @@ func (d *Dialer) Suspect() {
 	}
 }
 
-// Writes reports whether a command may change data, by its name. It is true of commands that are not
-// redis' own.
+// Writes reports whether a command may change data, by its name. It is true of commands that are
+// not redis' own.
 func Writes(command string) bool {
 	return wire.ClassOf([]byte(strings.ToUpper(command)))&wire.Writes != 0
 }

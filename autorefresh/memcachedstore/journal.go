@@ -57,7 +57,8 @@ func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap 
 	return entries, false
 }
 
-// found takes note of entries that were read, and reports whether one is given up that was not there.
+// found takes note of entries that were read, and reports whether one is given up that was not
+// there.
 func (r *reading) found(entries []uint64, now time.Time) (gap bool) {
 	for _, n := range entries {
 		delete(r.holes, n)

@@ -18,7 +18,8 @@
 // they have registered again. So for the length of a lease (Options.TTL) after each of the
 // following, peers are added and none is dropped:
 //   - the watch has broken off and the list was asked for again, for whatever reason;
-//   - nothing was heard from etcd for half the length of a lease, which is too short for a lease to expire of that;
+//   - nothing was heard from etcd for half the length of a lease, which is too short for a lease to
+//     expire of that;
 //   - the own registration has vanished.
 //
 // A list without any peer drops nobody, ever.

@@ -2,9 +2,12 @@ package archtest_test
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -173,5 +176,35 @@ func TestEachViolationIsFound(t *testing.T) {
 func TestListTellsWhatIsWrong(t *testing.T) {
 	if _, err := archtest.List(t.Context(), t.TempDir(), "linux"); err == nil || !strings.Contains(err.Error(), "module") {
 		t.Errorf("outside a module: %v", err)
+	}
+}
+
+// widest is how many columns a comment has at most; a tab has four.
+const widest = 100
+
+// Comments fit beside other things on a screen. Code in them, addresses and directives may be
+// wider.
+func TestCommentsAreNarrow(t *testing.T) {
+	t.Parallel()
+	prose := regexp.MustCompile(`^\t*// ( *)[^\s/]`)
+	files := 0
+	err := filepath.WalkDir(module, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, ".pb.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		for i, line := range strings.Split(string(text), "\n") {
+			if wide := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    ")); wide > widest && prose.MatchString(line) && !strings.Contains(line, "://") {
+				t.Errorf("%s:%d: a comment has %d columns, want %d at most", path, i+1, wide, widest)
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 500 {
+		t.Errorf("%d files read, %v", files, err)
 	}
 }

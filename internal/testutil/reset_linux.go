@@ -8,8 +8,8 @@ import (
 // tcpClose is the state of a TCP socket whose peer has reset it.
 const tcpClose = 7
 
-// isReset reports whether the peer has reset a connection, also while there are bytes before that to
-// be read.
+// isReset reports whether the peer has reset a connection, also while there are bytes before that
+// to be read.
 func isReset(conn net.Conn) (reset bool) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {

@@ -96,7 +96,8 @@ func isValue(value string) bool {
 	return len(value) <= maxHeader
 }
 
-// Extract returns the context of a request that has headers. Longer ones than any that carries a trace are not there.
+// Extract returns the context of a request that has headers. Longer ones than any that carries a
+// trace are not there.
 func (t *Tracer) Extract(ctx context.Context, get func(key string) string) (found context.Context) {
 	if t == nil || t.propagator == nil {
 		return ctx

@@ -65,8 +65,8 @@ type ServerDownError struct {
 	// Sent reports whether a byte of the request may have reached the server. If false, it was
 	// certainly not carried out.
 	Sent bool
-	// Guttered reports whether [Options.Gutter] has stored the value of this Set for the server that
-	// is down. Only a client that is [Client.Reporting] gets an error then.
+	// Guttered reports whether [Options.Gutter] has stored the value of this Set for the server
+	// that is down. Only a client that is [Client.Reporting] gets an error then.
 	Guttered bool
 }
 

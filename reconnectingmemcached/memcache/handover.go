@@ -248,8 +248,8 @@ func (l *lists) copyAll(all []found) {
 	}
 }
 
-// stillAt reports whether the former owner has what was copied. Without CasIDs the values tell, which
-// is as good.
+// stillAt reports whether the former owner has what was copied. Without CasIDs the values tell,
+// which is as good.
 func (f *found) stillAt(out *outcome) bool {
 	switch {
 	case out.err != nil:

@@ -412,8 +412,8 @@ type place struct {
 	number uint64
 }
 
-// open reports whether the request may still be carried out: its line lives and has brought no answer
-// to it. Its caller may be gone.
+// open reports whether the request may still be carried out: its line lives and has brought no
+// answer to it. Its caller may be gone.
 func (p place) open() bool {
 	if p.line == nil {
 		return false

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// readable reports whether bytes, or the end, wait in the connection's socket. It takes nothing out.
+// readable reports whether bytes, or the end, wait in the connection's socket. It takes nothing
+// out.
 func readable(conn net.Conn) bool {
 	found := false
 	var one [1]byte
@@ -18,8 +19,8 @@ func readable(conn net.Conn) bool {
 	return found
 }
 
-// peekable reports whether readable knows all there is: no layer above the socket keeps bytes of its
-// own.
+// peekable reports whether readable knows all there is: no layer above the socket keeps bytes of
+// its own.
 func peekable(conn net.Conn) bool {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:

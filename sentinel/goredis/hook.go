@@ -147,8 +147,8 @@ type tries struct {
 	repeats, outdated int
 }
 
-// again reports whether a command may be sent again after an error, and waits if the server is to be
-// given time.
+// again reports whether a command may be sent again after an error, and waits if the server is to
+// be given time.
 func (t *tries) again(ctx context.Context, err error, write bool) bool {
 	if err == nil || ctx.Err() != nil {
 		return false

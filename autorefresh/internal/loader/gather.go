@@ -13,9 +13,11 @@ import (
 // if that costs little:
 //
 //   - A load while no other call is under way begins at once: it has nobody to wait for.
-//   - Else it begins when its batch is full, when no other call is under way any more, or after a quarter of what a call takes, 2 ms at
-//     most: where some come at once more do, and the wait is little beside the call.
-//   - While another load waits for the limiter, it waits too, if it has not to ask the second level first: it would stand behind it.
+//   - Else it begins when its batch is full, when no other call is under way any more, or after a
+//     quarter of what a call takes, 2 ms at most: where some come at once more do, and the wait is
+//     little beside the call.
+//   - While another load waits for the limiter, it waits too, if it has not to ask the second level
+//     first: it would stand behind it.
 
 // gatherFor is how long a load waits for further keys at most.
 const gatherFor = 2 * time.Millisecond

@@ -108,7 +108,8 @@ func (l *Loader[K, V]) NewCall(ctx context.Context, j *fetch.Job[K, V], outer *t
 	return call
 }
 
-// BusyLocked returns what reports whether a call for a key is under way, nil if there is none at all.
+// BusyLocked returns a function that reports whether a call for a key is under way, nil if there is
+// none at all.
 func (l *Loader[K, V]) BusyLocked() func(K) bool {
 	if len(l.busy) == 0 {
 		return nil

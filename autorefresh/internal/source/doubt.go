@@ -17,11 +17,14 @@ import (
 // source must not be opened by them, and has to be opened when the source is down, even if nothing
 // has been got from it yet. What a failed call says depends on its keys:
 //
-//   - One that the source has answered for the last time it was asked: the call speaks against the source.
-//   - One that has not been asked for before, as in loads: it does if the source has not answered in time, or if doubtKeys such keys have
-//     failed and no call has succeeded for doubtTime; if none ever has, firstKeys are enough. So it does if the user has said how many
-//     failures in a row are too many.
-//   - One that failed the last time, too: only if no item of the cache is well, or no call has succeeded for two periods.
+//   - One that the source has answered for the last time it was asked: the call speaks against the
+//     source.
+//   - One that has not been asked for before, as in loads: it does if the source has not answered
+//     in time, or if doubtKeys such keys have failed and no call has succeeded for doubtTime; if
+//     none ever has, firstKeys are enough. So it does if the user has said how many failures in a
+//     row are too many.
+//   - One that failed the last time, too: only if no item of the cache is well, or no call has
+//     succeeded for two periods.
 
 const (
 	firstKeys = 5

@@ -56,8 +56,8 @@ func (t *Table[K, V]) MayRun(running int) bool {
 	}
 }
 
-// Ramp allows twice as many calls at once after one that went well, and reports whether there may be
-// more than before.
+// Ramp allows twice as many calls at once after one that went well, and reports whether there may
+// be more than before.
 func (t *Table[K, V]) Ramp() bool {
 	if t.outage.active() || t.outage.limit >= t.rules.Workers {
 		return false

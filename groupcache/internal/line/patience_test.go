@@ -1,10 +1,12 @@
-package line
+package line_test
 
 import (
 	"net"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/line"
 )
 
 // deadlined is a connection that remembers until when it may write.
@@ -23,17 +25,17 @@ func (d *deadlined) SetWriteDeadline(t time.Time) error {
 func TestAPeerThatTakesItsAnswersSteadilyIsNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var conn deadlined
-		p := patience{conn: &conn}
-		for bytes, least := range map[int]time.Duration{100: stalled / 2, 8 << 20: 128 * time.Second} {
-			p.extend(bytes)
-			if got := time.Until(conn.until); got < least || got > 2*stalled+128*time.Second {
+		extend := line.Patience(&conn)
+		for bytes, least := range map[int]time.Duration{100: line.Stalled / 2, 8 << 20: 128 * time.Second} {
+			extend(bytes)
+			if got := time.Until(conn.until); got < least || got > 2*line.Stalled+128*time.Second {
 				t.Errorf("%d bytes may take %v, want %v at least, and an end", bytes, got, least)
 			}
 		}
 		time.Sleep(time.Hour)
-		p.extend(100)
-		if got := time.Until(conn.until); got != stalled {
-			t.Errorf("a short write after long silence may take %v, want %v", got, stalled)
+		extend(100)
+		if got := time.Until(conn.until); got != line.Stalled {
+			t.Errorf("a short write after long silence may take %v, want %v", got, line.Stalled)
 		}
 	})
 }

@@ -242,8 +242,8 @@ func (s *Store) Fits(key, value int) bool {
 	return size <= max((budget+s.beside)/largestPart, smallItem) && size <= math.MaxUint32 && s.costs.of(key, value) <= budget
 }
 
-// Room reports whether an item whose key and value have these lengths would be stored without driving
-// out another.
+// Room reports whether an item whose key and value have these lengths would be stored without
+// driving out another.
 func (s *Store) Room(key, value int) bool {
 	cost, budget := s.costs.of(key, value), s.budget.Load()
 	return s.Fits(key, value) && s.used.Load()+cost <= budget

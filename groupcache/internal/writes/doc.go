@@ -28,9 +28,9 @@
 //  3. The writer drops its own loads before it tells anybody, and is told itself at its rank: its
 //     own Gets see the write when it has returned.
 //  4. A key that was written lately is not taken over from former owners, which may not have been
-//     told (Touched), and a fetch of it is not joined while the peers change. This is looked at when
-//     the load has begun: from then on a write fences it. (Looked at before, a write in between was
-//     neither seen nor did it find a load to fence.)
+//     told (Touched), and a fetch of it is not joined while the peers change. This is looked at
+//     when the load has begun: from then on a write fences it. (Looked at before, a write in
+//     between was neither seen nor did it find a load to fence.)
 //  5. The removals that a process misses while it is down are kept for it (Missed), and it is not
 //     asked until it has heard them. If there are too many, it is to forget everything. A removal
 //     that something on the way never lets through is given up, and counted: that process may have
@@ -47,8 +47,9 @@
 //     not have been told yet (Sweeps). When all have done it, all their values were loaded later,
 //     and the second step lifts the rule. A process that missed the first step drops its values
 //     when it is back. If that is while others have not begun, it begins then (Beginning): it would
-//     get old values from those, and keep them. (It was told to drop its values only.) So does one that has not begun after BeginWithin: the first ones to begin lift
-//     the rule by themselves some time later, as the writer may have died.
+//     get old values from those, and keep them. (It was told to drop its values only.) So does one
+//     that has not begun after BeginWithin: the first ones to begin lift the rule by themselves
+//     some time later, as the writer may have died.
 //
 // # What is assumed
 //

@@ -217,7 +217,8 @@ func (s *State) nextAnswered(e Answered) {
 	}
 }
 
-// doubts reports whether the word of a server that it is the primary means nothing yet, or any more.
+// doubts reports whether the word of a server that it is the primary means nothing yet, or any
+// more.
 func (s *State) doubts(a *asker) bool {
 	selected := a.trigger == BySelection && a.epoch == 0 && s.stoodBy(a.addr)
 	return !selected && !s.mayFollow(a.addr)

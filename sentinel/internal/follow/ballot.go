@@ -113,8 +113,8 @@ func (s *State) identify() {
 	}
 }
 
-// names reports whether a report has addr as primary or replica. The present primary may be listed by
-// another address of its.
+// names reports whether a report has addr as primary or replica. The present primary may be listed
+// by another address of its.
 func (s *State) names(v *voter, addr string) bool {
 	id := s.primary.id
 	return s.named(v) == addr || v.lists(addr) ||
@@ -147,8 +147,8 @@ func (s *State) most(is func(*voter) bool) bool {
 	return s.majority(n)
 }
 
-// known reports whether most sentinels list addr: as a replica or, if they have not heard of the last
-// failover yet, as the primary.
+// known reports whether most sentinels list addr: as a replica or, if they have not heard of the
+// last failover yet, as the primary.
 func (s *State) known(addr string) bool {
 	return s.most(func(v *voter) bool { return s.names(v, addr) })
 }
@@ -157,9 +157,9 @@ func (s *State) allowed(addr string) bool {
 	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
 }
 
-// mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it has
-// been a replica of late, most call it primary. The one that was just left they must call so anew.
-// To others no credentials are sent.
+// mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it
+// has been a replica of late, most call it primary. The one that was just left they must call so
+// anew. To others no credentials are sent.
 func (s *State) mayFollow(addr string) bool {
 	l := s.leaver(addr)
 	left := l != nil && s.now.Before(l.until)

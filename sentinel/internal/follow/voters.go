@@ -67,8 +67,8 @@ func (e *electorate) add(addr string, now time.Time) *voter {
 	return v
 }
 
-// settled reports whether enough is known for the first decision: each sentinel has been heard or has
-// failed, or had time for it.
+// settled reports whether enough is known for the first decision: each sentinel has been heard or
+// has failed, or had time for it.
 func (e *electorate) settled(now time.Time) bool {
 	return e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
 }
@@ -85,9 +85,9 @@ func (e *electorate) wait(now time.Time) bool {
 	return false
 }
 
-// lives reports whether a sentinel has a vote, whether it is heard at present or not: else, when most
-// are away for a moment, one that has gone wrong would be most of those that are left. One that has
-// told nothing for a minute is no member of anything any more.
+// lives reports whether a sentinel has a vote, whether it is heard at present or not: else, when
+// most are away for a moment, one that has gone wrong would be most of those that are left. One
+// that has told nothing for a minute is no member of anything any more.
 func (e *electorate) lives(v *voter, now time.Time) bool {
 	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
 }
@@ -112,8 +112,8 @@ func (e *electorate) count(now time.Time) {
 	}
 }
 
-// twin reports whether two are one sentinel at two addresses. One that has had another id is not: it
-// may have taken this one. If they do not say the same they count as two all the same.
+// twin reports whether two are one sentinel at two addresses. One that has had another id is not:
+// it may have taken this one. If they do not say the same they count as two all the same.
 func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
 
 // same reports whether two reports say the same.

@@ -122,8 +122,8 @@ func (p *Route) Dial(ctx context.Context) (net.Conn, error) {
 	return nil, p.notSent(p.Seat().Addr, fmt.Errorf("%w: the primary has changed during %d dials", outcome.ErrFailover, attempts))
 }
 
-// Admit reports whether a command of a class may be sent now. If it may change data and a failover is
-// under way, it waits for the end of that, for FenceWait at most.
+// Admit reports whether a command of a class may be sent now. If it may change data and a failover
+// is under way, it waits for the end of that, for FenceWait at most.
 func (p *Route) Admit(ctx context.Context, class wire.Class) error {
 	s := p.Seat()
 	if s.Err == nil && (s.Fence == nil || class&wire.Writes == 0) {

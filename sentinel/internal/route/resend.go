@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// demoted reports whether a server has refused a write because it is a replica: it has not carried it
-// out.
+// demoted reports whether a server has refused a write because it is a replica: it has not carried
+// it out.
 func demoted(err error) bool {
 	text, ok := wire.ErrorReply(err)
 	return ok && strings.HasPrefix(text, "READONLY ")
