@@ -45,6 +45,7 @@ type lab struct {
 	redis            *redis.Cluster
 	etcd             *testutil.Etcd
 	peer             *httptest.Server // another peer, over HTTP
+	peerConns        *connections     // to it, those for frames too, which its server does not know any more
 
 	users   *memcache.Client
 	orders  *sentinel.Client
@@ -128,11 +129,38 @@ func (l *lab) startAutorefresh(t *testing.T) {
 	l.registry.MustRegister(client, l.prices)
 }
 
+// connections is a listener that can close the connections it has accepted.
+type connections struct {
+	net.Listener
+
+	mu   sync.Mutex
+	open []net.Conn // guarded by mu
+}
+
+func (c *connections) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open = append(c.open, conn)
+	}
+	return conn, err
+}
+
+func (c *connections) closeAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.open {
+		_ = conn.Close()
+	}
+}
+
 // startPages makes a peer cache over HTTP, of this process and another that DNS names.
 func (l *lab) startPages(t *testing.T) {
 	t.Helper()
 	mine, other := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
-	l.peer = other
+	l.peer, l.peerConns = other, &connections{Listener: other.Listener}
+	other.Listener = l.peerConns
 	self, elsewhere := "http://"+mine.Listener.Addr().String(), "http://"+other.Listener.Addr().String()
 	for _, s := range []struct {
 		server *httptest.Server
@@ -259,7 +287,7 @@ func (l *lab) breakAll(t *testing.T) {
 	check(t, l.level.Kill())
 	check(t, l.etcd.Kill())
 	l.peer.Listener.Close() //nolint:errcheck // and the connections below.
-	l.peer.CloseClientConnections()
+	l.peerConns.closeAll()
 	for _, s := range l.redis.Sentinels() {
 		check(t, s.Hang())
 	}

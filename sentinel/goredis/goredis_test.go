@@ -25,6 +25,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const name = "mymaster"
 
+// noQueue is more connections than any test has callers at a time. Who waits for a connection of
+// go-redis' pool has a timer that is kept for the next one, also for one in another bubble, where
+// it ends the program.
+const noQueue = 64
+
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // act plays with a client of a fake cluster, in virtual time.
@@ -80,7 +85,7 @@ func (s *stage) mustSet(key, value string) {
 // A planned failover costs the program no error: writes wait, reads pass, and what was refused by
 // connections to the old primary is sent again.
 func TestAPlannedFailoverIsNotFelt(t *testing.T) {
-	act(t, sentinel.Options{FenceWait: time.Second}, &goredisv9.Options{PoolSize: 4}, func(s *stage) {
+	act(t, sentinel.Options{FenceWait: time.Second}, &goredisv9.Options{PoolSize: noQueue}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]
 		var programs sync.WaitGroup
 		stop := make(chan struct{})
@@ -228,14 +233,15 @@ func TestFailedDialsAreForgotten(t *testing.T) {
 	}, func(d dialFunc) { dial = d })
 }
 
-// Writes that wait for a failover hold no connections of the pool: reads go on.
+// Writes that wait for a failover hold no connections of the pool: reads go on. There are as many
+// as connections, see noQueue.
 func TestWritesWaitWithoutAConnection(t *testing.T) {
 	act(t, sentinel.Options{FenceWait: time.Second}, &goredisv9.Options{PoolSize: 2}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]
 		s.cluster.Select(fresh, s.cluster.Sentinels[1])
 		synctest.Wait()
 		var writers sync.WaitGroup
-		for range 4 {
+		for range 2 {
 			writers.Go(func() { s.mustSet("a", "1") })
 		}
 		synctest.Wait()
