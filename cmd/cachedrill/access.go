@@ -24,11 +24,8 @@ type access struct {
 }
 
 // validate checks what can be checked before anything is read.
-func (a access) validate(sentinels bool) error { //nolint:revive // what there is, not what to do.
-	switch {
-	case !sentinels && a != (access{}):
-		return errors.New("-user, -sentinel-user, -tls and -tls-ca: only with -sentinels")
-	case a.authorities != "" && !a.tls:
+func (a access) validate() error {
+	if a.authorities != "" && !a.tls {
 		return errors.New("-tls-ca: only with -tls")
 	}
 	return nil

@@ -62,9 +62,7 @@ func occupied(asked []rig.Asked, more int64) (full, evicting []string) {
 // interactive reports whether somebody can answer.
 func interactive(stdin io.Reader) bool {
 	if file, ok := stdin.(*os.File); ok {
-		info, err := file.Stat()
-		null, nullErr := os.Stat(os.DevNull)
-		return err == nil && info.Mode()&os.ModeCharDevice != 0 && (nullErr != nil || !os.SameFile(info, null))
+		return isDevice(file)
 	}
 	return stdin != nil
 }

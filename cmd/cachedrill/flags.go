@@ -228,10 +228,12 @@ func (s settings) validateServers() error {
 		return errors.New("-faults: only with -servers; a drill on servers of its own always has faults")
 	case s.foreign() && s.inProcess:
 		return errors.New("-in-process and -servers or -sentinels: choose one")
+	case len(s.sentinels) == 0 && s.access != (access{}):
+		return errors.New("-user, -sentinel-user, -tls and -tls-ca: only with -sentinels")
 	case s.name == "":
 		return errors.New("-name: say what the sentinels call the primary")
 	}
-	if err := s.access.validate(len(s.sentinels) > 0); err != nil {
+	if err := s.access.validate(); err != nil {
 		return err
 	}
 	if err := validateAddrs("sentinels", "host1:26379,host2:26379", s.sentinels); err != nil {

@@ -12,6 +12,12 @@ func isTerminal(w io.Writer) bool {
 	if !ok || os.Getenv("TERM") == "dumb" || runtime.GOOS == "windows" {
 		return false
 	}
+	return isDevice(file)
+}
+
+// isDevice reports whether a file is a device with somebody before it, and not the one that
+// swallows all.
+func isDevice(file *os.File) bool {
 	info, err := file.Stat()
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return false

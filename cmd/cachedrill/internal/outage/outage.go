@@ -211,12 +211,12 @@ func cacheMoment(t *workload.Tally, seconds float64) *record.CacheMoment {
 }
 
 // Summarize adds what only a cache has.
-func (u *Outage) Summarize(s *record.Summary, side, _ int, t *workload.Tally, seconds float64) {
+func (u *Outage) Summarize(s *record.Summary, side, _ int, t *workload.Tally, _ float64) {
 	var healthy workload.Tally
 	u.sides[side].recorder.Phase(0, &healthy)
 	s.CacheSummary = &record.CacheSummary{
 		HitRatio: t.HitRatio(), Loads: t.Loads, NeededLoads: t.Needed, LoadRatio: t.LoadRatio(),
-		LoadsRate: float64(t.Loads) / max(seconds, 1e-3), LoadFactor: t.LoadFactor(&healthy), CacheErrors: t.CacheErrors,
+		LoadFactor: t.LoadFactor(&healthy), CacheErrors: t.CacheErrors,
 		Stale: t.Stale, StalePercent: drill.Percent(t.Stale, t.Reads), FailedWrites: t.FailedWrites,
 	}
 }

@@ -21,7 +21,7 @@ func Guard(addr string, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !ours(r.Host, allowed) {
-			http.Error(w, "cachedrill: the host "+r.Host+" is not this one; use its address, or give -listen the name", http.StatusMisdirectedRequest)
+			http.Error(w, "cachedrill: the host "+r.Host+" is not this one; use its address, or give the name where the address to listen on is given", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

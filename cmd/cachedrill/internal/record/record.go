@@ -119,7 +119,6 @@ type CacheSummary struct {
 	Loads        int     `json:"loads"`     // database loads
 	NeededLoads  int     `json:"needed_loads"`
 	LoadRatio    float64 `json:"load_ratio"`   // Loads as a multiple of NeededLoads
-	LoadsRate    float64 `json:"loads_per_s"`  // database loads
 	LoadFactor   float64 `json:"load_factor"`  // loads of a read, as a multiple of those in the first phase
 	CacheErrors  int     `json:"cache_errors"` // reads to which the client returned an error that is not a miss
 	Stale        int     `json:"stale"`        // reads answered with an outdated value

@@ -143,8 +143,10 @@ function drawSummary() {
       chart.node);
     return { node, chart, r };
   });
+  const stopped = drills.some((r) => r.verdict === "interrupted");
+  const how = broken ? `Promises broken in ${broken} of ${drills.length} drills` : stopped ? "Interrupted" : "All promises kept";
   $("summary").replaceChildren(
-    h("p", { class: "headline" }, h("strong", { class: broken ? "broken" : "kept" }, broken ? `Promises broken in ${broken} of ${drills.length} drills` : "All promises kept")),
+    h("p", { class: "headline" }, h("strong", { class: broken || stopped ? "broken" : "kept" }, how)),
     ...cards.map((c) => c.node));
   for (const c of cards) if (c.r.samples.length) c.chart.draw(c.r, null);
 }
