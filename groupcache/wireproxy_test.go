@@ -30,9 +30,11 @@ func startWire(t *testing.T, to string) *wire {
 	}
 	w := &wire{listener: l, to: strings.TrimPrefix(to, "http://")}
 	w.held.Store(new(atomic.Bool))
-	w.work.Go(w.accept)
+	var accepting sync.WaitGroup
+	accepting.Go(w.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
+		accepting.Wait() // one that was accepted a moment ago is among those that are cut
 		w.cut()
 		w.work.Wait()
 	})

@@ -243,7 +243,7 @@ func (d *Director) heard(w *voice, answer *watch.Answer, err error) {
 		switch {
 		case !f.watched[w.addr]:
 		case err != nil:
-			f.step(follow.Unheard{Sentinel: w.addr})
+			f.step(follow.Unheard{Sentinel: w.addr, Asked: answer.Asked})
 		default:
 			f.step(follow.Heard{Sentinel: w.addr, ID: answer.ID, Asked: answer.Asked, Report: answer.Reports[name], Err: answer.Unknown[name]})
 		}

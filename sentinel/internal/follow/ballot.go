@@ -218,6 +218,7 @@ func (s *State) raise() {
 		}
 		s.confirm()
 		if !v.report.Midway {
+			s.primary.hearsay = false
 			s.primary.told = max(s.primary.told, epoch)
 		}
 		if epoch > best && s.most(func(o *voter) bool {
@@ -342,8 +343,11 @@ func (s *State) disowned() bool {
 }
 
 // byFew reports whether the primary was announced by a few only, at an epoch that most have not
-// reached. They may have gone wrong, or the others have yet to hear of it.
-func (s *State) byFew() bool { return s.primary.told > s.primary.epoch }
+// reached, or by an event only of a sentinel that leads the failover no more. They may have gone
+// wrong, or the others have yet to hear of it.
+func (s *State) byFew() bool {
+	return s.primary.told > s.primary.epoch || s.primary.hearsay && !slices.ContainsFunc(s.fresh(), s.replaces)
+}
 
 // judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to
 // begin anew, else when they have agreed and there was no primary for a while. While there is a

@@ -39,7 +39,10 @@ type Replica struct {
 type Peer struct{ ID, Addr string }
 
 // Unheard is a poll that has failed.
-type Unheard struct{ Sentinel string }
+type Unheard struct {
+	Sentinel string
+	Asked    time.Time // when it began
+}
 
 // Pushed is an event that a sentinel has published. It is a hint: polls and the servers' own words
 // decide.

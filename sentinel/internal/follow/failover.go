@@ -124,6 +124,7 @@ func (s *State) pushed(e Pushed) {
 	case Promoted, Switched:
 		switch {
 		case s.phase == Provisional && e.Addr == s.primary.addr && slices.Contains(s.move.chosen, selection{e.Sentinel, e.Addr}):
+			s.primary.hearsay = true
 			s.confirm()
 		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
 			s.fence(e)
@@ -344,16 +345,18 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.endFence()
 	s.endRepair()
 	s.release(link)
-	if moved {
-		s.leave(from)
-		s.noReplica(from)
+	for _, before := range []string{from, p.addr} { // that served, and that was to be tried after a move was taken back
+		if before != addr && before != "" {
+			s.leave(before)
+			s.noReplica(before)
+		}
 	}
 	s.comeBack(addr)
 	s.noReplica(addr)
 	if addr != p.addr {
 		p.id, p.told = "", 0
 	}
-	p.told = max(p.told, epoch)
+	p.told, p.hearsay = max(p.told, epoch), false
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
 	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {

@@ -49,10 +49,19 @@ func (p *play) take(effects []follow.Effect) {
 
 func (p *play) step(e follow.Event) { p.take(p.state.Step(p.now, e)) }
 
+// pass has time pass, with a Tick whenever something may be due.
 func (p *play) pass(d time.Duration) {
+	const tick = 100 * time.Millisecond
+	for ; d > tick; d -= tick {
+		p.now = p.now.Add(tick)
+		p.step(follow.Tick{})
+	}
 	p.now = p.now.Add(d)
 	p.step(follow.Tick{})
 }
+
+// stop has time pass in which the process does not run.
+func (p *play) stop(d time.Duration) { p.now = p.now.Add(d) }
 
 // report is what a sentinel says of a primary, and two replicas.
 func report(primary string, epoch int64) *follow.Report {
@@ -266,7 +275,7 @@ func TestALeaderThatWaitsForReplicasIsNotTheNextFailover(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := up(t, follow.Config{Mode: mode})
 			leader, other, dead := seeds()[0], seeds()[1], seeds()[2]
-			p.step(follow.Unheard{Sentinel: dead})
+			p.step(follow.Unheard{Sentinel: dead, Asked: p.now})
 			p.step(follow.Died{Term: p.links[serverA], Err: errors.New("dead")})
 			midway := report(serverA, 2)
 			midway.Midway = true

@@ -30,7 +30,7 @@ func withPeers(r *follow.Report, times int, addrs ...string) *follow.Report {
 
 func (p *play) unheard(sentinels ...string) {
 	for _, addr := range sentinels {
-		p.step(follow.Unheard{Sentinel: addr})
+		p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
 	}
 }
 

@@ -73,7 +73,7 @@ func (m *monkey) event() follow.Event {
 	case 0, 1, 2, 3:
 		return follow.Heard{Sentinel: m.sentinel(), ID: m.sentinel(), Asked: before.Add(1e9), Report: m.report(), Err: errors.New("unknown")}
 	case 4:
-		return follow.Unheard{Sentinel: m.sentinel()}
+		return follow.Unheard{Sentinel: m.sentinel(), Asked: before}
 	case 5, 6:
 		return follow.Pushed{Sentinel: m.sentinel(), Kind: follow.PushKind(m.rng.IntN(5)), Addr: m.servers()}
 	case 7:

@@ -53,6 +53,9 @@ const (
 	heardWithin   = 6 * time.Second  // for most sentinels to hear of what one of them has announced
 	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
 	mostStall     = 30 * time.Second
+	wakesLate     = 250 * time.Millisecond // a Wake that is so late says that this process was stopped
+	afterStop     = 500 * time.Millisecond // in which nobody is given up who could not be heard meanwhile
+	stopInterval  = 10 * time.Second       // between two that count: what is always late gives up in the end
 	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
 	repairPause   = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
 )
@@ -74,23 +77,27 @@ type State struct {
 	claim    claim
 	link     Link // the last number given
 	wake     time.Time
+	awoke    time.Time // when this process went on that had been stopped
 }
 
 // primary is the server that commands go to, or the one to try while there is none.
 type primary struct {
-	addr   string
-	id     string // its run id, as most sentinels tell it; empty if they do not
-	last   string // that served last
-	epoch  int64
-	told   int64 // the latest epoch at which a sentinel has announced it: one that has gone wrong may have invented that
-	link   Link  // of the commands; 0 if none live
-	term   Link  // of the Swap
-	since  time.Time
-	cause  error // of the last try to find it that failed
-	cutAt  time.Time
-	beat   Beat // the last
-	alarm  time.Time
-	alarms bool // one more is to be looked into
+	addr  string
+	id    string // its run id, as most sentinels tell it; empty if they do not
+	last  string // that served last
+	epoch int64
+	told  int64 // the latest epoch at which a sentinel has announced it: one that has gone wrong may have invented that
+	// hearsay: a sentinel has published its promotion, and no report names it yet. That sentinel may
+	// be no more, and the others know nothing of it.
+	hearsay bool
+	link    Link // of the commands; 0 if none live
+	term    Link // of the Swap
+	since   time.Time
+	cause   error // of the last try to find it that failed
+	cutAt   time.Time
+	beat    Beat // the last
+	alarm   time.Time
+	alarms  bool // one more is to be looked into
 }
 
 // New returns a State that searches, and what is to be done first.
@@ -107,6 +114,7 @@ func New(now time.Time, c Config) (*State, []Effect) {
 
 // Step takes in an event. The effects are to be carried out in order; they are the caller's.
 func (s *State) Step(now time.Time, e Event) []Effect {
+	s.awake(now)
 	s.now, s.voters.counted = now, false
 	if s.phase == Closed {
 		s.drop(e)
@@ -131,6 +139,26 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 	s.due()
 	s.setWake()
 	return s.take()
+}
+
+// awake notes that this process was stopped, by a signal, in a container that was frozen or in a
+// virtual machine that was moved. Its deadlines are over then, and what has come meanwhile is
+// unread, in any order: nobody has failed to answer in that time. All that are waited for have a
+// moment more, and who had a vote keeps it so long.
+func (s *State) awake(now time.Time) {
+	late := !s.wake.IsZero() && now.Sub(s.wake) > wakesLate || now.Sub(s.now) > forgetAfter/2
+	if !late || s.phase == Closed || now.Sub(s.awoke) < stopInterval {
+		return
+	}
+	s.awoke = now
+	until := now.Add(afterStop)
+	for _, at := range []*time.Time{&s.voters.firstUntil, &s.move.until, &s.repair.until, &s.target.until, &s.next.until} {
+		if !at.IsZero() && at.Before(until) {
+			*at = until
+		}
+	}
+	s.voters.keepVotes(s.now, until)
+	s.do(Poll{})
 }
 
 // drop ends what comes too late.

@@ -92,6 +92,16 @@ func (e *electorate) lives(v *voter, now time.Time) bool {
 	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
 }
 
+// keepVotes has those who lived at a time keep their votes until another at least.
+func (e *electorate) keepVotes(at, until time.Time) {
+	least := until.Add(-forgetAfter)
+	for _, v := range e.all {
+		if e.lives(v, at) && v.judged && v.gave.Before(least) {
+			v.gave = least
+		}
+	}
+}
+
 // count finds out whose reports count, and how many votes there are.
 func (e *electorate) count(now time.Time) {
 	e.counted, e.reports = true, e.reports[:0]
@@ -223,12 +233,23 @@ func (s *State) sentinel(e Event) {
 	case Heard:
 		s.heard(e)
 	case Unheard:
-		if v := s.voters.find(e.Sentinel); v != nil {
-			v.judged, v.up, v.report, s.voters.counted = true, false, nil, false
-			s.decide()
-		}
+		s.unheard(e)
 	case Pushed:
 		s.pushed(e)
+	}
+}
+
+// unheard takes in a failed poll. One that began before this process was stopped has only run out
+// of time.
+func (s *State) unheard(e Unheard) {
+	v := s.voters.find(e.Sentinel)
+	switch {
+	case v == nil:
+	case e.Asked.Before(s.awoke):
+		s.do(Poll{Sentinel: e.Sentinel})
+	default:
+		v.judged, v.up, v.report, s.voters.counted = true, false, nil, false
+		s.decide()
 	}
 }
 

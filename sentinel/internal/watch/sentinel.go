@@ -46,7 +46,8 @@ type Config struct {
 	// Spawn runs a goroutine of the client's, and Post hands work to its one goroutine that
 	// decides: each reports whether it will be done. Heard and Pushed are called there.
 	Spawn, Post func(work func()) bool
-	// Heard is told the end of each poll, and Pushed each event of a sentinel.
+	// Heard is told the end of each poll: an answer or, with an error, only when it was asked.
+	// Pushed is told each event of a sentinel.
 	Heard  func(*Answer, error)
 	Pushed func(Push)
 }
@@ -87,13 +88,14 @@ func (w *Sentinel) poll(ctx context.Context) {
 	defer at.close()
 	limit := neverReached
 	for attempt := 0; ; {
+		asked := time.Now()
 		answer, err := w.pollOnce(ctx, &at)
 		if ctx.Err() != nil {
 			return
 		}
 		pause := follow.PollInterval
 		if err != nil {
-			pause = retry(attempt, limit)
+			answer, pause = &Answer{Asked: asked}, retry(attempt, limit)
 			attempt++
 		} else {
 			attempt, limit = 0, retryCap

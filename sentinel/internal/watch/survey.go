@@ -155,7 +155,7 @@ func (s *Survey) lookUpHost(ctx context.Context, host string) (addrs []string, e
 // not among them any more is asked on for as long as it answers.
 func (s *Survey) found(ctx context.Context, addrs map[string]string, err error) {
 	if len(s.asked) == 0 && len(addrs) == 0 {
-		s.Heard(nil, err)
+		s.Heard(&Answer{Asked: time.Now()}, err)
 		return
 	}
 	for addr, a := range s.asked {
@@ -264,7 +264,7 @@ func (s *Survey) heard(addr string, asked time.Time, says roles.Answer, err erro
 	case !s.servers.Settled():
 		return
 	case !s.servers.Answers():
-		s.Heard(nil, cmp.Or(err, roles.ErrNone))
+		s.Heard(&Answer{Asked: asked}, cmp.Or(err, roles.ErrNone))
 		return
 	case promoted:
 		s.Pushed(Push{Channel: Selected, Name: s.name(), Addr: addr})

@@ -119,9 +119,9 @@ func (c *client) named(s *server) {
 		for _, other := range w.servers {
 			switch {
 			case other == s || !c.takesWrites(other):
-			case !excused && c.swappedAt > at && w.now-c.swappedAt < yieldWithin: // one that has gone wrong has led it astray since
+			case !excused && w.now-c.toldAt < yieldWithin: // one that has gone wrong, or has died since, has led it there
 				excused = true
-				w.after(c.swappedAt+yieldWithin-w.now, look)
+				w.after(c.toldAt+yieldWithin-w.now, look)
 			default:
 				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, w.now-at)
 			}

@@ -51,6 +51,7 @@ type client struct {
 	fenced    bool
 	fencedAt  time.Duration
 	swappedAt time.Duration // when it last moved
+	toldAt    time.Duration // when it last moved, or a sentinel announced that move
 	held      bool
 
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
@@ -190,6 +191,8 @@ func (c *client) serve(e follow.Effect) {
 		}
 		c.fenced = false
 		c.lifted()
+	case follow.Confirmed:
+		c.toldAt = w.now
 	case follow.Reverted:
 		c.reverted()
 	}
@@ -281,14 +284,14 @@ func (c *client) poll(addr string) {
 	if !s.alive || s.cut {
 		w.after(w.between(time.Millisecond, 300*time.Millisecond), func() {
 			c.polling[addr] = false
-			c.step(follow.Unheard{Sentinel: addr})
+			c.step(follow.Unheard{Sentinel: addr, Asked: asked})
 		})
 		return
 	}
 	w.after(w.delay(), func() {
 		c.polling[addr] = false
 		if !s.alive || s.cut {
-			c.step(follow.Unheard{Sentinel: addr})
+			c.step(follow.Unheard{Sentinel: addr, Asked: asked})
 			return
 		}
 		id := s.id
@@ -305,7 +308,7 @@ func (c *client) poll(addr string) {
 			err = errUnknown
 		}
 		if c.paused() && w.chance(50) { // its deadline is over by then
-			c.step(follow.Unheard{Sentinel: addr})
+			c.step(follow.Unheard{Sentinel: addr, Asked: asked})
 			return
 		}
 		c.step(follow.Heard{Sentinel: addr, ID: id, Asked: asked, Report: r, Err: err})

@@ -1,0 +1,118 @@
+package follow_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// A process was stopped right after it had heard its first sentinel, one that had gone wrong. When
+// it went on its polls of the others had run out of time, and that sentinel was all who voted.
+func TestAStopAtTheStartSilencesNobody(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	asked := p.now
+	p.hear(withReplica(report(evil, 9), serverA, 9), seeds()[0])
+	p.stop(2600 * time.Millisecond)
+	for _, addr := range seeds()[1:] {
+		p.step(follow.Unheard{Sentinel: addr, Asked: asked})
+	}
+	p.pass(100 * time.Millisecond)
+	if p.links[evil] != 0 {
+		t.Error("a server is dialled that one sentinel has invented")
+	}
+	for _, addr := range seeds()[1:] {
+		if !slices.Contains(p.done, follow.Effect(follow.Poll{Sentinel: addr})) {
+			t.Errorf("%s is not asked again", addr)
+		}
+	}
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}
+
+// After a stop of more than a minute nobody had a vote but who was heard first.
+func TestALongStopTakesNobodysVote(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.stop(5 * time.Minute)
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	p.hear(withReplica(report(evil, 9), serverA, 9), seeds()[0])
+	p.pass(200 * time.Millisecond)
+	if p.links[evil] != 0 {
+		t.Error("a server is dialled that one sentinel has invented")
+	}
+	p.hear(report(serverB, 2), seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// A process was stopped while it waited for the announcement of its move. It took the move back
+// before it had read that it was announced.
+func TestAStopTakesNoMoveBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.stop(4 * time.Second)
+	p.step(follow.Tick{})
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 2), seeds()...)
+	p.is(follow.Up, serverB)
+	if n := count[follow.Reverted](p); n != 0 {
+		t.Error("the move was taken back")
+	}
+}
+
+// What always runs late gives up in the end all the same.
+func TestWhoIsAlwaysLateGivesUp(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	for range 8 {
+		p.stop(1300 * time.Millisecond)
+		p.step(follow.Tick{})
+	}
+	if n := count[follow.Reverted](p); n == 0 {
+		t.Error("a move that nobody announces is kept for 10 s")
+	}
+}
+
+// The leader of a failover published that the replica was promoted, and died. The others knew
+// nothing of it and named the primary of before: commands stayed at the replica until it was
+// demoted.
+func TestAPromotionThatNobodyKnowsOfIsLeft(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(seeds()[0], follow.Promoted, serverB)
+	p.is(follow.Up, serverB)
+	p.unheard(seeds()[0])
+	for range 9 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+		p.answer(serverA, true)
+	}
+	p.is(follow.Up, serverA)
+}
+
+// While its leader still waits for the other replicas to follow the others name the primary of
+// before, for minutes: the move stands.
+func TestAPromotionWhoseLeaderIsHeardStands(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(seeds()[0], follow.Promoted, serverB)
+	leads := report(serverA, 2)
+	leads.Midway = true
+	for range 60 {
+		p.pass(time.Second)
+		p.hear(leads, seeds()[0])
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.is(follow.Up, serverB)
+	if n := count[follow.Dial](p); n != 1 { // that of B
+		t.Errorf("%d servers are dialled", n)
+	}
+}
