@@ -15,6 +15,7 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
 	"github.com/holdfast-go/holdfast/sentinel/internal/watch"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
@@ -28,13 +29,13 @@ const (
 	// Eager fences writes when sentinels select a replica, and moves to it as soon as it says that
 	// it is the primary, about a second before it is announced. Should the leading sentinel die
 	// within that second, the failover may be undone, and the writes made meanwhile are lost.
-	Eager Mode = iota
+	Eager = Mode(follow.Eager)
 	// FenceOnly fences writes as Eager does, but moves only once the change is announced: a second
 	// without writes instead.
-	FenceOnly
+	FenceOnly = Mode(follow.FenceOnly)
 	// PushOnly fences nothing and moves once the change is announced. The old primary acknowledges
 	// writes until then, which are lost.
-	PushOnly
+	PushOnly = Mode(follow.PushOnly)
 )
 
 // String is the name of the constant.

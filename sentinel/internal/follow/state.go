@@ -86,9 +86,11 @@ type primary struct {
 	id    string // its run id, as most sentinels tell it; empty if they do not
 	last  string // that served last
 	epoch int64
-	told  int64 // the latest epoch at which a sentinel has announced it: one that has gone wrong may have invented that
-	// hearsay: a sentinel has published its promotion, and no report names it yet. That sentinel may
-	// be no more, and the others know nothing of it.
+	// told is the latest epoch at which a sentinel has announced it: one that has gone wrong may
+	// have invented that.
+	told int64
+	// hearsay: a sentinel has published its promotion, and no report names it yet. That sentinel
+	// may be no more, and the others know nothing of it.
 	hearsay bool
 	link    Link // of the commands; 0 if none live
 	term    Link // of the Swap
