@@ -3,6 +3,7 @@ package follow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -29,29 +30,8 @@ type refusal struct {
 }
 
 func (r refusal) Error() string { return r.addr + ": " + r.err.Error() }
+
 func (r refusal) Unwrap() error { return r.err }
-
-// asker asks one server for its role again and again.
-type asker struct {
-	addr     string // empty: nobody is asked
-	state    asking
-	link     Link      // 0: none
-	at       time.Time // when to ask again, if waiting
-	until    time.Time // when to give up; zero: never
-	interval time.Duration
-	patience time.Duration // how long an answer is waited for while there are others to ask; 0: stuckAfter
-	epoch    int64         // at which the sentinels named it; 0 if they have not yet
-	trigger  Trigger
-	err      error
-}
-
-type asking int
-
-const (
-	waiting  asking = iota // for the next question
-	dialling               // or asked: for an answer
-	holding                // it is the primary, and the sentinels are waited for
-)
 
 // times are when something is due.
 func (a *asker) times() (ask, until time.Time) {
@@ -91,9 +71,10 @@ func (s *State) ask(a *asker) {
 	s.do(Dial{a.link, a.addr})
 }
 
-func (s *State) newLink() Link {
-	s.link++
-	return s.link
+// again has the asker wait for its next question.
+func (s *State) again(a *asker, err error) {
+	a.state, a.err = waiting, err
+	a.at = s.now.Add(a.interval)
 }
 
 // end ends the questions of one asker.
@@ -102,64 +83,6 @@ func (s *State) end(a *asker) {
 		s.do(End{a.link})
 	}
 	*a = asker{}
-}
-
-// again has the asker wait for its next question.
-func (s *State) again(a *asker, err error) {
-	a.state, a.err = waiting, err
-	a.at = s.now.Add(a.interval)
-}
-
-// server takes in what comes from a server that is asked.
-func (s *State) server(e Event) {
-	switch e := e.(type) {
-	case Dialled:
-		if e.Link != s.target.link && e.Link != s.next.link && e.Link != s.repair.link {
-			s.do(End(e))
-			return
-		}
-		s.do(Ask(e))
-	case Answered:
-		switch e.Link {
-		case s.next.link:
-			s.nextAnswered(e)
-		case s.target.link:
-			s.targetAnswered(e)
-		case s.repair.link:
-			s.repairAnswered(e)
-		}
-	case Failed:
-		s.failed(e)
-	case Ended:
-		if e.Link == s.primary.link && e.Link != 0 {
-			s.linkLost(e)
-			return
-		}
-		s.failed(Failed{Link: e.Link, Err: e.Err})
-	}
-}
-
-func (s *State) failed(e Failed) {
-	switch e.Link {
-	case 0:
-	case s.next.link:
-		s.next.link = 0
-		if e.Permanent {
-			s.giveUp(e.Err)
-			return
-		}
-		if !s.phase.Serves() {
-			s.primary.cause = e.Err
-		}
-		s.again(&s.next, e.Err)
-		s.rotate()
-	case s.target.link:
-		s.target.link = 0
-		s.endReturn(e.Err)
-	case s.repair.link:
-		s.repair.link = 0
-		s.lose(fmt.Errorf("%w; a new connection: %w", s.repair.cause, e.Err))
-	}
 }
 
 // pursue asks a server until it is the primary, in place of the one that is asked.
@@ -178,50 +101,77 @@ func (s *State) pursue(a asker) {
 
 func (s *State) dropNext() { s.end(&s.next) }
 
-// dueNext asks the other server, or gives it up.
-func (s *State) dueNext() {
-	if until := s.next.until; !until.IsZero() && !s.now.Before(until) {
-		err := s.next.err
-		if err == nil {
-			err = fmt.Errorf("%s has not answered within %v", s.next.addr, confirmWithin)
+// release ends the questions to all servers, but keeps a link.
+func (s *State) release(link Link) {
+	for _, a := range []*asker{&s.target, &s.next} {
+		if a.link == link {
+			a.link = 0
 		}
-		s.giveUp(err)
+		s.end(a)
 	}
-	if s.next.stuck(s.now) {
-		s.rotate()
-	}
-	s.ask(&s.next)
 }
 
-func (s *State) nextAnswered(e Answered) {
-	a := &s.next
-	switch {
-	case !e.Primary:
-		s.wasReplica(a.addr)
-		s.again(a, refusal{a.addr, ErrDemoted})
-		s.rotate()
-	case s.doubts(a):
-		if a.epoch == 0 {
-			s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
-		}
-		s.noReplica(a.addr)
-		s.again(a, refusal{a.addr, errDoubted})
-		s.rotate()
-	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly && !s.calledPrimary(a.addr):
-		a.state, a.until = holding, s.now.Add(confirmWithin)
-		if s.phase == Fenced {
-			s.move.promoted, a.until = true, time.Time{} // the fence's end is its end
-		}
-	default:
-		s.install(a.link, a.addr, a.epoch, a.trigger)
+// retry asks the last primary, or whom the sentinels name, until there is a primary.
+func (s *State) retry() {
+	if s.primary.addr == "" {
+		return
 	}
+	s.end(&s.target)
+	s.target = asker{addr: s.primary.addr, interval: firstRetry, trigger: ByReturn, at: s.now.Add(firstRetry)}
+}
+
+// rotate asks the next of those that may be about to be the primary, if there are several: a
+// sentinel that has gone wrong may have selected or announced one of them.
+func (s *State) rotate() {
+	if s.calledPrimary(s.next.addr) {
+		return
+	}
+	all := s.candidates()
+	at := slices.IndexFunc(all, func(a asker) bool { return a.addr == s.next.addr })
+	for i := range all {
+		a := all[(at+1+i)%len(all)]
+		if a.addr != s.next.addr {
+			a.at, a.until, a.patience = s.now.Add(selectedInterval), s.next.until, s.next.patience
+			if s.next.stuck(s.now) { // where all are far away, each has its time in the end
+				a.patience = 2 * max(a.patience, stuckAfter)
+			}
+			s.dropNext()
+			s.next = a
+			return
+		}
+	}
+}
+
+// candidates are the servers that were selected, and those that later reports name.
+func (s *State) candidates() []asker {
+	var all []asker
+	for _, c := range s.move.chosen {
+		if c.addr != s.primary.addr && s.known(c.addr) && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
+			all = append(all, s.toSelected(c.addr))
+		}
+	}
+	for _, t := range s.ahead(false) {
+		if s.mayFollow(t.addr) {
+			all = slices.DeleteFunc(all, func(a asker) bool { return a.addr == t.addr })
+			all = append(all, toAnnounced(saying{t.addr, t.epoch}))
+		}
+	}
+	return all
+}
+
+func (s *State) toSelected(addr string) asker {
+	return asker{addr: addr, interval: selectedInterval, trigger: BySelection}
+}
+
+func toAnnounced(said saying) asker {
+	return asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement}
 }
 
 // doubts reports whether the word of a server that it is the primary means nothing yet, or any
 // more.
 func (s *State) doubts(a *asker) bool {
-	selected := a.trigger == BySelection && a.epoch == 0 && s.stoodBy(a.addr)
-	return !selected && !s.mayFollow(a.addr)
+	trusted := a.trigger == BySelection && a.epoch == 0 && s.stoodBy(a.addr)
+	return !trusted && !s.mayFollow(a.addr)
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.
@@ -236,40 +186,4 @@ func (s *State) giveUp(cause error) {
 	s.do(Doubted{Role: true})
 	s.do(Mismatch{Candidate: a.addr, Epoch: a.epoch, Cause: cause})
 	s.dropNext()
-}
-
-// retry asks the last primary, or whom the sentinels name, until there is a primary.
-func (s *State) retry() {
-	if s.primary.addr == "" {
-		return
-	}
-	s.end(&s.target)
-	s.target = asker{addr: s.primary.addr, interval: firstRetry, trigger: ByReturn, at: s.now.Add(firstRetry)}
-}
-
-// dueTarget asks the last primary, unless it is asked already.
-func (s *State) dueTarget() {
-	if s.target.state == holding && !s.now.Before(s.target.until) {
-		s.endReturn(errors.New("the sentinels have not agreed to its return in time"))
-	}
-	if s.primary.link != 0 {
-		s.judgeReturn()
-	}
-	if s.target.addr != s.next.addr {
-		s.ask(&s.target)
-	}
-}
-
-func (s *State) targetAnswered(e Answered) {
-	if !e.Primary {
-		s.wasReplica(s.target.addr)
-		s.do(Doubted{Role: true})
-		s.endReturn(refusal{s.target.addr, ErrDemoted})
-		return
-	}
-	s.target.state, s.target.until = holding, s.now.Add(returnLimit)
-	s.become(Returning)
-	s.move.returned = s.now
-	s.do(Poll{})
-	s.judgeReturn()
 }

@@ -1,18 +1,62 @@
 package follow
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
 
-// tally is how many reports name an address as the primary's, and the earliest epoch at which they
-// do: the latest may be invented.
-type tally struct {
-	addr  string
-	n     int
-	epoch int64
-	told  bool // there is an epoch
+// admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
+// that they vote. Who votes does so while one still says it, or none that the user gave has a vote
+// any more.
+func (s *State) admit(by *voter) {
+	e := &s.voters
+	reports := s.fresh()
+	if len(reports) == 0 {
+		return
+	}
+	given := slices.ContainsFunc(e.all, func(v *voter) bool { return v.seed && e.lives(v, s.now) })
+	changed := false
+	for _, v := range e.all {
+		if v.seed {
+			continue
+		}
+		n := naming(reports, Peer{v.id, v.addr})
+		member := s.majority(n) || v.member && (n > 0 || !given)
+		changed = changed || member != v.member
+		v.member = member
+		if n > 0 {
+			v.namedAt = s.now
+		}
+	}
+	if by.report != nil && by.votes() {
+		s.meet(by.report.Peers)
+	}
+	e.counted = e.counted && !changed
+}
+
+// meet has those of the sentinels watched that most who vote name.
+func (s *State) meet(peers []Peer) {
+	e := &s.voters
+	for _, p := range peers {
+		known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.addr == p.Addr || v.id == p.ID })
+		if !known && len(e.all) < maxVoters && s.majority(naming(s.fresh(), p)) {
+			e.add(p.Addr, s.now)
+			s.do(Watch{p.Addr})
+		}
+	}
+}
+
+// forget stops watching the sentinels that nobody has named for a while. Seeds are never forgotten,
+// nor is anybody while none answers.
+func (s *State) forget() {
+	s.voters.all = slices.DeleteFunc(s.voters.all, func(v *voter) bool {
+		gone := !v.seed && !v.member && s.now.Sub(v.namedAt) > forgetAfter
+		if gone { // it had no vote
+			s.voters.disown(v)
+			s.do(Unwatch{v.addr})
+		}
+		return gone
+	})
 }
 
 // fresh returns the sentinels whose reports count.
@@ -27,6 +71,17 @@ func (s *State) fresh() []*voter {
 func (s *State) majority(n int) bool {
 	s.fresh()
 	return 2*n > s.voters.electors
+}
+
+// most reports whether most of all that vote say such.
+func (s *State) most(is func(*voter) bool) bool {
+	n := 0
+	for _, v := range s.fresh() {
+		if is(v) {
+			n++
+		}
+	}
+	return s.majority(n)
 }
 
 // count counts reports by the primary that they name. The epoch of one that is midway is that of
@@ -121,32 +176,6 @@ func (s *State) names(v *voter, addr string) bool {
 		addr == s.primary.addr && id != "" && slices.ContainsFunc(v.report.Replicas, func(r Replica) bool { return r.RunID == id })
 }
 
-// lists reports whether a report has addr as a replica.
-func (v *voter) lists(addr string) bool {
-	return v.sees(addr, func(*Replica) bool { return true })
-}
-
-// sees reports whether a report has addr as a replica that is such.
-func (v *voter) sees(addr string, is func(*Replica) bool) bool {
-	for i := range v.report.Replicas {
-		if r := &v.report.Replicas[i]; r.Addr == addr && is(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// most reports whether most of all that vote say such.
-func (s *State) most(is func(*voter) bool) bool {
-	n := 0
-	for _, v := range s.fresh() {
-		if is(v) {
-			n++
-		}
-	}
-	return s.majority(n)
-}
-
 // known reports whether most sentinels list addr: as a replica or, if they have not heard of the
 // last failover yet, as the primary.
 func (s *State) known(addr string) bool {
@@ -157,77 +186,25 @@ func (s *State) allowed(addr string) bool {
 	return len(s.config.Allow) == 0 || slices.Contains(s.config.Allow, addr)
 }
 
-// mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it
-// has been a replica of late, most call it primary. The one that was just left they must call so
-// anew. To others no credentials are sent.
-func (s *State) mayFollow(addr string) bool {
-	l := s.leaver(addr)
-	left := l != nil && s.now.Before(l.until)
-	if left || !s.stoodBy(addr) {
-		named := func(v *voter) bool {
-			return s.named(v) == addr && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
-		}
-		if !s.most(named) {
-			return false
-		}
-	}
-	return s.allowed(addr) && s.known(addr)
+// calledPrimary reports whether most call addr the primary.
+func (s *State) calledPrimary(addr string) bool {
+	return s.most(func(v *voter) bool { return s.named(v) == addr })
 }
 
-// decide compares what the sentinels say with what is.
-func (s *State) decide() {
-	if s.phase == Closed || s.phase == Forced || !s.voters.settled(s.now) {
-		return
-	}
-	s.identify()
-	s.reckonReplicas()
-	s.judgeReturn()
-	s.judgeMove()
-	s.raise()
-	s.reckonClaim()
-	said, ahead := s.later(false)
-	elected, majority := s.elect()
-	switch {
-	case ahead && s.calledPrimary(said.addr):
-		s.consider(said)
-		return
-	case majority && s.undecided() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch:
-		s.aim(elected.addr, elected.epoch)
-	}
-	s.judgeClaim()
-	if ahead { // a few say so, who may have gone wrong: what most say goes first
-		s.consider(said)
-	} else if said, ok := s.later(true); ok && s.next.addr == "" {
-		s.consider(said)
-	}
-}
-
-// undecided reports whether the sentinels' choice is needed: there is no primary, and none that was
-// moved to before its announcement has just been lost.
-func (s *State) undecided() bool { return !s.phase.Serves() && s.move.from == "" }
-
-// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
-// say any, so most must be as far. That one of them gives it a later one than before is its
-// announcement.
-func (s *State) raise() {
-	reports, best := s.fresh(), s.primary.epoch
+// replicas are those that most who vote name.
+func (s *State) replicas(reports []*voter) []Replica {
+	var all []Replica
 	for _, v := range reports {
-		epoch := v.report.Epoch
-		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
-			continue
-		}
-		s.confirm()
-		if !v.report.Midway {
-			s.primary.hearsay = false
-			s.primary.told = max(s.primary.told, epoch)
-		}
-		if epoch > best && s.most(func(o *voter) bool {
-			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
-		}) {
-			best = epoch
+		for _, r := range v.report.Replicas {
+			same := func(x Replica) bool { return x.Addr == r.Addr }
+			if r.Addr == s.primary.addr || !s.allowed(r.Addr) || slices.ContainsFunc(all, same) || !s.most(func(o *voter) bool { return o.lists(r.Addr) }) {
+				continue
+			}
+			r.Usable = s.most(func(o *voter) bool { return o.sees(r.Addr, func(x *Replica) bool { return x.Usable }) })
+			all = append(all, r)
 		}
 	}
-	s.primary.epoch = best
+	return all
 }
 
 // ahead counts the reports of later epochs than the present one that name another server.
@@ -259,142 +236,123 @@ func (s *State) later(refuted bool) (said saying, ok bool) {
 	return saying{best.addr, best.epoch}, best.n > 0
 }
 
-// consider follows a report of a later epoch, once the server itself says that it is the primary.
-func (s *State) consider(said saying) {
-	switch {
-	case s.next.addr == said.addr && s.next.state == holding:
-		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
-	case s.next.addr == said.addr:
-		s.next.epoch = said.epoch
-	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
-		s.pursue(toAnnounced(said))
-	} // else it is asked in its turn
-}
-
-func toAnnounced(said saying) asker {
-	return asker{addr: said.addr, epoch: said.epoch, interval: announcedInterval, trigger: ByAnnouncement}
-}
-
-// calledPrimary reports whether most call addr the primary.
-func (s *State) calledPrimary(addr string) bool {
-	return s.most(func(v *voter) bool { return s.named(v) == addr })
-}
-
-// aim makes addr the one to try while there is no primary.
-func (s *State) aim(addr string, epoch int64) {
-	if !s.mayFollow(addr) {
-		s.do(Doubted{})
-		return
-	}
-	if s.next.addr == addr && s.next.state == holding {
-		s.install(s.next.link, addr, epoch, ByElection)
-		return
-	}
-	s.cut(fmt.Errorf("the sentinels name %s", addr))
-	s.leaveReturn()
-	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
-	s.retry()
-	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
-}
-
-// claim is what most sentinels say at a lower config-epoch than that of the primary that is known.
-// A single sentinel that does so was away. If most of them do, the epochs have begun anew: they
-// were installed again, or the name was removed and monitored again.
-type claim struct {
-	tally
-	since time.Time
-	due   time.Time // when it is to be judged again
-}
-
-// reckonClaim notes what is claimed, and since when.
-func (s *State) reckonClaim() {
-	claimed, ok := s.claimed()
-	switch {
-	case !ok || !s.allowed(claimed.addr):
-		s.claim = claim{}
-		return
-	case s.claim.addr != claimed.addr:
-		s.claim = claim{since: s.now}
-	}
-	s.claim.tally = claimed
-}
-
-// claimed returns the address that most who vote name at a lower epoch. At the same epoch it is
-// that of a name that was monitored anew, if they do not know the primary any more, or that from
-// which a few have led the client away.
-func (s *State) claimed() (tally, bool) {
-	disowned, few := s.disowned(), s.byFew()
-	for _, t := range s.count(s.fresh(), func(v *voter) bool {
-		same := disowned || few && s.named(v) != s.primary.addr
-		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch)
-	}) {
-		if s.majority(t.n) {
-			t.epoch = s.agreed(t.addr, s.fresh())
-			return t, true
+// mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it
+// has been a replica of late, most call it primary. The one that was just left they must call so
+// anew. To others no credentials are sent.
+func (s *State) mayFollow(addr string) bool {
+	l := s.leaver(addr)
+	left := l != nil && s.now.Before(l.until)
+	if left || !s.stoodBy(addr) {
+		named := func(v *voter) bool {
+			return s.named(v) == addr && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
+		}
+		if !s.most(named) {
+			return false
 		}
 	}
-	return tally{}, false
+	return s.allowed(addr) && s.known(addr)
 }
 
-// disowned reports whether most have the primary neither as the primary nor as a replica. After a
-// failover they all have it as one of them.
-func (s *State) disowned() bool {
-	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
+// undecided reports whether the sentinels' choice is needed: there is no primary, and none that was
+// moved to before its announcement has just been lost.
+func (s *State) undecided() bool { return !s.phase.Serves() && s.move.from == "" }
+
+// replaces reports whether a sentinel leads a failover of the present primary. One that leads the
+// last one may still wait for replicas to follow, for minutes, and names the primary of before;
+// others have announced this one then.
+func (s *State) replaces(v *voter) bool {
+	return v.report.Midway && (v.report.Epoch > max(s.primary.epoch, s.primary.told) || s.named(v) == s.primary.addr)
 }
 
-// byFew reports whether the primary was announced by a few only, at an epoch that most have not
-// reached, or by an event only of a sentinel that leads the failover no more. They may have gone
-// wrong, or the others have yet to hear of it.
-func (s *State) byFew() bool {
-	return s.primary.told > s.primary.epoch || s.primary.hearsay && !slices.ContainsFunc(s.fresh(), s.replaces)
+// failoverBegins reports whether a sentinel leads a failover, or most name another primary.
+func (s *State) failoverBegins() bool {
+	if slices.ContainsFunc(s.fresh(), s.replaces) {
+		return true
+	}
+	elected, majority := s.elect()
+	return majority && elected.addr != s.primary.addr
 }
 
-// judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to
-// begin anew, else when they have agreed and there was no primary for a while. While there is a
-// primary it moves nothing, for that primary answers and says that it is one, unless they know
-// nothing of it any more, or only a few have announced it and most have not followed them in time.
-func (s *State) judgeClaim() {
-	claimed := s.claim
-	if claimed.addr == "" {
-		return
+// stallTimeout is how long commands of a silent primary live.
+func (s *State) stallTimeout() time.Duration {
+	if s.config.StallTimeout != 0 {
+		return s.config.StallTimeout
 	}
-	disowned, since := s.disowned(), claimed.since
-	if !s.phase.Serves() && s.primary.since.After(since) {
-		since = s.primary.since
-	}
-	due := since.Add(s.config.ResetTimeout)
-	few := s.phase == Up && !disowned && s.byFew() && claimed.addr != s.primary.addr
-	if few {
-		if s.primary.since.After(since) {
-			since = s.primary.since
-		}
-		due = since.Add(max(heardWithin, s.config.ResetTimeout))
-	}
-	switch {
-	case (few || !s.provenAnew()) && s.now.Before(due):
-		s.claim.due = due
-		return
-	case claimed.addr == s.primary.addr:
-	case s.undecided():
-		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
-		s.aim(claimed.addr, claimed.epoch)
-	case disowned, few:
-		s.comeBack(claimed.addr)
-		s.consider(saying{claimed.addr, claimed.epoch})
-	default:
-		return
-	}
+	var all []time.Duration
 	for _, v := range s.fresh() {
-		if v.report.Epoch > claimed.epoch { // of before, by one that was not there
-			v.refuted = v.says()
-		}
+		all = append(all, v.report.DownAfter)
 	}
-	if !few {
-		s.do(Reborn{claimed.addr, claimed.epoch})
+	if !s.majority(len(all)) {
+		return leastStall
 	}
-	s.primary.epoch = claimed.epoch
-	s.claim = claim{}
+	slices.Sort(all) // what most have at least
+	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
-// provenAnew reports whether most of all sentinels that vote have been seen to begin anew.
-func (s *State) provenAnew() bool { return s.most(func(v *voter) bool { return v.reborn }) }
+// maxLeavers is how many servers that were left are remembered.
+const maxLeavers = 16
+
+func (s *State) leaver(addr string) *leaver {
+	if i := slices.IndexFunc(s.left, func(l leaver) bool { return l.addr == addr }); i >= 0 {
+		return &s.left[i]
+	}
+	return nil
+}
+
+// leave remembers a server that was left, comeBack forgets it.
+func (s *State) leave(addr string) {
+	s.comeBack(addr)
+	if len(s.left) == maxLeavers {
+		s.left = slices.Delete(s.left, 0, 1)
+	}
+	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.primary.epoch, at: s.now})
+}
+
+func (s *State) comeBack(addr string) {
+	s.left = slices.DeleteFunc(s.left, func(l leaver) bool { return l.addr == addr })
+}
+
+// maxStandbys is how many servers that have been replicas are remembered.
+const maxStandbys = 64
+
+// stoodBy reports whether a server has been a replica since it was the primary, as far as is known:
+// before, its word that it is the primary means nothing. It may be one of before that has come
+// back, and has not been demoted yet.
+func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }
+
+// wasReplica notes that a server says, or most sentinels see, that it is a replica.
+func (s *State) wasReplica(addr string) {
+	if s.stoodBy(addr) {
+		return
+	}
+	if len(s.standbys) == maxStandbys {
+		s.standbys = slices.Delete(s.standbys, 0, 1)
+	}
+	s.standbys = append(s.standbys, addr)
+}
+
+func (s *State) noReplica(addr string) {
+	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
+}
+
+// reckonReplicas notes which servers most sentinels see replicate, and which of them have become
+// the primary since, or were lost: those may come back as anything. Of one that was left they must
+// have seen it since.
+func (s *State) reckonReplicas() {
+	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
+		return s.calledPrimary(addr) || s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
+	})
+	for _, by := range s.fresh() {
+		for _, r := range by.report.Replicas {
+			if !r.Usable || r.Addr == s.primary.addr || s.stoodBy(r.Addr) {
+				continue
+			}
+			l := s.leaver(r.Addr)
+			if s.most(func(v *voter) bool {
+				return (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
+			}) {
+				s.wasReplica(r.Addr)
+			}
+		}
+	}
+}

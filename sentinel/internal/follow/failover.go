@@ -1,138 +1,14 @@
 package follow
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// move is a failover that is under way: in phase Fenced until the replica is the primary, in phase
-// Provisional, or after the loss of such a primary, until it is announced.
-type move struct {
-	chosen   []selection
-	from     string    // the primary before; empty unless the move was made, and is not announced yet
-	began    time.Time // when writes began to wait, or the move was made
-	until    time.Time // when the wait ends; zero: nothing is waited for
-	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
-	extended bool      // and so the fence stands for longer
-	wasted   []fenced  // fences of late that came to nothing
-	returned time.Time // since when the last primary answers again, in phase Returning
-}
-
-// fenced is when a fence ended that came to nothing, and how long it took.
-type fenced struct {
-	at   time.Time
-	took time.Duration
-}
-
 // maxFences is how many fences there may be in fencePeriod, however short.
 const maxFences = 64
-
-// selection is a replica that a sentinel has chosen to promote. While there are several, each
-// replica is asked in turn.
-type selection struct{ by, addr string }
-
-// leaver is a server that was left.
-type leaver struct {
-	addr  string
-	until time.Time // it is not gone back to, unless at a later epoch
-	epoch int64
-	at    time.Time // when
-}
-
-// maxLeavers is how many servers that were left are remembered.
-const maxLeavers = 16
-
-func (s *State) leaver(addr string) *leaver {
-	if i := slices.IndexFunc(s.left, func(l leaver) bool { return l.addr == addr }); i >= 0 {
-		return &s.left[i]
-	}
-	return nil
-}
-
-// leave remembers a server that was left, comeBack forgets it.
-func (s *State) leave(addr string) {
-	s.comeBack(addr)
-	if len(s.left) == maxLeavers {
-		s.left = slices.Delete(s.left, 0, 1)
-	}
-	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.primary.epoch, at: s.now})
-}
-
-func (s *State) comeBack(addr string) {
-	s.left = slices.DeleteFunc(s.left, func(l leaver) bool { return l.addr == addr })
-}
-
-// maxStandbys is how many servers that have been replicas are remembered.
-const maxStandbys = 64
-
-// stoodBy reports whether a server has been a replica since it was the primary, as far as is known:
-// before, its word that it is the primary means nothing. It may be one of before that has come
-// back, and has not been demoted yet.
-func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }
-
-// wasReplica notes that a server says, or most sentinels see, that it is a replica.
-func (s *State) wasReplica(addr string) {
-	if s.stoodBy(addr) {
-		return
-	}
-	if len(s.standbys) == maxStandbys {
-		s.standbys = slices.Delete(s.standbys, 0, 1)
-	}
-	s.standbys = append(s.standbys, addr)
-}
-
-func (s *State) noReplica(addr string) {
-	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
-}
-
-// reckonReplicas notes which servers most sentinels see replicate, and which of them have become
-// the primary since, or were lost: those may come back as anything. Of one that was left they must
-// have seen it since.
-func (s *State) reckonReplicas() {
-	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
-		return s.calledPrimary(addr) || s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
-	})
-	for _, by := range s.fresh() {
-		for _, r := range by.report.Replicas {
-			if !r.Usable || r.Addr == s.primary.addr || s.stoodBy(r.Addr) {
-				continue
-			}
-			l := s.leaver(r.Addr)
-			if s.most(func(v *voter) bool {
-				return (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
-			}) {
-				s.wasReplica(r.Addr)
-			}
-		}
-	}
-}
-
-// pushed takes in what a sentinel has published. It is asked in any case.
-func (s *State) pushed(e Pushed) {
-	v := s.voters.find(e.Sentinel)
-	if v == nil {
-		return
-	}
-	s.do(Poll{Sentinel: e.Sentinel})
-	if !v.votes() || s.phase == Forced || !s.voters.settled(s.now) {
-		return
-	}
-	switch e.Kind {
-	case Selected:
-		s.selected(e)
-	case Promoted, Switched:
-		switch {
-		case s.phase == Provisional && e.Addr == s.primary.addr && slices.Contains(s.move.chosen, selection{e.Sentinel, e.Addr}):
-			s.primary.hearsay = true
-			s.confirm()
-		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
-			s.fence(e)
-		}
-	case Aborted:
-		s.unselect(e.Sentinel, fmt.Errorf("sentinel says %s", e.Text))
-	}
-}
 
 // selected hears that a sentinel is about to promote a replica.
 func (s *State) selected(e Pushed) {
@@ -147,49 +23,6 @@ func (s *State) selected(e Pushed) {
 	s.judgeReturn()
 }
 
-func (s *State) toSelected(addr string) asker {
-	return asker{addr: addr, interval: selectedInterval, trigger: BySelection}
-}
-
-// rotate asks the next of those that may be about to be the primary, if there are several: a
-// sentinel that has gone wrong may have selected or announced one of them.
-func (s *State) rotate() {
-	if s.calledPrimary(s.next.addr) {
-		return
-	}
-	all := s.candidates()
-	at := slices.IndexFunc(all, func(a asker) bool { return a.addr == s.next.addr })
-	for i := range all {
-		a := all[(at+1+i)%len(all)]
-		if a.addr != s.next.addr {
-			a.at, a.until, a.patience = s.now.Add(selectedInterval), s.next.until, s.next.patience
-			if s.next.stuck(s.now) { // where all are far away, each has its time in the end
-				a.patience = 2 * max(a.patience, stuckAfter)
-			}
-			s.dropNext()
-			s.next = a
-			return
-		}
-	}
-}
-
-// candidates are the servers that were selected, and those that later reports name.
-func (s *State) candidates() []asker {
-	var all []asker
-	for _, c := range s.move.chosen {
-		if c.addr != s.primary.addr && s.known(c.addr) && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
-			all = append(all, s.toSelected(c.addr))
-		}
-	}
-	for _, t := range s.ahead(false) {
-		if s.mayFollow(t.addr) {
-			all = slices.DeleteFunc(all, func(a asker) bool { return a.addr == t.addr })
-			all = append(all, toAnnounced(saying{t.addr, t.epoch}))
-		}
-	}
-	return all
-}
-
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used
 // up their time.
 func (s *State) fence(e Pushed) {
@@ -199,7 +32,7 @@ func (s *State) fence(e Pushed) {
 	if s.phase != Up {
 		return
 	}
-	limit := fenceLimit - s.wasted()
+	limit := fenceLimit - s.wastedTime()
 	m.chosen = m.chosen[len(m.chosen)-1:] // what there was before is over
 	if limit <= 0 {
 		return
@@ -209,8 +42,8 @@ func (s *State) fence(e Pushed) {
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
 }
 
-// wasted is for how long fences of late have had writes wait for nothing.
-func (s *State) wasted() (all time.Duration) {
+// wastedTime is for how long fences of late have had writes wait for nothing.
+func (s *State) wastedTime() (all time.Duration) {
 	m := &s.move
 	m.wasted = slices.DeleteFunc(m.wasted, func(f fenced) bool { return s.now.Sub(f.at) > fencePeriod })
 	if len(m.wasted) >= maxFences {
@@ -220,17 +53,6 @@ func (s *State) wasted() (all time.Duration) {
 		all += f.took
 	}
 	return all
-}
-
-// endFence ends a fence, if there is one.
-func (s *State) endFence() {
-	if s.phase != Fenced {
-		return
-	}
-	s.move.until = time.Time{}
-	if s.next.state == holding {
-		s.next.until = s.now.Add(confirmWithin)
-	}
 }
 
 // lift ends a fence that came to nothing: the primary goes on.
@@ -334,6 +156,66 @@ func (s *State) revert(why error) {
 	s.aim(elected.addr, elected.epoch)
 }
 
+// aim makes addr the one to try while there is no primary.
+func (s *State) aim(addr string, epoch int64) {
+	if !s.mayFollow(addr) {
+		s.do(Doubted{})
+		return
+	}
+	if s.next.addr == addr && s.next.state == holding {
+		s.install(s.next.link, addr, epoch, ByElection)
+		return
+	}
+	s.cut(fmt.Errorf("the sentinels name %s", addr))
+	s.leaveReturn()
+	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
+	s.retry()
+	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
+}
+
+// consider follows a report of a later epoch, once the server itself says that it is the primary.
+func (s *State) consider(said saying) {
+	switch {
+	case s.next.addr == said.addr && s.next.state == holding:
+		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
+	case s.next.addr == said.addr:
+		s.next.epoch = said.epoch
+	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
+		s.pursue(toAnnounced(said))
+	} // else it is asked in its turn
+}
+
+// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has
+// named it since it did. Without any it may return at once. A few that know better, because a
+// failover is under way or over, are waited for, though not for ever: they may have gone wrong.
+func (s *State) judgeReturn() {
+	if s.phase != Returning {
+		return
+	}
+	agree, disagree, ahead := 0, 0, false
+	for _, v := range s.fresh() {
+		switch {
+		case v.asked.Before(s.move.returned):
+		case v.report.Midway || s.named(v) != s.target.addr:
+			disagree++
+			ahead = ahead || s.replaces(v) || v.report.Epoch > s.primary.epoch
+		default:
+			agree++
+		}
+	}
+	up := len(s.fresh())
+	switch {
+	case s.next.addr != "" && s.next.trigger == BySelection:
+		s.endReturn(errors.New("a failover is under way"))
+	case 2*disagree >= up && disagree > 0 || ahead && s.now.Sub(s.primary.since) < refuseFor:
+		s.endReturn(errors.New("the sentinels name another, or are about to"))
+	case up != 0 && 2*agree <= up:
+	case s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)): // what it has kept may be answered in a moment
+	default:
+		s.install(s.target.link, s.target.addr, 0, ByReturn)
+	}
+}
+
 // install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have
 // not announced it yet.
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
@@ -374,14 +256,4 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
-}
-
-// release ends the questions to all servers, but keeps a link.
-func (s *State) release(link Link) {
-	for _, a := range []*asker{&s.target, &s.next} {
-		if a.link == link {
-			a.link = 0
-		}
-		s.end(a)
-	}
 }

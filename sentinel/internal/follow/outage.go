@@ -1,9 +1,7 @@
 package follow
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -40,30 +38,6 @@ func (s *State) cut(cause error) {
 	}
 }
 
-// heartbeat takes in what the heartbeat says.
-func (s *State) heartbeat(e Event) {
-	switch e := e.(type) {
-	case Beat:
-		if e.Term == s.primary.term {
-			s.primary.beat = e
-			s.judgeRepair()
-			s.resume()
-		}
-	case Silent:
-		if e.Term == s.primary.term {
-			s.silent(e)
-		}
-	case Died:
-		if e.Term == s.primary.term {
-			s.lose(e.Err)
-		}
-	case Alarm:
-		if e.Term == s.primary.term && s.phase.Serves() {
-			s.primary.alarms = true
-		}
-	}
-}
-
 // silent takes in that the primary is silent. While a failover is under way nobody waits for it.
 func (s *State) silent(e Silent) {
 	if !s.phase.Serves() {
@@ -77,38 +51,6 @@ func (s *State) silent(e Silent) {
 	}
 	s.primary.cutAt = s.now.Add(rest)
 	s.down(Down{Cause: cause, Keep: true}, Stalled)
-}
-
-// stallTimeout is how long commands of a silent primary live.
-func (s *State) stallTimeout() time.Duration {
-	if s.config.StallTimeout != 0 {
-		return s.config.StallTimeout
-	}
-	var all []time.Duration
-	for _, v := range s.fresh() {
-		all = append(all, v.report.DownAfter)
-	}
-	if !s.majority(len(all)) {
-		return leastStall
-	}
-	slices.Sort(all) // what most have at least
-	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
-}
-
-// replaces reports whether a sentinel leads a failover of the present primary. One that leads the
-// last one may still wait for replicas to follow, for minutes, and names the primary of before;
-// others have announced this one then.
-func (s *State) replaces(v *voter) bool {
-	return v.report.Midway && (v.report.Epoch > max(s.primary.epoch, s.primary.told) || s.named(v) == s.primary.addr)
-}
-
-// failoverBegins reports whether a sentinel leads a failover, or most name another primary.
-func (s *State) failoverBegins() bool {
-	if slices.ContainsFunc(s.fresh(), s.replaces) {
-		return true
-	}
-	elected, majority := s.elect()
-	return majority && elected.addr != s.primary.addr
 }
 
 // dueSilence ends the commands of a primary that has been silent for too long, or that is replaced.
@@ -143,37 +85,6 @@ func (s *State) lookIntoAlarm() {
 	}
 }
 
-// judgeReturn lets the primary return when a majority of the sentinels that vote and answer has
-// named it since it did. Without any it may return at once. A few that know better, because a
-// failover is under way or over, are waited for, though not for ever: they may have gone wrong.
-func (s *State) judgeReturn() {
-	if s.phase != Returning {
-		return
-	}
-	agree, disagree, ahead := 0, 0, false
-	for _, v := range s.fresh() {
-		switch {
-		case v.asked.Before(s.move.returned):
-		case v.report.Midway || s.named(v) != s.target.addr:
-			disagree++
-			ahead = ahead || s.replaces(v) || v.report.Epoch > s.primary.epoch
-		default:
-			agree++
-		}
-	}
-	up := len(s.fresh())
-	switch {
-	case s.next.addr != "" && s.next.trigger == BySelection:
-		s.endReturn(errors.New("a failover is under way"))
-	case 2*disagree >= up && disagree > 0 || ahead && s.now.Sub(s.primary.since) < refuseFor:
-		s.endReturn(errors.New("the sentinels name another, or are about to"))
-	case up != 0 && 2*agree <= up:
-	case s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)): // what it has kept may be answered in a moment
-	default:
-		s.install(s.target.link, s.target.addr, 0, ByReturn)
-	}
-}
-
 // endReturn refuses the last primary, which is asked again later.
 func (s *State) endReturn(why error) {
 	a := &s.target
@@ -199,16 +110,22 @@ func (s *State) leaveReturn() {
 	}
 }
 
-// repair replaces the connection of a primary that goes on without it: commands wait for it, and
-// nobody else notices. A server closes connections that are idle (its option timeout), or that take
-// too much memory; a flow may be lost between.
-type repair struct {
-	link     Link // of the new connection
-	lostAt   time.Time
-	until    time.Time // zero: nothing is repaired
-	cause    error
-	verified bool      // the server says on it that it is the primary
-	doneAt   time.Time // when one was repaired last
+// stopAsking ends all questions.
+func (s *State) stopAsking() {
+	s.end(&s.target)
+	s.dropNext()
+	s.endRepair()
+}
+
+// endFence ends a fence, if there is one.
+func (s *State) endFence() {
+	if s.phase != Fenced {
+		return
+	}
+	s.move.until = time.Time{}
+	if s.next.state == holding {
+		s.next.until = s.now.Add(confirmWithin)
+	}
 }
 
 // linkLost takes in the end of the commands' connection.

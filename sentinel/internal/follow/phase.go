@@ -95,3 +95,13 @@ const (
 func (t Trigger) String() string {
 	return [Triggers]string{"selected", "announced", "elected", "returned", "resumed"}[t]
 }
+
+// Mode says when a failover is followed.
+type Mode int
+
+// The modes.
+const (
+	Eager     Mode = iota // move as soon as the selected replica says that it is the primary
+	FenceOnly             // hold writes from then on, move once it is announced
+	PushOnly              // move once it is announced
+)

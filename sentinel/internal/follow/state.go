@@ -1,19 +1,6 @@
 package follow
 
-import (
-	"slices"
-	"time"
-)
-
-// Mode says when a failover is followed.
-type Mode int
-
-// The modes.
-const (
-	Eager     Mode = iota // move as soon as the selected replica says that it is the primary
-	FenceOnly             // hold writes from then on, move once it is announced
-	PushOnly              // move once it is announced
-)
+import "time"
 
 // Config is a State's choices. All are to be set but Allow.
 type Config struct {
@@ -62,9 +49,10 @@ const (
 
 // State is what is known of one name. Its Step is not for concurrent use.
 type State struct {
+	clock
+
 	config   Config
 	phase    Phase
-	now      time.Time
 	out      []Effect
 	voters   electorate
 	primary  primary
@@ -76,8 +64,13 @@ type State struct {
 	standbys []string // servers that have been replicas since they were the primary
 	claim    claim
 	link     Link // the last number given
-	wake     time.Time
-	awoke    time.Time // when this process went on that had been stopped
+}
+
+// clock is what a State knows of the time.
+type clock struct {
+	now   time.Time
+	wake  time.Time // when the next Tick is due; zero: none is
+	awoke time.Time // when this process went on that had been stopped
 }
 
 // primary is the server that commands go to, or the one to try while there is none.
@@ -102,72 +95,123 @@ type primary struct {
 	alarms  bool // one more is to be looked into
 }
 
-// New returns a State that searches, and what is to be done first.
-func New(now time.Time, c Config) (*State, []Effect) {
-	s := &State{config: c, now: now}
-	s.primary.since = now
-	for _, addr := range c.Seeds {
-		s.voters.add(addr, now).seed = true
-		s.do(Watch{addr})
-	}
-	s.setWake()
-	return s, s.take()
+// asker asks one server for its role again and again.
+type asker struct {
+	addr     string // empty: nobody is asked
+	state    asking
+	link     Link      // 0: none
+	at       time.Time // when to ask again, if waiting
+	until    time.Time // when to give up; zero: never
+	interval time.Duration
+	patience time.Duration // how long an answer is waited for while there are others to ask; 0: stuckAfter
+	epoch    int64         // at which the sentinels named it; 0 if they have not yet
+	trigger  Trigger
+	err      error
 }
 
-// Step takes in an event. The effects are to be carried out in order; they are the caller's.
-func (s *State) Step(now time.Time, e Event) []Effect {
-	s.awake(now)
-	s.now, s.voters.counted = now, false
-	if s.phase == Closed {
-		s.drop(e)
-		return s.take()
-	}
-	switch e := e.(type) {
-	case Heard, Unheard, Pushed:
-		s.sentinel(e)
-	case Dialled, Answered, Failed, Ended:
-		s.server(e)
-	case Beat, Silent, Died, Alarm:
-		s.heartbeat(e)
-	case Force:
-		s.force()
-	case Reset:
-		s.reset()
-	case Close:
-		s.lose(e.Err)
-		s.stopAsking()
-		s.become(Closed)
-	}
-	s.due()
-	s.setWake()
-	return s.take()
+type asking int
+
+const (
+	waiting  asking = iota // for the next question
+	dialling               // or asked: for an answer
+	holding                // it is the primary, and the sentinels are waited for
+)
+
+// move is a failover that is under way: in phase Fenced until the replica is the primary, in phase
+// Provisional, or after the loss of such a primary, until it is announced.
+type move struct {
+	chosen   []selection
+	from     string    // the primary before; empty unless the move was made, and is not announced yet
+	began    time.Time // when writes began to wait, or the move was made
+	until    time.Time // when the wait ends; zero: nothing is waited for
+	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
+	extended bool      // and so the fence stands for longer
+	wasted   []fenced  // fences of late that came to nothing
+	returned time.Time // since when the last primary answers again, in phase Returning
 }
 
-// awake notes that this process was stopped, by a signal, in a container that was frozen or in a
-// virtual machine that was moved. Its deadlines are over then, and what has come meanwhile is
-// unread, in any order: nobody has failed to answer in that time. All that are waited for have a
-// moment more, and who had a vote keeps it so long.
-func (s *State) awake(now time.Time) {
-	late := !s.wake.IsZero() && now.Sub(s.wake) > wakesLate || now.Sub(s.now) > forgetAfter/2
-	if !late || s.phase == Closed || now.Sub(s.awoke) < stopInterval {
-		return
-	}
-	s.awoke = now
-	until := now.Add(afterStop)
-	for _, at := range []*time.Time{&s.voters.firstUntil, &s.move.until, &s.repair.until, &s.target.until, &s.next.until} {
-		if !at.IsZero() && at.Before(until) {
-			*at = until
-		}
-	}
-	s.voters.keepVotes(s.now, until)
-	s.do(Poll{})
+// fenced is when a fence ended that came to nothing, and how long it took.
+type fenced struct {
+	at   time.Time
+	took time.Duration
 }
 
-// drop ends what comes too late.
-func (s *State) drop(e Event) {
-	if d, ok := e.(Dialled); ok {
-		s.do(End(d))
-	}
+// selection is a replica that a sentinel has chosen to promote. While there are several, each
+// replica is asked in turn.
+type selection struct{ by, addr string }
+
+// repair replaces the connection of a primary that goes on without it: commands wait for it, and
+// nobody else notices. A server closes connections that are idle (its option timeout), or that take
+// too much memory; a flow may be lost between.
+type repair struct {
+	link     Link // of the new connection
+	lostAt   time.Time
+	until    time.Time // zero: nothing is repaired
+	cause    error
+	verified bool      // the server says on it that it is the primary
+	doneAt   time.Time // when one was repaired last
+}
+
+// leaver is a server that was left.
+type leaver struct {
+	addr  string
+	until time.Time // it is not gone back to, unless at a later epoch
+	epoch int64
+	at    time.Time // when
+}
+
+// tally is how many reports name an address as the primary's, and the earliest epoch at which they
+// do: the latest may be invented.
+type tally struct {
+	addr  string
+	n     int
+	epoch int64
+	told  bool // there is an epoch
+}
+
+// claim is what most sentinels say at a lower config-epoch than that of the primary that is known.
+// A single sentinel that does so was away. If most of them do, the epochs have begun anew: they
+// were installed again, or the name was removed and monitored again.
+type claim struct {
+	tally
+	since time.Time
+	due   time.Time // when it is to be judged again
+}
+
+// voter is a sentinel.
+type voter struct {
+	addr    string
+	id      string    // its run id; its address until that is known
+	seed    bool      // the user gave it
+	member  bool      // most who vote name it
+	up      bool      // its last poll succeeded
+	judged  bool      // it has been polled once at least
+	gave    time.Time // when it gave its last report
+	namedAt time.Time
+	asked   time.Time // when the question was sent that report answers
+	report  *Report   // nil: it has none that counts
+	said    int64     // the last epoch that it gave
+	reborn  bool      // it has begun its epochs anew, and has not caught up since
+	renamed bool      // it has had another id
+	refuted saying    // what was tried in vain, or outvoted, and is still said
+}
+
+// saying is who a report says is primary.
+type saying struct {
+	addr  string
+	epoch int64
+}
+
+// electorate is all sentinels that are known, in the order in which they became so.
+type electorate struct {
+	all        []*voter
+	owners     map[string]*voter // by run id: who speaks for it
+	firstUntil time.Time         // until when the first decision waits; zero: no longer, or nobody was heard yet
+	heard      bool
+
+	counted  bool     // the following are of now
+	reports  []*voter // whose reports count
+	electors int      // how many votes there are, those included that are not given
 }
 
 func (s *State) do(e Effect) { s.out = append(s.out, e) }
@@ -176,6 +220,13 @@ func (s *State) take() []Effect {
 	out := s.out
 	s.out = nil
 	return out
+}
+
+// drop ends what comes too late.
+func (s *State) drop(e Event) {
+	if d, ok := e.(Dialled); ok {
+		s.do(End(d))
+	}
 }
 
 // become changes the phase. A transition that is not in the table is a defect of this package, and
@@ -190,129 +241,7 @@ func (s *State) become(to Phase) {
 	s.phase = to
 }
 
-// force takes the primary away until it is given back.
-func (s *State) force() {
-	s.lose(errForced)
-	s.stopAsking()
-	s.claim = claim{}
-	s.become(Forced)
+func (s *State) newLink() Link {
+	s.link++
+	return s.link
 }
-
-func (s *State) reset() {
-	if s.phase == Forced {
-		s.become(Searching)
-		s.primary.cause = ErrStarting
-		s.retry()
-		s.decide()
-	}
-}
-
-// stopAsking ends all questions.
-func (s *State) stopAsking() {
-	s.end(&s.target)
-	s.dropNext()
-	s.endRepair()
-}
-
-// due does what the time asks for.
-func (s *State) due() {
-	if s.phase == Closed || s.phase == Forced {
-		return
-	}
-	if s.voters.wait(s.now) {
-		s.decide()
-	}
-	s.dueSilence()
-	s.dueMove()
-	s.dueRepair()
-	if at := s.claim.due; !at.IsZero() && !s.now.Before(at) {
-		s.claim.due = time.Time{}
-		s.decide()
-	}
-	if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {
-		s.lookIntoAlarm()
-	}
-	s.dueNext()
-	s.dueTarget()
-}
-
-// setWake asks for the next Tick, if it is another than before.
-func (s *State) setWake() {
-	var at time.Time
-	for _, t := range s.times() {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
-			at = t
-		}
-	}
-	if at.Equal(s.wake) && s.now.Before(at) {
-		return
-	}
-	s.wake = at
-	if !at.IsZero() {
-		s.do(Wake{at})
-	}
-}
-
-// times are when something is due.
-func (s *State) times() [12]time.Time {
-	if s.phase == Closed || s.phase == Forced {
-		return [12]time.Time{}
-	}
-	at := [12]time.Time{s.voters.firstUntil, s.primary.cutAt, s.move.until, s.repair.until, s.claim.due}
-	if s.primary.alarms {
-		at[5] = s.primary.alarm.Add(alarmInterval)
-	}
-	at[6], at[7] = s.next.times()
-	if stuck := s.next.stuckAt(); s.now.Before(stuck) {
-		at[11] = stuck
-	}
-	if s.target.addr != s.next.addr {
-		at[8], at[9] = s.target.times()
-	}
-	if s.phase == Returning && s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)) {
-		at[10] = s.move.returned.Add(resumeFirst)
-	}
-	return at
-}
-
-// View is a snapshot for whoever looks at it.
-type View struct {
-	Phase    Phase
-	Addr     string // of the primary, or of the one to try
-	Last     string // that served last
-	Epoch    int64
-	Since    time.Time // when it began to serve, or when there was none any more
-	Cause    error     // of the last try to find one that failed
-	Settled  bool      // enough has been heard for a first decision
-	Reports  int       // that count
-	Owners   int       // run ids of sentinels that are remembered
-	Replicas []Replica // that most sentinels name, and that may be used
-}
-
-// View returns a snapshot.
-func (s *State) View() View {
-	reports := s.fresh()
-	return View{
-		Phase: s.phase, Addr: s.primary.addr, Last: s.primary.last, Epoch: s.primary.epoch, Since: s.primary.since, Cause: s.primary.cause,
-		Settled: s.voters.settled(s.now), Reports: len(reports), Owners: len(s.voters.owners), Replicas: s.replicas(reports),
-	}
-}
-
-// replicas are those that most who vote name.
-func (s *State) replicas(reports []*voter) []Replica {
-	var all []Replica
-	for _, v := range reports {
-		for _, r := range v.report.Replicas {
-			same := func(x Replica) bool { return x.Addr == r.Addr }
-			if r.Addr == s.primary.addr || !s.allowed(r.Addr) || slices.ContainsFunc(all, same) || !s.most(func(o *voter) bool { return o.lists(r.Addr) }) {
-				continue
-			}
-			r.Usable = s.most(func(o *voter) bool { return o.sees(r.Addr, func(x *Replica) bool { return x.Usable }) })
-			all = append(all, r)
-		}
-	}
-	return all
-}
-
-// Phase is the present phase.
-func (s *State) Phase() Phase { return s.phase }

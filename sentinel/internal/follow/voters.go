@@ -12,44 +12,56 @@ import (
 // thousands.
 const maxVoters = 64
 
-// voter is a sentinel.
-type voter struct {
-	addr    string
-	id      string    // its run id; its address until that is known
-	seed    bool      // the user gave it
-	member  bool      // most who vote name it
-	up      bool      // its last poll succeeded
-	judged  bool      // it has been polled once at least
-	gave    time.Time // when it gave its last report
-	namedAt time.Time
-	asked   time.Time // when the question was sent that report answers
-	report  *Report   // nil: it has none that counts
-	said    int64     // the last epoch that it gave
-	reborn  bool      // it has begun its epochs anew, and has not caught up since
-	renamed bool      // it has had another id
-	refuted saying    // what was tried in vain, or outvoted, and is still said
-}
-
-// saying is who a report says is primary.
-type saying struct {
-	addr  string
-	epoch int64
-}
+func (v *voter) votes() bool { return v.seed || v.member }
 
 func (v *voter) says() saying { return saying{v.report.Addr, v.report.Epoch} }
 
-func (v *voter) votes() bool { return v.seed || v.member }
+func (v *voter) fresh(now time.Time) bool { return v.report != nil && now.Sub(v.asked) <= freshFor }
 
-// electorate is all sentinels that are known, in the order in which they became so.
-type electorate struct {
-	all        []*voter
-	owners     map[string]*voter // by run id: who speaks for it
-	firstUntil time.Time         // until when the first decision waits; zero: no longer, or nobody was heard yet
-	heard      bool
+// twin reports whether two are one sentinel at two addresses. One that has had another id is not:
+// it may have taken this one. If they do not say the same they count as two all the same.
+func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
 
-	counted  bool     // the following are of now
-	reports  []*voter // whose reports count
-	electors int      // how many votes there are, those included that are not given
+// lists reports whether a report has addr as a replica.
+func (v *voter) lists(addr string) bool {
+	return v.sees(addr, func(*Replica) bool { return true })
+}
+
+// sees reports whether a report has addr as a replica that is such.
+func (v *voter) sees(addr string, is func(*Replica) bool) bool {
+	for i := range v.report.Replicas {
+		if r := &v.report.Replicas[i]; r.Addr == addr && is(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// same reports whether two reports say the same.
+func (r *Report) same(o *Report) bool {
+	return r.Addr == o.Addr && r.RunID == o.RunID && r.Epoch == o.Epoch && r.Midway == o.Midway &&
+		slices.Equal(r.Replicas, o.Replicas) && slices.Equal(r.Peers, o.Peers)
+}
+
+// notice compares a sentinel's epoch with what it said before, and with the present one. An epoch
+// only ever rises, but for a sentinel that has lost what it knew.
+func (v *voter) notice(epoch, present int64) {
+	if epoch < v.said {
+		v.reborn = true
+	}
+	v.said = epoch
+	if epoch >= present {
+		v.reborn = false
+	}
+}
+
+// rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and
+// has lost what it knew.
+func (v *voter) rename(id string) {
+	if v.id != v.addr && v.id != id {
+		v.reborn, v.renamed = true, true
+	}
+	v.id = id
 }
 
 func (e *electorate) find(addr string) *voter {
@@ -122,16 +134,6 @@ func (e *electorate) count(now time.Time) {
 	}
 }
 
-// twin reports whether two are one sentinel at two addresses. One that has had another id is not:
-// it may have taken this one. If they do not say the same they count as two all the same.
-func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
-
-// same reports whether two reports say the same.
-func (r *Report) same(o *Report) bool {
-	return r.Addr == o.Addr && r.RunID == o.RunID && r.Epoch == o.Epoch && r.Midway == o.Midway &&
-		slices.Equal(r.Replicas, o.Replicas) && slices.Equal(r.Peers, o.Peers)
-}
-
 // own reports whether v speaks for the sentinel with an id: the first to come with it does, for as
 // long as it answers, because else whoever takes another's id would speak for it. An address that
 // the user gave goes before one that was found, which may be the same sentinel's, unless it has had
@@ -161,47 +163,6 @@ func (e *electorate) disown(v *voter) {
 	}
 }
 
-// admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
-// that they vote. Who votes does so while one still says it, or none that the user gave has a vote
-// any more.
-func (s *State) admit(by *voter) {
-	e := &s.voters
-	reports := s.fresh()
-	if len(reports) == 0 {
-		return
-	}
-	given := slices.ContainsFunc(e.all, func(v *voter) bool { return v.seed && e.lives(v, s.now) })
-	changed := false
-	for _, v := range e.all {
-		if v.seed {
-			continue
-		}
-		n := naming(reports, Peer{v.id, v.addr})
-		member := s.majority(n) || v.member && (n > 0 || !given)
-		changed = changed || member != v.member
-		v.member = member
-		if n > 0 {
-			v.namedAt = s.now
-		}
-	}
-	if by.report != nil && by.votes() {
-		s.meet(by.report.Peers)
-	}
-	e.counted = e.counted && !changed
-}
-
-// meet has those of the sentinels watched that most who vote name.
-func (s *State) meet(peers []Peer) {
-	e := &s.voters
-	for _, p := range peers {
-		known := slices.ContainsFunc(e.all, func(v *voter) bool { return v.addr == p.Addr || v.id == p.ID })
-		if !known && len(e.all) < maxVoters && s.majority(naming(s.fresh(), p)) {
-			e.add(p.Addr, s.now)
-			s.do(Watch{p.Addr})
-		}
-	}
-}
-
 // naming is how many reports name a sentinel. Each does so once, however often it repeats itself.
 func naming(reports []*voter, p Peer) (n int) {
 	for _, v := range reports {
@@ -210,97 +171,4 @@ func naming(reports []*voter, p Peer) (n int) {
 		}
 	}
 	return n
-}
-
-func (v *voter) fresh(now time.Time) bool { return v.report != nil && now.Sub(v.asked) <= freshFor }
-
-// forget stops watching the sentinels that nobody has named for a while. Seeds are never forgotten,
-// nor is anybody while none answers.
-func (s *State) forget() {
-	s.voters.all = slices.DeleteFunc(s.voters.all, func(v *voter) bool {
-		gone := !v.seed && !v.member && s.now.Sub(v.namedAt) > forgetAfter
-		if gone { // it had no vote
-			s.voters.disown(v)
-			s.do(Unwatch{v.addr})
-		}
-		return gone
-	})
-}
-
-// sentinel takes in what comes from a sentinel.
-func (s *State) sentinel(e Event) {
-	switch e := e.(type) {
-	case Heard:
-		s.heard(e)
-	case Unheard:
-		s.unheard(e)
-	case Pushed:
-		s.pushed(e)
-	}
-}
-
-// unheard takes in a failed poll. One that began before this process was stopped has only run out
-// of time.
-func (s *State) unheard(e Unheard) {
-	v := s.voters.find(e.Sentinel)
-	switch {
-	case v == nil:
-	case e.Asked.Before(s.awoke):
-		s.do(Poll{Sentinel: e.Sentinel})
-	default:
-		v.judged, v.up, v.report, s.voters.counted = true, false, nil, false
-		s.decide()
-	}
-}
-
-func (s *State) heard(e Heard) {
-	v := s.voters.find(e.Sentinel)
-	if v == nil {
-		return
-	}
-	v.judged, v.up = true, true
-	if v.id != e.ID {
-		s.voters.disown(v)
-		v.rename(e.ID)
-		v.report = nil
-	}
-	owner := s.voters.own(v, e.ID)
-	if !s.voters.heard {
-		s.voters.heard, s.voters.firstUntil = true, s.now.Add(firstWait)
-	}
-	switch {
-	case e.Report == nil:
-		v.report = nil
-	case owner:
-		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
-		v.notice(e.Report.Epoch, s.primary.epoch)
-	}
-	s.voters.counted = false
-	if e.Report == nil && s.voters.settled(s.now) && len(s.fresh()) == 0 { // else others know better
-		s.primary.cause = e.Err
-	}
-	s.admit(v)
-	s.forget()
-	s.decide()
-}
-
-// notice compares a sentinel's epoch with what it said before, and with the present one. An epoch
-// only ever rises, but for a sentinel that has lost what it knew.
-func (v *voter) notice(epoch, present int64) {
-	if epoch < v.said {
-		v.reborn = true
-	}
-	v.said = epoch
-	if epoch >= present {
-		v.reborn = false
-	}
-}
-
-// rename notes a sentinel's id. Another one than before says that the sentinel was made anew, and
-// has lost what it knew.
-func (v *voter) rename(id string) {
-	if v.id != v.addr && v.id != id {
-		v.reborn, v.renamed = true, true
-	}
-	v.id = id
 }

@@ -1,0 +1,148 @@
+package follow
+
+import "slices"
+
+// decide compares what the sentinels say with what is.
+func (s *State) decide() {
+	if s.phase == Closed || s.phase == Forced || !s.voters.settled(s.now) {
+		return
+	}
+	s.identify()
+	s.reckonReplicas()
+	s.judgeReturn()
+	s.judgeMove()
+	s.raise()
+	s.reckonClaim()
+	said, ahead := s.later(false)
+	elected, majority := s.elect()
+	switch {
+	case ahead && s.calledPrimary(said.addr):
+		s.consider(said)
+		return
+	case majority && s.undecided() && elected.addr != s.primary.addr && elected.epoch >= s.primary.epoch:
+		s.aim(elected.addr, elected.epoch)
+	}
+	s.judgeClaim()
+	if ahead { // a few say so, who may have gone wrong: what most say goes first
+		s.consider(said)
+	} else if said, ok := s.later(true); ok && s.next.addr == "" {
+		s.consider(said)
+	}
+}
+
+// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
+// say any, so most must be as far. That one of them gives it a later one than before is its
+// announcement.
+func (s *State) raise() {
+	reports, best := s.fresh(), s.primary.epoch
+	for _, v := range reports {
+		epoch := v.report.Epoch
+		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
+			continue
+		}
+		s.confirm()
+		if !v.report.Midway {
+			s.primary.hearsay = false
+			s.primary.told = max(s.primary.told, epoch)
+		}
+		if epoch > best && s.most(func(o *voter) bool {
+			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
+		}) {
+			best = epoch
+		}
+	}
+	s.primary.epoch = best
+}
+
+// reckonClaim notes what is claimed, and since when.
+func (s *State) reckonClaim() {
+	claimed, ok := s.claimed()
+	switch {
+	case !ok || !s.allowed(claimed.addr):
+		s.claim = claim{}
+		return
+	case s.claim.addr != claimed.addr:
+		s.claim = claim{since: s.now}
+	}
+	s.claim.tally = claimed
+}
+
+// claimed returns the address that most who vote name at a lower epoch. At the same epoch it is
+// that of a name that was monitored anew, if they do not know the primary any more, or that from
+// which a few have led the client away.
+func (s *State) claimed() (tally, bool) {
+	disowned, few := s.disowned(), s.byFew()
+	for _, t := range s.count(s.fresh(), func(v *voter) bool {
+		same := disowned || few && s.named(v) != s.primary.addr
+		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch)
+	}) {
+		if s.majority(t.n) {
+			t.epoch = s.agreed(t.addr, s.fresh())
+			return t, true
+		}
+	}
+	return tally{}, false
+}
+
+// disowned reports whether most have the primary neither as the primary nor as a replica. After a
+// failover they all have it as one of them.
+func (s *State) disowned() bool {
+	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
+}
+
+// byFew reports whether the primary was announced by a few only, at an epoch that most have not
+// reached, or by an event only of a sentinel that leads the failover no more. They may have gone
+// wrong, or the others have yet to hear of it.
+func (s *State) byFew() bool {
+	return s.primary.told > s.primary.epoch || s.primary.hearsay && !slices.ContainsFunc(s.fresh(), s.replaces)
+}
+
+// judgeClaim takes a lower epoch when most who vote agree on it: at once if most have been seen to
+// begin anew, else when they have agreed and there was no primary for a while. While there is a
+// primary it moves nothing, for that primary answers and says that it is one, unless they know
+// nothing of it any more, or only a few have announced it and most have not followed them in time.
+func (s *State) judgeClaim() {
+	claimed := s.claim
+	if claimed.addr == "" {
+		return
+	}
+	disowned, since := s.disowned(), claimed.since
+	if !s.phase.Serves() && s.primary.since.After(since) {
+		since = s.primary.since
+	}
+	due := since.Add(s.config.ResetTimeout)
+	few := s.phase == Up && !disowned && s.byFew() && claimed.addr != s.primary.addr
+	if few {
+		if s.primary.since.After(since) {
+			since = s.primary.since
+		}
+		due = since.Add(max(heardWithin, s.config.ResetTimeout))
+	}
+	switch {
+	case (few || !s.provenAnew()) && s.now.Before(due):
+		s.claim.due = due
+		return
+	case claimed.addr == s.primary.addr:
+	case s.undecided():
+		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
+		s.aim(claimed.addr, claimed.epoch)
+	case disowned, few:
+		s.comeBack(claimed.addr)
+		s.consider(saying{claimed.addr, claimed.epoch})
+	default:
+		return
+	}
+	for _, v := range s.fresh() {
+		if v.report.Epoch > claimed.epoch { // of before, by one that was not there
+			v.refuted = v.says()
+		}
+	}
+	if !few {
+		s.do(Reborn{claimed.addr, claimed.epoch})
+	}
+	s.primary.epoch = claimed.epoch
+	s.claim = claim{}
+}
+
+// provenAnew reports whether most of all sentinels that vote have been seen to begin anew.
+func (s *State) provenAnew() bool { return s.most(func(v *voter) bool { return v.reborn }) }

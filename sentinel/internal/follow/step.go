@@ -1,0 +1,398 @@
+package follow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// New returns a State that searches, and what is to be done first.
+func New(now time.Time, c Config) (*State, []Effect) {
+	s := &State{config: c, clock: clock{now: now}}
+	s.primary.since = now
+	for _, addr := range c.Seeds {
+		s.voters.add(addr, now).seed = true
+		s.do(Watch{addr})
+	}
+	s.setWake()
+	return s, s.take()
+}
+
+// Step takes in an event. The effects are to be carried out in order; they are the caller's.
+func (s *State) Step(now time.Time, e Event) []Effect {
+	s.awake(now)
+	s.now, s.voters.counted = now, false
+	if s.phase == Closed {
+		s.drop(e)
+		return s.take()
+	}
+	switch e := e.(type) {
+	case Heard, Unheard, Pushed:
+		s.sentinel(e)
+	case Dialled, Answered, Failed, Ended:
+		s.server(e)
+	case Beat, Silent, Died, Alarm:
+		s.heartbeat(e)
+	case Force:
+		s.force()
+	case Reset:
+		s.reset()
+	case Close:
+		s.lose(e.Err)
+		s.stopAsking()
+		s.become(Closed)
+	}
+	s.dueAll()
+	s.setWake()
+	return s.take()
+}
+
+// awake notes that this process was stopped, by a signal, in a container that was frozen or in a
+// virtual machine that was moved. Its deadlines are over then, and what has come meanwhile is
+// unread, in any order: nobody has failed to answer in that time. All that are waited for have a
+// moment more, and who had a vote keeps it so long.
+func (s *State) awake(now time.Time) {
+	late := !s.wake.IsZero() && now.Sub(s.wake) > wakesLate || now.Sub(s.now) > forgetAfter/2
+	if !late || s.phase == Closed || now.Sub(s.awoke) < stopInterval {
+		return
+	}
+	s.awoke = now
+	until := now.Add(afterStop)
+	for _, at := range []*time.Time{&s.voters.firstUntil, &s.move.until, &s.repair.until, &s.target.until, &s.next.until} {
+		if !at.IsZero() && at.Before(until) {
+			*at = until
+		}
+	}
+	s.voters.keepVotes(s.now, until)
+	s.do(Poll{})
+}
+
+// dueAll does what the time asks for.
+func (s *State) dueAll() {
+	if s.phase == Closed || s.phase == Forced {
+		return
+	}
+	if s.voters.wait(s.now) {
+		s.decide()
+	}
+	s.dueSilence()
+	s.dueMove()
+	s.dueRepair()
+	if at := s.claim.due; !at.IsZero() && !s.now.Before(at) {
+		s.claim.due = time.Time{}
+		s.decide()
+	}
+	if s.primary.alarms && s.now.Sub(s.primary.alarm) >= alarmInterval {
+		s.lookIntoAlarm()
+	}
+	s.dueNext()
+	s.dueTarget()
+}
+
+// setWake asks for the next Tick, if it is another than before.
+func (s *State) setWake() {
+	var at time.Time
+	for _, t := range s.times() {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if at.Equal(s.wake) && s.now.Before(at) {
+		return
+	}
+	s.wake = at
+	if !at.IsZero() {
+		s.do(Wake{at})
+	}
+}
+
+// times are when something is due.
+func (s *State) times() [12]time.Time {
+	if s.phase == Closed || s.phase == Forced {
+		return [12]time.Time{}
+	}
+	at := [12]time.Time{s.voters.firstUntil, s.primary.cutAt, s.move.until, s.repair.until, s.claim.due}
+	if s.primary.alarms {
+		at[5] = s.primary.alarm.Add(alarmInterval)
+	}
+	at[6], at[7] = s.next.times()
+	if stuck := s.next.stuckAt(); s.now.Before(stuck) {
+		at[11] = stuck
+	}
+	if s.target.addr != s.next.addr {
+		at[8], at[9] = s.target.times()
+	}
+	if s.phase == Returning && s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)) {
+		at[10] = s.move.returned.Add(resumeFirst)
+	}
+	return at
+}
+
+// force takes the primary away until it is given back.
+func (s *State) force() {
+	s.lose(errForced)
+	s.stopAsking()
+	s.claim = claim{}
+	s.become(Forced)
+}
+
+func (s *State) reset() {
+	if s.phase == Forced {
+		s.become(Searching)
+		s.primary.cause = ErrStarting
+		s.retry()
+		s.decide()
+	}
+}
+
+// sentinel takes in what comes from a sentinel.
+func (s *State) sentinel(e Event) {
+	switch e := e.(type) {
+	case Heard:
+		s.hear(e)
+	case Unheard:
+		s.miss(e)
+	case Pushed:
+		s.pushed(e)
+	}
+}
+
+func (s *State) hear(e Heard) {
+	v := s.voters.find(e.Sentinel)
+	if v == nil {
+		return
+	}
+	v.judged, v.up = true, true
+	if v.id != e.ID {
+		s.voters.disown(v)
+		v.rename(e.ID)
+		v.report = nil
+	}
+	owner := s.voters.own(v, e.ID)
+	if !s.voters.heard {
+		s.voters.heard, s.voters.firstUntil = true, s.now.Add(firstWait)
+	}
+	switch {
+	case e.Report == nil:
+		v.report = nil
+	case owner:
+		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
+		v.notice(e.Report.Epoch, s.primary.epoch)
+	}
+	s.voters.counted = false
+	if e.Report == nil && s.voters.settled(s.now) && len(s.fresh()) == 0 { // else others know better
+		s.primary.cause = e.Err
+	}
+	s.admit(v)
+	s.forget()
+	s.decide()
+}
+
+// miss takes in a failed poll. One that began before this process was stopped has only run out
+// of time.
+func (s *State) miss(e Unheard) {
+	v := s.voters.find(e.Sentinel)
+	switch {
+	case v == nil:
+	case e.Asked.Before(s.awoke):
+		s.do(Poll{Sentinel: e.Sentinel})
+	default:
+		v.judged, v.up, v.report, s.voters.counted = true, false, nil, false
+		s.decide()
+	}
+}
+
+// pushed takes in what a sentinel has published. It is asked in any case.
+func (s *State) pushed(e Pushed) {
+	v := s.voters.find(e.Sentinel)
+	if v == nil {
+		return
+	}
+	s.do(Poll{Sentinel: e.Sentinel})
+	if !v.votes() || s.phase == Forced || !s.voters.settled(s.now) {
+		return
+	}
+	switch e.Kind {
+	case Selected:
+		s.selected(e)
+	case Promoted, Switched:
+		switch {
+		case s.phase == Provisional && e.Addr == s.primary.addr && slices.Contains(s.move.chosen, selection{e.Sentinel, e.Addr}):
+			s.primary.hearsay = true
+			s.confirm()
+		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
+			s.fence(e)
+		}
+	case Aborted:
+		s.unselect(e.Sentinel, fmt.Errorf("sentinel says %s", e.Text))
+	}
+}
+
+// server takes in what comes from a server that is asked.
+func (s *State) server(e Event) {
+	switch e := e.(type) {
+	case Dialled:
+		if e.Link != s.target.link && e.Link != s.next.link && e.Link != s.repair.link {
+			s.do(End(e))
+			return
+		}
+		s.do(Ask(e))
+	case Answered:
+		switch e.Link {
+		case s.next.link:
+			s.nextAnswered(e)
+		case s.target.link:
+			s.targetAnswered(e)
+		case s.repair.link:
+			s.repairAnswered(e)
+		}
+	case Failed:
+		s.failed(e)
+	case Ended:
+		if e.Link == s.primary.link && e.Link != 0 {
+			s.linkLost(e)
+			return
+		}
+		s.failed(Failed{Link: e.Link, Err: e.Err})
+	}
+}
+
+func (s *State) failed(e Failed) {
+	switch e.Link {
+	case 0:
+	case s.next.link:
+		s.next.link = 0
+		if e.Permanent {
+			s.giveUp(e.Err)
+			return
+		}
+		if !s.phase.Serves() {
+			s.primary.cause = e.Err
+		}
+		s.again(&s.next, e.Err)
+		s.rotate()
+	case s.target.link:
+		s.target.link = 0
+		s.endReturn(e.Err)
+	case s.repair.link:
+		s.repair.link = 0
+		s.lose(fmt.Errorf("%w; a new connection: %w", s.repair.cause, e.Err))
+	}
+}
+
+func (s *State) nextAnswered(e Answered) {
+	a := &s.next
+	switch {
+	case !e.Primary:
+		s.wasReplica(a.addr)
+		s.again(a, refusal{a.addr, ErrDemoted})
+		s.rotate()
+	case s.doubts(a):
+		if a.epoch == 0 {
+			s.move.promoted = true // its announcement is awaited: until then the other must not acknowledge what would be lost
+		}
+		s.noReplica(a.addr)
+		s.again(a, refusal{a.addr, errDoubted})
+		s.rotate()
+	case a.trigger == BySelection && a.epoch == 0 && s.config.Mode == FenceOnly && !s.calledPrimary(a.addr):
+		a.state, a.until = holding, s.now.Add(confirmWithin)
+		if s.phase == Fenced {
+			s.move.promoted, a.until = true, time.Time{} // the fence's end is its end
+		}
+	default:
+		s.install(a.link, a.addr, a.epoch, a.trigger)
+	}
+}
+
+// dueNext asks the other server, or gives it up.
+func (s *State) dueNext() {
+	if until := s.next.until; !until.IsZero() && !s.now.Before(until) {
+		err := s.next.err
+		if err == nil {
+			err = fmt.Errorf("%s has not answered within %v", s.next.addr, confirmWithin)
+		}
+		s.giveUp(err)
+	}
+	if s.next.stuck(s.now) {
+		s.rotate()
+	}
+	s.ask(&s.next)
+}
+
+func (s *State) targetAnswered(e Answered) {
+	if !e.Primary {
+		s.wasReplica(s.target.addr)
+		s.do(Doubted{Role: true})
+		s.endReturn(refusal{s.target.addr, ErrDemoted})
+		return
+	}
+	s.target.state, s.target.until = holding, s.now.Add(returnLimit)
+	s.become(Returning)
+	s.move.returned = s.now
+	s.do(Poll{})
+	s.judgeReturn()
+}
+
+// dueTarget asks the last primary, unless it is asked already.
+func (s *State) dueTarget() {
+	if s.target.state == holding && !s.now.Before(s.target.until) {
+		s.endReturn(errors.New("the sentinels have not agreed to its return in time"))
+	}
+	if s.primary.link != 0 {
+		s.judgeReturn()
+	}
+	if s.target.addr != s.next.addr {
+		s.ask(&s.target)
+	}
+}
+
+// heartbeat takes in what the heartbeat says.
+func (s *State) heartbeat(e Event) {
+	switch e := e.(type) {
+	case Beat:
+		if e.Term == s.primary.term {
+			s.primary.beat = e
+			s.judgeRepair()
+			s.resume()
+		}
+	case Silent:
+		if e.Term == s.primary.term {
+			s.silent(e)
+		}
+	case Died:
+		if e.Term == s.primary.term {
+			s.lose(e.Err)
+		}
+	case Alarm:
+		if e.Term == s.primary.term && s.phase.Serves() {
+			s.primary.alarms = true
+		}
+	}
+}
+
+// View is a snapshot for whoever looks at it.
+type View struct {
+	Phase    Phase
+	Addr     string // of the primary, or of the one to try
+	Last     string // that served last
+	Epoch    int64
+	Since    time.Time // when it began to serve, or when there was none any more
+	Cause    error     // of the last try to find one that failed
+	Settled  bool      // enough has been heard for a first decision
+	Reports  int       // that count
+	Owners   int       // run ids of sentinels that are remembered
+	Replicas []Replica // that most sentinels name, and that may be used
+}
+
+// View returns a snapshot.
+func (s *State) View() View {
+	reports := s.fresh()
+	return View{
+		Phase: s.phase, Addr: s.primary.addr, Last: s.primary.last, Epoch: s.primary.epoch, Since: s.primary.since, Cause: s.primary.cause,
+		Settled: s.voters.settled(s.now), Reports: len(reports), Owners: len(s.voters.owners), Replicas: s.replicas(reports),
+	}
+}
+
+// Phase is the present phase.
+func (s *State) Phase() Phase { return s.phase }
