@@ -123,7 +123,7 @@ func (s *State) retry() {
 // rotate asks the next of those that may be about to be the primary, if there are several: a
 // sentinel that has gone wrong may have selected or announced one of them.
 func (s *State) rotate() {
-	if s.calledPrimary(s.next.addr) {
+	if s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) {
 		return
 	}
 	all := s.candidates()
@@ -131,7 +131,10 @@ func (s *State) rotate() {
 	for i := range all {
 		a := all[(at+1+i)%len(all)]
 		if a.addr != s.next.addr {
-			a.at, a.until, a.patience = s.now.Add(selectedInterval), s.next.until, s.next.patience
+			a.at, a.patience = s.now.Add(selectedInterval), s.next.patience
+			if a.until.Before(s.next.until) {
+				a.until = s.next.until
+			}
 			if s.next.stuck(s.now) { // where all are far away, each has its time in the end
 				a.patience = 2 * max(a.patience, stuckAfter)
 			}
@@ -147,7 +150,9 @@ func (s *State) candidates() []asker {
 	var all []asker
 	for _, c := range s.move.chosen {
 		if c.addr != s.primary.addr && s.known(c.addr) && !slices.ContainsFunc(all, func(a asker) bool { return a.addr == c.addr }) {
-			all = append(all, s.toSelected(c.addr))
+			a := s.toSelected(c.addr)
+			a.until = c.at.Add(confirmWithin)
+			all = append(all, a)
 		}
 	}
 	for _, t := range s.ahead(false) {
@@ -168,10 +173,12 @@ func toAnnounced(said saying) asker {
 }
 
 // doubts reports whether the word of a server that it is the primary means nothing yet, or any
-// more.
+// more. Who leads a failover still names the server that it replaces.
 func (s *State) doubts(a *asker) bool {
-	trusted := a.trigger == BySelection && a.epoch == 0 && s.stoodBy(a.addr)
-	return !trusted && !s.mayFollow(a.addr)
+	if a.trigger != BySelection || a.epoch != 0 {
+		return !s.mayFollow(a.addr)
+	}
+	return !s.stoodBy(a.addr) && !(s.mayFollow(a.addr) && s.most(func(v *voter) bool { return s.named(v) == a.addr && !v.report.Midway }))
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.
@@ -186,4 +193,8 @@ func (s *State) giveUp(cause error) {
 	s.do(Doubted{Role: true})
 	s.do(Mismatch{Candidate: a.addr, Epoch: a.epoch, Cause: cause})
 	s.dropNext()
+	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == a.addr })
+	if others := s.candidates(); len(others) > 0 && others[0].addr != a.addr {
+		s.pursue(others[0])
+	}
 }

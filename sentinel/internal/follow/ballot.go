@@ -6,8 +6,8 @@ import (
 )
 
 // admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
-// that they vote. Who votes does so while one still says it, or none that the user gave has a vote
-// any more.
+// that they vote. Who votes does so while one still says it, or too few are heard to say otherwise,
+// or none that the user gave has a vote any more.
 func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
@@ -21,7 +21,11 @@ func (s *State) admit(by *voter) {
 			continue
 		}
 		n := naming(reports, Peer{v.id, v.addr})
-		member := s.majority(n) || v.member && (n > 0 || !given)
+		others := len(reports)
+		if slices.Contains(reports, v) { // who does not name itself
+			others--
+		}
+		member := s.majority(n) || v.member && (n > 0 || !given || !s.majority(others))
 		changed = changed || member != v.member
 		v.member = member
 		if n > 0 {
@@ -237,14 +241,14 @@ func (s *State) later(refuted bool) (said saying, ok bool) {
 }
 
 // mayFollow reports whether addr may become primary at all: most sentinels list it and, unless it
-// has been a replica of late, most call it primary. The one that was just left they must call so
-// anew. To others no credentials are sent.
+// has been a replica of late, most call it primary, at no epoch of before. The one that was just
+// left they must call so anew. To others no credentials are sent.
 func (s *State) mayFollow(addr string) bool {
 	l := s.leaver(addr)
 	left := l != nil && s.now.Before(l.until)
 	if left || !s.stoodBy(addr) {
 		named := func(v *voter) bool {
-			return s.named(v) == addr && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
+			return s.named(v) == addr && v.report.Epoch >= s.primary.epoch && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
 		}
 		if !s.most(named) {
 			return false
@@ -349,7 +353,7 @@ func (s *State) reckonReplicas() {
 			}
 			l := s.leaver(r.Addr)
 			if s.most(func(v *voter) bool {
-				return (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
+				return v.asked.After(s.awoke) && (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
 			}) {
 				s.wasReplica(r.Addr)
 			}

@@ -118,18 +118,12 @@ func (s *State) judgeClaim() {
 		}
 		due = since.Add(max(heardWithin, s.config.ResetTimeout))
 	}
-	switch {
-	case (few || !s.provenAnew()) && s.now.Before(due):
+	if (few || !s.provenAnew()) && s.now.Before(due) {
 		s.claim.due = due
 		return
-	case claimed.addr == s.primary.addr:
-	case s.undecided():
-		s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
-		s.aim(claimed.addr, claimed.epoch)
-	case disowned, few:
-		s.comeBack(claimed.addr)
-		s.consider(saying{claimed.addr, claimed.epoch})
-	default:
+	}
+	moves := claimed.addr != s.primary.addr
+	if moves && !s.undecided() && !disowned && !few {
 		return
 	}
 	for _, v := range s.fresh() {
@@ -142,6 +136,15 @@ func (s *State) judgeClaim() {
 	}
 	s.primary.epoch = claimed.epoch
 	s.claim = claim{}
+	if !moves {
+		return
+	}
+	s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
+	if s.undecided() {
+		s.aim(claimed.addr, claimed.epoch)
+	} else {
+		s.consider(saying{claimed.addr, claimed.epoch})
+	}
 }
 
 // provenAnew reports whether most of all sentinels that vote have been seen to begin anew.

@@ -10,9 +10,14 @@ import (
 // maxFences is how many fences there may be in fencePeriod, however short.
 const maxFences = 64
 
-// selected hears that a sentinel is about to promote a replica.
+// selected hears that a sentinel is about to promote a replica. While another failover is under way
+// that is the next one, from the server that the first leads to.
 func (s *State) selected(e Pushed) {
-	if s.config.Mode == PushOnly || e.Addr == s.primary.addr || s.phase == Provisional || !s.known(e.Addr) || !s.allowed(e.Addr) {
+	if s.config.Mode == PushOnly || !s.known(e.Addr) || !s.allowed(e.Addr) {
+		return
+	}
+	if s.phase == Provisional || e.Addr == s.primary.addr {
+		s.move.then = selection{e.Sentinel, e.Addr, s.now}
 		return
 	}
 	s.cut(errOvertaken)
@@ -23,12 +28,21 @@ func (s *State) selected(e Pushed) {
 	s.judgeReturn()
 }
 
+// goOn takes in the selection that came while a failover was under way, which has ended now.
+func (s *State) goOn() {
+	c := s.move.then
+	s.move.then = selection{}
+	if c.addr != "" && c.addr != s.primary.addr && s.phase == Up && s.now.Sub(c.at) < confirmWithin {
+		s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+	}
+}
+
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used
 // up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
 	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == e.Sentinel })
-	m.chosen = append(m.chosen, selection{e.Sentinel, e.Addr})
+	m.chosen = append(m.chosen, selection{e.Sentinel, e.Addr, s.now})
 	if s.phase != Up {
 		return
 	}
@@ -40,6 +54,11 @@ func (s *State) fence(e Pushed) {
 	m.began, m.until, m.promoted, m.extended = s.now, s.now.Add(limit), false, false
 	s.become(Fenced)
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
+}
+
+// hasChosen reports whether the server of an event is the one that its sentinel has chosen.
+func (s *State) hasChosen(e Pushed) bool {
+	return slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel && c.addr == e.Addr })
 }
 
 // wastedTime is for how long fences of late have had writes wait for nothing.
@@ -93,7 +112,7 @@ func (s *State) judgeMove() {
 	}
 	for _, c := range slices.Clone(m.chosen) {
 		v := s.voters.find(c.by)
-		if v != nil && v.fresh(s.now) && v.asked.After(m.began) && !v.report.Midway && s.named(v) == from && v.lists(c.addr) {
+		if v != nil && v.fresh(s.now) && v.asked.After(c.at) && !v.report.Midway && s.named(v) == from && v.lists(c.addr) {
 			s.unselect(c.by, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
 		}
 	}
@@ -102,6 +121,9 @@ func (s *State) judgeMove() {
 // unselect takes in that a sentinel's failover will not happen. That of another may.
 func (s *State) unselect(by string, why error) {
 	m := &s.move
+	if m.then.by == by {
+		m.then = selection{}
+	}
 	n := len(m.chosen)
 	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == by })
 	if len(m.chosen) == n {
@@ -132,6 +154,7 @@ func (s *State) confirm() {
 	}
 	if s.move.from != "" {
 		s.endMove()
+		s.goOn()
 	}
 }
 
@@ -256,4 +279,5 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
+	s.goOn()
 }

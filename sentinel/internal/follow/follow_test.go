@@ -31,7 +31,10 @@ type play struct {
 func newPlay(t *testing.T, c follow.Config) *play {
 	t.Helper()
 	p := &play{T: t, now: time.Unix(1e9, 0), links: make(map[string]follow.Link)}
-	c.Seeds, c.RepairTimeout, c.ResetTimeout = seeds(), 300*time.Millisecond, 2*time.Second
+	if c.Seeds == nil {
+		c.Seeds = seeds()
+	}
+	c.RepairTimeout, c.ResetTimeout = 300*time.Millisecond, 2*time.Second
 	var effects []follow.Effect
 	p.state, effects = follow.New(p.now, c)
 	p.take(effects)
@@ -123,6 +126,23 @@ func count[E follow.Effect](p *play) (n int) {
 
 func (p *play) push(sentinel string, kind follow.PushKind, addr string) {
 	p.step(follow.Pushed{Sentinel: sentinel, Kind: kind, Addr: addr, Text: "push"})
+}
+
+// While a fence stood that another sentinel had raised, a sentinel began a failover. What it had
+// said a moment before was taken for the end of it.
+func TestAReportOfBeforeTheSelectionIsNoAbort(t *testing.T) {
+	p := up(t, follow.Config{})
+	leads := report(serverA, 1)
+	leads.Midway = true
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(100 * time.Millisecond)
+	p.hear(leads, seeds()[0])
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.pass(10 * time.Millisecond)
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.hear(leads, seeds()[0])
+	p.push(seeds()[0], follow.Aborted, serverC)
+	p.is(follow.Fenced, serverA)
 }
 
 // What another sentinel says does not end a failover; what its leader says, or reports, does.
@@ -299,4 +319,31 @@ func TestALeaderThatWaitsForReplicasIsNotTheNextFailover(t *testing.T) {
 			p.is(follow.Up, serverB)
 		})
 	}
+}
+
+// A failover back began before the first was announced: its selection was not heard, and what was
+// written between the announcement and the second promotion was lost.
+func TestASelectionThatComesDuringAFailoverIsHeard(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.pass(200 * time.Millisecond)
+		p.push(seeds()[1], follow.Selected, serverA)
+		p.hear(report(serverB, 2), seeds()...)
+		p.is(follow.Fenced, serverB)
+		p.push(seeds()[1], follow.Aborted, serverA)
+		p.is(follow.Up, serverB)
+	}
+}
+
+// One that was selected does not answer: the other that was is asked, once it is given up.
+func TestWhatIsGivenUpMakesWayForOthers(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(2900 * time.Millisecond)
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.done = nil
+	p.pass(150 * time.Millisecond)
+	p.answer(serverB, false)
 }

@@ -121,6 +121,7 @@ const (
 // Provisional, or after the loss of such a primary, until it is announced.
 type move struct {
 	chosen   []selection
+	then     selection // that came meanwhile, of the failover after this one
 	from     string    // the primary before; empty unless the move was made, and is not announced yet
 	began    time.Time // when writes began to wait, or the move was made
 	until    time.Time // when the wait ends; zero: nothing is waited for
@@ -138,7 +139,10 @@ type fenced struct {
 
 // selection is a replica that a sentinel has chosen to promote. While there are several, each
 // replica is asked in turn.
-type selection struct{ by, addr string }
+type selection struct {
+	by, addr string
+	at       time.Time // when it was heard
+}
 
 // repair replaces the connection of a primary that goes on without it: commands wait for it, and
 // nobody else notices. A server closes connections that are idle (its option timeout), or that take

@@ -3,7 +3,6 @@ package follow
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -21,8 +20,9 @@ func New(now time.Time, c Config) (*State, []Effect) {
 
 // Step takes in an event. The effects are to be carried out in order; they are the caller's.
 func (s *State) Step(now time.Time, e Event) []Effect {
-	s.awake(now)
+	before := s.now
 	s.now, s.voters.counted = now, false
+	s.awake(before)
 	if s.phase == Closed {
 		s.drop(e)
 		return s.take()
@@ -48,23 +48,30 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 	return s.take()
 }
 
-// awake notes that this process was stopped, by a signal, in a container that was frozen or in a
-// virtual machine that was moved. Its deadlines are over then, and what has come meanwhile is
-// unread, in any order: nobody has failed to answer in that time. All that are waited for have a
-// moment more, and who had a vote keeps it so long.
-func (s *State) awake(now time.Time) {
-	late := !s.wake.IsZero() && now.Sub(s.wake) > wakesLate || now.Sub(s.now) > forgetAfter/2
-	if !late || s.phase == Closed || now.Sub(s.awoke) < stopInterval {
+// awake notes that this process was stopped since before, by a signal, in a container that was
+// frozen or in a virtual machine that was moved. Its deadlines are over then, and what has come
+// meanwhile is unread, in any order: nobody has failed to answer in that time. All that are waited
+// for have a moment more, and who had a vote keeps it so long. Those who were replicas may be
+// anything by now, and after a long stop those that were selected are asked only if they are again.
+func (s *State) awake(before time.Time) {
+	late := !s.wake.IsZero() && s.now.Sub(s.wake) > wakesLate || s.now.Sub(before) > forgetAfter/2
+	if !late || s.phase == Closed || s.now.Sub(s.awoke) < stopInterval {
 		return
 	}
-	s.awoke = now
-	until := now.Add(afterStop)
+	s.awoke = s.now
+	until := s.now.Add(afterStop)
 	for _, at := range []*time.Time{&s.voters.firstUntil, &s.move.until, &s.repair.until, &s.target.until, &s.next.until} {
 		if !at.IsZero() && at.Before(until) {
 			*at = until
 		}
 	}
-	s.voters.keepVotes(s.now, until)
+	s.voters.keepVotes(before, until)
+	s.standbys = nil
+	if s.now.Sub(before) > freshFor {
+		s.dropNext()
+		s.move.chosen, s.move.began = nil, s.now
+		s.lift()
+	}
 	s.do(Poll{})
 }
 
@@ -218,7 +225,7 @@ func (s *State) pushed(e Pushed) {
 		s.selected(e)
 	case Promoted, Switched:
 		switch {
-		case s.phase == Provisional && e.Addr == s.primary.addr && slices.Contains(s.move.chosen, selection{e.Sentinel, e.Addr}):
+		case s.phase == Provisional && e.Addr == s.primary.addr && s.hasChosen(e):
 			s.primary.hearsay = true
 			s.confirm()
 		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):

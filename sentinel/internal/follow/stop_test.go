@@ -65,6 +65,25 @@ func TestAStopTakesNoMoveBack(t *testing.T) {
 	}
 }
 
+// A replica was selected before a long stop, and belonged to somebody else after it: it was asked
+// all the same.
+func TestAfterALongStopASelectionIsOver(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, false)
+	p.is(follow.Fenced, serverA)
+	p.stop(4 * time.Second)
+	p.done = nil
+	p.step(follow.Tick{})
+	p.is(follow.Up, serverA)
+	if n := count[follow.Ask](p) + count[follow.Dial](p); n != 0 {
+		t.Errorf("%d questions to servers", n)
+	}
+	p.hear(report(serverA, 1), seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.is(follow.Fenced, serverA)
+}
+
 // What always runs late gives up in the end all the same.
 func TestWhoIsAlwaysLateGivesUp(t *testing.T) {
 	p := up(t, follow.Config{})

@@ -185,3 +185,33 @@ func TestTheLastThatWasGivenInventsNobody(t *testing.T) {
 		t.Error("sentinels are watched that one has invented")
 	}
 }
+
+// One sentinel was given, and all were away for a moment. Who was heard first then named the others
+// and not itself, and lost its vote, one after another: nobody was left who had one, and commands
+// went back to the old primary although all the others named a new one.
+func TestWhoIsHeardAloneKeepsItsVote(t *testing.T) {
+	given, found := seeds()[:1], []string{"10.0.2.1:26379", "10.0.2.2:26379", "10.0.2.3:26379", "10.0.2.4:26379"}
+	hear := func(p *play, primary string, epoch int64, by string) {
+		r := report(primary, epoch)
+		for _, addr := range append(given, found...) {
+			if addr != by {
+				r.Peers = append(r.Peers, follow.Peer{ID: "id of " + addr, Addr: addr})
+			}
+		}
+		p.step(follow.Heard{Sentinel: by, ID: "id of " + by, Asked: p.now, Report: r})
+	}
+	p := newPlay(t, follow.Config{Seeds: given})
+	hear(p, serverA, 1, given[0])
+	for _, by := range found {
+		hear(p, serverA, 1, by)
+	}
+	p.answer(serverA, true)
+	p.pass(time.Second)
+	p.unheard(append(given, found...)...)
+	p.pass(time.Second)
+	for _, by := range found { // the one that was given knows nothing yet
+		hear(p, serverB, 2, by)
+	}
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}

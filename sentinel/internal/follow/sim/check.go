@@ -103,7 +103,7 @@ func (c *client) named(s *server) {
 	if !w.named(s) {
 		return
 	}
-	at, excused := w.now, false
+	at := w.now
 	var look func()
 	look = func() {
 		n := 0
@@ -118,17 +118,26 @@ func (c *client) named(s *server) {
 			return
 		}
 		for _, other := range w.servers {
-			switch {
+			switch until := c.excused(at); {
 			case other == s || !c.takesWrites(other):
-			case !excused && w.now-c.toldAt < yieldWithin: // one that has gone wrong, or has died since, has led it there
-				excused = true
-				w.after(c.toldAt+yieldWithin-w.now, look)
+			case w.now < until:
+				w.after(until-w.now, look)
 			default:
 				w.fail("writes go to %s, and most sentinels have named %s for %v", other.addr, s.addr, w.now-at)
 			}
 		}
 	}
 	w.after(followWithin, look)
+}
+
+// excused is until when commands may go elsewhere although most sentinels have named a primary at a
+// time: one that has gone wrong, or has died since, has led the client there, and the others have
+// to be heard to say otherwise.
+func (c *client) excused(at time.Duration) time.Duration {
+	for _, q := range c.world.sentinels {
+		at = max(at, q.ignorant, q.blank)
+	}
+	return max(c.toldAt, at) + yieldWithin
 }
 
 // named reports whether most sentinels name a server.

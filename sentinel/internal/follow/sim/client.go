@@ -33,6 +33,13 @@ type connection struct {
 // stay is a time that something lasted.
 type stay struct{ from, to time.Duration }
 
+// selected is the server that a sentinel has selected or announced, and not given up since, and
+// whether the state knew it by then.
+type selected struct {
+	addr  string
+	known bool
+}
+
 // client is a model of whoever carries out the state's effects.
 type client struct {
 	world   *World
@@ -57,7 +64,7 @@ type client struct {
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
 	late        []follow.Event           // what has come meanwhile
 	heardAt     map[string]time.Duration // by sentinel: when the question was sent that it answered last
-	chose       map[string]string        // by sentinel: the server that it has selected or announced, and not given up since
+	chose       map[string]selected      // by sentinel
 
 	keptAt      time.Duration // when commands were refused, and those under way kept
 	fences      []stay        // of failovers that did not happen
@@ -71,7 +78,7 @@ type client struct {
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
-		heardAt: make(map[string]time.Duration), chose: make(map[string]string),
+		heardAt: make(map[string]time.Duration), chose: make(map[string]selected),
 	}
 	state, effects := follow.New(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
@@ -149,15 +156,7 @@ func (c *client) serve(e follow.Effect) {
 	w := c.world
 	switch e := e.(type) {
 	case follow.Swap:
-		l := c.links[e.Link]
-		if l == nil || !l.open {
-			w.fail("a link that is not open becomes the primary's")
-			return
-		}
-		delete(c.links, e.Link)
-		c.swapped(l, e.Trigger)
-		c.serving, c.term, c.refused, c.fenced, c.held, c.beatsAt = l, e.Link, false, false, false, w.now
-		c.settle(l)
+		c.swap(e)
 	case follow.Down:
 		if c.refused {
 			w.fail("commands are refused twice")
@@ -196,6 +195,20 @@ func (c *client) serve(e follow.Effect) {
 	case follow.Reverted:
 		c.reverted()
 	}
+}
+
+// swap has commands go to another server.
+func (c *client) swap(e follow.Swap) {
+	w := c.world
+	l := c.links[e.Link]
+	if l == nil || !l.open {
+		w.fail("a link that is not open becomes the primary's")
+		return
+	}
+	delete(c.links, e.Link)
+	c.swapped(l, e.Trigger)
+	c.serving, c.term, c.refused, c.fenced, c.held, c.beatsAt = l, e.Link, false, false, false, w.now
+	c.settle(l)
 }
 
 func (c *client) rejoin(number follow.Link) {

@@ -10,6 +10,9 @@ import (
 const (
 	// freshFor is how long a report counts.
 	freshFor = 3 * time.Second
+	// missedMost is for how long a server may be taken for a replica that became the primary, and
+	// was left, while the client was stopped.
+	missedMost = 10 * time.Second
 	// foundWithin is how long writes may wait once the replica that was selected is the primary:
 	// others may have been selected by mistake, and each is asked in its turn.
 	foundWithin = 300 * time.Millisecond
@@ -37,18 +40,30 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 	case follow.Pushed:
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
-			c.chose[e.Sentinel] = e.Addr
+			if c.listens() {
+				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr)}
+			}
 		case follow.Aborted:
-			if c.state.Phase() != follow.Forced && c.state.View().Settled { // else it is not listened to
+			if c.listens() {
 				delete(c.chose, e.Sentinel)
 			}
 		}
 	}
 }
 
+// listens reports whether the state hears who was selected.
+func (c *client) listens() bool {
+	return c.state.Phase() != follow.Forced && c.state.View().Settled
+}
+
+// knows reports whether the state has heard of a replica.
+func (c *client) knows(addr string) bool {
+	return slices.ContainsFunc(c.state.View().Replicas, func(r follow.Replica) bool { return r.Addr == addr })
+}
+
 // givenUp looks who has had the state give up a failover.
 func (c *client) givenUp(e follow.Event) {
-	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel] == "" {
+	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel].addr == "" {
 		c.world.fail("%s gives up a failover, and leads none: that is believed", e.Sentinel)
 	}
 }
@@ -61,7 +76,8 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	if said := w.now - s.demotedAt; !s.primary && s.alive && !recent && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && (c.calm || why == follow.BySelection && w.leader == nil) {
+	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why == follow.BySelection && w.leader == nil) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	switch why {
@@ -106,10 +122,13 @@ func (c *client) cameBack(l *connection) {
 // was selected by those that have gone wrong.
 func (c *client) found(f *failover) {
 	w, at, fenced := c.world, c.world.now, c.fencedAt
-	if slices.ContainsFunc(w.sentinels, func(q *sentinel) bool { return q.blank > 0 || q.ignorant > 0 }) {
+	if slices.ContainsFunc(w.sentinels, func(q *sentinel) bool {
+		unheard := w.rogues() > 0 && !q.rogue && w.now-c.heardAt[q.addr] > follow.PollInterval+100*time.Millisecond
+		return q.blank > 0 || q.ignorant > 0 || unheard
+	}) {
 		return // with one that has gone wrong they are too few who know the replica
 	}
-	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != f.leader.call(f.to) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
+	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != (selected{f.leader.call(f.to), true}) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
 		return
 	}
 	if f.to.wellAt > 0 && w.now < f.to.wellAt+dialTimeout {

@@ -83,6 +83,12 @@ func failed() []uint64 {
 		20106238, 20141226, // the process was stopped as it started, with one sentinel heard that had gone wrong
 		20156236,                     // it was stopped, and took a move back before it had read of it
 		20096564, 20143363, 20260426, // the leader of a failover died once it had published the promotion
+		20305514, 20942120, 20966527, // it was stopped for long, and asked a replica that was somebody else's by then
+		20894486,           // sentinels were heard one after another, and none kept its vote
+		20712784,           // what a sentinel said before it began a failover was taken for its end
+		21704416, 21808881, // others were not asked in the place of one that was doubted, or did not answer
+		21772642,                               // the failover after the present one began before that was announced
+		21002069, 21576750, 22453648, 22556102, // those who lag behind made a majority with one that had gone wrong
 		20340670, // a move that was taken back, made again, and taken back by one that had gone wrong
 	}
 }
