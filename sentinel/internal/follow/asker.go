@@ -173,12 +173,16 @@ func toAnnounced(said saying) asker {
 }
 
 // doubts reports whether the word of a server that it is the primary means nothing yet, or any
-// more. Who leads a failover still names the server that it replaces.
+// more. One that was selected, and is not known to replicate, most must name at an epoch as late as
+// any at which the present primary was announced: those who lag name one of before, and so does who
+// leads a failover.
 func (s *State) doubts(a *asker) bool {
 	if a.trigger != BySelection || a.epoch != 0 {
 		return !s.mayFollow(a.addr)
 	}
-	return !s.stoodBy(a.addr) && !(s.mayFollow(a.addr) && s.most(func(v *voter) bool { return s.named(v) == a.addr && !v.report.Midway }))
+	return !s.stoodBy(a.addr) && !(s.mayFollow(a.addr) && s.most(func(v *voter) bool {
+		return s.named(v) == a.addr && !v.report.Midway && v.report.Epoch >= s.primary.told
+	}))
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.
