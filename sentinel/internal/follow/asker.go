@@ -177,12 +177,15 @@ func toAnnounced(said saying) asker {
 // any at which the present primary was announced: those who lag name one of before, and so does who
 // leads a failover.
 func (s *State) doubts(a *asker) bool {
-	if a.trigger != BySelection || a.epoch != 0 {
-		return !s.mayFollow(a.addr)
-	}
-	return !s.stoodBy(a.addr) && !(s.mayFollow(a.addr) && s.most(func(v *voter) bool {
+	switch bySelection := a.trigger == BySelection; {
+	case bySelection && a.epoch == 0 && s.stoodBy(a.addr):
+		return false
+	case bySelection && !s.stoodBy(a.addr) && !s.most(func(v *voter) bool {
 		return s.named(v) == a.addr && !v.report.Midway && v.report.Epoch >= s.primary.told
-	}))
+	}):
+		return true
+	}
+	return !s.mayFollow(a.addr)
 }
 
 // giveUp ends the questions to the other server: it has not become the primary.

@@ -87,7 +87,7 @@ func failed() []uint64 {
 		20894486,           // sentinels were heard one after another, and none kept its vote
 		20712784,           // what a sentinel said before it began a failover was taken for its end
 		21704416, 21808881, // others were not asked in the place of one that was doubted, or did not answer
-		21772642,                               // the failover after the present one began before that was announced
+		21772642,                                         // the failover after the present one began before that was announced
 		21002069, 21576750, 22453648, 22556102, 30189241, // those who lag behind made a majority with one that had gone wrong
 		20340670, // a move that was taken back, made again, and taken back by one that had gone wrong
 	}
