@@ -38,7 +38,7 @@ func planted() []testutil.Mutant {
 		{What: "a provisional primary is never confirmed", File: "../failover.go", Right: "func (s *State) confirm() {", Wrong: "func (s *State) confirm() {\n	if true {\n		return\n	}"},
 		{What: "a provisional primary is never left", File: "../failover.go", Right: "	s.lose(why)\n	s.aim(elected.addr, elected.epoch)\n", Wrong: "	s.confirm()\n	if s.phase == Provisional {\n		s.become(Up)\n	}\n"},
 		{What: "a server that was left is believed", File: "../asker.go", Right: "a.epoch == 0 && s.stoodBy(a.addr)", Wrong: "a.epoch == 0"},
-		{What: "what was announced once is believed", File: "../asker.go", Right: "return !trusted && !s.mayFollow(a.addr)", Wrong: "return !trusted && a.trigger == BySelection && a.epoch == 0"},
+		{What: "what was announced once is believed", File: "../asker.go", Right: "return !s.mayFollow(a.addr)", Wrong: "return a.trigger == BySelection && a.epoch == 0"},
 		{What: "a server that was left is gone back to", File: "../ballot.go", Right: "if left || !s.stoodBy(addr) {", Wrong: "if l == nil && !s.stoodBy(addr) {"},
 		{What: "a replica that was lost is believed", File: "../ballot.go", Right: "func(r *Replica) bool { return r.Lost }", Wrong: "func(r *Replica) bool { return r.Addr == \"\" }"},
 		{What: "the role is not asked", File: "../step.go", Right: "		s.do(Ask(e))", Wrong: "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
