@@ -89,6 +89,19 @@ var given = map[string]string{ //nolint:gochecknoglobals // never changes
 		var db *sql.DB
 		var id int`,
 	"docs/scale.md": "var getter groupcache.Getter",
+	"docs/groupcache.md": `
+		type account struct{ ID string }
+		var user account
+		var users *groupcache.Group
+		var cache *groupcache.Instance
+		var server *http.Server
+		var peers interface{ Close() error }
+		var errNoUser error
+		var podIP string
+		var secret []byte
+		func render(context.Context, string, groupcache.Sink) error { return nil }
+		func load(context.Context, string) ([]byte, error) { return nil, nil }
+		func store(context.Context, account) error { return nil }`,
 }
 
 // elsewhere are documents whose snippets need modules that this one does without: another module

@@ -80,7 +80,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
 	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why == follow.BySelection && w.leader == nil) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why == follow.BySelection && w.leader == nil && w.named(w.truth)) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	switch why {
