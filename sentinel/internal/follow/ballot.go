@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -322,7 +323,9 @@ const maxStandbys = 64
 // stoodBy reports whether a server has been a replica since it was the primary, as far as is known:
 // before, its word that it is the primary means nothing. It may be one of before that has come
 // back, and has not been demoted yet.
-func (s *State) stoodBy(addr string) bool { return slices.Contains(s.standbys, addr) }
+func (s *State) stoodBy(addr string) bool {
+	return slices.ContainsFunc(s.standbys, func(b standby) bool { return b.addr == addr })
+}
 
 // wasReplica notes that a server says, or most sentinels see, that it is a replica.
 func (s *State) wasReplica(addr string) {
@@ -332,19 +335,35 @@ func (s *State) wasReplica(addr string) {
 	if len(s.standbys) == maxStandbys {
 		s.standbys = slices.Delete(s.standbys, 0, 1)
 	}
-	s.standbys = append(s.standbys, addr)
+	s.standbys = append(s.standbys, standby{addr: addr})
 }
 
 func (s *State) noReplica(addr string) {
-	s.standbys = slices.DeleteFunc(s.standbys, func(a string) bool { return a == addr })
+	s.standbys = slices.DeleteFunc(s.standbys, func(b standby) bool { return b.addr == addr })
+}
+
+// runID is that of a replica, as most sentinels tell it; empty if they do not.
+func (s *State) runID(addr string) string {
+	for _, by := range s.fresh() {
+		for _, r := range by.report.Replicas {
+			if r.Addr == addr && s.most(func(v *voter) bool { return v.sees(addr, func(o *Replica) bool { return o.RunID == r.RunID }) }) {
+				return r.RunID
+			}
+		}
+	}
+	return ""
 }
 
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
-// the primary since, or were lost: those may come back as anything. Of one that was left they must
-// have seen it since.
+// the primary since, or were restarted or lost: those may come back as anything. Of one that was
+// left they must have seen it since.
 func (s *State) reckonReplicas() {
-	s.standbys = slices.DeleteFunc(s.standbys, func(addr string) bool {
-		return s.calledPrimary(addr) || s.most(func(v *voter) bool { return v.sees(addr, func(r *Replica) bool { return r.Lost }) })
+	for i := range s.standbys {
+		s.standbys[i].id = cmp.Or(s.standbys[i].id, s.runID(s.standbys[i].addr))
+	}
+	s.standbys = slices.DeleteFunc(s.standbys, func(b standby) bool {
+		id := s.runID(b.addr)
+		return s.calledPrimary(b.addr) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
 	})
 	for _, by := range s.fresh() {
 		for _, r := range by.report.Replicas {

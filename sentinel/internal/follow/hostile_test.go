@@ -432,3 +432,19 @@ func TestALateMajorityTakesNothingBack(t *testing.T) {
 		t.Errorf("%+v", p.done)
 	}
 }
+
+// A replica was restarted without a configuration, as a primary, and a sentinel that had gone wrong
+// selected it: its word was believed, as it had been a replica before.
+func TestARestartedReplicaIsDoubted(t *testing.T) {
+	p := up(t, follow.Config{})
+	restarted := report(serverA, 1)
+	for i := range restarted.Replicas {
+		if r := &restarted.Replicas[i]; r.Addr == serverB {
+			r.RunID, r.Usable = "another", false
+		}
+	}
+	p.hear(restarted, seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverA)
+}

@@ -61,7 +61,7 @@ type State struct {
 	move     move
 	repair   repair
 	left     []leaver
-	standbys []string // servers that have been replicas since they were the primary
+	standbys []standby
 	claim    claim
 	link     Link // the last number given
 }
@@ -155,6 +155,9 @@ type repair struct {
 	verified bool      // the server says on it that it is the primary
 	doneAt   time.Time // when one was repaired last
 }
+
+// standby is a server that has been a replica since it was the primary.
+type standby struct{ addr, id string } // the id is empty until most sentinels tell it
 
 // leaver is a server that was left.
 type leaver struct {

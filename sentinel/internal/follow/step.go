@@ -54,7 +54,7 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 // for have a moment more, and who had a vote keeps it so long. Those who were replicas may be
 // anything by now, and after a long stop those that were selected are asked only if they are again.
 func (s *State) awake(before time.Time) {
-	late := !s.wake.IsZero() && s.now.Sub(s.wake) > wakesLate || s.now.Sub(before) > forgetAfter/2
+	late := !s.wake.IsZero() && s.now.Sub(s.wake) > wakesLate || s.now.Sub(before) > 2*PollInterval+wakesLate
 	if !late || s.phase == Closed || s.now.Sub(s.awoke) < stopInterval {
 		return
 	}

@@ -84,6 +84,8 @@ func failed() []uint64 {
 		20156236,                     // it was stopped, and took a move back before it had read of it
 		20096564, 20143363, 20260426, // the leader of a failover died once it had published the promotion
 		20305514, 20942120, 20966527, // it was stopped for long, and asked a replica that was somebody else's by then
+		50448207,           // it was stopped as it started, before it had heard anybody
+		50444979,           // a replica was restarted as a primary, and selected by one that had gone wrong
 		20894486,           // sentinels were heard one after another, and none kept its vote
 		20712784,           // what a sentinel said before it began a failover was taken for its end
 		21704416, 21808881, // others were not asked in the place of one that was doubted, or did not answer
