@@ -12,8 +12,8 @@ const (
 	fenceMost = 5 * time.Second
 	// fencesMost is how long fences of failovers that did not happen may stand within 15 s: a
 	// second, or until the announcement of a server that says it is the primary. Half a second more
-	// if the client was stopped meanwhile.
-	fencesMost = 4600 * time.Millisecond
+	// for each time that the client was stopped.
+	fencesMost = 5100 * time.Millisecond
 	// questionsMost is how many questions to the primary and to all sentinels there may be in a
 	// second.
 	questionsMost = 60
