@@ -75,6 +75,9 @@ func (o *joined) add(body []byte, limit int64) {
 	o.body = append(o.body, body...)
 }
 
+// Any says that a body is under way.
+func (j *Joiner) Any() bool { return len(j.open) > 0 }
+
 // Open says that a body of the stream is under way.
 func (j *Joiner) Open(stream uint32) bool { return j.open[stream] != nil }
 

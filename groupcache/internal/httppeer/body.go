@@ -9,17 +9,13 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-const (
-	// stall is how long nothing of a body may arrive.
-	stall = 10 * time.Second
-	// slowest is how many bytes a second a body must have on average, apart from one stall.
-	slowest = 64 << 10
-	// maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does
-	// not see the answer.
-	maxDiscarded = 16 << 20
-)
+// maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does not
+// see the answer.
+const maxDiscarded = 16 << 20
 
 var (
 	// ErrBodyTooLarge says that a body has more bytes than allowed.
@@ -69,27 +65,25 @@ func pace(w http.ResponseWriter, r *http.Request) (in io.Reader, stop func()) {
 		return r.Body, func() {}
 	}
 	control := http.NewResponseController(w)
-	return &paced{body: r.Body, control: control, begun: time.Now()}, func() { _ = control.SetReadDeadline(time.Time{}) }
+	return &paced{body: r.Body, control: control}, func() { _ = control.SetReadDeadline(time.Time{}) }
 }
 
 // paced is a body that must keep a pace.
 type paced struct {
 	body    io.Reader
 	control *http.ResponseController
-	begun   time.Time
-	n       int64 // bytes so far
+	so      peer.Progress // far
 }
 
 // Read implements io.Reader.
 func (p *paced) Read(b []byte) (int, error) {
-	due := p.begun.Add(stall + time.Duration(p.n/slowest)*time.Second)
-	if soon := time.Now().Add(stall); soon.Before(due) {
-		due = soon
-	}
+	begun := time.Now()
+	due := begun.Add(p.so.Patience())
 	_ = p.control.SetReadDeadline(due) // behind a writer that does not know it, one read may take as long as it likes
 	n, err := p.body.Read(b)
-	p.n += int64(n)
-	if err == nil && time.Now().After(due) {
+	now := time.Now()
+	p.so.Came(n, now.Sub(begun))
+	if err == nil && now.After(due) {
 		err = os.ErrDeadlineExceeded
 	}
 	return n, err

@@ -142,7 +142,10 @@ func (f *Framed) stamp() (s frame.Stamp, done func()) {
 }
 
 // HasLine implements peer.Quick.
-func (f *Framed) HasLine() bool { return f.line.Load() != nil }
+func (f *Framed) HasLine() bool {
+	l := f.line.Load()
+	return l != nil && !l.Leaves()
+}
 
 // Renew implements peer.Quick.
 func (f *Framed) Renew() {
@@ -180,7 +183,7 @@ func (f *Framed) carry(ctx context.Context) line.Trace {
 
 // over returns the connection for a request of a group and a key, nil if it goes by HTTP.
 func (f *Framed) over(group, key string) *line.Line {
-	if l := f.line.Load(); l != nil && line.Fits(group, key) {
+	if l := f.line.Load(); l != nil && !l.Leaves() && line.Fits(group, key) {
 		return l
 	}
 	return nil

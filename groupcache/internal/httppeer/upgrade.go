@@ -239,7 +239,7 @@ type upgraded struct {
 
 // answer says that frames follow.
 func (x *upgraded) answer(h http.Header) error {
-	if err := x.conn.SetDeadline(time.Now().Add(stall)); err != nil {
+	if err := x.conn.SetDeadline(time.Now().Add(peer.Stall)); err != nil {
 		return err
 	}
 	var b strings.Builder

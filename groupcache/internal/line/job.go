@@ -50,8 +50,7 @@ func (j *job) run(ctx context.Context) {
 	case frame.Get:
 		j.get(ctx)
 	case frame.Cached, frame.Multi, frame.Written:
-		answers, err := j.several(ctx)
-		j.finish(err, frame.Answers, multiwire.AppendAnswers(nil, answers))
+		j.severalAnswered(ctx)
 	case frame.Set, frame.Remove, frame.Sweep, frame.Offer, frame.Forget:
 		j.finish(j.told(ctx), frame.Done, nil)
 	case frame.Probe:
@@ -93,9 +92,9 @@ func (j *job) get(ctx context.Context) {
 		j.finish(err, 0, nil)
 	case a.Outcome == peer.Found:
 		x.out.mu.Lock()
-		delete(x.active, j.stream)
-		x.appendValueLocked(j.stream, a)
 		x.waitLocked()
+		j.endLocked()
+		x.appendValueLocked(j.stream, a)
 		x.out.gatherUnlocking()
 	default:
 		status, message := x.server.Explain(ctx, j.group, key, a)
@@ -106,6 +105,41 @@ func (j *job) get(ctx context.Context) {
 		n := frame.Absence{Outcome: uint8(outcome), Status: uint16(status), Message: message[:min(len(message), maxMessage)]}
 		j.finish(nil, frame.None, n.Append(nil))
 	}
+}
+
+// size is how many bytes a request has.
+func (j *job) size() int { return len(j.group) + len(j.trace) + len(j.body) }
+
+// endLocked has the request be no longer under way: its answer follows.
+func (j *job) endLocked() {
+	delete(j.session.active, j.stream)
+	j.session.held -= j.size()
+}
+
+// severalAnswered answers a request for several keys. The answer is a copy of what is in the cache,
+// many times as long as the request: so one at a time is made, and no more while the peer does not
+// take those that are.
+func (j *job) severalAnswered(ctx context.Context) {
+	x := j.session
+	var signs *peer.Signs
+	defer func() { signs.Stop() }() // if it panics
+	if j.kind == frame.Multi {
+		signs = j.showLife()
+	}
+	answers, err := j.several(ctx)
+	if err != nil {
+		signs.Stop()
+		j.finish(err, 0, nil)
+		return
+	}
+	x.building.Lock()
+	defer x.building.Unlock()
+	x.out.mu.Lock()
+	x.waitBuiltLocked()
+	x.out.mu.Unlock()
+	body := multiwire.AppendAnswers(nil, answers)
+	signs.Stop()
+	j.finish(nil, frame.Answers, body)
 }
 
 // showLife begins to tell the peer that its request is worked at.
@@ -141,8 +175,6 @@ func (j *job) several(ctx context.Context) ([]peer.Answer, error) {
 		}
 		return local.Written(ctx, j.group, time.Duration(ms)*time.Millisecond, keys[1:])
 	}
-	signs := j.showLife()
-	defer signs.Stop()
 	return local.GetMulti(ctx, j.group, keys)
 }
 
@@ -196,13 +228,13 @@ func (j *job) told(ctx context.Context) error {
 func (j *job) finish(err error, kind frame.Kind, body []byte) {
 	x := j.session
 	x.out.mu.Lock()
-	delete(x.active, j.stream)
+	x.waitLocked()
+	j.endLocked()
 	if err != nil {
 		x.appendRefusalLocked(j.stream, codeOf(err), err.Error())
 	} else {
-		x.out.appendLocked(frame.Head{Kind: kind, Stream: j.stream}, nil, view(body))
+		x.out.appendBuiltLocked(frame.Head{Kind: kind, Stream: j.stream}, view(body))
 	}
-	x.waitLocked()
 	x.out.gatherUnlocking()
 }
 

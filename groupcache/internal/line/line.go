@@ -71,6 +71,8 @@ type slot struct {
 	call *call  // nil if its caller has left
 	used bool   // no answer has been read
 	size int    // of the request
+
+	heard time.Duration // when a sign of it last came, since its caller has left
 }
 
 // call is a caller that waits.
@@ -123,6 +125,9 @@ func (l *Line) Takes() bool {
 	defer l.out.mu.Unlock()
 	return l.out.err == nil && !l.leaving.Load()
 }
+
+// Leaves reports whether the peer has said that it takes no more requests.
+func (l *Line) Leaves() bool { return l.leaving.Load() }
 
 // Close ends the line and all calls, and waits for its goroutines.
 func (l *Line) Close() {
@@ -212,6 +217,7 @@ func (l *Line) send(c *call, r request) error {
 		return peer.ErrBusy
 	}
 	h.Stream = l.enterLocked(c, size)
+	c.stream = h.Stream
 	l.watch.startLocked(c)
 	w.appendLocked(h, lead, r.body)
 	switch {
@@ -225,7 +231,7 @@ func (l *Line) send(c *call, r request) error {
 	return nil
 }
 
-// enterLocked puts a call into a free slot and returns its stream.
+// enterLocked puts a call, or nobody, into a free slot and returns its stream.
 func (l *Line) enterLocked(c *call, size int) uint32 {
 	var at uint32
 	if n := len(l.free); n > 0 {
@@ -240,8 +246,7 @@ func (l *Line) enterLocked(c *call, size int) uint32 {
 	s.life++
 	l.open++
 	l.outstanding += size
-	c.stream = s.life<<slotBits | at
-	return c.stream
+	return s.life<<slotBits | at
 }
 
 // leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was
@@ -261,7 +266,7 @@ func (l *Line) leave(c *call) bool {
 
 // abandonLocked takes the caller out of a slot and queues that it has left.
 func (l *Line) abandonLocked(s *slot, stream uint32) {
-	s.call = nil
+	s.call, s.heard = nil, time.Since(l.began)
 	if b := l.out.dropLocked(stream); b != nil && !b.begun { // the peer knows nothing of it
 		l.freeLocked(stream)
 		return

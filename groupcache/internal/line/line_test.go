@@ -211,7 +211,7 @@ func TestASilentPeerEndsACall(t *testing.T) {
 		if took := time.Since(begun); !errors.Is(err, peer.ErrSilent) || took > 40*time.Millisecond {
 			t.Errorf("a peer that says nothing: %v after %v", err, took)
 		}
-		time.AfterFunc(time.Minute, func() { close(release) })
+		time.AfterFunc(30*time.Second, func() { close(release) })
 		a, first, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "says so", Silence: 30 * time.Millisecond}, nil, nil)
 		if err != nil || a.Value != "says so" || first != peer.FirstSign {
 			t.Errorf("a peer that says that it loads: %+v after %v, %v", a, first, err)

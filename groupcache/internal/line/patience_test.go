@@ -39,3 +39,18 @@ func TestAPeerThatTakesItsAnswersSteadilyIsNotCutOff(t *testing.T) {
 		}
 	})
 }
+
+// A process that was always a little late spared its calls at each look: none was ever ended, and a
+// peer that hung was waited for until the callers left.
+func TestAProcessThatIsAlwaysLateFindsOutThatAPeerIsSilent(t *testing.T) {
+	const silence = 30 * time.Millisecond
+	for late, want := range map[time.Duration][2]int{
+		0:                      {6, 8},
+		20 * time.Millisecond:  {10, 30},
+		200 * time.Millisecond: {10, 30},
+	} {
+		if got := line.LooksUntilSilent(silence, late, 1000); got < want[0] || got > want[1] {
+			t.Errorf("looks that are %v late: silent after %d, want %v", late, got, want)
+		}
+	}
+}

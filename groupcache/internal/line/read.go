@@ -3,6 +3,7 @@ package line
 import (
 	"bufio"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
@@ -98,7 +99,11 @@ func (l *Line) answerLimit(h frame.Head) int64 {
 func (l *Line) showLife(stream uint32) {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
-	if s := l.slotLocked(stream); s != nil && s.call != nil {
+	switch s := l.slotLocked(stream); {
+	case s == nil:
+	case s.call == nil:
+		s.heard = time.Since(l.began)
+	default:
 		l.aliveLocked(s.call)
 	}
 }

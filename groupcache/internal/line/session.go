@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
@@ -19,10 +18,9 @@ const (
 	maxActive = maxSlots
 	// fullQueue is how many bytes of answers may wait before no more requests are read.
 	fullQueue = 8 << 20
-	// stalled is how long a peer may take nothing of its answers.
-	stalled = 10 * time.Second
-	// slowest is how many bytes a second a peer must take of answers, apart from one stall.
-	slowest = 64 << 10
+	// maxHeld is how many bytes the requests under way may have together, unless it is but one; more
+	// are refused.
+	maxHeld = frame.AtOnce
 )
 
 // Server is what sessions share. All fields but Fresh are required.
@@ -46,8 +44,14 @@ type Session struct {
 	end    context.CancelFunc
 	jobs   sync.WaitGroup
 	joiner frame.Joiner
+	pace   reading
+
+	// building is held by who makes an answer to several keys, until it is queued: there is memory
+	// for one of them, beside those that are.
+	building sync.Mutex
 
 	active  map[uint32]context.CancelFunc // by stream; guarded by out.mu
+	held    int                           // bytes of the requests under way; guarded by out.mu
 	leaving bool                          // no more requests are taken; guarded by out.mu
 }
 
@@ -57,6 +61,7 @@ func NewSession(ctx context.Context, conn net.Conn, s Server) *Session {
 	x.life, x.end = context.WithCancel(ctx)
 	x.out.init(conn, x.fail)
 	x.out.before = (&patience{conn: conn}).extend
+	x.pace.conn = conn
 	x.joiner = frame.Joiner{Streams: maxJoined, Limit: x.limit}
 	return x
 }
@@ -96,7 +101,10 @@ func (x *Session) fail(err error) {
 
 // limit is how long the body of a request may be.
 func (x *Session) limit(h frame.Head) int64 {
-	if h.Kind == frame.Set {
+	switch h.Kind {
+	case frame.Get:
+		return MaxKey + 2*maxMessage
+	case frame.Set:
 		return x.server.Local.MaxValueSize() + 2*MaxKey + frame.Piece
 	}
 	return multiwire.MaxRequest + 2*maxMessage
@@ -105,10 +113,12 @@ func (x *Session) limit(h frame.Head) int64 {
 // read carries out requests. What has come together is answered together.
 func (x *Session) read(in *bufio.Reader) error {
 	for {
+		begun := x.pace.begin(in, &x.joiner)
 		h, body, err := next(in)
 		if err != nil {
 			return err
 		}
+		x.pace.came(frame.HeadSize+len(body), begun)
 		if err := x.take(h, body); err != nil {
 			return err
 		}
@@ -141,6 +151,13 @@ func (x *Session) flushIfFull() {
 // cannot ask for more.
 func (x *Session) waitLocked() {
 	for x.out.size > fullQueue && x.out.writing && x.out.err == nil {
+		x.out.room.Wait()
+	}
+}
+
+// waitBuiltLocked waits while too much is queued that was made for this peer alone.
+func (x *Session) waitBuiltLocked() {
+	for x.out.built > fullQueue && x.out.writing && x.out.err == nil {
 		x.out.room.Wait()
 	}
 }
@@ -253,31 +270,16 @@ func (x *Session) start(w frame.Whole, parts frame.Body) error {
 	case x.leaving:
 		x.appendRefusalLocked(j.stream, frame.Leaving, "")
 		return nil
-	case x.fullLocked():
+	case x.fullLocked(), x.held > 0 && x.held+j.size() > maxHeld:
 		x.appendRefusalLocked(j.stream, frame.Busy, "")
 		return nil
 	}
 	ctx, cancel := context.WithCancel(x.life)
 	x.active[j.stream] = cancel
+	x.held += j.size()
 	x.jobs.Go(func() {
 		defer cancel()
 		j.run(ctx)
 	})
 	return nil
-}
-
-// patience lets a peer take its time, as long as it takes something now and then.
-type patience struct {
-	conn  net.Conn
-	until time.Time
-}
-
-// extend is called before each write. What is long may take long: a peer that takes it steadily is
-// not cut off.
-func (p *patience) extend(bytes int) {
-	long := time.Duration(bytes/slowest) * time.Second
-	if now := time.Now(); p.until.Sub(now) < stalled/2+long {
-		p.until = now.Add(stalled + long)
-		_ = p.conn.SetWriteDeadline(p.until)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
@@ -24,12 +25,42 @@ const (
 // silent for too long do not find that out.
 var errDead = errors.New("nothing has come for too long")
 
+// errUnanswered ends a line whose peer does not answer what was given up: its slots would never be
+// free again.
+var errUnanswered = errors.New("what was given up has not been answered")
+
+const (
+	// unansweredFor is how long no sign may come of what was given up. Loads that are given up end.
+	unansweredFor = time.Minute
+	// beat is how often a line on which nothing is asked asks for a sign: what stands between
+	// forgets connections that rest, and the peer ends them.
+	beat = time.Minute
+	// maxSpared is how many late looks spare a call in a row: a process that is always late would
+	// wait for ever.
+	maxSpared = 20
+)
+
 // watched is what the watch knows of a call. Guarded by the line's mutex; times are nanoseconds
 // since the line began.
 type watched struct {
 	silence int64 // for how long the peer may be silent; 0 if another one watches
 	due     int64 // when it has been for too long
 	first   int64 // when it was first heard of, 0 if it was not
+	spared  int   // late looks since it was last heard of
+}
+
+// verdict says what follows from a look at a call that came so late. The peer has been silent if
+// its time is over; but if the look is late, so may be what has been read.
+func (c *watched) verdict(now, late time.Duration) (silent bool) {
+	switch {
+	case c.silence == 0:
+		return false
+	case late > lateTick && c.spared < maxSpared:
+		c.spared++
+		c.due += int64(late + lateTick)
+		return false
+	}
+	return c.due < int64(now)
 }
 
 // sign takes note of a sign of life. Another one is due a while later.
@@ -38,14 +69,15 @@ func (c *watched) sign(now int64) {
 		c.first = now
 	}
 	c.due = now + max(c.silence, int64(3*peer.NextSign))
+	c.spared = 0
 }
 
-// watch ends the calls that the peer is silent about. One timer serves all calls of a line, and
-// rests while there are none.
+// watch ends the calls that the peer is silent about. One timer serves all calls of a line; while
+// there are none, it makes the line's beat.
 type watch struct {
 	line  *Line
 	timer *time.Timer
-	armed bool          // guarded by the line's mutex
+	armed bool          // something is under way; guarded by the line's mutex
 	due   time.Duration // when the next look is, since the line began; guarded by the line's mutex
 
 	signs atomic.Uint64 // of life: what has come, and gone out of what is long
@@ -55,8 +87,9 @@ type watch struct {
 
 func (w *watch) init(l *Line) {
 	w.line = l
-	w.timer = time.AfterFunc(time.Hour, w.look)
-	w.timer.Stop()
+	l.out.mu.Lock() // the timer may be faster
+	defer l.out.mu.Unlock()
+	w.timer = time.AfterFunc(beat, w.look)
 }
 
 // startLocked watches a call.
@@ -88,30 +121,67 @@ func (w *watch) look() {
 		return
 	}
 	now := time.Since(l.began)
-	late := now - w.due
-	if n := w.signs.Load(); n != w.seen || late > lateTick {
-		w.seen, w.since = n, now
+	if !w.armed {
+		l.beatLocked(now)
 	}
-	if l.open > 0 && now-w.since > deadAfter {
+	if err := w.lookLocked(now); err != nil {
 		l.out.mu.Unlock()
-		l.end(errDead)
+		l.end(err)
 		return
 	}
+	if w.armed = l.open > 0; w.armed {
+		w.armLocked(now)
+	} else {
+		w.timer.Reset(beat)
+	}
+	l.out.handUnlocking()
+}
+
+// lookLocked ends calls, or says why the line is to end.
+func (w *watch) lookLocked(now time.Duration) error {
+	l := w.line
+	late := max(0, now-w.due)
+	if n := w.signs.Load(); n != w.seen {
+		w.seen, w.since = n, now
+	}
+	if late > lateTick {
+		w.since += late
+	}
+	if l.open > 0 && now-w.since > deadAfter {
+		return errDead
+	}
+	waiting := false
 	for i := range l.slots {
 		s := &l.slots[i]
 		c := s.call
 		switch {
-		case c == nil || c.silence == 0:
-		case late > lateTick:
-			c.due += int64(late + lateTick)
-		case c.due < int64(now):
+		case !s.used:
+		case c == nil:
+			if late > lateTick {
+				s.heard += late
+			}
+			if now-s.heard > unansweredFor {
+				return errUnanswered
+			}
+		case c.verdict(now, late):
 			c.err = peer.ErrSilent
 			l.abandonLocked(s, c.stream)
 			c.done <- struct{}{}
+		default:
+			waiting = true
 		}
 	}
-	if w.armed = l.open > 0; w.armed {
-		w.armLocked(now)
+	if l.leaving.Load() && !waiting {
+		return errLeft
 	}
-	l.out.handUnlocking()
+	return nil
+}
+
+// beatLocked asks for a sign for which nobody waits.
+func (l *Line) beatLocked(now time.Duration) {
+	w := &l.watch
+	w.due, w.since = now, now
+	stream := l.enterLocked(nil, frame.HeadSize)
+	l.slotLocked(stream).heard = now
+	l.out.appendLocked(frame.Head{Kind: frame.Probe, Stream: stream}, nil, "")
 }

@@ -34,6 +34,7 @@ type writer struct {
 	size    int             // of queue and lent; guarded by mu
 	spare   []byte          // guarded by mu
 	long    []*longBody     // guarded by mu
+	built   int             // bytes of long whose memory is not shared; guarded by mu
 	writing bool            // guarded by mu
 	err     error           // guarded by mu
 	room    sync.Cond       // of mu: something has gone out, or err is set
@@ -57,6 +58,7 @@ type longBody struct {
 
 	whole int  // length of lead and body at first
 	begun bool // a piece has gone out
+	built bool // the memory is its own
 }
 
 func (w *writer) init(to io.Writer, failed func(error)) {
@@ -84,15 +86,32 @@ func (w *writer) appendLocked(h frame.Head, lead []byte, body string) {
 	w.size += len(w.queue) - before
 }
 
+// appendBuiltLocked is appendLocked for a body that was made for this connection alone.
+func (w *writer) appendBuiltLocked(h frame.Head, body string) {
+	n := len(w.long)
+	if w.appendLocked(h, nil, body); len(w.long) > n {
+		w.long[n].built = true
+		w.built += len(body)
+	}
+}
+
 // dropLocked takes back what is left of a long body, and returns it, or nil.
 func (w *writer) dropLocked(stream uint32) *longBody {
 	for i, l := range w.long {
 		if l.head.Stream == stream {
 			w.long = append(w.long[:i], w.long[i+1:]...)
+			w.doneLocked(l)
 			return l
 		}
 	}
 	return nil
+}
+
+// doneLocked takes note of a long body that has left the queue.
+func (w *writer) doneLocked(l *longBody) {
+	if l.built {
+		w.built -= l.whole
+	}
 }
 
 func (w *writer) idleLocked() bool {
@@ -165,8 +184,11 @@ func (w *writer) passLocked() (more bool) {
 		w.failed(err)
 	}
 	w.mu.Lock()
-	if err == nil && w.gone != nil {
-		for _, l := range cut {
+	for _, l := range cut {
+		if len(l.lead)+len(l.body) == 0 {
+			w.doneLocked(l)
+		}
+		if err == nil && w.gone != nil {
 			w.gone(l)
 		}
 	}
@@ -255,7 +277,7 @@ func (w *writer) write(batch []byte, lent []lentBody) error {
 func (w *writer) endLocked(err error) {
 	if w.err == nil {
 		w.err = err
-		w.queue, w.lent, w.long, w.size = nil, nil, nil, 0
+		w.queue, w.lent, w.long, w.size, w.built = nil, nil, nil, 0, 0
 		w.room.Broadcast()
 	}
 }
