@@ -3,6 +3,7 @@ package groupcache
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/internal/metrics"
@@ -81,6 +82,7 @@ func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 	m, out := i.metrics, observe.To(ch)
 	var unsigned, refused uint64
 	var up, down float64
+	var asks float64
 	seen := make(map[string]bool)
 	for _, p := range pools {
 		accepted, not := p.server.Counts()
@@ -95,14 +97,41 @@ func (i *Instance) collectPeers(ch chan<- prometheus.Metric) {
 			} else {
 				down++
 			}
+			if peer.HasLine() {
+				asks++
+			}
 			collectPeer(m, peer, observe.To(ch, peer.Label()))
 			peer.Breaker().Collect(ch)
 		}
 	}
 	out.Gauge(m.Peers, up, "up")
 	out.Gauge(m.Peers, down, "down")
+	collectLines(m, pools, out)
+	out.Gauge(m.Lines, asks, "out")
 	out.Count(m.BadRequests, unsigned, "unsigned")
 	out.Count(m.BadRequests, refused, "unauthorised")
+}
+
+// collectLines sends what is known of the connections for frames.
+func collectLines(m *metrics.Groupcache, pools []*pool, out observe.Sender) {
+	var asked httppeer.LineStats
+	var served httppeer.SessionStats
+	for _, p := range pools {
+		asked.Add(p.lines())
+		served.Add(p.server.Sessions())
+	}
+	out.Count(m.Upgrades, asked.Made, "ok")
+	out.Count(m.Upgrades, asked.NotLetThrough, "not_let_through")
+	out.Count(m.Upgrades, asked.NoConnection, "failed")
+	out.Count(m.Ended, asked.Left, "left")
+	out.Count(m.Ended, asked.Lost, "lost")
+	out.Count(m.Ended, asked.Silent, "silent")
+	out.Count(m.Ended, asked.Wrong, "wrong")
+	out.Count(m.Ended, asked.GivenUp, "given_up")
+	out.Gauge(m.Lines, float64(served.Open), "in")
+	out.Count(m.Served, served.Made, "ok")
+	out.Count(m.Served, served.Hidden, "hidden")
+	out.Count(m.Served, served.Closing, "closing")
 }
 
 func collectPeer(m *metrics.Groupcache, p *peer.Peer, out observe.Sender) {
@@ -116,6 +145,7 @@ func collectPeer(m *metrics.Groupcache, p *peer.Peer, out observe.Sender) {
 	out.Gauge(m.MissedRemoves, float64(s.MissedRemoves))
 	out.Count(m.LostRemoves, s.LostRemoves)
 	out.Count(m.DroppedRemoves, s.DroppedRemoves)
+	out.Gauge(m.Route, 1, p.Route().String())
 }
 
 func (g *Group) collect(m *metrics.Groupcache, out observe.Sender) {

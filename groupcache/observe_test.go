@@ -240,7 +240,7 @@ func TestSeriesOfGroupsAndPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is found down", func() bool { return i.Debug().Peers[0].State != "closed" })
-	if peer := series() - none - group; group != 16 || peer != 20 {
-		t.Errorf("a group costs %d series, a peer that is down %d; want 16 and 20", group, peer)
+	if peer := series() - none - group; group != 16 || peer != 21 {
+		t.Errorf("a group costs %d series, a peer that is down %d; want 16 and 21", group, peer)
 	}
 }

@@ -23,6 +23,7 @@ type pool struct {
 	network  Network
 	server   *httppeer.Server
 	http1    *httppeer.HTTP1
+	lines    func() httppeer.LineStats // of the peers
 
 	openWarned  atomic.Bool // the log has been told that anybody is answered
 	selfChecked atomic.Bool // the log has been told that this process is not among its peers
@@ -55,13 +56,15 @@ func (i *Instance) newPool(self string, o Options) (*pool, error) {
 		Frames:            o.Frames != FramesOff,
 	}
 	network := o.Network
+	p.lines = func() (none httppeer.LineStats) { return none }
 	if network == nil {
-		network = &httppeer.Network{
+		h := &httppeer.Network{
 			Client: httppeer.Client{
 				RoundTripper: o.Transport, Upgrader: upgrader, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: i.tracer,
 			},
 			BasePath: o.BasePath,
 		}
+		network, p.lines = h, h.Client.Lines
 	}
 	if err := network.Attach(answers); err != nil {
 		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)

@@ -49,6 +49,16 @@ func dashboards() []dashboard {
 							`(sum by (job, client, group) (rate(holdfast_groupcache_gets_total` + selector + `[$__rate_interval])) > 0)`, "{{job}} {{client}} {{group}}",
 					}},
 				},
+				{
+					title: "Peers not asked by frames, and why",
+					help: "By how many processes. They are asked over HTTP, which costs more and is as right: not_let_through is a proxy or middleware that drops " +
+						"upgrades, unsteady a connection that ends again and again, not_offered a peer of an older version or of the original.",
+					unit: unitCount,
+					targets: []target{{
+						`count by (job, client, endpoint, route) (holdfast_groupcache_peer_route{` + chosen + `,route!~"frames|off"})`,
+						"{{job}} {{client}} {{endpoint}} {{route}}",
+					}},
+				},
 			},
 			tables: []*observe.Table{
 				metrics.NewGroupcache("").Table, metrics.NewGRPCPeers("").Table, metrics.NewEtcdPeers("").Table, metrics.NewDNSPeers("").Table,

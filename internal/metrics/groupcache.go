@@ -12,6 +12,9 @@ type Groupcache struct {
 	PeerRequests, LostRemoves, DroppedRemoves observe.Counter // by peer
 	PeerInFlight, MissedRemoves               observe.Gauge
 
+	Route, Lines            observe.Gauge
+	Upgrades, Ended, Served observe.Counter
+
 	Peers                                            observe.Gauge
 	Hedges, TakenOver, Forgets, Refused, BadRequests observe.Counter
 	Duration, Sizes                                  observe.HistogramOf
@@ -57,6 +60,23 @@ func NewGroupcache(client string) *Groupcache {
 			Shown("Requests to peers"),
 		PeerInFlight: t.Gauge("peer_requests_inflight",
 			"Requests to a peer under way.", "endpoint").Shown("Requests under way"),
+		Route: t.Gauge("peer_route",
+			"How a peer is asked, always 1: frames; else HTTP, or another Network, because frames are off here (off), the peer has not said that it takes "+
+				"them (not_offered), a connection is being made (connecting) or could not be (no_connection), something did not let it through "+
+				"(not_let_through, tried again after a minute), or connections ended again and again (unsteady, tried again after 1 to 8 minutes).",
+			"endpoint", "route").Hide("the first panels show the peers that are not asked by frames"),
+		Lines: t.Gauge("frames_connections",
+			"Open connections for frames: out (on which this process asks), in (on which it is asked).", "direction").Shown("Connections for frames"),
+		Upgrades: t.Counter("frames_upgrades_total",
+			"Tries to make a connection for frames: ok, not_let_through (the peer, or something on the way, went on with HTTP), failed (no connection).",
+			"result").Shown("Connections for frames made").Seldom(),
+		Ended: t.Counter("frames_ended_total",
+			"Connections for frames on which this process asked and that have ended: left (in good order), lost (by the network), silent (nothing came of "+
+				"the peer), wrong (what came was no peer's word), given_up (the peer was down, or is no longer asked).", "reason").
+			Shown("Connections for frames ended").Seldom(),
+		Served: t.Counter("frames_served_upgrades_total",
+			"Connections that peers asked to go on with frames: ok, hidden (a middleware of this process hides the connection), closing.", "result").
+			Shown("Connections for frames made").Seldom(),
 		MissedRemoves: t.Gauge("peer_missed_removes",
 			"Removals that a peer has still to be told, before it is asked again.", "endpoint").Shown("Removals not delivered"),
 		LostRemoves: t.Counter("peer_lost_removes_total",

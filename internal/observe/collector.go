@@ -124,6 +124,9 @@ func (c Counter) Seldom() Counter { c.Rare = true; return c }
 // Hide says why a counter is on no panel.
 func (c Counter) Hide(why string) Counter { c.Hidden = why; return c }
 
+// Hide says why a gauge is on no panel.
+func (g Gauge) Hide(why string) Gauge { g.Hidden = why; return g }
+
 // Sender sends metrics at a scrape, all with the same first labels.
 type Sender struct {
 	ch    chan<- prometheus.Metric

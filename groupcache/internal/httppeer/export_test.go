@@ -9,7 +9,12 @@ const WindowSize = windowSize
 type (
 	Window  = window
 	Session = session
+
+	Steadiness = steadiness
 )
+
+// Ended takes note of a connection that has lived so long.
+func (s *steadiness) Ended(lived time.Duration) time.Duration { return s.ended(lived) }
 
 // NewWindow makes a window of which nothing is taken.
 func NewWindow() *Window { return &window{} }

@@ -24,10 +24,12 @@ type Framed struct {
 	work sync.WaitGroup
 
 	mu     sync.Mutex
-	busy   bool      // there is a connection, or one is being made; guarded by mu
-	wished bool      // another one was wished for meanwhile; guarded by mu
-	not    time.Time // before which none is made; guarded by mu
-	closed bool      // guarded by mu
+	busy   bool       // there is a connection, or one is being made; guarded by mu
+	wished bool       // another one was wished for meanwhile; guarded by mu
+	not    time.Time  // before which none is made; guarded by mu
+	closed bool       // guarded by mu
+	steady steadiness // guarded by mu
+	failed error      // why none could be made at last; guarded by mu
 }
 
 var _ peer.Quick = (*Framed)(nil)
@@ -44,11 +46,6 @@ const (
 	// refusedFor is for how long a peer that has not gone on with frames is not asked to again:
 	// something on the way does not know it.
 	refusedFor = time.Minute
-	// lostFor is how long a connection must have lived to be no failure, and lostPause how long it
-	// takes to make another one after the first one, and twice as long after each that follows.
-	lostFor   = time.Second
-	lostPause = 50 * time.Millisecond
-	maxLost   = 8
 )
 
 // Probe implements peer.Transport. A peer that takes frames is then asked by them, as soon as there
@@ -79,9 +76,9 @@ func (f *Framed) wishLine() {
 // keep makes a connection, and another one when it has ended, until none can be made: then a
 // greeting has to find the peer.
 func (f *Framed) keep() {
-	for lost := 0; ; lost++ {
+	for {
 		l, err := f.connect()
-		if err != nil {
+		if f.made(err); err != nil {
 			if f.ended(err) {
 				return
 			}
@@ -95,11 +92,8 @@ func (f *Framed) keep() {
 		}
 		f.line.CompareAndSwap(l, nil)
 		l.Close()
-		if time.Since(began) > lostFor {
-			lost = 0
-		}
 		select {
-		case <-time.After(lostPause << min(lost, maxLost)):
+		case <-time.After(f.lost(l.Cause(), time.Since(began))):
 		case <-f.life.Done():
 			return
 		}
@@ -117,6 +111,44 @@ func (f *Framed) ended(err error) bool {
 	f.busy = f.wished && !refused && !f.closed
 	f.wished = false
 	return !f.busy
+}
+
+// made takes note of a connection that was made, unless there is an error.
+func (f *Framed) made(err error) {
+	f.client.lines.made(err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = err
+}
+
+// lost takes note of a connection that has ended, and returns how long to wait for another one.
+func (f *Framed) lost(cause error, lived time.Duration) time.Duration {
+	f.client.lines.lost(cause)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.steady.ended(lived)
+}
+
+// Route implements peer.Quick.
+func (f *Framed) Route() peer.Route {
+	if f.HasLine() {
+		return peer.ByFrames
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.busy && f.steady.unsteady():
+		return peer.Unsteady
+	case f.busy:
+		return peer.Connecting
+	case !f.offered.Load():
+		return peer.NotOffered
+	case errors.Is(f.failed, errNoUpgrade):
+		return peer.NotLetThrough
+	case f.failed != nil:
+		return peer.NoConnection
+	}
+	return peer.NotOffered
 }
 
 // connect makes a connection and finds out whether frames get through.

@@ -38,6 +38,7 @@ type Client struct {
 	Tracer *tracing.Tracer
 
 	buffers sync.Pool
+	lines   lines
 }
 
 // Transport asks one peer over HTTP.

@@ -110,7 +110,45 @@ type sessions struct {
 	open    map[*line.Session]*http.Server // guarded by mu
 	servers map[*http.Server]struct{}      // that tell of their end; guarded by mu
 	closed  bool                           // guarded by mu
+	stats   SessionStats                   // guarded by mu; Open is that of open
 	work    sync.WaitGroup
+}
+
+// SessionStats count the connections on which peers ask by frames.
+type SessionStats struct {
+	Open int
+	// Made are those that went on with frames. Those that did not: a middleware has Hidden the
+	// connection, or the Server was Closing.
+	Made, Hidden, Closing uint64
+}
+
+// Add adds what another Server has counted.
+func (s *SessionStats) Add(o SessionStats) {
+	s.Open += o.Open
+	s.Made += o.Made
+	s.Hidden += o.Hidden
+	s.Closing += o.Closing
+}
+
+// Sessions count the connections on which peers ask by frames.
+func (s *Server) Sessions() SessionStats {
+	x := &s.sessions
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	out := x.stats
+	out.Open = len(x.open)
+	return out
+}
+
+// refused counts a connection that stays one of HTTP.
+func (x *sessions) refused() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		x.stats.Closing++
+	} else {
+		x.stats.Hidden++
+	}
 }
 
 // goAwayFor is how long Close waits for peers to end their connections in good order.
@@ -154,6 +192,7 @@ func (x *sessions) add(session *line.Session, by *http.Server, serve func()) boo
 		x.open, x.servers = make(map[*line.Session]*http.Server), make(map[*http.Server]struct{})
 	}
 	x.open[session] = by
+	x.stats.Made++
 	if _, known := x.servers[by]; by != nil && !known {
 		x.servers[by] = struct{}{}
 		by.RegisterOnShutdown(func() { x.each(by, (*line.Session).GoAway) })
@@ -184,11 +223,16 @@ func (s *Server) takesFrames(w http.ResponseWriter, r *http.Request) bool {
 //
 //nolint:contextcheck // the user makes the context of a request; the connection outlives the request
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) bool {
+	if !s.Frames {
+		return false
+	}
 	if !s.takesFrames(w, r) {
+		s.sessions.refused()
 		return false
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		s.sessions.refused()
 		return false
 	}
 	h := http.Header{Marker: {MarkerValue}, "Connection": {"Upgrade"}, "Upgrade": {protocol}}

@@ -131,15 +131,26 @@ func (l *Line) Leaves() bool { return l.leaving.Load() }
 
 // Close ends the line and all calls, and waits for its goroutines.
 func (l *Line) Close() {
-	l.end(errClosed)
+	l.end(ErrClosed)
 	l.work.Wait()
 	l.out.work.Wait()
 }
 
 var (
-	errClosed = errors.New("the connection was given up")
-	errLeft   = errors.New("the peer has ended the connection in good order")
+	// ErrClosed ends a line by Close.
+	ErrClosed = errors.New("the connection was given up")
+	// ErrLeft ends a line whose peer takes no more requests.
+	ErrLeft = errors.New("the peer has ended the connection in good order")
+	// ErrSilent ends a line whose peer says too little.
+	ErrSilent = errors.New("the peer is silent")
 )
+
+// Cause is why the line has ended, nil if it has not.
+func (l *Line) Cause() error {
+	l.out.mu.Lock()
+	defer l.out.mu.Unlock()
+	return l.out.err
+}
 
 // end ends the line: all calls fail, for one reason.
 func (l *Line) end(err error) {

@@ -65,7 +65,7 @@ func (l *Line) read(r *bufio.Reader) error {
 			}
 		}
 		if l.leaving.Load() && l.isDone() {
-			return errLeft
+			return ErrLeft
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package line
 
 import (
-	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +23,11 @@ const (
 
 // errDead ends a line of which nothing comes any more. Callers who leave sooner than a peer is
 // silent for too long do not find that out.
-var errDead = errors.New("nothing has come for too long")
+var errDead = fmt.Errorf("%w: nothing has come for too long", ErrSilent)
 
 // errUnanswered ends a line whose peer does not answer what was given up: its slots would never be
 // free again.
-var errUnanswered = errors.New("what was given up has not been answered")
+var errUnanswered = fmt.Errorf("%w: what was given up has not been answered", ErrSilent)
 
 const (
 	// unansweredFor is how long no sign may come of what was given up. Loads that are given up end.
@@ -172,7 +172,7 @@ func (w *watch) lookLocked(now time.Duration) error {
 		}
 	}
 	if l.leaving.Load() && !waiting {
-		return errLeft
+		return ErrLeft
 	}
 	return nil
 }

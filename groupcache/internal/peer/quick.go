@@ -17,6 +17,8 @@ type Quick interface {
 	Quick(ctx context.Context, q Question) (a Answer, first time.Duration, ok bool, err error)
 	// HasLine reports whether there is one.
 	HasLine() bool
+	// Route is how the peer is asked.
+	Route() Route
 	// Renew gives it up, as it may not work any more: the peer was down.
 	Renew()
 }
