@@ -18,8 +18,8 @@ const (
 	maxActive = maxSlots
 	// fullQueue is how many bytes of answers may wait before no more requests are read.
 	fullQueue = 8 << 20
-	// maxHeld is how many bytes the requests under way may have together, unless it is but one; more
-	// are refused.
+	// maxHeld is how many bytes the requests under way may have together, unless it is but one.
+	// More are refused.
 	maxHeld = frame.AtOnce
 )
 
