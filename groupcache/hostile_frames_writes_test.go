@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// A write is done where a peer has said so by Done. After all else it is told over HTTP, or there is
-// an error that names the peer.
+// A write is done where a peer has said so by Done. After all else it is told over HTTP, or there
+// is an error that names the peer.
 func TestWhatIsToldByFramesIsDoneIfThePeerSaysSo(t *testing.T) {
 	for what, answer := range map[string]func(stream uint32) []byte{
 		"a refusal":                func(stream uint32) []byte { return rawAnswer(rawRefused, 0, stream, "\x05") },
