@@ -181,7 +181,7 @@ func heap() uint64 { return uint64(heapAbove(0)) }
 // Requests of a hundred bytes had answers of megabytes made for them, as many as the peer liked
 // while it read none: a process was out of memory within a second.
 func TestBatchesThatNobodyReadsTakeNoMemory(t *testing.T) {
-	const asked, size = 24, 8 << 20
+	const asked, size = 16, 8 << 20
 	value := strings.Repeat("x", size/8)
 	var made atomic.Int64
 	answers := &local{multi: func([]string) []peer.Answer {
@@ -198,7 +198,7 @@ func TestBatchesThatNobodyReadsTakeNoMemory(t *testing.T) {
 		_, _ = p.Write(raw(rawMulti, 0, stream, rawKeys("k")))
 	}
 	within(t, "all are asked for", func() bool { return made.Load() == asked })
-	for range 20 {
+	for range 8 {
 		if n := heapAbove(before); n > 8*size {
 			t.Fatalf("%d bytes are held", n)
 		}

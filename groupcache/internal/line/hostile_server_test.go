@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
@@ -304,6 +305,27 @@ func TestALineAtRestFindsOutThatItsPeerIsGone(t *testing.T) {
 		<-l.Ended()
 		if took := time.Since(begun); took > 2*time.Minute {
 			t.Errorf("after %v", took)
+		}
+	})
+}
+
+// What stands between two peers ends connections that rest for a minute, as proxies do.
+func TestALineAtRestIsHeardOfTwiceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		newLine(t, client)
+		p := &peerOf{server, bufio.NewReader(server)}
+		defer func() { _ = server.Close() }()
+		begun := time.Now()
+		for range 10 {
+			h, _, err := p.next()
+			if err != nil || h.Kind != rawProbe {
+				t.Fatalf("%+v, %v", h, err)
+			}
+			p.say(frame.Head{Kind: frame.Greeting, Stream: h.Stream}, nil)
+		}
+		if took := time.Since(begun); took > 5*time.Minute+time.Second || took < time.Minute {
+			t.Errorf("ten signs within %v", took)
 		}
 	})
 }

@@ -32,9 +32,9 @@ var errUnanswered = fmt.Errorf("%w: what was given up has not been answered", Er
 const (
 	// unansweredFor is how long no sign may come of what was given up. Loads that are given up end.
 	unansweredFor = time.Minute
-	// beat is how often a line on which nothing is asked asks for a sign: what stands between
-	// forgets connections that rest, and the peer ends them.
-	beat = time.Minute
+	// beat is how often a line on which nothing is asked asks for a sign: the peer, and what stands
+	// between, end connections that rest; proxies do after a minute as a rule.
+	beat = 30 * time.Second
 	// maxSpared is how many late looks spare a call in a row: a process that is always late would
 	// wait for ever.
 	maxSpared = 20
