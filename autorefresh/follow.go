@@ -1,6 +1,7 @@
 package autorefresh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -26,8 +28,9 @@ type follower[K comparable, V any] struct {
 	cache *Cache[K, V]
 	kick  chan struct{} // there is more to look up
 
-	mu   sync.Mutex
-	book *changes.Book[K] // guarded by mu
+	mu      sync.Mutex
+	book    *changes.Book[K] // guarded by mu
+	hearing changes.Hearing  // guarded by mu
 
 	allAt int64 // of the last tombstone of all keys that was obeyed
 }
@@ -45,28 +48,44 @@ func (c *Cache[K, V]) followLocked() {
 
 // watch has the store tell of changes, until the end.
 func (f *follower[K, V]) watch(watcher Watcher) {
-	run, t := f.cache.life.run, f.cache.teller
+	run := f.cache.life.run
+	defer f.cache.meter.hearing.Store(false)
 	for run.Err() == nil {
 		err := safe.Do("Store.Watch", func() error { return watcher.Watch(run, f.tell) })
-		if run.Err() == nil && err != nil {
-			t.write(notice{slog.LevelWarn, "second level does not tell of changes, it is asked again", []any{observe.KeyCause, err}})
-		}
-		sleep(run, watchAgain)
+		f.lose(cmp.Or(err, errReturned))
+		backoff.Pause(run, watchAgain)
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// errReturned is why nothing is heard of changes while Watch does not run.
+var errReturned = errors.New("autorefresh: Store.Watch has returned")
+
+// lose takes note that changes are not heard of, unless that is for the end.
+func (f *follower[K, V]) lose(cause error) {
+	if f.cache.life.run.Err() != nil {
+		return
+	}
+	f.mu.Lock()
+	f.hearing.Lose(safe.Sound(cause), f.cache.now())
+	f.cache.meter.hearing.Store(f.hearing.IsOn())
+	f.mu.Unlock()
+	f.wake()
+}
+
+// wake has lookUp look again.
+func (f *follower[K, V]) wake() {
 	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	case f.kick <- struct{}{}:
+	default:
 	}
 }
 
 // tell takes note of what the store tells.
 func (f *follower[K, V]) tell(n Notice) {
 	c := f.cache
+	if n.Down != nil {
+		f.lose(n.Down)
+	}
 	var all []K
 	if n.Gap {
 		c.meter.gaps.Add(1)
@@ -76,11 +95,10 @@ func (f *follower[K, V]) tell(n Notice) {
 	}
 	known := make([]level.Named[K], 0, len(n.Keys))
 	for _, name := range n.Keys {
-		if named, ok := c.fetch.Level.Identify(name); ok {
+		if named, ok := c.fetch.Level.Identify(name); ok && (named.All || c.isOfInterest(named.Key)) {
 			known = append(known, named)
 		}
 	}
-	known = f.concerning(known)
 	f.mu.Lock()
 	now := c.now()
 	for _, named := range known {
@@ -93,25 +111,29 @@ func (f *follower[K, V]) tell(n Notice) {
 	if n.Gap {
 		f.book.Gap(all, now)
 	}
-	f.mu.Unlock()
-	select {
-	case f.kick <- struct{}{}:
-	default:
+	if n.Gap && n.Down == nil {
+		f.hearing.Regain(now)
+		c.meter.hearing.Store(f.hearing.IsOn())
 	}
+	f.mu.Unlock()
+	f.wake()
 }
 
-// concerning are those of names of keys that the cache has, or is loading.
-func (f *follower[K, V]) concerning(names []level.Named[K]) []level.Named[K] {
-	c := f.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ours := names[:0]
-	for _, n := range names {
-		if _, there := c.storage.peek(n.Key); there || n.All || c.loads.IsBusyLocked(n.Key) {
-			ours = append(ours, n)
-		}
+// report logs whether changes are heard of, if that has changed, and returns when it is to be
+// called next.
+func (f *follower[K, V]) report() (next int64) {
+	t := f.cache.teller
+	f.mu.Lock()
+	r, next := f.hearing.Report(f.cache.now())
+	f.mu.Unlock()
+	switch {
+	case r == nil:
+	case r.Cause != nil:
+		t.write(notice{slog.LevelWarn, "second level does not tell of changes by other processes", []any{observe.KeyCause, r.Cause}})
+	default:
+		t.write(notice{slog.LevelInfo, "second level tells of changes by other processes again", []any{observe.Duration(observe.KeyAfter, r.After)}})
 	}
-	return ours
+	return next
 }
 
 // isOfInterest reports whether the cache has a key, or is loading it.
@@ -120,8 +142,13 @@ func (c *Cache[K, V]) isOfInterest(key K) bool {
 		return true
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.loads.IsBusyLocked(key)
+	busy := c.loads.IsBusyLocked(key)
+	c.mu.Unlock()
+	if busy {
+		return true
+	}
+	_, there := c.storage.peek(key) // its load may have ended between the two looks
+	return there
 }
 
 // lookUp looks up what has changed, until the end.
@@ -130,6 +157,7 @@ func (f *follower[K, V]) lookUp() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		reportAt := f.report()
 		f.mu.Lock()
 		look, at := f.book.Next(f.cache.now())
 		f.mu.Unlock()
@@ -143,7 +171,7 @@ func (f *follower[K, V]) lookUp() {
 			}
 			f.mu.Unlock()
 		} else {
-			timer.Reset(time.Duration(at - f.cache.now()))
+			timer.Reset(time.Duration(min(at, reportAt) - f.cache.now()))
 			select {
 			case <-timer.C:
 			case <-f.kick:

@@ -66,3 +66,24 @@ func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
 		t.Errorf("Get = %d, want the %d that was set", got, v)
 	}
 }
+
+// A load that ended between the two looks, for its item and for its call, was taken for none: the
+// change was passed over, and the name of its key was forgotten.
+func TestAnItemWhoseLoadHasJustEndedIsOfInterest(t *testing.T) {
+	c, err := New(func(context.Context, int, int) (int, error) { return 0, nil }, Options[int, int]{Period: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	c.mu.Lock()
+	is := make(chan bool)
+	go func() { is <- c.isOfInterest(1) }()
+	time.Sleep(20 * time.Millisecond) // it has looked for the item, and waits for the lock
+	e := c.table.NewEntry(1, new(int), c.now())
+	c.storage.put(1, func(*timetable.Entry[int, int]) *timetable.Entry[int, int] { return e })
+	c.table.Enter(e, c.now()+int64(time.Hour), c.now())
+	c.mu.Unlock()
+	if !<-is {
+		t.Error("it is not")
+	}
+}

@@ -56,6 +56,8 @@ type Stats struct {
 	// left as they were deleted, and NoticesDoubted had the source asked. WatchGaps counts times
 	// when changes may have been missed; the first is the start.
 	Notices, NoticesAdopted, NoticesDropped, NoticesDoubted, WatchGaps uint64
+	// WatchDown tells, with Watch, that this process does not hear of changes by others.
+	WatchDown bool
 
 	// EventsLost are events and removals that OnEvent or OnRemoval was too slow for.
 	EventsLost uint64
@@ -81,6 +83,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
 	c.meter.addNotices(&s)
+	s.WatchDown = c.opts.Watch && !c.meter.hearing.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.table.Census()

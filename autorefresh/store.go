@@ -78,8 +78,11 @@ type Notice struct {
 	// Keys may have changed: keys of the store as its methods know them. Those that are not of this
 	// cache are passed over.
 	Keys []string
-	// Gap tells that any key may have changed without a word until now.
+	// Gap tells that any key may have changed without a word until now. It ends Down.
 	Gap bool
+	// Down, if not nil, tells that changes are not heard of for now, and why. A Watch that has
+	// returned does not have to say so.
+	Down error
 }
 
 // Codec turns values into bytes for the second level and back. What does not decode counts as no

@@ -40,6 +40,9 @@ type Message struct {
 	// again, on Addr. Messages published in between are lost.
 	Resubscribed bool
 	Addr         string
+	// Lost: this is no message, but says that a subscription by Client.Track was lost, and why. The
+	// next one with Resubscribed ends that.
+	Lost error
 }
 
 // Subscription receives what is published at the primary, and follows it through failovers. It has
@@ -194,8 +197,10 @@ func (s *Subscription) reopen() (*wire.Subscriber, *route.Seat, error) {
 func (s *Subscription) receiveAll(sub *wire.Subscriber, at *route.Seat) {
 	defer s.cancel()
 	for {
-		s.receive(sub, at)
-		var err error
+		err := s.receive(sub, at)
+		if len(s.prefixes) > 0 && !s.deliver(Message{Lost: err, Addr: at.Addr}) {
+			return
+		}
 		if sub, at, err = s.reopen(); err != nil {
 			return
 		}
@@ -208,10 +213,10 @@ func (s *Subscription) receiveAll(sub *wire.Subscriber, at *route.Seat) {
 }
 
 // receive returns when the connection is lost, the primary has changed, or the subscription has
-// ended.
+// ended, and which error that gave.
 //
 //nolint:contextcheck // the subscription outlives the call that made it.
-func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) {
+func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) error {
 	ctx, cancel := context.WithCancel(s.ended)
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -223,12 +228,12 @@ func (s *Subscription) receive(sub *wire.Subscriber, at *route.Seat) {
 	for {
 		m, err := sub.Next()
 		if err != nil {
-			return
+			return err
 		}
 		if !s.deliver(Message{
 			Channel: m.Channel, Pattern: m.Pattern, Payload: m.Payload, Changed: m.Changed, Flushed: m.Flushed, Addr: at.Addr,
 		}) {
-			return
+			return ErrClosed
 		}
 	}
 }

@@ -58,6 +58,9 @@ func TestTrackTellsOfKeysThroughAFailover(t *testing.T) {
 		old := present(t, cluster)
 		failOver(t, cluster, old)
 		settle(t, cluster, c, old)
+		if m := tracked(t, s); m.Lost == nil || m.Resubscribed {
+			t.Fatalf("protocol %d: told %+v when the primary was left", protocol, m)
+		}
 		if m := tracked(t, s); !m.Resubscribed {
 			t.Fatalf("protocol %d: told %+v after a failover", protocol, m)
 		}

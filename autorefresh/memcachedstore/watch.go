@@ -132,13 +132,13 @@ func (s *Store) look(ctx context.Context, r *reading) (n autorefresh.Notice, new
 	}
 	if err != nil {
 		r.lose()
-		return n, false
+		return autorefresh.Notice{Down: err}, true
 	}
 	counter, err := strconv.ParseUint(strings.TrimSpace(string(item.Value)), 10, 64)
 	if err != nil { // not ours
 		_ = s.client.DeleteContext(ctx, s.counter())
 		r.lose()
-		return n, false
+		return autorefresh.Notice{Down: err}, true
 	}
 	entries, gap := r.advance(counter, time.Now())
 	if len(entries) == 0 {
@@ -152,7 +152,7 @@ func (s *Store) look(ctx context.Context, r *reading) (n autorefresh.Notice, new
 	items, err := s.client.GetMultiContext(ctx, keys)
 	if err != nil && len(items) == 0 {
 		r.lose()
-		return n, n.Gap
+		return autorefresh.Notice{Down: err}, true
 	}
 	read := entries[:0]
 	for i, entry := range entries {

@@ -35,7 +35,7 @@ func (s *Store) Watch(ctx context.Context, tell func(autorefresh.Notice)) error 
 }
 
 func noticeOf(m sentinel.Message, prefix string) autorefresh.Notice {
-	n := autorefresh.Notice{Gap: m.Resubscribed || m.Flushed}
+	n := autorefresh.Notice{Gap: m.Resubscribed || m.Flushed, Down: m.Lost}
 	for _, key := range m.Changed {
 		if key, ours := strings.CutPrefix(key, prefix); ours {
 			n.Keys = append(n.Keys, key)

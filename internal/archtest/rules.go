@@ -186,7 +186,7 @@ func aroundAutorefresh() []Row {
 		{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
 		{Package: fetching, May: []string{level, source, task, timetable}},
 		{Package: loader, May: []string{fetching, source, task}},
-		{Package: autorefresh, May: []string{changes, fetching, level, loader, safe, source, task, timetable, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
+		{Package: autorefresh, May: []string{changes, fetching, level, loader, safe, source, task, timetable, backoff, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
 		{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 		{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 	}

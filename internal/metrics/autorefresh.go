@@ -10,7 +10,7 @@ type Autorefresh struct {
 	Refreshes, Misses, Evictions, Loads, Overruns, EventsLost observe.Counter
 	Idle                                                      observe.Counter
 	Lateness, Age                                             observe.HistogramOf
-	StoreDown                                                 observe.Gauge
+	StoreDown, WatchDown                                      observe.Gauge
 	StoreKeys, StoreErrors, StoreUndecodable                  observe.Counter
 	Notices, Gaps                                             observe.Counter
 }
@@ -64,5 +64,7 @@ func NewAutorefresh(client string) *Autorefresh {
 				"invalidated (refreshed within a period), awaited (looked up once more).", "result").Shown("Changes by others"),
 		Gaps: t.Counter("watch_gaps_total",
 			"Times when changes by other processes may have been missed, with Watch: all items are looked up then. The first is the start.").Shown("Changes by others"),
+		WatchDown: t.Gauge("watch_down",
+			"1 while this process does not hear of changes by others, with Watch: items follow with their next refresh. 0 without Watch.").Shown("Second level down"),
 	}
 }
