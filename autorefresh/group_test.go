@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,19 @@ func TestACallIsForOneGroup(t *testing.T) {
 			}
 		}
 	})
+}
+
+// New, whose calls are for one key, passed over GroupBy without a word.
+func TestNewRefusesGroupBy(t *testing.T) {
+	o := options{Period: time.Minute, GroupBy: func(int) string { return "" }}
+	c, err := autorefresh.New(newSource().refresh, o)
+	if err == nil {
+		mustClose(t, c)
+		t.Fatal("New takes a GroupBy that it does not obey")
+	}
+	if !strings.Contains(err.Error(), "GroupBy") || !strings.Contains(err.Error(), "NewBatch") {
+		t.Errorf("the error does not say what to do: %v", err)
+	}
 }
 
 func TestAGroupByThatPanicsHasOneGroup(t *testing.T) {

@@ -24,6 +24,9 @@ func New[K comparable, V any](refresh RefreshFunc[K, V], opts Options[K, V]) (*C
 	if opts.BatchSize > 1 {
 		return nil, invalid("Options.BatchSize", opts.BatchSize, "use NewBatch, New refreshes items one by one")
 	}
+	if opts.GroupBy != nil {
+		return nil, invalid("Options.GroupBy", "a function", "leave it out, or use NewBatch: New refreshes items one by one")
+	}
 	opts.BatchSize = 1
 	return launch(oneByOne(refresh), opts)
 }

@@ -130,7 +130,7 @@ type Options[K comparable, V any] struct {
 	// GroupBy says which keys a [BatchFunc] may be given together: those of one group, such as a
 	// shard or a tenant, never of two. Items of a group are due together, so that batches stay
 	// full. It depends on the key alone, and must be safe for concurrent use. Each group that has
-	// items takes some 200 bytes. Default nil: all.
+	// items takes some 200 bytes. New, whose calls are for one key, refuses it. Default nil: all.
 	GroupBy func(key K) string
 	// Timeout bounds one call of the refresh function, by its context. A call that overruns it by
 	// an eighth is stuck, and a failure of the source. Default 30 s.

@@ -109,3 +109,22 @@ func TestGroupsComeAndGo(t *testing.T) {
 		t.Errorf("an item was %v old", age)
 	}
 }
+
+// A call for one of many groups looked at 64 entries for each that it had room for, which if
+// batches are large was nearly all that are due: the cache was locked for up to 17 ms.
+func TestACallPassesOverFewOfOtherGroups(t *testing.T) {
+	const others, batch = 20_000, 1_000
+	r := newRoster(t, 0, 0, batch)
+	due := func(key int, group string) { r.table.Hurry(r.enter(key, group), 0) }
+	due(0, "first")
+	for i := range others {
+		due(1+i, fmt.Sprint("group ", i%1_000))
+	}
+	due(1+others, "first")
+	if n := len(r.table.Take(nil, timetable.Taking[int]{}, 0)); n != 1 {
+		t.Errorf("a call has %d items, the second of which is behind %d of other groups", n, others)
+	}
+	if n := len(r.table.Take(nil, timetable.Taking[int]{}, 0)); n < 4 {
+		t.Errorf("the next call has %d items: it was to look at some thousands, of 1 000 groups", n)
+	}
+}

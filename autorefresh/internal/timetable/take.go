@@ -55,11 +55,15 @@ func (t *Table[K, V]) mayJoin(to []*Entry[K, V], e *Entry[K, V]) bool {
 	return !t.rules.Grouped || len(to) == 0 || to[0].group == e.group
 }
 
+// mostPassed bounds how many entries a call passes over that are of other groups: the cache is
+// locked meanwhile.
+const mostPassed = 4096
+
 // visits bounds how many entries are looked at for one call: some may not leave early, others are
 // of other groups.
 func (t *Table[K, V]) visits(size int) int {
 	if t.rules.Grouped {
-		return 64 * size
+		return min(64*size, size+mostPassed)
 	}
 	return 4 * size
 }
