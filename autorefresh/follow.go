@@ -228,7 +228,10 @@ func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64) changes.Verdict {
 	s.Key = w.Key
 	dated := s.LoadedAt + s.Ahead // by the clock that has dated the tombstone, too
-	seen := changes.Seen{Value: s.Value != nil, LoadedAt: dated, Stone: s.Marked && !s.Stone.Own, Kind: kindOf(s.Stone.Kind), At: s.Stone.At}
+	seen := changes.Seen{Value: s.Value != nil, LoadedAt: dated, Skew: int64(c.opts.Period / 10)}
+	if s.Marked {
+		noteStone(&seen, s.Stone)
+	}
 	e, ok := c.storage.peek(w.Key)
 	if !ok {
 		if seen.Stone && w.Told > changes.BySweep {
@@ -256,6 +259,21 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 	default:
 	}
 	return verdict
+}
+
+// noteStone notes a tombstone, or what is hidden behind one of this process.
+func noteStone(seen *changes.Seen, s level.Stone) {
+	if s.Own {
+		if s.Prior == nil {
+			return
+		}
+		s.Prior.Lag = s.At + s.Lag - s.Prior.At
+		s = *s.Prior
+	}
+	seen.Stone, seen.Kind, seen.At, seen.Lag = !s.Own, kindOf(s.Kind), s.At, s.Lag
+	if s.Prior != nil && !s.Prior.Own {
+		seen.Prior = &changes.Prior{Kind: kindOf(s.Prior.Kind), At: s.Prior.At}
+	}
 }
 
 func kindOf(k level.Kind) changes.Kind {

@@ -60,9 +60,6 @@ func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 		}
 		eventually(t, "what was set is there", func() bool { v, ok := b.Get(key); return ok && v == want })
 		took = append(took, time.Since(began))
-		if key == 0 {
-			t.Logf("DBG %+v", b.Stats())
-		}
 	}
 	slices.Sort(took)
 	t.Logf("set in one, read in the other: median %v, p99 %v", took[keys/2], took[keys*99/100])

@@ -31,7 +31,17 @@ type Seen struct {
 
 	Stone bool // a tombstone of another process
 	Kind  Kind
-	At    int64 // when it was set
+	At    int64 // when what it tells was done
+	Lag   int64 // how much later it was told
+	Skew  int64 // by how much the clocks may be apart
+	// Prior is what an invalidation has taken the place of, nil if nothing.
+	Prior *Prior
+}
+
+// Prior is the change before an invalidation, which still counts.
+type Prior struct {
+	Kind Kind
+	At   int64
 }
 
 // Verdict is what becomes of what the cache has.
@@ -59,8 +69,11 @@ func (v Verdict) String() string {
 // Judge tells what becomes of what the cache has. A tombstone counts against what began before this
 // process was told of it, whatever the clocks of the others say; by its date, if nobody has told.
 func Judge(have Held, found Seen, told int64, tries int) Verdict {
+	if v := judgePrior(have, found, told); v != Keep {
+		return v
+	}
 	newer := found.Value && found.LoadedAt > have.LoadedAt+slack
-	before := told
+	before := told - found.Lag
 	switch told {
 	case ByDate:
 		before = found.At - 1
@@ -69,20 +82,17 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	}
 	current := have.LoadedAt <= before
 	follows := found.Value && found.LoadedAt >= found.At-slack // the value came after the tombstone
-	if !found.Stone || !current {
+	unsure := told == BySweep && found.Kind != Unknown && have.LoadedAt <= found.At+found.Skew
+	switch {
+	case found.Stone && current:
+	case found.Stone && unsure && (!newer || !follows):
+		return doubtful(have, found.Kind)
+	default:
 		return adoptIf(newer, have)
 	}
 	switch found.Kind {
 	case Replaced:
-		switch {
-		case have.Negative:
-			return Drop
-		case follows:
-			return Adopt
-		case tries < mostTries:
-			return Again
-		}
-		return Refresh
+		return replaced(have, follows, tries)
 	case Lost, Unknown:
 		switch {
 		case have.Negative:
@@ -99,6 +109,52 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 		return Drop
 	}
 	return Invalidate
+}
+
+// replaced is Judge of a tombstone that announces a value.
+func replaced(have Held, follows bool, tries int) Verdict { //nolint:revive // the flag is what was found
+	switch {
+	case have.Negative:
+		return Drop
+	case follows:
+		return Adopt
+	case tries < mostTries:
+		return Again
+	}
+	return Refresh
+}
+
+// judgePrior is Judge of what an invalidation has taken the place of, Keep if that says nothing.
+func judgePrior(have Held, found Seen, told int64) Verdict {
+	if !found.Stone || found.Prior == nil {
+		return Keep
+	}
+	prior := Seen{Value: found.Value, LoadedAt: found.LoadedAt, Stone: true, Kind: Lost, At: found.Prior.At, Skew: found.Skew}
+	if found.Prior.Kind == Deleted {
+		prior.Kind = Deleted
+	} else if have.LoadedAt >= prior.At-slack {
+		return Keep // it is what was set, or newer
+	}
+	prior.Lag = found.At + found.Lag - prior.At
+	if v := Judge(have, prior, told, 0); v == Drop || v == Refresh {
+		return v
+	}
+	return Keep
+}
+
+// doubtful tells what becomes of what was got just after a change of which nobody has told: by
+// another clock it may be from before.
+func doubtful(have Held, kind Kind) Verdict {
+	switch {
+	case !have.Negative && kind == Invalidated:
+		return Invalidate
+	case !have.Negative:
+		return Refresh
+	case kind == Deleted || kind == Invalidated:
+		return Keep
+	default:
+		return Drop
+	}
 }
 
 // adoptIf adopts a value that is newer; what says that there is none gives way to it.

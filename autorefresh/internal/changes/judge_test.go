@@ -20,6 +20,12 @@ func TestJudge(t *testing.T) {
 	both := func(k changes.Kind, at int64) changes.Seen {
 		return changes.Seen{Value: true, LoadedAt: at, Stone: true, Kind: k, At: stone}
 	}
+	lagging := func(s changes.Seen) changes.Seen { s.Lag = second / 2; return s }
+	skewed := func(s changes.Seen) changes.Seen { s.Skew = second / 2; return s }
+	after := func(s changes.Seen, prior changes.Kind) changes.Seen {
+		s.Prior = &changes.Prior{Kind: prior, At: stone - second/2}
+		return s
+	}
 	for _, x := range []struct {
 		what  string
 		have  changes.Held
@@ -63,6 +69,25 @@ func TestJudge(t *testing.T) {
 
 		{"invalidated", has(early), marked(changes.Invalidated), told, 0, changes.Invalidate},
 		{"invalidated and got again", has(early), both(changes.Invalidated, late), told, 0, changes.Adopt},
+		{"deleted, and told late", has(early), lagging(marked(changes.Deleted)), told + second/2, 0, changes.Drop},
+		{"deleted, told late, and loaded here between", has(stone + second/4), lagging(marked(changes.Deleted)), told + second/2, 0, changes.Keep},
+		{"set in vain, told late, and loaded here between", has(stone + second/4), lagging(marked(changes.Lost)), told + second/2, 0, changes.Keep},
+
+		{"deleted unheard, by a clock that may be behind", has(stone + second/4), skewed(marked(changes.Deleted)), changes.BySweep, 0, changes.Refresh},
+		{"set unheard, by a clock that may be behind", has(stone + second/4), skewed(both(changes.Replaced, stone)), changes.BySweep, 0, changes.Refresh},
+		{"set unheard, there was none just after", none(stone + second/4), skewed(both(changes.Replaced, stone)), changes.BySweep, 0, changes.Drop},
+		{"deleted unheard, there was none just after", none(stone + second/4), skewed(marked(changes.Deleted)), changes.BySweep, 0, changes.Keep},
+		{"invalidated unheard, by a clock that may be behind", has(stone + second/4), skewed(marked(changes.Invalidated)), changes.BySweep, 0, changes.Invalidate},
+		{"deleted unheard, and loaded here much later", has(late), skewed(marked(changes.Deleted)), changes.BySweep, 0, changes.Keep},
+		{"deleted unheard, and got elsewhere later still", has(stone + second/4), skewed(both(changes.Deleted, late)), changes.BySweep, 0, changes.Adopt},
+		{"by a process of before, which says not when", has(early), skewed(changes.Seen{Stone: true}), changes.BySweep, 0, changes.Keep},
+
+		{"deleted, then invalidated", has(early), after(marked(changes.Invalidated), changes.Deleted), told, 0, changes.Drop},
+		{"deleted, then invalidated, unheard", has(early), after(marked(changes.Invalidated), changes.Deleted), changes.BySweep, 0, changes.Drop},
+		{"set, then invalidated", has(early), after(marked(changes.Invalidated), changes.Replaced), told, 0, changes.Refresh},
+		{"set, adopted, then invalidated", has(stone - second/2), after(marked(changes.Invalidated), changes.Replaced), told, 0, changes.Invalidate},
+		{"deleted, loaded here, then invalidated", has(stone - second/4), after(marked(changes.Invalidated), changes.Deleted), told, 0, changes.Invalidate},
+		{"deleted, invalidated, and loaded here", has(late), after(marked(changes.Invalidated), changes.Deleted), changes.BySweep, 0, changes.Keep},
 		{"invalidated before it was loaded here", has(late), marked(changes.Invalidated), changes.ByDate, 0, changes.Keep},
 	} {
 		if got := changes.Judge(x.have, x.found, x.told, x.tries); got != x.want {

@@ -74,11 +74,11 @@ func (s *Level[K, V]) Discard(ctx context.Context, keys []K) error {
 	var failed error
 	for some := range slices.Chunk(s.names(keys), atOnce) {
 		if failed != nil || ctx.Err() != nil {
-			s.owe(some, Invalidated)
+			s.owe(s.marks(Invalidated, some...))
 			s.graves.end(some)
 			continue
 		}
-		failed = s.bury(ctx, some, Invalidated)
+		failed = s.bury(ctx, s.marks(Invalidated, some...))
 	}
 	if failed == nil {
 		failed = ctx.Err()

@@ -47,13 +47,31 @@ func newTombs(values map[string][]byte) (found Tombs) {
 	return found
 }
 
+// mark is what is to be told of a name.
+type mark struct {
+	name  string
+	kind  Kind
+	at    int64  // when it was done
+	by    string // this process
+	prior *Stone // of an invalidation: what it must not hide, nil if nothing
+}
+
 // debt is a deletion that is owed.
 type debt struct {
+	mark
+
 	until int64 // then no value is left
 	stamp uint64
-	kind  Kind
 	doing int  // how many are about to tell it
 	told  bool // it is to be forgotten once they are all done
+}
+
+// after is a mark when there is a debt already: an invalidation does not hide that.
+func (m mark) after(old debt) mark {
+	if m.kind == Invalidated && !old.told && old.kind != Unknown {
+		m.prior = later(m.prior, (&Stone{Kind: old.kind, At: old.at, by: old.by, Prior: old.prior}).strong())
+	}
+	return m
 }
 
 // graves are the deletions that the second level has not been told yet. It is safe for concurrent
@@ -69,20 +87,20 @@ type graves struct {
 // add notes deletions that have not been told, with a stamp. Who notes them is about to tell them,
 // until it calls end: nobody else tells them meanwhile, lest a value that the user has set is
 // deleted while it is on its way.
-func (g *graves) add(names []string, kind Kind, now, until int64) (stamp uint64) {
+func (g *graves) add(marks []mark, now, until int64) (stamp uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.owed == nil {
 		g.owed = make(map[string]debt)
 	}
 	g.stamps++
-	for _, name := range names {
-		old, known := g.owed[name]
+	for _, m := range marks {
+		old, known := g.owed[m.name]
 		if !known && len(g.owed) >= mostOwed {
 			g.many, g.before = true, now
 			break
 		}
-		g.owed[name] = debt{until: until, stamp: g.stamps, kind: kind, doing: old.doing + 1}
+		g.owed[m.name] = debt{mark: m.after(old), until: until, stamp: g.stamps, doing: old.doing + 1}
 	}
 	return g.stamps
 }
@@ -132,18 +150,30 @@ func (g *graves) any() bool {
 // isOpen reports whether a deletion waits for somebody to tell it.
 func (d debt) isOpen() bool { return d.doing <= 0 && !d.told }
 
-// names are those of the deletions that are owed and that nobody is about to tell, by kind.
-func (g *graves) names(now int64) map[Kind][]string {
+// open are the deletions that are owed and that nobody is about to tell.
+func (g *graves) open(now int64) (marks []mark) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	maps.DeleteFunc(g.owed, func(_ string, d debt) bool { return d.until <= now && d.doing <= 0 })
-	names := make(map[Kind][]string)
-	for name, d := range g.owed {
+	for _, d := range g.owed {
 		if d.isOpen() {
-			names[d.kind] = append(names[d.kind], name)
+			marks = append(marks, d.mark)
 		}
 	}
-	return names
+	return marks
+}
+
+// priors are what invalidations must not hide, of those that are owed.
+func (g *graves) priors(marks []mark) []mark {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := slices.Clone(marks)
+	for i := range all {
+		if d, owed := g.owed[all[i].name]; owed && all[i].kind == Invalidated && d.kind == Invalidated {
+			all[i].prior = d.prior
+		}
+	}
+	return all
 }
 
 // covers reports whether a value of a time is one that was deleted, as far as this process knows.
@@ -165,7 +195,7 @@ func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.inTurn(bounded, name, Deleted, func() error { return s.bury(bounded, []string{name}, Deleted) }); err != nil {
+	if err := s.inTurn(bounded, name, Deleted, func() error { return s.bury(bounded, s.marks(Deleted, name)) }); err != nil {
 		return fmt.Errorf("autorefresh: the second level has not been told of the deletion, which will be made up for: %w", err)
 	}
 	return nil
@@ -178,18 +208,31 @@ func (s *Level[K, V]) ForgetAnyway(key K) {
 	}
 }
 
-// bury leaves tombstones of a kind and deletes values.
-func (s *Level[K, V]) bury(ctx context.Context, names []string, kind Kind) error {
+// marks are those of changes of a kind, made now.
+func (s *Level[K, V]) marks(kind Kind, names ...string) []mark {
+	marks, now := make([]mark, len(names)), s.now()
+	for i, name := range names {
+		marks[i] = mark{name: name, kind: kind, at: now, by: s.self}
+	}
+	return marks
+}
+
+func namesOf(marks []mark) []string {
+	names := make([]string, len(marks))
+	for i := range marks {
+		names[i] = marks[i].name
+	}
+	return names
+}
+
+// bury leaves tombstones and deletes values.
+func (s *Level[K, V]) bury(ctx context.Context, marks []mark) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	stones := make(map[string][]byte, len(names))
-	now := s.now()
-	for _, name := range names {
-		stones[name+tombEnd] = []byte(s.newStone(kind, now))
-	}
-	stamp := s.owe(names, kind) // until it is done, whatever happens
+	names := namesOf(marks)
+	stamp := s.owe(marks) // until it is done, whatever happens
 	defer s.graves.end(names)
-	err := safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(bounded, stones, s.stay()) })
+	err := s.setStones(bounded, s.graves.priors(marks))
 	if err == nil {
 		err = safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	}
@@ -208,13 +251,55 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 	if !s.graves.any() || !s.atones.May(s.now()) {
 		return
 	}
-	for kind, names := range s.graves.names(s.now()) {
-		for some := range slices.Chunk(names, atOnce) {
-			if s.bury(ctx, some, kind) != nil {
-				return
-			}
+	for some := range slices.Chunk(s.graves.open(s.now()), atOnce) {
+		if s.bury(ctx, some) != nil {
+			return
 		}
 	}
+}
+
+// setStones stores tombstones. Those of invalidations have in them what they take the place of, if
+// anybody looks at that.
+func (s *Level[K, V]) setStones(ctx context.Context, marks []mark) error {
+	var weak []string
+	for _, m := range marks {
+		if m.kind == Invalidated && s.announcer != nil {
+			weak = append(weak, m.name)
+		}
+	}
+	var there Tombs
+	if len(weak) > 0 {
+		values, err := s.get(ctx, stonesOf(weak))
+		if err != nil {
+			return err
+		}
+		there = newTombs(values)
+	}
+	plain, marked := make(map[string][]byte), make(map[string]Marked)
+	for _, m := range marks {
+		stone := m.name + tombEnd
+		if m.kind != Invalidated || s.announcer == nil {
+			plain[stone] = []byte(s.newStone(m))
+			continue
+		}
+		if old, ok := s.readStone(there[m.name]); ok {
+			m.prior = later(m.prior, old.strong())
+		}
+		text := []byte(s.newStone(m))
+		if s.marker == nil {
+			plain[stone] = text
+			continue
+		}
+		marked[stone] = Marked{Value: text, Mark: stone, Seen: []byte(there[m.name])} // another that has come since says as much
+	}
+	var err error
+	if len(plain) > 0 {
+		err = safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(ctx, plain, s.stay()) })
+	}
+	if len(marked) > 0 && err == nil {
+		err = safe.Do("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(ctx, marked, s.stay()) })
+	}
+	return err
 }
 
 // deletedSince are those of names that have tombstones which were not there before.
@@ -282,7 +367,7 @@ func (s *Level[K, V]) erase(ctx context.Context, names []string) {
 	defer cancel()
 	err := safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
 	if err != nil {
-		s.graves.add(names, Lost, s.now(), s.now()+int64(s.ttl))
+		s.graves.add(s.marks(Lost, names...), s.now(), s.now()+int64(s.ttl))
 		s.graves.end(names)
 	}
 	s.report(ctx, err)

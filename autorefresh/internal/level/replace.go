@@ -32,16 +32,16 @@ func (s *Level[K, V]) Replace(ctx context.Context, key K, latest func(K) Stored[
 func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) error {
 	names := []string{name}
 	if v.Value == nil {
-		return s.bury(ctx, names, Deleted)
+		return s.bury(ctx, s.marks(Deleted, name))
 	}
-	stamp := s.owe(names, Lost)
+	stamp := s.owe(s.marks(Lost, name))
 	defer s.graves.end(names)
 	data, err := s.seal(v)
 	if err != nil {
 		s.undecodable.Add(1)
 		return err
 	}
-	stone := s.newStone(Replaced, v.LoadedAt)
+	stone := s.newStone(mark{name: name, kind: Replaced, at: v.LoadedAt})
 	err = safe.Do("Store.SetMulti", func() error {
 		return s.store.SetMulti(ctx, map[string][]byte{name + tombEnd: []byte(stone)}, s.stay())
 	})
@@ -56,17 +56,17 @@ func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) 
 	return err
 }
 
-// owe notes that names have old values in the second level, for as long as these may be there.
-// Kind is what is to be said of them. Who notes it is about to say it, until graves.end.
-func (s *Level[K, V]) owe(names []string, kind Kind) (stamp uint64) {
+// owe notes what is to be said of names that have old values in the second level, for as long as
+// these may be there. Who notes it is about to say it, until graves.end.
+func (s *Level[K, V]) owe(marks []mark) (stamp uint64) {
 	now := s.now()
-	return s.graves.add(names, kind, now, now+int64(s.ttl)+int64(s.fence))
+	return s.graves.add(marks, now, now+int64(s.ttl)+int64(s.fence))
 }
 
 // inTurn does what concerns the user's own change of a key, one after the other. Until then, and if
 // the turn does not come, the change is owed.
 func (s *Level[K, V]) inTurn(ctx context.Context, name string, kind Kind, do func() error) error {
-	s.owe([]string{name}, kind)
+	s.owe(s.marks(kind, name))
 	defer s.graves.end([]string{name})
 	t := s.turns.of(name)
 	defer s.turns.leave(name, t)
@@ -76,7 +76,7 @@ func (s *Level[K, V]) inTurn(ctx context.Context, name string, kind Kind, do fun
 		return do()
 	case <-ctx.Done():
 		defer s.graves.end([]string{name})
-		s.owe([]string{name}, kind) // the one whose turn it is has noted its own
+		s.owe(s.marks(kind, name)) // the one whose turn it is has noted its own
 		return ctx.Err()
 	}
 }

@@ -48,7 +48,7 @@ func (s *Level[K, V]) BuryAll(ctx context.Context) error {
 	if s == nil || s.announcer == nil {
 		return nil
 	}
-	return s.bury(ctx, []string{allName}, Invalidated)
+	return s.bury(ctx, s.marks(Invalidated, allName))
 }
 
 // Named is what a name of the second level stands for.

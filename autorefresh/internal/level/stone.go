@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
@@ -29,8 +30,12 @@ const (
 // Stone is a tombstone that was found.
 type Stone struct {
 	Kind Kind
-	At   int64 // when it was set, or the value that it announces was; on the cache's clock
+	At   int64 // when what it tells was done; on the cache's clock
+	Lag  int64 // how much later it was told, by the clock of who has told it
 	Own  bool  // this process has set it
+	by   string
+	// Prior is what it would hide: the change before an invalidation, nil if there was none.
+	Prior *Stone
 }
 
 // selfSize is how many bytes name a process, in a tombstone.
@@ -43,30 +48,87 @@ const longStay = 5 * time.Minute
 // newSelf names a process.
 func newSelf() string { return rand.Text()[:selfSize] }
 
-// newStone makes a tombstone. Processes of before compare them, and look at their beginning alone.
-func (s *Level[K, V]) newStone(kind Kind, at int64) string {
-	text := append([]byte(tombHead), byte(kind))
-	text = binary.BigEndian.AppendUint64(text, uint64(time.Now().Add(time.Duration(at-s.now())).UnixNano()))
-	return string(text) + s.self + rand.Text()
+const (
+	// stoneSize is how many bytes a kind, a date and a process take.
+	stoneSize = 1 + 8 + selfSize
+	// saltSize is that of what makes each tombstone another.
+	saltSize = 26
+)
+
+// newStone makes a tombstone: what it tells, salt, the date of the telling, and what was told
+// before, if that counts. Processes of before compare tombstones, and look at their beginning.
+func (s *Level[K, V]) newStone(m mark) string {
+	text := s.appendMark([]byte(tombHead), m.kind, m.at, s.self)
+	text = append(text, rand.Text()[:saltSize]...)
+	text = s.appendDate(text, s.now())
+	if m.prior != nil {
+		text = s.appendMark(text, m.prior.Kind, m.prior.At, m.prior.by)
+	}
+	return string(text)
+}
+
+func (s *Level[K, V]) appendMark(text []byte, kind Kind, at int64, self string) []byte {
+	return append(s.appendDate(append(text, byte(kind)), at), self...)
+}
+
+func (s *Level[K, V]) appendDate(text []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(text, uint64(time.Now().Add(time.Duration(at-s.now())).UnixNano()))
 }
 
 // readStone reads a tombstone, false if it is none.
 func (s *Level[K, V]) readStone(text string) (Stone, bool) {
-	const head, size = len(tombHead), 1 + 8
-	if len(text) < head || text[:head] != tombHead {
+	rest, ok := strings.CutPrefix(text, tombHead)
+	if !ok {
 		return Stone{}, false
 	}
-	rest := text[head:]
-	if len(rest) < size+selfSize {
-		return Stone{}, true
+	stone := s.readMark(rest)
+	if stone.Kind == Unknown || len(rest) < stoneSize+saltSize+8 {
+		return stone, true
 	}
-	switch kind := Kind(rest[0]); kind {
+	rest = rest[stoneSize+saltSize:]
+	stone.Lag = max(s.readDate(rest)-stone.At, 0)
+	if prior := s.readMark(rest[8:]); prior.Kind != Unknown {
+		stone.Prior = &prior
+	}
+	return stone, true
+}
+
+// readMark reads a kind, a date and a process, of kind Unknown if there is none.
+func (s *Level[K, V]) readMark(text string) Stone {
+	if len(text) < stoneSize {
+		return Stone{}
+	}
+	switch kind := Kind(text[0]); kind {
 	case Deleted, Replaced, Lost, Invalidated:
-		at := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(rest[1:size]))))
-		return Stone{Kind: kind, At: s.now() - int64(time.Since(at)), Own: rest[size:size+selfSize] == s.self}, true
+		return Stone{Kind: kind, At: s.readDate(text[1:]), Own: text[1+8:stoneSize] == s.self, by: text[1+8 : stoneSize]}
 	default:
-		return Stone{}, true
+		return Stone{}
 	}
+}
+
+func (s *Level[K, V]) readDate(text string) int64 {
+	at := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(text[:8]))))
+	return s.now() - int64(time.Since(at))
+}
+
+// strong is what a tombstone says that an invalidation must not hide, nil if nothing.
+func (t *Stone) strong() *Stone {
+	switch {
+	case t == nil || t.Kind == Unknown:
+		return nil
+	case t.Kind == Invalidated:
+		return t.Prior
+	default:
+		return t
+	}
+}
+
+// later is the one of two that was told later; either may be nil.
+func later(a, b *Stone) *Stone {
+	if a == nil || b != nil && b.At > a.At {
+		return b
+	}
+	return a
 }
 
 // stay is how long tombstones stay.
