@@ -104,3 +104,22 @@ func TestAGapIsMadeUpForByLooks(t *testing.T) {
 		t.Errorf("%d calls of the source because memcached was empty", n-keys)
 	}
 }
+
+// A memcached that could not be asked for its journal was told nobody: the process heard of no
+// changes, and nothing said so.
+func TestThatTheJournalCannotBeReadIsTold(t *testing.T) {
+	t.Parallel()
+	server := testutil.StartMemcached(t)
+	c := watching(t, server.Addr(), new(source), options{Period: time.Hour})
+	if c.Stats().WatchDown {
+		t.Error("it hears of changes, and says that it does not")
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it says that it hears nothing", func() bool { return c.Stats().WatchDown })
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it hears again", func() bool { return !c.Stats().WatchDown })
+}

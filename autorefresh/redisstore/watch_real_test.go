@@ -127,3 +127,19 @@ func TestAGapIsMadeUpForByLooks(t *testing.T) {
 		t.Errorf("%d calls of the source because of a failover", n-keys)
 	}
 }
+
+// While the connection for changes was away the process heard of none, and nothing said so: it was
+// told of it afterwards.
+func TestThatRedisDoesNotTellIsTold(t *testing.T) {
+	t.Parallel()
+	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: 10 * time.Second})
+	a, _ := watching(t, cluster, new(source), time.Hour)
+	if a.Stats().WatchDown {
+		t.Error("it hears of changes, and says that it does not")
+	}
+	if err := cluster.HangPrimary(t.Context(), primary); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it says that it hears nothing", func() bool { return a.Stats().WatchDown })
+	eventually(t, "it hears again, from the next primary", func() bool { return !a.Stats().WatchDown })
+}

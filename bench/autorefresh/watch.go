@@ -193,33 +193,86 @@ func playWatchMemcached(ctx context.Context, c config, r *record) error {
 	}
 	defer func() { _ = server.Close() }()
 	var stores []autorefresh.Store
-	for range 2 {
+	cut := &journalCut{mended: make(chan struct{})}
+	close(cut.mended)
+	for i := range 2 {
 		client := memcache.New(server.Addr())
 		defer func() { _ = client.Close() }()
 		store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "bench"})
 		if err != nil {
 			return err
 		}
-		stores = append(stores, store)
+		if i == 0 {
+			stores = append(stores, store)
+		} else {
+			stores = append(stores, &severable{store, cut})
+		}
 	}
-	p, err := newPair(stores, time.Minute)
+	lasts := cutTime(c)
+	p, err := newPair(stores, lasts/2)
 	defer p.end()
 	if err != nil {
 		return err
 	}
-	if err := p.fill(ctx, 100); err != nil {
-		return err
+	return p.play(ctx, c, r, bus{"memcached", 250, 500, lasts, cut.set})
+}
+
+// journalCut keeps a process from reading memcached's journal, and from nothing else.
+type journalCut struct {
+	mu     sync.Mutex
+	mended chan struct{}      // closed unless it is cut; guarded by mu
+	leave  context.CancelFunc // ends the Watch under way; guarded by mu
+}
+
+func (j *journalCut) set(on bool) { //nolint:revive // the flag is the state
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !on {
+		close(j.mended)
+		return
 	}
-	took, err := p.latencies(ctx, 100, scaled(c, 500, 100))
-	if err == nil {
-		r.add("write to read, memcached, p99, ms", atMost(250), ours, took[len(took)*99/100].Seconds()*1e3)
+	j.mended = make(chan struct{})
+	if j.leave != nil {
+		j.leave()
 	}
-	return err
+}
+
+// enter waits until the journal may be read, and returns a context that ends when it is cut.
+func (j *journalCut) enter(ctx context.Context) (context.Context, context.CancelFunc) {
+	j.mu.Lock()
+	mended := j.mended
+	j.mu.Unlock()
+	select {
+	case <-mended:
+	case <-ctx.Done():
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ctx, j.leave = context.WithCancel(ctx)
+	return ctx, j.leave
+}
+
+// severable is a store whose journal can be cut off.
+type severable struct {
+	*memcachedstore.Store
+
+	cut *journalCut
+}
+
+func (s *severable) Watch(ctx context.Context, tell func(autorefresh.Notice)) error {
+	for {
+		until, end := s.cut.enter(ctx)
+		err := s.Store.Watch(until, tell)
+		end()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		tell(autorefresh.Notice{Down: err})
+	}
 }
 
 func playWatchRedis(ctx context.Context, c config, r *record) error {
-	const items = 2_000
-	lasts := scaled(c, 30*time.Second, 5*time.Second)
+	lasts := cutTime(c)
 	p, cut, end, err := redisPair(ctx, lasts/2)
 	if end != nil {
 		defer end()
@@ -227,40 +280,68 @@ func playWatchRedis(ctx context.Context, c config, r *record) error {
 	if err != nil {
 		return err
 	}
+	return p.play(ctx, c, r, bus{"redis", 20, 5_000, lasts, cut.set})
+}
+
+// cutTime is for how long the bus is cut.
+func cutTime(c config) time.Duration { return scaled(c, 30*time.Second, 5*time.Second) }
+
+// bus is what tells a process of changes, and what is expected of it.
+type bus struct {
+	name   string
+	most   float64 // milliseconds from write to read, p99
+	writes int     // to measure that with
+	lasts  time.Duration
+	cut    func(on bool)
+}
+
+// play measures a bus: first as it is, then cut, then back.
+func (p *pair) play(ctx context.Context, c config, r *record, b bus) error {
+	const items = 2_000
 	if err := p.fill(ctx, items); err != nil {
 		return err
 	}
-	took, err := p.latencies(ctx, items, scaled(c, 5_000, 500))
+	took, err := p.latencies(ctx, items, scaled(c, b.writes, b.writes/10))
 	if err != nil {
 		return err
 	}
-	r.add("write to read, redis, p99, ms", atMost(20), ours, took[len(took)*99/100].Seconds()*1e3)
-	whole, err := p.writeFor(ctx, lasts, items)
+	r.add("write to read, "+b.name+", p99, ms", atMost(b.most), ours, took[len(took)*99/100].Seconds()*1e3)
+	whole, err := p.writeFor(ctx, b.lasts, items)
 	if err != nil {
 		return err
 	}
-	cut.set(true)
-	without, err := p.writeFor(ctx, lasts, items)
+	b.cut(true)
+	without, err := p.writeFor(ctx, b.lasts, items)
 	if err != nil {
 		return err
 	}
-	cut.set(false)
+	if p.same(items) {
+		return errors.New("the bus was cut, and yet both processes have the same")
+	}
+	b.cut(false)
 	back := time.Now()
 	for !p.same(items) && time.Since(back) < 10*time.Second {
 		rest(ctx, time.Millisecond)
 	}
-	r.add("bus cut: calls of the source ÷ without", atMost(1.5), ours, float64(without)/float64(max(whole, 1)))
-	r.add("bus back: all is up to date after, s", atMost(1), ours, time.Since(back).Seconds())
+	r.add(b.name+" bus cut: calls of the source ÷ without", atMost(1.5), ours, float64(without)/float64(max(whole, 1)))
+	r.add(b.name+" bus back: all is up to date after, s", atMost(1), ours, time.Since(back).Seconds())
 	return ctx.Err()
 }
 
 // writeFor writes to the items, 100 a second, and returns how many calls of the source there were.
+// On a busy machine a write may run out of time; it is made up for, as the cache promises. The
+// error is that more than one in a hundred did.
 func (p *pair) writeFor(ctx context.Context, d time.Duration, items int) (calls int64, err error) {
 	before := p.source.calls.Load()
-	n := 0
-	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil && err == nil; n++ {
-		err = p.source.write(ctx, p.first, n*7%items, time.Now().UnixNano())
+	n, failed := 0, 0
+	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; n++ {
+		if bad := p.source.write(ctx, p.first, n*7%items, time.Now().UnixNano()); bad != nil {
+			failed, err = failed+1, bad
+		}
 		rest(ctx, 10*time.Millisecond)
+	}
+	if failed <= n/100 {
+		err = nil
 	}
 	return p.source.calls.Load() - before, err
 }
