@@ -93,6 +93,7 @@ const (
 	looked   = time.Second
 	healing  = 30 * time.Second
 	atOnce   = deadline / 6
+	between  = 25 * time.Millisecond // calls of a caller
 )
 
 // Each cell is a test.
@@ -138,7 +139,7 @@ func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T) *subject, f f
 func await(t *testing.T, what string, s *subject) {
 	t.Helper()
 	row := 0
-	for begin := time.Now(); row < 10; time.Sleep(5 * time.Millisecond) {
+	for begin := time.Now(); row < 10; time.Sleep(between) {
 		if time.Since(begin) > healing {
 			t.Fatalf("no %s within %v", what, healing)
 		}
@@ -196,7 +197,7 @@ func (s *subject) load(t *testing.T, length time.Duration) *calls {
 					all.answered++
 				}
 				all.mu.Unlock()
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(between)
 			}
 		})
 	}
@@ -230,7 +231,7 @@ func keepLedger(t *testing.T, s *subject) *ledger {
 			if done {
 				l.done = l.tried
 			}
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(between)
 		}
 	}()
 	return l

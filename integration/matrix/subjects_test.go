@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,11 +40,19 @@ type subject struct {
 }
 
 // keys are how many things the servers have.
-const keys = 4000
+const keys = 500
 
-func key(i int) string { return "key-" + strconv.Itoa(i%keys) }
+// more are for a cache, which asks once for each: as many as there are calls in the slowest try.
+const more = 4000
 
-var errWrong = errors.New("the answer is another's")
+func key(i int) string { return name(i % keys) }
+
+func name(i int) string { return "key-" + strconv.Itoa(i) }
+
+var (
+	errWrong   = errors.New("the answer is another's")
+	errTooMany = errors.New("there were more calls than the second level has keys")
+)
 
 func memcached(t *testing.T) *subject {
 	t.Helper()
@@ -197,40 +207,87 @@ func running(f func()) <-chan struct{} {
 	return done
 }
 
+// cache is one whose source says who it is.
+func cache(from string, store autorefresh.Store) (*autorefresh.Cache[string, string], error) {
+	return autorefresh.New(func(_ context.Context, key, _ string) (string, error) { return from + key, nil },
+		autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store})
+}
+
+// inMemory is a second level without a server.
+type inMemory struct {
+	mu     sync.Mutex
+	values map[string][]byte // guarded by mu
+}
+
+func (m *inMemory) GetMulti(context.Context, []string) (map[string][]byte, error) { return nil, nil }
+
+func (m *inMemory) SetMulti(_ context.Context, values map[string][]byte, _ time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.Copy(m.values, values)
+	return nil
+}
+
+func (m *inMemory) Delete(context.Context, ...string) error { return nil }
+
+// levels is what another process has stored in the second level: it is computed once.
+//
+//nolint:gochecknoglobals // see above.
+var levels = sync.OnceValues(func() (map[string][]byte, error) {
+	m := &inMemory{values: make(map[string][]byte)}
+	c, err := cache("level:", m)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	for i := range more {
+		if _, err := c.Load(context.Background(), name(i)); err != nil {
+			return nil, err
+		}
+	}
+	return m.values, nil
+})
+
 // secondLevel is a cache that finds in memcached what another process has stored.
 func secondLevel(t *testing.T) *subject {
 	t.Helper()
 	server := testutil.StartMemcached(t)
 	w := newWay(t, server.Addr())
-	open := func(addr, from string) (*autorefresh.Cache[string, string], func()) {
+	open := func(addr string) (*memcache.Client, *memcachedstore.Store) {
 		client := memcache.New(addr)
 		store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := autorefresh.New(func(_ context.Context, key, _ string) (string, error) { return from + key, nil },
-			autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, func() {
-			c.Close()
-			_ = client.Close()
-		}
+		return client, store
 	}
-	first, closeFirst := open(server.Addr(), "level:")
-	for i := range keys {
-		if _, err := first.Load(t.Context(), key(i)); err != nil {
-			t.Fatal(err)
-		}
+	first, level := open(server.Addr())
+	stored, err := levels()
+	if err != nil {
+		t.Fatal(err)
 	}
-	closeFirst()
-	c, end := open(w.addr(), "source:")
+	if err := level.SetMulti(t.Context(), stored, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Close()
+	client, store := open(w.addr())
+	c, err := cache("source:", store)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var next atomic.Int64
 	return &subject{
-		way: w, close: end,
+		way: w,
+		close: func() {
+			c.Close()
+			_ = client.Close()
+		},
 		read: func(ctx context.Context) (bool, error) {
-			k := key(int(next.Add(1)))
+			n := next.Add(1)
+			if n >= more {
+				return false, errTooMany
+			}
+			k := name(int(n))
 			v, err := c.Load(ctx, k)
 			if err != nil {
 				if ctx.Err() != nil {
