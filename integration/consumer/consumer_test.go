@@ -57,16 +57,19 @@ func root(t *testing.T) string {
 	return folder
 }
 
-// A fresh module that imports one package builds, and its go.sum names nothing that only others
-// need. It takes the library from this folder, and everything else from where this module's own
-// builds have it.
+// A fresh module that imports one package is made of what that package is tested with, so that it
+// builds as well, and its go.sum names nothing that only others need. It takes the library from
+// this folder, and everything else from where this module's own builds have it.
 func TestWhoImportsOnePackageGetsNothingOfTheOthers(t *testing.T) {
 	t.Parallel()
 	library := root(t)
 	for path, may := range imports() {
 		t.Run(strings.ReplaceAll(path, "/", "-"), func(t *testing.T) {
 			t.Parallel()
-			sums := build(t, library, path)
+			sums, packages := resolve(t, library, path)
+			if tested := list(t, filepath.Join(library, path), "."); !slices.Equal(packages, tested) {
+				t.Errorf("who imports %s builds\n%q, but its tests\n%q", path, packages, tested)
+			}
 			for _, module := range heavy() {
 				has := slices.ContainsFunc(sums, func(line string) bool { return strings.HasPrefix(line, module) })
 				if has && !slices.Contains(may, module) {
@@ -87,8 +90,9 @@ func TestWhoImportsOnePackageGetsNothingOfTheOthers(t *testing.T) {
 // not a leaf.
 const mostModules = 32
 
-// build makes a module that imports one package, and returns its go.sum.
-func build(t *testing.T, library, path string) []string {
+// resolve makes a module that imports one package, and returns its go.sum and the packages it is
+// made of.
+func resolve(t *testing.T, library, path string) (sums, packages []string) {
 	t.Helper()
 	folder := t.TempDir()
 	write := func(name, text string) {
@@ -97,24 +101,50 @@ func build(t *testing.T, library, path string) []string {
 			t.Fatal(err)
 		}
 	}
-	const name = "github.com/holdfast-go/holdfast"
 	mod := fmt.Sprintf("module example.org/consumer\n\ngo 1.25.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n", name, name, library)
 	if _, err := os.Stat(filepath.Join(library, path, "go.mod")); err == nil {
 		mod += fmt.Sprintf("\nrequire %s/%s v0.0.0\n\nreplace %s/%s => %s/%s\n", name, path, name, path, library, path)
 	}
 	write("go.mod", mod)
 	write("consumer.go", fmt.Sprintf("package consumer\n\nimport _ %q\n", name+"/"+path))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, "go", "build", "-mod=mod", ".")
-	command.Dir = folder
-	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GONOSUMDB=*") // this module has checked them
-	if text, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("go build of a module that imports %s: %v\n%s", path, err, text)
-	}
+	packages = list(t, folder, "-mod=mod", ".")
 	text, err := os.ReadFile(filepath.Join(folder, "go.sum"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // there is none if nothing but this library is built
 		t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Split(strings.TrimSpace(string(text)), "\n"), packages
+}
+
+const name = "github.com/holdfast-go/holdfast"
+
+// list returns the packages that one in a folder is made of, with the versions of those that are
+// not of this library.
+func list(t *testing.T, folder string, args ...string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const format = `{{if not .Standard}}{{.ImportPath}}{{with .Module}} {{.Version}}{{end}}{{end}}`
+	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"list", "-deps", "-f", format}, args)...)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GONOSUMDB=*") // this module has checked them
+	text, err := command.Output()
+	if err != nil {
+		var failed *exec.ExitError
+		if errors.As(err, &failed) {
+			text = failed.Stderr
+		}
+		t.Fatalf("go list in %s: %v\n%s", folder, err, text)
+	}
+	var packages []string
+	for line := range strings.Lines(string(text)) {
+		switch path, _, _ := strings.Cut(strings.TrimSpace(line), " "); {
+		case path == "", path == "example.org/consumer":
+		case strings.HasPrefix(path, name):
+			packages = append(packages, path)
+		default:
+			packages = append(packages, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(packages)
+	return packages
 }
