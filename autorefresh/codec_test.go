@@ -10,6 +10,12 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/envelope"
 )
 
+// named is the struct that values are: each type that is kept takes seconds to compile.
+type named struct {
+	Name  string
+	Value float64
+}
+
 func TestBytesAndStringsAreStoredAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stored := func(store *shared) string {
@@ -17,36 +23,34 @@ func TestBytesAndStringsAreStoredAsTheyAre(t *testing.T) {
 			return string(e.Value)
 		}
 		store := newShared()
-		text := loadTwice(t, store, "<text>")
+		text := loadTwice(t, store, "1", "<text>")
 		if got := stored(store); got != text {
 			t.Errorf("a string is stored as %q, want %q", got, text)
 		}
-		store = newShared()
-		data := loadTwice(t, store, []byte{0, 0xff})
-		if got := stored(store); got != string(data) {
-			t.Errorf("bytes are stored as %q, want %q", got, data)
+		data, err := autorefresh.DecodeDefault[[]byte]([]byte{0, 0xff})
+		if encoded, wrong := autorefresh.EncodeDefault(data); err != nil || wrong != nil || string(data) != "\x00\xff" || string(encoded) != "\x00\xff" {
+			t.Errorf("bytes are stored as %q and loaded as %q, %v, %v", encoded, data, wrong, err)
 		}
 		store = newShared()
-		type record struct{ Name string }
-		if got := loadTwice(t, store, record{"Ada"}); got.Name != "Ada" || stored(store) != `{"Name":"Ada"}` {
+		if got := loadTwice(t, store, 1, named{Name: "Ada"}); got.Name != "Ada" || stored(store) != `{"Name":"Ada","Value":0}` {
 			t.Errorf("a struct is stored as %q and loaded as %v, want JSON", stored(store), got)
 		}
 	})
 }
 
 // loadTwice loads a value from the source, and by another process from the second level.
-func loadTwice[V any](t *testing.T, store autorefresh.Store, v V) (loaded V) {
+func loadTwice[K comparable, V any](t *testing.T, store autorefresh.Store, key K, v V) (loaded V) {
 	t.Helper()
 	calls := 0
 	for range 2 {
-		c, err := autorefresh.New(func(context.Context, int, V) (V, error) {
+		c, err := autorefresh.New(func(context.Context, K, V) (V, error) {
 			calls++
 			return v, nil
-		}, autorefresh.Options[int, V]{Period: time.Minute, Store: store})
+		}, autorefresh.Options[K, V]{Period: time.Minute, Store: store})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if loaded, err = c.Load(t.Context(), 1); err != nil {
+		if loaded, err = c.Load(t.Context(), key); err != nil {
 			t.Error(err)
 		}
 		mustClose(t, c)

@@ -23,17 +23,14 @@ import (
 // A batch function that assigns values only has given results. A zero value alone is none: nothing
 // tells it from an item left out.
 func TestBatchResultsThatAreValuesAlone(t *testing.T) {
-	type row struct {
-		Name  string
-		Price int
-	}
+	type row = named
 	fill := func(_ context.Context, items []autorefresh.Item[int, row], out []autorefresh.Result[row]) error {
 		for i, item := range items {
 			switch item.Key % 5 {
 			case 0:
 				out[i].Value = row{Name: "alone"}
 			case 1:
-				out[i].Value.Price = 7
+				out[i].Value.Value = 7
 			case 2:
 				out[i] = autorefresh.Result[row]{}
 			case 3:
@@ -55,7 +52,7 @@ func TestBatchResultsThatAreValuesAlone(t *testing.T) {
 		}
 		settle(2 * time.Minute)
 		for key := range 100 {
-			want := [5]row{{Name: "alone"}, {Price: 7}, {}, {Name: "final"}, {Name: "first"}}[key%5]
+			want := [5]row{{Name: "alone"}, {Value: 7}, {}, {Name: "final"}, {Name: "first"}}[key%5]
 			if got, _ := c.Get(key); got != want {
 				t.Errorf("Get(%d) = %+v, want %+v", key, got, want)
 			}
@@ -145,9 +142,9 @@ func TestRefreshAsksForWhatWasNotThere(t *testing.T) {
 
 // What is not equal to itself would be stored for ever and found never.
 func TestKeysThatAreNotEqualToThemselvesAreRefused(t *testing.T) {
-	type point struct{ X, Y float64 }
+	type point struct{ X, Y float64 } // among keys of any type: a cache of points takes long to compile
 	synctest.Test(t, func(t *testing.T) {
-		c, err := autorefresh.New(func(context.Context, point, int) (int, error) { return 1, nil }, autorefresh.Options[point, int]{Period: time.Second})
+		c, err := autorefresh.New(func(context.Context, any, any) (any, error) { return 1, nil }, autorefresh.Options[any, any]{Period: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +157,7 @@ func TestKeysThatAreNotEqualToThemselvesAreRefused(t *testing.T) {
 			if _, err := c.Load(t.Context(), bad); !errors.Is(err, autorefresh.ErrBadKey) {
 				t.Errorf("Load: %v, want ErrBadKey", err)
 			}
-			got, err := c.LoadMulti(t.Context(), []point{{1, 2}, bad})
+			got, err := c.LoadMulti(t.Context(), []any{point{1, 2}, bad})
 			if !errors.Is(err, autorefresh.ErrBadKey) || got[point{1, 2}] != 1 {
 				t.Errorf("LoadMulti: %v, %v, want the other and ErrBadKey", got, err)
 			}

@@ -28,5 +28,23 @@ func CheckJSON[V any]() error {
 	return err
 }
 
+// EncodeDefault is Encode of the codec that values of a type have by default.
+func EncodeDefault[V any](v V) ([]byte, error) {
+	codec, err := level.DefaultCodec[V]()
+	if err != nil {
+		return nil, err
+	}
+	return codec.Encode(v)
+}
+
+// DecodeDefault is Decode of the codec that values of a type have by default.
+func DecodeDefault[V any](data []byte) (v V, err error) {
+	codec, err := level.DefaultCodec[V]()
+	if err != nil {
+		return v, err
+	}
+	return codec.Decode(data)
+}
+
 // EncodeJSON is the default codec's Encode.
 func EncodeJSON[V any](v V) ([]byte, error) { return level.JSON[V]{}.Encode(v) }
