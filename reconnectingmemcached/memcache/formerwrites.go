@@ -35,7 +35,9 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 	parts := l.beginDeletes(ctx, &former, r.key, began)
 	first := v.changedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
 	if first {
-		had = l.finishDeletes(ctx, parts)
+		limited, cancel := context.WithTimeout(ctx, l.core.options.Timeout/2) // what is left is the owner's
+		had = l.finishDeletes(limited, parts)
+		cancel()
 	}
 	l.handing.asked.wrote(r.key)
 	number, err := c.writeAt(ctx, s, r)

@@ -88,3 +88,24 @@ func TestAWriteBeforeItsCopy(t *testing.T) {
 		}
 	})
 }
+
+// A write that waited for a hung former owner until its own time was over was sent to the owner
+// all the same, and reported as failed unless the answer came at once: the owner was charged.
+func TestAHungFormerOwnerLeavesTimeForTheOwner(t *testing.T) {
+	playListed(t, memcache.Options{}, func(l *listed) {
+		key := l.moved[0]
+		l.set(key, "old", 0)
+		l.grow()
+		check(t, l.fakes[0].Hang())
+		l.fakes[1].SetFault(testutil.Always(testutil.DelayReply(50 * time.Millisecond)))
+		began := time.Now()
+		l.set(key, "new", 0)
+		if took := time.Since(began); took > memcache.DefaultTimeout {
+			t.Errorf("Set took %v, want Timeout at most", took)
+		}
+		if err := l.client.Delete(key); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+		check(t, l.fakes[0].Release())
+	})
+}
