@@ -312,7 +312,9 @@ func (l *ledger) count() int {
 // A process that could not be told for 30 s has all that was written meanwhile a second later. No
 // item is missed meanwhile, and the source is asked no more than without a cut.
 func TestACutIsMadeUpFor(t *testing.T) {
-	const items, period = 5_000, 40 * time.Second
+	const period = 40 * time.Second
+	items := cut(5_000, 4)
+	untouched, gone := items*3/5, items*4/5
 	calls := func(cut bool) (n int) {
 		synctest.Test(t, func(t *testing.T) {
 			w, l := newWired(t), &ledger{values: make(map[int]int)}
@@ -332,8 +334,8 @@ func TestACutIsMadeUpFor(t *testing.T) {
 				for key := second * 10; key < second*10+10; key++ {
 					l.write(a, key, 1_000+key)
 				}
-				a.Delete(4_000 + second)
-				deleted[4_000+second] = time.Now()
+				a.Delete(gone + second)
+				deleted[gone+second] = time.Now()
 				settle(time.Second)
 			}
 			missed := 0
@@ -348,7 +350,7 @@ func TestACutIsMadeUpFor(t *testing.T) {
 			w.mend()
 			for range 20 {
 				settle(50 * time.Millisecond)
-				if _, ok := b.Get(3_000); !ok {
+				if _, ok := b.Get(untouched); !ok {
 					t.Error("an item is missed meanwhile")
 				}
 			}
