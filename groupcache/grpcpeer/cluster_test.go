@@ -142,10 +142,7 @@ func (c *cluster) expect(t *testing.T, key, want string) {
 }
 
 func TestTheEvenRingIsUsedWhenAllSaySo(t *testing.T) {
-	c := startCluster(t, 3, func(o *groupcache.Options) {
-		o.Ring = groupcache.Rendezvous
-		o.Silence = 5 * time.Second // a busy machine is no silent peer
-	}, grpcpeer.Options{})
+	c := startCluster(t, 3, func(o *groupcache.Options) { o.Ring = groupcache.Rendezvous }, grpcpeer.Options{})
 	for _, n := range c.nodes {
 		eventually(t, "the even ring is in use", func() bool { return n.instance.Debug().Ring == "rendezvous" })
 	}
