@@ -91,7 +91,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	launch(ctx, asks)
 	all, told := known, make([][]history.List, len(asks))
 	for i := range asks {
-		told[i] = decodeHistory(asks[i].outcome.item)
+		told[i] = l.decode(asks[i].outcome.item, names)
 		all, _ = history.Add(names, all, told[i])
 	}
 	if len(all) == 0 {
@@ -115,7 +115,10 @@ func secondsLeft(l history.List) int32 {
 	return int32(max(1, (history.Life-time.Since(l.Replaced))/time.Second)) //nolint:gosec // a day at most.
 }
 
-func decodeHistory(it *Item) []history.List {
+// decode reads what a server tells of the lists before one. Whoever can write to a server can name
+// any addresses: no more of them are dialled than a fleet of some size may have had, and no sockets
+// of this machine unless the present list has some, too.
+func (l *lists) decode(it *Item, names []string) []history.List {
 	if it == nil || it.Flags != history.Flags {
 		return nil
 	}
@@ -123,8 +126,15 @@ func decodeHistory(it *Item) []history.List {
 	if err != nil {
 		return nil // it is another version's, say
 	}
-	return lists
+	most, sockets := max(leastNames, 4*len(names)), slices.ContainsFunc(names, isUnixPath)
+	return slices.DeleteFunc(lists, func(f history.List) bool {
+		return len(f.Names) > most || !sockets && slices.ContainsFunc(f.Names, isUnixPath)
+	})
 }
+
+// leastNames is how many servers a list may have that only servers tell of, however short the
+// present one is.
+const leastNames = 100
 
 // with is a view that knows of former lists which servers told of, and those that it did not know.
 func (l *lists) with(v *view, told []history.List) (next *view, added []formerRoster) {

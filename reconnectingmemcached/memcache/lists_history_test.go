@@ -2,6 +2,7 @@ package memcache_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -161,15 +162,21 @@ func TestAHistoryThatIsLost(t *testing.T) {
 }
 
 // TestWhatIsNoHistory: an item of the application's under such a key, or of another version, brings
-// no servers.
+// no servers, nor does one that somebody wrote who wants others asked.
 func TestWhatIsNoHistory(t *testing.T) {
 	playListed(t, memcache.Options{}, func(l *listed) {
 		history := &memcache.Item{Key: l.historyKey(0)}
 		const flags = 0x6c697374
+		var many strings.Builder // more than this fleet of one can have been
+		for i := range 101 {
+			fmt.Fprintf(&many, " 198.18.9.9:%d", 1+i)
+		}
 		for _, foreign := range []memcache.Item{
 			{Value: []byte("lists 1\n9000000000000 198.18.9.9:1")},
 			{Value: []byte("lists 2\n9000000000000 198.18.9.9:1"), Flags: flags},
 			{Value: []byte("lists 1\n9000000000000 198.18.9.9:0"), Flags: flags},
+			{Value: []byte("lists 1\n9000000000000 /run/another.sock"), Flags: flags},
+			{Value: []byte("lists 1\n9000000000000" + many.String()), Flags: flags},
 		} {
 			history.Value, history.Flags = foreign.Value, foreign.Flags
 			check(t, l.direct(0).Set(history))
