@@ -190,10 +190,16 @@ func compare(t *testing.T, keys []uint64) {
 			if shards > 1 && room < 1000 {
 				continue // a shard of a few entries is a matter of luck; New makes none
 			}
-			got := hitRatio(keys, newStored(room, shards, store.S3FIFO))
+			got, slack := hitRatio(keys, newStored(room, shards, store.S3FIFO)), 0.5
+			if room < 100 { // what is checked is chosen by chance, which so few entries do not even out
+				for range 4 {
+					got += hitRatio(keys, newStored(room, shards, store.S3FIFO))
+				}
+				got, slack = got/5, 1
+			}
 			t.Logf("%2d %%, %6d of %6d keys, %d shards: %5.2f; plain %5.2f, LRU %5.2f", percent, room, n, shards, got, plain, lru)
-			if got < plain-0.5 {
-				t.Errorf("%d %%, %d shards: %.2f, want at least the plain algorithm's %.2f - 0.5", percent, shards, got, plain)
+			if got < plain-slack {
+				t.Errorf("%d %%, %d shards: %.2f, want at least the plain algorithm's %.2f - %.1f", percent, shards, got, plain, slack)
 			}
 			if got < lru-1 && !short {
 				t.Errorf("%d %%, %d shards: %.2f, want at least LRU's %.2f - 1.0", percent, shards, got, lru)
