@@ -137,6 +137,7 @@ func (s *State) judgeClaim() {
 	s.primary.epoch = claimed.epoch
 	s.claim = claim{}
 	if !moves {
+		s.primary.told = claimed.epoch // what it was before means nothing any more
 		return
 	}
 	s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything

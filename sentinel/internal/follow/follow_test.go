@@ -347,3 +347,28 @@ func TestWhatIsGivenUpMakesWayForOthers(t *testing.T) {
 	p.pass(150 * time.Millisecond)
 	p.answer(serverB, false)
 }
+
+// Epochs had begun anew, and the one at which the primary was announced before was kept. A replica
+// that was selected, and answered after it was announced, was doubted for it until the question was
+// given up: writes waited for seconds.
+func TestAnEpochOfBeforeDoubtsNobody(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 10), seeds()...)
+	p.answer(serverA, true)
+	for range 4 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 10), seeds()...)
+	}
+	for range 6 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 0), seeds()...)
+	}
+	if epoch := p.state.View().Epoch; epoch != 0 {
+		t.Fatalf("the epoch is %d, want 0", epoch)
+	}
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.pass(50 * time.Millisecond)
+	p.hear(report(serverB, 1), seeds()...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
