@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
-// idleFor is how long nothing may come from a peer that asks. Lines say something more often.
+// idleFor is how long nothing may come from a peer that waits for no answer. Lines at rest say
+// something more often.
 const idleFor = 5 * time.Minute
 
 // patience lets a peer take its time, as long as it takes something now and then.

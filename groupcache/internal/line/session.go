@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"unsafe"
 
@@ -115,7 +116,11 @@ func (x *Session) read(in *bufio.Reader) error {
 	for {
 		begun := x.pace.begin(in, &x.joiner)
 		h, body, err := next(in)
-		if err != nil {
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && !x.joiner.Any() && x.isAtWork():
+			continue
+		default:
 			return err
 		}
 		x.pace.came(frame.HeadSize+len(body), begun)
@@ -128,6 +133,14 @@ func (x *Session) read(in *bufio.Reader) error {
 			x.flush()
 		}
 	}
+}
+
+// isAtWork says that the peer waits for an answer, or takes one: it need not say anything. What is
+// written finds out whether it is there.
+func (x *Session) isAtWork() bool {
+	x.out.mu.Lock()
+	defer x.out.mu.Unlock()
+	return x.out.err == nil && (len(x.active) > 0 || x.out.writing)
 }
 
 func (x *Session) flush() {
