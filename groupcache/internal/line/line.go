@@ -313,7 +313,8 @@ func (l *Line) freeLocked(stream uint32) (c *call, ok bool) {
 	return c, true
 }
 
-// progressed is told of a piece that has gone out: that is a sign of life.
+// progressed is told of a long body when pieces have gone out, of it or of those before it: that is
+// a sign of life.
 func (l *Line) progressed(b *longBody) {
 	l.watch.signs.Add(1)
 	if s := l.slotLocked(b.head.Stream); s != nil && s.call != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,10 +48,42 @@ func (d drip) Read(b []byte) (int, error) {
 func TestAnAnswerThatIsLongOnItsWayKeepsItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		l := newLine(t, drip{client, 8 << 10}) // 8 minutes
-		answer(t, server, &local{find: func(string) (string, bool) { return strings.Repeat("x", maxValue), true }})
-		if v, err := ask(t.Context(), l, "k"); err != nil || len(v) != maxValue {
+		l := newLine(t, drip{client, 6 << 10}) // some six minutes
+		answer(t, server, &local{find: func(string) (string, bool) { return strings.Repeat("x", maxValue/2), true }})
+		if v, err := ask(t.Context(), l, "k"); err != nil || len(v) != maxValue/2 {
 			t.Errorf("%d bytes, %v", len(v), err)
+		}
+	})
+}
+
+// Values that were set while others went out had to wait for their turn, and were given up
+// meanwhile, although the peer took all that it was given: it was taken for down.
+func TestValuesThatWaitForTheirTurnAreNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		l := newLine(t, client)
+		answer(t, drip{server, 1 << 20}, &local{})
+		value := strings.Repeat("x", 256<<10)
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 24 {
+			all.Go(func() {
+				last, pause := time.Now(), time.Duration(0)
+				alive := func() {
+					pause = max(pause, time.Since(last))
+					last = time.Now()
+				}
+				if err := l.Set(t.Context(), "g", "k", value, 0, nil, alive); err != nil {
+					t.Error(err)
+				}
+				if alive(); pause > 500*time.Millisecond {
+					t.Errorf("nothing was heard of it for %v", pause)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begun); took < 5*time.Second {
+			t.Errorf("it has taken %v: none has waited", took)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
@@ -35,10 +36,11 @@ type writer struct {
 	spare   []byte          // guarded by mu
 	long    []*longBody     // guarded by mu
 	built   int             // bytes of long whose memory is not shared; guarded by mu
+	told    time.Time       // when those that wait were told; guarded by mu
 	writing bool            // guarded by mu
 	err     error           // guarded by mu
 	room    sync.Cond       // of mu: something has gone out, or err is set
-	gone    func(*longBody) // is told, with mu locked, of each piece that has gone out; may be nil
+	gone    func(*longBody) // is told, with mu locked, of long bodies when pieces have gone out; may be nil
 	before  func(bytes int) // is called before each write of so many bytes; may be nil
 	failed  func(error)     // is told that a write has failed
 	work    sync.WaitGroup
@@ -192,12 +194,34 @@ func (w *writer) passLocked() (more bool) {
 			w.gone(l)
 		}
 	}
+	if err == nil && len(cut) > 0 {
+		w.tellWaitingLocked()
+	}
 	if cap(batch) <= keepBuffer {
 		w.spare = batch
 	}
 	w.room.Broadcast()
 	w.writing = w.err == nil && (len(w.queue) > 0 || len(w.long) > 0)
 	return w.writing
+}
+
+// tellEvery is how often those that wait for their turn are told that others go out.
+const tellEvery = 20 * time.Millisecond
+
+// tellWaitingLocked tells of the long bodies that wait for their turn: they wait for the others, not
+// for the peer.
+func (w *writer) tellWaitingLocked() {
+	if w.gone == nil || len(w.long) == 0 {
+		return
+	}
+	now := time.Now()
+	if now.Sub(w.told) < tellEvery {
+		return
+	}
+	w.told = now
+	for _, l := range w.long {
+		w.gone(l)
+	}
 }
 
 // turnsLocked is how many long bodies take turns. Those that have begun are among them.
