@@ -51,8 +51,9 @@ func (s *State) Step(now time.Time, e Event) []Effect {
 // awake notes that this process was stopped since before, by a signal, in a container that was
 // frozen or in a virtual machine that was moved. Its deadlines are over then, and what has come
 // meanwhile is unread, in any order: nobody has failed to answer in that time. All that are waited
-// for have a moment more, and who had a vote keeps it so long. Those who were replicas may be
-// anything by now, and after a long stop those that were selected are asked only if they are again.
+// for have a moment more, and who had a vote keeps it so long. Unless it was no longer than between
+// two polls, those who were replicas may be anything by now, and after a long stop those that were
+// selected are asked only if they are again.
 func (s *State) awake(before time.Time) {
 	late := !s.wake.IsZero() && s.now.Sub(s.wake) > wakesLate || s.now.Sub(before) > 2*PollInterval+wakesLate
 	if !late || s.phase == Closed || s.now.Sub(s.awoke) < stopInterval {
@@ -66,11 +67,12 @@ func (s *State) awake(before time.Time) {
 		}
 	}
 	s.voters.keepVotes(before, until)
-	s.standbys = nil
+	if s.now.Sub(before) > PollInterval {
+		s.standbys = nil
+	}
 	if s.now.Sub(before) > freshFor {
 		s.dropNext()
-		s.move.chosen, s.move.began = nil, s.now
-		s.lift()
+		s.move.chosen, s.move.began, s.move.promoted = nil, s.now, false // a fence stands until the sentinels were asked
 	}
 	s.do(Poll{})
 }

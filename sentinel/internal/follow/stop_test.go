@@ -75,6 +75,8 @@ func TestAfterALongStopASelectionIsOver(t *testing.T) {
 	p.stop(4 * time.Second)
 	p.done = nil
 	p.step(follow.Tick{})
+	p.is(follow.Fenced, serverA)
+	p.pass(600 * time.Millisecond)
 	p.is(follow.Up, serverA)
 	if n := count[follow.Ask](p) + count[follow.Dial](p); n != 0 {
 		t.Errorf("%d questions to servers", n)
@@ -134,4 +136,41 @@ func TestAPromotionWhoseLeaderIsHeardStands(t *testing.T) {
 	if n := count[follow.Dial](p); n != 1 { // that of B
 		t.Errorf("%d servers are dialled", n)
 	}
+}
+
+// A failover went on while the process was stopped. As it went on, writes passed to the primary of
+// before until the sentinels were heard.
+func TestAFenceOutlivesAStop(t *testing.T) {
+	for _, d := range []time.Duration{time.Second, 4 * time.Second, 10 * time.Minute} {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, false)
+		p.stop(d)
+		p.done = nil
+		p.step(follow.Tick{})
+		p.pass(50 * time.Millisecond)
+		p.hear(report(serverB, 2), seeds()...)
+		p.answer(serverB, true)
+		p.is(follow.Up, serverB)
+		if n := count[follow.Lift](p); n != 0 {
+			t.Errorf("after a stop of %v writes pass to a server that was left", d)
+		}
+	}
+}
+
+// The process was busy for a moment after the primary had died, and took the selected replica, which
+// had no link to a primary any more, for one that is none: it waited for the announcement.
+func TestABusyMomentDoubtsNoReplica(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	unlinked := report(serverA, 1)
+	for i := range unlinked.Replicas {
+		unlinked.Replicas[i].Usable = false
+	}
+	p.hear(unlinked, seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.step(follow.Dialled{Link: p.links[serverB]})
+	p.stop(400 * time.Millisecond)
+	p.step(follow.Answered{Link: p.links[serverB], Primary: true})
+	p.is(follow.Provisional, serverB)
 }
