@@ -32,7 +32,8 @@ type follower[K comparable, V any] struct {
 	book    *changes.Book[K] // guarded by mu
 	hearing changes.Hearing  // guarded by mu
 
-	allAt int64 // of the last tombstone of all keys that was obeyed
+	allAt int64          // of the last tombstone of all keys that was obeyed
+	met   changes.Met[K] // of lookUp alone
 }
 
 // followLocked begins to follow, if the options say so.
@@ -213,7 +214,7 @@ func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 	}
 	luck := rand.Float64() // the same for all of them, which stay together
 	for i, w := range look.Keys {
-		verdict := c.follow(w, &sights[i], luck)
+		verdict := c.follow(w, &sights[i], luck, &f.met)
 		if verdict == changes.Again {
 			f.mu.Lock()
 			f.book.Again(w, c.now())
@@ -225,7 +226,7 @@ func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 }
 
 // follow has the item of a key follow what the second level has.
-func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64) changes.Verdict {
+func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64, met *changes.Met[K]) changes.Verdict {
 	s.Key = w.Key
 	dated := s.LoadedAt + s.Ahead // by the clock that has dated the tombstone, too
 	seen := changes.Seen{Value: s.Value != nil, LoadedAt: dated, Skew: int64(c.opts.Period / 10)}
@@ -242,6 +243,7 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 		return changes.Keep
 	}
 	was := e.LoadedAt()
+	seen.Skew = met.Skew(w.Key, seen, was, c.now())
 	isSame := func() bool { return e.LoadedAt() == was } // not if the user, or a call, has changed it since
 	verdict := changes.Judge(changes.Held{LoadedAt: was, Negative: e.Has(timetable.Absent)}, seen, w.Told, w.Tries)
 	switch verdict {

@@ -29,7 +29,9 @@ func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 		found.LoadedAt = c.now() + int64(2*time.Millisecond)
 		c.mu.Lock()
 		done := make(chan changes.Verdict)
-		go func() { done <- c.follow(changes.Wanted[int]{Key: key, Told: c.now()}, &found, 0) }()
+		go func() {
+			done <- c.follow(changes.Wanted[int]{Key: key, Told: c.now()}, &found, 0, new(changes.Met[int]))
+		}()
 		time.Sleep(20 * time.Millisecond) // it has judged, and waits for the lock
 		newest := 7
 		now := c.now()
@@ -59,7 +61,7 @@ func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
 		Stored: level.Stored[int, int]{Value: &v, LoadedAt: now, Ahead: ahead},
 		Marked: true, Stone: level.Stone{Kind: level.Replaced, At: now + ahead},
 	}
-	if verdict := c.follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0); verdict != changes.Adopt {
+	if verdict := c.follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0, new(changes.Met[int])); verdict != changes.Adopt {
 		t.Errorf("it is %v", verdict)
 	}
 	if got, _ := c.Get(1); got != v {

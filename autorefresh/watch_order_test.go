@@ -85,3 +85,26 @@ func TestAnOwedDeletionIsToldWithItsDate(t *testing.T) {
 		})
 	}
 }
+
+// What had been got soon after a change, by clocks that may be apart by a tenth of the period, was
+// asked for each time that the bus came back, for as long as the tombstone was there.
+func TestABusThatFlapsDoesNotAskTheSourceEachTime(t *testing.T) {
+	inWired(t, options{Period: time.Hour}, func(t *testing.T, w *wired, d *database, a, b *cache) {
+		if err := a.Set(t.Context(), 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		if err := b.Refresh(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		calls := d.calls.Load()
+		for range 30 {
+			w.mend()
+			settle(2 * time.Second)
+		}
+		if n := d.calls.Load() - calls; n > 2 {
+			t.Errorf("%d calls of the source for one item that has not changed, within a minute", n)
+		}
+	})
+}

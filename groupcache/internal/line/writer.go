@@ -208,8 +208,8 @@ func (w *writer) passLocked() (more bool) {
 // tellEvery is how often those that wait for their turn are told that others go out.
 const tellEvery = 20 * time.Millisecond
 
-// tellWaitingLocked tells of the long bodies that wait for their turn: they wait for the others, not
-// for the peer.
+// tellWaitingLocked tells of the long bodies that wait for their turn: they wait for the others,
+// not for the peer.
 func (w *writer) tellWaitingLocked() {
 	if w.gone == nil || len(w.long) == 0 {
 		return

@@ -158,8 +158,8 @@ func TestAFenceOutlivesAStop(t *testing.T) {
 	}
 }
 
-// The process was busy for a moment after the primary had died, and took the selected replica, which
-// had no link to a primary any more, for one that is none: it waited for the announcement.
+// The process was busy for a moment after the primary had died, and took the selected replica,
+// which had no link to a primary any more, for one that is none: it waited for the announcement.
 func TestABusyMomentDoubtsNoReplica(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
