@@ -89,8 +89,8 @@ func TestAPlannedFailoverLosesNoAcknowledgedWrite(t *testing.T) {
 }
 
 // There and back a moment later, with one replica: the server that was left has not been demoted by
-// then, and says that it is the primary. The client went to it too early, was thrown out, and stayed
-// at the wrong one for ten seconds.
+// then, and says that it is the primary. The client went to it too early, was thrown out, and
+// stayed at the wrong one for ten seconds.
 func TestAFailoverBackAMomentLaterLosesNothingAfterIt(t *testing.T) {
 	t.Parallel()
 	testutil.AtSomePace(t, func(pace *testutil.Pace) {

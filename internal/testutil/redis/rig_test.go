@@ -60,8 +60,8 @@ func awaitOther(t *testing.T, rig redis.Rig, old string) string {
 	return now
 }
 
-// failOver lets the sentinels replace a primary. Just after their own restart they may elect nobody,
-// and on a busy machine be too slow, and give up.
+// failOver lets the sentinels replace a primary. Just after their own restart they may elect
+// nobody, and on a busy machine be too slow, and give up.
 func failOver(t *testing.T, rig redis.Rig, old string) {
 	t.Helper()
 	for range 3 {
