@@ -43,9 +43,14 @@ servers: ## install the programs that the tests run, as far as possible
 
 # Without what only a debugger reads, test programs are built sooner; stack traces are the same. What tests build themselves shares the cache so.
 test: export GOFLAGS := $(strip $(GOFLAGS) -gcflags=all=-dwarf=false -ldflags=-s)
-test: servers ## all tests of all modules, with the race detector and real servers, and those without it that it would disturb
+test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	bash scripts/test.sh $(MODULES) -- $(RACE)
+	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
+	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache
+	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
+	$(GO) test -vet=off -v -run '^TestHistories$$' ./sentinel/internal/follow/sim -histories 100000
+	cd otel && $(GO) test -vet=off -run Alloc .
 	@bash scripts/servers.sh check $(SERVERS)
 
 flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses

@@ -1,28 +1,21 @@
 #!/usr/bin/env bash
-# Builds and tests modules. A test program runs as soon as it is built, beside others, as most wait more than they compute; what is built meanwhile has a
-# lower priority, and takes what they leave. The longest begin, and those that keep a processor busy run one at a time. The same programs without the race
-# detector come last: they look at allocations and memory, which it would add to, and at what one goroutine computes.
+# Builds and tests modules. First all test programs are built, with every processor. Then most of them run three at a time, as they wait more than they
+# compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
-busy='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
-long='/(groupcache|groupcache/internal/(store|ring)|integration/[a-z]*|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness)|sentinel/internal/follow/sim)$'
-lanes=3 # and one for those that are busy
-
-# The same file is what go test runs in place of a test program: it keeps the program, and its arguments.
+# The same file is what go test runs in place of a test program: it keeps the program.
 if [ "${1-}" = keep ]; then
-  work=$2 pass=$3 program=$4
-  shift 4
-  rank=others
-  [[ $PWD =~ $long ]] && rank=long
-  [[ $PWD =~ $busy ]] && rank=busy
-  name=$pass${PWD//\//_}
-  ln "$program" "$work/$name.test" 2>/dev/null || cp "$program" "$work/$name.test"
-  printf '%q ' "$@" >"$work/$name.args"
-  echo "$PWD" >"$work/$name"
-  mv "$work/$name" "$work/$rank/$name" # all of it is there
+  name=$(tr / _ <<<"$PWD")
+  ln "$3" "$2/$name.test" 2>/dev/null || cp "$3" "$2/$name.test"
+  echo "$PWD" >"$2/$name.dir"
   exit 0
 fi
+
+measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
+lanes=3
+# These begin, so that nobody waits for them at the end.
+long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
 
 root=$PWD
 modules=()
@@ -32,56 +25,44 @@ while [ $# -gt 0 ]; do
   shift
 done
 work=$(mktemp -d)
-mkdir "$work/busy" "$work/long" "$work/others" "$work/taken"
 trap 'rm -rf "$work"' EXIT
 trap 'trap - TERM; kill 0; exit 130' INT TERM
 
-# build builds test programs of a module: its flags and packages are those of go test. Vet is a step of its own. More memory saves the compiler's collector
-# some of its time.
+# build builds the test programs of a module, and what has no tests. Vet is a step of its own.
 build() {
-  local module=$1 pass=$2 out="$work/$2${1//\//_}.out"
-  shift 2
-  cd "$root/$module" && GOGC=200 nice -n 5 go test -vet=off -exec "bash $root/scripts/test.sh keep $work $pass" "$@" >"$out" 2>&1 && return
+  local module=$1 out="$work/${1//\//_}.out"
+  shift
+  cd "$root/$module" && go test -vet=off "$@" -exec "bash $root/scripts/test.sh keep $work" ./... >"$out" 2>&1 && return
   cat "$out"
   touch "$work/failed"
 }
 
-# builds builds all: what most others need first, and side by side at the end.
-builds() {
-  local module
-  for module in integration .; do
-    [[ " ${modules[*]} " == *" $module "* ]] && (build "$module" all "$@" ./...)
-  done
-  for module in "${modules[@]}"; do
-    [[ $module =~ ^(integration|\.)$ ]] || (build "$module" all "$@" ./...) &
-  done
-  wait
-  (build . plain ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring)
-  (build . plain -run 'Alloc|Heap|NoGetAfterARemove|ListsChangeWithoutAStampede' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache)
-  (build . plain -v -run '^TestHistories$' ./sentinel/internal/follow/sim -histories 100000)
-  (build otel plain -run Alloc .)
-  echo "built in $((SECONDS - begin)) s"
-  touch "$work/built"
-}
+# The others import the first module. They are built side by side, as most of them have a package that keeps one processor busy for long.
+begin=$SECONDS
+first=${modules[0]}
+(build "$first" "$@")
+for module in "${modules[@]}"; do
+  [ "$module" = "$first" ] || (build "$module" "$@") &
+done
+wait
+cd "$root" || exit 1
+echo "built in $((SECONDS - begin)) s"
 
 # computed adds up what the builtin times said of child processes: a program that waits may have others beside it.
 computed() { awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, at, /[ms]/); sum += 60 * at[1] + at[2] } } END { printf "%.0f", sum }' "$1"; }
 
 # run runs one test program in its folder, and prints what go test would.
 run() {
-  local program="$work/$1.test" dir name from=$SECONDS args
-  dir=$(cat "$work/taken/$1")
+  local program=$1 dir name from=$SECONDS
+  dir=$(cat "${program%.test}.dir")
   name=${dir#"$root"/}
-  [[ $1 == plain_* ]] && name="$name, without the race detector"
-  eval "args=($(cat "$work/$1.args"))"
   if (
-    cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.shuffle=on "${args[@]}"
+    cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout=10m
     code=$?
     times >"$program.times"
     exit $code
   ) </dev/null >"$program.out" 2>&1; then
     printf 'ok    %3d s (%4s s of a processor)  %s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name"
-    [[ " ${args[*]} " == *" -test.v=true "* ]] && cat "$program.out"
     grep -E 'SKIPPED' "$program.out" | sort -u | head -5
   else
     printf 'FAIL  %3d s (%4s s of a processor)  %s\n%s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name" "$(cat "$program.out")"
@@ -90,37 +71,23 @@ run() {
   rm -f "$program"
 }
 
-# take takes a program of the given ranks, the first there is, and sets taken.
-take() {
-  local rank file
-  for rank in "$@"; do
-    for file in "$work/$rank"/*; do
-      taken=${file##*/}
-      mv "$file" "$work/taken/$taken" 2>/dev/null && return # nobody else has
-    done
-  done
-  return 1
-}
-
-# lane runs programs of the given ranks, one after another, until all are built and have run.
+# lane runs the programs whose names it reads. Several lanes may read from one file: each name is read once.
 lane() {
-  local taken built
-  while :; do
-    built=$([ -e "$work/built" ] && echo yes)
-    if take "$@"; then
-      run "$taken"
-    elif [ -n "$built" ]; then
-      return
-    else
-      sleep .5
-    fi
-  done
+  local program
+  while read -r program; do run "$program"; done
 }
 
-begin=$SECONDS
-builds "$@" &
-lane busy others &
-for ((n = 0; n < lanes; n++)); do lane long others & done
-wait
+kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
+kept | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
+  { file = $1 ~ measure ? "alone" : "most" }
+  $1 ~ long { print $2 > (work "/" file); next }
+  { later[file] = later[file] $2 "\n" }
+  END { for (file in later) printf "%s", later[file] > (work "/" file) }'
+touch "$work/most" "$work/alone"
+{
+  for ((n = 0; n < lanes; n++)); do lane & done
+  wait
+} <"$work/most"
+lane <"$work/alone"
 echo "tested in $((SECONDS - begin)) s, the build included"
 [ ! -e "$work/failed" ]

@@ -117,7 +117,7 @@ func killUnderLoad(t *testing.T, pace *testutil.Pace) {
 	period := pace.Longer(time.Second)
 	usual := products / period.Seconds() // queries a second
 	server := testutil.StartMemcached(t)
-	f := &fleet{client: newHTTP(t), pause: pace.Longer(16 * time.Millisecond)}
+	f := &fleet{client: newHTTP(t), pause: pace.Longer(4 * time.Millisecond)}
 	c := config{
 		memcached: server.Addr(), database: filepath.Join(t.TempDir(), "products.db"), products: products, period: period,
 		// All replicas together may ask for twice what they ask for when they can share.
