@@ -163,7 +163,7 @@ func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	if !ok {
 		return Stored[K, V]{}, errNoEnvelope
 	}
-	age := time.Since(e.LoadedAt)
+	now, age := s.now(), time.Since(e.LoadedAt) // before it is decoded, which takes a while
 	if age < -s.skew {
 		return Stored[K, V]{}, errAhead
 	}
@@ -171,7 +171,7 @@ func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
 	if err != nil {
 		return Stored[K, V]{}, err
 	}
-	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: s.now() - int64(max(age, 0)), Terminal: e.Terminal, Ahead: int64(max(-age, 0))}
+	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: now - int64(max(age, 0)), Terminal: e.Terminal, Ahead: int64(max(-age, 0))}
 	if !e.End.IsZero() {
 		stored.End = s.now() + int64(time.Until(e.End))
 	}
