@@ -21,6 +21,8 @@ type Groupcache struct {
 }
 
 // NewGroupcache declares them.
+//
+//nolint:funlen // a list.
 func NewGroupcache(client string) *Groupcache {
 	t := observe.NewTable("groupcache", "client", client)
 	return &Groupcache{

@@ -16,7 +16,11 @@ func (s *State) selected(e Pushed) {
 	if s.config.Mode == PushOnly || !s.known(e.Addr) || !s.allowed(e.Addr) {
 		return
 	}
-	if s.phase == Provisional || e.Addr == s.primary.addr {
+	here := e.Addr == s.primary.addr
+	if here && (s.phase == Provisional || s.phase == Up && s.next.addr == "") {
+		return // it is of the failover that has led there, and comes late
+	}
+	if here || s.phase == Provisional {
 		s.move.then = selection{e.Sentinel, e.Addr, s.now}
 		return
 	}

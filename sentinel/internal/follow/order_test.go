@@ -245,3 +245,17 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		}
 	}
 }
+
+// A selection was heard after the replica had been announced and followed. When the sentinels moved
+// on a moment later it was taken for the failover after that: writes waited for nothing.
+func TestALateSelectionIsNoNextFailover(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(report(serverB, 2), seeds()...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.pass(time.Second)
+	p.hear(report(serverC, 3), seeds()...)
+	p.answer(serverC, true)
+	p.is(follow.Up, serverC)
+}
