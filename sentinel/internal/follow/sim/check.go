@@ -145,13 +145,17 @@ func (c *client) named(s *server) {
 }
 
 // excused is until when commands may go elsewhere although most sentinels have named a primary at a
-// time: one that has gone wrong, or has died since, has led the client there, and the others have
+// time. Those that know nothing meanwhile count from when they do. Where a sentinel's selection or
+// announcement has led the client, that one may have gone wrong, or died since, and the others have
 // to be heard to say otherwise.
 func (c *client) excused(at time.Duration) time.Duration {
 	for _, q := range c.world.sentinels {
 		at = max(at, q.ignorant, q.blank)
 	}
-	return max(c.toldAt, at) + yieldWithin
+	if c.why == follow.BySelection || c.why == follow.ByAnnouncement {
+		return max(c.toldAt, at) + yieldWithin
+	}
+	return at + followWithin
 }
 
 // named reports whether most sentinels name a server.

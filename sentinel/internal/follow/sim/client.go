@@ -51,15 +51,15 @@ type client struct {
 	tick    func()
 	calm    bool // nothing else goes wrong in this history
 
-	serving   *connection // of commands, or of those that are kept
-	term      follow.Link
-	beatsAt   time.Duration // when the heartbeat was connected
-	refused   bool          // commands are
-	fenced    bool
-	fencedAt  time.Duration
-	swappedAt time.Duration // when it last moved
-	toldAt    time.Duration // when it last moved, or a sentinel announced that move
-	held      bool
+	serving  *connection // of commands, or of those that are kept
+	term     follow.Link
+	beatsAt  time.Duration // when the heartbeat was connected
+	refused  bool          // commands are
+	fenced   bool
+	fencedAt time.Duration
+	why      follow.Trigger // it last moved
+	toldAt   time.Duration  // when it last moved, or a sentinel announced that move
+	held     bool
 
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
 	late        []follow.Event           // what has come meanwhile

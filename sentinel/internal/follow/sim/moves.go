@@ -74,7 +74,7 @@ func (c *client) givenUp(e follow.Event) {
 // swapped looks whether a server may be the primary at all.
 func (c *client) swapped(l *connection, why follow.Trigger) {
 	w, s := c.world, l.to
-	c.swappedAt, c.toldAt = w.now, w.now
+	c.why, c.toldAt = why, w.now
 	recent := c.pausedUntil > 0 && w.now-c.pausedUntil < announcedMost // what it is told may be old
 	if said := w.now - s.demotedAt; !s.primary && s.alive && !recent && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
 		w.fail("%s becomes the primary, and is none", s.addr)
