@@ -90,4 +90,7 @@ touch "$work/most" "$work/alone"
 } <"$work/most"
 lane <"$work/alone"
 echo "tested in $((SECONDS - begin)) s, the build included"
+for program in "$work"/*.test; do # each is removed once it has ended
+  [ -e "$program" ] && echo "FAIL  did not end: $(cat "${program%.test}.dir")" && touch "$work/failed"
+done
 [ ! -e "$work/failed" ]
