@@ -186,18 +186,21 @@ func (f *follower) down(e follow.Down) {
 	if !e.Keep {
 		none.Generation++
 	}
+	if e.Keep {
+		p.failovers.stalled.Add(1)
+	}
+	if d.Context.Err() == nil {
+		p.failovers.lost.Add(1)
+	}
 	p.Install(none)
 	f.endWaits()
 	f.publish() // before the calls end, so that their callers find what they look for
-	if e.Keep {
-		p.failovers.stalled.Add(1)
-	} else {
+	if !e.Keep {
 		f.endCalls(none.Generation, e.Cause)
 	}
 	if d.Context.Err() != nil {
 		return
 	}
-	p.failovers.lost.Add(1)
 	p.Breaker.Trip(e.Cause)
 	d.Tell(Event{Kind: PrimaryDown, Primary: p.Name, Addr: old.Addr, Epoch: f.state.View().Epoch, Cause: e.Cause})
 }
@@ -254,9 +257,9 @@ func (f *follower) rejoin(e follow.Rejoin) {
 	}
 	f.link = l
 	f.pulse.link.Store(l)
+	p.failovers.reconnected.Add(1) // before callers go on, who may look
 	p.Install(&whole)
 	f.endHold()
-	p.failovers.reconnected.Add(1)
 	f.director.Changed.Notify()
 	f.director.Log.Info("connection replaced", observe.Endpoint(p.Name), "addr", l.addr, observe.Cause(e.Cause))
 }
