@@ -1,6 +1,10 @@
 package memcache
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+)
 
 // beaconPrefix is before the address of a server that is down, in the key that says so.
 const beaconPrefix = "holdfast:gutter:"
@@ -41,7 +45,7 @@ func (g *gutter) beatOnce(pool []*server) {
 	var down []string
 	for _, o := range owners {
 		key := beaconPrefix + o.address
-		if !legalKey(key) {
+		if !protocol.LegalKey(key) {
 			continue
 		}
 		asked, byKey[key] = append(asked, key), o
@@ -56,9 +60,9 @@ func (g *gutter) beatOnce(pool []*server) {
 		}
 		for _, key := range down {
 			beacon := &Item{Key: key, Value: []byte("1"), Expiration: seconds(g.options.Expiration + graceOfBeacons)}
-			parts = append(parts, part{server: s, request: request{op: opSet, own: true, key: key, item: beacon}})
+			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: beacon}})
 		}
-		parts = append(parts, part{server: s, request: request{op: opGetMulti, own: true, keys: asked}})
+		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpGetMulti, Own: true, Keys: asked}})
 	}
 	launch(g.core.ctx, parts)
 	now := g.core.now()

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 const (
@@ -49,13 +51,13 @@ func (b *beside) note(l *line, key string, size int) {
 }
 
 // wanted reports whether a large reply is expected.
-func (b *beside) wanted(r *request, now int64) bool {
+func (b *beside) wanted(r *protocol.Request, now int64) bool {
 	known := b.sizes.Load()
-	if known == nil || r.alone || now < b.from.Load() {
+	if known == nil || r.Alone || now < b.from.Load() {
 		return false
 	}
 	expected := uint64(0)
-	for _, key := range r.keys {
+	for _, key := range r.Keys {
 		hash := maphash.String(known.seed, key)
 		if noted := known.of[hash%notedKeys].Load(); noted>>32 == hash>>32 {
 			expected += noted & (1<<32 - 1)
@@ -65,8 +67,8 @@ func (b *beside) wanted(r *request, now int64) bool {
 }
 
 // placeOf is where the line for a request is kept.
-func (s *server) placeOf(r *request) *atomic.Pointer[line] {
-	if r.op == opGetMulti && s.beside.wanted(r, s.core.now()) {
+func (s *server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
+	if r.Op == protocol.OpGetMulti && s.beside.wanted(r, s.core.now()) {
 		return &s.beside.line
 	}
 	return &s.current

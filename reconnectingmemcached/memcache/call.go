@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 // call is where one caller waits for one reply.
@@ -90,7 +92,7 @@ type entry struct {
 	keys       []string // GetMulti
 	start      int64    // when the call began, in nanoseconds of the client's clock
 	size       int      // bytes on the wire
-	op         op
+	op         protocol.Op
 	joined     bool // shares the line of the entry before it
 	valueless  bool // of a hand-over
 }

@@ -9,6 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -83,7 +87,7 @@ func NewWithOptions(ss ServerSelector, o Options) (*Client, error) {
 		return nil, errors.New("memcache: both a selector and Options.Hash given: the selector places the keys")
 	}
 	for _, server := range o.Servers {
-		if err := validateAddress(server); err != nil {
+		if err := addresses.Validate(server); err != nil {
 			return nil, err
 		}
 	}
@@ -202,7 +206,7 @@ func (c *Client) breakerOf(addr string) *breaker.Breaker {
 		return nil
 	}
 	for id, s := range core.all() {
-		if id.address == addr {
+		if id.Text == addr {
 			return s.breaker
 		}
 	}
@@ -275,13 +279,13 @@ func (c *Client) Stats() map[string]ServerStats {
 
 func (s *server) stats() ServerStats {
 	st := ServerStats{
-		Addr: s.address, State: s.breaker.State(), InFlight: s.ramp.inflight.Load(),
+		Addr: s.address, State: s.breaker.State(), InFlight: s.ramp.InFlight.Load(),
 		Dials: s.metrics.dialsOK.Load(), DialErrors: s.metrics.dialsFailed.Load(),
 	}
 	if down := s.downNow(); down != nil {
 		st.DownSince, st.DownCause = down.since, plainCause(down.cause)
 	}
-	for o := range opCount {
+	for o := range protocol.OpCount {
 		st.Refused += s.metrics.operations[o][resultRefused].Load()
 	}
 	st.MissedInvalidations, st.Replayed, st.Lost = s.missed.totals()

@@ -1,6 +1,10 @@
 package memcache
 
-import "context"
+import (
+	"context"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+)
 
 // Get returns the item of key, or [ErrCacheMiss], also while its server is down. If the server
 // refuses the client's login or either its certificate, and no server has answered the client yet,
@@ -9,7 +13,7 @@ func (c *Client) Get(key string) (*Item, error) { return c.GetContext(context.Ba
 
 // GetContext is [Client.Get] that ends with ctx at the latest.
 func (c *Client) GetContext(ctx context.Context, key string) (*Item, error) {
-	return c.read(ctx, &request{op: opGet, key: key})
+	return c.read(ctx, &protocol.Request{Op: protocol.OpGet, Key: key})
 }
 
 // GetAndTouch is Get that also sets the expiration, in seconds as in [Client.Touch]. The item's
@@ -20,7 +24,7 @@ func (c *Client) GetAndTouch(key string, expiration int32) (*Item, error) {
 
 // GetAndTouchContext is [Client.GetAndTouch] that ends with ctx at the latest.
 func (c *Client) GetAndTouchContext(ctx context.Context, key string, expiration int32) (*Item, error) {
-	return c.read(ctx, &request{op: opGetAndTouch, key: key, seconds: expiration})
+	return c.read(ctx, &protocol.Request{Op: protocol.OpGetAndTouch, Key: key, Seconds: expiration})
 }
 
 // Touch sets the expiration of key: 0 never, up to 30 days in seconds from now, beyond that as Unix
@@ -31,7 +35,7 @@ func (c *Client) Touch(key string, seconds int32) error {
 
 // TouchContext is [Client.Touch] that ends with ctx at the latest.
 func (c *Client) TouchContext(ctx context.Context, key string, seconds int32) error {
-	_, err := c.write(ctx, &request{op: opTouch, key: key, seconds: seconds})
+	_, err := c.write(ctx, &protocol.Request{Op: protocol.OpTouch, Key: key, Seconds: seconds})
 	return err
 }
 
@@ -40,20 +44,24 @@ func (c *Client) Set(item *Item) error { return c.SetContext(context.Background(
 
 // SetContext is [Client.Set] that ends with ctx at the latest. If ctx ends first the item may have
 // been stored or not; its key is then deleted in the background.
-func (c *Client) SetContext(ctx context.Context, item *Item) error { return c.store(ctx, opSet, item) }
+func (c *Client) SetContext(ctx context.Context, item *Item) error {
+	return c.store(ctx, protocol.OpSet, item)
+}
 
 // Add stores the item if the server has none of its key, else returns [ErrNotStored].
 func (c *Client) Add(item *Item) error { return c.AddContext(context.Background(), item) }
 
 // AddContext is [Client.Add] that ends with ctx at the latest.
-func (c *Client) AddContext(ctx context.Context, item *Item) error { return c.store(ctx, opAdd, item) }
+func (c *Client) AddContext(ctx context.Context, item *Item) error {
+	return c.store(ctx, protocol.OpAdd, item)
+}
 
 // Replace stores the item if the server has one of its key, else returns [ErrNotStored].
 func (c *Client) Replace(item *Item) error { return c.ReplaceContext(context.Background(), item) }
 
 // ReplaceContext is [Client.Replace] that ends with ctx at the latest.
 func (c *Client) ReplaceContext(ctx context.Context, item *Item) error {
-	return c.store(ctx, opReplace, item)
+	return c.store(ctx, protocol.OpReplace, item)
 }
 
 // Append adds the item's value behind the stored one, or returns [ErrNotStored] if there is none.
@@ -61,7 +69,7 @@ func (c *Client) Append(item *Item) error { return c.AppendContext(context.Backg
 
 // AppendContext is [Client.Append] that ends with ctx at the latest.
 func (c *Client) AppendContext(ctx context.Context, item *Item) error {
-	return c.store(ctx, opAppend, item)
+	return c.store(ctx, protocol.OpAppend, item)
 }
 
 // Prepend adds the item's value before the stored one, or returns [ErrNotStored] if there is none.
@@ -69,7 +77,7 @@ func (c *Client) Prepend(item *Item) error { return c.PrependContext(context.Bac
 
 // PrependContext is [Client.Prepend] that ends with ctx at the latest.
 func (c *Client) PrependContext(ctx context.Context, item *Item) error {
-	return c.store(ctx, opPrepend, item)
+	return c.store(ctx, protocol.OpPrepend, item)
 }
 
 // CompareAndSwap stores an item that was got from the server if it has not changed since: else
@@ -80,7 +88,7 @@ func (c *Client) CompareAndSwap(item *Item) error {
 
 // CompareAndSwapContext is [Client.CompareAndSwap] that ends with ctx at the latest.
 func (c *Client) CompareAndSwapContext(ctx context.Context, item *Item) error {
-	return c.store(ctx, opCompareAndSwap, item)
+	return c.store(ctx, protocol.OpCompareAndSwap, item)
 }
 
 // Delete removes key. [ErrCacheMiss] says that the server did not have it; it is never returned
@@ -89,7 +97,7 @@ func (c *Client) Delete(key string) error { return c.DeleteContext(context.Backg
 
 // DeleteContext is [Client.Delete] that ends with ctx at the latest.
 func (c *Client) DeleteContext(ctx context.Context, key string) error {
-	_, err := c.write(ctx, &request{op: opDelete, key: key})
+	_, err := c.write(ctx, &protocol.Request{Op: protocol.OpDelete, Key: key})
 	return err
 }
 
@@ -101,7 +109,7 @@ func (c *Client) Increment(key string, delta uint64) (newValue uint64, err error
 
 // IncrementContext is [Client.Increment] that ends with ctx at the latest.
 func (c *Client) IncrementContext(ctx context.Context, key string, delta uint64) (newValue uint64, err error) {
-	return c.write(ctx, &request{op: opIncrement, key: key, delta: delta})
+	return c.write(ctx, &protocol.Request{Op: protocol.OpIncrement, Key: key, Delta: delta})
 }
 
 // Decrement subtracts delta from the decimal number stored under key, stopping at 0, and returns
@@ -112,7 +120,7 @@ func (c *Client) Decrement(key string, delta uint64) (newValue uint64, err error
 
 // DecrementContext is [Client.Decrement] that ends with ctx at the latest.
 func (c *Client) DecrementContext(ctx context.Context, key string, delta uint64) (newValue uint64, err error) {
-	return c.write(ctx, &request{op: opDecrement, key: key, delta: delta})
+	return c.write(ctx, &protocol.Request{Op: protocol.OpDecrement, Key: key, Delta: delta})
 }
 
 // Ping asks every server for its version, all at once. The error joins a [*ServerDownError] for
@@ -120,14 +128,16 @@ func (c *Client) DecrementContext(ctx context.Context, key string, delta uint64)
 func (c *Client) Ping() error { return c.PingContext(context.Background()) }
 
 // PingContext is [Client.Ping] that ends with ctx at the latest.
-func (c *Client) PingContext(ctx context.Context) error { return c.everywhere(ctx, opPing) }
+func (c *Client) PingContext(ctx context.Context) error { return c.everywhere(ctx, protocol.OpPing) }
 
 // FlushAll empties every server, all at once. The error joins those of the servers that could not
 // be emptied.
 func (c *Client) FlushAll() error { return c.FlushAllContext(context.Background()) }
 
 // FlushAllContext is [Client.FlushAll] that ends with ctx at the latest.
-func (c *Client) FlushAllContext(ctx context.Context) error { return c.everywhere(ctx, opFlush) }
+func (c *Client) FlushAllContext(ctx context.Context) error {
+	return c.everywhere(ctx, protocol.OpFlush)
+}
 
 // DeleteAll is [Client.FlushAll]. (In gomemcache it empties only one of the servers.)
 func (c *Client) DeleteAll() error { return c.FlushAll() }

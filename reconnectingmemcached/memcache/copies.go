@@ -5,6 +5,10 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 // gutter carries out what Gutter's rules decide.
@@ -39,7 +43,7 @@ func (g *gutter) pool() []*server {
 	}
 	named := make([]*server, 0, len(g.options.Servers))
 	for _, name := range g.options.Servers {
-		named = append(named, g.core.server(networkOf(name), name))
+		named = append(named, g.core.server(addresses.NetworkOf(name), name))
 	}
 	return named
 }
@@ -47,7 +51,7 @@ func (g *gutter) pool() []*server {
 // takes reports whether a key may have copies.
 func (g *gutter) takes(key string) bool {
 	skip := g.core.options.NoReplay
-	return len(key)+len(copyPrefix) <= maxKeyLength && (skip == nil || !skip(key))
+	return len(key)+len(copyPrefix) <= protocol.MaxKeyLength && (skip == nil || !skip(key))
 }
 
 // holder is the server to read a copy from; nil if there is none.
@@ -95,7 +99,7 @@ func (g *gutter) read(ctx context.Context, owner *server, key string, began int6
 		return nil
 	}
 	defer s.guests.Add(-1)
-	out := s.exchange(ctx, &request{op: opGet, own: true, key: copyPrefix + key, began: began})
+	out := s.exchange(ctx, &protocol.Request{Op: protocol.OpGet, Own: true, Key: copyPrefix + key, Began: began})
 	if out.err != nil {
 		g.misses.Add(1)
 		return nil
@@ -112,12 +116,12 @@ func asOriginal(it *Item) *Item {
 
 // copies are the requests that see to the copies of a key. They must be settled. Those of servers
 // that are down are logged.
-func (g *gutter) copies(owner *server, r *request, at phase, began int64) []part {
-	how := at.copying(r.op)
-	if g == nil || how == leaveCopies || !g.takes(r.key) {
+func (g *gutter) copies(owner *server, r *protocol.Request, at phase, began int64) []part {
+	how := at.copying(r.Op)
+	if g == nil || how == leaveCopies || !g.takes(r.Key) {
 		return nil
 	}
-	holders := holdersOf(r.key, owner, g.pool())
+	holders := holdersOf(r.Key, owner, g.pool())
 	var up [copyHolders]bool
 	for i, s := range holders {
 		up[i] = s != nil && !s.isDown()
@@ -128,15 +132,15 @@ func (g *gutter) copies(owner *server, r *request, at phase, began int64) []part
 		if s == nil {
 			continue
 		}
-		p := part{server: s, request: request{op: opDelete, own: true, key: copyPrefix + r.key, began: began}}
+		p := part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: copyPrefix + r.Key, Began: began}}
 		switch {
 		case todo == deedLog:
 			s.logMissed(&p.request, outcome{}) // what it has of the key is old when it is back
 			continue
-		case todo == deedStore && s == g.holder(r.key, owner) && g.enter(s):
-			copied := *r.item
-			copied.Key, copied.Expiration = p.request.key, copyExpiration(r.item.Expiration, g.lifeOfCopy(owner, at), time.Now())
-			p.request.op, p.request.item = opSet, &copied
+		case todo == deedStore && s == g.holder(r.Key, owner) && g.enter(s):
+			copied := *r.Item
+			copied.Key, copied.Expiration = p.request.Key, copyExpiration(r.Item.Expiration, g.lifeOfCopy(owner, at), time.Now())
+			p.request.Op, p.request.Item = protocol.OpSet, &copied
 		}
 		parts = append(parts, p)
 	}
@@ -165,7 +169,7 @@ func (g *gutter) settle(copies []part) (stored bool) {
 	for i := range copies {
 		p := &copies[i]
 		p.mustBeGone()
-		if p.request.op == opDelete {
+		if p.request.Op == protocol.OpDelete {
 			g.deleted.Add(1)
 			continue
 		}

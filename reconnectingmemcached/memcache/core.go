@@ -9,6 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -20,7 +28,7 @@ import (
 // core is what a client starts at its first use and Close ends. The next use starts another.
 type core struct {
 	options    Options // with defaults
-	limits     limits
+	limits     limits.Times
 	secure     secure
 	name       string
 	log        *slog.Logger
@@ -46,7 +54,7 @@ type core struct {
 
 	grace time.Duration // homeGrace
 
-	servers atomic.Pointer[map[serverAddr]*server] // replaced as a whole under mu
+	servers atomic.Pointer[map[addresses.Addr]*server] // replaced as a whole under mu
 
 	mu     sync.Mutex
 	labels *observe.Labels // guarded by mu
@@ -63,10 +71,10 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 		resolves: o.DialContext == nil, lookup: lookupHost, grace: homeGrace,
 	}
 	c.tracer = tracing.New(o.Trace, trace.Memcached, name, c.log)
-	c.limits = limits{c.options.Timeout, c.options.HangTimeout, c.options.ProbeTimeout}
+	c.limits = limits.Times{Timeout: c.options.Timeout, Hang: c.options.HangTimeout, Probe: c.options.ProbeTimeout}
 	c.unanswered.core = c
 	c.secure.init(c.options)
-	c.servers.Store(&map[serverAddr]*server{})
+	c.servers.Store(&map[addresses.Addr]*server{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.lists = newLists(c)
 	switch {
@@ -94,11 +102,11 @@ func (c *core) newBreaker(s *server) *breaker.Breaker {
 		Endpoint:            s.label,
 		ConsecutiveFailures: 3,
 		Probe:               s.probe,
-		ProbeTimeout:        c.limits.longestProbe() + probeMargin,
+		ProbeTimeout:        c.limits.LongestProbe() + probeMargin,
 		OnReady:             s.makeReady,
 		ReadyTimeout:        replayTime,
 		Backoff:             probeDelay,
-		Classify:            classify,
+		Classify:            faults.Classify,
 		OnStateChange:       s.changed,
 	}
 	if n := c.options.ConsecutiveFailures; n > 0 {
@@ -109,6 +117,14 @@ func (c *core) newBreaker(s *server) *breaker.Breaker {
 		panic("memcache: " + err.Error())
 	}
 	return b
+}
+
+// wordOf is an operation's command, as the client's options have it.
+func (c *core) wordOf(o protocol.Op) string {
+	if c.options.PlainGet && (o == protocol.OpGet || o == protocol.OpGetMulti) {
+		return "get"
+	}
+	return o.Word()
 }
 
 // now is the client's clock, in nanoseconds.
@@ -129,7 +145,7 @@ func (c *core) trySpawn(task func()) bool {
 
 // server returns the server of an address; it is made at its first use.
 func (c *core) server(network, address string) *server {
-	id := serverAddr{network, address}
+	id := addresses.Addr{NetworkName: network, Text: address}
 	if s := (*c.servers.Load())[id]; s != nil {
 		return s
 	}
@@ -138,7 +154,7 @@ func (c *core) server(network, address string) *server {
 	return s
 }
 
-func (c *core) addServer(id serverAddr) *server {
+func (c *core) addServer(id addresses.Addr) *server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := *c.servers.Load()
@@ -146,7 +162,7 @@ func (c *core) addServer(id serverAddr) *server {
 		return s
 	}
 	s := c.newServerLocked(id)
-	servers := make(map[serverAddr]*server, len(old)+1)
+	servers := make(map[addresses.Addr]*server, len(old)+1)
 	for k, v := range old {
 		servers[k] = v
 	}
@@ -155,17 +171,17 @@ func (c *core) addServer(id serverAddr) *server {
 	return s
 }
 
-func (c *core) newServerLocked(id serverAddr) *server {
+func (c *core) newServerLocked(id addresses.Addr) *server {
 	s := &server{
-		core: c, network: id.network, address: id.address, closed: c.closed, missed: c.recallLocked(id),
+		core: c, network: id.NetworkName, address: id.Text, closed: c.closed, missed: c.recallLocked(id),
 		lines: make(map[*line]struct{}), privates: make(map[net.Conn]struct{}),
 		slots: make(chan struct{}, max(defaultIdleConns, c.options.MaxIdleConns)),
 	}
-	s.ramp.init(c.options.MaxInFlight)
-	s.seed = placement.Seed(id.address)
-	s.home.init(c, id.address)
+	s.ramp.Init(c.options.MaxInFlight)
+	s.seed = placement.Seed(id.Text)
+	s.home.init(c, id.Text)
 	s.watch.init(s)
-	s.label = c.labels.Take(id.address)
+	s.label = c.labels.Take(id.Text)
 	s.breaker = c.newBreaker(s)
 	if c.closed {
 		_ = s.breaker.Close()
@@ -173,7 +189,7 @@ func (c *core) newServerLocked(id serverAddr) *server {
 	return s
 }
 
-func (c *core) all() map[serverAddr]*server { return *c.servers.Load() }
+func (c *core) all() map[addresses.Addr]*server { return *c.servers.Load() }
 
 // close cuts all calls, and waits for all goroutines.
 func (c *core) close() {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -42,7 +44,7 @@ type absence struct {
 
 // remembered are the writes that a server missed before it was let go.
 type remembered struct {
-	id     serverAddr
+	id     addresses.Addr
 	missed *missedLog
 	until  time.Duration
 }
@@ -83,28 +85,28 @@ func (c *core) callRoll() {
 }
 
 // namedServers is false if the selector did not say.
-func (c *core) namedServers() (named map[serverAddr]bool, ok bool) {
+func (c *core) namedServers() (named map[addresses.Addr]bool, ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false
 		}
 	}()
-	named = make(map[serverAddr]bool)
+	named = make(map[addresses.Addr]bool)
 	err := c.selector.Each(func(addr net.Addr) error {
-		named[serverAddr{addr.Network(), addr.String()}] = true
+		named[addresses.Addr{NetworkName: addr.Network(), Text: addr.String()}] = true
 		return nil
 	})
 	return named, err == nil
 }
 
 // departed are the servers that were neither named nor used for long enough.
-func (c *core) departed(named map[serverAddr]bool, now time.Duration) []*server {
+func (c *core) departed(named map[addresses.Addr]bool, now time.Duration) []*server {
 	var gone []*server
 	unnamed := make(map[*server]absence)
 	for id, s := range c.all() {
 		calls := s.metrics.calls()
 		switch a, known := c.rolls.unnamed[s]; {
-		case named[id] || s.ramp.inflight.Load() > 0:
+		case named[id] || s.ramp.InFlight.Load() > 0:
 		case !known || a.calls != calls:
 			unnamed[s] = absence{now, calls}
 		case now-a.since < departedAfter:
@@ -124,12 +126,12 @@ func (c *core) dismiss(gone []*server) {
 		return
 	}
 	c.mu.Lock()
-	servers := make(map[serverAddr]*server)
+	servers := make(map[addresses.Addr]*server)
 	for id, s := range *c.servers.Load() {
 		servers[id] = s
 	}
 	for _, s := range gone {
-		id := serverAddr{s.network, s.address}
+		id := addresses.Addr{NetworkName: s.network, Text: s.address}
 		delete(servers, id)
 		c.labels.Drop(s.label)
 		c.former.keep(s)
@@ -174,7 +176,7 @@ func (c *core) forgetLocked() {
 }
 
 // recallLocked returns what a server missed before it was let go, or an empty log.
-func (c *core) recallLocked(id serverAddr) *missedLog {
+func (c *core) recallLocked(id addresses.Addr) *missedLog {
 	now := time.Duration(c.now())
 	for i, r := range c.rolls.memory {
 		if r.id == id && now < r.until {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 // A detour is what a call takes whose server is down, or was so a while ago.
@@ -23,11 +27,11 @@ func (c *core) careTime() time.Duration {
 	return c.options.Gutter.Expiration + max(graceOfCopies, c.options.Timeout+time.Second)
 }
 
-func (c *Client) readAround(ctx context.Context, s *server, r *request) (*Item, error) {
+func (c *Client) readAround(ctx context.Context, s *server, r *protocol.Request) (*Item, error) {
 	g, at, began := s.core.gutter, s.phase(), s.core.now()
 	if at == phaseLinger {
 		s.metrics.countCall(r, resultMiss, 0)
-		if it := g.read(ctx, s, r.key, began); it != nil {
+		if it := g.read(ctx, s, r.Key, began); it != nil {
 			return it, nil
 		}
 		return nil, missUnlessEnded(ctx)
@@ -37,7 +41,7 @@ func (c *Client) readAround(ctx context.Context, s *server, r *request) (*Item, 
 		return c.readFailed(ctx, s, r, out)
 	}
 	if at.source() == atOwnerThenCopy && errors.Is(out.err, ErrCacheMiss) {
-		if it := g.read(ctx, s, r.key, began); it != nil {
+		if it := g.read(ctx, s, r.Key, began); it != nil {
 			return it, nil
 		}
 	}
@@ -52,22 +56,22 @@ func missUnlessEnded(ctx context.Context) error {
 }
 
 // readFailed looks for a copy of a key that its owner did not answer for.
-func (c *Client) readFailed(ctx context.Context, s *server, r *request, out outcome) (*Item, error) {
+func (c *Client) readFailed(ctx context.Context, s *server, r *protocol.Request, out outcome) (*Item, error) {
 	if s.leavesTo(out.err) && ctx.Err() == nil {
-		if it := s.core.gutter.read(ctx, s, r.key, out.began); it != nil {
+		if it := s.core.gutter.read(ctx, s, r.Key, out.began); it != nil {
 			return it, nil
 		}
 	}
-	return nil, c.unanswered(ctx, s, r.op, out)
+	return nil, c.unanswered(ctx, s, r.Op, out)
 }
 
 // leavesTo reports whether a copy may stand in for the answer of a server whose call ended so. A
 // time-out has used up the call's time.
 func (s *server) leavesTo(err error) bool {
-	return s.core.gutter != nil && !errors.Is(err, ErrTimeout) && (s.isDown() || errors.Is(err, ErrBusy) && s.ramp.rising.Load())
+	return s.core.gutter != nil && !errors.Is(err, faults.ErrTimeout) && (s.isDown() || errors.Is(err, faults.ErrBusy) && s.ramp.Rising.Load())
 }
 
-func (c *Client) writeAround(ctx context.Context, s *server, r *request) (uint64, error) {
+func (c *Client) writeAround(ctx context.Context, s *server, r *protocol.Request) (uint64, error) {
 	at, began := s.phase(), s.core.now()
 	parts := []part{{server: s, request: *r}}
 	if at != phaseDown { // else it fails at once, and the copies follow
@@ -87,12 +91,12 @@ func (c *Client) writeAround(ctx context.Context, s *server, r *request) (uint64
 
 // writeFailed sees to the copies of a key whose owner is down. A Set is done if there is one of its
 // value.
-func (c *Client) writeFailed(ctx context.Context, s *server, r *request, out outcome) error {
+func (c *Client) writeFailed(ctx context.Context, s *server, r *protocol.Request, out outcome) error {
 	stored := s.leavesTo(out.err) && s.core.gutter.keep(ctx, s, r, phaseDown, out.began)
 	if stored && !c.reporting {
 		return nil
 	}
-	err := c.unanswered(ctx, s, r.op, out)
+	err := c.unanswered(ctx, s, r.Op, out)
 	var down *ServerDownError
 	if errors.As(err, &down) {
 		down.Guttered = stored
@@ -101,7 +105,7 @@ func (c *Client) writeFailed(ctx context.Context, s *server, r *request, out out
 }
 
 // keep sees to the copies of a key, and reports whether there is one of the value now.
-func (g *gutter) keep(ctx context.Context, s *server, r *request, at phase, began int64) (stored bool) {
+func (g *gutter) keep(ctx context.Context, s *server, r *protocol.Request, at phase, began int64) (stored bool) {
 	parts := g.copies(s, r, at, began)
 	launch(ctx, parts)
 	return g.settle(parts)
@@ -117,7 +121,7 @@ func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string)
 	}
 	for i := range parts {
 		if p := &parts[i]; p.outcome.err != nil && !p.outcome.replied && p.server.leavesTo(p.outcome.err) {
-			keys = append(keys, p.request.keys...)
+			keys = append(keys, p.request.Keys...)
 		}
 	}
 	return keys
@@ -142,7 +146,7 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 	}
 	let := parts[:0]
 	for _, p := range parts {
-		p.request.own, p.request.began = true, began
+		p.request.Own, p.request.Began = true, began
 		if g.enter(p.server) {
 			let = append(let, p)
 		}
@@ -152,7 +156,7 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 		let[i].server.guests.Add(-1)
 		found := let[i].outcome.items
 		g.hits.Add(uint64(len(found)))
-		g.misses.Add(uint64(len(let[i].request.keys) - len(found)))
+		g.misses.Add(uint64(len(let[i].request.Keys) - len(found)))
 		for _, it := range found {
 			it = asOriginal(it)
 			items[it.Key] = it

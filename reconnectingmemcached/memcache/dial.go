@@ -8,6 +8,12 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -26,7 +32,7 @@ func (s *server) open(ctx context.Context, dial dialing) (net.Conn, error) {
 		return conn, nil
 	}
 	f := s.dialFault(ctx, err, began)
-	f.dial = true
+	f.Dial = true
 	return nil, f
 }
 
@@ -35,11 +41,11 @@ func (s *server) knock(ctx context.Context, address string) (net.Conn, error) {
 	began := s.core.now()
 	conn, err := s.core.dialSafely(ctx, s.network, address)
 	if err == nil {
-		s.pace.guess(s.core.now() - began)
+		s.pace.Guess(s.core.now() - began)
 		conn, err = s.secured(ctx, conn)
 	}
 	s.metrics.dialed(err)
-	if err == nil && !resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
+	if err == nil && !sockets.Resettable(conn) && s.core.unresettable.CompareAndSwap(false, true) {
 		s.core.log.Warn("memcached connections can be closed only, not reset: a write that failed may arrive later; give them NetConn or SyscallConn",
 			observe.Endpoint(s.address), "type", fmt.Sprintf("%T", conn))
 	}
@@ -64,30 +70,30 @@ func (c *core) dialSafely(ctx context.Context, network, address string) (conn ne
 // dialFault classifies. A dial that ran out of time says little if the server answered others
 // meanwhile: one lost packet is enough for that. A shortage of this machine's own says nothing
 // about the server.
-func (s *server) dialFault(ctx context.Context, err error, began int64) *fault {
-	var known *fault
+func (s *server) dialFault(ctx context.Context, err error, began int64) *faults.Fault {
+	var known *faults.Fault
 	switch {
 	case ctx.Err() != nil || errors.Is(err, errElsewhere):
-		return blameless(err)
+		return faults.Blameless(err)
 	case errors.As(err, &known):
 		return known
-	case isMisconfigured(err) && s.answers():
-		return blameless(err) // a login that lives is worth more than one that is refused
+	case faults.IsMisconfigured(err) && s.answers():
+		return faults.Blameless(err) // a login that lives is worth more than one that is refused
 	}
 	var timeout net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		err = fmt.Errorf("%w: %w", &ConnectTimeoutError{Addr: serverAddr{s.network, s.address}}, err)
+		err = fmt.Errorf("%w: %w", &ConnectTimeoutError{Addr: addresses.Addr{NetworkName: s.network, Text: s.address}}, err)
 		if s.lastRead.Load() > began {
-			return soft(err)
+			return faults.Soft(err)
 		}
-		return hard(err)
+		return faults.Hard(err)
 	}
 	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, local) {
-			return soft(err)
+			return faults.Soft(err)
 		}
 	}
-	return hard(err)
+	return faults.Hard(err)
 }
 
 // answers reports whether a connection lives that has brought an answer.
@@ -99,9 +105,3 @@ func (s *server) answers() bool {
 	}
 	return false
 }
-
-// serverAddr is a net.Addr of text.
-type serverAddr struct{ network, address string }
-
-func (a serverAddr) Network() string { return a.network }
-func (a serverAddr) String() string  { return a.address }

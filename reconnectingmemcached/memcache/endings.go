@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -15,8 +17,8 @@ import (
 // they do not know. Each such end costs all calls under way, so a command at which the server does
 // that is not sent any more.
 type endings struct {
-	inARow  [opCount]atomic.Int32 // connections that ended with that command first in the queue
-	refused [opCount]atomic.Int64 // until when it is not sent; 0: it is
+	inARow  [protocol.OpCount]atomic.Int32 // connections that ended with that command first in the queue
+	refused [protocol.OpCount]atomic.Int64 // until when it is not sent; 0: it is
 }
 
 const (
@@ -26,41 +28,38 @@ const (
 	unsentTime = int64(10 * time.Minute)
 )
 
-// rare tells the operations that a proxy may not know.
-func (o op) rare() bool { return o > opGetMulti && o != opSet && o != opDelete }
-
 // refusal is the error of a call that is not sent; nil if it is.
-func (e *endings) refusal(o op, now func() int64) error {
+func (e *endings) refusal(o protocol.Op, now func() int64) error {
 	until := e.refused[o].Load()
 	if until == 0 || now() >= until {
 		return nil
 	}
-	return fmt.Errorf("%w: the server ends the connection at the command %q", ErrServerError, o.word())
+	return fmt.Errorf("%w: the server ends the connection at the command %q", ErrServerError, o.Word())
 }
 
 // answered takes note that the server knows the command.
-func (e *endings) answered(o op) {
+func (e *endings) answered(o protocol.Op) {
 	if e.inARow[o].Load() != 0 {
 		e.inARow[o].Store(0)
 	}
 }
 
 // endedAt is the rare operation that the end of the connection is the answer to, if it is.
-func (l *line) endedAt(err error) (o op, ok bool) {
+func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !errors.Is(err, io.EOF) || l.written == 0 {
 		return o, false
 	}
 	o = l.waiting.at(0).op
-	return o, o.rare()
+	return o, o.Rare()
 }
 
 // doubtCommand asks on a connection of its own whether it is the server that ends connections, or a
 // command that does.
 //
 //nolint:contextcheck // it outlives the call.
-func (s *server) doubtCommand(o op) {
+func (s *server) doubtCommand(o protocol.Op) {
 	if s.endings.inARow[o].Add(1) < endingsInARow || !s.doubted.CompareAndSwap(false, true) {
 		return
 	}
@@ -75,7 +74,7 @@ func (s *server) doubtCommand(o op) {
 		default:
 			s.endings.refused[o].Store(s.core.now() + unsentTime)
 			s.core.log.Warn("memcached server or proxy ends the connection at a command: it is not sent any more for a while",
-				observe.Endpoint(s.address), "command", o.word())
+				observe.Endpoint(s.address), "command", o.Word())
 		}
 	})
 }

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 var (
@@ -16,38 +15,34 @@ var (
 
 	// ErrItemTooLarge says that a value is larger than [Options.MaxItemSize]. It was not read; its
 	// connection was dropped.
-	ErrItemTooLarge = errors.New("memcache: item larger than MaxItemSize")
+	ErrItemTooLarge = faults.ErrItemTooLarge
 
 	// ErrBusy is the cause of a [*ServerDownError] when a server has [Options.MaxInFlight] calls
 	// under way, took no more bytes within [Options.Timeout], or is being re-admitted a few calls
 	// at a time. Treat it as a server that is down.
-	ErrBusy = errors.New("memcache: too many calls in flight")
+	ErrBusy = faults.ErrBusy
 
 	// ErrTimeout is the cause of a [*ServerDownError] when no reply came within [Options.Timeout].
-	ErrTimeout = observe.NewCause("timeout", "memcache: no reply in time")
+	ErrTimeout = faults.ErrTimeout
 
 	// ErrHung is the cause of a [*ServerDownError] when several calls waited and the server sent
 	// not a byte.
-	ErrHung = observe.NewCause("timeout", "memcache: server accepts calls but does not answer")
+	ErrHung = faults.ErrHung
 
 	// ErrBadReply is the cause of a [*ServerDownError] when a reply did not parse or answered
 	// another key.
-	ErrBadReply = observe.NewCause("bad reply", "memcache: reply does not fit the request")
+	ErrBadReply = faults.ErrBadReply
 
 	// ErrClosed is the cause of a [*ServerDownError] when [Client.Close] cut the call. The client
 	// can be used again.
-	ErrClosed = errors.New("memcache: client closed")
+	ErrClosed = faults.ErrClosed
 
 	// ErrAuth is the cause of a [*ServerDownError] when the server has refused what
 	// [Options.Credentials] returned, or takes a connection for not logged in. Mend the
 	// credentials, or the server's list of users; the client tries again by itself.
-	ErrAuth = observe.NewCause("authentication", "memcache: login refused")
+	ErrAuth = faults.ErrAuth
 
-	errCredentials  = observe.NewCause("credentials", "memcache: no credentials")
-	errTooManyConns = observe.NewCause("no more connections", "memcache: server is at its connection limit")
-	errRetired      = errors.New("memcache: connection replaced")
-	errSettled      = errors.New("memcache: settled elsewhere")
-	errNilItem      = errors.New("memcache: nil *Item: pass an item with a key")
+	errNilItem = errors.New("memcache: nil *Item: pass an item with a key")
 )
 
 // ServerDownError says that a call did not get its answer because of its server. It matches
@@ -81,30 +76,3 @@ func (e *ServerDownError) Error() string {
 
 // Unwrap makes errors.Is work for [ErrServerDown] and for the cause.
 func (e *ServerDownError) Unwrap() []error { return []error{ErrServerDown, e.Cause} }
-
-// fault is why a connection ended, with what it means to the breaker.
-type fault struct {
-	err     error
-	outcome breaker.Outcome
-	dial    bool // there was no connection yet
-}
-
-func (f *fault) Error() string { return f.err.Error() }
-func (f *fault) Unwrap() error { return f.err }
-
-func hard(err error) *fault      { return &fault{err: err, outcome: breaker.Hard} }
-func soft(err error) *fault      { return &fault{err: err, outcome: breaker.Failure} }
-func blameless(err error) *fault { return &fault{err: err, outcome: breaker.Ignored} }
-
-// classify is the breaker's view of what ended a call: calls that got an answer report nil,
-// whatever the answer was.
-func classify(err error) breaker.Outcome {
-	if err == nil {
-		return breaker.Success
-	}
-	var f *fault
-	if errors.As(err, &f) {
-		return f.outcome
-	}
-	return breaker.Ignored
-}

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
@@ -22,15 +26,15 @@ func (c *Client) route(ctx context.Context, key string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !legalKey(key) {
+	if !protocol.LegalKey(key) {
 		return nil, ErrMalformedKey
 	}
 	return core.picker.pick(key)
 }
 
 // read runs Get and GetAndTouch.
-func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
-	s, err := c.route(ctx, r.key)
+func (c *Client) read(ctx context.Context, r *protocol.Request) (*Item, error) {
+	s, err := c.route(ctx, r.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +45,7 @@ func (c *Client) read(ctx context.Context, r *request) (*Item, error) {
 	return it, err
 }
 
-func (c *Client) readAt(ctx context.Context, s *server, r *request) (*Item, error) {
+func (c *Client) readAt(ctx context.Context, s *server, r *protocol.Request) (*Item, error) {
 	if !s.window.shut() {
 		return c.readAround(ctx, s, r)
 	}
@@ -53,8 +57,8 @@ func (c *Client) readAt(ctx context.Context, s *server, r *request) (*Item, erro
 }
 
 // write runs the operations on one key that change something.
-func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
-	s, err := c.route(ctx, r.key)
+func (c *Client) write(ctx context.Context, r *protocol.Request) (uint64, error) {
+	s, err := c.route(ctx, r.Key)
 	if err != nil {
 		return 0, err
 	}
@@ -64,13 +68,13 @@ func (c *Client) write(ctx context.Context, r *request) (uint64, error) {
 	} else {
 		number, err = c.writeAt(ctx, s, r)
 	}
-	if !c.loads && r.op.leavesOldValue() {
-		s.core.loads.forget(r.key)
+	if !c.loads && r.Op.LeavesOldValue() {
+		s.core.loads.forget(r.Key)
 	}
 	return number, err
 }
 
-func (c *Client) writeAt(ctx context.Context, s *server, r *request) (uint64, error) {
+func (c *Client) writeAt(ctx context.Context, s *server, r *protocol.Request) (uint64, error) {
 	if !s.window.shut() {
 		return c.writeAround(ctx, s, r)
 	}
@@ -81,20 +85,20 @@ func (c *Client) writeAt(ctx context.Context, s *server, r *request) (uint64, er
 	return 0, c.writeFailed(ctx, s, r, out)
 }
 
-func (c *Client) store(ctx context.Context, o op, item *Item) error {
+func (c *Client) store(ctx context.Context, o protocol.Op, item *Item) error {
 	if item == nil {
 		return errNilItem
 	}
-	_, err := c.write(ctx, &request{op: o, key: item.Key, item: item})
+	_, err := c.write(ctx, &protocol.Request{Op: o, Key: item.Key, Item: item})
 	return err
 }
 
 // unanswered words the error of a call that its server did not answer.
-func (c *Client) unanswered(ctx context.Context, s *server, o op, out outcome) error {
+func (c *Client) unanswered(ctx context.Context, s *server, o protocol.Op, out outcome) error {
 	if ended := ctx.Err(); ended != nil && out.err == ended { //nolint:errorlint // a dial's own time-out wraps the same error.
 		return ended
 	}
-	if o.reads() && !c.reporting && !s.neverWorked(out.err) {
+	if o.Reads() && !c.reporting && !s.neverWorked(out.err) {
 		return ErrCacheMiss
 	}
 	return s.downError(o, out)
@@ -113,11 +117,11 @@ func (s *server) neverWorked(err error) bool {
 		}
 		err = s.downCause()
 	}
-	return err != breaker.ErrOpen && isMisconfigured(err) //nolint:errorlint // the very value; it must not cost an allocation.
+	return err != breaker.ErrOpen && faults.IsMisconfigured(err) //nolint:errorlint // the very value; it must not cost an allocation.
 }
 
-func (s *server) downError(o op, out outcome) *ServerDownError {
-	e := &ServerDownError{Addr: s.address, Op: o.verb(), Cause: plainCause(out.err), Sent: out.sent}
+func (s *server) downError(o protocol.Op, out outcome) *ServerDownError {
+	e := &ServerDownError{Addr: s.address, Op: o.Verb(), Cause: plainCause(out.err), Sent: out.sent}
 	down := s.downNow()
 	if down != nil {
 		e.Since = down.since
@@ -143,9 +147,9 @@ func (s *server) downCause() error {
 
 // plainCause takes off what only the breaker needs.
 func plainCause(err error) error {
-	var f *fault
+	var f *faults.Fault
 	if errors.As(err, &f) {
-		return f.err
+		return f.Err
 	}
 	return err
 }
@@ -153,7 +157,7 @@ func plainCause(err error) error {
 // part is one request of an operation that goes to several servers.
 type part struct {
 	server  *server
-	request request
+	request protocol.Request
 	flight  flight
 	refused error
 	outcome outcome
@@ -166,7 +170,7 @@ func launch(ctx context.Context, parts []part) {
 	for i := range parts {
 		p := &parts[i]
 		p.await(ctx)
-		if spans != nil && !p.request.own {
+		if spans != nil && !p.request.Own {
 			spans[i].End(p.server.ended(&p.request, &p.outcome))
 		}
 	}
@@ -192,7 +196,7 @@ func (p *part) await(ctx context.Context) {
 }
 
 // everywhere runs Ping and FlushAll.
-func (c *Client) everywhere(ctx context.Context, o op) error {
+func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	core, err := c.listed(ctx)
 	if err != nil {
 		return err
@@ -201,15 +205,15 @@ func (c *Client) everywhere(ctx context.Context, o op) error {
 	if err != nil {
 		return err
 	}
-	if o == opFlush {
+	if o == protocol.OpFlush {
 		core.lists.flushLeft(ctx)
 	}
 	parts := make([]part, len(servers))
 	for i, s := range servers {
-		parts[i].server, parts[i].request.op = s, o
+		parts[i].server, parts[i].request.Op = s, o
 	}
 	launch(ctx, parts)
-	if o == opFlush {
+	if o == protocol.OpFlush {
 		core.loads.forgetAll()
 	}
 	var failed []error
@@ -287,25 +291,25 @@ func (c *Client) partError(ctx context.Context, p *part) error {
 	if p.outcome.err == nil || p.outcome.replied {
 		return p.outcome.err
 	}
-	err := c.unanswered(ctx, p.server, opGetMulti, p.outcome)
+	err := c.unanswered(ctx, p.server, protocol.OpGetMulti, p.outcome)
 	switch {
 	case err != ErrCacheMiss: //nolint:errorlint // the very value that unanswered gives for "down".
 		return err
-	case (errors.Is(p.outcome.err, ErrTimeout) || isCut(p.outcome.err)) && !p.server.isDown():
-		return p.server.downError(opGetMulti, p.outcome)
+	case (errors.Is(p.outcome.err, faults.ErrTimeout) || isCut(p.outcome.err)) && !p.server.isDown():
+		return p.server.downError(protocol.OpGetMulti, p.outcome)
 	}
 	return nil
 }
 
 // isCut recognises the end of a connection under a call, but not by Close.
 func isCut(err error) bool {
-	var lost *fault
-	return errors.As(err, &lost) && !lost.dial && !errors.Is(err, ErrClosed)
+	var lost *faults.Fault
+	return errors.As(err, &lost) && !lost.Dial && !errors.Is(err, faults.ErrClosed)
 }
 
 // foundIn reports whether items has all keys of a part, which copies may have brought.
 func (p *part) foundIn(items map[string]*Item) bool {
-	for _, key := range p.request.keys {
+	for _, key := range p.request.Keys {
 		if items[key] == nil {
 			return false
 		}
@@ -318,7 +322,7 @@ func (p *part) foundIn(items map[string]*Item) bool {
 func split(core *core, keys []string) (parts []part, doubted []string, err error) {
 	parts = make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
 	for _, key := range keys {
-		if !legalKey(key) {
+		if !protocol.LegalKey(key) {
 			return nil, nil, ErrMalformedKey
 		}
 		s, err := core.picker.pick(key)
@@ -333,7 +337,7 @@ func split(core *core, keys []string) (parts []part, doubted []string, err error
 			doubted = append(doubted, key)
 		}
 		if at == phaseLinger || s.missed.holds(key) && !s.isDown() {
-			s.metrics.count(opGetMulti, resultMiss) // what the server has of it may be old
+			s.metrics.count(protocol.OpGetMulti, resultMiss) // what the server has of it may be old
 			continue
 		}
 		parts = addKey(parts, s, key, len(keys))
@@ -346,9 +350,9 @@ func addKey(parts []part, s *server, key string, most int) []part {
 	i := openPart(parts, s)
 	if i < 0 {
 		i = len(parts)
-		parts = append(parts, part{server: s, request: request{op: opGetMulti, keys: make([]string, 0, min(most, maxMultiKeys))}})
+		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpGetMulti, Keys: make([]string, 0, min(most, maxMultiKeys))}})
 	}
-	parts[i].request.keys = append(parts[i].request.keys, key)
+	parts[i].request.Keys = append(parts[i].request.Keys, key)
 	return parts
 }
 
@@ -357,7 +361,7 @@ func addKey(parts []part, s *server, key string, most int) []part {
 func openPart(parts []part, s *server) int {
 	for i := len(parts) - 1; i >= 0; i-- {
 		if parts[i].server == s {
-			if len(parts[i].request.keys) < maxMultiKeys {
+			if len(parts[i].request.Keys) < maxMultiKeys {
 				return i
 			}
 			break

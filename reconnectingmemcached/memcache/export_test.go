@@ -9,6 +9,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
@@ -26,21 +34,21 @@ const (
 
 // ReadReply feeds bytes to the parser of values, as the reply to a Get of key.
 func ReadReply(in *bufio.Reader, key string) (*Item, error) {
-	line, err := readLine(in)
+	line, err := protocol.ReadLine(in)
 	if err != nil {
 		return nil, err
 	}
-	h, ok := parseValueHeader(line)
+	h, ok := protocol.ParseValueHeader(line)
 	if !ok {
-		return nil, badReply(opGet, line)
+		return nil, protocol.BadReply(protocol.OpGet, line)
 	}
-	return readValue(in, h, key)
+	return protocol.ReadValue(in, h, key)
 }
 
 // ParseLine feeds a line to the parser of one-line replies, for each operation that has one.
 func ParseLine(line []byte) {
-	for o := opSet; o < opCount; o++ {
-		parseLine(o, line)
+	for o := protocol.OpSet; o < protocol.OpCount; o++ {
+		protocol.ParseLine(o, line)
 	}
 }
 
@@ -62,7 +70,7 @@ func (c *Client) Guard(key string) error {
 	if !s.window.shut() {
 		return ErrServerDown
 	}
-	r := request{op: opGet, key: key}
+	r := protocol.Request{Op: protocol.OpGet, Key: key}
 	permit, err := s.admit(&r)
 	if err != nil {
 		return err
@@ -78,29 +86,29 @@ func ProbeDelay(cause error, attempt int) time.Duration { return probeDelay(caus
 
 // Wire encodes a request as it is sent.
 func Wire(op string, item *Item) string {
-	for o := range opCount {
-		if o.verb() == op {
-			return string(appendRequest(nil, o.word(), &request{op: o, key: item.Key, item: item}))
+	for o := range protocol.OpCount {
+		if o.Verb() == op {
+			return string(protocol.AppendRequest(nil, o.Word(), &protocol.Request{Op: o, Key: item.Key, Item: item}))
 		}
 	}
 	return ""
 }
 
 // Ramp bounds calls in flight.
-type Ramp struct{ ramp ramp }
+type Ramp struct{ ramp limits.Ramp }
 
 // NewRamp returns the bound of a healthy server.
 func NewRamp(most int) *Ramp {
 	r := new(Ramp)
-	r.ramp.init(most)
+	r.ramp.Init(most)
 	return r
 }
 
 // Enter, Leave, Begin and Succeeded are those of the ramp.
-func (r *Ramp) Enter(now func() int64) bool { return r.ramp.enter(now) }
-func (r *Ramp) Leave()                      { r.ramp.leave() }
-func (r *Ramp) Begin(now int64)             { r.ramp.begin(now) }
-func (r *Ramp) Succeeded(now func() int64)  { r.ramp.succeeded(now) }
+func (r *Ramp) Enter(now func() int64) bool { return r.ramp.Enter(now) }
+func (r *Ramp) Leave()                      { r.ramp.Leave() }
+func (r *Ramp) Begin(now int64)             { r.ramp.Begin(now) }
+func (r *Ramp) Succeeded(now func() int64)  { r.ramp.Succeeded(now) }
 
 // DeleteAll deletes n keys on a connection as a replay does, and closes that.
 func DeleteAll(conn net.Conn, n int) error {
@@ -114,10 +122,10 @@ func DeleteAll(conn net.Conn, n int) error {
 }
 
 // Readable reports whether bytes wait in a connection's socket.
-func Readable(conn net.Conn) bool { return readable(conn) }
+func Readable(conn net.Conn) bool { return sockets.Readable(conn) }
 
 // Discard closes a connection as one that is given up.
-func Discard(conn net.Conn) { discard(conn) }
+func Discard(conn net.Conn) { sockets.Discard(conn) }
 
 // ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two
 // replies arrive at once, the first answers a Set, and a second Set is sent before the reader looks
@@ -135,7 +143,7 @@ func (c *Client) ReplyBeforeRequest(replies string) error {
 	l.connected(conn)
 	r := &reader{line: l, conn: conn, in: bufio.NewReader(conn)}
 	for range 2 {
-		w := &request{op: opSet, key: "k", item: &Item{Key: "k"}}
+		w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &Item{Key: "k"}}
 		waiting := s.core.calls.take()
 		if err := l.enqueue(w, waiting, waiting.begin(), s.core.now()); err != nil {
 			return err
@@ -172,7 +180,7 @@ func (c *Client) LimitLabels(n int) {
 // LetGo lets a server go in the middle of its calls.
 func (c *Client) LetGo(addr string) {
 	core := c.shared.core.Load()
-	core.dismiss([]*server{core.all()[serverAddr{"tcp", addr}]})
+	core.dismiss([]*server{core.all()[addresses.Addr{NetworkName: "tcp", Text: addr}]})
 }
 
 // GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and
@@ -185,7 +193,7 @@ func (c *Client) GivenUpUnwritten(endStuck bool) (sent bool, written string, err
 	}
 	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	waiting := s.core.calls.take()
-	w := &request{op: opSet, key: "k", item: &Item{Key: "k", Value: []byte("v")}}
+	w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &Item{Key: "k", Value: []byte("v")}}
 	if err := l.enqueue(w, waiting, waiting.begin(), s.core.now()); err != nil {
 		return false, "", err
 	}
@@ -236,7 +244,7 @@ func (c *Client) SetGrace(grace time.Duration) error {
 
 // QueuedBytes is how much waits to be written to a server.
 func (c *Client) QueuedBytes(addr string) int {
-	l := c.shared.core.Load().all()[serverAddr{"tcp", addr}].current.Load()
+	l := c.shared.core.Load().all()[addresses.Addr{NetworkName: "tcp", Text: addr}].current.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queued)
@@ -290,8 +298,8 @@ func Holders(key, owner string, addrs ...string) (holders []string) {
 func Deeds(operation, in string, up ...bool) string {
 	phases := map[string]phase{"up": phaseUp, "window": phaseWindow, "linger": phaseLinger, "down": phaseDown}
 	words := [...]string{deedNone: "-", deedDelete: "delete", deedStore: "store", deedLog: "log"}
-	for o := range opCount {
-		if o.verb() == operation {
+	for o := range protocol.OpCount {
+		if o.Verb() == operation {
 			todo := phases[in].copying(o).deeds([copyHolders]bool(up))
 			return words[todo[0]] + " " + words[todo[1]]
 		}
@@ -319,8 +327,8 @@ func (w *Window) Known() bool { return w.window.known.Load() }
 
 // ParseMeta feeds a line to the parser of replies to hand-overs.
 func ParseMeta(line []byte) (size int, flags uint32, left int64, ok bool) {
-	h, ok := parseMetaHeader(line)
-	return h.size, h.flags, h.ttl, ok
+	h, ok := protocol.ParseMetaHeader(line)
+	return h.Size, h.Flags, h.TTL, ok
 }
 
 // IsOutdated reports whether a load whose lease is there since a time may not be joined by who has

@@ -4,42 +4,44 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 // writeListed runs the operations that change something, of a client whose list of servers changes.
 // What former owners have is deleted before the owner is told, as long as they may be asked for it;
 // see [lists.copyAll].
-func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64, error) {
+func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request) (uint64, error) {
 	began := l.core.now()
-	if r.op != opTouch {
-		l.recent.add(r.key, time.Duration(began))
+	if r.Op != protocol.OpTouch {
+		l.recent.add(r.Key, time.Duration(began))
 	}
 	v := l.now.Load()
-	s := v.present.pick(r.key)
-	former := v.formerOwners(r.key, s)
-	if former.n == 0 || r.op == opTouch || l.leavesAlone(r.key) {
+	s := v.present.pick(r.Key)
+	former := v.formerOwners(r.Key, s)
+	if former.n == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
 		number, err := c.writeAt(ctx, s, r)
 		l.overtaken(v, s, r)
 		return number, err
 	}
-	if !r.op.leavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
+	if !r.Op.LeavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
 		number, err := c.writeAt(ctx, s, r)
 		if err == nil {
-			l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.key, began))
+			l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
 		}
 		l.overtaken(v, s, r)
 		return number, err
 	}
-	r.began = began
+	r.Began = began
 	var had bool
-	parts := l.beginDeletes(ctx, &former, r.key, began)
+	parts := l.beginDeletes(ctx, &former, r.Key, began)
 	first := v.changedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
 	if first {
 		limited, cancel := context.WithTimeout(ctx, l.core.options.Timeout/2) // what is left is the owner's
 		had = l.finishDeletes(limited, parts)
 		cancel()
 	}
-	l.handing.asked.wrote(r.key)
+	l.handing.asked.wrote(r.Key)
 	number, err := c.writeAt(ctx, s, r)
 	if !first {
 		had = l.finishDeletes(ctx, parts)
@@ -47,10 +49,10 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 	if v.changedAfter(time.Duration(began) - l.recentTime()) {
 		// Others may not have heard of the change, and copy in the other direction: from the owner
 		// that has just been told.
-		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.key, began))
+		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
 	}
 	l.overtaken(v, s, r)
-	if had && r.op == opDelete && err == ErrCacheMiss { //nolint:errorlint // the very value of an answer.
+	if had && r.Op == protocol.OpDelete && err == ErrCacheMiss { //nolint:errorlint // the very value of an answer.
 		err = nil
 	}
 	return number, err
@@ -60,29 +62,29 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *request) (uint64,
 // began before it.
 //
 //nolint:contextcheck // gomemcache has none.
-func (c *core) written(r *request) {
-	if !r.op.leavesOldValue() {
+func (c *core) written(r *protocol.Request) {
+	if !r.Op.LeavesOldValue() {
 		return
 	}
-	c.loads.forget(r.key)
+	c.loads.forget(r.Key)
 	l := c.lists
-	if l == nil || l.leavesAlone(r.key) {
+	if l == nil || l.leavesAlone(r.Key) {
 		return
 	}
 	began := c.now()
-	l.recent.add(r.key, time.Duration(began))
+	l.recent.add(r.Key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
-		former := v.formerOwners(r.key, v.present.pick(r.key))
-		l.finishDeletes(c.ctx, l.beginDeletes(c.ctx, &former, r.key, began))
-		l.handing.asked.wrote(r.key)
+		former := v.formerOwners(r.Key, v.present.pick(r.Key))
+		l.finishDeletes(c.ctx, l.beginDeletes(c.ctx, &former, r.Key, began))
+		l.handing.asked.wrote(r.Key)
 	}
 }
 
 // overtaken deletes at the new owner what was written at the one before while the list changed.
-func (l *lists) overtaken(v *view, s *server, r *request) {
+func (l *lists) overtaken(v *view, s *server, r *protocol.Request) {
 	if after := l.now.Load(); after != v {
-		if owner := after.present.pick(r.key); owner != s {
-			owner.noteMissed(&request{op: opDelete, key: r.key}, outcome{})
+		if owner := after.present.pick(r.Key); owner != s {
+			owner.noteMissed(&protocol.Request{Op: protocol.OpDelete, Key: r.Key}, outcome{})
 		}
 	}
 }
@@ -90,7 +92,7 @@ func (l *lists) overtaken(v *view, s *server, r *request) {
 func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, began int64) []part {
 	parts := make([]part, 0, former.n)
 	for _, s := range former.all() {
-		parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key, began: began}})
+		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
 	}
 	sendParts(ctx, parts)
 	l.handing.deletes.Add(uint64(len(parts)))
@@ -119,7 +121,7 @@ func (l *lists) flushLeft(ctx context.Context) {
 	var parts []part
 	for s := range v.needs(time.Duration(l.core.now()) - l.core.options.HandOver) {
 		if s != nil && !members[s] {
-			parts = append(parts, part{server: s, request: request{op: opFlush, own: true}})
+			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpFlush, Own: true}})
 		}
 	}
 	launch(ctx, parts)

@@ -5,6 +5,10 @@ import (
 	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
@@ -65,7 +69,7 @@ func (g Gutter) validate() error {
 		return fmt.Errorf("memcache: Options.Gutter.MaxShare is %v: use a part between 0 and 1; 0 is the default", g.MaxShare)
 	}
 	for _, address := range g.Servers {
-		if err := validateAddress(address); err != nil {
+		if err := addresses.Validate(address); err != nil {
 			return fmt.Errorf("memcache: Options.Gutter.Servers: %w", err)
 		}
 	}
@@ -125,13 +129,13 @@ const (
 
 // copying is none for locks and counters while their owner is down, as they are refused then. Once
 // it is back they must not be hidden behind a copy of a former value.
-func (p phase) copying(o op) copying {
+func (p phase) copying(o protocol.Op) copying {
 	switch {
-	case p == phaseUp || o.reads() || o == opTouch:
+	case p == phaseUp || o.Reads() || o == protocol.OpTouch:
 		return leaveCopies
-	case o == opSet && p != phaseWindow:
+	case o == protocol.OpSet && p != phaseWindow:
 		return storeCopy
-	case p == phaseDown && !o.leavesOldValue():
+	case p == phaseDown && !o.LeavesOldValue():
 		return leaveCopies
 	}
 	return deleteCopies

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 // A hand-over is what becomes of keys whose owner changes with the list of servers: a miss asks the
@@ -44,7 +46,7 @@ type found struct {
 }
 
 // inherit looks for the item of a key that its owner does not have at the owner before that.
-func (l *lists) inherit(ctx context.Context, owner *server, r *request) (*Item, error) {
+func (l *lists) inherit(ctx context.Context, owner *server, r *protocol.Request) (*Item, error) {
 	if ctx.Err() != nil {
 		return nil, missUnlessEnded(ctx)
 	}
@@ -55,7 +57,7 @@ func (l *lists) inherit(ctx context.Context, owner *server, r *request) (*Item, 
 	l.handAsk(ctx, parts)
 	f, it := l.found(&parts[0], owner, r)
 	if it == nil {
-		l.handing.asked.end(r.key)
+		l.handing.asked.end(r.Key)
 		return nil, missUnlessEnded(ctx)
 	}
 	l.copySoon([]found{f})
@@ -74,7 +76,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 			continue
 		}
 		if owner, err := l.pick(key); err == nil {
-			parts = l.asks(parts, owner, &request{op: opGetMulti, key: key})
+			parts = l.asks(parts, owner, &protocol.Request{Op: protocol.OpGetMulti, Key: key})
 		}
 		for len(to) < len(parts) {
 			owner, _ := l.pick(key)
@@ -87,11 +89,11 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 	l.handAsk(ctx, parts)
 	var all []found
 	for i := range parts {
-		if f, it := l.found(&parts[i], to[i], &request{}); it != nil {
+		if f, it := l.found(&parts[i], to[i], &protocol.Request{}); it != nil {
 			items[it.Key] = it
 			all = append(all, f)
 		} else {
-			l.handing.asked.end(parts[i].request.key)
+			l.handing.asked.end(parts[i].request.Key)
 		}
 	}
 	l.copySoon(all)
@@ -99,25 +101,25 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 
 // asks adds the question for the key of r, if there is a former owner that may have it. It must be
 // answered, and the key then copied or no longer held for one that is.
-func (l *lists) asks(parts []part, owner *server, r *request) []part {
+func (l *lists) asks(parts []part, owner *server, r *protocol.Request) []part {
 	v := l.now.Load()
-	s := v.asked(r.key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
-	if s == nil || l.leavesAlone(r.key) {
+	s := v.asked(r.Key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
+	if s == nil || l.leavesAlone(r.Key) {
 		return parts
 	}
 	if at := s.phase(); at != phaseUp && at != phaseWindow {
 		l.handing.skipped.Add(1)
 		return parts
 	}
-	l.handing.asked.begin(r.key)
-	return append(parts, part{server: s, request: s.handOverRequest(r.key)})
+	l.handing.asked.begin(r.Key)
+	return append(parts, part{server: s, request: s.handOverRequest(r.Key)})
 }
 
-func (s *server) handOverRequest(key string) request {
+func (s *server) handOverRequest(key string) protocol.Request {
 	if s.knowsMeta() {
-		return request{op: opHandOver, own: true, key: key}
+		return protocol.Request{Op: protocol.OpHandOver, Own: true, Key: key}
 	}
-	return request{op: opGet, own: true, key: key}
+	return protocol.Request{Op: protocol.OpGet, Own: true, Key: key}
 }
 
 // leavesAlone reports whether a key is none that is handed over.
@@ -130,7 +132,7 @@ func (l *lists) leavesAlone(key string) bool {
 func (l *lists) handAsk(ctx context.Context, parts []part) {
 	var limit time.Duration
 	for i := range parts {
-		limit = max(limit, 4*parts[i].server.pace.seen())
+		limit = max(limit, 4*parts[i].server.pace.Seen())
 	}
 	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.core.options.Timeout))
 	defer cancel()
@@ -139,7 +141,7 @@ func (l *lists) handAsk(ctx context.Context, parts []part) {
 
 // found takes an answer apart: the caller's item, and what is copied. Its CasID would be another
 // server's.
-func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
+func (l *lists) found(p *part, to *server, r *protocol.Request) (f found, it *Item) {
 	out := &p.outcome
 	switch {
 	case out.err == nil:
@@ -155,13 +157,13 @@ func (l *lists) found(p *part, to *server, r *request) (f found, it *Item) {
 		l.handing.missed.Add(1)
 		return f, nil
 	}
-	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.op == opHandOver && out.number == 1}
+	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.Op == protocol.OpHandOver && out.number == 1}
 	it.CasID = 0
 	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
 	switch {
-	case r.op == opGetAndTouch:
-		f.item.Expiration = r.seconds
-	case p.request.op == opHandOver:
+	case r.Op == protocol.OpGetAndTouch:
+		f.item.Expiration = r.Seconds
+	case p.request.Op == protocol.OpHandOver:
 		f.item.Expiration = expirationIn(out.number, time.Now())
 	}
 	return f, it
@@ -220,7 +222,7 @@ func (l *lists) copyAll(all []found) {
 	for i := range all {
 		if f := &all[i]; !f.expired && !l.handing.asked.isWritten(f.item.Key) {
 			copied = append(copied, f)
-			parts = append(parts, part{server: f.to, request: request{op: opAdd, own: true, key: f.item.Key, item: f.item}})
+			parts = append(parts, part{server: f.to, request: protocol.Request{Op: protocol.OpAdd, Own: true, Key: f.item.Key, Item: f.item}})
 		}
 	}
 	launch(l.core.ctx, parts)
@@ -230,20 +232,20 @@ func (l *lists) copyAll(all []found) {
 		out := &parts[i].outcome
 		switch {
 		case out.err == nil && l.handing.asked.isWritten(copied[i].item.Key):
-			copied[i].to.logMissed(&request{op: opDelete, key: copied[i].item.Key}, outcome{})
+			copied[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, outcome{})
 		case out.err == nil:
 			l.handing.copied.Add(1)
 			p := part{server: copied[i].from, request: copied[i].from.handOverRequest(copied[i].item.Key)}
-			p.request.valueless = p.request.op == opHandOver
+			p.request.Valueless = p.request.Op == protocol.OpHandOver
 			again, added = append(again, p), append(added, copied[i])
 		case out.sent && !out.replied:
-			copied[i].to.logMissed(&request{op: opDelete, key: copied[i].item.Key}, *out) // it may arrive yet
+			copied[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, *out) // it may arrive yet
 		}
 	}
 	launch(l.core.ctx, again)
 	for i := range again {
 		if !added[i].stillAt(&again[i].outcome) {
-			added[i].to.logMissed(&request{op: opDelete, key: added[i].item.Key}, outcome{})
+			added[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: added[i].item.Key}, outcome{})
 		}
 	}
 }

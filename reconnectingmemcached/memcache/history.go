@@ -5,6 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 )
@@ -86,7 +90,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	key := history.Key(l.core.options.Hash.kind(), names)
 	asks := make([]part, len(servers))
 	for i, s := range servers {
-		asks[i] = part{server: s, request: request{op: opGet, own: true, key: key}}
+		asks[i] = part{server: s, request: protocol.Request{Op: protocol.OpGet, Own: true, Key: key}}
 	}
 	launch(ctx, asks)
 	all, told := known, make([][]history.List, len(asks))
@@ -102,7 +106,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	for i := range asks {
 		_, lacking := history.Add(names, told[i], all)
 		if len(lacking) > 0 && asks[i].outcome.replied {
-			tells = append(tells, part{server: asks[i].server, request: request{op: opSet, own: true, key: key, item: it}})
+			tells = append(tells, part{server: asks[i].server, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
 		}
 	}
 	launch(ctx, tells)
@@ -122,13 +126,13 @@ func (l *lists) decode(it *Item, names []string) []history.List {
 	if it == nil || it.Flags != history.Flags {
 		return nil
 	}
-	lists, err := history.Decode(it.Value, time.Now(), validateAddress)
+	lists, err := history.Decode(it.Value, time.Now(), addresses.Validate)
 	if err != nil {
 		return nil // it is another version's, say
 	}
-	most, sockets := max(leastNames, 4*len(names)), slices.ContainsFunc(names, isUnixPath)
+	most, sockets := max(leastNames, 4*len(names)), slices.ContainsFunc(names, addresses.IsUnixPath)
 	return slices.DeleteFunc(lists, func(f history.List) bool {
-		return len(f.Names) > most || !sockets && slices.ContainsFunc(f.Names, isUnixPath)
+		return len(f.Names) > most || !sockets && slices.ContainsFunc(f.Names, addresses.IsUnixPath)
 	})
 }
 
@@ -156,7 +160,7 @@ func (l *lists) with(v *view, told []history.List) (next *view, added []formerRo
 // trusts reports whether a server may be dialled that only other servers name. It might not be one
 // of ours, and is not to get the password; with TLS its certificate says so.
 func (l *lists) trusts(name string) bool {
-	return l.core.options.Credentials == nil || l.core.options.TLS != nil && !isUnixPath(name)
+	return l.core.options.Credentials == nil || l.core.options.TLS != nil && !addresses.IsUnixPath(name)
 }
 
 // learn takes over former lists, and deletes what this process has written without knowing of them:
@@ -181,7 +185,7 @@ func (l *lists) deleteWritten(v *view, former *formerRoster) {
 		owner, s := v.present.pick(key), former.pick(key)
 		if s != nil && s != owner && !l.leavesAlone(key) {
 			keys = append(keys, key)
-			parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key}})
+			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 	}
 	for len(parts) > 0 {

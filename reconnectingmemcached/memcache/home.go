@@ -11,6 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -53,7 +57,7 @@ func (h *home) init(c *core, address string) {
 	h.settling = make(chan struct{}, 1)
 	h.checked = !c.resolves
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || isUnixPath(address) {
+	if err != nil || host == "" || addresses.IsUnixPath(address) {
 		return
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -73,7 +77,7 @@ func (h *home) address() netip.Addr {
 // takes reports whether a connection goes to the home. Where it goes cannot be told of all
 // connections; the first of which it can decides.
 func (h *home) takes(conn net.Conn) bool {
-	to, ok := remoteOf(conn)
+	to, ok := sockets.RemoteOf(conn)
 	if !ok || !h.checked {
 		return true
 	}
@@ -96,19 +100,6 @@ func candidate(at netip.Addr, addrs []netip.Addr, inGrace bool, attempt int) net
 		i = 0
 	}
 	return addrs[(i+attempt)%len(addrs)]
-}
-
-// remoteOf is the IP address that a connection goes to.
-func remoteOf(conn net.Conn) (netip.Addr, bool) {
-	remote := conn.RemoteAddr()
-	if tcp, ok := remote.(*net.TCPAddr); ok && tcp != nil {
-		return tcp.AddrPort().Addr().Unmap(), true
-	}
-	if remote == nil {
-		return netip.Addr{}, false
-	}
-	parsed, err := netip.ParseAddrPort(remote.String())
-	return parsed.Addr().Unmap(), err == nil
 }
 
 func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -157,7 +148,7 @@ func (s *server) dialHome(ctx context.Context) (net.Conn, error) {
 	}
 	conn, stray, err := s.dialNamed(ctx)
 	if stray != nil {
-		discard(stray)
+		sockets.Discard(stray)
 	}
 	return conn, err
 }
@@ -181,7 +172,7 @@ func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
 func (s *server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error) {
 	for range homeDials {
 		if stray != nil {
-			discard(stray)
+			sockets.Discard(stray)
 		}
 		conn, err := s.knock(ctx, s.address)
 		if err != nil {
@@ -206,7 +197,7 @@ func (s *server) dialPrivate(ctx context.Context) (net.Conn, error) {
 	}
 	conn, stray, err := s.dialNamed(ctx)
 	if stray != nil {
-		discard(stray)
+		sockets.Discard(stray)
 		s.home.strayed.Store(s.core.now() + strayPause)
 	}
 	return conn, err
@@ -270,7 +261,7 @@ func (s *server) knockInShare(ctx context.Context, at netip.Addr, share int) (ne
 
 // settleAt makes the address that a connection goes to the home.
 func (s *server) settleAt(conn net.Conn) {
-	if at, ok := remoteOf(conn); ok && s.home.checked {
+	if at, ok := sockets.RemoteOf(conn); ok && s.home.checked {
 		s.moveTo(at)
 	}
 }
@@ -290,7 +281,7 @@ func (s *server) moveTo(at netip.Addr) {
 	s.idle = nil
 	s.mu.Unlock()
 	for _, p := range idle {
-		discard(p.conn)
+		sockets.Discard(p.conn)
 	}
 	for _, l := range s.liveLines() {
 		if to, known := l.remote(); known && to != at {
@@ -330,7 +321,7 @@ func (s *server) followDialer() {
 			return // as in followName
 		}
 		_ = conn.Close()
-		at, known := remoteOf(conn)
+		at, known := sockets.RemoteOf(conn)
 		if !known || at == s.home.address() || moved.IsValid() && at != moved {
 			return
 		}
@@ -358,7 +349,7 @@ func (l *line) remote() (netip.Addr, bool) {
 	if l.conn == nil {
 		return netip.Addr{}, false
 	}
-	return remoteOf(l.conn)
+	return sockets.RemoteOf(l.conn)
 }
 
 // unknownName spaces the look-ups of a name that is gone, by the probes of its server. All

@@ -8,6 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 const (
@@ -61,7 +67,7 @@ type line struct {
 
 // enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full
 // and nothing of r was sent.
-func (l *line) enqueue(r *request, c *call, generation uint64, start int64) error {
+func (l *line) enqueue(r *protocol.Request, c *call, generation uint64, start int64) error {
 	l.mu.Lock()
 	if err := l.refusesLocked(r); err != nil {
 		ended := l.err != nil
@@ -91,13 +97,13 @@ func (l *line) enqueue(r *request, c *call, generation uint64, start int64) erro
 	return nil
 }
 
-func (l *line) refusesLocked(r *request) error {
+func (l *line) refusesLocked(r *protocol.Request) error {
 	switch {
 	case l.err != nil:
 		return l.err
 	case l.retired || l.halted:
-		return errRetired
-	case len(l.queued) > 0 && len(l.queued)+r.size() > maxQueuedBytes:
+		return faults.ErrRetired
+	case len(l.queued) > 0 && len(l.queued)+r.Size() > maxQueuedBytes:
 		if l.room == nil {
 			l.room = make(chan struct{})
 		}
@@ -111,8 +117,8 @@ type fullLine struct {
 	room <-chan struct{} // closed when it is worth another try
 }
 
-func (fullLine) Error() string { return ErrBusy.Error() }
-func (fullLine) Unwrap() error { return ErrBusy }
+func (fullLine) Error() string { return faults.ErrBusy.Error() }
+func (fullLine) Unwrap() error { return faults.ErrBusy }
 
 // makeRoomLocked lets those try again that found the line full.
 func (l *line) makeRoomLocked() {
@@ -122,21 +128,21 @@ func (l *line) makeRoomLocked() {
 	}
 }
 
-func (l *line) queueLocked(r *request, c *call, generation uint64, start int64) {
+func (l *line) queueLocked(r *protocol.Request, c *call, generation uint64, start int64) {
 	before := len(l.queued)
-	e := entry{call: c, generation: generation, key: r.key, keys: r.keys, start: start, op: r.op, valueless: r.valueless}
+	e := entry{call: c, generation: generation, key: r.Key, keys: r.Keys, start: start, op: r.Op, valueless: r.Valueless}
 	switch {
-	case (r.op == opGet || r.op == opGetMulti) && !r.alone && !l.server.asksAlone(start):
-		keys := max(len(r.keys), 1)
+	case (r.Op == protocol.OpGet || r.Op == protocol.OpGetMulti) && !r.Alone && !l.server.asksAlone(start):
+		keys := max(len(r.Keys), 1)
 		if e.joined = l.joined > 0 && l.joined+keys <= maxJoined; !e.joined {
 			l.finishGetsLocked()
-			l.queued = append(l.queued, l.server.core.wordOf(r.op)...)
+			l.queued = append(l.queued, l.server.core.wordOf(r.Op)...)
 		}
-		l.queued = appendKeys(l.queued, r)
+		l.queued = protocol.AppendKeys(l.queued, r)
 		l.joined += keys
 	default:
 		l.finishGetsLocked()
-		l.queued = appendRequest(l.queued, l.server.core.wordOf(r.op), r)
+		l.queued = protocol.AppendRequest(l.queued, l.server.core.wordOf(r.Op), r)
 	}
 	e.size = len(l.queued) - before
 	l.waiting.push(e)
@@ -233,7 +239,7 @@ func (l *line) run(ctx context.Context) {
 	}
 	dialled, err := l.server.open(ctx, dial)
 	if err != nil && l.isSecond {
-		err = blameless(errRetired) // its calls take their turn on the one that all share, which tells how the server is
+		err = faults.Blameless(faults.ErrRetired) // its calls take their turn on the one that all share, which tells how the server is
 	}
 	if err != nil {
 		l.end(err)
@@ -241,11 +247,11 @@ func (l *line) run(ctx context.Context) {
 	}
 	conn := &meter{Conn: dialled, server: l.server, line: l}
 	if !l.connected(conn) {
-		discard(dialled) // ended while dialling
+		sockets.Discard(dialled) // ended while dialling
 		return
 	}
 	if !l.server.home.takes(dialled) {
-		l.end(blameless(errRetired)) // the server has moved meanwhile
+		l.end(faults.Blameless(faults.ErrRetired)) // the server has moved meanwhile
 		return
 	}
 	l.server.core.running.Go(l.write)
@@ -298,12 +304,12 @@ func (l *line) lost(err error) error {
 
 // usedFault classifies the end of a connection that had worked: it has simply ended, and the next
 // dial reports whether the server is down.
-func usedFault(err error) *fault {
-	var f *fault
+func usedFault(err error) *faults.Fault {
+	var f *faults.Fault
 	if errors.As(err, &f) {
 		return f
 	}
-	return blameless(err)
+	return faults.Blameless(err)
 }
 
 // answeredLately is how recent the server's last byte must be for the end of one fresh connection
@@ -312,17 +318,17 @@ const answeredLately = int64(100 * time.Millisecond)
 
 // freshFault classifies the end of a connection that never brought a reply: it is taken as the
 // server's state, unless others brought one a moment ago.
-func (s *server) freshFault(err error) *fault {
-	var f *fault
+func (s *server) freshFault(err error) *faults.Fault {
+	var f *faults.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, net.ErrClosed): // closed by this client
-		return blameless(err)
+		return faults.Blameless(err)
 	case s.core.now()-s.lastRead.Load() < answeredLately && s.lastRead.Load() > 0:
-		return soft(err)
+		return faults.Soft(err)
 	}
-	return hard(err)
+	return faults.Hard(err)
 }
 
 // end closes the connection, settles every call on it with err, and charges err to the breaker
@@ -346,7 +352,7 @@ func (l *line) end(err error) {
 	l.server.forget(l, err)
 	close(l.gone)
 	if conn != nil {
-		discard(conn.Conn)
+		sockets.Discard(conn.Conn)
 	}
 	for i := range waiting.size {
 		waiting.at(i).fail(err, i < written)
@@ -360,7 +366,7 @@ func (l *line) retire() {
 	idle := l.waiting.size == 0
 	l.mu.Unlock()
 	if idle {
-		l.end(blameless(errRetired))
+		l.end(faults.Blameless(faults.ErrRetired))
 	}
 }
 
@@ -379,7 +385,7 @@ func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int
 		}
 		stuck = stuck || i == 0
 		if e.call.settle(e.generation) {
-			e.call.err, e.call.sent = ErrTimeout, i < l.written || !l.halted
+			e.call.err, e.call.sent = faults.ErrTimeout, i < l.written || !l.halted
 			latest = max(latest, e.start)
 			settled = append(settled, e.call)
 		}

@@ -10,6 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/adoption"
@@ -167,7 +171,7 @@ func (l *lists) names() (names []string, err error) {
 		return nil, fmt.Errorf("memcache: the source names %d servers: at most %d are used", len(names), maxServers)
 	}
 	for _, name := range names {
-		if err := validateAddress(name); err != nil {
+		if err := addresses.Validate(name); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +250,7 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 		}
 		former := now.formerOwners(key, owner)
 		for _, s := range former.all() {
-			parts = append(parts, part{server: s, request: request{op: opDelete, own: true, key: key}})
+			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 		if len(parts) >= maxMultiKeys {
 			launch(l.core.ctx, parts)
@@ -293,7 +297,7 @@ func (l *lists) letGo() {
 	}
 	needed := v.needs(time.Duration(l.core.now()) - l.core.options.HandOver)
 	for _, name := range l.core.options.Gutter.Servers {
-		needed[l.core.server(networkOf(name), name)] = true
+		needed[l.core.server(addresses.NetworkOf(name), name)] = true
 	}
 	var gone []*server
 	for _, s := range l.core.all() {

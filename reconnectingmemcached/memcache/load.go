@@ -13,6 +13,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
@@ -222,7 +226,7 @@ func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
 	s.mu.Lock()
 	f.cancel, l.flight = cancel, f
 	s.mu.Unlock()
-	f.err = ErrClosed // unless the work is done
+	f.err = faults.ErrClosed // unless the work is done
 	finish := func() {
 		cancel()
 		s.mu.Lock()
@@ -348,7 +352,7 @@ func (l *loader) reloadSoon(old *Item) {
 
 // reloadLease is the key of the lease of a value that is there. That of a long key is its hash.
 func reloadLease(key string) string {
-	if len(leasePrefix)+len(key) <= maxKeyLength {
+	if len(leasePrefix)+len(key) <= protocol.MaxKeyLength {
 		return leasePrefix + key
 	}
 	sum := sha256.Sum256([]byte(key))

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 // The meta commands of memcached 1.6
@@ -51,101 +54,49 @@ func (s *server) askForMeta() {
 		s.meta.state.Store(metaUnknown)
 		return
 	}
-	line, err := readLine(c.in)
+	line, err := protocol.ReadLine(c.in)
 	switch {
 	case err == nil && (string(line) == "EN" || bytes.HasPrefix(line, []byte("HD "))):
 		s.meta.state.Store(metaKnown)
 		_ = c.canary()
-	case err == nil && isErrorLine(line), errors.Is(err, io.EOF):
+	case err == nil && protocol.IsErrorLine(line), errors.Is(err, io.EOF):
 		s.meta.state.Store(metaAbsent)
 	default:
 		s.meta.state.Store(metaUnknown)
 	}
 }
 
-// metaHeader is a parsed "VA <size> <flags>…" or "HD <flags>…".
-type metaHeader struct {
-	valueHeader
-	hasValue bool
-	ttl      int64 // seconds; negative: never
-}
-
-func parseMetaHeader(line []byte) (h metaHeader, ok bool) {
-	word, rest, _ := bytes.Cut(line, []byte{' '})
-	switch string(word) {
-	case "HD":
-	case "VA":
-		h.hasValue = true
-		var size []byte
-		size, rest, _ = bytes.Cut(rest, []byte{' '})
-		n, ok := parseUint(size, math.MaxInt32)
-		if !ok {
-			return h, false
-		}
-		h.size = int(n)
-	default:
-		return h, false
-	}
-	h.ttl = -1
-	for field := range bytes.FieldsSeq(rest) {
-		if !h.take(field[0], field[1:]) {
-			return h, false
-		}
-	}
-	return h, true
-}
-
-// take reads one flag. Those that were not asked for are left out.
-func (h *metaHeader) take(flag byte, text []byte) bool {
-	var n uint64
-	ok := true
-	switch flag {
-	case 'c':
-		h.cas, ok = parseUint(text, math.MaxUint64)
-	case 'f':
-		n, ok = parseUint(text, math.MaxUint32)
-		h.flags = uint32(n)
-	case 't':
-		if string(text) == "-1" {
-			return true
-		}
-		n, ok = parseUint(text, math.MaxInt32)
-		h.ttl = int64(n)
-	}
-	return ok
-}
-
 // handOver reads the reply of one. The number of the outcome is the seconds that the item has left
 // and 1, or 0 for no end.
 func (r *reader) handOver(e *entry) error {
-	line, err := readLine(r.in)
+	line, err := protocol.ReadLine(r.in)
 	switch {
 	case err != nil:
 		return err
 	case string(line) == "EN":
 		e.answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
 		return nil
-	case isErrorLine(line):
+	case protocol.IsErrorLine(line):
 		if err := r.refusedConn(line); err != nil {
 			return err
 		}
-		e.answer(r.conn.heardAt, nil, nil, 0, serverError(line))
+		e.answer(r.conn.heardAt, nil, nil, 0, protocol.ServerError(line))
 		return nil
 	}
-	h, ok := parseMetaHeader(line)
-	if !ok || h.hasValue == e.valueless {
-		return badReply(opHandOver, line)
+	h, ok := protocol.ParseMetaHeader(line)
+	if !ok || h.HasValue == e.valueless {
+		return protocol.BadReply(protocol.OpHandOver, line)
 	}
-	it := &Item{Key: e.key, Flags: h.flags, CasID: h.cas}
+	it := &Item{Key: e.key, Flags: h.Flags, CasID: h.CAS}
 	if !e.valueless {
-		if err := r.tooLarge(h.valueHeader, e.key); err != nil {
+		if err := r.tooLarge(h.ValueHeader, e.key); err != nil {
 			e.answer(r.conn.heardAt, nil, nil, 0, err)
-			return blameless(err)
+			return faults.Blameless(err)
 		}
-		if it, err = readValue(r.in, h.valueHeader, e.key); err != nil {
+		if it, err = protocol.ReadValue(r.in, h.ValueHeader, e.key); err != nil {
 			return fmt.Errorf("memcache: value of a hand-over: %w", err)
 		}
 	}
-	e.answer(r.conn.heardAt, it, nil, uint64(h.ttl+1), nil) //nolint:gosec // -1 at least.
+	e.answer(r.conn.heardAt, it, nil, uint64(h.TTL+1), nil) //nolint:gosec // -1 at least.
 	return nil
 }

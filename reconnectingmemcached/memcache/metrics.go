@@ -6,6 +6,10 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
@@ -38,23 +42,23 @@ func (r result) label() string {
 
 // possible tells the results that an operation can have. They are all there from the start, at 0: a
 // rate sees no series that begins with its first burst.
-func possible(o op, r result) bool {
-	if o == opHandOver {
+func possible(o protocol.Op, r result) bool {
+	if o == protocol.OpHandOver {
 		return false
 	}
 	switch r {
 	case resultServerError, resultRefused, resultBusy, resultTimeout, resultFailed, resultCanceled:
 		return true
 	case resultOK:
-		return !o.reads()
+		return !o.Reads()
 	case resultHit:
-		return o.reads()
+		return o.Reads()
 	case resultMiss:
-		return o.reads() || o == opCompareAndSwap || o == opDelete || o == opTouch || o == opIncrement || o == opDecrement
+		return o.Reads() || o == protocol.OpCompareAndSwap || o == protocol.OpDelete || o == protocol.OpTouch || o == protocol.OpIncrement || o == protocol.OpDecrement
 	case resultNotStored:
-		return o.stores() && o != opSet
+		return o.Stores() && o != protocol.OpSet
 	case resultConflict:
-		return o == opCompareAndSwap
+		return o == protocol.OpCompareAndSwap
 	}
 	return false
 }
@@ -69,9 +73,9 @@ func (r result) ofServer() result {
 }
 
 // resultOf names an answer.
-func resultOf(o op, err error) result {
+func resultOf(o protocol.Op, err error) result {
 	switch {
-	case err == nil && o.reads():
+	case err == nil && o.Reads():
 		return resultHit
 	case err == nil:
 		return resultOK
@@ -88,9 +92,9 @@ func resultOf(o op, err error) result {
 // resultOfFailure names the end of a call that got no answer.
 func resultOfFailure(err error) result {
 	switch {
-	case errors.Is(err, ErrTimeout):
+	case errors.Is(err, faults.ErrTimeout):
 		return resultTimeout
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, faults.ErrBusy):
 		return resultBusy
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return resultCanceled
@@ -100,21 +104,21 @@ func resultOfFailure(err error) result {
 
 // serverMetrics are counters that are bound before the first call.
 type serverMetrics struct {
-	operations  [opCount][resultCount]atomic.Uint64
+	operations  [protocol.OpCount][resultCount]atomic.Uint64
 	dialsOK     atomic.Uint64
 	dialsFailed atomic.Uint64
 }
 
-func (m *serverMetrics) count(o op, r result) { m.operations[o][r].Add(1) }
+func (m *serverMetrics) count(o protocol.Op, r result) { m.operations[o][r].Add(1) }
 
 // countCall counts what became of a request: of a GetMulti, what became of each key.
-func (m *serverMetrics) countCall(r *request, became result, found int) {
+func (m *serverMetrics) countCall(r *protocol.Request, became result, found int) {
 	switch {
-	case r.own:
-	case r.op != opGetMulti:
-		m.operations[r.op][became].Add(1)
+	case r.Own:
+	case r.Op != protocol.OpGetMulti:
+		m.operations[r.Op][became].Add(1)
 	default:
-		m.countKeys(len(r.keys), became, found)
+		m.countKeys(len(r.Keys), became, found)
 	}
 }
 
@@ -122,13 +126,13 @@ func (m *serverMetrics) countKeys(asked int, became result, found int) {
 	if became == resultHit {
 		became = resultMiss // of the others
 	}
-	m.operations[opGetMulti][resultHit].Add(uint64(found))
-	m.operations[opGetMulti][became].Add(uint64(max(asked-found, 0)))
+	m.operations[protocol.OpGetMulti][resultHit].Add(uint64(found))
+	m.operations[protocol.OpGetMulti][became].Add(uint64(max(asked-found, 0)))
 }
 
 // calls is how many operations were counted.
 func (m *serverMetrics) calls() (n uint64) {
-	for o := range opCount {
+	for o := range protocol.OpCount {
 		for r := range resultCount {
 			n += m.operations[o][r].Load()
 		}
@@ -159,13 +163,13 @@ func (c opClass) label() string {
 	return [classCount]string{"get", "get_multi", "store", "other"}[c]
 }
 
-func (o op) class() opClass {
+func classOf(o protocol.Op) opClass {
 	switch {
-	case o == opGetMulti:
+	case o == protocol.OpGetMulti:
 		return classGetMulti
-	case o.reads():
+	case o.Reads():
 		return classGet
-	case o.stores():
+	case o.Stores():
 		return classStore
 	}
 	return classOther
@@ -189,13 +193,13 @@ func newHistograms() *histograms {
 }
 
 // tried counts a call that was made.
-func (h *histograms) tried(r *request, out *outcome, nanoseconds int64) {
-	class := r.op.class()
+func (h *histograms) tried(r *protocol.Request, out *outcome, nanoseconds int64) {
+	class := classOf(r.Op)
 	h.durations[class].Observe(nanoseconds)
 	switch sizes := h.sizes[class]; {
 	case class == classStore:
-		if r.item != nil && out.sent {
-			sizes.Observe(int64(len(r.item.Value)))
+		if r.Item != nil && out.sent {
+			sizes.Observe(int64(len(r.Item.Value)))
 		}
 	case out.item != nil:
 		sizes.Observe(int64(len(out.item.Value)))
@@ -284,7 +288,7 @@ func (s *shared) configured() (addresses []string) {
 const maxLabels = 1024
 
 type serverSum struct {
-	operations        [opCount][resultCount]uint64
+	operations        [protocol.OpCount][resultCount]uint64
 	dialsOK, dialsBad uint64
 	inflight          int64
 	missed            int
@@ -292,14 +296,14 @@ type serverSum struct {
 }
 
 func (t *serverSum) add(s *server) {
-	for o := range opCount {
+	for o := range protocol.OpCount {
 		for r := range resultCount {
 			t.operations[o][r] += s.metrics.operations[o][r].Load()
 		}
 	}
 	t.dialsOK += s.metrics.dialsOK.Load()
 	t.dialsBad += s.metrics.dialsFailed.Load()
-	t.inflight += s.ramp.inflight.Load()
+	t.inflight += s.ramp.InFlight.Load()
 	missed, replayed, lost := s.missed.totals()
 	t.missed += missed
 	t.replayed += replayed
@@ -309,7 +313,7 @@ func (t *serverSum) add(s *server) {
 // collect sends what is known of one server.
 func (t *serverSum) collect(m *metrics.Memcached, out observe.Sender) {
 	var results [resultCount]uint64
-	for o := range opCount {
+	for o := range protocol.OpCount {
 		for r := range resultCount {
 			results[r.ofServer()] += t.operations[o][r]
 		}
@@ -328,10 +332,10 @@ func (t *serverSum) collect(m *metrics.Memcached, out observe.Sender) {
 
 // collectClient sends what is told of all servers together.
 func (t *serverSum) collectClient(m *metrics.Memcached, out observe.Sender) {
-	for o := range opCount {
+	for o := range protocol.OpCount {
 		for r := range resultCount {
 			if n := t.operations[o][r]; n > 0 || possible(o, r) {
-				out.Count(m.Operations, n, o.verb(), r.label())
+				out.Count(m.Operations, n, o.Verb(), r.label())
 			}
 		}
 	}

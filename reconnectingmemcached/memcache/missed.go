@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -207,25 +209,25 @@ func (m *missedLog) totals() (waiting int, replayed, lost uint64) {
 }
 
 // noteMissed logs a write that failed, if its loss would leave an old value behind.
-func (s *server) noteMissed(r *request, out outcome) {
+func (s *server) noteMissed(r *protocol.Request, out outcome) {
 	canceled := out.err == context.Canceled || out.err == context.DeadlineExceeded //nolint:errorlint // the context's own, no dial's.
-	if r.op == opSet && canceled && s.core.options.KeepCanceledSets {
+	if r.Op == protocol.OpSet && canceled && s.core.options.KeepCanceledSets {
 		return
 	}
-	if r.op.leavesOldValue() {
+	if r.Op.LeavesOldValue() {
 		s.logMissed(r, out)
 	}
 }
 
-func (s *server) logMissed(r *request, out outcome) {
-	if skip := s.core.options.NoReplay; skip != nil && !r.own && skip(r.key) {
+func (s *server) logMissed(r *protocol.Request, out outcome) {
+	if skip := s.core.options.NoReplay; skip != nil && !r.Own && skip(r.Key) {
 		return
 	}
 	missed := missedKey{sent: out.sent, at: max(s.core.now(), 1)}
 	if out.place.open() {
 		missed.places = []place{out.place}
 	}
-	if s.missed.add(r.key, missed) {
+	if s.missed.add(r.Key, missed) {
 		s.core.log.Warn("more writes missed than can be remembered", observe.Endpoint(s.address), "limit", maxMissedKeys)
 	}
 	if !s.isDown() {

@@ -7,6 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/breaker"
@@ -42,7 +50,7 @@ func (n nativeSelector) PickServer(key string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return serverAddr{s.network, s.address}, nil
+	return addresses.Addr{NetworkName: s.network, Text: s.address}, nil
 }
 
 func (n nativeSelector) Each(visit func(net.Addr) error) error {
@@ -55,7 +63,7 @@ func (n nativeSelector) Each(visit func(net.Addr) error) error {
 		return err
 	}
 	for _, s := range servers {
-		if err := visit(serverAddr{s.network, s.address}); err != nil {
+		if err := visit(addresses.Addr{NetworkName: s.network, Text: s.address}); err != nil {
 			return err
 		}
 	}
@@ -75,11 +83,11 @@ type nativeConn struct {
 	real     net.Conn   // guarded by mu
 	deadline time.Time  // guarded by mu
 
-	started bool           // a request is being written
-	asked   request        // what it is: operation and, of a write, key
-	permit  breaker.Permit // of that request
-	answer  []byte         // what is left of an answer given here
-	failure error          // or the error in its place
+	started bool             // a request is being written
+	asked   protocol.Request // what it is: operation and, of a write, key
+	permit  breaker.Permit   // of that request
+	answer  []byte           // what is left of an answer given here
+	failure error            // or the error in its place
 }
 
 func (n *nativeConn) Write(b []byte) (int, error) {
@@ -135,27 +143,27 @@ func (n *nativeConn) Read(b []byte) (int, error) {
 func (n *nativeConn) refuse() {
 	n.drop()
 	n.server.noteMissed(&n.asked, outcome{})
-	if n.asked.op.reads() {
+	if n.asked.Op.Reads() {
 		n.answer = []byte("END\r\n")
 		return
 	}
-	n.failure = n.server.downError(n.asked.op, outcome{err: errRefused})
+	n.failure = n.server.downError(n.asked.Op, outcome{err: errRefused})
 }
 
 // parseRequest finds the operation of a request of gomemcache's, which writes the line as a whole,
 // and the key of a write. A command that it does not know is taken for a read.
-func parseRequest(b []byte) (r request) {
+func parseRequest(b []byte) (r protocol.Request) {
 	line, _, _ := bytes.Cut(b, []byte("\r\n"))
 	word, rest, _ := bytes.Cut(line, []byte{' '})
-	for o := range opCount {
-		if o.word() == string(word) {
-			r.op = o
+	for o := range protocol.OpCount {
+		if o.Word() == string(word) {
+			r.Op = o
 			break
 		}
 	}
-	if r.op.leavesOldValue() {
+	if r.Op.LeavesOldValue() {
 		key, _, _ := bytes.Cut(rest, []byte{' '})
-		r.key = string(key)
+		r.Key = string(key)
 	}
 	return r
 }
@@ -204,8 +212,8 @@ func (n *nativeConn) current() net.Conn {
 func (n *nativeConn) broken(err error) error {
 	n.drop()
 	n.server.noteMissed(&n.asked, outcome{sent: true})
-	if isTimeout(err) {
-		err = soft(err)
+	if faults.IsTimeout(err) {
+		err = faults.Soft(err)
 	}
 	n.permit.Done(usedFault(err))
 	return plainCause(err)
@@ -218,7 +226,7 @@ func (n *nativeConn) drop() {
 	n.mu.Unlock()
 	if real != nil {
 		n.server.release(real)
-		discard(real)
+		sockets.Discard(real)
 	}
 }
 
@@ -248,4 +256,6 @@ func (n *nativeConn) LocalAddr() net.Addr {
 	return n.RemoteAddr()
 }
 
-func (n *nativeConn) RemoteAddr() net.Addr { return serverAddr{n.server.network, n.server.address} }
+func (n *nativeConn) RemoteAddr() net.Addr {
+	return addresses.Addr{NetworkName: n.server.network, Text: n.server.address}
+}

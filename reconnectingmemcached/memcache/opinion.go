@@ -7,6 +7,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -24,7 +26,7 @@ func (s *server) secondOpinion() {
 	s.core.spawn(func() {
 		defer s.doubted.Store(false)
 		heard := s.lastRead.Load()
-		limit := s.core.limits.opinion(s.pace.seen())
+		limit := s.core.limits.Opinion(s.pace.Seen())
 		began := s.core.now()
 		ctx, cancel := context.WithTimeout(s.core.ctx, limit)
 		err := s.ask(ctx, s.dial)
@@ -67,9 +69,9 @@ func (s *server) askWhy() {
 	err := s.ask(ctx, s.dial)
 	switch took := time.Duration(s.core.now() - began); {
 	case err == nil || s.core.ctx.Err() != nil:
-	case isTimeout(err) && took > limit+watchSlack: // this process was starved: no opinion
-	case isTimeout(err):
-		s.charge(hard(err))
+	case faults.IsTimeout(err) && took > limit+watchSlack: // this process was starved: no opinion
+	case faults.IsTimeout(err):
+		s.charge(faults.Hard(err))
 	default:
 		s.charge(s.freshFault(err))
 	}
@@ -77,11 +79,11 @@ func (s *server) askWhy() {
 
 // endStuck ends the connections that are still silent; reads on them are tried once more.
 func (s *server) endStuck() {
-	doubt := int64(s.core.limits.doubt(s.pace.seen()))
+	doubt := int64(s.core.limits.Doubt(s.pace.Seen()))
 	now := s.core.now()
 	for _, l := range s.liveLines() {
 		if since, _, ok := l.owed(); ok && now-max(since, l.lastRead.Load()) >= doubt {
-			l.end(blameless(errStuck))
+			l.end(faults.Blameless(errStuck))
 		}
 	}
 }
@@ -89,17 +91,17 @@ func (s *server) endStuck() {
 // condemn opens the breaker of a server that is silent on all connections. The cause is what the
 // fresh one met with, unless that was silence, too.
 func (s *server) condemn(err error) {
-	if s.ramp.inflight.Load() == 0 {
+	if s.ramp.InFlight.Load() == 0 {
 		return // nobody waits any more: the next calls will tell
 	}
 	s.core.unanswered.failed()
-	if !isTimeout(err) {
-		s.breaker.Trip(hard(err))
+	if !faults.IsTimeout(err) {
+		s.breaker.Trip(faults.Hard(err))
 		return
 	}
 	silent := time.Duration(s.core.now() - s.silentSince())
-	s.breaker.Trip(hard(fmt.Errorf("%w: %d callers waited %v without a byte, and a fresh connection was silent, too",
-		ErrHung, s.ramp.inflight.Load(), silent.Round(time.Millisecond))))
+	s.breaker.Trip(faults.Hard(fmt.Errorf("%w: %d callers waited %v without a byte, and a fresh connection was silent, too",
+		faults.ErrHung, s.ramp.InFlight.Load(), silent.Round(time.Millisecond))))
 }
 
 // silentSince is since when the server has owed its oldest answer, or since its last byte.

@@ -10,6 +10,12 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 const (
@@ -31,10 +37,10 @@ type private struct {
 	guard  chan error // how the read of the idle connection ended; nil if the socket can be looked into instead
 }
 
-func isLarge(r *request) bool { return r.op.stores() && len(r.item.Value) > largeValue }
+func isLarge(r *protocol.Request) bool { return r.Op.Stores() && len(r.Item.Value) > largeValue }
 
 // exchangePrivate sends a large value and waits for the reply.
-func (s *server) exchangePrivate(ctx context.Context, f *flight, r *request) error {
+func (s *server) exchangePrivate(ctx context.Context, f *flight, r *protocol.Request) error {
 	c := f.call
 	c.begin()
 	limit := s.core.epoch.Add(time.Duration(f.start) + s.core.options.Timeout)
@@ -55,27 +61,27 @@ func (s *server) privateFault(ctx context.Context, f *flight, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case isTimeout(err) && !s.isDown():
-		s.strikes.chargeTimeout(s.breaker, f.start, s.core.now())
-		return ErrTimeout
+	case faults.IsTimeout(err) && !s.isDown():
+		s.strikes.ChargeTimeout(s.breaker, f.start, s.core.now())
+		return faults.ErrTimeout
 	}
 	s.charge(err)
 	return err
 }
 
-func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
+func (s *server) tryPrivate(ctx context.Context, f *flight, r *protocol.Request) error {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return ErrBusy // says nothing about the server
+		return faults.ErrBusy // says nothing about the server
 	}
 	p, err := s.takePrivate(ctx)
 	if err != nil {
 		return err
 	}
 	got, err := p.exchange(ctx, f, r, &s.core.secure)
-	if err != nil || got.end != nil {
+	if err != nil || got.End != nil {
 		s.dropPrivate(p)
 	}
 	var doubtful *unverified
@@ -85,9 +91,9 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 	switch {
 	case err != nil:
 		return s.lostPrivate(p, err)
-	case got.end != nil && errors.Is(got.end, ErrBadReply):
-		return got.end
-	case got.end == nil:
+	case got.End != nil && errors.Is(got.End, faults.ErrBadReply):
+		return got.End
+	case got.End == nil:
 		if !p.worked {
 			p.worked = true
 			s.core.unanswered.end()
@@ -95,10 +101,10 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *request) error {
 		s.putPrivate(p)
 	}
 	f.call.replied = true
-	return got.err
+	return got.Err
 }
 
-func (s *server) lostPrivate(p *private, err error) *fault {
+func (s *server) lostPrivate(p *private, err error) *faults.Fault {
 	if p.worked {
 		return usedFault(err)
 	}
@@ -110,38 +116,38 @@ type unverified struct{ error }
 
 func (u *unverified) Unwrap() error { return u.error }
 
-func (p *private) exchange(ctx context.Context, f *flight, r *request, login *secure) (lineReply, error) {
+func (p *private) exchange(ctx context.Context, f *flight, r *protocol.Request, login *secure) (protocol.LineReply, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	f.call.sent = true
-	header := appendStoreHeader([]byte(r.op.word()), r)
+	header := protocol.AppendStoreHeader([]byte(r.Op.Word()), r)
 	// The barrier is a buffer of its own, and so a TLS record of its own: memcached forgets what is
 	// left of a record that it has read the end of a value from, until more arrives.
-	request := net.Buffers{header, r.item.Value, []byte("\r\n"), []byte(p.ending)}
+	request := net.Buffers{header, r.Item.Value, []byte("\r\n"), []byte(p.ending)}
 	_, unsent := request.WriteTo(p.conn)
 	if unsent != nil && p.worked {
-		return lineReply{}, unsent
+		return protocol.LineReply{}, unsent
 	}
-	line, err := readLine(p.in) // also if the request did not get out: a connection that is turned away is told why
+	line, err := protocol.ReadLine(p.in) // also if the request did not get out: a connection that is turned away is told why
 	switch {
-	case err == nil && !p.worked && turnedAway(line):
-		return lineReply{}, soft(errTooManyConns)
+	case err == nil && !p.worked && protocol.TurnedAway(line):
+		return protocol.LineReply{}, faults.Soft(faults.ErrTooManyConns)
 	case err == nil && login.unauthenticated(line):
-		return lineReply{}, soft(fmt.Errorf("%w: the server answered %q", ErrAuth, line))
+		return protocol.LineReply{}, faults.Soft(fmt.Errorf("%w: the server answered %q", faults.ErrAuth, line))
 	case unsent != nil:
-		return lineReply{}, unsent
+		return protocol.LineReply{}, unsent
 	case err != nil:
-		return lineReply{}, err
+		return protocol.LineReply{}, err
 	}
-	got := parseLine(r.op, line)
-	if got.end != nil {
+	got := protocol.ParseLine(r.Op, line)
+	if got.End != nil {
 		return got, nil
 	}
-	if err := p.barrier(r.op); err != nil {
-		return lineReply{}, &unverified{err}
+	if err := p.barrier(r.Op); err != nil {
+		return protocol.LineReply{}, &unverified{err}
 	}
 	if !stop() {
-		got.end = blameless(ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
+		got.End = faults.Blameless(faults.ErrTimeout) // the reply came in time, but the connection's deadline is spoilt
 	}
 	return got, nil
 }
@@ -149,18 +155,18 @@ func (p *private) exchange(ctx context.Context, f *flight, r *request, login *se
 // barrier reads the reply to the ending behind the request, which can be told from that of any
 // other: if it comes second, what came first is the answer, and not a surplus reply to the call
 // before, however late that was.
-func (p *private) barrier(o op) error {
-	line, err := readLine(p.in)
+func (p *private) barrier(o protocol.Op) error {
+	line, err := protocol.ReadLine(p.in)
 	switch {
 	case err != nil:
 		return err
 	case p.in.Buffered() > 0:
-	case p.ending != versionRequest && (string(line) == "END" || isErrorLine(line)):
+	case p.ending != versionRequest && (string(line) == "END" || protocol.IsErrorLine(line)):
 		return nil
 	case p.ending == versionRequest && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
 		return nil
 	}
-	return soft(fmt.Errorf("%w: %q after the reply to %s", ErrBadReply, line[:min(len(line), maxQuoted)], o.word()))
+	return faults.Soft(fmt.Errorf("%w: %q after the reply to %s", faults.ErrBadReply, line[:min(len(line), protocol.MaxQuoted)], o.Word()))
 }
 
 // takePrivate returns an idle connection on which nothing has arrived meanwhile, or a new one.
@@ -206,7 +212,7 @@ func (s *server) popIdle() (*private, error) {
 			s.privates[p.conn] = struct{}{}
 			return p, nil
 		}
-		discard(p.conn)
+		sockets.Discard(p.conn)
 	}
 	return nil, nil //nolint:nilnil // none is not an error.
 }
@@ -218,22 +224,22 @@ const lookTime = 500 * time.Microsecond
 // guard.
 func (p *private) quiet() bool {
 	if p.guard == nil {
-		return !readable(p.conn)
+		return !sockets.Readable(p.conn)
 	}
 	if p.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return false
 	}
 	err := <-p.guard
 	p.guard = nil
-	if err != nil && isTimeout(err) { // what came last may still be in the socket
-		if peekable(socketOf(p.conn)) {
-			return !readable(p.conn) && p.conn.SetReadDeadline(time.Time{}) == nil
+	if err != nil && faults.IsTimeout(err) { // what came last may still be in the socket
+		if sockets.Peekable(sockets.SocketOf(p.conn)) {
+			return !sockets.Readable(p.conn) && p.conn.SetReadDeadline(time.Time{}) == nil
 		}
 		if err = p.conn.SetReadDeadline(time.Now().Add(lookTime)); err == nil {
 			_, err = p.in.Peek(1)
 		}
 	}
-	return err != nil && isTimeout(err) && p.conn.SetReadDeadline(time.Time{}) == nil
+	return err != nil && faults.IsTimeout(err) && p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
 // adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
@@ -245,7 +251,7 @@ func (s *server) adopt(conn net.Conn) error {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		discard(conn)
+		sockets.Discard(conn)
 	}
 	return err
 }
@@ -259,7 +265,7 @@ func (s *server) putPrivate(p *private) {
 	if keep {
 		p.since = s.core.now()
 		s.idle = append(s.idle, p)
-		if !peekable(p.conn) {
+		if !sockets.Peekable(p.conn) {
 			p.guard = make(chan error, 1)
 			s.core.running.Go(func() { s.guardIdle(p, p.guard) })
 		}
@@ -275,7 +281,7 @@ func (s *server) putPrivate(p *private) {
 func (s *server) guardIdle(p *private, ended chan<- error) {
 	_, err := p.in.Peek(1)
 	ended <- err
-	if err != nil && isTimeout(err) {
+	if err != nil && faults.IsTimeout(err) {
 		return
 	}
 	s.mu.Lock()
@@ -285,13 +291,13 @@ func (s *server) guardIdle(p *private, ended chan<- error) {
 	}
 	s.mu.Unlock()
 	if i >= 0 {
-		discard(p.conn)
+		sockets.Discard(p.conn)
 	}
 }
 
 func (s *server) dropPrivate(p *private) {
 	s.release(p.conn)
-	discard(p.conn)
+	sockets.Discard(p.conn)
 }
 
 func (s *server) release(conn net.Conn) {

@@ -7,8 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/backoff"
@@ -40,24 +45,18 @@ const (
 // probeDelay spaces the probes: close for a server that refuses, which costs it nothing; wider for
 // one that hangs; widest where somebody has to mend something first.
 func probeDelay(cause error, attempt int) time.Duration {
-	if isMisconfigured(cause) {
+	if faults.IsMisconfigured(cause) {
 		return backoff.Exponential{Base: time.Second, Factor: 2, Cap: 30 * time.Second}.Delay(attempt)
 	}
 	limit := 250 * time.Millisecond
-	if errors.Is(cause, ErrHung) || errors.Is(cause, breaker.ErrProbeTimeout) || isTimeout(cause) {
+	if errors.Is(cause, faults.ErrHung) || errors.Is(cause, breaker.ErrProbeTimeout) || faults.IsTimeout(cause) {
 		limit = time.Second
 	}
 	return backoff.Exponential{Base: 20 * time.Millisecond, Factor: 1.5, Cap: limit}.Delay(attempt)
 }
 
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.Is(err, ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &timeout) && timeout.Timeout()
-}
-
 // canaryRequest ends what a session asks.
-func (c *core) canaryRequest() string { return c.wordOf(opGet) + " " + canaryKey + "\r\n" }
+func (c *core) canaryRequest() string { return c.wordOf(protocol.OpGet) + " " + canaryKey + "\r\n" }
 
 // session is a connection of the background's own.
 type session struct {
@@ -87,27 +86,27 @@ func (c *session) close() {
 		_ = c.conn.Close()
 		return
 	}
-	discard(c.conn)
+	sockets.Discard(c.conn)
 }
 
 // canary reads the reply to the ending, which can be told from those of all other commands: it says
 // that they are all here, and no more than were asked for. A proxy whose backend for that key is
 // dead answers with an error line, which is as good as an end.
 func (c *session) canary() error {
-	line, err := readLine(c.in)
+	line, err := protocol.ReadLine(c.in)
 	if err != nil {
 		return err
 	}
-	if h, ok := parseValueHeader(line); ok && string(h.key) == canaryKey { // somebody has stored it
-		if _, err := readValue(c.in, h, canaryKey); err != nil {
+	if h, ok := protocol.ParseValueHeader(line); ok && string(h.Key) == canaryKey { // somebody has stored it
+		if _, err := protocol.ReadValue(c.in, h, canaryKey); err != nil {
 			return err
 		}
-		if line, err = readLine(c.in); err != nil {
+		if line, err = protocol.ReadLine(c.in); err != nil {
 			return err
 		}
 	}
-	if string(line) != "END" && !isErrorLine(line) || turnedAway(line) || c.in.Buffered() > 0 {
-		return badReply(opGet, line)
+	if string(line) != "END" && !protocol.IsErrorLine(line) || protocol.TurnedAway(line) || c.in.Buffered() > 0 {
+		return protocol.BadReply(protocol.OpGet, line)
 	}
 	c.done = true
 	return nil
@@ -116,13 +115,13 @@ func (c *session) canary() error {
 // probe asks a server that is down whether it is back. Why it is not is what callers are told from
 // then on.
 func (s *server) probe(ctx context.Context) error {
-	limit := s.core.limits.probeTime(s.pace.seen(), int(s.probes.Add(1)-1))
+	limit := s.core.limits.ProbeTime(s.pace.Seen(), int(s.probes.Add(1)-1))
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := s.core.now()
 	err := s.ask(limited, s.dialProbe)
 	if err == nil {
-		s.pace.saw(s.core.now() - began)
+		s.pace.Saw(s.core.now() - began)
 		s.core.unanswered.end()
 		return nil
 	}
@@ -177,8 +176,8 @@ func (s *server) askFor(ctx context.Context, dial dialing, first string) error {
 	}
 	defer c.close()
 	if err := c.greet(first); err != nil {
-		if isTimeout(err) {
-			return fmt.Errorf("%w: %w", ErrHung, err)
+		if faults.IsTimeout(err) {
+			return fmt.Errorf("%w: %w", faults.ErrHung, err)
 		}
 		return err
 	}
@@ -196,12 +195,12 @@ func (c *session) greet(first string) error {
 	if first == "" {
 		return c.canary()
 	}
-	line, err := readLine(c.in)
+	line, err := protocol.ReadLine(c.in)
 	if err != nil {
 		return err
 	}
-	if got := parseLine(opPing, line); got.err != nil && (turnedAway(line) || !errors.Is(got.err, ErrServerError)) {
-		return refusedSession(line, got.err)
+	if got := protocol.ParseLine(protocol.OpPing, line); got.Err != nil && (protocol.TurnedAway(line) || !errors.Is(got.Err, ErrServerError)) {
+		return refusedSession(line, got.Err)
 	}
 	return c.canary()
 }
@@ -213,10 +212,10 @@ const versionRequest = "version\r\n"
 // is not an [ErrServerError].
 func refusedSession(line []byte, err error) error {
 	switch {
-	case turnedAway(line):
-		return soft(errTooManyConns)
+	case protocol.TurnedAway(line):
+		return faults.Soft(faults.ErrTooManyConns)
 	case errors.Is(err, ErrServerError):
-		return fmt.Errorf("memcache: the server answered %q to a probe or a deletion", line[:min(len(line), maxQuoted)])
+		return fmt.Errorf("memcache: the server answered %q to a probe or a deletion", line[:min(len(line), protocol.MaxQuoted)])
 	}
 	return err
 }
@@ -261,7 +260,7 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 			return fmt.Errorf("memcache: flush for missed writes: %w", err)
 		}
 	}
-	c.patience = max(s.core.limits.longestProbe(), leastPatience)
+	c.patience = max(s.core.limits.LongestProbe(), leastPatience)
 	if err := c.deleteAll(batch.keys, s.missed.settle); err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
@@ -269,7 +268,7 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 		s.missed.settleOverflow()
 	}
 	if c.refused > 0 {
-		return blameless(fmt.Errorf("%w: %d", errNotDeleted, c.refused))
+		return faults.Blameless(fmt.Errorf("%w: %d", errNotDeleted, c.refused))
 	}
 	return nil
 }
@@ -291,12 +290,12 @@ func (c *session) flush() error {
 	if _, err := c.conn.Write([]byte("flush_all\r\n")); err != nil {
 		return err
 	}
-	line, err := readLine(c.in)
+	line, err := protocol.ReadLine(c.in)
 	if err != nil {
 		return err
 	}
-	if got := parseLine(opFlush, line); got.err != nil {
-		return refusedSession(line, got.err)
+	if got := protocol.ParseLine(protocol.OpFlush, line); got.Err != nil {
+		return refusedSession(line, got.Err)
 	}
 	return nil
 }
@@ -335,24 +334,24 @@ func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 	c.done = false // it may be so after the batch before
 	var commands []byte
 	for _, key := range keys {
-		commands = appendRequest(commands, opDelete.word(), &request{op: opDelete, key: key})
+		commands = protocol.AppendRequest(commands, protocol.OpDelete.Word(), &protocol.Request{Op: protocol.OpDelete, Key: key})
 	}
 	if _, err := c.conn.Write(append(commands, c.ending...)); err != nil {
 		return nil, err
 	}
 	gone = make([]string, 0, len(keys))
 	for _, key := range keys {
-		line, err := readLine(c.in)
+		line, err := protocol.ReadLine(c.in)
 		if err != nil {
 			return nil, err
 		}
-		switch got := parseLine(opDelete, line); {
-		case got.err == nil, errors.Is(got.err, ErrCacheMiss):
+		switch got := protocol.ParseLine(protocol.OpDelete, line); {
+		case got.Err == nil, errors.Is(got.Err, ErrCacheMiss):
 			gone = append(gone, key)
-		case isErrorLine(line) && !turnedAway(line):
+		case protocol.IsErrorLine(line) && !protocol.TurnedAway(line):
 			c.refused++ // as by a proxy whose backend for the key is dead
 		default:
-			return nil, refusedSession(line, got.err)
+			return nil, refusedSession(line, got.Err)
 		}
 	}
 	return gone, c.canary()

@@ -2,11 +2,14 @@ package memcache
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 // reader reads the replies of one line.
@@ -55,7 +58,7 @@ func (m *meter) Read(b []byte) (int, error) {
 
 // read returns why the connection ended.
 func (l *line) read(conn *meter) error {
-	r := &reader{line: l, conn: conn, in: bufio.NewReaderSize(conn, readBuffer)}
+	r := &reader{line: l, conn: conn, in: bufio.NewReaderSize(conn, protocol.ReadBuffer)}
 	for {
 		if err := r.step(); err != nil {
 			return err
@@ -75,11 +78,11 @@ func (r *reader) step() error {
 	}
 	if at := r.conn.heardAt; at != r.paced && len(r.group) > 0 {
 		r.paced = at
-		l.server.pace.saw(at - max(l.since, r.group[0].start))
+		l.server.pace.Saw(at - max(l.since, r.group[0].start))
 	}
 	r.done += uint64(len(r.group))
 	if l.answered(len(r.group)) {
-		return blameless(errRetired)
+		return faults.Blameless(faults.ErrRetired)
 	}
 	return nil
 }
@@ -129,25 +132,25 @@ func (r *reader) reply() error {
 		return r.unasked()
 	}
 	switch first := &r.group[0]; {
-	case first.op == opHandOver:
+	case first.op == protocol.OpHandOver:
 		return r.handOver(first)
-	case first.op.reads():
+	case first.op.Reads():
 		return r.values()
 	default:
-		line, err := readLine(r.in)
+		line, err := protocol.ReadLine(r.in)
 		if err != nil {
 			return err
 		}
 		if err := r.refusedConn(line); err != nil {
 			return err
 		}
-		got := parseLine(first.op, line)
-		if got.end != nil && errors.Is(got.end, ErrBadReply) {
-			return got.end
+		got := protocol.ParseLine(first.op, line)
+		if got.End != nil && errors.Is(got.End, faults.ErrBadReply) {
+			return got.End
 		}
-		first.answer(r.conn.heardAt, nil, nil, got.number, got.err)
-		if got.end != nil {
-			return got.end
+		first.answer(r.conn.heardAt, nil, nil, got.Number, got.Err)
+		if got.End != nil {
+			return got.End
 		}
 		return nil
 	}
@@ -156,33 +159,27 @@ func (r *reader) reply() error {
 // unasked handles bytes that nobody asked for: a surplus reply, which would shift all later ones,
 // or a server that turns a fresh connection away.
 func (r *reader) unasked() error {
-	line, err := readLine(r.in)
+	line, err := protocol.ReadLine(r.in)
 	if err != nil {
 		return err
 	}
 	if err := r.refusedConn(line); err != nil {
 		return err
 	}
-	return soft(fmt.Errorf("%w: %q without a request", ErrBadReply, line[:min(len(line), maxQuoted)]))
+	return faults.Soft(fmt.Errorf("%w: %q without a request", faults.ErrBadReply, line[:min(len(line), protocol.MaxQuoted)]))
 }
 
 // refusedConn recognises answers to no request, but to the connection: memcached's at its
 // connection limit, which it gives before it closes, and that of a server which does not know the
 // login.
 func (r *reader) refusedConn(line []byte) error {
-	if !r.line.worked.Load() && turnedAway(line) {
-		return soft(errTooManyConns)
+	if !r.line.worked.Load() && protocol.TurnedAway(line) {
+		return faults.Soft(faults.ErrTooManyConns)
 	}
 	if r.line.server.core.secure.unauthenticated(line) {
-		return soft(fmt.Errorf("%w: the server answered %q", ErrAuth, line))
+		return faults.Soft(fmt.Errorf("%w: the server answered %q", faults.ErrAuth, line))
 	}
 	return nil
-}
-
-// turnedAway recognises memcached's answer at its connection limit. It answers no request, but the
-// connection.
-func turnedAway(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("ERROR Too many open connections"))
 }
 
 // values reads the reply of a Get or GetMulti, or of several that share a line. A Get is answered
@@ -191,23 +188,23 @@ func (r *reader) values() error {
 	r.fillSlots()
 	defer clear(r.items)
 	for cursor := 0; ; {
-		line, err := readLine(r.in)
+		line, err := protocol.ReadLine(r.in)
 		switch {
 		case err != nil:
 			return err
 		case string(line) == "END":
 			r.missRest()
 			return nil
-		case isErrorLine(line):
+		case protocol.IsErrorLine(line):
 			return r.refusedValues(line)
 		}
-		h, ok := parseValueHeader(line)
+		h, ok := protocol.ParseValueHeader(line)
 		if !ok {
-			return badReply(r.group[0].op, line)
+			return protocol.BadReply(r.group[0].op, line)
 		}
-		i, ok := r.find(h.key, cursor)
+		i, ok := r.find(h.Key, cursor)
 		if !ok {
-			return wrongKey(h.key)
+			return wrongKey(h.Key)
 		}
 		if err := r.value(&r.slots[i], h); err != nil {
 			return err
@@ -220,7 +217,7 @@ func (r *reader) fillSlots() {
 	r.slots, r.items = r.slots[:0], r.items[:0]
 	for i := range r.group {
 		e := &r.group[i]
-		if e.op != opGetMulti {
+		if e.op != protocol.OpGetMulti {
 			r.slots, r.items = append(r.slots, slot{key: e.key, entry: i}), append(r.items, nil)
 			continue
 		}
@@ -251,20 +248,20 @@ func (r *reader) find(key []byte, cursor int) (int, bool) {
 func (s *slot) asks(key []byte) bool { return !s.answered && s.key == string(key) }
 
 // value reads the value of a slot.
-func (r *reader) value(s *slot, h valueHeader) error {
+func (r *reader) value(s *slot, h protocol.ValueHeader) error {
 	s.answered = true
 	r.left--
 	e, items := &r.group[s.entry], &r.items[s.entry]
 	if err := r.tooLarge(h, s.key); err != nil {
 		e.answer(r.conn.heardAt, nil, *items, 0, err)
-		return blameless(err)
+		return faults.Blameless(err)
 	}
-	r.line.server.beside.note(r.line, s.key, h.size)
-	it, err := readValue(r.in, h, s.key)
+	r.line.server.beside.note(r.line, s.key, h.Size)
+	it, err := protocol.ReadValue(r.in, h, s.key)
 	switch {
 	case err != nil:
 		return err
-	case e.op != opGetMulti:
+	case e.op != protocol.OpGetMulti:
 		e.answer(r.conn.heardAt, it, nil, 0, nil)
 		return nil
 	}
@@ -281,7 +278,7 @@ func (r *reader) missRest() {
 	}
 	for i := range r.slots {
 		s := &r.slots[i]
-		if e := &r.group[s.entry]; !s.answered && e.op != opGetMulti {
+		if e := &r.group[s.entry]; !s.answered && e.op != protocol.OpGetMulti {
 			e.answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
 		} else if !s.answered {
 			e.answer(r.conn.heardAt, nil, r.items[s.entry], 0, nil) // once: another time it has no effect
@@ -297,30 +294,30 @@ func (r *reader) refusedValues(line []byte) error {
 	if err := r.refusedConn(line); err != nil {
 		return err
 	}
-	err, began := serverError(line), r.left == len(r.slots)
+	err, began := protocol.ServerError(line), r.left == len(r.slots)
 	switch {
 	case len(r.group) == 1 && r.left > 0:
 		r.group[0].answer(r.conn.heardAt, nil, r.items[0], 0, err)
 	case began:
 		r.line.server.askAlone(aloneTime)
 		for i := range r.group {
-			r.group[i].fail(blameless(err), true)
+			r.group[i].fail(faults.Blameless(err), true)
 		}
 	}
 	if began {
 		return nil
 	}
-	return blameless(err)
+	return faults.Blameless(err)
 }
 
-func wrongKey(key []byte) *fault {
-	return soft(fmt.Errorf("%w: a value for key %q, which is not among those asked for", ErrBadReply, key[:min(len(key), maxQuoted)]))
+func wrongKey(key []byte) *faults.Fault {
+	return faults.Soft(fmt.Errorf("%w: a value for key %q, which is not among those asked for", faults.ErrBadReply, key[:min(len(key), protocol.MaxQuoted)]))
 }
 
-func (r *reader) tooLarge(h valueHeader, key string) error {
+func (r *reader) tooLarge(h protocol.ValueHeader, key string) error {
 	limit := r.line.server.core.options.MaxItemSize
-	if h.size <= limit {
+	if h.Size <= limit {
 		return nil
 	}
-	return fmt.Errorf("%w: key %q: %d bytes, limit %d", ErrItemTooLarge, key, h.size, limit)
+	return fmt.Errorf("%w: key %q: %d bytes, limit %d", faults.ErrItemTooLarge, key, h.Size, limit)
 }

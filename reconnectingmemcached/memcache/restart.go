@@ -8,6 +8,10 @@ import (
 	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -40,7 +44,7 @@ func (s *server) forgetRestarted(ctx context.Context) {
 
 // uptime is asked for on a connection of its own, which a proxy may end.
 func (s *server) uptime(ctx context.Context) (time.Duration, error) {
-	limited, cancel := context.WithTimeout(ctx, max(s.core.limits.probeTime(s.pace.seen(), 0), leastProbe))
+	limited, cancel := context.WithTimeout(ctx, max(s.core.limits.ProbeTime(s.pace.Seen(), 0), limits.LeastProbe))
 	defer cancel()
 	c, err := s.openSession(limited, s.dial)
 	if err != nil {
@@ -52,7 +56,7 @@ func (s *server) uptime(ctx context.Context) (time.Duration, error) {
 	}
 	found := make(map[string]uint64)
 	for range maxStats {
-		line, err := readLine(c.in)
+		line, err := protocol.ReadLine(c.in)
 		if err != nil {
 			return 0, err
 		}
@@ -61,7 +65,7 @@ func (s *server) uptime(ctx context.Context) (time.Duration, error) {
 			break
 		}
 		name, value, _ := bytes.Cut(bytes.TrimPrefix(line, []byte("STAT ")), []byte{' '})
-		if n, ok := parseUint(value, math.MaxInt32); ok {
+		if n, ok := protocol.ParseUint(value, math.MaxInt32); ok {
 			found[string(name)] = n
 		}
 	}

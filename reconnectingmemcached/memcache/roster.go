@@ -3,6 +3,8 @@ package memcache
 import (
 	"slices"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
@@ -58,7 +60,7 @@ func newRosterOf(c *core, names []string, isUsed func(name string) bool) roster 
 	r := roster{names: names, place: placement.New(c.options.Hash.kind(), names), servers: make([]*server, len(names))}
 	for i, name := range names {
 		if isUsed(name) {
-			r.servers[i] = c.server(networkOf(name), name)
+			r.servers[i] = c.server(addresses.NetworkOf(name), name)
 		}
 	}
 	return r

@@ -5,13 +5,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -46,7 +53,7 @@ func (c *secure) init(o Options) {
 // secured closes the connection if it cannot be made secure.
 func (s *server) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	to := &s.core.secure
-	if to.tls != nil && s.network != networkUnix {
+	if to.tls != nil && s.network != addresses.NetworkUnix {
 		encrypted := tls.Client(conn, to.configFor(s.address))
 		if err := encrypted.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
@@ -59,7 +66,7 @@ func (s *server) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	}
 	s.warnOfPlainText(conn)
 	if err := s.login(ctx, conn); err != nil {
-		discard(conn)
+		sockets.Discard(conn)
 		return nil, err
 	}
 	return conn, nil
@@ -86,8 +93,8 @@ func (s *server) login(ctx context.Context, conn net.Conn) error {
 	defer stop()
 	in := bufio.NewReaderSize(conn, 256)
 	tried, err := s.loginOnce(ctx, conn, in, "")
-	if errors.Is(err, ErrAuth) {
-		if _, again := s.loginOnce(ctx, conn, in, tried); again != errSettled { //nolint:errorlint // the very value.
+	if errors.Is(err, faults.ErrAuth) {
+		if _, again := s.loginOnce(ctx, conn, in, tried); again != faults.ErrSettled { //nolint:errorlint // the very value.
 			err = again
 		}
 	}
@@ -105,22 +112,22 @@ func (s *server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader,
 		return "", err
 	}
 	if token == refused {
-		return token, errSettled
+		return token, faults.ErrSettled
 	}
 	// A server that asks for no password stores the value: it must have expired by then.
 	if _, err := fmt.Fprintf(conn, "set %s 0 -1 %d\r\n%s\r\n", authKey, len(token), token); err != nil {
 		return token, err
 	}
-	line, err := readLine(in)
+	line, err := protocol.ReadLine(in)
 	switch {
 	case err != nil:
 		return token, err
-	case turnedAway(line):
-		return token, soft(errTooManyConns)
+	case protocol.TurnedAway(line):
+		return token, faults.Soft(faults.ErrTooManyConns)
 	case string(line) != "STORED":
-		return token, fmt.Errorf("%w: the server answered %q", ErrAuth, line[:min(len(line), maxQuoted)])
+		return token, fmt.Errorf("%w: the server answered %q", faults.ErrAuth, line[:min(len(line), protocol.MaxQuoted)])
 	case in.Buffered() > 0:
-		return token, soft(fmt.Errorf("%w: more than one reply to the login", ErrBadReply))
+		return token, faults.Soft(fmt.Errorf("%w: more than one reply to the login", faults.ErrBadReply))
 	}
 	return token, nil
 }
@@ -130,16 +137,16 @@ func (s *server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader,
 func (c *secure) token(ctx context.Context, address string) (token string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			token, err = "", fmt.Errorf("%w: Options.Credentials panicked: %v", errCredentials, p)
+			token, err = "", fmt.Errorf("%w: Options.Credentials panicked: %v", faults.ErrCredentials, p)
 		}
 	}()
 	user, password, err := c.credentials(ctx, address)
 	if err != nil {
-		return "", fmt.Errorf("%w: Options.Credentials: %w", errCredentials, err)
+		return "", fmt.Errorf("%w: Options.Credentials: %w", faults.ErrCredentials, err)
 	}
 	if user == "" || strings.ContainsAny(user+password, " \r\n\x00") {
 		return "", fmt.Errorf("%w: Options.Credentials gave a user or a password that memcached cannot take: "+
-			"the user must not be empty, and neither may have a space or a line break", errCredentials)
+			"the user must not be empty, and neither may have a space or a line break", faults.ErrCredentials)
 	}
 	return user + " " + password, nil
 }
@@ -147,7 +154,7 @@ func (c *secure) token(ctx context.Context, address string) (token string, err e
 // warnOfPlainText says once that passwords can be read on the way.
 func (s *server) warnOfPlainText(conn net.Conn) {
 	_, encrypted := conn.(interface{ ConnectionState() tls.ConnectionState })
-	at, known := remoteOf(conn)
+	at, known := sockets.RemoteOf(conn)
 	if encrypted || !known || at.IsLoopback() || !s.core.secure.toldPlain.CompareAndSwap(false, true) {
 		return
 	}
@@ -158,21 +165,4 @@ func (s *server) warnOfPlainText(conn net.Conn) {
 // in, as behind a proxy that has dialled anew.
 func (c *secure) unauthenticated(line []byte) bool {
 	return c.credentials != nil && bytes.HasPrefix(line, []byte("CLIENT_ERROR unauthenticated"))
-}
-
-// isMisconfigured tells errors that a wrong option causes rather than an outage: they last until
-// somebody mends it.
-func isMisconfigured(err error) bool {
-	if errors.Is(err, ErrAuth) || errors.Is(err, errCredentials) {
-		return true
-	}
-	var certificate *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	if errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &authority) || errors.As(err, &name) {
-		return true
-	}
-	var alert *net.OpError
-	return errors.As(err, &alert) && alert.Op == "remote error" // how crypto/tls words an alert of the server
 }

@@ -3,6 +3,8 @@ package memcache
 import (
 	"fmt"
 	"net"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 )
 
 // picker finds the server of a key.
@@ -31,10 +33,10 @@ func (p *foreignPicker) server(addr net.Addr) (*server, error) {
 		return nil, fmt.Errorf("%w: the selector returned neither an address nor an error", ErrNoServers)
 	}
 	network, address := addr.Network(), addr.String()
-	if s := p.core.all()[serverAddr{network, address}]; s != nil {
+	if s := p.core.all()[addresses.Addr{NetworkName: network, Text: address}]; s != nil {
 		return s, nil
 	}
-	if err := validateForm(address); err != nil {
+	if err := addresses.ValidateForm(address); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoServers, err)
 	}
 	return p.core.server(network, address), nil
@@ -63,7 +65,7 @@ func newNamePicker(c *core, names []string) *namePicker {
 		return &namePicker{err: ErrNoServers}
 	}
 	for _, name := range names {
-		if err := validateAddress(name); err != nil {
+		if err := addresses.Validate(name); err != nil {
 			return &namePicker{err: fmt.Errorf("%w: %w", ErrNoServers, err)}
 		}
 	}

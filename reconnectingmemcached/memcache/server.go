@@ -9,6 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -20,11 +28,11 @@ type server struct {
 	address string
 	label   string // address as the metrics show it
 	breaker *breaker.Breaker
-	strikes strikes
-	ramp    ramp
+	strikes faults.Strikes
+	ramp    limits.Ramp
 	watch   watch
 	home    home
-	pace    pace
+	pace    limits.Pace
 	endings endings
 	missed  *missedLog
 	window  window
@@ -61,7 +69,7 @@ type downState struct {
 }
 
 func newDownState(since time.Time, cause error) *downState {
-	return &downState{since, cause, isMisconfigured(cause)}
+	return &downState{since, cause, faults.IsMisconfigured(cause)}
 }
 
 // heard takes note that bytes have arrived, and returns the time.
@@ -116,8 +124,8 @@ type outcome struct {
 }
 
 // exchange makes one call.
-func (s *server) exchange(ctx context.Context, r *request) outcome {
-	if s.core.tracer != nil && !r.own {
+func (s *server) exchange(ctx context.Context, r *protocol.Request) outcome {
+	if s.core.tracer != nil && !r.Own {
 		return s.exchangeTraced(ctx, r)
 	}
 	permit, err := s.admit(r)
@@ -136,9 +144,9 @@ func refusedOutcome(err error) outcome {
 // admit lets a call in, or says why not: errRefused, [ErrBusy], [ErrCacheMiss] for a key whose
 // value on the server may be old, or an [ErrServerError] for a command at which the server ends
 // connections.
-func (s *server) admit(r *request) (breaker.Permit, error) {
-	if r.op.rare() {
-		if err := s.endings.refusal(r.op, s.core.now); err != nil {
+func (s *server) admit(r *protocol.Request) (breaker.Permit, error) {
+	if r.Op.Rare() {
+		if err := s.endings.refusal(r.Op, s.core.now); err != nil {
 			s.metrics.countCall(r, resultServerError, 0)
 			return breaker.Permit{}, err
 		}
@@ -149,25 +157,25 @@ func (s *server) admit(r *request) (breaker.Permit, error) {
 		s.noteMissed(r, outcome{})
 		return permit, errRefused
 	}
-	if r.op.reads() && s.missed.holds(r.key) {
-		permit.Done(errSettled)
+	if r.Op.Reads() && s.missed.holds(r.Key) {
+		permit.Done(faults.ErrSettled)
 		s.metrics.countCall(r, resultMiss, 0)
 		return permit, ErrCacheMiss
 	}
-	if !s.ramp.enter(s.core.now) {
-		permit.Done(errSettled)
+	if !s.ramp.Enter(s.core.now) {
+		permit.Done(faults.ErrSettled)
 		s.metrics.countCall(r, resultBusy, 0)
 		s.noteMissed(r, outcome{})
-		return permit, ErrBusy
+		return permit, faults.ErrBusy
 	}
 	return permit, nil
 }
 
 // begin sends a call that was admitted; finish must follow.
-func (s *server) begin(ctx context.Context, permit breaker.Permit, r *request) flight {
+func (s *server) begin(ctx context.Context, permit breaker.Permit, r *protocol.Request) flight {
 	f := flight{call: s.core.calls.take(), permit: permit, start: s.core.now()}
-	if r.began != 0 {
-		f.start = r.began
+	if r.Began != 0 {
+		f.start = r.Began
 	}
 	s.watch.arm()
 	if !isLarge(r) {
@@ -177,11 +185,11 @@ func (s *server) begin(ctx context.Context, permit breaker.Permit, r *request) f
 }
 
 // finish waits for the outcome, retries once where that is safe, and keeps the books.
-func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
+func (s *server) finish(ctx context.Context, f *flight, r *protocol.Request) outcome {
 	err := s.await(ctx, f, r)
 	for !f.call.replied && err != nil && s.again(ctx, f, r, err) {
-		r.again = r.again || r.alone || !errors.Is(err, ErrServerError) // else its shared line was refused, and it was not tried itself yet
-		r.alone = true
+		r.Again = r.Again || r.Alone || !errors.Is(err, ErrServerError) // else its shared line was refused, and it was not tried itself yet
+		r.Alone = true
 		f.err = s.send(ctx, f, r)
 		err = s.await(ctx, f, r)
 	}
@@ -191,28 +199,28 @@ func (s *server) finish(ctx context.Context, f *flight, r *request) outcome {
 }
 
 // book counts a call that has ended and gives back what it held.
-func (s *server) book(f *flight, r *request, out *outcome) {
+func (s *server) book(f *flight, r *protocol.Request, out *outcome) {
 	s.core.calls.put(f.call)
-	s.ramp.leave()
+	s.ramp.Leave()
 	if out.ended == 0 {
 		out.ended = s.core.now()
 	}
-	if !r.own {
+	if !r.Own {
 		s.core.histograms.tried(r, out, out.ended-f.start)
 	}
 	if out.replied {
-		s.endings.answered(r.op)
+		s.endings.answered(r.Op)
 		f.permit.Done(nil)
-		s.ramp.succeeded(s.core.now)
-		s.metrics.countCall(r, resultOf(r.op, out.err), len(out.items))
+		s.ramp.Succeeded(s.core.now)
+		s.metrics.countCall(r, resultOf(r.Op, out.err), len(out.items))
 		return
 	}
-	f.permit.Done(errSettled) // the connection's end was charged already, once for all calls on it
+	f.permit.Done(faults.ErrSettled) // the connection's end was charged already, once for all calls on it
 	s.metrics.countCall(r, resultOfFailure(out.err), len(out.items))
 	s.noteMissed(r, *out)
 }
 
-func (s *server) await(ctx context.Context, f *flight, r *request) error {
+func (s *server) await(ctx context.Context, f *flight, r *protocol.Request) error {
 	switch {
 	case f.err != nil:
 		f.call.err, f.call.sent, f.call.replied = f.err, false, false
@@ -234,19 +242,19 @@ func (s *server) await(ctx context.Context, f *flight, r *request) error {
 
 // again decides on the one retry: the connection went down with the call, the server is not known
 // to be down, and sending twice does no harm.
-func (s *server) again(ctx context.Context, f *flight, r *request, err error) bool {
-	var lost *fault
-	if r.again || !errors.As(err, &lost) || lost.dial || ctx.Err() != nil {
+func (s *server) again(ctx context.Context, f *flight, r *protocol.Request, err error) bool {
+	var lost *faults.Fault
+	if r.Again || !errors.As(err, &lost) || lost.Dial || ctx.Err() != nil {
 		return false
 	}
-	if f.call.sent && !r.op.repeatable() {
+	if f.call.sent && !r.Op.Repeatable() {
 		return false
 	}
 	return !s.isDown() && s.core.now()-f.start < int64(s.core.options.Timeout)
 }
 
 // send puts the request on the pipelined connection. While that is full, it waits.
-func (s *server) send(ctx context.Context, f *flight, r *request) error {
+func (s *server) send(ctx context.Context, f *flight, r *protocol.Request) error {
 	f.generation = f.call.begin()
 	for {
 		err := s.trySend(f, r)
@@ -259,7 +267,7 @@ func (s *server) send(ctx context.Context, f *flight, r *request) error {
 		}
 		left := time.Duration(f.start + int64(s.core.options.Timeout) - s.core.now())
 		if !waitFor(ctx, full.room, left) {
-			return cmp.Or(ctx.Err(), ErrBusy)
+			return cmp.Or(ctx.Err(), faults.ErrBusy)
 		}
 	}
 }
@@ -277,7 +285,7 @@ func waitFor(ctx context.Context, room <-chan struct{}, limit time.Duration) boo
 	return false
 }
 
-func (s *server) trySend(f *flight, r *request) error {
+func (s *server) trySend(f *flight, r *protocol.Request) error {
 	var err error
 	for range 3 { // a line may end or retire between the two steps
 		l, unusable := s.line(s.placeOf(r))
@@ -285,8 +293,8 @@ func (s *server) trySend(f *flight, r *request) error {
 			return unusable
 		}
 		err = l.enqueue(r, f.call, f.generation, f.start)
-		var lost *fault
-		if err == nil || errors.Is(err, ErrBusy) || errors.As(err, &lost) && lost.dial {
+		var lost *faults.Fault
+		if err == nil || errors.Is(err, faults.ErrBusy) || errors.As(err, &lost) && lost.Dial {
 			return err
 		}
 		s.leave(l)
@@ -322,13 +330,13 @@ func (s *server) line(kept *atomic.Pointer[line]) (*line, error) {
 func (s *server) unusableLocked() error {
 	switch {
 	case s.closed:
-		return blameless(ErrClosed)
+		return faults.Blameless(faults.ErrClosed)
 	case !s.isDown():
 		return nil
 	case s.down != nil:
-		return blameless(s.down.cause)
+		return faults.Blameless(s.down.cause)
 	}
-	return blameless(breaker.ErrOpen)
+	return faults.Blameless(breaker.ErrOpen)
 }
 
 // isDown asks the breaker, which knows first; down follows with the details.
@@ -340,20 +348,20 @@ func (s *server) forget(l *line, err error) {
 	s.mu.Lock()
 	delete(s.lines, l)
 	var stale []*private
-	if !errors.Is(err, errRetired) {
+	if !errors.Is(err, faults.ErrRetired) {
 		stale, s.idle = s.idle, nil // what ended the one has most likely ended the others
 	}
 	s.mu.Unlock()
 	for _, p := range stale {
-		discard(p.conn)
+		sockets.Discard(p.conn)
 	}
 	s.charge(err)
 }
 
 // charge reports what ended a connection to the breaker.
 func (s *server) charge(err error) {
-	s.strikes.charge(s.breaker, err, s.core.now())
-	if classify(err) != breaker.Ignored {
+	s.strikes.Charge(s.breaker, err, s.core.now())
+	if faults.Classify(err) != breaker.Ignored {
 		s.core.unanswered.failed()
 	}
 }
@@ -403,7 +411,7 @@ func (s *server) rise(c breaker.Change) {
 	if was == nil {
 		return
 	}
-	s.ramp.begin(s.core.now())
+	s.ramp.Begin(s.core.now())
 	s.core.log.Info("memcached server up", observe.Endpoint(s.address), observe.Duration(observe.KeyAfter, c.At.Sub(was.since)))
 	s.replaySoon()
 }
@@ -425,10 +433,10 @@ func (s *server) cut(cause error) {
 	s.idle = nil
 	s.mu.Unlock()
 	for _, l := range lines {
-		l.end(blameless(cause))
+		l.end(faults.Blameless(cause))
 	}
 	for _, conn := range conns {
-		discard(conn)
+		sockets.Discard(conn)
 	}
 }
 
@@ -437,7 +445,7 @@ func (s *server) close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.watch.stop()
-	s.cut(ErrClosed)
+	s.cut(faults.ErrClosed)
 }
 
 // downNow returns nil while the server is not taken for down.

@@ -4,13 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
 // exchangeTraced is exchange for a client with a tracer.
-func (s *server) exchangeTraced(ctx context.Context, r *request) outcome {
+func (s *server) exchangeTraced(ctx context.Context, r *protocol.Request) outcome {
 	ctx, span := s.core.tracer.Begin(ctx, s.operation(r))
 	var out outcome
 	if permit, err := s.admit(r); err != nil {
@@ -30,7 +32,7 @@ func beginParts(ctx context.Context, parts []part) []tracing.Span {
 	}
 	spans := make([]tracing.Span, len(parts))
 	for i := range parts {
-		if p := &parts[i]; !p.request.own {
+		if p := &parts[i]; !p.request.Own {
 			_, spans[i] = p.server.core.tracer.Begin(ctx, p.server.operation(&p.request))
 		}
 	}
@@ -38,23 +40,23 @@ func beginParts(ctx context.Context, parts []part) []tracing.Span {
 }
 
 // operation is what a tracer is told of a request to this server.
-func (s *server) operation(r *request) trace.Operation {
-	op := trace.Operation{Kind: trace.Client, Name: r.op.verb(), Endpoint: s.address, Key: r.key, Keys: len(r.keys)}
+func (s *server) operation(r *protocol.Request) trace.Operation {
+	op := trace.Operation{Kind: trace.Client, Name: r.Op.Verb(), Endpoint: s.address, Key: r.Key, Keys: len(r.Keys)}
 	switch {
-	case r.key != "":
+	case r.Key != "":
 		op.Keys = 1
-	case len(r.keys) == 1:
-		op.Key = r.keys[0]
+	case len(r.Keys) == 1:
+		op.Key = r.Keys[0]
 	}
 	return op
 }
 
 // ended is what a tracer is told of how the request ended.
-func (s *server) ended(r *request, out *outcome) trace.Outcome {
+func (s *server) ended(r *protocol.Request, out *outcome) trace.Outcome {
 	became := resultOfFailure(out.err)
 	switch {
 	case out.replied:
-		became = resultOf(r.op, out.err)
+		became = resultOf(r.Op, out.err)
 	case out.err == errRefused: //nolint:errorlint // the very value that admit gives.
 		became = resultRefused
 	}
@@ -62,7 +64,7 @@ func (s *server) ended(r *request, out *outcome) trace.Outcome {
 	switch {
 	case out.item != nil:
 		end.Items = 1
-	case r.op == opGetMulti && became == resultHit && end.Items == 0:
+	case r.Op == protocol.OpGetMulti && became == resultHit && end.Items == 0:
 		end.Result = trace.Miss
 	}
 	switch {

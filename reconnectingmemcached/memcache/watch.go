@@ -5,6 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
 const (
@@ -95,9 +99,9 @@ func (w *watch) tick() {
 	if silent {
 		s.secondOpinion()
 	}
-	if s.ramp.inflight.Load() == 0 {
+	if s.ramp.InFlight.Load() == 0 {
 		w.armed.Store(false)
-		if s.ramp.inflight.Load() == 0 || !w.armed.CompareAndSwap(false, true) {
+		if s.ramp.InFlight.Load() == 0 || !w.armed.CompareAndSwap(false, true) {
 			return // a call that comes now arms it again
 		}
 	}
@@ -109,8 +113,8 @@ func (w *watch) tick() {
 // look judges the silence, and says when to look next.
 func (w *watch) look(now int64) (next int64, late, silent bool) {
 	s := w.server
-	doubt := int64(s.core.limits.doubt(s.pace.seen()))
-	waiting := s.ramp.inflight.Load()
+	doubt := int64(s.core.limits.Doubt(s.pace.Seen()))
+	waiting := s.ramp.InFlight.Load()
 	w.mu.Lock()
 	late = now-w.due > int64(watchSlack)
 	if late || waiting < hungCallers {
@@ -143,7 +147,7 @@ func (w *watch) silence(l *line, now, quiet, doubt int64) int64 {
 	case silent < doubt:
 	case conn == nil: // a dial may also be slow because of this process, and nothing can tell
 		silent /= 2
-	case !conn.waiting.Load() || readable(conn.Conn):
+	case !conn.waiting.Load() || sockets.Readable(conn.Conn):
 		l.lastRead.Store(w.server.heard())
 		silent = 0
 	}
@@ -185,11 +189,11 @@ func (s *server) expire(now int64, endStuck bool) []overdueLine {
 func (s *server) blame(all []overdueLine, now int64) {
 	for _, o := range all {
 		if len(o.calls) > 0 {
-			s.strikes.chargeTimeout(s.breaker, o.latest, now)
+			s.strikes.ChargeTimeout(s.breaker, o.latest, now)
 			s.core.unanswered.failed()
 		}
 		if o.stuck {
-			o.line.end(blameless(ErrTimeout))
+			o.line.end(faults.Blameless(faults.ErrTimeout))
 		}
 	}
 }

@@ -1,27 +1,27 @@
 //go:build unix
 
-package memcache
+package sockets
 
 import (
 	"net"
 	"syscall"
 )
 
-// readable reports whether bytes, or the end, wait in the connection's socket. It takes nothing
+// Readable reports whether bytes, or the end, wait in the connection's socket. It takes nothing
 // out.
-func readable(conn net.Conn) bool {
+func Readable(conn net.Conn) bool {
 	found := false
 	var one [1]byte
-	control(socketOf(conn), func(fd int) {
+	control(SocketOf(conn), func(fd int) {
 		_, _, err := syscall.Recvfrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		found = err == nil
 	})
 	return found
 }
 
-// peekable reports whether readable knows all there is: no layer above the socket keeps bytes of
+// Peekable reports whether readable knows all there is: no layer above the socket keeps bytes of
 // its own.
-func peekable(conn net.Conn) bool {
+func Peekable(conn net.Conn) bool {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true

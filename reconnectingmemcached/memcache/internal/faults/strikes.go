@@ -1,4 +1,4 @@
-package memcache
+package faults
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// strikes keeps what one connection error after another means, beyond what the breaker counts.
-type strikes struct {
+// Strikes keeps what one connection error after another means, beyond what the breaker counts.
+type Strikes struct {
 	mu      sync.Mutex
 	garbage int64 // when the last reply did not parse, 0 never; guarded by mu
 	timeout int64 // when the last time-out was charged, 0 never; guarded by mu
@@ -17,10 +17,10 @@ type strikes struct {
 
 const garbageWindow = int64(10 * time.Second)
 
-// charge reports the end of a connection to the breaker, once. Two replies within ten seconds that
+// Charge reports the end of a connection to the breaker, once. Two replies within ten seconds that
 // do not parse open it.
-func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
-	if classify(err) == breaker.Ignored {
+func (k *Strikes) Charge(b *breaker.Breaker, err error, now int64) {
+	if Classify(err) == breaker.Ignored {
 		return
 	}
 	if errors.Is(err, ErrBadReply) {
@@ -38,9 +38,9 @@ func (k *strikes) charge(b *breaker.Breaker, err error, now int64) {
 	}
 }
 
-// chargeTimeout charges a time-out unless the call began before the last one was charged: callers
+// ChargeTimeout charges a time-out unless the call began before the last one was charged: callers
 // that waited together were let down once.
-func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
+func (k *Strikes) ChargeTimeout(b *breaker.Breaker, began, now int64) {
 	k.mu.Lock()
 	fresh := began >= k.timeout
 	if fresh {
@@ -48,6 +48,6 @@ func (k *strikes) chargeTimeout(b *breaker.Breaker, began, now int64) {
 	}
 	k.mu.Unlock()
 	if fresh {
-		k.charge(b, soft(ErrTimeout), now)
+		k.Charge(b, Soft(ErrTimeout), now)
 	}
 }

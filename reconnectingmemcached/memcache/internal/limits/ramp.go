@@ -1,4 +1,4 @@
-package memcache
+package limits
 
 import (
 	"math"
@@ -13,12 +13,12 @@ const (
 	rampDuration = int64(time.Second)
 )
 
-// ramp bounds the calls in flight to one server: at all times by MaxInFlight, if that is set, and
+// Ramp bounds the calls in flight to one server: at all times by MaxInFlight, if that is set, and
 // after a re-admission by 4, doubled with each full window of successes, until 256 or one second.
-type ramp struct {
-	inflight atomic.Int64
+type Ramp struct {
+	InFlight atomic.Int64
 	limit    atomic.Int64
-	rising   atomic.Bool
+	Rising   atomic.Bool
 	most     int64
 
 	mu     sync.Mutex
@@ -26,7 +26,7 @@ type ramp struct {
 	passed int64 // successes in this window; guarded by mu
 }
 
-func (p *ramp) init(most int) {
+func (p *Ramp) Init(most int) {
 	p.most = int64(most)
 	if most == 0 {
 		p.most = math.MaxInt64
@@ -34,29 +34,29 @@ func (p *ramp) init(most int) {
 	p.limit.Store(p.most)
 }
 
-func (p *ramp) enter(now func() int64) bool {
-	if p.inflight.Add(1) <= p.limit.Load() {
+func (p *Ramp) Enter(now func() int64) bool {
+	if p.InFlight.Add(1) <= p.limit.Load() {
 		return true
 	}
-	if p.rising.Load() && p.over(now()) && p.inflight.Load() <= p.limit.Load() {
+	if p.Rising.Load() && p.over(now()) && p.InFlight.Load() <= p.limit.Load() {
 		return true
 	}
-	p.inflight.Add(-1)
+	p.InFlight.Add(-1)
 	return false
 }
 
-func (p *ramp) leave() { p.inflight.Add(-1) }
+func (p *Ramp) Leave() { p.InFlight.Add(-1) }
 
-func (p *ramp) begin(now int64) {
+func (p *Ramp) Begin(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.began, p.passed = now, 0
 	p.limit.Store(min(rampFirst, p.most))
-	p.rising.Store(true)
+	p.Rising.Store(true)
 }
 
-func (p *ramp) succeeded(now func() int64) {
-	if !p.rising.Load() || p.over(now()) {
+func (p *Ramp) Succeeded(now func() int64) {
+	if !p.Rising.Load() || p.over(now()) {
 		return
 	}
 	p.mu.Lock()
@@ -75,7 +75,7 @@ func (p *ramp) succeeded(now func() int64) {
 }
 
 // over ends the ramp when its time has passed.
-func (p *ramp) over(now int64) bool {
+func (p *Ramp) over(now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now-p.began < rampDuration {
@@ -85,7 +85,7 @@ func (p *ramp) over(now int64) bool {
 	return true
 }
 
-func (p *ramp) endLocked() {
-	p.rising.Store(false)
+func (p *Ramp) endLocked() {
+	p.Rising.Store(false)
 	p.limit.Store(p.most)
 }

@@ -1,4 +1,4 @@
-package memcache
+package addresses
 
 import (
 	"errors"
@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-const networkUnix = "unix"
+const NetworkUnix = "unix"
 
-func isUnixPath(address string) bool { return strings.Contains(address, "/") }
+func IsUnixPath(address string) bool { return strings.Contains(address, "/") }
 
-func networkOf(address string) string {
-	if isUnixPath(address) {
-		return networkUnix
+func NetworkOf(address string) string {
+	if IsUnixPath(address) {
+		return NetworkUnix
 	}
 	return "tcp"
 }
 
-// validateAddress says what is wrong with a server's address, if anything.
-func validateAddress(address string) error {
+// Validate says what is wrong with a server's address, if anything.
+func Validate(address string) error {
 	if address == "" {
 		return errors.New("memcache: empty server address: use host:port or the path of a unix socket")
 	}
-	if err := validateForm(address); err != nil || isUnixPath(address) {
+	if err := ValidateForm(address); err != nil || IsUnixPath(address) {
 		return err
 	}
 	_, port, err := net.SplitHostPort(address)
@@ -46,10 +46,10 @@ func validatePort(address, port string) error {
 	return nil
 }
 
-// validateForm refuses what is taken for the path of a unix socket, or for a name, and is neither:
+// ValidateForm refuses what is taken for the path of a unix socket, or for a name, and is neither:
 // it would be down for ever, and its reads misses without a word. It also judges the addresses of a
 // caller's selector, which may have any other form.
-func validateForm(address string) error {
+func ValidateForm(address string) error {
 	if strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == ',' || r == ';' }) {
 		return fmt.Errorf("memcache: server address %q: give each address as a string of its own, without spaces or separators", address)
 	}
@@ -84,3 +84,12 @@ func withoutScheme(scheme, rest string) string {
 	}
 	return host
 }
+
+// Addr is a net.Addr of text.
+type Addr struct{ NetworkName, Text string }
+
+// Network is that of a net.Addr.
+func (a Addr) Network() string { return a.NetworkName }
+
+// String is that of a net.Addr.
+func (a Addr) String() string  { return a.Text }

@@ -1,0 +1,91 @@
+package limits
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Pace is how long a server takes to answer, as seen on its shared connection: smoothed as TCP
+// smooths its round trips. A far server has its own normal.
+type Pace struct{ answer atomic.Int64 } // nanoseconds; 0: nothing seen yet; negative: a guess
+
+// Saw takes note of one answer. Notes that come at the same time may be lost.
+func (p *Pace) Saw(took int64) {
+	old := p.answer.Load()
+	if old <= 0 {
+		p.answer.Store(max(took, 1))
+		return
+	}
+	p.answer.Store(max(old+(took-old)/8, 1))
+}
+
+// Guess stands in for the first answer: the time of a dial, which may end at something nearer than
+// the server, like a proxy.
+func (p *Pace) Guess(took int64) { p.answer.CompareAndSwap(0, -max(took, 1)) }
+
+// Seen is 0 if nothing was.
+func (p *Pace) Seen() time.Duration {
+	seen := time.Duration(p.answer.Load())
+	return max(seen, -seen)
+}
+
+const (
+	leastSilence = 60 * time.Millisecond
+	LeastProbe   = 100 * time.Millisecond
+	// leastOpinion bounds a second opinion on a near server, so that a hang is found within 150 ms
+	// of a 500 ms time limit.
+	leastOpinion = 30 * time.Millisecond
+)
+
+// Times are the times that a server is given, from Options and from its pace.
+type Times struct {
+	Timeout time.Duration // of a call
+	Hang    time.Duration // Options.HangTimeout
+	Probe   time.Duration // Options.ProbeTimeout
+}
+
+// silence is how long a server may owe answers to several callers without a byte. While nothing was
+// heard of it yet, nobody knows what is normal there, and calls have their time limit.
+func (l Times) silence(answer time.Duration) time.Duration {
+	switch {
+	case l.Hang > 0:
+		return l.Hang
+	case l.Hang < 0:
+		return math.MaxInt64
+	case answer == 0:
+		return max(l.Timeout, leastSilence)
+	}
+	floor := max(l.Timeout/5, leastSilence)
+	return max(min(3*answer, l.Timeout), floor)
+}
+
+// Opinion is how long a fresh connection may take to answer before the silence of the others
+// counts.
+func (l Times) Opinion(answer time.Duration) time.Duration {
+	return min(max(5*answer, leastOpinion), max(l.Timeout, leastOpinion))
+}
+
+// Doubt is the silence after which a second opinion is asked for, so that it is there when the
+// silence has lasted too long.
+func (l Times) Doubt(answer time.Duration) time.Duration {
+	silence := l.silence(answer)
+	return max(silence-l.Opinion(answer), silence/2)
+}
+
+// ProbeTime bounds a probe: look-up, dial, TLS and two replies. Every other probe has all the time
+// that a call's connection and its reply would have, so that no server is too far or too slow to be
+// found up; the others are short, lest one that is lost to a black hole outlasts the outage.
+func (l Times) ProbeTime(answer time.Duration, attempt int) time.Duration {
+	if l.Probe > 0 {
+		return l.Probe
+	}
+	most := 2 * l.Timeout
+	if attempt%2 == 1 {
+		return most
+	}
+	return min(max(8*answer, LeastProbe), most)
+}
+
+// LongestProbe is the most that probeTime gives.
+func (l Times) LongestProbe() time.Duration { return max(l.Probe, 2*l.Timeout) }
