@@ -23,6 +23,13 @@ const (
 	placement    = "reconnectingmemcached/memcache/internal/placement"
 	adoption     = "reconnectingmemcached/memcache/internal/adoption"
 	history      = "reconnectingmemcached/memcache/internal/history"
+	addresses    = "reconnectingmemcached/memcache/internal/addresses"
+	faults       = "reconnectingmemcached/memcache/internal/faults"
+	limits       = "reconnectingmemcached/memcache/internal/limits"
+	phases       = "reconnectingmemcached/memcache/internal/phases"
+	protocol     = "reconnectingmemcached/memcache/internal/protocol"
+	sockets      = "reconnectingmemcached/memcache/internal/sockets"
+	oneMemcached = "reconnectingmemcached/memcache/internal/server"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
@@ -168,7 +175,19 @@ func aroundMemcache() []Row {
 		{Package: placement, Tests: []string{gomemcache}},
 		{Package: adoption},
 		{Package: history, May: []string{placement}},
-		{Package: memcache, May: []string{placement, adoption, history, breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing}},
+		{Package: addresses},
+		{Package: limits},
+		{Package: sockets},
+		{Package: faults, May: []string{breaker, observe}},
+		{Package: protocol, May: []string{faults, gomemcache}},
+		{Package: phases, May: []string{protocol}},
+		{Package: oneMemcached, May: []string{
+			addresses, faults, limits, phases, placement, protocol, sockets, breaker, backoff, gomemcache, observe, tables, traces, tracing,
+		}},
+		{Package: memcache, May: []string{
+			addresses, faults, phases, protocol, sockets, oneMemcached, placement, adoption, history,
+			breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing,
+		}},
 		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},
 		{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 	}

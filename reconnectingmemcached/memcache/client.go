@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 
@@ -180,15 +184,11 @@ func (c *Client) Available() bool {
 		return false
 	}
 	for _, s := range servers {
-		if !s.isDown() {
+		if !s.IsDown() {
 			return true
 		}
 	}
 	return false
-}
-
-func isDown(state breaker.State) bool {
-	return state != breaker.Closed && state != breaker.ForcedClosed
 }
 
 // State returns the state of a server's breaker. A server that is not known, or was not used yet,
@@ -207,7 +207,7 @@ func (c *Client) breakerOf(addr string) *breaker.Breaker {
 	}
 	for id, s := range core.all() {
 		if id.Text == addr {
-			return s.breaker
+			return s.Breaker
 		}
 	}
 	return nil
@@ -215,11 +215,11 @@ func (c *Client) breakerOf(addr string) *breaker.Breaker {
 
 // Owner returns the address of the server that key goes to. It asks no server.
 func (c *Client) Owner(key string) (addr string, err error) {
-	s, err := c.route(context.Background(), key)
+	_, s, err := c.route(context.Background(), key)
 	if err != nil {
 		return "", err
 	}
-	return s.address, nil
+	return s.Address, nil
 }
 
 // ForceDown takes a server out of use until [Client.Reset], as for maintenance or to rehearse an
@@ -272,23 +272,23 @@ func (c *Client) Stats() map[string]ServerStats {
 		return stats
 	}
 	for _, s := range core.all() {
-		stats[s.address] = s.stats()
+		stats[s.Address] = statsOf(s)
 	}
 	return stats
 }
 
-func (s *server) stats() ServerStats {
+func statsOf(s *server.Server) ServerStats {
 	st := ServerStats{
-		Addr: s.address, State: s.breaker.State(), InFlight: s.ramp.InFlight.Load(),
-		Dials: s.metrics.dialsOK.Load(), DialErrors: s.metrics.dialsFailed.Load(),
+		Addr: s.Address, State: s.Breaker.State(), InFlight: s.Ramp.InFlight.Load(),
+		Dials: s.Metrics.DialsOK.Load(), DialErrors: s.Metrics.DialsFailed.Load(),
 	}
-	if down := s.downNow(); down != nil {
-		st.DownSince, st.DownCause = down.since, plainCause(down.cause)
+	if down := s.DownNow(); down != nil {
+		st.DownSince, st.DownCause = down.Since, faults.Plain(down.Cause)
 	}
 	for o := range protocol.OpCount {
-		st.Refused += s.metrics.operations[o][resultRefused].Load()
+		st.Refused += s.Metrics.Operations[o][server.ResultRefused].Load()
 	}
-	st.MissedInvalidations, st.Replayed, st.Lost = s.missed.totals()
+	st.MissedInvalidations, st.Replayed, st.Lost = s.Missed.Totals()
 	return st
 }
 
@@ -328,4 +328,46 @@ func (s *shared) clientName() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nameLocked()
+}
+
+// Load returns the value of key, or has fn load it: once for all callers of all processes that ask
+// at the same time, by a lease in memcached. The others wait. A value older than ttl is still
+// returned, for as long again, while one caller loads it anew in the background. Fn is not to keep
+// its context, which ends when all callers have left, and may be called by several processes if the
+// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept;
+// a panic is an error.
+//
+// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is
+// returned but not stored, and a Load that begins after it, in any process, does not wait for that,
+// but while the server is down after one of this process only. Ttl is at least a second. It is kept
+// in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is
+// loaded. The errors are those of fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers];
+// a server that is down is none. For values that many want all the time, package autorefresh keeps
+// them in memory, and refreshes them before they are old.
+func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	if ttl < time.Second {
+		return nil, fmt.Errorf("memcache: Load of %.100q: ttl is %v: use at least a second", key, ttl)
+	}
+	core, err := c.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{client: core.client(), core: core, key: key, ttl: ttl, fn: fn}
+	seen := asking{began: core.Now()}
+	it, err := c.GetContext(ctx, key)
+	switch {
+	case err == nil && isFresh(it, time.Now()):
+		return it.Value, nil
+	case err == nil && it.Flags != leaseFlags:
+		l.reloadSoon(it) //nolint:contextcheck // it outlives the call.
+		return bytes.Clone(it.Value), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrMalformedKey), errors.Is(err, ErrNoServers):
+		return nil, err
+	}
+	if err == nil {
+		seen.token = string(it.Value)
+	}
+	return l.join(ctx, seen)
 }

@@ -6,9 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // gutter carries out what Gutter's rules decide.
@@ -26,14 +29,14 @@ func newGutter(c *core) *gutter {
 	}
 	g := &gutter{core: c, options: c.options.Gutter, fallen: make(chan struct{}, 1)}
 	if g.options.Beacon > 0 {
-		c.spawn(g.beat)
+		c.Spawn(g.beat)
 	}
 	return g
 }
 
 // pool are the servers that may take copies. Those of a caller's selector may be others at each
 // call.
-func (g *gutter) pool() []*server {
+func (g *gutter) pool() []*server.Server {
 	if len(g.options.Servers) == 0 {
 		all, err := g.core.picker.each()
 		if err != nil {
@@ -41,7 +44,7 @@ func (g *gutter) pool() []*server {
 		}
 		return all
 	}
-	named := make([]*server, 0, len(g.options.Servers))
+	named := make([]*server.Server, 0, len(g.options.Servers))
 	for _, name := range g.options.Servers {
 		named = append(named, g.core.server(addresses.NetworkOf(name), name))
 	}
@@ -55,14 +58,14 @@ func (g *gutter) takes(key string) bool {
 }
 
 // holder is the server to read a copy from; nil if there is none.
-func (g *gutter) holder(key string, owner *server) *server {
+func (g *gutter) holder(key string, owner *server.Server) *server.Server {
 	if !g.takes(key) {
 		return nil
 	}
 	pool := g.pool()
 	down := 0
 	for _, s := range pool {
-		if s.isDown() {
+		if s.IsDown() {
 			down++
 		}
 	}
@@ -70,7 +73,7 @@ func (g *gutter) holder(key string, owner *server) *server {
 		return nil
 	}
 	for _, s := range holdersOf(key, owner, pool) {
-		if s != nil && !s.isDown() {
+		if s != nil && !s.IsDown() {
 			return s
 		}
 	}
@@ -78,18 +81,18 @@ func (g *gutter) holder(key string, owner *server) *server {
 }
 
 // enter keeps calls for others from taking all of a server; leave must follow if it is true.
-func (g *gutter) enter(s *server) bool {
+func (g *gutter) enter(s *server.Server) bool {
 	most := g.core.options.MaxInFlight
-	if s.guests.Add(1) <= int64(g.options.MaxShare*float64(most)) || most == 0 {
+	if s.Guests.Add(1) <= int64(g.options.MaxShare*float64(most)) || most == 0 {
 		return true
 	}
-	s.guests.Add(-1)
+	s.Guests.Add(-1)
 	g.full.Add(1)
 	return false
 }
 
 // read looks for a copy; nil is none.
-func (g *gutter) read(ctx context.Context, owner *server, key string, began int64) *Item {
+func (g *gutter) read(ctx context.Context, owner *server.Server, key string, began int64) *Item {
 	if g == nil {
 		return nil
 	}
@@ -98,14 +101,14 @@ func (g *gutter) read(ctx context.Context, owner *server, key string, began int6
 		g.misses.Add(1)
 		return nil
 	}
-	defer s.guests.Add(-1)
-	out := s.exchange(ctx, &protocol.Request{Op: protocol.OpGet, Own: true, Key: copyPrefix + key, Began: began})
-	if out.err != nil {
+	defer s.Guests.Add(-1)
+	out := s.Exchange(ctx, &protocol.Request{Op: protocol.OpGet, Own: true, Key: copyPrefix + key, Began: began})
+	if out.Err != nil {
 		g.misses.Add(1)
 		return nil
 	}
 	g.hits.Add(1)
-	return asOriginal(out.item)
+	return asOriginal(out.Item)
 }
 
 // asOriginal makes a copy the item that it stands for. Its CasID would be another server's.
@@ -116,28 +119,28 @@ func asOriginal(it *Item) *Item {
 
 // copies are the requests that see to the copies of a key. They must be settled. Those of servers
 // that are down are logged.
-func (g *gutter) copies(owner *server, r *protocol.Request, at phase, began int64) []part {
-	how := at.copying(r.Op)
-	if g == nil || how == leaveCopies || !g.takes(r.Key) {
+func (g *gutter) copies(owner *server.Server, r *protocol.Request, at phases.Phase, began int64) []part {
+	how := at.Copying(r.Op)
+	if g == nil || how == phases.LeaveCopies || !g.takes(r.Key) {
 		return nil
 	}
 	holders := holdersOf(r.Key, owner, g.pool())
-	var up [copyHolders]bool
+	var up [phases.CopyHolders]bool
 	for i, s := range holders {
-		up[i] = s != nil && !s.isDown()
+		up[i] = s != nil && !s.IsDown()
 	}
-	parts := make([]part, 0, copyHolders)
-	for i, todo := range how.deeds(up) {
+	parts := make([]part, 0, phases.CopyHolders)
+	for i, todo := range how.Deeds(up) {
 		s := holders[i]
 		if s == nil {
 			continue
 		}
 		p := part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: copyPrefix + r.Key, Began: began}}
 		switch {
-		case todo == deedLog:
-			s.logMissed(&p.request, outcome{}) // what it has of the key is old when it is back
+		case todo == phases.DeedLog:
+			s.LogMissed(&p.request, server.Outcome{}) // what it has of the key is old when it is back
 			continue
-		case todo == deedStore && s == g.holder(r.Key, owner) && g.enter(s):
+		case todo == phases.DeedStore && s == g.holder(r.Key, owner) && g.enter(s):
 			copied := *r.Item
 			copied.Key, copied.Expiration = p.request.Key, copyExpiration(r.Item.Expiration, g.lifeOfCopy(owner, at), time.Now())
 			p.request.Op, p.request.Item = protocol.OpSet, &copied
@@ -147,20 +150,20 @@ func (g *gutter) copies(owner *server, r *protocol.Request, at phase, began int6
 	return parts
 }
 
-func (g *gutter) lifeOfCopy(owner *server, at phase) time.Duration {
+func (g *gutter) lifeOfCopy(owner *server.Server, at phases.Phase) time.Duration {
 	var downFor time.Duration
-	if owner.window.known.Load() {
+	if owner.Window.Known.Load() {
 		downFor = everKnown
-	} else if down := owner.downNow(); down != nil {
-		downFor = time.Since(down.since)
+	} else if down := owner.DownNow(); down != nil {
+		downFor = time.Since(down.Since)
 	}
 	return g.options.copyLife(at, downFor)
 }
 
 // mustBeGone has a key deleted later that a server has refused to change: what it has of it is old.
 func (p *part) mustBeGone() {
-	if out := &p.outcome; out.err != nil && out.replied && !errors.Is(out.err, ErrCacheMiss) {
-		p.server.logMissed(&p.request, *out)
+	if out := &p.outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, ErrCacheMiss) {
+		p.server.LogMissed(&p.request, *out)
 	}
 }
 
@@ -173,11 +176,118 @@ func (g *gutter) settle(copies []part) (stored bool) {
 			g.deleted.Add(1)
 			continue
 		}
-		p.server.guests.Add(-1)
-		if p.outcome.err == nil {
+		p.server.Guests.Add(-1)
+		if p.outcome.Err == nil {
 			g.stored.Add(1)
 			stored = true
 		}
 	}
 	return stored
+}
+
+// beaconPrefix is before the address of a server that is down, in the key that says so.
+const beaconPrefix = "holdfast:gutter:"
+
+// beat tells the other processes which servers' keys may have copies, and hears it from them: at
+// each interval, and as soon as a server goes down.
+func (g *gutter) beat() {
+	ticks := time.NewTicker(g.options.Beacon)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-g.core.Ctx.Done():
+			return
+		case <-ticks.C:
+		case <-g.fallen:
+		}
+		if pool := g.pool(); len(pool) > 0 {
+			g.beatOnce(pool)
+		}
+	}
+}
+
+// fell has the beacon of a server that went down set.
+func (g *gutter) fell() {
+	select {
+	case g.fallen <- struct{}{}:
+	default: // it is about to be
+	}
+}
+
+func (g *gutter) beatOnce(pool []*server.Server) {
+	owners, err := g.core.picker.each()
+	if err != nil {
+		return // the selector has no servers at present
+	}
+	asked := make([]string, 0, len(owners))
+	byKey := make(map[string]*server.Server, len(owners))
+	var down []string
+	for _, o := range owners {
+		key := beaconPrefix + o.Address
+		if !protocol.LegalKey(key) {
+			continue
+		}
+		asked, byKey[key] = append(asked, key), o
+		if o.IsDown() {
+			down = append(down, key)
+		}
+	}
+	parts := make([]part, 0, len(pool)*(len(down)+1))
+	for _, s := range pool {
+		if s.IsDown() {
+			continue
+		}
+		for _, key := range down {
+			beacon := &Item{Key: key, Value: []byte("1"), Expiration: seconds(g.options.Expiration + graceOfBeacons)}
+			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: beacon}})
+		}
+		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpGetMulti, Own: true, Keys: asked}})
+	}
+	launch(g.core.Ctx, parts)
+	now := g.core.Now()
+	for i := range parts {
+		for _, it := range parts[i].outcome.Items {
+			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)
+		}
+	}
+}
+
+// GutterStats counts what became of copies since the client's first use; see [Gutter].
+type GutterStats struct {
+	// Hits and Misses count keys that copies were looked for.
+	Hits, Misses uint64
+	// Stored and Deleted count copies, Deleted also those that were not there.
+	Stored, Deleted uint64
+	// Full counts calls that were not made because their server had Gutter.MaxShare under way for
+	// others.
+	Full uint64
+}
+
+// GutterStats returns a snapshot; it is zero without a gutter.
+func (c *Client) GutterStats() GutterStats {
+	if c.shared == nil {
+		return GutterStats{}
+	}
+	core := c.shared.core.Load()
+	if core == nil {
+		return GutterStats{}
+	}
+	return core.gutter.counts()
+}
+
+func (g *gutter) counts() GutterStats {
+	if g == nil {
+		return GutterStats{}
+	}
+	return GutterStats{
+		Hits: g.hits.Load(), Misses: g.misses.Load(), Stored: g.stored.Load(), Deleted: g.deleted.Load(), Full: g.full.Load(),
+	}
+}
+
+func (st GutterStats) collect(m *metrics.Memcached, out observe.Sender) {
+	out.Count(m.Gutter, st.Hits, "hit")
+	out.Count(m.Gutter, st.Misses, "miss")
+	out.Count(m.Gutter, st.Stored, "stored")
+	out.Count(m.Gutter, st.Deleted, "deleted")
+	out.Count(m.Gutter, st.Full, "full")
 }

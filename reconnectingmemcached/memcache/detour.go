@@ -5,6 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
@@ -12,40 +16,34 @@ import (
 
 // A detour is what a call takes whose server is down, or was so a while ago.
 
-// phase is how the server stands.
-func (s *server) phase() phase { return s.window.phase(s.core.now(), s.isDown()) }
-
-// opensWindows reports whether the windows of servers are used at all.
-func (c *core) opensWindows() bool { return c.gutter != nil || c.options.Linger > 0 }
-
 // careTime is how long after a re-admission there may be copies: the Set of one may have begun just
 // before, and take all of Timeout.
-func (c *core) careTime() time.Duration {
-	if c.gutter == nil {
+func (o Options) careTime() time.Duration {
+	if o.Gutter.Expiration == 0 {
 		return 0
 	}
-	return c.options.Gutter.Expiration + max(graceOfCopies, c.options.Timeout+time.Second)
+	return o.Gutter.Expiration + max(graceOfCopies, o.Timeout+time.Second)
 }
 
-func (c *Client) readAround(ctx context.Context, s *server, r *protocol.Request) (*Item, error) {
-	g, at, began := s.core.gutter, s.phase(), s.core.now()
-	if at == phaseLinger {
-		s.metrics.countCall(r, resultMiss, 0)
+func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (*Item, error) {
+	g, at, began := core.gutter, s.Phase(), core.Now()
+	if at == phases.Linger {
+		s.Metrics.CountCall(r, server.ResultMiss, 0)
 		if it := g.read(ctx, s, r.Key, began); it != nil {
 			return it, nil
 		}
 		return nil, missUnlessEnded(ctx)
 	}
-	out := s.exchange(ctx, r)
-	if out.err != nil && !out.replied {
-		return c.readFailed(ctx, s, r, out)
+	out := s.Exchange(ctx, r)
+	if out.Err != nil && !out.Replied {
+		return c.readFailed(ctx, core, s, r, out)
 	}
-	if at.source() == atOwnerThenCopy && errors.Is(out.err, ErrCacheMiss) {
+	if at.Source() == phases.AtOwnerThenCopy && errors.Is(out.Err, ErrCacheMiss) {
 		if it := g.read(ctx, s, r.Key, began); it != nil {
 			return it, nil
 		}
 	}
-	return out.item, out.err
+	return out.Item, out.Err
 }
 
 func missUnlessEnded(ctx context.Context) error {
@@ -56,9 +54,9 @@ func missUnlessEnded(ctx context.Context) error {
 }
 
 // readFailed looks for a copy of a key that its owner did not answer for.
-func (c *Client) readFailed(ctx context.Context, s *server, r *protocol.Request, out outcome) (*Item, error) {
-	if s.leavesTo(out.err) && ctx.Err() == nil {
-		if it := s.core.gutter.read(ctx, s, r.Key, out.began); it != nil {
+func (c *Client) readFailed(ctx context.Context, core *core, s *server.Server, r *protocol.Request, out server.Outcome) (*Item, error) {
+	if core.leavesTo(s, out.Err) && ctx.Err() == nil {
+		if it := core.gutter.read(ctx, s, r.Key, out.Began); it != nil {
 			return it, nil
 		}
 	}
@@ -67,32 +65,32 @@ func (c *Client) readFailed(ctx context.Context, s *server, r *protocol.Request,
 
 // leavesTo reports whether a copy may stand in for the answer of a server whose call ended so. A
 // time-out has used up the call's time.
-func (s *server) leavesTo(err error) bool {
-	return s.core.gutter != nil && !errors.Is(err, faults.ErrTimeout) && (s.isDown() || errors.Is(err, faults.ErrBusy) && s.ramp.Rising.Load())
+func (c *core) leavesTo(s *server.Server, err error) bool {
+	return c.gutter != nil && !errors.Is(err, faults.ErrTimeout) && (s.IsDown() || errors.Is(err, faults.ErrBusy) && s.Ramp.Rising.Load())
 }
 
-func (c *Client) writeAround(ctx context.Context, s *server, r *protocol.Request) (uint64, error) {
-	at, began := s.phase(), s.core.now()
+func (c *Client) writeAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (uint64, error) {
+	at, began := s.Phase(), core.Now()
 	parts := []part{{server: s, request: *r}}
-	if at != phaseDown { // else it fails at once, and the copies follow
-		parts = append(parts, s.core.gutter.copies(s, r, at, began)...)
+	if at != phases.Down { // else it fails at once, and the copies follow
+		parts = append(parts, core.gutter.copies(s, r, at, began)...)
 	}
 	launch(ctx, parts)
-	s.core.gutter.settle(parts[1:])
+	core.gutter.settle(parts[1:])
 	out := parts[0].outcome
-	if out.err != nil && !out.replied {
-		return 0, c.writeFailed(ctx, s, r, out)
+	if out.Err != nil && !out.Replied {
+		return 0, c.writeFailed(ctx, core, s, r, out)
 	}
-	if at == phaseDown { // it has just come back
-		s.core.gutter.keep(ctx, s, r, phaseLinger, began)
+	if at == phases.Down { // it has just come back
+		core.gutter.keep(ctx, s, r, phases.Linger, began)
 	}
-	return out.number, out.err
+	return out.Number, out.Err
 }
 
 // writeFailed sees to the copies of a key whose owner is down. A Set is done if there is one of its
 // value.
-func (c *Client) writeFailed(ctx context.Context, s *server, r *protocol.Request, out outcome) error {
-	stored := s.leavesTo(out.err) && s.core.gutter.keep(ctx, s, r, phaseDown, out.began)
+func (c *Client) writeFailed(ctx context.Context, core *core, s *server.Server, r *protocol.Request, out server.Outcome) error {
+	stored := core.leavesTo(s, out.Err) && core.gutter.keep(ctx, s, r, phases.Down, out.Began)
 	if stored && !c.reporting {
 		return nil
 	}
@@ -105,7 +103,7 @@ func (c *Client) writeFailed(ctx context.Context, s *server, r *protocol.Request
 }
 
 // keep sees to the copies of a key, and reports whether there is one of the value now.
-func (g *gutter) keep(ctx context.Context, s *server, r *protocol.Request, at phase, began int64) (stored bool) {
+func (g *gutter) keep(ctx context.Context, s *server.Server, r *protocol.Request, at phases.Phase, began int64) (stored bool) {
 	parts := g.copies(s, r, at, began)
 	launch(ctx, parts)
 	return g.settle(parts)
@@ -120,7 +118,7 @@ func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string)
 		}
 	}
 	for i := range parts {
-		if p := &parts[i]; p.outcome.err != nil && !p.outcome.replied && p.server.leavesTo(p.outcome.err) {
+		if p := &parts[i]; p.outcome.Err != nil && !p.outcome.Replied && g.core.leavesTo(p.server, p.outcome.Err) {
 			keys = append(keys, p.request.Keys...)
 		}
 	}
@@ -129,7 +127,7 @@ func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string)
 
 // fill adds what there is of copies to the items of a GetMulti.
 func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []string, began int64) {
-	if len(missing) == 0 || ctx.Err() != nil || g.core.now()-began >= int64(g.core.options.Timeout) {
+	if len(missing) == 0 || ctx.Err() != nil || g.core.Now()-began >= int64(g.core.options.Timeout) {
 		return
 	}
 	var parts []part
@@ -138,7 +136,7 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 		if err != nil {
 			continue
 		}
-		if s := g.holder(key, owner); s != nil && !s.missed.holds(copyPrefix+key) { // else the copy may be old
+		if s := g.holder(key, owner); s != nil && !s.Missed.Holds(copyPrefix+key) { // else the copy may be old
 			parts = addKey(parts, s, copyPrefix+key, len(missing))
 		} else {
 			g.misses.Add(1)
@@ -153,8 +151,8 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 	}
 	launch(ctx, let)
 	for i := range let {
-		let[i].server.guests.Add(-1)
-		found := let[i].outcome.items
+		let[i].server.Guests.Add(-1)
+		found := let[i].outcome.Items
 		g.hits.Add(uint64(len(found)))
 		g.misses.Add(uint64(len(let[i].request.Keys) - len(found)))
 		for _, it := range found {

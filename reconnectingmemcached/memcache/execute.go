@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+
+	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
-
-	"github.com/holdfast-go/holdfast/breaker"
 )
 
 // listed is the running core, once it knows its servers.
@@ -21,68 +24,69 @@ func (c *Client) listed(ctx context.Context) (*core, error) {
 }
 
 // route finds the server of a legal key.
-func (c *Client) route(ctx context.Context, key string) (*server, error) {
+func (c *Client) route(ctx context.Context, key string) (*core, *server.Server, error) {
 	core, err := c.listed(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !protocol.LegalKey(key) {
-		return nil, ErrMalformedKey
+		return nil, nil, ErrMalformedKey
 	}
-	return core.picker.pick(key)
+	s, err := core.picker.pick(key)
+	return core, s, err
 }
 
 // read runs Get and GetAndTouch.
 func (c *Client) read(ctx context.Context, r *protocol.Request) (*Item, error) {
-	s, err := c.route(ctx, r.Key)
+	core, s, err := c.route(ctx, r.Key)
 	if err != nil {
 		return nil, err
 	}
-	it, err := c.readAt(ctx, s, r)
-	if err == ErrCacheMiss && s.core.lists != nil { //nolint:errorlint // the very value of an answer.
-		return s.core.lists.inherit(ctx, s, r)
+	it, err := c.readAt(ctx, core, s, r)
+	if err == ErrCacheMiss && core.lists != nil { //nolint:errorlint // the very value of an answer.
+		return core.lists.inherit(ctx, s, r)
 	}
 	return it, err
 }
 
-func (c *Client) readAt(ctx context.Context, s *server, r *protocol.Request) (*Item, error) {
-	if !s.window.shut() {
-		return c.readAround(ctx, s, r)
+func (c *Client) readAt(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (*Item, error) {
+	if !s.Window.Shut() {
+		return c.readAround(ctx, core, s, r)
 	}
-	out := s.exchange(ctx, r)
-	if out.err == nil || out.replied {
-		return out.item, out.err
+	out := s.Exchange(ctx, r)
+	if out.Err == nil || out.Replied {
+		return out.Item, out.Err
 	}
-	return c.readFailed(ctx, s, r, out)
+	return c.readFailed(ctx, core, s, r, out)
 }
 
 // write runs the operations on one key that change something.
 func (c *Client) write(ctx context.Context, r *protocol.Request) (uint64, error) {
-	s, err := c.route(ctx, r.Key)
+	core, s, err := c.route(ctx, r.Key)
 	if err != nil {
 		return 0, err
 	}
 	var number uint64
-	if l := s.core.lists; l != nil {
+	if l := core.lists; l != nil {
 		number, err = c.writeListed(ctx, l, r)
 	} else {
-		number, err = c.writeAt(ctx, s, r)
+		number, err = c.writeAt(ctx, core, s, r)
 	}
 	if !c.loads && r.Op.LeavesOldValue() {
-		s.core.loads.forget(r.Key)
+		core.loads.forget(r.Key)
 	}
 	return number, err
 }
 
-func (c *Client) writeAt(ctx context.Context, s *server, r *protocol.Request) (uint64, error) {
-	if !s.window.shut() {
-		return c.writeAround(ctx, s, r)
+func (c *Client) writeAt(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (uint64, error) {
+	if !s.Window.Shut() {
+		return c.writeAround(ctx, core, s, r)
 	}
-	out := s.exchange(ctx, r)
-	if out.err == nil || out.replied {
-		return out.number, out.err
+	out := s.Exchange(ctx, r)
+	if out.Err == nil || out.Replied {
+		return out.Number, out.Err
 	}
-	return 0, c.writeFailed(ctx, s, r, out)
+	return 0, c.writeFailed(ctx, core, s, r, out)
 }
 
 func (c *Client) store(ctx context.Context, o protocol.Op, item *Item) error {
@@ -94,73 +98,37 @@ func (c *Client) store(ctx context.Context, o protocol.Op, item *Item) error {
 }
 
 // unanswered words the error of a call that its server did not answer.
-func (c *Client) unanswered(ctx context.Context, s *server, o protocol.Op, out outcome) error {
-	if ended := ctx.Err(); ended != nil && out.err == ended { //nolint:errorlint // a dial's own time-out wraps the same error.
+func (c *Client) unanswered(ctx context.Context, s *server.Server, o protocol.Op, out server.Outcome) error {
+	if ended := ctx.Err(); ended != nil && out.Err == ended { //nolint:errorlint // a dial's own time-out wraps the same error.
 		return ended
 	}
-	if o.Reads() && !c.reporting && !s.neverWorked(out.err) {
+	if o.Reads() && !c.reporting && !s.NeverWorked(out.Err) {
 		return ErrCacheMiss
 	}
-	return s.downError(o, out)
+	return downError(s, o, out)
 }
 
-// neverWorked tells a client whose options are wrong from one that meets with an outage: no server
-// has answered it yet, and this one refuses its login or its certificate. Its reads say so, lest a
-// wrong password look like a cold cache.
-func (s *server) neverWorked(err error) bool {
-	if s.core.unanswered.answered.Load() {
-		return false
-	}
-	if err == errRefused { //nolint:errorlint // the very value that admit gives.
-		if down := s.downNow(); down != nil {
-			return down.misconfigured
-		}
-		err = s.downCause()
-	}
-	return err != breaker.ErrOpen && faults.IsMisconfigured(err) //nolint:errorlint // the very value; it must not cost an allocation.
-}
-
-func (s *server) downError(o protocol.Op, out outcome) *ServerDownError {
-	e := &ServerDownError{Addr: s.address, Op: o.Verb(), Cause: plainCause(out.err), Sent: out.sent}
-	down := s.downNow()
+func downError(s *server.Server, o protocol.Op, out server.Outcome) *ServerDownError {
+	e := &ServerDownError{Addr: s.Address, Op: o.Verb(), Cause: faults.Plain(out.Err), Sent: out.Sent}
+	down := s.DownNow()
 	if down != nil {
-		e.Since = down.since
-	} else if st := s.breaker.Stats(); isDown(st.State) {
+		e.Since = down.Since
+	} else if st := s.Breaker.Stats(); server.IsDown(st.State) {
 		e.Since = st.Since // found down by this very call
 	}
-	if errors.Is(out.err, errRefused) {
-		e.Cause = s.downCause()
+	if errors.Is(out.Err, server.ErrRefused) {
+		e.Cause = s.DownCause()
 	}
 	return e
 }
 
-// downCause is why the server is down. The breaker knows it first.
-func (s *server) downCause() error {
-	if down := s.downNow(); down != nil {
-		return plainCause(down.cause)
-	}
-	if st := s.breaker.Stats(); st.LastCause != nil && (st.State == breaker.Open || st.State == breaker.HalfOpen) {
-		return plainCause(st.LastCause)
-	}
-	return breaker.ErrOpen
-}
-
-// plainCause takes off what only the breaker needs.
-func plainCause(err error) error {
-	var f *faults.Fault
-	if errors.As(err, &f) {
-		return f.Err
-	}
-	return err
-}
-
 // part is one request of an operation that goes to several servers.
 type part struct {
-	server  *server
+	server  *server.Server
 	request protocol.Request
-	flight  flight
+	flight  server.Flight
 	refused error
-	outcome outcome
+	outcome server.Outcome
 }
 
 // launch sends all parts before it waits for the first.
@@ -171,7 +139,7 @@ func launch(ctx context.Context, parts []part) {
 		p := &parts[i]
 		p.await(ctx)
 		if spans != nil && !p.request.Own {
-			spans[i].End(p.server.ended(&p.request, &p.outcome))
+			spans[i].End(p.server.Ended(&p.request, &p.outcome))
 		}
 	}
 }
@@ -180,18 +148,18 @@ func launch(ctx context.Context, parts []part) {
 func sendParts(ctx context.Context, parts []part) {
 	for i := range parts {
 		p := &parts[i]
-		permit, err := p.server.admit(&p.request)
+		permit, err := p.server.Admit(&p.request)
 		if p.refused = err; err == nil {
-			p.flight = p.server.begin(ctx, permit, &p.request)
+			p.flight = p.server.Begin(ctx, permit, &p.request)
 		}
 	}
 }
 
 func (p *part) await(ctx context.Context) {
 	if p.refused != nil {
-		p.outcome = refusedOutcome(p.refused)
+		p.outcome = server.RefusedOutcome(p.refused)
 	} else {
-		p.outcome = p.server.finish(ctx, &p.flight, &p.request)
+		p.outcome = p.server.Finish(ctx, &p.flight, &p.request)
 	}
 }
 
@@ -219,8 +187,8 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	var failed []error
 	for i := range parts {
 		p := &parts[i]
-		err := p.outcome.err
-		if err != nil && !p.outcome.replied {
+		err := p.outcome.Err
+		if err != nil && !p.outcome.Replied {
 			err = c.unanswered(ctx, p.server, o, p.outcome)
 		}
 		if err != nil {
@@ -255,7 +223,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	}
 	var began int64
 	if core.gutter != nil {
-		began = core.now()
+		began = core.Now()
 	}
 	parts, doubted, err := split(core, keys)
 	if err != nil {
@@ -264,7 +232,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	launch(ctx, parts)
 	items := make(map[string]*Item, len(keys))
 	for i := range parts {
-		for _, it := range parts[i].outcome.items {
+		for _, it := range parts[i].outcome.Items {
 			items[it.Key] = it
 		}
 	}
@@ -288,15 +256,15 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 // server which is up did not answer is no outage: its keys may well be there, and nothing else
 // tells.
 func (c *Client) partError(ctx context.Context, p *part) error {
-	if p.outcome.err == nil || p.outcome.replied {
-		return p.outcome.err
+	if p.outcome.Err == nil || p.outcome.Replied {
+		return p.outcome.Err
 	}
 	err := c.unanswered(ctx, p.server, protocol.OpGetMulti, p.outcome)
 	switch {
 	case err != ErrCacheMiss: //nolint:errorlint // the very value that unanswered gives for "down".
 		return err
-	case (errors.Is(p.outcome.err, faults.ErrTimeout) || isCut(p.outcome.err)) && !p.server.isDown():
-		return p.server.downError(protocol.OpGetMulti, p.outcome)
+	case (errors.Is(p.outcome.Err, faults.ErrTimeout) || isCut(p.outcome.Err)) && !p.server.IsDown():
+		return downError(p.server, protocol.OpGetMulti, p.outcome)
 	}
 	return nil
 }
@@ -329,15 +297,15 @@ func split(core *core, keys []string) (parts []part, doubted []string, err error
 		if err != nil {
 			return nil, nil, err
 		}
-		at := phaseUp
-		if !s.window.shut() {
-			at = s.phase()
+		at := phases.Up
+		if !s.Window.Shut() {
+			at = s.Phase()
 		}
-		if at == phaseWindow || at == phaseLinger {
+		if at == phases.WithCopies || at == phases.Linger {
 			doubted = append(doubted, key)
 		}
-		if at == phaseLinger || s.missed.holds(key) && !s.isDown() {
-			s.metrics.count(protocol.OpGetMulti, resultMiss) // what the server has of it may be old
+		if at == phases.Linger || s.Missed.Holds(key) && !s.IsDown() {
+			s.Metrics.Count(protocol.OpGetMulti, server.ResultMiss) // what the server has of it may be old
 			continue
 		}
 		parts = addKey(parts, s, key, len(keys))
@@ -346,7 +314,7 @@ func split(core *core, keys []string) (parts []part, doubted []string, err error
 }
 
 // addKey asks s for one more key.
-func addKey(parts []part, s *server, key string, most int) []part {
+func addKey(parts []part, s *server.Server, key string, most int) []part {
 	i := openPart(parts, s)
 	if i < 0 {
 		i = len(parts)
@@ -358,7 +326,7 @@ func addKey(parts []part, s *server, key string, most int) []part {
 
 // openPart finds the part of s that still takes keys: the last of s, unless it is full. There are
 // as many parts as servers, or a few more.
-func openPart(parts []part, s *server) int {
+func openPart(parts []part, s *server.Server) int {
 	for i := len(parts) - 1; i >= 0; i-- {
 		if parts[i].server == s {
 			if len(parts[i].request.Keys) < maxMultiKeys {
@@ -368,4 +336,18 @@ func openPart(parts []part, s *server) int {
 		}
 	}
 	return -1
+}
+
+// beginParts begins the spans of parts, nil if nobody wants to know.
+func beginParts(ctx context.Context, parts []part) []tracing.Span {
+	if len(parts) == 0 || parts[0].server.Env.Tracer == nil {
+		return nil
+	}
+	spans := make([]tracing.Span, len(parts))
+	for i := range parts {
+		if p := &parts[i]; !p.request.Own {
+			_, spans[i] = p.server.Env.Tracer.Begin(ctx, p.server.Operation(&p.request))
+		}
+	}
+	return spans
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
@@ -12,7 +14,7 @@ import (
 // What former owners have is deleted before the owner is told, as long as they may be asked for it;
 // see [lists.copyAll].
 func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request) (uint64, error) {
-	began := l.core.now()
+	began := l.core.Now()
 	if r.Op != protocol.OpTouch {
 		l.recent.add(r.Key, time.Duration(began))
 	}
@@ -20,12 +22,12 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	s := v.present.pick(r.Key)
 	former := v.formerOwners(r.Key, s)
 	if former.n == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
-		number, err := c.writeAt(ctx, s, r)
+		number, err := c.writeAt(ctx, l.core, s, r)
 		l.overtaken(v, s, r)
 		return number, err
 	}
 	if !r.Op.LeavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
-		number, err := c.writeAt(ctx, s, r)
+		number, err := c.writeAt(ctx, l.core, s, r)
 		if err == nil {
 			l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
 		}
@@ -42,7 +44,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 		cancel()
 	}
 	l.handing.asked.wrote(r.Key)
-	number, err := c.writeAt(ctx, s, r)
+	number, err := c.writeAt(ctx, l.core, s, r)
 	if !first {
 		had = l.finishDeletes(ctx, parts)
 	}
@@ -58,11 +60,11 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	return number, err
 }
 
-// written sees to what a write of Native leaves behind: values at former owners, and loads that
+// nativeWrote sees to what a write of Native leaves behind: values at former owners, and loads that
 // began before it.
 //
 //nolint:contextcheck // gomemcache has none.
-func (c *core) written(r *protocol.Request) {
+func (c *core) nativeWrote(r *protocol.Request) {
 	if !r.Op.LeavesOldValue() {
 		return
 	}
@@ -71,20 +73,20 @@ func (c *core) written(r *protocol.Request) {
 	if l == nil || l.leavesAlone(r.Key) {
 		return
 	}
-	began := c.now()
+	began := c.Now()
 	l.recent.add(r.Key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
 		former := v.formerOwners(r.Key, v.present.pick(r.Key))
-		l.finishDeletes(c.ctx, l.beginDeletes(c.ctx, &former, r.Key, began))
+		l.finishDeletes(c.Ctx, l.beginDeletes(c.Ctx, &former, r.Key, began))
 		l.handing.asked.wrote(r.Key)
 	}
 }
 
 // overtaken deletes at the new owner what was written at the one before while the list changed.
-func (l *lists) overtaken(v *view, s *server, r *protocol.Request) {
+func (l *lists) overtaken(v *view, s *server.Server, r *protocol.Request) {
 	if after := l.now.Load(); after != v {
 		if owner := after.present.pick(r.Key); owner != s {
-			owner.noteMissed(&protocol.Request{Op: protocol.OpDelete, Key: r.Key}, outcome{})
+			owner.NoteMissed(&protocol.Request{Op: protocol.OpDelete, Key: r.Key}, server.Outcome{})
 		}
 	}
 }
@@ -105,7 +107,7 @@ func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
 	for i := range parts {
 		parts[i].await(ctx)
 		parts[i].mustBeGone()
-		had = had || parts[i].outcome.err == nil
+		had = had || parts[i].outcome.Err == nil
 	}
 	return had
 }
@@ -119,15 +121,15 @@ func (l *lists) flushLeft(ctx context.Context) {
 	v := l.now.Load()
 	members := v.needs(math.MaxInt64)
 	var parts []part
-	for s := range v.needs(time.Duration(l.core.now()) - l.core.options.HandOver) {
+	for s := range v.needs(time.Duration(l.core.Now()) - l.core.options.HandOver) {
 		if s != nil && !members[s] {
 			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpFlush, Own: true}})
 		}
 	}
 	launch(ctx, parts)
-	var gone []*server
+	var gone []*server.Server
 	for i := range parts {
-		if parts[i].outcome.err != nil {
+		if parts[i].outcome.Err != nil {
 			gone = append(gone, parts[i].server)
 		}
 	}
@@ -135,7 +137,7 @@ func (l *lists) flushLeft(ctx context.Context) {
 }
 
 // forgo stops asking servers that left.
-func (l *lists) forgo(gone []*server) {
+func (l *lists) forgo(gone []*server.Server) {
 	if len(gone) == 0 {
 		return
 	}
@@ -143,6 +145,6 @@ func (l *lists) forgo(gone []*server) {
 	defer l.changing.Unlock()
 	l.now.Store(l.now.Load().without(gone))
 	for _, s := range gone {
-		s.missed.loseMore()
+		s.Missed.LoseMore()
 	}
 }

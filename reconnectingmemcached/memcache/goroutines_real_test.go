@@ -19,8 +19,8 @@ func ownGoroutines() int {
 	stacks := make([]byte, 8<<20)
 	for i := range looks {
 		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-			ours := strings.Contains(stack, "/memcache.(*line)") || strings.Contains(stack, "/memcache.(*server)") ||
-				strings.Contains(stack, "/memcache.(*watch)") || strings.Contains(stack, "holdfast/breaker.")
+			ours := strings.Contains(stack, "/server.(*line)") || strings.Contains(stack, "/server.(*Server)") ||
+				strings.Contains(stack, "/server.(*watch)") || strings.Contains(stack, "holdfast/breaker.")
 			if ours && !strings.Contains(stack, "memcache_test.") {
 				looks[i]++
 			}

@@ -5,9 +5,11 @@ import (
 	"math"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
@@ -48,7 +50,6 @@ const (
 	defaultShare  = .5
 	defaultLinger = 2 * time.Second
 	longestGutter = 30 * 24 * time.Hour // beyond, memcached takes seconds for a date
-	copyHolders   = 2
 	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at
 	// once, and asked about each Beacon, by a call that may take as long.
 	beatsToBeHeard = 2
@@ -87,98 +88,14 @@ func (g Gutter) withDefaults() Gutter {
 	return g
 }
 
-// phase is how a server stands, as one process sees it. It decides where its keys are read, and
-// what a write does with their copies.
-type phase uint8
-
-const (
-	phaseUp     phase = iota // there are no copies
-	phaseWindow              // up, but there may be copies
-	phaseLinger              // up, but the others may not have deleted there yet what it missed from them
-	phaseDown
-)
-
-// source is where a key is read.
-type source uint8
-
-const (
-	atOwner source = iota
-	atOwnerThenCopy
-	atCopy
-)
-
-func (p phase) source() source {
-	switch p {
-	case phaseDown, phaseLinger:
-		return atCopy
-	case phaseWindow:
-		return atOwnerThenCopy
-	default:
-		return atOwner
-	}
-}
-
-// copying is what a write does with the copies of its key.
-type copying uint8
-
-const (
-	leaveCopies copying = iota
-	deleteCopies
-	storeCopy
-)
-
-// copying is none for locks and counters while their owner is down, as they are refused then. Once
-// it is back they must not be hidden behind a copy of a former value.
-func (p phase) copying(o protocol.Op) copying {
-	switch {
-	case p == phaseUp || o.Reads() || o == protocol.OpTouch:
-		return leaveCopies
-	case o == protocol.OpSet && p != phaseWindow:
-		return storeCopy
-	case p == phaseDown && !o.LeavesOldValue():
-		return leaveCopies
-	}
-	return deleteCopies
-}
-
-// deed is what is done with a copy at one of its holders.
-type deed uint8
-
-const (
-	deedNone deed = iota
-	deedDelete
-	deedStore
-	deedLog // to delete it before that server is used again
-)
-
-// deeds are those at the holders of a copy, of which some are up. A new copy goes to the first of
-// them, and the other must not keep an older one.
-func (c copying) deeds(up [copyHolders]bool) (todo [copyHolders]deed) {
-	if c == leaveCopies {
-		return todo
-	}
-	stored := c != storeCopy
-	for i := range todo {
-		switch {
-		case !up[i]:
-			todo[i] = deedLog
-		case !stored:
-			todo[i], stored = deedStore, true
-		default:
-			todo[i] = deedDelete
-		}
-	}
-	return todo
-}
-
 // everKnown is how long a server counts as down whose outage the other processes know of from one
 // shortly before.
 const everKnown = time.Duration(math.MaxInt64)
 
 // copyLife is how long a copy lives: three Beacons while some processes may not know yet that there
 // are copies. The owner has been down for so long, if it is.
-func (g Gutter) copyLife(owner phase, downFor time.Duration) time.Duration {
-	if g.Beacon < 0 || owner == phaseDown && downFor >= beatsToBeHeard*g.Beacon {
+func (g Gutter) copyLife(owner phases.Phase, downFor time.Duration) time.Duration {
+	if g.Beacon < 0 || owner == phases.Down && downFor >= beatsToBeHeard*g.Beacon {
 		return g.Expiration
 	}
 	return min(g.Expiration, max((beatsUnheard*g.Beacon).Truncate(time.Second), time.Second))
@@ -204,14 +121,14 @@ func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
 // holdersOf chooses the servers that may have a copy of key: those of the highest scores
 // (rendezvous hashing). All processes with the same servers choose the same, and those of a key do
 // not change when another server goes down.
-func holdersOf(key string, owner *server, pool []*server) (holders [copyHolders]*server) {
+func holdersOf(key string, owner *server.Server, among []*server.Server) (holders [phases.CopyHolders]*server.Server) {
 	sum := placement.Sum(key)
-	var best [copyHolders]uint64
-	for _, s := range pool {
+	var best [phases.CopyHolders]uint64
+	for _, s := range among {
 		if s == owner {
 			continue
 		}
-		score := placement.Score(sum, s.seed)
+		score := placement.Score(sum, s.Seed)
 		switch {
 		case holders[0] == nil || score > best[0]:
 			holders[1], best[1] = holders[0], best[0]

@@ -7,6 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
@@ -39,14 +43,14 @@ func (h *handing) count(st *ListStats) {
 
 // found is a former owner's item, as its key's owner gets it.
 type found struct {
-	from, to *server
+	from, to *server.Server
 	item     *Item  // of the copy: the caller has another
 	cas      uint64 // at the former owner
 	expired  bool   // it has no time left
 }
 
 // inherit looks for the item of a key that its owner does not have at the owner before that.
-func (l *lists) inherit(ctx context.Context, owner *server, r *protocol.Request) (*Item, error) {
+func (l *lists) inherit(ctx context.Context, owner *server.Server, r *protocol.Request) (*Item, error) {
 	if ctx.Err() != nil {
 		return nil, missUnlessEnded(ctx)
 	}
@@ -70,7 +74,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 		return
 	}
 	var parts []part
-	var to []*server
+	var to []*server.Server
 	for _, key := range keys {
 		if items[key] != nil {
 			continue
@@ -101,22 +105,23 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 
 // asks adds the question for the key of r, if there is a former owner that may have it. It must be
 // answered, and the key then copied or no longer held for one that is.
-func (l *lists) asks(parts []part, owner *server, r *protocol.Request) []part {
+func (l *lists) asks(parts []part, owner *server.Server, r *protocol.Request) []part {
 	v := l.now.Load()
-	s := v.asked(r.Key, owner, time.Duration(l.core.now())-l.core.options.HandOver)
+	s := v.asked(r.Key, owner, time.Duration(l.core.Now())-l.core.options.HandOver)
 	if s == nil || l.leavesAlone(r.Key) {
 		return parts
 	}
-	if at := s.phase(); at != phaseUp && at != phaseWindow {
+	if at := s.Phase(); at != phases.Up && at != phases.WithCopies {
 		l.handing.skipped.Add(1)
 		return parts
 	}
 	l.handing.asked.begin(r.Key)
-	return append(parts, part{server: s, request: s.handOverRequest(r.Key)})
+	return append(parts, part{server: s, request: handOverRequest(s, r.Key)})
 }
 
-func (s *server) handOverRequest(key string) protocol.Request {
-	if s.knowsMeta() {
+// handOverRequest asks a former owner for a key.
+func handOverRequest(s *server.Server, key string) protocol.Request {
+	if s.KnowsMeta() {
 		return protocol.Request{Op: protocol.OpHandOver, Own: true, Key: key}
 	}
 	return protocol.Request{Op: protocol.OpGet, Own: true, Key: key}
@@ -132,7 +137,7 @@ func (l *lists) leavesAlone(key string) bool {
 func (l *lists) handAsk(ctx context.Context, parts []part) {
 	var limit time.Duration
 	for i := range parts {
-		limit = max(limit, 4*parts[i].server.pace.Seen())
+		limit = max(limit, 4*parts[i].server.Pace.Seen())
 	}
 	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.core.options.Timeout))
 	defer cancel()
@@ -141,30 +146,30 @@ func (l *lists) handAsk(ctx context.Context, parts []part) {
 
 // found takes an answer apart: the caller's item, and what is copied. Its CasID would be another
 // server's.
-func (l *lists) found(p *part, to *server, r *protocol.Request) (f found, it *Item) {
+func (l *lists) found(p *part, to *server.Server, r *protocol.Request) (f found, it *Item) {
 	out := &p.outcome
 	switch {
-	case out.err == nil:
-	case errors.Is(out.err, ErrCacheMiss):
+	case out.Err == nil:
+	case errors.Is(out.Err, ErrCacheMiss):
 		l.handing.missed.Add(1)
 		return f, nil
 	default:
 		l.handing.skipped.Add(1)
 		return f, nil
 	}
-	it = out.item
+	it = out.Item
 	if it.Flags == leaseFlags { // of [Client.Load]; whoever holds it does not know the new owner
 		l.handing.missed.Add(1)
 		return f, nil
 	}
-	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.Op == protocol.OpHandOver && out.number == 1}
+	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.Op == protocol.OpHandOver && out.Number == 1}
 	it.CasID = 0
 	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
 	switch {
 	case r.Op == protocol.OpGetAndTouch:
 		f.item.Expiration = r.Seconds
 	case p.request.Op == protocol.OpHandOver:
-		f.item.Expiration = expirationIn(out.number, time.Now())
+		f.item.Expiration = expirationIn(out.Number, time.Now())
 	}
 	return f, it
 }
@@ -196,7 +201,7 @@ func (l *lists) copySoon(all []found) {
 		l.endCopying(all)
 		return
 	}
-	l.core.spawn(func() {
+	l.core.Spawn(func() {
 		defer func() { <-l.handing.slots }()
 		defer l.endCopying(all)
 		for len(all) > 0 {
@@ -225,39 +230,39 @@ func (l *lists) copyAll(all []found) {
 			parts = append(parts, part{server: f.to, request: protocol.Request{Op: protocol.OpAdd, Own: true, Key: f.item.Key, Item: f.item}})
 		}
 	}
-	launch(l.core.ctx, parts)
+	launch(l.core.Ctx, parts)
 	again := make([]part, 0, len(parts))
 	added := copied[:0]
 	for i := range parts {
 		out := &parts[i].outcome
 		switch {
-		case out.err == nil && l.handing.asked.isWritten(copied[i].item.Key):
-			copied[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, outcome{})
-		case out.err == nil:
+		case out.Err == nil && l.handing.asked.isWritten(copied[i].item.Key):
+			copied[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, server.Outcome{})
+		case out.Err == nil:
 			l.handing.copied.Add(1)
-			p := part{server: copied[i].from, request: copied[i].from.handOverRequest(copied[i].item.Key)}
+			p := part{server: copied[i].from, request: handOverRequest(copied[i].from, copied[i].item.Key)}
 			p.request.Valueless = p.request.Op == protocol.OpHandOver
 			again, added = append(again, p), append(added, copied[i])
-		case out.sent && !out.replied:
-			copied[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, *out) // it may arrive yet
+		case out.Sent && !out.Replied:
+			copied[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, *out) // it may arrive yet
 		}
 	}
-	launch(l.core.ctx, again)
+	launch(l.core.Ctx, again)
 	for i := range again {
 		if !added[i].stillAt(&again[i].outcome) {
-			added[i].to.logMissed(&protocol.Request{Op: protocol.OpDelete, Key: added[i].item.Key}, outcome{})
+			added[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: added[i].item.Key}, server.Outcome{})
 		}
 	}
 }
 
 // stillAt reports whether the former owner has what was copied. Without CasIDs the values tell,
 // which is as good.
-func (f *found) stillAt(out *outcome) bool {
+func (f *found) stillAt(out *server.Outcome) bool {
 	switch {
-	case out.err != nil:
+	case out.Err != nil:
 		return false
 	case f.cas != 0:
-		return out.item.CasID == f.cas
+		return out.Item.CasID == f.cas
 	}
-	return bytes.Equal(out.item.Value, f.item.Value) && out.item.Flags == f.item.Flags
+	return bytes.Equal(out.Item.Value, f.item.Value) && out.Item.Flags == f.item.Flags
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
@@ -25,13 +27,13 @@ const youngPause = 500 * time.Millisecond
 // followHistory asks the servers for former lists for as long as the client lives, and tells those
 // that do not know them.
 func (l *lists) followHistory() {
-	began := l.core.now()
+	began := l.core.Now()
 	for {
 		pause := l.core.options.SourceInterval
-		if time.Duration(l.core.now()-began) < l.recentTime() {
+		if time.Duration(l.core.Now()-began) < l.recentTime() {
 			pause = min(pause, youngPause)
 		}
-		if !backoff.Pause(l.core.ctx, pause) {
+		if !backoff.Pause(l.core.Ctx, pause) {
 			return
 		}
 		if v := l.now.Load(); v != nil {
@@ -42,7 +44,7 @@ func (l *lists) followHistory() {
 
 // announce tells servers of a list what is before it, as soon as this process thinks of it, and
 // returns what they tell.
-func (l *lists) announce(names []string, servers []*server) []history.List {
+func (l *lists) announce(names []string, servers []*server.Server) []history.List {
 	if l.core.options.HandOver < 0 {
 		return nil
 	}
@@ -55,15 +57,15 @@ func (l *lists) announce(names []string, servers []*server) []history.List {
 	return l.share(l.core.options.Timeout, names, known, servers)
 }
 
-// named are the servers of a list, present those of them that are members now.
-func (l *lists) named(names []string) []*server {
+// rosterNamed are the servers of a list, present those of them that are members now.
+func (l *lists) rosterNamed(names []string) []*server.Server {
 	r := newRoster(l.core, names)
 	return r.unique()
 }
 
-func (l *lists) present(names []string) []*server {
+func (l *lists) presentNow(names []string) []*server.Server {
 	servers := l.now.Load().present.unique()
-	return slices.DeleteFunc(servers, func(s *server) bool { return !slices.Contains(names, s.address) })
+	return slices.DeleteFunc(servers, func(s *server.Server) bool { return !slices.Contains(names, s.Address) })
 }
 
 func (l *lists) ordered(names []string) []string { return l.core.options.Hash.ordered(names) }
@@ -73,7 +75,7 @@ func (l *lists) known(v *view) (former []history.List) {
 	present, now := l.ordered(v.present.names), time.Now()
 	for i := range v.former {
 		f := &v.former[i]
-		at := now.Add(f.replaced - time.Duration(l.core.now()))
+		at := now.Add(f.replaced - time.Duration(l.core.Now()))
 		if now.Sub(at) < history.Life {
 			former, _ = history.Add(present, former, []history.List{{Names: l.ordered(f.names), Replaced: at}})
 		}
@@ -83,8 +85,8 @@ func (l *lists) known(v *view) (former []history.List) {
 
 // share brings what is known of the lists before one together with what servers tell, and returns
 // what is new here.
-func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server) []history.List {
-	ctx, cancel := context.WithTimeout(l.core.ctx, limit)
+func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server.Server) []history.List {
+	ctx, cancel := context.WithTimeout(l.core.Ctx, limit)
 	defer cancel()
 	names = l.ordered(names)
 	key := history.Key(l.core.options.Hash.kind(), names)
@@ -95,7 +97,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	launch(ctx, asks)
 	all, told := known, make([][]history.List, len(asks))
 	for i := range asks {
-		told[i] = l.decode(asks[i].outcome.item, names)
+		told[i] = l.decode(asks[i].outcome.Item, names)
 		all, _ = history.Add(names, all, told[i])
 	}
 	if len(all) == 0 {
@@ -105,7 +107,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	tells := make([]part, 0, len(asks))
 	for i := range asks {
 		_, lacking := history.Add(names, told[i], all)
-		if len(lacking) > 0 && asks[i].outcome.replied {
+		if len(lacking) > 0 && asks[i].outcome.Replied {
 			tells = append(tells, part{server: asks[i].server, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
 		}
 	}
@@ -143,7 +145,7 @@ const leastNames = 100
 // with is a view that knows of former lists which servers told of, and those that it did not know.
 func (l *lists) with(v *view, told []history.List) (next *view, added []formerRoster) {
 	_, lists := history.Add(l.ordered(v.present.names), l.known(v), told)
-	now := time.Duration(l.core.now())
+	now := time.Duration(l.core.Now())
 	for _, f := range lists {
 		replaced := now - time.Since(f.Replaced)
 		isUsed := func(name string) bool {
@@ -190,7 +192,7 @@ func (l *lists) deleteWritten(v *view, former *formerRoster) {
 	}
 	for len(parts) > 0 {
 		n := min(len(parts), maxMultiKeys)
-		launch(l.core.ctx, parts[:n])
+		launch(l.core.Ctx, parts[:n])
 		for i := range parts[:n] {
 			parts[i].mustBeGone()
 		}

@@ -219,30 +219,6 @@ func TestDeadHome(t *testing.T) {
 	eventually(t, "found at its new address", func() bool { return c.Set(&memcache.Item{Key: "k"}) == nil })
 }
 
-// TestWhereToProbe: the decision alone.
-func TestWhereToProbe(t *testing.T) {
-	a, b, d := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
-	for _, c := range []struct {
-		why   string
-		at    netip.Addr
-		addrs []netip.Addr
-		down  time.Duration
-		want  []netip.Addr // of the probes in turn
-	}{
-		{"the name service is down", a, nil, time.Hour, []netip.Addr{a, a, a}},
-		{"not known yet", netip.Addr{}, []netip.Addr{b, d}, 0, []netip.Addr{b, d, b}},
-		{"within the grace", a, []netip.Addr{b, a}, time.Second, []netip.Addr{a, a, a}},
-		{"after the grace", a, []netip.Addr{b, a}, time.Minute, []netip.Addr{a, b, a}},
-		{"gone from the name", a, []netip.Addr{b, d}, 0, []netip.Addr{b, d, b}},
-	} {
-		for attempt, want := range c.want {
-			if got := memcache.Candidate(c.at, c.addrs, c.down, attempt); got != want {
-				t.Errorf("%s: probe %d goes to %v, want %v", c.why, attempt, got, want)
-			}
-		}
-	}
-}
-
 // TestStrayDialer: a caller's dialer that reaches the server's address once and never again does
 // not keep large values from it, nor the server out of use.
 func TestStrayDialer(t *testing.T) {

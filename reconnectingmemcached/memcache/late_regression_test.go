@@ -54,36 +54,6 @@ func TestWriteGivenUpOnLivingConnection(t *testing.T) {
 	}
 }
 
-// TestGivenUpBeforeItWasWritten tells of the Set that ran out of time while its connection was
-// still being made: the error said that it had certainly not been sent, and when a process that was
-// starved let the connection live on, it was.
-func TestGivenUpBeforeItWasWritten(t *testing.T) {
-	for _, endStuck := range []bool{false, true} {
-		c := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
-		sent, written, err := c.GivenUpUnwritten(endStuck)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if sent != (written != "") || endStuck && sent {
-			t.Errorf("connection to be ended %v: sent %v, and %q was written", endStuck, sent, written)
-		}
-	}
-}
-
-// TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the
-// deletions of others ended: nobody saw to its own, and its key was a miss for ever.
-func TestMissedWhileReplayEnds(t *testing.T) {
-	fake := testutil.StartFake(t)
-	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})
-	set(t, c)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := c.WhileReplayEnds(func() { _ = c.DeleteContext(ctx, "k") }); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "key deleted", func() bool { return c.Stats()[fake.Addr()].MissedInvalidations == 0 })
-}
-
 // TestGetMultiOutOfTime tells of the large GetMulti that ran out of time on a server that was up:
 // it returned what there was, and a nil error, as if the rest was not there.
 func TestGetMultiOutOfTime(t *testing.T) {

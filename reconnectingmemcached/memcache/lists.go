@@ -10,14 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/adoption"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Lister names the servers of a client, as those of package memcachedservers do. It must honour its
@@ -76,7 +76,7 @@ func (l *lists) await(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.core.ctx.Done():
+	case <-l.core.Ctx.Done():
 	}
 	_, err := l.view()
 	return err
@@ -95,7 +95,7 @@ func (l *lists) view() (*view, error) {
 	return nil, fmt.Errorf("%w: Options.Source has not answered yet", ErrNoServers)
 }
 
-func (l *lists) pick(key string) (*server, error) {
+func (l *lists) pick(key string) (*server.Server, error) {
 	v, err := l.view()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (l *lists) pick(key string) (*server, error) {
 	return v.present.pick(key), nil
 }
 
-func (l *lists) each() ([]*server, error) {
+func (l *lists) each() ([]*server.Server, error) {
 	v, err := l.view()
 	if err != nil {
 		return nil, err
@@ -118,14 +118,15 @@ func (l *lists) follow() {
 		if first {
 			close(l.first)
 		}
-		if !backoff.Pause(l.core.ctx, l.pause()) {
+		if !backoff.Pause(l.core.Ctx, l.nextAsk()) {
 			return
 		}
 	}
 }
 
-// pause is until the next question: short while an answer is awaited again, or none was there yet.
-func (l *lists) pause() time.Duration {
+// nextAsk is until the next question: short while an answer is awaited again, or none was there
+// yet.
+func (l *lists) nextAsk() time.Duration {
 	interval := l.core.options.SourceInterval
 	if l.now.Load() == nil || l.judge.Awaits() && !l.judge.Doubts() {
 		return min(interval, adoption.Settling)
@@ -134,27 +135,27 @@ func (l *lists) pause() time.Duration {
 }
 
 func (l *lists) ask() {
-	names, err := l.names()
+	names, err := l.gather()
 	verdict := adoption.Same
 	if err != nil {
 		l.judge.Fail()
 	} else {
-		verdict = l.judge.Hear(time.Duration(l.core.now()), l.core.options.Hash.ordered(names))
+		verdict = l.judge.Hear(time.Duration(l.core.Now()), l.core.options.Hash.ordered(names))
 	}
 	switch verdict {
 	case adoption.Awaited:
-		l.learn(l.announce(names, l.present(names)))
+		l.learn(l.announce(names, l.presentNow(names)))
 	case adoption.Adopted:
-		l.adopt(names, l.announce(names, l.named(names)))
+		l.adopt(names, l.announce(names, l.rosterNamed(names)))
 	case adoption.Same:
 	}
 	l.note(names, verdict, err)
 	l.letGo()
 }
 
-// names is a valid answer of the source, which is the caller's code.
-func (l *lists) names() (names []string, err error) {
-	ctx, cancel := context.WithTimeout(l.core.ctx, listTime)
+// gather is a valid answer of the source, which is the caller's code.
+func (l *lists) gather() (names []string, err error) {
+	ctx, cancel := context.WithTimeout(l.core.Ctx, listTime)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
@@ -195,9 +196,9 @@ func (l *lists) note(names []string, verdict adoption.Verdict, err error) {
 	l.mu.Unlock()
 	switch {
 	case verdict == adoption.Adopted:
-		l.core.log.Info("memcached servers listed", "servers", len(names))
+		l.core.Log.Info("memcached servers listed", "servers", len(names))
 	case err != nil && before == nil:
-		l.core.log.Warn("memcached servers stay as they are: the source's answer is of no use", observe.Cause(err))
+		l.core.Log.Warn("memcached servers stay as they are: the source's answer is of no use", observe.Cause(err))
 	}
 }
 
@@ -207,18 +208,18 @@ func (l *lists) adopt(names []string, told []history.List) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	before := l.now.Load()
-	next := before.replacedBy(newRoster(l.core, names), time.Duration(l.core.now()))
+	next := before.replacedBy(newRoster(l.core, names), time.Duration(l.core.Now()))
 	if l.core.options.HandOver < 0 {
 		next.former = nil
 	}
 	next, _ = l.with(next, told)
 	l.sayUnknown(next)
-	since := time.Duration(l.core.now()) - l.recentTime()
+	since := time.Duration(l.core.Now()) - l.recentTime()
 	l.doubtRecent(next, since)
 	l.now.Store(next)
 	moved := l.doubtRecent(next, since) // those that were written meanwhile, too
 	if len(moved) > 0 && before != nil {
-		l.core.spawn(func() { l.deleteMoved(before, next, moved) })
+		l.core.Spawn(func() { l.deleteMoved(before, next, moved) })
 	}
 }
 
@@ -230,7 +231,7 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 	}
 	for key := range l.recent.since(since) {
 		if s := next.present.pick(key); s != next.former[0].pick(key) {
-			s.missed.add(key, missedKey{at: l.core.now()})
+			s.Missed.Add(key, server.MissedKey{At: l.core.Now()})
 			moved = append(moved, key)
 		}
 	}
@@ -253,23 +254,23 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 		if len(parts) >= maxMultiKeys {
-			launch(l.core.ctx, parts)
+			launch(l.core.Ctx, parts)
 			parts = parts[:0]
 		}
 	}
-	launch(l.core.ctx, parts)
+	launch(l.core.Ctx, parts)
 	l.deleteAtOwners(now, keys)
 }
 
 func (l *lists) deleteAtOwners(v *view, keys []string) {
-	owners := make(map[*server]bool)
+	owners := make(map[*server.Server]bool)
 	for _, key := range keys {
 		s := v.present.pick(key)
-		s.missed.add(key, missedKey{at: l.core.now()})
+		s.Missed.Add(key, server.MissedKey{At: l.core.Now()})
 		owners[s] = true
 	}
 	for s := range owners {
-		s.replaySoon()
+		s.ReplaySoon()
 	}
 }
 
@@ -277,8 +278,8 @@ func (l *lists) deleteAtOwners(v *view, keys []string) {
 // more.
 func (l *lists) sayUnknown(next *view) {
 	for _, s := range next.present.unique() {
-		if s.missed.overflowed() && l.core.options.Overflow == AcceptStale {
-			l.core.log.Warn("memcached server is listed again: what it holds may be old; Options.Overflow can have it emptied", observe.Endpoint(s.address))
+		if s.Missed.Overflowed() && l.core.options.Overflow == AcceptStale {
+			l.core.Log.Warn("memcached server is listed again: what it holds may be old; Options.Overflow can have it emptied", observe.Endpoint(s.Address))
 		}
 	}
 }
@@ -295,11 +296,11 @@ func (l *lists) letGo() {
 	if v == nil {
 		return
 	}
-	needed := v.needs(time.Duration(l.core.now()) - l.core.options.HandOver)
+	needed := v.needs(time.Duration(l.core.Now()) - l.core.options.HandOver)
 	for _, name := range l.core.options.Gutter.Servers {
 		needed[l.core.server(addresses.NetworkOf(name), name)] = true
 	}
-	var gone []*server
+	var gone []*server.Server
 	for _, s := range l.core.all() {
 		if !needed[s] {
 			gone = append(gone, s)
@@ -310,4 +311,64 @@ func (l *lists) letGo() {
 	l.core.mu.Lock()
 	defer l.core.mu.Unlock()
 	l.core.forgetLocked()
+}
+
+// ListStats is what a client knows of its [Options.Source]. Counts begin with the client's first
+// use.
+type ListStats struct {
+	// Servers are the present ones, as they were named; nil before the first list.
+	Servers []string
+	// Since is when they became so.
+	Since time.Time
+	// Err is why the last answer was of no use; nil if it was.
+	Err error
+	// Changes counts lists that were adopted, the first included. Awaited counts answers that
+	// differ from the present list and are to be repeated first, Failures those of no use.
+	Changes, Awaited, Failures uint64
+	// Copied, Missed and Skipped count keys that a former owner was asked for: copied to their
+	// owner, not there, and not asked for or not answered in time. FormerDeletes counts deletions
+	// at former owners.
+	Copied, Missed, Skipped, FormerDeletes uint64
+}
+
+// ListStats returns a snapshot; it is zero without a source.
+func (c *Client) ListStats() ListStats {
+	if c.shared == nil {
+		return ListStats{}
+	}
+	core := c.shared.core.Load()
+	if core == nil {
+		return ListStats{}
+	}
+	return core.lists.snapshot()
+}
+
+func (l *lists) snapshot() ListStats {
+	if l == nil {
+		return ListStats{}
+	}
+	l.mu.Lock()
+	st := l.stats
+	l.mu.Unlock()
+	st.Servers = slices.Clone(st.Servers)
+	l.handing.count(&st)
+	return st
+}
+
+func (l *lists) collect(m *metrics.Memcached, out observe.Sender) {
+	st, same := l.snapshot(), uint64(0)
+	if l != nil {
+		l.mu.Lock()
+		same = l.same
+		l.mu.Unlock()
+	}
+	out.Gauge(m.Servers, float64(len(st.Servers)))
+	out.Count(m.Lists, st.Changes, "adopted")
+	out.Count(m.Lists, same, "same")
+	out.Count(m.Lists, st.Awaited, "awaited")
+	out.Count(m.Lists, st.Failures, "failed")
+	out.Count(m.HandOver, st.Copied, "copied")
+	out.Count(m.HandOver, st.Missed, "missed")
+	out.Count(m.HandOver, st.Skipped, "skipped")
+	out.Count(m.HandOver, st.FormerDeletes, "deleted")
 }

@@ -72,48 +72,6 @@ func (f *loading) outdatedLocked(by asking) bool {
 	return f.held != 0 && by.began > f.held && by.token != f.token
 }
 
-// Load returns the value of key, or has fn load it: once for all callers of all processes that ask
-// at the same time, by a lease in memcached. The others wait. A value older than ttl is still
-// returned, for as long again, while one caller loads it anew in the background. Fn is not to keep
-// its context, which ends when all callers have left, and may be called by several processes if the
-// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept;
-// a panic is an error.
-//
-// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is
-// returned but not stored, and a Load that begins after it, in any process, does not wait for that,
-// but while the server is down after one of this process only. Ttl is at least a second. It is kept
-// in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is
-// loaded. The errors are those of fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers];
-// a server that is down is none. For values that many want all the time, package autorefresh keeps
-// them in memory, and refreshes them before they are old.
-func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
-	if ttl < time.Second {
-		return nil, fmt.Errorf("memcache: Load of %.100q: ttl is %v: use at least a second", key, ttl)
-	}
-	core, err := c.listed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l := &loader{client: core.client(), core: core, key: key, ttl: ttl, fn: fn}
-	seen := asking{began: core.now()}
-	it, err := c.GetContext(ctx, key)
-	switch {
-	case err == nil && isFresh(it, time.Now()):
-		return it.Value, nil
-	case err == nil && it.Flags != leaseFlags:
-		l.reloadSoon(it) //nolint:contextcheck // it outlives the call.
-		return bytes.Clone(it.Value), nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, ErrMalformedKey), errors.Is(err, ErrNoServers):
-		return nil, err
-	}
-	if err == nil {
-		seen.token = string(it.Value)
-	}
-	return l.join(ctx, seen)
-}
-
 // client is one that ends with the core: one that is used after its Close starts another core.
 func (c *core) client() *Client {
 	s := &shared{}
@@ -216,12 +174,12 @@ func (s *loads) forgetAll() {
 func (l *loader) hold(token string) {
 	l.core.loads.mu.Lock()
 	defer l.core.loads.mu.Unlock()
-	l.flight.held, l.flight.token = max(l.core.now(), 1), token
+	l.flight.held, l.flight.token = max(l.core.Now(), 1), token
 }
 
 // run does the work of a load on a goroutine of its own.
 func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
-	ctx, cancel := context.WithCancel(l.core.ctx)
+	ctx, cancel := context.WithCancel(l.core.Ctx)
 	s := &l.core.loads
 	s.mu.Lock()
 	f.cancel, l.flight = cancel, f
@@ -234,7 +192,7 @@ func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
 		s.mu.Unlock()
 		close(f.done)
 	}
-	if !l.core.trySpawn(func() {
+	if !l.core.TrySpawn(func() {
 		defer finish()
 		f.value, f.err = work(ctx)
 	}) {
@@ -288,7 +246,7 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 	value, err := l.call(ctx)
 	stop()
 	renewing.Wait()
-	final := l.item(value)
+	final := l.valueItem(value)
 	if err != nil {
 		final = &Item{Key: l.key, Expiration: -1}
 	}
@@ -315,14 +273,14 @@ func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 	if err != nil || l.core.gutter == nil {
 		return value, err
 	}
-	if s, unknown := l.core.picker.pick(l.key); unknown == nil && s.isDown() {
-		_ = l.client.SetContext(ctx, l.item(value))
+	if s, unknown := l.core.picker.pick(l.key); unknown == nil && s.IsDown() {
+		_ = l.client.SetContext(ctx, l.valueItem(value))
 	}
 	return value, nil
 }
 
-// item is what is stored: it is fresh for ttl, and then there for as long again.
-func (l *loader) item(value []byte) *Item {
+// valueItem is what is stored: it is fresh for ttl, and then there for as long again.
+func (l *loader) valueItem(value []byte) *Item {
 	now, left := time.Now(), (2*l.ttl+time.Second-1)/time.Second
 	fresh := min(now.Add(l.ttl).Unix(), 1<<32-1)
 	if fresh == leaseFlags { // a second of 2027: the value is not to be taken for a lease
@@ -387,7 +345,7 @@ func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 		backoff.Pause(ctx, reloadPause)
 		return nil, err
 	}
-	_ = l.replace(ctx, l.item(value), old.CasID)
+	_ = l.replace(ctx, l.valueItem(value), old.CasID)
 	return value, nil
 }
 

@@ -107,15 +107,6 @@ func TestLoginThatFails(t *testing.T) {
 	}
 }
 
-// TestLoginRefusedIsTriedRarely: somebody has to mend something first.
-func TestLoginRefusedIsTriedRarely(t *testing.T) {
-	for attempt := range 10 {
-		if d := memcache.ProbeDelay(memcache.ErrAuth, attempt); d < 500*time.Millisecond || d > 30*time.Second {
-			t.Errorf("delay before probe %d = %v, want between 0.5 s and 30 s", attempt, d)
-		}
-	}
-}
-
 // TestRefusalOfAClientThatHasWorked: once a server has answered, a login that is refused is an
 // outage like others: reads are misses.
 func TestRefusalOfAClientThatHasWorked(t *testing.T) {

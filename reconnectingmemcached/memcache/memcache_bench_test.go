@@ -2,7 +2,6 @@ package memcache_test
 
 import (
 	"testing"
-	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
@@ -55,38 +54,5 @@ func BenchmarkFailFast(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-	})
-}
-
-// BenchmarkGuard is what a healthy call pays beside the wire: choice of server, breaker, bulkhead,
-// watch, counters, histogram.
-func BenchmarkGuard(b *testing.B) {
-	o := memcache.Options{Timeout: memcache.DefaultTimeout, Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}
-	c := newClient(b, o)
-	o.Gutter = memcache.Gutter{Expiration: time.Minute, Beacon: -1} // no server is there to be told
-	guttered := newClient(b, o)
-	b.Run("gutter", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := guttered.Guard(twentyBytes); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("serial", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := c.Guard(twentyBytes); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				_ = c.Guard(twentyBytes)
-			}
-		})
 	})
 }

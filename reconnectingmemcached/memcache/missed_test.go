@@ -1,14 +1,8 @@
 package memcache_test
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
@@ -94,77 +88,5 @@ func TestReplayOverflow(t *testing.T) {
 				t.Errorf("Get of a key of before: %v, server emptied: %v", err, flushed)
 			}
 		})
-	}
-}
-
-// TestReplayThatIsCutShortResets tells of the deletions of a second batch that were given up: their
-// connection was closed politely, because the first batch had been answered, and they went on to
-// arrive whenever the network let them.
-func TestReplayThatIsCutShortResets(t *testing.T) {
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	ended := make(chan error, 1)
-	go func() {
-		socket, err := listener.Accept()
-		if err != nil {
-			ended <- err
-			return
-		}
-		defer func() { _ = socket.Close() }()
-		in := bufio.NewReader(socket)
-		for line := ""; err == nil && !strings.Contains(line, memcache.CanaryKey); {
-			line, err = in.ReadString('\n')
-		}
-		_, _ = io.WriteString(socket, strings.Repeat("NOT_FOUND\r\n", memcache.ReplayBatch)+"END\r\n")
-		for err == nil {
-			_, err = in.ReadString('\n')
-		}
-		ended <- err
-	}()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := memcache.DeleteAll(conn, memcache.ReplayBatch+100); err == nil {
-		t.Error("DeleteAll = nil, but the second batch was not answered")
-	}
-	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the server saw the end as %v, want a reset", err)
-	}
-}
-
-// TestRamp: a server that has just come back is given a few calls at a time.
-func TestRamp(t *testing.T) {
-	r := memcache.NewRamp(1024)
-	now := int64(0)
-	clock := func() int64 { return now }
-	full := func() (n int) {
-		for r.Enter(clock) {
-			n++
-		}
-		for range n {
-			r.Leave()
-		}
-		return n
-	}
-	if got := full(); got != 1024 {
-		t.Fatalf("%d calls admitted before any outage, want 1024", got)
-	}
-	r.Begin(now)
-	for _, want := range []int{4, 8, 16, 32, 64, 128, 1024} {
-		if got := full(); got != want {
-			t.Fatalf("%d calls admitted in flight, want %d", got, want)
-		}
-		for range want {
-			r.Succeeded(clock)
-		}
-	}
-	r.Begin(now)
-	now = 1e9
-	if got := full(); got != 1024 {
-		t.Errorf("%d calls admitted a second after the re-admission, want 1024", got)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
@@ -50,7 +52,7 @@ func (n nativeSelector) PickServer(key string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return addresses.Addr{NetworkName: s.network, Text: s.address}, nil
+	return addresses.Addr{NetworkName: s.Network, Text: s.Address}, nil
 }
 
 func (n nativeSelector) Each(visit func(net.Addr) error) error {
@@ -63,7 +65,7 @@ func (n nativeSelector) Each(visit func(net.Addr) error) error {
 		return err
 	}
 	for _, s := range servers {
-		if err := visit(addresses.Addr{NetworkName: s.network, Text: s.address}); err != nil {
+		if err := visit(addresses.Addr{NetworkName: s.Network, Text: s.Address}); err != nil {
 			return err
 		}
 	}
@@ -77,7 +79,8 @@ type nativeConn struct {
 	client           *Client
 	network, address string
 
-	server *server // the user's own
+	core   *core // both are the user's own
+	server *server.Server
 
 	mu       sync.Mutex // Close and the deadline may come from another goroutine
 	real     net.Conn   // guarded by mu
@@ -99,8 +102,8 @@ func (n *nativeConn) Write(b []byte) (int, error) {
 		if err := n.attach(); err != nil {
 			return 0, err
 		}
-		n.server.core.written(&n.asked)
-		permit, err := n.server.breaker.Allow()
+		n.core.nativeWrote(&n.asked)
+		permit, err := n.server.Breaker.Allow()
 		if err != nil {
 			n.refuse()
 			return len(b), nil
@@ -134,7 +137,7 @@ func (n *nativeConn) Read(b []byte) (int, error) {
 	if err != nil {
 		return read, n.broken(err)
 	}
-	n.server.heard()
+	n.server.Heard()
 	n.permit.Done(nil)
 	return read, nil
 }
@@ -142,12 +145,12 @@ func (n *nativeConn) Read(b []byte) (int, error) {
 // refuse answers a request for a server that is down: a read with a miss, all else with an error.
 func (n *nativeConn) refuse() {
 	n.drop()
-	n.server.noteMissed(&n.asked, outcome{})
+	n.server.NoteMissed(&n.asked, server.Outcome{})
 	if n.asked.Op.Reads() {
 		n.answer = []byte("END\r\n")
 		return
 	}
-	n.failure = n.server.downError(n.asked.Op, outcome{err: errRefused})
+	n.failure = downError(n.server, n.asked.Op, server.Outcome{Err: server.ErrRefused})
 }
 
 // parseRequest finds the operation of a request of gomemcache's, which writes the line as a whole,
@@ -177,7 +180,7 @@ func (n *nativeConn) attach() error {
 	}
 	if s := core.server(n.network, n.address); s != n.server {
 		n.drop()
-		n.server = s
+		n.core, n.server = core, s
 	}
 	return nil
 }
@@ -186,13 +189,13 @@ func (n *nativeConn) connect() error {
 	if n.current() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(n.server.core.ctx, n.server.core.options.Timeout)
+	ctx, cancel := context.WithTimeout(n.core.Ctx, n.core.options.Timeout)
 	defer cancel()
-	conn, err := n.server.dial(ctx)
+	conn, err := n.server.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.server.adopt(conn); err != nil {
+	if err := n.server.Adopt(conn); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -211,12 +214,12 @@ func (n *nativeConn) current() net.Conn {
 // out, or may yet be.
 func (n *nativeConn) broken(err error) error {
 	n.drop()
-	n.server.noteMissed(&n.asked, outcome{sent: true})
+	n.server.NoteMissed(&n.asked, server.Outcome{Sent: true})
 	if faults.IsTimeout(err) {
 		err = faults.Soft(err)
 	}
-	n.permit.Done(usedFault(err))
-	return plainCause(err)
+	n.permit.Done(server.UsedFault(err))
+	return faults.Plain(err)
 }
 
 func (n *nativeConn) drop() {
@@ -225,7 +228,7 @@ func (n *nativeConn) drop() {
 	n.real = nil
 	n.mu.Unlock()
 	if real != nil {
-		n.server.release(real)
+		n.server.Release(real)
 		sockets.Discard(real)
 	}
 }
@@ -257,5 +260,5 @@ func (n *nativeConn) LocalAddr() net.Addr {
 }
 
 func (n *nativeConn) RemoteAddr() net.Addr {
-	return addresses.Addr{NetworkName: n.server.network, Text: n.server.address}
+	return addresses.Addr{NetworkName: n.server.Network, Text: n.server.Address}
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/trace"
 )
 
@@ -155,7 +157,7 @@ type Options struct {
 }
 
 const (
-	defaultIdleConns       = 64
+	defaultIdleConns       = server.LeastSlots
 	defaultMaxItemSize     = 128 << 20
 	defaultResolveInterval = 30 * time.Second
 	// leastInterval bounds what is done again and again: a bare number counts nanoseconds.
@@ -192,9 +194,6 @@ func (o Options) withDefaults() Options {
 		o.Linger = defaultLinger
 	}
 	o.Linger = min(max(o.Linger, 0), longestLimit)
-	if o.DialContext == nil {
-		o.DialContext = new(net.Dialer).DialContext
-	}
 	return o
 }
 

@@ -124,36 +124,6 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
-// TestReadable: bytes that wait in the socket are seen, and stay there.
-func TestReadable(t *testing.T) {
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
-	server, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	if memcache.Readable(client) {
-		t.Error("Readable before anything was sent")
-	}
-	if _, err := server.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "byte seen", func() bool { return memcache.Readable(client) })
-	var b [2]byte
-	if n, err := client.Read(b[:]); n != 1 || err != nil || b[0] != 'x' {
-		t.Errorf("Read after Readable = %d, %v, want the byte", n, err)
-	}
-}
-
 // TestWrongKey tells of the Get that returned another key's value: order alone said whose it was.
 func TestWrongKey(t *testing.T) {
 	c := memcache.New("scripted:1")

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 )
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -155,16 +156,6 @@ func TestIdleConnectionIsKept(t *testing.T) {
 	})
 }
 
-// TestReplyBeforeRequest tells of the same surplus on the shared connection: it was there before
-// the next Set was sent, and the reader, which looked for the Set only then, took it for its
-// answer.
-func TestReplyBeforeRequest(t *testing.T) {
-	c := newClient(t, memcache.Options{Servers: []string{"127.0.0.1:1"}})
-	if err := c.ReplyBeforeRequest("STORED\r\nSTORED\r\n"); !errors.Is(err, memcache.ErrBadReply) {
-		t.Errorf("a reply that was there before its request: %v, want ErrBadReply", err)
-	}
-}
-
 // TestLargeSetTurnedAway tells of the large Set at the server's connection limit: the line with
 // which memcached turned the connection away was booked as the answer, so the key was not deleted,
 // and the old value was served for as long as it lived.
@@ -241,7 +232,7 @@ func TestDiscardResets(t *testing.T) {
 			if _, err := conn.Write([]byte("set k 0 0 1\r\nv\r\n")); err != nil {
 				t.Fatal(err)
 			}
-			memcache.Discard(conn)
+			sockets.Discard(conn)
 			if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the server saw the end as %v, want a reset", err)
 			}

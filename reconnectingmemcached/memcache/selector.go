@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 )
 
 // picker finds the server of a key.
 type picker interface {
-	pick(key string) (*server, error)
-	each() ([]*server, error)
+	pick(key string) (*server.Server, error)
+	each() ([]*server.Server, error)
 }
 
 // foreignPicker asks the caller's selector, which may change its mind at any time.
@@ -19,7 +21,7 @@ type foreignPicker struct {
 	selector ServerSelector
 }
 
-func (p *foreignPicker) pick(key string) (*server, error) {
+func (p *foreignPicker) pick(key string) (*server.Server, error) {
 	addr, err := p.selector.PickServer(key)
 	if err != nil {
 		return nil, err
@@ -28,7 +30,7 @@ func (p *foreignPicker) pick(key string) (*server, error) {
 }
 
 // server refuses an address that the selector should not have taken, at its first use.
-func (p *foreignPicker) server(addr net.Addr) (*server, error) {
+func (p *foreignPicker) server(addr net.Addr) (*server.Server, error) {
 	if addr == nil {
 		return nil, fmt.Errorf("%w: the selector returned neither an address nor an error", ErrNoServers)
 	}
@@ -42,8 +44,8 @@ func (p *foreignPicker) server(addr net.Addr) (*server, error) {
 	return p.core.server(network, address), nil
 }
 
-func (p *foreignPicker) each() ([]*server, error) {
-	var all []*server
+func (p *foreignPicker) each() ([]*server.Server, error) {
+	var all []*server.Server
 	err := p.selector.Each(func(addr net.Addr) error {
 		s, err := p.server(addr)
 		if err == nil {
@@ -72,14 +74,14 @@ func newNamePicker(c *core, names []string) *namePicker {
 	return &namePicker{roster: newRoster(c, names)}
 }
 
-func (p *namePicker) pick(key string) (*server, error) {
+func (p *namePicker) pick(key string) (*server.Server, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
 	return p.roster.pick(key), nil
 }
 
-func (p *namePicker) each() ([]*server, error) {
+func (p *namePicker) each() ([]*server.Server, error) {
 	if p.err != nil {
 		return nil, p.err
 	}

@@ -335,28 +335,6 @@ func TestTimeOfStrikes(t *testing.T) {
 	}
 }
 
-// TestWhenToLookNext tells of the Get that had been tried on a connection before, and had to wait
-// behind younger calls on the next: when it ran out of time, it kept the watch at work without a
-// pause until those did, too.
-func TestWhenToLookNext(t *testing.T) {
-	for _, c := range []struct {
-		requests []memcache.Waiting
-		want     int64
-	}{
-		{[]memcache.Waiting{{Start: 7}, {Start: 3}}, 3},
-		{[]memcache.Waiting{{Start: 7}, {Start: 3, Settled: true}}, 7},
-		{[]memcache.Waiting{{Start: 7, Settled: true}, {Start: 8}}, 7}, // the connection ends then
-		{[]memcache.Waiting{{Start: 7, Settled: true}, {Start: 3, Settled: true}, {Start: 5}}, 5},
-	} {
-		if got, ok := memcache.Oldest(c.requests...); got != c.want || !ok {
-			t.Errorf("Oldest(%+v) = %d, %v, want %d", c.requests, got, ok, c.want)
-		}
-	}
-	if _, ok := memcache.Oldest(); ok {
-		t.Error("Oldest of none is one")
-	}
-}
-
 // TestCallersWhoWaitTogether: time-outs of calls that waited at the same time count once.
 func TestCallersWhoWaitTogether(t *testing.T) {
 	inLab(t, memcache.Options{HangTimeout: -1}, func(t *testing.T, l *lab) {

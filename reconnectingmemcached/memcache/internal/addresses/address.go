@@ -1,3 +1,4 @@
+// Package addresses says what the address of a server may be, and what it means.
 package addresses
 
 import (
@@ -8,10 +9,13 @@ import (
 	"strings"
 )
 
+// NetworkUnix is the network of unix sockets.
 const NetworkUnix = "unix"
 
+// IsUnixPath reports whether an address is the path of a unix socket.
 func IsUnixPath(address string) bool { return strings.Contains(address, "/") }
 
+// NetworkOf is the network that an address is dialled in.
 func NetworkOf(address string) string {
 	if IsUnixPath(address) {
 		return NetworkUnix
@@ -92,4 +96,4 @@ type Addr struct{ NetworkName, Text string }
 func (a Addr) Network() string { return a.NetworkName }
 
 // String is that of a net.Addr.
-func (a Addr) String() string  { return a.Text }
+func (a Addr) String() string { return a.Text }

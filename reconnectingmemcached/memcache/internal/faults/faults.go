@@ -86,3 +86,12 @@ func IsMisconfigured(err error) bool {
 	var alert *net.OpError
 	return errors.As(err, &alert) && alert.Op == "remote error" // how crypto/tls words an alert of the server
 }
+
+// Plain takes off what only the breaker needs.
+func Plain(err error) error {
+	var f *Fault
+	if errors.As(err, &f) {
+		return f.Err
+	}
+	return err
+}

@@ -1,3 +1,4 @@
+// Package limits decides how much time a memcached is given, and how many calls at once.
 package limits
 
 import (
@@ -32,7 +33,8 @@ func (p *Pace) Seen() time.Duration {
 
 const (
 	leastSilence = 60 * time.Millisecond
-	LeastProbe   = 100 * time.Millisecond
+	// LeastProbe is the least that a probe may take.
+	LeastProbe = 100 * time.Millisecond
 	// leastOpinion bounds a second opinion on a near server, so that a hang is found within 150 ms
 	// of a 500 ms time limit.
 	leastOpinion = 30 * time.Millisecond

@@ -26,6 +26,7 @@ type Ramp struct {
 	passed int64 // successes in this window; guarded by mu
 }
 
+// Init sets the most calls in flight; 0: no bound.
 func (p *Ramp) Init(most int) {
 	p.most = int64(most)
 	if most == 0 {
@@ -34,6 +35,7 @@ func (p *Ramp) Init(most int) {
 	p.limit.Store(p.most)
 }
 
+// Enter lets a call in, which must Leave, or reports false.
 func (p *Ramp) Enter(now func() int64) bool {
 	if p.InFlight.Add(1) <= p.limit.Load() {
 		return true
@@ -45,8 +47,10 @@ func (p *Ramp) Enter(now func() int64) bool {
 	return false
 }
 
+// Leave ends a call.
 func (p *Ramp) Leave() { p.InFlight.Add(-1) }
 
+// Begin starts the ramp, at a re-admission.
 func (p *Ramp) Begin(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,6 +59,7 @@ func (p *Ramp) Begin(now int64) {
 	p.Rising.Store(true)
 }
 
+// Succeeded takes note of a call that was answered.
 func (p *Ramp) Succeeded(now func() int64) {
 	if !p.Rising.Load() || p.over(now()) {
 		return

@@ -168,6 +168,13 @@ func AppendStoreHeader(b []byte, r *Request) []byte {
 	return append(b, "\r\n"...)
 }
 
+// CanaryKey is asked for behind other commands: its reply can be told from theirs, and says that
+// they are all answered.
+const CanaryKey = "holdfast:canary"
+
+// VersionRequest is the request of an OpPing.
+const VersionRequest = "version\r\n"
+
 // MaxKeyLength is the protocol's, in bytes.
 const MaxKeyLength = 250
 

@@ -1,3 +1,4 @@
+// Package sockets looks into connections, and resets them.
 package sockets
 
 import (

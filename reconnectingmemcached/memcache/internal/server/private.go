@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// largeValue is from which size on a value is sent on a connection of its own, so that the
+	// LargeValue is from which size on a value is sent on a connection of its own, so that the
 	// calls behind it on the shared one need not wait for it.
-	largeValue = 32 << 10
+	LargeValue = 32 << 10
 	// maxIdleTime is how long an unused private connection is trusted.
 	maxIdleTime = int64(30 * time.Second)
 )
@@ -37,13 +37,13 @@ type private struct {
 	guard  chan error // how the read of the idle connection ended; nil if the socket can be looked into instead
 }
 
-func isLarge(r *protocol.Request) bool { return r.Op.Stores() && len(r.Item.Value) > largeValue }
+func isLarge(r *protocol.Request) bool { return r.Op.Stores() && len(r.Item.Value) > LargeValue }
 
 // exchangePrivate sends a large value and waits for the reply.
-func (s *server) exchangePrivate(ctx context.Context, f *flight, r *protocol.Request) error {
+func (s *Server) exchangePrivate(ctx context.Context, f *Flight, r *protocol.Request) error {
 	c := f.call
 	c.begin()
-	limit := s.core.epoch.Add(time.Duration(f.start) + s.core.options.Timeout)
+	limit := s.Env.epoch.Add(time.Duration(f.start) + s.Env.config.Timeout)
 	limited, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
 	err := s.tryPrivate(limited, f, r)
@@ -55,21 +55,21 @@ func (s *server) exchangePrivate(ctx context.Context, f *flight, r *protocol.Req
 }
 
 // privateFault says what a failure means and charges it.
-func (s *server) privateFault(ctx context.Context, f *flight, err error) error {
+func (s *Server) privateFault(ctx context.Context, f *Flight, err error) error {
 	switch {
 	case errors.Is(err, errElsewhere):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case faults.IsTimeout(err) && !s.isDown():
-		s.strikes.ChargeTimeout(s.breaker, f.start, s.core.now())
+	case faults.IsTimeout(err) && !s.IsDown():
+		s.strikes.ChargeTimeout(s.Breaker, f.start, s.Env.Now())
 		return faults.ErrTimeout
 	}
 	s.charge(err)
 	return err
 }
 
-func (s *server) tryPrivate(ctx context.Context, f *flight, r *protocol.Request) error {
+func (s *Server) tryPrivate(ctx context.Context, f *Flight, r *protocol.Request) error {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -80,7 +80,7 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *protocol.Request)
 	if err != nil {
 		return err
 	}
-	got, err := p.exchange(ctx, f, r, &s.core.secure)
+	got, err := p.exchange(ctx, f, r, &s.Env.secure)
 	if err != nil || got.End != nil {
 		s.dropPrivate(p)
 	}
@@ -96,7 +96,7 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *protocol.Request)
 	case got.End == nil:
 		if !p.worked {
 			p.worked = true
-			s.core.unanswered.end()
+			s.Env.Unanswered.End()
 		}
 		s.putPrivate(p)
 	}
@@ -104,9 +104,9 @@ func (s *server) tryPrivate(ctx context.Context, f *flight, r *protocol.Request)
 	return got.Err
 }
 
-func (s *server) lostPrivate(p *private, err error) *faults.Fault {
+func (s *Server) lostPrivate(p *private, err error) *faults.Fault {
 	if p.worked {
-		return usedFault(err)
+		return UsedFault(err)
 	}
 	return s.freshFault(err)
 }
@@ -116,7 +116,7 @@ type unverified struct{ error }
 
 func (u *unverified) Unwrap() error { return u.error }
 
-func (p *private) exchange(ctx context.Context, f *flight, r *protocol.Request, login *secure) (protocol.LineReply, error) {
+func (p *private) exchange(ctx context.Context, f *Flight, r *protocol.Request, login *secure) (protocol.LineReply, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	f.call.sent = true
@@ -161,16 +161,16 @@ func (p *private) barrier(o protocol.Op) error {
 	case err != nil:
 		return err
 	case p.in.Buffered() > 0:
-	case p.ending != versionRequest && (string(line) == "END" || protocol.IsErrorLine(line)):
+	case p.ending != protocol.VersionRequest && (string(line) == "END" || protocol.IsErrorLine(line)):
 		return nil
-	case p.ending == versionRequest && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
+	case p.ending == protocol.VersionRequest && (bytes.HasPrefix(line, []byte("VERSION")) || string(line) == "ERROR"): // not known, but not more
 		return nil
 	}
 	return faults.Soft(fmt.Errorf("%w: %q after the reply to %s", faults.ErrBadReply, line[:min(len(line), protocol.MaxQuoted)], o.Word()))
 }
 
 // takePrivate returns an idle connection on which nothing has arrived meanwhile, or a new one.
-func (s *server) takePrivate(ctx context.Context) (*private, error) {
+func (s *Server) takePrivate(ctx context.Context) (*private, error) {
 	for {
 		p, err := s.popIdle()
 		if err != nil {
@@ -188,18 +188,18 @@ func (s *server) takePrivate(ctx context.Context) (*private, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.adopt(conn); err != nil {
+	if err := s.Adopt(conn); err != nil {
 		return nil, err
 	}
-	p := &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512), ending: versionRequest}
+	p := &private{conn: conn, in: bufio.NewReaderSize(&meter{Conn: conn, server: s}, 512), ending: protocol.VersionRequest}
 	if s.versionless.Load() {
-		p.ending = s.core.canaryRequest()
+		p.ending = s.Env.canaryRequest()
 	}
 	return p, nil
 }
 
 // popIdle takes the connection that was used last; nil if there is none.
-func (s *server) popIdle() (*private, error) {
+func (s *Server) popIdle() (*private, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.unusableLocked(); err != nil {
@@ -208,7 +208,7 @@ func (s *server) popIdle() (*private, error) {
 	for n := len(s.idle); n > 0; n = len(s.idle) {
 		p := s.idle[n-1]
 		s.idle = s.idle[:n-1]
-		if s.core.now()-p.since < maxIdleTime {
+		if s.Env.Now()-p.since < maxIdleTime {
 			s.privates[p.conn] = struct{}{}
 			return p, nil
 		}
@@ -242,8 +242,8 @@ func (p *private) quiet() bool {
 	return err != nil && faults.IsTimeout(err) && p.conn.SetReadDeadline(time.Time{}) == nil
 }
 
-// adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
-func (s *server) adopt(conn net.Conn) error {
+// Adopt makes a connection one that a trip or Close cuts; it closes it if that has happened.
+func (s *Server) Adopt(conn net.Conn) error {
 	s.mu.Lock()
 	err := s.unusableLocked()
 	if err == nil {
@@ -258,16 +258,16 @@ func (s *server) adopt(conn net.Conn) error {
 
 // putPrivate keeps the connection for the next call, if there is room. Where bytes may hide above
 // the socket, as in a TLS connection, it is read from meanwhile.
-func (s *server) putPrivate(p *private) {
+func (s *Server) putPrivate(p *private) {
 	s.mu.Lock()
 	delete(s.privates, p.conn)
-	keep := s.unusableLocked() == nil && s.home.takes(p.conn) && len(s.idle) < s.core.options.MaxIdleConns
+	keep := s.unusableLocked() == nil && s.home.takes(p.conn) && len(s.idle) < s.Env.config.MaxIdleConns
 	if keep {
-		p.since = s.core.now()
+		p.since = s.Env.Now()
 		s.idle = append(s.idle, p)
 		if !sockets.Peekable(p.conn) {
 			p.guard = make(chan error, 1)
-			s.core.running.Go(func() { s.guardIdle(p, p.guard) })
+			s.Env.Running.Go(func() { s.guardIdle(p, p.guard) })
 		}
 	}
 	s.mu.Unlock()
@@ -278,7 +278,7 @@ func (s *server) putPrivate(p *private) {
 
 // guardIdle reads from an idle connection until its next user ends that by a deadline. Whatever
 // comes before ends the connection.
-func (s *server) guardIdle(p *private, ended chan<- error) {
+func (s *Server) guardIdle(p *private, ended chan<- error) {
 	_, err := p.in.Peek(1)
 	ended <- err
 	if err != nil && faults.IsTimeout(err) {
@@ -295,12 +295,13 @@ func (s *server) guardIdle(p *private, ended chan<- error) {
 	}
 }
 
-func (s *server) dropPrivate(p *private) {
-	s.release(p.conn)
+func (s *Server) dropPrivate(p *private) {
+	s.Release(p.conn)
 	sockets.Discard(p.conn)
 }
 
-func (s *server) release(conn net.Conn) {
+// Release ends what Adopt began; it does not close the connection.
+func (s *Server) Release(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.privates, conn)

@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"context"
@@ -37,7 +37,7 @@ const (
 //
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
-	server   *server
+	server   *Server
 	isSecond bool               // the one beside
 	cancel   context.CancelFunc // ends the dial
 	kick     chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
@@ -136,13 +136,13 @@ func (l *line) queueLocked(r *protocol.Request, c *call, generation uint64, star
 		keys := max(len(r.Keys), 1)
 		if e.joined = l.joined > 0 && l.joined+keys <= maxJoined; !e.joined {
 			l.finishGetsLocked()
-			l.queued = append(l.queued, l.server.core.wordOf(r.Op)...)
+			l.queued = append(l.queued, l.server.Env.wordOf(r.Op)...)
 		}
 		l.queued = protocol.AppendKeys(l.queued, r)
 		l.joined += keys
 	default:
 		l.finishGetsLocked()
-		l.queued = protocol.AppendRequest(l.queued, l.server.core.wordOf(r.Op), r)
+		l.queued = protocol.AppendRequest(l.queued, l.server.Env.wordOf(r.Op), r)
 	}
 	e.size = len(l.queued) - before
 	l.waiting.push(e)
@@ -201,7 +201,7 @@ func (l *line) doneWriting(batch []byte) bool {
 	}
 	l.inWrite = 0
 	if l.owedSince == 0 && l.written > 0 {
-		l.owedSince = l.server.core.now()
+		l.owedSince = l.server.Env.Now()
 	}
 	l.writing = l.err == nil && !l.halted && len(l.queued) > 0
 	return !l.writing
@@ -254,14 +254,14 @@ func (l *line) run(ctx context.Context) {
 		l.end(faults.Blameless(faults.ErrRetired)) // the server has moved meanwhile
 		return
 	}
-	l.server.core.running.Go(l.write)
+	l.server.Env.Running.Go(l.write)
 	l.end(l.read(conn))
 }
 
 func (l *line) dialling() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.owedSince = l.server.core.now()
+	l.owedSince = l.server.Env.Now()
 }
 
 // owed tells since when the line waits for the server, not for this process. The connection is nil
@@ -280,7 +280,7 @@ func (l *line) connected(conn *meter) bool {
 		return false
 	}
 	l.conn, l.owedSince = conn, 0
-	l.since = l.server.core.now()
+	l.since = l.server.Env.Now()
 	if len(l.queued) > 0 {
 		l.writing = true
 		l.kick <- struct{}{}
@@ -297,14 +297,14 @@ func (l *line) lost(err error) error {
 		l.server.askSoon(err)
 	}
 	if atCommand || l.worked.Load() {
-		return usedFault(err)
+		return UsedFault(err)
 	}
 	return l.server.freshFault(err)
 }
 
-// usedFault classifies the end of a connection that had worked: it has simply ended, and the next
+// UsedFault classifies the end of a connection that had worked: it has simply ended, and the next
 // dial reports whether the server is down.
-func usedFault(err error) *faults.Fault {
+func UsedFault(err error) *faults.Fault {
 	var f *faults.Fault
 	if errors.As(err, &f) {
 		return f
@@ -318,14 +318,14 @@ const answeredLately = int64(100 * time.Millisecond)
 
 // freshFault classifies the end of a connection that never brought a reply: it is taken as the
 // server's state, unless others brought one a moment ago.
-func (s *server) freshFault(err error) *faults.Fault {
+func (s *Server) freshFault(err error) *faults.Fault {
 	var f *faults.Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, net.ErrClosed): // closed by this client
 		return faults.Blameless(err)
-	case s.core.now()-s.lastRead.Load() < answeredLately && s.lastRead.Load() > 0:
+	case s.Env.Now()-s.lastRead.Load() < answeredLately && s.lastRead.Load() > 0:
 		return faults.Soft(err)
 	}
 	return faults.Hard(err)
@@ -355,7 +355,7 @@ func (l *line) end(err error) {
 		sockets.Discard(conn.Conn)
 	}
 	for i := range waiting.size {
-		waiting.at(i).fail(err, i < written)
+		waiting.nth(i).fail(err, i < written)
 	}
 }
 
@@ -377,9 +377,9 @@ func (l *line) retire() {
 func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.halted = l.halted || endStuck && l.waiting.size > 0 && l.waiting.at(0).start <= before
+	l.halted = l.halted || endStuck && l.waiting.size > 0 && l.waiting.nth(0).start <= before
 	for i := range l.waiting.size {
-		e := l.waiting.at(i)
+		e := l.waiting.nth(i)
 		if e.start > before {
 			continue
 		}
@@ -401,7 +401,7 @@ func (l *line) oldest() (start int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.waiting.size {
-		e := l.waiting.at(i)
+		e := l.waiting.nth(i)
 		if i > 0 && e.call.settled(e.generation) {
 			continue
 		}
@@ -412,19 +412,13 @@ func (l *line) oldest() (start int64, ok bool) {
 	return start, ok
 }
 
-// place is that of a request in the order of a line.
-type place struct {
-	line   *line // nil: none
-	number uint64
-}
-
-// open reports whether the request may still be carried out: its line lives and has brought no
-// answer to it. Its caller may be gone.
-func (p place) open() bool {
-	if p.line == nil {
-		return false
+// QueuedBytes is how much waits to be written on the shared connection.
+func (s *Server) QueuedBytes() int {
+	l := s.current.Load()
+	if l == nil {
+		return 0
 	}
-	p.line.mu.Lock()
-	defer p.line.mu.Unlock()
-	return p.line.err == nil && p.line.placed-uint64(p.line.waiting.size) < p.number
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queued)
 }

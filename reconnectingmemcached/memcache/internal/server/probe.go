@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 
@@ -23,13 +25,12 @@ const (
 	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may
 	// not honour its context.
 	probeMargin = time.Second
-	canaryKey   = "holdfast:canary"
 	// zombieDelay is how long after the first deletion the missed keys are deleted once more: a
 	// server that was stopped works off what its sockets held, which may be the very writes that
 	// were given up.
 	zombieDelay = 100 * time.Millisecond
-	// replayBatch bounds the deletions under way unanswered.
-	replayBatch = 1024
+	// ReplayBatch bounds the deletions under way unanswered.
+	ReplayBatch = 1024
 	// replayRounds bounds how often a replay starts again because more was missed meanwhile.
 	replayRounds = 3
 	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet
@@ -55,9 +56,6 @@ func probeDelay(cause error, attempt int) time.Duration {
 	return backoff.Exponential{Base: 20 * time.Millisecond, Factor: 1.5, Cap: limit}.Delay(attempt)
 }
 
-// canaryRequest ends what a session asks.
-func (c *core) canaryRequest() string { return c.wordOf(protocol.OpGet) + " " + canaryKey + "\r\n" }
-
 // session is a connection of the background's own.
 type session struct {
 	conn net.Conn
@@ -70,17 +68,17 @@ type session struct {
 	refused  int           // deletions
 }
 
-func (s *server) openSession(ctx context.Context, dial dialing) (*session, error) {
+func (s *Server) openSession(ctx context.Context, dial dialing) (*session, error) {
 	conn, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	in := bufio.NewReaderSize(&meter{Conn: conn, server: s}, 4<<10)
-	return &session{conn: conn, in: in, stop: stop, ending: s.core.canaryRequest()}, nil
+	return &session{conn: conn, in: in, stop: stop, ending: s.Env.canaryRequest()}, nil
 }
 
-func (c *session) close() {
+func (c *session) hangUp() {
 	c.stop()
 	if c.done {
 		_ = c.conn.Close()
@@ -97,8 +95,8 @@ func (c *session) canary() error {
 	if err != nil {
 		return err
 	}
-	if h, ok := protocol.ParseValueHeader(line); ok && string(h.Key) == canaryKey { // somebody has stored it
-		if _, err := protocol.ReadValue(c.in, h, canaryKey); err != nil {
+	if h, ok := protocol.ParseValueHeader(line); ok && string(h.Key) == protocol.CanaryKey { // somebody has stored it
+		if _, err := protocol.ReadValue(c.in, h, protocol.CanaryKey); err != nil {
 			return err
 		}
 		if line, err = protocol.ReadLine(c.in); err != nil {
@@ -114,15 +112,15 @@ func (c *session) canary() error {
 
 // probe asks a server that is down whether it is back. Why it is not is what callers are told from
 // then on.
-func (s *server) probe(ctx context.Context) error {
-	limit := s.core.limits.ProbeTime(s.pace.Seen(), int(s.probes.Add(1)-1))
+func (s *Server) probe(ctx context.Context) error {
+	limit := s.Env.limits.ProbeTime(s.Pace.Seen(), int(s.probes.Add(1)-1))
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	began := s.core.now()
+	began := s.Env.Now()
 	err := s.ask(limited, s.dialProbe)
 	if err == nil {
-		s.pace.Saw(s.core.now() - began)
-		s.core.unanswered.end()
+		s.Pace.Saw(s.Env.Now() - began)
+		s.Env.Unanswered.End()
 		return nil
 	}
 	if limited.Err() != nil {
@@ -133,34 +131,34 @@ func (s *server) probe(ctx context.Context) error {
 }
 
 // stillDown replaces the cause of an outage with what the last probe met with.
-func (s *server) stillDown(err error) {
+func (s *Server) stillDown(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
-		s.down = newDownState(s.down.since, err)
+		s.down = newDownState(s.down.Since, err)
 	}
 }
 
 // dialProbe dials where the server may be, and makes that its home.
-func (s *server) dialProbe(ctx context.Context) (net.Conn, error) {
+func (s *Server) dialProbe(ctx context.Context) (net.Conn, error) {
 	if s.home.host == "" {
 		return s.dialShared(ctx)
 	}
-	at := s.home.address()
+	at := s.home.addr()
 	addrs, err := s.addressesAgain(ctx)
 	if err != nil && !at.IsValid() {
 		return nil, err
 	}
-	down := s.downNow()
-	inGrace := down == nil || time.Since(down.since) < s.core.grace
+	down := s.DownNow()
+	inGrace := down == nil || time.Since(down.Since) < s.Env.Grace
 	return s.knock(ctx, s.home.join(candidate(at, addrs, inGrace, int(s.probes.Load()))))
 }
 
 // ask asks on a fresh connection for the version and for a key: a proxy may answer the one while
 // the other hangs. One that ends the connection at the version does not know that command: it is
 // asked for the key alone.
-func (s *server) ask(ctx context.Context, dial dialing) error {
-	err := s.askFor(ctx, dial, versionRequest)
+func (s *Server) ask(ctx context.Context, dial dialing) error {
+	err := s.askFor(ctx, dial, protocol.VersionRequest)
 	if errors.Is(err, io.EOF) && ctx.Err() == nil {
 		if s.askFor(ctx, dial, "") == nil {
 			return nil
@@ -169,12 +167,12 @@ func (s *server) ask(ctx context.Context, dial dialing) error {
 	return err
 }
 
-func (s *server) askFor(ctx context.Context, dial dialing, first string) error {
+func (s *Server) askFor(ctx context.Context, dial dialing, first string) error {
 	c, err := s.openSession(ctx, dial)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.hangUp()
 	if err := c.greet(first); err != nil {
 		if faults.IsTimeout(err) {
 			return fmt.Errorf("%w: %w", faults.ErrHung, err)
@@ -199,14 +197,11 @@ func (c *session) greet(first string) error {
 	if err != nil {
 		return err
 	}
-	if got := protocol.ParseLine(protocol.OpPing, line); got.Err != nil && (protocol.TurnedAway(line) || !errors.Is(got.Err, ErrServerError)) {
+	if got := protocol.ParseLine(protocol.OpPing, line); got.Err != nil && (protocol.TurnedAway(line) || !errors.Is(got.Err, gomemcache.ErrServerError)) {
 		return refusedSession(line, got.Err)
 	}
 	return c.canary()
 }
-
-// versionRequest is asked before the canary.
-const versionRequest = "version\r\n"
 
 // refusedSession words an error line that the background met with. It is no answer to a call, so it
 // is not an [ErrServerError].
@@ -214,7 +209,7 @@ func refusedSession(line []byte, err error) error {
 	switch {
 	case protocol.TurnedAway(line):
 		return faults.Soft(faults.ErrTooManyConns)
-	case errors.Is(err, ErrServerError):
+	case errors.Is(err, gomemcache.ErrServerError):
 		return fmt.Errorf("memcache: the server answered %q to a probe or a deletion", line[:min(len(line), protocol.MaxQuoted)])
 	}
 	return err
@@ -226,7 +221,7 @@ var errNotDeleted = errors.New("memcache: deletions of missed writes refused")
 
 // makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are
 // misses; the others do not wait for them.
-func (s *server) makeReady(ctx context.Context) error {
+func (s *Server) makeReady(ctx context.Context) error {
 	s.forgetRestarted(ctx)
 	if err := s.replay(ctx); !errors.Is(err, errNotDeleted) {
 		return err
@@ -236,9 +231,9 @@ func (s *server) makeReady(ctx context.Context) error {
 
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way
 // stay in the log, and so are misses here, until [server.replaySoon] has deleted them once more.
-func (s *server) replay(ctx context.Context) error {
+func (s *Server) replay(ctx context.Context) error {
 	for range replayRounds {
-		batch := s.missed.fresh()
+		batch := s.Missed.fresh()
 		if len(batch.keys) == 0 && !batch.overflow {
 			return nil
 		}
@@ -249,23 +244,23 @@ func (s *server) replay(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
-	c, err := s.openSession(ctx, s.dial)
+func (s *Server) replayOnce(ctx context.Context, batch missedBatch) error {
+	c, err := s.openSession(ctx, s.Dial)
 	if err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
-	defer c.close()
-	if batch.overflow && s.core.options.Overflow == FlushServer {
+	defer c.hangUp()
+	if batch.overflow && s.Env.config.FlushServer {
 		if err := c.flush(); err != nil {
 			return fmt.Errorf("memcache: flush for missed writes: %w", err)
 		}
 	}
-	c.patience = max(s.core.limits.LongestProbe(), leastPatience)
-	if err := c.deleteAll(batch.keys, s.missed.settle); err != nil {
+	c.patience = max(s.Env.limits.LongestProbe(), leastPatience)
+	if err := c.deleteAll(batch.keys, s.Missed.settle); err != nil {
 		return fmt.Errorf("memcache: delete missed writes: %w", err)
 	}
 	if batch.overflow {
-		s.missed.settleOverflow()
+		s.Missed.settleOverflow()
 	}
 	if c.refused > 0 {
 		return faults.Blameless(fmt.Errorf("%w: %d", errNotDeleted, c.refused))
@@ -274,8 +269,8 @@ func (s *server) replayOnce(ctx context.Context, batch missedBatch) error {
 }
 
 // exorcise deletes once more what may have arrived after its first deletion.
-func (s *server) exorcise(ctx context.Context) error {
-	batch := s.missed.zombies()
+func (s *Server) exorcise(ctx context.Context) error {
+	batch := s.Missed.zombies()
 	if len(batch.keys) == 0 {
 		return nil
 	}
@@ -302,12 +297,12 @@ func (c *session) flush() error {
 
 // deleteAll deletes in batches, each settled as soon as it is done: over a long way, all of them
 // may take longer than one replay may. Keys whose deletion was refused are not settled.
-func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]missedKey)) error {
-	batch := make([]string, 0, min(len(keys), replayBatch))
+func (c *session) deleteAll(keys map[string]MissedKey, settle func(map[string]MissedKey)) error {
+	batch := make([]string, 0, min(len(keys), ReplayBatch))
 	send := func() error {
 		done, err := c.deleteBatch(batch)
 		if err == nil {
-			settled := make(map[string]missedKey, len(done))
+			settled := make(map[string]MissedKey, len(done))
 			for _, key := range done {
 				settled[key] = keys[key]
 			}
@@ -317,7 +312,7 @@ func (c *session) deleteAll(keys map[string]missedKey, settle func(map[string]mi
 		return err
 	}
 	for key := range keys {
-		if batch = append(batch, key); len(batch) == replayBatch {
+		if batch = append(batch, key); len(batch) == ReplayBatch {
 			if err := send(); err != nil {
 				return err
 			}
@@ -346,7 +341,7 @@ func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 			return nil, err
 		}
 		switch got := protocol.ParseLine(protocol.OpDelete, line); {
-		case got.Err == nil, errors.Is(got.Err, ErrCacheMiss):
+		case got.Err == nil, errors.Is(got.Err, gomemcache.ErrCacheMiss):
 			gone = append(gone, key)
 		case protocol.IsErrorLine(line) && !protocol.TurnedAway(line):
 			c.refused++ // as by a proxy whose backend for the key is dead
@@ -357,16 +352,16 @@ func (c *session) deleteBatch(keys []string) (gone []string, err error) {
 	return gone, c.canary()
 }
 
-// replaySoon replays in the background, for a server that is up: after a time-out that did not trip
+// ReplaySoon replays in the background, for a server that is up: after a time-out that did not trip
 // it, and for what was missed between the last replay and the re-admission. It outlives the call
 // that asked for it.
 //
 //nolint:contextcheck // see above.
-func (s *server) replaySoon() {
+func (s *Server) ReplaySoon() {
 	if !s.replays() || !s.replaying.CompareAndSwap(false, true) {
 		return
 	}
-	s.core.spawn(func() {
+	s.Env.Spawn(func() {
 		for s.replays() && s.replayInBackground() {
 		}
 		s.endReplay()
@@ -375,18 +370,18 @@ func (s *server) replaySoon() {
 
 // endReplay lets the next begin, and begins it for what came after the last look and found this one
 // still under way.
-func (s *server) endReplay() {
+func (s *Server) endReplay() {
 	s.replaying.Store(false)
-	s.replaySoon()
+	s.ReplaySoon()
 }
 
 // replays reports whether there is something to delete, and a server to ask.
-func (s *server) replays() bool { return s.missed.pending() && !s.isDown() }
+func (s *Server) replays() bool { return s.Missed.Pending() && !s.IsDown() }
 
 // replayInBackground is one try, and the pause before the next. It is false once the client is
 // closed.
-func (s *server) replayInBackground() bool {
-	ctx, cancel := context.WithTimeout(s.core.ctx, replayTime)
+func (s *Server) replayInBackground() bool {
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, replayTime)
 	defer cancel()
 	err := s.replay(ctx)
 	if err == nil {
@@ -395,14 +390,14 @@ func (s *server) replayInBackground() bool {
 	switch {
 	case err != nil:
 		s.charge(err)
-		return backoff.Pause(s.core.ctx, replayPause)
-	case s.missed.open():
+		return backoff.Pause(s.Env.Ctx, replayPause)
+	case s.Missed.open():
 		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits
 		// there any more.
 		s.watch.arm()
 		// Each look is at all keys, under the lock that reads need while there are any: the more
 		// there are, the rarer it is.
-		return backoff.Pause(s.core.ctx, openPause+time.Duration(s.missed.size())*time.Microsecond)
+		return backoff.Pause(s.Env.Ctx, openPause+time.Duration(s.Missed.Len())*time.Microsecond)
 	}
 	return true
 }

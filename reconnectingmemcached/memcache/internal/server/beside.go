@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"hash/maphash"
@@ -26,11 +26,11 @@ const (
 type beside struct {
 	line  atomic.Pointer[line]
 	from  atomic.Int64 // when it may be used, in nanoseconds of the client's clock
-	sizes atomic.Pointer[sizes]
+	sizes atomic.Pointer[notedSizes]
 }
 
 // sizes are those of large values as they were last read. A key may push out another's.
-type sizes struct {
+type notedSizes struct {
 	seed maphash.Seed
 	of   [notedKeys]atomic.Uint64 // the upper half is the key's hash
 }
@@ -43,7 +43,7 @@ func (b *beside) note(l *line, key string, size int) {
 	case size < notedSize && (known == nil || l != b.line.Load()):
 		return
 	case known == nil:
-		b.sizes.CompareAndSwap(nil, &sizes{seed: maphash.MakeSeed()})
+		b.sizes.CompareAndSwap(nil, &notedSizes{seed: maphash.MakeSeed()})
 		known = b.sizes.Load()
 	}
 	hash := maphash.String(known.seed, key)
@@ -67,8 +67,8 @@ func (b *beside) wanted(r *protocol.Request, now int64) bool {
 }
 
 // placeOf is where the line for a request is kept.
-func (s *server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
-	if r.Op == protocol.OpGetMulti && s.beside.wanted(r, s.core.now()) {
+func (s *Server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
+	if r.Op == protocol.OpGetMulti && s.beside.wanted(r, s.Env.Now()) {
 		return &s.beside.line
 	}
 	return &s.current
@@ -76,9 +76,9 @@ func (s *server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
 
 // leave gives up a line. If it was the one beside and never worked, there may be no second
 // connection to be had.
-func (s *server) leave(l *line) {
+func (s *Server) leave(l *line) {
 	s.current.CompareAndSwap(l, nil)
 	if s.beside.line.CompareAndSwap(l, nil) && !l.worked.Load() {
-		s.beside.from.Store(s.core.now() + int64(besidePause))
+		s.beside.from.Store(s.Env.Now() + int64(besidePause))
 	}
 }

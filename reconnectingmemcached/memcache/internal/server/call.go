@@ -1,9 +1,11 @@
-package memcache
+package server
 
 import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
@@ -20,9 +22,9 @@ type call struct {
 	place place         // of its request; the caller's own
 
 	// Written by the one who settled it, before done.
-	item    *Item
-	items   []*Item // GetMulti
-	number  uint64  // Increment, Decrement
+	item    *gomemcache.Item
+	items   []*gomemcache.Item // GetMulti
+	number  uint64             // Increment, Decrement
 	err     error
 	sent    bool  // a byte of the request may have reached the server
 	replied bool  // err, if any, is the server's answer
@@ -106,7 +108,7 @@ func (e *entry) fail(err error, sent bool) {
 
 // answer gives the outcome of a reply that was read at the time given. Exactly one of item, items
 // and number has a meaning.
-func (e *entry) answer(at int64, item *Item, items []*Item, number uint64, err error) {
+func (e *entry) answer(at int64, item *gomemcache.Item, items []*gomemcache.Item, number uint64, err error) {
 	if e.call.settle(e.generation) {
 		e.call.item, e.call.items, e.call.number = item, items, number
 		e.call.err, e.call.sent, e.call.replied, e.call.ended = err, true, true, at
@@ -121,24 +123,24 @@ type fifo struct {
 	size int
 }
 
-func (f *fifo) at(i int) *entry { return &f.ring[(f.head+i)&(len(f.ring)-1)] }
+func (f *fifo) nth(i int) *entry { return &f.ring[(f.head+i)&(len(f.ring)-1)] }
 
 func (f *fifo) push(e entry) {
 	if f.size == len(f.ring) {
 		grown := make([]entry, max(16, 2*f.size))
 		for i := range f.size {
-			grown[i] = *f.at(i)
+			grown[i] = *f.nth(i)
 		}
 		f.ring, f.head = grown, 0
 	}
 	f.size++
-	*f.at(f.size - 1) = e
+	*f.nth(f.size - 1) = e
 }
 
 // sharesLine reports whether some of the first n share a line.
 func (f *fifo) sharesLine(n int) bool {
 	for i := range n {
-		if f.at(i).joined {
+		if f.nth(i).joined {
 			return true
 		}
 	}
@@ -147,8 +149,25 @@ func (f *fifo) sharesLine(n int) bool {
 
 func (f *fifo) drop(n int) {
 	for i := range n {
-		*f.at(i) = entry{}
+		*f.nth(i) = entry{}
 	}
 	f.head = (f.head + n) & (len(f.ring) - 1)
 	f.size -= n
+}
+
+// place is that of a request in the order of a line.
+type place struct {
+	line   *line // nil: none
+	number uint64
+}
+
+// open reports whether the request may still be carried out: its line lives and has brought no
+// answer to it. Its caller may be gone.
+func (p place) open() bool {
+	if p.line == nil {
+		return false
+	}
+	p.line.mu.Lock()
+	defer p.line.mu.Unlock()
+	return p.line.err == nil && p.line.placed-uint64(p.line.waiting.size) < p.number
 }

@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"bufio"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 
@@ -17,12 +19,12 @@ type reader struct {
 	line  *line
 	conn  *meter
 	in    *bufio.Reader
-	group []entry   // the requests that the next reply answers: one, or Gets and GetMultis on one line
-	slots []slot    // the keys of group, in their order on the line
-	left  int       // how many of slots have no value yet
-	items [][]*Item // what there is of each of group that is a GetMulti
-	done  uint64    // requests answered so far
-	paced int64     // the arrival that was last told to the pace
+	group []entry              // the requests that the next reply answers: one, or Gets and GetMultis on one line
+	slots []slot               // the keys of group, in their order on the line
+	left  int                  // how many of slots have no value yet
+	items [][]*gomemcache.Item // what there is of each of group that is a GetMulti
+	done  uint64               // requests answered so far
+	paced int64                // the arrival that was last told to the pace
 }
 
 // slot is one key of a line of Gets and GetMultis.
@@ -35,7 +37,7 @@ type slot struct {
 // meter tells the server's watch that bytes arrive.
 type meter struct {
 	net.Conn
-	server  *server
+	server  *Server
 	line    *line       // nil for connections of the background and of single calls
 	waiting atomic.Bool // in Read: what has arrived before is worked off
 	heardAt int64       // when Read last got bytes; the reader's own
@@ -47,7 +49,7 @@ func (m *meter) Read(b []byte) (int, error) {
 	n, err := m.Conn.Read(b)
 	m.waiting.Store(false)
 	if n > 0 {
-		m.heardAt = m.server.heard()
+		m.heardAt = m.server.Heard()
 		if m.line != nil {
 			m.line.lastRead.Store(m.heardAt)
 			m.handed = m.line.handed.Load()
@@ -72,13 +74,13 @@ func (r *reader) step() error {
 	if _, err := r.in.Peek(1); err != nil {
 		return l.lost(err)
 	}
-	r.next()
+	r.nextGroup()
 	if err := r.reply(); err != nil {
 		return l.lost(err)
 	}
 	if at := r.conn.heardAt; at != r.paced && len(r.group) > 0 {
 		r.paced = at
-		l.server.pace.Saw(at - max(l.since, r.group[0].start))
+		l.server.Pace.Saw(at - max(l.since, r.group[0].start))
 	}
 	r.done += uint64(len(r.group))
 	if l.answered(len(r.group)) {
@@ -87,16 +89,16 @@ func (r *reader) step() error {
 	return nil
 }
 
-// next copies the oldest group. It stays in the queue until it is answered, so that the watch sees
-// it. A request that was not yet handed to the connection when the bytes at hand arrived is left
-// out: they cannot answer it, and are a surplus reply.
-func (r *reader) next() {
+// nextGroup copies the oldest group. It stays in the queue until it is answered, so that the watch
+// sees it. A request that was not yet handed to the connection when the bytes at hand arrived is
+// left out: they cannot answer it, and are a surplus reply.
+func (r *reader) nextGroup() {
 	l := r.line
 	r.group = r.group[:0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range min(l.written, int(r.conn.handed-r.done)) {
-		e := l.waiting.at(i)
+		e := l.waiting.nth(i)
 		if i > 0 && !e.joined {
 			break
 		}
@@ -109,7 +111,7 @@ func (r *reader) next() {
 func (l *line) answered(n int) bool {
 	if !l.worked.Load() {
 		l.worked.Store(true)
-		l.server.core.unanswered.end()
+		l.server.Env.Unanswered.End()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +119,7 @@ func (l *line) answered(n int) bool {
 		return false // the queue is gone; the next read says so
 	}
 	for i := range n {
-		l.unanswered -= l.waiting.at(i).size
+		l.unanswered -= l.waiting.nth(i).size
 	}
 	l.waiting.drop(n)
 	if l.written -= n; l.written <= l.inWrite {
@@ -176,7 +178,7 @@ func (r *reader) refusedConn(line []byte) error {
 	if !r.line.worked.Load() && protocol.TurnedAway(line) {
 		return faults.Soft(faults.ErrTooManyConns)
 	}
-	if r.line.server.core.secure.unauthenticated(line) {
+	if r.line.server.Env.secure.unauthenticated(line) {
 		return faults.Soft(fmt.Errorf("%w: the server answered %q", faults.ErrAuth, line))
 	}
 	return nil
@@ -206,7 +208,7 @@ func (r *reader) values() error {
 		if !ok {
 			return wrongKey(h.Key)
 		}
-		if err := r.value(&r.slots[i], h); err != nil {
+		if err := r.readSlot(&r.slots[i], h); err != nil {
 			return err
 		}
 		cursor = i + 1
@@ -224,7 +226,7 @@ func (r *reader) fillSlots() {
 		for _, key := range e.keys {
 			r.slots = append(r.slots, slot{key: key, entry: i})
 		}
-		r.items = append(r.items, make([]*Item, 0, len(e.keys)))
+		r.items = append(r.items, make([]*gomemcache.Item, 0, len(e.keys)))
 	}
 	r.left = len(r.slots)
 }
@@ -247,8 +249,8 @@ func (r *reader) find(key []byte, cursor int) (int, bool) {
 
 func (s *slot) asks(key []byte) bool { return !s.answered && s.key == string(key) }
 
-// value reads the value of a slot.
-func (r *reader) value(s *slot, h protocol.ValueHeader) error {
+// readSlot reads the value of a slot.
+func (r *reader) readSlot(s *slot, h protocol.ValueHeader) error {
 	s.answered = true
 	r.left--
 	e, items := &r.group[s.entry], &r.items[s.entry]
@@ -279,7 +281,7 @@ func (r *reader) missRest() {
 	for i := range r.slots {
 		s := &r.slots[i]
 		if e := &r.group[s.entry]; !s.answered && e.op != protocol.OpGetMulti {
-			e.answer(r.conn.heardAt, nil, nil, 0, ErrCacheMiss)
+			e.answer(r.conn.heardAt, nil, nil, 0, gomemcache.ErrCacheMiss)
 		} else if !s.answered {
 			e.answer(r.conn.heardAt, nil, r.items[s.entry], 0, nil) // once: another time it has no effect
 		}
@@ -315,7 +317,7 @@ func wrongKey(key []byte) *faults.Fault {
 }
 
 func (r *reader) tooLarge(h protocol.ValueHeader, key string) error {
-	limit := r.line.server.core.options.MaxItemSize
+	limit := r.line.server.Env.config.MaxItemSize
 	if h.Size <= limit {
 		return nil
 	}

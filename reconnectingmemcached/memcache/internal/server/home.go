@@ -1,4 +1,4 @@
-package memcache
+package server
 
 import (
 	"context"
@@ -53,9 +53,9 @@ type home struct {
 	at netip.Addr // not valid: not known yet; guarded by mu
 }
 
-func (h *home) init(c *core, address string) {
+func (h *home) init(e *Env, address string) {
 	h.settling = make(chan struct{}, 1)
-	h.checked = !c.resolves
+	h.checked = !e.resolves
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" || addresses.IsUnixPath(address) {
 		return
@@ -63,12 +63,12 @@ func (h *home) init(c *core, address string) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return
 	}
-	if h.redials = !c.resolves; c.resolves {
+	if h.redials = !e.resolves; e.resolves {
 		h.host, h.port, h.checked = host, port, true
 	}
 }
 
-func (h *home) address() netip.Addr {
+func (h *home) addr() netip.Addr {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.at
@@ -106,10 +106,10 @@ func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// addresses looks the server's name up, and says once if it stands for several servers: a machine
+// lookUp looks the server's name up, and says once if it stands for several servers: a machine
 // has one address of each family.
-func (s *server) addresses(ctx context.Context) ([]netip.Addr, error) {
-	addrs, err := s.core.lookup(ctx, s.home.host)
+func (s *Server) lookUp(ctx context.Context) ([]netip.Addr, error) {
+	addrs, err := s.Env.Lookup(ctx, s.home.host)
 	if err != nil {
 		return nil, err
 	}
@@ -131,20 +131,20 @@ func (s *server) addresses(ctx context.Context) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-func (s *server) saySeveral(addrs any) {
+func (s *Server) saySeveral(addrs any) {
 	if s.home.several.CompareAndSwap(false, true) {
-		s.core.log.Warn("memcached name has several addresses: only one is used at a time; list the servers one by one to use all",
-			observe.Endpoint(s.address), "addresses", addrs)
+		s.Env.Log.Warn("memcached name has several addresses: only one is used at a time; list the servers one by one to use all",
+			observe.Endpoint(s.Address), "addresses", addrs)
 	}
 }
 
 // dialHome opens a connection to the server's home.
-func (s *server) dialHome(ctx context.Context) (net.Conn, error) {
+func (s *Server) dialHome(ctx context.Context) (net.Conn, error) {
 	switch {
 	case s.home.host != "":
 		return s.dialResolved(ctx)
-	case s.core.resolves:
-		return s.knock(ctx, s.address)
+	case s.Env.resolves:
+		return s.knock(ctx, s.Address)
 	}
 	conn, stray, err := s.dialNamed(ctx)
 	if stray != nil {
@@ -155,8 +155,8 @@ func (s *server) dialHome(ctx context.Context) (net.Conn, error) {
 
 // dialShared is dialHome for the shared connection. A caller's dialer cannot be told where to go:
 // where its connection goes is the home from now on.
-func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
-	if s.core.resolves {
+func (s *Server) dialShared(ctx context.Context) (net.Conn, error) {
+	if s.Env.resolves {
 		return s.dialHome(ctx)
 	}
 	conn, stray, err := s.dialNamed(ctx)
@@ -169,12 +169,12 @@ func (s *server) dialShared(ctx context.Context) (net.Conn, error) {
 
 // dialNamed asks the caller's dialer for a connection to the home, a few times. All that went
 // elsewhere are closed but the last, which is returned as a stray, for the caller to take or close.
-func (s *server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error) {
+func (s *Server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error) {
 	for range homeDials {
 		if stray != nil {
 			sockets.Discard(stray)
 		}
-		conn, err := s.knock(ctx, s.address)
+		conn, err := s.knock(ctx, s.Address)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -188,25 +188,25 @@ func (s *server) dialNamed(ctx context.Context) (conn, stray net.Conn, err error
 }
 
 // dialPrivate is dialHome for a connection beside the shared one, which a caller may do without.
-func (s *server) dialPrivate(ctx context.Context) (net.Conn, error) {
-	if s.core.resolves {
+func (s *Server) dialPrivate(ctx context.Context) (net.Conn, error) {
+	if s.Env.resolves {
 		return s.dialHome(ctx)
 	}
-	if s.core.now() < s.home.strayed.Load() {
+	if s.Env.Now() < s.home.strayed.Load() {
 		return nil, errElsewhere
 	}
 	conn, stray, err := s.dialNamed(ctx)
 	if stray != nil {
 		sockets.Discard(stray)
-		s.home.strayed.Store(s.core.now() + strayPause)
+		s.home.strayed.Store(s.Env.Now() + strayPause)
 	}
 	return conn, err
 }
 
 // dialResolved dials the home's address. If nobody is there, and the name has moved away, the home
 // moves.
-func (s *server) dialResolved(ctx context.Context) (net.Conn, error) {
-	at := s.home.address()
+func (s *Server) dialResolved(ctx context.Context) (net.Conn, error) {
+	at := s.home.addr()
 	if !at.IsValid() {
 		return s.settle(ctx, at)
 	}
@@ -214,7 +214,7 @@ func (s *server) dialResolved(ctx context.Context) (net.Conn, error) {
 	if err == nil || ctx.Err() != nil {
 		return conn, err
 	}
-	if addrs, unknown := s.addresses(ctx); unknown != nil || slices.Contains(addrs, at) {
+	if addrs, unknown := s.lookUp(ctx); unknown != nil || slices.Contains(addrs, at) {
 		return nil, err
 	}
 	return s.settle(ctx, at)
@@ -224,17 +224,17 @@ func (h *home) join(at netip.Addr) string { return net.JoinHostPort(at.String(),
 
 // settle finds the first of the name's addresses that takes a connection, unless another call has
 // done so since the home was "from".
-func (s *server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) {
+func (s *Server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) {
 	select {
 	case s.home.settling <- struct{}{}:
 		defer func() { <-s.home.settling }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if at := s.home.address(); at != from {
+	if at := s.home.addr(); at != from {
 		return s.knock(ctx, s.home.join(at))
 	}
-	addrs, err := s.addresses(ctx)
+	addrs, err := s.lookUp(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func (s *server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) 
 }
 
 // knockInShare dials with a fair part of the time that is left.
-func (s *server) knockInShare(ctx context.Context, at netip.Addr, share int) (net.Conn, error) {
+func (s *Server) knockInShare(ctx context.Context, at netip.Addr, share int) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok && share > 1 {
 		limited, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(share))
 		defer cancel()
@@ -260,14 +260,14 @@ func (s *server) knockInShare(ctx context.Context, at netip.Addr, share int) (ne
 }
 
 // settleAt makes the address that a connection goes to the home.
-func (s *server) settleAt(conn net.Conn) {
+func (s *Server) settleAt(conn net.Conn) {
 	if at, ok := sockets.RemoteOf(conn); ok && s.home.checked {
 		s.moveTo(at)
 	}
 }
 
 // moveTo moves the server as a whole: no connection to its former address gets another request.
-func (s *server) moveTo(at netip.Addr) {
+func (s *Server) moveTo(at netip.Addr) {
 	s.home.mu.Lock()
 	from := s.home.at
 	s.home.at = at
@@ -275,7 +275,7 @@ func (s *server) moveTo(at netip.Addr) {
 	if from == at || !from.IsValid() {
 		return
 	}
-	s.core.log.Info("memcached server moved", observe.Endpoint(s.address), "from", from, "to", at)
+	s.Env.Log.Info("memcached server moved", observe.Endpoint(s.Address), "from", from, "to", at)
 	s.mu.Lock()
 	idle := s.idle
 	s.idle = nil
@@ -293,36 +293,36 @@ func (s *server) moveTo(at netip.Addr) {
 
 // lookAgain looks the host name up once in each ResolveInterval, or has a caller's dialer do so. If
 // it has moved away from the server's home, so does the server; calls under way finish.
-func (s *server) lookAgain() {
-	interval := int64(s.core.options.ResolveInterval)
+func (s *Server) lookAgain() {
+	interval := int64(s.Env.config.ResolveInterval)
 	if interval < 0 || s.home.host == "" && !s.home.redials {
 		return
 	}
-	now, last := s.core.now(), s.resolved.Load()
+	now, last := s.Env.Now(), s.resolved.Load()
 	if now-last < interval || !s.resolved.CompareAndSwap(last, now) {
 		return
 	}
 	if s.home.redials {
-		s.core.spawn(s.followDialer)
+		s.Env.Spawn(s.followDialer)
 		return
 	}
-	s.core.spawn(s.followName)
+	s.Env.Spawn(s.followName)
 }
 
 // followDialer asks the caller's dialer where the name leads now. If it is a name of several
 // addresses, one connection that goes elsewhere says nothing: all must go to the same address.
-func (s *server) followDialer() {
-	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
+func (s *Server) followDialer() {
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, lookupTime)
 	defer cancel()
 	var moved netip.Addr
 	for range moveDials {
-		conn, err := s.knock(ctx, s.address)
+		conn, err := s.knock(ctx, s.Address)
 		if err != nil {
 			return // as in followName
 		}
 		_ = conn.Close()
 		at, known := sockets.RemoteOf(conn)
-		if !known || at == s.home.address() || moved.IsValid() && at != moved {
+		if !known || at == s.home.addr() || moved.IsValid() && at != moved {
 			return
 		}
 		moved = at
@@ -331,11 +331,11 @@ func (s *server) followDialer() {
 }
 
 // followName outlives the call that asked for it.
-func (s *server) followName() {
-	ctx, cancel := context.WithTimeout(s.core.ctx, lookupTime)
+func (s *Server) followName() {
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, lookupTime)
 	defer cancel()
-	at := s.home.address()
-	addrs, err := s.addresses(ctx)
+	at := s.home.addr()
+	addrs, err := s.lookUp(ctx)
 	if err != nil || !at.IsValid() || slices.Contains(addrs, at) {
 		return // an outage of the name service is no reason to leave a connection that works
 	}
@@ -363,12 +363,12 @@ type unknownName struct {
 
 // addressesAgain is addresses for probes, of which there is one at a time: the failure of one
 // look-up stands for a while.
-func (s *server) addressesAgain(ctx context.Context) ([]netip.Addr, error) {
-	if err := s.home.unknown.failure(s.core.now()); err != nil {
+func (s *Server) addressesAgain(ctx context.Context) ([]netip.Addr, error) {
+	if err := s.home.unknown.failure(s.Env.Now()); err != nil {
 		return nil, err
 	}
-	addrs, err := s.addresses(ctx)
-	s.home.unknown.note(s.core.now(), err)
+	addrs, err := s.lookUp(ctx)
+	s.home.unknown.note(s.Env.Now(), err)
 	return addrs, err
 }
 

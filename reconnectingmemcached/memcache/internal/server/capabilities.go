@@ -1,0 +1,235 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync/atomic"
+	"time"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+)
+
+// endings keeps at which commands a server ends the connection, as some proxies do at those that
+// they do not know. Each such end costs all calls under way, so a command at which the server does
+// that is not sent any more.
+type endings struct {
+	inARow  [protocol.OpCount]atomic.Int32 // connections that ended with that command first in the queue
+	refused [protocol.OpCount]atomic.Int64 // until when it is not sent; 0: it is
+}
+
+const (
+	// endingsInARow is how many connections must have ended at a command for it to be doubted.
+	endingsInARow = 2
+	// unsentTime is how long a command is not sent then.
+	unsentTime = int64(10 * time.Minute)
+)
+
+// refusal is the error of a call that is not sent; nil if it is.
+func (e *endings) refusal(o protocol.Op, now func() int64) error {
+	until := e.refused[o].Load()
+	if until == 0 || now() >= until {
+		return nil
+	}
+	return fmt.Errorf("%w: the server ends the connection at the command %q", gomemcache.ErrServerError, o.Word())
+}
+
+// answered takes note that the server knows the command.
+func (e *endings) answered(o protocol.Op) {
+	if e.inARow[o].Load() != 0 {
+		e.inARow[o].Store(0)
+	}
+}
+
+// endedAt is the rare operation that the end of the connection is the answer to, if it is.
+func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(err, io.EOF) || l.written == 0 {
+		return o, false
+	}
+	o = l.waiting.nth(0).op
+	return o, o.Rare()
+}
+
+// doubtCommand asks on a connection of its own whether it is the server that ends connections, or a
+// command that does.
+//
+//nolint:contextcheck // it outlives the call.
+func (s *Server) doubtCommand(o protocol.Op) {
+	if s.endings.inARow[o].Add(1) < endingsInARow || !s.doubted.CompareAndSwap(false, true) {
+		return
+	}
+	s.Env.Spawn(func() {
+		defer s.doubted.Store(false)
+		ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
+		defer cancel()
+		switch err := s.ask(ctx, s.Dial); {
+		case s.Env.Ctx.Err() != nil:
+		case err != nil:
+			s.charge(s.freshFault(err))
+		default:
+			s.endings.refused[o].Store(s.Env.Now() + unsentTime)
+			s.Env.Log.Warn("memcached server or proxy ends the connection at a command: it is not sent any more for a while",
+				observe.Endpoint(s.Address), "command", o.Word())
+		}
+	})
+}
+
+// The meta commands of memcached 1.6
+// (https://github.com/memcached/memcached/blob/master/doc/protocol.txt) tell when an item expires.
+
+// metaKnowledge is whether a server has the meta commands. Some proxies end the connection at them,
+// so that is found out on one that nobody else uses.
+type metaKnowledge struct{ state atomic.Int32 }
+
+const (
+	metaUnknown int32 = iota
+	metaAsked
+	metaKnown
+	metaAbsent
+)
+
+// KnowsMeta starts to find out at its first call, and is false meanwhile.
+func (s *Server) KnowsMeta() bool {
+	switch s.meta.state.Load() {
+	case metaKnown:
+		return true
+	case metaUnknown:
+		if s.meta.state.CompareAndSwap(metaUnknown, metaAsked) {
+			s.Env.Spawn(s.askForMeta)
+		}
+	}
+	return false
+}
+
+// askForMeta outlives the call that asked for it.
+func (s *Server) askForMeta() {
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
+	defer cancel()
+	c, err := s.openSession(ctx, s.Dial)
+	if err != nil {
+		s.meta.state.Store(metaUnknown)
+		return
+	}
+	defer c.hangUp()
+	if _, err = io.WriteString(c.conn, "mg "+protocol.CanaryKey+" t\r\n"+c.ending); err != nil {
+		s.meta.state.Store(metaUnknown)
+		return
+	}
+	line, err := protocol.ReadLine(c.in)
+	switch {
+	case err == nil && (string(line) == "EN" || bytes.HasPrefix(line, []byte("HD "))):
+		s.meta.state.Store(metaKnown)
+		_ = c.canary()
+	case err == nil && protocol.IsErrorLine(line), errors.Is(err, io.EOF):
+		s.meta.state.Store(metaAbsent)
+	default:
+		s.meta.state.Store(metaUnknown)
+	}
+}
+
+// handOver reads the reply of one. The number of the outcome is the seconds that the item has left
+// and 1, or 0 for no end.
+func (r *reader) handOver(e *entry) error {
+	line, err := protocol.ReadLine(r.in)
+	switch {
+	case err != nil:
+		return err
+	case string(line) == "EN":
+		e.answer(r.conn.heardAt, nil, nil, 0, gomemcache.ErrCacheMiss)
+		return nil
+	case protocol.IsErrorLine(line):
+		if err := r.refusedConn(line); err != nil {
+			return err
+		}
+		e.answer(r.conn.heardAt, nil, nil, 0, protocol.ServerError(line))
+		return nil
+	}
+	h, ok := protocol.ParseMetaHeader(line)
+	if !ok || h.HasValue == e.valueless {
+		return protocol.BadReply(protocol.OpHandOver, line)
+	}
+	it := &gomemcache.Item{Key: e.key, Flags: h.Flags, CasID: h.CAS}
+	if !e.valueless {
+		if err := r.tooLarge(h.ValueHeader, e.key); err != nil {
+			e.answer(r.conn.heardAt, nil, nil, 0, err)
+			return faults.Blameless(err)
+		}
+		if it, err = protocol.ReadValue(r.in, h.ValueHeader, e.key); err != nil {
+			return fmt.Errorf("memcache: value of a hand-over: %w", err)
+		}
+	}
+	e.answer(r.conn.heardAt, it, nil, uint64(h.TTL+1), nil) //nolint:gosec // -1 at least.
+	return nil
+}
+
+const (
+	// maxStats bounds the lines of an answer to stats.
+	maxStats = 1000
+	// uptimeSlack is what uptime, in whole seconds, may be short of the truth.
+	uptimeSlack = time.Second
+)
+
+var errNoUptime = errors.New("memcache: no memcached's uptime")
+
+// forgetRestarted drops from the log what a server has missed before it was started, empty: there
+// is nothing to delete, and others may have stored it since. (A memcached that is restarted with
+// its items, by option -e, goes on counting.) A server that does not tell is taken for one that
+// went on; so is a proxy, whose own start says nothing.
+func (s *Server) forgetRestarted(ctx context.Context) {
+	if s.Missed.Len() == 0 {
+		return
+	}
+	asked := s.Env.Now()
+	uptime, err := s.uptime(ctx)
+	if err != nil {
+		return
+	}
+	if n := s.Missed.dropBefore(asked - int64(uptime+uptimeSlack)); n > 0 {
+		s.Env.Log.Info("memcached server was restarted: missed writes before that need no deletion", observe.Endpoint(s.Address), "keys", n)
+	}
+}
+
+// uptime is asked for on a connection of its own, which a proxy may end.
+func (s *Server) uptime(ctx context.Context) (time.Duration, error) {
+	limited, cancel := context.WithTimeout(ctx, max(s.Env.limits.ProbeTime(s.Pace.Seen(), 0), limits.LeastProbe))
+	defer cancel()
+	c, err := s.openSession(limited, s.Dial)
+	if err != nil {
+		return 0, err
+	}
+	defer c.hangUp()
+	if _, err := io.WriteString(c.conn, "stats\r\n"); err != nil {
+		return 0, err
+	}
+	found := make(map[string]uint64)
+	for range maxStats {
+		line, err := protocol.ReadLine(c.in)
+		if err != nil {
+			return 0, err
+		}
+		if string(line) == "END" {
+			c.done = true
+			break
+		}
+		name, value, _ := bytes.Cut(bytes.TrimPrefix(line, []byte("STAT ")), []byte{' '})
+		if n, ok := protocol.ParseUint(value, math.MaxInt32); ok {
+			found[string(name)] = n
+		}
+	}
+	uptime, told := found["uptime"]
+	_, holdsItems := found["curr_items"] // unlike a proxy
+	if !c.done || !told || !holdsItems {
+		return 0, errNoUptime
+	}
+	return time.Duration(uptime) * time.Second, nil
+}

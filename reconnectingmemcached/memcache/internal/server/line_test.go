@@ -1,0 +1,92 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+)
+
+func newServer(t testing.TB, address string) *server.Server {
+	t.Helper()
+	s := server.New(server.Config{Name: "memcached", Timeout: 500 * time.Millisecond, MaxIdleConns: 1, ResolveInterval: -1}, address)
+	t.Cleanup(func() { server.End(s) })
+	return s
+}
+
+// TestReplyBeforeRequest tells of the same surplus on the shared connection: it was there before
+// the next Set was sent, and the reader, which looked for the Set only then, took it for its
+// answer.
+func TestReplyBeforeRequest(t *testing.T) {
+	s := newServer(t, "127.0.0.1:1")
+	if err := s.ReplyBeforeRequest("STORED\r\nSTORED\r\n"); !errors.Is(err, faults.ErrBadReply) {
+		t.Errorf("a reply that was there before its request: %v, want ErrBadReply", err)
+	}
+}
+
+// TestGivenUpBeforeItWasWritten tells of the Set that ran out of time while its connection was
+// still being made: the error said that it had certainly not been sent, and when a process that was
+// starved let the connection live on, it was.
+func TestGivenUpBeforeItWasWritten(t *testing.T) {
+	for _, endStuck := range []bool{false, true} {
+		s := newServer(t, "127.0.0.1:1")
+		sent, written, err := s.GivenUpUnwritten(endStuck)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent != (written != "") || endStuck && sent {
+			t.Errorf("connection to be ended %v: sent %v, and %q was written", endStuck, sent, written)
+		}
+	}
+}
+
+// TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the
+// deletions of others ended: nobody saw to its own, and its key was a miss for ever.
+func TestMissedWhileReplayEnds(t *testing.T) {
+	fake := testutil.StartFake(t)
+	s := newServer(t, fake.Addr())
+	request := &protocol.Request{Op: protocol.OpDelete, Key: "k"}
+	if out := s.Exchange(t.Context(), request); !errors.Is(out.Err, gomemcache.ErrCacheMiss) {
+		t.Fatal(out.Err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.WhileReplayEnds(func() { s.Exchange(ctx, request) })
+	if _, replayed, _ := s.Missed.Totals(); replayed == 0 && !s.Missed.Pending() {
+		t.Fatal("the write was not missed")
+	}
+	for began := time.Now(); s.Missed.Pending(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the key is not deleted")
+		}
+	}
+}
+
+// TestWhenToLookNext tells of the Get that had been tried on a connection before, and had to wait
+// behind younger calls on the next: when it ran out of time, it kept the watch at work without a
+// pause until those did, too.
+func TestWhenToLookNext(t *testing.T) {
+	for _, c := range []struct {
+		requests []server.Waiting
+		want     int64
+	}{
+		{[]server.Waiting{{Start: 7}, {Start: 3}}, 3},
+		{[]server.Waiting{{Start: 7}, {Start: 3, Settled: true}}, 7},
+		{[]server.Waiting{{Start: 7, Settled: true}, {Start: 8}}, 7}, // the connection ends then
+		{[]server.Waiting{{Start: 7, Settled: true}, {Start: 3, Settled: true}, {Start: 5}}, 5},
+	} {
+		if got, ok := server.Oldest(c.requests...); got != c.want || !ok {
+			t.Errorf("Oldest(%+v) = %d, %v, want %d", c.requests, got, ok, c.want)
+		}
+	}
+	if _, ok := server.Oldest(); ok {
+		t.Error("Oldest of none is one")
+	}
+}
