@@ -42,8 +42,8 @@ func plantedInFleet() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "copies do not expire", File: "gutter.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(longestGutter/time.Second) + 0*int64(life)"},
 		{What: "reads do not linger", File: "internal/phases/window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
-		{What: "beacons are not heard", File: "beacon.go", Right: "			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
-		{What: "beacons are not set", File: "beacon.go", Right: "		if o.IsDown() {", Wrong: "		if o.IsDown() && o.Address == \"\" {"},
+		{What: "beacons are not heard", File: "copies.go", Right: "			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
+		{What: "beacons are not set", File: "copies.go", Right: "		if o.IsDown() {", Wrong: "		if o.IsDown() && o.Address == \"\" {"},
 		{What: "a slow Set of a copy outlives the window", File: "detour.go", Right: "max(graceOfCopies, o.Timeout+time.Second)", Wrong: "graceOfCopies"},
 		{What: "locks have copies", File: "internal/phases/phases.go", Right: "	case o == protocol.OpSet && p != WithCopies:", Wrong: "	case (o == protocol.OpSet || o == protocol.OpAdd) && p != WithCopies:"},
 	}
