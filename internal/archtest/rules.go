@@ -29,6 +29,7 @@ const (
 	phases       = "reconnectingmemcached/memcache/internal/phases"
 	protocol     = "reconnectingmemcached/memcache/internal/protocol"
 	sockets      = "reconnectingmemcached/memcache/internal/sockets"
+	recentKeys   = "reconnectingmemcached/memcache/internal/keys"
 	oneMemcached = "reconnectingmemcached/memcache/internal/server"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
@@ -176,6 +177,7 @@ func aroundMemcache() []Row {
 		{Package: adoption},
 		{Package: history, May: []string{placement}},
 		{Package: addresses},
+		{Package: recentKeys},
 		{Package: limits},
 		{Package: sockets},
 		{Package: faults, May: []string{breaker, observe}},
@@ -185,7 +187,7 @@ func aroundMemcache() []Row {
 			addresses, faults, limits, phases, placement, protocol, sockets, breaker, backoff, gomemcache, observe, tables, traces, tracing,
 		}},
 		{Package: memcache, May: []string{
-			addresses, faults, phases, protocol, sockets, oneMemcached, placement, adoption, history,
+			addresses, faults, phases, protocol, recentKeys, sockets, oneMemcached, placement, adoption, history,
 			breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing,
 		}},
 		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},

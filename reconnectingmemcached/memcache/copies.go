@@ -2,7 +2,6 @@ package memcache
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -119,7 +118,7 @@ func asOriginal(it *Item) *Item {
 
 // copies are the requests that see to the copies of a key. They must be settled. Those of servers
 // that are down are logged.
-func (g *gutter) copies(owner *server.Server, r *protocol.Request, at phases.Phase, began int64) []part {
+func (g *gutter) copies(owner *server.Server, r *protocol.Request, at phases.Phase, began int64) []server.Part {
 	how := at.Copying(r.Op)
 	if g == nil || how == phases.LeaveCopies || !g.takes(r.Key) {
 		return nil
@@ -129,21 +128,21 @@ func (g *gutter) copies(owner *server.Server, r *protocol.Request, at phases.Pha
 	for i, s := range holders {
 		up[i] = s != nil && !s.IsDown()
 	}
-	parts := make([]part, 0, phases.CopyHolders)
+	parts := make([]server.Part, 0, phases.CopyHolders)
 	for i, todo := range how.Deeds(up) {
 		s := holders[i]
 		if s == nil {
 			continue
 		}
-		p := part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: copyPrefix + r.Key, Began: began}}
+		p := server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: copyPrefix + r.Key, Began: began}}
 		switch {
 		case todo == phases.DeedLog:
-			s.LogMissed(&p.request, server.Outcome{}) // what it has of the key is old when it is back
+			s.LogMissed(&p.Request, server.Outcome{}) // what it has of the key is old when it is back
 			continue
 		case todo == phases.DeedStore && s == g.holder(r.Key, owner) && g.enter(s):
 			copied := *r.Item
-			copied.Key, copied.Expiration = p.request.Key, copyExpiration(r.Item.Expiration, g.lifeOfCopy(owner, at), time.Now())
-			p.request.Op, p.request.Item = protocol.OpSet, &copied
+			copied.Key, copied.Expiration = p.Request.Key, protocol.CopyExpiration(r.Item.Expiration, g.lifeOfCopy(owner, at), time.Now())
+			p.Request.Op, p.Request.Item = protocol.OpSet, &copied
 		}
 		parts = append(parts, p)
 	}
@@ -160,24 +159,17 @@ func (g *gutter) lifeOfCopy(owner *server.Server, at phases.Phase) time.Duration
 	return g.options.copyLife(at, downFor)
 }
 
-// mustBeGone has a key deleted later that a server has refused to change: what it has of it is old.
-func (p *part) mustBeGone() {
-	if out := &p.outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, ErrCacheMiss) {
-		p.server.LogMissed(&p.request, *out)
-	}
-}
-
 // settle counts what became of the copies, and reports whether one was stored.
-func (g *gutter) settle(copies []part) (stored bool) {
+func (g *gutter) settle(copies []server.Part) (stored bool) {
 	for i := range copies {
 		p := &copies[i]
-		p.mustBeGone()
-		if p.request.Op == protocol.OpDelete {
+		p.MustBeGone()
+		if p.Request.Op == protocol.OpDelete {
 			g.deleted.Add(1)
 			continue
 		}
-		p.server.Guests.Add(-1)
-		if p.outcome.Err == nil {
+		p.Server.Guests.Add(-1)
+		if p.Outcome.Err == nil {
 			g.stored.Add(1)
 			stored = true
 		}
@@ -232,21 +224,21 @@ func (g *gutter) beatOnce(pool []*server.Server) {
 			down = append(down, key)
 		}
 	}
-	parts := make([]part, 0, len(pool)*(len(down)+1))
+	parts := make([]server.Part, 0, len(pool)*(len(down)+1))
 	for _, s := range pool {
 		if s.IsDown() {
 			continue
 		}
 		for _, key := range down {
-			beacon := &Item{Key: key, Value: []byte("1"), Expiration: seconds(g.options.Expiration + graceOfBeacons)}
-			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: beacon}})
+			beacon := &Item{Key: key, Value: []byte("1"), Expiration: protocol.Seconds(g.options.Expiration + graceOfBeacons)}
+			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: beacon}})
 		}
-		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpGetMulti, Own: true, Keys: asked}})
+		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpGetMulti, Own: true, Keys: asked}})
 	}
-	launch(g.core.Ctx, parts)
+	server.Launch(g.core.Ctx, parts)
 	now := g.core.Now()
 	for i := range parts {
-		for _, it := range parts[i].outcome.Items {
+		for _, it := range parts[i].Outcome.Items {
 			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)
 		}
 	}

@@ -321,3 +321,6 @@ func closeBreakers(breakers []*breaker.Breaker) {
 	}
 	closing.Wait()
 }
+
+// maxLabels bounds the servers that have a label of their own.
+const maxLabels = 1024

@@ -3,7 +3,6 @@ package memcache
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 
@@ -15,15 +14,6 @@ import (
 )
 
 // A detour is what a call takes whose server is down, or was so a while ago.
-
-// careTime is how long after a re-admission there may be copies: the Set of one may have begun just
-// before, and take all of Timeout.
-func (o Options) careTime() time.Duration {
-	if o.Gutter.Expiration == 0 {
-		return 0
-	}
-	return o.Gutter.Expiration + max(graceOfCopies, o.Timeout+time.Second)
-}
 
 func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (*Item, error) {
 	g, at, began := core.gutter, s.Phase(), core.Now()
@@ -46,13 +36,6 @@ func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r
 	return out.Item, out.Err
 }
 
-func missUnlessEnded(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return ErrCacheMiss
-}
-
 // readFailed looks for a copy of a key that its owner did not answer for.
 func (c *Client) readFailed(ctx context.Context, core *core, s *server.Server, r *protocol.Request, out server.Outcome) (*Item, error) {
 	if core.leavesTo(s, out.Err) && ctx.Err() == nil {
@@ -71,13 +54,13 @@ func (c *core) leavesTo(s *server.Server, err error) bool {
 
 func (c *Client) writeAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (uint64, error) {
 	at, began := s.Phase(), core.Now()
-	parts := []part{{server: s, request: *r}}
+	parts := []server.Part{{Server: s, Request: *r}}
 	if at != phases.Down { // else it fails at once, and the copies follow
 		parts = append(parts, core.gutter.copies(s, r, at, began)...)
 	}
-	launch(ctx, parts)
+	server.Launch(ctx, parts)
 	core.gutter.settle(parts[1:])
-	out := parts[0].outcome
+	out := parts[0].Outcome
 	if out.Err != nil && !out.Replied {
 		return 0, c.writeFailed(ctx, core, s, r, out)
 	}
@@ -105,21 +88,21 @@ func (c *Client) writeFailed(ctx context.Context, core *core, s *server.Server, 
 // keep sees to the copies of a key, and reports whether there is one of the value now.
 func (g *gutter) keep(ctx context.Context, s *server.Server, r *protocol.Request, at phases.Phase, began int64) (stored bool) {
 	parts := g.copies(s, r, at, began)
-	launch(ctx, parts)
+	server.Launch(ctx, parts)
 	return g.settle(parts)
 }
 
 // missing are the keys of a GetMulti that may have copies: those of parts whose server is down, and
 // those doubted that it does not have.
-func (g *gutter) missing(items map[string]*Item, parts []part, doubted []string) (keys []string) {
+func (g *gutter) missing(items map[string]*Item, parts []server.Part, doubted []string) (keys []string) {
 	for _, key := range doubted {
 		if items[key] == nil {
 			keys = append(keys, key)
 		}
 	}
 	for i := range parts {
-		if p := &parts[i]; p.outcome.Err != nil && !p.outcome.Replied && g.core.leavesTo(p.server, p.outcome.Err) {
-			keys = append(keys, p.request.Keys...)
+		if p := &parts[i]; p.Outcome.Err != nil && !p.Outcome.Replied && g.core.leavesTo(p.Server, p.Outcome.Err) {
+			keys = append(keys, p.Request.Keys...)
 		}
 	}
 	return keys
@@ -130,31 +113,31 @@ func (g *gutter) fill(ctx context.Context, items map[string]*Item, missing []str
 	if len(missing) == 0 || ctx.Err() != nil || g.core.Now()-began >= int64(g.core.options.Timeout) {
 		return
 	}
-	var parts []part
+	var parts []server.Part
 	for _, key := range missing {
 		owner, err := g.core.picker.pick(key)
 		if err != nil {
 			continue
 		}
 		if s := g.holder(key, owner); s != nil && !s.Missed.Holds(copyPrefix+key) { // else the copy may be old
-			parts = addKey(parts, s, copyPrefix+key, len(missing))
+			parts = server.AddKey(parts, s, copyPrefix+key, len(missing))
 		} else {
 			g.misses.Add(1)
 		}
 	}
 	let := parts[:0]
 	for _, p := range parts {
-		p.request.Own, p.request.Began = true, began
-		if g.enter(p.server) {
+		p.Request.Own, p.Request.Began = true, began
+		if g.enter(p.Server) {
 			let = append(let, p)
 		}
 	}
-	launch(ctx, let)
+	server.Launch(ctx, let)
 	for i := range let {
-		let[i].server.Guests.Add(-1)
-		found := let[i].outcome.Items
+		let[i].Server.Guests.Add(-1)
+		found := let[i].Outcome.Items
 		g.hits.Add(uint64(len(found)))
-		g.misses.Add(uint64(len(let[i].request.Keys) - len(found)))
+		g.misses.Add(uint64(len(let[i].Request.Keys) - len(found)))
 		for _, it := range found {
 			it = asOriginal(it)
 			items[it.Key] = it

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -76,3 +77,11 @@ func (e *ServerDownError) Error() string {
 
 // Unwrap makes errors.Is work for [ErrServerDown] and for the cause.
 func (e *ServerDownError) Unwrap() []error { return []error{ErrServerDown, e.Cause} }
+
+// missUnlessEnded is the error of a Get that found nothing.
+func missUnlessEnded(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return ErrCacheMiss
+}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 
-	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
@@ -122,47 +121,6 @@ func downError(s *server.Server, o protocol.Op, out server.Outcome) *ServerDownE
 	return e
 }
 
-// part is one request of an operation that goes to several servers.
-type part struct {
-	server  *server.Server
-	request protocol.Request
-	flight  server.Flight
-	refused error
-	outcome server.Outcome
-}
-
-// launch sends all parts before it waits for the first.
-func launch(ctx context.Context, parts []part) {
-	spans := beginParts(ctx, parts)
-	sendParts(ctx, parts)
-	for i := range parts {
-		p := &parts[i]
-		p.await(ctx)
-		if spans != nil && !p.request.Own {
-			spans[i].End(p.server.Ended(&p.request, &p.outcome))
-		}
-	}
-}
-
-// sendParts sends all parts; each must be awaited.
-func sendParts(ctx context.Context, parts []part) {
-	for i := range parts {
-		p := &parts[i]
-		permit, err := p.server.Admit(&p.request)
-		if p.refused = err; err == nil {
-			p.flight = p.server.Begin(ctx, permit, &p.request)
-		}
-	}
-}
-
-func (p *part) await(ctx context.Context) {
-	if p.refused != nil {
-		p.outcome = server.RefusedOutcome(p.refused)
-	} else {
-		p.outcome = p.server.Finish(ctx, &p.flight, &p.request)
-	}
-}
-
 // everywhere runs Ping and FlushAll.
 func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	core, err := c.listed(ctx)
@@ -176,20 +134,20 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	if o == protocol.OpFlush {
 		core.lists.flushLeft(ctx)
 	}
-	parts := make([]part, len(servers))
+	parts := make([]server.Part, len(servers))
 	for i, s := range servers {
-		parts[i].server, parts[i].request.Op = s, o
+		parts[i].Server, parts[i].Request.Op = s, o
 	}
-	launch(ctx, parts)
+	server.Launch(ctx, parts)
 	if o == protocol.OpFlush {
 		core.loads.forgetAll()
 	}
 	var failed []error
 	for i := range parts {
 		p := &parts[i]
-		err := p.outcome.Err
-		if err != nil && !p.outcome.Replied {
-			err = c.unanswered(ctx, p.server, o, p.outcome)
+		err := p.Outcome.Err
+		if err != nil && !p.Outcome.Replied {
+			err = c.unanswered(ctx, p.Server, o, p.Outcome)
 		}
 		if err != nil {
 			failed = append(failed, err)
@@ -200,10 +158,6 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	}
 	return errors.Join(failed...)
 }
-
-// maxMultiKeys bounds the keys of one request of a GetMulti, so that a large one does not hold up
-// everybody's replies.
-const maxMultiKeys = 256
 
 // GetMulti returns the items of the keys that are found, by key; each server is asked once, all at
 // the same time. While a server is down its keys are missing from the map, and the error is nil
@@ -229,10 +183,10 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	launch(ctx, parts)
+	server.Launch(ctx, parts)
 	items := make(map[string]*Item, len(keys))
 	for i := range parts {
-		for _, it := range parts[i].outcome.Items {
+		for _, it := range parts[i].Outcome.Items {
 			items[it.Key] = it
 		}
 	}
@@ -242,7 +196,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	core.lists.inheritAll(ctx, items, keys)
 	var failed []error
 	for i := range parts {
-		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].foundIn(items) {
+		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].FoundIn(items) {
 			failed = append(failed, err)
 		}
 	}
@@ -255,16 +209,16 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 // partError is nil for a part whose server is down, unless the client is to report that. One that a
 // server which is up did not answer is no outage: its keys may well be there, and nothing else
 // tells.
-func (c *Client) partError(ctx context.Context, p *part) error {
-	if p.outcome.Err == nil || p.outcome.Replied {
-		return p.outcome.Err
+func (c *Client) partError(ctx context.Context, p *server.Part) error {
+	if p.Outcome.Err == nil || p.Outcome.Replied {
+		return p.Outcome.Err
 	}
-	err := c.unanswered(ctx, p.server, protocol.OpGetMulti, p.outcome)
+	err := c.unanswered(ctx, p.Server, protocol.OpGetMulti, p.Outcome)
 	switch {
 	case err != ErrCacheMiss: //nolint:errorlint // the very value that unanswered gives for "down".
 		return err
-	case (errors.Is(p.outcome.Err, faults.ErrTimeout) || isCut(p.outcome.Err)) && !p.server.IsDown():
-		return downError(p.server, protocol.OpGetMulti, p.outcome)
+	case (errors.Is(p.Outcome.Err, faults.ErrTimeout) || isCut(p.Outcome.Err)) && !p.Server.IsDown():
+		return downError(p.Server, protocol.OpGetMulti, p.Outcome)
 	}
 	return nil
 }
@@ -272,23 +226,13 @@ func (c *Client) partError(ctx context.Context, p *part) error {
 // isCut recognises the end of a connection under a call, but not by Close.
 func isCut(err error) bool {
 	var lost *faults.Fault
-	return errors.As(err, &lost) && !lost.Dial && !errors.Is(err, faults.ErrClosed)
-}
-
-// foundIn reports whether items has all keys of a part, which copies may have brought.
-func (p *part) foundIn(items map[string]*Item) bool {
-	for _, key := range p.request.Keys {
-		if items[key] == nil {
-			return false
-		}
-	}
-	return true
+	return errors.As(err, &lost) && !lost.Dialling && !errors.Is(err, faults.ErrClosed)
 }
 
 // split groups keys by server, in their order. Doubted keys are those that may have copies to be
 // looked at if the server does not have them, or is not to be asked.
-func split(core *core, keys []string) (parts []part, doubted []string, err error) {
-	parts = make([]part, 0, min(len(keys), len(core.all())+len(keys)/maxMultiKeys+1))
+func split(core *core, keys []string) (parts []server.Part, doubted []string, err error) {
+	parts = make([]server.Part, 0, min(len(keys), len(core.all())+len(keys)/server.MaxMultiKeys+1))
 	for _, key := range keys {
 		if !protocol.LegalKey(key) {
 			return nil, nil, ErrMalformedKey
@@ -308,46 +252,7 @@ func split(core *core, keys []string) (parts []part, doubted []string, err error
 			s.Metrics.Count(protocol.OpGetMulti, server.ResultMiss) // what the server has of it may be old
 			continue
 		}
-		parts = addKey(parts, s, key, len(keys))
+		parts = server.AddKey(parts, s, key, len(keys))
 	}
 	return parts, doubted, nil
-}
-
-// addKey asks s for one more key.
-func addKey(parts []part, s *server.Server, key string, most int) []part {
-	i := openPart(parts, s)
-	if i < 0 {
-		i = len(parts)
-		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpGetMulti, Keys: make([]string, 0, min(most, maxMultiKeys))}})
-	}
-	parts[i].request.Keys = append(parts[i].request.Keys, key)
-	return parts
-}
-
-// openPart finds the part of s that still takes keys: the last of s, unless it is full. There are
-// as many parts as servers, or a few more.
-func openPart(parts []part, s *server.Server) int {
-	for i := len(parts) - 1; i >= 0; i-- {
-		if parts[i].server == s {
-			if len(parts[i].request.Keys) < maxMultiKeys {
-				return i
-			}
-			break
-		}
-	}
-	return -1
-}
-
-// beginParts begins the spans of parts, nil if nobody wants to know.
-func beginParts(ctx context.Context, parts []part) []tracing.Span {
-	if len(parts) == 0 || parts[0].server.Env.Tracer == nil {
-		return nil
-	}
-	spans := make([]tracing.Span, len(parts))
-	for i := range parts {
-		if p := &parts[i]; !p.request.Own {
-			_, spans[i] = p.server.Env.Tracer.Begin(ctx, p.server.Operation(&p.request))
-		}
-	}
-	return spans
 }

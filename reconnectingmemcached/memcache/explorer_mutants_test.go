@@ -40,30 +40,30 @@ func planted() (all []plantedDefect) {
 // plantedInFleet are those defects of the gutter that need a second process, or more time, to show.
 func plantedInFleet() []testutil.Mutant {
 	return []testutil.Mutant{
-		{What: "copies do not expire", File: "gutter.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(longestGutter/time.Second) + 0*int64(life)"},
+		{What: "copies do not expire", File: "internal/protocol/expiration.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(LongestRelative/time.Second) + 0*int64(life)"},
 		{What: "reads do not linger", File: "internal/phases/window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
 		{What: "beacons are not heard", File: "copies.go", Right: "			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
 		{What: "beacons are not set", File: "copies.go", Right: "		if o.IsDown() {", Wrong: "		if o.IsDown() && o.Address == \"\" {"},
-		{What: "a slow Set of a copy outlives the window", File: "detour.go", Right: "max(graceOfCopies, o.Timeout+time.Second)", Wrong: "graceOfCopies"},
+		{What: "a slow Set of a copy outlives the window", File: "options.go", Right: "max(graceOfCopies, o.Timeout+time.Second)", Wrong: "graceOfCopies"},
 		{What: "locks have copies", File: "internal/phases/phases.go", Right: "	case o == protocol.OpSet && p != WithCopies:", Wrong: "	case (o == protocol.OpSet || o == protocol.OpAdd) && p != WithCopies:"},
 	}
 }
 
 func plantedInProcess() []testutil.Mutant {
 	return []testutil.Mutant{
-		{What: "the second holder keeps its copy", File: "copies.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.request.Op == protocol.OpSet || how == 1 {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
-		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.LogMissed(&p.request, server.Outcome{}) // what it has of the key is old when it is back", Wrong: "			_ = s"},
+		{What: "the second holder keeps its copy", File: "copies.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.Request.Op == protocol.OpSet || how == 1 {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
+		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.LogMissed(&p.Request, server.Outcome{}) // what it has of the key is old when it is back", Wrong: "			_ = s"},
 		{What: "candidates are those that are up", File: "gutter.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.IsDown() {"},
 		{What: "the window ends with the linger", File: "internal/phases/window.go", Right: "	w.until.Store(now + int64(max(linger, care)))", Wrong: "	w.until.Store(now + int64(linger+0*care))"},
-		{What: "a copy stays whose deletion was refused", File: "copies.go", Right: "	if out := &p.outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, ErrCacheMiss) {", Wrong: "	if out := &p.outcome; out.Err != nil && out.Replied && errors.Is(out.Err, ErrNotStored) {"},
+		{What: "a copy stays whose deletion was refused", File: "internal/server/parts.go", Right: "	if out := &p.Outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, gomemcache.ErrCacheMiss) {", Wrong: "	if out := &p.Outcome; out.Err != nil && out.Replied && errors.Is(out.Err, gomemcache.ErrNotStored) {"},
 		{What: "missed writes are not logged", File: "internal/server/missed.go", Right: "	if r.Op.LeavesOldValue() {", Wrong: "	if r.Op.LeavesOldValue() && r.Seconds > 0 {"},
 		{What: "missed keys are read", File: "internal/server/server.go", Right: "if r.Op.Reads() && s.Missed.Holds(r.Key) {", Wrong: "if r.Op.Reads() && r.Delta > 0 && s.Missed.Holds(r.Key) {"},
 		{What: "missed keys are read by GetMulti", File: "execute.go", Right: "s.Missed.Holds(key) && !s.IsDown() {", Wrong: "s.IsDown() && key == \"\" {"},
-		{What: "missed keys are not deleted at the return", File: "internal/server/server.go", Right: "OnReady:             s.makeReady,", Wrong: "OnReady:             func(context.Context) error { s.Missed.settle(s.Missed.fresh().keys); return nil },"},
+		{What: "missed keys are not deleted at the return", File: "internal/server/probe.go", Right: "OnReady:             s.makeReady,", Wrong: "OnReady:             func(context.Context) error { s.Missed.settle(s.Missed.fresh().keys); return nil },"},
 		{What: "missed keys are deleted once", File: "internal/server/missed.go", Right: "case now.sent && !was.deleted:", Wrong: "case now.sent && was.deleted && !was.sent:"},
-		{What: "the second deletion comes at once", File: "internal/server/probe.go", Right: "if !backoff.Pause(ctx, zombieDelay) {", Wrong: "if !backoff.Pause(ctx, 0) {"},
+		{What: "the second deletion comes at once", File: "internal/server/replay.go", Right: "if !backoff.Pause(ctx, zombieDelay) {", Wrong: "if !backoff.Pause(ctx, 0) {"},
 		{What: "a server that stays up is not told", File: "internal/server/missed.go", Right: "		s.ReplaySoon() // nothing will re-admit a server that stays up", Wrong: "		_ = s // nothing"},
-		{What: "the end of a replay is not looked behind", File: "internal/server/probe.go", Right: "	s.replaying.Store(false)\n	s.ReplaySoon()", Wrong: "	_ = 0"},
+		{What: "the end of a replay is not looked behind", File: "internal/server/replay.go", Right: "	s.replaying.Store(false)\n	s.ReplaySoon()", Wrong: "	_ = 0"},
 		{What: "writes are repeated", File: "internal/protocol/request.go", Right: "func (o Op) Repeatable() bool {", Wrong: "func (o Op) Repeatable() bool {\n	if o == OpSet {\n		return true\n	}"},
 		{What: "keys of values are not compared", File: "internal/server/reader.go", Right: "return !s.answered && s.key == string(key) }", Wrong: "return !s.answered && len(key) > 0 }"},
 	}

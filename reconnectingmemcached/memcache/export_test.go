@@ -24,7 +24,7 @@ const (
 	MaxMissedKeys = server.MaxMissedKeys
 	LargeValue    = server.LargeValue
 	AuthKey       = server.AuthKey
-	MaxMultiKeys  = maxMultiKeys
+	MaxMultiKeys  = server.MaxMultiKeys
 	ReplayBatch   = server.ReplayBatch
 	CanaryKey     = protocol.CanaryKey
 	LeaseFlags    = leaseFlags
@@ -113,7 +113,7 @@ func (c *Client) QueuedBytes(addr string) int {
 
 // CopyExpiration is that of a copy of an item.
 func CopyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
-	return copyExpiration(expiration, life, now)
+	return protocol.CopyExpiration(expiration, life, now)
 }
 
 // Holders are the servers that may have a copy of key, the first one first.

@@ -16,7 +16,7 @@ import (
 func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request) (uint64, error) {
 	began := l.core.Now()
 	if r.Op != protocol.OpTouch {
-		l.recent.add(r.Key, time.Duration(began))
+		l.recent.Add(r.Key, time.Duration(began))
 	}
 	v := l.now.Load()
 	s := v.present.pick(r.Key)
@@ -43,7 +43,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 		had = l.finishDeletes(limited, parts)
 		cancel()
 	}
-	l.handing.asked.wrote(r.Key)
+	l.handing.asked.Wrote(r.Key)
 	number, err := c.writeAt(ctx, l.core, s, r)
 	if !first {
 		had = l.finishDeletes(ctx, parts)
@@ -74,11 +74,11 @@ func (c *core) nativeWrote(r *protocol.Request) {
 		return
 	}
 	began := c.Now()
-	l.recent.add(r.Key, time.Duration(began))
+	l.recent.Add(r.Key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
 		former := v.formerOwners(r.Key, v.present.pick(r.Key))
 		l.finishDeletes(c.Ctx, l.beginDeletes(c.Ctx, &former, r.Key, began))
-		l.handing.asked.wrote(r.Key)
+		l.handing.asked.Wrote(r.Key)
 	}
 }
 
@@ -91,23 +91,23 @@ func (l *lists) overtaken(v *view, s *server.Server, r *protocol.Request) {
 	}
 }
 
-func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, began int64) []part {
-	parts := make([]part, 0, former.n)
+func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, began int64) []server.Part {
+	parts := make([]server.Part, 0, former.n)
 	for _, s := range former.all() {
-		parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
+		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
 	}
-	sendParts(ctx, parts)
+	server.SendParts(ctx, parts)
 	l.handing.deletes.Add(uint64(len(parts)))
 	return parts
 }
 
 // finishDeletes reports whether one of them had the key. Those that were not done are logged, and
 // done later.
-func (l *lists) finishDeletes(ctx context.Context, parts []part) (had bool) {
+func (l *lists) finishDeletes(ctx context.Context, parts []server.Part) (had bool) {
 	for i := range parts {
-		parts[i].await(ctx)
-		parts[i].mustBeGone()
-		had = had || parts[i].outcome.Err == nil
+		parts[i].Await(ctx)
+		parts[i].MustBeGone()
+		had = had || parts[i].Outcome.Err == nil
 	}
 	return had
 }
@@ -120,17 +120,17 @@ func (l *lists) flushLeft(ctx context.Context) {
 	}
 	v := l.now.Load()
 	members := v.needs(math.MaxInt64)
-	var parts []part
+	var parts []server.Part
 	for s := range v.needs(time.Duration(l.core.Now()) - l.core.options.HandOver) {
 		if s != nil && !members[s] {
-			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpFlush, Own: true}})
+			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpFlush, Own: true}})
 		}
 	}
-	launch(ctx, parts)
+	server.Launch(ctx, parts)
 	var gone []*server.Server
 	for i := range parts {
-		if parts[i].outcome.Err != nil {
-			gone = append(gone, parts[i].server)
+		if parts[i].Outcome.Err != nil {
+			gone = append(gone, parts[i].Server)
 		}
 	}
 	l.forgo(gone)

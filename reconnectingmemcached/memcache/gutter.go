@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
@@ -49,7 +51,6 @@ const (
 	defaultBeacon = time.Second
 	defaultShare  = .5
 	defaultLinger = 2 * time.Second
-	longestGutter = 30 * 24 * time.Hour // beyond, memcached takes seconds for a date
 	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at
 	// once, and asked about each Beacon, by a call that may take as long.
 	beatsToBeHeard = 2
@@ -60,11 +61,9 @@ const (
 	graceOfBeacons = 5 * time.Second
 )
 
-func seconds(d time.Duration) int32 { return int32(d / time.Second) } //nolint:gosec // of what is at most some weeks.
-
 func (g Gutter) validate() error {
 	switch {
-	case g.Expiration < 0 || g.Expiration > longestGutter:
+	case g.Expiration < 0 || g.Expiration > protocol.LongestRelative:
 		return fmt.Errorf("memcache: Options.Gutter.Expiration is %v: use 0 for no gutter, or at most 30 days", g.Expiration)
 	case g.MaxShare < 0 || g.MaxShare > 1:
 		return fmt.Errorf("memcache: Options.Gutter.MaxShare is %v: use a part between 0 and 1; 0 is the default", g.MaxShare)
@@ -99,23 +98,6 @@ func (g Gutter) copyLife(owner phases.Phase, downFor time.Duration) time.Duratio
 		return g.Expiration
 	}
 	return min(g.Expiration, max((beatsUnheard*g.Beacon).Truncate(time.Second), time.Second))
-}
-
-// copyExpiration is that of a copy of an item with the expiration given, in seconds. A date counts
-// by this machine's clock.
-func copyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
-	most := int64(life / time.Second)
-	left := int64(expiration)
-	if left > int64(longestGutter/time.Second) {
-		left -= now.Unix()
-		if left <= 0 {
-			return -1 // as memcached takes a date in the past
-		}
-	}
-	if left == 0 || left > most {
-		left = most
-	}
-	return int32(left) //nolint:gosec // most is at most 30 days, in seconds.
 }
 
 // holdersOf chooses the servers that may have a copy of key: those of the highest scores

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
@@ -31,7 +33,7 @@ const (
 // handing counts hand-overs, and bounds them.
 type handing struct {
 	slots                            chan struct{}
-	asked                            askedKeys
+	asked                            keys.Asked
 	copied, missed, skipped, deletes atomic.Uint64
 }
 
@@ -61,7 +63,7 @@ func (l *lists) inherit(ctx context.Context, owner *server.Server, r *protocol.R
 	l.handAsk(ctx, parts)
 	f, it := l.found(&parts[0], owner, r)
 	if it == nil {
-		l.handing.asked.end(r.Key)
+		l.handing.asked.End(r.Key)
 		return nil, missUnlessEnded(ctx)
 	}
 	l.copySoon([]found{f})
@@ -73,7 +75,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 	if l == nil || len(items) == len(keys) || ctx.Err() != nil {
 		return
 	}
-	var parts []part
+	var parts []server.Part
 	var to []*server.Server
 	for _, key := range keys {
 		if items[key] != nil {
@@ -97,7 +99,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 			items[it.Key] = it
 			all = append(all, f)
 		} else {
-			l.handing.asked.end(parts[i].request.Key)
+			l.handing.asked.End(parts[i].Request.Key)
 		}
 	}
 	l.copySoon(all)
@@ -105,7 +107,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 
 // asks adds the question for the key of r, if there is a former owner that may have it. It must be
 // answered, and the key then copied or no longer held for one that is.
-func (l *lists) asks(parts []part, owner *server.Server, r *protocol.Request) []part {
+func (l *lists) asks(parts []server.Part, owner *server.Server, r *protocol.Request) []server.Part {
 	v := l.now.Load()
 	s := v.asked(r.Key, owner, time.Duration(l.core.Now())-l.core.options.HandOver)
 	if s == nil || l.leavesAlone(r.Key) {
@@ -115,8 +117,8 @@ func (l *lists) asks(parts []part, owner *server.Server, r *protocol.Request) []
 		l.handing.skipped.Add(1)
 		return parts
 	}
-	l.handing.asked.begin(r.Key)
-	return append(parts, part{server: s, request: handOverRequest(s, r.Key)})
+	l.handing.asked.Begin(r.Key)
+	return append(parts, server.Part{Server: s, Request: handOverRequest(s, r.Key)})
 }
 
 // handOverRequest asks a former owner for a key.
@@ -134,20 +136,20 @@ func (l *lists) leavesAlone(key string) bool {
 }
 
 // handAsk gives former owners little time: they are asked in addition.
-func (l *lists) handAsk(ctx context.Context, parts []part) {
+func (l *lists) handAsk(ctx context.Context, parts []server.Part) {
 	var limit time.Duration
 	for i := range parts {
-		limit = max(limit, 4*parts[i].server.Pace.Seen())
+		limit = max(limit, 4*parts[i].Server.Pace.Seen())
 	}
 	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.core.options.Timeout))
 	defer cancel()
-	launch(limited, parts)
+	server.Launch(limited, parts)
 }
 
 // found takes an answer apart: the caller's item, and what is copied. Its CasID would be another
 // server's.
-func (l *lists) found(p *part, to *server.Server, r *protocol.Request) (f found, it *Item) {
-	out := &p.outcome
+func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f found, it *Item) {
+	out := &p.Outcome
 	switch {
 	case out.Err == nil:
 	case errors.Is(out.Err, ErrCacheMiss):
@@ -162,29 +164,16 @@ func (l *lists) found(p *part, to *server.Server, r *protocol.Request) (f found,
 		l.handing.missed.Add(1)
 		return f, nil
 	}
-	f = found{from: p.server, to: to, cas: it.CasID, expired: p.request.Op == protocol.OpHandOver && out.Number == 1}
+	f = found{from: p.Server, to: to, cas: it.CasID, expired: p.Request.Op == protocol.OpHandOver && out.Number == 1}
 	it.CasID = 0
 	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
 	switch {
 	case r.Op == protocol.OpGetAndTouch:
 		f.item.Expiration = r.Seconds
-	case p.request.Op == protocol.OpHandOver:
-		f.item.Expiration = expirationIn(out.Number, time.Now())
+	case p.Request.Op == protocol.OpHandOver:
+		f.item.Expiration = protocol.ExpirationIn(out.Number, time.Now())
 	}
 	return f, it
-}
-
-// expirationIn is that of an item with so many seconds left and 1, or 0 for no end. Of many
-// seconds, memcached takes a date.
-func expirationIn(left uint64, now time.Time) int32 {
-	if left == 0 {
-		return 0
-	}
-	left--
-	if left > uint64(longestGutter/time.Second) {
-		left += uint64(now.Unix()) //nolint:gosec // after 1970.
-	}
-	return int32(min(left, 1<<31-1)) //nolint:gosec // bounded.
 }
 
 // copySoon copies in the background, unless there is much of that already. It outlives the call.
@@ -205,7 +194,7 @@ func (l *lists) copySoon(all []found) {
 		defer func() { <-l.handing.slots }()
 		defer l.endCopying(all)
 		for len(all) > 0 {
-			n := min(len(all), maxMultiKeys)
+			n := min(len(all), server.MaxMultiKeys)
 			l.copyAll(all[:n])
 			all = all[n:]
 		}
@@ -214,7 +203,7 @@ func (l *lists) copySoon(all []found) {
 
 func (l *lists) endCopying(all []found) {
 	for i := range all {
-		l.handing.asked.end(all[i].item.Key)
+		l.handing.asked.End(all[i].item.Key)
 	}
 }
 
@@ -222,34 +211,34 @@ func (l *lists) endCopying(all []found) {
 // former ones still have it. A write deletes there first: if that has come meanwhile, the copy is
 // old, and deleted; if not, the write deletes the copy. Of a write of this process it is told.
 func (l *lists) copyAll(all []found) {
-	parts := make([]part, 0, len(all))
+	parts := make([]server.Part, 0, len(all))
 	copied := make([]*found, 0, len(all))
 	for i := range all {
-		if f := &all[i]; !f.expired && !l.handing.asked.isWritten(f.item.Key) {
+		if f := &all[i]; !f.expired && !l.handing.asked.IsWritten(f.item.Key) {
 			copied = append(copied, f)
-			parts = append(parts, part{server: f.to, request: protocol.Request{Op: protocol.OpAdd, Own: true, Key: f.item.Key, Item: f.item}})
+			parts = append(parts, server.Part{Server: f.to, Request: protocol.Request{Op: protocol.OpAdd, Own: true, Key: f.item.Key, Item: f.item}})
 		}
 	}
-	launch(l.core.Ctx, parts)
-	again := make([]part, 0, len(parts))
+	server.Launch(l.core.Ctx, parts)
+	again := make([]server.Part, 0, len(parts))
 	added := copied[:0]
 	for i := range parts {
-		out := &parts[i].outcome
+		out := &parts[i].Outcome
 		switch {
-		case out.Err == nil && l.handing.asked.isWritten(copied[i].item.Key):
+		case out.Err == nil && l.handing.asked.IsWritten(copied[i].item.Key):
 			copied[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, server.Outcome{})
 		case out.Err == nil:
 			l.handing.copied.Add(1)
-			p := part{server: copied[i].from, request: handOverRequest(copied[i].from, copied[i].item.Key)}
-			p.request.Valueless = p.request.Op == protocol.OpHandOver
+			p := server.Part{Server: copied[i].from, Request: handOverRequest(copied[i].from, copied[i].item.Key)}
+			p.Request.Valueless = p.Request.Op == protocol.OpHandOver
 			again, added = append(again, p), append(added, copied[i])
 		case out.Sent && !out.Replied:
 			copied[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, *out) // it may arrive yet
 		}
 	}
-	launch(l.core.Ctx, again)
+	server.Launch(l.core.Ctx, again)
 	for i := range again {
-		if !added[i].stillAt(&again[i].outcome) {
+		if !added[i].stillAt(&again[i].Outcome) {
 			added[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: added[i].item.Key}, server.Outcome{})
 		}
 	}

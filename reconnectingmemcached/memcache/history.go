@@ -37,7 +37,7 @@ func (l *lists) followHistory() {
 			return
 		}
 		if v := l.now.Load(); v != nil {
-			l.learn(l.share(l.core.options.Timeout, v.present.names, l.known(v), v.present.unique()))
+			l.learn(l.share(l.core.options.Timeout, v.present.names, l.formerNames(v), v.present.unique()))
 		}
 	}
 }
@@ -53,7 +53,7 @@ func (l *lists) announce(names []string, servers []*server.Server) []history.Lis
 		return l.share(l.core.options.Timeout/4, names, nil, servers) // the first calls wait for it
 	}
 	before := []history.List{{Names: l.ordered(v.present.names), Replaced: time.Now()}}
-	known, _ := history.Add(l.ordered(names), before, l.known(v))
+	known, _ := history.Add(l.ordered(names), before, l.formerNames(v))
 	return l.share(l.core.options.Timeout, names, known, servers)
 }
 
@@ -70,8 +70,8 @@ func (l *lists) presentNow(names []string) []*server.Server {
 
 func (l *lists) ordered(names []string) []string { return l.core.options.Hash.ordered(names) }
 
-// known are the lists before that of a view.
-func (l *lists) known(v *view) (former []history.List) {
+// formerNames are the lists before that of a view.
+func (l *lists) formerNames(v *view) (former []history.List) {
 	present, now := l.ordered(v.present.names), time.Now()
 	for i := range v.former {
 		f := &v.former[i]
@@ -90,28 +90,28 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	defer cancel()
 	names = l.ordered(names)
 	key := history.Key(l.core.options.Hash.kind(), names)
-	asks := make([]part, len(servers))
+	asks := make([]server.Part, len(servers))
 	for i, s := range servers {
-		asks[i] = part{server: s, request: protocol.Request{Op: protocol.OpGet, Own: true, Key: key}}
+		asks[i] = server.Part{Server: s, Request: protocol.Request{Op: protocol.OpGet, Own: true, Key: key}}
 	}
-	launch(ctx, asks)
+	server.Launch(ctx, asks)
 	all, told := known, make([][]history.List, len(asks))
 	for i := range asks {
-		told[i] = l.decode(asks[i].outcome.Item, names)
+		told[i] = l.decode(asks[i].Outcome.Item, names)
 		all, _ = history.Add(names, all, told[i])
 	}
 	if len(all) == 0 {
 		return nil
 	}
 	it := &Item{Key: key, Value: history.Encode(all), Flags: history.Flags, Expiration: secondsLeft(all[0])}
-	tells := make([]part, 0, len(asks))
+	tells := make([]server.Part, 0, len(asks))
 	for i := range asks {
 		_, lacking := history.Add(names, told[i], all)
-		if len(lacking) > 0 && asks[i].outcome.Replied {
-			tells = append(tells, part{server: asks[i].server, request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
+		if len(lacking) > 0 && asks[i].Outcome.Replied {
+			tells = append(tells, server.Part{Server: asks[i].Server, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
 		}
 	}
-	launch(ctx, tells)
+	server.Launch(ctx, tells)
 	_, added := history.Add(names, known, all)
 	return added
 }
@@ -144,7 +144,7 @@ const leastNames = 100
 
 // with is a view that knows of former lists which servers told of, and those that it did not know.
 func (l *lists) with(v *view, told []history.List) (next *view, added []formerRoster) {
-	_, lists := history.Add(l.ordered(v.present.names), l.known(v), told)
+	_, lists := history.Add(l.ordered(v.present.names), l.formerNames(v), told)
 	now := time.Duration(l.core.Now())
 	for _, f := range lists {
 		replaced := now - time.Since(f.Replaced)
@@ -181,20 +181,20 @@ func (l *lists) learn(told []history.List) {
 }
 
 func (l *lists) deleteWritten(v *view, former *formerRoster) {
-	var parts []part
+	var parts []server.Part
 	var keys []string
-	for key := range l.recent.since(former.replaced - l.recentTime()) {
+	for key := range l.recent.Since(former.replaced - l.recentTime()) {
 		owner, s := v.present.pick(key), former.pick(key)
 		if s != nil && s != owner && !l.leavesAlone(key) {
 			keys = append(keys, key)
-			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
+			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 	}
 	for len(parts) > 0 {
-		n := min(len(parts), maxMultiKeys)
-		launch(l.core.Ctx, parts[:n])
+		n := min(len(parts), server.MaxMultiKeys)
+		server.Launch(l.core.Ctx, parts[:n])
 		for i := range parts[:n] {
-			parts[i].mustBeGone()
+			parts[i].MustBeGone()
 		}
 		parts = parts[n:]
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -20,18 +22,7 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// Lister names the servers of a client, as those of package memcachedservers do. It must honour its
-// context. It is not called by two goroutines at once for one client.
-type Lister interface {
-	// List returns all servers, "host:port" or paths of unix sockets. Names should be those that a
-	// server keeps when it comes back: keys are placed by them, and in their order if Options.Hash
-	// is CRC.
-	List(ctx context.Context) ([]string, error)
-}
-
 const (
-	defaultSourceInterval = 10 * time.Second
-	defaultHandOver       = 10 * time.Minute
 	// listTime bounds one question to the source.
 	listTime = 5 * time.Second
 	// maxServers bounds a list, lest a source that has gone wrong has them all dialled.
@@ -45,7 +36,7 @@ type lists struct {
 	now     atomic.Pointer[view] // nil before the first list
 	judge   adoption.Judge       // the asking goroutine's own
 	first   chan struct{}        // closed with the source's first answer, or failure
-	recent  recentWrites
+	recent  keys.Recent
 	handing handing
 
 	changing sync.Mutex // of now: by one goroutine at a time
@@ -229,7 +220,7 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 	if len(next.former) == 0 {
 		return nil
 	}
-	for key := range l.recent.since(since) {
+	for key := range l.recent.Since(since) {
 		if s := next.present.pick(key); s != next.former[0].pick(key) {
 			s.Missed.Add(key, server.MissedKey{At: l.core.Now()})
 			moved = append(moved, key)
@@ -242,7 +233,7 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 // this process may have copied the other way until now: because the list is one that was there
 // before.
 func (l *lists) deleteMoved(before, now *view, keys []string) {
-	parts := make([]part, 0, maxMultiKeys)
+	parts := make([]server.Part, 0, server.MaxMultiKeys)
 	for _, key := range keys {
 		owner := now.present.pick(key)
 		copied := before.formerOwners(key, before.present.pick(key))
@@ -251,14 +242,14 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 		}
 		former := now.formerOwners(key, owner)
 		for _, s := range former.all() {
-			parts = append(parts, part{server: s, request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
+			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
-		if len(parts) >= maxMultiKeys {
-			launch(l.core.Ctx, parts)
+		if len(parts) >= server.MaxMultiKeys {
+			server.Launch(l.core.Ctx, parts)
 			parts = parts[:0]
 		}
 	}
-	launch(l.core.Ctx, parts)
+	server.Launch(l.core.Ctx, parts)
 	l.deleteAtOwners(now, keys)
 }
 
@@ -286,7 +277,7 @@ func (l *lists) sayUnknown(next *view) {
 
 // recentTime is more than how much later than others this process may adopt a list.
 func (l *lists) recentTime() time.Duration {
-	return max(leastRecent, 2*l.core.options.SourceInterval)
+	return max(keys.LeastRecent, 2*l.core.options.SourceInterval)
 }
 
 // letGo ends the connections to servers that left long enough ago. What they have is not known from

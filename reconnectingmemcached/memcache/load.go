@@ -286,7 +286,7 @@ func (l *loader) valueItem(value []byte) *Item {
 	if fresh == leaseFlags { // a second of 2027: the value is not to be taken for a lease
 		fresh++
 	}
-	return &Item{Key: l.key, Value: value, Flags: uint32(fresh), Expiration: expirationIn(uint64(left)+1, now)} //nolint:gosec // bounded.
+	return &Item{Key: l.key, Value: value, Flags: uint32(fresh), Expiration: protocol.ExpirationIn(uint64(left)+1, now)} //nolint:gosec // bounded.
 }
 
 // call is the caller's code.

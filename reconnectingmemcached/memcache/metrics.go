@@ -75,6 +75,3 @@ func (s *shared) configured() (addresses []string) {
 	})
 	return addresses
 }
-
-// maxLabels bounds the servers that have a label of their own.
-const maxLabels = 1024

@@ -40,38 +40,6 @@ func (c *Client) Native() *gomemcache.Client {
 	return n
 }
 
-// nativeSelector shows c's choice of server to gomemcache.
-type nativeSelector struct{ client *Client }
-
-func (n nativeSelector) PickServer(key string) (net.Addr, error) {
-	core, err := n.client.listed(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	s, err := core.picker.pick(key)
-	if err != nil {
-		return nil, err
-	}
-	return addresses.Addr{NetworkName: s.Network, Text: s.Address}, nil
-}
-
-func (n nativeSelector) Each(visit func(net.Addr) error) error {
-	core, err := n.client.listed(context.Background())
-	if err != nil {
-		return err
-	}
-	servers, err := core.picker.each()
-	if err != nil {
-		return err
-	}
-	for _, s := range servers {
-		if err := visit(addresses.Addr{NetworkName: s.Network, Text: s.Address}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // nativeConn is a connection that exists while its server is up. While it is down, requests are
 // answered here. gomemcache uses a connection for one request at a time, which begins with a Write
 // after a Read.

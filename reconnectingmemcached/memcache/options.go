@@ -160,6 +160,8 @@ const (
 	defaultIdleConns       = server.LeastSlots
 	defaultMaxItemSize     = 128 << 20
 	defaultResolveInterval = 30 * time.Second
+	defaultSourceInterval  = 10 * time.Second
+	defaultHandOver        = 10 * time.Minute
 	// leastInterval bounds what is done again and again: a bare number counts nanoseconds.
 	leastInterval = time.Millisecond
 	// longestLimit is what a longer Timeout or ProbeTimeout counts as: so far from the end of time
@@ -233,4 +235,22 @@ func (o Options) validate() error {
 		return fmt.Errorf("memcache: Options.Hash is %d: use CRC, Rendezvous or Ketama", o.Hash)
 	}
 	return o.Gutter.validate()
+}
+
+// careTime is how long after a re-admission there may be copies: the Set of one may have begun just
+// before, and take all of Timeout.
+func (o Options) careTime() time.Duration {
+	if o.Gutter.Expiration == 0 {
+		return 0
+	}
+	return o.Gutter.Expiration + max(graceOfCopies, o.Timeout+time.Second)
+}
+
+// Lister names the servers of a client, as those of package memcachedservers do. It must honour its
+// context. It is not called by two goroutines at once for one client.
+type Lister interface {
+	// List returns all servers, "host:port" or paths of unix sockets. Names should be those that a
+	// server keeps when it comes back: keys are placed by them, and in their order if Options.Hash
+	// is CRC.
+	List(ctx context.Context) ([]string, error)
 }

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"context"
 	"fmt"
 	"net"
 
@@ -86,4 +87,36 @@ func (p *namePicker) each() ([]*server.Server, error) {
 		return nil, p.err
 	}
 	return p.roster.unique(), nil
+}
+
+// nativeSelector shows c's choice of server to gomemcache.
+type nativeSelector struct{ client *Client }
+
+func (n nativeSelector) PickServer(key string) (net.Addr, error) {
+	core, err := n.client.listed(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s, err := core.picker.pick(key)
+	if err != nil {
+		return nil, err
+	}
+	return addresses.Addr{NetworkName: s.Network, Text: s.Address}, nil
+}
+
+func (n nativeSelector) Each(visit func(net.Addr) error) error {
+	core, err := n.client.listed(context.Background())
+	if err != nil {
+		return err
+	}
+	servers, err := core.picker.each()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if err := visit(addresses.Addr{NetworkName: s.Network, Text: s.Address}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

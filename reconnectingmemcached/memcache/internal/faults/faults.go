@@ -33,9 +33,9 @@ var (
 
 // Fault is why a connection ended, with what it means to the breaker.
 type Fault struct {
-	Err     error
-	outcome breaker.Outcome
-	Dial    bool // there was no connection yet
+	Err      error
+	outcome  breaker.Outcome
+	Dialling bool // there was no connection yet
 }
 
 func (f *Fault) Error() string { return f.Err.Error() }

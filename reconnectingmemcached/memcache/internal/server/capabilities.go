@@ -13,7 +13,6 @@ import (
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
@@ -47,17 +46,6 @@ func (e *endings) answered(o protocol.Op) {
 	if e.inARow[o].Load() != 0 {
 		e.inARow[o].Store(0)
 	}
-}
-
-// endedAt is the rare operation that the end of the connection is the answer to, if it is.
-func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !errors.Is(err, io.EOF) || l.written == 0 {
-		return o, false
-	}
-	o = l.waiting.nth(0).op
-	return o, o.Rare()
 }
 
 // doubtCommand asks on a connection of its own whether it is the server that ends connections, or a
@@ -135,41 +123,6 @@ func (s *Server) askForMeta() {
 	default:
 		s.meta.state.Store(metaUnknown)
 	}
-}
-
-// handOver reads the reply of one. The number of the outcome is the seconds that the item has left
-// and 1, or 0 for no end.
-func (r *reader) handOver(e *entry) error {
-	line, err := protocol.ReadLine(r.in)
-	switch {
-	case err != nil:
-		return err
-	case string(line) == "EN":
-		e.answer(r.conn.heardAt, nil, nil, 0, gomemcache.ErrCacheMiss)
-		return nil
-	case protocol.IsErrorLine(line):
-		if err := r.refusedConn(line); err != nil {
-			return err
-		}
-		e.answer(r.conn.heardAt, nil, nil, 0, protocol.ServerError(line))
-		return nil
-	}
-	h, ok := protocol.ParseMetaHeader(line)
-	if !ok || h.HasValue == e.valueless {
-		return protocol.BadReply(protocol.OpHandOver, line)
-	}
-	it := &gomemcache.Item{Key: e.key, Flags: h.Flags, CasID: h.CAS}
-	if !e.valueless {
-		if err := r.tooLarge(h.ValueHeader, e.key); err != nil {
-			e.answer(r.conn.heardAt, nil, nil, 0, err)
-			return faults.Blameless(err)
-		}
-		if it, err = protocol.ReadValue(r.in, h.ValueHeader, e.key); err != nil {
-			return fmt.Errorf("memcache: value of a hand-over: %w", err)
-		}
-	}
-	e.answer(r.conn.heardAt, it, nil, uint64(h.TTL+1), nil) //nolint:gosec // -1 at least.
-	return nil
 }
 
 const (

@@ -210,3 +210,11 @@ func (u *unanswered) say() {
 	}
 	log.Warn("memcached client has had no answer from any server so far: are addresses, TLS and passwords right?")
 }
+
+func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// homeGrace is how long a server that is down is looked for at its own address alone, while its
+// name has that still: going to another and back would bring old values with it.
+const homeGrace = 5 * time.Second

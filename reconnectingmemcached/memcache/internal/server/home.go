@@ -22,9 +22,6 @@ import (
 const (
 	// lookupTime bounds one look-up in the background.
 	lookupTime = 5 * time.Second
-	// homeGrace is how long a server that is down is looked for at its own address alone, while its
-	// name has that still: going to another and back would bring old values with it.
-	homeGrace = 5 * time.Second
 	// homeDials is how often a caller's dialer is asked for one connection, when the name it is
 	// given has several addresses.
 	homeDials = 4
@@ -68,7 +65,7 @@ func (h *home) init(e *Env, address string) {
 	}
 }
 
-func (h *home) addr() netip.Addr {
+func (h *home) ip() netip.Addr {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.at
@@ -100,10 +97,6 @@ func candidate(at netip.Addr, addrs []netip.Addr, inGrace bool, attempt int) net
 		i = 0
 	}
 	return addrs[(i+attempt)%len(addrs)]
-}
-
-func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // lookUp looks the server's name up, and says once if it stands for several servers: a machine
@@ -206,7 +199,7 @@ func (s *Server) dialPrivate(ctx context.Context) (net.Conn, error) {
 // dialResolved dials the home's address. If nobody is there, and the name has moved away, the home
 // moves.
 func (s *Server) dialResolved(ctx context.Context) (net.Conn, error) {
-	at := s.home.addr()
+	at := s.home.ip()
 	if !at.IsValid() {
 		return s.settle(ctx, at)
 	}
@@ -231,7 +224,7 @@ func (s *Server) settle(ctx context.Context, from netip.Addr) (net.Conn, error) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if at := s.home.addr(); at != from {
+	if at := s.home.ip(); at != from {
 		return s.knock(ctx, s.home.join(at))
 	}
 	addrs, err := s.lookUp(ctx)
@@ -322,7 +315,7 @@ func (s *Server) followDialer() {
 		}
 		_ = conn.Close()
 		at, known := sockets.RemoteOf(conn)
-		if !known || at == s.home.addr() || moved.IsValid() && at != moved {
+		if !known || at == s.home.ip() || moved.IsValid() && at != moved {
 			return
 		}
 		moved = at
@@ -334,7 +327,7 @@ func (s *Server) followDialer() {
 func (s *Server) followName() {
 	ctx, cancel := context.WithTimeout(s.Env.Ctx, lookupTime)
 	defer cancel()
-	at := s.home.addr()
+	at := s.home.ip()
 	addrs, err := s.lookUp(ctx)
 	if err != nil || !at.IsValid() || slices.Contains(addrs, at) {
 		return // an outage of the name service is no reason to leave a connection that works

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -374,10 +375,10 @@ func (l *line) retire() {
 // reports the start of the latest, and whether the oldest was first in the line: then the
 // connection is stuck, and if it is to end for that, nothing more is written. On one that goes on,
 // what was not written yet will be.
-func (l *line) overdue(before int64, endStuck bool) (settled []*call, latest int64, stuck bool) {
+func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.halted = l.halted || endStuck && l.waiting.size > 0 && l.waiting.nth(0).start <= before
+	l.halted = l.halted || isLast && l.waiting.size > 0 && l.waiting.nth(0).start <= before
 	for i := range l.waiting.size {
 		e := l.waiting.nth(i)
 		if e.start > before {
@@ -421,4 +422,39 @@ func (s *Server) QueuedBytes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queued)
+}
+
+// meter tells the server's watch that bytes arrive.
+type meter struct {
+	net.Conn
+	server  *Server
+	line    *line       // nil for connections of the background and of single calls
+	waiting atomic.Bool // in Read: what has arrived before is worked off
+	heardAt int64       // when Read last got bytes; the reader's own
+	handed  uint64      // the line's when Read last got bytes: what those can answer; the reader's own
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	m.waiting.Store(true)
+	n, err := m.Conn.Read(b)
+	m.waiting.Store(false)
+	if n > 0 {
+		m.heardAt = m.server.Heard()
+		if m.line != nil {
+			m.line.lastRead.Store(m.heardAt)
+			m.handed = m.line.handed.Load()
+		}
+	}
+	return n, err
+}
+
+// endedAt is the rare operation that the end of the connection is the answer to, if it is.
+func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(err, io.EOF) || l.written == 0 {
+		return o, false
+	}
+	o = l.waiting.nth(0).op
+	return o, o.Rare()
 }

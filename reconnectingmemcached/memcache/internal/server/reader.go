@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net"
-	"sync/atomic"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
@@ -32,30 +30,6 @@ type slot struct {
 	key      string
 	entry    int // whose, of group
 	answered bool
-}
-
-// meter tells the server's watch that bytes arrive.
-type meter struct {
-	net.Conn
-	server  *Server
-	line    *line       // nil for connections of the background and of single calls
-	waiting atomic.Bool // in Read: what has arrived before is worked off
-	heardAt int64       // when Read last got bytes; the reader's own
-	handed  uint64      // the line's when Read last got bytes: what those can answer; the reader's own
-}
-
-func (m *meter) Read(b []byte) (int, error) {
-	m.waiting.Store(true)
-	n, err := m.Conn.Read(b)
-	m.waiting.Store(false)
-	if n > 0 {
-		m.heardAt = m.server.Heard()
-		if m.line != nil {
-			m.line.lastRead.Store(m.heardAt)
-			m.handed = m.line.handed.Load()
-		}
-	}
-	return n, err
 }
 
 // read returns why the connection ended.
@@ -322,4 +296,39 @@ func (r *reader) tooLarge(h protocol.ValueHeader, key string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: key %q: %d bytes, limit %d", faults.ErrItemTooLarge, key, h.Size, limit)
+}
+
+// handOver reads the reply of one. The number of the outcome is the seconds that the item has left
+// and 1, or 0 for no end.
+func (r *reader) handOver(e *entry) error {
+	line, err := protocol.ReadLine(r.in)
+	switch {
+	case err != nil:
+		return err
+	case string(line) == "EN":
+		e.answer(r.conn.heardAt, nil, nil, 0, gomemcache.ErrCacheMiss)
+		return nil
+	case protocol.IsErrorLine(line):
+		if err := r.refusedConn(line); err != nil {
+			return err
+		}
+		e.answer(r.conn.heardAt, nil, nil, 0, protocol.ServerError(line))
+		return nil
+	}
+	h, ok := protocol.ParseMetaHeader(line)
+	if !ok || h.HasValue == e.valueless {
+		return protocol.BadReply(protocol.OpHandOver, line)
+	}
+	it := &gomemcache.Item{Key: e.key, Flags: h.Flags, CasID: h.CAS}
+	if !e.valueless {
+		if err := r.tooLarge(h.ValueHeader, e.key); err != nil {
+			e.answer(r.conn.heardAt, nil, nil, 0, err)
+			return faults.Blameless(err)
+		}
+		if it, err = protocol.ReadValue(r.in, h.ValueHeader, e.key); err != nil {
+			return fmt.Errorf("memcache: value of a hand-over: %w", err)
+		}
+	}
+	e.answer(r.conn.heardAt, it, nil, uint64(h.TTL+1), nil) //nolint:gosec // -1 at least.
+	return nil
 }

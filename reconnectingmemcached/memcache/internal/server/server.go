@@ -24,7 +24,6 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 
 	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/metrics"
 )
 
 // Server is one memcached: its breaker, its connections, its watch and the writes it missed.
@@ -84,29 +83,6 @@ func (e *Env) NewServer(id addresses.Addr, label string, missed *MissedLog) *Ser
 
 // LeastSlots is how many private connections a server may have at least.
 const LeastSlots = 64
-
-func (e *Env) newBreaker(s *Server) *breaker.Breaker {
-	o := breaker.Options{
-		Kind:                metrics.KindMemcached,
-		Endpoint:            s.Label,
-		ConsecutiveFailures: 3,
-		Probe:               s.probe,
-		ProbeTimeout:        e.limits.LongestProbe() + probeMargin,
-		OnReady:             s.makeReady,
-		ReadyTimeout:        replayTime,
-		Backoff:             probeDelay,
-		Classify:            faults.Classify,
-		OnStateChange:       s.changed,
-	}
-	if n := e.config.ConsecutiveFailures; n > 0 {
-		o.ConsecutiveFailures, o.HardFailures = n, -1
-	}
-	b, err := breaker.New(e.config.Name, o)
-	if err != nil { // none of these is the caller's, but for what Options.validate has seen
-		panic("memcache: " + err.Error())
-	}
-	return b
-}
 
 // Heard takes note that bytes have arrived, and returns the time.
 func (s *Server) Heard() int64 {
@@ -280,7 +256,7 @@ func (s *Server) await(ctx context.Context, f *Flight, r *protocol.Request) erro
 // to be down, and sending twice does no harm.
 func (s *Server) again(ctx context.Context, f *Flight, r *protocol.Request, err error) bool {
 	var lost *faults.Fault
-	if r.Again || !errors.As(err, &lost) || lost.Dial || ctx.Err() != nil {
+	if r.Again || !errors.As(err, &lost) || lost.Dialling || ctx.Err() != nil {
 		return false
 	}
 	if f.call.sent && !r.Op.Repeatable() {
@@ -330,7 +306,7 @@ func (s *Server) trySend(f *Flight, r *protocol.Request) error {
 		}
 		err = l.enqueue(r, f.call, f.generation, f.start)
 		var lost *faults.Fault
-		if err == nil || errors.Is(err, faults.ErrBusy) || errors.As(err, &lost) && lost.Dial {
+		if err == nil || errors.Is(err, faults.ErrBusy) || errors.As(err, &lost) && lost.Dialling {
 			return err
 		}
 		s.leave(l)
@@ -385,4 +361,14 @@ func (s *Server) charge(err error) {
 	if faults.Classify(err) != breaker.Ignored {
 		s.Env.Unanswered.failed()
 	}
+}
+
+func (s *Server) liveLines() []*line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := make([]*line, 0, len(s.lines))
+	for l := range s.lines {
+		lines = append(lines, l)
+	}
+	return lines
 }

@@ -158,16 +158,6 @@ func (w *watch) silence(l *line, now, quiet, doubt int64) int64 {
 	return silent
 }
 
-func (s *Server) liveLines() []*line {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	lines := make([]*line, 0, len(s.lines))
-	for l := range s.lines {
-		lines = append(lines, l)
-	}
-	return lines
-}
-
 // overdueLine is a connection with calls whose time has passed, settled but not yet woken.
 type overdueLine struct {
 	line   *line

@@ -1,14 +1,16 @@
-package memcache
+// Package keys remembers keys while a list of servers changes: those written of late, and those that
+// former owners are asked for.
+package keys
 
 import (
 	"sync"
 	"sync/atomic"
 )
 
-// askedKeys are the keys that this process has asked former owners for, until they are copied or
+// Asked are the keys that this process has asked former owners for, until they are copied or
 // not. A write of such a key is told to who copies it: the former owner tells that, too, but a
 // request later, and until then the copy would be read.
-type askedKeys struct {
+type Asked struct {
 	some atomic.Int64 // len(keys), for writers that need no lock then
 	mu   sync.Mutex
 	keys map[string]*askedKey // guarded by mu
@@ -20,7 +22,8 @@ type askedKey struct {
 	written bool
 }
 
-func (a *askedKeys) begin(key string) {
+// Begin notes that somebody asks for the key; End must follow.
+func (a *Asked) Begin(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.keys == nil {
@@ -35,7 +38,8 @@ func (a *askedKeys) begin(key string) {
 	k.asking++
 }
 
-func (a *askedKeys) end(key string) {
+// End notes that it is copied, or is not to be.
+func (a *Asked) End(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.keys[key]
@@ -48,8 +52,8 @@ func (a *askedKeys) end(key string) {
 	}
 }
 
-// wrote is called when a key has been deleted at its former owners, before its owner is told.
-func (a *askedKeys) wrote(key string) {
+// Wrote is called when a key has been deleted at its former owners, before its owner is told.
+func (a *Asked) Wrote(key string) {
 	if a.some.Load() == 0 {
 		return
 	}
@@ -60,7 +64,8 @@ func (a *askedKeys) wrote(key string) {
 	}
 }
 
-func (a *askedKeys) isWritten(key string) bool {
+// IsWritten reports whether the key was written since the first has begun.
+func (a *Asked) IsWritten(key string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.keys[key]

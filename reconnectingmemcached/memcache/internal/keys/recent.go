@@ -1,4 +1,4 @@
-package memcache
+package keys
 
 import (
 	"sync"
@@ -8,14 +8,14 @@ import (
 const (
 	// maxRecent bounds the keys of recent writes that are remembered.
 	maxRecent = 65536
-	// leastRecent is for how long they are at least, if there are not more.
-	leastRecent = 10 * time.Second
+	// LeastRecent is for how long they are at least, if there are not more.
+	LeastRecent = 10 * time.Second
 )
 
-// recentWrites are the keys that this process has written last. When the list of servers changes,
+// Recent are the keys that this process has written last. When the list of servers changes,
 // other processes may have read their new owners before: what those have got from the former ones
 // may be older than these writes.
-type recentWrites struct {
+type Recent struct {
 	mu   sync.Mutex
 	ring []recentWrite // grows up to maxRecent; guarded by mu
 	next int           // where the next goes once it has; guarded by mu
@@ -26,7 +26,8 @@ type recentWrite struct {
 	at  time.Duration
 }
 
-func (r *recentWrites) add(key string, now time.Duration) {
+// Add notes a write.
+func (r *Recent) Add(key string, now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.ring) < maxRecent {
@@ -37,8 +38,8 @@ func (r *recentWrites) add(key string, now time.Duration) {
 	r.next = (r.next + 1) % maxRecent
 }
 
-// since are the keys that were written at a time or later, each once.
-func (r *recentWrites) since(at time.Duration) map[string]struct{} {
+// Since are the keys that were written at a time or later, each once.
+func (r *Recent) Since(at time.Duration) map[string]struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	keys := make(map[string]struct{})
