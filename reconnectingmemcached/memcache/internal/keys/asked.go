@@ -1,5 +1,5 @@
-// Package keys remembers keys while a list of servers changes: those written of late, and those that
-// former owners are asked for.
+// Package keys remembers keys while a list of servers changes: those written of late, and those
+// that former owners are asked for.
 package keys
 
 import (
