@@ -78,7 +78,7 @@ type Options struct {
 	// Logger gets state changes. Default nil: silent, but for one warning, through slog.Default(),
 	// of a client whose servers have given it no answer yet.
 	Logger *slog.Logger
-	// Trace is told of each request to a server, as in memcache.Options. Default nil: nobody is.
+	// Trace is called for each request to a server, as in memcache.Options. Default nil: none.
 	Trace trace.Tracer
 }
 

@@ -52,7 +52,7 @@ type Client struct {
 	loads     bool // it is that of Load, whose writes change nothing for others
 }
 
-// shared is what the views of one client have in common.
+// shared is common to all views of one client.
 type shared struct {
 	owner    *Client // whose exported fields count
 	selector ServerSelector
@@ -242,7 +242,7 @@ func (c *Client) Reset(addr string) bool {
 	return b != nil
 }
 
-// ServerStats is what the client knows of one server. Counts begin with the client's first use.
+// ServerStats describes one server. Counts begin with the client's first use.
 type ServerStats struct {
 	Addr  string
 	State breaker.State

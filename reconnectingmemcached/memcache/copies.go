@@ -137,7 +137,7 @@ func (g *gutter) copies(owner *server.Server, r *protocol.Request, at phases.Pha
 		p := server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: copyPrefix + r.Key, Began: began}}
 		switch {
 		case todo == phases.DeedLog:
-			s.LogMissed(&p.Request, server.Outcome{}) // what it has of the key is old when it is back
+			s.LogMissed(&p.Request, server.Outcome{}) // its value of the key is old when it is back
 			continue
 		case todo == phases.DeedStore && s == g.holder(r.Key, owner) && g.enter(s):
 			copied := *r.Item

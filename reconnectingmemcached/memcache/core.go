@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// core is what a client starts at its first use and Close ends. The next use starts another.
+// core is a running client: the first use starts it, and Close ends it. The next use starts
+// another.
 type core struct {
 	*server.Env
 
@@ -60,7 +61,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	return c
 }
 
-// config is what the options say about servers.
+// config is the part of the options that is about servers.
 func (o Options) config(name string) server.Config {
 	return server.Config{
 		Name: name, Timeout: o.Timeout, HangTimeout: o.HangTimeout, ProbeTimeout: o.ProbeTimeout,
@@ -302,7 +303,7 @@ func (c *core) forgetLocked() {
 	c.rolls.memory = m
 }
 
-// recallLocked returns what a server missed before it was let go, or an empty log.
+// recallLocked returns the log of a server from before it was let go, or an empty one.
 func (c *core) recallLocked(id addresses.Addr) *server.MissedLog {
 	now := time.Duration(c.Now())
 	for i, r := range c.rolls.memory {

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 )
 
-// A detour is what a call takes whose server is down, or was so a while ago.
+// A detour is the way of a call whose server is down, or was so a while ago.
 
 func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (*Item, error) {
 	g, at, began := core.gutter, s.Phase(), core.Now()

@@ -169,7 +169,8 @@ func (c *Client) GetMulti(keys []string) (map[string]*Item, error) {
 	return c.GetMultiContext(context.Background(), keys)
 }
 
-// GetMultiContext is [Client.GetMulti] that ends with ctx at the latest, with what has arrived.
+// GetMultiContext is [Client.GetMulti] that ends with ctx at the latest, with the items that have
+// arrived.
 func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string]*Item, error) {
 	core, err := c.listed(ctx)
 	if err != nil {
@@ -249,7 +250,7 @@ func split(core *core, keys []string) (parts []server.Part, doubted []string, er
 			doubted = append(doubted, key)
 		}
 		if at == phases.Linger || s.Missed.Holds(key) && !s.IsDown() {
-			s.Metrics.Count(protocol.OpGetMulti, server.ResultMiss) // what the server has of it may be old
+			s.Metrics.Count(protocol.OpGetMulti, server.ResultMiss) // the server's value may be old
 			continue
 		}
 		parts = server.AddKey(parts, s, key, len(keys))

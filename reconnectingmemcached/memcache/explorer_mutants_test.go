@@ -52,7 +52,7 @@ func plantedInFleet() []testutil.Mutant {
 func plantedInProcess() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "the second holder keeps its copy", File: "copies.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.Request.Op == protocol.OpSet || how == 1 {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
-		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.LogMissed(&p.Request, server.Outcome{}) // what it has of the key is old when it is back", Wrong: "			_ = s"},
+		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.LogMissed(&p.Request, server.Outcome{}) // its value of the key is old when it is back", Wrong: "			_ = s"},
 		{What: "candidates are those that are up", File: "gutter.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.IsDown() {"},
 		{What: "the window ends with the linger", File: "internal/phases/window.go", Right: "	w.until.Store(now + int64(max(linger, care)))", Wrong: "	w.until.Store(now + int64(linger+0*care))"},
 		{What: "a copy stays whose deletion was refused", File: "internal/server/parts.go", Right: "	if out := &p.Outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, gomemcache.ErrCacheMiss) {", Wrong: "	if out := &p.Outcome; out.Err != nil && out.Replied && errors.Is(out.Err, gomemcache.ErrNotStored) {"},

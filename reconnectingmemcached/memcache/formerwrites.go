@@ -11,8 +11,8 @@ import (
 )
 
 // writeListed runs the operations that change something, of a client whose list of servers changes.
-// What former owners have is deleted before the owner is told, as long as they may be asked for it;
-// see [lists.copyAll].
+// The values of former owners are deleted before the owner is told, as long as they may be asked
+// for them; see [lists.copyAll].
 func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request) (uint64, error) {
 	began := l.core.Now()
 	if r.Op != protocol.OpTouch {
@@ -39,7 +39,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	parts := l.beginDeletes(ctx, &former, r.Key, began)
 	first := v.changedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
 	if first {
-		limited, cancel := context.WithTimeout(ctx, l.core.options.Timeout/2) // what is left is the owner's
+		limited, cancel := context.WithTimeout(ctx, l.core.options.Timeout/2) // the rest is the owner's
 		had = l.finishDeletes(limited, parts)
 		cancel()
 	}
@@ -60,8 +60,8 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	return number, err
 }
 
-// nativeWrote sees to what a write of Native leaves behind: values at former owners, and loads that
-// began before it.
+// nativeWrote sees to the traces that a write of Native leaves: values at former owners, and loads
+// that began before it.
 //
 //nolint:contextcheck // gomemcache has none.
 func (c *core) nativeWrote(r *protocol.Request) {
@@ -82,7 +82,8 @@ func (c *core) nativeWrote(r *protocol.Request) {
 	}
 }
 
-// overtaken deletes at the new owner what was written at the one before while the list changed.
+// overtaken deletes at the new owner a key that was written at the one before while the list
+// changed.
 func (l *lists) overtaken(v *view, s *server.Server, r *protocol.Request) {
 	if after := l.now.Load(); after != v {
 		if owner := after.present.pick(r.Key); owner != s {
@@ -112,7 +113,7 @@ func (l *lists) finishDeletes(ctx context.Context, parts []server.Part) (had boo
 	return had
 }
 
-// flushLeft empties the servers that left the list and may be asked yet: what they have would come
+// flushLeft empties the servers that left the list and may be asked yet: their values would come
 // back. One that cannot be emptied now is not asked before it was.
 func (l *lists) flushLeft(ctx context.Context) {
 	if l == nil {

@@ -146,7 +146,7 @@ func (l *lists) handAsk(ctx context.Context, parts []server.Part) {
 	server.Launch(limited, parts)
 }
 
-// found takes an answer apart: the caller's item, and what is copied. Its CasID would be another
+// found takes an answer apart: the caller's item, and the copy. Its CasID would be another
 // server's.
 func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f found, it *Item) {
 	out := &p.Outcome
@@ -160,7 +160,7 @@ func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f
 		return f, nil
 	}
 	it = out.Item
-	if it.Flags == leaseFlags { // of [Client.Load]; whoever holds it does not know the new owner
+	if it.Flags == leaseFlags { // of [Client.Load]; its holder does not know the new owner
 		l.handing.missed.Add(1)
 		return f, nil
 	}
@@ -244,8 +244,8 @@ func (l *lists) copyAll(all []found) {
 	}
 }
 
-// stillAt reports whether the former owner has what was copied. Without CasIDs the values tell,
-// which is as good.
+// stillAt reports whether the former owner still has the copied item. Without CasIDs the values
+// tell, which is as good.
 func (f *found) stillAt(out *server.Outcome) bool {
 	switch {
 	case out.Err != nil:

@@ -42,8 +42,8 @@ func (l *lists) followHistory() {
 	}
 }
 
-// announce tells servers of a list what is before it, as soon as this process thinks of it, and
-// returns what they tell.
+// announce tells the servers of a list about the lists before it, as soon as this process considers
+// it, and returns their own reports.
 func (l *lists) announce(names []string, servers []*server.Server) []history.List {
 	if l.core.options.HandOver < 0 {
 		return nil
@@ -83,8 +83,8 @@ func (l *lists) formerNames(v *view) (former []history.List) {
 	return former
 }
 
-// share brings what is known of the lists before one together with what servers tell, and returns
-// what is new here.
+// share merges the known lists before one with those that servers report, and returns the new
+// ones.
 func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server.Server) []history.List {
 	ctx, cancel := context.WithTimeout(l.core.Ctx, limit)
 	defer cancel()
@@ -121,7 +121,7 @@ func secondsLeft(l history.List) int32 {
 	return int32(max(1, (history.Life-time.Since(l.Replaced))/time.Second)) //nolint:gosec // a day at most.
 }
 
-// decode reads what a server tells of the lists before one. Whoever can write to a server can name
+// decode reads a server's report of the lists before one. Anyone who can write to a server can name
 // any addresses: no more of them are dialled than a fleet of some size may have had, and no sockets
 // of this machine unless the present list has some, too.
 func (l *lists) decode(it *Item, names []string) []history.List {

@@ -29,7 +29,7 @@ const (
 	maxServers = 1000
 )
 
-// lists asks a source for the list of servers, and carries out what is decided about it.
+// lists asks a source for the list of servers, and carries out the decisions about it.
 type lists struct {
 	core    *core
 	source  Lister
@@ -304,7 +304,7 @@ func (l *lists) letGo() {
 	l.core.forgetLocked()
 }
 
-// ListStats is what a client knows of its [Options.Source]. Counts begin with the client's first
+// ListStats describes a client's [Options.Source]. Counts begin with the client's first
 // use.
 type ListStats struct {
 	// Servers are the present ones, as they were named; nil before the first list.

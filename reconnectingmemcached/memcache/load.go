@@ -59,7 +59,7 @@ type loading struct {
 	token   string // of that item; guarded by loads.mu
 }
 
-// asking is what a caller of Load has found.
+// asking describes a caller of Load.
 type asking struct {
 	began int64  // when it looked, of the client's clock
 	token string // of the lease that it found
@@ -131,7 +131,7 @@ func (s *loads) enter(key string, seen asking) (f *loading, mine bool) {
 	return f, true
 }
 
-// leave ends a load that nobody waits for.
+// leave ends a load without callers.
 func (s *loads) leave(f *loading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *loads) removeLocked(f *loading) {
 	}
 }
 
-// forget has the next caller begin another load: what is loaded now may be from before a write that
-// has just been done.
+// forget has the next caller begin another load: the present one may return a value from before a
+// write that has just been done.
 func (s *loads) forget(key string) {
 	if s.some.Load() == 0 {
 		return
@@ -279,7 +279,7 @@ func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 	return value, nil
 }
 
-// valueItem is what is stored: it is fresh for ttl, and then there for as long again.
+// valueItem is the item to store: it is fresh for ttl, and then there for as long again.
 func (l *loader) valueItem(value []byte) *Item {
 	now, left := time.Now(), (2*l.ttl+time.Second-1)/time.Second
 	fresh := min(now.Add(l.ttl).Unix(), 1<<32-1)
@@ -325,7 +325,7 @@ func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 	lease := &Item{Key: reloadLease(l.key), Value: []byte("1"), Expiration: int32(max(leaseLife, min(l.ttl/time.Second, 60)))} //nolint:gosec // bounded.
 	if err := l.client.AddContext(ctx, lease); errors.Is(err, ErrNotStored) {
 		backoff.Pause(ctx, reloadPause)
-		return l.load(ctx) // what is there, new or old
+		return l.load(ctx) // the present value, new or old
 	}
 	began := time.Now()
 	defer func() {

@@ -55,9 +55,9 @@ type nativeConn struct {
 	deadline time.Time  // guarded by mu
 
 	started bool             // a request is being written
-	asked   protocol.Request // what it is: operation and, of a write, key
+	asked   protocol.Request // its operation and, of a write, its key
 	permit  breaker.Permit   // of that request
-	answer  []byte           // what is left of an answer given here
+	answer  []byte           // the rest of an answer given here
 	failure error            // or the error in its place
 }
 

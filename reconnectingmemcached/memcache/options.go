@@ -151,8 +151,8 @@ type Options struct {
 	// first failure: its addresses may be wrong.
 	Logger *slog.Logger
 
-	// Trace is told of each request to a server, when it begins and when it ends; of requests of
-	// the client's own, such as probes, it is not. Default nil: nobody is, and it costs nothing.
+	// Trace is called for each request to a server, when it begins and when it ends, but not for
+	// requests of the client's own, such as probes. Default nil: none, which costs nothing.
 	Trace trace.Tracer
 }
 
@@ -162,7 +162,7 @@ const (
 	defaultResolveInterval = 30 * time.Second
 	defaultSourceInterval  = 10 * time.Second
 	defaultHandOver        = 10 * time.Minute
-	// leastInterval bounds what is done again and again: a bare number counts nanoseconds.
+	// leastInterval bounds all intervals: a bare number counts nanoseconds.
 	leastInterval = time.Millisecond
 	// longestLimit is what a longer Timeout or ProbeTimeout counts as: so far from the end of time
 	// that limits can be added up.

@@ -157,7 +157,7 @@ func (v *view) asked(key string, owner *server.Server, after time.Duration) *ser
 	return nil
 }
 
-// owners are those that a key had before, each once, the latest first: what they have of it would
+// owners are those that a key had before, each once, the latest first: their values would
 // be old if they got it back.
 type owners struct {
 	servers [maxFormer]*server.Server

@@ -37,7 +37,7 @@ type Cluster struct {
 const (
 	// nodeTime bounds one question.
 	nodeTime = 2 * time.Second
-	// maxConfig bounds an answer, maxNodes what it names.
+	// maxConfig bounds an answer, in bytes; maxNodes bounds the nodes in it.
 	maxConfig = 64 << 10
 	maxNodes  = 1000
 )
@@ -64,7 +64,7 @@ func (c *Cluster) List(ctx context.Context) ([]string, error) {
 	return nil, errors.Join(failed...)
 }
 
-// next is who is asked: the endpoint and the nodes in turn.
+// next picks the node to ask: the endpoint and the nodes in turn.
 func (c *Cluster) next() string {
 	at := c.turn % (len(c.known.list) + 1)
 	c.turn = at + 1
@@ -117,7 +117,7 @@ func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 	return secured, nil
 }
 
-// config is what a node says of its cluster.
+// config is a node's description of its cluster.
 type config struct {
 	version uint64
 	servers []string

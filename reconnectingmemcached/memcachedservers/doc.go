@@ -7,5 +7,5 @@
 //		Source: &memcachedservers.DNS{Name: "memcached.default.svc.cluster.local", Service: "memcache"},
 //	})
 //
-// A source only tells what it is told; the client decides when that takes effect.
+// A source only reports a list; the client decides when that takes effect.
 package memcachedservers

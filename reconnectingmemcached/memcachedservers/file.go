@@ -16,7 +16,7 @@ type File struct {
 	Path string
 }
 
-// maxFile bounds what is read.
+// maxFile bounds a file, in bytes.
 const maxFile = 1 << 20
 
 // List reads the file. It is safe for concurrent use.

@@ -71,7 +71,7 @@ func ValidateForm(address string) error {
 	return nil
 }
 
-// withoutScheme is what was most likely meant.
+// withoutScheme is the address that was most likely meant.
 func withoutScheme(scheme, rest string) string {
 	if strings.HasPrefix(scheme, "unix") || strings.HasPrefix(rest, "/") {
 		return "/" + strings.TrimLeft(rest, "/")

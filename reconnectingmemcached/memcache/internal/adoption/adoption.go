@@ -62,7 +62,7 @@ func (j *Judge) Fail() { j.pending = nil }
 // Awaits reports whether an answer is awaited again.
 func (j *Judge) Awaits() bool { return j.pending != nil }
 
-// Doubts reports whether what is awaited has to be repeated for long.
+// Doubts reports whether the awaited answer has to be repeated for long.
 func (j *Judge) Doubts() bool { return j.pending != nil && j.patience(j.pending) > Settling }
 
 // patience is how long an answer must be repeated.

@@ -41,7 +41,7 @@ type Fault struct {
 func (f *Fault) Error() string { return f.Err.Error() }
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Hard is the end of a server: nobody listens, or nothing answers.
+// Hard is the end of a server: its port is closed, or it does not answer.
 func Hard(err error) *Fault { return &Fault{Err: err, outcome: breaker.Hard} }
 
 // Soft is an end that makes a server suspect if others follow.

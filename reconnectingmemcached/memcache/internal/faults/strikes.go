@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// Strikes keeps what one connection error after another means, beyond what the breaker counts.
+// Strikes counts connection errors that the breaker does not tell apart.
 type Strikes struct {
 	mu      sync.Mutex
 	garbage int64 // when the last reply did not parse, 0 never; guarded by mu

@@ -1,4 +1,4 @@
-// Package history is what the processes of a fleet tell each other of the lists of servers before
+// Package history is how the processes of a fleet tell each other of the lists of servers before
 // the present one, by an item on its servers: a process that has just begun asks and deletes where
 // keys were before, as those do that have seen the list change. It is pure: items go in and out,
 // and times.
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// Life is how long a list is told of after it was replaced.
+	// Life is how long a list is remembered after it was replaced.
 	Life = 24 * time.Hour
 	// MaxLists bounds the lists that are told of.
 	MaxLists = 8

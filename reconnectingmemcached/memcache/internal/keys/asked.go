@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// Asked are the keys that this process has asked former owners for, until they are copied or
-// not. A write of such a key is told to who copies it: the former owner tells that, too, but a
-// request later, and until then the copy would be read.
+// Asked are the keys that this process has asked former owners for, until they are copied or not. A
+// write of such a key is told to the goroutine that copies it: the former owner tells that, too,
+// but a request later, and until then the copy would be read.
 type Asked struct {
 	some atomic.Int64 // len(keys), for writers that need no lock then
 	mu   sync.Mutex

@@ -48,7 +48,7 @@ type Times struct {
 }
 
 // silence is how long a server may owe answers to several callers without a byte. While nothing was
-// heard of it yet, nobody knows what is normal there, and calls have their time limit.
+// heard of it yet, its normal pace is not known, and calls have their time limit.
 func (l Times) silence(answer time.Duration) time.Duration {
 	switch {
 	case l.Hang > 0:

@@ -15,7 +15,7 @@ type Phase uint8
 const (
 	Up         Phase = iota // there are no copies
 	WithCopies              // up, but there may be copies
-	Linger                  // up, but the others may not have deleted there yet what it missed from them
+	Linger                  // up, but other processes may not have deleted there yet the writes it missed from them
 	Down
 )
 
@@ -41,10 +41,10 @@ func (p Phase) Source() source {
 	}
 }
 
-// copying is what a write does with the copies of its key.
+// copying says how a write treats the copies of its key.
 type copying uint8
 
-// What is done with copies.
+// The ways to treat copies.
 const (
 	LeaveCopies copying = iota
 	deleteCopies
@@ -65,7 +65,7 @@ func (p Phase) Copying(o protocol.Op) copying {
 	return deleteCopies
 }
 
-// deed is what is done with a copy at one of its holders.
+// deed is an action on a copy at one of its holders.
 type deed uint8
 
 // The deeds.

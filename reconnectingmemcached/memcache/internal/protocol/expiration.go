@@ -7,7 +7,7 @@ import "time"
 const LongestRelative = 30 * 24 * time.Hour
 
 // Seconds is a time as memcached takes it.
-func Seconds(d time.Duration) int32 { return int32(d / time.Second) } //nolint:gosec // of what is at most some weeks.
+func Seconds(d time.Duration) int32 { return int32(d / time.Second) } //nolint:gosec // some weeks at most.
 
 // ExpirationIn is that of an item with so many seconds left and 1, or 0 for no end. Of many
 // seconds, memcached takes a date.

@@ -102,7 +102,7 @@ type Request struct {
 	Began     int64            // when the call began, if this is not its first request; of the client's clock
 }
 
-// Size is roughly what the request takes on the wire, in bytes.
+// Size is roughly the request's length on the wire, in bytes.
 func (r *Request) Size() int {
 	n := len(r.Key) + 32
 	if r.Item != nil {

@@ -12,7 +12,7 @@ import (
 
 // call is where one caller waits for one reply.
 //
-// Whoever settles it first wins: the reader that has the reply, the watch whose time limit passed,
+// The first to settle it wins: the reader that has the reply, the watch whose time limit passed,
 // the connection that failed, or the caller whose context ended. They hold its generation, so that
 // a settled call can be used again at once, although a connection may still hold an entry for its
 // former life.

@@ -76,7 +76,7 @@ func (s *Server) doubtCommand(o protocol.Op) {
 // (https://github.com/memcached/memcached/blob/master/doc/protocol.txt) tell when an item expires.
 
 // metaKnowledge is whether a server has the meta commands. Some proxies end the connection at them,
-// so that is found out on one that nobody else uses.
+// so that is found out on a connection without other calls.
 type metaKnowledge struct{ state atomic.Int32 }
 
 const (
@@ -134,7 +134,7 @@ const (
 
 var errNoUptime = errors.New("memcache: no memcached's uptime")
 
-// forgetRestarted drops from the log what a server has missed before it was started, empty: there
+// forgetRestarted drops from the log the writes from before a server was started, empty: there
 // is nothing to delete, and others may have stored it since. (A memcached that is restarted with
 // its items, by option -e, goes on counting.) A server that does not tell is taken for one that
 // went on; so is a proxy, whose own start says nothing.

@@ -22,8 +22,8 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// Config is what a client's options say about its servers. Package memcache says what each field
-// means, where it has it under the same name.
+// Config is the part of a client's options that is about its servers. Package memcache explains
+// each field, under the same name.
 type Config struct {
 	Name                string
 	Timeout             time.Duration
@@ -47,7 +47,7 @@ type Config struct {
 
 	Windows bool          // a server that was down has a window
 	Care    time.Duration // how long that is at least once it is back
-	Fell    func()        // called when a server goes down; nil: nobody wants to know
+	Fell    func()        // called when a server goes down; may be nil
 	All     func(yield func(*Server) bool)
 }
 
@@ -131,7 +131,7 @@ func (e *Env) wordOf(o protocol.Op) string {
 	return o.Word()
 }
 
-// canaryRequest ends what a session asks.
+// canaryRequest ends the requests of a session.
 func (e *Env) canaryRequest() string {
 	return e.wordOf(protocol.OpGet) + " " + protocol.CanaryKey + "\r\n"
 }

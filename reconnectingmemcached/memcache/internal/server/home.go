@@ -196,8 +196,8 @@ func (s *Server) dialPrivate(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// dialResolved dials the home's address. If nobody is there, and the name has moved away, the home
-// moves.
+// dialResolved dials the home's address. If that does not answer, and the name has moved away, the
+// home moves.
 func (s *Server) dialResolved(ctx context.Context) (net.Conn, error) {
 	at := s.home.ip()
 	if !at.IsValid() {

@@ -61,13 +61,13 @@ type line struct {
 	owedSince  int64         // since when the server owes an answer, or the dial its end; 0 nothing; guarded by mu
 	queued     []byte        // requests to be written; guarded by mu
 	spare      []byte        // the other write buffer; guarded by mu
-	room       chan struct{} // closed when queued is taken; nil: nobody waits for that; guarded by mu
+	room       chan struct{} // closed when queued is taken; nil: no caller waits for that; guarded by mu
 	joined     int           // keys of Gets on the unfinished last line of queued; guarded by mu
 	writing    bool          // a caller or the writer goroutine is at it; guarded by mu
 }
 
-// enqueue queues r and, if nobody is writing, writes. An error says that the line is gone or full
-// and nothing of r was sent.
+// enqueue queues r and, unless another goroutine is writing, writes. An error says that the line is
+// gone or full and nothing of r was sent.
 func (l *line) enqueue(r *protocol.Request, c *call, generation uint64, start int64) error {
 	l.mu.Lock()
 	if err := l.refusesLocked(r); err != nil {
@@ -159,7 +159,7 @@ func (l *line) finishGetsLocked() {
 	}
 }
 
-// writeOnce writes what has queued. If more has queued meanwhile, the writer goroutine goes on with
+// writeOnce writes the queue. If more has queued meanwhile, the writer goroutine goes on with
 // it: a caller must not write for others for ever. The caller holds l.writing.
 func (l *line) writeOnce() {
 	conn, batch := l.takeQueued()
@@ -429,7 +429,7 @@ type meter struct {
 	net.Conn
 	server  *Server
 	line    *line       // nil for connections of the background and of single calls
-	waiting atomic.Bool // in Read: what has arrived before is worked off
+	waiting atomic.Bool // in Read: all that arrived before is worked off
 	heardAt int64       // when Read last got bytes; the reader's own
 	handed  uint64      // the line's when Read last got bytes: what those can answer; the reader's own
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// What a log holds at most.
+// Bounds of a log.
 const (
 	MaxMissedKeys  = 65536
 	maxMissedBytes = 16 << 20
@@ -80,7 +80,7 @@ func (m *MissedLog) Add(key string, missed MissedKey) (overflowed bool) {
 	return false
 }
 
-// Holds reports whether key waits for its deletion: what the server has of it may be old.
+// Holds reports whether key waits for its deletion: the server's value may be old.
 func (m *MissedLog) Holds(key string) bool {
 	if m.waiting.Load() == 0 {
 		return false
@@ -91,7 +91,7 @@ func (m *MissedLog) Holds(key string) bool {
 	return ok
 }
 
-// missedBatch is what the log held at one time.
+// missedBatch is the content of the log at one time.
 type missedBatch struct {
 	keys     map[string]MissedKey
 	overflow bool // it did not hold all
@@ -188,14 +188,14 @@ func (m *MissedLog) dropBefore(at int64) (n int) {
 	return n
 }
 
-// LoseMore takes note that writes will be missed which nobody remembers.
+// LoseMore notes that writes will be missed that are not in the log.
 func (m *MissedLog) LoseMore() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.overflow = true
 }
 
-// Overflowed reports whether the server has missed writes that nobody remembers.
+// Overflowed reports whether the server has missed writes that are not in the log.
 func (m *MissedLog) Overflowed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

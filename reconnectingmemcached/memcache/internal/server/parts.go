@@ -91,7 +91,7 @@ func openPart(parts []Part, s *Server) int {
 	return -1
 }
 
-// beginParts begins the spans of parts, nil if nobody wants to know.
+// beginParts begins the spans of parts; nil without a tracer.
 func beginParts(ctx context.Context, parts []Part) []tracing.Span {
 	if len(parts) == 0 || parts[0].Server.Env.Tracer == nil {
 		return nil
@@ -105,7 +105,7 @@ func beginParts(ctx context.Context, parts []Part) []tracing.Span {
 	return spans
 }
 
-// MustBeGone has a key deleted later that a server has refused to change: what it has of it is old.
+// MustBeGone has a key deleted later that a server has refused to change: its value is old.
 func (p *Part) MustBeGone() {
 	if out := &p.Outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, gomemcache.ErrCacheMiss) {
 		p.Server.LogMissed(&p.Request, *out)

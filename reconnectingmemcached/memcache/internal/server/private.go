@@ -27,7 +27,7 @@ const (
 )
 
 // private is a connection that one call at a time has for itself. Between two calls nothing may
-// arrive on it: a reply that nobody asked for would be taken for the next call's.
+// arrive on it: a surplus reply would be taken for the next call's.
 type private struct {
 	conn   net.Conn
 	in     *bufio.Reader
@@ -54,7 +54,7 @@ func (s *Server) exchangePrivate(ctx context.Context, f *Flight, r *protocol.Req
 	return err
 }
 
-// privateFault says what a failure means and charges it.
+// privateFault classifies a failure and charges it.
 func (s *Server) privateFault(ctx context.Context, f *Flight, err error) error {
 	switch {
 	case errors.Is(err, errElsewhere):
@@ -128,7 +128,7 @@ func (p *private) exchange(ctx context.Context, f *Flight, r *protocol.Request, 
 	if unsent != nil && p.worked {
 		return protocol.LineReply{}, unsent
 	}
-	line, err := protocol.ReadLine(p.in) // also if the request did not get out: a connection that is turned away is told why
+	line, err := protocol.ReadLine(p.in) // also if the request did not get out: a refusal at the connection limit is there to be read
 	switch {
 	case err == nil && !p.worked && protocol.TurnedAway(line):
 		return protocol.LineReply{}, faults.Soft(faults.ErrTooManyConns)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// probeMargin is what a probe may take beyond its limit before it is abandoned: a dialer may
-	// not honour its context.
+	// probeMargin is the time that a probe may take beyond its limit before it is abandoned: a
+	// dialer may not honour its context.
 	probeMargin = time.Second
 )
 
@@ -56,7 +56,7 @@ func (s *Server) probe(ctx context.Context) error {
 	return err
 }
 
-// stillDown replaces the cause of an outage with what the last probe met with.
+// stillDown replaces the cause of an outage with that of the last probe's failure.
 func (s *Server) stillDown(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -132,7 +132,7 @@ func (r *reader) reply() error {
 	}
 }
 
-// unasked handles bytes that nobody asked for: a surplus reply, which would shift all later ones,
+// unasked handles bytes without a request: a surplus reply, which would shift all later ones,
 // or a server that turns a fresh connection away.
 func (r *reader) unasked() error {
 	line, err := protocol.ReadLine(r.in)
@@ -263,7 +263,7 @@ func (r *reader) missRest() {
 }
 
 // refusedValues ends a reply that became an error line. Alone, a request has its answer. Of
-// several, nobody knows whose error it was: each is asked again on a line of its own, and what
+// several, it may be the error of any: each is asked again on a line of its own, and what
 // comes after them, too, for a while. If the reply began with it, nothing more follows, as of a
 // proxy with a dead backend.
 func (r *reader) refusedValues(line []byte) error {

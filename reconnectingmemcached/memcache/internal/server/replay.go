@@ -17,7 +17,7 @@ const (
 	zombieDelay = 100 * time.Millisecond
 	// replayRounds bounds how often a replay starts again because more was missed meanwhile.
 	replayRounds = 3
-	// leastPatience is what a batch of deletions may take at least: a connection that a lost packet
+	// leastPatience is the least time for a batch of deletions: a connection that a lost packet
 	// silences holds up no more.
 	leastPatience = time.Second
 	// openPause spaces the looks at what becomes of writes on connections that live.
@@ -31,8 +31,8 @@ const (
 // and are tried again.
 var errNotDeleted = errors.New("memcache: deletions of missed writes refused")
 
-// makeReady deletes what a server that is back has missed. Keys whose deletion it refuses are
-// misses; the others do not wait for them.
+// makeReady deletes the keys that a server missed while it was down. Keys whose deletion it refuses
+// are misses; the others do not wait for them.
 func (s *Server) makeReady(ctx context.Context) error {
 	s.forgetRestarted(ctx)
 	if err := s.replay(ctx); !errors.Is(err, errNotDeleted) {
@@ -94,7 +94,7 @@ func (s *Server) exorcise(ctx context.Context) error {
 }
 
 // ReplaySoon replays in the background, for a server that is up: after a time-out that did not trip
-// it, and for what was missed between the last replay and the re-admission. It outlives the call
+// it, and for writes missed between the last replay and the re-admission. It outlives the call
 // that asked for it.
 //
 //nolint:contextcheck // see above.
@@ -133,8 +133,8 @@ func (s *Server) replayInBackground() bool {
 		s.charge(err)
 		return backoff.Pause(s.Env.Ctx, replayPause)
 	case s.Missed.open():
-		// The watch sees to it that no connection takes longer than Timeout, even if nobody waits
-		// there any more.
+		// The watch sees to it that no connection takes longer than Timeout, even if no caller
+		// waits there any more.
 		s.watch.arm()
 		// Each look is at all keys, under the lock that reads need while there are any: the more
 		// there are, the rarer it is.

@@ -149,7 +149,7 @@ func (m *serverMetrics) dialed(err error) {
 	m.DialsOK.Add(1)
 }
 
-// opClass is what the histograms tell apart: one series a bucket for each op would be too many.
+// opClass groups operations for the histograms: one series a bucket for each op would be too many.
 type opClass uint8
 
 const (
@@ -230,7 +230,7 @@ type Sum struct {
 	replayed, forgotten uint64
 }
 
-// Add adds what a server has counted.
+// Add adds the counters of a server.
 func (t *Sum) Add(s *Server) {
 	for o := range protocol.OpCount {
 		for r := range resultCount {
@@ -246,7 +246,7 @@ func (t *Sum) Add(s *Server) {
 	t.forgotten += lost
 }
 
-// Collect sends what is known of one server.
+// Collect sends the metrics of one server.
 func (t *Sum) Collect(m *metrics.Memcached, out observe.Sender) {
 	var results [resultCount]uint64
 	for o := range protocol.OpCount {
@@ -266,7 +266,7 @@ func (t *Sum) Collect(m *metrics.Memcached, out observe.Sender) {
 	out.Gauge(m.Missed, float64(t.missed))
 }
 
-// CollectClient sends what is told of all servers together.
+// CollectClient sends the metrics of all servers together.
 func (t *Sum) CollectClient(m *metrics.Memcached, out observe.Sender) {
 	for o := range protocol.OpCount {
 		for r := range resultCount {
@@ -278,7 +278,7 @@ func (t *Sum) CollectClient(m *metrics.Memcached, out observe.Sender) {
 	out.Count(m.Replayed, t.replayed)
 }
 
-// Keep adds what a server counted that is let go: the counters of its client must not fall.
+// Keep adds the counters of a server that is let go: those of its client must not fall.
 func (t *Sum) Keep(s *Server) {
 	t.Add(s)
 	t.inflight, t.missed = 0, 0
@@ -298,7 +298,7 @@ func (s *Server) exchangeTraced(ctx context.Context, r *protocol.Request) Outcom
 	return out
 }
 
-// Operation is what a tracer is told of a request to this server.
+// Operation describes a request to this server to a tracer.
 func (s *Server) Operation(r *protocol.Request) trace.Operation {
 	op := trace.Operation{Kind: trace.Client, Name: r.Op.Verb(), Endpoint: s.Address, Key: r.Key, Keys: len(r.Keys)}
 	switch {
@@ -310,7 +310,7 @@ func (s *Server) Operation(r *protocol.Request) trace.Operation {
 	return op
 }
 
-// Ended is what a tracer is told of how the request ended.
+// Ended describes the end of the request to a tracer.
 func (s *Server) Ended(r *protocol.Request, out *Outcome) trace.Outcome {
 	became := resultOfFailure(out.Err)
 	switch {

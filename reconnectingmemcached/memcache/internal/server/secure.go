@@ -26,7 +26,7 @@ const (
 	tlsSessions = 64
 )
 
-// secure makes a connection what the options ask for before anything else is said on it: TLS, then
+// secure prepares a connection as the options ask before anything else is sent on it: TLS, then
 // the login. All connections pass through it, those of probes, of deletions and of Native as well.
 type secure struct {
 	tls         *tls.Config // nil: plain
@@ -100,7 +100,7 @@ func (s *Server) login(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// loginOnce returns what it sent. If that is what was refused before, it sends nothing and returns
+// loginOnce returns what it sent. If that was refused before, it sends nothing and returns
 // errSettled.
 func (s *Server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader, refused string) (string, error) {
 	token, err := s.Env.secure.token(ctx, s.Address)

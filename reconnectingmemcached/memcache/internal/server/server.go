@@ -66,7 +66,7 @@ type Server struct {
 	closed   bool                  // guarded by mu
 }
 
-// NewServer returns a server that nothing was asked of yet, with what it missed in a former life.
+// NewServer returns a server without connections yet, with the writes it missed in a former life.
 func (e *Env) NewServer(id addresses.Addr, label string, missed *MissedLog) *Server {
 	s := &Server{
 		Env: e, Network: id.NetworkName, Address: id.Text, Label: label, Missed: missed,
@@ -210,7 +210,7 @@ func (s *Server) Finish(ctx context.Context, f *Flight, r *protocol.Request) Out
 	return out
 }
 
-// book counts a call that has ended and gives back what it held.
+// book counts a call that has ended and releases its resources.
 func (s *Server) book(f *Flight, r *protocol.Request, out *Outcome) {
 	s.Env.calls.put(f.call)
 	s.Ramp.Leave()

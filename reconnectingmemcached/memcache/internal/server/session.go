@@ -26,7 +26,7 @@ type session struct {
 	stop func() bool
 	done bool // all that was asked is answered
 
-	ending   string        // the request that ends what is asked: see canary
+	ending   string        // the last request: see canary
 	patience time.Duration // with one batch of deletions
 	refused  int           // deletions
 }

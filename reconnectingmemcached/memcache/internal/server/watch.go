@@ -227,7 +227,7 @@ func (s *Server) secondOpinion() {
 const endedPause = 100 * time.Millisecond
 
 // askSoon asks a server once that has ended a connection, unless a call does: so that those who
-// only look, or ask when they need it, learn of an outage in which nobody called. The connection is
+// only look, or ask when they need it, learn of an outage without calls. The connection is
 // not kept, and a server that ends idle ones is not asked again.
 func (s *Server) askSoon(end error) {
 	if errors.Is(end, net.ErrClosed) || !s.asking.CompareAndSwap(false, true) { // closed by this client
@@ -272,7 +272,7 @@ func (s *Server) endStuck() {
 // fresh one met with, unless that was silence, too.
 func (s *Server) condemn(err error) {
 	if s.Ramp.InFlight.Load() == 0 {
-		return // nobody waits any more: the next calls will tell
+		return // no caller waits any more: the next calls will tell
 	}
 	s.Env.Unanswered.failed()
 	if !faults.IsTimeout(err) {

@@ -40,7 +40,7 @@ func Discard(conn net.Conn) {
 	}
 }
 
-// resetOnClose makes a socket's close drop what it still holds. It reports whether the socket is
+// resetOnClose makes a socket's close drop its unsent bytes. It reports whether the socket is
 // known.
 func resetOnClose(socket net.Conn) bool {
 	if s, ok := socket.(interface{ SetLinger(sec int) error }); ok {
