@@ -32,7 +32,7 @@ func StartMemcached(tb TB) *Memcached {
 // Addr returns its address, host:port, for a client. It stays the same.
 func (m *Memcached) Addr() string { return m.fake.Addr() }
 
-// Kill ends it as kill -9 would: connections break, new ones are refused, what it stored is gone.
+// Kill ends it as kill -9 would: connections break, new ones are refused, its items are gone.
 func (m *Memcached) Kill() { m.tb.Helper(); m.must("kill", m.fake.Kill()) }
 
 // Restart starts it again at its address, empty.
@@ -41,7 +41,7 @@ func (m *Memcached) Restart() { m.tb.Helper(); m.must("restart", m.fake.Restart(
 // Hang makes it accept connections and requests, and answer nothing.
 func (m *Memcached) Hang() { m.tb.Helper(); m.must("hang", m.fake.Hang()) }
 
-// Release ends what Hang began: it answers what it has been asked meanwhile, and goes on.
+// Release ends a Hang: it answers the requests that have come meanwhile, and goes on.
 func (m *Memcached) Release() { m.tb.Helper(); m.must("release", m.fake.Release()) }
 
 // Slow makes every answer take as long.

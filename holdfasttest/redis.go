@@ -10,7 +10,7 @@ import (
 // Redis is a primary with two replicas and three sentinels in this process. StartRedis makes one.
 // It is safe for concurrent use.
 //
-// Replication is asynchronous, as Redis' is: a primary that is killed loses what it has
+// Replication is asynchronous, as Redis' is: a primary that is killed loses the writes that it has
 // acknowledged and not yet sent on. The servers know strings, lists, hashes, transactions and
 // publish/subscribe as far as simple programs need them; scripts they do not know.
 type Redis struct {
@@ -22,7 +22,7 @@ type Redis struct {
 // RedisOptions say how fast failovers are. The zero value is faster than a usual installation, so
 // that tests are.
 type RedisOptions struct {
-	// Name is what the sentinels call the primary. Default "mymaster".
+	// Name is the primary's, as the sentinels know it. Default "mymaster".
 	Name string
 	// DownAfter is how long the primary must be silent before the sentinels choose another. Default
 	// 500 ms.
@@ -48,7 +48,7 @@ func StartRedis(tb TB, o RedisOptions) *Redis {
 // same.
 func (r *Redis) SentinelAddrs() []string { return r.rig.SentinelAddrs() }
 
-// Name is what the sentinels call the primary.
+// Name is the primary's, as the sentinels know it.
 func (r *Redis) Name() string { return r.name }
 
 // Primary returns the address of the server that is the primary now; "" while there is none.

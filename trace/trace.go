@@ -1,6 +1,6 @@
-// Package trace is how the clients of Holdfast tell a tracer what they do: an interface of two
-// calls, one when an operation begins and one when it ends. Set a Tracer as the Trace of a client's
-// Options. Without one, the default, a client tells nobody, and pays a comparison.
+// Package trace connects the clients of Holdfast to a tracer, by an interface of two calls: one
+// when an operation begins and one when it ends. Set a Tracer as the Trace of a client's Options.
+// Without one, the default, tracing costs one comparison.
 //
 // Module github.com/holdfast-go/holdfast/otel has a Tracer for OpenTelemetry.
 package trace
@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// Tracer is told of operations. It is called by many goroutines at once, on the path of the
+// Tracer observes operations. It is called by many goroutines at once, on the path of the
 // operation, which waits for it. One that panics is logged, once, and the operation goes on
 // without it.
 type Tracer interface {
-	// Begin is told of an operation that begins, and returns the Span that is to be told of its
-	// end; nil if nobody wants to know. What the operation does is done with the context returned,
-	// which must be ctx or one made from it.
+	// Begin is called when an operation begins, and returns its Span, or nil if its end is of no
+	// interest. The operation continues with the returned context, which must be ctx or derived
+	// from it.
 	Begin(ctx context.Context, op Operation) (context.Context, Span)
 }
 
 // Span is an operation under way.
 type Span interface {
-	// End is told how the operation ended. It is called once.
+	// End is called once, with the outcome.
 	End(outcome Outcome)
 }
 
-// Propagator is what a Tracer also is that can take a trace from one process to another. The
+// Propagator is implemented by a Tracer that can take a trace from one process to another. The
 // requests between the peers of a groupcache carry it then, over HTTP and over gRPC.
 type Propagator interface {
 	// Inject calls set for each header that a request with this context is to have.
 	Inject(ctx context.Context, set func(key, value string))
-	// Extract returns ctx with what the headers of a request say, which get looks up; "" is for one
-	// that is not there.
+	// Extract returns ctx with the trace that the headers of a request name. Get looks a header up;
+	// it returns "" for one that is absent.
 	Extract(ctx context.Context, get func(key string) string) context.Context
 }
 
@@ -56,16 +56,16 @@ const (
 	Server
 )
 
-// Operation is what begins. Fields that do not apply are zero.
+// Operation describes an operation that begins. Fields that do not apply are zero.
 type Operation struct {
-	// System is what it is on, such as Memcached; Client is the Name of the client, cache or
-	// instance, as in its metrics.
+	// System is one of the systems above, such as Memcached; Client is the Name of the client,
+	// cache or instance, as in its metrics.
 	System, Client string
 	// Kind says where it is carried out.
 	Kind Kind
-	// Name is what is done: of memcached "get", "get_multi" and so on, as in its metrics; of redis
-	// the command, such as "GET", and for several at once "PIPELINE GET", or "PIPELINE" if they
-	// differ; of autorefresh "wait", "load" and "refresh"; of groupcache "get", "get_multi",
+	// Name is the operation's: of memcached "get", "get_multi" and so on, as in its metrics; of
+	// redis the command, such as "GET", and for several at once "PIPELINE GET", or "PIPELINE" if
+	// they differ; of autorefresh "wait", "load" and "refresh"; of groupcache "get", "get_multi",
 	// "load", "get_cached", "set", "remove" and "remove_prefix". The names of a program are few.
 	Name string
 	// Namespace is the number of the database of redis, the group of groupcache.
@@ -73,7 +73,7 @@ type Operation struct {
 	// Primary is the name by which the sentinels know the primary.
 	Primary string
 	// Endpoint is the server, primary, replica or peer that is asked, as host:port, URL or path of
-	// a unix socket. Where that can change on the way, Outcome has what it was in the end.
+	// a unix socket. Where that can change on the way, Outcome has the last one.
 	Endpoint string
 	// Keys is how many keys, or commands of a pipeline, the operation is for.
 	Keys int
@@ -95,14 +95,13 @@ const (
 	Conflict  = "conflict"
 	// ServerError is an answer of the server's that is an error.
 	ServerError = "server_error"
-	// Refused is what was not tried, because its server was down, Busy because too many were under
-	// way.
+	// Refused was not tried because its server was down, Busy because too many were under way.
 	Refused = "refused"
 	Busy    = "busy"
 	// Timeout got no answer in time, Failed none for another reason.
 	Timeout = "timeout"
 	Failed  = "failed"
-	// Canceled is what the caller did not wait for.
+	// Canceled was given up by its caller.
 	Canceled = "canceled"
 )
 
@@ -110,11 +109,11 @@ const (
 type Outcome struct {
 	// Result is one of the words above.
 	Result string
-	// Err is what went wrong, nil for the results up to Conflict. Its text may have keys in it.
+	// Err is the error, nil for the results up to Conflict. Its text may have keys in it.
 	Err error
-	// Code is what the server calls its error, such as "WRONGTYPE" of redis; empty if it has none.
+	// Code is the server's name of its error, such as "WRONGTYPE" of redis; empty if it has none.
 	Code string
-	// Endpoint is who was asked in the end, empty for that of Operation.
+	// Endpoint is the one that was asked last, empty for that of Operation.
 	Endpoint string
 	// Items is how many keys had a value.
 	Items int

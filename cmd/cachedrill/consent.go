@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/rig"
 )
 
-// errNoConsent is returned where a drill would take room that others need, and nobody has said that
-// it may.
+// errNoConsent is returned where a drill would take room that others need, and the user has not
+// said that it may.
 var errNoConsent = errors.New("the drill has not begun")
 
 // crowded is the part of a server's memory above which it is full: what it keeps beside items is
@@ -38,7 +38,7 @@ func consent(s settings, asked []rig.Asked, stdin io.Reader, stdout io.Writer) e
 		return fmt.Errorf("%w: a server evicts, so that what others stored may have to go; say -yes if that may be", errNoConsent)
 	}
 	fmt.Fprint(stdout, "Go on? [y/N] ")
-	answer, _ := bufio.NewReader(stdin).ReadString('\n') // what was read before an error is the answer
+	answer, _ := bufio.NewReader(stdin).ReadString('\n') // a line before an error is the answer
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return errNoConsent
 	}

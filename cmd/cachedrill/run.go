@@ -61,7 +61,7 @@ func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string
 	if err != nil {
 		return "", err
 	}
-	defer site.close()                  //nolint:contextcheck // what is left to be sent outlives ctx
+	defer site.close()                  //nolint:contextcheck // the rest to be sent outlives ctx
 	folder, err := report.Folder(s.out) // before the drill: a minute is too long to find out that there is no space for it
 	if err != nil {
 		return "", err
@@ -93,7 +93,7 @@ func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string
 	return all.verdict, nil
 }
 
-// played is what has been drilled so far.
+// played are the drills so far.
 type played struct {
 	stdout  io.Writer
 	folder  string
@@ -119,7 +119,7 @@ func (p *played) tell() {
 	}
 }
 
-// rehearse carries one drill out, of which the given number follow. It returns what was measured.
+// rehearse carries one drill out, of which the given number follow. It returns the measurements.
 func (c scenario) rehearse(ctx context.Context, s settings, stdout io.Writer, site *site, follow int) (r record.Record, err error) {
 	if s.scenario == scenarioAll {
 		fmt.Fprintf(stdout, "\n%s\n", c.name)
@@ -137,7 +137,7 @@ func (c scenario) rehearse(ctx context.Context, s settings, stdout io.Writer, si
 	return d.Journal().Snapshot(), err
 }
 
-// introduce says what is about to run.
+// introduce announces a drill.
 func introduce(stdout io.Writer, r record.Record) {
 	for _, s := range r.Servers {
 		about := s.About()

@@ -20,7 +20,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/stampede"
 )
 
-// ownRun is part of the keys on servers that nobody else uses.
+// ownRun is part of the keys on servers of the drill's own.
 const ownRun = "own"
 
 // scenario is one that can be chosen.

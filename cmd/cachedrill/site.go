@@ -20,7 +20,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/page"
 )
 
-// site is what is served over HTTP: the live page and the metrics, as far as they are wanted.
+// site serves the live page and the metrics over HTTP, as far as they are wanted.
 type site struct {
 	page    *page.Server // nil: none
 	metrics net.Listener // nil: none

@@ -26,7 +26,7 @@ func isDevice(file *os.File) bool {
 	return err != nil || !os.SameFile(info, null)
 }
 
-// canOpen reports whether a browser would be seen by whoever looks at w.
+// canOpen reports whether a browser would be seen by the reader of w.
 func canOpen(w io.Writer) bool {
 	return isTerminal(w) && (runtime.GOOS == "darwin" || os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "")
 }

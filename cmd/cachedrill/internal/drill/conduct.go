@@ -42,7 +42,7 @@ func (d *Drill) conduct(ctx context.Context) error {
 	return nil
 }
 
-// begin announces phase i and has the scenario do what it is about.
+// begin announces phase i and has the scenario carry it out.
 func (d *Drill) begin(ctx context.Context, i int) error {
 	p := d.journal.Phase(i)
 	p.Begun, p.Start = true, d.elapsed()
@@ -145,7 +145,7 @@ func (s *sampler) take(i int) {
 	d.refresh(i, sample.T)
 }
 
-// refresh has the journal know what has been measured of phase i up to a time.
+// refresh adds the measurements of phase i up to a time to the journal.
 func (d *Drill) refresh(i int, elapsed float64) {
 	p := d.journal.Phase(i)
 	p.End = max(p.End, elapsed)

@@ -1,5 +1,5 @@
 // Package drill drives the same load through two clients while servers are broken and repaired, and
-// records what their callers notice. What the servers and clients are is up to a Scenario.
+// records what their callers notice. A Scenario supplies the servers and clients.
 package drill
 
 import (

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
-// firstPage returns what is known before the start.
+// firstPage returns the page before the start.
 func (d *Drill) firstPage() record.Record {
 	o := d.options
 	r := record.Record{

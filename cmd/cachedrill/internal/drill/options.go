@@ -47,7 +47,7 @@ type Options struct {
 	More      bool // another drill follows
 }
 
-// Shape returns what the applications ask for, given the share of updates.
+// Shape returns the pattern of the applications' requests, given the share of updates.
 func (o Options) Shape(updates float64) workload.Shape {
 	return workload.Shape{Seed: o.Seed, Rate: o.Rate, Keys: o.Keys, Zipf: zipf, Updates: updates}
 }

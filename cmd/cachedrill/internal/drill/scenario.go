@@ -19,19 +19,19 @@ const (
 // SideNames returns the names of the sides.
 func SideNames() [Sides]string { return [Sides]string{"plain", "holdfast"} }
 
-// Scenario is what a drill is about: servers that fail, two clients, and an application for each.
+// Scenario is the subject of a drill: servers that fail, two clients, and an application for each.
 type Scenario interface {
 	// Steps returns the phases, one at least.
 	Steps() []Step
 	// Shape returns what both applications ask for.
 	Shape() workload.Shape
-	// Describe adds to a record what is known before the start.
+	// Describe adds to a record everything known before the start.
 	Describe(r *record.Record)
-	// Prepare stores what is there from the start. The stage is used until Close.
+	// Prepare stores the initial values. The stage is used until Close.
 	Prepare(ctx context.Context, s *Stage) error
 	// Side returns an application and where it counts, once Prepare has returned.
 	Side(side int) (workload.Handler, *workload.Recorder)
-	// Begin does what a phase begins with.
+	// Begin carries out the action at the begin of a phase.
 	Begin(ctx context.Context, step int) error
 	// Settle runs when the time of a phase is up. The phase goes on until it returns.
 	Settle(ctx context.Context, step int) error
@@ -43,7 +43,7 @@ type Scenario interface {
 	Summarize(s *record.Summary, side, step int, t *workload.Tally, seconds float64)
 	// Release makes calls return that might never do so, when the load has ended or ctx has.
 	Release()
-	// Sweep removes what the drill has left on servers of others, when the load has ended.
+	// Sweep removes the drill's keys from servers of others, when the load has ended.
 	Sweep(ctx context.Context)
 	// Close closes the clients and the servers that belong to the drill. It is idempotent.
 	Close() error
@@ -67,7 +67,7 @@ func (s *Stage) Tell(change func(side int)) {
 	}
 }
 
-// Registry returns the metrics of what has some.
+// Registry returns the metrics of the clients that have some.
 func Registry(collectors ...prometheus.Collector) prometheus.Gatherer {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors...)

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
-// momentOf returns what was counted in an interval. Reads that still wait show in the latencies:
+// momentOf returns the counts of an interval. Reads that still wait show in the latencies:
 // while nothing is answered, the oldest stands for all.
 func momentOf(t *workload.Tally, oldest time.Duration, seconds float64) record.Moment {
 	if t.Requests() == 0 && oldest > 0 {
@@ -23,7 +23,7 @@ func momentOf(t *workload.Tally, oldest time.Duration, seconds float64) record.M
 	}
 }
 
-// summarize stores in p what has been counted in phase i so far.
+// summarize stores in p the counts of phase i so far.
 func (d *Drill) summarize(p *record.Phase, i int) {
 	var tally workload.Tally
 	seconds := min(p.End, d.elapsed()) - p.Start

@@ -44,14 +44,14 @@ func (w *Watch[Step]) Stop() {
 	w.looks.Wait()
 }
 
-// Do notes what is about to be done.
+// Do notes an action that is about to begin.
 func (w *Watch[Step]) Do(s Step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last, w.lastAt = s, time.Now()
 }
 
-// Last is what was done last, and when.
+// Last is the last action, and its time.
 func (w *Watch[Step]) Last() (s Step, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// Login is what is said to a server before anything else. The zero value is no login.
+// Login is sent to a server before anything else. The zero value is no login.
 type Login struct{ Username, Password string }
 
 // Access says how a cluster is reached. The zero value is plain and without a login.

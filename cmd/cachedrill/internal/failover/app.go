@@ -15,7 +15,7 @@ import (
 
 const (
 	fillers = 16
-	// keyOverhead is about what a server keeps for a key besides its name and value.
+	// keyOverhead is roughly a server's memory for a key besides its name and value, in bytes.
 	keyOverhead = 100
 )
 
@@ -91,7 +91,7 @@ func (a *app) fill(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// afford takes what a key costs off the budget, and reports whether it was enough.
+// afford takes the cost of a key off the budget, and reports whether that was enough.
 func (a *app) afford(key string) bool {
 	size := int64(len(key) + a.options.ValueSize + keyOverhead)
 	return a.options.Budget == nil || a.options.Budget.Add(-size) >= 0

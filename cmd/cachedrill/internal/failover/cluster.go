@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// primaryName is what the primaries of own clusters are called.
+// primaryName is the name of the primary of an own cluster.
 const primaryName = "mymaster"
 
 const (
@@ -37,9 +37,9 @@ const (
 
 // Cluster is a primary with its replicas and sentinels.
 type Cluster interface {
-	// Kind says what the servers are, such as "redis 7.0.15".
+	// Kind names the servers' kind, such as "redis 7.0.15".
 	Kind() string
-	// Name is what the sentinels call the primary.
+	// Name is the primary's, as the sentinels know it.
 	Name() string
 	SentinelAddrs() []string
 	// Access says how the sentinels and the servers are reached.
@@ -65,7 +65,7 @@ type own struct {
 	servers []string
 
 	mu      sync.Mutex
-	broken  map[string]string // guarded by mu; what was done to the server of an address
+	broken  map[string]string // guarded by mu; the fault of the server of an address
 	leaving string            // guarded by mu; the primary when a planned failover was asked for; "" once it has happened
 }
 
@@ -265,7 +265,7 @@ func (o *own) Present(ctx context.Context, _ []string) (map[string]bool, error) 
 	return present, nil
 }
 
-// States asks each server that is not broken what it is.
+// States asks each server that is not broken for its role.
 func (o *own) States(ctx context.Context) []string {
 	states := make([]string, len(o.servers))
 	var asking sync.WaitGroup
@@ -281,7 +281,7 @@ func (o *own) States(ctx context.Context) []string {
 	return states
 }
 
-// role returns what a server says it is, or "down".
+// role returns the role that a server reports, or "down".
 func role(ctx context.Context, addr string) string {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()

@@ -119,7 +119,7 @@ func (f *Failover) both(do func(*side) error) error {
 	return errors.Join(errs[:]...)
 }
 
-// Begin does to the primaries what the schedule says.
+// Begin carries out a step of the schedule on the primaries.
 func (f *Failover) Begin(ctx context.Context, i int) error {
 	f.watch.begin(ctx)
 	for _, s := range f.sides {

@@ -29,7 +29,7 @@ type Foreign struct {
 	addrs   []string
 	access  Access
 	servers []string
-	control *sentinel.Client // for what is not measured
+	control *sentinel.Client // for requests that are not measured
 }
 
 // Connect finds the primary of a name through sentinels, within ctx or 5 s. The error names each
@@ -53,19 +53,19 @@ func Connect(ctx context.Context, addrs []string, name string, access Access) (*
 // Kind returns "redis".
 func (f *Foreign) Kind() string { return "redis" }
 
-// Name is what the sentinels call the primary.
+// Name is the primary's, as the sentinels know it.
 func (f *Foreign) Name() string { return f.name }
 
 // SentinelAddrs returns the sentinels that were given.
 func (f *Foreign) SentinelAddrs() []string { return slices.Clone(f.addrs) }
 
-// Access returns what was given.
+// Access returns the given access.
 func (f *Foreign) Access() Access { return f.access }
 
 // Servers returns the servers there were at the start, the primary first.
 func (f *Foreign) Servers() []string { return slices.Clone(f.servers) }
 
-// States returns what the sentinels say about the servers.
+// States returns the servers' states by the sentinels.
 func (f *Foreign) States(context.Context) []string {
 	t := f.control.Topology(f.name)
 	states := make([]string, len(f.servers))
@@ -148,8 +148,8 @@ func (f *Foreign) remove(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// Sweep deletes all keys of the drill on a cluster that was there before. What it cannot delete
-// expires.
+// Sweep deletes all keys of the drill on a cluster that was there before. Keys that it cannot
+// delete expires.
 func (f *Failover) Sweep(ctx context.Context) {
 	cluster, ok := f.options.Clusters[0].(*Foreign)
 	if !ok || f.stage == nil {

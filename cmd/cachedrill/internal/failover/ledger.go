@@ -13,7 +13,7 @@ type entry struct {
 	by  string    // the server that the client took for the primary then
 }
 
-// audit is what was found at the end of a phase.
+// audit is the finding at the end of a phase.
 type audit struct {
 	asked int           // how many writes were looked for: all that had been acknowledged and not been found missing before
 	lost  []entry       // those that are gone

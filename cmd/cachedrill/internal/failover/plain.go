@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/drill"
 )
 
-// errAbandoned is what a call returns that was left behind.
+// errAbandoned is the error of a call that was left behind.
 var errAbandoned = errors.New("the plain client did not return in time")
 
 const (

@@ -44,8 +44,8 @@ func rules(byDefault string, steps []step) promise.Rules {
 	return promise.Rules{
 		Scenario: record.Sentinel, Default: byDefault, Phases: names,
 		Metrics: append(promise.Common(),
-			// What a primary had acknowledged and not yet replicated dies with it, whatever the
-			// client does.
+			// Writes that a primary had acknowledged and not yet replicated die with it, whatever
+			// the client does.
 			promise.Metric{Name: "lost", Field: "lost_writes", Unit: record.Count, About: "acknowledged writes that are gone", Except: []string{"killed", "hung"}},
 			promise.Metric{Name: "gap", Field: "longest_gap_ms", Unit: record.Milliseconds, About: "the longest time without a write that was kept"}),
 	}

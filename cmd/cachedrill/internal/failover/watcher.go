@@ -127,7 +127,7 @@ func (w *watcher) lost(s *side, writes []entry) {
 	}
 }
 
-// nameOf returns what a server is called.
+// nameOf returns the name of a server.
 func (w *watcher) nameOf(addr string) string {
 	if addr == "" {
 		return "a server it has left"

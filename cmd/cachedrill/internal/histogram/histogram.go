@@ -11,7 +11,7 @@ const (
 	// its value wide.
 	subBits = 6
 	sub     = 1 << subBits
-	// octaves covers 1 µs to about 2.4 hours; what is longer counts in the last bucket.
+	// octaves covers 1 µs to about 2.4 hours; longer times count in the last bucket.
 	octaves = 28
 	buckets = sub * (octaves + 1)
 )

@@ -1,5 +1,5 @@
 // Package member is the program of one of the processes that share a cache in the drill: cachedrill
-// itself, started with an argument that nobody types.
+// itself, started with an argument of its own.
 package member
 
 import (
@@ -20,7 +20,7 @@ import (
 // argument makes this program a member; its configuration follows.
 const argument = "run-as-member-of-a-drill"
 
-// What a member answers. All but StatePath take the parameter "key".
+// The paths of a member. All but StatePath take the parameter "key".
 const (
 	GetPath    = "/get"    // with the value, or the error in words
 	RemovePath = "/remove" // with nothing, or the error in words
@@ -41,7 +41,7 @@ const (
 // errAnswer is the other end's own error, as against one on the way there.
 var errAnswer = errors.New("answered with an error")
 
-// Config is what a member is told when it is started. All fields must be set, but Plain.
+// Config is passed to a member when it is started. All fields must be set, but Plain.
 type Config struct {
 	Plain    bool     // whether it is one of the plain side
 	Number   int      // from 1 on, among its peers
@@ -69,7 +69,7 @@ func Is(args []string) bool { return len(args) == 2 && args[0] == argument }
 // State says of each other member, by its URL, whether this one asks it.
 type State map[string]bool
 
-// cache is what the members of both sides are.
+// cache is implemented by the members of both sides.
 type cache interface {
 	get(ctx context.Context, key string) (string, error)
 	remove(ctx context.Context, key string) error
@@ -130,7 +130,7 @@ func (c Config) cache() (cache, error) {
 	return newHoldfast(c)
 }
 
-// mount adds what the drill asks for. No caller waits longer than the timeout.
+// mount adds the paths of the drill. No caller waits longer than the timeout.
 func mount(mux *http.ServeMux, m cache, timeout time.Duration) {
 	mux.HandleFunc(GetPath, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
@@ -153,7 +153,7 @@ func reply(w http.ResponseWriter, text string, err error) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_, _ = io.WriteString(w, text) // whoever asked has gone
+	_, _ = io.WriteString(w, text) // the caller has gone
 }
 
 func replyJSON(w http.ResponseWriter, v any) {

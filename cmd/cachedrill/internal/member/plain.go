@@ -29,7 +29,7 @@ type plain struct {
 	removals singleflight.Group
 
 	mu   sync.Mutex
-	main *lru.Cache // what was loaded here; guarded by mu
+	main *lru.Cache // loaded here; guarded by mu
 	hot  *lru.Cache // what others own; guarded by mu
 }
 

@@ -135,7 +135,7 @@ func (u *Outage) oracle(stored []bool) *workload.Oracle {
 	return o
 }
 
-// Begin does to its server what the schedule says.
+// Begin carries out a step of the schedule on its server.
 func (u *Outage) Begin(ctx context.Context, i int) error {
 	if u.watch == nil {
 		u.watch = newWatcher(ctx, u)
@@ -194,7 +194,7 @@ func (u *Outage) Close() error {
 	return errors.Join(errs...)
 }
 
-// Observe adds what is wrong with the servers, and what only a cache has.
+// Observe adds the faults of the servers, and the figures that only a cache has.
 func (u *Outage) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tally, seconds float64) {
 	s.Faults = u.options.Rig.Faults()
 	for i, moment := range []*record.Moment{&s.Plain, &s.Holdfast} {

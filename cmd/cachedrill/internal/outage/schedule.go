@@ -19,7 +19,7 @@ func Rules() promise.Rules {
 	}
 }
 
-// step is a phase and what is done to a server at its begin.
+// step is a phase and the action on a server at its begin.
 type step struct {
 	drill.Step
 	action rig.Action // "": nothing
@@ -29,7 +29,7 @@ func newStep(name, title string, action rig.Action, server int) step {
 	return step{drill.Step{Name: name, Title: title, Fault: action.Fault(), Server: server}, action}
 }
 
-// past says what the step has made of its server.
+// past is the state of the server after the step.
 func (s step) past() string {
 	if s.action == rig.Hang {
 		return "hung"

@@ -18,8 +18,8 @@ const (
 	sweepTimeHasty = 2 * time.Second // after Ctrl-C
 )
 
-// Sweep deletes all keys of the drill on servers that were there before, directly. What it cannot
-// delete expires.
+// Sweep deletes all keys of the drill on servers that were there before, directly. Keys that it
+// cannot delete expires.
 func (u *Outage) Sweep(ctx context.Context) {
 	addrs := u.options.Rig.Foreign()
 	if len(addrs) == 0 || u.stage == nil {

@@ -9,8 +9,8 @@ import (
 )
 
 // Guard refuses requests for a host name that is not this machine's: a page of a stranger may have
-// had its own name resolved to the loopback address, and would read what is served here. addr is
-// what is listened on; a name in it is allowed.
+// had its own name resolved to the loopback address, and would read this page. addr is the
+// listener's; a name in it is allowed.
 func Guard(addr string, next http.Handler) http.Handler {
 	allowed := []string{"localhost"}
 	if name, err := os.Hostname(); err == nil {

@@ -1,4 +1,4 @@
-// Package promise reads what is promised about a drill, such as "p99<400ms,errors<0.1%", and judges
+// Package promise reads promises about a drill, such as "p99<400ms,errors<0.1%", and judges
 // it.
 package promise
 
@@ -14,7 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
-// ErrSyntax is wrapped by the errors of Parse; they say what is allowed.
+// ErrSyntax is wrapped by the errors of Parse; they say which forms are allowed.
 var ErrSyntax = errors.New("not a promise")
 
 // Metric is what can be promised.
@@ -22,7 +22,7 @@ type Metric struct {
 	Name  string
 	Field string      // the name of the figure in the JSON form of a record.Summary
 	Unit  record.Unit // Milliseconds, PercentUnit, Factor or Count
-	About string      // what is measured, for those who read how a promise ended
+	About string      // explains the figure to the reader of a verdict
 	// Except are the names of phases that a promise is not about unless it names them.
 	Except []string
 }
@@ -156,7 +156,7 @@ func parseNumber(text string) (float64, error) {
 // String returns the promise as it was written, without needless spaces.
 func (p Promise) String() string { return p.text }
 
-// About says in words what is promised.
+// About is the promise in words.
 func (p Promise) About() string { return p.metric.About }
 
 // Judge compares each promise with the worst of the phases that have begun and had a request, and

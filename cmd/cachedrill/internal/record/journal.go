@@ -34,7 +34,7 @@ type Journal struct {
 	followers map[chan Update]struct{} // guarded by mu; nil when the record is complete
 }
 
-// NewJournal begins a journal with what is known before the start.
+// NewJournal begins a journal with the record before the start.
 func NewJournal(r Record) *Journal {
 	r.Schema, r.Verdict = Schema, Running
 	return &Journal{record: r, followers: make(map[chan Update]struct{})}
@@ -56,7 +56,8 @@ func (j *Journal) snapshotLocked() Record {
 }
 
 // Follow returns the record as it is now and the changes from then on. The channel is closed after
-// OnEnd, by stop, and when its buffer of size updates overflows: who is too slow starts again.
+// OnEnd, by stop, and when its buffer of size updates overflows: a follower that is too slow starts
+// again.
 func (j *Journal) Follow(size int) (now Record, updates <-chan Update, stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

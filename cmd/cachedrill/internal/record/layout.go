@@ -15,12 +15,12 @@ type Layout struct {
 	About string `json:"about"`
 	// Lanes explains the picture of the servers.
 	Lanes string `json:"lanes"`
-	// Story is what a sentence about a phase may say, in this order.
+	// Story has the parts of a sentence about a phase, in this order.
 	Story []Claim `json:"-"`
 	// Charts show figures of a Moment over time. The one that the story is about comes first and is
 	// larger; else the first.
 	Charts []Chart `json:"charts"`
-	// Tiles show what is true now and, at the end, what was worst.
+	// Tiles show the present figures and, at the end, the worst.
 	Tiles []Tile `json:"tiles"`
 	// Columns are those of the table of phases: figures of a Summary.
 	Columns []Column `json:"columns"`

@@ -1,5 +1,5 @@
 // Package record holds what a drill measured: the settings, the phases, the samples over time and
-// the verdict. Its JSON form is what the live page draws and what cachedrill-report.json contains.
+// the verdict. The live page draws its JSON form, which is also cachedrill-report.json.
 package record
 
 import "time"
@@ -57,7 +57,7 @@ type Machine struct {
 	Go   string `json:"go"`
 }
 
-// Entry is a name, a value and what it means.
+// Entry is a name, a value and its explanation.
 type Entry struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -81,7 +81,7 @@ func (s Server) About() string {
 	return Ratio(s.Share) + " of the reads"
 }
 
-// Phase is a part of the schedule and, once it has begun, what was measured in it.
+// Phase is a part of the schedule and, once it has begun, its measurements.
 type Phase struct {
 	Name     string  `json:"name"`
 	Title    string  `json:"title"`
@@ -106,14 +106,14 @@ type Summary struct {
 	Unanswered   int     `json:"unanswered"` // requests without an answer in time
 	Errors       int     `json:"errors"`     // requests without an answer in time, or with an error
 	ErrorPercent float64 `json:"error_percent"`
-	LatePercent  float64 `json:"late_percent"` // requests that took longer than what is late, or had no answer at all
+	LatePercent  float64 `json:"late_percent"` // requests that took longer than the bound, or had no answer at all
 	*CacheSummary
 	*WriteSummary
 	*AgeSummary
 	*HerdSummary
 }
 
-// CacheSummary is what is measured of a cache.
+// CacheSummary has the measurements of a cache.
 type CacheSummary struct {
 	HitRatio     float64 `json:"hit_ratio"` // hits among the reads that asked the cache
 	Loads        int     `json:"loads"`     // database loads
@@ -126,7 +126,7 @@ type CacheSummary struct {
 	FailedWrites int     `json:"failed_writes"` // stores and deletions that failed
 }
 
-// WriteSummary is what is measured of writes that must not be lost.
+// WriteSummary has the measurements of writes that must not be lost.
 type WriteSummary struct {
 	Writes       int      `json:"writes"`
 	Acknowledged int      `json:"acknowledged_writes"`
@@ -151,7 +151,7 @@ type Moment struct {
 	P99         float64 `json:"p99_ms"`
 	Max         float64 `json:"max_ms"`
 	ErrorsRate  float64 `json:"errors_per_s"`
-	LateRate    float64 `json:"late_per_s"` // requests that took longer than what is late
+	LateRate    float64 `json:"late_per_s"` // requests that took longer than the bound
 	// Breakers tell for each server whether the side asks it: "closed", "half-open" or "open".
 	Breakers []string `json:"breakers,omitempty"`
 	*CacheMoment
@@ -160,7 +160,7 @@ type Moment struct {
 	*HerdMoment
 }
 
-// CacheMoment is what is measured of a cache.
+// CacheMoment has the measurements of a cache.
 type CacheMoment struct {
 	HitRatio     float64 `json:"hit_ratio"`
 	LoadsRate    float64 `json:"loads_per_s"`
@@ -169,13 +169,13 @@ type CacheMoment struct {
 	FailedWrites float64 `json:"failed_writes_per_s"`
 }
 
-// WriteMoment is what is measured of writes that must not be lost.
+// WriteMoment has the measurements of writes that must not be lost.
 type WriteMoment struct {
 	AcknowledgedRate float64 `json:"acknowledged_per_s"`
 	Primary          string  `json:"primary"` // the address that the client takes for the primary's; empty: none
 }
 
-// AgeSummary is what is measured of values that grow old. The age of an answer is the time since
+// AgeSummary has the measurements of values that grow old. The age of an answer is the time since
 // the source gave the value.
 type AgeSummary struct {
 	AgeP50        float64 `json:"age_p50_ms"`
@@ -195,7 +195,7 @@ type AgeMoment struct {
 	CallsRate float64 `json:"source_calls_per_s"`
 }
 
-// HerdSummary is what is measured of a cache that processes share.
+// HerdSummary has the measurements of a cache that processes share.
 type HerdSummary struct {
 	DatabaseLoads       int     `json:"database_loads"`
 	NeededDatabaseLoads int     `json:"needed_database_loads"`
@@ -229,6 +229,6 @@ type Promise struct {
 	Worst float64 `json:"worst"` // in the unit of Text, milliseconds for latencies
 	Shown string  `json:"shown"` // Worst in words
 	Phase string  `json:"phase"` // the title of the phase that had it
-	About string  `json:"about"` // what is promised, in words
+	About string  `json:"about"` // the promise in words
 	Kept  bool    `json:"kept"`
 }

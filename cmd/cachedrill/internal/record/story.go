@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Story says in words what the users of both sides noticed.
+// Story describes in words how the users of both sides fared.
 type Story struct {
 	// Headline is about the phase in which the sides differed most. It is the first of Sentences.
 	Headline string `json:"headline"`
@@ -41,7 +41,7 @@ func (c Claim) weight(p *Phase) (weight float64, ok bool) {
 	return math.Abs(plain-holdfast) / c.Worth, ok && both
 }
 
-// NewStory tells what has been measured until now; nil if that is nothing noticeable. A phase that
+// NewStory describes the measurements until now; nil if they show nothing noticeable. A phase that
 // has not ended is left out, unless no other has anything to tell.
 func NewStory(r *Record) *Story {
 	over := func(p *Phase) bool { return r.Verdict != Running || r.Elapsed >= p.End }

@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
-// Name is what the files are called, before the extension.
+// Name is the name of the files, without the extension.
 const Name = "cachedrill-report"
 
 // Folder makes the folder if need be and returns it; for "" it makes a new temporary one.
@@ -62,7 +62,7 @@ func JSON(w io.Writer, drills []record.Record) error {
 	return e.Encode(run{record.Schema, drills})
 }
 
-// Markdown writes of each drill the verdict, the table of all phases and what was run.
+// Markdown writes of each drill the verdict, the table of all phases and the settings.
 func Markdown(w io.Writer, drills []record.Record) error {
 	var b strings.Builder
 	for i, r := range drills {
@@ -125,7 +125,7 @@ func verdict(r record.Record) string {
 	}
 }
 
-// what says what was run.
+// what describes the drill.
 func what(r record.Record) (rows [][]string) {
 	for _, s := range r.Servers {
 		rows = append(rows, []string{s.Name, s.Kind, s.About()})

@@ -23,9 +23,9 @@ var errNotMemcached = errors.New("not a memcached")
 // Asked is what Ask has found out about a server.
 type Asked struct {
 	Addr string
-	// Kind is what it calls itself, such as "memcached 1.6.18", or "no answer".
+	// Kind is its name and version, such as "memcached 1.6.18", or "no answer".
 	Kind string
-	// Bytes are those of its items, Limit what it may use and Evictions how many items have had to
+	// Bytes are those of its items, Limit is its bound and Evictions how many items have had to
 	// go. 0: it does not say.
 	Bytes, Limit int64
 	Evictions    uint64

@@ -32,10 +32,10 @@ const (
 	Cut     Action = "cut"
 )
 
-// Down is what is wrong with a server that did not answer before the drill began.
+// Down is the fault of a server that did not answer before the drill began.
 const Down = "down"
 
-// Fault returns what is wrong with a server after the action: "killed", "hung", "slow", or "" for
+// Fault returns the state of a server after the action: "killed", "hung", "slow", or "" for
 // nothing.
 func (a Action) Fault() string {
 	switch a {
@@ -55,9 +55,9 @@ var ErrNoFaults = errors.New("these servers cannot be broken")
 // Rig is the servers of both sides. It has no useful zero value; Own, InProcess, Direct and Through
 // make one. It is safe for concurrent use.
 type Rig struct {
-	// Kinds says for each server what it is.
+	// Kinds names each server's kind.
 	Kinds []string
-	// Empties reports whether a killed server has lost what it stored.
+	// Empties reports whether a killed server has lost its items.
 	Empties bool
 	// Proxied reports whether the actions that need a proxy are possible.
 	Proxied bool
@@ -138,7 +138,7 @@ func newRig(r *Rig, count int, start func(i int) (testutil.Server, error)) (*Rig
 	return r, nil
 }
 
-// Name returns what a drill calls the server of an index.
+// Name returns a drill's name for the server of an index.
 func Name(server int) string { return fmt.Sprintf("server %d", server+1) }
 
 // Addrs returns where a side reaches its servers.
@@ -194,15 +194,15 @@ func act(a Action, s testutil.Server) error {
 	return nil
 }
 
-// Faults returns what is wrong with each server.
+// Faults returns the fault of each server.
 func (r *Rig) Faults() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.faults)
 }
 
-// Close stops what the rig has started; servers that were there before are left alone. It is
-// idempotent.
+// Close stops the processes that the rig has started; servers that were there before are left
+// alone. It is idempotent.
 func (r *Rig) Close() error {
 	var workers sync.WaitGroup
 	var mu sync.Mutex

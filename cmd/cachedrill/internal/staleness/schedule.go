@@ -23,8 +23,8 @@ func Rules() promise.Rules {
 		Scenario: record.Autorefresh, Default: "errors<1%,p99<400ms,calls<3x,age<1.5x", Phases: names,
 		Metrics: append(promise.Common(),
 			promise.Metric{Name: "calls", Field: "source_call_ratio", Unit: record.Factor, About: "calls of the source a second, as a multiple of those when it is healthy"},
-			// Nobody can serve what a source does not give; when it is back the old values go one
-			// by one.
+			// No cache can serve values that its source withholds; when it is back the old values
+			// go one by one.
 			promise.Metric{Name: "age", Field: "age_ratio", Unit: record.Factor, About: "p99 of the ages of answers, as a multiple of the period", Except: []string{"slow", "dead", "back"}},
 			promise.Metric{Name: "old", Field: "too_old_percent", Unit: record.PercentUnit, About: "answers older than 1.1 periods", Except: []string{"slow", "dead", "back"}}),
 	}

@@ -17,7 +17,7 @@ var (
 // slowdown is how many times longer a call takes while the source is slow.
 const slowdown = 40
 
-// value is what the source gives for a key.
+// value is the source's value of a key.
 type value struct {
 	At      int64  `json:"at"` // when the source gave it, in nanoseconds since 1970
 	Content string `json:"content"`

@@ -66,7 +66,7 @@ func (o Options) tolerated() time.Duration { return o.period() + o.period()/10 }
 func (o Options) local() int { return max(o.Keys/keptShare, 1) }
 
 // shieldRate returns how many calls of the source a second a process makes at most while the second
-// level is down: half as many again as it takes to refresh what it has.
+// level is down: half as many again as its refreshes take.
 func (o Options) shieldRate() float64 { return 1.5 * float64(o.local()) / o.period().Seconds() }
 
 // Staleness is the scenario. It has no useful zero value; New makes one.
@@ -149,7 +149,7 @@ func (s *Staleness) Prepare(ctx context.Context, stage *drill.Stage) error {
 	return errors.Join(errs[:]...)
 }
 
-// Begin does to the sources or to the second levels what the schedule says.
+// Begin carries out a step of the schedule on the sources or the second levels.
 func (s *Staleness) Begin(ctx context.Context, i int) error {
 	if s.watch == nil {
 		s.watch = newWatcher(ctx, s)

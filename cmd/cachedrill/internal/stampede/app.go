@@ -12,7 +12,7 @@ import (
 
 const fillers = 16
 
-// app is what the world sees of the processes of a side, behind a load balancer. It is safe for
+// app stands for all processes of a side, as behind a load balancer. It is safe for
 // concurrent use, Arrive excepted.
 type app struct {
 	options  Options
@@ -105,8 +105,8 @@ func count(t *workload.Tally, latency time.Duration, err error) {
 
 var errHerd = errors.New("a caller of a herd got an error")
 
-// herd lets many callers ask for a key that nobody has asked for, at all processes that are up, and
-// counts.
+// herd lets many callers ask for a key that was not asked for before, at all processes that are up,
+// and counts.
 func (a *app) herd(ctx context.Context, phase, rank int) {
 	a.recorder.Count(phase, func(t *workload.Tally) { t.Needed++ })
 	up := a.family.rotation.all()

@@ -74,7 +74,7 @@ func (d *database) load(w http.ResponseWriter, r *http.Request) {
 		d.loads[rank].Add(1)
 		d.loaded()
 		if version, err = d.values.Load(r.Context(), rank); err != nil {
-			return // whoever asked has gone
+			return // the caller has gone
 		}
 	}
 	value := make([]byte, d.size)

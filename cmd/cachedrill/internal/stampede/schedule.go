@@ -21,14 +21,14 @@ func Rules() promise.Rules {
 	}
 }
 
-// step is a phase and what is done to a process at its begin.
+// step is a phase and the action on a process at its begin.
 type step struct {
 	drill.Step
 	action rig.Action // "": nothing
 	after  string     // what has been done, in words
 }
 
-// nameOf returns what the drill calls a process.
+// nameOf returns the drill's name of a process.
 func nameOf(process int) string { return fmt.Sprintf("process %d", process+1) }
 
 // schedule returns the phases. Where a process cannot be hung, nothing hangs.

@@ -22,7 +22,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
-// What is usual: each request takes two or three more between processes, so fewer of them keep a
+// Usual figures: each request takes two or three more between processes, so fewer of them keep a
 // machine as busy.
 const (
 	Rate = 1000
@@ -192,7 +192,7 @@ func (s *Stampede) prepare(ctx context.Context, a *app) error {
 	return nil
 }
 
-// Begin does to a process of each side what the schedule says, and has the herds come.
+// Begin carries out a step of the schedule on a process of each side, and has the herds come.
 func (s *Stampede) Begin(ctx context.Context, i int) error {
 	if s.watch == nil {
 		s.watch = newWatcher(s.life, s) //nolint:contextcheck // it ends with the scenario
@@ -226,7 +226,7 @@ func (s *Stampede) act(ctx context.Context, step step) error {
 	return nil
 }
 
-// note has the samples and the watcher know what is about to be done.
+// note tells the samples and the watcher of an action that is about to begin.
 func (s *Stampede) note(step step) {
 	s.mu.Lock()
 	s.faults[step.Server] = step.Fault

@@ -52,7 +52,7 @@ func (s *Screen) block() string {
 // columns are the figures of a moment.
 func (s *Screen) columns() []record.Column { return record.LayoutOf(s.record.Scenario).Live }
 
-// nameWidth is the width of what is left of the figures.
+// nameWidth is the width of the column before the figures.
 const nameWidth = 11
 
 // shown are the columns that there is room for. Those that tell of trouble come first, and the

@@ -30,7 +30,7 @@ func fold(text string, width, indent int) string {
 // gap is between the columns of a table.
 const gap = 2
 
-// tables writes the rows of a table below its heads. What is wider than width goes on in another
+// tables writes the rows of a table below its heads. A table wider than width goes on in another
 // table below, which begins with the same first columns.
 func tables(heads []string, rows [][]string, first, width int) string {
 	widths := make([]int, len(heads))

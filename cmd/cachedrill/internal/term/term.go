@@ -51,11 +51,11 @@ func New(out io.Writer, o Options) *Screen { return &Screen{out: out, options: o
 // fall behind.
 const Backlog = 1 << 14
 
-// Show shows what a journal's Follow returned before the drill began, until the updates end.
+// Show shows the record and the updates of a journal's Follow, until they end.
 func (s *Screen) Show(now record.Record, updates <-chan record.Update) {
 	s.record = now
 	if s.options.Live {
-		s.print("\x1b[?7l\x1b[?25l") // what is too long is cut instead of wrapped; no cursor
+		s.print("\x1b[?7l\x1b[?25l") // long lines are cut instead of wrapped; no cursor
 		defer s.print("\x1b[?7h\x1b[?25h")
 	}
 	for u := range updates {

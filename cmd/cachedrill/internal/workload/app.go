@@ -10,8 +10,8 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// Cache is what the application uses of a client. Both clients under test have exactly these
-// methods.
+// Cache is the part of a client that the application uses. Both clients under test have exactly
+// these methods.
 type Cache interface {
 	Get(key string) (*memcache.Item, error)
 	Set(item *memcache.Item) error
@@ -20,7 +20,7 @@ type Cache interface {
 
 const (
 	versionSize = 8
-	// itemOverhead is about what a server keeps for an item besides its key and value.
+	// itemOverhead is roughly a server's memory for an item besides its key and value, in bytes.
 	itemOverhead = 50
 )
 

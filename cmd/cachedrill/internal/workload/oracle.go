@@ -36,7 +36,7 @@ func (o *Oracle) Down(server int) { o.down[server] = true }
 // Up notes that a server answers again.
 func (o *Oracle) Up(server int) { o.down[server] = false }
 
-// Emptied notes that a server has lost what it stored.
+// Emptied notes that a server has lost its items.
 func (o *Oracle) Emptied(server int) {
 	for k, owner := range o.owners {
 		if owner == server {

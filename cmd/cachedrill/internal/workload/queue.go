@@ -42,7 +42,7 @@ func (q *queue) pop() (Arrival, bool) {
 	return r, true
 }
 
-// expire takes out what arrived before t. What is firm stays.
+// expire takes out the requests that arrived before t, but for firm ones.
 func (q *queue) expire(t time.Time) (expired []Arrival) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/histogram"
 )
 
-// Tally is what was counted on one side in some stretch of time.
+// Tally has the counts of one side in some stretch of time.
 type Tally struct {
 	Latency      histogram.Histogram // of reads, from their arrival; reads given up count with their patience
 	Age          histogram.Histogram // of the values that were served, where that is known
@@ -123,7 +123,7 @@ func (r *Recorder) read(o outcome) {
 		t.Misses += o.misses
 		t.CacheErrors += o.cacheErrors
 		t.Unanswered += o.tooLates
-		t.Errors += o.tooLates // what the client says is not what the application answers
+		t.Errors += o.tooLates // the client's errors are not the application's answers
 		t.Stale += o.stale
 	})
 }
