@@ -93,8 +93,12 @@ bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFL
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS) && $(GO) run ./sentinel $(SENTINELFLAGS) \
 		&& $(GO) run ./autorefresh $(AUTOREFRESHFLAGS) && $(GO) run ./groupcache && $(GO) run ./hitratio && $(GO) run ./rolling && $(GO) run ./grpcpeer; fi
 
-soak: servers ## the long forms of tests: minutes of starvation and of random faults
+# How long all packages together meet with faults drawn by chance.
+SOAK ?= 20m
+
+soak: servers ## the long forms of tests: minutes of starvation and of random faults (SOAK=20m of them for all packages at once)
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -run 'Spinners' ./reconnectingmemcached/memcache
+	cd integration && $(GO) test -race -count=1 -v -timeout 2h -run 'Soak' ./matrix -soak $(SOAK)
 	$(GO) test -count=1 -v -timeout 4h -run 'Expeditions' ./reconnectingmemcached/memcache -expeditions 3000 -expedition-mutants
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
 	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...

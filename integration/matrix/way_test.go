@@ -56,8 +56,19 @@ func (w *way) answers(change func(to net.Conn, data []byte) bool) {
 	w.answer = change
 }
 
-// repeat does something again and again until calm.
+// heal ends all faults, those too that another has hidden.
+func (w *way) heal() {
+	w.calm()
+	w.answers(nil)
+	w.SetDelay(0)
+	_ = w.Release()
+	_ = w.Restart()
+	w.cut()
+}
+
+// repeat does something again and again until calm, in the place of what was repeated before.
 func (w *way) repeat(once func()) {
+	w.calm()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	w.mu.Lock()
 	w.rest = func() {
