@@ -122,6 +122,7 @@ func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T) *subject, f f
 	f.begin(s.way)
 	s.load(t, pace.Longer(moment))
 	got := s.load(t, looked)
+	ledger.halt()
 	f.end(s.way)
 	switch share, took := got.served(), got.median(); {
 	case want == refused && took > atOnce:
@@ -213,7 +214,7 @@ type ledger struct {
 	tried, done int // of the goroutine until ended is closed
 }
 
-// keepLedger writes until check is called.
+// keepLedger writes until halt is called.
 func keepLedger(t *testing.T, s *subject) *ledger {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -237,11 +238,15 @@ func keepLedger(t *testing.T, s *subject) *ledger {
 	return l
 }
 
+// halt ends the writes. While there is still a fault, no later write makes up for one that is lost.
+func (l *ledger) halt() {
+	l.stop()
+	<-l.ended
+}
+
 // check looks whether the last number that was said to be stored, or a later one, is.
 func (l *ledger) check(t *testing.T) {
 	t.Helper()
-	l.stop()
-	<-l.ended
 	if l.subject.write == nil {
 		return
 	}

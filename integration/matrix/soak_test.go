@@ -46,7 +46,7 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 	await(t, "answer before the faults", s)
 	ledger := keepLedger(t, s)
 	all := faults()
-	for range 4 {
+	for step := range 4 {
 		first, second := all[chance.IntN(len(all))], all[chance.IntN(len(all))]
 		length := 100*time.Millisecond + time.Duration(chance.Int64N(int64(900*time.Millisecond)))
 		t.Logf("%s, then also %s, %v each", first.name, second.name, length.Round(time.Millisecond))
@@ -54,6 +54,9 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 		s.load(t, length)
 		second.begin(s.way)
 		s.load(t, length)
+		if step == 3 {
+			ledger.halt()
+		}
 		if chance.IntN(2) == 0 {
 			first, second = second, first
 		}
