@@ -72,6 +72,8 @@ type slot struct {
 	used bool   // no answer has been read
 	size int    // of the request
 
+	asked time.Duration // when that was
+	room  int64         // bytes that the rest of its answer may have
 	heard time.Duration // when a sign of it last came, since its caller has left
 }
 

@@ -55,7 +55,7 @@ func (l *Line) read(r *bufio.Reader) error {
 		case h.Kind == frame.GoAway:
 			l.leaving.Store(true)
 		case h.Kind == frame.Loading:
-			l.showLife(h.Stream)
+			l.showLife(h)
 		case h.Kind.IsRequest():
 			return wrong("a request, kind %d", h.Kind)
 		case h.Kind.IsIgnored():
@@ -76,12 +76,12 @@ func (l *Line) takeAnswer(joiner *frame.Joiner, h frame.Head, body []byte) error
 		joiner.Drop(h.Stream)
 	}
 	if h.Flags&frame.More == 0 && !joiner.Open(h.Stream) {
-		return l.answered(frame.Whole{Head: h, Body: body})
+		return l.answered(h, frame.Whole{Head: h, Body: body})
 	}
-	l.showLife(h.Stream)
+	l.showLife(h)
 	w, ok, err := joiner.Add(h, body)
 	if err == nil && ok {
-		err = l.answered(w)
+		err = l.answered(frame.Head{Stream: h.Stream}, w)
 	}
 	return err
 }
@@ -96,11 +96,16 @@ func (l *Line) answerLimit(h frame.Head) int64 {
 	return 0
 }
 
-func (l *Line) showLife(stream uint32) {
+// showLife takes note of a frame that is not the last of its stream.
+func (l *Line) showLife(h frame.Head) {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()
-	switch s := l.slotLocked(stream); {
-	case s == nil:
+	s := l.slotLocked(h.Stream)
+	if s == nil {
+		return
+	}
+	l.watch.cameLocked(s, h)
+	switch {
 	case s.call == nil:
 		s.heard = time.Since(l.began)
 	default:
@@ -115,9 +120,15 @@ func (l *Line) isDone() bool {
 	return l.open == 0
 }
 
-// answered hands an answer to the call that waits for it.
-func (l *Line) answered(w frame.Whole) error {
+// answered hands an answer to the call that waits for it. last is the head of the frame that came
+// of it, unless that has been taken note of.
+func (l *Line) answered(last frame.Head, w frame.Whole) error {
 	l.out.mu.Lock()
+	if last.Length >= leastShared {
+		if s := l.slotLocked(last.Stream); s != nil {
+			l.watch.cameLocked(s, last)
+		}
+	}
 	c, ok := l.freeLocked(w.Head.Stream)
 	l.out.mu.Unlock()
 	switch {

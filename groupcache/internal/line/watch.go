@@ -45,6 +45,8 @@ const (
 type watched struct {
 	silence int64 // for how long the peer may be silent; 0 if another one watches
 	due     int64 // when it has been for too long
+	heard   int64 // when a sign of it last came, or it was asked
+	others  int64 // bytes that have come since, of answers that may go before its own
 	first   int64 // when it was first heard of, 0 if it was not
 	spared  int   // late looks since it was last heard of
 }
@@ -68,9 +70,13 @@ func (c *watched) sign(now int64) {
 	if c.first == 0 {
 		c.first = now
 	}
-	c.due = now + max(c.silence, int64(3*peer.NextSign))
+	c.due = now + c.pause()
+	c.heard, c.others = now, 0
 	c.spared = 0
 }
+
+// pause is how long nothing may be heard of a call of which something was heard.
+func (c *watched) pause() int64 { return max(c.silence, int64(3*peer.NextSign)) }
 
 // watch ends the calls that the peer is silent about. One timer serves all calls of a line; while
 // there are none, it makes the line's beat.
@@ -79,6 +85,8 @@ type watch struct {
 	timer *time.Timer
 	armed bool          // something is under way; guarded by the line's mutex
 	due   time.Duration // when the next look is, since the line began; guarded by the line's mutex
+
+	came arrivals // guarded by the line's mutex
 
 	signs atomic.Uint64 // of life: what has come, and gone out of what is long
 	seen  uint64        // signs at the last look that has found new ones; guarded by the line's mutex
@@ -94,13 +102,12 @@ func (w *watch) init(l *Line) {
 
 // startLocked watches a call.
 func (w *watch) startLocked(c *call) {
-	if w.armed && c.silence == 0 {
-		return
-	}
 	now := time.Since(w.line.began)
-	c.due = int64(now) + c.silence
+	c.due, c.heard = int64(now)+c.silence, int64(now)
+	s := w.line.slotLocked(c.stream)
+	s.asked, s.room = now, c.limit
 	if !w.armed {
-		w.since = now
+		w.since, w.came = now, arrivals{}
 		w.armLocked(now)
 	}
 }
@@ -150,31 +157,39 @@ func (w *watch) lookLocked(now time.Duration) error {
 	if l.open > 0 && now-w.since > deadAfter {
 		return errDead
 	}
+	came := w.came
+	w.came = arrivals{}
 	waiting := false
 	for i := range l.slots {
 		s := &l.slots[i]
 		c := s.call
-		switch {
-		case !s.used:
-		case c == nil:
-			if late > lateTick {
-				s.heard += late
-			}
-			if now-s.heard > unansweredFor {
+		if c == nil {
+			if s.used && s.isUnanswered(now, late) {
 				return errUnanswered
 			}
-		case c.verdict(now, late):
-			c.err = peer.ErrSilent
-			l.abandonLocked(s, c.stream)
-			c.done <- struct{}{}
-		default:
-			waiting = true
+			continue
 		}
+		c.share(int64(now), came)
+		if !c.verdict(now, late) {
+			waiting = true
+			continue
+		}
+		c.err = peer.ErrSilent
+		l.abandonLocked(s, c.stream)
+		c.done <- struct{}{}
 	}
 	if l.leaving.Load() && !waiting {
 		return ErrLeft
 	}
 	return nil
+}
+
+// isUnanswered reports whether no sign has come for too long of what was given up.
+func (s *slot) isUnanswered(now, late time.Duration) bool {
+	if late > lateTick {
+		s.heard += late
+	}
+	return now-s.heard > unansweredFor
 }
 
 // beatLocked asks for a sign for which nobody waits.
