@@ -104,13 +104,12 @@ func (l *Line) showLife(h frame.Head) {
 	if s == nil {
 		return
 	}
-	l.watch.cameLocked(s, h)
-	switch {
-	case s.call == nil:
+	l.watch.cameLocked(s, int(h.Length))
+	if s.call == nil {
 		s.heard = time.Since(l.began)
-	default:
-		l.aliveLocked(s.call)
+		return
 	}
+	l.aliveLocked(s.call)
 }
 
 // isDone says that all requests are answered.
@@ -121,13 +120,11 @@ func (l *Line) isDone() bool {
 }
 
 // answered hands an answer to the call that waits for it. last is the head of the frame that came
-// of it, unless that has been taken note of.
+// of it, without its length if that has been taken note of.
 func (l *Line) answered(last frame.Head, w frame.Whole) error {
 	l.out.mu.Lock()
-	if last.Length >= leastShared {
-		if s := l.slotLocked(last.Stream); s != nil {
-			l.watch.cameLocked(s, last)
-		}
+	if s := l.slotLocked(last.Stream); s != nil {
+		l.watch.cameLocked(s, int(last.Length)+s.size)
 	}
 	c, ok := l.freeLocked(w.Head.Stream)
 	l.out.mu.Unlock()

@@ -3,7 +3,6 @@ package line
 import (
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
 
@@ -11,7 +10,7 @@ import (
 // waits for its turn is told nothing; what comes for those before says that the peer is at work.
 // That holds for those alone that may be before: an answer to what was asked later is no sign. So
 // no more comes for them than what was asked by then may be answered with, and it must not come
-// too slowly.
+// too slowly. Long requests go out before others in the same way.
 
 const (
 	// leastShared is how many bytes a frame has at least that others wait for.
@@ -27,16 +26,17 @@ type arrivals struct {
 	asked time.Duration // when the first of them was asked for
 }
 
-// cameLocked takes note of a frame of an answer.
-func (w *watch) cameLocked(s *slot, h frame.Head) {
-	if h.Length < leastShared || s.room <= 0 {
+// cameLocked takes note of a frame of an answer. bytes is what it shows to have passed: the last one
+// shows that the request has.
+func (w *watch) cameLocked(s *slot, bytes int) {
+	if bytes < leastShared || s.room <= 0 {
 		return
 	}
-	s.room -= int64(h.Length)
+	s.room -= int64(bytes)
 	if w.came.bytes == 0 || s.asked < w.came.asked {
 		w.came.asked = s.asked
 	}
-	w.came.bytes += int64(h.Length)
+	w.came.bytes += int64(bytes)
 }
 
 // share gives a call more time for what has come since the last look.

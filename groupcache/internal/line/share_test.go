@@ -44,6 +44,39 @@ func TestAnswersThatWaitForTheirTurnAreNotGivenUp(t *testing.T) {
 	}
 }
 
+// A Get waits for the values that were set before it. Its peer was taken for silent meanwhile.
+func TestAGetBehindManySetsIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		l := newLine(t, client)
+		answer(t, drip{server, 10 << 20}, &local{find: func(string) (string, bool) { return "v", true }})
+		value := strings.Repeat("x", 30<<10)
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				for range 10 {
+					if err := l.Set(t.Context(), "g", "k", value, 0, nil, nil); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		longest := time.Duration(0)
+		for range 50 {
+			begun := time.Now()
+			if _, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil); err != nil {
+				t.Errorf("%v after %v", err, time.Since(begun))
+			}
+			longest = max(longest, time.Since(begun))
+			time.Sleep(20 * time.Millisecond)
+		}
+		all.Wait()
+		if longest < 100*time.Millisecond {
+			t.Errorf("the longest Get has taken %v: none has waited", longest)
+		}
+	})
+}
+
 // What is sent to others keeps a caller only as long as it may stand before its own answer.
 func TestAnswersToOthersKeepNoCallerForEver(t *testing.T) {
 	const silence = 30 * time.Millisecond

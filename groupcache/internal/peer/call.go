@@ -184,17 +184,22 @@ func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context,
 	if p.options.Trace != nil {
 		return p.tellTraced(ctx, t, fn)
 	}
-	return p.bounded(ctx, t.size, fn)
+	return p.bounded(ctx, t, fn)
 }
 
-// bounded makes a request that tells the peer something of a size. It may take as long as something
+// bounded makes a request that tells the peer something, when its turn has come. It may take as long as something
 // of it goes out. A peer that is being told what it has missed is told what is written meanwhile,
 // too: otherwise there would always be more.
-func (p *Peer) bounded(ctx context.Context, size int, fn func(ctx context.Context, alive func()) error) error {
+func (p *Peer) bounded(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
+	bytes, leave, err := p.turns.take(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	begun := time.Now()
-	w := startWatchdog(p.patience()+underWay(size), cancel)
+	w := startWatchdog(p.patience()+underWay(bytes), cancel)
 	defer w.timer.Stop()
 	alive := func() { w.feed(time.Since(begun)) } // what has been written may take as long to arrive as it took to be written
 	if p.catching() {

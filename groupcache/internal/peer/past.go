@@ -238,5 +238,5 @@ func (p *Peer) AwaitGreeting(ctx context.Context) error {
 // Offer tells the peer that this process has values of keys that will be the peer's own, and waits
 // until it has taken them.
 func (p *Peer) Offer(ctx context.Context, group, from string, keys []string) error {
-	return p.bounded(ctx, 0, func(ctx context.Context, _ func()) error { return p.transport.Offer(ctx, group, from, keys) })
+	return p.bounded(ctx, telling{}, func(ctx context.Context, _ func()) error { return p.transport.Offer(ctx, group, from, keys) })
 }

@@ -103,6 +103,7 @@ type Peer struct {
 	batchers  sync.Map   // of *batcher, by group
 	counts    [5]atomic.Uint64
 	missed    writes.Missed
+	turns     turns
 	tooLate   atomic.Int64 // loads in a row for which it was too late as a former owner
 	spared    atomic.Int64 // until when it is not asked as a former owner; Unix nanoseconds
 	refuses   atomic.Bool  // it did not take the last request, and the log has been told
@@ -131,7 +132,7 @@ const strikes = 3
 func newPeer(address string, o Options, changed func(), again func(*Peer)) (*Peer, error) {
 	p := &Peer{
 		url: address, shown: Shown(address), transport: o.Dial(address), options: o,
-		changed: changed, again: again, known: make(chan struct{}),
+		changed: changed, again: again, known: make(chan struct{}), turns: newTurns(o.MaxInFlight),
 	}
 	p.quick, _ = p.transport.(Quick)
 	b, err := breaker.New(o.Name, breaker.Options{

@@ -49,7 +49,7 @@ func (p *Peer) Written(ctx context.Context, group string, within time.Duration, 
 	if err := p.AwaitGreeting(ctx); err != nil {
 		return nil, p.unavailable(err)
 	}
-	err = p.bounded(ctx, 0, func(ctx context.Context, _ func()) (err error) {
+	err = p.bounded(ctx, telling{}, func(ctx context.Context, _ func()) (err error) {
 		answers, err = p.transport.Written(ctx, group, within, keys)
 		return err
 	})

@@ -66,7 +66,7 @@ func (p *Peer) tellTraced(ctx context.Context, t telling, fn func(ctx context.Co
 	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
 		Kind: trace.Client, Name: t.name, Namespace: t.group, Endpoint: p.shown, Keys: 1, Key: t.key,
 	})
-	err := p.bounded(ctx, t.size, fn)
+	err := p.bounded(ctx, t, fn)
 	span.End(outcomeOf(ctx, err))
 	return err
 }

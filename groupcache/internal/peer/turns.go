@@ -1,0 +1,43 @@
+package peer
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+const (
+	// setsAtOnce is how many values are on their way to a peer at once. More would wait for each
+	// other there, and be taken for what the peer does not answer.
+	setsAtOnce = 64
+	// removesAtOnce is how many removals are.
+	removesAtOnce = 256
+)
+
+// turns has what a peer is told wait until less is under way to it. A peer that hangs has none wait
+// for long: what is under way fails, and then the peer is down.
+type turns struct {
+	sets, removes chan struct{}
+	bytes         atomic.Int64 // of the values that are on their way
+}
+
+func newTurns(most int) turns {
+	return turns{sets: make(chan struct{}, min(setsAtOnce, most)), removes: make(chan struct{}, min(removesAtOnce, most))}
+}
+
+// take waits for the turn of a request. Then bytes are on their way to the peer, its own among
+// them, until leave is called.
+func (t *turns) take(ctx context.Context, r telling) (bytes int64, leave func(), err error) {
+	places := t.removes
+	if r.size > 0 {
+		places = t.sets
+	}
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+	return t.bytes.Add(int64(r.size)), func() {
+		t.bytes.Add(-int64(r.size))
+		<-places
+	}, nil
+}
