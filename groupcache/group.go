@@ -150,8 +150,8 @@ func newGroup(i *Instance, name string, cacheBytes int64, getter Getter, opts []
 	g.hot = g.newStore(hot, 0)
 	g.countGets()
 	g.touched = writes.NewTouched(i.options.Handover)
-	g.loads = g.newFlights(g.load)
-	g.fetches = g.newFlights(g.fetch)
+	g.loads = g.newFlights(g.load, nil)
+	g.fetches = g.newFlights(g.fetch, g.beginFetch)
 	return g
 }
 

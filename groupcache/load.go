@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
@@ -27,8 +26,11 @@ type loaded struct {
 }
 
 // newFlights makes a table of flights that do work.
-func (g *Group) newFlights(work func(ctx context.Context, f *loading) (ByteView, error)) *flight.Table[loaded] {
+func (g *Group) newFlights(
+	work func(ctx context.Context, f *loading) (ByteView, error), begin func(ctx context.Context, f *loading) flight.Begun,
+) *flight.Table[loaded] {
 	return flight.New(flight.Options[loaded]{
+		Begin: begin,
 		Work: func(ctx context.Context, f *loading) (err error) {
 			f.Data.view, err = work(ctx, f)
 			return err
@@ -179,95 +181,6 @@ func (g *Group) serveFromCache(key string) (v ByteView, hit bool, err error) {
 func (g *Group) serveByLoad(ctx context.Context, key string) (ByteView, error) {
 	g.Stats.Loads.Add(1)
 	return brought(g.loads.Do(ctx, key))
-}
-
-// fetch is what the flights of fetches do: ask the owner, or those that stand in for it.
-func (g *Group) fetch(ctx context.Context, f *loading) (ByteView, error) {
-	key := f.Key
-	g.keepApart(key)
-	owners := g.route().owners(key)
-	for i, r := range owners {
-		if r.here() { // this process is next
-			break
-		}
-		start := time.Now()
-		v, err := g.askOwner(ctx, owners[i:], key)
-		if err == nil {
-			g.fetched(start, v.Len())
-			g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire, Fence: &f.Fence})
-			return v, nil
-		}
-		if ctx.Err() != nil {
-			return ByteView{}, ctx.Err()
-		}
-		g.Stats.PeerErrors.Add(1)
-		if g.config.onPeerError != nil || answered(err) {
-			return g.afterRefusal(ctx, key, r.url(), err)
-		}
-		if i == 0 { // the load need not ask it once more
-			ctx = context.WithValue(ctx, askedFor{}, map[string][]*peer.Peer{key: {r.peer}})
-		}
-	}
-	return brought(g.loads.Do(ctx, key))
-}
-
-// hedgeShare is the budget of hedges: one of so many fetches.
-const hedgeShare = 20
-
-// askOwner asks the first of the owners. If that takes longer than 95 of 100 times, it asks the
-// cache of the next one, too, within a budget: a hedge never causes a load.
-func (g *Group) askOwner(ctx context.Context, owners []remote, key string) (ByteView, error) {
-	g.fetchCount.Add(1)
-	owner, next := owners[0], remote{}
-	if len(owners) > 1 {
-		next = owners[1]
-	}
-	if next.peer == nil || !next.peer.Up() || !owner.peer.Marked() || owner.peer.Usual() == 0 {
-		return owner.get(ctx, g.name, key)
-	}
-	hedged, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var found atomic.Pointer[peer.Answer]
-	hedge := func() {
-		if a, ok := next.peer.Cached(hedged, g.name, key); ok {
-			found.Store(&a)
-			g.hedgesWon.Add(1)
-			cancel()
-		}
-	}
-	timer := time.AfterFunc(owner.peer.Usual(), func() {
-		if g.hedges.Load()*hedgeShare < g.fetchCount.Load() && g.instance.spawn(hedge) {
-			g.hedges.Add(1)
-		}
-	})
-	defer timer.Stop()
-	v, err := owner.get(hedged, g.name, key)
-	if a := found.Load(); err != nil && !answered(err) && a != nil {
-		return ByteView{a.Value, a.Expire}, nil
-	}
-	return v, err
-}
-
-func (g *Group) fetched(start time.Time, size int) {
-	g.Stats.PeerLoads.Add(1)
-	g.instance.histograms.sizes.Observe(int64(size))
-	g.Stats.GetFromPeersLatencyLower.raise(time.Since(start).Milliseconds())
-}
-
-// afterRefusal does what the group's handler says about the error of a peer; without one it is
-// returned.
-func (g *Group) afterRefusal(ctx context.Context, key, url string, err error) (ByteView, error) {
-	if g.config.onPeerError == nil {
-		return ByteView{}, err
-	}
-	tryLocally, err := g.config.onPeerError(ctx, g, key, url, err)
-	if tryLocally {
-		return brought(g.loads.Do(ctx, key))
-	}
-	if err == nil {
-		err = fmt.Errorf("%w: %s: the handler said nothing more", ErrPeerUnavailable, url)
-	}
-	return ByteView{}, err
 }
 
 // remoteError is the error of the Getter at a peer.

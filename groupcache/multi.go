@@ -11,7 +11,6 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -181,9 +180,9 @@ func (g *Group) askTogether(ctx context.Context, p *peer.Peer, b *flight.Batch[l
 			land(b, f, ByteView{}, remoteError(g.name, f.Key, a))
 			continue
 		}
-		g.fetched(start, len(a.Value))
-		g.keepGuest(store.Item{Key: f.Key, Value: a.Value, Expire: a.Expire, Fence: &f.Fence})
-		land(b, f, ByteView{a.Value, a.Expire}, nil)
+		v := ByteView{a.Value, a.Expire}
+		g.fetched(f, v, start)
+		land(b, f, v, nil)
 	}
 }
 

@@ -36,6 +36,11 @@ func (r remote) get(ctx context.Context, group, key string) (ByteView, error) {
 		return ByteView{string(out.GetValue()), out.GetExpire()}, err
 	}
 	answer, err := r.peer.Get(ctx, group, key)
+	return viewOf(group, key, answer, err)
+}
+
+// viewOf is what a peer of ours has answered.
+func viewOf(group, key string, answer peer.Answer, err error) (ByteView, error) {
 	switch {
 	case err != nil:
 		return ByteView{}, fmt.Errorf("%w: %w", ErrPeerUnavailable, err)

@@ -12,6 +12,9 @@ import (
 type Options[T any] struct {
 	// Work loads the key of a flight into its Data.
 	Work func(ctx context.Context, f *Flight[T]) error
+	// Begin begins the work of a flight whose first caller can leave, and waits for nothing. It
+	// returns nil if the work cannot be begun so. Optional.
+	Begin func(ctx context.Context, f *Flight[T]) Begun
 	// Panicked makes the error of a load that panicked, or, with a nil cause, ended its goroutine.
 	Panicked func(key string, cause any) error
 	// Life is the context of flights whose first caller cannot leave, and brings no values.
@@ -59,18 +62,17 @@ func (t *Table[T]) Do(ctx context.Context, key string) (*Flight[T], error) {
 		}
 		return f, err
 	case ctx.Done() == nil: // this caller cannot leave: it may as well do the work
-		t.run(ctxOfLoad, f)
+		t.run(ctxOfLoad, f, t.options.Work)
 		return f, f.err
 	}
-	go t.run(ctxOfLoad, f)
-	return f, f.Wait(ctx)
+	return f, t.lead(ctx, ctxOfLoad, f)
 }
 
 // Start loads a key in the background, unless it is being loaded.
 func (t *Table[T]) Start(ctx context.Context, key string) {
 	f, ctxOfLoad, err := t.Join(ctx, key)
 	if err == nil && ctxOfLoad != nil {
-		go t.run(ctxOfLoad, f)
+		go t.run(ctxOfLoad, f, t.options.Work)
 	} else if err == nil {
 		f.Leave()
 	}
@@ -94,7 +96,6 @@ func (t *Table[T]) Join(ctx context.Context, key string) (f *Flight[T], ctxOfLoa
 	f = &Flight[T]{Key: key, shard: s, Began: time.Now(), limit: t.options.Limit, waiting: 1}
 	s.live[key] = f
 	if ctx.Done() != nil {
-		f.awaitLocked()
 		ctx = context.WithoutCancel(ctx)
 	}
 	f.values = ctx
@@ -105,7 +106,7 @@ func (t *Table[T]) Join(ctx context.Context, key string) (f *Flight[T], ctxOfLoa
 }
 
 // run does the work and lands. A Getter that panics, or ends its goroutine, leaves nothing behind.
-func (t *Table[T]) run(ctx context.Context, f *Flight[T]) {
+func (t *Table[T]) run(ctx context.Context, f *Flight[T], work func(context.Context, *Flight[T]) error) {
 	var err error
 	returned := false
 	defer func() {
@@ -114,7 +115,7 @@ func (t *Table[T]) run(ctx context.Context, f *Flight[T]) {
 		}
 		f.land(err)
 	}()
-	err = t.options.Work(ctx, f)
+	err = work(ctx, f)
 	returned = true
 }
 

@@ -222,16 +222,16 @@ func (f *Framed) over(group, key string) *line.Line {
 }
 
 // taken reports whether the peer was asked by frames. What was not can be asked by HTTP.
-func taken(err error) bool { return !errors.Is(err, line.ErrNotTaken) }
+func taken(err error) bool { return !errors.Is(err, peer.ErrNotTaken) }
 
 // Quick implements peer.Quick.
-func (f *Framed) Quick(ctx context.Context, q peer.Question) (a peer.Answer, first time.Duration, ok bool, err error) {
+func (f *Framed) Quick(ctx context.Context, q peer.Question) (peer.Pending, bool) {
 	l := f.over(q.Group, q.Key)
 	if l == nil {
-		return peer.Answer{}, 0, false, nil
+		return peer.Pending{}, false
 	}
-	a, first, err = l.Get(ctx, q, f.carry(ctx), nil)
-	return a, first, taken(err), err
+	p, err := l.Begin(q, f.carry(ctx), nil)
+	return p, err == nil
 }
 
 // Get implements peer.Transport.

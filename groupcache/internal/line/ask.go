@@ -26,19 +26,45 @@ func Fits(group, key string) bool { return len(group)+len(key) <= MaxKey }
 // Trace is the headers of a trace, as multiwire has lists: names and values in turn. Nil is none.
 type Trace []byte
 
-// Get asks for a key. The error is ErrNotTaken if the peer was not asked, or peer.ErrSilent if
+// Get asks for a key. The error is peer.ErrNotTaken if the peer was not asked, or peer.ErrSilent if
 // nothing was heard of it for too long. first is how long it took to be heard of. alive, if it is
 // not nil, is told of signs of life.
 func (l *Line) Get(ctx context.Context, q peer.Question, t Trace, alive func()) (a peer.Answer, first time.Duration, err error) {
-	c := l.newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
-	defer l.release(c)
-	c.silence = int64(q.Silence)
-	start := time.Since(l.began)
-	if err := l.ask(ctx, c, request{kind: frame.Get, group: q.Group, body: q.Key, trace: t}); err != nil {
+	p, err := l.Begin(q, t, alive)
+	if err != nil {
 		return peer.Answer{}, 0, err
 	}
-	if first = time.Since(l.began) - start; c.first != 0 {
-		first = time.Duration(c.first) - start
+	p.Wait(ctx)
+	if a, first, err = p.Take(); errors.Is(err, peer.ErrLeft) {
+		err = ctx.Err()
+	}
+	return a, first, err
+}
+
+// Begin is Get for who waits by itself. The error is that of a question that was not asked.
+func (l *Line) Begin(q peer.Question, t Trace, alive func()) (peer.Pending, error) {
+	c := l.newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
+	c.line, c.silence = l, int64(q.Silence)
+	c.began = time.Since(l.began)
+	if err := l.send(c, request{kind: frame.Get, group: q.Group, body: q.Key, trace: t}); err != nil {
+		l.release(c)
+		return peer.Pending{}, err
+	}
+	return peer.Pending{Waiting: c, On: l, ID: c.stream}, nil
+}
+
+// Done implements peer.Waiting.
+func (c *call) Done() <-chan struct{} { return c.done }
+
+// Take implements peer.Waiting.
+func (c *call) Take() (a peer.Answer, first time.Duration, err error) {
+	l := c.line
+	defer l.release(c)
+	if c.err != nil {
+		return peer.Answer{}, 0, c.err
+	}
+	if first = time.Since(l.began) - c.began; c.first != 0 {
+		first = time.Duration(c.first) - c.began
 	}
 	switch c.head.Kind {
 	case frame.Value:
@@ -51,6 +77,14 @@ func (l *Line) Get(ctx context.Context, q peer.Question, t Trace, alive func()) 
 		return a, first, err
 	}
 	return peer.Answer{}, 0, wrong("an answer of kind %d to a Get", c.head.Kind)
+}
+
+// Leave implements peer.Shared. The call may be another one's by now: then its stream says so.
+func (l *Line) Leave(w peer.Waiting, id uint32) {
+	if c, ok := w.(*call); ok && l.leave(c, id) {
+		c.err = peer.ErrLeft
+		c.done <- struct{}{}
+	}
 }
 
 const statusOK = "200 OK"

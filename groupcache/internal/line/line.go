@@ -32,9 +32,6 @@ const (
 	maxQueued = 64 << 20
 )
 
-// ErrNotTaken says that a request was not carried out, and will not be: it may be made another way.
-var ErrNotTaken = errors.New("the connection takes no more requests")
-
 // Options are what a Line needs to know. All fields are required.
 type Options struct {
 	// MaxValueSize bounds the values of answers, in bytes.
@@ -80,8 +77,10 @@ type slot struct {
 // call is a caller that waits.
 type call struct {
 	done   chan struct{} // of capacity 1
+	line   *Line         // of a Get
 	stream uint32
-	limit  int64 // that the answer may have
+	began  time.Duration // when a Get was asked
+	limit  int64         // that the answer may have
 	alive  func()
 	watched
 
@@ -201,7 +200,7 @@ func (l *Line) ask(ctx context.Context, c *call, r request) error {
 		return c.err
 	case <-ctx.Done():
 	}
-	if l.leave(c) {
+	if l.leave(c, c.stream) {
 		return ctx.Err()
 	}
 	<-c.done
@@ -223,7 +222,7 @@ func (l *Line) send(c *call, r request) error {
 	w.mu.Lock()
 	if w.err != nil || l.leaving.Load() {
 		w.mu.Unlock()
-		return ErrNotTaken
+		return peer.ErrNotTaken
 	}
 	if l.open == maxSlots || w.size > maxQueued {
 		w.mu.Unlock()
@@ -264,15 +263,15 @@ func (l *Line) enterLocked(c *call, size int) uint32 {
 
 // leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was
 // asked has come.
-func (l *Line) leave(c *call) bool {
+func (l *Line) leave(c *call, stream uint32) bool {
 	w := &l.out
 	w.mu.Lock()
-	s := l.slotLocked(c.stream)
+	s := l.slotLocked(stream)
 	if s == nil || s.call != c {
 		w.mu.Unlock()
 		return false
 	}
-	l.abandonLocked(s, c.stream)
+	l.abandonLocked(s, stream)
 	w.handUnlocking()
 	return true
 }

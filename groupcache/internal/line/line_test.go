@@ -149,7 +149,7 @@ func TestGoAwayLosesNothing(t *testing.T) {
 	<-loading
 	s.GoAway()
 	within(t, "the line takes no more", func() bool { return !l.Takes() })
-	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, line.ErrNotTaken) {
+	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrNotTaken) {
 		t.Errorf("what came later: %v", err)
 	}
 	close(release)
@@ -191,7 +191,7 @@ func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 		}
 		first = this
 	}
-	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, line.ErrNotTaken) {
+	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrNotTaken) {
 		t.Errorf("afterwards: %v", err)
 	}
 }

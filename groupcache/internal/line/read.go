@@ -179,7 +179,7 @@ func refusal(body []byte) error {
 	case frame.TooLarge:
 		return peer.ErrTooLarge
 	case frame.Leaving:
-		return ErrNotTaken
+		return peer.ErrNotTaken
 	case frame.Busy:
 		return peer.ErrBusy
 	case frame.NotUnderstood:

@@ -26,8 +26,8 @@ type arrivals struct {
 	asked time.Duration // when the first of them was asked for
 }
 
-// cameLocked takes note of a frame of an answer. bytes is what it shows to have passed: the last one
-// shows that the request has.
+// cameLocked takes note of a frame of an answer. bytes is what it shows to have passed: the last
+// one shows that the request has.
 func (w *watch) cameLocked(s *slot, bytes int) {
 	if bytes < leastShared || s.room <= 0 {
 		return

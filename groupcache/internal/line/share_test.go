@@ -82,12 +82,10 @@ func TestAnswersToOthersKeepNoCallerForEver(t *testing.T) {
 	const silence = 30 * time.Millisecond
 	piece := eight + strings.Repeat("x", 32<<10-len(eight))
 	for what, c := range map[string]struct {
-		// say sends something for the stream of another caller, who has asked a while before or after
-		// the one that is forgotten, until that one is given up.
-		size  int
+		size  int // of what is sent for another caller, until the one that is forgotten is given up
 		pause time.Duration
 		ended time.Duration // when all that comes has come, 0 for never
-		later bool
+		later bool          // the other one has asked after the one that is forgotten
 		least time.Duration
 		most  time.Duration
 	}{

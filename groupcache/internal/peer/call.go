@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -187,9 +188,9 @@ func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context,
 	return p.bounded(ctx, t, fn)
 }
 
-// bounded makes a request that tells the peer something, when its turn has come. It may take as long as something
-// of it goes out. A peer that is being told what it has missed is told what is written meanwhile,
-// too: otherwise there would always be more.
+// bounded makes a request that tells the peer something, when its turn has come. It may take as
+// long as something of it goes out. A peer that is being told what it has missed is told what is
+// written meanwhile, too: otherwise there would always be more.
 func (p *Peer) bounded(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
 	bytes, leave, err := p.turns.take(ctx, t)
 	if err != nil {
@@ -241,41 +242,57 @@ func (p *Peer) call(ctx context.Context, fn func(ctx context.Context, alive func
 // guard asks the breaker for leave and tells it what came of it. The context limited ends when the
 // peer has had its time.
 func (p *Peer) guard(ctx, limited context.Context, fn func() error) error {
-	permit, err := p.breaker.Allow()
+	permit, err := p.enter()
 	if err != nil {
 		p.counts[countRefused].Add(1)
 		return p.unavailable(err)
 	}
-	if p.inFlight.Add(1) > int64(p.options.MaxInFlight) {
-		p.inFlight.Add(-1)
-		permit.Done(errGaveUp)
-		p.counts[countRefused].Add(1)
-		return p.unavailable(ErrBusy)
+	return p.judge(ctx, limited, permit, fn())
+}
+
+// enter begins a request, whose end is exit.
+func (p *Peer) enter() (breaker.Permit, error) {
+	permit, err := p.breaker.Allow()
+	if err != nil {
+		return permit, err
 	}
-	defer p.inFlight.Add(-1)
-	err = fn()
+	if p.inFlight.Add(1) > int64(p.options.MaxInFlight) {
+		p.exit(permit, errGaveUp)
+		return permit, ErrBusy
+	}
+	return permit, nil
+}
+
+// exit ends a request and tells the breaker what came of it.
+func (p *Peer) exit(permit breaker.Permit, err error) {
+	p.inFlight.Add(-1)
+	permit.Done(err)
+}
+
+// judge ends a request, and says what its caller is told.
+func (p *Peer) judge(ctx, limited context.Context, permit breaker.Permit, err error) error {
 	if err == nil {
-		permit.Done(nil)
+		p.exit(permit, nil)
 		if p.refuses.Load() {
 			p.refuses.Store(false)
 		}
 		return nil
 	}
 	silent := errors.Is(context.Cause(limited), ErrSilent) || errors.Is(err, ErrSilent)
-	if ctx.Err() != nil && !silent {
-		permit.Done(errGaveUp)
-		return ctx.Err()
+	if !silent && (ctx.Err() != nil || errors.Is(err, ErrLeft)) {
+		p.exit(permit, errGaveUp)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
 	}
 	if silent {
 		err = ErrSilent
 	}
-	if errors.Is(err, errGaveUp) || counted(err) {
-		permit.Done(errGaveUp)
+	if counted(err) {
+		p.exit(permit, errGaveUp)
 	} else {
-		permit.Done(err)
-	}
-	if errors.Is(err, errGaveUp) {
-		return err
+		p.exit(permit, err)
 	}
 	p.counts[countFailed].Add(1)
 	p.sayRefused(err)

@@ -59,8 +59,8 @@ const (
 	slowestLink = 1 << 20
 )
 
-// underWay is for how long the peer may be silent, as the last of so many bytes that were written is
-// still on its way to it.
+// underWay is for how long the peer may be silent, as the last of so many bytes that were written
+// is still on its way to it.
 func underWay(size int64) time.Duration {
 	return time.Duration(min(size, buffered)) * time.Second / slowestLink
 }

@@ -11,10 +11,9 @@ import (
 // the peer's silence itself, so that a request needs no context and no timer of its own.
 type Quick interface {
 	Transport
-	// Quick asks for a key on that connection. The error is ErrSilent if the peer was silent for
-	// too long. first is how long it took to be heard of. If not ok, there is no such connection,
-	// or the question does not fit, and nothing was asked.
-	Quick(ctx context.Context, q Question) (a Answer, first time.Duration, ok bool, err error)
+	// Quick asks for a key on that connection, with the trace of a context. If not ok, there is no
+	// such connection, or it does not take the question, and nothing was asked.
+	Quick(ctx context.Context, q Question) (p Pending, ok bool)
 	// HasLine reports whether there is one.
 	HasLine() bool
 	// Route is how the peer is asked.
@@ -60,25 +59,11 @@ func (p *Peer) isQuick() bool {
 
 // requestQuickly is request on the connection that all share. If not ok, there is none.
 func (p *Peer) requestQuickly(ctx context.Context, group, key string) (answer Answer, ok bool, err error) {
-	err = p.guard(ctx, ctx, func() error {
-		var first time.Duration
-		var err error
-		answer, first, ok, err = p.quick.Quick(ctx, Question{Group: group, Key: key, Silence: p.silence()})
-		if !ok {
-			return errGaveUp // it is asked another way
-		}
-		if err == nil {
-			p.first.observe(first)
-			err = p.believe(answer)
-		}
-		return err
-	})
-	if !ok && errors.Is(err, errGaveUp) {
+	a, ok := p.askQuickly(ctx, group, key)
+	if !ok {
 		return Answer{}, false, nil
 	}
-	if err != nil {
-		return Answer{}, true, err
-	}
-	p.count(answer)
-	return answer, true, nil
+	a.pending.Wait(ctx)
+	answer, err = a.Answer(ctx)
+	return answer, !errors.Is(err, ErrNotTaken), err
 }
