@@ -187,28 +187,30 @@ func TestADeadPeerCostsNoError(t *testing.T) {
 
 // Owner hung, and 1 002 callers: with the original 668 errors after 10 s.
 func TestAHungPeerCostsNoError(t *testing.T) {
-	c := startCluster(t, 3, byHTTP(hasty))
-	c.nodes[0].hung.Store(true)
-	var slow atomic.Int64
-	for round := range 10 {
-		key := fmt.Sprint(round, c.ownedBy(t, c.nodes[0]))
-		var callers sync.WaitGroup
-		for i := range 100 {
-			callers.Go(func() {
-				began := time.Now()
-				if v, err := get(t.Context(), c.nodes[1+i%2].group, key); v != "value of "+key || err != nil {
-					t.Errorf("%q, %v", v, err)
-				}
-				if time.Since(began) > 3*time.Second { // a hang; the owner's silence is 0.25 s at first, 0.03 s later
-					slow.Add(1)
-				}
-			})
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 3, hasty)
+		c.nodes[0].hung.Store(true)
+		var slow atomic.Int64
+		for round := range 10 {
+			key := fmt.Sprint(round, c.ownedBy(t, c.nodes[0]))
+			var callers sync.WaitGroup
+			for i := range 100 {
+				callers.Go(func() {
+					began := time.Now()
+					if v, err := get(t.Context(), c.nodes[1+i%2].group, key); v != "value of "+key || err != nil {
+						t.Errorf("%q, %v", v, err)
+					}
+					if time.Since(began) > 3*time.Second { // a hang; the owner's silence is 0.25 s at first, 0.03 s later
+						slow.Add(1)
+					}
+				})
+			}
+			callers.Wait()
 		}
-		callers.Wait()
-	}
-	if n := slow.Load(); n > 10 {
-		t.Errorf("%d of 1000 Gets waited for the hung owner", n)
-	}
+		if n := slow.Load(); n > 10 {
+			t.Errorf("%d of 1000 Gets waited for the hung owner", n)
+		}
+	})
 }
 
 func TestGetMultiAsksEachOwnerOnce(t *testing.T) {

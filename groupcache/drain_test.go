@@ -48,53 +48,55 @@ func TestDrainOfLargeValues(t *testing.T) {
 }
 
 func TestDrainThatCannotHandOver(t *testing.T) {
-	t.Run("nobody is there", func(t *testing.T) {
-		c := startCluster(t, 2, overHTTP)
-		readAll(t, c.nodes...)
-		_ = c.nodes[0].server.Close()
-		if err := c.nodes[1].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
-			t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
-		}
-	})
-	t.Run("no time", func(t *testing.T) {
-		c := startCluster(t, 2, overHTTP)
-		readAll(t, c.nodes...)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := c.nodes[1].instance.Drain(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v, want %v", err, context.Canceled)
-		}
-	})
-	t.Run("alone", func(t *testing.T) {
-		c := startCluster(t, 1, nil)
-		readAll(t, c.nodes...)
-		if err := c.nodes[0].instance.Drain(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("closed", func(t *testing.T) {
-		c := startCluster(t, 1, nil)
-		_ = c.nodes[0].instance.Close()
-		if err := c.nodes[0].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrClosed) {
-			t.Errorf("%v, want %v", err, groupcache.ErrClosed)
-		}
-	})
-	for what, adapt := range map[string]func(*groupcache.Options){
-		"Set tells the owner only": func(o *groupcache.Options) { o.SetOwnerOnly = true },
-		"handover is off":          func(o *groupcache.Options) { o.Handover = -1 },
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, adapt)
-			readAll(t, c.nodes[1])
-			before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
-			if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
-				t.Errorf("%d values, then %d: something was handed over", before, after)
+	eachWay(t, func(t *testing.T, by way) {
+		t.Run("nobody is there", func(t *testing.T) {
+			c := by.cluster(t, 2, nil)
+			readAll(t, c.nodes...)
+			c.nodes[0].kill()
+			if err := c.nodes[1].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrPeerUnavailable) {
+				t.Errorf("%v, want %v", err, groupcache.ErrPeerUnavailable)
 			}
 		})
-	}
+		t.Run("no time", func(t *testing.T) {
+			c := by.cluster(t, 2, nil)
+			readAll(t, c.nodes...)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := c.nodes[1].instance.Drain(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("%v, want %v", err, context.Canceled)
+			}
+		})
+		t.Run("alone", func(t *testing.T) {
+			c := startCluster(t, 1, nil)
+			readAll(t, c.nodes...)
+			if err := c.nodes[0].instance.Drain(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Run("closed", func(t *testing.T) {
+			c := startCluster(t, 1, nil)
+			_ = c.nodes[0].instance.Close()
+			if err := c.nodes[0].instance.Drain(t.Context()); !errors.Is(err, groupcache.ErrClosed) {
+				t.Errorf("%v, want %v", err, groupcache.ErrClosed)
+			}
+		})
+		for what, adapt := range map[string]func(*groupcache.Options){
+			"Set tells the owner only": func(o *groupcache.Options) { o.SetOwnerOnly = true },
+			"handover is off":          func(o *groupcache.Options) { o.Handover = -1 },
+		} {
+			t.Run(what, func(t *testing.T) {
+				c := startCluster(t, 2, adapt)
+				readAll(t, c.nodes[1])
+				before := c.nodes[0].group.CacheStats(groupcache.MainCache).Items
+				if err := c.nodes[1].instance.Drain(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if after := c.nodes[0].group.CacheStats(groupcache.MainCache).Items; after != before {
+					t.Errorf("%d values, then %d: something was handed over", before, after)
+				}
+			})
+		}
+	})
 }
 
 func TestOffersOfStrangersAreRefused(t *testing.T) {

@@ -56,26 +56,28 @@ func TestConcurrentSetsAreAllDelivered(t *testing.T) {
 }
 
 func TestConcurrentSetsNameThePeerThatMissesThem(t *testing.T) {
-	c := startCluster(t, 3, overHTTP)
-	_ = c.nodes[2].server.Close()
-	key := c.ownedBy(t, c.nodes[0])
-	var setters sync.WaitGroup
-	for i := range 50 {
-		setters.Go(func() {
-			for _, key := range []string{key, fmt.Sprint(key, i)} {
-				err := c.nodes[1].group.Set(t.Context(), key, []byte("set"), time.Time{}, false)
-				if !errors.Is(err, groupcache.ErrPeerUnavailable) || !strings.Contains(err.Error(), c.nodes[2].url) {
-					t.Errorf("Set of %q: %v", key, err)
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 3, nil)
+		c.nodes[2].kill()
+		key := c.ownedBy(t, c.nodes[0])
+		var setters sync.WaitGroup
+		for i := range 50 {
+			setters.Go(func() {
+				for _, key := range []string{key, fmt.Sprint(key, i)} {
+					err := c.nodes[1].group.Set(t.Context(), key, []byte("set"), time.Time{}, false)
+					if !errors.Is(err, groupcache.ErrPeerUnavailable) || !strings.Contains(err.Error(), c.nodes[2].url) {
+						t.Errorf("Set of %q: %v", key, err)
+					}
 				}
-			}
-		})
-	}
-	setters.Wait()
-	for _, n := range c.nodes[:2] {
-		if v, err := get(t.Context(), n.group, key); v != "set" || err != nil {
-			t.Errorf("%q, %v", v, err)
+			})
 		}
-	}
+		setters.Wait()
+		for _, n := range c.nodes[:2] {
+			if v, err := get(t.Context(), n.group, key); v != "set" || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+		}
+	})
 }
 
 // One value larger than the cache emptied the original's.
@@ -261,21 +263,23 @@ func TestACallerWhoLeavesTakesNobodyAtOtherPeersAlong(t *testing.T) {
 }
 
 func TestGetMultiIsNotHeldUpByAHungOwner(t *testing.T) {
-	c := startCluster(t, 3, byHTTP(func(o *groupcache.Options) { o.Silence = time.Second })) // the others are not hung, however busy the machine is
-	c.nodes[2].hung.Store(true)
-	var keys []string
-	for i := range 60 {
-		keys = append(keys, fmt.Sprintf("%d of %s", i, c.nodes[i%3].url))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
-	defer cancel()
-	got, err := c.nodes[0].group.GetMulti(ctx, keys)
-	if len(got) != len(keys) || err != nil {
-		t.Errorf("%d values, %v", len(got), err)
-	}
-	if twice := c.source.twice(); len(twice) > 0 {
-		t.Errorf("loaded twice: %q", twice)
-	}
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 3, func(o *groupcache.Options) { o.Silence = time.Second }) // the others are not hung, however busy the machine is
+		c.nodes[2].hung.Store(true)
+		var keys []string
+		for i := range 60 {
+			keys = append(keys, fmt.Sprintf("%d of %s", i, c.nodes[i%3].url))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), longest)
+		defer cancel()
+		got, err := c.nodes[0].group.GetMulti(ctx, keys)
+		if len(got) != len(keys) || err != nil {
+			t.Errorf("%d values, %v", len(got), err)
+		}
+		if twice := c.source.twice(); len(twice) > 0 {
+			t.Errorf("loaded twice: %q", twice)
+		}
+	})
 }
 
 // What the context leaves no time for is an error, what was there is a value.

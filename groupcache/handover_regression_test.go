@@ -52,30 +52,33 @@ func TestALoadThatIsMetByAHandoverIsAbandoned(t *testing.T) {
 
 // What is looked for at a former owner, in vain, is loaded for those, too, who wait for that.
 func TestABatchThatWaitsForAHandoverLoads(t *testing.T) {
-	s := newTable()
-	nodes := []*node{startNode(t, s.getter(), overHTTP), startNode(t, s.getter(), overHTTP)}
-	setPeers(t, nodes...)
-	keys := (&cluster{nodes: nodes}).formerKeys(t, nodes[0], nodes[1])
-	late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
-	nodes[1].late.Store(late)
-	var callers sync.WaitGroup
-	read := func() {
-		found, err := nodes[0].group.GetMulti(t.Context(), keys)
-		if err != nil {
-			t.Error(err)
+	eachWay(t, func(t *testing.T, by way) {
+		s := newTable()
+		nodes := []*node{by.node(t, s.getter(), nil), by.node(t, s.getter(), nil)}
+		setPeers(t, nodes...)
+		by.expect(t, nodes...)
+		keys := (&cluster{nodes: nodes}).formerKeys(t, nodes[0], nodes[1])
+		late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
+		nodes[1].late.Store(late)
+		var callers sync.WaitGroup
+		read := func() {
+			found, err := nodes[0].group.GetMulti(t.Context(), keys)
+			if err != nil {
+				t.Error(err)
+			}
+			has(t, found, keys)
 		}
-		has(t, found, keys)
-	}
-	callers.Go(read)
-	<-late.made
-	nodes[1].late.Store(nil)
-	callers.Go(read)
-	time.Sleep(10 * time.Millisecond)
-	close(late.release)
-	callers.Wait()
-	if gets, loads := nodes[0].group.Stats.Gets.Get()-nodes[0].group.Stats.CacheHits.Get(), nodes[0].group.Stats.Loads.Get(); loads != gets {
-		t.Errorf("%d misses are counted as %d loads", gets, loads)
-	}
+		callers.Go(read)
+		<-late.made
+		nodes[1].late.Store(nil)
+		callers.Go(read)
+		time.Sleep(10 * time.Millisecond)
+		close(late.release)
+		callers.Wait()
+		if gets, loads := nodes[0].group.Stats.Gets.Get()-nodes[0].group.Stats.CacheHits.Get(), nodes[0].group.Stats.Loads.Get(); loads != gets {
+			t.Errorf("%d misses are counted as %d loads", gets, loads)
+		}
+	})
 }
 
 // A batch asked the last owner of its keys alone. After two changes of the peers in a row, what the

@@ -93,12 +93,14 @@ func TestWhatAPeerLeavesIsInherited(t *testing.T) {
 
 // The one request for all keys may come too late on a busy machine, which loads them.
 func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
-	testutil.AtSomePace(t, func(p *testutil.Pace) { askFormerOwnerOnce(t, p) })
+	eachWay(t, func(t *testing.T, by way) {
+		testutil.AtSomePace(t, func(p *testutil.Pace) { askFormerOwnerOnce(t, by, p) })
+	})
 }
 
-func askFormerOwnerOnce(t *testing.T, pace *testutil.Pace) {
+func askFormerOwnerOnce(t *testing.T, by way, pace *testutil.Pace) {
 	t.Helper()
-	c := startCluster(t, 3, overHTTP)
+	c := by.cluster(t, 3, nil)
 	var keys []string
 	for i := range handedKeys {
 		keys = append(keys, handedKey(i))
@@ -143,150 +145,158 @@ func TestWithoutHandoverKeysThatMoveAreLoadedAgain(t *testing.T) {
 // A former owner that was not told of a removal has the old value still; the new owner must not
 // take it from there.
 func TestWhatWasRemovedIsNotInherited(t *testing.T) {
-	for what, write := range map[string]func(*node, string) error{
-		"removed": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
-		"set and evicted": func(n *node, key string) error {
-			return errors.Join(n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false), n.group.Remove(context.Background(), key))
-		},
-		"cleared": func(n *node, _ string) error {
-			n.group.Clear()
-			return nil
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, overHTTP)
-			former, owner := c.nodes[1], c.nodes[0]
-			key := c.ownedBy(t, former)
-			if _, err := get(t.Context(), former.group, key); err != nil {
-				t.Fatal(err)
-			}
-			setPeers(t, owner) // the former owner is not told
-			former.untold.Store(true)
-			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
-			if err := write(owner, key); err != nil {
-				t.Fatal(err)
-			}
-			if v, err := get(t.Context(), former.group, key); err != nil || v != "value of "+key {
-				t.Fatalf("%q, %v at the former owner: nothing is tested", v, err)
-			}
-			if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
-				t.Errorf("%q, %v: the value of before the write", v, err)
-			}
-		})
-	}
+	eachWay(t, func(t *testing.T, by way) {
+		for what, write := range map[string]func(*node, string) error{
+			"removed": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
+			"set and evicted": func(n *node, key string) error {
+				return errors.Join(n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false), n.group.Remove(context.Background(), key))
+			},
+			"cleared": func(n *node, _ string) error {
+				n.group.Clear()
+				return nil
+			},
+		} {
+			t.Run(what, func(t *testing.T) {
+				c := by.cluster(t, 2, nil)
+				former, owner := c.nodes[1], c.nodes[0]
+				key := c.ownedBy(t, former)
+				if _, err := get(t.Context(), former.group, key); err != nil {
+					t.Fatal(err)
+				}
+				setPeers(t, owner) // the former owner is not told
+				former.untold.Store(true)
+				c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+				if err := write(owner, key); err != nil {
+					t.Fatal(err)
+				}
+				if v, err := get(t.Context(), former.group, key); err != nil || v != "value of "+key {
+					t.Fatalf("%q, %v at the former owner: nothing is tested", v, err)
+				}
+				if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
+					t.Errorf("%q, %v: the value of before the write", v, err)
+				}
+			})
+		}
+	})
 }
 
 // A peer that has not heard of the change still asks the former owner: told before that one, it
 // could fetch the old value again, and keep it.
 func TestFormerOwnersAreToldFirst(t *testing.T) {
-	c := startCluster(t, 4, overHTTP)
-	writer, unaware, joined := c.nodes[0], c.nodes[1], c.nodes[3]
-	setPeers(t, c.nodes[:3]...)
-	former := c.nodes[2]
-	var key string
-	for i := 0; key == ""; i++ {
-		if k := handedKey(i); former.instance.Owns(k) && joined.instance.Owns(k) { // that one has heard of nothing
-			key = k
-		}
-	}
-	if err := writer.instance.SetPeers(writer.url, unaware.url, former.url, joined.url); err != nil {
-		t.Fatal(err)
-	}
-	var toldFormer atomic.Bool
-	for _, n := range []*node{unaware, joined} {
-		check := func() {
-			if !toldFormer.Load() {
-				t.Errorf("%s was told before the former owner, %s", n.url, former.url)
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 4, nil)
+		writer, unaware, joined := c.nodes[0], c.nodes[1], c.nodes[3]
+		setPeers(t, c.nodes[:3]...)
+		former := c.nodes[2]
+		var key string
+		for i := 0; key == ""; i++ {
+			if k := handedKey(i); former.instance.Owns(k) && joined.instance.Owns(k) { // that one has heard of nothing
+				key = k
 			}
 		}
-		n.hold.Store(&check)
-	}
-	slow := func() {
-		time.Sleep(20 * time.Millisecond)
-		toldFormer.Store(true)
-	}
-	former.hold.Store(&slow)
-	if err := writer.group.Remove(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	if !toldFormer.Load() {
-		t.Error("the former owner was not told")
-	}
+		if err := writer.instance.SetPeers(writer.url, unaware.url, former.url, joined.url); err != nil {
+			t.Fatal(err)
+		}
+		var toldFormer atomic.Bool
+		for _, n := range []*node{unaware, joined} {
+			check := func() {
+				if !toldFormer.Load() {
+					t.Errorf("%s was told before the former owner, %s", n.url, former.url)
+				}
+			}
+			n.hold.Store(&check)
+		}
+		slow := func() {
+			time.Sleep(20 * time.Millisecond)
+			toldFormer.Store(true)
+		}
+		former.hold.Store(&slow)
+		if err := writer.group.Remove(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if !toldFormer.Load() {
+			t.Error("the former owner was not told")
+		}
+	})
 }
 
 // Others may not know yet that a peer has left, and ask it.
 func TestAPeerThatHasLeftIsToldOfWrites(t *testing.T) {
-	for what, write := range map[string]func(*node, string) error{
-		"Remove": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
-		"Set": func(n *node, key string) error {
-			return n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false)
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 3, byHTTP(hasty))
-			writer, reader, left := c.nodes[0], c.nodes[1], c.nodes[2]
-			key := c.ownedBy(t, left)
-			if _, err := get(t.Context(), left.group, key); err != nil {
-				t.Fatal(err)
-			}
-			if err := writer.instance.SetPeers(writer.url, reader.url); err != nil {
-				t.Fatal(err)
-			}
-			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
-			if err := write(writer, key); err != nil {
-				t.Fatal(err)
-			}
-			if v, err := get(t.Context(), reader.group, key); err != nil || v != "new" {
-				t.Errorf("%q, %v from the peer that has left", v, err)
-			}
-			left.hung.Store(true)
-			if err := write(writer, key); err != nil {
-				t.Errorf("the one that has left hangs: %v", err)
-			}
-			_ = left.server.Close()
-			if err := write(writer, key); err != nil {
-				t.Errorf("the one that has left is gone: %v", err)
-			}
-		})
-	}
+	eachWay(t, func(t *testing.T, by way) {
+		for what, write := range map[string]func(*node, string) error{
+			"Remove": func(n *node, key string) error { return n.group.Remove(context.Background(), key) },
+			"Set": func(n *node, key string) error {
+				return n.group.Set(context.Background(), key, []byte("new"), time.Time{}, false)
+			},
+		} {
+			t.Run(what, func(t *testing.T) {
+				c := by.cluster(t, 3, hasty)
+				writer, reader, left := c.nodes[0], c.nodes[1], c.nodes[2]
+				key := c.ownedBy(t, left)
+				if _, err := get(t.Context(), left.group, key); err != nil {
+					t.Fatal(err)
+				}
+				if err := writer.instance.SetPeers(writer.url, reader.url); err != nil {
+					t.Fatal(err)
+				}
+				c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+				if err := write(writer, key); err != nil {
+					t.Fatal(err)
+				}
+				if v, err := get(t.Context(), reader.group, key); err != nil || v != "new" {
+					t.Errorf("%q, %v from the peer that has left", v, err)
+				}
+				left.hung.Store(true)
+				if err := write(writer, key); err != nil {
+					t.Errorf("the one that has left hangs: %v", err)
+				}
+				left.kill()
+				if err := write(writer, key); err != nil {
+					t.Errorf("the one that has left is gone: %v", err)
+				}
+			})
+		}
+	})
 }
 
 // A removal that passes the old value on its way from the former owner wins.
 func TestARemovalWhileAValueIsHandedOver(t *testing.T) {
-	for what, begin := range map[string]func(former, owner *node, key string){
-		"drained": func(former, _ *node, _ string) { _ = former.instance.Drain(context.Background()) },
-		"inherited": func(_, owner *node, key string) {
-			_ = owner.instance.SetPeers(owner.url)
-			_, _ = get(context.Background(), owner.group, key)
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 2, func(o *groupcache.Options) { o.Silence, o.Frames = time.Minute, groupcache.FramesOff })
-			owner, former := c.nodes[0], c.nodes[1]
-			key := c.ownedBy(t, former)
-			if _, err := get(t.Context(), former.group, key); err != nil {
-				t.Fatal(err)
-			}
-			late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
-			former.late.Store(late)
-			var all sync.WaitGroup
-			all.Go(func() { begin(former, owner, key) })
-			<-late.made
-			if err := owner.group.Remove(t.Context(), key); err != nil {
-				t.Fatal(err)
-			}
-			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
-			former.late.Store(nil)
-			close(late.release)
-			all.Wait()
-			if err := owner.instance.SetPeers(owner.url); err != nil {
-				t.Fatal(err)
-			}
-			if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
-				t.Errorf("%q, %v: the value of before the removal", v, err)
-			}
-		})
-	}
+	eachWay(t, func(t *testing.T, by way) {
+		for what, begin := range map[string]func(former, owner *node, key string){
+			"drained": func(former, _ *node, _ string) { _ = former.instance.Drain(context.Background()) },
+			"inherited": func(_, owner *node, key string) {
+				_ = owner.instance.SetPeers(owner.url)
+				_, _ = get(context.Background(), owner.group, key)
+			},
+		} {
+			t.Run(what, func(t *testing.T) {
+				c := by.cluster(t, 2, func(o *groupcache.Options) { o.Silence = time.Minute })
+				owner, former := c.nodes[0], c.nodes[1]
+				key := c.ownedBy(t, former)
+				if _, err := get(t.Context(), former.group, key); err != nil {
+					t.Fatal(err)
+				}
+				late := &lateness{made: make(chan struct{}), release: make(chan struct{})}
+				former.late.Store(late)
+				var all sync.WaitGroup
+				all.Go(func() { begin(former, owner, key) })
+				<-late.made
+				if err := owner.group.Remove(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+				c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+				former.late.Store(nil)
+				close(late.release)
+				all.Wait()
+				if err := owner.instance.SetPeers(owner.url); err != nil {
+					t.Fatal(err)
+				}
+				if v, err := get(t.Context(), owner.group, key); err != nil || v != "new" {
+					t.Errorf("%q, %v: the value of before the removal", v, err)
+				}
+			})
+		}
+	})
 }
 
 // The same while writes, reads, and changes of the peers go on.
@@ -336,24 +346,23 @@ func TestHandoverIsNeverStale(t *testing.T) {
 }
 
 func TestAHungFormerOwnerCostsLittle(t *testing.T) {
-	c := startCluster(t, 2, func(o *groupcache.Options) {
-		hasty(o)
-		overHTTP(o)
-	})
-	readAll(t, c.nodes...)
-	c.withoutHot(t)
-	c.nodes[1].hung.Store(true)
-	setOnly := c.nodes[:1]
-	setPeers(t, setOnly...)
-	before := c.nodes[1].posts.Load()
-	for i := range handedKeys {
-		if v, err := get(t.Context(), c.nodes[0].group, handedKey(i)); err != nil || v != "value of "+handedKey(i) {
-			t.Fatalf("%q, %v", v, err)
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 2, hasty)
+		readAll(t, c.nodes...)
+		c.withoutHot(t)
+		c.nodes[1].hung.Store(true)
+		setOnly := c.nodes[:1]
+		setPeers(t, setOnly...)
+		before := c.nodes[1].posts.Load()
+		for i := range handedKeys {
+			if v, err := get(t.Context(), c.nodes[0].group, handedKey(i)); err != nil || v != "value of "+handedKey(i) {
+				t.Fatalf("%q, %v", v, err)
+			}
 		}
-	}
-	if asked := c.nodes[1].posts.Load() - before; asked == 0 || asked > 30 {
-		t.Errorf("%d of %d loads waited for the former owner, want a few", asked, handedKeys)
-	}
+		if asked := c.nodes[1].posts.Load() - before; asked == 0 || asked > 30 {
+			t.Errorf("%d of %d loads waited for the former owner, want a few", asked, handedKeys)
+		}
+	})
 }
 
 // A process that was paused beyond its registration, or cut off, was not told of what was written

@@ -25,9 +25,16 @@ func (n *node) takeOver(t *testing.T, head string, say func(net.Conn, *bufio.Rea
 	t.Helper()
 	upgrades = new(atomic.Int64)
 	var work sync.WaitGroup
-	var conns sync.Map
+	var mu sync.Mutex
+	var conns []net.Conn // guarded by mu
+	over := false        // guarded by mu
 	t.Cleanup(func() {
-		conns.Range(func(c, _ any) bool { return c.(net.Conn).Close() == nil })
+		mu.Lock()
+		over = true // the node still asks for others
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		mu.Unlock()
 		work.Wait()
 	})
 	n.behind(func(h http.Handler) http.Handler {
@@ -42,7 +49,13 @@ func (n *node) takeOver(t *testing.T, head string, say func(net.Conn, *bufio.Rea
 				return
 			}
 			upgrades.Add(1)
-			conns.Store(conn, nil)
+			mu.Lock()
+			defer mu.Unlock()
+			if over {
+				_ = conn.Close()
+				return
+			}
+			conns = append(conns, conn)
 			work.Go(func() {
 				defer func() { _ = conn.Close() }()
 				_, _ = io.WriteString(conn, head)

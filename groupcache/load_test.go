@@ -312,18 +312,20 @@ func TestAfterClose(t *testing.T) {
 // A Get that joined the fetch of a GetMulti was told of the fetch's own failure when the owner did
 // not answer, in place of loading.
 func TestAGetThatJoinsAFailedBatch(t *testing.T) {
-	c := startCluster(t, 2, byHTTP(func(o *groupcache.Options) { o.Silence = time.Second })) // the Get is to come meanwhile
-	key := c.ownedBy(t, c.nodes[1])
-	c.nodes[1].hung.Store(true)
-	var callers sync.WaitGroup
-	callers.Go(func() {
-		if got, err := c.nodes[0].group.GetMulti(context.Background(), []string{key}); err != nil || got[key].String() != "value of "+key {
-			t.Errorf("GetMulti: %v, %v", got, err)
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 2, func(o *groupcache.Options) { o.Silence = time.Second }) // the Get is to come meanwhile
+		key := c.ownedBy(t, c.nodes[1])
+		c.nodes[1].hung.Store(true)
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if got, err := c.nodes[0].group.GetMulti(context.Background(), []string{key}); err != nil || got[key].String() != "value of "+key {
+				t.Errorf("GetMulti: %v, %v", got, err)
+			}
+		})
+		eventually(t, "GetMulti is under way", func() bool { return c.nodes[0].group.Fetching() == 1 })
+		if v, err := get(t.Context(), c.nodes[0].group, key); err != nil || v != "value of "+key {
+			t.Errorf("Get: %q, %v", v, err)
 		}
+		callers.Wait()
 	})
-	eventually(t, "GetMulti is under way", func() bool { return c.nodes[0].group.Fetching() == 1 })
-	if v, err := get(t.Context(), c.nodes[0].group, key); err != nil || v != "value of "+key {
-		t.Errorf("Get: %q, %v", v, err)
-	}
-	callers.Wait()
 }

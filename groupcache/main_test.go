@@ -1,6 +1,7 @@
 package groupcache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,13 @@ type node struct {
 	around   atomic.Pointer[func(http.Handler) http.Handler] // a middleware, or a proxy
 	posts    atomic.Int64
 	sets     atomic.Int64
+	down     atomic.Bool                          // something else answers in its place
+	before   atomic.Pointer[func(request []byte)] // runs before a removal by prefix, or a question after writes, of which it is given all
+
+	tapped bool // frames that it is sent are subject to all that
+	taps   sync.WaitGroup
+	mu     sync.Mutex
+	conns  []net.Conn // that are tapped; guarded by mu
 }
 
 // ServeHTTP implements http.Handler.
@@ -88,6 +96,10 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPut {
 		n.sets.Add(1)
+	}
+	if n.down.Load() {
+		w.WriteHeader(http.StatusBadGateway)
+		return
 	}
 	if n.hung.Load() {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client leaves
@@ -107,7 +119,15 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		late.serve(n.instance.Handler(), w, r)
 		return
 	}
+	if before := n.before.Load(); before != nil && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/g") {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		(*before)(body)
+	}
 	h := n.instance.Handler()
+	if n.tapped {
+		w = tapping{w, n}
+	}
 	if around := n.around.Load(); around != nil {
 		h = (*around)(h)
 	}
@@ -157,10 +177,19 @@ func byHTTP(adapt func(*groupcache.Options)) func(*groupcache.Options) {
 func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *cluster {
 	t.Helper()
 	c := &cluster{source: newSource()}
-	var urls []string
 	for range n {
 		c.nodes = append(c.nodes, startNode(t, c.source, adapt, opts...))
-		urls = append(urls, c.nodes[len(c.nodes)-1].url)
+	}
+	c.acquaint(t)
+	return c
+}
+
+// acquaint tells nodes of each other, and waits until they know each other.
+func (c *cluster) acquaint(t *testing.T) {
+	t.Helper()
+	var urls []string
+	for _, n := range c.nodes {
+		urls = append(urls, n.url)
 	}
 	for _, node := range c.nodes {
 		if err := node.instance.SetPeers(urls...); err != nil {
@@ -173,7 +202,6 @@ func startCluster(t *testing.T, n int, adapt func(*groupcache.Options), opts ...
 	for _, node := range c.nodes {
 		node.mayAskByFrames()
 	}
-	return c
 }
 
 // mayAskByFrames waits a moment for the connections for frames, if there are to be any.
@@ -217,8 +245,9 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 		if err := i.Close(); err != nil {
 			t.Error(err)
 		}
-		_ = nd.server.Close()
+		nd.kill()
 		serving.Wait()
+		nd.taps.Wait()
 	})
 	return nd
 }

@@ -32,54 +32,57 @@ func TestKeysThatAreAlikeHaveSeveralOwners(t *testing.T) {
 // A cluster that has begun with peers that cannot use the even ring changes to it when the last of
 // them is replaced, each process in its own time. Nothing is loaded again.
 func TestTheChangeToTheEvenRingLoadsNothingTwice(t *testing.T) {
-	source := newSource()
-	var nodes []*node
-	var old atomic.Bool
-	old.Store(true)
-	for range 3 {
-		n := startNode(t, source, overHTTP)
-		n.behind(func(h http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if old.Load() {
-					w = noRing{w}
-				}
-				h.ServeHTTP(w, r)
+	eachWay(t, func(t *testing.T, by way) {
+		source := newSource()
+		var nodes []*node
+		var old atomic.Bool
+		old.Store(true)
+		for range 3 {
+			n := by.node(t, source, nil)
+			n.behind(func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if old.Load() {
+						w = noRing{w}
+					}
+					h.ServeHTTP(w, r)
+				})
 			})
-		})
-		nodes = append(nodes, n)
-	}
-	c := &cluster{nodes: nodes, source: source}
-	var urls []string
-	for _, n := range nodes {
-		urls = append(urls, n.url)
-	}
-	for _, n := range nodes {
-		if err := n.instance.SetPeers(urls...); err != nil {
-			t.Fatal(err)
+			nodes = append(nodes, n)
 		}
-	}
-	eventually(t, "they know each other", func() bool {
+		c := &cluster{nodes: nodes, source: source}
+		var urls []string
 		for _, n := range nodes {
-			for _, p := range n.instance.Debug().Peers {
-				if !p.Self && (!p.Ours || p.State != "closed") || n.instance.Debug().Ring != "hash" {
-					return false
-				}
+			urls = append(urls, n.url)
+		}
+		for _, n := range nodes {
+			if err := n.instance.SetPeers(urls...); err != nil {
+				t.Fatal(err)
 			}
 		}
-		return true
+		eventually(t, "they know each other", func() bool {
+			for _, n := range nodes {
+				for _, p := range n.instance.Debug().Peers {
+					if !p.Self && (!p.Ours || p.State != "closed") || n.instance.Debug().Ring != "hash" {
+						return false
+					}
+				}
+			}
+			return true
+		})
+		by.expect(t, nodes...)
+		old.Store(false)
+		readAll(t, nodes[0], nodes[1])
+		loaded := source.loads.Load()
+		for _, n := range nodes {
+			c.withoutHot(t)
+			n.instance.GreetAgain()
+			eventually(t, "it uses the even ring", n.instance.Acquainted)
+			readAll(t, nodes...)
+		}
+		if again := source.loads.Load() - loaded; again > handedKeys/10 {
+			t.Errorf("%d of %d keys were loaded again", again, handedKeys)
+		}
 	})
-	old.Store(false)
-	readAll(t, nodes[0], nodes[1])
-	loaded := source.loads.Load()
-	for _, n := range nodes {
-		c.withoutHot(t)
-		n.instance.GreetAgain()
-		eventually(t, "it uses the even ring", n.instance.Acquainted)
-		readAll(t, nodes...)
-	}
-	if again := source.loads.Load() - loaded; again > handedKeys/10 {
-		t.Errorf("%d of %d keys were loaded again", again, handedKeys)
-	}
 }
 
 // noRing hides what a peer says of its ring.

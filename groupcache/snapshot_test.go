@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -61,66 +60,65 @@ func TestAWarmStartLoadsNothing(t *testing.T) {
 
 // What was removed while the process was away is not taken, although it has not been told.
 func TestAWarmStartAsksForRemovals(t *testing.T) {
-	for what, remove := range map[string]func(*groupcache.Group, string) error{
-		"of a key": func(g *groupcache.Group, key string) error { return g.Remove(t.Context(), key) },
-		"by prefix": func(g *groupcache.Group, key string) error {
-			_, err := g.RemovePrefix(t.Context(), key)
-			return err
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			c := startCluster(t, 3, overHTTP)
-			n := c.nodes[2]
-			snap, own := c.save(t, n)
-			n.group.Drop()
-			away := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-			n.behind(func(http.Handler) http.Handler { return away })
-			last := own[len(own)-1]
-			if err := remove(c.nodes[0].group, last); !errors.Is(err, groupcache.ErrPeerUnavailable) {
-				t.Fatal(err)
-			}
-			taken, err := n.group.Load(t.Context(), bytes.NewReader(snap))
-			if taken != len(own)-1 || err != nil {
-				t.Errorf("%d of %d values, %v", taken, len(own)-1, err)
-			}
-			before := c.source.loads.Load()
-			for _, key := range own {
-				if got, err := get(t.Context(), n.group, key); got != "value of "+key || err != nil {
-					t.Errorf("%q, %v", got, err)
+	eachWay(t, func(t *testing.T, by way) {
+		for what, remove := range map[string]func(*groupcache.Group, string) error{
+			"of a key": func(g *groupcache.Group, key string) error { return g.Remove(t.Context(), key) },
+			"by prefix": func(g *groupcache.Group, key string) error {
+				_, err := g.RemovePrefix(t.Context(), key)
+				return err
+			},
+		} {
+			t.Run(what, func(t *testing.T) {
+				c := by.cluster(t, 3, nil)
+				n := c.nodes[2]
+				snap, own := c.save(t, n)
+				n.group.Drop()
+				n.down.Store(true)
+				last := own[len(own)-1]
+				if err := remove(c.nodes[0].group, last); !errors.Is(err, groupcache.ErrPeerUnavailable) {
+					t.Fatal(err)
 				}
-			}
-			if loads := c.source.loads.Load() - before; loads != 1 {
-				t.Errorf("%d loads", loads)
-			}
-		})
-	}
+				taken, err := n.group.Load(t.Context(), bytes.NewReader(snap))
+				if taken != len(own)-1 || err != nil {
+					t.Errorf("%d of %d values, %v", taken, len(own)-1, err)
+				}
+				before := c.source.loads.Load()
+				for _, key := range own {
+					if got, err := get(t.Context(), n.group, key); got != "value of "+key || err != nil {
+						t.Errorf("%q, %v", got, err)
+					}
+				}
+				if loads := c.source.loads.Load() - before; loads != 1 {
+					t.Errorf("%d loads", loads)
+				}
+			})
+		}
+	})
 }
 
 // A removal that comes while the peers are being asked wins.
 func TestARemovalDuringAWarmStart(t *testing.T) {
-	c := startCluster(t, 2, overHTTP)
-	n := c.nodes[1]
-	snap, own := c.save(t, n)
-	n.group.Drop()
-	c.nodes[0].behind(func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/g") {
-				if err := n.group.SweepStep("once", "", own[0]); err != nil {
-					t.Error(err)
-				}
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 2, nil)
+		n := c.nodes[1]
+		snap, own := c.save(t, n)
+		n.group.Drop()
+		once := func([]byte) {
+			if err := n.group.SweepStep("once", "", own[0]); err != nil {
+				t.Error(err)
 			}
-			h.ServeHTTP(w, r)
-		})
-	})
-	removed := 0
-	for _, key := range own {
-		if strings.HasPrefix(key, own[0]) {
-			removed++
 		}
-	}
-	if taken, err := n.group.Load(t.Context(), bytes.NewReader(snap)); taken != len(own)-removed || err != nil {
-		t.Errorf("%d of %d values, %v", taken, len(own)-removed, err)
-	}
+		c.nodes[0].before.Store(&once)
+		removed := 0
+		for _, key := range own {
+			if strings.HasPrefix(key, own[0]) {
+				removed++
+			}
+		}
+		if taken, err := n.group.Load(t.Context(), bytes.NewReader(snap)); taken != len(own)-removed || err != nil {
+			t.Errorf("%d of %d values, %v", taken, len(own)-removed, err)
+		}
+	})
 }
 
 func TestWhatIsNotChecked(t *testing.T) {

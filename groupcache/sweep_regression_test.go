@@ -220,64 +220,58 @@ func TestAPeerThatBeginsTooLateHasMissedARemoval(t *testing.T) {
 // A process that came while others had still to begin a removal was told to drop what it had, got
 // an old value from one of the others, and kept it.
 func TestAProcessThatComesDuringARemovalTakesPartInIt(t *testing.T) {
-	for what, comes := range map[string]func(t *testing.T, c *cluster, coming *node){
-		"is new to the writer": func(t *testing.T, c *cluster, _ *node) { setPeers(t, c.nodes...) },
-		"is back":              func(_ *testing.T, _ *cluster, coming *node) { coming.behind(open) },
-	} {
-		t.Run(what, func(t *testing.T) {
-			c, e := startEditions(t, 3, func(o *groupcache.Options) { o.Handover, o.Frames = -1, groupcache.FramesOff }) // with it, what was removed lately is not kept anyway
-			writer, slow, coming := c.nodes[0], c.nodes[1], c.nodes[2]
-			key := c.ownedBy(t, slow)
-			c.expect(t, []string{key}, e.of)
-			old := e.of(key)
-			e.n.Add(1)
-			if what == "is back" {
-				coming.behind(func(http.Handler) http.Handler {
-					return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-				})
-			} else if err := writer.instance.SetPeers(writer.url, slow.url); err != nil {
-				t.Fatal(err)
-			}
-			begins, begin := make(chan struct{}), make(chan struct{})
-			slow.behind(func(h http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					body, _ := io.ReadAll(r.Body)
-					r.Body = io.NopCloser(bytes.NewReader(body))
-					if bytes.Contains(body, []byte("begin")) {
+	eachWay(t, func(t *testing.T, by way) {
+		for what, comes := range map[string]func(t *testing.T, c *cluster, coming *node){
+			"is new to the writer": func(t *testing.T, c *cluster, _ *node) { setPeers(t, c.nodes...) },
+			"is back":              func(_ *testing.T, _ *cluster, coming *node) { coming.down.Store(false) },
+		} {
+			t.Run(what, func(t *testing.T) {
+				c, e := by.editions(t, 3, func(o *groupcache.Options) { o.Handover = -1 }) // with it, what was removed lately is not kept anyway
+				writer, slow, coming := c.nodes[0], c.nodes[1], c.nodes[2]
+				key := c.ownedBy(t, slow)
+				c.expect(t, []string{key}, e.of)
+				old := e.of(key)
+				e.n.Add(1)
+				if what == "is back" {
+					coming.down.Store(true)
+				} else if err := writer.instance.SetPeers(writer.url, slow.url); err != nil {
+					t.Fatal(err)
+				}
+				begins, begin := make(chan struct{}), make(chan struct{})
+				before := func(request []byte) {
+					if bytes.Contains(request, []byte("begin")) {
 						close(begins)
 						<-begin
 					}
-					h.ServeHTTP(w, r)
+				}
+				slow.before.Store(&before)
+				removed := make(chan error, 1)
+				go func() {
+					_, err := writer.group.RemoveAll(t.Context())
+					removed <- err
+				}()
+				<-begins
+				eventually(t, "the writer does without it", func() bool { return writer.instance.PeersUp() == 1 })
+				comes(t, c, coming)
+				eventually(t, "the writer knows it", func() bool { return writer.instance.PeersUp() == 2 })
+				if got, err := get(t.Context(), coming.group, key); got != old || err != nil {
+					t.Fatalf("%q, %v: the owner knows already: the test is no test", got, err)
+				}
+				close(begin)
+				if err := <-removed; errors.Is(err, groupcache.ErrPeerUnavailable) != (what == "is back") {
+					t.Errorf("the removal ends with %v", err)
+				}
+				if n := writer.instance.Beginning(); n != 0 {
+					t.Errorf("%d removals are in their first step after all", n)
+				}
+				c.expect(t, []string{key}, e.of)
+				e.n.Add(1)
+				eventually(t, "it hears of the end, and keeps values again", func() bool {
+					first, err := get(t.Context(), coming.group, key)
+					again, errAgain := get(t.Context(), coming.group, key)
+					return err == nil && errAgain == nil && first == again && coming.group.CacheStats(groupcache.HotCache).Items == 1
 				})
 			})
-			removed := make(chan error, 1)
-			go func() {
-				_, err := writer.group.RemoveAll(t.Context())
-				removed <- err
-			}()
-			<-begins
-			eventually(t, "the writer does without it", func() bool { return writer.instance.PeersUp() == 1 })
-			comes(t, c, coming)
-			eventually(t, "the writer knows it", func() bool { return writer.instance.PeersUp() == 2 })
-			if got, err := get(t.Context(), coming.group, key); got != old || err != nil {
-				t.Fatalf("%q, %v: the owner knows already: the test is no test", got, err)
-			}
-			close(begin)
-			if err := <-removed; errors.Is(err, groupcache.ErrPeerUnavailable) != (what == "is back") {
-				t.Errorf("the removal ends with %v", err)
-			}
-			if n := writer.instance.Beginning(); n != 0 {
-				t.Errorf("%d removals are in their first step after all", n)
-			}
-			c.expect(t, []string{key}, e.of)
-			e.n.Add(1)
-			eventually(t, "it hears of the end, and keeps values again", func() bool {
-				first, err := get(t.Context(), coming.group, key)
-				again, errAgain := get(t.Context(), coming.group, key)
-				return err == nil && errAgain == nil && first == again && coming.group.CacheStats(groupcache.HotCache).Items == 1
-			})
-		})
-	}
+		}
+	})
 }
-
-func open(h http.Handler) http.Handler { return h }

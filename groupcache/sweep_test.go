@@ -36,6 +36,19 @@ func startEditions(t *testing.T, n int, adapt func(*groupcache.Options)) (*clust
 	return c, e
 }
 
+// editions is startEditions whose nodes ask each other this way.
+func (by way) editions(t *testing.T, n int, adapt func(*groupcache.Options)) (*cluster, *editions) {
+	t.Helper()
+	e := new(editions)
+	c := new(cluster)
+	for range n {
+		c.nodes = append(c.nodes, by.node(t, e, adapt))
+	}
+	setPeers(t, c.nodes...)
+	by.expect(t, c.nodes...)
+	return c, e
+}
+
 func userKeys(n int) (keys []string) {
 	for i := range n {
 		keys = append(keys, fmt.Sprintf("user:%d", i), fmt.Sprintf("item:%d", i))
@@ -177,17 +190,18 @@ func TestPeersThatCannotRemoveByPrefix(t *testing.T) {
 		expectRemoval(t, r, err, groupcache.Removal{Done: []string{m.members[2].address()}, Unable: []string{m.old[0].url}})
 	})
 	t.Run("one that is down", func(t *testing.T) {
-		c, e := startEditions(t, 3, overHTTP)
-		c.expect(t, userKeys(5), e.of)
-		away := c.nodes[2]
-		down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-		away.behind(func(http.Handler) http.Handler { return down })
-		e.n.Add(1)
-		r, err := c.nodes[0].group.RemoveAll(t.Context())
-		expectRemoval(t, r, err, groupcache.Removal{Done: []string{c.nodes[1].url}, Missed: []string{away.url}})
-		away.behind(func(h http.Handler) http.Handler { return h })
-		eventually(t, "it is told", func() bool { return c.nodes[0].instance.PeersUp() == 2 })
-		c.expect(t, userKeys(5), e.of)
+		eachWay(t, func(t *testing.T, by way) {
+			c, e := by.editions(t, 3, nil)
+			c.expect(t, userKeys(5), e.of)
+			away := c.nodes[2]
+			away.down.Store(true)
+			e.n.Add(1)
+			r, err := c.nodes[0].group.RemoveAll(t.Context())
+			expectRemoval(t, r, err, groupcache.Removal{Done: []string{c.nodes[1].url}, Missed: []string{away.url}})
+			away.down.Store(false)
+			eventually(t, "it is told", func() bool { return c.nodes[0].instance.PeersUp() == 2 })
+			c.expect(t, userKeys(5), e.of)
+		})
 	})
 	t.Run("one of an older version", func(t *testing.T) {
 		c, e := startEditions(t, 2, nil)

@@ -207,55 +207,56 @@ func TestTraceThatCannotBeCarriedFailsNoRequest(t *testing.T) {
 // Whatever becomes of a request — it is joined, hedged, given up by its caller, or its peer hangs —
 // each span ends, and once.
 func TestEachSpanEndsOnce(t *testing.T) {
-	var seen testutil.Recorder
-	c := startCluster(t, 3, func(o *groupcache.Options) {
-		overHTTP(o)
-		hasty(o)
-		o.Trace = &seen
-	})
-	c.source.answer = func(ctx context.Context, key string) (string, error) {
-		select {
-		case <-time.After(time.Duration(key[len(key)-1]%4) * 5 * time.Millisecond):
-			return key, nil
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	}
-	var callers sync.WaitGroup
-	for n := range 12 {
-		callers.Go(func() {
-			group := c.nodes[n%3].group
-			for i := range 40 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%5+1)*4*time.Millisecond)
-				key := fmt.Sprint("key ", i)
-				switch i % 4 {
-				case 0:
-					_, _ = group.GetMulti(ctx, []string{key, key + "a", key + "b"})
-				case 1:
-					_ = group.Remove(ctx, fmt.Sprint("key ", i-1))
-				default:
-					_, _ = group.View(ctx, key)
-				}
-				cancel()
-				if n == 0 && i == 20 {
-					c.nodes[2].hung.Store(true)
-				}
-			}
+	eachWay(t, func(t *testing.T, by way) {
+		var seen testutil.Recorder
+		c := by.cluster(t, 3, func(o *groupcache.Options) {
+			hasty(o)
+			o.Trace = &seen
 		})
-	}
-	callers.Wait()
-	c.nodes[2].hung.Store(false)
-	var spans []testutil.Recorded // removals that were missed go on in the background, and have spans
-	eventually(t, "each span has ended", func() bool {
-		spans = seen.Spans()
-		return !slices.ContainsFunc(spans, func(s testutil.Recorded) bool { return s.Ends == 0 })
-	})
-	if len(spans) < 200 {
-		t.Errorf("only %d spans", len(spans))
-	}
-	for _, s := range spans {
-		if s.Ends != 1 || s.Result == "" || s.IsError() != (s.Err != nil) {
-			t.Errorf("a span has ended %d times: %+v", s.Ends, s)
+		c.source.answer = func(ctx context.Context, key string) (string, error) {
+			select {
+			case <-time.After(time.Duration(key[len(key)-1]%4) * 5 * time.Millisecond):
+				return key, nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
 		}
-	}
+		var callers sync.WaitGroup
+		for n := range 12 {
+			callers.Go(func() {
+				group := c.nodes[n%3].group
+				for i := range 40 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%5+1)*4*time.Millisecond)
+					key := fmt.Sprint("key ", i)
+					switch i % 4 {
+					case 0:
+						_, _ = group.GetMulti(ctx, []string{key, key + "a", key + "b"})
+					case 1:
+						_ = group.Remove(ctx, fmt.Sprint("key ", i-1))
+					default:
+						_, _ = group.View(ctx, key)
+					}
+					cancel()
+					if n == 0 && i == 20 {
+						c.nodes[2].hung.Store(true)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		c.nodes[2].hung.Store(false)
+		var spans []testutil.Recorded // removals that were missed go on in the background, and have spans
+		eventually(t, "each span has ended", func() bool {
+			spans = seen.Spans()
+			return !slices.ContainsFunc(spans, func(s testutil.Recorded) bool { return s.Ends == 0 })
+		})
+		if len(spans) < 200 {
+			t.Errorf("only %d spans", len(spans))
+		}
+		for _, s := range spans {
+			if s.Ends != 1 || s.Result == "" || s.IsError() != (s.Err != nil) {
+				t.Errorf("a span has ended %d times: %+v", s.Ends, s)
+			}
+		}
+	})
 }

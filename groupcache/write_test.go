@@ -41,17 +41,19 @@ func TestSetReachesAllPeers(t *testing.T) {
 }
 
 func TestRemoveNamesThePeersThatItCouldNotTell(t *testing.T) {
-	c := startCluster(t, 3, overHTTP)
-	_ = c.nodes[2].server.Close()
-	key := c.ownedBy(t, c.nodes[0])
-	for what, err := range map[string]error{
-		"Remove": c.nodes[1].group.Remove(t.Context(), key),
-		"Set":    c.nodes[1].group.Set(t.Context(), key, []byte("v"), time.Time{}, false),
-	} {
-		if !errors.Is(err, groupcache.ErrPeerUnavailable) || !strings.Contains(err.Error(), c.nodes[2].url) || strings.Contains(err.Error(), c.nodes[0].url) {
-			t.Errorf("%s: %v", what, err)
+	eachWay(t, func(t *testing.T, by way) {
+		c := by.cluster(t, 3, nil)
+		c.nodes[2].kill()
+		key := c.ownedBy(t, c.nodes[0])
+		for what, err := range map[string]error{
+			"Remove": c.nodes[1].group.Remove(t.Context(), key),
+			"Set":    c.nodes[1].group.Set(t.Context(), key, []byte("v"), time.Time{}, false),
+		} {
+			if !errors.Is(err, groupcache.ErrPeerUnavailable) || !strings.Contains(err.Error(), c.nodes[2].url) || strings.Contains(err.Error(), c.nodes[0].url) {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
-	}
+	})
 }
 
 // Remove during a load: with the originals the old value stayed for ever.

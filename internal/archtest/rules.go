@@ -128,7 +128,7 @@ func Holdfast() Rules {
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
 				messages, pbwire, multiwire, peer, httppeer, flight, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
-			}, Tests: []string{singleflight, dnspeers}},
+			}, Tests: []string{frame, singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
