@@ -43,6 +43,7 @@ func (c *Cache[K, V]) followLocked() {
 		return
 	}
 	f := &follower[K, V]{cache: c, kick: make(chan struct{}, 1), book: changes.NewBook[K](), allAt: math.MinInt64}
+	c.meter.deaf.Store(true)
 	c.life.tasks.Go(func() { f.watch(watcher) })
 	c.life.tasks.Go(f.lookUp)
 }
@@ -50,7 +51,7 @@ func (c *Cache[K, V]) followLocked() {
 // watch has the store tell of changes, until the end.
 func (f *follower[K, V]) watch(watcher Watcher) {
 	run := f.cache.life.run
-	defer f.cache.meter.hearing.Store(false)
+	defer f.cache.meter.deaf.Store(false) // after the end there is nothing to be heard
 	for run.Err() == nil {
 		err := safe.Do("Store.Watch", func() error { return watcher.Watch(run, f.tell) })
 		f.lose(cmp.Or(err, errReturned))
@@ -68,7 +69,7 @@ func (f *follower[K, V]) lose(cause error) {
 	}
 	f.mu.Lock()
 	f.hearing.Lose(safe.Sound(cause), f.cache.now())
-	f.cache.meter.hearing.Store(f.hearing.IsOn())
+	f.cache.meter.deaf.Store(!f.hearing.IsOn())
 	f.mu.Unlock()
 	f.wake()
 }
@@ -114,7 +115,7 @@ func (f *follower[K, V]) tell(n Notice) {
 	}
 	if n.Gap && n.Down == nil {
 		f.hearing.Regain(now)
-		c.meter.hearing.Store(f.hearing.IsOn())
+		c.meter.deaf.Store(!f.hearing.IsOn())
 	}
 	f.mu.Unlock()
 	f.wake()
@@ -228,8 +229,9 @@ func (f *follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 // follow has the item of a key follow what the second level has.
 func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64, met *changes.Met[K]) changes.Verdict {
 	s.Key = w.Key
-	dated := s.LoadedAt + s.Ahead // by the clock that has dated the tombstone, too
-	seen := changes.Seen{Value: s.Value != nil, LoadedAt: dated, Skew: int64(c.opts.Period / 10)}
+	dated := s.LoadedAt + s.Ahead                           // by the clock that has dated the tombstone, too
+	isOwn := s.Marked && s.Stone.Own && dated == s.Stone.At // what this process has set
+	seen := changes.Seen{Value: s.Value != nil && !isOwn, LoadedAt: dated, Skew: int64(c.opts.Period / 10)}
 	if s.Marked {
 		noteStone(&seen, s.Stone)
 	}
@@ -271,6 +273,7 @@ func noteStone(seen *changes.Seen, s level.Stone) {
 		}
 		s.Prior.Lag = s.At + s.Lag - s.Prior.At
 		s = *s.Prior
+		seen.Vague = true
 	}
 	seen.Stone, seen.Kind, seen.At, seen.Lag = !s.Own, kindOf(s.Kind), s.At, s.Lag
 	if s.Prior != nil && !s.Prior.Own {

@@ -112,6 +112,9 @@ func TestThatChangesAreNotHeardOfIsSaidOnceAndMeasured(t *testing.T) {
 			t.Error("it hears of changes, and says that it does not")
 		}
 		mustClose(t, c)
+		if c.Stats().WatchDown || gauge(t, c, "holdfast_autorefresh_watch_down") != 0 {
+			t.Error("after Close it says that it does not hear of changes, as nobody does")
+		}
 		if log.String() != "" {
 			t.Errorf("nothing has happened but the end, and the log has\n%s", log)
 		}

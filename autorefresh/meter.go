@@ -15,7 +15,7 @@ type meter struct {
 	lateness, served *observe.Histogram
 	misses           atomic.Uint64
 	gaps             atomic.Uint64                   // times when changes may have been missed
-	hearing          atomic.Bool                     // changes by other processes are heard of
+	deaf             atomic.Bool                     // changes by other processes are not heard of
 	notices          [changes.Verdicts]atomic.Uint64 // keys looked up because they may have changed
 
 	counts // guarded by the cache's mu

@@ -82,5 +82,5 @@ func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
 		out.Count(m.Notices, c.meter.notices[v].Load(), v.String())
 	}
 	out.Count(m.Gaps, c.meter.gaps.Load())
-	out.Flag(m.WatchDown, c.opts.Watch && !c.meter.hearing.Load())
+	out.Flag(m.WatchDown, c.meter.deaf.Load())
 }

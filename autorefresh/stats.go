@@ -83,7 +83,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
 	c.meter.addNotices(&s)
-	s.WatchDown = c.opts.Watch && !c.meter.hearing.Load()
+	s.WatchDown = c.meter.deaf.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.table.Census()

@@ -34,6 +34,7 @@ type Seen struct {
 	At    int64 // when what it tells was done
 	Lag   int64 // how much later it was told
 	Skew  int64 // by how much the clocks may be apart
+	Vague bool  // Lag is by two clocks
 	// Prior is what an invalidation has taken the place of, nil if nothing.
 	Prior *Prior
 }
@@ -81,8 +82,8 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 		before = found.At + slack
 	}
 	current := have.LoadedAt <= before
-	follows := found.Value && found.LoadedAt >= found.At-slack // the value came after the tombstone
-	unsure := told == BySweep && found.Kind != Unknown && have.LoadedAt <= found.At+found.Skew
+	follows := found.Value && found.LoadedAt >= found.At // the value came after the tombstone
+	unsure := (told == BySweep || found.Vague) && found.Kind != Unknown && have.LoadedAt <= before+found.Skew
 	switch {
 	case found.Stone && current:
 	case found.Stone && unsure && (!newer || !follows):
@@ -129,11 +130,13 @@ func judgePrior(have Held, found Seen, told int64) Verdict {
 	if !found.Stone || found.Prior == nil {
 		return Keep
 	}
-	prior := Seen{Value: found.Value, LoadedAt: found.LoadedAt, Stone: true, Kind: Lost, At: found.Prior.At, Skew: found.Skew}
+	prior := Seen{Value: found.Value, LoadedAt: found.LoadedAt, Stone: true, Kind: Lost, At: found.Prior.At, Skew: found.Skew, Vague: true}
 	if found.Prior.Kind == Deleted {
 		prior.Kind = Deleted
-	} else if have.LoadedAt >= prior.At-slack {
+	} else if isSet := max(have.LoadedAt-prior.At, prior.At-have.LoadedAt) <= slack; isSet || have.LoadedAt > prior.At+found.Skew {
 		return Keep // it is what was set, or newer
+	} else if have.LoadedAt > prior.At && !have.Negative {
+		return Refresh // or older, by another clock
 	}
 	prior.Lag = found.At + found.Lag - prior.At
 	if v := Judge(have, prior, told, 0); v == Drop || v == Refresh {

@@ -78,7 +78,7 @@ func (s *Level[K, V]) Discard(ctx context.Context, keys []K) error {
 			s.graves.end(some)
 			continue
 		}
-		failed = s.bury(ctx, s.marks(Invalidated, some...))
+		failed = s.bury(ctx, s.marks(Invalidated, some...), justNow)
 	}
 	if failed == nil {
 		failed = ctx.Err()

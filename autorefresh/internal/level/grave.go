@@ -195,7 +195,7 @@ func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.inTurn(bounded, name, Deleted, func() error { return s.bury(bounded, s.marks(Deleted, name)) }); err != nil {
+	if err := s.inTurn(bounded, name, Deleted, func() error { return s.bury(bounded, s.marks(Deleted, name), justNow) }); err != nil {
 		return fmt.Errorf("autorefresh: the second level has not been told of the deletion, which will be made up for: %w", err)
 	}
 	return nil
@@ -223,83 +223,6 @@ func namesOf(marks []mark) []string {
 		names[i] = marks[i].name
 	}
 	return names
-}
-
-// bury leaves tombstones and deletes values.
-func (s *Level[K, V]) bury(ctx context.Context, marks []mark) error {
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	names := namesOf(marks)
-	stamp := s.owe(marks) // until it is done, whatever happens
-	defer s.graves.end(names)
-	err := s.setStones(bounded, s.graves.priors(marks))
-	if err == nil {
-		err = safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })
-	}
-	if err == nil {
-		s.graves.told(names, stamp)
-	}
-	s.report(ctx, err)
-	if err == nil {
-		s.announce(ctx, stonesOf(names))
-	}
-	return err
-}
-
-// atone tells the second level of the deletions that it could not be told.
-func (s *Level[K, V]) atone(ctx context.Context) {
-	if !s.graves.any() || !s.atones.May(s.now()) {
-		return
-	}
-	for some := range slices.Chunk(s.graves.open(s.now()), atOnce) {
-		if s.bury(ctx, some) != nil {
-			return
-		}
-	}
-}
-
-// setStones stores tombstones. Those of invalidations have in them what they take the place of, if
-// anybody looks at that.
-func (s *Level[K, V]) setStones(ctx context.Context, marks []mark) error {
-	var weak []string
-	for _, m := range marks {
-		if m.kind == Invalidated && s.announcer != nil {
-			weak = append(weak, m.name)
-		}
-	}
-	var there Tombs
-	if len(weak) > 0 {
-		values, err := s.get(ctx, stonesOf(weak))
-		if err != nil {
-			return err
-		}
-		there = newTombs(values)
-	}
-	plain, marked := make(map[string][]byte), make(map[string]Marked)
-	for _, m := range marks {
-		stone := m.name + tombEnd
-		if m.kind != Invalidated || s.announcer == nil {
-			plain[stone] = []byte(s.newStone(m))
-			continue
-		}
-		if old, ok := s.readStone(there[m.name]); ok {
-			m.prior = later(m.prior, old.strong())
-		}
-		text := []byte(s.newStone(m))
-		if s.marker == nil {
-			plain[stone] = text
-			continue
-		}
-		marked[stone] = Marked{Value: text, Mark: stone, Seen: []byte(there[m.name])} // another that has come since says as much
-	}
-	var err error
-	if len(plain) > 0 {
-		err = safe.Do("Store.SetMulti", func() error { return s.store.SetMulti(ctx, plain, s.stay()) })
-	}
-	if len(marked) > 0 && err == nil {
-		err = safe.Do("Store.SetUnlessMarked", func() error { return s.marker.SetUnlessMarked(ctx, marked, s.stay()) })
-	}
-	return err
 }
 
 // deletedSince are those of names that have tombstones which were not there before.

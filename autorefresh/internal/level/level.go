@@ -82,7 +82,7 @@ type Level[K comparable, V any] struct {
 	keyName  func(K) (string, error)
 	ttl      time.Duration
 	timeout  time.Duration
-	skew     time.Duration // how far the clocks may be apart
+	clock    clock
 	logger   *slog.Logger
 	now      func() int64
 	life     context.Context // of calls that nobody gives a context
@@ -123,7 +123,7 @@ func New[K comparable, V any](o Options[K, V]) (*Level[K, V], error) {
 	leaser, _ := o.Store.(Leaser)
 	return &Level[K, V]{
 		store: o.Store, leaser: leaser, marker: o.Marker, health: newStoreHealth(o.Store, o.Logger), codec: o.Codec, keyName: keyName,
-		ttl: o.TTL, timeout: o.Timeout, skew: o.Skew, logger: o.Logger, now: o.Now, held: make(map[string]held),
+		ttl: o.TTL, timeout: o.Timeout, clock: clock{now: o.Now, skew: o.Skew, follows: o.Announcer != nil}, logger: o.Logger, now: o.Now, held: make(map[string]held),
 		life: context.Background(), fence: fenceFor(o.CallTime, o.Timeout),
 		announcer: o.Announcer, self: newSelf(), index: newIndex(o.KeyString, o.Has),
 	}, nil
@@ -140,15 +140,14 @@ type Stored[K comparable, V any] struct {
 	Ahead    int64 // by how much it is dated in the future, 0 if it is not: LoadedAt is now instead
 }
 
-func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
+func (s *Level[K, V]) seal(v Stored[K, V], m moment) ([]byte, error) {
 	payload, err := safe.Call("Codec.Encode", func() ([]byte, error) { return s.codec.Encode(*v.Value) })
 	if err != nil {
 		return nil, err
 	}
-	now, wall := s.now(), time.Now()
-	e := envelope.Envelope{LoadedAt: wall.Add(time.Duration(v.LoadedAt - now)), Terminal: v.Terminal, Value: payload}
+	e := envelope.Envelope{LoadedAt: time.Unix(0, m.dateOf(v.LoadedAt)), Terminal: v.Terminal, Value: payload}
 	if v.End != 0 {
-		e.End = wall.Add(time.Duration(v.End - now))
+		e.End = time.Unix(0, m.wall+v.End-m.now)
 	}
 	return envelope.Seal(e), nil
 }
@@ -156,22 +155,24 @@ func (s *Level[K, V]) seal(v Stored[K, V]) ([]byte, error) {
 // errAhead says that a value is dated in the future: nothing is known of its age.
 var errAhead = errors.New("autorefresh: it is dated in the future: set the clocks of the machines")
 
-// open reads an envelope. A value that another clock has dated in the future was got now, if that
-// is not by more than the clocks may differ.
-func (s *Level[K, V]) open(key K, data []byte) (Stored[K, V], error) {
+// open reads an envelope, at a moment from before, as to decode values takes a while. A value that
+// another clock has dated in the future was got now, if that is not by more than the clocks may
+// differ.
+func (s *Level[K, V]) open(key K, data []byte, m moment) (Stored[K, V], error) {
 	e, ok := envelope.Open(data)
 	if !ok {
 		return Stored[K, V]{}, errNoEnvelope
 	}
-	now, age := s.now(), time.Since(e.LoadedAt) // before it is decoded, which takes a while
-	if age < -s.skew {
+	date := e.LoadedAt.UnixNano()
+	if date-m.wall > int64(s.clock.skew) {
 		return Stored[K, V]{}, errAhead
 	}
+	age := m.date - date
 	v, err := safe.Call("Codec.Decode", func() (V, error) { return s.codec.Decode(e.Value) })
 	if err != nil {
 		return Stored[K, V]{}, err
 	}
-	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: now - int64(max(age, 0)), Terminal: e.Terminal, Ahead: int64(max(-age, 0))}
+	stored := Stored[K, V]{Key: key, Value: &v, LoadedAt: m.now - max(age, 0), Terminal: e.Terminal, Ahead: max(-age, 0)}
 	if !e.End.IsZero() {
 		stored.End = s.now() + int64(time.Until(e.End))
 	}
@@ -245,6 +246,7 @@ type looked[K comparable, V any] struct {
 	ahead   uint64         // how many values are dated in the future
 	deleted Tombs
 	blind   Blindness
+	at      moment
 }
 
 // look asks the second level for keys, but for those that have no name. Spoiled is told of values
@@ -262,12 +264,14 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 	}
 	values, err := s.get(ctx, names)
 	l.blind = Blindness(s.report(ctx, err))
+	s.meet(values)
+	l.at = s.clock.read()
 	for n, i := range index {
 		data, ok := values[names[n]]
 		if !ok {
 			continue
 		}
-		v, err := s.open(keys[i], data)
+		v, err := s.open(keys[i], data, l.at)
 		switch {
 		case err != nil:
 			spoiled(keys[i], err)
@@ -275,7 +279,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 				l.ahead++
 			}
 		case v.End != 0 && v.End <= s.now(): // nobody may serve it
-		case !s.graves.covers(names[n], v.LoadedAt) && !s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.skew)):
+		case !s.graves.covers(names[n], v.LoadedAt) && !s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.clock.skew)):
 			l.found[i] = v
 		}
 	}
@@ -315,7 +319,7 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before To
 			s.distrust.covers(v.Key, *v.Value, v.LoadedAt) {
 			continue
 		}
-		data, err := s.seal(v)
+		data, err := s.seal(v, s.clock.read())
 		if err == nil {
 			sealed[name] = data
 			if !v.Same {

@@ -32,16 +32,25 @@ func (s *Level[K, V]) Replace(ctx context.Context, key K, latest func(K) Stored[
 func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) error {
 	names := []string{name}
 	if v.Value == nil {
-		return s.bury(ctx, s.marks(Deleted, name))
+		return s.bury(ctx, s.marks(Deleted, name), justNow)
 	}
 	stamp := s.owe(s.marks(Lost, name))
 	defer s.graves.end(names)
-	data, err := s.seal(v)
+	there, err := s.lookAround(ctx, s.marks(Replaced, name), justNow)
+	if s.report(ctx, err) {
+		return err
+	}
+	now := s.clock.read()
+	if s.announcer != nil {
+		old, _ := s.readStone(newTombs(there)[name], now)
+		v.LoadedAt = max(now.now, now.gotAt(there[name])+1, old.At+1) // after all that was found
+	}
+	data, err := s.seal(v, now)
 	if err != nil {
 		s.undecodable.Add(1)
 		return err
 	}
-	stone := s.newStone(mark{name: name, kind: Replaced, at: v.LoadedAt})
+	stone := newStone(mark{name: name, kind: Replaced, at: v.LoadedAt, by: s.self}, now)
 	err = safe.Do("Store.SetMulti", func() error {
 		return s.store.SetMulti(ctx, map[string][]byte{name + tombEnd: []byte(stone)}, s.stay())
 	})

@@ -27,7 +27,7 @@ func (s *Level[K, V]) Examine(ctx context.Context, keys []K) (sights []Sight[K, 
 	for i, key := range keys {
 		sights[i].Stored = l.found[i]
 		if name, ok := s.name(key); ok && l.deleted[name] != "" {
-			sights[i].Stone, sights[i].Marked = s.readStone(l.deleted[name])
+			sights[i].Stone, sights[i].Marked = s.readStone(l.deleted[name], l.at)
 		}
 	}
 	return sights, l.blind
@@ -38,7 +38,7 @@ func (s *Level[K, V]) ExamineAll(ctx context.Context) (stone Stone, marked bool,
 	values, err := s.get(ctx, []string{allName + tombEnd})
 	blind = Blindness(s.report(ctx, err))
 	if text := newTombs(values)[allName]; text != "" {
-		stone, marked = s.readStone(text)
+		stone, marked = s.readStone(text, s.clock.read())
 	}
 	return stone, marked, blind
 }
@@ -48,7 +48,7 @@ func (s *Level[K, V]) BuryAll(ctx context.Context) error {
 	if s == nil || s.announcer == nil {
 		return nil
 	}
-	return s.bury(ctx, s.marks(Invalidated, allName))
+	return s.bury(ctx, s.marks(Invalidated, allName), justNow)
 }
 
 // Named is what a name of the second level stands for.

@@ -57,58 +57,69 @@ const (
 
 // newStone makes a tombstone: what it tells, salt, the date of the telling, and what was told
 // before, if that counts. Processes of before compare tombstones, and look at their beginning.
-func (s *Level[K, V]) newStone(m mark) string {
-	text := s.appendMark([]byte(tombHead), m.kind, m.at, s.self)
+func newStone(m mark, now moment) string {
+	text := now.appendMark([]byte(tombHead), m.kind, m.at, m.by)
 	text = append(text, rand.Text()[:saltSize]...)
-	text = s.appendDate(text, s.now())
+	text = now.appendDate(text, now.now)
 	if m.prior != nil {
-		text = s.appendMark(text, m.prior.Kind, m.prior.At, m.prior.by)
+		text = now.appendMark(text, m.prior.Kind, m.prior.At, m.prior.by)
 	}
 	return string(text)
 }
 
-func (s *Level[K, V]) appendMark(text []byte, kind Kind, at int64, self string) []byte {
-	return append(s.appendDate(append(text, byte(kind)), at), self...)
+func (m moment) appendMark(text []byte, kind Kind, at int64, by string) []byte {
+	return append(m.appendDate(append(text, byte(kind)), at), by...)
 }
 
-func (s *Level[K, V]) appendDate(text []byte, at int64) []byte {
-	return binary.BigEndian.AppendUint64(text, uint64(time.Now().Add(time.Duration(at-s.now())).UnixNano()))
+func (m moment) appendDate(text []byte, at int64) []byte {
+	return binary.BigEndian.AppendUint64(text, uint64(m.dateOf(at)))
 }
 
 // readStone reads a tombstone, false if it is none.
-func (s *Level[K, V]) readStone(text string) (Stone, bool) {
+func (s *Level[K, V]) readStone(text string, m moment) (Stone, bool) {
 	rest, ok := strings.CutPrefix(text, tombHead)
 	if !ok {
 		return Stone{}, false
 	}
-	stone := s.readMark(rest)
+	stone := s.readMark(rest, m)
 	if stone.Kind == Unknown || len(rest) < stoneSize+saltSize+8 {
 		return stone, true
 	}
 	rest = rest[stoneSize+saltSize:]
-	stone.Lag = max(s.readDate(rest)-stone.At, 0)
-	if prior := s.readMark(rest[8:]); prior.Kind != Unknown {
+	stone.Lag = max(m.readDate(rest)-stone.At, 0)
+	if prior := s.readMark(rest[8:], m); prior.Kind != Unknown {
 		stone.Prior = &prior
 	}
 	return stone, true
 }
 
 // readMark reads a kind, a date and a process, of kind Unknown if there is none.
-func (s *Level[K, V]) readMark(text string) Stone {
+func (s *Level[K, V]) readMark(text string, m moment) Stone {
 	if len(text) < stoneSize {
 		return Stone{}
 	}
 	switch kind := Kind(text[0]); kind {
 	case Deleted, Replaced, Lost, Invalidated:
-		return Stone{Kind: kind, At: s.readDate(text[1:]), Own: text[1+8:stoneSize] == s.self, by: text[1+8 : stoneSize]}
+		return Stone{Kind: kind, At: m.readDate(text[1:]), Own: text[1+8:stoneSize] == s.self, by: text[1+8 : stoneSize]}
 	default:
 		return Stone{}
 	}
 }
 
-func (s *Level[K, V]) readDate(text string) int64 {
-	at := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(text[:8]))))
-	return s.now() - int64(time.Since(at))
+func (m moment) readDate(text string) int64 {
+	return m.timeOf(int64(binary.BigEndian.Uint64([]byte(text[:8]))))
+}
+
+// datesOf are the dates in a tombstone, none if it has none.
+func datesOf(stone string) (dates []int64) {
+	rest, ok := strings.CutPrefix(stone, tombHead)
+	if ok && len(rest) >= stoneSize {
+		dates = append(dates, moment{}.readDate(rest[1:]))
+	}
+	if ok && len(rest) >= stoneSize+saltSize+8 {
+		dates = append(dates, moment{}.readDate(rest[stoneSize+saltSize:]))
+	}
+	return dates
 }
 
 // strong is what a tombstone says that an invalidation must not hide, nil if nothing.
