@@ -161,3 +161,20 @@ func ExampleCache_Collect() {
 	fmt.Println(prometheus.NewRegistry().Register(cache))
 	// Output: <nil>
 }
+
+func ExampleOptions_weigh() {
+	render := func(_ context.Context, url string, _ string) (string, error) { return "the page at " + url, nil }
+	pages, err := autorefresh.New(render, autorefresh.Options[string, string]{
+		Period:    time.Minute,
+		MaxWeight: 64 << 20, // bytes
+		Weigh:     func(url, page string) uint32 { return uint32(200 + len(url) + len(page)) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = pages.Close() }()
+	page, err := pages.Load(context.Background(), "/about")
+	fmt.Println(page, err, pages.Stats().Weight)
+	// Output: the page at /about <nil> 224
+}

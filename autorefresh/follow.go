@@ -256,6 +256,7 @@ func (c *Cache[K, V]) follow(w changes.Wanted[K], s *level.Sight[K, V], luck flo
 		case s.Terminal && !c.conclude(e, s.Stored, isSame), !s.Terminal && !c.adopt(e, s.Stored, luck, isSame):
 			return changes.Again
 		}
+		c.storage.reweigh(e)
 	case changes.Drop:
 		c.storage.dropIf(e, isSame)
 	case changes.Refresh, changes.Invalidate:

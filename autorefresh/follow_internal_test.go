@@ -82,7 +82,7 @@ func TestAnItemWhoseLoadHasJustEndedIsOfInterest(t *testing.T) {
 	go func() { is <- c.isOfInterest(1) }()
 	time.Sleep(20 * time.Millisecond) // it has looked for the item, and waits for the lock
 	e := c.table.NewEntry(1, new(int), c.now())
-	c.storage.put(1, func(*timetable.Entry[int, int]) *timetable.Entry[int, int] { return e })
+	c.storage.put(e, func(*timetable.Entry[int, int]) bool { return true })
 	c.table.Enter(e, c.now()+int64(time.Hour), c.now())
 	c.mu.Unlock()
 	if !<-is {

@@ -41,7 +41,7 @@ func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, 
 	c.makeRoom(e)
 	group := c.groupOf(e.Key)
 	var err error
-	there := c.storage.put(e.Key, func(there *timetable.Entry[K, V]) *timetable.Entry[K, V] {
+	there := c.storage.put(e, func(there *timetable.Entry[K, V]) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		switch {
@@ -54,9 +54,9 @@ func (c *Cache[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, 
 		default:
 			c.table.Join(e, group)
 			c.table.Enter(e, due(), c.now())
-			return e
+			return true
 		}
-		return nil
+		return false
 	})
 	if there == e {
 		c.fetch.Level.Meet(e.Key)

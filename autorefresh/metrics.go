@@ -42,6 +42,7 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 	out.Gauge(m.Items, float64(n.Cold), "resting")
 	out.Gauge(m.Items, float64(n.Absent), "absent")
 	out.Gauge(m.Stale, float64(n.Stale))
+	out.Gauge(m.Weight, float64(c.storage.weight()))
 	out.Gauge(m.Due, float64(due))
 	for o := range fetch.Outcomes {
 		out.Count(m.Refreshes, counts.refreshes[o], o.String())

@@ -159,10 +159,10 @@ func (o *Options[K, V]) sourceOptions() source.Options {
 	return s
 }
 
-// bound is how many entries the storage keeps, 0 if it does not evict.
-func (o *Options[K, V]) bound() int {
+// bound says when the storage evicts.
+func (o *Options[K, V]) bound() bound[K, V] {
 	if o.Overflow == Reject {
-		return 0
+		return bound[K, V]{}
 	}
-	return o.MaxItems
+	return bound[K, V]{items: o.MaxItems, weight: o.MaxWeight, weigh: o.Weigh}
 }

@@ -168,6 +168,17 @@ type Options[K comparable, V any] struct {
 	MaxItems int
 	// Overflow says what happens to item MaxItems + 1. Default Evict.
 	Overflow Overflow
+	// MaxWeight bounds the sum of what Weigh says of the items, negative entries included, in its
+	// unit: the items least worth keeping are evicted, with CauseEvicted, within moments. A value
+	// that is heavier than MaxWeight alone is answered to those who wait for it, and its item is
+	// not kept. Set MaxItems or this one; Overflow must be Evict. Default 0: unbounded.
+	MaxWeight uint64
+	// Weigh returns the weight of an item, such as the bytes it takes: of those an entry has some
+	// 200 beside the key and the value. 0 counts as 1, and so does a panic. It is called for each
+	// new value, also one that a refresh brings, and for negative entries with the zero value; by
+	// several goroutines, and not for reads. An item whose weight has changed counts as read once.
+	// Default nil: items have no weight.
+	Weigh func(key K, value V) uint32
 
 	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest
 	// is next: the callers of the oldest are about to give up. Default 16.
@@ -287,6 +298,14 @@ func (o Options[K, V]) check() error {
 		return invalid("Options.WhenStale", int(o.WhenStale), "use StaleFails, StaleBlocks or StaleServed")
 	case o.Overflow != Evict && o.Overflow != Reject:
 		return invalid("Options.Overflow", int(o.Overflow), "use Evict or Reject")
+	case o.MaxWeight > 0 && o.Weigh == nil:
+		return invalid("Options.MaxWeight", o.MaxWeight, "set Options.Weigh, too: it says what an item weighs")
+	case o.MaxWeight == 0 && o.Weigh != nil:
+		return invalid("Options.MaxWeight", o.MaxWeight, "set what all items together may weigh, or leave out Options.Weigh")
+	case o.MaxWeight > 0 && o.MaxItems > 0:
+		return invalid("Options.MaxItems", o.MaxItems, "set it or Options.MaxWeight, not both")
+	case o.MaxWeight > 0 && o.Overflow == Reject:
+		return invalid("Options.Overflow", "Reject", "use Evict with Options.MaxWeight: a refresh may make an item heavier")
 	case isNil(o.Limiter) && o.Limiter != nil:
 		return invalid("Options.Limiter", "a nil pointer", "leave it out, or set one that works")
 	}

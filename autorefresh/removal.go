@@ -14,7 +14,7 @@ const (
 	CauseDeleted Cause = iota
 	// CauseGone is that the source has the item no more.
 	CauseGone
-	// CauseEvicted is want of room, see MaxItems.
+	// CauseEvicted is want of room, see MaxItems and MaxWeight.
 	CauseEvicted
 	// CauseIdle is that nobody has read the item, see IdleFor.
 	CauseIdle

@@ -59,6 +59,9 @@ func (c *Cache[K, V]) Update(ctx context.Context, key K, change func(old V, know
 		case err != nil:
 			return old, err
 		case done:
+			if known {
+				c.storage.reweigh(e)
+			}
 			return v, c.fetch.Level.Replace(ctx, key, c.latest)
 		}
 	}

@@ -14,6 +14,8 @@ type Stats struct {
 	// Items are those in the cache. Of them Terminal are final, Resting not refreshed until read,
 	// Absent negative entries, and Failing back off; Stale are older than MaxStale.
 	Items, Terminal, Resting, Absent, Failing, Stale int
+	// Weight is the sum of what Weigh says of the items, 0 without it.
+	Weight uint64
 	// Due are items that are due and not being refreshed yet.
 	Due int
 
@@ -83,7 +85,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
 	c.meter.addNotices(&s)
-	s.WatchDown = c.meter.deaf.Load()
+	s.WatchDown, s.Weight = c.meter.deaf.Load(), c.storage.weight()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.table.Census()

@@ -154,7 +154,7 @@ func (c *Cache[K, V]) standing(wants []*fetch.Want[K, V]) (s source.Standing) {
 
 // settle applies the results of a call.
 func (c *Cache[K, V]) settle(w *worker[K, V]) {
-	var over []*timetable.Entry[K, V]
+	var over, changed []*timetable.Entry[K, V]
 	luck := rand.Float64() // the same for a whole batch, whose items stay together
 	c.mu.Lock()
 	now := c.now()
@@ -166,6 +166,8 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 		good = good || r.Outcome < fetch.Failed
 		if c.applyLocked(e, r, now, luck) {
 			over = append(over, e)
+		} else if c.opts.Weigh != nil && r.Value != nil {
+			changed = append(changed, e)
 		}
 		w.entries[i] = nil
 	}
@@ -176,6 +178,9 @@ func (c *Cache[K, V]) settle(w *worker[K, V]) {
 	clear(w.wants)
 	for _, e := range over {
 		c.storage.drop(e)
+	}
+	for _, e := range changed {
+		c.storage.reweigh(e)
 	}
 }
 

@@ -6,7 +6,7 @@ import "github.com/holdfast-go/holdfast/internal/observe"
 type Autorefresh struct {
 	*observe.Table
 
-	Items, Stale, Due, SourceCalls, Stuck                     observe.Gauge
+	Items, Stale, Due, SourceCalls, Stuck, Weight             observe.Gauge
 	Refreshes, Misses, Evictions, Loads, Overruns, EventsLost observe.Counter
 	Idle                                                      observe.Counter
 	Lateness, Age                                             observe.HistogramOf
@@ -24,6 +24,8 @@ func NewAutorefresh(client string) *Autorefresh {
 			"Items by state, of which each has one: refreshed, failing, terminal, resting, absent.", "state").Shown("Items"),
 		Stale: t.Gauge("stale_items",
 			"Items older than MaxStale.").Shown("Stale and due items"),
+		Weight: t.Gauge("weight",
+			"What Options.Weigh says of the items together, in its unit; 0 without it.").Shown("Weight of items"),
 		Due: t.Gauge("due_items",
 			"Items that are due and not being refreshed yet.").Shown("Stale and due items"),
 		Refreshes: t.Counter("refreshes_total",

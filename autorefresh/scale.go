@@ -1,0 +1,48 @@
+package autorefresh
+
+import (
+	"sync"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+)
+
+// scale weighs entries. The storage asks for a weight only when an entry is put there, under a lock
+// of its own, where functions of the user's must not be called: so an entry is weighed before, and
+// laid on the scale. The methods of a nil scale are those of a cache without weights.
+type scale[K comparable, V any] struct {
+	weigh func(K, V) uint32
+
+	mu     sync.Mutex // is held while an entry is put
+	entry  *timetable.Entry[K, V]
+	weight uint32
+}
+
+// weightOf weighs an entry by its present value: at least 1, as what weighs nothing would never be
+// evicted.
+func (s *scale[K, V]) weightOf(e *timetable.Entry[K, V]) uint32 {
+	if s == nil {
+		return 0
+	}
+	weight, _ := safe.Call("Weigh", func() (uint32, error) { return s.weigh(e.Key, *e.Value.Load()), nil })
+	return max(weight, 1)
+}
+
+// lay puts an entry on the scale, alone, until the function is called that it returns.
+func (s *scale[K, V]) lay(e *timetable.Entry[K, V], weight uint32) (lift func()) {
+	if s == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	s.entry, s.weight = e, weight
+	return func() {
+		s.entry = nil
+		s.mu.Unlock()
+	}
+}
+
+// read is the weight of the entry that is being put.
+func (s *scale[K, V]) read(K, *timetable.Entry[K, V]) uint32 { return s.weight }
+
+// isOn reports whether an entry is that which is being put, whoever asks who puts one.
+func (s *scale[K, V]) isOn(e *timetable.Entry[K, V]) bool { return s != nil && s.entry == e }
