@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +73,7 @@ type Store struct {
 var (
 	_ autorefresh.Store  = (*Store)(nil)
 	_ autorefresh.Leaser = (*Store)(nil)
+	_ autorefresh.Marker = (*Store)(nil)
 
 	_ autorefresh.Reporter = (*Store)(nil)
 	_ autorefresh.Watcher  = (*Store)(nil)
@@ -117,7 +117,7 @@ func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte,
 	items, err := s.client.GetMultiContext(ctx, names)
 	found := make(map[string][]byte, len(items))
 	for i, name := range names {
-		if item := items[name]; item != nil {
+		if item := items[name]; item != nil && !isPlaceholder(item) {
 			found[keys[i]] = item.Value
 		}
 	}
@@ -131,22 +131,15 @@ func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time
 	keys := slices.Collect(maps.Keys(values))
 	return each(len(keys), func(i int) error {
 		value := values[keys[i]]
-		err := s.client.SetContext(ctx, &memcache.Item{Key: s.name(ofValue, keys[i]), Value: value, Expiration: seconds(ttl)})
-		if errors.Is(err, memcache.ErrServerError) && strings.Contains(err.Error(), tooLarge) {
-			return fmt.Errorf("%w: %d bytes: %w", autorefresh.ErrRefused, len(value), err)
-		}
-		return err
+		return refusal(s.client.SetContext(ctx, &memcache.Item{Key: s.name(ofValue, keys[i]), Value: value, Expiration: seconds(ttl)}), value)
 	})
 }
 
-// Delete implements [autorefresh.Store].
+// Delete implements [autorefresh.Store]. For a minute a few bytes are in the place of the value, so
+// that none is stored there that was got before.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return each(len(keys), func(i int) error {
-		err := s.client.DeleteContext(ctx, s.name(ofValue, keys[i]))
-		if errors.Is(err, memcache.ErrCacheMiss) {
-			return nil
-		}
-		return err
+		return s.client.SetContext(ctx, &memcache.Item{Key: s.name(ofValue, keys[i]), Value: []byte(placeholder), Expiration: placeholderTTL})
 	})
 }
 

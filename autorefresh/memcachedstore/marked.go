@@ -1,0 +1,121 @@
+package memcachedstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// A value that was read from the source before its key was deleted must not be stored after it.
+// memcached changes one key in one step, and the mark that says so is another. So whoever deletes
+// marks the key first, and then stores a placeholder in the place of the value, for as long as a
+// call may take. Whoever stores a value looks what is in its place, then at the mark, and stores
+// the value if what it has seen in its place is still there: if the mark was set before that look
+// it sees it; if later, so is the placeholder, and what was in its place is there no more.
+
+const (
+	// placeholder is what is in the place of a deleted value. It is none, for processes that do not
+	// know it, too.
+	placeholder = "\xaf\x00deleted"
+	// placeholderTTL is how long it stays, in seconds: longer than the calls of a store take.
+	placeholderTTL = 60
+	// mostTries is how often a value is stored whose place somebody else has written to meanwhile.
+	mostTries = 16
+	// firstPause bounds the wait before a second try; it grows with the square of the tries.
+	firstPause = 50 * time.Microsecond
+)
+
+// isPlaceholder reports whether an item stands for none.
+func isPlaceholder(item *memcache.Item) bool { return string(item.Value) == placeholder }
+
+// errContended says that others have stored the same keys all the time.
+var errContended = errors.New("memcachedstore: others store the same keys all the time")
+
+// SetUnlessMarked implements [autorefresh.Marker], with two looks and one write. The ttl is rounded
+// up as that of SetMulti is, and what is too large is refused alike.
+func (s *Store) SetUnlessMarked(ctx context.Context, values map[string]autorefresh.Marked, ttl time.Duration) error {
+	var failed failures
+	open := slices.Collect(maps.Keys(values))
+	for try := range mostTries {
+		pause(ctx, time.Duration(try*try)*firstPause)
+		var err error
+		if open, err = s.setMarked(ctx, open, values, ttl); err != nil {
+			failed.add(err)
+		}
+		if len(open) == 0 {
+			return failed.err()
+		}
+	}
+	failed.add(fmt.Errorf("%w: %d keys", errContended, len(open)))
+	return failed.err()
+}
+
+// pause waits for a random time, so that those who store one key do not meet again.
+func pause(ctx context.Context, most time.Duration) {
+	if most == 0 {
+		return
+	}
+	timer := time.NewTimer(rand.N(most))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// setMarked tries to store the values of keys, once, and returns those whose place was written to
+// meanwhile.
+func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]autorefresh.Marked, ttl time.Duration) ([]string, error) {
+	places, err := s.client.GetMultiContext(ctx, s.names(ofValue, keys))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.name(ofValue, values[key].Mark)
+	}
+	marks, err := s.client.GetMultiContext(ctx, names) // after the places, as is said above
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var again []string
+	err = each(len(keys), func(i int) error {
+		v := values[keys[i]]
+		if mark := marks[names[i]]; mark != nil && !isPlaceholder(mark) && string(mark.Value) != string(v.Seen) {
+			return nil
+		}
+		item := &memcache.Item{Key: s.name(ofValue, keys[i]), Value: v.Value, Expiration: seconds(ttl)}
+		write := s.client.AddContext
+		if place := places[item.Key]; place != nil {
+			place.Value, place.Flags, place.Expiration = item.Value, 0, item.Expiration
+			item, write = place, s.client.CompareAndSwapContext
+		}
+		err := write(ctx, item)
+		if errors.Is(err, memcache.ErrNotStored) || errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrCacheMiss) {
+			mu.Lock()
+			defer mu.Unlock()
+			again = append(again, keys[i])
+			return nil
+		}
+		return refusal(err, v.Value)
+	})
+	return again, err
+}
+
+// refusal is the error of a write, which says so if only the value was too large.
+func refusal(err error, value []byte) error {
+	if errors.Is(err, memcache.ErrServerError) && strings.Contains(err.Error(), tooLarge) {
+		return fmt.Errorf("%w: %d bytes: %w", autorefresh.ErrRefused, len(value), err)
+	}
+	return err
+}
