@@ -17,7 +17,7 @@ type Exponential struct {
 	Base time.Duration
 	// Cap bounds the step, before jitter; 0 or less means no bound.
 	Cap time.Duration
-	// Factor multiplies the step from one attempt to the next; what is below 1 counts as 1.
+	// Factor multiplies the step from one attempt to the next; less than 1 counts as 1.
 	Factor float64
 }
 

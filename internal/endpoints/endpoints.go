@@ -22,7 +22,7 @@ type Resolver interface {
 // BareName as a service asks for the records of the name itself.
 const BareName = "-"
 
-// Question is what is asked for.
+// Question is a query for addresses.
 type Question struct {
 	// Name is that of a host, or of the domain of a service.
 	Name string

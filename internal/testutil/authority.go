@@ -14,7 +14,7 @@ import (
 
 // Authority signs certificates for one test. NewAuthority makes one.
 type Authority struct {
-	// Pool trusts what it has signed.
+	// Pool trusts its certificates.
 	Pool *x509.CertPool
 
 	cert *x509.Certificate

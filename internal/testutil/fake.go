@@ -32,7 +32,7 @@ type FakeOptions struct {
 	MaxBytes int
 	// MaxItemSize is the most memory that one item may take, overhead included. Default: 1 MiB.
 	MaxItemSize int
-	// Version is what the version command reports. Default: "1.6.0-fake".
+	// Version is the answer to the version command. Default: "1.6.0-fake".
 	Version string
 	// Meta adds the meta command mg, with the flags c, f, t and v. Default: ERROR, as of memcached
 	// before 1.6.
@@ -326,7 +326,7 @@ type FakeStats struct {
 	Accepted, Open int
 	// Commands counts commands by verb, those answered with an error included.
 	Commands map[string]int
-	// BytesIn and BytesOut count what has been read from and written to clients.
+	// BytesIn and BytesOut count the bytes read from and written to clients.
 	BytesIn, BytesOut int64
 	// Items and Bytes are how many items are stored now, dead ones not yet found included, and
 	// their size.

@@ -11,7 +11,7 @@ import (
 // deletedKept is how many deleted keys a Fake remembers.
 const deletedKept = 4096
 
-// counters is what a Fake counts, and the in-memory connections not yet drained.
+// counters are those of a Fake, and the in-memory connections not yet drained.
 type counters struct {
 	in, out atomic.Int64
 

@@ -94,7 +94,7 @@ func (l *link) head() (chunk, bool) {
 	return l.queue[0], true
 }
 
-// takeDue removes what is due from the queue, about chunkSize of it at most. The error is that of
+// takeDue removes the due bytes from the queue, about chunkSize of it at most. The error is that of
 // the end, if due.
 func (l *link) takeDue(buf []byte) ([]byte, error) {
 	l.mu.Lock()
@@ -113,8 +113,8 @@ func (l *link) takeDue(buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// send writes what is queued when it is due. It returns nil after an orderly end, whose half it has
-// closed.
+// send writes queued bytes when they are due. It returns nil after an orderly end, whose half it
+// has closed.
 func (l *link) send() error {
 	var buf []byte
 	for {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Mutant is a planted defect: in one file, what is right becomes what is wrong.
+// Mutant is a planted defect: in one file, right code is replaced by wrong code.
 type Mutant struct {
 	What  string
 	File  string // a path from the folder of the test

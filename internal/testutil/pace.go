@@ -21,7 +21,7 @@ func (p *Pace) Longer(d time.Duration) time.Duration { return d * time.Duration(
 // Slower returns a number of things a second such that as many are done in Longer of a time.
 func (p *Pace) Slower(rate int) int { return rate / p.slower }
 
-// Errorf says what was wrong at this pace.
+// Errorf reports a failure at this pace.
 func (p *Pace) Errorf(format string, args ...any) {
 	p.wrong = append(p.wrong, fmt.Sprintf(format, args...))
 }

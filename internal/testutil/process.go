@@ -198,7 +198,7 @@ func (p *Process) PID() int {
 	return p.run.PID()
 }
 
-// Stderr returns the beginning of what the last run has written to its standard error, at most
+// Stderr returns the beginning of the last run's standard error, at most
 // 8 KiB.
 func (p *Process) Stderr() string {
 	p.mu.Lock()

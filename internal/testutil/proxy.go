@@ -103,7 +103,7 @@ func (p *Proxy) Kill() error {
 	return p.way.end()
 }
 
-// Restart starts it again at the same address. The target keeps what it has stored.
+// Restart starts it again at the same address. The target keeps its data.
 func (p *Proxy) Restart() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,7 +121,7 @@ func (p *Proxy) Restart() error {
 	return nil
 }
 
-// Hang holds back all data from now on; what is just being written may still arrive.
+// Hang holds back all data from now on; a write under way may still arrive.
 func (p *Proxy) Hang() error {
 	return p.withWay(func(w *way) error {
 		w.gate.Close()

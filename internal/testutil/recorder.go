@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// Recorder is a trace.Tracer that keeps what it is told, and a trace.Propagator. Its zero value is
-// ready.
+// Recorder is a trace.Tracer that keeps the operations it sees, and a trace.Propagator. Its zero
+// value is ready.
 type Recorder struct {
 	mu    sync.Mutex
 	spans []*Recorded // guarded by mu

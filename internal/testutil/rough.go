@@ -25,11 +25,11 @@ type RoughOptions struct {
 	MaxDelay time.Duration
 	// Life is the mean life of a connection, which ends with a reset or in silence. Default 150 ms.
 	Life time.Duration
-	// Stall is how long a lost packet holds up what the client sends on a connection; one piece in
+	// Stall is how long a lost packet holds up the client's bytes on a connection; one piece in
 	// 64 is lost. Default: none is.
 	Stall time.Duration
 	// Late is when data that was sent into the silence arrives after all, counted from the end of
-	// its connection, unless the client reset that: TCP sends again what was not acknowledged for
+	// its connection, unless the client reset that: TCP sends unacknowledged bytes again for
 	// as long as the socket lives. Default 300 ms.
 	Late time.Duration
 }
@@ -51,7 +51,7 @@ func (o RoughOptions) withDefaults() RoughOptions {
 }
 
 // Rough is a rough way to a TCP server, for stress tests: it splits data at random bytes, delays
-// it, resets connections, and loses what it cannot deliver as a network does. StartRough makes one.
+// it, resets connections, and loses undeliverable bytes as a network does. StartRough makes one.
 type Rough struct {
 	options  RoughOptions
 	target   string
@@ -180,8 +180,8 @@ func (r *Rough) serve(client net.Conn) {
 }
 
 // carry moves data in pieces until an end closes. What comes once silence has fallen is held, and
-// returned. What the client has sent and then reset is lost if it is still here: in a process that
-// is starved that may be long after.
+// returned. Bytes that the client has sent and then reset are lost if they are still here: in a
+// process that is starved that may be long after.
 func (r *Rough) carry(to, from net.Conn, silence <-chan struct{}, client net.Conn) (held []byte, err error) {
 	b := make([]byte, r.options.MaxPiece)
 	for {

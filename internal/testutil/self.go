@@ -38,5 +38,5 @@ func (c *Child) Release() error { return c.run.Release() }
 // Ended reports whether the process is gone.
 func (c *Child) Ended() bool { return c.run.Ended() }
 
-// Stderr is the beginning of what it has written to its standard error, at most 8 KiB.
+// Stderr is the beginning of its standard error, at most 8 KiB.
 func (c *Child) Stderr() string { return c.run.Stderr() }

@@ -215,7 +215,7 @@ func (s *store) count(verb, key string, delta uint64, now time.Time) string {
 	return text
 }
 
-// storeStats is what the stats command tells about the items.
+// storeStats are the figures of the stats command about the items.
 type storeStats struct {
 	items     int
 	bytes     int64

@@ -33,7 +33,7 @@ type Server interface {
 	// Addr is where clients reach it: host:port, or the path of a unix socket. It stays the same
 	// for life.
 	Addr() string
-	// Kind says in a word what it is: "memcached 1.6.18", "in-process" or "proxy".
+	// Kind names its kind: "memcached 1.6.18", "in-process" or "proxy".
 	Kind() string
 	// Kill ends it at once: connections are cut and new ones refused. Killing a killed server does
 	// nothing.
@@ -43,7 +43,7 @@ type Server interface {
 	// Hang makes it silent while the operating system still accepts connections and data, as
 	// SIGSTOP does.
 	Hang() error
-	// Release ends a Hang: it goes on and answers what has been queued meanwhile, as a resumed
+	// Release ends a Hang: it goes on and answers the requests queued meanwhile, as a resumed
 	// process does.
 	Release() error
 	// Close stops it for good, hung or not, and waits until nothing of it is left. It is

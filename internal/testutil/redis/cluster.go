@@ -17,7 +17,7 @@ const (
 	failoverTimeout = 30 * time.Second
 	// askTimeout is how long one server is asked for its role; a hung one never answers.
 	askTimeout = 500 * time.Millisecond
-	// primaryLooks is how often servers that have not answered are asked again who is the primary.
+	// primaryLooks is how often servers that have not answered are asked again for the primary.
 	primaryLooks   = 10
 	settleInterval = 20 * time.Millisecond
 	// roleInterval is how often it is asked who has become primary. A failover takes hundreds of
@@ -32,7 +32,7 @@ var (
 	ErrNoPrimary = errors.New("redis: no primary")
 )
 
-// ClusterOptions says what a cluster consists of. The zero value is one primary with two replicas
+// ClusterOptions describe a cluster. The zero value is one primary with two replicas
 // and three sentinels, with the timings of a default installation.
 type ClusterOptions struct {
 	// Path is the program redis-server. Default: what FindServer finds.
@@ -187,7 +187,7 @@ func (c *Cluster) introduce(ctx context.Context) error {
 	return nil
 }
 
-// Kind returns what the servers are, such as "redis 7.0.15".
+// Kind returns the servers' kind, such as "redis 7.0.15".
 func (c *Cluster) Kind() string { return c.servers[c.options.Names[0]][0].Kind() }
 
 // Sentinels returns the sentinels, running or not, in the order of their start.
@@ -379,7 +379,7 @@ func (c *Cluster) AwaitPrimary(ctx context.Context, name string, not *Server) (*
 	}
 }
 
-// Close kills all processes and removes what they have written. It is idempotent.
+// Close kills all processes and removes their files. It is idempotent.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, s := range c.sentinels {

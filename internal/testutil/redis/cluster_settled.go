@@ -40,7 +40,7 @@ func (c *Cluster) await(ctx context.Context, find func(ctx context.Context, name
 	return nil
 }
 
-// replicationProblem says what the servers of a name still miss, "" if nothing.
+// replicationProblem says which replication the servers of a name still miss, "" if none.
 func (c *Cluster) replicationProblem(ctx context.Context, name string) string {
 	return c.rolesProblem(name, c.roles(ctx, name))
 }
@@ -64,8 +64,8 @@ func (c *Cluster) rolesProblem(name string, roles map[*Server]Role) string {
 	return ""
 }
 
-// sentinelProblem says what the sentinels still miss, "" if nothing. The roles are those of servers
-// that have no problem.
+// sentinelProblem says which knowledge the sentinels still miss, "" if none. The roles are those of
+// servers that have no problem.
 func (c *Cluster) sentinelProblem(ctx context.Context, name string, roles map[*Server]Role) string {
 	primary := primaries(roles)[0]
 	replicas := slices.DeleteFunc(c.Servers(name), func(s *Server) bool {

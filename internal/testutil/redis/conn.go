@@ -25,7 +25,7 @@ func (e ReplyError) Code() string {
 	return code
 }
 
-// Push is what a server sends on its own over RESP3.
+// Push is a message that a server sends on its own over RESP3.
 type Push []any
 
 // errProtocol is returned for bytes that are no reply.

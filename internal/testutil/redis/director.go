@@ -54,7 +54,7 @@ func (d *director) run(ctx context.Context) {
 	}
 }
 
-// look does what is due.
+// look carries out the steps that are due.
 func (d *director) look(now time.Time) {
 	d.promising.Store(d.candidate() != nil)
 	switch d.phase {
@@ -207,7 +207,7 @@ func (d *director) reconcile(now time.Time) {
 	}
 }
 
-// inform keeps up to date what the running sentinels answer. One that was away announces what it
+// inform keeps the answers of the running sentinels up to date. One that was away announces what it
 // has missed.
 func (d *director) inform(now time.Time) {
 	states := make(map[string]WatchedReplica)
@@ -262,7 +262,7 @@ func (d *director) flags(now time.Time, primary string) string {
 	return flagsDown + cut(d.gone.killed())
 }
 
-// cut is the flag of what is killed: to what hangs there still is a connection.
+// cut is the flag of a killed server: to one that hangs there still is a connection.
 func cut(killed bool) string { //nolint:revive // it is a state, not a choice
 	if killed {
 		return flagCut

@@ -16,7 +16,7 @@ const nobody = "?:0"
 // defaultLag is how long a write needs to get from a fake primary to its replicas.
 const defaultLag = time.Millisecond
 
-// FakeClusterOptions says what a fake cluster consists of. The zero value is one primary with two
+// FakeClusterOptions describe a fake cluster. The zero value is one primary with two
 // replicas and three sentinels.
 type FakeClusterOptions struct {
 	// Name is the primary's name. Default: "mymaster".
@@ -64,7 +64,7 @@ type FakeCluster struct {
 	lag time.Duration
 
 	mu        sync.Mutex
-	primary   *FakeServer // guarded by mu; who has been promoted last
+	primary   *FakeServer // guarded by mu; the server promoted last
 	announced *FakeServer // guarded by mu; who belongs to epoch
 	epoch     int         // guarded by mu
 }
@@ -85,7 +85,7 @@ func (f *FakeNet) Cluster(o FakeClusterOptions) *FakeCluster {
 	return c
 }
 
-// build makes the servers and the sentinels. What it has made before an error is in c.
+// build makes the servers and the sentinels. Those made before an error are in c.
 func (c *FakeCluster) build(o FakeClusterOptions, server func(FakeServerOptions) (*FakeServer, error), sentinel func(FakeSentinelOptions) (*FakeSentinel, error)) error {
 	o = o.withDefaults()
 	c.Name, c.lag = o.Name, o.Lag
@@ -118,7 +118,7 @@ func (c *FakeCluster) wire() {
 	}
 }
 
-// view returns what a sentinel knows when all servers besides the primary are healthy replicas of
+// view returns a sentinel's knowledge when all servers besides the primary are healthy replicas of
 // it.
 func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Watched {
 	w := Watched{Primary: primary.Addr(), Epoch: epoch}
@@ -139,7 +139,7 @@ func (c *FakeCluster) view(of *FakeSentinel, primary *FakeServer, epoch int) Wat
 	return w
 }
 
-// change changes what it knows about a server, if that is a replica.
+// change changes its record of a server, if that is a replica.
 func (w *Watched) change(s *FakeServer, do func(*WatchedReplica)) {
 	for i := range w.Replicas {
 		if w.Replicas[i].Addr == s.Addr() {
@@ -262,7 +262,7 @@ func (c *FakeCluster) Announce(some ...*FakeSentinel) {
 	}
 }
 
-// monitorAnew has all sentinels forget what they know but the primary, whose epochs begin anew.
+// monitorAnew has all sentinels forget everything but the primary, whose epochs begin anew.
 func (c *FakeCluster) monitorAnew() {
 	c.mu.Lock()
 	primary := c.primary
@@ -274,7 +274,7 @@ func (c *FakeCluster) monitorAnew() {
 	}
 }
 
-// Abort publishes what a leader says when it gives up a failover after Select: reason is such as
+// Abort publishes a leader's message that it gives up a failover after Select: reason is such as
 // "-failover-abort-slave-timeout".
 func (c *FakeCluster) Abort(reason string, some ...*FakeSentinel) {
 	for _, s := range c.all(some) {

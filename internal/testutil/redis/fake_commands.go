@@ -292,7 +292,7 @@ func discard(s *session, _ []string) any {
 	return status("OK")
 }
 
-// exec carries out what is queued in one go, because the state is locked meanwhile.
+// exec carries out the queued commands in one go, because the state is locked meanwhile.
 func (f *FakeServer) exec(s *session, _ []string) any {
 	if !s.multi {
 		return ReplyError("ERR EXEC without MULTI")

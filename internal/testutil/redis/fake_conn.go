@@ -32,7 +32,7 @@ type fakeConn struct {
 	session session // of the goroutine that carries commands out
 
 	mu      sync.Mutex
-	pending []byte // guarded by mu; what is to be written
+	pending []byte // guarded by mu; bytes to be written
 	last    bool   // guarded by mu; the connection ends after that
 	more    chan struct{}
 }
@@ -186,7 +186,7 @@ func (c *fakeConn) wakeLocked() {
 	}
 }
 
-// write sends what is pending until the connection ends.
+// write sends the pending bytes until the connection ends.
 func (c *fakeConn) write() {
 	defer c.close()
 	for {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Command is what a client has sent to a fake.
+// Command is a request that a client has sent to a fake.
 type Command struct {
 	// Conn is the number of the connection, Index that of the command on it; both count from 1.
 	Conn, Index int

@@ -22,7 +22,7 @@ import (
 // commandsKept is how many commands a fake remembers.
 const commandsKept = 8192
 
-// node is what a fake redis and a fake sentinel have in common: an address, lives, connections,
+// node is common to a fake redis and a fake sentinel: an address, lives, connections,
 // faults and counters.
 type node struct {
 	addr     string
@@ -137,7 +137,7 @@ func (n *node) Kill() error {
 }
 
 // Restart starts it again at the same address, killing it first if it runs; it is not hung then.
-// Faults, counters and what it has recorded stay.
+// Faults, counters and records stay.
 func (n *node) Restart() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -163,7 +163,7 @@ func (n *node) Restart() error {
 // sent may still go out.
 func (n *node) Hang() error { return n.withLife(func(l *life) { l.gate.Close() }) }
 
-// Release lets it go on and answer what has been queued meanwhile.
+// Release lets it go on and answer the requests queued meanwhile.
 func (n *node) Release() error { return n.withLife(func(l *life) { l.gate.Open() }) }
 
 // DropClients cuts all connections and goes on.

@@ -13,7 +13,7 @@ const (
 	maxBulk = 16 << 20
 )
 
-// What a fake answers is one of: nil, string (a bulk string), int64, ReplyError, []any, or one of
+// An answer of a fake is one of: nil, string (a bulk string), int64, ReplyError, []any, or one of
 // these.
 type (
 	status    string // a simple string

@@ -25,7 +25,7 @@ type FakeSentinelOptions struct {
 	tcp bool // listens on a free port of 127.0.0.1 instead
 }
 
-// Watched is what a sentinel knows about one primary.
+// Watched is a sentinel's record of one primary.
 type Watched struct {
 	// Primary is its host:port.
 	Primary string
@@ -45,13 +45,13 @@ type Watched struct {
 	Sentinels []WatchedSentinel
 }
 
-// WatchedReplica is what a sentinel knows about a replica.
+// WatchedReplica is a sentinel's record of a replica.
 type WatchedReplica struct {
 	// Addr is its host:port.
 	Addr string
 	// Flags are such as "s_down,slave". Default: "slave".
 	Flags string
-	// Role is what it has last said that it is, "master" or "slave". Default: "slave".
+	// Role is the one it reported last, "master" or "slave". Default: "slave".
 	Role string
 	// Unmet is as in Watched.
 	Unmet bool
@@ -65,7 +65,7 @@ type WatchedReplica struct {
 	Offset int64
 }
 
-// WatchedSentinel is what a sentinel knows about another one.
+// WatchedSentinel is a sentinel's record of another one.
 type WatchedSentinel struct {
 	// Addr is its host:port.
 	Addr string
@@ -73,7 +73,7 @@ type WatchedSentinel struct {
 	Flags string
 }
 
-// FakeSentinel is a sentinel in this process that knows and says what the test tells it. It has no
+// FakeSentinel is a sentinel in this process whose knowledge the test sets. It has no
 // useful zero value; FakeNet.Sentinel makes one. It is a testutil.Server and safe for concurrent
 // use.
 type FakeSentinel struct {
@@ -98,7 +98,7 @@ func newFakeSentinel(ctx context.Context, o FakeSentinelOptions) (*FakeSentinel,
 	return f, nil
 }
 
-// Watch sets what it knows about the primary called name, all at once.
+// Watch sets its record of the primary called name, all at once.
 func (f *FakeSentinel) Watch(name string, w Watched) {
 	f.state.Lock()
 	defer f.state.Unlock()
@@ -108,7 +108,7 @@ func (f *FakeSentinel) Watch(name string, w Watched) {
 	f.watched[name] = w.clone()
 }
 
-// Update changes what it knows about a primary; it does nothing for a name that it does not know.
+// Update changes its record of a primary; it does nothing for a name that it does not know.
 func (f *FakeSentinel) Update(name string, change func(w *Watched)) {
 	f.state.Lock()
 	defer f.state.Unlock()
@@ -125,7 +125,7 @@ func (f *FakeSentinel) Forget(name string) {
 	f.names = slices.DeleteFunc(f.names, func(known string) bool { return known == name })
 }
 
-// Watched returns what it knows about a primary; ok is false if that is nothing.
+// Watched returns its record of a primary; ok is false if it has none.
 func (f *FakeSentinel) Watched(name string) (w Watched, ok bool) {
 	f.state.Lock()
 	defer f.state.Unlock()

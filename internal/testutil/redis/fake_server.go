@@ -99,8 +99,8 @@ func (f *FakeServer) forget() {
 	f.unfollow()
 }
 
-// SetRole sets what it says it is. A replica refuses writes and unblocks who waits in a blocking
-// command. The data stays.
+// SetRole sets the role it reports. A replica refuses writes and unblocks clients that wait in a
+// blocking command. The data stays.
 func (f *FakeServer) SetRole(role Role) {
 	f.state.Lock()
 	defer f.state.Unlock()
@@ -108,7 +108,7 @@ func (f *FakeServer) SetRole(role Role) {
 	f.wakeLocked()
 }
 
-// Role returns what it says it is.
+// Role returns the role it reports.
 func (f *FakeServer) Role() Role {
 	f.state.Lock()
 	defer f.state.Unlock()

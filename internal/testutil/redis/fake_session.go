@@ -22,7 +22,7 @@ const (
 	errNoDefault = ReplyError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
 )
 
-// trait is what is special about a command.
+// trait is a special property of a command.
 type trait uint
 
 const (
@@ -33,7 +33,7 @@ const (
 	whileListening                   // possible on a RESP2 connection that has subscribed
 )
 
-// command is what a node can be told. arity counts the name; a negative one is the least.
+// command is one that a node knows. arity counts the name; a negative one is the least.
 type command struct {
 	arity  int
 	traits trait
@@ -110,7 +110,7 @@ const (
 	replySkip
 )
 
-// session is what a connection has set up for itself. It belongs to the goroutine that carries its
+// session is the state of a connection. It belongs to the goroutine that carries its
 // commands out.
 type session struct {
 	c       *fakeConn
@@ -136,7 +136,7 @@ func (s *session) login(user string) { s.c.user.Store(&user) }
 
 func (s *session) node() *node { return s.c.life.node }
 
-// run carries out one command and returns what is to be answered.
+// run carries out one command and returns the answer.
 func (s *session) run(args []string) any {
 	result := s.dispatch(args)
 	switch s.mode {

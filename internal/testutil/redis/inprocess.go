@@ -260,7 +260,7 @@ func (p *InProcess) AwaitSettled(ctx context.Context) error {
 	}
 }
 
-// problem says what is still to happen, "" if nothing is.
+// problem names the step that is still missing, "" if none is.
 func (p *InProcess) problem() string {
 	primary := p.cluster.Primary()
 	if p.busy.Load() || len(p.requests) > 0 || !primary.Running() || !primary.Role().Primary {

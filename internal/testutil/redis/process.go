@@ -29,7 +29,7 @@ type process struct {
 	path, password string
 	args           []string                    // after the path of the configuration
 	configure      func() []string             // lines of the configuration besides those that every process needs; called under mu
-	prepare        func(context.Context) error // what has to be set in each new run
+	prepare        func(context.Context) error // settings of each new run
 	name           string                      // "redis" or "redis-sentinel"
 
 	addr, folder, kind string
@@ -172,7 +172,7 @@ func (p *process) Running() bool {
 	return !p.closed && !p.hung && !p.run.Ended()
 }
 
-// Log returns the end of what the last run has logged, at most 16 KiB.
+// Log returns the end of the last run's log, at most 16 KiB.
 func (p *process) Log() string {
 	text, err := os.ReadFile(filepath.Join(p.folder, logFile))
 	if err != nil {

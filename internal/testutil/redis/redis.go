@@ -36,8 +36,8 @@ func FindServer() (path string, err error) {
 }
 
 // closeAtEnd hands v to a test: a missing program skips the test, or fails it if
-// HOLDFAST_REQUIRE_SERVERS is 1; any other error fails it; what has started is closed when the test
-// ends.
+// HOLDFAST_REQUIRE_SERVERS is 1; any other error fails it; all that has started is closed when the
+// test ends.
 func closeAtEnd(tb testutil.TB, what string, v interface{ Close() error }, err error) {
 	tb.Helper()
 	switch {

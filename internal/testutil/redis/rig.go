@@ -11,7 +11,7 @@ import (
 // Rig is a primary with its replicas and sentinels, real or not, that a drill can break. It is safe
 // for concurrent use.
 type Rig interface {
-	// Kind says in a word what the servers are: "redis 7.0.15" or "in-process".
+	// Kind names the servers' kind: "redis 7.0.15" or "in-process".
 	Kind() string
 	// SentinelAddrs returns the host:port of each sentinel.
 	SentinelAddrs() []string
@@ -28,7 +28,7 @@ type Rig interface {
 	KillSentinel(i int) error
 	HangSentinel(i int) error
 	// RestartKilled starts all killed servers and sentinels again, servers without data, and
-	// ReleaseHung lets all hung ones go on. Who is primary is then up to the sentinels.
+	// ReleaseHung lets all hung ones go on. The sentinels then decide on the primary.
 	RestartKilled() error
 	ReleaseHung() error
 	// AwaitSettled waits until the running servers and sentinels agree on who is primary and the
@@ -50,7 +50,7 @@ type breakable interface {
 	isHung() bool
 }
 
-// repairAll restarts what is killed, or releases what is hung.
+// repairAll restarts the killed ones, or releases the hung ones.
 func repairAll[T breakable](all []T, broken func(T) bool, repair func(T) error) error {
 	var errs []error
 	for _, b := range all {

@@ -27,7 +27,7 @@ type SentinelOptions struct {
 	Password string
 	// Monitors are the primaries to watch. Default: none.
 	Monitors []Monitor
-	// ServerPassword is what the primaries and their replicas need. Default: none.
+	// ServerPassword is the password of the primaries and their replicas. Default: none.
 	ServerPassword string
 	// DownAfter is how long a server must be silent to be down. Default: 1 s, or 500 ms if Fast.
 	// Below that a fast sentinel may find no replica good enough, or take a new primary for dead
@@ -146,7 +146,7 @@ func (s *Sentinel) hurry(ctx context.Context) error {
 	return err
 }
 
-// View is what a sentinel says about one primary.
+// View is a sentinel's report of one primary.
 type View struct {
 	// Primary is the address it answers clients with.
 	Primary string
@@ -158,7 +158,7 @@ type View struct {
 	Replicas, Sentinels []map[string]string
 }
 
-// View asks the sentinel what it knows about a name.
+// View asks the sentinel for its report of a name.
 func (s *Sentinel) View(ctx context.Context, name string) (View, error) {
 	c, err := Dial(ctx, s.addr, s.password)
 	if err != nil {

@@ -18,7 +18,7 @@ var errNoUser = errors.New("redis: the server has no ServerOptions.User to cut o
 type ServerOptions struct {
 	// Path is the program. Default: what FindServer finds.
 	Path string
-	// Password is what the default user needs, and what it shows to its primary. Default: none.
+	// Password is that of the default user, and the one it shows to its primary. Default: none.
 	Password string
 	// User and UserPassword are a second login, with all rights, that Partition cuts off. Default:
 	// none.
@@ -102,9 +102,9 @@ func (s *Server) RestartAs(replicaOf string) error {
 	})
 }
 
-// Partition cuts off everybody who is logged in as ServerOptions.User: their connections are closed
-// and new logins answered with WRONGPASS, while replication and sentinels, which use the default
-// user, go on.
+// Partition cuts off all clients that are logged in as ServerOptions.User: their connections are
+// closed and new logins answered with WRONGPASS, while replication and sentinels, which use the
+// default user, go on.
 func (s *Server) Partition(ctx context.Context) error {
 	if err := s.setUser(ctx, "off"); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (s *Server) setUser(ctx context.Context, state string) error {
 	return err
 }
 
-// Role is what a server says about itself.
+// Role is a server's report of itself.
 type Role struct {
 	// Primary says that it is one.
 	Primary bool

@@ -71,7 +71,7 @@ func Start(ctx context.Context, path string, args []string) (*Run, error) {
 // PID returns the process id.
 func (r *Run) PID() int { return r.process.Pid }
 
-// Stderr returns the beginning of what it has written to its standard error, at most 8 KiB.
+// Stderr returns the beginning of its standard error, at most 8 KiB.
 func (r *Run) Stderr() string { return r.stderr.String() }
 
 // Exited is closed when the process is gone.
@@ -125,7 +125,7 @@ func (r *Run) signal(send func(*os.Process) error) error {
 	return nil
 }
 
-// head keeps the beginning of what is written to it.
+// head keeps the beginning of the bytes written to it.
 type head struct {
 	limit int
 
@@ -141,7 +141,7 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns what has been kept so far.
+// String returns the bytes kept so far.
 func (h *head) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -49,7 +49,7 @@ func (c *client) Close() error {
 	return c.Conn.Close()
 }
 
-// Read reads what the fake has sent.
+// Read reads the bytes that the fake has sent.
 func (c *client) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	return n, c.translate("read", err)
@@ -74,33 +74,33 @@ func (c *client) translate(op string, err error) error {
 	return &net.OpError{Op: op, Net: "pipe", Addr: c.addr, Err: err}
 }
 
-// Server is the end of the one who is dialed.
+// Server is the end of the dialled side.
 type Server struct {
 	inner   net.Conn
 	in, out *stream
 }
 
-// Read reads what the client has sent.
+// Read reads the bytes that the client has sent.
 func (s *Server) Read(p []byte) (int, error) { return s.in.Read(p) }
 
 // Write sends p to the client.
 func (s *Server) Write(p []byte) (int, error) { return s.out.Write(p) }
 
-// Gone reports whether the client has closed the connection; what it had sent can still be read.
+// Gone reports whether the client has closed the connection; its bytes can still be read.
 func (s *Server) Gone() bool {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	return s.in.ended
 }
 
-// Close ends the connection; what has been written still reaches the client.
+// Close ends the connection; bytes already written still reach the client.
 func (s *Server) Close() error {
 	s.in.end()
 	s.out.end()
 	return nil
 }
 
-// Abort ends the connection and throws away what has been written.
+// Abort ends the connection and drops the bytes already written.
 func (s *Server) Abort() {
 	_ = s.Close()
 	_ = s.inner.Close() // the Close of a net.Pipe never fails
@@ -123,7 +123,7 @@ type stream struct {
 	mu    sync.Mutex
 	moved *sync.Cond // on mu
 	data  []byte     // guarded by mu
-	ended bool       // guarded by mu; no more writes, but what is there can be read
+	ended bool       // guarded by mu; no more writes, but the rest can be read
 }
 
 func newStream() *stream {
