@@ -57,9 +57,29 @@ func (a *asker) stuck(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
+// mayDial reports whether a server may be sent credentials: most sentinels list it or, while they
+// are not heard, most did not leave out the last primary when they were. What they list no more may
+// be somebody else's by now.
+func (s *State) mayDial(a *asker) bool {
+	if a == &s.next {
+		return s.known(a.addr)
+	}
+	without := 0
+	for _, v := range s.voters.all {
+		if v.votes() && v.report != nil && !s.names(v, a.addr) {
+			without++
+		}
+	}
+	return !s.majority(without)
+}
+
 // ask asks if it is time.
 func (s *State) ask(a *asker) {
 	if a.addr == "" || a.state != waiting || s.now.Before(a.at) {
+		return
+	}
+	if a.link == 0 && !s.mayDial(a) {
+		a.at = s.now.Add(a.interval)
 		return
 	}
 	a.state = dialling

@@ -8,14 +8,15 @@ import (
 
 // admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
 // that they vote. Who votes does so while one still says it, or too few are heard to say otherwise,
-// or none that the user gave has a vote any more.
+// or none that the user gave has a vote any more. Too few are not when most of the given ones are
+// heard: who is neither heard nor named by anybody for a while has been replaced.
 func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
 	if len(reports) == 0 {
 		return
 	}
-	given := slices.ContainsFunc(e.all, func(v *voter) bool { return v.seed && e.lives(v, s.now) })
+	given, heard := e.given(s.now)
 	changed := false
 	for _, v := range e.all {
 		if v.seed {
@@ -26,7 +27,8 @@ func (s *State) admit(by *voter) {
 		if slices.Contains(reports, v) { // who does not name itself
 			others--
 		}
-		member := s.majority(n) || v.member && (n > 0 || !given || !s.majority(others))
+		replaced := 2*heard > given && !v.fresh(s.now) && s.now.Sub(v.namedAt) > replacedAfter
+		member := s.majority(n) || v.member && (n > 0 || given == 0 || !replaced && !s.majority(others))
 		changed = changed || member != v.member
 		v.member = member
 		if n > 0 {
@@ -356,8 +358,12 @@ func (s *State) runID(addr string) string {
 
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
 // the primary since, or were restarted or lost: those may come back as anything. Of one that was
-// left they must have seen it since.
+// left they must have seen it since. While most are not heard any server may be anything.
 func (s *State) reckonReplicas() {
+	if !s.majority(len(s.fresh())) {
+		s.standbys = nil
+		return
+	}
 	for i := range s.standbys {
 		s.standbys[i].id = cmp.Or(s.standbys[i].id, s.runID(s.standbys[i].addr))
 	}

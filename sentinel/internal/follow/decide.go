@@ -4,11 +4,14 @@ import "slices"
 
 // decide compares what the sentinels say with what is.
 func (s *State) decide() {
-	if s.phase == Closed || s.phase == Forced || !s.voters.settled(s.now) {
+	if s.phase == Closed || !s.voters.settled(s.now) {
 		return
 	}
 	s.identify()
 	s.reckonReplicas()
+	if s.phase == Forced {
+		return
+	}
 	s.judgeReturn()
 	s.judgeMove()
 	s.raise()
@@ -71,7 +74,7 @@ func (s *State) reckonClaim() {
 // that of a name that was monitored anew, if they do not know the primary any more, or that from
 // which a few have led the client away.
 func (s *State) claimed() (tally, bool) {
-	disowned, few := s.disowned(), s.byFew()
+	disowned, few := s.disowned(s.primary.addr), s.byFew()
 	for _, t := range s.count(s.fresh(), func(v *voter) bool {
 		same := disowned || few && s.named(v) != s.primary.addr
 		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch)
@@ -84,10 +87,10 @@ func (s *State) claimed() (tally, bool) {
 	return tally{}, false
 }
 
-// disowned reports whether most have the primary neither as the primary nor as a replica. After a
-// failover they all have it as one of them.
-func (s *State) disowned() bool {
-	return s.primary.addr != "" && s.most(func(v *voter) bool { return !s.names(v, s.primary.addr) })
+// disowned reports whether most have a server neither as the primary nor as a replica. After a
+// failover they all have the last primary as one of them.
+func (s *State) disowned(addr string) bool {
+	return addr != "" && s.most(func(v *voter) bool { return !s.names(v, addr) })
 }
 
 // byFew reports whether the primary was announced by a few only, at an epoch that most have not
@@ -106,7 +109,7 @@ func (s *State) judgeClaim() {
 	if claimed.addr == "" {
 		return
 	}
-	disowned, since := s.disowned(), claimed.since
+	disowned, since := s.disowned(s.primary.addr), claimed.since
 	if !s.phase.Serves() && s.primary.since.After(since) {
 		since = s.primary.since
 	}

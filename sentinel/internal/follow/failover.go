@@ -11,7 +11,7 @@ import (
 const maxFences = 64
 
 // selected hears that a sentinel is about to promote a replica. While another failover is under way
-// that is the next one, from the server that the first leads to.
+// it may be that of the next one, from the server that the first leads to.
 func (s *State) selected(e Pushed) {
 	if s.config.Mode == PushOnly || !s.known(e.Addr) || !s.allowed(e.Addr) {
 		return
@@ -20,8 +20,8 @@ func (s *State) selected(e Pushed) {
 	if here && (s.phase == Provisional || s.phase == Up && s.next.addr == "") {
 		return // it is of the failover that has led there, and comes late
 	}
-	if here || s.phase == Provisional {
-		s.move.then = selection{e.Sentinel, e.Addr, s.now}
+	if here || s.phase == Provisional || s.phase == Forced {
+		s.move.choose(selection{e.Sentinel, e.Addr, s.now})
 		return
 	}
 	s.cut(errOvertaken)
@@ -32,12 +32,37 @@ func (s *State) selected(e Pushed) {
 	s.judgeReturn()
 }
 
-// goOn takes in the selection that came while a failover was under way, which has ended now.
+// choose notes a selection. The last two of a sentinel count: of the failover that is under way, and
+// of the next one.
+func (m *move) choose(c selection) {
+	m.chosen = slices.DeleteFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })
+	by := func(o selection) bool { return o.by == c.by }
+	if first := slices.IndexFunc(m.chosen, by); first >= 0 && slices.ContainsFunc(m.chosen[first+1:], by) {
+		m.chosen = slices.Delete(m.chosen, first, first+1)
+	}
+	m.chosen = append(m.chosen, c)
+}
+
+// goOn follows what was selected since the selection that has led to the primary: the next failover
+// has begun already.
 func (s *State) goOn() {
-	c := s.move.then
-	s.move.then = selection{}
-	if c.addr != "" && c.addr != s.primary.addr && s.phase == Up && s.now.Sub(c.at) < confirmWithin {
-		s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+	if s.phase == Provisional {
+		return
+	}
+	here := func(c selection) bool { return c.addr == s.primary.addr }
+	all := s.move.chosen
+	s.move.chosen = nil
+	if led := slices.IndexFunc(all, here); led >= 0 {
+		s.reselect(slices.DeleteFunc(all[led:], here))
+	}
+}
+
+// reselect follows the selections that may still come to something.
+func (s *State) reselect(all []selection) {
+	for _, c := range all {
+		if s.now.Sub(c.at) < confirmWithin {
+			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+		}
 	}
 }
 
@@ -45,8 +70,7 @@ func (s *State) goOn() {
 // up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
-	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == e.Sentinel })
-	m.chosen = append(m.chosen, selection{e.Sentinel, e.Addr, s.now})
+	m.choose(selection{e.Sentinel, e.Addr, s.now})
 	if s.phase != Up {
 		return
 	}
@@ -125,16 +149,11 @@ func (s *State) judgeMove() {
 // unselect takes in that a sentinel's failover will not happen. That of another may.
 func (s *State) unselect(by string, why error) {
 	m := &s.move
-	if m.then.by == by {
-		m.then = selection{}
-	}
-	n := len(m.chosen)
-	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.by == by })
-	if len(m.chosen) == n {
-		return
-	}
-	followed := func(c selection) bool { return s.phase != Provisional || c.addr == s.primary.addr }
-	if !slices.ContainsFunc(m.chosen, followed) {
+	followed := func(c selection) bool { return (s.phase == Provisional) == (c.addr == s.primary.addr) } // others are of the next failover
+	its := func(c selection) bool { return c.by == by }
+	ends := slices.ContainsFunc(m.chosen, func(c selection) bool { return its(c) && followed(c) })
+	m.chosen = slices.DeleteFunc(m.chosen, its)
+	if ends && !slices.ContainsFunc(m.chosen, followed) {
 		s.aborted(why)
 	}
 }
@@ -157,19 +176,15 @@ func (s *State) confirm() {
 		s.do(Confirmed{})
 	}
 	if s.move.from != "" {
-		s.endMove()
+		s.move.from, s.move.until = "", time.Time{}
 		s.goOn()
 	}
-}
-
-func (s *State) endMove() {
-	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
 }
 
 // revert goes back to what the majority of the sentinels says.
 func (s *State) revert(why error) {
 	from := s.move.from
-	s.endMove()
+	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
 	elected, _ := s.elect()
 	s.do(Reverted{Addr: elected.addr, Cause: why})
 	if elected.addr == "" || elected.addr == s.primary.addr {
@@ -207,6 +222,9 @@ func (s *State) consider(said saying) {
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
 		s.next.epoch = said.epoch
+		if s.calledPrimary(said.addr) { // that one has selected it means nothing any more
+			s.next.trigger = ByAnnouncement
+		}
 	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
 		s.pursue(toAnnounced(said))
 	} // else it is asked in its turn

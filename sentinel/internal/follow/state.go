@@ -25,6 +25,10 @@ const (
 	firstWait    = time.Second      // how long the first decision waits for sentinels that have not been heard yet
 	forgetAfter  = time.Minute      // how long a sentinel that was discovered is watched although nobody names it any more
 
+	// replacedAfter is for how long nobody has named, nor heard, a sentinel that was replaced. One
+	// that was reset finds the others again within some seconds.
+	replacedAfter = 6 * PollInterval
+
 	selectedInterval  = 4 * time.Millisecond // between two questions to a replica that was selected
 	announcedInterval = 20 * time.Millisecond
 	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked
@@ -41,6 +45,7 @@ const (
 	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
 	mostStall     = 30 * time.Second
 	wakesLate     = 250 * time.Millisecond // a Wake that is so late says that this process was stopped
+	pulseInterval = 50 * time.Millisecond  // between two Ticks at least, before the first decision
 	afterStop     = 500 * time.Millisecond // in which nobody is given up who could not be heard meanwhile
 	stopInterval  = 10 * time.Second       // between two that count: what is always late gives up in the end
 	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
@@ -121,7 +126,6 @@ const (
 // Provisional, or after the loss of such a primary, until it is announced.
 type move struct {
 	chosen   []selection
-	then     selection // that came meanwhile, of the failover after this one
 	from     string    // the primary before; empty unless the move was made, and is not announced yet
 	began    time.Time // when writes began to wait, or the move was made
 	until    time.Time // when the wait ends; zero: nothing is waited for
@@ -138,7 +142,8 @@ type fenced struct {
 }
 
 // selection is a replica that a sentinel has chosen to promote. While there are several, each
-// replica is asked in turn.
+// replica is asked in turn. Those that come after the one that is followed may be of the next
+// failover: they are followed when this one is over.
 type selection struct {
 	by, addr string
 	at       time.Time // when it was heard
@@ -194,6 +199,7 @@ type voter struct {
 	up      bool      // its last poll succeeded
 	judged  bool      // it has been polled once at least
 	gave    time.Time // when it gave its last report
+	since   time.Time // since when it has given them without a break
 	namedAt time.Time
 	asked   time.Time // when the question was sent that report answers
 	report  *Report   // nil: it has none that counts

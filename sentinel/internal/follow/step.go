@@ -107,6 +107,15 @@ func (s *State) setWake() {
 			at = t
 		}
 	}
+	if !s.voters.settled(s.now) && s.phase != Closed { // a stop shows by a Tick that is late
+		pulse := s.now.Add(pulseInterval)
+		if s.now.Before(s.wake) && s.wake.Before(pulse) {
+			pulse = s.wake
+		}
+		if at.IsZero() || pulse.Before(at) {
+			at = pulse
+		}
+	}
 	if at.Equal(s.wake) && s.now.Before(at) {
 		return
 	}
@@ -138,7 +147,8 @@ func (s *State) times() [12]time.Time {
 	return at
 }
 
-// force takes the primary away until it is given back.
+// force takes the primary away until it is given back. What the sentinels say meanwhile is noted,
+// and nothing is done.
 func (s *State) force() {
 	s.lose(errForced)
 	s.stopAsking()
@@ -146,12 +156,17 @@ func (s *State) force() {
 	s.become(Forced)
 }
 
+// reset looks for the primary, as after a loss. A failover that has begun while it was away is
+// followed, as far as it may still come to something: the primary of before does not return.
 func (s *State) reset() {
 	if s.phase == Forced {
 		s.become(Searching)
 		s.primary.cause = ErrStarting
 		s.retry()
 		s.decide()
+		all := s.move.chosen
+		s.move.chosen = nil
+		s.reselect(all)
 	}
 }
 
@@ -169,7 +184,7 @@ func (s *State) sentinel(e Event) {
 
 func (s *State) hear(e Heard) {
 	v := s.voters.find(e.Sentinel)
-	if v == nil {
+	if v == nil || v.overtook(e.Asked) {
 		return
 	}
 	v.judged, v.up = true, true
@@ -186,6 +201,9 @@ func (s *State) hear(e Heard) {
 	case e.Report == nil:
 		v.report = nil
 	case owner:
+		if !v.fresh(s.now) {
+			v.since = s.now
+		}
 		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
 		v.notice(e.Report.Epoch, s.primary.epoch)
 	}
@@ -203,7 +221,7 @@ func (s *State) hear(e Heard) {
 func (s *State) miss(e Unheard) {
 	v := s.voters.find(e.Sentinel)
 	switch {
-	case v == nil:
+	case v == nil || v.overtook(e.Asked):
 	case e.Asked.Before(s.awoke):
 		s.do(Poll{Sentinel: e.Sentinel})
 	default:
@@ -219,7 +237,7 @@ func (s *State) pushed(e Pushed) {
 		return
 	}
 	s.do(Poll{Sentinel: e.Sentinel})
-	if !v.votes() || s.phase == Forced || !s.voters.settled(s.now) {
+	if !v.votes() || !s.voters.settled(s.now) {
 		return
 	}
 	switch e.Kind {
@@ -230,7 +248,7 @@ func (s *State) pushed(e Pushed) {
 		case s.phase == Provisional && e.Addr == s.primary.addr && s.hasChosen(e):
 			s.primary.hearsay = true
 			s.confirm()
-		case e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
+		case s.phase != Forced && e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
 			s.fence(e)
 		}
 	case Aborted:
@@ -323,7 +341,7 @@ func (s *State) dueNext() {
 		}
 		s.giveUp(err)
 	}
-	if s.next.stuck(s.now) {
+	if s.next.stuck(s.now) || s.next.addr != "" && s.next.link == 0 && !s.mayDial(&s.next) {
 		s.rotate()
 	}
 	s.ask(&s.next)

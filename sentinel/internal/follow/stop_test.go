@@ -174,3 +174,21 @@ func TestABusyMomentDoubtsNoReplica(t *testing.T) {
 	p.step(follow.Answered{Link: p.links[serverB], Primary: true})
 	p.is(follow.Provisional, serverB)
 }
+
+// A stop was noticed by a Tick that came late, and before the first decision none was waited for.
+func TestAShortStopAtTheStartIsNoticed(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	asked := p.now
+	p.pass(time.Millisecond)
+	p.stop(400 * time.Millisecond)
+	p.hear(withReplica(report(evil, 9), serverA, 9), seeds()[0])
+	for _, addr := range seeds()[1:] {
+		p.step(follow.Unheard{Sentinel: addr, Asked: asked})
+	}
+	if p.links[evil] != 0 {
+		t.Error("a server is dialled that one sentinel has invented")
+	}
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}

@@ -18,6 +18,9 @@ func (v *voter) says() saying { return saying{v.report.Addr, v.report.Epoch} }
 
 func (v *voter) fresh(now time.Time) bool { return v.report != nil && now.Sub(v.asked) <= freshFor }
 
+// overtook reports whether a later question has been answered already than one of a time.
+func (v *voter) overtook(asked time.Time) bool { return v.report != nil && asked.Before(v.asked) }
+
 // twin reports whether two are one sentinel at two addresses. One that has had another id is not:
 // it may have taken this one. If they do not say the same they count as two all the same.
 func (v *voter) twin(o *voter) bool { return v.id == o.id && !v.renamed && !o.renamed }
@@ -102,6 +105,20 @@ func (e *electorate) wait(now time.Time) bool {
 // that has told nothing for a minute is no member of anything any more.
 func (e *electorate) lives(v *voter, now time.Time) bool {
 	return v.votes() && (now.Sub(v.gave) < forgetAfter || v.seed && !v.judged && !e.late(now))
+}
+
+// given counts the sentinels that the user gave and that have a vote, and those of them that have
+// been heard for a while: whom they do not name by then, they do not know.
+func (e *electorate) given(now time.Time) (all, heard int) {
+	for _, v := range e.all {
+		if v.seed && e.lives(v, now) {
+			all++
+			if v.fresh(now) && now.Sub(v.since) > replacedAfter {
+				heard++
+			}
+		}
+	}
+	return all, heard
 }
 
 // keepVotes has those who lived at a time keep their votes until another at least.

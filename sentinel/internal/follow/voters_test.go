@@ -3,6 +3,7 @@ package follow_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -214,4 +215,75 @@ func TestWhoIsHeardAloneKeepsItsVote(t *testing.T) {
 	}
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
+}
+
+// One sentinel was given, and the others, which it had named, were all replaced. Those that were no
+// more kept their votes for a minute, so that nothing new was followed in that time. Nor did the
+// given one have a word for it that it had only just begun to name others.
+func TestMembersMayAllBeReplacedAtOnce(t *testing.T) {
+	given, before := seeds()[:1], []string{"10.0.2.1:26379", "10.0.2.2:26379"}
+	after := []string{"10.0.3.1:26379", "10.0.3.2:26379"}
+	p := newPlay(t, follow.Config{Seeds: given})
+	p.hear(withPeers(report(serverA, 1), 1, before...), given[0])
+	for _, by := range before {
+		p.hear(withPeers(report(serverA, 1), 1, append(given, before...)...), by)
+	}
+	p.answer(serverA, true)
+	p.unheard(append(before, given...)...)
+	p.pass(20 * time.Second)
+	for range 5 { // it may have been reset
+		p.hear(withPeers(report(serverB, 2), 1, after...), given[0])
+		p.unheard(before...)
+		p.pass(time.Second)
+	}
+	if p.links[serverB] != 0 || count[follow.Watch](p) != 3 {
+		t.Error("one sentinel decides alone, and the others were away for a moment")
+	}
+	for range 5 {
+		p.hear(withPeers(report(serverB, 2), 1, after...), given[0])
+		p.unheard(before...)
+		p.pass(time.Second)
+	}
+	for _, by := range after {
+		if !slices.Contains(p.done, follow.Effect(follow.Watch{Sentinel: by})) {
+			t.Errorf("%s is not watched", by)
+		}
+		p.hear(withPeers(report(serverB, 2), 1, append(given, after...)...), by)
+	}
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// Of three that were given one invents others, and names no others. It takes nobody's vote.
+func TestOneOfSeveralThatWereGivenReplacesNobody(t *testing.T) {
+	p := up(t, follow.Config{})
+	found := []string{"10.0.2.1:26379", "10.0.2.2:26379"}
+	for range 2 {
+		p.hear(withPeers(report(serverA, 1), 1, append(found, seeds()...)...), append(found, seeds()...)...)
+	}
+	lie := withPeers(withReplica(report(evil, 9), serverA, 1), 1, "10.9.9.9:1")
+	for range 30 {
+		p.unheard(append(found, seeds()[1:]...)...)
+		p.hear(lie, seeds()[0])
+		p.pass(time.Second)
+	}
+	if p.links[evil] != 0 || count[follow.Watch](p) != 2 {
+		t.Error("one sentinel decides alone")
+	}
+}
+
+// The answer to a question was there, and an earlier question ran out of time: what had been
+// answered counted no more.
+func TestAnEarlierQuestionTakesNothingBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	asked := p.now
+	p.pass(100 * time.Millisecond)
+	p.hear(report(serverA, 1), seeds()...)
+	for _, addr := range seeds() {
+		p.step(follow.Unheard{Sentinel: addr, Asked: asked})
+		p.step(follow.Heard{Sentinel: addr, ID: "id of " + addr, Asked: asked, Report: report(serverB, 2)})
+	}
+	if n := p.state.View().Reports; n != 3 || p.links[serverB] != 0 {
+		t.Errorf("%d reports count, dialled %v", n, p.links)
+	}
 }

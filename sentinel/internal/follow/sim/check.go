@@ -132,7 +132,7 @@ func (c *client) named(s *server) {
 			return
 		}
 		for _, other := range w.servers {
-			switch until := c.excused(at); {
+			switch until := c.excused(max(at, s.wellAt)); {
 			case other == s || !c.takesWrites(other):
 			case w.now < until:
 				w.after(until-w.now, look)
@@ -145,7 +145,7 @@ func (c *client) named(s *server) {
 }
 
 // excused is until when commands may go elsewhere although most sentinels have named a primary at a
-// time. Those that know nothing meanwhile count from when they do. Where a sentinel's selection or
+// time that answers since then. Those that know nothing meanwhile count from when they do. Where a sentinel's selection or
 // announcement has led the client, that one may have gone wrong, or died since, and the others have
 // to be heard to say otherwise.
 func (c *client) excused(at time.Duration) time.Duration {

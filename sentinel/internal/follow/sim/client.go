@@ -10,6 +10,7 @@ import (
 const (
 	heartbeat   = 300 * time.Millisecond
 	dialTimeout = time.Second
+	pollTimeout = 300 * time.Millisecond // of a question to a sentinel
 )
 
 var (
@@ -262,10 +263,12 @@ func (c *client) watch(addr string) {
 	c.watched[addr] = true
 	var again func()
 	again = func() {
-		if c.watched[addr] {
-			if !c.paused() {
-				c.poll(addr)
-			}
+		switch {
+		case !c.watched[addr]:
+		case c.paused():
+			c.world.after(c.pausedUntil-c.world.now, again)
+		default:
+			c.poll(addr)
 			c.world.after(follow.PollInterval, again)
 		}
 	}
@@ -320,7 +323,7 @@ func (c *client) poll(addr string) {
 		if r == nil {
 			err = errUnknown
 		}
-		if c.paused() && w.chance(50) { // its deadline is over by then
+		if c.pausedUntil-w.now > pollTimeout && w.chance(50) { // its deadline is over by then
 			c.step(follow.Unheard{Sentinel: addr, Asked: asked})
 			return
 		}

@@ -52,9 +52,7 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 }
 
 // listens reports whether the state hears who was selected.
-func (c *client) listens() bool {
-	return c.state.Phase() != follow.Forced && c.state.View().Settled
-}
+func (c *client) listens() bool { return c.state.View().Settled }
 
 // knows reports whether the state has heard of a replica.
 func (c *client) knows(addr string) bool {
@@ -101,6 +99,17 @@ func (c *client) hears() bool {
 		}
 	}
 	return false
+}
+
+// heardSince reports whether most sentinels have been asked since a time, and have answered.
+func (c *client) heardSince(at time.Duration) bool {
+	n := 0
+	for _, q := range c.world.sentinels {
+		if !q.rogue && c.heardAt[q.addr] > at {
+			n++
+		}
+	}
+	return 2*n > c.world.members()
 }
 
 // cameBack looks at a primary that returns: most sentinels that are heard must not have named

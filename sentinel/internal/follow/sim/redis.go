@@ -40,7 +40,7 @@ func (s *server) restart() {
 		return
 	}
 	w := s.world
-	s.alive, s.id = true, w.identity(s.addr)
+	s.alive, s.id, s.wellAt = true, w.identity(s.addr), w.now
 	if !s.primary && !w.client.calm && w.chance(20) { // its configuration was not kept
 		s.primary, s.of, s.left = true, nil, true
 		if w.now-s.diedAt < 2*time.Second || w.trouble > s.diedAt {

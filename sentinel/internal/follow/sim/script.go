@@ -194,12 +194,20 @@ func (w *World) retire(s *server) {
 	}
 	w.tell("%s is taken out", s.addr)
 	s.disowned = true
-	w.after(4*time.Second, func() {
-		if l := w.client.serving; s.disowned && (l == nil || l.to != s) {
-			w.tell("%s belongs to somebody else", s.addr)
-			s.alive, s.primary, s.evil = true, true, true
+	at := w.now
+	var give func()
+	give = func() {
+		if l := w.client.serving; !s.disowned || l != nil && l.to == s {
+			return
 		}
-	})
+		if !w.client.heardSince(at) {
+			w.after(time.Second, give)
+			return
+		}
+		w.tell("%s belongs to somebody else", s.addr)
+		s.alive, s.primary, s.evil = true, true, true
+	}
+	w.after(4*time.Second, give)
 }
 
 // alarm is a script that writes to a replica.

@@ -54,6 +54,9 @@ func Play(seed uint64, story bool) (r Result) {
 	}()
 	w.build()
 	w.script()
+	if seed%100 == 99 {
+		w.after(w.between(0, 5*time.Millisecond), func() { w.client.pause(w.between(50*time.Millisecond, 2*time.Second)) })
+	}
 	w.run()
 	return Result{Failure: w.failure, Story: w.story, Steps: w.steps, Seen: w.client.seen}
 }

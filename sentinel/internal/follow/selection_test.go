@@ -1,0 +1,212 @@
+package follow_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// The failover after the present one was led by the same sentinel, and its selection took the place
+// of the one before: it was forgotten with it, and what was written until the second promotion was
+// lost.
+func TestTheSameSentinelLeadsTheNextFailover(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.pass(200 * time.Millisecond)
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.hear(report(serverB, 2), seeds()[1])
+		p.is(follow.Fenced, serverB)
+		p.pass(5 * time.Millisecond)
+		p.answer(serverC, true)
+		p.hear(report(serverC, 3), seeds()...)
+		p.is(follow.Up, serverC)
+	}
+}
+
+// What was selected before the server that was moved to, by others, is of no next failover.
+func TestAnEarlierSelectionIsNoNextFailover(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverC, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverB, true)
+	p.hear(report(serverB, 2), seeds()...)
+	p.is(follow.Up, serverB)
+}
+
+// An abort of the next failover does not take the present one back.
+func TestAnAbortOfTheNextFailoverIsNotOfThisOne(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.push(seeds()[1], follow.Aborted, serverC)
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 2), seeds()...)
+	p.is(follow.Up, serverB)
+}
+
+// The name was given to another server, at an epoch of before. One sentinel, which had gone wrong,
+// had once announced the primary at a later one and then selected the new one: its word was doubted,
+// and commands stayed where they were although all others named it.
+func TestWhatMostNameIsNoSelection(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.hear(report(serverA, 4), seeds()[0])
+		elsewhere := report(serverB, 1)
+		elsewhere.Replicas = elsewhere.Replicas[1:] // A is not of it
+		for range 2 {
+			p.pass(time.Second)
+			p.hear(elsewhere, seeds()[1:]...)
+		}
+		p.push(seeds()[0], follow.Selected, serverB)
+		for range 2 {
+			p.pass(500 * time.Millisecond)
+			p.hear(elsewhere, seeds()[1:]...)
+		}
+		p.answer(serverB, true)
+		p.is(follow.Up, serverB)
+	}
+}
+
+// A server was asked, and taken out of the cluster: it was dialled on, and may be somebody else's.
+func TestWhatIsTakenOutIsDialledNoMore(t *testing.T) {
+	without := func(primary string, out int) *follow.Report {
+		r := report(primary, 1)
+		r.Replicas = append(r.Replicas[:out], r.Replicas[out+1:]...)
+		return r
+	}
+	lost := func(p *play, addr string) {
+		p.step(follow.Failed{Link: p.links[addr], Err: errors.New("EOF")})
+		delete(p.links, addr)
+	}
+	t.Run("a replica", func(t *testing.T) {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, false)
+		p.hear(without(serverA, 0), seeds()...)
+		lost(p, serverB)
+		if p.pass(2 * time.Second); p.links[serverB] != 0 {
+			t.Error("it is dialled")
+		}
+	})
+	t.Run("a replica, and then nobody is heard", func(t *testing.T) {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, false)
+		p.unheard(seeds()...)
+		lost(p, serverB)
+		if p.pass(2 * time.Second); p.links[serverB] != 0 {
+			t.Error("it is dialled")
+		}
+	})
+	t.Run("a replica, and another one was selected", func(t *testing.T) {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.push(seeds()[1], follow.Selected, serverB)
+		p.answer(serverC, false)
+		p.pass(5 * time.Millisecond)
+		p.answer(serverB, false) // C is to be dialled next
+		leads := without(serverA, 1)
+		leads.Midway = true
+		p.hear(leads, seeds()...)
+		delete(p.links, serverB)
+		for range 3 {
+			p.pass(5 * time.Millisecond)
+		}
+		p.answer(serverB, true)
+		p.is(follow.Provisional, serverB)
+	})
+	t.Run("the last primary", func(t *testing.T) {
+		p := up(t, follow.Config{Allow: []string{serverA, serverC}}) // nobody else is followed
+		p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+		gone := report(serverB, 2)
+		gone.Replicas = gone.Replicas[1:]
+		p.hear(gone, seeds()...)
+		delete(p.links, serverA)
+		p.pass(300 * time.Millisecond)
+		p.stop(4 * time.Second) // nobody is heard any more
+		p.step(follow.Tick{})
+		p.pass(300 * time.Millisecond)
+		if p.links[serverA] != 0 {
+			t.Error("it is dialled")
+		}
+	})
+	t.Run("not the last primary of which nothing is known", func(t *testing.T) {
+		p := up(t, follow.Config{})
+		p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+		p.unheard(seeds()...)
+		p.pass(time.Second)
+		p.answer(serverA, true)
+		p.is(follow.Up, serverA)
+	})
+}
+
+// While no sentinel was heard a replica became the primary and was left again. When one of them,
+// which had gone wrong, selected it, its word was believed.
+func TestWhileNobodyIsHeardAReplicaMayBeAnything(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.unheard(seeds()...)
+	p.pass(time.Second)
+	promoted := func(epoch int64) *follow.Report {
+		r := report(serverB, epoch)
+		r.Replicas[1].Usable = false // C still says that it is a primary
+		return r
+	}
+	p.hear(promoted(3), seeds()...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	p.pass(time.Second)
+	p.hear(promoted(3), seeds()...)
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.answer(serverC, true)
+	p.is(follow.Fenced, serverB)
+}
+
+// An operator took the primary away, and a failover began meanwhile. What the sentinels published
+// was not heard: when the primary was given back it served, and what was written until the
+// promotion was lost.
+func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
+	begin := func() *play {
+		p := up(t, follow.Config{})
+		p.step(follow.Force{})
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()...)
+		p.push(seeds()[0], follow.Selected, serverB)
+		if p.is(follow.Forced, serverA); p.links[serverB] != 0 {
+			t.Error("a server is dialled")
+		}
+		p.pass(500 * time.Millisecond)
+		return p
+	}
+	p := begin()
+	p.step(follow.Reset{})
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.pass(20 * time.Millisecond)
+	p.hear(report(serverA, 1), seeds()[1:]...) // who leads the failover is not heard yet
+	p.is(follow.Searching, serverA)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+
+	p = begin()
+	p.push(seeds()[0], follow.Aborted, serverB)
+	p.step(follow.Reset{})
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(report(serverA, 1), seeds()...)
+	p.is(follow.Up, serverA)
+
+	p = begin()
+	p.pass(3 * time.Second) // it has come to nothing
+	p.hear(report(serverA, 1), seeds()...)
+	p.step(follow.Reset{})
+	if p.pass(20 * time.Millisecond); p.links[serverB] != 0 {
+		t.Error("a selection is followed that is over")
+	}
+}
