@@ -34,7 +34,10 @@ func newPlay(t *testing.T, c follow.Config) *play {
 	if c.Seeds == nil {
 		c.Seeds = seeds()
 	}
-	c.RepairTimeout, c.ResetTimeout = 300*time.Millisecond, 2*time.Second
+	c.RepairTimeout = 300 * time.Millisecond
+	if c.ResetTimeout == 0 {
+		c.ResetTimeout = 2 * time.Second
+	}
 	var effects []follow.Effect
 	p.state, effects = follow.New(p.now, c)
 	p.take(effects)
@@ -258,6 +261,31 @@ func TestAStallKeepsCalls(t *testing.T) {
 	if p.is(follow.Searching, serverA); count[follow.Cut](p) != 1 {
 		t.Errorf("%+v", p.done)
 	}
+}
+
+// How long calls are kept, and how long an epoch of before is doubted, is the user's choice.
+func TestTimesMayBeChosen(t *testing.T) {
+	p := up(t, follow.Config{StallTimeout: 3 * time.Second})
+	p.step(follow.Silent{Term: p.links[serverA], For: 300 * time.Millisecond})
+	p.pass(2600 * time.Millisecond)
+	p.is(follow.Stalled, serverA)
+	p.pass(200 * time.Millisecond)
+	p.is(follow.Searching, serverA)
+
+	p = up(t, follow.Config{ResetTimeout: 5 * time.Second})
+	elsewhere := report(serverB, 1)
+	elsewhere.Replicas = elsewhere.Replicas[1:] // A is not of it
+	for range 5 {
+		p.hear(elsewhere, seeds()...)
+		p.pass(time.Second - time.Millisecond)
+	}
+	if p.links[serverB] != 0 {
+		t.Error("the name's new server is dialled too early")
+	}
+	p.pass(time.Second)
+	p.hear(elsewhere, seeds()...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
 }
 
 // A connection that is lost alone is replaced, and nobody is told that the primary is down.

@@ -49,6 +49,32 @@ func TestAnAbortOfTheNextFailoverIsNotOfThisOne(t *testing.T) {
 	p.is(follow.Provisional, serverB)
 	p.hear(report(serverB, 2), seeds()...)
 	p.is(follow.Up, serverB)
+
+	p = up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.push(seeds()[1], follow.Selected, serverA) // from B, which will not be the primary
+	p.push(seeds()[0], follow.Aborted, serverB)
+	p.is(follow.Up, serverA)
+}
+
+// A promoted replica was lost before it was announced: that it was promoted, which its leader
+// publishes late, confirms nothing.
+func TestAPromotionConfirmsNothingOfAServerThatIsDown(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+	p.push(seeds()[0], follow.Promoted, serverB)
+	for range 4 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()...)
+	}
+	if n := count[follow.Reverted](p); n != 1 {
+		t.Errorf("the move is taken back %d times", n)
+	}
+	p.answer(serverA, true)
+	p.hear(report(serverA, 1), seeds()...)
+	p.is(follow.Up, serverA)
 }
 
 // The name was given to another server, at an epoch of before. One sentinel, which had gone wrong,
@@ -150,7 +176,18 @@ func TestWhatIsTakenOutIsDialledNoMore(t *testing.T) {
 // While no sentinel was heard a replica became the primary and was left again. When one of them,
 // which had gone wrong, selected it, its word was believed.
 func TestWhileNobodyIsHeardAReplicaMayBeAnything(t *testing.T) {
+	for name, forced := range map[string]func(*play, follow.Event){
+		"up":     func(*play, follow.Event) {},
+		"forced": func(p *play, e follow.Event) { p.step(e) },
+	} {
+		t.Run(name, func(t *testing.T) { whileNobodyIsHeard(t, forced) })
+	}
+}
+
+func whileNobodyIsHeard(t *testing.T, forced func(*play, follow.Event)) {
+	t.Helper()
 	p := up(t, follow.Config{})
+	forced(p, follow.Force{})
 	p.unheard(seeds()...)
 	p.pass(time.Second)
 	promoted := func(epoch int64) *follow.Report {
@@ -159,6 +196,7 @@ func TestWhileNobodyIsHeardAReplicaMayBeAnything(t *testing.T) {
 		return r
 	}
 	p.hear(promoted(3), seeds()...)
+	forced(p, follow.Reset{})
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
 	p.pass(time.Second)

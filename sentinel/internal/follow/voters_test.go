@@ -254,7 +254,8 @@ func TestMembersMayAllBeReplacedAtOnce(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// Of three that were given one invents others, and names no others. It takes nobody's vote.
+// Of three that were given one invents others, and names no others. It takes nobody's vote: when
+// most are heard again they decide.
 func TestOneOfSeveralThatWereGivenReplacesNobody(t *testing.T) {
 	p := up(t, follow.Config{})
 	found := []string{"10.0.2.1:26379", "10.0.2.2:26379"}
@@ -269,6 +270,24 @@ func TestOneOfSeveralThatWereGivenReplacesNobody(t *testing.T) {
 	}
 	if p.links[evil] != 0 || count[follow.Watch](p) != 2 {
 		t.Error("one sentinel decides alone")
+	}
+	p.hear(withPeers(report(serverB, 2), 1, append(found, seeds()...)...), append(found, seeds()[1])...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// Most name thousands of sentinels, at other addresses each time: those that are watched are few.
+func TestVotersAreBounded(t *testing.T) {
+	p := up(t, follow.Config{})
+	for i := range 100 {
+		var some []string
+		for j := range 50 {
+			some = append(some, fmt.Sprintf("10.9.%d.%d:26379", i, j))
+		}
+		p.hear(withPeers(report(serverA, 1), 1, some...), seeds()...)
+	}
+	if n := count[follow.Watch](p); n > 64 {
+		t.Errorf("%d sentinels are watched", n)
 	}
 }
 
@@ -285,5 +304,19 @@ func TestAnEarlierQuestionTakesNothingBack(t *testing.T) {
 	}
 	if n := p.state.View().Reports; n != 3 || p.links[serverB] != 0 {
 		t.Errorf("%d reports count, dialled %v", n, p.links)
+	}
+}
+
+// What was said long ago, by sentinels whose polls neither answer nor fail, counts no more: a name
+// that moved would be sought where it was.
+func TestReportsGrowOld(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.pass(4 * time.Second)
+	if n := p.state.View().Reports; n != 0 {
+		t.Errorf("%d reports count that are older than 3 s", n)
+	}
+	p.push(seeds()[0], follow.Selected, serverB)
+	if p.is(follow.Up, serverA); p.links[serverB] != 0 {
+		t.Error("a server is dialled that nobody has listed of late")
 	}
 }

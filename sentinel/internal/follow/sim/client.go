@@ -317,7 +317,6 @@ func (c *client) poll(addr string) {
 		case s.rogue && w.chance(10):
 			id = w.sentinels[w.rng.IntN(len(w.sentinels))].id
 		}
-		s.heard = true
 		r := s.report()
 		var err error
 		if r == nil {

@@ -34,6 +34,9 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 	}
 	switch e := e.(type) {
 	case follow.Heard:
+		if s := w.sentinel(e.Sentinel); s != nil {
+			s.heard = true
+		}
 		if e.Report != nil {
 			c.heardAt[e.Sentinel] = e.Asked.Sub(start())
 		}
@@ -78,7 +81,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
 	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why == follow.BySelection && w.leader == nil && w.named(w.truth)) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why <= follow.ByAnnouncement && w.leader == nil && w.named(w.truth)) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	switch why {

@@ -3,10 +3,12 @@ package sim_test
 import (
 	"flag"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow/sim"
 )
 
 //nolint:gochecknoglobals // a flag
@@ -20,7 +22,7 @@ func planted() []testutil.Mutant {
 		{What: "a failover under way is overlooked", File: "../step.go", Right: "	case owner:\n", Wrong: "	case owner:\n		e.Report.Midway = false\n"},
 		{What: "one sentinel raises the epoch", File: "../decide.go", Right: "if epoch > best && s.most(", Wrong: "if epoch > best || s.most("},
 		{What: "a false announcement hides a selection", File: "../asker.go", Right: "	if s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) {\n		return\n	}", Wrong: "	if s.next.addr != \"\" {\n		return\n	}"},
-		{What: "a server that nobody knows is asked", File: "../ballot.go", Right: "return s.allowed(addr) && s.known(addr)", Wrong: "return s.allowed(addr)"},
+		{What: "a server that nobody knows is asked", File: "../ballot.go", Right: "return s.most(func(v *voter) bool { return s.names(v, addr) })", Wrong: "return addr != \"\""},
 		{What: "epochs never begin anew", File: "../decide.go", Right: "case !ok || !s.allowed(claimed.addr):", Wrong: "case !ok || s.now.After(s.primary.since):"},
 		{What: "a few have the epochs begin anew", File: "../decide.go", Right: "if s.majority(t.n) {\n			t.epoch = s.agreed(t.addr, s.fresh())\n			return t, true\n		}\n	}\n	return tally{}, false", Wrong: "if t.n > 0 {\n			return t, true\n		}\n	}\n	return tally{}, false"},
 		{What: "a primary that nobody lists is kept", File: "../decide.go", Right: "return addr != \"\" && s.most(func(v *voter) bool { return !s.names(v, addr) })", Wrong: "return addr == \"\" && s.known(addr)"},
@@ -29,8 +31,7 @@ func planted() []testutil.Mutant {
 		{What: "reports never grow old", File: "../voters.go", Right: "return v.report != nil && now.Sub(v.asked) <= freshFor", Wrong: "return v.report != nil"},
 		{What: "a sentinel speaks for another", File: "../voters.go", Right: "func(o *voter) bool { return v.twin(o) && v.report.same(o.report) }", Wrong: "func(o *voter) bool { return v.id == o.id }"},
 		{What: "a selection of anything is believed", File: "../failover.go", Right: "s.config.Mode == PushOnly || !s.known(e.Addr) || !s.allowed(e.Addr)", Wrong: "s.config.Mode == PushOnly || !s.allowed(e.Addr)"},
-		{What: "an abort is believed whoever says so", File: "../failover.go", Right: "if ends && !slices.", Wrong: "if !slices."},
-		{What: "an abort ends what others have selected", File: "../failover.go", Right: "m.chosen = slices.DeleteFunc(m.chosen, its)\n", Wrong: "m.chosen, ends = nil, len(m.chosen) > 0\n"},
+		{What: "an abort is believed whoever says so", File: "../failover.go", Right: "m.chosen = slices.DeleteFunc(m.chosen, its)\n", Wrong: "m.chosen, ends = nil, len(m.chosen) > 0\n"},
 		{What: "a selection that hangs hides others", File: "../step.go", Right: "if s.next.stuck(s.now) || s.next.addr", Wrong: "if s.next.addr"},
 		{What: "the first to announce gives the epoch", File: "../failover.go", Right: "epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch })", Wrong: "epoch > p.epoch"},
 		{What: "a fence is not lifted", File: "../failover.go", Right: "	default:\n		s.lift()\n	}", Wrong: "	}"},
@@ -65,7 +66,9 @@ func planted() []testutil.Mutant {
 }
 
 // Histories find what they are there to find: each of these defects within a hundred thousand, or
-// by one that has failed before. Defects are put into copies of the files.
+// by one that has failed before. Two may stay unfound, as another rule stands behind them: a poll
+// that is not answered fails, so that no report grows old, and an invented epoch is outvoted within
+// two seconds; unit tests show both. Defects are put into copies of the files.
 func TestHistoriesFindMutants(t *testing.T) {
 	if !*mutants {
 		t.Skip("NOT TESTED without -mutants: builds the package anew for each of them; make soak does")
@@ -87,7 +90,7 @@ func TestHistoriesFindMutants(t *testing.T) {
 	}
 }
 
-// hunt plays histories with a defect, and says which shows it.
+// hunt plays histories with a defect, and says which shows it. That one must not fail without.
 func hunt(t *testing.T, m testutil.Mutant) string {
 	t.Helper()
 	text, err := exec.CommandContext(t.Context(), m.Build(t), "-test.run", "^TestHistories(ThatHaveFailed)?$", "-histories", "100000", "-once").CombinedOutput()
@@ -99,5 +102,13 @@ func hunt(t *testing.T, m testutil.Mutant) string {
 		t.Fatalf("%s: %v\n%.500s", m.What, err, text)
 	}
 	line, _, _ = strings.Cut(line, "\n")
+	number, _, _ := strings.Cut(line, ":")
+	seed, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	if r := sim.Play(seed, false); r.Failure != "" {
+		t.Fatalf("history %d fails without a defect: %s", seed, r.Failure)
+	}
 	return line
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
 
 // server is a model of a redis server.
 type server struct {
@@ -46,6 +50,9 @@ func (s *server) restart() {
 		if w.now-s.diedAt < 2*time.Second || w.trouble > s.diedAt {
 			w.troubled(12 * time.Second) // it may have gone unnoticed, and one that lies may announce it
 		}
+		if w.spite {
+			w.after(20*time.Millisecond, func() { w.sentinels[0].push(follow.Selected, s) })
+		}
 		w.after(w.between(time.Second, 10*time.Second), func() {
 			if s.left && s != w.truth {
 				s.demote(w.truth)
@@ -61,7 +68,7 @@ func (s *server) stall(d time.Duration) {
 	}
 	w := s.world
 	w.tell("%s stalls for %v", s.addr, d)
-	w.troubled(d)
+	s.hidden(d)
 	s.stalledUntil = w.now + d
 	s.wellAt = max(s.wellAt, w.now+d)
 	w.client.serverSilent(s)
@@ -75,7 +82,7 @@ func (s *server) cutOff(d time.Duration) {
 	}
 	w := s.world
 	w.tell("%s is cut off from the client for %v", s.addr, d)
-	w.troubled(d)
+	s.hidden(d)
 	s.cut = true
 	s.wellAt = max(s.wellAt, w.now+d)
 	w.client.serverSilent(s)
@@ -84,6 +91,14 @@ func (s *server) cutOff(d time.Duration) {
 		w.tell("%s is not cut off any more", s.addr)
 		w.client.serverHeard(s)
 	})
+}
+
+// hidden notes that the client may not hear from it. That it does not hear from another than the
+// primary excuses nothing.
+func (s *server) hidden(d time.Duration) {
+	if s.primary {
+		s.world.troubled(d)
+	}
 }
 
 func (s *server) demote(to *server) {

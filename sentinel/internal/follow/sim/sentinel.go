@@ -23,7 +23,7 @@ type sentinel struct {
 	switchedAt time.Duration // when it named its primary
 	seed       bool
 	victim     *sentinel     // a rogue's: whose id it takes
-	idol       *server       // a rogue's: whom it announces, without end
+	idol       *server       // a rogue's: whom it announces and selects, without end
 	heard      bool          // it has told the client something
 	names      bool          // it tells names of servers, not addresses
 	blank      time.Duration // until when it knows neither replicas nor others
@@ -137,6 +137,9 @@ func (s *sentinel) babble() {
 	if i := slices.IndexFunc(w.servers, func(x *server) bool { return x.alive && !x.answers() }); i >= 0 && w.chance(50) {
 		about = w.servers[i] // what hangs keeps the client longest
 	}
+	if s.idol != nil && kind == follow.Selected {
+		about = s.idol
+	}
 	s.push(kind, about)
 	w.after(w.between(10*time.Millisecond, 2*time.Second), s.babble)
 }
@@ -222,8 +225,23 @@ func (w *World) failOver(planned bool) {
 	w.leader = f
 	f.leader.midway = true
 	w.tell("failover from %s to %s, led by %s, planned: %v", f.from.addr, f.to.addr, f.leader.addr, planned)
+	if w.spite {
+		f.spoil()
+	}
 	f.leader.push(follow.Selected, f.to)
 	w.after(w.between(60*time.Millisecond, 200*time.Millisecond), f.promote)
+}
+
+// spoil has one that has gone wrong select another replica at the same moment, which does not
+// answer.
+func (f *failover) spoil() {
+	w := f.world
+	for _, s := range w.servers {
+		if s != f.from && s != f.to && !s.evil && !s.disowned && !s.primary {
+			s.cutOff(2 * time.Second)
+			w.sentinels[0].push(follow.Selected, s)
+		}
+	}
 }
 
 // promote makes the replica a primary, or gives up.

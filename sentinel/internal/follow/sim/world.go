@@ -23,6 +23,7 @@ type World struct {
 	leader      *failover // that is under way, else nil
 	epoch       int64     // config-epoch of the last failover
 	truth       *server   // whom the sentinels are to name
+	spite       bool      // the first sentinel, which has gone wrong, acts when that is worst
 	tellTale    bool      // the story is wanted
 	story       []string
 	failure     string // the first thing that must not happen; empty: none
@@ -54,6 +55,7 @@ func Play(seed uint64, story bool) (r Result) {
 	}()
 	w.build()
 	w.script()
+	w.spite = seed%100 == 98 && w.rogues() > 0
 	if seed%100 == 99 {
 		w.after(w.between(0, 5*time.Millisecond), func() { w.client.pause(w.between(50*time.Millisecond, 2*time.Second)) })
 	}
