@@ -51,14 +51,16 @@ func (s *State) goOn() {
 	}
 	here := func(c selection) bool { return c.addr == s.primary.addr }
 	all := s.move.chosen
-	s.move.chosen = nil
-	if led := slices.IndexFunc(all, here); led >= 0 {
-		s.reselect(slices.DeleteFunc(all[led:], here))
+	led := slices.IndexFunc(all, here)
+	if led < 0 {
+		led = len(all)
 	}
+	s.reselect(slices.DeleteFunc(all[led:], here))
 }
 
-// reselect follows the selections that may still come to something.
+// reselect follows those selections that may still come to something, and no others.
 func (s *State) reselect(all []selection) {
+	s.move.chosen = nil
 	for _, c := range all {
 		if s.now.Sub(c.at) < confirmWithin {
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
@@ -301,5 +303,9 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
-	s.goOn()
+	if moved || to == Provisional {
+		s.goOn()
+		return
+	}
+	s.reselect(s.move.chosen) // it is the primary as before, and is about to be replaced
 }

@@ -248,3 +248,17 @@ func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
 		t.Error("a selection is followed that is over")
 	}
 }
+
+// A failover had begun before the primary was found, or while it was lost. It served without a
+// fence, and what was written until the promotion was lost.
+func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 1), seeds()...)
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.hear(report(serverC, 2), seeds()[0]) // one that has gone wrong
+	p.answer(serverB, false)               // C is asked next, and A meanwhile
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.is(follow.Fenced, serverA)
+}

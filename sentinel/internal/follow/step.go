@@ -164,9 +164,7 @@ func (s *State) reset() {
 		s.primary.cause = ErrStarting
 		s.retry()
 		s.decide()
-		all := s.move.chosen
-		s.move.chosen = nil
-		s.reselect(all)
+		s.reselect(s.move.chosen)
 	}
 }
 

@@ -2,16 +2,13 @@ package route
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
-	"github.com/mediocregopher/radix/v4/resp"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
-	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // DoDurable performs an action on the primary and waits, for the timeout at most, until replicas
@@ -44,16 +41,3 @@ func (p *Route) reached(ctx context.Context, conn radix.Conn, replicas int, time
 	}
 	return n, nil
 }
-
-// pointless refuses a request that asks about the writes of a connection that has none, and drops
-// it.
-func (p *Route) pointless(r wire.Request) error {
-	if r.Class()&wire.Waits == 0 {
-		return nil
-	}
-	p.Calls.Drop(r)
-	return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: %w", outcome.ErrStateful, outcome.ErrNotSent, errPointless)}
-}
-
-var errPointless = errors.New("WAIT and WAITAOF answer for the writes of their own connection alone, and those before this one went over another: " +
-	"use Client.DoDurable, or write and wait in one Client.Exclusive")

@@ -203,3 +203,16 @@ func (c *private) unwatch() error {
 	defer cancel()
 	return c.conn.Do(ctx, radix.Cmd(nil, "UNWATCH"))
 }
+
+// pointless refuses a request that asks about the writes of a connection that has none, and drops
+// it.
+func (p *Route) pointless(r wire.Request) error {
+	if r.Class()&wire.Waits == 0 {
+		return nil
+	}
+	p.Calls.Drop(r)
+	return resp.ErrConnUsable{Err: fmt.Errorf("%w: %w: %w", outcome.ErrStateful, outcome.ErrNotSent, errPointless)}
+}
+
+var errPointless = errors.New("WAIT and WAITAOF answer for the writes of their own connection alone, and those before this one went over another: " +
+	"use Client.DoDurable, or write and wait in one Client.Exclusive")

@@ -3,6 +3,8 @@ package wire
 import "time"
 
 const (
+	// tickInterval is how late a context without a deadline may end its call.
+	tickInterval = 10 * time.Millisecond
 	// silenceWorth is what the time between two ticks counts for at most: a tick that comes late
 	// says that the process was starved, and the answer may be there unread.
 	silenceWorth = tickInterval * 3 / 2
@@ -39,29 +41,4 @@ func (s *silence) goesOn(now, witness int64, limit time.Duration) (lost bool) {
 		s.proven += elapsed
 	}
 	return s.lasted >= limit && s.proven >= limit/3
-}
-
-// stuckLocked judges the silence since the last tick.
-func (c *Conn) stuckLocked(now int64) bool {
-	if c.options.Silence == 0 || c.err != nil {
-		return false
-	}
-	reads := c.reads.Load()
-	heard := reads != c.seen
-	c.seen = reads
-	if heard || c.written == 0 || !c.parked.Load() || c.mayBeLateLocked() {
-		c.silence.broken(now)
-		return false
-	}
-	transfer := time.Duration(c.waiting.at(0).size) * time.Second / slowest
-	return c.silence.goesOn(now, c.options.Witness.Load(), c.options.Silence+transfer)
-}
-
-// mayBeLateLocked reports whether the oldest request may wait for an event.
-func (c *Conn) mayBeLateLocked() bool {
-	oldest := c.waiting.at(0)
-	if oldest.receives() {
-		return c.patient || c.owed <= 0 // a message that nobody has asked for, or the reply to what blocks
-	}
-	return oldest.class&Blocks != 0
 }

@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// tickInterval is how late a context without a deadline may end its call.
-const tickInterval = 10 * time.Millisecond
-
 // ticker ends the calls whose contexts have ended. It ticks only while calls are under way, on a
 // timer, without a goroutine of its own; callers need neither a timer nor a select each, which
 // makes a context with a deadline as cheap as one without.
@@ -160,4 +157,29 @@ func (c *Conn) nextTickLocked(now int64) int64 {
 		}
 	}
 	return next
+}
+
+// stuckLocked judges the silence since the last tick.
+func (c *Conn) stuckLocked(now int64) bool {
+	if c.options.Silence == 0 || c.err != nil {
+		return false
+	}
+	reads := c.reads.Load()
+	heard := reads != c.seen
+	c.seen = reads
+	if heard || c.written == 0 || !c.parked.Load() || c.mayBeLateLocked() {
+		c.silence.broken(now)
+		return false
+	}
+	transfer := time.Duration(c.waiting.at(0).size) * time.Second / slowest
+	return c.silence.goesOn(now, c.options.Witness.Load(), c.options.Silence+transfer)
+}
+
+// mayBeLateLocked reports whether the oldest request may wait for an event.
+func (c *Conn) mayBeLateLocked() bool {
+	oldest := c.waiting.at(0)
+	if oldest.receives() {
+		return c.patient || c.owed <= 0 // a message that nobody has asked for, or the reply to what blocks
+	}
+	return oldest.class&Blocks != 0
 }

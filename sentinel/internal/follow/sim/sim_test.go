@@ -99,6 +99,7 @@ func failed() []uint64 {
 		105583747, // a replica became the primary and was left while nobody was heard
 		103359048, // an earlier question took an answer back
 		102426407, // the process was stopped as it started, and nothing was waited for
+		240203374, // a failover had begun before the primary was found
 		220393341, // what had been taken out hid the one that was promoted
 	}
 }
