@@ -32,8 +32,8 @@ func (s *State) selected(e Pushed) {
 	s.judgeReturn()
 }
 
-// choose notes a selection. The last two of a sentinel count: of the failover that is under way, and
-// of the next one.
+// choose notes a selection. The last two of a sentinel count: of the failover that is under way,
+// and of the next one.
 func (m *move) choose(c selection) {
 	m.chosen = slices.DeleteFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })
 	by := func(o selection) bool { return o.by == c.by }

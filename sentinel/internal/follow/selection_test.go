@@ -78,8 +78,8 @@ func TestAPromotionConfirmsNothingOfAServerThatIsDown(t *testing.T) {
 }
 
 // The name was given to another server, at an epoch of before. One sentinel, which had gone wrong,
-// had once announced the primary at a later one and then selected the new one: its word was doubted,
-// and commands stayed where they were although all others named it.
+// had once announced the primary at a later one and then selected the new one: its word was
+// doubted, and commands stayed where they were although all others named it.
 func TestWhatMostNameIsNoSelection(t *testing.T) {
 	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
 		p := up(t, follow.Config{Mode: mode})

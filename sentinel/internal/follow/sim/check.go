@@ -145,9 +145,9 @@ func (c *client) named(s *server) {
 }
 
 // excused is until when commands may go elsewhere although most sentinels have named a primary at a
-// time that answers since then. Those that know nothing meanwhile count from when they do. Where a sentinel's selection or
-// announcement has led the client, that one may have gone wrong, or died since, and the others have
-// to be heard to say otherwise.
+// time that answers since then. Those that know nothing meanwhile count from when they do. Where a
+// sentinel's selection or announcement has led the client, that one may have gone wrong, or died
+// since, and the others have to be heard to say otherwise.
 func (c *client) excused(at time.Duration) time.Duration {
 	for _, q := range c.world.sentinels {
 		at = max(at, q.ignorant, q.blank)
