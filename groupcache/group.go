@@ -45,6 +45,7 @@ type Group struct {
 	loads    *flight.Table[loaded] // by the Getter
 	fetches  *flight.Table[loaded] // from peers
 	removals writes.Ages
+	left     writes.Left
 
 	touched *writes.Touched
 	sweeps  writes.Sweeps

@@ -70,7 +70,7 @@ func fill(out *pb.GetResponse, v ByteView) {
 
 // Set stores a value at the peer.
 func (h httpGetter) Set(ctx context.Context, in *pb.SetRequest) error {
-	return h.peer.Set(ctx, in.GetGroup(), in.GetKey(), string(in.GetValue()), in.GetExpire())
+	return h.peer.Set(ctx, in.GetGroup(), in.GetKey(), peer.Value{Value: string(in.GetValue()), Expire: in.GetExpire()})
 }
 
 // Remove drops a key from the peer's caches.

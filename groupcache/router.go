@@ -58,9 +58,10 @@ func answered(err error) bool {
 
 var errCannotSet = errors.New("the peer has no method Set")
 
-func (r remote) set(ctx context.Context, group, key string, v ByteView) error {
+// set stores a value. See peer.Value for left.
+func (r remote) set(ctx context.Context, group, key string, v ByteView, left <-chan struct{}) error {
 	if r.peer != nil {
-		return r.peer.Set(ctx, group, key, v.s, v.expire)
+		return r.peer.Set(ctx, group, key, peer.Value{Value: v.s, Expire: v.expire, Left: left})
 	}
 	s, ok := r.foreign.(protoSetter)
 	if !ok {

@@ -48,9 +48,13 @@ func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error
 	told := context.WithoutCancel(ctx)
 	var removal Removal
 	done := make(chan error, 1)
+	earlier := g.left.EarlierUnder(prefix)
 	ok := g.instance.spawn(func() {
 		begun := g.removals.Begin()
 		defer g.removals.End(begun)
+		for _, over := range earlier {
+			<-over
+		}
 		var err error
 		removal, err = g.sweep(told, id, prefix, targets)
 		done <- err

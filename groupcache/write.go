@@ -15,7 +15,8 @@ import (
 // Set stores a value at the owner of the key, and removes the key from the caches of all others, so
 // that no caller gets an older value after Set has returned nil. With a hotCache a process that is
 // not the owner keeps the value, too. The value is copied; the zero time means that it never
-// expires.
+// expires. It works on if the context ends, and returns then; a value that has not gone out by then
+// does not, and its key is removed everywhere.
 //
 // The error names the peers that could not be told; each of them is told to drop the key before
 // this process asks it again. What something on the way never lets through is given up, said in the
@@ -34,17 +35,19 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	if slices.ContainsFunc(targets, func(t target) bool { return t.owner && t.here() }) {
 		keep = g.putMain
 	}
-	return g.write(ctx, key, targets, func(ctx context.Context, t target) error {
+	ctx = orBackground(ctx)
+	left := ctx.Done()
+	return g.write(ctx, key, writing{targets: targets, set: g.left.Set(key), tell: func(ctx context.Context, t target) error {
 		switch {
 		case t.here():
 			g.replace(key, keep, v)
 		case t.owner:
-			return t.set(ctx, g.name, key, v)
+			return t.set(ctx, g.name, key, v, left)
 		case t.left || !g.instance.setOwnerOnly():
 			return t.remove(ctx, g.name, key)
 		}
 		return nil
-	})
+	}})
 }
 
 // Remove drops a key from the caches of all peers, so that no caller gets a value loaded before,
@@ -55,34 +58,62 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
 	g.route().settle(orBackground(ctx))
-	return g.write(ctx, key, g.route().all(g.name, key), func(ctx context.Context, t target) error {
+	return g.write(ctx, key, writing{targets: g.route().all(g.name, key), tell: g.removing(key)})
+}
+
+// removing tells targets to drop a key.
+func (g *Group) removing(key string) func(context.Context, target) error {
+	return func(ctx context.Context, t target) error {
 		if t.here() {
 			g.removeHere(key)
 			return nil
 		}
 		return t.remove(ctx, g.name, key)
-	})
+	}
+}
+
+// writing is a write under way.
+type writing struct {
+	targets []target
+	tell    func(context.Context, target) error
+	set     *writes.Set // nil for a removal
+}
+
+// run tells the targets, after those Sets of the key whose callers have left. One whose caller has
+// left meanwhile is a removal.
+func (g *Group) run(ctx context.Context, key string, w writing, earlier <-chan struct{}) error {
+	if earlier != nil {
+		<-earlier
+	}
+	if w.set != nil && !w.set.Begin(ctx) {
+		w.set, w.tell = nil, g.removing(key)
+	}
+	if w.set != nil {
+		defer w.set.End()
+	}
+	told := context.WithoutCancel(ctx)
+	round := writes.Round[target]{
+		Life:     g.instance.life,
+		Tell:     func(t target) error { return w.tell(told, t) },
+		Miss:     func(t target, err error) { t.miss(writes.Removal{Group: g.name, Key: key}, err) },
+		Hopeless: peer.Hopeless,
+		Down:     peer.ErrUnavailable,
+	}
+	return unavailable(w.targets, round.Run(w.targets))
 }
 
 // write tells all targets, those first and one after the other that answer for the key in the place
 // of the one before. Told earlier, one of the others could fetch the old value from them again, and
 // keep it.
-func (g *Group) write(ctx context.Context, key string, targets []target, tell func(context.Context, target) error) error {
+func (g *Group) write(ctx context.Context, key string, w writing) error {
 	ctx = orBackground(ctx)
 	g.dropLoads(key)
-	told := context.WithoutCancel(ctx)
-	round := writes.Round[target]{
-		Life:     g.instance.life,
-		Tell:     func(t target) error { return tell(told, t) },
-		Miss:     func(t target, err error) { t.miss(writes.Removal{Group: g.name, Key: key}, err) },
-		Hopeless: peer.Hopeless,
-		Down:     peer.ErrUnavailable,
-	}
 	done := make(chan error, 1)
+	earlier := g.left.Earlier(key)
 	ok := g.instance.spawn(func() {
 		begun := g.removals.Begin()
 		defer g.removals.End(begun)
-		done <- unavailable(targets, round.Run(targets))
+		done <- g.run(ctx, key, w, earlier)
 	})
 	if !ok {
 		return ErrClosed
@@ -91,6 +122,9 @@ func (g *Group) write(ctx context.Context, key string, targets []target, tell fu
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		if w.set != nil {
+			w.set.Leave()
+		}
 		return fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
 	}
 }

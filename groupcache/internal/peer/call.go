@@ -153,11 +153,20 @@ func (p *Peer) believe(a Answer) error {
 	return nil
 }
 
+// Value is what is set.
+type Value struct {
+	Value  string
+	Expire int64
+	// Left is closed when the caller has left. Then the value does not go out any more: the key is
+	// removed in its place, which needs no memory. Nil for never.
+	Left <-chan struct{}
+}
+
 // Set stores a value at the peer. If the peer does not take it, the key is removed there. An error
 // wraps ErrUnavailable, or is the context's.
-func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) error {
-	return p.tell(ctx, telling{"set", group, key, len(value)}, func(ctx context.Context, alive func()) error {
-		err := p.transport.Set(ctx, group, key, value, expire, alive)
+func (p *Peer) Set(ctx context.Context, group, key string, v Value) error {
+	err := p.tell(ctx, telling{"set", group, key, len(v.Value), v.Left}, func(ctx context.Context, alive func()) error {
+		err := p.transport.Set(ctx, group, key, v.Value, v.Expire, alive)
 		if !Hopeless(err) {
 			return err
 		}
@@ -166,18 +175,23 @@ func (p *Peer) Set(ctx context.Context, group, key, value string, expire int64) 
 		}
 		return err
 	})
+	if errors.Is(err, errNotBegun) {
+		return p.Remove(ctx, group, key)
+	}
+	return err
 }
 
 // Remove drops a key from the peer's caches, of which it has none without the group. An error wraps
 // ErrUnavailable, or is the context's.
 func (p *Peer) Remove(ctx context.Context, group, key string) error {
-	return p.tell(ctx, telling{"remove", group, key, 0}, func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) })
+	return p.tell(ctx, telling{"remove", group, key, 0, nil}, func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) })
 }
 
 // telling is a request that changes a key.
 type telling struct {
 	name, group, key string
-	size             int // of the value
+	size             int             // of the value
+	left             <-chan struct{} // see Value
 }
 
 // tell makes a request that changes a key.

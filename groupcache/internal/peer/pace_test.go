@@ -163,14 +163,14 @@ func TestASetIsBoundedByItsProgress(t *testing.T) {
 		}
 		for _, pieces := range []int{1, 10, 100} {
 			r.fakes["a"].with(func() { r.fakes["a"].tell = flows(pieces, nil) })
-			if err := p.Set(t.Context(), "g", "k", value, 0); err != nil {
+			if err := p.Set(t.Context(), "g", "k", peer.Value{Value: value}); err != nil {
 				t.Errorf("%d pieces: %v", pieces, err)
 			}
 		}
 		for pieces, most := range map[int]time.Duration{0: 2 * time.Second, 3: 6 * time.Second} {
 			r.fakes["a"].with(func() { r.fakes["a"].tell = flows(pieces, errors.New("stalls")) })
 			begun := time.Now()
-			err := p.Set(t.Context(), "g", "k", value, 0)
+			err := p.Set(t.Context(), "g", "k", peer.Value{Value: value})
 			if took := time.Since(begun); !errors.Is(err, peer.ErrUnavailable) || took > most {
 				t.Errorf("stalled after %d pieces: %v after %v", pieces, err, took)
 			}

@@ -24,7 +24,7 @@ func (p *Peer) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	if p.Up() && !p.Marked() {
 		return p.unavailable(errOriginal)
 	}
-	return p.tell(ctx, telling{"remove_prefix", group, s.Prefix, 0}, func(ctx context.Context, _ func()) error { return p.sweep(ctx, group, s) })
+	return p.tell(ctx, telling{"remove_prefix", group, s.Prefix, 0, nil}, func(ctx context.Context, _ func()) error { return p.sweep(ctx, group, s) })
 }
 
 func (p *Peer) sweep(ctx context.Context, group string, s writes.Sweep) error {

@@ -82,7 +82,7 @@ func outcomeOf(ctx context.Context, err error) trace.Outcome {
 		end.Result = trace.Busy
 	case errors.Is(err, ErrSilent):
 		end.Result = trace.Timeout
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, errNotBegun):
 		end.Result = trace.Canceled
 	default:
 		end.Result = trace.Failed

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 )
 
@@ -24,6 +25,9 @@ func newTurns(most int) turns {
 	return turns{sets: make(chan struct{}, min(setsAtOnce, most)), removes: make(chan struct{}, min(removesAtOnce, most))}
 }
 
+// errNotBegun is the error of a Set whose caller has left before its turn.
+var errNotBegun = errors.New("its caller has left before its turn")
+
 // take waits for the turn of a request. Then bytes are on their way to the peer, its own among
 // them, until leave is called.
 func (t *turns) take(ctx context.Context, r telling) (bytes int64, leave func(), err error) {
@@ -32,7 +36,14 @@ func (t *turns) take(ctx context.Context, r telling) (bytes int64, leave func(),
 		places = t.sets
 	}
 	select {
+	case <-r.left:
+		return 0, nil, errNotBegun
+	default:
+	}
+	select {
 	case places <- struct{}{}:
+	case <-r.left:
+		return 0, nil, errNotBegun
 	case <-ctx.Done():
 		return 0, nil, ctx.Err()
 	}

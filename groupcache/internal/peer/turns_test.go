@@ -33,7 +33,7 @@ func (f *fake) takesTurns(each time.Duration) {
 func TestWhatIsToldAtOnceWaitsForItsTurn(t *testing.T) {
 	value := string(make([]byte, 30<<10))
 	for what, tell := range map[string]func(context.Context, *peer.Peer) error{
-		"Set":    func(ctx context.Context, p *peer.Peer) error { return p.Set(ctx, "g", "k", value, 0) },
+		"Set":    func(ctx context.Context, p *peer.Peer) error { return p.Set(ctx, "g", "k", peer.Value{Value: value}) },
 		"Remove": func(ctx context.Context, p *peer.Peer) error { return p.Remove(ctx, "g", "k") },
 	} {
 		inBubble(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestValuesOnTheirWayCountTogether(t *testing.T) {
 		var all sync.WaitGroup
 		for range 64 {
 			all.Go(func() {
-				if err := p.Set(t.Context(), "g", "k", value, 0); err != nil {
+				if err := p.Set(t.Context(), "g", "k", peer.Value{Value: value}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -90,7 +90,7 @@ func TestNobodyWaitsForTheTurnOfAPeerThatHangs(t *testing.T) {
 		for ctx, want := range map[context.Context]error{t.Context(): peer.ErrUnavailable, short: context.DeadlineExceeded} {
 			for range 1500 {
 				all.Go(func() {
-					if err := p.Set(ctx, "g", "k", "v", 0); !errors.Is(err, want) {
+					if err := p.Set(ctx, "g", "k", peer.Value{Value: "v"}); !errors.Is(err, want) {
 						t.Errorf("%v, want %v", err, want)
 					}
 				})
@@ -101,5 +101,32 @@ func TestNobodyWaitsForTheTurnOfAPeerThatHangs(t *testing.T) {
 			t.Errorf("it has taken %v", took)
 		}
 		r.fakes["a"].with(func() { r.fakes["a"].tell = nil })
+	})
+}
+
+// Sets whose callers had left kept their values while they waited, without a bound, and Close
+// waited for all of them.
+func TestASetWhoseCallerLeavesBeforeItsTurnIsARemoval(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := startBounded(t, 4096, "a")
+		f := r.fakes["a"]
+		f.takesTurns(2 * time.Millisecond)
+		p := r.pool.Peers()[0]
+		left := make(chan struct{})
+		time.AfterFunc(50*time.Millisecond, func() { close(left) })
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				if err := p.Set(t.Context(), "g", "k", peer.Value{Value: string(make([]byte, 30<<10)), Left: left}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		f.with(func() {
+			if n := len(f.removed); n < 900 {
+				t.Errorf("%d removals", n)
+			}
+		})
 	})
 }

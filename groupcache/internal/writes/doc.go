@@ -50,6 +50,9 @@
 //     get old values from those, and keep them. (It was told to drop its values only.) So does one
 //     that has not begun after BeginWithin: the first ones to begin lift the rule by themselves
 //     some time later, as the writer may have died.
+//  9. A Set goes on when its caller leaves, who may write the key again: that write waits for it
+//     (Left). Before this rule the older value came last when it had waited for its turn, or the
+//     network, for longer. A Set whose caller leaves before its value goes out is a removal.
 //
 // # What is assumed
 //
@@ -64,7 +67,7 @@
 // held over requests, Getters, or functions of the user:
 //
 //	Instance.mu > store shard
-//	flight shard, batch, Ages.mu, Touched.mu, Sweeps.mu > (nothing)
+//	flight shard, batch, Ages.mu, Left.mu, Touched.mu, Sweeps.mu > (nothing)
 //	peer.Pool.mu > Early.mu > Missed.mu
 //	peer.Pool.mu > breaker
 //	peer batcher > (nothing)
