@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func TestASetWhoseCallerHasLeftUndoesNoLaterWrite(t *testing.T) {
 				for i := range others {
 					other := c.ownedBy(t, c.nodes[0], fmt.Sprint(i))
 					all.Go(func() {
-						if err := writer.Set(t.Context(), other, []byte("v"), time.Time{}, false); err != nil {
+						if err := writer.Set(t.Context(), other, make([]byte, 3<<10), time.Time{}, false); err != nil {
 							t.Error(err)
 						}
 					})
@@ -63,7 +64,7 @@ func TestASetWhoseCallerHasLeftUndoesNoLaterWrite(t *testing.T) {
 				eventually(t, "all is told", func() bool { return writer.CacheStats(groupcache.MainCache).ActiveSingleFlightRemoves == 0 })
 				for _, n := range c.nodes {
 					if v, err := get(t.Context(), n.group, key); v != then.want || err != nil {
-						t.Errorf("%q, %v", v, err)
+						t.Errorf("%.10q, %v", v, err)
 					}
 				}
 			})
@@ -76,7 +77,7 @@ func leaveASet(t *testing.T, g *groupcache.Group, key string) {
 	t.Helper()
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := g.Set(short, key, []byte("old"), time.Time{}, true); !errors.Is(err, context.DeadlineExceeded) {
+	if err := g.Set(short, key, []byte("old"+strings.Repeat(".", 3<<10)), time.Time{}, true); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Set: %v", err)
 	}
 }

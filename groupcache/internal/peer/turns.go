@@ -10,8 +10,10 @@ const (
 	// setsAtOnce is how many values are on their way to a peer at once. More would wait for each
 	// other there, and be taken for what the peer does not answer.
 	setsAtOnce = 64
-	// removesAtOnce is how many removals are.
+	// removesAtOnce is how many removals are, and values that cost no more.
 	removesAtOnce = 256
+	// smallValue is how many bytes such a value has at most.
+	smallValue = 2 << 10
 )
 
 // turns has what a peer is told wait until less is under way to it. A peer that hangs has none wait
@@ -32,7 +34,7 @@ var errNotBegun = errors.New("its caller has left before its turn")
 // them, until leave is called.
 func (t *turns) take(ctx context.Context, r telling) (bytes int64, leave func(), err error) {
 	places := t.removes
-	if r.size > 0 {
+	if r.size > smallValue {
 		places = t.sets
 	}
 	select {

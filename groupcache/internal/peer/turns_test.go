@@ -130,3 +130,32 @@ func TestASetWhoseCallerLeavesBeforeItsTurnIsARemoval(t *testing.T) {
 		})
 	})
 }
+
+// Of 3 000 small Sets to a peer 300 ms away the last was told after 14 s: 64 went out at a time,
+// whatever their size.
+func TestSmallValuesAreToldAsFastAsRemovals(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := startBounded(t, 4096, "a")
+		f := r.fakes["a"]
+		f.with(func() {
+			f.tell = func(ctx context.Context) error {
+				_, err := after(300*time.Millisecond)(ctx, nil)
+				return err
+			}
+		})
+		p := r.pool.Peers()[0]
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 3000 {
+			all.Go(func() {
+				if err := p.Set(t.Context(), "g", "k", peer.Value{Value: string(make([]byte, 100))}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begun); took > 4*time.Second {
+			t.Errorf("it has taken %v", took)
+		}
+	})
+}
