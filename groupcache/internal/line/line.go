@@ -232,12 +232,16 @@ func (l *Line) send(c *call, r request) error {
 	c.stream = h.Stream
 	l.watch.startLocked(c)
 	w.appendLocked(h, lead, r.body)
-	switch {
-	case l.outstanding > maxOutstanding:
+	if l.outstanding > maxOutstanding {
 		w.handUnlocking()
-	case l.open > 2:
+		return nil
+	}
+	if !w.writing {
+		w.own, w.since = true, time.Duration(c.heard)
+	}
+	if l.open > 2 {
 		w.gatherUnlocking()
-	default:
+	} else {
 		w.writeUnlocking()
 	}
 	return nil

@@ -29,6 +29,13 @@ var errDead = fmt.Errorf("%w: nothing has come for too long", ErrSilent)
 // free again.
 var errUnanswered = fmt.Errorf("%w: what was given up has not been answered", ErrSilent)
 
+// errStuck ends a line that takes nothing of a caller who writes himself. He waits beside nothing
+// else: a peer that reads takes what is so short at once.
+var errStuck = fmt.Errorf("%w: it does not read", ErrSilent)
+
+// stuckAfter is how long such a write may take.
+const stuckAfter = 5 * time.Second
+
 const (
 	// unansweredFor is how long no sign may come of what was given up. Loads that are given up end.
 	unansweredFor = time.Minute
@@ -153,6 +160,10 @@ func (w *watch) lookLocked(now time.Duration) error {
 	}
 	if late > lateTick {
 		w.since += late
+		l.out.since += late
+	}
+	if l.out.own && now-l.out.since > stuckAfter {
+		return errStuck
 	}
 	if l.open > 0 && now-w.since > deadAfter {
 		return errDead

@@ -38,6 +38,8 @@ type writer struct {
 	built   int             // bytes of long whose memory is not shared; guarded by mu
 	told    time.Time       // when those that wait were told; guarded by mu
 	writing bool            // guarded by mu
+	own     bool            // by who asks, and waits for nothing else meanwhile; guarded by mu
+	since   time.Duration   // when that began, as the watch counts; guarded by mu
 	err     error           // guarded by mu
 	room    sync.Cond       // of mu: something has gone out, or err is set
 	gone    func(*longBody) // is told, with mu locked, of long bodies when pieces have gone out; may be nil
@@ -186,6 +188,7 @@ func (w *writer) passLocked() (more bool) {
 		w.failed(err)
 	}
 	w.mu.Lock()
+	w.own = false
 	for _, l := range cut {
 		if len(l.lead)+len(l.body) == 0 {
 			w.doneLocked(l)
