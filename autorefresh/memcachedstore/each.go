@@ -81,3 +81,12 @@ func (f *failures) err() error {
 	}
 	return errors.Join(slices.Collect(maps.Values(f.byServer))...)
 }
+
+// joined joins errors as failures does.
+func joined(errs ...error) error {
+	var failed failures
+	for _, err := range errs {
+		failed.add(err)
+	}
+	return failed.err()
+}

@@ -21,6 +21,7 @@ import (
 // call may take. Whoever stores a value looks what is in its place, then at the mark, and stores
 // the value if what it has seen in its place is still there: if the mark was set before that look
 // it sees it; if later, so is the placeholder, and what was in its place is there no more.
+// Without CasIDs a value is stored over what is there, and deleted if the mark has come meanwhile.
 
 const (
 	// placeholder is what is in the place of a deleted value. It is none, for processes that do not
@@ -79,24 +80,27 @@ func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.name(ofValue, values[key].Mark)
-	}
-	marks, err := s.client.GetMultiContext(ctx, names) // after the places, as is said above
+	marks, err := s.marksOf(ctx, keys, values) // after the places, as is said above
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
-	var again []string
+	var again, blind []string
 	err = each(len(keys), func(i int) error {
 		v := values[keys[i]]
-		if mark := marks[names[i]]; mark != nil && !isPlaceholder(mark) && string(mark.Value) != string(v.Seen) {
+		if isMarked(marks[keys[i]], v) {
 			return nil
 		}
 		item := &memcache.Item{Key: s.name(ofValue, keys[i]), Value: v.Value, Expiration: seconds(ttl)}
 		write := s.client.AddContext
-		if place := places[item.Key]; place != nil {
+		switch place := places[item.Key]; {
+		case place == nil:
+		case place.CasID == 0:
+			mu.Lock()
+			defer mu.Unlock()
+			blind = append(blind, keys[i])
+			return nil
+		default:
 			place.Value, place.Flags, place.Expiration = item.Value, 0, item.Expiration
 			item, write = place, s.client.CompareAndSwapContext
 		}
@@ -109,7 +113,45 @@ func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]
 		}
 		return refusal(err, v.Value)
 	})
+	if len(blind) > 0 {
+		err = joined(err, s.setBlind(ctx, blind, values, ttl))
+	}
 	return again, err
+}
+
+// marksOf returns the marks of keys, by key.
+func (s *Store) marksOf(ctx context.Context, keys []string, values map[string]autorefresh.Marked) (map[string]*memcache.Item, error) {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.name(ofValue, values[key].Mark)
+	}
+	items, err := s.client.GetMultiContext(ctx, names)
+	marks := make(map[string]*memcache.Item, len(items))
+	for i, key := range keys {
+		marks[key] = items[names[i]]
+	}
+	return marks, err
+}
+
+// isMarked reports whether a mark keeps a value from being stored.
+func isMarked(mark *memcache.Item, v autorefresh.Marked) bool {
+	return mark != nil && !isPlaceholder(mark) && string(mark.Value) != string(v.Seen)
+}
+
+// setBlind stores the values of keys whatever is in their place, and deletes those whose marks have
+// come meanwhile. A value that is its own mark stays.
+func (s *Store) setBlind(ctx context.Context, keys []string, values map[string]autorefresh.Marked, ttl time.Duration) error {
+	plain := make(map[string][]byte, len(keys))
+	for _, key := range keys {
+		plain[key] = values[key].Value
+	}
+	failed := s.SetMulti(ctx, plain, ttl)
+	marks, err := s.marksOf(ctx, keys, values)
+	late := slices.DeleteFunc(keys, func(key string) bool {
+		v := values[key]
+		return v.Mark == key || err == nil && !isMarked(marks[key], v)
+	})
+	return joined(failed, err, s.Delete(ctx, late...))
 }
 
 // refusal is the error of a write, which says so if only the value was too large.
