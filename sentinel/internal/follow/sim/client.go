@@ -184,6 +184,9 @@ func (c *client) serve(e follow.Effect) {
 		if c.refused || c.fenced {
 			w.fail("a fence while commands are refused, or a second one")
 		}
+		if s := w.server(e.Candidate); s == nil || s.evil {
+			w.failUnlessOutnumbered("writes wait for %s, which no majority of the voters names", e.Candidate)
+		}
 		c.fenced, c.fencedAt = true, w.now
 	case follow.Lift:
 		if !c.fenced {

@@ -314,8 +314,10 @@ func (f *failover) announce() {
 		return
 	}
 	w.truth, f.from.left = f.to, true
-	if w.now-w.announcedAt < 5*time.Second && !w.client.calm {
-		w.troubled(5 * time.Second) // a sentinel that lags two failovers behind makes a majority with one that lies
+	if w.now-max(w.announcedAt, w.monitoredAt) < 5*time.Second && !w.client.calm {
+		// A sentinel that lags two failovers behind makes a majority with one that lies, and the
+		// client need not have heard of the primary between, which that one may announce.
+		w.troubled(5 * time.Second)
 	}
 	w.announcedAt = w.now
 	epoch := w.epoch
@@ -413,6 +415,7 @@ func (w *World) monitorElsewhere(to *server) {
 	if w.now-w.announcedAt < 15*time.Second {
 		w.troubled(15 * time.Second) // an epoch of before means nothing any more
 	}
+	w.monitoredAt = w.now
 	to.primary, to.of, to.left = true, nil, false
 	old.left, old.disowned = true, true
 	w.truth = to

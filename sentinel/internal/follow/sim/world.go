@@ -29,6 +29,7 @@ type World struct {
 	failure     string // the first thing that must not happen; empty: none
 	steps       int
 	announcedAt time.Duration
+	monitoredAt time.Duration // when the name was last given to another server
 	identities  int           // how many processes have been given a new id
 	over        bool          // all is well again
 	trouble     time.Duration // until when the client may be kept from hearing what it should
@@ -47,7 +48,7 @@ type Result struct {
 
 // Play plays the history of a seed.
 func Play(seed uint64, story bool) (r Result) {
-	w := &World{rng: rand.New(rand.NewPCG(seed, 1)), tellTale: story, announcedAt: -time.Minute}
+	w := &World{rng: rand.New(rand.NewPCG(seed, 1)), tellTale: story, announcedAt: -time.Minute, monitoredAt: -time.Minute}
 	defer func() {
 		if p := recover(); p != nil {
 			r = Result{Failure: fmt.Sprintf("panic: %v", p), Story: w.story, Steps: w.steps}
