@@ -261,3 +261,52 @@ func TestNoValueIsOldForLongWhateverTheClocks(t *testing.T) {
 		}
 	}
 }
+
+// What was done after a change by a clock that is hours ahead was dated after it, so that others
+// took it for nothing; and what was told late gave way to such a change, however old it was.
+func TestAClockFarAheadDatesNobodysChanges(t *testing.T) {
+	for _, what := range []string{"set", "delete"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := startProcesses(t, options{Period: time.Hour}, 0, 0, 3*time.Hour)
+			defer p.close(t)
+			fast, a, b := p.caches[2], p.caches[0], p.caches[1]
+			if what == "set" {
+				_ = fast.Set(t.Context(), 1, int(p.value.Add(1)))
+			} else {
+				fast.Delete(1)
+			}
+			settle(time.Second)
+			_ = a.Set(t.Context(), 1, int(p.value.Add(1)))
+			settle(time.Second)
+			calls := p.calls.Load()
+			_, _ = b.Load(t.Context(), 1)
+			if old := p.old(); old != "" || p.calls.Load() > calls {
+				t.Errorf("%s hours ahead, then set: %s%d calls of the source", what, old, p.calls.Load()-calls)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			p := startProcesses(t, options{Period: time.Minute}, 0, 0, 3*time.Hour)
+			defer p.close(t)
+			fast, a, b := p.caches[2], p.caches[0], p.caches[1]
+			if what == "set" {
+				_ = fast.Set(t.Context(), 1, int(p.value.Load()))
+			} else {
+				fast.Delete(1)
+			}
+			settle(time.Second)
+			_, _ = b.Load(t.Context(), 1)
+			settle(time.Second)
+			p.stores[0].cutOff.Store(true)
+			p.value.Add(1)
+			a.Delete(1)
+			settle(10 * time.Second)
+			p.stores[0].cutOff.Store(false)
+			_, _ = a.Load(t.Context(), 2) // it has to do with the second level
+			settle(5 * time.Second)
+			_, _ = a.Load(t.Context(), 1)
+			if v, _ := a.Get(1); v != int(p.value.Load()) {
+				t.Errorf("%s hours ahead, then deleted and told late: %d is there, want %d", what, v, p.value.Load())
+			}
+		})
+	}
+}

@@ -127,8 +127,8 @@ func (s *Level[K, V]) orders(marks []mark, there map[string][]byte, when latenes
 		switch {
 		case m.kind == Invalidated && s.announcer != nil:
 			o.only = s.marker != nil // another that has come since says as much
-			o.erase = !bool(when) || valueAt <= m.at+int64(s.clock.skew)
-			if s.isUnsure(m.prior, old.strong()) {
+			o.erase = !bool(when) || valueAt <= m.at+int64(s.clock.skew) || s.clock.isFar(valueAt, now)
+			if s.isUnsure(m.prior, old.strong(), now) {
 				m = undecided(m.name, now)
 				break
 			}
@@ -137,7 +137,7 @@ func (s *Level[K, V]) orders(marks []mark, there map[string][]byte, when latenes
 			o.only = s.marker != nil
 			m, o.erase = s.lateMark(m, old, valueAt, now)
 		default:
-			m.at = max(now.now, valueAt+1, old.At+1) // after all that was found
+			m.at = s.clock.after(now, valueAt, old.At)
 		}
 		if m.kind != Unknown {
 			o.stone = newStone(m, now)
@@ -162,20 +162,23 @@ func (m moment) gotAt(data []byte) int64 {
 func (s *Level[K, V]) lateMark(m mark, old Stone, valueAt int64, now moment) (told mark, erase bool) {
 	own, other := &Stone{Kind: m.kind, At: m.at, by: m.by}, old.strong()
 	switch {
-	case s.isUnsure(own, other), valueAt > m.at && valueAt <= m.at+int64(s.clock.skew):
+	case s.isUnsure(own, other, now), s.clock.isFar(old.At, now), valueAt > m.at && valueAt <= m.at+int64(s.clock.skew):
 		return undecided(m.name, now), true
 	case other != nil && other.At >= m.at:
 		return mark{}, false
 	case old.Kind == Invalidated && old.At > m.at: // it stays, and does not hide this one
 		m.kind, m.at, m.by, m.prior = Invalidated, old.At, old.by, own
 	}
-	return m, valueAt <= own.At
+	return m, valueAt <= own.At || s.clock.isFar(valueAt, now)
 }
 
-// isUnsure reports whether the clocks cannot tell which of two changes came first; either may be
-// nil.
-func (s *Level[K, V]) isUnsure(a, b *Stone) bool {
-	return a != nil && b != nil && a.by != b.by && max(a.At-b.At, b.At-a.At) <= int64(s.clock.skew)
+// isUnsure reports whether the clocks cannot tell which of two changes came first, one of this
+// process and one that was found; either may be nil.
+func (s *Level[K, V]) isUnsure(own, other *Stone, now moment) bool {
+	if other == nil || own != nil && own.by == other.by {
+		return false
+	}
+	return s.clock.isFar(other.At, now) || own != nil && max(own.At-other.At, other.At-own.At) <= int64(s.clock.skew)
 }
 
 // undecided is what is told if nobody knows which of two changes came first.

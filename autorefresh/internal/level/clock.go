@@ -46,3 +46,19 @@ func (m moment) dateOf(at int64) int64 { return m.date + at - m.now }
 
 // timeOf is the time of a date on the cache's clock.
 func (m moment) timeOf(date int64) int64 { return m.now + date - m.date }
+
+// isFar reports whether a time is by a clock too far ahead: it says nothing of what came first, and
+// what was dated after it could be read by nobody.
+func (c *clock) isFar(at int64, m moment) bool { return at > m.timeOf(m.wall)+int64(c.skew) }
+
+// after is the first time from now on that comes after others, but for those that are too far
+// ahead.
+func (c *clock) after(m moment, others ...int64) int64 {
+	at := m.now
+	for _, other := range others {
+		if !c.isFar(other, m) {
+			at = max(at, other+1)
+		}
+	}
+	return at
+}

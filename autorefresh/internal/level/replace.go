@@ -43,7 +43,7 @@ func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) 
 	now := s.clock.read()
 	if s.announcer != nil {
 		old, _ := s.readStone(newTombs(there)[name], now)
-		v.LoadedAt = max(now.now, now.gotAt(there[name])+1, old.At+1) // after all that was found
+		v.LoadedAt = s.clock.after(now, now.gotAt(there[name]), old.At)
 	}
 	data, err := s.seal(v, now)
 	if err != nil {
