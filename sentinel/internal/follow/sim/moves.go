@@ -81,7 +81,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
 	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || why <= follow.ByAnnouncement && w.leader == nil && w.named(w.truth)) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	switch why {
@@ -113,6 +113,16 @@ func (c *client) heardSince(at time.Duration) bool {
 		}
 	}
 	return 2*n > c.world.members()
+}
+
+// told reports whether most sentinels have answered since the last of them named another primary:
+// what they said before may have become a majority with one that lies.
+func (c *client) told() bool {
+	at := c.world.monitoredAt
+	for _, q := range c.world.sentinels {
+		at = max(at, q.switchedAt)
+	}
+	return c.heardSince(at)
 }
 
 // cameBack looks at a primary that returns: most sentinels that are heard must not have named
