@@ -13,6 +13,8 @@ const (
 	// missedMost is for how long a server may be taken for a replica that became the primary, and
 	// was left, while the client was stopped.
 	missedMost = 10 * time.Second
+	// demotedWithin is how long a server that has lost the name may go on as a primary.
+	demotedWithin = 12 * time.Second
 	// foundWithin is how long writes may wait once the replica that was selected is the primary:
 	// others may have been selected by mistake, and each is asked in its turn.
 	foundWithin = 300 * time.Millisecond
@@ -116,13 +118,14 @@ func (c *client) heardSince(at time.Duration) bool {
 }
 
 // told reports whether most sentinels have answered since the last of them named another primary:
-// what they said before may have become a majority with one that lies.
+// what they said before may have become a majority with one that lies. Of a server that was given
+// the name, and lost it in a failover a moment later, the client need not have heard at all.
 func (c *client) told() bool {
-	at := c.world.monitoredAt
+	at := time.Duration(0)
 	for _, q := range c.world.sentinels {
 		at = max(at, q.switchedAt)
 	}
-	return c.heardSince(at)
+	return c.heardSince(at) && c.world.now-c.world.monitoredAt > demotedWithin
 }
 
 // cameBack looks at a primary that returns: most sentinels that are heard must not have named

@@ -314,10 +314,8 @@ func (f *failover) announce() {
 		return
 	}
 	w.truth, f.from.left = f.to, true
-	if w.now-max(w.announcedAt, w.monitoredAt) < 5*time.Second && !w.client.calm {
-		// A sentinel that lags two failovers behind makes a majority with one that lies, and the
-		// client need not have heard of the primary between, which that one may announce.
-		w.troubled(5 * time.Second)
+	if w.now-w.announcedAt < 5*time.Second && !w.client.calm {
+		w.troubled(5 * time.Second) // a sentinel that lags two failovers behind makes a majority with one that lies
 	}
 	w.announcedAt = w.now
 	epoch := w.epoch
