@@ -10,18 +10,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Client is a memcached client that fails fast while a server is down and heals by itself. Its

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // A detour is the way of a call whose server is down, or was so a while ago.

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // listed is the running core, once it knows its servers.

@@ -7,16 +7,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Limits of the implementation that tests go to.
@@ -55,6 +51,16 @@ func (c *Client) SetLookup(lookup func(ctx context.Context, host string) ([]neti
 	core, err := c.start()
 	if err == nil {
 		core.Lookup = lookup
+	}
+	return err
+}
+
+// Choose does what every call pays before it reaches its server: the choice, and the look whether
+// copies matter. What the server adds is measured in internal/server.
+func (c *Client) Choose(key string) error {
+	_, s, err := c.route(context.Background(), key)
+	if err == nil && !s.Window.Shut() {
+		err = ErrServerDown
 	}
 	return err
 }

@@ -3,9 +3,9 @@ package memcache
 import (
 	"context"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 // The package objects of gomemcache, so that a changed import line is the whole migration. Types

@@ -5,15 +5,11 @@ import (
 	"math"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Gutter keeps the keys of a server that is down on two of the others for a while, so that the

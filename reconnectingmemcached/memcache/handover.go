@@ -8,12 +8,9 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // A hand-over is what becomes of keys whose owner changes with the list of servers: a miss asks the

@@ -5,14 +5,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // A process that begins after a change of the list has not seen the lists before, where keys were

@@ -10,14 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
-
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/adoption"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )

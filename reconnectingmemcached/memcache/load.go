@@ -13,11 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
-
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 const (

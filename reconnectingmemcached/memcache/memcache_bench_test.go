@@ -2,6 +2,7 @@ package memcache_test
 
 import (
 	"testing"
+	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
@@ -55,4 +56,23 @@ func BenchmarkFailFast(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkChoose is the choice of a server, without and with a gutter. What a healthy call pays
+// beyond it is BenchmarkGuard of internal/server.
+func BenchmarkChoose(b *testing.B) {
+	o := memcache.Options{Timeout: memcache.DefaultTimeout, Servers: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}
+	plain := newClient(b, o)
+	o.Gutter = memcache.Gutter{Expiration: time.Minute, Beacon: -1} // no server is there to be told
+	guttered := newClient(b, o)
+	for name, c := range map[string]*memcache.Client{"plain": plain, "gutter": guttered} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Choose(twentyBytes); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

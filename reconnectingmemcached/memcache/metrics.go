@@ -3,12 +3,11 @@ package memcache
 import (
 	"net"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // collect sends what one core has counted. Servers that share a label, because there are more than

@@ -7,19 +7,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
-
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 )
 
 // Native returns a client of gomemcache's own type, for code that names that type. It shares the

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
 	"github.com/holdfast-go/holdfast/trace"
 )
 

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // picker finds the server of a key.

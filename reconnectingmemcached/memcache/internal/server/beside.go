@@ -29,7 +29,7 @@ type beside struct {
 	sizes atomic.Pointer[notedSizes]
 }
 
-// sizes are those of large values as they were last read. A key may push out another's.
+// notedSizes are those of large values as they were last read. A key may push out another's.
 type notedSizes struct {
 	seed maphash.Seed
 	of   [notedKeys]atomic.Uint64 // the upper half is the key's hash

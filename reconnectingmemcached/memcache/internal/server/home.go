@@ -11,12 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
-
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 )
 
 const (

@@ -10,11 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 )
 
 const (

@@ -42,7 +42,7 @@ func (s *Server) makeReady(ctx context.Context) error {
 }
 
 // replay deletes the keys of missed writes until none is left. Those that may still be on their way
-// stay in the log, and so are misses here, until [server.replaySoon] has deleted them once more.
+// stay in the log, and so are misses here, until [Server.ReplaySoon] has deleted them once more.
 func (s *Server) replay(ctx context.Context) error {
 	for range replayRounds {
 		batch := s.Missed.fresh()

@@ -328,7 +328,7 @@ func (s *Server) Ended(r *protocol.Request, out *Outcome) trace.Outcome {
 	}
 	switch {
 	case became == ResultRefused:
-		end.Err = breaker.ErrOpen // plainCause would cost an allocation
+		end.Err = breaker.ErrOpen // faults.Plain would cost an allocation
 	case end.IsError():
 		end.Err = faults.Plain(out.Err)
 	}

@@ -9,21 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
-
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/limits"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
 )
 
 // Server is one memcached: its breaker, its connections, its watch and the writes it missed.
@@ -153,7 +148,7 @@ func RefusedOutcome(err error) Outcome {
 	return Outcome{Err: err, Replied: err == gomemcache.ErrCacheMiss || errors.Is(err, gomemcache.ErrServerError)} //nolint:errorlint // the very value that admit gives.
 }
 
-// Admit lets a call in, or says why not: errRefused, [ErrBusy], [ErrCacheMiss] for a key whose
+// Admit lets a call in, or says why not: [ErrRefused], ErrBusy, ErrCacheMiss for a key whose
 // value on the server may be old, or an [ErrServerError] for a command at which the server ends
 // connections.
 func (s *Server) Admit(r *protocol.Request) (breaker.Permit, error) {
