@@ -68,6 +68,13 @@ func (s *State) reselect(all []selection) {
 	}
 }
 
+// isOver reports whether the failover of a selection has ended, one way or the other: its sentinel
+// was asked since, and says that none is under way.
+func (s *State) isOver(c selection) bool {
+	v := s.voters.find(c.by)
+	return v != nil && v.fresh(s.now) && v.asked.After(c.at) && !v.report.Midway
+}
+
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used
 // up their time.
 func (s *State) fence(e Pushed) {
@@ -141,8 +148,7 @@ func (s *State) judgeMove() {
 		from = m.from
 	}
 	for _, c := range slices.Clone(m.chosen) {
-		v := s.voters.find(c.by)
-		if v != nil && v.fresh(s.now) && v.asked.After(c.at) && !v.report.Midway && s.named(v) == from && v.lists(c.addr) {
+		if v := s.voters.find(c.by); s.isOver(c) && s.named(v) == from && v.lists(c.addr) {
 			s.unselect(c.by, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
 		}
 	}

@@ -247,6 +247,14 @@ func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
 	if p.pass(20 * time.Millisecond); p.links[serverB] != 0 {
 		t.Error("a selection is followed that is over")
 	}
+
+	p = begin()
+	p.hear(report(serverA, 3), seeds()...) // there and back: the last primary waited for the end of a failover that was over
+	p.step(follow.Reset{})
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(report(serverA, 3), seeds()...)
+	p.is(follow.Up, serverA)
 }
 
 // A failover had begun before the primary was found, or while it was lost. It served without a

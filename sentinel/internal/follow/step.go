@@ -3,6 +3,7 @@ package follow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -164,7 +165,7 @@ func (s *State) reset() {
 		s.primary.cause = ErrStarting
 		s.retry()
 		s.decide()
-		s.reselect(s.move.chosen)
+		s.reselect(slices.DeleteFunc(s.move.chosen, s.isOver))
 	}
 }
 
