@@ -117,7 +117,7 @@ func killUnderLoad(t *testing.T, pace *testutil.Pace) {
 	period := pace.Longer(time.Second)
 	usual := products / period.Seconds() // queries a second
 	server := testutil.StartMemcached(t)
-	f := &fleet{client: newHTTP(t), pause: pace.Longer(4 * time.Millisecond)}
+	f := &fleet{client: newHTTP(t), pause: pace.Longer(20 * time.Millisecond)}
 	c := config{
 		memcached: server.Addr(), database: filepath.Join(t.TempDir(), "products.db"), products: products, period: period,
 		// All replicas together may ask for twice what they ask for when they can share.
@@ -136,12 +136,12 @@ func killUnderLoad(t *testing.T, pace *testutil.Pace) {
 	defer load.Wait()
 	defer cancel()
 
-	time.Sleep(3 * period)
-	healthy := f.during("memcached up", t, func() { time.Sleep(5 * period) })
+	time.Sleep(2 * period)
+	healthy := f.during("memcached up", t, func() { time.Sleep(3 * period) })
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	dead := f.during("memcached dead", t, func() { time.Sleep(8 * period) })
+	dead := f.during("memcached dead", t, func() { time.Sleep(6 * period) })
 	if dead.share < 0.999 {
 		pace.Errorf("%.3f %% of the requests were answered, want 99.9 %%", 100*dead.share)
 	}
