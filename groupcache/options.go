@@ -225,7 +225,7 @@ func (o Options) withDefaults() Options {
 // newTransport makes the default transport, whose connections are its own.
 func newTransport(config *tls.Config) *http.Transport {
 	return &http.Transport{
-		TLSClientConfig:     config,
+		TLSClientConfig:     config.Clone(), // net/http adds to it
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,

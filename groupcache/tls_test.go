@@ -5,11 +5,51 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
+
+// Frames go over HTTP/1.1, by a configuration of their own. It shared a list with that of the other
+// requests and took "h2" out of both: once a connection for frames was lost, nothing more could be
+// sent to a peer over TLS.
+func TestAPeerOverTLSIsAskedOverHTTPOnceFramesEnd(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[h2], func(t *testing.T) {
+			ca, s := testutil.NewAuthority(t), newSource()
+			owner := startNode(t, s, nil)
+			server := httptest.NewUnstartedServer(owner.instance.Handler())
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Here(t)}}
+			server.EnableHTTP2 = h2
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that were cut
+			server.StartTLS()
+			defer server.Close()
+			config := &tls.Config{RootCAs: ca.Pool}
+			asker := startNode(t, s, func(o *groupcache.Options) { o.TLS = config })
+			w := startWire(t, server.Listener.Addr().String())
+			if err := asker.instance.SetPeers(strings.Replace(w.url(), "http:", "https:", 1)); err != nil {
+				t.Fatal(err)
+			}
+			for range 4 {
+				framed(t, asker)
+				w.cut()
+				eventually(t, "the connection has ended", func() bool { return !byFrames(asker.instance) })
+			}
+			eventually(t, "the peer is in use, and unsteady", func() bool { return asker.instance.PeersUp() == 1 && asker.route() == "unsteady" })
+			if v, err := get(t.Context(), asker.group, "a"); v != "value of a" || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+			if n := owner.group.Stats.ServerRequests.Get(); n != 1 {
+				t.Errorf("the peer has served %d requests, want 1", n)
+			}
+			if config.NextProtos != nil {
+				t.Errorf("the user's configuration has got protocols: %q", config.NextProtos)
+			}
+		})
+	}
+}
 
 func TestPeersProveThemselvesByCertificates(t *testing.T) {
 	ca := testutil.NewAuthority(t)

@@ -43,7 +43,8 @@ func onlyHTTP1(t *http.Transport) *http.Transport {
 	only.Protocols.SetHTTP1(true)
 	only.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
 	if c := only.TLSClientConfig; c != nil {
-		c.NextProtos = slices.DeleteFunc(c.NextProtos, func(p string) bool { return p == "h2" })
+		// The list is that of the other transport, too.
+		c.NextProtos = slices.DeleteFunc(slices.Clone(c.NextProtos), func(p string) bool { return p == "h2" })
 	}
 	only.DisableKeepAlives = false
 	return only
