@@ -1,9 +1,12 @@
 package matrix_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,51 +39,138 @@ const (
 	either                 // now this, now that
 )
 
-// fault is something that befalls the way to a server, from begin to end.
+// fault is something that befalls a server, or the way to it, from begin to end.
 type fault struct {
 	name       string
-	begin, end func(w *way)
+	begin, end func(*testing.T, *subject)
+	encrypted  bool // only where connections are
 	want       outcome
 	// unlike says for which subjects it ends otherwise.
 	unlike map[string]outcome
+	// says is what callers get then, where that is not what refused means otherwise.
+	says map[string]string
+	// never says for which subjects there is no such fault, and why.
+	never map[string]string
 }
 
 func faults() []fault {
-	changed := func(how func(*way), name string, want outcome, unlike map[string]outcome) fault {
-		return fault{name, func(w *way) { how(w); w.cut() }, func(w *way) { w.answers(nil); w.cut() }, want, unlike}
+	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates())
+}
+
+// on is a fault of the way.
+func on(f func(*way)) func(*testing.T, *subject) {
+	return func(_ *testing.T, s *subject) { f(s.way) }
+}
+
+func ofTheWay() []fault {
+	slow := map[string]outcome{groups: either}
+	changed := func(how func(net.Conn, []byte) bool, name string, want outcome) fault {
+		change := func(f func(net.Conn, []byte) bool) func(*testing.T, *subject) {
+			return on(func(w *way) { w.answers(f); w.cut() })
+		}
+		return fault{name: name, begin: change(how), end: change(nil), want: want}
 	}
 	return []fault{
-		{"refused", func(w *way) { _ = w.Kill() }, func(w *way) { _ = w.Restart() }, refused, nil},
-		{"black hole: connections open, nothing comes", func(w *way) { _ = w.Hang() }, func(w *way) { _ = w.Release() }, refused, nil},
-		{"black hole for the connections there are; new ones work", func(w *way) { _ = w.Stall() }, func(w *way) { w.cut() }, served, nil},
-		{"reset of all connections, once", func(w *way) { w.cut() }, func(*way) {}, served, nil},
-		{"20 ms more of round trip", func(w *way) { w.SetDelay(20 * time.Millisecond) }, func(w *way) { w.SetDelay(0) }, served, nil},
-		{"150 ms more of round trip", func(w *way) { w.SetDelay(150 * time.Millisecond) }, func(w *way) { w.SetDelay(0) }, served, map[string]outcome{"groupcache": either}},
-		{"stalls of 90 ms, twice a second", stalls, (*way).calm, served, map[string]outcome{"groupcache": either}},
-		{"refused for 300 ms, well for 300 ms, in turn", flaps, (*way).calm, either, nil},
-		changed(func(w *way) { w.answers(drip) }, "answers come byte by byte", served, nil),
-		changed(func(w *way) { w.answers(none) }, "the connection ends instead of an answer", refused, nil),
-		changed(func(w *way) { w.answers(half) }, "the connection ends in the middle of an answer", refused, nil),
-		changed(func(w *way) { w.answers(garbage) }, "answers are garbage", refused, nil),
-		changed(func(w *way) { w.answers(line) }, "answers are a line without an end", refused, nil),
+		{name: "refused", begin: on(func(w *way) { _ = w.Kill() }), end: on(func(w *way) { _ = w.Restart() }), want: refused},
+		{name: "black hole: connections open, nothing comes", begin: on(func(w *way) { _ = w.Hang() }), end: on(func(w *way) { _ = w.Release() }), want: refused},
+		{name: "black hole for the connections there are; new ones work", begin: on(func(w *way) { _ = w.Stall() }), end: on((*way).cut), want: served},
+		{name: "reset of all connections, once", begin: on((*way).cut), end: on(func(*way) {}), want: served},
+		{name: "20 ms more of round trip", begin: on(func(w *way) { w.SetDelay(20 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served},
+		{name: "150 ms more of round trip", begin: on(func(w *way) { w.SetDelay(150 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served, unlike: slow},
+		{name: "stalls of 90 ms, twice a second", begin: on(stalls), end: on((*way).calm), want: served, unlike: slow},
+		{name: "refused for 300 ms, well for 300 ms, in turn", begin: on(flaps), end: on((*way).calm), want: either},
+		changed(drip, "answers come byte by byte", served),
+		changed(none, "the connection ends instead of an answer", refused),
+		changed(half, "the connection ends in the middle of an answer", refused),
+		changed(garbage, "answers are garbage", refused),
+		changed(line, "answers are a line without an end", refused),
 	}
 }
+
+// ofTheServer are faults of a process of its own.
+func ofTheServer() []fault {
+	ours := map[string]string{groups: "its server is a Go program: as refused, and as a black hole"}
+	return []fault{
+		{
+			name: "the process is stopped (SIGSTOP)", want: refused, never: ours,
+			begin: func(_ *testing.T, s *subject) { _ = s.server.Hang() }, end: func(_ *testing.T, s *subject) { _ = s.server.Release() },
+		},
+		{
+			name: "the process is killed, and started again with what it keeps", want: refused, never: ours,
+			begin: func(_ *testing.T, s *subject) { _ = s.server.Kill() },
+			end: func(t *testing.T, s *subject) {
+				t.Helper()
+				if err := s.server.Restart(); err != nil {
+					t.Error(err)
+				}
+				s.fill(t)
+			},
+		},
+	}
+}
+
+// ofTheWords are what a server says that does not serve.
+func ofTheWords() []fault {
+	said := func(name string, which func(words) func(net.Conn)) fault {
+		return fault{
+			name: name, want: refused,
+			begin: func(_ *testing.T, s *subject) { s.way.replace(which(s.words)) },
+			end:   func(_ *testing.T, s *subject) { s.way.replace(nil) },
+		}
+	}
+	busy := said("the server says to each request that it cannot now (SERVER_ERROR, LOADING, 503)", func(w words) func(net.Conn) { return w.busy })
+	busy.says = map[string]string{"memcache": "`ErrServerError`, at once"}
+	return []fault{
+		busy,
+		said("the server asks for a login (unauthenticated, NOAUTH, 401)", func(w words) func(net.Conn) { return w.login }),
+		said("the server has too many connections, says so and closes", func(w words) func(net.Conn) { return w.crowds }),
+	}
+}
+
+// ofCertificates are those of a server that has another one from now on.
+func ofCertificates() []fault {
+	shown := func(name string, which func(*testing.T, *testutil.Authority) tls.Certificate) fault {
+		show := func(s *subject, c tls.Certificate) {
+			s.way.show(&c)
+			s.way.cut()
+		}
+		return fault{
+			name: name, want: refused, encrypted: true,
+			begin: func(t *testing.T, s *subject) { t.Helper(); show(s, which(t, s.authority)) },
+			end:   func(t *testing.T, s *subject) { t.Helper(); show(s, s.authority.Here(t)) },
+		}
+	}
+	return []fault{
+		shown("TLS: the certificate has expired", func(t *testing.T, a *testutil.Authority) tls.Certificate { t.Helper(); return a.Expired(t) }),
+		shown("TLS: it is that of another name", func(t *testing.T, a *testutil.Authority) tls.Certificate {
+			t.Helper()
+			return a.Named(t, "other.example")
+		}),
+		shown("TLS: it is signed by another authority", func(t *testing.T, _ *testutil.Authority) tls.Certificate {
+			t.Helper()
+			return testutil.NewAuthority(t).Here(t)
+		}),
+	}
+}
+
+// groups is the column of package groupcache.
+const groups = "groupcache"
 
 // subjects are the columns.
 func subjects() []struct {
 	name string
-	open func(*testing.T) *subject
+	open func(*testing.T, *testutil.Authority) *subject
 	// instead says what refused means for its callers.
 	instead string
 } {
 	return []struct {
 		name    string
-		open    func(*testing.T) *subject
+		open    func(*testing.T, *testutil.Authority) *subject
 		instead string
 	}{
 		{"memcache", memcached, "misses, at once"},
 		{"sentinel", redisPrimary, "`ErrNotSent`, at once"},
-		{"groupcache", peers, "loaded by the caller's process"},
+		{groups, peers, "loaded by the caller's process"},
 		{"autorefresh, second level", secondLevel, "loaded from the source"},
 	}
 }
@@ -104,7 +194,10 @@ func TestMatrix(t *testing.T) {
 			if !ok {
 				want = f.want
 			}
-			t.Run(strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(f.name+"/"+s.name), func(t *testing.T) {
+			if f.never[s.name] != "" {
+				continue
+			}
+			t.Run(strings.NewReplacer(" ", "-", ",", "", ":", "", "(", "", ")", "").Replace(f.name+"/"+s.name), func(t *testing.T) {
 				t.Parallel()
 				testutil.AtSomePace(t, func(p *testutil.Pace) { cell(t, p, s.open, f, want) })
 			})
@@ -113,17 +206,21 @@ func TestMatrix(t *testing.T) {
 }
 
 // cell tries one fault on one subject.
-func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T) *subject, f fault, want outcome) {
+func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, *testutil.Authority) *subject, f fault, want outcome) {
 	t.Helper()
-	s := open(t)
+	var authority *testutil.Authority
+	if f.encrypted {
+		authority = testutil.NewAuthority(t)
+	}
+	s := open(t, authority)
 	defer s.close()
 	await(t, "answer before the fault", s)
 	ledger := keepLedger(t, s)
-	f.begin(s.way)
+	f.begin(t, s)
 	s.load(t, pace.Longer(moment))
 	got := s.load(t, looked)
 	ledger.halt()
-	f.end(s.way)
+	f.end(t, s)
 	switch share, took := got.served(), got.median(); {
 	case want == refused && took > atOnce:
 		pace.Errorf("half of the calls take %v or more, want that they are refused at once", took)
@@ -313,7 +410,11 @@ func table() string {
 			if !ok {
 				want = f.want
 			}
-			words := map[outcome]string{served: "answered", refused: s.instead, either: "answered, or " + s.instead}[want]
+			instead := cmp.Or(f.says[s.name], s.instead)
+			words := map[outcome]string{served: "answered", refused: instead, either: "answered, or " + instead}[want]
+			if why := f.never[s.name]; why != "" {
+				words = "– (" + why + ")"
+			}
 			fmt.Fprintf(&b, " %s |", words)
 		}
 		b.WriteString("\n")

@@ -30,7 +30,7 @@ func TestSoak(t *testing.T) {
 				chance := rand.New(rand.NewPCG(seed+round, uint64(i)))
 				t.Run(strings.NewReplacer(" ", "-", ",", "").Replace(s.name), func(t *testing.T) {
 					t.Parallel()
-					soakRound(t, s.open(t), chance)
+					soakRound(t, s.open(t, nil), chance)
 				})
 			}
 		})
@@ -45,14 +45,14 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 	defer s.close()
 	await(t, "answer before the faults", s)
 	ledger := keepLedger(t, s)
-	all := faults()
+	all := ofTheWay()
 	for step := range 4 {
 		first, second := all[chance.IntN(len(all))], all[chance.IntN(len(all))]
 		length := 100*time.Millisecond + time.Duration(chance.Int64N(int64(900*time.Millisecond)))
 		t.Logf("%s, then also %s, %v each", first.name, second.name, length.Round(time.Millisecond))
-		first.begin(s.way)
+		first.begin(t, s)
 		s.load(t, length)
-		second.begin(s.way)
+		second.begin(t, s)
 		s.load(t, length)
 		if step == 3 {
 			ledger.halt()
@@ -60,9 +60,9 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 		if chance.IntN(2) == 0 {
 			first, second = second, first
 		}
-		first.end(s.way)
+		first.end(t, s)
 		s.load(t, length/2)
-		second.end(s.way)
+		second.end(t, s)
 		s.load(t, length/4)
 	}
 	s.way.heal()

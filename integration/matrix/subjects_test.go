@@ -2,6 +2,7 @@ package matrix_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,7 +28,13 @@ import (
 
 // subject is a client of a package, with a server behind a way.
 type subject struct {
-	way *way
+	way       *way
+	authority *testutil.Authority // nil: nothing is encrypted
+	words     words
+	// server is the server's own process; nil: it has none.
+	server testutil.Server
+	// fill gives a server what it has lost with its process.
+	fill func(t *testing.T)
 	// read makes one call about something that the server has. served reports whether the server
 	// answered, and not something in its place. The error is one that must not be.
 	read func(ctx context.Context) (served bool, err error)
@@ -54,21 +61,39 @@ var (
 	errTooMany = errors.New("there were more calls than the second level has keys")
 )
 
-func memcached(t *testing.T) *subject {
+// trusting is a client's configuration that trusts an authority; nil without one.
+func trusting(a *testutil.Authority) *tls.Config {
+	if a == nil {
+		return nil
+	}
+	return &tls.Config{RootCAs: a.Pool, MinVersion: tls.VersionTLS12}
+}
+
+func memcached(t *testing.T, a *testutil.Authority) *subject {
 	t.Helper()
 	server := testutil.StartMemcached(t)
-	fill := memcache.New(server.Addr())
-	for i := range keys {
-		if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
+	fill := func(t *testing.T) {
+		t.Helper()
+		fill, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{server.Addr()}, Timeout: slack})
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer fill.Close()
+		for i := range keys {
+			if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	_ = fill.Close()
-	w := newWay(t, server.Addr())
-	c := memcache.New(w.addr())
+	fill(t)
+	w := newWay(t, server.Addr(), a)
+	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(a)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var next atomic.Int64
 	return &subject{
-		way: w, close: func() { _ = c.Close() },
+		way: w, authority: a, words: memcachedWords(), server: server, fill: fill, close: func() { _ = c.Close() },
 		read: func(ctx context.Context) (bool, error) {
 			k := key(int(next.Add(1)))
 			it, err := c.GetContext(ctx, k)
@@ -77,7 +102,7 @@ func memcached(t *testing.T) *subject {
 				return true, fmt.Errorf("%w: %q of %s", errWrong, it.Value, k)
 			case err == nil:
 				return true, nil
-			case errors.Is(err, memcache.ErrCacheMiss), ctx.Err() != nil:
+			case errors.Is(err, memcache.ErrCacheMiss), errors.Is(err, memcache.ErrServerError), ctx.Err() != nil:
 				return false, nil
 			}
 			return false, err
@@ -100,11 +125,13 @@ func memcached(t *testing.T) *subject {
 	}
 }
 
-func redisPrimary(t *testing.T) *subject {
+func redisPrimary(t *testing.T, a *testutil.Authority) *subject {
 	t.Helper()
-	server := redis.StartServer(t)
-	w := newWay(t, server.Addr())
-	c, err := sentinel.New(t.Context(), nil, sentinel.Options{Names: []string{"m"}, Servers: []string{w.addr()}})
+	server := redis.StartServer(t, redis.ServerOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
+	w := newWay(t, server.Addr(), a)
+	c, err := sentinel.New(t.Context(), nil, sentinel.Options{
+		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(a)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +148,7 @@ func redisPrimary(t *testing.T) *subject {
 	}
 	var next atomic.Int64
 	return &subject{
-		way: w, close: c.Close,
+		way: w, authority: a, words: redisWords(), server: server, fill: func(*testing.T) {}, close: c.Close,
 		read: func(ctx context.Context) (bool, error) {
 			k, v := key(int(next.Add(1))), ""
 			err := c.Do(ctx, "m", radix.Cmd(&v, "GET", k))
@@ -142,16 +169,20 @@ func redisPrimary(t *testing.T) *subject {
 }
 
 // peers are two processes that share a cache. One knows only the other, and asks it for all keys.
-func peers(t *testing.T) *subject {
+func peers(t *testing.T, a *testutil.Authority) *subject {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWay(t, listener.Addr().String())
+	w := newWay(t, listener.Addr().String(), a)
+	scheme := "http://"
+	if a != nil {
+		scheme = "https://"
+	}
 	member := func(name, self string) (*groupcache.Instance, *groupcache.Group) {
-		i, err := groupcache.New(groupcache.Options{Self: self})
+		i, err := groupcache.New(groupcache.Options{Self: self, TLS: trusting(a)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,18 +192,18 @@ func peers(t *testing.T) *subject {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := i.SetPeers("http://" + w.addr()); err != nil {
+		if err := i.SetPeers(scheme + w.addr()); err != nil {
 			t.Fatal(err)
 		}
 		return i, g
 	}
-	owner, _ := member("owner:", "http://"+w.addr())
+	owner, _ := member("owner:", scheme+w.addr())
 	server := &http.Server{Handler: owner.Handler(), ReadHeaderTimeout: time.Minute}
 	served := running(func() { _ = server.Serve(listener) })
-	asker, group := member("asker:", "http://127.0.0.1:1")
+	asker, group := member("asker:", scheme+"127.0.0.1:1")
 	var next atomic.Int64
 	return &subject{
-		way: w,
+		way: w, authority: a, words: httpWords(),
 		close: func() {
 			_ = asker.Close()
 			_ = owner.Close()
@@ -249,35 +280,43 @@ var levels = sync.OnceValues(func() (map[string][]byte, error) {
 })
 
 // secondLevel is a cache that finds in memcached what another process has stored.
-func secondLevel(t *testing.T) *subject {
+func secondLevel(t *testing.T, a *testutil.Authority) *subject {
 	t.Helper()
 	server := testutil.StartMemcached(t)
-	w := newWay(t, server.Addr())
-	open := func(addr string) (*memcache.Client, *memcachedstore.Store) {
-		client := memcache.New(addr)
+	w := newWay(t, server.Addr(), a)
+	open := func(t *testing.T, o memcache.Options) (*memcache.Client, *memcachedstore.Store) {
+		t.Helper()
+		client, err := memcache.NewWithOptions(nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
 		store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return client, store
 	}
-	first, level := open(server.Addr())
-	stored, err := levels()
-	if err != nil {
-		t.Fatal(err)
+	fill := func(t *testing.T) {
+		t.Helper()
+		first, level := open(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: slack})
+		defer first.Close()
+		stored, err := levels()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := level.SetMulti(t.Context(), stored, time.Hour); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := level.SetMulti(t.Context(), stored, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	_ = first.Close()
-	client, store := open(w.addr())
+	fill(t)
+	client, store := open(t, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(a)})
 	c, err := cache("source:", store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var next atomic.Int64
 	return &subject{
-		way: w,
+		way: w, authority: a, words: memcachedWords(), server: server, fill: fill,
 		close: func() {
 			c.Close()
 			_ = client.Close()

@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"crypto/tls"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -18,17 +19,29 @@ type way struct {
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
+	shown  *tls.Certificate                    // guarded by mu; nil: connections are not encrypted
+	inside func(net.Conn)                      // guarded by mu; serves new connections in the server's place; nil: nobody does
 	answer func(to net.Conn, data []byte) bool // guarded by mu; nil: as it is. False ends the connection
 	rest   func()                              // guarded by mu; ends what goes on by itself; nil: nothing does
 	conns  map[net.Conn]struct{}               // guarded by mu; nil once closed
 }
 
-func newWay(t *testing.T, target string) *way {
+// newWay starts a way. Clients trust what the authority signs, which is nil where nothing is
+// encrypted.
+func newWay(t *testing.T, target string, a *testutil.Authority) *way {
 	t.Helper()
 	w := &way{Proxy: testutil.StartProxy(t, target), conns: make(map[net.Conn]struct{})}
 	var err error
 	if w.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
+	}
+	if a != nil {
+		here := a.Here(t)
+		w.show(&here)
+		w.listener = tls.NewListener(w.listener, &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: w.certificate,
+			SessionTicketsDisabled: true, // a session that is resumed does not look at the certificate again
+		})
 	}
 	w.running.Go(w.accept)
 	t.Cleanup(func() {
@@ -56,10 +69,38 @@ func (w *way) answers(change func(to net.Conn, data []byte) bool) {
 	w.answer = change
 }
 
+// show has new connections see another certificate.
+func (w *way) show(c *tls.Certificate) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shown = c
+}
+
+func (w *way) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shown, nil
+}
+
+// replace has something else serve all connections from now on; nil ends that.
+func (w *way) replace(server func(net.Conn)) {
+	w.mu.Lock()
+	w.inside = server
+	w.mu.Unlock()
+	w.cut()
+}
+
+func (w *way) replaced() func(net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inside
+}
+
 // heal ends all faults, those too that another has hidden.
 func (w *way) heal() {
 	w.calm()
 	w.answers(nil)
+	w.replace(nil)
 	w.SetDelay(0)
 	_ = w.Release()
 	_ = w.Restart()
@@ -157,6 +198,10 @@ func (w *way) forget(c net.Conn) {
 
 func (w *way) serve(client net.Conn) {
 	defer w.forget(client)
+	if in := w.replaced(); in != nil && w.keep(client) {
+		in(client)
+		return
+	}
 	server, err := net.DialTimeout("tcp", w.Addr(), time.Second)
 	if err != nil || !w.keep(client) || !w.keep(server) {
 		if err == nil {

@@ -25,7 +25,8 @@ func (i *invalidated) HandlePushNotification(context.Context, push.NotificationH
 	return nil
 }
 
-// silence is go-redis' log, which has a line for each message that comes while a connection is idle.
+// silence is go-redis' log, which has a line for each message that comes while a connection is
+// idle.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}

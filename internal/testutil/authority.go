@@ -48,6 +48,13 @@ func (a *Authority) Named(tb TB, name string) tls.Certificate {
 	return c
 }
 
+// Expired makes a certificate as Here does, which has expired a minute ago.
+func (a *Authority) Expired(tb TB) tls.Certificate {
+	tb.Helper()
+	c, _ := a.sign(tb, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(-time.Minute)})
+	return c
+}
+
 // sign makes a certificate and its key; the first one, of the authority, is signed by itself.
 func (a *Authority) sign(tb TB, template *x509.Certificate) (tls.Certificate, *ecdsa.PrivateKey) {
 	tb.Helper()
@@ -57,7 +64,10 @@ func (a *Authority) sign(tb TB, template *x509.Certificate) (tls.Certificate, *e
 	}
 	now := time.Now()
 	template.SerialNumber, template.Subject = big.NewInt(now.UnixNano()), pkix.Name{CommonName: "of a test"}
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(time.Hour)
+	template.NotBefore = now.Add(-time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = now.Add(time.Hour)
+	}
 	parent, signer := template, key
 	if a.cert != nil {
 		parent, signer = a.cert, a.key
