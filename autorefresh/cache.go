@@ -2,14 +2,20 @@ package autorefresh
 
 import (
 	"iter"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/follow"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/items"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/life"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/refresh"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/storage"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tell"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/tracing"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 )
 
 // Cache keeps values in memory and refreshes each of them once a period. It has no useful zero
@@ -17,38 +23,33 @@ import (
 // or Load to fill it. It is a prometheus.Collector, and safe for concurrent use.
 type Cache[K comparable, V any] struct {
 	// What reads need comes first and is never written to after the start.
-	storage storage[K, V]
+	storage storage.Storage[K, V]
 	slow    uint32 // flags that a read has to look at
-	opts    Options[K, V]
-	epoch   time.Time
-	call    BatchFunc[K, V]
-	fetch   *fetch.Fetcher[K, V]
-	tracer  *tracing.Tracer // nil if there is none
-	meter   *meter
-	teller  *teller[K, V]
-	life    life
+	misses  atomic.Uint64
 
-	// mu is a leaf: nothing that can wait is called under it. It guards what methods whose name
-	// ends in Locked use.
-	mu      sync.Mutex
-	table   *timetable.Table[K, V] // what is due when
-	crew    crew[K, V]             // refreshes it
-	loads   *loader.Loader[K, V]   // of what is not there
-	waiters waiters[K, V]          // for what is there
+	opts     Options[K, V]
+	life     *life.Life // the lock and the clock of all that follows
+	table    *timetable.Table[K, V]
+	items    *items.Items[K, V]
+	loads    *loader.Loader[K, V] // of what is not there
+	crew     *refresh.Crew[K, V]  // refreshes what is there
+	orders   refresh.Orders[K, V] // of those who wait for that
+	fetch    *fetch.Fetcher[K, V]
+	follower *follow.Follower[K, V]
+	tell     *tell.Teller[K, V]
+	tracer   *tracer[K, V] // nil if there is none
+	metrics  *metrics.Autorefresh
 }
-
-// now is the cache's clock, in nanoseconds.
-func (c *Cache[K, V]) now() int64 { return int64(time.Since(c.epoch)) }
 
 // Get returns the value of a key from memory, false if there is none or it is too old, see
 // MaxStale. It never waits and does not allocate. After Close it still returns what is there.
 func (c *Cache[K, V]) Get(key K) (V, bool) {
-	if e, ok := c.storage.get(key); ok && e.Flags.Load()&c.slow == 0 {
+	if e, ok := c.storage.Get(key); ok && e.Flags.Load()&c.slow == 0 {
 		return *e.Value.Load(), true
 	} else if ok && c.look(e) {
 		return *e.Value.Load(), true
 	}
-	c.meter.misses.Add(1)
+	c.misses.Add(1)
 	var zero V
 	return zero, false
 }
@@ -61,25 +62,9 @@ func (c *Cache[K, V]) look(e *timetable.Entry[K, V]) bool {
 		e.Clear(timetable.Unread)
 	}
 	if flags&timetable.Cold != 0 {
-		c.warm(e)
+		c.orders.Warm(e)
 	}
-	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0 && !c.isPast(e)
-}
-
-// isPast reports whether the value of an entry has ended.
-func (c *Cache[K, V]) isPast(e *timetable.Entry[K, V]) bool {
-	return e.Has(timetable.Bounded) && c.table.IsOver(e, c.now())
-}
-
-// warm has an entry refreshed that rested until now.
-func (c *Cache[K, V]) warm(e *timetable.Entry[K, V]) {
-	now := c.now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !e.IsDead() && e.Has(timetable.Cold) {
-		c.table.Hurry(e, now)
-		c.life.room.Signal()
-	}
+	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0 && !c.items.IsPast(e)
 }
 
 // Entry is a value with what is known of it.
@@ -100,19 +85,19 @@ type Entry[V any] struct {
 // Lookup is Get with what is known of the value. It returns values that are too old to be served,
 // too, and does not count as a read for HotFor.
 func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
-	e, ok := c.storage.peek(key)
+	e, ok := c.storage.Peek(key)
 	if !ok || e.Has(timetable.Absent) {
 		return Entry[V]{}, false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.Lock()
+	defer c.life.Unlock()
 	flags := e.Flags.Load()
 	found := Entry[V]{
-		Value: *e.Value.Load(), LoadedAt: c.epoch.Add(time.Duration(e.LoadedAt())),
-		Terminal: flags&timetable.Terminal != 0, Stale: flags&timetable.Stale != 0 || c.isPast(e), Resting: flags&timetable.Cold != 0,
+		Value: *e.Value.Load(), LoadedAt: c.life.At(e.LoadedAt()),
+		Terminal: flags&timetable.Terminal != 0, Stale: flags&timetable.Stale != 0 || c.items.IsPast(e), Resting: flags&timetable.Cold != 0,
 	}
 	if end, bounded := c.table.End(e); bounded {
-		found.GoodUntil = c.epoch.Add(time.Duration(end))
+		found.GoodUntil = c.life.At(end)
 	}
 	return found, true
 }
@@ -121,8 +106,8 @@ func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 // does not count as reads.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		for e := range c.storage.all() {
-			if e.Flags.Load()&c.slow&^(timetable.Unread|timetable.Cold|timetable.Bounded) == 0 && !c.isPast(e) && !yield(e.Key, *e.Value.Load()) {
+		for e := range c.storage.All() {
+			if e.Flags.Load()&c.slow&^(timetable.Unread|timetable.Cold|timetable.Bounded) == 0 && !c.items.IsPast(e) && !yield(e.Key, *e.Value.Load()) {
 				return
 			}
 		}
@@ -134,12 +119,10 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 // it returns [ErrStuck]. No call of the refresh function begins after Close has returned. It may be
 // called more than once.
 func (c *Cache[K, V]) Close() error {
-	c.mu.Lock()
-	c.life.haltLocked()
-	c.mu.Unlock()
-	c.teller.discard()
+	c.life.Halt()
+	c.tell.Discard()
 	c.fetch.Source.Close()
-	return c.life.wait(c.teller.wait)
+	return c.life.Wait(c.tell.Drain)
 }
 
 // Breaker returns the breaker around the source, for operators: its state and statistics, ForceOpen

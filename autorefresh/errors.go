@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/items"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
@@ -14,7 +15,7 @@ var (
 	// ErrNotFound says that there is no such value. A refresh function returns it to have the item
 	// deleted; Load, Wait and Refresh return it for a key that the source, or the cache, does not
 	// have.
-	ErrNotFound = errors.New("autorefresh: not found")
+	ErrNotFound = source.ErrNotFound
 
 	// ErrUnchanged is returned by a refresh function whose value is what it was; the value returned
 	// with it is ignored. Only a refresh may return it, a load may not: it has no value to keep.
@@ -23,14 +24,14 @@ var (
 	// ErrTerminal marks a value as final: it is stored and not refreshed again. Return it by way of
 	// [Terminal], or as the Err of a [Result]. Wait returns it with the value when a value has
 	// become final without satisfying the caller.
-	ErrTerminal = errors.New("autorefresh: terminal")
+	ErrTerminal = source.ErrTerminal
 
 	// ErrClosed is returned by all methods that have an error to return, once Close was called.
 	ErrClosed = source.ErrClosed
 
 	// ErrFull is returned by GetOrCreate when MaxItems are there and Overflow is Reject. Delete
 	// items, or set TerminalTTL.
-	ErrFull = errors.New("autorefresh: cache is full")
+	ErrFull = items.ErrFull
 
 	// ErrBadKey is returned by GetOrCreate, Load, LoadMulti and Refresh for a key that is not equal
 	// to itself, such as NaN or a struct with one in it: what is stored under it could never be

@@ -8,10 +8,7 @@ import (
 
 // Leap makes the cache's clock jump ahead, as for a process that was suspended. Nothing else may be
 // going on.
-func Leap[K comparable, V any](c *Cache[K, V], d time.Duration) {
-	c.epoch = c.epoch.Add(-d)
-	c.life.kick <- struct{}{}
-}
+func Leap[K comparable, V any](c *Cache[K, V], d time.Duration) { c.life.Leap(d) }
 
 // KeyName is the default of Options.KeyString.
 func KeyName[K comparable](key K) (string, error) {

@@ -25,18 +25,18 @@ func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 		if _, _, err := c.GetOrCreate(key, 1); err != nil {
 			t.Fatal(err)
 		}
-		e, _ := c.storage.peek(key)
-		found.LoadedAt = c.now() + int64(2*time.Millisecond)
-		c.mu.Lock()
+		e, _ := c.storage.Peek(key)
+		found.LoadedAt = c.life.Now() + int64(2*time.Millisecond)
+		c.life.Lock()
 		done := make(chan changes.Verdict)
 		go func() {
-			done <- c.follow(changes.Wanted[int]{Key: key, Told: c.now()}, &found, 0, new(changes.Met[int]))
+			done <- c.follower.Follow(changes.Wanted[int]{Key: key, Told: c.life.Now()}, &found, 0, new(changes.Met[int]))
 		}()
 		time.Sleep(20 * time.Millisecond) // it has judged, and waits for the lock
 		newest := 7
-		now := c.now()
+		now := c.life.Now()
 		c.table.Overtake(e, timetable.Value[int]{Value: &newest, LoadedAt: now}, now)
-		c.mu.Unlock()
+		c.life.Unlock()
 		verdict := <-done
 		if v, ok := c.Get(key); v != 7 {
 			t.Errorf("item %d: Get = %d, %v after a notice that was %v, want the 7 that was set meanwhile", key, v, ok, verdict)
@@ -56,12 +56,12 @@ func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ahead = int64(time.Minute)
-	v, now := 7, c.now()
+	v, now := 7, c.life.Now()
 	s := level.Sight[int, int]{
 		Stored: level.Stored[int, int]{Value: &v, LoadedAt: now, Ahead: ahead},
 		Marked: true, Stone: level.Stone{Kind: level.Replaced, At: now + ahead},
 	}
-	if verdict := c.follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0, new(changes.Met[int])); verdict != changes.Adopt {
+	if verdict := c.follower.Follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0, new(changes.Met[int])); verdict != changes.Adopt {
 		t.Errorf("it is %v", verdict)
 	}
 	if got, _ := c.Get(1); got != v {
@@ -77,14 +77,14 @@ func TestAnItemWhoseLoadHasJustEndedIsOfInterest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	c.mu.Lock()
+	c.life.Lock()
 	is := make(chan bool)
-	go func() { is <- c.isOfInterest(1) }()
+	go func() { is <- c.follower.IsOfInterest(1) }()
 	time.Sleep(20 * time.Millisecond) // it has looked for the item, and waits for the lock
-	e := c.table.NewEntry(1, new(int), c.now())
-	c.storage.put(e, func(*timetable.Entry[int, int]) bool { return true })
-	c.table.Enter(e, c.now()+int64(time.Hour), c.now())
-	c.mu.Unlock()
+	e := c.table.NewEntry(1, new(int), c.life.Now())
+	c.storage.Put(e, func(*timetable.Entry[int, int]) bool { return true })
+	c.table.Enter(e, c.life.Now()+int64(time.Hour), c.life.Now())
+	c.life.Unlock()
 	if !<-is {
 		t.Error("it is not")
 	}

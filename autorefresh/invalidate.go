@@ -3,9 +3,6 @@ package autorefresh
 import (
 	"context"
 	"errors"
-	"slices"
-
-	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
 // InvalidateAll says that nothing of what the cache has may be relied on, as after a restore of the
@@ -36,65 +33,15 @@ func (c *Cache[K, V]) InvalidateFunc(ctx context.Context, old func(key K, v V) b
 	return c.invalidate(ctx, old)
 }
 
-// invalidateChunk is for how many items at most mu is held at one go.
-const invalidateChunk = 256
-
 func (c *Cache[K, V]) invalidate(ctx context.Context, old func(K, V) bool) (int, error) {
-	if c.life.closed.Load() {
+	if c.life.IsClosed() {
 		return 0, ErrClosed
 	}
 	c.fetch.Level.Distrust(old) // first: what is got from now on is new
-	var entries, negative []*timetable.Entry[K, V]
-	for e := range c.storage.all() {
-		switch {
-		case old != nil && !old(e.Key, *e.Value.Load()):
-		case e.Has(timetable.Absent):
-			negative = append(negative, e)
-		default:
-			entries = append(entries, e)
-		}
-	}
-	var keys []K
-	for some := range slices.Chunk(entries, invalidateChunk) {
-		keys = append(keys, c.invalidateSome(some)...)
-	}
-	for _, e := range negative {
-		c.storage.drop(e)
-	}
+	keys := c.items.Invalidate(old)
 	err := c.fetch.Level.Discard(ctx, keys)
 	if old == nil {
 		err = errors.Join(err, c.fetch.Level.BuryAll(ctx))
 	}
 	return len(keys), err
-}
-
-// invalidateBefore invalidates what has been got before a time, as another process has done.
-func (c *Cache[K, V]) invalidateBefore(at int64) {
-	c.fetch.Level.DistrustBefore(at)
-	var entries []*timetable.Entry[K, V]
-	for e := range c.storage.all() {
-		switch {
-		case e.LoadedAt() >= at:
-		case e.Has(timetable.Absent):
-			c.storage.drop(e)
-		default:
-			entries = append(entries, e)
-		}
-	}
-	for some := range slices.Chunk(entries, invalidateChunk) {
-		c.invalidateSome(some)
-	}
-}
-
-// invalidateSome returns the keys of entries that were still there.
-func (c *Cache[K, V]) invalidateSome(entries []*timetable.Entry[K, V]) (keys []K) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	for _, e := range entries {
-		if !e.IsDead() && c.table.Invalidate(e, now) {
-			keys = append(keys, e.Key)
-		}
-	}
-	return keys
 }

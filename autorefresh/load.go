@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
-	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/refresh"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
@@ -25,11 +24,11 @@ import (
 // missed at the same time, and is in the same call. Such a refresh function loads what it needs
 // itself.
 func (c *Cache[K, V]) Load(ctx context.Context, key K) (V, error) {
-	if e, ok := c.storage.get(key); ok && e.Flags.Load()&c.slow == 0 && !c.life.closed.Load() {
+	if e, ok := c.storage.Get(key); ok && e.Flags.Load()&c.slow == 0 && !c.life.IsClosed() {
 		return *e.Value.Load(), nil
 	}
 	answers := c.load(ctx, []K{key})
-	return answers[0].value, answers[0].err
+	return answers[0].Value, answers[0].Err
 }
 
 // LoadMulti returns the values of keys from memory and loads those it does not have, up to
@@ -41,10 +40,10 @@ func (c *Cache[K, V]) LoadMulti(ctx context.Context, keys []K) (map[K]V, error) 
 	bad := make(map[string]error)
 	for i, a := range answers {
 		switch {
-		case a.err == nil:
-			found[keys[i]] = a.value
-		case !errors.Is(a.err, ErrNotFound):
-			bad[a.err.Error()] = a.err
+		case a.Err == nil:
+			found[keys[i]] = a.Value
+		case !errors.Is(a.Err, ErrNotFound):
+			bad[a.Err.Error()] = a.Err
 		}
 	}
 	var errs []error
@@ -54,20 +53,14 @@ func (c *Cache[K, V]) LoadMulti(ctx context.Context, keys []K) (map[K]V, error) 
 	return found, errors.Join(errs...)
 }
 
-// answer is what a load has for one key.
-type answer[V any] struct {
-	value V
-	err   error
-}
-
 // load answers keys, one by one from memory, all others together.
-func (c *Cache[K, V]) load(ctx context.Context, keys []K) []answer[V] {
-	answers := make([]answer[V], len(keys))
+func (c *Cache[K, V]) load(ctx context.Context, keys []K) []loader.Answer[V] {
+	answers := make([]loader.Answer[V], len(keys))
 	open := indexes(len(keys))
 	for len(open) > 0 {
-		if c.life.run.Err() != nil {
+		if c.life.Run().Err() != nil {
 			for _, i := range open {
-				answers[i].err = ErrClosed
+				answers[i].Err = ErrClosed
 			}
 			break
 		}
@@ -86,134 +79,52 @@ func indexes(n int) []int {
 }
 
 // loadOnce tries the open keys once and returns those that have to be tried again.
-func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answers []answer[V]) []int {
+func (c *Cache[K, V]) loadOnce(ctx context.Context, keys []K, open []int, answers []loader.Answer[V]) []int {
 	var absent []int
 	for _, i := range open {
 		if keys[i] != keys[i] { //nolint:staticcheck // NaN.
-			answers[i].err = ErrBadKey
+			answers[i].Err = ErrBadKey
 			continue
 		}
-		e, ok := c.storage.get(keys[i])
+		e, ok := c.storage.Get(keys[i])
 		if !ok {
 			absent = append(absent, i)
 			continue
 		}
-		answers[i].value, answers[i].err = c.serve(ctx, e)
+		answers[i].Value, answers[i].Err = c.serve(ctx, e)
 	}
 	if len(absent) == 0 {
 		return nil
 	}
 	if err := ctx.Err(); err != nil { // the source is not to be called for nobody
 		for _, i := range absent {
-			answers[i].err = err
+			answers[i].Err = err
 		}
 		return nil
 	}
 	if c.tracer != nil {
-		return c.loadTraced(ctx, keys, absent, answers)
+		return c.tracer.wait(ctx, keys, absent, answers, c.loadAbsent)
 	}
 	return c.loadAbsent(ctx, keys, absent, answers)
 }
 
 // loadAbsent waits for keys that are not in memory and returns those that have to be tried again.
-func (c *Cache[K, V]) loadAbsent(ctx context.Context, keys []K, absent []int, answers []answer[V]) []int {
-	var again []int
-	for _, t := range c.board(ctx, keys, absent) {
-		if c.attendFlight(ctx, t, &answers[t.index]) == toRetry {
-			again = append(again, t.index)
+func (c *Cache[K, V]) loadAbsent(ctx context.Context, keys []K, absent []int, answers []loader.Answer[V]) (again []int) {
+	wanted := keys
+	if len(absent) < len(keys) {
+		wanted = make([]K, len(absent))
+		for n, i := range absent {
+			wanted[n] = keys[i]
+		}
+	}
+	for n, ticket := range c.loads.Board(ctx, wanted, c.items.GroupsOf(wanted)) {
+		i := absent[n]
+		var retry bool
+		if answers[i], retry = c.loads.Attend(ctx, ticket); retry {
+			again = append(again, i)
 		}
 	}
 	return again
-}
-
-// ticket is the wait for one key that was absent.
-type ticket[K comparable, V any] struct {
-	index  int
-	flight *loader.Flight[K, V] // nil if the key has come in the meantime
-	joined bool                 // its result is wanted; else only its end
-}
-
-// board joins the flights of absent keys, and begins those that there are not. If the work has
-// ended all tickets are without a flight.
-func (c *Cache[K, V]) board(ctx context.Context, keys []K, absent []int) []ticket[K, V] {
-	groups := c.groupsOf(keys, absent)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	within := task.Of(ctx)
-	tickets := make([]ticket[K, V], 0, len(absent))
-	calls := make(map[string]*loader.Call[K, V], 1)
-	var group string
-	callFor := func() *loader.Call[K, V] {
-		call := calls[group]
-		if call == nil || call.IsFullLocked(c.opts.BatchSize) {
-			call = c.loads.CallForLocked(ctx, group, func() *loader.Call[K, V] { return c.newLoadCall(ctx, within) })
-			calls[group] = call
-		}
-		return call
-	}
-	for n, i := range absent {
-		if groups != nil {
-			group = groups[n]
-		}
-		t := ticket[K, V]{index: i}
-		if _, arrived := c.storage.peek(keys[i]); c.loads.IsBusyLocked(keys[i]) || !arrived && !c.life.isOverLocked() {
-			t.flight, t.joined = c.loads.BoardLocked(keys[i], within, callFor)
-		}
-		tickets = append(tickets, t)
-	}
-	return tickets
-}
-
-// retry reports whether a key has to be looked for once more.
-type retry bool
-
-const toRetry retry = true
-
-// attendFlight waits for a ticket's flight.
-func (c *Cache[K, V]) attendFlight(ctx context.Context, t ticket[K, V], a *answer[V]) retry {
-	f := t.flight
-	if f == nil {
-		return toRetry
-	}
-	within := task.Of(ctx)
-	if a.err = within.Wait(f.Task); a.err == nil {
-		defer within.Resume(f.Task)
-		select {
-		case <-f.Done:
-			return c.collect(t, a)
-		case <-c.life.run.Done():
-			a.err = ErrClosed
-		case <-ctx.Done():
-			a.err = ctx.Err()
-		}
-		if isClosed(f.Done) { // the wait for another key has used up the time
-			return c.collect(t, a)
-		}
-	}
-	if t.joined {
-		c.mu.Lock()
-		c.loads.LeaveLocked(f)
-		c.mu.Unlock()
-	}
-	return !toRetry
-}
-
-// collect answers with what a ticket's flight has, if that was wanted.
-func (c *Cache[K, V]) collect(t ticket[K, V], a *answer[V]) retry {
-	if !t.joined {
-		return toRetry
-	}
-	a.value, a.err = t.flight.Value, c.ownError(t.flight.Err)
-	return !toRetry
-}
-
-func isClosed(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
 }
 
 // serve answers a load from memory.
@@ -224,8 +135,8 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *timetable.Entry[K, V]) (v V,
 	if e.Has(timetable.Absent) {
 		return v, ErrNotFound
 	}
-	if c.opts.WhenStale == StaleFails && e.Has(timetable.Stale) && !c.isPast(e) {
-		c.meter.misses.Add(1)
+	if c.opts.WhenStale == StaleFails && e.Has(timetable.Stale) && !c.items.IsPast(e) {
+		c.misses.Add(1)
 		return v, ErrStale
 	}
 	err = c.awaitRefresh(ctx, e)
@@ -240,22 +151,13 @@ func (c *Cache[K, V]) serve(ctx context.Context, e *timetable.Entry[K, V]) (v V,
 
 // awaitRefresh waits for the refresh of an entry under way, or for the next.
 func (c *Cache[K, V]) awaitRefresh(ctx context.Context, e *timetable.Entry[K, V]) error {
-	w, err := c.join(task.Of(ctx), e)
-	switch {
-	case err != nil:
+	order, err := c.orders.Join(ctx, e)
+	if err != nil {
 		return err
-	case c.tracer != nil:
-		return c.attendTraced(ctx, e, w)
 	}
-	return c.attend(ctx, e, w, math.MinInt64)
-}
-
-// join registers a waiter for the refresh of an entry under way, or has it refreshed.
-func (c *Cache[K, V]) join(within *task.Task, e *timetable.Entry[K, V]) (*watch, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !e.IsDead() && e.IsFlying() && !c.life.isOverLocked() && !c.crew.isRefreshLocked(within, e) {
-		return c.watchLocked(within, e), nil
+	await := func(ctx context.Context) error { return c.orders.Await(ctx, order, refresh.ASAP) }
+	if c.tracer != nil {
+		return c.tracer.waitFor(ctx, e.Key, await)
 	}
-	return c.orderLocked(within, e)
+	return await(ctx)
 }

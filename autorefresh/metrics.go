@@ -8,6 +8,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/follow"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -20,7 +22,7 @@ func (c *Cache[K, V]) Describe(ch chan<- *prometheus.Desc) {
 		observe.DescribeNil(ch, "autorefresh.Cache", "New")
 		return
 	}
-	c.meter.table.Describe(ch)
+	c.metrics.Describe(ch)
 	if b := c.fetch.Source.Breaker(); b != nil {
 		b.Describe(ch)
 	}
@@ -32,41 +34,38 @@ func (c *Cache[K, V]) Collect(ch chan<- prometheus.Metric) {
 		observe.CollectNil(ch, "autorefresh.Cache", "New")
 		return
 	}
-	c.mu.Lock()
-	n, counts, loads, due, stuck := c.table.Census(), c.meter.counts, c.loads.CountsLocked(), c.table.Due(), c.crew.stuck+c.loads.StuckLocked()
-	c.mu.Unlock()
-	m, out := c.meter.table, observe.To(ch)
+	now := c.countNow()
+	m, out, n := c.metrics, observe.To(ch), now.census
 	out.Gauge(m.Items, float64(n.Items-n.Terminal-n.Cold-n.Absent-n.Failing), "refreshed")
 	out.Gauge(m.Items, float64(n.Failing), "failing")
 	out.Gauge(m.Items, float64(n.Terminal), "terminal")
 	out.Gauge(m.Items, float64(n.Cold), "resting")
 	out.Gauge(m.Items, float64(n.Absent), "absent")
 	out.Gauge(m.Stale, float64(n.Stale))
-	out.Gauge(m.Weight, float64(c.storage.weight()))
-	out.Gauge(m.Due, float64(due))
+	out.Gauge(m.Weight, float64(c.storage.Weight()))
+	out.Gauge(m.Due, float64(now.due))
 	for o := range fetch.Outcomes {
-		out.Count(m.Refreshes, counts.refreshes[o], o.String())
+		out.Count(m.Refreshes, now.refreshes[o], o.String())
 	}
 	for i, name := range loader.Names() {
-		out.Count(m.Loads, loads[i], name)
+		out.Count(m.Loads, now.loads[i], name)
 	}
-	out.Histogram(m.Lateness, c.meter.lateness)
-	out.Histogram(m.Age, c.meter.served)
-	out.Count(m.Misses, c.meter.misses.Load())
-	out.Count(m.Evictions, counts.evictions)
-	out.Count(m.Idle, counts.idle)
+	out.Histogram(m.Lateness, c.crew.Lateness)
+	out.Histogram(m.Age, c.crew.Served)
+	out.Count(m.Misses, c.misses.Load())
+	out.Count(m.Evictions, now.left.Evicted)
+	out.Count(m.Idle, now.left.Idle)
 	out.Gauge(m.SourceCalls, float64(c.fetch.Source.Calls()))
-	out.Gauge(m.Stuck, float64(stuck))
-	out.Count(m.Overruns, counts.stuck)
-	out.Count(m.EventsLost, c.teller.lost())
-	c.collectStore(m, out)
+	out.Gauge(m.Stuck, float64(now.stuck))
+	out.Count(m.Overruns, now.overruns)
+	out.Count(m.EventsLost, c.tell.Lost())
+	collectLevel(m, out, c.fetch.Level, c.follower.Counts())
 	if b := c.fetch.Source.Breaker(); b != nil {
 		b.Collect(ch)
 	}
 }
 
-func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
-	l := c.fetch.Level
+func collectLevel[K comparable, V any](m *metrics.Autorefresh, out observe.Sender, l *level.Level[K, V], followed follow.Counts) {
 	if l == nil {
 		return
 	}
@@ -80,8 +79,8 @@ func (c *Cache[K, V]) collectStore(m *metrics.Autorefresh, out observe.Sender) {
 	out.Count(m.StoreErrors, n.Errors)
 	out.Count(m.StoreUndecodable, n.Undecodable)
 	for v := range changes.Verdicts {
-		out.Count(m.Notices, c.meter.notices[v].Load(), v.String())
+		out.Count(m.Notices, followed.Notices[v], v.String())
 	}
-	out.Count(m.Gaps, c.meter.gaps.Load())
-	out.Flag(m.WatchDown, c.meter.deaf.Load())
+	out.Count(m.Gaps, followed.Gaps)
+	out.Flag(m.WatchDown, followed.Deaf)
 }

@@ -3,16 +3,21 @@ package autorefresh
 import (
 	"context"
 	"errors"
-	"time"
+	"log/slog"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/follow"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/items"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/life"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/refresh"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tell"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
-	"github.com/holdfast-go/holdfast/internal/tracing"
-	"github.com/holdfast-go/holdfast/trace"
 )
 
 // New makes a cache that refreshes items one by one. It fails, naming the field and the value, if
@@ -63,51 +68,99 @@ func build[K comparable, V any](call BatchFunc[K, V], opts Options[K, V]) (*Cach
 	if err := opts.checkCapacity(); err != nil {
 		return nil, err
 	}
-	c := &Cache[K, V]{
-		call: call, opts: opts, epoch: time.Now(), slow: opts.slowFlags(), meter: newMeter(opts.Name),
-		life: life{kick: make(chan struct{}, 1), chores: make(chan func()), gone: make(chan struct{})},
-		crew: crew[K, V]{workers: make(map[*worker[K, V]]struct{})}, waiters: waiters[K, V]{watches: make(map[*timetable.Entry[K, V]]*watch)},
+	c := &Cache[K, V]{opts: opts, slow: opts.slowFlags(), life: life.New(), metrics: metrics.NewAutorefresh(opts.Name)}
+	log := observe.Logger(opts.Logger, opts.Name)
+	c.tell = tell.New(opts.tellOptions(c.life.Now, log))
+	c.tracer = newTracer(opts, log)
+	c.table = timetable.New[K, V](opts.rules(), c.life.Wake)
+	if err := c.addFetch(); err != nil {
+		return nil, err
 	}
-	c.life.room.L = &c.mu
-	c.table = timetable.New[K, V](opts.rules(), c.life.wake)
-	c.loads = loader.New[K, V](loader.Options{
-		Lock: &c.mu, Cache: c, IsOver: c.life.isOverLocked, Spawn: func() { c.life.tasks.Go(c.runLoads) },
-		Batch: opts.BatchSize, Places: opts.MaxLoads, Spare: opts.MaxStuck,
+	newCall := func(items int) *fetch.Job[K, V] { return newJob(call, c.life.Now, items) }
+	c.addLoads(newCall)
+	waiters := refresh.NewWaiters[K, V]()
+	if err := c.addItems(waiters); err != nil {
+		return nil, err
+	}
+	c.crew = refresh.NewCrew(refresh.Options[K, V]{
+		Workers: opts.Workers, BatchSize: opts.BatchSize, MaxStuck: opts.MaxStuck, Timeout: opts.Timeout, TerminalTTL: opts.TerminalTTL,
+		Weighed: opts.Weigh != nil, NewJob: newCall,
+		Cache: c, Life: c.life, Table: c.table, Waiters: waiters, Loads: c.loads, Fetch: c.fetch, Storage: c.storage, Tell: c.tell,
 	})
-	c.teller = newTeller(opts, c.now)
-	c.tracer = tracing.New(opts.Trace, trace.Autorefresh, opts.Name, c.teller.log)
-	second, err := opts.newLevel(c.now, c.isOfInterest)
+	c.orders = refresh.Orders[K, V]{Crew: c.crew}
+	f := follow.Options[K, V]{Period: opts.Period, Life: c.life, Items: c.items, Loads: c.loads, Level: c.fetch.Level, Tell: c.tell}
+	if w, ok := opts.Store.(Watcher); ok && opts.Watch {
+		f.Watch = watching(w)
+	}
+	c.follower = follow.New(f)
+	return c, nil
+}
+
+// addFetch adds the second level and the source.
+func (c *Cache[K, V]) addFetch() error {
+	second, err := c.opts.newLevel(c.life.Now, func(key K) bool { return c.follower.IsOfInterest(key) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if c.storage, err = newStorage(opts.bound(), c.removed, c.life.chore); err != nil {
-		return nil, err
-	}
-	o := opts.sourceOptions()
-	o.Now, o.Complain = c.now, c.teller.complain
-	o.At = func(at int64) time.Time { return c.epoch.Add(time.Duration(at)) }
+	o := c.opts.sourceOptions()
+	o.Now, o.At, o.Complain = c.life.Now, c.life.At, c.tell.Complain
 	asked, err := source.New[K](o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.fetch = &fetch.Fetcher[K, V]{Level: second, Source: asked, Period: opts.Period, Now: c.now, Latest: c.table.Latest}
+	c.fetch = &fetch.Fetcher[K, V]{Level: second, Source: asked, Period: c.opts.Period, Now: c.life.Now, Latest: c.table.Latest}
 	if c.tracer != nil {
-		c.fetch.Observe = c.trace
+		c.fetch.Observe = c.tracer.call
 	}
-	return c, nil
+	return nil
+}
+
+// addLoads adds the loads of what is not there.
+func (c *Cache[K, V]) addLoads(newCall func(items int) *fetch.Job[K, V]) {
+	run := &loader.Runner[K, V]{
+		Fetch: c.fetch, Tell: c.tell, Keep: func(w *fetch.Want[K, V], unwanted func() bool) V { return c.items.Keep(w, unwanted) },
+		LookAfter: c.table.LookAfter(), LeaseTime: c.opts.Timeout, MaxStale: c.opts.MaxStale,
+	}
+	c.loads = loader.New(loader.Options[K, V]{
+		Life: c.life, Cache: c, Spawn: func() { c.life.Tasks.Go(run.Run) },
+		NewJob: func() *fetch.Job[K, V] {
+			j := newCall(0)
+			j.Life, j.Rank, j.Standing, j.Twice = c.life.Run(), source.Awaited, source.Standing{Fresh: true}, true
+			j.Timeout = max(c.opts.LoadTimeout, 0)
+			return j
+		},
+		Has: func(key K) bool {
+			_, there := c.storage.Peek(key)
+			return there
+		},
+		Batch: c.opts.BatchSize, Places: c.opts.MaxLoads, Spare: c.opts.MaxStuck,
+	})
+	run.Loads = c.loads
+}
+
+// addItems adds the storage, and all that may change what is in it.
+func (c *Cache[K, V]) addItems(waiters *refresh.Waiters[K, V]) (err error) {
+	c.items, err = items.New(items.Options[K, V]{
+		MaxItems: c.opts.MaxItems, Rejects: c.opts.Overflow == Reject, MaxWeight: c.opts.MaxWeight, Weigh: c.opts.Weigh, GroupBy: c.opts.GroupBy,
+		TerminalTTL: c.opts.TerminalTTL, NegativeTTL: c.opts.NegativeTTL,
+		Life: c.life, Table: c.table, Waiters: waiters, Loads: c.loads, Level: c.fetch.Level, Tell: c.tell,
+		CallFor: func(e *timetable.Entry[K, V]) *task.Task { return c.crew.CallOfLocked(e) },
+	})
+	if err != nil {
+		c.fetch.Source.Close()
+		return err
+	}
+	c.storage = c.items.Storage
+	return nil
 }
 
 // start begins the background work, which goes on until ctx ends or Close. While it goes on a
 // second start does nothing; once it has ended it begins again, when all that it did has returned.
 func (c *Cache[K, V]) start(ctx context.Context) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.life.startLocked(ctx, func() {
-		c.life.tasks.Go(c.pump)
-		for range c.opts.Workers {
-			c.hireLocked(false)
-		}
-		c.followLocked()
+	c.life.Start(ctx, func() {
+		c.life.Tasks.Go(refresh.Pump[K, V]{Crew: c.crew}.Run)
+		c.crew.StartLocked()
+		c.follower.StartLocked()
 	})
 }
 
@@ -159,10 +212,14 @@ func (o *Options[K, V]) sourceOptions() source.Options {
 	return s
 }
 
-// bound says when the storage evicts.
-func (o *Options[K, V]) bound() bound[K, V] {
-	if o.Overflow == Reject {
-		return bound[K, V]{}
+// tellOptions say who is told what happens.
+func (o *Options[K, V]) tellOptions(now func() int64, log *slog.Logger) tell.Options[K, V] {
+	t := tell.Options[K, V]{Logger: log, Now: now}
+	if on := o.OnEvent; on != nil {
+		t.OnEvent = func(ev tell.Event[K]) { on(Event[K]{Kind(ev.Kind), ev.Key, ev.Err, ev.At}) }
 	}
-	return bound[K, V]{items: o.MaxItems, weight: o.MaxWeight, weigh: o.Weigh}
+	if on := o.OnRemoval; on != nil {
+		t.OnRemoval = func(r tell.Removal[K, V]) { on(Removal[K, V]{r.Key, r.Value, Cause(r.Cause), r.At}) }
+	}
+	return t
 }

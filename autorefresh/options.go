@@ -379,6 +379,17 @@ func (o Options[K, V]) checkCapacity() error {
 	return nil
 }
 
+// checkWatch tells what is wrong with Options.Watch.
+func (o Options[K, V]) checkWatch() error {
+	if !o.Watch {
+		return nil
+	}
+	if _, ok := o.Store.(Watcher); !ok || isNil(o.Store) {
+		return invalid("Options.Watch", true, fmt.Sprintf("set Options.Store to one that is a Watcher, which a %T is not", o.Store))
+	}
+	return nil
+}
+
 // isNil reports whether an interface holds nothing, be it a typed nothing.
 func isNil(v any) bool {
 	if v == nil {

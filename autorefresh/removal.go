@@ -1,10 +1,6 @@
 package autorefresh
 
-import (
-	"time"
-
-	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
-)
+import "time"
 
 // Cause is why an item has left the cache.
 type Cause int
@@ -37,20 +33,4 @@ type Removal[K comparable, V any] struct {
 	Value V // the last one
 	Cause Cause
 	At    time.Time
-}
-
-// causeOf is why an entry leaves.
-func causeOf[K comparable, V any](e *timetable.Entry[K, V], how exit) Cause {
-	switch flags := e.Flags.Load(); {
-	case how == evicted, flags&timetable.Crowded != 0:
-		return CauseEvicted
-	case flags&timetable.Idle != 0:
-		return CauseIdle
-	case flags&timetable.Leaving != 0:
-		return CauseGone
-	case flags&timetable.Expired != 0:
-		return CauseExpired
-	default:
-		return CauseDeleted
-	}
 }

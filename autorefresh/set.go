@@ -2,11 +2,30 @@ package autorefresh
 
 import (
 	"context"
-	"math"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
+
+// GetOrCreate returns the value of a key, or stores v if there is none; created tells which. Of
+// several callers with one key one creates, and all get its value. A value that is too old to be
+// served is returned nevertheless: the item is there. The error is [ErrFull], [ErrBadKey] or
+// [ErrClosed].
+func (c *Cache[K, V]) GetOrCreate(key K, v V) (value V, created bool, err error) {
+	if e, ok := c.storage.Get(key); ok && !e.Has(timetable.Absent) && !c.life.IsClosed() {
+		c.look(e)
+		return *e.Value.Load(), false, nil
+	}
+	if key != key { //nolint:staticcheck // NaN.
+		var zero V
+		return zero, false, ErrBadKey
+	}
+	there, created, err := c.items.Create(key, &v)
+	if err != nil {
+		var zero V
+		return zero, false, err
+	}
+	return *there.Value.Load(), created, nil
+}
 
 // Set stores a value that the caller has written to the source, or knows to be there. Those who
 // wait for the key get it, a refresh or a load that began before does not bring back what it has
@@ -31,78 +50,26 @@ func (c *Cache[K, V]) Update(ctx context.Context, key K, change func(old V, know
 		var zero V
 		return zero, ErrBadKey
 	}
-	for {
-		var old V
-		e, known := c.storage.peek(key)
-		known = known && !e.Has(timetable.Absent)
-		var was *V
-		if known {
-			was = e.Value.Load()
-			old = *was
-		}
-		v, store := change(old, known)
-		if !store {
-			return old, nil
-		}
-		now := c.now()
-		var done bool
-		var err error
-		switch {
-		case known && e.Has(timetable.Leaving):
-			c.storage.drop(e) // what is stored now is to stay
-		case known && !e.Has(timetable.Terminal):
-			done, err = c.overtake(e, was, &v, now)
-		default:
-			done, err = c.create(key, e, &v, now)
-		}
-		switch {
-		case err != nil:
-			return old, err
-		case done:
-			if known {
-				c.storage.reweigh(e)
-			}
-			return v, c.fetch.Level.Replace(ctx, key, c.latest)
-		}
+	v, stored, err := c.items.Update(key, change)
+	if err != nil || !stored {
+		return v, err
 	}
+	return v, c.fetch.Level.Replace(ctx, key, c.items.Latest)
 }
 
-// overtake gives an entry a value, unless it has another one than it was.
-func (c *Cache[K, V]) overtake(e *timetable.Entry[K, V], was, v *V, now int64) (done bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.life.closed.Load():
-		return false, ErrClosed
-	case e.IsDead() || e.Has(timetable.Terminal|timetable.Leaving) || e.Value.Load() != was:
-		return false, nil
-	}
-	c.table.Overtake(e, timetable.Value[V]{Value: v, LoadedAt: now}, now)
-	c.loads.OvertakeLocked(e.Key, *v)
-	c.waiters.noteLocked(e, note{started: math.MinInt64}) // it says nothing of the source
-	c.teller.emit(Event[K]{Kind: Updated, Key: e.Key})
-	return true, nil
+// Delete deletes an item and reports whether there was one. A refresh or a load of it under way
+// does not bring it back. With a second level the value is deleted there too, for at most
+// StoreTimeout, and no call of another process that began before brings it back; if that level is
+// down it is told when it is back, see [Cache.DeleteContext].
+func (c *Cache[K, V]) Delete(key K) bool {
+	found := c.items.Delete(key)
+	c.fetch.Level.ForgetAnyway(key)
+	return found
 }
 
-// create makes an entry with a value, in place of one that is negative or final, or of none.
-func (c *Cache[K, V]) create(key K, old *timetable.Entry[K, V], v *V, now int64) (done bool, err error) {
-	e := c.table.NewEntry(key, v, now)
-	e.Set(timetable.Unproven)
-	there, err := c.supplant(e, old, func() int64 {
-		c.loads.OvertakeLocked(key, *v)
-		return c.table.FirstDueLoaded(e, now)
-	}, nil)
-	return there == e, err
-}
-
-// latest is the value of a key in memory, without one if there is none.
-func (c *Cache[K, V]) latest(key K) level.Stored[K, V] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.storage.peek(key)
-	if !ok || e.Has(timetable.Absent) {
-		return level.Stored[K, V]{Key: key}
-	}
-	end, _ := c.table.End(e)
-	return level.Stored[K, V]{Key: key, Value: e.Value.Load(), LoadedAt: e.LoadedAt(), Terminal: e.Has(timetable.Terminal), End: end}
+// DeleteContext is Delete with a context for the second level, and an error if that could not be
+// told. Then the cache does not take the value from there, and tells it as soon as it can, before
+// it reads from it again; other processes may take the old value until then.
+func (c *Cache[K, V]) DeleteContext(ctx context.Context, key K) (bool, error) {
+	return c.items.Delete(key), c.fetch.Level.Forget(ctx, key)
 }

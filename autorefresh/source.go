@@ -19,18 +19,18 @@ func oneByOne[K comparable, V any](refresh RefreshFunc[K, V]) BatchFunc[K, V] {
 	}
 }
 
-// newJob makes a job for calls of so many items.
-func (c *Cache[K, V]) newJob(size int) *fetch.Job[K, V] {
-	a := asking[K, V]{call: c.call, now: c.now, items: make([]Item[K, V], 0, size), out: make([]Result[V], 0, size)}
-	return fetch.NewJob(a.ask)
-}
-
 // asking calls the refresh function, and has room for what it is given.
 type asking[K comparable, V any] struct {
 	call  BatchFunc[K, V]
 	now   func() int64
 	items []Item[K, V]
 	out   []Result[V]
+}
+
+// newJob makes a job for calls of so many items.
+func newJob[K comparable, V any](call BatchFunc[K, V], now func() int64, items int) *fetch.Job[K, V] {
+	a := asking[K, V]{call: call, now: now, items: make([]Item[K, V], 0, items), out: make([]Result[V], 0, items)}
+	return fetch.NewJob(a.ask)
 }
 
 // errIsOver is the failure of a refresh that is told to keep a value that has ended.
@@ -143,12 +143,4 @@ func blame[V any](out []Result[V], err error) error {
 		}
 	}
 	return out[0].Err
-}
-
-// panicked is the error of a call that did not return, with what recover says.
-func panicked(v any) error {
-	if v == nil {
-		return ErrPanicked
-	}
-	return fmt.Errorf("%w: %v", ErrPanicked, v)
 }

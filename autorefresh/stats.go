@@ -5,7 +5,10 @@ import (
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/follow"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/items"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
@@ -75,7 +78,7 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (c *Cache[K, V]) Stats() Stats {
-	s := Stats{Misses: c.meter.misses.Load(), Calls: c.fetch.Source.Calls(), EventsLost: c.teller.lost(), Source: c.fetch.Source.State()}
+	s := Stats{Misses: c.misses.Load(), Calls: c.fetch.Source.Calls(), EventsLost: c.tell.Lost(), Source: c.fetch.Source.State(), Weight: c.storage.Weight()}
 	if last := c.fetch.Source.Last(); last != nil {
 		s.LastError, s.LastErrorAt = last.Err, last.At
 	}
@@ -84,37 +87,55 @@ func (c *Cache[K, V]) Stats() Stats {
 		s.StoreDown, s.StoreHits, s.StoreMisses, s.StoreAhead = l.IsDown(), n.Hits, n.Misses+n.Ahead, n.Ahead
 		s.StoreErrors, s.StoreUndecodable = n.Errors, n.Undecodable
 	}
-	c.meter.addNotices(&s)
-	s.WatchDown, s.Weight = c.meter.deaf.Load(), c.storage.weight()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.table.Census()
+	s.addNotices(c.follower.Counts())
+	s.Lateness = c.crew.Lateness.Read().Mean()
+	now := c.countNow()
+	n := now.census
 	s.Items, s.Terminal, s.Resting, s.Absent, s.Failing, s.Stale = n.Items, n.Terminal, n.Cold, n.Absent, n.Failing, n.Stale
-	s.Due, s.Stuck = c.table.Due(), c.crew.stuck+c.loads.StuckLocked()
-	c.meter.add(&s)
-	addLoads(&s, c.loads.CountsLocked())
+	s.Due, s.Stuck, s.Overruns, s.Evicted, s.Idle = now.due, now.stuck, now.overruns, now.left.Evicted, now.left.Idle
+	s.addRefreshes(&now.refreshes)
+	s.addLoads(now.loads)
 	return s
 }
 
-// addNotices fills in what became of changes by other processes.
-func (m *meter) addNotices(s *Stats) {
-	for v := range m.notices {
-		s.Notices += m.notices[v].Load()
-	}
-	s.NoticesAdopted, s.NoticesDropped = m.notices[changes.Adopt].Load(), m.notices[changes.Drop].Load()
-	s.NoticesDoubted = m.notices[changes.Refresh].Load() + m.notices[changes.Invalidate].Load()
-	s.WatchGaps = m.gaps.Load()
+// counted is what is counted under the cache's lock.
+type counted struct {
+	census     timetable.Census
+	refreshes  [fetch.Outcomes]uint64
+	loads      loader.Counts
+	left       items.Counts
+	due, stuck int
+	overruns   uint64
 }
 
-// add fills in what has been counted under mu.
-func (m *meter) add(s *Stats) {
-	s.Overruns, s.Evicted, s.Idle, s.Lateness = m.stuck, m.evictions, m.idle, m.lateness.Read().Mean()
-	r := &m.refreshes
+func (c *Cache[K, V]) countNow() counted {
+	c.life.Lock()
+	defer c.life.Unlock()
+	refreshes := c.crew.CountsLocked()
+	return counted{
+		census: c.table.Census(), refreshes: refreshes.Outcomes, loads: c.loads.CountsLocked(), left: c.items.CountsLocked(), due: c.table.Due(),
+		stuck: c.crew.StuckLocked() + c.loads.StuckLocked(), overruns: refreshes.Overruns + c.loads.OverrunsLocked(),
+	}
+}
+
+// addNotices fills in what became of changes by other processes.
+func (s *Stats) addNotices(n follow.Counts) {
+	for _, k := range n.Notices {
+		s.Notices += k
+	}
+	s.NoticesAdopted, s.NoticesDropped = n.Notices[changes.Adopt], n.Notices[changes.Drop]
+	s.NoticesDoubted = n.Notices[changes.Refresh] + n.Notices[changes.Invalidate]
+	s.WatchGaps, s.WatchDown = n.Gaps, n.Deaf
+}
+
+// addRefreshes fills in what became of refreshes.
+func (s *Stats) addRefreshes(r *[fetch.Outcomes]uint64) {
 	s.Updated, s.Unchanged, s.Gone, s.Final, s.Failed = r[fetch.Updated], r[fetch.Unchanged], r[fetch.Missing], r[fetch.Terminal], r[fetch.Failed]
 	s.Adopted, s.Leased, s.Postponed = r[fetch.Adopted], r[fetch.Leased], r[fetch.Postponed]
 }
 
-func addLoads(s *Stats, l loader.Counts) {
+// addLoads fills in what became of loads.
+func (s *Stats) addLoads(l loader.Counts) {
 	for _, k := range l {
 		s.Loads += k
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/follow"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 )
 
@@ -104,4 +105,11 @@ func (m marking) SetUnlessMarked(ctx context.Context, values map[string]level.Ma
 		marked[name] = Marked(v)
 	}
 	return m.marker.SetUnlessMarked(ctx, marked, ttl)
+}
+
+// watching is a Watcher as the follower knows it.
+func watching(w Watcher) func(context.Context, func(follow.Notice)) error {
+	return func(ctx context.Context, tell func(follow.Notice)) error {
+		return w.Watch(ctx, func(n Notice) { tell(follow.Notice(n)) })
+	}
 }

@@ -3,15 +3,28 @@ package autorefresh
 import (
 	"context"
 	"errors"
-	"math"
+	"log/slog"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
-	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
+	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// trace tells the tracer of a call of the source.
-func (c *Cache[K, V]) trace(j *fetch.Job[K, V], ask func(context.Context) error) (err error) {
+// tracer tells the user's tracer of calls of the source, and of waits for them.
+type tracer[K comparable, V any] struct{ *tracing.Tracer }
+
+// newTracer makes a tracer, nil if nobody is told.
+func newTracer[K comparable, V any](o Options[K, V], log *slog.Logger) *tracer[K, V] {
+	t := tracing.New(o.Trace, trace.Autorefresh, o.Name, log)
+	if t == nil {
+		return nil
+	}
+	return &tracer[K, V]{t}
+}
+
+// call tells of a call of the source.
+func (t *tracer[K, V]) call(j *fetch.Job[K, V], ask func(context.Context) error) (err error) {
 	op := trace.Operation{Name: "load", Keys: len(j.Wants)}
 	if j.Wants[0].Entry != nil {
 		op.Name = "refresh"
@@ -19,23 +32,24 @@ func (c *Cache[K, V]) trace(j *fetch.Job[K, V], ask func(context.Context) error)
 	if len(j.Wants) == 1 {
 		op.Key = keyText(j.Wants[0].Key)
 	}
-	ctx, span := c.tracer.Begin(j.Ctx, op)
+	ctx, span := t.Begin(j.Ctx, op)
 	err = ErrPanicked // if it does not return
 	defer func() { span.End(endOfCall(ctx, j.Wants, err)) }()
 	return ask(ctx)
 }
 
-// loadTraced is loadAbsent for a cache with a tracer.
-func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, answers []answer[V]) []int {
+// wait tells of a wait for keys that are absent; the wait returns those that have to be tried
+// again.
+func (t *tracer[K, V]) wait(ctx context.Context, keys []K, absent []int, answers []loader.Answer[V], wait func(context.Context, []K, []int, []loader.Answer[V]) []int) []int {
 	op := trace.Operation{Name: "wait", Keys: len(absent)}
 	if len(absent) == 1 {
 		op.Key = keyText(keys[absent[0]])
 	}
-	ctx, span := c.tracer.Begin(ctx, op)
-	again := c.loadAbsent(ctx, keys, absent, answers)
+	ctx, span := t.Begin(ctx, op)
+	again := wait(ctx, keys, absent, answers)
 	var end trace.Outcome
 	for _, i := range absent {
-		switch err := answers[i].err; {
+		switch err := answers[i].Err; {
 		case err == nil:
 			end.Items++
 		case end.Err == nil && !errors.Is(err, ErrNotFound):
@@ -47,10 +61,10 @@ func (c *Cache[K, V]) loadTraced(ctx context.Context, keys []K, absent []int, an
 	return again
 }
 
-// attendTraced is attend, from when it was asked for, for a cache with a tracer.
-func (c *Cache[K, V]) attendTraced(ctx context.Context, e *timetable.Entry[K, V], w *watch) error {
-	ctx, span := c.tracer.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(e.Key)})
-	err := c.attend(ctx, e, w, math.MinInt64)
+// waitFor tells of a wait for the refresh of a key.
+func (t *tracer[K, V]) waitFor(ctx context.Context, key K, wait func(context.Context) error) error {
+	ctx, span := t.Begin(ctx, trace.Operation{Name: "wait", Keys: 1, Key: keyText(key)})
+	err := wait(ctx)
 	end := trace.Outcome{Err: err}
 	switch {
 	case err == nil:

@@ -49,6 +49,12 @@ const (
 	limiter      = "golang.org/x/time"
 	autorefresh  = "autorefresh"
 	changes      = "autorefresh/internal/changes"
+	following    = "autorefresh/internal/follow"
+	itemsOf      = "autorefresh/internal/items"
+	lifetime     = "autorefresh/internal/life"
+	refreshing   = "autorefresh/internal/refresh"
+	storing      = "autorefresh/internal/storage"
+	telling      = "autorefresh/internal/tell"
 	envelope     = "autorefresh/internal/envelope"
 	fetching     = "autorefresh/internal/fetch"
 	level        = "autorefresh/internal/level"
@@ -206,8 +212,14 @@ func aroundAutorefresh() []Row {
 		{Package: level, May: []string{envelope, safe, observe}},
 		{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
 		{Package: fetching, May: []string{level, source, task, timetable}},
-		{Package: loader, May: []string{fetching, source, task}},
-		{Package: autorefresh, May: []string{changes, fetching, level, loader, safe, source, task, timetable, backoff, breaker, otter, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope}},
+		{Package: lifetime, May: []string{source}},
+		{Package: storing, May: []string{safe, timetable, otter}},
+		{Package: telling, May: []string{safe, breaker, observe}},
+		{Package: loader, May: []string{fetching, lifetime, source, task, telling, timetable}},
+		{Package: refreshing, May: []string{fetching, lifetime, loader, source, storing, task, telling, timetable, breaker, observe}},
+		{Package: itemsOf, May: []string{fetching, level, lifetime, loader, refreshing, safe, source, storing, task, telling, timetable}},
+		{Package: following, May: []string{changes, itemsOf, level, lifetime, loader, safe, telling, timetable, backoff, observe}},
+		{Package: autorefresh, May: []string{changes, fetching, following, itemsOf, level, lifetime, loader, refreshing, safe, source, storing, task, telling, timetable, breaker, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope, otter}},
 		{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 		{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 	}

@@ -59,8 +59,8 @@ func (l *Loader[K, V]) CallForLocked(ctx context.Context, group string, create f
 	}
 	if call.young {
 		time.AfterFunc(l.gathering.window(), func() {
-			l.Lock.Lock()
-			defer l.Lock.Unlock()
+			l.Life.Lock()
+			defer l.Life.Unlock()
 			call.waited = true
 			l.ripenLocked(call)
 		})
@@ -92,8 +92,8 @@ func (l *Loader[K, V]) ripenLocked(call *Call[K, V]) {
 
 // BeginPace notes that a call waits for the limiter.
 func (l *Loader[K, V]) BeginPace(call *Call[K, V]) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	call.pacing = true
 	l.gathering.pacing++
 }
@@ -103,8 +103,8 @@ func (l *Loader[K, V]) NoteBegin(call *Call[K, V], at int64) {
 	if l.Batch == 1 {
 		return
 	}
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	l.endPaceLocked(call)
 	call.began = at
 }

@@ -1,5 +1,5 @@
 // Package loader has the calls for keys that are not in a cache: it gathers them, lets them take
-// turns, and knows who waits for them. It makes no calls itself.
+// turns, knows who waits for them, and makes them.
 package loader
 
 import (
@@ -7,23 +7,24 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/life"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
 // Options are what a loader needs to know.
-type Options struct {
-	Lock   *sync.Mutex // the cache's, which guards the loader
-	Cache  any         // whose calls they are
-	IsOver func() bool // no call may begin any more; it is called under the lock
-	Spawn  func()      // has one more goroutine make calls, see Next; it is called under the lock
-	Batch  int         // keys of a call at most
-	Places int         // calls at once
-	Spare  int         // how many stuck calls give their place away
+type Options[K comparable, V any] struct {
+	Life   *life.Life // whose lock guards the loader
+	Cache  any        // whose calls they are
+	Spawn  func()     // has one more goroutine make calls, see Next; it is called under the lock
+	NewJob func() *fetch.Job[K, V]
+	Has    func(K) bool // whether the cache has a key; it is called under the lock
+	Batch  int          // keys of a call at most
+	Places int          // calls at once
+	Spare  int          // how many stuck calls give their place away
 }
 
 // Loader has the calls for keys that are not in the cache: which are under way, which wait for
@@ -32,7 +33,7 @@ type Options struct {
 // ones it waits for. One that is stuck gives it away, one that waits for another process leaves it.
 // Methods whose name ends in Locked are called under the lock, all others without it.
 type Loader[K comparable, V any] struct {
-	Options
+	Options[K, V]
 
 	// All below is guarded by the lock.
 
@@ -49,6 +50,7 @@ type Loader[K comparable, V any] struct {
 	// stuck calls have overrun; of them gone have given up their place.
 	stuck, gone int
 	counts      Counts
+	overruns    uint64 // calls that have ever overrun
 }
 
 // Flight is the load of one key, for all who wait for it.
@@ -95,7 +97,7 @@ type Call[K comparable, V any] struct {
 }
 
 // New makes a loader without calls.
-func New[K comparable, V any](o Options) *Loader[K, V] {
+func New[K comparable, V any](o Options[K, V]) *Loader[K, V] {
 	return &Loader[K, V]{Options: o, busy: make(map[K]*Flight[K, V])}
 }
 
@@ -242,7 +244,7 @@ func (l *Loader[K, V]) AbandonAllLocked() {
 // giveUpLocked ends the flights of wishes for which no call is to be made.
 func (l *Loader[K, V]) giveUpLocked(wishes ...*fetch.Want[K, V]) {
 	err := context.Canceled
-	if l.IsOver() {
+	if l.Life.IsOverLocked() {
 		err = source.ErrClosed
 	}
 	for _, w := range wishes {
@@ -276,8 +278,8 @@ func (l *Loader[K, V]) IsForgottenLocked(w *fetch.Want[K, V]) bool { return l.bu
 // too early.
 func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
 	var keys []K
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	for _, w := range call.wishes {
 		if f := l.busy[w.Key]; f.forgotten && !f.disowned {
 			keys = append(keys, w.Key)
@@ -288,16 +290,13 @@ func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
 
 // Wishes are the keys of a call that have not been answered.
 func (l *Loader[K, V]) Wishes(call *Call[K, V]) []*fetch.Want[K, V] {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	return slices.Clone(call.wishes)
 }
 
 // Finish ends a call: all of it has been answered, or split off.
 func (c *Call[K, V]) Finish() { c.cancel() }
-
-// IsFullLocked reports whether a call has so many keys.
-func (c *Call[K, V]) IsFullLocked(size int) bool { return len(c.wishes) == size }
 
 // addLocked makes a flight one of a call.
 func (c *Call[K, V]) addLocked(f *Flight[K, V]) {
@@ -319,6 +318,9 @@ func (c *Call[K, V]) dropLocked(f *Flight[K, V]) {
 
 // StuckLocked is how many calls have overrun and not returned.
 func (l *Loader[K, V]) StuckLocked() int { return l.stuck }
+
+// OverrunsLocked is how many calls have ever overrun.
+func (l *Loader[K, V]) OverrunsLocked() uint64 { return l.overruns }
 
 // CountsLocked returns a snapshot.
 func (l *Loader[K, V]) CountsLocked() Counts { return l.counts }

@@ -2,10 +2,10 @@ package loader_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/life"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
@@ -14,12 +14,10 @@ import (
 // in between, and the entry was being refreshed, that refresh took the place of the load: its
 // answer then panicked with the cache's lock held, and all calls hung for ever.
 func TestALoadThatBeginsBeforeTheOldRefreshIsNotedIsAnswered(t *testing.T) {
-	var mu sync.Mutex
-	l := loader.New[int, int](loader.Options{
-		Lock: &mu, IsOver: func() bool { return false }, Spawn: func() {}, Batch: 1, Places: 1,
-	})
-	mu.Lock()
-	defer mu.Unlock()
+	alive := life.New()
+	l := loader.New(loader.Options[int, int]{Life: alive, Spawn: func() {}, Batch: 1, Places: 1})
+	alive.Lock()
+	defer alive.Unlock()
 	callFor := func() *loader.Call[int, int] {
 		return l.CallForLocked(t.Context(), "", func() *loader.Call[int, int] {
 			return l.NewCall(t.Context(), fetch.NewJob[int, int](func(context.Context, []*fetch.Want[int, int]) (verdict, err error) {

@@ -43,7 +43,7 @@ func (l *Loader[K, V]) hurryLocked(call *Call[K, V]) {
 // dispatchLocked takes one more place if there is one, and a call for it.
 func (l *Loader[K, V]) dispatchLocked() {
 	free := l.newestRipeLocked(l.places) != nil && l.places < l.Places || l.inner.Len() > 0 && l.places-l.lent < l.Places
-	if free && !l.IsOver() {
+	if free && !l.Life.IsOverLocked() {
 		l.places++
 		l.Spawn()
 	}
@@ -54,8 +54,8 @@ func (l *Loader[K, V]) dispatchLocked() {
 // oldest are those whose callers are about to give up: to make them first would be to make all in
 // vain.
 func (l *Loader[K, V]) Next() *Call[K, V] {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	var newest *list.Element
 	switch {
 	case l.places-l.lent > l.Places:
@@ -87,8 +87,8 @@ func (l *Loader[K, V]) newestRipeLocked(others int) *list.Element {
 
 // Leave ends a call's turn, and reports whether the place is still there for another.
 func (l *Loader[K, V]) Leave(call *Call[K, V]) bool {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	placed := call.placed
 	call.placed = false
 	l.takeBackLocked(call)
@@ -97,8 +97,8 @@ func (l *Loader[K, V]) Leave(call *Call[K, V]) bool {
 
 // lend lends the place of a call whose refresh function waits for another call.
 func (l *Loader[K, V]) lend(call *Call[K, V]) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	turn := &call.Job.Task.Turn
 	if turn.Blocked++; call.placed && !turn.Lent {
 		turn.Lent = true
@@ -109,8 +109,8 @@ func (l *Loader[K, V]) lend(call *Call[K, V]) {
 
 // reclaim is the end of lend.
 func (l *Loader[K, V]) reclaim(call *Call[K, V]) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	turn := &call.Job.Task.Turn
 	if turn.Blocked--; turn.Blocked == 0 {
 		l.takeBackLocked(call)
@@ -128,16 +128,16 @@ func (l *Loader[K, V]) takeBackLocked(call *Call[K, V]) {
 // Park has a call wait, without a place, for what another process is getting; longer each time, but
 // not longer than so long.
 func (l *Loader[K, V]) Park(call *Call[K, V], most time.Duration) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	call.placed = false
 	l.parkLocked(call, most)
 }
 
 // Split parks those keys of a call that another process is asking for, in a call of their own.
 func (l *Loader[K, V]) Split(call, rest *Call[K, V], waiting []*fetch.Want[K, V], most time.Duration) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	rest.End, rest.wait, rest.inner = call.End, call.wait, call.inner
 	for _, w := range waiting {
 		f := l.busy[w.Key]
@@ -148,7 +148,7 @@ func (l *Loader[K, V]) Split(call, rest *Call[K, V], waiting []*fetch.Want[K, V]
 }
 
 func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
-	if call.wanted == 0 || l.IsOver() {
+	if call.wanted == 0 || l.Life.IsOverLocked() {
 		call.cancel()
 		l.giveUpLocked(call.wishes...)
 		return
@@ -156,8 +156,8 @@ func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
 	wait := call.wait
 	call.wait = min(2*wait, max(firstLook, most))
 	call.parked = time.AfterFunc(wait, func() {
-		l.Lock.Lock()
-		defer l.Lock.Unlock()
+		l.Life.Lock()
+		defer l.Life.Unlock()
 		if call.parked != nil {
 			call.parked = nil
 			l.enqueueLocked(call)
@@ -168,11 +168,12 @@ func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
 // OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It
 // returns a key of the call, false if it has returned after all.
 func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
-	if call.back || l.IsOver() {
+	if call.back || l.Life.IsOverLocked() {
 		return key, false
 	}
 	call.stuck = true
 	l.stuck++
+	l.overruns++
 	for _, w := range call.wishes {
 		f := l.busy[w.Key]
 		f.Err, f.overrun = source.ErrOverrun(), true
@@ -199,8 +200,8 @@ func (l *Loader[K, V]) giveAwayLocked(call *Call[K, V]) {
 
 // NoteReturn notes that the refresh function has returned, late or not.
 func (l *Loader[K, V]) NoteReturn(call *Call[K, V], now int64) {
-	l.Lock.Lock()
-	defer l.Lock.Unlock()
+	l.Life.Lock()
+	defer l.Life.Unlock()
 	call.back = true
 	l.noteEndLocked(call, now)
 	if !call.stuck {

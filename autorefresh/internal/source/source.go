@@ -21,6 +21,10 @@ var (
 	ErrUnavailable = errors.New("autorefresh: source unavailable")
 	// ErrClosed says that the source was not asked because the cache is closed.
 	ErrClosed = errors.New("autorefresh: closed")
+	// ErrNotFound says that the source, or the cache, does not have a key.
+	ErrNotFound = errors.New("autorefresh: not found")
+	// ErrTerminal says that a value is final.
+	ErrTerminal = errors.New("autorefresh: terminal")
 	// ErrPanicked is the failure of a call that did not return.
 	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
 )
@@ -30,6 +34,14 @@ var ErrStuck = errors.New("autorefresh: refresh function ignores its context")
 
 // ErrOverrun is the error of a call that is taken to be stuck.
 func ErrOverrun() error { return fmt.Errorf("%w: %w", ErrStuck, context.DeadlineExceeded) }
+
+// Panicked is the error of a call that did not return, with what recover says.
+func Panicked(v any) error {
+	if v == nil {
+		return ErrPanicked
+	}
+	return fmt.Errorf("%w: %v", ErrPanicked, v)
+}
 
 // minTrial is the least time that the breaker gives a trial.
 const minTrial = 5 * time.Second

@@ -1,4 +1,4 @@
-package autorefresh
+package storage
 
 import (
 	"sync"

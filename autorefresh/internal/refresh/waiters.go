@@ -1,4 +1,4 @@
-package autorefresh
+package refresh
 
 import (
 	"slices"
@@ -7,38 +7,44 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// waiters are those who wait for entries that are there. All of it is guarded by the cache's mu.
-type waiters[K comparable, V any] struct {
-	watches map[*timetable.Entry[K, V]]*watch
+// Waiters are the callers that wait for entries which are there. All of it is guarded by the
+// cache's lock.
+type Waiters[K comparable, V any] struct {
+	watches map[*timetable.Entry[K, V]]*Watch
 }
 
-// note is what those who wait for an entry are told.
-type note struct {
-	err     error
-	started int64 // when the call began that it is about
+// NewWaiters makes waiters of which there are none.
+func NewWaiters[K comparable, V any]() *Waiters[K, V] {
+	return &Waiters[K, V]{watches: make(map[*timetable.Entry[K, V]]*Watch)}
 }
 
-// watch is the wait for the next note on an entry.
-type watch struct {
+// Note is what those who wait for an entry are told.
+type Note struct {
+	Err     error
+	Started int64 // when the call began that it is about
+}
+
+// Watch is the wait for the next note on an entry.
+type Watch struct {
 	done    chan struct{}
-	note    note // to be read once done is closed
+	note    Note // to be read once done is closed
 	waiters int
 	calls   []*task.Task // those of the waiters that are calls under way
 }
 
 // settled is a watch that has been told that all is well.
-func settled() *watch {
-	w := &watch{done: make(chan struct{}), note: note{started: timetable.Never}}
+func settled() *Watch {
+	w := &Watch{done: make(chan struct{}), note: Note{Started: timetable.Never}}
 	close(w.done)
 	return w
 }
 
 // watchLocked registers a waiter, within a call or not, for an entry that is not dead; by is the
 // call that refreshes it, nil if none does.
-func (a *waiters[K, V]) watchLocked(e *timetable.Entry[K, V], within, by *task.Task) *watch {
+func (a *Waiters[K, V]) watchLocked(e *timetable.Entry[K, V], within, by *task.Task) *Watch {
 	w := a.watches[e]
 	if w == nil {
-		w = &watch{done: make(chan struct{})}
+		w = &Watch{done: make(chan struct{})}
 		a.watches[e] = w
 		e.Set(timetable.Watched)
 	}
@@ -51,7 +57,7 @@ func (a *waiters[K, V]) watchLocked(e *timetable.Entry[K, V], within, by *task.T
 }
 
 // unwatchLocked ends a waiter that was not told.
-func (a *waiters[K, V]) unwatchLocked(e *timetable.Entry[K, V], w *watch, within, by *task.Task) {
+func (a *Waiters[K, V]) unwatchLocked(e *timetable.Entry[K, V], w *Watch, within, by *task.Task) {
 	if i := slices.Index(w.calls, within); within != nil && i >= 0 {
 		w.calls = slices.Delete(w.calls, i, i+1)
 		within.Forget(by)
@@ -62,8 +68,8 @@ func (a *waiters[K, V]) unwatchLocked(e *timetable.Entry[K, V], w *watch, within
 	}
 }
 
-// noteLocked tells all who wait for an entry.
-func (a *waiters[K, V]) noteLocked(e *timetable.Entry[K, V], n note) {
+// NoteLocked tells all who wait for an entry.
+func (a *Waiters[K, V]) NoteLocked(e *timetable.Entry[K, V], n Note) {
 	if !e.Has(timetable.Watched) {
 		return
 	}
@@ -75,17 +81,17 @@ func (a *waiters[K, V]) noteLocked(e *timetable.Entry[K, V], n note) {
 }
 
 // noteIdleLocked tells all who wait for an entry whose refresh has not begun.
-func (a *waiters[K, V]) noteIdleLocked(n note) {
+func (a *Waiters[K, V]) noteIdleLocked(n Note) {
 	for e := range a.watches {
 		if !e.IsFlying() {
-			a.noteLocked(e, n)
+			a.NoteLocked(e, n)
 		}
 	}
 }
 
 // takenLocked notes that a call is under way for an entry that others wait for. A trial is the one
 // call by which a source that was down is tried: what it waits for is part of it.
-func (a *waiters[K, V]) takenLocked(e *timetable.Entry[K, V], by *task.Task, source timetable.Source) {
+func (a *Waiters[K, V]) takenLocked(e *timetable.Entry[K, V], by *task.Task, source timetable.Source) {
 	if !e.Has(timetable.Watched) {
 		return
 	}
