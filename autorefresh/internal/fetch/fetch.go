@@ -6,14 +6,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
-	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
 // Fetcher gets values. It knows nothing of the cache, and is safe for concurrent use.
@@ -27,33 +25,6 @@ type Fetcher[K comparable, V any] struct {
 	Latest func(loadedAt, end int64) int64
 	// Observe is given each call of the source to make it, if it is not nil.
 	Observe func(j *Job[K, V], ask func(context.Context) error) error
-}
-
-// Want is a key whose value is to be got, and what is known of it so far.
-type Want[K comparable, V any] struct {
-	Key    K
-	Entry  *timetable.Entry[K, V] // which is refreshed; nil in a load
-	End    int64                  // when the value of the entry ends, 0 if it does not
-	Newer  int64                  // a value of the second level has to be newer than this
-	Known  level.Stored[K, V]     // the second level's value, be it old
-	Result Result[V]
-}
-
-const (
-	// OnlySource is the Want.Newer of what has to be got from the source, whatever the second level
-	// has.
-	OnlySource = math.MaxInt64
-	// AnyAge is that of what the cache has nothing of.
-	AnyAge = math.MinInt64
-)
-
-// KeysOf are the keys of wants.
-func KeysOf[K comparable, V any](wants []*Want[K, V]) []K {
-	keys := make([]K, len(wants))
-	for i, w := range wants {
-		keys[i] = w.Key
-	}
-	return keys
 }
 
 // Job is one call of the source, with what comes before and after. It may be used for several

@@ -3,12 +3,10 @@
 package follow
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"log/slog"
-	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
@@ -18,12 +16,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/loader"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/tell"
-	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
-
-// watchAgain is after how long a watcher is asked again that has returned.
-const watchAgain = time.Second
 
 // Notice is what a watcher tells.
 type Notice struct {
@@ -60,96 +54,31 @@ type Follower[K comparable, V any] struct {
 	met   *changes.Met[K] // of lookUp alone
 }
 
+// Counts are what a follower has counted.
+type Counts struct {
+	Gaps    uint64                   // times when changes may have been missed
+	Deaf    bool                     // changes by other processes are not heard of
+	Notices [changes.Verdicts]uint64 // keys looked up because they may have changed, by what became of them
+}
+
+type counts struct {
+	gaps    atomic.Uint64
+	deaf    atomic.Bool
+	notices [changes.Verdicts]atomic.Uint64
+}
+
 // New makes a follower that has not begun.
 func New[K comparable, V any](o Options[K, V]) *Follower[K, V] {
 	return &Follower[K, V]{Options: o, kick: make(chan struct{}, 1)}
 }
 
-// StartLocked begins to follow, until the end of the run. It is called under the cache's lock, when
-// all that was begun before has returned.
-func (f *Follower[K, V]) StartLocked() {
-	if f.Watch == nil {
-		return
+// Counts returns a snapshot.
+func (f *Follower[K, V]) Counts() Counts {
+	c := Counts{Gaps: f.counts.gaps.Load(), Deaf: f.counts.deaf.Load()}
+	for v := range f.counts.notices {
+		c.Notices[v] = f.counts.notices[v].Load()
 	}
-	f.mu.Lock()
-	f.book, f.hearing = changes.NewBook[K](), changes.Hearing{}
-	f.mu.Unlock()
-	f.allAt, f.met = math.MinInt64, new(changes.Met[K])
-	f.counts.deaf.Store(true)
-	f.Life.Tasks.Go(f.watch)
-	f.Life.Tasks.Go(f.lookUp)
-}
-
-// watch has the watcher tell of changes, until the end.
-func (f *Follower[K, V]) watch() {
-	run := f.Life.Run()
-	defer f.counts.deaf.Store(false) // after the end there is nothing to be heard
-	for run.Err() == nil {
-		err := safe.Do("Store.Watch", func() error { return f.Watch(run, f.tell) })
-		f.lose(cmp.Or(err, errReturned))
-		backoff.Pause(run, watchAgain)
-	}
-}
-
-// errReturned is why nothing is heard of changes while Watch does not run.
-var errReturned = errors.New("autorefresh: Store.Watch has returned")
-
-// lose takes note that changes are not heard of, unless that is for the end.
-func (f *Follower[K, V]) lose(cause error) {
-	if f.Life.Run().Err() != nil {
-		return
-	}
-	f.mu.Lock()
-	f.hearing.Lose(safe.Sound(cause), f.Life.Now())
-	f.counts.deaf.Store(!f.hearing.IsOn())
-	f.mu.Unlock()
-	f.wake()
-}
-
-// wake has lookUp look again.
-func (f *Follower[K, V]) wake() {
-	select {
-	case f.kick <- struct{}{}:
-	default:
-	}
-}
-
-// tell takes note of what the watcher tells.
-func (f *Follower[K, V]) tell(n Notice) {
-	if n.Down != nil {
-		f.lose(n.Down)
-	}
-	var all []K
-	if n.Gap {
-		f.counts.gaps.Add(1)
-		for e := range f.Items.Storage.All() {
-			all = append(all, e.Key)
-		}
-	}
-	known := make([]level.Named[K], 0, len(n.Keys))
-	for _, name := range n.Keys {
-		if named, ok := f.Level.Identify(name); ok && (named.All || f.IsOfInterest(named.Key)) {
-			known = append(known, named)
-		}
-	}
-	f.mu.Lock()
-	now := f.Life.Now()
-	for _, named := range known {
-		if named.All {
-			f.book.TellAll()
-		} else {
-			f.book.Tell(named.Key, named.Stone, now)
-		}
-	}
-	if n.Gap {
-		f.book.Gap(all, now)
-	}
-	if n.Gap && n.Down == nil {
-		f.hearing.Regain(now)
-		f.counts.deaf.Store(!f.hearing.IsOn())
-	}
-	f.mu.Unlock()
-	f.wake()
+	return c
 }
 
 // IsOfInterest reports whether the cache has a key, or is loading it.
@@ -167,6 +96,26 @@ func (f *Follower[K, V]) IsOfInterest(key K) bool {
 	return there
 }
 
+// wake has lookUp look again.
+func (f *Follower[K, V]) wake() {
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// lose takes note that changes are not heard of, unless that is for the end.
+func (f *Follower[K, V]) lose(cause error) {
+	if f.Life.Run().Err() != nil {
+		return
+	}
+	f.mu.Lock()
+	f.hearing.Lose(safe.Sound(cause), f.Life.Now())
+	f.counts.deaf.Store(!f.hearing.IsOn())
+	f.mu.Unlock()
+	f.wake()
+}
+
 // report logs whether changes are heard of, if that has changed, and returns when it is to be
 // called next.
 func (f *Follower[K, V]) report() (next int64) {
@@ -181,37 +130,4 @@ func (f *Follower[K, V]) report() (next int64) {
 		f.Tell.Write(tell.Line{Level: slog.LevelInfo, Text: "second level tells of changes by other processes again", Attrs: []any{observe.Duration(observe.KeyAfter, r.After)}})
 	}
 	return next
-}
-
-// lookUp looks up what has changed, until the end.
-func (f *Follower[K, V]) lookUp() {
-	run := f.Life.Run()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		reportAt := f.report()
-		f.mu.Lock()
-		look, at := f.book.Next(f.Life.Now())
-		f.mu.Unlock()
-		if len(look.Keys) > 0 || look.All {
-			err := safe.Do("follow", func() error { return f.obey(run, look) })
-			f.mu.Lock()
-			if err != nil {
-				f.book.Fail(look, f.Life.Now())
-			} else {
-				f.book.Done()
-			}
-			f.mu.Unlock()
-		} else {
-			timer.Reset(time.Duration(min(at, reportAt) - f.Life.Now()))
-			select {
-			case <-timer.C:
-			case <-f.kick:
-			case <-run.Done():
-			}
-		}
-		if run.Err() != nil {
-			return
-		}
-	}
 }

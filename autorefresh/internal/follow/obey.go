@@ -4,51 +4,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
-
-// errBlind says that the second level could not be asked.
-var errBlind = errors.New("autorefresh: the second level cannot be looked at")
-
-// obey looks keys up, and has the cache follow what is found.
-func (f *Follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
-	if look.All {
-		stone, marked, blind := f.Level.ExamineAll(run)
-		if blind {
-			return errBlind
-		}
-		if marked && !stone.Own && stone.At > f.allAt {
-			f.allAt = stone.At
-			f.Level.DistrustBefore(stone.At)
-			f.Items.InvalidateBefore(stone.At)
-		}
-	}
-	if len(look.Keys) == 0 {
-		return nil
-	}
-	keys := make([]K, len(look.Keys))
-	for i, w := range look.Keys {
-		keys[i] = w.Key
-	}
-	sights, blind := f.Level.Examine(run, keys)
-	if blind {
-		return errBlind
-	}
-	luck := rand.Float64() // the same for all of them, which stay together
-	for i, w := range look.Keys {
-		verdict := f.Follow(w, &sights[i], luck, f.met)
-		if verdict == changes.Again {
-			f.mu.Lock()
-			f.book.Again(w, f.Life.Now())
-			f.mu.Unlock()
-		}
-		f.counts.notices[verdict].Add(1)
-	}
-	return nil
-}
 
 // Follow has the item of a key follow what the second level has.
 func (f *Follower[K, V]) Follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64, met *changes.Met[K]) changes.Verdict {
@@ -117,4 +79,77 @@ func kindOf(k level.Kind) changes.Kind {
 	default:
 		return changes.Unknown
 	}
+}
+
+// lookUp looks up what has changed, until the end.
+func (f *Follower[K, V]) lookUp() {
+	run := f.Life.Run()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		reportAt := f.report()
+		f.mu.Lock()
+		look, at := f.book.Next(f.Life.Now())
+		f.mu.Unlock()
+		if len(look.Keys) > 0 || look.All {
+			err := safe.Do("follow", func() error { return f.obey(run, look) })
+			f.mu.Lock()
+			if err != nil {
+				f.book.Fail(look, f.Life.Now())
+			} else {
+				f.book.Done()
+			}
+			f.mu.Unlock()
+		} else {
+			timer.Reset(time.Duration(min(at, reportAt) - f.Life.Now()))
+			select {
+			case <-timer.C:
+			case <-f.kick:
+			case <-run.Done():
+			}
+		}
+		if run.Err() != nil {
+			return
+		}
+	}
+}
+
+// errBlind says that the second level could not be asked.
+var errBlind = errors.New("autorefresh: the second level cannot be looked at")
+
+// obey looks keys up, and has the cache follow what is found.
+func (f *Follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
+	if look.All {
+		stone, marked, blind := f.Level.ExamineAll(run)
+		if blind {
+			return errBlind
+		}
+		if marked && !stone.Own && stone.At > f.allAt {
+			f.allAt = stone.At
+			f.Level.DistrustBefore(stone.At)
+			f.Items.InvalidateBefore(stone.At)
+		}
+	}
+	if len(look.Keys) == 0 {
+		return nil
+	}
+	keys := make([]K, len(look.Keys))
+	for i, w := range look.Keys {
+		keys[i] = w.Key
+	}
+	sights, blind := f.Level.Examine(run, keys)
+	if blind {
+		return errBlind
+	}
+	luck := rand.Float64() // the same for all of them, which stay together
+	for i, w := range look.Keys {
+		verdict := f.Follow(w, &sights[i], luck, f.met)
+		if verdict == changes.Again {
+			f.mu.Lock()
+			f.book.Again(w, f.Life.Now())
+			f.mu.Unlock()
+		}
+		f.counts.notices[verdict].Add(1)
+	}
+	return nil
 }

@@ -1,6 +1,6 @@
 // Package items has what is in a cache: which entries there are, in the storage and in the
-// timetable alike, within the bounds, and what changes them from outside of their refreshes. All
-// methods are called without the cache's lock.
+// timetable alike, within the bounds, and what changes them from outside of their refreshes.
+// Methods whose name ends in Locked are called under the cache's lock, all others without it.
 package items
 
 import (
@@ -47,6 +47,9 @@ type Items[K comparable, V any] struct {
 	counts Counts // guarded by the cache's lock
 }
 
+// Counts are how many items have left, by cause.
+type Counts struct{ Evicted, Idle uint64 }
+
 // New makes items of which there are none.
 func New[K comparable, V any](o Options[K, V]) (*Items[K, V], error) {
 	s := &Items[K, V]{Options: o}
@@ -59,43 +62,49 @@ func New[K comparable, V any](o Options[K, V]) (*Items[K, V], error) {
 	return s, err
 }
 
-// Insert stores an entry, due when the function says, which is called under the lock; unless the
-// key has one already, or veto, called under the lock, says no. It returns the key's entry, nil
-// after a veto.
-func (s *Items[K, V]) Insert(e *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
-	return s.supplant(e, nil, due, veto)
-}
-
-// supplant is Insert, but for an entry that it may take the place of.
-func (s *Items[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
-	s.makeRoom(e)
-	group := s.groupOf(e.Key)
-	var err error
-	there := s.Storage.Put(e, func(there *timetable.Entry[K, V]) bool {
-		s.Life.Lock()
-		defer s.Life.Unlock()
-		switch {
-		case s.Life.IsClosed():
-			err = source.ErrClosed
-		case veto != nil && veto():
-		case there != nil && there != old && (!there.Has(timetable.Absent) || e.Has(timetable.Absent)):
-		case there == nil && s.isFullForLocked(e):
-			err = ErrFull
-		default:
-			s.Table.Join(e, group)
-			s.Table.Enter(e, due(), s.Life.Now())
-			return true
-		}
-		return false
-	})
-	if there == e {
-		s.Level.Meet(e.Key)
-	}
-	s.trim(e)
-	return there, err
-}
+// CountsLocked returns a snapshot. It is called under the cache's lock.
+func (s *Items[K, V]) CountsLocked() Counts { return s.counts }
 
 // IsPast reports whether the value of an entry has ended.
 func (s *Items[K, V]) IsPast(e *timetable.Entry[K, V]) bool {
 	return e.Has(timetable.Bounded) && s.Table.IsOver(e, s.Life.Now())
+}
+
+// removed takes an entry out of the timetable that leaves the storage, for good.
+func (s *Items[K, V]) removed(e *timetable.Entry[K, V], how storage.Exit) {
+	s.Life.Lock()
+	defer s.Life.Unlock()
+	s.Table.Leave(e)
+	if e.IsFlying() {
+		s.Loads.OrphanLocked(e.Key, s.CallFor(e))
+	}
+	s.Waiters.NoteLocked(e, refresh.Note{Err: source.ErrNotFound, Started: timetable.Never})
+	cause := causeOf(e, how)
+	switch cause {
+	case tell.ByEviction:
+		s.counts.Evicted++
+		s.Tell.Event(tell.Event[K]{Kind: tell.Evicted, Key: e.Key})
+	case tell.ByIdleness:
+		s.counts.Idle++
+	default:
+	}
+	if how != storage.Replaced && !e.Has(timetable.Absent) {
+		s.Tell.Removal(tell.Removal[K, V]{Key: e.Key, Value: *e.Value.Load(), Cause: cause})
+	}
+}
+
+// causeOf is why an entry leaves.
+func causeOf[K comparable, V any](e *timetable.Entry[K, V], how storage.Exit) tell.Cause {
+	switch flags := e.Flags.Load(); {
+	case how == storage.Evicted, flags&timetable.Crowded != 0:
+		return tell.ByEviction
+	case flags&timetable.Idle != 0:
+		return tell.ByIdleness
+	case flags&timetable.Leaving != 0:
+		return tell.ByGone
+	case flags&timetable.Expired != 0:
+		return tell.ByExpiry
+	default:
+		return tell.ByDelete
+	}
 }

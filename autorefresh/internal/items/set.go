@@ -97,3 +97,13 @@ func (s *Items[K, V]) Latest(key K) level.Stored[K, V] {
 	end, _ := s.Table.End(e)
 	return level.Stored[K, V]{Key: key, Value: e.Value.Load(), LoadedAt: e.LoadedAt(), Terminal: e.Has(timetable.Terminal), End: end}
 }
+
+// Delete deletes an item from memory and reports whether there was one. A load of it under way does
+// not bring it back.
+func (s *Items[K, V]) Delete(key K) bool {
+	s.Life.Lock()
+	s.Loads.ForgetLocked(key)
+	s.Life.Unlock()
+	e, ok := s.Storage.Delete(key)
+	return ok && !e.Has(timetable.Absent)
+}

@@ -19,32 +19,6 @@ import (
 //   - While another load waits for the limiter, it waits too, if it has not to ask the second level
 //     first: it would stand behind it.
 
-// gatherFor is how long a load waits for further keys at most.
-const gatherFor = 2 * time.Millisecond
-
-// gathering is the call that further keys join. Its fields are guarded by the cache's mu.
-type gathering[K comparable, V any] struct {
-	open   map[string]*Call[K, V] // by group; they may have left the queue
-	pacing int                    // calls that wait for the limiter
-	cost   time.Duration          // how long a call takes, 0 if that is not known
-}
-
-// window is how long a load waits for further keys.
-func (g *gathering[K, V]) window() time.Duration {
-	if g.cost == 0 {
-		return gatherFor
-	}
-	return min(g.cost/4, gatherFor)
-}
-
-// learn notes how long a call took.
-func (g *gathering[K, V]) learn(took time.Duration) {
-	if g.cost == 0 {
-		g.cost = took
-	}
-	g.cost += (took - g.cost) / 4
-}
-
 // CallForLocked returns the call that a key of a group joins which is absent: an open one, or a new
 // one.
 func (l *Loader[K, V]) CallForLocked(ctx context.Context, group string, create func() *Call[K, V]) *Call[K, V] {
@@ -129,5 +103,21 @@ func (l *Loader[K, V]) endPaceLocked(call *Call[K, V]) {
 		for _, open := range g.open {
 			l.ripenLocked(open)
 		}
+	}
+}
+
+// NoteReturn notes that the refresh function has returned, late or not.
+func (l *Loader[K, V]) NoteReturn(call *Call[K, V], now int64) {
+	l.Life.Lock()
+	defer l.Life.Unlock()
+	call.back = true
+	l.noteEndLocked(call, now)
+	if !call.stuck {
+		return
+	}
+	call.stuck = false
+	l.stuck--
+	if !call.placed {
+		l.gone--
 	}
 }

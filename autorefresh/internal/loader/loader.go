@@ -15,6 +15,74 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
+// Forgotten are the keys that were deleted while a call was under way, and from the second level
+// too early.
+func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
+	var keys []K
+	l.Life.Lock()
+	defer l.Life.Unlock()
+	for _, w := range call.wishes {
+		if f := l.busy[w.Key]; f.forgotten && !f.disowned {
+			keys = append(keys, w.Key)
+		}
+	}
+	return keys
+}
+
+// Wishes are the keys of a call that have not been answered.
+func (l *Loader[K, V]) Wishes(call *Call[K, V]) []*fetch.Want[K, V] {
+	l.Life.Lock()
+	defer l.Life.Unlock()
+	return slices.Clone(call.wishes)
+}
+
+// StuckLocked is how many calls have overrun and not returned.
+func (l *Loader[K, V]) StuckLocked() int { return l.stuck }
+
+// OverrunsLocked is how many calls have ever overrun.
+func (l *Loader[K, V]) OverrunsLocked() uint64 { return l.overruns }
+
+// CountsLocked returns a snapshot.
+func (l *Loader[K, V]) CountsLocked() Counts { return l.counts }
+
+// Counts are how many keys were loaded, by what became of them.
+type Counts [ends]uint64
+
+// What becomes of the load of one key.
+const (
+	OK = iota
+	Adopted
+	Shielded
+	NotFound
+	Failed
+	Refused
+	Canceled
+	ends
+)
+
+// Names are those of the ends of loads, as metrics have them.
+func Names() [ends]string {
+	return [ends]string{"ok", "adopted", "shielded", "not_found", "failed", "refused", "canceled"}
+}
+
+func countOf[V any](r *fetch.Result[V]) int {
+	switch {
+	case r.Shielded:
+		return Shielded
+	case r.Outcome == fetch.Adopted:
+		return Adopted
+	case r.Outcome == fetch.Missing:
+		return NotFound
+	case r.Outcome != fetch.Failed:
+		return OK
+	case errors.Is(r.Err, source.ErrUnavailable):
+		return Refused
+	case errors.Is(r.Err, context.Canceled):
+		return Canceled
+	}
+	return Failed
+}
+
 // Options are what a loader needs to know.
 type Options[K comparable, V any] struct {
 	Life   *life.Life // whose lock guards the loader
@@ -96,207 +164,36 @@ type Call[K comparable, V any] struct {
 	back    bool          // the refresh function has returned
 }
 
+// gathering is the call that further keys join. Its fields are guarded by the lock.
+type gathering[K comparable, V any] struct {
+	open   map[string]*Call[K, V] // by group; they may have left the queue
+	pacing int                    // calls that wait for the limiter
+	cost   time.Duration          // how long a call takes, 0 if that is not known
+}
+
+// gatherFor is how long a load waits for further keys at most.
+const gatherFor = 2 * time.Millisecond
+
+// window is how long a load waits for further keys.
+func (g *gathering[K, V]) window() time.Duration {
+	if g.cost == 0 {
+		return gatherFor
+	}
+	return min(g.cost/4, gatherFor)
+}
+
+// learn notes how long a call took.
+func (g *gathering[K, V]) learn(took time.Duration) {
+	if g.cost == 0 {
+		g.cost = took
+	}
+	g.cost += (took - g.cost) / 4
+}
+
 // New makes a loader without calls.
 func New[K comparable, V any](o Options[K, V]) *Loader[K, V] {
 	return &Loader[K, V]{Options: o, busy: make(map[K]*Flight[K, V])}
 }
-
-// NewCall makes a call without keys, for a caller within another call or not. It outlives the
-// caller, whose values it has.
-func (l *Loader[K, V]) NewCall(ctx context.Context, j *fetch.Job[K, V], outer *task.Task) *Call[K, V] {
-	call := &Call[K, V]{Job: j, wait: firstLook, inner: outer != nil}
-	j.Ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	j.Task = &task.Task{Cache: l.Cache, Outer: outer, Lend: func(*task.Task) { l.lend(call) }, Reclaim: func(*task.Task) { l.reclaim(call) }}
-	return call
-}
-
-// BusyLocked returns a function that reports whether a call for a key is under way, nil if there is
-// none at all.
-func (l *Loader[K, V]) BusyLocked() func(K) bool {
-	if len(l.busy) == 0 {
-		return nil
-	}
-	return func(key K) bool { return l.busy[key] != nil }
-}
-
-// IsBusyLocked reports whether a call for a key is under way.
-func (l *Loader[K, V]) IsBusyLocked(key K) bool { return l.busy[key] != nil }
-
-// ForgetLocked keeps the result of a load under way out of the cache.
-func (l *Loader[K, V]) ForgetLocked(key K) {
-	if f := l.busy[key]; f != nil {
-		f.forgotten, f.disowned = true, false
-	}
-}
-
-// DisownLocked is ForgetLocked because of what another process has changed.
-func (l *Loader[K, V]) DisownLocked(key K) {
-	if f := l.busy[key]; f != nil && !f.forgotten {
-		f.forgotten, f.disowned = true, true
-	}
-}
-
-// OvertakeLocked answers those who wait for a key with a value that has come from elsewhere. The
-// result of the load under way is not wanted.
-func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
-	f := l.busy[key]
-	switch {
-	case f == nil || f.orphan || f.forgotten:
-		return
-	case f.overrun: // all have been answered
-		f.forgotten, f.disowned = true, true
-		return
-	}
-	rest := &Flight[K, V]{Done: make(chan struct{}), Task: f.Task, call: f.call, want: f.want, forgotten: true, disowned: true, left: f.left}
-	l.busy[key] = rest
-	f.left = true
-	f.Value = v
-	close(f.Done)
-	if !rest.left {
-		l.desertLocked(rest)
-	}
-}
-
-// OrphanLocked notes that a key whose entry was deleted is still being refreshed, by a call. A load
-// that has begun since the entry left the storage, and before the timetable was told, goes on: its
-// flight is that of the key.
-func (l *Loader[K, V]) OrphanLocked(key K, by *task.Task) {
-	if l.busy[key] != nil {
-		return
-	}
-	l.busy[key] = &Flight[K, V]{Done: make(chan struct{}), orphan: true, Task: by}
-}
-
-// LandLocked is the end of OrphanLocked: the key may be called for again.
-func (l *Loader[K, V]) LandLocked(key K) {
-	if f := l.busy[key]; f != nil && f.orphan {
-		delete(l.busy, key)
-		close(f.Done)
-	}
-}
-
-// BoardLocked joins the flight of a key within a call or not, or begins one, with the call that
-// callFor returns. Joined is false if only the end of the flight is to be waited for.
-func (l *Loader[K, V]) BoardLocked(key K, within *task.Task, callFor func() *Call[K, V]) (f *Flight[K, V], joined bool) {
-	f = l.busy[key]
-	switch {
-	case f == nil:
-		call := callFor()
-		f = &Flight[K, V]{Done: make(chan struct{}), Task: call.Job.Task, want: &fetch.Want[K, V]{Key: key, Newer: fetch.AnyAge}}
-		call.addLocked(f)
-		l.busy[key] = f
-		l.ripenLocked(call)
-	case f.overrun: // it has been answered
-	case f.orphan || f.forgotten || f.left:
-		return f, false
-	case within != nil:
-		l.hurryLocked(f.call)
-	}
-	f.waiters++
-	return f, true
-}
-
-// LeaveLocked ends the wait of one who has given up. Without others the call is not to be made.
-func (l *Loader[K, V]) LeaveLocked(f *Flight[K, V]) {
-	if f.waiters--; f.waiters == 0 && !f.left {
-		l.desertLocked(f)
-	}
-}
-
-// desertLocked notes that nobody waits for a flight any more.
-func (l *Loader[K, V]) desertLocked(f *Flight[K, V]) {
-	f.left = true
-	call := f.call
-	switch call.wanted--; {
-	case call.wanted == 0:
-		l.abandonLocked(call)
-	case call.list != nil || call.parked != nil: // the source is not to be asked for nobody
-		l.giveUpLocked(f.want)
-		call.dropLocked(f)
-	}
-}
-
-// abandonLocked cancels a call, and ends it if it has not begun: those who want its keys from now
-// on need not wait for its turn.
-func (l *Loader[K, V]) abandonLocked(call *Call[K, V]) {
-	call.cancel()
-	switch {
-	case call.list != nil:
-		call.dequeueLocked()
-	case call.parked != nil:
-		call.parked.Stop()
-		call.parked = nil
-	default:
-		return
-	}
-	l.giveUpLocked(call.wishes...)
-}
-
-// AbandonAllLocked cancels all loads, and ends those that have not begun.
-func (l *Loader[K, V]) AbandonAllLocked() {
-	for _, f := range l.busy {
-		if !f.orphan && !f.left {
-			l.desertLocked(f)
-		}
-	}
-}
-
-// giveUpLocked ends the flights of wishes for which no call is to be made.
-func (l *Loader[K, V]) giveUpLocked(wishes ...*fetch.Want[K, V]) {
-	err := context.Canceled
-	if l.Life.IsOverLocked() {
-		err = source.ErrClosed
-	}
-	for _, w := range wishes {
-		f := l.busy[w.Key]
-		f.Err = err
-		delete(l.busy, w.Key)
-		l.counts[Canceled]++
-		close(f.Done)
-	}
-}
-
-// AnswerLocked ends the flight of a wish. Who was told that the call is stuck has left: the value
-// is kept nevertheless.
-func (l *Loader[K, V]) AnswerLocked(w *fetch.Want[K, V], v V, err error) {
-	f := l.busy[w.Key]
-	delete(l.busy, w.Key)
-	f.call.dropLocked(f)
-	f.left = true // nothing is left to be given up
-	if f.overrun {
-		return
-	}
-	l.counts[countOf(&w.Result)]++
-	f.Value, f.Err = v, err
-	close(f.Done)
-}
-
-// IsForgottenLocked reports whether the key of a wish was deleted since the load began.
-func (l *Loader[K, V]) IsForgottenLocked(w *fetch.Want[K, V]) bool { return l.busy[w.Key].forgotten }
-
-// Forgotten are the keys that were deleted while a call was under way, and from the second level
-// too early.
-func (l *Loader[K, V]) Forgotten(call *Call[K, V]) []K {
-	var keys []K
-	l.Life.Lock()
-	defer l.Life.Unlock()
-	for _, w := range call.wishes {
-		if f := l.busy[w.Key]; f.forgotten && !f.disowned {
-			keys = append(keys, w.Key)
-		}
-	}
-	return keys
-}
-
-// Wishes are the keys of a call that have not been answered.
-func (l *Loader[K, V]) Wishes(call *Call[K, V]) []*fetch.Want[K, V] {
-	l.Life.Lock()
-	defer l.Life.Unlock()
-	return slices.Clone(call.wishes)
-}
-
-// Finish ends a call: all of it has been answered, or split off.
-func (c *Call[K, V]) Finish() { c.cancel() }
 
 // addLocked makes a flight one of a call.
 func (c *Call[K, V]) addLocked(f *Flight[K, V]) {
@@ -314,51 +211,4 @@ func (c *Call[K, V]) dropLocked(f *Flight[K, V]) {
 	if !f.left {
 		c.wanted--
 	}
-}
-
-// StuckLocked is how many calls have overrun and not returned.
-func (l *Loader[K, V]) StuckLocked() int { return l.stuck }
-
-// OverrunsLocked is how many calls have ever overrun.
-func (l *Loader[K, V]) OverrunsLocked() uint64 { return l.overruns }
-
-// CountsLocked returns a snapshot.
-func (l *Loader[K, V]) CountsLocked() Counts { return l.counts }
-
-// Counts are how many keys were loaded, by what became of them.
-type Counts [ends]uint64
-
-// What becomes of the load of one key.
-const (
-	OK = iota
-	Adopted
-	Shielded
-	NotFound
-	Failed
-	Refused
-	Canceled
-	ends
-)
-
-// Names are those of the ends of loads, as metrics have them.
-func Names() [ends]string {
-	return [ends]string{"ok", "adopted", "shielded", "not_found", "failed", "refused", "canceled"}
-}
-
-func countOf[V any](r *fetch.Result[V]) int {
-	switch {
-	case r.Shielded:
-		return Shielded
-	case r.Outcome == fetch.Adopted:
-		return Adopted
-	case r.Outcome == fetch.Missing:
-		return NotFound
-	case r.Outcome != fetch.Failed:
-		return OK
-	case errors.Is(r.Err, source.ErrUnavailable):
-		return Refused
-	case errors.Is(r.Err, context.Canceled):
-		return Canceled
-	}
-	return Failed
 }

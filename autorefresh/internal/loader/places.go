@@ -2,10 +2,12 @@ package loader
 
 import (
 	"container/list"
+	"context"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/fetch"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 )
 
 // firstLook is after what time a load looks for the first time what another process has got
@@ -125,46 +127,6 @@ func (l *Loader[K, V]) takeBackLocked(call *Call[K, V]) {
 	}
 }
 
-// Park has a call wait, without a place, for what another process is getting; longer each time, but
-// not longer than so long.
-func (l *Loader[K, V]) Park(call *Call[K, V], most time.Duration) {
-	l.Life.Lock()
-	defer l.Life.Unlock()
-	call.placed = false
-	l.parkLocked(call, most)
-}
-
-// Split parks those keys of a call that another process is asking for, in a call of their own.
-func (l *Loader[K, V]) Split(call, rest *Call[K, V], waiting []*fetch.Want[K, V], most time.Duration) {
-	l.Life.Lock()
-	defer l.Life.Unlock()
-	rest.End, rest.wait, rest.inner = call.End, call.wait, call.inner
-	for _, w := range waiting {
-		f := l.busy[w.Key]
-		call.dropLocked(f)
-		rest.addLocked(f)
-	}
-	l.parkLocked(rest, most)
-}
-
-func (l *Loader[K, V]) parkLocked(call *Call[K, V], most time.Duration) {
-	if call.wanted == 0 || l.Life.IsOverLocked() {
-		call.cancel()
-		l.giveUpLocked(call.wishes...)
-		return
-	}
-	wait := call.wait
-	call.wait = min(2*wait, max(firstLook, most))
-	call.parked = time.AfterFunc(wait, func() {
-		l.Life.Lock()
-		defer l.Life.Unlock()
-		if call.parked != nil {
-			call.parked = nil
-			l.enqueueLocked(call)
-		}
-	})
-}
-
 // OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It
 // returns a key of the call, false if it has returned after all.
 func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
@@ -198,18 +160,14 @@ func (l *Loader[K, V]) giveAwayLocked(call *Call[K, V]) {
 	l.dispatchLocked()
 }
 
-// NoteReturn notes that the refresh function has returned, late or not.
-func (l *Loader[K, V]) NoteReturn(call *Call[K, V], now int64) {
-	l.Life.Lock()
-	defer l.Life.Unlock()
-	call.back = true
-	l.noteEndLocked(call, now)
-	if !call.stuck {
-		return
-	}
-	call.stuck = false
-	l.stuck--
-	if !call.placed {
-		l.gone--
-	}
+// NewCall makes a call without keys, for a caller within another call or not. It outlives the
+// caller, whose values it has.
+func (l *Loader[K, V]) NewCall(ctx context.Context, j *fetch.Job[K, V], outer *task.Task) *Call[K, V] {
+	call := &Call[K, V]{Job: j, wait: firstLook, inner: outer != nil}
+	j.Ctx, call.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	j.Task = &task.Task{Cache: l.Cache, Outer: outer, Lend: func(*task.Task) { l.lend(call) }, Reclaim: func(*task.Task) { l.reclaim(call) }}
+	return call
 }
+
+// Finish ends a call: all of it has been answered, or split off.
+func (c *Call[K, V]) Finish() { c.cancel() }

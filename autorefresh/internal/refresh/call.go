@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// refresh gets new values for the entries that a worker has taken, and applies them.
-func (c *Crew[K, V]) refresh(w *worker[K, V]) {
+// renew gets new values for the entries that a worker has taken, and applies them.
+func (c *Crew[K, V]) renew(w *worker[K, V]) {
 	w.want(c.Table.End)
 	returned := false
 	defer func() {

@@ -1,15 +1,11 @@
 package source
 
 import (
-	"context"
-	"errors"
 	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
-	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -98,36 +94,5 @@ func (d *doubt[K]) add(keys iter.Seq[K]) {
 			return
 		}
 		d.fresh[key] = struct{}{}
-	}
-}
-
-// ownFault is a failure that is taken for that of the keys.
-type ownFault struct{ error }
-
-// classifier is what the breaker judges errors by: as it was told to, but for failures that are
-// those of keys.
-func (s *Source[K]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
-	if classify == nil {
-		classify = func(err error) breaker.Outcome {
-			if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-				return breaker.Ignored
-			}
-			return breaker.Failure
-		}
-	}
-	return func(err error) breaker.Outcome {
-		own, ok := err.(ownFault) //nolint:errorlint // it is never wrapped.
-		if ok {
-			err = own.error
-		}
-		outcome, panicked := safe.Call("Breaker.Classify", func() (breaker.Outcome, error) { return classify(err), nil })
-		switch {
-		case panicked != nil:
-			s.complain(panicked)
-			outcome = breaker.Failure
-		case ok && outcome == breaker.Failure:
-			return breaker.Ignored
-		}
-		return outcome
 	}
 }

@@ -10,38 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
-
-var (
-	// ErrUnavailable says that the source was not asked because it has been failing.
-	ErrUnavailable = errors.New("autorefresh: source unavailable")
-	// ErrClosed says that the source was not asked because the cache is closed.
-	ErrClosed = errors.New("autorefresh: closed")
-	// ErrNotFound says that the source, or the cache, does not have a key.
-	ErrNotFound = errors.New("autorefresh: not found")
-	// ErrTerminal says that a value is final.
-	ErrTerminal = errors.New("autorefresh: terminal")
-	// ErrPanicked is the failure of a call that did not return.
-	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
-)
-
-// ErrStuck says that a call ignores its context.
-var ErrStuck = errors.New("autorefresh: refresh function ignores its context")
-
-// ErrOverrun is the error of a call that is taken to be stuck.
-func ErrOverrun() error { return fmt.Errorf("%w: %w", ErrStuck, context.DeadlineExceeded) }
-
-// Panicked is the error of a call that did not return, with what recover says.
-func Panicked(v any) error {
-	if v == nil {
-		return ErrPanicked
-	}
-	return fmt.Errorf("%w: %v", ErrPanicked, v)
-}
 
 // minTrial is the least time that the breaker gives a trial.
 const minTrial = 5 * time.Second
@@ -231,4 +205,62 @@ func (s *Source[K]) Reset() {
 	if state := s.State(); state == breaker.Open || state == breaker.HalfOpen {
 		s.breaker.Reset()
 	}
+}
+
+// ownFault is a failure that is taken for that of the keys.
+type ownFault struct{ error }
+
+// classifier is what the breaker judges errors by: as it was told to, but for failures that are
+// those of keys.
+func (s *Source[K]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
+	if classify == nil {
+		classify = func(err error) breaker.Outcome {
+			if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				return breaker.Ignored
+			}
+			return breaker.Failure
+		}
+	}
+	return func(err error) breaker.Outcome {
+		own, ok := err.(ownFault) //nolint:errorlint // it is never wrapped.
+		if ok {
+			err = own.error
+		}
+		outcome, panicked := safe.Call("Breaker.Classify", func() (breaker.Outcome, error) { return classify(err), nil })
+		switch {
+		case panicked != nil:
+			s.complain(panicked)
+			outcome = breaker.Failure
+		case ok && outcome == breaker.Failure:
+			return breaker.Ignored
+		}
+		return outcome
+	}
+}
+
+var (
+	// ErrUnavailable says that the source was not asked because it has been failing.
+	ErrUnavailable = errors.New("autorefresh: source unavailable")
+	// ErrClosed says that the source was not asked because the cache is closed.
+	ErrClosed = errors.New("autorefresh: closed")
+	// ErrNotFound says that the source, or the cache, does not have a key.
+	ErrNotFound = errors.New("autorefresh: not found")
+	// ErrTerminal says that a value is final.
+	ErrTerminal = errors.New("autorefresh: terminal")
+	// ErrPanicked is the failure of a call that did not return.
+	ErrPanicked = observe.NewCause("panic", "autorefresh: refresh function panicked")
+)
+
+// ErrStuck says that a call ignores its context.
+var ErrStuck = errors.New("autorefresh: refresh function ignores its context")
+
+// ErrOverrun is the error of a call that is taken to be stuck.
+func ErrOverrun() error { return fmt.Errorf("%w: %w", ErrStuck, context.DeadlineExceeded) }
+
+// Panicked is the error of a call that did not return, with what recover says.
+func Panicked(v any) error {
+	if v == nil {
+		return ErrPanicked
+	}
+	return fmt.Errorf("%w: %v", ErrPanicked, v)
 }

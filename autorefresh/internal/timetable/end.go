@@ -1,10 +1,5 @@
 package timetable
 
-import (
-	"container/heap"
-	"slices"
-)
-
 // A value may have an end of its own, after which it is not to be served. Few caches have such
 // values: the ends are kept beside the entries.
 
@@ -104,63 +99,3 @@ func (t *Table[K, V]) isShort(e *Entry[K, V]) bool {
 // isNoted reports whether an entry that waits is in the agenda: if it rests, only IdleFor is waited
 // for.
 func (t *Table[K, V]) isNoted(e *Entry[K, V]) bool { return e.due != Never && t.isShort(e) }
-
-// spare is how many appointments the agenda may have that are not kept, beside as many as are.
-const spare = 64
-
-// note makes an appointment with an entry, and forgets those that are not kept before they are
-// most: entries that have left must not be held until they would have been due.
-func (t *Table[K, V]) note(e *Entry[K, V], at int64) {
-	t.agenda.keep(e, at)
-	t.noted++
-	if len(t.agenda) > 2*t.noted+spare {
-		t.agenda = slices.DeleteFunc(t.agenda, func(a appointment[K, V]) bool { return !a.isKept() })
-		heap.Init(&t.agenda)
-	}
-}
-
-// agenda has the entries that are too short for the wheel, by when they are due. What is not due
-// then any more is skipped, and taken out before only if there is much of it, see note.
-type agenda[K comparable, V any] []appointment[K, V]
-
-type appointment[K comparable, V any] struct {
-	at int64
-	e  *Entry[K, V]
-}
-
-func (a appointment[K, V]) isKept() bool { return a.e.place == placeNoted && a.e.due == a.at }
-
-func (a agenda[K, V]) Len() int           { return len(a) }
-func (a agenda[K, V]) Less(i, j int) bool { return a[i].at < a[j].at }
-func (a agenda[K, V]) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *agenda[K, V]) Push(x any)        { *a = append(*a, x.(appointment[K, V])) } //nolint:errcheck,forcetypeassert // by container/heap.
-
-func (a *agenda[K, V]) Pop() any {
-	last := len(*a) - 1
-	one := (*a)[last]
-	(*a)[last] = appointment[K, V]{}
-	*a = (*a)[:last]
-	return one
-}
-
-// keep makes an appointment.
-func (a *agenda[K, V]) keep(e *Entry[K, V], at int64) { heap.Push(a, appointment[K, V]{at, e}) }
-
-// next is when the first appointment is, Never if there is none.
-func (a agenda[K, V]) next() int64 {
-	if len(a) == 0 {
-		return Never
-	}
-	return a[0].at
-}
-
-// expire hands out those whose time has come.
-func (a *agenda[K, V]) expire(now int64, out func(*Entry[K, V])) {
-	for len(*a) > 0 && (*a)[0].at <= now {
-		one := (*a)[0]
-		heap.Pop(a)
-		if one.isKept() {
-			out(one.e)
-		}
-	}
-}

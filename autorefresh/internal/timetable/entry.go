@@ -183,3 +183,15 @@ func (c *chain[K, V]) rotate(first, kind int) {
 	end.links[kind].next, head.links[kind].prev = nil, nil
 	c.head, c.tail = head, end
 }
+
+// Change says whether a value that a call has got is another one.
+type Change uint8
+
+// Value is what a call has got.
+type Value[V any] struct {
+	Value    *V // nil if the present one is good
+	LoadedAt int64
+	Change   Change
+	Luck     float64 // from 0 to 1, the same for entries that are to stay together
+	End      int64   // when it ends, 0 if it does not; of the present one, 0 if that stays as it is
+}

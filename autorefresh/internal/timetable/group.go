@@ -15,13 +15,6 @@ type group struct {
 	slots []uint64 // a bit for each that has one of them, or has had one
 }
 
-// Join makes an entry, which is not in the table yet, one of a group.
-func (t *Table[K, V]) Join(e *Entry[K, V], name string) {
-	if t.rules.Grouped {
-		e.group = t.groups.join(name)
-	}
-}
-
 // join returns the number of a group that has one entry more.
 func (g *groups) join(name string) uint32 {
 	if g.names == nil {
@@ -39,7 +32,7 @@ func (g *groups) join(name string) uint32 {
 	}
 	if !known {
 		g.names[name] = i
-		g.all[i] = group{name: name, slots: make([]uint64, slots/64)}
+		g.all[i] = group{name: name, slots: make([]uint64, wheelSlots/64)}
 	}
 	g.all[i].n++
 	return i
@@ -67,5 +60,5 @@ func (g *groups) note(i uint32, slot int) {
 // clear notes that no entry of a group is in a slot.
 func (g *groups) clear(i uint32, slot int) { g.all[i].slots[slot/64] &^= 1 << (slot % 64) }
 
-// used are the slots of a group.
-func (g *groups) used(i uint32) []uint64 { return g.all[i].slots }
+// slotsOf are the slots of a group.
+func (g *groups) slotsOf(i uint32) []uint64 { return g.all[i].slots }

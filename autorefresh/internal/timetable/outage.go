@@ -1,32 +1,5 @@
 package timetable
 
-// Source is the state of a source.
-type Source uint8
-
-// States of a source.
-const (
-	Up    Source = iota
-	Trial        // it is down, and one call may try it
-	Down
-)
-
-// outage is the time from when the source goes down until it is up again, and what remains of it:
-// as many calls at once as are allowed, and what has to be spread.
-type outage struct {
-	source Source
-	since  int64
-	limit  int // calls at once
-	spread int // entries at the head of ready that are to be spread
-}
-
-func (o *outage) active() bool { return o.source != Up }
-
-// Source is the state that the table was last told.
-func (t *Table[K, V]) Source() Source { return t.outage.source }
-
-// Since is when the source went down.
-func (t *Table[K, V]) Since() int64 { return t.outage.since }
-
 // Note takes notice of the state of the source, and returns the state that was known.
 func (t *Table[K, V]) Note(s Source, now int64) (before Source) {
 	before = t.outage.source
@@ -65,6 +38,9 @@ func (t *Table[K, V]) Ramp() bool {
 	t.outage.limit = min(2*t.outage.limit, t.rules.Workers)
 	return true
 }
+
+// chunk is how many entries are spread at one go.
+const chunk = 4096
 
 // SpreadSome spreads some of what fell due in an outage, and reports whether there is more. Nothing
 // is taken meanwhile.

@@ -5,24 +5,12 @@ import (
 	"time"
 )
 
-// Change says whether a value that a call has got is another one.
-type Change uint8
-
 // What is known of a value that was got.
 const (
 	Unknown Change = iota // it is somebody else's
 	Changed
 	Same
 )
-
-// Value is what a call has got.
-type Value[V any] struct {
-	Value    *V // nil if the present one is good
-	LoadedAt int64
-	Change   Change
-	Luck     float64 // from 0 to 1, the same for entries that are to stay together
-	End      int64   // when it ends, 0 if it does not; of the present one, 0 if that stays as it is
-}
 
 // Renew gives an entry its new value, or confirms the old one, and schedules the next refresh.
 func (t *Table[K, V]) Renew(e *Entry[K, V], v Value[V], now int64) {
@@ -163,14 +151,6 @@ func (t *Table[K, V]) accept(e *Entry[K, V], v Value[V]) {
 	}
 }
 
-// recover ends the failures of an entry.
-func (t *Table[K, V]) recover(e *Entry[K, V]) {
-	if e.failures > 0 {
-		e.failures = 0
-		t.census.Failing--
-	}
-}
-
 // rejuvenate notes when the value was got.
 func (t *Table[K, V]) rejuvenate(e *Entry[K, V], loadedAt int64) {
 	e.loadedAt.Store(loadedAt)
@@ -190,16 +170,4 @@ func (t *Table[K, V]) adapt(e *Entry[K, V], c Change) {
 	case c == Changed:
 		e.every = shrunk
 	}
-}
-
-// periodOf is an entry's own period.
-func (t *Table[K, V]) periodOf(e *Entry[K, V]) int64 {
-	if t.rules.MaxPeriod == 0 {
-		return int64(t.rules.Period)
-	}
-	base := int64(t.rules.Period)
-	if e.every&shrunk != 0 {
-		base = int64(t.rules.MinPeriod)
-	}
-	return min(base<<(e.every&^shrunk), int64(t.rules.MaxPeriod))
 }

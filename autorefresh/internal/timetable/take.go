@@ -103,12 +103,12 @@ func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now i
 	}
 	used, group := t.wheel.used, to[0].group
 	if group != 0 {
-		used = t.groups.used(group)
+		used = t.groups.slotsOf(group)
 	}
 	visits := t.visits(size)
 	for at, ok := t.wheel.nextOf(used, t.wheel.cursor+1); ok && len(to) < size && visits > 0; at, ok = t.wheel.nextOf(used, at+1) {
 		left := false // one of them stays there
-		for e := t.wheel.slots[at%slots].head; e != nil; visits-- {
+		for e := t.wheel.slots[at%wheelSlots].head; e != nil; visits-- {
 			if len(to) >= size || visits <= 0 {
 				left = true
 				break
@@ -124,7 +124,7 @@ func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now i
 			e = next
 		}
 		if group != 0 && !left {
-			t.groups.clear(group, int(at%slots))
+			t.groups.clear(group, int(at%wheelSlots))
 		}
 	}
 	return to

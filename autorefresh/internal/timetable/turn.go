@@ -47,14 +47,6 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	return turned
 }
 
-// lookAt is when an entry that waits has to be looked at: when it is due, or may be idle.
-func (t *Table[K, V]) lookAt(e *Entry[K, V]) int64 {
-	if t.rules.IdleFor == 0 || e.Has(Absent) || t.isNoted(e) {
-		return e.due
-	}
-	return min(e.due, e.readAt+int64(t.rules.IdleFor))
-}
-
 // lag tells over how long what is overdue has to be spread because the process was suspended: 0 if
 // it was not. A backlog of L spread over 2 L raises the rate of refreshes by one half.
 func (t *Table[K, V]) lag(now int64) int64 {
@@ -97,61 +89,4 @@ func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
 		return 0
 	}
 	return now - e.readAt
-}
-
-// Revive keeps an entry that was idle, and was read before it left. If that read, or whoever else
-// came before, has had it refreshed, it has its place already.
-func (t *Table[K, V]) Revive(e *Entry[K, V], now int64) {
-	e.Clear(Idle | Leaving)
-	e.readAt = now
-	if e.place == placeIdle {
-		t.schedule(e, e.due)
-	}
-}
-
-// rest has an entry not refreshed until it is read.
-func (t *Table[K, V]) rest(e *Entry[K, V]) {
-	e.Set(Cold)
-	t.census.Cold++
-	t.recover(e)
-	t.schedule(e, Never)
-}
-
-// thaw ends the rest of an entry.
-func (t *Table[K, V]) thaw(e *Entry[K, V], now int64) {
-	if e.Has(Cold) {
-		e.Clear(Cold)
-		e.readAt = now
-		t.census.Cold--
-	}
-}
-
-// Hurry makes an entry due now, or once more when its present call ends.
-func (t *Table[K, V]) Hurry(e *Entry[K, V], now int64) {
-	switch e.place {
-	case placeFlying:
-		e.life |= again
-		return
-	case placeUrgent:
-		return
-	default:
-		t.unschedule(e)
-	}
-	t.thaw(e, now)
-	e.Set(Hurried)
-	e.due = now
-	t.makeReady(e)
-	t.WakeBy(now + int64(t.rules.Timeout))
-}
-
-// Expedite makes an entry that is due one that a call under way waits for, and reports whether it
-// has.
-func (t *Table[K, V]) Expedite(e *Entry[K, V]) bool {
-	if e.place != placeReady {
-		return false
-	}
-	t.ready.remove(e, bySchedule)
-	e.place = placeUrgent
-	t.urgent.unshift(e, bySchedule)
-	return true
 }

@@ -1,6 +1,19 @@
 package timetable
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// Never is later than any time.
+const Never = math.MaxInt64
+
+const (
+	wheelSlots = 1024 // of the wheel of what is due, which are one period
+	ageSlots   = 128  // of the wheel of MaxStale
+	minTick    = time.Millisecond
+)
 
 // notSlotted marks an entry that is in no slot of a wheel.
 const notSlotted = ^uint16(0)
@@ -63,8 +76,8 @@ func (w *wheel[K, V]) nextOf(used []uint64, t int64) (int64, bool) {
 	size := int64(len(w.slots))
 	for end := w.cursor + 1 + size; t < end; {
 		i := int(t % size)
-		if rest := used[i/64] >> (i % 64); rest != 0 {
-			t += int64(bits.TrailingZeros64(rest))
+		if ahead := used[i/64] >> (i % 64); ahead != 0 {
+			t += int64(bits.TrailingZeros64(ahead))
 			return t, t < end
 		}
 		t += min(int64(64-i%64), size-int64(i))

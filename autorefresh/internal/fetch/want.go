@@ -1,6 +1,11 @@
 package fetch
 
-import "github.com/holdfast-go/holdfast/autorefresh/internal/level"
+import (
+	"math"
+
+	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+)
 
 // Outcome is what became of one key of a call.
 type Outcome uint8
@@ -44,4 +49,31 @@ func FailAll[K comparable, V any](wants []*Want[K, V], err error, now int64) {
 	for _, w := range wants {
 		w.Result = Result[V]{Outcome: Failed, Err: err, LoadedAt: now}
 	}
+}
+
+// Want is a key whose value is to be got, and what is known of it so far.
+type Want[K comparable, V any] struct {
+	Key    K
+	Entry  *timetable.Entry[K, V] // which is refreshed; nil in a load
+	End    int64                  // when the value of the entry ends, 0 if it does not
+	Newer  int64                  // a value of the second level has to be newer than this
+	Known  level.Stored[K, V]     // the second level's value, be it old
+	Result Result[V]
+}
+
+const (
+	// OnlySource is the Want.Newer of what has to be got from the source, whatever the second level
+	// has.
+	OnlySource = math.MaxInt64
+	// AnyAge is that of what the cache has nothing of.
+	AnyAge = math.MinInt64
+)
+
+// KeysOf are the keys of wants.
+func KeysOf[K comparable, V any](wants []*Want[K, V]) []K {
+	keys := make([]K, len(wants))
+	for i, w := range wants {
+		keys[i] = w.Key
+	}
+	return keys
 }

@@ -1,6 +1,45 @@
 package items
 
-import "github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+import (
+	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+)
+
+// Insert stores an entry, due when the function says, which is called under the lock; unless the
+// key has one already, or veto, called under the lock, says no. It returns the key's entry, nil
+// after a veto.
+func (s *Items[K, V]) Insert(e *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
+	return s.supplant(e, nil, due, veto)
+}
+
+// supplant is Insert, but for an entry that it may take the place of.
+func (s *Items[K, V]) supplant(e, old *timetable.Entry[K, V], due func() int64, veto func() bool) (*timetable.Entry[K, V], error) {
+	s.makeRoom(e)
+	group := s.groupOf(e.Key)
+	var err error
+	there := s.Storage.Put(e, func(there *timetable.Entry[K, V]) bool {
+		s.Life.Lock()
+		defer s.Life.Unlock()
+		switch {
+		case s.Life.IsClosed():
+			err = source.ErrClosed
+		case veto != nil && veto():
+		case there != nil && there != old && (!there.Has(timetable.Absent) || e.Has(timetable.Absent)):
+		case there == nil && s.isFullForLocked(e):
+			err = ErrFull
+		default:
+			s.Table.Join(e, group)
+			s.Table.Enter(e, due(), s.Life.Now())
+			return true
+		}
+		return false
+	})
+	if there == e {
+		s.Level.Meet(e.Key)
+	}
+	s.trim(e)
+	return there, err
+}
 
 // isFullForLocked reports whether there is no room for an entry. Negative entries give theirs to
 // others.
