@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
+
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
@@ -59,7 +61,7 @@ func TestWhatIsSetByAClockThatIsAheadIsAdopted(t *testing.T) {
 	v, now := 7, c.life.Now()
 	s := level.Sight[int, int]{
 		Stored: level.Stored[int, int]{Value: &v, LoadedAt: now, Ahead: ahead},
-		Marked: true, Stone: level.Stone{Kind: level.Replaced, At: now + ahead},
+		Marked: true, Stone: tombstone.Stone{Kind: tombstone.Replaced, At: now + ahead},
 	}
 	if verdict := c.follower.Follow(changes.Wanted[int]{Key: 1, Told: now}, &s, 0, new(changes.Met[int])); verdict != changes.Adopt {
 		t.Errorf("it is %v", verdict)

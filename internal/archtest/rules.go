@@ -55,7 +55,10 @@ const (
 	refreshing   = "autorefresh/internal/refresh"
 	storing      = "autorefresh/internal/storage"
 	telling      = "autorefresh/internal/tell"
+	codecs       = "autorefresh/internal/codec"
 	envelope     = "autorefresh/internal/envelope"
+	keyNames     = "autorefresh/internal/keyname"
+	tombstones   = "autorefresh/internal/tombstone"
 	fetching     = "autorefresh/internal/fetch"
 	level        = "autorefresh/internal/level"
 	loader       = "autorefresh/internal/loader"
@@ -209,17 +212,20 @@ func aroundAutorefresh() []Row {
 		{Package: safe},
 		{Package: task, May: []string{breaker}},
 		{Package: timetable, May: []string{backoff}},
-		{Package: level, May: []string{envelope, safe, observe}},
+		{Package: codecs},
+		{Package: keyNames},
+		{Package: tombstones},
+		{Package: level, May: []string{codecs, envelope, keyNames, safe, tombstones, observe}},
 		{Package: source, May: []string{safe, task, breaker, limiter, observe, tables}},
-		{Package: fetching, May: []string{level, source, task, timetable}},
+		{Package: fetching, May: []string{level, source, task, timetable, tombstones}},
 		{Package: lifetime, May: []string{source}},
 		{Package: storing, May: []string{safe, timetable, otter}},
 		{Package: telling, May: []string{safe, breaker, observe}},
 		{Package: loader, May: []string{fetching, lifetime, source, task, telling, timetable}},
 		{Package: refreshing, May: []string{fetching, lifetime, loader, source, storing, task, telling, timetable, breaker, observe}},
 		{Package: itemsOf, May: []string{fetching, level, lifetime, loader, refreshing, safe, source, storing, task, telling, timetable}},
-		{Package: following, May: []string{changes, itemsOf, level, lifetime, loader, safe, telling, timetable, backoff, observe}},
-		{Package: autorefresh, May: []string{changes, fetching, following, itemsOf, level, lifetime, loader, refreshing, safe, source, storing, task, telling, timetable, breaker, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{envelope, otter}},
+		{Package: following, May: []string{changes, itemsOf, level, lifetime, loader, safe, telling, timetable, tombstones, backoff, observe}},
+		{Package: autorefresh, May: []string{changes, fetching, following, itemsOf, level, lifetime, loader, refreshing, safe, source, storing, task, telling, timetable, breaker, limiter, prometheus, observe, tables, traces, tracing}, Tests: []string{codecs, envelope, keyNames, otter, tombstones}},
 		{Package: "autorefresh/memcachedstore", May: []string{autorefresh, memcache, breaker}},
 		{Package: "autorefresh/redisstore", May: []string{autorefresh, sentinel, radix, breaker}},
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
+
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
@@ -43,7 +45,7 @@ type Job[K comparable, V any] struct {
 	Call func(ctx context.Context, wants []*Want[K, V]) (verdict, err error)
 
 	Wants   []*Want[K, V]   // those that the source is asked for
-	deleted level.Tombs     // seen when the second level was last looked at
+	deleted tombstone.Tombs // seen when the second level was last looked at
 	blind   level.Blindness // it could not be asked
 	run     func(context.Context) error
 	keys    func(yield func(K) bool)

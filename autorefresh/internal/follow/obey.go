@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
+
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
@@ -51,7 +53,7 @@ func (f *Follower[K, V]) Follow(w changes.Wanted[K], s *level.Sight[K, V], luck 
 }
 
 // noteStone notes a tombstone, or what is hidden behind one of this process.
-func noteStone(seen *changes.Seen, s level.Stone) {
+func noteStone(seen *changes.Seen, s tombstone.Stone) {
 	if s.Own {
 		if s.Prior == nil {
 			return
@@ -66,15 +68,15 @@ func noteStone(seen *changes.Seen, s level.Stone) {
 	}
 }
 
-func kindOf(k level.Kind) changes.Kind {
+func kindOf(k tombstone.Kind) changes.Kind {
 	switch k {
-	case level.Deleted:
+	case tombstone.Deleted:
 		return changes.Deleted
-	case level.Replaced:
+	case tombstone.Replaced:
 		return changes.Replaced
-	case level.Lost:
+	case tombstone.Lost:
 		return changes.Lost
-	case level.Invalidated:
+	case tombstone.Invalidated:
 		return changes.Invalidated
 	default:
 		return changes.Unknown

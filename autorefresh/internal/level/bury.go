@@ -5,10 +5,15 @@ import (
 	"crypto/rand"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/envelope"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
 )
+
+// atOnce is how many deletions are told at once.
+const atOnce = 1024
 
 // lateness says when changes are told: at once, or later, as the store could not be told.
 type lateness bool
@@ -29,18 +34,18 @@ type order struct {
 
 // bury tells the second level of changes: it leaves tombstones and deletes values. What is told
 // late does not undo what others have done since.
-func (s *Level[K, V]) bury(ctx context.Context, marks []mark, when lateness) error {
+func (s *Level[K, V]) bury(ctx context.Context, marks []tombstone.Mark, when lateness) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	names := namesOf(marks)
+	names := tombstone.KeysOf(marks)
 	stamp := s.owe(marks) // until it is done, whatever happens
-	defer s.graves.end(names)
-	done, err := s.carryOut(bounded, s.graves.priors(marks), when)
+	defer s.debts.End(names)
+	done, err := s.carryOut(bounded, s.debts.Priors(marks), when)
 	var news []string
 	for _, o := range done {
-		s.graves.told([]string{o.name}, stamp)
+		s.debts.Told([]string{o.name}, stamp)
 		if o.stone != "" {
-			news = append(news, o.name+tombEnd)
+			news = append(news, o.name+tombstone.End)
 		}
 	}
 	s.report(ctx, err)
@@ -50,10 +55,10 @@ func (s *Level[K, V]) bury(ctx context.Context, marks []mark, when lateness) err
 
 // atone tells the second level of the changes that it could not be told.
 func (s *Level[K, V]) atone(ctx context.Context) {
-	if !s.graves.any() || !s.atones.May(s.now()) {
+	if !s.debts.Any() || !s.atones.May(s.now()) {
 		return
 	}
-	for some := range slices.Chunk(s.graves.open(s.now()), atOnce) {
+	for some := range slices.Chunk(s.debts.Open(s.now()), atOnce) {
 		if s.bury(ctx, some, owed) != nil {
 			return
 		}
@@ -61,7 +66,7 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 }
 
 // carryOut does what is to be done about changes, and returns what has been done.
-func (s *Level[K, V]) carryOut(ctx context.Context, marks []mark, when lateness) ([]order, error) {
+func (s *Level[K, V]) carryOut(ctx context.Context, marks []tombstone.Mark, when lateness) ([]order, error) {
 	there, err := s.lookAround(ctx, marks, when)
 	if err != nil {
 		return nil, err
@@ -82,14 +87,14 @@ func (s *Level[K, V]) carryOut(ctx context.Context, marks []mark, when lateness)
 // lookAround returns what the second level has of changes that must not be told blindly: those that
 // are told late, and if others hear of them, all, as their dates say what came first. What is
 // invalidated in large numbers is not read for that.
-func (s *Level[K, V]) lookAround(ctx context.Context, marks []mark, when lateness) (map[string][]byte, error) {
+func (s *Level[K, V]) lookAround(ctx context.Context, marks []tombstone.Mark, when lateness) (map[string][]byte, error) {
 	var names []string
 	for _, m := range marks {
 		if bool(when) || s.announcer != nil {
-			names = append(names, m.name+tombEnd)
+			names = append(names, m.Name+tombstone.End)
 		}
-		if bool(when) || s.announcer != nil && m.kind != Invalidated {
-			names = append(names, m.name)
+		if bool(when) || s.announcer != nil && m.Kind != tombstone.Invalidated {
+			names = append(names, m.Name)
 		}
 	}
 	if len(names) == 0 {
@@ -100,47 +105,31 @@ func (s *Level[K, V]) lookAround(ctx context.Context, marks []mark, when latenes
 	return values, err
 }
 
-// meet takes note of the dates of what was found.
-func (s *Level[K, V]) meet(values map[string][]byte) {
-	if !s.clock.follows {
-		return
-	}
-	for _, data := range values {
-		if e, ok := envelope.Open(data); ok {
-			s.clock.meet(e.LoadedAt.UnixNano())
-			continue
-		}
-		for _, date := range datesOf(string(data)) {
-			s.clock.meet(date)
-		}
-	}
-}
-
 // orders are what is to be done about changes, by what was found.
-func (s *Level[K, V]) orders(marks []mark, there map[string][]byte, when lateness) []order {
-	now, stones := s.clock.read(), newTombs(there)
+func (s *Level[K, V]) orders(marks []tombstone.Mark, there map[string][]byte, when lateness) []order {
+	now, stones := s.clock.Read(), tombstone.Find(there)
 	orders := make([]order, len(marks))
 	for i, m := range marks {
-		o := order{name: m.name, seen: stones[m.name], erase: true}
-		old, _ := s.readStone(o.seen, now)
-		valueAt := now.gotAt(there[m.name])
+		o := order{name: m.Name, seen: stones[m.Name], erase: true}
+		old, _ := tombstone.Read(o.seen, now, s.self)
+		valueAt := gotAt(now, there[m.Name])
 		switch {
-		case m.kind == Invalidated && s.announcer != nil:
+		case m.Kind == tombstone.Invalidated && s.announcer != nil:
 			o.only = s.marker != nil // another that has come since says as much
-			o.erase = !bool(when) || valueAt <= m.at+int64(s.clock.skew) || s.clock.isFar(valueAt, now)
-			if s.isUnsure(m.prior, old.strong(), now) {
-				m = undecided(m.name, now)
+			o.erase = !bool(when) || valueAt <= m.At+int64(s.clock.Skew) || s.clock.IsFar(valueAt, now)
+			if s.isUnsure(m.Prior, old.Strong(), now) {
+				m = undecided(m.Name, now)
 				break
 			}
-			m.prior = later(m.prior, old.strong())
+			m.Prior = tombstone.Later(m.Prior, old.Strong())
 		case bool(when):
 			o.only = s.marker != nil
 			m, o.erase = s.lateMark(m, old, valueAt, now)
 		default:
-			m.at = s.clock.after(now, valueAt, old.At)
+			m.At = s.clock.After(now, valueAt, old.At)
 		}
-		if m.kind != Unknown {
-			o.stone = newStone(m, now)
+		if m.Kind != tombstone.Unknown {
+			o.stone = tombstone.Write(m, now)
 		}
 		orders[i] = o
 	}
@@ -148,49 +137,49 @@ func (s *Level[K, V]) orders(marks []mark, there map[string][]byte, when latenes
 }
 
 // gotAt is when a value was got, long ago if there is none.
-func (m moment) gotAt(data []byte) int64 {
+func gotAt(m tombstone.Moment, data []byte) int64 {
 	e, ok := envelope.Open(data)
 	if !ok {
 		return math.MinInt64
 	}
-	return m.timeOf(e.LoadedAt.UnixNano())
+	return m.TimeOf(e.LoadedAt.UnixNano())
 }
 
 // lateMark is what is told late of a change, of kind Unknown if nothing is, and whether the value
 // is to be deleted. It gives way to what another process has done since. If the clocks cannot tell
 // what came first, neither counts and the source is asked: by all, so that it is nobody's own.
-func (s *Level[K, V]) lateMark(m mark, old Stone, valueAt int64, now moment) (told mark, erase bool) {
-	own, other := &Stone{Kind: m.kind, At: m.at, by: m.by}, old.strong()
+func (s *Level[K, V]) lateMark(m tombstone.Mark, old tombstone.Stone, valueAt int64, now tombstone.Moment) (told tombstone.Mark, erase bool) {
+	own, other := &tombstone.Stone{Kind: m.Kind, At: m.At, By: m.By}, old.Strong()
 	switch {
-	case s.isUnsure(own, other, now), s.clock.isFar(old.At, now), valueAt > m.at && valueAt <= m.at+int64(s.clock.skew):
-		return undecided(m.name, now), true
-	case other != nil && other.At >= m.at:
-		return mark{}, false
-	case old.Kind == Invalidated && old.At > m.at: // it stays, and does not hide this one
-		m.kind, m.at, m.by, m.prior = Invalidated, old.At, old.by, own
+	case s.isUnsure(own, other, now), s.clock.IsFar(old.At, now), valueAt > m.At && valueAt <= m.At+int64(s.clock.Skew):
+		return undecided(m.Name, now), true
+	case other != nil && other.At >= m.At:
+		return tombstone.Mark{}, false
+	case old.Kind == tombstone.Invalidated && old.At > m.At: // it stays, and does not hide this one
+		m.Kind, m.At, m.By, m.Prior = tombstone.Invalidated, old.At, old.By, own
 	}
-	return m, valueAt <= own.At || s.clock.isFar(valueAt, now)
+	return m, valueAt <= own.At || s.clock.IsFar(valueAt, now)
 }
 
 // isUnsure reports whether the clocks cannot tell which of two changes came first, one of this
 // process and one that was found; either may be nil.
-func (s *Level[K, V]) isUnsure(own, other *Stone, now moment) bool {
-	if other == nil || own != nil && own.by == other.by {
+func (s *Level[K, V]) isUnsure(own, other *tombstone.Stone, now tombstone.Moment) bool {
+	if other == nil || own != nil && own.By == other.By {
 		return false
 	}
-	return s.clock.isFar(other.At, now) || own != nil && max(own.At-other.At, other.At-own.At) <= int64(s.clock.skew)
+	return s.clock.IsFar(other.At, now) || own != nil && max(own.At-other.At, other.At-own.At) <= int64(s.clock.Skew)
 }
 
 // undecided is what is told if nobody knows which of two changes came first.
-func undecided(name string, now moment) mark {
-	return mark{name: name, kind: Lost, at: now.now, by: rand.Text()[:selfSize]}
+func undecided(name string, now tombstone.Moment) tombstone.Mark {
+	return tombstone.Mark{Name: name, Kind: tombstone.Lost, At: now.Now, By: rand.Text()[:tombstone.SelfSize]}
 }
 
 // setStones leaves tombstones.
 func (s *Level[K, V]) setStones(ctx context.Context, orders []order) error {
 	plain, marked := make(map[string][]byte), make(map[string]Marked)
 	for _, o := range orders {
-		stone := o.name + tombEnd
+		stone := o.name + tombstone.End
 		switch {
 		case o.stone == "":
 		case o.only:
@@ -212,19 +201,19 @@ func (s *Level[K, V]) setStones(ctx context.Context, orders []order) error {
 // confirmed are the orders whose tombstones are there: another process may have left one meanwhile,
 // at which this one has to look first.
 func (s *Level[K, V]) confirmed(ctx context.Context, orders []order) (done []order, err error) {
-	var open []string
+	var unsure []string
 	for _, o := range orders {
 		if o.only && o.stone != "" {
-			open = append(open, o.name)
+			unsure = append(unsure, o.name)
 		}
 	}
-	var there Tombs
-	if len(open) > 0 {
-		values, err := s.get(ctx, stonesOf(open))
+	var there tombstone.Tombs
+	if len(unsure) > 0 {
+		values, err := s.get(ctx, tombstone.NamesOf(unsure))
 		if err != nil {
 			return nil, err
 		}
-		there = newTombs(values)
+		there = tombstone.Find(values)
 	}
 	for _, o := range orders {
 		if !o.only || o.stone == "" || there[o.name] == o.stone {
@@ -246,4 +235,32 @@ func (s *Level[K, V]) eraseOf(ctx context.Context, orders []order) error {
 		return nil
 	}
 	return safe.Do("Store.Delete", func() error { return s.store.Delete(ctx, names...) })
+}
+
+// longStay is how long tombstones stay if others hear of changes: as long as one may hear nothing,
+// and still be told afterwards.
+const longStay = 5 * time.Minute
+
+// stay is how long tombstones stay.
+func (s *Level[K, V]) stay() time.Duration {
+	if s.announcer == nil {
+		return s.fence
+	}
+	return max(s.fence, longStay)
+}
+
+// marks are those of changes of a kind, made now.
+func (s *Level[K, V]) marks(kind tombstone.Kind, names ...string) []tombstone.Mark {
+	marks, now := make([]tombstone.Mark, len(names)), s.now()
+	for i, name := range names {
+		marks[i] = tombstone.Mark{Name: name, Kind: kind, At: now, By: s.self}
+	}
+	return marks
+}
+
+// owe notes what is to be said of names that have old values in the second level, for as long as
+// these may be there. Who notes it is about to say it, until s.debts.End.
+func (s *Level[K, V]) owe(marks []tombstone.Mark) (stamp uint64) {
+	now := s.now()
+	return s.debts.Add(marks, now, now+int64(s.ttl)+int64(s.fence))
 }

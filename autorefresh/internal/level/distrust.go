@@ -1,8 +1,6 @@
 package level
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -48,44 +46,4 @@ func (d *distrust[K, V]) covers(key K, v V, loadedAt int64) bool {
 		is, err := safe.Call("InvalidateFunc", func() (bool, error) { return r.matches(key, v), nil })
 		return is || err != nil
 	})
-}
-
-// Distrust has values from before now that match, all if matches is nil, taken for missing,
-// whatever other processes store; s may be nil. Clocks may differ: what they date a little later is
-// old, too.
-func (s *Level[K, V]) Distrust(matches func(K, V) bool) {
-	if s != nil {
-		now := s.now()
-		s.distrust.add(rule[K, V]{now, matches}, now-int64(s.ttl)-int64(s.fence))
-	}
-}
-
-// DistrustBefore has all values from before a time taken for missing.
-func (s *Level[K, V]) DistrustBefore(at int64) {
-	s.distrust.add(rule[K, V]{before: at}, s.now()-int64(s.ttl)-int64(s.fence))
-}
-
-// Discard deletes the values of keys that the user has invalidated; s may be nil. What cannot be
-// told is owed.
-func (s *Level[K, V]) Discard(ctx context.Context, keys []K) error {
-	if s == nil || len(keys) == 0 {
-		return nil
-	}
-	var failed error
-	for some := range slices.Chunk(s.names(keys), atOnce) {
-		if failed != nil || ctx.Err() != nil {
-			s.owe(s.marks(Invalidated, some...))
-			s.graves.end(some)
-			continue
-		}
-		failed = s.bury(ctx, s.marks(Invalidated, some...), justNow)
-	}
-	if failed == nil {
-		failed = ctx.Err()
-	}
-	if failed != nil {
-		return fmt.Errorf("autorefresh: the second level has not been told of all that was invalidated, "+
-			"which will be made up for: %w", failed)
-	}
-	return nil
 }

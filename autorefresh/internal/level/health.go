@@ -1,8 +1,6 @@
 package level
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -120,45 +118,21 @@ func (h *storeHealth) compare(now int64, servers map[string]error) (went map[str
 func (h *storeHealth) tell(went map[string]error, came recovery) {
 	slices.Sort(came.servers)
 	if len(went) == 0 {
-		h.logger.Info("autorefresh: second level is back", named(came.servers, observe.Duration(observe.KeyAfter, came.after))...)
+		h.logger.Info("autorefresh: second level is back", listed(came.servers, observe.Duration(observe.KeyAfter, came.after))...)
 		return
 	}
 	servers := slices.Sorted(maps.Keys(went))
-	attrs := named(servers, observe.Cause(went[servers[0]]))
+	attrs := listed(servers, observe.Cause(went[servers[0]]))
 	if len(came.servers) > 0 {
 		attrs = append(attrs, "back", came.servers)
 	}
 	h.logger.Warn("autorefresh: second level is down", attrs...)
 }
 
-// named adds the names of servers, if they have any, to the attributes of a line.
-func named(servers []string, attrs ...any) []any {
+// listed adds the names of servers, if they have any, to the attributes of a line.
+func listed(servers []string, attrs ...any) []any {
 	if servers[0] == "" {
 		return attrs
 	}
 	return append([]any{observe.KeyEndpoint, servers}, attrs...)
-}
-
-// report takes notice of how a call of the store went, and reports whether it failed; one that the
-// caller has given up says nothing.
-func (s *Level[K, V]) report(ctx context.Context, err error) (failed bool) {
-	refused := errors.Is(err, ErrRefused)
-	if err != nil && !refused && ctx.Err() != nil {
-		return true
-	}
-	if err != nil {
-		s.errors.Add(1)
-	}
-	if refused {
-		err = nil
-	}
-	var panicked *safe.Panic
-	if errors.As(err, &panicked) && s.panics.May(s.now()) {
-		s.logger.Error("autorefresh: callback panicked", observe.KeyCause, err)
-	}
-	s.health.note(s.now(), err)
-	if err == nil {
-		s.redeem(ctx)
-	}
-	return err != nil
 }

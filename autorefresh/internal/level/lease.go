@@ -21,7 +21,7 @@ func (s *Level[K, V]) Lease(ctx context.Context, keys []K, ttl time.Duration, bl
 	defer cancel()
 	names, index := make([]string, 0, len(keys)), make([]int, 0, len(keys))
 	for i, key := range keys {
-		if name, ok := s.name(key); ok {
+		if name, ok := s.nameOf(key); ok {
 			names, index = append(names, name), append(index, i)
 		}
 	}
@@ -42,7 +42,7 @@ func (s *Level[K, V]) Release(ctx context.Context, keys []K) {
 	if s == nil || s.leaser == nil || len(keys) == 0 {
 		return
 	}
-	all := s.names(keys)
+	all := s.namesOf(keys)
 	var names []string
 	s.mu.Lock()
 	for _, name := range all {
@@ -76,22 +76,6 @@ func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 		s.owes.Store(true)
 	}
 	s.report(ctx, err)
-}
-
-// redeem makes up for the deletions that could not be told and ends the leases that could not be
-// released, now that a call of the store has succeeded.
-func (s *Level[K, V]) redeem(ctx context.Context) {
-	s.atone(ctx)
-	if s.owes.Load() && s.redeems.May(s.now()) {
-		s.owes.Store(false)
-		s.releaseNames(ctx, s.owed())
-	}
-}
-
-// held is a lease of this process.
-type held struct {
-	over bool // its call is over, but it could not be released
-	ends int64
 }
 
 // owed are the leases that should have been released, but for those that have ended by themselves.

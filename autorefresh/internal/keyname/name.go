@@ -1,4 +1,5 @@
-package level
+// Package keyname names keys in the second level of a cache.
+package keyname
 
 import (
 	"encoding/hex"
@@ -136,8 +137,8 @@ func newStructNamer(t reflect.Type) (namer, error) {
 	}, nil
 }
 
-// NewKeyName makes what names keys in the second level: the user's function or the default.
-func NewKeyName[K comparable](keyString func(K) string) (func(K) (string, error), error) {
+// New makes what names keys in the second level: the user's function or the default.
+func New[K comparable](keyString func(K) string) (func(K) (string, error), error) {
 	if keyString != nil {
 		return func(k K) (string, error) { return keyString(k), nil }, nil
 	}

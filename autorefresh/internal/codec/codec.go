@@ -1,4 +1,5 @@
-package level
+// Package codec turns values into bytes for the second level of a cache, and back.
+package codec
 
 import (
 	"bytes"
@@ -8,9 +9,15 @@ import (
 	"reflect"
 )
 
-// DefaultCodec returns the codec of values whose type says enough. It fails if JSON would lose some
+// Codec turns values into bytes and back.
+type Codec[V any] interface {
+	Encode(v V) ([]byte, error)
+	Decode(data []byte) (V, error)
+}
+
+// Default returns the codec of values whose type says enough. It fails if JSON would lose some
 // of them: other processes would take what is left for the value.
-func DefaultCodec[V any]() (Codec[V], error) {
+func Default[V any]() (Codec[V], error) {
 	var plain any
 	switch any((*V)(nil)).(type) {
 	case *[]byte:
@@ -18,8 +25,8 @@ func DefaultCodec[V any]() (Codec[V], error) {
 	case *string:
 		plain = stringCodec{}
 	}
-	if codec, ok := plain.(Codec[V]); ok {
-		return codec, nil
+	if c, ok := plain.(Codec[V]); ok {
+		return c, nil
 	}
 	if err := checkJSON(reflect.TypeFor[V]()); err != nil {
 		return nil, fmt.Errorf("autorefresh: Options.Codec is nil, and its default, JSON, does not give back all of a %s: %w: "+
