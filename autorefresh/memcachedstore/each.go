@@ -33,7 +33,7 @@ func each(n int, work func(i int) error) error {
 	}
 	run()
 	helpers.Wait()
-	return failed.err()
+	return failed.joined()
 }
 
 // safely turns a panic into an error.
@@ -75,18 +75,18 @@ func (f *failures) add(err error) {
 }
 
 // err joins the failures. That something was refused counts only if all servers are up.
-func (f *failures) err() error {
+func (f *failures) joined() error {
 	if len(f.byServer) == 0 {
 		return f.refused
 	}
 	return errors.Join(slices.Collect(maps.Values(f.byServer))...)
 }
 
-// joined joins errors as failures does.
-func joined(errs ...error) error {
+// join joins errors as failures does.
+func join(errs ...error) error {
 	var failed failures
 	for _, err := range errs {
 		failed.add(err)
 	}
-	return failed.err()
+	return failed.joined()
 }

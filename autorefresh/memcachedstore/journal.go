@@ -3,6 +3,7 @@ package memcachedstore
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -37,16 +38,16 @@ type reading struct {
 
 // advance takes note of the counter, and returns which entries are to be read. Gap tells that
 // changes may have been missed.
-func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap bool) {
-	if !r.known || counter < r.last || counter-r.last > mostBehind {
-		*r = reading{known: true, last: counter}
+func (r *reading) advance(newest uint64, now time.Time) (entries []uint64, gap bool) {
+	if !r.known || newest < r.last || newest-r.last > mostBehind {
+		*r = reading{known: true, last: newest}
 		return nil, true
 	}
 	for n := range r.holes {
 		entries = append(entries, n)
 	}
 	slices.Sort(entries)
-	for r.last < counter {
+	for r.last < newest {
 		r.last++
 		entries = append(entries, r.last)
 		if r.holes == nil {
@@ -57,9 +58,9 @@ func (r *reading) advance(counter uint64, now time.Time) (entries []uint64, gap 
 	return entries, false
 }
 
-// found takes note of entries that were read, and reports whether one is given up that was not
+// noteRead takes note of entries that were read, and reports whether one is given up that was not
 // there.
-func (r *reading) found(entries []uint64, now time.Time) (gap bool) {
+func (r *reading) noteRead(entries []uint64, now time.Time) (gap bool) {
 	for _, n := range entries {
 		delete(r.holes, n)
 	}
@@ -98,4 +99,35 @@ func open(data []byte) (names []string, ok bool) {
 		data = data[n+int(size):]
 	}
 	return names, true
+}
+
+// pending are the names that are still to be announced. It is safe for concurrent use.
+type pending struct {
+	mu    sync.Mutex
+	names []string // guarded by mu
+	all   bool     // there were too many; guarded by mu
+}
+
+func (p *pending) add(names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.names)+len(names) > mostPending {
+		p.names, p.all = nil, true
+		return
+	}
+	p.names = append(p.names, names...)
+}
+
+func (p *pending) addAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = true
+}
+
+func (p *pending) take() (names []string, all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names, all = p.names, p.all
+	p.names, p.all = nil, false
+	return names, all
 }

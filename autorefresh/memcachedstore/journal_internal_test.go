@@ -19,7 +19,7 @@ func TestReadingTheJournal(t *testing.T) {
 	}
 	found := func(wantGap bool, entries ...uint64) { //nolint:revive // the flag is what is expected
 		t.Helper()
-		if gap := r.found(entries, now); gap != wantGap {
+		if gap := r.noteRead(entries, now); gap != wantGap {
 			t.Errorf("found %v: gap %v, want %v", entries, gap, wantGap)
 		}
 	}

@@ -16,22 +16,25 @@ const (
 
 const maxKey = 250
 
-// ambiguous reports whether keys of a namespace could be those of a shorter one: a key begins with
-// the namespace, a colon, its kind, and a colon or, if it is a hash, "#". Two keys are the same
-// only if the longer namespace goes on like that after the shorter one.
-func ambiguous(namespace string) bool {
+// namespace is what a store's keys begin with.
+type namespace string
+
+// isAmbiguous reports whether keys of a namespace could be those of a shorter one: a key begins
+// with the namespace, a colon, its kind, and a colon or, if it is a hash, "#". Two keys are the
+// same only if the longer namespace goes on like that after the shorter one.
+func (n namespace) isAmbiguous() bool {
 	for _, k := range []kind{ofValue, ofLease} {
 		part := ":" + string(k)
-		if strings.HasSuffix(namespace, part) || strings.Contains(namespace, part+":") || strings.Contains(namespace, part+"#") {
+		if strings.HasSuffix(string(n), part) || strings.Contains(string(n), part+":") || strings.Contains(string(n), part+"#") {
 			return true
 		}
 	}
 	return false
 }
 
-// name is the key that memcached is given for a key.
-func (s *Store) name(k kind, key string) string {
-	head := s.namespace + ":" + string(k)
+// nameOf is the key that memcached is given for a key.
+func (n namespace) nameOf(k kind, key string) string {
+	head := string(n) + ":" + string(k)
 	if len(head)+1+len(key) <= maxKey && plain(key) {
 		return head + ":" + key
 	}
@@ -39,10 +42,10 @@ func (s *Store) name(k kind, key string) string {
 	return head + "#" + hex.EncodeToString(sum[:])
 }
 
-func (s *Store) names(k kind, keys []string) []string {
+func (n namespace) namesOf(k kind, keys []string) []string {
 	names := make([]string, len(keys))
 	for i, key := range keys {
-		names[i] = s.name(k, key)
+		names[i] = n.nameOf(k, key)
 	}
 	return names
 }

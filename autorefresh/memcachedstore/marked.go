@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,19 +23,11 @@ import (
 // Without CasIDs a value is stored over what is there, and deleted if the mark has come meanwhile.
 
 const (
-	// placeholder is what is in the place of a deleted value. It is none, for processes that do not
-	// know it, too.
-	placeholder = "\xaf\x00deleted"
-	// placeholderTTL is how long it stays, in seconds: longer than the calls of a store take.
-	placeholderTTL = 60
 	// mostTries is how often a value is stored whose place somebody else has written to meanwhile.
 	mostTries = 16
 	// firstPause bounds the wait before a second try; it grows with the square of the tries.
 	firstPause = 50 * time.Microsecond
 )
-
-// isPlaceholder reports whether an item stands for none.
-func isPlaceholder(item *memcache.Item) bool { return string(item.Value) == placeholder }
 
 // errContended says that others have stored the same keys all the time.
 var errContended = errors.New("memcachedstore: others store the same keys all the time")
@@ -53,11 +44,11 @@ func (s *Store) SetUnlessMarked(ctx context.Context, values map[string]autorefre
 			failed.add(err)
 		}
 		if len(open) == 0 {
-			return failed.err()
+			return failed.joined()
 		}
 	}
 	failed.add(fmt.Errorf("%w: %d keys", errContended, len(open)))
-	return failed.err()
+	return failed.joined()
 }
 
 // pause waits for a random time, so that those who store one key do not meet again.
@@ -76,7 +67,7 @@ func pause(ctx context.Context, most time.Duration) {
 // setMarked tries to store the values of keys, once, and returns those whose place was written to
 // meanwhile.
 func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]autorefresh.Marked, ttl time.Duration) ([]string, error) {
-	places, err := s.client.GetMultiContext(ctx, s.names(ofValue, keys))
+	places, err := s.client.GetMultiContext(ctx, s.namespace.namesOf(ofValue, keys))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +82,7 @@ func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]
 		if isMarked(marks[keys[i]], v) {
 			return nil
 		}
-		item := &memcache.Item{Key: s.name(ofValue, keys[i]), Value: v.Value, Expiration: seconds(ttl)}
+		item := &memcache.Item{Key: s.namespace.nameOf(ofValue, keys[i]), Value: v.Value, Expiration: seconds(ttl)}
 		write := s.client.AddContext
 		switch place := places[item.Key]; {
 		case place == nil:
@@ -114,7 +105,7 @@ func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]
 		return refusal(err, v.Value)
 	})
 	if len(blind) > 0 {
-		err = joined(err, s.setBlind(ctx, blind, values, ttl))
+		err = join(err, s.setBlind(ctx, blind, values, ttl))
 	}
 	return again, err
 }
@@ -123,7 +114,7 @@ func (s *Store) setMarked(ctx context.Context, keys []string, values map[string]
 func (s *Store) marksOf(ctx context.Context, keys []string, values map[string]autorefresh.Marked) (map[string]*memcache.Item, error) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
-		names[i] = s.name(ofValue, values[key].Mark)
+		names[i] = s.namespace.nameOf(ofValue, values[key].Mark)
 	}
 	items, err := s.client.GetMultiContext(ctx, names)
 	marks := make(map[string]*memcache.Item, len(items))
@@ -151,13 +142,5 @@ func (s *Store) setBlind(ctx context.Context, keys []string, values map[string]a
 		v := values[key]
 		return v.Mark == key || err == nil && !isMarked(marks[key], v)
 	})
-	return joined(failed, err, s.Delete(ctx, late...))
-}
-
-// refusal is the error of a write, which says so if only the value was too large.
-func refusal(err error, value []byte) error {
-	if errors.Is(err, memcache.ErrServerError) && strings.Contains(err.Error(), tooLarge) {
-		return fmt.Errorf("%w: %d bytes: %w", autorefresh.ErrRefused, len(value), err)
-	}
-	return err
+	return join(failed, err, s.Delete(ctx, late...))
 }

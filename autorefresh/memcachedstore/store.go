@@ -5,13 +5,9 @@ package memcachedstore
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
@@ -44,7 +40,7 @@ func (o Options) check() error {
 	if !plain(o.Namespace) {
 		return fmt.Errorf("memcachedstore: Options.Namespace is %q: set one without spaces and control characters", o.Namespace)
 	}
-	if ambiguous(o.Namespace) {
+	if namespace(o.Namespace).isAmbiguous() {
 		return fmt.Errorf("memcachedstore: Options.Namespace is %q: set one without the parts :v and :l, "+
 			"by which keys of a shorter namespace go on", o.Namespace)
 	}
@@ -64,7 +60,7 @@ func (o Options) check() error {
 // Options.Watch tell each other is under "<namespace>:n" and "<namespace>:n:<number>".
 type Store struct {
 	client    *memcache.Client
-	namespace string
+	namespace namespace
 	token     []byte // what this store's leases hold
 	poll      time.Duration
 	pending   pending
@@ -89,7 +85,7 @@ func New(client *memcache.Client, o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		client: client.Reporting(), namespace: o.Namespace, token: []byte(rand.Text()), poll: cmp.Or(o.PollInterval, defaultPoll),
+		client: client.Reporting(), namespace: namespace(o.Namespace), token: []byte(rand.Text()), poll: cmp.Or(o.PollInterval, defaultPoll),
 	}, nil
 }
 
@@ -110,89 +106,5 @@ func (s *Store) Servers() map[string]error {
 	return servers
 }
 
-// GetMulti implements [autorefresh.Store]. While some servers are down it returns what the others
-// have, and the error.
-func (s *Store) GetMulti(ctx context.Context, keys []string) (map[string][]byte, error) {
-	names := s.names(ofValue, keys)
-	items, err := s.client.GetMultiContext(ctx, names)
-	found := make(map[string][]byte, len(items))
-	for i, name := range names {
-		if item := items[name]; item != nil && !isPlaceholder(item) {
-			found[keys[i]] = item.Value
-		}
-	}
-	return found, err
-}
-
-// SetMulti implements [autorefresh.Store]. The ttl is rounded up to whole seconds; memcached knows
-// no longer one than 30 days. A value that is too large for memcached, 1 MiB by default, is
-// refused: with [autorefresh.ErrRefused], if nothing worse has happened.
-func (s *Store) SetMulti(ctx context.Context, values map[string][]byte, ttl time.Duration) error {
-	keys := slices.Collect(maps.Keys(values))
-	return each(len(keys), func(i int) error {
-		value := values[keys[i]]
-		return refusal(s.client.SetContext(ctx, &memcache.Item{Key: s.name(ofValue, keys[i]), Value: value, Expiration: seconds(ttl)}), value)
-	})
-}
-
-// Delete implements [autorefresh.Store]. For a minute a few bytes are in the place of the value, so
-// that none is stored there that was got before.
-func (s *Store) Delete(ctx context.Context, keys ...string) error {
-	return each(len(keys), func(i int) error {
-		return s.client.SetContext(ctx, &memcache.Item{Key: s.name(ofValue, keys[i]), Value: []byte(placeholder), Expiration: placeholderTTL})
-	})
-}
-
-// Lease implements [autorefresh.Leaser]. The ttl is rounded up to whole seconds, and one more is
-// added, because memcached counts seconds by its own clock: what is to last for one may end after a
-// moment.
-func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[string]bool, error) {
-	taken := make(map[string]bool)
-	var mu sync.Mutex
-	err := each(len(keys), func(i int) error {
-		err := s.client.AddContext(ctx, &memcache.Item{
-			Key: s.name(ofLease, keys[i]), Value: s.token, Expiration: min(seconds(ttl)+1, maxExpiration),
-		})
-		if !errors.Is(err, memcache.ErrNotStored) {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		taken[keys[i]] = true
-		return nil
-	})
-	return taken, err
-}
-
-// Release implements [autorefresh.Leaser]. A lease that has ended meanwhile, and that another
-// process has now, stays.
-func (s *Store) Release(ctx context.Context, keys ...string) error {
-	names := s.names(ofLease, keys)
-	items, err := s.client.GetMultiContext(ctx, names)
-	ours := slices.DeleteFunc(names, func(name string) bool {
-		return items[name] == nil || string(items[name].Value) != string(s.token)
-	})
-	return errors.Join(err, each(len(ours), func(i int) error {
-		item := items[ours[i]]
-		item.Expiration = expired
-		err := s.client.CompareAndSwapContext(ctx, item)
-		if errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrNotStored) || errors.Is(err, memcache.ErrCacheMiss) {
-			return nil
-		}
-		return err
-	}))
-}
-
-const (
-	// maxExpiration is the most that is not taken for a point in time.
-	maxExpiration = 30 * 24 * 60 * 60
-	// expired makes an item end at once.
-	expired = -1
-	// tooLarge is part of memcached's answer to a value beyond its item size.
-	tooLarge = "too large"
-)
-
-// seconds rounds up: 0 would mean without an end.
-func seconds(d time.Duration) int32 {
-	return int32(max(min((d-1)/time.Second+1, maxExpiration), 1))
-}
+// defaultPoll is how often the journal is looked at.
+const defaultPoll = 100 * time.Millisecond

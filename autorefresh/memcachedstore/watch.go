@@ -5,49 +5,14 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// defaultPoll is how often the journal is looked at.
-const defaultPoll = 100 * time.Millisecond
-
-// pending are the names that are still to be announced. It is safe for concurrent use.
-type pending struct {
-	mu    sync.Mutex
-	names []string // guarded by mu
-	all   bool     // there were too many; guarded by mu
-}
-
-func (p *pending) add(names []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.names)+len(names) > mostPending {
-		p.names, p.all = nil, true
-		return
-	}
-	p.names = append(p.names, names...)
-}
-
-func (p *pending) addAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all = true
-}
-
-func (p *pending) take() (names []string, all bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	names, all = p.names, p.all
-	p.names, p.all = nil, false
-	return names, all
-}
-
 // counter is the key of the journal's version, entry that of one of its entries.
-func (s *Store) counter() string { return s.namespace + ":n" }
+func (s *Store) counter() string { return string(s.namespace) + ":n" }
 
 func (s *Store) entry(n uint64) string { return s.counter() + ":" + strconv.FormatUint(n, 10) }
 
@@ -165,6 +130,6 @@ func (s *Store) look(ctx context.Context, r *reading) (n autorefresh.Notice, new
 		n.Gap = n.Gap || !ok || len(names) == 0
 		n.Keys = append(n.Keys, names...)
 	}
-	n.Gap = r.found(read, time.Now()) || n.Gap
+	n.Gap = r.noteRead(read, time.Now()) || n.Gap
 	return n, n.Gap || len(n.Keys) > 0
 }
