@@ -31,9 +31,9 @@ type Cache[K comparable, V any] struct {
 	life     *life.Life // the lock and the clock of all that follows
 	table    *timetable.Table[K, V]
 	items    *items.Items[K, V]
-	loads    *loader.Loader[K, V] // of what is not there
-	crew     *refresh.Crew[K, V]  // refreshes what is there
-	orders   refresh.Orders[K, V] // of those who wait for that
+	loads    *loader.Loader[K, V] // of absent keys
+	crew     *refresh.Crew[K, V]  // refreshes the entries
+	orders   refresh.Orders[K, V] // by callers that wait for that
 	fetch    *fetch.Fetcher[K, V]
 	follower *follow.Follower[K, V]
 	tell     *tell.Teller[K, V]
@@ -67,7 +67,7 @@ func (c *Cache[K, V]) look(e *timetable.Entry[K, V]) bool {
 	return flags&timetable.Absent == 0 && flags&timetable.Stale&c.slow == 0 && !c.items.IsPast(e)
 }
 
-// Entry is a value with what is known of it.
+// Entry is a value with its age and state.
 type Entry[V any] struct {
 	Value V
 	// LoadedAt is when the call of the source began that gave the value or confirmed it; for
@@ -82,8 +82,8 @@ type Entry[V any] struct {
 	Stale, Resting bool
 }
 
-// Lookup is Get with what is known of the value. It returns values that are too old to be served,
-// too, and does not count as a read for HotFor.
+// Lookup is Get with the age and state of the value. It returns values that are too old to be
+// served, too, and does not count as a read for HotFor.
 func (c *Cache[K, V]) Lookup(key K) (Entry[V], bool) {
 	e, ok := c.storage.Peek(key)
 	if !ok || e.Has(timetable.Absent) {
@@ -114,7 +114,7 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// Close ends the background work: it cancels the calls under way, wakes all who wait, and waits for
+// Close ends the background work: it cancels the calls under way, wakes all waiters, and waits for
 // its goroutines, but for a refresh function that ignores its context no longer than a second; then
 // it returns [ErrStuck]. No call of the refresh function begins after Close has returned. It may be
 // called more than once.

@@ -69,10 +69,10 @@ var (
 	ErrCycle = task.ErrCycle
 )
 
-// Terminal is what a [RefreshFunc] returns for a final value: return autorefresh.Terminal(v).
+// Terminal is the result of a [RefreshFunc] for a final value: return autorefresh.Terminal(v).
 func Terminal[V any](v V) (V, error) { return v, ErrTerminal }
 
-// GoodUntil is what a [RefreshFunc] returns for a value that has an end of its own, such as a
+// GoodUntil is the result of a [RefreshFunc] for a value that has an end of its own, such as a
 // token, a set of keys, a DNS record or a response with Cache-Control: return
 // autorefresh.GoodUntil(v, t). A [BatchFunc] assigns both to Value and Err of a [Result]. The value
 // is refreshed once a period and, in any case, before t: earlier than that by a tenth of the time
@@ -98,7 +98,7 @@ type untilError struct{ end time.Time }
 func (e *untilError) Error() string { return "autorefresh: good until " + e.end.String() }
 
 // partialError is a failure whose value is to be stored nevertheless.
-// It does not unwrap: what the cause would mean by itself does not count.
+// It does not unwrap: the meaning of the cause by itself does not count.
 type partialError struct{ cause error }
 
 func (e *partialError) Error() string { return e.cause.Error() }

@@ -2,7 +2,7 @@ package autorefresh
 
 import "time"
 
-// Kind is what an [Event] is about.
+// Kind is the subject of an [Event].
 type Kind int
 
 const (

@@ -15,7 +15,7 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 // InvalidateFunc says that the values for which old returns true may not be what the source has any
 // more, and returns how many there are. They are refreshed within a period, spread over it, and
 // answered meanwhile, up to MaxStale; nobody waits. What is to be answered no more is deleted, see
-// [Cache.Delete]; who needs the new value now calls [Cache.Refresh].
+// [Cache.Delete]; a caller that needs the new value now calls [Cache.Refresh].
 //
 // Final values are refreshed again, negative entries end, if old says so of the zero value, and
 // items that rest, see HotFor, are refreshed once they are read. A value that was got before does

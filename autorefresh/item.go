@@ -48,9 +48,9 @@ type AutoRefreshCache interface {
 	GetOrCreate(item CacheItem) (CacheItem, error)
 }
 
-// ItemCache is what [NewAutoRefreshCache] returns, for those who need more than the interface has:
-// an assertion to *ItemCache gives access to Delete, Close and Stats. It has no useful zero value,
-// and is safe for concurrent use.
+// ItemCache is what [NewAutoRefreshCache] returns, for callers that need more than the interface
+// has: an assertion to *ItemCache gives access to Delete, Close and Stats. It has no useful zero
+// value, and is safe for concurrent use.
 type ItemCache struct {
 	cache *Cache[string, CacheItem]
 }
@@ -103,7 +103,7 @@ func syncItem(sync CacheSyncItem) RefreshFunc[string, CacheItem] {
 	}
 }
 
-// failure hides what an error of a callback would mean to the core.
+// failure hides the meaning that an error of a callback would have for the core.
 func failure(err error) error { return fmt.Errorf("autorefresh: callback: %s", err.Error()) }
 
 // Start implements [AutoRefreshCache].

@@ -115,7 +115,7 @@ func (c *Cache[K, V]) addFetch() error {
 	return nil
 }
 
-// addLoads adds the loads of what is not there.
+// addLoads adds the loads of absent keys.
 func (c *Cache[K, V]) addLoads(newCall func(items int) *fetch.Job[K, V]) {
 	run := &loader.Runner[K, V]{
 		Fetch: c.fetch, Tell: c.tell, Keep: func(w *fetch.Want[K, V], unwanted func() bool) V { return c.items.Keep(w, unwanted) },
@@ -138,7 +138,7 @@ func (c *Cache[K, V]) addLoads(newCall func(items int) *fetch.Job[K, V]) {
 	run.Loads = c.loads
 }
 
-// addItems adds the storage, and all that may change what is in it.
+// addItems adds the storage, and all that may change its entries.
 func (c *Cache[K, V]) addItems(waiters *refresh.Waiters[K, V]) (err error) {
 	c.items, err = items.New(items.Options[K, V]{
 		MaxItems: c.opts.MaxItems, Rejects: c.opts.Overflow == Reject, MaxWeight: c.opts.MaxWeight, Weigh: c.opts.Weigh, GroupBy: c.opts.GroupBy,
@@ -212,7 +212,7 @@ func (o *Options[K, V]) sourceOptions() source.Options {
 	return s
 }
 
-// tellOptions say who is told what happens.
+// tellOptions are the listeners, as the teller knows them.
 func (o *Options[K, V]) tellOptions(now func() int64, log *slog.Logger) tell.Options[K, V] {
 	t := tell.Options[K, V]{Logger: log, Now: now}
 	if on := o.OnEvent; on != nil {

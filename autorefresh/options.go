@@ -117,8 +117,8 @@ type Options[K comparable, V any] struct {
 
 	// IdleFor is how long after its last read an item leaves the cache, be it final, so that its
 	// memory is free; reads are looked at once a period, or once in IdleFor if that is shorter, so
-	// that it may be there for that time longer. Who waits for an item reads it. The second level
-	// keeps its value. With HotFor the item rests first. Default 0: items stay.
+	// that it may be there for that time longer. To wait for an item is to read it. The second
+	// level keeps its value. With HotFor the item rests first. Default 0: items stay.
 	IdleFor time.Duration
 
 	// Workers is how many refreshes run at once, those not counted that wait for others. Default 8.
@@ -170,7 +170,7 @@ type Options[K comparable, V any] struct {
 	Overflow Overflow
 	// MaxWeight bounds the sum of what Weigh says of the items, negative entries included, in its
 	// unit: the items least worth keeping are evicted, with CauseEvicted, within moments. A value
-	// that is heavier than MaxWeight alone is answered to those who wait for it, and its item is
+	// that is heavier than MaxWeight alone is answered to its waiters, and its item is
 	// not kept. Set MaxItems or this one; Overflow must be Evict. Default 0: unbounded.
 	MaxWeight uint64
 	// Weigh returns the weight of an item, such as the bytes it takes: of those an entry has some
@@ -379,7 +379,7 @@ func (o Options[K, V]) checkCapacity() error {
 	return nil
 }
 
-// checkWatch tells what is wrong with Options.Watch.
+// checkWatch tells the fault of Options.Watch, if it has one.
 func (o Options[K, V]) checkWatch() error {
 	if !o.Watch {
 		return nil

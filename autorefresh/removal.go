@@ -2,7 +2,7 @@ package autorefresh
 
 import "time"
 
-// Cause is why an item has left the cache.
+// Cause is the reason for which an item has left the cache.
 type Cause int
 
 const (

@@ -88,7 +88,7 @@ func (a *asking[K, V]) protect(ctx context.Context) (err error) {
 	return err
 }
 
-// judge turns what the source has said of an item into a result.
+// judge turns the source's answer for an item into a result.
 func judge[V any](r Result[V], now func() int64) fetch.Result[V] {
 	var until *untilError
 	if errors.As(r.Err, &until) {
@@ -132,7 +132,7 @@ func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, ErrUnchanged) && !errors.Is(err, ErrTerminal) && !errors.Is(err, ErrNotFound) && !errors.As(err, &until)
 }
 
-// blame is what the breaker is told of a call: it failed if all of its items did.
+// blame is the breaker's verdict on a call: it failed if all of its items did.
 func blame[V any](out []Result[V], err error) error {
 	if err != nil {
 		return err

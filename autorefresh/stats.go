@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/breaker"
 )
 
-// Stats is a snapshot of what a cache has and what it has done since it was made.
+// Stats is a snapshot of a cache's items and of its work since it was made.
 type Stats struct {
 	// Items are those in the cache. Of them Terminal are final, Resting not refreshed until read,
 	// Absent negative entries, and Failing back off; Stale are older than MaxStale.
@@ -98,7 +98,7 @@ func (c *Cache[K, V]) Stats() Stats {
 	return s
 }
 
-// counted is what is counted under the cache's lock.
+// counted are the numbers that are kept under the cache's lock.
 type counted struct {
 	census     timetable.Census
 	refreshes  [fetch.Outcomes]uint64

@@ -74,7 +74,7 @@ type Watcher interface {
 	Watch(ctx context.Context, tell func(Notice)) error
 }
 
-// Notice is what a [Watcher] tells.
+// Notice is the news of a [Watcher].
 type Notice struct {
 	// Keys may have changed: keys of the store as its methods know them. Those that are not of this
 	// cache are passed over.

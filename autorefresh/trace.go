@@ -76,7 +76,7 @@ func (t *tracer[K, V]) waitFor(ctx context.Context, key K, wait func(context.Con
 	return err
 }
 
-// endOfCall is what a tracer is told of how a call of the source ended.
+// endOfCall is the outcome of a call of the source, as a tracer is told it.
 func endOfCall[K comparable, V any](ctx context.Context, wants []*fetch.Want[K, V], err error) trace.Outcome {
 	end := trace.Outcome{Err: err}
 	if err != nil {
@@ -97,8 +97,8 @@ func endOfCall[K comparable, V any](ctx context.Context, wants []*fetch.Want[K, 
 	return judged(ctx, end)
 }
 
-// judged gives an outcome the result that its error and its items stand for. Ctx is that of who
-// waited: a call that has used up its own time is another thing than a caller who has left.
+// judged gives an outcome the result that its error and its items stand for. Ctx is that of the
+// waiter: a call that has used up its own time is another thing than a caller that has left.
 func judged(ctx context.Context, end trace.Outcome) trace.Outcome {
 	switch {
 	case end.Err == nil && end.Items == 0:

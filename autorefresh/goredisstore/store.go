@@ -1,8 +1,8 @@
 // Package goredisstore is a second level of autorefresh on a redis that a go-redis client reaches:
 // processes that share it share what one of them has refreshed. With the client of sentinel/goredis
 // it follows failovers. Its keys are those of redisstore: processes that use the one and the other
-// may share a namespace. It is no Watcher, see Options.Watch of package autorefresh; those who
-// watch with redisstore are told of what it stores.
+// may share a namespace. It is no Watcher, see Options.Watch of package autorefresh; processes that
+// watch with redisstore are told of its changes.
 package goredisstore
 
 import (

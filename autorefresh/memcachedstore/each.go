@@ -16,7 +16,7 @@ import (
 // sends together what comes together.
 const atOnce = 16
 
-// each runs work for 0 to n-1, and returns what has gone wrong. Some of it runs on goroutines of
+// each runs work for 0 to n-1, and returns the failures. Some of it runs on goroutines of
 // its own, where a panic of the client's selector, or of another function that the caller gave it,
 // would end the process.
 func each(n int, work func(i int) error) error {

@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// mostBehind is how many entries of the journal are read at most: whoever has missed more looks
-	// all up.
+	// mostBehind is how many entries of the journal are read at most: a reader that has missed more
+	// looks all up.
 	mostBehind = 1024
-	// patience is how long an entry is waited for whose number was given out: who was to write it
+	// patience is how long an entry is waited for whose number was given out: its writer
 	// may be gone.
 	patience = time.Second
-	// entryTTL is how long entries stay. Whoever has not read them by then finds that they are
+	// entryTTL is how long entries stay. A reader that is later finds that they are
 	// missing.
 	entryTTL = time.Minute
 	// maxEntry bounds the names in one entry, in bytes.

@@ -16,7 +16,7 @@ const (
 
 const maxKey = 250
 
-// namespace is what a store's keys begin with.
+// namespace is the beginning of all keys of a store.
 type namespace string
 
 // isAmbiguous reports whether keys of a namespace could be those of a shorter one: a key begins

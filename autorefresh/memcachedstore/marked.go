@@ -51,7 +51,7 @@ func (s *Store) SetUnlessMarked(ctx context.Context, values map[string]autorefre
 	return failed.joined()
 }
 
-// pause waits for a random time, so that those who store one key do not meet again.
+// pause waits for a random time, so that writers of one key do not meet again.
 func pause(ctx context.Context, most time.Duration) {
 	if most == 0 {
 		return

@@ -22,7 +22,7 @@ func (s *Store) Announce(ctx context.Context, keys ...string) error {
 	return s.announce(ctx)
 }
 
-// announce writes what is pending to the journal.
+// announce writes the pending names to the journal.
 func (s *Store) announce(ctx context.Context) error {
 	names, all := s.pending.take()
 	if all { // an entry without names
@@ -87,7 +87,7 @@ func (s *Store) Watch(ctx context.Context, tell func(autorefresh.Notice)) error 
 	}
 }
 
-// look reads what is new in the journal.
+// look reads the new entries of the journal.
 func (s *Store) look(ctx context.Context, r *reading) (n autorefresh.Notice, news bool) {
 	item, err := s.client.GetContext(ctx, s.counter())
 	if errors.Is(err, memcache.ErrCacheMiss) {

@@ -35,7 +35,7 @@ type Wanted[K comparable] struct {
 	Tries int   // how often the value was not there that the tombstone announces
 }
 
-// Book is what has to be looked up.
+// Book has the keys that are to be looked up.
 type Book[K comparable] struct {
 	told  map[K]Wanted[K]
 	order []K // of told, the oldest first; keys that are in it no more are passed over
@@ -117,13 +117,13 @@ func (b *Book[K]) Fail(look Look[K], now int64) {
 // Done notes that a look has succeeded.
 func (b *Book[K]) Done() { b.failed = 0 }
 
-// Look is what is to be looked up at once.
+// Look are the keys that are to be looked up at once.
 type Look[K comparable] struct {
 	Keys []Wanted[K]
 	All  bool // and the tombstone of all keys
 }
 
-// Next returns what is to be looked up now; if that is nothing, it says when Next is to be called
+// Next returns the keys to be looked up now; if there are none, it says when Next is to be called
 // again, Never if there is nothing to come.
 func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 	if now < b.rest {

@@ -6,10 +6,10 @@ import "time"
 // clock, at different moments.
 const slack = int64(time.Millisecond)
 
-// Kind is what a tombstone says.
+// Kind is the meaning of a tombstone.
 type Kind uint8
 
-// What a tombstone says of values from before it.
+// Meanings of tombstones for values from before them.
 const (
 	Unknown     Kind = iota // they are not good: by a process of before, which says no more and not when
 	Deleted                 // the user has deleted the item
@@ -18,13 +18,13 @@ const (
 	Invalidated             // they are not to be relied on
 )
 
-// Held is what the cache has of a key.
+// Held is the cache's state of a key.
 type Held struct {
 	LoadedAt int64
 	Negative bool // it has no value: the source had none
 }
 
-// Seen is what the second level has of it.
+// Seen is the second level's state of it.
 type Seen struct {
 	Value    bool
 	LoadedAt int64 // of the value
@@ -45,7 +45,7 @@ type Prior struct {
 	At   int64
 }
 
-// Verdict is what becomes of what the cache has.
+// Verdict is the fate of the cache's item.
 type Verdict uint8
 
 // What becomes of it.
@@ -67,7 +67,7 @@ func (v Verdict) String() string {
 	return [Verdicts]string{"kept", "adopted", "dropped", "refreshed", "invalidated", "awaited"}[v]
 }
 
-// Judge tells what becomes of what the cache has. A tombstone counts against what began before this
+// Judge tells the fate of the cache's item. A tombstone counts against what began before this
 // process was told of it, whatever the clocks of the others say; by its date, if nobody has told.
 func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	if v := judgePrior(have, found, told); v != Keep {

@@ -16,7 +16,7 @@ type Codec[V any] interface {
 }
 
 // Default returns the codec of values whose type says enough. It fails if JSON would lose some
-// of them: other processes would take what is left for the value.
+// of them: other processes would take the rest for the value.
 func Default[V any]() (Codec[V], error) {
 	var plain any
 	switch any((*V)(nil)).(type) {

@@ -21,7 +21,7 @@ const (
 	endSize  = 8
 )
 
-// Envelope is a value with what other processes have to know of it.
+// Envelope is a value with its age and state, for other processes.
 type Envelope struct {
 	// LoadedAt is when the value was got from the source. Years 1970 to 2262 can be kept.
 	LoadedAt time.Time

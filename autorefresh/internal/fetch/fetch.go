@@ -29,7 +29,7 @@ type Fetcher[K comparable, V any] struct {
 	Observe func(j *Job[K, V], ask func(context.Context) error) error
 }
 
-// Job is one call of the source, with what comes before and after. It may be used for several
+// Job is one call of the source, from consultation to sharing. It may be used for several
 // calls, one after the other.
 type Job[K comparable, V any] struct {
 	Ctx      context.Context // of the call

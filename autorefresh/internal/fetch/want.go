@@ -51,7 +51,7 @@ func FailAll[K comparable, V any](wants []*Want[K, V], err error, now int64) {
 	}
 }
 
-// Want is a key whose value is to be got, and what is known of it so far.
+// Want is a key whose value is to be got, and its state so far.
 type Want[K comparable, V any] struct {
 	Key    K
 	Entry  *timetable.Entry[K, V] // which is refreshed; nil in a load

@@ -1,5 +1,5 @@
 // Package follow keeps a cache at what other processes change in the second level: a watcher tells
-// which keys, they are looked up, and what is found is judged and carried out.
+// which keys, they are looked up, and the result is judged and carried out.
 package follow
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Notice is what a watcher tells.
+// Notice is the news of a watcher.
 type Notice struct {
 	Keys []string // may have changed
 	Gap  bool     // any key may have changed
 	Down error    // why changes are not heard of, nil if they are
 }
 
-// Options are what a follower needs to know, and the parts of the cache that it works with.
+// Options are a follower's choices, and the parts of the cache that it works with.
 type Options[K comparable, V any] struct {
 	// Watch calls tell with what happens in the second level until its context ends; nil if nothing
 	// is to be followed.
@@ -54,7 +54,7 @@ type Follower[K comparable, V any] struct {
 	met   *changes.Met[K] // of lookUp alone
 }
 
-// Counts are what a follower has counted.
+// Counts are the numbers that a follower keeps.
 type Counts struct {
 	Gaps    uint64                   // times when changes may have been missed
 	Deaf    bool                     // changes by other processes are not heard of

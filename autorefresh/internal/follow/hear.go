@@ -44,7 +44,7 @@ func (f *Follower[K, V]) watch() {
 // errReturned is why nothing is heard of changes while Watch does not run.
 var errReturned = errors.New("autorefresh: Store.Watch has returned")
 
-// hear takes note of what the watcher tells.
+// hear takes note of the watcher's news.
 func (f *Follower[K, V]) hear(n Notice) {
 	if n.Down != nil {
 		f.lose(n.Down)

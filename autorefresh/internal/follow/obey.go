@@ -14,7 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// Follow has the item of a key follow what the second level has.
+// Follow has the item of a key follow the second level.
 func (f *Follower[K, V]) Follow(w changes.Wanted[K], s *level.Sight[K, V], luck float64, met *changes.Met[K]) changes.Verdict {
 	s.Key = w.Key
 	dated := s.LoadedAt + s.Ahead                           // by the clock that has dated the tombstone, too
@@ -83,7 +83,7 @@ func kindOf(k tombstone.Kind) changes.Kind {
 	}
 }
 
-// lookUp looks up what has changed, until the end.
+// lookUp looks up the keys that may have changed, until the end.
 func (f *Follower[K, V]) lookUp() {
 	run := f.Life.Run()
 	timer := time.NewTimer(0)
@@ -119,7 +119,7 @@ func (f *Follower[K, V]) lookUp() {
 // errBlind says that the second level could not be asked.
 var errBlind = errors.New("autorefresh: the second level cannot be looked at")
 
-// obey looks keys up, and has the cache follow what is found.
+// obey looks keys up, and has the cache follow the second level.
 func (f *Follower[K, V]) obey(run context.Context, look changes.Look[K]) error {
 	if look.All {
 		stone, marked, blind := f.Level.ExamineAll(run)

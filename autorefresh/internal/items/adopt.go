@@ -60,7 +60,7 @@ func (s *Items[K, V]) conclude(e *timetable.Entry[K, V], v level.Stored[K, V], i
 	return true
 }
 
-// succeed is Adopt for what was final: another entry takes its place.
+// succeed is Adopt for a final entry: another one takes its place.
 func (s *Items[K, V]) succeed(old *timetable.Entry[K, V], v level.Stored[K, V], isSame func() bool) {
 	e := s.Table.NewEntry(old.Key, v.Value, v.LoadedAt)
 	if v.Terminal {

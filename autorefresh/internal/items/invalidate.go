@@ -15,7 +15,7 @@ func (s *Items[K, V]) Invalidate(old func(K, V) bool) (keys []K) {
 	return s.invalidate(func(e *timetable.Entry[K, V]) bool { return old == nil || old(e.Key, *e.Value.Load()) })
 }
 
-// InvalidateBefore is Invalidate of what has been got before a time.
+// InvalidateBefore is Invalidate of values from before a time.
 func (s *Items[K, V]) InvalidateBefore(at int64) {
 	s.invalidate(func(e *timetable.Entry[K, V]) bool { return e.LoadedAt() < at })
 }

@@ -1,4 +1,4 @@
-// Package items has what is in a cache: which entries there are, in the storage and in the
+// Package items has the contents of a cache: which entries there are, in the storage and in the
 // timetable alike, within the bounds, and what changes them from outside of their refreshes.
 // Methods whose name ends in Locked are called under the cache's lock, all others without it.
 package items

@@ -8,7 +8,7 @@ import (
 )
 
 // Keep stores the result of a load, unless it is unwanted, which is asked under the lock, and
-// returns the value for those who wait.
+// returns the value for its waiters.
 func (s *Items[K, V]) Keep(w *fetch.Want[K, V], unwanted func() bool) (v V) {
 	now, r := s.Life.Now(), &w.Result
 	switch {

@@ -52,7 +52,7 @@ func (s *Level[K, V]) announce(ctx context.Context, names []string) {
 	s.report(ctx, safe.Do("Store.Announce", func() error { return s.announcer.Announce(bounded, names...) }))
 }
 
-// meet takes note of the dates of what was found.
+// meet takes note of the dates in values.
 func (s *Level[K, V]) meet(values map[string][]byte) {
 	if !s.clock.Follows {
 		return

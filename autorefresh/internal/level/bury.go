@@ -23,7 +23,7 @@ const (
 	owed    lateness = true
 )
 
-// order is what is to be done in the store about a change.
+// order is the work in the store that a change makes.
 type order struct {
 	name  string
 	stone string // is to be stored, unless it is empty
@@ -65,7 +65,7 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 	}
 }
 
-// carryOut does what is to be done about changes, and returns what has been done.
+// carryOut does the work that changes make, and returns the orders that were carried out.
 func (s *Level[K, V]) carryOut(ctx context.Context, marks []tombstone.Mark, when lateness) ([]order, error) {
 	there, err := s.lookAround(ctx, marks, when)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Level[K, V]) lookAround(ctx context.Context, marks []tombstone.Mark, wh
 	return values, err
 }
 
-// orders are what is to be done about changes, by what was found.
+// orders are the work that changes make, given the present state of the store.
 func (s *Level[K, V]) orders(marks []tombstone.Mark, there map[string][]byte, when lateness) []order {
 	now, stones := s.clock.Read(), tombstone.Find(there)
 	orders := make([]order, len(marks))
@@ -170,7 +170,7 @@ func (s *Level[K, V]) isUnsure(own, other *tombstone.Stone, now tombstone.Moment
 	return s.clock.IsFar(other.At, now) || own != nil && max(own.At-other.At, other.At-own.At) <= int64(s.clock.Skew)
 }
 
-// undecided is what is told if nobody knows which of two changes came first.
+// undecided is the mark of two changes whose order nobody knows.
 func undecided(name string, now tombstone.Moment) tombstone.Mark {
 	return tombstone.Mark{Name: name, Kind: tombstone.Lost, At: now.Now, By: rand.Text()[:tombstone.SelfSize]}
 }
@@ -259,7 +259,7 @@ func (s *Level[K, V]) marks(kind tombstone.Kind, names ...string) []tombstone.Ma
 }
 
 // owe notes what is to be said of names that have old values in the second level, for as long as
-// these may be there. Who notes it is about to say it, until s.debts.End.
+// these may be there. The caller is about to say it, until s.debts.End.
 func (s *Level[K, V]) owe(marks []tombstone.Mark) (stamp uint64) {
 	now := s.now()
 	return s.debts.Add(marks, now, now+int64(s.ttl)+int64(s.fence))

@@ -101,7 +101,7 @@ func (s *Level[K, V]) Forget(ctx context.Context, key K) error {
 	return nil
 }
 
-// ForgetAnyway is Forget for those who have no context; s may be nil. What cannot be told is owed.
+// ForgetAnyway is Forget without a context; s may be nil. What cannot be told is owed.
 func (s *Level[K, V]) ForgetAnyway(key K) {
 	if s != nil {
 		_ = s.Forget(s.life, key)

@@ -17,7 +17,7 @@ type rule[K comparable, V any] struct {
 	matches func(K, V) bool // nil for all
 }
 
-// distrust knows what the user has invalidated. It is safe for concurrent use.
+// distrust knows the invalidations by the user. It is safe for concurrent use.
 type distrust[K comparable, V any] struct {
 	mu    sync.Mutex
 	rules []rule[K, V] // the oldest first, never written to; guarded by mu

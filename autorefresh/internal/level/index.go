@@ -8,7 +8,7 @@ import (
 // index finds keys by their names. It is safe for concurrent use.
 type index[K comparable] struct {
 	plain bool         // keys are their names
-	keep  func(K) bool // tells whether a key is still of interest; nil if nobody asks
+	keep  func(K) bool // reports whether a key is still of interest; nil if nobody asks
 
 	mu    sync.Mutex
 	keys  map[string]K // guarded by mu

@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Options are what a level needs to know.
+// Options are a level's choices.
 type Options[K comparable, V any] struct {
 	Store     Store
 	Marker    Marker         // nil if the store is none
@@ -27,7 +27,7 @@ type Options[K comparable, V any] struct {
 	CallTime  time.Duration  // what a call of the source may take
 	Skew      time.Duration  // how far the clocks may be apart
 	Announcer Announcer      // nil if changes are not told
-	Has       func(K) bool   // tells whether the cache has a key; nil if changes are not told
+	Has       func(K) bool   // reports whether the cache has a key; nil if changes are not told
 	Logger    *slog.Logger
 	Now       func() int64 // the cache's clock
 }

@@ -43,7 +43,7 @@ func present[K comparable, V any](found []Stored[K, V]) (n uint64) {
 	return n
 }
 
-// looked is what a look into the second level has found.
+// looked is the result of a look into the second level.
 type looked[K comparable, V any] struct {
 	found   []Stored[K, V] // in the order of the keys
 	asked   uint64         // how many of them have a name

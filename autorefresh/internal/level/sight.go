@@ -10,7 +10,7 @@ import (
 // allName stands for all keys: no key has it, as the ends of tombstones' names are in none.
 const allName = tombstone.End
 
-// Sight is what the second level has of a key, for those who were told that it has changed.
+// Sight is the second level's state of a key that may have changed.
 type Sight[K comparable, V any] struct {
 	Stored[K, V]
 
@@ -51,7 +51,7 @@ func (s *Level[K, V]) BuryAll(ctx context.Context) error {
 	return s.bury(ctx, s.marks(tombstone.Invalidated, allName), justNow)
 }
 
-// Named is what a name of the second level stands for.
+// Named is the meaning of a name of the second level.
 type Named[K comparable] struct {
 	Key   K
 	All   bool // all keys

@@ -10,7 +10,7 @@ type turns struct {
 
 type turn struct {
 	free chan struct{} // has one element while somebody has the turn
-	wish int           // who has it or waits for it; guarded by turns.mu
+	wish int           // changes that have it or wait for it; guarded by turns.mu
 }
 
 // of returns the turn of a name, until leave.

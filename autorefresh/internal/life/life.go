@@ -87,7 +87,7 @@ func (l *Life) Chore(work func()) {
 	}
 }
 
-// Chores are what the pump has to do.
+// Chores are the storage's work for the pump.
 func (l *Life) Chores() <-chan func() { return l.chores }
 
 // Start has begin called, under the lock, with a run whose context ends with ctx or with Halt: now,

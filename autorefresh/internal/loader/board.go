@@ -14,7 +14,7 @@ type Ticket[K comparable, V any] struct {
 	joined bool          // its result is wanted; else only its end
 }
 
-// Answer is what a load has for one key.
+// Answer is the result of a load for one key.
 type Answer[V any] struct {
 	Value V
 	Err   error
@@ -49,7 +49,7 @@ func (l *Loader[K, V]) Board(ctx context.Context, absent []K, groups []string) [
 	return tickets
 }
 
-// Attend waits for a ticket's flight, and answers with what it has. If that was not wanted the key
+// Attend waits for a ticket's flight, and answers with its result. If that was not wanted the key
 // is to be looked for again.
 func (l *Loader[K, V]) Attend(ctx context.Context, t Ticket[K, V]) (a Answer[V], again bool) {
 	f := t.flight
@@ -79,8 +79,8 @@ func (l *Loader[K, V]) Attend(ctx context.Context, t Ticket[K, V]) (a Answer[V],
 	return a, false
 }
 
-// collect answers with what a ticket's flight has, if that was wanted. A load that was cancelled by
-// the end of the run, not by its caller, says so.
+// collect answers with the result of a ticket's flight, if that was wanted. A load that was
+// cancelled by the end of the run, not by its caller, says so.
 func (l *Loader[K, V]) collect(t Ticket[K, V]) (a Answer[V], again bool) {
 	if !t.joined {
 		return a, true

@@ -55,7 +55,7 @@ func (l *Loader[K, V]) DisownLocked(key K) {
 	}
 }
 
-// OvertakeLocked answers those who wait for a key with a value that has come from elsewhere. The
+// OvertakeLocked answers the waiters for a key with a value that has come from elsewhere. The
 // result of the load under way is not wanted.
 func (l *Loader[K, V]) OvertakeLocked(key K, v V) {
 	f := l.busy[key]
@@ -94,7 +94,7 @@ func (l *Loader[K, V]) LandLocked(key K) {
 	}
 }
 
-// LeaveLocked ends the wait of one who has given up. Without others the call is not to be made.
+// LeaveLocked ends the wait of a caller that has given up. Without others the call is not made.
 func (l *Loader[K, V]) LeaveLocked(f *Flight[K, V]) {
 	if f.waiters--; f.waiters == 0 && !f.left {
 		l.desertLocked(f)
@@ -114,8 +114,8 @@ func (l *Loader[K, V]) desertLocked(f *Flight[K, V]) {
 	}
 }
 
-// abandonLocked cancels a call, and ends it if it has not begun: those who want its keys from now
-// on need not wait for its turn.
+// abandonLocked cancels a call, and ends it if it has not begun: callers that want its keys from
+// now on need not wait for its turn.
 func (l *Loader[K, V]) abandonLocked(call *Call[K, V]) {
 	call.cancel()
 	switch {
@@ -154,8 +154,8 @@ func (l *Loader[K, V]) giveUpLocked(wishes ...*fetch.Want[K, V]) {
 	}
 }
 
-// AnswerLocked ends the flight of a wish. Who was told that the call is stuck has left: the value
-// is kept nevertheless.
+// AnswerLocked ends the flight of a wish. Waiters that were told of a stuck call have left: the
+// value is kept nevertheless.
 func (l *Loader[K, V]) AnswerLocked(w *fetch.Want[K, V], v V, err error) {
 	f := l.busy[w.Key]
 	delete(l.busy, w.Key)

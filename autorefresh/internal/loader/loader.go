@@ -1,5 +1,5 @@
 // Package loader has the calls for keys that are not in a cache: it gathers them, lets them take
-// turns, knows who waits for them, and makes them.
+// turns, knows their waiters, and makes them.
 package loader
 
 import (
@@ -83,7 +83,7 @@ func countOf[V any](r *fetch.Result[V]) int {
 	return Failed
 }
 
-// Options are what a loader needs to know.
+// Options are a loader's choices, and the parts of the cache that it works with.
 type Options[K comparable, V any] struct {
 	Life   *life.Life // whose lock guards the loader
 	Cache  any        // whose calls they are
@@ -96,7 +96,7 @@ type Options[K comparable, V any] struct {
 }
 
 // Loader has the calls for keys that are not in the cache: which are under way, which wait for
-// their turn, and who waits for them. Calls take turns on places. A call whose refresh function
+// their turn, and their waiters. Calls take turns on places. A call whose refresh function
 // waits for another load lends its place to calls that are waited for in this way: they may be the
 // ones it waits for. One that is stuck gives it away, one that waits for another process leaves it.
 // Methods whose name ends in Locked are called under the lock, all others without it.
@@ -121,7 +121,7 @@ type Loader[K comparable, V any] struct {
 	overruns    uint64 // calls that have ever overrun
 }
 
-// Flight is the load of one key, for all who wait for it.
+// Flight is the load of one key, for all of its waiters.
 type Flight[K comparable, V any] struct {
 	Done  chan struct{}
 	Value V          // to be read once Done is closed
@@ -133,7 +133,7 @@ type Flight[K comparable, V any] struct {
 	want      *fetch.Want[K, V]
 	waiters   int
 	overrun   bool // its waiters were told that its call is stuck; Done is closed
-	forgotten bool // deleted meanwhile: the result is not for those who come later
+	forgotten bool // deleted meanwhile: the result is not for later callers
 	disowned  bool // forgotten because of a change that the second level has been told
 	orphan    bool // not a load, but the refresh of an entry that was deleted: only to be waited for
 	left      bool // the last waiter has left, or it has been answered

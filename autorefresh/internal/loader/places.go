@@ -127,7 +127,7 @@ func (l *Loader[K, V]) takeBackLocked(call *Call[K, V]) {
 	}
 }
 
-// OverrunLocked answers those who wait for a call that is stuck, and gives its place away. It
+// OverrunLocked answers the waiters of a call that is stuck, and gives its place away. It
 // returns a key of the call, false if it has returned after all.
 func (l *Loader[K, V]) OverrunLocked(call *Call[K, V]) (key K, ok bool) {
 	if call.back || l.Life.IsOverLocked() {

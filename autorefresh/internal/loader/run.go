@@ -17,7 +17,7 @@ type Runner[K comparable, V any] struct {
 	Fetch *fetch.Fetcher[K, V]
 	Tell  *tell.Teller[K, V]
 	// Keep stores the result of a key, unless the load is unwanted by then, and returns the value
-	// that those who wait are answered with. Unwanted is to be called under the lock.
+	// that the waiters are answered with. Unwanted is to be called under the lock.
 	Keep      func(w *fetch.Want[K, V], unwanted func() bool) (v V)
 	LookAfter time.Duration // how long to wait for another process at most until it is looked again
 	LeaseTime time.Duration // after which the lease of another process has ended
@@ -63,7 +63,7 @@ func (r *Runner[K, V]) Run() {
 func (r *Runner[K, V]) load(call *Call[K, V]) (parked bool) {
 	l, j := r.Loads, call.Job
 	if call.End == 0 {
-		// Whoever has a lease may be gone: it ends with Timeout, and so does the wait for it.
+		// The holder of a lease may be gone: it ends with Timeout, and so does the wait for it.
 		call.End = l.Life.Now() + int64(r.LeaseTime)
 	}
 	looked := r.Fetch.Consult(j, l.Wishes(call))
@@ -116,7 +116,7 @@ func (r *Runner[K, V]) ask(call *Call[K, V], wishes []*fetch.Want[K, V]) {
 	}
 }
 
-// noteOverrun answers those who wait for a call that is stuck.
+// noteOverrun answers the waiters of a call that is stuck.
 func (r *Runner[K, V]) noteOverrun(call *Call[K, V]) {
 	l := r.Loads
 	l.Life.Lock()

@@ -58,7 +58,7 @@ func (c *Crew[K, V]) carryOut(w *worker[K, V]) {
 	})
 }
 
-// standing is what is known of entries.
+// standing sums up the state of entries.
 func (c *Crew[K, V]) standing(wants []*fetch.Want[K, V]) (s source.Standing) {
 	c.Life.Lock()
 	defer c.Life.Unlock()
@@ -103,7 +103,7 @@ func (c *Crew[K, V]) settle(w *worker[K, V]) {
 	}
 }
 
-// overtaken is what is left of the result of a call that began before Set has stored a value: that
+// overtaken is the rest of the result of a call that began before Set has stored a value: that
 // the source has answered, if it has.
 func overtaken[K comparable, V any](e *timetable.Entry[K, V], r *fetch.Result[V], got timetable.Value[V]) (*fetch.Result[V], timetable.Value[V]) {
 	e.Clear(timetable.Overtaken)
@@ -162,7 +162,7 @@ func (c *Crew[K, V]) applyLocked(e *timetable.Entry[K, V], r *fetch.Result[V], n
 	return drop
 }
 
-// changeOf is what an outcome says of whether the value is another one.
+// changeOf tells of an outcome whether the value is another one, if that is known.
 func changeOf(o fetch.Outcome) timetable.Change {
 	switch o {
 	case fetch.Updated:

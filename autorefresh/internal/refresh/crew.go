@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Options are what a crew needs to know, and the parts of the cache that it works with.
+// Options are a crew's choices, and the parts of the cache that it works with.
 type Options[K comparable, V any] struct {
 	Workers, BatchSize, MaxStuck int
 	Timeout, TerminalTTL         time.Duration
@@ -33,7 +33,7 @@ type Options[K comparable, V any] struct {
 	Tell    *tell.Teller[K, V]
 }
 
-// Crew are the workers, which pull what is due and refresh it.
+// Crew are the workers, which pull entries that are due and refresh them.
 type Crew[K comparable, V any] struct {
 	Options[K, V]
 
@@ -44,7 +44,7 @@ type Crew[K comparable, V any] struct {
 	counts Counts      // guarded by the cache's lock
 }
 
-// Counts are what a crew has counted.
+// Counts are the numbers that a crew keeps.
 type Counts struct {
 	Outcomes [fetch.Outcomes]uint64 // of entries
 	Overruns uint64                 // calls that have overrun their timeout

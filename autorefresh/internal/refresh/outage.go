@@ -32,7 +32,7 @@ func (c *Crew[K, V]) noteSourceLocked(now int64) {
 	}
 }
 
-// sourceOf is what a state of the breaker is to the timetable.
+// sourceOf translates a state of the breaker for the timetable.
 func sourceOf(s breaker.State) timetable.Source {
 	switch s {
 	case breaker.Closed, breaker.ForcedClosed:

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 )
 
-// Pump turns the timetable and has a crew take what falls due.
+// Pump turns the timetable and has a crew take the entries that fall due.
 type Pump[K comparable, V any] struct{ Crew *Crew[K, V] }
 
 // Run turns the timetable until the end of the run. It sleeps until something falls due, but for

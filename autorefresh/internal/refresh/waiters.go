@@ -18,7 +18,7 @@ func NewWaiters[K comparable, V any]() *Waiters[K, V] {
 	return &Waiters[K, V]{watches: make(map[*timetable.Entry[K, V]]*Watch)}
 }
 
-// Note is what those who wait for an entry are told.
+// Note is the news for the waiters of an entry.
 type Note struct {
 	Err     error
 	Started int64 // when the call began that it is about
@@ -68,7 +68,7 @@ func (a *Waiters[K, V]) unwatchLocked(e *timetable.Entry[K, V], w *Watch, within
 	}
 }
 
-// NoteLocked tells all who wait for an entry.
+// NoteLocked tells all waiters of an entry.
 func (a *Waiters[K, V]) NoteLocked(e *timetable.Entry[K, V], n Note) {
 	if !e.Has(timetable.Watched) {
 		return
@@ -80,7 +80,7 @@ func (a *Waiters[K, V]) NoteLocked(e *timetable.Entry[K, V], n Note) {
 	close(w.done)
 }
 
-// noteIdleLocked tells all who wait for an entry whose refresh has not begun.
+// noteIdleLocked tells all waiters of entries whose refresh has not begun.
 func (a *Waiters[K, V]) noteIdleLocked(n Note) {
 	for e := range a.watches {
 		if !e.IsFlying() {

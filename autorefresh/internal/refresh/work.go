@@ -14,7 +14,7 @@ func (c *Crew[K, V]) StartLocked() {
 	}
 }
 
-// hireLocked starts a worker, one that takes only what is urgent or not.
+// hireLocked starts a worker; an extra one takes only urgent entries.
 func (c *Crew[K, V]) hireLocked(extra bool) {
 	w := newWorker(c.BatchSize, c.NewJob(c.BatchSize))
 	w.extra, w.job.Timeout = extra, c.Timeout
@@ -97,7 +97,7 @@ func (c *Crew[K, V]) reclaimTurn(t *task.Task) {
 	c.turns.reclaimLocked(t)
 }
 
-// staffLocked sees to it that somebody takes what is urgent.
+// staffLocked sees to it that a worker takes the urgent entries.
 func (c *Crew[K, V]) staffLocked() {
 	if c.Table.Urgent() == 0 || c.Life.IsOverLocked() {
 		return

@@ -28,7 +28,7 @@ const (
 	doubtTime = time.Second
 )
 
-// Standing is what is known of the keys of a call.
+// Standing sums up the state of the keys of a call.
 type Standing struct {
 	Proven   bool // the source had an answer for one of them the last time
 	Fresh    bool // it has not been asked for one of them before

@@ -23,7 +23,7 @@ const (
 // in so many.
 const backgroundShare = 8
 
-// gate is a limiter before which those go first who are waited for. All calls of the background
+// gate is a limiter before which calls go first that are waited for. All calls of the background
 // wait for the limiter at once, as they would without a gate, but give most of the turns that they
 // get to others. Those wait for the limiter themselves only if no call of the background does: a
 // turn that was waited for at the end of its queue would come later. The zero value but for its
@@ -34,7 +34,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	leaders int       // calls of the background that wait for the limiter; guarded by mu
-	line    list.List // of *pass, those who wait for a turn of theirs; guarded by mu
+	line    list.List // of *pass, calls that wait for a turn of theirs; guarded by mu
 	given   int       // turns in a row that the background has given away; guarded by mu
 }
 
@@ -113,7 +113,7 @@ func (g *gate) join() *pass {
 	return p
 }
 
-// leave ends the wait of a caller who has given up. A turn that came too late for him is the next
+// leave ends the wait of a caller that has given up. A turn that came too late for it is the next
 // one's.
 func (g *gate) leave(p *pass) {
 	g.mu.Lock()

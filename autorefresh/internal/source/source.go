@@ -1,5 +1,5 @@
 // Package source stands between a cache and its source: it decides when the source may be asked,
-// and what a failed call says about it.
+// and whether a failed call speaks against it.
 package source
 
 import (
@@ -20,7 +20,7 @@ import (
 // minTrial is the least time that the breaker gives a trial.
 const minTrial = 5 * time.Second
 
-// Options are what a source needs to know.
+// Options are a source's choices.
 type Options struct {
 	Name    string
 	Limiter interface {
@@ -36,7 +36,7 @@ type Options struct {
 	Complain  func(error)           // is told when Breaker.Classify panics
 }
 
-// Source is what a cache asks its source through. It is safe for concurrent use.
+// Source stands between a cache and its source. It is safe for concurrent use.
 type Source[K comparable] struct {
 	now      func() int64
 	at       func(int64) time.Time
@@ -210,7 +210,7 @@ func (s *Source[K]) Reset() {
 // ownFault is a failure that is taken for that of the keys.
 type ownFault struct{ error }
 
-// classifier is what the breaker judges errors by: as it was told to, but for failures that are
+// classifier judges errors for the breaker: as it was told to, but for failures that are
 // those of keys.
 func (s *Source[K]) classifier(classify func(error) breaker.Outcome) func(error) breaker.Outcome {
 	if classify == nil {

@@ -44,5 +44,5 @@ func (s *scale[K, V]) lay(e *timetable.Entry[K, V], weight uint32) (lift func())
 // read is the weight of the entry that is being put.
 func (s *scale[K, V]) read(K, *timetable.Entry[K, V]) uint32 { return s.weight }
 
-// isOn reports whether an entry is that which is being put, whoever asks who puts one.
+// isOn reports whether an entry is being put. Only a caller that puts one may ask.
 func (s *scale[K, V]) isOn(e *timetable.Entry[K, V]) bool { return s != nil && s.entry == e }

@@ -14,7 +14,7 @@ import (
 // Task is a call of the source: under way, or of a load that waits for its turn. The context of the
 // call leads to it, so that what the refresh function waits for within the call is known as such:
 // else loads within loads would wait for each other's places, or for themselves. The methods of a
-// nil task are those of a caller who is in no call.
+// nil task are those of a caller outside of all calls.
 type Task struct {
 	Cache any   // whose call it is
 	Outer *Task // the call within which it was asked for, nil if none
@@ -89,7 +89,7 @@ func (t *Task) Settle(verdict error) {
 var ErrCycle = errors.New("autorefresh: load within a load waits for itself")
 
 // Wait notes that the call waits for another, and lends what it has. It refuses, with [ErrCycle],
-// if the other waits for this one: who comes later sees it, because both note it first.
+// if the other waits for this one: the later one sees it, because both note it first.
 func (t *Task) Wait(other *Task) error {
 	if t == nil {
 		return nil

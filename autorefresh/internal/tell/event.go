@@ -4,7 +4,7 @@ package tell
 
 import "time"
 
-// Kind is what an event is about. Kinds have the order of the public ones.
+// Kind is the subject of an event. Kinds have the order of the public ones.
 type Kind int
 
 // Kinds of events.

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Options say who is told.
+// Options are the listeners.
 type Options[K comparable, V any] struct {
 	Logger    *slog.Logger
 	OnEvent   func(Event[K])      // nil if nobody is told

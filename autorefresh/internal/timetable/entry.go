@@ -83,7 +83,7 @@ func (e *Entry[K, V]) LoadedAt() int64 { return e.loadedAt.Load() }
 // IsDead reports whether an entry has left the table.
 func (e *Entry[K, V]) IsDead() bool { return e.life&dead != 0 }
 
-// life is what is known of an entry beside its place.
+// life is the state of an entry beside its place.
 type life uint8
 
 const (
@@ -187,7 +187,7 @@ func (c *chain[K, V]) rotate(first, kind int) {
 // Change says whether a value that a call has got is another one.
 type Change uint8
 
-// Value is what a call has got.
+// Value is the result of a call.
 type Value[V any] struct {
 	Value    *V // nil if the present one is good
 	LoadedAt int64

@@ -60,8 +60,8 @@ func (t *Table[K, V]) SpreadSome(now int64) bool {
 	return t.outage.spread > 0
 }
 
-// hasten brings forward what is backing off for longer than a period, because of an outage that is
-// over.
+// hasten brings forward entries that back off for longer than a period, because of an outage that
+// is over.
 func (t *Table[K, V]) hasten(now int64) {
 	var late []*Entry[K, V] // moved afterwards, lest some are met twice, and counted for others
 	horizon := now + int64(t.rules.Period)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What is known of a value that was got.
+// Whether the value that was got is another one.
 const (
 	Unknown Change = iota // it is somebody else's
 	Changed
@@ -138,7 +138,7 @@ func (t *Table[K, V]) Fail(e *Entry[K, V], v Value[V], now int64) {
 	t.schedule(e, now+t.soon(e, max(rand.Int64N(step+1), t.grain(e)), now))
 }
 
-// accept notes what a call has got for an entry.
+// accept notes the result of a call for an entry.
 func (t *Table[K, V]) accept(e *Entry[K, V], v Value[V]) {
 	t.recover(e)
 	e.Clear(Unproven)

@@ -32,7 +32,7 @@ func (t *Table[K, V]) Leave(e *Entry[K, V]) {
 	e.life |= dead
 	t.groups.leave(e.group)
 	t.unschedule(e)
-	t.ends.Delete(e) // its flag stays: who has found it before must not take its value for one without end
+	t.ends.Delete(e) // its flag stays: a reader that found it before must not take its value for one without end
 	if e.slots[byAge] != notSlotted {
 		t.ages.remove(e)
 	}
@@ -110,7 +110,7 @@ func (t *Table[K, V]) Expedite(e *Entry[K, V]) bool {
 	return true
 }
 
-// Revive keeps an entry that was idle, and was read before it left. If that read, or whoever else
+// Revive keeps an entry that was idle, and was read before it left. If that read, or another caller
 // came before, has had it refreshed, it has its place already.
 func (t *Table[K, V]) Revive(e *Entry[K, V], now int64) {
 	e.Clear(Idle | Leaving)

@@ -2,7 +2,7 @@ package timetable
 
 import "time"
 
-// Turned is what has become of entries whose time has come, but for those that are due now.
+// Turned are the entries whose time has come, but for those that are due now.
 type Turned[K comparable, V any] struct {
 	Over  []*Entry[K, V] // they have to leave, as what they say has expired
 	Idle  []*Entry[K, V] // they have to leave, as nobody reads them
@@ -78,7 +78,7 @@ func (t *Table[K, V]) NextTurn(now, latest int64) int64 {
 }
 
 // unreadFor tells for how long an entry has not been read, as far as that matters, and notes that
-// it was looked at. Who waits for an entry reads it.
+// it was looked at. To wait for an entry is to read it.
 func (t *Table[K, V]) unreadFor(e *Entry[K, V], now int64) int64 {
 	switch {
 	case t.rules.HotFor == 0 && t.rules.IdleFor == 0 || e.Has(Absent):

@@ -16,7 +16,7 @@ type Clock struct {
 	ahead   atomic.Int64  // of this one, the fastest that was met
 }
 
-// Moment is what the clock shows at one time. Dates that are compared are written or read by the
+// Moment is a reading of the clock. Dates that are compared are written or read by the
 // same one.
 type Moment struct {
 	Now  int64 // on the cache's clock

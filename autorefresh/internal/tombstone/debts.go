@@ -38,7 +38,7 @@ type Debts struct {
 	before int64           // then values from before then are distrusted; guarded by mu
 }
 
-// Add notes deletions that have not been told, with a stamp. Who notes them is about to tell them,
+// Add notes deletions that have not been told, with a stamp. The caller is about to tell them,
 // until it calls end: nobody else tells them meanwhile, lest a value that the user has set is
 // deleted while it is on its way.
 func (g *Debts) Add(marks []Mark, now, until int64) (stamp uint64) {
@@ -72,7 +72,7 @@ func (g *Debts) Told(names []string, stamp uint64) {
 	}
 }
 
-// End notes that who has noted deletions does no more about them.
+// End notes that the caller of Add does no more about deletions.
 func (g *Debts) End(names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,5 +1,6 @@
-// Package tombstone has what a deletion leaves in the second level of a cache, beside the value:
-// how it is written and read, by which clock it is dated, and which ones the second level is owed.
+// Package tombstone has the marks that deletions leave in the second level of a cache, beside the
+// values: how they are written and read, by which clock they are dated, and which ones the second
+// level is owed.
 package tombstone
 
 import (
@@ -8,7 +9,7 @@ import (
 	"strings"
 )
 
-// Kind is what a tombstone says of the values from before it.
+// Kind is the meaning of a tombstone for the values from before it.
 type Kind byte
 
 const (
@@ -29,7 +30,7 @@ const (
 type Stone struct {
 	Kind Kind
 	At   int64  // when what it tells was done; on the cache's clock
-	Lag  int64  // how much later it was told, by the clock of who has told it
+	Lag  int64  // how much later it was told, by the clock of the process that told it
 	Own  bool   // this process has set it
 	By   string // the process that has set it
 	// Prior is what it would hide: the change before an invalidation, nil if there was none.
@@ -123,7 +124,7 @@ func DatesOf(stone string) (dates []int64) {
 	return dates
 }
 
-// Strong is what a tombstone says that an invalidation must not hide, nil if nothing.
+// Strong is the part of a tombstone that an invalidation must not hide, nil if it has none.
 func (t *Stone) Strong() *Stone {
 	switch {
 	case t == nil || t.Kind == Unknown:
@@ -168,7 +169,7 @@ func Find(values map[string][]byte) (found Tombs) {
 	return found
 }
 
-// Mark is what is to be told of a name.
+// Mark is a change of a name that is to be told.
 type Mark struct {
 	Name  string
 	Kind  Kind
