@@ -54,7 +54,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates())
+	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofTheCallers())
 }
 
 // on is a fault of the way.
@@ -151,6 +151,24 @@ func ofCertificates() []fault {
 			return testutil.NewAuthority(t).Here(t)
 		}),
 	}
+}
+
+// burst is how many calls come at once.
+const burst = 3000
+
+// ofTheCallers are what callers do that nobody does in a laboratory.
+func ofTheCallers() []fault {
+	return []fault{{
+		name: fmt.Sprintf("%d calls at once, each with a deadline", burst), want: served, end: on(func(*way) {}),
+		begin: func(t *testing.T, s *subject) {
+			t.Helper()
+			var all sync.WaitGroup
+			for range burst {
+				all.Go(func() { s.call(t) })
+			}
+			all.Wait()
+		},
+	}}
 }
 
 // groups is the column of package groupcache.
