@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 )
 
 // A ByteView is an immutable view of bytes, used as a value. Its zero value is empty. It is safe
@@ -88,3 +90,9 @@ func nanoseconds(t time.Time) int64 {
 	}
 	return t.UnixNano()
 }
+
+// viewOf is a value as users see it.
+func viewOf(v outcome.Value) ByteView { return ByteView{v.Bytes, v.Expire} }
+
+// valueOf is what users gave.
+func valueOf(v ByteView) outcome.Value { return outcome.Value{Bytes: v.s, Expire: v.expire} }

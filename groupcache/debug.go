@@ -73,27 +73,27 @@ func (i *Instance) Debug() Debug {
 	i.mu.RLock()
 	pools := i.pools
 	i.mu.RUnlock()
-	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.now()}
+	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.process.Now()}
 	for _, p := range pools {
 		if len(p.URLs()) > 0 {
 			d.Self, d.Ring = peer.Shown(p.Self()), nameHash
 			if p.Even() {
 				d.Ring = p.options.Ring.name()
 			}
-			d.Peers = append(d.Peers, p.debug()...)
+			d.Peers = append(d.Peers, debugPeers(p)...)
 		}
 	}
 	for _, g := range i.Groups() {
-		described := g.debug()
+		described := debugGroup(g)
 		if i.options.DebugKeys {
-			described.Hottest = g.hottest()
+			described.Hottest = hottest(g)
 		}
 		d.Groups = append(d.Groups, described)
 	}
 	return d
 }
 
-func (p *pool) debug() []DebugPeer {
+func debugPeers(p *pool) []DebugPeer {
 	shares := p.Shares(shareSample)
 	var peers []DebugPeer
 	for _, url := range p.URLs() {
@@ -112,16 +112,16 @@ func (p *pool) debug() []DebugPeer {
 	return peers
 }
 
-func (g *Group) debug() DebugGroup {
-	d := DebugGroup{Name: g.name, Gets: g.Stats.Gets.Get(), Main: g.CacheStats(MainCache), Hot: g.CacheStats(HotCache)}
+func debugGroup(g *Group) DebugGroup {
+	d := DebugGroup{Name: g.Name(), Gets: g.Stats.Gets.Get(), Main: g.CacheStats(MainCache), Hot: g.CacheStats(HotCache)}
 	if d.Gets > 0 {
 		d.HitRatio = float64(g.Stats.CacheHits.Get()) / float64(d.Gets)
 	}
 	return d
 }
 
-func (g *Group) hottest() (keys []DebugKey) {
-	for _, h := range g.main.Hottest(hottestKeys) {
+func hottest(g *Group) (keys []DebugKey) {
+	for _, h := range g.shared.Tiers.Main.Hottest(hottestKeys) {
 		keys = append(keys, DebugKey{Key: observe.Cut(h.Key), Size: len(h.Value), Hits: h.Hits})
 	}
 	return keys

@@ -2,7 +2,6 @@ package groupcache
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -15,14 +14,11 @@ import (
 // group is made, in tests.
 var NowFunc lru.NowFunc = time.Now //nolint:gochecknoglobals // the original's
 
-// defaultLog is where the default instance writes; SetLogger changes it.
-var defaultLog switchable //nolint:gochecknoglobals // belongs to the one default Instance
-
 // standard is the default Instance.
 var standard = sync.OnceValue(newStandard) //nolint:gochecknoglobals // the one default Instance
 
 func newStandard() *Instance {
-	o := Options{Logger: slog.New(logHandler{to: &defaultLog})}
+	o := Options{Logger: defaultLogger()}
 	return must(newInstance(o.withDefaults(), func() time.Time { return NowFunc() }))
 }
 
@@ -139,8 +135,8 @@ func NewHTTPPoolOpts(self string, o *HTTPPoolOptions) *HTTPPool {
 		}
 	}
 	opts = opts.withDefaults()
-	p := &HTTPPool{must(standard().newPool(self, opts))}
+	p := &HTTPPool{must(standard().addPool(self, opts))}
 	RegisterPeerPicker(func() PeerPicker { return p })
-	standard().rules.Store(rulesOf(opts))
+	standard().process.Limit(opts.limits())
 	return p
 }

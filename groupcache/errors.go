@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -14,17 +15,17 @@ import (
 var (
 	// ErrClosed is returned by all methods of an Instance and its groups after Close. Make a new
 	// one.
-	ErrClosed = errors.New("groupcache: the instance is closed")
+	ErrClosed = outcome.ErrClosed
 	// ErrPeerUnavailable is wrapped by the errors of Set and Remove that could not reach a peer,
 	// and told to a PeerErrorHandler when an owner could not be asked: it is down, silent, busy, or
 	// its answer was not one of groupcache. Try again later: a removal that missed a peer is
 	// repeated when that peer is back.
-	ErrPeerUnavailable = errors.New("groupcache: peer unavailable")
+	ErrPeerUnavailable = outcome.ErrPeerUnavailable
 	// ErrValueTooLarge is returned by Get and Set for values above Options.MaxValueSize.
-	ErrValueTooLarge = errors.New("groupcache: the value is larger than Options.MaxValueSize")
+	ErrValueTooLarge = outcome.ErrValueTooLarge
 	// ErrGetterPanicked is wrapped by the error of a load whose Getter panicked or ended its
 	// goroutine. The key can be loaded again.
-	ErrGetterPanicked = errors.New("groupcache: the getter panicked")
+	ErrGetterPanicked = outcome.ErrGetterPanicked
 )
 
 // ErrNotFound is returned by a Getter to say that there is no such key; a Get at any peer returns
@@ -37,7 +38,7 @@ func (e *ErrNotFound) Error() string { return e.Msg }
 // Is matches any ErrNotFound.
 func (e *ErrNotFound) Is(target error) bool {
 	_, ok := target.(*ErrNotFound)
-	return ok
+	return ok || target == outcome.ErrNotFound
 }
 
 // ErrRemoteCall is the error of a Getter at another peer. Match it with errors.Is(err,
@@ -50,7 +51,7 @@ func (e *ErrRemoteCall) Error() string { return e.Msg }
 // Is matches any ErrRemoteCall.
 func (e *ErrRemoteCall) Is(target error) bool {
 	_, ok := target.(*ErrRemoteCall)
-	return ok
+	return ok || target == outcome.ErrRemoteCall
 }
 
 // RemoteLoadError is the error of a load at another peer, with the peer's answer. It wraps an
@@ -74,6 +75,18 @@ func (r RemoteLoadError) Error() string {
 
 // Unwrap returns Err.
 func (r RemoteLoadError) Unwrap() error { return r.Err }
+
+// notFound is the error of a key that is not there.
+func notFound(message string) error { return &ErrNotFound{Msg: message} }
+
+// remoteError is the error of the Getter at a peer.
+func remoteError(group, key string, a peer.Answer) error {
+	var err error = &ErrRemoteCall{Msg: a.Message}
+	if a.Outcome == peer.NotFound {
+		err = notFound(a.Message)
+	}
+	return RemoteLoadError{Group: group, Key: key, StatusCode: a.Code, Status: a.Status, Body: []byte(a.Message), Err: err}
+}
 
 // BadGroupcacheRequestError is given to a ServerErrorHandler for a request that is not one of
 // groupcache.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -55,20 +56,20 @@ func (i *Instance) Ranks(key string) (urls []string) {
 }
 
 // Keep puts a value into the hot cache, as if it had been loaded in the owner's place.
-func (g *Group) Keep(key, value string) { g.putHot(key, ByteView{s: value}) }
+func (g *Group) Keep(key, value string) { g.shared.Tiers.PutHot(store.Item{Key: key, Value: value}) }
 
 // GrantHedges makes room in the budget of hedges.
-func (g *Group) GrantHedges() { g.fetchCount.Add(1000) }
+func (g *Group) GrantHedges() { g.fetcher.Asked.Add(1000) }
 
 // DropHot empties the hot cache.
-func (g *Group) DropHot() { g.hot.Clear() }
+func (g *Group) DropHot() { g.shared.Tiers.Hot.Clear() }
 
 // Waiting is how many wait for the load of a key by this process's Getter.
-func (g *Group) Waiting(key string) int { return g.loads.Waiting(key) }
+func (g *Group) Waiting(key string) int { return g.loader.Waiting(key) }
 
 // Fetching is how many fetches from peers are under way.
 func (g *Group) Fetching() int64 {
-	n, _ := g.fetches.Active()
+	n, _ := g.fetcher.Active()
 	return n
 }
 
@@ -77,16 +78,16 @@ func (i *Instance) GreetAgain() { i.pool.GreetAll() }
 
 // SweepStep is what the group does for a step of a removal by prefix.
 func (g *Group) SweepStep(phase, id, prefix string) error {
-	return g.sweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
+	return g.writer.SweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
 }
 
 // Beginning is how many removals of this process by prefix are in their first step.
 func (i *Instance) Beginning() int { return len(i.pool.Beginning().All()) }
 
 // Drop empties the caches, as if the process had begun anew.
-func (g *Group) Drop() { g.drop() }
+func (g *Group) Drop() { g.writer.Drop() }
 
 // TakeFrom takes values of keys from the cache of a peer, and returns how many.
 func (g *Group) TakeFrom(ctx context.Context, url string, keys ...string) int64 {
-	return g.takeFrom(ctx, g.instance.pool.Peer(url), keys)
+	return g.handover.TakeFrom(ctx, g.shared.Route().Pool().Peer(url), keys)
 }

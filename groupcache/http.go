@@ -6,12 +6,18 @@ import (
 	"slices"
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 )
 
 // HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it
 // with NewHTTPPool, or have an Instance.
 type HTTPPool struct{ pool *pool }
+
+// PeerPicker is what says which of the peers owns a key.
+func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 
 // Set replaces the peers: their base URLs, this process's own among them. A URL that is none is
 // logged and left out.
@@ -43,8 +49,8 @@ func (p *HTTPPool) PickPeer(key string) (ProtoGetter, bool) {
 	return httpGetter{owner}, true
 }
 
-// peers are those that a group with this picker asks.
-func (p *HTTPPool) peers() *peer.Pool { return p.pool.Pool }
+// router is that of a group with this picker.
+func (p *HTTPPool) router() route.Router { return route.Ours(p.pool.Pool) }
 
 // httpGetter is a peer of an HTTPPool as others see it.
 type httpGetter struct{ peer *peer.Peer }
@@ -54,17 +60,21 @@ func (h httpGetter) GetURL() string { return h.peer.URL() }
 
 // Get asks the peer.
 func (h httpGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error {
-	v, err := remote{peer: h.peer}.get(ctx, in.GetGroup(), in.GetKey())
-	if err == nil {
-		fill(out, v)
+	a, err := h.peer.Get(ctx, in.GetGroup(), in.GetKey())
+	switch {
+	case err != nil:
+		return route.Unavailable(err)
+	case a.Outcome != peer.Found:
+		return remoteError(in.GetGroup(), in.GetKey(), a)
 	}
-	return err
+	fill(out, outcome.Value{Bytes: a.Value, Expire: a.Expire})
+	return nil
 }
 
-func fill(out *pb.GetResponse, v ByteView) {
-	out.Value = v.ByteSlice()
-	if v.expire != 0 {
-		out.Expire = &v.expire
+func fill(out *pb.GetResponse, v outcome.Value) {
+	out.Value = []byte(v.Bytes)
+	if v.Expire != 0 {
+		out.Expire = &v.Expire
 	}
 }
 
@@ -84,8 +94,8 @@ type selfGetter struct{ pool *pool }
 // GetURL is the base URL of this process.
 func (s selfGetter) GetURL() string { return s.pool.Self() }
 
-func (s selfGetter) group(name string) (*Group, error) {
-	g := s.pool.instance.Group(name)
+func (s selfGetter) group(name string) (*answers.Group, error) {
+	g := s.pool.local.Group(name)
 	if g == nil {
 		return nil, GroupNotFoundError{name}
 	}
@@ -98,7 +108,7 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 	if err != nil {
 		return err
 	}
-	v, err := g.serve(ctx, in.GetKey(), func() {})
+	v, err := g.Serve(ctx, in.GetKey(), func() {})
 	if err == nil {
 		fill(out, v)
 	}
@@ -108,11 +118,11 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 // Set stores a value in this process's caches.
 func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
 	g, err := s.group(in.GetGroup())
-	if err == nil && int64(len(in.GetValue())) > s.pool.instance.maxValueSize() {
+	if err == nil && int64(len(in.GetValue())) > s.pool.local.MaxValueSize() {
 		err = ErrValueTooLarge
 	}
 	if err == nil {
-		g.setHere(in.GetKey(), ByteView{string(in.GetValue()), in.GetExpire()})
+		g.Writer.SetHere(in.GetKey(), outcome.Value{Bytes: string(in.GetValue()), Expire: in.GetExpire()})
 	}
 	return err
 }
@@ -121,7 +131,7 @@ func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
 func (s selfGetter) Remove(_ context.Context, in *pb.GetRequest) error {
 	g, err := s.group(in.GetGroup())
 	if err == nil {
-		g.removeHere(in.GetKey())
+		g.Writer.RemoveHere(in.GetKey())
 	}
 	return err
 }

@@ -1,12 +1,9 @@
 package groupcache
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +11,9 @@ import (
 	"time"
 	"weak"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/process"
+	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
@@ -26,23 +26,14 @@ import (
 type Instance struct {
 	options Options
 	metrics *metrics.Groupcache
+	process *process.Process
 	pool    *pool // the peers of SetPeers
-	now     func() time.Time
-	rules   atomic.Pointer[rules]
 	forgets atomic.Uint64
-	life    context.Context // of what runs in the background
-	end     context.CancelFunc
-	work    sync.WaitGroup
-
-	histograms histograms
-	log        *slog.Logger
-	tracer     *tracing.Tracer // nil if there is none
 
 	mu        sync.RWMutex
 	groups    map[string]*Group                 // guarded by mu
 	former    groupTotals                       // of groups that are no more; guarded by mu
 	retired   []weak.Pointer[Group]             // groups that are no more, but may be used yet; guarded by mu
-	closed    bool                              // guarded by mu
 	pools     []*pool                           // all that serve this instance's groups; guarded by mu
 	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
 	onGroup   func(*Group)                      // guarded by mu
@@ -60,32 +51,47 @@ func New(opts Options) (*Instance, error) {
 }
 
 func newInstance(o Options, now func() time.Time) (*Instance, error) {
-	i := &Instance{options: o, now: now, groups: make(map[string]*Group)}
-	i.rules.Store(rulesOf(o))
-	i.life, i.end = context.WithCancel(context.Background())
-	i.log = observe.Logger(o.Logger, o.Name)
-	i.tracer = tracing.New(o.Trace, trace.Groupcache, o.Name, i.log)
-	i.metrics, i.histograms = metrics.NewGroupcache(o.Name), newHistograms()
+	log := observe.Logger(o.Logger, o.Name)
+	i := &Instance{options: o, metrics: metrics.NewGroupcache(o.Name), groups: make(map[string]*Group)}
+	i.process = process.New(process.Options{
+		Now: now, Log: log, Tracer: tracing.New(o.Trace, trace.Groupcache, o.Name, log), Handover: o.Handover,
+	}, o.limits())
 	var err error
-	if i.pool, err = i.newPool(o.Self, o); err != nil {
+	if i.pool, err = i.addPool(o.Self, o); err != nil {
 		return nil, err
 	}
 	return i, nil
 }
 
-// rules are the options that groups ask for. Those of the default instance come with its pool.
-type rules struct {
-	maxValueSize int64
-	setOwnerOnly bool
+// addPool makes a pool of peers that is served by this instance's groups.
+func (i *Instance) addPool(self string, o Options) (*pool, error) {
+	p, err := newPool(self, o, &answers.Local{
+		Process: i.process,
+		Group: func(name string) *answers.Group {
+			if g := i.Group(name); g != nil {
+				return &g.answers
+			}
+			return nil
+		},
+		Forgetting: i.forget,
+	})
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.pools = append(i.pools, p)
+	return p, nil
 }
 
-func rulesOf(o Options) *rules { return &rules{o.MaxValueSize, o.SetOwnerOnly} }
-
-// maxValueSize bounds values in bytes.
-func (i *Instance) maxValueSize() int64 { return i.rules.Load().maxValueSize }
-
-// setOwnerOnly says that a Set tells only the owner.
-func (i *Instance) setOwnerOnly() bool { return i.rules.Load().setOwnerOnly }
+// forget drops all values: a peer has made writes that this process was not told of, because the
+// peer did not know it.
+func (i *Instance) forget() {
+	for _, g := range i.Groups() {
+		g.writer.Drop()
+	}
+	i.forgets.Add(1)
+}
 
 // Name is the instance's name in metrics and logs: Options.Name or its default.
 func (i *Instance) Name() string { return i.options.Name }
@@ -94,9 +100,6 @@ func (i *Instance) Name() string { return i.options.Name }
 // http://10.0.0.1:8080. All peers must be given the same list, in any order. Those that stay keep
 // their connections. With a bad URL nothing changes.
 func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
-
-// PeerPicker is what says which of the peers owns a key.
-func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 
 // Handler serves the requests of peers. Mount it at Options.BasePath.
 func (i *Instance) Handler() http.Handler { return i.pool.server }
@@ -111,9 +114,9 @@ func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts .
 	case cacheBytes < 0:
 		return nil, fmt.Errorf("groupcache: group %s: cacheBytes is %d: set a budget in bytes, or 0 to cache nothing", observe.Quote(name), cacheBytes)
 	}
-	g := newGroup(i, name, cacheBytes, getter, opts)
+	g := newGroup(i.process, name, cacheBytes, getter, opts, func(own PeerPicker) route.Router { return i.routerFor(name, own) })
 	i.mu.Lock()
-	if i.closed {
+	if i.process.Closed() {
 		i.mu.Unlock()
 		return nil, ErrClosed
 	}
@@ -153,7 +156,7 @@ func (i *Instance) Groups() []*Group {
 	for _, g := range i.groups {
 		all = append(all, g)
 	}
-	slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.Name(), b.Name()) })
 	return all
 }
 
@@ -172,18 +175,21 @@ func (i *Instance) Deregister(name string) {
 	i.retired = append(i.retired, weak.Make(g))
 }
 
-// pickerFor is the PeerPicker of a group that has none of its own.
-func (i *Instance) pickerFor(name string) PeerPicker {
+// routerFor is the router of a group, whose own PeerPicker is nil if it has none.
+func (i *Instance) routerFor(name string, own PeerPicker) route.Router {
 	i.mu.RLock()
 	pick := i.pick
 	i.mu.RUnlock()
-	if pick == nil {
-		return &HTTPPool{i.pool}
+	switch {
+	case own != nil:
+		return routerOf(own)
+	case pick == nil:
+		return route.Ours(i.pool.Pool)
 	}
 	if p := pick(name); p != nil {
-		return p
+		return routerOf(p)
 	}
-	return NoPeers{}
+	return routerOf(NoPeers{})
 }
 
 // registerPicker sets what makes the PeerPicker of groups that have none of their own.
@@ -214,44 +220,38 @@ func (i *Instance) registerServerStart(fn func()) {
 	i.onServer = fn
 }
 
-// spawn runs fn in the background, unless the instance is closed.
-func (i *Instance) spawn(fn func()) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	if i.closed {
-		return false
-	}
-	i.work.Go(fn)
-	return true
-}
-
-func (i *Instance) isClosed() bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return i.closed
-}
-
-// getterPanicked logs a panic of a Getter, and is the error of its load.
-func (i *Instance) getterPanicked(key string, cause any) error {
-	if cause == nil {
-		return fmt.Errorf("%w: it ended its goroutine", ErrGetterPanicked)
-	}
-	i.log.Error("groupcache: a getter panicked", "key", observe.Cut(key), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
-	return fmt.Errorf("%w: %v", ErrGetterPanicked, cause)
-}
-
 // Close cancels all loads under way and ends what runs in the background; it waits for both. Peers
 // are then told that there is no such group, and every method that could wait returns ErrClosed.
 func (i *Instance) Close() error {
-	i.mu.Lock()
-	if i.closed {
-		i.mu.Unlock()
-		i.work.Wait()
+	groups, pools, first := i.close()
+	if !first {
+		i.process.Wait()
 		return nil
 	}
-	i.closed = true
-	pools := i.pools
-	groups := slices.Collect(maps.Values(i.groups))
+	i.process.End()
+	for _, g := range groups {
+		g.loader.Close()
+		g.fetcher.Close()
+	}
+	for _, g := range groups {
+		g.loader.Wait()
+		g.fetcher.Wait()
+	}
+	i.process.Wait()
+	for _, p := range pools {
+		p.close()
+	}
+	return nil
+}
+
+// close takes the groups away, and returns them with those that may be used yet.
+func (i *Instance) close() (groups []*Group, pools []*pool, first bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.process.Close() {
+		return nil, nil, false
+	}
+	groups = slices.Collect(maps.Values(i.groups))
 	i.groups = make(map[string]*Group)
 	for _, g := range groups {
 		i.former.add(g)
@@ -261,19 +261,16 @@ func (i *Instance) Close() error {
 			groups = append(groups, g)
 		}
 	}
-	i.mu.Unlock()
-	i.end()
-	for _, g := range groups {
-		g.loads.Close()
-		g.fetches.Close()
-	}
-	for _, g := range groups {
-		g.loads.Wait()
-		g.fetches.Wait()
-	}
-	i.work.Wait()
-	for _, p := range pools {
-		p.close()
-	}
-	return nil
+	return groups, i.pools, true
+}
+
+// groupTotals are what the metrics of an instance tell of all groups together. Those that are no
+// more count on: a counter must not fall.
+type groupTotals struct{ hedges, hedgesWon, takenOver, refused int64 }
+
+func (t *groupTotals) add(g *Group) {
+	t.hedges += g.fetcher.Hedges.Load()
+	t.hedgesWon += g.fetcher.HedgesWon.Load()
+	t.takenOver += g.handover.TakenOver.Load()
+	t.refused += g.shared.Tiers.Main.Stats().Refused + g.shared.Tiers.Hot.Stats().Refused
 }

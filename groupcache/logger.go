@@ -22,6 +22,12 @@ type Logger interface {
 	Printf(format string, args ...interface{})
 }
 
+// defaultLog is where the default instance writes; SetLogger changes it.
+var defaultLog switchable //nolint:gochecknoglobals // belongs to the one default Instance
+
+// defaultLogger writes there.
+func defaultLogger() *slog.Logger { return slog.New(logHandler{to: &defaultLog}) }
+
 // SetLogger sends what the default instance has to say to a logrus logger; nil silences it. It may
 // be called at any time.
 func SetLogger(log *logrus.Entry) {

@@ -10,28 +10,6 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// histograms are those of an instance.
-type histograms struct{ loads, sizes *observe.Histogram }
-
-func newHistograms() histograms {
-	stripes := observe.NewStripes()
-	return histograms{
-		loads: observe.NewHistogram(observe.Latencies(), stripes),
-		sizes: observe.NewHistogram(observe.Sizes(), stripes),
-	}
-}
-
-// groupTotals are what the metrics of an instance tell of all groups together. Those that are no
-// more count on: a counter must not fall.
-type groupTotals struct{ hedges, hedgesWon, takenOver, refused int64 }
-
-func (t *groupTotals) add(g *Group) {
-	t.hedges += g.hedges.Load()
-	t.hedgesWon += g.hedgesWon.Load()
-	t.takenOver += g.takenOver.Load()
-	t.refused += g.main.Stats().Refused + g.hot.Stats().Refused
-}
-
 // Describe implements prometheus.Collector.
 func (i *Instance) Describe(ch chan<- *prometheus.Desc) {
 	if i == nil {
@@ -52,8 +30,8 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 	i.collectGroups(ch)
 	i.collectPeers(ch)
 	out.Count(m.Forgets, uint64(i.forgets.Load()))
-	out.Histogram(m.Duration, i.histograms.loads)
-	out.Histogram(m.Sizes, i.histograms.sizes)
+	out.Histogram(m.Duration, i.process.Loads)
+	out.Histogram(m.Sizes, i.process.Sizes)
 }
 
 func (i *Instance) collectGroups(ch chan<- prometheus.Metric) {
@@ -63,7 +41,7 @@ func (i *Instance) collectGroups(ch chan<- prometheus.Metric) {
 	labels := observe.NewLabels(0)
 	for _, g := range i.Groups() {
 		totals.add(g)
-		g.collect(i.metrics, observe.To(ch, labels.Take(g.name)))
+		collectGroup(i.metrics, g, observe.To(ch, labels.Take(g.Name())))
 	}
 	m, out := i.metrics, observe.To(ch)
 	out.Count(m.Hedges, count(totals.hedgesWon), "won")
@@ -148,8 +126,8 @@ func collectPeer(m *metrics.Groupcache, p *peer.Peer, out observe.Sender) {
 	out.Gauge(m.Route, 1, p.Route().String())
 }
 
-func (g *Group) collect(m *metrics.Groupcache, out observe.Sender) {
-	s, inherited := &g.Stats, g.inherited.Load()
+func collectGroup(m *metrics.Groupcache, g *Group, out observe.Sender) {
+	s, inherited := &g.Stats, g.loader.Inherited.Load()
 	out.Count(m.Gets, count(s.Gets.Get()))
 	out.Count(m.ServerRequests, count(s.ServerRequests.Get()))
 	out.Count(m.Loads, count(s.LocalLoads.Get()), "getter")
@@ -158,7 +136,7 @@ func (g *Group) collect(m *metrics.Groupcache, out observe.Sender) {
 	out.Count(m.Loads, count(s.PeerErrors.Get()), "peer_failed")
 	out.Count(m.Loads, count(inherited), "former_owner")
 	out.Count(m.Loads, count(s.Loads.Get()-s.LoadsDeduped.Get()-s.PeerLoads.Get()-s.PeerErrors.Get()-inherited), "joined")
-	for tier, st := range map[string]store.Stats{"main": g.main.Stats(), "hot": g.hot.Stats()} {
+	for tier, st := range map[string]store.Stats{"main": g.shared.Tiers.Main.Stats(), "hot": g.shared.Tiers.Hot.Stats()} {
 		out.Count(m.Hits, count(st.Hits), tier)
 		out.Gauge(m.Items, float64(st.Items), tier)
 		out.Gauge(m.Bytes, float64(st.Cost), tier)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
+	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/process"
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/trace"
@@ -281,4 +283,18 @@ func (o Options) check() error {
 		bad = append(bad, errors.New("groupcache: Options.Secret is set, but Auth is AuthOff, which signs and checks nothing: set AuthAccept, and AuthRequire once all peers have it; or no Secret"))
 	}
 	return errors.Join(bad...)
+}
+
+// limits are those of the groups.
+func (o Options) limits() process.Limits {
+	return process.Limits{MaxValueSize: o.MaxValueSize, SetOwnerOnly: o.SetOwnerOnly}
+}
+
+// address returns the address of a peer as the ring and the network have it, or tells what is wrong
+// with it.
+func (o Options) address(s string) (string, error) {
+	if o.Network != nil {
+		return s, o.Network.CheckAddress(s)
+	}
+	return httppeer.BaseURL(s)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 )
 
 // ProtoGetter is a peer: another process that can be asked for a key. One that has a method
@@ -13,11 +14,6 @@ type ProtoGetter interface {
 	Remove(ctx context.Context, in *pb.GetRequest) error
 	// GetURL is the peer's address.
 	GetURL() string
-}
-
-// protoSetter is a ProtoGetter that can set values.
-type protoSetter interface {
-	Set(ctx context.Context, in *pb.SetRequest) error
 }
 
 // PeerPicker says which peer owns a key.
@@ -36,6 +32,30 @@ func (NoPeers) PickPeer(string) (ProtoGetter, bool) { return nil, false }
 
 // GetAll returns no peers.
 func (NoPeers) GetAll() []ProtoGetter { return []ProtoGetter{} }
+
+// routerOf makes the router of a PeerPicker: of our own pool, or of somebody else's making.
+func routerOf(p PeerPicker) route.Router {
+	if own, ok := p.(interface{ router() route.Router }); ok {
+		return own.router()
+	}
+	return route.Theirs(foreign{p})
+}
+
+// foreign is a PeerPicker of somebody else's making.
+type foreign struct{ picker PeerPicker }
+
+// PickPeer implements route.Picker.
+func (f foreign) PickPeer(key string) (route.Foreign, bool) { return f.picker.PickPeer(key) }
+
+// GetAll implements route.Picker.
+func (f foreign) GetAll() []route.Foreign {
+	peers := f.picker.GetAll()
+	all := make([]route.Foreign, len(peers))
+	for i, p := range peers {
+		all[i] = p
+	}
+	return all
+}
 
 // PeerErrorHandler decides what follows a peer's error: a load by this process's own Getter, or an
 // error. It is asked for errors of the peer's Getter (a RemoteLoadError) and for peers that could

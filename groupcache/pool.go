@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
+	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/ring"
@@ -18,20 +20,22 @@ import (
 type pool struct {
 	*peer.Pool
 
-	instance *Instance
-	options  Options
-	network  Network
-	server   *httppeer.Server
-	http1    *httppeer.HTTP1
-	lines    func() httppeer.LineStats // of the peers
+	options Options
+	log     *slog.Logger
+	local   *answers.Local
+	network Network
+	server  *httppeer.Server
+	http1   *httppeer.HTTP1
+	lines   func() httppeer.LineStats // of the peers
 
 	openWarned  atomic.Bool // the log has been told that anybody is answered
 	selfChecked atomic.Bool // the log has been told that this process is not among its peers
 }
 
-// newPool makes a pool that serves this instance's groups.
-func (i *Instance) newPool(self string, o Options) (*pool, error) {
-	p := &pool{instance: i, options: o}
+// newPool makes a pool whose peers are answered by local.
+func newPool(self string, o Options, local *answers.Local) (*pool, error) {
+	p := &pool{options: o, log: local.Process.Log, local: local}
+	local.Greets = p.greeting
 	var signer *httppeer.Signer
 	p.http1 = &httppeer.HTTP1{Of: o.Transport}
 	upgrader := p.http1.RoundTripper
@@ -42,10 +46,9 @@ func (i *Instance) newPool(self string, o Options) (*pool, error) {
 	if o.Frames != FramesAuto {
 		upgrader = nil
 	}
-	answers := local{i, p}
 	p.server = &httppeer.Server{
-		Local:    answers,
-		Has:      func(group string) bool { return i.Group(group) != nil },
+		Local:    local,
+		Has:      func(group string) bool { return local.Group(group) != nil },
 		BasePath: o.BasePath,
 		Context:  o.Context,
 		Fail: func(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
@@ -60,17 +63,17 @@ func (i *Instance) newPool(self string, o Options) (*pool, error) {
 	if network == nil {
 		h := &httppeer.Network{
 			Client: httppeer.Client{
-				RoundTripper: o.Transport, Upgrader: upgrader, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: i.tracer,
+				RoundTripper: o.Transport, Upgrader: upgrader, MaxValueSize: o.MaxValueSize, Signer: signer, Tracer: local.Tracer(),
 			},
 			BasePath: o.BasePath,
 		}
 		network, p.lines = h, h.Client.Lines
 	}
-	if err := network.Attach(answers); err != nil {
+	if err := network.Attach(local); err != nil {
 		return nil, fmt.Errorf("groupcache: Options.Network: %w", err)
 	}
 	p.network = network
-	p.Pool = peer.NewPool(i.selfOf(self, o), o.rings(), peer.Options{
+	p.Pool = peer.NewPool(p.selfOf(self), o.rings(), peer.Options{
 		Name:         o.Name,
 		Dial:         network.Dial,
 		Timeout:      o.PeerTimeout,
@@ -80,11 +83,8 @@ func (i *Instance) newPool(self string, o Options) (*pool, error) {
 		Handover:     o.Handover,
 		Backoff:      probeBackoff,
 		Logger:       o.Logger,
-		Trace:        i.tracer,
+		Trace:        local.Tracer(),
 	})
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.pools = append(i.pools, p)
 	return p, nil
 }
 
@@ -121,10 +121,10 @@ func (p *pool) close() {
 func (p *pool) setGood(peers []string) {
 	good, bad := p.addresses(peers)
 	for _, err := range bad {
-		p.instance.log.Error("groupcache: a peer is left out", observe.Cause(err))
+		p.log.Error("groupcache: a peer is left out", observe.Cause(err))
 	}
 	if err := p.setAddresses(good); err != nil {
-		p.instance.log.Error("groupcache: the peers are not changed", observe.Cause(err))
+		p.log.Error("groupcache: the peers are not changed", observe.Cause(err))
 	}
 }
 
@@ -145,7 +145,7 @@ func (p *pool) warnIfOpen() {
 	if len(p.Peers()) == 0 || p.guarded() || p.openWarned.Swap(true) {
 		return
 	}
-	p.instance.log.Warn("groupcache: whoever reaches the port of the peers may read, set and remove all values: let peers prove who they are " +
+	p.log.Warn("groupcache: whoever reaches the port of the peers may read, set and remove all values: let peers prove who they are " +
 		"(Auth and Secret, or client certificates; over gRPC ServerTLS or Authorize), and keep the port to them")
 }
 
@@ -164,4 +164,62 @@ func (p *pool) setAddresses(urls []string) error {
 	p.checkSelf(urls)
 	p.warnIfOpen()
 	return nil
+}
+
+// checkSelf says in the log, once, that this process is not among its peers as it knows itself.
+func (p *pool) checkSelf(urls []string) {
+	self := p.Self()
+	if self == "" || len(urls) == 0 || p.selfChecked.Load() {
+		return
+	}
+	same := ""
+	for _, u := range urls {
+		if u == self {
+			return
+		}
+		if same == "" && httppeer.SameAddress(u, self) {
+			same = u
+		}
+	}
+	if p.selfChecked.Swap(true) {
+		return
+	}
+	if same != "" {
+		p.log.Warn("groupcache: this process is among the peers by another spelling, and asks itself like a stranger: write Self as it stands in the list",
+			"self", httppeer.Shown(self), "listed", httppeer.Shown(same))
+		return
+	}
+	p.log.Warn("groupcache: this process is not among its peers and owns no keys: give all processes the same list, with Self in it", "self", httppeer.Shown(self))
+}
+
+// addresses are those of peers as the ring has them, each once, in their order, and what is wrong
+// with the others.
+func (p *pool) addresses(urls []string) (good []string, bad []error) {
+	seen := make(map[string]bool, len(urls))
+	for _, u := range urls {
+		addr, err := p.options.address(u)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		if !seen[addr] {
+			seen[addr] = true
+			good = append(good, addr)
+		}
+	}
+	return good, bad
+}
+
+// selfOf is the address of this process. What is none is said in the log, as the original takes
+// anything.
+func (p *pool) selfOf(self string) string {
+	if self == "" {
+		return ""
+	}
+	addr, err := p.options.address(self)
+	if err != nil {
+		p.log.Error("groupcache: the address of this process is not one of a peer", observe.Cause(err))
+		return self
+	}
+	return addr
 }

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/runtime/protoiface"
 	"google.golang.org/protobuf/runtime/protoimpl"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 )
 
 // A Sink receives the value of a Get. A Getter must call exactly one of the Set methods when it
@@ -155,14 +157,11 @@ func (s truncatingSink) SetProto(m protoiface.MessageV1, e time.Time) error {
 	return setProto(s, m, e)
 }
 
-// loadSink is what a Getter fills in a load; it keeps its own copy and knows whether it was filled.
-type loadSink struct {
-	view ByteView
-	set  bool
-}
+// loadSink is what a Getter fills in a load.
+type loadSink outcome.Filling
 
 func (s *loadSink) setView(v ByteView) error {
-	s.view, s.set = v, true
+	s.Value, s.Set = valueOf(v), true
 	return nil
 }
 

@@ -5,6 +5,9 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/group"
+	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
 )
 
 // An AtomicInt is a counter that several goroutines may use at once. The zero value is 0. It is
@@ -95,3 +98,14 @@ type CacheStats struct {
 	ActiveSingleFlightRemoves   int64         // removals under way, of the group
 	SingleFlightRemoveOldestAge time.Duration // how long the oldest of them has been under way
 }
+
+// counters are where the parts of a group count.
+func (s *Stats) counters() group.Stats {
+	return group.Stats{
+		Gets: &s.Gets, Loads: &s.Loads, LoadsDeduped: &s.LoadsDeduped, LocalLoads: &s.LocalLoads, LocalLoadErrs: &s.LocalLoadErrs,
+		PeerLoads: &s.PeerLoads, PeerErrors: &s.PeerErrors, ServerRequests: &s.ServerRequests, Slowest: s.GetFromPeersLatencyLower.raise,
+	}
+}
+
+// sumUp makes two of the Stats sums of what the caches count.
+func (s *Stats) sumUp(caches *tiers.Tiers) { s.Gets.also, s.CacheHits.also = caches.Gets, caches.Hits }

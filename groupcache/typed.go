@@ -123,7 +123,7 @@ func (t *Typed[T]) GetMulti(ctx context.Context, keys []string) (map[string]T, e
 func (t *Typed[T]) decode(key string, view ByteView) (T, error) {
 	v, err := t.codec.Decode([]byte(view.s))
 	if err != nil {
-		return v, fmt.Errorf("groupcache: decode the value of key %s in group %s: %w", observe.Quote(key), observe.Quote(t.group.name), err)
+		return v, fmt.Errorf("groupcache: decode the value of key %s in group %s: %w", observe.Quote(key), observe.Quote(t.group.Name()), err)
 	}
 	return v, nil
 }

@@ -2,14 +2,10 @@ package groupcache
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/store"
-	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
+	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
 )
 
 // Set stores a value at the owner of the key, and removes the key from the caches of all others, so
@@ -22,32 +18,11 @@ import (
 // this process asks it again. What something on the way never lets through is given up, said in the
 // log and counted: such a peer may have the old value until it expires.
 func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.Time, hotCache bool) error { //nolint:revive // the original's signature
-	if limit := g.instance.maxValueSize(); int64(len(value)) > limit {
-		return fmt.Errorf("%w: it has %d bytes of at most %d", ErrValueTooLarge, len(value), limit)
-	}
-	v := ByteView{string(value), nanoseconds(expire)}
-	keep := g.putNowhere
+	keep := (*tiers.Tiers).Drop
 	if hotCache {
-		keep = g.putHot
+		keep = (*tiers.Tiers).PutHot
 	}
-	g.route().settle(orBackground(ctx))
-	targets := g.route().all(g.name, key)
-	if slices.ContainsFunc(targets, func(t target) bool { return t.owner && t.here() }) {
-		keep = g.putMain
-	}
-	ctx = orBackground(ctx)
-	left := ctx.Done()
-	return g.write(ctx, key, writing{targets: targets, set: g.left.Set(key), tell: func(ctx context.Context, t target) error {
-		switch {
-		case t.here():
-			g.replace(key, keep, v)
-		case t.owner:
-			return t.set(ctx, g.name, key, v, left)
-		case t.left || !g.instance.setOwnerOnly():
-			return t.remove(ctx, g.name, key)
-		}
-		return nil
-	}})
+	return g.writer.Set(ctx, key, outcome.Value{Bytes: string(value), Expire: nanoseconds(expire)}, keep)
 }
 
 // Remove drops a key from the caches of all peers, so that no caller gets a value loaded before,
@@ -57,119 +32,39 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // it again. What something on the way never lets through is given up, said in the log and counted:
 // such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
-	g.route().settle(orBackground(ctx))
-	return g.write(ctx, key, writing{targets: g.route().all(g.name, key), tell: g.removing(key)})
+	return g.writer.Remove(ctx, key)
 }
 
-// removing tells targets to drop a key.
-func (g *Group) removing(key string) func(context.Context, target) error {
-	return func(ctx context.Context, t target) error {
-		if t.here() {
-			g.removeHere(key)
-			return nil
-		}
-		return t.remove(ctx, g.name, key)
-	}
+// Clear drops all values of the group from this process's caches, and what is being loaded is not
+// kept. Peers keep theirs.
+func (g *Group) Clear() { g.writer.Clear() }
+
+// Removal says what became of RemoveAll or RemovePrefix at the other peers, by their addresses.
+type Removal struct {
+	// Done are the peers that have dropped what they had.
+	Done []string
+	// Missed are the peers that could not be told. Each of them is told before this process asks it
+	// again.
+	Missed []string
+	// Unable are the peers that cannot do it, and may answer with old values until they expire:
+	// those of the original, those of a foreign PeerPicker, and those behind something that lets no
+	// such request through.
+	Unable []string
 }
 
-// writing is a write under way.
-type writing struct {
-	targets []target
-	tell    func(context.Context, target) error
-	set     *writes.Set // nil for a removal
+// RemoveAll drops all keys of the group from the caches of all peers. See RemovePrefix. Clear is
+// its counterpart for this process alone.
+func (g *Group) RemoveAll(ctx context.Context) (Removal, error) { return g.RemovePrefix(ctx, "") }
+
+// RemovePrefix drops all keys that begin with a prefix from the caches of all peers, so that no
+// caller gets a value loaded before, after RemovePrefix has returned nil. It asks each peer twice,
+// and costs each a walk through the group's caches. It works on if the context ends, and returns
+// then, without a Removal. A peer that has not begun within 20 seconds has missed it.
+//
+// The error is nil if all peers have done it, and names those that have not: the others have
+// dropped what they had, but may be given an old value by those, and keep it. A peer of an older
+// version drops all that it has, of all groups.
+func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
+	r, err := g.writer.RemovePrefix(ctx, prefix)
+	return Removal(r), err
 }
-
-// run tells the targets, after those Sets of the key whose callers have left. One whose caller has
-// left meanwhile is a removal.
-func (g *Group) run(ctx context.Context, key string, w writing, earlier <-chan struct{}) error {
-	if earlier != nil {
-		<-earlier
-	}
-	if w.set != nil && !w.set.Begin(ctx) {
-		w.set, w.tell = nil, g.removing(key)
-	}
-	if w.set != nil {
-		defer w.set.End()
-	}
-	told := context.WithoutCancel(ctx)
-	round := writes.Round[target]{
-		Life:     g.instance.life,
-		Tell:     func(t target) error { return w.tell(told, t) },
-		Miss:     func(t target, err error) { t.miss(writes.Removal{Group: g.name, Key: key}, err) },
-		Hopeless: peer.Hopeless,
-		Down:     peer.ErrUnavailable,
-	}
-	return unavailable(w.targets, round.Run(w.targets))
-}
-
-// write tells all targets, those first and one after the other that answer for the key in the place
-// of the one before. Told earlier, one of the others could fetch the old value from them again, and
-// keep it.
-func (g *Group) write(ctx context.Context, key string, w writing) error {
-	ctx = orBackground(ctx)
-	g.dropLoads(key)
-	done := make(chan error, 1)
-	earlier := g.left.Earlier(key)
-	ok := g.instance.spawn(func() {
-		begun := g.removals.Begin()
-		defer g.removals.End(begun)
-		done <- g.run(ctx, key, w, earlier)
-	})
-	if !ok {
-		return ErrClosed
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		if w.set != nil {
-			w.set.Leave()
-		}
-		return fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
-	}
-}
-
-// unavailable joins the errors of targets that could not be told.
-func unavailable(targets []target, errs []error) error {
-	for i, err := range errs {
-		if err != nil {
-			errs[i] = fmt.Errorf("%w: %s: %w", ErrPeerUnavailable, targets[i].url(), err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// dropLoads makes the loads under way of a key ones that are not joined, and whose result is not
-// kept.
-func (g *Group) dropLoads(key string) {
-	g.loads.Fence(key)
-	g.fetches.Fence(key)
-}
-
-func (g *Group) putMain(key string, v ByteView) {
-	g.hot.Remove(key)
-	g.main.Add(store.Item{Key: key, Value: v.s, Expire: v.expire})
-}
-
-func (g *Group) putHot(key string, v ByteView) {
-	g.main.Remove(key)
-	g.keepGuest(store.Item{Key: key, Value: v.s, Expire: v.expire})
-}
-
-func (g *Group) putNowhere(key string, _ ByteView) {
-	g.main.Remove(key)
-	g.hot.Remove(key)
-}
-
-// replace drops what this process has of a key, and keeps the value if keep does.
-func (g *Group) replace(key string, keep func(string, ByteView), v ByteView) {
-	g.touch(key)
-	g.dropLoads(key)
-	keep(key, v)
-	g.dropLoads(key) // a load that began meanwhile may have found the old value in the cache
-}
-
-// setHere and removeHere are what peers ask for.
-func (g *Group) setHere(key string, v ByteView) { g.replace(key, g.putMain, v) }
-
-func (g *Group) removeHere(key string) { g.replace(key, g.putNowhere, ByteView{}) }

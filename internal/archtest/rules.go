@@ -78,6 +78,17 @@ const (
 	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
 	snapshot     = "groupcache/internal/snapshot"
+	groupEnds    = "groupcache/internal/outcome"
+	groupProcess = "groupcache/internal/process"
+	groupTiers   = "groupcache/internal/tiers"
+	groupRoute   = "groupcache/internal/route"
+	groupParts   = "groupcache/internal/group"
+	groupLoader  = "groupcache/internal/loader"
+	handover     = "groupcache/internal/handover"
+	fetcher      = "groupcache/internal/fetcher"
+	finder       = "groupcache/internal/finder"
+	writer       = "groupcache/internal/writer"
+	answers      = "groupcache/internal/answers"
 	ring         = "groupcache/internal/ring"
 	hashRing     = "groupcache/consistenthash"
 	lru          = "groupcache/lru"
@@ -116,12 +127,31 @@ func betweenPeers() []Row {
 	}
 }
 
+// partsOfAGroup are the packages of which a group of groupcache consists.
+func partsOfAGroup() []Row {
+	return []Row{
+		{Package: groupEnds},
+		{Package: groupProcess, May: []string{groupEnds, observe, tracing}},
+		{Package: groupTiers, May: []string{store}},
+		{Package: groupRoute, May: []string{groupEnds, peer, writes, messages}},
+		{Package: groupParts, May: []string{groupEnds, groupProcess, groupTiers, store, groupRoute, peer, writes, traces, tracing}},
+		{Package: groupLoader, May: []string{groupParts, groupEnds, flight, store, groupTiers, peer, traces}},
+		{Package: handover, May: []string{groupParts, groupLoader, groupEnds, flight, store, groupTiers, peer, multiwire, snapshot, observe}},
+		{Package: fetcher, May: []string{groupParts, groupLoader, groupEnds, flight, store, groupRoute, peer, multiwire}},
+		{Package: finder, May: []string{groupParts, groupLoader, handover, fetcher, groupEnds, peer, observe, traces}},
+		{Package: writer, May: []string{groupParts, groupLoader, groupEnds, groupRoute, store, groupTiers, peer, writes}, Tests: []string{groupProcess}},
+		{Package: answers, May: []string{
+			groupParts, groupLoader, handover, finder, writer, groupEnds, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing,
+		}},
+	}
+}
+
 // Holdfast returns the rules of this module. Arrows point one way, from add-on to core to internal;
 // siblings never import each other, except that all may import breaker.
 func Holdfast() Rules {
 	return Rules{
 		Module: thisModule,
-		Rows: slices.Concat(sharedByAll(), betweenPeers(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
+		Rows: slices.Concat(sharedByAll(), betweenPeers(), partsOfAGroup(), aroundMemcache(), aroundSentinel(), aroundAutorefresh(), []Row{
 			{Package: testServers, May: []string{testServers, traces}},
 			{Package: "holdfasttest", May: []string{testServers}, Tests: []string{memcache, sentinel, radix}},
 			{Package: thisPackage},
@@ -136,8 +166,9 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, pbwire, multiwire, peer, httppeer, flight, writes, store, snapshot, ring, hashRing, lru, breaker, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing,
-			}, Tests: []string{frame, singleflight, dnspeers}},
+				messages, peer, httppeer, store, ring, hashRing, lru, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
+				answers, fetcher, finder, groupParts, handover, groupLoader, groupEnds, groupProcess, groupRoute, groupTiers, writer,
+			}, Tests: []string{frame, multiwire, snapshot, singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},

@@ -67,6 +67,7 @@
 // held over requests, Getters, or functions of the user:
 //
 //	Instance.mu > store shard
+//	Instance.mu > process.Process.mu
 //	flight shard, batch, Ages.mu, Left.mu, Touched.mu, Sweeps.mu > (nothing)
 //	peer.Pool.mu > Early.mu > Missed.mu
 //	peer.Pool.mu > breaker

@@ -1,0 +1,36 @@
+// Package outcome has how a Get ends: with a value, or with one of a few errors.
+package outcome
+
+import "errors"
+
+// Value is a value of a key.
+type Value struct {
+	Bytes  string
+	Expire int64 // Unix nanoseconds; 0: never
+}
+
+// Filling is what a Getter has given.
+type Filling struct {
+	Value Value
+	Set   bool // there is a value
+}
+
+// The errors of package groupcache, where they are described.
+var (
+	ErrClosed          = errors.New("groupcache: the instance is closed")
+	ErrPeerUnavailable = errors.New("groupcache: peer unavailable")
+	ErrValueTooLarge   = errors.New("groupcache: the value is larger than Options.MaxValueSize")
+	ErrGetterPanicked  = errors.New("groupcache: the getter panicked")
+)
+
+// The kinds of a Getter's error. Errors of users' hands are of a kind if errors.Is says so.
+var (
+	// ErrNotFound is the kind of errors which say that there is no such key.
+	ErrNotFound = errors.New("not found")
+	// ErrRemoteCall is the kind of all other errors of a Getter at another peer.
+	ErrRemoteCall = errors.New("remote call")
+)
+
+// Answered reports whether an error of a peer is one of its Getter: the key need not be asked for
+// elsewhere.
+func Answered(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrRemoteCall) }

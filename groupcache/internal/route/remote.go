@@ -1,0 +1,122 @@
+// Package route says where the keys of a group are: at this process, at peers of ours, or at peers
+// of somebody else's making.
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
+	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+)
+
+// Foreign is a peer of somebody else's making.
+type Foreign interface {
+	Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error
+	Remove(ctx context.Context, in *pb.GetRequest) error
+	GetURL() string
+}
+
+// setter is a Foreign that can set values.
+type setter interface {
+	Set(ctx context.Context, in *pb.SetRequest) error
+}
+
+// Remote is another process: a peer of ours, or one of somebody else's making. The zero Remote is
+// this process.
+type Remote struct {
+	Peer    *peer.Peer
+	Foreign Foreign
+}
+
+// Here reports whether it is this process.
+func (r Remote) Here() bool { return r.Peer == nil && r.Foreign == nil }
+
+// URL is the address of another process.
+func (r Remote) URL() string {
+	if r.Peer != nil {
+		return r.Peer.Shown()
+	}
+	return r.Foreign.GetURL()
+}
+
+// Get asks for a key. The error is one of a Foreign, or wraps ErrPeerUnavailable.
+func (r Remote) Get(ctx context.Context, group, key string) (peer.Answer, error) {
+	if r.Peer == nil {
+		out := &pb.GetResponse{}
+		err := r.Foreign.Get(ctx, &pb.GetRequest{Group: &group, Key: &key}, out)
+		return peer.Answer{Value: string(out.GetValue()), Expire: out.GetExpire()}, err
+	}
+	a, err := r.Peer.Get(ctx, group, key)
+	return a, Unavailable(err)
+}
+
+// Unavailable is the error of a peer of ours that could not be asked, nil for none.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", outcome.ErrPeerUnavailable, err)
+}
+
+var errCannotSet = errors.New("the peer has no method Set")
+
+// Set stores a value. See peer.Value for left.
+func (r Remote) Set(ctx context.Context, group, key string, v outcome.Value, left <-chan struct{}) error {
+	if r.Peer != nil {
+		return r.Peer.Set(ctx, group, key, peer.Value{Value: v.Bytes, Expire: v.Expire, Left: left})
+	}
+	s, ok := r.Foreign.(setter)
+	if !ok {
+		return errCannotSet
+	}
+	return s.Set(ctx, &pb.SetRequest{Group: &group, Key: &key, Value: []byte(v.Bytes), Expire: &v.Expire})
+}
+
+// errCannotSweep says that a peer of somebody else's making removes single keys only.
+var errCannotSweep = fmt.Errorf("%w: the peer has no method to remove several keys", peer.ErrUndeliverable)
+
+// Sweep removes all keys that begin with a prefix.
+func (r Remote) Sweep(ctx context.Context, group string, s writes.Sweep) error {
+	if r.Peer == nil {
+		return errCannotSweep
+	}
+	return r.Peer.Sweep(ctx, group, s)
+}
+
+// Remove drops a key.
+func (r Remote) Remove(ctx context.Context, group, key string) error {
+	if r.Peer != nil {
+		return r.Peer.Remove(ctx, group, key)
+	}
+	return r.Foreign.Remove(ctx, &pb.GetRequest{Group: &group, Key: &key})
+}
+
+// Target is a process that a write must be told.
+type Target struct {
+	Remote
+	Owner   bool
+	InOrder bool // answers for the key in the place of those before
+	Gone    bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
+}
+
+var _ writes.Target = Target{}
+
+// Ranked implements writes.Target.
+func (t Target) Ranked() bool { return t.InOrder }
+
+// Left implements writes.Target.
+func (t Target) Left() bool { return t.Gone }
+
+// Up implements writes.Target.
+func (t Target) Up() bool { return t.Peer == nil || t.Peer.Up() }
+
+// Miss keeps a write for a peer of ours that could not be told.
+func (t Target) Miss(r writes.Removal, cause error) {
+	if t.Peer != nil {
+		t.Peer.Miss(r, cause)
+	}
+}
