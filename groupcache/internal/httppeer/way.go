@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"reflect"
 	"strconv"
 	"sync/atomic"
 
@@ -36,10 +37,27 @@ func AnswerTest(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		return
 	}
-	if r.ProtoAtLeast(1, 1) {
+	if r.ProtoAtLeast(1, 1) && !keepsBack(w) {
 		w.WriteHeader(http.StatusProcessing)
 	}
 	http.Error(w, http.StatusText(testedStatus), testedStatus)
+}
+
+// keepsBack reports whether a writer is that of http.TimeoutHandler, which keeps all back until the
+// end. It takes a sign for the status of the answer, and complains of the real one in the server's
+// log.
+func keepsBack(w http.ResponseWriter) bool {
+	for w != nil {
+		if reflect.TypeOf(w).String() == "*http.timeoutWriter" {
+			return true
+		}
+		wrapped, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapped.Unwrap()
+	}
+	return false
 }
 
 // WantsSigns says that the peer that makes a request understands signs of life, and that they reach

@@ -3,9 +3,11 @@ package httppeer_test
 import (
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +76,29 @@ func TestWhatATestOfTheWaySays(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			if got := to.Explore(ctx); got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// Behind an http.TimeoutHandler each test of the way left a line in the server's log: the sign of
+// life was taken for the status, and the status for a second one.
+func TestATestOfTheWayIsNoComplaintInTheLog(t *testing.T) {
+	unwrapping := func(w http.ResponseWriter, r *http.Request) { httppeer.AnswerTest(httppeer.WithStatus(w), r) }
+	for name, h := range map[string]http.HandlerFunc{"alone": httppeer.AnswerTest, "with a wrapper": unwrapping} {
+		t.Run(name, func(t *testing.T) {
+			var complaints strings.Builder
+			s := httptest.NewUnstartedServer(http.TimeoutHandler(h, time.Minute, "late"))
+			s.Config.ErrorLog = log.New(&complaints, "", 0)
+			s.Start()
+			response, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			s.Close() // all that is written was written
+			if response.StatusCode != http.StatusNotFound || complaints.Len() > 0 {
+				t.Errorf("status %d, in the log %q, want 404 and nothing", response.StatusCode, complaints.String())
 			}
 		})
 	}
