@@ -18,11 +18,11 @@ func (g *Group) CacheStats(which CacheType) CacheStats {
 		return CacheStats{}
 	}
 	out := CacheStats{Bytes: s.Bytes, Items: s.Items, Gets: s.Gets, Hits: s.Hits, Evictions: s.Evictions}
-	loads, since := g.loader.Active()
-	fetches, sinceFetch := g.fetcher.Active()
+	loads, since := g.parts.Loader.Active()
+	fetches, sinceFetch := g.parts.Fetcher.Active()
 	out.ActiveSingleFlightLoads = loads + fetches
 	out.SingleFlightLoadOldestAge = max(age(since), age(sinceFetch))
-	removes, sinceRemove := g.writer.Ages.Active()
+	removes, sinceRemove := g.parts.Writer.Ages.Active()
 	out.ActiveSingleFlightRemoves, out.SingleFlightRemoveOldestAge = removes, age(sinceRemove)
 	return out
 }

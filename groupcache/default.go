@@ -110,7 +110,7 @@ type HTTPPoolOptions struct {
 // if a PeerPicker was registered before, as the original does.
 func NewHTTPPool(self string) *HTTPPool {
 	p := NewHTTPPoolOpts(self, nil)
-	http.Handle(p.pool.options.BasePath, p)
+	http.Handle(p.pool.Server.BasePath, p)
 	return p
 }
 

@@ -16,7 +16,7 @@ func ResetDefault() {
 
 // Acquainted says that all peers have shown our mark, and that the ring is the one that is meant.
 func (i *Instance) Acquainted() bool {
-	if p := i.pool; p.options.Ring != HashRing && len(p.Peers()) > 0 && !p.Even() {
+	if p := i.pool; i.options.Ring != HashRing && len(p.Peers()) > 0 && !p.Even() {
 		return false
 	}
 	for _, p := range i.pool.Peers() {
@@ -59,17 +59,17 @@ func (i *Instance) Ranks(key string) (urls []string) {
 func (g *Group) Keep(key, value string) { g.shared.Tiers.PutHot(store.Item{Key: key, Value: value}) }
 
 // GrantHedges makes room in the budget of hedges.
-func (g *Group) GrantHedges() { g.fetcher.Asked.Add(1000) }
+func (g *Group) GrantHedges() { g.parts.Fetcher.Asked.Add(1000) }
 
 // DropHot empties the hot cache.
 func (g *Group) DropHot() { g.shared.Tiers.Hot.Clear() }
 
 // Waiting is how many wait for the load of a key by this process's Getter.
-func (g *Group) Waiting(key string) int { return g.loader.Waiting(key) }
+func (g *Group) Waiting(key string) int { return g.parts.Loader.Waiting(key) }
 
 // Fetching is how many fetches from peers are under way.
 func (g *Group) Fetching() int64 {
-	n, _ := g.fetcher.Active()
+	n, _ := g.parts.Fetcher.Active()
 	return n
 }
 
@@ -78,16 +78,16 @@ func (i *Instance) GreetAgain() { i.pool.GreetAll() }
 
 // SweepStep is what the group does for a step of a removal by prefix.
 func (g *Group) SweepStep(phase, id, prefix string) error {
-	return g.writer.SweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
+	return g.parts.Writer.SweepHere(writes.Sweep{Phase: writes.Phase(phase), ID: id, Prefix: prefix})
 }
 
 // Beginning is how many removals of this process by prefix are in their first step.
 func (i *Instance) Beginning() int { return len(i.pool.Beginning().All()) }
 
 // Drop empties the caches, as if the process had begun anew.
-func (g *Group) Drop() { g.writer.Drop() }
+func (g *Group) Drop() { g.parts.Writer.Drop() }
 
 // TakeFrom takes values of keys from the cache of a peer, and returns how many.
 func (g *Group) TakeFrom(ctx context.Context, url string, keys ...string) int64 {
-	return g.handover.TakeFrom(ctx, g.shared.Route().Pool().Peer(url), keys)
+	return g.parts.Handover.TakeFrom(ctx, g.shared.Route().Pool().Peer(url), keys)
 }

@@ -28,11 +28,11 @@ func (g *Group) Get(ctx context.Context, key string, dest Sink) error {
 func (g *Group) View(ctx context.Context, key string) (ByteView, error) {
 	v, ok := g.shared.Tiers.Get(key)
 	if !ok {
-		found, err := g.finder.Find(ctx, key)
+		found, err := g.parts.Finder.Find(ctx, key)
 		return viewOf(found), err
 	}
 	if v.Stale {
-		g.finder.Revalidate(key)
+		g.parts.Finder.Revalidate(key)
 	}
 	found, err := g.shared.Result(v)
 	return viewOf(found), err
@@ -52,7 +52,7 @@ func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteVie
 			continue
 		}
 		seen[key] = true
-		v, hit, err := g.answers.FromCache(key)
+		v, hit, err := g.parts.FromCache(key)
 		switch {
 		case !hit:
 			missing = append(missing, key)
@@ -66,14 +66,5 @@ func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteVie
 	if err := ctx.Err(); err != nil {
 		return found, err
 	}
-	return found, g.finder.FindSeveral(ctx, missing, views(found))
+	return found, g.parts.Finder.FindSeveral(ctx, missing, func(key string, v outcome.Value) { found[key] = viewOf(v) })
 }
-
-// views are values that were found.
-type views map[string]ByteView
-
-// Add implements finder.Found.
-func (v views) Add(key string, value outcome.Value) { v[key] = viewOf(value) }
-
-// Len implements finder.Found.
-func (v views) Len() int { return len(v) }

@@ -7,15 +7,13 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
 	"github.com/holdfast-go/holdfast/groupcache/internal/fetcher"
-	"github.com/holdfast-go/holdfast/groupcache/internal/finder"
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
-	"github.com/holdfast-go/holdfast/groupcache/internal/handover"
 	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
+	"github.com/holdfast-go/holdfast/groupcache/internal/parts"
 	"github.com/holdfast-go/holdfast/groupcache/internal/process"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
-	"github.com/holdfast-go/holdfast/groupcache/internal/writer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -28,12 +26,7 @@ type Group struct {
 	config groupConfig
 	shared group.Group
 
-	loader   *loader.Loader
-	handover *handover.Handover
-	fetcher  *fetcher.Fetcher
-	finder   *finder.Finder
-	writer   *writer.Writer
-	answers  answers.Group
+	parts answers.Group
 }
 
 // groupConfig is what the options of a group set.
@@ -136,15 +129,10 @@ func newGroup(p *process.Process, name string, cacheBytes int64, getter Getter, 
 		Errors:  group.Errors{NotFound: notFound, Remote: remoteError},
 	}
 	g.Stats.sumUp(&g.shared.Tiers)
-	g.loader = loader.New(&g.shared, loader.Options{
+	g.parts.Parts = parts.New(&g.shared, loader.Options{
 		Get: getting(getter), Batch: batching(getter),
 		TTL: g.config.ttl, Jitter: g.config.jitter, NegativeTTL: g.config.negativeTTL, Timeout: g.config.loadTimeout,
-	})
-	g.handover = handover.New(&g.shared, g.loader)
-	g.fetcher = fetcher.New(&g.shared, g.loader, g.config.loadTimeout, g.peerFailed())
-	g.finder = finder.New(&g.shared, g.loader, g.fetcher, g.handover)
-	g.writer = writer.New(&g.shared, g.loader.Table, g.fetcher.Table)
-	g.answers = answers.Group{Shared: &g.shared, Loader: g.loader, Finder: g.finder, Handover: g.handover, Writer: g.writer}
+	}, g.peerFailed())
 	return g
 }
 

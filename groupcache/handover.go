@@ -11,7 +11,7 @@ import (
 // when no more requests come in, before Close. Keys of more than 1 MiB are left out. What it writes
 // is as secret as the values are.
 func (g *Group) Save(w io.Writer) (values int, err error) {
-	return g.handover.Save(w)
+	return g.parts.Handover.Save(w)
 }
 
 // Load takes over what Save has written, as far as this process owns the keys and has room and no
@@ -25,7 +25,7 @@ func (g *Group) Save(w io.Writer) (values int, err error) {
 // takes all. What came from a damaged snapshot before the damage is kept. The checksum is no proof
 // of origin: keep snapshots where nobody else writes.
 func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
-	return g.handover.Load(ctx, r)
+	return g.parts.Handover.Load(ctx, r)
 }
 
 // Drain hands over what is read most to the peers that will own it when this process has left, so
@@ -45,7 +45,7 @@ func (i *Instance) Drain(ctx context.Context) error {
 	}
 	var errs []error
 	for _, g := range i.Groups() {
-		errs = append(errs, g.handover.Drain(ctx))
+		errs = append(errs, g.parts.Handover.Drain(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/cluster"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
@@ -14,18 +15,18 @@ import (
 
 // HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it
 // with NewHTTPPool, or have an Instance.
-type HTTPPool struct{ pool *pool }
+type HTTPPool struct{ pool *cluster.Cluster }
 
 // PeerPicker is what says which of the peers owns a key.
 func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 
 // Set replaces the peers: their base URLs, this process's own among them. A URL that is none is
 // logged and left out.
-func (p *HTTPPool) Set(peers ...string) { p.pool.setGood(peers) }
+func (p *HTTPPool) Set(peers ...string) { p.pool.SetGood(peers) }
 
 // ServeHTTP answers a peer: from the caches, or by the Getter. It never asks another peer. A path
 // that is not below the base path is answered with 404.
-func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.pool.server.ServeHTTP(w, r) }
+func (p *HTTPPool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.pool.Server.ServeHTTP(w, r) }
 
 // GetAll returns all peers that were set.
 func (p *HTTPPool) GetAll() []ProtoGetter {
@@ -89,13 +90,13 @@ func (h httpGetter) Remove(ctx context.Context, in *pb.GetRequest) error {
 }
 
 // selfGetter is this process in the list of its own peers.
-type selfGetter struct{ pool *pool }
+type selfGetter struct{ pool *cluster.Cluster }
 
 // GetURL is the base URL of this process.
 func (s selfGetter) GetURL() string { return s.pool.Self() }
 
 func (s selfGetter) group(name string) (*answers.Group, error) {
-	g := s.pool.local.Group(name)
+	g := s.pool.Local.Group(name)
 	if g == nil {
 		return nil, GroupNotFoundError{name}
 	}
@@ -118,7 +119,7 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 // Set stores a value in this process's caches.
 func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
 	g, err := s.group(in.GetGroup())
-	if err == nil && int64(len(in.GetValue())) > s.pool.local.MaxValueSize() {
+	if err == nil && int64(len(in.GetValue())) > s.pool.Local.MaxValueSize() {
 		err = ErrValueTooLarge
 	}
 	if err == nil {

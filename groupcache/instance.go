@@ -12,7 +12,9 @@ import (
 	"weak"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/answers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/cluster"
 	"github.com/holdfast-go/holdfast/groupcache/internal/process"
+	"github.com/holdfast-go/holdfast/groupcache/internal/report"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -27,14 +29,14 @@ type Instance struct {
 	options Options
 	metrics *metrics.Groupcache
 	process *process.Process
-	pool    *pool // the peers of SetPeers
+	pool    *cluster.Cluster // the peers of SetPeers
 	forgets atomic.Uint64
 
 	mu        sync.RWMutex
 	groups    map[string]*Group                 // guarded by mu
-	former    groupTotals                       // of groups that are no more; guarded by mu
+	former    report.Totals                     // of groups that are no more; guarded by mu
 	retired   []weak.Pointer[Group]             // groups that are no more, but may be used yet; guarded by mu
-	pools     []*pool                           // all that serve this instance's groups; guarded by mu
+	pools     []*cluster.Cluster                // all that serve this instance's groups; guarded by mu
 	pick      func(groupName string) PeerPicker // nil: pool; guarded by mu
 	onGroup   func(*Group)                      // guarded by mu
 	onServer  func()                            // guarded by mu
@@ -64,12 +66,12 @@ func newInstance(o Options, now func() time.Time) (*Instance, error) {
 }
 
 // addPool makes a pool of peers that is served by this instance's groups.
-func (i *Instance) addPool(self string, o Options) (*pool, error) {
-	p, err := newPool(self, o, &answers.Local{
+func (i *Instance) addPool(self string, o Options) (*cluster.Cluster, error) {
+	p, err := cluster.New(o.cluster(self), &answers.Local{
 		Process: i.process,
 		Group: func(name string) *answers.Group {
 			if g := i.Group(name); g != nil {
-				return &g.answers
+				return &g.parts
 			}
 			return nil
 		},
@@ -88,7 +90,7 @@ func (i *Instance) addPool(self string, o Options) (*pool, error) {
 // peer did not know it.
 func (i *Instance) forget() {
 	for _, g := range i.Groups() {
-		g.writer.Drop()
+		g.parts.Writer.Drop()
 	}
 	i.forgets.Add(1)
 }
@@ -99,10 +101,10 @@ func (i *Instance) Name() string { return i.options.Name }
 // SetPeers replaces the peers: their base URLs, this process's own among them, such as
 // http://10.0.0.1:8080. All peers must be given the same list, in any order. Those that stay keep
 // their connections. With a bad URL nothing changes.
-func (i *Instance) SetPeers(urls ...string) error { return i.pool.setPeers(urls) }
+func (i *Instance) SetPeers(urls ...string) error { return i.pool.SetAll(urls) }
 
 // Handler serves the requests of peers. Mount it at Options.BasePath.
-func (i *Instance) Handler() http.Handler { return i.pool.server }
+func (i *Instance) Handler() http.Handler { return i.pool.Server }
 
 // NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in
 // this process; 0 caches nothing, but still loads a key once for all who ask at the same time.
@@ -169,7 +171,7 @@ func (i *Instance) Deregister(name string) {
 	if g == nil {
 		return
 	}
-	i.former.add(g)
+	i.former.Add(&g.parts)
 	delete(i.groups, name)
 	i.retired = slices.DeleteFunc(i.retired, func(p weak.Pointer[Group]) bool { return p.Value() == nil })
 	i.retired = append(i.retired, weak.Make(g))
@@ -230,22 +232,20 @@ func (i *Instance) Close() error {
 	}
 	i.process.End()
 	for _, g := range groups {
-		g.loader.Close()
-		g.fetcher.Close()
+		g.parts.Close()
 	}
 	for _, g := range groups {
-		g.loader.Wait()
-		g.fetcher.Wait()
+		g.parts.Wait()
 	}
 	i.process.Wait()
 	for _, p := range pools {
-		p.close()
+		p.Shutdown()
 	}
 	return nil
 }
 
 // close takes the groups away, and returns them with those that may be used yet.
-func (i *Instance) close() (groups []*Group, pools []*pool, first bool) {
+func (i *Instance) close() (groups []*Group, pools []*cluster.Cluster, first bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.process.Close() {
@@ -254,7 +254,7 @@ func (i *Instance) close() (groups []*Group, pools []*pool, first bool) {
 	groups = slices.Collect(maps.Values(i.groups))
 	i.groups = make(map[string]*Group)
 	for _, g := range groups {
-		i.former.add(g)
+		i.former.Add(&g.parts)
 	}
 	for _, p := range i.retired {
 		if g := p.Value(); g != nil {
@@ -262,15 +262,4 @@ func (i *Instance) close() (groups []*Group, pools []*pool, first bool) {
 		}
 	}
 	return groups, i.pools, true
-}
-
-// groupTotals are what the metrics of an instance tell of all groups together. Those that are no
-// more count on: a counter must not fall.
-type groupTotals struct{ hedges, hedgesWon, takenOver, refused int64 }
-
-func (t *groupTotals) add(g *Group) {
-	t.hedges += g.fetcher.Hedges.Load()
-	t.hedgesWon += g.fetcher.HedgesWon.Load()
-	t.takenOver += g.handover.TakenOver.Load()
-	t.refused += g.shared.Tiers.Main.Stats().Refused + g.shared.Tiers.Hot.Stats().Refused
 }

@@ -1,12 +1,12 @@
 package groupcache
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/logs"
 )
 
 // Logger is the original's interface to loggers, for SetLoggerFromLogger. Each method but Printf
@@ -26,7 +26,7 @@ type Logger interface {
 var defaultLog switchable //nolint:gochecknoglobals // belongs to the one default Instance
 
 // defaultLogger writes there.
-func defaultLogger() *slog.Logger { return slog.New(logHandler{to: &defaultLog}) }
+func defaultLogger() *slog.Logger { return slog.New(logs.New(defaultLog.sink)) }
 
 // SetLogger sends what the default instance has to say to a logrus logger; nil silences it. It may
 // be called at any time.
@@ -74,67 +74,24 @@ func (l logrusLogger) Printf(format string, args ...interface{}) {
 // switchable is a Logger that can be exchanged while it is in use.
 type switchable struct{ target atomic.Pointer[Logger] }
 
-func (s *switchable) current() Logger {
-	if p := s.target.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// logHandler hands the records of slog to a Logger.
-type logHandler struct {
-	to    *switchable
-	attrs []slog.Attr
-	group string
-}
-
-var _ slog.Handler = logHandler{}
-
-// Enabled implements slog.Handler.
-func (h logHandler) Enabled(context.Context, slog.Level) bool { return h.to.current() != nil }
-
-// Handle implements slog.Handler.
-func (h logHandler) Handle(_ context.Context, r slog.Record) error {
-	l := h.to.current()
-	if l == nil {
+// sink is what the Logger of now takes records by, nil if there is none.
+func (s *switchable) sink() logs.Sink {
+	p := s.target.Load()
+	if p == nil || *p == nil {
 		return nil
 	}
-	switch {
-	case r.Level >= slog.LevelError:
-		l = l.Error()
-	case r.Level >= slog.LevelWarn:
-		l = l.Warn()
-	case r.Level >= slog.LevelInfo:
-		l = l.Info()
-	default:
-		l = l.Debug()
+	return func(level slog.Level, message string, fields map[string]any) {
+		l := *p
+		switch {
+		case level >= slog.LevelError:
+			l = l.Error()
+		case level >= slog.LevelWarn:
+			l = l.Warn()
+		case level >= slog.LevelInfo:
+			l = l.Info()
+		default:
+			l = l.Debug()
+		}
+		l.WithFields(fields).Printf("%s", message)
 	}
-	fields := make(map[string]interface{}, r.NumAttrs()+len(h.attrs))
-	for _, a := range h.attrs {
-		fields[a.Key] = fmt.Sprint(a.Value.Any())
-	}
-	r.Attrs(func(a slog.Attr) bool {
-		fields[h.group+a.Key] = fmt.Sprint(a.Value.Any())
-		return true
-	})
-	l.WithFields(fields).Printf("%s", r.Message)
-	return nil
-}
-
-// WithAttrs implements slog.Handler.
-func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	all := make([]slog.Attr, 0, len(h.attrs)+len(attrs))
-	all = append(all, h.attrs...)
-	for _, a := range attrs {
-		all = append(all, slog.Attr{Key: h.group + a.Key, Value: a.Value})
-	}
-	return logHandler{h.to, all, h.group}
-}
-
-// WithGroup implements slog.Handler.
-func (h logHandler) WithGroup(name string) slog.Handler {
-	if name == "" {
-		return h
-	}
-	return logHandler{h.to, h.attrs, h.group + name + "."}
 }

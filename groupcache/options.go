@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
-	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/cluster"
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/process"
-	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/groupcache/internal/ring"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -187,7 +188,6 @@ const (
 	defaultMaxInFlight  = 4096
 	defaultHandover     = time.Minute
 	minSecret           = 16
-	idleConnections     = 256
 )
 
 func (o Options) withDefaults() Options {
@@ -200,7 +200,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.closeIdle = func() {}
 	if o.Transport == nil {
-		t := newTransport(o.TLS)
+		t := cluster.NewTransport(o.TLS)
 		o.Transport, o.closeIdle = func(context.Context) http.RoundTripper { return t }, t.CloseIdleConnections
 	}
 	if o.ServerErrorHandler == nil {
@@ -224,21 +224,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// newTransport makes the default transport, whose connections are its own.
-func newTransport(config *tls.Config) *http.Transport {
-	return &http.Transport{
-		TLSClientConfig:     config.Clone(), // net/http adds to it
-		MaxIdleConnsPerHost: idleConnections,
-		IdleConnTimeout:     90 * time.Second,
-		DisableCompression:  true,
-		ForceAttemptHTTP2:   true,
-	}
-}
-
-func probeBackoff(_ error, attempt int) time.Duration {
-	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: time.Second, Factor: 1.5}.Delay(attempt)
-}
-
 // check tells all that is wrong with options, before defaults.
 func (o Options) check() error {
 	var bad []error
@@ -249,7 +234,7 @@ func (o Options) check() error {
 		reject("BasePath", observe.Quote(o.BasePath), "begin and end it with a slash")
 	}
 	if o.Self != "" {
-		if _, err := o.address(o.Self); err != nil {
+		if _, err := cluster.Address(o.Network, o.Self); err != nil {
 			bad = append(bad, fmt.Errorf("groupcache: Options.Self: %w", err))
 		}
 	}
@@ -290,11 +275,43 @@ func (o Options) limits() process.Limits {
 	return process.Limits{MaxValueSize: o.MaxValueSize, SetOwnerOnly: o.SetOwnerOnly}
 }
 
-// address returns the address of a peer as the ring and the network have it, or tells what is wrong
-// with it.
-func (o Options) address(s string) (string, error) {
-	if o.Network != nil {
-		return s, o.Network.CheckAddress(s)
+// rings make the rings that these options say.
+func (o Options) rings() peer.Rings {
+	plain := func(urls []string) *consistenthash.Map {
+		m := consistenthash.New(o.Replicas, o.HashFn)
+		m.Add(urls...)
+		return m
 	}
-	return httppeer.BaseURL(s)
+	r := peer.Rings{Name: o.Ring.name(), Plain: func(urls []string) peer.Ring { return plain(urls) }}
+	switch o.Ring {
+	case EvenRing:
+		r.Even = func(urls []string) peer.Ring { return ring.NewEven(plain(urls), o.HashFn) }
+	case Rendezvous:
+		r.Even = func(urls []string) peer.Ring { return ring.New(urls) }
+	}
+	return r
+}
+
+// cluster are the choices for the peers of a process that has this address.
+func (o Options) cluster(self string) cluster.Options {
+	c := cluster.Options{
+		Self:  self,
+		Rings: o.rings(),
+		Peers: peer.Options{
+			Name: o.Name, Timeout: o.PeerTimeout, Silence: o.Silence, MaxInFlight: o.MaxInFlight, ProbeTimeout: o.PeerTimeout,
+			Handover: o.Handover, Logger: o.Logger,
+		},
+		Network: o.Network,
+		HTTP: cluster.HTTP{
+			BasePath: o.BasePath, Transport: o.Transport, CloseIdle: o.closeIdle, MaxValueSize: o.MaxValueSize, Context: o.Context,
+			AskByFrames: o.Frames == FramesAuto, TakeFrames: o.Frames != FramesOff, RequireClientCert: o.RequireClientCert,
+			Fail: func(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
+				o.ServerErrorHandler(ctx, w, r, served(err))
+			},
+		},
+	}
+	if o.Auth != AuthOff {
+		c.HTTP.Secret, c.HTTP.AcceptUnproved = o.Secret, o.Auth == AuthAccept
+	}
+	return c
 }

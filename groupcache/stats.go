@@ -102,7 +102,7 @@ type CacheStats struct {
 // counters are where the parts of a group count.
 func (s *Stats) counters() group.Stats {
 	return group.Stats{
-		Gets: &s.Gets, Loads: &s.Loads, LoadsDeduped: &s.LoadsDeduped, LocalLoads: &s.LocalLoads, LocalLoadErrs: &s.LocalLoadErrs,
+		Gets: &s.Gets, CacheHits: &s.CacheHits, Loads: &s.Loads, LoadsDeduped: &s.LoadsDeduped, LocalLoads: &s.LocalLoads, LocalLoadErrs: &s.LocalLoadErrs,
 		PeerLoads: &s.PeerLoads, PeerErrors: &s.PeerErrors, ServerRequests: &s.ServerRequests, Slowest: s.GetFromPeersLatencyLower.raise,
 	}
 }

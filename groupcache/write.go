@@ -22,7 +22,7 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 	if hotCache {
 		keep = (*tiers.Tiers).PutHot
 	}
-	return g.writer.Set(ctx, key, outcome.Value{Bytes: string(value), Expire: nanoseconds(expire)}, keep)
+	return g.parts.Writer.Set(ctx, key, outcome.Value{Bytes: string(value), Expire: nanoseconds(expire)}, keep)
 }
 
 // Remove drops a key from the caches of all peers, so that no caller gets a value loaded before,
@@ -32,12 +32,12 @@ func (g *Group) Set(ctx context.Context, key string, value []byte, expire time.T
 // it again. What something on the way never lets through is given up, said in the log and counted:
 // such a peer may have the value until it expires.
 func (g *Group) Remove(ctx context.Context, key string) error {
-	return g.writer.Remove(ctx, key)
+	return g.parts.Writer.Remove(ctx, key)
 }
 
 // Clear drops all values of the group from this process's caches, and what is being loaded is not
 // kept. Peers keep theirs.
-func (g *Group) Clear() { g.writer.Clear() }
+func (g *Group) Clear() { g.parts.Writer.Clear() }
 
 // Removal says what became of RemoveAll or RemovePrefix at the other peers, by their addresses.
 type Removal struct {
@@ -65,6 +65,6 @@ func (g *Group) RemoveAll(ctx context.Context) (Removal, error) { return g.Remov
 // dropped what they had, but may be given an old value by those, and keep it. A peer of an older
 // version drops all that it has, of all groups.
 func (g *Group) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
-	r, err := g.writer.RemovePrefix(ctx, prefix)
+	r, err := g.parts.Writer.RemovePrefix(ctx, prefix)
 	return Removal(r), err
 }

@@ -89,6 +89,11 @@ const (
 	finder       = "groupcache/internal/finder"
 	writer       = "groupcache/internal/writer"
 	answers      = "groupcache/internal/answers"
+	groupWhole   = "groupcache/internal/parts"
+	cluster      = "groupcache/internal/cluster"
+	report       = "groupcache/internal/report"
+	debugPage    = "groupcache/internal/debugpage"
+	logs         = "groupcache/internal/logs"
 	ring         = "groupcache/internal/ring"
 	hashRing     = "groupcache/consistenthash"
 	lru          = "groupcache/lru"
@@ -140,9 +145,12 @@ func partsOfAGroup() []Row {
 		{Package: fetcher, May: []string{groupParts, groupLoader, groupEnds, flight, store, groupRoute, peer, multiwire}},
 		{Package: finder, May: []string{groupParts, groupLoader, handover, fetcher, groupEnds, peer, observe, traces}},
 		{Package: writer, May: []string{groupParts, groupLoader, groupEnds, groupRoute, store, groupTiers, peer, writes}, Tests: []string{groupProcess}},
-		{Package: answers, May: []string{
-			groupParts, groupLoader, handover, finder, writer, groupEnds, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing,
-		}},
+		{Package: groupWhole, May: []string{groupParts, groupLoader, handover, fetcher, finder, writer}},
+		{Package: answers, May: []string{groupParts, groupWhole, groupEnds, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing}},
+		{Package: cluster, May: []string{answers, peer, httppeer, groupEnds, backoff, observe}},
+		{Package: report, May: []string{answers, cluster, store, peer, httppeer, prometheus, observe, tables}},
+		{Package: debugPage},
+		{Package: logs},
 	}
 }
 
@@ -166,8 +174,8 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, peer, httppeer, store, ring, hashRing, lru, backoff, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
-				answers, fetcher, finder, groupParts, handover, groupLoader, groupEnds, groupProcess, groupRoute, groupTiers, writer,
+				messages, peer, httppeer, store, ring, hashRing, lru, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
+				answers, cluster, debugPage, fetcher, groupParts, groupWhole, groupLoader, groupEnds, groupProcess, groupRoute, groupTiers, logs, report,
 			}, Tests: []string{frame, multiwire, snapshot, singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},

@@ -6,25 +6,16 @@ import (
 	"context"
 	"errors"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/finder"
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
-	"github.com/holdfast-go/holdfast/groupcache/internal/handover"
-	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
+	"github.com/holdfast-go/holdfast/groupcache/internal/parts"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
-	"github.com/holdfast-go/holdfast/groupcache/internal/writer"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
 // Group answers for one group. It is safe for concurrent use.
-type Group struct {
-	Shared   *group.Group
-	Loader   *loader.Loader
-	Finder   *finder.Finder
-	Handover *handover.Handover
-	Writer   *writer.Writer
-}
+type Group struct{ parts.Parts }
 
 // Serve answers from the caches, else by the Getter. It calls loading, if it must load. ErrClosed
 // says that Close has ended the load: that is no answer of the Getter.

@@ -59,25 +59,17 @@ func (f *Finder) flightsFor(key string) *loader.Table {
 	return f.fetcher.Table
 }
 
-// Found are values by their keys.
-type Found interface {
-	// Add adds one.
-	Add(key string, v outcome.Value)
-	// Len is how many there are.
-	Len() int
-}
-
-// FindSeveral finds the values of keys, all peers at once, and adds them to found. The error joins
-// those of keys that are there but were not found.
-func (f *Finder) FindSeveral(ctx context.Context, keys []string, found Found) error {
+// FindSeveral finds the values of keys, all peers at once, and tells add of each, one after the
+// other. The error joins those of keys that are there but were not found.
+func (f *Finder) FindSeveral(ctx context.Context, keys []string, add func(key string, v outcome.Value)) error {
 	if f.group.Process.Tracer == nil {
-		return f.gather(ctx, keys, found)
+		_, err := f.gather(ctx, keys, add)
+		return err
 	}
 	ctx, span := f.group.BeginSeveral(ctx, trace.Internal, "get_multi", len(keys))
-	hits := found.Len()
-	err := f.gather(ctx, keys, found)
+	found, err := f.gather(ctx, keys, add)
 	end := group.Ended(ctx, trace.OK, err)
-	end.Items = found.Len() - hits
+	end.Items = found
 	span.End(end)
 	return err
 }
@@ -90,7 +82,8 @@ func (f *Finder) batchPeer(key string) *peer.Peer {
 	return nil
 }
 
-func (f *Finder) gather(ctx context.Context, keys []string, found Found) error {
+// gather is FindSeveral, and returns how many were found.
+func (f *Finder) gather(ctx context.Context, keys []string, add func(string, outcome.Value)) (found int, err error) {
 	missing := make(map[*peer.Peer][]string)
 	for _, key := range keys {
 		p := f.batchPeer(key)
@@ -103,7 +96,8 @@ func (f *Finder) gather(ctx context.Context, keys []string, found Found) error {
 		defer mu.Unlock()
 		switch {
 		case err == nil:
-			found.Add(key, v)
+			found++
+			add(key, v)
 		case errors.Is(err, outcome.ErrNotFound):
 		default:
 			errs = append(errs, fmt.Errorf("groupcache: key %s: %w", observe.Quote(key), err))
@@ -126,7 +120,7 @@ func (f *Finder) gather(ctx context.Context, keys []string, found Found) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	return found, errors.Join(errs...)
 }
 
 // atOnce is how many keys of one question are loaded at once by this process, or fetched one by

@@ -30,11 +30,15 @@ type Group struct {
 }
 
 // A Counter counts something of a group that its user may look at.
-type Counter interface{ Add(n int64) }
+type Counter interface {
+	Add(n int64)
+	Get() int64
+}
 
 // Stats are the counters of a group.
 type Stats struct {
 	Gets           Counter // asked for a key
+	CacheHits      Counter // answered by a cache
 	Loads          Counter // Gets that no cache answered
 	LoadsDeduped   Counter // loads that did not join another
 	LocalLoads     Counter // values that came from the Getter

@@ -25,6 +25,8 @@ type uncounted struct{}
 
 func (uncounted) Add(int64) {}
 
+func (uncounted) Get() int64 { return 0 }
+
 // alone makes a group of a process that owns all keys.
 func alone(t *testing.T) *group.Group {
 	p := process.New(process.Options{Now: time.Now}, process.Limits{MaxValueSize: 1 << 30})
