@@ -59,7 +59,7 @@ func (i *Instance) Ranks(key string) (urls []string) {
 func (g *Group) Keep(key, value string) { g.shared.Tiers.PutHot(store.Item{Key: key, Value: value}) }
 
 // GrantHedges makes room in the budget of hedges.
-func (g *Group) GrantHedges() { g.parts.Fetcher.Asked.Add(1000) }
+func (g *Group) GrantHedges() { g.parts.Fetcher.Budget.Asked.Add(1000) }
 
 // DropHot empties the hot cache.
 func (g *Group) DropHot() { g.shared.Tiers.Hot.Clear() }

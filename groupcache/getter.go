@@ -150,12 +150,12 @@ type ofAll struct {
 func (e ofAll) Unwrap() []error { return e.others }
 
 // batching has a Getter load several keys, nil if it cannot.
-func batching(getter Getter) *loader.Batch {
+func batching(getter Getter) *loader.BatchGetter {
 	batches, ok := getter.(BatchGetter)
 	if !ok {
 		return nil
 	}
-	return &loader.Batch{
+	return &loader.BatchGetter{
 		Most: MaxBatch,
 		Get: func(ctx context.Context, keys []string, dest func(string) *outcome.Filling) error {
 			return batches.GetBatch(ctx, keys, func(key string) Sink { return (*loadSink)(dest(key)) })

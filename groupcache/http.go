@@ -95,7 +95,7 @@ type selfGetter struct{ pool *cluster.Cluster }
 // GetURL is the base URL of this process.
 func (s selfGetter) GetURL() string { return s.pool.Self() }
 
-func (s selfGetter) group(name string) (*answers.Group, error) {
+func (s selfGetter) named(name string) (*answers.Group, error) {
 	g := s.pool.Local.Group(name)
 	if g == nil {
 		return nil, GroupNotFoundError{name}
@@ -105,7 +105,7 @@ func (s selfGetter) group(name string) (*answers.Group, error) {
 
 // Get answers as to a peer.
 func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetResponse) error {
-	g, err := s.group(in.GetGroup())
+	g, err := s.named(in.GetGroup())
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s selfGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 
 // Set stores a value in this process's caches.
 func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
-	g, err := s.group(in.GetGroup())
+	g, err := s.named(in.GetGroup())
 	if err == nil && int64(len(in.GetValue())) > s.pool.Local.MaxValueSize() {
 		err = ErrValueTooLarge
 	}
@@ -130,7 +130,7 @@ func (s selfGetter) Set(_ context.Context, in *pb.SetRequest) error {
 
 // Remove drops a key from this process's caches.
 func (s selfGetter) Remove(_ context.Context, in *pb.GetRequest) error {
-	g, err := s.group(in.GetGroup())
+	g, err := s.named(in.GetGroup())
 	if err == nil {
 		g.Writer.RemoveHere(in.GetKey())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 type conn struct {
 	*grpc.ClientConn
 	why     atomic.Pointer[error] // the last attempt to connect failed, nil if it did not
-	users   int                   // requests under way; guarded by the transport's mu
-	retired bool                  // is closed when the last user has gone; guarded by the transport's mu
+	users   int                   // requests under way; guarded by the mu of conns
+	retired bool                  // is closed when the last user has gone; guarded by the mu of conns
 }
 
 // dialer connects. A peer that has vanished without a word is noticed by the system in the end,
@@ -26,13 +27,25 @@ var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle:
 // errClosed is the error of requests to a peer that is not one any more.
 var errClosed = errors.New("the connection is closed")
 
+// conns has the connection to one peer, and those before it that are still in use. It is safe for
+// concurrent use.
+type conns struct {
+	addr    string
+	options func(dialer []grpc.DialOption) []grpc.DialOption // of connections that are made by dialer
+	made    func(error)                                      // is told of each attempt to connect
+
+	mu      sync.Mutex
+	current *conn // nil until it is needed; guarded by mu
+	closed  bool  // guarded by mu
+}
+
 // connect makes a connection. The address is taken as it stands: names are resolved by each attempt
 // to connect.
-func (t *transport) connect() (*conn, error) {
+func (s *conns) connect() (*conn, error) {
 	c := &conn{}
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		nc, err := dialer.DialContext(ctx, "tcp", addr)
-		t.network.counts.connected(err)
+		s.made(err)
 		c.why.Store(nil)
 		if err != nil {
 			c.why.Store(&err)
@@ -40,33 +53,33 @@ func (t *transport) connect() (*conn, error) {
 		return nc, err
 	}
 	var err error
-	c.ClientConn, err = grpc.NewClient("passthrough:///"+url.PathEscape(t.addr), t.network.options.dial([]grpc.DialOption{grpc.WithContextDialer(dial)})...)
+	c.ClientConn, err = grpc.NewClient("passthrough:///"+url.PathEscape(s.addr), s.options([]grpc.DialOption{grpc.WithContextDialer(dial)})...)
 	return c, err
 }
 
 // acquire returns the connection for a request, which releases it.
-func (t *transport) acquire() (*conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
+func (s *conns) acquire() (*conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return nil, errClosed
 	}
-	if t.current == nil {
-		c, err := t.connect()
+	if s.current == nil {
+		c, err := s.connect()
 		if err != nil {
 			return nil, err
 		}
-		t.current = c
+		s.current = c
 	}
-	t.current.users++
-	return t.current, nil
+	s.current.users++
+	return s.current, nil
 }
 
-func (t *transport) release(c *conn) {
-	t.mu.Lock()
+func (s *conns) release(c *conn) {
+	s.mu.Lock()
 	c.users--
 	unused := c.retired && c.users == 0
-	t.mu.Unlock()
+	s.mu.Unlock()
 	if unused {
 		_ = c.Close()
 	}
@@ -74,27 +87,27 @@ func (t *transport) release(c *conn) {
 
 // retire makes later requests use another connection, and ends this one when its requests have
 // ended.
-func (t *transport) retire(c *conn) {
-	t.mu.Lock()
+func (s *conns) retire(c *conn) {
+	s.mu.Lock()
 	first := !c.retired
 	c.retired = true
-	if t.current == c {
-		t.current = nil
+	if s.current == c {
+		s.current = nil
 	}
 	unused := first && c.users == 0
-	t.mu.Unlock()
+	s.mu.Unlock()
 	if unused {
 		_ = c.Close()
 	}
 }
 
-// Close implements peer.Transport.
-func (t *transport) Close() {
-	t.mu.Lock()
-	t.closed = true
-	c := t.current
-	t.mu.Unlock()
+// close retires the connection, and refuses to make another.
+func (s *conns) close() {
+	s.mu.Lock()
+	s.closed = true
+	c := s.current
+	s.mu.Unlock()
 	if c != nil {
-		t.retire(c)
+		s.retire(c)
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -107,7 +106,9 @@ func (n *Network) Guarded() bool {
 }
 
 // Dial implements groupcache.Network. It connects when the peer is first asked.
-func (n *Network) Dial(addr string) peer.Transport { return &transport{network: n, addr: addr} }
+func (n *Network) Dial(addr string) peer.Transport {
+	return &transport{network: n, conns: conns{addr: addr, options: n.options.dial, made: n.counts.connected}}
+}
 
 // Register makes a server of the caller's answer peers, with the service of groupcache, and the
 // health service if the server does not have it. That server's options apply: give it
@@ -203,13 +204,4 @@ func (n *Network) Close() error {
 		s.Stop()
 	}
 	return nil
-}
-
-// overhead is how much larger than its value a message may be: it has the group and the key, or the
-// Getter's error, too.
-const overhead = 64 << 10
-
-// messageSize is the size of messages for values of a size.
-func messageSize(maxValueSize int64) int {
-	return int(min(maxValueSize, math.MaxInt32-overhead) + overhead)
 }

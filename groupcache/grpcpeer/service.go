@@ -18,38 +18,6 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-const (
-	// marker is sent with all errors of ours. Its value is the version.
-	marker      = "x-holdfast-groupcache"
-	markerValue = "1"
-	// version is said in the messages of ours.
-	version = 1
-)
-
-// The methods of the service. The original has but the first.
-const (
-	methodGet = iota
-	methodGetMulti
-	methodGetCached
-	methodSet
-	methodRemove
-	methodOffer
-	methodForget
-	methodProbe
-	methodSweep
-	methodWritten
-	methods
-)
-
-// methodNames are the names of methods on the wire.
-var methodNames = [methods]string{"Get", "GetMulti", "GetCached", "Set", "Remove", "Offer", "Forget", "Probe", "Sweep", "Written"} //nolint:gochecknoglobals // never changes
-
-// ringOfOld is the ring that a field of its own stands for.
-const ringOfOld = "rendezvous"
-
-// path is the path of a method.
-func path(method int) string { return "/" + grpcpb.ServiceName + "/" + methodNames[method] }
-
 // service describes what answers peers. All methods are streams of the server, which may send signs
 // of life before an answer, and answers in pieces; a client without streams does not notice, as
 // long as it gets one message.
@@ -188,10 +156,9 @@ func cut(message string) string { return message[:min(len(message), maxStatus)] 
 const pieceSize = 31 << 10
 
 var (
-	theVersion     uint32 = version                                         //nolint:gochecknoglobals // constants have no addresses
-	yes                   = true                                            //nolint:gochecknoglobals // as above
-	workingOnValue        = &grpcpb.Value{Version: &theVersion, More: &yes} //nolint:gochecknoglobals // never changes
-	workingOnMulti        = &grpcpb.Values{More: &yes}                      //nolint:gochecknoglobals // never changes
+	yes            = true                                            //nolint:gochecknoglobals // constants have no addresses
+	workingOnValue = &grpcpb.Value{Version: &theVersion, More: &yes} //nolint:gochecknoglobals // never changes
+	workingOnMulti = &grpcpb.Values{More: &yes}                      //nolint:gochecknoglobals // never changes
 )
 
 // sendValue answers a peer of ours.

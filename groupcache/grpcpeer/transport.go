@@ -25,11 +25,7 @@ import (
 // transport asks one peer over gRPC.
 type transport struct {
 	network *Network
-	addr    string
-
-	mu      sync.Mutex
-	current *conn // nil until it is needed; guarded by mu
-	closed  bool  // guarded by mu
+	conns   conns
 }
 
 var _ peer.Transport = (*transport)(nil)
@@ -159,9 +155,6 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 // for meanwhile.
 const longValue = 64 << 10
 
-// signsWanted is a header that asks for signs of life.
-const signsWanted = "x-holdfast-signs"
-
 // Remove implements peer.Transport.
 func (t *transport) Remove(ctx context.Context, group, key string) error {
 	return t.invoke(ctx, methodRemove, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &grpcpb.Nothing{}, 0)
@@ -220,11 +213,11 @@ func (t *transport) Forget(ctx context.Context) error {
 // Probe implements peer.Transport. After one that failed a new connection is made: neither a dead
 // one nor grpc's back-off is in its way.
 func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
-	c, err := t.acquire()
+	c, err := t.conns.acquire()
 	if err != nil {
 		return peer.Greeting{}, err
 	}
-	defer t.release(c)
+	defer t.conns.release(c)
 	var out grpcpb.Greeting
 	var header, trailer metadata.MD
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
@@ -243,7 +236,7 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 			return peer.Greeting{Marked: r.marked()}, nil
 		}
 	}
-	t.retire(c)
+	t.conns.retire(c)
 	return peer.Greeting{}, r.error(c)
 }
 
@@ -254,11 +247,11 @@ func (t *transport) Explore(context.Context) peer.Way {
 
 // invoke makes a request with one message for an answer, for values of a size.
 func (t *transport) invoke(ctx context.Context, method int, in, out any, size int64) error {
-	c, err := t.acquire()
+	c, err := t.conns.acquire()
 	if err != nil {
 		return err
 	}
-	defer t.release(c)
+	defer t.conns.release(c)
 	ctx = t.carry(ctx)
 	var header, trailer metadata.MD
 	err = c.Invoke(ctx, path(method), in, out, grpc.MaxCallRecvMsgSize(messageSize(size)), grpc.Header(&header), grpc.Trailer(&trailer))
@@ -292,13 +285,13 @@ func (t *transport) stream(ctx context.Context, method int, in, out any, size in
 
 // open makes a request with several messages for an answer. It must be ended.
 func (t *transport) open(ctx context.Context, method int, in any, size int64) (s grpc.ClientStream, c *conn, end func(), err error) {
-	if c, err = t.acquire(); err != nil {
+	if c, err = t.conns.acquire(); err != nil {
 		return nil, nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(t.carry(ctx))
 	end = func() {
 		cancel()
-		t.release(c)
+		t.conns.release(c)
 	}
 	s, err = c.NewStream(ctx, streaming, path(method), grpc.MaxCallRecvMsgSize(messageSize(size)))
 	if err == nil {
@@ -321,3 +314,6 @@ func ended(s grpc.ClientStream, c *conn, method int, err error) error {
 	header, _ := s.Header() // its error is err
 	return refusal{err: err, method: method, header: header, trailer: s.Trailer()}.error(c)
 }
+
+// Close implements peer.Transport.
+func (t *transport) Close() { t.conns.close() }

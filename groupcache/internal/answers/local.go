@@ -24,9 +24,7 @@ type Local struct {
 	Greets func() peer.Greeting
 }
 
-var _ peer.Local = (*Local)(nil)
-
-func (l *Local) group(name string) (*Group, error) {
+func (l *Local) named(name string) (*Group, error) {
 	if g := l.Group(name); g != nil {
 		return g, nil
 	}
@@ -38,7 +36,7 @@ func (l *Local) group(name string) (*Group, error) {
 
 // Get implements peer.Local.
 func (l *Local) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return peer.Answer{}, err
 	}
@@ -63,7 +61,7 @@ func (l *Local) Find(group, key string) (peer.Answer, bool) {
 
 // GetMulti implements peer.Local.
 func (l *Local) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +84,7 @@ func (l *Local) getMulti(ctx context.Context, g *Group, keys []string) []peer.An
 
 // GetCached implements peer.Local.
 func (l *Local) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +98,7 @@ func (l *Local) GetCached(ctx context.Context, group string, keys []string) ([]p
 
 // Set implements peer.Local.
 func (l *Local) Set(ctx context.Context, group, key, value string, expire int64) error {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	switch {
 	case err != nil:
 		return err
@@ -115,7 +113,7 @@ func (l *Local) Set(ctx context.Context, group, key, value string, expire int64)
 
 // Remove implements peer.Local.
 func (l *Local) Remove(ctx context.Context, group string, keys ...string) error {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return err
 	}
@@ -129,7 +127,7 @@ func (l *Local) Remove(ctx context.Context, group string, keys ...string) error 
 
 // Sweep implements peer.Local.
 func (l *Local) Sweep(ctx context.Context, group string, s writes.Sweep) error {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return err
 	}
@@ -157,7 +155,7 @@ func (l *Local) begin(ctx context.Context, g *Group, name string, keys ...string
 
 // Written implements peer.Local.
 func (l *Local) Written(_ context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +164,7 @@ func (l *Local) Written(_ context.Context, group string, within time.Duration, k
 
 // Offer implements peer.Local.
 func (l *Local) Offer(ctx context.Context, group, from string, keys []string) error {
-	g, err := l.group(group)
+	g, err := l.named(group)
 	if err != nil {
 		return err
 	}

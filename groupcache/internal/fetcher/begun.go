@@ -37,9 +37,9 @@ func (f *Fetcher) begin(ctx context.Context, one *loader.Flight) flight.Begun {
 	if b.asked, ok = owners[0].Peer.Ask(ctx, f.group.Name, one.Key); !ok {
 		return nil
 	}
-	f.Asked.Add(1)
+	f.Budget.Asked.Add(1)
 	if hedges(owners) {
-		b.timer = b.hedge.start(ctx, f, owners, one.Key, b.asked.Leave)
+		b.timer = b.hedge.start(ctx, &f.Budget, owners, one.Key, b.asked.Leave)
 	}
 	return b
 }

@@ -4,7 +4,6 @@ package fetcher
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
@@ -23,9 +22,8 @@ type Handler func(ctx context.Context, key, url string, err error) (tryLocally b
 type Fetcher struct {
 	*loader.Table // of fetches under way
 
-	// Asked counts questions to owners, Hedges those to another cache meanwhile, and HedgesWon
-	// those of them that were answered first.
-	Asked, Hedges, HedgesWon atomic.Int64
+	// Budget is that of hedges.
+	Budget Budget
 
 	group   *group.Group
 	loader  *loader.Loader
@@ -36,7 +34,7 @@ type Fetcher struct {
 // waits for, 0 for the default. Without a handler (nil) the errors of a peer's Getter are those of
 // the fetch.
 func New(g *group.Group, l *loader.Loader, limit time.Duration, handler Handler) *Fetcher {
-	f := &Fetcher{group: g, loader: l, handler: handler}
+	f := &Fetcher{group: g, loader: l, handler: handler, Budget: Budget{group: g}}
 	f.Table = loader.NewTable(g, limit, f.fetch, f.begin)
 	return f
 }
@@ -91,14 +89,14 @@ func (f *Fetcher) fetchFrom(ctx context.Context, one *loader.Flight, owners []ro
 
 // askOwner asks the first of the owners, with a hedge.
 func (f *Fetcher) askOwner(ctx context.Context, owners []route.Remote, key string) (outcome.Value, error) {
-	f.Asked.Add(1)
+	f.Budget.Asked.Add(1)
 	if !hedges(owners) {
 		return f.get(ctx, owners[0], key)
 	}
 	hedged, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var h hedge
-	defer h.start(hedged, f, owners, key, cancel).Stop()
+	defer h.start(hedged, &f.Budget, owners, key, cancel).Stop()
 	v, err := f.get(hedged, owners[0], key)
 	return h.or(v, err)
 }

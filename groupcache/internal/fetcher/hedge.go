@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
@@ -22,23 +23,32 @@ func hedges(owners []route.Remote) bool {
 	return next != nil && next.Up() && owner.Marked() && owner.Usual() != 0
 }
 
+// Budget bounds the hedges of a group, and counts them.
+type Budget struct {
+	Asked  atomic.Int64 // questions to owners
+	Hedges atomic.Int64 // questions to another cache meanwhile
+	Won    atomic.Int64 // those of them that found the value first
+
+	group *group.Group
+}
+
 // hedge is the question to the cache of the next owner, if the owner takes longer than 95 of 100
 // times. It never causes a load.
 type hedge struct{ found atomic.Pointer[peer.Answer] }
 
 // start asks later, within a budget. What is found ends the question to the owner.
-func (h *hedge) start(ctx context.Context, f *Fetcher, owners []route.Remote, key string, end func()) *time.Timer {
+func (h *hedge) start(ctx context.Context, b *Budget, owners []route.Remote, key string, end func()) *time.Timer {
 	next := owners[1].Peer
 	ask := func() {
-		if a, ok := next.Cached(ctx, f.group.Name, key); ok {
+		if a, ok := next.Cached(ctx, b.group.Name, key); ok {
 			h.found.Store(&a)
-			f.HedgesWon.Add(1)
+			b.Won.Add(1)
 			end()
 		}
 	}
 	return time.AfterFunc(owners[0].Peer.Usual(), func() {
-		if f.Hedges.Load()*hedgeShare < f.Asked.Load() && f.group.Process.Spawn(ask) {
-			f.Hedges.Add(1)
+		if b.Hedges.Load()*hedgeShare < b.Asked.Load() && b.group.Process.Spawn(ask) {
+			b.Hedges.Add(1)
 		}
 	})
 }

@@ -70,7 +70,7 @@ func (h *Handover) takeFromEach(ctx context.Context, by map[*peer.Peer][]string)
 	var all sync.WaitGroup
 	for p, keys := range by {
 		for part := range multiwire.Parts(keys) {
-			all.Go(func() { h.loader.Inherited.Add(h.TakeFrom(ctx, p, part)) })
+			all.Go(func() { h.loader.Inherit(h.TakeFrom(ctx, p, part)) })
 		}
 	}
 	all.Wait()

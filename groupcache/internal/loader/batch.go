@@ -13,17 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/trace"
 )
 
-// A Batch loads several keys with one call of a Getter.
-type Batch struct {
-	// Most is how many keys it loads at most.
-	Most int
-	// Get loads keys. Dest is where the value of each goes.
-	Get func(ctx context.Context, keys []string, dest func(key string) *outcome.Filling) error
-	// Failed is why a key has no value after a Get that ended with err; nil if it has one.
-	Failed func(key string, filling outcome.Filling, err error) error
-}
-
-// batchesAtOnce is how many Batches are called at the same time for one question.
+// batchesAtOnce is how many calls of a BatchGetter there are at the same time for one question.
 const batchesAtOnce = 4
 
 // Apart parts keys into those that this process owns and loads together, and others.
@@ -49,15 +39,6 @@ func (l *Loader) Fitting(left, n int) int {
 		return n
 	}
 	return min(n, max(left/mean, 2), batchesAtOnce*l.options.Batch.Most)
-}
-
-// sawSize takes note of the size of a value that was loaded.
-func (l *Loader) sawSize(size int) {
-	mean := l.meanSize.Load()
-	if mean == 0 {
-		mean = int64(size)
-	}
-	l.meanSize.Store(max(mean+(int64(size)-mean)/8, 1))
 }
 
 // LoadSeveral loads keys together, tells take of each, and returns those that are to be loaded one
@@ -93,7 +74,7 @@ func (l *Loader) LoadSeveral(ctx context.Context, keys []string, take func(strin
 	return nil
 }
 
-// loadPart is LoadSeveral for the keys of one Batch. It returns those that were to be taken from a
+// loadPart is LoadSeveral for the keys of one call. It returns those that were to be taken from a
 // peer, which does not have them.
 func (l *Loader) loadPart(ctx context.Context, keys []string, take func(string, outcome.Value, error)) (undone []string) {
 	b := l.Batch(ctx, keys)

@@ -3,8 +3,10 @@ package loader
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 )
@@ -12,22 +14,28 @@ import (
 // FormerBudget bounds how long a load waits for former owners.
 const FormerBudget = 50 * time.Millisecond
 
-// inherit looks for a key in the caches of those who owned it before the peers changed. What was
+// former asks the caches of those who owned keys before the peers changed.
+type former struct {
+	group *group.Group
+	found atomic.Int64 // values
+}
+
+// find looks for a key there. What was
 // set or removed here lately is not asked for: they may not have been told yet.
-func (l *Loader) inherit(ctx context.Context, key string) (outcome.Value, bool) {
-	former := l.group.Route().Former(key)
-	if len(former) == 0 || l.group.Touched.Has(key) {
+func (f *former) find(ctx context.Context, key string) (outcome.Value, bool) {
+	owners := f.group.Route().Former(key)
+	if len(owners) == 0 || f.group.Touched.Has(key) {
 		return outcome.Value{}, false
 	}
 	asked, _ := ctx.Value(inVain{}).(map[string][]*peer.Peer)
 	ctx, cancel := context.WithTimeoutCause(ctx, FormerBudget, peer.ErrTooLate)
 	defer cancel()
-	for _, p := range former {
+	for _, p := range owners {
 		if slices.Contains(asked[key], p) {
 			continue
 		}
-		if a, ok := p.Inherit(ctx, l.group.Name, key); ok && l.group.Process.Alive(a.Expire) {
-			l.Inherited.Add(1)
+		if a, ok := p.Inherit(ctx, f.group.Name, key); ok && f.group.Process.Alive(a.Expire) {
+			f.found.Add(1)
 			return outcome.Value{Bytes: a.Value, Expire: a.Expire}, true
 		}
 	}

@@ -27,7 +27,7 @@ type Options struct {
 	// Get has the Getter load a key.
 	Get func(ctx context.Context, key string, into *outcome.Filling) error
 	// Batch has it load several, if it can; nil if not.
-	Batch *Batch
+	Batch *BatchGetter
 
 	TTL         time.Duration // of values that have none of their own; 0 for none
 	Jitter      float64       // the share of TTL that is left to chance
@@ -35,21 +35,29 @@ type Options struct {
 	Timeout     time.Duration // of a call of the Getter; 0 for none
 }
 
+// A BatchGetter loads several keys with one call of a Getter.
+type BatchGetter struct {
+	// Most is how many keys it loads at most.
+	Most int
+	// Get loads keys. Dest is where the value of each goes.
+	Get func(ctx context.Context, keys []string, dest func(key string) *outcome.Filling) error
+	// Failed is why a key has no value after a Get that ended with err; nil if it has one.
+	Failed func(key string, filling outcome.Filling, err error) error
+}
+
 // A Loader loads values of a group. Make it with New. It is safe for concurrent use.
 type Loader struct {
 	*Table // of loads under way
 
-	// Inherited is how many values were taken over from former owners.
-	Inherited atomic.Int64
-
 	group    *group.Group
 	options  Options
+	former   former
 	meanSize atomic.Int64 // of values that were loaded, the latest count most
 }
 
 // New makes a Loader.
 func New(g *group.Group, o Options) *Loader {
-	l := &Loader{group: g, options: o}
+	l := &Loader{group: g, options: o, former: former{group: g}}
 	l.Table = NewTable(g, o.Timeout, l.load, nil)
 	return l
 }
@@ -59,12 +67,18 @@ func (l *Loader) Load(ctx context.Context, key string) (outcome.Value, error) {
 	return Brought(l.Do(ctx, key))
 }
 
+// Inherited is how many values were taken over from former owners.
+func (l *Loader) Inherited() int64 { return l.former.found.Load() }
+
+// Inherit counts values that were taken over from former owners by others.
+func (l *Loader) Inherit(n int64) { l.former.found.Add(n) }
+
 // load is what flights do.
 func (l *Loader) load(ctx context.Context, f *Flight) (outcome.Value, error) {
 	if v, ok := l.group.Tiers.Peek(f.Key); ok { // stored by a load that ended just before this one began
 		return l.group.Result(v)
 	}
-	if v, ok := l.inherit(ctx, f.Key); ok {
+	if v, ok := l.former.find(ctx, f.Key); ok {
 		l.keep(v, f)
 		return v, nil
 	}
@@ -120,6 +134,15 @@ func (l *Loader) settled(f *Flight, v outcome.Value, err error) (outcome.Value, 
 	v.Expire = l.expiry(v.Expire)
 	l.keep(v, f)
 	return v, nil
+}
+
+// sawSize takes note of the size of a value that was loaded.
+func (l *Loader) sawSize(size int) {
+	mean := l.meanSize.Load()
+	if mean == 0 {
+		mean = int64(size)
+	}
+	l.meanSize.Store(max(mean+(int64(size)-mean)/8, 1))
 }
 
 // expiry is when a value that was loaded now expires.

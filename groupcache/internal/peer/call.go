@@ -206,7 +206,7 @@ func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context,
 // long as something of it goes out. A peer that is being told what it has missed is told what is
 // written meanwhile, too: otherwise there would always be more.
 func (p *Peer) bounded(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
-	bytes, leave, err := p.turns.take(ctx, t)
+	bytes, leave, err := p.turns.take(ctx, t.size, t.left)
 	if err != nil {
 		return err
 	}

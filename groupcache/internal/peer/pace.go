@@ -11,6 +11,11 @@ import (
 // until a greeting that takes longer than a request may shows that the way is another one.
 
 const (
+	// unknownSilence is how long a marked peer may be silent before it has answered a number of
+	// requests.
+	unknownSilence = 250 * time.Millisecond
+	// silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
+	silenceFactor = 4
 	// greetingFactor is how many times what a greeting took a peer may be silent.
 	greetingFactor = 2
 	// farFactor is how many times ProbeTimeout a greeting may take, and every other probe, so that

@@ -17,21 +17,6 @@ import (
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
-// The distances at which a marked peer that is loading says so. A client waits for longer.
-const (
-	// FirstSign is how long a peer loads before it says so.
-	FirstSign = 10 * time.Millisecond
-	// NextSign is the time between two signs.
-	NextSign = 100 * time.Millisecond
-)
-
-// unknownSilence is how long a marked peer may be silent before it has answered a number of
-// requests.
-const unknownSilence = 250 * time.Millisecond
-
-// silenceFactor is how many times the 99th percentile of the first signs a peer may be silent.
-const silenceFactor = 4
-
 // Options say how peers are asked. All fields but Handover, Logger and Trace are required.
 type Options struct {
 	// Name names the breakers.

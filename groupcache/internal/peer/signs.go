@@ -5,6 +5,14 @@ import (
 	"time"
 )
 
+// The distances at which a marked peer that is loading says so. A client waits for longer.
+const (
+	// FirstSign is how long a peer loads before it says so.
+	FirstSign = 10 * time.Millisecond
+	// NextSign is the time between two signs.
+	NextSign = 100 * time.Millisecond
+)
+
 // Signs tell a peer that its request is worked at, while it is. Make them with StartSigns.
 type Signs struct {
 	send func() error

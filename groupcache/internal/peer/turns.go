@@ -32,25 +32,25 @@ var errNotBegun = errors.New("its caller has left before its turn")
 
 // take waits for the turn of a request. Then bytes are on their way to the peer, its own among
 // them, until leave is called.
-func (t *turns) take(ctx context.Context, r telling) (bytes int64, leave func(), err error) {
+func (t *turns) take(ctx context.Context, size int, left <-chan struct{}) (bytes int64, leave func(), err error) {
 	places := t.removes
-	if r.size > smallValue {
+	if size > smallValue {
 		places = t.sets
 	}
 	select {
-	case <-r.left:
+	case <-left:
 		return 0, nil, errNotBegun
 	default:
 	}
 	select {
 	case places <- struct{}{}:
-	case <-r.left:
+	case <-left:
 		return 0, nil, errNotBegun
 	case <-ctx.Done():
 		return 0, nil, ctx.Err()
 	}
-	return t.bytes.Add(int64(r.size)), func() {
-		t.bytes.Add(-int64(r.size))
+	return t.bytes.Add(int64(size)), func() {
+		t.bytes.Add(-int64(size))
 		<-places
 	}, nil
 }

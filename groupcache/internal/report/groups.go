@@ -16,8 +16,8 @@ type Totals struct{ hedges, hedgesWon, takenOver, refused int64 }
 
 // Add adds a group.
 func (t *Totals) Add(g *answers.Group) {
-	t.hedges += g.Fetcher.Hedges.Load()
-	t.hedgesWon += g.Fetcher.HedgesWon.Load()
+	t.hedges += g.Fetcher.Budget.Hedges.Load()
+	t.hedgesWon += g.Fetcher.Budget.Won.Load()
 	t.takenOver += g.Handover.TakenOver.Load()
 	t.refused += g.Shared.Tiers.Main.Stats().Refused + g.Shared.Tiers.Hot.Stats().Refused
 }
@@ -37,7 +37,7 @@ func Groups(m *metrics.Groupcache, former Totals, groups []*answers.Group, ch ch
 }
 
 func group(m *metrics.Groupcache, g *answers.Group, out observe.Sender) {
-	s, inherited := &g.Shared.Stats, g.Loader.Inherited.Load()
+	s, inherited := &g.Shared.Stats, g.Loader.Inherited()
 	out.Count(m.Gets, count(s.Gets.Get()))
 	out.Count(m.ServerRequests, count(s.ServerRequests.Get()))
 	out.Count(m.Loads, count(s.LocalLoads.Get()), "getter")

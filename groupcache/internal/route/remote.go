@@ -94,29 +94,3 @@ func (r Remote) Remove(ctx context.Context, group, key string) error {
 	}
 	return r.Foreign.Remove(ctx, &pb.GetRequest{Group: &group, Key: &key})
 }
-
-// Target is a process that a write must be told.
-type Target struct {
-	Remote
-	Owner   bool
-	InOrder bool // answers for the key in the place of those before
-	Gone    bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
-}
-
-var _ writes.Target = Target{}
-
-// Ranked implements writes.Target.
-func (t Target) Ranked() bool { return t.InOrder }
-
-// Left implements writes.Target.
-func (t Target) Left() bool { return t.Gone }
-
-// Up implements writes.Target.
-func (t Target) Up() bool { return t.Peer == nil || t.Peer.Up() }
-
-// Miss keeps a write for a peer of ours that could not be told.
-func (t Target) Miss(r writes.Removal, cause error) {
-	if t.Peer != nil {
-		t.Peer.Miss(r, cause)
-	}
-}

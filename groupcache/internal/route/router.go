@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // Router says where the keys of a group are. One is made of the peers of an Instance, the other of
@@ -28,6 +29,32 @@ type Router interface {
 	Settle(ctx context.Context)
 	// Pool are the peers of the Instance, nil if the keys belong to others.
 	Pool() *peer.Pool
+}
+
+// Target is a process that a write must be told.
+type Target struct {
+	Remote
+	Owner   bool
+	InOrder bool // answers for the key in the place of those before
+	Gone    bool // was a peer until lately; others may not know yet that it is none. What it does not hear is no error
+}
+
+var _ writes.Target = Target{}
+
+// Ranked implements writes.Target.
+func (t Target) Ranked() bool { return t.InOrder }
+
+// Left implements writes.Target.
+func (t Target) Left() bool { return t.Gone }
+
+// Up implements writes.Target.
+func (t Target) Up() bool { return t.Peer == nil || t.Peer.Up() }
+
+// Miss keeps a write for a peer of ours that could not be told.
+func (t Target) Miss(r writes.Removal, cause error) {
+	if t.Peer != nil {
+		t.Peer.Miss(r, cause)
+	}
 }
 
 // Ours routes keys among the peers of an Instance.
