@@ -14,7 +14,7 @@ func ResetDefault() {
 	standard = sync.OnceValue(newStandard)
 }
 
-// Acquainted says that all peers have shown our mark, and that the ring is the one that is meant.
+// Acquainted reports whether all peers have shown our mark, and the ring is the one that is meant.
 func (i *Instance) Acquainted() bool {
 	if p := i.pool; i.options.Ring != HashRing && len(p.Peers()) > 0 && !p.Even() {
 		return false
@@ -27,10 +27,10 @@ func (i *Instance) Acquainted() bool {
 	return true
 }
 
-// AsksByFrames says that peers are to be asked by frames.
+// AsksByFrames reports whether peers are to be asked by frames.
 func (i *Instance) AsksByFrames() bool { return i.options.Frames == FramesAuto }
 
-// Owns says that this instance owns a key.
+// Owns reports whether this instance owns a key.
 func (i *Instance) Owns(key string) bool { return i.pool.Owner(key) == nil }
 
 // PeersUp is how many peers are asked.

@@ -11,8 +11,8 @@ import (
 var errNilSink = errors.New("groupcache: Get: dest is nil: pass a Sink, such as StringSink(&s)")
 
 // Get finds the value of a key and gives it to dest: from this process's caches, else from the
-// key's owner, else from the Getter. All who ask for a key at the same time share one load. It
-// returns the Getter's error, wherever that ran, or the context's.
+// key's owner, else from the Getter. All callers that ask for a key at the same time share one
+// load. It returns the Getter's error, wherever that ran, or the context's.
 func (g *Group) Get(ctx context.Context, key string, dest Sink) error {
 	if dest == nil {
 		return errNilSink

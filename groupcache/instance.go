@@ -107,8 +107,8 @@ func (i *Instance) SetPeers(urls ...string) error { return i.pool.SetAll(urls) }
 func (i *Instance) Handler() http.Handler { return i.pool.Server }
 
 // NewGroup makes a group of this instance. The budget is in bytes, for all the group's values in
-// this process; 0 caches nothing, but still loads a key once for all who ask at the same time.
-// Peers know the group by its name, which is unique within the instance.
+// this process; 0 caches nothing, but still loads a key once for all callers that ask at the same
+// time. Peers know the group by its name, which is unique within the instance.
 func (i *Instance) NewGroup(name string, cacheBytes int64, getter Getter, opts ...GroupOption) (*Group, error) {
 	switch {
 	case getter == nil:
@@ -162,8 +162,8 @@ func (i *Instance) Groups() []*Group {
 	return all
 }
 
-// Deregister forgets a group: peers are told that there is none. Those who hold the group may go on
-// using it.
+// Deregister forgets a group: peers are told that there is none. Code that holds the group may go
+// on using it.
 func (i *Instance) Deregister(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -216,8 +216,8 @@ func (g *Group) retrieve(_ context.Context, key string, dest groupcache.Sink) er
 }
 
 // Get finds the value of a key: in this process's cache, else at the key's owner, else by the
-// Retriever. All who ask for a key at the same time share one load. The error is the Retriever's,
-// wherever that ran, or ErrEmptyKey.
+// Retriever. All callers that ask for a key at the same time share one load. The error is the
+// Retriever's, wherever that ran, or ErrEmptyKey.
 func (g *Group) Get(key string) (ByteView, error) {
 	if key == "" {
 		return ByteView{}, ErrEmptyKey

@@ -108,7 +108,7 @@ func (n *network) Attach(local peer.Local) error {
 // beyond this package.
 func (s *Server) Instance() *groupcache.Instance { return s.instance }
 
-// Running says that Start has been called and has not returned.
+// Running reports whether Start has been called and has not returned.
 func (s *Server) Running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

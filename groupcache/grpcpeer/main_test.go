@@ -283,7 +283,7 @@ func (c *cluster) meetStrangers() {
 	c.ring.Add(c.addrs()...)
 }
 
-// acquainted says that all peers have shown that they are of ours.
+// acquainted reports whether all peers have shown that they are of ours.
 func acquainted(i *groupcache.Instance) bool {
 	for _, p := range i.Debug().Peers {
 		if !p.Self && !p.Ours {

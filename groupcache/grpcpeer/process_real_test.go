@@ -210,7 +210,7 @@ func (f *family) launch(t *testing.T, i int) {
 	})
 }
 
-// knows says that a process has so many peers of ours that it asks.
+// knows reports whether a process has so many peers of ours that it asks.
 func (f *family) knows(t *testing.T, i, peers int) bool {
 	t.Helper()
 	s, err := fetch(t.Context(), "http://127.0.0.1:"+f.ports[i]+"/state")

@@ -20,10 +20,11 @@ type refusal struct {
 	header, trailer metadata.MD
 }
 
-// marked says that a peer of ours has answered.
+// marked reports whether a peer of ours has answered.
 func (r refusal) marked() bool { return len(r.trailer[marker]) > 0 }
 
-// ofGRPC says that a server of gRPC has answered: grpc gives codes to the errors of all of HTTP.
+// ofGRPC reports whether a server of gRPC has answered: grpc gives codes to the errors of all of
+// HTTP.
 func (r refusal) ofGRPC() bool {
 	return len(r.header["content-type"]) > 0 || len(r.trailer["content-type"]) > 0
 }

@@ -9,11 +9,12 @@ import (
 	"sync"
 )
 
-// ErrPanicked is what those get who waited for a function that panicked, with the panic's value.
-// Whose call it was has the panic itself.
+// ErrPanicked is the error of callers that waited for a function that panicked, with the panic's
+// value. Whose call it was has the panic itself.
 var ErrPanicked = errors.New("singleflight leader panicked")
 
-// ErrExited is what those get who waited for a function that ended its goroutine by runtime.Goexit.
+// ErrExited is the error of callers that waited for a function that ended its goroutine by
+// runtime.Goexit.
 var ErrExited = errors.New("singleflight leader exited")
 
 // Group shares calls by key. Its zero value is ready for use; Do is what it is for. It is safe for
@@ -31,7 +32,7 @@ type call struct {
 
 // Do calls fn and returns its results, unless a call with the same key is under way: then it waits
 // for that and returns its results. A panic of fn goes on in the goroutine that called it; the key
-// is free again, and those who waited get ErrPanicked.
+// is free again, and the callers that waited get ErrPanicked.
 func (g *Group) Do(key string, fn func() (interface{}, error)) (interface{}, error) {
 	g.mu.Lock()
 	if c, ok := g.calls[key]; ok {
@@ -52,7 +53,7 @@ func (g *Group) Do(key string, fn func() (interface{}, error)) (interface{}, err
 }
 
 // finish is deferred by whoever called the function. It frees the key before it wakes the others,
-// so that who comes later gets nothing old.
+// so that later callers get nothing old.
 func (g *Group) finish(key string, c *call) {
 	panicked := recover()
 	if panicked != nil {
@@ -74,7 +75,7 @@ func failure(panicked any) error {
 	return fmt.Errorf("%w: %v", ErrPanicked, panicked)
 }
 
-// Lock calls fn while no call begins or ends: who comes waits. It must not call Do or Lock.
+// Lock calls fn while no call begins or ends: callers wait. It must not call Do or Lock.
 func (g *Group) Lock(fn func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package cluster has the peers of a process and what answers them: their addresses, the network
-// between them, and who must prove to be one.
+// between them, and whether they must prove to be peers.
 package cluster
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 )
 
-// begun is a fetch whose owner was asked on a connection that does not keep who waits.
+// begun is a fetch whose owner was asked on a connection that does not keep the caller.
 type begun struct {
 	fetcher *Fetcher
 	flight  *loader.Flight

@@ -1,4 +1,4 @@
-// Package flight shares loads among those who ask for the same key at the same time.
+// Package flight shares loads among callers that ask for the same key at the same time.
 //
 // A [Table] has at most one load for each key that can be joined: a [Flight]. A flight belongs to
 // all who wait for it, each of whom may leave when their own context ends. When the last has left

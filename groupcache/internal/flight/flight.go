@@ -9,7 +9,7 @@ import (
 )
 
 // ErrUndone ends a flight that has brought nothing, as it was one of several that were asked for
-// together in vain. Who waits for it loads the key by itself: see [Table.Do].
+// together in vain. Its callers load the key by themselves: see [Table.Do].
 var ErrUndone = errors.New("groupcache: the batch was not answered")
 
 // leastIdle is how long a load goes on at least when nobody waits for it.
@@ -24,8 +24,8 @@ type Flight[T any] struct {
 	Began time.Time
 	// Fence says that what the flight brings must not be kept.
 	Fence atomic.Bool
-	// Data belongs to who does the work until the flight has landed, and then to those who have
-	// waited for it, who only read it.
+	// Data belongs to the goroutine that does the work until the flight has landed, and then to its
+	// callers, which only read it.
 	Data T
 
 	err   error // written before it lands
@@ -48,7 +48,7 @@ type shard[T any] struct {
 	_      [32]byte                // a cache line for each
 }
 
-// Await lets the caller wait, which Join has let only those who can leave.
+// Await lets the caller wait. Join allows that only to callers that can leave.
 func (f *Flight[T]) Await() {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()

@@ -21,7 +21,7 @@ type Options[T any] struct {
 	Life context.Context
 	// Limit bounds the time of a load that nobody waits for. Default 0: see Flight.Leave.
 	Limit time.Duration
-	// Closed is the error of those who ask after Close.
+	// Closed is the error of calls after Close.
 	Closed error
 }
 

@@ -10,7 +10,7 @@
 // Traced announces, then with the name of a group, whose length is the group of the first head;
 // what follows depends on the kind.
 //
-// A stream is a request and its answers. Its number is chosen by who asks, and means no other
+// A stream is a request and its answers. Its number is chosen by the client, and means no other
 // request before the last answer to it was read, whether the caller has left or not. So every
 // request has exactly one last answer, one that was canceled, too.
 package frame
@@ -72,10 +72,10 @@ const (
 	firstIgnored Kind = 128
 )
 
-// IsRequest says that a kind is one that only a client sends.
+// IsRequest reports whether a kind is one that only a client sends.
 func (k Kind) IsRequest() bool { return k < firstAnswer }
 
-// IsIgnored says that a kind that is not known is to be skipped.
+// IsIgnored reports whether a kind that is not known is to be skipped.
 func (k Kind) IsIgnored() bool { return k >= firstIgnored }
 
 // The flags of a head.

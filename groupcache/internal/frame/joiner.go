@@ -75,10 +75,10 @@ func (o *joined) add(body []byte, limit int64) {
 	o.body = append(o.body, body...)
 }
 
-// Any says that a body is under way.
+// Any reports whether a body is under way.
 func (j *Joiner) Any() bool { return len(j.open) > 0 }
 
-// Open says that a body of the stream is under way.
+// Open reports whether a body of the stream is under way.
 func (j *Joiner) Open(stream uint32) bool { return j.open[stream] != nil }
 
 // Drop forgets what has arrived of a body: the rest will not come.
@@ -89,7 +89,7 @@ func (j *Joiner) Drop(stream uint32) {
 	}
 }
 
-// TooLarge says that the body under way of a stream is longer than allowed.
+// TooLarge reports whether the body under way of a stream is longer than allowed.
 func (j *Joiner) TooLarge(stream uint32) bool {
 	o := j.open[stream]
 	return o != nil && o.tooLarge

@@ -44,7 +44,7 @@ var (
 // Digest is the SHA-256 of a body.
 type Digest [sha256.Size]byte
 
-// Of says whether a body has the digest.
+// Of reports whether a body has the digest.
 func (d Digest) Of(body []byte) bool {
 	sum := sha256.Sum256(body)
 	return hmac.Equal(d[:], sum[:])

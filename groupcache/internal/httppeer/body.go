@@ -93,7 +93,7 @@ func (p *paced) Read(b []byte) (int, error) {
 // receiver shows signs of life.
 const longBody = 64 << 10
 
-// IsLong says that the body of a request may take long to arrive.
+// IsLong reports whether the body of a request may take long to arrive.
 func IsLong(r *http.Request) bool { return r.ContentLength < 0 || r.ContentLength >= longBody }
 
 // progress is the key of a context whose value is called when a part of the request's body has gone

@@ -100,7 +100,7 @@ func (f *Framed) keep() {
 	}
 }
 
-// ended says that no connection could be made, and reports whether none is wished for meanwhile.
+// ended tells why no connection could be made, and reports whether none is wished for meanwhile.
 func (f *Framed) ended(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -383,7 +383,7 @@ func refusalOf(response *http.Response) error {
 	return fmt.Errorf("%w: %s: %.200q", class, answer.Status, answer.Message)
 }
 
-// done says whether an answer is that of a peer which has done what it was told: it has no body,
+// done reports whether an answer is that of a peer which has done what it was told: it has no body,
 // and our mark if the peer is one of ours. A middleware may have replaced the status of a refusal,
 // and what answers all that is not routed may have the same one.
 func (t *Transport) done(r *http.Response) bool {
@@ -427,7 +427,7 @@ func Greet(h http.Header, g peer.Greeting) {
 // errForeignProbe says that a probe was answered by something that is no groupcache.
 var errForeignProbe = errors.New("the probe was answered by something else")
 
-// IsGreeting says that a request asks what serves the base path.
+// IsGreeting reports whether a request asks what serves the base path.
 func IsGreeting(r *http.Request) bool {
 	return r.Method == http.MethodOptions || r.Method == http.MethodGet && len(r.Header[greetingHeader]) > 0
 }

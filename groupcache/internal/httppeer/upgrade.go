@@ -85,12 +85,13 @@ func (t *Transport) upgrade(ctx context.Context) (io.ReadWriteCloser, error) {
 	return line.NewSealed(conn, line.Keys{Out: toServer, In: toClient}), nil
 }
 
-// wantsUpgrade says that a request asks to go on with frames.
+// wantsUpgrade reports whether a request asks to go on with frames.
 func wantsUpgrade(r *http.Request) bool {
 	return r.ProtoMajor == 1 && r.Method == http.MethodGet && r.Header.Get("Upgrade") == protocol
 }
 
-// canUpgrade says that the connection of a request could be taken over, as far as can be told.
+// canUpgrade reports whether the connection of a request could be taken over, as far as can be
+// told.
 func canUpgrade(w http.ResponseWriter) bool {
 	for {
 		switch x := w.(type) {
@@ -212,8 +213,8 @@ func (x *sessions) isClosed() bool {
 	return x.closed
 }
 
-// takesFrames says that the Server goes on with frames, as far as a request shows: one of HTTP/2
-// does not show whether one of HTTP/1.1 could.
+// takesFrames reports whether the Server goes on with frames, as far as a request shows: one of
+// HTTP/2 does not show whether one of HTTP/1.1 could.
 func (s *Server) takesFrames(w http.ResponseWriter, r *http.Request) bool {
 	return s.Frames && (r.ProtoMajor > 1 || canUpgrade(w)) && !s.sessions.isClosed()
 }

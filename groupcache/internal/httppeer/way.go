@@ -23,7 +23,7 @@ const (
 	testedBody   = "test"
 )
 
-// IsTest says that a request of the base path is a test of the way.
+// IsTest reports whether a request of the base path is a test of the way.
 func IsTest(r *http.Request) bool { return len(r.Header[pathHeader]) > 0 }
 
 // AnswerTest answers a test of the way.
@@ -60,8 +60,8 @@ func keepsBack(w http.ResponseWriter) bool {
 	return false
 }
 
-// WantsSigns says that the peer that makes a request understands signs of life, and that they reach
-// it.
+// WantsSigns reports whether the peer that makes a request understands signs of life, and they
+// reach it.
 func WantsSigns(r *http.Request) bool {
 	return len(r.Header[Marker]) > 0 && len(r.Header[quietHeader]) == 0 && r.ProtoAtLeast(1, 1)
 }

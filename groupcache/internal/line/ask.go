@@ -41,7 +41,8 @@ func (l *Line) Get(ctx context.Context, q peer.Question, t Trace, alive func()) 
 	return a, first, err
 }
 
-// Begin is Get for who waits by itself. The error is that of a question that was not asked.
+// Begin is Get for a caller that waits by itself. The error is that of a question that was not
+// asked.
 func (l *Line) Begin(q peer.Question, t Trace, alive func()) (peer.Pending, error) {
 	c := l.newCall(max(l.options.MaxValueSize, maxMessage)+maxMessage, alive)
 	c.line, c.silence = l, int64(q.Silence)

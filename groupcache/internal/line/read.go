@@ -13,7 +13,7 @@ import (
 // maxJoined is how many long bodies of one peer may be under way at once. It sends fewer.
 const maxJoined = 2 * longAtOnce
 
-// read hands answers to those who wait for them, until the connection ends.
+// read hands answers to the callers that wait for them, until the connection ends.
 func (l *Line) read(r *bufio.Reader) error {
 	joiner := frame.Joiner{Streams: maxJoined, Limit: l.answerLimit}
 	for {
@@ -83,7 +83,7 @@ func (l *Line) showLife(h frame.Head) {
 	l.aliveLocked(s.call)
 }
 
-// isDone says that all requests are answered.
+// isDone reports whether all requests are answered.
 func (l *Line) isDone() bool {
 	l.out.mu.Lock()
 	defer l.out.mu.Unlock()

@@ -47,7 +47,7 @@ type Session struct {
 	joiner frame.Joiner
 	pace   reading
 
-	// building is held by who makes an answer to several keys, until it is queued: there is memory
+	// building is held while an answer to several keys is made, until it is queued: there is memory
 	// for one of them, beside those that are.
 	building sync.Mutex
 
@@ -135,8 +135,8 @@ func (x *Session) read(in *bufio.Reader) error {
 	}
 }
 
-// isAtWork says that the peer waits for an answer, or takes one: it need not say anything. What is
-// written finds out whether it is there.
+// isAtWork reports whether the peer waits for an answer, or takes one: it need not say anything.
+// What is written finds out whether it is there.
 func (x *Session) isAtWork() bool {
 	x.out.mu.Lock()
 	defer x.out.mu.Unlock()
@@ -220,8 +220,8 @@ func (x *Session) found(stream uint32, parts frame.Body) bool {
 	return true
 }
 
-// fullLocked says that no more requests are taken before others are answered: those whose long
-// answers wait are not. No peer of ours has as many.
+// fullLocked reports whether no more requests are taken before others are answered: those whose
+// long answers wait are not. No peer of ours has as many.
 func (x *Session) fullLocked() bool { return len(x.active)+len(x.out.long) >= maxActive }
 
 // view is a string of bytes that stay as they are while it is used.

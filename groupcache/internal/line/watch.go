@@ -29,7 +29,7 @@ var errDead = fmt.Errorf("%w: nothing has come for too long", ErrSilent)
 // free again.
 var errUnanswered = fmt.Errorf("%w: what was given up has not been answered", ErrSilent)
 
-// errStuck ends a line that takes nothing of a caller who writes himself. He waits beside nothing
+// errStuck ends a line that takes nothing of a caller that writes itself and waits beside nothing
 // else: a peer that reads takes what is so short at once.
 var errStuck = fmt.Errorf("%w: it does not read", ErrSilent)
 

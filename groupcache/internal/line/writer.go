@@ -22,9 +22,9 @@ const (
 	keepBuffer = 256 << 10
 )
 
-// writer gathers frames, so that many go out with one write. Who finds it idle writes; what is
-// queued meanwhile goes out with the next write, by a goroutine that ends when there is nothing
-// left. Long bodies are cut, and short frames go between their pieces.
+// writer gathers frames, so that many go out with one write. A caller that finds it idle writes;
+// what is queued meanwhile goes out with the next write, by a goroutine that ends when there is
+// nothing left. Long bodies are cut, and short frames go between their pieces.
 type writer struct {
 	to  io.Writer
 	tcp bool // several parts go out with one write

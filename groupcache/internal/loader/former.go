@@ -14,14 +14,14 @@ import (
 // FormerBudget bounds how long a load waits for former owners.
 const FormerBudget = 50 * time.Millisecond
 
-// former asks the caches of those who owned keys before the peers changed.
+// former asks the caches of former owners: peers that owned a key before the peers changed.
 type former struct {
 	group *group.Group
 	found atomic.Int64 // values
 }
 
-// find looks for a key there. What was
-// set or removed here lately is not asked for: they may not have been told yet.
+// find looks for a key there. A key that was set or removed here lately is not asked for: they may
+// not have been told yet.
 func (f *former) find(ctx context.Context, key string) (outcome.Value, bool) {
 	owners := f.group.Route().Former(key)
 	if len(owners) == 0 || f.group.Touched.Has(key) {

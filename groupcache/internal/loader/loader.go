@@ -1,5 +1,5 @@
-// Package loader loads the values of a group in this process: from the caches of those who owned
-// their keys before the peers changed, else by the Getter.
+// Package loader loads the values of a group in this process: from the caches of
+// former owners of their keys, else by the Getter.
 package loader
 
 import (

@@ -30,7 +30,7 @@ type batcher struct {
 	leaders int        // callers that make requests, or were told to; guarded by mu
 }
 
-// waiting is a caller who wants a key.
+// waiting is a caller that wants a key.
 type waiting struct {
 	key    string
 	done   chan struct{} // closed when there is an answer, or the caller is to lead
@@ -104,7 +104,7 @@ func (b *batcher) leave(w *waiting) {
 	}
 }
 
-// lead makes one request for its caller and those who wait, and hands over.
+// lead makes one request for its caller and those that wait, and hands over.
 func (b *batcher) lead(ctx context.Context, own *waiting) {
 	b.mu.Lock()
 	n := min(len(b.queue), batchKeys-1)

@@ -56,7 +56,7 @@ func (p *Pool) Settle(ctx context.Context) {
 	}
 }
 
-// allGreeted says that all peers have answered, or cannot be asked.
+// allGreeted reports whether all peers have answered, or cannot be asked.
 func (p *Pool) allGreeted() bool {
 	for _, peer := range p.members.Load().list {
 		select {
@@ -87,7 +87,7 @@ func (p *Pool) settle() {
 	p.settleLocked()
 }
 
-// settleLocked is settle for those who hold mu.
+// settleLocked is settle for callers that hold mu.
 func (p *Pool) settleLocked() {
 	if m := p.members.Load(); p.begins.open() && !p.closed {
 		fresh := *m

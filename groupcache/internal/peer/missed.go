@@ -37,7 +37,7 @@ func (p *Peer) Miss(r writes.Removal, cause error) {
 	p.breaker.Trip(errors.Join(errors.New("a removal did not arrive"), cause))
 }
 
-// catching says that the peer is being told what it has missed, before it is used again.
+// catching reports whether the peer is being told what it has missed, before it is used again.
 func (p *Peer) catching() bool {
 	return p.breaker.State() == breaker.HalfOpen && p.missed.IsCatching()
 }

@@ -72,10 +72,10 @@ func (p *Pool) FormerOwners(key string) (former []*Peer) {
 	return former
 }
 
-// Changing says that the peers have changed lately: others may know other ones.
+// Changing reports whether the peers have changed lately: others may know other ones.
 func (p *Pool) Changing() bool { return len(p.members.Load().pasts) > 0 }
 
-// Shared says that others have, or had lately, values that this process might ask for.
+// Shared reports whether others have, or had lately, values that this process might ask for.
 func (p *Pool) Shared() bool {
 	m := p.members.Load()
 	return len(m.list) > 0 || len(m.pasts) > 0

@@ -169,10 +169,10 @@ func Shown(address string) string {
 	return address
 }
 
-// Marked says that the peer has shown that it is one of ours.
+// Marked reports whether the peer has shown that it is one of ours.
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
-// Batches says that the peer can be asked for several keys at once.
+// Batches reports whether the peer can be asked for several keys at once.
 func (p *Peer) Batches() bool {
 	return p.marked.Load() && Passage(p.batches.Load()) != Blocked && !p.isAlone()
 }
@@ -185,7 +185,7 @@ func (p *Peer) isAlone() bool {
 	return until != 0 && time.Now().UnixNano() < until
 }
 
-// Up says that the peer is asked at all at the moment.
+// Up reports whether the peer is asked at all at the moment.
 func (p *Peer) Up() bool {
 	s := p.breaker.State()
 	return s == breaker.Closed || s == breaker.ForcedClosed

@@ -156,9 +156,9 @@ func (p *Pool) greetWith(greet func(*Peer, context.Context), peer *Peer) {
 	}
 }
 
-// wantsEven says whether the even ring is to be used. Peers that have not said anything yet leave
-// things as they are: else each one that comes would move nearly all keys, and back. But a process
-// that has just begun does as those that use it: they know the others.
+// wantsEven reports whether the even ring is to be used. Peers that have not said anything yet
+// leave things as they are: else each one that comes would move nearly all keys, and back. But a
+// process that has just begun does as those that use it: they know the others.
 func (p *Pool) wantsEven(peers []*Peer, now *members) bool {
 	if p.rings.Even == nil {
 		return false
@@ -213,7 +213,7 @@ func (p *Pool) chooseRing() (even, changed bool) {
 	return even, true
 }
 
-// Even says whether the even ring is in use.
+// Even reports whether the even ring is in use.
 func (p *Pool) Even() bool { return p.members.Load().even }
 
 // closeUnusedLocked closes the peers of one state that another one does not have.

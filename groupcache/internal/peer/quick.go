@@ -49,10 +49,10 @@ func counted(err error) bool {
 	return errors.As(err, &lost) && lost.counted.Swap(true)
 }
 
-// HasLine says that the peer is asked on a connection that many requests share.
+// HasLine reports whether the peer is asked on a connection that many requests share.
 func (p *Peer) HasLine() bool { return p.quick != nil && p.quick.HasLine() }
 
-// isQuick says that requests need not be shared to be cheap.
+// isQuick reports whether requests need not be shared to be cheap.
 func (p *Peer) isQuick() bool {
 	return p.marked.Load() && p.HasLine() && !p.missed.Owes()
 }

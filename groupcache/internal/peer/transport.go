@@ -147,8 +147,8 @@ var (
 	errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
 )
 
-// Hopeless says that an error is about the request, not about the peer, and that the same request
-// will fail again.
+// Hopeless reports whether an error is about the request, not about the peer: the same request will
+// fail again.
 func Hopeless(err error) bool {
 	return !errors.Is(err, ErrUnproved) && (errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge))
 }

@@ -1,5 +1,5 @@
-// Package process has what all groups of one process share: its life, its clock, its limits, and
-// who is told of what happens.
+// Package process has what all groups of one process share: its life, its clock, its limits, its
+// log and its tracer.
 package process
 
 import (

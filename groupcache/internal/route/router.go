@@ -25,7 +25,7 @@ type Router interface {
 	// Others lists the processes, but for this one, that a removal of all keys that begin with a
 	// prefix must be told.
 	Others(group, prefix string) []Target
-	// Settle waits in a process that has just begun until it is known who owns what.
+	// Settle waits in a process that has just begun until the owners of keys are known.
 	Settle(ctx context.Context)
 	// Pool are the peers of the Instance, nil if the keys belong to others.
 	Pool() *peer.Pool

@@ -66,7 +66,7 @@ func faults(ctx context.Context, s settings, _ *measured) ([]table, error) {
 	return []table{t}, nil
 }
 
-// up says that all peers are asked.
+// up reports whether all peers are asked.
 func up(i *groupcache.Instance) bool {
 	for _, p := range i.Debug().Peers {
 		if !p.Self && p.State != "closed" {

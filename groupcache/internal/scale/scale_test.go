@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// near says that a value is within a part of another.
+// near reports whether a value is within a part of another.
 func near(got, want, part float64) bool { return math.Abs(got-want) <= part*want }
 
 func TestAllPartsPlay(t *testing.T) {

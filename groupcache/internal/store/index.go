@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// index finds entries by key. Readers take no lock; there is one writer at a time, who holds the
+// index finds entries by key. Readers take no lock; there is one writer at a time, which holds the
 // shard's mu.
 //
 // It is a directory of small hash tables, chosen by the hash's first bits. A table that has become

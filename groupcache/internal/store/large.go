@@ -15,7 +15,7 @@ func (s *Store) large() *shard { return &s.shards[len(s.shards)-1] }
 // parts is how many other shards there are.
 func (s *Store) parts() int64 { return int64(len(s.shards) - 1) }
 
-// isLarge says whether an item of such a cost is one for the shard of large items.
+// isLarge reports whether an item of such a cost is one for the shard of large items.
 func (s *Store) isLarge(cost, budget int64) bool {
 	return cost > budget/max(largePart, s.parts())
 }

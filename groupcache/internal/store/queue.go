@@ -25,7 +25,7 @@ func (q *queue) link(e *entry) {
 	last.next, q.root.prev = e, e
 }
 
-// remove takes an entry out. Its links are cut, so that who still holds it does not keep its
+// remove takes an entry out. Its links are cut, so that a holder of it does not keep its
 // neighbours alive.
 func (q *queue) remove(e *entry, cost int64) {
 	e.prev.next, e.next.prev = e.next, e.prev

@@ -82,7 +82,7 @@ type Item struct {
 	// Flags are the caller's: the View has them.
 	Flags uint8
 	// Fence, if there is one, is read with the shard locked, and the item is not stored if it is
-	// true. Who sets it and then removes the key can be sure that the item is not there afterwards.
+	// true. Once it is set and the key is removed, the item is not there.
 	Fence *atomic.Bool
 }
 
@@ -175,7 +175,7 @@ func (s *Store) Get(key string) (View, bool) {
 	return View{Value: e.value(), Expire: e.expire, Flags: e.flags, Stale: stale}, true
 }
 
-// Peek is Get for who has already asked: it neither counts nor helps the entry to stay.
+// Peek is Get for a caller that has already asked: it neither counts nor helps the entry to stay.
 func (s *Store) Peek(key string) (View, bool) {
 	hash := maphash.String(s.seed, key)
 	e := s.shards[hash>>s.shift].index.find(hash, key)

@@ -111,7 +111,7 @@ func (w *Writer) haveBegun(id string) {
 	}
 }
 
-// endElsewhere tells those of the end who have begun as they came, or came back, while others
+// endElsewhere tells the peers of the end that have begun as they came, or came back, while others
 // began. One that does not hear it waits no longer for it than for a writer that has died.
 func (w *Writer) endElsewhere(ctx context.Context, end writes.Sweep, begun []route.Target) {
 	pool := w.group.Route().Pool()

@@ -50,7 +50,7 @@ func (e *Early) Met() {
 	}
 }
 
-// isNewLocked says that the process counts as new, and that all it has written is known.
+// isNewLocked reports whether the process counts as new, and that all it has written is known.
 func (e *Early) isNewLocked() bool {
 	if !e.since.IsZero() && time.Since(e.since) > e.youth {
 		e.growUpLocked()

@@ -50,8 +50,8 @@ func (l *Left) EarlierUnder(prefix string) (all []<-chan struct{}) {
 	return all
 }
 
-// Begin says that the value may go out from now on, and reports whether it may: not if the caller
-// has left. Then End need not follow.
+// Begin reports whether the value may go out from now on, and reports whether it may: not if the
+// caller has left. Then End need not follow.
 func (s *Set) Begin(caller context.Context) bool {
 	s.all.mu.Lock()
 	defer s.all.mu.Unlock()

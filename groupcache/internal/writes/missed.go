@@ -162,7 +162,7 @@ func (m *Missed) deleteLocked(k Removal) {
 	m.bytes -= len(k.Key)
 }
 
-// Pending says whether there is anything that the peer has still to be told.
+// Pending reports whether there is anything that the peer has still to be told.
 func (m *Missed) Pending() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,10 +182,10 @@ const (
 	longestRepay = time.Minute
 )
 
-// Owes says that the peer is to forget what it has as soon as it takes that.
+// Owes reports whether the peer is to forget what it has as soon as it takes that.
 func (m *Missed) Owes() bool { return m.owes.Load() }
 
-// MayRepay says whether an attempt is due to let the peer forget.
+// MayRepay reports whether an attempt is due to let the peer forget.
 func (m *Missed) MayRepay() bool {
 	if !m.Owes() {
 		return false
@@ -267,8 +267,8 @@ func (m *Missed) Failed(limit int) (tooMany bool) {
 	return true
 }
 
-// ForgetInstead says that the peer is to forget all in place of the removals, and reports whether
-// it was not to do so before.
+// ForgetInstead reports whether the peer is to forget all in place of the removals, and reports
+// whether it was not to do so before.
 func (m *Missed) ForgetInstead() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
