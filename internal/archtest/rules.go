@@ -78,18 +78,18 @@ const (
 	writes       = "groupcache/internal/writes"
 	store        = "groupcache/internal/store"
 	snapshot     = "groupcache/internal/snapshot"
-	groupEnds    = "groupcache/internal/outcome"
+	groupOutcome = "groupcache/internal/outcome"
 	groupProcess = "groupcache/internal/process"
 	groupTiers   = "groupcache/internal/tiers"
 	groupRoute   = "groupcache/internal/route"
-	groupParts   = "groupcache/internal/group"
+	groupShared  = "groupcache/internal/group"
 	groupLoader  = "groupcache/internal/loader"
 	handover     = "groupcache/internal/handover"
 	fetcher      = "groupcache/internal/fetcher"
 	finder       = "groupcache/internal/finder"
 	writer       = "groupcache/internal/writer"
 	answers      = "groupcache/internal/answers"
-	groupWhole   = "groupcache/internal/parts"
+	groupParts   = "groupcache/internal/parts"
 	cluster      = "groupcache/internal/cluster"
 	report       = "groupcache/internal/report"
 	debugPage    = "groupcache/internal/debugpage"
@@ -135,19 +135,19 @@ func betweenPeers() []Row {
 // partsOfAGroup are the packages of which a group of groupcache consists.
 func partsOfAGroup() []Row {
 	return []Row{
-		{Package: groupEnds},
-		{Package: groupProcess, May: []string{groupEnds, observe, tracing}},
+		{Package: groupOutcome},
+		{Package: groupProcess, May: []string{groupOutcome, observe, tracing}},
 		{Package: groupTiers, May: []string{store}},
-		{Package: groupRoute, May: []string{groupEnds, peer, writes, messages}},
-		{Package: groupParts, May: []string{groupEnds, groupProcess, groupTiers, store, groupRoute, peer, writes, traces, tracing}},
-		{Package: groupLoader, May: []string{groupParts, groupEnds, flight, store, groupTiers, peer, traces}},
-		{Package: handover, May: []string{groupParts, groupLoader, groupEnds, flight, store, groupTiers, peer, multiwire, snapshot, observe}},
-		{Package: fetcher, May: []string{groupParts, groupLoader, groupEnds, flight, store, groupRoute, peer, multiwire}},
-		{Package: finder, May: []string{groupParts, groupLoader, handover, fetcher, groupEnds, peer, observe, traces}},
-		{Package: writer, May: []string{groupParts, groupLoader, groupEnds, groupRoute, store, groupTiers, peer, writes}, Tests: []string{groupProcess}},
-		{Package: groupWhole, May: []string{groupParts, groupLoader, handover, fetcher, finder, writer}},
-		{Package: answers, May: []string{groupParts, groupWhole, groupEnds, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing}},
-		{Package: cluster, May: []string{answers, peer, httppeer, groupEnds, backoff, observe}},
+		{Package: groupRoute, May: []string{groupOutcome, peer, writes, messages}},
+		{Package: groupShared, May: []string{groupOutcome, groupProcess, groupTiers, store, groupRoute, peer, writes, traces, tracing}},
+		{Package: groupLoader, May: []string{groupShared, groupOutcome, flight, store, groupTiers, peer, traces}},
+		{Package: handover, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupTiers, peer, multiwire, snapshot, observe}},
+		{Package: fetcher, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupRoute, peer, multiwire}},
+		{Package: finder, May: []string{groupShared, groupLoader, handover, fetcher, groupOutcome, peer, observe, traces}},
+		{Package: writer, May: []string{groupShared, groupLoader, groupOutcome, groupRoute, store, groupTiers, peer, writes}, Tests: []string{groupProcess}},
+		{Package: groupParts, May: []string{groupShared, groupLoader, handover, fetcher, finder, writer}},
+		{Package: answers, May: []string{groupShared, groupParts, groupOutcome, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing}},
+		{Package: cluster, May: []string{answers, peer, httppeer, groupOutcome, backoff, observe}},
 		{Package: report, May: []string{answers, cluster, store, peer, httppeer, prometheus, observe, tables}},
 		{Package: debugPage},
 		{Package: logs},
@@ -175,7 +175,7 @@ func Holdfast() Rules {
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
 				messages, peer, httppeer, store, ring, hashRing, lru, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
-				answers, cluster, debugPage, fetcher, groupParts, groupWhole, groupLoader, groupEnds, groupProcess, groupRoute, groupTiers, logs, report,
+				answers, cluster, debugPage, fetcher, groupShared, groupParts, groupLoader, groupOutcome, groupProcess, groupRoute, groupTiers, logs, report,
 			}, Tests: []string{frame, multiwire, snapshot, singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},

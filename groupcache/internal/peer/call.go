@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Get asks for a key. An error wraps ErrUnavailable, or is the context's.
@@ -311,12 +310,4 @@ func (p *Peer) judge(ctx, limited context.Context, permit breaker.Permit, err er
 	p.counts[countFailed].Add(1)
 	p.sayRefused(err)
 	return p.unavailable(err)
-}
-
-// sayRefused says in the log, once, that the peer and this process do not take each other for
-// peers.
-func (p *Peer) sayRefused(err error) {
-	if (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnproved)) && !p.refuses.Swap(true) {
-		p.options.log.Warn("groupcache: a peer refuses requests of this process, or is not believed", observe.Endpoint(p.shown), observe.Cause(err))
-	}
 }

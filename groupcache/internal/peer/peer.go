@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -328,4 +329,16 @@ func (p *Peer) greet(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		p.breaker.Trip(err)
 	}
+}
+
+// sayRefused says in the log, once, that the peer and this process do not take each other for
+// peers.
+func (p *Peer) sayRefused(err error) {
+	if (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnproved)) && !p.refuses.Swap(true) {
+		p.options.log.Warn("groupcache: a peer refuses requests of this process, or is not believed", observe.Endpoint(p.shown), observe.Cause(err))
+	}
+}
+
+func (p *Peer) unavailable(err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.shown, err)
 }

@@ -5,7 +5,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
@@ -151,8 +150,4 @@ var (
 // fail again.
 func Hopeless(err error) bool {
 	return !errors.Is(err, ErrUnproved) && (errors.Is(err, ErrRefused) || errors.Is(err, ErrUndeliverable) || errors.Is(err, ErrTooLarge))
-}
-
-func (p *Peer) unavailable(err error) error {
-	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.shown, err)
 }
