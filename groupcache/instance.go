@@ -239,7 +239,7 @@ func (i *Instance) Close() error {
 	}
 	i.process.Wait()
 	for _, p := range pools {
-		p.Shutdown()
+		p.Close()
 	}
 	return nil
 }

@@ -146,9 +146,9 @@ func (p *Cluster) greeting() peer.Greeting {
 	return peer.Greeting{Marked: true, Ring: p.options.Rings.Name, RingInUse: p.Even()}
 }
 
-// Shutdown ends what the peers and their connections need.
-func (p *Cluster) Shutdown() {
-	_ = p.Close() // its only errors are those of breakers closed twice
+// Close ends what the peers and their connections need.
+func (p *Cluster) Close() {
+	_ = p.Pool.Close() // its only errors are those of breakers closed twice
 	p.Server.Close()
 	p.http1.Close()
 	p.options.HTTP.CloseIdle()
