@@ -189,8 +189,13 @@ func (s *State) confirm() {
 	}
 }
 
-// revert goes back to what the majority of the sentinels says.
+// revert goes back to what the majority of the sentinels says. While none is heard the move is
+// neither confirmed nor taken back.
 func (s *State) revert(why error) {
+	if len(s.fresh()) == 0 {
+		s.move.until = s.now.Add(PollInterval)
+		return
+	}
 	from := s.move.from
 	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
 	elected, _ := s.elect()

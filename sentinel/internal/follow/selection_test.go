@@ -77,6 +77,57 @@ func TestAPromotionConfirmsNothingOfAServerThatIsDown(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
+// Nobody was heard when the sentinels should have announced the replica: it counted as announced.
+// The failover had been undone, and commands went on there although all sentinels, heard again, named
+// the primary of before.
+func TestAMoveIsNotConfirmedWhileNobodyIsHeard(t *testing.T) {
+	begin := func() *play {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.unheard(seeds()...)
+		return p
+	}
+	back := func(p *play) {
+		t.Helper()
+		for range 3 {
+			p.pass(500 * time.Millisecond)
+			p.hear(report(serverA, 1), seeds()...)
+		}
+		p.answer(serverA, true)
+		p.is(follow.Up, serverA)
+	}
+	t.Run("undone", func(t *testing.T) {
+		p := begin()
+		p.pass(5 * time.Second)
+		p.is(follow.Provisional, serverB)
+		back(p)
+	})
+	t.Run("announced", func(t *testing.T) {
+		p := begin()
+		p.pass(5 * time.Second)
+		p.hear(report(serverB, 2), seeds()...)
+		p.is(follow.Up, serverB)
+		if count[follow.Reverted](p) != 0 || count[follow.Confirmed](p) != 1 {
+			t.Errorf("it is not confirmed: %+v", p.done)
+		}
+	})
+	t.Run("aborted", func(t *testing.T) {
+		p := begin()
+		p.push(seeds()[0], follow.Aborted, serverB)
+		p.is(follow.Provisional, serverB)
+		back(p)
+	})
+	t.Run("lost and back", func(t *testing.T) {
+		p := begin()
+		p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+		p.pass(5 * time.Second)
+		p.answer(serverB, true)
+		p.is(follow.Provisional, serverB)
+		back(p)
+	})
+}
+
 // The name was given to another server, at an epoch of before. One sentinel, which had gone wrong,
 // had once announced the primary at a later one and then selected the new one: its word was
 // doubted, and commands stayed where they were although all others named it.

@@ -94,6 +94,7 @@ func TestWhoIsAlwaysLateGivesUp(t *testing.T) {
 	for range 8 {
 		p.stop(1300 * time.Millisecond)
 		p.step(follow.Tick{})
+		p.hear(report(serverA, 1), seeds()[1:]...)
 	}
 	if n := count[follow.Reverted](p); n == 0 {
 		t.Error("a move that nobody announces is kept for 10 s")

@@ -101,6 +101,7 @@ func failed() []uint64 {
 		102426407, // the process was stopped as it started, and nothing was waited for
 		240203374, // a failover had begun before the primary was found
 		220393341, // what had been taken out hid the one that was promoted
+		281275694, // nobody was heard when a move should have been announced
 	}
 }
 
