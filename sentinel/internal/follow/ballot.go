@@ -7,9 +7,10 @@ import (
 )
 
 // admit has the sentinels watched that most who vote name, one of whom was just heard, and notes
-// that they vote. Who votes does so while one still says it, or too few are heard to say otherwise,
-// or none that the user gave has a vote any more. Too few are not when most of the given ones are
-// heard: who is neither heard nor named by anybody for a while has been replaced.
+// that they vote. Who votes does so while one still says it, or did a moment ago, or too few are
+// heard to say otherwise, or none that the user gave has a vote any more. Too few are not when most
+// of the given ones are heard: who is neither heard nor named by anybody for a while has been
+// replaced.
 func (s *State) admit(by *voter) {
 	e := &s.voters
 	reports := s.fresh()
@@ -27,8 +28,9 @@ func (s *State) admit(by *voter) {
 		if slices.Contains(reports, v) { // who does not name itself
 			others--
 		}
-		replaced := 2*heard > given && !v.fresh(s.now) && s.now.Sub(v.namedAt) > replacedAfter
-		member := s.majority(n) || v.member && (n > 0 || given == 0 || !replaced && !s.majority(others))
+		lately := !v.renamed && s.now.Sub(v.namedAt) <= replacedAfter
+		replaced := 2*heard > given && !v.fresh(s.now)
+		member := s.majority(n) || v.member && (n > 0 || given == 0 || lately || !replaced && !s.majority(others))
 		changed = changed || member != v.member
 		v.member = member
 		if n > 0 {

@@ -217,6 +217,44 @@ func TestWhoIsHeardAloneKeepsItsVote(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// SENTINEL RESET at all of them had those that were found lose their votes at once. The only one that
+// was given had not heard of a failover yet, and commands stayed at the old primary. Whoever has
+// another id by then has no vote before it is named.
+func TestAResetTakesNobodysVote(t *testing.T) {
+	given, found := seeds()[:1], []string{"10.0.2.1:26379", "10.0.2.2:26379"}
+	begin := func() *play {
+		p := newPlay(t, follow.Config{Seeds: given})
+		p.hear(withPeers(report(serverA, 1), 1, found...), given[0])
+		for _, by := range found {
+			p.hear(withPeers(report(serverA, 1), 1, append(given, found...)...), by)
+		}
+		p.answer(serverA, true)
+		for range 2 {
+			p.pass(time.Second)
+			p.hear(report(serverA, 1), append(found, given...)...) // nobody names others
+		}
+		return p
+	}
+	p := begin()
+	p.hear(report(serverB, 2), found...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	for range 7 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), given...)
+		p.hear(report(serverB, 2), found...)
+	}
+	p.is(follow.Up, serverB)
+
+	p = begin()
+	for _, by := range found {
+		p.step(follow.Heard{Sentinel: by, ID: "new", Asked: p.now, Report: report(serverB, 2)})
+	}
+	if p.is(follow.Up, serverA); p.links[serverB] != 0 {
+		t.Error("strangers decide")
+	}
+}
+
 // One sentinel was given, and the others, which it had named, were all replaced. Those that were no
 // more kept their votes for a minute, so that nothing new was followed in that time. Nor did the
 // given one have a word for it that it had only just begun to name others.
