@@ -137,7 +137,8 @@ func (s *State) dueMove() {
 }
 
 // judgeMove looks for an abort in what the sentinel says that leads the failover: it has ended, and
-// the primary is the same.
+// the primary is the same. The others say so during every failover, of which they hear when it is
+// announced: where the leader is silent they decide only once the time is over.
 func (s *State) judgeMove() {
 	m := &s.move
 	if s.phase != Fenced && s.phase != Provisional {

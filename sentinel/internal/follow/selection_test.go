@@ -77,6 +77,36 @@ func TestAPromotionConfirmsNothingOfAServerThatIsDown(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
+// Sentinels other than the leader hear of a failover when it is announced: until then most name the
+// primary of before, which says nothing. When the leader is silent they decide in the end.
+func TestAMajorityAbortsNoFailoverBeforeItsTime(t *testing.T) {
+	p := up(t, follow.Config{})
+	others := func() {
+		p.pass(100 * time.Millisecond)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.unheard(seeds()[0])
+	others()
+	p.is(follow.Fenced, serverA)
+	p.answer(serverB, true)
+	for range 29 {
+		others()
+		p.is(follow.Provisional, serverB)
+	}
+	others()
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+
+	p.push(seeds()[0], follow.Selected, serverB)
+	for range 9 {
+		others()
+		p.is(follow.Fenced, serverA)
+	}
+	others()
+	p.is(follow.Up, serverA)
+}
+
 // Nobody was heard when the sentinels should have announced the replica: it counted as announced.
 // The failover had been undone, and commands went on there although all sentinels, heard again, named
 // the primary of before.

@@ -27,6 +27,7 @@ type connection struct {
 	id     string // the process that was dialled: another one knows nothing of it
 	open   bool   // the state was told that it is there
 	asked  bool
+	heard  bool          // some sentinel had been heard of late when it was dialled
 	saidAt time.Duration // when it said last that it is the primary
 	dead   bool          // what is sent on it is swallowed
 }
@@ -300,6 +301,13 @@ func (c *client) poll(addr string) {
 	if s == nil {
 		return // one has invented it
 	}
+	if w.now < s.slow {
+		w.after(s.slow-w.now, func() {
+			c.polling[addr] = false
+			c.step(follow.Unheard{Sentinel: addr, Asked: asked})
+		})
+		return
+	}
 	if !s.alive || s.cut {
 		w.after(w.between(time.Millisecond, 300*time.Millisecond), func() {
 			c.polling[addr] = false
@@ -349,7 +357,7 @@ func (c *client) dial(d follow.Dial) {
 	if c.dials > 400 {
 		w.fail("more than 400 dials in a second")
 	}
-	l := &connection{number: d.Link, to: to}
+	l := &connection{number: d.Link, to: to, heard: c.hears()}
 	c.links[d.Link] = l
 	switch {
 	case !to.cut && to.alive:

@@ -86,12 +86,15 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
+	if epoch := c.state.View().Epoch; epoch > w.said {
+		w.failUnlessOutnumbered("epoch %d is taken, and none that is well has told more than %d", epoch, w.said)
+	}
 	switch why {
 	case follow.ByReturn:
 		c.cameBack(l)
 	default:
-		if !recent && !c.hears() {
-			w.fail("%s becomes the primary (%v), and no sentinel was heard for %v", s.addr, why, freshFor)
+		if !recent && !l.heard {
+			w.fail("%s becomes the primary (%v), and no sentinel had been heard for %v when it was dialled", s.addr, why, freshFor)
 		}
 	}
 }

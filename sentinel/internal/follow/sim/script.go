@@ -224,6 +224,21 @@ func (w *World) force() {
 	w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
 }
 
+// slowDown has the sentinels answer no question for a while, though they publish events: what they
+// have said before counts no more by the time of the next failover.
+func (w *World) slowDown() {
+	if w.client.calm {
+		return
+	}
+	d := w.between(4*time.Second, 6*time.Second)
+	w.tell("the sentinels answer no question for %v", d)
+	w.troubled(d)
+	for _, s := range w.sentinels {
+		s.slow = w.now + d
+	}
+	w.after(freshFor+w.between(0, time.Second), func() { w.failOver(true) })
+}
+
 // spare takes a sentinel away for a while. The client has to have heard it before: of those that
 // never tell it anything it knows nothing.
 func (w *World) spare(q *sentinel, away, back func()) {

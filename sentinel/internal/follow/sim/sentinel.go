@@ -14,8 +14,9 @@ type sentinel struct {
 	addr       string
 	id         string
 	alive      bool
-	cut        bool // the client does not hear it
-	deaf       bool // its pushes are lost
+	cut        bool          // the client does not hear it
+	deaf       bool          // its pushes are lost
+	slow       time.Duration // until when it answers no question, and none fails
 	rogue      bool
 	primary    *server
 	epoch      int64
@@ -66,6 +67,7 @@ func (s *sentinel) report() *follow.Report {
 	case w.now < s.ignorant:
 		return nil
 	}
+	w.said = max(w.said, s.epoch)
 	r := &follow.Report{Addr: s.call(s.primary), RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter, Peers: s.others()}
 	if w.now < s.blank {
 		return r

@@ -22,6 +22,7 @@ type World struct {
 	client      *client
 	leader      *failover // that is under way, else nil
 	epoch       int64     // config-epoch of the last failover
+	said        int64     // the latest that one which has not gone wrong has told
 	truth       *server   // whom the sentinels are to name
 	spite       bool      // the first sentinel, which has gone wrong, acts when that is worst
 	tellTale    bool      // the story is wanted
@@ -57,6 +58,9 @@ func Play(seed uint64, story bool) (r Result) {
 	w.build()
 	w.script()
 	w.spite = seed%100 == 98 && w.rogues() > 0
+	if seed%100 == 97 {
+		w.after(w.between(time.Second, 3*time.Second), w.slowDown)
+	}
 	if seed%100 == 99 {
 		w.after(w.between(0, 5*time.Millisecond), func() { w.client.pause(w.between(50*time.Millisecond, 2*time.Second)) })
 	}
