@@ -66,6 +66,7 @@ type client struct {
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
 	late        []follow.Event           // what has come meanwhile
 	heardAt     map[string]time.Duration // by sentinel: when the question was sent that it answered last
+	lastHeard   time.Duration            // the latest of these, that of the present event among them
 	chose       map[string]selected      // by sentinel
 
 	keptAt      time.Duration // when commands were refused, and those under way kept
@@ -80,7 +81,7 @@ type client struct {
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
-		heardAt: make(map[string]time.Duration), chose: make(map[string]selected),
+		heardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected),
 	}
 	state, effects := follow.New(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
@@ -97,6 +98,9 @@ func (c *client) step(e follow.Event) {
 	if c.paused() {
 		c.late = append(c.late, e)
 		return
+	}
+	if h, ok := e.(follow.Heard); ok && h.Report != nil {
+		c.lastHeard = max(c.lastHeard, h.Asked.Sub(start()))
 	}
 	effects := c.state.Step(w.time(), e)
 	after := c.state.Phase()

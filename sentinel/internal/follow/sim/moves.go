@@ -100,14 +100,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 }
 
 // hears reports whether a sentinel was heard of late.
-func (c *client) hears() bool {
-	for _, at := range c.heardAt {
-		if c.world.now-at <= freshFor {
-			return true
-		}
-	}
-	return false
-}
+func (c *client) hears() bool { return c.world.now-c.lastHeard <= freshFor }
 
 // heardSince reports whether most sentinels have been asked since a time, and have answered.
 func (c *client) heardSince(at time.Duration) bool {
