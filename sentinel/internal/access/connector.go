@@ -17,6 +17,7 @@ import (
 
 	"github.com/mediocregopher/radix/v4"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
@@ -185,6 +186,27 @@ func (d *Connector) encrypt(ctx context.Context, conn net.Conn, addr string) (ne
 	return secured, secured.HandshakeContext(ctx)
 }
 
+// login returns what to log in with at an address. It runs the user's own code, which must not take
+// the process down with it.
+func (d *Connector) login(ctx context.Context, addr string) (as login, err error) {
+	e := d.Endpoint
+	if e.Credentials == nil {
+		return login{user: e.Username, password: e.Password}, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			as, err = login{}, fmt.Errorf("Options.%s.Credentials panicked: %v", d.Field, p)
+		}
+	}()
+	if as.user, as.password, err = e.Credentials(ctx, addr); err != nil {
+		return login{}, fmt.Errorf("%w: Options.%s.Credentials for %s: %w", ErrNoCredentials, d.Field, addr, err)
+	}
+	return as, nil
+}
+
+// ErrNoCredentials is part of the error where Endpoint.Credentials returned one.
+var ErrNoCredentials = errors.New("there are no credentials")
+
 // greet says what a fresh connection begins with, and runs the user's own code, which must not take
 // the process down with it.
 func (d *Connector) greet(ctx context.Context, conn net.Conn, addr string, g wire.Greeting) (err error) {
@@ -238,6 +260,18 @@ func (d *Connector) greeting(as login, why Visit) wire.Greeting {
 		g.Finally = func(radix.Conn) error { return nil }
 	}
 	return g
+}
+
+// forgives reports whether a login that failed was not needed: the server lets everybody in, and
+// only tells those who come with a password alone. The log has it once.
+func (d *Connector) forgives(err error) bool {
+	if !asksForNone(err) {
+		return false
+	}
+	if d.unneeded.CompareAndSwap(false, true) {
+		d.Log.Warn("no password is needed", "options", d.Field, observe.Cause(err))
+	}
+	return true
 }
 
 // Connect opens a connection for commands of many callers, whose login is kept up.
@@ -312,6 +346,14 @@ func (d *Connector) Reach(ctx context.Context, addr string) (conn, raw net.Conn,
 		return nil, nil, fmt.Errorf("encrypt to %s: %w", mapped, err)
 	}
 	return conn, raw, nil
+}
+
+// UserOf is whom a connection is logged in as.
+func (d *Connector) UserOf(conn *wire.Conn) string {
+	if d.Endpoint.Credentials == nil {
+		return d.Endpoint.Username
+	}
+	return d.logins.user(conn)
 }
 
 // Retired is why a connection ends that is not needed any more.

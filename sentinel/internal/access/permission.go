@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -80,28 +79,7 @@ func asksForNone(err error) bool {
 		strings.HasPrefix(text, "ERR Client sent AUTH, but no password is set"))
 }
 
-// UserOf is whom a connection is logged in as.
-func (d *Connector) UserOf(conn *wire.Conn) string {
-	if d.Endpoint.Credentials == nil {
-		return d.Endpoint.Username
-	}
-	return d.logins.user(conn)
-}
-
-func (l *logins) user(conn *wire.Conn) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.of[conn].as.user
-}
-
-// forgives reports whether a login that failed was not needed: the server lets everybody in, and
-// only tells those who come with a password alone. The log has it once.
-func (d *Connector) forgives(err error) bool {
-	if !asksForNone(err) {
-		return false
-	}
-	if d.unneeded.CompareAndSwap(false, true) {
-		d.Log.Warn("no password is needed", "options", d.Field, observe.Cause(err))
-	}
-	return true
+// refusesLogin reports whether a login was refused, rather than a command for want of rights.
+func refusesLogin(err error) bool {
+	return RefusesCredentials(err) && !RefusesRights(err)
 }

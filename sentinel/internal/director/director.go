@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/access"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
@@ -85,6 +87,19 @@ func New(s *route.Shared, c Config) (*Director, error) {
 		p.Breaker.Trip(follow.ErrStarting)
 	}
 	return d, nil
+}
+
+// newBreaker makes the breaker of a primary.
+func (d *Director) newBreaker(p *Primary) (*breaker.Breaker, error) {
+	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: 250 * time.Millisecond, Factor: 1.6}
+	return breaker.New(d.Name, breaker.Options{
+		Kind:          metrics.KindRedis,
+		Endpoint:      p.Label,
+		Probe:         p.lookedFor,
+		ProbeTimeout:  d.DialTimeout,
+		Backoff:       func(_ error, attempt int) time.Duration { return retry.Delay(attempt) },
+		OnStateChange: func(c breaker.Change) { d.operated(p, c.To) },
+	})
 }
 
 // Primary returns the one of a name; nil if it is not followed.

@@ -4,11 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
-	"github.com/holdfast-go/holdfast/internal/backoff"
-	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/replica"
 	"github.com/holdfast-go/holdfast/sentinel/internal/route"
@@ -36,19 +33,6 @@ func (p *Primary) Snapshot() *Snapshot { return p.snapshot.Load() }
 
 // Stats are the counters of its failovers.
 func (p *Primary) Stats() Stats { return p.failovers.stats() }
-
-// newBreaker makes the breaker of a primary.
-func (d *Director) newBreaker(p *Primary) (*breaker.Breaker, error) {
-	retry := backoff.Exponential{Base: 10 * time.Millisecond, Cap: 250 * time.Millisecond, Factor: 1.6}
-	return breaker.New(d.Name, breaker.Options{
-		Kind:          metrics.KindRedis,
-		Endpoint:      p.Label,
-		Probe:         p.lookedFor,
-		ProbeTimeout:  d.DialTimeout,
-		Backoff:       func(_ error, attempt int) time.Duration { return retry.Delay(attempt) },
-		OnStateChange: func(c breaker.Change) { d.operated(p, c.To) },
-	})
-}
 
 // lookedFor is why there is no primary; nil if there is one.
 func (p *Primary) lookedFor(context.Context) error {

@@ -20,6 +20,7 @@ type followed struct {
 
 	raw        net.Conn // beneath the encryption, if there is one
 	primary    *Route
+	forget     func(*followed) // told when it is closed
 	generation uint64
 	addr       string
 	written    atomic.Uint64 // writes that may have reached the server
@@ -96,14 +97,14 @@ func (f *followed) unsent(err error) error {
 		return f.unknown(err)
 	}
 	f.primary.Metrics.NotSent.Add(1)
-	return f.primary.notSent(f.addr, err)
+	return notSent(f.primary.Name, f.addr, err)
 }
 
 func (f *followed) unknown(err error) error {
 	if f.owing() {
 		f.primary.Metrics.Unknown.Add(1)
 	}
-	return f.primary.outcomeUnknown(f.addr, err)
+	return outcomeUnknown(f.primary.Name, f.addr, err)
 }
 
 // reason is why the connection has ended, if the client has ended it.
@@ -139,7 +140,7 @@ func (f *followed) Read(b []byte) (int, error) {
 
 // Close closes the connection.
 func (f *followed) Close() error {
-	f.primary.followers.remove(f)
+	f.forget(f)
 	return f.unlessEnded(f.Conn.Close())
 }
 

@@ -107,9 +107,9 @@ func (p *Route) Dial(ctx context.Context) (net.Conn, error) {
 		}
 		conn, raw, err := p.Servers.Reach(ctx, s.Addr)
 		if err != nil {
-			return nil, p.notSent(s.Addr, err)
+			return nil, notSent(p.Name, s.Addr, err)
 		}
-		f := &followed{Conn: conn, raw: raw, primary: p, generation: s.Generation, addr: s.Addr}
+		f := &followed{Conn: conn, raw: raw, primary: p, forget: p.followers.remove, generation: s.Generation, addr: s.Addr}
 		if !p.followers.add(f) {
 			_ = raw.Close()
 			continue
@@ -119,7 +119,7 @@ func (p *Route) Dial(ctx context.Context) (net.Conn, error) {
 		}
 		return f, nil
 	}
-	return nil, p.notSent(p.Seat().Addr, fmt.Errorf("%w: the primary has changed during %d dials", outcome.ErrFailover, attempts))
+	return nil, notSent(p.Name, p.Seat().Addr, fmt.Errorf("%w: the primary has changed during %d dials", outcome.ErrFailover, attempts))
 }
 
 // Admit reports whether a command of a class may be sent now. If it may change data and a failover

@@ -45,19 +45,19 @@ func (*unsentError) Timeout() bool { return false }
 // Temporary is true.
 func (*unsentError) Temporary() bool { return true }
 
-func (p *Route) notSent(addr string, cause error) error {
-	return &unsentError{p.lost(addr, cause, outcome.ErrNotSent)}
+func notSent(name, addr string, cause error) error {
+	return &unsentError{lost(name, addr, cause, outcome.ErrNotSent)}
 }
 
-func (p *Route) outcomeUnknown(addr string, cause error) error {
-	e := p.lost(addr, cause, outcome.ErrOutcomeUnknown)
+func outcomeUnknown(name, addr string, cause error) error {
+	e := lost(name, addr, cause, outcome.ErrOutcomeUnknown)
 	return &e
 }
 
-func (p *Route) lost(addr string, cause, verdict error) lostError {
+func lost(name, addr string, cause, verdict error) lostError {
 	text := cause.Error()
 	if !errors.Is(cause, verdict) { // else it has the name and the address, too
-		text = fmt.Sprintf("%v: %q at %s: %v", verdict, p.Name, addr, cause)
+		text = fmt.Sprintf("%v: %q at %s: %v", verdict, name, addr, cause)
 	}
 	return lostError{text: text, cause: cause, verdict: verdict}
 }

@@ -12,18 +12,6 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// Perform performs an action on the primary, on a connection of its own if it needs one.
-func (p *Route) Perform(ctx context.Context, a radix.Action) error {
-	if !a.Properties().CanShareConn {
-		return p.alone(ctx, a)
-	}
-	err := p.Do(ctx, a)
-	if err == nil || p.Seat().Err == nil {
-		return err
-	}
-	return p.rescue(ctx, a, err)
-}
-
 // rescue sends SCRIPT KILL and FUNCTION KILL, of all that was refused, to the server that was the
 // primary last: it may be none because it is busy with a script, and answers nothing else. They do
 // no harm twice.

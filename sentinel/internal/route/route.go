@@ -81,6 +81,18 @@ func (p *Route) Addr() net.Addr { return Address(p.Seat().Addr) }
 // Close does nothing: the connection is everybody's.
 func (p *Route) Close() error { return nil }
 
+// Perform performs an action on the primary, on a connection of its own if it needs one.
+func (p *Route) Perform(ctx context.Context, a radix.Action) error {
+	if !a.Properties().CanShareConn {
+		return p.alone(ctx, a)
+	}
+	err := p.Do(ctx, a)
+	if err == nil || p.Seat().Err == nil {
+		return err
+	}
+	return p.rescue(ctx, a, err)
+}
+
 // Do performs an action on the primary.
 func (p *Route) Do(ctx context.Context, a radix.Action) error {
 	if a.Properties().CanShareConn {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -158,23 +157,6 @@ func (k Known) inspectOne(b []byte) (size int, class Class, err error) {
 
 func notCommand(b []byte) error {
 	return fmt.Errorf("%w: %q: an array of bulk strings is expected", ErrNotCommand, b[:min(len(b), maxQuoted)])
-}
-
-// header reads "<kind><number>\r\n".
-func header(b []byte, kind byte) (n, size int, ok bool) {
-	if len(b) < 4 || b[0] != kind {
-		return 0, 0, false
-	}
-	for i, c := range b[1:] {
-		switch {
-		case c == '\r':
-			return n, i + 3, i > 0 && i+2 < len(b) && b[i+2] == '\n'
-		case c < '0' || c > '9' || n > min(maxBulk, (math.MaxInt/2-9)/10):
-			return 0, 0, false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return 0, 0, false
 }
 
 // spelling is a command's name and its first arguments, in upper case and with spaces between, as

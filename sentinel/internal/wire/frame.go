@@ -351,3 +351,20 @@ func (d *decoder) Discard(n int) (int, error) {
 }
 
 func (d *decoder) Buffered() int { return len(d.b) }
+
+// header reads "<kind><number>\r\n".
+func header(b []byte, kind byte) (n, size int, ok bool) {
+	if len(b) < 4 || b[0] != kind {
+		return 0, 0, false
+	}
+	for i, c := range b[1:] {
+		switch {
+		case c == '\r':
+			return n, i + 3, i > 0 && i+2 < len(b) && b[i+2] == '\n'
+		case c < '0' || c > '9' || n > min(maxBulk, (math.MaxInt/2-9)/10):
+			return 0, 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return 0, 0, false
+}
