@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// ClientError is what NewClient and GetMaster return.
+// ClientError is the error of NewClient and GetMaster.
 type ClientError struct {
 	err error
 	// SentinelErr: the problem lies with the sentinels, not with the servers or the options.
@@ -149,7 +149,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// PutBack is Client.PutMaster, for those who have only the lease.
+// PutBack is Client.PutMaster, for callers that have only the lease.
 func (c *Conn) PutBack() { c.lease.PutBack() }
 
 // commandError makes a *CmdError of what the server replied to the command, which is not what it

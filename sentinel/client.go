@@ -10,15 +10,15 @@
 // PutMaster are the check-out style. Programs for radix.v2 change the beginning of their import
 // lines: see the packages below radixv2.
 //
-// Without sentinels, Options.Servers are asked who of them is the primary. Other Redis clients
-// follow through [Client.Dialer].
+// Without sentinels, Options.Servers are asked for their roles. Other Redis clients follow through
+// [Client.Dialer].
 //
-// Credentials that rotate are Endpoint.Credentials; what blocks, and what transactions need, has
-// connections of its own.
+// Credentials that rotate are Endpoint.Credentials; blocking commands and transactions have
+// connections of their own.
 //
 // No client can keep writes that a primary acknowledged after it was cut off from its replicas:
-// [Client.DoDurable], which tells how many replicas have a write, and min-replicas-to-write are
-// what redis has against that.
+// [Client.DoDurable], which tells how many replicas have a write, and redis' min-replicas-to-write
+// help against that.
 package sentinel
 
 import (
@@ -114,7 +114,7 @@ func New(ctx context.Context, sentinels []string, opts Options) (*Client, error)
 	return c, nil
 }
 
-// connect makes what opens connections, and what all primaries share.
+// connect makes the connectors, and the part that all primaries share.
 func (c *Client) connect() {
 	o := c.options
 	calls := &wire.Calls{Known: wire.Know(o.Commands), Pushes: o.Protocol == 3}
@@ -139,7 +139,7 @@ func (c *Client) connect() {
 	}
 }
 
-// directorConfig is what decides where commands go needs to know.
+// directorConfig returns the Director's choices.
 func (c *Client) directorConfig(sentinels []string) director.Config {
 	o := c.options
 	return director.Config{
@@ -239,7 +239,7 @@ func (c *Client) Exclusive(ctx context.Context, name string, fn func(radix.Conn)
 }
 
 // DoReplica performs an action on one of the replicas of the name: see Options.Replicas,
-// ReplicaOnly and MaxLag. Replicas serve on while there is no primary. What they serve may be old.
+// ReplicaOnly and MaxLag. Replicas serve on while there is no primary. Their data may be old.
 func (c *Client) DoReplica(ctx context.Context, name string, a radix.Action) error {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -248,7 +248,8 @@ func (c *Client) DoReplica(ctx context.Context, name string, a radix.Action) err
 	return p.Replicas.Do(ctx, a)
 }
 
-// Topology tells who is who for a name. For a name that the client does not follow it is empty.
+// Topology returns the roles of all servers of a name. For a name that the client does not follow
+// it is empty.
 func (c *Client) Topology(name string) Topology {
 	p := c.director.Primary(name)
 	if p == nil {

@@ -32,8 +32,8 @@ var (
 	// replicas than asked are known to have it. Do not send it again unless that is harmless;
 	// should a failover follow, it may be lost.
 	ErrNotDurable = outcome.ErrNotDurable
-	// ErrBusy is returned by what needs a connection of its own when Options.PrivateConns of them,
-	// or Options.BlockingConns, are in use until its context ends.
+	// ErrBusy is returned by calls that need a connection of their own when all PrivateConns,
+	// or BlockingConns, of Options are in use until their contexts end.
 	ErrBusy = outcome.ErrBusy
 
 	// ErrBadOptions is returned by New and NewClient for a choice that cannot work; the text names

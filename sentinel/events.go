@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/director"
 )
 
-// EventKind says what an Event is about.
+// EventKind is the kind of an Event.
 type EventKind int
 
 // The kinds of events.
@@ -31,8 +31,8 @@ const (
 	// Cause.
 	SentinelUp   = EventKind(director.SentinelUp)
 	SentinelDown = EventKind(director.SentinelDown)
-	// Resubscribed: the subscription of Client.Subscribe is on Addr now; what was published in
-	// between is lost.
+	// Resubscribed: the subscription of Client.Subscribe is on Addr now; messages published in
+	// between are lost.
 	Resubscribed = SentinelDown + 1
 	eventKinds   = Resubscribed + 1
 )
@@ -60,7 +60,7 @@ type Event struct {
 	Cause     error
 }
 
-// tell announces what the director has found.
+// tell announces an event of the Director's.
 func (c *Client) tell(e director.Event) {
 	told := Event{
 		Kind: EventKind(e.Kind), Primary: e.Primary, Addr: e.Addr, Previous: e.Previous, Candidate: e.Candidate, Sentinel: e.Sentinel,

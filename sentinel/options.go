@@ -71,17 +71,17 @@ type Endpoint struct {
 	// Username and Password log in. A password alone is that of the default user; a user alone is
 	// one with nopass. Default: no login.
 	Username, Password string
-	// Credentials returns what to log in with, in place of Username and Password, where that
-	// changes: it is asked at each dial, within Options.DialTimeout, and again at each
+	// Credentials returns user and password, in place of Username and Password, where they change:
+	// it is asked at each dial, within Options.DialTimeout, and again at each
 	// CredentialsRefresh; the address is as the sentinels name it. If they are refused at a dial it
 	// is asked once more. Both empty: no login. It may be called by several goroutines at once.
 	// Default nil.
 	Credentials func(ctx context.Context, addr string) (user, password string, err error)
 	// CredentialsRefresh is how often Credentials is asked for the connections that live: if the
 	// answer is another than before they log in anew, between commands and without losing one. It
-	// must come before a token ends. A refusal leaves the login as it is. What is in use by one
-	// caller alone logs in anew before the next; a subscription keeps the login that it began with,
-	// and if the server ends it is made anew with another. Negative: never. Default 1 min.
+	// must come before a token ends. A refusal leaves the login as it is. A connection that one
+	// caller uses alone logs in anew before the next; a subscription keeps the login that it began
+	// with, and if the server ends it is made anew with another. Negative: never. Default 1 min.
 	CredentialsRefresh time.Duration
 	// OnConnect is called with each new connection once it has logged in, before anything else is
 	// sent on it, within Options.DialTimeout: an error ends the connection. It must leave nothing
@@ -109,15 +109,15 @@ type Options struct {
 	// ErrFailover; its context may end it earlier. Negative fails at once. Default 250 ms.
 	FenceWait time.Duration
 	// StartDown makes New return a client although nothing answers yet; it heals by itself. Bad
-	// options and a Password that is refused still fail; what Credentials returns may be better
-	// next time. Default false.
+	// options and a Password that is refused still fail; Credentials may return better ones next
+	// time. Default false.
 	StartDown bool
 
 	// Server says how to reach primaries and replicas, Sentinel how to reach sentinels. Credentials
 	// are never taken from one to the other.
 	Server, Sentinel Endpoint
-	// ClientName is what servers and sentinels list the connections as (CLIENT SETNAME), beside the
-	// library's name, which redis 7.2 and later know. Default empty: neither is sent.
+	// ClientName is the name by which servers and sentinels list the connections (CLIENT SETNAME),
+	// beside the library's name, which redis 7.2 and later know. Default empty: neither is sent.
 	ClientName string
 	// DB is the database of the servers. Default 0.
 	DB int
@@ -151,13 +151,13 @@ type Options struct {
 	// too, once one of those that vote names them. Without it they are spoken to without
 	// credentials. Default false.
 	TrustDiscovered bool
-	// PrivateConns bounds, for each primary, the connections that serve what cannot share one:
-	// transactions, Exclusive, commands that change the connection's state. They are opened when
+	// PrivateConns bounds, for each primary, the connections of one caller each: for transactions,
+	// Exclusive, commands that change the connection's state. They are opened when
 	// needed, and kept. Default 64.
 	PrivateConns int
 	// BlockingConns bounds those for commands that wait, such as BLPOP, XREAD BLOCK and DoDurable,
-	// beside: however many consumers wait, a transaction finds a connection. What blocks within
-	// Exclusive, or on a lease that has a connection already, counts as that does. Default 1 024.
+	// beside: however many consumers wait, a transaction finds a connection. A command that blocks
+	// within Exclusive, or on a lease that has a connection already, needs no other. Default 1 024.
 	BlockingConns int
 
 	// MaxReply bounds one reply of a server, or one message of a subscription, in bytes: a larger
@@ -348,7 +348,7 @@ func (o Options) checkTimes() error {
 	return errors.Join(bad...)
 }
 
-// checkSources checks whom the client is to hear.
+// checkSources checks the addresses of sentinels and servers.
 func (o Options) checkSources(sentinels []string) error {
 	var bad []error
 	switch {

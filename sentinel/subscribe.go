@@ -25,12 +25,12 @@ const (
 	resubscribeCap = 200 * time.Millisecond
 )
 
-// Message is what a Subscription brings.
+// Message is one message of a Subscription.
 type Message struct {
 	// Channel is where it was published. Pattern is the one that matched, if the subscription is by
 	// pattern.
 	Channel, Pattern string
-	// Payload is what was published.
+	// Payload is the published text.
 	Payload []byte
 	// Changed are the keys that have changed, of a subscription by Client.Track. Flushed tells
 	// there that all may have.
@@ -45,9 +45,9 @@ type Message struct {
 	Lost error
 }
 
-// Subscription receives what is published at the primary, and follows it through failovers. It has
-// no useful zero value: Client.Subscribe makes one. Next is for one goroutine at a time, Close for
-// any.
+// Subscription receives messages that are published at the primary, and follows it through
+// failovers. It has no useful zero value: Client.Subscribe makes one. Next is for one goroutine at
+// a time, Close for any.
 type Subscription struct {
 	client   *Client
 	primary  *director.Primary

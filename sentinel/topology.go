@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// Topology is who plays which role for one name, as the client sees it. It is a snapshot.
+// Topology is a snapshot of the roles of all servers of one name, as the client sees them.
 type Topology struct {
 	Name string
 	// Primary is the address that commands go to, as the sentinels name it; empty if there is none.
@@ -40,7 +40,7 @@ type Sentinel struct {
 	Up bool
 }
 
-// topology makes one of what is known.
+// topology makes one of a snapshot of the Director's.
 func topology(name string, of *director.Snapshot) Topology {
 	v, s := of.View, of.Seat
 	t := Topology{

@@ -1,5 +1,5 @@
 // Package access opens connections to servers and sentinels: it dials, encrypts, logs in and keeps
-// the logins up; and it says what a server is, and which rights a user lacks.
+// the logins up; and it tells a server's role, and the rights that a user lacks.
 package access
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// libraryName is what the servers are told this client is.
+// libraryName is this library's name for the servers' lists of clients.
 const libraryName = "holdfast"
 
 // Endpoint is sentinel.Endpoint, which says what each field does.
@@ -35,7 +35,7 @@ type Endpoint struct {
 	OnConnect          func(ctx context.Context, addr string, conn radix.Conn) error
 }
 
-// Config is what a Connector needs to know. All fields but ClientName are needed.
+// Config are a Connector's choices. All fields but ClientName are needed.
 type Config struct {
 	Endpoint Endpoint
 	// Field is the one of sentinel.Options that has the endpoint, for errors, and Refused is what
@@ -79,7 +79,7 @@ func (d *Connector) WithoutLogin() *Connector {
 	return New(bare)
 }
 
-// Visit is what a connection is opened for.
+// Visit is the purpose of a connection.
 type Visit int
 
 const (
@@ -186,7 +186,7 @@ func (d *Connector) encrypt(ctx context.Context, conn net.Conn, addr string) (ne
 	return secured, secured.HandshakeContext(ctx)
 }
 
-// login returns what to log in with at an address. It runs the user's own code, which must not take
+// login returns the login for an address. It runs the user's own code, which must not take
 // the process down with it.
 func (d *Connector) login(ctx context.Context, addr string) (as login, err error) {
 	e := d.Endpoint
@@ -226,7 +226,7 @@ func (d *Connector) greet(ctx context.Context, conn net.Conn, addr string, g wir
 	return wire.Greet(ctx, conn, g)
 }
 
-// greeting is what a fresh connection begins with.
+// greeting is the beginning of a fresh connection.
 func (d *Connector) greeting(as login, why Visit) wire.Greeting {
 	var g wire.Greeting
 	switch {
@@ -348,7 +348,7 @@ func (d *Connector) Reach(ctx context.Context, addr string) (conn, raw net.Conn,
 	return conn, raw, nil
 }
 
-// UserOf is whom a connection is logged in as.
+// UserOf is the user that a connection is logged in as.
 func (d *Connector) UserOf(conn *wire.Conn) string {
 	if d.Endpoint.Credentials == nil {
 		return d.Endpoint.Username

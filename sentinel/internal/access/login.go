@@ -17,7 +17,7 @@ func (l login) auth() []string {
 	return []string{"AUTH", l.user, l.password}
 }
 
-// session is what a connection was last logged in as.
+// session is the last login of a connection.
 type session struct {
 	addr   string
 	as     login
@@ -79,7 +79,7 @@ func (l *logins) outdated(addr string, as login) []*wire.Conn {
 	return conns
 }
 
-// due returns what a connection has to log in as.
+// due returns the login that a connection lacks.
 func (l *logins) due(conn *wire.Conn) (as login, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// Role is what a server says that it is.
+// Role is a server's own word on its role.
 type Role struct {
 	Primary bool
 	// Offset is that of replication, in bytes.

@@ -1,5 +1,5 @@
-// Package director carries out what the machine of package follow decides, and tells it what comes
-// of that.
+// Package director carries out the decisions of the machine of package follow, and tells it what
+// comes of that.
 package director
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/watch"
 )
 
-// Config is what a Director needs to know. See sentinel.Options for what most of it does.
+// Config are a Director's choices. sentinel.Options describe most of them.
 type Config struct {
 	// Name is the client's, and Names are those of the primaries.
 	Name  string
@@ -124,7 +124,7 @@ func (d *Director) Missing() (err error) {
 	return err
 }
 
-// Views are what the machines know at the moment, by name.
+// Views are snapshots of the machines, by name.
 func (d *Director) Views() map[string]follow.View {
 	views := make(map[string]follow.View, len(d.followers))
 	d.ask(func() {

@@ -4,7 +4,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// EventKind says what an Event is about. Its constants are those of sentinel.EventKind, in the same
+// EventKind is the kind of an Event. Its constants are those of sentinel.EventKind, in the same
 // order.
 type EventKind int
 

@@ -114,7 +114,7 @@ func (f *follower) fail(number follow.Link, err error) {
 	f.step(follow.Failed{Link: number, Err: err, Permanent: Permanent(err)})
 }
 
-// drop forgets a link, and ends what it does.
+// drop forgets a link, and ends its work.
 func (f *follower) drop(number follow.Link) {
 	if v := f.candidates[number]; v != nil {
 		v.cancel()

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/route"
 )
 
-// Primary is one name that is followed: what its commands go through, and what is known of it.
+// Primary is one name that is followed: the route of its commands, and the knowledge of it.
 type Primary struct {
 	*route.Route
 
@@ -28,7 +28,7 @@ type Primary struct {
 	snapshot    atomic.Pointer[Snapshot]
 }
 
-// Snapshot is what is known of the primary. It is not changed, but replaced.
+// Snapshot is the knowledge of a name. It is not changed, but replaced.
 func (p *Primary) Snapshot() *Snapshot { return p.snapshot.Load() }
 
 // Stats are the counters of its failovers.
@@ -56,7 +56,7 @@ type Sentinel struct {
 	Up   bool
 }
 
-// Snapshot is who plays which role for one name.
+// Snapshot returns the roles of all servers of the name.
 type Snapshot struct {
 	View      follow.View
 	Seat      *route.Seat

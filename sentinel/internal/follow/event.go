@@ -17,7 +17,7 @@ type Heard struct {
 	Err      error   // why not
 }
 
-// Report is what a sentinel says about the name. A State that was given one keeps it.
+// Report is a sentinel's report on the name. A State that was given one keeps it.
 type Report struct {
 	Addr      string // of the primary
 	RunID     string // of the primary; empty if it does not tell

@@ -122,7 +122,7 @@ func (s *State) lift() {
 	s.do(Lift{})
 }
 
-// dueMove ends what was waited for in vain.
+// dueMove ends a wait that was in vain.
 func (s *State) dueMove() {
 	m := &s.move
 	switch {

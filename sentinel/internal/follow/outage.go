@@ -178,7 +178,7 @@ func (s *State) dueRepair() {
 	}
 }
 
-// endRepair ends what is repaired.
+// endRepair ends the repair that is under way.
 func (s *State) endRepair() {
 	if s.repair.link != 0 {
 		s.do(End{s.repair.link})

@@ -1,6 +1,6 @@
 package follow
 
-// Phase is what a State is about.
+// Phase is one of the phases of a State.
 type Phase int
 
 // The phases.

@@ -108,8 +108,8 @@ func TestAMajorityAbortsNoFailoverBeforeItsTime(t *testing.T) {
 }
 
 // Nobody was heard when the sentinels should have announced the replica: it counted as announced.
-// The failover had been undone, and commands went on there although all sentinels, heard again, named
-// the primary of before.
+// The failover had been undone, and commands went on there although all sentinels, heard again,
+// named the primary of before.
 func TestAMoveIsNotConfirmedWhileNobodyIsHeard(t *testing.T) {
 	begin := func() *play {
 		p := up(t, follow.Config{})

@@ -52,7 +52,7 @@ const (
 	repairPause   = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
 )
 
-// State is what is known of one name. Its Step is not for concurrent use.
+// State is the knowledge of one name. Its Step is not for concurrent use.
 type State struct {
 	clock
 
@@ -71,7 +71,7 @@ type State struct {
 	link     Link // the last number given
 }
 
-// clock is what a State knows of the time.
+// clock is a State's knowledge of the time.
 type clock struct {
 	now   time.Time
 	wake  time.Time // when the next Tick is due; zero: none is
@@ -209,7 +209,7 @@ type voter struct {
 	refuted saying    // what was tried in vain, or outvoted, and is still said
 }
 
-// saying is who a report says is primary.
+// saying is the primary that a report names, and its epoch.
 type saying struct {
 	addr  string
 	epoch int64
@@ -235,7 +235,7 @@ func (s *State) take() []Effect {
 	return out
 }
 
-// drop ends what comes too late.
+// drop ends a link that comes too late.
 func (s *State) drop(e Event) {
 	if d, ok := e.(Dialled); ok {
 		s.do(End(d))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// New returns a State that searches, and what is to be done first.
+// New returns a State that searches, and its first effects.
 func New(now time.Time, c Config) (*State, []Effect) {
 	s := &State{config: c, clock: clock{now: now}}
 	s.primary.since = now
@@ -78,7 +78,7 @@ func (s *State) awake(before time.Time) {
 	s.do(Poll{})
 }
 
-// dueAll does what the time asks for.
+// dueAll does all that is due.
 func (s *State) dueAll() {
 	if s.phase == Closed || s.phase == Forced {
 		return
@@ -169,7 +169,7 @@ func (s *State) reset() {
 	}
 }
 
-// sentinel takes in what comes from a sentinel.
+// sentinel takes in an event of a sentinel.
 func (s *State) sentinel(e Event) {
 	switch e := e.(type) {
 	case Heard:
@@ -229,7 +229,7 @@ func (s *State) miss(e Unheard) {
 	}
 }
 
-// pushed takes in what a sentinel has published. It is asked in any case.
+// pushed takes in an event that a sentinel has published. The sentinel is asked in any case.
 func (s *State) pushed(e Pushed) {
 	v := s.voters.find(e.Sentinel)
 	if v == nil {
@@ -255,7 +255,7 @@ func (s *State) pushed(e Pushed) {
 	}
 }
 
-// server takes in what comes from a server that is asked.
+// server takes in an event of a server that is asked.
 func (s *State) server(e Event) {
 	switch e := e.(type) {
 	case Dialled:
@@ -373,7 +373,7 @@ func (s *State) dueTarget() {
 	}
 }
 
-// heartbeat takes in what the heartbeat says.
+// heartbeat takes in an event of the heartbeat.
 func (s *State) heartbeat(e Event) {
 	switch e := e.(type) {
 	case Beat:
@@ -397,7 +397,7 @@ func (s *State) heartbeat(e Event) {
 	}
 }
 
-// View is a snapshot for whoever looks at it.
+// View is a snapshot of a State.
 type View struct {
 	Phase    Phase
 	Addr     string // of the primary, or of the one to try

@@ -217,9 +217,9 @@ func TestWhoIsHeardAloneKeepsItsVote(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// SENTINEL RESET at all of them had those that were found lose their votes at once. The only one that
-// was given had not heard of a failover yet, and commands stayed at the old primary. Whoever has
-// another id by then has no vote before it is named.
+// SENTINEL RESET at all of them had those that were found lose their votes at once. The only one
+// that was given had not heard of a failover yet, and commands stayed at the old primary. Whoever
+// has another id by then has no vote before it is named.
 func TestAResetTakesNobodysVote(t *testing.T) {
 	given, found := seeds()[:1], []string{"10.0.2.1:26379", "10.0.2.2:26379"}
 	begin := func() *play {

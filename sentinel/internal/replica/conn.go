@@ -119,7 +119,7 @@ func (c *Conn) transmit(ctx context.Context, r wire.Request, request, into any) 
 	return c.failed(err)
 }
 
-// connFor returns the connection that a request may go over, and what ends its use.
+// connFor returns the connection that a request may go over, and the function that ends its use.
 func (c *Conn) connFor(ctx context.Context, r wire.Request, request any) (conn *wire.Conn, end func(), err error) {
 	if c.own != nil {
 		return c.own, func() {}, nil
@@ -136,7 +136,7 @@ func (c *Conn) connFor(ctx context.Context, r wire.Request, request any) (conn *
 	}
 }
 
-// failed says what became of a request that was not answered.
+// failed gives a request that was not answered its outcome.
 func (c *Conn) failed(err error) error {
 	if f := (*wire.Failure)(nil); errors.As(err, &f) {
 		return outcome.Of(f, c.replica.set.primary.Name, c.replica.addr)

@@ -94,7 +94,7 @@ func New(p *route.Route, c Config) *Set {
 	return s
 }
 
-// Update takes in what most sentinels list.
+// Update takes in the replicas that most sentinels list.
 func (s *Set) Update(v follow.View) {
 	listed := slices.Clone(v.Replicas)
 	slices.SortFunc(listed, func(a, b follow.Replica) int { return cmp.Compare(a.Addr, b.Addr) })
@@ -131,7 +131,7 @@ func (s *Set) keep() {
 	}
 }
 
-// Listed is what most sentinels list, by address.
+// Listed are the replicas that most sentinels list, by address.
 func (s *Set) Listed() []follow.Replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()

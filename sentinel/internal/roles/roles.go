@@ -41,7 +41,7 @@ type server struct {
 	twin    bool // another address leads to the same server: that one counts
 }
 
-// Answer is what a server says of itself.
+// Answer is a server's word on itself.
 type Answer struct {
 	Primary, Linked bool
 	ID              string // of its process: another address with the same one leads there, too; empty if it is not known
@@ -53,7 +53,7 @@ type Replica struct {
 	Usable, Lost bool
 }
 
-// Verdict is who is the primary, and who is not.
+// Verdict names the primary, and the replicas.
 type Verdict struct {
 	Addr     string
 	Epoch    int64
@@ -170,7 +170,7 @@ func (s *Servers) choose(o *server) {
 	s.judge()
 }
 
-// Verdict is what has been decided. The error is why nothing has.
+// Verdict is the decision. The error is the reason why there is none.
 func (s *Servers) Verdict() (Verdict, error) {
 	if s.chosen == nil {
 		primaries := s.primaries()

@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// unwatchTimeout bounds what a connection is worth before it is closed instead.
+// unwatchTimeout bounds the question that makes a connection fit for the next user.
 const unwatchTimeout = 100 * time.Millisecond
 
 // private is a connection of one caller at a time. It is a radix.Conn for that caller, until it is
@@ -163,7 +163,7 @@ func (c *private) send(ctx context.Context, r wire.Request, into any) error {
 	}
 }
 
-// note keeps track of what the connection remembers.
+// note keeps track of the connection's state.
 func (c *private) note(class wire.Class) {
 	const state = wire.Dirty | wire.Begins | wire.Watches | wire.Switches
 	for {

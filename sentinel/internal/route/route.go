@@ -1,4 +1,4 @@
-// Package route is what the commands for a primary go through: the connection that all share, those
+// Package route carries the commands for a primary: over the connection that all share, over those
 // of one caller each, and those of other clients. It decides nothing: where commands go is a Seat,
 // and others install it.
 package route
@@ -22,7 +22,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// Shared is what the routes of one client share.
+// Shared are the common parts of the routes of one client.
 type Shared struct {
 	// Context is the client's, Now its clock in nanoseconds; Spawn runs a goroutine that its Close
 	// waits for, and reports whether it will.
@@ -43,7 +43,7 @@ type Shared struct {
 	Alarmed func(name string, generation uint64)
 }
 
-// Route is what the commands for one name go through. As a radix.Conn it is the shared connection
+// Route carries the commands for one name. As a radix.Conn it is the shared connection
 // to whoever is the primary when a command is sent.
 type Route struct {
 	*Shared
@@ -69,7 +69,7 @@ func New(s *Shared, name string, replied *observe.Histogram) *Route {
 	return p
 }
 
-// Seat is who the primary is at the moment.
+// Seat is the present seat.
 func (p *Route) Seat() *Seat { return p.seat.Load() }
 
 // Install makes another seat the present one. There is one goroutine that may.
@@ -252,7 +252,7 @@ func (p *Route) fenced(s *Seat, cause error) error {
 	return err
 }
 
-// NoPrimary is what commands get while there is none.
+// NoPrimary is the error of commands while there is none.
 func (p *Route) NoPrimary(cause error) error {
 	if errors.Is(cause, outcome.ErrClosed) {
 		return fmt.Errorf("%w: %w", outcome.ErrClosed, outcome.ErrNotSent)

@@ -6,7 +6,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
-// Seat is who the primary of a name is at the moment. It is immutable: every change is a new one.
+// Seat names the present primary of a name. It is immutable: every change is a new one.
 type Seat struct {
 	// Generation grows with each primary.
 	Generation uint64
@@ -18,7 +18,7 @@ type Seat struct {
 	Beats *atomic.Int64
 	// Err is why there is none.
 	Err error
-	// Fence is what writes wait for; nil: they may pass.
+	// Fence ends the wait of writes; nil: they may pass.
 	Fence *Fence
 	// Mended is closed once the connection was replaced or there is no primary; nil: it is whole.
 	Mended chan struct{}

@@ -77,7 +77,7 @@ func (t *Tracer) name(r wire.Request) string {
 	return name
 }
 
-// OutcomeOf is what a tracer is told of a request that ended with err at an address.
+// OutcomeOf describes, for a tracer, a request that ended with err at an address.
 func OutcomeOf(err error, addr string) trace.Outcome {
 	o := trace.Outcome{Result: trace.OK, Endpoint: addr}
 	if err == nil {

@@ -2,7 +2,7 @@ package signals
 
 import "sync"
 
-// Notifier wakes everybody who waits for a change. Its zero value is ready for use.
+// Notifier wakes all that wait for a change. Its zero value is ready for use.
 type Notifier struct {
 	mu sync.Mutex
 	ch chan struct{} // closed at the next change; guarded by mu

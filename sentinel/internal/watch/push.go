@@ -15,7 +15,7 @@ const (
 	Switched = "+switch-master"
 )
 
-// pushChannels are what a client subscribes to.
+// pushChannels are the channels to subscribe to.
 func pushChannels() []string {
 	return []string{
 		Selected, Promoted, Switched,
@@ -57,7 +57,7 @@ func ParsePush(channel, payload string) (Push, bool) {
 	return p, CheckAddr(p.Addr) == nil
 }
 
-// Kind is what the event says.
+// Kind is the kind of the event.
 func (p Push) Kind() follow.PushKind {
 	switch {
 	case p.Channel == Selected:

@@ -1,4 +1,4 @@
-// Package watch hears what sentinels say of the primaries and, where there are none, asks the
+// Package watch hears the sentinels' reports on primaries and, where there are none, asks the
 // servers. It decides nothing.
 package watch
 
@@ -37,7 +37,7 @@ const (
 	pushSilence = 500 * time.Millisecond
 )
 
-// Config is what is watched, and who is told.
+// Config names the primaries to watch, and the receivers of reports.
 type Config struct {
 	// Names are the primaries to ask for.
 	Names       []string
@@ -108,7 +108,7 @@ func (w *Sentinel) poll(ctx context.Context) {
 	}
 }
 
-// Answer is what one sentinel says.
+// Answer is one sentinel's answer to a poll.
 type Answer struct {
 	// ID is its run id; its address if it does not tell that.
 	ID    string
@@ -166,7 +166,7 @@ func (w *Sentinel) askAll(ctx context.Context, at *contact) (*Answer, error) {
 	return answer, nil
 }
 
-// askFor asks for one name, and what an error reply means.
+// askFor asks for one name, and explains an error reply.
 func (w *Sentinel) askFor(ctx context.Context, at *contact, name string) (*follow.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, at.patience)
 	defer cancel()
@@ -210,7 +210,7 @@ func (w *Sentinel) lacking(ctx context.Context, conn *wire.Conn, name string) (r
 	return rights
 }
 
-// explain finds out what an error reply means.
+// explain adds the meaning of an error reply.
 func (w *Sentinel) explain(ctx context.Context, conn *wire.Conn, name string, err error) error {
 	text, replied := wire.ErrorReply(err)
 	switch {

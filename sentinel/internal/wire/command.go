@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Class says what commands do to data and to the connection that they are sent on.
+// Class is the effect of commands on data and on their connection.
 type Class uint16
 
 const (

@@ -267,7 +267,7 @@ func (c *Conn) fullLocked(size int) bool {
 	return len(c.queued) > 0 && len(c.queued)+size > maxQueued || c.abandoned >= maxAbandoned
 }
 
-// makeRoomLocked wakes those who wait for room.
+// makeRoomLocked wakes the callers that wait for room.
 func (c *Conn) makeRoomLocked() {
 	if c.room != nil {
 		close(c.room)
@@ -316,7 +316,7 @@ func (c *Conn) writeOnce() (more bool) {
 	return c.doneWriting(batch)
 }
 
-// takeQueued takes what is to be written. With arrived the reader may hold replies already that the
+// takeQueued takes the bytes to write. With arrived the reader may hold replies already that the
 // calls are waiting for.
 func (c *Conn) takeQueued() (batch []byte, arrived bool) {
 	c.mu.Lock()

@@ -97,7 +97,7 @@ func turnsAway(reply []byte) bool {
 	return bytes.HasPrefix(reply, []byte("-ERR max number of clients")) || bytes.HasPrefix(reply, []byte("-DENIED "))
 }
 
-// Greeting is what is said on a fresh connection.
+// Greeting is the first exchange on a fresh connection.
 type Greeting struct {
 	// Required are commands whose error replies end the connection, Optional those whose do not.
 	Required, Optional [][]string

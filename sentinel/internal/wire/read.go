@@ -12,7 +12,7 @@ const readBuffer = 64 << 10
 // errAlone makes the reader goroutine leave the reading to the callers.
 var errAlone = errors.New("one caller at a time")
 
-// inbox holds what has been read and not been decoded.
+// inbox holds bytes that were read and not decoded yet.
 type inbox struct {
 	buf     []byte
 	from    int // the first byte that is not used up

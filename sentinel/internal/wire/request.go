@@ -49,7 +49,7 @@ func encode(c *call, request any) error {
 	return resp3.Marshal(c, request, c.opts)
 }
 
-// ClassOf tells what a request would do, which is 0 if it cannot be sent.
+// ClassOf is the class of a request, 0 if it cannot be sent.
 func (p *Calls) ClassOf(ctx context.Context, request resp.Marshaler) Class {
 	r, err := p.Encode(ctx, request)
 	if err != nil {
@@ -59,7 +59,7 @@ func (p *Calls) ClassOf(ctx context.Context, request resp.Marshaler) Class {
 	return r.Class()
 }
 
-// Class tells what the commands of the request do.
+// Class is the class of the request's commands.
 func (r Request) Class() Class { return r.call.class }
 
 // Commands is how many commands the request has.

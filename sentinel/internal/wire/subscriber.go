@@ -11,7 +11,7 @@ import (
 	"github.com/mediocregopher/radix/v4/resp/resp3"
 )
 
-// Message is what a subscription brings.
+// Message is one message of a subscription.
 type Message struct {
 	Pattern, Channel string // Pattern is empty unless it came by one
 	Payload          []byte

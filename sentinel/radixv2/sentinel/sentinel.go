@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/radixv2/redis"
 )
 
-// ClientError is what NewClient and GetMaster return.
+// ClientError is the error of NewClient and GetMaster.
 type ClientError = holdfast.ClientError
 
 // DialFunc opens a connection to a server and prepares it: AUTH and SELECT belong there. It is
