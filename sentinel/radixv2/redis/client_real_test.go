@@ -3,6 +3,7 @@ package redis_test
 import (
 	"errors"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,31 @@ func TestClient(t *testing.T) {
 	}
 	if r := c.Cmd("PING"); !r.IsType(redis.Err) || redis.IsTimeout(r) {
 		t.Errorf("after that: %v", r)
+	}
+}
+
+// A client that is closed is none of the server's any more.
+func TestCloseEndsTheConnection(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close the connection, too
+	server := servers.StartServer(t)
+	c, watcher := dial(t, server.Addr(), 0), dial(t, server.Addr(), 0)
+	listed := func() bool {
+		list, err := watcher.Cmd("CLIENT", "LIST").Str()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(list, "name=leaves")
+	}
+	if err := c.Cmd("CLIENT", "SETNAME", "leaves").Err; err != nil || !listed() {
+		t.Fatalf("it is not listed, %v", err)
+	}
+	if err := errors.Join(c.Close(), c.Close()); err != nil {
+		t.Error(err)
+	}
+	for began := time.Now(); listed(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the server has it still")
+		}
 	}
 }
 

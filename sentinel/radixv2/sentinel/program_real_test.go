@@ -136,6 +136,31 @@ func TestSubscribersOfTheOriginal(t *testing.T) {
 	stop()
 }
 
+// CarefullyPutMaster keeps a connection after an error that the server replied, and closes it after
+// another.
+func TestConnectionsArePutBackWithCare(t *testing.T) {
+	t.Parallel()
+	s := connect(t, startCluster(t))
+	kept := func(potential error) int {
+		conn, err := s.client.GetMaster(name)
+		must(t, err)
+		replied := conn.Cmd("WATCH").Err
+		must(t, conn.Cmd("WATCH", "x").Err)
+		must(t, conn.Cmd("UNWATCH").Err)
+		if potential == nil {
+			potential = replied
+		}
+		s.client.CarefullyPutMaster(name, conn, &potential)
+		return s.client.Holdfast().Stats().Primaries[name].PrivateConns
+	}
+	if n := kept(nil); n != 1 {
+		t.Errorf("%d connections after a reply", n)
+	}
+	if n := kept(errors.New("the program's")); n != 0 {
+		t.Errorf("%d connections after another error", n)
+	}
+}
+
 // A connection that is in use when the primary changes fails, and the next one leads to the new
 // one.
 func TestProgramsFollowAFailover(t *testing.T) {
