@@ -125,33 +125,44 @@ func TestARecreatedClusterIsFollowed(t *testing.T) {
 	})
 }
 
-// The same when nobody has been seen to begin anew: they were heard only later.
+// The same when nobody has been seen to begin anew: they were heard only later. They agree for as
+// long as the option says.
 func TestALowerEpochIsFollowedWhenMostAgreeForAWhile(t *testing.T) {
-	act(t, sentinel.Options{}, func(s *stage) {
-		for _, x := range s.cluster.Sentinels[:2] {
-			if err := x.Kill(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is heard, until the others have no vote any more
-		time.Sleep(65 * time.Second)
-		if got := s.client.Topology(name).Epoch; got != 5 {
-			t.Fatalf("the epoch is %d", got)
-		}
-		s.tell(s.cluster.Servers[1], 1, s.cluster.Sentinels[:2]...)
-		for _, x := range s.cluster.Sentinels[:2] {
-			if err := x.Restart(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.cluster.Servers[1].Lead()
-		if err := s.cluster.Servers[0].Kill(); err != nil {
-			t.Fatal(err)
-		}
-		s.within(3500*time.Millisecond, s.cluster.Servers[1])
-		s.mustWrite()
-		s.stays(10*time.Second, s.cluster.Servers[1])
-	})
+	for what, x := range map[string]struct{ option, least time.Duration }{
+		"by default": {0, time.Second}, "longer": {8 * time.Second, 7 * time.Second},
+	} {
+		t.Run(what, func(t *testing.T) {
+			act(t, sentinel.Options{EpochResetTimeout: x.option}, func(s *stage) {
+				for _, q := range s.cluster.Sentinels[:2] {
+					if err := q.Kill(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.tell(s.cluster.Servers[0], 5, s.cluster.Sentinels[2]) // which alone is heard, until the others have no vote any more
+				time.Sleep(65 * time.Second)
+				if got := s.client.Topology(name).Epoch; got != 5 {
+					t.Fatalf("the epoch is %d", got)
+				}
+				s.tell(s.cluster.Servers[1], 1, s.cluster.Sentinels[:2]...)
+				for _, q := range s.cluster.Sentinels[:2] {
+					if err := q.Restart(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.cluster.Servers[1].Lead()
+				if err := s.cluster.Servers[0].Kill(); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				s.within(x.least+2500*time.Millisecond, s.cluster.Servers[1])
+				if took := time.Since(began); took < x.least {
+					t.Errorf("it is followed after %v", took)
+				}
+				s.mustWrite()
+				s.stays(10*time.Second, s.cluster.Servers[1])
+			})
+		})
+	}
 }
 
 // The epochs begin anew where the primary is. Its next failover has a lower epoch than the last.
