@@ -170,6 +170,13 @@ func TestPasswordsThatAreNotNeeded(t *testing.T) {
 			if err := set(t.Context(), c, "a", "1"); err != nil {
 				t.Errorf("%s, protocol %d: %v", what, protocol, err)
 			}
+			user, as := "default", ""
+			if e.Username != "" || what == "from Credentials" {
+				user = "app"
+			}
+			if err := c.Do(t.Context(), name, radix.Cmd(&as, "ACL", "WHOAMI")); err != nil || as != user {
+				t.Errorf("%s, protocol %d: logged in as %q, %v", what, protocol, as, err)
+			}
 			for range 3 {
 				err := c.Exclusive(t.Context(), name, func(conn radix.Conn) error { return conn.Do(t.Context(), radix.Cmd(nil, "SELECT", "1")) })
 				if err != nil {

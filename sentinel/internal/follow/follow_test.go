@@ -263,6 +263,29 @@ func TestAStallKeepsCalls(t *testing.T) {
 	}
 }
 
+// A failover that begins while the primary is silent ends the calls that were kept for it, though
+// its selection was not heard.
+func TestCallsAreKeptForNoPrimaryThatIsReplaced(t *testing.T) {
+	leads := report(serverA, 1)
+	leads.Midway = true
+	for what, hear := range map[string]func(*play){
+		"one leads a failover": func(p *play) { p.hear(leads, seeds()[0]) },
+		"most name another":    func(p *play) { p.hear(report(serverB, 2), seeds()[1:]...) },
+	} {
+		p := up(t, follow.Config{StallTimeout: time.Minute, Allow: []string{serverA}})
+		p.step(follow.Silent{Term: p.links[serverA], For: 300 * time.Millisecond})
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[0])
+		if p.is(follow.Stalled, serverA); count[follow.Cut](p) != 0 {
+			t.Errorf("%s: nothing has begun, and calls are ended", what)
+		}
+		hear(p)
+		if p.is(follow.Searching, serverA); count[follow.Cut](p) != 1 {
+			t.Errorf("%s: calls are kept", what)
+		}
+	}
+}
+
 // How long calls are kept, and how long an epoch of before is doubted, is the user's choice.
 func TestTimesMayBeChosen(t *testing.T) {
 	p := up(t, follow.Config{StallTimeout: 3 * time.Second})
