@@ -15,7 +15,7 @@ fi
 measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
 lanes=4
 # These begin, so that nobody waits for them at the end.
-long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
+long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
 
 root=$PWD
 modules=()
