@@ -136,7 +136,8 @@ func (s *State) elect() (elected tally, majority bool) {
 }
 
 // agreed is the latest epoch that most have reached who call addr primary: one that has gone wrong
-// may say any.
+// may say any. So while too few tell theirs, as others are midway, it is not later than the present
+// one.
 func (s *State) agreed(addr string, reports []*voter) int64 {
 	epochs := make([]int64, 0, len(reports))
 	for _, v := range reports {
@@ -148,7 +149,10 @@ func (s *State) agreed(addr string, reports []*voter) int64 {
 		return s.primary.epoch
 	}
 	slices.Sort(epochs)
-	return epochs[max(len(epochs)-s.voters.electors/2-1, 0)]
+	if !s.majority(len(epochs)) {
+		return min(epochs[0], s.primary.epoch)
+	}
+	return epochs[len(epochs)-s.voters.electors/2-1]
 }
 
 // named is the address of the primary that a report names. Sentinels may call one server by several

@@ -448,3 +448,23 @@ func TestARestartedReplicaIsDoubted(t *testing.T) {
 	p.answer(serverB, true)
 	p.is(follow.Fenced, serverA)
 }
+
+// Most called the server the primary, and only the one that had gone wrong told its epoch, as the
+// others were midway: its epoch was taken, and true ones were not later for as long as it took most
+// to agree on a lower one.
+func TestAnEpochThatOneTellsWhileOthersAreMidwayIsNotTaken(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	midway := report(serverA, 1)
+	midway.Midway = true
+	p.hear(report(serverA, 1<<40), seeds()[0])
+	p.hear(midway, seeds()[1:]...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+	if epoch := p.state.View().Epoch; epoch > 1 {
+		t.Errorf("epoch %d is taken", epoch)
+	}
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.hear(report(serverB, 2), seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
