@@ -21,12 +21,11 @@ import (
 
 // example is a README whose commands are typed one after the other.
 type example struct {
-	folder, in string   // where it is, and where its commands are typed
-	programs   []string // which it needs, but for go and curl
-	// ports and files are those of the test in the place of what the README has.
-	ports []string
-	also  func(port func(string) string) []string // further replacements, old and new in turn
-	wants map[string]int                          // how often what must be shown is
+	folder, in string                                  // where it is, and where its commands are typed
+	programs   []string                                // the servers that it needs
+	ports      []string                                // which the test has others for
+	also       func(port func(string) string) []string // further replacements, old and new in turn
+	wants      map[string]int                          // how often what must be shown is
 }
 
 func examples() []example {
@@ -67,8 +66,10 @@ func TestExamplesDoWhatTheirREADMEsSay(t *testing.T) {
 		for shell, args := range map[string][]string{"bash": {"--norc"}, "zsh": {"-f"}} {
 			t.Run(filepath.Base(e.folder)+"/"+shell, func(t *testing.T) {
 				t.Parallel()
-				if _, err := exec.LookPath(shell); err != nil {
-					t.Skipf("SKIPPED: there is no %s here", shell)
+				for _, tool := range []string{shell, "curl"} {
+					if _, err := exec.LookPath(tool); err != nil {
+						t.Skipf("SKIPPED: there is no %s here", tool)
+					}
 				}
 				for _, program := range e.programs {
 					if _, err := exec.LookPath(program); err != nil {
