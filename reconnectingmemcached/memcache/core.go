@@ -130,14 +130,14 @@ func (c *core) close() {
 	c.mu.Unlock()
 	c.stopRollCall()
 	c.Unanswered.End()
-	c.Cancel()
+	c.Stop()
 	breakers := make([]*breaker.Breaker, 0, len(servers))
 	for _, s := range servers {
 		s.Close()
 		breakers = append(breakers, s.Breaker)
 	}
 	closeBreakers(breakers)
-	c.Running.Wait()
+	c.Wait()
 }
 
 const (

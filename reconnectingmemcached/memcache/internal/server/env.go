@@ -59,9 +59,9 @@ type Env struct {
 	Log        *slog.Logger
 	Tracer     *tracing.Tracer // nil if there is none
 	epoch      time.Time       // zero of the client's clock
-	Ctx        context.Context
-	Cancel     context.CancelFunc
-	Running    sync.WaitGroup
+	Ctx        context.Context // of background tasks
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
 	Unanswered unanswered
 	calls      calls
 	Histograms *histograms
@@ -89,7 +89,7 @@ func NewEnv(o Config) *Env {
 	e.limits = limits.Times{Timeout: o.Timeout, Hang: o.HangTimeout, Probe: o.ProbeTimeout}
 	e.Unanswered.env = e
 	e.secure.init(o)
-	e.Ctx, e.Cancel = context.WithCancel(context.Background())
+	e.Ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
 
@@ -107,6 +107,12 @@ func (e *Env) Ended() bool {
 	return e.closed
 }
 
+// Stop cancels background tasks. Wait follows, once the servers are closed.
+func (e *Env) Stop() { e.cancel() }
+
+// Wait waits for all background tasks.
+func (e *Env) Wait() { e.running.Wait() }
+
 // Now is the client's clock, in nanoseconds.
 func (e *Env) Now() int64 { return int64(time.Since(e.epoch)) }
 
@@ -118,7 +124,7 @@ func (e *Env) TrySpawn(task func()) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.closed {
-		e.Running.Go(task)
+		e.running.Go(task)
 	}
 	return !e.closed
 }

@@ -22,10 +22,10 @@ func New(o Config, address string) *Server {
 // End ends it.
 func End(s *Server) {
 	s.Env.End()
-	s.Env.Cancel()
+	s.Env.cancel()
 	s.Close()
 	_ = s.Breaker.Close()
-	s.Env.Running.Wait()
+	s.Env.running.Wait()
 }
 
 // Guard does what every call pays beside the wire and the choice of its server.

@@ -253,7 +253,7 @@ func (l *line) run(ctx context.Context) {
 		l.end(faults.Blameless(faults.ErrRetired)) // the server has moved meanwhile
 		return
 	}
-	l.server.Env.Running.Go(l.write)
+	l.server.Env.running.Go(l.write)
 	l.end(l.read(conn))
 }
 

@@ -265,7 +265,7 @@ func (s *Server) putPrivate(p *private) {
 		s.idle = append(s.idle, p)
 		if !sockets.Peekable(p.conn) {
 			p.guard = make(chan error, 1)
-			s.Env.Running.Go(func() { s.guardIdle(p, p.guard) })
+			s.Env.running.Go(func() { s.guardIdle(p, p.guard) })
 		}
 	}
 	s.mu.Unlock()

@@ -330,7 +330,7 @@ func (s *Server) line(kept *atomic.Pointer[line]) (*line, error) {
 	l := &line{server: s, cancel: cancel, isSecond: kept != &s.current, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.lines[l] = struct{}{}
 	kept.Store(l)
-	s.Env.Running.Go(func() { l.run(ctx) })
+	s.Env.running.Go(func() { l.run(ctx) })
 	return l, nil
 }
 
