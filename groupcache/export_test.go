@@ -2,8 +2,10 @@ package groupcache
 
 import (
 	"context"
+	"slices"
 	"sync"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
@@ -25,6 +27,11 @@ func (i *Instance) Acquainted() bool {
 		}
 	}
 	return true
+}
+
+// Explored reports whether it is known what gets through to the peers.
+func (i *Instance) Explored() bool {
+	return !slices.ContainsFunc(i.pool.Peers(), func(p *peer.Peer) bool { return !p.Explored() })
 }
 
 // AsksByFrames reports whether peers are to be asked by frames.

@@ -233,6 +233,7 @@ func behindWire(t *testing.T, s *source, adapt func(*groupcache.Options)) (asker
 		t.Fatal(err)
 	}
 	framed(t, asker)
+	eventually(t, "it is known what gets through", asker.instance.Explored) // PeerTimeout, which is long, is for peers of which it is not
 	return asker, owner, w
 }
 

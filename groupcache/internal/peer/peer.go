@@ -77,7 +77,7 @@ type Peer struct {
 	marked    atomic.Bool
 	signs     atomic.Int32  // whether it can say that it is loading: a Passage
 	batches   atomic.Int32  // whether requests for several keys reach it: a Passage
-	explored  atomic.Bool   // the last look at the way to it was sure of all
+	explored  atomic.Bool   // see Explored
 	ring      atomic.Int32  // what it says of the even ring
 	changed   func()        // tells the pool that there is news of ring
 	again     func(*Peer)   // has the pool ask the peer once more what it is
@@ -178,6 +178,9 @@ func (p *Peer) Batches() bool {
 	return p.marked.Load() && Passage(p.batches.Load()) != Blocked && !p.isAlone()
 }
 
+// Explored reports whether the last look at the way to the peer was sure of what gets through.
+func (p *Peer) Explored() bool { return p.explored.Load() }
+
 // aloneFor is for how long one refusal keeps requests for several keys from being tried.
 const aloneFor = time.Minute
 
@@ -224,7 +227,7 @@ func (p *Peer) probe(ctx context.Context) error {
 		p.marked.Store(true)
 	}
 	p.alone.Store(0) // it may be reached by another way now
-	if p.explore(ctx); p.explored.Load() {
+	if p.explore(ctx); p.Explored() {
 		took = time.Since(begun)
 	} else {
 		p.again(p)
@@ -282,7 +285,7 @@ func (p *Peer) learnRing(g Greeting) {
 // greetBriefly asks a peer that is up what it is by now, and what gets through to it if that is not
 // known. What fails is left to the requests.
 func (p *Peer) greetBriefly(ctx context.Context) {
-	if !p.explored.Load() {
+	if !p.Explored() {
 		p.greetAgain(ctx)
 	} else if g, err := p.ask(ctx); err == nil && g.Marked {
 		p.learnRing(g)
@@ -299,7 +302,7 @@ func (p *Peer) greetAgain(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
 	defer cancel()
 	ours := p.explore(limited) || g.Marked
-	if ours && p.explored.Load() {
+	if ours && p.Explored() {
 		p.greeted.Store(int64(time.Since(begun)))
 	}
 	if ours {
