@@ -219,7 +219,10 @@ func TestABodyThatIsNotTheSignedOneDoesNothing(t *testing.T) {
 }
 
 // pipeListener accepts the connections that it is given.
-type pipeListener struct{ conns chan net.Conn }
+type pipeListener struct {
+	conns chan net.Conn
+	at    net.TCPAddr
+}
 
 func (l pipeListener) Accept() (net.Conn, error) {
 	conn, ok := <-l.conns
@@ -234,7 +237,7 @@ func (l pipeListener) Close() error {
 	return nil
 }
 
-func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+func (l pipeListener) Addr() net.Addr { return &l.at }
 
 // A body that never came was waited for without end.
 func TestABodyThatStallsIsGivenUp(t *testing.T) {
@@ -259,7 +262,7 @@ func TestABodyThatStallsIsGivenUp(t *testing.T) {
 			if _, err := i.NewGroup("g", 1<<20, newSource()); err != nil {
 				t.Fatal(err)
 			}
-			l := pipeListener{make(chan net.Conn, 1)}
+			l := pipeListener{conns: make(chan net.Conn, 1)}
 			server := &http.Server{Handler: i.Handler(), ReadTimeout: c.own} //nolint:gosec // what is tested
 			go func() { _ = server.Serve(l) }()
 			here, there := net.Pipe()

@@ -32,16 +32,21 @@ func eachWay(t *testing.T, test func(t *testing.T, by way)) {
 // node starts one that is asked this way, and whose faults are those of frames, too.
 func (by way) node(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *node {
 	t.Helper()
-	n := startNode(t, s, func(o *groupcache.Options) {
+	n := startNode(t, s, by.adapted(adapt), opts...)
+	n.tapped = by == byFrame
+	return n
+}
+
+// adapted has the peers be asked this way.
+func (by way) adapted(adapt func(*groupcache.Options)) func(*groupcache.Options) {
+	return func(o *groupcache.Options) {
 		if adapt != nil {
 			adapt(o)
 		}
 		if by == byRequest {
 			overHTTP(o)
 		}
-	}, opts...)
-	n.tapped = by == byFrame
-	return n
+	}
 }
 
 // cluster is startCluster whose nodes ask each other this way, and no other.

@@ -220,6 +220,12 @@ func startNode(t *testing.T, s groupcache.Getter, adapt func(*groupcache.Options
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startNodeAt(t, l, s, adapt, opts...)
+}
+
+// startNodeAt is startNode for a listener that there is.
+func startNodeAt(t *testing.T, l net.Listener, s groupcache.Getter, adapt func(*groupcache.Options), opts ...groupcache.GroupOption) *node {
+	t.Helper()
 	o := groupcache.Options{Self: "http://" + l.Addr().String()}
 	patient(&o)
 	if adapt != nil {

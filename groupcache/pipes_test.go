@@ -1,0 +1,52 @@
+package groupcache_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache"
+)
+
+// pipes are a network within a bubble of package synctest, in which nothing takes time, however
+// busy the machine is: the listeners by their addresses.
+type pipes map[string]pipeListener
+
+// dial implements http.Transport.DialContext.
+func (p pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p[address].conns <- there:
+		return here, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// clusterOfPipes is cluster within a bubble.
+func (by way) clusterOfPipes(t *testing.T, n int) *cluster {
+	t.Helper()
+	network := make(pipes)
+	var listeners []pipeListener
+	for i := range n {
+		l := pipeListener{conns: make(chan net.Conn), at: net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(i+1)), Port: 8000}}
+		network[l.Addr().String()] = l
+		listeners = append(listeners, l)
+	}
+	t.Cleanup(func() { time.Sleep(time.Minute) }) // net/http lingers
+	c := &cluster{source: newSource()}
+	for _, l := range listeners {
+		transport := &http.Transport{DialContext: network.dial}
+		t.Cleanup(transport.CloseIdleConnections)
+		node := startNodeAt(t, l, c.source, by.adapted(func(o *groupcache.Options) {
+			o.Transport = func(context.Context) http.RoundTripper { return transport }
+		}))
+		node.tapped = by == byFrame
+		c.nodes = append(c.nodes, node)
+	}
+	c.acquaint(t)
+	by.expect(t, c.nodes...)
+	return c
+}
