@@ -116,7 +116,9 @@ type Options struct {
 	// Ring says how keys are given to peers. Default EvenRing.
 	Ring Ring
 	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256
-	// idle connections to each peer.
+	// idle connections to each peer, and pings by which a connection of HTTP/2 that has died is
+	// found. One of yours for HTTP/2 needs them, too (http.HTTP2Config.SendPingTimeout): without
+	// them a peer may not be used for a quarter of an hour.
 	Transport func(context.Context) http.RoundTripper
 	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by
 	// Transport. Default FramesAuto.

@@ -125,8 +125,17 @@ func NewTransport(config *tls.Config) *http.Transport {
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
 		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingFor},
 	}
 }
+
+// A connection of HTTP/2 does not end with a request that is given up, as one of HTTP/1.1 does. One
+// of which nothing has come for pingAfter must answer within pingFor, which is longer than what was
+// written before may take on a slow link.
+const (
+	pingAfter = 3 * time.Second
+	pingFor   = 5 * time.Second
+)
 
 func probeBackoff(_ error, attempt int) time.Duration {
 	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: time.Second, Factor: 1.5}.Delay(attempt)
