@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
@@ -38,7 +39,7 @@ func (e *ErrNotFound) Error() string { return e.Msg }
 // Is matches any ErrNotFound.
 func (e *ErrNotFound) Is(target error) bool {
 	_, ok := target.(*ErrNotFound)
-	return ok || target == outcome.ErrNotFound
+	return ok
 }
 
 // ErrRemoteCall is the error of a Getter at another peer. Match it with errors.Is(err,
@@ -51,7 +52,7 @@ func (e *ErrRemoteCall) Error() string { return e.Msg }
 // Is matches any ErrRemoteCall.
 func (e *ErrRemoteCall) Is(target error) bool {
 	_, ok := target.(*ErrRemoteCall)
-	return ok || target == outcome.ErrRemoteCall
+	return ok
 }
 
 // RemoteLoadError is the error of a load at another peer, with the peer's answer. It wraps an
@@ -75,6 +76,15 @@ func (r RemoteLoadError) Error() string {
 
 // Unwrap returns Err.
 func (r RemoteLoadError) Unwrap() error { return r.Err }
+
+// errorsOf are the errors of Getters.
+func errorsOf() group.Errors {
+	return group.Errors{
+		NotFound: notFound, Remote: remoteError,
+		IsNotFound: func(err error) bool { return errors.Is(err, &ErrNotFound{}) },
+		IsRemote:   func(err error) bool { return errors.Is(err, &ErrRemoteCall{}) },
+	}
+}
 
 // notFound is the error of a key that is not there.
 func notFound(message string) error { return &ErrNotFound{Msg: message} }

@@ -126,7 +126,7 @@ func newGroup(p *process.Process, name string, cacheBytes int64, getter Getter, 
 		Touched: writes.NewTouched(p.Handover),
 		Sweeps:  new(writes.Sweeps),
 		Stats:   g.Stats.counters(),
-		Errors:  group.Errors{NotFound: notFound, Remote: remoteError},
+		Errors:  errorsOf(),
 	}
 	g.Stats.sumUp(&g.shared.Tiers)
 	g.parts.Parts = parts.New(&g.shared, loader.Options{

@@ -4,9 +4,7 @@ package answers
 
 import (
 	"context"
-	"errors"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/parts"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
@@ -57,7 +55,7 @@ func (g *Group) get(ctx context.Context, key string, loading func()) (outcome.Va
 	}
 	ctx, span := g.Shared.Begin(ctx, trace.Server, "get", key)
 	v, err := g.Serve(ctx, key, loading)
-	span.End(group.Ended(ctx, trace.Hit, err))
+	span.End(g.Shared.Ended(ctx, trace.Hit, err))
 	return v, err
 }
 
@@ -78,13 +76,13 @@ func (g *Group) find(key string) (peer.Answer, bool) {
 const maxMessage = 64 << 10
 
 // answerOf is what a peer is told of how a Get has ended.
-func answerOf(v outcome.Value, err error) peer.Answer {
+func (g *Group) answerOf(v outcome.Value, err error) peer.Answer {
 	if err == nil {
 		return peer.Answer{Outcome: peer.Found, Value: v.Bytes, Expire: v.Expire}
 	}
 	message := err.Error()
 	a := peer.Answer{Outcome: peer.LoadFailed, Message: message[:min(len(message), maxMessage)], Cause: err}
-	if errors.Is(err, outcome.ErrNotFound) {
+	if g.Shared.Errors.IsNotFound(err) {
 		a.Outcome = peer.NotFound
 	}
 	return a

@@ -44,7 +44,7 @@ func (l *Local) Get(ctx context.Context, group, key string, loading func()) (pee
 	if errors.Is(err, outcome.ErrClosed) {
 		return peer.Answer{}, peer.ErrEnding
 	}
-	return answerOf(v, err), nil
+	return g.answerOf(v, err), nil
 }
 
 // Find implements peer.Local.

@@ -30,7 +30,7 @@ func (g *Group) cached(keys []string) []peer.Answer {
 			return peer.Answer{Outcome: peer.Absent}
 		}
 		g.Shared.Stats.ServerRequests.Add(1)
-		return space.take(answerOf(v, err))
+		return space.take(g.answerOf(v, err))
 	})
 }
 
@@ -40,7 +40,7 @@ func (g *Group) several(ctx context.Context, keys []string) []peer.Answer {
 	results := make(map[string]peer.Answer, len(keys))
 	var mu sync.Mutex
 	take := func(key string, v outcome.Value, err error) {
-		a := space.take(answerOf(v, err))
+		a := space.take(g.answerOf(v, err))
 		mu.Lock()
 		defer mu.Unlock()
 		results[key] = a

@@ -7,7 +7,6 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
 	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
-	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 )
@@ -58,7 +57,7 @@ func (b *begun) Finish(ctx context.Context) (ok bool, err error) {
 	}
 	answer, err := b.asked.Answer(ctx)
 	v, err := f.valueOf(key, answer, route.Unavailable(err))
-	v, err = b.hedge.or(v, err)
+	v, err = b.hedge.or(&f.group.Errors, v, err)
 	switch {
 	case err == nil:
 		f.fetched(b.flight, v, b.start)
@@ -66,7 +65,7 @@ func (b *begun) Finish(ctx context.Context) (ok bool, err error) {
 		return true, nil
 	case ctx.Err() != nil:
 		return true, ctx.Err()
-	case f.handler == nil && outcome.Answered(err):
+	case f.handler == nil && f.group.Errors.Answered(err):
 		f.group.Stats.PeerErrors.Add(1)
 		return true, err
 	case errors.Is(err, peer.ErrNotTaken): // it is to be asked another way

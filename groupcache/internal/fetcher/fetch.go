@@ -77,7 +77,7 @@ func (f *Fetcher) fetchFrom(ctx context.Context, one *loader.Flight, owners []ro
 			return outcome.Value{}, ctx.Err()
 		}
 		f.group.Stats.PeerErrors.Add(1)
-		if f.handler != nil || outcome.Answered(err) {
+		if f.handler != nil || f.group.Errors.Answered(err) {
 			return f.afterRefusal(ctx, key, r.URL(), err)
 		}
 		if i == 0 { // the load need not ask it once more
@@ -98,7 +98,7 @@ func (f *Fetcher) askOwner(ctx context.Context, owners []route.Remote, key strin
 	var h hedge
 	defer h.start(hedged, &f.Budget, owners, key, cancel).Stop()
 	v, err := f.get(hedged, owners[0], key)
-	return h.or(v, err)
+	return h.or(&f.group.Errors, v, err)
 }
 
 func (f *Fetcher) get(ctx context.Context, r route.Remote, key string) (outcome.Value, error) {

@@ -54,8 +54,8 @@ func (h *hedge) start(ctx context.Context, b *Budget, owners []route.Remote, key
 }
 
 // or is what the owner has said, or the next one if the owner has not.
-func (h *hedge) or(v outcome.Value, err error) (outcome.Value, error) {
-	if a := h.found.Load(); err != nil && !outcome.Answered(err) && a != nil {
+func (h *hedge) or(of *group.Errors, v outcome.Value, err error) (outcome.Value, error) {
+	if a := h.found.Load(); err != nil && !of.Answered(err) && a != nil {
 		return outcome.Value{Bytes: a.Value, Expire: a.Expire}, nil
 	}
 	return v, err

@@ -44,7 +44,7 @@ func (f *Finder) Find(ctx context.Context, key string) (outcome.Value, error) {
 	}
 	ctx, span := f.group.Begin(ctx, trace.Internal, "get", key)
 	v, err := loader.Brought(f.flightsFor(key).Do(ctx, key))
-	span.End(group.Ended(ctx, trace.OK, err))
+	span.End(f.group.Ended(ctx, trace.OK, err))
 	return v, err
 }
 
@@ -68,7 +68,7 @@ func (f *Finder) FindSeveral(ctx context.Context, keys []string, add func(key st
 	}
 	ctx, span := f.group.BeginSeveral(ctx, trace.Internal, "get_multi", len(keys))
 	found, err := f.gather(ctx, keys, add)
-	end := group.Ended(ctx, trace.OK, err)
+	end := f.group.Ended(ctx, trace.OK, err)
 	end.Items = found
 	span.End(end)
 	return err
@@ -98,7 +98,7 @@ func (f *Finder) gather(ctx context.Context, keys []string, add func(string, out
 		case err == nil:
 			found++
 			add(key, v)
-		case errors.Is(err, outcome.ErrNotFound):
+		case f.group.Errors.IsNotFound(err):
 		default:
 			errs = append(errs, fmt.Errorf("groupcache: key %s: %w", observe.Quote(key), err))
 		}

@@ -52,11 +52,18 @@ type Stats struct {
 
 // Errors make the errors of a Getter as its callers know them.
 type Errors struct {
-	// NotFound makes one of the kind outcome.ErrNotFound.
+	// NotFound makes one which says that there is no such key.
 	NotFound func(message string) error
 	// Remote makes the error of the Getter at a peer.
 	Remote func(group, key string, a peer.Answer) error
+	// IsNotFound and IsRemote report whether an error is one of these, by errors.Is: users have
+	// types of their own that are like them.
+	IsNotFound, IsRemote func(error) bool
 }
+
+// Answered reports whether an error of a peer is one of its Getter: the key need not be asked for
+// elsewhere.
+func (e *Errors) Answered(err error) bool { return e.IsNotFound(err) || e.IsRemote(err) }
 
 // Owns reports whether this process is the owner of a key.
 func (g *Group) Owns(key string) bool { return g.Route().Owner(key).Here() }

@@ -20,11 +20,11 @@ func (g *Group) BeginSeveral(ctx context.Context, kind trace.Kind, name string, 
 }
 
 // Ended is what a tracer is told of how an operation for a key ended, with what a value is called.
-func Ended(ctx context.Context, value string, err error) trace.Outcome {
+func (g *Group) Ended(ctx context.Context, value string, err error) trace.Outcome {
 	switch {
 	case err == nil:
 		return trace.Outcome{Result: value, Items: 1}
-	case errors.Is(err, outcome.ErrNotFound):
+	case g.Errors.IsNotFound(err):
 		return trace.Outcome{Result: trace.Miss}
 	}
 	end := trace.Outcome{Result: trace.Failed, Err: err}

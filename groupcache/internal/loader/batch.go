@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/flight"
-	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/trace"
 )
@@ -152,6 +151,6 @@ func (l *Loader) askTogether(ctx context.Context, missing map[string]*Flight) (e
 	}
 	ctx, span := l.group.BeginSeveral(ctx, trace.Internal, "load", len(keys))
 	err = outcome.ErrGetterPanicked // if it does not return
-	defer func() { span.End(group.Ended(ctx, trace.OK, err)) }()
+	defer func() { span.End(l.group.Ended(ctx, trace.OK, err)) }()
 	return l.options.Batch.Get(ctx, keys, dest)
 }

@@ -104,7 +104,7 @@ func (l *Loader) ask(ctx context.Context, f *Flight) (v outcome.Value, err error
 	}
 	ctx, span := l.group.Begin(ctx, trace.Internal, "load", f.Key)
 	err = outcome.ErrGetterPanicked // if it does not return
-	defer func() { span.End(group.Ended(ctx, trace.OK, err)) }()
+	defer func() { span.End(l.group.Ended(ctx, trace.OK, err)) }()
 	return l.askGetter(ctx, f)
 }
 
@@ -176,7 +176,7 @@ func (l *Loader) keep(v outcome.Value, f *Flight) {
 // keepAbsence stores "not found", if the group wants that.
 func (l *Loader) keepAbsence(f *Flight, err error) {
 	ttl := l.options.NegativeTTL
-	if ttl <= 0 || !errors.Is(err, outcome.ErrNotFound) || !l.group.Owns(f.Key) {
+	if ttl <= 0 || !l.group.Errors.IsNotFound(err) || !l.group.Owns(f.Key) {
 		return
 	}
 	l.group.Tiers.Main.Add(store.Item{

@@ -22,15 +22,3 @@ var (
 	ErrValueTooLarge   = errors.New("groupcache: the value is larger than Options.MaxValueSize")
 	ErrGetterPanicked  = errors.New("groupcache: the getter panicked")
 )
-
-// The kinds of a Getter's error. Errors of users' hands are of a kind if errors.Is says so.
-var (
-	// ErrNotFound is the kind of errors which say that there is no such key.
-	ErrNotFound = errors.New("not found")
-	// ErrRemoteCall is the kind of all other errors of a Getter at another peer.
-	ErrRemoteCall = errors.New("remote call")
-)
-
-// Answered reports whether an error of a peer is one of its Getter: the key need not be asked for
-// elsewhere.
-func Answered(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrRemoteCall) }
