@@ -118,7 +118,7 @@ type Options struct {
 	// Transport carries HTTP requests to peers. Default: one like http.DefaultTransport, with 256
 	// idle connections to each peer, and pings by which a connection of HTTP/2 that has died is
 	// found. One of yours for HTTP/2 needs them, too (http.HTTP2Config.SendPingTimeout): without
-	// them a peer may not be used for a quarter of an hour.
+	// them a peer may not be used for a quarter of an hour. And it needs a TLSHandshakeTimeout.
 	Transport func(context.Context) http.RoundTripper
 	// Frames says whether peers are asked by frames on one HTTP connection each, which is made by
 	// Transport. Default FramesAuto.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -120,6 +121,8 @@ const idleConnections = 256
 // NewTransport makes the default transport, whose connections are its own.
 func NewTransport(config *tls.Config) *http.Transport {
 	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: connectFor}).DialContext,
+		TLSHandshakeTimeout: connectFor,
 		TLSClientConfig:     config.Clone(), // net/http adds to it
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     90 * time.Second,
@@ -128,6 +131,10 @@ func NewTransport(config *tls.Config) *http.Transport {
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingFor},
 	}
 }
+
+// connectFor bounds connecting, and the handshake of TLS: net/http goes on with both when the
+// request that wants the connection is given up.
+const connectFor = 10 * time.Second
 
 // A connection of HTTP/2 does not end with a request that is given up, as one of HTTP/1.1 does. One
 // of which nothing has come for pingAfter must answer within pingFor, which is longer than what was
