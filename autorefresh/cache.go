@@ -25,7 +25,6 @@ type Cache[K comparable, V any] struct {
 	// What reads need comes first and is never written to after the start.
 	storage storage.Storage[K, V]
 	slow    uint32 // flags that a read has to look at
-	misses  atomic.Uint64
 
 	opts     Options[K, V]
 	life     *life.Life // the lock and the clock of all that follows
@@ -39,6 +38,7 @@ type Cache[K comparable, V any] struct {
 	tell     *tell.Teller[K, V]
 	tracer   *tracer[K, V] // nil if there is none
 	metrics  *metrics.Autorefresh
+	misses   atomic.Uint64 // last, for the same reason: it is written to by reads
 }
 
 // Get returns the value of a key from memory, false if there is none or it is too old, see
