@@ -101,9 +101,15 @@ func (s *Items[K, V]) Latest(key K) level.Stored[K, V] {
 // Delete deletes an item from memory and reports whether there was one. A load of it under way does
 // not bring it back.
 func (s *Items[K, V]) Delete(key K) bool {
-	s.Life.Lock()
-	s.Loads.ForgetLocked(key)
-	s.Life.Unlock()
+	s.forget(key)
 	e, ok := s.Storage.Delete(key)
 	return ok && !e.Has(timetable.Absent)
+}
+
+// forget keeps the result of a load under way out of the cache. It panics for a key that cannot be
+// hashed, as maps do.
+func (s *Items[K, V]) forget(key K) {
+	s.Life.Lock()
+	defer s.Life.Unlock()
+	s.Loads.ForgetLocked(key)
 }
