@@ -101,8 +101,14 @@ func (t *Teller[K, V]) Complain(err error) {
 
 // Overrun is the line for a call that has overrun its timeout; the key is one of its keys.
 func Overrun[K any](key K) Line {
-	return Line{slog.LevelWarn, "refresh function has overrun its timeout", []any{"key", safe.Quote(key)}}
+	return Line{slog.LevelWarn, "refresh function has overrun its timeout", []any{slog.Any("key", quoted[K]{key})}}
 }
+
+// quoted is a key. It is asked for its text when the line is written, not under the lock: that may
+// be a method of the user's.
+type quoted[K any] struct{ key K }
+
+func (q quoted[K]) LogValue() slog.Value { return slog.StringValue(safe.Quote(q.key)) }
 
 // SourceFails is the line for a breaker that has opened.
 func SourceFails(b *breaker.Breaker) Line {
