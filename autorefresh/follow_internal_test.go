@@ -5,11 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
-
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
 )
 
 // What another process had stored took the place of a newer value that came while it was being

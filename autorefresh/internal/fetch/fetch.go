@@ -9,11 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
-
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/source"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/task"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
 )
 
 // Fetcher gets values. It knows nothing of the cache, and is safe for concurrent use.

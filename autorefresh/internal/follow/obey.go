@@ -6,12 +6,11 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
-
 	"github.com/holdfast-go/holdfast/autorefresh/internal/changes"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
+	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
 )
 
 // Follow has the item of a key follow the second level.
