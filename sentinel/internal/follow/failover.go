@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,13 +142,7 @@ func (s *State) dueMove() {
 // announced: where the leader is silent they decide only once the time is over.
 func (s *State) judgeMove() {
 	m := &s.move
-	if s.phase != Fenced && s.phase != Provisional {
-		return
-	}
-	from := s.primary.addr
-	if s.phase == Provisional {
-		from = m.from
-	}
+	from := cmp.Or(m.from, s.primary.addr)
 	for _, c := range slices.Clone(m.chosen) {
 		if v := s.voters.find(c.by); s.isOver(c) && s.named(v) == from && v.lists(c.addr) {
 			s.unselect(c.by, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
@@ -158,7 +153,7 @@ func (s *State) judgeMove() {
 // unselect takes in that a sentinel's failover will not happen. That of another may.
 func (s *State) unselect(by string, why error) {
 	m := &s.move
-	followed := func(c selection) bool { return (s.phase == Provisional) == (c.addr == s.primary.addr) } // others are of the next failover
+	followed := func(c selection) bool { return (m.from != "") == (c.addr == s.primary.addr) } // others are of the next failover
 	its := func(c selection) bool { return c.by == by }
 	ends := slices.ContainsFunc(m.chosen, func(c selection) bool { return its(c) && followed(c) })
 	m.chosen = slices.DeleteFunc(m.chosen, its)

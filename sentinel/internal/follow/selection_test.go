@@ -341,13 +341,71 @@ func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
 // A failover had begun before the primary was found, or while it was lost. It served without a
 // fence, and what was written until the promotion was lost.
 func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
-	p := newPlay(t, follow.Config{})
-	p.hear(report(serverA, 1), seeds()...)
-	p.push(seeds()[1], follow.Selected, serverB)
-	p.hear(report(serverC, 2), seeds()[0]) // one that has gone wrong
-	p.answer(serverB, false)               // C is asked next, and A meanwhile
+	leader, wrong, others := seeds()[1], seeds()[0], []string{seeds()[2], "10.0.1.4:26379", "10.0.1.5:26379"}
+	p := newPlay(t, follow.Config{Seeds: append([]string{leader, wrong}, others...)})
+	p.hear(report(serverA, 1), append(others, leader, wrong)...)
+	p.push(leader, follow.Selected, serverB)
+	p.hear(report(serverC, 2), wrong)
+	p.answer(serverB, false) // C is asked next, and A meanwhile
 	p.pass(20 * time.Millisecond)
 	p.answer(serverA, true)
-	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.hear(report(serverA, 1), others...)
 	p.is(follow.Fenced, serverA)
+}
+
+// A failover was aborted, and the push was lost, while there was no primary: the last one was not
+// gone back to for three seconds, although the sentinel that had led the failover said that it was
+// over.
+func TestAFailoverThatIsOverKeepsNoPrimaryAway(t *testing.T) {
+	back := func(p *play, r *follow.Report) {
+		t.Helper()
+		p.pass(20 * time.Millisecond)
+		p.hear(r, seeds()...)
+		p.pass(300 * time.Millisecond)
+		p.answer(serverA, true)
+		p.hear(r, seeds()...)
+		p.is(follow.Up, serverA)
+	}
+	p := up(t, follow.Config{})
+	p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+	p.push(seeds()[0], follow.Selected, serverB)
+	back(p, report(serverA, 1))
+
+	p = up(t, follow.Config{})
+	p.step(follow.Force{})
+	for _, to := range []string{serverB, serverA} { // there and back, and given back before anybody was asked
+		p.pass(200 * time.Millisecond)
+		p.push(seeds()[0], follow.Selected, to)
+	}
+	p.step(follow.Reset{})
+	back(p, report(serverA, 3))
+}
+
+// A promoted replica was lost before it was announced. That its own failover was aborted was not
+// heard for three seconds, and that the next one was took the move to it back.
+func TestAnAbortAfterAPromotedReplicaIsLost(t *testing.T) {
+	begin := func() *play {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.push(seeds()[1], follow.Selected, serverC)
+		p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+		p.pass(100 * time.Millisecond)
+		return p
+	}
+	p := begin()
+	p.push(seeds()[1], follow.Aborted, serverC)
+	if n := count[follow.Reverted](p); n != 0 {
+		t.Error("the move is taken back, and another failover was aborted")
+	}
+	p = begin()
+	p.push(seeds()[0], follow.Aborted, serverB)
+	if n := count[follow.Reverted](p); n != 1 {
+		t.Errorf("the move is taken back %d times, and its failover was aborted", n)
+	}
+	p = begin()
+	p.hear(report(serverA, 1), seeds()[0])
+	if n := count[follow.Reverted](p); n != 1 {
+		t.Errorf("the move is taken back %d times, and its leader says that it is over", n)
+	}
 }
