@@ -162,13 +162,18 @@ func (s *State) unselect(by string, why error) {
 	}
 }
 
-// aborted takes in that the failover will not happen.
+// aborted takes in that the failover will not happen. What was moved to before the primary was
+// forced away is left once it is given back.
 func (s *State) aborted(why error) {
 	if s.next.trigger == BySelection {
 		s.dropNext()
 	}
 	s.lift()
-	if s.move.from != "" {
+	switch {
+	case s.move.from == "":
+	case s.phase == Forced:
+		s.move.until = s.now
+	default:
 		s.revert(why)
 	}
 }
