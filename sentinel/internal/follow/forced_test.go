@@ -14,7 +14,10 @@ func TestNothingIsDoneWhileThePrimaryIsForced(t *testing.T) {
 	died := func(p *play) { p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")}) }
 	for what, begin := range map[string]func(*play){
 		"up":        func(*play) {},
-		"searching": died,
+		"searching": func(p *play) {
+			died(p)
+			p.pass(20 * time.Millisecond)
+		},
 		"returning": func(p *play) {
 			died(p)
 			p.pass(20 * time.Millisecond)
@@ -40,13 +43,17 @@ func TestNothingIsDoneWhileThePrimaryIsForced(t *testing.T) {
 				p.push(seeds()[0], follow.Promoted, r.Addr)
 				p.push(seeds()[0], follow.Switched, r.Addr)
 				p.push(seeds()[1], follow.Aborted, r.Addr)
+				for _, link := range p.links { // answers to what was asked before
+					p.step(follow.Dialled{Link: link})
+					p.step(follow.Answered{Link: link, Primary: true})
+				}
 				p.hear(r, seeds()...)
 				p.pass(2 * time.Second)
 				p.hear(r, seeds()...)
 			}
 			for _, e := range p.done {
 				switch e.(type) {
-				case follow.Poll, follow.Wake:
+				case follow.Poll, follow.Wake, follow.End:
 				default:
 					t.Errorf("%T", e)
 				}
