@@ -26,6 +26,7 @@ type followed struct {
 	written    atomic.Uint64 // writes that may have reached the server
 	answered   atomic.Uint64 // of these, the ones before the last Read that brought something
 	reading    atomic.Bool   // somebody is in Read
+	more       atomic.Bool   // the last Read has filled its buffer
 	duplex     atomic.Bool   // its user reads and writes at once, so that a reply may be to any earlier write: all are owed
 	writeBy    atomic.Int64
 	ended      atomic.Pointer[error]
@@ -62,6 +63,10 @@ func (f *followed) owing() bool {
 	written := f.written.Load()
 	return written != f.answered.Load() || written > 0 && f.duplex.Load()
 }
+
+// idle reports whether its user waits for nothing: neither for the first part of a reply nor, as
+// far as can be seen, for the rest. A message of the server's own may have come before the reply.
+func (f *followed) idle() bool { return !f.owing() && !f.reading.Load() && !f.more.Load() }
 
 // admit returns nil if b may be written after all.
 func (f *followed) admit(s *Seat, b []byte) error {
@@ -131,6 +136,9 @@ func (f *followed) Read(b []byte) (int, error) {
 	f.reading.Store(false)
 	if n > 0 {
 		f.answered.Store(written)
+	}
+	if more := n > 0 && n == len(b); more != f.more.Load() {
+		f.more.Store(more)
 	}
 	if err == nil || f.end() == nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)) {
 		return n, err

@@ -42,3 +42,18 @@ func TestAReplyIsNotToALaterWrite(t *testing.T) {
 		t.Errorf("duplex is %t, owing is %t; want false, true: the reply was to the first command", f.duplex.Load(), f.owing())
 	}
 }
+
+// Who has read as much as its buffer holds may have read a part of a reply, and be at work on it.
+func TestWhoReadsAFullBufferIsNotIdle(t *testing.T) {
+	p := &Route{}
+	p.Install(&Seat{Generation: 1})
+	f := &followed{primary: p, generation: 1, Conn: lateConn{read: func() {}}}
+	for _, c := range []struct {
+		size int
+		idle bool
+	}{{5, false}, {8, true}, {2, false}} {
+		if n, err := f.Read(make([]byte, c.size)); err != nil || f.idle() != c.idle {
+			t.Errorf("after %d bytes into %d, idle is %t; %v", n, c.size, f.idle(), err)
+		}
+	}
+}

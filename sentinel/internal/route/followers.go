@@ -66,7 +66,7 @@ func (p *Route) EndFollowed(generation uint64, cause error) {
 
 // EndIdleFollowed ends those of earlier generations whose users wait for nothing.
 func (p *Route) EndIdleFollowed(generation uint64, cause error) {
-	p.endFollowed(generation, func(f *followed) bool { return !f.owing() }, cause)
+	p.endFollowed(generation, (*followed).idle, cause)
 }
 
 // endFollowed ends connections. Their users learn it at once; the sockets are closed beside, as
