@@ -287,7 +287,8 @@ func (c *Client) WaitReady(ctx context.Context, names ...string) error {
 }
 
 // Breaker is the breaker of a primary, to force it open in a rehearsal, or to watch it; nil for a
-// name that the client does not follow.
+// name that the client does not follow. ForceOpen takes the primary away, a moment after it has
+// returned; Reset and ForceClosed give it back, and have no other effect on commands.
 func (c *Client) Breaker(name string) *breaker.Breaker {
 	if p := c.director.Primary(name); p != nil {
 		return p.Breaker

@@ -2,9 +2,12 @@ package sentinel_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -75,4 +78,50 @@ func TestForcedWithoutSentinels(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What an operator tells the breaker is what is done, and what commands and the breaker say: that
+// the primary was forced away, for as long as it is, and not what was before.
+func TestWhatAnOperatorSays(t *testing.T) {
+	act(t, sentinel.Options{}, func(s *stage) {
+		b, primary := s.client.Breaker(name), s.cluster.Primary()
+		is := func(what string, want breaker.State, why string) {
+			t.Helper()
+			synctest.Wait()
+			if got := b.State(); got != want {
+				t.Errorf("%s: the breaker is %v, want %v", what, got, want)
+			}
+			switch err := s.write(); {
+			case why == "" && err != nil:
+				t.Errorf("%s: %v", what, err)
+			case why != "" && (!errors.Is(err, sentinel.ErrNoPrimary) || !strings.Contains(err.Error(), why)):
+				t.Errorf("%s: %v, want ErrNoPrimary and %q", what, err, why)
+			}
+		}
+		b.Reset()
+		is("reset while up", breaker.Closed, "")
+		if err := primary.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		is("down", breaker.Open, "connection refused")
+		b.Reset()
+		is("reset while down", breaker.Open, "connection refused")
+		b.ForceOpen()
+		is("forced while down", breaker.ForcedOpen, "forced down")
+		b.Reset()
+		is("given back while down", breaker.Open, "not found yet")
+		b.ForceOpen()
+		is("forced once more", breaker.ForcedOpen, "forced down")
+		if err := primary.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		is("forced although it is there", breaker.ForcedOpen, "forced down")
+		b.ForceClosed()
+		s.within(2*time.Second, primary)
+		is("forced closed", breaker.ForcedClosed, "")
+		b.Reset()
+		is("reset", breaker.Closed, "")
+	})
 }

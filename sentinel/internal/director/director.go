@@ -289,8 +289,13 @@ func (d *Director) operated(p *Primary, to breaker.State) {
 		case d.Context.Err() != nil:
 		case to == breaker.ForcedOpen:
 			f.step(follow.Force{})
-		case to == breaker.Closed:
+			f.because(f.state.View().Cause)
+		case to == breaker.Closed, to == breaker.ForcedClosed:
+			forced := f.state.Phase() == follow.Forced
 			f.step(follow.Reset{})
+			if forced {
+				f.because(f.state.View().Cause)
+			}
 			if err := p.Seat().Err; err != nil {
 				p.Breaker.Trip(err)
 			}

@@ -362,8 +362,17 @@ func (f *follower) explain(err error) {
 	if _, replied := wire.ErrorReply(err); present.Err == nil || !replied && !errors.Is(err, access.ErrNoCredentials) || f.director.Context.Err() != nil {
 		return
 	}
-	why := *present
-	if why.Err = f.primary.NoPrimary(err); why.Err.Error() != present.Err.Error() {
+	f.because(err)
+}
+
+// because has the commands that are refused say why.
+func (f *follower) because(err error) {
+	why := *f.primary.Seat()
+	if why.Err == nil || err == nil {
+		return
+	}
+	before := why.Err.Error()
+	if why.Err = f.primary.NoPrimary(err); why.Err.Error() != before {
 		f.primary.Install(&why)
 	}
 }

@@ -43,9 +43,9 @@ func (p *Primary) lookedFor(context.Context) error {
 	return s.Err
 }
 
-// restored has the breaker say that there is a primary.
+// restored has the breaker say that there is a primary, unless an operator has it say something.
 func (p *Primary) restored() {
-	if p.Breaker.State() != breaker.ForcedOpen {
+	if s := p.Breaker.State(); s != breaker.ForcedOpen && s != breaker.ForcedClosed {
 		p.Breaker.Reset()
 	}
 }

@@ -13,7 +13,7 @@ import (
 func TestNothingIsDoneWhileThePrimaryIsForced(t *testing.T) {
 	died := func(p *play) { p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")}) }
 	for what, begin := range map[string]func(*play){
-		"up":        func(*play) {},
+		"up": func(*play) {},
 		"searching": func(p *play) {
 			died(p)
 			p.pass(20 * time.Millisecond)

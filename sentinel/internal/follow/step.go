@@ -154,6 +154,7 @@ func (s *State) force() {
 	s.lose(errForced)
 	s.stopAsking()
 	s.claim = claim{}
+	s.primary.cause = errForced
 	s.become(Forced)
 }
 
