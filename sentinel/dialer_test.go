@@ -110,12 +110,16 @@ func TestADialerFollowsAFailover(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		s.cluster.Promote(fresh)
 		s.within(50*time.Millisecond, fresh)
+		moved := time.Now()
 		waiting.Wait()
 		if err := <-admitted; err != nil {
 			t.Errorf("Admit of a write that waited for the failover: %v", err)
 		}
 		if _, err := idler.in.ReadByte(); !errors.Is(err, sentinel.ErrFailover) {
 			t.Errorf("an idle connection to the old primary: %v, want ErrFailover", err)
+		}
+		if waited := time.Since(moved); waited > 10*time.Millisecond {
+			t.Errorf("an idle connection to the old primary ends %v after the move, want at once", waited)
 		}
 		wantNotSent(t, idler.say("SET", "a", "3"), sentinel.ErrFailover)
 		for _, set := range []func(time.Time) error{idler.SetDeadline, idler.SetReadDeadline, idler.SetWriteDeadline} {

@@ -1,8 +1,13 @@
 package route
 
 import (
+	"errors"
+	"io"
 	"net"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
+	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
 // lateConn hands what it has read on only after another write.
@@ -54,6 +59,28 @@ func TestWhoReadsAFullBufferIsNotIdle(t *testing.T) {
 	}{{5, false}, {8, true}, {2, false}} {
 		if n, err := f.Read(make([]byte, c.size)); err != nil || f.idle() != c.idle {
 			t.Errorf("after %d bytes into %d, idle is %t; %v", n, c.size, f.idle(), err)
+		}
+	}
+}
+
+// brokenConn writes the first bytes of what it is given.
+type brokenConn struct {
+	net.Conn
+
+	n int
+}
+
+func (c brokenConn) Write(b []byte) (int, error) { return min(c.n, len(b)), io.ErrClosedPipe }
+
+// Of several commands that are written at once the first may have been carried out if any byte has
+// left.
+func TestAPartOfAWriteIsNotUnsent(t *testing.T) {
+	for n, want := range []error{outcome.ErrNotSent, outcome.ErrOutcomeUnknown} {
+		p := &Route{Shared: &Shared{Calls: &wire.Calls{}}}
+		p.Install(&Seat{Generation: 1})
+		f := &followed{primary: p, generation: 1, Conn: brokenConn{n: n}}
+		if _, err := f.Write([]byte("PING\r\nPING\r\n")); !errors.Is(err, want) {
+			t.Errorf("after %d bytes: %v, want %v", n, err, want)
 		}
 	}
 }
