@@ -199,7 +199,10 @@ func (s *State) revert(why error) {
 	}
 	from := s.move.from
 	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
-	elected, _ := s.elect()
+	elected, majority := s.elect()
+	if !majority { // one that has gone wrong may have told it
+		elected.epoch = min(elected.epoch, s.primary.epoch)
+	}
 	s.do(Reverted{Addr: elected.addr, Cause: why})
 	if elected.addr == "" || elected.addr == s.primary.addr {
 		if s.phase == Provisional {

@@ -468,3 +468,19 @@ func TestAnEpochThatOneTellsWhileOthersAreMidwayIsNotTaken(t *testing.T) {
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
 }
+
+// The same when a move is taken back while there is no majority for anybody: the latest epoch, by
+// which the next to be tried is chosen, may be invented.
+func TestAnEpochThatOneTellsIsNotTakenWhenAMoveIsTakenBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.pass(time.Second)
+	p.unheard(seeds()[1])
+	p.hear(report(serverC, 1<<40), seeds()[2])
+	p.push(seeds()[0], follow.Aborted, serverB)
+	if v := p.state.View(); v.Phase != follow.Searching || v.Addr != serverC || v.Epoch > 1 {
+		t.Errorf("it is %v for %s at epoch %d, want searching for %s at 1", v.Phase, v.Addr, v.Epoch, serverC)
+	}
+}

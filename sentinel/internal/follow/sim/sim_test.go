@@ -102,6 +102,7 @@ func failed() []uint64 {
 		240203374,  // a failover had begun before the primary was found
 		220393341,  // what had been taken out hid the one that was promoted
 		1000005530, // SENTINEL RESET took votes
+		7001131382, // so was one when a move was taken back
 		2003662248, // an epoch that one told alone, as others were midway, was taken
 		281275694,  // nobody was heard when a move should have been announced
 	}
