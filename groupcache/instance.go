@@ -154,12 +154,11 @@ func (i *Instance) Group(name string) *Group {
 func (i *Instance) Groups() []*Group {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	all := make([]*Group, 0, len(i.groups))
-	for _, g := range i.groups {
-		all = append(all, g)
-	}
-	slices.SortFunc(all, func(a, b *Group) int { return strings.Compare(a.Name(), b.Name()) })
-	return all
+	return i.groupsLocked()
+}
+
+func (i *Instance) groupsLocked() []*Group {
+	return slices.SortedFunc(maps.Values(i.groups), func(a, b *Group) int { return strings.Compare(a.Name(), b.Name()) })
 }
 
 // Deregister forgets a group: peers are told that there is none. Code that holds the group may go

@@ -29,10 +29,10 @@ func (i *Instance) Collect(ch chan<- prometheus.Metric) {
 	}
 	m, out := i.metrics, observe.To(ch)
 	groups := make([]*answers.Group, 0)
-	for _, g := range i.Groups() {
+	i.mu.RLock() // for all: a group that is taken away meanwhile counts once
+	for _, g := range i.groupsLocked() {
 		groups = append(groups, &g.parts)
 	}
-	i.mu.RLock()
 	former, pools := i.former, slices.Clone(i.pools)
 	i.mu.RUnlock()
 	report.Groups(m, former, groups, ch)

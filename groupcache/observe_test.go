@@ -1,6 +1,7 @@
 package groupcache_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,9 +9,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/holdfast-go/holdfast/groupcache"
 )
@@ -243,4 +246,60 @@ func TestSeriesOfGroupsAndPeers(t *testing.T) {
 	if peer := series() - none - group; group != 16 || peer != 21 {
 		t.Errorf("a group costs %d series, a peer that is down %d; want 16 and 21", group, peer)
 	}
+}
+
+// A scrape while a group was taken away counted it twice, so that counters fell at the next.
+func TestCountersDoNotFallWhenAGroupIsTakenAway(t *testing.T) {
+	n := startNode(t, newSource(), nil)
+	create := func(name string) *groupcache.Group {
+		g, err := n.instance.NewGroup(name, 1<<10, groupcache.GetterFunc(func(_ context.Context, _ string, dest groupcache.Sink) error {
+			return dest.SetString(strings.Repeat("v", 2<<10), time.Time{}) // too large to be kept
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	for i := range 200 { // that a scrape takes a while for
+		create(fmt.Sprint("stays ", i))
+	}
+	for round := range 60 {
+		g := create("comes and goes")
+		if _, err := get(t.Context(), g, "a"); err != nil {
+			t.Fatal(err)
+		}
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			for began := time.Now(); time.Since(began) < time.Duration(round)*2*time.Microsecond; {
+			}
+			n.instance.Deregister("comes and goes")
+		}()
+		during := refused(t, n.instance)
+		<-gone
+		if after := refused(t, n.instance); after < during || after != float64(round+1) {
+			t.Fatalf("%v values were refused, then %v, want %d", during, after, round+1)
+		}
+	}
+}
+
+// refused is the counter of values that were too large.
+func refused(t *testing.T, i *groupcache.Instance) (n float64) {
+	t.Helper()
+	metrics := make(chan prometheus.Metric)
+	go func() {
+		defer close(metrics)
+		i.Collect(metrics)
+	}()
+	for m := range metrics {
+		if !strings.Contains(m.Desc().String(), "refused_values_total") {
+			continue
+		}
+		var written dto.Metric
+		if err := m.Write(&written); err != nil {
+			t.Fatal(err)
+		}
+		n += written.GetCounter().GetValue()
+	}
+	return n
 }
