@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/holdfast-go/holdfast/groupcache"
 )
@@ -250,7 +249,8 @@ func TestSeriesOfGroupsAndPeers(t *testing.T) {
 
 // A scrape while a group was taken away counted it twice, so that counters fell at the next.
 func TestCountersDoNotFallWhenAGroupIsTakenAway(t *testing.T) {
-	n := startNode(t, newSource(), nil)
+	n := startNode(t, newSource(), func(o *groupcache.Options) { o.Name = "n" })
+	refused := func() float64 { return n.metric(t, "refused_values_total", "client", "n") }
 	create := func(name string) *groupcache.Group {
 		g, err := n.instance.NewGroup(name, 1<<10, groupcache.GetterFunc(func(_ context.Context, _ string, dest groupcache.Sink) error {
 			return dest.SetString(strings.Repeat("v", 2<<10), time.Time{}) // too large to be kept
@@ -275,31 +275,10 @@ func TestCountersDoNotFallWhenAGroupIsTakenAway(t *testing.T) {
 			}
 			n.instance.Deregister("comes and goes")
 		}()
-		during := refused(t, n.instance)
+		during := refused()
 		<-gone
-		if after := refused(t, n.instance); after < during || after != float64(round+1) {
+		if after := refused(); after < during || after != float64(round+1) {
 			t.Fatalf("%v values were refused, then %v, want %d", during, after, round+1)
 		}
 	}
-}
-
-// refused is the counter of values that were too large.
-func refused(t *testing.T, i *groupcache.Instance) (n float64) {
-	t.Helper()
-	metrics := make(chan prometheus.Metric)
-	go func() {
-		defer close(metrics)
-		i.Collect(metrics)
-	}()
-	for m := range metrics {
-		if !strings.Contains(m.Desc().String(), "refused_values_total") {
-			continue
-		}
-		var written dto.Metric
-		if err := m.Write(&written); err != nil {
-			t.Fatal(err)
-		}
-		n += written.GetCounter().GetValue()
-	}
-	return n
 }
