@@ -68,15 +68,12 @@ func memcachedSays(text string) func(net.Conn) {
 		if err != nil {
 			return err
 		}
-		size := 0
-		switch fields := strings.Fields(line); {
-		case len(fields) >= 5 && fields[0] != "ms" && fields[0][0] != 'm':
-			size, err = strconv.Atoi(fields[4])
-		case len(fields) >= 3 && fields[0] == "ms":
-			size, err = strconv.Atoi(fields[2])
-		default:
+		fields := append(strings.Fields(line), "", "", "", "", "") // none is too short
+		at, stores := map[string]int{"set": 4, "add": 4, "replace": 4, "append": 4, "prepend": 4, "cas": 4, "ms": 2}[fields[0]]
+		if !stores {
 			return nil
 		}
+		size, err := strconv.Atoi(fields[at])
 		if err != nil {
 			return err
 		}
