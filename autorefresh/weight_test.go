@@ -200,10 +200,12 @@ func TestWeightsNeedBothOptions(t *testing.T) {
 	}
 }
 
-// A Weigh that panics breaks nothing.
+// A Weigh that panics breaks nothing, and is not silent: whoever wrote it must hear of it.
 func TestAPanicOfWeighCountsAsOne(t *testing.T) {
+	log := new(journal)
 	c, err := autorefresh.New(func(context.Context, int, string) (string, error) { return "v", nil }, weighedOptions{
 		Period: time.Hour, MaxWeight: 10, Weigh: func(int, string) uint32 { panic("no scale") },
+		Logger: log.logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,6 +216,9 @@ func TestAPanicOfWeighCountsAsOne(t *testing.T) {
 	}
 	if s := c.Stats(); s.Weight != 1 {
 		t.Errorf("it weighs %d", s.Weight)
+	}
+	if text := log.String(); !strings.Contains(text, "Weigh panicked: no scale") {
+		t.Errorf("the log says %q", text)
 	}
 }
 

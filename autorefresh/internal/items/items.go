@@ -55,7 +55,7 @@ func New[K comparable, V any](o Options[K, V]) (*Items[K, V], error) {
 	s := &Items[K, V]{Options: o}
 	var most storage.Bound[K, V]
 	if !o.Rejects {
-		most = storage.Bound[K, V]{Items: o.MaxItems, Weight: o.MaxWeight, Weigh: o.Weigh}
+		most = storage.Bound[K, V]{Items: o.MaxItems, Weight: o.MaxWeight, Weigh: o.Weigh, Complain: o.Tell.Complain}
 	}
 	var err error
 	s.Storage, err = storage.New(most, s.removed, o.Life.Chore)

@@ -105,7 +105,7 @@ func (s *Source[K]) Ask(ctx context.Context, o Order[K], call func(context.Conte
 		case errors.Is(err, breaker.ErrClosed):
 			return s.now(), ErrClosed
 		case err != nil:
-			return s.now(), fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return s.now(), refused{err}
 		}
 		o.Task.Charge(permit)
 	}
@@ -170,8 +170,16 @@ func (s *Source[K]) Refusal() error {
 	if last := s.last.Load(); last != nil && s.breaker.State() != breaker.ForcedOpen {
 		refusal.Cause = last.Err
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, refusal)
+	return refused{refusal}
 }
+
+// refused is ErrUnavailable with the reason. Its text is made when it is asked for: that of the
+// cause is a method of the user's, which must not be called under the cache's lock.
+type refused struct{ reason error }
+
+func (r refused) Error() string { return ErrUnavailable.Error() + ": " + r.reason.Error() }
+
+func (r refused) Unwrap() []error { return []error{ErrUnavailable, r.reason} }
 
 // Breaker is the breaker around the source, nil if there is none.
 func (s *Source[K]) Breaker() *breaker.Breaker { return s.breaker }

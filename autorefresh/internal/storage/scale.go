@@ -11,7 +11,8 @@ import (
 // of its own, where functions of the user's must not be called: so an entry is weighed before, and
 // laid on the scale. The methods of a nil scale are those of a cache without weights.
 type scale[K comparable, V any] struct {
-	weigh func(K, V) uint32
+	weigh    func(K, V) uint32
+	complain func(error) // is told when weigh panics
 
 	mu     sync.Mutex // is held while an entry is put
 	entry  *timetable.Entry[K, V]
@@ -24,7 +25,10 @@ func (s *scale[K, V]) weightOf(e *timetable.Entry[K, V]) uint32 {
 	if s == nil {
 		return 0
 	}
-	weight, _ := safe.Call("Weigh", func() (uint32, error) { return s.weigh(e.Key, *e.Value.Load()), nil })
+	weight, err := safe.Call("Weigh", func() (uint32, error) { return s.weigh(e.Key, *e.Value.Load()), nil })
+	if err != nil {
+		s.complain(err)
+	}
 	return max(weight, 1)
 }
 

@@ -20,7 +20,9 @@ type Storage[K comparable, V any] struct {
 type Bound[K comparable, V any] struct {
 	Items  int
 	Weight uint64
-	Weigh  func(K, V) uint32
+	// Weigh must not be nil if Weight is not 0; Complain is told when it panics.
+	Weigh    func(K, V) uint32
+	Complain func(error)
 }
 
 // New makes a storage. Removed is called before an entry leaves, under a lock of the
@@ -39,7 +41,7 @@ func New[K comparable, V any](most Bound[K, V], removed func(e *timetable.Entry[
 		},
 	}
 	if most.Weight > 0 {
-		s.scale = &scale[K, V]{weigh: most.Weigh}
+		s.scale = &scale[K, V]{weigh: most.Weigh, complain: most.Complain}
 		o.MaximumWeight, o.Weigher = most.Weight, s.scale.read
 	}
 	cache, err := otter.New(o)
