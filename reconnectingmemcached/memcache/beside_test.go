@@ -82,6 +82,7 @@ func (b *besideLarge) multi(t *testing.T) (waited time.Duration) {
 // TestGetBesideALargeReply does not wait for it, once the server's values are known to be large,
 // and does without a second connection once they are not.
 func TestGetBesideALargeReply(t *testing.T) {
+	t.Parallel()
 	playBeside(t, nil, func(b *besideLarge) {
 		for n, want := range []time.Duration{200 * time.Millisecond, 0, 0} {
 			if waited := b.multi(t); waited != want {
@@ -100,6 +101,7 @@ func TestGetBesideALargeReply(t *testing.T) {
 // TestNoConnectionForLargeReplies: they come on the connection that all share; another is tried now
 // and then, and nobody is blamed.
 func TestNoConnectionForLargeReplies(t *testing.T) {
+	t.Parallel()
 	refused := &net.OpError{Op: "dial", Err: net.UnknownNetworkError("refused")}
 	for what, refuse := range map[string]func(b *besideLarge) (net.Conn, error){
 		"refused": func(*besideLarge) (net.Conn, error) { return nil, refused },

@@ -54,6 +54,7 @@ func TestBurst(t *testing.T) {
 // TestFullQueueEndsInTime: those that wait for room leave with their time limit, or their context,
 // and nobody is blamed.
 func TestFullQueueEndsInTime(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{Timeout: 500 * time.Millisecond, HangTimeout: -1}, func(t *testing.T, l *lab) {
 		check(t, l.fake.Hang())
 		start := time.Now()

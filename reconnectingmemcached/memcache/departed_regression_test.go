@@ -105,6 +105,7 @@ func withPods(t *testing.T, test func(t *testing.T, c *memcache.Client, p *pods)
 // them for ever, 265 dials a second to addresses that others may have had by then, with a breaker,
 // a goroutine and thirty series each.
 func TestServersThatLeft(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		registry := prometheus.NewPedanticRegistry()
 		if err := registry.Register(c); err != nil {
@@ -154,6 +155,7 @@ func TestServersThatLeft(t *testing.T) {
 // TestManyServersThatLeft: servers beyond those that have a label of their own share one, whose
 // counters fell when one of them left. To a rate that is a restart, and the whole count a burst.
 func TestManyServersThatLeft(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		registry := prometheus.NewPedanticRegistry()
 		if err := registry.Register(c); err != nil {
@@ -185,6 +187,7 @@ func TestManyServersThatLeft(t *testing.T) {
 // TestServerThatIsUsedStays: a selector whose Each fails, or leaves out what its PickServer names,
 // loses nothing.
 func TestServerThatIsUsedStays(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		p.hide()
 		for range 40 {
@@ -207,6 +210,7 @@ func TestServerThatIsUsedStays(t *testing.T) {
 // TestServerThatComesBack: what a server missed before it left is deleted when it is named again;
 // until then it is a miss.
 func TestServerThatComesBack(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		first := p.fakes["10.0.0.1:11211"]
 		for _, key := range []string{"k", "untouched"} {
@@ -251,6 +255,7 @@ func TestServerThatComesBack(t *testing.T) {
 // go: nobody remembered that it had failed, and when the server was named again the old value was
 // served.
 func TestCallWhileServerIsLetGo(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		const addr = "10.0.0.1:11211"
 		if err := c.Set(&memcache.Item{Key: "k", Value: []byte("old")}); err != nil {
@@ -282,6 +287,7 @@ func TestCallWhileServerIsLetGo(t *testing.T) {
 // TestNativeOutlivesItsServer: a connection of gomemcache's pool works on after its server was let
 // go and named again.
 func TestNativeOutlivesItsServer(t *testing.T) {
+	t.Parallel()
 	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
 		native := c.Native()
 		for range 2 {

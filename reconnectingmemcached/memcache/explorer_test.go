@@ -32,6 +32,7 @@ const (
 )
 
 func TestExpeditions(t *testing.T) {
+	t.Parallel()
 	var total tallies
 	for seed := range *expeditions {
 		synctest.Test(t, func(t *testing.T) { explore(t, uint64(seed), &total) })

@@ -69,6 +69,7 @@ func playOutage(t *testing.T, seed uint64, o memcache.Options, keys *zipf, reads
 // TestGutterSparesTheDatabase: what a dead server costs the database falls instead of lasting, and
 // its return costs less.
 func TestGutterSparesTheDatabase(t *testing.T) {
+	t.Parallel()
 	keys := newZipf(100_000 / *gutterScale)
 	rates := []struct {
 		reads, writes int
@@ -139,6 +140,7 @@ func playPair(t *testing.T, seed uint64, o memcache.Options, aWrites int, limit 
 
 // TestGutterOfSplitViews: one process cannot reach a server that the other writes to.
 func TestGutterOfSplitViews(t *testing.T) {
+	t.Parallel()
 	split := 12 * time.Second
 	if *gutterScale == 1 {
 		split = 30 * time.Second
@@ -176,6 +178,7 @@ func TestGutterOfSplitViews(t *testing.T) {
 
 // TestGutterWhileAServerFlaps: a process does not read what it has overwritten.
 func TestGutterWhileAServerFlaps(t *testing.T) {
+	t.Parallel()
 	for seed := range *gutterSeeds {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFleet(t, newZipf(1000))
@@ -203,6 +206,7 @@ func TestGutterWhileAServerFlaps(t *testing.T) {
 // TestNoOldValuesAfterAReturnToSeveral: two processes lose a server that lives on, and get it back
 // one after the other. The first must not read what the second has overwritten and not deleted yet.
 func TestNoOldValuesAfterAReturnToSeveral(t *testing.T) {
+	t.Parallel()
 	lingering := withoutGutter()
 	lingering.Linger = 2 * time.Second
 	gutterAlone := withGutter()
@@ -257,6 +261,7 @@ func TestNoOldValuesAfterAReturnToSeveral(t *testing.T) {
 
 // TestNoOldValuesAfterReturnsAtRandom is the same with both at work.
 func TestNoOldValuesAfterReturnsAtRandom(t *testing.T) {
+	t.Parallel()
 	const back = 20 * time.Second
 	for seed := range *gutterSeeds {
 		playPair(t, uint64(seed), withGutter(), 20, 45*time.Second, func(p *pair) {

@@ -14,6 +14,7 @@ import (
 // the time in which, since its owner was back, writes see to copies. It outlived a later Set, and
 // was read when the owner went down again.
 func TestACopyThatIsStoredLate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
 		p := f.newProcess(0, memcache.Options{

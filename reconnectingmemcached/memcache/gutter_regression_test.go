@@ -14,6 +14,7 @@ import (
 // error line: the copy was read after that, by the process that had deleted the key. A copy that
 // waits for its deletion was read by GetMulti, though not by Get.
 func TestACopyWhoseDeletionIsRefused(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(30))
 		p := f.newProcess(0, withGutter())

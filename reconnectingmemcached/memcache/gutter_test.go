@@ -170,6 +170,7 @@ func (r *recorder) about(key string) (commands []string) {
 
 // TestCallsWhileDownWithAGutter is the table of what each call does.
 func TestCallsWhileDownWithAGutter(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
 		o := withGutter()
@@ -258,6 +259,7 @@ func keyAt(t *testing.T, c *memcache.Client, addr, prefix string) string {
 // TestReturnWithAGutter: copies are read for a while after the return, later on a miss; what is
 // written then is not hidden by one.
 func TestReturnWithAGutter(t *testing.T) {
+	t.Parallel()
 	silent := withGutter()
 	silent.Gutter.Beacon = -1
 	for name, o := range map[string]memcache.Options{"beacon": withGutter(), "no beacon": silent} {
@@ -329,6 +331,7 @@ func TestGutterOptions(t *testing.T) {
 
 // TestNamedGutterServers: copies go to the servers that are named, which own no keys.
 func TestNamedGutterServers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
 		spare := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.9:11211"})
@@ -356,6 +359,7 @@ func TestNamedGutterServers(t *testing.T) {
 // TestCopyAtAServerThatWasAway: what a holder of copies misses is deleted there before it is used
 // again.
 func TestCopyAtAServerThatWasAway(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(1))
 		p := f.newProcess(0, withGutter())
@@ -390,6 +394,7 @@ func TestCopyAtAServerThatWasAway(t *testing.T) {
 // TestCopiesOfTheFirstMoment: before another process can have heard of the outage it does not see
 // to copies, so they live shortly.
 func TestCopiesOfTheFirstMoment(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, newZipf(100))
 		a, b := f.newProcess(0, withGutter()), f.newProcess(1, withGutter())

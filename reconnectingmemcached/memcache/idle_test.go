@@ -14,6 +14,7 @@ import (
 // well until somebody did, however long that was, and whoever asked whether there is a cache was
 // told so.
 func TestDeadWhileNobodyCalled(t *testing.T) {
+	t.Parallel()
 	for name, die := range map[string]func(*testutil.Fake) error{
 		"killed": (*testutil.Fake).Kill,
 		"cut off, and silent": func(f *testutil.Fake) error {
@@ -43,6 +44,7 @@ func TestDeadWhileNobodyCalled(t *testing.T) {
 // TestIdleConnectionsEnd: a server that ends idle connections is asked once, and left alone until
 // the next call, which sees nothing of it.
 func TestIdleConnectionsEnd(t *testing.T) {
+	t.Parallel()
 	inBubble(t, time.Millisecond, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
 		before := dials(c, d.fake.Addr())

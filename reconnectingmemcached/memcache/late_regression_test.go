@@ -20,6 +20,7 @@ import (
 // meanwhile on another connection. What may still be on its way on a connection that lives is a
 // miss until the connection says what became of it.
 func TestWriteGivenUpOnLivingConnection(t *testing.T) {
+	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"answered late": 500 * time.Millisecond, "ended by its time limit": 150 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 200*time.Microsecond, memcache.Options{Timeout: timeout}, func(t *testing.T, c *memcache.Client, d *distance) {
@@ -57,6 +58,7 @@ func TestWriteGivenUpOnLivingConnection(t *testing.T) {
 // TestGetMultiOutOfTime tells of the large GetMulti that ran out of time on a server that was up:
 // it returned what there was, and a nil error, as if the rest was not there.
 func TestGetMultiOutOfTime(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		prompt := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.1:11211"})
 		slow := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: "198.18.0.2:11211"})

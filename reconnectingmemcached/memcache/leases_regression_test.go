@@ -17,6 +17,7 @@ import (
 // TestLoadOfAnItemThatCannotBeRead: it is there, so that no lease can be put in its place, and it
 // cannot be read. Callers used to wait for ever.
 func TestLoadOfAnItemThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{MaxItemSize: 100}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		check(t, clients[0].Set(&memcache.Item{Key: "k", Value: make([]byte, 1000)}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -32,6 +33,7 @@ func TestLoadOfAnItemThatCannotBeRead(t *testing.T) {
 // TestLoadOfAnItemThatMayBeOld: while Options.Linger lasts, reads are misses, although the item is
 // there. Callers used to wait until then.
 func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{Linger: time.Minute}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		c := clients[0]
 		check(t, c.Set(&memcache.Item{Key: "k", Value: []byte("old")}))
@@ -50,6 +52,7 @@ func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
 // get what was loaded before it. Those of other processes, and FlushAll, were not seen by callers
 // who found a load of their own process under way.
 func TestLoadAfterAChange(t *testing.T) {
+	t.Parallel()
 	type doing func(ctx context.Context, c *memcache.Client) error
 	del := func(ctx context.Context, c *memcache.Client) error { return anyMiss(c.DeleteContext(ctx, "k")) }
 	flush := func(ctx context.Context, c *memcache.Client) error { return c.FlushAllContext(ctx) }
@@ -96,6 +99,7 @@ func TestLoadAfterAChange(t *testing.T) {
 // TestALateCallerSharesALoad: nothing was written meanwhile, so that its error is the caller's,
 // too.
 func TestALateCallerSharesALoad(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: time.Second, err: errors.New("no such user")}
 		var loading sync.WaitGroup
@@ -138,6 +142,7 @@ func TestWhichLoadsAreOutdated(t *testing.T) {
 // TestLoadAfterAFlushOfADeadServer: what was loaded without a lease before it is not what a later
 // caller gets.
 func TestLoadAfterAFlushOfADeadServer(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		c, source := clients[0], &origin{delay: time.Second}
 		c.ForceDown(fake.Addr())
@@ -164,6 +169,7 @@ func anyMiss(err error) error {
 // TestAValueThatLooksLikeALease: Flags are the time when a value is to be loaded anew, and one
 // second of 2027 is those of a lease.
 func TestAValueThatLooksLikeALease(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		const lease = 0x6c6f6164
 		ttl := time.Until(time.Unix(lease, 0))
@@ -181,6 +187,7 @@ func TestAValueThatLooksLikeALease(t *testing.T) {
 // TestAValueThatIsTooLarge for the server cannot replace its lease, which must not keep the others
 // waiting.
 func TestAValueThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		load := func(context.Context) ([]byte, error) { return make([]byte, 2<<20), nil }
 		for _, c := range clients {
@@ -195,6 +202,7 @@ func TestAValueThatIsTooLarge(t *testing.T) {
 
 // TestALoadThatWasBegunDuringAnOutage does not overwrite what was stored after it.
 func TestALoadThatWasBegunDuringAnOutage(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{Gutter: memcache.Gutter{Expiration: 10 * time.Second}}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		c := clients[0]
 		check(t, c.Ping())
@@ -214,6 +222,7 @@ func TestALoadThatWasBegunDuringAnOutage(t *testing.T) {
 
 // TestALongKeyIsLoadedAnewOnce, although its lease's name would be too long for a key.
 func TestALongKeyIsLoadedAnewOnce(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 5, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		key, source := strings.Repeat("k", 250), &origin{delay: time.Second}
 		for range 2 { // the second time it is old

@@ -82,6 +82,7 @@ func loadAll(t *testing.T, clients []*memcache.Client, callers int, ttl time.Dur
 
 // TestManyProcessesLoadOnce: ten processes with a hundred callers each, of a key that is not there.
 func TestManyProcessesLoadOnce(t *testing.T) {
+	t.Parallel()
 	for _, delay := range []time.Duration{0, 50 * time.Millisecond, 20 * time.Second} { // shorter and longer than a lease lives
 		playLoads(t, 10, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 			source := &origin{delay: delay}
@@ -101,6 +102,7 @@ func TestManyProcessesLoadOnce(t *testing.T) {
 
 // TestAnOldValueIsLoadedAnewInTheBackground, once for all, and its callers do not wait.
 func TestAnOldValueIsLoadedAnewInTheBackground(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 10, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: time.Second}
 		loadAll(t, clients, 1, 10*time.Second, source)
@@ -133,6 +135,7 @@ func TestAnOldValueIsLoadedAnewInTheBackground(t *testing.T) {
 
 // TestAChangeWhileAKeyIsLoaded is not undone by what was loaded before it.
 func TestAChangeWhileAKeyIsLoaded(t *testing.T) {
+	t.Parallel()
 	for what, change := range map[string]func(c *memcache.Client) error{
 		"delete": func(c *memcache.Client) error { return c.Delete("k") },
 		"set":    func(c *memcache.Client) error { return c.Set(&memcache.Item{Key: "k", Value: []byte("new")}) },
@@ -160,6 +163,7 @@ func TestAChangeWhileAKeyIsLoaded(t *testing.T) {
 }
 
 func TestTheHolderOfALeaseDies(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		check(t, clients[0].Add(&memcache.Item{Key: "k", Value: []byte("dead"), Flags: memcache.LeaseFlags, Expiration: 5}))
 		source := &origin{}
@@ -175,6 +179,7 @@ func TestTheHolderOfALeaseDies(t *testing.T) {
 
 // TestLoadWhileTheServerIsDown: once in each process.
 func TestLoadWhileTheServerIsDown(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		check(t, fake.Kill())
 		for _, c := range clients {
@@ -189,6 +194,7 @@ func TestLoadWhileTheServerIsDown(t *testing.T) {
 }
 
 func TestErrorsOfLoad(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		failed := &origin{err: errors.New("no rows")}
 		for range 2 { // it leaves no lease behind
@@ -212,6 +218,7 @@ func TestErrorsOfLoad(t *testing.T) {
 
 // TestAChangeInTheLastMoment comes between the look at the lease and its replacement.
 func TestAChangeInTheLastMoment(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 2, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		fake.SetFault(func(cmd testutil.Command) testutil.Fault {
 			if cmd.Verb == "cas" {
@@ -231,6 +238,7 @@ func TestAChangeInTheLastMoment(t *testing.T) {
 
 // TestAShortLife: each load anew gives its lease back, so that the next may begin.
 func TestAShortLife(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 3, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{}
 		loadAll(t, clients, 1, 2*time.Second, source)
@@ -252,6 +260,7 @@ func TestAShortLife(t *testing.T) {
 
 // TestCallersOfLoadLeave: the load goes on while one waits, and ends with the last.
 func TestCallersOfLoadLeave(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: 10 * time.Second}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -281,6 +290,7 @@ func TestCallersOfLoadLeave(t *testing.T) {
 }
 
 func TestCloseEndsLoads(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: time.Hour}
 		var waiting sync.WaitGroup
@@ -309,6 +319,7 @@ func TestCloseEndsLoads(t *testing.T) {
 
 // TestLoadThroughAPlainProxy, which refuses gets, so that there are no CasIDs.
 func TestLoadThroughAPlainProxy(t *testing.T) {
+	t.Parallel()
 	playLoads(t, 10, memcache.Options{PlainGet: true}, func(t *testing.T, _ *testutil.Fake, clients []*memcache.Client) {
 		source := &origin{delay: 50 * time.Millisecond}
 		if got := loadAll(t, clients, 10, 10*time.Second, source); got != "1" || source.calls.Load() != 1 {

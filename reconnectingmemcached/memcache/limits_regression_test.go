@@ -49,6 +49,7 @@ func set(t *testing.T, c *memcache.Client) {
 // 100 ms that a probe had, so it was never used again after its first outage, whatever Timeout
 // said.
 func TestFarServerComesBack(t *testing.T) {
+	t.Parallel()
 	for _, rtt := range []time.Duration{0, 60 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond, 900 * time.Millisecond} {
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%v, known %v", rtt, known), func(t *testing.T) {
@@ -84,6 +85,7 @@ func TestFarServerComesBack(t *testing.T) {
 // TestFarServerIsNotHung tells of the healthy server 150 ms away that answered no Get at all to
 // eight callers: they waited longer without a byte than servers were allowed to.
 func TestFarServerIsNotHung(t *testing.T) {
+	t.Parallel()
 	for _, timeout := range []time.Duration{500 * time.Millisecond, 2 * time.Second} {
 		t.Run(fmt.Sprint(timeout), func(t *testing.T) {
 			inBubble(t, 150*time.Millisecond, memcache.Options{Timeout: timeout}, func(t *testing.T, c *memcache.Client, d *distance) {
@@ -145,6 +147,7 @@ func work(c *memcache.Client, stop <-chan struct{}) (misses, failedSets, refused
 // TestStallingServer tells of servers that stand still for 150 ms now and then, as with a CPU
 // quota: with a Timeout of 2 s thousands of hits became misses and hundreds of Sets failed.
 func TestStallingServer(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 200*time.Microsecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
 		stop := make(chan struct{})
@@ -167,6 +170,7 @@ func TestStallingServer(t *testing.T) {
 // healthy server out of use ten times of ten. A fresh connection answers, so only the one that is
 // stuck goes.
 func TestOneStuckConnection(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 200*time.Microsecond, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
 		stop := make(chan struct{})
@@ -189,6 +193,7 @@ func TestOneStuckConnection(t *testing.T) {
 // TestStuckConnectionBehindProxy tells of the far server behind a near proxy: the time of the dial
 // counted as its pace, and a fresh connection was given too little time to answer.
 func TestStuckConnectionBehindProxy(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 100*time.Millisecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		d.nearProxy = true
 		set(t, c)
@@ -208,6 +213,7 @@ func TestStuckConnectionBehindProxy(t *testing.T) {
 
 // TestHangIsFound: the second opinion does not make a real hang take longer than 150 ms.
 func TestHangIsFound(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		options memcache.Options
 		want    time.Duration
@@ -247,6 +253,7 @@ func TestHangIsFound(t *testing.T) {
 // TestCauseIsTheProbes tells of the error that named the first outage for hours while the probes
 // failed for another reason.
 func TestCauseIsTheProbes(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 0, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
 		_ = d.fake.Kill()
@@ -278,6 +285,7 @@ func TestCauseIsTheProbes(t *testing.T) {
 // TestLongReplay tells of the far server that had missed many writes: their deletion took longer
 // than one replay may, and each began anew.
 func TestLongReplay(t *testing.T) {
+	t.Parallel()
 	inBubble(t, 600*time.Millisecond, memcache.Options{Timeout: 2 * time.Second}, func(t *testing.T, c *memcache.Client, d *distance) {
 		set(t, c)
 		_ = d.fake.Kill()
@@ -298,6 +306,7 @@ func TestLongReplay(t *testing.T) {
 
 // TestProbeTimeout: the option is the bound.
 func TestProbeTimeout(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var longest atomic.Int64
 		c, err := memcache.NewWithOptions(nil, memcache.Options{
@@ -327,6 +336,7 @@ func TestProbeTimeout(t *testing.T) {
 // panic at the first call, and with such a Timeout a server was never used again after its first
 // outage.
 func TestNoTimeLimits(t *testing.T) {
+	t.Parallel()
 	const forever = time.Duration(math.MaxInt64)
 	for name, o := range map[string]memcache.Options{
 		"Timeout": {Timeout: forever}, "ProbeTimeout": {ProbeTimeout: forever},

@@ -122,6 +122,7 @@ func playChanges(t *testing.T, seed uint64, play playLists) (got changes) {
 // TestListsChangeWithoutAStampede: when the list changes, what moves is handed over instead of
 // loaded, and nothing that is old is read.
 func TestListsChangeWithoutAStampede(t *testing.T) {
+	t.Parallel()
 	play := playLists{processes: 1, writes: 10 / *listScale, lists: [3]int{3, 3, 3}}
 	var unchanged []changes // whatever the hash
 	for seed := range *gutterSeeds {
@@ -160,6 +161,7 @@ func TestListsChangeWithoutAStampede(t *testing.T) {
 // TestListsOfTwoProcesses: what one has not heard of yet is old for the other no longer than the
 // skew between them: that of their sources, and up to a second until it asks again.
 func TestListsOfTwoProcesses(t *testing.T) {
+	t.Parallel()
 	const skew = 3 * time.Second
 	for _, hash := range []memcache.Hash{memcache.CRC, memcache.Rendezvous} {
 		for seed := range *gutterSeeds {
@@ -174,6 +176,7 @@ func TestListsOfTwoProcesses(t *testing.T) {
 
 // TestABadSourceChangesNothing: it is dead, empty, wrong or names half of the servers for 30 s.
 func TestABadSourceChangesNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleetOf(t, newZipf(100), 4, testutil.FakeOptions{})
 		source := &list{names: f.first(4)}
@@ -205,6 +208,7 @@ func TestABadSourceChangesNothing(t *testing.T) {
 
 // TestServersThatLeftAreLetGo: after HandOver nothing is dialled there any more.
 func TestServersThatLeftAreLetGo(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleetOf(t, newZipf(100), 53, testutil.FakeOptions{})
 		source := &list{names: f.first(53)}

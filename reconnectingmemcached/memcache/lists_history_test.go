@@ -24,6 +24,7 @@ func (l *listed) begun(number int, o memcache.Options) *process {
 // TestAProcessThatBeginsAfterAChange asks where keys were, and deletes there, as the one does that
 // has seen it, for a day.
 func TestAProcessThatBeginsAfterAChange(t *testing.T) {
+	t.Parallel()
 	for _, later := range []time.Duration{time.Second, 9 * time.Minute, 23 * time.Hour, 25 * time.Hour} {
 		playListed(t, memcache.Options{}, func(l *listed) {
 			asked, deleted := l.moved[0], l.moved[1]
@@ -50,6 +51,7 @@ func TestAProcessThatBeginsAfterAChange(t *testing.T) {
 // TestAProcessThatBeginsAfterAServerLeft asks that, too, within HandOver, unless it would have to
 // give it the password without knowing who it is.
 func TestAProcessThatBeginsAfterAServerLeft(t *testing.T) {
+	t.Parallel()
 	login := func(context.Context, string) (user, password string, err error) { return "app", "secret", nil }
 	for _, tt := range []struct {
 		login func(context.Context, string) (user, password string, err error)
@@ -76,6 +78,7 @@ func TestAProcessThatBeginsAfterAServerLeft(t *testing.T) {
 // TestAListThatIsReplacedOnceMore counts from then on: a process that begins after that deletes at
 // the server that left, as others ask it.
 func TestAListThatIsReplacedOnceMore(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		for range 2 {
@@ -97,6 +100,7 @@ func TestAListThatIsReplacedOnceMore(t *testing.T) {
 // TestAProcessThatBeginsBeforeAChange takes effect for others, who have heard of it, deletes where
 // those still have their keys.
 func TestAProcessThatBeginsBeforeAChange(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)
@@ -135,6 +139,7 @@ func (l *listed) historyKey(server int) string {
 // TestAHistoryThatIsLost is restored by those that know it. What was written meanwhile by one that
 // did not is deleted then, and what others have copied.
 func TestAHistoryThatIsLost(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		set, deleted := l.moved[0], l.moved[1]
 		l.grow()
@@ -164,6 +169,7 @@ func TestAHistoryThatIsLost(t *testing.T) {
 // TestWhatIsNoHistory: an item of the application's under such a key, or of another version, brings
 // no servers, nor does one that somebody wrote who wants others asked.
 func TestWhatIsNoHistory(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		history := &memcache.Item{Key: l.historyKey(0)}
 		const flags = 0x6c697374
@@ -193,6 +199,7 @@ func TestWhatIsNoHistory(t *testing.T) {
 // TestAHistoryThatIsAwaited: one server that does not answer holds up the first calls for a quarter
 // of Timeout.
 func TestAHistoryThatIsAwaited(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleetOf(t, newZipf(1), 2, testutil.FakeOptions{})
 		check(t, f.fakes[1].Hang())

@@ -15,6 +15,7 @@ import (
 // order does not matter; and a change takes effect although no two answers are the same. Else it
 // never did, and each order took the place of a former list.
 func TestAListInAnotherOrder(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{SourceInterval: time.Second}, func(l *listed) {
 		names := l.first(3)
 		l.becomes(names...)
@@ -33,6 +34,7 @@ func TestAListInAnotherOrder(t *testing.T) {
 // TestNativeWritesReachFormerOwners: what Native deletes does not come back from the server that
 // had it before.
 func TestNativeWritesReachFormerOwners(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)
@@ -47,6 +49,7 @@ func TestNativeWritesReachFormerOwners(t *testing.T) {
 // TestAWriteBeforeItsCopy: what a large GetMulti has brought is copied little by little. A key that
 // is deleted meanwhile does not come back, not even until the copy has been found out.
 func TestAWriteBeforeItsCopy(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		var keys []string
 		for i := 0; len(keys) < 600; i++ {
@@ -92,6 +95,7 @@ func TestAWriteBeforeItsCopy(t *testing.T) {
 // A write that waited for a hung former owner until its own time was over was sent to the owner
 // all the same, and reported as failed unless the answer came at once: the owner was charged.
 func TestAHungFormerOwnerLeavesTimeForTheOwner(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)

@@ -14,6 +14,7 @@ import (
 
 // TestCallsWaitForTheFirstList, and say why there is none.
 func TestCallsWaitForTheFirstList(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleetOf(t, newZipf(1), 1, testutil.FakeOptions{})
 		slow := &slowList{list: list{names: f.first(1)}, delay: 300 * time.Millisecond}

@@ -52,6 +52,7 @@ func playStart(t *testing.T, seed uint64, o memcache.Options, after time.Duratio
 // than it takes all to notice a change: a second until the source is asked, another until its
 // answer was repeated, and half a one for who has just begun.
 func TestAProcessThatStartsAroundAChange(t *testing.T) {
+	t.Parallel()
 	const most = 2700*time.Millisecond + staleSlack
 	starts := []time.Duration{300 * time.Millisecond, 900 * time.Millisecond}
 	if *listScale == 1 {

@@ -83,6 +83,7 @@ func (l *listed) direct(server int) *memcache.Client {
 }
 
 func TestAMissIsHandedOver(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key, forever := l.moved[0], l.moved[1]
 		l.set(key, "v", 100)
@@ -122,6 +123,7 @@ func TestAMissIsHandedOver(t *testing.T) {
 }
 
 func TestHandOverEnds(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{HandOver: time.Minute}, func(l *listed) {
 		l.set(l.moved[0], "v", 0)
 		l.grow()
@@ -139,6 +141,7 @@ func TestHandOverEnds(t *testing.T) {
 // TestWritesReachFormerOwners: whatever changes a key deletes it where it was before, for as long
 // as the process lives.
 func TestWritesReachFormerOwners(t *testing.T) {
+	t.Parallel()
 	for what, write := range map[string]struct {
 		do   func(c *memcache.Client, key string) error
 		want error
@@ -171,6 +174,7 @@ func TestWritesReachFormerOwners(t *testing.T) {
 
 // TestADeletionThatAFormerOwnerMisses is done later, and its key is a miss until then.
 func TestADeletionThatAFormerOwnerMisses(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)
@@ -193,6 +197,7 @@ func TestADeletionThatAFormerOwnerMisses(t *testing.T) {
 // TestACopyThatAWriteOvertakes: what is copied while another process changes it does not stay,
 // whatever the order.
 func TestACopyThatAWriteOvertakes(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)
@@ -225,6 +230,7 @@ func TestACopyThatAWriteOvertakes(t *testing.T) {
 
 // TestAFormerOwnerThatIsSlow costs a miss few milliseconds.
 func TestAFormerOwnerThatIsSlow(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.set(l.moved[0], "v", 0)
 		l.grow()
@@ -243,6 +249,7 @@ func TestAFormerOwnerThatIsSlow(t *testing.T) {
 // TestAServerThatLeft is asked, emptied by FlushAll, and told of writes, until HandOver has passed.
 // What it holds later is not known.
 func TestAServerThatLeft(t *testing.T) {
+	t.Parallel()
 	for _, overflow := range []memcache.Overflow{memcache.AcceptStale, memcache.FlushServer} {
 		playListed(t, memcache.Options{HandOver: 5 * time.Minute, Overflow: overflow}, func(l *listed) {
 			l.grow()
@@ -280,6 +287,7 @@ func TestAServerThatLeft(t *testing.T) {
 }
 
 func TestFlushAllReachesServersThatLeft(t *testing.T) {
+	t.Parallel()
 	for _, dead := range []bool{false, true} {
 		playListed(t, memcache.Options{}, func(l *listed) {
 			l.grow()
@@ -299,6 +307,7 @@ func TestFlushAllReachesServersThatLeft(t *testing.T) {
 
 // TestAWriteWhileTheListChanges is deleted at the new owner: others may have read there before.
 func TestAWriteWhileTheListChanges(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{Timeout: 30 * time.Second, HangTimeout: -1}, func(l *listed) {
 		key := l.moved[0]
 		l.set(key, "old", 0)
@@ -324,6 +333,7 @@ func TestAWriteWhileTheListChanges(t *testing.T) {
 // TestRecentWritesAreDeletedAtNewOwners: this process is the last to hear of a list, and another
 // has copied before.
 func TestRecentWritesAreDeletedAtNewOwners(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.source.set(nil, l.first(2)...)
 		key := l.moved[0]
@@ -340,6 +350,7 @@ func TestRecentWritesAreDeletedAtNewOwners(t *testing.T) {
 // TestACopyOfAProcessThatLagsBehind goes the other way: it has the key's former owner for its
 // owner, and copies there what it finds at the owner while another process deletes it at both.
 func TestACopyOfAProcessThatLagsBehind(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.grow()
 		key := l.moved[0]
@@ -362,6 +373,7 @@ func TestACopyOfAProcessThatLagsBehind(t *testing.T) {
 
 // TestAKeyThatMovesTwice is deleted at both of its former owners.
 func TestAKeyThatMovesTwice(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		three, err := memcache.NewWithOptions(nil, memcache.Options{Servers: l.first(3), Hash: memcache.Rendezvous})
 		check(t, err)
@@ -387,6 +399,7 @@ func TestAKeyThatMovesTwice(t *testing.T) {
 // TestRecentWritesAreDeletedAtFormerOwners: a process that lags behind may have copied there what
 // another had copied to the new one.
 func TestRecentWritesAreDeletedAtFormerOwners(t *testing.T) {
+	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {
 		l.grow()
 		l.source.set(nil, l.first(1)...)

@@ -33,6 +33,7 @@ func numbers(from, to int) (all []int) {
 // each caller gets its own: of the same keys, too, of keys that are not there, and if the server
 // refuses lines of several.
 func TestGetsAndGetMultisOnOneLine(t *testing.T) {
+	t.Parallel()
 	asked := [][]string{
 		keysOf(0), keysOf(0, 1, 900), keysOf(901), keysOf(1, 1, 2), keysOf(2), keysOf(0, 1), keysOf(902, 903), keysOf(3),
 		keysOf(numbers(0, 128)...), keysOf(4, 5), keysOf(numbers(0, 200)...), keysOf(5),

@@ -125,6 +125,7 @@ func TestPortsByName(t *testing.T) {
 
 // TestCanceledSets delete their keys, unless they are kept.
 func TestCanceledSets(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []bool{false, true} {
 		inLab(t, memcache.Options{KeepCanceledSets: keep, HangTimeout: -1, Timeout: 10 * time.Second}, func(t *testing.T, l *lab) {
 			check(t, l.fake.Hang())

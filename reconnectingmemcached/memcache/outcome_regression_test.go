@@ -17,6 +17,7 @@ import (
 // re-admitted it, so nothing removed the old value. It is not served from the moment the write has
 // failed, and deleted as soon as the server lets us.
 func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		l.fake.SetFault(testutil.OnVerbs(testutil.AcceptSilent(), "set", "delete"))
 		err := l.Set(&memcache.Item{Key: "k", Value: []byte("new")})
@@ -50,6 +51,7 @@ func TestUnknownOutcome(t *testing.T) {
 // been stopped worked off its sockets after the missed keys had been deleted, and the value came
 // back.
 func TestZombieWrite(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{ConsecutiveFailures: 1}, func(t *testing.T, l *lab) {
 		other, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{l.fake.Addr()}, DialContext: l.fake.Dial})
 		check(t, err)

@@ -135,6 +135,7 @@ func asTwemproxy(last testutil.Fault) testutil.Chooser {
 // TestProxyIsBackWhileABackendIsDead: neither the canary's backend nor a deletion that is refused
 // keeps the others' keys away.
 func TestProxyIsBackWhileABackendIsDead(t *testing.T) {
+	t.Parallel()
 	for name, owns := range map[string]func(string) bool{
 		"of the canary":           func(key string) bool { return key == memcache.CanaryKey },
 		"of a key to be deleted":  ofBadBackend,

@@ -13,6 +13,7 @@ import (
 // TestARestartNeedsNoDeletions: what a server missed before it began, empty, is not there; what it
 // missed later may be, from others.
 func TestARestartNeedsNoDeletions(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		what  string
 		fault testutil.Chooser

@@ -108,6 +108,7 @@ func (l *lab) fall(t *testing.T) {
 // behind the doubt, and the 30 ms of a second opinion; all calls end then. A caller alone has its
 // time limit, and three of these in a row open the breaker.
 func TestTimeOfAHang(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		check(t, l.fake.Hang())
 		var callers sync.WaitGroup
@@ -146,6 +147,7 @@ func TestTimeOfAHang(t *testing.T) {
 // apart and for 100 ms and 1 s by turns; pauses are cut by up to a half. It is used again with the
 // first probe that finds it well.
 func TestTimeOfHealing(t *testing.T) {
+	t.Parallel()
 	for _, hung := range []bool{false, true} {
 		t.Run(fmt.Sprint("hung ", hung), func(t *testing.T) {
 			inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
@@ -202,6 +204,7 @@ func (l *lab) judgeProbes(t *testing.T, down, healed time.Time, limit time.Durat
 // TestTimeOfTheRamp: a server that is back takes 4 calls at once, then 8, up to 256 while they are
 // answered; after a second, any number.
 func TestTimeOfTheRamp(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		wave := func() (answered int64) {
 			var callers sync.WaitGroup
@@ -244,6 +247,7 @@ func TestTimeOfTheRamp(t *testing.T) {
 // 100 ms later if it may still have been on its way; until then it is a miss, though the server
 // works off what its sockets held.
 func TestTimeOfTheDeletions(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		var deletions diary
 		l.fake.SetFault(func(cmd testutil.Command) testutil.Fault {
@@ -283,6 +287,7 @@ func TestTimeOfTheDeletions(t *testing.T) {
 // deleted in up to three rounds; what is missed after that does not keep the server out of use, but
 // is a miss until it was deleted, too.
 func TestRoundsOfDeletions(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 		var deleted []string
 		var downAt []bool
@@ -316,6 +321,7 @@ func TestRoundsOfDeletions(t *testing.T) {
 // TestTimeOfStrikes: replies that do not parse open the breaker when the second comes within ten
 // seconds of the first.
 func TestTimeOfStrikes(t *testing.T) {
+	t.Parallel()
 	for pause, want := range map[time.Duration]bool{10*time.Second - 1: false, 10 * time.Second: true} {
 		inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
 			garbage := testutil.OnVerbs(testutil.Garbage([]byte("?\r\n")), "set")
@@ -337,6 +343,7 @@ func TestTimeOfStrikes(t *testing.T) {
 
 // TestCallersWhoWaitTogether: time-outs of calls that waited at the same time count once.
 func TestCallersWhoWaitTogether(t *testing.T) {
+	t.Parallel()
 	inLab(t, memcache.Options{HangTimeout: -1}, func(t *testing.T, l *lab) {
 		check(t, l.fake.Hang())
 		for i := 1; i <= 3; i++ {
