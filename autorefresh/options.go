@@ -174,10 +174,10 @@ type Options[K comparable, V any] struct {
 	// not kept. Set MaxItems or this one; Overflow must be Evict. Default 0: unbounded.
 	MaxWeight uint64
 	// Weigh returns the weight of an item, such as the bytes it takes: of those an entry has some
-	// 200 beside the key and the value. 0 counts as 1, and so does a panic, which is logged. It is called for each
-	// new value, also one that a refresh brings, and for negative entries with the zero value; by
-	// several goroutines, and not for reads. An item whose weight has changed counts as read once.
-	// Default nil: items have no weight.
+	// 200 beside the key and the value. 0 counts as 1, and so does a panic, which is logged. It is
+	// called for each new value, also one that a refresh brings, and for negative entries with the
+	// zero value; by several goroutines, and not for reads. An item whose weight has changed counts
+	// as read once. Default nil: items have no weight.
 	Weigh func(key K, value V) uint32
 
 	// MaxLoads is how many calls Load and LoadMulti make at once. Further ones wait, and the newest
