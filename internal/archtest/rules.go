@@ -31,6 +31,10 @@ const (
 	sockets      = "reconnectingmemcached/memcache/internal/sockets"
 	recentKeys   = "reconnectingmemcached/memcache/internal/keys"
 	oneMemcached = "reconnectingmemcached/memcache/internal/server"
+	allMemcached = "reconnectingmemcached/memcache/internal/fleet"
+	roster       = "reconnectingmemcached/memcache/internal/roster"
+	picker       = "reconnectingmemcached/memcache/internal/picker"
+	gutter       = "reconnectingmemcached/memcache/internal/gutter"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
@@ -234,8 +238,12 @@ func aroundMemcache() []Row {
 		{Package: oneMemcached, May: []string{
 			addresses, faults, limits, phases, placement, protocol, sockets, breaker, backoff, gomemcache, observe, tables, traces, tracing,
 		}},
+		{Package: allMemcached, May: []string{addresses, oneMemcached, breaker, prometheus, observe, tables}, Tests: []string{protocol}},
+		{Package: roster, May: []string{allMemcached, oneMemcached, history, placement}},
+		{Package: picker, May: []string{addresses, allMemcached, oneMemcached, placement, roster, gomemcache}},
+		{Package: gutter, May: []string{allMemcached, oneMemcached, picker, faults, phases, placement, protocol, gomemcache}},
 		{Package: memcache, May: []string{
-			addresses, faults, phases, protocol, recentKeys, sockets, oneMemcached, placement, adoption, history,
+			addresses, faults, phases, protocol, recentKeys, sockets, oneMemcached, allMemcached, roster, picker, gutter, placement, adoption, history,
 			breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing,
 		}},
 		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},

@@ -176,7 +176,7 @@ func (c *Client) Available() bool {
 	if err != nil {
 		return false
 	}
-	servers, err := core.picker.each()
+	servers, err := core.picker.Each()
 	if err != nil {
 		return false
 	}
@@ -202,7 +202,7 @@ func (c *Client) breakerOf(addr string) *breaker.Breaker {
 	if err != nil {
 		return nil
 	}
-	for id, s := range core.all() {
+	for id, s := range core.All() {
 		if id.Text == addr {
 			return s.Breaker
 		}
@@ -268,7 +268,7 @@ func (c *Client) Stats() map[string]ServerStats {
 	if core == nil {
 		return stats
 	}
-	for _, s := range core.all() {
+	for _, s := range core.All() {
 		stats[s.Address] = statsOf(s)
 	}
 	return stats

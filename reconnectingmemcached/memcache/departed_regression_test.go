@@ -152,38 +152,6 @@ func TestServersThatLeft(t *testing.T) {
 	})
 }
 
-// TestManyServersThatLeft: servers beyond those that have a label of their own share one, whose
-// counters fell when one of them left. To a rate that is a restart, and the whole count a burst.
-func TestManyServersThatLeft(t *testing.T) {
-	t.Parallel()
-	withPods(t, func(t *testing.T, c *memcache.Client, p *pods) {
-		registry := prometheus.NewPedanticRegistry()
-		if err := registry.Register(c); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = c.Get("k")
-		c.LimitLabels(10)
-		for i := range 20 {
-			p.set(fmt.Sprintf("10.9.0.%d:11211", i))
-			_, _ = c.Get("k")
-		}
-		others := func() (n float64) {
-			for labels, v := range gather(t, registry, "holdfast_memcached_endpoint_operations_total") {
-				if strings.Contains(labels, "endpoint=_other") {
-					n += v
-				}
-			}
-			return n
-		}
-		before := others()
-		p.set("10.0.0.1:11211")
-		time.Sleep(time.Hour)
-		if after := others(); before == 0 || after != before || len(c.Stats()) > 1 {
-			t.Errorf("the servers without a label had counted %v operations, and %v when they had left (%d are there)", before, after, len(c.Stats()))
-		}
-	})
-}
-
 // TestServerThatIsUsedStays: a selector whose Each fails, or leaves out what its PickServer names,
 // loses nothing.
 func TestServerThatIsUsedStays(t *testing.T) {

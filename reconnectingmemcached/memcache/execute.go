@@ -28,7 +28,7 @@ func (c *Client) route(ctx context.Context, key string) (*core, *server.Server, 
 	if !protocol.LegalKey(key) {
 		return nil, nil, ErrMalformedKey
 	}
-	s, err := core.picker.pick(key)
+	s, err := core.picker.Pick(key)
 	return core, s, err
 }
 
@@ -124,7 +124,7 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	if err != nil {
 		return err
 	}
-	servers, err := core.picker.each()
+	servers, err := core.picker.Each()
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 		}
 	}
 	if core.gutter != nil {
-		core.gutter.fill(ctx, items, core.gutter.missing(items, parts, doubted), began)
+		core.gutter.Fill(ctx, items, core.gutter.Missing(items, parts, doubted), began)
 	}
 	core.lists.inheritAll(ctx, items, keys)
 	var failed []error
@@ -230,12 +230,12 @@ func isCut(err error) bool {
 // split groups keys by server, in their order. Doubted keys are those that may have copies to be
 // looked at if the server does not have them, or is not to be asked.
 func split(core *core, keys []string) (parts []server.Part, doubted []string, err error) {
-	parts = make([]server.Part, 0, min(len(keys), len(core.all())+len(keys)/server.MaxMultiKeys+1))
+	parts = make([]server.Part, 0, min(len(keys), len(core.All())+len(keys)/server.MaxMultiKeys+1))
 	for _, key := range keys {
 		if !protocol.LegalKey(key) {
 			return nil, nil, ErrMalformedKey
 		}
-		s, err := core.picker.pick(key)
+		s, err := core.picker.Pick(key)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -42,18 +42,18 @@ func plantedInFleet() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "copies do not expire", File: "internal/protocol/expiration.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(LongestRelative/time.Second) + 0*int64(life)"},
 		{What: "reads do not linger", File: "internal/phases/window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
-		{What: "beacons are not heard", File: "copies.go", Right: "			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
-		{What: "beacons are not set", File: "copies.go", Right: "		if o.IsDown() {", Wrong: "		if o.IsDown() && o.Address == \"\" {"},
-		{What: "a slow Set of a copy outlives the window", File: "options.go", Right: "max(graceOfCopies, o.Timeout+time.Second)", Wrong: "graceOfCopies"},
+		{What: "beacons are not heard", File: "internal/gutter/beacons.go", Right: "			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_, _ = now, byKey[it.Key]"},
+		{What: "beacons are not set", File: "internal/gutter/beacons.go", Right: "		if o.IsDown() {", Wrong: "		if o.IsDown() && o.Address == \"\" {"},
+		{What: "a slow Set of a copy outlives the window", File: "internal/gutter/options.go", Right: "max(graceOfCopies, timeout+time.Second)", Wrong: "graceOfCopies"},
 		{What: "locks have copies", File: "internal/phases/phases.go", Right: "	case o == protocol.OpSet && p != WithCopies:", Wrong: "	case (o == protocol.OpSet || o == protocol.OpAdd) && p != WithCopies:"},
 	}
 }
 
 func plantedInProcess() []testutil.Mutant {
 	return []testutil.Mutant{
-		{What: "the second holder keeps its copy", File: "copies.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.Request.Op == protocol.OpSet || how == 1 {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
-		{What: "a holder that is down is not told", File: "copies.go", Right: "			s.LogMissed(&p.Request, server.Outcome{}) // its value of the key is old when it is back", Wrong: "			_ = s"},
-		{What: "candidates are those that are up", File: "gutter.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.IsDown() {"},
+		{What: "the second holder keeps its copy", File: "internal/gutter/gutter.go", Right: "		parts = append(parts, p)\n	}\n	return parts", Wrong: "		if p.Request.Op == protocol.OpSet || how == 1 {\n			parts = append(parts, p)\n		}\n	}\n	return parts"},
+		{What: "a holder that is down is not told", File: "internal/gutter/gutter.go", Right: "			s.LogMissed(&p.Request, server.Outcome{}) // its value of the key is old when it is back", Wrong: "			_ = s"},
+		{What: "candidates are those that are up", File: "internal/gutter/options.go", Right: "		if s == owner {", Wrong: "		if s == owner || s.IsDown() {"},
 		{What: "the window ends with the linger", File: "internal/phases/window.go", Right: "	w.until.Store(now + int64(max(linger, care)))", Wrong: "	w.until.Store(now + int64(linger+0*care))"},
 		{What: "a copy stays whose deletion was refused", File: "internal/server/parts.go", Right: "	if out := &p.Outcome; out.Err != nil && out.Replied && !errors.Is(out.Err, gomemcache.ErrCacheMiss) {", Wrong: "	if out := &p.Outcome; out.Err != nil && out.Replied && errors.Is(out.Err, gomemcache.ErrNotStored) {"},
 		{What: "missed writes are not logged", File: "internal/server/missed.go", Right: "	if r.Op.LeavesOldValue() {", Wrong: "	if r.Op.LeavesOldValue() && r.Seconds > 0 {"},

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/gutter"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
@@ -88,18 +88,10 @@ func (c *Client) Miss(n int) error {
 	return nil
 }
 
-// LimitLabels is how many servers that come from now on have a label of their own.
-func (c *Client) LimitLabels(n int) {
-	core := c.shared.core.Load()
-	core.mu.Lock()
-	defer core.mu.Unlock()
-	core.labels = observe.NewLabels(n)
-}
-
 // LetGo lets a server go in the middle of its calls.
 func (c *Client) LetGo(addr string) {
 	core := c.shared.core.Load()
-	core.dismiss([]*server.Server{core.all()[addresses.Addr{NetworkName: "tcp", Text: addr}]})
+	core.Dismiss([]*server.Server{core.All()[addresses.Addr{NetworkName: "tcp", Text: addr}]})
 }
 
 // SetGrace replaces the time in which a server that is down is looked for at its own address alone.
@@ -114,7 +106,7 @@ func (c *Client) SetGrace(grace time.Duration) error {
 
 // QueuedBytes is how much waits to be written to a server.
 func (c *Client) QueuedBytes(addr string) int {
-	return c.shared.core.Load().all()[addresses.Addr{NetworkName: "tcp", Text: addr}].QueuedBytes()
+	return c.shared.core.Load().All()[addresses.Addr{NetworkName: "tcp", Text: addr}].QueuedBytes()
 }
 
 // CopyExpiration is that of a copy of an item.
@@ -132,7 +124,7 @@ func Holders(key, owner string, addrs ...string) (holders []string) {
 			of = s
 		}
 	}
-	for _, s := range holdersOf(key, of, pool) {
+	for _, s := range gutter.HoldersOf(key, of, pool) {
 		if s != nil {
 			holders = append(holders, s.Address)
 		}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/roster"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
@@ -18,9 +20,9 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 		l.recent.Add(r.Key, time.Duration(began))
 	}
 	v := l.now.Load()
-	s := v.present.pick(r.Key)
-	former := v.formerOwners(r.Key, s)
-	if former.n == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
+	s := v.Present.Pick(r.Key)
+	former := v.FormerOwners(r.Key, s)
+	if len(former.All()) == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
 		number, err := c.writeAt(ctx, l.core, s, r)
 		l.overtaken(v, s, r)
 		return number, err
@@ -36,7 +38,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	r.Began = began
 	var had bool
 	parts := l.beginDeletes(ctx, &former, r.Key, began)
-	first := v.changedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
+	first := v.ChangedAfter(time.Duration(began) - l.core.options.HandOver - l.recentTime())
 	if first {
 		limited, cancel := context.WithTimeout(ctx, l.core.options.Timeout/2) // the rest is the owner's
 		had = l.finishDeletes(limited, parts)
@@ -47,7 +49,7 @@ func (c *Client) writeListed(ctx context.Context, l *lists, r *protocol.Request)
 	if !first {
 		had = l.finishDeletes(ctx, parts)
 	}
-	if v.changedAfter(time.Duration(began) - l.recentTime()) {
+	if v.ChangedAfter(time.Duration(began) - l.recentTime()) {
 		// Others may not have heard of the change, and copy in the other direction: from the owner
 		// that has just been told.
 		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
@@ -75,7 +77,7 @@ func (c *core) nativeWrote(r *protocol.Request) {
 	began := c.Now()
 	l.recent.Add(r.Key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
-		former := v.formerOwners(r.Key, v.present.pick(r.Key))
+		former := v.FormerOwners(r.Key, v.Present.Pick(r.Key))
 		l.finishDeletes(c.Ctx, l.beginDeletes(c.Ctx, &former, r.Key, began))
 		l.handing.asked.Wrote(r.Key)
 	}
@@ -83,17 +85,17 @@ func (c *core) nativeWrote(r *protocol.Request) {
 
 // overtaken deletes at the new owner a key that was written at the one before while the list
 // changed.
-func (l *lists) overtaken(v *view, s *server.Server, r *protocol.Request) {
+func (l *lists) overtaken(v *roster.View, s *server.Server, r *protocol.Request) {
 	if after := l.now.Load(); after != v {
-		if owner := after.present.pick(r.Key); owner != s {
+		if owner := after.Present.Pick(r.Key); owner != s {
 			owner.NoteMissed(&protocol.Request{Op: protocol.OpDelete, Key: r.Key}, server.Outcome{})
 		}
 	}
 }
 
-func (l *lists) beginDeletes(ctx context.Context, former *owners, key string, began int64) []server.Part {
-	parts := make([]server.Part, 0, former.n)
-	for _, s := range former.all() {
+func (l *lists) beginDeletes(ctx context.Context, former *roster.Owners, key string, began int64) []server.Part {
+	parts := make([]server.Part, 0, len(former.All()))
+	for _, s := range former.All() {
 		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
 	}
 	server.SendParts(ctx, parts)
@@ -119,9 +121,9 @@ func (l *lists) flushLeft(ctx context.Context) {
 		return
 	}
 	v := l.now.Load()
-	members := v.needs(math.MaxInt64)
+	members := v.Needs(math.MaxInt64)
 	var parts []server.Part
-	for s := range v.needs(time.Duration(l.core.Now()) - l.core.options.HandOver) {
+	for s := range v.Needs(time.Duration(l.core.Now()) - l.core.options.HandOver) {
 		if s != nil && !members[s] {
 			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpFlush, Own: true}})
 		}
@@ -143,7 +145,7 @@ func (l *lists) forgo(gone []*server.Server) {
 	}
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	l.now.Store(l.now.Load().without(gone))
+	l.now.Store(l.now.Load().Without(gone))
 	for _, s := range gone {
 		s.Missed.LoseMore()
 	}

@@ -2,14 +2,13 @@ package memcache
 
 import (
 	"fmt"
-	"math"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/metrics"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/gutter"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Gutter keeps the keys of a server that is down on two of the others for a while, so that the
@@ -43,18 +42,9 @@ type Gutter struct {
 }
 
 const (
-	copyPrefix    = "holdfast:g:"
 	defaultBeacon = time.Second
 	defaultShare  = .5
 	defaultLinger = 2 * time.Second
-	// beatsToBeHeard is after how many Beacons every process has heard of an outage: it is told at
-	// once, and asked about each Beacon, by a call that may take as long.
-	beatsToBeHeard = 2
-	beatsUnheard   = 3 // how many Beacons a copy lives until then
-	// graceOfCopies is how much longer than they live copies are taken care of.
-	graceOfCopies = 2 * time.Second
-	// graceOfBeacons is how much longer than copies beacons live, and are believed.
-	graceOfBeacons = 5 * time.Second
 )
 
 func (g Gutter) validate() error {
@@ -83,41 +73,42 @@ func (g Gutter) withDefaults() Gutter {
 	return g
 }
 
-// everKnown is how long a server counts as down whose outage the other processes know of from one
-// shortly before.
-const everKnown = time.Duration(math.MaxInt64)
-
-// copyLife is how long a copy lives: three Beacons while some processes may not know yet that there
-// are copies. The owner has been down for so long, if it is.
-func (g Gutter) copyLife(owner phases.Phase, downFor time.Duration) time.Duration {
-	if g.Beacon < 0 || owner == phases.Down && downFor >= beatsToBeHeard*g.Beacon {
-		return g.Expiration
+// gutterOptions are the part of the options that is about copies.
+func (o Options) gutterOptions() gutter.Options {
+	g := o.Gutter
+	return gutter.Options{
+		Expiration: g.Expiration, Beacon: g.Beacon, Servers: g.Servers, MaxShare: g.MaxShare,
+		MaxInFlight: o.MaxInFlight, Timeout: o.Timeout, NoReplay: o.NoReplay,
 	}
-	return min(g.Expiration, max((beatsUnheard*g.Beacon).Truncate(time.Second), time.Second))
 }
 
-// holdersOf chooses the servers that may have a copy of key: those of the highest scores
-// (rendezvous hashing). All processes with the same servers choose the same, and those of a key do
-// not change when another server goes down.
-func holdersOf(key string, owner *server.Server, among []*server.Server) (holders [phases.CopyHolders]*server.Server) {
-	sum := placement.Sum(key)
-	var best [phases.CopyHolders]uint64
-	for _, s := range among {
-		if s == owner {
-			continue
-		}
-		score := placement.Score(sum, s.Seed)
-		switch {
-		case holders[0] == nil || score > best[0]:
-			holders[1], best[1] = holders[0], best[0]
-			holders[0], best[0] = s, score
-		case holders[1] == nil || score > best[1]:
-			holders[1], best[1] = s, score
-		}
-	}
-	return holders
+// GutterStats counts what became of copies since the client's first use; see [Gutter].
+type GutterStats struct {
+	// Hits and Misses count keys that copies were looked for.
+	Hits, Misses uint64
+	// Stored and Deleted count copies, Deleted also those that were not there.
+	Stored, Deleted uint64
+	// Full counts calls that were not made because their server had Gutter.MaxShare under way for
+	// others.
+	Full uint64
 }
 
-// tooManyDown is true when more than half of all servers are down: the others are not to bear their
-// load, too.
-func tooManyDown(down, all int) bool { return down > (all+1)/2 }
+// GutterStats returns a snapshot; it is zero without a gutter.
+func (c *Client) GutterStats() GutterStats {
+	if c.shared == nil {
+		return GutterStats{}
+	}
+	core := c.shared.core.Load()
+	if core == nil {
+		return GutterStats{}
+	}
+	return GutterStats(core.gutter.Counts())
+}
+
+func (st GutterStats) collect(m *metrics.Memcached, out observe.Sender) {
+	out.Count(m.Gutter, st.Hits, "hit")
+	out.Count(m.Gutter, st.Misses, "miss")
+	out.Count(m.Gutter, st.Stored, "stored")
+	out.Count(m.Gutter, st.Deleted, "deleted")
+	out.Count(m.Gutter, st.Full, "full")
+}

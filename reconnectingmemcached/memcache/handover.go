@@ -78,11 +78,11 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 		if items[key] != nil {
 			continue
 		}
-		if owner, err := l.pick(key); err == nil {
+		if owner, err := l.Pick(key); err == nil {
 			parts = l.asks(parts, owner, &protocol.Request{Op: protocol.OpGetMulti, Key: key})
 		}
 		for len(to) < len(parts) {
-			owner, _ := l.pick(key)
+			owner, _ := l.Pick(key)
 			to = append(to, owner)
 		}
 	}
@@ -106,7 +106,7 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 // answered, and the key then copied or no longer held for one that is.
 func (l *lists) asks(parts []server.Part, owner *server.Server, r *protocol.Request) []server.Part {
 	v := l.now.Load()
-	s := v.asked(r.Key, owner, time.Duration(l.core.Now())-l.core.options.HandOver)
+	s := v.Asked(r.Key, owner, time.Duration(l.core.Now())-l.core.options.HandOver)
 	if s == nil || l.leavesAlone(r.Key) {
 		return parts
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/roster"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
@@ -34,7 +36,7 @@ func (l *lists) followHistory() {
 			return
 		}
 		if v := l.now.Load(); v != nil {
-			l.learn(l.share(l.core.options.Timeout, v.present.names, l.formerNames(v), v.present.unique()))
+			l.learn(l.share(l.core.options.Timeout, v.Present.Names, l.formerNames(v), v.Present.Unique()))
 		}
 	}
 }
@@ -49,32 +51,32 @@ func (l *lists) announce(names []string, servers []*server.Server) []history.Lis
 	if v == nil {
 		return l.share(l.core.options.Timeout/4, names, nil, servers) // the first calls wait for it
 	}
-	before := []history.List{{Names: l.ordered(v.present.names), Replaced: time.Now()}}
+	before := []history.List{{Names: l.ordered(v.Present.Names), Replaced: time.Now()}}
 	known, _ := history.Add(l.ordered(names), before, l.formerNames(v))
 	return l.share(l.core.options.Timeout, names, known, servers)
 }
 
 // rosterNamed are the servers of a list, present those of them that are members now.
 func (l *lists) rosterNamed(names []string) []*server.Server {
-	r := newRoster(l.core, names)
-	return r.unique()
+	r := roster.New(l.core.Fleet, l.core.options.Hash.kind(), names)
+	return r.Unique()
 }
 
 func (l *lists) presentNow(names []string) []*server.Server {
-	servers := l.now.Load().present.unique()
+	servers := l.now.Load().Present.Unique()
 	return slices.DeleteFunc(servers, func(s *server.Server) bool { return !slices.Contains(names, s.Address) })
 }
 
 func (l *lists) ordered(names []string) []string { return l.core.options.Hash.ordered(names) }
 
 // formerNames are the lists before that of a view.
-func (l *lists) formerNames(v *view) (former []history.List) {
-	present, now := l.ordered(v.present.names), time.Now()
-	for i := range v.former {
-		f := &v.former[i]
-		at := now.Add(f.replaced - time.Duration(l.core.Now()))
+func (l *lists) formerNames(v *roster.View) (former []history.List) {
+	present, now := l.ordered(v.Present.Names), time.Now()
+	for i := range v.Former {
+		f := &v.Former[i]
+		at := now.Add(f.Replaced - time.Duration(l.core.Now()))
 		if now.Sub(at) < history.Life {
-			former, _ = history.Add(present, former, []history.List{{Names: l.ordered(f.names), Replaced: at}})
+			former, _ = history.Add(present, former, []history.List{{Names: l.ordered(f.Names), Replaced: at}})
 		}
 	}
 	return former
@@ -140,20 +142,20 @@ func (l *lists) decode(it *Item, names []string) []history.List {
 const leastNames = 100
 
 // with is a view that knows of former lists which servers told of, and those that it did not know.
-func (l *lists) with(v *view, told []history.List) (next *view, added []formerRoster) {
-	_, lists := history.Add(l.ordered(v.present.names), l.formerNames(v), told)
+func (l *lists) with(v *roster.View, told []history.List) (next *roster.View, added []roster.Former) {
+	_, lists := history.Add(l.ordered(v.Present.Names), l.formerNames(v), told)
 	now := time.Duration(l.core.Now())
 	for _, f := range lists {
 		replaced := now - time.Since(f.Replaced)
 		isUsed := func(name string) bool {
-			return slices.Contains(v.present.names, name) || l.trusts(name)
+			return slices.Contains(v.Present.Names, name) || l.trusts(name)
 		}
-		added = append(added, formerRoster{newRosterOf(l.core, f.Names, isUsed), replaced})
+		added = append(added, roster.Former{Roster: roster.NewOf(l.core.Fleet, l.core.options.Hash.kind(), f.Names, isUsed), Replaced: replaced})
 	}
 	if len(added) == 0 {
 		return v, nil
 	}
-	return v.with(added), added
+	return v.With(added), added
 }
 
 // trusts reports whether a server may be dialled that only other servers name. It might not be one
@@ -177,11 +179,11 @@ func (l *lists) learn(told []history.List) {
 	}
 }
 
-func (l *lists) deleteWritten(v *view, former *formerRoster) {
+func (l *lists) deleteWritten(v *roster.View, former *roster.Former) {
 	var parts []server.Part
 	var keys []string
-	for key := range l.recent.Since(former.replaced - l.recentTime()) {
-		owner, s := v.present.pick(key), former.pick(key)
+	for key := range l.recent.Since(former.Replaced - l.recentTime()) {
+		owner, s := v.Present.Pick(key), former.Pick(key)
 		if s != nil && s != owner && !l.leavesAlone(key) {
 			keys = append(keys, key)
 			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/roster"
+
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -32,9 +34,9 @@ const (
 type lists struct {
 	core    *core
 	source  Lister
-	now     atomic.Pointer[view] // nil before the first list
-	judge   adoption.Judge       // the asking goroutine's own
-	first   chan struct{}        // closed with the source's first answer, or failure
+	now     atomic.Pointer[roster.View] // nil before the first list
+	judge   adoption.Judge              // the asking goroutine's own
+	first   chan struct{}               // closed with the source's first answer, or failure
 	recent  keys.Recent
 	handing handing
 
@@ -73,7 +75,7 @@ func (l *lists) await(ctx context.Context) error {
 }
 
 // view is the present one; the error says why there is none.
-func (l *lists) view() (*view, error) {
+func (l *lists) view() (*roster.View, error) {
 	if v := l.now.Load(); v != nil {
 		return v, nil
 	}
@@ -85,20 +87,22 @@ func (l *lists) view() (*view, error) {
 	return nil, fmt.Errorf("%w: Options.Source has not answered yet", ErrNoServers)
 }
 
-func (l *lists) pick(key string) (*server.Server, error) {
+// Pick implements picker.Picker.
+func (l *lists) Pick(key string) (*server.Server, error) {
 	v, err := l.view()
 	if err != nil {
 		return nil, err
 	}
-	return v.present.pick(key), nil
+	return v.Present.Pick(key), nil
 }
 
-func (l *lists) each() ([]*server.Server, error) {
+// Each implements picker.Picker.
+func (l *lists) Each() ([]*server.Server, error) {
 	v, err := l.view()
 	if err != nil {
 		return nil, err
 	}
-	return v.present.unique(), nil
+	return v.Present.Unique(), nil
 }
 
 // follow asks the source for as long as the client lives.
@@ -198,9 +202,9 @@ func (l *lists) adopt(names []string, told []history.List) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	before := l.now.Load()
-	next := before.replacedBy(newRoster(l.core, names), time.Duration(l.core.Now()))
+	next := before.ReplacedBy(roster.New(l.core.Fleet, l.core.options.Hash.kind(), names), time.Duration(l.core.Now()))
 	if l.core.options.HandOver < 0 {
-		next.former = nil
+		next.Former = nil
 	}
 	next, _ = l.with(next, told)
 	l.sayUnknown(next)
@@ -215,12 +219,12 @@ func (l *lists) adopt(names []string, told []history.List) {
 
 // doubtRecent has the keys written since a time be misses at the owners that they move to, and
 // returns them.
-func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
-	if len(next.former) == 0 {
+func (l *lists) doubtRecent(next *roster.View, since time.Duration) (moved []string) {
+	if len(next.Former) == 0 {
 		return nil
 	}
 	for key := range l.recent.Since(since) {
-		if s := next.present.pick(key); s != next.former[0].pick(key) {
+		if s := next.Present.Pick(key); s != next.Former[0].Pick(key) {
 			s.Missed.Add(key, server.MissedKey{At: l.core.Now()})
 			moved = append(moved, key)
 		}
@@ -231,16 +235,16 @@ func (l *lists) doubtRecent(next *view, since time.Duration) (moved []string) {
 // deleteMoved deletes keys at their new owners; at the former ones before, as all writes do, if
 // this process may have copied the other way until now: because the list is one that was there
 // before.
-func (l *lists) deleteMoved(before, now *view, keys []string) {
+func (l *lists) deleteMoved(before, now *roster.View, keys []string) {
 	parts := make([]server.Part, 0, server.MaxMultiKeys)
 	for _, key := range keys {
-		owner := now.present.pick(key)
-		copied := before.formerOwners(key, before.present.pick(key))
-		if !slices.Contains(copied.all(), owner) {
+		owner := now.Present.Pick(key)
+		copied := before.FormerOwners(key, before.Present.Pick(key))
+		if !slices.Contains(copied.All(), owner) {
 			continue
 		}
-		former := now.formerOwners(key, owner)
-		for _, s := range former.all() {
+		former := now.FormerOwners(key, owner)
+		for _, s := range former.All() {
 			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 		if len(parts) >= server.MaxMultiKeys {
@@ -252,10 +256,10 @@ func (l *lists) deleteMoved(before, now *view, keys []string) {
 	l.deleteAtOwners(now, keys)
 }
 
-func (l *lists) deleteAtOwners(v *view, keys []string) {
+func (l *lists) deleteAtOwners(v *roster.View, keys []string) {
 	owners := make(map[*server.Server]bool)
 	for _, key := range keys {
-		s := v.present.pick(key)
+		s := v.Present.Pick(key)
 		s.Missed.Add(key, server.MissedKey{At: l.core.Now()})
 		owners[s] = true
 	}
@@ -266,8 +270,8 @@ func (l *lists) deleteAtOwners(v *view, keys []string) {
 
 // sayUnknown warns of servers that come back after so long that writes were not deleted there any
 // more.
-func (l *lists) sayUnknown(next *view) {
-	for _, s := range next.present.unique() {
+func (l *lists) sayUnknown(next *roster.View) {
+	for _, s := range next.Present.Unique() {
 		if s.Missed.Overflowed() && l.core.options.Overflow == AcceptStale {
 			l.core.Log.Warn("memcached server is listed again: what it holds may be old; Options.Overflow can have it emptied", observe.Endpoint(s.Address))
 		}
@@ -286,21 +290,19 @@ func (l *lists) letGo() {
 	if v == nil {
 		return
 	}
-	needed := v.needs(time.Duration(l.core.Now()) - l.core.options.HandOver)
+	needed := v.Needs(time.Duration(l.core.Now()) - l.core.options.HandOver)
 	for _, name := range l.core.options.Gutter.Servers {
-		needed[l.core.server(addresses.NetworkOf(name), name)] = true
+		needed[l.core.Named(name)] = true
 	}
 	var gone []*server.Server
-	for _, s := range l.core.all() {
+	for _, s := range l.core.All() {
 		if !needed[s] {
 			gone = append(gone, s)
 		}
 	}
 	l.forgo(gone)
-	l.core.dismiss(gone)
-	l.core.mu.Lock()
-	defer l.core.mu.Unlock()
-	l.core.forgetLocked()
+	l.core.Dismiss(gone)
+	l.core.Forget()
 }
 
 // ListStats describes a client's [Options.Source]. Counts begin with the client's first

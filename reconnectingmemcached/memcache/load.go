@@ -271,7 +271,7 @@ func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 	if err != nil || l.core.gutter == nil {
 		return value, err
 	}
-	if s, unknown := l.core.picker.pick(l.key); unknown == nil && s.IsDown() {
+	if s, unknown := l.core.picker.Pick(l.key); unknown == nil && s.IsDown() {
 		_ = l.client.SetContext(ctx, l.valueItem(value))
 	}
 	return value, nil

@@ -7,45 +7,21 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/fleet"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// collect sends what one core has counted. Servers that share a label, because there are more than
-// are kept apart, are added up: a scrape must not see a label twice.
+// collect sends what one core has counted.
 func (c *core) collect(m *metrics.Memcached, ch chan<- prometheus.Metric) {
-	byLabel := make(map[string]*server.Sum)
-	c.mu.Lock()
-	all, servers := c.former, c.all()
-	if c.others != nil {
-		others := *c.others
-		byLabel[observe.Other] = &others
-	}
-	c.mu.Unlock()
-	for _, s := range servers {
-		sum := byLabel[s.Label]
-		if sum == nil {
-			sum = &server.Sum{}
-			byLabel[s.Label] = sum
-		}
-		sum.Add(s)
-		all.Add(s)
-		if s.Label != observe.Other {
-			s.Breaker.Collect(ch)
-		}
-	}
-	for label, sum := range byLabel {
-		sum.Collect(m, observe.To(ch, label))
-	}
-	all.CollectClient(m, observe.To(ch))
-	c.gutter.counts().collect(m, observe.To(ch))
+	c.Collect(m, ch)
+	GutterStats(c.gutter.Counts()).collect(m, observe.To(ch))
 	c.lists.collect(m, observe.To(ch))
-	c.Histograms.Collect(m, observe.To(ch))
 }
 
 // collectUnused sends the zeroes of a client that was not used yet.
 func (s *shared) collectUnused(m *metrics.Memcached, ch chan<- prometheus.Metric) {
 	var none server.Sum
-	labels := observe.NewLabels(maxLabels)
+	labels := observe.NewLabels(fleet.MaxLabels)
 	seen := make(map[string]bool)
 	for _, address := range s.configured() {
 		if seen[address] {

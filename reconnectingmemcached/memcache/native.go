@@ -141,7 +141,7 @@ func (n *nativeConn) attach() error {
 	if err != nil {
 		return err
 	}
-	if s := core.server(n.network, n.address); s != n.server {
+	if s := core.Server(n.network, n.address); s != n.server {
 		n.drop()
 		n.core, n.server = core, s
 	}
@@ -224,4 +224,36 @@ func (n *nativeConn) LocalAddr() net.Addr {
 
 func (n *nativeConn) RemoteAddr() net.Addr {
 	return addresses.Addr{NetworkName: n.server.Network, Text: n.server.Address}
+}
+
+// nativeSelector shows c's choice of server to gomemcache.
+type nativeSelector struct{ client *Client }
+
+func (n nativeSelector) PickServer(key string) (net.Addr, error) {
+	core, err := n.client.listed(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s, err := core.picker.Pick(key)
+	if err != nil {
+		return nil, err
+	}
+	return addresses.Addr{NetworkName: s.Network, Text: s.Address}, nil
+}
+
+func (n nativeSelector) Each(visit func(net.Addr) error) error {
+	core, err := n.client.listed(context.Background())
+	if err != nil {
+		return err
+	}
+	servers, err := core.picker.Each()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if err := visit(addresses.Addr{NetworkName: s.Network, Text: s.Address}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -236,15 +236,6 @@ func (o Options) validate() error {
 	return o.Gutter.validate()
 }
 
-// careTime is how long after a re-admission there may be copies: the Set of one may have begun just
-// before, and take all of Timeout.
-func (o Options) careTime() time.Duration {
-	if o.Gutter.Expiration == 0 {
-		return 0
-	}
-	return o.Gutter.Expiration + max(graceOfCopies, o.Timeout+time.Second)
-}
-
 // Lister names the servers of a client, as those of package memcachedservers do. It must honour its
 // context. It is not called by two goroutines at once for one client.
 type Lister interface {

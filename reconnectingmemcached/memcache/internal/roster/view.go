@@ -1,0 +1,124 @@
+package roster
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
+)
+
+// maxFormer is how many former lists are remembered.
+const maxFormer = history.MaxLists
+
+// View is the present list of servers, and those before it. It is immutable.
+type View struct {
+	Present Roster
+	Former  []Former // latest first
+}
+
+// Former is a list that was replaced, at a time of the client's clock.
+type Former struct {
+	Roster
+	Replaced time.Duration
+}
+
+// ReplacedBy is the view after a change.
+func (v *View) ReplacedBy(present Roster, now time.Duration) *View {
+	next := &View{Present: present}
+	if v != nil {
+		next.Former = append(append(next.Former, Former{v.Present, now}), v.Former...)
+		next.Former = next.Former[:min(len(next.Former), maxFormer)]
+	}
+	return next
+}
+
+// With is the view that knows of more former lists, or of later times of theirs.
+func (v *View) With(more []Former) *View {
+	former := slices.Clone(more)
+	for _, f := range v.Former {
+		isKnown := func(m Former) bool { return slices.Equal(m.Names, f.Names) }
+		if !slices.ContainsFunc(more, isKnown) {
+			former = append(former, f)
+		}
+	}
+	slices.SortStableFunc(former, func(a, b Former) int { return cmp.Compare(b.Replaced, a.Replaced) })
+	return &View{Present: v.Present, Former: former[:min(len(former), maxFormer)]}
+}
+
+// Without is the view after servers were let go.
+func (v *View) Without(gone []*server.Server) *View {
+	next := &View{Present: v.Present}
+	for _, f := range v.Former {
+		next.Former = append(next.Former, Former{f.without(gone), f.Replaced})
+	}
+	return next
+}
+
+// Asked is the server to ask for a key that its owner does not have: the one that had it last, if
+// that was after a time. It is nil if there is none.
+func (v *View) Asked(key string, owner *server.Server, after time.Duration) *server.Server {
+	for i := range v.Former {
+		f := &v.Former[i]
+		if f.Replaced <= after {
+			return nil
+		}
+		if s := f.Pick(key); s != owner {
+			return s
+		}
+	}
+	return nil
+}
+
+// Owners are those that a key had before, each once, the latest first: their values would
+// be old if they got it back.
+type Owners struct {
+	servers [maxFormer]*server.Server
+	n       int
+}
+
+// All are the owners, each once.
+func (o *Owners) All() []*server.Server { return o.servers[:o.n] }
+
+func (o *Owners) add(s *server.Server) {
+	for _, known := range o.All() {
+		if known == s {
+			return
+		}
+	}
+	o.servers[o.n] = s
+	o.n++
+}
+
+// FormerOwners are those that a key had before, but its present one.
+func (v *View) FormerOwners(key string, owner *server.Server) (o Owners) {
+	for i := range v.Former {
+		if s := v.Former[i].Pick(key); s != nil && s != owner {
+			o.add(s)
+		}
+	}
+	return o
+}
+
+// ChangedAfter reports whether the list has changed after a time.
+func (v *View) ChangedAfter(after time.Duration) bool {
+	return len(v.Former) > 0 && v.Former[0].Replaced > after
+}
+
+// Needs are the servers that are members, or were so after a time.
+func (v *View) Needs(after time.Duration) map[*server.Server]bool {
+	needed := make(map[*server.Server]bool)
+	for _, s := range v.Present.servers {
+		needed[s] = true
+	}
+	for _, f := range v.Former {
+		if f.Replaced <= after {
+			break
+		}
+		for _, s := range f.servers {
+			needed[s] = true
+		}
+	}
+	return needed
+}
