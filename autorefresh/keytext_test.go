@@ -14,7 +14,7 @@ import (
 
 // nosy is a key whose text is that of the cache's state.
 type nosy struct {
-	cache *atomic.Pointer[autorefresh.Cache[nosy, int]]
+	cache *atomic.Pointer[autorefresh.Cache[any, any]]
 }
 
 func (n nosy) String() string {
@@ -26,14 +26,14 @@ func (n nosy) String() string {
 // method that waited for the lock, or for a caller that did, hung the cache.
 func TestStringMethodsOfKeysMayCallTheCache(t *testing.T) {
 	release := make(chan struct{})
-	c, err := autorefresh.New(func(context.Context, nosy, int) (int, error) {
+	c, err := autorefresh.New(func(context.Context, any, any) (any, error) {
 		<-release
 		return 7, nil
-	}, autorefresh.Options[nosy, int]{Period: time.Minute, Timeout: 10 * time.Millisecond, MaxItems: 10, First: autorefresh.FirstImmediate})
+	}, autorefresh.Options[any, any]{Period: time.Minute, Timeout: 10 * time.Millisecond, MaxItems: 10, First: autorefresh.FirstImmediate})
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := nosy{new(atomic.Pointer[autorefresh.Cache[nosy, int]])}
+	key := nosy{new(atomic.Pointer[autorefresh.Cache[any, any]])}
 	key.cache.Store(c)
 	if _, _, err := c.GetOrCreate(key, 1); err != nil {
 		t.Fatal(err)
