@@ -35,6 +35,8 @@ const (
 	roster       = "reconnectingmemcached/memcache/internal/roster"
 	picker       = "reconnectingmemcached/memcache/internal/picker"
 	gutter       = "reconnectingmemcached/memcache/internal/gutter"
+	lists        = "reconnectingmemcached/memcache/internal/lists"
+	loads        = "reconnectingmemcached/memcache/internal/loads"
 	cachedrill   = "cmd/cachedrill/..."
 	radix        = "github.com/mediocregopher/radix/v4"
 	sentinel     = "sentinel"
@@ -242,8 +244,13 @@ func aroundMemcache() []Row {
 		{Package: roster, May: []string{allMemcached, oneMemcached, history, placement}},
 		{Package: picker, May: []string{addresses, allMemcached, oneMemcached, placement, roster, gomemcache}},
 		{Package: gutter, May: []string{allMemcached, oneMemcached, picker, faults, phases, placement, protocol, gomemcache}},
+		{Package: loads, May: []string{faults}},
+		{Package: lists, May: []string{
+			addresses, adoption, allMemcached, oneMemcached, history, recentKeys, loads, phases, placement, protocol, roster,
+			backoff, gomemcache, observe, tables,
+		}},
 		{Package: memcache, May: []string{
-			addresses, faults, phases, protocol, recentKeys, sockets, oneMemcached, allMemcached, roster, picker, gutter, placement, adoption, history,
+			addresses, allMemcached, oneMemcached, faults, gutter, lists, loads, phases, picker, placement, protocol, roster, sockets, adoption,
 			breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing,
 		}},
 		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},

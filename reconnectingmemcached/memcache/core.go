@@ -3,6 +3,8 @@ package memcache
 import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/fleet"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/gutter"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/lists"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/loads"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/picker"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
@@ -16,8 +18,8 @@ type core struct {
 	picker  picker.Picker
 	roll    *fleet.Roll    // nil: no selector
 	gutter  *gutter.Gutter // nil: off
-	lists   *lists         // nil: no Options.Source
-	loads   loads
+	lists   *lists.Lists   // nil: no Options.Source
+	loads   loads.Board
 }
 
 // newCore starts nothing yet: goroutines come with the first connection.
@@ -26,7 +28,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	config := c.options.config(name)
 	config.Fell = func() { c.gutter.Fell() }
 	c.Fleet = fleet.New(config)
-	c.lists = newLists(c)
+	c.lists = lists.New(c.Fleet, c.options.listOptions())
 	switch {
 	case selector != nil:
 		c.picker = &picker.Selected{Fleet: c.Fleet, Selector: selector}
@@ -37,12 +39,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 		c.picker = picker.New(c.Fleet, c.options.Hash.kind(), o.Servers)
 	}
 	c.gutter = gutter.New(c.Fleet, c.picker, c.options.gutterOptions())
-	if c.lists != nil {
-		c.Spawn(c.lists.follow)
-		if c.options.HandOver >= 0 {
-			c.Spawn(c.lists.followHistory)
-		}
-	}
+	c.lists.Start()
 	return c
 }
 

@@ -14,7 +14,7 @@ import (
 func (c *Client) listed(ctx context.Context) (*core, error) {
 	core, err := c.start()
 	if err == nil && core.lists != nil {
-		err = core.lists.await(ctx)
+		err = core.lists.Await(ctx)
 	}
 	return core, err
 }
@@ -40,7 +40,10 @@ func (c *Client) read(ctx context.Context, r *protocol.Request) (*Item, error) {
 	}
 	it, err := c.readAt(ctx, core, s, r)
 	if err == ErrCacheMiss && core.lists != nil { //nolint:errorlint // the very value of an answer.
-		return core.lists.inherit(ctx, s, r)
+		if it := core.lists.Inherit(ctx, s, r); it != nil {
+			return it, nil
+		}
+		return nil, missUnlessEnded(ctx)
 	}
 	return it, err
 }
@@ -64,12 +67,14 @@ func (c *Client) write(ctx context.Context, r *protocol.Request) (uint64, error)
 	}
 	var number uint64
 	if l := core.lists; l != nil {
-		number, err = c.writeListed(ctx, l, r)
+		number, err = l.Write(ctx, r, func(ctx context.Context, s *server.Server, r *protocol.Request) (uint64, error) {
+			return c.writeAt(ctx, core, s, r)
+		})
 	} else {
 		number, err = c.writeAt(ctx, core, s, r)
 	}
 	if !c.loads && r.Op.LeavesOldValue() {
-		core.loads.forget(r.Key)
+		core.loads.Forget(r.Key)
 	}
 	return number, err
 }
@@ -129,7 +134,7 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 		return err
 	}
 	if o == protocol.OpFlush {
-		core.lists.flushLeft(ctx)
+		core.lists.FlushLeft(ctx)
 	}
 	parts := make([]server.Part, len(servers))
 	for i, s := range servers {
@@ -137,7 +142,7 @@ func (c *Client) everywhere(ctx context.Context, o protocol.Op) error {
 	}
 	server.Launch(ctx, parts)
 	if o == protocol.OpFlush {
-		core.loads.forgetAll()
+		core.loads.ForgetAll()
 	}
 	var failed []error
 	for i := range parts {
@@ -191,7 +196,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	if core.gutter != nil {
 		core.gutter.Fill(ctx, items, core.gutter.Missing(items, parts, doubted), began)
 	}
-	core.lists.inheritAll(ctx, items, keys)
+	core.lists.InheritAll(ctx, items, keys)
 	var failed []error
 	for i := range parts {
 		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].FoundIn(items) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/gutter"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/loads"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
@@ -23,7 +24,7 @@ const (
 	MaxMultiKeys  = server.MaxMultiKeys
 	ReplayBatch   = server.ReplayBatch
 	CanaryKey     = protocol.CanaryKey
-	LeaseFlags    = leaseFlags
+	LeaseFlags    = loads.LeaseFlags
 )
 
 // ReadReply feeds bytes to the parser of values, as the reply to a Get of key.
@@ -173,5 +174,5 @@ func ParseMeta(line []byte) (size int, flags uint32, left int64, ok bool) {
 // IsOutdated reports whether a load whose lease is there since a time may not be joined by who has
 // looked later and found another.
 func IsOutdated(held int64, lease string, began int64, found string) bool {
-	return (&loading{held: held, token: lease}).outdatedLocked(asking{began, found})
+	return loads.IsOutdated(held, lease, loads.Asking{Began: began, Token: found})
 }

@@ -1,8 +1,6 @@
 package memcache
 
 import (
-	"slices"
-
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
 
@@ -31,13 +29,4 @@ func (h Hash) kind() placement.Kind {
 		return placement.Ketama
 	}
 	return placement.CRC
-}
-
-// ordered are names in an order that places keys. If it does not matter, lists of the same servers
-// are one.
-func (h Hash) ordered(names []string) []string {
-	if h == CRC {
-		return names
-	}
-	return slices.Compact(slices.Sorted(slices.Values(names)))
 }

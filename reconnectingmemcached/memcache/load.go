@@ -10,17 +10,14 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/loads"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
 const (
-	// leaseFlags are those of the item that stands for a value which somebody loads.
-	leaseFlags = 0x6c6f6164
 	// leaseLife is how long it lives after its holder has died, in seconds, and leaseRenewal how
 	// often a living one prolongs it.
 	leaseLife    = 5
@@ -38,36 +35,46 @@ const (
 	hiddenLeases = 5
 )
 
-// loads are the keys that this process loads.
-type loads struct {
-	some    atomic.Int64 // len(flights), for writers that need no lock then
-	mu      sync.Mutex
-	flights map[string]*loading // guarded by mu
-}
-
-// loading is one load, for all callers that want the key.
-type loading struct {
-	key     string
-	cancel  context.CancelFunc
-	callers int // guarded by loads.mu
-	done    chan struct{}
-	value   []byte
-	err     error
-	held    int64  // since when its function loads and the item in the value's place is there, of the client's clock; 0: none is; guarded by loads.mu
-	token   string // of that item; guarded by loads.mu
-}
-
-// asking describes a caller of Load.
-type asking struct {
-	began int64  // when it looked, of the client's clock
-	token string // of the lease that it found
-}
-
-// outdatedLocked reports whether a write, of any process, came between the beginning of the load
-// and a caller: the item that was in the value's place was there when the load began, and the
-// caller has not found it.
-func (f *loading) outdatedLocked(by asking) bool {
-	return f.held != 0 && by.began > f.held && by.token != f.token
+// Load returns the value of key, or has fn load it: once for all callers of all processes that ask
+// at the same time, by a lease in memcached. The others wait. A value older than ttl is still
+// returned, for as long again, while one caller loads it anew in the background. Fn is not to keep
+// its context, which ends when all callers have left, and may be called by several processes if the
+// server is down, or the lease's holder has died, 5 s before. Its error is returned, and not kept;
+// a panic is an error.
+//
+// A Set or Delete of the key, or a FlushAll, while it is loaded is not undone: what was loaded is
+// returned but not stored, and a Load that begins after it, in any process, does not wait for that,
+// but while the server is down after one of this process only. Ttl is at least a second. It is kept
+// in the item's Flags. Other readers of the key may find an item with Flags 0x6c6f6164 while it is
+// loaded. The errors are those of fn and ctx, [ErrMalformedKey], and one that wraps [ErrNoServers];
+// a server that is down is none. For values that many want all the time, package autorefresh keeps
+// them in memory, and refreshes them before they are old.
+func (c *Client) Load(ctx context.Context, key string, ttl time.Duration, fn func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	if ttl < time.Second {
+		return nil, fmt.Errorf("memcache: Load of %.100q: ttl is %v: use at least a second", key, ttl)
+	}
+	core, err := c.listed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{client: core.client(), core: core, key: key, ttl: ttl, fn: fn}
+	seen := loads.Asking{Began: core.Now()}
+	it, err := c.GetContext(ctx, key)
+	switch {
+	case err == nil && isFresh(it, time.Now()):
+		return it.Value, nil
+	case err == nil && it.Flags != loads.LeaseFlags:
+		l.reloadSoon(it) //nolint:contextcheck // it outlives the call.
+		return bytes.Clone(it.Value), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrMalformedKey), errors.Is(err, ErrNoServers):
+		return nil, err
+	}
+	if err == nil {
+		seen.Token = string(it.Value)
+	}
+	return l.join(ctx, seen)
 }
 
 // client is one that ends with the core: one that is used after its Close starts another core.
@@ -80,7 +87,7 @@ func (c *core) client() *Client {
 // isFresh judges by the time that Load keeps in the flags. What others have stored is fresh as long
 // as it is there.
 func isFresh(it *Item, now time.Time) bool {
-	return it.Flags != leaseFlags && (it.Flags < earliestDate || now.Unix() < int64(it.Flags))
+	return it.Flags != loads.LeaseFlags && (it.Flags < earliestDate || now.Unix() < int64(it.Flags))
 }
 
 // loader is what one Load needs.
@@ -90,113 +97,35 @@ type loader struct {
 	key    string
 	ttl    time.Duration
 	fn     func(ctx context.Context) ([]byte, error)
-	flight *loading // that it runs
+	flight *loads.Flight // that it runs
 }
 
 // join waits for the load of this process, and begins it if there is none. The load outlives its
 // caller while others wait.
 //
 //nolint:contextcheck // see above.
-func (l *loader) join(ctx context.Context, seen asking) ([]byte, error) {
-	f, mine := l.core.loads.enter(l.key, seen)
+func (l *loader) join(ctx context.Context, seen loads.Asking) ([]byte, error) {
+	f, mine := l.core.loads.Enter(l.key, seen)
 	if mine {
 		l.run(f, l.load)
 	}
 	select {
-	case <-f.done:
-		return bytes.Clone(f.value), f.err
+	case <-f.Done():
+		return f.Result()
 	case <-ctx.Done():
-		l.core.loads.leave(f)
+		l.core.loads.Leave(f)
 		return nil, ctx.Err()
 	}
 }
 
-// enter returns the load of a key, a new one if there is none that the caller may join: then the
-// caller must run it.
-func (s *loads) enter(key string, seen asking) (f *loading, mine bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f = s.flights[key]; f != nil && !f.outdatedLocked(seen) {
-		f.callers++
-		return f, false
-	}
-	if s.flights == nil {
-		s.flights = make(map[string]*loading)
-	}
-	f = &loading{key: key, callers: 1, done: make(chan struct{})}
-	s.flights[key] = f
-	s.some.Store(int64(len(s.flights)))
-	return f, true
-}
-
-// leave ends a load without callers.
-func (s *loads) leave(f *loading) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.callers--; f.callers == 0 {
-		f.cancel()
-		s.removeLocked(f)
-	}
-}
-
-// removeLocked has the next caller begin another one.
-func (s *loads) removeLocked(f *loading) {
-	if s.flights[f.key] == f {
-		delete(s.flights, f.key)
-		s.some.Store(int64(len(s.flights)))
-	}
-}
-
-// forget has the next caller begin another load: the present one may return a value from before a
-// write that has just been done.
-func (s *loads) forget(key string) {
-	if s.some.Load() == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f := s.flights[key]; f != nil {
-		s.removeLocked(f)
-	}
-}
-
-// forgetAll is forget of all keys.
-func (s *loads) forgetAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.flights)
-	s.some.Store(0)
+// run does the work of a load.
+func (l *loader) run(f *loads.Flight, work func(context.Context) ([]byte, error)) {
+	l.flight = f
+	l.core.loads.Run(l.core.Ctx, f, l.core.TrySpawn, work)
 }
 
 // hold takes note that the function is about to be called, with an item in the value's place.
-func (l *loader) hold(token string) {
-	l.core.loads.mu.Lock()
-	defer l.core.loads.mu.Unlock()
-	l.flight.held, l.flight.token = max(l.core.Now(), 1), token
-}
-
-// run does the work of a load on a goroutine of its own.
-func (l *loader) run(f *loading, work func(context.Context) ([]byte, error)) {
-	ctx, cancel := context.WithCancel(l.core.Ctx)
-	s := &l.core.loads
-	s.mu.Lock()
-	f.cancel, l.flight = cancel, f
-	s.mu.Unlock()
-	f.err = faults.ErrClosed // unless the work is done
-	finish := func() {
-		cancel()
-		s.mu.Lock()
-		s.removeLocked(f)
-		s.mu.Unlock()
-		close(f.done)
-	}
-	if !l.core.TrySpawn(func() {
-		defer finish()
-		f.value, f.err = work(ctx)
-	}) {
-		finish()
-	}
-}
+func (l *loader) hold(token string) { l.core.loads.Hold(l.flight, l.core.Now(), token) }
 
 // load finds the value, or takes the lease and loads it.
 func (l *loader) load(ctx context.Context) ([]byte, error) {
@@ -208,7 +137,7 @@ func (l *loader) load(ctx context.Context) ([]byte, error) {
 		}
 		it, err := l.client.GetContext(ctx, l.key)
 		switch {
-		case err == nil && it.Flags != leaseFlags:
+		case err == nil && it.Flags != loads.LeaseFlags:
 			return it.Value, nil
 		case err == nil:
 			refused = 0
@@ -217,7 +146,7 @@ func (l *loader) load(ctx context.Context) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 		token := strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // to tell leases apart.
-		err = l.client.AddContext(ctx, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
+		err = l.client.AddContext(ctx, &Item{Key: l.key, Value: []byte(token), Flags: loads.LeaseFlags, Expiration: leaseLife})
 		switch {
 		case err == nil:
 			return l.loadWith(ctx, token)
@@ -237,7 +166,7 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 	var renewing sync.WaitGroup
 	renewing.Go(func() {
 		for backoff.Pause(renewals, leaseRenewal) {
-			_ = l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: leaseFlags, Expiration: leaseLife})
+			_ = l.replaceLease(renewals, token, &Item{Key: l.key, Value: []byte(token), Flags: loads.LeaseFlags, Expiration: leaseLife})
 		}
 	})
 	l.hold(token)
@@ -257,7 +186,7 @@ func (l *loader) loadWith(ctx context.Context, token string) ([]byte, error) {
 
 func (l *loader) replaceLease(ctx context.Context, token string, next *Item) error {
 	it, err := l.client.GetContext(ctx, l.key)
-	if err == nil && it.Flags == leaseFlags && string(it.Value) == token {
+	if err == nil && it.Flags == loads.LeaseFlags && string(it.Value) == token {
 		return l.replace(ctx, next, it.CasID)
 	}
 	return nil
@@ -281,7 +210,7 @@ func (l *loader) loadWithout(ctx context.Context) ([]byte, error) {
 func (l *loader) valueItem(value []byte) *Item {
 	now, left := time.Now(), (2*l.ttl+time.Second-1)/time.Second
 	fresh := min(now.Add(l.ttl).Unix(), 1<<32-1)
-	if fresh == leaseFlags { // a second of 2027: the value is not to be taken for a lease
+	if fresh == loads.LeaseFlags { // a second of 2027: the value is not to be taken for a lease
 		fresh++
 	}
 	return &Item{Key: l.key, Value: value, Flags: uint32(fresh), Expiration: protocol.ExpirationIn(uint64(left)+1, now)} //nolint:gosec // bounded.
@@ -299,10 +228,10 @@ func (l *loader) call(ctx context.Context) (value []byte, err error) {
 
 // reloadSoon loads a value that is old anew, unless somebody does so.
 func (l *loader) reloadSoon(old *Item) {
-	if f, mine := l.core.loads.enter(l.key, asking{}); mine {
+	if f, mine := l.core.loads.Enter(l.key, loads.Asking{}); mine {
 		l.run(f, func(ctx context.Context) ([]byte, error) { return l.reload(ctx, old) })
 	} else {
-		l.core.loads.leave(f)
+		l.core.loads.Leave(f)
 	}
 }
 

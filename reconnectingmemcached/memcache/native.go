@@ -88,21 +88,30 @@ func (n *nativeConn) Read(b []byte) (int, error) {
 	real := n.current()
 	switch {
 	case len(n.answer) > 0:
-		read := copy(b, n.answer)
-		n.answer = n.answer[read:]
-		return read, nil
+		got := copy(b, n.answer)
+		n.answer = n.answer[got:]
+		return got, nil
 	case n.failure != nil:
 		return 0, n.failure
 	case real == nil:
 		return 0, net.ErrClosed
 	}
-	read, err := real.Read(b)
+	got, err := real.Read(b)
 	if err != nil {
-		return read, n.broken(err)
+		return got, n.broken(err)
 	}
 	n.server.Heard()
 	n.permit.Done(nil)
-	return read, nil
+	return got, nil
+}
+
+// nativeWrote sees to the traces that a write of Native leaves: values at former owners, and loads
+// that began before it.
+func (c *core) nativeWrote(r *protocol.Request) {
+	if r.Op.LeavesOldValue() {
+		c.loads.Forget(r.Key)
+		c.lists.Wrote(c.Ctx, r.Key)
+	}
 }
 
 // refuse answers a request for a server that is down: a read with a miss, all else with an error.

@@ -29,7 +29,7 @@ type Fleet struct {
 	labels *observe.Labels // guarded by mu
 	former server.Sum      // what servers counted that were let go; guarded by mu
 	others *server.Sum     // those of them that had no label of their own, nil for none; guarded by mu
-	memory []remembered    // of servers that were let go, oldest first; guarded by mu
+	memory memory          // of servers that were let go; guarded by mu
 }
 
 // New returns one without servers. It starts nothing: goroutines come with the first connection.
@@ -75,7 +75,7 @@ func (f *Fleet) add(id addresses.Addr) *server.Server {
 	if s := old[id]; s != nil {
 		return s
 	}
-	s := f.NewServer(id, f.labels.Take(id.Text), f.recallLocked(id))
+	s := f.NewServer(id, f.labels.Take(id.Text), f.memory.take(id, time.Duration(f.Now())))
 	if f.Ended() {
 		s.Close()
 		_ = s.Breaker.Close()
@@ -136,7 +136,7 @@ func (f *Fleet) Dismiss(gone []*server.Server) {
 			}
 			f.others.Keep(s)
 		}
-		f.memory = append(f.memory, remembered{id, s.Missed, time.Duration(f.Now()) + memoryTime})
+		f.memory.add(id, s.Missed, time.Duration(f.Now()))
 	}
 	f.servers.Store(&servers)
 	f.mu.Unlock()
@@ -147,6 +147,13 @@ func (f *Fleet) Dismiss(gone []*server.Server) {
 		breakers = append(breakers, s.Breaker)
 	}
 	closeBreakers(breakers)
+}
+
+// Forget drops what is too old, or too much, of the servers that were let go.
+func (f *Fleet) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.memory.forget(time.Duration(f.Now()))
 }
 
 // Collect sends what the servers have counted. Those that share a label, because there are more

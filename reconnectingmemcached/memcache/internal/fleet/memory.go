@@ -14,7 +14,7 @@ const (
 	memoryTime = 24 * time.Hour
 	// justGone is how long a server is remembered that has missed nothing: a call that was just
 	// under way may have failed since.
-	justGone = rollCall
+	justGone = 15 * time.Second
 	// maxRemembered bounds the servers that are remembered, and maxRememberedKeys their keys.
 	maxRemembered     = 256
 	maxRememberedKeys = server.MaxMissedKeys
@@ -27,40 +27,38 @@ type remembered struct {
 	until  time.Duration
 }
 
-// Forget drops what is too old, or too much, of the servers that were let go.
-func (f *Fleet) Forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.memory = kept(f.memory, time.Duration(f.Now()))
+// memory are the writes that servers missed which were let go, the oldest first.
+type memory struct{ all []remembered }
+
+func (m *memory) add(id addresses.Addr, missed *server.MissedLog, now time.Duration) {
+	m.all = append(m.all, remembered{id, missed, now + memoryTime})
 }
 
-// kept drops the oldest first. Of a server whose keys are too many it stays known that it missed
-// some.
-func kept(m []remembered, now time.Duration) []remembered {
-	all := len(m)
-	m = slices.DeleteFunc(m, func(r remembered) bool {
-		return !r.missed.Pending() && (all > maxRemembered || r.until-memoryTime+justGone < now)
-	})
-	for len(m) > 0 && (m[0].until < now || len(m) > maxRemembered) {
-		m = m[1:]
-	}
-	keys := 0
-	for i := len(m) - 1; i >= 0; i-- {
-		if keys += m[i].missed.Len(); keys > maxRememberedKeys {
-			m[i].missed.OverflowAll()
-		}
-	}
-	return m
-}
-
-// recallLocked returns the log of a server from before it was let go, or an empty one.
-func (f *Fleet) recallLocked(id addresses.Addr) *server.MissedLog {
-	now := time.Duration(f.Now())
-	for i, r := range f.memory {
+// take returns the log of a server from before it was let go, or an empty one.
+func (m *memory) take(id addresses.Addr, now time.Duration) *server.MissedLog {
+	for i, r := range m.all {
 		if r.id == id && now < r.until {
-			f.memory = append(f.memory[:i:i], f.memory[i+1:]...)
+			m.all = append(m.all[:i:i], m.all[i+1:]...)
 			return r.missed
 		}
 	}
 	return new(server.MissedLog)
+}
+
+// forget drops the oldest first. Of a server whose keys are too many it stays known that it missed
+// some.
+func (m *memory) forget(now time.Duration) {
+	many := len(m.all) > maxRemembered
+	m.all = slices.DeleteFunc(m.all, func(r remembered) bool {
+		return !r.missed.Pending() && (many || r.until-memoryTime+justGone < now)
+	})
+	for len(m.all) > 0 && (m.all[0].until < now || len(m.all) > maxRemembered) {
+		m.all = m.all[1:]
+	}
+	keys := 0
+	for i := len(m.all) - 1; i >= 0; i-- {
+		if keys += m.all[i].missed.Len(); keys > maxRememberedKeys {
+			m.all[i].missed.OverflowAll()
+		}
+	}
 }

@@ -1,16 +1,17 @@
-package memcache
+package lists
 
 import (
 	"context"
 	"slices"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/roster"
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/roster"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
@@ -25,70 +26,55 @@ const youngPause = 500 * time.Millisecond
 
 // followHistory asks the servers for former lists for as long as the client lives, and tells those
 // that do not know them.
-func (l *lists) followHistory() {
-	began := l.core.Now()
+func (l *Lists) followHistory() {
+	began := l.fleet.Now()
 	for {
-		pause := l.core.options.SourceInterval
-		if time.Duration(l.core.Now()-began) < l.recentTime() {
+		pause := l.options.Interval
+		if time.Duration(l.fleet.Now()-began) < l.recentTime() {
 			pause = min(pause, youngPause)
 		}
-		if !backoff.Pause(l.core.Ctx, pause) {
+		if !backoff.Pause(l.fleet.Ctx, pause) {
 			return
 		}
 		if v := l.now.Load(); v != nil {
-			l.learn(l.share(l.core.options.Timeout, v.Present.Names, l.formerNames(v), v.Present.Unique()))
+			l.learn(l.share(l.options.Timeout, v.Present.Names, l.formerNames(v), v.Present.Unique()))
 		}
 	}
 }
 
 // announce tells the servers of a list about the lists before it, as soon as this process considers
 // it, and returns their own reports.
-func (l *lists) announce(names []string, servers []*server.Server) []history.List {
-	if l.core.options.HandOver < 0 {
+func (l *Lists) announce(names []string, servers []*server.Server) []history.List {
+	if l.options.HandOver < 0 {
 		return nil
 	}
 	v := l.now.Load()
 	if v == nil {
-		return l.share(l.core.options.Timeout/4, names, nil, servers) // the first calls wait for it
+		return l.share(l.options.Timeout/4, names, nil, servers) // the first calls wait for it
 	}
 	before := []history.List{{Names: l.ordered(v.Present.Names), Replaced: time.Now()}}
 	known, _ := history.Add(l.ordered(names), before, l.formerNames(v))
-	return l.share(l.core.options.Timeout, names, known, servers)
+	return l.share(l.options.Timeout, names, known, servers)
 }
 
 // rosterNamed are the servers of a list, present those of them that are members now.
-func (l *lists) rosterNamed(names []string) []*server.Server {
-	r := roster.New(l.core.Fleet, l.core.options.Hash.kind(), names)
+func (l *Lists) rosterNamed(names []string) []*server.Server {
+	r := roster.New(l.fleet, l.options.Hash, names)
 	return r.Unique()
 }
 
-func (l *lists) presentNow(names []string) []*server.Server {
+func (l *Lists) presentNow(names []string) []*server.Server {
 	servers := l.now.Load().Present.Unique()
 	return slices.DeleteFunc(servers, func(s *server.Server) bool { return !slices.Contains(names, s.Address) })
 }
 
-func (l *lists) ordered(names []string) []string { return l.core.options.Hash.ordered(names) }
-
-// formerNames are the lists before that of a view.
-func (l *lists) formerNames(v *roster.View) (former []history.List) {
-	present, now := l.ordered(v.Present.Names), time.Now()
-	for i := range v.Former {
-		f := &v.Former[i]
-		at := now.Add(f.Replaced - time.Duration(l.core.Now()))
-		if now.Sub(at) < history.Life {
-			former, _ = history.Add(present, former, []history.List{{Names: l.ordered(f.Names), Replaced: at}})
-		}
-	}
-	return former
-}
-
 // share merges the known lists before one with those that servers report, and returns the new
 // ones.
-func (l *lists) share(limit time.Duration, names []string, known []history.List, servers []*server.Server) []history.List {
-	ctx, cancel := context.WithTimeout(l.core.Ctx, limit)
+func (l *Lists) share(limit time.Duration, names []string, known []history.List, servers []*server.Server) []history.List {
+	ctx, cancel := context.WithTimeout(l.fleet.Ctx, limit)
 	defer cancel()
 	names = l.ordered(names)
-	key := history.Key(l.core.options.Hash.kind(), names)
+	key := history.Key(l.options.Hash, names)
 	asks := make([]server.Part, len(servers))
 	for i, s := range servers {
 		asks[i] = server.Part{Server: s, Request: protocol.Request{Op: protocol.OpGet, Own: true, Key: key}}
@@ -102,7 +88,7 @@ func (l *lists) share(limit time.Duration, names []string, known []history.List,
 	if len(all) == 0 {
 		return nil
 	}
-	it := &Item{Key: key, Value: history.Encode(all), Flags: history.Flags, Expiration: secondsLeft(all[0])}
+	it := &gomemcache.Item{Key: key, Value: history.Encode(all), Flags: history.Flags, Expiration: secondsLeft(all[0])}
 	tells := make([]server.Part, 0, len(asks))
 	for i := range asks {
 		_, lacking := history.Add(names, told[i], all)
@@ -123,7 +109,7 @@ func secondsLeft(l history.List) int32 {
 // decode reads a server's report of the lists before one. Anyone who can write to a server can name
 // any addresses: no more of them are dialled than a fleet of some size may have had, and no sockets
 // of this machine unless the present list has some, too.
-func (l *lists) decode(it *Item, names []string) []history.List {
+func (l *Lists) decode(it *gomemcache.Item, names []string) []history.List {
 	if it == nil || it.Flags != history.Flags {
 		return nil
 	}
@@ -141,32 +127,9 @@ func (l *lists) decode(it *Item, names []string) []history.List {
 // present one is.
 const leastNames = 100
 
-// with is a view that knows of former lists which servers told of, and those that it did not know.
-func (l *lists) with(v *roster.View, told []history.List) (next *roster.View, added []roster.Former) {
-	_, lists := history.Add(l.ordered(v.Present.Names), l.formerNames(v), told)
-	now := time.Duration(l.core.Now())
-	for _, f := range lists {
-		replaced := now - time.Since(f.Replaced)
-		isUsed := func(name string) bool {
-			return slices.Contains(v.Present.Names, name) || l.trusts(name)
-		}
-		added = append(added, roster.Former{Roster: roster.NewOf(l.core.Fleet, l.core.options.Hash.kind(), f.Names, isUsed), Replaced: replaced})
-	}
-	if len(added) == 0 {
-		return v, nil
-	}
-	return v.With(added), added
-}
-
-// trusts reports whether a server may be dialled that only other servers name. It might not be one
-// of ours, and is not to get the password; with TLS its certificate says so.
-func (l *lists) trusts(name string) bool {
-	return l.core.options.Credentials == nil || l.core.options.TLS != nil && !addresses.IsUnixPath(name)
-}
-
 // learn takes over former lists, and deletes what this process has written without knowing of them:
 // others may have got from there what it was before.
-func (l *lists) learn(told []history.List) {
+func (l *Lists) learn(told []history.List) {
 	if len(told) == 0 {
 		return
 	}
@@ -179,7 +142,7 @@ func (l *lists) learn(told []history.List) {
 	}
 }
 
-func (l *lists) deleteWritten(v *roster.View, former *roster.Former) {
+func (l *Lists) deleteWritten(v *roster.View, former *roster.Former) {
 	var parts []server.Part
 	var keys []string
 	for key := range l.recent.Since(former.Replaced - l.recentTime()) {
@@ -191,7 +154,7 @@ func (l *lists) deleteWritten(v *roster.View, former *roster.Former) {
 	}
 	for len(parts) > 0 {
 		n := min(len(parts), server.MaxMultiKeys)
-		server.Launch(l.core.Ctx, parts[:n])
+		server.Launch(l.fleet.Ctx, parts[:n])
 		for i := range parts[:n] {
 			parts[i].MustBeGone()
 		}

@@ -1,13 +1,14 @@
-package memcache
+package lists
 
 import (
 	"bytes"
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/keys"
+	gomemcache "github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/loads"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
@@ -20,55 +21,41 @@ import (
 const (
 	// leastHandOver is the time that a former owner has at least to answer a miss.
 	leastHandOver = 5 * time.Millisecond
-	// maxCopying bounds the copies under way.
-	maxCopying = 64
 	// unknownLife is how long a copy lives of an item whose expiration cannot be asked for, in
 	// seconds.
 	unknownLife = 60
 )
 
-// handing counts hand-overs, and bounds them.
-type handing struct {
-	slots                            chan struct{}
-	asked                            keys.Asked
-	copied, missed, skipped, deletes atomic.Uint64
-}
-
-func (h *handing) init() { h.slots = make(chan struct{}, maxCopying) }
-
-func (h *handing) count(st *ListStats) {
-	st.Copied, st.Missed, st.Skipped, st.FormerDeletes = h.copied.Load(), h.missed.Load(), h.skipped.Load(), h.deletes.Load()
-}
-
 // found is a former owner's item, as its key's owner gets it.
 type found struct {
 	from, to *server.Server
-	item     *Item  // of the copy: the caller has another
-	cas      uint64 // at the former owner
-	expired  bool   // it has no time left
+	item     *gomemcache.Item // of the copy: the caller has another
+	cas      uint64           // at the former owner
+	expired  bool             // it has no time left
 }
 
-// inherit looks for the item of a key that its owner does not have at the owner before that.
-func (l *lists) inherit(ctx context.Context, owner *server.Server, r *protocol.Request) (*Item, error) {
+// Inherit looks for the item of a key that its owner does not have at the owner before that; nil is
+// none.
+func (l *Lists) Inherit(ctx context.Context, owner *server.Server, r *protocol.Request) *gomemcache.Item {
 	if ctx.Err() != nil {
-		return nil, missUnlessEnded(ctx)
+		return nil
 	}
 	parts := l.asks(nil, owner, r)
 	if len(parts) == 0 {
-		return nil, missUnlessEnded(ctx)
+		return nil
 	}
 	l.handAsk(ctx, parts)
 	f, it := l.found(&parts[0], owner, r)
 	if it == nil {
 		l.handing.asked.End(r.Key)
-		return nil, missUnlessEnded(ctx)
+		return nil
 	}
 	l.copySoon([]found{f})
-	return it, nil
+	return it
 }
 
-// inheritAll adds to the items of a GetMulti what former owners have of the others.
-func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []string) {
+// InheritAll adds to the items of a GetMulti what former owners have of the others.
+func (l *Lists) InheritAll(ctx context.Context, items map[string]*gomemcache.Item, keys []string) {
 	if l == nil || len(items) == len(keys) || ctx.Err() != nil {
 		return
 	}
@@ -104,9 +91,9 @@ func (l *lists) inheritAll(ctx context.Context, items map[string]*Item, keys []s
 
 // asks adds the question for the key of r, if there is a former owner that may have it. It must be
 // answered, and the key then copied or no longer held for one that is.
-func (l *lists) asks(parts []server.Part, owner *server.Server, r *protocol.Request) []server.Part {
+func (l *Lists) asks(parts []server.Part, owner *server.Server, r *protocol.Request) []server.Part {
 	v := l.now.Load()
-	s := v.Asked(r.Key, owner, time.Duration(l.core.Now())-l.core.options.HandOver)
+	s := v.Asked(r.Key, owner, time.Duration(l.fleet.Now())-l.options.HandOver)
 	if s == nil || l.leavesAlone(r.Key) {
 		return parts
 	}
@@ -126,30 +113,24 @@ func handOverRequest(s *server.Server, key string) protocol.Request {
 	return protocol.Request{Op: protocol.OpGet, Own: true, Key: key}
 }
 
-// leavesAlone reports whether a key is none that is handed over.
-func (l *lists) leavesAlone(key string) bool {
-	skip := l.core.options.NoReplay
-	return skip != nil && skip(key)
-}
-
 // handAsk gives former owners little time: they are asked in addition.
-func (l *lists) handAsk(ctx context.Context, parts []server.Part) {
+func (l *Lists) handAsk(ctx context.Context, parts []server.Part) {
 	var limit time.Duration
 	for i := range parts {
 		limit = max(limit, 4*parts[i].Server.Pace.Seen())
 	}
-	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.core.options.Timeout))
+	limited, cancel := context.WithTimeout(ctx, min(max(limit, leastHandOver), l.options.Timeout))
 	defer cancel()
 	server.Launch(limited, parts)
 }
 
 // found takes an answer apart: the caller's item, and the copy. Its CasID would be another
 // server's.
-func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f found, it *Item) {
+func (l *Lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f found, it *gomemcache.Item) {
 	out := &p.Outcome
 	switch {
 	case out.Err == nil:
-	case errors.Is(out.Err, ErrCacheMiss):
+	case errors.Is(out.Err, gomemcache.ErrCacheMiss):
 		l.handing.missed.Add(1)
 		return f, nil
 	default:
@@ -157,13 +138,13 @@ func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f
 		return f, nil
 	}
 	it = out.Item
-	if it.Flags == leaseFlags { // of [Client.Load]; its holder does not know the new owner
+	if it.Flags == loads.LeaseFlags { // of [Client.Load]; its holder does not know the new owner
 		l.handing.missed.Add(1)
 		return f, nil
 	}
 	f = found{from: p.Server, to: to, cas: it.CasID, expired: p.Request.Op == protocol.OpHandOver && out.Number == 1}
 	it.CasID = 0
-	f.item = &Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
+	f.item = &gomemcache.Item{Key: it.Key, Value: bytes.Clone(it.Value), Flags: it.Flags, Expiration: unknownLife}
 	switch {
 	case r.Op == protocol.OpGetAndTouch:
 		f.item.Expiration = r.Seconds
@@ -176,7 +157,7 @@ func (l *lists) found(p *server.Part, to *server.Server, r *protocol.Request) (f
 // copySoon copies in the background, unless there is much of that already. It outlives the call.
 //
 //nolint:contextcheck // see above.
-func (l *lists) copySoon(all []found) {
+func (l *Lists) copySoon(all []found) {
 	if len(all) == 0 {
 		return
 	}
@@ -187,7 +168,7 @@ func (l *lists) copySoon(all []found) {
 		l.endCopying(all)
 		return
 	}
-	l.core.Spawn(func() {
+	l.fleet.Spawn(func() {
 		defer func() { <-l.handing.slots }()
 		defer l.endCopying(all)
 		for len(all) > 0 {
@@ -198,7 +179,7 @@ func (l *lists) copySoon(all []found) {
 	})
 }
 
-func (l *lists) endCopying(all []found) {
+func (l *Lists) endCopying(all []found) {
 	for i := range all {
 		l.handing.asked.End(all[i].item.Key)
 	}
@@ -207,7 +188,7 @@ func (l *lists) endCopying(all []found) {
 // copyAll stores what former owners have at the owners that have nothing, and looks whether the
 // former ones still have it. A write deletes there first: if that has come meanwhile, the copy is
 // old, and deleted; if not, the write deletes the copy. Of a write of this process it is told.
-func (l *lists) copyAll(all []found) {
+func (l *Lists) copyAll(all []found) {
 	parts := make([]server.Part, 0, len(all))
 	copied := make([]*found, 0, len(all))
 	for i := range all {
@@ -216,7 +197,7 @@ func (l *lists) copyAll(all []found) {
 			parts = append(parts, server.Part{Server: f.to, Request: protocol.Request{Op: protocol.OpAdd, Own: true, Key: f.item.Key, Item: f.item}})
 		}
 	}
-	server.Launch(l.core.Ctx, parts)
+	server.Launch(l.fleet.Ctx, parts)
 	again := make([]server.Part, 0, len(parts))
 	added := copied[:0]
 	for i := range parts {
@@ -233,7 +214,7 @@ func (l *lists) copyAll(all []found) {
 			copied[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: copied[i].item.Key}, *out) // it may arrive yet
 		}
 	}
-	server.Launch(l.core.Ctx, again)
+	server.Launch(l.fleet.Ctx, again)
 	for i := range again {
 		if !added[i].stillAt(&again[i].Outcome) {
 			added[i].to.LogMissed(&protocol.Request{Op: protocol.OpDelete, Key: added[i].item.Key}, server.Outcome{})
