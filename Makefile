@@ -101,6 +101,7 @@ soak: servers ## the long forms of tests: minutes of starvation and of random fa
 	cd integration && $(GO) test -race -count=1 -v -timeout 2h -run 'Soak' ./matrix -soak $(SOAK)
 	$(GO) test -count=1 -v -timeout 4h -run 'Expeditions' ./reconnectingmemcached/memcache -expeditions 3000 -expedition-mutants
 	HOLDFAST_SOAK=1 $(GO) test -count=1 -v -timeout 30m -run 'Soak' ./autorefresh
+	$(GO) test -count=1 -timeout 1h -run 'Expeditions' ./autorefresh -expeditions 3000
 	HOLDFAST_SOAK=1 $(GO) test -race -count=1 -v -timeout 90m -p 1 -run 'Mismatch' ./...
 	$(GO) test -count=1 -v -timeout 4h ./sentinel/internal/follow/sim -histories 10000000 -mutants
 	$(GO) test -count=1 -v -timeout 4h ./sentinel -run 'Scenarios' -scenarios 10000 -scenario-mutants

@@ -56,6 +56,27 @@ func TestAnOwedInvalidationDoesNotHideAnOwedDeletion(t *testing.T) {
 	})
 }
 
+// What another process sets soon after an invalidation may be from before it, by its clock, and is
+// not taken: it was waited for another value for 2.5 s, in which the old one was read.
+func TestWhatIsSetAfterAnInvalidationIsReadAtOnce(t *testing.T) {
+	inWired(t, options{Period: time.Hour}, func(t *testing.T, _ *wired, d *database, a, b *cache) {
+		if err := b.InvalidateAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Second)
+		d.value.Store(7)
+		calls := d.calls.Load()
+		if err := a.Set(t.Context(), 1, 7); err != nil {
+			t.Fatal(err)
+		}
+		settle(20 * time.Millisecond)
+		mustBe(t, b, "after the other has set it", 7)
+		if n := d.calls.Load() - calls; n > 1 {
+			t.Errorf("the source was asked %d times", n)
+		}
+	})
+}
+
 // A deletion that could not be told was dated with the telling: what another process had got
 // from the source in between was taken for deleted.
 func TestAnOwedDeletionIsToldWithItsDate(t *testing.T) {

@@ -28,6 +28,7 @@ type Held struct {
 type Seen struct {
 	Value    bool
 	LoadedAt int64 // of the value
+	Doubted  bool  // there is one that cannot be relied on
 
 	Stone bool // a tombstone of another process
 	Kind  Kind
@@ -93,7 +94,7 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	}
 	switch found.Kind {
 	case Replaced:
-		return replaced(have, follows, tries)
+		return replaced(have, found, tries)
 	case Lost, Unknown:
 		switch {
 		case have.Negative:
@@ -112,14 +113,15 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	return Invalidate
 }
 
-// replaced is Judge of a tombstone that announces a value.
-func replaced(have Held, follows bool, tries int) Verdict { //nolint:revive // the flag is what was found
+// replaced is Judge of a tombstone that announces a value. One that cannot be relied on is there to
+// stay: it is not waited for another.
+func replaced(have Held, found Seen, tries int) Verdict {
 	switch {
 	case have.Negative:
 		return Drop
-	case follows:
+	case found.Value && found.LoadedAt >= found.At:
 		return Adopt
-	case tries < mostTries:
+	case tries < mostTries && !found.Doubted:
 		return Again
 	}
 	return Refresh

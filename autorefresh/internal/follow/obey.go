@@ -18,7 +18,7 @@ func (f *Follower[K, V]) Follow(w changes.Wanted[K], s *level.Sight[K, V], luck 
 	s.Key = w.Key
 	dated := s.LoadedAt + s.Ahead                           // by the clock that has dated the tombstone, too
 	isOwn := s.Marked && s.Stone.Own && dated == s.Stone.At // what this process has set
-	seen := changes.Seen{Value: s.Value != nil && !isOwn, LoadedAt: dated, Skew: int64(f.Period / 10)}
+	seen := changes.Seen{Value: s.Value != nil && !isOwn, LoadedAt: dated, Doubted: s.Doubted, Skew: int64(f.Period / 10)}
 	if s.Marked {
 		noteStone(&seen, s.Stone)
 	}

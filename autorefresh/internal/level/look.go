@@ -46,6 +46,7 @@ func present[K comparable, V any](found []Stored[K, V]) (n uint64) {
 // looked is the result of a look into the second level.
 type looked[K comparable, V any] struct {
 	found   []Stored[K, V] // in the order of the keys
+	doubted []bool         // those of them that are there, and not to be relied on
 	asked   uint64         // how many of them have a name
 	ahead   uint64         // how many values are dated in the future
 	deleted tombstone.Tombs
@@ -56,7 +57,7 @@ type looked[K comparable, V any] struct {
 // look asks the second level for keys, but for those that have no name. Spoiled is told of values
 // that cannot be used.
 func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)) looked[K, V] {
-	l := looked[K, V]{found: make([]Stored[K, V], len(keys))}
+	l := looked[K, V]{found: make([]Stored[K, V], len(keys)), doubted: make([]bool, len(keys))}
 	names, index := make([]string, 0, 2*len(keys)), make([]int, 0, len(keys))
 	for i, key := range keys {
 		if name, ok := s.nameOf(key); ok {
@@ -83,7 +84,10 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 				l.ahead++
 			}
 		case v.End != 0 && v.End <= s.now(): // nobody may serve it
-		case !s.debts.Covers(names[n], v.LoadedAt) && !s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.clock.Skew)):
+		case s.debts.Covers(names[n], v.LoadedAt):
+		case s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.clock.Skew)):
+			l.doubted[i] = true
+		default:
 			l.found[i] = v
 		}
 	}

@@ -14,8 +14,9 @@ const allName = tombstone.End
 type Sight[K comparable, V any] struct {
 	Stored[K, V]
 
-	Stone  tombstone.Stone
-	Marked bool // there is a tombstone
+	Stone   tombstone.Stone
+	Marked  bool // there is a tombstone
+	Doubted bool // there is a value, from before an invalidation or just after
 }
 
 // Examine returns what the second level has of keys, in their order. It does not count as a use of
@@ -25,7 +26,7 @@ func (s *Level[K, V]) Examine(ctx context.Context, keys []K) (sights []Sight[K, 
 	l := s.look(ctx, keys, func(K, error) {})
 	sights = make([]Sight[K, V], len(keys))
 	for i, key := range keys {
-		sights[i].Stored = l.found[i]
+		sights[i].Stored, sights[i].Doubted = l.found[i], l.doubted[i]
 		if name, ok := s.nameOf(key); ok && l.deleted[name] != "" {
 			sights[i].Stone, sights[i].Marked = tombstone.Read(l.deleted[name], l.at, s.self)
 		}
