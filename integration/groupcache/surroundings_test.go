@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,6 +29,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/proxies"
 )
 
 // surrounding is what lies between the peers' handlers and their callers.
@@ -96,11 +93,13 @@ func surroundings() []surrounding {
 		{name: "klauspost/gzhttp", wrap: func(h http.Handler) http.Handler { return gzhttp.GzipHandler(h) }},
 		{name: "otelhttp", wrap: func(h http.Handler) http.Handler { return otelhttp.NewHandler(h, "groupcache") }},
 		{name: "httputil.ReverseProxy", proxy: reverseProxy},
-		{name: "nginx, as it comes", proxy: func(t *testing.T, to string) string { return nginx(t, to, "") }},
-		{name: "nginx, HTTP/1.1", proxy: func(t *testing.T, to string) string {
-			return nginx(t, to, `proxy_http_version 1.1; proxy_set_header Connection "";`)
+		{name: "nginx, as it comes", proxy: func(t *testing.T, to string) string {
+			return proxies.Start(t, proxies.Nginx(to, "")).Addr()
 		}},
-		{name: "haproxy", proxy: haproxy},
+		{name: "nginx, HTTP/1.1", proxy: func(t *testing.T, to string) string {
+			return proxies.Start(t, proxies.Nginx(to, `proxy_http_version 1.1; proxy_set_header Connection "";`)).Addr()
+		}},
+		{name: "haproxy", proxy: func(t *testing.T, to string) string { return proxies.Start(t, proxies.Haproxy("http", to)).Addr() }},
 	}
 }
 
@@ -110,58 +109,6 @@ func reverseProxy(t *testing.T, to string) string {
 	s := httptest.NewServer(p)
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
-}
-
-func nginx(t *testing.T, to, more string) string {
-	dir := t.TempDir()
-	return runProxy(t, "nginx", filepath.Join(dir, "nginx.conf"), func(addr string) string {
-		return fmt.Sprintf(`master_process off; daemon off; pid %[1]s/pid; error_log %[1]s/error.log;
-events { worker_connections 512; }
-http { access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi;
-uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; server { listen %[2]s; location / { proxy_pass http://%[3]s; %[4]s } } }
-`, dir, addr, to, more)
-	}, "-p", dir, "-c")
-}
-
-func haproxy(t *testing.T, to string) string {
-	return runProxy(t, "haproxy", filepath.Join(t.TempDir(), "haproxy.cfg"), func(addr string) string {
-		return fmt.Sprintf("defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\nlisten peers\n bind %s\n server peer %s\n", addr, to)
-	}, "-db", "-f")
-}
-
-// runProxy runs a program with a configuration, whose file is its last argument, until the test
-// ends.
-func runProxy(t *testing.T, program, file string, config func(addr string) string, args ...string) string {
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/" + program); err != nil {
-			testutil.Missing(t, program, err)
-		}
-	}
-	port, err := testutil.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := os.WriteFile(file, []byte(config(addr)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, append(args, file)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, program+" listens", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return addr
 }
 
 // silence is what a busy machine can keep, and loading is longer: only signs of life, or doing

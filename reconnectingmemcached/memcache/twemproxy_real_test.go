@@ -3,10 +3,6 @@ package memcache_test
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,66 +10,27 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/proxies"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
 // twemproxy is a real one in front of real servers.
 type twemproxy struct {
+	*proxies.Proxy
 	t        *testing.T
-	path     string
-	args     []string
-	addr     string
-	running  *exec.Cmd
 	backends []*testutil.Process
 }
 
 func startTwemproxy(t *testing.T, backends int) *twemproxy {
 	t.Helper()
-	path, err := exec.LookPath("nutcracker")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/nutcracker"); err != nil {
-			testutil.Missing(t, "nutcracker (twemproxy)", err)
-		}
-	}
-	port, err := testutil.FreePort()
-	check(t, err)
-	stats, err := testutil.FreePort()
-	check(t, err)
-	p := &twemproxy{t: t, path: path, addr: fmt.Sprintf("127.0.0.1:%d", port)}
-	config := fmt.Sprintf("pool:\n  listen: %s\n  hash: md5\n  distribution: modula\n  auto_eject_hosts: false\n  timeout: 5000\n  servers:\n", p.addr)
+	p := &twemproxy{t: t}
+	var addrs []string
 	for range backends {
 		b := testutil.StartMemcached(t)
-		p.backends = append(p.backends, b)
-		config += fmt.Sprintf("   - %s:1\n", b.Addr())
+		p.backends, addrs = append(p.backends, b), append(addrs, b.Addr())
 	}
-	folder := t.TempDir()
-	file := filepath.Join(folder, "pool.yml")
-	check(t, os.WriteFile(file, []byte(config), 0o600))
-	p.args = []string{"-c", file, "-a", "127.0.0.1", "-s", fmt.Sprint(stats), "-o", filepath.Join(folder, "log")}
-	p.start()
-	t.Cleanup(p.kill)
+	p.Proxy = proxies.Start(t, proxies.Twemproxy(5*time.Second, addrs...))
 	return p
-}
-
-func (p *twemproxy) start() {
-	p.t.Helper()
-	p.running = exec.Command(p.path, p.args...)
-	check(p.t, p.running.Start())
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", p.addr)
-		if err == nil {
-			check(p.t, conn.Close())
-			return
-		}
-		if time.Now().After(end) {
-			p.t.Fatalf("twemproxy does not listen: %v", err)
-		}
-	}
-}
-
-func (p *twemproxy) kill() {
-	_ = p.running.Process.Kill()
-	_ = p.running.Wait()
 }
 
 // keysAt are keys of each backend: who has what was stored through the proxy.
@@ -100,7 +57,7 @@ func (p *twemproxy) keysAt(c *memcache.Client, most int) [][]string {
 // and the proxy is used again after its own restart.
 func TestTwemproxy(t *testing.T) {
 	p := startTwemproxy(t, 2)
-	c := newClient(t, memcache.Options{Servers: []string{p.addr}, Timeout: 20 * time.Second})
+	c := newClient(t, memcache.Options{Servers: []string{p.Addr()}, Timeout: 20 * time.Second})
 	keys := p.keysAt(c, 30)
 	dead, alive := keys[0], keys[1]
 	if len(dead) == 0 || len(alive) == 0 {
@@ -119,7 +76,7 @@ func TestTwemproxy(t *testing.T) {
 	}
 
 	check(t, p.backends[0].Kill())
-	dials := c.Stats()[p.addr].Dials
+	dials := c.Stats()[p.Addr()].Dials
 	var callers sync.WaitGroup
 	for i := range 60 {
 		callers.Go(func() {
@@ -135,7 +92,7 @@ func TestTwemproxy(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if st := c.Stats()[p.addr]; st.State != breaker.Closed || st.Dials > dials+5 {
+	if st := c.Stats()[p.Addr()]; st.State != breaker.Closed || st.Dials > dials+5 {
 		t.Errorf("%d dials after %d: %+v", st.Dials, dials, st)
 	}
 	if _, err := c.GetMulti([]string{alive[0], dead[0]}); !errors.Is(err, memcache.ErrServerError) {
@@ -143,14 +100,14 @@ func TestTwemproxy(t *testing.T) {
 	}
 	check(t, p.backends[0].Restart())
 
-	p.kill()
-	for c.State(p.addr) == breaker.Closed {
+	p.Kill()
+	for c.State(p.Addr()) == breaker.Closed {
 		_, _ = c.Get(alive[0])
 	}
-	p.start()
-	for end := time.Now().Add(30 * time.Second); c.State(p.addr) != breaker.Closed; time.Sleep(20 * time.Millisecond) {
+	p.Restart()
+	for end := time.Now().Add(30 * time.Second); c.State(p.Addr()) != breaker.Closed; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not used again: %+v", c.Stats()[p.addr])
+			t.Fatalf("not used again: %+v", c.Stats()[p.Addr()])
 		}
 	}
 	if _, err := c.Get(alive[0]); err != nil {
