@@ -20,7 +20,7 @@ func TestClosedDuringCalls(t *testing.T) {
 		} {
 			t.Run(strings.ReplaceAll(s.name, " ", "-")+"/"+server, func(t *testing.T) {
 				t.Parallel()
-				testutil.AtSomePace(t, func(p *testutil.Pace) { closeDuringCalls(t, p, s.open(t, nil), becomes) })
+				testutil.AtSomePace(t, func(p *testutil.Pace) { closeDuringCalls(t, p, s.open(t, surroundings{}), becomes) })
 			})
 		}
 	}

@@ -3,10 +3,8 @@ package matrix_test
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,10 +19,26 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := testutil.SideBySide("6"); err != nil { // most of their time they wait
+	if err := testutil.SideBySide("8"); err != nil { // most of their time they wait
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	if dns, err = serveNames(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(withNames{m})
+}
+
+// withNames ends the name server after the tests.
+type withNames struct{ *testing.M }
+
+func (w withNames) Run() int {
+	code := w.M.Run()
+	if err := dns.close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
 }
 
 //nolint:gochecknoglobals // a test flag.
@@ -36,160 +50,34 @@ type outcome int
 const (
 	served  outcome = iota // the server's answers
 	refused                // at once, what there is in their place: a miss, an error, a load of one's own
+	late                   // the same, after as long as something on the way waits, or the caller's deadline
 	either                 // now this, now that
 )
 
-// fault is something that befalls a server, or the way to it, from begin to end.
-type fault struct {
-	name       string
-	begin, end func(*testing.T, *subject)
-	encrypted  bool // only where connections are
-	want       outcome
-	// unlike says for which subjects it ends otherwise.
-	unlike map[string]outcome
-	// says is what callers get then, where that is not what refused means otherwise.
-	says map[string]string
-	// never says for which subjects there is no such fault, and why.
-	never map[string]string
-}
-
-func faults() []fault {
-	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofTheCallers())
-}
-
-// on is a fault of the way.
-func on(f func(*way)) func(*testing.T, *subject) {
-	return func(_ *testing.T, s *subject) { f(s.way) }
-}
-
-func ofTheWay() []fault {
-	slow := map[string]outcome{groups: either}
-	changed := func(how func(net.Conn, []byte) bool, name string, want outcome) fault {
-		change := func(f func(net.Conn, []byte) bool) func(*testing.T, *subject) {
-			return on(func(w *way) { w.answers(f); w.cut() })
-		}
-		return fault{name: name, begin: change(how), end: change(nil), want: want}
-	}
-	return []fault{
-		{name: "refused", begin: on(func(w *way) { _ = w.Kill() }), end: on(func(w *way) { _ = w.Restart() }), want: refused},
-		{name: "black hole: connections open, nothing comes", begin: on(func(w *way) { _ = w.Hang() }), end: on(func(w *way) { _ = w.Release() }), want: refused},
-		{name: "black hole for the connections there are; new ones work", begin: on(func(w *way) { _ = w.Stall() }), end: on((*way).cut), want: served},
-		{name: "reset of all connections, once", begin: on((*way).cut), end: on(func(*way) {}), want: served},
-		{name: "20 ms more of round trip", begin: on(func(w *way) { w.SetDelay(20 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served},
-		{name: "150 ms more of round trip", begin: on(func(w *way) { w.SetDelay(150 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served, unlike: slow},
-		{name: "stalls of 90 ms, twice a second", begin: on(stalls), end: on((*way).calm), want: served, unlike: slow},
-		{name: "refused for 300 ms, well for 300 ms, in turn", begin: on(flaps), end: on((*way).calm), want: either},
-		changed(drip, "answers come byte by byte", served),
-		changed(none, "the connection ends instead of an answer", refused),
-		changed(half, "the connection ends in the middle of an answer", refused),
-		changed(garbage, "answers are garbage", refused),
-		changed(line, "answers are a line without an end", refused),
-	}
-}
-
-// ofTheServer are faults of a process of its own.
-func ofTheServer() []fault {
-	ours := map[string]string{groups: "its server is a Go program: as refused, and as a black hole"}
-	return []fault{
-		{
-			name: "the process is stopped (SIGSTOP)", want: refused, never: ours,
-			begin: func(_ *testing.T, s *subject) { _ = s.server.Hang() }, end: func(_ *testing.T, s *subject) { _ = s.server.Release() },
-		},
-		{
-			name: "the process is killed, and started again with what it keeps", want: refused, never: ours,
-			begin: func(_ *testing.T, s *subject) { _ = s.server.Kill() },
-			end: func(t *testing.T, s *subject) {
-				t.Helper()
-				if err := s.server.Restart(); err != nil {
-					t.Error(err)
-				}
-				s.fill(t)
-			},
-		},
-	}
-}
-
-// ofTheWords are what a server says that does not serve.
-func ofTheWords() []fault {
-	said := func(name string, which func(words) func(net.Conn)) fault {
-		return fault{
-			name: name, want: refused,
-			begin: func(_ *testing.T, s *subject) { s.way.replace(which(s.words)) },
-			end:   func(_ *testing.T, s *subject) { s.way.replace(nil) },
-		}
-	}
-	busy := said("the server says to each request that it cannot now (SERVER_ERROR, LOADING, 503)", func(w words) func(net.Conn) { return w.busy })
-	busy.says = map[string]string{"memcache": "`ErrServerError`, at once"}
-	return []fault{
-		busy,
-		said("the server asks for a login (unauthenticated, NOAUTH, 401)", func(w words) func(net.Conn) { return w.login }),
-		said("the server has too many connections, says so and closes", func(w words) func(net.Conn) { return w.crowds }),
-	}
-}
-
-// ofCertificates are those of a server that has another one from now on.
-func ofCertificates() []fault {
-	shown := func(name string, which func(*testing.T, *testutil.Authority) tls.Certificate) fault {
-		show := func(s *subject, c tls.Certificate) {
-			s.way.show(&c)
-			s.way.cut()
-		}
-		return fault{
-			name: name, want: refused, encrypted: true,
-			begin: func(t *testing.T, s *subject) { t.Helper(); show(s, which(t, s.authority)) },
-			end:   func(t *testing.T, s *subject) { t.Helper(); show(s, s.authority.Here(t)) },
-		}
-	}
-	return []fault{
-		shown("TLS: the certificate has expired", func(t *testing.T, a *testutil.Authority) tls.Certificate { t.Helper(); return a.Expired(t) }),
-		shown("TLS: it is that of another name", func(t *testing.T, a *testutil.Authority) tls.Certificate {
-			t.Helper()
-			return a.Named(t, "other.example")
-		}),
-		shown("TLS: it is signed by another authority", func(t *testing.T, _ *testutil.Authority) tls.Certificate {
-			t.Helper()
-			return testutil.NewAuthority(t).Here(t)
-		}),
-	}
-}
-
-// burst is how many calls come at once.
-const burst = 3000
-
-// ofTheCallers are what callers do that nobody does in a laboratory.
-func ofTheCallers() []fault {
-	return []fault{{
-		name: fmt.Sprintf("%d calls at once, each with a deadline", burst), want: served, end: on(func(*way) {}),
-		begin: func(t *testing.T, s *subject) {
-			t.Helper()
-			var all sync.WaitGroup
-			for range burst {
-				all.Go(func() { s.call(t) })
-			}
-			all.Wait()
-		},
-	}}
-}
-
-// groups is the column of package groupcache.
-const groups = "groupcache"
+// The columns.
+const (
+	memcaches    = "memcache"
+	sentinels    = "sentinel"
+	groups       = "groupcache"
+	secondLevels = "autorefresh, second level"
+)
 
 // subjects are the columns.
 func subjects() []struct {
 	name string
-	open func(*testing.T, *testutil.Authority) *subject
+	open func(*testing.T, surroundings) *subject
 	// instead says what refused means for its callers.
 	instead string
 } {
 	return []struct {
 		name    string
-		open    func(*testing.T, *testutil.Authority) *subject
+		open    func(*testing.T, surroundings) *subject
 		instead string
 	}{
-		{"memcache", memcached, "misses, at once"},
-		{"sentinel", redisPrimary, "`ErrNotSent`, at once"},
+		{memcaches, memcached, "misses, at once"},
+		{sentinels, redisPrimary, "`ErrNotSent`, at once"},
 		{groups, peers, "loaded by the caller's process"},
-		{"autorefresh, second level", secondLevel, "loaded from the source"},
+		{secondLevels, secondLevel, "loaded from the source"},
 	}
 }
 
@@ -217,6 +105,10 @@ func TestMatrix(t *testing.T) {
 			}
 			t.Run(strings.NewReplacer(" ", "-", ",", "", ":", "", "(", "", ")", "").Replace(f.name+"/"+s.name), func(t *testing.T) {
 				t.Parallel()
+				if f.alone && os.Getenv(inChild) == "" {
+					child(t)
+					return
+				}
 				testutil.AtSomePace(t, func(p *testutil.Pace) { cell(t, p, s.open, f, want) })
 			})
 		}
@@ -224,18 +116,23 @@ func TestMatrix(t *testing.T) {
 }
 
 // cell tries one fault on one subject.
-func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, *testutil.Authority) *subject, f fault, want outcome) {
+func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, surroundings) *subject, f fault, want outcome) {
 	t.Helper()
-	var authority *testutil.Authority
+	in := surroundings{proxied: f.proxied, named: f.named, absent: f.absent}
 	if f.encrypted {
-		authority = testutil.NewAuthority(t)
+		in.authority = testutil.NewAuthority(t)
 	}
-	s := open(t, authority)
+	s := open(t, in)
 	defer s.close()
-	await(t, "answer before the fault", s)
+	if !f.absent {
+		await(t, "answer before the fault", s)
+	}
 	ledger := keepLedger(t, s)
+	if !f.absent {
+		ledger.awaitFirst(t)
+	}
 	f.begin(t, s)
-	s.load(t, pace.Longer(moment))
+	s.load(t, pace.Longer(cmp.Or(f.lasts, moment)))
 	got := s.load(t, looked)
 	ledger.halt()
 	f.end(t, s)
@@ -244,7 +141,7 @@ func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, *testutil.Aut
 		pace.Errorf("half of the calls take %v or more, want that they are refused at once", took)
 	case want == served && share < .9:
 		pace.Errorf("%.0f %% of %d calls are answered by the server, want all", 100*share, len(got.took))
-	case want == refused && share > 0:
+	case (want == refused || want == late) && share > 0:
 		t.Errorf("%.0f %% of %d calls are answered by the server, which cannot be", 100*share, len(got.took))
 	}
 	await(t, "answer after the fault", s)
@@ -325,6 +222,7 @@ func (s *subject) load(t *testing.T, length time.Duration) *calls {
 type ledger struct {
 	subject     *subject
 	stop        context.CancelFunc
+	first       chan struct{} // closed when a write is done
 	ended       chan struct{}
 	tried, done int // of the goroutine until ended is closed
 }
@@ -333,8 +231,7 @@ type ledger struct {
 func keepLedger(t *testing.T, s *subject) *ledger {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	l := &ledger{subject: s, stop: stop, ended: make(chan struct{})}
-	first := make(chan struct{})
+	l := &ledger{subject: s, stop: stop, first: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		for s.write != nil && ctx.Err() == nil {
@@ -346,7 +243,7 @@ func keepLedger(t *testing.T, s *subject) *ledger {
 				t.Errorf("write %d: %v", l.tried, err)
 			}
 			if done && l.done == 0 {
-				close(first)
+				close(l.first)
 			}
 			if done {
 				l.done = l.tried
@@ -354,14 +251,20 @@ func keepLedger(t *testing.T, s *subject) *ledger {
 			time.Sleep(between)
 		}
 	}()
-	if s.write != nil {
-		select {
-		case <-first:
-		case <-time.After(slack):
-			t.Error("no write is done before the fault")
-		}
-	}
 	return l
+}
+
+// awaitFirst waits until a write is done.
+func (l *ledger) awaitFirst(t *testing.T) {
+	t.Helper()
+	if l.subject.write == nil {
+		return
+	}
+	select {
+	case <-l.first:
+	case <-time.After(slack):
+		t.Error("no write is done before the fault")
+	}
 }
 
 // halt ends the writes. While there is still a fault, no later write makes up for one that is lost.
@@ -429,7 +332,7 @@ func table() string {
 				want = f.want
 			}
 			instead := cmp.Or(f.says[s.name], s.instead)
-			words := map[outcome]string{served: "answered", refused: instead, either: "answered, or " + instead}[want]
+			words := map[outcome]string{served: "answered", refused: instead, late: strings.TrimSuffix(instead, ", at once") + ", once the proxy or the caller gives up", either: "answered, or " + instead}[want]
 			if why := f.never[s.name]; why != "" {
 				words = "– (" + why + ")"
 			}

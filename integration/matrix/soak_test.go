@@ -30,7 +30,7 @@ func TestSoak(t *testing.T) {
 				chance := rand.New(rand.NewPCG(seed+round, uint64(i)))
 				t.Run(strings.NewReplacer(" ", "-", ",", "").Replace(s.name), func(t *testing.T) {
 					t.Parallel()
-					soakRound(t, s.open(t, nil), chance)
+					soakRound(t, s.open(t, surroundings{}), chance)
 				})
 			}
 		})
@@ -45,6 +45,7 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 	defer s.close()
 	await(t, "answer before the faults", s)
 	ledger := keepLedger(t, s)
+	ledger.awaitFirst(t)
 	all := ofTheWay()
 	for step := range 4 {
 		first, second := all[chance.IntN(len(all))], all[chance.IntN(len(all))]

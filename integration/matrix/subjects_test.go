@@ -69,7 +69,7 @@ func trusting(a *testutil.Authority) *tls.Config {
 	return &tls.Config{RootCAs: a.Pool, MinVersion: tls.VersionTLS12}
 }
 
-func memcached(t *testing.T, a *testutil.Authority) *subject {
+func memcached(t *testing.T, in surroundings) *subject {
 	t.Helper()
 	server := testutil.StartMemcached(t)
 	fill := func(t *testing.T) {
@@ -86,14 +86,14 @@ func memcached(t *testing.T, a *testutil.Authority) *subject {
 		}
 	}
 	fill(t)
-	w := newWay(t, server.Addr(), a)
-	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(a)})
+	w := newWay(t, server.Addr(), in, twemproxy)
+	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(in.authority)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var next atomic.Int64
 	return &subject{
-		way: w, authority: a, words: memcachedWords(), server: server, fill: fill, close: func() { _ = c.Close() },
+		way: w, authority: in.authority, words: memcachedWords(), server: server, fill: fill, close: func() { _ = c.Close() },
 		read: func(ctx context.Context) (bool, error) {
 			k := key(int(next.Add(1)))
 			it, err := c.GetContext(ctx, k)
@@ -125,24 +125,29 @@ func memcached(t *testing.T, a *testutil.Authority) *subject {
 	}
 }
 
-func redisPrimary(t *testing.T, a *testutil.Authority) *subject {
+func redisPrimary(t *testing.T, in surroundings) *subject {
 	t.Helper()
 	server := redis.StartServer(t, redis.ServerOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
-	w := newWay(t, server.Addr(), a)
+	w := newWay(t, server.Addr(), in, haproxy)
+	fill := func(t *testing.T) {
+		t.Helper()
+		direct, err := (radix.PoolConfig{}).New(t.Context(), "tcp", server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer direct.Close()
+		for i := range keys {
+			if err := direct.Do(t.Context(), radix.Cmd(nil, "SET", key(i), key(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(t)
 	c, err := sentinel.New(t.Context(), nil, sentinel.Options{
-		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(a)},
+		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(in.authority)}, StartDown: in.absent,
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for i, began := 0, time.Now(); i < keys; {
-		err := c.Do(t.Context(), "m", radix.Cmd(nil, "SET", key(i), key(i)))
-		switch {
-		case err == nil:
-			i++
-		case time.Since(began) > healing: // on a busy machine a server may seem to hang for a moment
-			t.Fatal(err)
-		}
 	}
 	documented := func(ctx context.Context, err error) error {
 		if err == nil || errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) || ctx.Err() != nil {
@@ -152,7 +157,7 @@ func redisPrimary(t *testing.T, a *testutil.Authority) *subject {
 	}
 	var next atomic.Int64
 	return &subject{
-		way: w, authority: a, words: redisWords(), server: server, fill: func(*testing.T) {}, close: c.Close,
+		way: w, authority: in.authority, words: redisWords(), server: server, fill: func(*testing.T) {}, close: c.Close,
 		read: func(ctx context.Context) (bool, error) {
 			k, v := key(int(next.Add(1))), ""
 			err := c.Do(ctx, "m", radix.Cmd(&v, "GET", k))
@@ -173,20 +178,20 @@ func redisPrimary(t *testing.T, a *testutil.Authority) *subject {
 }
 
 // peers are two processes that share a cache. One knows only the other, and asks it for all keys.
-func peers(t *testing.T, a *testutil.Authority) *subject {
+func peers(t *testing.T, in surroundings) *subject {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWay(t, listener.Addr().String(), a)
+	w := newWay(t, listener.Addr().String(), in, nginx)
 	scheme := "http://"
-	if a != nil {
+	if in.authority != nil {
 		scheme = "https://"
 	}
 	member := func(name, self string) (*groupcache.Instance, *groupcache.Group) {
-		i, err := groupcache.New(groupcache.Options{Self: self, TLS: trusting(a)})
+		i, err := groupcache.New(groupcache.Options{Self: self, TLS: trusting(in.authority)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +212,7 @@ func peers(t *testing.T, a *testutil.Authority) *subject {
 	asker, group := member("asker:", scheme+"127.0.0.1:1")
 	var next atomic.Int64
 	return &subject{
-		way: w, authority: a, words: httpWords(),
+		way: w, authority: in.authority, words: httpWords(),
 		close: func() {
 			_ = asker.Close()
 			_ = owner.Close()
@@ -284,10 +289,10 @@ var levels = sync.OnceValues(func() (map[string][]byte, error) {
 })
 
 // secondLevel is a cache that finds in memcached what another process has stored.
-func secondLevel(t *testing.T, a *testutil.Authority) *subject {
+func secondLevel(t *testing.T, in surroundings) *subject {
 	t.Helper()
 	server := testutil.StartMemcached(t)
-	w := newWay(t, server.Addr(), a)
+	w := newWay(t, server.Addr(), in, twemproxy)
 	open := func(t *testing.T, o memcache.Options) (*memcache.Client, *memcachedstore.Store) {
 		t.Helper()
 		client, err := memcache.NewWithOptions(nil, o)
@@ -313,14 +318,14 @@ func secondLevel(t *testing.T, a *testutil.Authority) *subject {
 		}
 	}
 	fill(t)
-	client, store := open(t, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(a)})
+	client, store := open(t, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(in.authority)})
 	c, err := cache("source:", store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var next atomic.Int64
 	return &subject{
-		way: w, authority: a, words: memcachedWords(), server: server, fill: fill,
+		way: w, authority: in.authority, words: memcachedWords(), server: server, fill: fill,
 		close: func() {
 			c.Close()
 			_ = client.Close()

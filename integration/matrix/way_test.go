@@ -1,22 +1,33 @@
 package matrix_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/proxies"
 )
 
 // way is the way to a server: a proxy that holds back and refuses, and before it one that changes
 // what the server answers.
 type way struct {
 	*testutil.Proxy
-	listener net.Listener
-	running  sync.WaitGroup
+	listener  net.Listener
+	listeners []net.Listener // all of them
+	through   *proxies.Proxy // before it; nil: none
+	host      string         // the name by which clients know it; "": they have its address
+	name      named          // what the name server says of it
+	running   sync.WaitGroup
+	deaf      atomic.Bool // new connections to listener are never served
 
 	mu     sync.Mutex
 	shown  *tls.Certificate                    // guarded by mu; nil: connections are not encrypted
@@ -26,41 +37,73 @@ type way struct {
 	conns  map[net.Conn]struct{}               // guarded by mu; nil once closed
 }
 
-// newWay starts a way. Clients trust what the authority signs, which is nil where nothing is
-// encrypted.
-func newWay(t *testing.T, target string, a *testutil.Authority) *way {
+// surroundings are what else is between a client and its server.
+type surroundings struct {
+	authority *testutil.Authority // clients trust what it signs; nil: nothing is encrypted
+	proxied   bool                // a real proxy stands before the way
+	named     bool                // clients know the way by name
+	absent    bool                // the way refuses until it is restarted
+}
+
+// newWay starts a way to target. A proxy before it, if there is one, is what proxy returns.
+func newWay(t *testing.T, target string, in surroundings, proxy func(server string) proxies.Kind) *way {
 	t.Helper()
 	w := &way{Proxy: testutil.StartProxy(t, target), conns: make(map[net.Conn]struct{})}
 	var err error
 	if w.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	if a != nil {
-		here := a.Here(t)
+	if in.authority != nil {
+		here := in.authority.Here(t)
 		w.show(&here)
 		w.listener = tls.NewListener(w.listener, &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: w.certificate,
 			SessionTicketsDisabled: true, // a session that is resumed does not look at the certificate again
 		})
 	}
-	w.running.Go(w.accept)
-	t.Cleanup(func() {
-		w.calm()
-		_ = w.listener.Close()
-		w.mu.Lock()
-		for c := range w.conns {
-			_ = c.Close()
-		}
-		w.conns = nil
-		w.mu.Unlock()
-		_ = w.Release()
-		w.running.Wait()
-	})
+	w.listeners = []net.Listener{w.listener}
+	w.running.Go(func() { w.accept(w.listener, w.serveAtHome) })
+	t.Cleanup(w.close)
+	if in.absent {
+		_ = w.Kill()
+	}
+	if in.named {
+		w.name = named{addrs: []netip.Addr{home()}}
+		w.host = dns.add(w.name)
+	}
+	if in.proxied {
+		w.through = proxies.Start(t, proxy(w.Addr()))
+	}
 	return w
 }
 
+func (w *way) close() {
+	w.calm()
+	for _, l := range w.listeners {
+		_ = l.Close()
+	}
+	w.mu.Lock()
+	for c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
+	w.mu.Unlock()
+	_ = w.Release()
+	w.running.Wait()
+}
+
 // addr is where clients go.
-func (w *way) addr() string { return w.listener.Addr().String() }
+func (w *way) addr() string {
+	if w.through != nil {
+		return w.through.Addr()
+	}
+	addr := w.listener.Addr().String()
+	if w.host == "" {
+		return addr
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	return net.JoinHostPort(w.host, port)
+}
 
 // answers has what the server answers changed from now on; nil ends that.
 func (w *way) answers(change func(to net.Conn, data []byte) bool) {
@@ -150,6 +193,29 @@ func stalls(w *way) {
 	})
 }
 
+func longStalls(w *way) {
+	w.repeat(func() {
+		_ = w.Hang()
+		time.Sleep(400 * time.Millisecond)
+		_ = w.Release()
+		time.Sleep(1600 * time.Millisecond)
+	})
+}
+
+func jitter(w *way) {
+	w.repeat(func() {
+		w.SetDelay(rand.N(60 * time.Millisecond))
+		time.Sleep(20 * time.Millisecond)
+	})
+}
+
+func ends(w *way) {
+	w.repeat(func() {
+		time.Sleep(200 * time.Millisecond)
+		w.cut()
+	})
+}
+
 func flaps(w *way) {
 	w.repeat(func() {
 		_ = w.Kill()
@@ -157,6 +223,49 @@ func flaps(w *way) {
 		_ = w.Restart()
 		time.Sleep(300 * time.Millisecond)
 	})
+}
+
+// atCalm has calm call f.
+func (w *way) atCalm(f func()) {
+	w.calm()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rest = f
+}
+
+// drop has nobody be connected, without a word.
+func drop(t *testing.T, s *subject) {
+	t.Helper()
+	w := s.way
+	w.leaveHome()
+	again, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", w.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := fillUp(t, again)
+	w.atCalm(func() {
+		_ = again.Close()
+		for _, c := range taken {
+			_ = c.Close()
+		}
+	})
+}
+
+// leaveHome has connections to the first address be refused.
+func (w *way) leaveHome() {
+	_ = w.listener.Close()
+	w.cut()
+}
+
+// comeHome ends drop.
+func (w *way) comeHome() {
+	w.calm()
+	again, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.addr())
+	if err != nil {
+		return // the cell finds that nothing answers
+	}
+	w.listeners = append(w.listeners, again)
+	w.running.Go(func() { w.accept(again, w.serve) })
 }
 
 // cut closes the connections there are.
@@ -168,13 +277,29 @@ func (w *way) cut() {
 	}
 }
 
-func (w *way) accept() {
+func (w *way) accept(at net.Listener, serve func(net.Conn)) {
 	for {
-		client, err := w.listener.Accept()
-		if err != nil {
+		client, err := at.Accept()
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		w.running.Go(func() { w.serve(client) })
+		if err != nil { // too many files are open
+			time.Sleep(between)
+			continue
+		}
+		w.running.Go(func() { serve(client) })
+	}
+}
+
+// serveAtHome serves a connection to the first address.
+func (w *way) serveAtHome(client net.Conn) {
+	if !w.deaf.Load() {
+		w.serve(client)
+		return
+	}
+	defer w.forget(client)
+	if w.keep(client) {
+		_, _ = io.Copy(io.Discard, client)
 	}
 }
 
