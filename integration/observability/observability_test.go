@@ -20,7 +20,6 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/etcdpeers"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/internal/metrics"
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 	"github.com/holdfast-go/holdfast/sentinel"
 )
@@ -83,20 +82,6 @@ func described(t *testing.T) map[string]bool {
 	return found
 }
 
-// declared returns the names of all metrics in the tables, with the suffixes that histograms add.
-func declared() map[string]bool {
-	names := make(map[string]bool)
-	for _, table := range metrics.All() {
-		for _, row := range table.Rows() {
-			names[row.Name] = true
-			if row.Type == observe.TypeHistogram {
-				names[row.Name+"_bucket"], names[row.Name+"_sum"], names[row.Name+"_count"] = true, true, true
-			}
-		}
-	}
-	return names
-}
-
 // TestTablesAreWhatClientsDescribe: dashboards and docs are made from the tables; what a client
 // sends must be in them, and what they have must be sent by some client.
 func TestTablesAreWhatClientsDescribe(t *testing.T) {
@@ -111,28 +96,6 @@ func TestTablesAreWhatClientsDescribe(t *testing.T) {
 	}
 	for name := range sent {
 		t.Errorf("%s is described by a client, but is in no table", name)
-	}
-}
-
-var metric = regexp.MustCompile(`\bholdfast_[a-z_]+`)
-
-// TestMetricsExist: an alert on a metric that was renamed never fires, and nobody notices.
-func TestMetricsExist(t *testing.T) {
-	names := declared()
-	for _, file := range []string{"alerts.yml", "overview.json", "memcached.json", "redis.json", "autorefresh.json", "groupcache.json", "breaker.json", "README.md", "../runbook.md"} {
-		text, err := os.ReadFile(filepath.Join(folder, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := metric.FindAllString(string(text), -1)
-		if len(used) < 5 {
-			t.Errorf("%s: only %d metrics found: the check does not see them", file, len(used))
-		}
-		for _, m := range used {
-			if !names[m] && !strings.HasSuffix(m, "_") { // as in holdfast_breaker_*
-				t.Errorf("%s: there is no metric %s", file, m)
-			}
-		}
 	}
 }
 
