@@ -42,7 +42,8 @@ type Cache[K comparable, V any] struct {
 }
 
 // Get returns the value of a key from memory, false if there is none or it is too old, see
-// MaxStale. It never waits and does not allocate. After Close it still returns what is there.
+// MaxStale. It never waits and does not allocate. After Close it still returns the values in
+// memory.
 func (c *Cache[K, V]) Get(key K) (V, bool) {
 	if e, ok := c.storage.Get(key); ok && e.Flags.Load()&c.slow == 0 {
 		return *e.Value.Load(), true

@@ -200,8 +200,8 @@ func TestWhatIsToldLateGivesWayToWhatWasDoneSince(t *testing.T) {
 
 func (*processes) period() time.Duration { return time.Minute }
 
-// history does at random what users do, with calls under way, cuts and outages, and returns what
-// was done, and who has an old value in the end.
+// history does at random what users do, with calls under way, cuts and outages, and returns its
+// steps, and the processes with an old value in the end.
 func (p *processes) history(t *testing.T, r *rand.Rand) (log []string, old string) {
 	var calls sync.WaitGroup
 	for range 3 + r.IntN(8) {
@@ -262,8 +262,8 @@ func TestNoValueIsOldForLongWhateverTheClocks(t *testing.T) {
 	}
 }
 
-// What was done after a change by a clock that is hours ahead was dated after it, so that others
-// took it for nothing; and what was told late gave way to such a change, however old it was.
+// A change after one by a clock that is hours ahead was dated after that, so that others ignored
+// it; and late news gave way to such a change, however old that was.
 func TestAClockFarAheadDatesNobodysChanges(t *testing.T) {
 	for _, what := range []string{"set", "delete"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -140,7 +140,7 @@ func TestRefreshAsksForWhatWasNotThere(t *testing.T) {
 	})
 }
 
-// What is not equal to itself would be stored for ever and found never.
+// A key that is not equal to itself would be stored for ever and found never.
 func TestKeysThatAreNotEqualToThemselvesAreRefused(t *testing.T) {
 	type point struct{ X, Y float64 } // among keys of any type: a cache of points takes long to compile
 	synctest.Test(t, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestBadNameIsCleaned(t *testing.T) {
 	}
 }
 
-// Whoever is on call learns why.
+// The log says why.
 func TestTheSourcesErrorIsToldEverywhere(t *testing.T) {
 	expired := errors.New("x509: certificate has expired")
 	s := newSource()

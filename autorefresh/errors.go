@@ -34,7 +34,7 @@ var (
 	ErrFull = items.ErrFull
 
 	// ErrBadKey is returned by GetOrCreate, Load, LoadMulti and Refresh for a key that is not equal
-	// to itself, such as NaN or a struct with one in it: what is stored under it could never be
+	// to itself, such as NaN or a struct with one in it: a value stored under it could never be
 	// found again. Use another key.
 	ErrBadKey = errors.New("autorefresh: key is not equal to itself, as NaN")
 

@@ -80,7 +80,7 @@ func play(t *testing.T, poison int, every time.Duration, disturb ...func(c *cach
 	return l
 }
 
-// What fails, what is ordered and what is new left with a full batch of items that were not due:
+// Failing, ordered and new items left with a full batch of items that were not due:
 // one item in twenty that failed cost ten times the rows.
 func TestCallsThatComeEarlyTakeOnlyWhatIsNearlyDue(t *testing.T) {
 	well := play(t, 0, time.Second)
@@ -118,7 +118,7 @@ func TestCallsThatComeEarlyTakeOnlyWhatIsNearlyDue(t *testing.T) {
 	}
 }
 
-// A cache that begins with keys that always fail takes its source for down; what is well must not
+// A cache that begins with keys that always fail takes its source for down; the others must not
 // wait until each of them was tried. It was seven minutes for the five hundred here, at best.
 func TestBadKeysFirstDoNotKeepTheSourceDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,7 +59,7 @@ func TestOrderedRefreshesGoBeforeOthers(t *testing.T) {
 	})
 }
 
-// However many loads there are, one turn in eight is for what is due.
+// However many loads there are, one turn in eight is for due items.
 func TestRefreshesDoNotStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crowd(t, newSource(), rate.NewLimiter(10, 1), 1000)

@@ -71,7 +71,7 @@ func TestDeletedValueDoesNotComeBackFromAnotherProcess(t *testing.T) {
 							t.Errorf("%v: process %d: Load a second later = %d, %v, want what the source has", after, i, v, err)
 						}
 					}
-					// What was got after the deletion is shared as ever.
+					// A value got after the deletion is shared as ever.
 					before := all[2].Stats().StoreHits
 					if v, err := all[2].Load(t.Context(), 1); v != 1 || err != nil || all[2].Stats().StoreHits != before+1 {
 						t.Errorf("%v: Load of a third process = %d, %v, want it adopted", after, v, err)

@@ -237,8 +237,8 @@ func TestChangesAreSaidOnceASecond(t *testing.T) {
 	})
 }
 
-// Registering what a failed constructor has returned ended in a nil pointer, and not in what was
-// wrong.
+// Registering the nil of a failed constructor panicked, instead of returning the constructor's
+// error.
 func TestNilIsRefusedWithAReason(t *testing.T) {
 	var c *cache
 	if err := prometheus.NewRegistry().Register(c); err == nil || !strings.Contains(err.Error(), "nil *Cache: check the error of New") {

@@ -102,7 +102,7 @@ func TestItemsThatNobodyReadsLeave(t *testing.T) {
 	}
 }
 
-// Who waits for an item reads it.
+// To wait for an item is to read it.
 func TestAnItemThatIsWaitedForIsNotIdle(t *testing.T) {
 	s := newSource()
 	inBubble(t, options{Period: time.Hour, IdleFor: time.Minute}, s.refresh, func(t *testing.T, c *cache) {

@@ -14,15 +14,15 @@ func (c *Cache[K, V]) InvalidateAll(ctx context.Context) error {
 
 // InvalidateFunc says that the values for which old returns true may not be what the source has any
 // more, and returns how many there are. They are refreshed within a period, spread over it, and
-// answered meanwhile, up to MaxStale; nobody waits. What is to be answered no more is deleted, see
-// [Cache.Delete]; a caller that needs the new value now calls [Cache.Refresh].
+// answered meanwhile, up to MaxStale; nobody waits. To have values answered no more, delete them,
+// see [Cache.Delete]; a caller that needs the new value now calls [Cache.Refresh].
 //
 // Final values are refreshed again, negative entries end, if old says so of the zero value, and
 // items that rest, see HotFor, are refreshed once they are read. A value that was got before does
-// not come back through the second level: not into this cache, whoever stores it, and what is there
-// of the items that this cache has is deleted, so that other processes do not take it either. What
-// they have in memory stays until they refresh it; with Options.Watch it is invalidated there, too:
-// of InvalidateFunc the items that this cache has, of InvalidateAll all.
+// not come back through the second level: not into this cache, whichever process stores it, and the
+// stored values of this cache's items are deleted, so that other processes do not take it either.
+// What they have in memory stays until they refresh it; with Options.Watch it is invalidated there,
+// too: of InvalidateFunc the items that this cache has, of InvalidateAll all.
 //
 // Old is called for the items that are there, by the caller, and later for values that the second
 // level offers, by the cache's goroutines: it must be safe for concurrent use, and depend on its
@@ -37,7 +37,7 @@ func (c *Cache[K, V]) invalidate(ctx context.Context, old func(K, V) bool) (int,
 	if c.life.IsClosed() {
 		return 0, ErrClosed
 	}
-	c.fetch.Level.Distrust(old) // first: what is got from now on is new
+	c.fetch.Level.Distrust(old) // first: values got from now on are new
 	keys := c.items.Invalidate(old)
 	err := c.fetch.Level.Discard(ctx, keys)
 	if old == nil {

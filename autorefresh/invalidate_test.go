@@ -253,7 +253,7 @@ func TestManyInvalidationsForgetNone(t *testing.T) {
 
 func panics() bool { panic("boom") }
 
-// snapshot returns what is stored, for restore.
+// snapshot returns the stored values, for restore.
 func (s *shared) snapshot() map[string]sharedValue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,7 +267,7 @@ func (s *shared) restore(values map[string]sharedValue) {
 	maps.Copy(s.values, values)
 }
 
-// A refresh was under way, and has got what is to be relied on no more, as the final value.
+// A refresh was under way, and has got the value that is not to be relied on, as the final one.
 func TestInvalidateDuringTheLastRefresh(t *testing.T) {
 	var calls atomic.Int64
 	refresh := func(_ context.Context, _, _ int) (int, error) {

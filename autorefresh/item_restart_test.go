@@ -39,7 +39,7 @@ func TestRateLimiterTakesWhatTheOriginalTakes(t *testing.T) {
 	}
 }
 
-// Whoever leads, loses the lead and leads again starts the cache again.
+// A process that leads, loses the lead and leads again starts the cache again.
 func TestItemStartAfterTheContextEndedStartsAgain(t *testing.T) {
 	var calls, running, most atomic.Int32
 	var fails atomic.Bool

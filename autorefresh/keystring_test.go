@@ -15,7 +15,7 @@ import (
 type tenantKey struct{ Tenant, Name string }
 
 // Two keys of a struct had one text, "{acme prod report}", and so one place in the second level:
-// one tenant was served what was another's.
+// one tenant was served another's values.
 func TestTenantsDoNotMeetInTheSecondLevel(t *testing.T) {
 	store := newShared()
 	load := func(_ context.Context, key tenantKey, _ string) (string, error) {

@@ -87,8 +87,8 @@ func TestLoadContexts(t *testing.T) {
 			t.Errorf("%d loads cancelled, value %v, want one once its last waiter left, with the first caller's values", len(ended), value)
 		}
 
-		// One that waits in the queue is given up without a call; who comes later gets a call of
-		// its own.
+		// One that waits in the queue is given up without a call; later callers get a call of their
+		// own.
 		wg.Go(func() { _, _ = c.Load(t.Context(), 2) })
 		settle(time.Millisecond)
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)

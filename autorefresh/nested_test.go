@@ -162,7 +162,7 @@ func TestBatchesWithinBatches(t *testing.T) {
 	})
 }
 
-// Who loads its own key, be it through others, waited for itself for ever.
+// A load of its own key, be it through others, waited for itself for ever.
 func TestLoadThatWouldWaitForItself(t *testing.T) {
 	for name, next := range map[string]func(string) []string{
 		"itself":            func(key string) []string { return []string{key} },

@@ -60,7 +60,7 @@ type FirstRefresh int
 
 const (
 	// FirstSpread is at a random moment of the first period, so that items made at the same time
-	// drift apart; for what was loaded, at one of its second half.
+	// drift apart; for loaded items, at one of its second half.
 	FirstSpread FirstRefresh = iota
 	// FirstImmediate is at the next tick, with whatever else is due.
 	FirstImmediate
@@ -87,8 +87,8 @@ const (
 	// Evict deletes a terminal item, or if there is none the one least worth keeping by recency and
 	// frequency of reads.
 	Evict Overflow = iota
-	// Reject keeps what is there: GetOrCreate fails with [ErrFull], and Load returns values without
-	// keeping them.
+	// Reject keeps the items there are: GetOrCreate fails with [ErrFull], and Load returns values
+	// without keeping them.
 	Reject
 )
 
@@ -200,8 +200,8 @@ type Options[K comparable, V any] struct {
 	// half a second. All processes that share the Store should watch. Default false: an item
 	// follows with its next refresh.
 	Watch bool
-	// StoreTTL is how long values stay in the second level. Default 10 Period or MaxStale, what is
-	// longer; at least 1 s.
+	// StoreTTL is how long values stay in the second level. Default 10 Period or MaxStale,
+	// whichever is longer; at least 1 s.
 	StoreTTL time.Duration
 	// StoreTimeout bounds one call of the second level, by its context. Default 1 s.
 	StoreTimeout time.Duration

@@ -220,7 +220,7 @@ func TestGoexitInTheRefreshFunctionCostsNoWorker(t *testing.T) {
 	})
 }
 
-// What was ordered while the source was on trial, and was not the trial, was waited for until the
+// Refreshes ordered while the source was on trial, other than the trial, were waited for until the
 // end of the outage, however the trial went.
 func TestOrderBesideATrialIsToldHowThatWent(t *testing.T) {
 	s := newSource()

@@ -22,7 +22,7 @@ type model struct {
 
 // TestScheduleKeepsItsPromises runs random histories of creations, deletions, failures and forced
 // refreshes against the rules: nothing is early or late, failures are tried again within their
-// bounds, and what is final or deleted is left alone.
+// bounds, and final and deleted items are left alone.
 func TestScheduleKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		period := time.Duration(rapid.Int64Range(int64(2*time.Millisecond), int64(time.Hour)).Draw(r, "period"))

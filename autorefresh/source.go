@@ -80,7 +80,7 @@ func (a *asking[K, V]) protect(ctx context.Context) (err error) {
 	for i := range a.out {
 		r := &a.out[i]
 		r.Err = safe.Sound(r.Err)
-		//nolint:errorlint // what was there before the call, and not an error of the source.
+		//nolint:errorlint // the value from before the call, and not an error of the source.
 		if r.Err == ErrNoResult && !reflect.ValueOf(&r.Value).Elem().IsZero() {
 			r.Err = nil // only the value was assigned
 		}

@@ -85,7 +85,7 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("Refresh of nothing = %v, %d calls", err, s.count()-2)
 		}
 
-		// What begins after the order counts, not what was under way.
+		// A call that begins after the order counts, not one that was under way.
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = c.Refresh(t.Context(), 1) })
 		settle(50 * time.Millisecond)

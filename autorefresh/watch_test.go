@@ -281,7 +281,7 @@ func TestFinalAndNegativeItemsFollow(t *testing.T) {
 	})
 }
 
-// ledger is a source that remembers what was written to it.
+// ledger is a source that remembers all writes.
 type ledger struct {
 	mu     sync.Mutex
 	values map[int]int

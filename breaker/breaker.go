@@ -69,7 +69,7 @@ func New(name string, opts Options) (*Breaker, error) {
 	return build(name, observe.Label(opts.Endpoint), opts, metrics.NewBreaker(name, opts.kind()), nil), nil
 }
 
-// build makes a breaker of what was checked.
+// build makes a breaker of checked options.
 func build(name, endpoint string, opts Options, m *metrics.Breaker, in *member) *Breaker {
 	opts.Logger = observe.Guard(opts.Logger)
 	b := &Breaker{

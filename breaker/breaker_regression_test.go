@@ -259,8 +259,8 @@ func TestPanickingCallbacksAreSurvived(t *testing.T) {
 	})
 }
 
-// prometheus.MustRegister of what a failed constructor has returned ended in a nil pointer, and not
-// in what was wrong.
+// prometheus.MustRegister of the nil of a failed constructor panicked with a nil pointer, not with
+// the constructor's error.
 func TestNilIsRefusedWithAReason(t *testing.T) {
 	for want, c := range map[string]prometheus.Collector{"nil *Breaker": (*breaker.Breaker)(nil), "nil *Set": (*breaker.Set)(nil)} {
 		registry := prometheus.NewRegistry()

@@ -64,7 +64,7 @@ type Options struct {
 
 	// Classify judges an error; it is not asked about nil, which is a success. It must be safe for
 	// concurrent use. The default ignores context.Canceled, because the caller has left; all else
-	// is a Failure, context.DeadlineExceeded included: whoever's deadline it was, there was no
+	// is a Failure, context.DeadlineExceeded included: whichever deadline it was, there was no
 	// answer in that time. Do knows more of the context, see there.
 	Classify func(error) Outcome
 
@@ -81,7 +81,7 @@ type Options struct {
 	Probe func(ctx context.Context) error
 	// ProbeTimeout bounds one probe, by its context. Default 1 s.
 	ProbeTimeout time.Duration
-	// Backoff says how long to wait before a probe or a trial; what is below 1 ms counts as 1 ms.
+	// Backoff says how long to wait before a probe or a trial; less than 1 ms counts as 1 ms.
 	// The cause is the error that tripped, later the last probe's; attempts are counted from 0. It
 	// must not call Close. If it panics, the default is used. Default DefaultBackoff.
 	Backoff func(cause error, attempt int) time.Duration

@@ -18,7 +18,7 @@ import (
 )
 
 // TestARefusalTellsWhoAndWhy: at 3 a.m. the log line of a refused call has to name the dependency
-// and what was wrong with it.
+// and its fault.
 func TestARefusalTellsWhoAndWhy(t *testing.T) {
 	set := newSet(t, breaker.SetOptions{Options: breaker.Options{ConsecutiveFailures: 1, Backoff: never}})
 	b := set.Get("db-1:5432")

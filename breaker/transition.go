@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// history is what is known of past states.
+// history has the past states.
 type history struct {
 	state       State
 	since       time.Time     // when the state began
@@ -223,8 +223,8 @@ func (b *Breaker) complain(callback string, panicked any) {
 	}
 }
 
-// log tells of the begin and the end of an outage. What is between, a trial or probe that failed,
-// is for who looks closer: a long outage would fill the log with it.
+// log tells of the begin and the end of an outage. Steps between them, such as a trial or probe
+// that failed, is for who looks closer: a long outage would fill the log with it.
 func (b *Breaker) log(c told) {
 	if b.options.Logger == nil {
 		return

@@ -7,8 +7,8 @@ import (
 )
 
 // offerTrials lets one user's call at a time through once the back-off is over, and ends a trial
-// that overruns its time. When nobody calls, what is known of the dependency grows old: the breaker
-// closes.
+// that overruns its time. When nobody calls, the findings about the dependency grow old: the
+// breaker closes.
 func (b *Breaker) offerTrials(ctx context.Context, e *episode, cause error) {
 	if !b.pause(ctx, e, cause) || !b.enterHalfOpen(e) {
 		return

@@ -87,7 +87,7 @@ type Options struct {
 type HealingClient struct {
 	client  *memcache.Client // nil if the options were wrong
 	reports *memcache.Client // tells a server that is down from a miss
-	err     error            // what was wrong with the options
+	err     error            // of the options
 }
 
 var _ Client = (*HealingClient)(nil)

@@ -11,8 +11,8 @@ import (
 )
 
 // Lease implements [autorefresh.Leaser]. The ttl is rounded up to whole seconds, and one more is
-// added, because memcached counts seconds by its own clock: what is to last for one may end after a
-// moment.
+// added, because memcached counts seconds by its own clock: a key meant to last for one may end
+// after a moment.
 func (s *Store) Lease(ctx context.Context, keys []string, ttl time.Duration) (map[string]bool, error) {
 	taken := make(map[string]bool)
 	var mu sync.Mutex

@@ -15,12 +15,12 @@ import (
 )
 
 // A value that was read from the source before its key was deleted must not be stored after it.
-// memcached changes one key in one step, and the mark that says so is another. So whoever deletes
-// marks the key first, and then stores a placeholder in the place of the value, for as long as a
-// call may take. Whoever stores a value looks what is in its place, then at the mark, and stores
-// the value if what it has seen in its place is still there: if the mark was set before that look
-// it sees it; if later, so is the placeholder, and what was in its place is there no more.
-// Without CasIDs a value is stored over what is there, and deleted if the mark has come meanwhile.
+// memcached changes one key in one step, and the mark that says so is another. So a deletion marks
+// the key first, and then stores a placeholder in the place of the value, for as long as a call may
+// take. To store a value, a process reads the present one, then the mark, and replaces the value it
+// has read, by its CasID: if the mark was set before that look it sees it; if later, the
+// placeholder has replaced the value. Without CasIDs the present value is overwritten, and the new
+// one deleted if the mark has come meanwhile.
 
 const (
 	// mostTries is how often a value is stored whose place somebody else has written to meanwhile.
@@ -33,7 +33,7 @@ const (
 var errContended = errors.New("memcachedstore: others store the same keys all the time")
 
 // SetUnlessMarked implements [autorefresh.Marker], with two looks and one write. The ttl is rounded
-// up as that of SetMulti is, and what is too large is refused alike.
+// up as that of SetMulti is, and values that are too large are refused alike.
 func (s *Store) SetUnlessMarked(ctx context.Context, values map[string]autorefresh.Marked, ttl time.Duration) error {
 	var failed failures
 	open := slices.Collect(maps.Keys(values))

@@ -23,7 +23,7 @@ func erase(ctx context.Context, s *memcachedstore.Store, key, mark string) error
 	return s.Delete(ctx, key)
 }
 
-// save stores a value that was got when the mark was what was seen.
+// save stores a value that was got while the mark was the one seen.
 func save(ctx context.Context, s *memcachedstore.Store, key, value, seen string) error {
 	return s.SetUnlessMarked(ctx, map[string]autorefresh.Marked{
 		key: {Value: []byte(value), Mark: key + "-mark", Seen: []byte(seen)},
@@ -91,7 +91,7 @@ func TestAValueFromBeforeADeletionIsNotStored(t *testing.T) {
 	}
 }
 
-// Who stores a key that others store, too, is not refused for it.
+// A process is not refused because others store the same key.
 func TestManyStoreOneKey(t *testing.T) {
 	a, _, _ := fakeStore(t, 1)
 	var callers sync.WaitGroup

@@ -30,7 +30,7 @@ func TestValuesAreStoredWithoutCasIDs(t *testing.T) {
 	}
 }
 
-// What is deleted while it is being stored without CasIDs is deleted again.
+// A key deleted while it is being stored without CasIDs is deleted again.
 func TestADeletionStaysWithoutCasIDs(t *testing.T) {
 	for at := range int64(5) {
 		server := testutil.StartFake(t)

@@ -147,7 +147,7 @@ func TestServerBreaksAndHeals(t *testing.T) {
 			seconds := time.Since(began).Seconds()
 			calls := float64(s.calls.Load() - before)
 			t.Logf("%s: %.0f calls of the source in %.1f s, slowest read %v", x.name, calls, seconds, slowest)
-			// What was under way when it was found down is not held back.
+			// Calls under way when it was found down are not held back.
 			if calls > rate*seconds+8+16 {
 				t.Errorf("%.0f calls of the source in %.1f s, want %v a second at most", calls, seconds, rate)
 			}

@@ -58,8 +58,8 @@ func refusal(err error, value []byte) error {
 }
 
 const (
-	// placeholder is what is in the place of a deleted value. It is none, for processes that do not
-	// know it, too.
+	// placeholder stands in the place of a deleted value. Processes that do not know it read no
+	// value from it either.
 	placeholder = "\xaf\x00deleted"
 	// placeholderTTL is how long it stays, in seconds: longer than the calls of a store take.
 	placeholderTTL = 60

@@ -35,7 +35,7 @@ func load(t *testing.T, c *cache, key int) int64 {
 	return v
 }
 
-// TestWhatOneProcessWritesTheOtherReads: what is set and deleted in one process is so in the other
+// TestWhatOneProcessWritesTheOtherReads: a Set or deletion in one process takes effect in the other
 // soon after, and the source is not asked because of it.
 func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	t.Parallel()

@@ -183,7 +183,7 @@ func TestPrimaryThatHangsIsShielded(t *testing.T) {
 	}
 	calls, seconds := float64(s.calls.Load()-before), time.Since(began).Seconds()
 	t.Logf("%.0f calls of the source in %.1f s", calls, seconds)
-	// What was under way when it was found down is not held back.
+	// Calls under way when it was found down are not held back.
 	if calls > rate*seconds+8+16 {
 		t.Errorf("%.0f calls of the source in %.1f s, want %v a second at most", calls, seconds, rate)
 	}
@@ -204,7 +204,7 @@ func TestContextEndsTheWait(t *testing.T) {
 	}
 }
 
-// What is stored and the look at its mark are one step.
+// The look at the mark and the write are one step.
 func TestMarkedKeysAreNotStoredOnARealServer(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true})

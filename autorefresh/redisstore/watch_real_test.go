@@ -36,8 +36,8 @@ func load(t *testing.T, c *cache, key int) int64 {
 	return v
 }
 
-// TestWhatOneProcessWritesTheOtherReads: what is set, deleted and invalidated in one process is so
-// in the other a moment later, and the source is not asked because of it.
+// TestWhatOneProcessWritesTheOtherReads: a Set, deletion or invalidation in one process takes
+// effect in the other a moment later, and the source is not asked because of it.
 func TestWhatOneProcessWritesTheOtherReads(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute})

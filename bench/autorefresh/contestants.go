@@ -17,7 +17,7 @@ type loader func(ctx context.Context, key int) (int64, error)
 // contestant is a cache that refreshes what it has once a period.
 type contestant interface {
 	name() string
-	// read returns a value, as one does who needs it; what is missing is loaded.
+	// read returns a value, and loads it if it is missing.
 	read(ctx context.Context, key int) (int64, bool)
 	// has reports whether a value is in memory.
 	has(key int) bool

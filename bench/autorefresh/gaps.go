@@ -104,7 +104,8 @@ func manyItems(ctx context.Context, c config, r *record) error {
 	return cache.Close()
 }
 
-// costlyItems has a source that takes a millisecond, and readers: others refresh only what is read.
+// costlyItems has a source that takes a millisecond, and readers: others refresh only items that
+// are read.
 func costlyItems(ctx context.Context, c config, r *record) error {
 	const items, period, workers, readsPerSecond = 10_000, time.Second, 32, 20_000
 	for _, create := range makers() {

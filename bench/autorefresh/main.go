@@ -1,7 +1,7 @@
 // Command autorefresh measures holdfast's autorefresh against its targets in one run, with otter
 // and sturdyc beside it where they do the same thing, under the same load: how evenly and how
 // punctually items are refreshed, what a failing source and a dead second level see, what a read,
-// an idle item and its memory cost, and what is left after Close.
+// an idle item and its memory cost, and leftovers after Close.
 package main
 
 import (

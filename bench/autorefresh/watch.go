@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// ledger is a source that remembers what was written to it.
+// ledger is a source that remembers all writes.
 type ledger struct {
 	calls  atomic.Int64
 	mu     sync.Mutex
@@ -286,7 +286,7 @@ func playWatchRedis(ctx context.Context, c config, r *record) error {
 // cutTime is for how long the bus is cut.
 func cutTime(c config) time.Duration { return scaled(c, 30*time.Second, 5*time.Second) }
 
-// bus is what tells a process of changes, and what is expected of it.
+// bus is a way to tell processes of changes, and its expected effect.
 type bus struct {
 	name   string
 	most   float64 // milliseconds from write to read, p99

@@ -40,7 +40,7 @@ type fault struct {
 	harmless bool // all that is wrong is with the callers, or with what they ask for
 }
 
-// sleep waits, or fails as what was called would.
+// sleep waits, or fails as the called function would.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

@@ -53,7 +53,7 @@ type bench struct {
 	round  time.Duration
 }
 
-// task is what is measured.
+// task is one measured operation.
 type task struct {
 	name    string
 	callers int

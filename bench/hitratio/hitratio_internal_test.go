@@ -104,7 +104,7 @@ func TestContestantsHoldAsManyEntriesAsTold(t *testing.T) {
 			for key := range uint64(20 * entries) {
 				once = append(once, key)
 			}
-			// Of what was read once no more than fits is there.
+			// Of the keys read once no more than fit are there.
 			slices.Reverse(once)
 			if got, err := replay(append(once, once...), entries, c); err != nil || got > 100.0/40 {
 				t.Errorf("%s with %d entries: %.2f %% hits, %v, want at most %.2f", c.name, entries, got, err, 100.0/40)

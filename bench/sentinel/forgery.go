@@ -154,7 +154,7 @@ func (c *forged) listen() {
 	}
 }
 
-// tapped copies what is read from a connection to another.
+// tapped copies the bytes read from a connection to another.
 type tapped struct {
 	net.Conn
 	copy io.Writer

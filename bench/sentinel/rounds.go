@@ -23,7 +23,7 @@ const (
 	allocsCalls   = 2000
 )
 
-// Round says what is done in one round of the throughput comparison.
+// Round describes one round of the throughput comparison.
 type Round struct {
 	Goroutines int
 	Duration   time.Duration

@@ -35,7 +35,7 @@ type stage struct {
 	promoted string        // the address of the primary at the end
 }
 
-// scenario is one way to break things and what is to be learnt from it.
+// scenario is one way to break things, with the question it answers.
 type scenario struct {
 	name, title string
 	pushOnly    bool     // holdfast's mode

@@ -1,6 +1,6 @@
 // Package tombstones measures what it costs that deleted values do not come back through a second
-// level: a lookup asks for a tombstone beside each value, and what is stored looks for tombstones
-// before and after, or at once.
+// level: a lookup asks for a tombstone beside each value, and a store looks for tombstones before
+// and after, or at once.
 package tombstones_test
 
 import (

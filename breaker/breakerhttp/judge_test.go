@@ -37,8 +37,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestStatusErrorText: the cause in logs says what was answered, and when the server wants to be
-// asked again.
+// TestStatusErrorText: the cause in logs has the answer, and the time at which the server wants to
+// be asked again.
 func TestStatusErrorText(t *testing.T) {
 	for _, c := range []struct {
 		err  breakerhttp.StatusError

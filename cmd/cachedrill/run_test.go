@@ -147,8 +147,8 @@ func TestNoFolderIsLeftWithoutAReport(t *testing.T) {
 	}
 }
 
-// The promise is one that is kept however busy the machine is: what is looked at is that one that
-// is kept is reported so. TestExitStatuses has one that is not.
+// The promise is one that is kept however busy the machine is: the test is whether a promise that
+// is kept is reported as kept. TestExitStatuses has one that is not.
 func TestAWholeDrillIsShownAndReported(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

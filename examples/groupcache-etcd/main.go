@@ -65,7 +65,7 @@ func run(ctx context.Context, o options) error {
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.grace+20*time.Second)
 	defer cancel()
 	if err := n.leave(ending); err != nil {
-		log.Print(err) // what was not handed over will be loaded
+		log.Print(err) // the others load the rest
 	}
 	return errors.Join(err, users.Shutdown(ending), n.stop(ending))
 }

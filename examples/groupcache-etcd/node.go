@@ -85,7 +85,7 @@ func discover(ctx context.Context, o options, cache *groupcache.Instance) (disco
 	return etcdpeers.Watch(ctx, cache, "groupcache-example", etcd)
 }
 
-// leave hands over what is read most, leaves the lists of the others, and gives them time to ask
+// leave hands over the keys read most, leaves the lists of the others, and gives them time to ask
 // for the rest.
 func (n *node) leave(ctx context.Context) error {
 	err := errors.Join(n.cache.Drain(ctx), n.discovery.Close())

@@ -20,7 +20,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// secretEnv names the variable with the secret that all nodes share: whoever knows it may ask for
+// secretEnv names the variable with the secret that all nodes share: all who know it may ask for
 // any key, set it and remove it.
 const secretEnv = "PEER_SECRET"
 

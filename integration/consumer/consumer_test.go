@@ -21,7 +21,7 @@ func heavy() []string {
 	return []string{"google.golang.org/grpc ", "go.etcd.io/", "go.uber.org/zap ", "github.com/redis/", "github.com/Shopify/toxiproxy", "go.opentelemetry.io/", "github.com/chromedp/"}
 }
 
-// imports says what a program that imports a package may have, of what is heavy.
+// imports says which heavy packages a program that imports a package may have.
 func imports() map[string][]string {
 	return map[string][]string{
 		"breaker":                                nil,

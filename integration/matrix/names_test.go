@@ -100,7 +100,7 @@ func (d *nameServer) add(n named) string {
 	return host
 }
 
-// set changes what is known of a name.
+// set changes the entry of a name.
 func (d *nameServer) set(host string, n named) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -150,7 +150,7 @@ func (w *way) heal() {
 	w.cut()
 }
 
-// repeat does something again and again until calm, in the place of what was repeated before.
+// repeat does something again and again until calm, instead of what it repeated before.
 func (w *way) repeat(once func()) {
 	w.calm()
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -385,7 +385,7 @@ func drip(to net.Conn, data []byte) bool {
 }
 
 // half hands on the beginning of an answer and ends the connection. It hands on fewer bytes than
-// the shortest answer has, because what was read may be many answers, and none may pass whole.
+// the shortest answer has, because one read may have many answers, and none may pass whole.
 func half(to net.Conn, data []byte) bool {
 	_, _ = to.Write(data[:min(3, len(data)-1)])
 	return false

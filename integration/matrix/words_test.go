@@ -30,7 +30,7 @@ func redisWords() words {
 	}
 }
 
-// httpWords are those of an HTTP server, or of what is before it.
+// httpWords are those of an HTTP server, or of a proxy before it.
 func httpWords() words {
 	return words{
 		httpSays(http.StatusServiceUnavailable), httpSays(http.StatusUnauthorized),

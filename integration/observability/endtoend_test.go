@@ -258,7 +258,7 @@ func (p *prometheusServer) get(ctx context.Context, path string, query url.Value
 	return body, err
 }
 
-// await waits until what is missing is nothing.
+// await waits until nothing is missing.
 func await(t *testing.T, what string, missing func() string) {
 	t.Helper()
 	var left string

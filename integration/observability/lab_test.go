@@ -193,7 +193,7 @@ func (l *lab) startPosts(t *testing.T) {
 	t.Helper()
 	for n := range 2 {
 		network, err := grpcpeer.New(grpcpeer.Options{
-			Name: fmt.Sprint("posts ", n), Authorize: func(context.Context, string) error { return nil }, // whoever asks is on this machine
+			Name: fmt.Sprint("posts ", n), Authorize: func(context.Context, string) error { return nil }, // all who ask are on this machine
 		})
 		check(t, err)
 		i, err := groupcache.New(groupcache.Options{Name: fmt.Sprint("posts ", n), Network: network, Logger: l.logger()})
@@ -320,7 +320,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// lines keeps what is logged.
+// lines keeps the log.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu

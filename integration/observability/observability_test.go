@@ -99,7 +99,7 @@ func TestTablesAreWhatClientsDescribe(t *testing.T) {
 	}
 }
 
-// TestAlertsHaveARunbook: who is called out at night follows a link, and it leads to what to do.
+// TestAlertsHaveARunbook: the link of an alert leads to a section that says what to do.
 func TestAlertsHaveARunbook(t *testing.T) {
 	rules, err := os.ReadFile(filepath.Join(folder, "alerts.yml"))
 	if err != nil {

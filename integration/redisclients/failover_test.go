@@ -144,7 +144,7 @@ func judge(t *testing.T, pace *testutil.Pace, rdb *redis.Client, counters []*cou
 	}
 }
 
-// replicate waits until the replicas have what was written: just after a start a primary holds it
+// replicate waits until the replicas have all writes: just after a start a primary holds it
 // back.
 func replicate(t *testing.T, rdb *redis.Client) {
 	t.Helper()

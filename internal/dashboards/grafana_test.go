@@ -167,9 +167,9 @@ func checkTargets(t *testing.T, file string, p drawn) {
 	}
 }
 
-// What is best at 1 is shown by the process where it is least, a share by the process where it is
-// greatest: a fleet of 20 in which one is in trouble must not look well, nor must 20 shares be
-// added up.
+// A gauge that is best at 1 is shown by the process where it is least, a share by the process where
+// it is greatest: a fleet of 20 in which one is in trouble must not look well, nor must 20 shares
+// be added up.
 func TestAFleetShowsItsWorstProcess(t *testing.T) {
 	want := map[string]string{
 		"holdfast_redis_primary_up": "min", "holdfast_redis_sentinels_up": "min", "holdfast_groupcache_etcd_up": "min",

@@ -71,7 +71,7 @@ func (q *Events[E]) Close() {
 	q.closed = true
 }
 
-// Discard closes, and drops what is waiting; the callback may still be at the event before.
+// Discard closes, and drops waiting events; the callback may still be at the event before.
 func (q *Events[E]) Discard() {
 	if q == nil {
 		return

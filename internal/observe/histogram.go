@@ -32,7 +32,7 @@ type Histogram struct {
 	bounds  []int64
 	stripes Stripes
 	width   int             // of a copy
-	cells   []atomic.Uint64 // of each copy: a count for each bucket, one for what is beyond, and the sum
+	cells   []atomic.Uint64 // of each copy: a count for each bucket, one for values beyond, and the sum
 }
 
 // NewHistogram has buckets up to and including each of bounds, which ascend. The zero Stripes suit
@@ -66,7 +66,7 @@ type Counts struct {
 	Buckets []uint64 // not cumulative; the last is beyond all bounds
 }
 
-// Read adds the copies up. What is observed meanwhile may be in the buckets and not yet in the sum.
+// Read adds the copies up. Values observed meanwhile may be in the buckets and not yet in the sum.
 func (h *Histogram) Read() Counts {
 	c := Counts{Buckets: make([]uint64, len(h.bounds)+1)}
 	for copied := 0; copied < len(h.cells); copied += h.width {

@@ -13,8 +13,8 @@ const MaxLabel = 128
 // Other is the label of all that there are too many of.
 const Other = "_other"
 
-// Label makes a label value of s: valid UTF-8, as what is not would spoil the whole scrape, cut to
-// at most MaxLabel bytes between two runes.
+// Label makes a label value of s: valid UTF-8, because anything else would spoil the whole scrape,
+// cut to at most MaxLabel bytes between two runes.
 func Label(s string) string { return clean(s, MaxLabel) }
 
 // Distinct is Label for names that must not look alike once they are cleaned, and are cleaned apart

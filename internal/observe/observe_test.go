@@ -26,7 +26,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// What is observed is in the first bucket that is not below it, whoever observes it.
+// A value is in the first bucket that is not below it, whichever goroutine observes it.
 func TestHistogramCountsLikeASlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		bounds := rapid.SliceOfNDistinct(rapid.Int64Range(0, 1000), 0, 20, rapid.ID).Draw(t, "bounds")

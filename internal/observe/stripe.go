@@ -31,7 +31,7 @@ func (s Stripes) Here() int {
 	return s.Of(unsafe.Pointer(&local))
 }
 
-// Of is the stripe of whoever holds p on its stack.
+// Of is the stripe of the goroutine that holds p on its stack.
 func (s Stripes) Of(p unsafe.Pointer) int {
 	const golden = 0x9E3779B97F4A7C15
 	return int(uint64(uintptr(p)) >> 9 * golden >> (64 - s.bits))

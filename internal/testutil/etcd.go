@@ -161,7 +161,7 @@ func (e *Etcd) launch(ctx context.Context) error {
 }
 
 func (e *Etcd) awaitReady(ctx context.Context, r *host.Run) error {
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // whoever it is, its name is checked
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // its name is checked instead
 	client := &http.Client{Transport: transport, Timeout: etcdAnswerTimeout}
 	for {
 		err := e.checkReady(ctx, client)

@@ -3,7 +3,7 @@ package testutil
 import "flag"
 
 // SideBySide sets how many tests of a package run side by side of those that say they may, unless
-// whoever runs them has chosen. It is for a TestMain, and for tests that mostly wait for servers.
+// the command line says. It is for a TestMain, and for tests that mostly wait for servers.
 func SideBySide(n string) error {
 	flag.Parse()
 	const name = "test.parallel"

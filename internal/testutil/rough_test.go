@@ -69,7 +69,7 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 	}
 }
 
-// TestRoughHoldsUp: a lost packet delays what was sent, and what was reset meanwhile is lost.
+// TestRoughHoldsUp: a lost packet delays the bytes sent, and a reset meanwhile loses them.
 func TestRoughHoldsUp(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		f := testutil.StartFake(t)

@@ -68,7 +68,7 @@ func TestFullQueueEndsInTime(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		// Who got room in the last moment is seen by the watch's next tick.
+		// Callers that got room in the last moment are seen by the watch's next tick.
 		if took := time.Since(start); took < 500*time.Millisecond || took > 520*time.Millisecond {
 			t.Errorf("400 Sets on a hung server took %v with a time limit of 500 ms", took)
 		}

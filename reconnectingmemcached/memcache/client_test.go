@@ -350,7 +350,7 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-// TestManyKeys: GetMulti splits what is too much for one request, and large values pass.
+// TestManyKeys: GetMulti splits lists too long for one request, and large values pass.
 func TestManyKeys(t *testing.T) {
 	fake := testutil.StartFake(t)
 	c := newClient(t, memcache.Options{Servers: []string{fake.Addr()}})

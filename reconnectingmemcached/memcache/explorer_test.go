@@ -17,7 +17,7 @@ import (
 
 // The explorer lets callers read and write on three servers while faults befall servers and network
 // at random, in virtual time, and checks what the package promises: see ledger and world.settle. A
-// seed fixes what is tried, not how goroutines take turns.
+// seed fixes the steps, not how goroutines take turns.
 
 //nolint:gochecknoglobals // a flag
 var expeditions = flag.Int("expeditions", 5, "how many random histories TestExpeditions plays")

@@ -93,7 +93,8 @@ func converse(conn net.Conn, reply []byte) {
 	}
 }
 
-// FuzzMeta: no reply of a former owner breaks the parser, or allocates what is announced only.
+// FuzzMeta: no reply of a former owner breaks the parser, or has it allocate for bytes that are
+// only announced.
 func FuzzMeta(f *testing.F) {
 	for _, line := range []string{"VA 5 c1 f2 t-1", "HD c1 f0 t60", "EN", "VA 99999999999", "VA", "HD c", "HD t-2", "HD cx fy tz", "VA 1 f4294967296"} {
 		f.Add(line)

@@ -256,8 +256,8 @@ func keyAt(t *testing.T, c *memcache.Client, addr, prefix string) string {
 	return ""
 }
 
-// TestReturnWithAGutter: copies are read for a while after the return, later on a miss; what is
-// written then is not hidden by one.
+// TestReturnWithAGutter: copies are read for a while after the return, later on a miss; a later
+// write is not hidden by one.
 func TestReturnWithAGutter(t *testing.T) {
 	t.Parallel()
 	silent := withGutter()

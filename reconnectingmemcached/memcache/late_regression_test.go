@@ -16,9 +16,9 @@ import (
 
 // TestWriteGivenUpOnLivingConnection tells of the Set whose caller left while a lost packet held
 // its connection up. The key was deleted twice, 100 ms apart, and then was the server's again; the
-// connection went on after 210 ms, and the Set that had been given up overwrote what was written
-// meanwhile on another connection. What may still be on its way on a connection that lives is a
-// miss until the connection says what became of it.
+// connection went on after 210 ms, and the Set that had been given up overwrote a newer one of
+// another connection. What may still be on its way on a connection that lives is a miss until the
+// connection says what became of it.
 func TestWriteGivenUpOnLivingConnection(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"answered late": 500 * time.Millisecond, "ended by its time limit": 150 * time.Millisecond} {

@@ -48,9 +48,9 @@ func TestLoadOfAnItemThatMayBeOld(t *testing.T) {
 	})
 }
 
-// TestLoadAfterAChange: who asks once a Set, Delete or FlushAll is done, of any process, does not
-// get what was loaded before it. Those of other processes, and FlushAll, were not seen by callers
-// who found a load of their own process under way.
+// TestLoadAfterAChange: callers that ask once a Set, Delete or FlushAll is done, of any process, do
+// not get a value loaded before it. Those of other processes, and FlushAll, were not seen by
+// callers who found a load of their own process under way.
 func TestLoadAfterAChange(t *testing.T) {
 	t.Parallel()
 	type doing func(ctx context.Context, c *memcache.Client) error
@@ -81,7 +81,7 @@ func TestLoadAfterAChange(t *testing.T) {
 				}
 				var loading sync.WaitGroup
 				loading.Go(func() { _, _ = c.Load(t.Context(), "k", 10*time.Second, source.load) })
-				time.Sleep(500 * time.Millisecond) // what is loaded has been read from the source
+				time.Sleep(500 * time.Millisecond) // the value has been read from the source
 				before := source.calls.Load()
 				for _, do := range change.do {
 					check(t, do(t.Context(), clients[change.by]))
@@ -139,8 +139,8 @@ func TestWhichLoadsAreOutdated(t *testing.T) {
 	}
 }
 
-// TestLoadAfterAFlushOfADeadServer: what was loaded without a lease before it is not what a later
-// caller gets.
+// TestLoadAfterAFlushOfADeadServer: a later caller does not get a value loaded without a lease
+// before it.
 func TestLoadAfterAFlushOfADeadServer(t *testing.T) {
 	t.Parallel()
 	playLoads(t, 1, memcache.Options{}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {
@@ -200,7 +200,7 @@ func TestAValueThatIsTooLarge(t *testing.T) {
 	})
 }
 
-// TestALoadThatWasBegunDuringAnOutage does not overwrite what was stored after it.
+// TestALoadThatWasBegunDuringAnOutage does not overwrite a value stored after it.
 func TestALoadThatWasBegunDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	playLoads(t, 1, memcache.Options{Gutter: memcache.Gutter{Expiration: 10 * time.Second}}, func(t *testing.T, fake *testutil.Fake, clients []*memcache.Client) {

@@ -133,7 +133,7 @@ func TestAnOldValueIsLoadedAnewInTheBackground(t *testing.T) {
 	})
 }
 
-// TestAChangeWhileAKeyIsLoaded is not undone by what was loaded before it.
+// TestAChangeWhileAKeyIsLoaded is not undone by a value loaded before it.
 func TestAChangeWhileAKeyIsLoaded(t *testing.T) {
 	t.Parallel()
 	for what, change := range map[string]func(c *memcache.Client) error{

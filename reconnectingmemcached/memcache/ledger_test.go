@@ -14,7 +14,7 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
 
-// ledger knows what was written under each key. A value names its key and its version; a read must
+// ledger knows the writes of each key. A value names its key and its version; a read must
 // not return another key's, nor a version older than that of the last write which had ended before
 // it began, whether that succeeded or was lost on the way. Only what a server has refused to do
 // leaves the old value.

@@ -136,8 +136,8 @@ func (l *listed) historyKey(server int) string {
 	return <-keys
 }
 
-// TestAHistoryThatIsLost is restored by those that know it. What was written meanwhile by one that
-// did not is deleted then, and what others have copied.
+// TestAHistoryThatIsLost is restored by those that know it. Writes of a process that did not, and
+// copies by others, are deleted then.
 func TestAHistoryThatIsLost(t *testing.T) {
 	t.Parallel()
 	playListed(t, memcache.Options{}, func(l *listed) {

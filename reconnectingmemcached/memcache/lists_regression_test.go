@@ -76,7 +76,7 @@ func TestAWriteBeforeItsCopy(t *testing.T) {
 			return
 		}
 		l.fakes[0].SetFault(func(cmd testutil.Command) testutil.Fault {
-			if cmd.Verb == "mg" && slices.Contains(cmd.Args, last) { // when it is asked whether it still has what was copied
+			if cmd.Verb == "mg" && slices.Contains(cmd.Args, last) { // when it is asked whether it still has the copied keys
 				return testutil.DelayReply(50 * time.Millisecond)
 			}
 			return testutil.Fault{}

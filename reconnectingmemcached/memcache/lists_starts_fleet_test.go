@@ -48,9 +48,9 @@ func playStart(t *testing.T, seed uint64, o memcache.Options, after time.Duratio
 }
 
 // TestAProcessThatStartsAroundAChange: it deletes where keys were before, although it has not seen
-// the lists of then, and so does one that has the history from it. What is old is so for no longer
+// the lists of then, and so does one that has the history from it. Old values are served no longer
 // than it takes all to notice a change: a second until the source is asked, another until its
-// answer was repeated, and half a one for who has just begun.
+// answer was repeated, and half a second for processes that have just begun.
 func TestAProcessThatStartsAroundAChange(t *testing.T) {
 	t.Parallel()
 	const most = 2700*time.Millisecond + staleSlack

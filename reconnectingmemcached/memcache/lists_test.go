@@ -194,7 +194,7 @@ func TestADeletionThatAFormerOwnerMisses(t *testing.T) {
 	})
 }
 
-// TestACopyThatAWriteOvertakes: what is copied while another process changes it does not stay,
+// TestACopyThatAWriteOvertakes: a key copied while another process changes it does not stay,
 // whatever the order.
 func TestACopyThatAWriteOvertakes(t *testing.T) {
 	t.Parallel()

@@ -244,8 +244,8 @@ func reloadLease(key string) string {
 	return leasePrefix + hex.EncodeToString(sum[:])
 }
 
-// reload replaces the old value if nobody has changed it meanwhile. Whoever finds it gone joins
-// this load.
+// reload replaces the old value if nobody has changed it meanwhile. A caller that finds it gone
+// joins this load.
 func (l *loader) reload(ctx context.Context, old *Item) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()

@@ -29,8 +29,8 @@ const (
 // servers that refuse writes, answer large ones twice and turn connections away, behind a network
 // that splits at random bytes, delays, holds up, resets and delivers late. Each value carries its
 // key and a number that grows with each Set of its only writer. No reply may be another's, and no
-// value older than the last Set that succeeded, or failed with an unknown outcome. What is given up
-// must be reset, or it arrives late.
+// value older than the last Set that succeeded, or failed with an unknown outcome. A connection
+// that is given up must be reset, or its bytes arrive late.
 func TestMismatch(t *testing.T) {
 	duration := 900 * time.Millisecond
 	if soak() {
@@ -39,7 +39,7 @@ func TestMismatch(t *testing.T) {
 	t.Run("plain", func(t *testing.T) {
 		fake := testutil.StartFake(t)
 		way := testutil.StartRough(t, fake.Addr(), testutil.RoughOptions{Life: roughLife, Stall: 130 * time.Millisecond})
-		o := memcache.Options{Servers: []string{way.Addr()}, HangTimeout: -1} // else what is held up is ended at once
+		o := memcache.Options{Servers: []string{way.Addr()}, HangTimeout: -1} // else calls that are held up are ended at once
 		mismatch(t, duration, o, nil, []*testutil.Rough{way}, fake)
 	})
 	t.Run("name with two addresses", func(t *testing.T) {

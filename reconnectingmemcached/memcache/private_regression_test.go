@@ -45,7 +45,7 @@ func secureFake(t *testing.T) (*testutil.Fake, dialFunc) {
 		socket := raw.(*net.TCPConn)
 		conn := tls.Client(socket, client)
 		// A handshake that is given up is reset, too: its own bytes do no harm, but tests look for
-		// what is closed politely.
+		// connections that are closed politely.
 		if err := errors.Join(socket.SetLinger(0), conn.HandshakeContext(ctx), socket.SetLinger(-1)); err != nil {
 			_ = socket.Close()
 			return nil, err
@@ -143,7 +143,7 @@ func TestIdleConnectionIsKept(t *testing.T) {
 			if err := c.Set(&memcache.Item{Key: fmt.Sprint("k", i), Value: make([]byte, memcache.LargeValue+1)}); err != nil {
 				t.Fatal(err)
 			}
-			if i == 10 { // the server closes what is idle: that is seen before the next Set uses it
+			if i == 10 { // the server closes idle connections: that is seen before the next Set uses it
 				if err := fake.Restart(); err != nil {
 					t.Fatal(err)
 				}

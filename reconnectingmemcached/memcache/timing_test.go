@@ -243,9 +243,9 @@ func TestTimeOfTheRamp(t *testing.T) {
 	})
 }
 
-// TestTimeOfTheDeletions: what was missed is deleted before the server is used again, and once more
-// 100 ms later if it may still have been on its way; until then it is a miss, though the server
-// works off what its sockets held.
+// TestTimeOfTheDeletions: keys of missed writes are deleted before the server is used again, and
+// once more 100 ms later if it may still have been on its way; until then it is a miss, though the
+// server works off what its sockets held.
 func TestTimeOfTheDeletions(t *testing.T) {
 	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {
@@ -284,8 +284,8 @@ func TestTimeOfTheDeletions(t *testing.T) {
 }
 
 // TestRoundsOfDeletions: writes that are missed while those before them are being deleted are
-// deleted in up to three rounds; what is missed after that does not keep the server out of use, but
-// is a miss until it was deleted, too.
+// deleted in up to three rounds; writes missed after that do not keep the server out of use, but
+// their keys are misses until they were deleted, too.
 func TestRoundsOfDeletions(t *testing.T) {
 	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {

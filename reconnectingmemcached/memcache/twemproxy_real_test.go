@@ -33,7 +33,7 @@ func startTwemproxy(t *testing.T, backends int) *twemproxy {
 	return p
 }
 
-// keysAt are keys of each backend: who has what was stored through the proxy.
+// keysAt returns the keys of each backend: it asks them for those stored through the proxy.
 func (p *twemproxy) keysAt(c *memcache.Client, most int) [][]string {
 	p.t.Helper()
 	keys := make([][]string, len(p.backends))

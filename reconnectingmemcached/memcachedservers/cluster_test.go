@@ -56,8 +56,7 @@ const (
 	before1414 = "get AmazonElastiCache:cluster"
 )
 
-// says answers with a list of nodes; the length is that of a correct server, and what is added to
-// it.
+// says answers with a list of nodes; the length is a correct server's and some more.
 func says(version int, nodes string, wrong int) func(string) string {
 	return func(command string) string {
 		if command != since1414 {

@@ -9,8 +9,8 @@ import (
 )
 
 // File names the servers that a file lists, one on each line, in their order. Blank lines, and what
-// follows a #, are left out. Replace the file as a whole, by renaming another: what is read while
-// it is written may be taken for the list if it is so for a second.
+// follows a #, are left out. Replace the file as a whole, by renaming another: a file that is read
+// half-written may be taken for the list if it stays so for a second.
 type File struct {
 	// Path is that of the file.
 	Path string

@@ -1,5 +1,5 @@
 // Package changes says which keys have to be looked up in the second level, and when, because
-// another process may have changed them; and what becomes of what is found. Nothing in it waits,
+// another process may have changed them; and judges the values found. Nothing in it waits,
 // locks or looks at a clock. It is not safe for concurrent use.
 package changes
 
@@ -61,7 +61,7 @@ type delayed[K comparable] struct {
 func NewBook[K comparable]() *Book[K] { return &Book[K]{told: make(map[K]Wanted[K])} }
 
 // Tell notes that a key has changed, or its tombstone.
-func (b *Book[K]) Tell(key K, stone bool, now int64) { //nolint:revive // the flag is what was told
+func (b *Book[K]) Tell(key K, stone bool, now int64) { //nolint:revive // the flag is in the message
 	w := Wanted[K]{Key: key, Told: ByDate}
 	if stone {
 		w.Told = now
@@ -97,7 +97,7 @@ func (b *Book[K]) Gap(keys []K, now int64) {
 }
 
 // Again has a key looked up once more, later each time: its tombstone announces a value that was
-// not there yet, or what was found cannot be taken yet.
+// not there yet, or the value found cannot be taken yet.
 func (b *Book[K]) Again(w Wanted[K], now int64) {
 	at := now + int64(firstAgain)<<min(w.Tries, mostTries)
 	w.Tries++
@@ -162,7 +162,7 @@ func (b *Book[K]) Next(now int64) (look Look[K], at int64) {
 // Never is when nothing is to come.
 const Never = math.MaxInt64
 
-// ripen moves what waited for its time to what is to be looked up, and returns when the next of it
+// ripen moves keys whose time has come to those to be looked up, and returns when the next of it
 // comes.
 func (b *Book[K]) ripen(now int64) (next int64) {
 	next = Never

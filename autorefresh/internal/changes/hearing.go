@@ -54,7 +54,7 @@ type Report struct {
 	After time.Duration
 }
 
-// Report returns what is to be logged now, nil if nothing is; and when it is to be called next.
+// Report returns the lines to log now, nil for none, and the time of the next call.
 func (h *Hearing) Report(now int64) (r *Report, next int64) {
 	switch {
 	case h.is == h.logged:

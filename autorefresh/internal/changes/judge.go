@@ -136,7 +136,7 @@ func judgePrior(have Held, found Seen, told int64) Verdict {
 	if found.Prior.Kind == Deleted {
 		prior.Kind = Deleted
 	} else if isSet := max(have.LoadedAt-prior.At, prior.At-have.LoadedAt) <= slack; isSet || have.LoadedAt > prior.At+found.Skew {
-		return Keep // it is what was set, or newer
+		return Keep // it is the value that was set, or a newer one
 	} else if have.LoadedAt > prior.At && !have.Negative {
 		return Refresh // or older, by another clock
 	}
@@ -147,7 +147,7 @@ func judgePrior(have Held, found Seen, told int64) Verdict {
 	return Keep
 }
 
-// doubtful tells what becomes of what was got just after a change of which nobody has told: by
+// doubtful judges a value got just after a change of which nobody has told: by
 // another clock it may be from before.
 func doubtful(have Held, kind Kind) Verdict {
 	switch {
@@ -162,8 +162,8 @@ func doubtful(have Held, kind Kind) Verdict {
 	}
 }
 
-// adoptIf adopts a value that is newer; what says that there is none gives way to it.
-func adoptIf(newer bool, have Held) Verdict { //nolint:revive // the flag is what was found
+// adoptIf adopts a value that is newer; a negative entry gives way to it.
+func adoptIf(newer bool, have Held) Verdict { //nolint:revive // the flag is a finding
 	switch {
 	case !newer:
 		return Keep

@@ -20,8 +20,8 @@ type met struct {
 	when int64 // this process met it
 }
 
-// Skew notes what was found of a key, and returns by how much its clocks may be apart for what was
-// got at a time: not at all if that was after this process met the tombstone.
+// Skew notes a finding about a key, and returns by how much its clocks may be apart for a value got
+// at a time: not at all if that was after this process met the tombstone.
 func (m *Met[K]) Skew(key K, found Seen, loadedAt, now int64) int64 {
 	if !found.Stone || found.Kind == Unknown {
 		return found.Skew

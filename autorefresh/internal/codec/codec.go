@@ -57,7 +57,7 @@ func (c JSON[V]) Encode(v V) ([]byte, error) {
 	if err != nil || !bytes.Contains(data, []byte(`\ufffd`)) && !bytes.Contains(data, []byte("\uFFFD")) {
 		return data, err
 	}
-	// A string has this character, or had bytes in its place that are none.
+	// A string has this character, or had bytes in its place that are no character.
 	if back, err := c.Decode(data); err != nil || !reflect.DeepEqual(v, back) {
 		return nil, errNotUTF8
 	}

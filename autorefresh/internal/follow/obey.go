@@ -51,7 +51,7 @@ func (f *Follower[K, V]) Follow(w changes.Wanted[K], s *level.Sight[K, V], luck 
 	return verdict
 }
 
-// noteStone notes a tombstone, or what is hidden behind one of this process.
+// noteStone notes a tombstone, or the one hidden behind this process's own.
 func noteStone(seen *changes.Seen, s tombstone.Stone) {
 	if s.Own {
 		if s.Prior == nil {

@@ -40,7 +40,7 @@ func (s *Items[K, V]) Update(key K, change func(old V, known bool) (v V, store b
 		var done bool
 		switch {
 		case known && e.Has(timetable.Leaving):
-			s.Storage.Drop(e) // what is stored now is to stay
+			s.Storage.Drop(e) // the present entry is to stay
 		case known && !e.Has(timetable.Terminal):
 			done, err = s.overtake(e, was, &v, now)
 		default:

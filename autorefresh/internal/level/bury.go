@@ -32,8 +32,8 @@ type order struct {
 	erase bool   // the value is to be deleted
 }
 
-// bury tells the second level of changes: it leaves tombstones and deletes values. What is told
-// late does not undo what others have done since.
+// bury tells the second level of changes: it leaves tombstones and deletes values. A change told
+// late does not undo later ones of others.
 func (s *Level[K, V]) bury(ctx context.Context, marks []tombstone.Mark, when lateness) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -85,8 +85,8 @@ func (s *Level[K, V]) carryOut(ctx context.Context, marks []tombstone.Mark, when
 }
 
 // lookAround returns what the second level has of changes that must not be told blindly: those that
-// are told late, and if others hear of them, all, as their dates say what came first. What is
-// invalidated in large numbers is not read for that.
+// are told late, and if others hear of them, all, as their dates say what came first. For large
+// numbers of invalidated keys nothing is read.
 func (s *Level[K, V]) lookAround(ctx context.Context, marks []tombstone.Mark, when lateness) (map[string][]byte, error) {
 	var names []string
 	for _, m := range marks {
@@ -145,9 +145,9 @@ func gotAt(m tombstone.Moment, data []byte) int64 {
 	return m.TimeOf(e.LoadedAt.UnixNano())
 }
 
-// lateMark is what is told late of a change, of kind Unknown if nothing is, and whether the value
-// is to be deleted. It gives way to what another process has done since. If the clocks cannot tell
-// what came first, neither counts and the source is asked: by all, so that it is nobody's own.
+// lateMark returns the late notice of a change, of kind Unknown if there is none, and whether the
+// value is to be deleted. It gives way to what another process has done since. If the clocks cannot
+// tell what came first, neither counts and the source is asked: by all, so that it is nobody's own.
 func (s *Level[K, V]) lateMark(m tombstone.Mark, old tombstone.Stone, valueAt int64, now tombstone.Moment) (told tombstone.Mark, erase bool) {
 	own, other := &tombstone.Stone{Kind: m.Kind, At: m.At, By: m.By}, old.Strong()
 	switch {
@@ -258,7 +258,7 @@ func (s *Level[K, V]) marks(kind tombstone.Kind, names ...string) []tombstone.Ma
 	return marks
 }
 
-// owe notes what is to be said of names that have old values in the second level, for as long as
+// owe notes the notices due for names that have old values in the second level, for as long as
 // these may be there. The caller is about to say it, until s.debts.End.
 func (s *Level[K, V]) owe(marks []tombstone.Mark) (stamp uint64) {
 	now := s.now()

@@ -23,8 +23,8 @@ func (s *Level[K, V]) Lookup(ctx context.Context, keys []K) (found []Stored[K, V
 	return l.found, l.deleted, l.blind
 }
 
-// LookAgain is Lookup for keys that were not there a moment ago. What is not there, or cannot be
-// read, does not count again.
+// LookAgain is Lookup for keys that were not there a moment ago. Missing values, and those that
+// cannot be read, do not count again.
 func (s *Level[K, V]) LookAgain(ctx context.Context, keys []K) []Stored[K, V] {
 	if len(keys) == 0 {
 		return nil

@@ -1,6 +1,6 @@
-// Package refresh refreshes the entries of a cache: workers pull what is due and get new values for
-// it, a pump turns the timetable, and callers order refreshes and wait for them. Methods whose name
-// ends in Locked are called under the cache's lock, all others without it.
+// Package refresh refreshes the entries of a cache: workers pull the entries that are due and get
+// new values for them, a pump turns the timetable, and callers order refreshes and wait for them.
+// Methods whose name ends in Locked are called under the cache's lock, all others without it.
 package refresh
 
 import (

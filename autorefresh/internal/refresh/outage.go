@@ -25,7 +25,7 @@ func (c *Crew[K, V]) noteSourceLocked(now int64) {
 		c.Tell.Event(tell.Event[K]{Kind: tell.SourceUp})
 		c.Tell.NoteLocked(tell.SourceIsBack(time.Duration(now - since)))
 	case is != timetable.Up:
-		if was == timetable.Trial && is != was { // what was ordered meanwhile was not the trial
+		if was == timetable.Trial && is != was { // the orders of meanwhile were not the trial
 			c.Waiters.noteIdleLocked(Note{Err: c.Fetch.Source.Refusal(), Started: now})
 		}
 		c.Life.Room.Signal()

@@ -52,7 +52,7 @@ func (p Pump[K, V]) retire() {
 	}
 }
 
-// turn does what is due now and sets the timer for the next turn. It returns true if there is more
+// turn does the work due now and sets the timer for the next turn. It returns true if there is more
 // to do at once.
 func (p Pump[K, V]) turn(timer *time.Timer) bool {
 	c := p.Crew

@@ -16,7 +16,7 @@ type turns[K comparable, V any] struct {
 	flying  int // entries being refreshed
 	running int // calls under way, but for those that wait for others
 	lent    int // calls that wait for others
-	extras  int // workers that take what is urgent meanwhile
+	extras  int // workers that take urgent entries meanwhile
 	stuck   int // calls that overran, not returned yet
 }
 

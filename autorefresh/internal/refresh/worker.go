@@ -17,7 +17,7 @@ type worker[K comparable, V any] struct {
 	// deadline is when the call under way has overrun, 0 if there is none.
 	deadline atomic.Int64
 	call     atomic.Pointer[task.Task] // the last one
-	extra    bool                      // takes only what is urgent
+	extra    bool                      // takes only urgent entries
 
 	stuck    bool // guarded by the cache's lock
 	replaced bool // guarded by the cache's lock

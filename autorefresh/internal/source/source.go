@@ -133,7 +133,7 @@ func (s *Source[K]) Ask(ctx context.Context, o Order[K], call func(context.Conte
 }
 
 // pace waits until the source may be called: for the user's limiter and, if the second level could
-// not be asked, for the shield's. What was shared by all processes is then asked for by each of
+// not be asked, for the shield's. Values that all processes shared are then asked for by each of
 // them, and the source must not see all of that.
 func (s *Source[K]) pace(ctx context.Context, o *Order[K]) error {
 	if err := s.gate.wait(ctx, o.Rank); err != nil {

@@ -73,14 +73,14 @@ func exitOf(c otter.DeletionCause) Exit {
 // Get returns the entry of a key.
 func (s Storage[K, V]) Get(key K) (*timetable.Entry[K, V], bool) { return s.cache.GetIfPresent(key) }
 
-// Peek is Get without an effect on what is evicted. It takes no lock.
+// Peek is Get without an effect on evictions. It takes no lock.
 func (s Storage[K, V]) Peek(key K) (*timetable.Entry[K, V], bool) {
 	found, ok := s.cache.GetEntryQuietly(key)
 	return found.Value, ok
 }
 
-// Put stores an entry if it may, and returns what is there afterwards. May is told what is there,
-// nil if nothing is, and runs under a lock of the storage.
+// Put stores an entry if it may, and returns the entry there afterwards. May is given the present
+// entry, nil for none, and runs under a lock of the storage.
 func (s Storage[K, V]) Put(e *timetable.Entry[K, V], may func(there *timetable.Entry[K, V]) bool) *timetable.Entry[K, V] {
 	defer s.scale.lay(e, s.scale.weightOf(e))()
 	there, _ := s.cache.Compute(e.Key, func(there *timetable.Entry[K, V], found bool) (*timetable.Entry[K, V], otter.ComputeOp) {
@@ -127,7 +127,7 @@ func (s Storage[K, V]) Weight() uint64 {
 	return s.cache.WeightedSize()
 }
 
-// Trim evicts at once what is beyond the maximum, rather than when the next chore is done.
+// Trim evicts at once all beyond the maximum, rather than when the next chore is done.
 func (s Storage[K, V]) Trim() { s.cache.CleanUp() }
 
 // Delete deletes the entry of a key, and returns it.

@@ -2,8 +2,8 @@ package timetable
 
 import "container/heap"
 
-// agenda has the entries that are too short for the wheel, by when they are due. What is not due
-// then any more is skipped, and taken out before only if there is much of it, see note.
+// agenda has the entries that are too short for the wheel, by when they are due. Entries that are
+// not due then any more are skipped, and taken out before only if there is much of it, see note.
 type agenda[K comparable, V any] []appointment[K, V]
 
 type appointment[K comparable, V any] struct {

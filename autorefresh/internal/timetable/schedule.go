@@ -145,8 +145,8 @@ func (t *Table[K, V]) FirstDue(e *Entry[K, V], now int64) int64 {
 	}
 }
 
-// FirstDueLoaded is when an entry is refreshed first that was loaded just now. What was loaded is
-// as fresh as can be: with FirstSpread its turn comes in the second half of its period.
+// FirstDueLoaded is when an entry is refreshed first that was loaded just now. A loaded value is as
+// fresh as can be: with FirstSpread its turn comes in the second half of its period.
 func (t *Table[K, V]) FirstDueLoaded(e *Entry[K, V], now int64) int64 {
 	if t.rules.First != FirstSpread {
 		return t.FirstDueAdopted(e, now)

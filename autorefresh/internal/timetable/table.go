@@ -28,11 +28,11 @@ type Table[K comparable, V any] struct {
 	wake    func()
 	wakeAt  int64 // when Turn is to be called at the latest
 
-	wheel   wheel[K, V]  // what is due later
+	wheel   wheel[K, V]  // due later
 	agenda  agenda[K, V] // what the wheel is too coarse for
 	noted   int          // how many entries wait in the agenda
-	ready   chain[K, V]  // what is due
-	urgent  chain[K, V]  // what is due, and calls under way wait for, the newest first
+	ready   chain[K, V]  // due now
+	urgent  chain[K, V]  // due, and calls under way wait for them, the newest first
 	ages    wheel[K, V]  // entries by MaxStale
 	finals  chain[K, V]  // terminal entries
 	absents chain[K, V]  // negative entries

@@ -92,7 +92,7 @@ func (m *model) pass(d time.Duration, how uint64) {
 	}
 }
 
-// takeAll takes what is due, as workers would which are always there, and ends the calls at once.
+// takeAll takes all due entries, as idle workers would, and ends the calls at once.
 func (m *model) takeAll(how uint64) {
 	for m.table.Due() > 0 {
 		m.take()

@@ -33,8 +33,8 @@ func (t *Table[K, V]) Take(to []*Entry[K, V], how Taking[K], now int64) []*Entry
 	return t.fill(to, how.Busy, size, now)
 }
 
-// pull adds what is due, in its order: of the group of the first, if calls are grouped. Those of a
-// group are due together, so that the others of it are near.
+// pull adds due entries, in their order: of the group of the first, if calls are grouped. Those of
+// a group are due together, so that the others of it are near.
 func (t *Table[K, V]) pull(to []*Entry[K, V], busy func(K) bool, due *chain[K, V], size int, now int64) []*Entry[K, V] {
 	passed := 0
 	for e := due.head; e != nil && len(to) < size && passed < t.visits(size); {
@@ -71,7 +71,7 @@ func (t *Table[K, V]) visits(size int) int {
 // trialLook bounds how many entries are looked at for one that a trial may go well with.
 const trialLook = 4096
 
-// chooseTrial brings to the front of what is due an entry for which the source had an answer the
+// chooseTrial brings to the front of the due entries one for which the source had an answer the
 // last time or, where there is none, any: were they taken in order, keys that always fail would
 // keep a source down for as long as it takes to try each of them.
 func (t *Table[K, V]) chooseTrial() {
@@ -90,9 +90,9 @@ func (t *Table[K, V]) chooseTrial() {
 	}
 }
 
-// fill adds to a call what is due next: what is due within a period, if the call has something
-// whose own period has passed; else, as such calls come at any time and however often, what is due
-// within a tenth of it.
+// fill adds to a call the entries due next: those due within a period, if the call has one whose
+// own period has passed; else, as such calls come at any time and however often, those due within a
+// tenth of it.
 func (t *Table[K, V]) fill(to []*Entry[K, V], busy func(K) bool, size int, now int64) []*Entry[K, V] {
 	ahead := int64(t.rules.Period)
 	if !slices.ContainsFunc(to, (*Entry[K, V]).onSchedule) {

@@ -9,7 +9,7 @@ type Turned[K comparable, V any] struct {
 	Stale []*Entry[K, V] // they have grown older than MaxStale
 }
 
-// Turn does what is due at a time.
+// Turn does the work due at a time.
 func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	window := t.lag(now)
 	come := func(e *Entry[K, V]) {
@@ -47,7 +47,7 @@ func (t *Table[K, V]) Turn(now int64) (turned Turned[K, V]) {
 	return turned
 }
 
-// lag tells over how long what is overdue has to be spread because the process was suspended: 0 if
+// lag tells over how long overdue entries have to be spread because the process was suspended: 0 if
 // it was not. A backlog of L spread over 2 L raises the rate of refreshes by one half.
 func (t *Table[K, V]) lag(now int64) int64 {
 	late := now - t.wakeAt

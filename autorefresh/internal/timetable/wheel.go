@@ -10,7 +10,7 @@ import (
 const Never = math.MaxInt64
 
 const (
-	wheelSlots = 1024 // of the wheel of what is due, which are one period
+	wheelSlots = 1024 // of the wheel of due entries, which are one period
 	ageSlots   = 128  // of the wheel of MaxStale
 	minTick    = time.Millisecond
 )

@@ -49,7 +49,7 @@ func (m Moment) DateOf(at int64) int64 { return m.Date + at - m.Now }
 func (m Moment) TimeOf(date int64) int64 { return m.Now + date - m.Date }
 
 // IsFar reports whether a time is by a clock too far ahead: it says nothing of what came first, and
-// what was dated after it could be read by nobody.
+// nobody could read values dated after it.
 func (c *Clock) IsFar(at int64, m Moment) bool { return at > m.TimeOf(m.Wall)+int64(c.Skew) }
 
 // After is the first time from now on that comes after others, but for those that are too far

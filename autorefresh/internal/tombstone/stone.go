@@ -57,8 +57,8 @@ const (
 	saltSize = 26
 )
 
-// Write makes a tombstone: what it tells, salt, the date of the telling, and what was told
-// before, if that counts. Processes of before compare tombstones, and look at their beginning.
+// Write makes a tombstone: what it tells, salt, the date of the telling, and the earlier notice, if
+// that counts. Processes of before compare tombstones, and look at their beginning.
 func Write(m Mark, now Moment) string {
 	text := now.appendMark([]byte(head), m.Kind, m.At, m.By)
 	text = append(text, rand.Text()[:saltSize]...)

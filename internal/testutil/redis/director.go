@@ -280,7 +280,7 @@ func (d *director) state(s *FakeServer) WatchedReplica {
 		state.Role, state.Of = "master", nobody
 	}
 	switch {
-	case s.killed() && role.Primary: // whoever takes it for a replica by now has never asked it
+	case s.killed() && role.Primary: // sentinels that take it for a replica by now have never asked it
 		state.Flags, state.Role, state.Unmet = "s_down,slave", "slave", true
 	case !s.Running():
 		state.Flags = "s_down,slave" + cut(s.killed())

@@ -65,7 +65,7 @@ type FakeCluster struct {
 
 	mu        sync.Mutex
 	primary   *FakeServer // guarded by mu; the server promoted last
-	announced *FakeServer // guarded by mu; who belongs to epoch
+	announced *FakeServer // guarded by mu; the one that belongs to epoch
 	epoch     int         // guarded by mu
 }
 

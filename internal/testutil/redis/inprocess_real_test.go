@@ -119,7 +119,7 @@ func fieldsOf(reply any) map[string]string {
 // steps of a replica that is pointed elsewhere.
 var fleeting = regexp.MustCompile(`,(disconnected|master_down|reconf_\w+)`) //nolint:gochecknoglobals // a constant
 
-// note adds what is said, unless it was said last, or will be said otherwise in a moment: of whom
+// note adds a statement, unless it was the last one, or will be corrected in a moment: of whom
 // it has just heard a sentinel knows nothing.
 func (w *witness) note(sentinel, what string, f map[string]string) {
 	whom := w.names.Replace(net.JoinHostPort(f["ip"], f["port"]))

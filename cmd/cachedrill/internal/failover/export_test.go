@@ -18,7 +18,7 @@ func (l *ledger) Acknowledged(key string, at time.Time) {
 // Begin begins a phase.
 func (l *ledger) Begin(at time.Time) { l.begin(at) }
 
-// Audit returns what was lost, and the longest gap.
+// Audit returns the lost writes, and the longest gap.
 func (l *ledger) Audit(ctx context.Context, present func(context.Context, []string) (map[string]bool, error)) (lost int, gap time.Duration, err error) {
 	a, err := l.audit(ctx, present)
 	return len(a.lost), a.gap, err

@@ -174,8 +174,8 @@ func (f *Failover) Close() error {
 	return errors.Join(errs...)
 }
 
-// Observe adds how the servers are, who the clients take for the primary, and how many writes were
-// acknowledged.
+// Observe adds how the servers are, which one the clients take for the primary, and how many writes
+// were acknowledged.
 func (f *Failover) Observe(s *record.Sample, tallies *[drill.Sides]workload.Tally, seconds float64) {
 	s.Faults = f.watch.states()
 	for i, moment := range []*record.Moment{&s.Plain, &s.Holdfast} {

@@ -42,7 +42,7 @@ func TestAWriteIsLostOnceInThePhaseThatLostIt(t *testing.T) {
 	})
 }
 
-// What is acknowledged while the primary is asked cannot be in its answer.
+// A write acknowledged while the primary is asked cannot be in its answer.
 func TestAWriteAcknowledgedDuringTheAuditIsNotLost(t *testing.T) {
 	var l failover.Ledger
 	l.Acknowledged("early", time.Now())

@@ -18,7 +18,7 @@ const (
 	Release Action = "release"  // the hung server
 )
 
-// step is a phase and what is done at its begin.
+// step is a phase and the action at its beginning.
 type step struct {
 	drill.Step
 	action Action // "": nothing

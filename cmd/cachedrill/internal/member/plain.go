@@ -16,9 +16,9 @@ import (
 
 // plain is a cache shared by several processes, written plainly in the way of the original
 // groupcache: a ring says who owns a key, the owner loads it, once for all who ask at the same
-// time, and everybody keeps copies of what others own. Who cannot reach an owner loads the key
-// itself. Nothing is remembered of an owner that cannot be reached, and nothing but the caller's
-// deadline ends a request to it.
+// time, and everybody keeps copies of what others own. A process that cannot reach an owner loads
+// the key itself. Nothing is remembered of an owner that cannot be reached, and nothing but the
+// caller's deadline ends a request to it.
 type plain struct {
 	self     string
 	urls     []string

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
-// Describe says what is drilled and how.
+// Describe says in words which drill this is.
 func (u *Outage) Describe(r *record.Record) {
 	o := u.options
 	r.Scenario = record.Memcached

@@ -99,8 +99,8 @@ func (a *Asked) ask(ctx context.Context) error {
 // mostStats bounds how many lines are read; a memcached has about 90.
 const mostStats = 1000
 
-// stats reads how much room there is. A proxy, or who may not ask, gets an error, and room stays
-// unknown.
+// stats reads how much room there is. A proxy, or a client without the right, gets an error, and
+// room stays unknown.
 func (a *Asked) stats(r *bufio.Reader) {
 	for range mostStats {
 		line, err := r.ReadSlice('\n')

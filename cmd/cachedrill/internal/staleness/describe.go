@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/record"
 )
 
-// Describe says what is drilled and how.
+// Describe says in words which drill this is.
 func (s *Staleness) Describe(r *record.Record) {
 	o := s.options
 	r.Scenario = record.Autorefresh

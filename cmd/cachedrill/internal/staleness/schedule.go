@@ -30,7 +30,7 @@ func Rules() promise.Rules {
 	}
 }
 
-// step is a phase and what is done at its begin.
+// step is a phase and the action at its beginning.
 type step struct {
 	drill.Step
 	source func(*source) // nil: nothing

@@ -1,6 +1,6 @@
 // Package staleness is the scenario in which the source of cached values slows, dies and comes
 // back, and then the second level that several processes share fails: otter with a loader, which
-// refreshes what is read, and holdfast's autorefresh.
+// refreshes items as they are read, and holdfast's autorefresh.
 package staleness
 
 import (

@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-go/holdfast/cmd/cachedrill/internal/workload"
 )
 
-// Describe says what is drilled and how.
+// Describe says in words which drill this is.
 func (s *Stampede) Describe(r *record.Record) {
 	o := s.options
 	r.Scenario = record.Groupcache

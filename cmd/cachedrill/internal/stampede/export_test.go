@@ -16,7 +16,7 @@ type Rotation struct{ *rotation }
 // NewRotation makes one.
 func NewRotation(count int) Rotation { return Rotation{newRotation(count)} }
 
-// Take returns whose turn it is, Done ends what was taken, Add and Drain let a process in and out,
+// Take returns whose turn it is, Done ends that turn, Add and Drain let a process in and out,
 // All are those that are in.
 func (r Rotation) Take() int { return r.take() }
 

@@ -101,13 +101,13 @@ func newSetup(t *testing.T, s workload.Shape, workers int) *setup {
 	return u
 }
 
-// empty loses what is stored.
+// empty loses all that is stored.
 func (u *setup) empty() {
 	u.cache.items = nil
 	u.load.Tell(func() { u.app.Oracle.Emptied(0) })
 }
 
-// play runs the load for a while and returns what was counted.
+// play runs the load for a while and returns the counts.
 func (u *setup) play(ctx context.Context, d time.Duration) *workload.Tally {
 	stop := make(chan struct{})
 	time.AfterFunc(d, func() { close(stop) })

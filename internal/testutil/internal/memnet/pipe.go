@@ -15,8 +15,8 @@ import (
 const pipeBuffer = 256 << 10
 
 // Pipe returns the two ends of an in-memory connection to addr. The client's end is a net.Pipe with
-// its deadlines; what is written to it is taken even while the server does not read. Whoever makes
-// it runs PumpIn and PumpOut, each in a goroutine of its own, until they return.
+// its deadlines; it takes written bytes even while the server does not read. Its maker runs PumpIn
+// and PumpOut, each in a goroutine of its own, until they return.
 func Pipe(addr string) (net.Conn, *Server) {
 	outer, inner := net.Pipe()
 	server := &Server{inner: inner, in: newStream(), out: newStream()}

@@ -50,9 +50,9 @@ func validatePort(address, port string) error {
 	return nil
 }
 
-// ValidateForm refuses what is taken for the path of a unix socket, or for a name, and is neither:
-// it would be down for ever, and its reads misses without a word. It also judges the addresses of a
-// caller's selector, which may have any other form.
+// ValidateForm refuses addresses that would be taken for the path of a unix socket, or for a name,
+// and are neither: it would be down for ever, and its reads misses without a word. It also judges
+// the addresses of a caller's selector, which may have any other form.
 func ValidateForm(address string) error {
 	if strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == ',' || r == ';' }) {
 		return fmt.Errorf("memcache: server address %q: give each address as a string of its own, without spaces or separators", address)

@@ -55,8 +55,8 @@ func (j *Judge) Hear(now time.Duration, answer []string) Verdict {
 	return Adopted
 }
 
-// Fail takes note that the source did not answer, or with nothing of use. What was awaited must be
-// repeated anew.
+// Fail takes note that the source did not answer, or with nothing of use. A list that is awaited
+// must be repeated anew.
 func (j *Judge) Fail() { j.pending = nil }
 
 // Awaits reports whether an answer is awaited again.

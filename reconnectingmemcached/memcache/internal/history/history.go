@@ -23,8 +23,8 @@ const (
 	Life = 24 * time.Hour
 	// MaxLists bounds the lists that are told of.
 	MaxLists = 8
-	// Flags are those of the item. Who can choose keys and values of an application's items can
-	// seldom choose their flags, too.
+	// Flags are those of the item. Attackers that can choose keys and values of an application's
+	// items can seldom choose their flags, too.
 	Flags = 0x6c697374
 
 	keyPrefix = "holdfast:lists:"
@@ -102,7 +102,7 @@ func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, 
 }
 
 // Add returns known with those of more that are neither there nor the present list, and these
-// alone; both with what was replaced last first, and at most MaxLists. One that is there counts as
+// alone; both with the latest replaced first, and at most MaxLists. One that is there counts as
 // new if it was replaced once more, later.
 func Add(present []string, known, more []List) (all, added []List) {
 	all = slices.Clone(known)

@@ -128,7 +128,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what is decoded is valid, and the same again when it is encoded.
+// FuzzDecode: a decoded history is valid, and the same again when it is encoded.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("lists 1\n1800000000000 a:1 b:2\n1799999999000 c:1"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -57,7 +57,7 @@ func DeleteAll(conn net.Conn, n int) error {
 
 // ReplyBeforeRequest steps a shared connection through what goroutines do too fast for a test: two
 // replies arrive at once, the first answers a Set, and a second Set is sent before the reader looks
-// at what is left. It returns what becomes of the reader.
+// at the rest. It returns what becomes of the reader.
 func (s *Server) ReplyBeforeRequest(replies string) error {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
@@ -81,8 +81,8 @@ func (s *Server) ReplyBeforeRequest(replies string) error {
 }
 
 // GivenUpUnwritten steps a Set through its time limit while its connection is still being made, and
-// then connects that. It returns whether the Set is said to have been sent, and what is written in
-// the end.
+// then connects that. It returns whether the Set is said to have been sent, and the bytes written
+// in the end.
 func (s *Server) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {
 	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	waiting := s.Env.calls.take()

@@ -372,7 +372,7 @@ func (l *line) retire() {
 // overdue settles the calls that began before the given time, but does not wake them yet. It
 // reports the start of the latest, and whether the oldest was first in the line: then the
 // connection is stuck, and if it is to end for that, nothing more is written. On one that goes on,
-// what was not written yet will be.
+// the rest will still be written.
 func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -393,8 +393,8 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 }
 
 // oldest is the start of the oldest request that may run out of time, or have the line ended: that
-// of the first in the line, and of those whose callers wait. What was settled behind the first has
-// to wait for its turn, however old it is: one that was tried on another line before comes behind
+// of the first in the line, and of those whose callers wait. A call settled behind the first has to
+// wait for its turn, however old it is: one that was tried on another line before comes behind
 // younger ones.
 func (l *line) oldest() (start int64, ok bool) {
 	l.mu.Lock()

@@ -83,9 +83,9 @@ func (w *watch) tick() {
 	now := s.Env.Now()
 	next, late, silent := w.look(now)
 	if silent {
-		// A reader may have taken the reply out of its socket and wait for its turn since. Whoever
-		// waits for that ahead of this goroutine gets it now; in a process that is starved this
-		// takes so long that the second look finds itself late.
+		// A reader may have taken the reply out of its socket and wait for its turn since.
+		// Goroutines that wait for that ahead of this one get it now; in a process that is starved
+		// this takes so long that the second look finds itself late.
 		for range 3 {
 			runtime.Gosched()
 		}
