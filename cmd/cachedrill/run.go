@@ -112,8 +112,9 @@ func (p *played) add(r record.Record) (err error) {
 	return err
 }
 
-// tell says where the report is.
+// tell sums several drills up and says where the report is.
 func (p *played) tell() {
+	newScreen(p.stdout).Summary(p.drills)
 	if len(p.paths) > 0 {
 		fmt.Fprintln(p.stdout, "\nreport:", strings.Join(p.paths, "\n        "))
 	}
@@ -149,12 +150,16 @@ func introduce(stdout io.Writer, r record.Record) {
 	fmt.Fprintf(stdout, "seed %d, %.0f s; storing the first values ...\n\n", r.Seed, r.Duration)
 }
 
-// play runs the drill and shows it until its end, and then the verdict.
-func play(ctx context.Context, d *drill.Drill, stdout io.Writer) error {
+func newScreen(stdout io.Writer) *term.Screen {
 	terminal := isTerminal(stdout)
-	screen := term.New(stdout, term.Options{
+	return term.New(stdout, term.Options{
 		Live: terminal, Color: terminal && os.Getenv("NO_COLOR") == "", Width: func() int { return lineWidth(stdout) },
 	})
+}
+
+// play runs the drill and shows it until its end, and then the verdict.
+func play(ctx context.Context, d *drill.Drill, stdout io.Writer) error {
+	screen := newScreen(stdout)
 	now, updates, stop := d.Journal().Follow(term.Backlog)
 	defer stop()
 	ended := make(chan error, 1)

@@ -51,6 +51,7 @@ type program struct {
 	url, folder string
 	ended       chan error
 	out         output
+	interrupt   func() error // as Ctrl-C does
 }
 
 // build makes the program; how the module is found does not depend on the folder the test runs in.
@@ -75,6 +76,7 @@ func start(t *testing.T, scenario string, duration time.Duration) *program {
 		"-promise", "errors<90%", "-out", p.folder)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.Stdout, command.Stderr = &p.out, &p.out
+	p.interrupt = command.Cancel
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,7 @@ const contrast = `(() => {
 	};
 	const faint = new Map();
 	for (const node of document.querySelectorAll("h1, h2, h3, p, small, dt, dd, th, td, li, time, b, strong, button, span, text")) {
+		if (Number(getComputedStyle(node).opacity) < 1) faint.set(node.tagName + "." + node.getAttribute("class"), "not opaque");
 		if (!node.textContent.trim() || node.classList.contains("lane-label") || !node.getClientRects().length) continue;
 		const style = getComputedStyle(node);
 		const [a, b] = [luminance(channels(node.tagName === "text" ? style.fill : style.color)), luminance(behind(node.closest("svg") || node))].sort((x, y) => y - x);

@@ -101,7 +101,9 @@ func (s *sampler) until(ctx context.Context, i int, end time.Time) bool {
 			next = end
 		}
 		going := backoff.Pause(ctx, time.Until(next))
-		s.take(i)
+		if going || s.isDue() {
+			s.take(i)
+		}
 		if !going || next.Equal(end) {
 			return going
 		}
@@ -119,7 +121,7 @@ func (s *sampler) settle(ctx context.Context, i int) error {
 		case <-ticker.C:
 			s.take(i)
 		case err := <-settled:
-			if time.Since(s.last) > s.drill.options.interval()/2 {
+			if s.isDue() {
 				s.take(i)
 			}
 			s.drill.refresh(i, s.drill.elapsed())
@@ -127,6 +129,10 @@ func (s *sampler) settle(ctx context.Context, i int) error {
 		}
 	}
 }
+
+// isDue reports whether the present window is long enough for rates: in the last moment of a drill
+// that is interrupted, many calls end at once.
+func (s *sampler) isDue() bool { return time.Since(s.last) > s.drill.options.interval()/2 }
 
 func (s *sampler) take(i int) {
 	d := s.drill

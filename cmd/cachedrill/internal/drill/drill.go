@@ -105,6 +105,7 @@ func (d *Drill) finish(ctx context.Context, failure error) {
 		switch {
 		case ctx.Err() != nil || failure != nil:
 			r.Verdict = record.Interrupted
+			promise.LeaveOpen(r.Promises)
 		case kept:
 			r.Verdict = record.Kept
 		default:

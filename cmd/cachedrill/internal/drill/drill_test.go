@@ -213,3 +213,28 @@ func TestTheRatesOfAnInterruptedPhaseAreThoseOfItsTime(t *testing.T) {
 		}
 	})
 }
+
+// The last sample of an interrupted drill was of a moment in which all waiting calls ended: rates
+// of thousands a second.
+func TestNoSampleIsShorterThanHalfTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for cut := range 20 {
+			ctx, stop := context.WithTimeout(t.Context(), 3*time.Second+time.Duration(cut)*17*time.Millisecond)
+			d := drill.New(newPlay(), options())
+			if err := d.Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			samples := d.Journal().Snapshot().Samples
+			if len(samples) < 3 {
+				t.Fatalf("%d samples", len(samples))
+			}
+			usual := samples[2].T - samples[1].T
+			for i := range samples[1:] {
+				if length := samples[i+1].T - samples[i].T; length < .49*usual {
+					t.Errorf("cut %d: sample %d of %d is of %.3f s, the others of %.3f s", cut, i+1, len(samples), length, usual)
+				}
+			}
+		}
+	})
+}

@@ -159,6 +159,17 @@ func (p Promise) String() string { return p.text }
 // About is the promise in words.
 func (p Promise) About() string { return p.metric.About }
 
+// nothing is shown of a promise about which there are no figures.
+const nothing = "nothing measured"
+
+// LeaveOpen is for a drill that was interrupted: promises about which nothing was measured are
+// neither kept nor broken.
+func LeaveOpen(judged []record.Promise) {
+	for i := range judged {
+		judged[i].Open = judged[i].Shown == nothing
+	}
+}
+
 // Judge compares each promise with the worst of the phases that have begun and had a request, and
 // that it is about.
 func Judge(promises []Promise, phases []record.Phase) (judged []record.Promise, kept bool) {
@@ -190,7 +201,7 @@ func (p Promise) judge(phases []record.Phase) record.Promise {
 		}
 	}
 	if j.Worst < 0 {
-		j.Worst, j.Shown = 0, "nothing measured"
+		j.Worst, j.Shown = 0, nothing
 		return j
 	}
 	j.Kept = j.Worst < p.limit || p.equals && j.Worst == p.limit

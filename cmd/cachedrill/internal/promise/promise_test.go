@@ -73,6 +73,20 @@ func TestAPromiseOfNothingMeasuredIsNotKept(t *testing.T) {
 	}
 }
 
+func TestAnInterruptedDrillLeavesOpenWhatItDidNotMeasure(t *testing.T) {
+	promises, err := rules().Parse("p99<1h,max<1ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing, _ := promise.Judge(promises, nil)
+	promise.LeaveOpen(nothing)
+	some, _ := promise.Judge(promises, []record.Phase{{Title: "healthy", Holdfast: record.Summary{Reads: 1, Max: 5}}})
+	promise.LeaveOpen(some)
+	if !nothing[0].Open || !nothing[1].Open || some[0].Open || some[1].Open || some[1].Kept {
+		t.Errorf("of nothing %+v, of a phase %+v", nothing, some)
+	}
+}
+
 func lossy(name string, lost *int) record.Phase {
 	return record.Phase{Name: name, Title: name, Holdfast: record.Summary{Reads: 1, WriteSummary: &record.WriteSummary{Lost: lost}}}
 }

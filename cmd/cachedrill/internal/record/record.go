@@ -231,4 +231,20 @@ type Promise struct {
 	Phase string  `json:"phase"` // the title of the phase that had it
 	About string  `json:"about"` // the promise in words
 	Kept  bool    `json:"kept"`
+	Open  bool    `json:"open,omitempty"` // interrupted before anything about it was measured
 }
+
+// Ending says how the promises of a drill that has ended were kept.
+func (r Record) Ending() string {
+	switch r.Verdict {
+	case Kept:
+		return "all promises kept"
+	case Broken:
+		return "a promise was broken"
+	default:
+		return "interrupted; the promises are judged on what was measured"
+	}
+}
+
+// Cut reports whether the drill was interrupted, and those after it did not begin.
+func (r Record) Cut() bool { return r.Verdict == Interrupted && r.More }

@@ -62,9 +62,11 @@ func JSON(w io.Writer, drills []record.Record) error {
 	return e.Encode(run{record.Schema, drills})
 }
 
-// Markdown writes of each drill the verdict, the table of all phases and the settings.
+// Markdown writes of each drill the verdict, the table of all phases and the settings, and before
+// several of them a line about each.
 func Markdown(w io.Writer, drills []record.Record) error {
 	var b strings.Builder
+	summary(&b, drills)
 	for i, r := range drills {
 		if i > 0 {
 			b.WriteString("\n")
@@ -75,8 +77,26 @@ func Markdown(w io.Writer, drills []record.Record) error {
 	return err
 }
 
+// summary says of each drill how it ended, and what users noticed most.
+func summary(b *strings.Builder, drills []record.Record) {
+	if len(drills) > 1 {
+		b.WriteString("# cachedrill\n\n")
+		for _, r := range drills {
+			fmt.Fprintf(b, "- **%s**: %s.", r.Scenario, r.Ending())
+			if r.Story != nil {
+				b.WriteString(" " + r.Story.Headline)
+			}
+			b.WriteString("\n")
+		}
+		b.WriteString("\n")
+	}
+	if drills[len(drills)-1].Cut() {
+		b.WriteString("The scenarios after the last one were not drilled.\n\n")
+	}
+}
+
 func markdown(b *strings.Builder, r record.Record) {
-	fmt.Fprintf(b, "# cachedrill, %s: %s\n\n%s, %.0f s, seed %d.\n\n", r.Scenario, verdict(r), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
+	fmt.Fprintf(b, "# cachedrill, %s: %s\n\n%s, %.0f s, seed %d.\n\n", r.Scenario, r.Ending(), r.Started.Format(time.RFC1123Z), r.Elapsed, r.Seed)
 	if r.Story != nil {
 		for _, sentence := range r.Story.Sentences {
 			fmt.Fprintf(b, "%s\n\n", sentence)
@@ -84,7 +104,10 @@ func markdown(b *strings.Builder, r record.Record) {
 	}
 	for _, p := range r.Promises {
 		mark := "kept"
-		if !p.Kept {
+		switch {
+		case p.Open:
+			mark = "open"
+		case !p.Kept:
 			mark = "**broken**"
 		}
 		fmt.Fprintf(b, "- `%s`: %s, worst %s", p.Text, mark, p.Shown)
@@ -111,17 +134,6 @@ func markdown(b *strings.Builder, r record.Record) {
 	b.WriteString("\n## What each figure means\n\n")
 	for _, m := range record.LayoutOf(r.Scenario).Meanings {
 		fmt.Fprintf(b, "- **%s**: %s\n", m.Name, m.Value)
-	}
-}
-
-func verdict(r record.Record) string {
-	switch r.Verdict {
-	case record.Kept:
-		return "all promises kept"
-	case record.Broken:
-		return "a promise was broken"
-	default:
-		return "interrupted; the promises are judged on what was measured"
 	}
 }
 

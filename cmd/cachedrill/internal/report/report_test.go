@@ -138,7 +138,14 @@ func TestAnInterruptedDrillSaysSo(t *testing.T) {
 	r := finished()
 	r.Verdict = record.Interrupted
 	var text bytes.Buffer
-	if err := report.Markdown(&text, []record.Record{r}); err != nil || !strings.Contains(text.String(), "interrupted") {
-		t.Errorf("Markdown() = %v, %s, want the word interrupted", err, text.String())
+	r.More = true
+	r.Promises = append(r.Promises, record.Promise{Text: "max<1s", Open: true, Shown: "nothing measured"})
+	if err := report.Markdown(&text, []record.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"interrupted", "- `max<1s`: open, worst nothing measured", "were not drilled"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("Markdown() has no %q: %s", want, text.String())
+		}
 	}
 }

@@ -158,6 +158,24 @@ func (s *Screen) Verdict(r record.Record) {
 	s.promises(r)
 }
 
+// Summary writes of several drills how each ended and what users noticed most, and whether some
+// have not begun.
+func (s *Screen) Summary(drills []record.Record) {
+	if len(drills) > 1 {
+		s.print("\n")
+		for _, r := range drills {
+			text := r.Scenario + ": " + r.Ending() + "."
+			if r.Story != nil {
+				text += " " + r.Story.Headline
+			}
+			s.print(fold(text, s.width(), 2) + "\n")
+		}
+	}
+	if len(drills) > 0 && drills[len(drills)-1].Cut() {
+		s.print(fold("The scenarios after "+drills[len(drills)-1].Scenario+" were not drilled.", s.width(), 0) + "\n")
+	}
+}
+
 func (s *Screen) promises(r record.Record) {
 	width := promiseWidth
 	for _, p := range r.Promises {
@@ -165,7 +183,10 @@ func (s *Screen) promises(r record.Record) {
 	}
 	for _, p := range r.Promises {
 		mark, color := "kept  ", green
-		if !p.Kept {
+		switch {
+		case p.Open:
+			mark, color = "open  ", dim
+		case !p.Kept:
 			mark, color = "BROKEN", red
 		}
 		where := ""

@@ -120,6 +120,33 @@ func TestTheVerdictOfAnInterruptedDrillSaysSo(t *testing.T) {
 	}
 }
 
+// Several drills are summed up at the end: their details have scrolled away.
+func TestTheSummaryOfSeveralDrills(t *testing.T) {
+	kept := record.Record{Scenario: record.Memcached, Verdict: record.Kept, More: true, Story: &record.Story{Headline: "Server 1 killed."}}
+	cut := record.Record{Scenario: record.Sentinel, Verdict: record.Interrupted, More: true, Promises: []record.Promise{{Text: "lost=0", Open: true}}}
+	for _, c := range []struct {
+		drills []record.Record
+		want   string
+	}{
+		{nil, ""},
+		{[]record.Record{{Verdict: record.Kept}}, ""},
+		{[]record.Record{cut}, "The scenarios after sentinel were not drilled.\n"},
+		{[]record.Record{kept, cut}, "\nmemcached: all promises kept. Server 1 killed.\n" +
+			"sentinel: interrupted; the promises are judged on what was measured.\nThe scenarios after sentinel were not drilled.\n"},
+	} {
+		var out bytes.Buffer
+		term.New(&out, term.Options{}).Summary(c.drills)
+		if out.String() != c.want {
+			t.Errorf("Summary of %d drills: %q, want %q", len(c.drills), out.String(), c.want)
+		}
+	}
+	var out bytes.Buffer
+	term.New(&out, term.Options{}).Verdict(cut)
+	if !strings.Contains(out.String(), "open    lost=0") || strings.Contains(out.String(), "BROKEN") {
+		t.Errorf("a promise about which nothing was measured: %s", out.String())
+	}
+}
+
 func TestTheBlockOfTwoClustersHasALineForEach(t *testing.T) {
 	j := record.NewJournal(record.Record{
 		Scenario: record.Sentinel, Duration: 20, Phases: []record.Phase{{Title: "primary killed", End: 30}},

@@ -76,7 +76,7 @@ function shade(record, box, x) {
     return s("g", {},
       s("rect", { class: "phase " + phaseClass(record.phases, i), "data-phase": p.name, x: left, y: box.top, width: Math.max(0, right - left), height: box.bottom - box.top },
         s("title", {}, p.title)),
-      fits ? s("text", { class: "phase-label", x: (left + right) / 2, y: box.top - 5, "text-anchor": "middle", opacity: p.begun ? 1 : 0.45 }, p.name) : null);
+      fits ? s("text", { class: "phase-label" + (p.begun ? "" : " ahead"), x: (left + right) / 2, y: box.top - 5, "text-anchor": "middle" }, p.name) : null);
   });
 }
 
@@ -221,7 +221,7 @@ class Lanes {
       const wide = x(run.to) - x(run.from);
       return [
         s("rect", { class: "lane " + run.value, x: x(run.from), y, width: Math.max(1, wide - 1), height: 13, rx: 2 }),
-        run.value && wide > 46 ? s("text", { class: "lane-label " + run.value, x: x(run.from) + 6, y: y + 10 }, run.value) : null,
+        run.value && wide > 10 + 6.8 * run.value.length ? s("text", { class: "lane-label " + run.value, x: x(run.from) + 6, y: y + 10 }, run.value) : null,
       ].filter(Boolean);
     };
     const asked = runs(record.samples, (p) => usedBy(server, i, p)).filter((run) => run.value);

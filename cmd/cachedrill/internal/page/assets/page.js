@@ -128,6 +128,10 @@ function drawStory() {
     told.sentences.length > 1 ? h("ul", {}, told.sentences.slice(1).map((text) => h("li", {}, text))) : "");
 }
 
+// cut reports whether drills that were to follow have not begun.
+const cut = (all) => { const last = all[all.length - 1]; return last.verdict === "interrupted" && last.more; };
+const CUT = "The scenarios after the last one were not drilled.";
+
 // drawSummary has a card for each drill: how it ended, what users noticed, and the chart that shows it.
 function drawSummary() {
   const broken = drills.filter((r) => r.verdict === "broken").length;
@@ -147,6 +151,7 @@ function drawSummary() {
   const how = broken ? `Promises broken in ${broken} of ${drills.length} drills` : stopped ? "Interrupted" : "All promises kept";
   $("summary").replaceChildren(
     h("p", { class: "headline" }, h("strong", { class: broken || stopped ? "broken" : "kept" }, how)),
+    cut(drills) ? h("p", {}, CUT) : "",
     ...cards.map((c) => c.node));
   for (const c of cards) if (c.r.samples.length) c.chart.draw(c.r, null);
 }
@@ -190,7 +195,7 @@ function drawPromises() {
   $("promises").hidden = !record.promises.length;
   const judged = record.verdict !== "running";
   $("promises").querySelector("div").replaceChildren(...record.promises.map((p) => h("div", { class: "promise" },
-    h("span", { class: "mark " + (judged ? (p.kept ? "kept" : "broken") : "") }, judged ? (p.kept ? "✓ kept" : "✗ broken") : "pending"),
+    h("span", { class: "mark " + (judged && !p.open ? (p.kept ? "kept" : "broken") : "") }, !judged ? "pending" : p.open ? "– open" : p.kept ? "✓ kept" : "✗ broken"),
     h("code", {}, p.text),
     h("span", {}, p.about ? p.about + "; " : "", judged ? `worst: ${p.shown}` + (p.phase ? `, in phase “${p.phase}”` : "") : "of holdfast, judged at the end"))));
 }
@@ -230,7 +235,7 @@ function show(all) {
   drills = all;
   lost = false;
   const last = drills[drills.length - 1];
-  choose(chosen ?? (drills.length > 1 && last.verdict !== "running" && !last.more ? SUMMARY : drills.length));
+  choose(chosen ?? (drills.length > 1 && last.verdict !== "running" && (!last.more || cut(drills)) ? SUMMARY : drills.length));
 }
 
 function live() {
