@@ -13,11 +13,12 @@ if ! command -v protoc >/dev/null || [ "$(protoc --version)" != "libprotoc $prot
   echo "protoc $protoc_version is needed (apt install protobuf-compiler), not $(protoc --version 2>&1 | head -1)" >&2
   exit 1
 fi
-before=$(git diff | cksum)
+state() { (git diff && git ls-files --others --exclude-standard) | cksum; }
+before=$(state)
 GOBIN=$1 go install "google.golang.org/protobuf/cmd/protoc-gen-go@$protoc_gen_go"
 PATH="$1:$PATH" go generate ./...
-if [ "$(git diff | cksum)" != "$before" ]; then
-  git diff --stat
+if [ "$(state)" != "$before" ]; then
+  git status --short
   echo 'Generated files have changed: commit them.' >&2
   exit 1
 fi
