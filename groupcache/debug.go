@@ -18,6 +18,7 @@ type Debug struct {
 	Self   string
 	Time   time.Time
 	Ring   string // that is in use: "even", "hash" or "rendezvous"
+	Zone   string // Options.Zone
 	Peers  []DebugPeer
 	Groups []DebugGroup
 }
@@ -31,6 +32,8 @@ type DebugPeer struct {
 	Self bool
 	// Ours says that the peer has shown that it is one of this module, not of the original.
 	Ours bool
+	// Near says that the peer has the same Options.Zone as this process.
+	Near bool
 	// Frames says that the peer is asked by frames at the moment.
 	Frames bool
 	// Route is how the peer is asked, and why not by frames, in the words of the metric
@@ -73,7 +76,7 @@ func (i *Instance) Debug() Debug {
 	i.mu.RLock()
 	pools := i.pools
 	i.mu.RUnlock()
-	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.process.Now()}
+	d := Debug{Name: i.options.Name, Self: peer.Shown(i.options.Self), Time: i.process.Now(), Zone: i.options.Zone}
 	for _, p := range pools {
 		if len(p.URLs()) > 0 {
 			d.Self, d.Ring = peer.Shown(p.Self()), nameHash
@@ -104,7 +107,7 @@ func debugPeers(p *cluster.Cluster) []DebugPeer {
 	for _, other := range p.Peers() {
 		s := other.Stats()
 		peers = append(peers, DebugPeer{
-			URL: other.Shown(), Share: shares[other.URL()], Ours: other.Marked(), Frames: other.HasLine(), Route: other.Route().String(), State: other.Breaker().State().String(),
+			URL: other.Shown(), Share: shares[other.URL()], Ours: other.Marked(), Near: other.Near(), Frames: other.HasLine(), Route: other.Route().String(), State: other.Breaker().State().String(),
 			Found: s.Found, NotFound: s.NotFound, LoadErrors: s.LoadFailed, Failed: s.Failed, Refused: s.Refused,
 			InFlight: s.InFlight, MissedRemoves: s.MissedRemoves, DroppedRemoves: s.DroppedRemoves,
 		})

@@ -40,6 +40,9 @@ func (i *Instance) AsksByFrames() bool { return i.options.Frames == FramesAuto }
 // Owns reports whether this instance owns a key.
 func (i *Instance) Owns(key string) bool { return i.pool.Owner(key) == nil }
 
+// Zone is where this instance is.
+func (i *Instance) Zone() string { return i.options.Zone }
+
 // PeersUp is how many peers are asked.
 func (i *Instance) PeersUp() (n int) {
 	for _, p := range i.pool.Peers() {

@@ -166,6 +166,12 @@ type Options struct {
 	// that owned the key before, for 50 ms at most, and for how long a process remembers which keys
 	// were set or removed, for the Load of others. Default 1 min; negative: never.
 	Handover time.Duration
+	// Zone is where this process is, such as the name of an availability zone: up to 64 visible
+	// ASCII characters. While the owner of a key cannot be asked, two other peers stand in for it;
+	// one that has the same Zone is asked first. So a key may be loaded once in each of two zones
+	// in place of once. Nothing else depends on it, and peers need not all have one. Default empty:
+	// the order is the same for all.
+	Zone string
 	// DebugKeys lets DebugHandler show the hottest keys, which may be personal. Default false.
 	DebugKeys bool
 	// Logger is told of peers that come and go, and of Getters that panic. Default nil, silent.
@@ -190,6 +196,7 @@ const (
 	defaultMaxInFlight  = 4096
 	defaultHandover     = time.Minute
 	minSecret           = 16
+	maxZone             = 64
 )
 
 func (o Options) withDefaults() Options {
@@ -254,6 +261,9 @@ func (o Options) check() error {
 	if o.TLS != nil && o.Transport != nil {
 		bad = append(bad, errors.New("groupcache: Options.TLS and Options.Transport are both set: give the transport its TLS configuration itself"))
 	}
+	if len(o.Zone) > maxZone || strings.ContainsFunc(o.Zone, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		reject("Zone", observe.Quote(o.Zone), fmt.Sprintf("set up to %d visible ASCII characters, or none", maxZone))
+	}
 	if o.Ring < EvenRing || o.Ring > Rendezvous {
 		reject("Ring", int(o.Ring), "set EvenRing, HashRing or Rendezvous")
 	}
@@ -301,7 +311,7 @@ func (o Options) cluster(self string) cluster.Options {
 		Rings: o.rings(),
 		Peers: peer.Options{
 			Name: o.Name, Timeout: o.PeerTimeout, Silence: o.Silence, MaxInFlight: o.MaxInFlight, ProbeTimeout: o.PeerTimeout,
-			Handover: o.Handover, Logger: o.Logger,
+			Handover: o.Handover, Zone: o.Zone, Logger: o.Logger,
 		},
 		Network: o.Network,
 		HTTP: cluster.HTTP{

@@ -232,3 +232,27 @@ func TestIPv6(t *testing.T) {
 		}
 	}
 }
+
+// Peers say over gRPC, too, in which zone they are.
+func TestPeersKnowWhoIsInTheirZone(t *testing.T) {
+	zones := []string{"a", "b", "a", ""}
+	next := 0
+	c := startCluster(t, len(zones), func(o *groupcache.Options) {
+		o.Zone = zones[next]
+		next++
+	}, grpcpeer.Options{})
+	for i, n := range c.nodes {
+		want := map[string]bool{}
+		for j, other := range c.nodes {
+			want[other.addr] = i != j && zones[i] != "" && zones[i] == zones[j]
+		}
+		eventually(t, "zones are known", func() bool {
+			for _, p := range n.instance.Debug().Peers {
+				if p.Near != want[p.URL] {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}

@@ -327,5 +327,9 @@ func answerProbe(local peer.Local, s grpc.ServerStream) error {
 	}
 	g := local.Greeting()
 	rendezvous := g.Ring == ringOfOld
-	return s.SendMsg(&grpcpb.Greeting{Version: &theVersion, Rendezvous: &rendezvous, Ring: &g.Ring, RingUsed: &g.RingInUse})
+	out := &grpcpb.Greeting{Version: &theVersion, Rendezvous: &rendezvous, Ring: &g.Ring, RingUsed: &g.RingInUse}
+	if g.Zone != "" {
+		out.Zone = &g.Zone
+	}
+	return s.SendMsg(out)
 }

@@ -223,7 +223,7 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
 		ours := out.GetVersion() > 0
-		g := peer.Greeting{Marked: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed()}
+		g := peer.Greeting{Marked: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed(), Zone: out.GetZone()}
 		if out.Ring == nil && out.GetRendezvous() {
 			g.Ring = ringOfOld
 		}

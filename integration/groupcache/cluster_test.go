@@ -29,6 +29,9 @@ type node struct {
 	address  string
 	server   *http.Server
 	serving  sync.WaitGroup
+
+	mu     sync.Mutex
+	framed []net.Conn // that go on with frames, which the server does not know any more; guarded by mu
 }
 
 // cluster is several instances in this process, over real sockets, that load from one source.
@@ -98,15 +101,30 @@ func (c *cluster) load(ctx context.Context, key string, dest groupcache.Sink) er
 }
 
 func (n *node) serve(l net.Listener) {
-	server := &http.Server{Handler: n.instance.Handler(), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: n.instance.Handler(), ReadHeaderTimeout: time.Minute, ConnState: n.keepFramed}
 	n.server = server
 	n.serving.Go(func() { _ = server.Serve(l) }) // it ends by cut
+}
+
+func (n *node) keepFramed(conn net.Conn, is http.ConnState) {
+	if is != http.StateHijacked {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.framed = append(n.framed, conn)
 }
 
 // cut closes the listener and all connections to the node, which itself goes on.
 func (n *node) cut() {
 	_ = n.server.Close()
 	n.serving.Wait()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, conn := range n.framed {
+		_ = conn.Close()
+	}
+	n.framed = nil
 }
 
 // restore makes the node reachable again.

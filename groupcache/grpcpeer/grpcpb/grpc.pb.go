@@ -447,7 +447,9 @@ type Greeting struct {
 	// The name of the ring that the peer would use, if all do.
 	Ring *string `protobuf:"bytes,3,opt,name=ring" json:"ring,omitempty"`
 	// It does use it.
-	RingUsed      *bool `protobuf:"varint,4,opt,name=ring_used,json=ringUsed" json:"ring_used,omitempty"`
+	RingUsed *bool `protobuf:"varint,4,opt,name=ring_used,json=ringUsed" json:"ring_used,omitempty"`
+	// Where the peer is, if it has said so.
+	Zone          *string `protobuf:"bytes,5,opt,name=zone" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +510,13 @@ func (x *Greeting) GetRingUsed() bool {
 		return *x.RingUsed
 	}
 	return false
+}
+
+func (x *Greeting) GetZone() string {
+	if x != nil && x.Zone != nil {
+		return *x.Zone
+	}
+	return ""
 }
 
 // Nothing is the answer to Set, Remove and Offer, and the request of Probe.
@@ -579,14 +588,15 @@ const file_holdfast_groupcache_v1_grpc_proto_rawDesc = "" +
 	"\aOffered\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x10\n" +
-	"\x03key\x18\x03 \x03(\tR\x03key\"u\n" +
+	"\x03key\x18\x03 \x03(\tR\x03key\"\x89\x01\n" +
 	"\bGreeting\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1e\n" +
 	"\n" +
 	"rendezvous\x18\x02 \x01(\bR\n" +
 	"rendezvous\x12\x12\n" +
 	"\x04ring\x18\x03 \x01(\tR\x04ring\x12\x1b\n" +
-	"\tring_used\x18\x04 \x01(\bR\bringUsed\"\t\n" +
+	"\tring_used\x18\x04 \x01(\bR\bringUsed\x12\x12\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\"\t\n" +
 	"\aNothingB<Z:github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 
 var (

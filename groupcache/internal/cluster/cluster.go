@@ -102,6 +102,7 @@ func New(o Options, local *answers.Local) (*Cluster, error) {
 		h := &httppeer.Network{
 			Client: httppeer.Client{
 				RoundTripper: transport, Upgrader: upgrader, MaxValueSize: o.HTTP.MaxValueSize, Signer: signer, Tracer: local.Tracer(),
+				Zone: o.Peers.Zone,
 			},
 			BasePath: o.HTTP.BasePath,
 		}
@@ -159,7 +160,7 @@ func Address(n Network, s string) (string, error) {
 
 // greeting is what peers are told of this one.
 func (p *Cluster) greeting() peer.Greeting {
-	return peer.Greeting{Marked: true, Ring: p.options.Rings.Name, RingInUse: p.Even()}
+	return peer.Greeting{Marked: true, Ring: p.options.Rings.Name, RingInUse: p.Even(), Zone: p.options.Peers.Zone}
 }
 
 // Close ends what the peers and their connections need.

@@ -25,7 +25,7 @@ small { opacity: .7 } div { overflow-x: auto }
 <p>{{with .Self}}This process is <b>{{.}}</b>{{with $.Ring}} on a {{.}} ring{{end}}.{{else}}This process is on no ring.{{end}} <small>{{.Time.Format "2006-01-02 15:04:05 MST"}} · <a href="?format=json">JSON</a></small></p>
 <h2>Peers</h2>
 {{if .Peers}}<div><table><tr><th>peer</th><th>share of keys</th><th>state</th><th>found</th><th>not found</th><th>load errors</th><th>failed</th><th>not sent</th><th>in flight</th><th>removals to tell</th></tr>
-{{range .Peers}}<tr><td>{{.URL}}{{if .Self}} <small>this process</small>{{else if not .Ours}} <small>no sign yet that it is ours</small>{{else}} <small>{{if .Frames}}by frames{{else}}no frames: {{.Route}}{{end}}</small>{{end}}</td><td>{{percent .Share}}</td>
+{{range .Peers}}<tr><td>{{.URL}}{{if .Self}} <small>this process</small>{{else if not .Ours}} <small>no sign yet that it is ours</small>{{else}} <small>{{if .Frames}}by frames{{else}}no frames: {{.Route}}{{end}}{{if .Near}}, same zone{{end}}</small>{{end}}</td><td>{{percent .Share}}</td>
 {{if .Self}}<td colspan="8"></td>{{else}}<td{{if ne .State "closed"}} class="bad"{{end}}>{{if eq .State "closed"}}up{{else}}{{.State}}{{end}}</td><td>{{.Found}}</td><td>{{.NotFound}}</td><td>{{.LoadErrors}}</td><td>{{.Failed}}</td><td>{{.Refused}}</td><td>{{.InFlight}}</td><td{{if .MissedRemoves}} class="bad"{{end}}>{{.MissedRemoves}}</td>{{end}}</tr>
 {{end}}</table></div>{{else}}<p>None: this process loads all keys itself.</p>{{end}}
 <h2>Groups</h2>

@@ -18,6 +18,9 @@ const (
 	// ringUsedHeader says that it does.
 	ringHeader     = "X-Holdfast-Ring"
 	ringUsedHeader = "X-Holdfast-Ring-Used"
+	// zoneHeader says where a process is: in a probe, that of who asks, and only then in the
+	// answer, whose proof has it, as other versions do not know.
+	zoneHeader = "X-Holdfast-Zone"
 	// pathHeader makes of a GET or POST of the base path a test of the way to the peer; its answer
 	// has it, too, with the length of the body.
 	pathHeader = "X-Holdfast-Path"

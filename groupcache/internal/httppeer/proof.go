@@ -182,7 +182,11 @@ const unprovedHeader = "X-Holdfast-Unproved"
 
 // proveds are the headers of an answer that its proof covers.
 func proveds(h http.Header) []string {
-	return []string{h.Get(Marker), h.Get(ringHeader), h.Get(ringUsedHeader)}
+	parts := []string{h.Get(Marker), h.Get(ringHeader), h.Get(ringUsedHeader)}
+	if zone := h.Get(zoneHeader); zone != "" { // only those are told that know of it
+		parts = append(parts, zone)
+	}
+	return parts
 }
 
 // believe checks the proof of an answer to a request, and returns who gave it. A body that is

@@ -142,7 +142,11 @@ func refuseWith(w http.ResponseWriter, code int, why string) {
 func (s *Server) greet(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(Marker, MarkerValue)
 	w.Header().Set("Allow", allowedMethods)
-	Greet(w.Header(), s.Local.Greeting())
+	g := s.Local.Greeting()
+	if r.Header.Get(zoneHeader) == "" {
+		g.Zone = ""
+	}
+	Greet(w.Header(), g)
 	if s.takesFrames(w, r) {
 		w.Header().Set(framesHeader, "1")
 	}

@@ -32,6 +32,8 @@ type Client struct {
 	Upgrader func(context.Context) http.RoundTripper
 	// MaxValueSize bounds the values of answers, in bytes. Required.
 	MaxValueSize int64
+	// Zone is where this process is, empty for nowhere.
+	Zone string
 	// Signer signs the requests; nil leaves them unsigned.
 	Signer *Signer
 	// Tracer has traces carried in the headers of requests; nil for none.
@@ -422,6 +424,9 @@ func Greet(h http.Header, g peer.Greeting) {
 	if g.RingInUse {
 		h.Set(ringUsedHeader, "1")
 	}
+	if g.Zone != "" {
+		h.Set(zoneHeader, g.Zone)
+	}
 }
 
 // errForeignProbe says that a probe was answered by something that is no groupcache.
@@ -453,13 +458,16 @@ func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, er
 	if method == http.MethodGet {
 		r.Header.Set(greetingHeader, "1")
 	}
+	if t.client.Zone != "" {
+		r.Header.Set(zoneHeader, t.client.Zone)
+	}
 	response, err := t.do(r)
 	if err != nil {
 		return peer.Greeting{}, err
 	}
 	defer discard(response)
 	h := response.Header
-	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != ""}
+	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != "", Zone: h.Get(zoneHeader)}
 	t.offered.Store(g.Marked && h.Get(framesHeader) != "")
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)

@@ -144,7 +144,7 @@ func (p *Peer) believe(a Answer) error {
 	case a.Marked:
 	case a.Outcome == Found:
 		if p.marked.Swap(false) {
-			p.learnRing(Greeting{})
+			p.learn(Greeting{})
 		}
 	case p.marked.Load():
 		return ErrForeign

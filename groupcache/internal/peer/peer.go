@@ -36,6 +36,8 @@ type Options struct {
 	ProbeTimeout time.Duration
 	// Handover is for how long after a change the owners of before are known, 0 for none.
 	Handover time.Duration
+	// Zone is where this process is, empty for nowhere.
+	Zone string
 	// Backoff spaces these questions.
 	Backoff func(cause error, attempt int) time.Duration
 	// Logger is told of peers that come and go.
@@ -79,6 +81,7 @@ type Peer struct {
 	batches   atomic.Int32  // whether requests for several keys reach it: a Passage
 	explored  atomic.Bool   // see Explored
 	ring      atomic.Int32  // what it says of the even ring
+	near      atomic.Bool   // it is in the zone of this process
 	changed   func()        // tells the pool that there is news of ring
 	again     func(*Peer)   // has the pool ask the peer once more what it is
 	known     chan struct{} // closed when it has been greeted
@@ -173,6 +176,9 @@ func Shown(address string) string {
 // Marked reports whether the peer has shown that it is one of ours.
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
+// Near reports whether the peer is in the zone of this process, as this process (nil) is.
+func (p *Peer) Near() bool { return p == nil || p.near.Load() }
+
 // Batches reports whether the peer can be asked for several keys at once.
 func (p *Peer) Batches() bool {
 	return p.marked.Load() && Passage(p.batches.Load()) != Blocked && !p.isAlone()
@@ -233,7 +239,7 @@ func (p *Peer) probe(ctx context.Context) error {
 		p.again(p)
 	}
 	p.sawGreeting(took)
-	p.learnRing(g)
+	p.learn(g)
 	return nil
 }
 
@@ -267,8 +273,9 @@ func (p *Peer) probeAgain(ctx context.Context) error {
 	return p.probe(short)
 }
 
-// learnRing takes note of what the peer says of the even ring.
-func (p *Peer) learnRing(g Greeting) {
+// learn takes note of what the peer says of itself.
+func (p *Peer) learn(g Greeting) {
+	p.near.Store(g.Zone != "" && g.Zone == p.options.Zone)
 	ring := ringPlain
 	switch {
 	case g.Ring == "" || g.Ring != p.options.ring:
@@ -288,7 +295,7 @@ func (p *Peer) greetBriefly(ctx context.Context) {
 	if !p.Explored() {
 		p.greetAgain(ctx)
 	} else if g, err := p.ask(ctx); err == nil && g.Marked {
-		p.learnRing(g)
+		p.learn(g)
 	}
 }
 
@@ -306,7 +313,7 @@ func (p *Peer) greetAgain(ctx context.Context) {
 		p.greeted.Store(int64(time.Since(begun)))
 	}
 	if ours {
-		p.learnRing(g)
+		p.learn(g)
 	}
 }
 

@@ -261,8 +261,9 @@ func (p *Pool) WrotePrefix(group, prefix string) {
 // Beginning are the removals of this process by prefix whose first step is under way.
 func (p *Pool) Beginning() *writes.Beginning { return p.options.beginning }
 
-// Owners appends the peers to ask for a key, best first; nil stands for this process. Without peers
-// it is this process alone.
+// Owners appends the owner of a key and those that stand in for it, in the order of the ring, which
+// is the same at all processes; nil stands for this process. Without peers it is this process
+// alone.
 //
 // Behind the owner come only peers of ours: another one would pass the request on to the owner.
 func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
@@ -279,6 +280,28 @@ func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
 		dst = append(dst, peer)
 	}
 	return dst
+}
+
+// Ask appends Owners in the order in which this process asks them: those that stand in for the
+// owner from its own zone first. Package writes has the reason why each process may have an order
+// of its own.
+func (p *Pool) Ask(dst []*Peer, key string) []*Peer {
+	before := len(dst)
+	dst = p.Owners(dst, key)
+	if p.options.Zone != "" && len(dst) > before+1 {
+		slices.SortStableFunc(dst[before+1:], nearFirst)
+	}
+	return dst
+}
+
+func nearFirst(a, b *Peer) int {
+	switch near := a.Near(); {
+	case near == b.Near():
+		return 0
+	case near:
+		return -1
+	}
+	return 1
 }
 
 // Owner is the owner of a key, nil for this process.

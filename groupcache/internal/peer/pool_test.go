@@ -15,16 +15,6 @@ func TestOwnersBehindAnOldPeer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
 		r.fakes["old"] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{}, nil }}
-		urls := func(peers []*peer.Peer) (got []string) {
-			for _, p := range peers {
-				if p == nil {
-					got = append(got, "self")
-				} else {
-					got = append(got, p.URL())
-				}
-			}
-			return got
-		}
 		for _, c := range []struct{ peers, want []string }{
 			{[]string{"a", "b"}, []string{"a", "b"}},
 			{[]string{"a", "old", self}, []string{"a", "self"}}, // an old peer would pass the request on
@@ -37,10 +27,10 @@ func TestOwnersBehindAnOldPeer(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if got := urls(r.pool.Owners(nil, "k")); !slices.Equal(got, c.want) {
+			if got := names(r.pool.Owners(nil, "k")); !slices.Equal(got, c.want) {
 				t.Errorf("%q: owners %q, want %q", c.peers, got, c.want)
 			}
-			if got := urls([]*peer.Peer{r.pool.Owner("k")}); got[0] != c.want[0] {
+			if got := names([]*peer.Peer{r.pool.Owner("k")}); got[0] != c.want[0] {
 				t.Errorf("%q: owner %q, want %q", c.peers, got, c.want[0])
 			}
 		}
@@ -262,4 +252,59 @@ func TestTheHolderOfAKeyWhileTheRingIsWaitedFor(t *testing.T) {
 			t.Errorf("the holder is %s, though the ring is in use", p.URL())
 		}
 	})
+}
+
+// The order in which a process asks depends on its zone, that of the ring does not.
+func TestThoseInTheZoneAreAskedFirstBehindTheOwner(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		fakes := make(map[string]*fake)
+		for url, zone := range map[string]string{"far": "x", "near": "z", "nowhere": ""} {
+			fakes[url] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Zone: zone}, nil }}
+		}
+		for _, c := range []struct {
+			zone        string
+			peers, want []string
+		}{
+			{"z", []string{"far", "nowhere", "near"}, []string{"far", "near", "nowhere"}},
+			{"z", []string{"near", "far", "nowhere"}, []string{"near", "far", "nowhere"}},
+			{"z", []string{"far", "nowhere", self}, []string{"far", "self", "nowhere"}},
+			{"z", []string{"far", self, "near"}, []string{"far", "self", "near"}}, // no stand-in asks one behind it
+			{"z", []string{"far", "near", self}, []string{"far", "near", "self"}},
+			{"z", []string{self, "far", "near"}, []string{"self", "near", "far"}},
+			{"", []string{"far", "nowhere", "near"}, []string{"far", "nowhere", "near"}},
+			{"", []string{"far", "nowhere", self}, []string{"far", "nowhere", "self"}},
+			{"y", []string{"far", "nowhere", "near"}, []string{"far", "nowhere", "near"}},
+		} {
+			pool := peer.NewPool(self, rings, peer.Options{
+				Name: "test", Dial: func(url string) peer.Transport { return fakes[url] }, Zone: c.zone,
+				Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: 10, ProbeTimeout: time.Second,
+				Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
+			})
+			if err := pool.Set(c.peers); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := names(pool.Ask(nil, "k")); !slices.Equal(got, c.want) {
+				t.Errorf("zone %q: asks %q of %q, want %q", c.zone, got, c.peers, c.want)
+			}
+			if got := names(pool.Owners(nil, "k")); got[len(got)-1] != names([]*peer.Peer{pool.Peer(c.peers[2])})[0] {
+				t.Errorf("zone %q: the ring has %q of %q", c.zone, got, c.peers)
+			}
+			if err := pool.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// names are the addresses of peers.
+func names(peers []*peer.Peer) (names []string) {
+	for _, p := range peers {
+		if p == nil {
+			names = append(names, "self")
+			continue
+		}
+		names = append(names, p.URL())
+	}
+	return names
 }

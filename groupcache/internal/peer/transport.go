@@ -52,6 +52,8 @@ type Greeting struct {
 	Ring string
 	// RingInUse says that it does use it: all peers have told it that they would.
 	RingInUse bool
+	// Zone is where the peer is, empty if it has not said.
+	Zone string
 }
 
 // Passage says whether something gets through between this process and a peer.

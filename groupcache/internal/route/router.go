@@ -13,7 +13,7 @@ import (
 type Router interface {
 	// Owner is the process that a key belongs to.
 	Owner(key string) Remote
-	// Owners are the processes to ask for a key, best first.
+	// Owners are the processes to ask for a key, in the order in which this one asks them.
 	Owners(key string) []Remote
 	// Former are peers that may have a key in their caches, as they owned it before the peers
 	// changed.
@@ -68,7 +68,7 @@ func (o ours) Owner(key string) Remote { return Remote{Peer: o.pool.Owner(key)} 
 // Owners implements Router.
 func (o ours) Owners(key string) []Remote {
 	var buf [4]*peer.Peer
-	ranked := o.pool.Owners(buf[:0], key)
+	ranked := o.pool.Ask(buf[:0], key)
 	all := make([]Remote, len(ranked))
 	for i, p := range ranked {
 		all[i].Peer = p

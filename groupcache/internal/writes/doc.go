@@ -11,9 +11,9 @@
 //
 // A value moves in one direction only: from the Getter to the process that loads it, and from there
 // to those that ask it. A process that is asked by another one never asks a third: it answers from
-// its caches, or loads. A process asks the owner of a key, then the stand-ins in the order of the
-// ring; the owner, for a while after the peers have changed, asks those that owned the key before.
-// The rules follow from this.
+// its caches, or loads. A process asks the owner of a key, then the two that stand in for it, those
+// that the ring has next; the owner, for a while after the peers have changed, asks those that
+// owned the key before. The rules follow from this.
 //
 //  1. A process that is told of a write drops its loads under way, then its value, then its loads
 //     again. (An earlier version dropped the loads once. A load that began between the two steps
@@ -24,7 +24,12 @@
 //     the owner and its stand-ins in their order, one after the other, and then all others at once
 //     (Round). Told earlier, one of the others fetches the old value from them again, and keeps it.
 //     Owner and stand-ins were told in order from the first version on; former owners came with the
-//     handover, which asks them.
+//     handover, which asks them. Each process may have an order of its own in which it asks the
+//     stand-ins (Options.Zone), and processes need not agree on it: a write goes by the ring, and
+//     reaches the stand-ins before any process that may ask them. A stand-in itself asks only those
+//     that the ring has before it, as its own place in its order can only move forward. (A stand-in
+//     in each zone, from among all peers, would be told by the others at the same time as those
+//     that ask it, where a writer does not know the zones yet, or is of an older version.)
 //  3. The writer drops its own loads before it tells anybody, and is told itself at its rank: its
 //     own Gets see the write when it has returned.
 //  4. A key that was written lately is not taken over from former owners, which may not have been
