@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A request of 2 400 bytes that named one key 800 times was answered by 800 times its value.
@@ -38,7 +38,7 @@ func TestAKeyIsAnsweredOnceInAnAnswer(t *testing.T) {
 			t.Errorf("%q: %d, %d bytes", place, a.code, len(a.body))
 		}
 		answers, err := multiwire.ParseAnswers([]byte(a.body), len(keys))
-		if err != nil || answers[0].Value != large || answers[1].Outcome != peer.Absent || answers[799].Outcome != peer.Absent {
+		if err != nil || answers[0].Value != large || answers[1].Outcome != wire.Absent || answers[799].Outcome != wire.Absent {
 			t.Errorf("%q: %v", place, err)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // The faces of both originals, as code written for them uses them.
@@ -295,7 +295,7 @@ type noNetwork struct{ groupcache.Network }
 
 func (noNetwork) CheckAddress(addr string) error { return fmt.Errorf("%q is no address here", addr) }
 
-func (noNetwork) Attach(peer.Local) error { return errors.New("it is in use") }
+func (noNetwork) Attach(wire.Local) error { return errors.New("it is in use") }
 
 func TestANetworkChecksAddresses(t *testing.T) {
 	if _, err := groupcache.New(groupcache.Options{Self: "http://10.0.0.1", Network: noNetwork{}}); err == nil || !strings.Contains(err.Error(), "no address here") {

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -90,9 +90,9 @@ func errorsOf() group.Errors {
 func notFound(message string) error { return &ErrNotFound{Msg: message} }
 
 // remoteError is the error of the Getter at a peer.
-func remoteError(group, key string, a peer.Answer) error {
+func remoteError(group, key string, a wire.Answer) error {
 	var err error = &ErrRemoteCall{Msg: a.Message}
-	if a.Outcome == peer.NotFound {
+	if a.Outcome == wire.NotFound {
 		err = notFound(a.Message)
 	}
 	return RemoteLoadError{Group: group, Key: key, StatusCode: a.Code, Status: a.Status, Body: []byte(a.Message), Err: err}
@@ -121,9 +121,9 @@ func served(err error) error {
 		return GroupNotFoundError{e.Group}
 	}
 	switch {
-	case errors.Is(err, peer.ErrEnding):
+	case errors.Is(err, wire.ErrEnding):
 		return ErrClosed
-	case errors.Is(err, peer.ErrTooLarge):
+	case errors.Is(err, wire.ErrTooLarge):
 		return ErrValueTooLarge
 	}
 	return err

@@ -225,7 +225,7 @@ func TestFramesOverTLS(t *testing.T) {
 }
 
 // behindWire starts an owner behind a wire, and who asks it.
-func behindWire(t *testing.T, s *source, adapt func(*groupcache.Options)) (asker, owner *node, w *wire) {
+func behindWire(t *testing.T, s *source, adapt func(*groupcache.Options)) (asker, owner *node, w *wireProxy) {
 	t.Helper()
 	owner, asker = startNode(t, s, nil), startNode(t, s, adapt)
 	w = startWire(t, owner.url)

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // HTTPPool is a PeerPicker for peers over HTTP, and the http.Handler that answers them. Make it
@@ -65,7 +66,7 @@ func (h httpGetter) Get(ctx context.Context, in *pb.GetRequest, out *pb.GetRespo
 	switch {
 	case err != nil:
 		return route.Unavailable(err)
-	case a.Outcome != peer.Found:
+	case a.Outcome != wire.Found:
 		return remoteError(in.GetGroup(), in.GetKey(), a)
 	}
 	fill(out, outcome.Value{Bytes: a.Value, Expire: a.Expire})

@@ -1,6 +1,6 @@
 package groupcache
 
-import "github.com/holdfast-go/holdfast/groupcache/internal/peer"
+import "github.com/holdfast-go/holdfast/groupcache/internal/wire"
 
 // A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over
 // gRPC; other modules cannot make one. It serves one Instance.
@@ -8,7 +8,7 @@ type Network interface {
 	// CheckAddress tells what is wrong with the address of a peer.
 	CheckAddress(addr string) error
 	// Attach makes local what answers peers. It is called once, before Dial.
-	Attach(local peer.Local) error
+	Attach(local wire.Local) error
 	// Dial makes what asks the peer at an address. Nothing is sent before it is asked.
-	Dial(addr string) peer.Transport
+	Dial(addr string) wire.Transport
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/snapshot"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -145,13 +145,13 @@ type network map[string]func(context.Context, writes.Sweep) error
 
 func (network) CheckAddress(string) error { return nil }
 
-func (network) Attach(peer.Local) error { return nil }
+func (network) Attach(wire.Local) error { return nil }
 
-func (n network) Dial(addr string) peer.Transport { return &sweeping{sweep: n[addr]} }
+func (n network) Dial(addr string) wire.Transport { return &sweeping{sweep: n[addr]} }
 
 // sweeping is a peer that knows removals by prefix alone.
 type sweeping struct {
-	peer.Transport
+	wire.Transport
 	sweep func(context.Context, writes.Sweep) error
 }
 
@@ -159,12 +159,12 @@ func (s *sweeping) Sweep(ctx context.Context, _ string, sweep writes.Sweep) erro
 	return s.sweep(ctx, sweep)
 }
 
-func (*sweeping) Probe(context.Context) (peer.Greeting, error) {
-	return peer.Greeting{Marked: true}, nil
+func (*sweeping) Probe(context.Context) (wire.Greeting, error) {
+	return wire.Greeting{Marked: true}, nil
 }
 
-func (*sweeping) Explore(context.Context) peer.Way {
-	return peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}
+func (*sweeping) Explore(context.Context) wire.Way {
+	return wire.Way{Marked: true, Signs: wire.Passes, Batches: wire.Passes, Sure: true}
 }
 
 func (*sweeping) Close() {}

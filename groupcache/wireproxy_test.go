@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// wire is a TCP proxy before a node, which can be cut and frozen.
-type wire struct {
+// wireProxy is a TCP proxy before a node, which can be cut and frozen.
+type wireProxy struct {
 	listener net.Listener
 	to       string
 	frozen   atomic.Bool
@@ -22,13 +22,13 @@ type wire struct {
 	conns []net.Conn // guarded by mu
 }
 
-func startWire(t *testing.T, to string) *wire {
+func startWire(t *testing.T, to string) *wireProxy {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: l, to: strings.TrimPrefix(to, "http://")}
+	w := &wireProxy{listener: l, to: strings.TrimPrefix(to, "http://")}
 	w.held.Store(new(atomic.Bool))
 	var accepting sync.WaitGroup
 	accepting.Go(w.accept)
@@ -41,9 +41,9 @@ func startWire(t *testing.T, to string) *wire {
 	return w
 }
 
-func (w *wire) url() string { return "http://" + w.listener.Addr().String() }
+func (w *wireProxy) url() string { return "http://" + w.listener.Addr().String() }
 
-func (w *wire) accept() {
+func (w *wireProxy) accept() {
 	for {
 		in, err := w.listener.Accept()
 		if err != nil {
@@ -63,7 +63,7 @@ func (w *wire) accept() {
 	}
 }
 
-func (w *wire) copy(to, from net.Conn, held *atomic.Bool) {
+func (w *wireProxy) copy(to, from net.Conn, held *atomic.Bool) {
 	defer func() { _ = to.Close() }()
 	b := make([]byte, 32<<10)
 	for {
@@ -81,14 +81,14 @@ func (w *wire) copy(to, from net.Conn, held *atomic.Bool) {
 }
 
 // hold holds back what is sent on the connections that there are, not on later ones.
-func (w *wire) hold() (release func()) {
+func (w *wireProxy) hold() (release func()) {
 	held := w.held.Swap(new(atomic.Bool))
 	held.Store(true)
 	return func() { held.Store(false) }
 }
 
 // cut ends all connections.
-func (w *wire) cut() {
+func (w *wireProxy) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.conns {

@@ -5,21 +5,21 @@ import (
 	"errors"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // everyGroup answers peers for the groups of a Server, and in the place of one that it does not
 // have for the newest group of that name in the process, registered with another Server or with
 // none.
-type everyGroup struct{ peer.Local }
+type everyGroup struct{ wire.Local }
 
-var _ peer.Local = everyGroup{}
+var _ wire.Local = everyGroup{}
 
 // elsewhere is what answers for a group that is none of the Server's, which said err; nil if
 // nothing does.
-func elsewhere(group string, err error) peer.Local {
-	if !errors.Is(err, peer.ErrNoGroup) {
+func elsewhere(group string, err error) wire.Local {
+	if !errors.Is(err, wire.ErrNoGroup) {
 		return nil
 	}
 	if g := groups.get(group); g != nil {
@@ -28,8 +28,8 @@ func elsewhere(group string, err error) peer.Local {
 	return nil
 }
 
-// Get implements peer.Local.
-func (e everyGroup) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+// Get implements wire.Local.
+func (e everyGroup) Get(ctx context.Context, group, key string, loading func()) (wire.Answer, error) {
 	a, err := e.Local.Get(ctx, group, key, loading)
 	if l := elsewhere(group, err); l != nil {
 		return l.Get(ctx, group, key, loading)
@@ -37,8 +37,8 @@ func (e everyGroup) Get(ctx context.Context, group, key string, loading func()) 
 	return a, err
 }
 
-// GetMulti implements peer.Local.
-func (e everyGroup) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetMulti implements wire.Local.
+func (e everyGroup) GetMulti(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	a, err := e.Local.GetMulti(ctx, group, keys)
 	if l := elsewhere(group, err); l != nil {
 		return l.GetMulti(ctx, group, keys)
@@ -46,8 +46,8 @@ func (e everyGroup) GetMulti(ctx context.Context, group string, keys []string) (
 	return a, err
 }
 
-// GetCached implements peer.Local.
-func (e everyGroup) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetCached implements wire.Local.
+func (e everyGroup) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	a, err := e.Local.GetCached(ctx, group, keys)
 	if l := elsewhere(group, err); l != nil {
 		return l.GetCached(ctx, group, keys)
@@ -55,7 +55,7 @@ func (e everyGroup) GetCached(ctx context.Context, group string, keys []string) 
 	return a, err
 }
 
-// Set implements peer.Local.
+// Set implements wire.Local.
 func (e everyGroup) Set(ctx context.Context, group, key, value string, expire int64) error {
 	err := e.Local.Set(ctx, group, key, value, expire)
 	if l := elsewhere(group, err); l != nil {
@@ -64,7 +64,7 @@ func (e everyGroup) Set(ctx context.Context, group, key, value string, expire in
 	return err
 }
 
-// Remove implements peer.Local.
+// Remove implements wire.Local.
 func (e everyGroup) Remove(ctx context.Context, group string, keys ...string) error {
 	err := e.Local.Remove(ctx, group, keys...)
 	if l := elsewhere(group, err); l != nil {
@@ -73,7 +73,7 @@ func (e everyGroup) Remove(ctx context.Context, group string, keys ...string) er
 	return err
 }
 
-// Sweep implements peer.Local.
+// Sweep implements wire.Local.
 func (e everyGroup) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	err := e.Local.Sweep(ctx, group, s)
 	if l := elsewhere(group, err); l != nil {
@@ -82,8 +82,8 @@ func (e everyGroup) Sweep(ctx context.Context, group string, s writes.Sweep) err
 	return err
 }
 
-// Written implements peer.Local.
-func (e everyGroup) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+// Written implements wire.Local.
+func (e everyGroup) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	a, err := e.Local.Written(ctx, group, within, keys)
 	if l := elsewhere(group, err); l != nil {
 		return l.Written(ctx, group, within, keys)
@@ -91,7 +91,7 @@ func (e everyGroup) Written(ctx context.Context, group string, within time.Durat
 	return a, err
 }
 
-// Forget implements peer.Local. What others have is out of date, too: they are not told of writes
+// Forget implements wire.Local. What others have is out of date, too: they are not told of writes
 // in another way.
 func (e everyGroup) Forget() {
 	e.Local.Forget()

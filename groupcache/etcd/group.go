@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // ErrEmptyKey is returned by Get for the empty key, which the original's peers do not answer for.
@@ -48,7 +48,7 @@ type Group struct {
 	retriever Retriever
 
 	current atomic.Pointer[groupcache.Group] // nil until it is first needed
-	local   atomic.Pointer[peer.Local]       // answers peers for current, if that is none of a Server's
+	local   atomic.Pointer[wire.Local]       // answers peers for current, if that is none of a Server's
 
 	mu     sync.Mutex
 	picker Picker // nil without RegisterServer; guarded by mu
@@ -173,16 +173,16 @@ var errUnconnected = errors.New("etcd: the group has no peers")
 func (unconnected) CheckAddress(string) error { return errUnconnected }
 
 // Attach implements groupcache.Network.
-func (u unconnected) Attach(local peer.Local) error {
+func (u unconnected) Attach(local wire.Local) error {
 	u.group.local.Store(&local)
 	return nil
 }
 
 // Dial implements groupcache.Network. No address passes the check.
-func (unconnected) Dial(string) peer.Transport { return nil }
+func (unconnected) Dial(string) wire.Transport { return nil }
 
 // answering is what answers peers for the group.
-func (g *Group) answering() peer.Local {
+func (g *Group) answering() wire.Local {
 	g.mu.Lock()
 	s, ok := g.picker.(*Server)
 	g.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -92,14 +92,14 @@ func NewServerWith(addr string, opts Options) (*Server, error) {
 // another one that answers them.
 type network struct {
 	*grpcpeer.Network
-	own   peer.Local // answers for the server's groups
-	local peer.Local // answers for all groups of the process
+	own   wire.Local // answers for the server's groups
+	local wire.Local // answers for all groups of the process
 }
 
 var _ groupcache.Network = (*network)(nil)
 
 // Attach implements groupcache.Network.
-func (n *network) Attach(local peer.Local) error {
+func (n *network) Attach(local wire.Local) error {
 	n.own, n.local = local, everyGroup{local}
 	return n.Network.Attach(n.local)
 }
@@ -149,13 +149,13 @@ func (s *Server) Pick(key string) (Fetcher, bool) {
 func (s *Server) Get(ctx context.Context, req *pb.GetRequest) (*pb.GetResponse, error) {
 	a, err := s.network.local.Get(ctx, req.GetGroup(), req.GetKey(), func() {})
 	switch {
-	case errors.Is(err, peer.ErrNoGroup):
+	case errors.Is(err, wire.ErrNoGroup):
 		return nil, status.Errorf(codes.FailedPrecondition, "no such group %.100q", req.GetGroup())
 	case err != nil:
 		return nil, status.Error(codes.Unavailable, err.Error())
-	case a.Outcome == peer.NotFound:
+	case a.Outcome == wire.NotFound:
 		return nil, status.Error(codes.NotFound, a.Message)
-	case a.Outcome != peer.Found:
+	case a.Outcome != wire.Found:
 		return nil, status.Error(codes.Unknown, a.Message)
 	}
 	out := &pb.GetResponse{Value: []byte(a.Value)}

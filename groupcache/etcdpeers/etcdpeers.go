@@ -36,22 +36,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
-
-// Instance is what is told of the peers: a *groupcache.Instance.
-type Instance interface {
-	// SetPeers replaces the peers.
-	SetPeers(addrs ...string) error
-}
-
-// retries are the pauses before something is tried again. They are short, as etcd's return must not
-// find leases expired; and what is tried waits for the connection anyway.
-func retries() backoff.Exponential {
-	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Factor: 2}
-}
 
 // Stats are the state of a Watcher at one moment.
 type Stats struct {

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-go/holdfast/internal/backoff"
 )
 
 const (
@@ -159,4 +161,10 @@ func (l *link) explain(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s)", err, l.reason)
+}
+
+// retries are the pauses before something is tried again. They are short, as etcd's return must not
+// find leases expired; and what is tried waits for the connection anyway.
+func retries() backoff.Exponential {
+	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Factor: 2}
 }

@@ -15,14 +15,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 func answerAll() *standIn {
 	return &standIn{
-		get: func(context.Context, string, string, func()) (peer.Answer, error) {
-			return peer.Answer{Value: "v"}, nil
+		get: func(context.Context, string, string, func()) (wire.Answer, error) {
+			return wire.Answer{Value: "v"}, nil
 		},
 		set: func(string, string, string, int64) error { return nil },
 	}
@@ -111,7 +111,7 @@ func TestPeersProveThemselvesByCredentials(t *testing.T) {
 				if c.code == codes.OK && err != nil {
 					t.Error(err)
 				}
-				if c.code != codes.OK && (!errors.Is(err, peer.ErrRefused) || !strings.Contains(err.Error(), c.code.String()) || !strings.Contains(err.Error(), "not you")) {
+				if c.code != codes.OK && (!errors.Is(err, wire.ErrRefused) || !strings.Contains(err.Error(), c.code.String()) || !strings.Contains(err.Error(), "not you")) {
 					t.Error(err)
 				}
 			}
@@ -143,7 +143,7 @@ func TestOptionsAreChecked(t *testing.T) {
 func TestAuthorizeThatPanicsRefuses(t *testing.T) {
 	_, addr := serve(t, answerAll(), grpcpeer.Options{Authorize: func(context.Context, string) error { panic("no metadata") }})
 	tr := dial(t, addr, grpcpeer.Options{})
-	if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, peer.ErrRefused) {
-		t.Errorf("Get: %v, want %v", err, peer.ErrRefused)
+	if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrRefused) {
+		t.Errorf("Get: %v, want %v", err, wire.ErrRefused)
 	}
 }

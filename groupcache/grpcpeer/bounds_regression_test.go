@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // invoke makes a request and drops what comes of it.
@@ -62,13 +62,13 @@ func TestRequestsForSeveralKeysAreBounded(t *testing.T) {
 	asked := 0
 	_, addr := serve(t, &standIn{
 		size: 64 << 20,
-		getMulti: func(_ context.Context, _ string, keys []string) ([]peer.Answer, error) {
+		getMulti: func(_ context.Context, _ string, keys []string) ([]wire.Answer, error) {
 			asked++
-			return make([]peer.Answer, len(keys)), nil
+			return make([]wire.Answer, len(keys)), nil
 		},
-		cached: func(_ string, keys []string) ([]peer.Answer, error) {
+		cached: func(_ string, keys []string) ([]wire.Answer, error) {
 			asked++
-			return make([]peer.Answer, len(keys)), nil
+			return make([]wire.Answer, len(keys)), nil
 		},
 		offer: func(context.Context, string, string, []string) error { asked++; return nil },
 	}, grpcpeer.Options{})
@@ -104,7 +104,7 @@ func TestRequestsForSeveralKeysAreBounded(t *testing.T) {
 	client := newNetwork(t, &standIn{}, grpcpeer.Options{})
 	tr := client.Dial(addr)
 	defer tr.Close()
-	if _, err := tr.GetMulti(t.Context(), group, many, ignore); !errors.Is(err, peer.ErrRefused) {
+	if _, err := tr.GetMulti(t.Context(), group, many, ignore); !errors.Is(err, wire.ErrRefused) {
 		t.Errorf("a peer of ours that asks for too many: %v", err)
 	}
 	if answers, err := tr.GetMulti(t.Context(), group, few, ignore); err != nil || len(answers) != len(few) {
@@ -132,7 +132,7 @@ func (s slowConn) Write(b []byte) (n int, err error) {
 
 // Nothing showed that a large value was still on its way.
 func TestASetOfALargeValueShowsSignsOfLife(t *testing.T) {
-	for _, want := range []error{nil, peer.ErrNoGroup} {
+	for _, want := range []error{nil, wire.ErrNoGroup} {
 		local := &standIn{set: func(string, string, string, int64) error { return want }}
 		_, addr := serve(t, local, grpcpeer.Options{})
 		tr := dial(t, addr, grpcpeer.Options{DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -277,28 +277,28 @@ func TestARemovalByPrefixOverGRPC(t *testing.T) {
 
 // What is no removal by prefix changes nothing, and the peer is not taken for one that is down.
 func TestAPeerThatDoesNotKnowARemovalByPrefix(t *testing.T) {
-	tr := pair(t, &standIn{sweep: func(string, writes.Sweep) error { return peer.ErrRefused }})
-	if err := tr.Sweep(t.Context(), "g", writes.Sweep{Phase: "other"}); !errors.Is(err, peer.ErrRefused) {
+	tr := pair(t, &standIn{sweep: func(string, writes.Sweep) error { return wire.ErrRefused }})
+	if err := tr.Sweep(t.Context(), "g", writes.Sweep{Phase: "other"}); !errors.Is(err, wire.ErrRefused) {
 		t.Errorf("an unknown phase: %v", err)
 	}
 	old := dial(t, stranger(t, func(any, grpc.ServerStream) error { return nil }), grpcpeer.Options{})
-	if err := old.Sweep(t.Context(), "g", writes.Sweep{Phase: writes.Begin}); !peer.Hopeless(err) {
+	if err := old.Sweep(t.Context(), "g", writes.Sweep{Phase: writes.Begin}); !wire.Hopeless(err) {
 		t.Errorf("an older version: %v", err)
 	}
 }
 
 func TestWhatWasWrittenIsAskedForOverGRPC(t *testing.T) {
-	tr := pair(t, &standIn{written: func(group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+	tr := pair(t, &standIn{written: func(group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 		if group != "g" || within != 1500*time.Millisecond || !slices.Equal(keys, []string{"a", "b"}) {
-			return nil, peer.ErrRefused
+			return nil, wire.ErrRefused
 		}
-		return []peer.Answer{{Outcome: peer.Absent}, {Outcome: peer.Found}}, nil
+		return []wire.Answer{{Outcome: wire.Absent}, {Outcome: wire.Found}}, nil
 	}})
 	answers, err := tr.Written(t.Context(), "g", 1500*time.Millisecond, []string{"a", "b"})
-	if err != nil || answers[0].Outcome != peer.Absent || answers[1].Outcome != peer.Found {
+	if err != nil || answers[0].Outcome != wire.Absent || answers[1].Outcome != wire.Found {
 		t.Errorf("%v, %v", answers, err)
 	}
-	if _, err := tr.Written(t.Context(), "g", time.Hour, []string{"a"}); !errors.Is(err, peer.ErrRefused) {
+	if _, err := tr.Written(t.Context(), "g", time.Hour, []string{"a"}); !errors.Is(err, wire.ErrRefused) {
 		t.Errorf("it does not remember: %v", err)
 	}
 }

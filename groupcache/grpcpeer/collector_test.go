@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
@@ -22,16 +22,16 @@ import (
 func TestMetrics(t *testing.T) {
 	refuse := false
 	server, addr := serve(t, &standIn{
-		get: func(_ context.Context, _, key string, _ func()) (peer.Answer, error) {
+		get: func(_ context.Context, _, key string, _ func()) (wire.Answer, error) {
 			switch key {
 			case "broken":
-				return peer.Answer{Outcome: peer.LoadFailed, Message: "broken"}, nil
+				return wire.Answer{Outcome: wire.LoadFailed, Message: "broken"}, nil
 			case "odd":
-				return peer.Answer{}, status.Error(codes.Code(4711), "odd")
+				return wire.Answer{}, status.Error(codes.Code(4711), "odd")
 			}
-			return peer.Answer{Value: "v"}, nil
+			return wire.Answer{Value: "v"}, nil
 		},
-		set: func(string, string, string, int64) error { return peer.ErrNoGroup },
+		set: func(string, string, string, int64) error { return wire.ErrNoGroup },
 	}, grpcpeer.Options{Name: "server\xff", Authorize: func(context.Context, string) error {
 		if refuse {
 			return errors.New("not you")
@@ -47,11 +47,11 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if err := tr.Set(t.Context(), "g", "k", "v", 0, ignore); !errors.Is(err, peer.ErrNoGroup) {
+	if err := tr.Set(t.Context(), "g", "k", "v", 0, ignore); !errors.Is(err, wire.ErrNoGroup) {
 		t.Error(err)
 	}
 	refuse = true
-	if err := tr.Remove(t.Context(), "g", "k"); !errors.Is(err, peer.ErrRefused) {
+	if err := tr.Remove(t.Context(), "g", "k"); !errors.Is(err, wire.ErrRefused) {
 		t.Error(err)
 	}
 	if err := server.Close(); err != nil { // all requests are counted then

@@ -30,7 +30,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/holdfast-go/holdfast/groupcache"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/metrics"
 )
 
@@ -47,7 +47,7 @@ var (
 // for concurrent use.
 type Network struct {
 	options Options
-	local   atomic.Pointer[peer.Local]
+	local   atomic.Pointer[wire.Local]
 	health  *healthService
 	counts  counts
 	metrics *metrics.GRPCPeers
@@ -89,7 +89,7 @@ func (*Network) CheckAddress(addr string) error {
 }
 
 // Attach implements groupcache.Network. A Network takes one Instance.
-func (n *Network) Attach(local peer.Local) error {
+func (n *Network) Attach(local wire.Local) error {
 	if !n.local.CompareAndSwap(nil, &local) {
 		return errors.New("grpcpeer: the network has an Instance already: make one for each")
 	}
@@ -106,7 +106,7 @@ func (n *Network) Guarded() bool {
 }
 
 // Dial implements groupcache.Network. It connects when the peer is first asked.
-func (n *Network) Dial(addr string) peer.Transport {
+func (n *Network) Dial(addr string) wire.Transport {
 	return &transport{network: n, conns: conns{addr: addr, options: n.options.dial, made: n.counts.connected}}
 }
 

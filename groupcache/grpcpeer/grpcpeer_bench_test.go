@@ -7,16 +7,16 @@ import (
 	"testing"
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-func benchmarkPair(b *testing.B, size int) peer.Transport {
+func benchmarkPair(b *testing.B, size int) wire.Transport {
 	b.Helper()
 	v := strings.Repeat("x", size)
 	local := &standIn{
-		get: func(context.Context, string, string, func()) (peer.Answer, error) { return peer.Answer{Value: v}, nil },
-		getMulti: func(_ context.Context, _ string, keys []string) ([]peer.Answer, error) {
-			answers := make([]peer.Answer, len(keys))
+		get: func(context.Context, string, string, func()) (wire.Answer, error) { return wire.Answer{Value: v}, nil },
+		getMulti: func(_ context.Context, _ string, keys []string) ([]wire.Answer, error) {
+			answers := make([]wire.Answer, len(keys))
 			for i := range answers {
 				answers[i].Value = v
 			}

@@ -20,19 +20,19 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // touched is a process that counts what changes it, or asks it.
 func touched(n *atomic.Int64) *standIn {
 	return &standIn{
-		get: func(context.Context, string, string, func()) (peer.Answer, error) {
+		get: func(context.Context, string, string, func()) (wire.Answer, error) {
 			n.Add(1)
-			return peer.Answer{}, nil
+			return wire.Answer{}, nil
 		},
-		getMulti: func(context.Context, string, []string) ([]peer.Answer, error) { n.Add(1); return nil, nil },
-		cached:   func(string, []string) ([]peer.Answer, error) { n.Add(1); return nil, nil },
+		getMulti: func(context.Context, string, []string) ([]wire.Answer, error) { n.Add(1); return nil, nil },
+		cached:   func(string, []string) ([]wire.Answer, error) { n.Add(1); return nil, nil },
 		set:      func(string, string, string, int64) error { n.Add(1); return nil },
 		remove:   func(string, string) error { n.Add(1); return nil },
 		offer:    func(context.Context, string, string, []string) error { n.Add(1); return nil },

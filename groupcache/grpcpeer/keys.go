@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // keysOf is a message with keys: Keys or Offered of grpc.proto.
@@ -35,7 +35,7 @@ func receiveKeys(s grpc.ServerStream, fields keyFields) (in keysOf, err error) {
 	}
 	b := raw.ProtoReflect().GetUnknown()
 	if len(b) > multiwire.MaxRequest {
-		return in, fmt.Errorf("%w: a request with keys has %d bytes of at most %d", peer.ErrTooLarge, len(b), multiwire.MaxRequest)
+		return in, fmt.Errorf("%w: a request with keys has %d bytes of at most %d", wire.ErrTooLarge, len(b), multiwire.MaxRequest)
 	}
 	err = pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
 		switch {
@@ -52,7 +52,7 @@ func receiveKeys(s grpc.ServerStream, fields keyFields) (in keysOf, err error) {
 		return nil
 	})
 	if err != nil {
-		return in, fmt.Errorf("%w: %w", peer.ErrRefused, err)
+		return in, fmt.Errorf("%w: %w", wire.ErrRefused, err)
 	}
 	return in, nil
 }

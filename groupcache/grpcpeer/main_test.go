@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/consistenthash"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
@@ -30,30 +30,30 @@ func TestMain(m *testing.M) {
 
 // standIn answers peers as a test says. What a test has not set is not expected.
 type standIn struct {
-	get      func(ctx context.Context, group, key string, loading func()) (peer.Answer, error)
-	getMulti func(ctx context.Context, group string, keys []string) ([]peer.Answer, error)
-	cached   func(group string, keys []string) ([]peer.Answer, error)
+	get      func(ctx context.Context, group, key string, loading func()) (wire.Answer, error)
+	getMulti func(ctx context.Context, group string, keys []string) ([]wire.Answer, error)
+	cached   func(group string, keys []string) ([]wire.Answer, error)
 	set      func(group, key, value string, expire int64) error
 	remove   func(group, key string) error
 	offer    func(ctx context.Context, group, from string, keys []string) error
 	forget   func()
 	sweep    func(group string, s writes.Sweep) error
-	written  func(group string, within time.Duration, keys []string) ([]peer.Answer, error)
+	written  func(group string, within time.Duration, keys []string) ([]wire.Answer, error)
 	even     bool
 	size     int64 // of values at most; 0: 1 MiB
 }
 
-func (s *standIn) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+func (s *standIn) Get(ctx context.Context, group, key string, loading func()) (wire.Answer, error) {
 	return s.get(ctx, group, key, loading)
 }
 
-func (s *standIn) Find(string, string) (peer.Answer, bool) { return peer.Answer{}, false }
+func (s *standIn) Find(string, string) (wire.Answer, bool) { return wire.Answer{}, false }
 
-func (s *standIn) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+func (s *standIn) GetMulti(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	return s.getMulti(ctx, group, keys)
 }
 
-func (s *standIn) GetCached(_ context.Context, group string, keys []string) ([]peer.Answer, error) {
+func (s *standIn) GetCached(_ context.Context, group string, keys []string) ([]wire.Answer, error) {
 	return s.cached(group, keys)
 }
 
@@ -69,7 +69,7 @@ func (s *standIn) Sweep(_ context.Context, group string, sweep writes.Sweep) err
 	return s.sweep(group, sweep)
 }
 
-func (s *standIn) Written(_ context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+func (s *standIn) Written(_ context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	return s.written(group, within, keys)
 }
 
@@ -79,8 +79,8 @@ func (s *standIn) Offer(ctx context.Context, group, from string, keys []string) 
 
 func (s *standIn) Forget() { s.forget() }
 
-func (s *standIn) Greeting() peer.Greeting {
-	return peer.Greeting{Marked: true, Ring: "even", RingInUse: s.even}
+func (s *standIn) Greeting() wire.Greeting {
+	return wire.Greeting{Marked: true, Ring: "even", RingInUse: s.even}
 }
 
 func (*standIn) Tracer() *tracing.Tracer { return nil }
@@ -101,7 +101,7 @@ func listen(t testing.TB, addr string) net.Listener {
 	return l
 }
 
-func newNetwork(t testing.TB, local peer.Local, o grpcpeer.Options) *grpcpeer.Network {
+func newNetwork(t testing.TB, local wire.Local, o grpcpeer.Options) *grpcpeer.Network {
 	t.Helper()
 	n, err := grpcpeer.New(o)
 	if err != nil {
@@ -114,7 +114,7 @@ func newNetwork(t testing.TB, local peer.Local, o grpcpeer.Options) *grpcpeer.Ne
 }
 
 // serve lets a stand-in answer peers, and returns its address.
-func serve(t testing.TB, local peer.Local, o grpcpeer.Options) (*grpcpeer.Network, string) {
+func serve(t testing.TB, local wire.Local, o grpcpeer.Options) (*grpcpeer.Network, string) {
 	t.Helper()
 	n, l := newNetwork(t, local, o), listen(t, "127.0.0.1:0")
 	start(t, n, l)
@@ -139,7 +139,7 @@ func start(t testing.TB, n *grpcpeer.Network, l net.Listener) {
 }
 
 // dial makes what asks the peer at an address.
-func dial(t testing.TB, addr string, o grpcpeer.Options) peer.Transport {
+func dial(t testing.TB, addr string, o grpcpeer.Options) wire.Transport {
 	t.Helper()
 	tr := newNetwork(t, &standIn{}, o).Dial(addr)
 	t.Cleanup(tr.Close)
@@ -147,7 +147,7 @@ func dial(t testing.TB, addr string, o grpcpeer.Options) peer.Transport {
 }
 
 // pair is a stand-in and what asks it.
-func pair(t *testing.T, local peer.Local) peer.Transport {
+func pair(t *testing.T, local wire.Local) wire.Transport {
 	t.Helper()
 	_, addr := serve(t, local, grpcpeer.Options{})
 	return dial(t, addr, grpcpeer.Options{})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A graceful end lets loads under way finish, and does not let new ones begin.
@@ -75,12 +75,12 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 func TestCloseEndsRequestsAndWaitsForThem(t *testing.T) {
 	begun := make(chan struct{})
 	var ended atomic.Bool
-	n, addr := serve(t, &standIn{get: func(ctx context.Context, _, _ string, _ func()) (peer.Answer, error) {
+	n, addr := serve(t, &standIn{get: func(ctx context.Context, _, _ string, _ func()) (wire.Answer, error) {
 		close(begun)
 		<-ctx.Done()
 		time.Sleep(20 * time.Millisecond) // a Getter that does not hurry
 		ended.Store(true)
-		return peer.Answer{}, ctx.Err()
+		return wire.Answer{}, ctx.Err()
 	}}, grpcpeer.Options{})
 	tr := dial(t, addr, grpcpeer.Options{})
 	var asking sync.WaitGroup

@@ -17,7 +17,7 @@ import (
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // original is a peer of the original's: a server of the one method, whose errors are those of its
@@ -50,21 +50,21 @@ func startOriginal(t *testing.T, get func(ctx context.Context, group, key string
 }
 
 func TestOriginalsAsk(t *testing.T) {
-	_, addr := serve(t, &standIn{get: func(_ context.Context, group, key string, loading func()) (peer.Answer, error) {
+	_, addr := serve(t, &standIn{get: func(_ context.Context, group, key string, loading func()) (wire.Answer, error) {
 		loading()
 		switch key {
 		case "slow":
-			time.Sleep(3 * peer.FirstSign) // an original's peer must not get signs of life
-			return peer.Answer{Value: "slow"}, nil
+			time.Sleep(3 * wire.FirstSign) // an original's peer must not get signs of life
+			return wire.Answer{Value: "slow"}, nil
 		case "gone":
-			return peer.Answer{Outcome: peer.NotFound, Message: "gone"}, nil
+			return wire.Answer{Outcome: wire.NotFound, Message: "gone"}, nil
 		case "broken":
-			return peer.Answer{Outcome: peer.LoadFailed, Message: strings.Repeat("b", 100_000)}, nil
+			return wire.Answer{Outcome: wire.LoadFailed, Message: strings.Repeat("b", 100_000)}, nil
 		}
 		if group == "" {
-			return peer.Answer{}, peer.ErrNoGroup
+			return wire.Answer{}, wire.ErrNoGroup
 		}
-		return peer.Answer{Value: strings.Repeat(key, 100_000), Expire: 5}, nil
+		return wire.Answer{Value: strings.Repeat(key, 100_000), Expire: 5}, nil
 	}}, grpcpeer.Options{})
 	client := grpcpb.NewGroupCacheClient(plainConn(t, addr))
 	ask := func(group, key string) (*pb.GetResponse, error) {
@@ -107,27 +107,27 @@ func TestOriginalsAnswer(t *testing.T) {
 		}
 		return "value of " + key, nil
 	}), grpcpeer.Options{})
-	for key, want := range map[string]peer.Answer{
+	for key, want := range map[string]wire.Answer{
 		"k":      {Value: "value of k"},
 		"":       {Value: "value of "},
 		"\xff":   {Value: "value of \xff"},
-		"gone":   {Outcome: peer.NotFound, Message: "gone"},
-		"broken": {Outcome: peer.LoadFailed, Message: "broken"},
+		"gone":   {Outcome: wire.NotFound, Message: "gone"},
+		"broken": {Outcome: wire.LoadFailed, Message: "broken"},
 	} {
 		if a, err := tr.Get(t.Context(), "g", key, ignore); a != want || err != nil {
 			t.Errorf("%q: %+v, %v", key, a, err)
 		}
 	}
-	if _, err := tr.Get(t.Context(), "none", "k", ignore); !errors.Is(err, peer.ErrNoGroup) {
+	if _, err := tr.Get(t.Context(), "none", "k", ignore); !errors.Is(err, wire.ErrNoGroup) {
 		t.Errorf("no group: %v", err)
 	}
-	if _, err := tr.Get(t.Context(), "g", "large", ignore); !errors.Is(err, peer.ErrTooLarge) {
+	if _, err := tr.Get(t.Context(), "g", "large", ignore); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}
 	// It does not know more than Get, which is no reason not to ask it.
 	_, errMulti := tr.GetMulti(t.Context(), "g", []string{"k"}, ignore)
 	for _, err := range []error{tr.Set(t.Context(), "g", "k", "v", 0, ignore), tr.Remove(t.Context(), "g", "k"), errMulti} {
-		if !errors.Is(err, peer.ErrRefused) {
+		if !errors.Is(err, wire.ErrRefused) {
 			t.Errorf("%v", err)
 		}
 	}

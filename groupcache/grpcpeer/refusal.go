@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -30,18 +30,18 @@ func (r refusal) ofGRPC() bool {
 }
 
 // loadError is what the Getter of an original's peer has said.
-type loadError struct{ answer peer.Answer }
+type loadError struct{ answer wire.Answer }
 
 // Error implements error.
 func (e loadError) Error() string { return e.answer.Message }
 
 // answerOfError is the answer of an original's peer whose Getter has failed, else the error.
-func answerOfError(err error) (peer.Answer, error) {
+func answerOfError(err error) (wire.Answer, error) {
 	var e loadError
 	if errors.As(err, &e) {
 		return e.answer, nil
 	}
-	return peer.Answer{}, err
+	return wire.Answer{}, err
 }
 
 // error is what a refusal means.
@@ -56,9 +56,9 @@ func (r refusal) error(c *conn) error {
 		if r.method == methodRemove || r.method == methodForget || r.method == methodSweep || r.method == methodWritten { // they carry no value: something limits the rate
 			return r.err
 		}
-		return wrap(peer.ErrTooLarge)
+		return wrap(wire.ErrTooLarge)
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return wrap(peer.ErrRefused)
+		return wrap(wire.ErrRefused)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%w: %w", errLate, r.err)
 	case codes.Unavailable, codes.Canceled:
@@ -69,11 +69,11 @@ func (r refusal) error(c *conn) error {
 	}
 	switch s.Code() {
 	case codes.FailedPrecondition:
-		return wrap(peer.ErrNoGroup)
+		return wrap(wire.ErrNoGroup)
 	case codes.InvalidArgument, codes.Unimplemented:
-		return wrap(peer.ErrRefused)
+		return wrap(wire.ErrRefused)
 	}
-	return wrap(peer.ErrForeign)
+	return wrap(wire.ErrForeign)
 }
 
 // unanswered is the error of a request that no server of gRPC has answered.
@@ -85,15 +85,15 @@ func (r refusal) unanswered(s *status.Status, c *conn) error {
 		}
 		return fmt.Errorf("%w: %w", lost(s), r.err)
 	case codes.ResourceExhausted: // the answer was not read to its end
-		return fmt.Errorf("%w: %.200q", peer.ErrTooLarge, s.Message())
+		return fmt.Errorf("%w: %.200q", wire.ErrTooLarge, s.Message())
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, s.Code(), s.Message())
+		return fmt.Errorf("%w: %s: %.200q", wire.ErrRefused, s.Code(), s.Message())
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%w: %w", errLate, r.err)
 	case codes.Canceled:
 		return r.err
 	}
-	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, s.Code(), s.Message())
+	return fmt.Errorf("%w: %s: %.200q", wire.ErrForeign, s.Code(), s.Message())
 }
 
 // What metrics call the failures of connections that grpc has only text for.
@@ -112,20 +112,20 @@ func lost(s *status.Status) error {
 
 // ofOriginal is the error of a server that is none of ours.
 func (r refusal) ofOriginal(s *status.Status, wrap func(error) error) error {
-	a := peer.Answer{Message: s.Message()}
+	a := wire.Answer{Message: s.Message()}
 	switch {
 	case s.Code() == codes.Unimplemented && r.method != methodGet: // the original's peers know no more
-		return wrap(peer.ErrRefused)
+		return wrap(wire.ErrRefused)
 	case s.Code() == codes.Unknown && isNoGroup(s.Message()):
-		return wrap(peer.ErrNoGroup)
+		return wrap(wire.ErrNoGroup)
 	case s.Code() == codes.Unknown && r.method == methodGet:
-		a.Outcome = peer.LoadFailed
+		a.Outcome = wire.LoadFailed
 		return loadError{a}
 	case s.Code() == codes.NotFound && r.method == methodGet:
-		a.Outcome = peer.NotFound
+		a.Outcome = wire.NotFound
 		return loadError{a}
 	}
-	return wrap(peer.ErrForeign)
+	return wrap(wire.ErrForeign)
 }
 
 // isNoGroup recognises the messages of the original's peers that do not have the group.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -32,7 +32,7 @@ func (n *Network) service() *grpc.ServiceDesc {
 }
 
 // answering is how a method is answered.
-type answering func(peer.Local, grpc.ServerStream) error
+type answering func(wire.Local, grpc.ServerStream) error
 
 func (n *Network) handler(method int, answer answering) grpc.StreamHandler {
 	full := path(method)
@@ -91,13 +91,13 @@ func (n *Network) askUser(ctx context.Context, path string) (err error) {
 func statusOf(err error) error {
 	code := codes.Unknown
 	switch {
-	case errors.Is(err, peer.ErrNoGroup):
+	case errors.Is(err, wire.ErrNoGroup):
 		code = codes.FailedPrecondition
-	case errors.Is(err, peer.ErrTooLarge):
+	case errors.Is(err, wire.ErrTooLarge):
 		code = codes.ResourceExhausted
-	case errors.Is(err, peer.ErrRefused):
+	case errors.Is(err, wire.ErrRefused):
 		code = codes.InvalidArgument
-	case errors.Is(err, peer.ErrEnding):
+	case errors.Is(err, wire.ErrEnding):
 		code = codes.Unavailable
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
@@ -109,16 +109,16 @@ func statusOf(err error) error {
 	return status.Error(code, err.Error())
 }
 
-func answerGet(local peer.Local, s grpc.ServerStream) error {
+func answerGet(local wire.Local, s grpc.ServerStream) error {
 	var in grpcpb.Key
 	if err := s.RecvMsg(&in); err != nil {
 		return err
 	}
 	ours := in.GetVersion() > 0
-	var l *peer.Signs
+	var l *wire.Signs
 	a, err := local.Get(s.Context(), in.GetGroup(), in.GetKey(), func() {
 		if ours {
-			l = peer.StartSigns(func() error { return s.SendMsg(workingOnValue) })
+			l = wire.StartSigns(func() error { return s.SendMsg(workingOnValue) })
 		}
 	})
 	l.Stop()
@@ -132,15 +132,15 @@ func answerGet(local peer.Local, s grpc.ServerStream) error {
 }
 
 // answerOriginal answers a peer of the original's: the error of a Getter is that of the request.
-func answerOriginal(s grpc.ServerStream, a peer.Answer) error {
+func answerOriginal(s grpc.ServerStream, a wire.Answer) error {
 	switch a.Outcome {
-	case peer.Found:
+	case wire.Found:
 		v := &grpcpb.Value{Value: &a.Value}
 		if a.Expire != 0 {
 			v.Expire = &a.Expire
 		}
 		return s.SendMsg(v)
-	case peer.NotFound:
+	case wire.NotFound:
 		return status.Error(codes.NotFound, cut(a.Message))
 	}
 	return status.Error(codes.Unknown, cut(a.Message))
@@ -162,7 +162,7 @@ var (
 )
 
 // sendValue answers a peer of ours.
-func sendValue(s grpc.ServerStream, a peer.Answer) error {
+func sendValue(s grpc.ServerStream, a wire.Answer) error {
 	if size := uint64(len(a.Value)); size > pieceSize {
 		if err := s.SendMsg(&grpcpb.Value{Version: &theVersion, More: &yes, Size: &size}); err != nil {
 			return err
@@ -179,7 +179,7 @@ func sendValue(s grpc.ServerStream, a peer.Answer) error {
 	if a.Expire != 0 {
 		v.Expire = &a.Expire
 	}
-	if a.Outcome != peer.Found {
+	if a.Outcome != wire.Found {
 		outcome := uint32(a.Outcome)
 		message := a.Message[:min(len(a.Message), pieceSize)]
 		v = &grpcpb.Value{Version: &theVersion, Outcome: &outcome, Message: &message}
@@ -187,8 +187,8 @@ func sendValue(s grpc.ServerStream, a peer.Answer) error {
 	return s.SendMsg(v)
 }
 
-func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
-	l := peer.StartSigns(func() error { return s.SendMsg(workingOnMulti) }) // many keys may take their time to arrive
+func answerGetMulti(local wire.Local, s grpc.ServerStream) error {
+	l := wire.StartSigns(func() error { return s.SendMsg(workingOnMulti) }) // many keys may take their time to arrive
 	defer l.Stop()
 	in, err := receiveKeys(s, keysFields)
 	if err != nil {
@@ -202,7 +202,7 @@ func answerGetMulti(local peer.Local, s grpc.ServerStream) error {
 	return sendValues(s, answers)
 }
 
-func answerGetCached(local peer.Local, s grpc.ServerStream) error {
+func answerGetCached(local wire.Local, s grpc.ServerStream) error {
 	in, err := receiveKeys(s, keysFields)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func answerGetCached(local peer.Local, s grpc.ServerStream) error {
 }
 
 // sendValues answers a request for several keys.
-func sendValues(s grpc.ServerStream, answers []peer.Answer) error {
+func sendValues(s grpc.ServerStream, answers []wire.Answer) error {
 	return encoded(answers, func(b []byte) error {
 		if size := uint64(len(b)); size > pieceSize {
 			if err := s.SendMsg(&grpcpb.Values{More: &yes, Size: &size}); err != nil {
@@ -233,17 +233,17 @@ func sendValues(s grpc.ServerStream, answers []peer.Answer) error {
 }
 
 // encoded hands answers to send, in memory that is used again: grpc has copied it when it returns.
-func encoded(answers []peer.Answer, send func([]byte) error) error {
+func encoded(answers []wire.Answer, send func([]byte) error) error {
 	b := borrow()
 	*b = multiwire.AppendAnswers(*b, answers)
 	defer giveBack(b)
 	return send(*b)
 }
 
-func answerSet(local peer.Local, s grpc.ServerStream) error {
-	var l *peer.Signs
+func answerSet(local wire.Local, s grpc.ServerStream) error {
+	var l *wire.Signs
 	if asked, ok := metadata.FromIncomingContext(s.Context()); ok && len(asked[signsWanted]) > 0 {
-		l = peer.StartSigns(func() error { return s.SendMsg(&grpcpb.Nothing{}) })
+		l = wire.StartSigns(func() error { return s.SendMsg(&grpcpb.Nothing{}) })
 	}
 	var in grpcpb.NewValue
 	err := s.RecvMsg(&in)
@@ -257,7 +257,7 @@ func answerSet(local peer.Local, s grpc.ServerStream) error {
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 
-func answerRemove(local peer.Local, s grpc.ServerStream) error {
+func answerRemove(local wire.Local, s grpc.ServerStream) error {
 	var in grpcpb.Key
 	if err := s.RecvMsg(&in); err != nil {
 		return err
@@ -268,7 +268,7 @@ func answerRemove(local peer.Local, s grpc.ServerStream) error {
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 
-func answerOffer(local peer.Local, s grpc.ServerStream) error {
+func answerOffer(local wire.Local, s grpc.ServerStream) error {
 	in, err := receiveKeys(s, offeredFields)
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func answerOffer(local peer.Local, s grpc.ServerStream) error {
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 
-func answerForget(local peer.Local, s grpc.ServerStream) error {
+func answerForget(local wire.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&grpcpb.Nothing{}); err != nil {
 		return err
 	}
@@ -287,13 +287,13 @@ func answerForget(local peer.Local, s grpc.ServerStream) error {
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 
-func answerSweep(local peer.Local, s grpc.ServerStream) error {
+func answerSweep(local wire.Local, s grpc.ServerStream) error {
 	in, err := receiveKeys(s, keysFields)
 	if err != nil {
 		return err
 	}
 	if len(in.keys) != 3 {
-		return fmt.Errorf("%w: a removal by prefix has %d parts", peer.ErrRefused, len(in.keys))
+		return fmt.Errorf("%w: a removal by prefix has %d parts", wire.ErrRefused, len(in.keys))
 	}
 	sweep := writes.Sweep{Phase: writes.Phase(in.keys[0]), ID: in.keys[1], Prefix: in.keys[2]}
 	if err := local.Sweep(s.Context(), in.group, sweep); err != nil {
@@ -302,17 +302,17 @@ func answerSweep(local peer.Local, s grpc.ServerStream) error {
 	return s.SendMsg(&grpcpb.Nothing{})
 }
 
-func answerWritten(local peer.Local, s grpc.ServerStream) error {
+func answerWritten(local wire.Local, s grpc.ServerStream) error {
 	in, err := receiveKeys(s, keysFields)
 	if err != nil {
 		return err
 	}
 	if len(in.keys) < 1 {
-		return fmt.Errorf("%w: no time", peer.ErrRefused)
+		return fmt.Errorf("%w: no time", wire.ErrRefused)
 	}
 	ms, err := strconv.ParseInt(in.keys[0], 10, 32)
 	if err != nil {
-		return fmt.Errorf("%w: the time is %.20q", peer.ErrRefused, in.keys[0])
+		return fmt.Errorf("%w: the time is %.20q", wire.ErrRefused, in.keys[0])
 	}
 	answers, err := local.Written(s.Context(), in.group, time.Duration(ms)*time.Millisecond, in.keys[1:])
 	if err != nil {
@@ -321,7 +321,7 @@ func answerWritten(local peer.Local, s grpc.ServerStream) error {
 	return encoded(answers, func(b []byte) error { return s.SendMsg(&grpcpb.Values{Entries: b}) })
 }
 
-func answerProbe(local peer.Local, s grpc.ServerStream) error {
+func answerProbe(local wire.Local, s grpc.ServerStream) error {
 	if err := s.RecvMsg(&grpcpb.Nothing{}); err != nil {
 		return err
 	}

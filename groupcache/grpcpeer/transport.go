@@ -18,7 +18,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -28,21 +28,21 @@ type transport struct {
 	conns   conns
 }
 
-var _ peer.Transport = (*transport)(nil)
+var _ wire.Transport = (*transport)(nil)
 
 // streaming is how methods with signs of life are called.
 var streaming = &grpc.StreamDesc{ServerStreams: true} //nolint:gochecknoglobals // never changes
 
 func (t *transport) maxValueSize() int64 { return (*t.network.local.Load()).MaxValueSize() }
 
-// Get implements peer.Transport.
-func (t *transport) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
+// Get implements wire.Transport.
+func (t *transport) Get(ctx context.Context, group, key string, alive func()) (wire.Answer, error) {
 	limit := t.maxValueSize()
 	var v grpcpb.Value
 	var pieces strings.Builder
 	err := t.stream(ctx, methodGet, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &v, limit, func() (bool, error) {
 		if int64(pieces.Len()+len(v.GetValue())) > limit {
-			return false, peer.ErrTooLarge
+			return false, wire.ErrTooLarge
 		}
 		if v.GetMore() {
 			alive()
@@ -54,12 +54,12 @@ func (t *transport) Get(ctx context.Context, group, key string, alive func()) (p
 	if err != nil {
 		return answerOfError(err)
 	}
-	a := peer.Answer{Outcome: peer.Outcome(v.GetOutcome()), Expire: v.GetExpire(), Message: v.GetMessage(), Marked: v.GetVersion() > 0}
-	if a.Outcome > peer.LoadFailed {
-		return peer.Answer{}, fmt.Errorf("%w: outcome %d", peer.ErrForeign, a.Outcome)
+	a := wire.Answer{Outcome: wire.Outcome(v.GetOutcome()), Expire: v.GetExpire(), Message: v.GetMessage(), Marked: v.GetVersion() > 0}
+	if a.Outcome > wire.LoadFailed {
+		return wire.Answer{}, fmt.Errorf("%w: outcome %d", wire.ErrForeign, a.Outcome)
 	}
-	if a.Marked && a.Outcome == peer.Found && v.Value == nil && pieces.Len() == 0 { // ours always have one
-		return peer.Answer{}, fmt.Errorf("%w: a message without a value", peer.ErrForeign)
+	if a.Marked && a.Outcome == wire.Found && v.Value == nil && pieces.Len() == 0 { // ours always have one
+		return wire.Answer{}, fmt.Errorf("%w: a message without a value", wire.ErrForeign)
 	}
 	a.Value = v.GetValue()
 	if pieces.Len() > 0 {
@@ -69,15 +69,15 @@ func (t *transport) Get(ctx context.Context, group, key string, alive func()) (p
 	return a, nil
 }
 
-// GetMulti implements peer.Transport.
-func (t *transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+// GetMulti implements wire.Transport.
+func (t *transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]wire.Answer, error) {
 	limit := t.answerSize(len(keys))
 	var v grpcpb.Values
 	pieces := borrow()
 	defer giveBack(pieces)
 	err := t.stream(ctx, methodGetMulti, &grpcpb.Keys{Group: &group, Key: keys}, &v, limit, func() (bool, error) {
 		if int64(len(*pieces)+len(v.GetEntries())) > limit+overhead {
-			return false, peer.ErrTooLarge
+			return false, wire.ErrTooLarge
 		}
 		if v.GetMore() {
 			alive()
@@ -107,8 +107,8 @@ func (t *transport) answerSize(n int) int64 {
 // entryOverhead is what an answer to a key takes besides its value and its message, at most.
 const entryOverhead = 64
 
-// GetCached implements peer.Transport.
-func (t *transport) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetCached implements wire.Transport.
+func (t *transport) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	var v grpcpb.Values
 	err := t.invoke(ctx, methodGetCached, &grpcpb.Keys{Group: &group, Key: keys}, &v, t.answerSize(len(keys)))
 	if err != nil {
@@ -117,15 +117,15 @@ func (t *transport) GetCached(ctx context.Context, group string, keys []string) 
 	return parse(v.GetEntries(), len(keys))
 }
 
-func parse(entries []byte, n int) ([]peer.Answer, error) {
+func parse(entries []byte, n int) ([]wire.Answer, error) {
 	answers, err := multiwire.ParseAnswers(entries, n)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", peer.ErrForeign, err)
+		return nil, fmt.Errorf("%w: %w", wire.ErrForeign, err)
 	}
 	return answers, nil
 }
 
-// Set implements peer.Transport.
+// Set implements wire.Transport.
 func (t *transport) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
 	in := &grpcpb.NewValue{Group: &group, Key: &key, Value: &value, Expire: &expire}
 	if len(value) < longValue {
@@ -155,12 +155,12 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 // for meanwhile.
 const longValue = 64 << 10
 
-// Remove implements peer.Transport.
+// Remove implements wire.Transport.
 func (t *transport) Remove(ctx context.Context, group, key string) error {
 	return t.invoke(ctx, methodRemove, &grpcpb.Key{Group: &group, Key: &key, Version: &theVersion}, &grpcpb.Nothing{}, 0)
 }
 
-// RemoveMulti implements peer.Transport. The requests share the connection.
+// RemoveMulti implements wire.Transport. The requests share the connection.
 func (t *transport) RemoveMulti(ctx context.Context, group string, keys []string) error {
 	slots := make(chan struct{}, removesAtOnce)
 	errs := make([]error, len(keys))
@@ -184,14 +184,14 @@ func (t *transport) RemoveMulti(ctx context.Context, group string, keys []string
 // removesAtOnce is how many removals are under way at once.
 const removesAtOnce = 64
 
-// Sweep implements peer.Transport. Its parts travel as keys.
+// Sweep implements wire.Transport. Its parts travel as keys.
 func (t *transport) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	parts := []string{string(s.Phase), s.ID, s.Prefix}
 	return t.invoke(ctx, methodSweep, &grpcpb.Keys{Group: &group, Key: parts}, &grpcpb.Nothing{}, 0)
 }
 
-// Written implements peer.Transport. The time, in milliseconds, is the first of the keys.
-func (t *transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+// Written implements wire.Transport. The time, in milliseconds, is the first of the keys.
+func (t *transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	parts := append([]string{strconv.FormatInt(within.Milliseconds(), 10)}, keys...)
 	var v grpcpb.Values
 	if err := t.invoke(ctx, methodWritten, &grpcpb.Keys{Group: &group, Key: parts}, &v, t.answerSize(len(keys))); err != nil {
@@ -200,7 +200,7 @@ func (t *transport) Written(ctx context.Context, group string, within time.Durat
 	return parse(v.GetEntries(), len(keys))
 }
 
-// Offer implements peer.Transport.
+// Offer implements wire.Transport.
 func (t *transport) Offer(ctx context.Context, group, from string, keys []string) error {
 	return t.invoke(ctx, methodOffer, &grpcpb.Offered{Group: &group, From: &from, Key: keys}, &grpcpb.Nothing{}, 0)
 }
@@ -210,12 +210,12 @@ func (t *transport) Forget(ctx context.Context) error {
 	return t.invoke(ctx, methodForget, &grpcpb.Nothing{}, &grpcpb.Nothing{}, 0)
 }
 
-// Probe implements peer.Transport. After one that failed a new connection is made: neither a dead
+// Probe implements wire.Transport. After one that failed a new connection is made: neither a dead
 // one nor grpc's back-off is in its way.
-func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
+func (t *transport) Probe(ctx context.Context) (wire.Greeting, error) {
 	c, err := t.conns.acquire()
 	if err != nil {
-		return peer.Greeting{}, err
+		return wire.Greeting{}, err
 	}
 	defer t.conns.release(c)
 	var out grpcpb.Greeting
@@ -223,7 +223,7 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	err = c.Invoke(ctx, path(methodProbe), &grpcpb.Nothing{}, &out, grpc.Header(&header), grpc.Trailer(&trailer))
 	if err == nil {
 		ours := out.GetVersion() > 0
-		g := peer.Greeting{Marked: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed(), Zone: out.GetZone()}
+		g := wire.Greeting{Marked: ours, Ring: out.GetRing(), RingInUse: out.GetRingUsed(), Zone: out.GetZone()}
 		if out.Ring == nil && out.GetRendezvous() {
 			g.Ring = ringOfOld
 		}
@@ -233,16 +233,16 @@ func (t *transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	switch status.Code(err) {
 	case codes.Unimplemented, codes.Unauthenticated, codes.PermissionDenied:
 		if r.ofGRPC() { // a peer of the original's, or one that does not like us: it is there
-			return peer.Greeting{Marked: r.marked()}, nil
+			return wire.Greeting{Marked: r.marked()}, nil
 		}
 	}
 	t.conns.retire(c)
-	return peer.Greeting{}, r.error(c)
+	return wire.Greeting{}, r.error(c)
 }
 
-// Explore implements peer.Transport. Nothing has to be asked: what carries one call carries all.
-func (t *transport) Explore(context.Context) peer.Way {
-	return peer.Way{Signs: peer.Passes, Batches: peer.Passes, Sure: true}
+// Explore implements wire.Transport. Nothing has to be asked: what carries one call carries all.
+func (t *transport) Explore(context.Context) wire.Way {
+	return wire.Way{Signs: wire.Passes, Batches: wire.Passes, Sure: true}
 }
 
 // invoke makes a request with one message for an answer, for values of a size.
@@ -309,11 +309,11 @@ func (t *transport) open(ctx context.Context, method int, in any, size int64) (s
 // ended is the error of an answer that ended where it should not, or did not where it should.
 func ended(s grpc.ClientStream, c *conn, method int, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %s is answered by too few messages, or too many", peer.ErrForeign, methodNames[method])
+		return fmt.Errorf("%w: %s is answered by too few messages, or too many", wire.ErrForeign, methodNames[method])
 	}
 	header, _ := s.Header() // its error is err
 	return refusal{err: err, method: method, header: header, trailer: s.Trailer()}.error(c)
 }
 
-// Close implements peer.Transport.
+// Close implements wire.Transport.
 func (t *transport) Close() { t.conns.close() }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer"
 	"github.com/holdfast-go/holdfast/groupcache/grpcpeer/grpcpb"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // odd are strings that no encoding may change.
@@ -28,19 +28,19 @@ func odd() []string {
 
 func TestAnyBytesRoundTrip(t *testing.T) {
 	tr := pair(t, &standIn{
-		get: func(_ context.Context, group, key string, _ func()) (peer.Answer, error) {
-			return peer.Answer{Value: "value of " + key + " of " + group, Expire: 42}, nil
+		get: func(_ context.Context, group, key string, _ func()) (wire.Answer, error) {
+			return wire.Answer{Value: "value of " + key + " of " + group, Expire: 42}, nil
 		},
-		getMulti: func(_ context.Context, _ string, keys []string) (answers []peer.Answer, _ error) {
+		getMulti: func(_ context.Context, _ string, keys []string) (answers []wire.Answer, _ error) {
 			for _, key := range keys {
-				answers = append(answers, peer.Answer{Value: key, Expire: 7})
+				answers = append(answers, wire.Answer{Value: key, Expire: 7})
 			}
 			return answers, nil
 		},
 	})
 	for _, s := range odd() {
 		a, err := tr.Get(t.Context(), s, s, ignore)
-		if want := "value of " + s + " of " + s; err != nil || a.Value != want || a.Expire != 42 || !a.Marked || a.Outcome != peer.Found {
+		if want := "value of " + s + " of " + s; err != nil || a.Value != want || a.Expire != 42 || !a.Marked || a.Outcome != wire.Found {
 			t.Errorf("Get(%.20q) = %+v, %v", s, a, err)
 		}
 	}
@@ -92,23 +92,23 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 	long := strings.Repeat("é", 10_000)
 	for _, c := range []struct {
 		what   string
-		answer peer.Answer
+		answer wire.Answer
 		err    error
 		want   error
 	}{
-		{what: "not found", answer: peer.Answer{Outcome: peer.NotFound, Message: "no key \xff"}},
-		{what: "load failed", answer: peer.Answer{Outcome: peer.LoadFailed, Message: long}},
-		{what: "no message", answer: peer.Answer{Outcome: peer.LoadFailed}},
-		{what: "no group", err: peer.ErrNoGroup, want: peer.ErrNoGroup},
-		{what: "too large", err: peer.ErrTooLarge, want: peer.ErrTooLarge},
-		{what: "refused", err: peer.ErrRefused, want: peer.ErrRefused},
-		{what: "unforeseen", err: errors.New("what?"), want: peer.ErrForeign},
+		{what: "not found", answer: wire.Answer{Outcome: wire.NotFound, Message: "no key \xff"}},
+		{what: "load failed", answer: wire.Answer{Outcome: wire.LoadFailed, Message: long}},
+		{what: "no message", answer: wire.Answer{Outcome: wire.LoadFailed}},
+		{what: "no group", err: wire.ErrNoGroup, want: wire.ErrNoGroup},
+		{what: "too large", err: wire.ErrTooLarge, want: wire.ErrTooLarge},
+		{what: "refused", err: wire.ErrRefused, want: wire.ErrRefused},
+		{what: "unforeseen", err: errors.New("what?"), want: wire.ErrForeign},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			tr := pair(t, &standIn{
-				get:      func(context.Context, string, string, func()) (peer.Answer, error) { return c.answer, c.err },
-				getMulti: func(context.Context, string, []string) ([]peer.Answer, error) { return []peer.Answer{c.answer}, c.err },
-				cached:   func(string, []string) ([]peer.Answer, error) { return []peer.Answer{c.answer}, c.err },
+				get:      func(context.Context, string, string, func()) (wire.Answer, error) { return c.answer, c.err },
+				getMulti: func(context.Context, string, []string) ([]wire.Answer, error) { return []wire.Answer{c.answer}, c.err },
+				cached:   func(string, []string) ([]wire.Answer, error) { return []wire.Answer{c.answer}, c.err },
 				set:      func(string, string, string, int64) error { return c.err },
 			})
 			want := c.answer
@@ -119,7 +119,7 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 			}
 			multi, errMulti := tr.GetMulti(t.Context(), "g", []string{"k"}, ignore)
 			cached, errCached := tr.GetCached(t.Context(), "g", []string{"k"})
-			for _, got := range [][]peer.Answer{multi, cached} {
+			for _, got := range [][]wire.Answer{multi, cached} {
 				if c.want == nil && (len(got) != 1 || got[0] != want) {
 					t.Errorf("several: %.100v", got)
 				}
@@ -136,11 +136,11 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 
 // A process that is ending has not answered: its peers ask elsewhere, and count that.
 func TestAnEndingPeerHasNotAnswered(t *testing.T) {
-	tr := pair(t, &standIn{get: func(context.Context, string, string, func()) (peer.Answer, error) {
-		return peer.Answer{}, peer.ErrEnding
+	tr := pair(t, &standIn{get: func(context.Context, string, string, func()) (wire.Answer, error) {
+		return wire.Answer{}, wire.ErrEnding
 	}})
 	_, err := tr.Get(t.Context(), "g", "k", ignore)
-	if status.Code(err) != codes.Unavailable || errors.Is(err, peer.ErrForeign) || errors.Is(err, peer.ErrRefused) {
+	if status.Code(err) != codes.Unavailable || errors.Is(err, wire.ErrForeign) || errors.Is(err, wire.ErrRefused) {
 		t.Error(err)
 	}
 }
@@ -148,17 +148,17 @@ func TestAnEndingPeerHasNotAnswered(t *testing.T) {
 func TestLargeValuesComeInPieces(t *testing.T) {
 	const limit, piece = 5 << 20, 31 << 10
 	var sent atomic.Pointer[string]
-	answer := func() peer.Answer { return peer.Answer{Value: *sent.Load()} }
+	answer := func() wire.Answer { return wire.Answer{Value: *sent.Load()} }
 	local := &standIn{
 		size:   limit,
-		get:    func(context.Context, string, string, func()) (peer.Answer, error) { return answer(), nil },
-		cached: func(string, []string) ([]peer.Answer, error) { return []peer.Answer{answer()}, nil },
-		getMulti: func(context.Context, string, []string) ([]peer.Answer, error) {
-			return []peer.Answer{answer(), {Outcome: peer.NotFound}, answer()}, nil
+		get:    func(context.Context, string, string, func()) (wire.Answer, error) { return answer(), nil },
+		cached: func(string, []string) ([]wire.Answer, error) { return []wire.Answer{answer()}, nil },
+		getMulti: func(context.Context, string, []string) ([]wire.Answer, error) {
+			return []wire.Answer{answer(), {Outcome: wire.NotFound}, answer()}, nil
 		},
 		set: func(_, _, value string, _ int64) error {
 			if value != *sent.Load() {
-				return peer.ErrRefused
+				return wire.ErrRefused
 			}
 			return nil
 		},
@@ -182,7 +182,7 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 			t.Errorf("%d bytes: %d signs of life, want %d", size, signs, want)
 		}
 		multi, err := tr.GetMulti(t.Context(), "g", []string{"a", "b", "c"}, ignore)
-		if err != nil || multi[0].Value != v || multi[1].Outcome != peer.NotFound || multi[2].Value != v {
+		if err != nil || multi[0].Value != v || multi[1].Outcome != wire.NotFound || multi[2].Value != v {
 			t.Errorf("%d bytes: GetMulti: %v", size, err)
 		}
 		if cached, err := tr.GetCached(t.Context(), "g", []string{"a"}); err != nil || cached[0].Value != v {
@@ -195,17 +195,17 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 	for _, size := range []int{limit + 1, limit + 4*piece, 3 * limit} {
 		v := strings.Repeat("x", size)
 		sent.Store(&v)
-		if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, peer.ErrTooLarge) {
+		if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrTooLarge) {
 			t.Errorf("Get of %d bytes: %v", size, err)
 		}
 	}
-	if _, err := tr.GetMulti(t.Context(), "g", []string{"a", "b", "c"}, ignore); !errors.Is(err, peer.ErrTooLarge) {
+	if _, err := tr.GetMulti(t.Context(), "g", []string{"a", "b", "c"}, ignore); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("GetMulti of %d bytes of at most %d: %v", 6*limit, 3*limit, err)
 	}
-	if _, err := tr.GetCached(t.Context(), "g", []string{"a"}); !errors.Is(err, peer.ErrTooLarge) {
+	if _, err := tr.GetCached(t.Context(), "g", []string{"a"}); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("GetCached of %d bytes: %v", 3*limit, err)
 	}
-	if err := tr.Set(t.Context(), "g", "k", *sent.Load(), 0, ignore); !errors.Is(err, peer.ErrTooLarge) {
+	if err := tr.Set(t.Context(), "g", "k", *sent.Load(), 0, ignore); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("Set of %d bytes: %v", 3*limit, err)
 	}
 }
@@ -223,12 +223,12 @@ func TestALoadShowsSignsOfLife(t *testing.T) {
 		}
 	}
 	tr := pair(t, &standIn{
-		get: func(ctx context.Context, _, _ string, loading func()) (peer.Answer, error) {
+		get: func(ctx context.Context, _, _ string, loading func()) (wire.Answer, error) {
 			loading()
-			return peer.Answer{Value: "v"}, wait(ctx)
+			return wire.Answer{Value: "v"}, wait(ctx)
 		},
-		getMulti: func(ctx context.Context, _ string, _ []string) ([]peer.Answer, error) {
-			return []peer.Answer{{Value: "v"}}, wait(ctx)
+		getMulti: func(ctx context.Context, _ string, _ []string) ([]wire.Answer, error) {
+			return []wire.Answer{{Value: "v"}}, wait(ctx)
 		},
 	})
 	count := func() func() {
@@ -252,13 +252,13 @@ func TestALoadShowsSignsOfLife(t *testing.T) {
 func TestContextsReachThePeer(t *testing.T) {
 	ended := make(chan error, 1)
 	asked := make(chan bool, 1)
-	tr := pair(t, &standIn{get: func(ctx context.Context, _, _ string, loading func()) (peer.Answer, error) {
+	tr := pair(t, &standIn{get: func(ctx context.Context, _, _ string, loading func()) (wire.Answer, error) {
 		loading()
 		_, limited := ctx.Deadline()
 		asked <- limited
 		<-ctx.Done()
 		ended <- ctx.Err()
-		return peer.Answer{}, ctx.Err()
+		return wire.Answer{}, ctx.Err()
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -312,7 +312,7 @@ func TestARefusedConnectionIsRecognised(t *testing.T) {
 func TestTheGreetingSaysTheRing(t *testing.T) {
 	for _, even := range []bool{false, true} {
 		tr := pair(t, &standIn{even: even})
-		if g, err := tr.Probe(t.Context()); err != nil || g != (peer.Greeting{Marked: true, Ring: "even", RingInUse: even}) {
+		if g, err := tr.Probe(t.Context()); err != nil || g != (wire.Greeting{Marked: true, Ring: "even", RingInUse: even}) {
 			t.Errorf("%+v, %v", g, err)
 		}
 	}
@@ -321,10 +321,10 @@ func TestTheGreetingSaysTheRing(t *testing.T) {
 // Requests under way go on when a peer leaves the list; later ones fail.
 func TestCloseWaitsForNobodyAndEndsNothing(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
-	_, addr := serve(t, &standIn{get: func(context.Context, string, string, func()) (peer.Answer, error) {
+	_, addr := serve(t, &standIn{get: func(context.Context, string, string, func()) (wire.Answer, error) {
 		close(begun)
 		<-release
-		return peer.Answer{Value: "v"}, nil
+		return wire.Answer{Value: "v"}, nil
 	}}, grpcpeer.Options{})
 	tr := newNetwork(t, &standIn{}, grpcpeer.Options{}).Dial(addr)
 	got := make(chan error, 1)
@@ -383,7 +383,7 @@ func TestStrangersAreRecognised(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			tr := dial(t, stranger(t, get), grpcpeer.Options{})
-			if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, peer.ErrForeign) {
+			if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrForeign) {
 				t.Error(err)
 			}
 		})
@@ -401,10 +401,10 @@ func TestServersWithoutGRPCAreNoPeers(t *testing.T) {
 			s.Start()
 			defer s.Close()
 			tr := dial(t, s.Listener.Addr().String(), grpcpeer.Options{})
-			if a, err := tr.Get(t.Context(), "g", "k", ignore); err == nil || errors.Is(err, peer.ErrRefused) || errors.Is(err, peer.ErrNoGroup) {
+			if a, err := tr.Get(t.Context(), "g", "k", ignore); err == nil || errors.Is(err, wire.ErrRefused) || errors.Is(err, wire.ErrNoGroup) {
 				t.Errorf("Get: %+v, %v", a, err)
 			}
-			if err := tr.Remove(t.Context(), "g", "k"); err == nil || errors.Is(err, peer.ErrRefused) || errors.Is(err, peer.ErrNoGroup) {
+			if err := tr.Remove(t.Context(), "g", "k"); err == nil || errors.Is(err, wire.ErrRefused) || errors.Is(err, wire.ErrNoGroup) {
 				t.Errorf("Remove: %v", err)
 			}
 			if g, err := tr.Probe(t.Context()); err == nil {

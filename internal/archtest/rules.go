@@ -76,6 +76,7 @@ const (
 	messages     = "groupcache/groupcachepb"
 	pbwire       = "groupcache/internal/pbwire"
 	multiwire    = "groupcache/internal/multiwire"
+	peerWire     = "groupcache/internal/wire"
 	peer         = "groupcache/internal/peer"
 	httppeer     = "groupcache/internal/httppeer"
 	frame        = "groupcache/internal/frame"
@@ -129,12 +130,13 @@ const (
 func betweenPeers() []Row {
 	return []Row{
 		{Package: pbwire, May: []string{protobuf}, Tests: []string{messages}},
-		{Package: multiwire, May: []string{pbwire, peer, protobuf}, Tests: []string{messages}},
+		{Package: multiwire, May: []string{peerWire, pbwire, protobuf}, Tests: []string{messages}},
 		{Package: writes, May: []string{backoff}},
-		{Package: peer, May: []string{writes, breaker, observe, tables, traces, tracing}},
+		{Package: peerWire, May: []string{writes, observe, tracing}},
+		{Package: peer, May: []string{peerWire, writes, breaker, observe, tables, traces, tracing}},
 		{Package: frame},
-		{Package: peerLine, May: []string{frame, multiwire, peer, writes}, Tests: []string{tracing}},
-		{Package: httppeer, May: []string{pbwire, multiwire, peer, peerLine, frame, writes, tracing, observe}},
+		{Package: peerLine, May: []string{peerWire, frame, multiwire, writes}, Tests: []string{tracing}},
+		{Package: httppeer, May: []string{peerWire, pbwire, multiwire, peerLine, frame, writes, tracing, observe}},
 	}
 }
 
@@ -144,16 +146,16 @@ func partsOfAGroup() []Row {
 		{Package: groupOutcome},
 		{Package: groupProcess, May: []string{groupOutcome, observe, tracing}},
 		{Package: groupTiers, May: []string{store}},
-		{Package: groupRoute, May: []string{groupOutcome, peer, writes, messages}},
-		{Package: groupShared, May: []string{groupOutcome, groupProcess, groupTiers, store, groupRoute, peer, writes, traces, tracing}},
+		{Package: groupRoute, May: []string{groupOutcome, peerWire, peer, writes, messages}},
+		{Package: groupShared, May: []string{peerWire, groupOutcome, groupProcess, groupTiers, store, groupRoute, writes, traces, tracing}},
 		{Package: groupLoader, May: []string{groupShared, groupOutcome, flight, store, groupTiers, peer, traces}},
-		{Package: handover, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupTiers, peer, multiwire, snapshot, observe}},
-		{Package: fetcher, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupRoute, peer, multiwire}},
+		{Package: handover, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupTiers, peerWire, peer, multiwire, snapshot, observe}},
+		{Package: fetcher, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupRoute, peerWire, peer, multiwire}},
 		{Package: finder, May: []string{groupShared, groupLoader, handover, fetcher, groupOutcome, peer, observe, traces}},
-		{Package: writer, May: []string{groupShared, groupLoader, groupOutcome, groupRoute, store, groupTiers, peer, writes}, Tests: []string{groupProcess}},
+		{Package: writer, May: []string{peerWire, groupShared, groupLoader, groupOutcome, groupRoute, store, groupTiers, writes}, Tests: []string{groupProcess, peer}},
 		{Package: groupParts, May: []string{groupShared, groupLoader, handover, fetcher, finder, writer}},
-		{Package: answers, May: []string{groupShared, groupParts, groupOutcome, groupProcess, groupTiers, peer, writes, multiwire, traces, tracing}},
-		{Package: cluster, May: []string{answers, peer, httppeer, groupOutcome, backoff, observe}},
+		{Package: answers, May: []string{groupShared, groupParts, groupOutcome, groupProcess, groupTiers, peerWire, peer, writes, multiwire, traces, tracing}},
+		{Package: cluster, May: []string{answers, peerWire, peer, httppeer, groupOutcome, backoff, observe}},
 		{Package: report, May: []string{answers, cluster, store, peer, httppeer, prometheus, observe, tables}},
 		{Package: debugPage},
 		{Package: logs},
@@ -180,14 +182,14 @@ func Holdfast() Rules {
 			{Package: lru},
 			{Package: singleflight},
 			{Package: groupcache, May: []string{
-				messages, peer, httppeer, store, ring, hashRing, lru, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
+				messages, peerWire, peer, httppeer, store, ring, hashRing, lru, protobuf, logrus, prometheus, observe, tables, traces, tracing, writes,
 				answers, cluster, debugPage, fetcher, groupShared, groupParts, groupLoader, groupOutcome, groupProcess, groupRoute, groupTiers, logs, report,
 			}, Tests: []string{frame, multiwire, snapshot, singleflight, dnspeers}},
 			{Package: dnspeers, May: []string{backoff, endpoints, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: etcdpeers, May: []string{backoff, etcd, grpc, zap, prometheus, observe, tables}, Tests: []string{groupcache}},
 			{Package: grpcStub, May: []string{messages, grpc, protobuf}},
-			{Package: grpcpeer, May: []string{groupcache, grpcStub, messages, multiwire, pbwire, peer, writes, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing, traces}},
-			{Package: etcdFace, May: []string{groupcache, etcdpeers, grpcpeer, grpcStub, messages, peer, writes, grpc, observe}, Tests: []string{hashRing, etcd, zap}},
+			{Package: grpcpeer, May: []string{peerWire, groupcache, grpcStub, messages, multiwire, pbwire, writes, grpc, protobuf, prometheus, observe, tables, tracing}, Tests: []string{hashRing, traces}},
+			{Package: etcdFace, May: []string{peerWire, groupcache, etcdpeers, grpcpeer, grpcStub, messages, writes, grpc, observe}, Tests: []string{hashRing, etcd, zap}},
 			{Package: scale, May: []string{groupcache, hashRing, ring, xxhash, prometheus}},
 			{Package: "examples/groupcache", May: []string{groupcache, prometheus, xxhash}},
 			{Package: etcdExample, May: []string{groupcache, dnspeers, etcdpeers, grpcpeer, prometheus, xxhash}},

@@ -7,8 +7,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/parts"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
@@ -60,30 +60,30 @@ func (g *Group) get(ctx context.Context, key string, loading func()) (outcome.Va
 }
 
 // find answers from the caches, quickly. What is stale, absent or to be traced is left to get.
-func (g *Group) find(key string) (peer.Answer, bool) {
+func (g *Group) find(key string) (wire.Answer, bool) {
 	v, ok := g.Shared.Tiers.Peek(key) // which counts nothing
 	if !ok || v.Flags&tiers.Absent != 0 {
-		return peer.Answer{}, false
+		return wire.Answer{}, false
 	}
 	if v, ok = g.Shared.Tiers.Get(key); !ok || v.Stale || v.Flags&tiers.Absent != 0 { // it has just changed
-		return peer.Answer{}, false
+		return wire.Answer{}, false
 	}
 	g.Shared.Stats.ServerRequests.Add(1)
-	return peer.Answer{Value: v.Value, Expire: v.Expire}, true
+	return wire.Answer{Value: v.Value, Expire: v.Expire}, true
 }
 
 // maxMessage is how many bytes of a Getter's error are sent.
 const maxMessage = 64 << 10
 
 // answerOf is what a peer is told of how a Get has ended.
-func (g *Group) answerOf(v outcome.Value, err error) peer.Answer {
+func (g *Group) answerOf(v outcome.Value, err error) wire.Answer {
 	if err == nil {
-		return peer.Answer{Outcome: peer.Found, Value: v.Bytes, Expire: v.Expire}
+		return wire.Answer{Outcome: wire.Found, Value: v.Bytes, Expire: v.Expire}
 	}
 	message := err.Error()
-	a := peer.Answer{Outcome: peer.LoadFailed, Message: message[:min(len(message), maxMessage)], Cause: err}
+	a := wire.Answer{Outcome: wire.LoadFailed, Message: message[:min(len(message), maxMessage)], Cause: err}
 	if g.Shared.Errors.IsNotFound(err) {
-		a.Outcome = peer.NotFound
+		a.Outcome = wire.NotFound
 	}
 	return a
 }

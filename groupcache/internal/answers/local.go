@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/process"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 	"github.com/holdfast-go/holdfast/trace"
@@ -21,7 +22,7 @@ type Local struct {
 	// Forgetting drops all values of all groups.
 	Forgetting func()
 	// Greets is what the process says of itself.
-	Greets func() peer.Greeting
+	Greets func() wire.Greeting
 }
 
 func (l *Local) named(name string) (*Group, error) {
@@ -29,50 +30,50 @@ func (l *Local) named(name string) (*Group, error) {
 		return g, nil
 	}
 	if l.Process.Closed() {
-		return nil, peer.ErrEnding
+		return nil, wire.ErrEnding
 	}
-	return nil, peer.ErrNoGroup
+	return nil, wire.ErrNoGroup
 }
 
-// Get implements peer.Local.
-func (l *Local) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+// Get implements wire.Local.
+func (l *Local) Get(ctx context.Context, group, key string, loading func()) (wire.Answer, error) {
 	g, err := l.named(group)
 	if err != nil {
-		return peer.Answer{}, err
+		return wire.Answer{}, err
 	}
 	v, err := g.get(ctx, key, loading)
 	if errors.Is(err, outcome.ErrClosed) {
-		return peer.Answer{}, peer.ErrEnding
+		return wire.Answer{}, wire.ErrEnding
 	}
 	return g.answerOf(v, err), nil
 }
 
-// Find implements peer.Local.
-func (l *Local) Find(group, key string) (peer.Answer, bool) {
+// Find implements wire.Local.
+func (l *Local) Find(group, key string) (wire.Answer, bool) {
 	if l.Process.Tracer != nil {
-		return peer.Answer{}, false
+		return wire.Answer{}, false
 	}
 	g := l.Group(group)
 	if g == nil {
-		return peer.Answer{}, false
+		return wire.Answer{}, false
 	}
 	return g.find(key)
 }
 
-// GetMulti implements peer.Local.
-func (l *Local) GetMulti(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetMulti implements wire.Local.
+func (l *Local) GetMulti(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	g, err := l.named(group)
 	if err != nil {
 		return nil, err
 	}
 	answers := l.getMulti(ctx, g, keys)
 	if l.Process.Closed() { // the loads were ended
-		return nil, peer.ErrEnding
+		return nil, wire.ErrEnding
 	}
 	return answers, nil
 }
 
-func (l *Local) getMulti(ctx context.Context, g *Group, keys []string) []peer.Answer {
+func (l *Local) getMulti(ctx context.Context, g *Group, keys []string) []wire.Answer {
 	if l.Process.Tracer == nil {
 		return g.several(ctx, keys)
 	}
@@ -82,8 +83,8 @@ func (l *Local) getMulti(ctx context.Context, g *Group, keys []string) []peer.An
 	return answers
 }
 
-// GetCached implements peer.Local.
-func (l *Local) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetCached implements wire.Local.
+func (l *Local) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	g, err := l.named(group)
 	if err != nil {
 		return nil, err
@@ -96,14 +97,14 @@ func (l *Local) GetCached(ctx context.Context, group string, keys []string) ([]p
 	return answers, nil
 }
 
-// Set implements peer.Local.
+// Set implements wire.Local.
 func (l *Local) Set(ctx context.Context, group, key, value string, expire int64) error {
 	g, err := l.named(group)
 	switch {
 	case err != nil:
 		return err
 	case int64(len(value)) > l.MaxValueSize():
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	}
 	span := l.begin(ctx, g, "set", key)
 	g.Writer.SetHere(key, outcome.Value{Bytes: value, Expire: expire})
@@ -111,7 +112,7 @@ func (l *Local) Set(ctx context.Context, group, key, value string, expire int64)
 	return nil
 }
 
-// Remove implements peer.Local.
+// Remove implements wire.Local.
 func (l *Local) Remove(ctx context.Context, group string, keys ...string) error {
 	g, err := l.named(group)
 	if err != nil {
@@ -125,7 +126,7 @@ func (l *Local) Remove(ctx context.Context, group string, keys ...string) error 
 	return nil
 }
 
-// Sweep implements peer.Local.
+// Sweep implements wire.Local.
 func (l *Local) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	g, err := l.named(group)
 	if err != nil {
@@ -153,8 +154,8 @@ func (l *Local) begin(ctx context.Context, g *Group, name string, keys ...string
 	return s
 }
 
-// Written implements peer.Local.
-func (l *Local) Written(_ context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+// Written implements wire.Local.
+func (l *Local) Written(_ context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	g, err := l.named(group)
 	if err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func (l *Local) Written(_ context.Context, group string, within time.Duration, k
 	return g.Handover.Written(within, keys)
 }
 
-// Offer implements peer.Local.
+// Offer implements wire.Local.
 func (l *Local) Offer(ctx context.Context, group, from string, keys []string) error {
 	g, err := l.named(group)
 	if err != nil {
@@ -171,14 +172,14 @@ func (l *Local) Offer(ctx context.Context, group, from string, keys []string) er
 	return g.Handover.TakeOver(ctx, from, keys)
 }
 
-// Forget implements peer.Local.
+// Forget implements wire.Local.
 func (l *Local) Forget() { l.Forgetting() }
 
-// Greeting implements peer.Local.
-func (l *Local) Greeting() peer.Greeting { return l.Greets() }
+// Greeting implements wire.Local.
+func (l *Local) Greeting() wire.Greeting { return l.Greets() }
 
-// Tracer implements peer.Local.
+// Tracer implements wire.Local.
 func (l *Local) Tracer() *tracing.Tracer { return l.Process.Tracer }
 
-// MaxValueSize implements peer.Local.
+// MaxValueSize implements wire.Local.
 func (l *Local) MaxValueSize() int64 { return l.Process.Limits().MaxValueSize }

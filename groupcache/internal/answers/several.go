@@ -7,7 +7,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const (
@@ -18,16 +18,16 @@ const (
 )
 
 // cached answers what is in the caches, once for each key.
-func (g *Group) cached(keys []string) []peer.Answer {
+func (g *Group) cached(keys []string) []wire.Answer {
 	space := room{limit: longAnswer}
-	return eachOnce(keys, func(key string) peer.Answer {
+	return eachOnce(keys, func(key string) wire.Answer {
 		if space.isFull() {
-			return peer.Answer{Outcome: peer.Absent}
+			return wire.Answer{Outcome: wire.Absent}
 		}
 		v, hit, err := g.FromCache(key)
 		if !hit {
 			g.Shared.Stats.Gets.Add(-1) // the peer asks for it once more, or somebody else
-			return peer.Answer{Outcome: peer.Absent}
+			return wire.Answer{Outcome: wire.Absent}
 		}
 		g.Shared.Stats.ServerRequests.Add(1)
 		return space.take(g.answerOf(v, err))
@@ -35,9 +35,9 @@ func (g *Group) cached(keys []string) []peer.Answer {
 }
 
 // several answers for several keys, which are loaded as long as there is room in the answer.
-func (g *Group) several(ctx context.Context, keys []string) []peer.Answer {
+func (g *Group) several(ctx context.Context, keys []string) []wire.Answer {
 	space := room{limit: multiwire.MaxAnswer}
-	results := make(map[string]peer.Answer, len(keys))
+	results := make(map[string]wire.Answer, len(keys))
 	var mu sync.Mutex
 	take := func(key string, v outcome.Value, err error) {
 		a := space.take(g.answerOf(v, err))
@@ -75,22 +75,22 @@ func (g *Group) several(ctx context.Context, keys []string) []peer.Answer {
 		})
 	}
 	all.Wait()
-	return eachOnce(keys, func(key string) peer.Answer {
+	return eachOnce(keys, func(key string) wire.Answer {
 		if a, ok := results[key]; ok {
 			return a
 		}
-		return peer.Answer{Outcome: peer.Absent}
+		return wire.Answer{Outcome: wire.Absent}
 	})
 }
 
 // eachOnce answers each key where it stands first. Where it stands again, it is Absent: a request
 // must not be answered by many times its length.
-func eachOnce(keys []string, answer func(string) peer.Answer) []peer.Answer {
-	answers := make([]peer.Answer, len(keys))
+func eachOnce(keys []string, answer func(string) wire.Answer) []wire.Answer {
+	answers := make([]wire.Answer, len(keys))
 	seen := make(map[string]struct{}, len(keys))
 	for i, key := range keys {
 		if _, again := seen[key]; again {
-			answers[i].Outcome = peer.Absent
+			answers[i].Outcome = wire.Absent
 			continue
 		}
 		seen[key] = struct{}{}
@@ -110,13 +110,13 @@ type room struct {
 
 // take returns an answer if there is room for it, or if it is the first. Otherwise, it is Absent,
 // and so are all that follow.
-func (r *room) take(a peer.Answer) peer.Answer {
+func (r *room) take(a wire.Answer) wire.Answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := len(a.Value) + len(a.Message)
 	r.full = r.full || r.used > 0 && r.used+size > r.limit
 	if r.full {
-		return peer.Answer{Outcome: peer.Absent}
+		return wire.Answer{Outcome: wire.Absent}
 	}
 	r.used += size
 	return a

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/backoff"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
@@ -24,8 +25,8 @@ import (
 // Network carries requests between peers in the place of HTTP.
 type Network interface {
 	CheckAddress(addr string) error
-	Attach(local peer.Local) error
-	Dial(addr string) peer.Transport
+	Attach(local wire.Local) error
+	Dial(addr string) wire.Transport
 }
 
 // Options are a Cluster's choices.
@@ -159,8 +160,8 @@ func Address(n Network, s string) (string, error) {
 }
 
 // greeting is what peers are told of this one.
-func (p *Cluster) greeting() peer.Greeting {
-	return peer.Greeting{Marked: true, Ring: p.options.Rings.Name, RingInUse: p.Even(), Zone: p.options.Peers.Zone}
+func (p *Cluster) greeting() wire.Greeting {
+	return wire.Greeting{Marked: true, Ring: p.options.Rings.Name, RingInUse: p.Even(), Zone: p.options.Peers.Zone}
 }
 
 // Close ends what the peers and their connections need.

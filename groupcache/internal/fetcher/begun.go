@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // begun is a fetch whose owner was asked on a connection that does not keep the caller.
@@ -44,7 +45,7 @@ func (f *Fetcher) begin(ctx context.Context, one *loader.Flight) flight.Begun {
 }
 
 // Done implements flight.Begun.
-func (b *begun) Done() <-chan struct{} { return b.asked.Done() }
+func (b *begun) Done() <-chan struct{} { return b.asked.Answered() }
 
 // Leave implements flight.Begun.
 func (b *begun) Leave() { b.asked.Leave() }
@@ -68,7 +69,7 @@ func (b *begun) Finish(ctx context.Context) (ok bool, err error) {
 	case f.handler == nil && f.group.Errors.Answered(err):
 		f.group.Stats.PeerErrors.Add(1)
 		return true, err
-	case errors.Is(err, peer.ErrNotTaken): // it is to be asked another way
+	case errors.Is(err, wire.ErrNotTaken): // it is to be asked another way
 	default:
 		b.failed = err
 	}

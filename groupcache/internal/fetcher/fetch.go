@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A Handler decides what follows the error of a peer: a load by this process's own Getter, or an
@@ -107,11 +108,11 @@ func (f *Fetcher) get(ctx context.Context, r route.Remote, key string) (outcome.
 }
 
 // valueOf is what a peer has answered.
-func (f *Fetcher) valueOf(key string, a peer.Answer, err error) (outcome.Value, error) {
+func (f *Fetcher) valueOf(key string, a wire.Answer, err error) (outcome.Value, error) {
 	switch {
 	case err != nil:
 		return outcome.Value{}, err
-	case a.Outcome != peer.Found:
+	case a.Outcome != wire.Found:
 		return outcome.Value{}, f.group.Errors.Remote(f.group.Name, key, a)
 	}
 	return outcome.Value{Bytes: a.Value, Expire: a.Expire}, nil

@@ -7,8 +7,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // hedgeShare is the budget of hedges: one of so many fetches.
@@ -34,7 +34,7 @@ type Budget struct {
 
 // hedge is the question to the cache of the next owner, if the owner takes longer than 95 of 100
 // times. It never causes a load.
-type hedge struct{ found atomic.Pointer[peer.Answer] }
+type hedge struct{ found atomic.Pointer[wire.Answer] }
 
 // start asks later, within a budget. What is found ends the question to the owner.
 func (h *hedge) start(ctx context.Context, b *Budget, owners []route.Remote, key string, end func()) *time.Timer {

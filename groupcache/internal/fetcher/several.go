@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // FetchSeveral asks a peer for several keys at once, those left out that are being fetched, and
@@ -22,7 +23,7 @@ func (f *Fetcher) FetchSeveral(ctx context.Context, p *peer.Peer, keys []string,
 		left = append(left, b.Refused...)
 		b.Abstain()
 		left = append(left, flight.Keys(b.Joined)...)
-		if len(b.Flights) > 0 && !f.group.Process.Spawn(func() { f.askTogether(b.Context(), p, b) }) { //nolint:contextcheck // that of the batch
+		if len(b.Flights) > 0 && !f.group.Process.Spawn(func() { f.askTogether(b.Lifetime(), p, b) }) { //nolint:contextcheck // that of the batch
 			b.LandAll(outcome.ErrClosed)
 		}
 		batches = append(batches, b)
@@ -68,7 +69,7 @@ func (f *Fetcher) askTogether(ctx context.Context, p *peer.Peer, b *flight.Batch
 	}
 	for i, a := range answers {
 		one := b.Flights[i]
-		if a.Outcome == peer.Absent { // there was no room for it
+		if a.Outcome == wire.Absent { // there was no room for it
 			loader.Land(b, one, outcome.Value{}, errAskAgain)
 			continue
 		}

@@ -51,8 +51,8 @@ func (t *Table[T]) Batch(ctx context.Context, keys []string) *Batch[T] {
 	return b
 }
 
-// Context is that of what is done for the batch.
-func (b *Batch[T]) Context() context.Context { return b.ctx }
+// Lifetime is that of what is done for the batch.
+func (b *Batch[T]) Lifetime() context.Context { return b.ctx }
 
 // End ends the context of the batch.
 func (b *Batch[T]) End() { b.cancel() }

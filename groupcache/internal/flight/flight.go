@@ -146,8 +146,8 @@ func (f *Flight[T]) land(err error) {
 
 func (s *shard[T]) countLocked() int { return len(s.live) + len(s.apart) }
 
-// close refuses more flights.
-func (s *shard[T]) close() {
+// refuse refuses more flights.
+func (s *shard[T]) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

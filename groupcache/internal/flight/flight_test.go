@@ -153,13 +153,13 @@ func TestABatchEndsWhenAllHaveLeft(t *testing.T) {
 		_ = b.Flights[0].Wait(ctx)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if err := b.Context().Err(); err != nil {
+		if err := b.Lifetime().Err(); err != nil {
 			t.Errorf("the batch has ended while one waits for b: %v", err)
 		}
 		_ = b.Flights[1].Wait(ctx)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if err := b.Context().Err(); !errors.Is(err, context.Canceled) {
+		if err := b.Lifetime().Err(); !errors.Is(err, context.Canceled) {
 			t.Errorf("the batch that nobody waits for ends with %v", err)
 		}
 	})

@@ -183,7 +183,7 @@ func (t *Table[T]) Active() (n int64, oldest time.Time) {
 // Close ends the contexts of all flights and refuses more. It may be called again.
 func (t *Table[T]) Close() {
 	for i := range t.shards {
-		t.shards[i].close()
+		t.shards[i].refuse()
 	}
 	t.eachLocked(func(f *Flight[T]) { f.end() })
 }

@@ -6,11 +6,11 @@ import (
 	"context"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/process"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -55,7 +55,7 @@ type Errors struct {
 	// NotFound makes one which says that there is no such key.
 	NotFound func(message string) error
 	// Remote makes the error of the Getter at a peer.
-	Remote func(group, key string, a peer.Answer) error
+	Remote func(group, key string, a wire.Answer) error
 	// IsNotFound and IsRemote report whether an error is one of these, by errors.Is: users have
 	// types of their own that are like them.
 	IsNotFound, IsRemote func(error) bool

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A Handover takes over values of a group. Make it with New. It is safe for concurrent use.
@@ -80,11 +81,11 @@ func (h *Handover) takeFromEach(ctx context.Context, by map[*peer.Peer][]string)
 func (h *Handover) TakeOver(ctx context.Context, from string, keys []string) error {
 	pool := h.group.Route().Pool()
 	if pool == nil || h.group.Process.Limits().SetOwnerOnly || h.group.Process.Handover < 0 {
-		return peer.ErrRefused
+		return wire.ErrRefused
 	}
 	p := pool.Peer(from)
 	if p == nil {
-		return peer.ErrRefused
+		return wire.ErrRefused
 	}
 	keys = slices.DeleteFunc(keys, func(key string) bool {
 		_, here := h.group.Tiers.Main.Peek(key)
@@ -110,7 +111,7 @@ func (h *Handover) TakeFrom(ctx context.Context, p *peer.Peer, keys []string) (t
 	defer b.LandAll(flight.ErrUndone)
 	defer context.AfterFunc(ctx, b.End)()
 	for left := slices.DeleteFunc(slices.Clone(b.Flights), h.wroteBefore); len(left) > 0; {
-		answers, err := p.CachedMulti(b.Context(), h.group.Name, flight.Keys(left))
+		answers, err := p.CachedMulti(b.Lifetime(), h.group.Name, flight.Keys(left))
 		if err != nil {
 			break
 		}
@@ -118,10 +119,10 @@ func (h *Handover) TakeFrom(ctx context.Context, p *peer.Peer, keys []string) (t
 		for i, a := range answers {
 			f := left[i]
 			switch {
-			case a.Outcome == peer.Absent:
+			case a.Outcome == wire.Absent:
 				absent = append(absent, f)
-			case a.Outcome == peer.Found && h.group.Process.Alive(a.Expire):
-				h.group.Tiers.Main.Add(store.Item{Key: f.Key, Value: a.Value, Expire: a.Expire, Fence: &f.Fence})
+			case a.Outcome == wire.Found && h.group.Process.Alive(a.Expire):
+				h.group.Tiers.Main.Put(store.Item{Key: f.Key, Value: a.Value, Expire: a.Expire, Fence: &f.Fence})
 				taken++
 				loader.Land(b, f, outcome.Value{Bytes: a.Value, Expire: a.Expire}, nil)
 			}

@@ -11,10 +11,10 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/snapshot"
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -127,7 +127,7 @@ func (h *Handover) takeSaved(ctx context.Context, saved time.Time, records map[s
 		if written[f.Key] || h.wroteBefore(f) || !h.group.Process.Alive(rec.Expire) || !h.group.Tiers.Main.Room(len(rec.Key), len(rec.Value)) {
 			continue
 		}
-		if h.group.Tiers.Main.Add(store.Item{Key: rec.Key, Value: rec.Value, Expire: rec.Expire, Fence: &f.Fence}) {
+		if h.group.Tiers.Main.Put(store.Item{Key: rec.Key, Value: rec.Value, Expire: rec.Expire, Fence: &f.Fence}) {
 			taken++
 			loader.Land(b, f, outcome.Value{Bytes: rec.Value, Expire: rec.Expire}, nil)
 		}
@@ -163,7 +163,7 @@ func (h *Handover) writtenSince(ctx context.Context, since time.Time, keys []str
 			return nil, fmt.Errorf("%w: %s does not tell what was removed since: %w", outcome.ErrPeerUnavailable, p.Shown(), err)
 		}
 		for i, a := range answers {
-			if a.Outcome != peer.Absent {
+			if a.Outcome != wire.Absent {
 				written[keys[i]] = true
 			}
 		}
@@ -172,14 +172,14 @@ func (h *Handover) writtenSince(ctx context.Context, since time.Time, keys []str
 }
 
 // Written tells a peer which of several keys were set or removed here.
-func (h *Handover) Written(within time.Duration, keys []string) ([]peer.Answer, error) {
+func (h *Handover) Written(within time.Duration, keys []string) ([]wire.Answer, error) {
 	if !h.group.Touched.Remembers(within) {
-		return nil, fmt.Errorf("%w: this process remembers no writes of so long ago", peer.ErrRefused)
+		return nil, fmt.Errorf("%w: this process remembers no writes of so long ago", wire.ErrRefused)
 	}
-	answers := make([]peer.Answer, len(keys))
+	answers := make([]wire.Answer, len(keys))
 	for i, key := range keys {
 		if !h.group.Touched.Has(key) {
-			answers[i].Outcome = peer.Absent
+			answers[i].Outcome = wire.Absent
 		}
 	}
 	return answers, nil

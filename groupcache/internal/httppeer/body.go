@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // maxDiscarded is how much is read of a body that is not used: a peer that cannot send all does not
@@ -72,7 +72,7 @@ func pace(w http.ResponseWriter, r *http.Request) (in io.Reader, stop func()) {
 type paced struct {
 	body    io.Reader
 	control *http.ResponseController
-	so      peer.Progress // far
+	so      wire.Progress // far
 }
 
 // Read implements io.Reader.
@@ -107,3 +107,29 @@ func bodyOf(ctx context.Context, body []byte) io.ReadCloser {
 	}
 	return io.NopCloser(bytes.NewReader(body))
 }
+
+// lively is a reader whose reads are signs of life.
+type lively struct {
+	io.Reader
+	alive func()
+}
+
+func (l *lively) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err == nil {
+		l.alive()
+	}
+	return n, err
+}
+
+// discard reads what little may be left, so that the connection can be used again. That of 101 is
+// the connection, of which nothing may come.
+func discard(response *http.Response) {
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.CopyN(io.Discard, response.Body, maxMessage)
+	}
+	_ = response.Body.Close()
+}
+
+// maxMessage is how much of an error's body is read.
+const maxMessage = 64 << 10

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -32,7 +32,7 @@ type Framed struct {
 	failed error      // why none could be made at last; guarded by mu
 }
 
-var _ peer.Quick = (*Framed)(nil)
+var _ wire.Quick = (*Framed)(nil)
 
 func newFramed(t *Transport) *Framed {
 	f := &Framed{Transport: t}
@@ -48,9 +48,9 @@ const (
 	refusedFor = time.Minute
 )
 
-// Probe implements peer.Transport. A peer that takes frames is then asked by them, as soon as there
+// Probe implements wire.Transport. A peer that takes frames is then asked by them, as soon as there
 // is a connection.
-func (f *Framed) Probe(ctx context.Context) (peer.Greeting, error) {
+func (f *Framed) Probe(ctx context.Context) (wire.Greeting, error) {
 	g, err := f.Transport.Probe(ctx)
 	if err == nil && g.Marked && f.offered.Load() && f.line.Load() == nil {
 		f.wishLine()
@@ -129,26 +129,26 @@ func (f *Framed) lost(cause error, lived time.Duration) time.Duration {
 	return f.steady.ended(lived)
 }
 
-// Route implements peer.Quick.
-func (f *Framed) Route() peer.Route {
+// Route implements wire.Quick.
+func (f *Framed) Route() wire.Route {
 	if f.HasLine() {
-		return peer.ByFrames
+		return wire.ByFrames
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.busy && f.steady.unsteady():
-		return peer.Unsteady
+		return wire.Unsteady
 	case f.busy:
-		return peer.Connecting
+		return wire.Connecting
 	case !f.offered.Load():
-		return peer.NotOffered
+		return wire.NotOffered
 	case errors.Is(f.failed, errNoUpgrade):
-		return peer.NotLetThrough
+		return wire.NotLetThrough
 	case f.failed != nil:
-		return peer.NoConnection
+		return wire.NoConnection
 	}
-	return peer.NotOffered
+	return wire.NotOffered
 }
 
 // connect makes a connection and finds out whether frames get through.
@@ -173,13 +173,13 @@ func (f *Framed) stamp() (s frame.Stamp, done func()) {
 	return frame.Stamp{Time: time.Now(), N: n, Floor: floor}, func() { f.session.end(n) }
 }
 
-// HasLine implements peer.Quick.
+// HasLine implements wire.Quick.
 func (f *Framed) HasLine() bool {
 	l := f.line.Load()
 	return l != nil && !l.Leaves()
 }
 
-// Renew implements peer.Quick.
+// Renew implements wire.Quick.
 func (f *Framed) Renew() {
 	if l := f.line.Swap(nil); l != nil {
 		l.Close()
@@ -221,113 +221,113 @@ func (f *Framed) over(group, key string) *line.Line {
 	return nil
 }
 
-// taken reports whether the peer was asked by frames. What was not can be asked by HTTP.
-func taken(err error) bool { return !errors.Is(err, peer.ErrNotTaken) }
+// wasTaken reports whether the peer was asked by frames. What was not can be asked by HTTP.
+func wasTaken(err error) bool { return !errors.Is(err, wire.ErrNotTaken) }
 
-// Quick implements peer.Quick.
-func (f *Framed) Quick(ctx context.Context, q peer.Question) (peer.Pending, bool) {
+// Quick implements wire.Quick.
+func (f *Framed) Quick(ctx context.Context, q wire.Question) (wire.Pending, bool) {
 	l := f.over(q.Group, q.Key)
 	if l == nil {
-		return peer.Pending{}, false
+		return wire.Pending{}, false
 	}
 	p, err := l.Begin(q, f.carry(ctx), nil)
 	return p, err == nil
 }
 
-// Get implements peer.Transport.
-func (f *Framed) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
+// Get implements wire.Transport.
+func (f *Framed) Get(ctx context.Context, group, key string, alive func()) (wire.Answer, error) {
 	if l := f.over(group, key); l != nil {
-		if a, _, err := l.Get(ctx, peer.Question{Group: group, Key: key}, f.carry(ctx), alive); taken(err) {
+		if a, _, err := l.Get(ctx, wire.Question{Group: group, Key: key}, f.carry(ctx), alive); wasTaken(err) {
 			return a, err
 		}
 	}
 	return f.Transport.Get(ctx, group, key, alive)
 }
 
-// GetMulti implements peer.Transport.
-func (f *Framed) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+// GetMulti implements wire.Transport.
+func (f *Framed) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]wire.Answer, error) {
 	if l := f.over(group, ""); l != nil {
-		if answers, err := l.GetMulti(ctx, group, keys, f.carry(ctx), alive); taken(err) {
+		if answers, err := l.GetMulti(ctx, group, keys, f.carry(ctx), alive); wasTaken(err) {
 			return answers, err
 		}
 	}
 	return f.Transport.GetMulti(ctx, group, keys, alive)
 }
 
-// GetCached implements peer.Transport.
-func (f *Framed) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+// GetCached implements wire.Transport.
+func (f *Framed) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	if l := f.over(group, ""); l != nil {
-		if answers, err := l.GetCached(ctx, group, keys, f.carry(ctx)); taken(err) {
+		if answers, err := l.GetCached(ctx, group, keys, f.carry(ctx)); wasTaken(err) {
 			return answers, err
 		}
 	}
 	return f.Transport.GetCached(ctx, group, keys)
 }
 
-// Written implements peer.Transport.
-func (f *Framed) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+// Written implements wire.Transport.
+func (f *Framed) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	if l := f.over(group, ""); l != nil {
-		if answers, err := l.Written(ctx, group, within, keys); taken(err) {
+		if answers, err := l.Written(ctx, group, within, keys); wasTaken(err) {
 			return answers, err
 		}
 	}
 	return f.Transport.Written(ctx, group, within, keys)
 }
 
-// Set implements peer.Transport.
+// Set implements wire.Transport.
 func (f *Framed) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
 	if l := f.over(group, key); l != nil {
-		if err := l.Set(ctx, group, key, value, expire, f.carry(ctx), alive); taken(err) {
+		if err := l.Set(ctx, group, key, value, expire, f.carry(ctx), alive); wasTaken(err) {
 			return err
 		}
 	}
 	return f.Transport.Set(ctx, group, key, value, expire, alive)
 }
 
-// Remove implements peer.Transport.
+// Remove implements wire.Transport.
 func (f *Framed) Remove(ctx context.Context, group, key string) error {
 	if l := f.over(group, key); l != nil {
-		if err := l.Remove(ctx, group, f.carry(ctx), key); taken(err) {
+		if err := l.Remove(ctx, group, f.carry(ctx), key); wasTaken(err) {
 			return err
 		}
 	}
 	return f.Transport.Remove(ctx, group, key)
 }
 
-// RemoveMulti implements peer.Transport.
+// RemoveMulti implements wire.Transport.
 func (f *Framed) RemoveMulti(ctx context.Context, group string, keys []string) error {
 	if l := f.over(group, ""); l != nil {
-		if err := l.Remove(ctx, group, f.carry(ctx), keys...); taken(err) {
+		if err := l.Remove(ctx, group, f.carry(ctx), keys...); wasTaken(err) {
 			return err
 		}
 	}
 	return f.Transport.RemoveMulti(ctx, group, keys)
 }
 
-// Sweep implements peer.Transport.
+// Sweep implements wire.Transport.
 func (f *Framed) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	if l := f.over(group, s.Prefix); l != nil {
-		if err := l.Sweep(ctx, group, f.carry(ctx), s); taken(err) {
+		if err := l.Sweep(ctx, group, f.carry(ctx), s); wasTaken(err) {
 			return err
 		}
 	}
 	return f.Transport.Sweep(ctx, group, s)
 }
 
-// Offer implements peer.Transport.
+// Offer implements wire.Transport.
 func (f *Framed) Offer(ctx context.Context, group, from string, keys []string) error {
 	if l := f.over(group, from); l != nil {
-		if err := l.Offer(ctx, group, from, keys); taken(err) {
+		if err := l.Offer(ctx, group, from, keys); wasTaken(err) {
 			return err
 		}
 	}
 	return f.Transport.Offer(ctx, group, from, keys)
 }
 
-// Forget implements peer.Transport.
+// Forget implements wire.Transport.
 func (f *Framed) Forget(ctx context.Context) error {
 	if l := f.line.Load(); l != nil {
-		if err := l.Forget(ctx); taken(err) {
+		if err := l.Forget(ctx); wasTaken(err) {
 			return err
 		}
 	}

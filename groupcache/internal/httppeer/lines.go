@@ -6,7 +6,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // LineStats count the connections for frames on which a Client asks.
@@ -69,9 +69,12 @@ func (l *lines) lost(cause error) {
 		s.GivenUp++
 	case errors.Is(cause, line.ErrSilent):
 		s.Silent++
-	case errors.Is(cause, frame.ErrMalformed), errors.Is(cause, peer.ErrUnproved):
+	case errors.Is(cause, frame.ErrMalformed), errors.Is(cause, wire.ErrUnproved):
 		s.Wrong++
 	default:
 		s.Lost++
 	}
 }
+
+// errNoUpgrade says that what answers, or something on the way to it, goes on with HTTP.
+var errNoUpgrade = errors.New("the connection stays one of HTTP")

@@ -8,17 +8,17 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // GetMulti asks for several keys with one request.
-func (t *Transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+func (t *Transport) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]wire.Answer, error) {
 	return t.several(t.watched(ctx, alive), keyPath(group, ""), keys, alive)
 }
 
 // GetCached asks for what the peer has in its cache of several keys.
-func (t *Transport) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+func (t *Transport) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	return t.several(ctx, keyPath(group, CachedOnly), keys, func() {})
 }
 
@@ -39,7 +39,7 @@ func (t *Transport) Sweep(ctx context.Context, group string, s writes.Sweep) err
 const written = "written"
 
 // Written asks which of several keys were set or removed lately: a POST of the group alone, too.
-func (t *Transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]peer.Answer, error) {
+func (t *Transport) Written(ctx context.Context, group string, within time.Duration, keys []string) ([]wire.Answer, error) {
 	parts := append([]string{written, strconv.FormatInt(within.Milliseconds(), 10)}, keys...)
 	return t.severalParts(ctx, Escape(group), parts, len(keys), func() {})
 }
@@ -47,12 +47,12 @@ func (t *Transport) Written(ctx context.Context, group string, within time.Durat
 // entryOverhead is what an answer takes besides its value and its message, at most.
 const entryOverhead = 64
 
-func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]peer.Answer, error) {
+func (t *Transport) several(ctx context.Context, below string, keys []string, alive func()) ([]wire.Answer, error) {
 	return t.severalParts(ctx, below, keys, len(keys), alive)
 }
 
 // severalParts makes a request of several parts, which has n answers.
-func (t *Transport) severalParts(ctx context.Context, below string, parts []string, n int, alive func()) ([]peer.Answer, error) {
+func (t *Transport) severalParts(ctx context.Context, below string, parts []string, n int, alive func()) ([]wire.Answer, error) {
 	response, err := t.send(ctx, http.MethodPost, below, multiwire.AppendRequest(nil, parts))
 	if err != nil {
 		return nil, err
@@ -64,12 +64,12 @@ func (t *Transport) severalParts(ctx context.Context, below string, parts []stri
 	if err := noValue(response); err != nil {
 		return nil, err
 	}
-	var answers []peer.Answer
+	var answers []wire.Answer
 	limit := t.client.MaxValueSize + multiwire.MaxAnswer + int64(n)*entryOverhead
 	err = t.client.read(response, limit, alive, func(body []byte) error {
 		answers, err = multiwire.ParseAnswers(body, n)
 		if err != nil {
-			return fmt.Errorf("%w: %w", peer.ErrForeign, err)
+			return fmt.Errorf("%w: %w", wire.ErrForeign, err)
 		}
 		return nil
 	})

@@ -1,6 +1,6 @@
 package httppeer
 
-import "github.com/holdfast-go/holdfast/groupcache/internal/peer"
+import "github.com/holdfast-go/holdfast/groupcache/internal/wire"
 
 // Network carries requests between peers over HTTP. A Server answers them, which the user mounts.
 type Network struct {
@@ -17,10 +17,10 @@ func (*Network) CheckAddress(addr string) error {
 }
 
 // Attach does nothing: a Server answers.
-func (*Network) Attach(peer.Local) error { return nil }
+func (*Network) Attach(wire.Local) error { return nil }
 
 // Dial makes what asks the peer at an address. Nothing is sent.
-func (n *Network) Dial(addr string) peer.Transport {
+func (n *Network) Dial(addr string) wire.Transport {
 	t := n.Client.Dial(addr + n.BasePath)
 	if n.Client.Upgrader == nil {
 		return t

@@ -27,6 +27,10 @@ const (
 	// greetingHeader makes of a GET of the base path what OPTIONS is, for where that is not
 	// mounted.
 	greetingHeader = "X-Holdfast-Greeting"
+	// framesHeader in the answer to a greeting says that its sender takes frames.
+	framesHeader = "X-Holdfast-Frames"
+	// protocol is what the headers of the upgrade call frames.
+	protocol = "holdfast-frames/1"
 	// quietHeader asks for an answer without signs of life: they do not survive the way.
 	quietHeader = "X-Holdfast-Quiet"
 	// statusHeader has the status of an answer, which something on the way may replace.

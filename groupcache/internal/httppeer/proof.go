@@ -3,6 +3,7 @@ package httppeer
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A request proves by its head who asks: HMAC-SHA256 (RFC 2104) with the shared secret over its
@@ -47,7 +48,7 @@ type Proof struct {
 	client string // the session that it belongs to
 }
 
-func (s *Signer) mac(what string, parts ...string) string {
+func (s *Signer) macOf(what string, parts ...string) string {
 	m := hmac.New(sha256.New, s.secret)
 	_, _ = io.WriteString(m, "holdfast groupcache "+what+" "+proofVersion+"\n")
 	for _, part := range parts {
@@ -69,7 +70,7 @@ func (s *Signer) Check(h http.Header, method, below string, now time.Time) (*Pro
 	if len(f) == 1 {
 		return nil, ErrUnsigned
 	}
-	if len(f) != 8 || f[0] != proofVersion || !hmac.Equal([]byte(f[7]), []byte(s.mac("request", append([]string{method, below}, f[1:7]...)...))) {
+	if len(f) != 8 || f[0] != proofVersion || !hmac.Equal([]byte(f[7]), []byte(s.macOf("request", append([]string{method, below}, f[1:7]...)...))) {
 		return nil, ErrBadSignature
 	}
 	digest, err := hex.DecodeString(f[6])
@@ -148,14 +149,14 @@ func (p *prover) try(r *http.Request, with *signing) (_ *http.Response, proved b
 	f := []string{
 		strconv.FormatInt(now.Unix(), 10), s.client, strconv.FormatUint(n, 10), strconv.FormatUint(floor, 10), target, hexDigest(with.body),
 	}
-	mac := p.signer.mac("request", append([]string{with.method, with.below}, f...)...)
+	mac := p.signer.macOf("request", append([]string{with.method, with.below}, f...)...)
 	with.mac, with.answer = mac, ""
 	r.Header.Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
 	if p.signer.accept {
 		p.signer.Sign(r.Header, with.method, with.path, with.body, now)
 	}
 	if w, ok := r.Context().Value(lifeKey{}).(*life); ok {
-		proof := p.signer.mac("life", mac)
+		proof := p.signer.macOf("life", mac)
 		w.proof.Store(&proof)
 	}
 	response, err := p.next.RoundTrip(r)
@@ -196,7 +197,7 @@ func (s *Signer) believe(r *http.Response, mac string) (id string, ok bool) {
 	if len(f) != 5 || f[0] != proofVersion {
 		return "", false
 	}
-	if !hmac.Equal([]byte(f[4]), []byte(s.mac("answer", append([]string{mac, f[1], f[2], f[3]}, proveds(r.Header)...)...))) {
+	if !hmac.Equal([]byte(f[4]), []byte(s.macOf("answer", append([]string{mac, f[1], f[2], f[3]}, proveds(r.Header)...)...))) {
 		return "", false
 	}
 	code, err := strconv.Atoi(f[2])
@@ -225,7 +226,7 @@ func (b *provedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	_, _ = b.sum.Write(p[:n])
 	if errors.Is(err, io.EOF) && hex.EncodeToString(b.sum.Sum(nil)) != b.want {
-		err = fmt.Errorf("%w: the body is not the one that was sent", peer.ErrUnproved)
+		err = fmt.Errorf("%w: the body is not the one that was sent", wire.ErrUnproved)
 	}
 	return n, err
 }
@@ -246,7 +247,7 @@ func (l *life) proves(h textproto.MIMEHeader) bool {
 
 // Answer makes the writer of an answer that is proved. Finish sends what is written to it.
 func (s *Signer) Answer(w http.ResponseWriter, p *Proof) *Proving {
-	w.Header().Set(lifeHeader, s.mac("life", p.mac))
+	w.Header().Set(lifeHeader, s.macOf("life", p.mac))
 	return &Proving{ResponseWriter: w, signer: s, proof: p}
 }
 
@@ -286,7 +287,7 @@ func (p *Proving) Write(b []byte) (int, error) {
 // proveAnswer puts the proof of an answer into its head, and returns it.
 func (s *Signer) proveAnswer(h http.Header, p *Proof, status int, body []byte) (mac string) {
 	f := []string{s.id, strconv.Itoa(status), hexDigest(body)}
-	mac = s.mac("answer", append(append([]string{p.mac}, f...), proveds(h)...)...)
+	mac = s.macOf("answer", append(append([]string{p.mac}, f...), proveds(h)...)...)
 	h.Set(proofHeader, proofVersion+" "+strings.Join(f, " ")+" "+mac)
 	return mac
 }
@@ -316,3 +317,17 @@ func (*Proving) Flush() {}
 
 // Unwrap is for http.ResponseController.
 func (p *Proving) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// keysOf makes the keys of a connection from the proofs of the request that began it and of the
+// answer.
+func (s *Signer) keysOf(asked, answered string) (toServer, toClient []byte, err error) {
+	derive := func(what string) ([]byte, error) {
+		return hkdf.Key(sha256.New, s.secret, []byte(asked+answered), "holdfast groupcache frames "+proofVersion+" "+what, sha256.Size)
+	}
+	toServer, err = derive("to server")
+	if err != nil {
+		return nil, nil, err
+	}
+	toClient, err = derive("to client")
+	return toServer, toClient, err
+}

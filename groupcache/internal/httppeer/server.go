@@ -13,14 +13,14 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // Server answers peers over HTTP. It is safe for concurrent use.
 type Server struct {
 	// Local answers. Required.
-	Local peer.Local
+	Local wire.Local
 	// Has reports whether Local has a group. Required.
 	Has func(group string) bool
 	// BasePath is the path of requests from peers. Required.
@@ -28,7 +28,7 @@ type Server struct {
 	// Context makes the context of a request; nil for the request's own.
 	Context func(*http.Request) context.Context
 	// Fail writes the answer to a request that failed: with the error of a Getter, a
-	// BadRequestError, a NoGroupError, peer.ErrTooLarge or peer.ErrEnding. Required.
+	// BadRequestError, a NoGroupError, wire.ErrTooLarge or peer.ErrEnding. Required.
 	Fail func(context.Context, http.ResponseWriter, *http.Request, error)
 	// Signer checks who asks and proves who answers; nil for neither.
 	Signer *Signer
@@ -55,7 +55,7 @@ func (e BadRequestError) Error() string { return e.Reason }
 type NoGroupError struct{ Group string }
 
 // Error implements error.
-func (e NoGroupError) Error() string { return peer.ErrNoGroup.Error() }
+func (e NoGroupError) Error() string { return wire.ErrNoGroup.Error() }
 
 const allowedMethods = "GET, PUT, DELETE, POST, OPTIONS"
 
@@ -108,7 +108,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, escaped string, 
 
 // readBody reads a body of so many bytes at most, and has answered if it returns false.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, digest *Digest, limit int64) ([]byte, bool) {
-	var signs *peer.Signs
+	var signs *wire.Signs
 	if r.Method == http.MethodPost || IsLong(r) { // many keys, or a large value, may take their time to arrive
 		signs = showLife(w, r)
 	}
@@ -233,7 +233,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, escaped string
 	case http.MethodDelete:
 		err = s.Local.Remove(ctx, group, key)
 	}
-	if errors.Is(err, peer.ErrNoGroup) { // it has just gone
+	if errors.Is(err, wire.ErrNoGroup) { // it has just gone
 		err = NoGroupError{group}
 	}
 	if err != nil {
@@ -270,13 +270,13 @@ func (s *Server) bodyLimit(method string) int64 {
 // get answers a peer that asks for a key. The error is that the load was ended: no answer of the
 // Getter, the peer asks elsewhere.
 func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request, group, key string) error {
-	var signs *peer.Signs
+	var signs *wire.Signs
 	a, err := s.Local.Get(ctx, group, key, func() { signs = showLife(w, r) })
 	signs.Stop()
 	switch {
 	case err != nil:
 		return err
-	case a.Outcome == peer.Found:
+	case a.Outcome == wire.Found:
 		writeValue(w, a)
 	default:
 		s.Fail(ctx, WithStatus(w), r, a.Cause)
@@ -302,7 +302,7 @@ func (s *Server) several(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if err != nil {
 		return BadRequestError{"the body is no list of keys: " + err.Error()}
 	}
-	var answers []peer.Answer
+	var answers []wire.Answer
 	switch {
 	case what == Offered && len(keys) > 0:
 		if err := s.Local.Offer(ctx, group, keys[0], keys[1:]); err != nil {
@@ -334,7 +334,7 @@ func (s *Server) ofGroup(ctx context.Context, w http.ResponseWriter, _ *http.Req
 		return BadRequestError{"the body is no removal by prefix"}
 	}
 	err = s.Local.Sweep(ctx, group, writes.Sweep{Phase: writes.Phase(parts[0]), ID: parts[1], Prefix: parts[2]})
-	if errors.Is(err, peer.ErrRefused) {
+	if errors.Is(err, wire.ErrRefused) {
 		return BadRequestError{"the removal by prefix is not understood"}
 	}
 	if err == nil {
@@ -350,7 +350,7 @@ func (s *Server) written(ctx context.Context, w http.ResponseWriter, group, with
 		return BadRequestError{"the body has no time"}
 	}
 	answers, err := s.Local.Written(ctx, group, time.Duration(ms)*time.Millisecond, keys)
-	if errors.Is(err, peer.ErrRefused) {
+	if errors.Is(err, wire.ErrRefused) {
 		return BadRequestError{"this process does not remember"}
 	}
 	if err == nil {
@@ -360,15 +360,15 @@ func (s *Server) written(ctx context.Context, w http.ResponseWriter, group, with
 }
 
 // buffers of answers are used again.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a pool of buffers is no state
+var answerBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // a pool of buffers is no state
 
-func writeValue(w http.ResponseWriter, a peer.Answer) {
-	buffer, _ := buffers.Get().(*bytes.Buffer)
+func writeValue(w http.ResponseWriter, a wire.Answer) {
+	buffer, _ := answerBuffers.Get().(*bytes.Buffer)
 	buffer.Reset()
 	b := pbwire.AppendGetResponse(buffer.AvailableBuffer(), a.Value, a.Expire)
 	writeBody(w, b)
 	if cap(b) <= keepBuffer {
-		buffers.Put(bytes.NewBuffer(b))
+		answerBuffers.Put(bytes.NewBuffer(b))
 	}
 }
 
@@ -380,11 +380,11 @@ func writeBody(w http.ResponseWriter, b []byte) {
 
 // showLife begins to tell the peer that made the request that it is worked at, if it understands
 // that, and that reaches it.
-func showLife(w http.ResponseWriter, r *http.Request) *peer.Signs {
+func showLife(w http.ResponseWriter, r *http.Request) *wire.Signs {
 	if !WantsSigns(r) {
 		return nil
 	}
-	return peer.StartSigns(func() error {
+	return wire.StartSigns(func() error {
 		w.WriteHeader(http.StatusProcessing)
 		return nil
 	})

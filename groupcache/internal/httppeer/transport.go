@@ -17,12 +17,9 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
-
-// maxMessage is how much of an error's body is read.
-const maxMessage = 64 << 10
 
 // Client is what all transports of a pool share.
 type Client struct {
@@ -55,7 +52,7 @@ type Transport struct {
 	offered atomic.Bool // the last greeting has said that the peer takes frames
 }
 
-var _ peer.Transport = (*Transport)(nil)
+var _ wire.Transport = (*Transport)(nil)
 
 // Dial makes a Transport to the peer whose groupcache is at base, such as
 // http://example.net:8000/_groupcache/. Nothing is sent. A base that is no URL makes each request
@@ -137,37 +134,37 @@ func unproved(response *http.Response) error {
 	defer discard(response)
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxMessage)) // what there is of it
 	if neverPasses(response) {
-		return fmt.Errorf("%w: %w: %s: %.200q", peer.ErrUnproved, peer.ErrUndeliverable, response.Status, text)
+		return fmt.Errorf("%w: %w: %s: %.200q", wire.ErrUnproved, wire.ErrUndeliverable, response.Status, text)
 	}
-	return fmt.Errorf("%w: %s: %.200q", peer.ErrUnproved, response.Status, text)
+	return fmt.Errorf("%w: %s: %.200q", wire.ErrUnproved, response.Status, text)
 }
 
 func keyPath(group, key string) string { return Escape(group) + "/" + Escape(key) }
 
 // Get asks for a key.
-func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (peer.Answer, error) {
+func (t *Transport) Get(ctx context.Context, group, key string, alive func()) (wire.Answer, error) {
 	response, err := t.send(t.watched(ctx, alive), http.MethodGet, keyPath(group, key), nil)
 	if err != nil {
-		return peer.Answer{}, err
+		return wire.Answer{}, err
 	}
 	defer discard(response)
 	if response.StatusCode != http.StatusOK {
 		return refusal(response)
 	}
 	if err := noValue(response); err != nil {
-		return peer.Answer{}, err
+		return wire.Answer{}, err
 	}
-	answer := peer.Answer{Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
+	answer := wire.Answer{Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
 	err = t.client.read(response, t.client.MaxValueSize, alive, func(body []byte) error {
 		var got pbwire.GetResponse
 		if err := got.Unmarshal(body); err != nil {
-			return fmt.Errorf("%w: %w", peer.ErrForeign, err)
+			return fmt.Errorf("%w: %w", wire.ErrForeign, err)
 		}
 		if int64(len(got.Value)) > t.client.MaxValueSize {
-			return peer.ErrTooLarge
+			return wire.ErrTooLarge
 		}
 		if answer.Marked && got.Value == nil { // ours always have one: this one was lost on its way
-			return fmt.Errorf("%w: a message without a value", peer.ErrForeign)
+			return fmt.Errorf("%w: a message without a value", wire.ErrForeign)
 		}
 		answer.Value, answer.Expire = string(got.Value), got.Expire
 		return nil
@@ -202,9 +199,9 @@ func noValue(r *http.Response) error {
 	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	switch {
 	case r.Header.Get(Marker) == MarkerRefused:
-		return fmt.Errorf("%w: refused, but with the status %s", peer.ErrForeign, r.Status)
+		return fmt.Errorf("%w: refused, but with the status %s", wire.ErrForeign, r.Status)
 	case strings.TrimSpace(kind) != ContentType:
-		return fmt.Errorf("%w: %s with the content type %.100q", peer.ErrForeign, r.Status, kind)
+		return fmt.Errorf("%w: %s with the content type %.100q", wire.ErrForeign, r.Status, kind)
 	}
 	return nil
 }
@@ -213,18 +210,18 @@ func isMarked(r *http.Response) bool { return len(r.Header[Marker]) > 0 }
 
 // refusal reads an answer without a value: that of the peer's Getter, or of something that is no
 // peer.
-func refusal(response *http.Response) (peer.Answer, error) {
+func refusal(response *http.Response) (wire.Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxMessage))
 	if err != nil {
-		return peer.Answer{}, err
+		return wire.Answer{}, err
 	}
 	message := strings.TrimSuffix(string(body), "\n")
-	answer := peer.Answer{Outcome: peer.LoadFailed, Message: message, Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
+	answer := wire.Answer{Outcome: wire.LoadFailed, Message: message, Code: response.StatusCode, Status: response.Status, Marked: isMarked(response)}
 	if err := refused(response, message); err != nil {
 		return answer, err
 	}
 	if response.StatusCode == http.StatusNotFound {
-		answer.Outcome = peer.NotFound
+		answer.Outcome = wire.NotFound
 	}
 	return answer, nil
 }
@@ -243,19 +240,19 @@ func refused(response *http.Response, message string) error {
 	}
 	switch {
 	case strings.HasPrefix(message, noGroup):
-		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
+		return fmt.Errorf("%w: %s", wire.ErrNoGroup, response.Status)
 	case message == notRouted:
-		return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
+		return fmt.Errorf("%w: %s: %.200q", wire.ErrForeign, response.Status, message)
 	case isPlain(response) && (code == http.StatusNotFound || code == http.StatusServiceUnavailable):
 		return nil
 	case code == http.StatusRequestEntityTooLarge:
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	case code == http.StatusUnauthorized:
-		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, response.Status, message)
+		return fmt.Errorf("%w: %s: %.200q", wire.ErrRefused, response.Status, message)
 	case code == http.StatusRequestURITooLong, code == http.StatusRequestHeaderFieldsTooLarge: // the key is too long; all others pass
-		return fmt.Errorf("%w: %s: %.200q", peer.ErrUndeliverable, response.Status, message)
+		return fmt.Errorf("%w: %s: %.200q", wire.ErrUndeliverable, response.Status, message)
 	}
-	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
+	return fmt.Errorf("%w: %s: %.200q", wire.ErrForeign, response.Status, message)
 }
 
 func refusedByOurs(response *http.Response, message string) error {
@@ -264,13 +261,13 @@ func refusedByOurs(response *http.Response, message string) error {
 	case response.Header.Get(Marker) != MarkerRefused:
 		return nil
 	case strings.HasPrefix(message, noGroup):
-		return fmt.Errorf("%w: %s", peer.ErrNoGroup, response.Status)
+		return fmt.Errorf("%w: %s", wire.ErrNoGroup, response.Status)
 	case code == http.StatusRequestEntityTooLarge:
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	case code >= 400 && code < 500:
-		return fmt.Errorf("%w: %s: %.200q", peer.ErrRefused, response.Status, message)
+		return fmt.Errorf("%w: %s: %.200q", wire.ErrRefused, response.Status, message)
 	}
-	return fmt.Errorf("%w: %s: %.200q", peer.ErrForeign, response.Status, message)
+	return fmt.Errorf("%w: %s: %.200q", wire.ErrForeign, response.Status, message)
 }
 
 // isPlain recognises an answer by http.Error, in which the original's peers report a Getter's
@@ -285,7 +282,7 @@ const overhead = 1 << 10
 // read hands a body to use, in memory that is used again. A body above limit is an error.
 func (c *Client) read(response *http.Response, limit int64, alive func(), use func([]byte) error) error {
 	if response.ContentLength > limit+overhead {
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	}
 	buffer, ok := c.buffers.Get().(*bytes.Buffer)
 	if !ok {
@@ -304,36 +301,13 @@ func (c *Client) read(response *http.Response, limit int64, alive func(), use fu
 		return err
 	}
 	if int64(buffer.Len()) > limit+overhead {
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	}
 	return use(buffer.Bytes())
 }
 
 // keepBuffer is the largest buffer that is kept for the next answer.
 const keepBuffer = 1 << 20
-
-// lively is a reader whose reads are signs of life.
-type lively struct {
-	io.Reader
-	alive func()
-}
-
-func (l *lively) Read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
-	if err == nil {
-		l.alive()
-	}
-	return n, err
-}
-
-// discard reads what little may be left, so that the connection can be used again. That of 101 is
-// the connection, of which nothing may come.
-func discard(response *http.Response) {
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		_, _ = io.CopyN(io.Discard, response.Body, maxMessage)
-	}
-	_ = response.Body.Close()
-}
 
 // Set stores a value at the peer.
 func (t *Transport) Set(ctx context.Context, group, key, value string, expire int64, alive func()) error {
@@ -366,7 +340,7 @@ func (t *Transport) tell(ctx context.Context, method, below string, body []byte)
 		return err
 	}
 	defer discard(response)
-	if t.done(response) {
+	if t.accepted(response) {
 		return nil
 	}
 	return refusalOf(response)
@@ -375,20 +349,20 @@ func (t *Transport) tell(ctx context.Context, method, below string, body []byte)
 // refusalOf is the error of an answer to a request that no Getter answers.
 func refusalOf(response *http.Response) error {
 	answer, err := refusal(response)
-	if err != nil && !errors.Is(err, peer.ErrForeign) {
+	if err != nil && !errors.Is(err, wire.ErrForeign) {
 		return err
 	}
-	class := peer.ErrForeign
+	class := wire.ErrForeign
 	if neverPasses(response) {
-		class = peer.ErrUndeliverable
+		class = wire.ErrUndeliverable
 	}
 	return fmt.Errorf("%w: %s: %.200q", class, answer.Status, answer.Message)
 }
 
-// done reports whether an answer is that of a peer which has done what it was told: it has no body,
-// and our mark if the peer is one of ours. A middleware may have replaced the status of a refusal,
-// and what answers all that is not routed may have the same one.
-func (t *Transport) done(r *http.Response) bool {
+// accepted reports whether an answer is that of a peer which has done what it was told: it has no
+// body, and our mark if the peer is one of ours. A middleware may have replaced the status of a
+// refusal, and what answers all that is not routed may have the same one.
+func (t *Transport) accepted(r *http.Response) bool {
 	switch {
 	case r.StatusCode < 200 || r.StatusCode > 299, r.Header.Get(Marker) == MarkerRefused:
 		return false
@@ -417,7 +391,7 @@ func neverPasses(r *http.Response) bool {
 }
 
 // Greet says in the head of the answer to a probe what answers it.
-func Greet(h http.Header, g peer.Greeting) {
+func Greet(h http.Header, g wire.Greeting) {
 	if g.Ring != "" {
 		h.Set(ringHeader, g.Ring)
 	}
@@ -440,9 +414,9 @@ func IsGreeting(r *http.Request) bool {
 // Probe asks what serves the base path. Peers of ours answer with our mark, older ones that this is
 // no request of theirs. What does not prove who it is may be a router that has no OPTIONS: where
 // GET alone is mounted, a GET asks.
-func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
+func (t *Transport) Probe(ctx context.Context) (wire.Greeting, error) {
 	g, err := t.greet(ctx, http.MethodOptions)
-	if errors.Is(err, peer.ErrUnproved) {
+	if errors.Is(err, wire.ErrUnproved) {
 		if byGet, errGet := t.greet(ctx, http.MethodGet); errGet == nil && byGet.Marked {
 			return byGet, nil
 		}
@@ -450,10 +424,10 @@ func (t *Transport) Probe(ctx context.Context) (peer.Greeting, error) {
 	return g, err
 }
 
-func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, error) {
+func (t *Transport) greet(ctx context.Context, method string) (wire.Greeting, error) {
 	r, err := t.request(ctx, method, "", nil)
 	if err != nil {
-		return peer.Greeting{}, err
+		return wire.Greeting{}, err
 	}
 	if method == http.MethodGet {
 		r.Header.Set(greetingHeader, "1")
@@ -463,11 +437,11 @@ func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, er
 	}
 	response, err := t.do(r)
 	if err != nil {
-		return peer.Greeting{}, err
+		return wire.Greeting{}, err
 	}
 	defer discard(response)
 	h := response.Header
-	g := peer.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != "", Zone: h.Get(zoneHeader)}
+	g := wire.Greeting{Marked: isMarked(response), Ring: h.Get(ringHeader), RingInUse: h.Get(ringUsedHeader) != "", Zone: h.Get(zoneHeader)}
 	t.offered.Store(g.Marked && h.Get(framesHeader) != "")
 	if !g.Marked && response.StatusCode >= http.StatusInternalServerError {
 		return g, fmt.Errorf("%w: %s", errForeignProbe, response.Status)
@@ -477,3 +451,8 @@ func (t *Transport) greet(ctx context.Context, method string) (peer.Greeting, er
 
 // Close does nothing: idle connections belong to the RoundTripper.
 func (t *Transport) Close() {}
+
+// answersLimit is how long the body of the answers to so many keys may be.
+func (c *Client) answersLimit(keys int) int64 {
+	return c.MaxValueSize + multiwire.MaxAnswer + int64(keys)*entryOverhead
+}

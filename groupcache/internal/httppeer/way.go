@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
@@ -74,14 +74,14 @@ type tested struct {
 	status  int
 }
 
-func (x tested) passage(passes bool) peer.Passage {
+func (x tested) passage(passes bool) wire.Passage {
 	switch {
 	case x.late:
-		return peer.Untested
+		return wire.Untested
 	case x.arrived && passes:
-		return peer.Passes
+		return wire.Passes
 	default:
-		return peer.Blocked
+		return wire.Blocked
 	}
 }
 
@@ -105,8 +105,8 @@ func (t *Transport) test(ctx context.Context, method string, body []byte) tested
 	return tested{arrived: isMarked(response) && response.Header.Get(pathHeader) == strconv.Itoa(len(body)), status: status}
 }
 
-// Explore implements peer.Transport.
-func (t *Transport) Explore(ctx context.Context) (w peer.Way) {
+// Explore implements wire.Transport.
+func (t *Transport) Explore(ctx context.Context) (w wire.Way) {
 	if !t.ours.Load() {
 		return w
 	}
@@ -118,14 +118,14 @@ func (t *Transport) Explore(ctx context.Context) (w peer.Way) {
 		},
 	}), http.MethodGet, nil)
 	posted := t.test(ctx, http.MethodPost, []byte(testedBody))
-	w = peer.Way{
+	w = wire.Way{
 		Marked:  got.arrived,
 		Signs:   got.passage(signs.Load() > 0 && got.status == testedStatus),
 		Batches: posted.passage(posted.status == http.StatusOK),
 		Sure:    !got.late && !got.broken && !posted.late && !posted.broken,
 	}
-	if w.Signs != peer.Untested {
-		t.signs.Store(w.Signs == peer.Passes)
+	if w.Signs != wire.Untested {
+		t.signs.Store(w.Signs == wire.Passes)
 	}
 	return w
 }

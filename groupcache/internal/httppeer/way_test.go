@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A test of the way can end in four manners, and three of them say something.
@@ -39,15 +39,15 @@ func TestWhatATestOfTheWaySays(t *testing.T) {
 	busy := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) }
 	for name, c := range map[string]struct {
 		get, post http.HandlerFunc
-		want      peer.Way
+		want      wire.Way
 	}{
-		"all well":            {httppeer.AnswerTest, httppeer.AnswerTest, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Passes, Sure: true}},
-		"GET late":            {hang, httppeer.AnswerTest, peer.Way{}}, // nor is there time for the POST
-		"GET only shows life": {chatter, httppeer.AnswerTest, peer.Way{}},
-		"POST late":           {httppeer.AnswerTest, hang, peer.Way{Marked: true, Signs: peer.Passes}},
-		"GET cut":             {cut, httppeer.AnswerTest, peer.Way{Signs: peer.Blocked, Batches: peer.Passes}},
-		"POST cut":            {httppeer.AnswerTest, cut, peer.Way{Marked: true, Signs: peer.Passes, Batches: peer.Blocked}},
-		"something answered":  {busy, busy, peer.Way{Signs: peer.Blocked, Batches: peer.Blocked, Sure: true}},
+		"all well":            {httppeer.AnswerTest, httppeer.AnswerTest, wire.Way{Marked: true, Signs: wire.Passes, Batches: wire.Passes, Sure: true}},
+		"GET late":            {hang, httppeer.AnswerTest, wire.Way{}}, // nor is there time for the POST
+		"GET only shows life": {chatter, httppeer.AnswerTest, wire.Way{}},
+		"POST late":           {httppeer.AnswerTest, hang, wire.Way{Marked: true, Signs: wire.Passes}},
+		"GET cut":             {cut, httppeer.AnswerTest, wire.Way{Signs: wire.Blocked, Batches: wire.Passes}},
+		"POST cut":            {httppeer.AnswerTest, cut, wire.Way{Marked: true, Signs: wire.Passes, Batches: wire.Blocked}},
+		"something answered":  {busy, busy, wire.Way{Signs: wire.Blocked, Batches: wire.Blocked, Sure: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func TestWhatATestOfTheWaySays(t *testing.T) {
 				t.Fatalf("%+v, %v", g, err)
 			}
 			enough := 30 * time.Second
-			if c.want.Signs == peer.Untested || c.want.Batches == peer.Untested {
+			if c.want.Signs == wire.Untested || c.want.Batches == wire.Untested {
 				enough = time.Second
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), enough)

@@ -4,11 +4,11 @@ import (
 	"net"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // Stalled is how long a peer may take nothing.
-const Stalled = peer.Stall
+const Stalled = wire.Stall
 
 // Patience returns what extends the time for a write of so many bytes on a connection.
 func Patience(conn net.Conn) func(bytes int) { return (&patience{conn: conn}).extend }

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // Peers that say what no peer of ours says. Frames are written here byte by byte, so that what is
@@ -96,11 +96,11 @@ func TestWhatNoPeerAsksEndsItsConnectionOnly(t *testing.T) {
 	huge[3] = 0x80
 	block := make(chan struct{})
 	defer close(block)
-	answers := &local{get: func(ctx context.Context, key string, _ func()) (peer.Answer, error) {
+	answers := &local{get: func(ctx context.Context, key string, _ func()) (wire.Answer, error) {
 		if key == "blocks" {
 			<-ctx.Done()
 		}
-		return peer.Answer{Value: key}, ctx.Err()
+		return wire.Answer{Value: key}, ctx.Err()
 	}}
 	good, _ := start(t, answers)
 	for what, said := range map[string][]byte{
@@ -184,9 +184,9 @@ func TestBatchesThatNobodyReadsTakeNoMemory(t *testing.T) {
 	const asked, size = 16, 8 << 20
 	value := strings.Repeat("x", size/8)
 	var made atomic.Int64
-	answers := &local{multi: func([]string) []peer.Answer {
+	answers := &local{multi: func([]string) []wire.Answer {
 		made.Add(1)
-		a := make([]peer.Answer, 8)
+		a := make([]wire.Answer, 8)
 		for i := range a {
 			a[i].Value = value
 		}
@@ -218,9 +218,9 @@ func TestBatchesThatNobodyReadsTakeNoMemory(t *testing.T) {
 // Requests that wait for their answers were held in any number, whatever their length.
 func TestLongRequestsUnderWayAreBounded(t *testing.T) {
 	block := make(chan struct{})
-	p := hostile(t, &local{multi: func([]string) []peer.Answer {
+	p := hostile(t, &local{multi: func([]string) []wire.Answer {
 		<-block
-		return []peer.Answer{{Value: "v"}}
+		return []wire.Answer{{Value: "v"}}
 	}})
 	defer close(block)
 	piece := rawKeys(strings.Repeat("k", 32<<10))
@@ -252,11 +252,11 @@ func TestFloodsOfCancelsAndOfStreams(t *testing.T) {
 	var under, ended atomic.Int64
 	answers := &local{
 		find: func(key string) (string, bool) { return key, key == "hit" },
-		get: func(ctx context.Context, _ string, _ func()) (peer.Answer, error) {
+		get: func(ctx context.Context, _ string, _ func()) (wire.Answer, error) {
 			under.Add(1)
 			defer ended.Add(1)
 			<-ctx.Done()
-			return peer.Answer{}, ctx.Err()
+			return wire.Answer{}, ctx.Err()
 		},
 	}
 	good, _ := start(t, answers)

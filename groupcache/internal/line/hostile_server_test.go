@@ -14,7 +14,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // lineTo is a line whose other end is held by a test.
@@ -138,7 +138,7 @@ func TestValuesAboveTheLimitAreNotKept(t *testing.T) {
 		t.Errorf("%d bytes are held", n)
 	}
 	_, _ = p.Write(raw(rawValue, 0, stream, "x"))
-	if got := <-told; !strings.Contains(got, peer.ErrTooLarge.Error()) {
+	if got := <-told; !strings.Contains(got, wire.ErrTooLarge.Error()) {
 		t.Errorf("%.60q", got)
 	}
 	stream, told = p.asked(t.Context(), t, l, "two")
@@ -174,7 +174,7 @@ func TestAnswersToOtherKeysAreNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = p.Write(raw(rawAnswers, 0, h.Stream, body))
-		if err := <-done; !errors.Is(err, peer.ErrForeign) {
+		if err := <-done; !errors.Is(err, wire.ErrForeign) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestALineWhoseCallsAreNeverAnsweredEnds(t *testing.T) {
 		begun := time.Now()
 		for l.Takes() && time.Since(begun) < time.Hour {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			_, _, _ = l.Get(ctx, peer.Question{Key: "k", Silence: time.Second}, nil, nil)
+			_, _, _ = l.Get(ctx, wire.Question{Key: "k", Silence: time.Second}, nil, nil)
 			cancel()
 			say(raw(200, 0, 0, ""))
 		}
@@ -287,7 +287,7 @@ func TestSignsOfLifeForEverAreUpToTheCaller(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
-		_, _, err := l.Get(ctx, peer.Question{Key: "k", Silence: 200 * time.Millisecond}, nil, nil)
+		_, _, err := l.Get(ctx, wire.Question{Key: "k", Silence: 200 * time.Millisecond}, nil, nil)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}

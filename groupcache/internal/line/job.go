@@ -9,7 +9,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -82,7 +82,7 @@ func (j *job) extract(ctx context.Context) context.Context {
 
 func (j *job) get(ctx context.Context) {
 	x := j.session
-	var signs *peer.Signs
+	var signs *wire.Signs
 	key := view(j.body)
 	defer func() { signs.Stop() }() // if it panics
 	a, err := x.server.Local.Get(ctx, j.group, key, func() { signs = j.showLife() })
@@ -90,7 +90,7 @@ func (j *job) get(ctx context.Context) {
 	switch {
 	case err != nil:
 		j.finish(err, 0, nil)
-	case a.Outcome == peer.Found:
+	case a.Outcome == wire.Found:
 		x.out.mu.Lock()
 		x.waitLocked()
 		j.endLocked()
@@ -98,9 +98,9 @@ func (j *job) get(ctx context.Context) {
 		x.out.gatherUnlocking()
 	default:
 		status, message := x.server.Explain(ctx, j.group, key, a)
-		outcome := peer.LoadFailed
+		outcome := wire.LoadFailed
 		if status == http.StatusNotFound {
-			outcome = peer.NotFound
+			outcome = wire.NotFound
 		}
 		n := frame.Absence{Outcome: uint8(outcome), Status: uint16(status), Message: message[:min(len(message), maxMessage)]}
 		j.finish(nil, frame.None, n.Append(nil))
@@ -121,7 +121,7 @@ func (j *job) endLocked() {
 // take those that are.
 func (j *job) severalAnswered(ctx context.Context) {
 	x := j.session
-	var signs *peer.Signs
+	var signs *wire.Signs
 	defer func() { signs.Stop() }() // if it panics
 	if j.kind == frame.Multi {
 		signs = j.showLife()
@@ -143,9 +143,9 @@ func (j *job) severalAnswered(ctx context.Context) {
 }
 
 // showLife begins to tell the peer that its request is worked at.
-func (j *job) showLife() *peer.Signs {
+func (j *job) showLife() *wire.Signs {
 	w := &j.session.out
-	return peer.StartSigns(func() error {
+	return wire.StartSigns(func() error {
 		w.mu.Lock()
 		if w.err != nil {
 			defer w.mu.Unlock()
@@ -157,7 +157,7 @@ func (j *job) showLife() *peer.Signs {
 	})
 }
 
-func (j *job) several(ctx context.Context) ([]peer.Answer, error) {
+func (j *job) several(ctx context.Context) ([]wire.Answer, error) {
 	local := j.session.server.Local
 	keys, err := multiwire.ParseRequest(j.body)
 	switch {
@@ -240,11 +240,11 @@ func (j *job) finish(err error, kind frame.Kind, body []byte) {
 
 func codeOf(err error) frame.Code {
 	switch {
-	case errors.Is(err, peer.ErrNoGroup):
+	case errors.Is(err, wire.ErrNoGroup):
 		return frame.NoGroup
-	case errors.Is(err, peer.ErrTooLarge):
+	case errors.Is(err, wire.ErrTooLarge):
 		return frame.TooLarge
-	case errors.Is(err, peer.ErrEnding), errors.Is(err, errPanicked):
+	case errors.Is(err, wire.ErrEnding), errors.Is(err, errPanicked):
 		return frame.Ending
 	case errors.Is(err, errStale):
 		return frame.Stale

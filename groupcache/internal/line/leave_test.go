@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // Who gives up an answer that has come already, as a hedge may, does not end the call that has the
@@ -14,17 +14,17 @@ func TestLeavingTooLateEndsNoOther(t *testing.T) {
 	hold := make(chan struct{})
 	l, _ := start(t, &local{
 		find: func(key string) (string, bool) { return key, key == "now" },
-		get: func(ctx context.Context, key string, loading func()) (peer.Answer, error) {
+		get: func(ctx context.Context, key string, loading func()) (wire.Answer, error) {
 			loading()
 			select {
 			case <-hold:
 			case <-ctx.Done():
 			}
-			return peer.Answer{Value: key}, nil
+			return wire.Answer{Value: key}, nil
 		},
 	})
-	begin := func(key string) peer.Pending {
-		p, err := l.Begin(peer.Question{Group: "g", Key: key}, nil, nil)
+	begin := func(key string) wire.Pending {
+		p, err := l.Begin(wire.Question{Group: "g", Key: key}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestLeavingTooLateEndsNoOther(t *testing.T) {
 		then.Leave()
 		then.Leave()
 		<-then.Done()
-		if _, _, err := then.Take(); !errors.Is(err, peer.ErrLeft) {
+		if _, _, err := then.Take(); !errors.Is(err, wire.ErrLeft) {
 			t.Fatal(err)
 		}
 	}

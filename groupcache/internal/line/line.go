@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const (
@@ -165,7 +165,7 @@ func (l *Line) end(err error) {
 	l.slots, l.free, l.open = nil, nil, 0
 	l.watch.stopLocked()
 	l.out.mu.Unlock()
-	lost := &peer.LostError{Cause: err}
+	lost := &wire.LostError{Cause: err}
 	for i := range slots {
 		if c := slots[i].call; c != nil {
 			c.err = lost
@@ -222,11 +222,11 @@ func (l *Line) send(c *call, r request) error {
 	w.mu.Lock()
 	if w.err != nil || l.leaving.Load() {
 		w.mu.Unlock()
-		return peer.ErrNotTaken
+		return wire.ErrNotTaken
 	}
 	if l.open == maxSlots || w.size > maxQueued {
 		w.mu.Unlock()
-		return peer.ErrBusy
+		return wire.ErrBusy
 	}
 	h.Stream = l.enterLocked(c, size)
 	c.stream = h.Stream
@@ -336,5 +336,5 @@ func (l *Line) aliveLocked(c *call) {
 
 // wrong is the error of what a peer of ours does not say.
 func wrong(format string, args ...any) error {
-	return fmt.Errorf("%w: %w: "+format, append([]any{peer.ErrForeign, frame.ErrMalformed}, args...)...)
+	return fmt.Errorf("%w: %w: "+format, append([]any{wire.ErrForeign, frame.ErrMalformed}, args...)...)
 }

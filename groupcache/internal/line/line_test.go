@@ -15,19 +15,19 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 func TestEveryRequestIsAnswered(t *testing.T) {
 	answers := &local{
 		find: func(key string) (string, bool) { return "value of " + key, strings.HasPrefix(key, "hit") },
-		get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
+		get: func(_ context.Context, key string, loading func()) (wire.Answer, error) {
 			if key == "none" {
-				return peer.Answer{Outcome: peer.NotFound, Message: "no such key"}, nil
+				return wire.Answer{Outcome: wire.NotFound, Message: "no such key"}, nil
 			}
 			loading()
-			return peer.Answer{Value: "loaded " + key, Expire: 7}, nil
+			return wire.Answer{Value: "loaded " + key, Expire: 7}, nil
 		},
 	}
 	l, _ := start(t, answers)
@@ -35,20 +35,20 @@ func TestEveryRequestIsAnswered(t *testing.T) {
 	if v, err := ask(ctx, l, "hit 1"); err != nil || v != "value of hit 1" {
 		t.Errorf("a hit: %q, %v", v, err)
 	}
-	if a, _, err := l.Get(ctx, peer.Question{Group: "g", Key: "k"}, nil, nil); err != nil || a.Value != "loaded k" || a.Expire != 7 || !a.Marked {
+	if a, _, err := l.Get(ctx, wire.Question{Group: "g", Key: "k"}, nil, nil); err != nil || a.Value != "loaded k" || a.Expire != 7 || !a.Marked {
 		t.Errorf("a load: %+v, %v", a, err)
 	}
-	a, _, err := l.Get(ctx, peer.Question{Group: "g", Key: "none"}, nil, nil)
-	if err != nil || a.Outcome != peer.NotFound || a.Message != "no such key" || a.Status != "404 Not Found" {
+	a, _, err := l.Get(ctx, wire.Question{Group: "g", Key: "none"}, nil, nil)
+	if err != nil || a.Outcome != wire.NotFound || a.Message != "no such key" || a.Status != "404 Not Found" {
 		t.Errorf("an absent key: %+v, %v", a, err)
 	}
-	if _, _, err := l.Get(ctx, peer.Question{Group: "none", Key: "k"}, nil, nil); !errors.Is(err, peer.ErrNoGroup) {
+	if _, _, err := l.Get(ctx, wire.Question{Group: "none", Key: "k"}, nil, nil); !errors.Is(err, wire.ErrNoGroup) {
 		t.Errorf("an unknown group: %v", err)
 	}
-	for what, several := range map[string]func() ([]peer.Answer, error){
-		"GetMulti":  func() ([]peer.Answer, error) { return l.GetMulti(ctx, "g", []string{"a", "b"}, nil, nil) },
-		"GetCached": func() ([]peer.Answer, error) { return l.GetCached(ctx, "g", []string{"a", "b"}, nil) },
-		"Written":   func() ([]peer.Answer, error) { return l.Written(ctx, "g", time.Second, []string{"a", "b"}) },
+	for what, several := range map[string]func() ([]wire.Answer, error){
+		"GetMulti":  func() ([]wire.Answer, error) { return l.GetMulti(ctx, "g", []string{"a", "b"}, nil, nil) },
+		"GetCached": func() ([]wire.Answer, error) { return l.GetCached(ctx, "g", []string{"a", "b"}, nil) },
+		"Written":   func() ([]wire.Answer, error) { return l.Written(ctx, "g", time.Second, []string{"a", "b"}) },
 	} {
 		if got, err := several(); err != nil || len(got) != 2 || what != "Written" && got[1].Value != "b" {
 			t.Errorf("%s: %+v, %v", what, got, err)
@@ -75,7 +75,7 @@ func TestWhatIsToldArrives(t *testing.T) {
 	if got := answers.heard(); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if err := l.Set(ctx, "g", "k", strings.Repeat("x", maxValue+1<<20), 0, nil, nil); !errors.Is(err, peer.ErrTooLarge) {
+	if err := l.Set(ctx, "g", "k", strings.Repeat("x", maxValue+1<<20), 0, nil, nil); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("a value above the limit: %v", err)
 	}
 	if _, err := l.Probe(ctx); err != nil {
@@ -135,10 +135,10 @@ func TestShortAnswersPassLongOnes(t *testing.T) {
 func TestGoAwayLosesNothing(t *testing.T) {
 	loading := make(chan struct{})
 	release := make(chan struct{})
-	l, s := start(t, &local{get: func(context.Context, string, func()) (peer.Answer, error) {
+	l, s := start(t, &local{get: func(context.Context, string, func()) (wire.Answer, error) {
 		close(loading)
 		<-release
-		return peer.Answer{Value: "v"}, nil
+		return wire.Answer{Value: "v"}, nil
 	}})
 	var caller sync.WaitGroup
 	caller.Go(func() {
@@ -149,7 +149,7 @@ func TestGoAwayLosesNothing(t *testing.T) {
 	<-loading
 	s.GoAway()
 	within(t, "the line takes no more", func() bool { return !l.Takes() })
-	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrNotTaken) {
+	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, wire.ErrNotTaken) {
 		t.Errorf("what came later: %v", err)
 	}
 	close(release)
@@ -163,10 +163,10 @@ func TestGoAwayLosesNothing(t *testing.T) {
 
 func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 	begun := make(chan struct{}, 8)
-	l, s := start(t, &local{get: func(ctx context.Context, _ string, _ func()) (peer.Answer, error) {
+	l, s := start(t, &local{get: func(ctx context.Context, _ string, _ func()) (wire.Answer, error) {
 		begun <- struct{}{}
 		<-ctx.Done()
-		return peer.Answer{}, ctx.Err()
+		return wire.Answer{}, ctx.Err()
 	}})
 	lost := make(chan error, 8)
 	for range 8 {
@@ -179,10 +179,10 @@ func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 		<-begun
 	}
 	s.Close()
-	first := new(peer.LostError)
+	first := new(wire.LostError)
 	for range 8 {
 		err := <-lost
-		this := new(peer.LostError)
+		this := new(wire.LostError)
 		if !errors.As(err, &this) {
 			t.Fatalf("a call ended with %v", err)
 		}
@@ -191,7 +191,7 @@ func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 		}
 		first = this
 	}
-	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrNotTaken) {
+	if _, err := ask(t.Context(), l, "k"); !errors.Is(err, wire.ErrNotTaken) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -199,21 +199,21 @@ func TestAConnectionThatEndsFailsAllOnce(t *testing.T) {
 func TestASilentPeerEndsACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
+		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (wire.Answer, error) {
 			if key == "says so" {
 				loading()
 			}
 			<-release
-			return peer.Answer{Value: key}, nil
+			return wire.Answer{Value: key}, nil
 		}})
 		begun := time.Now()
-		_, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
-		if took := time.Since(begun); !errors.Is(err, peer.ErrSilent) || took > 40*time.Millisecond {
+		_, _, err := l.Get(t.Context(), wire.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
+		if took := time.Since(begun); !errors.Is(err, wire.ErrSilent) || took > 40*time.Millisecond {
 			t.Errorf("a peer that says nothing: %v after %v", err, took)
 		}
 		time.AfterFunc(30*time.Second, func() { close(release) })
-		a, first, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "says so", Silence: 30 * time.Millisecond}, nil, nil)
-		if err != nil || a.Value != "says so" || first != peer.FirstSign {
+		a, first, err := l.Get(t.Context(), wire.Question{Group: "g", Key: "says so", Silence: 30 * time.Millisecond}, nil, nil)
+		if err != nil || a.Value != "says so" || first != wire.FirstSign {
 			t.Errorf("a peer that says that it loads: %+v after %v, %v", a, first, err)
 		}
 	})
@@ -230,7 +230,7 @@ func TestALineOfWhichNothingComesEnds(t *testing.T) {
 		begun := time.Now()
 		for l.Takes() {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			_, _, _ = l.Get(ctx, peer.Question{Group: "g", Key: "k", Silence: time.Second}, nil, nil)
+			_, _, _ = l.Get(ctx, wire.Question{Group: "g", Key: "k", Silence: time.Second}, nil, nil)
 			cancel()
 		}
 		<-l.Ended()
@@ -243,10 +243,10 @@ func TestALineOfWhichNothingComesEnds(t *testing.T) {
 // A line on which nothing is asked may rest, and one whose peer loads may wait.
 func TestALineThatIsAliveGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (peer.Answer, error) {
+		l := piped(t, &local{get: func(_ context.Context, key string, loading func()) (wire.Answer, error) {
 			loading()
 			time.Sleep(time.Minute)
-			return peer.Answer{Value: key}, nil
+			return wire.Answer{Value: key}, nil
 		}})
 		for range 2 {
 			time.Sleep(time.Hour)
@@ -268,10 +268,10 @@ func piped(t *testing.T, answers *local) *line.Line {
 
 func TestACallerMayLeave(t *testing.T) {
 	ended := make(chan struct{})
-	l, _ := start(t, &local{get: func(ctx context.Context, _ string, _ func()) (peer.Answer, error) {
+	l, _ := start(t, &local{get: func(ctx context.Context, _ string, _ func()) (wire.Answer, error) {
 		<-ctx.Done()
 		close(ended)
-		return peer.Answer{}, ctx.Err()
+		return wire.Answer{}, ctx.Err()
 	}})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -290,9 +290,9 @@ func TestACallerMayLeave(t *testing.T) {
 
 // Code of the user that panics ends its request: net/http does the same.
 func TestAPanicEndsItsRequest(t *testing.T) {
-	answers := &local{get: func(context.Context, string, func()) (peer.Answer, error) { panic("oops") }}
+	answers := &local{get: func(context.Context, string, func()) (wire.Answer, error) { panic("oops") }}
 	l, _ := start(t, answers)
-	if v, err := ask(t.Context(), l, "k"); !errors.Is(err, peer.ErrForeign) {
+	if v, err := ask(t.Context(), l, "k"); !errors.Is(err, wire.ErrForeign) {
 		t.Errorf("%q, %v", v, err)
 	}
 	if heard := answers.heard(); !slices.Equal(heard, []string{"panic: oops"}) {
@@ -308,7 +308,7 @@ func TestAPanicEndsTheSignsOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		defer func() { _ = client.Close() }()
-		answer(t, server, &local{get: func(_ context.Context, _ string, loading func()) (peer.Answer, error) {
+		answer(t, server, &local{get: func(_ context.Context, _ string, loading func()) (wire.Answer, error) {
 			loading()
 			panic("oops")
 		}})
@@ -344,7 +344,7 @@ func TestALineEndsItsCallsBeforeItsConnection(t *testing.T) {
 		time.AfterFunc(time.Second, l.Close)
 		go func() { _, _ = io.Copy(io.Discard, server) }()
 		begun := time.Now()
-		var lost *peer.LostError
+		var lost *wire.LostError
 		if _, err := ask(t.Context(), l, "k"); !errors.As(err, &lost) || time.Since(begun) > 2*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
@@ -30,9 +30,9 @@ const (
 // local is a process that answers. Its methods that are nil answer that nothing is there.
 type local struct {
 	find func(key string) (string, bool)
-	get  func(ctx context.Context, key string, loading func()) (peer.Answer, error)
+	get  func(ctx context.Context, key string, loading func()) (wire.Answer, error)
 	// multi answers several keys.
-	multi func(keys []string) []peer.Answer
+	multi func(keys []string) []wire.Answer
 	// traced runs before what has a trace is carried out.
 	traced func()
 
@@ -40,7 +40,7 @@ type local struct {
 	told []string // guarded by mu
 }
 
-var _ peer.Local = (*local)(nil)
+var _ wire.Local = (*local)(nil)
 
 func (l *local) note(parts ...string) error {
 	l.mu.Lock()
@@ -55,36 +55,36 @@ func (l *local) heard() []string {
 	return append([]string(nil), l.told...)
 }
 
-func (l *local) Find(_, key string) (peer.Answer, bool) {
+func (l *local) Find(_, key string) (wire.Answer, bool) {
 	if l.find == nil {
-		return peer.Answer{}, false
+		return wire.Answer{}, false
 	}
 	v, ok := l.find(key)
-	return peer.Answer{Value: v}, ok
+	return wire.Answer{Value: v}, ok
 }
 
-func (l *local) Get(ctx context.Context, group, key string, loading func()) (peer.Answer, error) {
+func (l *local) Get(ctx context.Context, group, key string, loading func()) (wire.Answer, error) {
 	switch {
 	case group == "none":
-		return peer.Answer{}, peer.ErrNoGroup
+		return wire.Answer{}, wire.ErrNoGroup
 	case l.get != nil:
 		return l.get(ctx, key, loading)
 	}
-	return peer.Answer{Outcome: peer.NotFound, Message: "there is no " + key}, nil
+	return wire.Answer{Outcome: wire.NotFound, Message: "there is no " + key}, nil
 }
 
-func (l *local) GetMulti(_ context.Context, _ string, keys []string) ([]peer.Answer, error) {
+func (l *local) GetMulti(_ context.Context, _ string, keys []string) ([]wire.Answer, error) {
 	if l.multi != nil {
 		return l.multi(keys), nil
 	}
-	answers := make([]peer.Answer, len(keys))
+	answers := make([]wire.Answer, len(keys))
 	for i, key := range keys {
 		answers[i].Value = key
 	}
 	return answers, nil
 }
 
-func (l *local) GetCached(ctx context.Context, group string, keys []string) ([]peer.Answer, error) {
+func (l *local) GetCached(ctx context.Context, group string, keys []string) ([]wire.Answer, error) {
 	return l.GetMulti(ctx, group, keys)
 }
 
@@ -103,15 +103,15 @@ func (l *local) Sweep(_ context.Context, group string, s writes.Sweep) error {
 	return l.note("sweep", group, string(s.Phase), s.ID, s.Prefix)
 }
 
-func (l *local) Written(_ context.Context, _ string, _ time.Duration, keys []string) ([]peer.Answer, error) {
-	return make([]peer.Answer, len(keys)), nil
+func (l *local) Written(_ context.Context, _ string, _ time.Duration, keys []string) ([]wire.Answer, error) {
+	return make([]wire.Answer, len(keys)), nil
 }
 
 func (l *local) Offer(_ context.Context, group, from string, keys []string) error {
 	return l.note(append([]string{"offer", group, from}, keys...)...)
 }
 func (l *local) Forget()                 { _ = l.note("forget") }
-func (l *local) Greeting() peer.Greeting { return peer.Greeting{Ring: "even", RingInUse: true} }
+func (l *local) Greeting() wire.Greeting { return wire.Greeting{Ring: "even", RingInUse: true} }
 func (l *local) MaxValueSize() int64     { return maxValue }
 func (l *local) Tracer() *tracing.Tracer {
 	if l.traced != nil {
@@ -161,7 +161,7 @@ func answer(t *testing.T, conn net.Conn, answers *local) *line.Session {
 	t.Helper()
 	s := line.NewSession(t.Context(), conn, line.Server{
 		Local:    answers,
-		Explain:  func(_ context.Context, _, _ string, a peer.Answer) (int, string) { return 404, a.Message },
+		Explain:  func(_ context.Context, _, _ string, a wire.Answer) (int, string) { return 404, a.Message },
 		Panicked: func(v any) { _ = answers.note(fmt.Sprint("panic: ", v)) },
 	})
 	var work sync.WaitGroup
@@ -175,7 +175,7 @@ func answer(t *testing.T, conn net.Conn, answers *local) *line.Session {
 
 // ask asks for a key.
 func ask(ctx context.Context, l *line.Line, key string) (string, error) {
-	a, _, err := l.Get(ctx, peer.Question{Group: "g", Key: key}, nil, nil)
+	a, _, err := l.Get(ctx, wire.Question{Group: "g", Key: key}, nil, nil)
 	return a.Value, err
 }
 

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // mismatchCalls is how many calls try to get each other's answers.
@@ -30,9 +30,9 @@ func mismatchCalls() int64 {
 func TestMismatchOfAnswersAfterCancels(t *testing.T) {
 	l, _ := start(t, &local{
 		find: func(key string) (string, bool) { return "value of " + key, strings.HasPrefix(key, "hit") },
-		get: func(_ context.Context, key string, _ func()) (peer.Answer, error) { // late, and whoever has left
+		get: func(_ context.Context, key string, _ func()) (wire.Answer, error) { // late, and whoever has left
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
-			return peer.Answer{Value: "value of " + key + strings.Repeat(".", rand.IntN(2)*40_000)}, nil
+			return wire.Answer{Value: "value of " + key + strings.Repeat(".", rand.IntN(2)*40_000)}, nil
 		},
 	})
 	var calls, left atomic.Int64
@@ -144,7 +144,7 @@ func TestAnswersThatNobodyAskedFor(t *testing.T) {
 		"a value without its head":  func(p *peerOf, stream uint32) { p.say(frame.Head{Kind: frame.Value, Stream: stream}, []byte("v")) },
 		"an absence without reason": func(p *peerOf, stream uint32) { p.say(frame.Head{Kind: frame.None, Stream: stream}, nil) },
 		"an outcome that is none": func(p *peerOf, stream uint32) {
-			p.say(frame.Head{Kind: frame.None, Stream: stream}, frame.Absence{Outcome: uint8(peer.Absent)}.Append(nil))
+			p.say(frame.Head{Kind: frame.None, Stream: stream}, frame.Absence{Outcome: uint8(wire.Absent)}.Append(nil))
 		},
 		"no frame": func(p *peerOf, _ uint32) { _, _ = p.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
 	} {

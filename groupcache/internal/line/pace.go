@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // idleFor is how long nothing may come from a peer that waits for no answer. Lines at rest say
@@ -22,9 +22,9 @@ type patience struct {
 // extend is called before each write. What is long may take long: a peer that takes it steadily is
 // not cut off.
 func (p *patience) extend(bytes int) {
-	long := peer.Long(int64(bytes))
-	if now := time.Now(); p.until.Sub(now) < peer.Stall/2+long {
-		p.until = now.Add(peer.Stall + long)
+	long := wire.Long(int64(bytes))
+	if now := time.Now(); p.until.Sub(now) < wire.Stall/2+long {
+		p.until = now.Add(wire.Stall + long)
 		_ = p.conn.SetWriteDeadline(p.until)
 	}
 }
@@ -35,14 +35,14 @@ type reading struct {
 	conn  net.Conn
 	until time.Time
 	begun bool // pieces are missing
-	so    peer.Progress
+	so    wire.Progress
 }
 
 // begin is called before each read, and says when that was.
 func (r *reading) begin(in *bufio.Reader, j *frame.Joiner) time.Time {
 	begun := j.Any()
 	if begun != r.begun {
-		r.begun, r.so = begun, peer.Progress{}
+		r.begun, r.so = begun, wire.Progress{}
 	}
 	if whole(in) {
 		return time.Time{}

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // maxJoined is how many long bodies of one peer may be under way at once. It sends fewer.
@@ -115,7 +115,7 @@ func (l *Line) answered(last frame.Head, w frame.Whole) error {
 func (c *call) take(w frame.Whole) {
 	switch {
 	case w.TooLarge:
-		c.err = peer.ErrTooLarge
+		c.err = wire.ErrTooLarge
 	case w.Head.Kind == frame.Refused:
 		c.err = refusal(w.Body)
 	case w.Head.Kind == frame.Value:
@@ -146,16 +146,16 @@ func refusal(body []byte) error {
 	}
 	switch code {
 	case frame.NoGroup:
-		return peer.ErrNoGroup
+		return wire.ErrNoGroup
 	case frame.TooLarge:
-		return peer.ErrTooLarge
+		return wire.ErrTooLarge
 	case frame.Leaving:
-		return peer.ErrNotTaken
+		return wire.ErrNotTaken
 	case frame.Busy:
-		return peer.ErrBusy
+		return wire.ErrBusy
 	case frame.NotUnderstood:
-		return fmt.Errorf("%w: %.200q", peer.ErrRefused, message)
+		return fmt.Errorf("%w: %.200q", wire.ErrRefused, message)
 	case frame.Canceled, frame.Stale, frame.Ending:
 	}
-	return fmt.Errorf("%w: %.200q", peer.ErrForeign, message)
+	return fmt.Errorf("%w: %.200q", wire.ErrForeign, message)
 }

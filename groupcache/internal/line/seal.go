@@ -10,7 +10,7 @@ import (
 	"io"
 	"net"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // What is written to a sealed connection goes out in parts, each with a proof that a holder of the
@@ -108,14 +108,14 @@ func (s *Sealed) fill() error {
 	}
 	n := binary.LittleEndian.Uint32(head)
 	if n == 0 || n > maxSealed {
-		return errors.Join(peer.ErrUnproved, errSeal)
+		return errors.Join(wire.ErrUnproved, errSeal)
 	}
 	part := s.part[sealedHead : sealedHead+int(n)]
 	if _, err := io.ReadFull(s.from, part); err != nil {
 		return err
 	}
 	if !hmac.Equal(head[4:], s.in.next(part)) {
-		return errors.Join(peer.ErrUnproved, errSeal)
+		return errors.Join(wire.ErrUnproved, errSeal)
 	}
 	s.left = part
 	return nil

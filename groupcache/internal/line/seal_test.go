@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // recorded is a connection that keeps what is written, and has nothing to read but what it is
@@ -67,7 +67,7 @@ func TestWhatThePeerHasNotSentIsNotRead(t *testing.T) {
 	} {
 		in := line.NewSealed(&recorded{Reader: bytes.NewReader(slices.Concat(arrives...))}, otherEnd(sealKeys))
 		got, err := io.ReadAll(in)
-		if !errors.Is(err, peer.ErrUnproved) || string(got) != "" && string(got) != "one" {
+		if !errors.Is(err, wire.ErrUnproved) || string(got) != "" && string(got) != "one" {
 			t.Errorf("%s: %q, %v", what, got, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const (
@@ -27,9 +27,9 @@ const (
 // Server is what sessions share. All fields but Fresh are required.
 type Server struct {
 	// Local answers.
-	Local peer.Local
+	Local wire.Local
 	// Explain is what HTTP would answer in the place of a value.
-	Explain func(ctx context.Context, group, key string, a peer.Answer) (status int, message string)
+	Explain func(ctx context.Context, group, key string, a wire.Answer) (status int, message string)
 	// Panicked is told what a request has panicked with.
 	Panicked func(v any)
 	// Fresh reports whether what has a stamp is to be carried out; nil for always.
@@ -227,7 +227,7 @@ func (x *Session) fullLocked() bool { return len(x.active)+len(x.out.long) >= ma
 // view is a string of bytes that stay as they are while it is used.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func (x *Session) appendValueLocked(stream uint32, a peer.Answer) {
+func (x *Session) appendValueLocked(stream uint32, a wire.Answer) {
 	var lead [frame.ValueOverhead]byte
 	x.out.appendLocked(frame.Head{Kind: frame.Value, Stream: stream}, frame.AppendValue(lead[:0], a.Expire), a.Value)
 }

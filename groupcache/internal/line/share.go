@@ -3,7 +3,7 @@ package line
 import (
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A peer sends the answers that are long in the order in which it has them, a few in turns. Who
@@ -45,7 +45,7 @@ func (c *call) share(now int64, came arrivals) {
 		return
 	}
 	c.others += came.bytes
-	until := min(now, c.heard+c.others*int64(time.Second)/peer.Slowest) + c.pause()
+	until := min(now, c.heard+c.others*int64(time.Second)/wire.Slowest) + c.pause()
 	if until <= now {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // Of 64 Gets of 1 MB over 10 MB/s half were given up while they waited for their turn, although the
@@ -25,7 +25,7 @@ func TestAnswersThatWaitForTheirTurnAreNotGivenUp(t *testing.T) {
 				var all sync.WaitGroup
 				for range 64 << 20 / size {
 					all.Go(func() {
-						q := peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}
+						q := wire.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}
 						a, first, err := l.Get(t.Context(), q, nil, nil)
 						if err != nil || len(a.Value) != size {
 							t.Errorf("%d bytes, %v after %v", len(a.Value), err, time.Since(begun))
@@ -64,7 +64,7 @@ func TestAGetBehindManySetsIsNotGivenUp(t *testing.T) {
 		longest := time.Duration(0)
 		for range 50 {
 			begun := time.Now()
-			if _, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil); err != nil {
+			if _, _, err := l.Get(t.Context(), wire.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil); err != nil {
 				t.Errorf("%v after %v", err, time.Since(begun))
 			}
 			longest = max(longest, time.Since(begun))
@@ -113,7 +113,7 @@ func TestAnswersToOthersKeepNoCallerForEver(t *testing.T) {
 				begun := time.Now()
 				given := make(chan error, 1)
 				go func() {
-					_, _, err := l.Get(t.Context(), peer.Question{Key: "k", Silence: silence}, nil, nil)
+					_, _, err := l.Get(t.Context(), wire.Question{Key: "k", Silence: silence}, nil, nil)
 					given <- err
 				}()
 				<-asked
@@ -127,7 +127,7 @@ func TestAnswersToOthersKeepNoCallerForEver(t *testing.T) {
 					}
 					select {
 					case err := <-given:
-						if !errors.Is(err, peer.ErrSilent) {
+						if !errors.Is(err, wire.ErrSilent) {
 							t.Error(err)
 						}
 						waiting = false

@@ -9,23 +9,23 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A load of more than five minutes, during which nothing else was asked, was lost: its connection
 // was taken for one at rest, although signs of life went out on it.
 func TestALoadThatTakesLongKeepsItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := piped(t, &local{get: func(ctx context.Context, _ string, loading func()) (peer.Answer, error) {
+		l := piped(t, &local{get: func(ctx context.Context, _ string, loading func()) (wire.Answer, error) {
 			loading()
 			select {
 			case <-time.After(20 * time.Minute):
-				return peer.Answer{Value: "v"}, nil
+				return wire.Answer{Value: "v"}, nil
 			case <-ctx.Done():
-				return peer.Answer{}, ctx.Err()
+				return wire.Answer{}, ctx.Err()
 			}
 		}})
-		a, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
+		a, _, err := l.Get(t.Context(), wire.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
 		if err != nil || a.Value != "v" {
 			t.Errorf("%q, %v", a.Value, err)
 		}

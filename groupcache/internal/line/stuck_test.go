@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/line"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // Who asks writes itself, beside no context. A peer that read nothing, but said something now and
@@ -29,8 +29,8 @@ func TestAPeerThatReadsNothingKeepsNobody(t *testing.T) {
 			_ = server.Close()
 		})
 		begun := time.Now()
-		_, _, err := l.Get(t.Context(), peer.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
-		if took := time.Since(begun); !errors.Is(err, line.ErrSilent) && !errors.Is(err, peer.ErrSilent) || took > 10*time.Second {
+		_, _, err := l.Get(t.Context(), wire.Question{Group: "g", Key: "k", Silence: 30 * time.Millisecond}, nil, nil)
+		if took := time.Since(begun); !errors.Is(err, line.ErrSilent) && !errors.Is(err, wire.ErrSilent) || took > 10*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		if cause := l.Cause(); !errors.Is(cause, line.ErrSilent) {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/frame"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const (
@@ -83,7 +83,7 @@ func (c *watched) sign(now int64) {
 }
 
 // pause is how long nothing may be heard of a call of which something was heard.
-func (c *watched) pause() int64 { return max(c.silence, int64(3*peer.NextSign)) }
+func (c *watched) pause() int64 { return max(c.silence, int64(3*wire.NextSign)) }
 
 // watch ends the calls that the peer is silent about. One timer serves all calls of a line; while
 // there are none, it makes the line's beat.
@@ -185,7 +185,7 @@ func (w *watch) lookLocked(now time.Duration) error {
 			waiting = true
 			continue
 		}
-		c.err = peer.ErrSilent
+		c.err = wire.ErrSilent
 		l.abandonLocked(s, c.stream)
 		c.done <- struct{}{}
 	}

@@ -77,7 +77,7 @@ func (l *Loader) LoadSeveral(ctx context.Context, keys []string, take func(strin
 // peer, which does not have them.
 func (l *Loader) loadPart(ctx context.Context, keys []string, take func(string, outcome.Value, error)) (undone []string) {
 	b := l.Batch(ctx, keys)
-	if len(b.Flights) > 0 && !l.group.Process.Spawn(func() { l.loadBatch(b.Context(), b) }) { //nolint:contextcheck // that of the batch
+	if len(b.Flights) > 0 && !l.group.Process.Spawn(func() { l.loadBatch(b.Lifetime(), b) }) { //nolint:contextcheck // that of the batch
 		b.LandAll(outcome.ErrClosed)
 	}
 	for _, f := range slices.Concat(b.Flights, b.Joined) {

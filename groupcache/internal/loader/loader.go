@@ -163,7 +163,7 @@ func (l *Loader) expiry(own int64) int64 {
 func (l *Loader) keep(v outcome.Value, f *Flight) {
 	item := store.Item{Key: f.Key, Value: v.Bytes, Expire: v.Expire, Fence: &f.Fence}
 	if l.group.Owns(f.Key) {
-		l.group.Tiers.Main.Add(item)
+		l.group.Tiers.Main.Put(item)
 		return
 	}
 	soon := l.group.Process.Now().Add(borrowedTTL).UnixNano()
@@ -179,7 +179,7 @@ func (l *Loader) keepAbsence(f *Flight, err error) {
 	if ttl <= 0 || !l.group.Errors.IsNotFound(err) || !l.group.Owns(f.Key) {
 		return
 	}
-	l.group.Tiers.Main.Add(store.Item{
+	l.group.Tiers.Main.Put(store.Item{
 		Key: f.Key, Value: err.Error(), Expire: l.group.Process.Now().Add(ttl).UnixNano(), Flags: tiers.Absent, Fence: &f.Fence,
 	})
 }

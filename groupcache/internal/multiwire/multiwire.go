@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // The fields of GetMultiRequest: repeated bytes key = 1; of GetMultiResponse: repeated Entry entry
@@ -86,7 +86,7 @@ func ParseRequest(b []byte) (keys []string, err error) {
 }
 
 // AppendAnswers appends the answers to a request, in the order of its keys, to b.
-func AppendAnswers(b []byte, answers []peer.Answer) []byte {
+func AppendAnswers(b []byte, answers []wire.Answer) []byte {
 	var entry []byte
 	for _, a := range answers {
 		entry = appendEntry(entry[:0], a)
@@ -96,8 +96,8 @@ func AppendAnswers(b []byte, answers []peer.Answer) []byte {
 	return b
 }
 
-func appendEntry(b []byte, a peer.Answer) []byte {
-	if a.Outcome != peer.Found {
+func appendEntry(b []byte, a wire.Answer) []byte {
+	if a.Outcome != wire.Found {
 		b = protowire.AppendTag(b, fieldOutcome, protowire.VarintType)
 		b = protowire.AppendVarint(b, uint64(a.Outcome))
 	}
@@ -117,8 +117,8 @@ func appendEntry(b []byte, a peer.Answer) []byte {
 }
 
 // ParseAnswers returns the answers to a request for n keys. They do not share memory with b.
-func ParseAnswers(b []byte, n int) ([]peer.Answer, error) {
-	answers := make([]peer.Answer, 0, min(n, len(b)/2)) // an answer takes two bytes at least
+func ParseAnswers(b []byte, n int) ([]wire.Answer, error) {
+	answers := make([]wire.Answer, 0, min(n, len(b)/2)) // an answer takes two bytes at least
 	err := pbwire.Fields(b, func(number protowire.Number, content []byte, _ uint64) error {
 		switch {
 		case number != fieldEntry:
@@ -136,15 +136,15 @@ func ParseAnswers(b []byte, n int) ([]peer.Answer, error) {
 	return answers, err
 }
 
-func parseEntry(b []byte) (peer.Answer, error) {
-	a := peer.Answer{Marked: true}
+func parseEntry(b []byte) (wire.Answer, error) {
+	a := wire.Answer{Marked: true}
 	err := pbwire.Fields(b, func(number protowire.Number, content []byte, v uint64) error {
 		switch number {
 		case fieldOutcome:
-			if v > uint64(peer.Absent) {
+			if v > uint64(wire.Absent) {
 				return fmt.Errorf("%w: outcome %d", pbwire.ErrMalformed, v)
 			}
-			a.Outcome = peer.Outcome(v)
+			a.Outcome = wire.Outcome(v)
 		case fieldValue:
 			a.Value = string(content)
 		case fieldExpire:

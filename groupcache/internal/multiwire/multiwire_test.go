@@ -13,7 +13,7 @@ import (
 
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,9 +44,9 @@ func TestRequestsAreThoseOfTheProtocol(t *testing.T) {
 }
 
 func TestAnswersAreThoseOfTheProtocol(t *testing.T) {
-	answers := rapid.SliceOf(rapid.Custom(func(t *rapid.T) peer.Answer {
-		return peer.Answer{
-			Outcome: peer.Outcome(rapid.IntRange(0, 2).Draw(t, "outcome")), Value: anyBytes().Draw(t, "value"),
+	answers := rapid.SliceOf(rapid.Custom(func(t *rapid.T) wire.Answer {
+		return wire.Answer{
+			Outcome: wire.Outcome(rapid.IntRange(0, 2).Draw(t, "outcome")), Value: anyBytes().Draw(t, "value"),
 			Expire: rapid.Int64().Draw(t, "expire"), Message: anyBytes().Draw(t, "message"), Marked: true,
 		}
 	}))
@@ -58,7 +58,7 @@ func TestAnswersAreThoseOfTheProtocol(t *testing.T) {
 			t.Fatalf("%d entries, %v", len(m.GetEntry()), err)
 		}
 		for i, e := range m.GetEntry() {
-			got := peer.Answer{Outcome: peer.Outcome(e.GetOutcome()), Value: string(e.GetValue()), Expire: e.GetExpire(), Message: string(e.GetMessage()), Marked: true}
+			got := wire.Answer{Outcome: wire.Outcome(e.GetOutcome()), Value: string(e.GetValue()), Expire: e.GetExpire(), Message: string(e.GetMessage()), Marked: true}
 			if got != want[i] {
 				t.Errorf("%+v, want %+v", got, want[i])
 			}
@@ -75,7 +75,7 @@ func TestAnswersAreThoseOfTheProtocol(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(multiwire.AppendRequest(nil, []string{"a", ""}))
-	f.Add(multiwire.AppendAnswers(nil, []peer.Answer{{Value: "v", Expire: 1}, {Outcome: peer.LoadFailed, Message: "no"}}))
+	f.Add(multiwire.AppendAnswers(nil, []wire.Answer{{Value: "v", Expire: 1}, {Outcome: wire.LoadFailed, Message: "no"}}))
 	f.Add([]byte{0x0a, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if keys, err := multiwire.ParseRequest(b); err == nil && len(keys) > len(b) {

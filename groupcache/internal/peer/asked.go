@@ -3,64 +3,17 @@ package peer
 import (
 	"context"
 	"errors"
-	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 
 	"github.com/holdfast-go/holdfast/breaker"
 )
-
-// ErrLeft is what there is in the place of an answer that was not waited for.
-var ErrLeft = errors.New("the answer was not waited for")
-
-// ErrNotTaken says that a request was not carried out, and will not be: it may be made another way.
-var ErrNotTaken = errors.New("the connection takes no more requests")
-
-// Waiting is a caller's part of a connection that many share.
-type Waiting interface {
-	// Done has one message when there is an answer.
-	Done() <-chan struct{}
-	// Take returns the answer, and how long it took until something was heard of the peer. It is
-	// called once, after the message of Done. The error is ErrSilent if the peer was silent for too
-	// long, ErrLeft after Leave, and ErrNotTaken if it is to be asked another way.
-	Take() (a Answer, first time.Duration, err error)
-}
-
-// Shared is such a connection.
-type Shared interface {
-	// Leave has the message of Done come soon, if it has not come yet. It may be called at any time
-	// and more than once.
-	Leave(w Waiting, id uint32)
-}
-
-// Pending is a question under way on a connection that many share.
-type Pending struct {
-	Waiting
-	On Shared
-	ID uint32 // of the question, on the connection
-}
-
-// Leave gives the answer up. Done and Take follow as ever.
-func (p Pending) Leave() { p.On.Leave(p.Waiting, p.ID) }
-
-// Wait waits for the message of Done. It leaves when the context ends.
-func (p Pending) Wait(ctx context.Context) {
-	if ctx.Done() == nil {
-		<-p.Done()
-		return
-	}
-	select {
-	case <-p.Done():
-		return
-	case <-ctx.Done():
-	}
-	p.Leave()
-	<-p.Done()
-}
 
 // Asked is a Get under way, whose caller waits beside other things. Answer must follow.
 type Asked struct {
 	peer    *Peer
 	permit  breaker.Permit
-	pending Pending
+	pending wire.Pending
 }
 
 // Ask asks for a key without waiting for the answer. If not ok, it was not asked: that is left to
@@ -77,7 +30,7 @@ func (p *Peer) askQuickly(ctx context.Context, group, key string) (a Asked, ok b
 	if err != nil {
 		return Asked{}, false
 	}
-	pending, ok := p.quick.Quick(ctx, Question{Group: group, Key: key, Silence: p.silence()})
+	pending, ok := p.quick.Quick(ctx, wire.Question{Group: group, Key: key, Silence: p.silence()})
 	if !ok {
 		p.exit(permit, errGaveUp)
 		return Asked{}, false
@@ -85,28 +38,62 @@ func (p *Peer) askQuickly(ctx context.Context, group, key string) (a Asked, ok b
 	return Asked{p, permit, pending}, true
 }
 
-// Done has one message when there is an answer.
-func (a *Asked) Done() <-chan struct{} { return a.pending.Done() }
+// Answered has one message when there is an answer.
+func (a *Asked) Answered() <-chan struct{} { return a.pending.Done() }
 
 // Leave gives the answer up. It may be called at any time.
 func (a *Asked) Leave() { a.pending.Leave() }
 
-// Answer returns the answer, after the message of Done. The context is that of the caller. An error
-// wraps ErrUnavailable, or is the context's, ErrLeft, or ErrNotTaken.
-func (a *Asked) Answer(ctx context.Context) (Answer, error) {
+// Answer returns the answer, after the message of Answered. The context is that of the caller. An
+// error wraps ErrUnavailable, or is the context's, ErrLeft, or ErrNotTaken.
+func (a *Asked) Answer(ctx context.Context) (wire.Answer, error) {
 	p := a.peer
 	answer, first, err := a.pending.Take()
 	if err == nil {
 		p.first.observe(first)
 		err = p.believe(answer)
 	}
-	if errors.Is(err, ErrNotTaken) {
+	if errors.Is(err, wire.ErrNotTaken) {
 		p.exit(a.permit, errGaveUp)
-		return Answer{}, err
+		return wire.Answer{}, err
 	}
 	if err = p.judge(ctx, ctx, a.permit, err); err != nil {
-		return Answer{}, err
+		return wire.Answer{}, err
 	}
 	p.count(answer)
 	return answer, nil
+}
+
+// counted reports whether an error is one of several that have one cause, of which another one has
+// been counted.
+func counted(err error) bool {
+	var lost *wire.LostError
+	return errors.As(err, &lost) && lost.Counted()
+}
+
+// HasLine reports whether the peer is asked on a connection that many requests share.
+func (p *Peer) HasLine() bool { return p.quick != nil && p.quick.HasLine() }
+
+// isQuick reports whether requests need not be shared to be cheap.
+func (p *Peer) isQuick() bool {
+	return p.marked.Load() && p.HasLine() && !p.missed.Owes()
+}
+
+// requestQuickly is request on the connection that all share. If not ok, there is none.
+func (p *Peer) requestQuickly(ctx context.Context, group, key string) (answer wire.Answer, ok bool, err error) {
+	a, ok := p.askQuickly(ctx, group, key)
+	if !ok {
+		return wire.Answer{}, false, nil
+	}
+	a.pending.Wait(ctx)
+	answer, err = a.Answer(ctx)
+	return answer, !errors.Is(err, wire.ErrNotTaken), err
+}
+
+// Route is how the peer is asked.
+func (p *Peer) Route() wire.Route {
+	if p.quick == nil {
+		return wire.Off
+	}
+	return p.quick.Route()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const (
@@ -35,7 +37,7 @@ type waiting struct {
 	key    string
 	done   chan struct{} // closed when there is an answer, or the caller is to lead
 	leads  bool          // was taken out of the queue to make the next request; guarded by the batcher's mu
-	answer Answer
+	answer wire.Answer
 	err    error
 }
 
@@ -54,13 +56,13 @@ func (p *Peer) batcherFor(group, key string) *batcher {
 
 // get asks for a key together with others. An answer with the outcome Absent says that the peer
 // does not have it in its cache.
-func (b *batcher) get(ctx context.Context, key string) (Answer, error) {
+func (b *batcher) get(ctx context.Context, key string) (wire.Answer, error) {
 	w := &waiting{key: key, done: make(chan struct{})}
 	b.mu.Lock()
 	if len(b.queue) >= b.peer.options.MaxInFlight {
 		b.mu.Unlock()
 		b.peer.counts[countRefused].Add(1)
-		return Answer{}, b.peer.unavailable(ErrBusy)
+		return wire.Answer{}, b.peer.unavailable(wire.ErrBusy)
 	}
 	if b.leaders < batchFlights {
 		b.leaders++
@@ -74,12 +76,12 @@ func (b *batcher) get(ctx context.Context, key string) (Answer, error) {
 }
 
 // wait waits for the caller's answer, or until it is to lead.
-func (b *batcher) wait(ctx context.Context, w *waiting) (Answer, error) {
+func (b *batcher) wait(ctx context.Context, w *waiting) (wire.Answer, error) {
 	select {
 	case <-w.done:
 	case <-ctx.Done():
 		b.leave(w)
-		return Answer{}, ctx.Err()
+		return wire.Answer{}, ctx.Err()
 	}
 	if b.isLeader(w) {
 		b.lead(ctx, w)

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // crowd occupies a peer with so many requests that others share theirs, until release is closed.
@@ -18,9 +18,9 @@ func crowd(t *testing.T, r *rig) (release func()) {
 	p, f := r.pool.Peers()[0], r.fakes["a"]
 	done := make(chan struct{})
 	f.with(func() {
-		f.get = func(context.Context, func()) (peer.Answer, error) {
+		f.get = func(context.Context, func()) (wire.Answer, error) {
 			<-done
-			return peer.Answer{Value: "alone", Marked: true}, nil
+			return wire.Answer{Value: "alone", Marked: true}, nil
 		}
 	})
 	var all sync.WaitGroup
@@ -33,8 +33,8 @@ func crowd(t *testing.T, r *rig) (release func()) {
 	}
 	synctest.Wait()
 	f.with(func() {
-		f.get = func(context.Context, func()) (peer.Answer, error) {
-			return peer.Answer{Value: "alone", Marked: true}, nil
+		f.get = func(context.Context, func()) (wire.Answer, error) {
+			return wire.Answer{Value: "alone", Marked: true}, nil
 		}
 	})
 	return func() {
@@ -94,7 +94,7 @@ func TestAFailedBatchFailsItsCallers(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 50 {
 			callers.Go(func() {
-				if _, err := p.Get(t.Context(), "g", "c"); !errors.Is(err, peer.ErrUnavailable) {
+				if _, err := p.Get(t.Context(), "g", "c"); !errors.Is(err, wire.ErrUnavailable) {
 					t.Error(err)
 				}
 			})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A list of 3 000 addresses, which discovery may bring, started 7 500 goroutines at once.
@@ -18,13 +19,13 @@ func TestAListOfThousandsIsGreetedABoundedNumberAtATime(t *testing.T) {
 		urls := make([]string, n)
 		for i := range urls {
 			urls[i] = fmt.Sprint("http://peer", i)
-			r.fakes[urls[i]] = &fake{get: found, probe: func() (peer.Greeting, error) {
+			r.fakes[urls[i]] = &fake{get: found, probe: func() (wire.Greeting, error) {
 				time.Sleep(time.Second)
 				return ours()
 			}}
 		}
 		pool := peer.NewPool(self, rings, peer.Options{
-			Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
+			Name: "test", Dial: func(url string) wire.Transport { return r.fakes[url] },
 			Timeout: time.Second, Silence: time.Second, MaxInFlight: 10, ProbeTimeout: time.Second,
 			Backoff: func(error, int) time.Duration { return time.Second },
 		})

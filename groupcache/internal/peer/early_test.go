@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -92,7 +93,7 @@ func TestAPeerThatIsDownForgetsWhenItIsBack(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startChanging(t, "a", self)
 		time.Sleep(2 * time.Minute)
-		r.fakes["b"] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("down") }}
+		r.fakes["b"] = &fake{get: found, probe: func() (wire.Greeting, error) { return wire.Greeting{}, errors.New("down") }}
 		r.set(t, "a", "b", self)
 		r.expectTold(t, "down", "b", 0)
 		refused := errors.New("not yet")
@@ -116,7 +117,7 @@ func TestMissedRemovalsAreBounded(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
 		r.fakes["a"].with(func() {
-			r.fakes["a"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("down") }
+			r.fakes["a"].probe = func() (wire.Greeting, error) { return wire.Greeting{}, errors.New("down") }
 		})
 		for i := range peer.MaxMissed + 10 {
 			p.Miss(writes.Removal{Group: "g", Key: fmt.Sprint(i)}, errors.New("down"))

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -67,7 +69,7 @@ func (p *Peer) catchUp(ctx context.Context) error {
 
 // attempts is how many that end with an error are made.
 func attempts(err error) int {
-	if errors.Is(err, ErrForeign) {
+	if errors.Is(err, wire.ErrForeign) {
 		return answeredAttempts
 	}
 	return silentAttempts
@@ -96,7 +98,7 @@ func (p *Peer) tellMissed(ctx context.Context) error {
 		switch err := p.tellAll(ctx, group, keys); {
 		case err == nil:
 			told = true
-		case told && !errors.Is(err, ErrForeign): // it takes long, but not for ever
+		case told && !errors.Is(err, wire.ErrForeign): // it takes long, but not for ever
 			return fmt.Errorf("%w: %w", errUnfinished, err)
 		default:
 			return err
@@ -108,12 +110,12 @@ func (p *Peer) tellMissed(ctx context.Context) error {
 func (p *Peer) tellAll(ctx context.Context, group string, keys map[string]uint64) error {
 	if p.Batches() {
 		err := p.transport.RemoveMulti(ctx, group, slices.Collect(maps.Keys(keys)))
-		if err == nil || errors.Is(err, ErrNoGroup) {
+		if err == nil || errors.Is(err, wire.ErrNoGroup) {
 			p.missed.Settle(group, keys)
 			p.missed.Delivered()
 			return nil
 		}
-		if !Hopeless(err) {
+		if !wire.Hopeless(err) {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (p *Peer) tellAll(ctx context.Context, group string, keys map[string]uint64
 		}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := p.remove(ctx, group, key); err != nil && !Hopeless(err) {
+			if err := p.remove(ctx, group, key); err != nil && !wire.Hopeless(err) {
 				errs <- err
 				return
 			}
@@ -150,7 +152,7 @@ func (p *Peer) forgetMissed(ctx context.Context) error {
 	switch {
 	case err == nil:
 		p.missed.Repaid()
-	case Hopeless(err):
+	case wire.Hopeless(err):
 		p.giveUp(err)
 	default:
 		return err
@@ -165,14 +167,14 @@ func (p *Peer) forgetMissed(ctx context.Context) error {
 // removal is then given up.
 func (p *Peer) remove(ctx context.Context, group, key string) error {
 	err := p.transport.Remove(ctx, group, key)
-	if (Hopeless(err) || errors.Is(err, ErrUndeliverable)) && !errors.Is(err, ErrRefused) && p.marked.Load() {
+	if (wire.Hopeless(err) || errors.Is(err, wire.ErrUndeliverable)) && !errors.Is(err, wire.ErrRefused) && p.marked.Load() {
 		err = p.removeOtherwise(ctx, group, key, err)
 	}
 	switch {
-	case err == nil, errors.Is(err, ErrNoGroup):
+	case err == nil, errors.Is(err, wire.ErrNoGroup):
 		p.missed.Delivered()
 		return nil
-	case Hopeless(err):
+	case wire.Hopeless(err):
 		p.giveUp(err)
 	}
 	return err
@@ -188,14 +190,14 @@ func (p *Peer) repay(ctx context.Context) {
 
 func (p *Peer) removeOtherwise(ctx context.Context, group, key string, cause error) error {
 	err := p.transport.RemoveMulti(ctx, group, []string{key})
-	if !Hopeless(err) {
+	if !wire.Hopeless(err) {
 		return err
 	}
 	err = p.transport.Forget(ctx)
 	if err == nil {
 		p.missed.Repaid()
 	}
-	if !Hopeless(err) {
+	if !wire.Hopeless(err) {
 		return err
 	}
 	return fmt.Errorf("%w; nor can it be told to drop all that it has: %w", cause, err)
@@ -211,4 +213,37 @@ func (p *Peer) giveUp(cause error) {
 func (p *Peer) warnGivenUp(cause error) {
 	p.options.log.Warn("groupcache: a peer cannot be told of removals, and may answer with old values until they expire: let PUT, DELETE and POST "+
 		"through to its base path, and authorise this process", observe.Endpoint(p.shown), observe.Cause(cause))
+}
+
+// beginMissed has the peer take part in the removals by prefix that are under way: some of those
+// that it may ask for values have not begun yet.
+func (p *Peer) beginMissed(ctx context.Context) error {
+	for _, s := range p.options.beginning.All() {
+		if err := p.sweep(ctx, s.Group, s.Sweep); err != nil && !wire.Hopeless(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepMissed tells the peer of the removals by prefix that it has missed, and reports whether
+// there were any.
+func (p *Peer) sweepMissed(ctx context.Context) (told bool, err error) {
+	for {
+		r, at, ok := p.missed.NextPrefix()
+		if !ok {
+			return told, nil
+		}
+		err := p.sweep(ctx, r.Group, writes.Sweep{Phase: writes.Once, Prefix: r.Key})
+		switch {
+		case err == nil:
+			told = true
+			p.missed.Delivered()
+		case wire.Hopeless(err):
+			p.giveUp(err)
+		default:
+			return told, err
+		}
+		p.missed.SettlePrefix(r, at)
+	}
 }

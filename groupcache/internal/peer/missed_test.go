@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -31,13 +31,13 @@ func (f *fake) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 }
 
 // Written says that no key was.
-func (f *fake) Written(_ context.Context, _ string, _ time.Duration, keys []string) ([]peer.Answer, error) {
-	return slices.Repeat([]peer.Answer{{Outcome: peer.Absent}}, len(keys)), nil
+func (f *fake) Written(_ context.Context, _ string, _ time.Duration, keys []string) ([]wire.Answer, error) {
+	return slices.Repeat([]wire.Answer{{Outcome: wire.Absent}}, len(keys)), nil
 }
 
 // What something on the way refuses was tried for ever, and the peer not used meanwhile.
 func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
-	closed := fmt.Errorf("%w: 405", peer.ErrUndeliverable)
+	closed := fmt.Errorf("%w: 405", wire.ErrUndeliverable)
 	for _, c := range []struct {
 		what                     string
 		answers                  telling
@@ -47,11 +47,11 @@ func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 		{"all ways are open", telling{}, nil, 1, 0, 0},
 		{"the key may be in a body", telling{remove: closed}, nil, 1, 0, 0},
 		{"it can only forget", telling{remove: closed, removeMulti: closed}, nil, 0, 1, 0},
-		{"it can only forget, and is an older version", telling{remove: closed, removeMulti: peer.ErrRefused}, nil, 0, 1, 0},
-		{"a key that is too large", telling{remove: peer.ErrTooLarge, removeMulti: peer.ErrTooLarge}, nil, 0, 1, 0},
-		{"none is", telling{remove: closed, removeMulti: closed, forget: closed}, peer.ErrUndeliverable, 0, 0, 1},
-		{"not authorised", telling{remove: peer.ErrRefused, removeMulti: peer.ErrRefused, forget: peer.ErrRefused}, peer.ErrRefused, 0, 0, 1},
-		{"no such group", telling{remove: peer.ErrNoGroup, removeMulti: peer.ErrNoGroup}, nil, 0, 0, 0},
+		{"it can only forget, and is an older version", telling{remove: closed, removeMulti: wire.ErrRefused}, nil, 0, 1, 0},
+		{"a key that is too large", telling{remove: wire.ErrTooLarge, removeMulti: wire.ErrTooLarge}, nil, 0, 1, 0},
+		{"none is", telling{remove: closed, removeMulti: closed, forget: closed}, wire.ErrUndeliverable, 0, 0, 1},
+		{"not authorised", telling{remove: wire.ErrRefused, removeMulti: wire.ErrRefused, forget: wire.ErrRefused}, wire.ErrRefused, 0, 0, 1},
+		{"no such group", telling{remove: wire.ErrNoGroup, removeMulti: wire.ErrNoGroup}, nil, 0, 0, 0},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := start(t, "a")
@@ -75,7 +75,7 @@ func TestARemovalTakesTheNextWayThatIsOpen(t *testing.T) {
 
 // A removal that is answered, but never done, ends in forgetting, or is given up.
 func TestARemovalThatIsNeverDoneIsGivenUp(t *testing.T) {
-	answered, silence := fmt.Errorf("%w: 502", peer.ErrForeign), error(syscall.ETIMEDOUT)
+	answered, silence := fmt.Errorf("%w: 502", wire.ErrForeign), error(syscall.ETIMEDOUT)
 	for _, c := range []struct {
 		what            string
 		answers         telling
@@ -189,7 +189,7 @@ func TestSteadyWritesDoNotKeepAPeerAway(t *testing.T) {
 // Each refused removal was tried ten times anew, so that a peer behind something that answers
 // writes was away nearly always.
 func TestWhatWasGivenUpOnceIsGivenUpAtOnce(t *testing.T) {
-	for _, answer := range []error{fmt.Errorf("%w: 500", peer.ErrForeign), syscall.ECONNRESET} {
+	for _, answer := range []error{fmt.Errorf("%w: 500", wire.ErrForeign), syscall.ECONNRESET} {
 		inBubble(t, func(t *testing.T) {
 			r := start(t, "a")
 			p := r.pool.Peers()[0]
@@ -236,7 +236,7 @@ func TestMissedRemovalsAreBoundedInBytes(t *testing.T) {
 }
 
 func TestARemovalByPrefixTakesTheWayThatIsOpen(t *testing.T) {
-	closed := fmt.Errorf("%w: 405", peer.ErrUndeliverable)
+	closed := fmt.Errorf("%w: 405", wire.ErrUndeliverable)
 	for _, c := range []struct {
 		what    string
 		answers telling
@@ -245,10 +245,10 @@ func TestARemovalByPrefixTakesTheWayThatIsOpen(t *testing.T) {
 		forgot  int
 	}{
 		{"it knows it", telling{}, nil, []string{"g/a* begin", "g/a* once"}, 0},
-		{"an older version", telling{sweep: peer.ErrRefused}, nil, nil, 2},
+		{"an older version", telling{sweep: wire.ErrRefused}, nil, nil, 2},
 		{"POST is not let through", telling{sweep: closed}, nil, nil, 2},
-		{"nothing is", telling{sweep: closed, forget: closed}, peer.ErrUndeliverable, nil, 0},
-		{"no such group", telling{sweep: peer.ErrNoGroup}, nil, nil, 0},
+		{"nothing is", telling{sweep: closed, forget: closed}, wire.ErrUndeliverable, nil, 0},
+		{"no such group", telling{sweep: wire.ErrNoGroup}, nil, nil, 0},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := start(t, "a")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // The limits of time follow what is seen of the network. What a greeting took, with a new
@@ -27,7 +29,7 @@ const (
 // limit is how long the peer may be silent at the start of a request. Until something is known of
 // it, connecting may take its time.
 func (p *Peer) limit() time.Duration {
-	if !p.marked.Load() || Passage(p.signs.Load()) != Passes {
+	if !p.marked.Load() || wire.Passage(p.signs.Load()) != wire.Passes {
 		return p.patience()
 	}
 	return p.silence()
@@ -99,5 +101,5 @@ func (w *watchdog) bark() {
 		w.feed(0)
 		return
 	}
-	w.cancel(ErrSilent)
+	w.cancel(wire.ErrSilent)
 }

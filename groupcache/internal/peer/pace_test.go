@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 func (f *fake) Set(ctx context.Context, _, _, _ string, _ int64, alive func()) error {
@@ -17,13 +18,13 @@ func (f *fake) Set(ctx context.Context, _, _, _ string, _ int64, alive func()) e
 type aliveKey struct{}
 
 // after is a Get whose answer takes some time to come, if the peer is waited for.
-func after(rtt time.Duration) func(context.Context, func()) (peer.Answer, error) {
-	return func(ctx context.Context, _ func()) (peer.Answer, error) {
+func after(rtt time.Duration) func(context.Context, func()) (wire.Answer, error) {
+	return func(ctx context.Context, _ func()) (wire.Answer, error) {
 		select {
 		case <-time.After(rtt):
-			return peer.Answer{Value: "v", Marked: true}, nil
+			return wire.Answer{Value: "v", Marked: true}, nil
 		case <-ctx.Done():
-			return peer.Answer{}, ctx.Err()
+			return wire.Answer{}, ctx.Err()
 		}
 	}
 }
@@ -32,7 +33,7 @@ func after(rtt time.Duration) func(context.Context, func()) (peer.Answer, error)
 func (f *fake) far(rtt time.Duration) {
 	f.with(func() {
 		f.get, f.tell = after(rtt), nil
-		f.probe = func() (peer.Greeting, error) {
+		f.probe = func() (wire.Greeting, error) {
 			time.Sleep(3 * rtt) // a greeting and two tests of the way
 			return ours()
 		}
@@ -85,11 +86,11 @@ func TestAnOriginalFarAwayIsUsed(t *testing.T) {
 		r.fakes["a"] = f
 		f.far(700 * time.Millisecond)
 		f.with(func() {
-			f.probe = func() (peer.Greeting, error) {
+			f.probe = func() (wire.Greeting, error) {
 				time.Sleep(1400 * time.Millisecond) // it connects
-				return peer.Greeting{}, nil
+				return wire.Greeting{}, nil
 			}
-			f.get = func(ctx context.Context, alive func()) (peer.Answer, error) {
+			f.get = func(ctx context.Context, alive func()) (wire.Answer, error) {
 				a, err := after(1400*time.Millisecond)(ctx, alive)
 				a.Marked = false
 				return a, err
@@ -171,7 +172,7 @@ func TestASetIsBoundedByItsProgress(t *testing.T) {
 			r.fakes["a"].with(func() { r.fakes["a"].tell = flows(pieces, errors.New("stalls")) })
 			begun := time.Now()
 			err := p.Set(t.Context(), "g", "k", peer.Value{Value: value})
-			if took := time.Since(begun); !errors.Is(err, peer.ErrUnavailable) || took > most {
+			if took := time.Since(begun); !errors.Is(err, wire.ErrUnavailable) || took > most {
 				t.Errorf("stalled after %d pieces: %v after %v", pieces, err, took)
 			}
 		}

@@ -1,27 +1,12 @@
 package peer
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"time"
 )
 
-// past is a ring that was in use until lately.
-type past struct {
-	ring  Ring
-	peers map[string]*Peer // of that time, without this process
-	until time.Time        // when it is forgotten
-	even  bool             // it is the even ring
-	guess bool             // the others use either this one or that of the other kind: which is not known yet
-}
-
-const (
-	// maxPasts is how many rings are remembered.
-	maxPasts = 4
-	// maxFormer is how many former owners of a key are asked.
-	maxFormer = 2
-)
+// maxFormer is how many former owners of a key are asked.
+const maxFormer = 2
 
 // Former appends the peers that owned a key before the last changes, the latest first, as far as
 // they can be asked.
@@ -123,16 +108,6 @@ func (p *Pool) pastsAfter(m, fresh *members) []past {
 	return pasts
 }
 
-func remember(pasts []past, latest past) []past {
-	all := append([]past{latest}, pasts...)
-	return all[:min(len(all), maxPasts)]
-}
-
-func sameURLs(a, b []string) bool {
-	sort := func(s []string) []string { return slices.Compact(slices.Sorted(slices.Values(s))) }
-	return slices.Equal(sort(a), sort(b))
-}
-
 // forgetLaterLocked sees to it that rings of the past are forgotten in time.
 func (p *Pool) forgetLaterLocked(m *members) {
 	if p.forget != nil {
@@ -157,86 +132,4 @@ func (p *Pool) forgetPasts() {
 	p.members.Store(&fresh)
 	p.closeUnusedLocked(m, &fresh)
 	p.forgetLaterLocked(&fresh)
-}
-
-// all yields the peers of now and of the past, each at least once.
-func (m *members) all(yield func(*Peer) bool) {
-	for _, peer := range m.list {
-		if !yield(peer) {
-			return
-		}
-	}
-	for _, was := range m.pasts {
-		for _, peer := range was.peers {
-			if !yield(peer) {
-				return
-			}
-		}
-	}
-}
-
-// find is the peer at an address, of now or of the past.
-func (m *members) find(url string) *Peer {
-	peer := m.peers[url]
-	for i := 0; peer == nil && i < len(m.pasts); i++ {
-		peer = m.pasts[i].peers[url]
-	}
-	return peer
-}
-
-// setPasts sets which rings are remembered.
-func (m *members) setPasts(pasts []past) {
-	m.pasts, m.departed = pasts, nil
-	known := make(map[*Peer]bool)
-	for _, was := range pasts {
-		for url, peer := range was.peers {
-			if m.peers[url] == nil && !known[peer] {
-				known[peer] = true
-				m.departed = append(m.departed, peer)
-			}
-		}
-	}
-}
-
-// ErrTooLate is the cause of the end of a context that bounds how long a load waits for a former
-// owner.
-var ErrTooLate = errors.New("a former owner takes too long")
-
-// sparedFor is for how long a former owner is not asked that was too late for several loads in a
-// row: it may be far from what counts as silent.
-const sparedFor = time.Second
-
-// Inherit asks a former owner for a key that it may have in its cache.
-func (p *Peer) Inherit(ctx context.Context, group, key string) (a Answer, ok bool) {
-	if time.Now().UnixNano() < p.spared.Load() || p.AwaitGreeting(ctx) != nil {
-		return Answer{}, false
-	}
-	a, ok = p.Cached(ctx, group, key)
-	switch {
-	case ok:
-		p.tooLate.Store(0)
-	case errors.Is(context.Cause(ctx), ErrTooLate) && p.tooLate.Add(1) >= strikes:
-		p.spared.Store(time.Now().Add(sparedFor).UnixNano())
-	}
-	return a, ok
-}
-
-// AwaitGreeting waits until it is known what the peer is. The error is the context's, or that the
-// peer is down or none of ours.
-func (p *Peer) AwaitGreeting(ctx context.Context) error {
-	select {
-	case <-p.known:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if !p.Marked() || !p.Up() {
-		return ErrUnavailable
-	}
-	return nil
-}
-
-// Offer tells the peer that this process has values of keys that will be the peer's own, and waits
-// until it has taken them.
-func (p *Peer) Offer(ctx context.Context, group, from string, keys []string) error {
-	return p.bounded(ctx, telling{}, func(ctx context.Context, _ func()) error { return p.transport.Offer(ctx, group, from, keys) })
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 const handover = time.Minute
@@ -116,7 +117,7 @@ func TestAChangeOfTheRingIsAChange(t *testing.T) {
 		for _, url := range []string{"a", "b"} {
 			f := r.fakes[url]
 			f.with(func() {
-				f.probe = func() (peer.Greeting, error) { return greeting(even), nil }
+				f.probe = func() (wire.Greeting, error) { return greeting(even), nil }
 			})
 			r.pool.Peer(url).Breaker().Trip(context.Canceled)
 		}
@@ -134,7 +135,7 @@ func TestAFormerOwnerThatIsDownIsNotAsked(t *testing.T) {
 		r := startChanging(t, "a", self)
 		a := r.pool.Peer("a")
 		r.fakes["a"].with(func() {
-			r.fakes["a"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, context.DeadlineExceeded }
+			r.fakes["a"].probe = func() (wire.Greeting, error) { return wire.Greeting{}, context.DeadlineExceeded }
 		})
 		r.set(t, self)
 		if _, ok := a.Inherit(t.Context(), "g", "cached"); !ok {
@@ -152,7 +153,7 @@ func TestAPeerThatWasNotGreetedYetIsWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startChanging(t)
 		greet := make(chan struct{})
-		r.fakes["a"] = &fake{get: found, probe: func() (peer.Greeting, error) {
+		r.fakes["a"] = &fake{get: found, probe: func() (wire.Greeting, error) {
 			<-greet
 			return ours()
 		}}
@@ -189,7 +190,7 @@ func TestAFormerOwnerThatIsTooLateIsSparedForAWhile(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(ctx context.Context, alive func()) (peer.Answer, error) {
+			r.fakes["a"].get = func(ctx context.Context, alive func()) (wire.Answer, error) {
 				time.Sleep(20 * time.Millisecond)
 				return found(ctx, alive)
 			}

@@ -1,7 +1,8 @@
+// Package peer asks the other processes of a groupcache: it knows who owns a key, whether that
+// process answers, and what it must still be told.
 package peer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,9 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
+
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
-	"github.com/holdfast-go/holdfast/internal/metrics"
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
@@ -23,7 +25,7 @@ type Options struct {
 	// Name names the breakers.
 	Name string
 	// Dial makes the transport to a peer.
-	Dial func(url string) Transport
+	Dial func(url string) wire.Transport
 	// Timeout bounds requests to a peer that has not sent our mark, and those that carry no load:
 	// Set, Remove.
 	Timeout time.Duration
@@ -72,8 +74,8 @@ type Stats struct {
 type Peer struct {
 	url       string
 	shown     string // url for people: without a password
-	transport Transport
-	quick     Quick // transport, if it is one
+	transport wire.Transport
+	quick     wire.Quick // transport, if it is one
 	options   Options
 	breaker   *breaker.Breaker
 	marked    atomic.Bool
@@ -115,40 +117,18 @@ const (
 	countRefused
 )
 
+// errUntold has a peer not asked that was not told yet of all writes.
+var errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
+
 // strikes is how many failures in a row make a peer count as down, unless it refuses connections.
 const strikes = 3
-
-func newPeer(address string, o Options, changed func(), again func(*Peer)) (*Peer, error) {
-	p := &Peer{
-		url: address, shown: Shown(address), transport: o.Dial(address), options: o,
-		changed: changed, again: again, known: make(chan struct{}), turns: newTurns(o.MaxInFlight),
-	}
-	p.quick, _ = p.transport.(Quick)
-	b, err := breaker.New(o.Name, breaker.Options{
-		Kind:                metrics.KindGroupcache,
-		Endpoint:            p.Label(),
-		ConsecutiveFailures: strikes,
-		FailureRatio:        -1, // loads differ too much for a ratio to tell anything
-		Classify:            classify,
-		Probe:               p.probeAgain,
-		ProbeTimeout:        farFactor * o.ProbeTimeout,
-		Backoff:             o.Backoff,
-		OnReady:             p.ready,
-		Logger:              o.Logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.breaker = b
-	return p, nil
-}
 
 // errGaveUp marks failures that say nothing about the peer.
 var errGaveUp = errors.New("the caller has gone")
 
 func classify(err error) breaker.Outcome {
 	switch {
-	case errors.Is(err, errGaveUp), errors.Is(err, ErrBusy), Hopeless(err), errors.Is(err, ErrNoGroup):
+	case errors.Is(err, errGaveUp), errors.Is(err, wire.ErrBusy), wire.Hopeless(err), errors.Is(err, wire.ErrNoGroup):
 		return breaker.Ignored
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return breaker.Hard
@@ -181,7 +161,7 @@ func (p *Peer) Near() bool { return p == nil || p.near.Load() }
 
 // Batches reports whether the peer can be asked for several keys at once.
 func (p *Peer) Batches() bool {
-	return p.marked.Load() && Passage(p.batches.Load()) != Blocked && !p.isAlone()
+	return p.marked.Load() && wire.Passage(p.batches.Load()) != wire.Blocked && !p.isAlone()
 }
 
 // Explored reports whether the last look at the way to the peer was sure of what gets through.
@@ -206,75 +186,23 @@ func (p *Peer) Breaker() *breaker.Breaker { return p.breaker }
 
 // Stats are the counters of the peer.
 func (p *Peer) Stats() Stats {
-	waiting, lost, dropped := p.missed.Stats()
+	untold, lost, dropped := p.missed.Stats()
 	return Stats{
 		Found: p.counts[countFound].Load(), NotFound: p.counts[countNotFound].Load(), LoadFailed: p.counts[countLoadFailed].Load(),
 		Failed: p.counts[countFailed].Load(), Refused: p.counts[countRefused].Load(),
-		InFlight: p.inFlight.Load(), MissedRemoves: waiting, LostRemoves: lost, DroppedRemoves: dropped,
+		InFlight: p.inFlight.Load(), MissedRemoves: untold, LostRemoves: lost, DroppedRemoves: dropped,
 	}
 }
 
-// close stops the breaker's work and gives up idle connections. Requests under way go on.
-func (p *Peer) close() error {
+// Close stops the breaker's work and gives up idle connections. Requests under way go on.
+func (p *Peer) Close() error {
 	err := p.breaker.Close()
 	p.transport.Close()
 	return err
 }
 
-func (p *Peer) probe(ctx context.Context) error {
-	begun := time.Now()
-	g, err := p.transport.Probe(ctx)
-	if err != nil {
-		p.sayRefused(err)
-		return err
-	}
-	took := time.Since(begun)
-	if g.Marked {
-		p.marked.Store(true)
-	}
-	p.alone.Store(0) // it may be reached by another way now
-	if p.explore(ctx); p.Explored() {
-		took = time.Since(begun)
-	} else {
-		p.again(p)
-	}
-	p.sawGreeting(took)
-	p.learn(g)
-	return nil
-}
-
-// explore finds out what gets through to the peer and back. What gets no answer, as happens when
-// processes are busy, is as it was.
-func (p *Peer) explore(ctx context.Context) (ours bool) {
-	w := p.transport.Explore(ctx)
-	if w.Marked {
-		p.marked.Store(true)
-	}
-	if w.Signs != Untested {
-		p.signs.Store(int32(w.Signs))
-	}
-	if w.Batches != Untested {
-		p.batches.Store(int32(w.Batches))
-	}
-	p.explored.Store(w.Sure)
-	return w.Marked
-}
-
-// probeAgain is probe for the breaker. Every other one has more time.
-func (p *Peer) probeAgain(ctx context.Context) error {
-	if p.quick != nil {
-		p.quick.Renew()
-	}
-	if p.probes.Add(1)%2 == 0 {
-		return p.probe(ctx)
-	}
-	short, cancel := context.WithTimeout(ctx, max(p.options.ProbeTimeout, greetingFactor*p.greeting()))
-	defer cancel()
-	return p.probe(short)
-}
-
 // learn takes note of what the peer says of itself.
-func (p *Peer) learn(g Greeting) {
+func (p *Peer) learn(g wire.Greeting) {
 	p.near.Store(g.Zone != "" && g.Zone == p.options.Zone)
 	ring := ringPlain
 	switch {
@@ -289,66 +217,14 @@ func (p *Peer) learn(g Greeting) {
 	}
 }
 
-// greetBriefly asks a peer that is up what it is by now, and what gets through to it if that is not
-// known. What fails is left to the requests.
-func (p *Peer) greetBriefly(ctx context.Context) {
-	if !p.Explored() {
-		p.greetAgain(ctx)
-	} else if g, err := p.ask(ctx); err == nil && g.Marked {
-		p.learn(g)
-	}
-}
-
-// greetAgain asks a peer that is up what it is by now, and what gets through to it.
-func (p *Peer) greetAgain(ctx context.Context) {
-	begun := time.Now()
-	g, err := p.ask(ctx)
-	if err != nil {
-		return
-	}
-	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
-	defer cancel()
-	ours := p.explore(limited) || g.Marked
-	if ours && p.Explored() {
-		p.greeted.Store(int64(time.Since(begun)))
-	}
-	if ours {
-		p.learn(g)
-	}
-}
-
-func (p *Peer) ask(ctx context.Context) (Greeting, error) {
-	if !p.Up() {
-		return Greeting{}, ErrUnavailable
-	}
-	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
-	defer cancel()
-	return p.transport.Probe(limited)
-}
-
-// greet finds out whether the peer is there and one of ours, before the first request needs to
-// know. One that is not there is left alone until a probe finds it.
-func (p *Peer) greet(ctx context.Context) {
-	defer close(p.known)
-	limited, cancel := context.WithTimeout(ctx, farFactor*p.options.ProbeTimeout)
-	defer cancel()
-	err := p.probe(limited)
-	if err == nil {
-		err = p.catchUp(limited)
-	}
-	if err != nil && ctx.Err() == nil {
-		p.breaker.Trip(err)
-	}
-}
-
 // sayRefused says in the log, once, that the peer and this process do not take each other for
 // peers.
 func (p *Peer) sayRefused(err error) {
-	if (errors.Is(err, ErrRefused) || errors.Is(err, ErrUnproved)) && !p.refuses.Swap(true) {
+	if (errors.Is(err, wire.ErrRefused) || errors.Is(err, wire.ErrUnproved)) && !p.refuses.Swap(true) {
 		p.options.log.Warn("groupcache: a peer refuses requests of this process, or is not believed", observe.Endpoint(p.shown), observe.Cause(err))
 	}
 }
 
 func (p *Peer) unavailable(err error) error {
-	return fmt.Errorf("%w: %s: %w", ErrUnavailable, p.shown, err)
+	return fmt.Errorf("%w: %s: %w", wire.ErrUnavailable, p.shown, err)
 }

@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
 // fake is a transport whose answers a test gives.
 type fake struct {
 	mu      sync.Mutex
-	get     func(ctx context.Context, alive func()) (peer.Answer, error)
+	get     func(ctx context.Context, alive func()) (wire.Answer, error)
 	tell    func(ctx context.Context) error
 	telling telling
-	probe   func() (peer.Greeting, error)
-	explore func() peer.Way
+	probe   func() (wire.Greeting, error)
+	explore func() wire.Way
 	removed []string
 	batches []int // numbers of keys
 	forgot  int
@@ -36,28 +37,28 @@ func (f *fake) with(fn func()) {
 	fn()
 }
 
-func (f *fake) Get(ctx context.Context, _, _ string, alive func()) (peer.Answer, error) {
-	var get func(context.Context, func()) (peer.Answer, error)
+func (f *fake) Get(ctx context.Context, _, _ string, alive func()) (wire.Answer, error) {
+	var get func(context.Context, func()) (wire.Answer, error)
 	f.with(func() { get = f.get })
 	return get(ctx, alive)
 }
 
-func (f *fake) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]peer.Answer, error) {
+func (f *fake) GetMulti(ctx context.Context, group string, keys []string, alive func()) ([]wire.Answer, error) {
 	a, err := f.Get(ctx, group, "", alive)
-	return slices.Repeat([]peer.Answer{a}, len(keys)), err
+	return slices.Repeat([]wire.Answer{a}, len(keys)), err
 }
 
 // GetCached knows the keys that begin with "c".
-func (f *fake) GetCached(ctx context.Context, _ string, keys []string) ([]peer.Answer, error) {
+func (f *fake) GetCached(ctx context.Context, _ string, keys []string) ([]wire.Answer, error) {
 	if err := f.told(ctx); err != nil {
 		return nil, err
 	}
-	answers := make([]peer.Answer, len(keys))
+	answers := make([]wire.Answer, len(keys))
 	f.with(func() { f.batches = append(f.batches, len(keys)) })
 	for i, key := range keys {
-		answers[i] = peer.Answer{Outcome: peer.Absent}
+		answers[i] = wire.Answer{Outcome: wire.Absent}
 		if strings.HasPrefix(key, "c") {
-			answers[i] = peer.Answer{Value: "cached " + key, Marked: true}
+			answers[i] = wire.Answer{Value: "cached " + key, Marked: true}
 		}
 	}
 	return answers, nil
@@ -112,8 +113,8 @@ func (f *fake) Forget(ctx context.Context) error {
 	return err
 }
 
-func (f *fake) Probe(context.Context) (peer.Greeting, error) {
-	var probe func() (peer.Greeting, error)
+func (f *fake) Probe(context.Context) (wire.Greeting, error) {
+	var probe func() (wire.Greeting, error)
 	f.with(func() { probe = f.probe })
 	return probe()
 }
@@ -146,16 +147,14 @@ type rig struct {
 	fakes map[string]*fake
 }
 
-func ours() (peer.Greeting, error) { return greeting(""), nil }
-
-func found(context.Context, func()) (peer.Answer, error) {
-	return peer.Answer{Value: "v", Marked: true}, nil
+func found(context.Context, func()) (wire.Answer, error) {
+	return wire.Answer{Value: "v", Marked: true}, nil
 }
 
 // hang answers when the context ends.
-func hang(ctx context.Context, _ func()) (peer.Answer, error) {
+func hang(ctx context.Context, _ func()) (wire.Answer, error) {
 	<-ctx.Done()
-	return peer.Answer{}, ctx.Err()
+	return wire.Answer{}, ctx.Err()
 }
 
 // start makes a pool of peers that answer, and are marked.
@@ -177,7 +176,7 @@ func startWith(t *testing.T, inFlight int, handover time.Duration, urls ...strin
 		r.fakes[url] = &fake{get: found, probe: ours}
 	}
 	pool := peer.NewPool(self, rings, peer.Options{
-		Name: "test", Dial: func(url string) peer.Transport { return r.fakes[url] },
+		Name: "test", Dial: func(url string) wire.Transport { return r.fakes[url] },
 		Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: inFlight, ProbeTimeout: time.Second, Handover: handover,
 		Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
 	})
@@ -212,7 +211,7 @@ func TestAHungPeerIsLeftForItsSilence(t *testing.T) {
 		for range 3 {
 			began := time.Now()
 			_, err := p.Get(t.Context(), "g", "k")
-			if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != 30*time.Millisecond {
+			if took := time.Since(began); !errors.Is(err, wire.ErrUnavailable) || took != 30*time.Millisecond {
 				t.Errorf("%v after %v", err, took)
 			}
 		}
@@ -220,7 +219,7 @@ func TestAHungPeerIsLeftForItsSilence(t *testing.T) {
 			t.Error("up after three silences")
 		}
 		began := time.Now()
-		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) || time.Since(began) != 0 {
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		r.fakes["a"].with(func() { r.fakes["a"].get = found })
@@ -237,7 +236,7 @@ func TestAPeerThatIsNotKnownMayTakeLongerToConnect(t *testing.T) {
 		r.fakes["a"].with(func() { r.fakes["a"].get = hang })
 		began := time.Now()
 		_, err := r.pool.Peers()[0].Get(t.Context(), "g", "k")
-		if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != 250*time.Millisecond {
+		if took := time.Since(began); !errors.Is(err, wire.ErrUnavailable) || took != 250*time.Millisecond {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -247,13 +246,13 @@ func TestAPeerThatIsLoadingIsWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(ctx context.Context, alive func()) (peer.Answer, error) {
-				time.Sleep(peer.FirstSign)
+			r.fakes["a"].get = func(ctx context.Context, alive func()) (wire.Answer, error) {
+				time.Sleep(wire.FirstSign)
 				for range 50 {
 					alive()
-					time.Sleep(peer.NextSign)
+					time.Sleep(wire.NextSign)
 				}
-				return peer.Answer{Value: "late", Marked: true}, ctx.Err()
+				return wire.Answer{Value: "late", Marked: true}, ctx.Err()
 			}
 		})
 		for range 5 {
@@ -271,12 +270,12 @@ func TestASlowlyGrowingLatencyRaisesTheLimit(t *testing.T) {
 		p := r.pool.Peers()[0]
 		delay := 20 * time.Millisecond
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(ctx context.Context, _ func()) (peer.Answer, error) {
+			r.fakes["a"].get = func(ctx context.Context, _ func()) (wire.Answer, error) {
 				select {
 				case <-time.After(delay):
-					return peer.Answer{Marked: true}, nil
+					return wire.Answer{Marked: true}, nil
 				case <-ctx.Done():
-					return peer.Answer{}, ctx.Err()
+					return wire.Answer{}, ctx.Err()
 				}
 			}
 		})
@@ -294,14 +293,14 @@ func TestASlowlyGrowingLatencyRaisesTheLimit(t *testing.T) {
 func TestAPeerWithoutOurMarkHasItsTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
-		r.fakes["old"] = &fake{get: hang, probe: func() (peer.Greeting, error) { return peer.Greeting{}, nil }}
+		r.fakes["old"] = &fake{get: hang, probe: func() (wire.Greeting, error) { return wire.Greeting{}, nil }}
 		if err := r.pool.Set([]string{"old"}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		began := time.Now()
 		_, err := r.pool.Peers()[0].Get(t.Context(), "g", "k")
-		if took := time.Since(began); !errors.Is(err, peer.ErrUnavailable) || took != time.Second {
+		if took := time.Since(began); !errors.Is(err, wire.ErrUnavailable) || took != time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -312,25 +311,25 @@ func TestOnlyAMarkedAnswerOfAMarkedPeerIsBelieved(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
-		answer := func(a peer.Answer) {
+		answer := func(a wire.Answer) {
 			r.fakes["a"].with(func() {
-				r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return a, nil }
+				r.fakes["a"].get = func(context.Context, func()) (wire.Answer, error) { return a, nil }
 			})
 		}
-		answer(peer.Answer{Outcome: peer.NotFound})
-		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrForeign) || !errors.Is(err, peer.ErrUnavailable) {
+		answer(wire.Answer{Outcome: wire.NotFound})
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrForeign) || !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("an unmarked 404: %v", err)
 		}
-		answer(peer.Answer{Outcome: peer.NotFound, Marked: true})
-		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != peer.NotFound || err != nil {
+		answer(wire.Answer{Outcome: wire.NotFound, Marked: true})
+		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != wire.NotFound || err != nil {
 			t.Errorf("a marked 404: %v, %v", a, err)
 		}
-		answer(peer.Answer{Value: "v"}) // an older version has taken its place
+		answer(wire.Answer{Value: "v"}) // an older version has taken its place
 		if a, err := p.Get(t.Context(), "g", "k"); a.Value != "v" || err != nil {
 			t.Errorf("an unmarked value: %v, %v", a, err)
 		}
-		answer(peer.Answer{Outcome: peer.LoadFailed})
-		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != peer.LoadFailed || err != nil {
+		answer(wire.Answer{Outcome: wire.LoadFailed})
+		if a, err := p.Get(t.Context(), "g", "k"); a.Outcome != wire.LoadFailed || err != nil {
 			t.Errorf("an unmarked 503 of an older version: %v, %v", a, err)
 		}
 	})
@@ -343,7 +342,7 @@ func TestCallersWhoLeaveDoNotCount(t *testing.T) {
 		r.fakes["a"].with(func() { r.fakes["a"].get = hang })
 		for range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			if _, err := p.Get(ctx, "g", "k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, peer.ErrUnavailable) {
+			if _, err := p.Get(ctx, "g", "k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, wire.ErrUnavailable) {
 				t.Error(err)
 			}
 			cancel()
@@ -359,12 +358,12 @@ func TestARefusedConnectionTripsAtOnce(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) {
-				return peer.Answer{}, fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+			r.fakes["a"].get = func(context.Context, func()) (wire.Answer, error) {
+				return wire.Answer{}, fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
 			}
 		})
 		_, err := p.Get(t.Context(), "g", "k")
-		if !errors.Is(err, peer.ErrUnavailable) || p.Up() {
+		if !errors.Is(err, wire.ErrUnavailable) || p.Up() {
 			t.Errorf("%v, up %v", err, p.Up())
 		}
 	})
@@ -374,9 +373,9 @@ func TestRefusalsAreNotThePeersFault(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
 		p := r.pool.Peers()[0]
-		for _, cause := range []error{peer.ErrTooLarge, peer.ErrRefused, peer.ErrNoGroup} {
+		for _, cause := range []error{wire.ErrTooLarge, wire.ErrRefused, wire.ErrNoGroup} {
 			r.fakes["a"].with(func() {
-				r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return peer.Answer{}, cause }
+				r.fakes["a"].get = func(context.Context, func()) (wire.Answer, error) { return wire.Answer{}, cause }
 			})
 			for range 10 {
 				if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, cause) {
@@ -396,9 +395,9 @@ func TestRequestsAreBounded(t *testing.T) {
 		p := r.pool.Peers()[0]
 		release := make(chan struct{})
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) {
+			r.fakes["a"].get = func(context.Context, func()) (wire.Answer, error) {
 				<-release
-				return peer.Answer{Marked: true}, nil
+				return wire.Answer{Marked: true}, nil
 			}
 		})
 		var callers sync.WaitGroup
@@ -410,7 +409,7 @@ func TestRequestsAreBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("the eleventh: %v", err)
 		}
 		close(release)
@@ -427,13 +426,13 @@ func TestMissedRemovalsComeFirst(t *testing.T) {
 		r := start(t, "a")
 		p, f := r.pool.Peers()[0], r.fakes["a"]
 		f.with(func() { f.tell = func(context.Context) error { return syscall.ECONNREFUSED } })
-		if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+		if err := p.Remove(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		p.Miss(writes.Removal{Group: "g", Key: "k"}, syscall.ECONNREFUSED)
 		p.Miss(writes.Removal{Group: "g", Key: "l"}, syscall.ECONNREFUSED)
 		time.Sleep(2 * time.Second) // it can be probed, and still not be told
-		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 			t.Fatalf("asked before it was told: %v", err)
 		}
 		if got := p.Stats().MissedRemoves; got != 2 {

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 func TestOwnersBehindAnOldPeer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
-		r.fakes["old"] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{}, nil }}
+		r.fakes["old"] = &fake{get: found, probe: func() (wire.Greeting, error) { return wire.Greeting{}, nil }}
 		for _, c := range []struct{ peers, want []string }{
 			{[]string{"a", "b"}, []string{"a", "b"}},
 			{[]string{"a", "old", self}, []string{"a", "self"}}, // an old peer would pass the request on
@@ -54,7 +55,7 @@ func TestPeersThatStayAreKept(t *testing.T) {
 				t.Error("the one that left was not closed")
 			}
 		})
-		if _, err := before[0].Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+		if _, err := before[0].Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 			t.Errorf("the one that left: %v", err)
 		}
 	})
@@ -63,14 +64,14 @@ func TestPeersThatStayAreKept(t *testing.T) {
 func TestAPeerThatIsNotThereYetIsFound(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
-		late := &fake{get: hang, probe: func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("connection refused") }}
+		late := &fake{get: hang, probe: func() (wire.Greeting, error) { return wire.Greeting{}, errors.New("connection refused") }}
 		r.fakes["late"] = late
 		if err := r.pool.Set([]string{"late"}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		p := r.pool.Peers()[0]
-		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) || p.Up() {
+		if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) || p.Up() {
 			t.Errorf("%v, up %v", err, p.Up())
 		}
 		late.with(func() { late.get, late.probe = found, ours })
@@ -92,7 +93,7 @@ func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 				if agrees {
 					ring = even
 				}
-				f.probe = func() (peer.Greeting, error) { return greeting(ring), nil }
+				f.probe = func() (wire.Greeting, error) { return greeting(ring), nil }
 			})
 		}
 		restart := func(p *peer.Peer) { // it is found again, and asked anew
@@ -121,7 +122,7 @@ func TestTheEvenRingIsUsedOnceAllWantIt(t *testing.T) {
 		restart(r.pool.Peers()[1])
 		expect("both", true)
 		slow := make(chan struct{})
-		r.fakes["c"] = &fake{get: found, probe: func() (peer.Greeting, error) {
+		r.fakes["c"] = &fake{get: found, probe: func() (wire.Greeting, error) {
 			<-slow
 			return greeting(even), nil
 		}}
@@ -146,20 +147,20 @@ func TestAClosedPool(t *testing.T) {
 		if err := r.pool.Set([]string{"a"}); err == nil {
 			t.Error("peers were set after Close")
 		}
-		if _, err := r.pool.Peers()[0].Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+		if _, err := r.pool.Peers()[0].Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 			t.Error(err)
 		}
 	})
 }
 
 // greeting is that of a peer of ours which would use a ring.
-func greeting(ring string) peer.Greeting {
-	return peer.Greeting{Marked: true, Ring: ring}
+func greeting(ring string) wire.Greeting {
+	return wire.Greeting{Marked: true, Ring: ring}
 }
 
 // greets makes a fake say so.
-func (f *fake) greets(g peer.Greeting) {
-	f.with(func() { f.probe = func() (peer.Greeting, error) { return g, nil } })
+func (f *fake) greets(g wire.Greeting) {
+	f.with(func() { f.probe = func() (wire.Greeting, error) { return g, nil } })
 }
 
 // A process that began while one of the peers was down used another ring than all others, for as
@@ -168,8 +169,8 @@ func TestAProcessThatBeginsUsesTheRingThatTheOthersUse(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
 		r.fakes["a"], r.fakes["down"] = &fake{get: found}, &fake{get: hang}
-		r.fakes["a"].greets(peer.Greeting{Marked: true, Ring: even, RingInUse: true})
-		r.fakes["down"].probe = func() (peer.Greeting, error) { return peer.Greeting{}, errors.New("connection refused") }
+		r.fakes["a"].greets(wire.Greeting{Marked: true, Ring: even, RingInUse: true})
+		r.fakes["down"].probe = func() (wire.Greeting, error) { return wire.Greeting{}, errors.New("connection refused") }
 		if err := r.pool.Set([]string{"a", "down"}); err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +178,7 @@ func TestAProcessThatBeginsUsesTheRingThatTheOthersUse(t *testing.T) {
 		if !r.pool.Even() {
 			t.Error("it does not use the ring that a uses")
 		}
-		r.fakes["down"].greets(peer.Greeting{}) // one of the original is there by now
+		r.fakes["down"].greets(wire.Greeting{}) // one of the original is there by now
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if r.pool.Even() {
@@ -192,7 +193,7 @@ func TestAPeerIsAskedAgainWhatItIs(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a", "b")
 		for _, url := range []string{"a", "b"} {
-			r.fakes[url].greets(peer.Greeting{Marked: true, Ring: even})
+			r.fakes[url].greets(wire.Greeting{Marked: true, Ring: even})
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -200,7 +201,7 @@ func TestAPeerIsAskedAgainWhatItIs(t *testing.T) {
 			t.Error("the ring has not changed")
 		}
 		r.fakes["a"].with(func() {
-			r.fakes["a"].get = func(context.Context, func()) (peer.Answer, error) { return peer.Answer{Value: "v"}, nil }
+			r.fakes["a"].get = func(context.Context, func()) (wire.Answer, error) { return wire.Answer{Value: "v"}, nil }
 		})
 		if _, err := r.pool.Peer("a").Get(t.Context(), "g", "k"); err != nil {
 			t.Fatal(err)
@@ -224,7 +225,7 @@ func TestAnotherEvenRingIsNotAgreedOn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t)
 		r.fakes["a"] = &fake{get: found}
-		r.fakes["a"].greets(peer.Greeting{Marked: true, Ring: "rendezvous", RingInUse: true})
+		r.fakes["a"].greets(wire.Greeting{Marked: true, Ring: "rendezvous", RingInUse: true})
 		if err := r.pool.Set([]string{"a"}); err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +245,7 @@ func TestTheHolderOfAKeyWhileTheRingIsWaitedFor(t *testing.T) {
 			t.Errorf("the holder is %v, want a", p)
 		}
 		for _, url := range []string{"a", "b"} {
-			r.fakes[url].greets(peer.Greeting{Marked: true, Ring: even})
+			r.fakes[url].greets(wire.Greeting{Marked: true, Ring: even})
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -259,7 +260,7 @@ func TestThoseInTheZoneAreAskedFirstBehindTheOwner(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		fakes := make(map[string]*fake)
 		for url, zone := range map[string]string{"far": "x", "near": "z", "nowhere": ""} {
-			fakes[url] = &fake{get: found, probe: func() (peer.Greeting, error) { return peer.Greeting{Marked: true, Zone: zone}, nil }}
+			fakes[url] = &fake{get: found, probe: func() (wire.Greeting, error) { return wire.Greeting{Marked: true, Zone: zone}, nil }}
 		}
 		for _, c := range []struct {
 			zone        string
@@ -276,7 +277,7 @@ func TestThoseInTheZoneAreAskedFirstBehindTheOwner(t *testing.T) {
 			{"y", []string{"far", "nowhere", "near"}, []string{"far", "nowhere", "near"}},
 		} {
 			pool := peer.NewPool(self, rings, peer.Options{
-				Name: "test", Dial: func(url string) peer.Transport { return fakes[url] }, Zone: c.zone,
+				Name: "test", Dial: func(url string) wire.Transport { return fakes[url] }, Zone: c.zone,
 				Timeout: time.Second, Silence: 30 * time.Millisecond, MaxInFlight: 10, ProbeTimeout: time.Second,
 				Backoff: func(error, int) time.Duration { return 50 * time.Millisecond },
 			})
@@ -308,3 +309,5 @@ func names(peers []*peer.Peer) (names []string) {
 	}
 	return names
 }
+
+func ours() (wire.Greeting, error) { return greeting(""), nil }

@@ -31,8 +31,8 @@ func newTurns(most int) turns {
 var errNotBegun = errors.New("its caller has left before its turn")
 
 // take waits for the turn of a request. Then bytes are on their way to the peer, its own among
-// them, until leave is called.
-func (t *turns) take(ctx context.Context, size int, left <-chan struct{}) (bytes int64, leave func(), err error) {
+// them, until over is called.
+func (t *turns) take(ctx context.Context, size int, left <-chan struct{}) (bytes int64, over func(), err error) {
 	places := t.removes
 	if size > smallValue {
 		places = t.sets

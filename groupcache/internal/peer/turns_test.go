@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // A peer takes what it is told one after the other, so long each.
@@ -87,7 +88,7 @@ func TestNobodyWaitsForTheTurnOfAPeerThatHangs(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		var all sync.WaitGroup
-		for ctx, want := range map[context.Context]error{t.Context(): peer.ErrUnavailable, short: context.DeadlineExceeded} {
+		for ctx, want := range map[context.Context]error{t.Context(): wire.ErrUnavailable, short: context.DeadlineExceeded} {
 			for range 1500 {
 				all.Go(func() {
 					if err := p.Set(ctx, "g", "k", peer.Value{Value: "v"}); !errors.Is(err, want) {

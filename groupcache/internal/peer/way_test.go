@@ -8,25 +8,26 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
 // lively answers after a while, and shows life until then.
-func lively(after time.Duration) func(context.Context, func()) (peer.Answer, error) {
-	return func(ctx context.Context, alive func()) (peer.Answer, error) {
+func lively(after time.Duration) func(context.Context, func()) (wire.Answer, error) {
+	return func(ctx context.Context, alive func()) (wire.Answer, error) {
 		for end := time.Now().Add(after); time.Now().Before(end); {
 			select {
 			case <-time.After(10 * time.Millisecond):
 				alive()
 			case <-ctx.Done():
-				return peer.Answer{}, ctx.Err()
+				return wire.Answer{}, ctx.Err()
 			}
 		}
 		return found(ctx, alive)
 	}
 }
 
-func (f *fake) Explore(context.Context) peer.Way {
-	explore := func() peer.Way { return peer.Way{Signs: peer.Passes, Batches: peer.Passes, Sure: true} }
+func (f *fake) Explore(context.Context) wire.Way {
+	explore := func() wire.Way { return wire.Way{Signs: wire.Passes, Batches: wire.Passes, Sure: true} }
 	f.with(func() {
 		if f.explore != nil {
 			explore = f.explore
@@ -38,13 +39,13 @@ func (f *fake) Explore(context.Context) peer.Way {
 func (f *fake) Close() { f.with(func() { f.closed = true }) }
 
 // explores makes a fake say what gets through to it.
-func (f *fake) explores(w peer.Way) { f.with(func() { f.explore = func() peer.Way { return w } }) }
+func (f *fake) explores(w wire.Way) { f.with(func() { f.explore = func() wire.Way { return w } }) }
 
 // silentFor is for how long a hung peer is waited for.
 func silentFor(t *testing.T, p *peer.Peer) time.Duration {
 	t.Helper()
 	began := time.Now()
-	if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, peer.ErrUnavailable) {
+	if _, err := p.Get(t.Context(), "g", "k"); !errors.Is(err, wire.ErrUnavailable) {
 		t.Errorf("a peer that hangs: %v", err)
 	}
 	return time.Since(began)
@@ -56,7 +57,7 @@ func TestATestOfTheWayThatIsLateChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := start(t, "a")
 		a, p := r.fakes["a"], r.pool.Peers()[0]
-		a.explores(peer.Way{})
+		a.explores(wire.Way{})
 		for range 25 { // one of 20 greetings tests the way
 			r.pool.GreetAll()
 			synctest.Wait()
@@ -68,7 +69,7 @@ func TestATestOfTheWayThatIsLateChangesNothing(t *testing.T) {
 		if !p.Batches() {
 			t.Error("it is not asked for several keys any more")
 		}
-		a.explores(peer.Way{Signs: peer.Blocked, Batches: peer.Blocked, Sure: true})
+		a.explores(wire.Way{Signs: wire.Blocked, Batches: wire.Blocked, Sure: true})
 		a.with(func() { a.get = found })
 		r.pool.GreetAll()
 		synctest.Wait()
@@ -86,7 +87,7 @@ func TestAWayThatIsNotKnownIsLookedAtAgainSoon(t *testing.T) {
 		r := start(t)
 		looked := 0
 		a := &fake{get: lively(3 * time.Second), probe: ours}
-		a.explore = func() peer.Way { looked++; return peer.Way{Marked: true} }
+		a.explore = func() wire.Way { looked++; return wire.Way{Marked: true} }
 		r.fakes["a"] = a
 		if err := r.pool.Set([]string{"a"}); err != nil {
 			t.Fatal(err)

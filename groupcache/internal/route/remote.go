@@ -10,6 +10,7 @@ import (
 	pb "github.com/holdfast-go/holdfast/groupcache/groupcachepb"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -44,11 +45,11 @@ func (r Remote) URL() string {
 }
 
 // Get asks for a key. The error is one of a Foreign, or wraps ErrPeerUnavailable.
-func (r Remote) Get(ctx context.Context, group, key string) (peer.Answer, error) {
+func (r Remote) Get(ctx context.Context, group, key string) (wire.Answer, error) {
 	if r.Peer == nil {
 		out := &pb.GetResponse{}
 		err := r.Foreign.Get(ctx, &pb.GetRequest{Group: &group, Key: &key}, out)
-		return peer.Answer{Value: string(out.GetValue()), Expire: out.GetExpire()}, err
+		return wire.Answer{Value: string(out.GetValue()), Expire: out.GetExpire()}, err
 	}
 	a, err := r.Peer.Get(ctx, group, key)
 	return a, Unavailable(err)
@@ -77,7 +78,7 @@ func (r Remote) Set(ctx context.Context, group, key string, v outcome.Value, lef
 }
 
 // errCannotSweep says that a peer of somebody else's making removes single keys only.
-var errCannotSweep = fmt.Errorf("%w: the peer has no method to remove several keys", peer.ErrUndeliverable)
+var errCannotSweep = fmt.Errorf("%w: the peer has no method to remove several keys", wire.ErrUndeliverable)
 
 // Sweep removes all keys that begin with a prefix.
 func (r Remote) Sweep(ctx context.Context, group string, s writes.Sweep) error {

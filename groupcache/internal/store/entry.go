@@ -100,3 +100,19 @@ func (e *entry) hits() int64 {
 	u := e.uses.Load()
 	return int64(u/degree)*sampled + int64(u%degree)
 }
+
+// Item is what Put stores.
+type Item struct {
+	// Key is copied.
+	Key string
+	// Value is copied while it and the key take 1 KiB at most. A larger one is kept: it should be
+	// an allocation of its own, as the store counts its length.
+	Value string
+	// Expire is when the value expires, in nanoseconds since 1970; 0 means never.
+	Expire int64
+	// Flags are the caller's: the View has them.
+	Flags uint8
+	// Fence, if there is one, is read with the shard locked, and the item is not stored if it is
+	// true. Once it is set and the key is removed, the item is not there.
+	Fence *atomic.Bool
+}

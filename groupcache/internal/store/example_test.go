@@ -9,7 +9,7 @@ import (
 
 func Example() {
 	s := store.New(store.Options{MaxBytes: 1 << 20})
-	s.Add(store.Item{Key: "user:1", Value: "Ada", Expire: time.Now().Add(time.Hour).UnixNano()})
+	s.Put(store.Item{Key: "user:1", Value: "Ada", Expire: time.Now().Add(time.Hour).UnixNano()})
 	if v, ok := s.Get("user:1"); ok {
 		fmt.Println(v.Value)
 	}

@@ -13,11 +13,11 @@ func TestExpiry(t *testing.T) {
 	each(t, func(t *testing.T, o store.Options) {
 		synctest.Test(t, func(t *testing.T) {
 			s := store.New(o)
-			if s.Add(store.Item{Key: "past", Expire: time.Now().UnixNano()}) {
+			if s.Put(store.Item{Key: "past", Expire: time.Now().UnixNano()}) {
 				t.Error("Add of what has expired = true, want false")
 			}
 			end := time.Now().Add(time.Minute).UnixNano()
-			s.Add(store.Item{Key: "key", Value: "v", Expire: end})
+			s.Put(store.Item{Key: "key", Value: "v", Expire: end})
 			add(t, s, "always", "v")
 			time.Sleep(time.Minute - 1)
 			if v, ok := s.Get("key"); !ok || v != (store.View{Value: "v", Expire: end}) {
@@ -40,7 +40,7 @@ func TestExpiry(t *testing.T) {
 func TestAddOfAnExpiredValueRemovesTheOld(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 1 << 20})
 	add(t, s, "key", "v")
-	if s.Add(store.Item{Key: "key", Value: "w", Expire: -1}) {
+	if s.Put(store.Item{Key: "key", Value: "w", Expire: -1}) {
 		t.Error("Add of what expired before 1970 = true, want false")
 	}
 	wantMiss(t, s, "key")
@@ -52,7 +52,7 @@ func TestAddOfAnExpiredValueRemovesTheOld(t *testing.T) {
 func TestStaleValuesAreAnsweredForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := store.New(store.Options{MaxBytes: 1 << 20, Stale: time.Minute})
-		s.Add(store.Item{Key: "key", Value: "v", Expire: time.Now().Add(time.Second).UnixNano()})
+		s.Put(store.Item{Key: "key", Value: "v", Expire: time.Now().Add(time.Second).UnixNano()})
 		for _, step := range []struct {
 			wait        time.Duration
 			there, late bool
@@ -81,7 +81,7 @@ func TestSweepRemovesTheExpired(t *testing.T) {
 				if i%2 == 0 {
 					it.Expire = time.Now().Add(time.Minute).UnixNano()
 				}
-				s.Add(it)
+				s.Put(it)
 			}
 			time.Sleep(time.Minute)
 			if got := s.Sweep(1 << 30); got != 0 {
@@ -114,7 +114,7 @@ func TestOneLargeSweepSeesAll(t *testing.T) {
 		for _, first := range []int{1, 3000, 9000} { // bytes to look at, so that the large sweep begins anywhere
 			n := cut(20_000, 2)
 			for i := range n {
-				s.Add(store.Item{Key: fmt.Sprint(i), Expire: time.Now().Add(time.Minute).UnixNano()})
+				s.Put(store.Item{Key: fmt.Sprint(i), Expire: time.Now().Add(time.Minute).UnixNano()})
 			}
 			s.Sweep(first)
 			time.Sleep(time.Minute)
@@ -132,12 +132,12 @@ func TestAnEntryMayGoWhileItIsRead(t *testing.T) {
 			for name, meanwhile := range map[string]func(*store.Store){
 				"Remove":  func(s *store.Store) { s.Remove("key") },
 				"Clear":   func(s *store.Store) { s.Clear() },
-				"replace": func(s *store.Store) { s.Add(store.Item{Key: "key", Value: "new"}) },
+				"replace": func(s *store.Store) { s.Put(store.Item{Key: "key", Value: "new"}) },
 			} {
 				clock := func() time.Time { return time.Unix(0, 0) }
 				o.Now = func() time.Time { return clock() }
 				s := store.New(o)
-				s.Add(store.Item{Key: "key", Expire: time.Unix(2, 0).UnixNano()})
+				s.Put(store.Item{Key: "key", Expire: time.Unix(2, 0).UnixNano()})
 				clock = func() time.Time { meanwhile(s); return now }
 				_, _ = s.Get("key")
 				add(t, s, "other", "v")

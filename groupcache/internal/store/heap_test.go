@@ -68,7 +68,7 @@ func TestAllocatedHeapStaysNearTheBudget(t *testing.T) {
 					if len(value) > 1000 {
 						value = strings.Clone(value)
 					}
-					s.Add(store.Item{Key: string(key[:]), Value: value})
+					s.Put(store.Item{Key: string(key[:]), Value: value})
 					added += s.Cost(len(key), len(value))
 					binary.BigEndian.PutUint64(key[:], i/2)
 					_, _ = s.Get(string(key[:]))

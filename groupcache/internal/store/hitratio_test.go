@@ -161,7 +161,7 @@ func (s *stored) access(key uint64) bool {
 	if _, ok := s.store.Get(string(s.key[:])); ok {
 		return true
 	}
-	s.store.Add(store.Item{Key: string(s.key[:])})
+	s.store.Put(store.Item{Key: string(s.key[:])})
 	return false
 }
 
@@ -322,7 +322,7 @@ func TestHitRatioOfValuesOfManySizes(t *testing.T) {
 				hits++
 				continue
 			}
-			s.Add(store.Item{Key: name, Value: value[:16<<(key*0x9E3779B97F4A7C15>>61)]})
+			s.Put(store.Item{Key: name, Value: value[:16<<(key*0x9E3779B97F4A7C15>>61)]})
 		}
 		ratios[policy] = 100 * float64(hits) / float64(len(reads))
 	}

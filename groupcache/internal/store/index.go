@@ -96,7 +96,7 @@ func (t *table) probe(hash uint64) probe {
 	return probe{at: hash >> tagBits & mask, mask: mask}
 }
 
-func (p *probe) next() {
+func (p *probe) advance() {
 	p.step++
 	p.at = (p.at + p.step) & p.mask
 }
@@ -119,7 +119,7 @@ func first(word uint64) int { return bits.TrailingZeros64(word) / groupSize }
 
 func (x *index) find(hash uint64, key string) *entry {
 	t := x.table(hash)
-	for p := t.probe(hash); ; p.next() {
+	for p := t.probe(hash); ; p.advance() {
 		g := &t.groups[p.at]
 		tags := g.tags.Load()
 		for m := matching(tags, hash); m != 0; m &= m - 1 {
@@ -136,7 +136,7 @@ func (x *index) find(hash uint64, key string) *entry {
 
 // locate returns where an entry is that is in the table.
 func (t *table) locate(e *entry) (*group, int) {
-	for p := t.probe(e.hash); ; p.next() {
+	for p := t.probe(e.hash); ; p.advance() {
 		g := &t.groups[p.at]
 		for i := range g.slots {
 			if g.slots[i].Load() == e {
@@ -163,7 +163,7 @@ func (x *index) insert(e *entry) {
 }
 
 func (t *table) insert(e *entry) {
-	for p := t.probe(e.hash); ; p.next() {
+	for p := t.probe(e.hash); ; p.advance() {
 		g := &t.groups[p.at]
 		tags := g.tags.Load()
 		m := unused(tags)

@@ -84,7 +84,7 @@ func TestAValueThatGrowsOrShrinks(t *testing.T) {
 		if v, ok := s.Peek("key"); !ok || len(v.Value) != 300_000 {
 			t.Errorf("Peek: %d bytes, %v", len(v.Value), ok)
 		}
-		if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1<<20)}) {
+		if s.Put(store.Item{Key: "key", Value: strings.Repeat("v", 1<<20)}) {
 			t.Error("a value over the budget was stored")
 		}
 		wantMiss(t, s, "key")
@@ -95,7 +95,7 @@ func TestAValueThatGrowsOrShrinks(t *testing.T) {
 		wantMiss(t, s, "key")
 		fence := new(atomic.Bool)
 		fence.Store(true)
-		if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 300_000), Fence: fence}) {
+		if s.Put(store.Item{Key: "key", Value: strings.Repeat("v", 300_000), Fence: fence}) {
 			t.Error("Add with the fence up = true, want false")
 		}
 		add(t, s, "key", strings.Repeat("v", 300_000))
@@ -110,7 +110,7 @@ func TestALargeValueExpires(t *testing.T) {
 	now := time.Unix(1, 0)
 	s := store.New(store.Options{MaxBytes: 1 << 20, Now: func() time.Time { return now }})
 	for i := range 2 {
-		if !s.Add(store.Item{Key: fmt.Sprint(i), Value: strings.Repeat("v", 300_000), Expire: now.Add(time.Second).UnixNano()}) {
+		if !s.Put(store.Item{Key: fmt.Sprint(i), Value: strings.Repeat("v", 300_000), Expire: now.Add(time.Second).UnixNano()}) {
 			t.Fatal("Add = false")
 		}
 	}

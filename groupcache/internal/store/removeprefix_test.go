@@ -15,10 +15,10 @@ func TestRemovePrefix(t *testing.T) {
 	}{{"none", 2001}, {"a", 1000}, {"", 0}} {
 		s := store.New(store.Options{MaxBytes: 4 << 20})
 		for i := range 1000 {
-			s.Add(store.Item{Key: fmt.Sprint("a", i), Value: "v"})
-			s.Add(store.Item{Key: fmt.Sprint("b", i), Value: "v"})
+			s.Put(store.Item{Key: fmt.Sprint("a", i), Value: "v"})
+			s.Put(store.Item{Key: fmt.Sprint("b", i), Value: "v"})
 		}
-		s.Add(store.Item{Key: "a large one", Value: strings.Repeat("v", 1<<20)})
+		s.Put(store.Item{Key: "a large one", Value: strings.Repeat("v", 1<<20)})
 		s.RemovePrefix(c.prefix)
 		stats := s.Stats()
 		if stats.Items != int64(c.left) {

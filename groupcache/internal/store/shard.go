@@ -174,8 +174,8 @@ func (s *shard) removePrefix(prefix string) {
 	}
 }
 
-// expire removes an entry that has expired, unless that has been done.
-func (s *shard) expire(e *entry) bool {
+// dropExpired removes an entry that has expired, unless that has been done.
+func (s *shard) dropExpired(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.has(e) {

@@ -70,22 +70,6 @@ const (
 	smallItem   = 4 << 10
 )
 
-// Item is what Add stores.
-type Item struct {
-	// Key is copied.
-	Key string
-	// Value is copied while it and the key take 1 KiB at most. A larger one is kept: it should be
-	// an allocation of its own, as the store counts its length.
-	Value string
-	// Expire is when the value expires, in nanoseconds since 1970; 0 means never.
-	Expire int64
-	// Flags are the caller's: the View has them.
-	Flags uint8
-	// Fence, if there is one, is read with the shard locked, and the item is not stored if it is
-	// true. Once it is set and the key is removed, the item is not there.
-	Fence *atomic.Bool
-}
-
 // View is what a store has under a key.
 type View struct {
 	Value  string
@@ -159,7 +143,7 @@ func (s *Store) Get(key string) (View, bool) {
 	if e.expire != 0 {
 		age := s.age(e)
 		if age >= s.stale {
-			shard.expire(e)
+			shard.dropExpired(e)
 			s.counts.miss()
 			return View{}, false
 		}
@@ -213,11 +197,11 @@ func since(now, then int64) int64 {
 	return d
 }
 
-// Add stores an item in place of what was under its key, and reports whether it did. It does not if
+// Put stores an item in place of what was under its key, and reports whether it did. It does not if
 // the item's fence is up: then nothing changes. Nor does it if the item has expired, if it is too
 // large (see Fits), which Stats counts as refused, or if there is no budget: then the old value,
 // which is out of date, is removed.
-func (s *Store) Add(it Item) bool {
+func (s *Store) Put(it Item) bool {
 	hash := maphash.String(s.seed, it.Key)
 	shard := &s.shards[hash>>s.shift]
 	cost, budget := s.costs.of(len(it.Key), len(it.Value)), s.budget.Load()

@@ -31,13 +31,13 @@ func BenchmarkGet(b *testing.B) {
 		o.MaxBytes = 64 << 20
 		s := store.New(o)
 		for _, key := range keys {
-			s.Add(store.Item{Key: key, Value: value})
+			s.Put(store.Item{Key: key, Value: value})
 		}
 		benchGet(b, name, keys, func(key string) bool { _, ok := s.Get(key); return ok })
 	}
 	expiring := store.New(store.Options{MaxBytes: 64 << 20})
 	for _, key := range keys {
-		expiring.Add(store.Item{Key: key, Value: value, Expire: time.Now().Add(time.Hour).UnixNano()})
+		expiring.Put(store.Item{Key: key, Value: value, Expire: time.Now().Add(time.Hour).UnixNano()})
 	}
 	benchGet(b, "S3FIFO expiring", keys, func(key string) bool { _, ok := expiring.Get(key); return ok })
 	var mu sync.RWMutex
@@ -86,7 +86,7 @@ func BenchmarkAdd(b *testing.B) {
 				key := make([]byte, 0, 16)
 				for pb.Next() {
 					key = fmt.Appendf(key[:0], "%016d", next.Add(1))
-					s.Add(store.Item{Key: string(key), Value: value})
+					s.Put(store.Item{Key: string(key), Value: value})
 				}
 			})
 		})
@@ -97,7 +97,7 @@ func TestGetDoesNotAllocate(t *testing.T) {
 	each(t, func(t *testing.T, o store.Options) {
 		s := store.New(o)
 		add(t, s, "key", "value")
-		s.Add(store.Item{Key: "expires", Expire: time.Now().Add(time.Hour).UnixNano()})
+		s.Put(store.Item{Key: "expires", Expire: time.Now().Add(time.Hour).UnixNano()})
 		for _, key := range []string{"key", "expires", "none"} {
 			if n := testing.AllocsPerRun(100, func() { _, _ = s.Get(key) }); n != 0 {
 				t.Errorf("Get(%q): %v allocations, want 0", key, n)

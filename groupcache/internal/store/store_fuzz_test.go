@@ -25,7 +25,7 @@ func FuzzStore(f *testing.F) {
 				if program[3] != 0 {
 					it.Expire = now + int64(program[3]) - 5
 				}
-				if delete(values, key); s.Add(it) {
+				if delete(values, key); s.Put(it) {
 					values[key] = store.View{Value: it.Value, Expire: it.Expire, Flags: it.Flags}
 				}
 			case 3:

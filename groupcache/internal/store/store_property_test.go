@@ -37,7 +37,7 @@ func (m *model) add(t *rapid.T) {
 	if rapid.Bool().Draw(t, "expires") {
 		it.Expire = m.now + rapid.Int64Range(-1, 5).Draw(t, "ttl")
 	}
-	if m.store.Add(it) {
+	if m.store.Put(it) {
 		m.values[it.Key] = store.View{Value: it.Value, Expire: it.Expire, Flags: it.Flags}
 	} else {
 		delete(m.values, it.Key)
@@ -128,7 +128,7 @@ func TestStoreWithRoomLosesNothing(t *testing.T) {
 			key := fmt.Sprint(step / 2)
 			if step%2 == 0 {
 				values[key] = fmt.Sprint(i)
-				s.Add(store.Item{Key: key, Value: values[key]})
+				s.Put(store.Item{Key: key, Value: values[key]})
 			} else if _, ok := values[key]; s.Remove(key) != ok {
 				t.Fatalf("Remove(%q) = %v, want %v", key, !ok, ok)
 			} else {
@@ -159,7 +159,7 @@ func TestLRUEvictsWhatWasNotUsedForLongest(t *testing.T) {
 			if at >= 0 {
 				recent = slices.Delete(recent, at, at+1)
 			} else {
-				s.Add(store.Item{Key: key})
+				s.Put(store.Item{Key: key})
 			}
 			recent = append(recent, key)
 			recent = recent[max(0, len(recent)-room):]

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // add stores a value that does not expire.
 func add(t testing.TB, s *store.Store, key, value string) {
 	t.Helper()
-	if !s.Add(store.Item{Key: key, Value: value}) {
+	if !s.Put(store.Item{Key: key, Value: value}) {
 		t.Fatalf("Add(%q) = false, want true", key)
 	}
 }
@@ -56,7 +56,7 @@ func each(t *testing.T, test func(t *testing.T, o store.Options)) {
 func TestZeroOptionsStoreNothing(t *testing.T) {
 	for _, bytes := range []int64{0, -1} {
 		s := store.New(store.Options{MaxBytes: bytes})
-		if s.Add(store.Item{Key: "a", Value: "b"}) || s.Add(store.Item{}) {
+		if s.Put(store.Item{Key: "a", Value: "b"}) || s.Put(store.Item{}) {
 			t.Error("Add = true without a budget, want false")
 		}
 		wantMiss(t, s, "a")
@@ -115,7 +115,7 @@ func TestStatsCountExactly(t *testing.T) {
 
 func TestFlagsComeBack(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 1 << 20})
-	s.Add(store.Item{Key: "a", Flags: 7})
+	s.Put(store.Item{Key: "a", Flags: 7})
 	got, _ := s.Get("a")
 	peeked, _ := s.Peek("a")
 	if want := (store.View{Flags: 7}); got != want || peeked != want {
@@ -173,7 +173,7 @@ func TestAValueOverHalfOfTheBudgetIsRefused(t *testing.T) {
 		s := store.New(o)
 		add(t, s, "stays", "here")
 		add(t, s, "key", "old")
-		if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1<<19)}) {
+		if s.Put(store.Item{Key: "key", Value: strings.Repeat("v", 1<<19)}) {
 			t.Error("Add of more than a half = true, want false")
 		}
 		wantMiss(t, s, "key") // the old value is out of date
@@ -191,7 +191,7 @@ func TestASmallBudgetIsOfUse(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 1024})
 	add(t, s, "key", strings.Repeat("v", 500))
 	want(t, s, "key", strings.Repeat("v", 500))
-	if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1024)}) {
+	if s.Put(store.Item{Key: "key", Value: strings.Repeat("v", 1024)}) {
 		t.Error("Add of a value over the budget = true, want false")
 	}
 }
@@ -199,14 +199,14 @@ func TestASmallBudgetIsOfUse(t *testing.T) {
 func TestAFenceKeepsALoadOut(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 1 << 20})
 	fence := new(atomic.Bool)
-	if !s.Add(store.Item{Key: "key", Value: "1", Fence: fence}) {
+	if !s.Put(store.Item{Key: "key", Value: "1", Fence: fence}) {
 		t.Error("Add with the fence down = false, want true")
 	}
 	fence.Store(true)
-	if s.Add(store.Item{Key: "key", Value: "2", Fence: fence}) {
+	if s.Put(store.Item{Key: "key", Value: "2", Fence: fence}) {
 		t.Error("Add with the fence up = true, want false")
 	}
-	if s.Add(store.Item{Key: "key", Value: strings.Repeat("v", 1<<20), Fence: fence}) {
+	if s.Put(store.Item{Key: "key", Value: strings.Repeat("v", 1<<20), Fence: fence}) {
 		t.Error("Add of a large value with the fence up = true, want false")
 	}
 	want(t, s, "key", "1")
@@ -263,7 +263,7 @@ func TestSetMaxBytes(t *testing.T) {
 		}
 		check(t, s)
 		s.SetMaxBytes(-1)
-		if got := s.Stats(); got.Items != 0 || s.Add(store.Item{Key: "a"}) {
+		if got := s.Stats(); got.Items != 0 || s.Put(store.Item{Key: "a"}) {
 			t.Errorf("Stats() = %+v without a budget, want it empty and to stay so", got)
 		}
 		s.SetMaxBytes(1 << 20)
@@ -278,7 +278,7 @@ func TestHottest(t *testing.T) {
 		for i := range 5000 {
 			add(t, s, fmt.Sprint("cold", i), "v")
 		}
-		s.Add(store.Item{Key: "expired", Expire: time.Now().Add(1).UnixNano()})
+		s.Put(store.Item{Key: "expired", Expire: time.Now().Add(1).UnixNano()})
 		time.Sleep(time.Nanosecond)
 		add(t, s, "hot", "1")
 		add(t, s, "hotter", "2")

@@ -34,9 +34,9 @@ func TestReadersNeverMissWhatStays(t *testing.T) {
 		writers.Go(func() {
 			for round := range cut(6, 3) {
 				for i := range churned {
-					s.Add(store.Item{Key: fmt.Sprint(w, " ", i), Value: fmt.Sprint(round)})
+					s.Put(store.Item{Key: fmt.Sprint(w, " ", i), Value: fmt.Sprint(round)})
 					if i%(churned/kept) == 0 {
-						s.Add(store.Item{Key: fmt.Sprint("kept", i/(churned/kept)), Value: fmt.Sprint(i / (churned / kept))})
+						s.Put(store.Item{Key: fmt.Sprint("kept", i/(churned/kept)), Value: fmt.Sprint(i / (churned / kept))})
 					}
 				}
 				for i := range churned {
@@ -86,7 +86,7 @@ func work(t *testing.T, s *store.Store, random *rand.Rand) {
 		if n%4 == 0 {
 			it.Expire = time.Now().UnixNano() + random.Int64N(int64(5*time.Millisecond))
 		}
-		s.Add(it)
+		s.Put(it)
 	case n < 960:
 		s.Remove(key)
 	case n < 985:
@@ -109,7 +109,7 @@ func TestAFencedLoadIsNeverStale(t *testing.T) {
 		fence := new(atomic.Bool)
 		before := source.Load()
 		var load sync.WaitGroup
-		load.Go(func() { s.Add(store.Item{Key: "key", Value: fmt.Sprint(before), Fence: fence}) })
+		load.Go(func() { s.Put(store.Item{Key: "key", Value: fmt.Sprint(before), Fence: fence}) })
 		now := source.Add(1)
 		fence.Store(true)
 		s.Remove("key")

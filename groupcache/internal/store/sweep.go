@@ -48,7 +48,7 @@ func (s *shard) expires() bool {
 
 func (s *shard) removeExpired(t *table, now, stale int64) (removed int) {
 	for e := range t.all {
-		if e.expire != 0 && since(now, e.expire) >= stale && s.expire(e) {
+		if e.expire != 0 && since(now, e.expire) >= stale && s.dropExpired(e) {
 			removed++
 		}
 	}

@@ -67,13 +67,13 @@ func (t *Tiers) KeepGuest(item store.Item) {
 	if _, ok := other.Peek(item.Key); ok { // from when it had another size, or owner
 		other.Remove(item.Key)
 	}
-	to.Add(item)
+	to.Put(item)
 }
 
 // PutMain stores a value that was set, of this process's own key.
 func (t *Tiers) PutMain(item store.Item) {
 	t.Hot.Remove(item.Key)
-	t.Main.Add(item)
+	t.Main.Put(item)
 }
 
 // PutHot stores a value that was set, of another owner's key.

@@ -9,16 +9,16 @@ import (
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// Removal says what became of a removal by prefix at the other processes, by their addresses.
-type Removal struct{ Done, Missed, Unable []string }
+// Swept says what became of a removal by prefix at the other processes, by their addresses.
+type Swept struct{ Done, Missed, Unable []string }
 
 // RemovePrefix drops all keys that begin with a prefix from the caches of all processes.
-func (w *Writer) RemovePrefix(ctx context.Context, prefix string) (Removal, error) {
+func (w *Writer) RemovePrefix(ctx context.Context, prefix string) (Swept, error) {
 	ctx = group.OrBackground(ctx)
 	router := w.group.Route()
 	router.Settle(ctx)
@@ -28,7 +28,7 @@ func (w *Writer) RemovePrefix(ctx context.Context, prefix string) (Removal, erro
 	}
 	targets := router.Others(w.group.Name, prefix)
 	told := context.WithoutCancel(ctx)
-	var removal Removal
+	var removal Swept
 	done := make(chan error, 1)
 	earlier := w.left.EarlierUnder(prefix)
 	ok := w.group.Process.Spawn(func() {
@@ -43,19 +43,19 @@ func (w *Writer) RemovePrefix(ctx context.Context, prefix string) (Removal, erro
 	})
 	if !ok {
 		w.haveBegun(id)
-		return Removal{}, outcome.ErrClosed
+		return Swept{}, outcome.ErrClosed
 	}
 	select {
 	case err := <-done:
 		return removal, err
 	case <-ctx.Done():
-		return Removal{}, fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
+		return Swept{}, fmt.Errorf("groupcache: the peers are told in the background: %w", ctx.Err())
 	}
 }
 
 // sweep tells all processes to begin, and then all that have begun to end. See package writes for
 // the reason.
-func (w *Writer) sweep(ctx context.Context, id, prefix string, targets []route.Target) (Removal, error) {
+func (w *Writer) sweep(ctx context.Context, id, prefix string, targets []route.Target) (Swept, error) {
 	step := func(ctx context.Context, phase writes.Phase, targets []route.Target) []error {
 		return writes.Round[route.Target]{
 			Life: w.group.Process.Life,
@@ -65,17 +65,17 @@ func (w *Writer) sweep(ctx context.Context, id, prefix string, targets []route.T
 			Miss: func(t route.Target, err error) {
 				t.Miss(writes.Removal{Group: w.group.Name, Key: prefix, Prefix: true}, err)
 			},
-			Hopeless: peer.Hopeless,
-			Down:     peer.ErrUnavailable,
+			Hopeless: wire.Hopeless,
+			Down:     wire.ErrUnavailable,
 		}.Run(targets)
 	}
 	w.beginSweep(id, prefix)
 	defer w.group.Sweeps.End(id)
-	var r Removal
+	var r Swept
 	var errs []error
 	failed := func(t route.Target, err error) {
 		errs = append(errs, fmt.Errorf("%w: %s: %w", outcome.ErrPeerUnavailable, t.URL(), err))
-		if t.Peer == nil || peer.Hopeless(err) {
+		if t.Peer == nil || wire.Hopeless(err) {
 			r.Unable = append(r.Unable, t.URL())
 			return
 		}

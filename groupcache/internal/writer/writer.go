@@ -11,10 +11,9 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/loader"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
-	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/route"
-	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
@@ -23,18 +22,14 @@ type Writer struct {
 	// Ages are when the writes under way began.
 	Ages writes.Ages
 
-	group   *group.Group
-	flights []*loader.Table // whose results writes make out of date
-	left    writes.Left
+	here
+	left writes.Left
 }
 
 // New makes a Writer of a group with these flights.
 func New(g *group.Group, flights ...*loader.Table) *Writer {
-	return &Writer{group: g, flights: flights}
+	return &Writer{here: here{g, flights}}
 }
-
-// Keep is what becomes of a value that was set.
-type Keep func(*tiers.Tiers, store.Item)
 
 // writing is a write under way.
 type writing struct {
@@ -131,8 +126,8 @@ func (w *Writer) run(ctx context.Context, key string, one writing, earlier <-cha
 		Life:     w.group.Process.Life,
 		Tell:     func(t route.Target) error { return one.tell(told, t) },
 		Miss:     func(t route.Target, err error) { t.Miss(writes.Removal{Group: w.group.Name, Key: key}, err) },
-		Hopeless: peer.Hopeless,
-		Down:     peer.ErrUnavailable,
+		Hopeless: wire.Hopeless,
+		Down:     wire.ErrUnavailable,
 	}
 	return unavailable(one.targets, round.Run(one.targets))
 }

@@ -1,4 +1,4 @@
-package peer
+package wire
 
 // Route is how a peer is asked, and why.
 type Route int
@@ -34,12 +34,4 @@ func Routes() (all [routes]Route) {
 		all[i] = Route(i)
 	}
 	return all
-}
-
-// Route is how the peer is asked.
-func (p *Peer) Route() Route {
-	if p.quick == nil {
-		return Off
-	}
-	return p.quick.Route()
 }

@@ -1,6 +1,6 @@
-// Package peer asks the other processes of a groupcache: it knows who owns a key, whether that
-// process answers, and what it must still be told.
-package peer
+// Package wire is what the processes of a groupcache ask and answer each other, whichever Network
+// carries it.
+package wire
 
 import (
 	"context"
@@ -144,8 +144,6 @@ var (
 	ErrSilent = observe.NewCause("timeout", "silent for too long")
 	// ErrBusy says that more requests are under way than may be. The peer is well.
 	ErrBusy = errors.New("too many requests under way")
-
-	errUntold = observe.NewCause("removals not told", "the peer has not been told yet what it missed")
 )
 
 // Hopeless reports whether an error is about the request, not about the peer: the same request will
