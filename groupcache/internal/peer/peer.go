@@ -95,6 +95,7 @@ type Peer struct {
 	counts    [5]atomic.Uint64
 	missed    writes.Missed
 	turns     turns
+	gathering gathering    // of removals that wait for their turn
 	tooLate   atomic.Int64 // loads in a row for which it was too late as a former owner
 	spared    atomic.Int64 // until when it is not asked as a former owner; Unix nanoseconds
 	refuses   atomic.Bool  // it did not take the last request, and the log has been told

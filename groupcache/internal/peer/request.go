@@ -143,6 +143,11 @@ func (p *Peer) bounded(ctx context.Context, t telling, fn func(ctx context.Conte
 		return err
 	}
 	defer over()
+	return p.within(ctx, bytes, fn)
+}
+
+// within is bounded when the turn has come, and so many bytes are on their way to the peer.
+func (p *Peer) within(ctx context.Context, bytes int64, fn func(ctx context.Context, alive func()) error) error {
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	begun := time.Now()

@@ -21,7 +21,7 @@ type Value struct {
 // Set stores a value at the peer. If the peer does not take it, the key is removed there. An error
 // wraps ErrUnavailable, or is the context's.
 func (p *Peer) Set(ctx context.Context, group, key string, v Value) error {
-	err := p.tell(ctx, telling{"set", group, key, len(v.Value), v.Left}, func(ctx context.Context, alive func()) error {
+	set := func(ctx context.Context, alive func()) error {
 		err := p.transport.Set(ctx, group, key, v.Value, v.Expire, alive)
 		if !wire.Hopeless(err) {
 			return err
@@ -30,7 +30,9 @@ func (p *Peer) Set(ctx context.Context, group, key string, v Value) error {
 			return gone
 		}
 		return err
-	})
+	}
+	t := telling{"set", group, key, len(v.Value), v.Left}
+	err := p.tell(ctx, t, func(ctx context.Context) error { return p.bounded(ctx, t, set) })
 	if errors.Is(err, errNotBegun) {
 		return p.Remove(ctx, group, key)
 	}
@@ -40,15 +42,15 @@ func (p *Peer) Set(ctx context.Context, group, key string, v Value) error {
 // Remove drops a key from the peer's caches, of which it has none without the group. An error wraps
 // ErrUnavailable, or is the context's.
 func (p *Peer) Remove(ctx context.Context, group, key string) error {
-	return p.tell(ctx, telling{"remove", group, key, 0, nil}, func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) })
+	return p.tell(ctx, telling{"remove", group, key, 0, nil}, func(ctx context.Context) error { return p.removeInTurn(ctx, group, key) })
 }
 
-// tell makes a request that changes a key.
-func (p *Peer) tell(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
+// tell makes a request that changes a key, by do.
+func (p *Peer) tell(ctx context.Context, t telling, do func(context.Context) error) error {
 	if p.options.Trace != nil {
-		return p.tellTraced(ctx, t, fn)
+		return p.tellTraced(ctx, t, do)
 	}
-	return p.bounded(ctx, t, fn)
+	return do(ctx)
 }
 
 // errOriginal says that a peer cannot remove all keys that begin with a prefix.
@@ -66,7 +68,10 @@ func (p *Peer) Sweep(ctx context.Context, group string, s writes.Sweep) error {
 	if p.Up() && !p.Marked() {
 		return p.unavailable(errOriginal)
 	}
-	return p.tell(ctx, telling{"remove_prefix", group, s.Prefix, 0, nil}, func(ctx context.Context, _ func()) error { return p.sweep(ctx, group, s) })
+	t := telling{"remove_prefix", group, s.Prefix, 0, nil}
+	return p.tell(ctx, t, func(ctx context.Context) error {
+		return p.bounded(ctx, t, func(ctx context.Context, _ func()) error { return p.sweep(ctx, group, s) })
+	})
 }
 
 func (p *Peer) sweep(ctx context.Context, group string, s writes.Sweep) error {

@@ -64,11 +64,11 @@ func OutcomeOfAnswers(answers []wire.Answer) trace.Outcome {
 }
 
 // tellTraced is tell for a pool with a tracer.
-func (p *Peer) tellTraced(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
+func (p *Peer) tellTraced(ctx context.Context, t telling, do func(context.Context) error) error {
 	ctx, span := p.options.Trace.Begin(ctx, trace.Operation{
 		Kind: trace.Client, Name: t.name, Namespace: t.group, Endpoint: p.shown, Keys: 1, Key: t.key,
 	})
-	err := p.bounded(ctx, t, fn)
+	err := do(ctx)
 	span.End(outcomeOf(ctx, err))
 	return err
 }

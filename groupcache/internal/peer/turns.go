@@ -30,6 +30,9 @@ func newTurns(most int) turns {
 // errNotBegun is the error of a Set whose caller has left before its turn.
 var errNotBegun = errors.New("its caller has left before its turn")
 
+// areFree reports whether a removal need not wait for its turn.
+func (t *turns) areFree() bool { return len(t.removes) < cap(t.removes) }
+
 // take waits for the turn of a request. Then bytes are on their way to the peer, its own among
 // them, until over is called.
 func (t *turns) take(ctx context.Context, size int, left <-chan struct{}) (bytes int64, over func(), err error) {
