@@ -17,6 +17,8 @@ import (
 
 	"github.com/NYTimes/gziphandler"
 	"github.com/gin-gonic/gin"
+	oldchi "github.com/go-chi/chi"
+	oldmiddleware "github.com/go-chi/chi/middleware"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/gorilla/handlers"
@@ -24,6 +26,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/labstack/echo/v4"
+	echomiddleware "github.com/labstack/echo/v4/middleware"
 	"github.com/urfave/negroni/v3"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
@@ -58,9 +61,27 @@ func surroundings() []surrounding {
 			e.Any(base+"*", echo.WrapHandler(h))
 			return e
 		}},
-		{name: "chi 5.1.0, its Logger", wrap: func(h http.Handler) http.Handler {
+		{name: "echo, its Logger and Gzip", wrap: func(h http.Handler) http.Handler {
+			e := echo.New()
+			e.Use(echomiddleware.LoggerWithConfig(echomiddleware.LoggerConfig{Output: io.Discard}), echomiddleware.Gzip())
+			e.Any(base+"*", echo.WrapHandler(h))
+			return e
+		}},
+		{name: "chi 1.5.5, its Logger", wrap: func(h http.Handler) http.Handler { // takes 102 for the status, as all do up to 5.1
+			r := oldchi.NewRouter()
+			r.Use(oldmiddleware.RequestLogger(&oldmiddleware.DefaultLogFormatter{Logger: quiet}))
+			r.Handle(base+"*", h)
+			return r
+		}},
+		{name: "chi 5.5.0, its Logger", wrap: func(h http.Handler) http.Handler {
 			r := chi.NewRouter()
 			r.Use(middleware.RequestLogger(&middleware.DefaultLogFormatter{Logger: quiet}))
+			r.Handle(base+"*", h)
+			return r
+		}},
+		{name: "chi 5.5.0, its Compress, Timeout and Recoverer", wrap: func(h http.Handler) http.Handler {
+			r := chi.NewRouter()
+			r.Use(middleware.Compress(5, "application/x-protobuf", "text/plain"), middleware.Timeout(time.Minute), middleware.Recoverer)
 			r.Handle(base+"*", h)
 			return r
 		}},
@@ -116,28 +137,72 @@ func reverseProxy(t *testing.T, to string) string {
 const silence, loading = 500 * time.Millisecond, 900 * time.Millisecond
 
 // Wherever the handler is mounted, a key is loaded once, its owner's Getter says whether there is
-// one, and what it says otherwise arrives.
+// one, and what it says otherwise arrives. Frames would go past most of what there is.
 func TestSurroundings(t *testing.T) {
-	for _, s := range surroundings() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s, groupcache.AuthOff) })
-		})
-	}
+	inSurroundings(t, ours(groupcache.Options{Frames: groupcache.FramesOff}))
 }
 
-// The same where peers prove who they are: what a middleware or proxy does to a request or an
-// answer must not make it a forged one.
+// The same where peers prove who they are, and ask by frames where those pass: what a middleware or
+// proxy does to a request or an answer must not make it a forged one.
 func TestSurroundingsOfPeersThatProveWhoTheyAre(t *testing.T) {
+	inSurroundings(t, ours(groupcache.Options{Auth: groupcache.AuthRequire, Secret: []byte("a secret of the peers")}))
+}
+
+// A model of the original is right in all of them.
+func TestSurroundingsOfTheOriginal(t *testing.T) { inSurroundings(t, theirs) }
+
+func inSurroundings(t *testing.T, start starter) {
 	for _, s := range surroundings() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s, groupcache.AuthRequire) })
+			testutil.AtSomePace(t, func(p *testutil.Pace) { checkSurrounding(t, p, s, start) })
 		})
 	}
 }
 
-func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, auth groupcache.Auth) {
+// process is one that shares a groupcache.
+type process struct {
+	http.Handler
+	get      func(ctx context.Context, key string) (string, error)
+	setPeers func(urls ...string) error
+}
+
+// starter starts a process that is reached at an address.
+type starter func(t *testing.T, pace *testutil.Pace, addr string, getter groupcache.Getter) process
+
+// ours starts processes of this module.
+func ours(o groupcache.Options) starter {
+	return func(t *testing.T, pace *testutil.Pace, addr string, getter groupcache.Getter) process {
+		t.Helper()
+		o := o
+		o.Self, o.Silence, o.PeerTimeout = addr, pace.Longer(silence), time.Minute
+		i, err := groupcache.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = i.Close() })
+		g, err := i.NewGroup("g", 1<<20, getter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func(ctx context.Context, key string) (string, error) {
+			v, err := g.View(ctx, key)
+			return v.String(), err
+		}
+		return process{i.Handler(), get, i.SetPeers}
+	}
+}
+
+// theirs starts models of the original.
+func theirs(t *testing.T, _ *testutil.Pace, addr string, getter groupcache.Getter) process {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	o := &original{self: addr, load: getter, client: http.Client{Transport: transport}}
+	return process{o, o.get, o.setPeers}
+}
+
+func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, start starter) {
 	t.Helper()
 	var loads atomic.Int64
 	getter := groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
@@ -154,8 +219,7 @@ func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, auth gro
 		}
 		return dest.SetString("value of "+key, time.Time{})
 	})
-	var groups []*groupcache.Group
-	var instances []*groupcache.Instance
+	var processes []process
 	var urls []string
 	for range 3 {
 		var handler atomic.Value
@@ -169,34 +233,22 @@ func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, auth gro
 		if s.proxy != nil {
 			addr = s.proxy(t, addr)
 		}
-		o := groupcache.Options{Self: "http://" + addr, Silence: pace.Longer(silence), PeerTimeout: time.Minute, Auth: auth}
-		if auth != groupcache.AuthOff {
-			o.Secret = []byte("a secret of the peers")
-		}
-		i, err := groupcache.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = i.Close() })
-		g, err := i.NewGroup("g", 1<<20, getter)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := i.Handler()
+		p := start(t, pace, "http://"+addr, getter)
+		h := p.Handler
 		if s.wrap != nil {
 			h = s.wrap(h)
 		}
 		handler.Store(http.HandlerFunc(h.ServeHTTP))
-		groups, instances, urls = append(groups, g), append(instances, i), append(urls, "http://"+addr)
+		processes, urls = append(processes, p), append(urls, "http://"+addr)
 	}
-	for _, i := range instances {
-		if err := i.SetPeers(urls...); err != nil {
+	for _, p := range processes {
+		if err := p.setPeers(urls...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for k := range 30 { // all have answered
-		for _, g := range groups {
-			if _, err := g.View(t.Context(), fmt.Sprint("warm ", k)); err != nil {
+		for _, p := range processes {
+			if _, err := p.get(t.Context(), fmt.Sprint("warm ", k)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -207,12 +259,12 @@ func checkSurrounding(t *testing.T, pace *testutil.Pace, s surrounding, auth gro
 		before := loads.Load()
 		var all sync.WaitGroup
 		for k := range n {
-			for _, g := range groups {
+			for _, p := range processes {
 				for range callers {
 					all.Go(func() {
 						key := fmt.Sprint(kind, " ", k)
-						v, err := g.View(t.Context(), key)
-						check(v.String(), err, key)
+						v, err := p.get(t.Context(), key)
+						check(v, err, key)
 					})
 				}
 			}
