@@ -49,7 +49,7 @@ func (a *asker) stuckAt() time.Time {
 	if a.addr == "" || a.state != dialling {
 		return time.Time{}
 	}
-	return a.at.Add(max(a.patience, stuckAfter))
+	return a.at.Add(stuckAfter)
 }
 
 func (a *asker) stuck(now time.Time) bool {
@@ -119,7 +119,14 @@ func (s *State) pursue(a asker) {
 	s.next = a
 }
 
-func (s *State) dropNext() { s.end(&s.next) }
+// dropNext ends the questions to all others than the last primary.
+func (s *State) dropNext() {
+	s.end(&s.next)
+	for i := range s.aside {
+		s.end(&s.aside[i])
+	}
+	s.aside = nil
+}
 
 // release ends the questions to all servers, but keeps a link.
 func (s *State) release(link Link) {
@@ -129,6 +136,7 @@ func (s *State) release(link Link) {
 		}
 		s.end(a)
 	}
+	s.dropNext()
 }
 
 // retry asks the last primary, or whom the sentinels name, until there is a primary.
@@ -151,18 +159,62 @@ func (s *State) rotate() {
 	for i := range all {
 		a := all[(at+1+i)%len(all)]
 		if a.addr != s.next.addr {
-			a.at, a.patience = s.now.Add(selectedInterval), s.next.patience
-			if a.until.Before(s.next.until) {
-				a.until = s.next.until
-			}
-			if s.next.stuck(s.now) { // where all are far away, each has its time in the end
-				a.patience = 2 * max(a.patience, stuckAfter)
-			}
-			s.dropNext()
-			s.next = a
+			a.at = s.now.Add(selectedInterval)
+			s.turnTo(a)
 			return
 		}
 	}
+}
+
+// turnTo asks a server in its turn. One that does not answer meanwhile may be far away: what it was
+// asked first is waited for.
+func (s *State) turnTo(a asker) {
+	a.until = later(a.until, s.next.until)
+	if s.next.stuck(s.now) && !slices.ContainsFunc(s.aside, func(o asker) bool { return o.addr == s.next.addr }) {
+		s.aside = append(s.aside, s.next)
+		s.next.link = 0
+	}
+	s.end(&s.next)
+	s.next = a
+}
+
+// besides is where the asker with a link is among those that were put aside; -1: it is not.
+func (s *State) besides(link Link) int {
+	return slices.IndexFunc(s.aside, func(a asker) bool { return a.link == link })
+}
+
+// lateAnswer takes in what a server says that was put aside. One that is the primary is asked no
+// more in its turn, unless most name another.
+func (s *State) lateAnswer(i int, e Answered) {
+	addr := s.aside[i].addr
+	s.aside = slices.Delete(s.aside, i, i+1)
+	if !e.Primary {
+		s.wasReplica(addr)
+	}
+	a, ok := s.next, s.next.addr == addr
+	if !ok && !s.calledPrimary(s.next.addr) {
+		a, ok = s.candidate(addr)
+		a.until = later(a.until, s.next.until)
+	}
+	if !ok || !e.Primary || s.next.state == holding {
+		s.do(End{e.Link})
+		return
+	}
+	s.end(&s.next)
+	a.link = e.Link
+	s.next = a
+	s.nextAnswered(e)
+}
+
+// dropAside ends what was put aside and is not to be asked any more.
+func (s *State) dropAside() {
+	s.aside = slices.DeleteFunc(s.aside, func(a asker) bool {
+		_, lasts := s.candidate(a.addr)
+		if lasts = lasts || s.next.addr == a.addr; !lasts {
+			s.end(&a)
+		}
+		return !lasts
+	})
 }
 
 // candidates are the servers that were selected, and those that later reports name.
@@ -182,6 +234,22 @@ func (s *State) candidates() []asker {
 		}
 	}
 	return all
+}
+
+// candidate is the asker of one of them.
+func (s *State) candidate(addr string) (asker, bool) {
+	all := s.candidates()
+	if i := slices.IndexFunc(all, func(a asker) bool { return a.addr == addr }); i >= 0 {
+		return all[i], true
+	}
+	return asker{}, false
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 func (s *State) toSelected(addr string) asker {

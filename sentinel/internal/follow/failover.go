@@ -242,8 +242,12 @@ func (s *State) consider(said saying) {
 		if s.calledPrimary(said.addr) { // that one has selected it means nothing any more
 			s.next.trigger = ByAnnouncement
 		}
-	case s.next.addr == "" || s.calledPrimary(said.addr) || s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
+	case s.next.addr == "" || s.calledPrimary(said.addr):
 		s.pursue(toAnnounced(said))
+	case s.next.stuck(s.now) && !s.calledPrimary(s.next.addr):
+		a := toAnnounced(said)
+		a.at, a.until = s.now, s.now.Add(confirmWithin)
+		s.turnTo(a)
 	} // else it is asked in its turn
 }
 

@@ -31,7 +31,7 @@ const (
 
 	selectedInterval  = 4 * time.Millisecond // between two questions to a replica that was selected
 	announcedInterval = 20 * time.Millisecond
-	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked
+	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked, too
 	firstRetry        = 10 * time.Millisecond  // between two questions to the last primary; each time is 1.6 times the one before
 	lastRetry         = 250 * time.Millisecond
 	returnLimit       = PollInterval          // for the sentinels to agree on a return
@@ -61,8 +61,9 @@ type State struct {
 	out      []Effect
 	voters   electorate
 	primary  primary
-	target   asker // of the last primary, while there is none
-	next     asker // of another server
+	target   asker   // of the last primary, while there is none
+	next     asker   // of another server
+	aside    []asker // of those that do not answer, and others are asked meanwhile
 	move     move
 	repair   repair
 	left     []leaver
@@ -108,8 +109,7 @@ type asker struct {
 	at       time.Time // when to ask again, if waiting
 	until    time.Time // when to give up; zero: never
 	interval time.Duration
-	patience time.Duration // how long an answer is waited for while there are others to ask; 0: stuckAfter
-	epoch    int64         // at which the sentinels named it; 0 if they have not yet
+	epoch    int64 // at which the sentinels named it; 0 if they have not yet
 	trigger  Trigger
 	err      error
 }

@@ -260,7 +260,7 @@ func (s *State) pushed(e Pushed) {
 func (s *State) server(e Event) {
 	switch e := e.(type) {
 	case Dialled:
-		if e.Link != s.target.link && e.Link != s.next.link && e.Link != s.repair.link {
+		if e.Link != s.target.link && e.Link != s.next.link && e.Link != s.repair.link && s.besides(e.Link) < 0 {
 			s.do(End(e))
 			return
 		}
@@ -273,6 +273,10 @@ func (s *State) server(e Event) {
 			s.targetAnswered(e)
 		case s.repair.link:
 			s.repairAnswered(e)
+		default:
+			if i := s.besides(e.Link); i >= 0 {
+				s.lateAnswer(i, e)
+			}
 		}
 	case Failed:
 		s.failed(e)
@@ -305,6 +309,8 @@ func (s *State) failed(e Failed) {
 	case s.repair.link:
 		s.repair.link = 0
 		s.lose(fmt.Errorf("%w; a new connection: %w", s.repair.cause, e.Err))
+	default:
+		s.aside = slices.DeleteFunc(s.aside, func(a asker) bool { return a.link == e.Link })
 	}
 }
 
@@ -334,6 +340,7 @@ func (s *State) nextAnswered(e Answered) {
 
 // dueNext asks the other server, or gives it up.
 func (s *State) dueNext() {
+	s.dropAside()
 	if until := s.next.until; !until.IsZero() && !s.now.Before(until) {
 		err := s.next.err
 		if err == nil {
