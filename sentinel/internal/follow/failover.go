@@ -145,16 +145,16 @@ func (s *State) judgeMove() {
 	from := cmp.Or(m.from, s.primary.addr)
 	for _, c := range slices.Clone(m.chosen) {
 		if v := s.voters.find(c.by); s.isOver(c) && s.named(v) == from && v.lists(c.addr) {
-			s.unselect(c.by, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
+			its := func(o selection) bool { return o == c } // it may have begun another one since
+			s.unselect(its, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
 		}
 	}
 }
 
-// unselect takes in that a sentinel's failover will not happen. That of another may.
-func (s *State) unselect(by string, why error) {
+// unselect takes in that failovers will not happen. Others may.
+func (s *State) unselect(its func(selection) bool, why error) {
 	m := &s.move
 	followed := func(c selection) bool { return (m.from != "") == (c.addr == s.primary.addr) } // others are of the next failover
-	its := func(c selection) bool { return c.by == by }
 	ends := slices.ContainsFunc(m.chosen, func(c selection) bool { return its(c) && followed(c) })
 	m.chosen = slices.DeleteFunc(m.chosen, its)
 	if ends && !slices.ContainsFunc(m.chosen, followed) {
@@ -253,15 +253,20 @@ func (s *State) consider(said saying) {
 
 // judgeReturn lets the primary return when a majority of the sentinels that vote and answer has
 // named it since it did. Without any it may return at once. A few that know better, because a
-// failover is under way or over, are waited for, though not for ever: they may have gone wrong.
+// failover is under way or over, are waited for, though not for ever: they may have gone wrong. Who
+// knows it may be the last to answer: so all that were heard of late have a moment, and who led a
+// failover when it was heard last has until that is too old to count.
 func (s *State) judgeReturn() {
 	if s.phase != Returning {
 		return
 	}
-	agree, disagree, ahead := 0, 0, false
+	agree, disagree, ahead, owed := 0, 0, false, time.Time{}
 	for _, v := range s.fresh() {
 		switch {
+		case v.asked.Before(s.move.returned) && s.replaces(v):
+			owed = later(owed, v.asked.Add(freshFor))
 		case v.asked.Before(s.move.returned):
+			owed = later(owed, s.move.returned.Add(owedFor))
 		case v.report.Midway || s.named(v) != s.target.addr:
 			disagree++
 			ahead = ahead || s.replaces(v) || v.report.Epoch > s.primary.epoch
@@ -276,6 +281,7 @@ func (s *State) judgeReturn() {
 	case 2*disagree >= up && disagree > 0 || ahead && s.now.Sub(s.primary.since) < refuseFor:
 		s.endReturn(errors.New("the sentinels name another, or are about to"))
 	case up != 0 && 2*agree <= up:
+	case s.now.Before(owed):
 	case s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)): // what it has kept may be answered in a moment
 	default:
 		s.install(s.target.link, s.target.addr, 0, ByReturn)

@@ -350,6 +350,9 @@ func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
 	p.pass(20 * time.Millisecond)
 	p.answer(serverA, true)
 	p.hear(report(serverA, 1), others...)
+	for _, addr := range []string{leader, wrong} {
+		p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
+	}
 	p.is(follow.Fenced, serverA)
 }
 
@@ -408,4 +411,34 @@ func TestAnAbortAfterAPromotedReplicaIsLost(t *testing.T) {
 	if n := count[follow.Reverted](p); n != 1 {
 		t.Errorf("the move is taken back %d times, and its leader says that it is over", n)
 	}
+}
+
+// A sentinel had ended one failover and begun the next before its answer was there that told of the
+// end: that was taken for the end of both, and writes passed to a primary that was about to be
+// replaced.
+func TestTheEndOfAFailoverIsNotThatOfTheNext(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.pass(50 * time.Millisecond)
+	asked := p.now
+	p.pass(time.Millisecond)
+	p.push(seeds()[0], follow.Selected, serverC)
+	over := func() {
+		p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[0], Asked: asked, Report: report(serverA, 1)})
+	}
+	over()
+	if p.is(follow.Fenced, serverA); count[follow.Lift](p) != 0 {
+		t.Error("the fence was lifted meanwhile")
+	}
+	p.pass(110 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+
+	p = up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(time.Millisecond)
+	asked = p.now
+	over()
+	p.is(follow.Up, serverA)
 }

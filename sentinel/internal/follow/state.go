@@ -34,8 +34,9 @@ const (
 	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked, too
 	firstRetry        = 10 * time.Millisecond  // between two questions to the last primary; each time is 1.6 times the one before
 	lastRetry         = 250 * time.Millisecond
-	returnLimit       = PollInterval          // for the sentinels to agree on a return
-	resumeFirst       = 50 * time.Millisecond // for a primary that has stalled to answer what it was asked before
+	returnLimit       = PollInterval           // for the sentinels to agree on a return
+	owedFor           = 100 * time.Millisecond // for the sentinels that were heard of late to answer on a return
+	resumeFirst       = 50 * time.Millisecond  // for a primary that has stalled to answer what it was asked before
 
 	refuseFor     = 15 * time.Second // how long the server that was left is not gone back to, unless at a higher epoch
 	fenceLimit    = time.Second      // bounds a fence whose replica does not become the primary

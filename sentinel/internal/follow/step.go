@@ -142,8 +142,10 @@ func (s *State) times() [12]time.Time {
 	if s.target.addr != s.next.addr {
 		at[8], at[9] = s.target.times()
 	}
-	if s.phase == Returning && s.primary.link != 0 && s.now.Before(s.move.returned.Add(resumeFirst)) {
-		at[10] = s.move.returned.Add(resumeFirst)
+	for _, wait := range []time.Duration{owedFor, resumeFirst} {
+		if due := s.move.returned.Add(wait); s.phase == Returning && s.now.Before(due) {
+			at[10] = due
+		}
 	}
 	return at
 }
@@ -252,7 +254,7 @@ func (s *State) pushed(e Pushed) {
 			s.fence(e)
 		}
 	case Aborted:
-		s.unselect(e.Sentinel, fmt.Errorf("sentinel says %s", e.Text))
+		s.unselect(func(c selection) bool { return c.by == e.Sentinel }, fmt.Errorf("sentinel says %s", e.Text))
 	}
 }
 
@@ -373,9 +375,7 @@ func (s *State) dueTarget() {
 	if s.target.state == holding && !s.now.Before(s.target.until) {
 		s.endReturn(errors.New("the sentinels have not agreed to its return in time"))
 	}
-	if s.primary.link != 0 {
-		s.judgeReturn()
-	}
+	s.judgeReturn()
 	if s.target.addr != s.next.addr {
 		s.ask(&s.target)
 	}
