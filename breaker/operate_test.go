@@ -43,6 +43,33 @@ func TestForcedStatesHoldUntilReset(t *testing.T) {
 	})
 }
 
+// Recover closes what Trip has opened, and leaves an operator's orders alone.
+func TestRecoverClosesWhatIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(t, breaker.Options{Probe: func(context.Context) error { return errDown }})
+		reportTimes(b, 4, errDown)
+		b.Recover() // it is closed: nothing happens, and nothing is forgotten
+		reportTimes(b, 1, errDown)
+		wantState(t, b, breaker.Open)
+		b.Recover()
+		wantState(t, b, breaker.Closed)
+		reportTimes(b, 4, errDown)
+		wantState(t, b, breaker.Closed)
+		b.Trip(errDown)
+		b.Recover()
+		wantState(t, b, breaker.Closed)
+		b.ForceOpen()
+		b.Recover()
+		wantState(t, b, breaker.ForcedOpen)
+		b.ForceClosed()
+		b.Recover()
+		wantState(t, b, breaker.ForcedClosed)
+		_ = b.Close()
+		b.Recover()
+		wantState(t, b, breaker.Open)
+	})
+}
+
 func TestResetForgetsFailures(t *testing.T) {
 	b := newBreaker(t, breaker.Options{})
 	reportTimes(b, 4, errDown)

@@ -44,11 +44,7 @@ func (p *Primary) lookedFor(context.Context) error {
 }
 
 // restored has the breaker say that there is a primary, unless an operator has it say something.
-func (p *Primary) restored() {
-	if s := p.Breaker.State(); s != breaker.ForcedOpen && s != breaker.ForcedClosed {
-		p.Breaker.Reset()
-	}
-}
+func (p *Primary) restored() { p.Breaker.Recover() }
 
 // Sentinel is one sentinel, and whether it answers.
 type Sentinel struct {

@@ -100,7 +100,7 @@ func TestASelectionThatHangsHidesNoPromotion(t *testing.T) {
 	}
 }
 
-// The answer of one that was waited for beside others is taken, unless others have been named since.
+// The answer of one that was put aside is taken, unless most have named another since.
 func TestWhatWasPutAsideAnswers(t *testing.T) {
 	aside := func(t *testing.T) (*play, follow.Link) {
 		t.Helper()
