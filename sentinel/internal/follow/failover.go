@@ -288,6 +288,16 @@ func (s *State) judgeReturn() {
 	}
 }
 
+// returnDue is when a return is to be judged again; zero: only when somebody is heard.
+func (s *State) returnDue() time.Time {
+	for _, wait := range []time.Duration{resumeFirst, owedFor} {
+		if due := s.move.returned.Add(wait); s.now.Before(due) {
+			return due
+		}
+	}
+	return time.Time{}
+}
+
 // install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have
 // not announced it yet.
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {

@@ -142,10 +142,8 @@ func (s *State) times() [12]time.Time {
 	if s.target.addr != s.next.addr {
 		at[8], at[9] = s.target.times()
 	}
-	for _, wait := range []time.Duration{owedFor, resumeFirst} {
-		if due := s.move.returned.Add(wait); s.phase == Returning && s.now.Before(due) {
-			at[10] = due
-		}
+	if s.phase == Returning {
+		at[10] = s.returnDue()
 	}
 	return at
 }
