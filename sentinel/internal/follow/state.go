@@ -46,7 +46,7 @@ const (
 	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
 	mostStall     = 30 * time.Second
 	wakesLate     = 250 * time.Millisecond // a Wake that is so late says that this process was stopped
-	pulseInterval = 50 * time.Millisecond  // between two Ticks at least, before the first decision
+	pulseInterval = 50 * time.Millisecond  // between two Ticks at most, before the first decision and while a fence stands
 	afterStop     = 500 * time.Millisecond // in which nobody is given up who could not be heard meanwhile
 	stopInterval  = 10 * time.Second       // between two that count: what is always late gives up in the end
 	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
@@ -128,7 +128,7 @@ const (
 type move struct {
 	chosen   []selection
 	from     string    // the primary before; empty unless the move was made, and is not announced yet
-	began    time.Time // when writes began to wait, or the move was made
+	began    time.Time // when writes began to wait, later by what the process was stopped for since; or the move was made
 	until    time.Time // when the wait ends; zero: nothing is waited for
 	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
 	extended bool      // and so the fence stands for longer

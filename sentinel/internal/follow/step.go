@@ -68,12 +68,15 @@ func (s *State) awake(before time.Time) {
 		}
 	}
 	s.voters.keepVotes(before, until)
+	if missed := s.now.Sub(s.wake); !s.wake.IsZero() && missed > 0 {
+		s.move.began = s.move.began.Add(missed) // a fence has kept nothing back meanwhile
+	}
 	if s.now.Sub(before) > PollInterval {
 		s.standbys = nil
 	}
 	if s.now.Sub(before) > freshFor {
 		s.dropNext()
-		s.move.chosen, s.move.began, s.move.promoted = nil, s.now, false // a fence stands until the sentinels were asked
+		s.move.chosen, s.move.promoted = nil, false // a fence stands until the sentinels were asked
 	}
 	s.do(Poll{})
 }
@@ -108,7 +111,7 @@ func (s *State) setWake() {
 			at = t
 		}
 	}
-	if !s.voters.settled(s.now) && s.phase != Closed { // a stop shows by a Tick that is late
+	if (!s.voters.settled(s.now) || s.phase == Fenced) && s.phase != Closed { // a stop shows by a Tick that is late
 		pulse := s.now.Add(pulseInterval)
 		if s.now.Before(s.wake) && s.wake.Before(pulse) {
 			pulse = s.wake

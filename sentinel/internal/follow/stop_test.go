@@ -193,3 +193,31 @@ func TestAShortStopAtTheStartIsNoticed(t *testing.T) {
 	p.answer(serverA, true)
 	p.is(follow.Up, serverA)
 }
+
+// After a long stop what a fence had taken before did not count, and the next one was raised; after
+// a short one the stop counted, and none was for a true failover.
+func TestAFenceTakesItsTimeButForAStop(t *testing.T) {
+	for _, c := range []struct {
+		before, stop time.Duration
+		want         follow.Phase
+	}{
+		{900 * time.Millisecond, 4 * time.Second, follow.Up},
+		{900 * time.Millisecond, 2 * time.Second, follow.Up},
+		{100 * time.Millisecond, 4 * time.Second, follow.Fenced},
+		{100 * time.Millisecond, 2 * time.Second, follow.Fenced},
+	} {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.pass(c.before)
+		p.is(follow.Fenced, serverA)
+		p.stop(c.stop)
+		p.step(follow.Tick{})
+		p.hear(report(serverA, 1), seeds()[1:]...)
+		p.pass(500 * time.Millisecond)
+		p.is(follow.Up, serverA)
+		p.push(seeds()[1], follow.Selected, serverC)
+		if got := p.state.Phase(); got != c.want {
+			t.Errorf("after a fence of %v, a stop of %v, and 500 ms: it is %v, want %v", c.before, c.stop, got, c.want)
+		}
+	}
+}

@@ -93,19 +93,20 @@ func failed() []uint64 {
 		21002069, 21576750, 22453648, 22556102, 30189241, // those who lag behind made a majority with one that had gone wrong
 		20340670,             // a move that was taken back, made again, and taken back by one that had gone wrong
 		100198536, 100514162, // what most named was doubted, as one that had gone wrong had selected it
-		101098443,   // the same sentinel led two failovers, one after the other
-		100475508,   // a server was dialled that had been taken out, after a stop
-		103696510,   // so was the last primary
-		105583747,   // a replica became the primary and was left while nobody was heard
-		103359048,   // an earlier question took an answer back
-		102426407,   // the process was stopped as it started, and nothing was waited for
-		240203374,   // a failover had begun before the primary was found
-		220393341,   // what had been taken out hid the one that was promoted
-		1000005530,  // SENTINEL RESET took votes
-		7001131382,  // so was one when a move was taken back
-		2003662248,  // an epoch that one told alone, as others were midway, was taken
-		281275694,   // nobody was heard when a move should have been announced
-		20000015980, // what hung was waited for longer each time, and what was promoted not asked meanwhile
+		101098443,    // the same sentinel led two failovers, one after the other
+		100475508,    // a server was dialled that had been taken out, after a stop
+		103696510,    // so was the last primary
+		105583747,    // a replica became the primary and was left while nobody was heard
+		103359048,    // an earlier question took an answer back
+		102426407,    // the process was stopped as it started, and nothing was waited for
+		240203374,    // a failover had begun before the primary was found
+		220393341,    // what had been taken out hid the one that was promoted
+		1000005530,   // SENTINEL RESET took votes
+		7001131382,   // so was one when a move was taken back
+		2003662248,   // an epoch that one told alone, as others were midway, was taken
+		281275694,    // nobody was heard when a move should have been announced
+		20000015980,  // what hung was waited for longer each time, and what was promoted not asked meanwhile
+		210000814140, // what a fence had taken before a stop did not count
 	}
 }
 
