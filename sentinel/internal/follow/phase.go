@@ -45,7 +45,7 @@ func Transitions() []Transition {
 		{Searching, Up, "a server that most sentinels name says that it is the primary"},
 		{Searching, Provisional, "a selected replica says that it is the primary"},
 		{Searching, Returning, "the last primary answers again"},
-		{Returning, Up, "most sentinels have named it since, or none answers"},
+		{Returning, Up, "most sentinels have named it since and the others had a moment, or none answers"},
 		{Returning, Provisional, "the same, before its announcement"},
 		{Returning, Searching, "they name another, or are not heard in time"},
 		{Returning, Stalled, "the same, while it may yet awake"},
