@@ -83,7 +83,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
 	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection || why == follow.ByAnnouncement && c.told())) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && !c.unheardOf(s) && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	if epoch := c.state.View().Epoch; epoch > w.said {
@@ -98,6 +98,13 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		}
 	}
 }
+
+// unheardOf reports whether an operator gave a server the name, and most sentinels have not been
+// heard since: to the client it is a replica still. If one that has gone wrong selects it after it
+// has lost the name again, and it says that it is a primary, as it does, then that is all that a
+// true failover looks like before most are heard; to wait for them would have writes wait in each
+// true one. The move is provisional: named looks whether it is taken back.
+func (c *client) unheardOf(s *server) bool { return s.givenAt > 0 && !c.heardSince(s.givenAt) }
 
 // hears reports whether a sentinel was heard of late.
 func (c *client) hears() bool { return c.world.now-c.lastHeard <= freshFor }

@@ -19,6 +19,7 @@ type server struct {
 	stalledUntil time.Duration
 	wellAt       time.Duration // when it was, or will be, heard again
 	demotedAt    time.Duration
+	givenAt      time.Duration // when an operator gave it the name
 	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
 	evil         bool // it is of no cluster; whoever speaks to it has been deceived
