@@ -83,7 +83,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 		w.fail("%s becomes the primary, and is none", s.addr)
 	}
 	missed := c.pausedUntil > 0 && w.now-c.pausedUntil < missedMost // that it was the primary
-	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && !c.unheardOf(s) && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection || why == follow.ByAnnouncement && c.told())) {
+	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection && !c.unheardOf(s) || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
 	if epoch := c.state.View().Epoch; epoch > w.said {
