@@ -1,8 +1,10 @@
 package sentinel_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -56,7 +58,26 @@ func tunnel(t *testing.T, target string, c tls.Certificate) string {
 	return listener.Addr().String()
 }
 
-// Servers and sentinels have certificates, and logins, of their own.
+// guestOverTLS opens a Dialer's connection, which is encrypted with the options of the servers, and
+// logs in there.
+func guestOverTLS(t *testing.T, c *sentinel.Client) *guest {
+	t.Helper()
+	conn, err := c.Dialer(name).DialContext(t.Context(), "tcp", "nobody:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(unhurried)); err != nil {
+		t.Fatal(err)
+	}
+	g := &guest{T: t, Conn: conn, in: bufio.NewReader(conn)}
+	g.mustSay("+OK", "AUTH", "of the servers")
+	g.mustSay("+OK", "SET", "guest", "1")
+	return g
+}
+
+// Servers and sentinels have certificates, and logins, of their own, and so have those that a
+// Dialer's connections lead to.
 func TestTLSAndLoginsAreApart(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Sentinels: 1, Replicas: 1, Fast: true, DownAfter: time.Minute, Password: "of the servers", SentinelPassword: "of the sentinels"})
@@ -83,9 +104,14 @@ func TestTLSAndLoginsAreApart(t *testing.T) {
 	defer c.Close()
 	l := startLedger(t, c, 4)
 	replicate(t, c)
+	before := guestOverTLS(t, c)
 	old := present(t, cluster)
 	failOver(t, cluster, old)
 	settle(t, cluster, c, old)
+	if err := before.say("PING"); !errors.Is(err, sentinel.ErrNotSent) {
+		t.Errorf("a Dialer's connection to the server of before: %v, want ErrNotSent", err)
+	}
+	guestOverTLS(t, c)
 	if lost := l.lost(t); lost == len(l.acked) { // some may be, on a busy machine
 		t.Errorf("%d of %d acknowledged writes are lost", lost, len(l.acked))
 	}
