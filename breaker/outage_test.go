@@ -340,7 +340,7 @@ func TestProbesOfManyClientsSpread(t *testing.T) {
 			}
 		}
 		mu.Unlock()
-		if worst > 15 {
+		if worst > 30 { // chance alone makes it 9 to 13, rarely 16; a herd would be hundreds
 			t.Errorf("%d of %d clients probed within 10 ms", worst, clients)
 		}
 		up.Store(true)
