@@ -227,7 +227,8 @@ func (s *State) candidates() []asker {
 			all = append(all, a)
 		}
 	}
-	for _, t := range s.ahead(false) {
+	vain := slices.DeleteFunc(s.ahead(true), func(t tally) bool { return !s.calledPrimary(t.addr) })
+	for _, t := range append(s.ahead(false), vain...) { // what most name is asked again beside what a few do
 		if s.mayFollow(t.addr) {
 			all = slices.DeleteFunc(all, func(a asker) bool { return a.addr == t.addr })
 			all = append(all, toAnnounced(saying{t.addr, t.epoch}))

@@ -407,3 +407,28 @@ func TestARestartedReplicaIsDoubted(t *testing.T) {
 	p.answer(serverB, true)
 	p.is(follow.Fenced, serverA)
 }
+
+// What most announced had not answered in time, and came back. It was not asked again, as one that
+// had gone wrong announced another server without end.
+func TestAFalseAnnouncementHidesNothingThatWasTriedInVain(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	for range 30 {
+		p.hear(report(serverB, 2), seeds()[1:]...)
+		p.pass(100 * time.Millisecond)
+	}
+	if count[follow.Mismatch](p) != 1 {
+		t.Fatalf("it is not given up: %+v", p.done)
+	}
+	for i := range 30 {
+		p.hear(report(serverC, int64(90+i)), seeds()[0])
+		p.pass(20 * time.Millisecond)
+		for _, addr := range []string{serverB, serverC} {
+			p.step(follow.Dialled{Link: p.links[addr]})
+			p.step(follow.Answered{Link: p.links[addr], Primary: addr == serverB})
+		}
+		if i%5 == 0 {
+			p.hear(report(serverB, 2), seeds()[1:]...)
+		}
+	}
+	p.is(follow.Up, serverB)
+}
