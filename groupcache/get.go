@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 )
 
@@ -42,29 +41,6 @@ func (g *Group) View(ctx context.Context, key string) (ByteView, error) {
 // found is missing in the map. The error joins what went wrong with other keys, whose values are
 // missing, too; the map is never nil.
 func (g *Group) GetMulti(ctx context.Context, keys []string) (map[string]ByteView, error) {
-	ctx = group.OrBackground(ctx)
-	g.shared.Route().Settle(ctx)
 	found := make(map[string]ByteView, len(keys))
-	var missing []string
-	seen := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		if seen[key] {
-			continue
-		}
-		seen[key] = true
-		v, hit, err := g.parts.FromCache(key)
-		switch {
-		case !hit:
-			missing = append(missing, key)
-		case err == nil:
-			found[key] = viewOf(v)
-		}
-	}
-	if len(missing) == 0 {
-		return found, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return found, err
-	}
-	return found, g.parts.Finder.FindSeveral(ctx, missing, func(key string, v outcome.Value) { found[key] = viewOf(v) })
+	return found, g.parts.FindEach(ctx, keys, func(key string, v outcome.Value) { found[key] = viewOf(v) })
 }

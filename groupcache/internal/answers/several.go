@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/holdfast-go/holdfast/groupcache/internal/group"
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/outcome"
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
@@ -133,4 +134,34 @@ func (r *room) isFull() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.full
+}
+
+// FindEach finds the values of keys for a caller of this process, with one request to each owner,
+// and tells add of each, one after the other. The error joins those of keys that are there but were
+// not found.
+func (g *Group) FindEach(ctx context.Context, keys []string, add func(key string, v outcome.Value)) error {
+	ctx = group.OrBackground(ctx)
+	g.Shared.Route().Settle(ctx)
+	var missing []string
+	seen := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		v, hit, err := g.FromCache(key)
+		switch {
+		case !hit:
+			missing = append(missing, key)
+		case err == nil:
+			add(key, v)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return g.Finder.FindSeveral(ctx, missing, add)
 }

@@ -149,7 +149,7 @@ func (f *Fleet) Dismiss(gone []*server.Server) {
 	closeBreakers(breakers)
 }
 
-// Forget drops what is too old, or too much, of the servers that were let go.
+// Forget drops what has grown too old, or too much, of the servers that were let go.
 func (f *Fleet) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -68,7 +68,7 @@ func (p *Selected) Each() ([]*server.Server, error) {
 // Named keeps names as they were given.
 type Named struct {
 	roster roster.Roster
-	err    error // what is wrong with the names
+	err    error // of the names
 }
 
 // New places keys on the servers of some names.
