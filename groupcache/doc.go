@@ -40,9 +40,9 @@
 // # When peers come and go
 //
 // For a minute after SetPeers has changed the owner of a key, a load first asks the former owners'
-// caches. A process that is to end calls Drain, which hands over what is read most, leaves the
-// lists of the others, goes on answering for a few seconds, and then calls Close. So a rolling
-// restart loads little more than what is new.
+// caches. A process that is to end calls Drain, which hands over the keys that are read most,
+// leaves the lists of the others, goes on answering for a few seconds, and then calls Close. So a
+// rolling restart loads little besides new keys.
 //
 // # Failures
 //

@@ -60,11 +60,11 @@ func WithPeerPicker(picker PeerPicker) GroupOption {
 type Eviction int
 
 const (
-	// S3FIFO keeps what was asked for more than once from what was asked for once (Yang et al.,
-	// SOSP 2023). How much room the latter has follows what comes back, so that it keeps near LRU
-	// where keys are asked for by recency.
+	// S3FIFO keeps keys that were asked for more than once apart from those asked for once (Yang et
+	// al., SOSP 2023). How much room the latter has follows what comes back, so that it keeps near
+	// LRU where keys are asked for by recency.
 	S3FIFO Eviction = iota
-	// LRU keeps what was asked for last.
+	// LRU keeps the keys that were asked for last.
 	LRU
 )
 

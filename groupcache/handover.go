@@ -21,9 +21,9 @@ func (g *Group) Save(w io.Writer) (values int, err error) {
 // A value that was set or removed since is not taken. All peers are asked for that, which remember
 // it for as long as Options.Handover says: a snapshot must not be older, and each peer must have
 // been running when it was made. Otherwise, or if a peer cannot be asked, or is one of the
-// original, the error says so, and what is not checked is not taken. An Instance without Self and
-// without peers takes all. What came from a damaged snapshot before the damage is kept. The
-// checksum is no proof of origin: keep snapshots where nobody else writes.
+// original, the error says so, and values that were not checked are not taken. An Instance without
+// Self and without peers takes all. What came from a damaged snapshot before the damage is kept.
+// The checksum is no proof of origin: keep snapshots where nobody else writes.
 func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
 	return g.parts.Handover.Load(ctx, r)
 }
@@ -31,7 +31,7 @@ func (g *Group) Load(ctx context.Context, r io.Reader) (values int, err error) {
 // Drain hands the values read most over to the peers that will own them when this process has left,
 // so that they need not load it. Call it first when the process is to end, while it is still among
 // the peers; then let it leave their lists, and Close it some seconds later, if there is time:
-// until then they ask it for what was not handed over.
+// until then they ask it for values that were not handed over.
 //
 // It returns when all is handed over or the context ends, with the context's error then. Other
 // errors name peers that took nothing; what they lack will be loaded. With Options.SetOwnerOnly, or

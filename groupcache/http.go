@@ -21,8 +21,8 @@ type HTTPPool struct{ pool *cluster.Cluster }
 // PeerPicker is what says which of the peers owns a key.
 func (i *Instance) PeerPicker() PeerPicker { return &HTTPPool{i.pool} }
 
-// Set replaces the peers: their base URLs, this process's own among them. A URL that is none is
-// logged and left out.
+// Set replaces the peers: their base URLs, this process's own among them. An invalid URL is logged
+// and left out.
 func (p *HTTPPool) Set(peers ...string) { p.pool.SetGood(peers) }
 
 // ServeHTTP answers a peer: from the caches, or by the Getter. It never asks another peer. A path

@@ -5,7 +5,7 @@ import "github.com/holdfast-go/holdfast/groupcache/internal/wire"
 // A Network carries requests between peers in the place of HTTP. Package grpcpeer has one, over
 // gRPC; other modules cannot make one. It serves one Instance.
 type Network interface {
-	// CheckAddress tells what is wrong with the address of a peer.
+	// CheckAddress returns an error that says why an address cannot be that of a peer.
 	CheckAddress(addr string) error
 	// Attach makes local what answers peers. It is called once, before Dial.
 	Attach(local wire.Local) error

@@ -64,7 +64,7 @@ const (
 type Frames int
 
 const (
-	// FramesAuto asks by frames whoever takes them, and takes them. The default.
+	// FramesAuto asks by frames all peers that take them, and takes them. The default.
 	FramesAuto Frames = iota
 	// FramesAccept takes frames, but asks over HTTP.
 	FramesAccept
@@ -134,7 +134,7 @@ type Options struct {
 	MaxValueSize int64
 	// Auth says whether HTTP requests of peers and the answers to them are signed with Secret. What
 	// is repeated, sent on to another process, changed, or arrives after its sender has given it up
-	// and gone on, or after 30 s, is not taken; but whoever is on the way can read all, and keep it
+	// and gone on, or after 30 s, is not taken; but others on the way can read all, and keep it
 	// from arriving: against that there is TLS. Default AuthOff.
 	Auth Auth
 	// Secret is shared by all peers, at least 16 bytes. Default none.

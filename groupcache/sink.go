@@ -134,7 +134,7 @@ func (s allocatingSink) SetBytes(v []byte, _ time.Time) error {
 func (s allocatingSink) SetProto(m protoiface.MessageV1, e time.Time) error { return setProto(s, m, e) }
 
 // TruncatingByteSliceSink returns a Sink that copies as much of the value as fits into *dst, and
-// shortens *dst to what was copied.
+// shortens *dst to the bytes copied.
 func TruncatingByteSliceSink(dst *[]byte) Sink { return truncatingSink{dst} }
 
 type truncatingSink struct{ dst *[]byte }

@@ -35,8 +35,8 @@ func (g *Group) Remove(ctx context.Context, key string) error {
 	return g.parts.Writer.Remove(ctx, key)
 }
 
-// Clear drops all values of the group from this process's caches, and what is being loaded is not
-// kept. Peers keep theirs.
+// Clear drops all values of the group from this process's caches, and loads under way are not kept.
+// Peers keep theirs.
 func (g *Group) Clear() { g.parts.Writer.Clear() }
 
 // Removal says what became of RemoveAll or RemovePrefix at the other peers, by their addresses.

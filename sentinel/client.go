@@ -78,7 +78,7 @@ var _ prometheus.Collector = (*Client)(nil)
 
 // New makes a client that follows opts.Names through the sentinels given, as host:port, and through
 // those that these name; or, if there are none, through Options.Servers. It returns when each
-// primary has been found: within ctx, or 5 s if ctx has no deadline. The error says what was wrong:
+// primary has been found: within ctx, or 5 s if ctx has no deadline. The error says why:
 // see ErrBadOptions, ErrNoSentinel, ErrNotSentinel, ErrSentinelAuth, ErrServerAuth,
 // ErrUnknownPrimary, ErrNoPrimary.
 //

@@ -24,7 +24,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Instance is what is told of the peers: a *groupcache.Instance.
+// Instance is told of the peers: a *groupcache.Instance.
 type Instance interface {
 	// SetPeers replaces the peers by their addresses.
 	SetPeers(addrs ...string) error

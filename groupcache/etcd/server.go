@@ -116,7 +116,7 @@ func (s *Server) Running() bool {
 }
 
 // SetPeers replaces the peers by host:port, that of this server among them: all must be given the
-// same, in any order. What is no address is logged and left out. While the server is running and
+// same, in any order. An invalid address is logged and left out. While the server is running and
 // etcd is there, etcd's list of servers that run replaces it, at each change; without etcd it
 // stays.
 func (s *Server) SetPeers(peersAddr []string) {

@@ -58,7 +58,7 @@ type Stats struct {
 	Registrations, Changes, Failures uint64
 	// Relists counts how often the list was asked for again, by cause: one of the constants Cause….
 	Relists map[string]uint64
-	// Err is what is wrong now: with the list, the registration or the instance, joined; nil if
+	// Err is the present trouble: with the list, the registration or the instance, joined; nil if
 	// nothing.
 	Err error
 }

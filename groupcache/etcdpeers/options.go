@@ -212,7 +212,7 @@ func (o Options) urls(addrs []string) []string {
 	return urls
 }
 
-// Instance is what is told of the peers: a *groupcache.Instance.
+// Instance is told of the peers: a *groupcache.Instance.
 type Instance interface {
 	// SetPeers replaces the peers.
 	SetPeers(addrs ...string) error

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// registration is the value of a key, as the package naming/endpoints of etcd's client has it. What
-// is read is only the address.
+// registration is the value of a key, as the package naming/endpoints of etcd's client has it. Only
+// the address is read.
 type registration struct {
 	Op       uint8
 	Addr     string
@@ -79,7 +79,7 @@ func (r *registrar) run() {
 	}
 }
 
-// step does what is due: it renews the lease or gets a new one, and puts the key.
+// step does the work that is due: it renews the lease or gets a new one, and puts the key.
 func (r *registrar) step() error {
 	if r.watcher.lease != clientv3.NoLease {
 		if err := r.renew(); err != nil {

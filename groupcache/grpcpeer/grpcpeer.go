@@ -72,7 +72,7 @@ func New(opts Options) (*Network, error) {
 
 // CheckAddress implements groupcache.Network: an address is host:port.
 func (*Network) CheckAddress(addr string) error {
-	if i := strings.LastIndexByte(addr, '@'); i >= 0 { // what is before it may have a password
+	if i := strings.LastIndexByte(addr, '@'); i >= 0 { // the part before it may have a password
 		return fmt.Errorf("the address …%.100q has a user, which is not sent: write host:port, and prove who asks by ClientTLS or PerRPC", addr[i:])
 	}
 	host, port, err := net.SplitHostPort(addr)

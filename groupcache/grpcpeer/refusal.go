@@ -110,7 +110,7 @@ func lost(s *status.Status) error {
 	return errLost
 }
 
-// ofOriginal is the error of a server that is none of ours.
+// ofOriginal is the error of a server of the original.
 func (r refusal) ofOriginal(s *status.Status, wrap func(error) error) error {
 	a := wire.Answer{Message: s.Message()}
 	switch {

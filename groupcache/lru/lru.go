@@ -1,4 +1,4 @@
-// Package lru is a cache that drops what was used least recently, with the API of
+// Package lru is a cache that drops the least recently used values, with the API of
 // github.com/mailgun/groupcache/v2/lru. The groups of this module do not use it.
 package lru
 

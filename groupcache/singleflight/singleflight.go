@@ -52,7 +52,7 @@ func (g *Group) Do(key string, fn func() (interface{}, error)) (interface{}, err
 	return c.value, c.err
 }
 
-// finish is deferred by whoever called the function. It frees the key before it wakes the others,
+// finish is deferred by the caller of the function. It frees the key before it wakes the others,
 // so that later callers get nothing old.
 func (g *Group) finish(key string, c *call) {
 	panicked := recover()

@@ -18,7 +18,7 @@ type DialFunc func(network, addr string) (*redis.Client, error)
 // Pool is connections to one server. It has no useful zero value: New makes one. It is safe for
 // concurrent use.
 type Pool struct {
-	// Network and Addr are what is dialed.
+	// Network and Addr are those that are dialed.
 	Network, Addr string
 
 	dial DialFunc

@@ -22,7 +22,7 @@ var errClosed = errors.New("the connection was closed")
 // Client is a connection: one of its own, by Dial, or a lease on one to a primary, by GetMaster of
 // package sentinel beside. It has no useful zero value. Most callers want Cmd.
 type Client struct {
-	// Network and Addr are what was dialed; of a lease the primary's address at its begin.
+	// Network and Addr are those that were dialed; of a lease the primary's address at its begin.
 	Network, Addr string
 	// ReadTimeout bounds each reply, WriteTimeout each write; 0 is no limit. On a lease the former
 	// bounds both together, and 0 is 5 s, but for commands that block.
