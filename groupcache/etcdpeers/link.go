@@ -164,7 +164,7 @@ func (l *link) explain(err error) error {
 }
 
 // retries are the pauses before something is tried again. They are short, as etcd's return must not
-// find leases expired; and what is tried waits for the connection anyway.
+// find leases expired; and each try waits for the connection anyway.
 func retries() backoff.Exponential {
 	return backoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Factor: 2}
 }

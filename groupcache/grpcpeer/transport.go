@@ -131,8 +131,8 @@ func (t *transport) Set(ctx context.Context, group, key, value string, expire in
 	if len(value) < longValue {
 		return t.invoke(ctx, methodSet, in, &grpcpb.Nothing{}, 0)
 	}
-	// A peer that knows it shows signs of life while the value arrives: of what is written nothing
-	// is seen here.
+	// A peer that knows it shows signs of life while the value arrives: nothing is seen here of the
+	// bytes written.
 	ctx = metadata.AppendToOutgoingContext(ctx, signsWanted, markerValue)
 	s, c, end, err := t.open(ctx, methodSet, in, 0)
 	if err != nil {

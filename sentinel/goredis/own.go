@@ -21,8 +21,8 @@ var errOwn = errors.New("the program's own code has refused it")
 // It has no Unwrap: go-redis takes the outermost error of a dial off where it can.
 type ownError struct{ error }
 
-// Is finds what the program's code has returned, and says of the command what holds for that: what
-// was sent before it is another matter.
+// Is finds what the program's code has returned, and says of the command what holds for that:
+// commands sent before it are another matter.
 func (e ownError) Is(target error) bool {
 	switch target {
 	case sentinel.ErrNotSent:

@@ -29,7 +29,7 @@ func (g *Group) Serve(ctx context.Context, key string, loading func()) (outcome.
 	return v, err
 }
 
-// FromCache answers what is in the caches.
+// FromCache answers from the caches.
 func (g *Group) FromCache(key string) (v outcome.Value, hit bool, err error) {
 	found, ok := g.Shared.Tiers.Get(key)
 	if !ok {
@@ -59,7 +59,8 @@ func (g *Group) get(ctx context.Context, key string, loading func()) (outcome.Va
 	return v, err
 }
 
-// find answers from the caches, quickly. What is stale, absent or to be traced is left to get.
+// find answers from the caches, quickly. Stale and absent values, and traced requests, are left to
+// get.
 func (g *Group) find(key string) (wire.Answer, bool) {
 	v, ok := g.Shared.Tiers.Peek(key) // which counts nothing
 	if !ok || v.Flags&tiers.Absent != 0 {

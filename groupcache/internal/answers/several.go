@@ -18,7 +18,7 @@ const (
 	longAnswer = 256 << 10
 )
 
-// cached answers what is in the caches, once for each key.
+// cached answers from the caches, once for each key.
 func (g *Group) cached(keys []string) []wire.Answer {
 	space := room{limit: longAnswer}
 	return eachOnce(keys, func(key string) wire.Answer {

@@ -139,8 +139,8 @@ func NewTransport(config *tls.Config) *http.Transport {
 const connectFor = 10 * time.Second
 
 // A connection of HTTP/2 does not end with a request that is given up, as one of HTTP/1.1 does. One
-// of which nothing has come for pingAfter must answer within pingFor, which is longer than what was
-// written before may take on a slow link.
+// of which nothing has come for pingAfter must answer within pingFor, which is longer than the
+// bytes written before may take on a slow link.
 const (
 	pingAfter = 3 * time.Second
 	pingFor   = 5 * time.Second
@@ -150,8 +150,8 @@ func probeBackoff(_ error, attempt int) time.Duration {
 	return backoff.Exponential{Base: 50 * time.Millisecond, Cap: time.Second, Factor: 1.5}.Delay(attempt)
 }
 
-// Address returns the address of a peer as the ring and the network have it, or tells what is wrong
-// with it. A nil network is HTTP.
+// Address returns the address of a peer as the ring and the network have it, or says why it cannot
+// be one. A nil network is HTTP.
 func Address(n Network, s string) (string, error) {
 	if n != nil {
 		return s, n.CheckAddress(s)
@@ -172,7 +172,7 @@ func (p *Cluster) Close() {
 	p.options.HTTP.CloseIdle()
 }
 
-// SetGood replaces the peers by those that are ones. What is none is logged and left out.
+// SetGood replaces the peers by those that are ones. An invalid one is logged and left out.
 func (p *Cluster) SetGood(peers []string) {
 	good, bad := p.addresses(peers)
 	for _, err := range bad {
@@ -195,7 +195,7 @@ func (p *Cluster) SetAll(urls []string) error {
 	return p.setAddresses(good)
 }
 
-// warnIfOpen says in the log, once there are peers, that whoever reaches this process is taken for
+// warnIfOpen says in the log, once there are peers, that all that reach this process are taken for
 // one.
 func (p *Cluster) warnIfOpen() {
 	if len(p.Peers()) == 0 || p.guarded() || p.openWarned.Swap(true) {
@@ -248,8 +248,8 @@ func (p *Cluster) checkSelf(urls []string) {
 	p.log.Warn("groupcache: this process is not among its peers and owns no keys: give all processes the same list, with Self in it", "self", httppeer.Shown(self))
 }
 
-// addresses are those of peers as the ring has them, each once, in their order, and what is wrong
-// with the others.
+// addresses are those of peers as the ring has them, each once, in their order; the error is about
+// the others.
 func (p *Cluster) addresses(urls []string) (good []string, bad []error) {
 	seen := make(map[string]bool, len(urls))
 	for _, u := range urls {
@@ -266,7 +266,7 @@ func (p *Cluster) addresses(urls []string) (good []string, bad []error) {
 	return good, bad
 }
 
-// selfOf is the address of this process. What is none is said in the log, as the original takes
+// selfOf is the address of this process. An invalid one is said in the log, as the original takes
 // anything.
 func (p *Cluster) selfOf(self string) string {
 	if self == "" {

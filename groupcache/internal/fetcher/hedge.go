@@ -36,7 +36,7 @@ type Budget struct {
 // times. It never causes a load.
 type hedge struct{ found atomic.Pointer[wire.Answer] }
 
-// start asks later, within a budget. What is found ends the question to the owner.
+// start asks later, within a budget. A found value ends the question to the owner.
 func (h *hedge) start(ctx context.Context, b *Budget, owners []route.Remote, key string, end func()) *time.Timer {
 	next := owners[1].Peer
 	ask := func() {

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Batch is what is done for several keys at once, each of which is a flight that others can join.
+// Batch is work that is done for several keys at once, each of which is a flight that others can
+// join.
 type Batch[T any] struct {
 	Flights []*Flight[T] // that this batch must land
 	Joined  []*Flight[T] // of keys that are being loaded already
@@ -51,7 +52,7 @@ func (t *Table[T]) Batch(ctx context.Context, keys []string) *Batch[T] {
 	return b
 }
 
-// Lifetime is that of what is done for the batch.
+// Lifetime is that of the work for the batch.
 func (b *Batch[T]) Lifetime() context.Context { return b.ctx }
 
 // End ends the context of the batch.

@@ -11,7 +11,7 @@ type Begun interface {
 	// Finish ends the work, with the error of the load, which Work might have returned. If not ok
 	// there is more to do, which may take its time: Rest.
 	Finish(ctx context.Context) (ok bool, err error)
-	// Rest does what is left.
+	// Rest does the remaining work.
 	Rest(ctx context.Context) error
 }
 
@@ -49,7 +49,7 @@ func (t *Table[T]) lead(ctx, ctxOfLoad context.Context, f *Flight[T]) (err error
 	return f.Wait(ctx)
 }
 
-// follow waits for what was begun until the flight has ended, and ends it.
+// follow waits for the work until the flight has ended, and ends it.
 func follow[T any](b Begun) func(context.Context, *Flight[T]) error {
 	return func(ctx context.Context, f *Flight[T]) error {
 		select {

@@ -28,8 +28,8 @@ const (
 	Stale
 )
 
-// Stamp orders what one process tells another, whichever connections it takes: what was given up
-// and comes after what followed it is not to be carried out.
+// Stamp orders what one process tells another, whichever connections it takes: a change that was
+// given up and comes after a later one is not to be carried out.
 type Stamp struct {
 	Time     time.Time // to the second
 	N, Floor uint64

@@ -5,7 +5,7 @@
 //
 //	length u32 | kind u8 | flags u8 | group u16 | stream u32
 //
-// length is that of the body, MaxBody at most. What is longer is cut into frames of the same stream
+// length is that of the body, MaxBody at most. A longer body is cut into frames of the same stream
 // and kind, all but the last of which have the flag More. The joined body begins with what the flag
 // Traced announces, then with the name of a group, whose length is the group of the first head;
 // what follows depends on the kind.
@@ -43,7 +43,7 @@ const (
 	Forget
 	// Probe has nothing.
 	Probe
-	// Cancel has nothing: whoever has asked on its stream has left. It is answered by the answer to
+	// Cancel has nothing: the caller on its stream has left. It is answered by the answer to
 	// that request.
 	Cancel
 )

@@ -2,13 +2,13 @@ package frame
 
 import "fmt"
 
-// Joiner joins the pieces of long bodies. It takes memory for what has arrived, not for what was
-// announced, and for no more than AtOnce, or one body. Make it with its bounds; it is for one
+// Joiner joins the pieces of long bodies. It takes memory for the bytes that have arrived, not for
+// those announced, and for no more than AtOnce, or one body. Make it with its bounds; it is for one
 // reader.
 type Joiner struct {
 	// Streams is how many bodies may be under way at once. More are malformed.
 	Streams int
-	// Limit is how long the body may be that begins with a head. What is longer is read, but not
+	// Limit is how long the body may be that begins with a head. A longer one is read, but not
 	// kept.
 	Limit func(Head) int64
 

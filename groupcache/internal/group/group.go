@@ -1,5 +1,5 @@
-// Package group has what the parts of a group share: its caches, where its keys are, and what was
-// written lately.
+// Package group has what the parts of a group share: its caches, where its keys are, and the latest
+// writes.
 package group
 
 import (
@@ -22,7 +22,7 @@ type Group struct {
 	Tiers   tiers.Tiers
 	// Route is where keys are. It is found when it is first needed.
 	Route func() route.Router
-	// Touched and Sweeps are what was written here lately, and what is being removed by prefix.
+	// Touched and Sweeps are the latest writes here, and the removals by prefix under way.
 	Touched *writes.Touched
 	Sweeps  *writes.Sweeps
 	Stats   Stats

@@ -22,7 +22,7 @@ const (
 	maxOffered = 1 << 16
 )
 
-// Drain offers the group's values to their heirs, to each what is read most first.
+// Drain offers the group's values to their heirs, to each the most read ones first.
 func (h *Handover) Drain(ctx context.Context) error {
 	pool := h.group.Route().Pool()
 	if pool == nil {

@@ -33,7 +33,7 @@ func New(g *group.Group, l *loader.Loader) *Handover { return &Handover{group: g
 // Inherit looks for several keys that are to be loaded in the caches of their former owners, as far
 // as they are this process's own, with one request to each former owner: first to those that owned
 // them last, then, for what these do not have, to those before. The context it returns is for
-// loading what is still missing.
+// loading the keys that are still missing.
 func (h *Handover) Inherit(ctx context.Context, keys []string) context.Context {
 	if len(keys) < 2 {
 		return ctx
@@ -97,8 +97,8 @@ func (h *Handover) TakeOver(ctx context.Context, from string, keys []string) err
 
 // TakeFrom keeps what a peer has in its cache of keys, as loads that others may join, and returns
 // how many values that were. It asks again for what did not find room in the answer. Loads of what
-// the peer does not have end without a value: their callers load. What was set or removed
-// here lately is not asked for, as the peer may not have been told.
+// the peer does not have end without a value: their callers load. Keys that were set or removed
+// here lately are not asked for, as the peer may not have been told.
 //
 //nolint:contextcheck // the batch's context ends with ctx
 func (h *Handover) TakeFrom(ctx context.Context, p *peer.Peer, keys []string) (taken int64) {

@@ -52,7 +52,7 @@ func (h *Handover) Save(w io.Writer) (values int, err error) {
 }
 
 // Load takes over what Save has written, as far as this process owns the keys and has room and no
-// value for them, and it has not expired. All peers are asked for what was set or removed since:
+// value for them, and it has not expired. All peers are asked which keys were set or removed since:
 // what they cannot tell is not taken.
 func (h *Handover) Load(ctx context.Context, r io.Reader) (values int, err error) {
 	ctx = group.OrBackground(ctx)

@@ -167,7 +167,7 @@ func (f *Framed) connect() (*line.Line, error) {
 	return l, nil
 }
 
-// stamp numbers what is told by frames like what is told by HTTP.
+// stamp numbers changes told by frames like those told by HTTP.
 func (f *Framed) stamp() (s frame.Stamp, done func()) {
 	n, floor := f.session.begin()
 	return frame.Stamp{Time: time.Now(), N: n, Floor: floor}, func() { f.session.end(n) }

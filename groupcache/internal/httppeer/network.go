@@ -10,7 +10,7 @@ type Network struct {
 	BasePath string
 }
 
-// CheckAddress tells what is wrong with the address of a peer, which is a base URL.
+// CheckAddress says why an address cannot be that of a peer, which is a base URL.
 func (*Network) CheckAddress(addr string) error {
 	_, err := BaseURL(addr)
 	return err

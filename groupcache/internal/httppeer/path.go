@@ -35,7 +35,7 @@ const (
 	quietHeader = "X-Holdfast-Quiet"
 	// statusHeader has the status of an answer, which something on the way may replace.
 	statusHeader = "X-Holdfast-Status"
-	// CachedOnly in the place of the key of a POST asks for what is in the cache, and no loads.
+	// CachedOnly in the place of the key of a POST asks for cached values, and no loads.
 	CachedOnly = "cached"
 	// Offered in the place of the key of a POST offers keys. The first one in the body is the
 	// address of the peer that has them.

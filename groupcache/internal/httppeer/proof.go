@@ -245,7 +245,8 @@ func (l *life) proves(h textproto.MIMEHeader) bool {
 	return want != nil && hmac.Equal([]byte(h.Get(lifeHeader)), []byte(*want))
 }
 
-// Answer makes the writer of an answer that is proved. Finish sends what is written to it.
+// Answer makes the writer of an answer that is proved. Finish sends the bytes that are written to
+// it.
 func (s *Signer) Answer(w http.ResponseWriter, p *Proof) *Proving {
 	w.Header().Set(lifeHeader, s.macOf("life", p.mac))
 	return &Proving{ResponseWriter: w, signer: s, proof: p}

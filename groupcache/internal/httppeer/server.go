@@ -83,8 +83,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	proving.Finish()
 }
 
-// answer answers what is known to come from a peer, unless there is an error. Its body must have
-// the digest, if there is one.
+// answer answers a request that is known to come from a peer, unless there is an error. Its body
+// must have the digest, if there is one.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, escaped string, digest *Digest, err error) {
 	if err != nil {
 		if r.ProtoMajor == 1 && r.ContentLength != 0 { // or net/http waits for the body of a stranger
@@ -128,7 +128,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, digest *Digest
 	return nil, false
 }
 
-// refuseWith answers what is not taken for a request of a peer, and says why.
+// refuseWith answers a request that is not taken for one of a peer, and says why.
 func refuseWith(w http.ResponseWriter, code int, why string) {
 	w.Header().Set(Marker, MarkerRefused)
 	text := http.StatusText(code)
@@ -138,7 +138,7 @@ func refuseWith(w http.ResponseWriter, code int, why string) {
 	http.Error(w, text, code)
 }
 
-// greet answers a peer that asks what is here.
+// greet answers the greeting of a peer.
 func (s *Server) greet(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(Marker, MarkerValue)
 	w.Header().Set("Allow", allowedMethods)

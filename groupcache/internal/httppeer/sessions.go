@@ -87,8 +87,8 @@ func (x *sessions) refused() {
 // goAwayFor is how long Close waits for peers to end their connections in good order.
 const goAwayFor = 500 * time.Millisecond
 
-// Close ends all connections that go on with frames, once what is under way on them is answered.
-// Later ones stay with HTTP.
+// Close ends all connections that go on with frames, once the requests under way on them are
+// answered. Later ones stay with HTTP.
 func (s *Server) Close() {
 	s.sessions.mu.Lock()
 	s.sessions.closed = true
@@ -208,7 +208,7 @@ func panicked(by *http.Server, from string, v any) {
 type upgraded struct {
 	server  *Server
 	conn    net.Conn
-	in      *bufio.Reader // has what was read of conn
+	in      *bufio.Reader // has the bytes that were read of conn
 	request *http.Request // that began it
 	sealed  *line.Keys    // nil without a secret
 	client  string        // the peer's session
@@ -229,7 +229,7 @@ func (x *upgraded) answer(h http.Header) error {
 	return x.conn.SetDeadline(time.Time{})
 }
 
-// readBuffer is what is read of a connection at once.
+// readBuffer is how many bytes are read of a connection at once.
 const readBuffer = 64 << 10
 
 // ahead is a connection of which something was read before.

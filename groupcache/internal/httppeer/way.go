@@ -69,7 +69,7 @@ func WantsSigns(r *http.Request) bool {
 // tested is what came of a test of the way.
 type tested struct {
 	late    bool // no answer came in time
-	broken  bool // the connection ended without an answer: by the fault of what was sent, or by chance
+	broken  bool // the connection ended without an answer: by the fault of the request, or by chance
 	arrived bool // a peer of ours has got it as it was sent
 	status  int
 }

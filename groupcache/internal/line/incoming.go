@@ -20,7 +20,7 @@ func next(r *bufio.Reader) (frame.Head, []byte, error) {
 	if raw, err = r.Peek(n); err != nil {
 		return h, nil, err
 	}
-	_, _ = r.Discard(n) // what was looked at is there
+	_, _ = r.Discard(n) // the cache was looked into
 	return h, raw[frame.HeadSize:], nil
 }
 

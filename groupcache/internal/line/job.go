@@ -116,7 +116,7 @@ func (j *job) endLocked() {
 	j.session.held -= j.size()
 }
 
-// severalAnswered answers a request for several keys. The answer is a copy of what is in the cache,
+// severalAnswered answers a request for several keys. The answer is a copy of the cached value,
 // many times as long as the request: so one at a time is made, and no more while the peer does not
 // take those that are.
 func (j *job) severalAnswered(ctx context.Context) {

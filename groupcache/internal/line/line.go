@@ -176,7 +176,7 @@ func (l *Line) end(err error) {
 	close(l.ended)
 }
 
-// request is what is asked.
+// request is a question.
 type request struct {
 	kind  frame.Kind
 	group string
@@ -265,8 +265,8 @@ func (l *Line) enterLocked(c *call, size int) uint32 {
 	return s.life<<slotBits | at
 }
 
-// leave gives a call up, unless its answer is there. Its slot is kept until the answer to what was
-// asked has come.
+// leave gives a call up, unless its answer is there. Its slot is kept until the answer to its
+// question has come.
 func (l *Line) leave(c *call, stream uint32) bool {
 	w := &l.out
 	w.mu.Lock()

@@ -19,7 +19,7 @@ type patience struct {
 	until time.Time
 }
 
-// extend is called before each write. What is long may take long: a peer that takes it steadily is
+// extend is called before each write. A long body may take long: a peer that takes it steadily is
 // not cut off.
 func (p *patience) extend(bytes int) {
 	long := wire.Long(int64(bytes))

@@ -43,7 +43,7 @@ func (l *Line) read(r *bufio.Reader) error {
 
 // takeAnswer takes an answer, or a piece of one. No answer in one frame is too long.
 func (l *Line) takeAnswer(joiner *frame.Joiner, h frame.Head, body []byte) error {
-	if h.Kind == frame.Refused { // the rest of what was begun does not come
+	if h.Kind == frame.Refused { // the rest of the frame does not come
 		joiner.Drop(h.Stream)
 	}
 	if h.Flags&frame.More == 0 && !joiner.Open(h.Stream) {
@@ -111,7 +111,7 @@ func (l *Line) answered(last frame.Head, w frame.Whole) error {
 	return nil
 }
 
-// take keeps what was answered.
+// take keeps an answer.
 func (c *call) take(w frame.Whole) {
 	switch {
 	case w.TooLarge:

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-// What is written to a sealed connection goes out in parts, each with a proof that a holder of the
+// Bytes written to a sealed connection go out in parts, each with a proof that a holder of the
 // key has sent it, as the next one:
 //
 //	length u32 | HMAC-SHA256 (RFC 2104) of the part's number and bytes, cut to 16 bytes | bytes

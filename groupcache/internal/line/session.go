@@ -67,8 +67,8 @@ func NewSession(ctx context.Context, conn net.Conn, s Server) *Session {
 	return x
 }
 
-// Serve answers until the connection ends, and waits for what is under way. in has what was read of
-// the connection before.
+// Serve answers until the connection ends, and waits for the requests under way. in has the bytes
+// that were read of the connection before.
 func (x *Session) Serve(in *bufio.Reader) error {
 	err := x.read(in)
 	x.fail(err)
@@ -136,7 +136,7 @@ func (x *Session) read(in *bufio.Reader) error {
 }
 
 // isAtWork reports whether the peer waits for an answer, or takes one: it need not say anything.
-// What is written finds out whether it is there.
+// A write finds out whether it is there.
 func (x *Session) isAtWork() bool {
 	x.out.mu.Lock()
 	defer x.out.mu.Unlock()
@@ -149,7 +149,7 @@ func (x *Session) flush() {
 	x.out.writeUnlocking()
 }
 
-// flushIfFull writes what is many answers already.
+// flushIfFull writes once there are many answers.
 func (x *Session) flushIfFull() {
 	x.out.mu.Lock()
 	if x.out.size < keepBuffer {
@@ -205,7 +205,7 @@ func (x *Session) take(h frame.Head, body []byte) error {
 	return x.start(w, parts)
 }
 
-// found answers a Get of what is in the cache.
+// found answers a Get from the cache.
 func (x *Session) found(stream uint32, parts frame.Body) bool {
 	a, ok := x.server.Local.Find(view(parts.Group), view(parts.Rest))
 	if !ok {

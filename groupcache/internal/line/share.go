@@ -6,11 +6,11 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-// A peer sends the answers that are long in the order in which it has them, a few in turns. Who
-// waits for its turn is told nothing; what comes for those before says that the peer is at work.
-// That holds for those alone that may be before: an answer to what was asked later is no sign. So
-// no more comes for them than what was asked by then may be answered with, and it must not come
-// too slowly. Long requests go out before others in the same way.
+// A peer sends the answers that are long in the order in which it has them, a few in turns. A call
+// that waits for its turn is told nothing; what comes for those before says that the peer is at
+// work. That holds for those alone that may be before: an answer to a later question is no sign. So
+// no more comes for them than what was asked by then may be answered with, and it must not come too
+// slowly. Long requests go out before others in the same way.
 
 const (
 	// leastShared is how many bytes a frame has at least that others wait for.

@@ -25,8 +25,8 @@ const (
 // silent for too long do not find that out.
 var errDead = fmt.Errorf("%w: nothing has come for too long", ErrSilent)
 
-// errUnanswered ends a line whose peer does not answer what was given up: its slots would never be
-// free again.
+// errUnanswered ends a line whose peer does not answer requests that were given up: its slots would
+// never be free again.
 var errUnanswered = fmt.Errorf("%w: what was given up has not been answered", ErrSilent)
 
 // errStuck ends a line that takes nothing of a caller that writes itself and waits beside nothing
@@ -37,7 +37,8 @@ var errStuck = fmt.Errorf("%w: it does not read", ErrSilent)
 const stuckAfter = 5 * time.Second
 
 const (
-	// unansweredFor is how long no sign may come of what was given up. Loads that are given up end.
+	// unansweredFor is how long no sign may come of requests that were given up. Loads that are
+	// given up end.
 	unansweredFor = time.Minute
 	// beat is how often a line on which nothing is asked asks for a sign: the peer, and what stands
 	// between, end connections that rest; proxies do after a minute as a rule.
@@ -126,7 +127,7 @@ func (w *watch) armLocked(now time.Duration) {
 
 func (w *watch) stopLocked() { w.timer.Stop() }
 
-// look ends what is overdue.
+// look ends the requests that are overdue.
 func (w *watch) look() {
 	l := w.line
 	l.out.mu.Lock()
@@ -195,7 +196,7 @@ func (w *watch) lookLocked(now time.Duration) error {
 	return nil
 }
 
-// isUnanswered reports whether no sign has come for too long of what was given up.
+// isUnanswered reports whether no sign has come for too long of requests that were given up.
 func (s *slot) isUnanswered(now, late time.Duration) bool {
 	if late > lateTick {
 		s.heard += late

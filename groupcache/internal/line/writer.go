@@ -23,7 +23,7 @@ const (
 )
 
 // writer gathers frames, so that many go out with one write. A caller that finds it idle writes;
-// what is queued meanwhile goes out with the next write, by a goroutine that ends when there is
+// requests queued meanwhile go out with the next write, by a goroutine that ends when there is
 // nothing left. Long bodies are cut, and short frames go between their pieces.
 type writer struct {
 	to  io.Writer
@@ -54,7 +54,7 @@ type lentBody struct {
 	body string
 }
 
-// longBody is what is left of one.
+// longBody is the rest of one.
 type longBody struct {
 	head frame.Head
 	lead []byte // goes before the first piece
@@ -71,7 +71,7 @@ func (w *writer) init(to io.Writer, failed func(error)) {
 	_, w.tcp = to.(*net.TCPConn)
 }
 
-// appendLocked queues a frame whose body is lead and body. What is long goes out piece by piece.
+// appendLocked queues a frame whose body is lead and body. A long body goes out piece by piece.
 func (w *writer) appendLocked(h frame.Head, lead []byte, body string) {
 	n := len(lead) + len(body)
 	if n > frame.Piece {
@@ -99,7 +99,7 @@ func (w *writer) appendBuiltLocked(h frame.Head, body string) {
 	}
 }
 
-// dropLocked takes back what is left of a long body, and returns it, or nil.
+// dropLocked takes back the rest of a long body, and returns it, or nil.
 func (w *writer) dropLocked(stream uint32) *longBody {
 	for i, l := range w.long {
 		if l.head.Stream == stream {
@@ -122,7 +122,7 @@ func (w *writer) idleLocked() bool {
 	return w.writing || w.err != nil || len(w.queue) == 0 && len(w.long) == 0
 }
 
-// writeUnlocking writes what is queued, unless somebody does already. It unlocks mu.
+// writeUnlocking writes the queue, unless somebody does already. It unlocks mu.
 func (w *writer) writeUnlocking() {
 	if w.idleLocked() {
 		w.mu.Unlock()
@@ -145,7 +145,7 @@ func (w *writer) gatherUnlocking() {
 	w.onceUnlocking()
 }
 
-// handUnlocking has another goroutine write what is queued. It unlocks mu.
+// handUnlocking has another goroutine write the queue. It unlocks mu.
 func (w *writer) handUnlocking() {
 	defer w.mu.Unlock()
 	if !w.idleLocked() {

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrMalformed is wrapped by the errors of messages that are none.
+// ErrMalformed is wrapped by the errors of malformed messages.
 var ErrMalformed = errors.New("malformed message")
 
 // The fields of the messages; see groupcache.proto.

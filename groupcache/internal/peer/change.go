@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Set replaces the peers. Those that stay keep their connections and what is known of them.
+// Set replaces the peers. Those that stay keep their connections and their state.
 func (p *Pool) Set(urls []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -32,7 +32,7 @@ func (c *crew) run(work func()) {
 	})
 }
 
-// next is what is to be done, nil if there is nothing.
+// next is the next task, nil if there is none.
 func (c *crew) next() func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,7 +19,7 @@ const (
 	firstBucket = 16 * time.Microsecond
 	enough      = 8    // observations before the first look at the buckets
 	recompute   = 64   // observations between two looks later on
-	memory      = 1024 // observations after which what was seen counts half
+	memory      = 1024 // observations after which earlier ones count half
 )
 
 func bucketOf(d time.Duration) int {
@@ -65,7 +65,7 @@ func (p *percentile) compute() {
 	}
 }
 
-// reset forgets what was seen.
+// reset forgets all observations.
 func (p *percentile) reset() {
 	for i := range p.buckets {
 		p.buckets[i].Store(0)

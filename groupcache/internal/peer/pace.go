@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-// The limits of time follow what is seen of the network. What a greeting took, with a new
+// The limits of time follow the network. What a greeting took, with a new
 // connection as a rule, says how far away a peer is before there are answers; then the answers do,
 // until a greeting that takes longer than a request may shows that the way is another one.
 
@@ -51,7 +51,7 @@ func (p *Peer) patience() time.Duration { return max(p.options.Timeout, greeting
 func (p *Peer) greeting() time.Duration { return time.Duration(p.greeted.Load()) }
 
 // sawGreeting takes note of what the greeting of a peer took that was not used before. If a request
-// may not take as long, what is known of requests is of another time.
+// may not take as long, the figures of requests are of another time.
 func (p *Peer) sawGreeting(took time.Duration) {
 	if p.first.value() > 0 && took > p.limit() {
 		p.first.reset()

@@ -135,8 +135,8 @@ type telling struct {
 }
 
 // bounded makes a request that tells the peer something, when its turn has come. It may take as
-// long as something of it goes out. A peer that is being told what it has missed is told what is
-// written meanwhile, too: otherwise there would always be more.
+// long as something of it goes out. A peer that is being told of the changes it has missed is told
+// of those made meanwhile, too: otherwise there would always be more.
 func (p *Peer) bounded(ctx context.Context, t telling, fn func(ctx context.Context, alive func()) error) error {
 	bytes, over, err := p.turns.take(ctx, t.size, t.left)
 	if err != nil {

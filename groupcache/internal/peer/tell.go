@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// Value is what is set.
+// Value is the one that is set.
 type Value struct {
 	Value  string
 	Expire int64

@@ -17,7 +17,7 @@ const (
 )
 
 // turns has what a peer is told wait until less is under way to it. A peer that hangs has none wait
-// for long: what is under way fails, and then the peer is down.
+// for long: the requests under way fail, and then the peer is down.
 type turns struct {
 	sets, removes chan struct{}
 	bytes         atomic.Int64 // of the values that are on their way

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Totals are what is told of all groups together. Those that are no more count on: a counter must
+// Totals are the figures of all groups together. Those that are no more count on: a counter must
 // not fall.
 type Totals struct{ hedges, hedgesWon, takenOver, refused int64 }
 
@@ -22,7 +22,7 @@ func (t *Totals) Add(g *answers.Group) {
 	t.refused += g.Shared.Tiers.Main.Stats().Refused + g.Shared.Tiers.Hot.Stats().Refused
 }
 
-// Groups sends what is known of groups, and in total of those that are no more.
+// Groups sends the figures of groups, and in total those of former ones.
 func Groups(m *metrics.Groupcache, former Totals, groups []*answers.Group, ch chan<- prometheus.Metric) {
 	totals, labels := former, observe.NewLabels(0)
 	for _, g := range groups {

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
-// Peers sends what is known of the peers of now. Those that have left lately are told of
+// Peers sends the figures of the present peers. Those that have left lately are told of
 // removals for a while, and are in no metric: mostly they are gone with all that they had, and what
 // refuses a removal at their address is somebody else.
 func Peers(m *metrics.Groupcache, pools []*cluster.Cluster, ch chan<- prometheus.Metric) {
@@ -47,7 +47,7 @@ func Peers(m *metrics.Groupcache, pools []*cluster.Cluster, ch chan<- prometheus
 	out.Count(m.BadRequests, refused, "unauthorised")
 }
 
-// lines sends what is known of the connections for frames.
+// lines sends the figures of the connections for frames.
 func lines(m *metrics.Groupcache, pools []*cluster.Cluster, out observe.Sender) {
 	var asked httppeer.LineStats
 	var served httppeer.SessionStats

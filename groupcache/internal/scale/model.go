@@ -87,7 +87,7 @@ func (w network) removes(seed uint64, n, trials int) []time.Duration {
 	return all
 }
 
-// models computes what follows from what was measured.
+// models computes the consequences of the measurements.
 func models(_ context.Context, s settings, m *measured) ([]table, error) {
 	return []table{
 		standing(s, m), underLoad(s), changing(s, m), writing(s, m), slowness(s, m), outages(s), backlogs(s, m), fanOut(s), probing(s, m), apart(s, m),

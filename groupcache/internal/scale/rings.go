@@ -218,7 +218,7 @@ type ringCost struct {
 
 func costOf(s settings, k kind, n int, keys []string) ringCost {
 	names := urls(0, n)
-	r, _ := buildOne(k, names) // what is made once only is made
+	r, _ := buildOne(k, names) // values that are made only once are made
 	var c ringCost
 	var builds []time.Duration
 	var kept []float64

@@ -177,7 +177,7 @@ func (s *Reader) end() error {
 	return io.EOF
 }
 
-// ReadByte implements io.ByteReader, for what is part of the sum.
+// ReadByte implements io.ByteReader; its bytes are part of the sum.
 func (s *Reader) ReadByte() (byte, error) {
 	b, err := s.r.ReadByte()
 	if err == nil {

@@ -5,7 +5,7 @@ package store
 // bucket.
 type ghosts struct {
 	buckets []bucket
-	clock   ticker // counts what is remembered
+	clock   ticker // counts the ghosts
 }
 
 // bucket has one cache line: in each word the bits of a hash and, below them, when the entry was
@@ -20,7 +20,7 @@ const (
 	unit = 1 << 10
 )
 
-// ghost is what is known of an entry that has left.
+// ghost is the memory of an entry that has left.
 type ghost struct {
 	seen uint16 // when it was used last
 	age  int    // how many have left since
@@ -56,7 +56,7 @@ func (g *ghosts) bucket(bits uint64) *bucket {
 	return &g.buckets[bits*uint64(len(g.buckets))>>32]
 }
 
-// take returns what is remembered of a hash if it is among the latest limit, and forgets it.
+// take returns the ghost of a hash if it is among the latest limit, and forgets it.
 func (g *ghosts) take(hash uint64, limit int) (ghost, bool) {
 	if len(g.buckets) == 0 {
 		return ghost{}, false

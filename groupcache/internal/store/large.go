@@ -1,10 +1,10 @@
 package store
 
 // Items that cost more than an eighth of the budget, or than the share of a shard, are in a shard
-// of their own, the last one: in another they would drive out all else, and be the next to go. What
-// was read last stays longest there. They have half of the budget at most while there are several,
-// and one that was not read while as much as the whole budget has made room for other items gives
-// way to these.
+// of their own, the last one: in another they would drive out all else, and be the next to go. The
+// value that was read last stays longest there. They have half of the budget at most while there
+// are several, and one that was not read while as much as the whole budget has made room for other
+// items gives way to these.
 //
 // Writers of a key hold the lock of its own shard, then that of this one: so it is never in both
 // but for a moment, in which readers find the new value.

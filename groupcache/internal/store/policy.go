@@ -15,7 +15,7 @@ type policy interface {
 	clear()
 }
 
-// lru is the policy that evicts what was not used for longest.
+// lru is the policy that evicts the least recently used entry.
 type lru struct {
 	costs costs
 	queue queue

@@ -2,7 +2,7 @@ package store
 
 // s3fifo is S3-FIFO with two additions, which it needs where keys are read again at a distance.
 //
-// What is new enters the small queue. What reaches the end of it goes on to the main queue if it
+// New entries enter the small queue. What reaches the end of it goes on to the main queue if it
 // was read meanwhile; else it leaves, and is remembered as a ghost. What reaches the end of the
 // main queue goes round again if it was read meanwhile; else it leaves, as a ghost of that queue.
 //
@@ -18,13 +18,13 @@ type s3fifo struct {
 	costs       costs
 	small, main queue
 	share       float64 // of the small queue
-	clock       ticker  // counts what is added
+	clock       ticker  // counts additions
 	left        ghosts  // of the small queue
 	leftMain    ghosts  // of the main queue
 }
 
 const (
-	// The small queue begins with firstShare of what is stored, and has leastShare to mostShare.
+	// The small queue begins with firstShare of the entries, and has leastShare to mostShare.
 	firstShare = 0.05
 	leastShare = 0.01
 	mostShare  = 0.98
@@ -156,7 +156,7 @@ func (f *s3fifo) mainHasRoom() bool {
 	return e != nil && f.small.cost > f.target()+f.mean() && f.small.cost-f.costs.ofEntry(e) > f.target()
 }
 
-// hand lets what was used go round in the main queue, and returns the one that leaves it next, nil
+// hand lets used entries go round in the main queue, and returns the one that leaves it next, nil
 // if there is none.
 func (f *s3fifo) hand() *entry {
 	e := f.main.first()

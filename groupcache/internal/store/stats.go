@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Stats is a snapshot of a store's counts. Bytes, Cost and Items are what is there now; the others
+// Stats is a snapshot of a store's counts. Bytes, Cost and Items are those of now; the others
 // only grow.
 type Stats struct {
 	Bytes     int64 // of keys and values, exactly

@@ -17,13 +17,14 @@ const (
 	// than what would go for it. Keys read once pass through a part of the room that follows what
 	// comes back. The default.
 	S3FIFO Policy = iota
-	// LRU keeps what was read last. A hit takes the shard's lock.
+	// LRU keeps the entries that were read last. A hit takes the shard's lock.
 	LRU
 )
 
 // Options are a store's choices. The zero value is a store that keeps nothing.
 type Options struct {
-	// MaxBytes is the budget; see Payload for what is counted. With 0 or less nothing is stored.
+	// MaxBytes is the budget; see Payload for how they are counted. With 0 or less nothing is
+	// stored.
 	MaxBytes int64
 	// Beside is what the owner has besides MaxBytes, in other stores: an item may have half of the
 	// sum of both. 0.
@@ -59,8 +60,8 @@ func (o Options) withDefaults() Options {
 }
 
 const (
-	// bytesPerShard is the least that is worth a shard: a small one would know too little of what
-	// is read.
+	// bytesPerShard is the least that is worth a shard: a small one would know too little of the
+	// reads.
 	bytesPerShard = 4 << 20
 	maxShards     = 1024
 
@@ -126,8 +127,8 @@ func New(o Options) *Store {
 	return s
 }
 
-// Get returns what is stored under key. It counts, as a hit or a miss, and a hit helps the entry to
-// stay.
+// Get returns the value stored under key. It counts, as a hit or a miss, and a hit helps the entry
+// to stay.
 func (s *Store) Get(key string) (View, bool) {
 	hash := maphash.String(s.seed, key)
 	shard := &s.shards[hash>>s.shift]
@@ -197,7 +198,7 @@ func since(now, then int64) int64 {
 	return d
 }
 
-// Put stores an item in place of what was under its key, and reports whether it did. It does not if
+// Put stores an item in place of the one under its key, and reports whether it did. It does not if
 // the item's fence is up: then nothing changes. Nor does it if the item has expired, if it is too
 // large (see Fits), which Stats counts as refused, or if there is no budget: then the old value,
 // which is out of date, is removed.
@@ -263,7 +264,7 @@ func (s *Store) SetMaxBytes(n int64) {
 	s.settle()
 }
 
-// Remove removes what is stored under key, and reports whether something was.
+// Remove removes the item stored under key, and reports whether there was one.
 func (s *Store) Remove(key string) bool {
 	hash := maphash.String(s.seed, key)
 	return s.shards[hash>>s.shift].remove(hash, key)

@@ -19,12 +19,12 @@ type Local interface {
 	// Get finds the value of a key. If it must be loaded, loading is called first: the peer is to
 	// be told that it is being worked at.
 	Get(ctx context.Context, group, key string, loading func()) (Answer, error)
-	// Find is Get for what is in the caches, and is quick. It does not keep the key, whose memory
+	// Find is Get from the caches alone, and is quick. It does not keep the key, whose memory
 	// may be used again.
 	Find(group, key string) (a Answer, ok bool)
 	// GetMulti finds the values of several keys. The answers are in the order of the keys.
 	GetMulti(ctx context.Context, group string, keys []string) ([]Answer, error)
-	// GetCached is GetMulti for what is in the caches, and Absent for the rest, or if the answer
+	// GetCached is GetMulti from the caches alone, and Absent for the rest, or if the answer
 	// would be long.
 	GetCached(ctx context.Context, group string, keys []string) ([]Answer, error)
 	// Set stores a value.

@@ -21,8 +21,8 @@ const (
 	NotFound
 	// LoadFailed comes with the message of the peer's Getter.
 	LoadFailed
-	// Absent is the answer to GetCached for what is not in the peer's cache, and to a key that has
-	// no room in an answer of several.
+	// Absent is the answer to GetCached for a key that is not in the peer's cache, and to a key
+	// that has no room in an answer of several.
 	Absent
 )
 
@@ -60,7 +60,7 @@ type Greeting struct {
 type Passage int32
 
 const (
-	// Untested says that no answer has come in time. What was known before holds.
+	// Untested says that no answer has come in time. The earlier state holds.
 	Untested Passage = iota
 	// Passes says that it got through, unchanged.
 	Passes

@@ -19,7 +19,7 @@ const (
 // Early is what a process has written while it was new. It is safe for concurrent use.
 //
 // A peer that is new to this process was not told of what this process has written before. It may
-// be new altogether, and have loaded little; or it was away, and holds what is out of date: then it
+// be new altogether, and have loaded little; or it was away, and holds old values: then it
 // is to forget everything. But if this process is new, it must not empty the caches of those that
 // it hears of later than of others: they are told what it has written so far.
 type Early struct {

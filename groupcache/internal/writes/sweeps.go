@@ -34,11 +34,11 @@ type Sweep struct {
 const (
 	// maxID bounds the ID of a sweep.
 	maxID = 64
-	// maxPrefix bounds what is kept of a prefix.
+	// maxPrefix bounds the part of a prefix that is kept.
 	maxPrefix = 1 << 10
 )
 
-// Check reports what is wrong with a sweep that a peer has sent.
+// Check says why a sweep that a peer has sent cannot be one.
 func (s Sweep) Check() error {
 	if s.Phase != Begin && s.Phase != End && s.Phase != Once {
 		return errors.New("the phase is unknown")
@@ -49,8 +49,8 @@ func (s Sweep) Check() error {
 	return nil
 }
 
-// kept is what is kept of a prefix. It stands for more keys than a long prefix does: these are
-// merely loaded more often.
+// kept is the part of a prefix that is kept. It stands for more keys than a long prefix does: these
+// are merely loaded more often.
 func kept(prefix string) string {
 	if len(prefix) > maxPrefix {
 		return strings.Clone(prefix[:maxPrefix])

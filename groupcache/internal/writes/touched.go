@@ -108,7 +108,7 @@ func (t *Touched) Has(key string) bool {
 	return latest || before
 }
 
-// turnLocked forgets what is old enough.
+// turnLocked forgets the keys that are old enough.
 func (t *Touched) turnLocked() {
 	now := time.Now()
 	if now.Sub(t.turned) < t.keep {
