@@ -138,7 +138,7 @@ func (c *Conn) Do(ctx context.Context, a radix.Action) error {
 	return c.lease.Do(ctx, a)
 }
 
-// Addr is the address of the primary that the lease leads to, or empty if that is none any more.
+// Addr is the address of the primary that the lease leads to, or empty once it no longer is.
 func (c *Conn) Addr() string { return c.lease.Addr() }
 
 // Close gives the lease up, and ends the connection that it may have got of its own. It returns

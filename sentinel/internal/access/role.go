@@ -103,7 +103,7 @@ func (q *Inquirer) ProcessID(ctx context.Context, conn *wire.Conn) (string, erro
 	return parseProcessID(text), nil
 }
 
-// parseProcessID reads the section on the server of INFO. What is no identifier, such as one of
+// parseProcessID reads the section on the server of INFO. A malformed identifier, such as one of
 // zeroes alone, is not taken for one.
 func parseProcessID(info string) string {
 	for line := range strings.Lines(info) {

@@ -111,7 +111,7 @@ func (d *Director) Primaries() map[string]*Primary { return d.primaries }
 // Run hears the sentinels, until its client's context has ended.
 func (d *Director) Run() { d.mail.Run(d.Context) }
 
-// Started tells what is known of a client that has just been made: whether all primaries are there,
+// Started tells the state of a client that has just been made: whether all primaries are there,
 // and whether the first try to find each is over; and why it can not work, if that is known.
 func (d *Director) Started() (ready, tried bool, err error) {
 	d.ask(func() { ready, tried, err = d.started() })
@@ -264,7 +264,7 @@ func (d *Director) heard(w *voice, answer *watch.Answer, err error) {
 		}
 	}
 	d.publish()
-	if news { // of which no snapshot tells, and whoever starts asks
+	if news { // of which no snapshot tells, and new clients ask
 		d.Changed.Notify()
 	}
 }

@@ -325,7 +325,7 @@ func (f *follower) alarmed(generation uint64) {
 	}
 }
 
-// publish makes a new snapshot, and wakes whoever waits for one, if anything has changed.
+// publish makes a new snapshot, and wakes all that wait for one, if anything has changed.
 func (f *follower) publish() {
 	now := &Snapshot{View: f.state.View(), Seat: f.primary.Seat(), Sentinels: f.director.sentinels()}
 	if now.same(f.published) {

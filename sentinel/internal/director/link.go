@@ -51,7 +51,7 @@ type candidate struct {
 // dial opens a link. One that takes the place of a connection that was lost is watched by the same
 // heartbeat.
 //
-//nolint:contextcheck // it belongs to the client, not to whoever brought the news.
+//nolint:contextcheck // it belongs to the client, not to the bringer of the news.
 func (f *follower) dial(e follow.Dial) {
 	d := f.director
 	ctx, cancel := context.WithCancel(d.Context)

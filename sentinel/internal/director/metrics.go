@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// failovers are counters of one primary's failovers, and of what was heard of them.
+// failovers are counters of one primary's failovers, and of the news of them.
 type failovers struct {
 	alarms                     atomic.Uint64
 	pushes, stale, mismatches  atomic.Uint64

@@ -17,8 +17,8 @@ type Primary struct {
 
 	// Label is the name, as a metric label.
 	Label string
-	// Breaker decides nothing: it says what the follower has found, to metrics and to whoever
-	// watches it, and takes an operator's orders. Calls look at the seat alone.
+	// Breaker decides nothing: it says what the follower has found, to metrics and to its watchers,
+	// and takes an operator's orders. Calls look at the seat alone.
 	Breaker  *breaker.Breaker
 	Replicas *replica.Set
 
@@ -60,8 +60,7 @@ type Snapshot struct {
 	Sentinels []Sentinel
 }
 
-// same reports whether both are the same to whoever looks. What is listed of replicas follows from
-// the view.
+// same reports whether both look the same. The list of replicas follows from the view.
 func (p *Snapshot) same(o *Snapshot) bool {
 	if o == nil {
 		return false

@@ -206,7 +206,7 @@ func (s *State) lateAnswer(i int, e Answered) {
 	s.nextAnswered(e)
 }
 
-// dropAside ends what was put aside and is not to be asked any more.
+// dropAside ends questions put aside that are no longer to be asked.
 func (s *State) dropAside() {
 	s.aside = slices.DeleteFunc(s.aside, func(a asker) bool {
 		_, lasts := s.candidate(a.addr)

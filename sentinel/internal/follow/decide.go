@@ -2,7 +2,7 @@ package follow
 
 import "slices"
 
-// decide compares what the sentinels say with what is.
+// decide compares the words of the sentinels with the state.
 func (s *State) decide() {
 	if s.phase == Closed || !s.voters.settled(s.now) {
 		return
@@ -57,7 +57,7 @@ func (s *State) raise() {
 	s.primary.epoch = best
 }
 
-// reckonClaim notes what is claimed, and since when.
+// reckonClaim notes the claim, and since when there is one.
 func (s *State) reckonClaim() {
 	claimed, ok := s.claimed()
 	switch {
@@ -143,7 +143,7 @@ func (s *State) judgeClaim() {
 		s.primary.told = claimed.epoch // what it was before means nothing any more
 		return
 	}
-	s.comeBack(claimed.addr) // what was left, was left at an epoch that no longer means anything
+	s.comeBack(claimed.addr) // a server that was left, was left at an epoch that no longer means anything
 	if s.undecided() {
 		s.aim(claimed.addr, claimed.epoch)
 	} else {

@@ -44,7 +44,7 @@ func (m *move) choose(c selection) {
 	m.chosen = append(m.chosen, c)
 }
 
-// goOn follows what was selected since the selection that has led to the primary: the next failover
+// goOn follows the selections since the one that has led to the primary: the next failover
 // has begun already.
 func (s *State) goOn() {
 	if s.phase == Provisional {
@@ -162,7 +162,7 @@ func (s *State) unselect(its func(selection) bool, why error) {
 	}
 }
 
-// aborted takes in that the failover will not happen. What was moved to before the primary was
+// aborted takes in that the failover will not happen. A server moved to before the primary was
 // forced away is left once it is given back.
 func (s *State) aborted(why error) {
 	if s.next.trigger == BySelection {

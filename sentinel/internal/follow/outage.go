@@ -138,7 +138,7 @@ func (s *State) linkLost(e Ended) {
 		if s.phase == Stalled {
 			s.become(Searching)
 		}
-	case s.now.Sub(s.repair.doneAt) < repairPause: // what is lost so often goes the way of a primary that is down
+	case s.now.Sub(s.repair.doneAt) < repairPause: // a connection lost so often goes the way of a primary that is down
 		s.lose(e.Err)
 	default:
 		s.repair = repair{link: s.newLink(), lostAt: e.At, until: s.now.Add(s.config.RepairTimeout), cause: e.Err, doneAt: s.repair.doneAt}

@@ -152,10 +152,10 @@ func (e *electorate) count(now time.Time) {
 }
 
 // own reports whether v speaks for the sentinel with an id: the first to come with it does, for as
-// long as it answers, because else whoever takes another's id would speak for it. An address that
-// the user gave goes before one that was found, which may be the same sentinel's, unless it has had
-// another id, and may have taken this one: then each speaks for itself, as do two that the user
-// gave.
+// long as it answers, because else a server that takes another's id would speak for it. An address
+// that the user gave goes before one that was found, which may be the same sentinel's, unless it
+// has had another id, and may have taken this one: then each speaks for itself, as do two that the
+// user gave.
 func (e *electorate) own(v *voter, id string) bool {
 	if e.owners == nil {
 		e.owners = make(map[string]*voter)

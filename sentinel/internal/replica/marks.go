@@ -34,7 +34,7 @@ func (m marks) add(next mark, least time.Duration) marks {
 	return append(grown, next)
 }
 
-// reached is the time of the latest mark that an offset has reached: whoever has that offset has
+// reached is the time of the latest mark that an offset has reached: a replica at that offset has
 // everything that was written before.
 func (m marks) reached(offset int64) (time.Time, bool) {
 	for i := len(m) - 1; i >= 0; i-- {

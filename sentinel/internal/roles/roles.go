@@ -74,7 +74,7 @@ func (s *Servers) Add(addr string) {
 	}
 }
 
-// Remove removes a server. If it is the choice, whoever else says primary may be the next.
+// Remove removes a server. If it is the choice, another that says primary may be the next.
 func (s *Servers) Remove(addr string) {
 	gone := s.find(addr)
 	s.all = slices.DeleteFunc(s.all, func(o *server) bool { return o == gone })

@@ -25,7 +25,7 @@ func (p *Route) DoDurable(ctx context.Context, replicas int, timeout time.Durati
 	return n, err
 }
 
-// reached waits until replicas have acknowledged what was written on the connection.
+// reached waits until replicas have acknowledged the writes of the connection.
 func (p *Route) reached(ctx context.Context, conn radix.Conn, replicas int, timeout time.Duration) (n int, err error) {
 	if end, ok := ctx.Deadline(); ok { // the count is to be here before
 		timeout = max(time.Millisecond, min(timeout, time.Until(end)*9/10))

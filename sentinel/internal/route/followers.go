@@ -18,8 +18,8 @@ type followers struct {
 	conns map[*followed]struct{} // guarded by mu
 }
 
-// add takes a connection in, unless the primary is another by now. Whoever changes the primary
-// changes the seat first, and looks at the followers then: none is missed.
+// add takes a connection in, unless the primary is another by now. A change of the primary changes
+// the seat first, and looks at the followers then: none is missed.
 func (s *followers) add(f *followed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

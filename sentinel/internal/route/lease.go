@@ -35,7 +35,7 @@ func (p *Route) Lease() (*Lease, error) {
 	return &Lease{route: p, generation: s.Generation}, nil
 }
 
-// Addr is the address of the primary that the lease leads to, or empty if that is none any more.
+// Addr is the address of the primary that the lease leads to, or empty once it no longer is.
 func (c *Lease) Addr() string {
 	if s := c.route.Seat(); s.Err == nil && s.Generation == c.generation {
 		return s.Addr

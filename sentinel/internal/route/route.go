@@ -43,8 +43,8 @@ type Shared struct {
 	Alarmed func(name string, generation uint64)
 }
 
-// Route carries the commands for one name. As a radix.Conn it is the shared connection
-// to whoever is the primary when a command is sent.
+// Route carries the commands for one name. As a radix.Conn it is the shared connection to the
+// primary of the moment in which a command is sent.
 type Route struct {
 	*Shared
 
@@ -96,7 +96,7 @@ func (p *Route) Perform(ctx context.Context, a radix.Action) error {
 // Do performs an action on the primary.
 func (p *Route) Do(ctx context.Context, a radix.Action) error {
 	if a.Properties().CanShareConn {
-		if s := p.Seat(); s.Err != nil && p.Tracer == nil { // with one, what is refused must have a name
+		if s := p.Seat(); s.Err != nil && p.Tracer == nil { // with one, a refused command must have a name
 			p.Metrics.Refused.Add(1)
 			return s.Err
 		}

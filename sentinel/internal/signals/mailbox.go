@@ -30,7 +30,7 @@ func (m *Mailbox) Post(work func()) bool {
 	return true
 }
 
-// Run does the work until ctx ends, and then what is left.
+// Run does the work until ctx ends, and then the rest.
 func (m *Mailbox) Run(ctx context.Context) {
 	for {
 		work, closed := m.take(ctx)
@@ -50,7 +50,7 @@ func (m *Mailbox) Run(ctx context.Context) {
 	}
 }
 
-// take returns what is to be done. With nothing left after the end of ctx the mailbox is closed.
+// take returns the waiting work. With nothing left after the end of ctx the mailbox is closed.
 func (m *Mailbox) take(ctx context.Context) (work []func(), closed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

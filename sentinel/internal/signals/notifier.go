@@ -8,8 +8,8 @@ type Notifier struct {
 	ch chan struct{} // closed at the next change; guarded by mu
 }
 
-// Wait returns what is closed at the next change. Look at what may have changed after it, not
-// before.
+// Wait returns a channel that is closed at the next change. Look at what may have changed after it,
+// not before.
 func (n *Notifier) Wait() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// CheckAddr returns what is wrong with a host:port.
+// CheckAddr says why a host:port cannot be one.
 func CheckAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && host == "" {

@@ -277,7 +277,7 @@ func (w *Sentinel) listenOnce(ctx context.Context) error {
 	closeSub := func() { once.Do(func() { _ = sub.Close() }) }
 	defer context.AfterFunc(ctx, closeSub)()
 	defer closeSub()
-	w.Poke() // what was missed before the subscription
+	w.Poke() // events missed before the subscription
 	for {
 		m, err := sub.Next()
 		if err != nil {

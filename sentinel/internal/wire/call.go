@@ -8,8 +8,8 @@ import (
 	"github.com/mediocregopher/radix/v4/resp"
 )
 
-// The states of a call. Whoever moves it out of pending writes its outcome, and nobody else does
-// after that.
+// The states of a call. The goroutine that moves it out of pending writes its outcome, and no other
+// does after that.
 const (
 	pending int32 = iota
 	settled
@@ -22,7 +22,7 @@ const (
 // its reply.
 type call struct {
 	state atomic.Int32
-	done  chan struct{} // receives once, from whoever settles it; capacity 1
+	done  chan struct{} // receives once, from the goroutine that settles it; capacity 1
 	opts  *resp.Opts    // the caller's; they are not safe for concurrent use
 
 	ctx      context.Context // ends the call; looked at by the connection's tick, so that no caller needs a select

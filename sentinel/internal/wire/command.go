@@ -21,7 +21,7 @@ const (
 	Dirty
 	// Begins opens a transaction.
 	Begins
-	// Ends closes a transaction, and forgets what is watched.
+	// Ends closes a transaction, and forgets the watched keys.
 	Ends
 	// Watches makes the connection watch keys.
 	Watches
@@ -50,7 +50,7 @@ const (
 	byArgument Class = 1 << 15
 )
 
-// ErrNotCommand says that what was to be sent is not a command: an array of strings.
+// ErrNotCommand says that the bytes to be sent are not a command: an array of strings.
 var ErrNotCommand = errors.New("not a redis command")
 
 // ErrUnmatched refuses a command that is Unmatched.
@@ -162,7 +162,7 @@ func notCommand(b []byte) error {
 // spelling is a command's name and its first arguments, in upper case and with spaces between, as
 // the table has them. It takes no memory of its own.
 type spelling struct {
-	b    [longest + 1]byte // one more: what is longer than every name is none of them
+	b    [longest + 1]byte // one more: a word longer than every name is none of them
 	size int
 	args int
 }

@@ -101,7 +101,7 @@ type Conn struct {
 	opts    *resp.Opts // of the reader, for decoding
 	gone    chan struct{}
 	handed  chan struct{} // tells the reader goroutine that reading is its turn; capacity 1
-	inbox   inbox         // used by whoever has the role of the reader
+	inbox   inbox         // used by the goroutine in the role of the reader
 	socket  *socket       // used by the same
 	eager   eagerness     // used by the same
 	buffers bool          // net takes a small write while the server does not read
@@ -443,7 +443,8 @@ func (c *Conn) end(err error) {
 
 // discard closes the network connection at once. Bytes that the server has not acknowledged are
 // dropped with it: a write whose caller was told that it had failed must not arrive once the
-// network heals. What is wrapped (TLS) is closed first, so that nobody says goodbye and flushes.
+// network heals. The wrapped connection (TLS) is closed first, so that nobody says goodbye and
+// flushes.
 func (c *Conn) discard() {
 	inner := c.net
 	for {

@@ -87,7 +87,7 @@ func (e *eagerness) stopped(began, now int64) bool {
 }
 
 // lookAhead reads without waiting for the network, for a moment. It returns 0 if nothing has come,
-// or if the next read will tell what is wrong.
+// or if the next read will tell the error.
 func (c *Conn) lookAhead(b []byte) (n int, err error) {
 	began := c.now()
 	now := began

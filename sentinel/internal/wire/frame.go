@@ -23,8 +23,8 @@ const (
 	// maxHeader is the longest line that may announce a length, maxLine any other.
 	maxHeader = 64
 	maxLine   = 64 << 10
-	// maxAttributes bounds how many attributes come before one element. Whoever decodes recurses
-	// once for each.
+	// maxAttributes bounds how many attributes come before one element. A decoder recurses once for
+	// each.
 	maxAttributes = 8
 	maxQuoted     = 64
 )

@@ -16,7 +16,7 @@ var errAlone = errors.New("one caller at a time")
 type inbox struct {
 	buf     []byte
 	from    int // the first byte that is not used up
-	to      int // the end of what was read
+	to      int // the end of the bytes read
 	framer  framer
 	scanned int // the end of the last complete reply
 	ends    []int
@@ -110,8 +110,8 @@ func (c *Conn) leave() bool {
 	return true
 }
 
-// space makes room for more bytes. The buffer grows with what has arrived, never with what was
-// announced.
+// space makes room for more bytes. The buffer grows with the bytes that have arrived, never with
+// those announced.
 func (in *inbox) space() []byte {
 	if in.from == in.to {
 		in.from, in.to, in.scanned = 0, 0, 0
@@ -132,7 +132,7 @@ func (in *inbox) space() []byte {
 	return in.buf[in.to:]
 }
 
-// move takes what is not used up to the beginning of a buffer.
+// move takes unused bytes to the beginning of a buffer.
 func (in *inbox) move(buf []byte) {
 	copy(buf, in.buf[in.from:in.to])
 	for i := range in.ends {

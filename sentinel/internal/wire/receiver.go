@@ -61,7 +61,7 @@ func prompt(into any) bool {
 	return false
 }
 
-// decode decodes replies with what is needed for that. The receiver's own code must not take the
+// decode decodes replies with the means for that. The receiver's own code must not take the
 // goroutine down with it.
 func decode(d *decoder, replies []byte, into any, o *resp.Opts) (err error) {
 	defer func() {

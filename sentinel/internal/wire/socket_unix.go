@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// socket reads without waiting. It belongs to whoever has the role of the reader.
+// socket reads without waiting. It belongs to the goroutine in the role of the reader.
 type socket struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: the connection has none that may be read, such as one that is encrypted
@@ -36,8 +36,8 @@ func newSocket(conn net.Conn) *socket {
 
 func (s *socket) readable() bool { return s.raw != nil }
 
-// tryRead returns what is there. With again nothing is, yet; with neither, the next read tells why.
-// An error is returned here, as the system tells it once.
+// tryRead returns the bytes that are there. With again nothing is, yet; with neither, the next read
+// tells why. An error is returned here, as the system tells it once.
 func (s *socket) tryRead(b []byte) (n int, again bool, err error) {
 	s.buf = b
 	err = s.raw.Read(s.try)

@@ -108,7 +108,7 @@ func (s *Subscriber) ping() error {
 	return s.exchange.send([]string{"PING"})
 }
 
-// parse reads a message; what is none, such as the answer to a ping, is passed over.
+// parse reads a message; any other reply, such as that to a ping, is passed over.
 func (s *Subscriber) parse(reply []byte) (Message, bool, error) {
 	if reply[0] != '*' && reply[0] != '>' {
 		return Message{}, false, resp3.Unmarshal(&decoder{reply}, nil, s.exchange.opts)

@@ -86,7 +86,7 @@ func (c *client) lifted() {
 	}
 }
 
-// countQuestion counts what is asked of the primary and of all sentinels.
+// countQuestion counts the questions to the primary and to all sentinels.
 func (c *client) countQuestion() {
 	w := c.world
 	if w.now-c.questionsAt > time.Second {

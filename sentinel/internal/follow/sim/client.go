@@ -29,7 +29,7 @@ type connection struct {
 	asked  bool
 	heard  bool          // some sentinel had been heard of late when it was dialled
 	saidAt time.Duration // when it said last that it is the primary
-	dead   bool          // what is sent on it is swallowed
+	dead   bool          // bytes sent on it are swallowed
 }
 
 // stay is a time that something lasted.
@@ -42,7 +42,7 @@ type selected struct {
 	known bool
 }
 
-// client is a model of whoever carries out the state's effects.
+// client is a model of the shell that carries out the state's effects.
 type client struct {
 	world   *World
 	state   *follow.State

@@ -22,7 +22,7 @@ type server struct {
 	givenAt      time.Duration // when an operator gave it the name
 	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
-	evil         bool // it is of no cluster; whoever speaks to it has been deceived
+	evil         bool // it is of no cluster; a client that speaks to it has been deceived
 	disowned     bool // it is of another cluster now
 }
 

@@ -79,7 +79,7 @@ func (o occurrence) before(p occurrence) bool {
 	return o.at < p.at || o.at == p.at && o.sequence < p.sequence
 }
 
-// queue is a heap of what is to come. That of container/heap takes twice the time.
+// queue is a heap of coming events. That of container/heap takes twice the time.
 type queue []occurrence
 
 func (q *queue) push(o occurrence) {
