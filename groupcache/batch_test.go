@@ -197,7 +197,7 @@ func TestErrorsOfABatch(t *testing.T) {
 	if got := s.took(); !slices.Equal(got, []int{1}) { // the others are known to be absent
 		t.Errorf("queries for %v keys", got)
 	}
-	last = broken // what is not there may only not have been found
+	last = broken // an absent key may only not have been found
 	_, err = g.GetMulti(t.Context(), []string{"locked", "p", "later"})
 	if !errors.Is(err, locked) || !errors.Is(err, broken) || !strings.Contains(fmt.Sprint(err), `"later"`) {
 		t.Errorf("the error is %v", err)
@@ -241,8 +241,8 @@ func TestABatchThatPanics(t *testing.T) {
 	has(t, found, []string{"a", "b"})
 }
 
-// What is being loaded is not loaded again; what is written meanwhile is not kept; a caller who
-// leaves does not end what others wait for, and the last one ends it after a while.
+// Keys that are being loaded are not loaded again; values written over meanwhile are not kept; a
+// caller who leaves does not end what others wait for, and the last one ends it after a while.
 func TestABatchIsManyLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTable()

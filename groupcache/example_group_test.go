@@ -78,7 +78,7 @@ func ExampleGroup_RemovePrefix() {
 	// 2
 }
 
-// A process keeps what is read most for the one that takes its place: in a file, as a rule. With
+// A process keeps its most read values for the one that takes its place: in a file, as a rule. With
 // peers, Load belongs after SetPeers.
 func ExampleGroup_Save() {
 	users, done := newUsers()

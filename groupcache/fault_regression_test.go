@@ -138,7 +138,7 @@ func TestUnsignedRequestsDoNothing(t *testing.T) {
 	}
 }
 
-// endless is a body without an end, which counts what was read of it.
+// endless is a body without an end, which counts the bytes read of it.
 type endless struct{ n atomic.Int64 }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -171,7 +171,7 @@ func TestABodyWithoutEndIsNotReadForEver(t *testing.T) {
 	}
 }
 
-// The original put itself onto the default mux, whoever made it.
+// The original put itself onto the default mux.
 func TestNobodyIsServedUnasked(t *testing.T) {
 	groupcache.ResetDefault()
 	saved := http.DefaultServeMux
@@ -282,7 +282,7 @@ func TestGetMultiIsNotHeldUpByAHungOwner(t *testing.T) {
 	})
 }
 
-// What the context leaves no time for is an error, what was there is a value.
+// Keys that the context leaves no time for are errors, cached ones are values.
 func TestGetMultiEndsWithItsContext(t *testing.T) {
 	c := startCluster(t, 2, patient)
 	slow, quick := c.ownedBy(t, c.nodes[1]), c.ownedBy(t, c.nodes[0])

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
-// readOnly is a RoundTripper as those that count what is read: bodies cannot be written to.
+// readOnly is a RoundTripper as those that count the bytes read: bodies cannot be written to.
 type readOnly struct{ upgrades atomic.Int64 }
 
 // RoundTrip implements http.RoundTripper.

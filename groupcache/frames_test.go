@@ -224,7 +224,7 @@ func TestFramesOverTLS(t *testing.T) {
 	}
 }
 
-// behindWire starts an owner behind a wire, and who asks it.
+// behindWire starts an owner behind a wire, and a process that asks it.
 func behindWire(t *testing.T, s *source, adapt func(*groupcache.Options)) (asker, owner *node, w *wireProxy) {
 	t.Helper()
 	owner, asker = startNode(t, s, nil), startNode(t, s, adapt)

@@ -76,7 +76,7 @@ type frameTap struct {
 	peer  net.Conn
 	inner net.Conn // that leads to the node
 
-	mu   sync.Mutex          // of what is written to either
+	mu   sync.Mutex          // of the bytes written to either
 	late map[uint32]struct{} // streams whose answers are held back; guarded by mu
 }
 

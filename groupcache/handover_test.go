@@ -51,7 +51,7 @@ func setPeers(t *testing.T, nodes ...*node) {
 	}
 }
 
-// withoutHot empties the hot caches, so that what is found nevertheless was handed over.
+// withoutHot empties the hot caches, so that values found nevertheless were handed over.
 func (c *cluster) withoutHot(t *testing.T) {
 	t.Helper()
 	for _, n := range c.nodes {
@@ -366,7 +366,7 @@ func TestAHungFormerOwnerCostsLittle(t *testing.T) {
 	})
 }
 
-// A process that was paused beyond its registration, or cut off, was not told of what was written
+// A process that was paused beyond its registration, or cut off, was not told of the writes
 // meanwhile.
 func TestAPeerThatWasAwayForgets(t *testing.T) {
 	const handover = 50 * time.Millisecond

@@ -32,7 +32,7 @@ func (e elsewhere) Remove(context.Context, *pb.GetRequest) error { return nil }
 
 func (e elsewhere) GetURL() string { return "http://elsewhere" }
 
-// heapInUse is the size of what is reachable.
+// heapInUse is the size of the reachable heap.
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()

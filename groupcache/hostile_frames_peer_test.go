@@ -176,7 +176,7 @@ const (
 	rawStale = 8
 )
 
-// rawStamp numbers what is told.
+// rawStamp numbers changes.
 func rawStamp(at time.Time, n, floor uint64) string {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(at.Unix()))
 	return string(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, n), floor))

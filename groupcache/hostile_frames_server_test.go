@@ -109,8 +109,8 @@ func scripted(answer func(stream uint32, key string) []byte) func(net.Conn, *buf
 	}
 }
 
-// An answer that does not switch as ours do, or by nobody that has the secret, has HTTP go on: what
-// is said after it is not read.
+// An answer that does not switch as ours do, or by nobody that has the secret, has HTTP go on: the
+// bytes after it are not read.
 func TestImpostorsDoNotGoOnWithFrames(t *testing.T) {
 	forged := scripted(func(stream uint32, _ string) []byte {
 		return rawAnswer(rawValue, 0, stream, strings.Repeat("\x00", 8)+"forged")
@@ -216,8 +216,8 @@ func TestWhateverIsAnsweredByFramesEachCallerHasItsOwn(t *testing.T) {
 	}
 }
 
-// Whoever passes on what two peers say, and changes it, is found out: what they hear is genuine, or
-// nothing.
+// An attacker that passes on the bytes of two peers, and changes some, is found out: what they hear
+// is genuine, or nothing.
 func TestWhatIsChangedOnItsWayByFramesIsNotBelieved(t *testing.T) {
 	var last []byte
 	for what, change := range map[string]func(asked, answered []byte) []byte{

@@ -79,7 +79,7 @@ func TestGreetingsOfOthersDoNotGoOnWithFrames(t *testing.T) {
 	}
 }
 
-// Whoever takes a connection over that has gone on with frames cannot say anything on it.
+// An attacker that takes over a connection which has gone on with frames cannot say anything on it.
 func TestFramesThatDoNotProveWhereTheyComeFromChangeNothing(t *testing.T) {
 	n, key := guarded(t)
 	stamp := rawStamp(time.Now(), 1, 0)
@@ -133,7 +133,7 @@ func TestPartsThatAreRepeatedChangeNothing(t *testing.T) {
 	n.unchanged(t, key)
 }
 
-// What is told has a number of its own, which is taken once, while its sender has not given it up,
+// Each change has a number of its own, which is taken once, while its sender has not given it up,
 // and its time.
 func TestWritesOfBeforeAreStale(t *testing.T) {
 	n, key := guarded(t)

@@ -29,7 +29,7 @@ type sent struct {
 	body         []byte
 }
 
-// tap is somebody on the way to a process, who keeps what passes, and may hold it back.
+// tap is an attacker on the way to a process that keeps all requests, and may hold them back.
 type tap struct {
 	mu       sync.Mutex
 	requests []sent                          // guarded by mu
@@ -334,7 +334,7 @@ func TestAPeerThatStartsAnewIsUsedAndTakesNothingOld(t *testing.T) {
 	}
 }
 
-// A prefix that an ingress strips was part of what is signed: all requests were refused.
+// A prefix that an ingress strips was signed, too: all requests were refused.
 func TestAPrefixMayBeStrippedFromSignedRequests(t *testing.T) {
 	c := &cluster{source: newSource()}
 	for range 2 {

@@ -21,7 +21,7 @@ func (noUser) Is(target error) bool {
 	return ok
 }
 
-// What is an ErrNotFound by errors.Is was one only if it wrapped that of this package.
+// An error that is ErrNotFound by errors.Is was one only if it wrapped that of this package.
 func TestAnErrorOfAUsersMayBeAnErrNotFound(t *testing.T) {
 	eachWay(t, func(t *testing.T, by way) {
 		c := by.cluster(t, 2, nil, groupcache.WithNegativeTTL(time.Hour))

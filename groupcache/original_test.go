@@ -23,8 +23,8 @@ import (
 )
 
 // original is a model of a process that runs mailgun's v2.6.0: its ring, its requests, its answers,
-// and what it does with those of others. It has one group, "g", and forgets nothing but what is
-// removed.
+// and what it does with those of others. It has one group, "g", and forgets nothing but removed
+// keys.
 type original struct {
 	url    string
 	load   func(key string) (string, error)

@@ -58,7 +58,7 @@ func TestAWarmStartLoadsNothing(t *testing.T) {
 	}
 }
 
-// What was removed while the process was away is not taken, although it has not been told.
+// A key removed while the process was away is not taken, although it has not been told.
 func TestAWarmStartAsksForRemovals(t *testing.T) {
 	eachWay(t, func(t *testing.T, by way) {
 		for what, remove := range map[string]func(*groupcache.Group, string) error{

@@ -146,7 +146,7 @@ func TestARemovalThatIsNotLetThroughTakesNoPeerAway(t *testing.T) {
 	}
 }
 
-//nolint:revive // told is what is expected, no control flag
+//nolint:revive // told is an expectation, no control flag
 func checkRemovalThatIsNotLetThrough(t *testing.T, around func(http.Handler) http.Handler, key string, told bool) {
 	t.Helper()
 	c := startCluster(t, 2, overHTTP) // and patient: long keys take long on a busy machine

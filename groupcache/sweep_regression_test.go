@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
 )
 
-// A peer that leaves offers its values. One that was removed between the look at what was written
+// A peer that leaves offers its values. One that was removed between the look at the latest writes
 // and the begin of the load was kept, as the peer had not been told yet.
 func TestNothingIsTakenFromAPeerThatWasRemovedBefore(t *testing.T) {
 	c, e := startEditions(t, 2, nil)
@@ -226,7 +226,7 @@ func TestAProcessThatComesDuringARemovalTakesPartInIt(t *testing.T) {
 			"is back":              func(_ *testing.T, _ *cluster, coming *node) { coming.down.Store(false) },
 		} {
 			t.Run(what, func(t *testing.T) {
-				c, e := by.editions(t, 3, func(o *groupcache.Options) { o.Handover = -1 }) // with it, what was removed lately is not kept anyway
+				c, e := by.editions(t, 3, func(o *groupcache.Options) { o.Handover = -1 }) // with it, keys removed lately are not kept anyway
 				writer, slow, coming := c.nodes[0], c.nodes[1], c.nodes[2]
 				key := c.ownedBy(t, slow)
 				c.expect(t, []string{key}, e.of)

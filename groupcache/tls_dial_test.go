@@ -38,7 +38,7 @@ func TestHandshakesThatHangEnd(t *testing.T) {
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
 			open.Add(1)
-			go func() { // the system has room for what is sent
+			go func() { // the system has room for the request
 				b := make([]byte, 4<<10)
 				for {
 					if _, err := there.Read(b); err != nil {

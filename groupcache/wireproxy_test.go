@@ -80,7 +80,7 @@ func (w *wireProxy) copy(to, from net.Conn, held *atomic.Bool) {
 	}
 }
 
-// hold holds back what is sent on the connections that there are, not on later ones.
+// hold holds back the bytes sent on the present connections, not on later ones.
 func (w *wireProxy) hold() (release func()) {
 	held := w.held.Swap(new(atomic.Bool))
 	held.Store(true)

@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// The sentinels' password went to whoever a sentinel named. Now it goes to those that the user
-// gave, and to others only if he says so.
+// The sentinels' password went to any server that a sentinel named. Now it goes to those that the
+// user gave, and to others only if he says so.
 func TestDiscoveredSentinelsGetNoPasswordUnasked(t *testing.T) {
 	for what, trust := range map[string]bool{"by default": false, "if told": true} {
 		t.Run(what, func(t *testing.T) {

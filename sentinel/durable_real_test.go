@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel"
 )
 
-// wait asks whether one replica has what was written.
+// wait asks whether one replica has the writes.
 func wait(into *int) radix.Action { return radix.Cmd(into, "WAIT", "1", "100") }
 
 // WAIT on another connection than the write says "one replica has it" while none has.

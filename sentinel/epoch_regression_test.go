@@ -38,8 +38,8 @@ func (s *stage) monitorAnew(at *redis.FakeServer) {
 	s.tell(at, 0, s.cluster.Sentinels...)
 }
 
-// Who has seen one failover never followed sentinels whose epochs began anew: only a new process
-// did.
+// A client that had seen one failover never followed sentinels whose epochs began anew: only a new
+// process did.
 func TestEpochsThatBeginAnewAreFollowed(t *testing.T) {
 	for _, mode := range []sentinel.Mode{sentinel.Eager, sentinel.FenceOnly, sentinel.PushOnly} {
 		for to, where := range []string{"at the server that was just left", "", "elsewhere"} {

@@ -220,7 +220,7 @@ func TestExclusiveSendsAndReceivesApart(t *testing.T) {
 	}
 }
 
-// Whoever gives up waiting has asked for nothing: the reply is the next one's.
+// A caller that gives up waiting has asked for nothing: the reply is the next one's.
 func TestAReceiverThatGivesUpTakesNothing(t *testing.T) {
 	act(t, sentinel.Options{}, func(s *stage) {
 		err := s.client.Exclusive(s.Context(), name, func(conn radix.Conn) error {

@@ -132,7 +132,7 @@ func TestRightsThatChange(t *testing.T) {
 	}
 }
 
-// What is missing at the login is told.
+// Rights that are missing at the login are told.
 func TestAUserWhoMayNotSelect(t *testing.T) {
 	t.Parallel()
 	cluster := redis.StartCluster(t, redis.ClusterOptions{Fast: true, DownAfter: time.Minute, Replicas: 1, Sentinels: 1})

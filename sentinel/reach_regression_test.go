@@ -183,8 +183,8 @@ func TestCloseEndsWhatBlocksOnAReplica(t *testing.T) {
 	})
 }
 
-// Whoever waited for one of the private connections while the primary changed got one to the old
-// primary.
+// A caller that waited for one of the private connections while the primary changed got one to the
+// old primary.
 func TestAWaitForAConnectionOutlivesAFailover(t *testing.T) {
 	act(t, sentinel.Options{PrivateConns: 1}, func(s *stage) {
 		fresh := s.cluster.Replicas()[0]

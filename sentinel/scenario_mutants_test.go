@@ -12,7 +12,8 @@ import (
 //nolint:gochecknoglobals // a flag
 var scenarioMutants = flag.Bool("scenario-mutants", false, "break the client in many ways, and look whether scenarios show each")
 
-// planted are defects of what is around the machine, which sentinel/internal/follow/sim cannot see.
+// planted are defects of the shell around the machine, which sentinel/internal/follow/sim cannot
+// see.
 func planted() []testutil.Mutant {
 	return []testutil.Mutant{
 		{What: "a fence is not raised", File: "internal/director/follower.go", Right: "		f.raise(e)\n", Wrong: "		_ = e\n"},

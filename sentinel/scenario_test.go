@@ -273,7 +273,7 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// err is what was wrong, with the whole story.
+// err says why, with the whole story.
 func (s *scene) err() string {
 	if len(s.failures) == 0 {
 		return ""

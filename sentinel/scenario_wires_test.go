@@ -102,7 +102,7 @@ func (x *wires) slow(addr string, by time.Duration) {
 	x.each(addr, func(c *wired) { c.late.Store(int64(by)) })
 }
 
-// heal ends what is wrong with an address.
+// heal ends the faults of an address.
 func (x *wires) heal(addr string) {
 	x.mu.Lock()
 	if healed := x.cut[addr]; healed != nil {

@@ -43,7 +43,7 @@ func (l *listener) expect(s *sentinel.Subscription, want sentinel.Message) {
 	}
 }
 
-// hear expects what is published.
+// hear expects the published message.
 func (l *listener) hear(payload string) {
 	l.Helper()
 	l.expect(l.channels, sentinel.Message{Channel: "news", Payload: []byte(payload)})

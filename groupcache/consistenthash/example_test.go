@@ -16,7 +16,7 @@ func Example() {
 func ExampleMap_Owners() {
 	ring := consistenthash.New(50, nil)
 	ring.Add("http://10.0.0.1:8080", "http://10.0.0.2:8080", "http://10.0.0.3:8080")
-	for _, peer := range ring.Owners(nil, "a", 2) { // the owner, and who stands in for it
+	for _, peer := range ring.Owners(nil, "a", 2) { // the owner, and its stand-ins
 		fmt.Println(peer)
 	}
 	// Output:

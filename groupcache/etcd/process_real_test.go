@@ -232,9 +232,9 @@ func (f *family) owned(i int, prefix string) string {
 	}
 }
 
-// Processes find each other by etcd, and each key is loaded once, whoever asks. One that is killed
-// is missed by nobody: at first the next owner loads for all, then etcd takes it off the list. One
-// that comes back gets its keys again.
+// Processes find each other by etcd, and each key is loaded once, by whichever process it is asked
+// for. One that is killed is missed by nobody: at first the next owner loads for all, then etcd
+// takes it off the list. One that comes back gets its keys again.
 func TestProcessesFindEachOther(t *testing.T) {
 	t.Parallel()
 	f := startFamily(t, 4)

@@ -32,7 +32,7 @@ func Example() {
 	log.Print(http.ListenAndServe(":8080", nil))
 }
 
-// Watch says what is wrong with its options, and what to do about it.
+// Watch says why options are wrong, and what to do about it.
 func ExampleWatch() {
 	_, err := etcdpeers.Watch(context.Background(), printer{}, "groupcache", etcdpeers.Options{Self: ":8080"})
 	fmt.Println(err)

@@ -131,8 +131,8 @@ func ExampleNetwork_Shutdown() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	fmt.Println(cache.Drain(ctx))      // hands over what is read most; then leave the peers' lists
-	fmt.Println(network.Shutdown(ctx)) // answers what is under way
+	fmt.Println(cache.Drain(ctx))      // hands over the most read values; then leave the peers' lists
+	fmt.Println(network.Shutdown(ctx)) // answers the requests under way
 	fmt.Println(cache.Close())
 	// Output:
 	// <nil>

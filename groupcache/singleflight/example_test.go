@@ -8,7 +8,7 @@ import (
 
 func Example() {
 	var g singleflight.Group
-	v, err := g.Do("user:1", func() (any, error) { return "Ada", nil }) // who asks meanwhile gets the same
+	v, err := g.Do("user:1", func() (any, error) { return "Ada", nil }) // callers meanwhile get the same
 	fmt.Println(v, err)
 	// Output: Ada <nil>
 }

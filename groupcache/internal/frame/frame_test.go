@@ -152,7 +152,7 @@ func TestJoinerKeepsSoMuchOfSeveralBodies(t *testing.T) {
 	}
 }
 
-// Whatever arrives, what is kept is not more than what has arrived, and what is whole was sent so.
+// Whatever arrives, no more is kept than has arrived, and whole bodies were sent so.
 func FuzzFrames(f *testing.F) {
 	f.Add(append(frame.Head{Length: 3, Kind: frame.Get, Group: 1}.Append(nil), "gk!"...))
 	f.Add(append(frame.Head{Length: 1, Kind: frame.Set, Flags: frame.More}.Append(nil), 'x'))
@@ -187,7 +187,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// parse reads a body in all ways that there are. What is read is a part of it.
+// parse reads a body in all ways that there are. A part of it is read.
 func parse(t *testing.T, w frame.Whole) {
 	parts, err := frame.Split(w.Head, w.Body)
 	if err != nil {

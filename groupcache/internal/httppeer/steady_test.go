@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/httppeer"
 )
 
-// A connection that ended again and again was made again after a moment, for ever, and failed what
-// was under way on it each time.
+// A connection that ended again and again was made again after a moment, for ever, and failed the
+// calls under way on it each time.
 func TestAnUnsteadyConnectionIsMadeLessAndLessOften(t *testing.T) {
 	var s httppeer.Steadiness
 	ms := time.Millisecond

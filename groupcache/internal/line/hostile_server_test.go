@@ -180,8 +180,8 @@ func TestAnswersToOtherKeysAreNone(t *testing.T) {
 	}
 }
 
-// bubbled is a line within a bubble whose other end is held by a test. What is said to it is read,
-// and each Get answered by answers.
+// bubbled is a line within a bubble whose other end is held by a test. Requests to it are read, and
+// each Get answered by answers.
 func bubbled(t *testing.T, answers func(stream uint32) []byte) (l *line.Line, say func([]byte), close func()) {
 	t.Helper()
 	client, server := net.Pipe()

@@ -66,7 +66,7 @@ func TestMismatchOfAnswersAfterCancels(t *testing.T) {
 	}
 }
 
-// peerOf is what is said at the other end of a line, by hand.
+// peerOf is the other end of a line, by hand.
 type peerOf struct {
 	net.Conn
 	in *bufio.Reader

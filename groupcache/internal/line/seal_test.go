@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-// recorded is a connection that keeps what is written, and has nothing to read but what it is
+// recorded is a connection that keeps all writes, and has nothing to read but the bytes it is
 // given.
 type recorded struct {
 	io.Reader

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 )
 
-// Who asks writes itself, beside no context. A peer that read nothing, but said something now and
+// A caller writes itself, beside no context. A peer that read nothing, but said something now and
 // then, kept him for ever.
 func TestAPeerThatReadsNothingKeepsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

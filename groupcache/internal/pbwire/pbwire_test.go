@@ -59,7 +59,7 @@ func TestMarshalIsThatOfTheGeneratedCode(t *testing.T) {
 	})
 }
 
-// seeds are messages, and what is nearly one.
+// seeds are messages, and bytes that are nearly one.
 func seeds(f *testing.F) {
 	f.Helper()
 	whole := pbwire.AppendGetResponse(nil, "value", 12345)

@@ -58,7 +58,7 @@ func TestManyCallersShareRequests(t *testing.T) {
 		for i := range 500 {
 			callers.Go(func() {
 				key, want := fmt.Sprint("c", i), fmt.Sprint("cached c", i)
-				if i%10 == 0 { // what is not in the cache is asked for alone
+				if i%10 == 0 { // keys that are not in the cache are asked for alone
 					key, want = fmt.Sprint("x", i), "alone"
 				}
 				if a, err := p.Get(t.Context(), "g", key); a.Value != want || err != nil {

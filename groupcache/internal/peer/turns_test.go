@@ -78,7 +78,7 @@ func TestValuesOnTheirWayCountTogether(t *testing.T) {
 	})
 }
 
-// A peer that hangs fails those that wait, soon, and who leaves does not wait.
+// A peer that hangs fails those that wait, soon, and callers that leave do not wait.
 func TestNobodyWaitsForTheTurnOfAPeerThatHangs(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startBounded(t, 4096, "a")

@@ -132,7 +132,7 @@ func (f *plainS3FIFO) evict() {
 	delete(f.at, key)
 }
 
-// hand is the first of the main queue once what was used has gone round.
+// hand is the first of the main queue once used entries have gone round.
 func (f *plainS3FIFO) hand() uint64 {
 	for {
 		key := f.main[0]
@@ -297,7 +297,7 @@ func TestHitRatioOfMixes(t *testing.T) {
 	}
 }
 
-// Values of many sizes make room in steps that differ: what is read once must not get into the main
+// Values of many sizes make room in steps that differ: entries read once must not get into the main
 // queue by that.
 func TestHitRatioOfValuesOfManySizes(t *testing.T) {
 	const budget = 4 << 20

@@ -122,7 +122,7 @@ func TestALargeValueExpires(t *testing.T) {
 	check(t, s)
 }
 
-// What is beside a store counts for how large an item may be.
+// The bytes beside a store count for how large an item may be.
 func TestTheBudgetBesideCounts(t *testing.T) {
 	s := store.New(store.Options{MaxBytes: 7 << 17, Beside: 1 << 17})
 	if !s.Fits(0, 1<<19) || s.Fits(1, 1<<19) {

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
 )
 
-// model is what a store must agree with: what was last written under each key. The store may have
+// model is what a store must agree with: the last write of each key. The store may have
 // evicted any of it.
 type model struct {
 	store  *store.Store
@@ -76,7 +76,7 @@ func (m *model) resize(t *rapid.T) {
 	m.store.SetMaxBytes(rapid.Int64Range(0, 1<<18).Draw(t, "bytes"))
 }
 
-// check compares what is there with the sums, and with what was written.
+// check compares the entries with the sums, and with the writes.
 func (m *model) check(t *rapid.T) {
 	if err := m.store.Check(); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ func isOver(c <-chan struct{}) bool {
 	}
 }
 
-// Who writes a key waits for all Sets of it that were left before, in whichever order they end.
+// A writer of a key waits for all Sets of it that were left before, in whichever order they end.
 func TestWhatIsLeftIsOverWhenAllBeforeItIs(t *testing.T) {
 	var l writes.Left
 	first, second, other := l.Set("key"), l.Set("key"), l.Set("other")

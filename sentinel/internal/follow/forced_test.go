@@ -43,7 +43,7 @@ func TestNothingIsDoneWhileThePrimaryIsForced(t *testing.T) {
 				p.push(seeds()[0], follow.Promoted, r.Addr)
 				p.push(seeds()[0], follow.Switched, r.Addr)
 				p.push(seeds()[1], follow.Aborted, r.Addr)
-				for _, link := range p.links { // answers to what was asked before
+				for _, link := range p.links { // answers to earlier questions
 					p.step(follow.Dialled{Link: link})
 					p.step(follow.Answered{Link: link, Primary: true})
 				}
@@ -125,7 +125,7 @@ func TestWhatIsFollowedOnceThePrimaryIsGivenBack(t *testing.T) {
 		p.push(seeds()[0], c.kind, serverB)
 		for range 10 {
 			p.pass(c.after / 10)
-			p.hear(report(serverA, 1), seeds()[1:]...) // who leads it is not heard
+			p.hear(report(serverA, 1), seeds()[1:]...) // its leader is not heard
 		}
 		p.step(follow.Reset{})
 		if v := p.state.View(); !errors.Is(v.Cause, follow.ErrStarting) {

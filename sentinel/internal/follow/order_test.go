@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// monkey has anything happen, in any order, that whoever carries out the effects may post, and
+// monkey has anything happen, in any order, that the shell may post, and
 // checks that the effects fit each other.
 type monkey struct {
 	*testing.T

@@ -308,7 +308,7 @@ func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
 	p.pass(20 * time.Millisecond)
 	p.answer(serverA, true)
 	p.pass(20 * time.Millisecond)
-	p.hear(report(serverA, 1), seeds()[1:]...) // who leads the failover is not heard yet
+	p.hear(report(serverA, 1), seeds()[1:]...) // the leader of the failover is not heard yet
 	p.is(follow.Searching, serverA)
 	p.answer(serverB, true)
 	p.is(follow.Provisional, serverB)

@@ -12,7 +12,7 @@ func Fastest(latencies ...time.Duration) int {
 	return fastest(all)
 }
 
-// Marks are what is known of a primary's offsets.
+// Marks are the known offsets of a primary.
 type Marks struct{ marks marks }
 
 // Add notes an offset.

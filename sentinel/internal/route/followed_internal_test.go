@@ -24,7 +24,7 @@ func (c lateConn) Read(b []byte) (int, error) {
 	return copy(b, "+OK\r\n"), nil
 }
 
-// A reply is to what was written before it was read. A command that is written meanwhile is owed
+// A reply is to a command written before it was read. A command that is written meanwhile is owed
 // its own: after a refusal of the next one nobody may believe that it was not sent.
 func TestAReplyIsNotToALaterWrite(t *testing.T) {
 	p := &Route{}

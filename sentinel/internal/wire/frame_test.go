@@ -58,9 +58,9 @@ func TestWhatCanNotBeAReplyIsRefused(t *testing.T) {
 	}
 }
 
-// Eight megabytes of empty attributes overflowed the stack of whoever decoded them, which ends the
-// process. Whoever answers in the place of a server, or of one sentinel, could send them, before
-// anybody had logged in.
+// Eight megabytes of empty attributes overflowed the decoder's stack, which ends the process. An
+// attacker in the place of a server, or of one sentinel, could send them, before anybody had logged
+// in.
 func TestAttributesWithoutEndEndTheConnection(t *testing.T) {
 	for _, flood := range []string{strings.Repeat("|0\r\n", 2_500_000), strings.Repeat("|1\r\n+a\r\n+b\r\n", 10_000)} {
 		flood += "+OK\r\n"

@@ -16,7 +16,7 @@ import (
 )
 
 // A connection without a buffer, such as a net.Pipe, to a server that reads and writes in turn:
-// whoever reads replies must not wait for the server to read, as that waits for its reply to be
+// the reader of replies must not wait for the server to read, as that waits for its reply to be
 // read.
 func TestTheReaderDoesNotWaitForTheServerToRead(t *testing.T) {
 	client, server := net.Pipe()
