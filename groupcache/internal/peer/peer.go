@@ -157,6 +157,16 @@ func Shown(address string) string {
 // Marked reports whether the peer has shown that it is one of ours.
 func (p *Peer) Marked() bool { return p.marked.Load() }
 
+// mayBeMarked reports whether the peer is one of ours, or has not been greeted yet.
+func (p *Peer) mayBeMarked() bool {
+	select {
+	case <-p.known:
+		return p.Marked()
+	default:
+		return true
+	}
+}
+
 // Near reports whether the peer is in the zone of this process, as this process (nil) is.
 func (p *Peer) Near() bool { return p == nil || p.near.Load() }
 

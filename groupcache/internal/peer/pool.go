@@ -81,6 +81,17 @@ func (p *Pool) Beginning() *writes.Beginning { return p.options.beginning }
 //
 // Behind the owner come only peers of ours: another one would pass the request on to the owner.
 func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
+	return p.ranked(dst, key, (*Peer).Marked)
+}
+
+// Told appends Owners as a write is to reach them: with those of which this process does not know
+// yet whether they are of ours. Others may, and ask them.
+func (p *Pool) Told(dst []*Peer, key string) []*Peer {
+	return p.ranked(dst, key, (*Peer).mayBeMarked)
+}
+
+// ranked appends the owner of a key, and those behind it that may stand in for it.
+func (p *Pool) ranked(dst []*Peer, key string, may func(*Peer) bool) []*Peer {
 	m := p.members.Load()
 	if len(m.list) == 0 {
 		return append(dst, nil)
@@ -88,7 +99,7 @@ func (p *Pool) Owners(dst []*Peer, key string) []*Peer {
 	var buf [ranks]string
 	for i, url := range m.ring.Owners(buf[:0], key, ranks) {
 		peer := m.peers[url]
-		if i > 0 && peer != nil && !peer.Marked() {
+		if i > 0 && peer != nil && !may(peer) {
 			continue
 		}
 		dst = append(dst, peer)

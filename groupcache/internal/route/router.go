@@ -91,7 +91,7 @@ func (o ours) All(group, key string) []Target {
 	var buf [4]*peer.Peer
 	var targets []Target
 	known := make(map[*peer.Peer]bool, len(buf))
-	owners := o.pool.Owners(buf[:0], key)
+	owners := o.pool.Told(buf[:0], key)
 	for _, p := range slices.Concat(o.pool.FormerOwners(key), owners) {
 		if !known[p] {
 			known[p] = true

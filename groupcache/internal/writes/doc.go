@@ -26,7 +26,8 @@
 //     Owner and stand-ins were told in order from the first version on; former owners came with the
 //     handover, which asks them. Each process may have an order of its own in which it asks the
 //     stand-ins (Options.Zone), and processes need not agree on it: a write goes by the ring, and
-//     reaches the stand-ins before any process that may ask them. A stand-in itself asks only those
+//     reaches the stand-ins before any process that may ask them, also those that the writer, which
+//     has just begun, has not greeted yet: others may have. A stand-in itself asks only those
 //     that the ring has before it, as its own place in its order can only move forward. (A stand-in
 //     in each zone, from among all peers, would be told by the others at the same time as those
 //     that ask it, where a writer does not know the zones yet, or is of an older version.)
