@@ -256,3 +256,19 @@ func TestPeersKnowWhoIsInTheirZone(t *testing.T) {
 		})
 	}
 }
+
+// A transport says whether removals of several keys are one request: those of 1 024 keys that are
+// not take longer than a peer may be silent.
+func TestATransportSaysWhetherItRemovesTogether(t *testing.T) {
+	var requests atomic.Int64
+	tr := pair(t, &standIn{remove: func(string, string) error {
+		requests.Add(1)
+		return nil
+	}})
+	if err := tr.RemoveMulti(t.Context(), "g", []string{"a", "b", "c"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := requests.Load(); tr.Together() != (n == 1) {
+		t.Errorf("together %v, and %d requests", tr.Together(), n)
+	}
+}

@@ -181,6 +181,9 @@ func (t *transport) RemoveMulti(ctx context.Context, group string, keys []string
 	return nil
 }
 
+// Together implements wire.Transport.
+func (*transport) Together() bool { return false }
+
 // removesAtOnce is how many removals are under way at once.
 const removesAtOnce = 64
 

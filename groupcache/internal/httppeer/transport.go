@@ -328,6 +328,9 @@ func (t *Transport) RemoveMulti(ctx context.Context, group string, keys []string
 	return t.tell(ctx, http.MethodPost, keyPath(group, Removed), multiwire.AppendRequest(nil, keys))
 }
 
+// Together implements wire.Transport.
+func (*Transport) Together() bool { return true }
+
 // Forget lets the peer drop all that it has: a DELETE of the base path.
 func (t *Transport) Forget(ctx context.Context) error {
 	return t.tell(ctx, http.MethodDelete, "", nil)

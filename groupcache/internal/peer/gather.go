@@ -71,10 +71,10 @@ var errApart = errors.New("the peer takes removals one by one")
 
 // removeInTurn removes a key when its turn has come. While as many removals are under way as may
 // be, more of them would wait for longer and longer if the peer is far away: those that wait share
-// a request. A caller that may leave does not share one.
+// a request, if the transport has one for them. A caller that may leave does not share one.
 func (p *Peer) removeInTurn(ctx context.Context, group, key string) error {
 	alone := func(ctx context.Context, _ func()) error { return p.remove(ctx, group, key) }
-	if ctx.Done() != nil || len(key) > smallValue || p.turns.areFree() || !p.Batches() {
+	if ctx.Done() != nil || len(key) > smallValue || p.turns.areFree() || !p.Batches() || !p.transport.Together() {
 		return p.bounded(ctx, telling{}, alone)
 	}
 	err := p.removeGathered(ctx, group, p.gathering.join(group, key))

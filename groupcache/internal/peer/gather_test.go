@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,44 @@ func (f *fake) tellsFar() {
 			return err
 		}
 	})
+}
+
+// Together is not so for a fake that is apart.
+func (f *fake) Together() bool { return !f.apart }
+
+// apartAtOnce is how many requests of a RemoveMulti are under way at once.
+const apartAtOnce = 64
+
+func (f *fake) RemoveMulti(ctx context.Context, group string, keys []string) error {
+	for range len(keys) / apartAtOnce {
+		if f.apart {
+			if err := f.told(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return f.remove(ctx, group, keys, func() error { return f.telling.removeMulti })
+}
+
+func (f *fake) remove(ctx context.Context, group string, keys []string, answer func() error) error {
+	if err := f.told(ctx); err != nil {
+		return err
+	}
+	if f.link != nil {
+		if err := f.link(ctx, len(strings.Join(keys, ""))); err != nil {
+			return err
+		}
+	}
+	var err error
+	f.with(func() {
+		if err = answer(); err != nil {
+			return
+		}
+		for _, key := range keys {
+			f.removed = append(f.removed, group+"/"+key)
+		}
+	})
+	return err
 }
 
 // Above 850 removals a second to a peer that is 300 ms away piled up without an end, each with a
@@ -165,6 +204,30 @@ func TestRemovalsThatGoAlone(t *testing.T) {
 		all.Wait()
 		if len(old.removed) != 3 {
 			t.Errorf("removed are %q", old.removed)
+		}
+	})
+}
+
+// Over gRPC removals are requests of their own, also those that were gathered: 1 024 of them took
+// 16 round trips, which is longer than a peer may take: all failed.
+func TestRemovalsAreNotGatheredForATransportThatTakesThemApart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := startBounded(t, 4096, "a")
+		f := r.fakes["a"]
+		f.apart = true
+		f.tellsFar()
+		p := r.pool.Peers()[0]
+		var all sync.WaitGroup
+		for i := range 2000 {
+			all.Go(func() {
+				if err := p.Remove(context.WithoutCancel(t.Context()), "g", fmt.Sprint(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if !p.Up() || len(f.removed) != 2000 {
+			t.Errorf("up %v, and %d of 2 000 keys were removed", p.Up(), len(f.removed))
 		}
 	})
 }

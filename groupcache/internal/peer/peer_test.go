@@ -22,10 +22,12 @@ type fake struct {
 	mu      sync.Mutex
 	get     func(ctx context.Context, alive func()) (wire.Answer, error)
 	tell    func(ctx context.Context) error
+	link    func(ctx context.Context, bytes int) error // of the keys that are removed; nil for a fast one
 	telling telling
 	probe   func() (wire.Greeting, error)
 	explore func() wire.Way
 	removed []string
+	apart   bool  // RemoveMulti is a request for each key
 	batches []int // numbers of keys
 	forgot  int
 	closed  bool
@@ -75,26 +77,6 @@ func (f *fake) told(ctx context.Context) error {
 
 func (f *fake) Remove(ctx context.Context, group, key string) error {
 	return f.remove(ctx, group, []string{key}, func() error { return f.telling.remove })
-}
-
-func (f *fake) remove(ctx context.Context, group string, keys []string, answer func() error) error {
-	if err := f.told(ctx); err != nil {
-		return err
-	}
-	var err error
-	f.with(func() {
-		if err = answer(); err != nil {
-			return
-		}
-		for _, key := range keys {
-			f.removed = append(f.removed, group+"/"+key)
-		}
-	})
-	return err
-}
-
-func (f *fake) RemoveMulti(ctx context.Context, group string, keys []string) error {
-	return f.remove(ctx, group, keys, func() error { return f.telling.removeMulti })
 }
 
 // Offer is taken.

@@ -101,6 +101,9 @@ type Transport interface {
 	// RemoveMulti drops several keys, which only marked peers know. No key is part of an address,
 	// whose length and form are limited.
 	RemoveMulti(ctx context.Context, group string, keys []string) error
+	// Together reports whether RemoveMulti is one request, which takes a round trip. Else it is one
+	// for each key, some of them at once.
+	Together() bool
 	// Sweep drops all keys that begin with a prefix, which only marked peers know, and of those not
 	// all versions.
 	Sweep(ctx context.Context, group string, s writes.Sweep) error
