@@ -114,7 +114,7 @@ func (p *Peer) removeAll(ctx context.Context, group string, keys []string) error
 	case err == nil, errors.Is(err, wire.ErrNoGroup):
 		p.missed.Delivered()
 		return nil
-	case wire.Hopeless(err):
+	case wire.Hopeless(err), errors.Is(err, wire.ErrUndeliverable):
 		p.alone.Store(time.Now().Add(aloneFor).UnixNano())
 		return errors.Join(errApart, err)
 	}

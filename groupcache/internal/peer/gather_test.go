@@ -141,7 +141,8 @@ func TestRemovalsThatShareARequestShareItsEnd(t *testing.T) {
 		"all well":        {nil, false},
 		"no such group":   {wire.ErrNoGroup, false},
 		"not let through": {wire.ErrUndeliverable, false},
-		"lost":            {down, true},
+		"not let through, and nothing proves by whom": {errors.Join(wire.ErrUnproved, wire.ErrUndeliverable), false},
+		"lost": {down, true},
 	} {
 		inBubble(t, func(t *testing.T) {
 			r := startBounded(t, 1, "a")
