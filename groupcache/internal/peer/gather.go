@@ -11,9 +11,9 @@ import (
 
 const (
 	// gatheredKeys is how many removals share a request at most, and gatheredBytes how many bytes
-	// their keys have.
+	// their keys have. All that are under way at once are what a slow link takes, see underWay.
 	gatheredKeys  = 1024
-	gatheredBytes = 64 << 10
+	gatheredBytes = buffered / removesAtOnce
 )
 
 // gathered are removals of keys of one group that wait for their turn. The one whose turn comes
@@ -101,7 +101,9 @@ func (p *Peer) removeGathered(ctx context.Context, group string, g *gathered) er
 
 func (p *Peer) tellGathered(ctx context.Context, group string, g *gathered) {
 	defer close(g.done)
-	g.err = p.within(ctx, p.turns.bytes.Load()+int64(g.bytes), func(ctx context.Context, _ func()) error {
+	bytes := p.turns.bytes.Add(int64(g.bytes))
+	defer p.turns.bytes.Add(-int64(g.bytes))
+	g.err = p.within(ctx, bytes, func(ctx context.Context, _ func()) error {
 		return p.removeAll(ctx, group, g.keys)
 	})
 }

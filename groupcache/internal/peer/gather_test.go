@@ -232,3 +232,39 @@ func TestRemovalsAreNotGatheredForATransportThatTakesThemApart(t *testing.T) {
 		}
 	})
 }
+
+// What is on its way to a peer is as much as a slow link takes in the time that the peer has: 64
+// KiB in each of 256 requests, which none of them knew of, had them fail.
+func TestGatheredRemovalsFitThroughASlowLink(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := startBounded(t, 4096, "a")
+		f := r.fakes["a"]
+		var mu sync.Mutex
+		free := time.Now()
+		f.link = func(ctx context.Context, bytes int) error { // 1 MiB a second, one request after the other
+			mu.Lock()
+			if now := time.Now(); free.Before(now) {
+				free = now
+			}
+			free = free.Add(time.Duration(bytes) * time.Second >> 20)
+			wait := time.Until(free)
+			mu.Unlock()
+			_, err := after(wait)(ctx, nil)
+			return err
+		}
+		p := r.pool.Peers()[0]
+		var all sync.WaitGroup
+		for i := range 4000 {
+			all.Go(func() {
+				key := fmt.Sprintf("%2000d", i)
+				if err := p.Remove(context.WithoutCancel(t.Context()), "g", key); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if !p.Up() || len(f.removed) != 4000 {
+			t.Errorf("up %v, and %d of 4 000 keys were removed", p.Up(), len(f.removed))
+		}
+	})
+}

@@ -20,7 +20,7 @@ const (
 // for long: the requests under way fail, and then the peer is down.
 type turns struct {
 	sets, removes chan struct{}
-	bytes         atomic.Int64 // of the values that are on their way
+	bytes         atomic.Int64 // of the values, and of the keys that were gathered, that are on their way
 }
 
 func newTurns(most int) turns {
