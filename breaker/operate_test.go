@@ -70,6 +70,39 @@ func TestRecoverClosesWhatIsOpen(t *testing.T) {
 	})
 }
 
+// Recover ended an outage as Reset does: all calls were let through at once, whatever RampUp said,
+// and a dependency that went away again a moment later was asked as often as one that had not.
+func TestRecoverIsTheEndOfAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts []int
+		b := newBreaker(t, breaker.Options{
+			RampUp: 10 * time.Second,
+			Probe:  func(context.Context) error { return errDown },
+			Backoff: func(_ error, attempt int) time.Duration {
+				attempts = append(attempts, attempt)
+				return time.Hour
+			},
+		})
+		for range 3 {
+			b.Trip(errDown)
+			synctest.Wait()
+			b.Recover()
+			passed := 0
+			for range 1000 {
+				if report(b, nil) == nil {
+					passed++
+				}
+			}
+			if passed < 10 || passed > 200 {
+				t.Errorf("%d of 1000 calls are let through, want 50 or so", passed)
+			}
+		}
+		if want := []int{0, 1, 2}; !slices.Equal(attempts, want) {
+			t.Errorf("attempts %v, want %v", attempts, want)
+		}
+	})
+}
+
 func TestResetForgetsFailures(t *testing.T) {
 	b := newBreaker(t, breaker.Options{})
 	reportTimes(b, 4, errDown)

@@ -91,8 +91,8 @@ type Options struct {
 	StableAfter time.Duration
 
 	// OnReady runs after a good probe, in state half-open, before the breaker closes; its error
-	// counts as a failed probe. Close, Reset, Trip and the Force methods cancel its context. Needs
-	// Probe. Default nil.
+	// counts as a failed probe. Close, Reset, Recover, Trip and the Force methods cancel its
+	// context. Needs Probe. Default nil.
 	OnReady func(ctx context.Context) error
 	// ReadyTimeout bounds OnReady, by its context; what overruns it is abandoned. Default 5 s.
 	ReadyTimeout time.Duration

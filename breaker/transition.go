@@ -137,29 +137,31 @@ func (b *Breaker) ForceClosed() {
 
 // Reset closes the breaker, be it forced or open, and forgets past failures. It has no effect after
 // Close.
-func (b *Breaker) Reset() { b.locked((*Breaker).reset) }
-
-// Recover closes a breaker that is open or half-open, and forgets past failures, for a recovery
-// found elsewhere: the counterpart of Trip. It has no effect on one that is forced or shut.
-func (b *Breaker) Recover() {
+func (b *Breaker) Reset() {
 	b.locked(func(b *Breaker) {
-		if s := b.history.state; s == Open || s == HalfOpen {
-			b.reset()
+		b.leave()
+		b.machine = newMachine()
+		b.attempt, b.closedAt = 0, time.Time{}
+		if b.history.state != Closed {
+			b.move(Closed, nil)
+			return
 		}
+		b.evidence.reset()
+		b.word.Store(uint64(b.load().next(word(Closed))))
 	})
 }
 
-// reset closes the breaker. The caller holds mu.
-func (b *Breaker) reset() {
-	b.leave()
-	b.machine = newMachine()
-	b.attempt, b.closedAt = 0, time.Time{}
-	if b.history.state != Closed {
-		b.move(Closed, nil)
-		return
-	}
-	b.evidence.reset()
-	b.word.Store(uint64(b.load().next(word(Closed))))
+// Recover closes a breaker that is open or half-open, and forgets past failures, for a recovery
+// found elsewhere: the counterpart of Trip. RampUp and StableAfter apply as after a good probe, but
+// OnReady is not run. It has no effect on one that is forced or shut.
+func (b *Breaker) Recover() {
+	b.locked(func(b *Breaker) {
+		if s := b.history.state; s == Open || s == HalfOpen {
+			b.leave()
+			b.machine, b.closedAt = newMachine(), time.Now()
+			b.move(Closed, nil)
+		}
+	})
 }
 
 // Trip opens a closed breaker, or re-opens a half-open one, for a reason found elsewhere; nil
