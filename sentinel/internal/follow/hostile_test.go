@@ -267,6 +267,33 @@ func TestWhatIsHeldIsDropped(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
+// The replica was promoted, and died together with the sentinel that led the failover, before the
+// others were told. It was dialled 250 times a second without end.
+func TestWhatWasHeldAndIsLostIsGivenUp(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.FenceOnly})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverA)
+	p.step(follow.Ended{Link: p.links[serverB], At: p.now, Err: errors.New("EOF")})
+	for range 10 * time.Second / (5 * time.Millisecond) {
+		p.done = nil
+		p.pass(5 * time.Millisecond)
+		for _, e := range p.done {
+			if d, ok := e.(follow.Dial); ok {
+				p.step(follow.Failed{Link: d.Link, Err: errors.New("refused")})
+			}
+		}
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.is(follow.Up, serverA)
+	p.done = nil
+	p.pass(5 * time.Millisecond)
+	p.pass(5 * time.Millisecond)
+	if n := count[follow.Dial](p); n != 0 {
+		t.Errorf("it is dialled on: %+v", p.done)
+	}
+}
+
 // One sentinel announces replicas without end. It kept the client from what most others agree on at
 // a lower epoch.
 func TestAFalseAnnouncementHidesNoClaim(t *testing.T) {

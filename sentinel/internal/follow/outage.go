@@ -117,13 +117,14 @@ func (s *State) stopAsking() {
 	s.endRepair()
 }
 
-// endFence ends a fence, if there is one.
+// endFence ends a fence, if there is one. What was asked, or held, for as long as it stood is given
+// up a while later.
 func (s *State) endFence() {
 	if s.phase != Fenced {
 		return
 	}
 	s.move.until = time.Time{}
-	if s.next.state == holding {
+	if s.next.state == holding || s.next.addr != "" && s.next.until.IsZero() {
 		s.next.until = s.now.Add(confirmWithin)
 	}
 }

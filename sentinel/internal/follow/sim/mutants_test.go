@@ -49,7 +49,7 @@ func planted() []testutil.Mutant {
 		{What: "a replica is taken", File: "../step.go", Right: "	case !e.Primary:\n		s.wasReplica(a.addr)", Wrong: "	case e.Link == 0:\n		s.wasReplica(a.addr)"},
 		{What: "a primary returns unasked", File: "../failover.go", Right: "	case up != 0 && 2*agree <= up:\n	case s.now.Before(owed):\n", Wrong: ""},
 		{What: "what a fence took before a stop does not count", File: "../step.go", Right: "s.move.began = s.move.began.Add(missed)", Wrong: "s.move.began = s.now"},
-		{What: "what is held is never dropped", File: "../outage.go", Right: "	if s.next.state == holding {\n		s.next.until = s.now.Add(confirmWithin)\n	}", Wrong: "	if s.next.state == holding {\n		s.next.until = time.Time{}\n	}"},
+		{What: "what is held is never dropped", File: "../outage.go", Right: "s.next.until.IsZero() {\n		s.next.until = s.now.Add(confirmWithin)", Wrong: "s.next.until.IsZero() {\n		s.next.until = time.Time{}"},
 		{What: "a return is tried once", File: "../outage.go", Right: "	s.again(a, why)\n	a.interval", Wrong: "	s.again(a, why)\n	a.at = s.now.Add(time.Hour)\n	a.interval"},
 		{What: "a stall has no end", File: "../outage.go", Right: "	case !s.now.Before(s.primary.cutAt):\n		s.cut(", Wrong: "	case s.now.After(s.primary.cutAt.Add(time.Hour)):\n		s.cut("},
 		{What: "one sentinel has calls kept", File: "../ballot.go", Right: "all[len(all)-s.voters.electors/2-1]", Wrong: "all[len(all)-1]"},
