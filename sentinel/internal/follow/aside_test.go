@@ -164,6 +164,13 @@ func TestWhatWasPutAsideAnswers(t *testing.T) {
 			t.Errorf("it is asked on: %+v", p.done)
 		}
 	})
+	t.Run("most name it", func(t *testing.T) { // it was dialled anew, and its answer came later by the time of a dial
+		p, link := aside(t)
+		p.hear(report(serverC, 2), seeds()[1:]...)
+		p.step(follow.Dialled{Link: link})
+		p.step(follow.Answered{Link: link, Primary: true})
+		p.is(follow.Fenced, serverC) // where B was selected later
+	})
 	t.Run("forced away", func(t *testing.T) {
 		p, link := aside(t)
 		p.step(follow.Force{})

@@ -105,7 +105,8 @@ func (s *State) end(a *asker) {
 	*a = asker{}
 }
 
-// pursue asks a server until it is the primary, in place of the one that is asked.
+// pursue asks a server until it is the primary, in place of the one that is asked. What was put
+// aside is waited for still: it may be that one's answer.
 func (s *State) pursue(a asker) {
 	if s.next.addr == a.addr {
 		s.next.epoch = max(s.next.epoch, a.epoch)
@@ -114,7 +115,7 @@ func (s *State) pursue(a asker) {
 		}
 		a.epoch = s.next.epoch
 	}
-	s.dropNext()
+	s.end(&s.next)
 	a.at, a.until = s.now, s.now.Add(confirmWithin)
 	s.next = a
 }
