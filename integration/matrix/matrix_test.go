@@ -202,7 +202,7 @@ func (s *subject) load(t *testing.T, length time.Duration) *calls {
 	end := time.Now().Add(length)
 	for range callers {
 		running.Go(func() {
-			for time.Now().Before(end) {
+			for first := true; first || time.Now().Before(end); first = false {
 				answered, took := s.call(t)
 				all.mu.Lock()
 				all.took = append(all.took, took)
@@ -287,6 +287,19 @@ func (l *ledger) check(t *testing.T) {
 	}
 	if ok && (n < l.done || n > l.tried) {
 		t.Errorf("%d is stored, although %d was said to be, and %d was tried last", n, l.done, l.tried)
+	}
+}
+
+// A cache asks its second level once for each key. For the longest fault, at the slowest pace, there
+// were too few keys: the try that was to be the most patient failed for that.
+func TestThereAreKeysForTheSlowestTry(t *testing.T) {
+	t.Parallel()
+	const slowest = 4 // of testutil.AtSomePace
+	for _, f := range faults() {
+		loaded := callers * int((cmp.Or(f.lasts, moment)*slowest+looked)/between)
+		if awaited := int(healing / between); loaded+awaited > more {
+			t.Errorf("%s: %d calls, and %d while it heals, for %d keys", f.name, loaded, awaited, more)
+		}
 	}
 }
 

@@ -49,8 +49,8 @@ type subject struct {
 // keys are how many things the servers have.
 const keys = 500
 
-// more are for a cache, which asks once for each: as many as there are calls in the slowest try.
-const more = 4000
+// more are for a cache, which asks once for each: more than there are calls in the slowest try.
+const more = 7000
 
 func key(i int) string { return name(i % keys) }
 
