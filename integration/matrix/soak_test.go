@@ -70,3 +70,21 @@ func soakRound(t *testing.T, s *subject, chance *rand.Rand) {
 	await(t, "answer after the faults", s)
 	ledger.check(t)
 }
+
+// A soak may draw a fault that is there already, or was: the second time that packets were to be
+// dropped, the way was not left, and its address was in use.
+func TestFaultsComeAgain(t *testing.T) {
+	t.Parallel()
+	for _, f := range ofTheWay() {
+		s := memcached(t, surroundings{})
+		f.begin(t, s)
+		f.begin(t, s)
+		f.end(t, s)
+		f.end(t, s)
+		f.begin(t, s)
+		f.end(t, s)
+		s.way.heal()
+		await(t, "answer after twice: "+f.name, s)
+		s.close()
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -21,8 +22,8 @@ import (
 // what the server answers.
 type way struct {
 	*testutil.Proxy
-	listener  net.Listener
-	listeners []net.Listener // all of them
+	listener  net.Listener   // at the first address
+	listeners []net.Listener // all there were
 	through   *proxies.Proxy // before it; nil: none
 	host      string         // the name by which clients know it; "": they have its address
 	name      named          // what the name server says of it
@@ -49,8 +50,11 @@ type surroundings struct {
 func newWay(t *testing.T, target string, in surroundings, proxy func(server string) proxies.Kind) *way {
 	t.Helper()
 	w := &way{Proxy: testutil.StartProxy(t, target), conns: make(map[net.Conn]struct{})}
-	var err error
-	if w.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+	port, err := testutil.FreePort() // no client's own connection sits on it when a cell listens there again
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
 		t.Fatal(err)
 	}
 	if in.authority != nil {
@@ -61,8 +65,9 @@ func newWay(t *testing.T, target string, in surroundings, proxy func(server stri
 			SessionTicketsDisabled: true, // a session that is resumed does not look at the certificate again
 		})
 	}
-	w.listeners = []net.Listener{w.listener}
-	w.running.Go(func() { w.accept(w.listener, w.serveAtHome) })
+	first := w.listener
+	w.listeners = []net.Listener{first}
+	w.running.Go(func() { w.accept(first, w.serveAtHome) })
 	t.Cleanup(w.close)
 	if in.absent {
 		_ = w.Kill()
@@ -237,6 +242,7 @@ func (w *way) atCalm(f func()) {
 func drop(t *testing.T, s *subject) {
 	t.Helper()
 	w := s.way
+	w.calm() // it may have been dropped before
 	w.leaveHome()
 	again, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", w.addr())
 	if err != nil {
@@ -262,9 +268,9 @@ func (w *way) comeHome() {
 	w.calm()
 	again, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.addr())
 	if err != nil {
-		return // the cell finds that nothing answers
+		return // it is at home already, or the cell finds that nothing answers
 	}
-	w.listeners = append(w.listeners, again)
+	w.listener, w.listeners = again, append(w.listeners, again)
 	w.running.Go(func() { w.accept(again, w.serve) })
 }
 
@@ -323,12 +329,15 @@ func (w *way) forget(c net.Conn) {
 
 func (w *way) serve(client net.Conn) {
 	defer w.forget(client)
-	if in := w.replaced(); in != nil && w.keep(client) {
+	if !w.keep(client) {
+		return
+	}
+	if in := w.replaced(); in != nil { // it is looked at after keep: else cut may miss the connection
 		in(client)
 		return
 	}
 	server, err := net.DialTimeout("tcp", w.Addr(), time.Second)
-	if err != nil || !w.keep(client) || !w.keep(server) {
+	if err != nil || !w.keep(server) {
 		if err == nil {
 			_ = server.Close()
 		}
