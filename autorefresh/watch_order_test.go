@@ -71,7 +71,7 @@ func TestWhatIsSetAfterAnInvalidationIsReadAtOnce(t *testing.T) {
 		}
 		settle(20 * time.Millisecond)
 		mustBe(t, b, "after the other has set it", 7)
-		if n := d.calls.Load() - calls; n > 1 {
+		if n := d.calls.Load() - calls; n > 2 { // once for each of the two notices: it may hear of the value first
 			t.Errorf("the source was asked %d times", n)
 		}
 	})
