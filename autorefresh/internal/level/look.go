@@ -46,7 +46,7 @@ func present[K comparable, V any](found []Stored[K, V]) (n uint64) {
 // looked is the result of a look into the second level.
 type looked[K comparable, V any] struct {
 	found   []Stored[K, V] // in the order of the keys
-	doubted []bool         // those of them that are there, and not to be relied on
+	doubted []bool         // those of them that are there, and not to be read or relied on
 	asked   uint64         // how many of them have a name
 	ahead   uint64         // how many values are dated in the future
 	deleted tombstone.Tombs
@@ -80,6 +80,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 		switch {
 		case err != nil:
 			spoiled(keys[i], err)
+			l.doubted[i] = true
 			if errors.Is(err, errAhead) {
 				l.ahead++
 			}

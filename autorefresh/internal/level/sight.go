@@ -16,7 +16,7 @@ type Sight[K comparable, V any] struct {
 
 	Stone   tombstone.Stone
 	Marked  bool // there is a tombstone
-	Doubted bool // there is a value, from before an invalidation or just after
+	Doubted bool // there is a value that cannot be read, or is invalidated, or may be
 }
 
 // Examine returns what the second level has of keys, in their order. It does not count as a use of
