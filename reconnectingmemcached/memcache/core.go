@@ -39,6 +39,7 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 		c.picker = picker.New(c.Fleet, c.options.Hash.kind(), o.Servers)
 	}
 	c.gutter = gutter.New(c.Fleet, c.picker, c.options.gutterOptions())
+	c.gutter.Start()
 	c.lists.Start()
 	return c
 }

@@ -27,17 +27,20 @@ type Gutter struct {
 	hits, misses, stored, deleted, full atomic.Uint64
 }
 
-// New begins to tell other processes of servers that are down, unless Expiration is 0: then there
-// is none.
+// New returns none if Expiration is 0.
 func New(f *fleet.Fleet, owners picker.Picker, o Options) *Gutter {
 	if o.Expiration == 0 {
 		return nil
 	}
-	g := &Gutter{fleet: f, owners: owners, options: o, fallen: make(chan struct{}, 1)}
-	if o.Beacon > 0 {
-		f.Spawn(g.beat)
+	return &Gutter{fleet: f, owners: owners, options: o, fallen: make(chan struct{}, 1)}
+}
+
+// Start begins to tell other processes of servers that are down, and to hear it from them; nil is
+// none. [Gutter.Fell] may be called from then on.
+func (g *Gutter) Start() {
+	if g != nil && g.options.Beacon > 0 {
+		g.fleet.Spawn(g.beat)
 	}
-	return g
 }
 
 // pool are the servers that may take copies. Those of a caller's selector may be others at each
