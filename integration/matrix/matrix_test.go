@@ -290,8 +290,8 @@ func (l *ledger) check(t *testing.T) {
 	}
 }
 
-// A cache asks its second level once for each key. For the longest fault, at the slowest pace, there
-// were too few keys: the try that was to be the most patient failed for that.
+// A cache asks its second level once for each key. For the longest fault, at the slowest pace,
+// there were too few keys: the try that was to be the most patient failed for that.
 func TestThereAreKeysForTheSlowestTry(t *testing.T) {
 	t.Parallel()
 	const slowest = 4 // of testutil.AtSomePace

@@ -113,8 +113,8 @@ func Judge(have Held, found Seen, told int64, tries int) Verdict {
 	return Invalidate
 }
 
-// replaced is Judge of a tombstone that announces a value. One that cannot be read, or relied on, is
-// there to stay: it is not waited for another.
+// replaced is Judge of a tombstone that announces a value. One that cannot be read, or relied on,
+// is there to stay: it is not waited for another.
 func replaced(have Held, found Seen, tries int) Verdict {
 	switch {
 	case have.Negative:
