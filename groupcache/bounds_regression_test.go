@@ -220,20 +220,26 @@ func TestABodyThatIsNotTheSignedOneDoesNothing(t *testing.T) {
 
 // pipeListener accepts the connections that it is given.
 type pipeListener struct {
-	conns chan net.Conn
-	at    net.TCPAddr
+	conns  chan net.Conn
+	closed chan struct{}
+	at     net.TCPAddr
+}
+
+func newPipeListener(at net.TCPAddr) pipeListener {
+	return pipeListener{conns: make(chan net.Conn), closed: make(chan struct{}), at: at}
 }
 
 func (l pipeListener) Accept() (net.Conn, error) {
-	conn, ok := <-l.conns
-	if !ok {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	return conn, nil
 }
 
 func (l pipeListener) Close() error {
-	close(l.conns)
+	close(l.closed)
 	return nil
 }
 
@@ -262,7 +268,7 @@ func TestABodyThatStallsIsGivenUp(t *testing.T) {
 			if _, err := i.NewGroup("g", 1<<20, newSource()); err != nil {
 				t.Fatal(err)
 			}
-			l := pipeListener{conns: make(chan net.Conn, 1)}
+			l := pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
 			server := &http.Server{Handler: i.Handler(), ReadTimeout: c.own} //nolint:gosec // what is tested
 			go func() { _ = server.Serve(l) }()
 			here, there := net.Pipe()

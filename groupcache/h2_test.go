@@ -80,7 +80,7 @@ func replaceDead(t *testing.T, protocol string, adapt func(*groupcache.Options))
 // Cut has the connections die that there are.
 func overTLS(t *testing.T, ca *testutil.Authority, s groupcache.Getter, protocol string, adapt func(*groupcache.Options)) (owner, asker *groupcache.Instance, cut func()) {
 	t.Helper()
-	l := pipeListener{conns: make(chan net.Conn), at: net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 8000}}
+	l := newPipeListener(net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 8000})
 	owner, err := groupcache.New(groupcache.Options{})
 	if err != nil {
 		t.Fatal(err)

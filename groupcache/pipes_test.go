@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ func (p pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	select {
 	case p[address].conns <- there:
 		return here, nil
+	case <-p[address].closed:
+		return nil, syscall.ECONNREFUSED
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -31,7 +34,7 @@ func (by way) clusterOfPipes(t *testing.T, n int) *cluster {
 	network := make(pipes)
 	var listeners []pipeListener
 	for i := range n {
-		l := pipeListener{conns: make(chan net.Conn), at: net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(i+1)), Port: 8000}}
+		l := newPipeListener(net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(i+1)), Port: 8000})
 		network[l.Addr().String()] = l
 		listeners = append(listeners, l)
 	}

@@ -27,7 +27,7 @@ type database struct {
 
 // openDatabase opens an SQLite file, and fills it with products if it has none.
 func openDatabase(ctx context.Context, path string, products int) (*database, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
 	if err != nil {
 		return nil, err
 	}
