@@ -233,8 +233,8 @@ func TestRemovalsAreNotGatheredForATransportThatTakesThemApart(t *testing.T) {
 	})
 }
 
-// What is on its way to a peer is as much as a slow link takes in the time that the peer has: 64
-// KiB in each of 256 requests, which none of them knew of, had them fail.
+// What is on its way to a peer is as much as a slow link takes in the time that the peer has:
+// 64 KiB in each of 256 requests, which none of them knew of, had them fail.
 func TestGatheredRemovalsFitThroughASlowLink(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := startBounded(t, 4096, "a")
