@@ -3,6 +3,7 @@ package level
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
@@ -64,7 +65,9 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 			names, index = append(names, name), append(index, i)
 		}
 	}
-	for _, name := range names[:len(index)] {
+	owed := make([]bool, len(index)) // a change is being told: the look may see the value of before
+	for n, name := range names[:len(index)] {
+		owed[n] = s.debts.Covers(name, math.MaxInt64)
 		names = append(names, name+tombstone.End)
 	}
 	values, err := s.get(ctx, names)
@@ -85,7 +88,7 @@ func (s *Level[K, V]) look(ctx context.Context, keys []K, spoiled func(K, error)
 				l.ahead++
 			}
 		case v.End != 0 && v.End <= s.now(): // nobody may serve it
-		case s.debts.Covers(names[n], v.LoadedAt):
+		case owed[n] || s.debts.Covers(names[n], v.LoadedAt):
 		case s.distrust.covers(v.Key, *v.Value, v.LoadedAt-int64(s.clock.Skew)):
 			l.doubted[i] = true
 		default:
