@@ -227,11 +227,15 @@ func (j *job) told(ctx context.Context) error {
 // finish gives the last answer: the body, or why there is none.
 func (j *job) finish(err error, kind frame.Kind, body []byte) {
 	x := j.session
+	var text string
+	if err != nil {
+		text = err.Error() // a Getter's code, which is not to run under the lock
+	}
 	x.out.mu.Lock()
 	x.waitLocked()
 	j.endLocked()
 	if err != nil {
-		x.appendRefusalLocked(j.stream, codeOf(err), err.Error())
+		x.appendRefusalLocked(j.stream, codeOf(err), text)
 	} else {
 		x.out.appendBuiltLocked(frame.Head{Kind: kind, Stream: j.stream}, view(body))
 	}
