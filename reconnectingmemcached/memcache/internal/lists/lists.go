@@ -97,9 +97,10 @@ func (l *Lists) view() (*roster.View, error) {
 		return v, nil
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stats.Err != nil {
-		return nil, fmt.Errorf("%w: Options.Source: %w", gomemcache.ErrNoServers, l.stats.Err)
+	failed := l.stats.Err
+	l.mu.Unlock()
+	if failed != nil { // its text is the caller's code, and not to be asked for under the lock
+		return nil, fmt.Errorf("%w: Options.Source: %w", gomemcache.ErrNoServers, failed)
 	}
 	return nil, fmt.Errorf("%w: Options.Source has not answered yet", gomemcache.ErrNoServers)
 }
