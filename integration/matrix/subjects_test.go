@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,11 +39,10 @@ type subject struct {
 	// read makes one call about something that the server has. served reports whether the server
 	// answered, and not something in its place. The error is one that must not be.
 	read func(ctx context.Context) (served bool, err error)
-	// write stores a number; done reports whether the caller was told that it is stored. Nil: there
-	// is none.
-	write func(ctx context.Context, n int) (done bool, err error)
-	// last returns the number that is stored; false if there is none.
-	last  func(ctx context.Context) (n int, ok bool, err error)
+	// write stores a number and returns what the caller is told of it. Nil: there is none.
+	write func(ctx context.Context, n int) (fate, error)
+	// audit looks whether what is stored is what was said. Nil: there is no write.
+	audit func(ctx context.Context, s said) error
 	close func()
 }
 
@@ -58,6 +58,7 @@ func name(i int) string { return "key-" + strconv.Itoa(i) }
 
 var (
 	errWrong   = errors.New("the answer is another's")
+	errLedger  = errors.New("not what was said")
 	errTooMany = errors.New("there were more calls than the second level has keys")
 )
 
@@ -107,20 +108,22 @@ func memcached(t *testing.T, in surroundings) *subject {
 			}
 			return false, err
 		},
-		write: func(ctx context.Context, n int) (bool, error) {
-			err := c.SetContext(ctx, &memcache.Item{Key: "ledger", Value: []byte(strconv.Itoa(n))})
-			return err == nil, nil
+		write: func(ctx context.Context, n int) (fate, error) {
+			if c.SetContext(ctx, &memcache.Item{Key: "ledger", Value: []byte(strconv.Itoa(n))}) != nil {
+				return unknown, nil
+			}
+			return stored, nil
 		},
-		last: func(ctx context.Context) (int, bool, error) {
+		audit: func(ctx context.Context, s said) error {
 			it, err := c.GetContext(ctx, "ledger")
 			if errors.Is(err, memcache.ErrCacheMiss) {
-				return 0, false, nil
+				return nil
 			}
 			if err != nil {
-				return 0, false, err
+				return err
 			}
 			n, err := strconv.Atoi(string(it.Value))
-			return n, true, err
+			return cmp.Or(err, s.last(n))
 		},
 	}
 }
@@ -166,13 +169,20 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 			}
 			return err == nil, documented(ctx, err)
 		},
-		write: func(ctx context.Context, n int) (bool, error) {
-			err := c.Do(ctx, "m", radix.Cmd(nil, "SET", "ledger", strconv.Itoa(n)))
-			return err == nil, documented(ctx, err)
+		write: func(ctx context.Context, n int) (fate, error) {
+			switch err := c.Do(ctx, "m", radix.Cmd(nil, "RPUSH", "ledger", strconv.Itoa(n))); {
+			case err == nil:
+				return stored, nil
+			case errors.Is(err, sentinel.ErrNotSent):
+				return notStored, nil
+			default:
+				return unknown, documented(ctx, err)
+			}
 		},
-		last: func(ctx context.Context) (n int, ok bool, err error) {
-			err = c.Do(ctx, "m", radix.Cmd(&n, "GET", "ledger"))
-			return n, true, err
+		audit: func(ctx context.Context, s said) error {
+			var there []int
+			err := c.Do(ctx, "m", radix.Cmd(&there, "LRANGE", "ledger", "0", "-1"))
+			return cmp.Or(err, s.all(there))
 		},
 	}
 }
