@@ -33,7 +33,7 @@ done; \
 if [ -n "$$failed" ]; then echo "FAILED in:$$failed: $(1)" >&2; exit 1; fi
 endef
 
-.PHONY: help servers test flake check lint fmt tidy vet cross vuln fuzz cover generate bench soak drill
+.PHONY: help servers test flake check lint fmt tidy vet cross vuln fuzz cover generate bench smoke soak drill
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
 	$(call each,HOLDFAST_REQUIRE_SERVERS=1 bash $(CURDIR)/scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes $(FLAKEPACKAGES))
 
-check: test lint tidy vet cross vuln fuzz ## everything that CI checks, and fuzzing for FUZZTIME (30s) a target
+check: test smoke lint tidy vet cross vuln fuzz ## everything that CI checks, and fuzzing for FUZZTIME (30s) a target
 
 lint: $(LINT) ## golangci-lint, formatting included
 	$(call each,$(LINT) fmt --diff)
@@ -88,10 +88,12 @@ generate: ## are the generated files up to date? needs the protoc that scripts/g
 cover: servers ## how much of each package its tests reach, by themselves
 	bash scripts/cover.sh $(COVERAGE)
 
-bench: servers ## Go benchmarks, then the comparison with other clients (BENCHFLAGS are its flags)
+bench: servers ## Go benchmarks, then all comparisons, into docs/benchmarks/report.md (BENCHFLAGS=-quick: a quarter of an hour)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
-	@if [ -f bench/go.mod ]; then cd bench && $(GO) run ./memcache $(BENCHFLAGS) && $(GO) run ./sentinel $(SENTINELFLAGS) \
-		&& $(GO) run ./autorefresh $(AUTOREFRESHFLAGS) && $(GO) run ./groupcache && $(GO) run ./hitratio && $(GO) run ./rolling && $(GO) run ./grpcpeer; fi
+	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./breaker && $(GO) run ./report -o ../docs/benchmarks $(BENCHFLAGS)
+
+smoke: servers ## short comparisons: are allocations and ratios far from what they are to be?
+	cd bench && $(GO) run ./report -smoke
 
 # How long all packages together meet with faults drawn by chance.
 SOAK ?= 20m

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // config are the choices of a run.
@@ -23,6 +25,7 @@ type config struct {
 	quick bool
 	runs  int
 	only  []string // names of parts; empty means all
+	keep  string
 }
 
 // scaled is the full form of a figure, or the quick one.
@@ -80,6 +83,7 @@ func parse() (config, error) {
 	var c config
 	var only string
 	flag.BoolVar(&c.quick, "quick", false, "a smoke run: fewer items, shorter times, one run of each part")
+	flag.StringVar(&c.keep, "keep", "", tables.KeepUsage)
 	flag.IntVar(&c.runs, "runs", 3, "runs of each part but the long ones; the median counts")
 	flag.StringVar(&only, "only", "", "parts to play, comma-separated: "+strings.Join(partNames(), ", "))
 	flag.Parse()
@@ -103,34 +107,34 @@ func parse() (config, error) {
 func run(c config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	fmt.Printf("%s, %s, %d CPUs, %s/%s\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	b := tables.NewBook(os.Stdout)
+	b.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	if c.quick {
-		fmt.Println("quick: fewer items and shorter times than the targets are about")
+		b.Notef("quick: fewer items and shorter times than the targets are about")
 	}
-	fmt.Println("holdfast: the median of the runs, and the worst in brackets; others: the median")
+	b.Notef("holdfast: the median of the runs, and the worst in brackets; others: the median")
 	var failures error
 	var missed []string
 	for _, p := range parts() {
 		if len(c.only) > 0 && !slices.Contains(c.only, p.name) {
 			continue
 		}
-		fmt.Printf("\n%s: %s\n", p.name, p.title)
 		r, err := playPart(ctx, c, p)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.print(os.Stdout)
+		err = errors.Join(err, b.Add(r.table(p.name+": "+p.title)))
 		missed = append(missed, r.missed()...)
 		if err != nil {
-			fmt.Printf("NOT MEASURED: %v\n", err)
+			b.Notef("%s: NOT MEASURED: %v", p.name, err)
 			failures = errors.Join(failures, fmt.Errorf("%s: %w", p.name, err))
 		}
 	}
-	fmt.Printf("\nmissed: %d\n", len(missed))
+	b.Notef("missed: %d", len(missed))
 	for _, what := range missed {
-		fmt.Println("  " + what)
+		b.Notef("missed: %s", what)
 	}
-	return failures
+	return errors.Join(failures, b.Keep(c.keep))
 }
 
 // playPart plays all runs of a part.

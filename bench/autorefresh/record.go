@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"text/tabwriter"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // contestants, in the order of the columns.
@@ -76,27 +76,23 @@ func (r *record) missed() []string {
 	return all
 }
 
-func (r *record) print(out io.Writer) {
+// table has a column for each contestant that took part.
+func (r *record) table(title string) tables.Table {
 	columns := []string{ours}
 	for _, name := range []string{otters, sturdys, plain} {
 		if slices.ContainsFunc(r.rows, func(w *row) bool { return len(w.values[name]) > 0 }) {
 			columns = append(columns, name)
 		}
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := "\ttarget"
-	for _, name := range columns {
-		line += "\t" + name
-	}
-	_, _ = fmt.Fprintln(table, line)
+	t := tables.Table{Title: title, Columns: append([]string{"", "target"}, columns...)}
 	for _, w := range r.rows {
-		line := w.what + "\t" + w.target.String()
+		cells := []string{w.what, w.target.String()}
 		for _, name := range columns {
-			line += "\t" + w.cell(name)
+			cells = append(cells, w.cell(name))
 		}
-		_, _ = fmt.Fprintln(table, line)
+		t.Rows = append(t.Rows, cells)
 	}
-	_ = table.Flush()
+	return t
 }
 
 func (w *row) cell(contestant string) string {

@@ -17,14 +17,16 @@ func TestRecordTellsMedianWorstAndMissed(t *testing.T) {
 		t.Errorf("missed() = %q", missed)
 	}
 	var out strings.Builder
-	r.print(&out)
+	if err := r.table("").Print(&out); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{"≤ 1.100  1.200 (1.300) MISSED  12", "≥ 0.900  0.988 (0.987)", "1200000 (1300000)"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("print() has no %q:\n%s", want, out.String())
+			t.Errorf("the table has no %q:\n%s", want, out.String())
 		}
 	}
 	if strings.Contains(out.String(), sturdys) {
-		t.Errorf("print() has a column of somebody who did not take part:\n%s", out.String())
+		t.Errorf("the table has a column of somebody who did not take part:\n%s", out.String())
 	}
 }
 

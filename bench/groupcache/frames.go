@@ -11,6 +11,7 @@ import (
 
 	golang "github.com/golang/groupcache"
 
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
@@ -117,7 +118,9 @@ func (b bench) frames() error {
 		return err
 	}
 	defer stop()
-	rows := [][]string{{"callers", "value", "", "per second", "÷ golang", "÷ mailgun", "target", "met", "p50", "p99", "p99 ÷ golang", "allocations"}}
+	t := tables.Table{Title: "frames: gets from another process", Unit: "gets a second", Columns: []string{
+		"callers", "value", "", "per second", "÷ golang", "÷ mailgun", "target", "met", "p50", "p99", "p99 ÷ golang", "allocations",
+	}}
 	for _, callers := range []int{1, 8, 64} {
 		for _, bytes := range []int{100, 10_000} {
 			took := make([]times, len(all))
@@ -130,7 +133,9 @@ func (b bench) frames() error {
 			if err != nil {
 				return err
 			}
+			g := tables.Group{Name: fmt.Sprintf("%d callers, %d bytes", callers, bytes)}
 			for i, r := range results {
+				g.Bars = append(g.Bars, tables.Bar{Name: all[i].name, Value: r.rate})
 				ratio := r.rate / results[0].rate
 				row := []string{
 					strconv.Itoa(callers), strconv.Itoa(bytes), all[i].name, fmt.Sprintf("%.0f", r.rate),
@@ -140,10 +145,10 @@ func (b bench) frames() error {
 				if target := framesTargets[fmt.Sprintf("%d/%d/%s", callers, bytes, all[i].name)]; target > 0 {
 					row[6], row[7] = fmt.Sprintf("≥ %.1f", target), verdicts[ratio/mailgunPeer >= target]
 				}
-				rows = append(rows, row)
+				t.Rows = append(t.Rows, row)
 			}
+			t.Chart = append(t.Chart, g)
 		}
 	}
-	table("frames: gets from another process", rows)
-	return nil
+	return b.book.Add(t)
 }

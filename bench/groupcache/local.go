@@ -109,8 +109,7 @@ func (b bench) hits() error {
 		}
 		rows = append(rows, localRows(strconv.Itoa(procs), contestants, r, targets[procs])...)
 	}
-	table("hits: a value of 100 bytes among 1 024", rows)
-	return nil
+	return b.table("hits: a value of 100 bytes among 1 024", rows)
 }
 
 // localRows has a row for each contestant, of which the first is golang's.
@@ -185,6 +184,5 @@ func (b bench) misses() error {
 		}
 		rows = append(rows, localRows(strconv.Itoa(procs), contestants, r, []float64{0, 0.75, 0, 0, 0})...)
 	}
-	table("misses: a load of 100 bytes, the cache full", rows)
-	return nil
+	return b.table("misses: a load of 100 bytes, the cache full", rows)
 }

@@ -13,8 +13,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // How mailgun's v2.6.0 compares with golang's.
@@ -27,6 +28,7 @@ func main() {
 	rounds := flag.Int("rounds", 7, "rounds of each measurement, interleaved; the median counts")
 	round := flag.Duration("duration", 300*time.Millisecond, "length of a round")
 	only := flag.String("only", "hit,miss,peer,frames,multi,killed", "parts to play, comma-separated: hit, miss, peer, frames, multi, killed")
+	keep := flag.String("keep", "", tables.KeepUsage)
 	child := flag.String("child", "", "for the program's own use: serve as a peer of this kind")
 	flag.Parse()
 	if *child != "" {
@@ -36,19 +38,24 @@ func main() {
 		}
 		return
 	}
-	b := bench{rounds: *rounds, round: *round}
-	fmt.Printf("%s, %s, %d CPUs, %s/%s\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	b := bench{rounds: *rounds, round: *round, book: tables.NewBook(os.Stdout)}
+	b.book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	for _, part := range strings.Split(*only, ",") {
 		if err := b.play(part); err != nil {
 			fmt.Fprintln(os.Stderr, "groupcache:", part+":", err)
 			os.Exit(1)
 		}
 	}
+	if err := b.book.Keep(*keep); err != nil {
+		fmt.Fprintln(os.Stderr, "groupcache:", err)
+		os.Exit(1)
+	}
 }
 
 type bench struct {
 	rounds int
 	round  time.Duration
+	book   *tables.Book
 }
 
 func (b bench) play(part string) error {
@@ -123,14 +130,9 @@ func (b bench) once(workers int, c contestant) (result, error) {
 	}, nil
 }
 
-// table prints rows of columns.
-func table(title string, rows [][]string) {
-	fmt.Printf("\n%s\n", title)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	_ = w.Flush()
+// table adds rows, of which the first has the columns' names.
+func (b bench) table(title string, rows [][]string) error {
+	return b.book.Add(tables.Table{Title: title, Columns: rows[0], Rows: rows[1:]})
 }
 
 // verdicts say whether a target was met.

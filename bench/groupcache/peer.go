@@ -179,7 +179,9 @@ func (b bench) peers() error {
 				fmt.Sprintf("≥ %.1f", target), verdicts[ratio/mailgunPeer >= target*0.95], fmt.Sprintf("%.0f", r[1].allocs),
 			})
 	}
-	table("peer: gets from another process over HTTP, 64 at once", rows)
+	if err := b.table("peer: gets from another process over HTTP, 64 at once", rows); err != nil {
+		return err
+	}
 	return b.dials(ourURL)
 }
 
@@ -241,11 +243,10 @@ func (b bench) dials(url string) error {
 		return err
 	}
 	perRequest := float64(c.dials.Load()) / float64(c.requests.Load())
-	table("dials", [][]string{
+	return b.table("dials", [][]string{
 		{"requests", "dials", "each", "target", "met"},
 		{fmt.Sprint(c.requests.Load()), fmt.Sprint(c.dials.Load()), fmt.Sprintf("%.5f", perRequest), "≤ 0.001", verdicts[perRequest <= 0.001]},
 	})
-	return nil
 }
 
 // multi counts the requests of a GetMulti of 100 keys, over two peers.
@@ -283,11 +284,10 @@ func (b bench) multi() error {
 		return err
 	}
 	n := c.requests.Load() - before
-	table("multi: 100 keys over two peers", [][]string{
+	return b.table("multi: 100 keys over two peers", [][]string{
 		{"values", "requests", "target", "met", "took"},
 		{fmt.Sprint(len(got)), fmt.Sprint(n), "2", verdicts[n <= 2 && len(got) == 100], took.Round(time.Microsecond).String()},
 	})
-	return nil
 }
 
 // killed measures what a dead owner adds to a load, once it is known to be dead.
@@ -328,10 +328,9 @@ func (b bench) killed() error {
 	}
 	alone, dead := times[false], times[true]
 	added := dead[len(dead)/2] - alone[len(alone)/2]
-	table("killed: a load while the owner is dead, 20 000 keys", [][]string{
+	return b.table("killed: a load while the owner is dead, 20 000 keys", [][]string{
 		{"", "p50", "p99", "added to p50", "target", "met", "errors"},
 		{"no peers", alone[len(alone)/2].String(), alone[len(alone)*99/100].String(), "", "", "", "0"},
 		{"owner dead", dead[len(dead)/2].String(), dead[len(dead)*99/100].String(), added.String(), "≤ 5µs", verdicts[added <= 5*time.Microsecond], "0"},
 	})
-	return nil
 }

@@ -14,9 +14,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
@@ -31,6 +31,7 @@ func main() {
 	rounds := flag.Int("rounds", 9, "rounds of each measurement, interleaved; the median counts")
 	round := flag.Duration("duration", 500*time.Millisecond, "length of a round")
 	quick := flag.Bool("quick", false, "3 rounds of 200 ms: a first impression")
+	keep := flag.String("keep", "", tables.KeepUsage)
 	child := flag.String("child", "", "for the program's own use: serve as a peer of this kind")
 	flag.Parse()
 	if *quick {
@@ -40,7 +41,7 @@ func main() {
 	if *child != "" {
 		err = serve(*child, flag.Args())
 	} else {
-		err = bench{rounds: *rounds, round: *round}.run()
+		err = bench{rounds: *rounds, round: *round, keep: *keep}.run()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "grpcpeer:", err)
@@ -51,6 +52,7 @@ func main() {
 type bench struct {
 	rounds int
 	round  time.Duration
+	keep   string
 }
 
 // task is one measured operation.
@@ -90,7 +92,8 @@ func tasks() (all []task) {
 type result struct{ rate, allocs float64 }
 
 func (b bench) run() error {
-	fmt.Printf("%s, %s, %d CPUs, %s/%s\n\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	book := tables.NewBook(os.Stdout)
+	book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	var groups []*groupcache.Group
 	for _, kind := range kinds {
 		g, stop, err := start(kind)
@@ -100,18 +103,19 @@ func (b bench) run() error {
 		defer stop()
 		groups = append(groups, g)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "\t\tper second\t÷ HTTP\tallocations")
+	table := tables.Table{Title: "gRPC beside HTTP", Columns: []string{"", "", "per second", "÷ HTTP", "allocations"}}
 	for _, t := range tasks() {
 		results, err := b.measure(t, groups)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 		for i, r := range results {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%.0f\n", t.name, kinds[i], r.rate, r.rate/results[0].rate, r.allocs)
+			table.Rows = append(table.Rows, []string{
+				t.name, kinds[i], fmt.Sprintf("%.0f", r.rate), fmt.Sprintf("%.2f", r.rate/results[0].rate), fmt.Sprintf("%.0f", r.allocs),
+			})
 		}
 	}
-	return w.Flush()
+	return errors.Join(book.Add(table), book.Keep(b.keep))
 }
 
 // measure plays a task with all groups in turn and returns the median results.

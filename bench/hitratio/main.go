@@ -7,11 +7,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"log"
 	"os"
 	"runtime"
+	"strconv"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 func main() {
@@ -26,6 +28,7 @@ func shares() []int { return []int{1, 5, 10, 25} }
 func run() error {
 	folder := flag.String("traces", "../../shared/traces", "folder of recorded traces; those that are not there are left out")
 	chart := flag.String("svg", "", "file to draw a chart into")
+	keep := flag.String("keep", "", tables.KeepUsage)
 	flag.Parse()
 	var results []result
 	for _, w := range workloads() {
@@ -43,7 +46,13 @@ func run() error {
 		}
 		results = append(results, r)
 	}
-	if err := tabulate(os.Stdout, results); err != nil {
+	b := tables.NewBook(os.Stdout)
+	b.Notef("%s, %d CPUs; hits in %% of the reads, by the cache's size in %% of the distinct keys", runtime.Version(), runtime.NumCPU())
+	if err := b.Add(tabulate(results)); err != nil {
+		return err
+	}
+	b.Notef("%s", worst(results))
+	if err := b.Keep(*keep); err != nil {
 		return err
 	}
 	if *chart == "" {
@@ -101,33 +110,27 @@ func distinct(keys []uint64) int {
 	return len(seen)
 }
 
-// tabulate writes the table.
-func tabulate(w io.Writer, results []result) error {
-	text := fmt.Sprintf("%s, %d CPUs; hits in %% of the reads, by the cache's size in %% of the distinct keys\n", runtime.Version(), runtime.NumCPU())
-	text += fmt.Sprintf("%-15s %9s %9s", "workload", "reads", "distinct")
-	for _, share := range shares() {
+// tabulate has a row for each workload, and one for their mean.
+func tabulate(results []result) tables.Table {
+	t := tables.Table{Columns: []string{"workload", "reads", "distinct"}}
+	means := []string{"mean", "", ""}
+	for i, share := range shares() {
 		for _, c := range contestants() {
-			text += fmt.Sprintf(" %11s", fmt.Sprintf("%s %d%%", c.name, share))
+			t.Columns = append(t.Columns, fmt.Sprintf("%s %d%%", c.name, share))
+			means = append(means, fmt.Sprintf("%.2f", mean(results, c.name, i)))
 		}
 	}
-	text += "\n"
 	for _, r := range results {
-		text += fmt.Sprintf("%-15s %9d %9d", r.name, r.reads, r.distinct)
+		row := []string{r.name, strconv.Itoa(r.reads), strconv.Itoa(r.distinct)}
 		for i := range shares() {
 			for _, c := range contestants() {
-				text += fmt.Sprintf(" %11.2f", r.ratios[c.name][i])
+				row = append(row, fmt.Sprintf("%.2f", r.ratios[c.name][i]))
 			}
 		}
-		text += "\n"
+		t.Rows = append(t.Rows, row)
 	}
-	text += fmt.Sprintf("%-15s %9s %9s", "mean", "", "")
-	for i := range shares() {
-		for _, c := range contestants() {
-			text += fmt.Sprintf(" %11.2f", mean(results, c.name, i))
-		}
-	}
-	_, err := io.WriteString(w, text+"\n"+worst(results)+"\n")
-	return err
+	t.Rows = append(t.Rows, means)
+	return t
 }
 
 // worst says where holdfast is furthest below LRU.

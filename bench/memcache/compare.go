@@ -13,6 +13,7 @@ import (
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
 )
@@ -163,17 +164,26 @@ type round struct {
 }
 
 type comparison struct {
-	workload      string
 	goroutines    int
 	raw, holdfast round
 }
 
-func (c comparison) String() string {
-	return fmt.Sprintf("%s\t%d\t%.0f\t%.0f\t%.2f\t%v\t%v\t%.2f\t%v\t%v\t%.2f\t%d/%d\t",
-		c.workload, c.goroutines, c.raw.perSecond, c.holdfast.perSecond, c.holdfast.perSecond/c.raw.perSecond,
-		c.raw.p99.Round(time.Microsecond), c.holdfast.p99.Round(time.Microsecond), float64(c.holdfast.p99)/float64(c.raw.p99),
-		c.raw.cpu.Round(10*time.Nanosecond), c.holdfast.cpu.Round(10*time.Nanosecond), float64(c.holdfast.cpu)/float64(c.raw.cpu),
-		c.raw.errors, c.holdfast.errors)
+func (c comparison) cells() []string {
+	ratio := func(ours, theirs float64) string { return fmt.Sprintf("%.2f", ours/theirs) }
+	return []string{
+		strconv.Itoa(c.goroutines),
+		fmt.Sprintf("%.0f", c.raw.perSecond), fmt.Sprintf("%.0f", c.holdfast.perSecond), ratio(c.holdfast.perSecond, c.raw.perSecond),
+		c.raw.p99.Round(time.Microsecond).String(), c.holdfast.p99.Round(time.Microsecond).String(), ratio(float64(c.holdfast.p99), float64(c.raw.p99)),
+		c.raw.cpu.Round(10 * time.Nanosecond).String(), c.holdfast.cpu.Round(10 * time.Nanosecond).String(), ratio(float64(c.holdfast.cpu), float64(c.raw.cpu)),
+		fmt.Sprintf("%d/%d", c.raw.errors, c.holdfast.errors),
+	}
+}
+
+func (c comparison) bars() tables.Group {
+	return tables.Group{
+		Name: fmt.Sprintf("%d goroutines", c.goroutines),
+		Bars: []tables.Bar{{Name: "gomemcache", Value: c.raw.perSecond}, {Name: "holdfast", Value: c.holdfast.perSecond}},
+	}
 }
 
 func (b *bench) compare(ctx context.Context, name string, goroutines int) (comparison, error) {
@@ -217,7 +227,7 @@ func (b *bench) compare(ctx context.Context, name string, goroutines int) (compa
 			}
 		}
 	}
-	return comparison{name, goroutines, median(rounds[0]), median(rounds[1])}, nil
+	return comparison{goroutines, median(rounds[0]), median(rounds[1])}, nil
 }
 
 func median(rounds []round) round {

@@ -14,8 +14,9 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 type config struct {
@@ -25,6 +26,7 @@ type config struct {
 	workloads  []string
 	delay      time.Duration
 	only       string
+	keep       string
 }
 
 func main() {
@@ -58,6 +60,7 @@ func parse() (c config, profile string, err error) {
 	flag.DurationVar(&c.duration, "duration", time.Second, "length of a round")
 	flag.StringVar(&goroutines, "g", "1,8,64,256", "numbers of goroutines, comma-separated")
 	flag.StringVar(&names, "w", "get", "workloads, comma-separated: "+strings.Join(workloadNames(), ", "))
+	flag.StringVar(&c.keep, "keep", "", tables.KeepUsage)
 	flag.StringVar(&c.only, "only", "", "measure one client only, raw or holdfast, for profiles")
 	flag.DurationVar(&c.delay, "delay", 0, "round trip added by a proxy in front of the server")
 	flag.StringVar(&profile, "cpuprofile", "", "write a CPU profile of the run to this file")
@@ -81,18 +84,23 @@ func compareAll(c config) error {
 		return err
 	}
 	defer b.close()
-	fmt.Printf("%s, %d CPUs, %s, %d rounds of %v, added round trip %v\n", runtime.Version(), runtime.NumCPU(), b.server.Kind(), c.rounds, c.duration, c.delay)
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(out, "workload\tG\traw/s\tholdfast/s\tratio\traw p99\tholdfast p99\tratio\traw CPU/op\tholdfast CPU/op\tratio\terrors\t")
+	book := tables.NewBook(os.Stdout)
+	book.Notef("%s, %s, %d CPUs, %s, %d rounds of %v, added round trip %v", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.server.Kind(), c.rounds, c.duration, c.delay)
 	for _, w := range c.workloads {
+		t := tables.Table{Title: w, Unit: "calls a second", Columns: []string{
+			"G", "raw/s", "holdfast/s", "÷ raw", "raw p99", "holdfast p99", "p99 ÷ raw", "raw CPU/op", "holdfast CPU/op", "CPU ÷ raw", "errors",
+		}}
 		for _, g := range c.goroutines {
 			r, err := b.compare(ctx, w, g)
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintln(out, r)
-			_ = out.Flush()
+			t.Rows = append(t.Rows, r.cells())
+			t.Chart = append(t.Chart, r.bars())
+		}
+		if err := book.Add(t); err != nil {
+			return err
 		}
 	}
-	return nil
+	return book.Keep(c.keep)
 }

@@ -6,14 +6,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"slices"
-	"text/tabwriter"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // config is what the flags say.
@@ -44,6 +46,7 @@ func main() {
 	flag.DurationVar(&c.grace, "grace", 2*time.Second, "how long a peer that has left goes on answering")
 	flag.DurationVar(&c.gap, "gap", time.Second, "time between a peer's end and its successor's start, and between that and the next restart")
 	flag.DurationVar(&c.lag, "lag", 200*time.Millisecond, "until when peers hear of a change, by chance")
+	keep := flag.String("keep", "", tables.KeepUsage)
 	quick := flag.Bool("quick", false, "a look at it: one run, fewer keys")
 	flag.Parse()
 	if *quick {
@@ -51,16 +54,17 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	fmt.Printf("%s, %s, %d CPUs, %s/%s\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	fmt.Printf("%d peers, %d keys, %d reads/s, Zipf %.2f; a load takes %v; grace %v, gap %v, changes are heard of within %v\n\n",
+	b := tables.NewBook(os.Stdout)
+	b.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	b.Notef("%d peers, %d keys, %d reads/s, Zipf %.2f; a load takes %v; grace %v, gap %v, changes are heard of within %v",
 		c.peers, c.keys, c.rate, c.skew, c.sourceTime, c.grace, c.gap, c.lag)
-	if err := compare(ctx, c); err != nil {
+	if err := errors.Join(compare(ctx, c, b), b.Keep(*keep)); err != nil {
 		fmt.Fprintln(os.Stderr, "rolling:", err)
 		os.Exit(1)
 	}
 }
 
-func compare(ctx context.Context, c config) error {
+func compare(ctx context.Context, c config, b *tables.Book) error {
 	ways := []way{
 		{name: "no handover", off: true},
 		{name: "handover"},
@@ -78,8 +82,9 @@ func compare(ctx context.Context, c config) error {
 			results[i] = append(results[i], o)
 		}
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "way\tloads before, /s\tloads during, /s\tpeak of a second\tloads in all\t÷ no handover\terrors")
+	t := tables.Table{Title: "rolling restart", Columns: []string{
+		"way", "loads before, /s", "loads during, /s", "peak of a second", "loads in all", "÷ no handover", "errors",
+	}}
 	base := 0.0
 	for i, w := range ways {
 		slices.SortFunc(results[i], func(a, b outcome) int { return int(a.loads - b.loads) })
@@ -87,7 +92,10 @@ func compare(ctx context.Context, c config) error {
 		if w.off {
 			base = float64(o.loads)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%d\t%d\t%.2f\t%d\n", w.name, o.before, o.during, o.peak, o.loads, float64(o.loads)/base, o.errors)
+		t.Rows = append(t.Rows, []string{
+			w.name, fmt.Sprintf("%.0f", o.before), fmt.Sprintf("%.0f", o.during),
+			fmt.Sprint(o.peak), fmt.Sprint(o.loads), fmt.Sprintf("%.2f", float64(o.loads)/base), fmt.Sprint(o.errors),
+		})
 	}
-	return table.Flush()
+	return b.Add(t)
 }

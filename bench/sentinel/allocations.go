@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"text/tabwriter"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 const (
@@ -13,14 +13,13 @@ const (
 )
 
 // allocations tells how often a call allocates, for each client.
-func (h *harness) allocations(ctx context.Context, out io.Writer) error {
+func (h *harness) allocations(ctx context.Context, title string, b *tables.Book) error {
 	c, err := launchLone(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "\tclient\tGET\tGET, deadline\tSET\tSET, deadline\ttarget\tmet")
+	t := tables.Table{Title: title, Columns: []string{"", "client", "GET", "GET, deadline", "SET", "SET, deadline", "target", "met"}}
 	for _, name := range h.config.clients {
 		a, err := allocationsOf(ctx, name, c.SentinelAddrs())
 		if err != nil {
@@ -31,9 +30,13 @@ func (h *harness) allocations(ctx context.Context, out io.Writer) error {
 			target = fmt.Sprintf("≤ %d, ≤ %d", getAllocations, setAllocations)
 			met = yes(max(a.Get, a.GetDeadline) <= getAllocations+rounding && max(a.Set, a.SetDeadline) <= setAllocations+rounding)
 		}
-		_, _ = fmt.Fprintf(table, "T13\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\n", name, a.Get, a.GetDeadline, a.Set, a.SetDeadline, target, met)
+		row := []string{"T13", name}
+		for _, n := range []float64{a.Get, a.GetDeadline, a.Set, a.SetDeadline} {
+			row = append(row, fmt.Sprintf("%.2f", n))
+		}
+		t.Rows = append(t.Rows, append(row, target, met))
 	}
-	return table.Flush()
+	return b.Add(t)
 }
 
 // rounding leaves room for what the client allocates in the background meanwhile.

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"strconv"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // calm is the load during many failovers.
 const calmRate = 200
 
 // leftovers makes one failover after another, closes all clients and tells what they leave behind.
-func (h *harness) leftovers(ctx context.Context, out io.Writer) error {
+func (h *harness) leftovers(ctx context.Context, title string, b *tables.Book) error {
 	c, err := launchFast(ctx)
 	if err != nil {
 		return err
@@ -41,8 +42,16 @@ func (h *harness) leftovers(ctx context.Context, out io.Writer) error {
 			made++
 		}
 	}
-	_, _ = fmt.Fprintf(out, "%d failovers in %v\n", made, time.Since(began).Round(time.Second))
-	return errors.Join(err, printLeftovers(out, children))
+	title += fmt.Sprintf(": %d failovers in %v", made, time.Since(began).Round(time.Second))
+	t := tables.Table{Title: title, Columns: []string{"", "client", "goroutines left", "sockets left", "Close took", "target", "met"}}
+	for _, child := range children {
+		row, failed := closeOf(child)
+		if failed != nil {
+			return errors.Join(err, failed)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return errors.Join(err, b.Add(t))
 }
 
 // oneOfMany makes a failover and has the old primary follow the new one at once.
@@ -66,28 +75,24 @@ func oneOfMany(ctx context.Context, c cluster, o *observer) error {
 	return c.follow(ctx, old, promoted)
 }
 
-func printLeftovers(out io.Writer, children []*handle) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "\tclient\tgoroutines left\tsockets left\tClose took\ttarget\tmet")
-	for _, child := range children {
-		ended, err := child.tell(order{Verb: verbLedger})
-		if err != nil {
-			return err
-		}
-		a, err := child.tell(order{Verb: verbClose})
-		if err != nil {
-			return err
-		}
-		l, target, met := a.Leftovers, "", ""
-		if child.name == holdfastName {
-			target, met = "0, 0", yes(l.Goroutines <= 0 && l.Sockets <= 0 && !l.Hangs)
-		}
-		closing := short(l.Close)
-		if l.Hangs {
-			closing = "not within " + closing
-		}
-		_, _ = fmt.Fprintf(table, "T14\t%s\t%d (%d of them stuck calls)\t%d\t%s\t%s\t%s\n",
-			child.name, l.Goroutines, len(ended.Ledger.Stuck), l.Sockets, closing, target, met)
+// closeOf closes a child's client and tells what it has left behind.
+func closeOf(child *handle) ([]string, error) {
+	ended, err := child.tell(order{Verb: verbLedger})
+	if err != nil {
+		return nil, err
 	}
-	return table.Flush()
+	a, err := child.tell(order{Verb: verbClose})
+	if err != nil {
+		return nil, err
+	}
+	l, target, met := a.Leftovers, "", ""
+	if child.name == holdfastName {
+		target, met = "0, 0", yes(l.Goroutines <= 0 && l.Sockets <= 0 && !l.Hangs)
+	}
+	closing := short(l.Close)
+	if l.Hangs {
+		closing = "not within " + closing
+	}
+	goroutines := fmt.Sprintf("%d (%d of them stuck calls)", l.Goroutines, len(ended.Ledger.Stuck))
+	return []string{"T14", child.name, goroutines, strconv.Itoa(l.Sockets), closing, target, met}, nil
 }

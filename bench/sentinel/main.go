@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -19,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 type config struct {
@@ -37,6 +38,7 @@ type config struct {
 	roundTrip  time.Duration
 	parallel   []int
 	failovers  int
+	keep       string
 }
 
 // harness plays the parts.
@@ -45,7 +47,7 @@ type harness struct{ config config }
 // part is something that can be chosen with -only.
 type part struct {
 	name, title string
-	play        func(ctx context.Context, out io.Writer) error
+	play        func(ctx context.Context, title string, b *tables.Book) error
 }
 
 const tries = 3 // of a run in which the sentinels cannot agree
@@ -69,6 +71,7 @@ func parse() (config, error) {
 	flag.BoolVar(&c.child, "child", false, "for the program's own use: hold a client and obey the parent")
 	flag.StringVar(&clients, "clients", strings.Join(clientNames(), ","), "clients to measure, comma-separated; on demand also: "+strings.Join(rareNames(), ", "))
 	flag.StringVar(&only, "only", "", "parts to play, comma-separated: "+strings.Join(partNames(), ", "))
+	flag.StringVar(&c.keep, "keep", "", tables.KeepUsage)
 	flag.BoolVar(&c.together, "together", false, "put all clients through the same failovers at the same time")
 	flag.IntVar(&c.runs, "runs", 3, "runs of the planned failover")
 	flag.IntVar(&c.goroutines, "g", 32, "goroutines that write through a failover")
@@ -138,13 +141,13 @@ func (h *harness) parts() []part {
 		if s.runs > 1 {
 			title += fmt.Sprintf(", %d runs", s.runs)
 		}
-		all = append(all, part{s.name, title, func(ctx context.Context, out io.Writer) error { return h.play(ctx, out, s) }})
+		all = append(all, part{s.name, title, func(ctx context.Context, title string, b *tables.Book) error { return h.play(ctx, title, b, s) }})
 	}
 	return append(
 		all,
 		part{leftoversName, "many failovers, then Close", h.leftovers},
-		part{allocationsName, "allocations of a call", h.allocations},
-		part{throughputName, "throughput: 64-byte values, one server", h.throughput},
+		part{allocationsName, "of a call", h.allocations},
+		part{throughputName, "64-byte values, one server", h.throughput},
 	)
 }
 
@@ -160,28 +163,28 @@ func run(c config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s, %s, %s, %d CPUs, %s/%s\n", time.Now().Format(time.DateOnly), runtime.Version(), version, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	fmt.Printf("%d goroutines and %d writes/s a client; times of several runs are median / worst\n", c.goroutines, c.rate)
+	b := tables.NewBook(os.Stdout)
+	b.Notef("%s, %s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), version, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	b.Notef("%d goroutines and %d writes/s a client; times of several runs are median / worst", c.goroutines, c.rate)
 	var failures error
 	for _, p := range h.parts() {
 		if len(c.only) > 0 && !slices.Contains(c.only, p.name) {
 			continue
 		}
-		fmt.Printf("\n%s: %s\n", p.name, p.title)
-		if err := p.play(ctx, os.Stdout); err != nil {
+		if err := p.play(ctx, p.name+": "+p.title, b); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
-			fmt.Printf("NOT MEASURED: %v\n", err)
+			b.Notef("%s: NOT MEASURED: %v", p.name, err)
 			failures = errors.Join(failures, fmt.Errorf("%s: %w", p.name, err))
 		}
 	}
-	return failures
+	return errors.Join(failures, b.Keep(c.keep))
 }
 
 // play plays a scenario as often as it wants and prints its table. Its error tells of runs that are
 // missing there.
-func (h *harness) play(ctx context.Context, out io.Writer, s scenario) error {
+func (h *harness) play(ctx context.Context, title string, b *tables.Book, s scenario) error {
 	clients := h.config.clients
 	if s.clients != nil {
 		clients = slices.DeleteFunc(slices.Clone(clients), func(name string) bool { return !slices.Contains(s.clients, name) })
@@ -204,8 +207,11 @@ func (h *harness) play(ctx context.Context, out io.Writer, s scenario) error {
 			}
 		}
 	}
-	found.print(out, s.rows, clients)
-	return failures
+	t := found.table(title, s.rows, clients)
+	if s.name == plannedName {
+		t.Chart, t.Unit = found.gaps(clients), "the longest time without a kept write, ms"
+	}
+	return errors.Join(failures, b.Add(t))
 }
 
 // once plays one run, again if the sentinels did not promote anybody.

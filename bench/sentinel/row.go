@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
 // results are the verdicts of each client, one a run.
@@ -21,19 +21,30 @@ type row struct {
 	met              func([]verdict) bool // nil where nothing has to be reached
 }
 
-// print writes the rows as a table with a column for each client.
-func (r results) print(to io.Writer, rows []row, clients []string) {
-	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(out, "\t\ttarget\t%s\tmet\n", strings.Join(clients, "\t"))
+// table has the rows, with a column for each client.
+func (r results) table(title string, rows []row, clients []string) tables.Table {
+	t := tables.Table{Title: title, Columns: slices.Concat([]string{"", "", "target"}, clients, []string{"met"})}
 	for _, line := range rows {
 		cells := []string{line.id, line.name, line.target}
 		for _, name := range clients {
 			cells = append(cells, line.cell(r[name+line.variant]))
 		}
 		cells = append(cells, line.judge(r[holdfastName+line.variant]))
-		_, _ = fmt.Fprintln(out, strings.Join(cells, "\t"))
+		t.Rows = append(t.Rows, cells)
 	}
-	_ = out.Flush()
+	return t
+}
+
+// gaps are each client's median of the longest times without a kept write, in milliseconds.
+func (r results) gaps(clients []string) []tables.Group {
+	var bars []tables.Bar
+	for _, name := range clients {
+		if all := r[name]; len(all) > 0 {
+			gap := median(collect(all, func(v verdict) time.Duration { return v.gap }))
+			bars = append(bars, tables.Bar{Name: name, Value: gap.Seconds() * 1000})
+		}
+	}
+	return []tables.Group{{Name: "median of the runs", Bars: bars}}
 }
 
 func (r row) cell(verdicts []verdict) string {

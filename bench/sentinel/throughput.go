@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/holdfast-go/holdfast/bench/internal/tables"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
@@ -25,7 +24,7 @@ type comparison struct {
 }
 
 // throughput compares all clients on one server, in interleaved rounds.
-func (h *harness) throughput(ctx context.Context, out io.Writer) error {
+func (h *harness) throughput(ctx context.Context, title string, b *tables.Book) error {
 	c, err := launchLone(ctx)
 	if err != nil {
 		return err
@@ -54,16 +53,20 @@ func (h *harness) throughput(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	proxy.SetDelay(h.config.roundTrip)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(table, "\tG\tclient\tper second\t÷ %s\ttarget\tmet\tp50\tp99\tp99 ÷ %s\tmet\tCPU/op\tserver CPU/op\terrors\n", best, best)
+	t := tables.Table{Title: title, Unit: "GET a second, each with a deadline", Columns: []string{
+		"", "G", "client", "per second", "÷ " + best, "target", "met", "p50", "p99", "p99 ÷ " + best, "met", "CPU/op", "server CPU/op", "errors",
+	}}
 	for _, round := range h.rounds() {
 		compared, err := h.compare(ctx, server, children, round)
 		if err != nil {
 			return err
 		}
-		compared.print(table, h.config.clients)
+		t.Rows = append(t.Rows, compared.rows(h.config.clients)...)
+		if round.judged() {
+			t.Chart = append(t.Chart, compared.bars(h.config.clients))
+		}
 	}
-	return table.Flush()
+	return b.Add(t)
 }
 
 func (h *harness) rounds() []Round {
@@ -134,7 +137,7 @@ func middle(all []Result) Result {
 // best is what ours is compared with: the best of the others in each row.
 const best = "best other"
 
-func (c comparison) print(out io.Writer, clients []string) {
+func (c comparison) rows(clients []string) (rows [][]string) {
 	most, least := c.bestOther()
 	for _, name := range clients {
 		m := c.medians[name]
@@ -144,12 +147,20 @@ func (c comparison) print(out io.Writer, clients []string) {
 			wanted := c.wanted()
 			target, met, tailMet = fmt.Sprintf("≥ %.1f", wanted), yes(ratio >= wanted), yes(tail <= 1)
 		}
-		cells := []string{
+		rows = append(rows, []string{
 			c.round.String(), fmt.Sprint(c.round.Goroutines), name, fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.2f", ratio), target, met,
 			micros(m.P50), micros(m.P99), fmt.Sprintf("%.2f", tail), tailMet, micros(m.CPU), micros(c.server[name]), fmt.Sprint(m.Errors),
-		}
-		_, _ = fmt.Fprintln(out, strings.Join(cells, "\t"))
+		})
 	}
+	return rows
+}
+
+func (c comparison) bars(clients []string) tables.Group {
+	g := tables.Group{Name: fmt.Sprintf("%d goroutines", c.round.Goroutines)}
+	for _, name := range clients {
+		g.Bars = append(g.Bars, tables.Bar{Name: name, Value: c.medians[name].PerSecond})
+	}
+	return g
 }
 
 // bestOther is the most that another client does in a second, and the p99 of that client.
