@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // rehearse carries the drills out, one after another, shows them and reports on all of them. It
-// returns the worst verdict.
+// returns how they ended.
 func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string, err error) {
 	site, err := listen(ctx, s, stdout)
 	if err != nil {
@@ -81,7 +81,7 @@ func rehearse(ctx context.Context, s settings, stdout io.Writer) (verdict string
 		case err == nil:
 			err = all.add(one)
 		case ctx.Err() != nil: // before the drill began
-			return record.Interrupted, nil
+			return record.Interrupted, all.cut()
 		}
 		if err != nil {
 			return "", err
@@ -99,7 +99,7 @@ type played struct {
 	folder  string
 	drills  []record.Record
 	paths   []string // of the report
-	verdict string   // the worst
+	verdict string   // kept if all were, else that of the last one that was not
 }
 
 // add reports on one more.
@@ -108,6 +108,16 @@ func (p *played) add(r record.Record) (err error) {
 	if r.Verdict != record.Kept {
 		p.verdict = r.Verdict
 	}
+	p.paths, err = report.Write(p.folder, p.drills)
+	return err
+}
+
+// cut reports that there was to be another drill, which was interrupted before it began.
+func (p *played) cut() (err error) {
+	if len(p.drills) == 0 {
+		return nil
+	}
+	p.drills[len(p.drills)-1].Cut = true
 	p.paths, err = report.Write(p.folder, p.drills)
 	return err
 }

@@ -230,6 +230,40 @@ func TestAnInterruptEndsAllScenarios(t *testing.T) {
 	}
 }
 
+// interrupting calls a function when a line is written, before whatever comes after it.
+type interrupting struct {
+	io.Writer
+	line string
+	call func()
+}
+
+func (w *interrupting) Write(text []byte) (int, error) {
+	if string(text) == w.line {
+		w.call()
+	}
+	return w.Writer.Write(text)
+}
+
+// A user who gives up while the second scenario's servers start has a report of the first: it did
+// not say that the others were not drilled.
+func TestAnInterruptBetweenDrillsIsReported(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out output
+	w := &interrupting{Writer: &out, line: "\nsentinel\n", call: cancel}
+	if got := run(ctx, quick("-scenario", "all", "-promise", "errors<101%", "-out", folder), nil, w, &out); got != 130 {
+		t.Errorf("exit status %d, want 130:\n%s", got, out.String())
+	}
+	if r := readReport(t, folder); r.Scenario != record.Memcached || r.Verdict != record.Kept || !r.Cut {
+		t.Errorf("the report is of %q, %q, cut %t; want the first scenario, kept, and that others were to follow", r.Scenario, r.Verdict, r.Cut)
+	}
+	if !strings.Contains(out.String(), "were not drilled.") {
+		t.Errorf("nothing of the other scenarios:\n%s", out.String())
+	}
+}
+
 func TestAnInterruptBeforeTheDrillIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -104,7 +104,7 @@ func (d *Drill) finish(ctx context.Context, failure error) {
 		r.Promises, kept = promise.Judge(d.options.Promises, r.Phases)
 		switch {
 		case ctx.Err() != nil || failure != nil:
-			r.Verdict = record.Interrupted
+			r.Verdict, r.Cut = record.Interrupted, r.More
 			promise.LeaveOpen(r.Promises)
 		case kept:
 			r.Verdict = record.Kept

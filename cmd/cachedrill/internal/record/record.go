@@ -37,6 +37,7 @@ type Record struct {
 	Story      *Story    `json:"story"`          // null while there is nothing to tell
 	Conditions []string  `json:"conditions"`     // what a reader must know to judge the numbers
 	More       bool      `json:"more,omitempty"` // the same run drills another scenario after this one
+	Cut        bool      `json:"cut,omitempty"`  // it was to, but was interrupted
 }
 
 // Length returns how long all phases are together, in seconds, as far as that is known now.
@@ -245,6 +246,3 @@ func (r Record) Ending() string {
 		return "interrupted; the promises are judged on what was measured"
 	}
 }
-
-// Cut reports whether the drill was interrupted, and those after it did not begin.
-func (r Record) Cut() bool { return r.Verdict == Interrupted && r.More }

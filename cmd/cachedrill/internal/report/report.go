@@ -90,7 +90,7 @@ func summary(b *strings.Builder, drills []record.Record) {
 		}
 		b.WriteString("\n")
 	}
-	if drills[len(drills)-1].Cut() {
+	if drills[len(drills)-1].Cut {
 		b.WriteString("The scenarios after the last one were not drilled.\n\n")
 	}
 }

@@ -136,9 +136,8 @@ func TestAFolderThatCannotBeWrittenIsNamed(t *testing.T) {
 
 func TestAnInterruptedDrillSaysSo(t *testing.T) {
 	r := finished()
-	r.Verdict = record.Interrupted
+	r.Verdict, r.More, r.Cut = record.Interrupted, true, true
 	var text bytes.Buffer
-	r.More = true
 	r.Promises = append(r.Promises, record.Promise{Text: "max<1s", Open: true, Shown: "nothing measured"})
 	if err := report.Markdown(&text, []record.Record{r}); err != nil {
 		t.Fatal(err)

@@ -171,7 +171,7 @@ func (s *Screen) Summary(drills []record.Record) {
 			s.print(fold(text, s.width(), 2) + "\n")
 		}
 	}
-	if len(drills) > 0 && drills[len(drills)-1].Cut() {
+	if len(drills) > 0 && drills[len(drills)-1].Cut {
 		s.print(fold("The scenarios after "+drills[len(drills)-1].Scenario+" were not drilled.", s.width(), 0) + "\n")
 	}
 }

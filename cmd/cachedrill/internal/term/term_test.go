@@ -123,7 +123,7 @@ func TestTheVerdictOfAnInterruptedDrillSaysSo(t *testing.T) {
 // Several drills are summed up at the end: their details have scrolled away.
 func TestTheSummaryOfSeveralDrills(t *testing.T) {
 	kept := record.Record{Scenario: record.Memcached, Verdict: record.Kept, More: true, Story: &record.Story{Headline: "Server 1 killed."}}
-	cut := record.Record{Scenario: record.Sentinel, Verdict: record.Interrupted, More: true, Promises: []record.Promise{{Text: "lost=0", Open: true}}}
+	cut := record.Record{Scenario: record.Sentinel, Verdict: record.Interrupted, More: true, Cut: true, Promises: []record.Promise{{Text: "lost=0", Open: true}}}
 	for _, c := range []struct {
 		drills []record.Record
 		want   string

@@ -129,7 +129,7 @@ function drawStory() {
 }
 
 // cut reports whether drills that were to follow have not begun.
-const cut = (all) => { const last = all[all.length - 1]; return last.verdict === "interrupted" && last.more; };
+const cut = (all) => Boolean(all[all.length - 1].cut);
 const CUT = "The scenarios after the last one were not drilled.";
 
 // drawSummary has a card for each drill: how it ended, what users noticed, and the chart that shows it.
