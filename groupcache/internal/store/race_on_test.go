@@ -2,8 +2,5 @@
 
 package store_test
 
-// traceLimit cuts long traces, as the race detector slows them down twentyfold.
-const traceLimit = 10_000
-
-// cut divides a number, for the same reason.
+// cut divides a number, as the race detector slows everything down tenfold.
 func cut(n, by int) int { return n / by }
