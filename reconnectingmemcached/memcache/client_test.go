@@ -60,6 +60,15 @@ func TestBadOptions(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+	for addr, want := range map[string]bool{strings.Repeat("x", 254) + ":65535": true, strings.Repeat("x", 1<<20) + ":1": false} {
+		c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}})
+		if (err == nil) != want || err != nil && (len(err.Error()) > 200 || !strings.Contains(err.Error(), "use at most 260")) {
+			t.Errorf("NewWithOptions of an address of %d bytes = %v", len(addr), err)
+		}
+		if c != nil {
+			check(t, c.Close())
+		}
+	}
 	if _, err := memcache.NewWithOptions(nil, memcache.Options{}); !errors.Is(err, memcache.ErrNoServers) {
 		t.Errorf("NewWithOptions without servers = %v, want ErrNoServers", err)
 	}

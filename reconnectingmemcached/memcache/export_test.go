@@ -105,11 +105,6 @@ func (c *Client) SetGrace(grace time.Duration) error {
 	return err
 }
 
-// QueuedBytes is how much waits to be written to a server.
-func (c *Client) QueuedBytes(addr string) int {
-	return c.shared.core.Load().All()[addresses.Addr{NetworkName: "tcp", Text: addr}].QueuedBytes()
-}
-
 // CopyExpiration is that of a copy of an item.
 func CopyExpiration(expiration int32, life time.Duration, now time.Time) int32 {
 	return protocol.CopyExpiration(expiration, life, now)

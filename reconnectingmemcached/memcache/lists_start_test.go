@@ -3,6 +3,8 @@ package memcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,6 +82,56 @@ func TestASourceThatPanics(t *testing.T) {
 			t.Errorf("Get = %v", err)
 		}
 		check(t, c.Close())
+	})
+}
+
+// TestLongLists: a thousand servers with the longest names are a list like others; more of them, or
+// longer names, are none. Processes that begin later hear of it, although most servers are silent:
+// those that were not got the time that was left after all had been waited for, which was none.
+func TestLongLists(t *testing.T) {
+	t.Parallel()
+	names := make([]string, 1001)
+	for i := range names {
+		names[i] = fmt.Sprintf("%04d%s:11211", i, strings.Repeat("x", 250))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		fake := testutil.StartFake(t, testutil.FakeOptions{InMemory: true, Addr: names[999]})
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == fake.Addr() {
+				return fake.Dial(ctx, network, addr)
+			}
+			<-ctx.Done() // costs fewer probes than a refusal
+			return nil, ctx.Err()
+		}
+		source := &list{names: names[:999]}
+		newProcess := func() *memcache.Client {
+			c, err := memcache.NewWithOptions(nil, memcache.Options{Source: source, SourceInterval: time.Second, DialContext: dial, Hash: memcache.Rendezvous})
+			check(t, err)
+			_ = c.Ping()
+			return c
+		}
+		c := newProcess()
+		for what, answer := range map[string][]string{
+			"names 1001 servers: at most 1000": names,
+			"has 1048578 bytes: use at most":   append(names[:9:9], strings.Repeat("x", 1<<20)+":1"),
+		} {
+			source.set(nil, answer...)
+			time.Sleep(1500 * time.Millisecond)
+			if st := c.ListStats(); st.Err == nil || !strings.Contains(st.Err.Error(), what) || len(st.Err.Error()) > 200 || st.Changes != 1 {
+				t.Errorf("%d changes, %v, want an error with %q", st.Changes, st.Err, what)
+			}
+		}
+		source.set(nil, names[1:1000]...)
+		time.Sleep(4 * time.Second)
+		if st := c.ListStats(); st.Err != nil || st.Changes != 2 {
+			t.Errorf("%d changes, %v, want two", st.Changes, st.Err)
+		}
+		check(t, c.Close())
+		later := newProcess()
+		if st := later.Stats(); len(st) != 1000 {
+			t.Errorf("a process that begins later knows %d servers, want those of both lists", len(st))
+		}
+		check(t, later.Close())
 	})
 }
 

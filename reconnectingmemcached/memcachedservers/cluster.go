@@ -37,9 +37,10 @@ type Cluster struct {
 const (
 	// nodeTime bounds one question.
 	nodeTime = 2 * time.Second
-	// maxConfig bounds an answer, in bytes; maxNodes bounds the nodes in it.
-	maxConfig = 64 << 10
+	// maxNodes bounds the nodes of an answer; maxConfig bounds it in bytes, so that they may all have
+	// the longest names: 253 bytes, and 55 for an address and a port.
 	maxNodes  = 1000
+	maxConfig = 320 << 10
 )
 
 // List asks one node, and another one if that fails. It is safe for concurrent use.
@@ -83,13 +84,17 @@ func (c *Cluster) ask(ctx context.Context, address string) (config, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	in := bufio.NewReader(io.LimitReader(conn, maxConfig))
+	left := &io.LimitedReader{R: conn, N: maxConfig}
+	in := bufio.NewReader(left)
 	for _, command := range []string{"config get cluster\r\n", "get AmazonElastiCache:cluster\r\n"} { // since 1.4.14, and before
 		if _, err := io.WriteString(conn, command); err != nil {
 			return config{}, err
 		}
 		answer, err := readConfig(in)
-		if !errors.Is(err, errUnknownCommand) {
+		switch {
+		case err != nil && left.N == 0:
+			return config{}, fmt.Errorf("%w: more than %d bytes", errMalformed, maxConfig)
+		case !errors.Is(err, errUnknownCommand):
 			return answer, err
 		}
 	}

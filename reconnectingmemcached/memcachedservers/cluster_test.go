@@ -71,6 +71,13 @@ const two = "b.0002.use1.cache.amazonaws.com|10.0.0.2|11211 a.0001.use1.cache.am
 
 func TestAnswersOfNodes(t *testing.T) {
 	names := []string{"a.0001.use1.cache.amazonaws.com:11211", "b.0002.use1.cache.amazonaws.com:11211"}
+	var longNodes string
+	var longNames []string
+	for i := range 1000 {
+		name := fmt.Sprintf("%04d%s", i, strings.Repeat("x", 249))
+		longNodes += name + "|2001:db8:1111:2222:3333:4444:5555:6666|11211 "
+		longNames = append(longNames, name+":11211")
+	}
 	always := func(answer string) func(string) string { return func(string) string { return answer } }
 	for _, tt := range []struct {
 		what   string
@@ -109,14 +116,15 @@ func TestAnswersOfNodes(t *testing.T) {
 		{"no version", always("CONFIG cluster 0 9\r\n" + two + "\n\r\nEND\r\n"), nil, "malformed"},
 		{"a version that is none", always("CONFIG cluster 0 9\r\nx\n" + two + "\n\r\nEND\r\n"), nil, "malformed"},
 		{"too many nodes", says(1, strings.Repeat("a||11211 ", 1001), 0), nil, "1001 nodes"},
-		{"no end", always("CONFIG cluster 0 9\r\n" + strings.Repeat("x", 100_000)), nil, "malformed"},
+		{"no end", always("CONFIG cluster 0 9\r\n" + strings.Repeat("x", 400_000)), nil, "more than 327680 bytes"},
+		{"many nodes with long names", says(1, longNodes, 0), longNames, ""},
 	} {
 		var c cluster
 		c.set("config:11211", tt.answer)
 		source := &memcachedservers.Cluster{Endpoint: "config:11211", DialContext: c.dial}
 		got, err := source.List(t.Context())
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
-			t.Errorf("%s: %q, %v; want %q and an error with %q", tt.what, got, err, tt.want, tt.err)
+			t.Errorf("%s: %.200q, %v; want %.200q and an error with %q", tt.what, got, err, tt.want, tt.err)
 		}
 	}
 }

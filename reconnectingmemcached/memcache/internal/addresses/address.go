@@ -23,10 +23,16 @@ func NetworkOf(address string) string {
 	return "tcp"
 }
 
+// MaxLength is that of the longest address: a host name of 253 bytes, its final dot, and a port.
+const MaxLength = 253 + len(".:65535")
+
 // Validate says what is wrong with a server's address, if anything.
 func Validate(address string) error {
-	if address == "" {
+	switch {
+	case address == "":
 		return errors.New("memcache: empty server address: use host:port or the path of a unix socket")
+	case len(address) > MaxLength:
+		return fmt.Errorf("memcache: server address that begins with %.40q has %d bytes: use at most %d", address, len(address), MaxLength)
 	}
 	if err := ValidateForm(address); err != nil || IsUnixPath(address) {
 		return err

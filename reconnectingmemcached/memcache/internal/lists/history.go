@@ -69,17 +69,15 @@ func (l *Lists) presentNow(names []string) []*server.Server {
 }
 
 // share merges the known lists before one with those that servers report, and returns the new
-// ones.
+// ones. The limit is that of asking, and then of telling those that have answered.
 func (l *Lists) share(limit time.Duration, names []string, known []history.List, servers []*server.Server) []history.List {
-	ctx, cancel := context.WithTimeout(l.fleet.Ctx, limit)
-	defer cancel()
 	names = l.ordered(names)
 	key := history.Key(l.options.Hash, names)
 	asks := make([]server.Part, len(servers))
 	for i, s := range servers {
 		asks[i] = server.Part{Server: s, Request: protocol.Request{Op: protocol.OpGet, Own: true, Key: key}}
 	}
-	server.Launch(ctx, asks)
+	l.launch(limit, asks)
 	all, told := known, make([][]history.List, len(asks))
 	for i := range asks {
 		told[i] = l.decode(asks[i].Outcome.Item, names)
@@ -96,9 +94,15 @@ func (l *Lists) share(limit time.Duration, names []string, known []history.List,
 			tells = append(tells, server.Part{Server: asks[i].Server, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
 		}
 	}
-	server.Launch(ctx, tells)
+	l.launch(limit, tells)
 	_, added := history.Add(names, known, all)
 	return added
+}
+
+func (l *Lists) launch(limit time.Duration, parts []server.Part) {
+	ctx, cancel := context.WithTimeout(l.fleet.Ctx, limit)
+	defer cancel()
+	server.Launch(ctx, parts)
 }
 
 // secondsLeft is how long servers need to tell of a list.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -94,6 +95,29 @@ func (s *Server) GivenUpUnwritten(endStuck bool) (sent bool, written string, err
 	l.connected(nil)
 	_, batch := l.takeQueued()
 	return waiting.sent, string(batch), nil
+}
+
+// FillQueue sends Sets of a size while the connection is being made, until one has to wait. It
+// returns how many bytes are queued then, and whether there is room once they are written.
+func (s *Server) FillQueue(size int) (queued int, room bool, err error) {
+	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &gomemcache.Item{Key: "k", Value: make([]byte, size)}}
+	for err == nil && queued < 2*maxQueuedBytes {
+		waiting := s.Env.calls.take()
+		err = l.enqueue(w, waiting, waiting.begin(), s.Env.Now())
+		queued = len(l.queued)
+	}
+	l.connected(nil)
+	l.takeQueued()
+	var full fullLine
+	if errors.As(err, &full) {
+		select {
+		case <-full.room:
+			room = true
+		default:
+		}
+	}
+	return queued, room, err
 }
 
 // WhileReplayEnds makes a call after the last look of a background replay, and before its end.

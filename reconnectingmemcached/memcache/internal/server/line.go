@@ -411,17 +411,6 @@ func (l *line) oldest() (start int64, ok bool) {
 	return start, ok
 }
 
-// QueuedBytes is how much waits to be written on the shared connection.
-func (s *Server) QueuedBytes() int {
-	l := s.current.Load()
-	if l == nil {
-		return 0
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.queued)
-}
-
 // meter tells the server's watch that bytes arrive.
 type meter struct {
 	net.Conn

@@ -44,6 +44,19 @@ func TestGivenUpBeforeItWasWritten(t *testing.T) {
 	}
 }
 
+// TestQueueIsBounded: what is queued for a server that does not read takes 8 MiB at most, or one
+// request.
+func TestQueueIsBounded(t *testing.T) {
+	const most = 8 << 20
+	for _, size := range []int{10 << 10, most + 1} {
+		s := newServer(t, "127.0.0.1:1")
+		queued, room, err := s.FillQueue(size)
+		if !errors.Is(err, faults.ErrBusy) || queued > max(most, size+100) || queued < most/2 || !room {
+			t.Errorf("Sets of %d bytes: %d are queued, room once they are written: %v, %v", size, queued, room, err)
+		}
+	}
+}
+
 // TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the
 // deletions of others ended: nobody saw to its own, and its key was a miss for ever.
 func TestMissedWhileReplayEnds(t *testing.T) {
