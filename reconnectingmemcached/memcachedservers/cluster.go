@@ -37,8 +37,8 @@ type Cluster struct {
 const (
 	// nodeTime bounds one question.
 	nodeTime = 2 * time.Second
-	// maxNodes bounds the nodes of an answer; maxConfig bounds it in bytes, so that they may all have
-	// the longest names: 253 bytes, and 55 for an address and a port.
+	// maxNodes bounds the nodes of an answer; maxConfig bounds it in bytes, so that they may all
+	// have the longest names: 253 bytes, and 55 for an address and a port.
 	maxNodes  = 1000
 	maxConfig = 320 << 10
 )

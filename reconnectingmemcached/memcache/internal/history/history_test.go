@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/history"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
 )
@@ -78,6 +79,12 @@ func TestALongHistory(t *testing.T) {
 	got, err := history.Decode(text, now, valid)
 	if err != nil || len(got) == 0 || len(got) == len(lists) || !reflect.DeepEqual(got, lists[:len(got)]) || len(text) > 1<<18 {
 		t.Errorf("%d lists in %d bytes, %v", len(got), len(text), err)
+	}
+	for i, name := range lists[0].Names { // the longest that servers have
+		lists[0].Names[i] = name[:len(name)-2] + strings.Repeat("x", addresses.MaxLength-len(name)) + ":1"
+	}
+	if got, err := history.Decode(history.Encode(lists), now, addresses.Validate); err != nil || len(got) != 1 {
+		t.Errorf("%d lists, %v, want the latest", len(got), err)
 	}
 }
 

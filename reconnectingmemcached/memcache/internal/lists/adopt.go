@@ -99,6 +99,12 @@ func (l *Lists) recentTime() time.Duration {
 	return max(keys.LeastRecent, 2*l.options.Interval)
 }
 
+// leftAfter is since when servers have left that others may still ask: those who have heard of it
+// later.
+func (l *Lists) leftAfter() time.Duration {
+	return time.Duration(l.fleet.Now()) - l.options.HandOver - l.recentTime()
+}
+
 // letGo ends the connections to servers that left long enough ago. What they have is not known from
 // then on.
 func (l *Lists) letGo() {
@@ -106,7 +112,7 @@ func (l *Lists) letGo() {
 	if v == nil {
 		return
 	}
-	needed := v.Needs(time.Duration(l.fleet.Now()) - l.options.HandOver)
+	needed := v.Needs(l.leftAfter())
 	for _, name := range l.options.Kept {
 		needed[l.fleet.Named(name)] = true
 	}

@@ -41,7 +41,7 @@ func (l *Lists) Write(
 	r.Began = began
 	var had bool
 	parts := l.beginDeletes(ctx, &former, r.Key, began)
-	first := v.ChangedAfter(time.Duration(began) - l.options.HandOver - l.recentTime())
+	first := v.ChangedAfter(l.leftAfter())
 	if first {
 		limited, cancel := context.WithTimeout(ctx, l.options.Timeout/2) // the rest is the owner's
 		had = l.finishDeletes(limited, parts)
@@ -118,7 +118,7 @@ func (l *Lists) FlushLeft(ctx context.Context) {
 	v := l.now.Load()
 	members := v.Needs(math.MaxInt64)
 	var parts []server.Part
-	for s := range v.Needs(time.Duration(l.fleet.Now()) - l.options.HandOver) {
+	for s := range v.Needs(l.leftAfter()) {
 		if s != nil && !members[s] {
 			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpFlush, Own: true}})
 		}
