@@ -86,9 +86,9 @@ func TestASourceThatPanics(t *testing.T) {
 	})
 }
 
-// TestLongLists: a list of more servers than are used, or with a name that is too long, is an error.
-// Processes that begin after a change hear of a long one from the servers that answer: while one
-// hung, the time to tell those was what was left after it had been waited for, which was none.
+// TestLongLists: a list of more servers than are used, or with a name that is too long, is an
+// error. Processes that begin after a change hear of a long one from the servers that answer: while
+// one hung, the time to tell those was what was left after it had been waited for, which was none.
 func TestLongLists(t *testing.T) {
 	t.Parallel()
 	names := make([]string, 1001)
