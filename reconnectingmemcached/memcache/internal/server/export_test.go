@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
@@ -118,6 +119,65 @@ func (s *Server) FillQueue(size int) (queued int, room bool, err error) {
 		}
 	}
 	return queued, room, err
+}
+
+// EndedAt is the command that the end of a connection is put down to, with these requests written.
+func (s *Server) EndedAt(end error, written ...protocol.Op) string {
+	l := &line{server: s}
+	for _, o := range written {
+		l.waiting.push(entry{op: o})
+	}
+	l.written = len(written)
+	l.waiting.push(entry{op: protocol.OpIncrement}) // is queued yet
+	if o, ok := l.endedAt(end); ok {
+		return o.Word()
+	}
+	return ""
+}
+
+// AnsweredAndReset has a Set answered on a connection that is reset before the next Set is written.
+// It returns what became of the first, and how the connection ended.
+func (s *Server) AnsweredAndReset() (first, end error) {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	reset := &resetConn{scripted: scripted{near, "STORED\r\n"}}
+	conn := &meter{Conn: reset, server: s, line: l}
+	l.connected(conn)
+	var sets [2]*call
+	for i := range sets {
+		w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &gomemcache.Item{Key: "k"}}
+		sets[i] = s.Env.calls.take()
+		if err := l.enqueue(w, sets[i], sets[i].begin(), s.Env.Now()); err != nil {
+			return err, nil
+		}
+		reset.isReset = true
+	}
+	end = l.read(conn)
+	l.end(end)
+	<-sets[0].done
+	<-sets[1].done
+	return sets[0].err, end
+}
+
+// resetConn is reset after the first write; its replies are there yet.
+type resetConn struct {
+	scripted
+	isReset bool
+}
+
+func (c *resetConn) Write(b []byte) (int, error) {
+	if c.isReset {
+		return 0, &net.OpError{Op: "write", Err: syscall.EPIPE}
+	}
+	return len(b), nil
+}
+
+func (c *resetConn) Read(b []byte) (int, error) {
+	if n, _ := c.scripted.Read(b); n > 0 {
+		return n, nil
+	}
+	return 0, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 }
 
 // WhileReplayEnds makes a call after the last look of a background replay, and before its end.

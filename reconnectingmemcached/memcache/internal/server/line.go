@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
@@ -163,7 +164,7 @@ func (l *line) writeOnce() {
 	conn, batch := l.takeQueued()
 	if batch != nil {
 		if _, err := conn.Write(batch); err != nil {
-			l.end(l.lost(err))
+			l.unwritable(conn, err)
 			return
 		}
 	}
@@ -171,6 +172,21 @@ func (l *line) writeOnce() {
 		return
 	}
 	l.kick <- struct{}{}
+}
+
+// unwritable ends the line after a write that failed. A server that has reset the connection may
+// have answered before: the reader takes that, and sees what the end is the answer to.
+func (l *line) unwritable(conn *meter, err error) {
+	l.mu.Lock()
+	l.halted = true
+	l.mu.Unlock()
+	if !isReset(err) || conn.SetReadDeadline(time.Now().Add(l.server.Env.config.Timeout)) != nil {
+		l.end(l.lost(err))
+	}
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // takeQueued returns nil if there is nothing to write.
@@ -219,7 +235,7 @@ func (l *line) write() {
 			conn, batch := l.takeQueued()
 			if batch != nil {
 				if _, err := conn.Write(batch); err != nil {
-					l.end(l.lost(err))
+					l.unwritable(conn, err)
 					return
 				}
 			}
@@ -435,13 +451,18 @@ func (m *meter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// endedAt is the rare operation that the end of the connection is the answer to, if it is.
+// endedAt is the rare operation that the end of the connection may be the answer to, if there is
+// one. It need not be the first: a proxy may leave those before it without their replies.
 func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !errors.Is(err, io.EOF) || l.written == 0 {
+	if !errors.Is(err, io.EOF) && !isReset(err) {
 		return o, false
 	}
-	o = l.waiting.nth(0).op
-	return o, o.Rare()
+	for i := range l.written {
+		if o = l.waiting.nth(i).op; o.Rare() {
+			return o, true
+		}
+	}
+	return o, false
 }

@@ -2,6 +2,9 @@ package server_test
 
 import (
 	"errors"
+	"io"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +57,42 @@ func TestQueueIsBounded(t *testing.T) {
 		if !errors.Is(err, faults.ErrBusy) || queued > max(most, size+100) || queued < most/2 || !room {
 			t.Errorf("Sets of %d bytes: %d are queued, room once they are written: %v, %v", size, queued, room, err)
 		}
+	}
+}
+
+// TestWhatEndsAConnection tells of the proxy that did not know a command of one of many callers. It
+// reset the connection, and left what came before unanswered: the end was not put down to the
+// command, the fresh connections on which that was tried again counted against the server, and all
+// were refused for a moment.
+func TestWhatEndsAConnection(t *testing.T) {
+	s := newServer(t, "127.0.0.1:1")
+	const set, get, gat = protocol.OpSet, protocol.OpGet, protocol.OpGetAndTouch
+	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+	for _, tt := range []struct {
+		end     error
+		written []protocol.Op
+		want    string
+	}{
+		{io.EOF, []protocol.Op{gat}, "gat"},
+		{reset, []protocol.Op{gat, set}, "gat"},
+		{&net.OpError{Op: "write", Err: syscall.EPIPE}, []protocol.Op{set, get, gat, set}, "gat"},
+		{reset, []protocol.Op{set, get}, ""},
+		{reset, nil, ""},
+		{faults.ErrTimeout, []protocol.Op{gat}, ""},
+	} {
+		if got := s.EndedAt(tt.end, tt.written...); got != tt.want {
+			t.Errorf("%v with %v written is put down to %q, want %q", tt.end, tt.written, got, tt.want)
+		}
+	}
+}
+
+// TestAnsweredAndReset: what a server has answered before it reset the connection counts, whether
+// the next write or the next read finds that out.
+func TestAnsweredAndReset(t *testing.T) {
+	s := newServer(t, "127.0.0.1:1")
+	first, end := s.AnsweredAndReset()
+	if first != nil || !errors.Is(end, syscall.ECONNRESET) {
+		t.Errorf("a Set that was answered: %v; the connection ended with %v, want what the reader saw", first, end)
 	}
 }
 
