@@ -136,6 +136,22 @@ func TestWhatWasPutAsideAnswers(t *testing.T) {
 			t.Errorf("it was not that link that ended: %+v", p.done)
 		}
 	})
+	t.Run("a replica, and it was the primary meanwhile", func(t *testing.T) {
+		p, link := aside(t)
+		p.pass(time.Millisecond)
+		p.hear(report(serverC, 2), seeds()[1:]...)
+		back := report(serverA, 3)
+		back.Replicas[1].Usable = false // it is not demoted yet
+		p.hear(back, seeds()...)
+		p.step(follow.Dialled{Link: link})
+		p.step(follow.Answered{Link: link})
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.pass(20 * time.Millisecond)
+		p.answer(serverC, true)
+		if last := p.state.View().Last; last != serverA {
+			t.Errorf("it is at %s", last)
+		}
+	})
 	t.Run("lost", func(t *testing.T) {
 		p, link := aside(t)
 		p.step(follow.Failed{Link: link, Err: errors.New("refused")})
@@ -166,7 +182,7 @@ func TestWhatWasPutAsideAnswers(t *testing.T) {
 	})
 	t.Run("most name it", func(t *testing.T) { // it was dialled anew, and its answer came later by the time of a dial
 		p, link := aside(t)
-		p.hear(report(serverC, 2), seeds()[1:]...)
+		p.hear(report(serverC, 2), seeds()[0], seeds()[2])
 		p.step(follow.Dialled{Link: link})
 		p.step(follow.Answered{Link: link, Primary: true})
 		p.is(follow.Fenced, serverC) // where B was selected later
@@ -178,4 +194,79 @@ func TestWhatWasPutAsideAnswers(t *testing.T) {
 			t.Errorf("it is asked on: %+v", p.done)
 		}
 	})
+}
+
+// One that had gone wrong selected one server and announced another, neither of which answered,
+// without end: they were dialled 200 times a second where dials were refused. Where they hang it is
+// ten times, however many there are.
+func TestServersThatDoNotAnswerAreDialledSeldom(t *testing.T) {
+	for what, takes := range map[string]time.Duration{"refused": time.Millisecond, "silent": time.Second} {
+		p := up(t, follow.Config{Mode: follow.FenceOnly})
+		open := make(map[follow.Link]time.Time)
+		dials := 0
+		for i := range 10_000 {
+			if i%100 == 0 {
+				p.push(seeds()[0], follow.Selected, serverB)
+				p.hear(report(serverC, int64(2+i)), seeds()[0])
+				p.hear(report(serverA, 1), seeds()[1:]...)
+			}
+			p.pass(time.Millisecond)
+			for _, e := range p.done {
+				switch e := e.(type) {
+				case follow.Dial:
+					dials++
+					open[e.Link] = p.now
+				case follow.End:
+					delete(open, e.Link)
+				}
+			}
+			p.done = nil
+			for link, since := range open {
+				if p.now.Sub(since) >= takes {
+					delete(open, link)
+					p.step(follow.Failed{Link: link, Err: errors.New("no answer")})
+				}
+			}
+		}
+		if dials > 110 || dials < 20 {
+			t.Errorf("%s: %d dials in 10 s", what, dials)
+		}
+	}
+}
+
+// Two replicas were selected, and each had a new connection each time that it was asked: a hundred
+// a second.
+func TestThoseThatAreAskedInTurnKeepTheirConnections(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.push(seeds()[1], follow.Selected, serverB)
+	asked := make(map[follow.Link]int)
+	for range 200 {
+		done := p.done
+		p.done = nil
+		for _, e := range done {
+			switch e := e.(type) {
+			case follow.Dial:
+				p.step(follow.Dialled{Link: e.Link})
+			case follow.Ask:
+				asked[e.Link]++
+				p.step(follow.Answered{Link: e.Link})
+			case follow.End:
+				t.Fatal("a connection is ended")
+			}
+		}
+		p.pass(time.Millisecond)
+	}
+	for _, addr := range []string{serverB, serverC} {
+		if n := asked[p.links[addr]]; n < 20 {
+			t.Errorf("%s is asked %d times", addr, n)
+		}
+	}
+	p.push(seeds()[0], follow.Aborted, serverC)
+	p.push(seeds()[1], follow.Aborted, serverB)
+	for _, addr := range []string{serverB, serverC} {
+		if !slices.Contains(p.done, follow.Effect(follow.End{Link: p.links[addr]})) {
+			t.Errorf("the connection to %s stays", addr)
+		}
+	}
 }

@@ -59,10 +59,10 @@ func (a *asker) stuck(now time.Time) bool {
 
 // mayDial reports whether a server may be sent credentials: most sentinels list it or, while they
 // are not heard, most did not leave out the last primary when they were. What they list no more may
-// be somebody else's by now.
+// be somebody else's by now. Others than the last primary that do not answer are left alone a while.
 func (s *State) mayDial(a *asker) bool {
 	if a == &s.next {
-		return s.known(a.addr)
+		return !s.rests(a.addr) && s.known(a.addr)
 	}
 	without := 0
 	for _, v := range s.voters.all {
@@ -95,6 +95,29 @@ func (s *State) ask(a *asker) {
 func (s *State) again(a *asker, err error) {
 	a.state, a.err = waiting, err
 	a.at = s.now.Add(a.interval)
+}
+
+// maxVain is how many servers are remembered that did not answer.
+const maxVain = 64
+
+// inVain notes that a server does not answer. It is dialled less and less often.
+func (s *State) inVain(addr string) {
+	v := vain{addr: addr, pause: firstRetry}
+	if i := slices.IndexFunc(s.vain, func(o vain) bool { return o.addr == addr }); i >= 0 {
+		if s.now.Sub(s.vain[i].until) < confirmWithin {
+			v.pause = min(s.vain[i].pause*8/5, lastRetry)
+		}
+		s.vain = slices.Delete(s.vain, i, i+1)
+	} else if len(s.vain) == maxVain {
+		s.vain = slices.Delete(s.vain, 0, 1)
+	}
+	v.until = s.now.Add(v.pause)
+	s.vain = append(s.vain, v)
+}
+
+// rests reports whether a server did not answer, and is not to be dialled yet.
+func (s *State) rests(addr string) bool {
+	return slices.ContainsFunc(s.vain, func(v vain) bool { return v.addr == addr && s.now.Before(v.until) })
 }
 
 // end ends the questions of one asker.
@@ -159,7 +182,7 @@ func (s *State) rotate() {
 	at := slices.IndexFunc(all, func(a asker) bool { return a.addr == s.next.addr })
 	for i := range all {
 		a := all[(at+1+i)%len(all)]
-		if a.addr != s.next.addr {
+		if a.addr != s.next.addr && !s.rests(a.addr) {
 			a.at = s.now.Add(selectedInterval)
 			s.turnTo(a)
 			return
@@ -167,15 +190,24 @@ func (s *State) rotate() {
 	}
 }
 
-// turnTo asks a server in its turn. One that does not answer meanwhile may be far away: what it was
-// asked first is waited for.
+// turnTo asks a server in its turn. The one before keeps its connection until then. If it does not
+// answer it may be far away: what it was asked first is waited for.
 func (s *State) turnTo(a asker) {
 	a.until = later(a.until, s.next.until)
-	if s.next.stuck(s.now) && !slices.ContainsFunc(s.aside, func(o asker) bool { return o.addr == s.next.addr }) {
+	stuck := s.next.stuck(s.now)
+	if stuck {
+		s.inVain(s.next.addr)
+		stuck = !slices.ContainsFunc(s.aside, func(o asker) bool { return o.addr == s.next.addr })
+	}
+	if stuck || s.next.link != 0 && s.next.state == waiting {
 		s.aside = append(s.aside, s.next)
 		s.next.link = 0
 	}
 	s.end(&s.next)
+	if i := slices.IndexFunc(s.aside, func(o asker) bool { return o.addr == a.addr && o.state == waiting }); i >= 0 {
+		a.link = s.aside[i].link
+		s.aside = slices.Delete(s.aside, i, i+1)
+	}
 	s.next = a
 }
 
@@ -187,10 +219,11 @@ func (s *State) besides(link Link) int {
 // lateAnswer takes in what a server says that was put aside. One that is the primary is asked no
 // more in its turn, unless most name another.
 func (s *State) lateAnswer(i int, e Answered) {
-	addr := s.aside[i].addr
+	asked := s.aside[i]
+	addr := asked.addr
 	s.aside = slices.Delete(s.aside, i, i+1)
 	if !e.Primary {
-		s.wasReplica(addr)
+		s.saidReplica(asked)
 	}
 	a, ok := s.next, s.next.addr == addr
 	if !ok && !s.calledPrimary(s.next.addr) {

@@ -332,7 +332,7 @@ const maxStandbys = 64
 // before, its word that it is the primary means nothing. It may be one of before that has come
 // back, and has not been demoted yet.
 func (s *State) stoodBy(addr string) bool {
-	return slices.ContainsFunc(s.standbys, func(b standby) bool { return b.addr == addr })
+	return slices.ContainsFunc(s.standbys.all, func(b standby) bool { return b.addr == addr })
 }
 
 // wasReplica notes that a server says, or most sentinels see, that it is a replica.
@@ -340,15 +340,26 @@ func (s *State) wasReplica(addr string) {
 	if s.stoodBy(addr) {
 		return
 	}
-	if len(s.standbys) == maxStandbys {
-		s.standbys = slices.Delete(s.standbys, 0, 1)
+	b := &s.standbys
+	if len(b.all) == maxStandbys {
+		b.all = slices.Delete(b.all, 0, 1)
 	}
-	s.standbys = append(s.standbys, standby{addr: addr})
+	b.all = append(b.all, standby{addr: addr})
+}
+
+// saidReplica notes that a server has answered that it is a replica. It was one when it was asked.
+func (s *State) saidReplica(a asker) {
+	if !a.at.Before(s.standbys.since) {
+		s.wasReplica(a.addr)
+	}
 }
 
 func (s *State) noReplica(addr string) {
-	s.standbys = slices.DeleteFunc(s.standbys, func(b standby) bool { return b.addr == addr })
+	s.standbys.all = slices.DeleteFunc(s.standbys.all, func(b standby) bool { return b.addr == addr })
 }
+
+// noReplicas notes that any server may be anything.
+func (s *State) noReplicas() { s.standbys = standbys{since: s.now} }
 
 // runID is that of a replica, as most sentinels tell it; empty if they do not.
 func (s *State) runID(addr string) string {
@@ -364,19 +375,24 @@ func (s *State) runID(addr string) string {
 
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
 // the primary since, or were restarted or lost: those may come back as anything. Of one that was
-// left they must have seen it since. While most are not heard any server may be anything.
+// left they must have seen it since, and of all where an epoch was skipped. While most are not heard
+// any server may be anything.
 func (s *State) reckonReplicas() {
 	if !s.majority(len(s.fresh())) {
-		s.standbys = nil
+		s.noReplicas()
 		return
 	}
-	for i := range s.standbys {
-		s.standbys[i].id = cmp.Or(s.standbys[i].id, s.runID(s.standbys[i].addr))
+	all, n := s.standbys.all, len(s.standbys.all)
+	for i := range all {
+		all[i].id = cmp.Or(all[i].id, s.runID(all[i].addr))
 	}
-	s.standbys = slices.DeleteFunc(s.standbys, func(b standby) bool {
+	all = slices.DeleteFunc(all, func(b standby) bool {
 		id := s.runID(b.addr)
 		return s.calledPrimary(b.addr) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
 	})
+	if s.standbys.all = all; len(all) < n {
+		s.standbys.since = s.now
+	}
 	for _, by := range s.fresh() {
 		for _, r := range by.report.Replicas {
 			if !r.Usable || r.Addr == s.primary.addr || s.stoodBy(r.Addr) {
@@ -384,10 +400,18 @@ func (s *State) reckonReplicas() {
 			}
 			l := s.leaver(r.Addr)
 			if s.most(func(v *voter) bool {
-				return v.asked.After(s.awoke) && (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
+				return v.asked.After(later(s.awoke, s.standbys.since)) && (l == nil || v.asked.After(l.at)) && v.sees(r.Addr, func(r *Replica) bool { return r.Usable })
 			}) {
 				s.wasReplica(r.Addr)
 			}
 		}
+	}
+}
+
+// skip notes the present primary's epoch, before it is taken, if there was another one since the
+// last: a server that was a replica may have been the primary meanwhile, and left.
+func (s *State) skip(epoch int64) {
+	if s.primary.last != "" && epoch > s.primary.epoch+1 {
+		s.noReplicas()
 	}
 }

@@ -33,30 +33,6 @@ func (s *State) decide() {
 	}
 }
 
-// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
-// say any, so most must be as far. That one of them gives it a later one than before is its
-// announcement.
-func (s *State) raise() {
-	reports, best := s.fresh(), s.primary.epoch
-	for _, v := range reports {
-		epoch := v.report.Epoch
-		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
-			continue
-		}
-		s.confirm()
-		if !v.report.Midway {
-			s.primary.hearsay = false
-			s.primary.told = max(s.primary.told, epoch)
-		}
-		if epoch > best && s.most(func(o *voter) bool {
-			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
-		}) {
-			best = epoch
-		}
-	}
-	s.primary.epoch = best
-}
-
 // reckonClaim notes the claim, and since when there is one.
 func (s *State) reckonClaim() {
 	claimed, ok := s.claimed()

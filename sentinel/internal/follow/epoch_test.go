@@ -1,6 +1,7 @@
 package follow_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -40,5 +41,70 @@ func TestAnEpochThatOneTellsIsNotTakenWhenAMoveIsTakenBack(t *testing.T) {
 	p.push(seeds()[0], follow.Aborted, serverB)
 	if v := p.state.View(); v.Phase != follow.Searching || v.Addr != serverC || v.Epoch > 1 {
 		t.Errorf("it is %v for %s at epoch %d, want searching for %s at 1", v.Phase, v.Addr, v.Epoch, serverC)
+	}
+}
+
+// Epochs had begun anew, and the next failover had the epoch that the primary had before: most
+// announced it, and it was provisional for three seconds, in which no other failover was followed.
+func TestWhatMostAnnounceAtTheEpochOfBeforeIsConfirmed(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.hear(report(serverB, 1), seeds()[0])
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 1), seeds()[1])
+	p.is(follow.Up, serverB)
+}
+
+// The client had not heard of a failover, and followed the next one. The primary between the two
+// had been a replica as far as it knew, and was believed when one that had gone wrong announced it
+// before it was demoted.
+func TestWhoWasThePrimaryMeanwhileNeedsMost(t *testing.T) {
+	replicating := func(r *follow.Report, b bool) *follow.Report {
+		for i := range r.Replicas {
+			r.Replicas[i].Usable = b || r.Replicas[i].Addr != serverB
+		}
+		return r
+	}
+	for what, c := range map[string]struct {
+		now   string // the primary
+		begin func(p *play, now *follow.Report)
+	}{
+		"announced": {serverC, func(p *play, now *follow.Report) {
+			p.hear(now, seeds()[1])
+			p.answer(serverC, true)
+		}},
+		"elected": {serverC, func(p *play, now *follow.Report) {
+			p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+			p.hear(now, seeds()[1:]...)
+			p.answer(serverC, true)
+		}},
+		"selected": {serverC, func(p *play, now *follow.Report) {
+			p.push(seeds()[1], follow.Selected, serverC)
+			p.answer(serverC, true)
+			p.hear(now, seeds()[1:]...)
+		}},
+		"there and back": {serverA, func(p *play, now *follow.Report) {
+			p.hear(now, seeds()[1:]...)
+		}},
+	} {
+		p := up(t, follow.Config{})
+		now := replicating(report(c.now, 3), false)
+		c.begin(p, now)
+		p.pass(10 * time.Millisecond)
+		p.hear(now, seeds()[1:]...)
+		p.hear(report(serverB, 4), seeds()[0])
+		if p.links[serverB] != 0 {
+			p.answer(serverB, true)
+		}
+		if last := p.state.View().Last; last != c.now {
+			t.Errorf("%s: it is at %s", what, last)
+			continue
+		}
+		p.pass(time.Second)
+		p.hear(replicating(now, true), seeds()...)
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.is(follow.Provisional, serverB)
 	}
 }

@@ -44,29 +44,41 @@ func (m *move) choose(c selection) {
 	m.chosen = append(m.chosen, c)
 }
 
-// goOn follows the selections since the one that has led to the primary: the next failover
-// has begun already.
+// goOn follows the selections of the next failover, which may have begun already: those since the
+// one that has led to the primary, and those whose sentinel says so.
 func (s *State) goOn() {
 	if s.phase == Provisional {
 		return
 	}
 	here := func(c selection) bool { return c.addr == s.primary.addr }
-	all := s.move.chosen
-	led := slices.IndexFunc(all, here)
-	if led < 0 {
-		led = len(all)
+	led := slices.IndexFunc(s.move.chosen, here)
+	var next []selection
+	for i, c := range s.move.chosen {
+		if !here(c) && (i > led || s.leads(c)) {
+			next = append(next, c)
+		}
 	}
-	s.reselect(slices.DeleteFunc(all[led:], here))
+	s.reselect(next)
 }
 
 // reselect follows those selections that may still come to something, and no others.
 func (s *State) reselect(all []selection) {
 	s.move.chosen = nil
 	for _, c := range all {
-		if s.now.Sub(c.at) < confirmWithin {
+		if s.pending(c) {
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
 		}
 	}
+}
+
+// pending reports whether a selection may still come to something.
+func (s *State) pending(c selection) bool { return s.now.Sub(c.at) < confirmWithin && !s.isOver(c) }
+
+// leads reports whether the sentinel of a selection leads a failover of the present primary: it was
+// asked since, and says so.
+func (s *State) leads(c selection) bool {
+	v := s.voters.find(c.by)
+	return v != nil && v.fresh(s.now) && v.asked.After(c.at) && s.replaces(v)
 }
 
 // isOver reports whether the failover of a selection has ended, one way or the other: its sentinel
@@ -85,7 +97,7 @@ func (s *State) fence(e Pushed) {
 		return
 	}
 	limit := fenceLimit - s.wastedTime()
-	m.chosen = m.chosen[len(m.chosen)-1:] // what there was before is over
+	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return !s.pending(c) })
 	if limit <= 0 {
 		return
 	}
@@ -190,6 +202,36 @@ func (s *State) confirm() {
 	}
 }
 
+// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
+// say any, so most must be as far. That one of them gives it a later one than before is its
+// announcement, or that most name it at the same one, if epochs have begun anew.
+func (s *State) raise() {
+	reports, best := s.fresh(), s.primary.epoch
+	for _, v := range reports {
+		epoch := v.report.Epoch
+		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
+			continue
+		}
+		s.confirm()
+		if !v.report.Midway {
+			s.primary.hearsay = false
+			s.primary.told = max(s.primary.told, epoch)
+		}
+		if epoch > best && s.most(func(o *voter) bool {
+			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
+		}) {
+			best = epoch
+		}
+	}
+	if s.move.from != "" && s.most(func(v *voter) bool {
+		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch == s.primary.epoch
+	}) {
+		s.confirm()
+	}
+	s.skip(best)
+	s.primary.epoch = best
+}
+
 // revert goes back to what the majority of the sentinels says. While none is heard the move is
 // neither confirmed nor taken back.
 func (s *State) revert(why error) {
@@ -227,6 +269,7 @@ func (s *State) aim(addr string, epoch int64) {
 	}
 	s.cut(fmt.Errorf("the sentinels name %s", addr))
 	s.leaveReturn()
+	s.skip(epoch)
 	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
 	s.retry()
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
@@ -320,6 +363,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	if addr != p.addr {
 		p.id, p.told = "", 0
 	}
+	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), false
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
@@ -338,9 +382,6 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
-	if moved || to == Provisional {
-		s.goOn()
-		return
-	}
-	s.reselect(s.move.chosen) // it is the primary as before, and is about to be replaced
+	s.raise() // it may have been announced by now
+	s.goOn()  // and be about to be replaced
 }

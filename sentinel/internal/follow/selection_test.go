@@ -8,55 +8,6 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// The failover after the present one was led by the same sentinel, and its selection took the place
-// of the one before: it was forgotten with it, and what was written until the second promotion was
-// lost.
-func TestTheSameSentinelLeadsTheNextFailover(t *testing.T) {
-	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
-		p := up(t, follow.Config{Mode: mode})
-		p.push(seeds()[0], follow.Selected, serverB)
-		p.answer(serverB, true)
-		p.pass(200 * time.Millisecond)
-		p.push(seeds()[0], follow.Selected, serverC)
-		p.hear(report(serverB, 2), seeds()[1])
-		p.is(follow.Fenced, serverB)
-		p.pass(5 * time.Millisecond)
-		p.answer(serverC, true)
-		p.hear(report(serverC, 3), seeds()...)
-		p.is(follow.Up, serverC)
-	}
-}
-
-// What was selected before the server that was moved to, by others, is of no next failover.
-func TestAnEarlierSelectionIsNoNextFailover(t *testing.T) {
-	p := up(t, follow.Config{})
-	p.push(seeds()[1], follow.Selected, serverC)
-	p.push(seeds()[0], follow.Selected, serverB)
-	p.answer(serverC, false)
-	p.pass(5 * time.Millisecond)
-	p.answer(serverB, true)
-	p.hear(report(serverB, 2), seeds()...)
-	p.is(follow.Up, serverB)
-}
-
-// An abort of the next failover does not take the present one back.
-func TestAnAbortOfTheNextFailoverIsNotOfThisOne(t *testing.T) {
-	p := up(t, follow.Config{})
-	p.push(seeds()[0], follow.Selected, serverB)
-	p.answer(serverB, true)
-	p.push(seeds()[1], follow.Selected, serverC)
-	p.push(seeds()[1], follow.Aborted, serverC)
-	p.is(follow.Provisional, serverB)
-	p.hear(report(serverB, 2), seeds()...)
-	p.is(follow.Up, serverB)
-
-	p = up(t, follow.Config{})
-	p.push(seeds()[0], follow.Selected, serverB)
-	p.push(seeds()[1], follow.Selected, serverA) // from B, which will not be the primary
-	p.push(seeds()[0], follow.Aborted, serverB)
-	p.is(follow.Up, serverA)
-}
-
 // A promoted replica was lost before it was announced: that it was promoted, which its leader
 // publishes late, confirms nothing.
 func TestAPromotionConfirmsNothingOfAServerThatIsDown(t *testing.T) {
@@ -218,15 +169,18 @@ func TestWhatIsTakenOutIsDialledNoMore(t *testing.T) {
 		p.push(seeds()[1], follow.Selected, serverB)
 		p.answer(serverC, false)
 		p.pass(5 * time.Millisecond)
-		p.answer(serverB, false) // C is to be dialled next
+		p.answer(serverB, false) // C is to be asked next
 		leads := without(serverA, 1)
 		leads.Midway = true
 		p.hear(leads, seeds()...)
-		delete(p.links, serverB)
+		lost(p, serverC)
 		for range 3 {
 			p.pass(5 * time.Millisecond)
 		}
-		p.answer(serverB, true)
+		if p.links[serverC] != 0 {
+			t.Error("it is dialled")
+		}
+		p.step(follow.Answered{Link: p.links[serverB], Primary: true})
 		p.is(follow.Provisional, serverB)
 	})
 	t.Run("the last primary", func(t *testing.T) {
@@ -336,24 +290,6 @@ func TestAFailoverThatBeginsWhileThePrimaryIsForced(t *testing.T) {
 	p.answer(serverA, true)
 	p.hear(report(serverA, 3), seeds()...)
 	p.is(follow.Up, serverA)
-}
-
-// A failover had begun before the primary was found, or while it was lost. It served without a
-// fence, and what was written until the promotion was lost.
-func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
-	leader, wrong, others := seeds()[1], seeds()[0], []string{seeds()[2], "10.0.1.4:26379", "10.0.1.5:26379"}
-	p := newPlay(t, follow.Config{Seeds: append([]string{leader, wrong}, others...)})
-	p.hear(report(serverA, 1), append(others, leader, wrong)...)
-	p.push(leader, follow.Selected, serverB)
-	p.hear(report(serverC, 2), wrong)
-	p.answer(serverB, false) // C is asked next, and A meanwhile
-	p.pass(20 * time.Millisecond)
-	p.answer(serverA, true)
-	p.hear(report(serverA, 1), others...)
-	for _, addr := range []string{leader, wrong} {
-		p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
-	}
-	p.is(follow.Fenced, serverA)
 }
 
 // A failover was aborted, and the push was lost, while there was no primary: the last one was not

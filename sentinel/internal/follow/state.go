@@ -33,7 +33,7 @@ const (
 	announcedInterval = 20 * time.Millisecond
 	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked, too
 	firstRetry        = 10 * time.Millisecond  // between two questions to the last primary; each time is 1.6 times the one before
-	lastRetry         = 250 * time.Millisecond
+	lastRetry         = 250 * time.Millisecond // so it is for other servers that do not answer
 	returnLimit       = PollInterval           // for the sentinels to agree on a return
 	owedFor           = 100 * time.Millisecond // for the sentinels that were heard of late to answer on a return
 	resumeFirst       = 50 * time.Millisecond  // for a primary that has stalled to answer what it was asked before
@@ -56,21 +56,34 @@ const (
 // State is the knowledge of one name. Its Step is not for concurrent use.
 type State struct {
 	clock
+	past
 
-	config   Config
-	phase    Phase
-	out      []Effect
-	voters   electorate
-	primary  primary
-	target   asker   // of the last primary, while there is none
-	next     asker   // of another server
-	aside    []asker // of those that do not answer, and others are asked meanwhile
-	move     move
-	repair   repair
+	config  Config
+	phase   Phase
+	out     []Effect
+	voters  electorate
+	primary primary
+	target  asker   // of the last primary, while there is none
+	next    asker   // of another server
+	aside   []asker // of those that do not answer, or that it is not the turn of
+	move    move
+	repair  repair
+	claim   claim
+	link    Link // the last number given
+}
+
+// past is what is known of servers from before.
+type past struct {
 	left     []leaver
-	standbys []standby
-	claim    claim
-	link     Link // the last number given
+	standbys standbys
+	vain     []vain
+}
+
+// vain is a server that did not answer when it was dialled last.
+type vain struct {
+	addr  string
+	until time.Time // when it may be dialled again
+	pause time.Duration
 }
 
 // clock is a State's knowledge of the time.
@@ -160,6 +173,12 @@ type repair struct {
 	cause    error
 	verified bool      // the server says on it that it is the primary
 	doneAt   time.Time // when one was repaired last
+}
+
+// standbys are the servers that have been replicas since they were the primary.
+type standbys struct {
+	all   []standby
+	since time.Time // what was asked before says of nobody that it is one: it may have ended meanwhile
 }
 
 // standby is a server that has been a replica since it was the primary.

@@ -72,7 +72,7 @@ func (s *State) awake(before time.Time) {
 		s.move.began = s.move.began.Add(missed) // a fence has kept nothing back meanwhile
 	}
 	if s.now.Sub(before) > PollInterval {
-		s.standbys = nil
+		s.noReplicas()
 	}
 	if s.now.Sub(before) > freshFor {
 		s.dropNext()
@@ -169,7 +169,7 @@ func (s *State) reset() {
 		s.primary.cause = ErrStarting
 		s.retry()
 		s.decide()
-		s.reselect(slices.DeleteFunc(s.move.chosen, s.isOver))
+		s.reselect(s.move.chosen)
 	}
 }
 
@@ -269,6 +269,7 @@ func (s *State) server(e Event) {
 		}
 		s.do(Ask(e))
 	case Answered:
+		s.answered(e.Link)
 		switch e.Link {
 		case s.next.link:
 			s.nextAnswered(e)
@@ -292,6 +293,17 @@ func (s *State) server(e Event) {
 	}
 }
 
+// answered forgets that the server of a link did not answer.
+func (s *State) answered(link Link) {
+	addr := s.next.addr
+	if i := s.besides(link); i >= 0 {
+		addr = s.aside[i].addr
+	} else if link != s.next.link {
+		return
+	}
+	s.vain = slices.DeleteFunc(s.vain, func(v vain) bool { return v.addr == addr })
+}
+
 func (s *State) failed(e Failed) {
 	switch e.Link {
 	case 0:
@@ -304,6 +316,7 @@ func (s *State) failed(e Failed) {
 		if !s.phase.Serves() {
 			s.primary.cause = e.Err
 		}
+		s.inVain(s.next.addr)
 		s.again(&s.next, e.Err)
 		s.rotate()
 	case s.target.link:
@@ -321,7 +334,7 @@ func (s *State) nextAnswered(e Answered) {
 	a := &s.next
 	switch {
 	case !e.Primary:
-		s.wasReplica(a.addr)
+		s.saidReplica(*a)
 		s.again(a, refusal{a.addr, ErrDemoted})
 		s.rotate()
 	case s.doubts(a):
@@ -359,7 +372,7 @@ func (s *State) dueNext() {
 
 func (s *State) targetAnswered(e Answered) {
 	if !e.Primary {
-		s.wasReplica(s.target.addr)
+		s.saidReplica(s.target)
 		s.do(Doubted{Role: true})
 		s.endReturn(refusal{s.target.addr, ErrDemoted})
 		return

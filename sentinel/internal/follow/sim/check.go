@@ -86,6 +86,17 @@ func (c *client) lifted() {
 	}
 }
 
+// mayFence reports whether fences that came to nothing have not used up their time.
+func (c *client) mayFence() bool {
+	var all time.Duration
+	for _, f := range c.fences {
+		if f.to > c.world.now-16*time.Second {
+			all += f.to - f.from
+		}
+	}
+	return all < 500*time.Millisecond
+}
+
 // countQuestion counts the questions to the primary and to all sentinels.
 func (c *client) countQuestion() {
 	w := c.world
@@ -107,6 +118,9 @@ func (c *client) takesWrites(s *server) bool {
 func (c *client) promoted(f *failover) {
 	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
 		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)
+	}
+	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
+		c.world.fail("%s is promoted, whose selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
 	c.found(f)
 }

@@ -46,7 +46,7 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
 			if c.listens() {
-				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr)}
+				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr), w.now}
 			}
 		case follow.Aborted:
 			if c.listens() {
@@ -149,6 +149,13 @@ func (c *client) cameBack(l *connection) {
 	}
 }
 
+// heardOf reports whether the state has heard the selection of a failover, of a sentinel that votes
+// for sure.
+func (c *client) heardOf(f *failover) bool {
+	heard := c.chose[f.leader.addr]
+	return f.leader.seed && heard.addr == f.leader.call(f.to) && heard.known && heard.at >= f.began
+}
+
 // found looks whether a replica that was selected is found once it is the primary, whatever else
 // was selected by those that have gone wrong.
 func (c *client) found(f *failover) {
@@ -159,7 +166,7 @@ func (c *client) found(f *failover) {
 	}) {
 		return // with one that has gone wrong they are too few who know the replica
 	}
-	if c.mode != follow.Eager || !c.fenced || !f.leader.seed || c.chose[f.leader.addr] != (selected{f.leader.call(f.to), true}) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
+	if c.mode != follow.Eager || !c.fenced || !c.heardOf(f) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
 		return
 	}
 	if f.to.wellAt > 0 && w.now < f.to.wellAt+dialTimeout {

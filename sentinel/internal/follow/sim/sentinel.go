@@ -178,6 +178,7 @@ type failover struct {
 	from    *server
 	to      *server
 	planned bool
+	began   time.Duration
 }
 
 // honest are the sentinels that live and have not gone wrong.
@@ -223,7 +224,7 @@ func (w *World) failOver(planned bool) {
 	if len(replicas) == 0 {
 		return
 	}
-	f := &failover{w, able[w.rng.IntN(len(able))], w.truth, replicas[w.rng.IntN(len(replicas))], planned}
+	f := &failover{w, able[w.rng.IntN(len(able))], w.truth, replicas[w.rng.IntN(len(replicas))], planned, w.now}
 	w.leader = f
 	f.leader.midway = true
 	w.tell("failover from %s to %s, led by %s, planned: %v", f.from.addr, f.to.addr, f.leader.addr, planned)

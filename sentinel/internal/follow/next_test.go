@@ -1,0 +1,144 @@
+package follow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// A failover had begun before the primary was found, or while it was lost. It served without a
+// fence, and what was written until the promotion was lost.
+func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
+	leader, wrong, others := seeds()[1], seeds()[0], []string{seeds()[2], "10.0.1.4:26379", "10.0.1.5:26379"}
+	p := newPlay(t, follow.Config{Seeds: append([]string{leader, wrong}, others...)})
+	p.hear(report(serverA, 1), append(others, leader, wrong)...)
+	p.push(leader, follow.Selected, serverB)
+	p.hear(report(serverC, 2), wrong)
+	p.answer(serverB, false) // C is asked next, and A meanwhile
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(report(serverA, 1), others...)
+	for _, addr := range []string{leader, wrong} {
+		p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
+	}
+	p.is(follow.Fenced, serverA)
+}
+
+// Fences had used up their time, and one that had gone wrong selected again: what another sentinel
+// had selected was forgotten, and not asked when it was promoted.
+func TestASelectionForWhichNothingWaitsIsRemembered(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverC)
+	for range 20 {
+		p.answer(serverC, false)
+		p.pass(50 * time.Millisecond)
+	}
+	p.is(follow.Up, serverA)
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.answer(serverC, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+}
+
+// The name was given to another server, and a failover from there had begun before the client had
+// followed: it served without a fence, and what was written until the promotion was lost.
+func TestAFailoverThatBeginsBeforeThePrimaryIsFollowed(t *testing.T) {
+	begin := func() *play {
+		p := up(t, follow.Config{})
+		elsewhere := report(serverB, 1)
+		elsewhere.Replicas = elsewhere.Replicas[1:] // A is not of it
+		for range 2 {
+			p.hear(elsewhere, seeds()...)
+			p.pass(time.Second - 20*time.Millisecond)
+		}
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.is(follow.Fenced, serverA)
+		p.pass(20 * time.Millisecond)
+		p.hear(elsewhere, seeds()[1:]...)
+		return p
+	}
+	p := begin()
+	p.pass(20 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverB)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+
+	p = begin()
+	p.pass(20 * time.Millisecond)
+	over := report(serverB, 1)
+	over.Replicas = over.Replicas[1:]
+	p.hear(over, seeds()[0]) // its leader says so
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// A replica was selected, and announced before it had answered. The next failover had begun: its
+// selection was followed only once a sentinel was heard again, and what was written meanwhile lost.
+func TestWhatWasAnnouncedBeforeItAnsweredIsNotProvisional(t *testing.T) {
+	p := up(t, follow.Config{})
+	for i, addr := range []string{serverB, serverA} { // B was left a moment ago, and replicates again
+		p.hear(report(addr, int64(2+i)), seeds()...)
+		p.answer(addr, true)
+	}
+	p.pass(10 * time.Millisecond)
+	p.hear(report(serverA, 3), seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.hear(report(serverB, 4), seeds()[0])
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverB)
+}
+
+// The failover after the present one was led by the same sentinel, and its selection took the place
+// of the one before: it was forgotten with it, and what was written until the second promotion was
+// lost.
+func TestTheSameSentinelLeadsTheNextFailover(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.pass(200 * time.Millisecond)
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.hear(report(serverB, 2), seeds()[1])
+		p.is(follow.Fenced, serverB)
+		p.pass(5 * time.Millisecond)
+		p.answer(serverC, true)
+		p.hear(report(serverC, 3), seeds()...)
+		p.is(follow.Up, serverC)
+	}
+}
+
+// What was selected before the server that was moved to, by others, is of no next failover.
+func TestAnEarlierSelectionIsNoNextFailover(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverC, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverB, true)
+	p.hear(report(serverB, 2), seeds()...)
+	p.is(follow.Up, serverB)
+}
+
+// An abort of the next failover does not take the present one back.
+func TestAnAbortOfTheNextFailoverIsNotOfThisOne(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.push(seeds()[1], follow.Aborted, serverC)
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 2), seeds()...)
+	p.is(follow.Up, serverB)
+
+	p = up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.push(seeds()[1], follow.Selected, serverA) // from B, which will not be the primary
+	p.push(seeds()[0], follow.Aborted, serverB)
+	p.is(follow.Up, serverA)
+}
