@@ -58,8 +58,8 @@ func (a *asker) stuck(now time.Time) bool {
 }
 
 // mayDial reports whether a server may be sent credentials: most sentinels list it or, while they
-// are not heard, most did not leave out the last primary when they were. What they list no more may
-// be somebody else's by now. Others than the last primary that do not answer are left alone a while.
+// are not heard, most did not leave out the last primary when they were. A server that they list no
+// more may be somebody else's by now. One that does not answer rests, but for the last primary.
 func (s *State) mayDial(a *asker) bool {
 	if a == &s.next {
 		return !s.rests(a.addr) && s.known(a.addr)
@@ -191,7 +191,7 @@ func (s *State) rotate() {
 }
 
 // turnTo asks a server in its turn. The one before keeps its connection until then. If it does not
-// answer it may be far away: what it was asked first is waited for.
+// answer it may be far away: the first question to it is waited for.
 func (s *State) turnTo(a asker) {
 	a.until = later(a.until, s.next.until)
 	stuck := s.next.stuck(s.now)
@@ -262,7 +262,7 @@ func (s *State) candidates() []asker {
 		}
 	}
 	vain := slices.DeleteFunc(s.ahead(true), func(t tally) bool { return !s.calledPrimary(t.addr) })
-	for _, t := range append(s.ahead(false), vain...) { // what most name is asked again beside what a few do
+	for _, t := range append(s.ahead(false), vain...) { // a server that most name is asked again
 		if s.mayFollow(t.addr) {
 			all = slices.DeleteFunc(all, func(a asker) bool { return a.addr == t.addr })
 			all = append(all, toAnnounced(saying{t.addr, t.epoch}))

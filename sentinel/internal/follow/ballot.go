@@ -375,8 +375,8 @@ func (s *State) runID(addr string) string {
 
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
 // the primary since, or were restarted or lost: those may come back as anything. Of one that was
-// left they must have seen it since, and of all where an epoch was skipped. While most are not heard
-// any server may be anything.
+// left they must have seen it since, and of all where an epoch was skipped. While most are not
+// heard any server may be anything.
 func (s *State) reckonReplicas() {
 	if !s.majority(len(s.fresh())) {
 		s.noReplicas()

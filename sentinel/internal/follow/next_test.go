@@ -25,8 +25,8 @@ func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
 	p.is(follow.Fenced, serverA)
 }
 
-// Fences had used up their time, and one that had gone wrong selected again: what another sentinel
-// had selected was forgotten, and not asked when it was promoted.
+// Fences had used up their time, and a sentinel that had gone wrong selected again: the selection
+// of another one was forgotten, and its replica not asked when it was promoted.
 func TestASelectionForWhichNothingWaitsIsRemembered(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.push(seeds()[0], follow.Selected, serverC)
@@ -44,7 +44,7 @@ func TestASelectionForWhichNothingWaitsIsRemembered(t *testing.T) {
 }
 
 // The name was given to another server, and a failover from there had begun before the client had
-// followed: it served without a fence, and what was written until the promotion was lost.
+// followed: it served without a fence, and writes until the promotion were lost.
 func TestAFailoverThatBeginsBeforeThePrimaryIsFollowed(t *testing.T) {
 	begin := func() *play {
 		p := up(t, follow.Config{})
@@ -78,7 +78,7 @@ func TestAFailoverThatBeginsBeforeThePrimaryIsFollowed(t *testing.T) {
 }
 
 // A replica was selected, and announced before it had answered. The next failover had begun: its
-// selection was followed only once a sentinel was heard again, and what was written meanwhile lost.
+// selection was followed only once a sentinel was heard again, and writes were lost meanwhile.
 func TestWhatWasAnnouncedBeforeItAnsweredIsNotProvisional(t *testing.T) {
 	p := up(t, follow.Config{})
 	for i, addr := range []string{serverB, serverA} { // B was left a moment ago, and replicates again

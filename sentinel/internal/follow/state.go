@@ -72,7 +72,7 @@ type State struct {
 	link    Link // the last number given
 }
 
-// past is what is known of servers from before.
+// past is the knowledge of servers from before.
 type past struct {
 	left     []leaver
 	standbys standbys
@@ -178,7 +178,7 @@ type repair struct {
 // standbys are the servers that have been replicas since they were the primary.
 type standbys struct {
 	all   []standby
-	since time.Time // what was asked before says of nobody that it is one: it may have ended meanwhile
+	since time.Time // earlier answers do not count: a server may have been promoted meanwhile
 }
 
 // standby is a server that has been a replica since it was the primary.

@@ -111,9 +111,9 @@ func failed() []uint64 {
 		210002709860, // what most named was tried in vain, and not again beside what one announced without end
 		210001754565, // a replica was given the name for a moment, and selected by one that had gone wrong
 		7000121969,   // what is held is never dropped
-		230003191908, // who was the primary between two that were followed was taken for a replica
+		230003191908, // the primary between two that were followed was taken for a replica
 		195353,       // the next failover had begun before the primary was found, and others announced that late
-		436194,       // what was announced before it answered was provisional, and the next failover waited for nothing
+		436194,       // a replica that was announced before it answered was provisional, and the next failover overlooked
 	}
 }
 
