@@ -323,8 +323,10 @@ func (s *State) giveUp(cause error) {
 	s.do(Doubted{Role: true})
 	s.do(Mismatch{Candidate: a.addr, Epoch: a.epoch, Cause: cause})
 	s.dropNext()
-	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == a.addr })
-	if others := s.candidates(); len(others) > 0 && others[0].addr != a.addr {
+	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool {
+		return c.addr == a.addr && s.now.Sub(c.at) >= confirmWithin // later ones have their own time
+	})
+	if others := s.candidates(); len(others) > 0 && (others[0].addr != a.addr || others[0].trigger == BySelection) {
 		s.pursue(others[0])
 	}
 }

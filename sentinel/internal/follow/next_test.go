@@ -142,3 +142,22 @@ func TestAnAbortOfTheNextFailoverIsNotOfThisOne(t *testing.T) {
 	p.push(seeds()[0], follow.Aborted, serverB)
 	p.is(follow.Up, serverA)
 }
+
+// A replica was selected in error, and by another sentinel just before the first selection had run
+// out of time: it was given up with it, and not found when it was promoted.
+func TestASelectionHasItsOwnTime(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	for range 59 {
+		p.hear(report(serverA, 1), seeds()[1:]...)
+		p.answer(serverB, false)
+		p.pass(50 * time.Millisecond)
+	}
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.pass(60 * time.Millisecond)
+	if n := count[follow.Mismatch](p); n != 1 {
+		t.Errorf("the first is given up %d times", n)
+	}
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+}

@@ -310,6 +310,7 @@ func (s *State) failed(e Failed) {
 	case s.next.link:
 		s.next.link = 0
 		if e.Permanent {
+			s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == s.next.addr })
 			s.giveUp(e.Err)
 			return
 		}

@@ -166,15 +166,16 @@ func (c *client) found(f *failover) {
 	}) {
 		return // with one that has gone wrong they are too few who know the replica
 	}
-	if c.mode != follow.Eager || !c.fenced || !c.heardOf(f) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
+	if c.mode != follow.Eager || !c.fenced && !c.takesWrites(f.from) || !c.heardOf(f) || f.to.demotedAt != 0 || f.to.diedAt != 0 || f.to == w.servers[0] { // of one that was lost, or the primary, the word is doubted
 		return
 	}
 	if f.to.wellAt > 0 && w.now < f.to.wellAt+dialTimeout {
 		return // a dial of before is still without an answer
 	}
 	w.after(foundWithin, func() {
-		if c.fenced && c.fencedAt == fenced && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
-			w.fail("%s is selected and promoted, and writes wait for it for %v", f.to.addr, foundWithin)
+		waits := c.fenced && c.fencedAt == fenced || c.takesWrites(f.from)
+		if waits && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
+			w.fail("%s is selected and promoted, and writes wait for it, or go elsewhere, for %v", f.to.addr, foundWithin)
 		}
 	})
 }

@@ -73,6 +73,7 @@ func planted() []testutil.Mutant {
 		{What: "what refuses is dialled without a pause", File: "../asker.go", Right: "v.pause = min(s.vain[i].pause*8/5, lastRetry)", Wrong: "v.pause = 0"},
 		{What: "what most announce at the epoch of before is provisional", File: "../failover.go", Right: "v.report.Epoch == s.primary.epoch\n", Wrong: "v.report.Epoch == -1\n"},
 		{What: "a late answer counts", File: "../ballot.go", Right: "if !a.at.Before(s.standbys.since) {", Wrong: "if !a.at.IsZero() {"},
+		{What: "a selection is given up with an earlier one", File: "../asker.go", Right: "return c.addr == a.addr && s.now.Sub(c.at) >= confirmWithin", Wrong: "return c.addr == a.addr"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }

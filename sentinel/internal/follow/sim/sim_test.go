@@ -112,6 +112,7 @@ func failed() []uint64 {
 		210001754565, // a replica was given the name for a moment, and selected by one that had gone wrong
 		7000121969,   // what is held is never dropped
 		230003191908, // the primary between two that were followed was taken for a replica
+		16960,        // a selection was given up with an earlier one
 		195353,       // the next failover had begun before the primary was found, and others announced that late
 		436194,       // a replica that was announced before it answered was provisional, and the next failover overlooked
 	}
