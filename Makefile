@@ -49,7 +49,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
 	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache
 	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
-	$(GO) test -vet=off -v -run '^TestHistories$$' ./sentinel/internal/follow/sim -histories 100000
+	$(GO) test -vet=off -v -run '^TestHistories(GoEverywhere)?$$' ./sentinel/internal/follow/sim -histories 100000
 	cd otel && $(GO) test -vet=off -run Alloc .
 	@bash scripts/servers.sh check $(SERVERS)
 

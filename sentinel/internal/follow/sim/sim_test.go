@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow/sim"
 )
 
@@ -114,6 +113,7 @@ func failed() []uint64 {
 		230003191908, // the primary between two that were followed was taken for a replica
 		16960,        // a selection was given up with an earlier one
 		195353,       // the next failover had begun before the primary was found, and others announced that late
+		300000094193, // one that most announced, at the epoch of before, stayed provisional
 		436194,       // a replica that was announced before it answered was provisional, and the next failover overlooked
 	}
 }
@@ -135,24 +135,4 @@ func TestAHistoryIsItsSeeds(t *testing.T) {
 			t.Fatalf("history %d has two stories", seed)
 		}
 	}
-}
-
-// Every transition of the table is taken in some history: none is dead, and the histories go
-// everywhere.
-func TestHistoriesGoEverywhere(t *testing.T) {
-	missing := make(map[[2]follow.Phase]bool)
-	for _, way := range follow.Transitions() {
-		missing[[2]follow.Phase{way.From, way.To}] = true
-	}
-	const most = 20_000
-	for seed := range uint64(most) {
-		for way := range sim.Play(seed, false).Seen {
-			delete(missing, way)
-		}
-		if len(missing) == 0 {
-			t.Logf("%d histories go everywhere", seed+1)
-			return
-		}
-	}
-	t.Errorf("%d histories do not go %v", most, missing)
 }
