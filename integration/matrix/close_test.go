@@ -51,7 +51,9 @@ func closeDuringCalls(t *testing.T, pace *testutil.Pace, s *subject, becomes fun
 		t.Errorf("Close took %v", took)
 	}
 	closed := made.Load()
-	time.Sleep(200 * time.Millisecond)
+	for end := time.Now().Add(healing); made.Load() < closed+64 && time.Now().Before(end); {
+		time.Sleep(between)
+	}
 	stop()
 	ended := make(chan struct{})
 	go func() {
