@@ -95,6 +95,7 @@ type entry struct {
 	start      int64    // when the call began, in nanoseconds of the client's clock
 	size       int      // bytes on the wire
 	op         protocol.Op
+	overdue    bool // its time has passed, and the watch has seen it
 	joined     bool // shares the line of the entry before it
 	valueless  bool // of a hand-over
 }

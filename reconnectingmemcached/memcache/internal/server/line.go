@@ -386,12 +386,14 @@ func (l *line) retire() {
 }
 
 // overdue settles the calls that began before the given time, but does not wake them yet. It
-// reports the start of the latest, and whether the oldest was first in the line: then the
-// connection is stuck, and if it is to end for that, nothing more is written. On one that goes on,
-// the rest will still be written.
+// reports the start of the latest of those that are newly overdue, -1 if none is, and whether the
+// oldest was first in the line: then the connection is stuck, and if it is to end for that, nothing
+// more is written. On one that goes on, the rest will still be written. A call whose caller has
+// left is overdue if it is the first: the server has had its time for it, whoever waits.
 func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	latest = -1
 	l.halted = l.halted || isLast && l.waiting.size > 0 && l.waiting.nth(0).start <= before
 	for i := range l.waiting.size {
 		e := l.waiting.nth(i)
@@ -399,6 +401,10 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 			continue
 		}
 		stuck = stuck || i == 0
+		if i == 0 && !e.overdue {
+			latest = max(latest, e.start)
+		}
+		e.overdue = true
 		if e.call.settle(e.generation) {
 			e.call.err, e.call.sent = faults.ErrTimeout, i < l.written || !l.halted
 			latest = max(latest, e.start)

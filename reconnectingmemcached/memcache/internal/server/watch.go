@@ -162,7 +162,7 @@ func (w *watch) silence(l *line, now, quiet, doubt int64) int64 {
 type overdueLine struct {
 	line   *line
 	calls  []*call
-	latest int64 // start of the latest
+	latest int64 // start of the latest that is newly overdue; -1: none is
 	stuck  bool  // the first reply of the line is overdue
 }
 
@@ -182,7 +182,7 @@ func (s *Server) expire(now int64, endStuck bool) []overdueLine {
 // blame charges the server for time-outs, and drops connections that are stuck.
 func (s *Server) blame(all []overdueLine, now int64) {
 	for _, o := range all {
-		if len(o.calls) > 0 {
+		if o.latest >= 0 {
 			s.strikes.ChargeTimeout(s.Breaker, o.latest, now)
 			s.Env.Unanswered.failed()
 		}
