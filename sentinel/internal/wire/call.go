@@ -137,6 +137,16 @@ func (f *fifo) pop() *call {
 	return c
 }
 
+// put replaces the i-th.
+func (f *fifo) put(i int, c *call) { f.ring[(f.head+i)&(len(f.ring)-1)] = c }
+
+// cut drops all but the first n.
+func (f *fifo) cut(n int) {
+	for ; f.size > n; f.size-- {
+		f.put(f.size-1, nil)
+	}
+}
+
 // remove takes the i-th out.
 func (f *fifo) remove(i int) {
 	for ; i > 0; i-- { // those before it move up by one

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,29 @@ func (t *ticker) run() {
 // expire gives up the calls whose contexts have ended, and says when to look again; 0 is never.
 func (c *Conn) expire(now int64) (next int64) {
 	c.mu.Lock()
-	var ended []*call
+	ended := c.giveUpLocked(now)
+	over := c.takeBackLocked(ended)
+	interrupt := c.chooseReaderLocked() || len(ended) > 0
+	stuck := c.stuckLocked(now)
+	next = c.nextTickLocked(now)
+	c.mu.Unlock()
+	switch {
+	case stuck:
+		c.end(ErrStuck)
+	case over:
+		c.end(ErrRetired)
+	}
+	if interrupt {
+		c.interrupt()
+	}
+	for _, r := range ended {
+		r.done <- struct{}{}
+	}
+	return next
+}
+
+// giveUpLocked returns the calls whose contexts have ended, which keep their places.
+func (c *Conn) giveUpLocked(now int64) (ended []*call) {
 	for i := 0; i < c.waiting.size; i++ {
 		r := c.waiting.at(i)
 		if r.state.Load() != pending {
@@ -87,35 +110,48 @@ func (c *Conn) expire(now int64) (next int64) {
 		if err == nil && r.deadline != 0 && now >= r.deadline {
 			err = context.DeadlineExceeded // the context's own timer is merely late
 		}
-		if err != nil && r.claim(givenUp) {
-			r.err, r.sent = err, i < c.written
-			r.letGo()
-			c.abandoned++
-			ended = append(ended, r)
-			if r.receives() { // it has asked for nothing: the reply is for the next that comes for it
-				c.waiting.remove(i)
-				c.abandoned--
-				if i < c.written {
-					c.written--
-				}
-				i--
+		if err == nil || !r.claim(givenUp) {
+			continue
+		}
+		r.err, r.sent = err, i < c.written
+		r.letGo()
+		c.abandoned++
+		ended = append(ended, r)
+		if r.receives() { // it has asked for nothing: the reply is for the next that comes for it
+			c.waiting.remove(i)
+			c.abandoned--
+			if i < c.written {
+				c.written--
 			}
+			i--
 		}
 	}
-	interrupt := c.chooseReaderLocked() || len(ended) > 0
-	stuck := c.stuckLocked(now)
-	next = c.nextTickLocked(now)
-	c.mu.Unlock()
-	if stuck {
-		c.end(ErrStuck)
+	return ended
+}
+
+// takeBackLocked takes the requests of those that were given up out of what is to be written: they
+// are said to be not sent. It reports whether the connection was to end with the last of them.
+func (c *Conn) takeBackLocked(ended []*call) (over bool) {
+	unsent := func(r *call) bool { return !r.sent && !r.receives() }
+	if !slices.ContainsFunc(ended, unsent) {
+		return false
 	}
-	if interrupt {
-		c.interrupt()
+	kept, at, n := c.queued[:0], 0, c.written
+	for i := c.written; i < c.waiting.size; i++ {
+		r := c.waiting.at(i)
+		request := c.queued[at : at+r.size]
+		if at += r.size; r.state.Load() == givenUp {
+			c.abandoned--
+			continue
+		}
+		kept = append(kept, request...) // further ahead in the same buffer, or where it was
+		c.waiting.put(n, r)
+		n++
 	}
-	for _, r := range ended {
-		r.done <- struct{}{}
-	}
-	return next
+	c.waiting.cut(n)
+	c.queued = kept
+	c.makeRoomLocked()
+	return c.retired && c.waiting.size == 0
 }
 
 // chooseReaderLocked judges what went on since the last tick. Callers who came one at a time read
