@@ -18,10 +18,16 @@ type fault struct {
 	begin, end func(*testing.T, *subject)
 	// The connection is encrypted, a real proxy is before the server, clients know it by name.
 	encrypted, proxied, named bool
+	full                      bool          // the server has little memory, and drops nothing for more
+	several                   bool          // there are several servers
+	listed                    bool          // the client's list of servers may change
+	called                    bool          // the client is given callbacks
 	absent                    bool          // the server is not there when the client starts
 	alone                     bool          // in a process of its own
 	lasts                     time.Duration // until it is looked at what callers get; 0: a moment
+	within                    time.Duration // the deadline of a call; 0: deadline
 	want                      outcome
+	looks                     func(*subject) error // what else is to be so then; nil: nothing
 	// unlike says for which subjects it ends otherwise.
 	unlike map[string]outcome
 	// says is what callers get then, where that is not what refused means otherwise.
@@ -31,7 +37,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofProxies(), ofNames(), ofThisProcess(), ofTheCallers())
+	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofProxies(), ofNames(), ofThisProcess(), ofTheCallers(), ofForgery(), ofRefusals(), ofLists(), ofCallbacks(), ofSeveral(), ofClocks())
 }
 
 // on is a fault of the way.
@@ -39,14 +45,27 @@ func on(f func(*way)) func(*testing.T, *subject) {
 	return func(_ *testing.T, s *subject) { f(s.way) }
 }
 
+// delayed has each round trip take longer.
+func delayed(by time.Duration) fault {
+	return fault{
+		name: fmt.Sprintf("%d ms more of round trip", by.Milliseconds()), want: served,
+		begin: on(func(w *way) { w.SetDelay(by) }), end: on(func(w *way) { w.SetDelay(0) }),
+	}
+}
+
 func ofTheWay() []fault {
 	slow := map[string]outcome{groups: either}
+	far := delayed(300 * time.Millisecond)
+	far.name, far.within, far.unlike = far.name+", limits of time of a second", time.Second, slow
+	far.lasts = 4 * time.Second // until it is known how long answers take now
 	changed := func(how func(net.Conn, []byte) bool, name string, want outcome) fault {
 		change := func(f func(net.Conn, []byte) bool) func(*testing.T, *subject) {
 			return on(func(w *way) { w.answers(f); w.cut() })
 		}
 		return fault{name: name, begin: change(how), end: change(nil), want: want}
 	}
+	trickled := changed(trickle, "answers come byte by byte, one in 80 ms", refused)
+	trickled.lasts = 3 * time.Second // the breaker opens after three time limits
 	return []fault{
 		{name: "refused", begin: on(func(w *way) { _ = w.Kill() }), end: on(func(w *way) { _ = w.Restart() }), want: refused},
 		{name: "black hole: connections open, nothing comes", begin: on(func(w *way) { _ = w.Hang() }), end: on(func(w *way) { _ = w.Release() }), want: refused},
@@ -54,14 +73,17 @@ func ofTheWay() []fault {
 		{name: "black hole for the connections there are; new ones work", begin: on(func(w *way) { _ = w.Stall() }), end: on((*way).cut), want: served},
 		{name: "reset of all connections, once", begin: on((*way).cut), end: on(func(*way) {}), want: served},
 		{name: "20 ms more of round trip", begin: on(func(w *way) { w.SetDelay(20 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served},
+		delayed(60 * time.Millisecond),
 		{name: "150 ms more of round trip", begin: on(func(w *way) { w.SetDelay(150 * time.Millisecond) }), end: on(func(w *way) { w.SetDelay(0) }), want: served, unlike: slow},
 		{name: "stalls of 90 ms, twice a second", begin: on(stalls), end: on((*way).calm), want: served, unlike: slow},
 		{name: "stalls of 400 ms, once in two seconds", begin: on(longStalls), end: on((*way).calm), want: either},
 		{name: "between 0 and 60 ms more of round trip, by chance", begin: on(jitter), end: on(func(w *way) { w.calm(); w.SetDelay(0) }), want: served, unlike: slow},
+		far,
 		{name: "2 s more of round trip", begin: on(func(w *way) { w.SetDelay(2 * time.Second) }), end: on(func(w *way) { w.SetDelay(0); w.cut() }), want: refused},
 		{name: "each connection ends after 200 ms at most", begin: on(ends), end: on((*way).calm), want: served, unlike: map[string]outcome{sentinels: either}},
 		{name: "refused for 300 ms, well for 300 ms, in turn", begin: on(flaps), end: on((*way).calm), want: either},
 		changed(drip, "answers come byte by byte", served),
+		trickled,
 		changed(none, "the connection ends instead of an answer", refused),
 		changed(half, "the connection ends in the middle of an answer", refused),
 		changed(garbage, "answers are garbage", refused),
@@ -80,6 +102,18 @@ func ofTheServer() []fault {
 		{
 			name: "the process is stopped (SIGSTOP)", want: refused, never: ours,
 			begin: func(_ *testing.T, s *subject) { _ = s.server.Hang() }, end: func(_ *testing.T, s *subject) { _ = s.server.Release() },
+		},
+		{
+			name: "the process has a fifth of the time (SIGSTOP for 80 ms of 100)", want: served, never: ours, lasts: time.Second,
+			begin: func(_ *testing.T, s *subject) {
+				s.way.repeat(func() {
+					_ = s.server.Hang()
+					time.Sleep(80 * time.Millisecond)
+					_ = s.server.Release()
+					time.Sleep(20 * time.Millisecond)
+				})
+			},
+			end: on((*way).calm),
 		},
 		{
 			name: "the process is killed, and started again with what it keeps", want: refused, never: ours,

@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -42,7 +43,7 @@ func keepLedger(t *testing.T, s *subject) *ledger {
 	go func() {
 		defer close(l.ended)
 		for n := 1; s.write != nil && ctx.Err() == nil; n++ {
-			one, cancel := context.WithTimeout(ctx, deadline)
+			one, cancel := context.WithTimeout(ctx, cmp.Or(s.within, deadline))
 			told, err := s.write(one, n)
 			cancel()
 			if err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := testutil.SideBySide("8"); err != nil { // most of their time they wait
+	if err := testutil.SideBySide("10"); err != nil { // most of their time they wait
 		panic(err)
 	}
 	var err error
@@ -51,6 +51,7 @@ const (
 	served  outcome = iota // the server's answers
 	refused                // at once, what there is in their place: a miss, an error, a load of one's own
 	late                   // the same, after as long as something on the way waits, or the caller's deadline
+	instead                // the same, once the server has said that it does not serve
 	either                 // now this, now that
 )
 
@@ -118,12 +119,16 @@ func TestMatrix(t *testing.T) {
 // cell tries one fault on one subject.
 func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, surroundings) *subject, f fault, want outcome) {
 	t.Helper()
-	in := surroundings{proxied: f.proxied, named: f.named, absent: f.absent}
+	in := surroundings{proxied: f.proxied, named: f.named, absent: f.absent, full: f.full, listed: f.listed, several: f.several, within: f.within}
+	if f.called {
+		in.callbacks = new(callbacks)
+	}
 	if f.encrypted {
 		in.authority = testutil.NewAuthority(t)
 	}
 	s := open(t, in)
 	defer s.close()
+	s.within, s.callbacks = cmp.Or(f.within, deadline), in.callbacks
 	if !f.absent {
 		await(t, "answer before the fault", s)
 	}
@@ -135,13 +140,18 @@ func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, surroundings)
 	s.load(t, pace.Longer(cmp.Or(f.lasts, moment)))
 	got := s.load(t, looked)
 	ledger.halt()
+	if f.looks != nil {
+		if err := f.looks(s); err != nil {
+			pace.Errorf("%v", err)
+		}
+	}
 	f.end(t, s)
 	switch share, took := got.served(), got.median(); {
 	case want == refused && took > atOnce:
 		pace.Errorf("half of the calls take %v or more, want that they are refused at once", took)
 	case want == served && share < .9:
 		pace.Errorf("%.0f %% of %d calls are answered by the server, want all", 100*share, len(got.took))
-	case (want == refused || want == late) && share > 0:
+	case (want == refused || want == late || want == instead) && share > 0:
 		t.Errorf("%.0f %% of %d calls are answered by the server, which cannot be", 100*share, len(got.took))
 	}
 	await(t, "answer after the fault", s)
@@ -166,7 +176,7 @@ func await(t *testing.T, what string, s *subject) {
 // call makes one call, which must be bounded and end in a documented outcome.
 func (s *subject) call(t *testing.T) (answered bool, took time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(s.within, deadline))
 	defer cancel()
 	begin := time.Now()
 	answered, err := s.read(ctx)
@@ -174,8 +184,8 @@ func (s *subject) call(t *testing.T) (answered bool, took time.Duration) {
 	if err != nil {
 		t.Errorf("a read: %v", err)
 	}
-	if took > deadline+slack {
-		t.Errorf("a read with a deadline of %v took %v", deadline, took)
+	if took > cmp.Or(s.within, deadline)+slack {
+		t.Errorf("a read with a deadline of %v took %v", cmp.Or(s.within, deadline), took)
 	}
 	return answered, took
 }
@@ -272,8 +282,11 @@ func table() string {
 			if !ok {
 				want = f.want
 			}
-			instead := cmp.Or(f.says[s.name], s.instead)
-			words := map[outcome]string{served: "answered", refused: instead, late: strings.TrimSuffix(instead, ", at once") + ", once the proxy or the caller gives up", either: "answered, or " + instead}[want]
+			words := cmp.Or(f.says[s.name], s.instead)
+			slowly := strings.TrimSuffix(words, ", at once")
+			words = map[outcome]string{
+				served: "answered", refused: words, instead: slowly, late: slowly + ", once the proxy or the caller gives up", either: "answered, or " + words,
+			}[want]
 			if why := f.never[s.name]; why != "" {
 				words = "– (" + why + ")"
 			}

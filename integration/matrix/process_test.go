@@ -2,8 +2,10 @@ package matrix_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,6 +32,11 @@ func ofThisProcess() []fault {
 			end: func(*testing.T, *subject) {},
 		},
 		{
+			name: "the client's process has a fifth of the time (SIGSTOP for 80 ms of 100)", alone: true, want: served, lasts: time.Second,
+			begin: func(t *testing.T, s *subject) { t.Helper(); s.way.atCalm(starve(t)) },
+			end:   on((*way).calm),
+		},
+		{
 			name: "the client's process may open no more files, and connections are reset", alone: true, want: refused,
 			begin: func(t *testing.T, s *subject) {
 				t.Helper()
@@ -39,6 +46,26 @@ func ofThisProcess() []fault {
 			},
 			end: on((*way).calm),
 		},
+	}
+}
+
+// starve has this process be stopped again and again, until the function that it returns is called,
+// or for a minute.
+func starve(t *testing.T) func() {
+	t.Helper()
+	goesOn := filepath.Join(t.TempDir(), "on")
+	if err := os.WriteFile(goesOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const script = `n=0; while [ -e "$2" ] && [ $n -lt 600 ]; do n=$((n+1)); kill -STOP $1; sleep 0.08; kill -CONT $1; sleep 0.02; done`
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", script, "sh", strconv.Itoa(os.Getpid()), goesOn)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(os.Remove(goesOn), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

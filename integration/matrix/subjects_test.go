@@ -6,20 +6,18 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
+	"github.com/mediocregopher/radix/v4/resp/resp3"
 
-	"github.com/holdfast-go/holdfast/autorefresh"
-	"github.com/holdfast-go/holdfast/autorefresh/memcachedstore"
 	"github.com/holdfast-go/holdfast/groupcache"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
@@ -30,10 +28,22 @@ import (
 // subject is a client of a package, with a server behind a way.
 type subject struct {
 	way       *way
+	ways      []*way              // to all servers, if there are several: the first is way
+	cluster   *redis.Cluster      // nil: its servers have no sentinels
 	authority *testutil.Authority // nil: nothing is encrypted
 	words     words
+	within    time.Duration // the deadline of its calls; 0: deadline
+	callbacks *callbacks    // nil: it has none
 	// server is the server's own process; nil: it has none.
 	server testutil.Server
+	// exhaust leaves the server no room for what it is to store. Nil: it stores nothing.
+	exhaust func(t *testing.T, s *subject)
+	// refusals counts the writes that the server has refused.
+	refusals *atomic.Int64
+	// forged says that an answer has been changed.
+	forged atomic.Bool
+	// list has the client's list of servers have the server, or nothing. Nil: there is none.
+	list func(there bool)
 	// fill gives a server what it has lost with its process.
 	fill func(t *testing.T)
 	// read makes one call about something that the server has. served reports whether the server
@@ -72,29 +82,20 @@ func trusting(a *testutil.Authority) *tls.Config {
 
 func memcached(t *testing.T, in surroundings) *subject {
 	t.Helper()
-	server := testutil.StartMemcached(t)
-	fill := func(t *testing.T) {
-		t.Helper()
-		fill, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{server.Addr()}, Timeout: slack})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer fill.Close()
-		for i := range keys {
-			if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
-				t.Fatal(err)
-			}
-		}
+	var process testutil.ProcessOptions
+	if in.full {
+		process = testutil.ProcessOptions{MemoryMB: 2, Args: []string{"-M"}}
 	}
+	server := testutil.StartMemcached(t, process)
+	fill := func(t *testing.T) { t.Helper(); fillKeys(t, server.Addr()) }
 	fill(t)
 	w := newWay(t, server.Addr(), in, twemproxy)
-	c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(in.authority)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var next atomic.Int64
+	ways := append([]*way{w}, otherWays(t, in, fillKeys)...)
+	c, change := memcacheClient(t, ways, in)
+	var next, refusals atomic.Int64
 	return &subject{
-		way: w, authority: in.authority, words: memcachedWords(), server: server, fill: fill, close: func() { _ = c.Close() },
+		way: w, ways: ways, authority: in.authority, words: memcachedWords(), server: server, fill: fill, close: func() { _ = c.Close() },
+		exhaust: fillMemcached, refusals: &refusals, list: change,
 		read: func(ctx context.Context) (bool, error) {
 			k := key(int(next.Add(1)))
 			it, err := c.GetContext(ctx, k)
@@ -103,13 +104,18 @@ func memcached(t *testing.T, in surroundings) *subject {
 				return true, fmt.Errorf("%w: %q of %s", errWrong, it.Value, k)
 			case err == nil:
 				return true, nil
-			case errors.Is(err, memcache.ErrCacheMiss), errors.Is(err, memcache.ErrServerError), ctx.Err() != nil:
+			case errors.Is(err, memcache.ErrCacheMiss), errors.Is(err, memcache.ErrServerError), ctx.Err() != nil,
+				in.listed && errors.Is(err, memcache.ErrNoServers):
 				return false, nil
 			}
 			return false, err
 		},
 		write: func(ctx context.Context, n int) (fate, error) {
-			if c.SetContext(ctx, &memcache.Item{Key: "ledger", Value: []byte(strconv.Itoa(n))}) != nil {
+			err := c.SetContext(ctx, &memcache.Item{Key: "ledger", Value: []byte(strconv.Itoa(n))})
+			if errors.Is(err, memcache.ErrServerError) {
+				refusals.Add(1)
+			}
+			if err != nil {
 				return unknown, nil
 			}
 			return stored, nil
@@ -128,8 +134,45 @@ func memcached(t *testing.T, in surroundings) *subject {
 	}
 }
 
+// fillKeys gives a memcached the keys.
+func fillKeys(t *testing.T, addr string) {
+	t.Helper()
+	fill, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: slack})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fill.Close()
+	for i := range keys {
+		if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// memcacheClient returns a client of some ways, and what changes its list of servers.
+func memcacheClient(t *testing.T, ways []*way, in surroundings) (*memcache.Client, func(there bool)) {
+	t.Helper()
+	o := memcache.Options{
+		Servers: addrs(ways), TLS: trusting(in.authority), Timeout: in.within, Logger: in.callbacks.logger(), Trace: in.callbacks.tracer(),
+	}
+	var selector memcache.ServerSelector
+	var change func(bool)
+	if in.listed {
+		l := listOf(t, ways[0].addr())
+		selector, change, o.Servers = l, l.change, nil
+	}
+	c, err := memcache.NewWithOptions(selector, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, change
+}
+
 func redisPrimary(t *testing.T, in surroundings) *subject {
 	t.Helper()
+	if in.several {
+		return redisCluster(t, in)
+	}
 	server := redis.StartServer(t, redis.ServerOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	w := newWay(t, server.Addr(), in, haproxy)
 	fill := func(t *testing.T) {
@@ -147,33 +190,46 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 	}
 	fill(t)
 	c, err := sentinel.New(t.Context(), nil, sentinel.Options{
-		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(in.authority)}, StartDown: in.absent,
+		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(in.authority)},
+		HeartbeatTimeout: in.within,
+		StartDown:        true, // on a busy machine the servers of many cells start at once
+		Logger:           in.callbacks.logger(), Trace: in.callbacks.tracer(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := redisSubject(c, "m")
+	s.way, s.authority, s.words, s.server, s.exhaust, s.fill = w, in.authority, redisWords(), server, fillRedis, func(*testing.T) {}
+	return s
+}
+
+// redisSubject is a client of Redis, without what is special to its servers.
+func redisSubject(c *sentinel.Client, primary string) *subject {
 	documented := func(ctx context.Context, err error) error {
 		if err == nil || errors.Is(err, sentinel.ErrNotSent) || errors.Is(err, sentinel.ErrOutcomeUnknown) || ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	var next atomic.Int64
+	var next, refusals atomic.Int64
 	return &subject{
-		way: w, authority: in.authority, words: redisWords(), server: server, fill: func(*testing.T) {}, close: c.Close,
+		refusals: &refusals, close: c.Close,
 		read: func(ctx context.Context) (bool, error) {
 			k, v := key(int(next.Add(1))), ""
-			err := c.Do(ctx, "m", radix.Cmd(&v, "GET", k))
+			err := c.Do(ctx, primary, radix.Cmd(&v, "GET", k))
 			if err == nil && v != k {
 				return true, fmt.Errorf("%w: %q of %s", errWrong, v, k)
 			}
 			return err == nil, documented(ctx, err)
 		},
 		write: func(ctx context.Context, n int) (fate, error) {
-			switch err := c.Do(ctx, "m", radix.Cmd(nil, "RPUSH", "ledger", strconv.Itoa(n))); {
+			switch err := c.Do(ctx, primary, radix.Cmd(nil, "RPUSH", "ledger", strconv.Itoa(n))); {
 			case err == nil:
 				return stored, nil
 			case errors.Is(err, sentinel.ErrNotSent):
+				return notStored, nil
+			case refusedByRedis(err):
+				refusals.Add(1)
 				return notStored, nil
 			default:
 				return unknown, documented(ctx, err)
@@ -181,59 +237,94 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 		},
 		audit: func(ctx context.Context, s said) error {
 			var there []int
-			err := c.Do(ctx, "m", radix.Cmd(&there, "LRANGE", "ledger", "0", "-1"))
+			err := c.Do(ctx, primary, radix.Cmd(&there, "LRANGE", "ledger", "0", "-1"))
 			return cmp.Or(err, s.all(there))
 		},
 	}
 }
 
+// refusedByRedis reports whether a Redis said that it does not carry out a write.
+func refusedByRedis(err error) bool {
+	var reply resp3.SimpleError
+	if !errors.As(err, &reply) {
+		return false
+	}
+	word, _, _ := strings.Cut(reply.S, " ")
+	return slices.Contains([]string{"OOM", "NOREPLICAS", "READONLY"}, word)
+}
+
 // peers are two processes that share a cache. One knows only the other, and asks it for all keys.
 func peers(t *testing.T, in surroundings) *subject {
 	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newWay(t, listener.Addr().String(), in, nginx)
 	scheme := "http://"
 	if in.authority != nil {
 		scheme = "https://"
 	}
+	var listeners []net.Listener
+	var ways []*way
+	var urls []string
+	for range in.servers() {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWay(t, listener.Addr().String(), in, nginx)
+		listeners, ways, urls = append(listeners, listener), append(ways, w), append(urls, scheme+w.addr())
+	}
 	member := func(name, self string) (*groupcache.Instance, *groupcache.Group) {
-		i, err := groupcache.New(groupcache.Options{Self: self, TLS: trusting(in.authority)})
+		i, err := groupcache.New(groupcache.Options{
+			Self: self, TLS: trusting(in.authority), Logger: in.callbacks.logger(), Trace: in.callbacks.tracer(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		g, err := i.NewGroup("g", 1<<20, groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
+			in.callbacks.load()
 			return dest.SetString(name+key, time.Time{})
 		}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := i.SetPeers(scheme + w.addr()); err != nil {
+		if err := i.SetPeers(urls...); err != nil {
 			t.Fatal(err)
 		}
 		return i, g
 	}
-	owner, _ := member("owner:", scheme+w.addr())
-	server := &http.Server{Handler: owner.Handler(), ReadHeaderTimeout: time.Minute}
-	served := running(func() { _ = server.Serve(listener) })
-	asker, group := member("asker:", scheme+"127.0.0.1:1")
-	var next atomic.Int64
-	return &subject{
-		way: w, authority: in.authority, words: httpWords(),
-		close: func() {
-			_ = asker.Close()
+	var ends []func()
+	for n, listener := range listeners {
+		owner, _ := member("owner:", urls[n])
+		server := &http.Server{Handler: owner.Handler(), ReadHeaderTimeout: time.Minute}
+		served := running(func() { _ = server.Serve(listener) })
+		ends = append(ends, func() {
 			_ = owner.Close()
 			_ = server.Close()
 			<-served
+		})
+	}
+	asker, group := member("asker:", scheme+"127.0.0.1:1")
+	var next atomic.Int64
+	return &subject{
+		way: ways[0], ways: ways, authority: in.authority, words: httpWords(),
+		list: func(there bool) {
+			var listed []string
+			if there {
+				listed = urls
+			}
+			if err := asker.SetPeers(listed...); err != nil {
+				t.Error(err)
+			}
+		},
+		close: func() {
+			_ = asker.Close()
+			for _, end := range ends {
+				end()
+			}
 		},
 		read: func(ctx context.Context) (bool, error) {
 			k := "key-" + strconv.FormatInt(next.Add(1), 10)
 			v, err := group.View(ctx, k)
 			if err != nil {
-				if ctx.Err() != nil {
+				if ctx.Err() != nil || in.callbacks.failed() && errors.Is(err, groupcache.ErrGetterPanicked) {
 					return false, nil
 				}
 				return false, err
@@ -255,109 +346,4 @@ func running(f func()) <-chan struct{} {
 		f()
 	}()
 	return done
-}
-
-// cache is one whose source says who it is.
-func cache(from string, store autorefresh.Store) (*autorefresh.Cache[string, string], error) {
-	return autorefresh.New(func(_ context.Context, key, _ string) (string, error) { return from + key, nil },
-		autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store})
-}
-
-// inMemory is a second level without a server.
-type inMemory struct {
-	mu     sync.Mutex
-	values map[string][]byte // guarded by mu
-}
-
-func (m *inMemory) GetMulti(context.Context, []string) (map[string][]byte, error) { return nil, nil }
-
-func (m *inMemory) SetMulti(_ context.Context, values map[string][]byte, _ time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	maps.Copy(m.values, values)
-	return nil
-}
-
-func (m *inMemory) Delete(context.Context, ...string) error { return nil }
-
-// levels is what another process has stored in the second level: it is computed once.
-//
-//nolint:gochecknoglobals // see above.
-var levels = sync.OnceValues(func() (map[string][]byte, error) {
-	m := &inMemory{values: make(map[string][]byte)}
-	c, err := cache("level:", m)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	for i := range more {
-		if _, err := c.Load(context.Background(), name(i)); err != nil {
-			return nil, err
-		}
-	}
-	return m.values, nil
-})
-
-// secondLevel is a cache that finds in memcached what another process has stored.
-func secondLevel(t *testing.T, in surroundings) *subject {
-	t.Helper()
-	server := testutil.StartMemcached(t)
-	w := newWay(t, server.Addr(), in, twemproxy)
-	open := func(t *testing.T, o memcache.Options) (*memcache.Client, *memcachedstore.Store) {
-		t.Helper()
-		client, err := memcache.NewWithOptions(nil, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return client, store
-	}
-	fill := func(t *testing.T) {
-		t.Helper()
-		first, level := open(t, memcache.Options{Servers: []string{server.Addr()}, Timeout: slack})
-		defer first.Close()
-		stored, err := levels()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := level.SetMulti(t.Context(), stored, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fill(t)
-	client, store := open(t, memcache.Options{Servers: []string{w.addr()}, TLS: trusting(in.authority)})
-	c, err := cache("source:", store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var next atomic.Int64
-	return &subject{
-		way: w, authority: in.authority, words: memcachedWords(), server: server, fill: fill,
-		close: func() {
-			c.Close()
-			_ = client.Close()
-		},
-		read: func(ctx context.Context) (bool, error) {
-			n := next.Add(1)
-			if n >= more {
-				return false, errTooMany
-			}
-			k := name(int(n))
-			v, err := c.Load(ctx, k)
-			if err != nil {
-				if ctx.Err() != nil {
-					return false, nil
-				}
-				return false, err
-			}
-			from, got, _ := strings.Cut(v, ":")
-			if got != k {
-				return true, fmt.Errorf("%w: %q of %s", errWrong, v, k)
-			}
-			return from == "level", nil
-		},
-	}
 }

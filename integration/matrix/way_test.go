@@ -44,6 +44,11 @@ type surroundings struct {
 	proxied   bool                // a real proxy stands before the way
 	named     bool                // clients know the way by name
 	absent    bool                // the way refuses until it is restarted
+	full      bool                // the server has little memory
+	several   bool                // there are several servers
+	listed    bool                // the client's list of servers may change
+	callbacks *callbacks          // the user's
+	within    time.Duration       // the client's limit of time for a call; 0: the default
 }
 
 // newWay starts a way to target. A proxy before it, if there is one, is what proxy returns.
@@ -391,6 +396,17 @@ func drip(to net.Conn, data []byte) bool {
 		time.Sleep(100 * time.Microsecond)
 	}
 	return asItIs(to, data)
+}
+
+// trickle hands on a byte at a time, so slowly that no answer is in time.
+func trickle(to net.Conn, data []byte) bool {
+	for ; len(data) > 0; data = data[1:] {
+		if _, err := to.Write(data[:1]); err != nil {
+			return false
+		}
+		time.Sleep(80 * time.Millisecond)
+	}
+	return true
 }
 
 // half hands on the beginning of an answer and ends the connection. It hands on fewer bytes than

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // words are what a server says instead of serving, each to all requests of a connection.
@@ -15,11 +16,17 @@ type words struct {
 	busy   func(net.Conn) // it cannot serve now
 	login  func(net.Conn) // it wants to know who asks
 	crowds func(net.Conn) // it has too many connections, says so and closes
+	// strange are answers to requests that it does not know, or lets nobody make.
+	strange func(net.Conn)
+	forger  forger
 }
 
 // memcachedWords are those of memcached.
 func memcachedWords() words {
-	return words{memcachedSays("SERVER_ERROR out of memory"), memcachedSays("CLIENT_ERROR unauthenticated"), says("ERROR Too many open connections\r\n")}
+	return words{
+		memcachedSays("SERVER_ERROR out of memory"), memcachedSays("CLIENT_ERROR unauthenticated"), says("ERROR Too many open connections\r\n"),
+		memcachedSays("ERROR"), forgeMemcached(),
+	}
 }
 
 // redisWords are those of Redis.
@@ -27,6 +34,7 @@ func redisWords() words {
 	return words{
 		redisSays("-LOADING Redis is loading the dataset in memory"), redisSays("-NOAUTH Authentication required."),
 		says("-ERR max number of clients reached\r\n"),
+		redisSays("-ERR unknown command", "-NOPERM this user has no permissions to run this command", "-MOVED 1 127.0.0.1:1"), forgeRedis(),
 	}
 }
 
@@ -39,6 +47,10 @@ func httpWords() words {
 				says("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")(c)
 			}
 		},
+		httpSays(
+			http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge,
+			http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect,
+		), forgeFrames(),
 	}
 }
 
@@ -47,14 +59,15 @@ func says(text string) func(net.Conn) {
 	return func(c net.Conn) { _, _ = io.WriteString(c, text) }
 }
 
-// serve reads requests and answers each with a text.
-func serve(read func(*bufio.Reader) error, text string) func(net.Conn) {
+// serve reads requests and answers each with the next of some texts.
+func serve(read func(*bufio.Reader) error, texts ...string) func(net.Conn) {
+	var answers atomic.Int64
 	return func(c net.Conn) {
 		for r := bufio.NewReader(c); ; {
 			if err := read(r); err != nil {
 				return
 			}
-			if _, err := io.WriteString(c, text); err != nil {
+			if _, err := io.WriteString(c, texts[int(answers.Add(1))%len(texts)]); err != nil {
 				return
 			}
 		}
@@ -82,8 +95,12 @@ func memcachedSays(text string) func(net.Conn) {
 	}, text+"\r\n")
 }
 
-// redisSays answers each command, which is an array of strings.
-func redisSays(text string) func(net.Conn) {
+// redisSays answers each command, which is an array of strings, with the next of some texts.
+func redisSays(texts ...string) func(net.Conn) {
+	lines := make([]string, 0, len(texts))
+	for _, text := range texts {
+		lines = append(lines, text+"\r\n")
+	}
 	return serve(func(r *bufio.Reader) error {
 		var parts int
 		if _, err := fmt.Fscanf(r, "*%d\r\n", &parts); err != nil {
@@ -99,11 +116,15 @@ func redisSays(text string) func(net.Conn) {
 			}
 		}
 		return nil
-	}, text+"\r\n")
+	}, lines...)
 }
 
-// httpSays answers each request with a status.
-func httpSays(status int) func(net.Conn) {
+// httpSays answers each request with the next of some statuses.
+func httpSays(statuses ...int) func(net.Conn) {
+	var texts []string
+	for _, status := range statuses {
+		texts = append(texts, fmt.Sprintf("HTTP/1.1 %d %s\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", status, http.StatusText(status)))
+	}
 	return serve(func(r *bufio.Reader) error {
 		request, err := http.ReadRequest(r)
 		if err != nil {
@@ -112,5 +133,5 @@ func httpSays(status int) func(net.Conn) {
 		defer request.Body.Close()
 		_, err = io.Copy(io.Discard, request.Body)
 		return err
-	}, fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Length: 0\r\n\r\n", status, http.StatusText(status)))
+	}, texts...)
 }

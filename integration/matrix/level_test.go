@@ -1,0 +1,138 @@
+package matrix_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/autorefresh"
+	"github.com/holdfast-go/holdfast/autorefresh/memcachedstore"
+	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache"
+)
+
+// cache is one whose source says who it is.
+func cache(from string, store autorefresh.Store, c *callbacks) (*autorefresh.Cache[string, string], error) {
+	return autorefresh.New(func(_ context.Context, key, _ string) (string, error) {
+		c.load()
+		return from + key, nil
+	}, autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store, Logger: c.logger(), Trace: c.tracer()})
+}
+
+// inMemory is a second level without a server.
+type inMemory struct {
+	mu     sync.Mutex
+	values map[string][]byte // guarded by mu
+}
+
+func (m *inMemory) GetMulti(context.Context, []string) (map[string][]byte, error) { return nil, nil }
+
+func (m *inMemory) SetMulti(_ context.Context, values map[string][]byte, _ time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.Copy(m.values, values)
+	return nil
+}
+
+func (m *inMemory) Delete(context.Context, ...string) error { return nil }
+
+// levels is what another process has stored in the second level: it is computed once.
+//
+//nolint:gochecknoglobals // see above.
+var levels = sync.OnceValues(fromSource)
+
+// fromSource is what a process stores in the second level.
+func fromSource() (map[string][]byte, error) {
+	m := &inMemory{values: make(map[string][]byte)}
+	c, err := cache("level:", m, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	for i := range more {
+		if _, err := c.Load(context.Background(), name(i)); err != nil {
+			return nil, err
+		}
+	}
+	return m.values, nil
+}
+
+// level is the second level that a client's servers are.
+func level(t *testing.T, client *memcache.Client) *memcachedstore.Store {
+	t.Helper()
+	store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// fillLevel gives a memcached what another process has stored.
+func fillLevel(t *testing.T, addr string) {
+	t.Helper()
+	values, err := levels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	storeLevel(t, addr, values)
+}
+
+func storeLevel(t *testing.T, addr string, values map[string][]byte) {
+	t.Helper()
+	first, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: slack})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if err := level(t, first).SetMulti(t.Context(), values, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// secondLevel is a cache that finds in memcached what another process has stored.
+func secondLevel(t *testing.T, in surroundings) *subject {
+	t.Helper()
+	server := testutil.StartMemcached(t)
+	w := newWay(t, server.Addr(), in, twemproxy)
+	fill := func(t *testing.T) { t.Helper(); fillLevel(t, server.Addr()) }
+	fill(t)
+	ways := append([]*way{w}, otherWays(t, in, fillLevel)...)
+	client, change := memcacheClient(t, ways, in)
+	c, err := cache("source:", level(t, client), in.callbacks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var next atomic.Int64
+	return &subject{
+		way: w, ways: ways, authority: in.authority, words: memcachedWords(), server: server, fill: fill, list: change,
+		close: func() {
+			c.Close()
+			_ = client.Close()
+		},
+		read: func(ctx context.Context) (bool, error) {
+			n := next.Add(1)
+			if n >= more {
+				return false, errTooMany
+			}
+			k := name(int(n))
+			v, err := c.Load(ctx, k)
+			if err != nil {
+				if ctx.Err() != nil || in.callbacks.failed() && (errors.Is(err, autorefresh.ErrPanicked) || errors.Is(err, autorefresh.ErrUnavailable)) {
+					return false, nil
+				}
+				return false, err
+			}
+			from, got, _ := strings.Cut(v, ":")
+			if got != k {
+				return true, fmt.Errorf("%w: %q of %s", errWrong, v, k)
+			}
+			return from == "level", nil
+		},
+	}
+}
