@@ -22,8 +22,8 @@ var (
 	expeditionSeed = flag.Uint64("expedition-seed", 0, "seed of the first")
 )
 
-// explored keeps a book of what was written: of each key the version that its database has, and
-// which were told to caches, when. Chance draws what happens next.
+// explored keeps a book of all writes: of each key the version that its database has, and which
+// were told to caches, when. Chance draws what happens next.
 type explored struct {
 	t       *testing.T
 	seed    uint64
@@ -95,7 +95,7 @@ func (e *explored) least(key int, ago, calmFor time.Duration) (version int) {
 	}
 	for _, told := range e.told[key] {
 		if time.Since(told.at) >= ago {
-			version = told.version
+			version = max(version, told.version) // those of several writers are told in any order
 		}
 	}
 	return version
@@ -124,7 +124,8 @@ func (e *explored) fail(begin, end func()) {
 	})
 }
 
-// source answers with the version that the database had when the call began, in all ways there are.
+// source answers with the version that the database had when the call began, in all ways there are;
+// once the history is over, well: whatever had failed before is made up for in a while.
 func (e *explored) source(ctx context.Context, items []autorefresh.Item[int, int], out []autorefresh.Result[int]) error {
 	versions := make([]int, len(items))
 	e.mu.Lock()
@@ -137,15 +138,18 @@ func (e *explored) source(ctx context.Context, items []autorefresh.Item[int, int
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	switch e.draw(30) {
-	case 0:
+	over := time.Now().After(e.end)
+	switch chance := e.draw(30); {
+	case over:
+	case chance == 0:
 		return errDown
-	case 1:
+	case chance == 1:
 		panic("the source panics")
 	}
 	for i, it := range items {
 		out[i].Value = versions[i]
 		switch chance := e.draw(40); {
+		case over:
 		case chance == 0:
 			out[i] = autorefresh.Result[int]{Err: errors.New("this one fails")}
 		case chance == 1:

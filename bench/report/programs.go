@@ -110,7 +110,7 @@ func bounds() []bound {
 	}
 }
 
-// check says what is wrong with a figure; nil: nothing.
+// check returns an error that names the figure if it is out of bounds.
 func (b bound) check(book *tables.Book) error {
 	for _, t := range book.Tables {
 		if t.Title != b.table {

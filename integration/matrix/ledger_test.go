@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ledger has numbers written, one after another, and remembers what was said of each.
+// ledger has numbers written, one after another, and remembers the fate of each.
 type ledger struct {
 	subject *subject
 	stop    context.CancelFunc
@@ -22,7 +22,7 @@ type ledger struct {
 // said is what callers were told of their writes, in order.
 type said struct {
 	done    []int // stored
-	unknown []int // it may be stored, be it later: what is on its way is not called back
+	unknown []int // it may be stored, be it later: a write under way is not called back
 	not     []int // not stored, and never will be
 }
 
@@ -82,7 +82,7 @@ func (l *ledger) halt() {
 	<-l.ended
 }
 
-// check looks whether what is stored is what callers were told.
+// check compares the server with the answers that callers had.
 func (l *ledger) check(t *testing.T) {
 	t.Helper()
 	if l.subject.write == nil {
@@ -95,7 +95,7 @@ func (l *ledger) check(t *testing.T) {
 	}
 }
 
-// all says what is wrong with there, which is to have each number that was said to be stored.
+// all returns an error unless there has each number that was said to be stored.
 func (s said) all(there []int) error {
 	times := make(map[int]int)
 	for _, n := range there {
@@ -119,8 +119,8 @@ func (s said) all(there []int) error {
 	return nil
 }
 
-// last says what is wrong with n, which is to be the last number that was said to be stored, or one
-// of which nobody knew.
+// last returns an error unless n is the last number that was said to be stored, or one of which
+// nobody knew.
 func (s said) last(n int) error {
 	if len(s.done) > 0 && n == s.done[len(s.done)-1] || slices.Contains(s.unknown, n) {
 		return nil

@@ -51,7 +51,7 @@ type subject struct {
 	read func(ctx context.Context) (served bool, err error)
 	// write stores a number and returns what the caller is told of it. Nil: there is none.
 	write func(ctx context.Context, n int) (fate, error)
-	// audit looks whether what is stored is what was said. Nil: there is no write.
+	// audit compares the server with the answers that callers had. Nil: there is no write.
 	audit func(ctx context.Context, s said) error
 	close func()
 }

@@ -107,13 +107,13 @@ func index(row []string, cell string) int {
 
 // Book has the tables of a run.
 type Book struct {
-	Notes  []string // of the run: machine, versions, what was not measured
+	Notes  []string // of the run: machine, versions, parts not measured
 	Tables []Table
 
 	to io.Writer
 }
 
-// NewBook makes a book that prints to a writer what is added to it.
+// NewBook makes a book that also prints all that is added to it.
 func NewBook(to io.Writer) *Book { return &Book{to: to} }
 
 // Notef adds a note and prints it.

@@ -194,7 +194,7 @@ func compare(t *testing.T, keys []uint64) {
 				continue // a shard of a few entries is a matter of luck; New makes none
 			}
 			got, slack := hitRatio(keys, newStored(room, shards, store.S3FIFO)), 0.5
-			if room < 100 { // what is checked is chosen by chance, which few entries do not even out
+			if room < 100 { // chance chooses which are checked, and few entries do not even it out
 				for range 4 {
 					got += hitRatio(keys, newStored(room, shards, store.S3FIFO))
 				}

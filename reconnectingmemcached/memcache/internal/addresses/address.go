@@ -26,7 +26,7 @@ func NetworkOf(address string) string {
 // MaxLength is that of the longest address: a host name of 253 bytes, its final dot, and a port.
 const MaxLength = 253 + len(".:65535")
 
-// Validate says what is wrong with a server's address, if anything.
+// Validate returns an error that names the fault of a server's address, if it has one.
 func Validate(address string) error {
 	switch {
 	case address == "":
