@@ -107,7 +107,7 @@ func ofForgery() []fault {
 		}
 	}
 	another := forged("answers are to requests that nobody made (another key, another number)", func(f forger) func([]byte) []byte { return f.another })
-	another.unlike = map[string]outcome{groups: served} // it asks over HTTP, which has no numbers
+	another.unlike = map[string]outcome{groups: either} // it asks over HTTP after a while, which has no numbers
 	another.never = map[string]string{sentinels: "a reply of Redis names neither key nor request"}
 	var answers atomic.Int64
 	return []fault{
