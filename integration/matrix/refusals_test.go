@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
-// ofRefusals are servers that are well, and refuse what is asked.
+// ofRefusals are servers that are well, and refuse requests.
 func ofRefusals() []fault {
 	noWrites := "a process that only asks writes nothing"
 	full := fault{

@@ -12,8 +12,7 @@ import (
 
 // TestImpatientCallersOpenTheBreaker tells of a server that answers a byte each 80 ms, and of
 // callers that leave after 300 ms: it was never silent, and no caller was there when Timeout
-// passed, so that nobody was charged with what was not answered, and every call took its 300 ms for
-// ever.
+// passed, so that the server was not charged, and every call took its 300 ms for ever.
 func TestImpatientCallersOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	inLab(t, memcache.Options{}, func(t *testing.T, l *lab) {

@@ -129,8 +129,8 @@ func (c *Conn) giveUpLocked(now int64) (ended []*call) {
 	return ended
 }
 
-// takeBackLocked takes the requests of those that were given up out of what is to be written: they
-// are said to be not sent. It reports whether the connection was to end with the last of them.
+// takeBackLocked takes the requests of calls that were given up out of the queue: they are said to
+// be not sent. It reports whether the connection was to end with the last of them.
 func (c *Conn) takeBackLocked(ended []*call) (over bool) {
 	unsent := func(r *call) bool { return !r.sent && !r.receives() }
 	if !slices.ContainsFunc(ended, unsent) {

@@ -389,7 +389,7 @@ func (l *line) retire() {
 // reports the start of the latest of those that are newly overdue, -1 if none is, and whether the
 // oldest was first in the line: then the connection is stuck, and if it is to end for that, nothing
 // more is written. On one that goes on, the rest will still be written. A call whose caller has
-// left is overdue if it is the first: the server has had its time for it, whoever waits.
+// left is overdue if it is the first: the server has had its time for it.
 func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64, stuck bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
