@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. Most of the tests run four at a time, as they wait more than they compute: the longest begin, as soon as they are built.
-# What is built meanwhile gives way to them. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
+# Builds and tests modules. First all test programs are built, with every processor. Then most of them run four at a time, as they wait more than they
+# compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -8,8 +8,7 @@ set -uo pipefail
 if [ "${1-}" = keep ]; then
   name=$(tr / _ <<<"$PWD")
   ln "$3" "$2/$name.test" 2>/dev/null || cp "$3" "$2/$name.test"
-  echo "$PWD" >"$2/$name.new"
-  mv "$2/$name.new" "$2/$name.dir" # whole from the first moment: a lane may be looking
+  echo "$PWD" >"$2/$name.dir"
   exit 0
 fi
 
@@ -33,10 +32,21 @@ trap 'trap - TERM; kill 0; exit 130' INT TERM
 build() {
   local module=$1 out="$work/${1//\//_}.out"
   shift
-  cd "$root/$module" && nice -n 15 go test -vet=off "$@" -exec "bash $root/scripts/test.sh keep $work" ./... >"$out" 2>&1 && return
+  cd "$root/$module" && go test -vet=off "$@" -exec "bash $root/scripts/test.sh keep $work" ./... >"$out" 2>&1 && return
   cat "$out"
   touch "$work/failed"
 }
+
+# The others import the first module. They are built side by side, as most of them have a package that keeps one processor busy for long.
+begin=$SECONDS
+first=${modules[0]}
+(build "$first" "$@")
+for module in "${modules[@]}"; do
+  [ "$module" = "$first" ] || (build "$module" "$@") &
+done
+wait
+cd "$root" || exit 1
+echo "built in $((SECONDS - begin)) s"
 
 # computed adds up what the builtin times said of child processes: a program that waits may have others beside it.
 computed() { awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, at, /[ms]/); sum += 60 * at[1] + at[2] } } END { printf "%.0f", sum }' "$1"; }
@@ -61,49 +71,24 @@ run() {
   rm -f "$program"
 }
 
-# take claims the next program that is built and has not run, the long ones first, and prints it. It prints nothing if there is none yet.
-take() {
-  local folder program
-  while read -r folder program; do
-    if mkdir "$program.taken" 2>/dev/null; then
-      echo "$program"
-      return
-    fi
-  done < <(kept | awk -v measure="$measure" -v long="$long" '$1 ~ measure { next } $1 ~ long { print; next } { later = later $0 "\n" } END { printf "%s", later }')
+# lane runs the programs whose names it reads. Several lanes may read from one file: each name is read once.
+lane() {
+  local program
+  while read -r program; do run "$program"; done
 }
 
 kept() { for file in "$work"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
-
-# lane runs one program after the other, until all are built and none is left.
-lane() {
-  local program all=
-  while :; do
-    [ -e "$work/built" ] && all=yes
-    program=$(take)
-    if [ -n "$program" ]; then
-      run "$program"
-    elif [ -n "$all" ]; then
-      return
-    else
-      sleep 0.3
-    fi
-  done
-}
-
-begin=$SECONDS
-for ((n = 0; n < lanes; n++)); do lane & done
-
-# The modules are built side by side, as most of them have a package that keeps one processor busy for long.
-building=()
-for module in "${modules[@]}"; do
-  build "$module" "$@" &
-  building+=($!)
-done
-wait "${building[@]}"
-touch "$work/built"
-echo "built in $((SECONDS - begin)) s, beside the first tests"
-wait
-while read -r folder program; do [[ $folder =~ $measure ]] && run "$program"; done < <(kept)
+kept | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
+  { file = $1 ~ measure ? "alone" : "most" }
+  $1 ~ long { print $2 > (work "/" file); next }
+  { later[file] = later[file] $2 "\n" }
+  END { for (file in later) printf "%s", later[file] > (work "/" file) }'
+touch "$work/most" "$work/alone"
+{
+  for ((n = 0; n < lanes; n++)); do lane & done
+  wait
+} <"$work/most"
+lane <"$work/alone"
 echo "tested in $((SECONDS - begin)) s, the build included"
 for program in "$work"/*.test; do # each is removed once it has ended
   [ -e "$program" ] && echo "FAIL  did not end: $(cat "${program%.test}.dir")" && touch "$work/failed"
