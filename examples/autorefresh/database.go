@@ -25,9 +25,13 @@ type database struct {
 	queries atomic.Int64
 }
 
+// lockTimeout is how long one process waits for another, in milliseconds: filling a new database takes
+// seconds on a slow machine.
+const lockTimeout = 60_000
+
 // openDatabase opens an SQLite file, and fills it with products if it has none.
 func openDatabase(ctx context.Context, path string, products int) (*database, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=busy_timeout(%d)&_txlock=immediate", path, lockTimeout))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Processes that begin at the same time open a new database together: the change of its journal's
@@ -28,4 +29,26 @@ func TestProcessesOpenANewDatabaseTogether(t *testing.T) {
 		}
 		all.Wait()
 	}
+}
+
+// On a machine with much to do it takes one process more than 5 s to fill a new database. The next
+// one waited that long, and ended.
+func TestASlowStartIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "slow.db")
+	first, err := openDatabase(t.Context(), path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.close() }()
+	filling, err := first.sql.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(5500*time.Millisecond, func() { _ = filling.Commit() })
+	second, err := openDatabase(t.Context(), path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.close()
 }
