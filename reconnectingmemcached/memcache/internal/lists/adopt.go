@@ -18,7 +18,7 @@ func (l *Lists) adopt(names []string, told []history.List) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	before := l.now.Load()
-	next := before.ReplacedBy(roster.New(l.fleet, l.options.Hash, names), time.Duration(l.fleet.Now()))
+	next := before.ReplacedBy(roster.New(l.fleet, l.options.Hash, l.ordered(names)), time.Duration(l.fleet.Now()))
 	if l.options.HandOver < 0 {
 		next.Former = nil
 	}

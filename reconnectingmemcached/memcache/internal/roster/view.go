@@ -15,7 +15,7 @@ const maxFormer = history.MaxLists
 // View is the present list of servers, and those before it. It is immutable.
 type View struct {
 	Present Roster
-	Former  []Former // latest first
+	Former  []Former // latest first, each list once, and not the present one
 }
 
 // Former is a list that was replaced, at a time of the client's clock.
@@ -24,13 +24,20 @@ type Former struct {
 	Replaced time.Duration
 }
 
-// ReplacedBy is the view after a change.
+// ReplacedBy is the view after a change. Lists that come back and are replaced again count once, so
+// that they do not crowd out others.
 func (v *View) ReplacedBy(present Roster, now time.Duration) *View {
 	next := &View{Present: present}
-	if v != nil {
-		next.Former = append(append(next.Former, Former{v.Present, now}), v.Former...)
-		next.Former = next.Former[:min(len(next.Former), maxFormer)]
+	if v == nil {
+		return next
 	}
+	next.Former = append(next.Former, Former{v.Present, now})
+	for _, f := range v.Former {
+		if !slices.Equal(f.Names, present.Names) && !slices.Equal(f.Names, v.Present.Names) {
+			next.Former = append(next.Former, f)
+		}
+	}
+	next.Former = next.Former[:min(len(next.Former), maxFormer)]
 	return next
 }
 
