@@ -1,8 +1,12 @@
 package memcache_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -256,6 +260,64 @@ func TestProxyThatEndsConnectionsAtACommand(t *testing.T) {
 			t.Errorf("GetAndTouch ten minutes later = %v: it is not tried again", err)
 		}
 	})
+}
+
+// TestProxyThatEndsConnectionsAtOneOfTwoCommands is about one that left the command before without
+// its answer. That was taken for the one that the proxy does not know, and was not sent for ten
+// minutes.
+func TestProxyThatEndsConnectionsAtOneOfTwoCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{"198.18.0.1:11211"}, DialContext: slowProxy})
+		check(t, err)
+		var lastIncr, lastGat error
+		for range 10 {
+			var callers sync.WaitGroup
+			callers.Go(func() { _, lastIncr = c.Increment("k", 1) })
+			time.Sleep(time.Millisecond)
+			callers.Go(func() { _, lastGat = c.GetAndTouch("k", 10) })
+			callers.Wait()
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !errors.Is(lastGat, memcache.ErrServerError) || !strings.Contains(lastGat.Error(), "gat") {
+			t.Errorf("GetAndTouch = %v, want an ErrServerError that names the command", lastGat)
+		}
+		if !errors.Is(lastIncr, memcache.ErrCacheMiss) {
+			t.Errorf("Increment = %v, want a miss", lastIncr)
+		}
+		check(t, c.Close())
+	})
+}
+
+// slowProxy has nothing of any key, and takes two milliseconds to say so. At gat it ends the
+// connection at once.
+func slowProxy(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	replies := make(chan string, 100)
+	go func() {
+		for reply := range replies {
+			time.Sleep(2 * time.Millisecond)
+			if _, err := io.WriteString(far, reply); err != nil {
+				break
+			}
+		}
+	}()
+	go func() {
+		defer close(replies)
+		defer func() { _ = far.Close() }()
+		for in := bufio.NewScanner(far); in.Scan(); {
+			switch verb, _, _ := strings.Cut(in.Text(), " "); verb {
+			case "gat":
+				return
+			case "version":
+				replies <- "VERSION 1\r\n"
+			case "incr":
+				replies <- "NOT_FOUND\r\n"
+			default:
+				replies <- "END\r\n"
+			}
+		}
+	}()
+	return near, nil
 }
 
 // TestServerThatEndsAllConnections is down, and no command is to blame.

@@ -21,8 +21,9 @@ import (
 // they do not know. Each such end costs all calls under way, so a command at which the server does
 // that is not sent any more.
 type endings struct {
-	inARow  [protocol.OpCount]atomic.Int32 // connections that ended with that command first in the queue
+	inARow  [protocol.OpCount]atomic.Int32 // connections that ended with that command unanswered
 	refused [protocol.OpCount]atomic.Int64 // until when it is not sent; 0: it is
+	trying  atomic.Bool                    // doubted commands are being tried
 }
 
 const (
@@ -31,6 +32,13 @@ const (
 	// unsentTime is how long a command is not sent then.
 	unsentTime = int64(10 * time.Minute)
 )
+
+// rareOps is a set of rare operations, one bit each.
+type rareOps uint32
+
+func (r rareOps) with(o protocol.Op) rareOps { return r | 1<<o }
+
+func (r rareOps) has(o protocol.Op) bool { return r&(1<<o) != 0 }
 
 // refusal is the error of a call that is not sent; nil if it is.
 func (e *endings) refusal(o protocol.Op, now func() int64) error {
@@ -48,28 +56,80 @@ func (e *endings) answered(o protocol.Op) {
 	}
 }
 
-// doubtCommand asks on a connection of its own whether it is the server that ends connections, or a
-// command that does.
+// ended takes note of commands that were unanswered at the end of a connection, and returns those
+// that are to be doubted. Flushing cannot be tried, so it is doubted only if nothing else is.
+func (e *endings) ended(ops rareOps) (doubted []protocol.Op) {
+	for o := range protocol.OpCount {
+		if ops.has(o) && e.inARow[o].Add(1) >= endingsInARow && (o != protocol.OpFlush || ops == rareOps(0).with(o)) {
+			doubted = append(doubted, o)
+		}
+	}
+	return doubted
+}
+
+// doubtCommands tries on connections of their own which of some commands it is that ends
+// connections, or whether the server does.
 //
 //nolint:contextcheck // it outlives the call.
-func (s *Server) doubtCommand(o protocol.Op) {
-	if s.endings.inARow[o].Add(1) < endingsInARow || !s.doubted.CompareAndSwap(false, true) {
+func (s *Server) doubtCommands(ops rareOps) {
+	doubted := s.endings.ended(ops)
+	if len(doubted) == 0 || !s.endings.trying.CompareAndSwap(false, true) {
 		return
 	}
 	s.Env.Spawn(func() {
-		defer s.doubted.Store(false)
-		ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
-		defer cancel()
-		switch err := s.ask(ctx, s.Dial); {
-		case s.Env.Ctx.Err() != nil:
-		case err != nil:
-			s.charge(s.freshFault(err))
-		default:
-			s.endings.refused[o].Store(s.Env.Now() + unsentTime)
-			s.Env.Log.Warn("memcached server or proxy ends the connection at a command: it is not sent any more for a while",
-				observe.Endpoint(s.Address), "command", o.Word())
+		defer s.endings.trying.Store(false)
+		for _, o := range doubted {
+			if !s.tryCommand(o) {
+				return
+			}
 		}
 	})
+}
+
+// tryCommand has a command no longer sent if it ends its connection, while the server answers on
+// another. It is false if the server does not.
+func (s *Server) tryCommand(o protocol.Op) bool {
+	answered, ended := s.sendAlone(o)
+	if answered {
+		s.endings.answered(o)
+		return true
+	}
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
+	defer cancel()
+	switch err := s.ask(ctx, s.Dial); {
+	case s.Env.Ctx.Err() != nil:
+		return false
+	case err != nil:
+		s.charge(s.freshFault(err))
+		return false
+	case ended:
+		s.endings.refused[o].Store(s.Env.Now() + unsentTime)
+		s.Env.Log.Warn("memcached server or proxy ends the connection at a command: it is not sent any more for a while",
+			observe.Endpoint(s.Address), "command", o.Word())
+	}
+	return true
+}
+
+// sendAlone sends a command, in a form that changes nothing, on a connection of its own. Flushing
+// has none: its end is taken for granted.
+func (s *Server) sendAlone(o protocol.Op) (answered, ended bool) {
+	if o == protocol.OpFlush {
+		return false, true
+	}
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
+	defer cancel()
+	c, err := s.openSession(ctx, s.Dial)
+	if err != nil {
+		return false, false
+	}
+	defer c.hangUp()
+	expired := &gomemcache.Item{Expiration: -1, CasID: math.MaxUint64}
+	command := protocol.AppendRequest(nil, o.Word(), &protocol.Request{Op: o, Key: protocol.CanaryKey, Item: expired, Valueless: true})
+	var line []byte
+	if _, err = c.conn.Write(command); err == nil {
+		line, err = protocol.ReadLine(c.in)
+	}
+	return err == nil && !protocol.TurnedAway(line), isEnd(err)
 }
 
 // The meta commands of memcached 1.6

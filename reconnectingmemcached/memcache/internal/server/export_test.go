@@ -121,18 +121,22 @@ func (s *Server) FillQueue(size int) (queued int, room bool, err error) {
 	return queued, room, err
 }
 
-// EndedAt is the command that the end of a connection is put down to, with these requests written.
-func (s *Server) EndedAt(end error, written ...protocol.Op) string {
+// EndedAt are the commands that the end of a connection may be put down to, with these requests
+// written.
+func (s *Server) EndedAt(end error, written ...protocol.Op) (words []string) {
 	l := &line{server: s}
 	for _, o := range written {
 		l.waiting.push(entry{op: o})
 	}
 	l.written = len(written)
 	l.waiting.push(entry{op: protocol.OpIncrement}) // is queued yet
-	if o, ok := l.endedAt(end); ok {
-		return o.Word()
+	ops := l.endedAt(end)
+	for o := range protocol.OpCount {
+		if ops.has(o) {
+			words = append(words, o.Word())
+		}
 	}
-	return ""
+	return words
 }
 
 // AnsweredAndReset has a Set answered on a connection that is reset before the next Set is written.

@@ -189,6 +189,9 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// isEnd reports whether the server has ended a connection.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || isReset(err) }
+
 // takeQueued returns nil if there is nothing to write.
 func (l *line) takeQueued() (*meter, []byte) {
 	l.mu.Lock()
@@ -304,14 +307,12 @@ func (l *line) connected(conn *meter) bool {
 }
 
 func (l *line) lost(err error) error {
-	o, atCommand := l.endedAt(err)
-	if atCommand {
-		l.server.doubtCommand(o)
-	}
+	ops := l.endedAt(err)
+	l.server.doubtCommands(ops)
 	if l.worked.Load() {
 		l.server.askSoon(err)
 	}
-	if atCommand || l.worked.Load() {
+	if ops != 0 || l.worked.Load() {
 		return UsedFault(err)
 	}
 	return l.server.freshFault(err)
@@ -457,18 +458,18 @@ func (m *meter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// endedAt is the rare operation that the end of the connection may be the answer to, if there is
-// one. It need not be the first: a proxy may leave those before it without their replies.
-func (l *line) endedAt(err error) (o protocol.Op, ok bool) {
+// endedAt are the rare operations that the end of the connection may be the answer to. It need not
+// be the first in the queue: a proxy may leave those before it without their replies.
+func (l *line) endedAt(err error) (ops rareOps) {
+	if !isEnd(err) {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !errors.Is(err, io.EOF) && !isReset(err) {
-		return o, false
-	}
 	for i := range l.written {
-		if o = l.waiting.nth(i).op; o.Rare() {
-			return o, true
+		if o := l.waiting.nth(i).op; o.Rare() {
+			ops = ops.with(o)
 		}
 	}
-	return o, false
+	return ops
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -47,8 +48,7 @@ func TestGivenUpBeforeItWasWritten(t *testing.T) {
 	}
 }
 
-// TestQueueIsBounded: what is queued for a server that does not read takes 8 MiB at most, or one
-// request.
+// TestQueueIsBounded: the queue of a server that does not read takes 8 MiB at most, or one request.
 func TestQueueIsBounded(t *testing.T) {
 	const most = 8 << 20
 	for _, size := range []int{10 << 10, most + 1} {
@@ -66,7 +66,7 @@ func TestQueueIsBounded(t *testing.T) {
 // were refused for a moment.
 func TestWhatEndsAConnection(t *testing.T) {
 	s := newServer(t, "127.0.0.1:1")
-	const set, get, gat = protocol.OpSet, protocol.OpGet, protocol.OpGetAndTouch
+	const set, get, gat, incr = protocol.OpSet, protocol.OpGet, protocol.OpGetAndTouch, protocol.OpIncrement
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 	for _, tt := range []struct {
 		end     error
@@ -76,11 +76,12 @@ func TestWhatEndsAConnection(t *testing.T) {
 		{io.EOF, []protocol.Op{gat}, "gat"},
 		{reset, []protocol.Op{gat, set}, "gat"},
 		{&net.OpError{Op: "write", Err: syscall.EPIPE}, []protocol.Op{set, get, gat, set}, "gat"},
+		{reset, []protocol.Op{incr, get, gat, incr}, "gat incr"},
 		{reset, []protocol.Op{set, get}, ""},
 		{reset, nil, ""},
 		{faults.ErrTimeout, []protocol.Op{gat}, ""},
 	} {
-		if got := s.EndedAt(tt.end, tt.written...); got != tt.want {
+		if got := strings.Join(s.EndedAt(tt.end, tt.written...), " "); got != tt.want {
 			t.Errorf("%v with %v written is put down to %q, want %q", tt.end, tt.written, got, tt.want)
 		}
 	}
