@@ -117,10 +117,18 @@ func closeBreakers(breakers []*breaker.Breaker) {
 // Dismiss lets servers go: their breakers, connections and metrics. What they missed is remembered
 // by address.
 func (f *Fleet) Dismiss(gone []*server.Server) {
+	f.Remove(gone)
+	f.Finish(gone)
+}
+
+// Remove is the part of Dismiss that does not wait: others get other servers of these addresses
+// from then on. Finish must follow.
+func (f *Fleet) Remove(gone []*server.Server) {
 	if len(gone) == 0 {
 		return
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	servers := make(map[addresses.Addr]*server.Server)
 	for id, s := range f.All() {
 		servers[id] = s
@@ -139,7 +147,10 @@ func (f *Fleet) Dismiss(gone []*server.Server) {
 		f.memory.add(id, s.Missed, time.Duration(f.Now()))
 	}
 	f.servers.Store(&servers)
-	f.mu.Unlock()
+}
+
+// Finish ends servers that were removed.
+func (f *Fleet) Finish(gone []*server.Server) {
 	breakers := make([]*breaker.Breaker, 0, len(gone))
 	for _, s := range gone {
 		f.Log.Info("memcached server let go: it is no longer named", observe.Endpoint(s.Address))

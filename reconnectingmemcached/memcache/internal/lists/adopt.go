@@ -108,11 +108,19 @@ func (l *Lists) leftAfter() time.Duration {
 // letGo ends the connections to servers that left long enough ago. What they have is not known from
 // then on.
 func (l *Lists) letGo() {
-	v := l.now.Load()
-	if v == nil {
+	if l.now.Load() == nil {
 		return
 	}
-	needed := v.Needs(l.leftAfter())
+	l.fleet.Finish(l.forgoUnneeded())
+	l.fleet.Forget()
+}
+
+// forgoUnneeded takes the servers that left long enough ago out of the fleet. Those of a list that
+// is being learned are there before it is.
+func (l *Lists) forgoUnneeded() []*server.Server {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	needed := l.now.Load().Needs(l.leftAfter())
 	for _, name := range l.options.Kept {
 		needed[l.fleet.Named(name)] = true
 	}
@@ -122,18 +130,22 @@ func (l *Lists) letGo() {
 			gone = append(gone, s)
 		}
 	}
-	l.forgo(gone)
-	l.fleet.Dismiss(gone)
-	l.fleet.Forget()
+	l.forgoLocked(gone)
+	l.fleet.Remove(gone)
+	return gone
 }
 
 // forgo stops asking servers that left.
 func (l *Lists) forgo(gone []*server.Server) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	l.forgoLocked(gone)
+}
+
+func (l *Lists) forgoLocked(gone []*server.Server) {
 	if len(gone) == 0 {
 		return
 	}
-	l.changing.Lock()
-	defer l.changing.Unlock()
 	l.now.Store(l.now.Load().Without(gone))
 	for _, s := range gone {
 		s.Missed.LoseMore()
