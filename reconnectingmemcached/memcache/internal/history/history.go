@@ -50,15 +50,27 @@ func Key(kind placement.Kind, names []string) string {
 	return keyPrefix + hex.EncodeToString(sum[:16])
 }
 
+// Fitting are the latest of some lists, as many as an item has room for.
+func Fitting(lists []List) []List {
+	lists = lists[:min(len(lists), MaxLists)]
+	size := len(version)
+	for i, l := range lists {
+		if size += len(l.line()); size > maxSize {
+			return lists[:i]
+		}
+	}
+	return lists
+}
+
+func (l List) line() string {
+	return fmt.Sprintf("\n%d %s", l.Replaced.UnixMilli(), strings.Join(l.Names, " "))
+}
+
 // Encode words lists as an item's value, the oldest left out if they are too long.
 func Encode(lists []List) []byte {
 	text := []byte(version)
-	for _, l := range lists[:min(len(lists), MaxLists)] {
-		line := fmt.Appendf(nil, "\n%d %s", l.Replaced.UnixMilli(), strings.Join(l.Names, " "))
-		if len(text)+len(line) > maxSize {
-			break
-		}
-		text = append(text, line...)
+	for _, l := range Fitting(lists) {
+		text = append(text, l.line()...)
 	}
 	return text
 }

@@ -80,12 +80,22 @@ func (l *Lists) share(limit time.Duration, names []string, known []history.List,
 	l.launch(limit, asks)
 	all, told := known, make([][]history.List, len(asks))
 	for i := range asks {
-		told[i] = l.decode(asks[i].Outcome.Item, names)
+		told[i] = decode(asks[i].Outcome.Item, names)
 		all, _ = history.Add(names, all, told[i])
 	}
+	l.tell(limit, names, all, told, asks)
+	_, added := history.Add(names, known, all)
+	return added
+}
+
+// tell stores lists on the servers that were asked and do not have them: those that fit an item,
+// and that others believe.
+func (l *Lists) tell(limit time.Duration, names []string, all []history.List, told [][]history.List, asks []server.Part) {
+	all = history.Fitting(plausible(slices.Clone(all), names))
 	if len(all) == 0 {
-		return nil
+		return
 	}
+	key := history.Key(l.options.Hash, names)
 	it := &gomemcache.Item{Key: key, Value: history.Encode(all), Flags: history.Flags, Expiration: secondsLeft(all[0])}
 	tells := make([]server.Part, 0, len(asks))
 	for i := range asks {
@@ -95,8 +105,6 @@ func (l *Lists) share(limit time.Duration, names []string, known []history.List,
 		}
 	}
 	l.launch(limit, tells)
-	_, added := history.Add(names, known, all)
-	return added
 }
 
 func (l *Lists) launch(limit time.Duration, parts []server.Part) {
@@ -110,10 +118,8 @@ func secondsLeft(l history.List) int32 {
 	return int32(max(1, (history.Life-time.Since(l.Replaced))/time.Second)) //nolint:gosec // a day at most.
 }
 
-// decode reads a server's report of the lists before one. Anyone who can write to a server can name
-// any addresses: no more of them are dialled than a fleet of some size may have had, and no sockets
-// of this machine unless the present list has some, too.
-func (l *Lists) decode(it *gomemcache.Item, names []string) []history.List {
+// decode reads a server's report of the lists before one.
+func decode(it *gomemcache.Item, names []string) []history.List {
 	if it == nil || it.Flags != history.Flags {
 		return nil
 	}
@@ -121,6 +127,13 @@ func (l *Lists) decode(it *gomemcache.Item, names []string) []history.List {
 	if err != nil {
 		return nil // it is another version's, say
 	}
+	return plausible(lists, names)
+}
+
+// plausible are the lists that are believed to have been before one. Anyone who can write to a
+// server can name any addresses: no more of them are dialled than a fleet of some size may have
+// had, and no sockets of this machine unless the present list has some, too.
+func plausible(lists []history.List, names []string) []history.List {
 	most, sockets := max(leastNames, 4*len(names)), slices.ContainsFunc(names, addresses.IsUnixPath)
 	return slices.DeleteFunc(lists, func(f history.List) bool {
 		return len(f.Names) > most || !sockets && slices.ContainsFunc(f.Names, addresses.IsUnixPath)
