@@ -48,31 +48,39 @@ func (c *Cluster) List(ctx context.Context) ([]string, error) {
 	if c.Endpoint == "" {
 		return nil, errors.New("memcachedservers: Cluster.Endpoint is empty: set the cluster's configuration endpoint")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var failed []error
 	for range 2 {
-		at := c.next()
+		at, others := c.next()
 		answer, err := c.ask(ctx, at)
 		if err == nil {
-			return c.known.judge(answer, time.Now())
+			return c.judge(answer)
 		}
 		failed = append(failed, fmt.Errorf("memcachedservers: ask %s for its cluster: %w", at, err))
-		if ctx.Err() != nil || len(c.known.list) == 0 {
+		if ctx.Err() != nil || !others {
 			break
 		}
 	}
 	return nil, errors.Join(failed...)
 }
 
-// next picks the node to ask: the endpoint and the nodes in turn.
-func (c *Cluster) next() string {
-	at := c.turn % (len(c.known.list) + 1)
-	c.turn = at + 1
-	if at == 0 {
-		return c.Endpoint
+// next picks the node to ask, and tells whether there are others: the endpoint and the nodes in
+// turn.
+func (c *Cluster) next() (at string, others bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	nodes := c.known.list
+	i := c.turn % (len(nodes) + 1)
+	c.turn = i + 1
+	if i == 0 {
+		return c.Endpoint, len(nodes) > 0
 	}
-	return c.known.list[at-1]
+	return nodes[i-1], true
+}
+
+func (c *Cluster) judge(answer config) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known.judge(answer, time.Now())
 }
 
 func (c *Cluster) ask(ctx context.Context, address string) (config, error) {

@@ -3,6 +3,7 @@ package memcachedservers_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -174,6 +175,40 @@ func TestTwoListsWithOneVersion(t *testing.T) {
 	if got, err := source.List(t.Context()); err == nil || !strings.Contains(err.Error(), "two lists") {
 		t.Errorf("%q, %v; want an error", got, err)
 	}
+}
+
+// TestAClusterForTwo tells of two clients with one source. While one asked a node that hung, the
+// other waited for that, however little time it had.
+func TestAClusterForTwo(t *testing.T) {
+	dialling, release := make(chan struct{}, 1), make(chan struct{})
+	source := &memcachedservers.Cluster{Endpoint: "config:11211", DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		dialling <- struct{}{}
+		<-release
+		return nil, net.ErrClosed
+	}}
+	var asking sync.WaitGroup
+	asking.Go(func() { _, _ = source.List(t.Context()) })
+	<-dialling
+	ended, end := context.WithCancel(t.Context())
+	end()
+	second := make(chan error, 1)
+	asking.Go(func() {
+		_, err := source.List(ended)
+		second <- err
+	})
+	select {
+	case err := <-second:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want the end of the context", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("List waits for that of another")
+	}
+	close(release)
+	asking.Wait()
 }
 
 func TestAClusterThatHangs(t *testing.T) {
