@@ -117,6 +117,7 @@ func (s *State) judgeClaim() {
 	s.claim = claim{}
 	if !moves {
 		s.primary.told = claimed.epoch // what it was before means nothing any more
+		s.confirm()
 		return
 	}
 	s.comeBack(claimed.addr) // a server that was left, was left at an epoch that no longer means anything

@@ -56,6 +56,21 @@ func TestWhatMostAnnounceAtTheEpochOfBeforeIsConfirmed(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// It had a lower epoch, which most had been seen to begin anew with: that was taken, and the move was
+// provisional still when the next failover began.
+func TestWhatMostAnnounceAtALowerEpochIsConfirmed(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(report(serverA, 2), seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.hear(report(serverA, 0), seeds()...)
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 1), seeds()[1:]...)
+	p.is(follow.Up, serverB)
+	p.push(seeds()[1], follow.Selected, serverA)
+	p.is(follow.Fenced, serverB)
+}
+
 // The client had not heard of a failover, and followed the next one. The primary between the two
 // had been a replica as far as it knew, and was believed when one that had gone wrong announced it
 // before it was demoted.

@@ -74,7 +74,7 @@ func (w *World) failUnlessOutnumbered(format string, args ...any) {
 // lifted looks how long failovers that did not happen have kept writes waiting.
 func (c *client) lifted() {
 	w := c.world
-	c.fences = append(c.fences, stay{c.fencedAt, w.now})
+	c.fences = append(c.fences, stay{c.raisedAt, c.fencedAt, w.now})
 	var all time.Duration
 	for _, f := range c.fences {
 		if f.from > w.now-15*time.Second {
@@ -86,12 +86,13 @@ func (c *client) lifted() {
 	}
 }
 
-// mayFence reports whether fences that came to nothing have not used up their time.
+// mayFence reports whether fences that came to nothing have not used up their time. Of stops that
+// follow each other the state counts the first only.
 func (c *client) mayFence() bool {
 	var all time.Duration
 	for _, f := range c.fences {
 		if f.to > c.world.now-16*time.Second {
-			all += f.to - f.from
+			all += f.to - f.began
 		}
 	}
 	return all < 500*time.Millisecond

@@ -32,8 +32,9 @@ type connection struct {
 	dead   bool          // bytes sent on it are swallowed
 }
 
-// stay is a time that something lasted.
-type stay struct{ from, to time.Duration }
+// stay is a time that something lasted: from when on, later by what the client was stopped for since
+// it began.
+type stay struct{ began, from, to time.Duration }
 
 // selected is the server that a sentinel has selected or announced, and not given up since, when
 // that was heard, and whether the state knew it by then.
@@ -60,6 +61,7 @@ type client struct {
 	refused  bool          // commands are
 	fenced   bool
 	fencedAt time.Duration
+	raisedAt time.Duration  // the same, however long the client was stopped since
 	why      follow.Trigger // it last moved
 	toldAt   time.Duration  // when it last moved, or a sentinel announced that move
 	held     bool
@@ -193,7 +195,7 @@ func (c *client) serve(e follow.Effect) {
 		if s := w.server(e.Candidate); s == nil || s.evil {
 			w.failUnlessOutnumbered("writes wait for %s, which no majority of the voters names", e.Candidate)
 		}
-		c.fenced, c.fencedAt = true, w.now
+		c.fenced, c.fencedAt, c.raisedAt = true, w.now, w.now
 	case follow.Lift:
 		if !c.fenced {
 			w.fail("a fence is lifted that is not there")

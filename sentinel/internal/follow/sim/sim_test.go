@@ -115,6 +115,8 @@ func failed() []uint64 {
 		195353,       // the next failover had begun before the primary was found, and others announced that late
 		300000094193, // one that most announced, at the epoch of before, stayed provisional
 		436194,       // a replica that was announced before it answered was provisional, and the next failover overlooked
+		360000428326, // what most announced at an epoch that had begun anew was provisional, and the next failover overlooked
+		360000367800, // a fence took longer, as the process was stopped twice
 	}
 }
 
