@@ -270,3 +270,92 @@ func TestThoseThatAreAskedInTurnKeepTheirConnections(t *testing.T) {
 		}
 	}
 }
+
+// One that had gone wrong selected a replica again and again, and announced another. Each selection
+// had a connection of its own, and they were without bound.
+func TestOneThatIsSelectedAgainKeepsItsConnection(t *testing.T) {
+	p := up(t, follow.Config{})
+	open := make(map[follow.Link]bool)
+	dials := 0
+	for i := range 2000 {
+		if i%7 == 0 {
+			p.push(seeds()[0], follow.Selected, serverC)
+		}
+		if i%100 == 0 {
+			p.hear(report(serverB, int64(2+i)), seeds()[0])
+			p.hear(report(serverA, 1), seeds()[1:]...)
+		}
+		p.pass(time.Millisecond)
+		for len(p.done) > 0 {
+			done := p.done
+			p.done = nil
+			for _, e := range done {
+				switch e := e.(type) {
+				case follow.Dial:
+					dials++
+					open[e.Link] = true
+					p.step(follow.Dialled{Link: e.Link})
+				case follow.Ask:
+					p.step(follow.Answered{Link: e.Link})
+				case follow.End:
+					delete(open, e.Link)
+				}
+			}
+		}
+		if len(open) > 2 {
+			t.Fatalf("there are %d connections to two servers", len(open))
+		}
+	}
+	if dials != 2 {
+		t.Errorf("%d dials", dials)
+	}
+}
+
+// A server refused the password, for good. Each time that one that had gone wrong selected it, it
+// was dialled.
+func TestAServerThatRefusesForGoodIsDialledSeldom(t *testing.T) {
+	p := up(t, follow.Config{})
+	dials := 0
+	for i := range 10_000 {
+		if i%5 == 0 {
+			p.push(seeds()[0], follow.Selected, serverC)
+		}
+		if i%200 == 0 {
+			p.hear(report(serverA, 1), seeds()...)
+		}
+		p.pass(time.Millisecond)
+		done := p.done
+		p.done = nil
+		for _, e := range done {
+			if d, ok := e.(follow.Dial); ok {
+				dials++
+				p.step(follow.Failed{Link: d.Link, Err: errors.New("WRONGPASS"), Permanent: true})
+			}
+		}
+	}
+	if dials > 60 || dials < 20 {
+		t.Errorf("%d dials in 10 s", dials)
+	}
+}
+
+// A sentinel that promotes a replica has it end all connections: it was dialled again only after the
+// pause of one that refuses, while writes waited.
+func TestAPromotedReplicaThatEndsItsConnectionsIsDialledAtOnce(t *testing.T) {
+	for lasts, within := range map[time.Duration]bool{60 * time.Millisecond: true, 4 * time.Millisecond: false} {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, false)
+		link := p.links[serverB]
+		for range lasts / (4 * time.Millisecond) {
+			p.pass(4 * time.Millisecond)
+			p.step(follow.Answered{Link: link})
+		}
+		p.step(follow.Ended{Link: link, At: p.now, Err: errors.New("EOF")})
+		if p.pass(4 * time.Millisecond); (p.links[serverB] != link) != within {
+			t.Errorf("after %v: it is dialled at once: %v", lasts, !within)
+		}
+		p.pass(10 * time.Millisecond)
+		p.answer(serverB, true)
+		p.is(follow.Provisional, serverB)
+	}
+}

@@ -57,6 +57,12 @@ func (a *asker) stuck(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
+// fails reports whether the loss of its link tells of a server that does not answer. As a replica is
+// promoted its sentinel has it end all connections.
+func (a *asker) fails(now time.Time) bool {
+	return a.proved.IsZero() || now.Sub(a.proved) < provedFor
+}
+
 // mayDial reports whether a server may be sent credentials: most sentinels list it or, while they
 // are not heard, most did not leave out the last primary when they were. A server that they list no
 // more may be somebody else's by now. One that does not answer rests, but for the last primary.
@@ -138,8 +144,27 @@ func (s *State) pursue(a asker) {
 		}
 		a.epoch = s.next.epoch
 	}
-	s.end(&s.next)
 	a.at, a.until = s.now, s.now.Add(confirmWithin)
+	s.replace(a)
+}
+
+// replace asks a server in place of the one that is asked. That one keeps its connection, and its
+// question, for when it is asked again. One that does not answer has one question besides at most.
+func (s *State) replace(a asker) {
+	besides := func(o asker) bool { return o.addr == s.next.addr && o.state == dialling }
+	if o := s.next; o.link != 0 && (o.state == waiting || o.state == dialling && !slices.ContainsFunc(s.aside, besides)) {
+		s.aside = append(s.aside, o)
+		s.next.link = 0
+	}
+	s.end(&s.next)
+	if i := slices.IndexFunc(s.aside, func(o asker) bool { return o.addr == a.addr && !o.stuck(s.now) }); i >= 0 {
+		o := s.aside[i]
+		s.aside = slices.Delete(s.aside, i, i+1)
+		a.link, a.state, a.proved = o.link, o.state, o.proved
+		if a.state == dialling {
+			a.at = o.at
+		}
+	}
 	s.next = a
 }
 
@@ -190,25 +215,14 @@ func (s *State) rotate() {
 	}
 }
 
-// turnTo asks a server in its turn. The one before keeps its connection until then. If it does not
-// answer it may be far away: the first question to it is waited for.
+// turnTo asks a server in its turn. The one before, if it does not answer, may be far away: the
+// first question to it is waited for.
 func (s *State) turnTo(a asker) {
 	a.until = later(a.until, s.next.until)
-	stuck := s.next.stuck(s.now)
-	if stuck {
+	if s.next.stuck(s.now) {
 		s.inVain(s.next.addr)
-		stuck = !slices.ContainsFunc(s.aside, func(o asker) bool { return o.addr == s.next.addr })
 	}
-	if stuck || s.next.link != 0 && s.next.state == waiting {
-		s.aside = append(s.aside, s.next)
-		s.next.link = 0
-	}
-	s.end(&s.next)
-	if i := slices.IndexFunc(s.aside, func(o asker) bool { return o.addr == a.addr && o.state == waiting }); i >= 0 {
-		a.link = s.aside[i].link
-		s.aside = slices.Delete(s.aside, i, i+1)
-	}
-	s.next = a
+	s.replace(a)
 }
 
 // besides is where the asker with a link is among those that were put aside; -1: it is not.

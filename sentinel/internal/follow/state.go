@@ -34,6 +34,7 @@ const (
 	stuckAfter        = 100 * time.Millisecond // when another server than one that does not answer is asked, too
 	firstRetry        = 10 * time.Millisecond  // between two questions to the last primary; each time is 1.6 times the one before
 	lastRetry         = 250 * time.Millisecond // so it is for other servers that do not answer
+	provedFor         = 25 * time.Millisecond  // for which a connection must have answered for its loss to be no dial in vain
 	returnLimit       = PollInterval           // for the sentinels to agree on a return
 	owedFor           = 100 * time.Millisecond // for the sentinels that were heard of late to answer on a return
 	resumeFirst       = 50 * time.Millisecond  // for a primary that has stalled to answer what it was asked before
@@ -126,6 +127,7 @@ type asker struct {
 	epoch    int64 // at which the sentinels named it; 0 if they have not yet
 	trigger  Trigger
 	err      error
+	proved   time.Time // when it first answered on the link; zero: it has not
 }
 
 type asking int

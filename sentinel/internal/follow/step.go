@@ -308,7 +308,10 @@ func (s *State) failed(e Failed) {
 	switch e.Link {
 	case 0:
 	case s.next.link:
-		s.next.link = 0
+		if s.next.fails(s.now) {
+			s.inVain(s.next.addr)
+		}
+		s.next.link, s.next.proved = 0, time.Time{}
 		if e.Permanent {
 			s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == s.next.addr })
 			s.giveUp(e.Err)
@@ -317,7 +320,6 @@ func (s *State) failed(e Failed) {
 		if !s.phase.Serves() {
 			s.primary.cause = e.Err
 		}
-		s.inVain(s.next.addr)
 		s.again(&s.next, e.Err)
 		s.rotate()
 	case s.target.link:
@@ -333,6 +335,9 @@ func (s *State) failed(e Failed) {
 
 func (s *State) nextAnswered(e Answered) {
 	a := &s.next
+	if a.proved.IsZero() {
+		a.proved = s.now
+	}
 	switch {
 	case !e.Primary:
 		s.saidReplica(*a)
