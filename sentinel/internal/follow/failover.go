@@ -319,7 +319,7 @@ func (s *State) judgeReturn() {
 	}
 	up := len(s.fresh())
 	switch {
-	case s.next.addr != "" && s.next.trigger == BySelection:
+	case s.next.addr != "" && s.next.trigger == BySelection && s.hinders():
 		s.endReturn(errors.New("a failover is under way"))
 	case 2*disagree >= up && disagree > 0 || ahead && s.now.Sub(s.primary.since) < refuseFor:
 		s.endReturn(errors.New("the sentinels name another, or are about to"))
@@ -329,6 +329,15 @@ func (s *State) judgeReturn() {
 	default:
 		s.install(s.target.link, s.target.addr, 0, ByReturn)
 	}
+}
+
+// hinders reports whether selections keep the last primary from returning still. A sentinel that has
+// gone wrong may select without end: so they do no longer than one of them may take.
+func (s *State) hinders() bool {
+	if s.move.hindered.IsZero() {
+		s.move.hindered = s.now
+	}
+	return s.now.Sub(s.move.hindered) < confirmWithin
 }
 
 // returnDue is when a return is to be judged again; zero: only when somebody is heard.

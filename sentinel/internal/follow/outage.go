@@ -19,7 +19,7 @@ func (s *State) lose(cause error) {
 func (s *State) down(d Down, to Phase) {
 	s.endFence()
 	s.endRepair()
-	s.primary.since, s.primary.cause = s.now, d.Cause
+	s.primary.since, s.primary.cause, s.move.hindered = s.now, d.Cause, time.Time{}
 	s.do(d)
 	s.become(to)
 	s.retry()

@@ -86,3 +86,59 @@ func TestThePrimaryDoesNotReturnBeforeALeaderHasAnswered(t *testing.T) {
 	}
 	p.is(follow.Up, serverA)
 }
+
+// One that had gone wrong selected a replica again and again. It kept a primary that had restarted
+// away for as long as it did.
+func TestSelectionsWithoutEndKeepNoPrimaryAway(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+		p.push(seeds()[0], follow.Selected, serverB)
+		lost := p.now
+		for p.state.Phase() != follow.Fenced && p.now.Sub(lost) < 10*time.Second {
+			p.pass(10 * time.Millisecond)
+			done := p.done
+			p.done = nil
+			for _, e := range done {
+				switch e := e.(type) {
+				case follow.Dial:
+					p.step(follow.Dialled{Link: e.Link})
+				case follow.Ask:
+					p.step(follow.Answered{Link: e.Link, Primary: e.Link == p.links[serverA]})
+				}
+			}
+			p.hear(report(serverA, 1), seeds()[1:]...)
+			p.push(seeds()[0], follow.Selected, serverB)
+		}
+		if took := p.now.Sub(lost); took < 2900*time.Millisecond || took > 3500*time.Millisecond {
+			t.Errorf("it returns after %v", took)
+		}
+		p.is(follow.Fenced, serverA) // one of them may be true
+	}
+}
+
+// A selection late in an outage has its time, though others came to nothing in the one before.
+func TestALateSelectionKeepsThePrimaryAway(t *testing.T) {
+	p := up(t, follow.Config{})
+	for range 2 {
+		p.step(follow.Died{Term: p.links[serverA], Err: errors.New("EOF")})
+		for range 10 {
+			p.pass(time.Second)
+			p.hear(report(serverA, 1), seeds()...)
+		}
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, false)
+		for range 5 {
+			p.pass(500 * time.Millisecond)
+			p.hear(report(serverA, 1), seeds()[1:]...)
+			p.answer(serverA, true)
+			p.hear(report(serverA, 1), seeds()[1:]...)
+			p.is(follow.Searching, serverA)
+		}
+		p.push(seeds()[0], follow.Aborted, serverB)
+		p.pass(500 * time.Millisecond)
+		p.answer(serverA, true)
+		p.hear(report(serverA, 1), seeds()...)
+		p.is(follow.Up, serverA)
+	}
+}

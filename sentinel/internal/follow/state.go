@@ -149,6 +149,7 @@ type move struct {
 	extended bool      // and so the fence stands for longer
 	wasted   []fenced  // fences of late that came to nothing
 	returned time.Time // since when the last primary answers again, in phase Returning
+	hindered time.Time // since when selections have kept it from returning; zero: they have not
 }
 
 // fenced is when a fence ended that came to nothing, and how long it took.
