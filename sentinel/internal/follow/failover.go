@@ -391,6 +391,10 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
-	s.raise() // it may have been announced by now
-	s.goOn()  // and be about to be replaced
+	s.raise() // it may have been announced by now, and be about to be replaced
+	if moved || s.phase == Provisional {
+		s.goOn()
+		return
+	}
+	s.reselect(s.move.chosen) // none of them has led to the primary of before
 }

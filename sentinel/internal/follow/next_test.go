@@ -8,21 +8,27 @@ import (
 )
 
 // A failover had begun before the primary was found, or while it was lost. It served without a
-// fence, and what was written until the promotion was lost.
+// fence, and what was written until the promotion was lost. That one that had gone wrong selected
+// that primary hid it, too.
 func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
 	leader, wrong, others := seeds()[1], seeds()[0], []string{seeds()[2], "10.0.1.4:26379", "10.0.1.5:26379"}
-	p := newPlay(t, follow.Config{Seeds: append([]string{leader, wrong}, others...)})
-	p.hear(report(serverA, 1), append(others, leader, wrong)...)
-	p.push(leader, follow.Selected, serverB)
-	p.hear(report(serverC, 2), wrong)
-	p.answer(serverB, false) // C is asked next, and A meanwhile
-	p.pass(20 * time.Millisecond)
-	p.answer(serverA, true)
-	p.hear(report(serverA, 1), others...)
-	for _, addr := range []string{leader, wrong} {
-		p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
+	for _, hides := range []bool{false, true} {
+		p := newPlay(t, follow.Config{Seeds: append([]string{leader, wrong}, others...)})
+		p.hear(report(serverA, 1), append(others, leader, wrong)...)
+		p.push(leader, follow.Selected, serverB)
+		if hides {
+			p.push(wrong, follow.Selected, serverA)
+		}
+		p.hear(report(serverC, 2), wrong)
+		p.answer(serverB, false) // C is asked next, and A meanwhile
+		p.pass(20 * time.Millisecond)
+		p.answer(serverA, true)
+		p.hear(report(serverA, 1), others...)
+		for _, addr := range []string{leader, wrong} {
+			p.step(follow.Unheard{Sentinel: addr, Asked: p.now})
+		}
+		p.is(follow.Fenced, serverA)
 	}
-	p.is(follow.Fenced, serverA)
 }
 
 // Fences had used up their time, and a sentinel that had gone wrong selected again: the selection

@@ -63,7 +63,7 @@ func planted() []testutil.Mutant {
 		{What: "the next failover is forgotten", File: "../failover.go", Right: "s.reselect(next)", Wrong: "s.reselect(nil)"},
 		{What: "where none has led there is no next failover", File: "../failover.go", Right: "if !here(c) && (i > led || s.leads(c)) {", Wrong: "if !here(c) && led >= 0 && i > led {"},
 		{What: "what is said of the next failover does not count", File: "../failover.go", Right: "(i > led || s.leads(c))", Wrong: "i > led"},
-		{What: "what was announced before it answered is provisional", File: "../failover.go", Right: "	s.raise() // it may have been announced by now\n", Wrong: ""},
+		{What: "what was announced before it answered is provisional", File: "../failover.go", Right: "	s.raise() // it may have been announced by now, and be about to be replaced\n", Wrong: ""},
 		{What: "a selection for which nothing waits is forgotten", File: "../failover.go", Right: "	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return !s.pending(c) })\n", Wrong: "	m.chosen = m.chosen[len(m.chosen)-1:]\n"},
 		{What: "what is taken out is dialled", File: "../asker.go", Right: "return !s.rests(a.addr) && s.known(a.addr)\n", Wrong: "return !s.rests(a.addr)\n"},
 		{What: "the last primary is dialled though it was taken out", File: "../asker.go", Right: "return !s.majority(without)", Wrong: "return true"},
