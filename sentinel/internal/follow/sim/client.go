@@ -365,7 +365,9 @@ func (c *client) dial(d follow.Dial) {
 		w.fail("more than 40 dials in a second")
 	}
 	l := &connection{number: d.Link, to: to, heard: c.hears()}
-	c.links[d.Link] = l
+	if c.links[d.Link] = l; len(c.links) > linksMost {
+		w.fail("more than %d connections beside that of the primary", linksMost)
+	}
 	switch {
 	case !to.cut && to.alive:
 		w.after(w.delay(), func() { c.dialled(l) })
