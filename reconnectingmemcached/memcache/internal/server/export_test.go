@@ -164,6 +164,20 @@ func (s *Server) AnsweredAndReset() (first, end error) {
 	return sets[0].err, end
 }
 
+// AloneAfterAReset reports whether Gets are sent alone from the moment in which a write fails on a
+// connection on which some share a line, before the reader has seen its end.
+func (s *Server) AloneAfterAReset() bool {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	l := &line{server: s, cancel: func() {}, gone: make(chan struct{})}
+	l.worked.Store(true)
+	l.waiting.push(entry{op: protocol.OpGet})
+	l.waiting.push(entry{op: protocol.OpGet, joined: true})
+	l.written = 2
+	l.unwritable(&meter{Conn: near, server: s, line: l}, &net.OpError{Op: "write", Err: syscall.EPIPE})
+	return s.asksAlone(s.Env.Now())
+}
+
 // resetConn is reset after the first write; its replies are there yet.
 type resetConn struct {
 	scripted

@@ -178,6 +178,7 @@ func (l *line) writeOnce() {
 // have answered before: the reader takes that, and sees what the end is the answer to.
 func (l *line) unwritable(conn *meter, err error) {
 	l.mu.Lock()
+	l.separateLocked() // before others go to a fresh connection: there the same would happen again
 	l.halted = true
 	l.mu.Unlock()
 	if !isReset(err) || conn.SetReadDeadline(time.Now().Add(l.server.Env.config.Timeout)) != nil {
@@ -356,14 +357,12 @@ func (l *line) end(err error) {
 		return
 	}
 	l.err = err
+	l.separateLocked()
 	waiting, written, conn := l.waiting, l.written, l.conn
 	l.waiting, l.written, l.queued, l.spare = fifo{}, 0, nil, nil
 	l.makeRoomLocked()
 	l.mu.Unlock()
 
-	if waiting.sharesLine(written) && l.worked.Load() {
-		l.server.askAlone(aloneAtEnd)
-	}
 	l.cancel()
 	l.server.forget(l, err)
 	close(l.gone)
@@ -372,6 +371,14 @@ func (l *line) end(err error) {
 	}
 	for i := range waiting.size {
 		waiting.nth(i).fail(err, i < written)
+	}
+}
+
+// separateLocked has Gets sent alone for a moment, if one that shares its line may have ended this
+// connection.
+func (l *line) separateLocked() {
+	if l.waiting.sharesLine(l.written) && l.worked.Load() {
+		l.server.askAlone(aloneAtEnd)
 	}
 }
 

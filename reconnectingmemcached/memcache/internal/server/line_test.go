@@ -97,6 +97,15 @@ func TestAnsweredAndReset(t *testing.T) {
 	}
 }
 
+// TestAloneAfterAReset tells of a twemproxy that ends a connection because of the Gets that share a
+// line. The writer saw that first; until the reader did, others shared lines on the fresh
+// connection, which ended as well: a Get that was tried again there was a miss.
+func TestAloneAfterAReset(t *testing.T) {
+	if !newServer(t, "127.0.0.1:1").AloneAfterAReset() {
+		t.Error("Gets share lines on the next connection, too")
+	}
+}
+
 // TestMissedWhileReplayEnds tells of the write that failed in the very moment in which the
 // deletions of others ended: nobody saw to its own, and its key was a miss for ever.
 func TestMissedWhileReplayEnds(t *testing.T) {
