@@ -157,7 +157,7 @@ func (c *client) heardOf(f *failover) bool {
 }
 
 // found looks whether a replica that was selected is found once it is the primary, whatever else
-// was selected by those that have gone wrong.
+// was selected by those that have gone wrong. An abort of a failover before it may come late.
 func (c *client) found(f *failover) {
 	w, at, fenced := c.world, c.world.now, c.fencedAt
 	if slices.ContainsFunc(w.sentinels, func(q *sentinel) bool {
@@ -174,7 +174,7 @@ func (c *client) found(f *failover) {
 	}
 	w.after(foundWithin, func() {
 		waits := c.fenced && c.fencedAt == fenced || c.takesWrites(f.from)
-		if waits && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
+		if waits && c.heardOf(f) && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
 			w.fail("%s is selected and promoted, and writes wait for it, or go elsewhere, for %v", f.to.addr, foundWithin)
 		}
 	})

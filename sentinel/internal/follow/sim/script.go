@@ -153,7 +153,7 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 			}
 		}
 		w.tell("sentinels forget what is about the primary for %v, all of them: %v", d, all)
-		w.troubled(d)
+		w.troubled(d + follow.PollInterval + 100*time.Millisecond) // until they were asked again
 	case 1: // SENTINEL REMOVE
 		w.tell("sentinel %s does not know the name for %v", q.addr, d)
 		q.ignorant = w.now + d
