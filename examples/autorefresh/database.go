@@ -25,8 +25,8 @@ type database struct {
 	queries atomic.Int64
 }
 
-// lockTimeout is how long one process waits for another, in milliseconds: filling a new database takes
-// seconds on a slow machine.
+// lockTimeout is how long one process waits for another, in milliseconds: filling a new database
+// takes seconds on a slow machine.
 const lockTimeout = 60_000
 
 // openDatabase opens an SQLite file, and fills it with products if it has none.

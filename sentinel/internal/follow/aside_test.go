@@ -338,8 +338,8 @@ func TestAServerThatRefusesForGoodIsDialledSeldom(t *testing.T) {
 	}
 }
 
-// A sentinel that promotes a replica has it end all connections: it was dialled again only after the
-// pause of one that refuses, while writes waited.
+// A sentinel that promotes a replica has it end all connections: it was dialled again only after
+// the pause of one that refuses, while writes waited.
 func TestAPromotedReplicaThatEndsItsConnectionsIsDialledAtOnce(t *testing.T) {
 	for lasts, within := range map[time.Duration]bool{60 * time.Millisecond: true, 4 * time.Millisecond: false} {
 		p := up(t, follow.Config{})

@@ -57,8 +57,8 @@ func (a *asker) stuck(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
-// fails reports whether the loss of its link tells of a server that does not answer. As a replica is
-// promoted its sentinel has it end all connections.
+// fails reports whether the loss of its link tells of a server that does not answer. As a replica
+// is promoted its sentinel has it end all connections.
 func (a *asker) fails(now time.Time) bool {
 	return a.proved.IsZero() || now.Sub(a.proved) < provedFor
 }

@@ -56,8 +56,8 @@ func TestWhatMostAnnounceAtTheEpochOfBeforeIsConfirmed(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
-// It had a lower epoch, which most had been seen to begin anew with: that was taken, and the move was
-// provisional still when the next failover began.
+// It had a lower epoch, which most had been seen to begin anew with: that was taken, and the move
+// was provisional still when the next failover began.
 func TestWhatMostAnnounceAtALowerEpochIsConfirmed(t *testing.T) {
 	p := up(t, follow.Config{})
 	p.hear(report(serverA, 2), seeds()...)

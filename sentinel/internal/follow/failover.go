@@ -331,8 +331,8 @@ func (s *State) judgeReturn() {
 	}
 }
 
-// hinders reports whether selections keep the last primary from returning still. A sentinel that has
-// gone wrong may select without end: so they do no longer than one of them may take.
+// hinders reports whether selections keep the last primary from returning still. A sentinel that
+// has gone wrong may select without end: so they do no longer than one of them may take.
 func (s *State) hinders() bool {
 	if s.move.hindered.IsZero() {
 		s.move.hindered = s.now

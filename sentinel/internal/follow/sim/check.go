@@ -17,8 +17,8 @@ const (
 	// questionsMost is how many questions to the primary and to all sentinels there may be in a
 	// second.
 	questionsMost = 60
-	// linksMost is how many connections there may be beside that of the primary, to two servers, each
-	// with a question that it does not answer, and to the last primary.
+	// linksMost is how many connections there may be beside that of the primary, to two servers,
+	// each with a question that it does not answer, and to the last primary.
 	linksMost = 6
 	// announcedMost is how old the word of a server may be that waits for the sentinels.
 	announcedMost = 5 * time.Second

@@ -32,8 +32,8 @@ type connection struct {
 	dead   bool          // bytes sent on it are swallowed
 }
 
-// stay is a time that something lasted: from when on, later by what the client was stopped for since
-// it began.
+// stay is a time that something lasted: from when on, later by what the client was stopped for
+// since it began.
 type stay struct{ began, from, to time.Duration }
 
 // selected is the server that a sentinel has selected or announced, and not given up since, when
