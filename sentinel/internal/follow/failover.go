@@ -240,7 +240,8 @@ func (s *State) revert(why error) {
 		return
 	}
 	from := s.move.from
-	s.move.from, s.move.until, s.move.chosen = "", time.Time{}, nil
+	s.move.from, s.move.until = "", time.Time{}
+	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == s.primary.addr }) // others are of the next failover
 	elected, majority := s.elect()
 	if !majority { // one that has gone wrong may have told it
 		elected.epoch = min(elected.epoch, s.primary.epoch)

@@ -1,6 +1,7 @@
 package follow_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -166,4 +167,25 @@ func TestASelectionHasItsOwnTime(t *testing.T) {
 	}
 	p.answer(serverB, true)
 	p.is(follow.Provisional, serverB)
+}
+
+// A replica that was promoted was lost, and not announced. The next failover had begun just before
+// that move was taken back, and was forgotten with it: the primary of before served without a
+// fence.
+func TestAFailoverThatBeginsBeforeAMoveIsTakenBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+	for range 29 {
+		p.pass(100 * time.Millisecond)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.pass(100 * time.Millisecond)
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
 }
