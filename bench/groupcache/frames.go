@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,12 +56,7 @@ type wayOf struct {
 
 // ways are those that are compared: golang's, ours over HTTP, ours by frames without and with a
 // deadline for each Get.
-func ways(theirURL, ourURL string) ([]wayOf, func(), error) {
-	pool := golang.NewHTTPPoolOpts("http://127.0.0.1:1", nil)
-	pool.Set(theirURL)
-	theirs := golang.NewGroup(group, 0, golang.GetterFunc(func(context.Context, string, golang.Sink) error {
-		return errors.New("the owner was not asked")
-	}))
+func ways(theirs *golang.Group, ourURL string) ([]wayOf, func(), error) {
 	overHTTP, plain, err := client(ourURL, nil, groupcache.FramesOff)
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +107,7 @@ func (b bench) frames() error {
 		return err
 	}
 	defer stopOurs()
-	all, stop, err := ways(theirURL, ourURL)
+	all, stop, err := ways(b.original(theirURL), ourURL)
 	if err != nil {
 		return err
 	}

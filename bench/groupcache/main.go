@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	golang "github.com/golang/groupcache"
+
 	"github.com/holdfast-go/holdfast/bench/internal/tables"
 )
 
@@ -38,7 +40,7 @@ func main() {
 		}
 		return
 	}
-	b := bench{rounds: *rounds, round: *round, book: tables.NewBook(os.Stdout)}
+	b := bench{rounds: *rounds, round: *round, book: tables.NewBook(os.Stdout), original: original()}
 	b.book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	for _, part := range strings.Split(*only, ",") {
 		if err := b.play(part); err != nil {
@@ -56,6 +58,8 @@ type bench struct {
 	rounds int
 	round  time.Duration
 	book   *tables.Book
+	// original returns golang's group whose only peer is at a URL.
+	original func(url string) *golang.Group
 }
 
 func (b bench) play(part string) error {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +127,22 @@ func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.RoundTripper.RoundTrip(r.WithContext(ctx))
 }
 
+// original returns golang's group as a process has it whose only peer is at a URL. One process may
+// have one pool only, which all parts share.
+func original() func(url string) *golang.Group {
+	made := sync.OnceValues(func() (*golang.HTTPPool, *golang.Group) {
+		pool := golang.NewHTTPPoolOpts("http://127.0.0.1:1", nil)
+		return pool, golang.NewGroup(group, 0, golang.GetterFunc(func(context.Context, string, golang.Sink) error {
+			return errors.New("the owner was not asked")
+		}))
+	})
+	return func(url string) *golang.Group {
+		pool, g := made()
+		pool.Set(url)
+		return g
+	}
+}
+
 // peers measures gets of values that the owner has in its cache. The caller keeps nothing.
 func (b bench) peers() error {
 	theirURL, stopTheirs, err := start("golang")
@@ -139,11 +156,7 @@ func (b bench) peers() error {
 	}
 	defer stopOurs()
 
-	pool := golang.NewHTTPPoolOpts("http://127.0.0.1:1", nil)
-	pool.Set(theirURL)
-	theirs := golang.NewGroup(group, 0, golang.GetterFunc(func(context.Context, string, golang.Sink) error {
-		return errors.New("the owner was not asked")
-	}))
+	theirs := b.original(theirURL)
 	ours, instance, err := client(ourURL, nil, groupcache.FramesOff)
 	if err != nil {
 		return err

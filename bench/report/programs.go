@@ -52,7 +52,7 @@ func programs() []program {
 			name: "groupcache", folder: "groupcache", title: "groupcache: beside golang/groupcache",
 			args:  []string{},
 			quick: []string{"-rounds", "3"},
-			smoke: []string{"-rounds", "3", "-duration", "100ms", "-only", "hit,miss,frames,multi"},
+			smoke: []string{"-rounds", "3", "-duration", "100ms", "-only", "hit,miss,peer,frames,multi"},
 		},
 		{
 			name: "grpcpeer", folder: "grpcpeer", title: "groupcache: gRPC beside HTTP",
