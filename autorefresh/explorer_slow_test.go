@@ -114,14 +114,7 @@ func TestExpeditionsWithASlowSecondLevel(t *testing.T) {
 						e.raise(c, key)
 					}
 				})
-				e.working.Go(func() {
-					for e.going(200 * time.Millisecond) {
-						least := e.least(key, 0, always)
-						if what, version, ok := e.read(c, key); ok {
-							e.check(what, key, version, least)
-						}
-					}
-				})
+				e.keepReading(c, key, 200*time.Millisecond, 0, always)
 			}
 		}
 		e.sound(c)

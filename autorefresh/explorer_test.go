@@ -101,12 +101,6 @@ func (e *explored) least(key int, ago, calmFor time.Duration) (version int) {
 	return version
 }
 
-func (e *explored) check(what string, key, version, least int) {
-	if version < least {
-		e.t.Errorf("seed %d: %s of key %d: version %d, but %d had been told before", e.seed, what, key, version, least)
-	}
-}
-
 // fail lets something fail for a while, now and then.
 func (e *explored) fail(begin, end func()) {
 	e.working.Go(func() {
@@ -224,6 +218,20 @@ func (e *explored) read(c *cache, key int) (what string, version int, ok bool) {
 	}
 }
 
+// keepReading has a key read again and again, with pauses. Each value read must be one of those
+// that least allows.
+func (e *explored) keepReading(c *cache, key int, pause, ago, calmFor time.Duration) {
+	e.working.Go(func() {
+		for e.going(pause) {
+			least := e.least(key, ago, calmFor)
+			what, version, ok := e.read(c, key)
+			if ok && version < least {
+				e.t.Errorf("seed %d: %s of key %d: version %d, but %d had been told before", e.seed, what, key, version, least)
+			}
+		}
+	})
+}
+
 // sound checks caches that have been left alone for a while: nothing is left of what went on, and
 // everything is fresh.
 func (e *explored) sound(all ...*cache) {
@@ -303,14 +311,7 @@ func TestExpeditionsOfOneProcess(t *testing.T) {
 				}
 			})
 			for range 3 {
-				e.working.Go(func() {
-					for e.going(200 * time.Millisecond) {
-						least := e.least(key, 0, always)
-						if what, version, ok := e.read(c, key); ok {
-							e.check(what, key, version, least)
-						}
-					}
-				})
+				e.keepReading(c, key, 200*time.Millisecond, 0, always)
 			}
 		}
 		e.sound(c)
@@ -344,14 +345,7 @@ func TestExpeditionsOfProcesses(t *testing.T) {
 				}
 			})
 			for _, c := range all {
-				e.working.Go(func() {
-					for e.going(100 * time.Millisecond) {
-						least := e.least(key, 50*time.Millisecond, 3*time.Second)
-						if what, version, ok := e.read(c, key); ok {
-							e.check(what, key, version, least)
-						}
-					}
-				})
+				e.keepReading(c, key, 100*time.Millisecond, 50*time.Millisecond, 3*time.Second)
 			}
 		}
 		e.sound(all...)
