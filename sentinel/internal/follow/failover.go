@@ -371,7 +371,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.comeBack(addr)
 	s.noReplica(addr)
 	if addr != p.addr {
-		p.id, p.told = "", 0
+		p.id, p.told = s.runID(addr), 0 // as of a replica: it may be announced by another address
 	}
 	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), false

@@ -189,3 +189,31 @@ func TestAFailoverThatBeginsBeforeAMoveIsTakenBack(t *testing.T) {
 	p.answer(serverC, true)
 	p.is(follow.Provisional, serverC)
 }
+
+// The sentinels had begun to tell names when they announced the replica that had been moved to by
+// its address: it was not known by that name, and stayed provisional. The next failover had no
+// fence.
+func TestAMoveIsAnnouncedByAnotherAddress(t *testing.T) {
+	named := func(r *follow.Report) *follow.Report {
+		name := func(addr string) string { return "redis-" + addr }
+		r.Addr = name(r.Addr)
+		for i := range r.Replicas {
+			r.Replicas[i].Addr = name(r.Replicas[i].Addr)
+		}
+		return r
+	}
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.pass(time.Second)
+	p.hear(named(report(serverA, 1)), seeds()[1])
+	p.is(follow.Provisional, serverB)
+	p.hear(named(report(serverB, 2)), seeds()[0])
+	p.is(follow.Up, serverB)
+	p.push(seeds()[0], follow.Selected, "redis-"+serverC)
+	p.is(follow.Fenced, serverB)
+	p.answer("redis-"+serverC, true)
+	p.pass(time.Millisecond)
+	p.hear(named(report(serverC, 3)), seeds()...)
+	p.is(follow.Up, "redis-"+serverC)
+}
