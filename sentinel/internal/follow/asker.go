@@ -103,15 +103,28 @@ func (s *State) again(a *asker, err error) {
 	a.at = s.now.Add(a.interval)
 }
 
-// maxVain is how many servers are remembered that did not answer.
+// maxVain is how many servers are remembered that were dialled in vain.
 const maxVain = 64
 
 // inVain notes that a server does not answer. It is dialled less and less often.
-func (s *State) inVain(addr string) {
-	v := vain{addr: addr, pause: firstRetry}
-	if i := slices.IndexFunc(s.vain, func(o vain) bool { return o.addr == addr }); i >= 0 {
+func (s *State) inVain(addr string) { s.rest(vain{addr: addr}) }
+
+// callOff ends the questions to a server whose selection was aborted. A sentinel that has gone
+// wrong may select and abort without end.
+func (s *State) callOff(a *asker) {
+	if a.link != 0 {
+		s.rest(vain{addr: a.addr, aborted: true})
+	}
+	s.end(a)
+}
+
+// rest has a server not be dialled for a while, which is longer each time.
+func (s *State) rest(v vain) {
+	v.pause = firstRetry
+	if i := slices.IndexFunc(s.vain, func(o vain) bool { return o.addr == v.addr }); i >= 0 {
 		if s.now.Sub(s.vain[i].until) < confirmWithin {
 			v.pause = min(s.vain[i].pause*8/5, lastRetry)
+			v.aborted = v.aborted || s.vain[i].aborted
 		}
 		s.vain = slices.Delete(s.vain, i, i+1)
 	} else if len(s.vain) == maxVain {
@@ -121,7 +134,7 @@ func (s *State) inVain(addr string) {
 	s.vain = append(s.vain, v)
 }
 
-// rests reports whether a server did not answer, and is not to be dialled yet.
+// rests reports whether a server was dialled in vain, and is not to be dialled yet.
 func (s *State) rests(addr string) bool {
 	return slices.ContainsFunc(s.vain, func(v vain) bool { return v.addr == addr && s.now.Before(v.until) })
 }
@@ -259,7 +272,7 @@ func (s *State) dropAside() {
 	s.aside = slices.DeleteFunc(s.aside, func(a asker) bool {
 		_, lasts := s.candidate(a.addr)
 		if lasts = lasts || s.next.addr == a.addr; !lasts {
-			s.end(&a)
+			s.callOff(&a)
 		}
 		return !lasts
 	})

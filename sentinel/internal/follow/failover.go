@@ -178,7 +178,11 @@ func (s *State) unselect(its func(selection) bool, why error) {
 // forced away is left once it is given back.
 func (s *State) aborted(why error) {
 	if s.next.trigger == BySelection {
-		s.dropNext()
+		s.callOff(&s.next)
+		for i := range s.aside {
+			s.callOff(&s.aside[i])
+		}
+		s.aside = nil
 	}
 	s.lift()
 	switch {

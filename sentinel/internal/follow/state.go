@@ -80,11 +80,12 @@ type past struct {
 	vain     []vain
 }
 
-// vain is a server that did not answer when it was dialled last.
+// vain is a server that did not answer when it was dialled last, or whose selection was aborted.
 type vain struct {
-	addr  string
-	until time.Time // when it may be dialled again
-	pause time.Duration
+	addr    string
+	until   time.Time // when it may be dialled again
+	pause   time.Duration
+	aborted bool // that it answers says nothing
 }
 
 // clock is a State's knowledge of the time.

@@ -301,7 +301,7 @@ func (s *State) answered(link Link) {
 	} else if link != s.next.link {
 		return
 	}
-	s.vain = slices.DeleteFunc(s.vain, func(v vain) bool { return v.addr == addr })
+	s.vain = slices.DeleteFunc(s.vain, func(v vain) bool { return v.addr == addr && !v.aborted })
 }
 
 func (s *State) failed(e Failed) {

@@ -72,6 +72,7 @@ func planted() []testutil.Mutant {
 		{What: "an earlier question takes an answer back", File: "../voters.go", Right: "return v.report != nil && asked.Before(v.asked)", Wrong: "return false"},
 		{What: "an epoch that was skipped is overlooked", File: "../ballot.go", Right: "epoch > s.primary.epoch+1 {", Wrong: "s.primary.epoch > epoch+1 {"},
 		{What: "what refuses is dialled without a pause", File: "../asker.go", Right: "v.pause = min(s.vain[i].pause*8/5, lastRetry)", Wrong: "v.pause = 0"},
+		{What: "what is selected and aborted in turn is dialled each time", File: "../asker.go", Right: "s.rest(vain{addr: a.addr, aborted: true})", Wrong: "s.rest(vain{addr: a.addr})"},
 		{What: "what most announce at the epoch of before is provisional", File: "../failover.go", Right: "v.report.Epoch == s.primary.epoch\n", Wrong: "v.report.Epoch == -1\n"},
 		{What: "what most announce at an epoch that has begun anew is provisional", File: "../decide.go", Right: "means nothing any more\n		s.confirm()\n", Wrong: "means nothing any more\n"},
 		{What: "those that are asked in turn leave connections behind", File: "../asker.go", Right: "o.addr == a.addr && !o.stuck(s.now) }); i >= 0 {", Wrong: "o.addr == a.addr && !o.stuck(s.now) }); i > 99 {"},

@@ -146,6 +146,19 @@ func (s *sentinel) babble() {
 	w.after(w.between(10*time.Millisecond, 2*time.Second), s.babble)
 }
 
+// waver has a rogue select a replica and abort that, again and again.
+func (s *sentinel) waver(until time.Duration) {
+	w := s.world
+	about := w.servers[w.rng.IntN(len(w.servers))]
+	s.push(follow.Selected, about)
+	w.after(10*time.Millisecond, func() {
+		s.push(follow.Aborted, about)
+		if w.now < until {
+			w.after(10*time.Millisecond, func() { s.waver(until) })
+		}
+	})
+}
+
 // push publishes an event. It may come late, twice or not at all.
 func (s *sentinel) push(kind follow.PushKind, about *server) {
 	w := s.world

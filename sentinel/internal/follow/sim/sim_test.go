@@ -119,6 +119,8 @@ func failed() []uint64 {
 		360000367800, // a fence took longer, as the process was stopped twice
 		370000282344, // an abort came late, and was of the failover before
 		380000045363, // a failover had begun as a move was taken back, and was overlooked
+		500000292626, // a failover from a server that was given the name just before, to which one that had gone wrong led
+		9695,         // a replica was selected and aborted in turn
 		390000177332, // a move was announced by another address, and the next failover overlooked
 		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong
 	}
