@@ -253,8 +253,7 @@ func (s *State) later(refuted bool) (said saying, ok bool) {
 // has been a replica of late, most call it primary, at no epoch of before. The one that was just
 // left they must call so anew. To others no credentials are sent.
 func (s *State) mayFollow(addr string) bool {
-	l := s.leaver(addr)
-	left := l != nil && s.now.Before(l.until)
+	l, left := s.leaver(addr), s.refuses(addr)
 	if left || !s.stoodBy(addr) {
 		named := func(v *voter) bool {
 			return s.named(v) == addr && v.report.Epoch >= s.primary.epoch && (!left || !v.report.Midway && v.report.Epoch > l.epoch)
@@ -312,13 +311,32 @@ func (s *State) leaver(addr string) *leaver {
 	return nil
 }
 
-// leave remembers a server that was left, comeBack forgets it.
-func (s *State) leave(addr string) {
+// leave remembers a server that was left for another, comeBack forgets it.
+func (s *State) leave(addr, next string) {
 	s.comeBack(addr)
 	if len(s.left) == maxLeavers {
 		s.left = slices.Delete(s.left, 0, 1)
 	}
-	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.primary.epoch, at: s.now})
+	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.leftAt(addr, next), at: s.now})
+}
+
+// leftAt is the epoch at which a server was the primary that is left for another: who selected that
+// one has heard of its announcement, though most may not have yet. Their reports of it say nothing
+// new when they come.
+func (s *State) leftAt(addr, next string) int64 {
+	epoch := s.primary.epoch
+	for _, c := range s.move.chosen {
+		if v := s.voters.find(c.by); c.addr == next && v != nil && v.fresh(s.now) && s.named(v) == addr {
+			epoch = max(epoch, v.report.Epoch)
+		}
+	}
+	return epoch
+}
+
+// refuses reports whether a server was left a moment ago.
+func (s *State) refuses(addr string) bool {
+	l := s.leaver(addr)
+	return l != nil && s.now.Before(l.until)
 }
 
 func (s *State) comeBack(addr string) {

@@ -15,6 +15,7 @@ func (s *State) decide() {
 	s.judgeReturn()
 	s.judgeMove()
 	s.raise()
+	s.takeUp()
 	s.reckonClaim()
 	said, ahead := s.later(false)
 	elected, majority := s.elect()
@@ -48,12 +49,15 @@ func (s *State) reckonClaim() {
 
 // claimed returns the address that most who vote name at a lower epoch. At the same epoch it is
 // that of a name that was monitored anew, if they do not know the primary any more, or that from
-// which a few have led the client away.
+// which a few have led the client away. Who begins a failover from there does not take it back.
 func (s *State) claimed() (tally, bool) {
 	disowned, few := s.disowned(s.primary.addr), s.byFew()
 	for _, t := range s.count(s.fresh(), func(v *voter) bool {
+		if v.report.Midway {
+			return s.claim.addr != "" && s.named(v) == s.claim.addr
+		}
 		same := disowned || few && s.named(v) != s.primary.addr
-		return !v.report.Midway && (v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch)
+		return v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch
 	}) {
 		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, s.fresh())

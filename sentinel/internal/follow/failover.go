@@ -61,11 +61,26 @@ func (s *State) goOn() {
 	s.reselect(next)
 }
 
-// reselect follows those selections that may still come to something, and no others.
+// reselect follows those selections that may still come to something, and no others. One whose
+// replica too few list at present is kept.
 func (s *State) reselect(all []selection) {
 	s.move.chosen = nil
 	for _, c := range all {
-		if s.pending(c) {
+		switch {
+		case !s.pending(c):
+		case s.known(c.addr):
+			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+		default:
+			s.move.choose(c)
+		}
+	}
+}
+
+// takeUp follows a selection that was kept, once most list its replica, if its sentinel says that
+// the failover goes on.
+func (s *State) takeUp() {
+	for _, c := range slices.Clone(s.move.chosen) {
+		if s.phase == Up && s.next.addr == "" && c.addr != s.primary.addr && s.pending(c) && s.leads(c) {
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
 		}
 	}
@@ -368,7 +383,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.release(link)
 	for _, before := range []string{from, p.addr} { // that served, and that was to be tried after a move was taken back
 		if before != addr && before != "" {
-			s.leave(before)
+			s.leave(before, addr)
 			s.noReplica(before)
 		}
 	}

@@ -251,7 +251,8 @@ func (s *State) pushed(e Pushed) {
 		case s.phase == Provisional && e.Addr == s.primary.addr && s.hasChosen(e):
 			s.primary.hearsay = true
 			s.confirm()
-		case s.phase != Forced && e.Addr != s.primary.addr && e.Kind == Switched && s.config.Mode != PushOnly && s.known(e.Addr):
+		case s.phase == Forced || e.Kind != Switched || s.config.Mode == PushOnly || e.Addr == s.primary.addr:
+		case s.known(e.Addr) && !s.refuses(e.Addr): // else who lags may announce a failover of before
 			s.fence(e)
 		}
 	case Aborted:

@@ -60,12 +60,12 @@ func (c *client) replicas() {
 	}
 }
 
-// failUnlessOutnumbered fails, unless no more sentinels that know the name are well than have gone
-// wrong: then there is no majority to go by.
+// failUnlessOutnumbered fails, unless of the sentinels that were given or heard, and that know the
+// name, no more are well than have gone wrong: then there is no majority to go by.
 func (w *World) failUnlessOutnumbered(format string, args ...any) {
 	well := 0
 	for _, q := range w.sentinels {
-		if !q.rogue && w.now >= q.ignorant {
+		if !q.rogue && w.now >= q.ignorant && (q.seed || q.heard) {
 			well++
 		}
 	}

@@ -119,6 +119,10 @@ func failed() []uint64 {
 		360000367800, // a fence took longer, as the process was stopped twice
 		370000282344, // an abort came late, and was of the failover before
 		380000045363, // a failover had begun as a move was taken back, and was overlooked
+		510000247314, // those who lagged a failover behind led the client back
+		510000157043, // a selection was forgotten while too few were heard to know its replica
+		510000377677, // a failover from the server that was given the name took that back
+		510000219799, // of those that were given only one knew the name, and had gone wrong
 		500000292626, // a failover from a server that was given the name just before, to which one that had gone wrong led
 		9695,         // a replica was selected and aborted in turn
 		390000177332, // a move was announced by another address, and the next failover overlooked

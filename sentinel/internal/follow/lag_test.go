@@ -1,0 +1,119 @@
+package follow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// A failover was announced by its leader alone when the next one began, and by the others only once
+// that had been followed as well. The client went back to the server that it had just left: most
+// named it, at an epoch later than any that most had named before. The late events had writes wait,
+// as well.
+func TestThoseWhoLagAFailoverBehindLeadNobodyBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	leader, others := seeds()[0], seeds()[1:]
+	p.push(leader, follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(leader, follow.Promoted, serverB)
+	p.hear(midway(serverA, 2), leader)
+	p.push(leader, follow.Switched, serverB)
+	p.hear(report(serverB, 2), leader)
+	for range 2 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), others...)
+		p.hear(report(serverB, 2), leader)
+	}
+	p.push(leader, follow.Selected, serverC)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+	p.done = nil
+	for _, addr := range others {
+		p.push(addr, follow.Switched, serverB)
+		p.hear(report(serverB, 2), addr)
+	}
+	p.push(leader, follow.Promoted, serverC)
+	p.hear(midway(serverB, 3), leader)
+	p.pass(50 * time.Millisecond)
+	if p.is(follow.Up, serverC); count[follow.Fence](p) != 0 || count[follow.Dial](p) != 0 {
+		t.Errorf("what is over is followed: %+v", p.done)
+	}
+	p.hear(report(serverC, 3), seeds()...)
+	p.is(follow.Up, serverC)
+	p.pass(time.Second)
+	p.hear(report(serverC, 3), seeds()...)
+
+	p.push(leader, follow.Selected, serverB) // and back, which is no late word
+	p.answer(serverB, true)
+	p.hear(report(serverB, 4), seeds()...)
+	p.is(follow.Up, serverB)
+}
+
+// A failover had begun from a server that was given the name. When the client followed there too
+// few sentinels were heard to know the replica, for a moment: its selection was forgotten, and
+// writes did not wait.
+func TestASelectionIsKeptWhileTooFewAreHeard(t *testing.T) {
+	all := append(seeds(), "10.0.1.4:26379", "10.0.1.5:26379")
+	wrong, leader := all[0], all[1]
+	begin := func() *play {
+		p := newPlay(t, follow.Config{Seeds: all})
+		p.hear(report(serverA, 1), all...)
+		p.answer(serverA, true)
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), all...)
+		p.pass(3100 * time.Millisecond) // nothing is heard any more
+		p.hear(report(serverB, 1), leader, all[3])
+		p.hear(report(serverA, 1), wrong)
+		p.push(leader, follow.Selected, serverC)
+		p.is(follow.Fenced, serverA)
+		p.pass(10 * time.Millisecond)
+		p.hear(midway(serverB, 1), leader)
+		without := report(serverB, 2)
+		without.Replicas = without.Replicas[:1]
+		p.hear(without, wrong)
+		p.pass(20 * time.Millisecond)
+		p.answer(serverB, true)
+		p.is(follow.Up, serverB)
+		return p
+	}
+	p := begin()
+	p.hear(report(serverB, 1), all[4])
+	p.is(follow.Fenced, serverB)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Fenced, serverB) // while most were not heard it may have become anything
+	p.pass(20 * time.Millisecond)
+	p.hear(report(serverC, 2), all[1:]...)
+	p.answer(serverC, true)
+	p.is(follow.Up, serverC)
+
+	p = begin()
+	p.hear(report(serverB, 1), leader) // it is over
+	p.hear(report(serverB, 1), all[4])
+	p.is(follow.Up, serverB)
+}
+
+// A name was monitored anew at another server. A failover from there began just before the time was
+// over for which most have to agree, and was aborted: they had to agree anew.
+func TestAFailoverFromThereTakesNoClaimBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	elsewhere := func() *follow.Report {
+		r := report(serverB, 1)
+		r.Replicas = r.Replicas[1:] // A is not of it
+		return r
+	}
+	p.hear(elsewhere(), seeds()...)
+	p.pass(time.Second)
+	p.hear(elsewhere(), seeds()...)
+	p.pass(900 * time.Millisecond)
+	begun := elsewhere()
+	begun.Midway, begun.Epoch = true, 2
+	p.hear(begun, seeds()[:2]...)
+	p.pass(110 * time.Millisecond)
+	p.hear(elsewhere(), seeds()...)
+	p.answer(serverB, true)
+	if p.is(follow.Up, serverB); p.state.View().Epoch != 1 {
+		t.Errorf("its epoch is %d", p.state.View().Epoch)
+	}
+}
