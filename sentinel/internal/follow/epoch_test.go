@@ -12,7 +12,7 @@ import (
 // others were midway: its epoch was taken, and true ones were not later for as long as it took most
 // to agree on a lower one.
 func TestAnEpochThatOneTellsWhileOthersAreMidwayIsNotTaken(t *testing.T) {
-	p := newPlay(t, follow.Config{})
+	p := newPlay(t, follow.Config{Mode: follow.PushOnly}) // in the others writes wait for a failover of which that tells
 	midway := report(serverA, 1)
 	midway.Midway = true
 	p.hear(report(serverA, 1<<40), seeds()[0])

@@ -22,7 +22,7 @@ func (s *State) selected(e Pushed) {
 		return // it is of the failover that has led there, and comes late
 	}
 	if here || s.phase == Provisional || s.phase == Forced {
-		s.move.choose(selection{e.Sentinel, e.Addr, s.now})
+		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
 		return
 	}
 	s.cut(errOvertaken)
@@ -31,6 +31,40 @@ func (s *State) selected(e Pushed) {
 		s.pursue(s.toSelected(e.Addr))
 	}
 	s.judgeReturn()
+}
+
+// early takes in an event before the first decision: a failover that has begun by then is followed
+// once the primary is found.
+func (s *State) early(e Pushed) {
+	switch {
+	case s.config.Mode == PushOnly:
+	case e.Kind == Selected:
+		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
+	case e.Kind == Aborted:
+		s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel })
+	}
+}
+
+// maxMissed is how many replicas are asked where it is not known which of them was selected.
+const maxMissed = 8
+
+// missed follows a failover that a sentinel had begun before it was heard: it leads one, and its
+// selection was not heard. Any replica may be the one.
+func (s *State) missed(v *voter) {
+	serves := s.phase == Up || s.phase == Fenced
+	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr ||
+		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr }) {
+		return
+	}
+	all := s.replicas(s.fresh())
+	if len(all) == 0 {
+		return
+	}
+	s.selected(Pushed{Sentinel: v.addr, Kind: Selected, Addr: all[0].Addr})
+	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr })
+	for _, r := range all[:min(len(all), maxMissed)] { // each is asked in its turn
+		s.move.chosen = append(s.move.chosen, selection{by: v.addr, addr: r.Addr, at: s.now, missed: true})
+	}
 }
 
 // choose notes a selection. The last two of a sentinel count: of the failover that is under way,
@@ -67,7 +101,7 @@ func (s *State) reselect(all []selection) {
 	s.move.chosen = nil
 	for _, c := range all {
 		switch {
-		case !s.pending(c):
+		case !s.pending(c) || c.missed:
 		case s.known(c.addr):
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
 		default:
@@ -107,7 +141,7 @@ func (s *State) isOver(c selection) bool {
 // up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
-	m.choose(selection{e.Sentinel, e.Addr, s.now})
+	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
 	if s.phase != Up {
 		return
 	}
@@ -417,4 +451,9 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		return
 	}
 	s.reselect(s.move.chosen) // none of them has led to the primary of before
+	if from == "" {
+		for _, v := range s.fresh() {
+			s.missed(v)
+		}
+	}
 }

@@ -165,6 +165,7 @@ type fenced struct {
 type selection struct {
 	by, addr string
 	at       time.Time // when it was heard
+	missed   bool      // it was not: it is one of those that may have been chosen
 }
 
 // repair replaces the connection of a primary that goes on without it: commands wait for it, and

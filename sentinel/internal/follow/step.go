@@ -196,7 +196,7 @@ func (s *State) hear(e Heard) {
 		v.rename(e.ID)
 		v.report = nil
 	}
-	owner := s.voters.own(v, e.ID)
+	owner, anew := s.voters.own(v, e.ID), !v.fresh(s.now)
 	if !s.voters.heard {
 		s.voters.heard, s.voters.firstUntil = true, s.now.Add(firstWait)
 	}
@@ -204,7 +204,7 @@ func (s *State) hear(e Heard) {
 	case e.Report == nil:
 		v.report = nil
 	case owner:
-		if !v.fresh(s.now) {
+		if anew {
 			v.since = s.now
 		}
 		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
@@ -217,6 +217,9 @@ func (s *State) hear(e Heard) {
 	s.admit(v)
 	s.forget()
 	s.decide()
+	if anew {
+		s.missed(v)
+	}
 }
 
 // miss takes in a failed poll. One that began before this process was stopped has only run out
@@ -240,7 +243,11 @@ func (s *State) pushed(e Pushed) {
 		return
 	}
 	s.do(Poll{Sentinel: e.Sentinel})
-	if !v.votes() || !s.voters.settled(s.now) {
+	if !v.votes() {
+		return
+	}
+	if !s.voters.settled(s.now) {
+		s.early(e)
 		return
 	}
 	switch e.Kind {

@@ -128,6 +128,9 @@ func (c *client) promoted(f *failover) {
 	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() && !c.unheardOf(f.from) {
 		c.world.fail("%s is promoted, whose selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
+	if c.mode != follow.PushOnly && c.swaps == 1 && c.during == f && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
+		c.world.fail("%s is promoted, and the client, which began during that failover, writes to %s", f.to.addr, f.from.addr)
+	}
 	c.found(f)
 }
 

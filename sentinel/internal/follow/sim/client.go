@@ -63,6 +63,8 @@ type client struct {
 	fencedAt time.Duration
 	raisedAt time.Duration  // the same, however long the client was stopped since
 	why      follow.Trigger // it last moved
+	swaps    int            // how often it has moved, the first time among them
+	during   *failover      // the one that was under way the first time, as its leader told
 	toldAt   time.Duration  // when it last moved, or a sentinel announced that move
 	held     bool
 
@@ -71,6 +73,7 @@ type client struct {
 	heardAt     map[string]time.Duration // by sentinel: when the question was sent that it answered last
 	lastHeard   time.Duration            // the latest of these, that of the present event among them
 	chose       map[string]selected      // by sentinel
+	midway      map[string]time.Duration // by sentinel: when it said last that it leads a failover
 
 	keptAt      time.Duration // when commands were refused, and those under way kept
 	fences      []stay        // of failovers that did not happen
@@ -84,7 +87,7 @@ type client struct {
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
-		heardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected),
+		heardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected), midway: make(map[string]time.Duration),
 	}
 	state, effects := follow.New(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,

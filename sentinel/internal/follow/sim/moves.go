@@ -41,6 +41,9 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 		}
 		if e.Report != nil {
 			c.heardAt[e.Sentinel] = e.Asked.Sub(start())
+			if e.Report.Midway {
+				c.midway[e.Sentinel] = w.now
+			}
 		}
 	case follow.Pushed:
 		switch e.Kind {
@@ -69,15 +72,23 @@ func (c *client) givenUp(e follow.Event) {
 	if c.world.now == c.pausedUntil {
 		return // after a long stop nothing is waited for
 	}
-	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel].addr == "" {
+	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel].addr == "" && !c.leads(e.Sentinel) {
 		c.world.fail("%s gives up a failover, and leads none: that is believed", e.Sentinel)
 	}
+}
+
+// leads reports whether a sentinel has said of late that it leads a failover.
+func (c *client) leads(sentinel string) bool {
+	at, ok := c.midway[sentinel]
+	return ok && c.world.now-at < fenceMost
 }
 
 // swapped looks whether a server may be the primary at all.
 func (c *client) swapped(l *connection, why follow.Trigger) {
 	w, s := c.world, l.to
 	c.why, c.toldAt = why, w.now
+	c.swaps++
+	c.begins()
 	recent := c.pausedUntil > 0 && w.now-c.pausedUntil < announcedMost // what it is told may be old
 	if said := w.now - s.demotedAt; !s.primary && s.alive && !recent && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
 		w.fail("%s becomes the primary, and is none", s.addr)
@@ -154,6 +165,18 @@ func (c *client) cameBack(l *connection) {
 func (c *client) heardOf(f *failover) bool {
 	heard := c.chose[f.leader.addr]
 	return f.leader.seed && heard.addr == f.leader.call(f.to) && heard.known && heard.at >= f.began
+}
+
+// begins notes the failover that is under way as the client finds its first primary, if its leader
+// has told of it.
+func (c *client) begins() {
+	f := c.world.leader
+	if f == nil || c.swaps != 1 || !f.leader.seed {
+		return
+	}
+	if at, told := c.midway[f.leader.addr]; told && at >= f.began {
+		c.during = f
+	}
 }
 
 // found looks whether a replica that was selected is found once it is the primary, whatever else

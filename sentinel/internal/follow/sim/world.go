@@ -61,6 +61,9 @@ func Play(seed uint64, story bool) (r Result) {
 	if seed%100 == 95 && w.rogues() > 0 {
 		w.after(w.between(time.Second, 5*time.Second), func() { w.sentinels[0].waver(w.now + 2*time.Second) })
 	}
+	if seed%100 == 96 && !w.client.calm { // the client begins during a failover, or a moment before
+		w.after(w.between(0, 5*time.Millisecond), func() { w.failOver(true) })
+	}
 	if seed%100 == 97 {
 		w.after(w.between(time.Second, 3*time.Second), w.slowDown)
 	}
