@@ -113,7 +113,7 @@ func (s *State) inVain(addr string) { s.rest(vain{addr: addr}) }
 // wrong may select and abort without end.
 func (s *State) callOff(a *asker) {
 	if a.link != 0 {
-		s.rest(vain{addr: a.addr, aborted: true})
+		s.rest(vain{addr: a.addr, stays: true})
 	}
 	s.end(a)
 }
@@ -124,7 +124,7 @@ func (s *State) rest(v vain) {
 	if i := slices.IndexFunc(s.vain, func(o vain) bool { return o.addr == v.addr }); i >= 0 {
 		if s.now.Sub(s.vain[i].until) < confirmWithin {
 			v.pause = min(s.vain[i].pause*8/5, lastRetry)
-			v.aborted = v.aborted || s.vain[i].aborted
+			v.stays = v.stays || s.vain[i].stays
 		}
 		s.vain = slices.Delete(s.vain, i, i+1)
 	} else if len(s.vain) == maxVain {

@@ -63,7 +63,7 @@ func (s *State) missed(v *voter) {
 	s.selected(Pushed{Sentinel: v.addr, Kind: Selected, Addr: all[0].Addr})
 	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr })
 	for _, r := range all[:min(len(all), maxMissed)] { // each is asked in its turn
-		s.move.chosen = append(s.move.chosen, selection{by: v.addr, addr: r.Addr, at: s.now, missed: true})
+		s.move.chosen = append(s.move.chosen, selection{by: v.addr, addr: r.Addr, at: s.now, guessed: true})
 	}
 }
 
@@ -101,7 +101,7 @@ func (s *State) reselect(all []selection) {
 	s.move.chosen = nil
 	for _, c := range all {
 		switch {
-		case !s.pending(c) || c.missed:
+		case !s.pending(c) || c.guessed:
 		case s.known(c.addr):
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
 		default:

@@ -82,10 +82,10 @@ type past struct {
 
 // vain is a server that did not answer when it was dialled last, or whose selection was aborted.
 type vain struct {
-	addr    string
-	until   time.Time // when it may be dialled again
-	pause   time.Duration
-	aborted bool // that it answers says nothing
+	addr  string
+	until time.Time // when it may be dialled again
+	pause time.Duration
+	stays bool // that it answers says nothing
 }
 
 // clock is a State's knowledge of the time.
@@ -165,7 +165,7 @@ type fenced struct {
 type selection struct {
 	by, addr string
 	at       time.Time // when it was heard
-	missed   bool      // it was not: it is one of those that may have been chosen
+	guessed  bool      // it was not: it is one of those that may have been chosen
 }
 
 // repair replaces the connection of a primary that goes on without it: commands wait for it, and
@@ -282,29 +282,6 @@ func (s *State) become(to Phase) {
 func (s *State) newLink() Link {
 	s.link++
 	return s.link
-}
-
-// View is a snapshot of a State.
-type View struct {
-	Phase    Phase
-	Addr     string // of the primary, or of the one to try
-	Last     string // that served last
-	Epoch    int64
-	Since    time.Time // when it began to serve, or when there was none any more
-	Cause    error     // of the last try to find one that failed
-	Settled  bool      // enough has been heard for a first decision
-	Reports  int       // that count
-	Owners   int       // run ids of sentinels that are remembered
-	Replicas []Replica // that most sentinels name, and that may be used
-}
-
-// View returns a snapshot.
-func (s *State) View() View {
-	reports := s.fresh()
-	return View{
-		Phase: s.phase, Addr: s.primary.addr, Last: s.primary.last, Epoch: s.primary.epoch, Since: s.primary.since, Cause: s.primary.cause,
-		Settled: s.voters.settled(s.now), Reports: len(reports), Owners: len(s.voters.owners), Replicas: s.replicas(reports),
-	}
 }
 
 // Phase is the present phase.

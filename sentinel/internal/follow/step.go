@@ -309,7 +309,7 @@ func (s *State) answered(link Link) {
 	} else if link != s.next.link {
 		return
 	}
-	s.vain = slices.DeleteFunc(s.vain, func(v vain) bool { return v.addr == addr && !v.aborted })
+	s.vain = slices.DeleteFunc(s.vain, func(v vain) bool { return v.addr == addr && !v.stays })
 }
 
 func (s *State) failed(e Failed) {
