@@ -283,6 +283,19 @@ func (s *State) raise() {
 	}
 	s.skip(best)
 	s.primary.epoch = best
+	s.concede()
+}
+
+// concede takes a sentinel that leads a failover from a primary which is not announced yet at its
+// word that this is the primary: at no later epoch, if epochs have begun anew or an operator has
+// given it the name. It may have gone wrong, as who announces what others do not.
+func (s *State) concede() {
+	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, func(c selection) bool {
+		return c.addr != s.primary.addr && s.leads(c) && s.named(s.voters.find(c.by)) == s.primary.addr
+	}) {
+		s.primary.told = max(s.primary.told, s.primary.epoch+1)
+		s.confirm()
+	}
 }
 
 // revert goes back to what the majority of the sentinels says. While none is heard the move is

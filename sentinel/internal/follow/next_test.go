@@ -217,3 +217,35 @@ func TestAMoveIsAnnouncedByAnotherAddress(t *testing.T) {
 	p.hear(named(report(serverC, 3)), seeds()...)
 	p.is(follow.Up, "redis-"+serverC)
 }
+
+// An operator gave a server the name, at the same epoch, and one sentinel that had gone wrong
+// selected it. It was provisional, and the failover from there, whose leader named it, found no
+// fence.
+func TestAFailoverFromAServerThatIsProvisional(t *testing.T) {
+	begin := func(report *follow.Report) *play {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.is(follow.Provisional, serverB)
+		p.push(seeds()[1], follow.Selected, serverC)
+		p.pass(2 * time.Millisecond)
+		p.hear(report, seeds()[1])
+		return p
+	}
+	p := begin(midway(serverB, 1))
+	p.is(follow.Fenced, serverB)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+
+	p = begin(midway(serverA, 1)) // it leads a failover of the primary of before
+	p.is(follow.Provisional, serverB)
+
+	p = begin(midway(serverB, 1)) // it lies, and the others do not follow
+	for range 80 {
+		p.pass(100 * time.Millisecond)
+		p.hear(midway(serverB, 1), seeds()[1])
+		p.hear(report(serverA, 1), seeds()[0], seeds()[2])
+	}
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}

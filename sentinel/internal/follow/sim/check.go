@@ -118,14 +118,12 @@ func (c *client) takesWrites(s *server) bool {
 }
 
 // promoted looks, at the moment at which a replica is promoted, for writes that are lost. In a
-// planned failover whose selection was heard writes wait by then. To a server that an operator gave
-// the name, of which most sentinels have not told yet, one that has gone wrong may have led the
-// client by its selection: that move is provisional until most are heard.
+// planned failover whose selection was heard writes wait by then.
 func (c *client) promoted(f *failover) {
 	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
 		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
-	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() && !c.unheardOf(f.from) {
+	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
 		c.world.fail("%s is promoted, whose selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
 	if c.mode != follow.PushOnly && c.swaps == 1 && c.during == f && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {

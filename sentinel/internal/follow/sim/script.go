@@ -239,6 +239,14 @@ func (w *World) slowDown() {
 	w.after(freshFor+w.between(0, time.Second), func() { w.failOver(true) })
 }
 
+// moveAnew has the sentinels set up anew, and two failovers just after that, one after the other.
+// The first may have the epoch of before.
+func (w *World) moveAnew() {
+	w.setUpAnew()
+	w.after(w.between(0, 500*time.Millisecond), func() { w.failOver(true) })
+	w.after(w.between(time.Second, 4*time.Second), func() { w.failOver(true) })
+}
+
 // spare takes a sentinel away for a while. The client has to have heard it before: of those that
 // never tell it anything it knows nothing.
 func (w *World) spare(q *sentinel, away, back func()) {

@@ -93,37 +93,37 @@ func failed() []uint64 {
 		21002069, 21576750, 22453648, 22556102, 30189241, // those who lag behind made a majority with one that had gone wrong
 		20340670,             // a move that was taken back, made again, and taken back by one that had gone wrong
 		100198536, 100514162, // what most named was doubted, as one that had gone wrong had selected it
-		101098443,    // the same sentinel led two failovers, one after the other
-		100475508,    // a server was dialled that had been taken out, after a stop
-		103696510,    // so was the last primary
-		105583747,    // a replica became the primary and was left while nobody was heard
-		103359048,    // an earlier question took an answer back
-		102426407,    // the process was stopped as it started, and nothing was waited for
-		240203374,    // a failover had begun before the primary was found
-		220393341,    // what had been taken out hid the one that was promoted
-		1000005530,   // SENTINEL RESET took votes
-		7001131382,   // so was one when a move was taken back
-		2003662248,   // an epoch that one told alone, as others were midway, was taken
-		281275694,    // nobody was heard when a move should have been announced
-		20000015980,  // what hung was waited for longer each time, and what was promoted not asked meanwhile
-		210000814140, // what a fence had taken before a stop did not count
-		210002709860, // what most named was tried in vain, and not again beside what one announced without end
-		210001754565, // a replica was given the name for a moment, and selected by one that had gone wrong
-		7000121969,   // what is held is never dropped
-		230003191908, // the primary between two that were followed was taken for a replica
-		16960,        // a selection was given up with an earlier one
-		195353,       // the next failover had begun before the primary was found, and others announced that late
-		300000094193, // one that most announced, at the epoch of before, stayed provisional
-		436194,       // a replica that was announced before it answered was provisional, and the next failover overlooked
-		360000428326, // what most announced at an epoch that had begun anew was provisional, and the next failover overlooked
-		360000367800, // a fence took longer, as the process was stopped twice
-		370000282344, // an abort came late, and was of the failover before
-		380000045363, // a failover had begun as a move was taken back, and was overlooked
-		510000247314, // those who lagged a failover behind led the client back
-		510000157043, // a selection was forgotten while too few were heard to know its replica
-		510000377677, // a failover from the server that was given the name took that back
-		510000219799, // of those that were given only one knew the name, and had gone wrong
-		500000292626, // a failover from a server that was given the name just before, to which one that had gone wrong led
+		101098443,                           // the same sentinel led two failovers, one after the other
+		100475508,                           // a server was dialled that had been taken out, after a stop
+		103696510,                           // so was the last primary
+		105583747,                           // a replica became the primary and was left while nobody was heard
+		103359048,                           // an earlier question took an answer back
+		102426407,                           // the process was stopped as it started, and nothing was waited for
+		240203374,                           // a failover had begun before the primary was found
+		220393341,                           // what had been taken out hid the one that was promoted
+		1000005530,                          // SENTINEL RESET took votes
+		7001131382,                          // so was one when a move was taken back
+		2003662248,                          // an epoch that one told alone, as others were midway, was taken
+		281275694,                           // nobody was heard when a move should have been announced
+		20000015980,                         // what hung was waited for longer each time, and what was promoted not asked meanwhile
+		210000814140,                        // what a fence had taken before a stop did not count
+		210002709860,                        // what most named was tried in vain, and not again beside what one announced without end
+		210001754565,                        // a replica was given the name for a moment, and selected by one that had gone wrong
+		7000121969,                          // what is held is never dropped
+		230003191908,                        // the primary between two that were followed was taken for a replica
+		16960,                               // a selection was given up with an earlier one
+		195353,                              // the next failover had begun before the primary was found, and others announced that late
+		300000094193,                        // one that most announced, at the epoch of before, stayed provisional
+		436194,                              // a replica that was announced before it answered was provisional, and the next failover overlooked
+		360000428326,                        // what most announced at an epoch that had begun anew was provisional, and the next failover overlooked
+		360000367800,                        // a fence took longer, as the process was stopped twice
+		370000282344,                        // an abort came late, and was of the failover before
+		380000045363,                        // a failover had begun as a move was taken back, and was overlooked
+		510000247314,                        // those who lagged a failover behind led the client back
+		510000157043,                        // a selection was forgotten while too few were heard to know its replica
+		510000377677,                        // a failover from the server that was given the name took that back
+		510000219799,                        // of those that were given only one knew the name, and had gone wrong
+		500000292626, 500000702292, 1250694, // a failover from a server to which the move was provisional, at no later epoch
 		9695,         // a replica was selected and aborted in turn
 		390000177332, // a move was announced by another address, and the next failover overlooked
 		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong

@@ -58,6 +58,9 @@ func Play(seed uint64, story bool) (r Result) {
 	w.build()
 	w.script()
 	w.spite = seed%100 == 98 && w.rogues() > 0
+	if seed%100 == 94 && !w.client.calm {
+		w.after(w.between(time.Second, 3*time.Second), w.moveAnew)
+	}
 	if seed%100 == 95 && w.rogues() > 0 {
 		w.after(w.between(time.Second, 5*time.Second), func() { w.sentinels[0].waver(w.now + 2*time.Second) })
 	}
