@@ -1,6 +1,8 @@
 package memcache
 
 import (
+	"sync"
+
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/fleet"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/gutter"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/lists"
@@ -25,6 +27,7 @@ type core struct {
 // newCore starts nothing yet: goroutines come with the first connection.
 func newCore(name string, o Options, selector ServerSelector) *core {
 	c := &core{options: o.withDefaults()}
+	c.options.NoReplay = c.soundly(c.options.NoReplay)
 	config := c.options.config(name)
 	config.Fell = func() { c.gutter.Fell() }
 	c.Fleet = fleet.New(config)
@@ -42,6 +45,23 @@ func newCore(name string, o Options, selector ServerSelector) *core {
 	c.gutter.Start()
 	c.lists.Start()
 	return c
+}
+
+// soundly makes a function of the caller's one that does not panic, as it is also asked on
+// goroutines of ours: then the key is none of those it says yes to, and the log is told once.
+func (c *core) soundly(is func(key string) bool) func(key string) bool {
+	if is == nil {
+		return nil
+	}
+	var told sync.Once
+	return func(key string) bool {
+		defer func() {
+			if v := recover(); v != nil {
+				told.Do(func() { c.Log.Error("Options.NoReplay panicked", "panic", v) })
+			}
+		}()
+		return is(key)
+	}
 }
 
 // config is the part of the options that is about servers.

@@ -118,7 +118,7 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 
 // do is send for a request that is made.
 func (t *Transport) do(r *http.Request) (*http.Response, error) {
-	response, err := t.client.RoundTripper(r.Context()).RoundTrip(r)
+	response, err := roundTrip(t.client.RoundTripper, r)
 	if err == nil && response.Header.Get(unprovedHeader) != "" {
 		return nil, unproved(response)
 	}
@@ -127,6 +127,17 @@ func (t *Transport) do(r *http.Request) (*http.Response, error) {
 		restore(response)
 	}
 	return response, err
+}
+
+// roundTrip makes a request by a RoundTripper of the user's, whose panic is an error: requests are
+// also made on goroutines of ours.
+func roundTrip(by func(context.Context) http.RoundTripper, r *http.Request) (response *http.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			response, err = nil, fmt.Errorf("Options.Transport panicked: %v", v)
+		}
+	}()
+	return by(r.Context()).RoundTrip(r)
 }
 
 // unproved is the error of an answer that nobody has proved.

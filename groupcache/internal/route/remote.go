@@ -41,14 +41,39 @@ func (r Remote) URL() string {
 	if r.Peer != nil {
 		return r.Peer.Shown()
 	}
-	return r.Foreign.GetURL()
+	return urlOf(r.Foreign)
 }
+
+// urlOf is empty for a peer that panics when it is asked for it.
+func urlOf(f Foreign) (url string) {
+	defer func() { _ = recover() }()
+	return f.GetURL()
+}
+
+// sound has something of somebody else's making asked, whose panic is an error: it is asked on
+// goroutines of ours, too.
+func sound(what string, ask func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %s panicked: %v", outcome.ErrPeerUnavailable, what, v)
+		}
+	}()
+	return ask()
+}
+
+// broken stands for peers that are not known, as the Picker has panicked. Each request to it fails.
+type broken struct{ err error }
+
+func (b broken) Get(context.Context, *pb.GetRequest, *pb.GetResponse) error { return b.err }
+func (b broken) Set(context.Context, *pb.SetRequest) error                  { return b.err }
+func (b broken) Remove(context.Context, *pb.GetRequest) error               { return b.err }
+func (broken) GetURL() string                                               { return "" }
 
 // Get asks for a key. The error is one of a Foreign, or wraps ErrPeerUnavailable.
 func (r Remote) Get(ctx context.Context, group, key string) (wire.Answer, error) {
 	if r.Peer == nil {
 		out := &pb.GetResponse{}
-		err := r.Foreign.Get(ctx, &pb.GetRequest{Group: &group, Key: &key}, out)
+		err := sound("a peer's Get", func() error { return r.Foreign.Get(ctx, &pb.GetRequest{Group: &group, Key: &key}, out) })
 		return wire.Answer{Value: string(out.GetValue()), Expire: out.GetExpire()}, err
 	}
 	a, err := r.Peer.Get(ctx, group, key)
@@ -74,7 +99,9 @@ func (r Remote) Set(ctx context.Context, group, key string, v outcome.Value, lef
 	if !ok {
 		return errCannotSet
 	}
-	return s.Set(ctx, &pb.SetRequest{Group: &group, Key: &key, Value: []byte(v.Bytes), Expire: &v.Expire})
+	return sound("a peer's Set", func() error {
+		return s.Set(ctx, &pb.SetRequest{Group: &group, Key: &key, Value: []byte(v.Bytes), Expire: &v.Expire})
+	})
 }
 
 // errCannotSweep says that a peer of somebody else's making removes single keys only.
@@ -93,5 +120,5 @@ func (r Remote) Remove(ctx context.Context, group, key string) error {
 	if r.Peer != nil {
 		return r.Peer.Remove(ctx, group, key)
 	}
-	return r.Foreign.Remove(ctx, &pb.GetRequest{Group: &group, Key: &key})
+	return sound("a peer's Remove", func() error { return r.Foreign.Remove(ctx, &pb.GetRequest{Group: &group, Key: &key}) })
 }

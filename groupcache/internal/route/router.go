@@ -147,11 +147,29 @@ func Theirs(p Picker) Router { return theirs{p} }
 type theirs struct{ picker Picker }
 
 // Owner implements Router.
-func (t theirs) Owner(key string) Remote {
-	if p, elsewhere := t.picker.PickPeer(key); elsewhere {
-		return Remote{Foreign: p}
+func (t theirs) Owner(key string) (owner Remote) {
+	err := sound("PickPeer", func() error {
+		if p, elsewhere := t.picker.PickPeer(key); elsewhere {
+			owner = Remote{Foreign: p}
+		}
+		return nil
+	})
+	if err != nil {
+		return Remote{Foreign: broken{err}}
 	}
-	return Remote{}
+	return owner
+}
+
+// peers are all that the Picker knows.
+func (t theirs) peers() (all []Foreign) {
+	err := sound("GetAll", func() error {
+		all = t.picker.GetAll()
+		return nil
+	})
+	if err != nil {
+		return []Foreign{broken{err}}
+	}
+	return all
 }
 
 // Owners implements Router.
@@ -167,8 +185,8 @@ func (t theirs) All(_, key string) []Target {
 	if !owner.Here() {
 		targets = append(targets, Target{InOrder: true})
 	}
-	for _, other := range t.picker.GetAll() {
-		if owner.Here() || other.GetURL() != owner.URL() {
+	for _, other := range t.peers() {
+		if owner.Here() || urlOf(other) != owner.URL() {
 			targets = append(targets, Target{Remote: Remote{Foreign: other}})
 		}
 	}
@@ -177,7 +195,7 @@ func (t theirs) All(_, key string) []Target {
 
 // Others implements Router.
 func (t theirs) Others(string, string) (targets []Target) {
-	for _, p := range t.picker.GetAll() {
+	for _, p := range t.peers() {
 		targets = append(targets, Target{Remote: Remote{Foreign: p}})
 	}
 	return targets

@@ -30,11 +30,25 @@ type Selected struct {
 
 // Pick implements [Picker].
 func (p *Selected) Pick(key string) (*server.Server, error) {
-	addr, err := p.Selector.PickServer(key)
+	addr, err := p.ask(key)
 	if err != nil {
 		return nil, err
 	}
 	return p.server(addr)
+}
+
+// ask asks the selector for the server of a key. Its panic is an error: the call may be one of a
+// goroutine of ours.
+func (p *Selected) ask(key string) (addr net.Addr, err error) {
+	defer recovered(&err)
+	return p.Selector.PickServer(key)
+}
+
+// recovered makes an error of a selector's panic.
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("%w: the selector panicked: %v", gomemcache.ErrNoServers, v)
+	}
 }
 
 // server refuses an address that the selector should not have taken, at its first use.
@@ -53,9 +67,9 @@ func (p *Selected) server(addr net.Addr) (*server.Server, error) {
 }
 
 // Each implements [Picker].
-func (p *Selected) Each() ([]*server.Server, error) {
-	var all []*server.Server
-	err := p.Selector.Each(func(addr net.Addr) error {
+func (p *Selected) Each() (all []*server.Server, err error) {
+	defer recovered(&err)
+	err = p.Selector.Each(func(addr net.Addr) error {
 		s, err := p.server(addr)
 		if err == nil {
 			all = append(all, s)
