@@ -108,6 +108,9 @@ func run(c config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := tables.NewBook(os.Stdout)
+	if err := b.Keep(c.keep); err != nil {
+		return err
+	}
 	b.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	if c.quick {
 		b.Notef("quick: fewer items and shorter times than the targets are about")
@@ -134,7 +137,7 @@ func run(c config) error {
 	for _, what := range missed {
 		b.Notef("missed: %s", what)
 	}
-	return errors.Join(failures, b.Keep(c.keep))
+	return failures
 }
 
 // playPart plays all runs of a part.

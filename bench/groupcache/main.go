@@ -41,15 +41,19 @@ func main() {
 		return
 	}
 	b := bench{rounds: *rounds, round: *round, book: tables.NewBook(os.Stdout), original: original()}
-	b.book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	for _, part := range strings.Split(*only, ",") {
-		if err := b.play(part); err != nil {
-			fmt.Fprintln(os.Stderr, "groupcache:", part+":", err)
-			os.Exit(1)
-		}
-	}
 	if err := b.book.Keep(*keep); err != nil {
 		fmt.Fprintln(os.Stderr, "groupcache:", err)
+		os.Exit(1)
+	}
+	b.book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	failed := false
+	for _, part := range strings.Split(*only, ",") {
+		if err := b.play(part); err != nil {
+			b.book.Notef("%s: NOT MEASURED: %v", part, err)
+			failed = true
+		}
+	}
+	if failed {
 		os.Exit(1)
 	}
 }

@@ -93,6 +93,9 @@ type result struct{ rate, allocs float64 }
 
 func (b bench) run() error {
 	book := tables.NewBook(os.Stdout)
+	if err := book.Keep(b.keep); err != nil {
+		return err
+	}
 	book.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	var groups []*groupcache.Group
 	for _, kind := range kinds {
@@ -107,7 +110,7 @@ func (b bench) run() error {
 	for _, t := range tasks() {
 		results, err := b.measure(t, groups)
 		if err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
+			return errors.Join(fmt.Errorf("%s: %w", t.name, err), book.Add(table))
 		}
 		for i, r := range results {
 			table.Rows = append(table.Rows, []string{
@@ -115,7 +118,7 @@ func (b bench) run() error {
 			})
 		}
 	}
-	return errors.Join(book.Add(table), book.Keep(b.keep))
+	return book.Add(table)
 }
 
 // measure plays a task with all groups in turn and returns the median results.

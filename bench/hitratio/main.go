@@ -26,10 +26,15 @@ func main() {
 func shares() []int { return []int{1, 5, 10, 25} }
 
 func run() error {
-	folder := flag.String("traces", "../../shared/traces", "folder of recorded traces; those that are not there are left out")
+	folder := flag.String("traces", os.Getenv("HOLDFAST_TRACES"), "folder of recorded traces; those that are not there are left out")
 	chart := flag.String("svg", "", "file to draw a chart into")
 	keep := flag.String("keep", "", tables.KeepUsage)
 	flag.Parse()
+	b := tables.NewBook(os.Stdout)
+	if err := b.Keep(*keep); err != nil {
+		return err
+	}
+	b.Notef("%s, %d CPUs; hits in %% of the reads, by the cache's size in %% of the distinct keys", runtime.Version(), runtime.NumCPU())
 	var results []result
 	for _, w := range workloads() {
 		keys, err := w.keys(*folder)
@@ -42,19 +47,14 @@ func run() error {
 		}
 		r, err := measure(w.name, keys)
 		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+			return errors.Join(fmt.Errorf("%s: %w", w.name, err), b.Add(tabulate(results)))
 		}
 		results = append(results, r)
 	}
-	b := tables.NewBook(os.Stdout)
-	b.Notef("%s, %d CPUs; hits in %% of the reads, by the cache's size in %% of the distinct keys", runtime.Version(), runtime.NumCPU())
 	if err := b.Add(tabulate(results)); err != nil {
 		return err
 	}
 	b.Notef("%s", worst(results))
-	if err := b.Keep(*keep); err != nil {
-		return err
-	}
 	if *chart == "" {
 		return nil
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -85,22 +86,35 @@ func compareAll(c config) error {
 	}
 	defer b.close()
 	book := tables.NewBook(os.Stdout)
+	if err := book.Keep(c.keep); err != nil {
+		return err
+	}
 	book.Notef("%s, %s, %d CPUs, %s, %d rounds of %v, added round trip %v", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.server.Kind(), c.rounds, c.duration, c.delay)
+	var failures error
 	for _, w := range c.workloads {
-		t := tables.Table{Title: w, Unit: "calls a second", Columns: []string{
-			"G", "raw/s", "holdfast/s", "÷ raw", "raw p99", "holdfast p99", "p99 ÷ raw", "raw CPU/op", "holdfast CPU/op", "CPU ÷ raw", "errors",
-		}}
-		for _, g := range c.goroutines {
-			r, err := b.compare(ctx, w, g)
-			if err != nil {
+		if err := b.workload(ctx, w, book); err != nil {
+			if ctx.Err() != nil {
 				return err
 			}
-			t.Rows = append(t.Rows, r.cells())
-			t.Chart = append(t.Chart, r.bars())
-		}
-		if err := book.Add(t); err != nil {
-			return err
+			book.Notef("%s: NOT MEASURED to its end: %v", w, err)
+			failures = errors.Join(failures, fmt.Errorf("%s: %w", w, err))
 		}
 	}
-	return book.Keep(c.keep)
+	return failures
+}
+
+// workload compares the clients at one of them. The rows before one that fails are kept.
+func (b *bench) workload(ctx context.Context, name string, book *tables.Book) error {
+	t := tables.Table{Title: name, Unit: "calls a second", Columns: []string{
+		"G", "raw/s", "holdfast/s", "÷ raw", "raw p99", "holdfast p99", "p99 ÷ raw", "raw CPU/op", "holdfast CPU/op", "CPU ÷ raw", "errors",
+	}}
+	for _, g := range b.config.goroutines {
+		r, err := b.compare(ctx, name, g)
+		if err != nil {
+			return errors.Join(err, book.Add(t))
+		}
+		t.Rows = append(t.Rows, r.cells())
+		t.Chart = append(t.Chart, r.bars())
+	}
+	return book.Add(t)
 }

@@ -58,7 +58,7 @@ func main() {
 	b.Notef("%s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	b.Notef("%d peers, %d keys, %d reads/s, Zipf %.2f; a load takes %v; grace %v, gap %v, changes are heard of within %v",
 		c.peers, c.keys, c.rate, c.skew, c.sourceTime, c.grace, c.gap, c.lag)
-	if err := errors.Join(compare(ctx, c, b), b.Keep(*keep)); err != nil {
+	if err := errors.Join(b.Keep(*keep), compare(ctx, c, b)); err != nil {
 		fmt.Fprintln(os.Stderr, "rolling:", err)
 		os.Exit(1)
 	}

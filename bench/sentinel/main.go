@@ -164,6 +164,9 @@ func run(c config) error {
 		return err
 	}
 	b := tables.NewBook(os.Stdout)
+	if err := b.Keep(c.keep); err != nil {
+		return err
+	}
 	b.Notef("%s, %s, %s, %d CPUs, %s/%s", time.Now().Format(time.DateOnly), runtime.Version(), version, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
 	b.Notef("%d goroutines and %d writes/s a client; times of several runs are median / worst", c.goroutines, c.rate)
 	var failures error
@@ -179,7 +182,7 @@ func run(c config) error {
 			failures = errors.Join(failures, fmt.Errorf("%s: %w", p.name, err))
 		}
 	}
-	return errors.Join(failures, b.Keep(c.keep))
+	return failures
 }
 
 // play plays a scenario as often as it wants and prints its table. Its error tells of runs that are

@@ -3,6 +3,7 @@ package tables
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -110,7 +111,8 @@ type Book struct {
 	Notes  []string // of the run: machine, versions, parts not measured
 	Tables []Table
 
-	to io.Writer
+	to   io.Writer
+	file string // "": it is not kept
 }
 
 // NewBook makes a book that also prints all that is added to it.
@@ -121,24 +123,31 @@ func (b *Book) Notef(format string, args ...any) {
 	note := fmt.Sprintf(format, args...)
 	b.Notes = append(b.Notes, note)
 	_, _ = fmt.Fprintln(b.to, note)
+	_ = b.write() // the next table says so
 }
 
 // Add adds a table and prints it.
 func (b *Book) Add(t Table) error {
 	b.Tables = append(b.Tables, t)
-	return t.Print(b.to)
+	return errors.Join(t.Print(b.to), b.write())
 }
 
-// Keep writes the book to a file. It does nothing for the name "".
+// Keep has the book written to a file, now and each time that something is added: what was measured
+// is there, whatever becomes of the rest. It does nothing for the name "".
 func (b *Book) Keep(file string) error {
-	if file == "" {
+	b.file = file
+	return b.write()
+}
+
+func (b *Book) write() error {
+	if b.file == "" {
 		return nil
 	}
 	text, err := json.MarshalIndent(b, "", "\t")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o600)
+	return os.WriteFile(b.file, append(text, '\n'), 0o600)
 }
 
 // KeepUsage is the usage of the flag that names Keep's file.

@@ -17,15 +17,16 @@ import (
 	"testing"
 )
 
-// traces is where recorded accesses lie, beside the repository: they are large, and others' work.
-const traces = "../../../../shared/traces"
+// tracesEnv names the folder of recorded accesses, which are large, and others' work. The document
+// of benchmarks says whose.
+const tracesEnv = "HOLDFAST_TRACES"
 
 // trace returns the keys of a trace in the order in which they were read.
 func trace(t *testing.T, name string) []uint64 {
 	t.Helper()
-	packed, err := os.ReadFile(filepath.Join(traces, name+".gz"))
+	packed, err := os.ReadFile(filepath.Join(os.Getenv(tracesEnv), name+".gz"))
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("NOT TESTED: the trace %s is not there: %v", name, err)
+		t.Skipf("SKIPPED, NOT TESTED: the trace %s is not there: %v; %s names the folder of traces", name, err, tracesEnv)
 	}
 	if err != nil {
 		t.Fatal(err)
