@@ -1,10 +1,15 @@
 package matrix_test
 
 import (
+	"fmt"
 	"net"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fillUp leaves no room for connections that nobody accepts: the system drops what asks for more,
@@ -44,5 +49,24 @@ func exhaust(t *testing.T) func() {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// limitMemory has a server be given no more memory by the system than it has.
+func limitMemory(t *testing.T, server any) {
+	t.Helper()
+	pid := server.(interface{ PID() int }).PID()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size uint64 // of what may be written; what is only reserved does not count
+	_, rest, _ := strings.Cut(string(text), "\nVmData:")
+	if _, err := fmt.Sscanf(rest, "%d kB", &size); err != nil {
+		t.Fatal(err)
+	}
+	size <<= 10
+	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: size, Max: size}, nil); err != nil {
+		t.Fatal(err)
 	}
 }

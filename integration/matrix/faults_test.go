@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
 // fault is something that befalls a server, or the way to it, from begin to end.
@@ -18,14 +19,16 @@ type fault struct {
 	begin, end func(*testing.T, *subject)
 	// The connection is encrypted, a real proxy is before the server, clients know it by name.
 	encrypted, proxied, named bool
-	full                      bool          // the server has little memory, and drops nothing for more
-	several                   bool          // there are several servers
-	listed                    bool          // the client's list of servers may change
-	called                    bool          // the client is given callbacks
-	absent                    bool          // the server is not there when the client starts
-	alone                     bool          // in a process of its own
-	lasts                     time.Duration // until it is looked at what callers get; 0: a moment
-	within                    time.Duration // the deadline of a call; 0: deadline
+	full                      bool                 // the server has little memory, and drops nothing for more
+	several                   bool                 // there are several servers
+	cluster                   redis.ClusterOptions // of several Redis
+	picked                    bool                 // the user's own picker finds the peers
+	listed                    bool                 // the client's list of servers may change
+	called                    bool                 // the client is given callbacks
+	absent                    bool                 // the server is not there when the client starts
+	alone                     bool                 // in a process of its own
+	lasts                     time.Duration        // until it is looked at what callers get; 0: a moment
+	within                    time.Duration        // the deadline of a call; 0: deadline
 	want                      outcome
 	looks                     func(*subject) error // what else is to be so then; nil: nothing
 	// unlike says for which subjects it ends otherwise.
@@ -37,7 +40,7 @@ type fault struct {
 }
 
 func faults() []fault {
-	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofProxies(), ofNames(), ofThisProcess(), ofTheCallers(), ofForgery(), ofRefusals(), ofLists(), ofCallbacks(), ofSeveral(), ofClocks())
+	return slices.Concat(ofTheWay(), ofTheServer(), ofTheWords(), ofCertificates(), ofProxies(), ofNames(), ofThisProcess(), ofTheCallers(), ofForgery(), ofRefusals(), ofLists(), ofCallbacks(), ofPorts(), ofResources(), ofSeveral(), ofTopologies(), ofClocks())
 }
 
 // on is a fault of the way.

@@ -19,10 +19,12 @@ import (
 
 // cache is one whose source says who it is.
 func cache(from string, store autorefresh.Store, c *callbacks) (*autorefresh.Cache[string, string], error) {
+	o := autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store}
+	c.ofCache(&o)
 	return autorefresh.New(func(_ context.Context, key, _ string) (string, error) {
-		c.load()
+		c.call(sources)
 		return from + key, nil
-	}, autorefresh.Options[string, string]{Name: "matrix", Period: time.Hour, Store: store, Logger: c.logger(), Trace: c.tracer()})
+	}, o)
 }
 
 // inMemory is a second level without a server.
@@ -123,7 +125,7 @@ func secondLevel(t *testing.T, in surroundings) *subject {
 			k := name(int(n))
 			v, err := c.Load(ctx, k)
 			if err != nil {
-				if ctx.Err() != nil || in.callbacks.failed() && (errors.Is(err, autorefresh.ErrPanicked) || errors.Is(err, autorefresh.ErrUnavailable)) {
+				if ctx.Err() != nil || in.callbacks.hasFailed() && failedInSource(err) {
 					return false, nil
 				}
 				return false, err
@@ -135,4 +137,10 @@ func secondLevel(t *testing.T, in surroundings) *subject {
 			return from == "level", nil
 		},
 	}
+}
+
+// failedInSource reports whether an error tells of a source, or of a limiter, that has panicked.
+func failedInSource(err error) bool {
+	return errors.Is(err, autorefresh.ErrPanicked) || errors.Is(err, autorefresh.ErrUnavailable) ||
+		strings.Contains(err.Error(), "Limiter.Wait panicked")
 }

@@ -119,7 +119,7 @@ func TestMatrix(t *testing.T) {
 // cell tries one fault on one subject.
 func cell(t *testing.T, pace *testutil.Pace, open func(*testing.T, surroundings) *subject, f fault, want outcome) {
 	t.Helper()
-	in := surroundings{proxied: f.proxied, named: f.named, absent: f.absent, full: f.full, listed: f.listed, several: f.several, within: f.within}
+	in := surroundings{proxied: f.proxied, named: f.named, absent: f.absent, full: f.full, listed: f.listed, several: f.several, cluster: f.cluster, picked: f.picked, within: f.within}
 	if f.called {
 		in.callbacks = new(callbacks)
 	}

@@ -20,12 +20,7 @@ func ofRefusals() []fault {
 		name: "the server answers reads and refuses writes (SERVER_ERROR out of memory, OOM, NOREPLICAS)", full: true, want: served, lasts: time.Second,
 		never: map[string]string{groups: noWrites, secondLevels: noWrites},
 		begin: func(t *testing.T, s *subject) { t.Helper(); s.exhaust(t, s); s.refusals.Store(0) },
-		looks: func(s *subject) error {
-			if s.refusals.Load() == 0 {
-				return errNotRefused
-			}
-			return nil
-		},
+		looks: refusedWrites,
 		end: func(t *testing.T, s *subject) {
 			t.Helper()
 			s.way.calm()
@@ -52,6 +47,14 @@ func ofRefusals() []fault {
 		end:    on(func(w *way) { w.replace(nil) }),
 	}
 	return []fault{full, replica, strange}
+}
+
+// refusedWrites returns an error unless the server has refused some.
+func refusedWrites(s *subject) error {
+	if s.refusals.Load() == 0 {
+		return errNotRefused
+	}
+	return nil
 }
 
 var errNotRefused = errors.New("no write has been refused")

@@ -3,8 +3,11 @@ package matrix_test
 import (
 	"cmp"
 	"context"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/mediocregopher/radix/v4"
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/redis"
@@ -47,7 +50,9 @@ const primaryName = "mymaster"
 // the first primary.
 func redisCluster(t *testing.T, in surroundings) *subject {
 	t.Helper()
-	cluster := redis.StartCluster(t, redis.ClusterOptions{Replicas: 1, Fast: true})
+	o := in.cluster
+	o.Replicas, o.Fast = max(1, o.Replicas), true
+	cluster := redis.StartCluster(t, o)
 	var ways []*way
 	at := make(map[string]string)
 	for _, server := range cluster.Servers(primaryName) {
@@ -59,13 +64,16 @@ func redisCluster(t *testing.T, in surroundings) *subject {
 		tell(t, first, "SET", key(i), key(i))
 	}
 	c, err := sentinel.New(t.Context(), cluster.SentinelAddrs(), sentinel.Options{
-		Names: []string{primaryName}, StartDown: true, AddrMap: func(addr string) string { return cmp.Or(at[addr], addr) },
+		Names: slices.Concat([]string{primaryName}, o.Names[min(1, len(o.Names)):]), StartDown: true, AddrMap: func(addr string) string { return cmp.Or(at[addr], addr) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := redisSubject(c, primaryName)
 	s.way, s.ways, s.cluster, s.server = ways[0], ways, cluster, first
+	s.elsewhere = func(ctx context.Context) error {
+		return reached(ctx, func(ctx context.Context) error { return c.Do(ctx, otherName, radix.Cmd(nil, "SET", "k", "v")) })
+	}
 	return s
 }
 
@@ -107,16 +115,18 @@ func ofSeveral() []fault {
 	return []fault{rolling, failover}
 }
 
-// awaitCopied waits until a replica has what its primary had acknowledged at the beginning.
+// awaitCopied waits until the replicas have what their primary had acknowledged at the beginning.
 func awaitCopied(ctx context.Context, t *testing.T, servers []*redis.Server) {
 	t.Helper()
 	primary, err := servers[0].Role(ctx)
-	for err == nil {
-		var replica redis.Role
-		if replica, err = servers[1].Role(ctx); replica.Offset >= primary.Offset {
-			break
+	for _, server := range servers[1:] {
+		for err == nil {
+			var replica redis.Role
+			if replica, err = server.Role(ctx); replica.Offset >= primary.Offset {
+				break
+			}
+			time.Sleep(between)
 		}
-		time.Sleep(between)
 	}
 	if err != nil {
 		t.Error(err)

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -42,6 +44,8 @@ type subject struct {
 	refusals *atomic.Int64
 	// forged says that an answer has been changed.
 	forged atomic.Bool
+	// elsewhere makes a call about another primary. Nil: there is none.
+	elsewhere func(ctx context.Context) error
 	// list has the client's list of servers have the server, or nothing. Nil: there is none.
 	list func(there bool)
 	// fill gives a server what it has lost with its process.
@@ -105,7 +109,7 @@ func memcached(t *testing.T, in surroundings) *subject {
 			case err == nil:
 				return true, nil
 			case errors.Is(err, memcache.ErrCacheMiss), errors.Is(err, memcache.ErrServerError), ctx.Err() != nil,
-				in.listed && errors.Is(err, memcache.ErrNoServers):
+				(in.listed || in.callbacks != nil) && errors.Is(err, memcache.ErrNoServers):
 				return false, nil
 			}
 			return false, err
@@ -152,14 +156,13 @@ func fillKeys(t *testing.T, addr string) {
 // memcacheClient returns a client of some ways, and what changes its list of servers.
 func memcacheClient(t *testing.T, ways []*way, in surroundings) (*memcache.Client, func(there bool)) {
 	t.Helper()
-	o := memcache.Options{
-		Servers: addrs(ways), TLS: trusting(in.authority), Timeout: in.within, Logger: in.callbacks.logger(), Trace: in.callbacks.tracer(),
-	}
+	o := memcache.Options{Servers: addrs(ways), TLS: trusting(in.authority), Timeout: in.within}
+	in.callbacks.ofMemcache(&o)
 	var selector memcache.ServerSelector
 	var change func(bool)
-	if in.listed {
+	if in.listed || in.callbacks != nil {
 		l := listOf(t, ways[0].addr())
-		selector, change, o.Servers = l, l.change, nil
+		selector, change, o.Servers = placed{l, in.callbacks}, l.change, nil
 	}
 	c, err := memcache.NewWithOptions(selector, o)
 	if err != nil {
@@ -189,12 +192,13 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 		}
 	}
 	fill(t)
-	c, err := sentinel.New(t.Context(), nil, sentinel.Options{
+	o := sentinel.Options{
 		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(in.authority)},
 		HeartbeatTimeout: in.within,
 		StartDown:        true, // on a busy machine the servers of many cells start at once
-		Logger:           in.callbacks.logger(), Trace: in.callbacks.tracer(),
-	})
+	}
+	in.callbacks.ofSentinel(&o)
+	c, err := sentinel.New(t.Context(), nil, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +254,7 @@ func refusedByRedis(err error) bool {
 		return false
 	}
 	word, _, _ := strings.Cut(reply.S, " ")
-	return slices.Contains([]string{"OOM", "NOREPLICAS", "READONLY"}, word)
+	return slices.Contains([]string{"OOM", "NOREPLICAS", "READONLY", "MISCONF"}, word)
 }
 
 // peers are two processes that share a cache. One knows only the other, and asks it for all keys.
@@ -271,17 +275,22 @@ func peers(t *testing.T, in surroundings) *subject {
 		w := newWay(t, listener.Addr().String(), in, nginx)
 		listeners, ways, urls = append(listeners, listener), append(ways, w), append(urls, scheme+w.addr())
 	}
+	var ends []func()
 	member := func(name, self string) (*groupcache.Instance, *groupcache.Group) {
-		i, err := groupcache.New(groupcache.Options{
-			Self: self, TLS: trusting(in.authority), Logger: in.callbacks.logger(), Trace: in.callbacks.tracer(),
-		})
+		o := groupcache.Options{Self: self, TLS: trusting(in.authority)}
+		ends = append(ends, in.callbacks.ofInstance(&o))
+		i, err := groupcache.New(o)
 		if err != nil {
 			t.Fatal(err)
 		}
+		options := in.callbacks.ofGroup()
+		if in.picked {
+			options = append(options, groupcache.WithPeerPicker(picked{i.PeerPicker(), in.callbacks}))
+		}
 		g, err := i.NewGroup("g", 1<<20, groupcache.GetterFunc(func(_ context.Context, key string, dest groupcache.Sink) error {
-			in.callbacks.load()
+			in.callbacks.call(sources)
 			return dest.SetString(name+key, time.Time{})
-		}))
+		}), options...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,10 +299,12 @@ func peers(t *testing.T, in surroundings) *subject {
 		}
 		return i, g
 	}
-	var ends []func()
 	for n, listener := range listeners {
 		owner, _ := member("owner:", urls[n])
 		server := &http.Server{Handler: owner.Handler(), ReadHeaderTimeout: time.Minute}
+		if in.callbacks != nil {
+			server.ErrorLog = log.New(io.Discard, "", 0) // it tells of each panic
+		}
 		served := running(func() { _ = server.Serve(listener) })
 		ends = append(ends, func() {
 			_ = owner.Close()
@@ -324,7 +335,7 @@ func peers(t *testing.T, in surroundings) *subject {
 			k := "key-" + strconv.FormatInt(next.Add(1), 10)
 			v, err := group.View(ctx, k)
 			if err != nil {
-				if ctx.Err() != nil || in.callbacks.failed() && errors.Is(err, groupcache.ErrGetterPanicked) {
+				if ctx.Err() != nil || in.callbacks.hasFailed() && errors.Is(err, groupcache.ErrGetterPanicked) {
 					return false, nil
 				}
 				return false, err

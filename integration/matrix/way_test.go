@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/testutil"
 	"github.com/holdfast-go/holdfast/internal/testutil/proxies"
+	"github.com/holdfast-go/holdfast/internal/testutil/redis"
 )
 
 // way is the way to a server: a proxy that holds back and refuses, and before it one that changes
@@ -40,15 +41,17 @@ type way struct {
 
 // surroundings are what else is between a client and its server.
 type surroundings struct {
-	authority *testutil.Authority // clients trust what it signs; nil: nothing is encrypted
-	proxied   bool                // a real proxy stands before the way
-	named     bool                // clients know the way by name
-	absent    bool                // the way refuses until it is restarted
-	full      bool                // the server has little memory
-	several   bool                // there are several servers
-	listed    bool                // the client's list of servers may change
-	callbacks *callbacks          // the user's
-	within    time.Duration       // the client's limit of time for a call; 0: the default
+	authority *testutil.Authority  // clients trust what it signs; nil: nothing is encrypted
+	proxied   bool                 // a real proxy stands before the way
+	named     bool                 // clients know the way by name
+	absent    bool                 // the way refuses until it is restarted
+	full      bool                 // the server has little memory
+	several   bool                 // there are several servers
+	cluster   redis.ClusterOptions // those of Redis, if there are several
+	picked    bool                 // the user's own picker finds the peers
+	listed    bool                 // the client's list of servers may change
+	callbacks *callbacks           // the user's
+	within    time.Duration        // the client's limit of time for a call; 0: the default
 }
 
 // newWay starts a way to target. A proxy before it, if there is one, is what proxy returns.

@@ -53,6 +53,8 @@ type ClusterOptions struct {
 	Password, SentinelPassword string
 	// User and UserPassword are a second login to the servers, see ServerOptions. Default: none.
 	User, UserPassword string
+	// Host is the name by which all of them are known, such as "localhost". Default: 127.0.0.1.
+	Host string
 	// ServerArgs are further arguments of all servers. Default: none.
 	ServerArgs []string
 }
@@ -123,7 +125,7 @@ func (c *Cluster) launch(ctx context.Context) error {
 func (c *Cluster) launchServers(ctx context.Context, name string) error {
 	o := ServerOptions{
 		Path: c.options.Path, Password: c.options.Password, Args: c.options.ServerArgs,
-		User: c.options.User, UserPassword: c.options.UserPassword,
+		User: c.options.User, UserPassword: c.options.UserPassword, Host: c.options.Host,
 	}
 	primary, err := LaunchServer(ctx, o)
 	if err != nil {
@@ -138,7 +140,7 @@ func (c *Cluster) launchServers(ctx context.Context, name string) error {
 func (c *Cluster) launchSentinels(ctx context.Context) error {
 	o := SentinelOptions{
 		Path: c.options.Path, Password: c.options.SentinelPassword, ServerPassword: c.options.Password,
-		DownAfter: c.options.DownAfter, FailoverTimeout: c.options.FailoverTimeout, Fast: c.options.Fast,
+		DownAfter: c.options.DownAfter, FailoverTimeout: c.options.FailoverTimeout, Fast: c.options.Fast, Host: c.options.Host,
 	}
 	for _, name := range c.options.Names {
 		o.Monitors = append(o.Monitors, Monitor{Name: name, Primary: c.servers[name][0].Addr(), Quorum: c.options.Quorum})

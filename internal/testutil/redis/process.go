@@ -31,6 +31,7 @@ type process struct {
 	configure      func() []string             // lines of the configuration besides those that every process needs; called under mu
 	prepare        func(context.Context) error // settings of each new run
 	name           string                      // "redis" or "redis-sentinel"
+	host           string                      // by which it is known; "": 127.0.0.1
 
 	addr, folder, kind string
 
@@ -74,6 +75,9 @@ func (p *process) launchAnywhere(ctx context.Context) error {
 		return err
 	}
 	p.addr = host.Loopback(port)
+	if p.host != "" {
+		p.addr = net.JoinHostPort(p.host, strconv.Itoa(port))
+	}
 	if err := p.writeConfig(); err != nil {
 		return err
 	}
@@ -81,9 +85,13 @@ func (p *process) launchAnywhere(ctx context.Context) error {
 }
 
 func (p *process) writeConfig() error {
-	ip, port, _ := net.SplitHostPort(p.addr)
+	_, port, _ := net.SplitHostPort(p.addr)
+	bind := "bind 127.0.0.1"
+	if p.host != "" {
+		bind += " -::1" // the name may stand for this first
+	}
 	lines := []string{
-		"bind " + ip, "port " + port, "protected-mode no", "daemonize no",
+		bind, "port " + port, "protected-mode no", "daemonize no",
 		"dir " + strconv.Quote(p.folder), "logfile " + strconv.Quote(filepath.Join(p.folder, logFile)),
 	}
 	if p.password != "" {

@@ -42,6 +42,9 @@ type SentinelOptions struct {
 	// 200 ms (less if DownAfter is below 500 ms), ask 50 ms, publish 500 ms; and it trusts its
 	// clock again 1 s after it has been hung. Default: 10 s, 1 s, 1 s, 2 s and 30 s.
 	Fast bool
+	// Host is a name of the loopback interface by which it is known, such as "localhost": it takes
+	// and tells names then. Default: 127.0.0.1.
+	Host string
 	// Args are further arguments, such as "--loglevel", "debug". Default: none.
 	Args []string
 }
@@ -100,7 +103,7 @@ func LaunchSentinel(ctx context.Context, o SentinelOptions) (*Sentinel, error) {
 		}
 	}
 	s.process = process{
-		name: "redis-sentinel", path: o.Path, password: o.Password, args: append([]string{"--sentinel"}, o.Args...),
+		name: "redis-sentinel", host: o.Host, path: o.Path, password: o.Password, args: append([]string{"--sentinel"}, o.Args...),
 		configure: s.config, prepare: s.hurry,
 	}
 	if err := s.first(ctx); err != nil {
@@ -112,6 +115,9 @@ func LaunchSentinel(ctx context.Context, o SentinelOptions) (*Sentinel, error) {
 func (s *Sentinel) config() []string {
 	o := s.options
 	var lines []string
+	if o.Host != "" {
+		lines = append(lines, "sentinel resolve-hostnames yes", "sentinel announce-hostnames yes", "sentinel announce-ip "+o.Host)
+	}
 	if o.Password != "" {
 		lines = append(lines, "sentinel sentinel-pass "+strconv.Quote(o.Password))
 	}

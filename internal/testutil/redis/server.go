@@ -25,6 +25,9 @@ type ServerOptions struct {
 	User, UserPassword string
 	// ReplicaOf is the host:port of a primary. Default: it is a primary itself.
 	ReplicaOf string
+	// Host is a name of the loopback interface by which it is known, such as "localhost". Default:
+	// 127.0.0.1.
+	Host string
 	// Args are further arguments, such as "--maxmemory", "10mb". They win over the configuration
 	// file. Default: none.
 	Args []string
@@ -52,7 +55,7 @@ func StartServer(tb testutil.TB, o ...ServerOptions) *Server {
 func LaunchServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	s := &Server{options: o}
 	s.process = process{
-		name: "redis", path: o.Path, password: o.Password, args: o.Args,
+		name: "redis", host: o.Host, path: o.Path, password: o.Password, args: o.Args,
 		configure: s.config, prepare: func(context.Context) error { return nil },
 	}
 	if _, _, err := net.SplitHostPort(o.ReplicaOf); o.ReplicaOf != "" && err != nil {
@@ -79,6 +82,9 @@ func (s *Server) config() []string {
 	}
 	if s.options.User != "" {
 		lines = append(lines, fmt.Sprintf("user %s on %s ~* &* +@all", s.options.User, strconv.Quote(">"+s.options.UserPassword)))
+	}
+	if s.options.Host != "" {
+		lines = append(lines, "replica-announce-ip "+s.options.Host)
 	}
 	if s.options.ReplicaOf != "" {
 		ip, port, _ := net.SplitHostPort(s.options.ReplicaOf)
