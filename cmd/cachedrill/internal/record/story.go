@@ -89,7 +89,11 @@ func tell(r *Record, p *Phase) (sentence string, weight float64, chart string) {
 		if !ok || w < noticeable {
 			continue
 		}
-		parts = append(parts, fmt.Sprintf(c.Text, c.of(&p.Plain), c.of(&p.Holdfast)))
+		plain, holdfast := c.of(&p.Plain), c.of(&p.Holdfast)
+		if len(parts) == 0 && !strings.Contains(c.Text, "plain") { // else the order is known
+			plain, holdfast = plain+" (plain)", holdfast+" (holdfast)"
+		}
+		parts = append(parts, fmt.Sprintf(c.Text, plain, holdfast))
 		if w > weight {
 			weight, chart = w, c.Chart
 		}

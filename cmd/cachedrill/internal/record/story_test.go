@@ -29,7 +29,7 @@ func told() record.Record {
 func TestAStoryTellsThePhaseThatDiffersMostFirst(t *testing.T) {
 	r := told()
 	hung := "Server 2 hung, 8 s: plain answered 39 % of the reads late or not at all, holdfast 0.0 %; the database had 4.1 × / 1.2 × its healthy load."
-	killed := "Server 1 killed, 8 s: the database had 17 × / 5.0 × its healthy load."
+	killed := "Server 1 killed, 8 s: the database had 17 × (plain) / 5.0 × (holdfast) its healthy load."
 	s := record.NewStory(&r)
 	if s == nil || s.Headline != hung || s.Chart != "late" || strings.Join(s.Sentences, "\n") != hung+"\n"+killed {
 		t.Fatalf("the story of two phases that are over is %+v, want\n%s\n%s", s, hung, killed)
@@ -45,7 +45,7 @@ func TestAStoryIsHonestWhereOursIsWorse(t *testing.T) {
 	r := told()
 	r.Phases = r.Phases[:2]
 	r.Phases[1].Plain, r.Phases[1].Holdfast = r.Phases[1].Holdfast, r.Phases[1].Plain
-	want := "Server 1 killed, 8 s: the database had 5.0 × / 17 × its healthy load."
+	want := "Server 1 killed, 8 s: the database had 5.0 × (plain) / 17 × (holdfast) its healthy load."
 	if s := record.NewStory(&r); s == nil || s.Headline != want {
 		t.Errorf("the story is %+v, want %s", s, want)
 	}
@@ -54,7 +54,7 @@ func TestAStoryIsHonestWhereOursIsWorse(t *testing.T) {
 func TestAStoryIsToldWhileItsFirstPhaseGoesOn(t *testing.T) {
 	r := told()
 	r.Phases, r.Elapsed = r.Phases[:2], 11
-	want := "Server 1 killed, 3 s: the database had 17 × / 5.0 × its healthy load."
+	want := "Server 1 killed, 3 s: the database had 17 × (plain) / 5.0 × (holdfast) its healthy load."
 	if s := record.NewStory(&r); s == nil || s.Headline != want {
 		t.Errorf("the story after 3 of 8 seconds is %+v, want %s", s, want)
 	}
