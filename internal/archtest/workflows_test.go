@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -63,6 +64,38 @@ func TestDependabotKnowsAllModules(t *testing.T) {
 	})
 	if err != nil || modules < 7 {
 		t.Errorf("%d modules, %v", modules, err)
+	}
+}
+
+// Each module that others import gets a tag when this one does: its go.mod is of no use without.
+func TestNestedModulesAreReleased(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(module, "scripts", "nested.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "\nmodules=(")
+	list, _, _ = strings.Cut(list, ")")
+	var found []string
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		files, err := filepath.Glob(filepath.Join(module, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			folder, err := filepath.Rel(module, filepath.Dir(file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if folder = filepath.ToSlash(folder); !regexp.MustCompile(`^(bench|integration|examples)\b`).MatchString(folder) {
+				found = append(found, folder)
+			}
+		}
+	}
+	released := strings.Fields(list)
+	slices.Sort(released)
+	if slices.Sort(found); !slices.Equal(found, released) {
+		t.Errorf("scripts/nested.sh has %q, want %q", released, found)
 	}
 }
 
