@@ -72,9 +72,9 @@ func CauseLabel(err error) string {
 		return known.label
 	case errors.As(err, &dns):
 		return "name not resolved"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaConnRefused):
 		return "connection refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case IsReset(err):
 		return "connection reset"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "unreachable"
@@ -100,6 +100,21 @@ func CauseLabel(err error) string {
 func IsTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// The numbers that sockets of Windows give, unlike those that its package syscall names ECONNRESET
+// and so on (https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2). No
+// other system has errors of these numbers.
+const (
+	wsaConnAborted = syscall.Errno(10053)
+	wsaConnReset   = syscall.Errno(10054)
+	wsaConnRefused = syscall.Errno(10061)
+)
+
+// IsReset reports whether the other side has broken a connection off.
+func IsReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, wsaConnReset) || errors.Is(err, wsaConnAborted)
 }
 
 // isTLS reports whether two sides do not agree on how to be sure of each other: a certificate has

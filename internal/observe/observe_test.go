@@ -286,6 +286,11 @@ func TestCauseLabels(t *testing.T) {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
 	}
+	for code, want := range map[syscall.Errno]string{10053: "connection reset", 10054: "connection reset", 10061: "connection refused"} {
+		if got := observe.CauseLabel(at(code)); got != want || observe.IsReset(at(code)) != (want == "connection reset") {
+			t.Errorf("on Windows, %d is %q, want %q", code, got, want)
+		}
+	}
 	hung := observe.NewCause("timeout", "it hangs")
 	if got := observe.CauseLabel(fmt.Errorf("10.0.0.1: %w", hung)); got != "timeout" || hung.Error() != "it hangs" {
 		t.Errorf("%v is %q", hung, got)
