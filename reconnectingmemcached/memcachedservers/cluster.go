@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/endpoints"
 )
 
 // Cluster names the nodes of a cluster that lists itself, as those of Amazon ElastiCache and Google
@@ -213,11 +215,11 @@ func parseNode(node string) (string, error) {
 		host = parts[1]
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	port, err := strconv.ParseUint(parts[2], 10, 16)
-	if host == "" || err != nil || port == 0 {
-		return "", fmt.Errorf("%w: node %.100q", errMalformed, node)
+	server := net.JoinHostPort(strings.TrimSuffix(host, "."), parts[2])
+	if !endpoints.Usable(server) {
+		return "", fmt.Errorf("%w: node %.100q is no host and port", errMalformed, node)
 	}
-	return net.JoinHostPort(strings.TrimSuffix(host, "."), parts[2]), nil
+	return server, nil
 }
 
 // staleTime is how long lower versions are taken for those of nodes that lag behind, and not of a
