@@ -68,3 +68,40 @@ func TestServersThatLeaveInTurn(t *testing.T) {
 		check(t, c.Close())
 	})
 }
+
+// TestMoreListsThanEight tells of a fleet that grew ten times in a day. Only eight lists were
+// remembered: what the server had that was there first was not deleted any more, and was read when
+// it was the only one again.
+func TestMoreListsThanEight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const servers = 12
+		f := newFleetOf(t, newZipf(1), servers, testutil.FakeOptions{Meta: true})
+		source := &list{names: f.first(1)}
+		c := f.newProcess(0, memcache.Options{Source: source, SourceInterval: time.Second, Hash: memcache.Rendezvous}).client
+		var keys []string
+		for i := range 20 {
+			key := fmt.Sprint("k", i)
+			keys = append(keys, key)
+			check(t, c.Set(&memcache.Item{Key: key, Value: []byte("old")}))
+		}
+		for n := 2; n <= servers; n++ {
+			source.set(nil, f.first(n)...)
+			time.Sleep(5 * time.Second)
+		}
+		for _, key := range keys {
+			check(t, c.Set(&memcache.Item{Key: key, Value: []byte("new")}))
+		}
+		source.set(nil, f.first(1)...)
+		time.Sleep(2 * time.Minute)
+		if st := c.ListStats(); st.Changes != servers+1 || len(st.Servers) != 1 {
+			t.Fatalf("%+v", st)
+		}
+		for _, key := range keys {
+			if it, err := c.Get(key); err == nil && string(it.Value) != "new" {
+				t.Errorf("Get(%q) = %q, want what was set last, or a miss", key, it.Value)
+			}
+		}
+		check(t, c.Close())
+	})
+}

@@ -21,8 +21,11 @@ import (
 const (
 	// Life is how long a list is remembered after it was replaced.
 	Life = 24 * time.Hour
-	// MaxLists bounds the lists that are told of.
-	MaxLists = 8
+	// MaxNames bounds what is remembered: the names of all lists together, unless the latest
+	// LeastLists have more.
+	MaxNames = 2000
+	// LeastLists is how many lists are remembered at least.
+	LeastLists = 8
 	// Flags are those of the item. Attackers that can choose keys and values of an application's
 	// items can seldom choose their flags, too.
 	Flags = 0x6c697374
@@ -50,9 +53,29 @@ func Key(kind placement.Kind, names []string) string {
 	return keyPrefix + hex.EncodeToString(sum[:16])
 }
 
+// Remembered is how many of some lists, the latest first, there is room for. They are given by how
+// many names each has.
+func Remembered(sizes []int) int {
+	names := 0
+	for i, n := range sizes {
+		if names += n; names > MaxNames && i >= LeastLists {
+			return i
+		}
+	}
+	return len(sizes)
+}
+
+func remembered(lists []List) []List {
+	sizes := make([]int, len(lists))
+	for i, l := range lists {
+		sizes[i] = len(l.Names)
+	}
+	return lists[:Remembered(sizes)]
+}
+
 // Fitting are the latest of some lists, as many as an item has room for.
 func Fitting(lists []List) []List {
-	lists = lists[:min(len(lists), MaxLists)]
+	lists = remembered(lists)
 	size := len(version)
 	for i, l := range lists {
 		if size += len(l.line()); size > maxSize {
@@ -88,9 +111,10 @@ func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, 
 		return nil, errMalformed
 	}
 	var lists []List
+	var sizes []int
 	for line := range bytes.Lines(rest) {
 		fields := strings.Split(string(bytes.TrimSuffix(line, []byte{'\n'})), " ")
-		if len(fields) < 2 || len(fields) > 1+maxNames || len(lists) == MaxLists {
+		if sizes = append(sizes, len(fields)-1); len(fields) < 2 || len(fields) > 1+maxNames || Remembered(sizes) < len(sizes) {
 			return nil, errMalformed
 		}
 		at, err := strconv.ParseInt(fields[0], 10, 64)
@@ -114,8 +138,8 @@ func Decode(text []byte, now time.Time, valid func(name string) error) ([]List, 
 }
 
 // Add returns known with those of more that are neither there nor the present list, and these
-// alone; both with the latest replaced first, and at most MaxLists. One that is there counts as
-// new if it was replaced once more, later.
+// alone; both with the latest replaced first, and as many as are remembered. One that is there
+// counts as new if it was replaced once more, later.
 func Add(present []string, known, more []List) (all, added []List) {
 	all = slices.Clone(known)
 	for _, l := range more {
@@ -128,7 +152,7 @@ func Add(present []string, known, more []List) (all, added []List) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b List) int { return b.Replaced.Compare(a.Replaced) })
-	all = all[:min(len(all), MaxLists)]
+	all = remembered(all)
 	for _, l := range all {
 		if i := index(known, l.Names); i < 0 || l.replacedAfter(known[i]) {
 			added = append(added, l)

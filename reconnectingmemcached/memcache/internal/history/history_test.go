@@ -43,7 +43,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 		"no names":         "lists 1\n1800000000000",
 		"no time":          "lists 1\na:1 b:1",
 		"an invalid name":  "lists 1\n1800000000000 a:1 b",
-		"too many lists":   "lists 1" + strings.Repeat("\n1800000000000 a:1", history.MaxLists+1),
+		"too many lists":   "lists 1" + strings.Repeat("\n1800000000000 a:1", history.MaxNames+1),
 		"too long":         "lists 1\n1800000000000 a:1" + strings.Repeat("\n1 a:1", 1<<16),
 		"too many servers": "lists 1\n1800000000000" + strings.Repeat(" a:1", 1001),
 	} {
@@ -67,7 +67,7 @@ func TestTimesOfLists(t *testing.T) {
 // TestALongHistory leaves out its oldest lists: an item must not be larger than servers take.
 func TestALongHistory(t *testing.T) {
 	var lists []history.List
-	for i := range history.MaxLists {
+	for i := range history.LeastLists {
 		var names []string
 		for n := range 1000 {
 			names = append(names, fmt.Sprintf("%s-%d.cache.internal:%d", strings.Repeat("x", 60), n, i+1))
@@ -112,11 +112,27 @@ func TestAdd(t *testing.T) {
 		}
 	}
 	var many []history.List
-	for i := range 2 * history.MaxLists {
+	for i := range 2 * history.MaxNames {
 		many = append(many, list(ago(time.Duration(i)), fmt.Sprintf("x:%d", i+1)))
 	}
-	if all, added := history.Add(present, many[history.MaxLists:], many[:history.MaxLists]); !reflect.DeepEqual(all, many[:history.MaxLists]) || len(added) != history.MaxLists {
+	if all, added := history.Add(present, many[history.MaxNames:], many[:history.MaxNames]); !reflect.DeepEqual(all, many[:history.MaxNames]) || len(added) != history.MaxNames {
 		t.Errorf("%v and %v, want the latest", all, added)
+	}
+}
+
+// TestWhatIsRemembered: of short lists many, of long ones the latest eight.
+func TestWhatIsRemembered(t *testing.T) {
+	for names, want := range map[int]int{1: 2000, 10: 200, 100: 20, 250: 8, 251: 8, 1000: 8} {
+		sizes := make([]int, 3000)
+		for i := range sizes {
+			sizes[i] = names
+		}
+		if got := history.Remembered(sizes); got != want {
+			t.Errorf("of lists of %d servers %d are remembered, want %d", names, got, want)
+		}
+	}
+	if got := history.Remembered([]int{1, 1}); got != 2 {
+		t.Errorf("of two lists %d are remembered", got)
 	}
 }
 

@@ -56,11 +56,10 @@ func (l *Lists) deleteMoved(before, now *roster.View, keys []string) {
 	for _, key := range keys {
 		owner := now.Present.Pick(key)
 		copied := before.FormerOwners(key, before.Present.Pick(key))
-		if !slices.Contains(copied.All(), owner) {
+		if !slices.Contains(copied, owner) {
 			continue
 		}
-		former := now.FormerOwners(key, owner)
-		for _, s := range former.All() {
+		for _, s := range now.FormerOwners(key, owner) {
 			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key}})
 		}
 		if len(parts) >= server.MaxMultiKeys {

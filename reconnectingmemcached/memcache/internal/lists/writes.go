@@ -25,7 +25,7 @@ func (l *Lists) Write(
 	v := l.now.Load()
 	s := v.Present.Pick(r.Key)
 	former := v.FormerOwners(r.Key, s)
-	if len(former.All()) == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
+	if len(former) == 0 || r.Op == protocol.OpTouch || l.leavesAlone(r.Key) {
 		number, err := at(ctx, s, r)
 		l.overtaken(v, s, r)
 		return number, err
@@ -33,14 +33,14 @@ func (l *Lists) Write(
 	if !r.Op.LeavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
 		number, err := at(ctx, s, r)
 		if err == nil {
-			l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
+			l.finishDeletes(ctx, l.beginDeletes(ctx, former, r.Key, began))
 		}
 		l.overtaken(v, s, r)
 		return number, err
 	}
 	r.Began = began
 	var had bool
-	parts := l.beginDeletes(ctx, &former, r.Key, began)
+	parts := l.beginDeletes(ctx, former, r.Key, began)
 	first := v.ChangedAfter(l.leftAfter())
 	if first {
 		limited, cancel := context.WithTimeout(ctx, l.options.Timeout/2) // the rest is the owner's
@@ -55,7 +55,7 @@ func (l *Lists) Write(
 	if v.ChangedAfter(time.Duration(began) - l.recentTime()) {
 		// Others may not have heard of the change, and copy in the other direction: from the owner
 		// that has just been told.
-		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, r.Key, began))
+		l.finishDeletes(ctx, l.beginDeletes(ctx, former, r.Key, began))
 	}
 	l.overtaken(v, s, r)
 	if had && r.Op == protocol.OpDelete && err == gomemcache.ErrCacheMiss { //nolint:errorlint // the very value of an answer.
@@ -73,7 +73,7 @@ func (l *Lists) Wrote(ctx context.Context, key string) {
 	l.recent.Add(key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
 		former := v.FormerOwners(key, v.Present.Pick(key))
-		l.finishDeletes(ctx, l.beginDeletes(ctx, &former, key, began))
+		l.finishDeletes(ctx, l.beginDeletes(ctx, former, key, began))
 		l.handing.asked.Wrote(key)
 	}
 }
@@ -88,9 +88,9 @@ func (l *Lists) overtaken(v *roster.View, s *server.Server, r *protocol.Request)
 	}
 }
 
-func (l *Lists) beginDeletes(ctx context.Context, former *roster.Owners, key string, began int64) []server.Part {
-	parts := make([]server.Part, 0, len(former.All()))
-	for _, s := range former.All() {
+func (l *Lists) beginDeletes(ctx context.Context, former []*server.Server, key string, began int64) []server.Part {
+	parts := make([]server.Part, 0, len(former))
+	for _, s := range former {
 		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
 	}
 	server.SendParts(ctx, parts)

@@ -9,9 +9,6 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// maxFormer is how many former lists are remembered.
-const maxFormer = history.MaxLists
-
 // View is the present list of servers, and those before it. It is immutable.
 type View struct {
 	Present Roster
@@ -37,8 +34,17 @@ func (v *View) ReplacedBy(present Roster, now time.Duration) *View {
 			next.Former = append(next.Former, f)
 		}
 	}
-	next.Former = next.Former[:min(len(next.Former), maxFormer)]
+	next.Former = remembered(next.Former)
 	return next
+}
+
+// remembered are the latest of some lists, as many as there is room for.
+func remembered(former []Former) []Former {
+	sizes := make([]int, len(former))
+	for i := range former {
+		sizes[i] = len(former[i].Names)
+	}
+	return former[:history.Remembered(sizes)]
 }
 
 // With is the view that knows of more former lists, or of later times of theirs.
@@ -51,7 +57,7 @@ func (v *View) With(more []Former) *View {
 		}
 	}
 	slices.SortStableFunc(former, func(a, b Former) int { return cmp.Compare(b.Replaced, a.Replaced) })
-	return &View{Present: v.Present, Former: former[:min(len(former), maxFormer)]}
+	return &View{Present: v.Present, Former: remembered(former)}
 }
 
 // Without is the view after servers were let go.
@@ -78,34 +84,15 @@ func (v *View) Asked(key string, owner *server.Server, after time.Duration) *ser
 	return nil
 }
 
-// Owners are those that a key had before, each once, the latest first: their values would
-// be old if they got it back.
-type Owners struct {
-	servers [maxFormer]*server.Server
-	n       int
-}
-
-// All are the owners, each once.
-func (o *Owners) All() []*server.Server { return o.servers[:o.n] }
-
-func (o *Owners) add(s *server.Server) {
-	for _, known := range o.All() {
-		if known == s {
-			return
-		}
-	}
-	o.servers[o.n] = s
-	o.n++
-}
-
-// FormerOwners are those that a key had before, but its present one.
-func (v *View) FormerOwners(key string, owner *server.Server) (o Owners) {
+// FormerOwners are those that a key had before, but its present one: each once, the latest first.
+// Their values would be old if they got it back.
+func (v *View) FormerOwners(key string, owner *server.Server) (owners []*server.Server) {
 	for i := range v.Former {
-		if s := v.Former[i].Pick(key); s != nil && s != owner {
-			o.add(s)
+		if s := v.Former[i].Pick(key); s != nil && s != owner && !slices.Contains(owners, s) {
+			owners = append(owners, s)
 		}
 	}
-	return o
+	return owners
 }
 
 // ChangedAfter reports whether the list has changed after a time.
