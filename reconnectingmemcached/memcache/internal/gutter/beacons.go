@@ -1,6 +1,10 @@
 package gutter
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
@@ -9,24 +13,39 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// beaconPrefix is before the address of a server that is down, in the key that says so.
-const beaconPrefix = "holdfast:gutter:"
+const (
+	// beaconPrefix is before the address of a server that is down, in the key that says so.
+	beaconPrefix = "holdfast:gutter:"
+	// freshPrefix is that of a key which is there while nobody needs to set the beacon again.
+	freshPrefix = "holdfast:gutter-fresh:"
+)
+
+// keyOf is a key for an address. One that does not fit is known by its digest.
+func keyOf(prefix, address string) string {
+	if key := prefix + address; protocol.LegalKey(key) {
+		return key
+	}
+	sum := sha256.Sum256([]byte(address))
+	return prefix + "sha256:" + hex.EncodeToString(sum[:16])
+}
 
 // beat tells the other processes which servers' keys may have copies, and hears it from them: at
-// each interval, and as soon as a server goes down.
+// each interval, and as soon as a server goes down. The processes of a fleet must not do so at the
+// same moments, so an interval is up to a tenth shorter.
 func (g *Gutter) beat() {
-	ticks := time.NewTicker(g.options.Beacon)
-	defer ticks.Stop()
 	for {
+		pause := g.options.Beacon - time.Duration(rand.Int64N(int64(g.options.Beacon)/10+1)) //nolint:gosec // chance, not secrecy.
+		next := time.NewTimer(pause)
 		select {
 		case <-g.fleet.Ctx.Done():
-			return
-		case <-ticks.C:
+		case <-next.C:
 		case <-g.fallen:
 		}
-		if pool := g.pool(); len(pool) > 0 {
-			g.beatOnce(pool)
+		next.Stop()
+		if g.fleet.Ctx.Err() != nil {
+			return
 		}
+		g.beatOnce()
 	}
 }
 
@@ -41,40 +60,74 @@ func (g *Gutter) Fell() {
 	}
 }
 
-func (g *Gutter) beatOnce(pool []*server.Server) {
+// beacon is a server's whose keys may have copies.
+type beacon struct {
+	owner      *server.Server
+	key, fresh string
+	isDown     bool // for this process
+}
+
+func (g *Gutter) beatOnce() {
+	pool := g.pool()
 	owners, err := g.owners.Each()
-	if err != nil {
+	if err != nil || len(pool) == 0 {
 		return // the selector has no servers at present
 	}
-	asked := make([]string, 0, len(owners))
-	byKey := make(map[string]*server.Server, len(owners))
-	var down []string
+	beacons := make([]beacon, 0, len(owners))
 	for _, o := range owners {
-		key := beaconPrefix + o.Address
-		if !protocol.LegalKey(key) {
-			continue
-		}
-		asked, byKey[key] = append(asked, key), o
-		if o.IsDown() {
-			down = append(down, key)
-		}
+		beacons = append(beacons, beacon{o, keyOf(beaconPrefix, o.Address), keyOf(freshPrefix, o.Address), o.IsDown()})
 	}
-	parts := make([]server.Part, 0, len(pool)*(len(down)+1))
+	var beating sync.WaitGroup
 	for _, s := range pool {
-		if s.IsDown() {
-			continue
+		if !s.IsDown() {
+			beating.Go(func() { g.exchange(s, beacons) })
 		}
-		for _, key := range down {
-			beacon := &gomemcache.Item{Key: key, Value: []byte("1"), Expiration: protocol.Seconds(g.options.Expiration + graceOfBeacons)}
-			parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: beacon}})
-		}
-		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpGetMulti, Own: true, Keys: asked}})
 	}
-	server.Launch(g.fleet.Ctx, parts)
+	beating.Wait()
+}
+
+// exchange hears from one server which others are down for any process, and tells it of those that
+// are down for this one, unless another process has lately.
+func (g *Gutter) exchange(s *server.Server, beacons []beacon) {
+	var asks []server.Part
+	for _, b := range beacons {
+		asks = server.AddKey(asks, s, b.key, len(beacons))
+		if b.isDown {
+			asks = server.AddKey(asks, s, b.fresh, len(beacons))
+		}
+	}
+	for i := range asks {
+		asks[i].Request.Own = true
+	}
+	server.Launch(g.fleet.Ctx, asks)
 	now := g.fleet.Now()
-	for i := range parts {
-		for _, it := range parts[i].Outcome.Items {
-			byKey[it.Key].Window.Hear(now, g.options.Expiration+graceOfBeacons)
+	found := make(map[string]bool)
+	for i := range asks {
+		for _, it := range asks[i].Outcome.Items {
+			found[it.Key] = true
 		}
 	}
+	var tells []server.Part
+	for _, b := range beacons {
+		if found[b.key] {
+			b.owner.Window.Hear(now, g.options.Expiration+graceOfBeacons)
+		}
+		if b.isDown && (!found[b.key] || !found[b.fresh]) {
+			tells = g.tell(tells, s, b)
+		}
+	}
+	server.Launch(g.fleet.Ctx, tells)
+}
+
+// tell adds the requests that set a beacon at a server.
+func (g *Gutter) tell(parts []server.Part, s *server.Server, b beacon) []server.Part {
+	set := func(key string, life time.Duration) {
+		it := &gomemcache.Item{Key: key, Value: []byte("1"), Expiration: protocol.Seconds(life)}
+		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
+	}
+	set(b.key, g.options.beaconLife())
+	if fresh := g.options.freshTime(); fresh > 0 {
+		set(b.fresh, fresh)
+	}
+	return parts
 }

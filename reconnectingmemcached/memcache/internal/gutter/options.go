@@ -47,6 +47,26 @@ func CareTime(expiration, timeout time.Duration) time.Duration {
 	return expiration + max(graceOfCopies, timeout+time.Second)
 }
 
+// longestFresh bounds freshTime: for so much longer than copies may live writes see to them after
+// an outage.
+const longestFresh = 30 * time.Second
+
+// freshTime is how long a beacon stands before it is set again, by the process that sees so first:
+// all of a fleet would do so at each beat. It is 0 if there are few beats in that time.
+func (o *Options) freshTime() time.Duration {
+	fresh := min((o.Expiration+graceOfBeacons)/2, longestFresh).Truncate(time.Second)
+	if o.Beacon > fresh/2 {
+		return 0
+	}
+	return fresh
+}
+
+// beaconLife is how long a beacon lives that a process has set. Another may have its server down
+// until it would have been set again, and store copies until then.
+func (o *Options) beaconLife() time.Duration {
+	return o.Expiration + graceOfBeacons + o.freshTime()
+}
+
 // everKnown is how long a server counts as down whose outage the other processes know of from one
 // shortly before.
 const everKnown = time.Duration(math.MaxInt64)
