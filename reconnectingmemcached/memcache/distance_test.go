@@ -15,8 +15,9 @@ import (
 // trip, and data half of one.
 type distance struct {
 	fake *testutil.Fake
-	rtt  time.Duration
+	rtt  time.Duration // at first
 
+	moved     atomic.Int64 // the round trip now, in nanoseconds; 0: as at first
 	nearProxy bool         // dials end at once
 	hole      atomic.Int64 // until when they do not end
 
@@ -24,9 +25,19 @@ type distance struct {
 	conns []*far // guarded by mu
 }
 
+// move has the server be so far away from now on, to all connections.
+func (d *distance) move(rtt time.Duration) { d.moved.Store(int64(rtt)) }
+
+func (d *distance) roundTrip() time.Duration {
+	if moved := d.moved.Load(); moved > 0 {
+		return time.Duration(moved)
+	}
+	return d.rtt
+}
+
 // dial is for Options.DialContext.
 func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if !sleep(ctx, time.Until(time.Unix(0, d.hole.Load()))) || !d.nearProxy && !sleep(ctx, d.rtt) {
+	if !sleep(ctx, time.Until(time.Unix(0, d.hole.Load()))) || !d.nearProxy && !sleep(ctx, d.roundTrip()) {
 		return nil, ctx.Err()
 	}
 	there, err := d.fake.Dial(ctx, network, addr)
@@ -34,9 +45,9 @@ func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, er
 		return nil, err
 	}
 	near, here := net.Pipe()
-	f := &far{here: here, there: there}
-	go f.carry(there, here, d.rtt/2)
-	go f.carry(here, there, d.rtt/2)
+	f := &far{way: d, here: here, there: there}
+	go f.carry(there, here)
+	go f.carry(here, there)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.conns = append(d.conns, f)
@@ -78,6 +89,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // far is one connection.
 type far struct {
+	way         *distance
 	here, there net.Conn
 	until       atomic.Int64 // what comes from there is held until then
 	requests    atomic.Int64 // what goes there, until then
@@ -89,7 +101,7 @@ type parcel struct {
 }
 
 // carry moves data in one direction until either end closes.
-func (f *far) carry(to, from net.Conn, delay time.Duration) {
+func (f *far) carry(to, from net.Conn) {
 	defer func() { _, _ = f.here.Close(), f.there.Close() }()
 	parcels := make(chan parcel, 1<<10)
 	go f.deliver(to, parcels)
@@ -98,7 +110,7 @@ func (f *far) carry(to, from net.Conn, delay time.Duration) {
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			parcels <- parcel{bytes.Clone(b[:n]), time.Now().Add(delay)}
+			parcels <- parcel{bytes.Clone(b[:n]), time.Now().Add(f.way.roundTrip() / 2)}
 		}
 		if err != nil {
 			return

@@ -51,10 +51,10 @@ type Options struct {
 
 	// HandOver is how long after a change of the list by Source a miss is asked of the server that
 	// had the key before. What that has is returned, with CasID 0, and copied. Writes delete at all
-	// servers that had the key before, of the last eight different lists; at servers that left, for
-	// HandOver and twice SourceInterval, 10 s at least, as another process may have heard of the
-	// change later. Keys that NoReplay exempts are left alone. Default 0: 10 min; negative: none of
-	// this.
+	// servers that had the key by former lists: the latest that have 2 000 names together, but
+	// eight at least. They do so at servers that left for HandOver and twice SourceInterval, 10 s
+	// at least, as another process may have heard of the change later. Keys that NoReplay exempts
+	// are left alone. Default 0: 10 min; negative: none of this.
 	HandOver time.Duration
 
 	// Hash places keys on the servers of Servers or Source. Default [CRC], as gomemcache.

@@ -312,6 +312,9 @@ func slowProxy(context.Context, string, string) (net.Conn, error) {
 				replies <- "VERSION 1\r\n"
 			case "incr":
 				replies <- "NOT_FOUND\r\n"
+			case "set":
+				in.Scan() // its value
+				replies <- "STORED\r\n"
 			default:
 				replies <- "END\r\n"
 			}

@@ -117,3 +117,25 @@ func TestTwemproxy(t *testing.T) {
 		t.Errorf("Get from the backend that is back = %v", err)
 	}
 }
+
+// TestFirstGetAndTouchThroughTwemproxy: that ends the connection at gat. The Sets of others, which
+// are under way at any moment, do not notice.
+func TestFirstGetAndTouchThroughTwemproxy(t *testing.T) {
+	p := startTwemproxy(t, 1)
+	for range 5 {
+		c := newClient(t, memcache.Options{Servers: []string{p.Addr()}, Timeout: 20 * time.Second})
+		check(t, c.Set(&memcache.Item{Key: "k", Value: []byte("v")}))
+		stop := make(chan struct{})
+		_, failedSets, _, wait := work(c, stop)
+		for range 5 {
+			if _, err := c.GetAndTouch("k", 10); err == nil {
+				t.Error("GetAndTouch = nil: is it known to this version?")
+			}
+		}
+		close(stop)
+		wait()
+		if n := failedSets.Load(); n > 0 {
+			t.Errorf("%d Sets of others failed", n)
+		}
+	}
+}

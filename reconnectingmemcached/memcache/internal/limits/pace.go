@@ -68,11 +68,23 @@ func (l Times) Opinion(answer time.Duration) time.Duration {
 	return min(max(5*answer, leastOpinion), max(l.Timeout, leastOpinion))
 }
 
+// Unreached is the silence after which a server is given up that has not even taken a fresh
+// connection. Its machine takes one at once while the memcached hangs; if it does not, it may have
+// become far, and what it answers be on its way.
+func (l Times) Unreached(answer time.Duration) time.Duration {
+	silence := l.silence(answer)
+	if silence > math.MaxInt64/7 {
+		return silence
+	}
+	return silence * 7 / 5
+}
+
 // Doubt is the silence after which a second opinion is asked for, so that it is there when the
-// silence has lasted too long.
+// silence has lasted too long. It is longer than what a far server usually takes.
 func (l Times) Doubt(answer time.Duration) time.Duration {
 	silence := l.silence(answer)
-	return max(silence-l.Opinion(answer), silence/2)
+	usual := min(answer+answer/4, silence)
+	return max(silence-l.Opinion(answer), silence/2, usual)
 }
 
 // ProbeTime bounds a probe: look-up, dial, TLS and two replies. Every other probe has all the time

@@ -68,8 +68,11 @@ func (b *beside) wanted(r *protocol.Request, now int64) bool {
 
 // placeOf is where the line for a request is kept.
 func (s *Server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
-	if r.Op == protocol.OpGetMulti && s.beside.wanted(r, s.Env.Now()) {
+	switch {
+	case r.Op == protocol.OpGetMulti && s.beside.wanted(r, s.Env.Now()):
 		return &s.beside.line
+	case r.Op.Rare() && s.untried.wanted(r.Op, s.Env.Now):
+		return &s.untried.lines[r.Op]
 	}
 	return &s.current
 }
@@ -77,8 +80,7 @@ func (s *Server) placeOf(r *protocol.Request) *atomic.Pointer[line] {
 // leave gives up a line. If it was the one beside and never worked, there may be no second
 // connection to be had.
 func (s *Server) leave(l *line) {
-	s.current.CompareAndSwap(l, nil)
-	if s.beside.line.CompareAndSwap(l, nil) && !l.worked.Load() {
+	if l.kept.CompareAndSwap(l, nil) && l.kept == &s.beside.line && !l.worked.Load() {
 		s.beside.from.Store(s.Env.Now() + int64(besidePause))
 	}
 }

@@ -91,7 +91,7 @@ func (s *Server) doubtCommands(ops rareOps) {
 func (s *Server) tryCommand(o protocol.Op) bool {
 	answered, ended := s.sendAlone(o)
 	if answered {
-		s.endings.answered(o)
+		s.answered(o)
 		return true
 	}
 	ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)

@@ -64,7 +64,7 @@ func (s *Server) ReplyBeforeRequest(replies string) error {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
 	go func() { _, _ = io.Copy(io.Discard, far) }()
-	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, kept: &s.current, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	conn := &meter{Conn: &scripted{near, replies}, server: s, line: l}
 	l.connected(conn)
 	r := &reader{line: l, conn: conn, in: bufio.NewReader(conn)}
@@ -86,7 +86,7 @@ func (s *Server) ReplyBeforeRequest(replies string) error {
 // then connects that. It returns whether the Set is said to have been sent, and the bytes written
 // in the end.
 func (s *Server) GivenUpUnwritten(endStuck bool) (sent bool, written string, err error) {
-	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, kept: &s.current, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	waiting := s.Env.calls.take()
 	w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &gomemcache.Item{Key: "k", Value: []byte("v")}}
 	if err := l.enqueue(w, waiting, waiting.begin(), s.Env.Now()); err != nil {
@@ -101,7 +101,7 @@ func (s *Server) GivenUpUnwritten(endStuck bool) (sent bool, written string, err
 // FillQueue sends Sets of a size while the connection is being made, until one has to wait. It
 // returns how many bytes are queued then, and whether there is room once they are written.
 func (s *Server) FillQueue(size int) (queued int, room bool, err error) {
-	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, kept: &s.current, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	w := &protocol.Request{Op: protocol.OpSet, Key: "k", Item: &gomemcache.Item{Key: "k", Value: make([]byte, size)}}
 	for err == nil && queued < 2*maxQueuedBytes {
 		waiting := s.Env.calls.take()
@@ -144,7 +144,7 @@ func (s *Server) EndedAt(end error, written ...protocol.Op) (words []string) {
 func (s *Server) AnsweredAndReset() (first, end error) {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
-	l := &line{server: s, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, kept: &s.current, cancel: func() {}, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	reset := &resetConn{scripted: scripted{near, "STORED\r\n"}}
 	conn := &meter{Conn: reset, server: s, line: l}
 	l.connected(conn)
@@ -169,7 +169,7 @@ func (s *Server) AnsweredAndReset() (first, end error) {
 func (s *Server) AloneAfterAReset() bool {
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
-	l := &line{server: s, cancel: func() {}, gone: make(chan struct{})}
+	l := &line{server: s, kept: &s.current, cancel: func() {}, gone: make(chan struct{})}
 	l.worked.Store(true)
 	l.waiting.push(entry{op: protocol.OpGet})
 	l.waiting.push(entry{op: protocol.OpGet, joined: true})

@@ -8,9 +8,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/sockets"
@@ -38,14 +38,14 @@ const (
 // It starts out dialling: requests queue until the connection is there.
 type line struct {
 	server   *Server
-	isSecond bool               // the one beside
-	cancel   context.CancelFunc // ends the dial
-	kick     chan struct{}      // tells the writer goroutine that the writing is its turn; capacity 1
-	gone     chan struct{}      // closed by end, once the breaker knows
-	worked   atomic.Bool        // a reply has been read
-	lastRead atomic.Int64       // when a byte last arrived, in nanoseconds of the client's clock
-	since    int64              // of the connection, in nanoseconds of the client's clock; set before it is read from
-	handed   atomic.Uint64      // requests handed to the connection so far: no others can have been answered
+	kept     *atomic.Pointer[line] // where the server has it
+	cancel   context.CancelFunc    // ends the dial
+	kick     chan struct{}         // tells the writer goroutine that the writing is its turn; capacity 1
+	gone     chan struct{}         // closed by end, once the breaker knows
+	worked   atomic.Bool           // a reply has been read
+	lastRead atomic.Int64          // when a byte last arrived, in nanoseconds of the client's clock
+	since    int64                 // of the connection, in nanoseconds of the client's clock; set before it is read from
+	handed   atomic.Uint64         // requests handed to the connection so far: no others can have been answered
 
 	mu         sync.Mutex
 	conn       *meter        // nil while dialling; guarded by mu
@@ -181,17 +181,13 @@ func (l *line) unwritable(conn *meter, err error) {
 	l.separateLocked() // before others go to a fresh connection: there the same would happen again
 	l.halted = true
 	l.mu.Unlock()
-	if !isReset(err) || conn.SetReadDeadline(time.Now().Add(l.server.Env.config.Timeout)) != nil {
+	if !observe.IsReset(err) || conn.SetReadDeadline(time.Now().Add(l.server.Env.config.Timeout)) != nil {
 		l.end(l.lost(err))
 	}
 }
 
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
 // isEnd reports whether the server has ended a connection.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) || isReset(err) }
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || observe.IsReset(err) }
 
 // takeQueued returns nil if there is nothing to write.
 func (l *line) takeQueued() (*meter, []byte) {
@@ -248,16 +244,19 @@ func (l *line) write() {
 	}
 }
 
+// isExtra tells the lines that their calls can do without.
+func (l *line) isExtra() bool { return l.kept != &l.server.current }
+
 // run dials, then reads replies until the connection ends. It is the line's other goroutine.
 func (l *line) run(ctx context.Context) {
 	defer l.cancel()
 	l.dialling()
 	dial := l.server.dialShared
-	if l.isSecond {
+	if l.isExtra() {
 		dial = l.server.dialPrivate
 	}
 	dialled, err := l.server.open(ctx, dial)
-	if err != nil && l.isSecond {
+	if err != nil && l.isExtra() {
 		err = faults.Blameless(faults.ErrRetired) // its calls take their turn on the one that all share, which tells how the server is
 	}
 	if err != nil {
@@ -369,8 +368,9 @@ func (l *line) end(err error) {
 	if conn != nil {
 		sockets.Discard(conn.Conn)
 	}
+	unread := errors.Is(err, faults.ErrTooManyConns) // it was turned away before that
 	for i := range waiting.size {
-		waiting.nth(i).fail(err, i < written)
+		waiting.nth(i).fail(err, i < written && !unread)
 	}
 }
 
@@ -402,24 +402,31 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	latest = -1
-	l.halted = l.halted || isLast && l.waiting.size > 0 && l.waiting.nth(0).start <= before
+	if l.waiting.size > 0 {
+		first := l.waiting.nth(0)
+		given := l.givenLocked(first)
+		if stuck = given <= before; stuck && !first.overdue {
+			first.overdue, latest = true, given
+		}
+	}
+	l.halted = l.halted || isLast && stuck
 	for i := range l.waiting.size {
-		e := l.waiting.nth(i)
-		if e.start > before {
-			continue
-		}
-		stuck = stuck || i == 0
-		if i == 0 && !e.overdue {
-			latest = max(latest, e.start)
-		}
-		e.overdue = true
-		if e.call.settle(e.generation) {
+		if e := l.waiting.nth(i); e.start <= before && e.call.settle(e.generation) {
 			e.call.err, e.call.sent = faults.ErrTimeout, i < l.written || !l.halted
 			latest = max(latest, e.start)
 			settled = append(settled, e.call)
 		}
 	}
 	return settled, latest, stuck
+}
+
+// givenLocked is since when the server has had its time for a request: not before there was a
+// connection. A server that is so far that the dial takes most of a call's time is to keep it.
+func (l *line) givenLocked(e *entry) int64 {
+	if l.conn == nil {
+		return e.start
+	}
+	return max(e.start, l.since)
 }
 
 // oldest is the start of the oldest request that may run out of time, or have the line ended: that
@@ -431,11 +438,15 @@ func (l *line) oldest() (start int64, ok bool) {
 	defer l.mu.Unlock()
 	for i := range l.waiting.size {
 		e := l.waiting.nth(i)
-		if i > 0 && e.call.settled(e.generation) {
-			continue
+		began := e.start
+		if e.call.settled(e.generation) {
+			if i > 0 {
+				continue
+			}
+			began = l.givenLocked(e)
 		}
-		if !ok || e.start < start {
-			start, ok = e.start, true
+		if !ok || began < start {
+			start, ok = began, true
 		}
 	}
 	return start, ok

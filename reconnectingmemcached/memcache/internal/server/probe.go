@@ -104,6 +104,9 @@ func (s *Server) askFor(ctx context.Context, dial dialing, first string) error {
 		return err
 	}
 	s.versionless.Store(first == "")
+	if first != "" {
+		s.answered(protocol.OpPing)
+	}
 	s.settleAt(c.conn)
 	return nil
 }

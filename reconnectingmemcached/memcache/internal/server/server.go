@@ -44,6 +44,7 @@ type Server struct {
 
 	current     atomic.Pointer[line] // where requests go; nil: the next one dials
 	beside      beside               // where GetMultis with large replies go
+	untried     untried              // where commands go that it has not answered yet
 	replaying   atomic.Bool          // a background replay is under way
 	probes      atomic.Int64         // since it went down
 	doubted     atomic.Bool          // a second opinion is being asked for
@@ -216,7 +217,7 @@ func (s *Server) book(f *Flight, r *protocol.Request, out *Outcome) {
 		s.Env.Histograms.tried(r, out, out.ended-f.start)
 	}
 	if out.Replied {
-		s.endings.answered(r.Op)
+		s.answered(r.Op)
 		f.permit.Done(nil)
 		s.Ramp.Succeeded(s.Env.Now)
 		s.Metrics.CountCall(r, resultOf(r.Op, out.Err), len(out.Items))
@@ -327,7 +328,7 @@ func (s *Server) line(kept *atomic.Pointer[line]) (*line, error) {
 		return l, nil
 	}
 	ctx, cancel := context.WithCancel(s.Env.Ctx)
-	l := &line{server: s, cancel: cancel, isSecond: kept != &s.current, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &line{server: s, cancel: cancel, kept: kept, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	s.lines[l] = struct{}{}
 	kept.Store(l)
 	s.Env.running.Go(func() { l.run(ctx) })
@@ -337,6 +338,7 @@ func (s *Server) line(kept *atomic.Pointer[line]) (*line, error) {
 // forget drops a line that ended with err, and charges err.
 func (s *Server) forget(l *line, err error) {
 	s.leave(l)
+	s.untried.ended(l, err)
 	s.mu.Lock()
 	delete(s.lines, l)
 	var stale []*private

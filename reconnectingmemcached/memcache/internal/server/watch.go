@@ -206,21 +206,41 @@ func (s *Server) secondOpinion() {
 	s.Env.Spawn(func() {
 		defer s.doubted.Store(false)
 		heard := s.lastRead.Load()
-		limit := s.Env.limits.Opinion(s.Pace.Seen())
-		began := s.Env.Now()
-		ctx, cancel := context.WithTimeout(s.Env.Ctx, limit)
-		err := s.ask(ctx, s.Dial)
-		cancel()
-		took := time.Duration(s.Env.Now() - began)
+		due, err := s.askDoubted()
 		switch {
 		case s.Env.Ctx.Err() != nil:
-		case err == nil || s.lastRead.Load() != heard:
+		case err == nil:
 			s.endStuck()
-		case took > limit+watchSlack: // this process was starved: no opinion
+		case s.lastRead.Load() != heard: // it answers, late: nothing says yet that a connection is stuck
+		case s.Env.Now() > due+int64(watchSlack): // this process was starved: no opinion
 		case !s.IsDown():
 			s.condemn(err)
 		}
 	})
+}
+
+// askDoubted asks a silent server. Its answer is due soon on a connection that is made at once:
+// its machine is as near as ever then. If none is made, the server may have become far, and has a
+// little longer.
+func (s *Server) askDoubted() (due int64, err error) {
+	now, pace := s.Env.Now(), s.Pace.Seen()
+	soon := now + int64(s.Env.limits.Opinion(pace))
+	due = max(soon, s.silentSince()+int64(s.Env.limits.Unreached(pace)))
+	ctx, cancel := context.WithTimeout(s.Env.Ctx, time.Duration(due-now))
+	defer cancel()
+	err = s.ask(ctx, func(ctx context.Context) (net.Conn, error) {
+		conn, err := s.Dial(ctx)
+		if err != nil || s.Env.Now() > soon {
+			return conn, err
+		}
+		due = soon
+		if err := conn.SetDeadline(s.Env.epoch.Add(time.Duration(soon))); err != nil {
+			sockets.Discard(conn)
+			return nil, err
+		}
+		return conn, nil
+	})
+	return due, err
 }
 
 // endedPause is how long the next call has to open another connection before the client does.
