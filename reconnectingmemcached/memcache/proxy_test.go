@@ -291,6 +291,11 @@ func TestProxyThatEndsConnectionsAtOneOfTwoCommands(t *testing.T) {
 // slowProxy has nothing of any key, and takes two milliseconds to say so. At gat it ends the
 // connection at once.
 func slowProxy(context.Context, string, string) (net.Conn, error) {
+	return slowProxyThat(func() bool { return true }), nil
+}
+
+// slowProxyThat may end the connection at gat.
+func slowProxyThat(endsAtGat func() bool) net.Conn {
 	near, far := net.Pipe()
 	replies := make(chan string, 100)
 	go func() {
@@ -307,7 +312,10 @@ func slowProxy(context.Context, string, string) (net.Conn, error) {
 		for in := bufio.NewScanner(far); in.Scan(); {
 			switch verb, _, _ := strings.Cut(in.Text(), " "); verb {
 			case "gat":
-				return
+				if endsAtGat() {
+					return
+				}
+				replies <- "END\r\n"
 			case "version":
 				replies <- "VERSION 1\r\n"
 			case "incr":
@@ -320,7 +328,7 @@ func slowProxy(context.Context, string, string) (net.Conn, error) {
 			}
 		}
 	}()
-	return near, nil
+	return near
 }
 
 // TestServerThatEndsAllConnections is down, and no command is to blame.

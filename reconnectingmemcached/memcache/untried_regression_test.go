@@ -43,6 +43,30 @@ func TestCommandsThatWereNotAnsweredYet(t *testing.T) {
 	})
 }
 
+// TestConnectionsThatEndByChance tells of a network that resets connections now and then: it did so
+// twice while a command was under way, and once as that was tried alone. The command was refused
+// from then on, for ten minutes, by a server that knew it.
+func TestConnectionsThatEndByChance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ends atomic.Int64
+		ends.Store(4) // the last two of them as it is tried alone
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			return slowProxyThat(func() bool { return ends.Add(-1) >= 0 }), nil
+		}
+		c, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{"198.18.0.1:11211"}, DialContext: dial})
+		check(t, err)
+		set(t, c)
+		for range 10 {
+			_, err = c.GetAndTouch("k", 10)
+			time.Sleep(20 * time.Millisecond)
+		}
+		if ends.Load() >= 0 || !errors.Is(err, memcache.ErrCacheMiss) {
+			t.Errorf("GetAndTouch at last = %v, %d ends to come; want a miss: the server has answered it", err, ends.Load())
+		}
+		check(t, c.Close())
+	})
+}
+
 // TestCommandsThatWereAnswered share the connection of all others from then on: the one that each
 // had for itself is closed.
 func TestCommandsThatWereAnswered(t *testing.T) {

@@ -29,6 +29,9 @@ type endings struct {
 const (
 	// endingsInARow is how many connections must have ended at a command for it to be doubted.
 	endingsInARow = 2
+	// triesAlone is how often in a row a connection must end at a doubted command that was sent
+	// there alone. Where the network ends connections now and then, one end says little.
+	triesAlone = 3
 	// unsentTime is how long a command is not sent then.
 	unsentTime = int64(10 * time.Minute)
 )
@@ -86,13 +89,16 @@ func (s *Server) doubtCommands(ops rareOps) {
 	})
 }
 
-// tryCommand has a command no longer sent if it ends its connection, while the server answers on
-// another. It is false if the server does not.
+// tryCommand has a command no longer sent if it ends its connection each time, while the server
+// answers on another. It is false if the server does not.
 func (s *Server) tryCommand(o protocol.Op) bool {
-	answered, ended := s.sendAlone(o)
-	if answered {
-		s.answered(o)
-		return true
+	ended := true
+	for n := 0; ended && n < triesAlone; n++ {
+		var answered bool
+		if answered, ended = s.sendAlone(o); answered {
+			s.answered(o)
+			return true
+		}
 	}
 	ctx, cancel := context.WithTimeout(s.Env.Ctx, s.Env.config.Timeout)
 	defer cancel()
