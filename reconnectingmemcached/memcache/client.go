@@ -11,6 +11,8 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/addresses"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 // Client is a memcached client that fails fast while a server is down and heals by itself. Its
@@ -140,6 +142,28 @@ func (c *Client) start() (*core, error) {
 		return core, nil
 	}
 	return c.shared.start(), nil
+}
+
+// listed is the running core, once it knows its servers.
+func (c *Client) listed(ctx context.Context) (*core, error) {
+	core, err := c.start()
+	if err == nil && core.lists != nil {
+		err = core.lists.Await(ctx)
+	}
+	return core, err
+}
+
+// route finds the server of a legal key.
+func (c *Client) route(ctx context.Context, key string) (*core, *server.Server, error) {
+	core, err := c.listed(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !protocol.LegalKey(key) {
+		return nil, nil, ErrMalformedKey
+	}
+	s, err := core.picker.Pick(key)
+	return core, s, err
 }
 
 func (s *shared) start() *core {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
 var (
@@ -64,6 +66,20 @@ type ServerDownError struct {
 	// Guttered reports whether [Options.Gutter] has stored the value of this Set for the server
 	// that is down. Only a client that is [Client.Reporting] gets an error then.
 	Guttered bool
+}
+
+func downError(s *server.Server, o protocol.Op, out server.Outcome) *ServerDownError {
+	e := &ServerDownError{Addr: s.Address, Op: o.Verb(), Cause: faults.Plain(out.Err), Sent: out.Sent}
+	down := s.DownNow()
+	if down != nil {
+		e.Since = down.Since
+	} else if st := s.Breaker.Stats(); server.IsDown(st.State) {
+		e.Since = st.Since // found down by this very call
+	}
+	if errors.Is(out.Err, server.ErrRefused) {
+		e.Cause = s.DownCause()
+	}
+	return e
 }
 
 // Error says which server, which operation, why and since when.

@@ -10,28 +10,6 @@ import (
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
-// listed is the running core, once it knows its servers.
-func (c *Client) listed(ctx context.Context) (*core, error) {
-	core, err := c.start()
-	if err == nil && core.lists != nil {
-		err = core.lists.Await(ctx)
-	}
-	return core, err
-}
-
-// route finds the server of a legal key.
-func (c *Client) route(ctx context.Context, key string) (*core, *server.Server, error) {
-	core, err := c.listed(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !protocol.LegalKey(key) {
-		return nil, nil, ErrMalformedKey
-	}
-	s, err := core.picker.Pick(key)
-	return core, s, err
-}
-
 // read runs Get and GetAndTouch.
 func (c *Client) read(ctx context.Context, r *protocol.Request) (*Item, error) {
 	core, s, err := c.route(ctx, r.Key)
@@ -107,20 +85,6 @@ func (c *Client) unanswered(ctx context.Context, s *server.Server, o protocol.Op
 		return ErrCacheMiss
 	}
 	return downError(s, o, out)
-}
-
-func downError(s *server.Server, o protocol.Op, out server.Outcome) *ServerDownError {
-	e := &ServerDownError{Addr: s.Address, Op: o.Verb(), Cause: faults.Plain(out.Err), Sent: out.Sent}
-	down := s.DownNow()
-	if down != nil {
-		e.Since = down.Since
-	} else if st := s.Breaker.Stats(); server.IsDown(st.State) {
-		e.Since = st.Since // found down by this very call
-	}
-	if errors.Is(out.Err, server.ErrRefused) {
-		e.Cause = s.DownCause()
-	}
-	return e
 }
 
 // everywhere runs Ping and FlushAll.
