@@ -168,3 +168,30 @@ func nthDial(
 		return second(conn)
 	}
 }
+
+// TestFirstCommandAtAServerThatIsNotThere: that such a command would have had a connection of its
+// own hides nothing: the first call opens the breaker.
+func TestFirstCommandAtAServerThatIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const addr = "198.18.0.1:11211"
+		for what, call := range map[string]func(c *memcache.Client) error{
+			"Ping":      (*memcache.Client).Ping,
+			"Increment": func(c *memcache.Client) error { _, err := c.Increment("k", 1); return err },
+			"Add":       func(c *memcache.Client) error { return c.Add(&memcache.Item{Key: "k"}) },
+		} {
+			c, err := memcache.NewWithOptions(nil, memcache.Options{
+				Servers: []string{addr}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					sleep(ctx, 400*time.Millisecond) // of the 500 that a call has
+					return nil, errors.New("no route to host")
+				},
+			})
+			check(t, err)
+			err = call(c)
+			synctest.Wait()
+			if !errors.Is(err, memcache.ErrServerDown) || c.State(addr) == breaker.Closed {
+				t.Errorf("%s = %v, and the breaker is %v, want it open", what, err, c.State(addr))
+			}
+			check(t, c.Close())
+		}
+	})
+}

@@ -256,8 +256,8 @@ func (l *line) run(ctx context.Context) {
 		dial = l.server.dialPrivate
 	}
 	dialled, err := l.server.open(ctx, dial)
-	if err != nil && l.isExtra() {
-		err = faults.Blameless(faults.ErrRetired) // its calls take their turn on the one that all share, which tells how the server is
+	if err != nil && l.isExtra() && (l.server.answers() || errors.Is(err, errElsewhere)) {
+		err = faults.Blameless(faults.ErrRetired) // its calls take their turn on the one that all share
 	}
 	if err != nil {
 		l.end(err)
