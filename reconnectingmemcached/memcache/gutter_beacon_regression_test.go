@@ -36,7 +36,7 @@ func beaconSets(fakes ...*testutil.Fake) *atomic.Int64 {
 func TestBeaconsOfManyProcesses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const processes = 20
+		const processes = 12
 		f := newFleet(t, newZipf(1))
 		key := ""
 		var all []*process
@@ -57,11 +57,11 @@ func TestBeaconsOfManyProcesses(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		first := n.Swap(0)
-		time.Sleep(3 * time.Minute)
-		t.Logf("%d processes: %d Sets in the first ten seconds, %d in three minutes then", processes, first, n.Load())
+		time.Sleep(70 * time.Second)
+		t.Logf("%d processes: %d Sets in the first ten seconds, %d in seventy seconds then", processes, first, n.Load())
 		// Two servers, and two keys: the beacon, and the one that says that it is fresh.
 		if first > processes || n.Load() > 2*processes {
-			t.Errorf("%d processes: %d Sets in the first ten seconds, %d in three minutes then, want few", processes, first, n.Load())
+			t.Errorf("%d processes: %d Sets in the first ten seconds, %d in seventy seconds then, want few", processes, first, n.Load())
 		}
 		for _, p := range all {
 			check(t, p.client.Close())
@@ -73,7 +73,7 @@ func TestBeaconsOfManyProcesses(t *testing.T) {
 // has its beacons set for it by others, which end one after the other.
 func TestBeaconsThatOthersSet(t *testing.T) {
 	t.Parallel()
-	for _, expiration := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+	for _, expiration := range []time.Duration{time.Second, 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			o := memcache.Options{Timeout: exploreTimeout, Gutter: memcache.Gutter{Expiration: expiration}}
 			f := newFleet(t, newZipf(1))
@@ -87,8 +87,8 @@ func TestBeaconsThatOthersSet(t *testing.T) {
 				_, _ = p.client.Get(key)
 			}
 			time.Sleep(3 * time.Second)
-			for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(170 * time.Millisecond) {
-				if at := time.Since(began); len(beside) > 0 && at > time.Duration(3-len(beside))*time.Minute/2 {
+			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(170 * time.Millisecond) {
+				if at := time.Since(began); len(beside) > 0 && at > time.Duration(3-len(beside))*15*time.Second {
 					check(t, beside[0].client.Close())
 					beside = beside[1:]
 				}
