@@ -121,5 +121,6 @@ func TestServerNearlyTooFar(t *testing.T) {
 		if n := dials(c, d.fake.Addr()); n != 1 {
 			t.Errorf("%d connections, want the shared one", n)
 		}
+		time.Sleep(time.Second) // for the link
 	})
 }
