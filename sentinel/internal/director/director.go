@@ -260,7 +260,9 @@ func (d *Director) heard(w *voice, answer *watch.Answer, err error) {
 		case err != nil:
 			f.step(follow.Unheard{Sentinel: w.addr, Asked: answer.Asked})
 		default:
-			f.step(follow.Heard{Sentinel: w.addr, ID: answer.ID, Asked: answer.Asked, Report: answer.Reports[name], Err: answer.Unknown[name]})
+			f.step(follow.Heard{
+				Sentinel: w.addr, ID: answer.ID, Asked: answer.Asked, Missed: answer.Missed, Report: answer.Reports[name], Err: answer.Unknown[name],
+			})
 		}
 	}
 	d.publish()

@@ -13,6 +13,7 @@ type Heard struct {
 	Sentinel string // address
 	ID       string // its run id, or its address if it does not tell
 	Asked    time.Time
+	Missed   bool    // what it has published before may not have been heard
 	Report   *Report // nil: it does not know the name
 	Err      error   // why not
 }

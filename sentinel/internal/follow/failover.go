@@ -14,7 +14,11 @@ const maxFences = 64
 // selected hears that a sentinel is about to promote a replica. While another failover is under way
 // it may be that of the next one, from the server that the first leads to.
 func (s *State) selected(e Pushed) {
-	if s.config.Mode == PushOnly || !s.known(e.Addr) || !s.allowed(e.Addr) {
+	if s.config.Mode == PushOnly || !s.allowed(e.Addr) {
+		return
+	}
+	if !s.known(e.Addr) { // too few may have been heard
+		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
 		return
 	}
 	here := e.Addr == s.primary.addr
@@ -67,6 +71,15 @@ func (s *State) missed(v *voter) {
 	}
 }
 
+// missedAll does so for all sentinels that have not been heard for long.
+func (s *State) missedAll() {
+	for _, v := range s.fresh() {
+		if s.now.Sub(v.since) < PollInterval {
+			s.missed(v)
+		}
+	}
+}
+
 // choose notes a selection. The last two of a sentinel count: of the failover that is under way,
 // and of the next one.
 func (m *move) choose(c selection) {
@@ -114,7 +127,7 @@ func (s *State) reselect(all []selection) {
 // the failover goes on.
 func (s *State) takeUp() {
 	for _, c := range slices.Clone(s.move.chosen) {
-		if s.phase == Up && s.next.addr == "" && c.addr != s.primary.addr && s.pending(c) && s.leads(c) {
+		if s.phase == Up && s.next.addr == "" && c.addr != s.primary.addr && s.pending(c) && s.leads(c) && s.known(c.addr) {
 			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
 		}
 	}
@@ -127,7 +140,7 @@ func (s *State) pending(c selection) bool { return s.now.Sub(c.at) < confirmWith
 // asked since, and says so.
 func (s *State) leads(c selection) bool {
 	v := s.voters.find(c.by)
-	return v != nil && v.fresh(s.now) && v.asked.After(c.at) && s.replaces(v)
+	return v != nil && v.fresh(s.now) && !v.asked.Before(c.at) && s.replaces(v)
 }
 
 // isOver reports whether the failover of a selection has ended, one way or the other: its sentinel
@@ -464,9 +477,5 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		return
 	}
 	s.reselect(s.move.chosen) // none of them has led to the primary of before
-	if from == "" {
-		for _, v := range s.fresh() {
-			s.missed(v)
-		}
-	}
+	s.missedAll()
 }

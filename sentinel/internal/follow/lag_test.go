@@ -94,6 +94,35 @@ func TestASelectionIsKeptWhileTooFewAreHeard(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// The connections to all sentinels were lost, and the first event that was heard again was a
+// selection: nobody had told of its replica yet, and it was forgotten.
+func TestASelectionThatIsHeardBeforeReports(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.unheard(seeds()...)
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(5 * time.Millisecond)
+	p.is(follow.Up, serverA)
+	p.hear(midway(serverA, 1), seeds()[0])
+	p.is(follow.Up, serverA)
+	p.hear(report(serverA, 1), seeds()[1])
+	p.is(follow.Fenced, serverA)
+	p.answer(serverC, false)
+	p.pass(time.Millisecond)
+	p.hear(report(serverA, 1), seeds()[0])
+	p.is(follow.Up, serverA)
+
+	p = up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, evil) // of which nobody ever tells
+	for range 10 {
+		p.pass(100 * time.Millisecond)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+		p.hear(withReplica(midway(serverA, 1), evil, 1), seeds()[0])
+	}
+	if p.is(follow.Up, serverA); p.links[evil] != 0 {
+		t.Error("it is dialled")
+	}
+}
+
 // A name was monitored anew at another server. A failover from there began just before the time was
 // over for which most have to agree, and was aborted: they had to agree anew.
 func TestAFailoverFromThereTakesNoClaimBack(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 )
 
 // A client began during a planned failover, whose selection it had not heard, or had heard before
-// its first decision: the primary of before served without a fence, and what was written until the
-// announcement was lost.
+// its first decision, or the subscription was lost meanwhile. The primary of before served without
+// a fence, and what was written until the announcement was lost.
 func TestAClientThatBeginsDuringAFailover(t *testing.T) {
 	leader, others := seeds()[0], seeds()[1:]
 	for what, begin := range map[string]func(p *play){
@@ -25,6 +25,14 @@ func TestAClientThatBeginsDuringAFailover(t *testing.T) {
 			p.hear(report(serverA, 1), others...)
 			p.is(follow.Up, serverA)
 			p.hear(midway(serverA, 1), leader)
+		},
+		"the leader says so as it is heard again": func(p *play) {
+			p.hear(report(serverA, 1), seeds()...)
+			p.answer(serverA, true)
+			p.pass(100 * time.Millisecond)
+			p.hear(report(serverA, 1), leader)
+			p.pass(100 * time.Millisecond)
+			p.step(follow.Heard{Sentinel: leader, ID: "id of " + leader, Asked: p.now, Missed: true, Report: midway(serverA, 1)})
 		},
 		"the selection came before the first decision": func(p *play) {
 			p.hear(report(serverA, 1), leader)

@@ -224,7 +224,7 @@ type voter struct {
 	up      bool      // its last poll succeeded
 	judged  bool      // it has been polled once at least
 	gave    time.Time // when it gave its last report
-	since   time.Time // since when it has given them without a break
+	since   time.Time // since when it has given them, and its events, without a break
 	namedAt time.Time
 	asked   time.Time // when the question was sent that report answers
 	report  *Report   // nil: it has none that counts

@@ -196,7 +196,7 @@ func (s *State) hear(e Heard) {
 		v.rename(e.ID)
 		v.report = nil
 	}
-	owner, anew := s.voters.own(v, e.ID), !v.fresh(s.now)
+	owner := s.voters.own(v, e.ID)
 	if !s.voters.heard {
 		s.voters.heard, s.voters.firstUntil = true, s.now.Add(firstWait)
 	}
@@ -204,7 +204,7 @@ func (s *State) hear(e Heard) {
 	case e.Report == nil:
 		v.report = nil
 	case owner:
-		if anew {
+		if !v.fresh(s.now) || e.Missed {
 			v.since = s.now
 		}
 		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
@@ -217,9 +217,7 @@ func (s *State) hear(e Heard) {
 	s.admit(v)
 	s.forget()
 	s.decide()
-	if anew {
-		s.missed(v)
-	}
+	s.missedAll()
 }
 
 // miss takes in a failed poll. One that began before this process was stopped has only run out

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mediocregopher/radix/v4"
@@ -61,6 +62,7 @@ type Sentinel struct {
 	wake      signals.Waker // asks for a poll now
 	alive     signals.Waker // tells the subscription that polls succeed again
 	warned    sync.Map      // what the log has of rights that are missing
+	missed    atomic.Bool   // a subscription was made, and no poll has succeeded since
 }
 
 // NewSentinel returns one that hears the sentinel at an address.
@@ -113,6 +115,9 @@ type Answer struct {
 	// ID is its run id; its address if it does not tell that.
 	ID    string
 	Asked time.Time
+	// Missed is set in the first answer since a subscription was made: there may have been events
+	// before.
+	Missed bool
 	// Reports has those of the names that it knows, and Unknown why it does not know others.
 	Reports map[string]*follow.Report
 	Unknown map[string]error
@@ -143,11 +148,15 @@ func (w *Sentinel) pollOnce(ctx context.Context, at *contact) (*Answer, error) {
 		at.conn, at.patience = fresh, max(leastPatience, 3*time.Since(began))
 		at.id = w.identify(ctx, at)
 	}
+	missed := w.missed.Swap(false)
 	answer, err := w.askAll(ctx, at)
 	if err != nil {
 		at.close()
+		w.missed.CompareAndSwap(false, missed)
+		return nil, err
 	}
-	return answer, err
+	answer.Missed = missed
+	return answer, nil
 }
 
 func (w *Sentinel) askAll(ctx context.Context, at *contact) (*Answer, error) {
@@ -277,7 +286,8 @@ func (w *Sentinel) listenOnce(ctx context.Context) error {
 	closeSub := func() { once.Do(func() { _ = sub.Close() }) }
 	defer context.AfterFunc(ctx, closeSub)()
 	defer closeSub()
-	w.Poke() // events missed before the subscription
+	w.missed.Store(true)
+	w.Poke()
 	for {
 		m, err := sub.Next()
 		if err != nil {
