@@ -453,7 +453,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		p.id, p.told = s.runID(addr), 0 // as of a replica: it may be announced by another address
 	}
 	s.skip(epoch)
-	p.told, p.hearsay = max(p.told, epoch), false
+	p.told, p.hearsay = max(p.told, epoch), p.hearsay && addr == from && epoch == 0 // a return confirms nothing
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
 	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {

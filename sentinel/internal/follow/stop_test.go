@@ -119,6 +119,29 @@ func TestAPromotionThatNobodyKnowsOfIsLeft(t *testing.T) {
 	p.is(follow.Up, serverA)
 }
 
+// The same where that replica was lost for a moment, and came back while nobody was heard: its
+// return counted as if it had been announced.
+func TestAPromotionThatNobodyKnowsOfIsLeftAfterAReturn(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.push(seeds()[0], follow.Promoted, serverB)
+	p.is(follow.Up, serverB)
+	p.unheard(seeds()...)
+	p.step(follow.Died{Term: p.links[serverB], Err: errors.New("EOF")})
+	p.pass(20 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	for range 9 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+		if link := p.links[serverA]; link != 0 && p.state.View().Last != serverA {
+			p.answer(serverA, true)
+		}
+	}
+	p.is(follow.Up, serverA)
+}
+
 // While its leader still waits for the other replicas to follow the others name the primary of
 // before, for minutes: the move stands.
 func TestAPromotionWhoseLeaderIsHeardStands(t *testing.T) {

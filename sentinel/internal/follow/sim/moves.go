@@ -86,7 +86,9 @@ func (c *client) leads(sentinel string) bool {
 // swapped looks whether a server may be the primary at all.
 func (c *client) swapped(l *connection, why follow.Trigger) {
 	w, s := c.world, l.to
-	c.why, c.toldAt = why, w.now
+	if c.toldAt = w.now; why != follow.ByReturn { // which tells nothing new of how it came there
+		c.why = why
+	}
 	c.swaps++
 	c.begins()
 	recent := c.pausedUntil > 0 && w.now-c.pausedUntil < announcedMost // what it is told may be old

@@ -81,6 +81,7 @@ func planted() []testutil.Mutant {
 		{What: "a failover from before the start is overlooked", File: "../failover.go", Right: "if s.now.Sub(v.since) < PollInterval {", Wrong: "if s.now.Before(v.since) {"},
 		{What: "a selection from before the start is overlooked", File: "../step.go", Right: "s.early(e)", Wrong: "_ = e"},
 		{What: "a leader of the next failover is not taken at its word", File: "../failover.go", Right: "	s.concede()\n}", Wrong: "}"},
+		{What: "a return counts as an announcement", File: "../failover.go", Right: "p.hearsay && addr == from && epoch == 0", Wrong: "p.hearsay && addr != from && epoch == 0"},
 		{What: "what most announce at the epoch of before is provisional", File: "../failover.go", Right: "v.report.Epoch == s.primary.epoch\n", Wrong: "v.report.Epoch == -1\n"},
 		{What: "what most announce at an epoch that has begun anew is provisional", File: "../decide.go", Right: "means nothing any more\n		s.confirm()\n", Wrong: "means nothing any more\n"},
 		{What: "those that are asked in turn leave connections behind", File: "../asker.go", Right: "o.addr == a.addr && !o.stuck(s.now) }); i >= 0 {", Wrong: "o.addr == a.addr && !o.stuck(s.now) }); i > 99 {"},

@@ -42,7 +42,7 @@ func (f *failures) any() bool {
 }
 
 // progress is after how many histories a long run says how far it has come.
-const progress = 1_000_000
+const progress = 100_000
 
 // Whatever goes wrong, the client does nothing that it must never do, and in the end it finds the
 // primary. Each history is played from its seed: `go test ./sentinel/internal/follow/sim -histories

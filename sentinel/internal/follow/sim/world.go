@@ -58,6 +58,12 @@ func Play(seed uint64, story bool) (r Result) {
 	w.build()
 	w.script()
 	w.spite = seed%100 == 98 && w.rogues() > 0
+	if seed%100 == 92 && !w.client.calm {
+		w.after(w.between(time.Second, 3*time.Second), w.forgetDuring)
+	}
+	if seed%100 == 93 && !w.client.calm {
+		w.after(w.between(time.Second, 3*time.Second), w.undoUnheard)
+	}
 	if seed%100 == 94 && !w.client.calm {
 		w.after(w.between(time.Second, 3*time.Second), w.moveAnew)
 	}
