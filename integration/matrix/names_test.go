@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // manner is how a name server answers for a name.
@@ -232,7 +234,7 @@ func (w *way) rename(n named) {
 func (w *way) listenToo(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("SKIPPED, NOT TESTED: a second loopback address needs Linux")
+		testutil.Lack(t, "a second loopback address needs Linux")
 	}
 	_, port, _ := net.SplitHostPort(w.listener.Addr().String())
 	second, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(away().String(), port))

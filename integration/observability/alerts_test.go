@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // A story is what the series of each process of a fleet do, in steps of 30 s, and which alert that
@@ -371,6 +373,6 @@ func look(t *testing.T, program string) string {
 	if os.Getenv("HOLDFAST_REQUIRE_SERVERS") == "1" {
 		t.Fatalf("%s is missing, and HOLDFAST_REQUIRE_SERVERS=1: apt-get install prometheus", program)
 	}
-	t.Skipf("SKIPPED: %s is missing: apt-get install prometheus", program)
+	testutil.Lack(t, "%s is missing: apt-get install prometheus", program)
 	return ""
 }

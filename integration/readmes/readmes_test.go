@@ -68,7 +68,7 @@ func TestExamplesDoWhatTheirREADMEsSay(t *testing.T) {
 				t.Parallel()
 				for _, tool := range []string{shell, "curl"} {
 					if _, err := exec.LookPath(tool); err != nil {
-						t.Skipf("SKIPPED: there is no %s here", tool)
+						testutil.Lack(t, "there is no %s here", tool)
 					}
 				}
 				for _, program := range e.programs {

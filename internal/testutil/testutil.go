@@ -7,6 +7,7 @@ package testutil
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/holdfast-go/holdfast/internal/testutil/internal/host"
@@ -69,7 +70,16 @@ func Missing(tb TB, what string, cause error) {
 		tb.Fatalf("%s is required (%s=1) and missing: %v", what, RequireServersEnv, cause)
 		return
 	}
-	tb.Skipf("SKIPPED, NOT TESTED: %s is missing: %v; `make servers` installs it", what, cause)
+	Lack(tb, "%s is missing: %v; `make servers` installs it", what, cause)
+}
+
+// Lack ends a test that cannot run on this machine: it is skipped, with what the machine lacks. It
+// is also said on standard error, as nobody sees why a test was skipped unless all are shown.
+func Lack(tb TB, format string, args ...any) {
+	tb.Helper()
+	text := "SKIPPED, NOT TESTED: " + fmt.Sprintf(format, args...)
+	_, _ = fmt.Fprintln(os.Stderr, text)
+	tb.Skipf("%s", text)
 }
 
 // closeAtEnd closes s when the test ends and reports what goes wrong then.

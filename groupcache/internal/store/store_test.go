@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/store"
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -330,7 +331,7 @@ func TestNumberOfShards(t *testing.T) {
 
 func TestAllocatedIsWhatTheAllocatorTakes(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
-		t.Skip("SKIPPED, NOT TESTED: the sizes are those of 64 bits")
+		testutil.Lack(t, "the sizes are those of 64 bits")
 	}
 	for n := 17; n < 100_000; n += max(1, n/300) {
 		if got, want := store.Allocated(n), int64(cap(append([]byte(nil), make([]byte, n)...))); got != want {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 // tracesEnv names the folder of recorded accesses, which are large, and others' work. The document
@@ -26,7 +28,7 @@ func trace(t *testing.T, name string) []uint64 {
 	t.Helper()
 	packed, err := os.ReadFile(filepath.Join(os.Getenv(tracesEnv), name+".gz"))
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("SKIPPED, NOT TESTED: the trace %s is not there: %v; %s names the folder of traces", name, err, tracesEnv)
+		testutil.Lack(t, "the trace %s is not there: %v; %s names the folder of traces", name, err, tracesEnv)
 	}
 	if err != nil {
 		t.Fatal(err)
