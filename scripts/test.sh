@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then most of them run four at a time, as they wait more than they
-# compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
+# Builds and tests modules. First all test programs are built, with every processor. Then most of them run eight at a time, as they wait more than
+# they compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -13,7 +13,7 @@ if [ "${1-}" = keep ]; then
 fi
 
 measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
-lanes=4
+lanes=8
 # These begin, so that nobody waits for them at the end.
 long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
 
