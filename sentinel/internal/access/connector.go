@@ -19,6 +19,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
+	"github.com/holdfast-go/holdfast/sentinel/internal/signals"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -111,34 +112,52 @@ func (d *Connector) ForgetNames(keep func(addr string) bool) {
 func (d *Connector) open(ctx context.Context, addr string, why Visit) (net.Conn, login, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.DialTimeout)
 	defer cancel()
-	conn, as, err := d.tryOpen(ctx, addr, why)
-	if err != nil && d.Endpoint.Credentials != nil && refusesLogin(err) {
-		conn, as, err = d.tryOpen(ctx, addr, why)
+	ended := opened{err: errEnded}
+	try := func() opened { return d.tryOpen(ctx, addr, why) }
+	o := signals.Aside(ended, try)
+	if o.err != nil && d.Endpoint.Credentials != nil && refusesLogin(o.err) {
+		o = signals.Aside(ended, try)
 	}
-	return conn, as, err
+	return o.conn, o.as, o.err
 }
 
-func (d *Connector) tryOpen(ctx context.Context, addr string, why Visit) (net.Conn, login, error) {
+// opened is a connection with its login, or an error.
+type opened struct {
+	conn net.Conn
+	as   login
+	err  error
+}
+
+// errEnded is the error of a function of the user's that does not return.
+var errEnded = errors.New("a function of the options has ended its goroutine")
+
+func (d *Connector) tryOpen(ctx context.Context, addr string, why Visit) opened {
 	as, err := d.login(ctx, addr)
 	if err != nil {
-		return nil, as, err
+		return opened{as: as, err: err}
 	}
 	conn, mapped, err := d.dial(ctx, addr)
 	if err != nil {
-		return nil, as, fmt.Errorf("dial %s: %w", mapped, d.Judged(err))
+		return opened{as: as, err: fmt.Errorf("dial %s: %w", mapped, d.Judged(err))}
 	}
+	kept := false
+	defer func() { // OnConnect may end this goroutine
+		if !kept {
+			_ = conn.Close()
+		}
+	}()
 	conn, err = d.encrypt(ctx, conn, mapped)
 	if err == nil {
 		err = d.greet(ctx, conn, addr, d.greeting(as, why))
 	}
 	if err != nil {
-		_ = conn.Close()
 		if cmd := RefusedCommand(err); cmd != "" {
 			err = Permit(as.user, err, cmd)
 		}
-		return nil, as, fmt.Errorf("log in at %s: %w", mapped, d.Judged(err))
+		return opened{as: as, err: fmt.Errorf("log in at %s: %w", mapped, d.Judged(err))}
 	}
-	return conn, as, nil
+	kept = true
+	return opened{conn: conn, as: as}
 }
 
 // Judged says of an error reply that it is about the credentials.

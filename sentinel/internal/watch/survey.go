@@ -128,7 +128,11 @@ func (s *Survey) resolve(ctx context.Context, given string) (map[string]string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.DialTimeout)
 	defer cancel()
-	hosts, err := s.lookUpHost(ctx, host)
+	found := signals.Aside(lookedUp{err: errEnded}, func() lookedUp {
+		hosts, err := s.lookUpHost(ctx, host)
+		return lookedUp{hosts, err}
+	})
+	hosts, err := found.hosts, found.err
 	addrs := make(map[string]string, len(hosts))
 	for _, h := range hosts {
 		if h != "" { // it would be this machine
@@ -140,6 +144,14 @@ func (s *Survey) resolve(ctx context.Context, given string) (map[string]string, 
 	}
 	return addrs, nil
 }
+
+// lookedUp are the addresses of a host, or an error.
+type lookedUp struct {
+	hosts []string
+	err   error
+}
+
+var errEnded = errors.New("Options.LookupHost has ended its goroutine")
 
 // lookUpHost runs the user's own code, which must not take the process down with it.
 func (s *Survey) lookUpHost(ctx context.Context, host string) (addrs []string, err error) {
