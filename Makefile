@@ -20,6 +20,9 @@ RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 # What the tests run besides Go. A browser and Prometheus are large, so that only CI installs them, and proxies, which few have use for.
 SERVERS := memcached redis-server redis-sentinel etcd $(if $(CI),chromium prometheus nginx haproxy nutcracker)
 
+# Recorded accesses are large, and others' work: where they lie beside the repository, hit ratios are measured on them, too.
+export HOLDFAST_TRACES ?= $(wildcard $(abspath $(CURDIR)/../shared/traces))
+
 BIN := $(CURDIR)/bin
 LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 VULN := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
