@@ -120,7 +120,6 @@ func failed() []uint64 {
 		370000282344,                        // an abort came late, and was of the failover before
 		380000045363,                        // a failover had begun as a move was taken back, and was overlooked
 		350193,                              // a return counted as the announcement of a move that nobody knew of
-		205793,                              // no sentinel was heard when a move should have been announced, and its leader had died
 		10196,                               // the client began during a failover
 		510000247314,                        // those who lagged a failover behind led the client back
 		510000157043,                        // a selection was forgotten while too few were heard to know its replica
