@@ -124,3 +124,22 @@ func TestServerNearlyTooFar(t *testing.T) {
 		time.Sleep(time.Second) // for the link
 	})
 }
+
+// TestStuckSinceItsDial: a connection that its first call did not end, as the dial had taken most
+// of the call's time, ends when it has brought nothing for Timeout, though nobody waits there any
+// more.
+func TestStuckSinceItsDial(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 260*time.Millisecond, memcache.Options{}, func(t *testing.T, c *memcache.Client, d *distance) {
+		time.AfterFunc(300*time.Millisecond, func() { d.stall(10 * time.Second) })
+		if _, err := c.Get("k"); !errors.Is(err, memcache.ErrTimeout) {
+			t.Errorf("Get = %v, want ErrTimeout", err)
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := c.Set(&memcache.Item{Key: "k"}); !errors.Is(err, memcache.ErrTimeout) || time.Since(began) < memcache.DefaultTimeout {
+			t.Errorf("Set = %v after %v, want ErrTimeout with a connection of its own, whose dial takes most of its time", err, time.Since(began))
+		}
+		time.Sleep(10 * time.Second) // for the link
+	})
+}

@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,7 @@ func TestNoConnectionForAnUntriedCommand(t *testing.T) {
 			go func() {
 				_, _ = far.Read(make([]byte, 1<<10)) // the network has it, memcached has not
 				_, _ = far.Write([]byte("ERROR Too many open connections\r\n"))
+				_, _ = io.Copy(io.Discard, far) // a write to a pipe that is closed is no reset
 				_ = far.Close()
 			}()
 			return near, nil

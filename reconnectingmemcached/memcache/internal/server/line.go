@@ -420,13 +420,20 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 	return settled, latest, stuck
 }
 
-// givenLocked is since when the server has had its time for a request: not before there was a
-// connection. A server that is so far that the dial takes most of a call's time is to keep it.
+// givenLocked is since when the server has had its time for a request: since there is a connection,
+// if the dial took most of a call's time. A server that is so far is to keep its connection.
 func (l *line) givenLocked(e *entry) int64 {
-	if l.conn == nil {
+	if l.conn == nil || l.since-e.start <= int64(l.server.Env.config.Timeout)/2 {
 		return e.start
 	}
-	return max(e.start, l.since)
+	return l.since
+}
+
+// owesSince reports whether the connection was made after a time, and replies are awaited there.
+func (l *line) owesSince(after int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil && l.err == nil && l.since > after && l.waiting.size > 0
 }
 
 // oldest is the start of the oldest request that may run out of time, or have the line ended: that

@@ -103,7 +103,7 @@ func (w *watch) tick() {
 	if silent {
 		s.secondOpinion()
 	}
-	if s.Ramp.InFlight.Load() == 0 {
+	if s.Ramp.InFlight.Load() == 0 && !s.owesOnYoungLine(now) {
 		w.armed.Store(false)
 		if s.Ramp.InFlight.Load() == 0 || !w.armed.CompareAndSwap(false, true) {
 			return // a call that comes now arms it again
@@ -177,6 +177,17 @@ func (s *Server) expire(now int64, endStuck bool) []overdueLine {
 		}
 	}
 	return all
+}
+
+// owesOnYoungLine reports whether a connection may have to be ended, though the callers have left,
+// once it is old enough; in a process that is starved, some time later.
+func (s *Server) owesOnYoungLine(now int64) bool {
+	for _, l := range s.liveLines() {
+		if l.owesSince(now - 2*int64(s.Env.config.Timeout)) {
+			return true
+		}
+	}
+	return false
 }
 
 // blame charges the server for time-outs, and drops connections that are stuck.
