@@ -433,8 +433,8 @@ func (s *State) returnDue() time.Time {
 // install makes a server the primary. Epoch 0 of one that was selected is that the sentinels have
 // not announced it yet.
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
-	p, from := &s.primary, s.primary.last
-	moved := addr != from && from != ""
+	p, from := &s.primary, cmp.Or(s.primary.last, s.primary.addr) // of a first one: whom most name
+	last, moved := p.last, addr != from && from != ""
 	if why == BySelection {
 		s.cut(errOvertaken) // it has stalled, and a failover has begun
 	}
@@ -470,7 +470,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		to = Provisional
 	}
 	s.become(to)
-	s.do(Swap{Link: link, Addr: addr, Previous: from, Epoch: max(p.epoch, epoch), Trigger: why})
+	s.do(Swap{Link: link, Addr: addr, Previous: last, Epoch: max(p.epoch, epoch), Trigger: why})
 	s.raise() // it may have been announced by now, and be about to be replaced
 	if moved || s.phase == Provisional {
 		s.goOn()

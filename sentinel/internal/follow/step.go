@@ -389,6 +389,11 @@ func (s *State) targetAnswered(e Answered) {
 		s.endReturn(refusal{s.target.addr, ErrDemoted})
 		return
 	}
+	if s.primary.last == "" && s.calledPrimary(s.target.addr) {
+		// It is the first one, and does not return: failovers are followed from there.
+		s.install(s.target.link, s.target.addr, s.primary.epoch, ByElection)
+		return
+	}
 	s.target.state, s.target.until = holding, s.now.Add(returnLimit)
 	s.become(Returning)
 	s.move.returned = s.now

@@ -121,6 +121,8 @@ func failed() []uint64 {
 		380000045363,                        // a failover had begun as a move was taken back, and was overlooked
 		350193,                              // a return counted as the announcement of a move that nobody knew of
 		10196,                               // the client began during a failover
+		590001021896,                        // the same, and that failover was undone
+		590000651699,                        // the same, and one that had gone wrong kept the primary away
 		510000247314,                        // those who lagged a failover behind led the client back
 		510000157043,                        // a selection was forgotten while too few were heard to know its replica
 		510000377677,                        // a failover from the server that was given the name took that back
