@@ -43,7 +43,7 @@ func plantedInFleet() []testutil.Mutant {
 		{What: "copies do not expire", File: "internal/protocol/expiration.go", Right: "	most := int64(life / time.Second)", Wrong: "	most := int64(LongestRelative/time.Second) + 0*int64(life)"},
 		{What: "reads do not linger", File: "internal/phases/window.go", Right: "	w.lingerUntil.Store(now + int64(linger))", Wrong: "	w.lingerUntil.Store(now)"},
 		{What: "beacons are not heard", File: "internal/gutter/beacons.go", Right: "			b.owner.Window.Hear(now, g.options.Expiration+graceOfBeacons)", Wrong: "			_ = now"},
-		{What: "beacons are not set", File: "internal/gutter/beacons.go", Right: "		if b.isDown && (!found[b.key] || !found[b.fresh]) {", Wrong: "		if b.isDown && b.key == \"\" {"},
+		{What: "beacons are not set", File: "internal/gutter/beacons.go", Right: "		if b.isDown && min(stands, found[b.fresh]) < g.options.Expiration {", Wrong: "		if b.isDown && b.key == \"\" {"},
 		{What: "a slow Set of a copy outlives the window", File: "internal/gutter/options.go", Right: "max(graceOfCopies, timeout+time.Second)", Wrong: "graceOfCopies"},
 		{What: "locks have copies", File: "internal/phases/phases.go", Right: "	case o == protocol.OpSet && p != WithCopies:", Wrong: "	case (o == protocol.OpSet || o == protocol.OpAdd) && p != WithCopies:"},
 	}

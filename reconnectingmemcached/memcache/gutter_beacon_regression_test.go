@@ -166,3 +166,44 @@ func TestBeaconOfALongAddress(t *testing.T) {
 		check(t, c.Close())
 	})
 }
+
+// TestBeaconsOfDifferentExpirations tells of a fleet in which Expiration is raised, process by
+// process: a beacon that stands for copies of ten seconds was good enough for a process whose
+// copies live five minutes, and those that wrote looked after them for as long as it stood.
+func TestBeaconsOfDifferentExpirations(t *testing.T) {
+	t.Parallel()
+	for _, shortIsFirst := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			long := memcache.Options{Timeout: exploreTimeout, Gutter: memcache.Gutter{Expiration: 5 * time.Minute}}
+			short := memcache.Options{Timeout: exploreTimeout, Gutter: memcache.Gutter{Expiration: 10 * time.Second}}
+			f := newFleet(t, newZipf(1))
+			reader, other, writer := f.newProcess(0, long), f.newProcess(1, short), f.newProcess(2, short)
+			down := []*process{other, reader}
+			if !shortIsFirst {
+				slices.Reverse(down)
+			}
+			for _, p := range []*process{reader, other, writer} {
+				check(t, p.client.Ping())
+			}
+			key := keyAt(t, writer.client, f.fakes[0].Addr(), "k")
+			for _, p := range down {
+				p.cut(0, true)
+				_, _ = p.client.Get(key)
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(20 * time.Second)
+			check(t, reader.client.Set(&memcache.Item{Key: key, Value: []byte("old")}))
+			for _, p := range down {
+				p.cut(0, false)
+			}
+			time.Sleep(2 * time.Minute)
+			check(t, anyMiss(writer.client.Delete(key)))
+			if it, err := reader.client.Get(key); !errors.Is(err, memcache.ErrCacheMiss) {
+				t.Errorf("Get = %+v, %v after another's Delete, want a miss", it, err)
+			}
+			for _, p := range []*process{reader, other, writer} {
+				check(t, p.client.Close())
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 
@@ -101,33 +102,45 @@ func (g *Gutter) exchange(s *server.Server, beacons []beacon) {
 	}
 	server.Launch(g.fleet.Ctx, asks)
 	now := g.fleet.Now()
-	found := make(map[string]bool)
+	found := make(map[string]time.Duration) // for how long the copies live that a key stands for
 	for i := range asks {
 		for _, it := range asks[i].Outcome.Items {
-			found[it.Key] = true
+			found[it.Key] = standsFor(it.Value)
 		}
 	}
 	var tells []server.Part
 	for _, b := range beacons {
-		if found[b.key] {
+		stands, told := found[b.key]
+		if told {
 			b.owner.Window.Hear(now, g.options.Expiration+graceOfBeacons)
 		}
-		if b.isDown && (!found[b.key] || !found[b.fresh]) {
-			tells = g.tell(tells, s, b)
+		if b.isDown && min(stands, found[b.fresh]) < g.options.Expiration {
+			tells = g.tell(tells, s, b, max(stands, g.options.Expiration))
 		}
 	}
 	server.Launch(g.fleet.Ctx, tells)
 }
 
-// tell adds the requests that set a beacon at a server.
-func (g *Gutter) tell(parts []server.Part, s *server.Server, b beacon) []server.Part {
+// standsFor reads the value of a beacon: the Expiration of its process, in seconds. One that stands
+// for shorter lives than this process gives its copies is none to rely on.
+func standsFor(value []byte) time.Duration {
+	n, ok := protocol.ParseUint(value, uint64(protocol.LongestRelative/time.Second))
+	if !ok {
+		return 0
+	}
+	return time.Duration(n) * time.Second //nolint:gosec // bounded.
+}
+
+// tell adds the requests that set a beacon at a server, for copies that live so long.
+func (g *Gutter) tell(parts []server.Part, s *server.Server, b beacon, expiration time.Duration) []server.Part {
+	value := strconv.AppendInt(nil, int64(expiration/time.Second), 10)
 	set := func(key string, life time.Duration) {
-		it := &gomemcache.Item{Key: key, Value: []byte("1"), Expiration: protocol.Seconds(life)}
+		it := &gomemcache.Item{Key: key, Value: value, Expiration: protocol.Seconds(life)}
 		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpSet, Own: true, Key: key, Item: it}})
 	}
-	set(b.key, g.options.beaconLife())
-	if fresh := g.options.freshTime(); fresh > 0 {
-		set(b.fresh, fresh)
+	set(b.key, beaconLife(expiration))
+	if g.options.sparesBeats() {
+		set(b.fresh, freshTime(expiration))
 	}
 	return parts
 }

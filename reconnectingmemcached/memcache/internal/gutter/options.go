@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/phases"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/placement"
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
 
@@ -51,21 +52,21 @@ func CareTime(expiration, timeout time.Duration) time.Duration {
 // an outage.
 const longestFresh = 30 * time.Second
 
-// freshTime is how long a beacon stands before it is set again, by the process that sees so first:
-// all of a fleet would do so at each beat. It is 0 if there are few beats in that time.
-func (o *Options) freshTime() time.Duration {
-	fresh := min((o.Expiration+graceOfBeacons)/2, longestFresh).Truncate(time.Second)
-	if o.Beacon > fresh/2 {
-		return 0
-	}
-	return fresh
+// freshTime is how long a beacon for copies that live so long stands before it is set again, by the
+// process that sees so first: all of a fleet would do so at each beat.
+func freshTime(expiration time.Duration) time.Duration {
+	return min((expiration+graceOfBeacons)/2, longestFresh).Truncate(time.Second)
 }
 
 // beaconLife is how long a beacon lives that a process has set. Another may have its server down
 // until it would have been set again, and store copies until then.
-func (o *Options) beaconLife() time.Duration {
-	return o.Expiration + graceOfBeacons + o.freshTime()
+func beaconLife(expiration time.Duration) time.Duration {
+	return min(expiration+graceOfBeacons+freshTime(expiration), protocol.LongestRelative)
 }
+
+// sparesBeats reports whether there are enough beats for processes to leave setting a beacon to
+// each other.
+func (o *Options) sparesBeats() bool { return o.Beacon <= freshTime(o.Expiration)/2 }
 
 // everKnown is how long a server counts as down whose outage the other processes know of from one
 // shortly before.
