@@ -68,6 +68,12 @@ func (l Times) Opinion(answer time.Duration) time.Duration {
 	return min(max(5*answer, leastOpinion), max(l.Timeout, leastOpinion))
 }
 
+// Spare is how long calls wait for a connection that they can do without: not so long that a hang
+// which they meet with on the other one then is found late.
+func (l Times) Spare(answer time.Duration) time.Duration {
+	return min(max(l.Opinion(answer), l.silence(answer)/10*3), l.Timeout/2)
+}
+
 // Unreached is the silence after which a server is given up that has not even taken a fresh
 // connection. Its machine takes one at once while the memcached hangs; if it does not, it may have
 // become far, and what it answers be on its way.

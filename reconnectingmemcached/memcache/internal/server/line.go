@@ -251,14 +251,7 @@ func (l *line) isExtra() bool { return l.kept != &l.server.current }
 func (l *line) run(ctx context.Context) {
 	defer l.cancel()
 	l.dialling()
-	dial := l.server.dialShared
-	if l.isExtra() {
-		dial = l.server.dialPrivate
-	}
-	dialled, err := l.server.open(ctx, dial)
-	if err != nil && l.isExtra() && (l.server.answers() || errors.Is(err, errElsewhere)) {
-		err = faults.Blameless(faults.ErrRetired) // its calls take their turn on the one that all share
-	}
+	dialled, err := l.open(ctx)
 	if err != nil {
 		l.end(err)
 		return
@@ -274,6 +267,25 @@ func (l *line) run(ctx context.Context) {
 	}
 	l.server.Env.running.Go(l.write)
 	l.end(l.read(conn))
+}
+
+// open makes the connection. Calls that can do without it take their turn on the one that all share
+// if there is none to be had.
+func (l *line) open(ctx context.Context) (conn net.Conn, err error) {
+	s := l.server
+	switch {
+	case !l.isExtra():
+		return s.open(ctx, s.dialShared)
+	case s.untried.has(l) && s.answers():
+		conn, err = s.openSpare(ctx)
+		l.worked.Store(err == nil)
+	default:
+		conn, err = s.open(ctx, s.dialPrivate)
+	}
+	if err != nil && (s.answers() || errors.Is(err, errElsewhere)) {
+		err = faults.Blameless(faults.ErrRetired)
+	}
+	return conn, err
 }
 
 func (l *line) dialling() {
@@ -299,6 +311,9 @@ func (l *line) connected(conn *meter) bool {
 	}
 	l.conn, l.owedSince = conn, 0
 	l.since = l.server.Env.Now()
+	if l.server.untried.has(l) {
+		l.forgetLeftLocked()
+	}
 	if len(l.queued) > 0 {
 		l.writing = true
 		l.kick <- struct{}{}
@@ -312,10 +327,18 @@ func (l *line) lost(err error) error {
 	if l.worked.Load() {
 		l.server.askSoon(err)
 	}
-	if ops != 0 || l.worked.Load() {
+	if ops != 0 || l.worked.Load() || l.isUnused() {
 		return UsedFault(err)
 	}
 	return l.server.freshFault(err)
+}
+
+// isUnused reports whether nothing was sent, and nothing is to be: its callers have left before it
+// was there.
+func (l *line) isUnused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handed.Load() == 0 && l.waiting.size == 0
 }
 
 // UsedFault classifies the end of a connection that had worked: it has simply ended, and the next

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"context"
+	"net"
 	"sync/atomic"
 
+	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/faults"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
 
@@ -21,14 +24,20 @@ func (u *untried) wanted(o protocol.Op, now func() int64) bool {
 	return !u.known[o].Load() && o != protocol.OpHandOver && now() >= u.from.Load()
 }
 
+// has reports whether a line is one of these.
+func (u *untried) has(l *line) bool {
+	for o := range u.lines {
+		if l.kept == &u.lines[o] {
+			return true
+		}
+	}
+	return false
+}
+
 // ended takes note of how a line has ended. If it brought no answer, and the server did not end it
 // at the command, there may be no connection to be had for such lines.
 func (u *untried) ended(l *line, err error) {
-	isOne := false
-	for o := range u.lines {
-		isOne = isOne || l.kept == &u.lines[o]
-	}
-	if isOne && !l.worked.Load() && !isEnd(err) {
+	if u.has(l) && !l.worked.Load() && !isEnd(err) {
 		u.from.Store(l.server.Env.Now() + int64(besidePause))
 	}
 }
@@ -48,4 +57,38 @@ func (s *Server) answered(o protocol.Op) {
 	if l := s.untried.lines[o].Swap(nil); l != nil {
 		l.retire()
 	}
+}
+
+// openSpare opens a connection for a command that could also go on the one that all share, which
+// works. The server must answer on it, soon: at its connection limit it turns new ones away, or
+// leaves them alone, and a command that was sent there may have been carried out for all one knows.
+func (s *Server) openSpare(ctx context.Context) (net.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, s.Env.limits.Spare(s.Pace.Seen()))
+	defer cancel()
+	c, err := s.openSession(limited, func(ctx context.Context) (net.Conn, error) { return s.open(ctx, s.dialPrivate) })
+	if err != nil {
+		return nil, faults.Blameless(faults.ErrRetired)
+	}
+	if c.greet("") != nil || !c.stop() {
+		c.hangUp()
+		return nil, faults.Blameless(faults.ErrRetired)
+	}
+	return c.conn, nil
+}
+
+// forgetLeftLocked takes requests back whose callers have left while the connection was made: what
+// those do next goes on the one that all share, and must not be overtaken by them. Where they would
+// leave an old value behind, the log of missed writes sees to that, and counts on their places.
+func (l *line) forgetLeftLocked() {
+	var waiting fifo
+	queued, from := l.queued[:0], 0
+	for i := range l.waiting.size {
+		e := *l.waiting.nth(i)
+		if e.op.LeavesOldValue() || !e.call.settled(e.generation) {
+			queued = append(queued, l.queued[from:from+e.size]...)
+			waiting.push(e)
+		}
+		from += e.size
+	}
+	l.queued, l.waiting = queued, waiting
 }
