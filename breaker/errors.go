@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 var (
@@ -64,4 +66,14 @@ func is(err, target error) (yes bool) {
 		}
 	}()
 	return errors.Is(err, target)
+}
+
+// isRefused reports whether a connection was refused, of errors of others, too.
+func isRefused(err error) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return observe.IsRefused(err)
 }

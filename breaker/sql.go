@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"reflect"
-	"syscall"
 )
 
 // SQL judges the errors of database/sql, for Options.Classify: that a row is missing, that a
@@ -23,7 +22,7 @@ func SQL(err error) Outcome {
 		return Failure
 	case is(err, context.Canceled):
 		return Ignored
-	case is(err, syscall.ECONNREFUSED):
+	case isRefused(err):
 		return Hard
 	}
 	switch state := sqlState(err); state {

@@ -44,6 +44,7 @@ func TestSQL(t *testing.T) {
 		{context.Canceled, breaker.Ignored},
 		{context.DeadlineExceeded, breaker.Failure},
 		{fmt.Errorf("dial: %w", syscall.ECONNREFUSED), breaker.Hard},
+		{fmt.Errorf("dial: %w", syscall.Errno(10061)), breaker.Hard}, // the same of Windows' sockets
 		{errors.New("driver: bad connection"), breaker.Failure},
 		{&postgresError{"23505"}, breaker.Success},                           // unique_violation
 		{fmt.Errorf("insert: %w", &postgresError{"40001"}), breaker.Success}, // serialization_failure

@@ -16,10 +16,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Options are a Transport's choices. The zero value works.
@@ -89,7 +89,7 @@ func Judge(answer *http.Response, err error) breaker.Outcome {
 		return breaker.Failure
 	case errors.Is(err, context.Canceled):
 		return breaker.Ignored
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case observe.IsRefused(err):
 		return breaker.Hard
 	default:
 		return breaker.Failure

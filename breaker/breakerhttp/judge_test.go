@@ -27,6 +27,7 @@ func TestJudge(t *testing.T) {
 		{500, nil, breaker.Failure},
 		{503, nil, breaker.Failure},
 		{0, fmt.Errorf("dial: %w", syscall.ECONNREFUSED), breaker.Hard},
+		{0, fmt.Errorf("dial: %w", syscall.Errno(10061)), breaker.Hard}, // the same of Windows' sockets
 		{0, fmt.Errorf("get: %w", context.DeadlineExceeded), breaker.Failure},
 		{0, fmt.Errorf("get: %w", context.Canceled), breaker.Ignored},
 		{0, io.ErrUnexpectedEOF, breaker.Failure},

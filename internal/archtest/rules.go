@@ -214,7 +214,7 @@ func Holdfast() Rules {
 func sharedByAll() []Row {
 	return []Row{
 		{Package: breaker, May: []string{backoff, gobreaker, prometheus, clientModel, observe, tables}},
-		{Package: "breaker/breakerhttp", May: []string{breaker}},
+		{Package: "breaker/breakerhttp", May: []string{breaker, observe}},
 		{Package: breakerGRPC, May: []string{breaker, grpc}, Tests: []string{protobuf}},
 		{Package: backoff},
 		{Package: observe, May: []string{prometheus}},

@@ -72,7 +72,7 @@ func CauseLabel(err error) string {
 		return known.label
 	case errors.As(err, &dns):
 		return "name not resolved"
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaConnRefused):
+	case IsRefused(err):
 		return "connection refused"
 	case IsReset(err):
 		return "connection reset"
@@ -110,6 +110,11 @@ const (
 	wsaConnReset   = syscall.Errno(10054)
 	wsaConnRefused = syscall.Errno(10061)
 )
+
+// IsRefused reports whether nobody listens where a connection was asked for.
+func IsRefused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaConnRefused)
+}
 
 // IsReset reports whether the other side has broken a connection off.
 func IsReset(err error) bool {

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
@@ -131,7 +130,7 @@ func classify(err error) breaker.Outcome {
 	switch {
 	case errors.Is(err, errGaveUp), errors.Is(err, wire.ErrBusy), wire.Hopeless(err), errors.Is(err, wire.ErrNoGroup):
 		return breaker.Ignored
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case observe.IsRefused(err):
 		return breaker.Hard
 	}
 	return breaker.Failure
