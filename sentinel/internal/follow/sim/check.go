@@ -14,6 +14,8 @@ const (
 	// second, or until the announcement of a server that says it is the primary. Half a second more
 	// for each time that the client was stopped.
 	fencesMost = 5100 * time.Millisecond
+	// fencesLeast is the same where no other server has said that it is the primary.
+	fencesLeast, fenceStop = 1100 * time.Millisecond, 550 * time.Millisecond
 	// questionsMost is how many questions to the primary and to all sentinels there may be in a
 	// second.
 	questionsMost = 60
@@ -79,10 +81,17 @@ func (c *client) lifted() {
 	w := c.world
 	c.fences = append(c.fences, stay{c.raisedAt, c.fencedAt, w.now})
 	var all time.Duration
+	most := fencesLeast
 	for _, f := range c.fences {
 		if f.from > w.now-15*time.Second {
 			all += f.to - f.from
+			if f.from > f.began {
+				most += fenceStop
+			}
 		}
+	}
+	if all > most && c.foundAt == 0 && c.mode != follow.PushOnly {
+		w.fail("writes have waited for %v within 15 s, and no other primary was found", all)
 	}
 	if all > fencesMost && c.mode == follow.Eager {
 		w.fail("writes have waited for %v within 15 s, and nothing has happened", all)
@@ -170,8 +179,9 @@ func (c *client) named(s *server) {
 // sentinel's selection or announcement has led the client, that one may have gone wrong, or died
 // since, and the others have to be heard to say otherwise.
 func (c *client) excused(at time.Duration) time.Duration {
+	at = max(at, c.world.knownAt)
 	for _, q := range c.world.sentinels {
-		at = max(at, q.ignorant, q.blank)
+		at = max(at, q.blank)
 	}
 	if c.why == follow.BySelection || c.why == follow.ByAnnouncement {
 		return max(c.toldAt, at) + yieldWithin

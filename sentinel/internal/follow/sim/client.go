@@ -77,6 +77,7 @@ type client struct {
 
 	keptAt      time.Duration // when commands were refused, and those under way kept
 	fences      []stay        // of failovers that did not happen
+	foundAt     time.Duration // when a server that is asked beside that of the commands said that it is the primary
 	questions   int
 	questionsAt time.Duration
 	dials       int
@@ -419,6 +420,9 @@ func (c *client) ask(number follow.Link) {
 		default:
 			if l.to.primary {
 				l.saidAt = w.now
+				if !c.refused {
+					c.foundAt = w.now
+				}
 			}
 			c.step(follow.Answered{Link: number, Primary: l.to.primary})
 		}

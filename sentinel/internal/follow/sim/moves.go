@@ -166,7 +166,7 @@ func (c *client) cameBack(l *connection) {
 // for sure.
 func (c *client) heardOf(f *failover) bool {
 	heard := c.chose[f.leader.addr]
-	return f.leader.seed && heard.addr == f.leader.call(f.to) && heard.known && heard.at >= f.began
+	return (f.leader.seed || f.heard) && heard.addr == f.leader.call(f.to) && heard.known && heard.at >= f.began
 }
 
 // begins notes the failover that is under way as the client finds its first primary, if its leader

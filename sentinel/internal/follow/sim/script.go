@@ -157,6 +157,7 @@ func (w *World) reconfigure(q *sentinel, s *server) {
 	case 1: // SENTINEL REMOVE
 		w.tell("sentinel %s does not know the name for %v", q.addr, d)
 		q.ignorant = w.now + d
+		w.knownAt = max(w.knownAt, q.ignorant)
 		if slices.ContainsFunc(w.sentinels, func(x *sentinel) bool { return x.rogue }) {
 			w.troubled(d) // without it, and with one that lies, no majority agrees
 		}
@@ -237,51 +238,6 @@ func (w *World) slowDown() {
 		s.slow = w.now + d
 	}
 	w.after(freshFor+w.between(0, time.Second), func() { w.failOver(true) })
-}
-
-// forgetDuring has all sentinels forget each other and the replicas while a failover is announced.
-func (w *World) forgetDuring() {
-	w.failOver(true)
-	w.after(w.between(300*time.Millisecond, 2500*time.Millisecond), func() {
-		d := w.between(time.Second, 2*time.Second)
-		w.tell("sentinels forget what is about the primary for %v, all of them", d)
-		for _, x := range w.sentinels {
-			x.blank = w.now + d
-		}
-	})
-}
-
-// undoUnheard has the leader of a failover die once the replica is promoted, and no sentinel be
-// heard for as long as the client waits for its announcement.
-func (w *World) undoUnheard() {
-	w.failOver(true)
-	f := w.leader
-	if f == nil {
-		return
-	}
-	w.after(200*time.Millisecond, func() {
-		f.leader.alive = false
-		w.after(w.between(5*time.Second, 6*time.Second), func() { f.leader.alive = true })
-		d := w.between(3*time.Second, 4500*time.Millisecond)
-		w.tell("sentinel %s dies, and none is heard for %v", f.leader.addr, d)
-		w.troubled(d)
-		for _, x := range w.sentinels {
-			x.cut = true
-		}
-		w.after(d, func() {
-			for _, x := range w.sentinels {
-				x.cut = false
-			}
-		})
-	})
-}
-
-// moveAnew has the sentinels set up anew, and two failovers just after that, one after another.
-// The first may have the epoch of before.
-func (w *World) moveAnew() {
-	w.setUpAnew()
-	w.after(w.between(0, 500*time.Millisecond), func() { w.failOver(true) })
-	w.after(w.between(time.Second, 4*time.Second), func() { w.failOver(true) })
 }
 
 // spare takes a sentinel away for a while. The client has to have heard it before: of those that

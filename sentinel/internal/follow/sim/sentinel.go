@@ -25,6 +25,7 @@ type sentinel struct {
 	seed       bool
 	victim     *sentinel     // a rogue's: whose id it takes
 	idol       *server       // a rogue's: whom it announces and selects, without end
+	insists    bool          // a rogue: it leads a failover, as it says, without end
 	heard      bool          // it has told the client something
 	names      bool          // it tells names of servers, not addresses
 	blank      time.Duration // until when it knows neither replicas nor others
@@ -44,7 +45,7 @@ func (s *sentinel) call(x *server) string {
 // others are the other sentinels, as it tells them.
 func (s *sentinel) others() []follow.Peer {
 	w := s.world
-	if w.now < s.blank {
+	if w.now < s.blank || w.now < w.lonely {
 		return nil
 	}
 	if s.peers == nil || s.peersOf != w.identities {
@@ -94,6 +95,9 @@ func (s *sentinel) lie() *follow.Report {
 	if s.idol != nil {
 		s.epoch++
 		r.Addr, r.RunID, r.Epoch, r.Midway = s.idol.addr, s.idol.id, 100+s.epoch, false
+	}
+	if s.insists {
+		r.Addr, r.RunID, r.Epoch, r.Midway = w.truth.addr, w.truth.id, w.epoch, true
 	}
 	r.Replicas = make([]follow.Replica, 0, 3*len(w.servers))
 	for _, x := range w.servers {
@@ -192,6 +196,9 @@ type failover struct {
 	to      *server
 	planned bool
 	began   time.Duration
+	noticed bool   // its leader has seen the promotion
+	then    func() // when its leader has told of that
+	heard   bool   // its leader has a vote, though the client was not given it
 }
 
 // honest are the sentinels that live and have not gone wrong.
@@ -237,7 +244,7 @@ func (w *World) failOver(planned bool) {
 	if len(replicas) == 0 {
 		return
 	}
-	f := &failover{w, able[w.rng.IntN(len(able))], w.truth, replicas[w.rng.IntN(len(replicas))], planned, w.now}
+	f := &failover{w, able[w.rng.IntN(len(able))], w.truth, replicas[w.rng.IntN(len(replicas))], planned, w.now, false, nil, false}
 	w.leader = f
 	f.leader.midway = true
 	w.tell("failover from %s to %s, led by %s, planned: %v", f.from.addr, f.to.addr, f.leader.addr, planned)
@@ -292,8 +299,11 @@ func (f *failover) notice() {
 		return
 	}
 	w.epoch++
-	f.leader.epoch = w.epoch
+	f.leader.epoch, f.noticed = w.epoch, true
 	f.leader.push(follow.Promoted, f.to)
+	if f.then != nil {
+		w.after(5*time.Millisecond, f.then)
+	}
 	w.after(w.between(0, time.Second), f.announce)
 }
 
@@ -304,7 +314,11 @@ func (f *failover) undo() {
 	f.world.tell("failover undone")
 	to, from := f.to, f.from
 	w := f.world
-	w.after(w.between(time.Second, 12*time.Second), func() {
+	least := time.Second
+	if f.then != nil {
+		least = 9 * time.Second
+	}
+	w.after(w.between(least, 12*time.Second), func() {
 		if w.truth == from {
 			to.demote(from)
 		}

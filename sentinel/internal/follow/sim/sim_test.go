@@ -121,6 +121,11 @@ func failed() []uint64 {
 		380000045363,                        // a failover had begun as a move was taken back, and was overlooked
 		350193,                              // a return counted as the announcement of a move that nobody knew of
 		10196,                               // the client began during a failover
+		5493,                                // a promotion was undone while no sentinel was heard
+		4289,                                // so was one that was told, and the server was lost for a moment
+		14490,                               // a connection was held to a replica after its failover was over
+		9591,                                // sentinels forgot each other, and one that the client was not given led a failover
+		8688,                                // one that had gone wrong selected without end, and the process was stopped
 		590001021896,                        // the same, and that failover was undone
 		590000651699,                        // the same, and one that had gone wrong kept the primary away
 		510000247314,                        // those who lagged a failover behind led the client back

@@ -33,6 +33,8 @@ type World struct {
 	monitoredAt time.Duration // when the name was last given to another server
 	identities  int           // how many processes have been given a new id
 	over        bool          // all is well again
+	knownAt     time.Duration // when the last sentinel knows the name again that did not
+	lonely      time.Duration // until when no sentinel knows the others
 	trouble     time.Duration // until when the client may be kept from hearing what it should
 }
 
@@ -57,28 +59,7 @@ func Play(seed uint64, story bool) (r Result) {
 	}()
 	w.build()
 	w.script()
-	w.spite = seed%100 == 98 && w.rogues() > 0
-	if seed%100 == 92 && !w.client.calm {
-		w.after(w.between(time.Second, 3*time.Second), w.forgetDuring)
-	}
-	if seed%100 == 93 && !w.client.calm {
-		w.after(w.between(time.Second, 3*time.Second), w.undoUnheard)
-	}
-	if seed%100 == 94 && !w.client.calm {
-		w.after(w.between(time.Second, 3*time.Second), w.moveAnew)
-	}
-	if seed%100 == 95 && w.rogues() > 0 {
-		w.after(w.between(time.Second, 5*time.Second), func() { w.sentinels[0].waver(w.now + 2*time.Second) })
-	}
-	if seed%100 == 96 && !w.client.calm { // the client begins during a failover, or a moment before
-		w.after(w.between(0, 5*time.Millisecond), func() { w.failOver(true) })
-	}
-	if seed%100 == 97 {
-		w.after(w.between(time.Second, 3*time.Second), w.slowDown)
-	}
-	if seed%100 == 99 {
-		w.after(w.between(0, 5*time.Millisecond), func() { w.client.pause(w.between(50*time.Millisecond, 2*time.Second)) })
-	}
+	w.seldom(seed % 100)
 	w.run()
 	return Result{Failure: w.failure, Story: w.story, Steps: w.steps, Seen: w.client.seen}
 }
