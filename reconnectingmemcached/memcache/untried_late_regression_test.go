@@ -38,6 +38,7 @@ func withSecond(
 		synctest.Wait() // the first connection is known to work once its reader goes on
 		test(t, fake, c)
 		check(t, c.Close())
+		time.Sleep(time.Second) // for what stands for connections
 	})
 }
 
@@ -69,6 +70,20 @@ func TestFirstAddWhoseCallerLeaves(t *testing.T) {
 	})
 }
 
+// turnedAway stands for a connection to a server that is full.
+func turnedAway(_ context.Context, conn net.Conn) (net.Conn, error) {
+	_ = conn.Close()
+	near, far := net.Pipe()
+	go func() {
+		_, _ = far.Read(make([]byte, 1<<10)) // the network has it, memcached has not
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		_, _ = far.Write([]byte("ERROR Too many open connections\r\n"))
+		time.Sleep(time.Millisecond) // a write to a pipe that is closed is no reset
+		_ = far.Close()
+	}()
+	return near, nil
+}
+
 // firstUses are rare commands, all for the first time and at once. They return what went wrong.
 func firstUses(c *memcache.Client) (errs []error) {
 	var mu sync.Mutex
@@ -98,17 +113,7 @@ func firstUses(c *memcache.Client) (errs []error) {
 // times in a row took a server out of use that answered on the one that all share.
 func TestManyFirstCommandsAtAFullServer(t *testing.T) {
 	for name, second := range map[string]func(context.Context, net.Conn) (net.Conn, error){
-		"turned away": func(_ context.Context, conn net.Conn) (net.Conn, error) {
-			_ = conn.Close()
-			near, far := net.Pipe()
-			go func() {
-				_, _ = far.Read(make([]byte, 1<<10))
-				_, _ = far.Write([]byte("ERROR Too many open connections\r\n"))
-				_, _ = io.Copy(io.Discard, far)
-				_ = far.Close()
-			}()
-			return near, nil
-		},
+		"turned away": turnedAway,
 		// As a memcached with no_maxconns_fast: the machine has taken it, memcached has not.
 		"not taken": func(_ context.Context, conn net.Conn) (net.Conn, error) {
 			_ = conn.Close()
@@ -135,6 +140,34 @@ func TestManyFirstCommandsAtAFullServer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLargeSetsAtAFullServer: three that were turned away took a server out of use that answered on
+// the connection that all share, and for as long as it was full: probes were turned away, too.
+func TestLargeSetsAtAFullServer(t *testing.T) {
+	var roomy atomic.Bool
+	second := func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		if roomy.Load() {
+			return conn, nil
+		}
+		return turnedAway(ctx, conn)
+	}
+	withSecond(t, second, func(t *testing.T, fake *testutil.Fake, c *memcache.Client) {
+		for range 5 {
+			if err := c.Set(&memcache.Item{Key: "k", Value: make([]byte, memcache.LargeValue+1)}); !errors.Is(err, memcache.ErrServerDown) {
+				t.Errorf("large Set at the connection limit = %v, want ErrServerDown", err)
+			}
+		}
+		time.Sleep(5 * time.Second) // the deletion of the key is tried, too
+		if _, err := c.Get("n"); err != nil || c.State(fake.Addr()) != breaker.Closed {
+			t.Errorf("Get on the shared connection = %v, the breaker is %v: %v", err, c.State(fake.Addr()), c.Stats()[fake.Addr()].DownCause)
+		}
+		roomy.Store(true)
+		time.Sleep(2 * time.Second)
+		if n := c.Stats()[fake.Addr()].MissedInvalidations; n > 0 {
+			t.Errorf("%d keys were not deleted", n)
+		}
+	})
 }
 
 // TestServerThatHangsAtFirstCommands is found as soon as any other.

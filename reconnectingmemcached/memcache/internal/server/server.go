@@ -352,8 +352,12 @@ func (s *Server) forget(l *line, err error) {
 	s.charge(err)
 }
 
-// charge reports what ended a connection to the breaker.
+// charge reports what ended a connection to the breaker. A server that turns connections away, as
+// it is full, is up if it answers on another: probes would be turned away, too.
 func (s *Server) charge(err error) {
+	if errors.Is(err, faults.ErrTooManyConns) && s.answers() {
+		return
+	}
 	s.strikes.Charge(s.Breaker, err, s.Env.Now())
 	if faults.Classify(err) != breaker.Ignored {
 		s.Env.Unanswered.failed()
