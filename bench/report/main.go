@@ -93,7 +93,7 @@ func run(c config) error {
 		}
 		chosen = append(chosen, p)
 		if err := command(ctx, "go", "build", "-o", filepath.Join(work, p.folder), "./"+p.folder); err != nil {
-			return err // nothing is built while something is measured
+			return fmt.Errorf("build ./%s: %w", p.folder, err) // nothing is built while something is measured
 		}
 	}
 	r := report{date: time.Now(), quick: c.length == "quick", folder: c.folder}
@@ -119,10 +119,7 @@ func command(ctx context.Context, name string, args ...string) error {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its servers
 	cmd.WaitDelay = time.Minute
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
-	}
-	return nil
+	return cmd.Run()
 }
 
 // measure runs a program. What it measured before it failed is in the section, too.
@@ -137,6 +134,9 @@ func (r report) measure(ctx context.Context, p program, length, work string) sec
 	began := time.Now()
 	err := command(ctx, filepath.Join(work, p.folder), args...)
 	s.took = time.Since(began)
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", p.folder, strings.Join(s.args, " "), err)
+	}
 	book, missing := tables.Open(kept)
 	if missing != nil {
 		book = tables.NewBook(os.Stdout)
