@@ -65,7 +65,7 @@ func TestServerBecomesFar(t *testing.T) {
 				go func() { over <- watchOutages(c, d.fake.Addr(), stop) }()
 				time.Sleep(300 * ms)
 				for range jumps {
-					for _, to := range []struct{ rtt, wait time.Duration }{{tt.far, 8 * time.Second}, {tt.near, time.Second}} {
+					for _, to := range []struct{ rtt, wait time.Duration }{{tt.far, 8 * time.Second}, {tt.near, 300 * ms}} {
 						d.move(to.rtt)
 						time.Sleep(to.wait)
 						if failed := burstsFail(c); failed > 0 {
@@ -89,7 +89,7 @@ func TestServerBecomesFar(t *testing.T) {
 // burstsFail lets eight callers call after pauses, and returns how many calls failed.
 func burstsFail(c *memcache.Client) int64 {
 	var failed atomic.Int64
-	for range 10 {
+	for range 5 {
 		var callers sync.WaitGroup
 		for i := range 8 {
 			callers.Go(func() {
