@@ -32,8 +32,8 @@ type Gutter struct {
 
 	// Beacon is how often the processes tell each other, by a key on each server, whose copies
 	// there may be. Those that write see to the copies then, so that a copy is older than three
-	// times Beacon by the time of a load at most. Default 0: 1 s; negative: none, and Expiration is
-	// the bound.
+	// times Beacon by the time of a load at most. All processes must have the same. Default 0: 1 s;
+	// negative: none, and Expiration is the bound.
 	Beacon time.Duration
 
 	// MaxShare is which part of Options.MaxInFlight a server gives to calls for others, if that is
