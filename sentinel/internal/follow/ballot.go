@@ -322,12 +322,12 @@ func (s *State) leave(addr, next string) {
 
 // leftAt is the epoch at which a server was the primary that is left for another: who selected that
 // one has heard of its announcement, though most may not have yet. Their reports of it say nothing
-// new when they come.
+// new when they come. One that has gone wrong may tell any epoch, so it is the next one at most.
 func (s *State) leftAt(addr, next string) int64 {
 	epoch := s.primary.epoch
 	for _, c := range s.move.chosen {
 		if v := s.voters.find(c.by); c.addr == next && v != nil && v.fresh(s.now) && s.named(v) == addr {
-			epoch = max(epoch, v.report.Epoch)
+			epoch = max(epoch, min(v.report.Epoch, s.primary.epoch+1))
 		}
 	}
 	return epoch

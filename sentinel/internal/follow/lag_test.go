@@ -146,3 +146,24 @@ func TestAFailoverFromThereTakesNoClaimBack(t *testing.T) {
 		t.Errorf("its epoch is %d", p.state.View().Epoch)
 	}
 }
+
+// A sentinel that had gone wrong selected the same replica, and told an epoch that it had made up:
+// the primary of before was not gone back to for fifteen seconds, whatever most announced.
+func TestAnInventedEpochKeepsNobodyFromGoingBack(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.FenceOnly})
+	liar, others := seeds()[0], seeds()[1:]
+	p.push(liar, follow.Selected, serverB)
+	p.push(others[0], follow.Selected, serverB)
+	p.hear(midway(serverA, 1<<40), liar)
+	p.answer(serverB, true)
+	p.hear(report(serverB, 2), others...)
+	p.is(follow.Up, serverB)
+	p.pass(4 * time.Second)
+	p.hear(report(serverB, 2), others...)
+	p.push(others[0], follow.Selected, serverA)
+	p.pass(5 * time.Millisecond)
+	p.hear(midway(serverA, 1<<40), liar)
+	p.hear(report(serverA, 3), others...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}
