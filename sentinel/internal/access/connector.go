@@ -146,8 +146,9 @@ func (d *Connector) tryOpen(ctx context.Context, addr string, why Visit) opened 
 			_ = conn.Close()
 		}
 	}()
-	conn, err = d.encrypt(ctx, conn, mapped)
+	secured, err := d.encrypt(ctx, conn, mapped)
 	if err == nil {
+		conn = secured
 		err = d.greet(ctx, conn, addr, d.greeting(as, why))
 	}
 	if err != nil {
@@ -185,10 +186,16 @@ func (d *Connector) dial(ctx context.Context, addr string) (conn net.Conn, mappe
 	return conn, mapped, err
 }
 
-func (d *Connector) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
+// encrypt runs the user's own code, which must not take the process down with it.
+func (d *Connector) encrypt(ctx context.Context, conn net.Conn, addr string) (_ net.Conn, err error) {
 	if d.Endpoint.TLS == nil {
 		return conn, nil
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("Endpoint.TLS panicked: %v", p)
+		}
+	}()
 	config := d.Endpoint.TLS
 	if config.ServerName == "" {
 		host, _, err := net.SplitHostPort(addr)
