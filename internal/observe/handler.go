@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 )
 
-// Guard returns a logger whose handler may panic: a line is lost then, and not the process. Clients
-// log on goroutines of their own, where nobody else recovers, and mostly while something is wrong
-// already. The first panic is told on standard error, as there is no other place left. The guard of
-// nil is nil.
+// Guard returns a logger whose handler may panic, or end its goroutine: a line is lost then, and
+// not the process, nor the goroutine. Clients log on goroutines of their own, where nobody else
+// recovers, and mostly while something is wrong already. The first panic is told on standard error,
+// as there is no other place left. The guard of nil is nil.
 func Guard(l *slog.Logger) *slog.Logger {
 	if l == nil {
 		return nil
@@ -36,9 +36,11 @@ func (g guard) Enabled(ctx context.Context, level slog.Level) (on bool) {
 }
 
 // Handle implements slog.Handler.
-func (g guard) Handle(ctx context.Context, r slog.Record) (err error) {
-	defer g.recover()
-	return g.Handler.Handle(ctx, r)
+func (g guard) Handle(ctx context.Context, r slog.Record) error {
+	return Aside(nil, func() error {
+		defer g.recover()
+		return g.Handler.Handle(ctx, r)
+	})
 }
 
 // WithAttrs implements slog.Handler. One that panics goes on without the attributes.

@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/internal/observe"
@@ -26,20 +27,23 @@ func (b broken) WithGroup(string) slog.Handler            { b.here("WithGroup");
 
 func (b broken) Handle(context.Context, slog.Record) error {
 	b.here("Handle")
+	if b.at == "Goexit" {
+		runtime.Goexit()
+	}
 	*b.handled++
 	return nil
 }
 
-// A handler that panics loses the line, and not the process: clients log where nobody else
-// recovers.
+// A handler that panics, or ends its goroutine, loses the line, and neither the process nor the
+// goroutine: clients log where nobody else recovers.
 func TestAHandlerThatPanicsLosesItsLineOnly(t *testing.T) {
-	for at, want := range map[string]int{"": 2, "Enabled": 0, "WithAttrs": 2, "WithGroup": 2, "Handle": 0} {
+	for at, want := range map[string]int{"": 2, "Enabled": 0, "WithAttrs": 2, "WithGroup": 2, "Handle": 0, "Goexit": 0} {
 		handled := 0
 		log := observe.Logger(slog.New(broken{at, &handled}), "users")
 		log.Error("down")
 		log.WithGroup("g").With("a", 1).Error("down")
 		if handled != want {
-			t.Errorf("a handler that panics in %q has handled %d lines, want %d", at, handled, want)
+			t.Errorf("a handler that fails in %q has handled %d lines, want %d", at, handled, want)
 		}
 	}
 	if observe.Guard(nil) != nil {
