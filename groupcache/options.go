@@ -184,7 +184,8 @@ type Options struct {
 	// is told, and it costs nothing.
 	Trace trace.Tracer
 
-	closeIdle func() // closes the idle connections of the default transport; a caller's own are left alone
+	ownTransport bool   // Transport is the default one
+	closeIdle    func() // closes the idle connections of the default transport; a caller's own are left alone
 }
 
 const (
@@ -210,6 +211,7 @@ func (o Options) withDefaults() Options {
 	o.closeIdle = func() {}
 	if o.Transport == nil {
 		t := cluster.NewTransport(o.TLS)
+		o.ownTransport = true
 		o.Transport, o.closeIdle = func(context.Context) http.RoundTripper { return t }, t.CloseIdleConnections
 	}
 	if o.ServerErrorHandler == nil {
@@ -315,7 +317,7 @@ func (o Options) cluster(self string) cluster.Options {
 		},
 		Network: o.Network,
 		HTTP: cluster.HTTP{
-			BasePath: o.BasePath, Transport: o.Transport, CloseIdle: o.closeIdle, MaxValueSize: o.MaxValueSize, Context: o.Context,
+			BasePath: o.BasePath, Transport: o.Transport, Known: o.ownTransport, CloseIdle: o.closeIdle, MaxValueSize: o.MaxValueSize, Context: o.Context,
 			AskByFrames: o.Frames == FramesAuto, TakeFrames: o.Frames != FramesOff, RequireClientCert: o.RequireClientCert,
 			Fail: func(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
 				o.ServerErrorHandler(ctx, w, r, served(err))

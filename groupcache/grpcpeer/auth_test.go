@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -145,5 +146,39 @@ func TestAuthorizeThatPanicsRefuses(t *testing.T) {
 	tr := dial(t, addr, grpcpeer.Options{})
 	if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrRefused) {
 		t.Errorf("Get: %v, want %v", err, wire.ErrRefused)
+	}
+}
+
+// An interceptor that panicked ended the process: peers are greeted by goroutines of the Instance.
+// One that ended its goroutine ended one of these.
+func TestAnInterceptorThatBlowsUpIsAPeerThatCannotBeAsked(t *testing.T) {
+	_, addr := serve(t, answerAll(), grpcpeer.Options{})
+	for said, blow := range map[string]func(){"panicked: oops": func() { panic("oops") }, "ended the goroutine": runtime.Goexit} {
+		blows := true
+		trigger := func() {
+			if blows {
+				blow()
+			}
+		}
+		tr := dial(t, addr, grpcpeer.Options{DialOptions: []grpc.DialOption{
+			grpc.WithUnaryInterceptor(func(ctx context.Context, method string, in, out any, c *grpc.ClientConn, next grpc.UnaryInvoker, o ...grpc.CallOption) error {
+				trigger()
+				return next(ctx, method, in, out, c, o...)
+			}),
+			grpc.WithStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, next grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+				trigger()
+				return next(ctx, d, c, method, o...)
+			}),
+		}})
+		for range 2 {
+			_, probe := tr.Probe(t.Context())
+			_, get := tr.Get(t.Context(), "g", "k", ignore)
+			for what, err := range map[string]error{"Probe": probe, "Get": get, "Set": tr.Set(t.Context(), "g", "k", "v", 0, ignore)} {
+				if blows != (err != nil) || blows && !strings.Contains(err.Error(), said) {
+					t.Errorf("%s: %v, while it blows up: %v; want %s", what, err, blows, said)
+				}
+			}
+			blows = false
+		}
 	}
 }

@@ -3,6 +3,7 @@ package grpcpeer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"sync"
@@ -10,15 +11,54 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // conn is a connection to a peer, which grpc makes when it is needed, and again when it has ended.
 type conn struct {
 	*grpc.ClientConn
+	foreign bool                  // requests run code of the user's: interceptors, credentials
 	why     atomic.Pointer[error] // the last attempt to connect failed, nil if it did not
 	users   int                   // requests under way; guarded by the mu of conns
 	retired bool                  // is closed when the last user has gone; guarded by the mu of conns
 }
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *conn) Invoke(ctx context.Context, method string, in, out any, opts ...grpc.CallOption) error {
+	if !c.foreign {
+		return c.ClientConn.Invoke(ctx, method, in, out, opts...)
+	}
+	return sound(func() error { return c.ClientConn.Invoke(ctx, method, in, out, opts...) })
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (c *conn) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
+	if !c.foreign {
+		return c.ClientConn.NewStream(ctx, d, method, opts...)
+	}
+	err = sound(func() (err error) {
+		s, err = c.ClientConn.NewStream(ctx, d, method, opts...)
+		return err
+	})
+	return s, err
+}
+
+// sound has a request made by what the user has a part in, whose panic is an error, and so is the
+// end of its goroutine: requests are also made on goroutines of ours, which go on.
+func sound(request func() error) error {
+	return observe.Aside(errEnded, func() (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("grpcpeer: Options.DialOptions or PerRPC panicked: %v", v)
+			}
+		}()
+		return request()
+	})
+}
+
+// errEnded is the error of a request that did not return.
+var errEnded = errors.New("grpcpeer: Options.DialOptions or PerRPC ended the goroutine of a request")
 
 // dialer connects. A peer that has vanished without a word is noticed by the system in the end,
 // too.
@@ -33,6 +73,7 @@ type conns struct {
 	addr    string
 	options func(dialer []grpc.DialOption) []grpc.DialOption // of connections that are made by dialer
 	made    func(error)                                      // is told of each attempt to connect
+	foreign bool                                             // requests run code of the user's
 
 	mu      sync.Mutex
 	current *conn // nil until it is needed; guarded by mu
@@ -42,7 +83,7 @@ type conns struct {
 // connect makes a connection. The address is taken as it stands: names are resolved by each attempt
 // to connect.
 func (s *conns) connect() (*conn, error) {
-	c := &conn{}
+	c := &conn{foreign: s.foreign}
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		nc, err := dialer.DialContext(ctx, "tcp", addr)
 		s.made(err)

@@ -107,7 +107,9 @@ func (n *Network) Guarded() bool {
 
 // Dial implements groupcache.Network. It connects when the peer is first asked.
 func (n *Network) Dial(addr string) wire.Transport {
-	return &transport{network: n, conns: conns{addr: addr, options: n.options.dial, made: n.counts.connected}}
+	o := n.options
+	foreign := o.PerRPC != nil || len(o.DialOptions) > 0
+	return &transport{network: n, conns: conns{addr: addr, options: o.dial, made: n.counts.connected, foreign: foreign}}
 }
 
 // Register makes a server of the caller's answer peers, with the service of groupcache, and the

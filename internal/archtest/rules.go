@@ -146,7 +146,7 @@ func partsOfAGroup() []Row {
 		{Package: groupOutcome},
 		{Package: groupProcess, May: []string{groupOutcome, observe, tracing}},
 		{Package: groupTiers, May: []string{store}},
-		{Package: groupRoute, May: []string{groupOutcome, peerWire, peer, writes, messages}},
+		{Package: groupRoute, May: []string{groupOutcome, peerWire, peer, writes, messages, observe}},
 		{Package: groupShared, May: []string{peerWire, groupOutcome, groupProcess, groupTiers, store, groupRoute, writes, traces, tracing}},
 		{Package: groupLoader, May: []string{groupShared, groupOutcome, flight, store, groupTiers, peer, traces}},
 		{Package: handover, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupTiers, peerWire, peer, multiwire, snapshot, observe}},

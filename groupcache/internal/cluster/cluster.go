@@ -42,6 +42,7 @@ type Options struct {
 type HTTP struct {
 	BasePath          string
 	Transport         func(context.Context) http.RoundTripper
+	Known             bool   // the Transport runs nothing of the user's
 	CloseIdle         func() // of the Transport
 	MaxValueSize      int64  // of answers, in bytes
 	AskByFrames       bool
@@ -102,7 +103,7 @@ func New(o Options, local *answers.Local) (*Cluster, error) {
 	if p.network == nil {
 		h := &httppeer.Network{
 			Client: httppeer.Client{
-				RoundTripper: transport, Upgrader: upgrader, MaxValueSize: o.HTTP.MaxValueSize, Signer: signer, Tracer: local.Tracer(),
+				RoundTripper: transport, Upgrader: upgrader, Known: o.HTTP.Known, MaxValueSize: o.HTTP.MaxValueSize, Signer: signer, Tracer: local.Tracer(),
 				Zone: o.Peers.Zone,
 			},
 			BasePath: o.HTTP.BasePath,

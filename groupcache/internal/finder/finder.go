@@ -140,8 +140,9 @@ func (f *Finder) oneByOne(ctx context.Context, keys []string, take func(string, 
 		}
 		all.Go(func() {
 			defer func() { <-slots }()
-			v, err := f.Find(ctx, key)
-			take(key, v, err)
+			v, err := outcome.Value{}, outcome.ErrGetterPanicked // if the Getter ends this goroutine
+			defer func() { take(key, v, err) }()
+			v, err = f.Find(ctx, key)
 		})
 	}
 	all.Wait()

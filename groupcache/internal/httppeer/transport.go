@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/pbwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/internal/tracing"
 )
 
@@ -27,6 +28,8 @@ type Client struct {
 	RoundTripper func(context.Context) http.RoundTripper
 	// Upgrader carries requests of HTTP/1.1 that may go on with frames; nil for no frames.
 	Upgrader func(context.Context) http.RoundTripper
+	// Known says that these run nothing of the user's.
+	Known bool
 	// MaxValueSize bounds the values of answers, in bytes. Required.
 	MaxValueSize int64
 	// Zone is where this process is, empty for nowhere.
@@ -118,7 +121,7 @@ func (t *Transport) send(ctx context.Context, method, below string, body []byte)
 
 // do is send for a request that is made.
 func (t *Transport) do(r *http.Request) (*http.Response, error) {
-	response, err := roundTrip(t.client.RoundTripper, r)
+	response, err := t.client.roundTrip(t.client.RoundTripper, r)
 	if err == nil && response.Header.Get(unprovedHeader) != "" {
 		return nil, unproved(response)
 	}
@@ -129,16 +132,32 @@ func (t *Transport) do(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// roundTrip makes a request by a RoundTripper of the user's, whose panic is an error: requests are
-// also made on goroutines of ours.
-func roundTrip(by func(context.Context) http.RoundTripper, r *http.Request) (response *http.Response, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			response, err = nil, fmt.Errorf("Options.Transport panicked: %v", v)
-		}
-	}()
-	return by(r.Context()).RoundTrip(r)
+// roundTrip makes a request by a RoundTripper of the user's, whose panic is an error, and so is the
+// end of its goroutine: requests are also made on goroutines of ours, which go on.
+func (c *Client) roundTrip(by func(context.Context) http.RoundTripper, r *http.Request) (*http.Response, error) {
+	if c.Known {
+		return by(r.Context()).RoundTrip(r)
+	}
+	x := observe.Aside(exchange{err: errEnded}, func() (x exchange) { //nolint:contextcheck // it is in the request
+		defer func() {
+			if v := recover(); v != nil {
+				x = exchange{err: fmt.Errorf("Options.Transport panicked: %v", v)}
+			}
+		}()
+		x.response, x.err = by(r.Context()).RoundTrip(r) //nolint:bodyclose // the caller closes it
+		return x
+	})
+	return x.response, x.err
 }
+
+// exchange is what came of a request.
+type exchange struct {
+	response *http.Response
+	err      error
+}
+
+// errEnded is the error of a RoundTripper that did not return.
+var errEnded = errors.New("Options.Transport ended its goroutine")
 
 // unproved is the error of an answer that nobody has proved.
 func unproved(response *http.Response) error {

@@ -24,7 +24,7 @@ func (t *Transport) upgrade(ctx context.Context) (io.ReadWriteCloser, error) {
 	r.Header.Set(greetingHeader, "1")
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", protocol)
-	response, err := roundTrip(t.client.Upgrader, r) //nolint:bodyclose // the body is the connection
+	response, err := t.client.roundTrip(t.client.Upgrader, r) //nolint:bodyclose // the body is the connection
 	if err != nil {
 		return nil, err
 	}

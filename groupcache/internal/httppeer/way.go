@@ -92,7 +92,7 @@ func (t *Transport) test(ctx context.Context, method string, body []byte) tested
 		return tested{broken: true}
 	}
 	r.Header.Set(pathHeader, "test")
-	response, err := roundTrip(t.client.RoundTripper, r)
+	response, err := t.client.roundTrip(t.client.RoundTripper, r)
 	if err != nil {
 		late := ctx.Err() != nil || observe.IsTimeout(err)
 		return tested{late: late, broken: !late}

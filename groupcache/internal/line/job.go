@@ -26,7 +26,7 @@ type job struct {
 // errNotUnderstood is the error of a request that this version does not know.
 var errNotUnderstood = errors.New("not understood")
 
-// errPanicked is the error of a request that has made the user's code panic.
+// errPanicked is the error of a request that has made the user's code panic, or end its goroutine.
 var errPanicked = errors.New("the request panicked")
 
 // errCanceled is the error of what the caller did not wait for.
@@ -36,12 +36,21 @@ var errCanceled = errors.New("its caller has left")
 var errStale = errors.New("it was given up before, or is too old")
 
 func (j *job) run(ctx context.Context) {
+	returned := false
 	defer func() {
+		if returned {
+			return
+		}
 		if v := recover(); v != nil { // as net/http does: one request must not end the process
 			j.session.server.Panicked(v)
-			j.finish(errPanicked, 0, nil)
 		}
+		j.finish(errPanicked, 0, nil) // also if the goroutine was ended: its caller waits
 	}()
+	j.carryOut(ctx)
+	returned = true
+}
+
+func (j *job) carryOut(ctx context.Context) {
 	local := j.session.server.Local
 	if len(j.trace) > 0 {
 		ctx = j.extract(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -300,6 +301,18 @@ func TestAPanicEndsItsRequest(t *testing.T) {
 	}
 	if _, err := l.Probe(t.Context()); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A request whose goroutine had been ended was never answered, and what it took of the session was
+// never given back.
+func TestARequestThatEndsItsGoroutineIsAnswered(t *testing.T) {
+	l, _ := start(t, &local{get: func(context.Context, string, func()) (wire.Answer, error) {
+		runtime.Goexit()
+		return wire.Answer{}, nil
+	}})
+	if v, err := ask(t.Context(), l, "k"); !errors.Is(err, wire.ErrForeign) {
+		t.Errorf("%q, %v", v, err)
 	}
 }
 

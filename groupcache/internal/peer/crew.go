@@ -15,21 +15,32 @@ type crew struct {
 // crewSize is how much work is done at once.
 const crewSize = 256
 
-// run does the work when there is somebody for it.
-func (c *crew) run(work func()) {
+// run does a task when there is somebody for it.
+func (c *crew) run(task func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.working == crewSize {
-		c.queue = append(c.queue, work)
+		c.queue = append(c.queue, task)
 		return
 	}
 	c.working++
-	c.all.Go(func() {
-		for work != nil {
-			work()
-			work = c.next()
+	c.all.Go(func() { c.work(task) })
+}
+
+// work does one task after the other. Another worker goes on if a task has ended the goroutine.
+func (c *crew) work(task func()) {
+	defer func() {
+		if task == nil {
+			return
 		}
-	})
+		if task = c.next(); task != nil {
+			c.all.Go(func() { c.work(task) })
+		}
+	}()
+	for task != nil {
+		task()
+		task = c.next()
+	}
 }
 
 // next is the next task, nil if there is none.
@@ -41,9 +52,9 @@ func (c *crew) next() func() {
 		c.queue = nil
 		return nil
 	}
-	work := c.queue[0]
+	task := c.queue[0]
 	c.queue = c.queue[1:]
-	return work
+	return task
 }
 
 // wait waits until all is done.

@@ -53,3 +53,38 @@ func TestAListOfThousandsIsGreetedABoundedNumberAtATime(t *testing.T) {
 		}
 	})
 }
+
+// Those that greet peers ended with a transport that ended their goroutine, and were counted
+// nevertheless: with none left nobody was greeted any more.
+func TestGreetingsThatEndTheirGoroutineKeepNobodyFromBeingGreeted(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const bad, n = 600, 700
+		r := &rig{fakes: make(map[string]*fake)}
+		urls := make([]string, n)
+		for i := range urls {
+			urls[i] = fmt.Sprint("http://peer", i)
+			f := &fake{get: found, probe: ours}
+			if i < bad {
+				f.probe = func() (wire.Greeting, error) { runtime.Goexit(); return ours() }
+			}
+			r.fakes[urls[i]] = f
+		}
+		pool := peer.NewPool(self, rings, peer.Options{
+			Name: "test", Dial: func(url string) wire.Transport { return r.fakes[url] },
+			Timeout: time.Second, Silence: time.Second, MaxInFlight: 10, ProbeTimeout: time.Second,
+			Backoff: func(error, int) time.Duration { return time.Second },
+		})
+		if err := pool.Set(urls); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for i, p := range pool.Peers() {
+			if i >= bad && !p.Marked() {
+				t.Fatalf("%s has not been greeted", p.URL())
+			}
+		}
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/peer"
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Foreign is a peer of somebody else's making.
@@ -46,19 +47,25 @@ func (r Remote) URL() string {
 
 // urlOf is empty for a peer that panics when it is asked for it.
 func urlOf(f Foreign) (url string) {
-	defer func() { _ = recover() }()
-	return f.GetURL()
+	_ = sound("GetURL", func() error {
+		url = f.GetURL()
+		return nil
+	})
+	return url
 }
 
-// sound has something of somebody else's making asked, whose panic is an error: it is asked on
-// goroutines of ours, too.
-func sound(what string, ask func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %s panicked: %v", outcome.ErrPeerUnavailable, what, v)
-		}
-	}()
-	return ask()
+// sound has something of somebody else's making asked, whose panic is an error, and so is the end
+// of its goroutine: it is asked on goroutines of ours, too.
+func sound(what string, ask func() error) error {
+	ended := fmt.Errorf("%w: %s ended its goroutine", outcome.ErrPeerUnavailable, what)
+	return observe.Aside(ended, func() (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("%w: %s panicked: %v", outcome.ErrPeerUnavailable, what, v)
+			}
+		}()
+		return ask()
+	})
 }
 
 // broken stands for peers that are not known, as the Picker has panicked. Each request to it fails.
