@@ -308,36 +308,53 @@ func TestASecretWithoutAuthIsRefused(t *testing.T) {
 func TestNobodyLoadsForACallerWhoHasLeft(t *testing.T) {
 	s := newSource()
 	release := make(chan struct{})
-	var under, most atomic.Int64
+	var begun, served atomic.Int64
 	s.answer = func(context.Context, string) (string, error) {
-		most.Store(max(most.Load(), under.Add(1)))
-		defer under.Add(-1)
+		begun.Add(1)
 		<-release
 		return "v", nil
 	}
 	n := startNode(t, s, nil)
-	keys := make([]string, 2000)
-	for i := range keys {
-		keys[i] = fmt.Sprint("key ", i)
+	n.behind(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer served.Add(1)
+			h.ServeHTTP(w, r)
+		})
+	})
+	// leaving is the context of a caller who leaves once loads have begun for it.
+	leaving := func() context.Context {
+		ctx, leave := context.WithCancel(t.Context())
+		before := begun.Load()
+		go func() {
+			defer leave()
+			for begun.Load() == before && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		return ctx
 	}
-	ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	if got, err := n.group.GetMulti(ctx, keys); len(got) > 0 || err == nil {
+	keys := func(name string) (all []string) {
+		for i := range 2000 {
+			all = append(all, fmt.Sprint(name, i))
+		}
+		return all
+	}
+	if got, err := n.group.GetMulti(leaving(), keys("here")); len(got) > 0 || err == nil {
 		t.Errorf("%d values, %v", len(got), err)
 	}
-	leave()
-	ctx, leave = context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer leave()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/_groupcache/g/", bytes.NewReader(multiwire.AppendRequest(nil, keys)))
+	r, err := http.NewRequestWithContext(leaving(), http.MethodPost, n.url+"/_groupcache/g/", bytes.NewReader(multiwire.AppendRequest(nil, keys("there"))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if response, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		_ = response.Body.Close()
+		t.Errorf("it is answered: %s", response.Status)
 	}
-	time.Sleep(100 * time.Millisecond)
-	if most.Load() > 100 {
-		t.Errorf("%d loads at once", most.Load())
-	}
+	eventually(t, "the request has ended", func() bool { return served.Load() > 0 })
 	close(release)
+	eventually(t, "all loads have ended", func() bool { return n.group.Loading() == 0 })
+	if n := begun.Load(); n > 100 {
+		t.Errorf("%d loads have begun", n)
+	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one
 }

@@ -83,6 +83,15 @@ func (g *Group) Fetching() int64 {
 	return n
 }
 
+// Loading is how many loads by this process's Getter are under way.
+func (g *Group) Loading() int64 {
+	n, _ := g.parts.Loader.Active()
+	return n
+}
+
+// Sessions is on how many connections peers ask by frames.
+func (i *Instance) Sessions() int { return i.pool.Server.Sessions().Open }
+
 // GreetAgain has the peers asked what they are by now.
 func (i *Instance) GreetAgain() { i.pool.GreetAll() }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
+	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
@@ -169,9 +170,17 @@ func TestWhatLetsNoFramesThroughIsAskedOverHTTP(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := newSource()
 			nodes := []*node{startNode(t, s, nil), startNode(t, s, nil)}
-			var upgrades atomic.Int64
+			var upgrades, greetings atomic.Int64
 			for _, n := range nodes {
-				n.behind(func(h http.Handler) http.Handler { return around(h, &upgrades) })
+				n.behind(func(h http.Handler) http.Handler {
+					next := around(h, &upgrades)
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						next.ServeHTTP(w, r)
+						if r.Method == http.MethodOptions {
+							greetings.Add(1)
+						}
+					})
+				})
 			}
 			setPeers(t, nodes...)
 			key := (&cluster{nodes: nodes}).ownedBy(t, nodes[0])
@@ -181,13 +190,19 @@ func TestWhatLetsNoFramesThroughIsAskedOverHTTP(t *testing.T) {
 			if err := nodes[1].group.Remove(t.Context(), key); err != nil {
 				t.Error(err)
 			}
-			for range 5 { // greetings
+			route := wire.NotLetThrough
+			if what == "a writer that hides the connection" {
+				route = wire.NotOffered
+			}
+			for _, n := range nodes {
+				eventually(t, "no way for frames is known", func() bool { return n.route() == route.String() })
+			}
+			for range 5 {
+				before := greetings.Load()
 				nodes[1].instance.GreetAgain()
+				eventually(t, "the peer is greeted", func() bool { return greetings.Load() > before })
 			}
-			if what != "a writer that hides the connection" {
-				eventually(t, "both were to go on with frames", func() bool { return upgrades.Load() >= 2 })
-			}
-			time.Sleep(20 * time.Millisecond) // it would not take longer
+			eventually(t, "no connection is being made", func() bool { return nodes[1].route() == route.String() })
 			if byFrames(nodes[1].instance) {
 				t.Error("it is asked by frames")
 			}
@@ -408,8 +423,9 @@ func TestAWriteThatWasHeldBackByFramesChangesNothing(t *testing.T) {
 	if err := asker.group.Set(t.Context(), key, []byte("last"), time.Time{}, false); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "there is another connection", func() bool { return owner.instance.Sessions() == 2 })
 	release()
-	time.Sleep(100 * time.Millisecond) // it arrives
+	eventually(t, "what was held back has arrived, and the end of its connection", func() bool { return owner.instance.Sessions() == 1 })
 	if v, err := get(t.Context(), owner.group, key); err != nil || v != "last" {
 		t.Errorf("%q, %v", v, err)
 	}
