@@ -2,6 +2,8 @@ package autorefresh
 
 import (
 	"context"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +12,22 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
 )
+
+// awaitLocking waits until a method waits for a lock.
+func awaitLocking(t *testing.T, method string) {
+	t.Helper()
+	stacks := make([]byte, 1<<20)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "[sync.Mutex.Lock") && strings.Contains(stack, method) {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s waits for no lock", method)
+		}
+	}
+}
 
 // What another process had stored took the place of a newer value that came while it was being
 // judged: a Set was lost.
@@ -27,15 +45,18 @@ func TestWhatIsSetWhileANoticeIsJudgedStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		e, _ := c.storage.Peek(key)
-		found.LoadedAt = c.life.Now() + int64(2*time.Millisecond)
+		at := c.life.Now() + int64(2*time.Millisecond)
+		found.LoadedAt = at
 		c.life.Lock()
 		done := make(chan changes.Verdict)
 		go func() {
 			done <- c.follower.Follow(changes.Wanted[int]{Key: key, Told: c.life.Now()}, &found, 0, new(changes.Met[int]))
 		}()
-		time.Sleep(20 * time.Millisecond) // it has judged, and waits for the lock
-		newest := 7
-		now := c.life.Now()
+		awaitLocking(t, "Follow(") // it has judged
+		newest, now := 7, c.life.Now()
+		for ; now <= at; now = c.life.Now() {
+			time.Sleep(time.Millisecond)
+		}
 		c.table.Overtake(e, timetable.Value[int]{Value: &newest, LoadedAt: now}, now)
 		c.life.Unlock()
 		verdict := <-done
@@ -81,7 +102,7 @@ func TestAnItemWhoseLoadHasJustEndedIsOfInterest(t *testing.T) {
 	c.life.Lock()
 	is := make(chan bool)
 	go func() { is <- c.follower.IsOfInterest(1) }()
-	time.Sleep(20 * time.Millisecond) // it has looked for the item, and waits for the lock
+	awaitLocking(t, "IsOfInterest(") // it has looked for the item
 	e := c.table.NewEntry(1, new(int), c.life.Now())
 	c.storage.Put(e, func(*timetable.Entry[int, int]) bool { return true })
 	c.table.Enter(e, c.life.Now()+int64(time.Hour), c.life.Now())
