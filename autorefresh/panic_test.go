@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,62 @@ func TestEventsGoOnAfterGoexit(t *testing.T) {
 			t.Errorf("OnEvent was told of %d refreshes, want 3", seen)
 		}
 	})
+}
+
+// quitting is a second level that ends the goroutine of some calls.
+type quitting struct {
+	*wired
+
+	watches, gets atomic.Int64 // how many calls do so
+}
+
+func (q *quitting) Watch(ctx context.Context, tell func(autorefresh.Notice)) error {
+	if q.watches.Add(-1) >= 0 {
+		runtime.Goexit()
+	}
+	return q.wired.Watch(ctx, tell)
+}
+
+func (q *quitting) GetMulti(ctx context.Context, keys []string) (map[string][]byte, error) {
+	if q.gets.Add(-1) >= 0 {
+		runtime.Goexit()
+	}
+	return q.wired.GetMulti(ctx, keys)
+}
+
+// A cache whose Store had once ended a goroutine of its did not hear of changes any more, or did
+// not look them up, and held itself for well informed.
+func TestAStoreThatEndsItsGoroutineIsFollowedAgain(t *testing.T) {
+	for name, which := range map[string]func(*quitting) *atomic.Int64{
+		"Watch":    func(q *quitting) *atomic.Int64 { return &q.watches },
+		"GetMulti": func(q *quitting) *atomic.Int64 { return &q.gets },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d, q := new(database), &quitting{wired: newWired(t)}
+			a := replicas(t, 1, options{Period: time.Hour, Store: q.wired, Watch: true}, d.refresh)[0]
+			defer mustClose(t, a)
+			if name == "Watch" {
+				which(q).Store(2)
+			}
+			b := replicas(t, 1, options{Period: time.Hour, Store: q, Watch: true}, d.refresh)[0]
+			defer mustClose(t, b)
+			if _, err := b.Load(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			settle(5 * time.Second)
+			if name == "GetMulti" {
+				which(q).Store(2)
+			}
+			if err := a.Set(t.Context(), 1, 5); err != nil {
+				t.Fatal(err)
+			}
+			settle(5 * time.Second)
+			if n := which(q).Load(); n >= 0 {
+				t.Errorf("%s ended no goroutine: %d are left", name, n)
+			}
+			mustBe(t, b, "set by the other, after "+name+" had ended its goroutine", 5)
+		})
+	}
 }
 
 // The error of a callback that panics belongs to those who wait for it.

@@ -24,7 +24,7 @@ func each(n int, work func(i int) error) error {
 	var failed failures
 	run := func() {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			failed.add(safely(work, i))
+			failed.safely(work, i)
 		}
 	}
 	var helpers sync.WaitGroup
@@ -36,15 +36,20 @@ func each(n int, work func(i int) error) error {
 	return failed.joined()
 }
 
-// safely turns a panic into an error.
-func safely(work func(i int) error, i int) (err error) {
+// safely adds what comes of a piece of work: a panic, and the end of its goroutine, are failures.
+func (f *failures) safely(work func(i int) error, i int) {
+	err := errEnded
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("memcachedstore: a function that was given to the client panicked: %v", p)
 		}
+		f.add(err)
 	}()
-	return work(i)
+	err = work(i)
 }
+
+// errEnded is the error of work that did not return.
+var errEnded = errors.New("memcachedstore: a function that was given to the client ended its goroutine")
 
 // failures are the errors of many calls, one for each server.
 type failures struct {

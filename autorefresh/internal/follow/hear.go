@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/level"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // watchAgain is after how long a watcher is asked again that has returned.
@@ -35,7 +36,9 @@ func (f *Follower[K, V]) watch() {
 	run := f.Life.Run()
 	defer f.counts.deaf.Store(false) // after the end there is nothing to be heard
 	for run.Err() == nil {
-		err := safe.Do("Store.Watch", func() error { return f.Watch(run, f.hear) })
+		err := observe.Aside(errReturned, func() error { // or a store that ends its goroutine is not watched again
+			return safe.Do("Store.Watch", func() error { return f.Watch(run, f.hear) })
+		})
 		f.lose(cmp.Or(err, errReturned))
 		backoff.Pause(run, watchAgain)
 	}

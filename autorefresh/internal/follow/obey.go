@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/timetable"
 	"github.com/holdfast-go/holdfast/autorefresh/internal/tombstone"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Follow has the item of a key follow the second level.
@@ -93,7 +94,9 @@ func (f *Follower[K, V]) lookUp() {
 		look, at := f.book.Next(f.Life.Now())
 		f.mu.Unlock()
 		if len(look.Keys) > 0 || look.All {
-			err := safe.Do("follow", func() error { return f.obey(run, look) })
+			err := observe.Aside(errEnded, func() error { // the store may end its goroutine
+				return safe.Do("follow", func() error { return f.obey(run, look) })
+			})
 			f.mu.Lock()
 			if err != nil {
 				f.book.Fail(look, f.Life.Now())
@@ -114,6 +117,9 @@ func (f *Follower[K, V]) lookUp() {
 		}
 	}
 }
+
+// errEnded says that what was to follow did not return.
+var errEnded = errors.New("autorefresh: the store, the codec or a function of the user's ended its goroutine")
 
 // errBlind says that the second level could not be asked.
 var errBlind = errors.New("autorefresh: the second level cannot be looked at")

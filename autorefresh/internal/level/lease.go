@@ -2,9 +2,11 @@ package level
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/holdfast-go/holdfast/autorefresh/internal/safe"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // releaseTime is how long the end of a lease may take, so that Close need not wait for longer.
@@ -63,7 +65,9 @@ func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.timeout, releaseTime))
 	defer cancel()
-	err := safe.Do("Store.Release", func() error { return s.leaser.Release(bounded, names...) })
+	err := observe.Aside(errNotReleased, func() error { // it is also called when a goroutine ends
+		return safe.Do("Store.Release", func() error { return s.leaser.Release(bounded, names...) })
+	})
 	if err == nil {
 		s.mu.Lock()
 		for _, name := range names {
@@ -77,6 +81,9 @@ func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 	}
 	s.report(ctx, err)
 }
+
+// errNotReleased says that Release did not return.
+var errNotReleased = errors.New("autorefresh: Store.Release ended its goroutine")
 
 // owed are the leases that should have been released, but for those that have ended by themselves.
 func (s *Level[K, V]) owed() (names []string) {
