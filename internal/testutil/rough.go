@@ -93,6 +93,14 @@ func (r *Rough) Addr() string { return r.listener.Addr().String() }
 // the client gave them up without a reset. What TLS says of its own accord does not count.
 func (r *Rough) Revived() int { return int(r.revived.Load()) }
 
+// Open is how many ends of connections there are at present, with those whose data is still to arrive
+// late.
+func (r *Rough) Open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.conns)
+}
+
 func (r *Rough) close() {
 	r.mu.Lock()
 	conns := r.conns

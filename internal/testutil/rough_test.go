@@ -36,6 +36,16 @@ func TestRoughKeepsBytes(t *testing.T) {
 	}
 }
 
+// awaitEnds waits until all connections have ended, with what was still to arrive on them.
+func awaitEnds(t *testing.T, r *testutil.Rough) {
+	t.Helper()
+	for begin := time.Now(); r.Open() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("there are still connections")
+		}
+	}
+}
+
 // TestRoughLosesWhatWasReset: data sent into the silence arrives late, unless the client reset the
 // connection.
 func TestRoughLosesWhatWasReset(t *testing.T) {
@@ -58,7 +68,7 @@ func TestRoughLosesWhatWasReset(t *testing.T) {
 		for begin := time.Now(); !reset && !late() && time.Since(begin) < patience; time.Sleep(time.Millisecond) {
 		}
 		if reset {
-			time.Sleep(100 * time.Millisecond)
+			awaitEnds(t, r)
 		}
 		if arrived := f.Stats().Commands["set"] > 0; arrived == reset {
 			t.Errorf("reset %v: data arrived: %v", reset, arrived)
@@ -87,7 +97,7 @@ func TestRoughHoldsUp(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			check(t, conn.(*net.TCPConn).SetLinger(0))
 			check(t, conn.Close())
-			time.Sleep(100 * time.Millisecond)
+			awaitEnds(t, r)
 			if n := f.Stats().Commands["touch"]; n > 90 {
 				t.Errorf("%d commands arrived of 100 on a connection that was reset at once", n)
 			}
