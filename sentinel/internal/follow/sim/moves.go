@@ -99,6 +99,9 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection && !c.unheardOf(s) || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
+	if s.stray && w.truth != s && w.trouble < s.diedAt && c.heardSince(s.diedAt) {
+		w.fail("%s becomes the primary (%v), which was lost and has come back as one", s.addr, why)
+	}
 	if epoch := c.state.View().Epoch; epoch > w.said {
 		w.failUnlessOutnumbered("epoch %d is taken, and none that is well has told more than %d", epoch, w.said)
 	}

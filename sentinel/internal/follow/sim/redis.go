@@ -23,6 +23,7 @@ type server struct {
 	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
 	evil         bool // it is of no cluster; a client that speaks to it has been deceived
+	stray        bool // it has come back as a primary, which nobody wants
 	disowned     bool // it is of another cluster now
 }
 

@@ -10,6 +10,8 @@ import (
 func (w *World) seldom(kind uint64) {
 	calm, wrong := w.client.calm, w.rogues() > 0
 	switch {
+	case kind == 87 && wrong:
+		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.mislead)
 	case kind == 88 && wrong:
 		w.after(w.between(time.Second, 5*time.Second), w.insist)
 	case kind == 89 && !calm && !wrong:
@@ -188,4 +190,33 @@ func (w *World) moveAnew() {
 	w.setUpAnew()
 	w.after(w.between(0, 500*time.Millisecond), func() { w.failOver(true) })
 	w.after(w.between(time.Second, 4*time.Second), func() { w.failOver(true) })
+}
+
+// mislead has a replica that one that has gone wrong announces die, and come back as a primary, as
+// one whose configuration is not kept.
+func (w *World) mislead() {
+	r := w.servers[1]
+	fits := func() bool {
+		return r != w.truth && (w.leader == nil || w.leader.to != r) && !r.evil && !r.disowned && !r.primary
+	}
+	w.sentinels[0].idol = r
+	w.after(300*time.Millisecond, func() {
+		if !fits() {
+			return
+		}
+		r.die()
+		w.after(w.between(1600*time.Millisecond, 2300*time.Millisecond), func() {
+			if r.alive || !fits() {
+				return
+			}
+			r.restart()
+			w.tell("%s is a primary, which nobody wants", r.addr)
+			r.primary, r.of, r.stray = true, nil, true
+			w.after(w.between(time.Second, 3*time.Second), func() {
+				if r.stray = false; w.truth != r {
+					r.demote(w.truth)
+				}
+			})
+		})
+	})
 }

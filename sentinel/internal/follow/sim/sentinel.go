@@ -281,7 +281,7 @@ func (f *failover) promote() {
 		f.over()
 		return
 	}
-	f.to.primary, f.to.of, f.to.left = true, nil, false
+	f.to.primary, f.to.of, f.to.left, f.to.stray = true, nil, false, false
 	w.tell("%s is promoted", f.to.addr)
 	w.client.promoted(f)
 	if w.chance(10) && !w.client.calm {

@@ -125,6 +125,7 @@ func failed() []uint64 {
 		4289,                                // so was one that was told, and the server was lost for a moment
 		14490,                               // a connection was held to a replica after its failover was over
 		9591,                                // sentinels forgot each other, and one that the client was not given led a failover
+		987,                                 // a replica that one announced was lost, and came back as a primary
 		8688,                                // one that had gone wrong selected without end, and the process was stopped
 		590001021896,                        // the same, and that failover was undone
 		590000651699,                        // the same, and one that had gone wrong kept the primary away
