@@ -93,8 +93,8 @@ func (r *Rough) Addr() string { return r.listener.Addr().String() }
 // the client gave them up without a reset. What TLS says of its own accord does not count.
 func (r *Rough) Revived() int { return int(r.revived.Load()) }
 
-// Open is how many ends of connections there are at present, with those whose data is still to arrive
-// late.
+// Open is how many ends of connections there are at present, with those whose data is still to
+// arrive late.
 func (r *Rough) Open() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

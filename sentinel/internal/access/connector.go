@@ -19,7 +19,6 @@ import (
 
 	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/sentinel/internal/outcome"
-	"github.com/holdfast-go/holdfast/sentinel/internal/signals"
 	"github.com/holdfast-go/holdfast/sentinel/internal/wire"
 )
 
@@ -114,9 +113,9 @@ func (d *Connector) open(ctx context.Context, addr string, why Visit) (net.Conn,
 	defer cancel()
 	ended := opened{err: errEnded}
 	try := func() opened { return d.tryOpen(ctx, addr, why) }
-	o := signals.Aside(ended, try)
+	o := observe.Aside(ended, try)
 	if o.err != nil && d.Endpoint.Credentials != nil && refusesLogin(o.err) {
-		o = signals.Aside(ended, try)
+		o = observe.Aside(ended, try)
 	}
 	return o.conn, o.as, o.err
 }

@@ -128,7 +128,7 @@ func (s *Survey) resolve(ctx context.Context, given string) (map[string]string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.DialTimeout)
 	defer cancel()
-	found := signals.Aside(lookedUp{err: errEnded}, func() lookedUp {
+	found := observe.Aside(lookedUp{err: errEnded}, func() lookedUp {
 		hosts, err := s.lookUpHost(ctx, host)
 		return lookedUp{hosts, err}
 	})
