@@ -43,7 +43,7 @@ func (t Table) SVG() string {
 			color := colors()[slices.Index(names, b.Name)%len(colors())]
 			fmt.Fprintf(&s, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-6, y+13, html.EscapeString(b.Name))
 			fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, left, y+2, width, barH-4, color)
-			fmt.Fprintf(&s, `<text x="%.1f" y="%d">%s</text>`+"\n", left+width+5, y+13, strconv.FormatFloat(b.Value, 'g', 3, 64))
+			fmt.Fprintf(&s, `<text x="%.1f" y="%d">%s</text>`+"\n", left+width+5, y+13, rounded(b.Value))
 			y += barH
 		}
 		y += gap
@@ -63,4 +63,13 @@ func (t Table) names() []string {
 		}
 	}
 	return names
+}
+
+// rounded words a number by three of its digits, without an exponent.
+func rounded(v float64) string {
+	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
+	if err != nil {
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(short, 'f', -1, 64)
 }

@@ -74,6 +74,18 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+// Numbers are rounded to three digits, and have no exponents.
+func TestNumbersOfAChart(t *testing.T) {
+	t.Parallel()
+	bars := []tables.Bar{{"a", 118_234}, {"b", 4.5678}, {"c", 1e7}}
+	picture := tables.Table{Title: "reads", Chart: []tables.Group{{"1 caller", bars}}}.SVG()
+	for _, want := range []string{">118000<", ">4.57<", ">10000000<"} {
+		if !strings.Contains(picture, want) {
+			t.Errorf("no %s in %s", want, picture)
+		}
+	}
+}
+
 // A chart is well-formed, whatever the names, and a bar of nothing has no width.
 func TestChart(t *testing.T) {
 	t.Parallel()
