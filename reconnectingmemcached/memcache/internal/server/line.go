@@ -341,35 +341,6 @@ func (l *line) isUnused() bool {
 	return l.handed.Load() == 0 && l.waiting.size == 0
 }
 
-// UsedFault classifies the end of a connection that had worked: it has simply ended, and the next
-// dial reports whether the server is down.
-func UsedFault(err error) *faults.Fault {
-	var f *faults.Fault
-	if errors.As(err, &f) {
-		return f
-	}
-	return faults.Blameless(err)
-}
-
-// answeredLately is how recent the server's last byte must be for the end of one fresh connection
-// to leave doubt.
-const answeredLately = int64(100 * time.Millisecond)
-
-// freshFault classifies the end of a connection that never brought a reply: it is taken as the
-// server's state, unless others brought one a moment ago.
-func (s *Server) freshFault(err error) *faults.Fault {
-	var f *faults.Fault
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.Is(err, net.ErrClosed): // closed by this client
-		return faults.Blameless(err)
-	case s.Env.Now()-s.lastRead.Load() < answeredLately && s.lastRead.Load() > 0:
-		return faults.Soft(err)
-	}
-	return faults.Hard(err)
-}
-
 // end closes the connection, settles every call on it with err, and charges err to the breaker
 // once. Only the first err counts.
 func (l *line) end(err error) {
@@ -480,30 +451,6 @@ func (l *line) oldest() (start int64, ok bool) {
 		}
 	}
 	return start, ok
-}
-
-// meter tells the server's watch that bytes arrive.
-type meter struct {
-	net.Conn
-	server  *Server
-	line    *line       // nil for connections of the background and of single calls
-	waiting atomic.Bool // in Read: all that arrived before is worked off
-	heardAt int64       // when Read last got bytes; the reader's own
-	handed  uint64      // the line's when Read last got bytes: what those can answer; the reader's own
-}
-
-func (m *meter) Read(b []byte) (int, error) {
-	m.waiting.Store(true)
-	n, err := m.Conn.Read(b)
-	m.waiting.Store(false)
-	if n > 0 {
-		m.heardAt = m.server.Heard()
-		if m.line != nil {
-			m.line.lastRead.Store(m.heardAt)
-			m.handed = m.line.handed.Load()
-		}
-	}
-	return n, err
 }
 
 // endedAt are the rare operations that the end of the connection may be the answer to. It need not
