@@ -57,23 +57,23 @@ func (r *Refusal) Error() string {
 // Unwrap returns ErrOpen and not the cause, which is another call's error.
 func (*Refusal) Unwrap() error { return ErrOpen }
 
-// is is errors.Is for errors of others, whose methods may panic: those of a nil pointer in an error
-// do. Such an error is nothing in particular.
-func is(err, target error) (yes bool) {
-	defer func() {
-		if recover() != nil {
-			yes = false
-		}
-	}()
-	return errors.Is(err, target)
+// is is errors.Is for errors of others, see [soundly].
+func is(err, target error) bool {
+	return soundly(func() bool { return errors.Is(err, target) })
 }
 
 // isRefused reports whether a connection was refused, of errors of others, too.
-func isRefused(err error) (yes bool) {
+func isRefused(err error) bool {
+	return soundly(func() bool { return observe.IsRefused(err) })
+}
+
+// soundly has an error of others asked, whose methods may panic: those of a nil pointer in an error
+// do. Such an error is nothing in particular.
+func soundly(ask func() bool) (yes bool) {
 	defer func() {
 		if recover() != nil {
 			yes = false
 		}
 	}()
-	return observe.IsRefused(err)
+	return ask()
 }
