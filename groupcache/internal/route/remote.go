@@ -57,8 +57,7 @@ func urlOf(f Foreign) (url string) {
 // sound has something of somebody else's making asked, whose panic is an error, and so is the end
 // of its goroutine: it is asked on goroutines of ours, too.
 func sound(what string, ask func() error) error {
-	ended := fmt.Errorf("%w: %s ended its goroutine", outcome.ErrPeerUnavailable, what)
-	return observe.Aside(ended, func() (err error) {
+	err := observe.Aside(errEnded, func() (err error) {
 		defer func() {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("%w: %s panicked: %v", outcome.ErrPeerUnavailable, what, v)
@@ -66,7 +65,13 @@ func sound(what string, ask func() error) error {
 		}()
 		return ask()
 	})
+	if errors.Is(err, errEnded) {
+		return fmt.Errorf("%w: %s %w", outcome.ErrPeerUnavailable, what, err)
+	}
+	return err
 }
+
+var errEnded = errors.New("ended its goroutine")
 
 // broken stands for peers that are not known, as the Picker has panicked. Each request to it fails.
 type broken struct{ err error }
