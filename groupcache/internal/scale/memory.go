@@ -105,7 +105,7 @@ var hundred = groupcache.GetterFunc(func(_ context.Context, _ string, dest group
 func newInstance(o groupcache.Options) (*groupcache.Instance, *groupcache.Group, error) {
 	o.Handover = -1
 	if o.PeerTimeout == 0 {
-		o.PeerTimeout = 30 * time.Second
+		o.PeerTimeout, o.Silence = 30*time.Second, 30*time.Second
 	}
 	i, err := groupcache.New(o)
 	if err != nil {
