@@ -91,7 +91,7 @@ func (c cluster) settle(ctx context.Context, primary string) error {
 		return err
 	}
 	if settled.Addr() != primary {
-		return fmt.Errorf("the primary is %s, not %s as it was before", settled.Addr(), primary)
+		return fmt.Errorf("%w: the primary is %s, not %s as it was before", errAnotherFailover, settled.Addr(), primary)
 	}
 	return nil
 }

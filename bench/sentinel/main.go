@@ -200,7 +200,7 @@ func (h *harness) play(ctx context.Context, title string, b *tables.Book, s scen
 	var failures error
 	for n := range s.runs {
 		for _, group := range groups {
-			some, err := h.once(ctx, s, n, group)
+			some, err := h.once(ctx, b, s, n, group)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -217,13 +217,14 @@ func (h *harness) play(ctx context.Context, title string, b *tables.Book, s scen
 	return errors.Join(failures, b.Add(t))
 }
 
-// once plays one run, again if the sentinels did not promote anybody.
-func (h *harness) once(ctx context.Context, s scenario, n int, clients []string) (some results, err error) {
+// once plays one run, again if the sentinels did something else: then it says so in the book.
+func (h *harness) once(ctx context.Context, b *tables.Book, s scenario, n int, clients []string) (some results, err error) {
 	for range tries {
 		st := &stage{harness: h, scenario: s, run: n}
-		if some, err = st.perform(ctx, clients); !errors.Is(err, errNoPromotion) {
+		if some, err = st.perform(ctx, clients); !othersDoing(err) {
 			return some, errors.Join(err, st.absent)
 		}
+		b.Notef("%s, %s: not judged: %v", s.name, strings.Join(clients, ", "), err)
 	}
 	return some, err
 }

@@ -16,9 +16,17 @@ const (
 	settleLimit    = 25 * time.Second
 )
 
-// errNoPromotion means that the sentinels did not agree on a new primary in time, which is not the
-// clients' doing.
-var errNoPromotion = errors.New("no replica was promoted")
+// The sentinels did not do what the scenario is about, which is not the clients' doing: they did
+// not agree on a new primary in time, or made one more failover before the first was judged.
+var (
+	errNoPromotion     = errors.New("no replica was promoted")
+	errAnotherFailover = errors.New("the sentinels made another failover")
+)
+
+// othersDoing reports whether a run says nothing about the clients.
+func othersDoing(err error) bool {
+	return errors.Is(err, errNoPromotion) || errors.Is(err, errAnotherFailover)
+}
 
 // stage is one run of a scenario.
 type stage struct {
