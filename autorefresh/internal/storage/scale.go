@@ -11,6 +11,7 @@ import (
 // of its own, where functions of the user's must not be called: so an entry is weighed before, and
 // laid on the scale. The methods of a nil scale are those of a cache without weights.
 type scale[K comparable, V any] struct {
+	most     uint64 // that all may weigh together
 	weigh    func(K, V) uint32
 	complain func(error) // is told when weigh panics
 
@@ -47,6 +48,9 @@ func (s *scale[K, V]) lay(e *timetable.Entry[K, V], weight uint32) (lift func())
 
 // read is the weight of the entry that is being put.
 func (s *scale[K, V]) read(K, *timetable.Entry[K, V]) uint32 { return s.weight }
+
+// isTooMuch reports whether an entry may not be kept, whatever else there is.
+func (s *scale[K, V]) isTooMuch(weight uint32) bool { return s != nil && uint64(weight) > s.most }
 
 // isOn reports whether an entry is being put. Only a caller that puts one may ask.
 func (s *scale[K, V]) isOn(e *timetable.Entry[K, V]) bool { return s != nil && s.entry == e }

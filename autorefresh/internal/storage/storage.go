@@ -41,7 +41,7 @@ func New[K comparable, V any](most Bound[K, V], removed func(e *timetable.Entry[
 		},
 	}
 	if most.Weight > 0 {
-		s.scale = &scale[K, V]{weigh: most.Weigh, complain: most.Complain}
+		s.scale = &scale[K, V]{most: most.Weight, weigh: most.Weigh, complain: most.Complain}
 		o.MaximumWeight, o.Weigher = most.Weight, s.scale.read
 	}
 	cache, err := otter.New(o)
@@ -82,7 +82,9 @@ func (s Storage[K, V]) Peek(key K) (*timetable.Entry[K, V], bool) {
 // Put stores an entry if it may, and returns the entry there afterwards. May is given the present
 // entry, nil for none, and runs under a lock of the storage.
 func (s Storage[K, V]) Put(e *timetable.Entry[K, V], may func(there *timetable.Entry[K, V]) bool) *timetable.Entry[K, V] {
-	defer s.scale.lay(e, s.scale.weightOf(e))()
+	weight := s.scale.weightOf(e)
+	defer s.trimAfter(weight)
+	defer s.scale.lay(e, weight)()
 	there, _ := s.cache.Compute(e.Key, func(there *timetable.Entry[K, V], found bool) (*timetable.Entry[K, V], otter.ComputeOp) {
 		if !found {
 			there = nil
@@ -112,6 +114,7 @@ func (s Storage[K, V]) Reweigh(e *timetable.Entry[K, V]) {
 
 // putBack stores an entry once more, if it is there, with another weight.
 func (s Storage[K, V]) putBack(e *timetable.Entry[K, V], weight uint32) {
+	defer s.trimAfter(weight)
 	defer s.scale.lay(e, weight)()
 	s.cache.ComputeIfPresent(e.Key, func(there *timetable.Entry[K, V]) (*timetable.Entry[K, V], otter.ComputeOp) {
 		if there == e {
@@ -119,6 +122,14 @@ func (s Storage[K, V]) putBack(e *timetable.Entry[K, V], weight uint32) {
 		}
 		return there, otter.CancelOp
 	})
+}
+
+// trimAfter evicts an entry that is too heavy for any storage at once: the chore that does so may
+// be one that a later read or write starts.
+func (s Storage[K, V]) trimAfter(weight uint32) {
+	if s.scale.isTooMuch(weight) {
+		s.Trim()
+	}
 }
 
 // Weight is that of all entries, 0 if they have none. It may have entries removed.
