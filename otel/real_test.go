@@ -193,7 +193,12 @@ func TestGroupcache(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, groupcache.Options) *node{"HTTP": overHTTP, "gRPC": overGRPC} {
 		t.Run(name, func(t *testing.T) {
 			tracer, exporter := record(t, holdfastotel.Options{})
-			o := groupcache.Options{Trace: tracer, Ring: groupcache.HashRing} // whose owners do not depend on what the peers know of each other yet
+			o := groupcache.Options{
+				Trace: tracer,
+				Ring:  groupcache.HashRing, // whose owners do not depend on what the peers know of each other yet
+				// A busy owner may be silent for so long that its key is loaded here.
+				PeerTimeout: time.Minute, Silence: time.Minute,
+			}
 			asker, owner := start(t, o), start(t, o)
 			for _, n := range []*node{asker, owner} {
 				if err := n.instance.SetPeers(asker.addr, owner.addr); err != nil {
