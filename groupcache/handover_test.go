@@ -8,17 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
 )
 
 const handedKeys = 300
-
-// mostLoads is how many loads of handedKeys there may be where all of them are handed over: a busy
-// machine may be silent for longer than a load waits for a former owner.
-const mostLoads = handedKeys + handedKeys/10
 
 func handedKey(i int) string { return fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) }
 
@@ -60,44 +55,43 @@ func (c *cluster) withoutHot(t *testing.T) {
 }
 
 func TestAPeerThatJoinsInherits(t *testing.T) {
-	c := startCluster(t, 3, patient)
-	readAll(t, c.nodes[0])
-	c.withoutHot(t)
-	late := startNode(t, c.source, patient)
-	setPeers(t, append(c.nodes, late)...)
-	readAll(t, late, c.nodes[1])
-	if n := c.source.loads.Load(); n > mostLoads {
-		t.Errorf("%d loads of %d keys: what moved to the new peer was loaded again", n, handedKeys)
-	}
-	owned := 0
-	for i := range handedKeys {
-		if late.instance.Owns(handedKey(i)) {
-			owned++
+	inBubbles(t, func(t *testing.T, by way) {
+		c := by.nodesOfPipes(t, 4, nil)
+		late := c.nodes[3]
+		setPeers(t, c.nodes[:3]...)
+		readAll(t, c.nodes[0])
+		c.withoutHot(t)
+		setPeers(t, c.nodes...)
+		readAll(t, late, c.nodes[1])
+		if n := c.source.loads.Load(); n != handedKeys {
+			t.Errorf("%d loads of %d keys: what moved to the new peer was loaded again", n, handedKeys)
 		}
-	}
-	if owned == 0 {
-		t.Error("no key has moved: nothing was tested")
-	}
+		owned := 0
+		for i := range handedKeys {
+			if late.instance.Owns(handedKey(i)) {
+				owned++
+			}
+		}
+		if owned == 0 {
+			t.Error("no key has moved: nothing was tested")
+		}
+	})
 }
 
 func TestWhatAPeerLeavesIsInherited(t *testing.T) {
-	c := startCluster(t, 3, patient)
-	readAll(t, c.nodes[0])
-	c.withoutHot(t)
-	setPeers(t, c.nodes[:2]...)
-	readAll(t, c.nodes[:2]...)
-	if n := c.source.loads.Load(); n > mostLoads {
-		t.Errorf("%d loads of %d keys: what the peer left was loaded again", n, handedKeys)
-	}
-}
-
-// Former owners have a short time, in which a busy machine may not answer. In a bubble only waiting
-// takes time.
-func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) {
-	eachWay(t, func(t *testing.T, by way) {
-		synctest.Test(t, func(t *testing.T) { askFormerOwnerOnce(t, by) })
+	inBubbles(t, func(t *testing.T, by way) {
+		c := by.clusterOfPipes(t, 3)
+		readAll(t, c.nodes[0])
+		c.withoutHot(t)
+		setPeers(t, c.nodes[:2]...)
+		readAll(t, c.nodes[:2]...)
+		if n := c.source.loads.Load(); n != handedKeys {
+			t.Errorf("%d loads of %d keys: what the peer left was loaded again", n, handedKeys)
+		}
 	})
 }
+
+func TestGetMultiAsksAFormerOwnerOnce(t *testing.T) { inBubbles(t, askFormerOwnerOnce) }
 
 func askFormerOwnerOnce(t *testing.T, by way) {
 	t.Helper()

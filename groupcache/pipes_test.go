@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/groupcache"
@@ -15,8 +16,9 @@ import (
 // busy the machine is: the listeners by their addresses.
 type pipes map[string]pipeListener
 
-// dial implements http.Transport.DialContext.
+// dial implements http.Transport.DialContext. It takes a moment, within which others go on.
 func (p pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	time.Sleep(time.Millisecond)
 	here, there := net.Pipe()
 	select {
 	case p[address].conns <- there:
@@ -28,8 +30,8 @@ func (p pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 }
 
-// clusterOfPipes is cluster within a bubble.
-func (by way) clusterOfPipes(t *testing.T, n int) *cluster {
+// nodesOfPipes starts nodes within a bubble, which do not know each other.
+func (by way) nodesOfPipes(t *testing.T, n int, adapt func(*groupcache.Options)) *cluster {
 	t.Helper()
 	network := make(pipes)
 	var listeners []pipeListener
@@ -45,11 +47,28 @@ func (by way) clusterOfPipes(t *testing.T, n int) *cluster {
 		t.Cleanup(transport.CloseIdleConnections)
 		node := startNodeAt(t, l, c.source, by.adapted(func(o *groupcache.Options) {
 			o.Transport = func(context.Context) http.RoundTripper { return transport }
+			if adapt != nil {
+				adapt(o)
+			}
 		}))
 		node.tapped = by == byFrame
 		c.nodes = append(c.nodes, node)
 	}
+	return c
+}
+
+// clusterOfPipes is cluster within a bubble.
+func (by way) clusterOfPipes(t *testing.T, n int) *cluster {
+	t.Helper()
+	c := by.nodesOfPipes(t, n, nil)
 	c.acquaint(t)
 	by.expect(t, c.nodes...)
 	return c
+}
+
+// inBubbles tests each way in a bubble, where only waiting takes time: former owners have little of
+// it, in which a busy machine may not answer.
+func inBubbles(t *testing.T, test func(*testing.T, way)) {
+	t.Helper()
+	eachWay(t, func(t *testing.T, by way) { synctest.Test(t, func(t *testing.T) { test(t, by) }) })
 }

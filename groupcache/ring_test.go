@@ -97,24 +97,24 @@ func (n noRing) WriteHeader(status int) {
 func (n noRing) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 // Processes that begin together load what they are asked for at once, before they know each other,
-// but once.
+// but once, although nothing is handed over.
 func TestProcessesThatBeginTogetherLoadOnce(t *testing.T) {
-	source := newSource()
-	var nodes []*node
-	var urls []string
-	for range 3 {
-		nodes = append(nodes, startNode(t, source, patient))
-		urls = append(urls, nodes[len(nodes)-1].url)
-	}
-	for _, n := range nodes {
-		if err := n.instance.SetPeers(urls...); err != nil {
-			t.Fatal(err)
+	inBubbles(t, func(t *testing.T, by way) {
+		c := by.nodesOfPipes(t, 3, func(o *groupcache.Options) { o.Handover = -1 })
+		var urls []string
+		for _, n := range c.nodes {
+			urls = append(urls, n.url)
 		}
-	}
-	readAll(t, nodes...)
-	if n := source.loads.Load(); n > mostLoads {
-		t.Errorf("%d loads of %d keys", n, handedKeys)
-	}
+		for _, n := range c.nodes {
+			if err := n.instance.SetPeers(urls...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		readAll(t, c.nodes...)
+		if n := c.source.loads.Load(); n != handedKeys {
+			t.Errorf("%d loads of %d keys", n, handedKeys)
+		}
+	})
 }
 
 // One of the peers does not answer: a Get waits for it for a moment only.
