@@ -139,6 +139,7 @@ func (e *Etcd) arguments() []string {
 		"--listen-client-urls", e.URL(), "--advertise-client-urls", e.URL(),
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", e.peer + "=" + peer,
 		"--heartbeat-interval", "10", "--election-timeout", "100", "--quota-backend-bytes", "16777216",
+		"--bcrypt-cost", "4", // on a busy machine a login would take longer than clients wait for it
 		"--logger", "zap", "--log-level", "error",
 	}
 	if e.options.CertFile != "" {

@@ -20,7 +20,7 @@ import (
 // What no flag changes.
 const (
 	writes      = 0.2
-	fillTime    = 15 * time.Second
+	fillTime    = time.Minute
 	connectTime = 5 * time.Second
 )
 

@@ -21,7 +21,7 @@ import (
 const (
 	updates   = 0.02
 	grace     = time.Second
-	fillTime  = 15 * time.Second
+	fillTime  = time.Minute
 	watchEach = 5 * time.Millisecond
 )
 
