@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 30s
 FLAKEROUNDS ?= 20
 COVERAGE ?= 90
-FLAKEPACKAGES ?= ./...
+FLAKEPACKAGES ?= .
 BENCHFLAGS ?=
 DRILLFLAGS ?=
 
@@ -45,19 +45,16 @@ servers: ## install the programs that the tests run, as far as possible
 	@bash scripts/servers.sh install $(SERVERS)
 
 # Without what only a debugger reads, test programs are built sooner; stack traces are the same. What tests build themselves shares the cache so.
-test: export GOFLAGS := $(strip $(GOFLAGS) -gcflags=all=-dwarf=false -ldflags=-s)
+TESTFLAGS := $(strip $(GOFLAGS) -gcflags=all=-dwarf=false -ldflags=-s)
+test: export GOFLAGS := $(TESTFLAGS)
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
 	bash scripts/test.sh $(MODULES) -- $(RACE)
-	@echo "== without the race detector: allocations and memory, which it would add to, and what one goroutine computes"
-	$(GO) test -vet=off -run 'Alloc|Heap|NoGetAfterARemove' ./breaker ./reconnectingmemcached/memcache ./sentinel ./groupcache
-	$(GO) test -vet=off ./autorefresh ./groupcache/internal/store ./groupcache/internal/ring
-	$(GO) test -vet=off -v -run '^TestHistories(GoEverywhere)?$$' ./sentinel/internal/follow/sim -histories 100000
-	cd otel && $(GO) test -vet=off -run Alloc .
 	@bash scripts/servers.sh check $(SERVERS)
 
-flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES chooses
-	$(call each,HOLDFAST_REQUIRE_SERVERS=1 bash $(CURDIR)/scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes $(FLAKEPACKAGES))
+flake: export GOFLAGS := $(TESTFLAGS)
+flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES is a pattern of folders
+	HOLDFAST_REQUIRE_SERVERS=1 bash scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes '$(FLAKEPACKAGES)' $(MODULES)
 
 check: test smoke lint tidy vet cross vuln fuzz ## everything that CI checks, and fuzzing for FUZZTIME (30s) a target
 

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Builds test programs, keeps them, and runs them. test.sh and flake.sh source it; they set root, the repository's folder, and work, a temporary one.
+
+# The same file is what go test runs in place of a test program: it keeps the program.
+if [ "${1-}" = keep ]; then
+  name=$(tr / _ <<<"$PWD")
+  ln "$3" "$2/$name.test" 2>/dev/null || cp "$3" "$2/$name.test"
+  echo "$PWD" >"$2/$name.dir"
+  exit 0
+fi
+
+# build FOLDER MODULE FLAG… PACKAGE… keeps the test programs of packages of a module in a folder, and builds what has no tests. Vet is a step of its own.
+# GOGC is the compiler's, which takes a quarter less of a processor so. Programs are not run here.
+build() {
+  local folder=$1 module=$2 out
+  out="$1/${2//\//_}.out"
+  shift 2
+  mkdir -p "$folder"
+  cd "$root/$module" && GOGC=400 go test -vet=off -exec "bash $root/scripts/programs.sh keep $folder" "$@" >"$out" 2>&1 && return
+  cat "$out"
+  touch "$work/failed"
+}
+
+# kept prints the folder of each package in whose program's FOLDER it was kept, and the program.
+kept() { for file in "$1"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
+
+# computed adds up what the builtin times said of child processes: a program that waits may have others beside it.
+computed() { awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, at, /[ms]/); sum += 60 * at[1] + at[2] } } END { printf "%.0f", sum }' "$1"; }
+
+# run PROGRAM FLAG… runs a test program in its folder, and prints what go test would, with what it says it has skipped or counted.
+run() {
+  local program=$1 dir name from=$SECONDS
+  shift
+  dir=$(cat "${program%.test}.dir")
+  name=${dir#"$root"/}
+  if (
+    cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout="${timeout-10m}" "$@"
+    code=$?
+    times >"$program.times"
+    exit $code
+  ) </dev/null >"$program.out" 2>&1; then
+    printf 'ok    %3d s (%4s s of a processor)  %s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name $*"
+    grep -E 'SKIPPED|[0-9] histories' "$program.out" | sort -u | head -5
+    return 0
+  fi
+  printf 'FAIL  %3d s (%4s s of a processor)  %s\n%s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name $*" "$(cat "$program.out")"
+  touch "$work/failed"
+  return 1
+}
+
+# These measure time as users would feel it, and keep both processors busy: they run alone.
+measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
+# The others wait more than they compute: so many run side by side.
+side=8
+# These begin, so that nobody waits for them at the end.
+long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
+
+# plan FOLDER writes the programs that were kept in one into $work/most and $work/alone.
+plan() {
+  : >"$work/most"
+  : >"$work/alone"
+  kept "$1" | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
+    { file = $1 ~ measure ? "alone" : "most" }
+    $1 ~ long { print $2 > (work "/" file); next }
+    { later[file] = later[file] $2 "\n" }
+    END { for (file in later) printf "%s", later[file] > (work "/" file) }'
+}
+
+# lanes COMMAND runs as many of a command side by side as programs do, which read from $work/most: each line is read by one.
+lanes() {
+  local n waited=()
+  for ((n = 0; n < side; n++)); do
+    "$1" <&3 &
+    waited+=($!)
+  done 3<"$work/most"
+  wait "${waited[@]}"
+}
