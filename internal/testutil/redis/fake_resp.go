@@ -38,13 +38,13 @@ func appendReply(dst []byte, proto int, v any) []byte {
 		}
 		return append(dst, "*-1\r\n"...)
 	case string:
-		return fmt.Appendf(dst, "$%d\r\n%s\r\n", len(v), v)
+		return appendLine(appendNumber(dst, '$', int64(len(v))), v)
 	case status:
-		return fmt.Appendf(dst, "+%s\r\n", v)
+		return appendLine(append(dst, '+'), string(v))
 	case ReplyError:
-		return fmt.Appendf(dst, "-%s\r\n", v)
+		return appendLine(append(dst, '-'), string(v))
 	case int64:
-		return fmt.Appendf(dst, ":%d\r\n", v)
+		return appendNumber(dst, ':', v)
 	case []any:
 		return appendItems(dst, proto, '*', len(v), v)
 	case pairs:
@@ -66,8 +66,17 @@ func appendReply(dst []byte, proto int, v any) []byte {
 	}
 }
 
+// appendNumber and appendLine do without package fmt, which was most of the work of a fake.
+func appendNumber(dst []byte, kind byte, n int64) []byte {
+	return append(strconv.AppendInt(append(dst, kind), n, 10), "\r\n"...)
+}
+
+func appendLine(dst []byte, text string) []byte {
+	return append(append(dst, text...), "\r\n"...)
+}
+
 func appendItems(dst []byte, proto int, kind byte, size int, items []any) []byte {
-	dst = fmt.Appendf(dst, "%c%d\r\n", kind, size)
+	dst = appendNumber(dst, kind, int64(size))
 	for _, item := range items {
 		dst = appendReply(dst, proto, item)
 	}
