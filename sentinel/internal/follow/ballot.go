@@ -312,25 +312,29 @@ func (s *State) leaver(addr string) *leaver {
 }
 
 // leave remembers a server that was left for another, comeBack forgets it.
-func (s *State) leave(addr, next string) {
+func (s *State) leave(addr string, next saying, why Trigger) {
 	s.comeBack(addr)
 	if len(s.left) == maxLeavers {
 		s.left = slices.Delete(s.left, 0, 1)
 	}
-	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.leftAt(addr, next), at: s.now})
+	s.left = append(s.left, leaver{addr: addr, until: s.now.Add(refuseFor), epoch: s.leftAt(addr, next, why), at: s.now})
 }
 
-// leftAt is the epoch at which a server was the primary that is left for another: who selected that
-// one has heard of its announcement, though most may not have yet. Their reports of it say nothing
-// new when they come. One that has gone wrong may tell any epoch, so it is the next one at most.
-func (s *State) leftAt(addr, next string) int64 {
-	epoch := s.primary.epoch
-	for _, c := range s.move.chosen {
-		if v := s.voters.find(c.by); c.addr == next && v != nil && v.fresh(s.now) && s.named(v) == addr {
-			epoch = max(epoch, min(v.report.Epoch, s.primary.epoch+1))
-		}
+// leftAt is the epoch at which a server was the primary that is left for another: who announced it,
+// or selected the other, has told it, though most may not have heard of it yet. Their reports of it
+// say nothing new when they come. One that has gone wrong may tell any epoch: so it is the next one
+// at most, and before that of the other, unless a move is taken back.
+func (s *State) leftAt(addr string, next saying, why Trigger) int64 {
+	p := s.primary
+	before := why == BySelection && next.epoch == 0 || next.epoch > p.epoch+1
+	told := addr == p.addr && p.told > p.epoch || slices.ContainsFunc(s.move.chosen, func(c selection) bool {
+		v := s.voters.find(c.by)
+		return c.addr == next.addr && v != nil && v.fresh(s.now) && s.named(v) == addr && v.report.Epoch > p.epoch
+	})
+	if before && told && next.addr != p.addr {
+		return p.epoch + 1
 	}
-	return epoch
+	return p.epoch
 }
 
 // refuses reports whether a server was left a moment ago.

@@ -53,11 +53,12 @@ func (s *State) early(e Pushed) {
 const maxMissed = 8
 
 // missed follows a failover that a sentinel had begun before it was heard: it leads one, and its
-// selection was not heard. Any replica may be the one.
+// selection was not heard, or names an address that the others do not tell, as where some tell host
+// names. Any replica may be the one.
 func (s *State) missed(v *voter) {
 	serves := s.phase == Up || s.phase == Fenced
 	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr ||
-		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr }) {
+		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr && s.known(c.addr) }) {
 		return
 	}
 	all := s.replicas(s.fresh())
@@ -443,7 +444,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.release(link)
 	for _, before := range []string{from, p.addr} { // that served, and that was to be tried after a move was taken back
 		if before != addr && before != "" {
-			s.leave(before, addr)
+			s.leave(before, saying{addr, epoch}, why)
 			s.noReplica(before)
 		}
 	}

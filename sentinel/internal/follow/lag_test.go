@@ -50,6 +50,72 @@ func TestThoseWhoLagAFailoverBehindLeadNobodyBack(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// The same without selections: who only follows announcements went back as well.
+func TestThoseWhoLagBehindAnAnnouncementLeadNobodyBack(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly, follow.PushOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		leader, others := seeds()[0], seeds()[1:]
+		p.hear(report(serverB, 2), leader)
+		p.answer(serverB, true)
+		p.is(follow.Up, serverB)
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), others...)
+		p.hear(report(serverC, 3), leader)
+		p.answer(serverC, true)
+		p.is(follow.Up, serverC)
+		p.done = nil
+		p.hear(report(serverB, 2), others...)
+		p.pass(50 * time.Millisecond)
+		if p.is(follow.Up, serverC); count[follow.Dial](p) != 0 {
+			t.Errorf("mode %d: those who lag are followed: %+v", mode, p.done)
+		}
+		p.hear(report(serverC, 3), others...)
+		p.pass(time.Second)
+		p.hear(report(serverC, 3), seeds()...)
+
+		p.hear(report(serverB, 4), leader) // and back, which is no late word
+		p.hear(report(serverB, 4), others[0])
+		p.answer(serverB, true)
+		p.is(follow.Up, serverB)
+	}
+}
+
+// One that had gone wrong had a move to a promoted replica taken back, and selected the primary of
+// before: what most announced of that replica then said nothing new, for fifteen seconds.
+func TestAMoveThatOneTakesBackIsMadeAgain(t *testing.T) {
+	p := up(t, follow.Config{})
+	liar, others := seeds()[0], seeds()[1:]
+	p.push(liar, follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.hear(midway(serverA, 2), others[0]) // it leads that failover, and its selection was lost
+	p.push(liar, follow.Selected, serverA)
+	p.pass(time.Millisecond)
+	p.hear(report(serverA, 2), liar)
+	p.hear(report(serverB, 2), liar)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+	p.hear(report(serverB, 2), others...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}
+
+// What one has told in vain of the primary that is left keeps nobody from its replica, once that is
+// announced at this epoch.
+func TestAnEpochThatOneToldKeepsNobodyFromTheNext(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.PushOnly})
+	liar, others := seeds()[0], seeds()[1:]
+	p.hear(report(serverA, 9), liar)
+	p.hear(report(serverB, 2), others...)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	p.pass(4 * time.Second)
+	p.hear(report(serverA, 9), liar)
+	p.hear(report(serverA, 3), others...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}
+
 // A failover had begun from a server that was given the name. When the client followed there too
 // few sentinels were heard to know the replica, for a moment: its selection was forgotten, and
 // writes did not wait.
@@ -120,6 +186,27 @@ func TestASelectionThatIsHeardBeforeReports(t *testing.T) {
 	}
 	if p.is(follow.Up, serverA); p.links[evil] != 0 {
 		t.Error("it is dialled")
+	}
+}
+
+// Such a selection names an IP address, and the reports tell host names: its replica is one of
+// those. Writes did not wait, as the selection counted as heard.
+func TestASelectionByAnotherAddressBeforeReports(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.unheard(seeds()...)
+	p.push(seeds()[0], follow.Selected, "192.0.2.3:6379")
+	p.pass(5 * time.Millisecond)
+	p.hear(midway(serverA, 1), seeds()[0])
+	p.hear(report(serverA, 1), seeds()[1])
+	p.is(follow.Fenced, serverA)
+	p.answer(serverB, false)
+	p.pass(5 * time.Millisecond)
+	p.hear(midway(serverA, 1), seeds()[0]) // and that the others are replicas, since they are heard again
+	p.hear(report(serverA, 1), seeds()[1])
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+	if p.links["192.0.2.3:6379"] != 0 {
+		t.Error("what nobody tells is dialled")
 	}
 }
 

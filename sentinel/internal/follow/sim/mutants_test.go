@@ -73,7 +73,7 @@ func planted() []testutil.Mutant {
 		{What: "an epoch that was skipped is overlooked", File: "../ballot.go", Right: "epoch > s.primary.epoch+1 {", Wrong: "s.primary.epoch > epoch+1 {"},
 		{What: "what refuses is dialled without a pause", File: "../asker.go", Right: "v.pause = min(s.vain[i].pause*8/5, lastRetry)", Wrong: "v.pause = 0"},
 		{What: "what is selected and aborted in turn is dialled each time", File: "../asker.go", Right: "s.rest(vain{addr: a.addr, stays: true})", Wrong: "s.rest(vain{addr: a.addr})"},
-		{What: "those who lag a failover behind lead back", File: "../ballot.go", Right: "epoch = max(epoch, min(v.report.Epoch, s.primary.epoch+1))", Wrong: "epoch = max(epoch, s.primary.epoch)"},
+		{What: "those who lag a failover behind lead back", File: "../ballot.go", Right: "return p.epoch + 1", Wrong: "return p.epoch"},
 		{What: "a late event of a failover that is over raises a fence", File: "../step.go", Right: "s.known(e.Addr) && !s.refuses(e.Addr)", Wrong: "s.known(e.Addr)"},
 		{What: "a selection is forgotten while too few list its replica", File: "../failover.go", Right: "			s.move.choose(c)\n		}\n	}\n}", Wrong: "		}\n	}\n}"},
 		{What: "a selection is not heard while too few list its replica", File: "../failover.go", Right: "		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})\n		return\n	}\n	here", Wrong: "		return\n	}\n	here"},
