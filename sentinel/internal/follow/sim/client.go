@@ -64,6 +64,7 @@ type client struct {
 	raisedAt time.Duration  // the same, however long the client was stopped since
 	why      follow.Trigger // it last moved
 	swaps    int            // how often it has moved, the first time among them
+	latest   int            // the latest promotion that it has followed
 	during   *failover      // the one that was under way the first time, as its leader told
 	toldAt   time.Duration  // when it last moved, or a sentinel announced that move
 	held     bool

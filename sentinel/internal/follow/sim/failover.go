@@ -31,7 +31,7 @@ func (w *World) failOver(planned bool) {
 	}
 	var replicas []*server
 	for _, s := range w.servers {
-		if s != w.truth && s.alive && !s.stalled() && !s.evil && !s.disowned && (w.client.calm || !s.primary && s.of == w.truth) {
+		if s != w.truth && s.alive && !s.stalled() && !s.evil && !s.disowned && (w.client.calm || !s.primary && s.of == w.truth) && (w.lag == 0 || s != w.servers[0]) {
 			replicas = append(replicas, s)
 		}
 	}
@@ -76,6 +76,8 @@ func (f *failover) promote() {
 		return
 	}
 	f.to.primary, f.to.of, f.to.left, f.to.stray = true, nil, false, false
+	w.promotions++
+	f.to.promotion, f.to.followed = w.promotions, false
 	w.tell("%s is promoted", f.to.addr)
 	w.client.promoted(f)
 	if w.chance(10) && !w.client.calm {
@@ -160,13 +162,13 @@ func (f *failover) announce() {
 	w.leader = nil
 	for _, s := range w.sentinels {
 		if s != f.leader && !s.rogue {
-			w.after(w.between(0, 2*time.Second), func() { f.switches(s, epoch) })
+			w.after(w.lag+w.between(0, 2*time.Second), func() { f.switches(s, epoch) })
 		}
 	}
 	for _, s := range w.servers {
 		if s != f.to && !s.evil && !s.disowned {
 			w.after(w.between(0, 10*time.Second), func() {
-				if w.truth == f.to {
+				if w.truth == f.to && (w.lag == 0 || w.leader == nil || w.leader.to != s) {
 					s.demote(f.to)
 				}
 			})
@@ -178,7 +180,7 @@ func (f *failover) announce() {
 func (f *failover) switches(s *sentinel, epoch int64) {
 	w := f.world
 	switch {
-	case s.epoch >= epoch && s != f.leader || epoch < w.epoch:
+	case s.epoch >= epoch && s != f.leader || epoch < w.epoch && w.lag == 0:
 	case !s.alive:
 		w.after(time.Second, func() { f.switches(s, epoch) })
 	default:

@@ -91,6 +91,10 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	}
 	c.swaps++
 	c.begins()
+	if c.calm && s.followed && s.promotion < c.latest {
+		w.fail("%s becomes the primary (%v) again, and one was followed that was promoted later", s.addr, why)
+	}
+	s.followed, c.latest = true, max(c.latest, s.promotion)
 	recent := c.pausedUntil > 0 && w.now-c.pausedUntil < announcedMost // what it is told may be old
 	if said := w.now - s.demotedAt; !s.primary && s.alive && !recent && (said > announcedMost || said > 10*time.Millisecond && why == follow.BySelection) {
 		w.fail("%s becomes the primary, and is none", s.addr)

@@ -74,6 +74,8 @@ func planted() []testutil.Mutant {
 		{What: "what refuses is dialled without a pause", File: "../asker.go", Right: "v.pause = min(s.vain[i].pause*8/5, lastRetry)", Wrong: "v.pause = 0"},
 		{What: "what is selected and aborted in turn is dialled each time", File: "../asker.go", Right: "s.rest(vain{addr: a.addr, stays: true})", Wrong: "s.rest(vain{addr: a.addr})"},
 		{What: "those who lag a failover behind lead back", File: "../ballot.go", Right: "return p.epoch + 1", Wrong: "return p.epoch"},
+		{What: "what one announced before is not remembered", File: "../ballot.go", Right: "told := addr == p.addr && p.told > p.epoch || ", Wrong: "told := "},
+		{What: "a move that is taken back keeps its epoch", File: "../ballot.go", Right: "if before && told && next.addr != p.addr {", Wrong: "if before = told; before {"},
 		{What: "a late event of a failover that is over raises a fence", File: "../step.go", Right: "s.known(e.Addr) && !s.refuses(e.Addr)", Wrong: "s.known(e.Addr)"},
 		{What: "a selection is forgotten while too few list its replica", File: "../failover.go", Right: "			s.move.choose(c)\n		}\n	}\n}", Wrong: "		}\n	}\n}"},
 		{What: "a selection is not heard while too few list its replica", File: "../failover.go", Right: "		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})\n		return\n	}\n	here", Wrong: "		return\n	}\n	here"},

@@ -20,6 +20,8 @@ type server struct {
 	wellAt       time.Duration // when it was, or will be, heard again
 	demotedAt    time.Duration
 	givenAt      time.Duration // when an operator gave it the name
+	promotion    int           // the number of the one that it was promoted in last; 0: it was not
+	followed     bool          // the client has been there since
 	diedAt       time.Duration
 	left         bool // the sentinels have named another since it was last promoted
 	evil         bool // it is of no cluster; a client that speaks to it has been deceived

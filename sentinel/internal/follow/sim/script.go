@@ -68,8 +68,12 @@ func (w *World) build() {
 }
 
 // script chooses what goes wrong.
-func (w *World) script() {
+func (w *World) script(kind uint64) {
 	w.after(healAt, w.heal)
+	if w.client.calm && kind == 86 && w.client.mode != follow.FenceOnly {
+		w.after(w.between(1500*time.Millisecond, 3*time.Second), w.lagBehind)
+		return
+	}
 	if w.client.calm { // one planned failover, maybe there and back
 		at := w.between(2*time.Second, 4*time.Second)
 		w.after(at, func() { w.failOver(true) })

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
@@ -39,6 +40,26 @@ func (w *World) seldom(kind uint64) {
 	}
 }
 
+// lagBehind has a failover to a third server begin as soon as the leader of the one before has
+// announced that, and all others hear of both late.
+func (w *World) lagBehind() {
+	w.lag = w.between(500*time.Millisecond, 2*time.Second)
+	w.failOver(true)
+	f := w.leader
+	if f == nil {
+		return
+	}
+	var next func()
+	next = func() {
+		if w.leader == f {
+			w.after(20*time.Millisecond, next)
+			return
+		}
+		w.failOver(true)
+	}
+	next()
+}
+
 // forgetDuring has all sentinels forget each other and the replicas while a failover is announced.
 func (w *World) forgetDuring() {
 	w.failOver(true)
@@ -54,6 +75,9 @@ func (w *World) forgetDuring() {
 // undoUnheard has the leader of a failover die once the replica is promoted, and no sentinel be
 // heard for as long as the client waits for its announcement.
 func (w *World) undoUnheard() {
+	if !w.heard() {
+		return
+	}
 	w.failOver(true)
 	f := w.leader
 	if f == nil {
@@ -82,6 +106,12 @@ func (w *World) undoUnheard() {
 	})
 }
 
+// heard reports whether the client has heard all sentinels: of those that it has never heard, and
+// that too few are there to name, it takes no word.
+func (w *World) heard() bool {
+	return !slices.ContainsFunc(w.sentinels, func(x *sentinel) bool { return !x.heard })
+}
+
 // clear reports whether nothing has kept the client from hearing of what has happened since a time.
 func (w *World) clear(at time.Duration) bool {
 	return w.trouble <= at && w.rogues() == 0 && w.knownAt == 0
@@ -90,6 +120,9 @@ func (w *World) clear(at time.Duration) bool {
 // undoHeld has the leader of a failover die once the replica is promoted, and stay away. In mode
 // FenceOnly the client holds a connection to that replica.
 func (w *World) undoHeld() {
+	if !w.heard() {
+		return
+	}
 	w.failOver(true)
 	f := w.leader
 	if f == nil {
@@ -144,6 +177,9 @@ func (w *World) insist() {
 // undoReturned has the leader of a failover die once it has told of the promotion, and the client
 // lose that server for a moment in which no sentinel is heard.
 func (w *World) undoReturned() {
+	if !w.heard() {
+		return
+	}
 	w.failOver(true)
 	f := w.leader
 	if f == nil {

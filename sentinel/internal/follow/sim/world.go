@@ -31,6 +31,8 @@ type World struct {
 	steps       int
 	announcedAt time.Duration
 	monitoredAt time.Duration // when the name was last given to another server
+	promotions  int           // how many there were
+	lag         time.Duration // after which sentinels hear of a failover at the earliest; 0: at once
 	identities  int           // how many processes have been given a new id
 	over        bool          // all is well again
 	knownAt     time.Duration // when the last sentinel knows the name again that did not
@@ -58,7 +60,7 @@ func Play(seed uint64, story bool) (r Result) {
 		}
 	}()
 	w.build()
-	w.script()
+	w.script(seed % 100)
 	w.seldom(seed % 100)
 	w.run()
 	return Result{Failure: w.failure, Story: w.story, Steps: w.steps, Seen: w.client.seen}
