@@ -344,7 +344,7 @@ func (s *State) aim(addr string, epoch int64) {
 		s.do(Doubted{})
 		return
 	}
-	if s.next.addr == addr && s.next.state == holding {
+	if s.holds(addr) {
 		s.install(s.next.link, addr, epoch, ByElection)
 		return
 	}
@@ -359,7 +359,7 @@ func (s *State) aim(addr string, epoch int64) {
 // consider follows a report of a later epoch, once the server itself says that it is the primary.
 func (s *State) consider(said saying) {
 	switch {
-	case s.next.addr == said.addr && s.next.state == holding:
+	case s.holds(said.addr):
 		s.install(s.next.link, said.addr, said.epoch, ByAnnouncement)
 	case s.next.addr == said.addr:
 		s.next.epoch = said.epoch
@@ -373,6 +373,20 @@ func (s *State) consider(said saying) {
 		a.at, a.until = s.now, s.now.Add(confirmWithin)
 		s.turnTo(a)
 	} // else it is asked in its turn
+}
+
+// holds reports whether a server is held that has said that it is the primary. Long after that it
+// is asked anew: its failover may have been undone.
+func (s *State) holds(addr string) bool {
+	a := &s.next
+	if a.addr != addr || a.state != holding {
+		return false
+	}
+	if s.now.Sub(a.at) <= confirmWithin {
+		return true
+	}
+	a.state, a.at = waiting, s.now
+	return false
 }
 
 // judgeReturn lets the primary return when a majority of the sentinels that vote and answer has

@@ -100,6 +100,34 @@ func TestAMoveThatOneTakesBackIsMadeAgain(t *testing.T) {
 	p.is(follow.Up, serverB)
 }
 
+// A replica that had been promoted was held, and made a replica again. Seconds later one sentinel
+// announced it, which had gone wrong: it was followed unasked.
+func TestAWordThatIsHeldForLongIsAskedForAnew(t *testing.T) {
+	for _, still := range []bool{true, false} {
+		p := up(t, follow.Config{Mode: follow.FenceOnly})
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.answer(serverB, true)
+		p.is(follow.Fenced, serverA)
+		for range 5 {
+			p.pass(time.Second)
+			p.hear(report(serverA, 1), seeds()[1:]...)
+		}
+		p.is(follow.Up, serverA)
+		p.done = nil
+		p.hear(report(serverB, 2), seeds()[0])
+		p.is(follow.Up, serverA)
+		if n := count[follow.Ask](p); n != 1 {
+			t.Fatalf("it is asked %d times", n)
+		}
+		p.step(follow.Answered{Link: p.links[serverB], Primary: still})
+		if still {
+			p.is(follow.Up, serverB)
+		} else {
+			p.is(follow.Up, serverA)
+		}
+	}
+}
+
 // What one has told in vain of the primary that is left keeps nobody from its replica, once that is
 // announced at this epoch.
 func TestAnEpochThatOneToldKeepsNobodyFromTheNext(t *testing.T) {

@@ -130,6 +130,7 @@ func failed() []uint64 {
 		590001021896,                        // the same, and that failover was undone
 		590000651699,                        // the same, and one that had gone wrong kept the primary away
 		4086,                                // those who lagged behind an announcement led the client back
+		624000201593,                        // what had been held for long was announced by one that had gone wrong
 		620000423292,                        // one that had gone wrong took a move back, and selected the primary of before
 		510000247314,                        // those who lagged a failover behind led the client back
 		510000157043,                        // a selection was forgotten while too few were heard to know its replica
