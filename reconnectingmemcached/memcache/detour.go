@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -12,10 +13,11 @@ import (
 // A detour is the way of a call whose server is down, or was so a while ago.
 
 func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (*Item, error) {
-	g, at, began := core.gutter, s.Phase(), core.Now()
+	g, at := core.gutter, s.Phase()
+	r.Began = core.Now()
 	if at == phases.Linger {
 		s.Metrics.CountCall(r, server.ResultMiss, 0)
-		if it := g.Read(ctx, s, r.Key, began); it != nil {
+		if it := g.Read(ctx, s, r.Key, r.Began); it != nil {
 			return it, nil
 		}
 		return nil, missUnlessEnded(ctx)
@@ -25,7 +27,7 @@ func (c *Client) readAround(ctx context.Context, core *core, s *server.Server, r
 		return c.readFailed(ctx, core, s, r, out)
 	}
 	if at.Source() == phases.AtOwnerThenCopy && errors.Is(out.Err, ErrCacheMiss) {
-		if it := g.Read(ctx, s, r.Key, began); it != nil {
+		if it := g.Read(ctx, s, r.Key, r.Began); it != nil {
 			return it, nil
 		}
 	}
@@ -43,10 +45,11 @@ func (c *Client) readFailed(ctx context.Context, core *core, s *server.Server, r
 }
 
 func (c *Client) writeAround(ctx context.Context, core *core, s *server.Server, r *protocol.Request) (uint64, error) {
-	at, began := s.Phase(), core.Now()
+	at := s.Phase()
+	r.Began = cmp.Or(r.Began, core.Now())
 	parts := []server.Part{{Server: s, Request: *r}}
 	if at != phases.Down { // else it fails at once, and the copies follow
-		parts = append(parts, core.gutter.Copies(s, r, at, began)...)
+		parts = append(parts, core.gutter.Copies(s, r, at, r.Began)...)
 	}
 	server.Launch(ctx, parts)
 	core.gutter.Settle(parts[1:])
@@ -55,7 +58,7 @@ func (c *Client) writeAround(ctx context.Context, core *core, s *server.Server, 
 		return 0, c.writeFailed(ctx, core, s, r, out)
 	}
 	if at == phases.Down { // it has just come back
-		core.gutter.Keep(ctx, s, r, phases.Linger, began)
+		core.gutter.Keep(ctx, s, r, phases.Linger, r.Began)
 	}
 	return out.Number, out.Err
 }

@@ -31,6 +31,7 @@ func (c *Client) readAt(ctx context.Context, core *core, s *server.Server, r *pr
 		return c.readAround(ctx, core, s, r)
 	}
 	out := s.Exchange(ctx, r)
+	r.Began = out.Began
 	if out.Err == nil || out.Replied {
 		return out.Item, out.Err
 	}
@@ -143,7 +144,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 		return nil, err
 	}
 	var began int64
-	if core.gutter != nil {
+	if core.gutter != nil || core.lists != nil {
 		began = core.Now()
 	}
 	parts, doubted, err := split(core, keys)
@@ -160,7 +161,7 @@ func (c *Client) GetMultiContext(ctx context.Context, keys []string) (map[string
 	if core.gutter != nil {
 		core.gutter.Fill(ctx, items, core.gutter.Missing(items, parts, doubted), began)
 	}
-	core.lists.InheritAll(ctx, items, keys)
+	core.lists.InheritAll(ctx, items, keys, began)
 	var failed []error
 	for i := range parts {
 		if err := c.partError(ctx, &parts[i]); err != nil && !parts[i].FoundIn(items) {

@@ -22,6 +22,9 @@ import (
 //nolint:gochecknoglobals // a flag
 var expeditions = flag.Int("expeditions", 5, "how many random histories TestExpeditions plays")
 
+//nolint:gochecknoglobals // a flag
+var expeditionFrom = flag.Int("expedition-from", 0, "the seed of the first history of TestExpeditions")
+
 const (
 	explorers      = 8
 	exploreTime    = 8 * time.Second
@@ -35,6 +38,7 @@ func TestExpeditions(t *testing.T) {
 	t.Parallel()
 	var total tallies
 	for seed := range *expeditions {
+		seed += *expeditionFrom
 		synctest.Test(t, func(t *testing.T) { explore(t, uint64(seed), &total) })
 		if t.Failed() {
 			t.Fatalf("history %d", seed)
@@ -54,6 +58,7 @@ type tallies struct {
 // world is three servers, the ways to them, and a client.
 type world struct {
 	t      *testing.T
+	seed   uint64
 	client *memcache.Client
 	sites  [3]*distance
 	ledger *ledger
@@ -63,7 +68,7 @@ type world struct {
 
 func explore(t *testing.T, seed uint64, total *tallies) {
 	random := rand.New(rand.NewPCG(seed, 0))
-	w := &world{t: t, total: total, over: make(chan struct{})}
+	w := &world{t: t, seed: seed, total: total, over: make(chan struct{})}
 	o := memcache.Options{Timeout: exploreTimeout, ReportUnavailable: random.IntN(2) == 0}
 	if seed%2 == 1 {
 		o.Gutter = memcache.Gutter{Expiration: 10 * time.Second}

@@ -65,7 +65,7 @@ func (l *ledger) accuse(a *account, format string, args ...any) {
 	a.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.world.t.Errorf("at %v: %s\n\t%s\nfaults:\n\t%s", time.Since(l.began), fmt.Sprintf(format, args...), notes,
+	l.world.t.Errorf("history %d: at %v: %s\n\t%s\nfaults:\n\t%s", l.world.seed, time.Since(l.began), fmt.Sprintf(format, args...), notes,
 		strings.Join(l.notes[max(0, len(l.notes)-16):], "\n\t"))
 }
 
@@ -117,7 +117,7 @@ func (w *world) wander(random *rand.Rand) {
 			return
 		}
 		w.total.steps.Add(1)
-		ctx, cancel, limit := context.Background(), context.CancelFunc(func() {}), exploreTimeout+20*time.Millisecond // a tick of the watch
+		ctx, cancel, limit := context.Background(), context.CancelFunc(func() {}), exploreTimeout
 		if random.IntN(5) == 0 {
 			limit = time.Duration(1+random.IntN(150)) * time.Millisecond
 			ctx, cancel = context.WithTimeout(ctx, limit)

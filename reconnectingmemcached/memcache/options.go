@@ -60,7 +60,8 @@ type Options struct {
 	// Hash places keys on the servers of Servers or Source. Default [CRC], as gomemcache.
 	Hash Hash
 
-	// Timeout bounds a whole call, dialling, queueing and one retry included. Default 500 ms.
+	// Timeout bounds a whole call: dialling, queueing, one retry, and the questions to other
+	// servers that Gutter and HandOver lead to. Default 500 ms.
 	Timeout time.Duration
 
 	// MaxIdleConns bounds the private connections (large values) kept per server. All other calls

@@ -35,7 +35,7 @@ type found struct {
 }
 
 // Inherit looks for the item of a key that its owner does not have at the owner before that; nil is
-// none.
+// none. The request says when its call began.
 func (l *Lists) Inherit(ctx context.Context, owner *server.Server, r *protocol.Request) *gomemcache.Item {
 	if ctx.Err() != nil {
 		return nil
@@ -55,7 +55,7 @@ func (l *Lists) Inherit(ctx context.Context, owner *server.Server, r *protocol.R
 }
 
 // InheritAll adds to the items of a GetMulti what former owners have of the others.
-func (l *Lists) InheritAll(ctx context.Context, items map[string]*gomemcache.Item, keys []string) {
+func (l *Lists) InheritAll(ctx context.Context, items map[string]*gomemcache.Item, keys []string, began int64) {
 	if l == nil || len(items) == len(keys) || ctx.Err() != nil {
 		return
 	}
@@ -66,7 +66,7 @@ func (l *Lists) InheritAll(ctx context.Context, items map[string]*gomemcache.Ite
 			continue
 		}
 		if owner, err := l.Pick(key); err == nil {
-			parts = l.asks(parts, owner, &protocol.Request{Op: protocol.OpGetMulti, Key: key})
+			parts = l.asks(parts, owner, &protocol.Request{Op: protocol.OpGetMulti, Key: key, Began: began})
 		}
 		for len(to) < len(parts) {
 			owner, _ := l.Pick(key)
@@ -102,7 +102,9 @@ func (l *Lists) asks(parts []server.Part, owner *server.Server, r *protocol.Requ
 		return parts
 	}
 	l.handing.asked.Begin(r.Key)
-	return append(parts, server.Part{Server: s, Request: handOverRequest(s, r.Key)})
+	p := server.Part{Server: s, Request: handOverRequest(s, r.Key)}
+	p.Request.Began = r.Began
+	return append(parts, p)
 }
 
 // handOverRequest asks a former owner for a key.

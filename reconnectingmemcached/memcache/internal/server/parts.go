@@ -50,7 +50,7 @@ func SendParts(ctx context.Context, parts []Part) {
 // Await waits for the outcome of a part that was sent.
 func (p *Part) Await(ctx context.Context) {
 	if p.refused != nil {
-		p.Outcome = RefusedOutcome(p.refused)
+		p.Outcome = RefusedOutcome(&p.Request, p.refused)
 	} else {
 		p.Outcome = p.Server.Finish(ctx, &p.flight, &p.Request)
 	}

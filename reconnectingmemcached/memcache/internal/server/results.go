@@ -289,7 +289,7 @@ func (s *Server) exchangeTraced(ctx context.Context, r *protocol.Request) Outcom
 	ctx, span := s.Env.Tracer.Begin(ctx, s.Operation(r))
 	var out Outcome
 	if permit, err := s.Admit(r); err != nil {
-		out = RefusedOutcome(err)
+		out = RefusedOutcome(r, err)
 	} else {
 		f := s.Begin(ctx, permit, r)
 		out = s.Finish(ctx, &f, r)

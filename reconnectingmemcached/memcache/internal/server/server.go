@@ -138,15 +138,15 @@ func (s *Server) Exchange(ctx context.Context, r *protocol.Request) Outcome {
 	}
 	permit, err := s.Admit(r)
 	if err != nil {
-		return RefusedOutcome(err)
+		return RefusedOutcome(r, err)
 	}
 	f := s.Begin(ctx, permit, r)
 	return s.Finish(ctx, &f, r)
 }
 
 // RefusedOutcome is that of a call that admit turned away.
-func RefusedOutcome(err error) Outcome {
-	return Outcome{Err: err, Replied: err == gomemcache.ErrCacheMiss || errors.Is(err, gomemcache.ErrServerError)} //nolint:errorlint // the very value that admit gives.
+func RefusedOutcome(r *protocol.Request, err error) Outcome {
+	return Outcome{Err: err, Began: r.Began, Replied: err == gomemcache.ErrCacheMiss || errors.Is(err, gomemcache.ErrServerError)} //nolint:errorlint // the very value that admit gives.
 }
 
 // Admit lets a call in, or says why not: [ErrRefused], ErrBusy, ErrCacheMiss for a key whose
@@ -182,14 +182,32 @@ func (s *Server) Admit(r *protocol.Request) (breaker.Permit, error) {
 // Begin sends a call that was admitted; finish must follow.
 func (s *Server) Begin(ctx context.Context, permit breaker.Permit, r *protocol.Request) Flight {
 	f := Flight{call: s.Env.calls.take(), permit: permit, start: s.Env.Now()}
-	if r.Began != 0 {
-		f.start = r.Began
-	}
 	s.watch.arm()
-	if !isLarge(r) {
+	if r.Began != 0 {
+		f.err = s.resume(&f, r.Began)
+	}
+	if f.err == nil && !isLarge(r) {
 		f.err = s.send(ctx, &f, r)
 	}
 	return f
+}
+
+// resume gives a call the time that the requests before it have left, if any is.
+func (s *Server) resume(f *Flight, began int64) error {
+	end := began + int64(s.Env.config.Timeout)
+	left := end - f.start
+	f.start = began
+	if left <= 0 {
+		return faults.ErrTimeout
+	}
+	s.watch.hurry(end)
+	return nil
+}
+
+// resend sends a call that has used up some of its time.
+func (s *Server) resend(ctx context.Context, f *Flight, r *protocol.Request) error {
+	s.watch.hurry(f.start + int64(s.Env.config.Timeout))
+	return s.send(ctx, f, r)
 }
 
 // Finish waits for the outcome, retries once where that is safe, and keeps the books.
@@ -198,7 +216,9 @@ func (s *Server) Finish(ctx context.Context, f *Flight, r *protocol.Request) Out
 	for !f.call.replied && err != nil && s.again(ctx, f, r, err) {
 		r.Again = r.Again || r.Alone || !errors.Is(err, gomemcache.ErrServerError) // else its shared line was refused, and it was not tried itself yet
 		r.Alone = true
-		f.err = s.send(ctx, f, r)
+		if !isLarge(r) {
+			f.err = s.resend(ctx, f, r)
+		}
 		err = s.await(ctx, f, r)
 	}
 	out := Outcome{f.call.item, f.call.items, f.call.number, err, f.call.sent, f.call.replied, f.call.ended, f.call.place, f.start}
@@ -240,7 +260,7 @@ func (s *Server) await(ctx context.Context, f *Flight, r *protocol.Request) erro
 		}
 		// No connection beside the shared one goes to where that goes: the value takes its turn
 		// there.
-		if err := s.send(ctx, f, r); err != nil {
+		if err := s.resend(ctx, f, r); err != nil {
 			f.call.err = err
 			return err
 		}
@@ -277,6 +297,7 @@ func (s *Server) send(ctx context.Context, f *Flight, r *protocol.Request) error
 		if !waitFor(ctx, full.room, left) {
 			return cmp.Or(ctx.Err(), faults.ErrBusy)
 		}
+		s.watch.hurry(f.start + int64(s.Env.config.Timeout))
 	}
 }
 

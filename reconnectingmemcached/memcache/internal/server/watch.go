@@ -37,6 +37,7 @@ type watch struct {
 	timer      *time.Timer // guarded by mu
 	stopped    bool        // guarded by mu
 	due        int64       // when the next tick should come; guarded by mu
+	wanted     int64       // when a tick has to come, unless that has passed; guarded by mu
 	quietSince int64       // since when enough callers wait and ticks come on time; guarded by mu
 	onTime     int         // ticks since; guarded by mu
 }
@@ -56,12 +57,28 @@ func (w *watch) arm() {
 	w.scheduleLocked(w.server.Env.Now() + int64(w.interval))
 }
 
+// hurry has a tick come at the end of a call that goes on, and may end before the next one.
+func (w *watch) hurry(end int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if end < w.wanted || w.wanted <= w.server.Env.Now() {
+		w.wanted = end
+	}
+	if end < w.due {
+		w.scheduleLocked(end)
+	}
+}
+
 func (w *watch) scheduleLocked(due int64) {
 	if w.stopped {
 		return
 	}
+	now := w.server.Env.Now()
+	if w.wanted > now { // a tick under way may not have seen its call
+		due = min(due, w.wanted)
+	}
 	w.due = due
-	delay := time.Duration(due - w.server.Env.Now())
+	delay := time.Duration(due - now)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(delay, w.tick)
 		return
