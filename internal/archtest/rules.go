@@ -245,7 +245,7 @@ func aroundMemcache() []Row {
 		{Package: allMemcached, May: []string{addresses, oneMemcached, breaker, prometheus, observe, tables}, Tests: []string{protocol}},
 		{Package: roster, May: []string{allMemcached, oneMemcached, history, placement}},
 		{Package: picker, May: []string{addresses, allMemcached, oneMemcached, placement, roster, gomemcache}},
-		{Package: gutter, May: []string{allMemcached, oneMemcached, picker, faults, phases, placement, protocol, gomemcache}},
+		{Package: gutter, May: []string{allMemcached, oneMemcached, picker, faults, phases, placement, protocol, gomemcache, observe}},
 		{Package: loads, May: []string{faults}},
 		{Package: lists, May: []string{
 			addresses, adoption, allMemcached, oneMemcached, history, recentKeys, loads, phases, placement, protocol, roster,
@@ -255,7 +255,7 @@ func aroundMemcache() []Row {
 			addresses, allMemcached, oneMemcached, faults, gutter, lists, loads, phases, picker, placement, protocol, roster, sockets, adoption,
 			breaker, backoff, gomemcache, prometheus, clientModel, observe, tables, traces, tracing,
 		}},
-		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints}, Tests: []string{memcache}},
+		{Package: "reconnectingmemcached/memcachedservers", May: []string{endpoints, observe}, Tests: []string{memcache}},
 		{Package: healing, May: []string{memcache, gomemcache, prometheus, observe, traces}},
 	}
 }

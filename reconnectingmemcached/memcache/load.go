@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/backoff"
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/loads"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 )
@@ -217,13 +218,8 @@ func (l *loader) valueItem(value []byte) *Item {
 }
 
 // call is the caller's code.
-func (l *loader) call(ctx context.Context) (value []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			value, err = nil, fmt.Errorf("memcache: Load of %.100q: the function panicked: %v", l.key, p)
-		}
-	}()
-	return l.fn(ctx)
+func (l *loader) call(ctx context.Context) ([]byte, error) {
+	return observe.Sound(fmt.Sprintf("memcache: Load of %.100q: the function", l.key), func() ([]byte, error) { return l.fn(ctx) })
 }
 
 // reloadSoon loads a value that is old anew, unless somebody does so.

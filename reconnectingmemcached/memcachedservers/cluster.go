@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/endpoints"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // Cluster names the nodes of a cluster that lists itself, as those of Amazon ElastiCache and Google
@@ -111,13 +112,18 @@ func (c *Cluster) ask(ctx context.Context, address string) (config, error) {
 	return config{}, errUnknownCommand
 }
 
+// dial calls functions of the user's, whose panic is an error, and so is the end of their
+// goroutine: lists are asked for on goroutines of ours.
 func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 	dial := c.DialContext
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	conn, err := dial(ctx, "tcp", address)
-	if err != nil || c.TLS == nil {
+	conn, err := observe.Sound("memcachedservers: Cluster.DialContext", func() (net.Conn, error) { return dial(ctx, "tcp", address) })
+	switch {
+	case err == nil && conn == nil:
+		return nil, errors.New("memcachedservers: Cluster.DialContext returned neither a connection nor an error")
+	case err != nil || c.TLS == nil:
 		return conn, err
 	}
 	o := c.TLS.Clone()
@@ -125,7 +131,8 @@ func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 		o.ServerName, _, _ = net.SplitHostPort(address)
 	}
 	secured := tls.Client(conn, o)
-	if err := secured.HandshakeContext(ctx); err != nil {
+	_, err = observe.Sound("a function of Cluster.TLS", func() (net.Conn, error) { return secured, secured.HandshakeContext(ctx) })
+	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}

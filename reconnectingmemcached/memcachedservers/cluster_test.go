@@ -3,12 +3,15 @@ package memcachedservers_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +227,50 @@ func TestAClusterThatHangs(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
+}
+
+// A function of the user's that fails while a node is asked left its connection open, and with it
+// the other nodes unasked.
+func TestAClusterWhoseFunctionsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for manner, how := range map[string]func(){"panicked": func() { panic("oops") }, "ended its goroutine": runtime.Goexit} {
+			nodes := &cluster{}
+			nodes.set("node:11211", says(1, "a.example|10.0.0.1|11211", 0))
+			var closed atomic.Int64
+			c := &memcachedservers.Cluster{
+				Endpoint: "node:11211", TLS: &tls.Config{MinVersion: tls.VersionTLS12, Rand: failingRand{how}},
+				DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := nodes.dial(ctx, network, address)
+					return counted{conn, &closed}, err
+				},
+			}
+			if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "a function of Cluster.TLS "+manner) {
+				t.Errorf("%s: List = %v", manner, err)
+			}
+			if closed.Load() != 1 {
+				t.Errorf("%s: %d connections closed, want the one", manner, closed.Load())
+			}
+			c = &memcachedservers.Cluster{
+				Endpoint: "node:11211", DialContext: func(context.Context, string, string) (net.Conn, error) { how(); return nil, nil },
+			}
+			if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "Cluster.DialContext "+manner) {
+				t.Errorf("%s: List = %v", manner, err)
+			}
+		}
+	})
+}
+
+type failingRand struct{ how func() }
+
+func (r failingRand) Read([]byte) (int, error) { r.how(); return 0, nil }
+
+// counted counts its end.
+type counted struct {
+	net.Conn
+	closed *atomic.Int64
+}
+
+func (c counted) Close() error {
+	c.closed.Add(1)
+	return c.Conn.Close()
 }

@@ -10,6 +10,7 @@ import (
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
+	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/protocol"
 	"github.com/holdfast-go/holdfast/reconnectingmemcached/memcache/internal/server"
 )
@@ -46,7 +47,10 @@ func (g *Gutter) beat() {
 		if g.fleet.Ctx.Err() != nil {
 			return
 		}
-		g.beatOnce()
+		observe.Aside(struct{}{}, func() struct{} { // a selector of the caller's may end its goroutine
+			g.beatOnce()
+			return struct{}{}
+		})
 	}
 }
 

@@ -75,15 +75,10 @@ func (l *Lists) ask() {
 }
 
 // gather is a valid answer of the source, which is the caller's code.
-func (l *Lists) gather() (names []string, err error) {
+func (l *Lists) gather() ([]string, error) {
 	ctx, cancel := context.WithTimeout(l.fleet.Ctx, listTime)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("memcache: Source panicked: %v", p)
-		}
-	}()
-	names, err = l.options.Source.List(ctx)
+	names, err := observe.Sound("memcache: Source", func() ([]string, error) { return l.options.Source.List(ctx) })
 	switch {
 	case err != nil:
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -142,15 +141,12 @@ func (e *Env) canaryRequest() string {
 	return e.wordOf(protocol.OpGet) + " " + protocol.CanaryKey + "\r\n"
 }
 
-// dialSafely dials with the caller's function, whose panic must not end the process: it runs on a
-// goroutine of ours.
-func (e *Env) dialSafely(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			conn, err = nil, fmt.Errorf("memcache: DialContext panicked: %v", p)
-		}
-	}()
-	conn, err = e.config.DialContext(ctx, network, address)
+// dialSafely dials with the caller's function, whose panic must not end the process: it is called
+// for goroutines of ours.
+func (e *Env) dialSafely(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := observe.Sound("memcache: DialContext", func() (net.Conn, error) {
+		return e.config.DialContext(ctx, network, address)
+	})
 	if conn == nil && err == nil {
 		return nil, errors.New("memcache: DialContext returned neither a connection nor an error")
 	}

@@ -51,7 +51,8 @@ func (s *Server) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	to := &s.Env.secure
 	if to.tls != nil && s.Network != addresses.NetworkUnix {
 		encrypted := tls.Client(conn, to.configFor(s.Address))
-		if err := encrypted.HandshakeContext(ctx); err != nil {
+		_, err := observe.Sound("a function of Options.TLS", func() (net.Conn, error) { return encrypted, encrypted.HandshakeContext(ctx) })
+		if err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("memcache: TLS handshake with %s: %w", s.Address, err)
 		}
@@ -128,23 +129,24 @@ func (s *Server) loginOnce(ctx context.Context, conn net.Conn, in *bufio.Reader,
 	return token, nil
 }
 
-// token asks for the credentials. The caller's function runs on a goroutine of ours, so its panic
-// must not end the process.
-func (c *secure) token(ctx context.Context, address string) (token string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			token, err = "", fmt.Errorf("%w: Options.Credentials panicked: %v", faults.ErrCredentials, p)
+// token asks for the credentials. The caller's function is called for goroutines of ours, so its
+// panic must not end the process.
+func (c *secure) token(ctx context.Context, address string) (string, error) {
+	type login struct{ user, password string }
+	got, err := observe.Sound("Options.Credentials", func() (as login, err error) {
+		if as.user, as.password, err = c.credentials(ctx, address); err != nil {
+			err = fmt.Errorf("Options.Credentials: %w", err)
 		}
-	}()
-	user, password, err := c.credentials(ctx, address)
+		return as, err
+	})
 	if err != nil {
-		return "", fmt.Errorf("%w: Options.Credentials: %w", faults.ErrCredentials, err)
+		return "", fmt.Errorf("%w: %w", faults.ErrCredentials, err)
 	}
-	if user == "" || strings.ContainsAny(user+password, " \r\n\x00") {
+	if got.user == "" || strings.ContainsAny(got.user+got.password, " \r\n\x00") {
 		return "", fmt.Errorf("%w: Options.Credentials gave a user or a password that memcached cannot take: "+
 			"the user must not be empty, and neither may have a space or a line break", faults.ErrCredentials)
 	}
-	return user + " " + password, nil
+	return got.user + " " + got.password, nil
 }
 
 // warnOfPlainText says once that passwords can be read on the way.
