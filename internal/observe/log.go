@@ -76,9 +76,9 @@ func CauseLabel(err error) string {
 		return "connection refused"
 	case IsReset(err):
 		return "connection reset"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, wsaNetUnreachable), errors.Is(err, wsaHostUnreachable):
 		return "unreachable"
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
+	case IsShortage(err):
 		return "no more connections"
 	case errors.Is(err, fs.ErrNotExist):
 		return "no such file"
@@ -106,9 +106,14 @@ func IsTimeout(err error) bool {
 // and so on (https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2). No
 // other system has errors of these numbers.
 const (
-	wsaConnAborted = syscall.Errno(10053)
-	wsaConnReset   = syscall.Errno(10054)
-	wsaConnRefused = syscall.Errno(10061)
+	wsaTooManyFiles     = syscall.Errno(10024)
+	wsaAddrNotAvailable = syscall.Errno(10049)
+	wsaNetUnreachable   = syscall.Errno(10051)
+	wsaConnAborted      = syscall.Errno(10053)
+	wsaConnReset        = syscall.Errno(10054)
+	wsaNoBuffers        = syscall.Errno(10055)
+	wsaConnRefused      = syscall.Errno(10061)
+	wsaHostUnreachable  = syscall.Errno(10065)
 )
 
 // IsRefused reports whether nobody listens where a connection was asked for.
@@ -120,6 +125,20 @@ func IsRefused(err error) bool {
 func IsReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		errors.Is(err, wsaConnReset) || errors.Is(err, wsaConnAborted)
+}
+
+// IsShortage reports whether this machine has no files, ports or memory left for a connection. That
+// says nothing about the other side.
+func IsShortage(err error) bool {
+	for _, local := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM,
+		wsaTooManyFiles, wsaAddrNotAvailable, wsaNoBuffers,
+	} {
+		if errors.Is(err, local) {
+			return true
+		}
+	}
+	return false
 }
 
 // isTLS reports whether two sides do not agree on how to be sure of each other: a certificate has

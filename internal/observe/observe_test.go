@@ -286,7 +286,10 @@ func TestCauseLabels(t *testing.T) {
 			t.Errorf("%v is %q, want %q", err, got, want)
 		}
 	}
-	for code, want := range map[syscall.Errno]string{10053: "connection reset", 10054: "connection reset", 10061: "connection refused"} {
+	for code, want := range map[syscall.Errno]string{
+		10024: "no more connections", 10049: "no more connections", 10055: "no more connections", 10051: "unreachable", 10065: "unreachable",
+		10053: "connection reset", 10054: "connection reset", 10061: "connection refused",
+	} {
 		if got := observe.CauseLabel(at(code)); got != want || observe.IsReset(at(code)) != (want == "connection reset") {
 			t.Errorf("on Windows, %d is %q, want %q", code, got, want)
 		}

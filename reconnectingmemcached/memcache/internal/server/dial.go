@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 
 	gomemcache "github.com/bradfitz/gomemcache/memcache"
 
@@ -72,10 +71,8 @@ func (s *Server) dialFault(ctx context.Context, err error, began int64) *faults.
 		}
 		return faults.Hard(err)
 	}
-	for _, local := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, local) {
-			return faults.Soft(err)
-		}
+	if observe.IsShortage(err) {
+		return faults.Soft(err)
 	}
 	return faults.Hard(err)
 }
