@@ -57,7 +57,7 @@ type Env struct {
 	secure     secure
 	Log        *slog.Logger
 	Tracer     *tracing.Tracer // nil if there is none
-	epoch      time.Time       // zero of the client's clock
+	epoch      time.Time       // zero of the client's clock, which has passed: 0 stands for no time
 	Ctx        context.Context // of background tasks
 	cancel     context.CancelFunc
 	running    sync.WaitGroup
@@ -78,7 +78,7 @@ type Env struct {
 // NewEnv starts nothing yet.
 func NewEnv(o Config) *Env {
 	e := &Env{
-		config: o, epoch: time.Now(), Log: observe.Logger(o.Logger, o.Name), Histograms: NewHistograms(),
+		config: o, epoch: time.Now().Add(-1), Log: observe.Logger(o.Logger, o.Name), Histograms: NewHistograms(),
 		resolves: o.DialContext == nil, Lookup: lookupHost, Grace: homeGrace,
 	}
 	if o.DialContext == nil {
