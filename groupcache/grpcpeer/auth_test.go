@@ -140,12 +140,25 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// A request that made Authorize panic ended the process: gRPC recovers from nothing.
-func TestAuthorizeThatPanicsRefuses(t *testing.T) {
-	_, addr := serve(t, answerAll(), grpcpeer.Options{Authorize: func(context.Context, string) error { panic("no metadata") }})
-	tr := dial(t, addr, grpcpeer.Options{})
-	if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrRefused) {
-		t.Errorf("Get: %v, want %v", err, wire.ErrRefused)
+// A request that made Authorize panic ended the process: gRPC recovers from nothing. One that ended
+// its goroutine had the peer wait for an answer.
+func TestAuthorizeThatDoesNotReturnRefuses(t *testing.T) {
+	for name, how := range map[string]func(){"panics": func() { panic("no metadata") }, "ends its goroutine": runtime.Goexit} {
+		_, addr := serve(t, answerAll(), grpcpeer.Options{Authorize: func(context.Context, string) error { how(); return nil }})
+		tr := dial(t, addr, grpcpeer.Options{})
+		if _, err := tr.Get(t.Context(), "g", "k", ignore); !errors.Is(err, wire.ErrRefused) {
+			t.Errorf("%s: Get: %v, want %v", name, err, wire.ErrRefused)
+		}
+	}
+}
+
+// So did one that made other code of the user's panic, as a hash of keys.
+func TestARequestThatPanicsIsAnError(t *testing.T) {
+	local := answerAll()
+	local.get = func(context.Context, string, string, func()) (wire.Answer, error) { panic("oops") }
+	_, addr := serve(t, local, grpcpeer.Options{})
+	if _, err := dial(t, addr, grpcpeer.Options{}).Get(t.Context(), "g", "k", ignore); err == nil || !strings.Contains(err.Error(), "oops") {
+		t.Errorf("Get: %v, want an error with the panic", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/multiwire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // service describes what answers peers. All methods are streams of the server, which may send signs
@@ -50,7 +51,14 @@ func (n *Network) handler(method int, answer answering) grpc.StreamHandler {
 	}
 }
 
-func (n *Network) answer(answer answering, s grpc.ServerStream) error {
+// answer makes an error of a panic, which may be one of the user's code. gRPC would let the process
+// end.
+func (n *Network) answer(answer answering, s grpc.ServerStream) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("grpcpeer: the request panicked: %v", v)
+		}
+	}()
 	local := n.local.Load()
 	if local == nil {
 		return status.Error(codes.Unavailable, ErrNoInstance.Error())
@@ -76,15 +84,13 @@ func (n *Network) authorised(ctx context.Context, path string) error {
 	return status.Error(codes.PermissionDenied, status.Convert(err).Message())
 }
 
-// askUser calls Authorize. One that panics has not allowed the request: gRPC, unlike net/http,
-// would let the process end.
-func (n *Network) askUser(ctx context.Context, path string) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("grpcpeer: Options.Authorize panicked: %v", v)
-		}
-	}()
-	return n.options.Authorize(ctx, path)
+// askUser calls Authorize. One that panics, or ends its goroutine, has not allowed the request:
+// gRPC, unlike net/http, would let the process end, or its peer wait.
+func (n *Network) askUser(ctx context.Context, path string) error {
+	_, err := observe.Sound("grpcpeer: Options.Authorize", func() (struct{}, error) {
+		return struct{}{}, n.options.Authorize(ctx, path)
+	})
+	return err
 }
 
 // statusOf is how an error is said to peers.

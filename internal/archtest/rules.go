@@ -222,7 +222,7 @@ func sharedByAll() []Row {
 		{Package: dashboards, May: []string{observe, tables}},
 		{Package: "internal/api"},
 		{Package: traces},
-		{Package: tracing, May: []string{traces}},
+		{Package: tracing, May: []string{traces, observe}},
 	}
 }
 

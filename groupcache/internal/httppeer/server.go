@@ -271,6 +271,7 @@ func (s *Server) bodyLimit(method string) int64 {
 // Getter, the peer asks elsewhere.
 func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request, group, key string) error {
 	var signs *wire.Signs
+	defer func() { signs.Stop() }() // if it panics: there is no answer to show signs on then
 	a, err := s.Local.Get(ctx, group, key, func() { signs = showLife(w, r) })
 	signs.Stop()
 	switch {
@@ -314,6 +315,7 @@ func (s *Server) several(ctx context.Context, w http.ResponseWriter, r *http.Req
 		answers, err = s.Local.GetCached(ctx, group, keys)
 	default:
 		signs := showLife(w, r)
+		defer signs.Stop() // as in get
 		answers, err = s.Local.GetMulti(ctx, group, keys)
 		signs.Stop()
 	}
