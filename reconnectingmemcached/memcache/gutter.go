@@ -51,7 +51,7 @@ func (g Gutter) validate() error {
 	switch {
 	case g.Expiration < 0 || g.Expiration > protocol.LongestRelative:
 		return fmt.Errorf("memcache: Options.Gutter.Expiration is %v: use 0 for no gutter, or at most 30 days", g.Expiration)
-	case g.MaxShare < 0 || g.MaxShare > 1:
+	case !(g.MaxShare >= 0 && g.MaxShare <= 1): // as is what is no number
 		return fmt.Errorf("memcache: Options.Gutter.MaxShare is %v: use a part between 0 and 1; 0 is the default", g.MaxShare)
 	}
 	for _, address := range g.Servers {

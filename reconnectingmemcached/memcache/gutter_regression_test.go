@@ -62,3 +62,23 @@ func TestACopyWhoseDeletionIsRefused(t *testing.T) {
 		check(t, p.client.Close())
 	})
 }
+
+// TestAGutterOfOneCallAtATime tells of a client with MaxInFlight 1, half of which was room for no
+// copy at all.
+func TestAGutterOfOneCallAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := withGutter()
+		o.MaxInFlight = 1
+		c := newFleet(t, newZipf(1)).newProcess(0, o).client
+		defer func() { check(t, c.Close()) }()
+		check(t, c.Set(&memcache.Item{Key: "k"}))
+		owner, err := c.Owner("k")
+		check(t, err)
+		c.ForceDown(owner)
+		check(t, c.Set(&memcache.Item{Key: "k", Value: []byte("v")}))
+		if it, err := c.Get("k"); err != nil || string(it.Value) != "v" {
+			t.Errorf("Get = %+v, %v, want the copy", it, err)
+		}
+	})
+}

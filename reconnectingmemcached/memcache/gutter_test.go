@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -320,6 +321,7 @@ func TestGutterOptions(t *testing.T) {
 		"Gutter.Expiration": {Expiration: -1},
 		"at most 30 days":   {Expiration: 31 * 24 * time.Hour},
 		"Gutter.MaxShare":   {MaxShare: 1.5},
+		"MaxShare is NaN":   {MaxShare: math.NaN()},
 		"Gutter.Servers":    {Servers: []string{"nowhere"}},
 	} {
 		_, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{"a:1"}, Gutter: g})

@@ -92,7 +92,7 @@ func (g *Gutter) holder(key string, owner *server.Server) *server.Server {
 // enter keeps calls for others from taking all of a server; leave must follow if it is true.
 func (g *Gutter) enter(s *server.Server) bool {
 	most := g.options.MaxInFlight
-	if s.Guests.Add(1) <= int64(g.options.MaxShare*float64(most)) || most == 0 {
+	if s.Guests.Add(1) <= max(1, int64(g.options.MaxShare*float64(most))) || most == 0 {
 		return true
 	}
 	s.Guests.Add(-1)

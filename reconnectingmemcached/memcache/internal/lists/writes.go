@@ -33,14 +33,14 @@ func (l *Lists) Write(
 	if !r.Op.LeavesOldValue() { // a lock or a counter: those of before end if it is taken or counted
 		number, err := at(ctx, s, r)
 		if err == nil {
-			l.finishDeletes(ctx, l.beginDeletes(ctx, former, r.Key, began))
+			l.finishDeletes(ctx, l.beginDeletes(ctx, s, former, r.Key, began))
 		}
 		l.overtaken(v, s, r)
 		return number, err
 	}
 	r.Began = began
 	var had bool
-	parts := l.beginDeletes(ctx, former, r.Key, began)
+	parts := l.beginDeletes(ctx, s, former, r.Key, began)
 	first := v.ChangedAfter(l.leftAfter())
 	if first {
 		limited, cancel := context.WithTimeout(ctx, l.options.Timeout/2) // the rest is the owner's
@@ -55,7 +55,7 @@ func (l *Lists) Write(
 	if v.ChangedAfter(time.Duration(began) - l.recentTime()) {
 		// Others may not have heard of the change, and copy in the other direction: from the owner
 		// that has just been told.
-		l.finishDeletes(ctx, l.beginDeletes(ctx, former, r.Key, began))
+		l.finishDeletes(ctx, l.beginDeletes(ctx, s, former, r.Key, began))
 	}
 	l.overtaken(v, s, r)
 	if had && r.Op == protocol.OpDelete && err == gomemcache.ErrCacheMiss { //nolint:errorlint // the very value of an answer.
@@ -72,8 +72,8 @@ func (l *Lists) Wrote(ctx context.Context, key string) {
 	began := l.fleet.Now()
 	l.recent.Add(key, time.Duration(began))
 	if v := l.now.Load(); v != nil {
-		former := v.FormerOwners(key, v.Present.Pick(key))
-		l.finishDeletes(ctx, l.beginDeletes(ctx, former, key, began))
+		owner := v.Present.Pick(key)
+		l.finishDeletes(ctx, l.beginDeletes(ctx, owner, v.FormerOwners(key, owner), key, began))
 		l.handing.asked.Wrote(key)
 	}
 }
@@ -88,9 +88,13 @@ func (l *Lists) overtaken(v *roster.View, s *server.Server, r *protocol.Request)
 	}
 }
 
-func (l *Lists) beginDeletes(ctx context.Context, former []*server.Server, key string, began int64) []server.Part {
+// beginDeletes leaves out what is the owner by another name, lest it deletes what was just written.
+func (l *Lists) beginDeletes(ctx context.Context, owner *server.Server, former []*server.Server, key string, began int64) []server.Part {
 	parts := make([]server.Part, 0, len(former))
 	for _, s := range former {
+		if s.IsSame(owner) {
+			continue
+		}
 		parts = append(parts, server.Part{Server: s, Request: protocol.Request{Op: protocol.OpDelete, Own: true, Key: key, Began: began}})
 	}
 	server.SendParts(ctx, parts)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,28 @@ func (h *home) takes(conn net.Conn) bool {
 		h.at = to
 	}
 	return h.at == to
+}
+
+// IsSame reports whether two names are known to stand for one server. Where a caller's dialer goes
+// is not known: it may be a proxy's address that all connections go to.
+func (s *Server) IsSame(other *Server) bool {
+	at := s.endpoint()
+	return at.IsValid() && at == other.endpoint()
+}
+
+func (s *Server) endpoint() netip.AddrPort {
+	if !s.Env.resolves || s.Network != "tcp" {
+		return netip.AddrPort{}
+	}
+	if s.home.host == "" {
+		at, _ := netip.ParseAddrPort(s.Address)
+		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+	port, err := strconv.ParseUint(s.home.port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(s.home.ip(), uint16(port))
 }
 
 // candidate chooses where to probe next. A server that is down is looked for at its own address
