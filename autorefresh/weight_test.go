@@ -12,22 +12,25 @@ import (
 	"github.com/holdfast-go/holdfast/autorefresh"
 )
 
-type weighed = autorefresh.Cache[int, string]
+type weighed = autorefresh.Cache[int, named]
 
-type weighedOptions = autorefresh.Options[int, string]
+type weighedOptions = autorefresh.Options[int, named]
 
-// weigh is a weigher of texts that counts its calls.
-func weigh(calls *atomic.Int64) func(int, string) uint32 {
-	return func(_ int, text string) uint32 {
+// repeated is a value whose name has n bytes.
+func repeated(letter string, n int) named { return named{Name: strings.Repeat(letter, n)} }
+
+// weigh is a weigher of names that counts its calls.
+func weigh(calls *atomic.Int64) func(int, named) uint32 {
+	return func(_ int, v named) uint32 {
 		calls.Add(1)
-		return uint32(len(text))
+		return uint32(len(v.Name))
 	}
 }
 
 // weightOf is what the items of a cache weigh, negative ones apart.
 func weightOf(c *weighed) (sum uint64) {
-	for _, text := range c.All() {
-		sum += uint64(max(len(text), 1))
+	for _, v := range c.All() {
+		sum += uint64(max(len(v.Name), 1))
 	}
 	return sum
 }
@@ -36,15 +39,15 @@ func TestTheWeightOfAllItemsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		size, calls := new(atomic.Int64), new(atomic.Int64)
 		size.Store(10)
-		var removed []autorefresh.Removal[int, string]
-		c, err := autorefresh.New(func(_ context.Context, key int, _ string) (string, error) {
+		var removed []autorefresh.Removal[int, named]
+		c, err := autorefresh.New(func(_ context.Context, key int, _ named) (named, error) {
 			if key < 0 {
-				return "", autorefresh.ErrNotFound
+				return named{}, autorefresh.ErrNotFound
 			}
-			return strings.Repeat("x", int(size.Load())), nil
+			return repeated("x", int(size.Load())), nil
 		}, weighedOptions{
 			Period: time.Minute, MaxWeight: 1000, Weigh: weigh(calls), NegativeTTL: time.Hour,
-			OnRemoval: func(r autorefresh.Removal[int, string]) { removed = append(removed, r) },
+			OnRemoval: func(r autorefresh.Removal[int, named]) { removed = append(removed, r) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -72,11 +75,11 @@ func TestTheWeightOfAllItemsIsBounded(t *testing.T) {
 		size.Store(15)
 		settle(2 * time.Minute)
 		mustWeigh("refreshed, heavier", 50, 750)
-		if err := c.Set(t.Context(), 0, strings.Repeat("y", 200)); err != nil {
+		if err := c.Set(t.Context(), 0, repeated("y", 200)); err != nil {
 			t.Fatal(err)
 		}
 		mustWeigh("one is set, heavier", 50, 935)
-		if err := c.Set(t.Context(), 0, "y"); err != nil {
+		if err := c.Set(t.Context(), 0, repeated("y", 1)); err != nil {
 			t.Fatal(err)
 		}
 		mustWeigh("one is set, lighter", 50, 736)
@@ -98,8 +101,8 @@ func TestAValueHeavierThanTheBoundIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var size, calls atomic.Int64
 		size.Store(10)
-		c, err := autorefresh.New(func(context.Context, int, string) (string, error) {
-			return strings.Repeat("x", int(size.Load())), nil
+		c, err := autorefresh.New(func(context.Context, int, named) (named, error) {
+			return repeated("x", int(size.Load())), nil
 		}, weighedOptions{Period: time.Minute, MaxWeight: 100, Weigh: weigh(&calls), First: autorefresh.FirstAfterPeriod})
 		if err != nil {
 			t.Fatal(err)
@@ -109,10 +112,10 @@ func TestAValueHeavierThanTheBoundIsNotKept(t *testing.T) {
 			_, _ = c.Load(t.Context(), key)
 		}
 		size.Store(101)
-		if v, err := c.Load(t.Context(), 9); len(v) != 101 || err != nil {
-			t.Errorf("Load of a heavy value = %d bytes, %v", len(v), err)
+		if v, err := c.Load(t.Context(), 9); len(v.Name) != 101 || err != nil {
+			t.Errorf("Load of a heavy value = %d bytes, %v", len(v.Name), err)
 		}
-		if err := c.Set(t.Context(), 8, strings.Repeat("y", 101)); err != nil {
+		if err := c.Set(t.Context(), 8, repeated("y", 101)); err != nil {
 			t.Error(err)
 		}
 		if err := c.Refresh(t.Context(), 4); err != nil {
@@ -137,18 +140,18 @@ func TestTheWeightIsThatOfTheValues(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			var size, calls atomic.Int64
-			c, err := autorefresh.New(func(_ context.Context, key int, old string) (string, error) {
+			c, err := autorefresh.New(func(_ context.Context, key int, old named) (named, error) {
 				time.Sleep(time.Duration(key%3) * 50 * time.Millisecond)
 				n := size.Add(7) % 90
 				switch n % 8 {
 				case 0:
-					return "", autorefresh.ErrNotFound
+					return named{}, autorefresh.ErrNotFound
 				case 1:
-					return strings.Repeat("f", int(n)), autorefresh.ErrTerminal
+					return repeated("f", int(n)), autorefresh.ErrTerminal
 				case 2:
 					return old, errDown
 				}
-				return strings.Repeat("x", int(n)), nil
+				return repeated("x", int(n)), nil
 			}, weighedOptions{
 				Period: time.Second, MaxWeight: 1000, Weigh: weigh(&calls), Workers: 4, NoBreaker: true, TerminalTTL: 3 * time.Second,
 			})
@@ -163,13 +166,13 @@ func TestTheWeightIsThatOfTheValues(t *testing.T) {
 						case 0, 1, 2:
 							_, _ = c.Load(context.Background(), key)
 						case 3:
-							_ = c.Set(context.Background(), key, strings.Repeat("y", n))
+							_ = c.Set(context.Background(), key, repeated("y", n))
 						case 4:
 							_ = c.Refresh(context.Background(), key)
 						case 5:
 							c.Delete(key)
 						case 6:
-							_, _, _ = c.GetOrCreate(key, strings.Repeat("z", n))
+							_, _, _ = c.GetOrCreate(key, repeated("z", n))
 						default:
 							c.Get(key)
 						}
@@ -185,7 +188,7 @@ func TestTheWeightIsThatOfTheValues(t *testing.T) {
 }
 
 func TestWeightsNeedBothOptions(t *testing.T) {
-	heavy := func(int, string) uint32 { return 1 }
+	heavy := func(int, named) uint32 { return 1 }
 	for want, o := range map[string]weighedOptions{
 		"Options.Weigh":     {MaxWeight: 1},
 		"Options.MaxWeight": {Weigh: heavy},
@@ -193,7 +196,7 @@ func TestWeightsNeedBothOptions(t *testing.T) {
 		"Options.Overflow":  {MaxWeight: 1, Weigh: heavy, Overflow: autorefresh.Reject},
 	} {
 		o.Period = time.Hour
-		_, err := autorefresh.New(func(context.Context, int, string) (string, error) { return "", nil }, o)
+		_, err := autorefresh.New(func(context.Context, int, named) (named, error) { return named{}, nil }, o)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New says %v, want %s named", err, want)
 		}
@@ -203,16 +206,16 @@ func TestWeightsNeedBothOptions(t *testing.T) {
 // A Weigh that panics breaks nothing, and is not silent: whoever wrote it must hear of it.
 func TestAPanicOfWeighCountsAsOne(t *testing.T) {
 	log := new(journal)
-	c, err := autorefresh.New(func(context.Context, int, string) (string, error) { return "v", nil }, weighedOptions{
-		Period: time.Hour, MaxWeight: 10, Weigh: func(int, string) uint32 { panic("no scale") },
+	c, err := autorefresh.New(func(context.Context, int, named) (named, error) { return named{Name: "v"}, nil }, weighedOptions{
+		Period: time.Hour, MaxWeight: 10, Weigh: func(int, named) uint32 { panic("no scale") },
 		Logger: log.logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mustClose(t, c)
-	if v, err := c.Load(t.Context(), 1); v != "v" || err != nil {
-		t.Errorf("Load = %q, %v", v, err)
+	if v, err := c.Load(t.Context(), 1); v.Name != "v" || err != nil {
+		t.Errorf("Load = %v, %v", v, err)
 	}
 	if s := c.Stats(); s.Weight != 1 {
 		t.Errorf("it weighs %d", s.Weight)
