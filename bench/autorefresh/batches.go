@@ -26,13 +26,13 @@ func playBatches(ctx context.Context, c config, r *record) error {
 func oneBatching(ctx context.Context, c config, r *record, name string, creates int) error {
 	items, period, periods := 100_000, scaled(c, 5*time.Second, 2*time.Second), 4
 	var calls atomic.Int64
-	cache, err := autorefresh.NewBatch(func(_ context.Context, all []autorefresh.Item[int, int], out []autorefresh.Result[int]) error {
+	cache, err := autorefresh.NewBatch(func(_ context.Context, all []autorefresh.Item[int, int64], out []autorefresh.Result[int64]) error {
 		calls.Add(1)
 		for i := range all {
 			out[i].Value, out[i].Err = all[i].Old, nil
 		}
 		return nil
-	}, autorefresh.Options[int, int]{Period: period, BatchSize: batchSize})
+	}, autorefresh.Options[int, int64]{Period: period, BatchSize: batchSize})
 	if err != nil {
 		return err
 	}

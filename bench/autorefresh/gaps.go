@@ -80,13 +80,13 @@ func playGaps(ctx context.Context, c config, r *record) error {
 func manyItems(ctx context.Context, c config, r *record) error {
 	items, period := scaled(c, 1_000_000, 100_000), scaled(c, 10*time.Second, 2*time.Second)
 	var m atomic.Pointer[meter]
-	refresh := func(_ context.Context, key, old int) (int, error) {
+	refresh := func(_ context.Context, key int, old int64) (int64, error) {
 		if m := m.Load(); m != nil {
 			m.mark(key)
 		}
 		return old, autorefresh.ErrUnchanged
 	}
-	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int]{Period: period})
+	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int64]{Period: period})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func allLoads(ctx context.Context, c config, r *record) error {
 	const workers, loads, stuck, callers, items = 8, 16, 2, 200, 1000
 	var calls, after atomic.Int64
 	var closed atomic.Bool
-	refresh := func(ctx context.Context, key, old int) (int, error) {
+	refresh := func(ctx context.Context, key int, old int64) (int64, error) {
 		calls.Add(1)
 		if closed.Load() {
 			after.Add(1)
@@ -39,14 +39,14 @@ func allLoads(ctx context.Context, c config, r *record) error {
 		return old, nil
 	}
 	before := runtime.NumGoroutine()
-	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int]{
+	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int64]{
 		Period: slowFor / 2, Workers: workers, MaxLoads: loads, MaxStuck: stuck, Timeout: slowFor * 3 / 2, OnEvent: func(autorefresh.Event[int]) {},
 	})
 	if err != nil {
 		return err
 	}
 	for key := range items {
-		if _, _, err := cache.GetOrCreate(key, key); err != nil {
+		if _, _, err := cache.GetOrCreate(key, int64(key)); err != nil {
 			return err
 		}
 	}

@@ -14,12 +14,12 @@ func playHot(ctx context.Context, c config, r *record) error {
 	const items, readsPerSecond = 100_000, 10_000
 	period := scaled(c, 2*time.Second, time.Second)
 	var calls [2]atomic.Int64
-	var caches [2]*autorefresh.Cache[int, int]
+	var caches [2]*autorefresh.Cache[int, int64]
 	for i, hot := range []time.Duration{0, 3 * period} {
-		cache, err := autorefresh.New(func(_ context.Context, _, old int) (int, error) {
+		cache, err := autorefresh.New(func(_ context.Context, _ int, old int64) (int64, error) {
 			calls[i].Add(1)
 			return old, nil
-		}, autorefresh.Options[int, int]{Period: period, HotFor: hot})
+		}, autorefresh.Options[int, int64]{Period: period, HotFor: hot})
 		if err != nil {
 			return err
 		}

@@ -33,13 +33,13 @@ func playIdle(ctx context.Context, c config, r *record) error {
 
 // idleShare is what a cache costs whose source costs nothing.
 func idleShare(ctx context.Context, c config, period time.Duration) (float64, error) {
-	cache, err := autorefresh.New(func(_ context.Context, _, old int) (int, error) { return old, nil },
-		autorefresh.Options[int, int]{Period: period})
+	cache, err := autorefresh.New(func(_ context.Context, _ int, old int64) (int64, error) { return old, nil },
+		autorefresh.Options[int, int64]{Period: period})
 	if err != nil {
 		return 0, err
 	}
 	for key := range 1_000_000 {
-		if _, _, err := cache.GetOrCreate(key, key); err != nil {
+		if _, _, err := cache.GetOrCreate(key, int64(key)); err != nil {
 			return 0, err
 		}
 	}

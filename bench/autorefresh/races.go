@@ -22,11 +22,11 @@ func playRaces(ctx context.Context, c config, r *record) error {
 // deletions deletes and re-creates items while they are refreshed with the value that they had.
 func deletions(ctx context.Context, trials int, r *record) error {
 	const keys = 4
-	refresh := func(_ context.Context, _, old int) (int, error) {
+	refresh := func(_ context.Context, _ int, old int64) (int64, error) {
 		runtime.Gosched()
 		return old, nil
 	}
-	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int]{Period: 10 * time.Millisecond, NoBreaker: true})
+	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int64]{Period: 10 * time.Millisecond, NoBreaker: true})
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func deletions(ctx context.Context, trials int, r *record) error {
 			}
 		})
 		deleters.Go(func() {
-			for generation := 1; generation <= trials/keys && ctx.Err() == nil; generation++ {
+			for generation := int64(1); generation <= int64(trials/keys) && ctx.Err() == nil; generation++ {
 				v, created, err := cache.GetOrCreate(key, generation)
 				runtime.Gosched()
 				now, there := cache.Get(key)
@@ -65,8 +65,8 @@ func deletions(ctx context.Context, trials int, r *record) error {
 // creations lets four goroutines create the same items.
 func creations(ctx context.Context, trials int, r *record) error {
 	const callers = 4
-	cache, err := autorefresh.New(func(_ context.Context, _, old int) (int, error) { return old, nil },
-		autorefresh.Options[int, int]{Period: time.Hour})
+	cache, err := autorefresh.New(func(_ context.Context, _ int, old int64) (int64, error) { return old, nil },
+		autorefresh.Options[int, int64]{Period: time.Hour})
 	if err != nil {
 		return err
 	}
@@ -76,12 +76,12 @@ func creations(ctx context.Context, trials int, r *record) error {
 	for id := range callers {
 		all.Go(func() {
 			for key := 0; key < trials && ctx.Err() == nil; key++ {
-				v, created, err := cache.GetOrCreate(key, id)
+				v, created, err := cache.GetOrCreate(key, int64(id))
 				if created {
 					winners[key].Add(1)
 				}
 				if err == nil {
-					values[key].Add(int64(v))
+					values[key].Add(v)
 				}
 			}
 		})
@@ -90,7 +90,7 @@ func creations(ctx context.Context, trials int, r *record) error {
 	wrong := 0
 	for key := range trials {
 		v, _ := cache.Get(key)
-		if winners[key].Load() != 1 || values[key].Load() != int64(callers*v) {
+		if winners[key].Load() != 1 || values[key].Load() != callers*v {
 			wrong++
 		}
 	}

@@ -12,7 +12,7 @@ func playStuck(ctx context.Context, c config, r *record) error {
 	const items, period, workers = 100, time.Second, 2
 	m := newMeter(items, period, period)
 	free := make(chan struct{})
-	refresh := func(_ context.Context, key, old int) (int, error) {
+	refresh := func(_ context.Context, key int, old int64) (int64, error) {
 		if key == 0 {
 			<-free
 			return old, nil
@@ -20,7 +20,7 @@ func playStuck(ctx context.Context, c config, r *record) error {
 		m.mark(key)
 		return old + 1, nil
 	}
-	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int]{Period: period, Workers: workers, Timeout: 2 * time.Second})
+	cache, err := autorefresh.New(refresh, autorefresh.Options[int, int64]{Period: period, Workers: workers, Timeout: 2 * time.Second})
 	if err != nil {
 		return err
 	}
