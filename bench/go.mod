@@ -44,7 +44,3 @@ require (
 )
 
 replace github.com/holdfast-go/holdfast/sentinel/goredis => ../sentinel/goredis
-
-replace golang.org/x/sys => golang.org/x/sys v0.47.0
-
-replace go.uber.org/atomic => go.uber.org/atomic v1.11.0
