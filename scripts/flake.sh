@@ -65,7 +65,6 @@ burner=$!
 for ((round = 1; round <= rounds; round++)); do
   begin=$SECONDS
   lanes lane
-  lane <"$work/alone"
   echo "round $round of $rounds: $((SECONDS - begin)) s"
 done
 kill "$burner"

@@ -48,30 +48,34 @@ run() {
   return 1
 }
 
-# These measure time as users would feel it, and keep both processors busy: they run alone.
-measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede|examples/autorefresh)$'
-# The others wait more than they compute: so many run side by side.
-side=8
+# These measure time as users would feel it, and compute more than they wait: they come last, two at a time.
+measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede)$'
 # These begin, so that nobody waits for them at the end.
-long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
+long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|sentinel|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
 
-# plan FOLDER writes the programs that were kept in one into $work/most and $work/alone.
+# plan FOLDER writes the programs that were kept in one into $work/most and $work/last.
 plan() {
   : >"$work/most"
-  : >"$work/alone"
+  : >"$work/last"
   kept "$1" | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
-    { file = $1 ~ measure ? "alone" : "most" }
+    { file = $1 ~ measure ? "last" : "most" }
     $1 ~ long { print $2 > (work "/" file); next }
     { later[file] = later[file] $2 "\n" }
     END { for (file in later) printf "%s", later[file] > (work "/" file) }'
 }
 
-# lanes COMMAND runs as many of a command side by side as programs do, which read from $work/most: each line is read by one.
-lanes() {
+# beside COUNT FILE COMMAND runs a command so many times side by side. It reads names of programs from the file: each one is read by one of them.
+beside() {
   local n waited=()
-  for ((n = 0; n < side; n++)); do
-    "$1" <&3 &
+  for ((n = 0; n < $1; n++)); do
+    "$3" <&3 &
     waited+=($!)
-  done 3<"$work/most"
+  done 3<"$2"
   wait "${waited[@]}"
+}
+
+# lanes COMMAND runs a command with all programs that were planned. Most wait more than they compute.
+lanes() {
+  beside 8 "$work/most" "$1"
+  beside 2 "$work/last" "$1"
 }

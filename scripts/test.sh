@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and tests modules. First all test programs are built, with every processor. Then most of them run eight at a time, as they wait more than
-# they compute: the longest begin. Those that measure time as users would feel it, and keep both processors busy, come last, and alone. What is
-# tested without the race detector computes all the time: it takes what the others leave of the processors.
+# they compute: the longest begin. Those that measure time as users would feel it, and keep processors busy, come last, two at a time. What is tested
+# without the race detector computes all the time: it takes what the others leave of the processors.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -70,7 +70,6 @@ set -f # flags are patterns
 (timeout=1h calmly lane <"$work/calm") &
 calm=$!
 lanes lane
-lane <"$work/alone"
 wait "$calm"
 set +f
 echo "tested in $((SECONDS - begin)) s, the build included"
