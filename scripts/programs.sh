@@ -32,18 +32,18 @@ run() {
   local program=$1 dir name from=$SECONDS
   shift
   dir=$(cat "${program%.test}.dir")
-  name=${dir#"$root"/}
+  name="${dir#"$root"/}${*:+ $*}"
   if (
     cd "$dir" && GORACE="atexit_sleep_ms=10 ${GORACE-}" "$program" -test.paniconexit0 -test.shuffle=on -test.timeout="${timeout-10m}" "$@"
     code=$?
     times >"$program.times"
     exit $code
   ) </dev/null >"$program.out" 2>&1; then
-    printf 'ok    %3d s (%4s s of a processor)  %s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name $*"
+    printf 'ok    %3d s (%4s s of a processor)  %s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name"
     grep -E 'SKIPPED|[0-9] histories' "$program.out" | sort -u | head -5
     return 0
   fi
-  printf 'FAIL  %3d s (%4s s of a processor)  %s\n%s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name $*" "$(cat "$program.out")"
+  printf 'FAIL  %3d s (%4s s of a processor)  %s\n%s\n' $((SECONDS - from)) "$(computed "$program.times")" "$name" "$(cat "$program.out")"
   touch "$work/failed"
   return 1
 }
