@@ -72,8 +72,16 @@ type peerOf struct {
 	in *bufio.Reader
 }
 
-// next reads a request. It is short.
-func (p *peerOf) next() (frame.Head, string, error) {
+// next reads a request, or an answer: a busy machine may show signs of life before that. It is
+// short.
+func (p *peerOf) next() (h frame.Head, body string, err error) {
+	for h.Kind = frame.Loading; err == nil && h.Kind == frame.Loading; {
+		h, body, err = p.read()
+	}
+	return h, body, err
+}
+
+func (p *peerOf) read() (frame.Head, string, error) {
 	raw := make([]byte, frame.HeadSize)
 	if _, err := io.ReadFull(p.in, raw); err != nil {
 		return frame.Head{}, "", err
