@@ -56,7 +56,7 @@ func newInstance(o Options, now func() time.Time) (*Instance, error) {
 	log := observe.Logger(o.Logger, o.Name)
 	i := &Instance{options: o, metrics: metrics.NewGroupcache(o.Name), groups: make(map[string]*Group)}
 	i.process = process.New(process.Options{
-		Now: now, Log: log, Tracer: tracing.New(o.Trace, trace.Groupcache, o.Name, log).Aside(), Handover: o.Handover,
+		Now: now, Log: log, Tracer: tracing.New(o.Trace, trace.Groupcache, o.Name, log), Handover: o.Handover,
 	}, o.limits())
 	var err error
 	if i.pool, err = i.addPool(o.Self, o); err != nil {

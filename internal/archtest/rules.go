@@ -152,7 +152,7 @@ func partsOfAGroup() []Row {
 		{Package: handover, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupTiers, peerWire, peer, multiwire, snapshot, observe}},
 		{Package: fetcher, May: []string{groupShared, groupLoader, groupOutcome, flight, store, groupRoute, peerWire, peer, multiwire}},
 		{Package: finder, May: []string{groupShared, groupLoader, handover, fetcher, groupOutcome, peer, observe, traces}},
-		{Package: writer, May: []string{peerWire, groupShared, groupLoader, groupOutcome, groupRoute, store, groupTiers, writes}, Tests: []string{groupProcess, peer}},
+		{Package: writer, May: []string{peerWire, groupShared, groupLoader, groupOutcome, groupRoute, store, groupTiers, writes, observe}, Tests: []string{groupProcess, peer}},
 		{Package: groupParts, May: []string{groupShared, groupLoader, handover, fetcher, finder, writer}},
 		{Package: answers, May: []string{groupShared, groupParts, groupOutcome, groupProcess, groupTiers, peerWire, peer, writes, multiwire, traces, tracing}},
 		{Package: cluster, May: []string{answers, peerWire, peer, httppeer, groupOutcome, backoff, observe}},
@@ -222,7 +222,7 @@ func sharedByAll() []Row {
 		{Package: dashboards, May: []string{observe, tables}},
 		{Package: "internal/api"},
 		{Package: traces},
-		{Package: tracing, May: []string{traces, observe}},
+		{Package: tracing, May: []string{traces}},
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/holdfast-go/holdfast/internal/observe"
 	"github.com/holdfast-go/holdfast/trace"
 )
 
@@ -19,7 +18,6 @@ type Tracer struct {
 	system, client string
 	log            *slog.Logger
 	told           atomic.Bool // of a panic
-	aside          bool
 }
 
 // New returns nil for no tracer.
@@ -31,15 +29,6 @@ func New(t trace.Tracer, system, client string, log *slog.Logger) *Tracer {
 	return &Tracer{tracer: t, propagator: p, system: system, client: client, log: log}
 }
 
-// Aside has the tracer called on goroutines of their own, as a tracer may end its goroutine, and
-// that may be one of the client's, for which others wait. It may be called on nil.
-func (t *Tracer) Aside() *Tracer {
-	if t != nil {
-		t.aside = true
-	}
-	return t
-}
-
 // Span is an operation under way. Its zero value tells nobody.
 type Span struct {
 	tracer *Tracer
@@ -48,21 +37,6 @@ type Span struct {
 
 // Begin begins an operation of the client. If the tracer fails the context is the caller's.
 func (t *Tracer) Begin(ctx context.Context, op trace.Operation) (within context.Context, s Span) {
-	if !t.aside {
-		return t.begin(ctx, op)
-	}
-	type begun struct {
-		within context.Context //nolint:containedctx // it is a result
-		span   Span
-	}
-	b := observe.Aside(begun{within: ctx}, func() (b begun) {
-		b.within, b.span = t.begin(ctx, op)
-		return b
-	})
-	return b.within, b.span
-}
-
-func (t *Tracer) begin(ctx context.Context, op trace.Operation) (within context.Context, s Span) {
 	within = ctx
 	defer t.recover()
 	op.System, op.Client = t.system, t.client
@@ -81,28 +55,8 @@ func (s Span) End(o trace.Outcome) {
 	if s.span == nil {
 		return
 	}
-	if s.tracer.aside {
-		s.tracer.call(func() { s.span.End(o) })
-		return
-	}
 	defer s.tracer.recover()
 	s.span.End(o)
-}
-
-// call calls the tracer.
-func (t *Tracer) call(do func()) {
-	soundly := func() {
-		defer t.recover()
-		do()
-	}
-	if !t.aside {
-		soundly()
-		return
-	}
-	observe.Aside(struct{}{}, func() struct{} {
-		soundly()
-		return struct{}{}
-	})
 }
 
 // maxHeader is how long a header that carries a trace is at most, in bytes: as much as baggage may
@@ -117,12 +71,11 @@ func (t *Tracer) Inject(ctx context.Context, set func(key, value string)) {
 	if t == nil || t.propagator == nil {
 		return
 	}
-	t.call(func() {
-		t.propagator.Inject(ctx, func(key, value string) {
-			if isName(key) && isValue(value) {
-				set(key, value)
-			}
-		})
+	defer t.recover()
+	t.propagator.Inject(ctx, func(key, value string) {
+		if isName(key) && isValue(value) {
+			set(key, value)
+		}
 	})
 }
 
@@ -150,11 +103,10 @@ func (t *Tracer) Extract(ctx context.Context, get func(key string) string) (foun
 		return ctx
 	}
 	found = ctx
-	t.call(func() {
-		if extracted := t.propagator.Extract(ctx, bounded(get)); extracted != nil {
-			found = extracted
-		}
-	})
+	defer t.recover()
+	if extracted := t.propagator.Extract(ctx, bounded(get)); extracted != nil {
+		found = extracted
+	}
 	return found
 }
 

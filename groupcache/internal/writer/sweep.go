@@ -60,7 +60,9 @@ func (w *Writer) sweep(ctx context.Context, id, prefix string, targets []route.T
 		return writes.Round[route.Target]{
 			Life: w.group.Process.Life,
 			Tell: func(t route.Target) error {
-				return t.Sweep(ctx, w.group.Name, writes.Sweep{Phase: phase, ID: id, Prefix: prefix})
+				return w.aside(func() error {
+					return t.Sweep(ctx, w.group.Name, writes.Sweep{Phase: phase, ID: id, Prefix: prefix})
+				})
 			},
 			Miss: func(t route.Target, err error) {
 				t.Miss(writes.Removal{Group: w.group.Name, Key: prefix, Prefix: true}, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-go/holdfast/groupcache/internal/tiers"
 	"github.com/holdfast-go/holdfast/groupcache/internal/wire"
 	"github.com/holdfast-go/holdfast/groupcache/internal/writes"
+	"github.com/holdfast-go/holdfast/internal/observe"
 )
 
 // A Writer writes keys of a group. Make it with New. It is safe for concurrent use.
@@ -124,12 +125,23 @@ func (w *Writer) run(ctx context.Context, key string, one writing, earlier <-cha
 	told := context.WithoutCancel(ctx)
 	round := writes.Round[route.Target]{
 		Life:     w.group.Process.Life,
-		Tell:     func(t route.Target) error { return one.tell(told, t) },
+		Tell:     func(t route.Target) error { return w.aside(func() error { return one.tell(told, t) }) },
 		Miss:     func(t route.Target, err error) { t.Miss(writes.Removal{Group: w.group.Name, Key: key}, err) },
 		Hopeless: wire.Hopeless,
 		Down:     wire.ErrUnavailable,
 	}
 	return unavailable(one.targets, round.Run(one.targets))
+}
+
+// errEnded is the error of a target that was not told, or has not said so.
+var errEnded = errors.New("groupcache: Options.Trace ended the goroutine of a request")
+
+// aside tells a target on a goroutine of its own if there is a tracer, as that may end it.
+func (w *Writer) aside(tell func() error) error {
+	if w.group.Process.Tracer == nil {
+		return tell()
+	}
+	return observe.Aside(errEnded, tell)
 }
 
 // unavailable joins the errors of targets that could not be told.
