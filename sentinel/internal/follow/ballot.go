@@ -331,6 +331,9 @@ func (s *State) leftAt(addr string, next saying, why Trigger) int64 {
 		v := s.voters.find(c.by)
 		return c.addr == next.addr && v != nil && v.fresh(s.now) && s.named(v) == addr && v.report.Epoch > p.epoch
 	})
+	if p.owned && addr == p.addr { // a later one is invented, or of a failover that may be undone
+		return p.epoch
+	}
 	if before && told && next.addr != p.addr {
 		return p.epoch + 1
 	}

@@ -120,7 +120,7 @@ func (s *State) judgeClaim() {
 	s.primary.epoch = claimed.epoch
 	s.claim = claim{}
 	if !moves {
-		s.primary.told = claimed.epoch // what it was before means nothing any more
+		s.primary.told, s.primary.owned = claimed.epoch, true // what it was before means nothing any more
 		s.confirm()
 		return
 	}

@@ -296,6 +296,7 @@ func (s *State) raise() {
 		s.confirm()
 	}
 	s.skip(best)
+	s.primary.owned = s.primary.owned || best > s.primary.epoch
 	s.primary.epoch = best
 	s.concede()
 }
@@ -351,7 +352,7 @@ func (s *State) aim(addr string, epoch int64) {
 	s.cut(fmt.Errorf("the sentinels name %s", addr))
 	s.leaveReturn()
 	s.skip(epoch)
-	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
+	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told, s.primary.owned = addr, "", epoch, 0, true
 	s.retry()
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
 }
@@ -465,14 +466,16 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.comeBack(addr)
 	s.noReplica(addr)
 	if addr != p.addr {
-		p.id, p.told = s.runID(addr), 0 // as of a replica: it may be announced by another address
+		// As of a replica: it may be announced by another address.
+		p.id, p.told, p.owned = s.runID(addr), 0, false
 	}
 	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), p.hearsay && addr == from && epoch == 0 // a return confirms nothing
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
 	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {
-		p.epoch = epoch // else one that has gone wrong may have announced it: raise notes what the others say
+		// Else one that has gone wrong may have announced it: raise notes what the others say.
+		p.epoch, p.owned = epoch, true
 	}
 	to := Up
 	if moved {

@@ -282,3 +282,27 @@ func TestAnInventedEpochKeepsNobodyFromGoingBack(t *testing.T) {
 	p.answer(serverA, true)
 	p.is(follow.Up, serverA)
 }
+
+// A failover was undone: its leader died once it had seen the promotion, and told the others of
+// that epoch when it was back. One that had gone wrong had given the primary of before the same
+// epoch earlier, and nobody went back there for fifteen seconds, though the replica was one again.
+func TestAnEpochThatOneToldKeepsNobodyFromAFailoverThatIsUndone(t *testing.T) {
+	p := up(t, follow.Config{})
+	leader, others := seeds()[0], seeds()[1:]
+	p.hear(report(serverA, 2), others[1])
+	p.push(leader, follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.push(leader, follow.Promoted, serverB)
+	p.is(follow.Up, serverB)
+	p.hear(midway(serverA, 2), leader)
+	p.step(follow.Unheard{Sentinel: leader, Asked: p.now})
+	for range 2 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), others...)
+	}
+	p.pass(time.Second)
+	p.hear(report(serverA, 2), seeds()...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}

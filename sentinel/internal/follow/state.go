@@ -101,6 +101,7 @@ type primary struct {
 	id    string // its run id, as most sentinels tell it; empty if they do not
 	last  string // that served last
 	epoch int64
+	owned bool // epoch is its own: most have named it at that; else it is that of the one before
 	// told is the latest epoch at which a sentinel has announced it: one that has gone wrong may
 	// have invented that.
 	told int64
