@@ -65,8 +65,13 @@ func (s *State) missed(v *voter) {
 	if len(all) == 0 {
 		return
 	}
+	heard := slices.DeleteFunc(slices.Clone(s.move.chosen), func(c selection) bool {
+		return c.by != v.addr || c.guessed || !s.pending(c)
+	})
 	s.selected(Pushed{Sentinel: v.addr, Kind: Selected, Addr: all[0].Addr})
 	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr })
+	s.move.chosen = append(s.move.chosen, heard...) // most may list it in a moment
+
 	for _, r := range all[:min(len(all), maxMissed)] { // each is asked in its turn
 		s.move.chosen = append(s.move.chosen, selection{by: v.addr, addr: r.Addr, at: s.now, guessed: true})
 	}

@@ -1,6 +1,7 @@
 package follow_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -305,4 +306,30 @@ func TestAnEpochThatOneToldKeepsNobodyFromAFailoverThatIsUndone(t *testing.T) {
 	p.hear(report(serverA, 2), seeds()...)
 	p.answer(serverA, true)
 	p.is(follow.Up, serverA)
+}
+
+// A sentinel that was heard anew had selected a replica that most did not list yet. Others were
+// asked in its place, it was forgotten, and so writes went on at the primary of before.
+func TestASelectionOfAReplicaThatFewListIsNotForgottenForOthers(t *testing.T) {
+	without := func(r *follow.Report) *follow.Report {
+		r.Replicas = slices.DeleteFunc(r.Replicas, func(x follow.Replica) bool { return x.Addr == serverC })
+		return r
+	}
+	p := up(t, follow.Config{})
+	p.unheard(seeds()...)
+	p.push(seeds()[0], follow.Selected, serverC)
+	p.pass(5 * time.Millisecond)
+	p.hear(midway(serverA, 1), seeds()[0])
+	p.hear(without(report(serverA, 1)), seeds()[1:]...)
+	p.pass(20 * time.Millisecond)
+	p.hear(midway(serverA, 1), seeds()[0])
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.is(follow.Fenced, serverA)
+	if link := p.links[serverB]; link != 0 {
+		p.answer(serverB, false)
+	}
+	p.pass(5 * time.Millisecond)
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
 }
