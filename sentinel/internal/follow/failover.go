@@ -392,6 +392,9 @@ func (s *State) holds(addr string) bool {
 		return true
 	}
 	a.state, a.at = waiting, s.now
+	if !a.until.IsZero() {
+		a.until = later(a.until, s.now.Add(confirmWithin))
+	}
 	return false
 }
 

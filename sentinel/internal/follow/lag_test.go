@@ -333,3 +333,24 @@ func TestASelectionOfAReplicaThatFewListIsNotForgottenForOthers(t *testing.T) {
 	p.answer(serverC, true)
 	p.is(follow.Provisional, serverC)
 }
+
+// The same, just before it would have been let go, at a server that is far away: that it was asked
+// anew had it given up, and the announcement counted as refuted.
+func TestAWordThatIsAskedForAnewIsWaitedFor(t *testing.T) {
+	p := up(t, follow.Config{Mode: follow.FenceOnly})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	for range 6 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.pass(900 * time.Millisecond)
+	p.done = nil
+	p.hear(report(serverB, 2), seeds()[0])
+	p.pass(300 * time.Millisecond)
+	if n := count[follow.Ask](p); n != 1 || count[follow.Mismatch](p) != 0 {
+		t.Fatalf("it is asked %d times: %+v", n, p.done)
+	}
+	p.step(follow.Answered{Link: p.links[serverB], Primary: true})
+	p.is(follow.Up, serverB)
+}
