@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,5 +57,65 @@ func TestALockOnAServerThatWasRenamed(t *testing.T) {
 	}
 	if locks == 0 {
 		t.Error("no key is where it was: this shows nothing")
+	}
+}
+
+// TestALockThatIsTakenWhileItsServerIsRenamed tells of one that was deleted, too, as the list had
+// changed when it was taken.
+func TestALockThatIsTakenWhileItsServerIsRenamed(t *testing.T) {
+	t.Parallel()
+	fake := testutil.StartFake(t)
+	_, port, err := net.SplitHostPort(fake.Addr())
+	check(t, err)
+	names := []string{fake.Addr(), testutil.StartFake(t).Addr(), testutil.StartFake(t).Addr()}
+	renamed := append([]string{net.JoinHostPort("localhost", port)}, names[1:]...)
+	after, err := memcache.NewWithOptions(nil, memcache.Options{Servers: renamed, Hash: memcache.Rendezvous})
+	check(t, err)
+	defer func() { check(t, after.Close()) }()
+	source := &list{names: names}
+	c, err := memcache.NewWithOptions(nil, memcache.Options{
+		Source: source, SourceInterval: 100 * time.Millisecond, Timeout: time.Minute, HangTimeout: -1, Hash: memcache.Rendezvous,
+	})
+	check(t, err)
+	defer func() { check(t, c.Close()) }()
+	check(t, c.Ping())
+	key := keyAt(t, after, renamed[0], keyAt(t, c, names[0], "lock"))
+	for owner := ""; owner != names[0]; {
+		key = keyAt(t, after, renamed[0], key+"+")
+		owner, err = c.Owner(key)
+		check(t, err)
+	}
+	asked, change := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	fake.SetFault(func(cmd testutil.Command) testutil.Fault {
+		if cmd.Verb == "add" {
+			once.Do(func() {
+				close(asked)
+				<-change
+			})
+		}
+		return testutil.Fault{}
+	})
+	taken := make(chan error, 1)
+	go func() { taken <- c.Add(&memcache.Item{Key: key, Value: []byte("mine")}) }()
+	<-asked
+	source.set(nil, renamed...)
+	for c.ListStats().Changes < 2 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	check(t, c.Ping())                                  // it is known where the name leads
+	for c.Stats()[renamed[0]].MissedInvalidations > 0 { // what was written just before the change
+		time.Sleep(time.Millisecond)
+	}
+	close(change)
+	check(t, <-taken)
+	if err := c.Add(&memcache.Item{Key: key, Value: []byte("another's")}); !errors.Is(err, memcache.ErrNotStored) {
+		t.Errorf("Add of a lock that is taken = %v, want ErrNotStored", err)
+	}
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		if _, err := c.Get(key); err != nil {
+			t.Fatalf("the lock: %v", err)
+		}
 	}
 }

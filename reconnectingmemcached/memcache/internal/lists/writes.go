@@ -79,10 +79,10 @@ func (l *Lists) Wrote(ctx context.Context, key string) {
 }
 
 // overtaken deletes at the new owner a key that was written at the one before while the list
-// changed.
+// changed. One that only has another name now was told itself.
 func (l *Lists) overtaken(v *roster.View, s *server.Server, r *protocol.Request) {
 	if after := l.now.Load(); after != v {
-		if owner := after.Present.Pick(r.Key); owner != s {
+		if owner := after.Present.Pick(r.Key); owner != s && !owner.IsSame(s) {
 			owner.NoteMissed(&protocol.Request{Op: protocol.OpDelete, Key: r.Key}, server.Outcome{})
 		}
 	}
