@@ -20,6 +20,7 @@ type call struct {
 	state atomic.Uint64 // generation<<1 | settled
 	done  chan struct{} // receives once for each life that another than the caller settles
 	place place         // of its request; the caller's own
+	given int64         // as of its flight; the caller's own
 
 	// Written by the one who settled it, before done.
 	item    *gomemcache.Item
@@ -57,7 +58,7 @@ func (c *call) begin() uint64 {
 
 func (c *call) clear() {
 	c.item, c.items, c.number, c.err, c.sent, c.replied, c.ended = nil, nil, 0, nil, false, false, 0
-	c.place = place{}
+	c.place, c.given = place{}, 0
 }
 
 // settle claims the right to write the outcome; only the first of a life gets it.
@@ -93,6 +94,7 @@ type entry struct {
 	key        string
 	keys       []string // GetMulti
 	start      int64    // when the call began, in nanoseconds of the client's clock
+	given      int64    // since when the server has its time for it, same clock
 	size       int      // bytes on the wire
 	op         protocol.Op
 	overdue    bool // its time has passed, and the watch has seen it

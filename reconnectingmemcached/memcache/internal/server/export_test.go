@@ -233,7 +233,7 @@ func Oldest(requests ...Waiting) (start int64, ok bool) {
 	l := new(line)
 	for _, r := range requests {
 		c := new(calls).take()
-		e := entry{call: c, generation: c.begin(), start: r.Start}
+		e := entry{call: c, generation: c.begin(), start: r.Start, given: r.Start}
 		if r.Settled {
 			c.settle(e.generation)
 		}

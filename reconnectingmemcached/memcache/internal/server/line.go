@@ -130,7 +130,7 @@ func (l *line) makeRoomLocked() {
 
 func (l *line) queueLocked(r *protocol.Request, c *call, generation uint64, start int64) {
 	before := len(l.queued)
-	e := entry{call: c, generation: generation, key: r.Key, keys: r.Keys, start: start, op: r.Op, valueless: r.Valueless}
+	e := entry{call: c, generation: generation, key: r.Key, keys: r.Keys, start: start, given: max(start, c.given), op: r.Op, valueless: r.Valueless}
 	switch {
 	case (r.Op == protocol.OpGet || r.Op == protocol.OpGetMulti) && !r.Alone && !l.server.asksAlone(start):
 		keys := max(len(r.Keys), 1)
@@ -407,7 +407,9 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 	for i := range l.waiting.size {
 		if e := l.waiting.nth(i); e.start <= before && e.call.settle(e.generation) {
 			e.call.err, e.call.sent = faults.ErrTimeout, i < l.written || !l.halted
-			latest = max(latest, e.start)
+			if e.given <= before { // else its server has some time left, though its caller has none
+				latest = max(latest, e.start)
+			}
 			settled = append(settled, e.call)
 		}
 	}
@@ -417,8 +419,8 @@ func (l *line) overdue(before int64, isLast bool) (settled []*call, latest int64
 // givenLocked is since when the server has had its time for a request: since there is a connection,
 // if the dial took most of a call's time. A server that is so far is to keep its connection.
 func (l *line) givenLocked(e *entry) int64 {
-	if l.conn == nil || l.since-e.start <= int64(l.server.Env.config.Timeout)/2 {
-		return e.start
+	if l.conn == nil || l.since-e.given <= int64(l.server.Env.config.Timeout)/2 {
+		return e.given
 	}
 	return l.since
 }

@@ -60,7 +60,9 @@ func (s *Server) privateFault(ctx context.Context, f *Flight, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case faults.IsTimeout(err) && !s.IsDown():
-		s.strikes.ChargeTimeout(s.Breaker, f.start, s.Env.Now())
+		if now := s.Env.Now(); f.given == 0 || now-f.given > int64(s.Env.config.Timeout)/2 { // else it had little time
+			s.strikes.ChargeTimeout(s.Breaker, f.start, now)
+		}
 		return faults.ErrTimeout
 	}
 	s.charge(err)

@@ -53,7 +53,7 @@ func (r *reader) step() error {
 	}
 	if at := r.conn.heardAt; at != r.paced && len(r.group) > 0 {
 		r.paced = at
-		l.server.Pace.Saw(at - max(l.since, r.group[0].start))
+		l.server.Pace.Saw(at - max(l.since, r.group[0].given))
 	}
 	r.done += uint64(len(r.group))
 	if l.answered(len(r.group)) {

@@ -111,6 +111,7 @@ type Flight struct {
 	call       *call
 	generation uint64
 	start      int64
+	given      int64 // since when this server has its time for it, if the call began long before; else 0
 	permit     breaker.Permit
 	err        error // why it could not be sent
 }
@@ -192,13 +193,16 @@ func (s *Server) Begin(ctx context.Context, permit breaker.Permit, r *protocol.R
 	return f
 }
 
-// resume gives a call the time that the requests before it have left, if any is.
+// resume gives a call the time that the requests before it have left, if any is. What they took
+// says nothing about this server.
 func (s *Server) resume(f *Flight, began int64) error {
-	end := began + int64(s.Env.config.Timeout)
-	left := end - f.start
+	now, end := f.start, began+int64(s.Env.config.Timeout)
 	f.start = began
-	if left <= 0 {
+	if now >= end {
 		return faults.ErrTimeout
+	}
+	if now-began > int64(watchSlack) {
+		f.given = now
 	}
 	s.watch.hurry(end)
 	return nil
@@ -284,6 +288,7 @@ func (s *Server) again(ctx context.Context, f *Flight, r *protocol.Request, err 
 // send puts the request on the pipelined connection. While that is full, it waits.
 func (s *Server) send(ctx context.Context, f *Flight, r *protocol.Request) error {
 	f.generation = f.call.begin()
+	f.call.given = f.given
 	for {
 		err := s.trySend(f, r)
 		if err == nil {
