@@ -119,3 +119,49 @@ func TestALockThatIsTakenWhileItsServerIsRenamed(t *testing.T) {
 		}
 	}
 }
+
+// TestALockThatWasTakenBeforeItsServerIsRenamed tells of one that was deleted as the list changed,
+// as all that was written just before.
+func TestALockThatWasTakenBeforeItsServerIsRenamed(t *testing.T) {
+	t.Parallel()
+	fake := testutil.StartFake(t)
+	_, port, err := net.SplitHostPort(fake.Addr())
+	check(t, err)
+	renamed := []string{fake.Addr(), testutil.StartFake(t).Addr(), testutil.StartFake(t).Addr()}
+	names := append([]string{net.JoinHostPort("localhost", port)}, renamed[1:]...)
+	source := &list{names: names}
+	c, err := memcache.NewWithOptions(nil, memcache.Options{
+		Source: source, SourceInterval: 100 * time.Millisecond, Timeout: time.Minute, HangTimeout: -1, Hash: memcache.Rendezvous,
+	})
+	check(t, err)
+	defer func() { check(t, c.Close()) }()
+	check(t, c.Ping()) // it is known where the name leads
+	was := make(map[string]bool)
+	for i := range 100 {
+		key := fmt.Sprintf("lock:%d", i)
+		owner, err := c.Owner(key)
+		check(t, err)
+		was[key] = owner == names[0]
+		check(t, c.Add(&memcache.Item{Key: key, Value: []byte("mine")}))
+	}
+	source.set(nil, renamed...)
+	for c.ListStats().Changes < 2 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	locks := 0
+	for key, there := range was {
+		if now, err := c.Owner(key); err != nil || !there || now != renamed[0] {
+			continue
+		}
+		locks++
+		if _, err := c.Get(key); err != nil {
+			t.Errorf("the lock: %v", err)
+		}
+		if err := c.Add(&memcache.Item{Key: key, Value: []byte("another's")}); !errors.Is(err, memcache.ErrNotStored) {
+			t.Errorf("Add of a lock that is taken = %v, want ErrNotStored", err)
+		}
+	}
+	if locks == 0 {
+		t.Error("no key is where it was: this shows nothing")
+	}
+}

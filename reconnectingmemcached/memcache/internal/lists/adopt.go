@@ -34,13 +34,13 @@ func (l *Lists) adopt(names []string, told []history.List) {
 }
 
 // doubtRecent has the keys written since a time be misses at the owners that they move to, and
-// returns them.
+// returns them. Those of a server that only has another name do not move.
 func (l *Lists) doubtRecent(next *roster.View, since time.Duration) (moved []string) {
 	if len(next.Former) == 0 {
 		return nil
 	}
 	for key := range l.recent.Since(since) {
-		if s := next.Present.Pick(key); s != next.Former[0].Pick(key) {
+		if s, was := next.Present.Pick(key), next.Former[0].Pick(key); s != was && !s.IsSame(was) {
 			s.Missed.Add(key, server.MissedKey{At: l.fleet.Now()})
 			moved = append(moved, key)
 		}
