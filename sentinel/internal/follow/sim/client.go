@@ -200,6 +200,9 @@ func (c *client) serve(e follow.Effect) {
 		if s := w.server(e.Candidate); s == nil || s.evil {
 			w.failUnlessOutnumbered("writes wait for %s, which no majority of the voters names", e.Candidate)
 		}
+		if l := c.serving; c.calm && w.leader == nil && l != nil && l.to == w.truth {
+			w.fail("writes wait for %s, and no failover is under way from %s", e.Candidate, l.to.addr)
+		}
 		c.fenced, c.fencedAt, c.raisedAt = true, w.now, w.now
 	case follow.Lift:
 		if !c.fenced {

@@ -140,6 +140,7 @@ func failed() []uint64 {
 		9695,         // a replica was selected and aborted in turn
 		390000177332, // a move was announced by another address, and the next failover overlooked
 		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong
+		4186,         // a late announcement of a failover that was over had writes wait
 	}
 }
 
