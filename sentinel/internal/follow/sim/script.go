@@ -229,19 +229,23 @@ func (w *World) force() {
 	w.after(w.between(0, 2*time.Second), func() { w.client.step(follow.Reset{}) })
 }
 
-// slowDown has the sentinels answer no question for a while, though they publish events: what they
-// have said before counts no more by the time of the next failover.
+// slowDown has the sentinels answer no question for so long that what they have said before counts
+// no more by the time of the next failover.
 func (w *World) slowDown() {
 	if w.client.calm {
 		return
 	}
-	d := w.between(4*time.Second, 6*time.Second)
+	w.mute(w.between(4*time.Second, 6*time.Second))
+	w.after(freshFor+w.between(0, time.Second), func() { w.failOver(true) })
+}
+
+// mute has the sentinels answer no question for a while, though they publish events.
+func (w *World) mute(d time.Duration) {
 	w.tell("the sentinels answer no question for %v", d)
 	w.troubled(d)
 	for _, s := range w.sentinels {
 		s.slow = w.now + d
 	}
-	w.after(freshFor+w.between(0, time.Second), func() { w.failOver(true) })
 }
 
 // spare takes a sentinel away for a while. The client has to have heard it before: of those that
@@ -304,10 +308,8 @@ func (w *World) tidy() {
 
 // well reports whether all agree, and the client has found the primary: then nothing else happens.
 func (w *World) well() bool {
-	for _, s := range w.sentinels {
-		if !s.rogue && (s.primary != w.truth || s.epoch != w.epoch) {
-			return false
-		}
+	if !w.agreed() {
+		return false
 	}
 	for _, s := range w.servers {
 		if !s.evil && (!s.answers() || s.primary != (s == w.truth)) {
@@ -315,6 +317,11 @@ func (w *World) well() bool {
 		}
 	}
 	return w.client.takesWrites(w.truth) && w.client.state.Phase() == follow.Up
+}
+
+// agreed reports whether all sentinels have heard of the last failover.
+func (w *World) agreed() bool {
+	return !slices.ContainsFunc(w.sentinels, func(s *sentinel) bool { return !s.rogue && (s.primary != w.truth || s.epoch != w.epoch) })
 }
 
 // fields shows the contents of an event or effect, without pointers.

@@ -11,6 +11,8 @@ import (
 func (w *World) seldom(kind uint64) {
 	calm, wrong := w.client.calm, w.rogues() > 0
 	switch {
+	case kind == 75 && wrong:
+		w.after(w.between(time.Second, 1500*time.Millisecond), w.backUnheard)
 	case kind == 87 && wrong:
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.mislead)
 	case kind == 88 && wrong:
@@ -45,19 +47,9 @@ func (w *World) seldom(kind uint64) {
 func (w *World) lagBehind() {
 	w.lag = w.between(500*time.Millisecond, 2*time.Second)
 	w.failOver(true)
-	f := w.leader
-	if f == nil {
-		return
+	if w.leader != nil {
+		w.afterwards(w.leader, func() { w.failOver(true) })
 	}
-	var next func()
-	next = func() {
-		if w.leader == f {
-			w.after(20*time.Millisecond, next)
-			return
-		}
-		w.failOver(true)
-	}
-	next()
 }
 
 // forgetDuring has all sentinels forget each other and the replicas while a failover is announced.

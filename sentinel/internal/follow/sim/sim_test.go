@@ -141,6 +141,7 @@ func failed() []uint64 {
 		390000177332, // a move was announced by another address, and the next failover overlooked
 		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong
 		4186,         // a late announcement of a failover that was over had writes wait
+		14575,        // a server became the primary and was left while nobody was heard, and one that had gone wrong announced it
 	}
 }
 
