@@ -138,7 +138,20 @@ func (c *client) promoted(f *failover) {
 	if c.mode != follow.PushOnly && c.swaps == 1 && c.during == f && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
 		c.world.fail("%s is promoted, and the client, which began during that failover, writes to %s", f.to.addr, f.from.addr)
 	}
+	if c.mode != follow.PushOnly && c.learned(f) && c.takesWrites(f.from) && c.mayFence() {
+		c.world.fail("%s is promoted, which was told once its selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
+	}
 	c.found(f)
+}
+
+// learned reports whether the state has heard the selection of a failover before most sentinels
+// told it of the replica, and knows by now that this goes on. It has served from the same primary
+// since.
+func (c *client) learned(f *failover) bool {
+	by := f.leader.addr
+	heard := c.chose[by]
+	selected := (f.leader.seed || f.heard) && heard.addr == f.leader.call(f.to) && !heard.known && heard.at >= f.began
+	return selected && c.toldAt < heard.at && c.midway[by] >= heard.at && c.heardAt[by] >= heard.at && c.knows(heard.addr) && c.state.Phase() == follow.Up && c.world.rogues() == 0
 }
 
 // named looks, a while after a sentinel has named a primary, for writes to another one.

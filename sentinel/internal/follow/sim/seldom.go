@@ -13,6 +13,8 @@ func (w *World) seldom(kind uint64) {
 	switch {
 	case kind == 75 && wrong:
 		w.after(w.between(time.Second, 1500*time.Millisecond), w.backUnheard)
+	case kind == 76 && !calm && !wrong:
+		w.after(w.between(2*time.Second, 4*time.Second), w.learnDuring)
 	case kind == 87 && wrong:
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.mislead)
 	case kind == 88 && wrong:
@@ -62,6 +64,21 @@ func (w *World) forgetDuring() {
 			x.blank = w.now + d
 		}
 	})
+}
+
+// learnDuring has the sentinels forget the replicas, and know them again when a failover begins:
+// the client hears of the selection before it is told of the replica.
+func (w *World) learnDuring() {
+	if !w.heard() || w.leader != nil {
+		return
+	}
+	d := w.between(1100*time.Millisecond, 1500*time.Millisecond)
+	w.tell("sentinels forget what is about the primary for %v, all of them", d)
+	w.troubled(d + follow.PollInterval + 100*time.Millisecond)
+	for _, x := range w.sentinels {
+		x.blank = w.now + d
+	}
+	w.after(d, func() { w.failOver(true) })
 }
 
 // undoUnheard has the leader of a failover die once the replica is promoted, and no sentinel be

@@ -142,6 +142,7 @@ func failed() []uint64 {
 		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong
 		4186,         // a late announcement of a failover that was over had writes wait
 		14575,        // a server became the primary and was left while nobody was heard, and one that had gone wrong announced it
+		32276,        // a selection was heard before most told of its replica
 	}
 }
 
