@@ -6,6 +6,9 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
+// confirmedMost is how long a move may wait for its announcement.
+const confirmedMost = 3 * time.Second
+
 // afterwards has something happen once a failover is over.
 func (w *World) afterwards(f *failover, do func()) {
 	if w.leader == f {
@@ -57,4 +60,50 @@ func (w *World) backUnheard() {
 	}
 	w.afterwards(f, func() { w.failBack(f) })
 	w.after(d+follow.PollInterval+w.between(100*time.Millisecond, 500*time.Millisecond), func() { w.sentinels[0].push(follow.Selected, f.to) })
+}
+
+// moveUnasked has the sentinels set up anew, and two failovers after that. Of the first all events
+// of its leader but the selection are lost. The second begins as soon as the client has followed
+// that and most have answered that they know of it, and none answers a question meanwhile.
+func (w *World) moveUnasked() {
+	if w.leader != nil || !w.agreed() {
+		return
+	}
+	w.setUpAnew()
+	w.epoch = w.rng.Int64N(3) // as many elections have come to nothing
+	w.after(w.between(0, 300*time.Millisecond), func() {
+		w.failOver(true)
+		f := w.leader
+		if f == nil {
+			return
+		}
+		f.leader.deaf = true
+		w.afterwards(f, func() {
+			at := w.now
+			var look func()
+			look = func() {
+				switch {
+				case w.leader != nil || w.truth != f.to || w.now-at > confirmedMost:
+				case w.client.takesWrites(f.to) && w.client.toldOf(f):
+					f.leader.deaf = false
+					w.mute(w.between(300*time.Millisecond, time.Second))
+					w.failBack(f)
+				default:
+					w.after(time.Millisecond, look)
+				}
+			}
+			look()
+		})
+	})
+}
+
+// toldOf reports whether most sentinels have told the client of a failover that is over.
+func (c *client) toldOf(f *failover) bool {
+	n := 0
+	for _, q := range c.world.sentinels {
+		if !q.rogue && q.primary == f.to && q.switchedAt > f.began && c.heardAt[q.addr] > q.switchedAt {
+			n++
+		}
+	}
+	return 2*n > c.world.members()
 }

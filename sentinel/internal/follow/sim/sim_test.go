@@ -143,6 +143,7 @@ func failed() []uint64 {
 		4186,         // a late announcement of a failover that was over had writes wait
 		14575,        // a server became the primary and was left while nobody was heard, and one that had gone wrong announced it
 		32276,        // a selection was heard before most told of its replica
+		8778,         // most announced a move at the epoch of before, and the next failover began while none answered
 	}
 }
 
