@@ -107,3 +107,60 @@ func (c *client) toldOf(f *failover) bool {
 	}
 	return 2*n > c.world.members()
 }
+
+// answerLate has the client be stopped as a replica that was selected answers that it is one. That
+// is read once it was promoted and left again.
+func (w *World) answerLate() {
+	stopped := w.client.pausedUntil > 0 // of stops that follow each other only the first counts
+	if !w.heard() || w.leader != nil || stopped {
+		return
+	}
+	w.failOver(true)
+	f := w.leader
+	if f == nil {
+		return
+	}
+	w.afterwards(f, func() { w.failBack(f) })
+	var look func()
+	look = func() {
+		switch {
+		case w.leader != f || f.to.primary || w.client.paused():
+		case w.client.asks(f.to):
+			w.stopAsking(f.to)
+		default:
+			w.after(500*time.Microsecond, look)
+		}
+	}
+	w.after(w.between(5*time.Millisecond, 50*time.Millisecond), look)
+}
+
+// asks reports whether a question to a server is under way.
+func (c *client) asks(s *server) bool {
+	for _, l := range c.links {
+		if l.to == s && l.asked {
+			return true
+		}
+	}
+	return false
+}
+
+// stopAsking stops the client, for longer than between two polls, and looks where it goes before it
+// has heard a sentinel: not to the server that was asked before, if that was left meanwhile.
+func (w *World) stopAsking(s *server) {
+	c, d := w.client, w.between(1300*time.Millisecond, 2900*time.Millisecond)
+	c.pause(d)
+	w.mute(d + 200*time.Millisecond)
+	w.after(d, func() {
+		until := w.now + 200*time.Millisecond
+		var look func()
+		look = func() {
+			if s.left && w.truth != s && c.why == follow.BySelection && c.takesWrites(s) {
+				w.fail("%s becomes the primary, as it said that it is a replica before the client was stopped", s.addr)
+			}
+			if w.now < until {
+				w.after(time.Millisecond, look)
+			}
+		}
+		look()
+	})
+}

@@ -17,6 +17,8 @@ func (w *World) seldom(kind uint64) {
 		w.after(w.between(2*time.Second, 4*time.Second), w.learnDuring)
 	case kind == 78 && !calm:
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.moveUnasked)
+	case kind == 83 && !calm && w.client.mode == follow.Eager:
+		w.after(w.between(1500*time.Millisecond, 3*time.Second), w.answerLate)
 	case kind == 87 && wrong:
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.mislead)
 	case kind == 88 && wrong:
