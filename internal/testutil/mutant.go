@@ -17,6 +17,19 @@ type Mutant struct {
 	Wrong string
 }
 
+// Source returns the text of the file, of which the defect is a change.
+func (m Mutant) Source(tb TB) string {
+	tb.Helper()
+	source, err := os.ReadFile(m.File)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.What, err)
+	}
+	if n := strings.Count(string(source), m.Right); n != 1 || m.Right == m.Wrong {
+		tb.Fatalf("%s: %q is in %s %d times, want once", m.What, m.Right, m.File, n)
+	}
+	return string(source)
+}
+
 // Build builds the test program of the test's folder with the defect, which is in a copy of the
 // file, and returns its path.
 func (m Mutant) Build(tb interface {
@@ -26,16 +39,10 @@ func (m Mutant) Build(tb interface {
 },
 ) string {
 	tb.Helper()
+	source := m.Source(tb)
 	path, err := filepath.Abs(m.File)
 	if err != nil {
 		tb.Fatalf("%s: %v", m.What, err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		tb.Fatalf("%s: %v", m.What, err)
-	}
-	if strings.Count(string(source), m.Right) != 1 {
-		tb.Fatalf("%s: %q is not once in %s", m.What, m.Right, m.File)
 	}
 	folder := tb.TempDir()
 	changed, overlay := filepath.Join(folder, filepath.Base(path)), filepath.Join(folder, "overlay.json")
@@ -43,7 +50,7 @@ func (m Mutant) Build(tb interface {
 	if err != nil {
 		tb.Fatalf("%s: %v", m.What, err)
 	}
-	for name, text := range map[string]string{changed: strings.Replace(string(source), m.Right, m.Wrong, 1), overlay: string(replace)} {
+	for name, text := range map[string]string{changed: strings.Replace(source, m.Right, m.Wrong, 1), overlay: string(replace)} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			tb.Fatalf("%s: %v", m.What, err)
 		}

@@ -58,8 +58,8 @@ func planted() []testutil.Mutant {
 		{What: "a poll that a stop has ended has failed", File: "../step.go", Right: "case e.Asked.Before(s.awoke):", Wrong: "case e.Asked.Before(time.Time{}):"},
 		{What: "a stop uses up what is waited for", File: "../step.go", Right: "if !at.IsZero() && at.Before(until) {", Wrong: "if !at.IsZero() && at.After(until) {"},
 		{What: "a promotion that only a dead leader knew of stands", File: "../decide.go", Right: "return s.primary.told > s.primary.epoch || s.primary.hearsay &&", Wrong: "return s.primary.told > s.primary.epoch || s.config.Mode < 0 &&"},
-		{What: "a run id outlives its primary", File: "../failover.go", Right: "p.id, p.told = s.runID(addr), 0", Wrong: "p.told = 0"},
-		{What: "the run id of a replica is forgotten", File: "../failover.go", Right: "p.id, p.told = s.runID(addr), 0", Wrong: "p.id, p.told = \"\", 0"},
+		{What: "a run id outlives its primary", File: "../failover.go", Right: "p.id, p.told, p.owned = s.runID(addr), 0, false", Wrong: "p.told, p.owned = 0, false"},
+		{What: "the run id of a replica is forgotten", File: "../failover.go", Right: "p.id, p.told, p.owned = s.runID(addr), 0, false", Wrong: "p.id, p.told, p.owned = \"\", 0, false"},
 		{What: "a selection is doubted though most name it", File: "../failover.go", Right: "s.next.trigger = ByAnnouncement", Wrong: "s.next.trigger = BySelection"},
 		{What: "the next failover is forgotten", File: "../failover.go", Right: "s.reselect(next)", Wrong: "s.reselect(nil)"},
 		{What: "where none has led there is no next failover", File: "../failover.go", Right: "if !here(c) && (i > led || s.leads(c)) {", Wrong: "if !here(c) && led >= 0 && i > led {"},
@@ -91,6 +91,13 @@ func planted() []testutil.Mutant {
 		{What: "a late answer counts", File: "../ballot.go", Right: "if !a.at.Before(s.standbys.since) {", Wrong: "if !a.at.IsZero() {"},
 		{What: "a selection is given up with an earlier one", File: "../asker.go", Right: "return c.addr == a.addr && s.now.Sub(c.at) >= confirmWithin", Wrong: "return c.addr == a.addr"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
+	}
+}
+
+// TestPlantedDefectsAreUpToDate: each of them is a change of what the files have today.
+func TestPlantedDefectsAreUpToDate(t *testing.T) {
+	for _, m := range planted() {
+		t.Run(m.What, func(t *testing.T) { m.Source(t) })
 	}
 }
 
