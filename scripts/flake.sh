@@ -28,7 +28,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'table; trap - TERM; kill 0; exit 130' INT TERM
 : >"$work/rounds"
 for module in "$@"; do
-  mapfile -t packages < <(cd "$module" && go list -f '{{.Dir}}' ./... | grep -E "^$root.*($pattern)")
+  packages=()
+  while read -r dir; do packages+=("$dir"); done < <(cd "$module" && go list -f '{{.Dir}}' ./... | grep -E "^$root.*($pattern)")
   [ ${#packages[@]} -eq 0 ] || (build "$work/race" "$module" -race "${packages[@]}")
 done
 [ ! -e "$work/failed" ] || exit 1 # the output says what does not build
