@@ -166,7 +166,7 @@ func TestARequestThatPanicsIsAnError(t *testing.T) {
 // One that ended its goroutine ended one of these.
 func TestAnInterceptorThatBlowsUpIsAPeerThatCannotBeAsked(t *testing.T) {
 	_, addr := serve(t, answerAll(), grpcpeer.Options{})
-	for said, blow := range map[string]func(){"panicked: oops": func() { panic("oops") }, "ended the goroutine": runtime.Goexit} {
+	for said, blow := range map[string]func(){"panicked: oops": func() { panic("oops") }, "ended its goroutine": runtime.Goexit} {
 		blows := true
 		trigger := func() {
 			if blows {

@@ -3,7 +3,6 @@ package grpcpeer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"sync"
@@ -29,36 +28,23 @@ func (c *conn) Invoke(ctx context.Context, method string, in, out any, opts ...g
 	if !c.foreign {
 		return c.ClientConn.Invoke(ctx, method, in, out, opts...)
 	}
-	return sound(func() error { return c.ClientConn.Invoke(ctx, method, in, out, opts...) })
+	_, err := sound(func() (struct{}, error) { return struct{}{}, c.ClientConn.Invoke(ctx, method, in, out, opts...) })
+	return err
 }
 
 // NewStream implements grpc.ClientConnInterface.
-func (c *conn) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
+func (c *conn) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if !c.foreign {
 		return c.ClientConn.NewStream(ctx, d, method, opts...)
 	}
-	err = sound(func() (err error) {
-		s, err = c.ClientConn.NewStream(ctx, d, method, opts...)
-		return err
-	})
-	return s, err
+	return sound(func() (grpc.ClientStream, error) { return c.ClientConn.NewStream(ctx, d, method, opts...) })
 }
 
 // sound has a request made by what the user has a part in, whose panic is an error, and so is the
 // end of its goroutine: requests are also made on goroutines of ours, which go on.
-func sound(request func() error) error {
-	return observe.Aside(errEnded, func() (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("grpcpeer: Options.DialOptions or PerRPC panicked: %v", v)
-			}
-		}()
-		return request()
-	})
+func sound[T any](request func() (T, error)) (T, error) {
+	return observe.Sound("grpcpeer: Options.DialOptions or PerRPC", request)
 }
-
-// errEnded is the error of a request that did not return.
-var errEnded = errors.New("grpcpeer: Options.DialOptions or PerRPC ended the goroutine of a request")
 
 // dialer connects. A peer that has vanished without a word is noticed by the system in the end,
 // too.

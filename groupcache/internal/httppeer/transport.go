@@ -138,26 +138,10 @@ func (c *Client) roundTrip(by func(context.Context) http.RoundTripper, r *http.R
 	if c.Known {
 		return by(r.Context()).RoundTrip(r)
 	}
-	x := observe.Aside(exchange{err: errEnded}, func() (x exchange) { //nolint:contextcheck // it is in the request
-		defer func() {
-			if v := recover(); v != nil {
-				x = exchange{err: fmt.Errorf("Options.Transport panicked: %v", v)}
-			}
-		}()
-		x.response, x.err = by(r.Context()).RoundTrip(r) //nolint:bodyclose // the caller closes it
-		return x
+	return observe.Sound("Options.Transport", func() (*http.Response, error) { //nolint:contextcheck // it is in the request
+		return by(r.Context()).RoundTrip(r)
 	})
-	return x.response, x.err
 }
-
-// exchange is what came of a request.
-type exchange struct {
-	response *http.Response
-	err      error
-}
-
-// errEnded is the error of a RoundTripper that did not return.
-var errEnded = errors.New("Options.Transport ended its goroutine")
 
 // unproved is the error of an answer that nobody has proved.
 func unproved(response *http.Response) error {
