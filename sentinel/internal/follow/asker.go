@@ -357,3 +357,20 @@ func (s *State) giveUp(cause error) {
 		s.pursue(others[0])
 	}
 }
+
+// holds reports whether a server is held that has said that it is the primary. Long after that it
+// is asked anew: its failover may have been undone.
+func (s *State) holds(addr string) bool {
+	a := &s.next
+	if a.addr != addr || a.state != holding {
+		return false
+	}
+	if s.now.Sub(a.at) <= confirmWithin {
+		return true
+	}
+	a.state, a.at = waiting, s.now
+	if !a.until.IsZero() {
+		a.until = later(a.until, s.now.Add(confirmWithin))
+	}
+	return false
+}

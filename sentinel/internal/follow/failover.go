@@ -381,23 +381,6 @@ func (s *State) consider(said saying) {
 	} // else it is asked in its turn
 }
 
-// holds reports whether a server is held that has said that it is the primary. Long after that it
-// is asked anew: its failover may have been undone.
-func (s *State) holds(addr string) bool {
-	a := &s.next
-	if a.addr != addr || a.state != holding {
-		return false
-	}
-	if s.now.Sub(a.at) <= confirmWithin {
-		return true
-	}
-	a.state, a.at = waiting, s.now
-	if !a.until.IsZero() {
-		a.until = later(a.until, s.now.Add(confirmWithin))
-	}
-	return false
-}
-
 // judgeReturn lets the primary return when a majority of the sentinels that vote and answer has
 // named it since it did. Without any it may return at once. A few that know better, because a
 // failover is under way or over, are waited for, though not for ever: they may have gone wrong. Who
