@@ -53,7 +53,7 @@ test: servers ## all tests of all modules, with the race detector and real serve
 	@bash scripts/servers.sh check $(SERVERS)
 
 flake: export GOFLAGS := $(TESTFLAGS)
-flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES is a pattern of folders
+flake: servers ## every package's tests FLAKEROUNDS (20) times, shuffled, with a competing loop; FLAKEPACKAGES is a pattern of folders, HESITATE=1 adds naps
 	HOLDFAST_REQUIRE_SERVERS=1 bash scripts/flake.sh $(FLAKEROUNDS) $(CURDIR)/flakes '$(FLAKEPACKAGES)' $(MODULES)
 
 check: test smoke lint tidy vet cross vuln fuzz ## everything that CI checks, and fuzzing for FUZZTIME (30s) a target

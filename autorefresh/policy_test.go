@@ -52,10 +52,10 @@ func TestReadWakesAnItemThatRests(t *testing.T) {
 		if n > 8 || len(s.startsOf(2)) < 60 {
 			t.Errorf("%d refreshes of an item not read, %d of one that is; want about 6, and 60 or more", n, len(s.startsOf(2)))
 		}
-		if e, _ := c.Lookup(1); !e.Resting {
-			t.Errorf("Lookup(1) = %+v, want it resting", e)
+		if e, _ := c.Lookup(1); !e.Resting || e.Value != n {
+			t.Errorf("Lookup(1) = %+v, want it resting with %d", e, n)
 		}
-		wantValue(t, c, 1, n)
+		c.Get(1) // which may find the new value already
 		settle(10 * time.Millisecond)
 		wantValue(t, c, 1, n+1)
 		settle(3 * time.Second)

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of modules in rounds, in random order, with the race detector, side by side as in test.sh, while a loop takes a processor away:
 # tests that fail now and then fail here. The output of each failure is kept; a table is printed in the end, and when the run is interrupted.
+# With HESITATE=1, which needs Linux, goroutines take naps between any two statements, see internal/testutil/hesitate. What only slow machines see is
+# seen within a few rounds; but tests that compare speeds may fail, with nothing wrong.
 # Usage: scripts/flake.sh ROUNDS FOLDER PATTERN MODULE…     FOLDER takes the output; folders of packages match the pattern, an extended one.
 set -uo pipefail
 
@@ -30,7 +32,14 @@ trap 'table; trap - TERM; kill 0; exit 130' INT TERM
 for module in "$@"; do
   packages=()
   while read -r dir; do packages+=("$dir"); done < <(cd "$module" && go list -f '{{.Dir}}' ./... | grep -E "^$root.*($pattern)")
-  [ ${#packages[@]} -eq 0 ] || (build "$work/race" "$module" -race "${packages[@]}")
+  [ ${#packages[@]} -gt 0 ] || continue
+  flags=(-race)
+  if [ -n "${HESITATE-}" ]; then
+    mkdir -p "$work/naps/$module"
+    go run ./internal/testutil/hesitate "$work/naps/$module" "${packages[@]}" >"$work/naps/$module.json" || exit 1
+    flags+=(-overlay "$work/naps/$module.json")
+  fi
+  (build "$work/race" "$module" "${flags[@]}" "${packages[@]}")
 done
 [ ! -e "$work/failed" ] || exit 1 # the output says what does not build
 plan "$work/race"

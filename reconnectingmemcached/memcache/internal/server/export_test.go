@@ -48,7 +48,7 @@ func ProbeDelay(cause error, attempt int) time.Duration { return probeDelay(caus
 
 // DeleteAll deletes n keys on a connection as a replay does, and closes that.
 func DeleteAll(conn net.Conn, n int) error {
-	c := &session{conn: conn, in: bufio.NewReader(conn), stop: func() bool { return true }, patience: 50 * time.Millisecond, ending: "gets " + protocol.CanaryKey + "\r\n"}
+	c := &session{conn: conn, in: bufio.NewReader(conn), stop: func() bool { return true }, patience: 500 * time.Millisecond, ending: "gets " + protocol.CanaryKey + "\r\n"}
 	defer c.hangUp()
 	keys := make(map[string]MissedKey)
 	for i := range n {

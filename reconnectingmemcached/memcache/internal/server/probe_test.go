@@ -70,7 +70,7 @@ func TestReplayThatIsCutShortResets(t *testing.T) {
 		for line := ""; err == nil && !strings.Contains(line, protocol.CanaryKey); {
 			line, err = in.ReadString('\n')
 		}
-		_, _ = io.WriteString(socket, strings.Repeat("NOT_FOUND\r\n", server.ReplayBatch)+"END\r\n")
+		_, err = io.WriteString(socket, strings.Repeat("NOT_FOUND\r\n", server.ReplayBatch)+"END\r\n")
 		for err == nil {
 			_, err = in.ReadString('\n')
 		}
