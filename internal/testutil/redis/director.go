@@ -116,6 +116,7 @@ func (d *director) watch(now time.Time) {
 func (d *director) begin(now time.Time) {
 	sentinels, successor := d.running(), d.candidate()
 	if len(sentinels) == 0 || successor == nil {
+		d.busy.Store(false)
 		return
 	}
 	d.busy.Store(true)

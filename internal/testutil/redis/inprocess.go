@@ -123,11 +123,15 @@ func launchInProcess(o InProcessOptions, server func(FakeServerOptions) (*FakeSe
 
 // request asks for a planned failover.
 func (p *InProcess) request() any {
+	underWay := ReplyError("INPROG Failover already in progress")
 	if p.busy.Load() {
-		return ReplyError("INPROG Failover already in progress")
+		return underWay
 	}
 	if !p.promising.Load() {
 		return ReplyError("NOGOODSLAVE No suitable replica to promote")
+	}
+	if !p.busy.CompareAndSwap(false, true) {
+		return underWay
 	}
 	select {
 	case p.requests <- struct{}{}:
