@@ -15,6 +15,7 @@ import (
 // command that nothing else answers like.
 func (w *wire) exchange(t *testing.T, text string) string {
 	t.Helper()
+	w.begin(t)
 	w.send(t, text+"stats reset\r\n")
 	var reply strings.Builder
 	for {

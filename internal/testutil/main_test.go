@@ -36,10 +36,17 @@ type wire struct {
 func newWire(t *testing.T, conn net.Conn) *wire {
 	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	w := &wire{Conn: conn, in: bufio.NewReaderSize(conn, 1<<21)}
+	w.begin(t)
+	return w
+}
+
+// begin has patience begin anew.
+func (w *wire) begin(t *testing.T) {
+	t.Helper()
+	if err := w.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &wire{Conn: conn, in: bufio.NewReaderSize(conn, 1<<21)}
 }
 
 func dialWire(t *testing.T, network, addr string) *wire {

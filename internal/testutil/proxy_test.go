@@ -23,6 +23,7 @@ func newProxiedFake(t *testing.T) (*testutil.Proxy, *testutil.Fake) {
 func roundTrip(t *testing.T, w *wire, n int) time.Duration {
 	t.Helper()
 	times := make([]time.Duration, n)
+	w.begin(t)
 	for i := range times {
 		begin := time.Now()
 		w.call(t, "version\r\n")
