@@ -33,9 +33,7 @@ func TestAPeerOverTLSIsAskedOverHTTPOnceFramesEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 4 {
-				framed(t, asker)
-				w.cut()
-				eventually(t, "the connection has ended", func() bool { return !byFrames(asker.instance) })
+				w.cutFrames(t, asker)
 			}
 			eventually(t, "the peer is in use, and unsteady", func() bool { return asker.instance.PeersUp() == 1 && asker.route() == "unsteady" })
 			if v, err := get(t.Context(), asker.group, "a"); v != "value of a" || err != nil {
