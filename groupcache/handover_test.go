@@ -341,8 +341,10 @@ func TestHandoverIsNeverStale(t *testing.T) {
 }
 
 func TestAHungFormerOwnerCostsLittle(t *testing.T) {
-	eachWay(t, func(t *testing.T, by way) {
-		c := by.cluster(t, 2, hasty)
+	inBubbles(t, func(t *testing.T, by way) {
+		c := by.nodesOfPipes(t, 2, hasty)
+		c.acquaint(t)
+		by.expect(t, c.nodes...)
 		readAll(t, c.nodes...)
 		c.withoutHot(t)
 		c.nodes[1].hung.Store(true)
@@ -363,40 +365,43 @@ func TestAHungFormerOwnerCostsLittle(t *testing.T) {
 // A process that was paused beyond its registration, or cut off, was not told of the writes
 // meanwhile.
 func TestAPeerThatWasAwayForgets(t *testing.T) {
-	const handover = 50 * time.Millisecond
-	for _, role := range []string{"owner", "other"} {
-		t.Run(role, func(t *testing.T) {
-			c := startCluster(t, 3, func(o *groupcache.Options) { o.Handover = handover })
-			away := c.nodes[2]
-			key := c.ownedBy(t, away)
-			if role == "other" {
-				key = c.ownedBy(t, c.nodes[1])
-			}
-			old, err := get(t.Context(), away.group, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(2 * handover) // the processes are not new any more
-			for _, n := range c.nodes[:2] {
-				if err := n.instance.SetPeers(c.nodes[0].url, c.nodes[1].url); err != nil {
-					t.Fatal(err)
-				}
-			}
-			time.Sleep(3 * handover) // the one that is away is forgotten
-			c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
-			if err := c.nodes[0].group.Remove(t.Context(), key); err != nil {
-				t.Fatal(err)
-			}
-			if v, err := get(t.Context(), away.group, key); err != nil || v != old {
-				t.Fatalf("%q, %v: nothing is tested", v, err)
-			}
-			setPeers(t, c.nodes...)
-			eventually(t, "it drops what it has", func() bool {
-				v, err := get(t.Context(), away.group, key)
-				return err == nil && v == "new"
-			})
-		})
+	for role, owner := range map[string]int{"owner": 2, "other": 1} {
+		t.Run(role, func(t *testing.T) { inBubbles(t, func(t *testing.T, by way) { comeBack(t, by, owner) }) })
 	}
+}
+
+// comeBack has the third process away while a key of one of them is removed.
+func comeBack(t *testing.T, by way, owner int) {
+	t.Helper()
+	const handover = 50 * time.Millisecond
+	c := by.nodesOfPipes(t, 3, func(o *groupcache.Options) { o.Handover = handover })
+	c.acquaint(t)
+	by.expect(t, c.nodes...)
+	away := c.nodes[2]
+	key := c.ownedBy(t, c.nodes[owner])
+	old, err := get(t.Context(), away.group, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * handover) // the processes are not new any more
+	for _, n := range c.nodes[:2] {
+		if err := n.instance.SetPeers(c.nodes[0].url, c.nodes[1].url); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(3 * handover) // the one that is away is forgotten
+	c.source.answer = func(context.Context, string) (string, error) { return "new", nil }
+	if err := c.nodes[0].group.Remove(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := get(t.Context(), away.group, key); err != nil || v != old {
+		t.Fatalf("%q, %v: nothing is tested", v, err)
+	}
+	setPeers(t, c.nodes...)
+	eventually(t, "it drops what it has", func() bool {
+		v, err := get(t.Context(), away.group, key)
+		return err == nil && v == "new"
+	})
 }
 
 // A process that joins is known by some before others.
