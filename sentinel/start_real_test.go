@@ -45,7 +45,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			c.o.StartDown = startDown
+			c.o.StartDown, c.o.HeartbeatTimeout, c.o.DialTimeout = startDown, unhurried, unhurried
 			client, err := sentinel.New(ctx, c.addrs, c.o)
 			if err == nil {
 				client.Close()
