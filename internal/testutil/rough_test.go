@@ -36,7 +36,7 @@ func TestRoughKeepsBytes(t *testing.T) {
 	}
 }
 
-// awaitEnds waits until all connections have ended, with what was still to arrive on them.
+// awaitEnds waits until all connections have ended, and the bytes on their way have arrived.
 func awaitEnds(t *testing.T, r *testutil.Rough) {
 	t.Helper()
 	for begin := time.Now(); r.Open() > 0; time.Sleep(time.Millisecond) {

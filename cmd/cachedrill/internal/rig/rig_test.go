@@ -155,11 +155,16 @@ func TestNoAnswerNamesEachAddressAndItsError(t *testing.T) {
 	web := testutil.StartFake(t)
 	web.SetFault(testutil.Always(testutil.Garbage([]byte("HTTP/1.1 400 Bad Request\r\n"))))
 	gone := closedAddr(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_, err = rig.Ask(ctx, []string{gone, silent.Addr().String(), web.Addr(), "/no/such/socket"})
-	if !errors.Is(err, rig.ErrNoAnswer) {
-		t.Fatalf("Ask() = %v, want ErrNoAnswer", err)
+	for wait := 300 * time.Millisecond; ; wait *= 2 { // a busy machine needs longer for an answer that says nothing
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		_, err = rig.Ask(ctx, []string{gone, silent.Addr().String(), web.Addr(), "/no/such/socket"})
+		cancel()
+		if !errors.Is(err, rig.ErrNoAnswer) {
+			t.Fatalf("Ask() = %v, want ErrNoAnswer", err)
+		}
+		if wait > 10*time.Second || strings.Contains(err.Error(), web.Addr()+": not a memcached") {
+			break
+		}
 	}
 	for _, part := range []string{gone + ": ", "refused", silent.Addr().String() + ": ", web.Addr() + ": not a memcached", "/no/such/socket: "} {
 		if !strings.Contains(err.Error(), part) {
