@@ -3,6 +3,7 @@ package autorefresh_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -119,4 +120,28 @@ func TestThatChangesAreNotHeardOfIsSaidOnceAndMeasured(t *testing.T) {
 			t.Errorf("nothing has happened but the end, and the log has\n%s", log)
 		}
 	})
+}
+
+// A gap was counted before it was dealt with: Stats told of it, and said for a moment that nothing
+// was heard.
+func TestAGapIsCountedOnceItIsDealtWith(t *testing.T) {
+	store := &moody{wired: newWired(t), refuse: make(chan bool, 1), lost: make(chan error)}
+	c, err := autorefresh.New(new(database).refresh, options{Period: time.Hour, First: autorefresh.FirstAfterPeriod, Store: store, Watch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, c)
+	createMany(t, c, 20_000) // a gap notes all of them
+	for range 5 {
+		store.lost <- errDown
+		before := c.Stats().WatchGaps
+		store.lost <- nil
+		n := c.Stats()
+		for ; n.WatchGaps == before; n = c.Stats() {
+			runtime.Gosched()
+		}
+		if n.WatchDown {
+			t.Error("a gap is counted, and nothing is heard")
+		}
+	}
 }

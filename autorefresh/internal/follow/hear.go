@@ -54,7 +54,6 @@ func (f *Follower[K, V]) hear(n Notice) {
 	}
 	var all []K
 	if n.Gap {
-		f.counts.gaps.Add(1)
 		for e := range f.Items.Storage.All() {
 			all = append(all, e.Key)
 		}
@@ -76,10 +75,11 @@ func (f *Follower[K, V]) hear(n Notice) {
 	}
 	if n.Gap {
 		f.book.Gap(all, now)
-	}
-	if n.Gap && n.Down == nil {
-		f.hearing.Regain(now)
-		f.counts.deaf.Store(!f.hearing.IsOn())
+		if n.Down == nil {
+			f.hearing.Regain(now)
+			f.counts.deaf.Store(!f.hearing.IsOn())
+		}
+		f.counts.gaps.Add(1) // last: one that is counted has been dealt with
 	}
 	f.mu.Unlock()
 	f.wake()
