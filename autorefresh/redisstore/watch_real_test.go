@@ -18,7 +18,7 @@ func watching(t *testing.T, cluster *redis.Cluster, s *source, period time.Durat
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := replica(t, nil, s, options{Period: period, Store: store, Watch: true})
+		c := replica(t, nil, s, options{Period: period, Store: store, StoreTimeout: 10 * time.Second, Watch: true})
 		eventually(t, "it watches", func() bool { return c.Stats().WatchGaps > 0 })
 		return c
 	}
