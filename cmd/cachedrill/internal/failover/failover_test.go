@@ -66,18 +66,6 @@ func newDrill(ctx context.Context, t *testing.T, o failover.Options) *drill.Dril
 	return drill.New(f, o.Options)
 }
 
-func run(ctx context.Context, t *testing.T, o failover.Options) record.Record {
-	t.Helper()
-	d := newDrill(ctx, t, o)
-	if err := d.Run(ctx); err != nil {
-		t.Fatalf("Run: %v", err)
-	}
-	if err := d.Close(); err != nil {
-		t.Errorf("Close after Run: %v", err)
-	}
-	return d.Journal().Snapshot()
-}
-
 func phase(t *testing.T, r *record.Record, name string) *record.Phase {
 	t.Helper()
 	i := slices.IndexFunc(r.Phases, func(p record.Phase) bool { return p.Name == name })

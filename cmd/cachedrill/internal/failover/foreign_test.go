@@ -34,11 +34,22 @@ func (f *forgetful) Present(ctx context.Context, keys []string) (map[string]bool
 
 func TestALostWriteOfHoldfastBreaksThePromise(t *testing.T) {
 	t.Parallel()
+	testutil.AtSomePace(t, func(p *testutil.Pace) { loseAWrite(t, p) })
+}
+
+func loseAWrite(t *testing.T, pace *testutil.Pace) {
+	t.Helper()
 	_, f := foreignCluster(t)
 	o := options(t, [drill.Sides]failover.Cluster{f, &forgetful{Cluster: f}}, failover.ForeignRules(), failover.ForeignRules().Default)
-	o.Duration, o.Budget = 3*time.Second, new(atomic.Int64)
+	o.Duration, o.Timeout, o.Rate = pace.Longer(3*time.Second), pace.Longer(o.Timeout), pace.Slower(o.Rate)
+	o.Budget = new(atomic.Int64)
 	o.Budget.Store(1 << 20)
-	r := run(t.Context(), t, o)
+	d := newDrill(t.Context(), t, o)
+	if err := errors.Join(d.Run(t.Context()), d.Close()); err != nil {
+		pace.Errorf("Run, and Close after it: %v", err)
+		return
+	}
+	r := d.Journal().Snapshot()
 	if p := phase(t, &r, "load"); *p.Holdfast.Lost != 1 || *p.Plain.Lost != 0 {
 		t.Errorf("holdfast lost %d writes, plain %d; want the one that is missing", *p.Holdfast.Lost, *p.Plain.Lost)
 	}
