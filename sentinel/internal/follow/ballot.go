@@ -137,12 +137,16 @@ func (s *State) elect() (elected tally, majority bool) {
 
 // agreed is the latest epoch that most have reached who call addr primary: one that has gone wrong
 // may say any. So while too few tell theirs, as others are midway, it is not later than the present
-// one.
+// one. Where there is none yet, it is the one before that of those who are midway.
 func (s *State) agreed(addr string, reports []*voter) int64 {
 	epochs := make([]int64, 0, len(reports))
 	for _, v := range reports {
-		if s.named(v) == addr && !v.report.Midway {
+		switch {
+		case s.named(v) != addr:
+		case !v.report.Midway:
 			epochs = append(epochs, v.report.Epoch)
+		case s.primary.addr == "":
+			epochs = append(epochs, v.report.Epoch-1)
 		}
 	}
 	if len(epochs) == 0 {

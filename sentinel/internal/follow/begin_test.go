@@ -145,3 +145,30 @@ func TestOneThatHasGoneWrongDelaysNoStart(t *testing.T) {
 		}
 	}
 }
+
+// A client began during a failover: too few told the epoch of the primary, as the leader was
+// midway, and it counted as the first there is. Once the replica was promoted one that had gone
+// wrong made a majority with another that had not heard of it, and commands went back.
+func TestThoseWhoLagBehindLeadNobodyBackAtTheStart(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	wrong, leader, lags := seeds()[0], seeds()[1], seeds()[2]
+	p.hear(report(serverC, 9), wrong)
+	p.hear(midway(serverA, 3), leader)
+	p.hear(report(serverA, 3), lags)
+	p.push(leader, follow.Selected, serverB)
+	p.answer(serverB, false)
+	p.pass(20 * time.Millisecond)
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.done = nil
+	p.hear(report(serverA, 3), wrong)
+	p.pass(100 * time.Millisecond)
+	if n := count[follow.Dial](p); n > 0 {
+		t.Errorf("the primary of before is asked: %+v", p.done)
+	}
+	p.hear(report(serverB, 4), leader)
+	p.is(follow.Up, serverB)
+}

@@ -34,6 +34,56 @@ func (s *State) decide() {
 	}
 }
 
+// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
+// say any, so most must be as far. That one of them gives it a later one than before is its
+// announcement, or that most name it at the same one, if epochs have begun anew. Where a failover
+// has led back, those who lag name it as that of before, and so does who leads the one between.
+func (s *State) raise() {
+	reports, best, before := s.fresh(), s.primary.epoch, s.primary.epoch
+	if l := s.leaver(s.move.from); l != nil {
+		before = max(before, l.epoch)
+	}
+	for _, v := range reports {
+		epoch := v.report.Epoch
+		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
+			continue
+		}
+		if epoch > before {
+			s.confirm()
+		}
+		if !v.report.Midway {
+			s.primary.hearsay = false
+			s.primary.told = max(s.primary.told, epoch)
+		}
+		if epoch > best && s.most(func(o *voter) bool {
+			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
+		}) {
+			best = epoch
+		}
+	}
+	if s.move.from != "" && before == s.primary.epoch && s.most(func(v *voter) bool {
+		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch == s.primary.epoch
+	}) {
+		s.confirm()
+	}
+	s.skip(best)
+	s.primary.owned = s.primary.owned || best > s.primary.epoch
+	s.primary.epoch = best
+	s.concede()
+}
+
+// concede takes a sentinel that leads a failover from a primary which is not announced yet at its
+// word that this is the primary: at no later epoch, if epochs have begun anew or an operator has
+// given it the name. It may have gone wrong, as who announces what others do not.
+func (s *State) concede() {
+	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, func(c selection) bool {
+		return c.addr != s.primary.addr && s.leads(c) && s.named(s.voters.find(c.by)) == s.primary.addr
+	}) {
+		s.primary.told = max(s.primary.told, s.primary.epoch+1)
+		s.confirm()
+	}
+}
+
 // reckonClaim notes the claim, and since when there is one.
 func (s *State) reckonClaim() {
 	claimed, ok := s.claimed()

@@ -274,50 +274,6 @@ func (s *State) confirm() {
 	}
 }
 
-// raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
-// say any, so most must be as far. That one of them gives it a later one than before is its
-// announcement, or that most name it at the same one, if epochs have begun anew.
-func (s *State) raise() {
-	reports, best := s.fresh(), s.primary.epoch
-	for _, v := range reports {
-		epoch := v.report.Epoch
-		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
-			continue
-		}
-		s.confirm()
-		if !v.report.Midway {
-			s.primary.hearsay = false
-			s.primary.told = max(s.primary.told, epoch)
-		}
-		if epoch > best && s.most(func(o *voter) bool {
-			return s.named(o) == s.primary.addr && !o.report.Midway && o.report.Epoch >= epoch
-		}) {
-			best = epoch
-		}
-	}
-	if s.move.from != "" && s.most(func(v *voter) bool {
-		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch == s.primary.epoch
-	}) {
-		s.confirm()
-	}
-	s.skip(best)
-	s.primary.owned = s.primary.owned || best > s.primary.epoch
-	s.primary.epoch = best
-	s.concede()
-}
-
-// concede takes a sentinel that leads a failover from a primary which is not announced yet at its
-// word that this is the primary: at no later epoch, if epochs have begun anew or an operator has
-// given it the name. It may have gone wrong, as who announces what others do not.
-func (s *State) concede() {
-	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, func(c selection) bool {
-		return c.addr != s.primary.addr && s.leads(c) && s.named(s.voters.find(c.by)) == s.primary.addr
-	}) {
-		s.primary.told = max(s.primary.told, s.primary.epoch+1)
-		s.confirm()
-	}
-}
-
 // revert goes back to what the majority of the sentinels says. While none is heard the move is
 // neither confirmed nor taken back.
 func (s *State) revert(why error) {
@@ -357,7 +313,8 @@ func (s *State) aim(addr string, epoch int64) {
 	s.cut(fmt.Errorf("the sentinels name %s", addr))
 	s.leaveReturn()
 	s.skip(epoch)
-	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told, s.primary.owned = addr, "", epoch, 0, true
+	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
+	s.primary.owned = s.most(func(v *voter) bool { return v.report.Addr == addr && !v.report.Midway && v.report.Epoch >= epoch })
 	s.retry()
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
 }

@@ -354,3 +354,48 @@ func TestAWordThatIsAskedForAnewIsWaitedFor(t *testing.T) {
 	p.step(follow.Answered{Link: p.links[serverB], Primary: true})
 	p.is(follow.Up, serverB)
 }
+
+// A failover led back before all had heard of the one between, and was undone by the death of its
+// leader. Those who lagged behind named the server as the primary of before, and that counted as
+// the announcement of the move: writes went on there until it was demoted.
+func TestThoseWhoLagBehindAnnounceNoMoveBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.hear(report(serverB, 2), seeds()[0])
+	p.is(follow.Up, serverB)
+	p.undoneBack(report(serverA, 1))
+}
+
+// So did the sentinel that led the failover between: it had not heard of its end.
+func TestWhoLeadsTheFailoverBetweenAnnouncesNoMoveBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverB)
+	p.hear(midway(serverA, 1), seeds()[1])
+	p.answer(serverB, true)
+	p.hear(midway(serverA, 2), seeds()[1])
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 2), seeds()[0])
+	p.is(follow.Up, serverB)
+	p.undoneBack(midway(serverA, 2))
+}
+
+// undoneBack has a failover from B, of which another sentinel has not heard yet, lead back to A,
+// and its leader die.
+func (p *play) undoneBack(other *follow.Report) {
+	p.Helper()
+	p.push(seeds()[0], follow.Selected, serverA)
+	p.hear(midway(serverB, 2), seeds()[0])
+	p.answer(serverA, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverA, true)
+	p.hear(other, seeds()[1])
+	p.is(follow.Provisional, serverA)
+	p.step(follow.Unheard{Sentinel: seeds()[0], Asked: p.now})
+	for range 4 {
+		p.pass(time.Second)
+		p.hear(report(serverB, 2), seeds()[1:]...)
+	}
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+}

@@ -146,6 +146,9 @@ func failed() []uint64 {
 		8778,         // most announced a move at the epoch of before, and the next failover began while none answered
 		51878,        // the same, at an epoch that had begun anew
 		683,          // that a server is a replica was read once it was promoted and left, after a stop
+		630000920693, // who led the failover between announced the move back
+		640000546393, // so did those who lagged behind
+		640000379396, // those who lagged behind led the client back as it began
 	}
 }
 
