@@ -92,7 +92,7 @@ func planted() []testutil.Mutant {
 		{What: "a selection is given up with an earlier one", File: "../asker.go", Right: "return c.addr == a.addr && s.now.Sub(c.at) >= confirmWithin", Wrong: "return c.addr == a.addr"},
 		{What: "who leads the failover between announces the move back", File: "../decide.go", Right: "		if epoch > before {", Wrong: "		if epoch > 0 {"},
 		{What: "those who lag behind announce the move back", File: "../decide.go", Right: "before == s.primary.epoch && s.most(", Wrong: "before >= s.primary.epoch && s.most("},
-		{What: "a first primary has no epoch while its leader is midway", File: "../ballot.go", Right: "case s.primary.addr == \"\":\n", Wrong: "case s.phase == Closed:\n"},
+		{What: "an epoch that too few have told is the primary's own", File: "../failover.go", Right: "s.primary.owned = s.most(", Wrong: "s.primary.owned = addr != \"\" || s.most("},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }
