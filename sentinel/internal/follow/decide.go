@@ -61,8 +61,8 @@ func (s *State) raise() {
 			best = epoch
 		}
 	}
-	if s.move.from != "" && before == s.primary.epoch && s.most(func(v *voter) bool {
-		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch == s.primary.epoch
+	if s.move.from != "" && best >= before && s.most(func(v *voter) bool {
+		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch >= best
 	}) {
 		s.confirm()
 	}

@@ -399,3 +399,20 @@ func (p *play) undoneBack(other *follow.Report) {
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
 }
+
+// An epoch that one has invented keeps nothing that most announce from being announced.
+func TestAnInventedEpochKeepsNoMoveProvisional(t *testing.T) {
+	p := up(t, follow.Config{})
+	wrong, others := seeds()[0], seeds()[1:]
+	p.hear(report(serverB, 9), wrong)
+	p.answer(serverB, true) // an operator gives it the name
+	p.hear(report(serverB, 1), others...)
+	p.is(follow.Up, serverB)
+	p.push(others[0], follow.Selected, serverC)
+	p.answer(serverC, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+	p.hear(report(serverC, 2), others...)
+	p.is(follow.Up, serverC)
+}

@@ -67,6 +67,7 @@ type client struct {
 	latest   int            // the latest promotion that it has followed
 	during   *failover      // the one that was under way the first time, as its leader told
 	toldAt   time.Duration  // when it last moved, or a sentinel announced that move
+	movedAt  time.Duration  // when it last moved, returns to the same server apart
 	held     bool
 
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does

@@ -26,9 +26,9 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 	for _, f := range effects {
 		switch f := f.(type) {
 		case follow.Lift:
-			c.givenUp(e)
+			c.givenUp(e, w.now)
 		case follow.Reverted:
-			c.givenUp(e)
+			c.givenUp(e, c.movedAt) // it waits for as long as no sentinel is heard
 			if at := c.serving; !c.refused && at != nil && f.Addr != "" && f.Addr != at.to.addr && f.Addr != at.to.name {
 				w.fail("the move to %s is taken back for %s, and commands go on there", at.to.addr, f.Addr)
 			}
@@ -67,27 +67,27 @@ func (c *client) knows(addr string) bool {
 	return slices.ContainsFunc(c.state.View().Replicas, func(r follow.Replica) bool { return r.Addr == addr })
 }
 
-// givenUp looks who has had the state give up a failover.
-func (c *client) givenUp(e follow.Event) {
+// givenUp looks who has had the state give up a failover that it followed at a time.
+func (c *client) givenUp(e follow.Event, followed time.Duration) {
 	if c.world.now == c.pausedUntil {
 		return // after a long stop nothing is waited for
 	}
-	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel].addr == "" && !c.leads(e.Sentinel) {
+	if e, ok := e.(follow.Pushed); ok && e.Kind == follow.Aborted && c.chose[e.Sentinel].addr == "" && !c.led(e.Sentinel, followed) {
 		c.world.fail("%s gives up a failover, and leads none: that is believed", e.Sentinel)
 	}
 }
 
-// leads reports whether a sentinel has said of late that it leads a failover.
-func (c *client) leads(sentinel string) bool {
+// led reports whether a sentinel has said that it leads a failover a while before a time, or since.
+func (c *client) led(sentinel string, followed time.Duration) bool {
 	at, ok := c.midway[sentinel]
-	return ok && c.world.now-at < fenceMost
+	return ok && followed-at < fenceMost
 }
 
 // swapped looks whether a server may be the primary at all.
 func (c *client) swapped(l *connection, why follow.Trigger) {
 	w, s := c.world, l.to
 	if c.toldAt = w.now; why != follow.ByReturn { // which tells nothing new of how it came there
-		c.why = why
+		c.why, c.movedAt = why, w.now
 	}
 	c.swaps++
 	c.begins()

@@ -149,6 +149,8 @@ func failed() []uint64 {
 		630000920693, // who led the failover between announced the move back
 		640000546393, // so did those who lagged behind
 		640000379396, // those who lagged behind led the client back as it began
+		650000049775, // one that leads a failover gave a move up that had waited for long, as nobody was heard
+		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
 
