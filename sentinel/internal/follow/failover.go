@@ -22,10 +22,10 @@ func (s *State) selected(e Pushed) {
 		return
 	}
 	here := e.Addr == s.primary.addr
-	if here && (s.phase == Provisional || s.phase == Up && s.next.addr == "") {
+	if here && s.phase == Provisional {
 		return // it is of the failover that has led there, and comes late
 	}
-	if here || s.phase == Provisional || s.phase == Forced {
+	if here || s.phase == Provisional || s.phase == Forced { // here: late, too, or from a server that is yet to be followed
 		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
 		return
 	}
@@ -58,7 +58,7 @@ const maxMissed = 8
 func (s *State) missed(v *voter) {
 	serves := s.phase == Up || s.phase == Fenced
 	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr ||
-		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr && s.known(c.addr) }) {
+		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr && c.addr != s.primary.addr && s.known(c.addr) }) {
 		return
 	}
 	all := s.replicas(s.fresh())
@@ -145,8 +145,13 @@ func (s *State) pending(c selection) bool { return s.now.Sub(c.at) < confirmWith
 // leads reports whether the sentinel of a selection leads a failover of the present primary: it was
 // asked since, and says so.
 func (s *State) leads(c selection) bool {
+	return s.heardSince(c) && s.replaces(s.voters.find(c.by))
+}
+
+// heardSince reports whether the sentinel of a selection was asked since, and has answered.
+func (s *State) heardSince(c selection) bool {
 	v := s.voters.find(c.by)
-	return v != nil && v.fresh(s.now) && !v.asked.Before(c.at) && s.replaces(v)
+	return v != nil && v.fresh(s.now) && !v.asked.Before(c.at)
 }
 
 // isOver reports whether the failover of a selection has ended, one way or the other: its sentinel
@@ -161,6 +166,9 @@ func (s *State) isOver(c selection) bool {
 func (s *State) fence(e Pushed) {
 	m := &s.move
 	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
+	if last := len(m.chosen) - 1; e.Kind == Switched { // it was chosen before those that were heard
+		m.chosen = slices.Insert(m.chosen[:last], 0, m.chosen[last])
+	}
 	if s.phase != Up {
 		return
 	}
@@ -228,6 +236,11 @@ func (s *State) judgeMove() {
 			its := func(o selection) bool { return o == c } // it may have begun another one since
 			s.unselect(its, fmt.Errorf("the sentinel at %s has ended the failover, and names %s", c.by, from))
 		}
+	}
+	if s.phase == Up && s.next.addr == "" {
+		m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { // of the failover that has led here
+			return c.addr == s.primary.addr && s.heardSince(c) && !s.leads(c)
+		})
 	}
 }
 

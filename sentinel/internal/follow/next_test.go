@@ -249,3 +249,64 @@ func TestAFailoverFromAServerThatIsProvisional(t *testing.T) {
 	p.answer(serverA, true)
 	p.is(follow.Up, serverA)
 }
+
+// The selection of the next failover was heard, and then, late, the announcement of the one that
+// leads to the server it is from: it was taken for an earlier one, as its sentinel had not answered
+// yet, and writes until the promotion were lost.
+func TestAnAnnouncementIsLaterThanTheNextSelection(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.push(seeds()[0], follow.Switched, serverB)
+	p.answer(serverC, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 2), seeds()[0], seeds()[2])
+	p.is(follow.Fenced, serverB)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+}
+
+// A failover led back before the client had heard of the one between: the selection of the present
+// primary was dropped, and writes to the server between, until the promotion, were lost.
+func TestTheNextFailoverLeadsBack(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[1], follow.Selected, serverA)
+	p.is(follow.Up, serverA)
+	p.pass(2 * time.Millisecond)
+	p.hear(midway(serverB, 2), seeds()[1])
+	p.pass(2 * time.Millisecond)
+	p.hear(report(serverB, 2), seeds()[0])
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverB)
+	p.answer(serverA, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(serverA, true)
+	p.is(follow.Provisional, serverA)
+}
+
+// A selection that is heard after its replica was followed is not of the failover after that.
+func TestALateSelectionIsNotOfTheNextFailover(t *testing.T) {
+	for _, last := range []*follow.Report{report(serverB, 2), midway(serverA, 2)} {
+		p := up(t, follow.Config{})
+		p.hear(report(serverB, 2), seeds()...)
+		p.answer(serverB, true)
+		p.push(seeds()[0], follow.Selected, serverB)
+		p.pass(5 * time.Millisecond)
+		p.hear(last, seeds()[0])
+		p.pass(time.Second)
+		p.hear(report(serverC, 3), seeds()[1:]...)
+		p.answer(serverC, true)
+		p.is(follow.Up, serverC)
+	}
+}
+
+// Nor does it hide that its sentinel leads the next one by now, whose selection was lost.
+func TestALateSelectionHidesNone(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverA)
+	p.pass(5 * time.Millisecond)
+	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[0], Asked: p.now, Missed: true, Report: midway(serverA, 1)})
+	p.is(follow.Fenced, serverA)
+}
