@@ -165,8 +165,9 @@ func (s *State) isOver(c selection) bool {
 // up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
-	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
-	if last := len(m.chosen) - 1; e.Kind == Switched { // it was chosen before those that were heard
+	announced := e.Kind == Switched
+	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: announced})
+	if last := len(m.chosen) - 1; announced { // it was chosen before those that were heard
 		m.chosen = slices.Insert(m.chosen[:last], 0, m.chosen[last])
 	}
 	if s.phase != Up {
@@ -180,6 +181,12 @@ func (s *State) fence(e Pushed) {
 	m.began, m.until, m.promoted, m.extended = s.now, s.now.Add(limit), false, false
 	s.become(Fenced)
 	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
+}
+
+// announced reports whether a sentinel has published that the present primary is announced, and has
+// not said otherwise since.
+func (s *State) announced(c selection) bool {
+	return c.addr == s.primary.addr && c.announced && (!s.heardSince(c) || s.named(s.voters.find(c.by)) == c.addr)
 }
 
 // hasChosen reports whether the server of an event is the one that its sentinel has chosen.
@@ -239,7 +246,7 @@ func (s *State) judgeMove() {
 	}
 	if s.phase == Up && s.next.addr == "" {
 		m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { // of the failover that has led here
-			return c.addr == s.primary.addr && s.heardSince(c) && !s.leads(c)
+			return c.addr == s.primary.addr && s.heardSince(c) && !s.leads(c) && s.refuses(s.named(s.voters.find(c.by)))
 		})
 	}
 }
@@ -451,6 +458,10 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.become(to)
 	s.do(Swap{Link: link, Addr: addr, Previous: last, Epoch: max(p.epoch, epoch), Trigger: why})
 	s.raise() // it may have been announced by now, and be about to be replaced
+	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, s.announced) {
+		p.hearsay = true
+		s.confirm()
+	}
 	if moved || s.phase == Provisional {
 		s.goOn()
 		return

@@ -252,16 +252,15 @@ func TestAFailoverFromAServerThatIsProvisional(t *testing.T) {
 
 // The selection of the next failover was heard, and then, late, the announcement of the one that
 // leads to the server it is from: it was taken for an earlier one, as its sentinel had not answered
-// yet, and writes until the promotion were lost.
+// yet, and the move was provisional. Writes until the promotion were lost.
 func TestAnAnnouncementIsLaterThanTheNextSelection(t *testing.T) {
 	p := up(t, follow.Config{})
+	p.pass(2 * time.Millisecond)
 	p.push(seeds()[1], follow.Selected, serverC)
 	p.push(seeds()[0], follow.Switched, serverB)
 	p.answer(serverC, false)
 	p.pass(5 * time.Millisecond)
 	p.answer(serverB, true)
-	p.is(follow.Provisional, serverB)
-	p.hear(report(serverB, 2), seeds()[0], seeds()[2])
 	p.is(follow.Fenced, serverB)
 	p.pass(5 * time.Millisecond)
 	p.answer(serverC, true)

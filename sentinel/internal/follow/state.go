@@ -164,9 +164,10 @@ type fenced struct {
 // replica is asked in turn. Those that come after the one that is followed may be of the next
 // failover: they are followed when this one is over.
 type selection struct {
-	by, addr string
-	at       time.Time // when it was heard
-	guessed  bool      // it was not: it is one of those that may have been chosen
+	by, addr  string
+	at        time.Time // when it was heard
+	guessed   bool      // it was not: it is one of those that may have been chosen
+	announced bool      // the sentinel has published that it is the primary
 }
 
 // repair replaces the connection of a primary that goes on without it: commands wait for it, and

@@ -164,3 +164,73 @@ func (w *World) stopAsking(s *server) {
 		look()
 	})
 }
+
+// unheard has a failover of which the client hears nothing, and something happen as soon as so
+// many sentinels know that it is over. From then on what they publish is heard again.
+func (w *World) unheard(knowing int, do func(*failover)) {
+	if !w.heard() || w.leader != nil {
+		return
+	}
+	deafen := func(deaf bool) {
+		for _, x := range w.sentinels {
+			x.deaf = deaf
+		}
+	}
+	deafen(true)
+	w.mute(confirmedMost)
+	w.failOver(true)
+	f := w.leader
+	if f == nil {
+		deafen(false)
+		return
+	}
+	until := w.now + confirmedMost
+	var look func()
+	look = func() {
+		n := 0
+		for _, x := range w.sentinels {
+			if x.primary == f.to {
+				n++
+			}
+		}
+		switch {
+		case w.now >= until:
+			deafen(false)
+		case w.leader == f || n < knowing:
+			w.after(5*time.Millisecond, look)
+		default:
+			deafen(false)
+			do(f)
+		}
+	}
+	look()
+}
+
+// backAtOnce has a failover of which the client hears nothing until the next one has begun, which
+// leads back.
+func (w *World) backAtOnce() {
+	w.unheard(2, func(f *failover) {
+		w.failBack(f)
+		for _, x := range w.sentinels {
+			x.slow = w.now
+		}
+	})
+}
+
+// announceLate has the client hear of a failover only after the selection of the next one, twice,
+// and before its leader has answered.
+func (w *World) announceLate() {
+	w.unheard(2, func(f *failover) {
+		w.failBack(f)
+		next := w.leader
+		if next == nil {
+			return
+		}
+		for _, x := range w.sentinels {
+			if x.slow = w.now + 400*time.Millisecond; x != next.leader && x.primary == f.to {
+				w.after(w.between(3*time.Millisecond, 10*time.Millisecond), func() { x.push(follow.Switched, f.to) })
+				w.after(w.between(20*time.Millisecond, 50*time.Millisecond), func() { x.push(follow.Switched, f.to) })
+			}
+		}
+	})
+}

@@ -49,7 +49,7 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
 			if c.listens() {
-				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr), w.now}
+				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr) || e.Addr == c.state.View().Addr, w.now}
 			}
 		case follow.Aborted:
 			if c.listens() {

@@ -11,6 +11,8 @@ import (
 func (w *World) seldom(kind uint64) {
 	calm, wrong := w.client.calm, w.rogues() > 0
 	switch {
+	case kind == 73 && !calm && !wrong:
+		w.after(w.between(1500*time.Millisecond, 3*time.Second), w.announceLate)
 	case kind == 75 && wrong:
 		w.after(w.between(time.Second, 1500*time.Millisecond), w.backUnheard)
 	case kind == 76 && !calm && !wrong:
@@ -19,6 +21,8 @@ func (w *World) seldom(kind uint64) {
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.moveUnasked)
 	case kind == 83 && !calm && w.client.mode == follow.Eager:
 		w.after(w.between(1500*time.Millisecond, 3*time.Second), w.answerLate)
+	case kind == 85 && !calm && !wrong:
+		w.after(w.between(1500*time.Millisecond, 3*time.Second), w.backAtOnce)
 	case kind == 87 && wrong:
 		w.after(w.between(1500*time.Millisecond, 4*time.Second), w.mislead)
 	case kind == 88 && wrong:

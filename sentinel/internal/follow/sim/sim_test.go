@@ -149,6 +149,10 @@ func failed() []uint64 {
 		630000920693, // who led the failover between announced the move back
 		640000546393, // so did those who lagged behind
 		640000379396, // those who lagged behind led the client back as it began
+		76173,        // the next selection was heard before the announcement of the failover before it
+		129873,       // the same, and that was announced by an event alone
+		14385,        // the next failover led back before the client had heard of the one between
+		179885,       // the same, at an epoch that had begun anew
 		650000049775, // one that leads a failover gave a move up that had waited for long, as nobody was heard
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
