@@ -137,8 +137,10 @@ func TestAGapIsCountedOnceItIsDealtWith(t *testing.T) {
 		before := c.Stats().WatchGaps
 		store.lost <- nil
 		n := c.Stats()
-		for ; n.WatchGaps == before; n = c.Stats() {
-			runtime.Gosched()
+		for began := time.Now(); n.WatchGaps == before; n = c.Stats() {
+			if runtime.Gosched(); time.Since(began) > 20*time.Second {
+				t.Fatal("the gap is not counted within 20 s")
+			}
 		}
 		if n.WatchDown {
 			t.Error("a gap is counted, and nothing is heard")
