@@ -15,9 +15,7 @@ func TestAFirstPrimaryThatWasSelectedIsProvisional(t *testing.T) {
 		p := newPlay(t, follow.Config{})
 		p.hear(report(serverA, 1), seeds()...)
 		p.push(seeds()[0], follow.Selected, serverC)
-		p.answer(serverC, false)
-		p.pass(5 * time.Millisecond)
-		p.answer(serverC, true)
+		p.promote(serverC)
 		p.is(follow.Provisional, serverC)
 		return p
 	}

@@ -87,12 +87,16 @@ func (s *State) missedAll() {
 }
 
 // choose notes a selection. The last two of a sentinel count: of the failover that is under way,
-// and of the next one.
+// and of the next one. One that is announced was made before those that were heard.
 func (m *move) choose(c selection) {
 	m.chosen = slices.DeleteFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })
 	by := func(o selection) bool { return o.by == c.by }
 	if first := slices.IndexFunc(m.chosen, by); first >= 0 && slices.ContainsFunc(m.chosen[first+1:], by) {
 		m.chosen = slices.Delete(m.chosen, first, first+1)
+	}
+	if c.announced {
+		m.chosen = slices.Insert(m.chosen, 0, c)
+		return
 	}
 	m.chosen = append(m.chosen, c)
 }
@@ -165,11 +169,7 @@ func (s *State) isOver(c selection) bool {
 // up their time.
 func (s *State) fence(e Pushed) {
 	m := &s.move
-	announced := e.Kind == Switched
-	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: announced})
-	if last := len(m.chosen) - 1; announced { // it was chosen before those that were heard
-		m.chosen = slices.Insert(m.chosen[:last], 0, m.chosen[last])
-	}
+	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched})
 	if s.phase != Up {
 		return
 	}

@@ -110,6 +110,15 @@ func up(t *testing.T, c follow.Config) *play {
 	return p
 }
 
+// promote has a server that was asked whether it is promoted answer that it is not, and a little
+// later, asked again, that it is.
+func (p *play) promote(addr string) {
+	p.Helper()
+	p.answer(addr, false)
+	p.pass(5 * time.Millisecond)
+	p.answer(addr, true)
+}
+
 func (p *play) is(phase follow.Phase, addr string) {
 	p.Helper()
 	if v := p.state.View(); v.Phase != phase || v.Last != addr {

@@ -279,9 +279,7 @@ func TestTheNextFailoverLeadsBack(t *testing.T) {
 	p.hear(report(serverB, 2), seeds()[0])
 	p.answer(serverB, true)
 	p.is(follow.Fenced, serverB)
-	p.answer(serverA, false)
-	p.pass(5 * time.Millisecond)
-	p.answer(serverA, true)
+	p.promote(serverA)
 	p.is(follow.Provisional, serverA)
 }
 

@@ -93,7 +93,7 @@ func planted() []testutil.Mutant {
 		{What: "who leads the failover between announces the move back", File: "../decide.go", Right: "		if epoch > before {", Wrong: "		if epoch > 0 {"},
 		{What: "those who lag behind announce the move back", File: "../decide.go", Right: "best >= before && s.most(", Wrong: "before >= best && s.most("},
 		{What: "an epoch that too few have told is the primary's own", File: "../failover.go", Right: "s.primary.owned = s.most(", Wrong: "s.primary.owned = addr != \"\" || s.most("},
-		{What: "an announcement is later than the next selection", File: "../failover.go", Right: "announced { //", Wrong: "announced && last < 0 { //"},
+		{What: "an announcement is later than the next selection", File: "../failover.go", Right: "	if c.announced {\n", Wrong: "	if c.announced && m.from == c.addr {\n"},
 		{What: "a selection of the present primary is dropped", File: "../failover.go", Right: "if here && s.phase == Provisional {", Wrong: "if here && (s.phase == Provisional || s.phase == Up && s.next.addr == \"\") {"},
 		{What: "what was announced by an event before it answered is provisional", File: "../failover.go", Right: "	if s.move.from != \"\" && slices.ContainsFunc(s.move.chosen, s.announced) {", Wrong: "	if s.move.from == \"\" && slices.ContainsFunc(s.move.chosen, s.announced) {"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
