@@ -402,6 +402,28 @@ func (s *State) runID(addr string) string {
 	return ""
 }
 
+// note notes what the sentinels tell of a server that has been a replica.
+func (s *State) note(b *standby) {
+	b.id = cmp.Or(b.id, s.runID(b.addr))
+	for _, v := range s.fresh() {
+		if s.named(v) == b.addr && !slices.Contains(b.named, v.addr) {
+			b.named = append(b.named, v.addr)
+		}
+	}
+}
+
+// wasNamed reports whether most who vote have called a server the primary since it is known as a
+// replica, if not all at once: an operator may have given it the name for a moment.
+func (s *State) wasNamed(b standby) bool {
+	n := 0
+	for _, v := range s.voters.all {
+		if v.votes() && slices.Contains(b.named, v.addr) {
+			n++
+		}
+	}
+	return s.majority(n)
+}
+
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
 // the primary since, or were restarted or lost: those may come back as anything. Of one that was
 // left they must have seen it since, and of all where an epoch was skipped. While most are not
@@ -413,11 +435,11 @@ func (s *State) reckonReplicas() {
 	}
 	all, n := s.standbys.all, len(s.standbys.all)
 	for i := range all {
-		all[i].id = cmp.Or(all[i].id, s.runID(all[i].addr))
+		s.note(&all[i])
 	}
 	all = slices.DeleteFunc(all, func(b standby) bool {
 		id := s.runID(b.addr)
-		return s.calledPrimary(b.addr) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
+		return s.wasNamed(b) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
 	})
 	if s.standbys.all = all; len(all) < n {
 		s.standbys.since = s.now

@@ -13,28 +13,33 @@ const maxFences = 64
 
 // selected hears that a sentinel is about to promote a replica. While another failover is under way
 // it may be that of the next one, from the server that the first leads to.
-func (s *State) selected(e Pushed) {
-	if s.config.Mode == PushOnly || !s.allowed(e.Addr) {
+func (s *State) selected(c selection) {
+	if s.config.Mode == PushOnly || !s.allowed(c.addr) {
 		return
 	}
-	if !s.known(e.Addr) { // too few may have been heard
-		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
+	if !s.known(c.addr) { // too few may have been heard
+		s.move.choose(c)
 		return
 	}
-	here := e.Addr == s.primary.addr
+	here := c.addr == s.primary.addr
 	if here && s.phase == Provisional {
 		return // it is of the failover that has led there, and comes late
 	}
 	if here || s.phase == Provisional || s.phase == Forced { // here: late, too, or from a server that is yet to be followed
-		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
+		s.move.choose(c)
 		return
 	}
 	s.cut(errOvertaken)
-	s.fence(e)
+	s.fence(c)
 	if s.next.trigger != BySelection || s.next.addr == "" {
-		s.pursue(s.toSelected(e.Addr))
+		s.pursue(s.toSelected(c.addr))
 	}
 	s.judgeReturn()
+}
+
+// chosen is the selection that an event tells.
+func (s *State) chosen(e Pushed) selection {
+	return selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched}
 }
 
 // early takes in an event before the first decision: a failover that has begun by then is followed
@@ -43,7 +48,7 @@ func (s *State) early(e Pushed) {
 	switch {
 	case s.config.Mode == PushOnly:
 	case e.Kind == Selected:
-		s.move.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now})
+		s.move.choose(s.chosen(e))
 	case e.Kind == Aborted:
 		s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel })
 	}
@@ -68,7 +73,7 @@ func (s *State) missed(v *voter) {
 	heard := slices.DeleteFunc(slices.Clone(s.move.chosen), func(c selection) bool {
 		return c.by != v.addr || c.guessed || !s.pending(c)
 	})
-	s.selected(Pushed{Sentinel: v.addr, Kind: Selected, Addr: all[0].Addr})
+	s.selected(selection{by: v.addr, addr: all[0].Addr, at: s.now})
 	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr })
 	s.move.chosen = append(s.move.chosen, heard...) // most may list it in a moment
 
@@ -77,10 +82,10 @@ func (s *State) missed(v *voter) {
 	}
 }
 
-// missedAll does so for all sentinels that have not been heard for long.
-func (s *State) missedAll() {
+// missedAll does so for all sentinels that have been heard for less than a time.
+func (s *State) missedAll(limit time.Duration) {
 	for _, v := range s.fresh() {
-		if s.now.Sub(v.since) < PollInterval {
+		if s.now.Sub(v.since) < limit {
 			s.missed(v)
 		}
 	}
@@ -126,7 +131,7 @@ func (s *State) reselect(all []selection) {
 		switch {
 		case !s.pending(c) || c.guessed:
 		case s.known(c.addr):
-			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+			s.selected(c)
 		default:
 			s.move.choose(c)
 		}
@@ -138,7 +143,7 @@ func (s *State) reselect(all []selection) {
 func (s *State) takeUp() {
 	for _, c := range slices.Clone(s.move.chosen) {
 		if s.phase == Up && s.next.addr == "" && c.addr != s.primary.addr && s.pending(c) && s.leads(c) && s.known(c.addr) {
-			s.selected(Pushed{Sentinel: c.by, Kind: Selected, Addr: c.addr})
+			s.selected(c)
 		}
 	}
 }
@@ -167,9 +172,9 @@ func (s *State) isOver(c selection) bool {
 
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used
 // up their time.
-func (s *State) fence(e Pushed) {
+func (s *State) fence(c selection) {
 	m := &s.move
-	m.choose(selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched})
+	m.choose(c)
 	if s.phase != Up {
 		return
 	}
@@ -180,7 +185,7 @@ func (s *State) fence(e Pushed) {
 	}
 	m.began, m.until, m.promoted, m.extended = s.now, s.now.Add(limit), false, false
 	s.become(Fenced)
-	s.do(Fence{Candidate: e.Addr, Sentinel: e.Sentinel})
+	s.do(Fence{Candidate: c.addr, Sentinel: c.by})
 }
 
 // announced reports whether a sentinel has published that the present primary is announced, and has
@@ -245,10 +250,19 @@ func (s *State) judgeMove() {
 		}
 	}
 	if s.phase == Up && s.next.addr == "" {
-		m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { // of the failover that has led here
-			return c.addr == s.primary.addr && s.heardSince(c) && !s.leads(c) && s.refuses(s.named(s.voters.find(c.by)))
-		})
+		m.chosen = slices.DeleteFunc(m.chosen, s.hasLed)
 	}
+}
+
+// hasLed reports whether a selection is of the failover that has led to the primary: its sentinel,
+// which was asked since, names the one before, or leads none. Where most name that one, a few
+// have led there in error, and it is of the next failover.
+func (s *State) hasLed(c selection) bool {
+	if c.addr != s.primary.addr || !s.heardSince(c) || s.leads(c) {
+		return false
+	}
+	from := s.named(s.voters.find(c.by))
+	return s.refuses(from) && !s.calledPrimary(from)
 }
 
 // unselect takes in that failovers will not happen. Others may.
@@ -301,15 +315,18 @@ func (s *State) revert(why error) {
 		s.move.until = s.now.Add(PollInterval)
 		return
 	}
-	from := s.move.from
-	s.move.from, s.move.until = "", time.Time{}
-	s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.addr == s.primary.addr }) // others are of the next failover
+	m, from := &s.move, s.move.from
+	m.from, m.until = "", time.Time{}
+	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { // later ones are of the next failover, which may lead there again
+		return c.addr == s.primary.addr && (!c.at.After(m.began) || !s.pending(c))
+	})
 	elected, majority := s.elect()
 	if !majority { // one that has gone wrong may have told it
 		elected.epoch = min(elected.epoch, s.primary.epoch)
 	}
 	s.do(Reverted{Addr: elected.addr, Cause: why})
 	if elected.addr == "" || elected.addr == s.primary.addr {
+		m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.addr == s.primary.addr })
 		if s.phase == Provisional {
 			s.become(Up)
 		}
@@ -440,6 +457,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), p.hearsay && addr == from && epoch == 0 // a return confirms nothing
 	p.addr, p.last, p.link, p.term = addr, addr, link, link
+	s.identify()
 	p.since, p.cause, p.cutAt, p.alarms, p.beat = s.now, nil, time.Time{}, false, Beat{}
 	if epoch > p.epoch && s.most(func(v *voter) bool { return s.named(v) == addr && v.report.Epoch >= epoch }) {
 		// Else one that has gone wrong may have announced it: raise notes what the others say.
@@ -467,5 +485,14 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		return
 	}
 	s.reselect(s.move.chosen) // none of them has led to the primary of before
-	s.missedAll()
+	s.missedAll(missedFor(last))
+}
+
+// missedFor is for how long after its first answer a sentinel may have published a selection that
+// is lost. For the first primary all of them may.
+func missedFor(last string) time.Duration {
+	if last == "" {
+		return forgetAfter
+	}
+	return PollInterval
 }

@@ -189,7 +189,10 @@ type standbys struct {
 }
 
 // standby is a server that has been a replica since it was the primary.
-type standby struct{ addr, id string } // the id is empty until most sentinels tell it
+type standby struct {
+	addr, id string   // the id is empty until most sentinels tell it
+	named    []string // the sentinels that have called it the primary since
+}
 
 // leaver is a server that was left.
 type leaver struct {

@@ -217,7 +217,7 @@ func (s *State) hear(e Heard) {
 	s.admit(v)
 	s.forget()
 	s.decide()
-	s.missedAll()
+	s.missedAll(PollInterval)
 }
 
 // miss takes in a failed poll. One that began before this process was stopped has only run out
@@ -250,7 +250,7 @@ func (s *State) pushed(e Pushed) {
 	}
 	switch e.Kind {
 	case Selected:
-		s.selected(e)
+		s.selected(s.chosen(e))
 	case Promoted, Switched:
 		switch {
 		case s.phase == Provisional && e.Addr == s.primary.addr && s.hasChosen(e):
@@ -258,7 +258,7 @@ func (s *State) pushed(e Pushed) {
 			s.confirm()
 		case s.phase == Forced || e.Kind != Switched || s.config.Mode == PushOnly || e.Addr == s.primary.addr:
 		case s.known(e.Addr) && !s.refuses(e.Addr): // else who lags may announce a failover of before
-			s.fence(e)
+			s.fence(s.chosen(e))
 		}
 	case Aborted:
 		s.unselect(func(c selection) bool { return c.by == e.Sentinel }, fmt.Errorf("sentinel says %s", e.Text))

@@ -44,23 +44,19 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 			if e.Report.Midway {
 				c.midway[e.Sentinel] = w.now
 			}
+			c.hearName(e)
 		}
 	case follow.Pushed:
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
-			if c.listens() {
+			if e.Kind == follow.Selected || c.state.View().Settled {
 				c.chose[e.Sentinel] = selected{e.Addr, c.knows(e.Addr) || e.Addr == c.state.View().Addr, w.now}
 			}
 		case follow.Aborted:
-			if c.listens() {
-				delete(c.chose, e.Sentinel)
-			}
+			delete(c.chose, e.Sentinel)
 		}
 	}
 }
-
-// listens reports whether the state hears who was selected.
-func (c *client) listens() bool { return c.state.View().Settled }
 
 // knows reports whether the state has heard of a replica.
 func (c *client) knows(addr string) bool {
@@ -119,12 +115,22 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	}
 }
 
-// unheardOf reports whether an operator gave a server the name, and most sentinels have not been
-// heard since: to the client it is a replica still. If one that has gone wrong selects it after it
-// has lost the name again, and it says that it is a primary, as it does, then that is all that a
+// hearName notes that a sentinel names a server to which an operator gave the name.
+func (c *client) hearName(e follow.Heard) {
+	s, q := c.world.server(e.Report.Addr), c.world.sentinel(e.Sentinel)
+	if s != nil && s.givenAt > 0 && e.Asked.Sub(start()) > s.givenAt && q != nil && !q.rogue && !slices.Contains(s.namedBy, e.Sentinel) {
+		s.namedBy = append(s.namedBy, e.Sentinel)
+	}
+}
+
+// unheardOf reports whether an operator gave a server the name, and most sentinels have not told
+// the client so: there it is a replica still. If one that has gone wrong selects it after it has
+// lost the name again, and it says that it is a primary, as it does, then that is all that a
 // true failover looks like before most are heard; to wait for them would have writes wait in each
 // true one. The move is provisional: named looks whether it is taken back.
-func (c *client) unheardOf(s *server) bool { return s.givenAt > 0 && !c.heardSince(s.givenAt) }
+func (c *client) unheardOf(s *server) bool {
+	return s.givenAt > 0 && 2*len(s.namedBy) <= c.world.members()
+}
 
 // hears reports whether a sentinel was heard of late.
 func (c *client) hears() bool { return c.world.now-c.lastHeard <= freshFor }

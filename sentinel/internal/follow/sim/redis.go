@@ -20,6 +20,7 @@ type server struct {
 	wellAt       time.Duration // when it was, or will be, heard again
 	demotedAt    time.Duration
 	givenAt      time.Duration // when an operator gave it the name
+	namedBy      []string      // the sentinels that have told the client of that
 	promotion    int           // the number of the one that it was promoted in last; 0: it was not
 	followed     bool          // the client has been there since
 	diedAt       time.Duration

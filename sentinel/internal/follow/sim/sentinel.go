@@ -263,7 +263,7 @@ func (w *World) monitorElsewhere(to *server) {
 		w.troubled(15 * time.Second) // an epoch of before means nothing any more
 	}
 	w.monitoredAt = w.now
-	to.primary, to.of, to.left, to.givenAt = true, nil, false, w.now
+	to.primary, to.of, to.left, to.givenAt, to.namedBy = true, nil, false, w.now, nil
 	old.left, old.disowned = true, true
 	w.truth = to
 	if w.chance(50) {

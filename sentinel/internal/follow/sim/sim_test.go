@@ -154,6 +154,12 @@ func failed() []uint64 {
 		14385,        // the next failover led back before the client had heard of the one between
 		179885,       // the same, at an epoch that had begun anew
 		650000049775, // one that leads a failover gave a move up that had waited for long, as nobody was heard
+		640000578393, // the next failover to the same server began before the move was taken back
+		640001013190, // the same, and the primary was forced away
+		640001024487, // one that had gone wrong had led there, and most began a failover to it
+		640002048470, // sentinels began to tell names before the run id of a new primary was known
+		640002401081, // an operator gave the name to a replica for a moment, and one that had gone wrong selected it
+		640002877799, // the first primary was found after a stop, and a selection was lost by then
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }

@@ -1,0 +1,132 @@
+package follow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
+)
+
+// undone has B serve, which is announced by nobody, and is a replica again after that.
+func undone(t *testing.T) *play {
+	p := up(t, follow.Config{})
+	moveToB(p)
+	p.is(follow.Provisional, serverB)
+	for range 2 {
+		p.pass(time.Second)
+		p.step(follow.Unheard{Sentinel: seeds()[0], Asked: p.now}) // its leader is dead
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	return p
+}
+
+// selectsB has another sentinel select B, and say so.
+func (p *play) selectsB() {
+	p.push(seeds()[1], follow.Selected, serverB)
+	leads := report(serverA, 1)
+	leads.Midway = true
+	p.hear(leads, seeds()[1])
+}
+
+// A failover was undone, and the next one, which led to the same server, began before the move was
+// taken back. It was forgotten with that, and writes until the promotion were lost.
+func TestTheNextFailoverLeadsToTheSameServer(t *testing.T) {
+	p := undone(t)
+	p.step(follow.Died{Term: p.links[serverB], Err: follow.ErrDemoted})
+	p.pass(900 * time.Millisecond)
+	p.selectsB()
+	p.pass(150 * time.Millisecond)
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+	p.pass(5 * time.Millisecond)
+	p.promote(serverB)
+	p.is(follow.Provisional, serverB)
+
+	p = undone(t) // the same, and the primary was forced away meanwhile
+	p.step(follow.Force{})
+	p.pass(1100 * time.Millisecond)
+	p.selectsB()
+	p.step(follow.Reset{})
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+}
+
+// The selection that has led to a move is none of the next failover, once that is taken back.
+func TestASelectionIsAsOldAsItsEvent(t *testing.T) {
+	p := undone(t)
+	p.step(follow.Force{})
+	p.pass(900 * time.Millisecond)
+	p.step(follow.Reset{})
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.pass(150 * time.Millisecond)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+}
+
+// One that had gone wrong had led the client to B, and the others, which did not follow, began a
+// failover to B. Its selection was forgotten as that of the failover that had led there.
+func TestAFailoverToWhereOneHasLed(t *testing.T) {
+	p := up(t, follow.Config{})
+	invent := func() { p.hear(report(serverB, 100), seeds()[0]) }
+	invent()
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	for range 6 {
+		p.pass(time.Second)
+		invent()
+		p.hear(report(serverA, 1), seeds()[1:]...)
+	}
+	p.selectsB()
+	p.pass(time.Second)
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+}
+
+// The run id of a primary that was just found was not known until a sentinel was heard again.
+// Sentinels that began to tell names by then spoke of another server.
+func TestAServerIsKnownByItsRunIDFromTheStart(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(report(serverB, 2), seeds()...)
+	p.answer(serverB, true)
+	p.stop(4 * time.Second) // reports of before are too old
+	named := report(serverB, 4)
+	named.Addr = "redis-b.example:6379"
+	p.hear(named, seeds()...)
+	p.is(follow.Up, serverB)
+	if v := p.state.View(); p.links[named.Addr] != 0 || v.Epoch != 4 {
+		t.Errorf("dialled %v, epoch %d", p.links, v.Epoch)
+	}
+}
+
+// An operator gave the name to a replica for a moment, and it went on as a primary. Most sentinels
+// had said so, one after another: to the client it was a replica, and one that had gone wrong led
+// it there.
+func TestAReplicaThatMostHaveCalledThePrimary(t *testing.T) {
+	for said, phase := range map[string]follow.Phase{seeds()[1]: follow.Fenced, seeds()[0]: follow.Provisional} {
+		p := up(t, follow.Config{})
+		for _, addr := range []string{seeds()[0], said} {
+			p.hear(report(serverC, 1), addr)
+			p.pass(500 * time.Millisecond)
+			p.hear(report(serverA, 1), addr)
+		}
+		p.push(seeds()[2], follow.Selected, serverC)
+		p.answer(serverC, true)
+		if v := p.state.View(); v.Phase != phase {
+			t.Errorf("%s and %s have named it: it is %v at %s, want %v", seeds()[0], said, v.Phase, v.Last, phase)
+		}
+	}
+}
+
+// The first primary was found late, after a stop, and a failover had begun whose selection was not
+// heard.
+func TestAFailoverThatBeginsWhileTheFirstPrimaryIsLookedFor(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 1), seeds()...)
+	p.stop(1700 * time.Millisecond)
+	leads := report(serverA, 1)
+	leads.Midway = true
+	p.hear(leads, seeds()[0])
+	p.hear(report(serverA, 1), seeds()[1:]...)
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+}
