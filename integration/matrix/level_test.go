@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,10 +45,47 @@ func (m *inMemory) SetMulti(_ context.Context, values map[string][]byte, _ time.
 
 func (m *inMemory) Delete(context.Context, ...string) error { return nil }
 
-// levels is what another process has stored in the second level: it is computed once.
+// levels has a memcached store what another process has stored in the second level. It is computed
+// once.
 //
 //nolint:gochecknoglobals // see above.
-var levels = sync.OnceValues(fromSource)
+var levels = sync.OnceValues(func() ([]byte, error) {
+	values, err := fromSource()
+	if err != nil {
+		return nil, err
+	}
+	return commands(values)
+})
+
+// commands are those with which a second level stores values, without their answers.
+func commands(values map[string][]byte) ([]byte, error) {
+	fake, err := testutil.NewFake(testutil.FakeOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = fake.Close() }()
+	var mu sync.Mutex
+	var sets bytes.Buffer
+	fake.SetFault(func(c testutil.Command) testutil.Fault {
+		if c.Verb == "set" {
+			mu.Lock()
+			defer mu.Unlock()
+			writeSet(&sets, c.Args[0], strings.Join(c.Args[1:], " "), string(c.Data))
+		}
+		return testutil.Fault{}
+	})
+	client, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{fake.Addr()}, Timeout: slack})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }()
+	store, err := newLevel(client)
+	if err != nil {
+		return nil, err
+	}
+	err = store.SetMulti(context.Background(), values, time.Hour)
+	return sets.Bytes(), err
+}
 
 // fromSource is what a process stores in the second level.
 func fromSource() (map[string][]byte, error) {
@@ -65,10 +103,15 @@ func fromSource() (map[string][]byte, error) {
 	return m.values, nil
 }
 
-// level is the second level that a client's servers are.
+// newLevel is the second level that a client's servers are.
+func newLevel(client *memcache.Client) (*memcachedstore.Store, error) {
+	return memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
+}
+
+// level is newLevel for a test.
 func level(t *testing.T, client *memcache.Client) *memcachedstore.Store {
 	t.Helper()
-	store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "matrix"})
+	store, err := newLevel(client)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,23 +121,21 @@ func level(t *testing.T, client *memcache.Client) *memcachedstore.Store {
 // fillLevel gives a memcached what another process has stored.
 func fillLevel(t *testing.T, addr string) {
 	t.Helper()
-	values, err := levels()
+	sets, err := levels()
 	if err != nil {
 		t.Fatal(err)
 	}
-	storeLevel(t, addr, values)
+	carryOut(t, addr, sets)
 }
 
+// storeLevel gives a memcached values that another process has stored.
 func storeLevel(t *testing.T, addr string, values map[string][]byte) {
 	t.Helper()
-	first, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: slack})
+	sets, err := commands(values)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
-	if err := level(t, first).SetMulti(t.Context(), values, time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	carryOut(t, addr, sets)
 }
 
 // secondLevel is a cache that finds in memcached what another process has stored.

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,20 +91,36 @@ func fillRedis(t *testing.T, s *subject) {
 func fillMemcached(t *testing.T, s *subject) {
 	t.Helper()
 	const items = 50_000
-	c, err := (&net.Dialer{Timeout: slack}).DialContext(t.Context(), "tcp", s.server.Addr())
+	var sets bytes.Buffer
+	for n := range items {
+		writeSet(&sets, fmt.Sprint("fill-", n), "0 0 1", "x")
+	}
+	carryOut(t, s.server.Addr(), sets.Bytes())
+}
+
+// writeSet writes a command of memcached that is not answered. The numbers are flags, end and size.
+func writeSet(w io.Writer, key, numbers, value string) {
+	fmt.Fprintf(w, "set %s %s noreply\r\n%s\r\n", key, numbers, value)
+}
+
+// carryOut has a memcached carry out commands that it does not answer. A client would wait for each
+// of them, and there are thousands for each of many servers.
+func carryOut(t *testing.T, addr string, commands []byte) {
+	t.Helper()
+	c, err := (&net.Dialer{Timeout: slack}).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	var all bytes.Buffer
-	for n := range items {
-		fmt.Fprintf(&all, "set fill-%d 0 0 1 noreply\r\nx\r\n", n)
-	}
-	all.WriteString("version\r\n")
-	if _, err := all.WriteTo(c); err != nil {
+	if err := c.SetDeadline(time.Now().Add(healing)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
-		t.Fatal(err)
+	for _, text := range [][]byte{commands, []byte("version\r\n")} {
+		if _, err := c.Write(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if answer, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.HasPrefix(answer, "VERSION ") {
+		t.Fatalf("a memcached answers %q, %v, want its version only", answer, err)
 	}
 }

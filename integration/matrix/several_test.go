@@ -60,9 +60,7 @@ func redisCluster(t *testing.T, in surroundings) *subject {
 		ways, at[server.Addr()] = append(ways, w), w.addr()
 	}
 	first := cluster.Servers(primaryName)[0]
-	for i := range keys {
-		tell(t, first, "SET", key(i), key(i))
-	}
+	tell(t, first, fillCommand()...)
 	c, err := sentinel.New(t.Context(), cluster.SentinelAddrs(), sentinel.Options{
 		Names: slices.Concat([]string{primaryName}, o.Names[min(1, len(o.Names)):]), StartDown: true, AddrMap: func(addr string) string { return cmp.Or(at[addr], addr) },
 	})

@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -141,16 +142,11 @@ func memcached(t *testing.T, in surroundings) *subject {
 // fillKeys gives a memcached the keys.
 func fillKeys(t *testing.T, addr string) {
 	t.Helper()
-	fill, err := memcache.NewWithOptions(nil, memcache.Options{Servers: []string{addr}, Timeout: slack})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fill.Close()
+	var sets bytes.Buffer
 	for i := range keys {
-		if err := fill.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}); err != nil {
-			t.Fatal(err)
-		}
+		writeSet(&sets, key(i), fmt.Sprint("0 0 ", len(key(i))), key(i))
 	}
+	carryOut(t, addr, sets.Bytes())
 }
 
 // memcacheClient returns a client of some ways, and what changes its list of servers.
@@ -178,20 +174,7 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 	}
 	server := redis.StartServer(t, redis.ServerOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	w := newWay(t, server.Addr(), in, haproxy)
-	fill := func(t *testing.T) {
-		t.Helper()
-		direct, err := (radix.PoolConfig{}).New(t.Context(), "tcp", server.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer direct.Close()
-		for i := range keys {
-			if err := direct.Do(t.Context(), radix.Cmd(nil, "SET", key(i), key(i))); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	fill(t)
+	tell(t, server, fillCommand()...)
 	o := sentinel.Options{
 		Names: []string{"m"}, Servers: []string{w.addr()}, Server: sentinel.Endpoint{TLS: trusting(in.authority)},
 		HeartbeatTimeout: in.within,
@@ -205,6 +188,15 @@ func redisPrimary(t *testing.T, in surroundings) *subject {
 	s := redisSubject(c, "m")
 	s.way, s.authority, s.words, s.server, s.exhaust, s.fill = w, in.authority, redisWords(), server, fillRedis, func(*testing.T) {}
 	return s
+}
+
+// fillCommand gives a Redis the keys: one command, since the server writes to its disk after each.
+func fillCommand() []string {
+	command := []string{"MSET"}
+	for i := range keys {
+		command = append(command, key(i), key(i))
+	}
+	return command
 }
 
 // redisSubject is a client of Redis, without what is special to its servers.
