@@ -6,15 +6,16 @@
 set -uo pipefail
 
 # Without the race detector, which would add to allocations and memory, and makes tenfold of what one goroutine computes: module, package, flags.
+# What takes longest comes first, so that no processor waits for it at the end.
 plain='
 . ./sentinel/internal/follow/sim -test.v -test.run=^TestHistories(GoEverywhere)?$ -histories=100000
 . ./autorefresh
+. ./groupcache -test.run=Alloc|Heap|NoGetAfterARemove
 . ./groupcache/internal/store
 . ./groupcache/internal/ring
 . ./breaker -test.run=Alloc|Heap
 . ./reconnectingmemcached/memcache -test.run=Alloc|Heap
 . ./sentinel -test.run=Alloc|Heap
-. ./groupcache -test.run=Alloc|Heap|NoGetAfterARemove
 otel . -test.run=Alloc'
 
 root=$PWD
