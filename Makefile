@@ -46,10 +46,13 @@ servers: ## install the programs that the tests run, as far as possible
 
 # Without what only a debugger reads, test programs are built sooner; stack traces are the same. What tests build themselves shares the cache so.
 TESTFLAGS := $(strip $(GOFLAGS) -gcflags=all=-dwarf=false -ldflags=-s)
+# The race detector's calls take most of the time of what is compiled for it. Without functions inlined, that is compiled in two thirds of the time,
+# and the tests take no longer.
+UNINLINED := '-gcflags=github.com/holdfast-go/holdfast/...=-dwarf=false -l'
 test: export GOFLAGS := $(TESTFLAGS)
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)
-	bash scripts/test.sh $(MODULES) -- $(RACE)
+	bash scripts/test.sh $(MODULES) -- $(RACE) $(if $(RACE),$(UNINLINED))
 	@bash scripts/servers.sh check $(SERVERS)
 
 flake: export GOFLAGS := $(TESTFLAGS)

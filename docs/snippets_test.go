@@ -16,10 +16,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 const module = "github.com/holdfast-go/holdfast/"
@@ -196,7 +197,7 @@ func TestSnippetsOfShellHaveNoComments(t *testing.T) {
 // importerOf imports what the snippets may name, as the go command compiles it.
 func importerOf(t *testing.T) types.Importer {
 	t.Helper()
-	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Export"}, asThisTest()...)
+	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Export"}, testutil.CompiledWith()...)
 	for _, path := range packages {
 		args = append(args, path)
 	}
@@ -223,15 +224,6 @@ func importerOf(t *testing.T) types.Importer {
 		}
 		return os.Open(exports[path])
 	})
-}
-
-// asThisTest are the flags with which the packages are compiled already.
-func asThisTest() []string {
-	info, ok := debug.ReadBuildInfo()
-	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return []string{"-race"}
-	}
-	return nil
 }
 
 // compile checks the types of a snippet, and that the next statement looks at an error.

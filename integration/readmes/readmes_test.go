@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,7 +129,7 @@ func typed(t *testing.T, shell string, args []string, e example) string {
 	defer cancel()
 	command := exec.CommandContext(ctx, shell, append(args, "-c", before+commands(t, e))...)
 	command.Dir = filepath.Join("..", "..", e.in)
-	command.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" "+asThisTest()))
+	command.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+asThisTest()))
 	command.Stdout, command.Stderr = file, file
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	end := func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) } // and what it has begun
@@ -151,11 +149,10 @@ func typed(t *testing.T, shell string, args []string, e example) string {
 	return string(shown)
 }
 
-// asThisTest is the flag with which what the programs are made of is compiled already.
-func asThisTest() string {
-	info, ok := debug.ReadBuildInfo()
-	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return "-race"
+// asThisTest are the flags with which what the programs are made of is compiled already.
+func asThisTest() (flags string) {
+	for _, flag := range testutil.CompiledWith() {
+		flags += " '" + flag + "'" // it may have a space
 	}
-	return ""
+	return flags
 }

@@ -7,10 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/testutil"
 )
 
 const (
@@ -54,10 +54,7 @@ func TestParity(t *testing.T) {
 // importerOf imports packages from what the go command has compiled them to.
 func importerOf(t *testing.T, paths ...string) types.Importer {
 	t.Helper()
-	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		args = append(args, "-race") // as this test: it is compiled already
-	}
+	args := append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, testutil.CompiledWith()...)
 	list := exec.CommandContext(t.Context(), "go", append(args, paths...)...)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
