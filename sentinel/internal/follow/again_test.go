@@ -130,3 +130,32 @@ func TestAFailoverThatBeginsWhileTheFirstPrimaryIsLookedFor(t *testing.T) {
 	p.answer(serverA, true)
 	p.is(follow.Fenced, serverA)
 }
+
+// A sentinel had lagged behind as a failover led back. Long after that, the first to announce the
+// next one made a majority with it: the replica was none any more, and was followed only once most
+// had announced it. While a fence was held for it writes were lost when that ended.
+func TestWhoHasLaggedOnceTellsNothingOfTheNextFailover(t *testing.T) {
+	for _, mode := range []follow.Mode{follow.Eager, follow.FenceOnly, follow.PushOnly} {
+		p := up(t, follow.Config{Mode: mode})
+		p.hear(report(serverB, 2), seeds()...)
+		p.answer(serverB, true)
+		p.hear(report(serverA, 3), seeds()[:2]...)
+		p.answer(serverA, true)
+		for range 20 {
+			p.pass(time.Second)
+			p.hear(report(serverA, 3), seeds()[:2]...)
+			p.hear(report(serverB, 2), seeds()[2])
+		}
+		p.hear(report(serverA, 3), seeds()...)
+		delete(p.links, serverB)
+		if mode == follow.FenceOnly {
+			p.push(seeds()[0], follow.Selected, serverB)
+			p.promote(serverB)
+			p.hear(report(serverB, 4), seeds()[0])
+		} else {
+			p.hear(report(serverB, 4), seeds()[0])
+			p.answer(serverB, true)
+		}
+		p.is(follow.Up, serverB)
+	}
+}

@@ -402,11 +402,12 @@ func (s *State) runID(addr string) string {
 	return ""
 }
 
-// note notes what the sentinels tell of a server that has been a replica.
+// note notes what the sentinels tell of a server that has been a replica. A later epoch is a
+// failover's, whose first word must not make a doubted one of it, with those who lagged once.
 func (s *State) note(b *standby) {
 	b.id = cmp.Or(b.id, s.runID(b.addr))
 	for _, v := range s.fresh() {
-		if s.named(v) == b.addr && !slices.Contains(b.named, v.addr) {
+		if s.named(v) == b.addr && v.report.Epoch <= s.primary.epoch && !slices.Contains(b.named, v.addr) {
 			b.named = append(b.named, v.addr)
 		}
 	}
@@ -439,7 +440,7 @@ func (s *State) reckonReplicas() {
 	}
 	all = slices.DeleteFunc(all, func(b standby) bool {
 		id := s.runID(b.addr)
-		return s.wasNamed(b) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
+		return s.calledPrimary(b.addr) || s.wasNamed(b) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
 	})
 	if s.standbys.all = all; len(all) < n {
 		s.standbys.since = s.now

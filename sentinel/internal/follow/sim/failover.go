@@ -157,7 +157,7 @@ func (f *failover) announce() {
 	}
 	w.after(slow, func() {
 		f.switches(f.leader, epoch)
-		f.leader.midway = false
+		f.leader.midway = w.leader != nil && w.leader.leader == f.leader // it may lead the next one by now
 	})
 	w.leader = nil
 	for _, s := range w.sentinels {

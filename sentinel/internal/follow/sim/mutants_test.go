@@ -99,7 +99,7 @@ func planted() []testutil.Mutant {
 		{What: "the next failover to the same server is forgotten", File: "../failover.go", Right: "(!c.at.After(m.began) || !s.pending(c))", Wrong: "(c.at != m.began || !s.pending(c))"},
 		{What: "a failover to where one has led is forgotten", File: "../failover.go", Right: "return s.refuses(from) && !s.calledPrimary(from)", Wrong: "return s.refuses(from)"},
 		{What: "the run id of a primary is not known at first", File: "../failover.go", Right: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n	s.identify()\n", Wrong: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n"},
-		{What: "what most have called the primary is a replica", File: "../ballot.go", Right: "return s.wasNamed(b) ||", Wrong: "return s.calledPrimary(b.addr) ||"},
+		{What: "what most have called the primary is a replica", File: "../ballot.go", Right: "s.calledPrimary(b.addr) || s.wasNamed(b)", Wrong: "s.calledPrimary(b.addr)"},
 		{What: "a failover whose selection was lost at the start is overlooked", File: "../failover.go", Right: "return forgetAfter", Wrong: "return PollInterval"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
