@@ -159,3 +159,19 @@ func TestWhoHasLaggedOnceTellsNothingOfTheNextFailover(t *testing.T) {
 		p.is(follow.Up, serverB)
 	}
 }
+
+// A sentinel had announced a replica in error, and was not heard again. A minute later that replica
+// was selected by another: the move counted as announced at once.
+func TestAnAnnouncementOfLongAgoConfirmsNothing(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[2], follow.Switched, serverB)
+	for range 60 {
+		p.pass(time.Second)
+		p.hear(report(serverA, 1), seeds()[:2]...)
+		p.step(follow.Unheard{Sentinel: seeds()[2], Asked: p.now})
+	}
+	p.step(follow.Died{Term: p.links[serverA], Err: follow.ErrDemoted})
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.promote(serverB)
+	p.is(follow.Provisional, serverB)
+}

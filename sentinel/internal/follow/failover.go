@@ -188,10 +188,10 @@ func (s *State) fence(c selection) {
 	s.do(Fence{Candidate: c.addr, Sentinel: c.by})
 }
 
-// announced reports whether a sentinel has published that the present primary is announced, and has
-// not said otherwise since.
+// announced reports whether a sentinel has published of late that the present primary is announced,
+// and has not said otherwise since.
 func (s *State) announced(c selection) bool {
-	return c.addr == s.primary.addr && c.announced && (!s.heardSince(c) || s.named(s.voters.find(c.by)) == c.addr)
+	return c.addr == s.primary.addr && c.announced && (s.heardSince(c) && s.named(s.voters.find(c.by)) == c.addr || !s.heardSince(c) && s.now.Sub(c.at) < confirmWithin)
 }
 
 // hasChosen reports whether the server of an event is the one that its sentinel has chosen.
