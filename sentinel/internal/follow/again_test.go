@@ -175,3 +175,50 @@ func TestAnAnnouncementOfLongAgoConfirmsNothing(t *testing.T) {
 	p.promote(serverB)
 	p.is(follow.Provisional, serverB)
 }
+
+// Redis ends all connections of a replica that it promotes, and sentinels call it disconnected for
+// a moment. It was taken for lost, its word was doubted, and writes waited for the announcement.
+func TestAReplicaThatIsPromotedIsNotLost(t *testing.T) {
+	for down, want := range map[bool]follow.Phase{false: follow.Provisional, true: follow.Fenced} {
+		p := up(t, follow.Config{})
+		p.push(seeds()[0], follow.Selected, serverB)
+		r := report(serverA, 1)
+		r.Midway = true
+		r.Replicas[0].Usable, r.Replicas[0].Lost, r.Replicas[0].Down = false, true, down
+		p.hear(r, seeds()[0])
+		r = &follow.Report{Addr: r.Addr, RunID: r.RunID, Epoch: r.Epoch, Replicas: r.Replicas}
+		p.hear(r, seeds()[1])
+		p.answer(serverB, true)
+		if v := p.state.View(); v.Phase != want {
+			t.Errorf("called down: %v, it is %v at %s, want %v", down, v.Phase, v.Last, want)
+		}
+	}
+}
+
+// The process was stopped, and any replica might have been promoted and left meanwhile. What most
+// had said before answered for one that was selected.
+func TestReportsOfBeforeAStopAnswerForNobody(t *testing.T) {
+	for d, want := range map[time.Duration]follow.Phase{0: follow.Up, 2900 * time.Millisecond: follow.Fenced} {
+		p := up(t, follow.Config{})
+		p.hear(report(serverC, 1), seeds()[:2]...)
+		p.stop(d)
+		p.push(seeds()[2], follow.Selected, serverC)
+		p.answer(serverC, true)
+		if v := p.state.View(); v.Phase != want {
+			t.Errorf("stopped for %v: it is %v at %s, want %v", d, v.Phase, v.Last, want)
+		}
+	}
+}
+
+// A promotion was published before the replica had answered, and confirmed nothing: no writes
+// waited at the selection of the next failover.
+func TestAPromotionThatIsPublishedBeforeTheAnswer(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.pass(time.Millisecond)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.push(seeds()[0], follow.Promoted, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.is(follow.Fenced, serverB)
+}

@@ -331,7 +331,7 @@ func (s *State) doubts(a *asker) bool {
 	case bySelection && a.epoch == 0 && s.stoodBy(a.addr):
 		return false
 	case bySelection && !s.stoodBy(a.addr) && !s.most(func(v *voter) bool {
-		return s.named(v) == a.addr && !v.report.Midway && v.report.Epoch >= s.primary.told
+		return !v.asked.Before(s.awoke) && s.named(v) == a.addr && !v.report.Midway && v.report.Epoch >= s.primary.told
 	}):
 		return true
 	}

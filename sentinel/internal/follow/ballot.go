@@ -425,6 +425,15 @@ func (s *State) wasNamed(b standby) bool {
 	return s.majority(n)
 }
 
+// mostHaveLost reports whether most have lost a replica, which may come back as anything. One that
+// is promoted ends all its connections: so a failover's is lost only to those that call it down.
+func (s *State) mostHaveLost(addr string) bool {
+	chosen := slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.addr == addr && s.leads(c) })
+	return s.most(func(v *voter) bool {
+		return v.sees(addr, func(r *Replica) bool { return r.Down || r.Lost && !chosen })
+	})
+}
+
 // reckonReplicas notes which servers most sentinels see replicate, and which of them have become
 // the primary since, or were restarted or lost: those may come back as anything. Of one that was
 // left they must have seen it since, and of all where an epoch was skipped. While most are not
@@ -440,7 +449,7 @@ func (s *State) reckonReplicas() {
 	}
 	all = slices.DeleteFunc(all, func(b standby) bool {
 		id := s.runID(b.addr)
-		return s.calledPrimary(b.addr) || s.wasNamed(b) || id != b.id && id != "" || s.most(func(v *voter) bool { return v.sees(b.addr, func(r *Replica) bool { return r.Lost }) })
+		return s.calledPrimary(b.addr) || s.wasNamed(b) || id != b.id && id != "" || s.mostHaveLost(b.addr)
 	})
 	if s.standbys.all = all; len(all) < n {
 		s.standbys.since = s.now

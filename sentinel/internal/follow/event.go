@@ -34,6 +34,7 @@ type Replica struct {
 	Addr, RunID string
 	Usable      bool // it is not lost, and its link to the primary is up
 	Lost        bool // it is down, or disconnected from the sentinel
+	Down        bool // the sentinel calls it down
 }
 
 // Peer is a sentinel as another one lists it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, err
 	}
 	for _, fields := range replicas {
 		if addr := addrOf(fields); CheckAddr(addr) == nil {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields), Lost: lost(fields)})
+			r.Replicas = append(r.Replicas, follow.Replica{Addr: addr, RunID: fields["runid"], Usable: usable(fields), Lost: is(fields, "s_down", "o_down", "disconnected"), Down: is(fields, "s_down", "o_down")})
 		}
 	}
 	for _, fields := range peers {
@@ -53,15 +54,10 @@ func ask(ctx context.Context, conn *wire.Conn, name string) (*follow.Report, err
 func addrOf(fields map[string]string) string { return net.JoinHostPort(fields["ip"], fields["port"]) }
 
 func usable(replica map[string]string) bool {
-	return !lost(replica) && replica["master-link-status"] == "ok"
+	return !is(replica, "s_down", "o_down", "disconnected") && replica["master-link-status"] == "ok"
 }
 
-func lost(replica map[string]string) bool {
-	for _, flag := range strings.Split(replica["flags"], ",") {
-		switch flag {
-		case "s_down", "o_down", "disconnected":
-			return true
-		}
-	}
-	return false
+// is reports whether a replica has one of some flags.
+func is(replica map[string]string, flags ...string) bool {
+	return slices.ContainsFunc(strings.Split(replica["flags"], ","), func(flag string) bool { return slices.Contains(flags, flag) })
 }

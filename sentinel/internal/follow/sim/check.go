@@ -158,7 +158,8 @@ func (c *client) learned(f *failover) bool {
 	by := f.leader.addr
 	heard := c.chose[by]
 	selected := (f.leader.seed || f.heard) && heard.addr == f.leader.call(f.to) && !heard.known && heard.at >= f.began
-	return selected && c.toldAt < heard.at && c.midway[by] >= heard.at && c.heardAt[by] >= heard.at && c.knows(heard.addr) && c.state.Phase() == follow.Up && c.world.rogues() == 0
+	restarted := f.from.diedAt > 0 && f.leader.names // most may not have told its new run id with the address that is known
+	return selected && !restarted && c.toldAt < heard.at && c.midway[by] >= heard.at && c.heardAt[by] >= heard.at && c.knows(heard.addr) && c.state.Phase() == follow.Up && c.world.rogues() == 0
 }
 
 // named looks, a while after a sentinel has named a primary, for writes to another one.

@@ -78,6 +78,7 @@ func (f *failover) promote() {
 	f.to.primary, f.to.of, f.to.left, f.to.stray = true, nil, false, false
 	w.promotions++
 	f.to.promotion, f.to.followed = w.promotions, false
+	f.to.killedUntil = w.now + 100*time.Millisecond
 	w.tell("%s is promoted", f.to.addr)
 	w.client.promoted(f)
 	if w.chance(10) && !w.client.calm {

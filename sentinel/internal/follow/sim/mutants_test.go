@@ -44,7 +44,7 @@ func planted() []testutil.Mutant {
 		{What: "a server that was left is believed", File: "../asker.go", Right: "a.epoch == 0 && s.stoodBy(a.addr)", Wrong: "a.epoch == 0"},
 		{What: "what was announced once is believed", File: "../asker.go", Right: "return !s.mayFollow(a.addr)", Wrong: "return a.trigger == BySelection && a.epoch == 0"},
 		{What: "a server that was left is gone back to", File: "../ballot.go", Right: "if left || !s.stoodBy(addr) {", Wrong: "if l == nil && !s.stoodBy(addr) {"},
-		{What: "a replica that was lost is believed", File: "../ballot.go", Right: "func(r *Replica) bool { return r.Lost }", Wrong: "func(r *Replica) bool { return r.Addr == \"\" }"},
+		{What: "a replica that was lost is believed", File: "../ballot.go", Right: "s.mostHaveLost(b.addr)\n", Wrong: "s.mostHaveLost(\"\")\n"},
 		{What: "the role is not asked", File: "../step.go", Right: "		s.do(Ask(e))", Wrong: "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
 		{What: "a replica is taken", File: "../step.go", Right: "	case !e.Primary:\n		s.saidReplica(*a)", Wrong: "	case e.Link == 0:\n		s.saidReplica(*a)"},
 		{What: "a primary returns unasked", File: "../failover.go", Right: "	case up != 0 && 2*agree <= up:\n	case s.now.Before(owed):\n", Wrong: ""},
@@ -101,6 +101,9 @@ func planted() []testutil.Mutant {
 		{What: "the run id of a primary is not known at first", File: "../failover.go", Right: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n	s.identify()\n", Wrong: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n"},
 		{What: "what most have called the primary is a replica", File: "../ballot.go", Right: "s.calledPrimary(b.addr) || s.wasNamed(b)", Wrong: "s.calledPrimary(b.addr)"},
 		{What: "a failover whose selection was lost at the start is overlooked", File: "../failover.go", Right: "return forgetAfter", Wrong: "return PollInterval"},
+		{What: "a replica that is promoted is lost", File: "../ballot.go", Right: "r.Lost && !chosen", Wrong: "r.Lost && (chosen || !chosen)"},
+		{What: "reports from before a stop lead to a server", File: "../asker.go", Right: "!v.asked.Before(s.awoke) && s.named(v) == a.addr", Wrong: "s.named(v) == a.addr"},
+		{What: "a promotion that is published before the answer confirms nothing", File: "../step.go", Right: "case e.Kind == Promoted && s.phase == Fenced && s.hasChosen(e):", Wrong: "case e.Kind == Promoted && s.phase == Closed:"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }

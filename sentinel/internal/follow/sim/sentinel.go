@@ -76,7 +76,10 @@ func (s *sentinel) report() *follow.Report {
 	r.Replicas = make([]follow.Replica, 0, len(w.servers))
 	for _, x := range w.servers {
 		if x != s.primary && !x.evil && !x.disowned {
-			r.Replicas = append(r.Replicas, follow.Replica{Addr: s.call(x), RunID: x.id, Usable: x.alive && !x.primary, Lost: !x.alive})
+			connected := x.alive && w.now >= x.killedUntil
+			r.Replicas = append(r.Replicas, follow.Replica{
+				Addr: s.call(x), RunID: x.id, Usable: connected && !x.primary, Lost: !connected, Down: !x.alive && w.now-x.diedAt >= downAfter,
+			})
 		}
 	}
 	return r

@@ -160,6 +160,8 @@ func failed() []uint64 {
 		640002048470, // sentinels began to tell names before the run id of a new primary was known
 		640002401081, // an operator gave the name to a replica for a moment, and one that had gone wrong selected it
 		640002877799, // the first primary was found after a stop, and a selection was lost by then
+		700001099997, // a promotion was published before the replica had answered, and no sentinel was heard after it
+		916000067283, // what most had said before a stop answered for a server that was left meanwhile
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
