@@ -426,11 +426,11 @@ func (s *State) wasNamed(b standby) bool {
 }
 
 // mostHaveLost reports whether most have lost a replica, which may come back as anything. One that
-// is promoted ends all its connections: so a failover's is lost only to those that call it down.
+// is promoted ends all its connections: so what was said before the end of a failover is that, but
+// for those that call it down.
 func (s *State) mostHaveLost(addr string) bool {
-	chosen := slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.addr == addr && s.leads(c) })
 	return s.most(func(v *voter) bool {
-		return v.sees(addr, func(r *Replica) bool { return r.Down || r.Lost && !chosen })
+		return v.sees(addr, func(r *Replica) bool { return r.Down || r.Lost && v.asked.After(s.standbys.led) })
 	})
 }
 
@@ -442,6 +442,9 @@ func (s *State) reckonReplicas() {
 	if !s.majority(len(s.fresh())) {
 		s.noReplicas()
 		return
+	}
+	if slices.ContainsFunc(s.fresh(), s.replaces) {
+		s.standbys.led = s.now
 	}
 	all, n := s.standbys.all, len(s.standbys.all)
 	for i := range all {

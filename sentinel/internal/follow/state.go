@@ -186,6 +186,7 @@ type repair struct {
 type standbys struct {
 	all   []standby
 	since time.Time // earlier answers do not count: a server may have been promoted meanwhile
+	led   time.Time // when a sentinel led a failover last
 }
 
 // standby is a server that has been a replica since it was the primary.

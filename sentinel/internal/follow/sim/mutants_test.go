@@ -101,7 +101,7 @@ func planted() []testutil.Mutant {
 		{What: "the run id of a primary is not known at first", File: "../failover.go", Right: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n	s.identify()\n", Wrong: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n"},
 		{What: "what most have called the primary is a replica", File: "../ballot.go", Right: "s.calledPrimary(b.addr) || s.wasNamed(b)", Wrong: "s.calledPrimary(b.addr)"},
 		{What: "a failover whose selection was lost at the start is overlooked", File: "../failover.go", Right: "return forgetAfter", Wrong: "return PollInterval"},
-		{What: "a replica that is promoted is lost", File: "../ballot.go", Right: "r.Lost && !chosen", Wrong: "r.Lost && (chosen || !chosen)"},
+		{What: "a replica that is promoted is lost", File: "../ballot.go", Right: " && v.asked.After(s.standbys.led)", Wrong: ""},
 		{What: "reports from before a stop lead to a server", File: "../asker.go", Right: "!v.asked.Before(s.awoke) && s.named(v) == a.addr", Wrong: "s.named(v) == a.addr"},
 		{What: "a promotion that is published before the answer confirms nothing", File: "../step.go", Right: "case e.Kind == Promoted && s.phase == Fenced && s.hasChosen(e):", Wrong: "case e.Kind == Promoted && s.phase == Closed:"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
