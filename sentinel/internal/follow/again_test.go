@@ -222,3 +222,31 @@ func TestAPromotionThatIsPublishedBeforeTheAnswer(t *testing.T) {
 	p.push(seeds()[1], follow.Selected, serverC)
 	p.is(follow.Fenced, serverB)
 }
+
+// A sentinel was found within a second of the first decision. Until it was heard no selection was
+// followed, and that was forgotten if writes waited already.
+func TestASentinelThatIsFoundLaterHoldsNothingUp(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 1), seeds()...)
+	p.answer(serverA, true)
+	more := report(serverA, 1)
+	more.Peers = []follow.Peer{{ID: "new", Addr: "10.0.1.4:26379"}}
+	p.hear(more, seeds()...)
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.is(follow.Fenced, serverA)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+}
+
+// The sentinel that leads a failover is not heard, and the others call the promoted replica
+// disconnected: its selection tells that a failover has begun.
+func TestAReplicaThatIsSelectedIsNotLost(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.push(seeds()[0], follow.Selected, serverB)
+	r := report(serverA, 1)
+	r.Replicas[0].Usable, r.Replicas[0].Lost = false, true
+	p.pass(10 * time.Millisecond)
+	p.hear(r, seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+}

@@ -426,8 +426,8 @@ func (s *State) wasNamed(b standby) bool {
 }
 
 // mostHaveLost reports whether most have lost a replica, which may come back as anything. One that
-// is promoted ends all its connections: so what was said before the end of a failover is that, but
-// for those that call it down.
+// is promoted ends all its connections: so until the end of a failover only those count that call
+// it down.
 func (s *State) mostHaveLost(addr string) bool {
 	return s.most(func(v *voter) bool {
 		return v.sees(addr, func(r *Replica) bool { return r.Down || r.Lost && v.asked.After(s.standbys.led) })
@@ -443,7 +443,8 @@ func (s *State) reckonReplicas() {
 		s.noReplicas()
 		return
 	}
-	if slices.ContainsFunc(s.fresh(), s.replaces) {
+	begins := func(c selection) bool { return c.addr != s.primary.addr && s.pending(c) } // its sentinel may not be heard yet
+	if slices.ContainsFunc(s.fresh(), s.replaces) || slices.ContainsFunc(s.move.chosen, begins) {
 		s.standbys.led = s.now
 	}
 	all, n := s.standbys.all, len(s.standbys.all)

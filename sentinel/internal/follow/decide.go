@@ -7,6 +7,7 @@ func (s *State) decide() {
 	if s.phase == Closed || !s.voters.settled(s.now) {
 		return
 	}
+	s.voters.decided = true
 	s.identify()
 	s.reckonReplicas()
 	if s.phase == Forced {

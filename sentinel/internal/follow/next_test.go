@@ -9,7 +9,7 @@ import (
 )
 
 // A failover had begun before the primary was found, or while it was lost. It served without a
-// fence, and what was written until the promotion was lost. That one that had gone wrong selected
+// fence, and writes until the promotion were lost. That one that had gone wrong selected
 // that primary hid it, too.
 func TestAFailoverThatBeginsBeforeThePrimaryIsFound(t *testing.T) {
 	leader, wrong, others := seeds()[1], seeds()[0], []string{seeds()[2], "10.0.1.4:26379", "10.0.1.5:26379"}

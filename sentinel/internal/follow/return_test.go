@@ -30,7 +30,7 @@ func midway(addr string, epoch int64) *follow.Report {
 }
 
 // The sentinel that led a failover was the last to answer, and the push of its selection was lost.
-// The primary had returned by then, and what was written until the promotion was lost.
+// The primary had returned by then, and writes until the promotion were lost.
 func TestThePrimaryDoesNotReturnBeforeTheLastHasAnswered(t *testing.T) {
 	p := returning(t, nil)
 	p.hear(report(serverA, 1), seeds()[1:]...)

@@ -9,7 +9,7 @@ import (
 
 // A client began during a planned failover, whose selection it had not heard, or had heard before
 // its first decision, or the subscription was lost meanwhile. The primary of before served without
-// a fence, and what was written until the announcement was lost.
+// a fence, and writes until the announcement were lost.
 func TestAClientThatBeginsDuringAFailover(t *testing.T) {
 	leader, others := seeds()[0], seeds()[1:]
 	for what, begin := range map[string]func(p *play){

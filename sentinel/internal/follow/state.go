@@ -252,6 +252,7 @@ type electorate struct {
 	owners     map[string]*voter // by run id: who speaks for it
 	firstUntil time.Time         // until when the first decision waits; zero: no longer, or nobody was heard yet
 	heard      bool
+	decided    bool // the first decision was made
 
 	counted  bool     // the following are of now
 	reports  []*voter // whose reports count

@@ -83,9 +83,9 @@ func (e *electorate) add(addr string, now time.Time) *voter {
 }
 
 // settled reports whether enough is known for the first decision: each sentinel has been heard or
-// has failed, or had time for it.
+// has failed, or had time for it. Those that are found later hold nothing up.
 func (e *electorate) settled(now time.Time) bool {
-	return e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
+	return e.decided || e.late(now) || !slices.ContainsFunc(e.all, func(v *voter) bool { return !v.judged })
 }
 
 // late reports whether the time is over that sentinels had for the first decision.

@@ -99,7 +99,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection && !c.unheardOf(s) || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
-	if s.stray && w.truth != s && w.trouble < s.diedAt && c.heardSince(s.diedAt) {
+	if s.stray && w.truth != s && w.trouble < s.diedAt && (c.heardSince(s.diedAt+downAfter) || w.ledAt < s.diedAt && c.heardSince(s.diedAt)) { // one that is promoted is disconnected, too
 		w.fail("%s becomes the primary (%v), which was lost and has come back as one", s.addr, why)
 	}
 	if epoch := c.state.View().Epoch; epoch > w.said {

@@ -69,6 +69,9 @@ func (s *sentinel) report() *follow.Report {
 		return nil
 	}
 	w.said = max(w.said, s.epoch)
+	if s.midway {
+		w.ledAt = w.now
+	}
 	r := &follow.Report{Addr: s.call(s.primary), RunID: s.primary.id, Epoch: s.epoch, Midway: s.midway, DownAfter: downAfter, Peers: s.others()}
 	if w.now < s.blank {
 		return r

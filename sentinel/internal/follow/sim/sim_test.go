@@ -162,7 +162,9 @@ func failed() []uint64 {
 		640002877799, // the first primary was found after a stop, and a selection was lost by then
 		700001099997, // a promotion was published before the replica had answered, and no sentinel was heard after it
 		920000013686, // a replica that was promoted was lost to most for a moment, and only its announcement was to be followed
-		916000067283, // what most had said before a stop answered for a server that was left meanwhile
+		930000512258, // the same, and its leader was not heard
+		930000849002, // a sentinel was found just after the first decision, and a selection was not followed
+		916000067283, // reports of before a stop answered for a server that was left meanwhile
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }

@@ -30,6 +30,7 @@ type World struct {
 	failure     string // the first thing that must not happen; empty: none
 	steps       int
 	announcedAt time.Duration
+	ledAt       time.Duration // when a sentinel said last that it leads a failover
 	monitoredAt time.Duration // when the name was last given to another server
 	promotions  int           // how many there were
 	lag         time.Duration // after which sentinels hear of a failover at the earliest; 0: at once
