@@ -250,3 +250,25 @@ func TestAReplicaThatIsSelectedIsNotLost(t *testing.T) {
 	p.answer(serverB, true)
 	p.is(follow.Provisional, serverB)
 }
+
+// A sentinel died as it had selected C, and the next one promoted B. As that was published before B
+// had answered, the selection of C counted as of the next failover, and writes waited for it.
+func TestAPromotionThatIsPublishedKeepsItsPlace(t *testing.T) {
+	for _, published := range []string{"before the answer", "after it"} {
+		p := up(t, follow.Config{})
+		p.push(seeds()[1], follow.Selected, serverC)
+		p.step(follow.Unheard{Sentinel: seeds()[1], Asked: p.now})
+		p.pass(200 * time.Millisecond)
+		p.push(seeds()[0], follow.Selected, serverB)
+		if published == "before the answer" {
+			p.push(seeds()[0], follow.Promoted, serverB)
+		}
+		p.answer(serverC, false)
+		p.pass(5 * time.Millisecond)
+		p.answer(serverB, true)
+		p.push(seeds()[0], follow.Promoted, serverB)
+		if v := p.state.View(); v.Phase != follow.Up || v.Last != serverB {
+			t.Errorf("published %s: it is %v at %s, want up at %s", published, v.Phase, v.Last, serverB)
+		}
+	}
+}

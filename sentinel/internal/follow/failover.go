@@ -106,6 +106,13 @@ func (m *move) choose(c selection) {
 	m.chosen = append(m.chosen, c)
 }
 
+// promotes notes that a sentinel has published the promotion of the one that it has chosen. Those
+// that were chosen before it are not of the next failover for that: it keeps its place.
+func (m *move) promotes(c selection) {
+	c.announced = true
+	m.chosen[slices.IndexFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })] = c
+}
+
 // goOn follows the selections of the next failover, which may have begun already: those since the
 // one that has led to the primary, and those whose sentinel says so.
 func (s *State) goOn() {
@@ -255,8 +262,8 @@ func (s *State) judgeMove() {
 }
 
 // hasLed reports whether a selection is of the failover that has led to the primary: its sentinel,
-// which was asked since, names the one before, or leads none. Where most name that one, a few
-// have led there in error, and it is of the next failover.
+// which was asked since, names one that was left, and leads none from here. Where most name that
+// one, a few have led here in error, and it is of the next failover.
 func (s *State) hasLed(c selection) bool {
 	if c.addr != s.primary.addr || !s.heardSince(c) || s.leads(c) {
 		return false

@@ -257,9 +257,7 @@ func (s *State) pushed(e Pushed) {
 			s.primary.hearsay = true
 			s.confirm()
 		case e.Kind == Promoted && s.phase == Fenced && s.hasChosen(e): // it comes before that one's answer
-			c := s.chosen(e)
-			c.announced = true
-			s.move.choose(c)
+			s.move.promotes(s.chosen(e))
 		case s.phase == Forced || e.Kind != Switched || s.config.Mode == PushOnly || e.Addr == s.primary.addr:
 		case s.known(e.Addr) && !s.refuses(e.Addr): // else who lags may announce a failover of before
 			s.fence(s.chosen(e))
