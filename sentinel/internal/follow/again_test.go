@@ -272,3 +272,24 @@ func TestAPromotionThatIsPublishedKeepsItsPlace(t *testing.T) {
 		}
 	}
 }
+
+// A sentinel that had gone wrong said all the time that it leads a failover, and so a replica that
+// the others had lost was taken for one that is being promoted. It came back as a primary.
+func TestAReplicaThatIsLostForLongIsLost(t *testing.T) {
+	for lost, want := range map[time.Duration]follow.Phase{time.Second: follow.Provisional, 2 * time.Second: follow.Fenced} {
+		p := up(t, follow.Config{Mode: follow.Eager, Allow: []string{serverA, serverC}})
+		leads, misses := report(serverA, 1), report(serverA, 1)
+		leads.Midway = true
+		misses.Replicas[1].Usable, misses.Replicas[1].Lost = false, true
+		for range lost/time.Second + 1 {
+			p.hear(leads, seeds()[0])
+			p.hear(misses, seeds()[1:]...)
+			p.pass(time.Second)
+		}
+		p.push(seeds()[0], follow.Selected, serverC)
+		p.answer(serverC, true)
+		if v := p.state.View(); v.Phase != want {
+			t.Errorf("lost for %v: it is %v at %s, want %v", lost, v.Phase, v.Last, want)
+		}
+	}
+}

@@ -426,11 +426,13 @@ func (s *State) wasNamed(b standby) bool {
 }
 
 // mostHaveLost reports whether most have lost a replica, which may come back as anything. One that
-// is promoted ends all its connections: so until the end of a failover only those count that call
-// it down.
+// is promoted ends all its connections: so until the end of a failover those do not count that have
+// lost it for a moment.
 func (s *State) mostHaveLost(addr string) bool {
 	return s.most(func(v *voter) bool {
-		return v.sees(addr, func(r *Replica) bool { return r.Down || r.Lost && v.asked.After(s.standbys.led) })
+		return v.sees(addr, func(r *Replica) bool {
+			return r.Down || r.Lost && (v.asked.After(s.standbys.led) || v.lostFor(addr, v.asked) >= disconnectedFor)
+		})
 	})
 }
 

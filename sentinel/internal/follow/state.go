@@ -39,19 +39,20 @@ const (
 	owedFor           = 100 * time.Millisecond // for the sentinels that were heard of late to answer on a return
 	resumeFirst       = 50 * time.Millisecond  // for a primary that has stalled to answer what it was asked before
 
-	refuseFor     = 15 * time.Second // how long the server that was left is not gone back to, unless at a higher epoch
-	fenceLimit    = time.Second      // bounds a fence whose replica does not become the primary
-	fencePeriod   = 15 * time.Second // in which fences that came to nothing may take fenceLimit together
-	confirmWithin = 3 * time.Second  // for the sentinels to announce the new primary
-	heardWithin   = 6 * time.Second  // for most sentinels to hear of what one of them has announced
-	leastStall    = time.Second      // of StallTimeout, if it is the sentinels'
-	mostStall     = 30 * time.Second
-	wakesLate     = 250 * time.Millisecond // a Wake that is so late says that this process was stopped
-	pulseInterval = 50 * time.Millisecond  // between two Ticks at most, before the first decision and while a fence stands
-	afterStop     = 500 * time.Millisecond // in which nobody is given up who could not be heard meanwhile
-	stopInterval  = 10 * time.Second       // between two that count: a server that is always late is given up in the end
-	alarmInterval = 100 * time.Millisecond // between two alarms that are looked into
-	repairPause   = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
+	refuseFor       = 15 * time.Second // how long the server that was left is not gone back to, unless at a higher epoch
+	fenceLimit      = time.Second      // bounds a fence whose replica does not become the primary
+	fencePeriod     = 15 * time.Second // in which fences that came to nothing may take fenceLimit together
+	confirmWithin   = 3 * time.Second  // for the sentinels to announce the new primary
+	heardWithin     = 6 * time.Second  // for most sentinels to hear of what one of them has announced
+	leastStall      = time.Second      // of StallTimeout, if it is the sentinels'
+	mostStall       = 30 * time.Second
+	wakesLate       = 250 * time.Millisecond // a Wake that is so late says that this process was stopped
+	pulseInterval   = 50 * time.Millisecond  // between two Ticks at most, before the first decision and while a fence stands
+	afterStop       = 500 * time.Millisecond // in which nobody is given up who could not be heard meanwhile
+	disconnectedFor = 3 * PollInterval / 2   // at most, for a replica that has ended its connections as it is promoted
+	stopInterval    = 10 * time.Second       // between two that count: a server that is always late is given up in the end
+	alarmInterval   = 100 * time.Millisecond // between two alarms that are looked into
+	repairPause     = 100 * time.Millisecond // for which a connection must have lasted for its loss to be repaired
 )
 
 // State is the knowledge of one name. Its Step is not for concurrent use.
@@ -238,6 +239,13 @@ type voter struct {
 	reborn  bool      // it has begun its epochs anew, and has not caught up since
 	renamed bool      // it has had another id
 	refuted saying    // addresses tried in vain, or outvoted, that are still said
+	lost    []absence // the replicas that it has lost
+}
+
+// absence is a replica that a sentinel has lost, and when it was asked that said so first.
+type absence struct {
+	addr  string
+	since time.Time
 }
 
 // saying is the primary that a report names, and its epoch.

@@ -207,6 +207,7 @@ func (s *State) hear(e Heard) {
 		if !v.fresh(s.now) || e.Missed {
 			v.since = s.now
 		}
+		v.noteLost(e.Report, e.Asked)
 		v.report, v.asked, v.gave = e.Report, e.Asked, s.now
 		v.notice(e.Report.Epoch, s.primary.epoch)
 	}

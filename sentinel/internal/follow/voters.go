@@ -40,6 +40,25 @@ func (v *voter) sees(addr string, is func(*Replica) bool) bool {
 	return false
 }
 
+// noteLost notes which replicas a report calls lost that is taken in.
+func (v *voter) noteLost(r *Report, asked time.Time) {
+	var lost []absence
+	for i := range r.Replicas {
+		if addr := r.Replicas[i].Addr; r.Replicas[i].Lost && len(lost) < maxStandbys {
+			lost = append(lost, absence{addr, asked.Add(-v.lostFor(addr, asked))})
+		}
+	}
+	v.lost = lost
+}
+
+// lostFor is for how long a replica was lost at a time.
+func (v *voter) lostFor(addr string, at time.Time) time.Duration {
+	if i := slices.IndexFunc(v.lost, func(a absence) bool { return a.addr == addr }); i >= 0 {
+		return at.Sub(v.lost[i].since)
+	}
+	return 0
+}
+
 // same reports whether two reports say the same.
 func (r *Report) same(o *Report) bool {
 	return r.Addr == o.Addr && r.RunID == o.RunID && r.Epoch == o.Epoch && r.Midway == o.Midway &&

@@ -101,7 +101,7 @@ func planted() []testutil.Mutant {
 		{What: "the run id of a primary is not known at first", File: "../failover.go", Right: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n	s.identify()\n", Wrong: "	p.addr, p.last, p.link, p.term = addr, addr, link, link\n"},
 		{What: "what most have called the primary is a replica", File: "../ballot.go", Right: "s.calledPrimary(b.addr) || s.wasNamed(b)", Wrong: "s.calledPrimary(b.addr)"},
 		{What: "a failover whose selection was lost at the start is overlooked", File: "../failover.go", Right: "return forgetAfter", Wrong: "return PollInterval"},
-		{What: "a replica that is promoted is lost", File: "../ballot.go", Right: " && v.asked.After(s.standbys.led)", Wrong: ""},
+		{What: "a replica that is promoted is lost", File: "../ballot.go", Right: " && (v.asked.After(s.standbys.led) || ", Wrong: " && (v.asked.After(s.standbys.led) || s.phase != Closed || "},
 		{What: "a replica that is promoted is lost while its leader is not heard", File: "../ballot.go", Right: " || slices.ContainsFunc(s.move.chosen, begins) {", Wrong: " || s.phase == Closed && slices.ContainsFunc(s.move.chosen, begins) {"},
 		{What: "a sentinel that is found holds selections up", File: "../voters.go", Right: "return e.decided || e.late(now)", Wrong: "return e.late(now)"},
 		{What: "reports from before a stop lead to a server", File: "../asker.go", Right: "!v.asked.Before(s.awoke) && s.named(v) == a.addr", Wrong: "s.named(v) == a.addr"},
