@@ -37,11 +37,6 @@ func (s *State) selected(c selection) {
 	s.judgeReturn()
 }
 
-// chosen is the selection that an event tells.
-func (s *State) chosen(e Pushed) selection {
-	return selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched}
-}
-
 // early takes in an event before the first decision: a failover that has begun by then is followed
 // once the primary is found.
 func (s *State) early(e Pushed) {
@@ -91,28 +86,6 @@ func (s *State) missedAll(limit time.Duration) {
 	}
 }
 
-// choose notes a selection. The last two of a sentinel count: of the failover that is under way,
-// and of the next one. One that is announced was made before those that were heard.
-func (m *move) choose(c selection) {
-	m.chosen = slices.DeleteFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })
-	by := func(o selection) bool { return o.by == c.by }
-	if first := slices.IndexFunc(m.chosen, by); first >= 0 && slices.ContainsFunc(m.chosen[first+1:], by) {
-		m.chosen = slices.Delete(m.chosen, first, first+1)
-	}
-	if c.announced {
-		m.chosen = slices.Insert(m.chosen, 0, c)
-		return
-	}
-	m.chosen = append(m.chosen, c)
-}
-
-// promotes notes that a sentinel has published the promotion of the one that it has chosen. Those
-// that were chosen before it are not of the next failover for that: it keeps its place.
-func (m *move) promotes(c selection) {
-	c.announced = true
-	m.chosen[slices.IndexFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })] = c
-}
-
 // goOn follows the selections of the next failover, which may have begun already: those since the
 // one that has led to the primary, and those whose sentinel says so.
 func (s *State) goOn() {
@@ -155,28 +128,6 @@ func (s *State) takeUp() {
 	}
 }
 
-// pending reports whether a selection may still come to something.
-func (s *State) pending(c selection) bool { return s.now.Sub(c.at) < confirmWithin && !s.isOver(c) }
-
-// leads reports whether the sentinel of a selection leads a failover of the present primary: it was
-// asked since, and says so.
-func (s *State) leads(c selection) bool {
-	return s.heardSince(c) && s.replaces(s.voters.find(c.by))
-}
-
-// heardSince reports whether the sentinel of a selection was asked since, and has answered.
-func (s *State) heardSince(c selection) bool {
-	v := s.voters.find(c.by)
-	return v != nil && v.fresh(s.now) && !v.asked.Before(c.at)
-}
-
-// isOver reports whether the failover of a selection has ended, one way or the other: its sentinel
-// was asked since, and says that none is under way.
-func (s *State) isOver(c selection) bool {
-	v := s.voters.find(c.by)
-	return v != nil && v.fresh(s.now) && v.asked.After(c.at) && !v.report.Midway
-}
-
 // fence holds writes back until the end of a failover, if fences that came to nothing have not used
 // up their time.
 func (s *State) fence(c selection) {
@@ -193,17 +144,6 @@ func (s *State) fence(c selection) {
 	m.began, m.until, m.promoted, m.extended = s.now, s.now.Add(limit), false, false
 	s.become(Fenced)
 	s.do(Fence{Candidate: c.addr, Sentinel: c.by})
-}
-
-// announced reports whether a sentinel has published of late that the present primary is announced,
-// and has not said otherwise since.
-func (s *State) announced(c selection) bool {
-	return c.addr == s.primary.addr && c.announced && (s.heardSince(c) && s.named(s.voters.find(c.by)) == c.addr || !s.heardSince(c) && s.now.Sub(c.at) < confirmWithin)
-}
-
-// hasChosen reports whether the server of an event is the one that its sentinel has chosen.
-func (s *State) hasChosen(e Pushed) bool {
-	return slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel && c.addr == e.Addr })
 }
 
 // wastedTime is for how long fences of late have had writes wait for nothing.
@@ -259,17 +199,6 @@ func (s *State) judgeMove() {
 	if s.phase == Up && s.next.addr == "" {
 		m.chosen = slices.DeleteFunc(m.chosen, s.hasLed)
 	}
-}
-
-// hasLed reports whether a selection is of the failover that has led to the primary: its sentinel,
-// which was asked since, names one that was left, and leads none from here. Where most name that
-// one, a few have led here in error, and it is of the next failover.
-func (s *State) hasLed(c selection) bool {
-	if c.addr != s.primary.addr || !s.heardSince(c) || s.leads(c) {
-		return false
-	}
-	from := s.named(s.voters.find(c.by))
-	return s.refuses(from) && !s.calledPrimary(from)
 }
 
 // unselect takes in that failovers will not happen. Others may.

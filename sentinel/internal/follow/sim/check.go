@@ -132,7 +132,7 @@ func (c *client) promoted(f *failover) {
 	if c.calm && f.planned && c.mode != follow.PushOnly && c.takesWrites(f.from) {
 		c.world.fail("%s is promoted while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
-	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() && !c.undecided() {
+	if c.mode != follow.PushOnly && c.heardOf(f) && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
 		c.world.fail("%s is promoted, whose selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
 	if c.mode != follow.PushOnly && c.swaps == 1 && c.during == f && c.knows(f.leader.call(f.to)) && c.takesWrites(f.from) && c.mayFence() {
@@ -142,13 +142,6 @@ func (c *client) promoted(f *failover) {
 		c.world.fail("%s is promoted, which was told once its selection was heard, while writes are acknowledged by %s", f.to.addr, f.from.addr)
 	}
 	c.found(f)
-}
-
-// undecided reports whether the client cannot know yet that a move is announced: the epochs have
-// begun anew, or nobody answers, and one sentinel has gone wrong.
-func (c *client) undecided() bool {
-	w := c.world
-	return c.state.Phase() == follow.Provisional && w.rogues() > 0 && w.trouble > w.now
 }
 
 // learned reports whether the state has heard the selection of a failover before most sentinels

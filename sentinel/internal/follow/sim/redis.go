@@ -19,7 +19,7 @@ type server struct {
 	stalledUntil time.Duration
 	wellAt       time.Duration // when it was, or will be, heard again
 	demotedAt    time.Duration
-	killedUntil  time.Duration // until when sentinels have no connection to it, since it was promoted or demoted
+	killedUntil  time.Duration // until when sentinels have no connection to it, as it was just promoted
 	givenAt      time.Duration // when an operator gave it the name
 	namedBy      []string      // the sentinels that have told the client of that
 	promotion    int           // the number of the one that it was promoted in last; 0: it was not
