@@ -37,7 +37,7 @@ type follower struct {
 
 func newFollower(d *Director, p *Primary) *follower {
 	f := &follower{director: d, primary: p, watched: make(map[string]bool), candidates: make(map[follow.Link]*candidate)}
-	state, effects := follow.New(time.Now(), follow.Config{
+	state, effects := follow.NewState(time.Now(), follow.Config{
 		Mode: d.Mode, Seeds: d.Seeds, Allow: d.Allow,
 		StallTimeout: d.StallTimeout, RepairTimeout: d.HeartbeatTimeout, ResetTimeout: d.ResetTimeout,
 	})

@@ -213,7 +213,7 @@ func (s *State) retry() {
 // rotate asks the next of those that may be about to be the primary, if there are several: a
 // sentinel that has gone wrong may have selected or announced one of them.
 func (s *State) rotate() {
-	if s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) {
+	if s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) && !s.next.stuck(s.now) {
 		return
 	}
 	all := s.candidates()
@@ -241,30 +241,6 @@ func (s *State) turnTo(a asker) {
 // besides is where the asker with a link is among those that were put aside; -1: it is not.
 func (s *State) besides(link Link) int {
 	return slices.IndexFunc(s.aside, func(a asker) bool { return a.link == link })
-}
-
-// lateAnswer takes in what a server says that was put aside. One that is the primary is asked no
-// more in its turn, unless most name another.
-func (s *State) lateAnswer(i int, e Answered) {
-	asked := s.aside[i]
-	addr := asked.addr
-	s.aside = slices.Delete(s.aside, i, i+1)
-	if !e.Primary {
-		s.saidReplica(asked)
-	}
-	a, ok := s.next, s.next.addr == addr
-	if !ok && !s.calledPrimary(s.next.addr) {
-		a, ok = s.candidate(addr)
-		a.until = later(a.until, s.next.until)
-	}
-	if !ok || !e.Primary || s.next.state == holding {
-		s.do(End{e.Link})
-		return
-	}
-	s.end(&s.next)
-	a.link = e.Link
-	s.next = a
-	s.nextAnswered(e)
 }
 
 // dropAside ends questions put aside that are no longer to be asked.

@@ -169,6 +169,16 @@ func (s *State) named(v *voter) string {
 	return v.report.Addr
 }
 
+// meant is the address of the server that an event tells: that of the present primary, if its
+// sentinel lists that one so.
+func (s *State) meant(v *voter, addr string) string {
+	id := s.primary.id
+	if s.phase != Searching && id != "" && v.fresh(s.now) && v.sees(addr, func(r *Replica) bool { return r.RunID == id }) {
+		return s.primary.addr
+	}
+	return addr
+}
+
 // identify notes the run id that most reports give the present primary.
 func (s *State) identify() {
 	reports := s.fresh()
@@ -305,9 +315,6 @@ func (s *State) stallTimeout() time.Duration {
 	return min(max(all[len(all)-s.voters.electors/2-1], leastStall), mostStall)
 }
 
-// maxLeavers is how many servers that were left are remembered.
-const maxLeavers = 16
-
 func (s *State) leaver(addr string) *leaver {
 	if i := slices.IndexFunc(s.left, func(l leaver) bool { return l.addr == addr }); i >= 0 {
 		return &s.left[i]
@@ -353,9 +360,6 @@ func (s *State) refuses(addr string) bool {
 func (s *State) comeBack(addr string) {
 	s.left = slices.DeleteFunc(s.left, func(l leaver) bool { return l.addr == addr })
 }
-
-// maxStandbys is how many servers that have been replicas are remembered.
-const maxStandbys = 64
 
 // stoodBy reports whether a server has been a replica since it was the primary, as far as is known:
 // before, its word that it is the primary means nothing. It may be one of before that has come
@@ -407,8 +411,8 @@ func (s *State) runID(addr string) string {
 func (s *State) note(b *standby) {
 	b.id = cmp.Or(b.id, s.runID(b.addr))
 	for _, v := range s.fresh() {
-		if s.named(v) == b.addr && v.report.Epoch <= s.primary.epoch && !slices.Contains(b.named, v.addr) {
-			b.named = append(b.named, v.addr)
+		if s.named(v) == b.addr && v.report.Epoch <= s.primary.epoch && !slices.Contains(b.namedBy, v.addr) {
+			b.namedBy = append(b.namedBy, v.addr)
 		}
 	}
 }
@@ -418,7 +422,7 @@ func (s *State) note(b *standby) {
 func (s *State) wasNamed(b standby) bool {
 	n := 0
 	for _, v := range s.voters.all {
-		if v.votes() && slices.Contains(b.named, v.addr) {
+		if v.votes() && slices.Contains(b.namedBy, v.addr) {
 			n++
 		}
 	}

@@ -176,6 +176,24 @@ type Swap struct {
 	Trigger  Trigger
 }
 
+// Trigger is why a server became the primary.
+type Trigger int
+
+// The triggers.
+const (
+	BySelection    Trigger = iota // a sentinel selected it, and it became the primary
+	ByAnnouncement                // a sentinel named it at a later epoch
+	ByElection                    // the sentinels name it, and there was no primary
+	ByReturn                      // the same as before answers again
+	ByResumption                  // the same as before has only stalled
+	Triggers
+)
+
+// String is the trigger's name, as in metrics.
+func (t Trigger) String() string {
+	return [Triggers]string{"selected", "announced", "elected", "returned", "resumed"}[t]
+}
+
 // Down has commands refused from now on. Those under way end at once, or live on if Keep is set, as
 // the primary may only stall.
 type Down struct {

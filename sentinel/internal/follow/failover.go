@@ -43,7 +43,7 @@ func (s *State) early(e Pushed) {
 	switch {
 	case s.config.Mode == PushOnly:
 	case e.Kind == Selected:
-		s.move.choose(s.chosen(e))
+		s.move.choose(s.selectionOf(e))
 	case e.Kind == Aborted:
 		s.move.chosen = slices.DeleteFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel })
 	}
@@ -238,14 +238,30 @@ func (s *State) confirm() {
 		s.become(Up)
 		s.do(Confirmed{})
 	}
+	s.move.unsettled = ""
 	if s.move.from != "" {
 		s.move.from, s.move.until = "", time.Time{}
 		s.goOn()
 	}
 }
 
+// hearPublished takes in that a sentinel calls the primary, which is not announced yet, the new
+// one. The word of the sentinel that has chosen it counts, or that of most: they may answer no
+// question meanwhile.
+func (s *State) hearPublished(e Pushed) {
+	m := &s.move
+	if e.Kind == Switched && !slices.Contains(m.published, e.Sentinel) {
+		m.published = append(m.published, e.Sentinel)
+	}
+	if s.hasChosen(e) || s.majority(len(m.published)) {
+		s.primary.hearsay = true
+		s.confirm()
+	}
+}
+
 // revert goes back to what the majority of the sentinels says. While none is heard the move is
-// neither confirmed nor taken back.
+// neither confirmed nor taken back. Where too few are heard to go elsewhere, the server that was
+// moved to may return, and is provisional then, too.
 func (s *State) revert(why error) {
 	if len(s.fresh()) == 0 {
 		s.move.until = s.now.Add(PollInterval)
@@ -267,6 +283,9 @@ func (s *State) revert(why error) {
 			s.become(Up)
 		}
 		return
+	}
+	if !majority {
+		m.unsettled = from
 	}
 	s.comeBack(from)
 	s.lose(why)
@@ -399,20 +418,13 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		// Else one that has gone wrong may have announced it: raise notes what the others say.
 		p.epoch, p.owned = epoch, true
 	}
-	to := Up
 	if moved {
-		s.move.from, s.move.until = "", time.Time{}
-		if epoch == 0 && why == BySelection {
-			s.move.from, s.move.began, s.move.until = from, s.now, s.now.Add(confirmWithin)
-		}
+		s.noteMove(from, epoch, why)
 	}
-	if s.move.from != "" {
-		to = Provisional
-	}
-	s.become(to)
+	s.becomeAwaited(why)
 	s.do(Swap{Link: link, Addr: addr, Previous: last, Epoch: max(p.epoch, epoch), Trigger: why})
 	s.raise() // it may have been announced by now, and be about to be replaced
-	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, s.announced) {
+	if s.move.from != "" && slices.ContainsFunc(s.move.chosen, s.isAnnounced) {
 		p.hearsay = true
 		s.confirm()
 	}
@@ -422,6 +434,29 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	}
 	s.reselect(s.move.chosen) // none of them has led to the primary of before
 	s.missedAll(missedFor(last))
+}
+
+// noteMove notes a move from a server, which the sentinels may have to announce yet.
+func (s *State) noteMove(from string, epoch int64, why Trigger) {
+	m := &s.move
+	m.from, m.until, m.unsettled = "", time.Time{}, ""
+	if epoch == 0 && why == BySelection {
+		m.from, m.began, m.until, m.published = from, s.now, s.now.Add(confirmWithin), nil
+	}
+}
+
+// becomeAwaited begins the phase of a new primary: it depends on whether it is to be announced yet.
+func (s *State) becomeAwaited(why Trigger) {
+	m := &s.move
+	if m.unsettled != "" && why == ByReturn {
+		m.from, m.began, m.until = m.unsettled, s.now, s.now.Add(PollInterval)
+	}
+	m.unsettled = ""
+	if m.from != "" {
+		s.become(Provisional)
+		return
+	}
+	s.become(Up)
 }
 
 // missedFor is for how long after its first answer a sentinel may have published a selection that

@@ -39,7 +39,7 @@ func newPlay(t *testing.T, c follow.Config) *play {
 		c.ResetTimeout = 2 * time.Second
 	}
 	var effects []follow.Effect
-	p.state, effects = follow.New(p.now, c)
+	p.state, effects = follow.NewState(p.now, c)
 	p.take(effects)
 	return p
 }

@@ -193,7 +193,7 @@ func TestAnyOrderOfEvents(t *testing.T) {
 	}
 	for seed := range rounds {
 		m := &monkey{T: t, rng: rand.New(rand.NewPCG(uint64(seed), 7)), now: time.Unix(1e9, 0), asked: make(map[follow.Link]bool), dialled: make(map[follow.Link]bool), watched: make(map[string]bool), refused: true}
-		state, effects := follow.New(m.now, follow.Config{Mode: follow.Mode(seed % 3), Seeds: seeds(), RepairTimeout: 300 * time.Millisecond, ResetTimeout: 2 * time.Second})
+		state, effects := follow.NewState(m.now, follow.Config{Mode: follow.Mode(seed % 3), Seeds: seeds(), RepairTimeout: 300 * time.Millisecond, ResetTimeout: 2 * time.Second})
 		m.state = state
 		m.run(effects)
 		step := func(e follow.Event) {

@@ -5,6 +5,30 @@ import (
 	"time"
 )
 
+// heartbeat takes in an event of the heartbeat.
+func (s *State) heartbeat(e Event) {
+	switch e := e.(type) {
+	case Beat:
+		if e.Term == s.primary.term {
+			s.primary.beat = e
+			s.judgeRepair()
+			s.resume()
+		}
+	case Silent:
+		if e.Term == s.primary.term {
+			s.silent(e)
+		}
+	case Died:
+		if e.Term == s.primary.term {
+			s.lose(e.Err)
+		}
+	case Alarm:
+		if e.Term == s.primary.term && s.phase.Serves() {
+			s.primary.alarms = true
+		}
+	}
+}
+
 // lose notes that there is no primary.
 func (s *State) lose(cause error) {
 	if !s.phase.Serves() {

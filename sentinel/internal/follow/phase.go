@@ -78,24 +78,6 @@ func allowed(from, to Phase) bool {
 	return false
 }
 
-// Trigger is why a server became the primary.
-type Trigger int
-
-// The triggers.
-const (
-	BySelection    Trigger = iota // a sentinel selected it, and it became the primary
-	ByAnnouncement                // a sentinel named it at a later epoch
-	ByElection                    // the sentinels name it, and there was no primary
-	ByReturn                      // the same as before answers again
-	ByResumption                  // the same as before has only stalled
-	Triggers
-)
-
-// String is the trigger's name, as in metrics.
-func (t Trigger) String() string {
-	return [Triggers]string{"selected", "announced", "elected", "returned", "resumed"}[t]
-}
-
 // Mode says when a failover is followed.
 type Mode int
 

@@ -2,8 +2,8 @@ package follow
 
 import "slices"
 
-// chosen is the selection that an event tells.
-func (s *State) chosen(e Pushed) selection {
+// selectionOf is the selection that an event tells.
+func (s *State) selectionOf(e Pushed) selection {
 	return selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched}
 }
 
@@ -51,9 +51,9 @@ func (s *State) isOver(c selection) bool {
 	return v != nil && v.fresh(s.now) && v.asked.After(c.at) && !v.report.Midway
 }
 
-// announced reports whether a sentinel has published of late that the present primary is announced,
-// and has not said otherwise since.
-func (s *State) announced(c selection) bool {
+// isAnnounced reports whether a sentinel has published of late that the present primary is
+// announced, and has not said otherwise since.
+func (s *State) isAnnounced(c selection) bool {
 	return c.addr == s.primary.addr && c.announced && (s.heardSince(c) && s.named(s.voters.find(c.by)) == c.addr || !s.heardSince(c) && s.now.Sub(c.at) < confirmWithin)
 }
 

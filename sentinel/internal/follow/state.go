@@ -144,15 +144,17 @@ const (
 // move is a failover that is under way: in phase Fenced until the replica is the primary, in phase
 // Provisional, or after the loss of such a primary, until it is announced.
 type move struct {
-	chosen   []selection
-	from     string    // the primary before; empty unless the move was made, and is not announced yet
-	began    time.Time // when writes began to wait, later by what the process was stopped for since; or the move was made
-	until    time.Time // when the wait ends; zero: nothing is waited for
-	promoted bool      // the replica says that it is the primary: not one sentinel's word any more
-	extended bool      // and so the fence stands for longer
-	wasted   []fenced  // fences of late that came to nothing
-	returned time.Time // since when the last primary answers again, in phase Returning
-	hindered time.Time // since when selections have kept it from returning; zero: they have not
+	chosen    []selection
+	unsettled string    // from of a move that was taken back while too few were heard to go elsewhere
+	from      string    // the primary before; empty unless the move was made, and is not announced yet
+	began     time.Time // when writes began to wait, later by what the process was stopped for since; or the move was made
+	until     time.Time // when the wait ends; zero: nothing is waited for
+	promoted  bool      // the replica says that it is the primary: not one sentinel's word any more
+	extended  bool      // and so the fence stands for longer
+	wasted    []fenced  // fences of late that came to nothing
+	published []string  // the sentinels that have published its announcement since it was made
+	returned  time.Time // since when the last primary answers again, in phase Returning
+	hindered  time.Time // since when selections have kept it from returning; zero: they have not
 }
 
 // fenced is when a fence ended that came to nothing, and how long it took.
@@ -183,6 +185,13 @@ type repair struct {
 	doneAt   time.Time // when one was repaired last
 }
 
+// maxStandbys is how many servers that have been replicas are remembered, maxLeavers how many that
+// were left.
+const (
+	maxStandbys = 64
+	maxLeavers  = 16
+)
+
 // standbys are the servers that have been replicas since they were the primary.
 type standbys struct {
 	all   []standby
@@ -193,7 +202,7 @@ type standbys struct {
 // standby is a server that has been a replica since it was the primary.
 type standby struct {
 	addr, id string   // the id is empty until most sentinels tell it
-	named    []string // the sentinels that have called it the primary since
+	namedBy  []string // the sentinels that have called it the primary since
 }
 
 // leaver is a server that was left.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// New returns a State that searches, and its first effects.
-func New(now time.Time, c Config) (*State, []Effect) {
+// NewState returns a State that searches, and its first effects.
+func NewState(now time.Time, c Config) (*State, []Effect) {
 	s := &State{config: c, clock: clock{now: now}}
 	s.primary.since = now
 	for _, addr := range c.Seeds {
@@ -249,19 +249,19 @@ func (s *State) pushed(e Pushed) {
 		s.early(e)
 		return
 	}
+	e.Addr = s.meant(v, e.Addr)
 	switch e.Kind {
 	case Selected:
-		s.selected(s.chosen(e))
+		s.selected(s.selectionOf(e))
 	case Promoted, Switched:
 		switch {
-		case s.phase == Provisional && e.Addr == s.primary.addr && s.hasChosen(e):
-			s.primary.hearsay = true
-			s.confirm()
+		case s.phase == Provisional && e.Addr == s.primary.addr:
+			s.hearPublished(e)
 		case e.Kind == Promoted && s.phase == Fenced && s.hasChosen(e): // it comes before that one's answer
-			s.move.promotes(s.chosen(e))
+			s.move.promotes(s.selectionOf(e))
 		case s.phase == Forced || e.Kind != Switched || s.config.Mode == PushOnly || e.Addr == s.primary.addr:
 		case s.known(e.Addr) && !s.refuses(e.Addr): // else who lags may announce a failover of before
-			s.fence(s.chosen(e))
+			s.fence(s.selectionOf(e))
 		}
 	case Aborted:
 		s.unselect(func(c selection) bool { return c.by == e.Sentinel }, fmt.Errorf("sentinel says %s", e.Text))
@@ -369,6 +369,30 @@ func (s *State) nextAnswered(e Answered) {
 	}
 }
 
+// lateAnswer takes in what a server says that was put aside. One that is the primary is asked no
+// more in its turn, unless most name another.
+func (s *State) lateAnswer(i int, e Answered) {
+	asked := s.aside[i]
+	addr := asked.addr
+	s.aside = slices.Delete(s.aside, i, i+1)
+	if !e.Primary {
+		s.saidReplica(asked)
+	}
+	a, ok := s.next, s.next.addr == addr
+	if !ok && !s.calledPrimary(s.next.addr) {
+		a, ok = s.candidate(addr)
+		a.until = later(a.until, s.next.until)
+	}
+	if !ok || !e.Primary || s.next.state == holding {
+		s.do(End{e.Link})
+		return
+	}
+	s.end(&s.next)
+	a.link = e.Link
+	s.next = a
+	s.nextAnswered(e)
+}
+
 // dueNext asks the other server, or gives it up.
 func (s *State) dueNext() {
 	s.dropAside()
@@ -412,29 +436,5 @@ func (s *State) dueTarget() {
 	s.judgeReturn()
 	if s.target.addr != s.next.addr {
 		s.ask(&s.target)
-	}
-}
-
-// heartbeat takes in an event of the heartbeat.
-func (s *State) heartbeat(e Event) {
-	switch e := e.(type) {
-	case Beat:
-		if e.Term == s.primary.term {
-			s.primary.beat = e
-			s.judgeRepair()
-			s.resume()
-		}
-	case Silent:
-		if e.Term == s.primary.term {
-			s.silent(e)
-		}
-	case Died:
-		if e.Term == s.primary.term {
-			s.lose(e.Err)
-		}
-	case Alarm:
-		if e.Term == s.primary.term && s.phase.Serves() {
-			s.primary.alarms = true
-		}
 	}
 }

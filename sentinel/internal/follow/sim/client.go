@@ -92,7 +92,7 @@ func newClient(w *World, mode follow.Mode, seeds []string) *client {
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
 		heardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected), midway: make(map[string]time.Duration),
 	}
-	state, effects := follow.New(w.time(), follow.Config{
+	state, effects := follow.NewState(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,
 	})
 	c.state = state

@@ -166,7 +166,7 @@ func (c *client) cameBack(l *connection) {
 	}
 	n := 0
 	for _, q := range w.sentinels {
-		if !q.rogue && q.alive && !q.cut && c.watched[q.addr] && w.now-c.heardAt[q.addr] < 2*time.Second && q.primary != l.to && q.switchedAt < l.saidAt {
+		if !q.rogue && q.alive && !q.cut && w.now >= q.ignorant && c.watched[q.addr] && w.now-c.heardAt[q.addr] < 2*time.Second && q.primary != l.to && q.switchedAt < l.saidAt {
 			n++
 		}
 	}

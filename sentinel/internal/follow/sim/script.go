@@ -205,7 +205,12 @@ func (w *World) retire(s *server) {
 		if l := w.client.serving; !s.disowned || l != nil && l.to == s {
 			return
 		}
-		if !w.client.heardSince(at) {
+		switch {
+		case w.named(s): // most may lag behind, and call it the primary
+			at = w.now
+			w.after(20*time.Millisecond, give)
+			return
+		case !w.client.heardSince(at):
 			w.after(time.Second, give)
 			return
 		}

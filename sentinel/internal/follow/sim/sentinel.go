@@ -172,7 +172,7 @@ func (s *sentinel) waver(until time.Duration) {
 // push publishes an event. It may come late, twice or not at all.
 func (s *sentinel) push(kind follow.PushKind, about *server) {
 	w := s.world
-	if !s.alive || s.cut || s.deaf {
+	if !s.alive || s.cut || s.deaf || w.now < s.ignorant {
 		return
 	}
 	addr := s.call(about)

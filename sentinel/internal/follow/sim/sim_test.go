@@ -165,6 +165,10 @@ func failed() []uint64 {
 		930000512258, // the same, and its leader was not heard
 		930000849002, // a sentinel was found just after the first decision, and a selection was not followed
 		916000067283, // reports of before a stop answered for a server that was left meanwhile
+		960000031697, // most had published an announcement, its leader had not, and none answered a question
+		940000444397, // the same, and by its name what was selected by its address
+		960000203264, // what most named hung, and what was selected and promoted was not asked again
+		980000721293, // too few took a move back, and it was announced when it returned
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
