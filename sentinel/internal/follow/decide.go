@@ -37,7 +37,8 @@ func (s *State) decide() {
 
 // raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
 // say any, so most must be as far. That one of them gives it a later one than before is its
-// announcement, or that most name it at the same one, if epochs have begun anew. Where a failover
+// announcement, or that most name it at the same one, if epochs have begun anew, or at any in the
+// case of those that were seen to begin anew. Where a failover
 // has led back, those who lag name it as that of before, and so does who leads the one between.
 func (s *State) raise() {
 	reports, best, before := s.fresh(), s.primary.epoch, s.primary.epoch
@@ -63,7 +64,7 @@ func (s *State) raise() {
 		}
 	}
 	if s.move.from != "" && best >= before && s.most(func(v *voter) bool {
-		return s.named(v) == s.primary.addr && !v.report.Midway && v.report.Epoch >= best
+		return s.named(v) == s.primary.addr && !v.report.Midway && (v.report.Epoch >= best || v.reborn)
 	}) {
 		s.confirm()
 	}
@@ -100,15 +101,16 @@ func (s *State) reckonClaim() {
 
 // claimed returns the address that most who vote name at a lower epoch. At the same epoch it is
 // that of a name that was monitored anew, if they do not know the primary any more, or that from
-// which a few have led the client away. Who begins a failover from there does not take it back.
+// which a few have led the client away, and at a later one if it was left for that. Who begins a
+// failover from there does not take it back.
 func (s *State) claimed() (tally, bool) {
 	disowned, few := s.disowned(s.primary.addr), s.byFew()
 	for _, t := range s.count(s.fresh(), func(v *voter) bool {
 		if v.report.Midway {
 			return s.claim.addr != "" && s.named(v) == s.claim.addr
 		}
-		same := disowned || few && s.named(v) != s.primary.addr
-		return v.report.Epoch < s.primary.epoch || same && v.report.Epoch == s.primary.epoch
+		named, same := s.named(v), v.report.Epoch == s.primary.epoch
+		return v.report.Epoch < s.primary.epoch || same && disowned || few && named != s.primary.addr && (same || s.refuses(named))
 	}) {
 		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, s.fresh())

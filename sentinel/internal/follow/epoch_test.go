@@ -71,6 +71,19 @@ func TestWhatMostAnnounceAtALowerEpochIsConfirmed(t *testing.T) {
 	p.is(follow.Fenced, serverB)
 }
 
+// Epochs had begun anew, and those of some sentinels had caught up when most announced a move: they
+// agreed on the server, but not on the epoch, and it was provisional when the next failover began.
+func TestWhatMostAnnounceAtSeveralEpochsIsConfirmed(t *testing.T) {
+	p := up(t, follow.Config{})
+	moveToB(p)
+	p.hear(report(serverB, 1), seeds()[1])
+	p.is(follow.Provisional, serverB)
+	p.step(follow.Heard{Sentinel: seeds()[2], ID: "another id", Asked: p.now, Report: report(serverB, 0)})
+	p.is(follow.Up, serverB)
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.is(follow.Fenced, serverB)
+}
+
 // The client had not heard of a failover, and followed the next one. The primary between the two
 // had been a replica as far as it knew, and was believed when one that had gone wrong announced it
 // before it was demoted.

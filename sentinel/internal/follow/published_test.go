@@ -101,3 +101,23 @@ func TestAMoveThatTooFewHaveTakenBackIsProvisionalStill(t *testing.T) {
 		p.is(follow.Up, addr)
 	}
 }
+
+// One that had gone wrong led the client away from a server that only one sentinel had announced by
+// then. As it had been left at that epoch, it was not gone back to when most had named it for long.
+func TestWhatOneHasLedAwayFromIsFollowedAgain(t *testing.T) {
+	p := up(t, follow.Config{})
+	announced, invented := report(serverC, 2), report(serverB, 6)
+	p.hear(announced, seeds()[2])
+	p.answer(serverC, true)
+	p.hear(invented, seeds()[0])
+	p.answer(serverB, true)
+	p.is(follow.Up, serverB)
+	p.links = make(map[string]follow.Link)
+	for range 8 {
+		p.pass(time.Second)
+		p.hear(invented, seeds()[0])
+		p.hear(announced, seeds()[1:]...)
+	}
+	p.answer(serverC, true)
+	p.is(follow.Up, serverC)
+}

@@ -73,6 +73,7 @@ type client struct {
 	pausedUntil time.Duration            // until when it stands still, as a process that is stopped does
 	late        []follow.Event           // what has come meanwhile
 	heardAt     map[string]time.Duration // by sentinel: when the question was sent that it answered last
+	unheardAt   map[string]time.Duration // and when one has failed last
 	lastHeard   time.Duration            // the latest of these, that of the present event among them
 	chose       map[string]selected      // by sentinel
 	midway      map[string]time.Duration // by sentinel: when it said last that it leads a failover
@@ -90,7 +91,7 @@ type client struct {
 func newClient(w *World, mode follow.Mode, seeds []string) *client {
 	c := &client{
 		world: w, mode: mode, links: make(map[follow.Link]*connection), watched: make(map[string]bool), polling: make(map[string]bool), refused: true, seen: make(map[[2]follow.Phase]int),
-		heardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected), midway: make(map[string]time.Duration),
+		heardAt: make(map[string]time.Duration), unheardAt: make(map[string]time.Duration), lastHeard: -time.Minute, chose: make(map[string]selected), midway: make(map[string]time.Duration),
 	}
 	state, effects := follow.NewState(w.time(), follow.Config{
 		Mode: mode, Seeds: seeds, RepairTimeout: heartbeat, ResetTimeout: 2 * time.Second,

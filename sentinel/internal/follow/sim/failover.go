@@ -65,7 +65,7 @@ func (f *failover) spoil() {
 func (f *failover) promote() {
 	w := f.world
 	switch {
-	case !f.leader.alive:
+	case !f.leader.acts():
 		f.over()
 		return
 	case !f.to.alive || f.to.stalled() || w.chance(10) && !w.client.calm:
@@ -91,7 +91,7 @@ func (f *failover) promote() {
 // death.
 func (f *failover) notice() {
 	w := f.world
-	if !f.leader.alive || !f.to.alive {
+	if !f.leader.acts() || !f.to.alive {
 		f.undo()
 		return
 	}
@@ -136,7 +136,7 @@ func (f *failover) over() {
 // announce has the leader name the new primary, and the others a while later.
 func (f *failover) announce() {
 	w := f.world
-	if !f.leader.alive {
+	if !f.leader.acts() {
 		f.undo()
 		return
 	}

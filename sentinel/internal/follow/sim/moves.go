@@ -45,7 +45,10 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 				c.midway[e.Sentinel] = w.now
 			}
 			c.hearName(e)
+			c.hearLost(e)
 		}
+	case follow.Unheard:
+		c.unheardAt[e.Sentinel] = w.now
 	case follow.Pushed:
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
@@ -99,7 +102,7 @@ func (c *client) swapped(l *connection, why follow.Trigger) {
 	if s.left && w.truth != s && w.trouble < w.now && !w.named(s) && !missed && (c.calm || w.leader == nil && w.named(w.truth) && (why == follow.BySelection && !c.unheardOf(s) || why == follow.ByAnnouncement && c.told())) {
 		w.fail("%s becomes the primary (%v), which the sentinels have left", s.addr, why)
 	}
-	if s.stray && w.truth != s && w.trouble < s.diedAt && (c.heardSince(s.diedAt+downAfter) || w.ledAt < s.diedAt && c.heardSince(s.diedAt)) { // one that is promoted is disconnected, too
+	if s.stray && w.truth != s && w.trouble < s.diedAt && (2*len(s.downBy) > w.members() || w.ledAt < s.diedAt && 2*len(s.lostBy) > w.members()) { // one that is promoted is disconnected, too
 		w.fail("%s becomes the primary (%v), which was lost and has come back as one", s.addr, why)
 	}
 	if epoch := c.state.View().Epoch; epoch > w.said {
@@ -120,6 +123,25 @@ func (c *client) hearName(e follow.Heard) {
 	s, q := c.world.server(e.Report.Addr), c.world.sentinel(e.Sentinel)
 	if s != nil && s.givenAt > 0 && e.Asked.Sub(start()) > s.givenAt && q != nil && !q.rogue && !slices.Contains(s.namedBy, e.Sentinel) {
 		s.namedBy = append(s.namedBy, e.Sentinel)
+	}
+}
+
+// hearLost notes which servers a sentinel has lost that are dead.
+func (c *client) hearLost(e follow.Heard) {
+	if q := c.world.sentinel(e.Sentinel); q == nil || q.rogue {
+		return
+	}
+	for _, r := range e.Report.Replicas {
+		s := c.world.server(r.Addr)
+		if s == nil || s.alive {
+			continue
+		}
+		if r.Lost && !slices.Contains(s.lostBy, e.Sentinel) {
+			s.lostBy = append(s.lostBy, e.Sentinel)
+		}
+		if r.Down && !slices.Contains(s.downBy, e.Sentinel) {
+			s.downBy = append(s.downBy, e.Sentinel)
+		}
 	}
 }
 
@@ -166,7 +188,7 @@ func (c *client) cameBack(l *connection) {
 	}
 	n := 0
 	for _, q := range w.sentinels {
-		if !q.rogue && q.alive && !q.cut && w.now >= q.ignorant && c.watched[q.addr] && w.now-c.heardAt[q.addr] < 2*time.Second && q.primary != l.to && q.switchedAt < l.saidAt {
+		if !q.rogue && q.alive && !q.cut && w.now >= q.ignorant && c.watched[q.addr] && c.heardAt[q.addr] > max(w.now-2*time.Second, c.unheardAt[q.addr]) && q.primary != l.to && q.switchedAt < l.saidAt {
 			n++
 		}
 	}
@@ -212,7 +234,7 @@ func (c *client) found(f *failover) {
 	}
 	w.after(foundWithin, func() {
 		waits := c.fenced && c.fencedAt == fenced || c.takesWrites(f.from)
-		if waits && c.heardOf(f) && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() {
+		if waits && c.heardOf(f) && w.trouble < at && !c.paused() && f.to.primary && f.to.answers() && f.to.diedAt == 0 {
 			w.fail("%s is selected and promoted, and writes wait for it, or go elsewhere, for %v", f.to.addr, foundWithin)
 		}
 	})

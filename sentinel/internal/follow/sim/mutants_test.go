@@ -85,7 +85,7 @@ func planted() []testutil.Mutant {
 		{What: "a failover keeps the first primary away", File: "../step.go", Right: "if s.primary.last == \"\" && s.calledPrimary(s.target.addr) {", Wrong: "if s.phase == Closed {"},
 		{What: "a leader of the next failover is not taken at its word", File: "../decide.go", Right: "	s.concede()\n}", Wrong: "}"},
 		{What: "a return counts as an announcement", File: "../failover.go", Right: "p.hearsay && addr == from && epoch == 0", Wrong: "p.hearsay && addr != from && epoch == 0"},
-		{What: "what most announce at the epoch of before is provisional", File: "../decide.go", Right: "v.report.Epoch >= best\n", Wrong: "v.report.Epoch > best\n"},
+		{What: "what most announce at the epoch of before is provisional", File: "../decide.go", Right: "(v.report.Epoch >= best || v.reborn)\n", Wrong: "(v.report.Epoch > best || v.reborn)\n"},
 		{What: "what most announce at an epoch that has begun anew is provisional", File: "../decide.go", Right: "means nothing any more\n		s.confirm()\n", Wrong: "means nothing any more\n"},
 		{What: "those that are asked in turn leave connections behind", File: "../asker.go", Right: "o.addr == a.addr && !o.stuck(s.now) }); i >= 0 {", Wrong: "o.addr == a.addr && !o.stuck(s.now) }); i > 99 {"},
 		{What: "a late answer counts", File: "../ballot.go", Right: "if !a.at.Before(s.standbys.since) {", Wrong: "if !a.at.IsZero() {"},
@@ -110,6 +110,8 @@ func planted() []testutil.Mutant {
 		{What: "an announcement by name is another server's", File: "../step.go", Right: "	e.Addr = s.meant(v, e.Addr)\n", Wrong: ""},
 		{What: "what most name is waited for while it hangs", File: "../asker.go", Right: " && !s.next.stuck(s.now) {\n		return\n	}", Wrong: " {\n		return\n	}"},
 		{What: "a move that too few take back is announced when it returns", File: "../failover.go", Right: "		m.unsettled = from\n", Wrong: "		m.unsettled = \"\"\n"},
+		{What: "those whose epochs began anew announce nothing", File: "../decide.go", Right: "(v.report.Epoch >= best || v.reborn)", Wrong: "v.report.Epoch >= best"},
+		{What: "what was left at an epoch that one told is not followed again", File: "../decide.go", Right: "(same || s.refuses(named))", Wrong: "same"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }

@@ -25,10 +25,12 @@ type server struct {
 	promotion    int           // the number of the one that it was promoted in last; 0: it was not
 	followed     bool          // the client has been there since
 	diedAt       time.Duration
-	left         bool // the sentinels have named another since it was last promoted
-	evil         bool // it is of no cluster; a client that speaks to it has been deceived
-	stray        bool // it has come back as a primary, which nobody wants
-	disowned     bool // it is of another cluster now
+	lostBy       []string // the sentinels that have told the client since that they have lost it
+	downBy       []string // those that have told that it is down
+	left         bool     // the sentinels have named another since it was last promoted
+	evil         bool     // it is of no cluster; a client that speaks to it has been deceived
+	stray        bool     // it has come back as a primary, which nobody wants
+	disowned     bool     // it is of another cluster now
 }
 
 func (s *server) stalled() bool { return s.world.now < s.stalledUntil }
@@ -39,7 +41,7 @@ func (s *server) answers() bool { return s.alive && !s.cut && !s.stalled() }
 func (s *server) die() {
 	if s.alive {
 		s.world.tell("%s dies", s.addr)
-		s.alive, s.diedAt = false, s.world.now
+		s.alive, s.diedAt, s.lostBy, s.downBy = false, s.world.now, nil, nil
 		s.world.client.serverDied(s)
 	}
 }

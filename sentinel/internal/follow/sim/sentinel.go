@@ -194,11 +194,15 @@ func (s *sentinel) push(kind follow.PushKind, about *server) {
 // downAfter is how long sentinels wait before they call a server down.
 const downAfter = time.Second
 
-// honest are the sentinels that live and have not gone wrong.
+// acts reports whether a sentinel takes part in failovers: an operator may have taken the name from
+// it, which ends the one that it leads.
+func (s *sentinel) acts() bool { return s.alive && s.world.now >= s.ignorant }
+
+// honest are the sentinels that take part in failovers and have not gone wrong.
 func (w *World) honest() []*sentinel {
 	var all []*sentinel
 	for _, s := range w.sentinels {
-		if s.alive && !s.rogue {
+		if s.acts() && !s.rogue {
 			all = append(all, s)
 		}
 	}

@@ -169,6 +169,7 @@ func failed() []uint64 {
 		940000444397, // the same, and by its name what was selected by its address
 		960000203264, // what most named hung, and what was selected and promoted was not asked again
 		980000721293, // too few took a move back, and it was announced when it returned
+		985001009778, // epochs had begun anew, and most announced a move at several of them
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
