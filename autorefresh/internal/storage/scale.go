@@ -47,7 +47,7 @@ func (s *scale[K, V]) lay(e *timetable.Entry[K, V], weight uint32) (lift func())
 }
 
 // read is the weight of the entry that is being put.
-func (s *scale[K, V]) read(K, *timetable.Entry[K, V]) uint32 { return s.weight }
+func (s *scale[K, V]) read(K, pointer) uint32 { return s.weight }
 
 // isTooMuch reports whether an entry may not be kept, whatever else there is.
 func (s *scale[K, V]) isTooMuch(weight uint32) bool { return s != nil && uint64(weight) > s.most }

@@ -4,6 +4,7 @@ package storage
 
 import (
 	"iter"
+	"unsafe"
 
 	"github.com/maypok86/otter/v2"
 
@@ -12,8 +13,18 @@ import (
 
 // Storage finds entries by their keys. It is safe for concurrent use.
 type Storage[K comparable, V any] struct {
-	cache *otter.Cache[K, *timetable.Entry[K, V]]
-	scale *scale[K, V] // nil if entries have no weight
+	cache *otter.Cache[K, pointer] // to entries, see entryAt
+	scale *scale[K, V]             // nil if entries have no weight
+}
+
+// pointer is that of an entry. With an untyped one, otter is compiled once for all values that keys
+// of a type have, and once only: with a pointer to a type that has type parameters the compiler
+// makes two of all there is, one for its calls and one for the types' tables of methods.
+type pointer = unsafe.Pointer
+
+// entryAt is the entry that a pointer in the storage is that of.
+func entryAt[K comparable, V any](p pointer) *timetable.Entry[K, V] {
+	return (*timetable.Entry[K, V])(p)
 }
 
 // Bound says when a storage evicts: beyond a number of entries or a weight, never if both are 0.
@@ -30,13 +41,14 @@ type Bound[K comparable, V any] struct {
 // it must not wait.
 func New[K comparable, V any](most Bound[K, V], removed func(e *timetable.Entry[K, V], how Exit), run func(chore func())) (Storage[K, V], error) {
 	s := Storage[K, V]{}
-	o := &otter.Options[K, *timetable.Entry[K, V]]{
+	o := &otter.Options[K, pointer]{
 		MaximumSize: most.Items,
 		Executor:    run,
 		Logger:      &otter.NoopLogger{},
-		OnAtomicDeletion: func(d otter.DeletionEvent[K, *timetable.Entry[K, V]]) {
-			if how := exitOf(d.Cause); how != Replaced || !s.scale.isOn(d.Value) {
-				removed(d.Value, how)
+		OnAtomicDeletion: func(d otter.DeletionEvent[K, pointer]) {
+			e := entryAt[K, V](d.Value)
+			if how := exitOf(d.Cause); how != Replaced || !s.scale.isOn(e) {
+				removed(e, how)
 			}
 		},
 	}
@@ -71,12 +83,15 @@ func exitOf(c otter.DeletionCause) Exit {
 }
 
 // Get returns the entry of a key.
-func (s Storage[K, V]) Get(key K) (*timetable.Entry[K, V], bool) { return s.cache.GetIfPresent(key) }
+func (s Storage[K, V]) Get(key K) (*timetable.Entry[K, V], bool) {
+	p, ok := s.cache.GetIfPresent(key)
+	return entryAt[K, V](p), ok
+}
 
 // Peek is Get without an effect on evictions. It takes no lock.
 func (s Storage[K, V]) Peek(key K) (*timetable.Entry[K, V], bool) {
 	found, ok := s.cache.GetEntryQuietly(key)
-	return found.Value, ok
+	return entryAt[K, V](found.Value), ok
 }
 
 // Put stores an entry if it may, and returns the entry there afterwards. May is given the present
@@ -85,16 +100,16 @@ func (s Storage[K, V]) Put(e *timetable.Entry[K, V], may func(there *timetable.E
 	weight := s.scale.weightOf(e)
 	defer s.trimAfter(weight)
 	defer s.scale.lay(e, weight)()
-	there, _ := s.cache.Compute(e.Key, func(there *timetable.Entry[K, V], found bool) (*timetable.Entry[K, V], otter.ComputeOp) {
+	there, _ := s.cache.Compute(e.Key, func(there pointer, found bool) (pointer, otter.ComputeOp) {
 		if !found {
 			there = nil
 		}
-		if may(there) {
-			return e, otter.WriteOp
+		if may(entryAt[K, V](there)) {
+			return pointer(e), otter.WriteOp
 		}
 		return there, otter.CancelOp
 	})
-	return there
+	return entryAt[K, V](there)
 }
 
 // Reweigh has an entry that is there weigh what its value does now, which may evict it or others.
@@ -103,7 +118,7 @@ func (s Storage[K, V]) Reweigh(e *timetable.Entry[K, V]) {
 	for again := s.scale != nil; again; {
 		v := e.Value.Load()
 		weight := s.scale.weightOf(e)
-		if found, ok := s.cache.GetEntryQuietly(e.Key); !ok || found.Value != e {
+		if found, ok := s.cache.GetEntryQuietly(e.Key); !ok || found.Value != pointer(e) {
 			return
 		} else if found.Weight != weight {
 			s.putBack(e, weight)
@@ -116,9 +131,9 @@ func (s Storage[K, V]) Reweigh(e *timetable.Entry[K, V]) {
 func (s Storage[K, V]) putBack(e *timetable.Entry[K, V], weight uint32) {
 	defer s.trimAfter(weight)
 	defer s.scale.lay(e, weight)()
-	s.cache.ComputeIfPresent(e.Key, func(there *timetable.Entry[K, V]) (*timetable.Entry[K, V], otter.ComputeOp) {
-		if there == e {
-			return e, otter.WriteOp
+	s.cache.ComputeIfPresent(e.Key, func(there pointer) (pointer, otter.ComputeOp) {
+		if there == pointer(e) {
+			return there, otter.WriteOp
 		}
 		return there, otter.CancelOp
 	})
@@ -142,7 +157,10 @@ func (s Storage[K, V]) Weight() uint64 {
 func (s Storage[K, V]) Trim() { s.cache.CleanUp() }
 
 // Delete deletes the entry of a key, and returns it.
-func (s Storage[K, V]) Delete(key K) (*timetable.Entry[K, V], bool) { return s.cache.Invalidate(key) }
+func (s Storage[K, V]) Delete(key K) (*timetable.Entry[K, V], bool) {
+	p, ok := s.cache.Invalidate(key)
+	return entryAt[K, V](p), ok
+}
 
 // Drop deletes an entry, unless another has taken its place.
 func (s Storage[K, V]) Drop(e *timetable.Entry[K, V]) {
@@ -151,8 +169,8 @@ func (s Storage[K, V]) Drop(e *timetable.Entry[K, V]) {
 
 // DropIf is Drop on a condition, which is asked under a lock of the storage.
 func (s Storage[K, V]) DropIf(e *timetable.Entry[K, V], is func() bool) {
-	s.cache.ComputeIfPresent(e.Key, func(there *timetable.Entry[K, V]) (*timetable.Entry[K, V], otter.ComputeOp) {
-		if there == e && is() {
+	s.cache.ComputeIfPresent(e.Key, func(there pointer) (pointer, otter.ComputeOp) {
+		if there == pointer(e) && is() {
 			return there, otter.InvalidateOp
 		}
 		return there, otter.CancelOp
@@ -160,4 +178,12 @@ func (s Storage[K, V]) DropIf(e *timetable.Entry[K, V], is func() bool) {
 }
 
 // All are the entries, in no order.
-func (s Storage[K, V]) All() iter.Seq[*timetable.Entry[K, V]] { return s.cache.Values() }
+func (s Storage[K, V]) All() iter.Seq[*timetable.Entry[K, V]] {
+	return func(yield func(*timetable.Entry[K, V]) bool) {
+		for p := range s.cache.Values() {
+			if !yield(entryAt[K, V](p)) {
+				return
+			}
+		}
+	}
+}
