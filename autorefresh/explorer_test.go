@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,7 @@ type explored struct {
 }
 
 type toldOf struct {
-	version int
+	version int // the latest until then: those of several writers are told in any order
 	at      time.Time
 }
 
@@ -79,6 +80,9 @@ func (e *explored) write(key int, tell func(version int) error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if n := len(e.told[key]); n > 0 {
+		version = max(version, e.told[key][n-1].version)
+	}
 	e.told[key] = append(e.told[key], toldOf{version, time.Now()})
 }
 
@@ -90,15 +94,16 @@ const always = -1000 * time.Hour
 func (e *explored) least(key int, ago, calmFor time.Duration) (version int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if time.Since(e.calm) < calmFor {
+	now := time.Now()
+	if now.Sub(e.calm) < calmFor {
 		return 0
 	}
-	for _, told := range e.told[key] {
-		if time.Since(told.at) >= ago {
-			version = max(version, told.version) // those of several writers are told in any order
+	for _, told := range slices.Backward(e.told[key]) {
+		if now.Sub(told.at) >= ago {
+			return told.version
 		}
 	}
-	return version
+	return 0
 }
 
 // fail lets something fail for a while, now and then.

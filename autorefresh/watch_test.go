@@ -19,17 +19,26 @@ type wired struct {
 	marking
 
 	cut     atomic.Bool
-	hearers chan chan []string
+	hearers chan hearer
 	notices chan []string
 }
 
+// hearer is one who watches, until it is done.
+type hearer struct {
+	names chan []string
+	done  <-chan struct{}
+}
+
+// noticesKept is how many notices nobody waits for: room for more is long to make, many times over.
+const noticesKept = 1 << 8
+
 func newWired(t *testing.T) *wired {
 	t.Helper()
-	w := &wired{marking: marking{leasing{newShared()}}, hearers: make(chan chan []string), notices: make(chan []string, 1<<16)}
+	w := &wired{marking: marking{leasing{newShared()}}, hearers: make(chan hearer), notices: make(chan []string, noticesKept)}
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	go func() {
-		var all []chan []string
+		var all []hearer
 		for {
 			select {
 			case <-done:
@@ -38,7 +47,10 @@ func newWired(t *testing.T) *wired {
 				all = append(all, h)
 			case names := <-w.notices:
 				for _, h := range all {
-					h <- names
+					select {
+					case h.names <- names:
+					case <-h.done:
+					}
 				}
 			}
 		}
@@ -92,12 +104,12 @@ func (w *wired) Delete(ctx context.Context, keys ...string) error {
 func (w *wired) Announce(context.Context, ...string) error { return nil }
 
 func (w *wired) Watch(ctx context.Context, tell func(autorefresh.Notice)) error {
-	mine := make(chan []string, 1<<16)
+	mine := hearer{make(chan []string, noticesKept), ctx.Done()}
 	w.hearers <- mine
 	tell(autorefresh.Notice{Gap: true})
 	for {
 		select {
-		case names := <-mine:
+		case names := <-mine.names:
 			tell(autorefresh.Notice{Keys: names, Gap: len(names) == 0})
 		case <-ctx.Done():
 			return ctx.Err()
