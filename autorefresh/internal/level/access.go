@@ -12,7 +12,7 @@ import (
 
 // report takes notice of how a call of the store went, and reports whether it failed; one that the
 // caller has given up says nothing.
-func (s *Level[K, V]) report(ctx context.Context, err error) (failed bool) {
+func (s *byName) report(ctx context.Context, err error) (failed bool) {
 	refused := errors.Is(err, ErrRefused)
 	if err != nil && !refused && ctx.Err() != nil {
 		return true
@@ -35,7 +35,7 @@ func (s *Level[K, V]) report(ctx context.Context, err error) (failed bool) {
 }
 
 // get asks the store for names.
-func (s *Level[K, V]) get(ctx context.Context, names []string) (map[string][]byte, error) {
+func (s *byName) get(ctx context.Context, names []string) (map[string][]byte, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return safe.Call("Store.GetMulti", func() (map[string][]byte, error) { return s.store.GetMulti(bounded, names) })
@@ -43,7 +43,7 @@ func (s *Level[K, V]) get(ctx context.Context, names []string) (map[string][]byt
 
 // announce tells other processes that keys of the second level have changed, if they want to know.
 // What could not be told, the store tells later, or they find it when they look all up.
-func (s *Level[K, V]) announce(ctx context.Context, names []string) {
+func (s *byName) announce(ctx context.Context, names []string) {
 	if s.announcer == nil || len(names) == 0 {
 		return
 	}
@@ -53,7 +53,7 @@ func (s *Level[K, V]) announce(ctx context.Context, names []string) {
 }
 
 // meet takes note of the dates in values.
-func (s *Level[K, V]) meet(values map[string][]byte) {
+func (s *byName) meet(values map[string][]byte) {
 	if !s.clock.Follows {
 		return
 	}
@@ -70,7 +70,7 @@ func (s *Level[K, V]) meet(values map[string][]byte) {
 
 // redeem makes up for the deletions that could not be told and ends the leases that could not be
 // released, now that a call of the store has succeeded.
-func (s *Level[K, V]) redeem(ctx context.Context) {
+func (s *byName) redeem(ctx context.Context) {
 	s.atone(ctx)
 	if s.owes.Load() && s.redeems.May(s.now()) {
 		s.owes.Store(false)

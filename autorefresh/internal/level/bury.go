@@ -34,7 +34,7 @@ type order struct {
 
 // bury tells the second level of changes: it leaves tombstones and deletes values. A change told
 // late does not undo later ones of others.
-func (s *Level[K, V]) bury(ctx context.Context, marks []tombstone.Mark, when lateness) error {
+func (s *byName) bury(ctx context.Context, marks []tombstone.Mark, when lateness) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	names := tombstone.KeysOf(marks)
@@ -54,7 +54,7 @@ func (s *Level[K, V]) bury(ctx context.Context, marks []tombstone.Mark, when lat
 }
 
 // atone tells the second level of the changes that it could not be told.
-func (s *Level[K, V]) atone(ctx context.Context) {
+func (s *byName) atone(ctx context.Context) {
 	if !s.debts.Any() || !s.atones.May(s.now()) {
 		return
 	}
@@ -66,7 +66,7 @@ func (s *Level[K, V]) atone(ctx context.Context) {
 }
 
 // carryOut does the work that changes make, and returns the orders that were carried out.
-func (s *Level[K, V]) carryOut(ctx context.Context, marks []tombstone.Mark, when lateness) ([]order, error) {
+func (s *byName) carryOut(ctx context.Context, marks []tombstone.Mark, when lateness) ([]order, error) {
 	there, err := s.lookAround(ctx, marks, when)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (s *Level[K, V]) carryOut(ctx context.Context, marks []tombstone.Mark, when
 // lookAround returns what the second level has of changes that must not be told blindly: those that
 // are told late, and if others hear of them, all, as their dates say what came first. For large
 // numbers of invalidated keys nothing is read.
-func (s *Level[K, V]) lookAround(ctx context.Context, marks []tombstone.Mark, when lateness) (map[string][]byte, error) {
+func (s *byName) lookAround(ctx context.Context, marks []tombstone.Mark, when lateness) (map[string][]byte, error) {
 	var names []string
 	for _, m := range marks {
 		if bool(when) || s.announcer != nil {
@@ -106,7 +106,7 @@ func (s *Level[K, V]) lookAround(ctx context.Context, marks []tombstone.Mark, wh
 }
 
 // orders are the work that changes make, given the present state of the store.
-func (s *Level[K, V]) orders(marks []tombstone.Mark, there map[string][]byte, when lateness) []order {
+func (s *byName) orders(marks []tombstone.Mark, there map[string][]byte, when lateness) []order {
 	now, stones := s.clock.Read(), tombstone.Find(there)
 	orders := make([]order, len(marks))
 	for i, m := range marks {
@@ -148,7 +148,7 @@ func gotAt(m tombstone.Moment, data []byte) int64 {
 // lateMark returns the late notice of a change, of kind Unknown if there is none, and whether the
 // value is to be deleted. It gives way to what another process has done since. If the clocks cannot
 // tell what came first, neither counts and the source is asked: by all, so that it is nobody's own.
-func (s *Level[K, V]) lateMark(m tombstone.Mark, old tombstone.Stone, valueAt int64, now tombstone.Moment) (told tombstone.Mark, erase bool) {
+func (s *byName) lateMark(m tombstone.Mark, old tombstone.Stone, valueAt int64, now tombstone.Moment) (told tombstone.Mark, erase bool) {
 	own, other := &tombstone.Stone{Kind: m.Kind, At: m.At, By: m.By}, old.Strong()
 	switch {
 	case s.isUnsure(own, other, now), s.clock.IsFar(old.At, now), valueAt > m.At && valueAt <= m.At+int64(s.clock.Skew):
@@ -163,7 +163,7 @@ func (s *Level[K, V]) lateMark(m tombstone.Mark, old tombstone.Stone, valueAt in
 
 // isUnsure reports whether the clocks cannot tell which of two changes came first, one of this
 // process and one that was found; either may be nil.
-func (s *Level[K, V]) isUnsure(own, other *tombstone.Stone, now tombstone.Moment) bool {
+func (s *byName) isUnsure(own, other *tombstone.Stone, now tombstone.Moment) bool {
 	if other == nil || own != nil && own.By == other.By {
 		return false
 	}
@@ -176,7 +176,7 @@ func undecided(name string, now tombstone.Moment) tombstone.Mark {
 }
 
 // setStones leaves tombstones.
-func (s *Level[K, V]) setStones(ctx context.Context, orders []order) error {
+func (s *byName) setStones(ctx context.Context, orders []order) error {
 	plain, marked := make(map[string][]byte), make(map[string]Marked)
 	for _, o := range orders {
 		stone := o.name + tombstone.End
@@ -200,7 +200,7 @@ func (s *Level[K, V]) setStones(ctx context.Context, orders []order) error {
 
 // confirmed are the orders whose tombstones are there: another process may have left one meanwhile,
 // at which this one has to look first.
-func (s *Level[K, V]) confirmed(ctx context.Context, orders []order) (done []order, err error) {
+func (s *byName) confirmed(ctx context.Context, orders []order) (done []order, err error) {
 	var unsure []string
 	for _, o := range orders {
 		if o.only && o.stone != "" {
@@ -224,7 +224,7 @@ func (s *Level[K, V]) confirmed(ctx context.Context, orders []order) (done []ord
 }
 
 // eraseOf deletes values.
-func (s *Level[K, V]) eraseOf(ctx context.Context, orders []order) error {
+func (s *byName) eraseOf(ctx context.Context, orders []order) error {
 	var names []string
 	for _, o := range orders {
 		if o.erase {
@@ -242,7 +242,7 @@ func (s *Level[K, V]) eraseOf(ctx context.Context, orders []order) error {
 const longStay = 5 * time.Minute
 
 // stay is how long tombstones stay.
-func (s *Level[K, V]) stay() time.Duration {
+func (s *byName) stay() time.Duration {
 	if s.announcer == nil {
 		return s.fence
 	}
@@ -250,7 +250,7 @@ func (s *Level[K, V]) stay() time.Duration {
 }
 
 // marks are those of changes of a kind, made now.
-func (s *Level[K, V]) marks(kind tombstone.Kind, names ...string) []tombstone.Mark {
+func (s *byName) marks(kind tombstone.Kind, names ...string) []tombstone.Mark {
 	marks, now := make([]tombstone.Mark, len(names)), s.now()
 	for i, name := range names {
 		marks[i] = tombstone.Mark{Name: name, Kind: kind, At: now, By: s.self}
@@ -260,7 +260,7 @@ func (s *Level[K, V]) marks(kind tombstone.Kind, names ...string) []tombstone.Ma
 
 // owe notes the notices due for names that have old values in the second level, for as long as
 // these may be there. The caller is about to say it, until s.debts.End.
-func (s *Level[K, V]) owe(marks []tombstone.Mark) (stamp uint64) {
+func (s *byName) owe(marks []tombstone.Mark) (stamp uint64) {
 	now := s.now()
 	return s.debts.Add(marks, now, now+int64(s.ttl)+int64(s.fence))
 }

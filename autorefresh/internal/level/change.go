@@ -68,7 +68,7 @@ func (s *Level[K, V]) replace(ctx context.Context, name string, v Stored[K, V]) 
 
 // inTurn does what concerns the user's own change of a key, one after the other. Until then, and if
 // the turn does not come, the change is owed.
-func (s *Level[K, V]) inTurn(ctx context.Context, name string, kind tombstone.Kind, do func() error) error {
+func (s *byName) inTurn(ctx context.Context, name string, kind tombstone.Kind, do func() error) error {
 	s.owe(s.marks(kind, name))
 	defer s.debts.End([]string{name})
 	t := s.turns.of(name)

@@ -59,7 +59,7 @@ func (s *Level[K, V]) Release(ctx context.Context, keys []K) {
 
 // releaseNames ends leases, even after Close. Those that it cannot end are ended when the store is
 // back: nobody refreshes their keys before they end, and Timeout may be much longer than that.
-func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
+func (s *byName) releaseNames(ctx context.Context, names []string) {
 	if len(names) == 0 {
 		return
 	}
@@ -86,7 +86,7 @@ func (s *Level[K, V]) releaseNames(ctx context.Context, names []string) {
 var errNotReleased = errors.New("autorefresh: Store.Release ended its goroutine")
 
 // owed are the leases that should have been released, but for those that have ended by themselves.
-func (s *Level[K, V]) owed() (names []string) {
+func (s *byName) owed() (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()

@@ -35,37 +35,44 @@ type Options[K comparable, V any] struct {
 // Level is the second level of a cache. The methods of a nil Level are those of a cache that has
 // none. It is safe for concurrent use.
 type Level[K comparable, V any] struct {
-	store    Store
-	leaser   Leaser // nil if the store is none
-	marker   Marker // nil if the store is none
-	health   *storeHealth
+	byName
+
 	codec    codec.Codec[V]
 	keyName  func(K) (string, error)
-	ttl      time.Duration
-	timeout  time.Duration
-	clock    tombstone.Clock
-	logger   *slog.Logger
-	now      func() int64
-	life     context.Context // of calls that nobody gives a context
-	unread   safe.Seldom     // for the log
-	unsealed safe.Seldom     // for the log
-	unnamed  safe.Seldom     // for the log
-	panics   safe.Seldom     // for the log
+	unread   safe.Seldom // for the log
+	unsealed safe.Seldom // for the log
+	unnamed  safe.Seldom // for the log
+	distrust distrust[K, V]
+	index    index[K]
+}
+
+// byName is a level as far as it knows names and bytes. It is compiled once, and all else for each
+// pair of types that a program has.
+type byName struct {
+	store   Store
+	leaser  Leaser // nil if the store is none
+	marker  Marker // nil if the store is none
+	health  *storeHealth
+	ttl     time.Duration
+	timeout time.Duration
+	clock   tombstone.Clock
+	logger  *slog.Logger
+	now     func() int64
+	life    context.Context // of calls that nobody gives a context
+	panics  safe.Seldom     // for the log
 
 	mu   sync.Mutex
 	held map[string]held // leases; guarded by mu
 
-	owes     atomic.Bool // there are leases to be released once the store is back
-	redeems  safe.Seldom
-	fence    time.Duration // how long tombstones stay
-	debts    tombstone.Debts
-	turns    turns
-	atones   safe.Seldom
-	distrust distrust[K, V]
+	owes    atomic.Bool // there are leases to be released once the store is back
+	redeems safe.Seldom
+	fence   time.Duration // how long tombstones stay
+	debts   tombstone.Debts
+	turns   turns
+	atones  safe.Seldom
 
 	announcer Announcer // nil if changes are not told
 	self      string    // what tombstones of this process have in them
-	index     index[K]
 
 	hits, missed, stores, errors, undecodable, ahead atomic.Uint64
 }
@@ -83,15 +90,18 @@ func New[K comparable, V any](o Options[K, V]) (*Level[K, V], error) {
 	}
 	leaser, _ := o.Store.(Leaser)
 	return &Level[K, V]{
-		store: o.Store, leaser: leaser, marker: o.Marker, health: newStoreHealth(o.Store, o.Logger), codec: o.Codec, keyName: keyName,
-		ttl: o.TTL, timeout: o.Timeout, clock: tombstone.Clock{Now: o.Now, Skew: o.Skew, Follows: o.Announcer != nil}, logger: o.Logger, now: o.Now, held: make(map[string]held),
-		life: context.Background(), fence: fenceFor(o.CallTime, o.Timeout),
-		announcer: o.Announcer, self: tombstone.NewSelf(), index: newIndex(o.KeyString, o.Has),
+		byName: byName{
+			store: o.Store, leaser: leaser, marker: o.Marker, health: newStoreHealth(o.Store, o.Logger),
+			ttl: o.TTL, timeout: o.Timeout, clock: tombstone.Clock{Now: o.Now, Skew: o.Skew, Follows: o.Announcer != nil}, logger: o.Logger, now: o.Now,
+			held: make(map[string]held), life: context.Background(), fence: fenceFor(o.CallTime, o.Timeout),
+			announcer: o.Announcer, self: tombstone.NewSelf(),
+		},
+		codec: o.Codec, keyName: keyName, index: newIndex(o.KeyString, o.Has),
 	}, nil
 }
 
 // Leases reports whether the store hands out leases.
-func (s *Level[K, V]) Leases() bool { return s.leaser != nil }
+func (s *byName) Leases() bool { return s.leaser != nil }
 
 // Counts are what has been counted since the level was made: keys that it had, that it did not have
 // and that it had dated in the future; its calls that failed; and values that could not be encoded
@@ -99,15 +109,15 @@ func (s *Level[K, V]) Leases() bool { return s.leaser != nil }
 type Counts struct{ Hits, Misses, Ahead, Errors, Undecodable uint64 }
 
 // Counts returns a snapshot.
-func (s *Level[K, V]) Counts() Counts {
+func (s *byName) Counts() Counts {
 	return Counts{s.hits.Load(), s.missed.Load(), s.ahead.Load(), s.errors.Load(), s.undecodable.Load()}
 }
 
 // Servers are the servers of the store, and why they are down.
-func (s *Level[K, V]) Servers() map[string]error { return s.health.servers() }
+func (s *byName) Servers() map[string]error { return s.health.servers() }
 
 // IsDown reports whether any server of the store is down.
-func (s *Level[K, V]) IsDown() bool { return s.health.isDown() }
+func (s *byName) IsDown() bool { return s.health.isDown() }
 
 // fenceFor is how long a tombstone stays: as long as a call may take, and what it does before and
 // after.

@@ -51,7 +51,7 @@ func (s *Level[K, V]) Save(ctx context.Context, values []Stored[K, V], before to
 }
 
 // deletedSince are those of names that have tombstones which were not there before.
-func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before tombstone.Tombs) ([]string, error) {
+func (s *byName) deletedSince(ctx context.Context, names []string, before tombstone.Tombs) ([]string, error) {
 	values, err := s.get(ctx, tombstone.NamesOf(names))
 	s.report(ctx, err)
 	var deleted []string
@@ -65,7 +65,7 @@ func (s *Level[K, V]) deletedSince(ctx context.Context, names []string, before t
 
 // put stores the sealed values of a call that saw the tombstones before, unless they were deleted
 // meanwhile.
-func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before tombstone.Tombs) error {
+func (s *byName) put(ctx context.Context, sealed map[string][]byte, before tombstone.Tombs) error {
 	if s.marker != nil {
 		return s.putMarked(ctx, sealed, before)
 	}
@@ -96,7 +96,7 @@ func (s *Level[K, V]) put(ctx context.Context, sealed map[string][]byte, before 
 }
 
 // putMarked is put in one step.
-func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, before tombstone.Tombs) error {
+func (s *byName) putMarked(ctx context.Context, sealed map[string][]byte, before tombstone.Tombs) error {
 	marked := make(map[string]Marked, len(sealed))
 	for name, data := range sealed {
 		marked[name] = Marked{Value: data, Mark: name + tombstone.End, Seen: []byte(before[name])}
@@ -110,7 +110,7 @@ func (s *Level[K, V]) putMarked(ctx context.Context, sealed map[string][]byte, b
 }
 
 // takeBack deletes values that should not have been stored.
-func (s *Level[K, V]) takeBack(ctx context.Context, names []string) {
+func (s *byName) takeBack(ctx context.Context, names []string) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := safe.Do("Store.Delete", func() error { return s.store.Delete(bounded, names...) })

@@ -35,7 +35,7 @@ func (s *Level[K, V]) Examine(ctx context.Context, keys []K) (sights []Sight[K, 
 }
 
 // ExamineAll returns the tombstone of all keys.
-func (s *Level[K, V]) ExamineAll(ctx context.Context) (stone tombstone.Stone, marked bool, blind Blindness) {
+func (s *byName) ExamineAll(ctx context.Context) (stone tombstone.Stone, marked bool, blind Blindness) {
 	values, err := s.get(ctx, []string{allName + tombstone.End})
 	blind = Blindness(s.report(ctx, err))
 	if text := tombstone.Find(values)[allName]; text != "" {
