@@ -22,8 +22,8 @@ func Example() {
 	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
 	defer func() { _ = provider.Shutdown(context.Background()) }()
 
-	load := func(_ context.Context, id int, _ string) (string, error) { return fmt.Sprint("user ", id), nil }
-	cache, err := autorefresh.New(load, autorefresh.Options[int, string]{
+	load := func(_ context.Context, id, _ string) (string, error) { return "user " + id, nil }
+	cache, err := autorefresh.New(load, autorefresh.Options[string, string]{
 		Name: "users", Period: time.Minute,
 		Trace: holdfastotel.New(holdfastotel.Options{TracerProvider: provider}),
 	})
@@ -31,8 +31,8 @@ func Example() {
 		panic(err)
 	}
 	defer func() { _ = cache.Close() }()
-	_, _ = cache.Load(context.Background(), 1) // waits
-	_, _ = cache.Load(context.Background(), 1) // from memory: no span
+	_, _ = cache.Load(context.Background(), "1") // waits
+	_, _ = cache.Load(context.Background(), "1") // from memory: no span
 
 	for _, span := range exporter.GetSpans() {
 		fmt.Println(span.Name)
@@ -44,13 +44,13 @@ func Example() {
 
 // The metrics of a client, through OpenTelemetry, for those who have no Prometheus.
 func Example_metrics() {
-	load := func(_ context.Context, id int, _ string) (string, error) { return fmt.Sprint("user ", id), nil }
-	cache, err := autorefresh.New(load, autorefresh.Options[int, string]{Name: "users", Period: time.Minute})
+	load := func(_ context.Context, id, _ string) (string, error) { return "user " + id, nil }
+	cache, err := autorefresh.New(load, autorefresh.Options[string, string]{Name: "users", Period: time.Minute})
 	if err != nil {
 		panic(err)
 	}
 	defer func() { _ = cache.Close() }()
-	_, _ = cache.Get(1)
+	_, _ = cache.Get("1")
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(cache)

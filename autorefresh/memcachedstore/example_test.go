@@ -21,20 +21,20 @@ func Example() {
 
 	client := memcache.New(server.Addr())
 	defer func() { _ = client.Close() }()
-	store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "users"})
+	store, err := memcachedstore.New(client, memcachedstore.Options{Namespace: "points"})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	load := func(_ context.Context, id int, _ string) (string, error) { return fmt.Sprint("user ", id), nil }
-	users, err := autorefresh.New(load, autorefresh.Options[int, string]{Period: time.Minute, Store: store, ShieldRate: 100})
+	load := func(_ context.Context, user int, _ int64) (int64, error) { return int64(user) * 100, nil }
+	points, err := autorefresh.New(load, autorefresh.Options[int, int64]{Period: time.Minute, Store: store, ShieldRate: 100})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer func() { _ = users.Close() }()
+	defer func() { _ = points.Close() }()
 
-	name, err := users.Load(context.Background(), 42)
-	fmt.Println(name, err)
-	// Output: user 42 <nil>
+	got, err := points.Load(context.Background(), 42)
+	fmt.Println(got, err)
+	// Output: 4200 <nil>
 }
