@@ -130,24 +130,6 @@ func TestEvenSharesAreEven(t *testing.T) {
 	}
 }
 
-func TestFewKeysMoveOnTheEvenRing(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 5, 10, 20} {
-		all := peers(n + 1)
-		before, after := evenRing(all[:n]...), evenRing(all...)
-		differ := 0
-		for i := range keys {
-			if before.Get(key(i)) != after.Get(key(i)) {
-				differ++
-			}
-		}
-		got, least := float64(differ)/keys, 1/float64(n+1)
-		t.Logf("%2d and %2d peers: %.1f %% of the keys differ, at least %.1f %% must", n, n+1, 100*got, 100*least)
-		if got > 1.5*least {
-			t.Errorf("%d and %d peers: %.3f of the keys differ, want at most 1.5 of %.3f", n, n+1, got, least)
-		}
-	}
-}
-
 // What a peer that fails has is loaded by those that will own it when it is off the list.
 func TestOnTheEvenRingTheNextOwnersInherit(t *testing.T) {
 	all := peers(10)
