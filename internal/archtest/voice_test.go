@@ -34,7 +34,7 @@ func TestCommentsSayThingsByTheirNames(t *testing.T) {
 		for _, group := range file.Comments {
 			for _, s := range sentencesOf(group, end) {
 				sentences++
-				if vague.MatchString(s) {
+				if mayBeVague(s) && vague.MatchString(s) {
 					found = append(found, files.Position(group.Pos()).String()+": "+s)
 				}
 			}
@@ -47,6 +47,16 @@ func TestCommentsSayThingsByTheirNames(t *testing.T) {
 	if share := 100 * float64(len(found)) / float64(sentences); share > mostVague {
 		t.Errorf("%.2f %% of the comments' sentences hang on \"what is\" or \"whoever\", want %v %% at most:\n%s", share, mostVague, strings.Join(found, "\n"))
 	}
+}
+
+// mayBeVague is false for most sentences, sooner than a regular expression is.
+func mayBeVague(sentence string) bool {
+	for _, word := range []string{"hat ", "Who", "who", "none", "obody"} {
+		if strings.Contains(sentence, word) {
+			return true
+		}
+	}
+	return false
 }
 
 func sentencesOf(group *ast.CommentGroup, end *regexp.Regexp) (all []string) {
