@@ -106,10 +106,12 @@ func await(t *testing.T, what string, done func() bool) {
 
 func within(t *testing.T, limit time.Duration, what string, done func() bool) {
 	t.Helper()
-	for begin := time.Now(); !done(); time.Sleep(20 * time.Millisecond) {
+	pause := 20 * time.Millisecond // longer and longer: each look has the browser compute the layout
+	for begin := time.Now(); !done(); pause = min(2*pause, 200*time.Millisecond) {
 		if time.Since(begin) > limit {
 			t.Fatalf("no %s within %v", what, limit)
 		}
+		time.Sleep(pause)
 	}
 }
 
