@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,11 +46,17 @@ func (m *inMemory) SetMulti(_ context.Context, values map[string][]byte, _ time.
 
 func (m *inMemory) Delete(context.Context, ...string) error { return nil }
 
+// levelsFile is the environment variable that tells a child process where it finds them.
+const levelsFile = "HOLDFAST_MATRIX_LEVELS"
+
 // levels has a memcached store what another process has stored in the second level. It is computed
-// once.
+// once, for the child processes, too.
 //
 //nolint:gochecknoglobals // see above.
 var levels = sync.OnceValues(func() ([]byte, error) {
+	if path := os.Getenv(levelsFile); path != "" {
+		return os.ReadFile(path)
+	}
 	values, err := fromSource()
 	if err != nil {
 		return nil, err

@@ -76,8 +76,16 @@ func child(t *testing.T) {
 	for _, part := range strings.Split(t.Name(), "/") {
 		path = append(path, "^"+regexp.QuoteMeta(part)+"$")
 	}
+	sets, err := levels()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "levels")
+	if err := os.WriteFile(file, sets, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+strings.Join(path, "/"), "-test.count=1", "-test.timeout=4m")
-	cmd.Env = append(os.Environ(), inChild+"=1")
+	cmd.Env = append(os.Environ(), inChild+"=1", levelsFile+"="+file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("in a process of its own: %v\n%s", err, out)
 	}
