@@ -110,7 +110,7 @@ func (s *State) claimed() (tally, bool) {
 			return s.claim.addr != "" && s.named(v) == s.claim.addr
 		}
 		named, same := s.named(v), v.report.Epoch == s.primary.epoch
-		return v.report.Epoch < s.primary.epoch || same && disowned || few && named != s.primary.addr && (same || s.refuses(named))
+		return v.report.Epoch < s.primary.epoch || same && disowned || few && named != s.primary.addr && (same || s.phase == Up && s.refuses(named))
 	}) {
 		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, s.fresh())

@@ -121,3 +121,22 @@ func TestWhatOneHasLedAwayFromIsFollowedAgain(t *testing.T) {
 	p.answer(serverC, true)
 	p.is(follow.Up, serverC)
 }
+
+// That server was lost, and those who had not heard of its failover yet were most with one that had
+// gone wrong: they must not lead the client back to the one before it.
+func TestThoseWhoLagBehindClaimNothingOnceItIsLost(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.hear(report(serverC, 2), seeds()[2])
+	p.answer(serverC, true)
+	p.step(follow.Died{Term: p.links[serverC], Err: follow.ErrHung})
+	p.links = make(map[string]follow.Link)
+	for range 4 {
+		p.hear(report(serverA, 3), seeds()[0])
+		p.hear(report(serverA, 1), seeds()[1])
+		p.hear(report(serverC, 2), seeds()[2])
+		p.pass(time.Second)
+	}
+	if link := p.links[serverA]; link != 0 || count[follow.Reborn](p) != 0 {
+		t.Errorf("A is asked, or epochs are said to begin anew: %+v", p.done)
+	}
+}

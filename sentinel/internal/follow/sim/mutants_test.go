@@ -111,7 +111,7 @@ func planted() []testutil.Mutant {
 		{What: "what most name is waited for while it hangs", File: "../asker.go", Right: " && !s.next.stuck(s.now) {\n		return\n	}", Wrong: " {\n		return\n	}"},
 		{What: "a move that too few take back is announced when it returns", File: "../failover.go", Right: "		m.unsettled = from\n", Wrong: "		m.unsettled = \"\"\n"},
 		{What: "those whose epochs began anew announce nothing", File: "../decide.go", Right: "(v.report.Epoch >= best || v.reborn)", Wrong: "v.report.Epoch >= best"},
-		{What: "what was left at an epoch that one told is not followed again", File: "../decide.go", Right: "(same || s.refuses(named))", Wrong: "same"},
+		{What: "what was left at an epoch that one told is not followed again", File: "../decide.go", Right: "(same || s.phase == Up && s.refuses(named))", Wrong: "same"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }
