@@ -306,7 +306,10 @@ func (s *State) aim(addr string, epoch int64) {
 	s.leaveReturn()
 	s.skip(epoch)
 	s.primary.addr, s.primary.id, s.primary.epoch, s.primary.told = addr, "", epoch, 0
-	s.primary.owned = s.most(func(v *voter) bool { return v.report.Addr == addr && !v.report.Midway && v.report.Epoch >= epoch })
+	later := func(v *voter) bool { return v.report.Addr == addr && !v.report.Midway && v.report.Epoch > epoch }
+	s.primary.owned = !slices.ContainsFunc(s.fresh(), later) && s.most(func(v *voter) bool {
+		return v.report.Addr == addr && !v.report.Midway && v.report.Epoch >= epoch
+	})
 	s.retry()
 	s.pursue(asker{addr: addr, epoch: epoch, interval: announcedInterval, trigger: ByElection})
 }

@@ -122,6 +122,29 @@ func TestWhatOneHasLedAwayFromIsFollowedAgain(t *testing.T) {
 	p.is(follow.Up, serverC)
 }
 
+// The client began during a failover, and one that had gone wrong told an earlier epoch than the
+// others: with that the server that was left had a later one, and was gone back to.
+func TestAnEarlierEpochAtTheStartLeadsNobodyBack(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	leads := report(serverA, 2)
+	leads.Midway = true
+	p.hear(report(serverA, 1), seeds()[0])
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.hear(report(serverA, 2), seeds()[2])
+	p.hear(leads, seeds()[1])
+	p.answer(serverA, true)
+	p.is(follow.Fenced, serverA)
+	p.promote(serverC)
+	p.push(seeds()[1], follow.Promoted, serverC)
+	p.is(follow.Up, serverC)
+	link := p.links[serverA]
+	p.hear(report(serverA, 3), seeds()[0])
+	p.pass(time.Second)
+	if p.links[serverA] != link {
+		t.Error("A is asked again, whose word means nothing: it has not heard yet that it is left")
+	}
+}
+
 // That server was lost, and those who had not heard of its failover yet were most with one that had
 // gone wrong: they must not lead the client back to the one before it.
 func TestThoseWhoLagBehindClaimNothingOnceItIsLost(t *testing.T) {
