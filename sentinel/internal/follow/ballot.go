@@ -406,6 +406,17 @@ func (s *State) runID(addr string) string {
 	return ""
 }
 
+// replicaID is the run id of a replica, as most sentinels tell it, or have told it.
+func (s *State) replicaID(addr string) string {
+	if id := s.runID(addr); id != "" {
+		return id
+	}
+	if i := slices.IndexFunc(s.standbys.all, func(b standby) bool { return b.addr == addr }); i >= 0 {
+		return s.standbys.all[i].id
+	}
+	return ""
+}
+
 // note notes what the sentinels tell of a server that has been a replica. A later epoch is a
 // failover's, whose first word must not make a doubted one of it, with those who lagged once.
 func (s *State) note(b *standby) {

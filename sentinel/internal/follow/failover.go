@@ -406,12 +406,12 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 			s.noReplica(before)
 		}
 	}
-	s.comeBack(addr)
-	s.noReplica(addr)
 	if addr != p.addr {
 		// As of a replica: it may be announced by another address.
-		p.id, p.told, p.owned = s.runID(addr), 0, false
+		p.id, p.told, p.owned = s.replicaID(addr), 0, false
 	}
+	s.comeBack(addr)
+	s.noReplica(addr)
 	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), p.hearsay && addr == from && epoch == 0 // a return confirms nothing
 	p.addr, p.last, p.link, p.term = addr, addr, link, link

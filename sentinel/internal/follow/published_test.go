@@ -59,6 +59,26 @@ func TestAnAnnouncementByName(t *testing.T) {
 	}
 }
 
+// Sentinels were telling names one after another, so that none but the leader had the address of the
+// one that it promoted: its run id, which most had told before, was not known any more.
+func TestARunIDIsRemembered(t *testing.T) {
+	p := up(t, follow.Config{})
+	names := func(primary string, epoch int64) *follow.Report {
+		r := report(primary, epoch)
+		r.Addr = "name of " + r.Addr
+		for i := range r.Replicas {
+			r.Replicas[i].Addr = "name of " + r.Replicas[i].Addr
+		}
+		return r
+	}
+	p.push(seeds()[0], follow.Selected, serverB)
+	p.hear(names(serverA, 1), seeds()[1:]...)
+	p.answer(serverB, true)
+	p.is(follow.Provisional, serverB)
+	p.hear(names(serverB, 2), seeds()[1])
+	p.is(follow.Up, serverB)
+}
+
 // Most named B, which hung, and C was selected meanwhile. It was not asked again after it had said
 // once that it is a replica: writes waited in vain.
 func TestWhatMostNameHangs(t *testing.T) {

@@ -58,8 +58,8 @@ func planted() []testutil.Mutant {
 		{What: "a poll that a stop has ended has failed", File: "../step.go", Right: "case e.Asked.Before(s.awoke):", Wrong: "case e.Asked.Before(time.Time{}):"},
 		{What: "a stop uses up what is waited for", File: "../step.go", Right: "if !at.IsZero() && at.Before(until) {", Wrong: "if !at.IsZero() && at.After(until) {"},
 		{What: "a promotion that only a dead leader knew of stands", File: "../decide.go", Right: "return s.primary.told > s.primary.epoch || s.primary.hearsay &&", Wrong: "return s.primary.told > s.primary.epoch || s.config.Mode < 0 &&"},
-		{What: "a run id outlives its primary", File: "../failover.go", Right: "p.id, p.told, p.owned = s.runID(addr), 0, false", Wrong: "p.told, p.owned = 0, false"},
-		{What: "the run id of a replica is forgotten", File: "../failover.go", Right: "p.id, p.told, p.owned = s.runID(addr), 0, false", Wrong: "p.id, p.told, p.owned = \"\", 0, false"},
+		{What: "a run id outlives its primary", File: "../failover.go", Right: "p.id, p.told, p.owned = s.replicaID(addr), 0, false", Wrong: "p.told, p.owned = 0, false"},
+		{What: "the run id of a replica is forgotten", File: "../failover.go", Right: "p.id, p.told, p.owned = s.replicaID(addr), 0, false", Wrong: "p.id, p.told, p.owned = \"\", 0, false"},
 		{What: "a selection is doubted though most name it", File: "../failover.go", Right: "s.next.trigger = ByAnnouncement", Wrong: "s.next.trigger = BySelection"},
 		{What: "the next failover is forgotten", File: "../failover.go", Right: "s.reselect(next)", Wrong: "s.reselect(nil)"},
 		{What: "where none has led there is no next failover", File: "../failover.go", Right: "if !here(c) && (i > led || s.leads(c)) {", Wrong: "if !here(c) && led >= 0 && i > led {"},
@@ -113,6 +113,7 @@ func planted() []testutil.Mutant {
 		{What: "a move that too few take back is announced when it returns", File: "../failover.go", Right: "		m.unsettled = from\n", Wrong: "		m.unsettled = \"\"\n"},
 		{What: "those whose epochs began anew announce nothing", File: "../decide.go", Right: "(v.report.Epoch >= best || v.reborn)", Wrong: "v.report.Epoch >= best"},
 		{What: "what was left at an epoch that one told is not followed again", File: "../decide.go", Right: "(same || s.phase == Up && s.refuses(named))", Wrong: "same"},
+		{What: "the run id that a replica had is forgotten", File: "../failover.go", Right: "= s.replicaID(addr), 0, false", Wrong: "= s.runID(addr), 0, false"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }
