@@ -42,7 +42,7 @@ func (s *State) decide() {
 // has led back, those who lag name it as that of before, and so does who leads the one between.
 func (s *State) raise() {
 	reports, best, before := s.fresh(), s.primary.epoch, s.primary.epoch
-	if l := s.leaver(s.move.from); l != nil {
+	if l := s.leaver(s.move.from); l != nil && s.move.back {
 		before = max(before, l.epoch)
 	}
 	for _, v := range reports {

@@ -84,6 +84,21 @@ func TestWhatMostAnnounceAtSeveralEpochsIsConfirmed(t *testing.T) {
 	p.is(follow.Fenced, serverB)
 }
 
+// One had invented an epoch of the primary, so that the next one's was to be as late, though nobody
+// could have named that one before.
+func TestAnInventedEpochOfBeforeKeepsNoMoveProvisional(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 9), seeds()[2])
+	p.hear(report(serverA, 1), seeds()[:2]...)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+	moveToB(p)
+	p.hear(report(serverB, 1), seeds()[0])
+	p.is(follow.Provisional, serverB)
+	p.hear(report(serverB, 1), seeds()[1])
+	p.is(follow.Up, serverB)
+}
+
 // The client had not heard of a failover, and followed the next one. The primary between the two
 // had been a replica as far as it knew, and was believed when one that had gone wrong announced it
 // before it was demoted.

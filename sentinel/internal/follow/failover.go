@@ -410,7 +410,6 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 		// As of a replica: it may be announced by another address.
 		p.id, p.told, p.owned = s.replicaID(addr), 0, false
 	}
-	s.comeBack(addr)
 	s.noReplica(addr)
 	s.skip(epoch)
 	p.told, p.hearsay = max(p.told, epoch), p.hearsay && addr == from && epoch == 0 // a return confirms nothing
@@ -442,7 +441,7 @@ func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 // noteMove notes a move from a server, which the sentinels may have to announce yet.
 func (s *State) noteMove(from string, epoch int64, why Trigger) {
 	m := &s.move
-	m.from, m.until, m.unsettled = "", time.Time{}, ""
+	m.from, m.until, m.unsettled, m.back = "", time.Time{}, "", s.leaver(s.primary.addr) != nil
 	if epoch == 0 && why == BySelection {
 		m.from, m.began, m.until, m.published = from, s.now, s.now.Add(confirmWithin), nil
 	}
@@ -451,6 +450,7 @@ func (s *State) noteMove(from string, epoch int64, why Trigger) {
 // becomeAwaited begins the phase of a new primary: it depends on whether it is to be announced yet.
 func (s *State) becomeAwaited(why Trigger) {
 	m := &s.move
+	s.comeBack(s.primary.addr)
 	if m.unsettled != "" && why == ByReturn {
 		m.from, m.began, m.until = m.unsettled, s.now, s.now.Add(PollInterval)
 	}

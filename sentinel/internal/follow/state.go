@@ -147,6 +147,7 @@ type move struct {
 	chosen    []selection
 	unsettled string    // from of a move that was taken back while too few were heard to go elsewhere
 	from      string    // the primary before; empty unless the move was made, and is not announced yet
+	back      bool      // it leads to one that was left before: who lags behind names that, too
 	began     time.Time // when writes began to wait, later by what the process was stopped for since; or the move was made
 	until     time.Time // when the wait ends; zero: nothing is waited for
 	promoted  bool      // the replica says that it is the primary: not one sentinel's word any more

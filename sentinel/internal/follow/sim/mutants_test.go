@@ -114,6 +114,7 @@ func planted() []testutil.Mutant {
 		{What: "those whose epochs began anew announce nothing", File: "../decide.go", Right: "(v.report.Epoch >= best || v.reborn)", Wrong: "v.report.Epoch >= best"},
 		{What: "what was left at an epoch that one told is not followed again", File: "../decide.go", Right: "(same || s.phase == Up && s.refuses(named))", Wrong: "same"},
 		{What: "the run id that a replica had is forgotten", File: "../failover.go", Right: "= s.replicaID(addr), 0, false", Wrong: "= s.runID(addr), 0, false"},
+		{What: "an invented epoch of the server that was left keeps a move provisional", File: "../decide.go", Right: "l != nil && s.move.back {", Wrong: "l != nil {"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }

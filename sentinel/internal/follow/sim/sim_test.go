@@ -172,6 +172,7 @@ func failed() []uint64 {
 		985001009778, // epochs had begun anew, and most announced a move at several of them
 		992000425996, // the client began during a failover, and one had told an epoch of before
 		991000025078, // sentinels were telling names, and the run id of what was promoted was known from before
+		996001130478, // epochs had begun anew, and one had invented one of the server that was left
 		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
