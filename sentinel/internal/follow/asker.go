@@ -213,7 +213,7 @@ func (s *State) retry() {
 // rotate asks the next of those that may be about to be the primary, if there are several: a
 // sentinel that has gone wrong may have selected or announced one of them.
 func (s *State) rotate() {
-	if s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) && !s.next.stuck(s.now) {
+	if s.next.link != 0 && s.calledPrimary(s.next.addr) && !errors.Is(s.next.err, errDoubted) && !s.next.stuck(s.now) {
 		return
 	}
 	all := s.candidates()

@@ -163,17 +163,23 @@ func (s *State) agreed(addr string, reports []*voter) int64 {
 // addresses, by IP address and by name: what has the run id of the present primary is the present
 // primary, for as long as that one is reached at the address that it has.
 func (s *State) named(v *voter) string {
-	if s.phase != Searching && v.report.RunID != "" && v.report.RunID == s.primary.id {
+	if s.phase != Searching && v.report.RunID != "" && v.report.RunID == s.primary.id && s.otherwise(v) {
 		return s.primary.addr
 	}
 	return v.report.Addr
+}
+
+// otherwise reports whether a sentinel does not tell the present primary by the address that it
+// has. Else another one with its run id is not it: run ids may repeat, as of copies.
+func (s *State) otherwise(v *voter) bool {
+	return v.report.Addr != s.primary.addr && !v.lists(s.primary.addr)
 }
 
 // meant is the address of the server that an event tells: that of the present primary, if its
 // sentinel lists that one so.
 func (s *State) meant(v *voter, addr string) string {
 	id := s.primary.id
-	if s.phase != Searching && id != "" && v.fresh(s.now) && v.sees(addr, func(r *Replica) bool { return r.RunID == id }) {
+	if s.phase != Searching && id != "" && v.fresh(s.now) && s.otherwise(v) && v.sees(addr, func(r *Replica) bool { return r.RunID == id }) {
 		return s.primary.addr
 	}
 	return addr

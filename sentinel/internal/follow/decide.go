@@ -41,10 +41,7 @@ func (s *State) decide() {
 // case of those that were seen to begin anew. Where a failover
 // has led back, those who lag name it as that of before, and so does who leads the one between.
 func (s *State) raise() {
-	reports, best, before := s.fresh(), s.primary.epoch, s.primary.epoch
-	if l := s.leaver(s.move.from); l != nil && s.move.back {
-		before = max(before, l.epoch)
-	}
+	reports, best, before := s.fresh(), s.primary.epoch, s.epochBefore()
 	for _, v := range reports {
 		epoch := v.report.Epoch
 		if s.named(v) != s.primary.addr || epoch <= s.primary.epoch {
@@ -63,15 +60,47 @@ func (s *State) raise() {
 			best = epoch
 		}
 	}
-	if s.move.from != "" && best >= before && s.most(func(v *voter) bool {
-		return s.named(v) == s.primary.addr && !v.report.Midway && (v.report.Epoch >= best || v.reborn)
-	}) {
-		s.confirm()
-	}
+	s.confirmByMost(best)
 	s.skip(best)
 	s.primary.owned = s.primary.owned || best > s.primary.epoch
 	s.primary.epoch = best
 	s.concede()
+}
+
+// epochBefore is the epoch that is later where the move is announced: that of the present primary or,
+// if the move leads back to it, that of the one between.
+func (s *State) epochBefore() int64 {
+	if l := s.leaver(s.move.from); l != nil && s.move.back {
+		return max(s.primary.epoch, l.epoch)
+	}
+	return s.primary.epoch
+}
+
+// confirmByMost confirms a move once most call its server the primary at an epoch. Those whose epochs
+// began anew may do so at any, and others by an event: that is hearsay, as one that has gone wrong
+// may be most with one that has lost what it knew.
+func (s *State) confirmByMost(epoch int64) {
+	if s.move.from == "" {
+		return
+	}
+	counts := epoch >= s.epochBefore()
+	tells := func(v *voter) bool { return counts && s.named(v) == s.primary.addr && !v.report.Midway }
+	if s.most(func(v *voter) bool { return tells(v) && v.report.Epoch >= epoch }) {
+		s.confirm()
+		return
+	}
+	var all []*voter
+	for _, v := range s.voters.all {
+		says := v.fresh(s.now) && tells(v) && (v.report.Epoch >= epoch || v.reborn) ||
+			slices.ContainsFunc(s.move.published, func(c selection) bool { return c.by == v.addr && s.isAnnounced(c) })
+		if says && v.votes() && !slices.ContainsFunc(all, v.twin) {
+			all = append(all, v)
+		}
+	}
+	if s.majority(len(all)) {
+		s.primary.hearsay = true
+		s.confirm()
+	}
 }
 
 // concede takes a sentinel that leads a failover from a primary which is not announced yet at its
@@ -110,7 +139,7 @@ func (s *State) claimed() (tally, bool) {
 			return s.claim.addr != "" && s.named(v) == s.claim.addr
 		}
 		named, same := s.named(v), v.report.Epoch == s.primary.epoch
-		return v.report.Epoch < s.primary.epoch || same && disowned || few && named != s.primary.addr && (same || s.phase == Up && s.refuses(named))
+		return v.report.Epoch < s.primary.epoch || same && disowned || few && named != s.primary.addr && (same || s.phase.Serves() && s.refuses(named))
 	}) {
 		if s.majority(t.n) {
 			t.epoch = s.agreed(t.addr, s.fresh())

@@ -17,12 +17,13 @@ func (s *State) selected(c selection) {
 	if s.config.Mode == PushOnly || !s.allowed(c.addr) {
 		return
 	}
-	if !s.known(c.addr) { // too few may have been heard
+	if c.kept = !s.known(c.addr); c.kept { // too few may have been heard
 		s.move.choose(c)
 		return
 	}
 	here := c.addr == s.primary.addr
-	if here && s.phase == Provisional {
+	led := func(o selection) bool { return o.by == c.by && o.addr == c.addr }
+	if here && s.phase == Provisional && slices.ContainsFunc(s.move.chosen, led) {
 		return // it is of the failover that has led there, and comes late
 	}
 	if here || s.phase == Provisional || s.phase == Forced { // here: late, too, or from a server that is yet to be followed
@@ -113,6 +114,7 @@ func (s *State) reselect(all []selection) {
 		case s.known(c.addr):
 			s.selected(c)
 		default:
+			c.kept = true
 			s.move.choose(c)
 		}
 	}
@@ -122,7 +124,7 @@ func (s *State) reselect(all []selection) {
 // the failover goes on.
 func (s *State) takeUp() {
 	for _, c := range slices.Clone(s.move.chosen) {
-		if s.phase == Up && s.next.addr == "" && c.addr != s.primary.addr && s.pending(c) && s.leads(c) && s.known(c.addr) {
+		if s.phase == Up && (s.next.addr == "" || c.kept) && c.addr != s.primary.addr && s.pending(c) && s.leads(c) && s.known(c.addr) {
 			s.selected(c)
 		}
 	}
@@ -249,35 +251,37 @@ func (s *State) confirm() {
 // one. The word of the sentinel that has chosen it counts, or that of most: they may answer no
 // question meanwhile.
 func (s *State) hearPublished(e Pushed) {
-	m := &s.move
-	if e.Kind == Switched && !slices.Contains(m.published, e.Sentinel) {
-		m.published = append(m.published, e.Sentinel)
-	}
-	if s.hasChosen(e) || s.majority(len(m.published)) {
+	if s.hasChosen(e) {
 		s.primary.hearsay = true
 		s.confirm()
+		return
+	}
+	if e.Kind == Switched {
+		s.move.published = append(s.move.published, s.selectionOf(e))
+		s.confirmByMost(s.primary.epoch)
 	}
 }
 
 // revert goes back to what the majority of the sentinels says. While none is heard the move is
-// neither confirmed nor taken back. Where too few are heard to go elsewhere, the server that was
-// moved to may return, and is provisional then, too.
+// neither confirmed nor taken back, nor while too few are to agree on that it stands. Where too few
+// are heard to go elsewhere, the server that was moved to may return, and is provisional then, too,
+// until most name another.
 func (s *State) revert(why error) {
-	if len(s.fresh()) == 0 {
-		s.move.until = s.now.Add(PollInterval)
+	m, from := &s.move, s.move.from
+	elected, majority := s.elect()
+	if elected.addr == "" || !majority && (elected.addr == s.primary.addr || m.unsettled != "") {
+		m.until = s.now.Add(PollInterval)
 		return
 	}
-	m, from := &s.move, s.move.from
-	m.from, m.until = "", time.Time{}
+	m.from, m.until, m.unsettled = "", time.Time{}, ""
 	m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { // later ones are of the next failover, which may lead there again
 		return c.addr == s.primary.addr && (!c.at.After(m.began) || !s.pending(c))
 	})
-	elected, majority := s.elect()
 	if !majority { // one that has gone wrong may have told it
 		elected.epoch = min(elected.epoch, s.primary.epoch)
 	}
 	s.do(Reverted{Addr: elected.addr, Cause: why})
-	if elected.addr == "" || elected.addr == s.primary.addr {
+	if elected.addr == s.primary.addr {
 		m.chosen = slices.DeleteFunc(m.chosen, func(c selection) bool { return c.addr == s.primary.addr })
 		if s.phase == Provisional {
 			s.become(Up)
@@ -393,6 +397,9 @@ func (s *State) returnDue() time.Time {
 // not announced it yet.
 func (s *State) install(link Link, addr string, epoch int64, why Trigger) {
 	p, from := &s.primary, cmp.Or(s.primary.last, s.primary.addr) // of a first one: whom most name
+	if addr == from {
+		from = p.addr // whom most name, if the move here was taken back
+	}
 	last, moved := p.last, addr != from && from != ""
 	if why == BySelection {
 		s.cut(errOvertaken) // it has stalled, and a failover has begun
@@ -451,10 +458,12 @@ func (s *State) noteMove(from string, epoch int64, why Trigger) {
 func (s *State) becomeAwaited(why Trigger) {
 	m := &s.move
 	s.comeBack(s.primary.addr)
-	if m.unsettled != "" && why == ByReturn {
+	if why != ByReturn {
+		m.unsettled = ""
+	}
+	if m.unsettled != "" {
 		m.from, m.began, m.until = m.unsettled, s.now, s.now.Add(PollInterval)
 	}
-	m.unsettled = ""
 	if m.from != "" {
 		s.become(Provisional)
 		return

@@ -15,6 +15,7 @@ func TestMostHavePublishedTheAnnouncement(t *testing.T) {
 	p := up(t, follow.Config{})
 	moveToB(p)
 	p.is(follow.Provisional, serverB)
+	p.pass(10 * time.Millisecond)
 	p.push(seeds()[1], follow.Switched, serverB)
 	p.push(seeds()[1], follow.Switched, serverB) // twice
 	p.push(seeds()[2], follow.Promoted, serverB) // it led nothing

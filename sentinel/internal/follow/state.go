@@ -145,17 +145,17 @@ const (
 // Provisional, or after the loss of such a primary, until it is announced.
 type move struct {
 	chosen    []selection
-	unsettled string    // from of a move that was taken back while too few were heard to go elsewhere
-	from      string    // the primary before; empty unless the move was made, and is not announced yet
-	back      bool      // it leads to one that was left before: who lags behind names that, too
-	began     time.Time // when writes began to wait, later by what the process was stopped for since; or the move was made
-	until     time.Time // when the wait ends; zero: nothing is waited for
-	promoted  bool      // the replica says that it is the primary: not one sentinel's word any more
-	extended  bool      // and so the fence stands for longer
-	wasted    []fenced  // fences of late that came to nothing
-	published []string  // the sentinels that have published its announcement since it was made
-	returned  time.Time // since when the last primary answers again, in phase Returning
-	hindered  time.Time // since when selections have kept it from returning; zero: they have not
+	unsettled string      // from of a move that was taken back while too few were heard to go elsewhere
+	from      string      // the primary before; empty unless the move was made, and is not announced yet
+	back      bool        // it leads to one that was left before: who lags behind names that, too
+	began     time.Time   // when writes began to wait, later by what the process was stopped for since; or the move was made
+	until     time.Time   // when the wait ends; zero: nothing is waited for
+	promoted  bool        // the replica says that it is the primary: not one sentinel's word any more
+	extended  bool        // and so the fence stands for longer
+	wasted    []fenced    // fences of late that came to nothing
+	published []selection // those that sentinels have published as announced since the move was made
+	returned  time.Time   // since when the last primary answers again, in phase Returning
+	hindered  time.Time   // since when selections have kept it from returning; zero: they have not
 }
 
 // fenced is when a fence ended that came to nothing, and how long it took.
@@ -172,6 +172,7 @@ type selection struct {
 	at        time.Time // when it was heard
 	guessed   bool      // it was not: it is one of those that may have been chosen
 	announced bool      // the sentinel has published that it is the primary
+	kept      bool      // nothing was done about it: too few listed the replica
 }
 
 // repair replaces the connection of a primary that goes on without it: commands wait for it, and

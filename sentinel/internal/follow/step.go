@@ -250,6 +250,9 @@ func (s *State) pushed(e Pushed) {
 		return
 	}
 	e.Addr = s.meant(v, e.Addr)
+	if e.Kind == Switched { // it takes back what it has published before
+		s.move.published = slices.DeleteFunc(s.move.published, func(c selection) bool { return c.by == e.Sentinel })
+	}
 	switch e.Kind {
 	case Selected:
 		s.selected(s.selectionOf(e))

@@ -126,20 +126,24 @@ func (c *client) hearName(e follow.Heard) {
 	}
 }
 
-// hearLost notes which servers a sentinel has lost that are dead.
+// hearLost notes which servers a sentinel has lost that are dead, or knows as restarted.
 func (c *client) hearLost(e follow.Heard) {
 	if q := c.world.sentinel(e.Sentinel); q == nil || q.rogue {
 		return
 	}
 	for _, r := range e.Report.Replicas {
 		s := c.world.server(r.Addr)
-		if s == nil || s.alive {
+		if s == nil || s.diedAt == 0 {
 			continue
 		}
-		if r.Lost && !slices.Contains(s.lostBy, e.Sentinel) {
+		anew := s.alive && r.RunID == s.id
+		if s.alive && !anew {
+			continue
+		}
+		if (r.Lost || anew) && !slices.Contains(s.lostBy, e.Sentinel) {
 			s.lostBy = append(s.lostBy, e.Sentinel)
 		}
-		if r.Down && !slices.Contains(s.downBy, e.Sentinel) {
+		if (r.Down || anew) && !slices.Contains(s.downBy, e.Sentinel) {
 			s.downBy = append(s.downBy, e.Sentinel)
 		}
 	}

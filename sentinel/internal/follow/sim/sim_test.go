@@ -137,43 +137,45 @@ func failed() []uint64 {
 		510000377677,                        // a failover from the server that was given the name took that back
 		510000219799,                        // of those that were given only one knew the name, and had gone wrong
 		500000292626, 500000702292, 1250694, // a failover from a server to which the move was provisional, at no later epoch
-		9695,         // a replica was selected and aborted in turn
-		390000177332, // a move was announced by another address, and the next failover overlooked
-		370000216606, // sentinels that forgot the replicas made a majority with one that had gone wrong
-		4186,         // a late announcement of a failover that was over had writes wait
-		14575,        // a server became the primary and was left while nobody was heard, and one that had gone wrong announced it
-		32276,        // a selection was heard before most told of its replica
-		8778,         // most announced a move at the epoch of before, and the next failover began while none answered
-		51878,        // the same, at an epoch that had begun anew
-		683,          // that a server is a replica was read once it was promoted and left, after a stop
-		630000920693, // who led the failover between announced the move back
-		640000546393, // so did those who lagged behind
-		640000379396, // those who lagged behind led the client back as it began
-		76173,        // the next selection was heard before the announcement of the failover before it
-		129873,       // the same, and that was announced by an event alone
-		14385,        // the next failover led back before the client had heard of the one between
-		179885,       // the same, at an epoch that had begun anew
-		650000049775, // one that leads a failover gave a move up that had waited for long, as nobody was heard
-		640000578393, // the next failover to the same server began before the move was taken back
-		640001013190, // the same, and the primary was forced away
-		640001024487, // one that had gone wrong had led there, and most began a failover to it
-		640002048470, // sentinels began to tell names before the run id of a new primary was known
-		640002401081, // an operator gave the name to a replica for a moment, and one that had gone wrong selected it
-		640002877799, // the first primary was found after a stop, and a selection was lost by then
-		700001099997, // a promotion was published before the replica had answered, and no sentinel was heard after it
-		920000013686, // a replica that was promoted was lost to most for a moment, and only its announcement was to be followed
-		930000512258, // the same, and its leader was not heard
-		930000849002, // a sentinel was found just after the first decision, and a selection was not followed
-		916000067283, // reports of before a stop answered for a server that was left meanwhile
-		960000031697, // most had published an announcement, its leader had not, and none answered a question
-		940000444397, // the same, and by its name what was selected by its address
-		960000203264, // what most named hung, and what was selected and promoted was not asked again
-		980000721293, // too few took a move back, and it was announced when it returned
-		985001009778, // epochs had begun anew, and most announced a move at several of them
-		992000425996, // the client began during a failover, and one had told an epoch of before
-		991000025078, // sentinels were telling names, and the run id of what was promoted was known from before
-		996001130478, // epochs had begun anew, and one had invented one of the server that was left
-		650000023778, // one had invented an epoch, and what most announced at the next one was provisional
+		9695,          // a replica was selected and aborted in turn
+		390000177332,  // a move was announced by another address, and the next failover overlooked
+		370000216606,  // sentinels that forgot the replicas made a majority with one that had gone wrong
+		4186,          // a late announcement of a failover that was over had writes wait
+		14575,         // a server became the primary and was left while nobody was heard, and one that had gone wrong announced it
+		32276,         // a selection was heard before most told of its replica
+		8778,          // most announced a move at the epoch of before, and the next failover began while none answered
+		51878,         // the same, at an epoch that had begun anew
+		683,           // that a server is a replica was read once it was promoted and left, after a stop
+		630000920693,  // who led the failover between announced the move back
+		640000546393,  // so did those who lagged behind
+		640000379396,  // those who lagged behind led the client back as it began
+		76173,         // the next selection was heard before the announcement of the failover before it
+		129873,        // the same, and that was announced by an event alone
+		14385,         // the next failover led back before the client had heard of the one between
+		179885,        // the same, at an epoch that had begun anew
+		650000049775,  // one that leads a failover gave a move up that had waited for long, as nobody was heard
+		640000578393,  // the next failover to the same server began before the move was taken back
+		640001013190,  // the same, and the primary was forced away
+		640001024487,  // one that had gone wrong had led there, and most began a failover to it
+		640002048470,  // sentinels began to tell names before the run id of a new primary was known
+		640002401081,  // an operator gave the name to a replica for a moment, and one that had gone wrong selected it
+		640002877799,  // the first primary was found after a stop, and a selection was lost by then
+		700001099997,  // a promotion was published before the replica had answered, and no sentinel was heard after it
+		920000013686,  // a replica that was promoted was lost to most for a moment, and only its announcement was to be followed
+		930000512258,  // the same, and its leader was not heard
+		930000849002,  // a sentinel was found just after the first decision, and a selection was not followed
+		916000067283,  // reports of before a stop answered for a server that was left meanwhile
+		960000031697,  // most had published an announcement, its leader had not, and none answered a question
+		940000444397,  // the same, and by its name what was selected by its address
+		960000203264,  // what most named hung, and what was selected and promoted was not asked again
+		980000721293,  // too few took a move back, and it was announced when it returned
+		985001009778,  // epochs had begun anew, and most announced a move at several of them
+		992000425996,  // the client began during a failover, and one had told an epoch of before
+		991000025078,  // sentinels were telling names, and the run id of what was promoted was known from before
+		996001130478,  // epochs had begun anew, and one had invented one of the server that was left
+		1191000279878, // one sentinel had published a move, and another told it at the epoch of before
+		1190000289885, // a selection was kept, and followed by nobody while another server was asked
+		650000023778,  // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
 
