@@ -67,8 +67,8 @@ func (s *State) raise() {
 	s.concede()
 }
 
-// epochBefore is the epoch that is later where the move is announced: that of the present primary or,
-// if the move leads back to it, that of the one between.
+// epochBefore is the epoch that is later where the move is announced: that of the present primary
+// or, if the move leads back to it, that of the one between.
 func (s *State) epochBefore() int64 {
 	if l := s.leaver(s.move.from); l != nil && s.move.back {
 		return max(s.primary.epoch, l.epoch)
@@ -76,9 +76,9 @@ func (s *State) epochBefore() int64 {
 	return s.primary.epoch
 }
 
-// confirmByMost confirms a move once most call its server the primary at an epoch. Those whose epochs
-// began anew may do so at any, and others by an event: that is hearsay, as one that has gone wrong
-// may be most with one that has lost what it knew.
+// confirmByMost confirms a move once most call its server the primary at an epoch. Those whose
+// epochs began anew may do so at any, and others by an event: that is hearsay, as one that has
+// gone wrong may be most with one that has lost what it knew.
 func (s *State) confirmByMost(epoch int64) {
 	if s.move.from == "" {
 		return

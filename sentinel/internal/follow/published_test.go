@@ -60,8 +60,8 @@ func TestAnAnnouncementByName(t *testing.T) {
 	}
 }
 
-// Sentinels were telling names one after another, so that none but the leader had the address of the
-// one that it promoted: its run id, which most had told before, was not known any more.
+// Sentinels were telling names one after another, so that none but the leader had the address of
+// the one that it promoted: its run id, which most had told before, was not known any more.
 func TestARunIDIsRemembered(t *testing.T) {
 	p := up(t, follow.Config{})
 	names := func(primary string, epoch int64) *follow.Report {

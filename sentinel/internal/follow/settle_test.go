@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-go/holdfast/sentinel/internal/follow"
 )
 
-// asks has something happen again, up to so many times, until a server is dialled, which answers that
-// it is the primary.
+// asks has something happen again, up to so many times, until a server is dialled, which answers
+// that it is the primary.
 func (p *play) asks(addr string, times int, do func(i int)) {
 	p.Helper()
 	delete(p.links, addr)
@@ -49,8 +49,8 @@ func TestRunIDsMayRepeat(t *testing.T) {
 	}
 }
 
-// One sentinel was made anew, and had the server as its first configuration that a failover led back
-// to, which was undone. With one that lied that was most: nothing took the move back.
+// One sentinel was made anew, and had the server as its first configuration that a failover led
+// back to, which was undone. With one that lied that was most: nothing took the move back.
 func TestOneMadeAnewAndOneThatLiesSettleNothing(t *testing.T) {
 	for _, lie := range []int64{2, 9} {
 		p := up(t, follow.Config{})
