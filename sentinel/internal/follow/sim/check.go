@@ -63,11 +63,12 @@ func (c *client) replicas() {
 }
 
 // failUnlessOutnumbered fails, unless of the sentinels that were given or heard, and that know the
-// name, no more are well than have gone wrong: then there is no majority to go by.
+// name, no more are well than have gone wrong: then there is no majority to go by. One that has
+// failed to answer, and was never heard, has no vote: else no client would begin without most.
 func (w *World) failUnlessOutnumbered(format string, args ...any) {
 	well := 0
 	for _, q := range w.sentinels {
-		if !q.rogue && w.now >= q.ignorant && (q.seed || q.heard) {
+		if !q.rogue && w.now >= q.ignorant && (q.heard || q.seed && w.client.unheardAt[q.addr] == 0) {
 			well++
 		}
 	}
