@@ -11,8 +11,8 @@ DRILLFLAGS ?=
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.8.0
 
-# The library and each module nested in it.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
+# The library and each module nested in it. The tests of the second take longest.
+MODULES := . integration $(filter-out integration,$(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod)))
 
 # The race detector needs a C compiler.
 RACE ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
@@ -48,7 +48,7 @@ servers: ## install the programs that the tests run, as far as possible
 TESTFLAGS := $(strip $(GOFLAGS) -gcflags=all=-dwarf=false -ldflags=-s)
 # The race detector's calls take most of the time of what is compiled for it. Without functions inlined, that is compiled in two thirds of the time,
 # and the tests take no longer.
-UNINLINED := '-gcflags=github.com/holdfast-go/holdfast/...=-dwarf=false -l'
+UNINLINED := '-gcflags=github.com/...=-dwarf=false -l'
 test: export GOFLAGS := $(TESTFLAGS)
 test: servers ## all tests of all modules, with the race detector and real servers
 	$(if $(RACE),,@echo "No C compiler ($(CC)): testing without the race detector." >&2)

@@ -10,19 +10,25 @@ if [ "${1-}" = keep ]; then
 fi
 
 # build FOLDER MODULE FLAG… PACKAGE… keeps the test programs of packages of a module in a folder, and builds what has no tests. Vet is a step of its own.
+# What is built so nicely leaves more of the processors to others.
 # GOGC is the compiler's, which takes a quarter less of a processor so. Programs are not run here.
 build() {
   local folder=$1 module=$2 out
   out="$1/${2//\//_}.out"
   shift 2
   mkdir -p "$folder"
-  cd "$root/$module" && GOGC=400 go test -vet=off -exec "bash $root/scripts/programs.sh keep $folder" "$@" >"$out" 2>&1 && return
+  cd "$root/$module" && GOGC=400 nice -n "${nicely-0}" go test -vet=off -exec "bash $root/scripts/programs.sh keep $folder" "$@" >"$out" 2>&1 && return
   cat "$out"
   touch "$work/failed"
 }
 
 # kept prints the folder of each package in whose program's FOLDER it was kept, and the program.
-kept() { for file in "$1"/*.dir; do [ -e "$file" ] && printf '%s %s\n' "$(cat "$file")" "${file%.dir}.test"; done; }
+kept() {
+  local file dir
+  for file in "$1"/*.dir; do
+    [ -e "$file" ] && read -r dir <"$file" && printf '%s %s\n' "$dir" "${file%.dir}.test"
+  done
+}
 
 # computed adds up what the builtin times said of child processes: a program that waits may have others beside it.
 computed() { awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, at, /[ms]/); sum += 60 * at[1] + at[2] } } END { printf "%.0f", sum }' "$1"; }
@@ -51,17 +57,21 @@ run() {
 # These measure time as users would feel it, and compute more than they wait: they come last, two at a time.
 measure='/(sentinel|reconnectingmemcached/memcache|cmd/cachedrill/internal/stampede)$'
 # These begin, so that nobody waits for them at the end.
-long='/(groupcache|groupcache/internal/(store|ring)|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|sentinel|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
+long='/(groupcache|groupcache/internal/store|integration/(drill|observability|groupcache|matrix|readmes)|autorefresh|sentinel|cmd/cachedrill|cmd/cachedrill/internal/(failover|staleness))$'
+
+# planned FOLDER prints "most" or "last", and each program that was kept in a folder: what takes longest comes first.
+planned() {
+  kept "$1" | sort | awk -v measure="$measure" -v long="$long" '
+    { line = ($1 ~ measure ? "last " : "most ") $2 }
+    $1 ~ long { print line; next }
+    { later = later line "\n" }
+    END { printf "%s", later }'
+}
 
 # plan FOLDER writes the programs that were kept in one into $work/most and $work/last.
 plan() {
-  : >"$work/most"
-  : >"$work/last"
-  kept "$1" | sort | awk -v measure="$measure" -v long="$long" -v work="$work" '
-    { file = $1 ~ measure ? "last" : "most" }
-    $1 ~ long { print $2 > (work "/" file); next }
-    { later[file] = later[file] $2 "\n" }
-    END { for (file in later) printf "%s", later[file] > (work "/" file) }'
+  planned "$1" | awk -v work="$work" '{ print $2 > (work "/" $1) }'
+  touch "$work/most" "$work/last"
 }
 
 # beside COUNT FILE COMMAND runs a command so many times side by side. It reads names of programs from the file: each one is read by one of them.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds and tests modules. First all test programs are built, with every processor. Then most of them run eight at a time, as they wait more than
-# they compute: the longest begin. Those that measure time as users would feel it, and keep processors busy, come last, two at a time. What is tested
-# without the race detector computes all the time: it takes what the others leave of the processors.
+# Builds and tests modules. Once the programs of the first ones are built, most of them run eight at a time, as they wait more than they compute: the
+# longest begin. The others are built meanwhile. Those that measure time as users would feel it, and keep processors busy, come last, two at a time. What
+# is tested without the race detector computes all the time: it takes what the others leave of the processors.
 # Usage: scripts/test.sh MODULE… [-- flag of go test…]     MODULE is a folder with a go.mod.
 set -uo pipefail
 
@@ -31,24 +31,54 @@ trap 'trap - TERM; kill 0; exit 130' INT TERM
 # shellcheck source=scripts/programs.sh
 source "$root/scripts/programs.sh"
 
-# The others import the first module. They are built side by side, as most of them have a package that keeps one processor busy for long.
+# The others import the first module. The second has the tests that take longest. What is built after these is built beside their tests.
 begin=$SECONDS
-first=${modules[0]}
-(build "$work/race" "$first" "$@" ./...)
-for module in "${modules[@]}"; do
-  [ "$module" = "$first" ] || (build "$work/race" "$module" "$@" ./...) &
+mkdir -p "$work/race" "$work/plain"
+for module in "${modules[@]:0:2}"; do
+  (build "$work/race" "$module" "$@" ./...)
 done
-packages() { awk -v module="$1" '$1 == module { print $2 }' <<<"$plain"; }
-for module in $(awk '{ print $1 }' <<<"$plain" | sort -u); do
-  # shellcheck disable=SC2046 # several packages
-  (build "$work/plain" "$module" $(packages "$module")) &
-done
-wait
-echo "built in $((SECONDS - begin)) s"
+echo "the first modules are built in $((SECONDS - begin)) s"
+(
+  for module in "${modules[@]:2}"; do
+    (nicely=5 build "$work/race" "$module" "$@" ./...)
+  done
+  touch "$work/built"
+) &
+(
+  for module in $(awk '{ print $1 }' <<<"$plain" | sort -u); do
+    # shellcheck disable=SC2046 # several packages
+    (nicely=5 build "$work/plain" "$module" $(awk -v module="$module" '$1 == module { print $2 }' <<<"$plain"))
+  done
+  touch "$work/plainly"
+) &
 
-# lane runs the programs whose names and flags it reads. Several lanes may read from one file: each line is read once.
+# take names a program that no lane has taken yet. While some are being built it waits for one.
+take() {
+  local built when program
+  while :; do
+    built=no
+    [ -e "$work/built" ] && built=yes
+    while read -r when program; do
+      [ "$when" = most ] && [ ! -e "$program.taken" ] && mkdir "$program.taken" 2>/dev/null && echo "$program" && return
+    done < <(planned "$work/race")
+    [ $built = no ] || return
+    sleep 1
+  done
+}
+
+# lane runs one program after another.
 lane() {
+  local program
+  while program=$(take) && [ -n "$program" ]; do
+    run "$program"
+    rm -f "$program"
+  done
+}
+
+# last runs the programs whose names it reads. Several may read from one file: each line is read once.
+last() {
   local program flags
+  set -f # flags are patterns
   while read -r program flags; do
     # shellcheck disable=SC2086 # several flags
     run "$program" $flags
@@ -56,25 +86,25 @@ lane() {
   done
 }
 
-# calm is a lane that takes what others leave of the processors, and has as long as that takes.
+# calm does so once they are built, takes what others leave of the processors, and has as long as that takes.
 calm() {
   local me
   me=$(exec sh -c 'echo "$PPID"') # macOS' bash has no BASHPID
   renice -n 19 -p "$me" >/dev/null
   chrt --idle --pid 0 "$me" 2>/dev/null # not on macOS
-  timeout=1h lane
+  while [ ! -e "$work/plainly" ]; do sleep 1; done
+  timeout=1h last
 }
 
-plan "$work/race"
 while read -r module package flags; do
   [ -z "$module" ] || printf '%s %s\n' "$work/plain/$(cd "$module/$package" && tr / _ <<<"$PWD").test" "$flags"
 done <<<"$plain" >"$work/calm"
-set -f # flags are patterns
 beside 2 "$work/calm" calm &
 computing=$!
-lanes lane
+beside 8 /dev/null lane
+plan "$work/race"
+beside 2 "$work/last" last
 wait "$computing"
-set +f
 echo "tested in $((SECONDS - begin)) s, the build included"
 for program in "$work"/*/*.test; do # each is removed once it has ended
   [ -e "$program" ] && echo "FAIL  did not end: $(cat "${program%.test}.dir")" && touch "$work/failed"
