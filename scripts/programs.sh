@@ -10,14 +10,13 @@ if [ "${1-}" = keep ]; then
 fi
 
 # build FOLDER MODULE FLAG… PACKAGE… keeps the test programs of packages of a module in a folder, and builds what has no tests. Vet is a step of its own.
-# What is built so nicely leaves more of the processors to others.
 # GOGC is the compiler's, which takes a quarter less of a processor so. Programs are not run here.
 build() {
   local folder=$1 module=$2 out
   out="$1/${2//\//_}.out"
   shift 2
   mkdir -p "$folder"
-  cd "$root/$module" && GOGC=400 nice -n "${nicely-0}" go test -vet=off -exec "bash $root/scripts/programs.sh keep $folder" "$@" >"$out" 2>&1 && return
+  cd "$root/$module" && GOGC=400 go test -vet=off -exec "bash $root/scripts/programs.sh keep $folder" "$@" >"$out" 2>&1 && return
   cat "$out"
   touch "$work/failed"
 }

@@ -46,13 +46,13 @@ wait
 echo "most is built in $((SECONDS - begin)) s"
 (
   for module in "${modules[@]:2}"; do
-    (nicely=5 build "$work/race" "$module" "$@" ./...)
+    (build "$work/race" "$module" "$@" ./...)
   done
   touch "$work/built"
 ) &
 
-# These build programs of their own: what others build of the same must be built by then.
-builders='/[^/]*_integration_(drill|readmes)\.test$'
+# It builds programs of its own, of what is in the other modules: that would be built twice.
+builder='/[^/]*_integration_readmes\.test$'
 
 # take names a program that no lane has taken yet. While some are being built it waits for one.
 take() {
@@ -61,7 +61,7 @@ take() {
     built=no
     [ -e "$work/built" ] && built=yes
     while read -r when program; do
-      [[ $built = no && $program =~ $builders ]] && continue
+      [[ $built = no && $program =~ $builder ]] && continue
       [ "$when" = most ] && [ ! -e "$program.taken" ] && mkdir "$program.taken" 2>/dev/null && echo "$program" && return
     done < <(planned "$work/race")
     [ $built = no ] || return

@@ -446,13 +446,14 @@ func (s *State) wasNamed(b standby) bool {
 	return s.majority(n)
 }
 
-// mostHaveLost reports whether most have lost a replica, which may come back as anything. One that
-// is promoted ends all its connections: so until the end of a failover those do not count that have
-// lost it for a moment.
-func (s *State) mostHaveLost(addr string) bool {
+// mostHaveLost reports whether most have lost a replica, which may come back as anything, or tell
+// another run id of it. One that is promoted ends all its connections: so until the end of a
+// failover those do not count that have lost it for a moment.
+func (s *State) mostHaveLost(b standby) bool {
 	return s.most(func(v *voter) bool {
-		return v.sees(addr, func(r *Replica) bool {
-			return r.Down || r.Lost && (v.asked.After(s.standbys.led) || v.lostFor(addr, v.asked) >= disconnectedFor)
+		return v.sees(b.addr, func(r *Replica) bool {
+			anew := b.id != "" && r.RunID != "" && r.RunID != b.id
+			return anew || r.Down || r.Lost && (v.asked.After(s.standbys.led) || v.lostFor(b.addr, v.asked) >= disconnectedFor)
 		})
 	})
 }
@@ -463,7 +464,9 @@ func (s *State) mostHaveLost(addr string) bool {
 // heard any server may be anything.
 func (s *State) reckonReplicas() {
 	if !s.majority(len(s.fresh())) {
-		s.noReplicas()
+		if len(s.standbys.all) > 0 { // else nothing is forgotten: what was asked in the meantime counts
+			s.noReplicas()
+		}
 		return
 	}
 	begins := func(c selection) bool { return c.addr != s.primary.addr && s.pending(c) } // its sentinel may not be heard yet
@@ -475,8 +478,7 @@ func (s *State) reckonReplicas() {
 		s.note(&all[i])
 	}
 	all = slices.DeleteFunc(all, func(b standby) bool {
-		id := s.runID(b.addr)
-		return s.calledPrimary(b.addr) || s.wasNamed(b) || id != b.id && id != "" || s.mostHaveLost(b.addr)
+		return s.calledPrimary(b.addr) || s.wasNamed(b) || s.mostHaveLost(b)
 	})
 	if s.standbys.all = all; len(all) < n {
 		s.standbys.since = s.now

@@ -259,3 +259,39 @@ func TestAFenceEndsNoClaim(t *testing.T) {
 	})
 	p.is(follow.Up, serverC)
 }
+
+// Most sentinels had been away. What they were asked just before one of them was heard alone once
+// more did not count: no server was a replica when the next failover began.
+func TestWhatIsAskedWhileMostAreAwayCounts(t *testing.T) {
+	p := up(t, follow.Config{})
+	p.unheard(seeds()[1:]...)
+	p.pass(time.Second)
+	p.hear(report(serverA, 1), seeds()[0])
+	asked := p.now
+	p.pass(time.Millisecond)
+	p.hear(report(serverA, 1), seeds()[0])
+	for _, addr := range seeds()[1:] {
+		p.step(follow.Heard{Sentinel: addr, ID: "id of " + addr, Asked: asked, Report: report(serverA, 1)})
+	}
+	p.push(seeds()[1], follow.Selected, serverC)
+	p.answer(serverC, true)
+	p.is(follow.Provisional, serverC)
+}
+
+// One sentinel had a replica down that was restarted, as a primary, and another told its new run
+// id: neither was most, and it was followed as one that had gone wrong selected it.
+func TestAReplicaThatIsDownToOneAndRestartedToAnother(t *testing.T) {
+	p := up(t, follow.Config{})
+	down, anew := report(serverA, 1), report(serverA, 1)
+	for i := range down.Replicas {
+		if down.Replicas[i].Addr == serverB {
+			down.Replicas[i].Usable, down.Replicas[i].Down = false, true
+			anew.Replicas[i].Usable, anew.Replicas[i].RunID = false, "a new id"
+		}
+	}
+	p.hear(down, seeds()[0])
+	p.hear(anew, seeds()[1])
+	p.push(seeds()[2], follow.Selected, serverB)
+	p.answer(serverB, true)
+	p.is(follow.Fenced, serverA)
+}

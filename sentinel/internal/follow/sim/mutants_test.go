@@ -44,7 +44,7 @@ func planted() []testutil.Mutant {
 		{What: "a server that was left is believed", File: "../asker.go", Right: "a.epoch == 0 && s.stoodBy(a.addr)", Wrong: "a.epoch == 0"},
 		{What: "what was announced once is believed", File: "../asker.go", Right: "return !s.mayFollow(a.addr)", Wrong: "return a.trigger == BySelection && a.epoch == 0"},
 		{What: "a server that was left is gone back to", File: "../ballot.go", Right: "if left || !s.stoodBy(addr) {", Wrong: "if l == nil && !s.stoodBy(addr) {"},
-		{What: "a replica that was lost is believed", File: "../ballot.go", Right: "s.mostHaveLost(b.addr)\n", Wrong: "s.mostHaveLost(\"\")\n"},
+		{What: "a replica that was lost is believed", File: "../ballot.go", Right: "s.mostHaveLost(b)\n", Wrong: "s.mostHaveLost(standby{})\n"},
 		{What: "the role is not asked", File: "../step.go", Right: "		s.do(Ask(e))", Wrong: "		if e.Link == s.next.link {\n			s.nextAnswered(Answered{e.Link, true})\n			return\n		}\n		s.do(Ask(e))"},
 		{What: "a replica is taken", File: "../step.go", Right: "	case !e.Primary:\n		s.saidReplica(*a)", Wrong: "	case e.Link == 0:\n		s.saidReplica(*a)"},
 		{What: "a primary returns unasked", File: "../failover.go", Right: "	case up != 0 && 2*agree <= up:\n	case s.now.Before(owed):\n", Wrong: ""},
@@ -119,7 +119,7 @@ func planted() []testutil.Mutant {
 		{What: "a selection that was kept waits for what is asked", File: "../failover.go", Right: "(s.next.addr == \"\" || c.kept)", Wrong: "s.next.addr == \"\""},
 		{What: "few settle a move", File: "../failover.go", Right: "!majority && (elected.addr == s.primary.addr || m.unsettled != \"\")", Wrong: "!majority && m.unsettled != \"\""},
 		{What: "the second move to a server is announced", File: "../failover.go", Right: "	if addr == from {\n		from = p.addr", Wrong: "	if addr == \"\" {\n		from = p.addr"},
-		{What: "a replica that was restarted is the one of before", File: "../ballot.go", Right: " || id != b.id && id != \"\"", Wrong: " || id == b.addr"},
+		{What: "a replica that was restarted is the one of before", File: "../ballot.go", Right: "return anew || r.Down", Wrong: "return anew && r.Down || r.Down"},
 		{What: "a stop at the start is not noticed", File: "../step.go", Right: "pulse := s.now.Add(pulseInterval)", Wrong: "pulse := s.now.Add(time.Hour)"},
 	}
 }

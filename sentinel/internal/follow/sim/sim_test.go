@@ -175,6 +175,8 @@ func failed() []uint64 {
 		996001130478,  // epochs had begun anew, and one had invented one of the server that was left
 		1191000279878, // one sentinel had published a move, and another told it at the epoch of before
 		1190000289885, // a selection was kept, and followed by nobody while another server was asked
+		1201000890598, // sentinels answered again, and what the first ones had been asked did not count
+		1201001022887, // one sentinel had a replica down, and another told a new run id of it
 		650000023778,  // one had invented an epoch, and what most announced at the next one was provisional
 	}
 }
