@@ -312,7 +312,7 @@ func (d *Connector) ConnectFor(ctx context.Context, addr string, why Visit, o wi
 	}
 	o.Epoch, o.Calls, o.MaxReply = d.Epoch, d.Calls, d.MaxReply
 	o.Go = func(work func()) { d.Spawn(work) } // after the end of the client its connections have ended, and need nothing any more
-	c := wire.New(conn, o)
+	c := wire.NewConn(conn, o)
 	if d.Endpoint.Credentials != nil {
 		d.logins.add(c, session{addr: addr, as: as, shared: why == ToStay})
 	}

@@ -56,7 +56,7 @@ func Transitions() []Transition {
 		{Fenced, Provisional, "the replica says that it is the primary"},
 		{Fenced, Up, "the failover is announced, aborted, or takes too long"},
 		{Fenced, Searching, "the primary is lost or silent"},
-		{Provisional, Up, "the sentinels announce it, or name no other in time"},
+		{Provisional, Up, "the sentinels announce it, or most name no other in time"},
 		{Provisional, Searching, "it is lost or silent, or most sentinels name another"},
 		{Stalled, Up, "the primary is heard again, or another one is announced"},
 		{Stalled, Returning, "a new connection is answered"},

@@ -115,13 +115,13 @@ type fifo struct {
 	size int
 }
 
-func (f *fifo) at(i int) *call { return f.ring[(f.head+i)&(len(f.ring)-1)] }
+func (f *fifo) peek(i int) *call { return f.ring[(f.head+i)&(len(f.ring)-1)] }
 
-func (f *fifo) push(c *call) {
+func (f *fifo) add(c *call) {
 	if f.size == len(f.ring) {
 		grown := make([]*call, max(16, 2*f.size))
 		for i := range f.size {
-			grown[i] = f.at(i)
+			grown[i] = f.peek(i)
 		}
 		f.ring, f.head = grown, 0
 	}
@@ -150,7 +150,7 @@ func (f *fifo) cut(n int) {
 // remove takes the i-th out.
 func (f *fifo) remove(i int) {
 	for ; i > 0; i-- { // those before it move up by one
-		f.ring[(f.head+i)&(len(f.ring)-1)] = f.at(i - 1)
+		f.ring[(f.head+i)&(len(f.ring)-1)] = f.peek(i - 1)
 	}
 	f.pop()
 }

@@ -132,8 +132,8 @@ type Conn struct {
 
 var _ radix.Conn = (*Conn)(nil)
 
-// New makes a Conn of a network connection, which it owns from then on.
-func New(conn net.Conn, o Options) *Conn {
+// NewConn makes a Conn of a network connection, which it owns from then on.
+func NewConn(conn net.Conn, o Options) *Conn {
 	c := &Conn{options: o, net: conn, opts: resp.NewOpts(), gone: make(chan struct{}), handed: make(chan struct{}, 1), reading: true}
 	if c.options.Heard == nil {
 		c.options.Heard = new(atomic.Int64)
@@ -146,7 +146,7 @@ func New(conn net.Conn, o Options) *Conn {
 	return c
 }
 
-func (c *Conn) now() int64 { return int64(time.Since(c.options.Epoch)) }
+func (c *Conn) sinceEpoch() int64 { return int64(time.Since(c.options.Epoch)) }
 
 // Addr is the address of the server.
 func (c *Conn) Addr() net.Addr { return c.net.RemoteAddr() }
@@ -217,7 +217,7 @@ func (c *Conn) enqueue(r *call) (read bool, err error) {
 	}
 	r.size = len(r.request)
 	c.queued = append(c.queued, r.request...)
-	c.waiting.push(r)
+	c.waiting.add(r)
 	c.peak = max(c.peak, c.waiting.size)
 	if c.alone && !c.reading {
 		c.reading, read = true, true
@@ -349,14 +349,14 @@ func (c *Conn) doneWriting(batch []byte) (more bool) {
 // settleSentLocked ends the calls that expect no reply, which are only those of a connection with
 // one user: they come first.
 func (c *Conn) settleSentLocked() {
-	for c.written > 0 && c.waiting.at(0).replies == 0 {
+	for c.written > 0 && c.waiting.peek(0).replies == 0 {
 		r := c.waiting.pop()
 		c.written--
 		c.unanswered -= r.size
 		c.owed += r.owes
 		c.patient = c.patient || r.class&Blocks != 0
 		if r.claim(settled) {
-			r.at = c.now()
+			r.at = c.sinceEpoch()
 			r.done <- struct{}{}
 		}
 	}
@@ -437,7 +437,7 @@ func (c *Conn) end(err error) {
 	close(c.gone)
 	c.discard()
 	for i := range waiting.size {
-		waiting.at(i).fail(settled, err, i < written)
+		waiting.peek(i).fail(settled, err, i < written)
 	}
 }
 

@@ -27,7 +27,7 @@ func BenchmarkGet(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				c := wire.New(conn, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: &wire.Calls{}, Go: func(f func()) { go f() }})
+				c := wire.NewConn(conn, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: &wire.Calls{}, Go: func(f func()) { go f() }})
 				defer c.Close()
 				ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 				defer cancel()

@@ -36,7 +36,7 @@ func TestWhatIsWrappedIsResetToo(t *testing.T) {
 	inner.Conn = client
 	calls := &wire.Calls{}
 	var workers sync.WaitGroup
-	c := wire.New(wrapped{Conn: inner, inner: inner}, wire.Options{Epoch: time.Now(), Calls: calls, Go: workers.Go})
+	c := wire.NewConn(wrapped{Conn: inner, inner: inner}, wire.Options{Epoch: time.Now(), Calls: calls, Go: workers.Go})
 	_ = c.Close()
 	workers.Wait()
 	if got := strings.Join(inner.done, ", "); got != "linger 0, close" {

@@ -89,12 +89,12 @@ func (e *eagerness) stopped(began, now int64) bool {
 // lookAhead reads without waiting for the network, for a moment. It returns 0 if nothing has come,
 // or if the next read will tell the error.
 func (c *Conn) lookAhead(b []byte) (n int, err error) {
-	began := c.now()
+	began := c.sinceEpoch()
 	now := began
 	for range mostLooks {
 		var again bool
 		n, again, err = c.socket.tryRead(b)
-		now = c.now()
+		now = c.sinceEpoch()
 		if n > 0 || !again || now-began >= int64(lookFor) {
 			break
 		}
@@ -130,9 +130,9 @@ func buffers(conn net.Conn) bool {
 // writeForOthers writes what callers have queued that the reader has woken. It has the role of the
 // writer, and gives it up.
 func (c *Conn) writeForOthers() {
-	began := c.now()
+	began := c.sinceEpoch()
 	runtime.Gosched()
-	c.eager.stopped(began, c.now())
+	c.eager.stopped(began, c.sinceEpoch())
 	c.mu.Lock()
 	if c.err != nil || c.written >= c.waiting.size {
 		c.writing = false

@@ -45,7 +45,7 @@ func TestALookTellsOfAReset(t *testing.T) {
 		client, server := sockets(t)
 		var workers sync.WaitGroup
 		ended := make(chan error, 1)
-		c := New(client, Options{
+		c := NewConn(client, Options{
 			Epoch: time.Now().Add(-time.Second), Calls: &Calls{}, Go: workers.Go, OnEnd: func(err error) { ended <- err },
 		})
 		workers.Go(func() {

@@ -43,7 +43,7 @@ func startWith(t *testing.T, o wire.Options, answer func(args []string) string) 
 	o.Calls, o.Go = r.calls, r.workers.Go
 	o.OnAlarm = func(a wire.Alarm) { r.alarms <- a }
 	o.OnEnd = func(err error) { r.ended <- err }
-	r.conn = wire.New(client, o)
+	r.conn = wire.NewConn(client, o)
 	r.workers.Go(func() { serve(r.server, answer) })
 	t.Cleanup(func() {
 		_ = r.conn.Close()

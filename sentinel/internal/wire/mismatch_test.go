@@ -60,7 +60,7 @@ func TestMismatchOnAConnection(t *testing.T) {
 	connect := func() {
 		client, server := net.Pipe()
 		connections.Go(func() { serve(server, chatter) })
-		present.Store(wire.New(crumbs{client}, wire.Options{Epoch: time.Now(), Calls: calls, Go: connections.Go}))
+		present.Store(wire.NewConn(crumbs{client}, wire.Options{Epoch: time.Now(), Calls: calls, Go: connections.Go}))
 	}
 	connect()
 	until := time.Now().Add(soakTime())

@@ -21,7 +21,7 @@ import (
 func TestTheReaderDoesNotWaitForTheServerToRead(t *testing.T) {
 	client, server := net.Pipe()
 	var workers sync.WaitGroup
-	conn := wire.New(client, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: &wire.Calls{}, Go: workers.Go})
+	conn := wire.NewConn(client, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: &wire.Calls{}, Go: workers.Go})
 	t.Cleanup(func() {
 		_ = conn.Close()
 		_ = server.Close()

@@ -84,7 +84,7 @@ func (c *Conn) read(own *call) error {
 			in.to += n
 			c.parked.Store(false)
 			c.reads.Add(1)
-			c.options.Heard.Store(c.now())
+			c.options.Heard.Store(c.sinceEpoch())
 			continue
 		}
 		switch {
@@ -218,7 +218,7 @@ func (c *Conn) claim(own *call) (retired, shares bool, err error) {
 		if c.written == 0 {
 			return false, false, fmt.Errorf("%w: nobody has asked: %q", ErrBadReply, in.excerpt(used))
 		}
-		r := c.waiting.at(0)
+		r := c.waiting.peek(0)
 		if used += r.replies; used > len(in.ends) {
 			break
 		}

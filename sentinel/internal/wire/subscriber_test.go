@@ -50,7 +50,7 @@ func TestHandshakeMatchesItsReplies(t *testing.T) {
 		if !x.fits {
 			continue
 		}
-		c := wire.New(conn, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: new(wire.Calls), Go: func(f func()) { go f() }})
+		c := wire.NewConn(conn, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: new(wire.Calls), Go: func(f func()) { go f() }})
 		var got string
 		if err := c.Do(t.Context(), radix.Cmd(&got, "GET", "a")); err != nil || got != "value" {
 			t.Errorf("after %+v: %q, %v", x, got, err)

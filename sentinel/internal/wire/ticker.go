@@ -29,7 +29,7 @@ func (t *ticker) cover(deadline int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	due = t.due.Load()
-	now := t.conn.now()
+	now := t.conn.sinceEpoch()
 	if due == 0 {
 		due = now + int64(tickInterval)
 	}
@@ -63,16 +63,16 @@ func (t *ticker) stop() {
 
 func (t *ticker) run() {
 	c := t.conn
-	next := c.expire(c.now())
+	next := c.expire(c.sinceEpoch())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if next == 0 {
 		t.due.Store(0) // a call that comes from now on plans a tick itself
-		if next = c.nextTick(c.now()); next == 0 {
+		if next = c.nextTick(c.sinceEpoch()); next == 0 {
 			return
 		}
 	}
-	t.scheduleLocked(c.now(), next)
+	t.scheduleLocked(c.sinceEpoch(), next)
 }
 
 // expire gives up the calls whose contexts have ended, and says when to look again; 0 is never.
@@ -102,7 +102,7 @@ func (c *Conn) expire(now int64) (next int64) {
 // giveUpLocked returns the calls whose contexts have ended, which keep their places.
 func (c *Conn) giveUpLocked(now int64) (ended []*call) {
 	for i := 0; i < c.waiting.size; i++ {
-		r := c.waiting.at(i)
+		r := c.waiting.peek(i)
 		if r.state.Load() != pending {
 			continue
 		}
@@ -138,7 +138,7 @@ func (c *Conn) takeBackLocked(ended []*call) (over bool) {
 	}
 	kept, at, n := c.queued[:0], 0, c.written
 	for i := c.written; i < c.waiting.size; i++ {
-		r := c.waiting.at(i)
+		r := c.waiting.peek(i)
 		request := c.queued[at : at+r.size]
 		if at += r.size; r.state.Load() == givenUp {
 			c.abandoned--
@@ -188,7 +188,7 @@ func (c *Conn) nextTickLocked(now int64) int64 {
 	}
 	next := now + int64(tickInterval)
 	for i := range c.waiting.size {
-		if r := c.waiting.at(i); r.deadline != 0 && r.state.Load() == pending {
+		if r := c.waiting.peek(i); r.deadline != 0 && r.state.Load() == pending {
 			next = min(next, max(r.deadline, now))
 		}
 	}
@@ -207,13 +207,13 @@ func (c *Conn) stuckLocked(now int64) bool {
 		c.silence.broken(now)
 		return false
 	}
-	transfer := time.Duration(c.waiting.at(0).size) * time.Second / slowest
+	transfer := time.Duration(c.waiting.peek(0).size) * time.Second / slowest
 	return c.silence.goesOn(now, c.options.Witness.Load(), c.options.Silence+transfer)
 }
 
 // mayBeLateLocked reports whether the oldest request may wait for an event.
 func (c *Conn) mayBeLateLocked() bool {
-	oldest := c.waiting.at(0)
+	oldest := c.waiting.peek(0)
 	if oldest.receives() {
 		return c.patient || c.owed <= 0 // a message that nobody has asked for, or the reply to what blocks
 	}

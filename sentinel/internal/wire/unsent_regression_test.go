@@ -25,7 +25,7 @@ func TestWhatIsNotSentIsNotWrittenLater(t *testing.T) {
 		defer server.Close()
 		calls := &wire.Calls{}
 		var workers sync.WaitGroup
-		c := wire.New(client, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: calls, Go: workers.Go})
+		c := wire.NewConn(client, wire.Options{Epoch: time.Now().Add(-time.Second), Calls: calls, Go: workers.Go})
 		set := func(ctx context.Context, key string) error {
 			return c.Do(ctx, radix.Cmd(nil, "SET", key, strings.Repeat("x", 10)))
 		}
