@@ -48,7 +48,9 @@ func (c *client) took(e follow.Event, effects []follow.Effect) {
 			c.hearLost(e)
 		}
 	case follow.Unheard:
-		c.unheardAt[e.Sentinel] = w.now
+		if e.Asked.Sub(start()) >= c.pausedUntil { // else it has only run out of time
+			c.unheardAt[e.Sentinel] = w.now
+		}
 	case follow.Pushed:
 		switch e.Kind {
 		case follow.Selected, follow.Switched:
