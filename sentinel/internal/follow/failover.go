@@ -58,7 +58,7 @@ const maxMissed = 8
 // names. Any replica may be the one.
 func (s *State) missed(v *voter) {
 	serves := s.phase == Up || s.phase == Fenced
-	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr ||
+	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr || !v.asked.After(v.aborted) ||
 		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr && c.addr != s.primary.addr && s.known(c.addr) }) {
 		return
 	}

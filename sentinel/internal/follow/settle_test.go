@@ -295,3 +295,22 @@ func TestAReplicaThatIsDownToOneAndRestartedToAnother(t *testing.T) {
 	p.answer(serverB, true)
 	p.is(follow.Fenced, serverA)
 }
+
+// The leader had answered that it leads a failover just before it published that this is aborted.
+// The answer came after the client was back: writes waited a second for nothing.
+func TestAnAnswerFromBeforeAnAbortBeginsNothing(t *testing.T) {
+	p := newPlay(t, follow.Config{})
+	p.hear(report(serverA, 1), seeds()...)
+	p.answer(serverA, true)
+	moveToB(p)
+	p.is(follow.Provisional, serverB)
+	asked := p.now
+	p.pass(5 * time.Millisecond)
+	p.push(seeds()[0], follow.Aborted, serverB)
+	p.answer(serverA, true)
+	p.is(follow.Up, serverA)
+	leads := report(serverA, 1)
+	leads.Midway = true
+	p.step(follow.Heard{Sentinel: seeds()[0], ID: "id of " + seeds()[0], Asked: asked, Report: leads})
+	p.is(follow.Up, serverA)
+}

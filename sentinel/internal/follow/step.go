@@ -245,6 +245,9 @@ func (s *State) pushed(e Pushed) {
 	if !v.votes() {
 		return
 	}
+	if e.Kind == Aborted {
+		v.aborted = s.now
+	}
 	if !s.voters.settled(s.now) {
 		s.early(e)
 		return
