@@ -38,8 +38,8 @@ func (s *State) decide() {
 // raise notes the epoch that the sentinels give the present primary: one that has gone wrong may
 // say any, so most must be as far. That one of them gives it a later one than before is its
 // announcement, or that most name it at the same one, if epochs have begun anew, or at any in the
-// case of those that were seen to begin anew. Where a failover
-// has led back, those who lag name it as that of before, and so does who leads the one between.
+// case of those that were seen to begin anew. Where a failover has led back, those who lag name it
+// as that of before, and so does who leads the one between.
 func (s *State) raise() {
 	reports, best, before := s.fresh(), s.primary.epoch, s.epochBefore()
 	for _, v := range reports {

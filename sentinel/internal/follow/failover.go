@@ -22,8 +22,7 @@ func (s *State) selected(c selection) {
 		return
 	}
 	here := c.addr == s.primary.addr
-	led := func(o selection) bool { return o.by == c.by && o.addr == c.addr }
-	if here && s.phase == Provisional && slices.ContainsFunc(s.move.chosen, led) {
+	if here && s.phase == Provisional && slices.ContainsFunc(s.move.chosen, c.matches) {
 		return // it is of the failover that has led there, and comes late
 	}
 	if here || s.phase == Provisional || s.phase == Forced { // here: late, too, or from a server that is yet to be followed
@@ -58,7 +57,7 @@ const maxMissed = 8
 // names. Any replica may be the one.
 func (s *State) missed(v *voter) {
 	serves := s.phase == Up || s.phase == Fenced
-	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr || !v.asked.After(v.aborted) ||
+	if s.config.Mode == PushOnly || !serves || !v.fresh(s.now) || !v.votes() || !v.report.Midway || s.named(v) != s.primary.addr || !v.asked.After(v.abortAt) ||
 		slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == v.addr && c.addr != s.primary.addr && s.known(c.addr) }) {
 		return
 	}

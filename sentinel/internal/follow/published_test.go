@@ -123,16 +123,22 @@ func TestAMoveThatTooFewHaveTakenBackIsProvisionalStill(t *testing.T) {
 	}
 }
 
-// One that had gone wrong led the client away from a server that only one sentinel had announced by
-// then. As it had been left at that epoch, it was not gone back to when most had named it for long.
-func TestWhatOneHasLedAwayFromIsFollowedAgain(t *testing.T) {
-	p := up(t, follow.Config{})
-	announced, invented := report(serverC, 2), report(serverB, 6)
+// ledAway has one sentinel announce C, and another, which has gone wrong, B, where the client is
+// then.
+func ledAway(t *testing.T) (p *play, announced, invented *follow.Report) {
+	p, announced, invented = up(t, follow.Config{}), report(serverC, 2), report(serverB, 6)
 	p.hear(announced, seeds()[2])
 	p.answer(serverC, true)
 	p.hear(invented, seeds()[0])
 	p.answer(serverB, true)
 	p.is(follow.Up, serverB)
+	return p, announced, invented
+}
+
+// One that had gone wrong led the client away from a server that only one sentinel had announced by
+// then. As it had been left at that epoch, it was not gone back to when most had named it for long.
+func TestWhatOneHasLedAwayFromIsFollowedAgain(t *testing.T) {
+	p, announced, invented := ledAway(t)
 	p.links = make(map[string]follow.Link)
 	for range 8 {
 		p.pass(time.Second)

@@ -7,10 +7,13 @@ func (s *State) selectionOf(e Pushed) selection {
 	return selection{by: e.Sentinel, addr: e.Addr, at: s.now, announced: e.Kind == Switched}
 }
 
+// matches reports whether two are of one server by one sentinel.
+func (c selection) matches(o selection) bool { return o.by == c.by && o.addr == c.addr }
+
 // choose notes a selection. The last two of a sentinel count: of the failover that is under way,
 // and of the next one. One that is announced was made before those that were heard.
 func (m *move) choose(c selection) {
-	m.chosen = slices.DeleteFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })
+	m.chosen = slices.DeleteFunc(m.chosen, c.matches)
 	by := func(o selection) bool { return o.by == c.by }
 	if first := slices.IndexFunc(m.chosen, by); first >= 0 && slices.ContainsFunc(m.chosen[first+1:], by) {
 		m.chosen = slices.Delete(m.chosen, first, first+1)
@@ -26,7 +29,7 @@ func (m *move) choose(c selection) {
 // that were chosen before it are not of the next failover for that: it keeps its place.
 func (m *move) promotes(c selection) {
 	c.announced = true
-	m.chosen[slices.IndexFunc(m.chosen, func(o selection) bool { return o.by == c.by && o.addr == c.addr })] = c
+	m.chosen[slices.IndexFunc(m.chosen, c.matches)] = c
 }
 
 // pending reports whether a selection may still come to something.
@@ -59,7 +62,7 @@ func (s *State) isAnnounced(c selection) bool {
 
 // hasChosen reports whether the server of an event is the one that its sentinel has chosen.
 func (s *State) hasChosen(e Pushed) bool {
-	return slices.ContainsFunc(s.move.chosen, func(c selection) bool { return c.by == e.Sentinel && c.addr == e.Addr })
+	return slices.ContainsFunc(s.move.chosen, s.selectionOf(e).matches)
 }
 
 // hasLed reports whether a selection is of the failover that has led to the primary: its sentinel,

@@ -241,12 +241,7 @@ func TestASelectionOfThePresentPrimaryByAnother(t *testing.T) {
 // One that had led the client away had it fence now and then: each time the others' claim began
 // again.
 func TestAFenceEndsNoClaim(t *testing.T) {
-	p := up(t, follow.Config{})
-	announced, invented := report(serverC, 2), report(serverB, 6)
-	p.hear(announced, seeds()[2])
-	p.answer(serverC, true)
-	p.hear(invented, seeds()[0])
-	p.answer(serverB, true)
+	p, announced, invented := ledAway(t)
 	p.asks(serverC, 9, func(i int) {
 		p.pass(time.Second)
 		if i%4 == 3 {

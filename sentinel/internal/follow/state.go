@@ -251,7 +251,7 @@ type voter struct {
 	renamed bool      // it has had another id
 	refuted saying    // addresses tried in vain, or outvoted, that are still said
 	lost    []absence // the replicas that it has lost
-	aborted time.Time // when it has published last that a failover will not happen
+	abortAt time.Time // when it has published last that a failover will not happen
 }
 
 // absence is a replica that a sentinel has lost, and when it was asked that said so first.

@@ -246,7 +246,7 @@ func (s *State) pushed(e Pushed) {
 		return
 	}
 	if e.Kind == Aborted {
-		v.aborted = s.now
+		v.abortAt = s.now
 	}
 	if !s.voters.settled(s.now) {
 		s.early(e)
